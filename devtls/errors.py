@@ -1,0 +1,149 @@
+"""Every error that devtls raises on purpose, and the exit codes of its commands.
+
+Owns the exception tree, refuses nothing, depends on nothing::
+
+    DevtlsError                  one sentence, a hint, an exit code
+    ├── InvalidName              a host name or zone that cannot be used
+    ├── ConfigError              devtls.toml or the command line: names file, key and line
+    │   └── NotAllowed           a project file asks for more than it may without `devtls allow`
+    ├── CertificateError         a certificate or key that is not what it should be
+    │   └── NameNotPermitted     a name outside the zones of the CA
+    ├── StateError               the state folder: mode, owner, format, a damaged file
+    │   └── NoAuthority          there is no CA yet
+    ├── Refused                  the request itself is refused (under sudo, no terminal and no --yes)
+    ├── PortInUse                a port that was asked for belongs to somebody else
+    ├── TrustFailed              no store that matters trusts the root
+    └── ProtocolViolation        a peer broke HTTP: carries the status that answers it
+
+An error's text is one sentence that says what is wrong; `hint` says what to do next.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What `devtls` returns to the shell; the one place where the numbers stand."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    CONFIG = 3
+    STATE = 4
+    PORT_IN_USE = 5
+    NOT_TRUSTED = 6
+    REFUSED = 7
+    INTERRUPTED = 130
+
+
+class DevtlsError(Exception):
+    """The root of the tree.
+
+    `str(error)` is one sentence; `hint` is what to do next ("" when nothing can be done);
+    `exit_code` is what the command line returns for it.
+    """
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class InvalidName(DevtlsError):
+    """A host name or zone that cannot be used; `name` is what was given."""
+
+    exit_code = ExitCode.CONFIG
+
+    def __init__(self, message: str, *, name: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+
+class ConfigError(DevtlsError):
+    """A configuration that cannot be used.
+
+    `source` is the file's path or "command line", `key` the dotted key ("" for the whole file), `line` counts
+    from 1 (0 = unknown).
+    """
+
+    exit_code = ExitCode.CONFIG
+
+    def __init__(self, message: str, *, source: str = "", key: str = "", line: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.source = source
+        self.key = key
+        self.line = line
+
+    def __str__(self) -> str:
+        place = self.source + (f":{self.line}" if self.line else "")
+        parts = [part for part in (place, self.key) if part]
+        return ": ".join([*parts, super().__str__()])
+
+
+class NotAllowed(ConfigError):
+    """A configuration file that was found by searching asks for something that needs `devtls allow`."""
+
+
+class CertificateError(DevtlsError):
+    """A certificate, key or CRL that is not what it should be."""
+
+    exit_code = ExitCode.STATE
+
+
+class NameNotPermitted(CertificateError):
+    """A leaf was asked for that the CA's name constraints forbid; `name` is that name."""
+
+    def __init__(self, message: str, *, name: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+
+class StateError(DevtlsError):
+    """The state folder or a file in it is not safe or not readable; `path` names it."""
+
+    exit_code = ExitCode.STATE
+
+    def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+class NoAuthority(StateError):
+    """There is no CA on this machine yet."""
+
+
+class Refused(DevtlsError):
+    """The command will not do this in this way (under sudo; no terminal and no `--yes`)."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class PortInUse(DevtlsError):
+    """A port that was asked for is taken; `port` is its number, `holder` who has it ("" = unknown)."""
+
+    exit_code = ExitCode.PORT_IN_USE
+
+    def __init__(self, message: str, *, port: int = 0, holder: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.port = port
+        self.holder = holder
+
+
+class TrustFailed(DevtlsError):
+    """Neither a browser's store nor the system's trusts the root."""
+
+    exit_code = ExitCode.NOT_TRUSTED
+
+
+class ProtocolViolation(DevtlsError):
+    """A peer's message breaks HTTP.
+
+    `status` is the answer that a client deserves (400, 414, 417, 431, 501, 505); an upstream's fault is a 502 whatever
+    it says. Codecs catch it at their edge and return an event: it never leaves `http`.
+    """
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status

@@ -1,0 +1,130 @@
+"""The vocabulary that every HTTP version shares: what a codec returns, and what it can send.
+
+Owns the events and nothing else. A field list is ordered, names keep the case they came in, values carry no outer
+whitespace. Events are values: nobody changes one after it was made, an edit makes a new one. HTTP/1.1 numbers its
+streams 1, 2, 3 … per connection, HTTP/2 uses its own numbers; nothing above the codec cares which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Headers = list[tuple[bytes, bytes]]
+"""An ordered field list; look-ups fold case (`http.headers`)."""
+
+
+@dataclass(slots=True)
+class Request:
+    """A request head.
+
+    `target` is origin-form (`/path?query`) or `*`, byte for byte as sent; `authority` is the effective host[:port] in lower
+    case (absolute-form and :authority win over Host), b"" when an HTTP/1.0 client sent none. `headers` still hold every
+    field that arrived, Host included. `body_length` counts octets: 0 = no body, None = unknown until EndOfMessage.
+    """
+
+    stream_id: int
+    method: bytes
+    target: bytes
+    authority: bytes
+    headers: Headers
+    body_length: int | None = 0
+    http_version: bytes = b"1.1"
+    expects_continue: bool = False
+    upgrade: bytes = b""
+    """`websocket` when the client asked for an upgrade that can be bridged (RFC 9110 7.8), else empty."""
+
+
+@dataclass(slots=True)
+class InformationalResponse:
+    """A 1xx answer; 101 is one too and ends HTTP on the connection (see `tunnel`)."""
+
+    stream_id: int
+    status: int
+    headers: Headers
+    reason: bytes = b""
+
+
+@dataclass(slots=True)
+class Response:
+    """A final response head; `body_length` as in Request, with the method's rules (HEAD, 204, 304) already applied.
+
+    `close_delimited` says that the body ends with the connection: only an upstream's answer can be that.
+    """
+
+    stream_id: int
+    status: int
+    headers: Headers
+    reason: bytes = b""
+    body_length: int | None = 0
+    http_version: bytes = b"1.1"
+    close_delimited: bool = False
+
+
+@dataclass(slots=True)
+class Data:
+    """A piece of a body; never empty."""
+
+    stream_id: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class Trailers:
+    """The trailer section; comes at most once, directly before EndOfMessage."""
+
+    stream_id: int
+    headers: Headers
+
+
+@dataclass(slots=True)
+class EndOfMessage:
+    """The message is complete, as its framing promised."""
+
+    stream_id: int
+
+
+@dataclass(slots=True)
+class Reset:
+    """The stream ended before its message did: a truncated body, a vanished peer, RST_STREAM.
+
+    `reason` is one plain sentence for logs and for our 502 page. To send it is to make the peer see the truncation.
+    """
+
+    stream_id: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Malformed:
+    """The peer broke HTTP: nothing after this event is parsed on the connection.
+
+    `status` is the answer a client gets; an upstream's fault is answered 502. `stream_id` is the stream it concerns.
+    """
+
+    stream_id: int
+    status: int
+    reason: str
+
+
+@dataclass(slots=True)
+class ConnectionClosed:
+    """The peer ended the connection between messages."""
+
+    stream_id: int = 0
+
+
+@dataclass(slots=True)
+class TunnelData:
+    """Bytes after an accepted upgrade; HTTP no longer applies to them."""
+
+    stream_id: int
+    data: bytes
+
+
+ClientEvent = Request | Data | Trailers | EndOfMessage | Reset | Malformed | ConnectionClosed | TunnelData
+"""What a codec facing the client returns."""
+
+UpstreamEvent = (
+    InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset | Malformed | ConnectionClosed | TunnelData
+)
+"""What a codec facing the upstream returns."""

@@ -1,0 +1,122 @@
+"""Host names and zones: normalising, IDNA, wildcards, and which zones a development CA may speak for.
+
+Owns the text of names. Refuses what is no host name (RFC 952/1123 letters, digits, hyphen; RFC 1035 lengths) and zones that
+belong to the public or to mDNS. Everything is lower-case A-labels without a trailing dot; nothing here resolves anything.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from typing import NewType
+
+from devtls.errors import InvalidName
+
+Hostname = NewType("Hostname", str)
+"""A lower-case DNS name of A-labels, without a trailing dot, at most 253 characters."""
+
+DEFAULT_ZONES: tuple[Hostname, ...] = (Hostname("dev.local"), Hostname("localhost"), Hostname("test"))
+"""The zones of a CA that was made without `--zone`: the first one is shown in URLs."""
+
+LOCALHOST = Hostname("localhost")
+
+_SINGLE_LABEL_ZONES = frozenset({"localhost", "test", "internal"})
+_LABEL = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)"
+_HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
+_MAX_NAME = 253
+
+
+def parse_hostname(text: str) -> Hostname:
+    """Return `text` as a Hostname; Unicode labels become A-labels (IDNA 2008, UTS 46 mapping).
+
+    Raises InvalidName for an empty name, an IP address, a label over 63 or a name over 253 characters, and anything that
+    is not letters, digits and inner hyphens.
+    """
+    name = text[:-1] if text.endswith(".") else text
+    if not name.isascii():
+        name = _to_a_labels(name)
+    name = name.lower()
+    if not name:
+        raise InvalidName("A host name cannot be empty.", name=text)
+    if len(name) > _MAX_NAME:
+        raise InvalidName(f"The host name {text[:40]!r}… has more than {_MAX_NAME} characters.", name=text)
+    if not _HOSTNAME.match(name):
+        raise InvalidName(
+            f"{text!r} is not a host name.",
+            name=text,
+            hint="Use letters, digits and hyphens in labels of at most 63 characters, separated by dots.",
+        )
+    if is_ip_address(name):
+        raise InvalidName(f"{text!r} is an IP address, not a host name.", name=text)
+    return Hostname(name)
+
+
+def _to_a_labels(name: str) -> str:
+    import idna  # 10 ms to import, and ASCII names never need it
+
+    try:
+        return idna.encode(name, uts46=True, std3_rules=True).decode("ascii")
+    except idna.IDNAError as error:
+        raise InvalidName(f"{name!r} is not an internationalised host name: {error}.", name=name) from error
+
+
+def is_ip_address(text: str) -> bool:
+    """Say whether `text` is an IPv4 or (unbracketed) IPv6 address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_below(name: str, zone: str) -> bool:
+    """Say whether `name` is `zone` itself or lies below it, by whole labels."""
+    return name == zone or name.endswith("." + zone)
+
+
+def zone_of(name: str, zones: Iterable[Hostname]) -> Hostname | None:
+    """Return the longest of `zones` that holds `name`, or None."""
+    holding = [zone for zone in zones if is_below(name, zone)]
+    return max(holding, key=len) if holding else None
+
+
+def parse_zone(text: str, *, is_public_suffix: Callable[[str], bool]) -> Hostname:
+    """Return `text` as a zone that a development CA may be constrained to.
+
+    Allowed: `localhost`, `test`, `internal`, `home.arpa`, or two and more labels that are no public suffix.
+    `is_public_suffix` is only asked about names of two and more labels. Raises InvalidName with the reason.
+    """
+    zone = parse_hostname(text.removeprefix("*.").removeprefix("."))
+    if zone in _SINGLE_LABEL_ZONES or zone == "home.arpa" or is_below(zone, "localhost") or is_below(zone, "test"):
+        return zone
+    allowed = "Allowed are localhost, test, internal, home.arpa, or a name of two and more labels such as dev.local."
+    if zone == "local":
+        raise InvalidName(
+            "The zone 'local' belongs to mDNS: every printer and TV is named there.",
+            name=text,
+            hint="Use a zone below it, such as dev.local.",
+        )
+    if "." not in zone:
+        raise InvalidName(f"The zone {zone!r} would be a whole top-level domain.", name=text, hint=allowed)
+    if is_public_suffix(zone):
+        raise InvalidName(
+            f"The zone {zone!r} is a public suffix: strangers register names below it.", name=text, hint=allowed
+        )
+    return zone
+
+
+def is_wildcard(pattern: str) -> bool:
+    """Say whether a route name is of the form `*.name`."""
+    return pattern.startswith("*.")
+
+
+def parse_pattern(text: str) -> str:
+    """Return a route name: a host name, or `*.` and a host name; raises InvalidName."""
+    if is_wildcard(text):
+        return "*." + parse_hostname(text[2:])
+    if "*" in text:
+        raise InvalidName(
+            f"{text!r} has a wildcard in the wrong place.", name=text, hint="Write *.name: a star and a dot in front."
+        )
+    return parse_hostname(text)
