@@ -67,8 +67,8 @@ async def _stop_signal(app: web.Application) -> AsyncIterator[None]:
 
 async def _close_streams(app: web.Application) -> None:
     app[_stopping].set()
-    closing = [socket.close(code=WSCloseCode.GOING_AWAY, message=b"the demo ends") for socket in tuple(app[_sockets])]
-    await asyncio.gather(*closing)
+    sockets = app[_sockets]
+    await asyncio.gather(*[socket.close(code=WSCloseCode.GOING_AWAY, message=b"the demo ends") for socket in sockets])
 
 
 async def _show_page(request: web.Request) -> web.Response:
