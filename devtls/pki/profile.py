@@ -1,0 +1,226 @@
+"""What each certificate looks like: lifetimes, names, extensions.
+
+Owns the bytes of root, intermediate and leaf. Refuses nothing: who may get which certificate is decided in `authority`.
+Strategy: every extension is there because a verifier insists on it (OpenSSL strict: SKI, AKI, KeyUsage, critical basic
+constraints; Apple: lifetime; Java: the constraints on the intermediate as well; curl on Windows: a CRL pointer).
+Signatures are deterministic (RFC 6979) where the OpenSSL behind cryptography can do it: same input, same bytes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from devtls.names import Hostname
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The lifetimes of everything that is signed."""
+
+    root_lifetime: timedelta = timedelta(days=3650)
+    leaf_lifetime: timedelta = timedelta(days=90)  # Apple refuses more than 825 days from any anchor
+    probe_lifetime: timedelta = timedelta(minutes=5)
+    crl_lifetime: timedelta = timedelta(days=7)
+    backdate: timedelta = timedelta(hours=1)  # phones and virtual machines whose clock is behind
+
+
+PROFILE = Profile()
+
+LOOPBACK_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+LOOPBACK_ADDRESSES = (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
+
+_ORGANIZATION = "devtls"
+_NO_NAME = x509.Name([])
+_LEAF_CONSTRAINTS = x509.BasicConstraints(ca=False, path_length=None)
+_LEAF_PURPOSES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+_CA_PURPOSES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+
+
+def _key_usage(*, signature: bool, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+_ROOT_KEY_USAGE = _key_usage(signature=False, ca=True)
+_INTERMEDIATE_KEY_USAGE = _key_usage(signature=True, ca=True)  # signature: it will sign OCSP answers itself
+_LEAF_KEY_USAGE = _key_usage(signature=True, ca=False)
+
+
+def can_sign_deterministically() -> bool:
+    """Say whether this cryptography signs ECDSA without a random nonce (OpenSSL 3.2 and later)."""
+    try:
+        ec.ECDSA(SHA256(), deterministic_signing=True)
+    except UnsupportedAlgorithm:
+        return False
+    return True
+
+
+DETERMINISTIC: bool | None = True if can_sign_deterministically() else None
+"""What goes into `ecdsa_deterministic` of each signature: 2 microseconds dearer, and the same bytes every time."""
+
+
+def whole_seconds(moment: datetime) -> datetime:
+    """Return `moment` as a certificate can hold it."""
+    return moment.replace(microsecond=0)
+
+
+def key_identifier(key: ec.EllipticCurvePublicKey) -> x509.SubjectKeyIdentifier:
+    """Return the identifier that SKI and AKI carry (RFC 5280 section 4.2.1.2, method 1)."""
+    return x509.SubjectKeyIdentifier.from_public_key(key)
+
+
+def short_id(identifier: x509.SubjectKeyIdentifier) -> str:
+    """Return the eight hex digits that people, file names and URLs know a certificate by."""
+    return identifier.digest[:4].hex()
+
+
+def crl_url(pki_port: int, path: str) -> str:
+    """Return where `serve` publishes a revocation list: plain HTTP, since it must be readable before trust exists."""
+    return f"http://127.0.0.1:{pki_port}{path}"
+
+
+def ca_name(role: str, identifier: x509.SubjectKeyIdentifier) -> x509.Name:
+    """Return the name of a root or intermediate; it is visible to every client, so nothing personal is in it."""
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, _ORGANIZATION),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"devtls {role} {short_id(identifier)}"),
+        ]
+    )
+
+
+def name_constraints(zones: Iterable[Hostname]) -> x509.NameConstraints:
+    """Return the constraints of a CA for `zones`.
+
+    No leading dot: with one, verifiers refuse the bare zone. The loopback networks are there because DNS constraints
+    alone leave every IP address open.
+    """
+    names: list[x509.GeneralName] = [x509.DNSName(zone) for zone in zones]
+    networks: list[x509.GeneralName] = [x509.IPAddress(network) for network in LOOPBACK_NETWORKS]
+    return x509.NameConstraints(permitted_subtrees=names + networks, excluded_subtrees=None)
+
+
+def distribution_point(url: str) -> x509.CRLDistributionPoints:
+    """Return the extension that names `url` as the place of the issuer's revocation list."""
+    where = x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)
+    return x509.CRLDistributionPoints([where])
+
+
+def build_root(
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    zones: Iterable[Hostname],
+    not_before: datetime,
+    not_after: datetime,
+    serial: int,
+) -> x509.Certificate:
+    """Return the self-signed root: it may sign one level of intermediates, for `zones` only."""
+    identifier = key_identifier(key.public_key())
+    name = ca_name("root", identifier)
+    builder = _ca_builder(key.public_key(), name, identifier, identifier, zones, path_length=1, usage=_ROOT_KEY_USAGE)
+    builder = builder.issuer_name(name).serial_number(serial)
+    return (
+        builder.not_valid_before(not_before)
+        .not_valid_after(not_after)
+        .sign(key, SHA256(), ecdsa_deterministic=DETERMINISTIC)
+    )
+
+
+def build_intermediate(
+    key: ec.EllipticCurvePublicKey,
+    root: x509.Certificate,
+    root_key: ec.EllipticCurvePrivateKey,
+    *,
+    zones: Iterable[Hostname],
+    serial: int,
+    crl: str,
+) -> x509.Certificate:
+    """Return an intermediate with the root's own dates and constraints; `crl` is the URL of the root's list."""
+    identifier = key_identifier(key)
+    name = ca_name("intermediate", identifier)
+    issuer = key_identifier(root_key.public_key())
+    builder = _ca_builder(key, name, identifier, issuer, zones, path_length=0, usage=_INTERMEDIATE_KEY_USAGE)
+    builder = builder.add_extension(distribution_point(crl), critical=False).issuer_name(root.subject)
+    builder = builder.not_valid_before(root.not_valid_before_utc).not_valid_after(root.not_valid_after_utc)
+    return builder.serial_number(serial).sign(root_key, SHA256(), ecdsa_deterministic=DETERMINISTIC)
+
+
+def _ca_builder(
+    key: ec.EllipticCurvePublicKey,
+    name: x509.Name,
+    identifier: x509.SubjectKeyIdentifier,
+    issuer: x509.SubjectKeyIdentifier,
+    zones: Iterable[Hostname],
+    *,
+    path_length: int,
+    usage: x509.KeyUsage,
+) -> x509.CertificateBuilder:
+    authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .public_key(key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(_CA_PURPOSES, critical=False)
+        .add_extension(identifier, critical=False)
+        .add_extension(authority, critical=False)
+        .add_extension(name_constraints(zones), critical=True)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LeafIssuer:
+    """What all leaves of one intermediate share, worked out once: a mint is on the path of a first request."""
+
+    name: x509.Name
+    authority: x509.AuthorityKeyIdentifier
+    crl: x509.CRLDistributionPoints
+    key: ec.EllipticCurvePrivateKey
+
+
+def build_leaf(
+    issuer: LeafIssuer,
+    key: ec.EllipticCurvePublicKey,
+    names: Sequence[x509.GeneralName],
+    *,
+    not_before: datetime,
+    not_after: datetime,
+    serial: int,
+) -> x509.Certificate:
+    """Return a server certificate: an empty subject, hence critical alternative names (RFC 5280 4.1.2.6)."""
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_NO_NAME)
+        .issuer_name(issuer.name)
+        .public_key(key)
+        .serial_number(serial)
+        .not_valid_before(not_before)
+        .not_valid_after(not_after)
+        .add_extension(_LEAF_CONSTRAINTS, critical=True)
+        .add_extension(_LEAF_KEY_USAGE, critical=True)
+        .add_extension(_LEAF_PURPOSES, critical=False)
+        .add_extension(key_identifier(key), critical=False)
+        .add_extension(issuer.authority, critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=True)
+        .add_extension(issuer.crl, critical=False)
+        .sign(issuer.key, SHA256(), ecdsa_deterministic=DETERMINISTIC)
+    )

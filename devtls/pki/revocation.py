@@ -1,0 +1,69 @@
+"""Certificate revocation lists: building one, reading its number, knowing when to sign the next.
+
+Owns the shape of a list. Refuses an issuingDistributionPoint: with one, `openssl verify -crl_check_all` and NSS
+reject the list; without it a list covers everything that its issuer signed, which is what ours do.
+Strategy: the number is in the list itself (RFC 5280 section 5.2.3), so the last list is all the state there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from devtls.errors import CertificateError
+from devtls.pki.profile import DETERMINISTIC, key_identifier, whole_seconds
+
+
+def build_crl(
+    issuer: x509.Certificate,
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    number: int,
+    this_update: datetime,
+    next_update: datetime,
+    revoked: Iterable[x509.RevokedCertificate] = (),
+) -> x509.CertificateRevocationList:
+    """Return a signed version 2 list of `issuer`."""
+    identifier = key_identifier(key.public_key())
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.subject)
+        .last_update(whole_seconds(this_update))
+        .next_update(whole_seconds(next_update))
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+        .add_extension(x509.CRLNumber(number), critical=False)
+    )
+    for entry in revoked:
+        builder = builder.add_revoked_certificate(entry)
+    return builder.sign(key, SHA256(), ecdsa_deterministic=DETERMINISTIC)
+
+
+def load_crl(der: bytes) -> x509.CertificateRevocationList:
+    """Return the list in `der`; raises CertificateError when it is none."""
+    try:
+        return x509.load_der_x509_crl(der)
+    except ValueError as error:
+        raise CertificateError("The revocation list is damaged.", hint="devtls serve writes a new one.") from error
+
+
+def crl_number(crl: x509.CertificateRevocationList) -> int:
+    """Return the list's number; 0 when it has none, so that the next one is 1."""
+    try:
+        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        return 0
+
+
+def resign_at(crl: x509.CertificateRevocationList) -> datetime:
+    """Return when the next list is due: half-way through this one's life."""
+    end = crl.next_update_utc or crl.last_update_utc
+    return crl.last_update_utc + (end - crl.last_update_utc) / 2
+
+
+def is_due(crl: x509.CertificateRevocationList, now: datetime) -> bool:
+    """Say whether a new list must be signed: half of its life is over, or the clock was set back before its start."""
+    return not crl.last_update_utc <= now < resign_at(crl)

@@ -1,0 +1,1 @@
+"""The machine: files, processes, operating system settings, keychains. Plan first (pure), then execute."""

@@ -1,0 +1,25 @@
+"""Which names are public suffixes: strangers register names below them, so no development CA may speak for one.
+
+Owns the look-up. Suffixes of the list's private section (github.io) count too. The list takes 50 ms to load: only
+adding a zone needs it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from publicsuffixlist import PublicSuffixList
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    from publicsuffixlist import PublicSuffixList
+
+    return PublicSuffixList()
+
+
+def is_public_suffix(name: str) -> bool:
+    """Say whether `name` (lower-case A-labels) is itself a public suffix."""
+    return bool(_suffixes().is_public(name))
