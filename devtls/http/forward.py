@@ -1,0 +1,360 @@
+"""What a reverse proxy does to a message on its way through: one pass over the field list, nothing parsed twice.
+
+Owns Host, X-Forwarded-*, Via, the hop-by-hop fields, HSTS and Alt-Svc, and calls `location` for URLs that point at the
+app. Refuses nothing: the codecs have checked the syntax. Bodies, cookies, Origin, Referer, Date, conditional and caching
+fields pass untouched and in order; so does every name that is not listed here.
+
+Strategy: field names are looked up as they came in a table that holds the usual spellings (`Accept`, `accept`), which
+costs one dict look-up for each field; only a name in an unusual spelling is folded and classified. Rare fields are set
+aside in the loop and dealt with after it. What Connection names is removed *before* our own fields are added, so that no
+client can delete them (RFC 9110 7.6.1). Two exceptions to that removal: Content-Length, which is framing, and
+`TE: trailers`, which is ours to promise.
+
+A 101 leaves `forward_informational` complete: it is the one answer whose `Connection: Upgrade` and `Upgrade: websocket`
+are in the field list, to be written verbatim. For a request the codec writes them from `request.upgrade`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from devtls.http.events import Headers, InformationalResponse, Request, Response, Trailers
+from devtls.http.headers import HOP_BY_HOP, connection_nominated, tokens
+from devtls.http.location import PublicOrigin, public_origin, strip_prefix
+
+LOOP_LIMIT = 5
+"""How often our pseudonym may stand in Via: more than once is no loop yet, for apps copy fields they got."""
+
+POLL_HEADER = b"Devtls-Poll"
+"""The request field of our own 502 page when it looks whether the app is up; the app never sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardPolicy:
+    """How one route edits messages."""
+
+    host: bytes | None = None
+    """None keeps the Host that the browser sent; else this one goes to the app."""
+    origins: tuple[bytes, ...] = ()
+    """Lower-case origins of the upstream itself (`http://127.0.0.1:3000`), which Location and its like are freed of."""
+    strip_prefix: bytes = b""
+    """`/api`, without a slash at the end."""
+    keep_hsts: bool = False
+    via: bool = True
+    trust_forwarded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The client's connection."""
+
+    client_ip: bytes
+    scheme: bytes
+    port: int
+    """The public port of the listener."""
+    pseudonym: bytes
+    """Our name in Via: random, new in each process."""
+
+
+class _Rule(Enum):
+    KEEP = 0
+    DROP = 1
+    CONNECTION = 2
+    LENGTH = 3
+    TE = 4
+    FORWARDED = 5
+    HSTS = 6
+    URL = 7
+
+
+_KEEP, _DROP, _CONNECTION, _LENGTH, _TE, _FORWARDED, _HSTS, _URL = _Rule
+
+_FORWARDED_NAMES = frozenset({b"forwarded", b"x-real-ip"})
+_REROUTING_NAMES = frozenset({b"x-original-url", b"x-rewrite-url"})
+_FORWARDED_PREFIX = b"x-forwarded-"
+
+_REQUEST_RULES: Mapping[bytes, _Rule] = {
+    **dict.fromkeys(HOP_BY_HOP, _DROP),
+    **dict.fromkeys(_REROUTING_NAMES, _DROP),
+    **dict.fromkeys(_FORWARDED_NAMES, _FORWARDED),
+    b"host": _DROP,
+    b"connection": _CONNECTION,
+    b"content-length": _LENGTH,
+    b"te": _TE,
+    POLL_HEADER.lower(): _DROP,
+}
+
+_RESPONSE_RULES: Mapping[bytes, _Rule] = {
+    **dict.fromkeys(HOP_BY_HOP, _DROP),
+    b"connection": _CONNECTION,
+    b"content-length": _LENGTH,
+    b"alt-svc": _DROP,
+    b"strict-transport-security": _HSTS,
+    b"location": _URL,
+    b"content-location": _URL,
+    b"refresh": _URL,
+    b"link": _URL,
+}
+
+# Not a limit: these only skip the classification. Browsers, curl, Node and the usual frameworks send little else.
+_USUAL_REQUEST = (
+    b"accept accept-encoding accept-language authorization cache-control content-type cookie dnt expect if-match "
+    b"if-modified-since if-none-match if-range if-unmodified-since origin pragma priority purpose range referer "
+    b"sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user "
+    b"sec-gpc sec-purpose sec-websocket-extensions sec-websocket-key sec-websocket-protocol sec-websocket-version trailer "
+    b"upgrade-insecure-requests user-agent via x-csrf-token x-csrftoken x-requested-with"
+).split()
+_USUAL_RESPONSE = (
+    b"accept-ranges access-control-allow-credentials access-control-allow-headers access-control-allow-methods "
+    b"access-control-allow-origin access-control-expose-headers age allow cache-control content-disposition "
+    b"content-encoding content-language content-range content-security-policy content-type date etag expires "
+    b"last-modified permissions-policy pragma referrer-policy sec-websocket-accept sec-websocket-extensions "
+    b"sec-websocket-protocol server set-cookie trailer transfer-encoding vary via www-authenticate "
+    b"x-content-type-options x-frame-options x-powered-by x-request-id x-xss-protection"
+).split()
+
+
+_ODD_SPELLINGS = {
+    name.lower(): name
+    for name in (
+        b"DNT ETag TE WWW-Authenticate X-CSRF-Token X-CSRFToken X-XSS-Protection HTTP2-Settings X-Real-IP "
+        b"Sec-WebSocket-Accept Sec-WebSocket-Extensions Sec-WebSocket-Key Sec-WebSocket-Protocol Sec-WebSocket-Version"
+    ).split()
+}
+
+
+def _request_rule(name: bytes) -> _Rule:
+    folded = name.lower()
+    hyphened = folded.replace(b"_", b"-")
+    rule = _REQUEST_RULES.get(folded)
+    if rule is None and hyphened.startswith(_FORWARDED_PREFIX):
+        rule = _FORWARDED
+    if folded != hyphened and (rule is _FORWARDED or _REQUEST_RULES.get(hyphened) in {_FORWARDED, _DROP}):
+        # WSGI, CGI and PHP fold `_` and `-` into one: X_Forwarded_For would overrule ours there. Never trusted.
+        return _DROP
+    return _KEEP if rule is None else rule
+
+
+def _response_rule(name: bytes) -> _Rule:
+    return _RESPONSE_RULES.get(name.lower(), _KEEP)
+
+
+def _spellings(names: Iterable[bytes]) -> Iterable[bytes]:
+    for name in names:
+        yield from (name, name.title(), _ODD_SPELLINGS.get(name, name))
+
+
+_KNOWN_REQUEST = {name: _request_rule(name) for name in _spellings([*_REQUEST_RULES, *_USUAL_REQUEST])}
+_KNOWN_RESPONSE = {name: _response_rule(name) for name in _spellings([*_RESPONSE_RULES, *_USUAL_RESPONSE])}
+
+# A Connection value that names nothing beyond what is removed or rewritten anyway; nearly all of them.
+_PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"upgrade", b"keep-alive, upgrade", b"te", b"te, close", b""})
+
+
+def forward_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Request:
+    """Return the request as the app gets it: Host first, then the client's own fields in order, then ours."""
+    headers: Headers = [(b"Host", request.authority if policy.host is None else policy.host)]
+    keep = headers.append
+    aside: Headers = []
+    nominating = trailers_welcome = sized = False
+    for field in request.headers:
+        rule = _KNOWN_REQUEST.get(field[0])
+        if rule is None:
+            rule = _request_rule(field[0])
+        if rule is _KEEP:
+            keep(field)
+        elif rule is _LENGTH:
+            if not sized and request.body_length is not None:
+                keep(field)
+                sized = True
+        elif rule is _CONNECTION:
+            nominating = nominating or field[1].lower() not in _PLAIN_CONNECTION
+        elif rule is _TE:
+            trailers_welcome = trailers_welcome or b"trailers" in tokens(field[1])
+        elif rule is _FORWARDED:
+            aside.append(field)
+    if nominating:
+        headers = _without_nominated(headers, connection_nominated(request.headers), keep_first=1)
+    if trailers_welcome:
+        headers.append((b"TE", b"trailers"))
+    if aside and policy.trust_forwarded:
+        _extend_forwarded(headers, aside, request.authority, policy, edge)
+    else:
+        _add_forwarded(headers, request.authority, policy, edge)
+    if policy.via:
+        headers.append((b"Via", request.http_version + b" " + edge.pseudonym))
+    return Request(
+        request.stream_id,
+        request.method,
+        strip_prefix(request.target, policy.strip_prefix) if policy.strip_prefix else request.target,
+        request.authority,
+        headers,
+        request.body_length,
+        request.http_version,
+        request.expects_continue,
+        request.upgrade,
+    )
+
+
+def _without_nominated(headers: Headers, nominated: frozenset[bytes], *, keep_first: int) -> Headers:
+    """Drop the fields that Connection names; Content-Length stays, or the body would be read as the next message."""
+    gone = nominated - {b"content-length"}
+    return headers[:keep_first] + [field for field in headers[keep_first:] if field[0].lower() not in gone]
+
+
+def _add_forwarded(headers: Headers, authority: bytes, policy: ForwardPolicy, edge: Edge) -> None:
+    headers.append((b"X-Forwarded-For", edge.client_ip))
+    headers.append((b"X-Forwarded-Proto", edge.scheme))
+    if authority:
+        headers.append((b"X-Forwarded-Host", authority))
+    headers.append((b"X-Forwarded-Port", b"%d" % edge.port))
+    if policy.strip_prefix:
+        headers.append((b"X-Forwarded-Prefix", policy.strip_prefix))
+
+
+def _extend_forwarded(headers: Headers, inbound: Headers, authority: bytes, policy: ForwardPolicy, edge: Edge) -> None:
+    """Add ours behind what a trusted proxy in front of us said.
+
+    The chains (X-Forwarded-For, Forwarded) grow by one, X-Forwarded-Prefix grows by the prefix that we strip; for the
+    rest the word of the outer proxy holds, and its first word when it says a thing twice.
+    """
+    said: dict[bytes, bytes] = {}
+    for name, value in inbound:
+        folded = name.lower()
+        if folded in _CHAINS and folded in said:
+            said[folded] += b", " + value
+        elif value:
+            said.setdefault(folded, value)
+    ours: Headers = []
+    _add_forwarded(ours, authority, policy, edge)
+    for name, value in ours:
+        before = said.pop(name.lower(), b"")
+        match name:
+            case b"X-Forwarded-For" if before:
+                headers.append((name, before + b", " + value))
+            case b"X-Forwarded-Prefix":
+                headers.append((name, before.rstrip(b"/") + value))
+            case _:
+                headers.append((name, before or value))
+    if b"forwarded" in said:
+        headers.append((b"Forwarded", said.pop(b"forwarded") + b", " + _forwarded_element(authority, edge)))
+    headers += [(name.title(), value) for name, value in said.items()]
+
+
+_CHAINS = frozenset({b"x-forwarded-for", b"forwarded"})
+
+
+def _forwarded_element(authority: bytes, edge: Edge) -> bytes:
+    """Return our element of Forwarded (RFC 7239 4); an IPv6 address needs brackets and quotes (section 6)."""
+    node = b'"[' + edge.client_ip + b']"' if b":" in edge.client_ip else edge.client_ip
+    host = b';host="' + authority + b'"' if authority else b""
+    return b"for=" + node + host + b";proto=" + edge.scheme
+
+
+def forward_response(response: Response, policy: ForwardPolicy, edge: Edge, *, authority: bytes) -> Response:
+    """Return the app's answer as the browser gets it; `authority` is the public host[:port] of the request."""
+    headers = _forward_answer(response.headers, policy, edge, authority, has_length=_may_have_length(response))
+    if policy.via:
+        headers.append((b"Via", response.http_version + b" " + edge.pseudonym))
+    return Response(
+        response.stream_id,
+        response.status,
+        headers,
+        response.reason,
+        response.body_length,
+        response.http_version,
+        response.close_delimited,
+    )
+
+
+def forward_informational(
+    response: InformationalResponse, policy: ForwardPolicy, edge: Edge, *, authority: bytes
+) -> InformationalResponse:
+    """Return a 1xx as the browser gets it: edited like a final answer, and never with a length (RFC 9110 8.6)."""
+    headers = _forward_answer(response.headers, policy, edge, authority, has_length=False)
+    if policy.via:
+        headers.append((b"Via", b"1.1 " + edge.pseudonym))
+    if response.status == 101:
+        headers += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+    return InformationalResponse(response.stream_id, response.status, headers, response.reason)
+
+
+def _may_have_length(response: Response) -> bool:
+    # RFC 9110 8.6: none in a 204; and none beside a body whose length only its end will tell (RFC 9112 6.3).
+    return response.status != 204 and response.body_length is not None
+
+
+def _forward_answer(
+    fields: Headers, policy: ForwardPolicy, edge: Edge, authority: bytes, *, has_length: bool
+) -> Headers:
+    headers: Headers = []
+    keep = headers.append
+    nominating = False
+    public: PublicOrigin | None = None
+    for field in fields:
+        rule = _KNOWN_RESPONSE.get(field[0])
+        if rule is None:
+            rule = _response_rule(field[0])
+        if rule is _KEEP:
+            keep(field)
+        elif rule is _LENGTH:
+            if has_length:
+                keep(field)
+                has_length = False
+        elif rule is _CONNECTION:
+            nominating = nominating or field[1].lower() not in _PLAIN_CONNECTION
+        elif rule is _URL:
+            if public is None:
+                public = public_origin(edge.scheme, authority, policy.strip_prefix, policy.origins)
+            keep((field[0], _moved(public, field[0].lower(), field[1])))
+        elif rule is _HSTS and policy.keep_hsts:
+            keep((field[0], _without_preload(field[1])))
+    if nominating:
+        return _without_nominated(headers, connection_nominated(fields), keep_first=0)
+    return headers
+
+
+def _moved(public: PublicOrigin, name: bytes, value: bytes) -> bytes:
+    match name:
+        case b"refresh":
+            return public.move_refresh(value)
+        case b"link":
+            return public.move_link(value)
+        case _:
+            return public.move(value)
+
+
+def _without_preload(value: bytes) -> bytes:
+    """Return a Strict-Transport-Security value without `preload`: no vendor's list may learn of a development name."""
+    directives = [directive.strip(b" \t") for directive in value.split(b";")]
+    return b"; ".join(directive for directive in directives if directive and directive.lower() != b"preload")
+
+
+_NEVER_TRAILERS = HOP_BY_HOP | frozenset(
+    b"age authorization cache-control content-encoding content-length content-location content-range content-type "
+    b"cookie date expect expires forwarded host if-match if-modified-since if-none-match if-range if-unmodified-since "
+    b"link location max-forwards pragma range refresh retry-after set-cookie strict-transport-security alt-svc trailer vary "
+    b"www-authenticate x-original-url x-real-ip x-rewrite-url".split()
+)
+"""Framing, routing, credentials, modifiers, content format: RFC 9110 6.5.1 wants them in the header section only."""
+
+
+def forward_trailers(trailers: Trailers) -> Trailers:
+    """Return the trailer section without the fields that must not be one; they are never merged."""
+    return Trailers(trailers.stream_id, [field for field in trailers.headers if _is_trailer(field[0])])
+
+
+def _is_trailer(name: bytes) -> bool:
+    folded = name.lower().replace(b"_", b"-")
+    return folded not in _NEVER_TRAILERS and not folded.startswith(_FORWARDED_PREFIX)
+
+
+def is_loop(headers: Headers, pseudonym: bytes) -> bool:
+    """Say whether the message has passed through this process so often that it goes in circles (RFC 9110 7.6.3)."""
+    count = 0
+    for name, value in headers:
+        if len(name) == 3 and name.lower() == b"via":
+            count += value.count(pseudonym)
+    return count >= LOOP_LIMIT
