@@ -1,0 +1,139 @@
+"""What is to be done on this machine, as values: the pure half of every change that devtls makes to a system.
+
+Owns the vocabulary (Step, Plan, Elevation), the translation of each step into one command, and its text as a person
+could paste it. Refuses shells: a step is an argv list. Strategy: a store answers with a Plan, `--dry-run` prints it,
+and `devtls.system.execute` runs exactly what was printed. Elevated steps only ever start tools of the system, never
+ourselves.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from types import MappingProxyType
+from typing import TypeAlias, assert_never
+
+_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+_INSTALL = PurePath("/usr/bin/install")
+_REMOVE = PurePath("/bin/rm")
+_MAKE_FOLDER = PurePath("/bin/mkdir")
+
+QUICK_S = 15.0
+"""Time limit of a step that only touches a file or a database."""
+ELEVATED_S = 120.0
+"""Time limit of a step that may ask for a password first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Start a program: `argv[0]` is an absolute path; standard input is empty unless `stdin` is given."""
+
+    argv: tuple[str, ...]
+    elevate: bool = False
+    timeout_s: float = QUICK_S
+    stdin: bytes | None = None
+    env: Mapping[str, str] = _NO_VARIABLES
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFile:
+    """Put `content` at `path`, whole or not at all; `source` is a public file that already holds the same bytes."""
+
+    path: PurePath
+    content: bytes = field(repr=False)
+    mode: int = 0o644
+    elevate: bool = False
+    source: PurePath | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MakeFolder:
+    """Make a folder with its parents; an existing one is left as it is."""
+
+    path: PurePath
+    mode: int = 0o755
+    elevate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFile:
+    """Remove one file; a missing one is no error."""
+
+    path: PurePath
+    elevate: bool = False
+
+
+Step: TypeAlias = Run | WriteFile | MakeFolder | RemoveFile
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in order; empty = nothing to do."""
+
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def elevated(self) -> bool:
+        """Whether any step needs administrator rights."""
+        return any(step.elevate for step in self.steps)
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Elevation:
+    """How a single command gets administrator rights; an empty `argv` means that this process has them already."""
+
+    name: str = "root"
+    argv: tuple[str, ...] = ()
+
+
+ALREADY_ROOT = Elevation()
+
+
+def lower(step: Step) -> Run:
+    """Return the one command that does `step`, without its elevation."""
+    match step:
+        case Run():
+            return step
+        case WriteFile():
+            source = "/dev/stdin" if step.source is None else str(step.source)
+            argv = (str(_INSTALL), "-m", f"{step.mode:04o}", "--", source, str(step.path))
+            return Run(argv, step.elevate, _limit(step.elevate), step.content if step.source is None else None)
+        case MakeFolder():
+            argv = (str(_MAKE_FOLDER), "-p", "-m", f"{step.mode:04o}", "--", str(step.path))
+            return Run(argv, step.elevate, _limit(step.elevate))
+        case RemoveFile():
+            return Run((str(_REMOVE), "-f", "--", str(step.path)), step.elevate, _limit(step.elevate))
+        case _:
+            assert_never(step)
+
+
+def _limit(elevate: bool) -> float:
+    return ELEVATED_S if elevate else QUICK_S
+
+
+def elevated_argv(run: Run, elevation: Elevation | None) -> tuple[str, ...]:
+    """Return the argv that is started; without any way to elevate it shows `sudo`, for the person who has one."""
+    if not run.elevate:
+        return run.argv
+    return (*(elevation.argv if elevation else ("sudo",)), *run.argv)
+
+
+def render(step: Step, elevation: Elevation | None) -> str:
+    """Return `step` as one command to paste into a shell; its standard input follows as a here-document."""
+    run = lower(step)
+    variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(run.env.items())]
+    line = " ".join([*variables, *(shlex.quote(word) for word in elevated_argv(run, elevation))])
+    if run.stdin is None:
+        return line
+    text = run.stdin.decode("utf-8", "backslashreplace")
+    return f"{line} <<'DEVTLS'\n{text}{'' if text.endswith(chr(10)) else chr(10)}DEVTLS"
+
+
+def render_plan(plan: Plan, elevation: Elevation | None) -> tuple[str, ...]:
+    """Return the plan's commands in order."""
+    return tuple(render(step, elevation) for step in plan.steps)

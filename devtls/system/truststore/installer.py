@@ -1,0 +1,135 @@
+"""Puts the root into stores and takes it out: survey, then one step per store, then ask the store again.
+
+Owns the order plan -> record -> execute -> probe. Refuses to let one store's trouble stop the others: each ends in a
+Result. What a tool says about its success is not believed; only the second probe is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from devtls.system.execute import Runner, Trouble, execute
+from devtls.system.plan import Elevation, Plan, render_plan
+from devtls.system.truststore.discovery import AnyStore
+from devtls.system.truststore.protocol import Kind, Status, StoreState
+from devtls.system.truststore.record import Installed, Record
+from devtls.system.truststore.root import RootCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What would be done to one store; an empty plan = nothing to do, or nothing that we can do (see `state`)."""
+
+    store: AnyStore
+    facts: Any  # the store's own Facts: handed back to it, never looked into
+    state: StoreState
+    plan: Plan
+    fingerprints: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a store stands now; `changed` = a plan ran to its end."""
+
+    name: str
+    kind: Kind
+    label: str
+    state: StoreState
+    changed: bool = False
+    commands: tuple[str, ...] = ()
+
+
+def propose_install(stores: Iterable[AnyStore], root: RootCertificate) -> tuple[Proposal, ...]:
+    """Probe each store and plan what makes it trust `root`."""
+    proposals: list[Proposal] = []
+    for store in stores:
+        facts = store.probe()
+        state, plan = store.state(facts, root.fingerprint), store.install_plan(facts, root)
+        proposals.append(Proposal(store, facts, state, plan, frozenset({root.fingerprint})))
+    return tuple(proposals)
+
+
+def install(
+    proposal: Proposal, root: RootCertificate, runner: Runner, elevation: Elevation | None, record: Record
+) -> Result:
+    """Carry out one proposal and return how the store stands afterwards."""
+    if not proposal.plan:
+        if proposal.state.status is Status.TRUSTED:
+            record.add(Installed(proposal.store.name, root.fingerprint, root.id))
+        return _result(proposal, proposal.state, elevation)
+    if proposal.plan.elevated and elevation is None:
+        return _result(proposal, _skipped("devtls trust"), elevation)
+    record.add(Installed(proposal.store.name, root.fingerprint, root.id))
+    outcome = execute(proposal.plan, runner)
+    after = proposal.store.probe()
+    state = proposal.store.state(after, root.fingerprint)
+    if state.status is Status.TRUSTED:
+        return _result(proposal, state, elevation, changed=True)
+    if not outcome.done:
+        state = proposal.store.read_failure(after, outcome)
+    else:
+        state = StoreState(Status.FAILED, "its tool ended well, but the store does not hold the root", "devtls trust")
+    return _result(proposal, state, elevation)
+
+
+def _skipped(command: str) -> StoreState:
+    return StoreState(
+        Status.SKIPPED,
+        "needs administrator rights, and neither sudo, doas nor pkexec is here",
+        f"Run its commands as an administrator, then {command}.",
+    )
+
+
+def propose_removal(
+    stores: Iterable[AnyStore], fingerprints: Collection[str], *, every_root: bool
+) -> tuple[Proposal, ...]:
+    """Probe each store and plan what takes these roots out; `every_root` adds each devtls root that a store holds."""
+    proposals: list[Proposal] = []
+    for store in stores:
+        facts = store.probe()
+        wanted = frozenset(fingerprints) | (
+            frozenset(root.fingerprint for root in facts.roots) if every_root else frozenset()
+        )
+        proposals.append(Proposal(store, facts, _held(store, facts, wanted), store.remove_plan(facts, wanted), wanted))
+    return tuple(proposals)
+
+
+def _held(store: AnyStore, facts: Any, fingerprints: Collection[str]) -> StoreState:
+    """Return the worst news about these roots: one that is trusted, else what blocks the view, else absent."""
+    states = [store.state(facts, fingerprint) for fingerprint in sorted(fingerprints)] or [store.state(facts, "")]
+    trusted = [state for state in states if state.status is Status.TRUSTED]
+    return (trusted or states)[0]
+
+
+def remove(proposal: Proposal, runner: Runner, elevation: Elevation | None, record: Record) -> Result:
+    """Carry out one removal and return how the store stands afterwards."""
+    if not proposal.plan:
+        if proposal.state.status is Status.ABSENT:
+            record.drop(proposal.store.name, proposal.fingerprints)
+        return _result(proposal, proposal.state, elevation)
+    if proposal.plan.elevated and elevation is None:
+        return _result(proposal, _skipped("devtls untrust"), elevation)
+    outcome = execute(proposal.plan, runner)
+    after = proposal.store.probe()
+    state = _held(proposal.store, after, proposal.fingerprints)
+    gone = not proposal.store.remove_plan(after, proposal.fingerprints) and state.status is not Status.TRUSTED
+    if not outcome.done and (not gone or outcome.trouble is Trouble.NO_ELEVATION):
+        return _result(proposal, proposal.store.read_failure(after, outcome), elevation)
+    if not gone:
+        failed = StoreState(Status.FAILED, "its tool ended well, but the store still holds the root", "devtls untrust")
+        return _result(proposal, failed, elevation)
+    record.drop(proposal.store.name, proposal.fingerprints)
+    return _result(proposal, StoreState(Status.ABSENT), elevation, changed=True)
+
+
+def _result(proposal: Proposal, state: StoreState, elevation: Elevation | None, *, changed: bool = False) -> Result:
+    store = proposal.store
+    commands = render_plan(proposal.plan, elevation)
+    return Result(store.name, store.kind, store.label, state, changed, commands)
+
+
+def counts(results: Iterable[Result]) -> bool:
+    """Whether a store that matters, the system's or a browser's, trusts the root."""
+    return any(result.state.status is Status.TRUSTED and result.kind is not Kind.RUNTIME for result in results)

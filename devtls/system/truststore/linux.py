@@ -1,0 +1,230 @@
+"""The system's own store on Linux and FreeBSD: one anchor file and one tool that rebuilds the bundle from all anchors.
+
+Owns reading the anchor folder and the bundle, and the plans. Refuses to write where a system is declared elsewhere
+(NixOS) or unknown: it says what to do by hand. The bundle is the truth, the anchor only the cause: a root counts as
+trusted when the bundle holds it. Debian's Java keystore is fed by a hook that is never told of removals (tried on
+Debian 12), so taking a root out ends with keytool where that keystore still holds it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from devtls.system.execute import Outcome, Trouble
+from devtls.system.plan import ELEVATED_S, Plan, RemoveFile, Run, Step, WriteFile
+from devtls.system.truststore.families import FAMILIES, NIXOS, Family, Refresh, choose_family, read_os_ids
+from devtls.system.truststore.machine import Machine
+from devtls.system.truststore.protocol import Kind, Status, StoreState
+from devtls.system.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
+
+_LARGEST_ANCHOR = 1 << 20
+_JAVA_STORE = "etc/ssl/certs/java/cacerts"
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A certificate file in the anchor folder; `in_java` = Debian's Java keystore holds the same certificate."""
+
+    path: Path
+    fingerprint: str
+    in_java: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SystemFacts:
+    """What the system store looks like; `tool` is None when nothing can rebuild the bundle."""
+
+    family: Family | None = None
+    folder: Path = Path()
+    tool: Path | None = None
+    refresh: Refresh | None = None
+    anchors: tuple[Anchor, ...] = ()
+    bundle: frozenset[str] = frozenset()
+    roots: tuple[RootCertificate, ...] = ()
+    read_only: bool = False
+    keytool: Path | None = None
+    java_store: Path = Path()
+
+
+class SystemStore:
+    """The TrustStore of the whole system."""
+
+    name = "system"
+    kind = Kind.SYSTEM
+
+    def __init__(self, machine: Machine, *, timeout_s: float = ELEVATED_S) -> None:
+        self._machine = machine
+        self._timeout_s = timeout_s
+
+    @property
+    def label(self) -> str:
+        """Says whose store it is."""
+        return "System store"
+
+    def probe(self) -> SystemFacts:
+        """Read os-release, the anchor folder and the bundle."""
+        root = self._machine.root
+        complete = {family.name for family in FAMILIES if self._complete(family)}
+        family = choose_family(_os_ids(root), complete)
+        if family is None:
+            return SystemFacts()
+        certificates = _read_bundle(root, family)
+        bundled = tuple(found for der in certificates if (found := ours(der)))
+        if family is NIXOS:
+            return SystemFacts(family, bundle=_fingerprints(certificates), roots=bundled)
+        folder = root / family.anchor_folder
+        tool, refresh = self._refresh(family)
+        java_store = root / _JAVA_STORE
+        anchors, anchored = _read_anchors(folder, java_store)
+        return SystemFacts(
+            family=family,
+            folder=folder,
+            tool=tool if folder.is_dir() else None,
+            refresh=refresh,
+            anchors=anchors,
+            bundle=_fingerprints(certificates),
+            roots=_distinct((*bundled, *anchored)),
+            read_only=folder.is_dir() and bool(os.statvfs(folder).f_flag & os.ST_RDONLY),
+            keytool=self._machine.system_tool("keytool"),
+            java_store=java_store,
+        )
+
+    def _complete(self, family: Family) -> bool:
+        return (self._machine.root / family.anchor_folder).is_dir() and self._refresh(family)[0] is not None
+
+    def _refresh(self, family: Family) -> tuple[Path | None, Refresh | None]:
+        for refresh in family.refreshes:
+            tool = self._machine.system_tool(refresh.tool)
+            if tool is not None:
+                return tool, refresh
+        return None, None
+
+    def state(self, facts: SystemFacts, fingerprint: str) -> StoreState:
+        """Say whether the bundle holds the certificate."""
+        if fingerprint in facts.bundle:
+            return StoreState(Status.TRUSTED)
+        if facts.family is None:
+            return StoreState(
+                Status.MANUAL,
+                "this system keeps its certificates in a way that devtls does not know",
+                "Run devtls ca export and add that file the way your system's manual says.",
+            )
+        if facts.family is NIXOS:
+            return StoreState(Status.MANUAL, "NixOS declares its certificates", self._nixos())
+        if facts.tool is None:
+            return StoreState(
+                Status.NO_TOOL,
+                f"{facts.family.refreshes[0].tool} is not installed",
+                f"{facts.family.ca_package}, then devtls trust",
+            )
+        if facts.read_only:
+            return StoreState(Status.READ_ONLY, f"{facts.folder} is read-only", "Make it writable, then devtls trust.")
+        stale = any(anchor.fingerprint == fingerprint for anchor in facts.anchors)
+        return StoreState(Status.ABSENT, "the root is filed but not in the bundle" if stale else "")
+
+    def _nixos(self) -> str:
+        line = "security.pki.certificateFiles = [ ./devtls-root.pem ];"
+        return f"Add {line} to your configuration and run nixos-rebuild switch."
+
+    def install_plan(self, facts: SystemFacts, root: RootCertificate) -> Plan:
+        """Return: file the anchor, rebuild the bundle."""
+        if facts.family is None or facts.tool is None or facts.refresh is None or root.fingerprint in facts.bundle:
+            return Plan()
+        anchor = facts.folder / f"devtls-{root.id}{facts.family.suffix}"
+        file = WriteFile(anchor, root.pem, 0o644, elevate=True, source=root.path)
+        return Plan((file, self._rebuild(facts.tool, facts.refresh.after_adding)))
+
+    def remove_plan(self, facts: SystemFacts, fingerprints: Collection[str]) -> Plan:
+        """Return: remove the anchors with these fingerprints, rebuild the bundle, clear what the Java hook kept."""
+        anchors = [anchor for anchor in facts.anchors if anchor.fingerprint in fingerprints]
+        bundled = any(fingerprint in facts.bundle for fingerprint in fingerprints)
+        if facts.tool is None or facts.refresh is None or not (anchors or bundled):
+            return Plan()
+        steps: list[Step] = [RemoveFile(anchor.path, elevate=True) for anchor in anchors]
+        steps.append(self._rebuild(facts.tool, facts.refresh.after_removing))
+        if facts.keytool is not None:
+            steps.extend(self._forget_in_java(facts, facts.keytool, anchor) for anchor in anchors if anchor.in_java)
+        return Plan(tuple(steps))
+
+    def _rebuild(self, tool: Path, arguments: tuple[str, ...]) -> Run:
+        return Run((str(tool), *arguments), elevate=True, timeout_s=self._timeout_s)
+
+    def _forget_in_java(self, facts: SystemFacts, keytool: Path, anchor: Anchor) -> Run:
+        alias = f"debian:{anchor.path.stem}.pem"  # the name that Debian's hook gives
+        where = ("-keystore", str(facts.java_store), "-storepass", "changeit")
+        return Run((str(keytool), "-delete", "-noprompt", "-alias", alias, *where), True, self._timeout_s)
+
+    def read_failure(self, facts: SystemFacts, outcome: Outcome) -> StoreState:
+        """Put a failed step into words."""
+        again = "Run the commands above yourself, then devtls trust."
+        match outcome.trouble:
+            case Trouble.TIMED_OUT:
+                return StoreState(Status.HANGING, outcome.detail, again)
+            case Trouble.READ_ONLY:
+                return StoreState(Status.READ_ONLY, outcome.detail, "Make the folder writable, then devtls trust.")
+            case Trouble.NO_TOOL:
+                return StoreState(Status.NO_TOOL, outcome.detail, again)
+            case _:
+                return StoreState(Status.FAILED, outcome.detail, again)
+
+    def explain(self, facts: SystemFacts, root: RootCertificate) -> str:
+        """Return the manual way where there is no plan."""
+        state = self.state(facts, root.fingerprint)
+        return state.remedy
+
+
+def _os_ids(root: Path) -> tuple[str, ...]:
+    for name in ("etc/os-release", "usr/lib/os-release"):
+        try:
+            return read_os_ids((root / name).read_text("utf-8", "replace"))
+        except OSError:
+            continue
+    return ()
+
+
+def _read_bundle(root: Path, family: Family) -> list[bytes]:
+    for name in family.bundles:
+        place = root / name
+        files = sorted(place.iterdir()) if place.is_dir() else [place]
+        found = [der for file in files if file.is_file() for der in certificates_in(_read(file, 64 << 20))]
+        if found:
+            return found
+    return []
+
+
+def _read_anchors(folder: Path, java_store: Path) -> tuple[tuple[Anchor, ...], tuple[RootCertificate, ...]]:
+    if not folder.is_dir():
+        return (), ()
+    java = _read(java_store, 64 << 20) if java_store.is_file() else b""
+    anchors: list[Anchor] = []
+    roots: list[RootCertificate] = []
+    for file in sorted(folder.iterdir()):
+        if not file.is_file():
+            continue
+        held = list(certificates_in(_read(file, _LARGEST_ANCHOR)))
+        if len(held) != 1:  # a bundle that somebody filed is not ours to remove
+            continue
+        anchors.append(Anchor(file, fingerprint_of(held[0]), held[0] in java))
+        found = ours(held[0])
+        if found:
+            roots.append(found)
+    return tuple(anchors), tuple(roots)
+
+
+def _read(file: Path, limit: int) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(limit)
+    except OSError:
+        return b""
+
+
+def _fingerprints(certificates: list[bytes]) -> frozenset[str]:
+    return frozenset(fingerprint_of(der) for der in certificates)
+
+
+def _distinct(roots: tuple[RootCertificate, ...]) -> tuple[RootCertificate, ...]:
+    return tuple({root.fingerprint: root for root in roots}.values())

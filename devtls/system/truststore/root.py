@@ -1,0 +1,89 @@
+"""The root certificate as trust stores see it: its bytes, its fingerprint, and how to recognise one of ours.
+
+Owns PEM reading and the test "is this a devtls root": by name *and* by what the certificate proves about itself,
+because names alone are cheap. Refuses nothing: bytes that are no certificate are simply none of ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+_BLOCK = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END")
+_NAME = re.compile(r"devtls root ([0-9a-f]{8})\Z")
+_MARK = b"devtls root "
+
+
+@dataclass(frozen=True, slots=True)
+class RootCertificate:
+    """One root: `id` starts its key identifier (8 hex digits), `path` is a public PEM file to name in commands."""
+
+    id: str
+    der: bytes
+    path: PurePath
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the DER in lower-case hex: the only identity that stores are asked about."""
+        return fingerprint_of(self.der)
+
+    @property
+    def nickname(self) -> str:
+        """The name under which NSS keeps it: unique per root, since NSS refuses two certificates with one nickname."""
+        return f"devtls root {self.id}"
+
+    @property
+    def pem(self) -> bytes:
+        """PEM with a trailing newline: Debian concatenates anchor files as they are."""
+        return pem_of(self.der)
+
+
+def fingerprint_of(der: bytes) -> str:
+    """Return the SHA-256 of a certificate in lower-case hex."""
+    return hashlib.sha256(der).hexdigest()
+
+
+def pem_of(der: bytes) -> bytes:
+    """Return a certificate as PEM in lines of 64, with a trailing newline."""
+    text = base64.b64encode(der)
+    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    return b"\n".join([b"-----BEGIN CERTIFICATE-----", *lines, b"-----END CERTIFICATE-----", b""])
+
+
+def certificates_in(data: bytes) -> Iterator[bytes]:
+    """Yield the DER of every certificate in PEM text, or of the one DER certificate that `data` is."""
+    if data[:1] == b"\x30" and b"-----BEGIN" not in data:
+        yield data
+        return
+    for block in _BLOCK.finditer(data):
+        try:
+            yield base64.b64decode(b"".join(block[1].split()), validate=True)
+        except binascii.Error:
+            continue
+
+
+def ours(der: bytes) -> RootCertificate | None:
+    """Return `der` as a devtls root, or None: name, issuer, key identifier and its own signature must all agree."""
+    if _MARK not in der:
+        return None
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        named = _NAME.match(str(common[0].value)) if common else None
+        key_id = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest.hex()
+        if named is None or not key_id.startswith(named[1]):
+            return None
+        certificate.verify_directly_issued_by(certificate)
+    except (ValueError, TypeError, x509.ExtensionNotFound, InvalidSignature):
+        return None
+    return RootCertificate(named[1], certificate.public_bytes(Encoding.DER), PurePath())
