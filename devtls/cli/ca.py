@@ -1,0 +1,150 @@
+"""`devtls ca`: the development CA in words, and its certificates as files.
+
+Owns what a person is told about the CA and what may leave it. Refuses to hand out the key: there is no option for it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from devtls.errors import Refused, StateError
+from devtls.pki.authority import Authority
+from devtls.pki.profile import crl_url
+from devtls.system.keystore import Keystore
+from devtls.system.paths import Paths
+
+_LABEL_WIDTH = 16
+_TEXT_WIDTH = 100
+_UNBROKEN = frozenset({"SHA-256", "SHA-1", "Files"})  # what is broken in two cannot be copied
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """Show the development CA: zones, dates, fingerprints, files, and what a thief could do with it."""
+    if ctx.invoked_subcommand is not None:
+        return
+    keystore, now = Keystore(Paths.from_environment().state_dir), datetime.now(UTC)
+    authority = keystore.load(now)
+    folder = keystore.folder_of(authority)
+    if as_json:
+        click.echo(json.dumps(describe(authority, folder, now), indent=2))
+    else:
+        click.echo(in_words(authority, folder, now))
+
+
+@command.command()
+@click.option("--out", default="-", metavar="FILE", help="Where to write it; - is standard output (the default).")
+@click.option("--format", "form", type=click.Choice(["pem", "der"]), default="pem", show_default=True)
+@click.option("--intermediate", "what", flag_value="intermediate", help="The intermediate instead of the root.")
+@click.option("--chain", "what", flag_value="chain", help="Intermediate and root in one PEM file.")
+def export(out: str, form: str, what: str | None) -> None:
+    """Write the root certificate (never a key), for a phone, a container or a tool with a list of its own."""
+    if what == "chain" and form == "der":
+        raise click.UsageError("DER holds one certificate: --chain needs --format pem.")
+    authority = Keystore(Paths.from_environment().state_dir).load(datetime.now(UTC))
+    content = _exported(authority, what or "root", Encoding.PEM if form == "pem" else Encoding.DER)
+    if out != "-":
+        _write(Path(out), content)
+    elif form == "der" and sys.stdout.isatty():
+        raise Refused("DER is binary, and this is a terminal.", hint="devtls ca export --format der --out root.cer")
+    else:
+        click.echo(content, nl=False)
+
+
+def _exported(authority: Authority, what: str, encoding: Encoding) -> bytes:
+    certificates = {
+        "root": [authority.root],
+        "intermediate": [authority.intermediate.certificate],
+        "chain": [authority.intermediate.certificate, authority.root],
+    }
+    return b"".join(certificate.public_bytes(encoding) for certificate in certificates[what])
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise StateError(
+            f"{path} cannot be written: {error.strerror}.", path=str(path), hint="name another file with --out"
+        ) from error
+    click.echo(f"Written to {path}.", err=True)
+
+
+def describe(authority: Authority, folder: Path, now: datetime) -> dict[str, object]:
+    """Return everything that `devtls ca` knows, as JSON values."""
+    root = authority.root
+    return {
+        "id": authority.id,
+        "name": _common_name(root),
+        "zones": list(authority.zones),
+        "not_before": root.not_valid_before_utc.isoformat(),
+        "not_after": root.not_valid_after_utc.isoformat(),
+        "days_left": (root.not_valid_after_utc - now).days,
+        "sha256": authority.fingerprint,
+        "sha1": root.fingerprint(SHA1()).hex(),  # noqa: S303 - keychains name certificates by it
+        "intermediate": _common_name(authority.intermediate.certificate),
+        "folder": str(folder),
+        "pki_port": authority.pki_port,
+        "root_crl": crl_url(authority.pki_port, authority.root_crl_path),
+        "intermediate_crl": crl_url(authority.pki_port, authority.intermediate_crl_path),
+    }
+
+
+def in_words(authority: Authority, folder: Path, now: datetime) -> str:
+    """Return the page that `devtls ca` prints."""
+    root = authority.root
+    zones = ", ".join(authority.zones)
+    dates = f"{root.not_valid_before_utc:%Y-%m-%d} to {root.not_valid_after_utc:%Y-%m-%d}"
+    facts = {
+        "Name": _common_name(root),
+        "Zones": f"{zones} (each name and everything below it), and the loopback addresses",
+        "Valid": f"{dates} ({(root.not_valid_after_utc - now).days} days left)",
+        "SHA-256": _fingerprint(root, SHA256()),
+        "SHA-1": _fingerprint(root, SHA1()),  # noqa: S303 - keychains name certificates by it
+        "Files": str(folder),
+    }
+    thief = {
+        "They can": f"pose as any name in {zones}, and as 127.0.0.1 and ::1, to browsers and tools that trust this root.",
+        "They cannot": "pose as any other site, or make another CA that works: the constraints are in the certificates, and "
+        "the root's key was dropped when the CA was made. It was never on disk.",
+        "The remedy": "devtls untrust --forget, then devtls trust: this machine forgets the stolen CA and gets a new one. "
+        "Nobody can revoke the old one, since the root's key is gone: remove its root from other devices as well.",
+    }
+    return "\n".join(
+        [
+            click.style("The development CA of this machine", bold=True),
+            _rows(facts),
+            "",
+            click.style("Somebody who copies these files", bold=True),
+            _rows(thief),
+        ]
+    )
+
+
+def _rows(facts: dict[str, str]) -> str:
+    rows = []
+    for label, text in facts.items():
+        lines = textwrap.wrap(text, _TEXT_WIDTH - _LABEL_WIDTH, break_long_words=False, break_on_hyphens=False)
+        if label in _UNBROKEN:
+            lines = [text]
+        rows += [f"  {label:<{_LABEL_WIDTH - 2}}{lines[0]}", *(" " * _LABEL_WIDTH + line for line in lines[1:])]
+    return "\n".join(rows)
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    return str(certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+
+
+def _fingerprint(certificate: x509.Certificate, algorithm: HashAlgorithm) -> str:
+    return certificate.fingerprint(algorithm).hex(":").upper()
