@@ -1,0 +1,48 @@
+"""Configuration: `devtls.toml` and the arguments of `devtls serve` as frozen values.
+
+`model` holds the values, `toml` reads the file, `route` a route and how file and command line add up, `target` the
+spelling of targets and addresses, `lines` finds keys for error messages, `allowance` says what a file needs `devtls
+allow` for.
+"""
+
+from devtls.config.allowance import Reason, needs_allow, private_sockets
+from devtls.config.model import (
+    COMMAND_LINE,
+    LIMIT_RANGES,
+    Config,
+    LimitsConfig,
+    Merged,
+    RouteConfig,
+    ServeConfig,
+    StaticTarget,
+    Target,
+    TcpTarget,
+    UnixTarget,
+)
+from devtls.config.route import merge, parse_route_argument
+from devtls.config.target import is_loopback_host, is_refused_address
+from devtls.config.toml import MAX_FILE_BYTES, parse_config, parse_listen_arguments
+
+__all__ = [
+    "COMMAND_LINE",
+    "LIMIT_RANGES",
+    "MAX_FILE_BYTES",
+    "Config",
+    "LimitsConfig",
+    "Merged",
+    "Reason",
+    "RouteConfig",
+    "ServeConfig",
+    "StaticTarget",
+    "Target",
+    "TcpTarget",
+    "UnixTarget",
+    "is_loopback_host",
+    "is_refused_address",
+    "merge",
+    "needs_allow",
+    "parse_config",
+    "parse_listen_arguments",
+    "parse_route_argument",
+    "private_sockets",
+]

@@ -1,0 +1,62 @@
+"""What a configuration file asks for beyond loopback ports and the folders below it (platform guide F 16).
+
+Owns the list of reasons that a person reads before `devtls allow`. Refuses nothing: `system.allowlist` remembers and
+refuses. Links are followed by the caller's `resolve`, because a folder below the file may be a link to anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from devtls.config.model import Config, RouteConfig, StaticTarget, TcpTarget, UnixTarget
+from devtls.config.target import is_loopback_host
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that needs to be allowed: the route's key, its line, and what it wants in plain words."""
+
+    key: str
+    line: int
+    text: str
+
+
+def needs_allow(config: Config, folder: str, *, resolve: Callable[[str], str]) -> list[Reason]:
+    """Return what `config`, a file in `folder`, may not do without `devtls allow`; [] = nothing.
+
+    `resolve` returns a path with its links followed.
+    """
+    home = PurePath(resolve(folder))
+    return [Reason(route.key, route.line, text) for route in config.routes for text in _wishes(route, home, resolve)]
+
+
+def _wishes(route: RouteConfig, home: PurePath, resolve: Callable[[str], str]) -> Iterable[str]:
+    match route.target:
+        case TcpTarget(_, host, port):
+            if not is_loopback_host(host):
+                yield f"sends requests to another machine: {host} port {port}"
+        case UnixTarget(path):
+            yield f"talks to the Unix socket {path}"
+        case StaticTarget(folder):
+            real = PurePath(resolve(folder))
+            if not real.is_relative_to(home):
+                yield f"serves the folder {real}"
+    if not route.verify:
+        yield "does not check the certificate of its target"
+    if route.ca is not None:
+        real = PurePath(resolve(route.ca))
+        if not real.is_relative_to(home):
+            yield f"reads the certificate file {real}"
+
+
+def private_sockets(config: Config, folders: Iterable[str], *, resolve: Callable[[str], str]) -> list[RouteConfig]:
+    """Return the routes whose Unix socket lies in one of our own `folders`: the control API is never behind a route."""
+    ours = [PurePath(resolve(folder)) for folder in folders]
+    return [
+        route
+        for route in config.routes
+        if isinstance(route.target, UnixTarget)
+        and any(PurePath(resolve(route.target.path)).is_relative_to(folder) for folder in ours)
+    ]

@@ -1,0 +1,88 @@
+"""One configuration text while it is read: where errors point to, and the simple values that several sections share.
+
+Owns the wording of "there is no …", the guess what was meant, and the checks of true/false, choices and text. Refuses
+by raising ConfigError with source, dotted key and line. difflib is loaded only when there is an error to explain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from devtls.config.lines import Key, dotted, find_line
+from devtls.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Where errors point to: the source, the folder that relative paths count from, and the lines of the keys."""
+
+    source: str
+    folder: str
+    lines: dict[Key, int]
+
+    def line(self, key: Key) -> int:
+        """Return the line of `key` (0 = unknown)."""
+        return find_line(self.lines, key)
+
+    def fail(self, key: Key, message: str, hint: str = "") -> NoReturn:
+        """Raise the ConfigError for `key`."""
+        raise ConfigError(message, source=self.source, key=dotted(key), line=self.line(key), hint=hint)
+
+    def check_names(self, table: Iterable[str], allowed: Iterable[str], key: Key, noun: str) -> None:
+        """Refuse every name in `table` that is not in `allowed`."""
+        known = list(allowed)
+        for name in table:
+            if name not in known:
+                self.fail((*key, name), f"there is no {noun} {name!r} here.", did_you_mean(name, known))
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """Return the hint for an unknown name: the nearest known one, or all of them."""
+    import difflib
+
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    return f"Did you mean {near[0]}?" if near else f"Allowed are: {', '.join(known)}."
+
+
+def boolean(value: object, key: Key, document: Document) -> bool:
+    """Return `value` when it is true or false. Raises ConfigError."""
+    if not isinstance(value, bool):
+        document.fail(
+            key, f"{shown(value)} is neither true nor false.", f"Write {key[-1]} = true or {key[-1]} = false."
+        )
+    return value
+
+
+def choice(value: object, allowed: tuple[str, ...], key: Key, document: Document) -> str:
+    """Return `value` when it is one of `allowed`. Raises ConfigError."""
+    if not isinstance(value, str) or value not in allowed:
+        document.fail(
+            key,
+            f"{shown(value)} is not possible here.",
+            "Allowed are: " + ", ".join(f'"{one}"' for one in allowed) + ".",
+        )
+    return value
+
+
+def text_value(value: object, key: Key, document: Document, example: str) -> str:
+    """Return `value` when it is a string that is not empty. Raises ConfigError."""
+    if not isinstance(value, str) or not value:
+        document.fail(key, f"{shown(value)} is no text.", f"Write {key[-1]} = {example}.")
+    return value
+
+
+def shown(value: object) -> str:
+    """Return a value as TOML would write it, cut to a readable length."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+        case str():
+            return f'"{value}"' if len(value) <= 60 else f'"{value[:60]}…"'
+        case _:
+            return str(value) if not isinstance(value, int) or abs(value) < 10**20 else "a huge number"

@@ -1,0 +1,169 @@
+"""The configuration as plain values: what `devtls.toml` and the command line can say, with the defaults.
+
+Owns the dataclasses, the defaults and the ranges of the limits. Refuses nothing itself: `toml` and `target` build
+these values and check them. Everything is frozen and comparable, so a reload can tell what changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+LogFormat = Literal["text", "json"]
+HostPolicy = Literal["keep", "upstream"]
+HstsPolicy = Literal["strip", "keep"]
+
+COMMAND_LINE = "command line"
+"""The `source` of everything that was not read from a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpTarget:
+    """An app behind a TCP port; `host` is "" for a bare port (both loopback families), else an IP address or a name."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnixTarget:
+    """An app behind a Unix socket; `path` is absolute when the folder it counts from was."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class StaticTarget:
+    """A folder of files that devtls serves itself."""
+
+    folder: str
+
+
+Target = TcpTarget | UnixTarget | StaticTarget
+
+
+@dataclass(frozen=True, slots=True)
+class RouteConfig:
+    """One line of `[routes]`, or one argument of `devtls serve`.
+
+    `name` is a normalised host name or `*.name`, short (`app`) or with its zone (`app.dev.local`); `path_prefix` is "/"
+    or "/api" without a slash at its end; `key` is what was written; `line` counts from 1 (0 = not from a file).
+    """
+
+    name: str
+    path_prefix: str
+    target: Target
+    allow_remote: bool = False
+    host: HostPolicy = "keep"
+    ca: str | None = None
+    verify: bool = True
+    hsts: HstsPolicy = "strip"
+    strip_prefix: bool = False
+    via: bool = True
+    key: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
+    source: str = field(default=COMMAND_LINE, compare=False)
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What may be routed only once: the name and the path below it."""
+        return self.name, self.path_prefix
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """The `[serve]` section; a port of None means the usual one (443 or 8443, 80), 0 any free one."""
+
+    https_port: int | None = None
+    http_port: int | None = None
+    listen: tuple[str, ...] = ()
+    """Loopback addresses to listen on; () = 127.0.0.1 and, where there is IPv6, ::1."""
+    redirect: bool = True
+    log_format: LogFormat = "text"
+    http2: bool = True
+    trust_forwarded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """The `[limits]` section: seconds end in `_s`, octets in `_bytes`, the rest are counts."""
+
+    handshake_timeout_s: float = 10.0
+    """From accept to the end of the TLS handshake."""
+    head_timeout_s: float = 10.0
+    """From the first byte of a request head to its last; absolute, a slow trickle does not extend it."""
+    keep_alive_s: float = 75.0
+    """How long a client's idle connection is kept."""
+    body_idle_timeout_s: float = 60.0
+    """A body that is awaited and makes no progress for so long is given up."""
+    connect_timeout_s: float = 5.0
+    response_head_timeout_s: float = 600.0
+    """How long an app may think: a developer may sit at a breakpoint."""
+    continue_wait_s: float = 1.0
+    """We answer `Expect: 100-continue` ourselves when the app was silent for so long."""
+    shutdown_grace_s: float = 5.0
+    tunnel_idle_timeout_s: float = 3600.0
+    half_close_grace_s: float = 5.0
+    """How long one direction of a tunnel may go on after the other has ended."""
+    upstream_idle_s: float = 4.0
+    """Below Node's 5 s keep-alive, so that the app is not the first to close."""
+    linger_s: float = 2.0
+    """After an early answer the rest of the upload is read for so long, so that no RST destroys the answer."""
+    accept_pause_s: float = 0.1
+    """The pause after accept() failed for want of file descriptors."""
+    max_head_bytes: int = 65_536
+    max_target_bytes: int = 16_384
+    max_fields: int = 256
+    max_buffer_bytes: int = 262_144
+    """What may wait in memory per direction before reading pauses."""
+    max_drain_bytes: int = 65_536
+    """How much of an unread request body is read away to save the connection."""
+    max_informational: int = 100
+    """Interim answers (1xx) per request."""
+    max_connections: int = 1_000
+    max_connections_per_upstream: int = 256
+
+
+LIMIT_RANGES: dict[str, tuple[float, float]] = {
+    "handshake_timeout_s": (0.1, 300),
+    "head_timeout_s": (0.1, 300),
+    "keep_alive_s": (0.1, 3_600),
+    "body_idle_timeout_s": (0.1, 86_400),
+    "connect_timeout_s": (0.1, 300),
+    "response_head_timeout_s": (0.1, 86_400),
+    "continue_wait_s": (0.0, 60),
+    "shutdown_grace_s": (0.0, 300),
+    "tunnel_idle_timeout_s": (1, 604_800),
+    "half_close_grace_s": (0.0, 3_600),
+    "upstream_idle_s": (0.1, 600),
+    "linger_s": (0.0, 30),
+    "accept_pause_s": (0.01, 10),
+    "max_head_bytes": (8_192, 1_048_576),
+    "max_target_bytes": (1_024, 65_536),
+    "max_fields": (32, 4_096),
+    "max_buffer_bytes": (16_384, 4_194_304),
+    "max_drain_bytes": (0, 16_777_216),
+    "max_informational": (1, 10_000),
+    "max_connections": (1, 100_000),
+    "max_connections_per_upstream": (1, 10_000),
+}
+"""The sensible range of each limit, both ends included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One whole configuration; `source` is the file's path, or "command line" when there is none."""
+
+    serve: ServeConfig = field(default_factory=ServeConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    routes: tuple[RouteConfig, ...] = ()
+    source: str = COMMAND_LINE
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """File and arguments together; `overridden` are the file's keys that an argument replaced."""
+
+    config: Config
+    overridden: tuple[str, ...]

@@ -1,0 +1,193 @@
+"""Routes as they are written: `"app/api" = "127.0.0.1:8000"` in the file, `app=3000` on the command line.
+
+Owns the key (name and path prefix), the options of a route, and how file and command line add up. Refuses options
+that would mean nothing for their target, remote targets without `allow_remote`, and the same name and path twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from devtls.config.document import Document, boolean, choice, did_you_mean, shown, text_value
+from devtls.config.lines import Key, dotted
+from devtls.config.model import COMMAND_LINE, Config, Merged, RouteConfig, StaticTarget, Target, TcpTarget
+from devtls.config.target import (
+    TargetError,
+    is_loopback_host,
+    join_path,
+    parse_folder,
+    parse_port,
+    parse_target,
+)
+from devtls.errors import ConfigError, InvalidName
+from devtls.names import parse_pattern
+
+_OPTIONS = ("target", "static", "allow_remote", "host", "ca", "verify", "hsts", "strip_prefix", "via")
+_SWITCHES = ("allow_remote", "verify", "strip_prefix", "via")
+_HTTPS_ONLY = ("ca", "verify")
+_APP_ONLY = ("allow_remote", "host", "hsts")
+_SEGMENTS = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*\Z")
+_TARGET_HINT = 'Write app = 3000, app = "host:port", or app = { target = 3000 }.'
+
+
+def parse_routes(table: dict[str, Any], document: Document) -> tuple[RouteConfig, ...]:
+    """Return the routes of the `[routes]` table, in its order. Raises ConfigError."""
+    routes = [_parse_route(written, value, document) for written, value in table.items()]
+    seen: dict[tuple[str, str], RouteConfig] = {}
+    for route in routes:
+        first = seen.setdefault(route.identity, route)
+        if first is not route:
+            document.fail(
+                ("routes", route.key), f"this is the same route as {first.key!r}.", "Keep one of the two lines."
+            )
+    return tuple(routes)
+
+
+def parse_route_argument(argument: str, *, folder: str = "") -> RouteConfig:
+    """Return the route that `devtls serve` was given, such as `app=3000`; relative paths count from `folder`.
+
+    To write the route is to allow it: remote targets need no `allow_remote` here. Raises ConfigError.
+    """
+    key, equals, written = argument.partition("=")
+    document = Document(COMMAND_LINE, folder, {})
+    if not equals or not key or not written:
+        raise ConfigError(
+            f"{argument!r} is no route.",
+            source=COMMAND_LINE,
+            hint="Write NAME=TARGET, such as app=3000 or app/api=127.0.0.1:8000.",
+        )
+    name, path_prefix = _parse_key(key, (key,), document)
+    target = _parse_target_value(written, (key,), document)
+    remote = isinstance(target, TcpTarget) and not is_loopback_host(target.host)
+    return RouteConfig(name, path_prefix, target, allow_remote=remote, key=key)
+
+
+def merge(file: Config, arguments: Sequence[RouteConfig]) -> Merged:
+    """Return `file` with the routes of the command line added; the same name and path twice: the command line wins.
+
+    Raises ConfigError when two arguments name the same route.
+    """
+    added: dict[tuple[str, str], RouteConfig] = {}
+    for route in arguments:
+        if added.setdefault(route.identity, route) is not route:
+            raise ConfigError(
+                f"the route {route.key!r} is given twice.", source=COMMAND_LINE, hint="Give each name once."
+            )
+    kept = tuple(route for route in file.routes if route.identity not in added)
+    overridden = tuple(route.key for route in file.routes if route.identity in added)
+    return Merged(replace(file, routes=(*kept, *added.values())), overridden)
+
+
+def _parse_route(written: str, value: object, document: Document) -> RouteConfig:
+    key = ("routes", written)
+    options: dict[str, Any] = {"target": value}
+    if isinstance(value, dict):
+        _check_option_names(written, value, document)
+        options = dict(value)
+    name, path_prefix = _parse_key(written, key, document)
+    if ("target" in options) == ("static" in options):
+        document.fail(key, "a route needs either a target or a static folder.", _TARGET_HINT)
+    if "static" in options:
+        target: Target = _parse_static(options.pop("static"), (*key, "static"), document)
+    else:
+        place = (*key, "target") if isinstance(value, dict) else key
+        target = _parse_target_value(options.pop("target"), place, document)
+    route = RouteConfig(name, path_prefix, target, key=written, line=document.line(key), source=document.source)
+    route = replace(route, **_parse_options(options, key, document))
+    _check_options(route, options, key, document)
+    return route
+
+
+def _check_option_names(written: str, table: dict[str, Any], document: Document) -> None:
+    unknown = next((name for name in table if name not in _OPTIONS), None)
+    if unknown is None:
+        return
+    # `app.dev.local = 3000` without quotes is a table in a table for TOML: say what is missing, not "no option dev".
+    path, inner = [written, unknown], table[unknown]
+    while isinstance(inner, dict) and len(inner) == 1:
+        ((part, inner),) = inner.items()
+        path.append(part)
+    name = ".".join(path)
+    if len(path) > 2:
+        document.fail(("routes", *path), "a name with dots needs quotes.", f'Write "{name}" = … instead.')
+    hint = did_you_mean(unknown, list(_OPTIONS))
+    if not hint.startswith("Did"):
+        hint += f' If {name} is a name, it needs quotes: "{name}" = ….'
+    document.fail(("routes", *path), f"there is no option {unknown!r} here.", hint)
+
+
+def _parse_key(written: str, key: Key, document: Document) -> tuple[str, str]:
+    name, slash, path = written.partition("/")
+    try:
+        pattern = parse_pattern(name)
+    except InvalidName as error:
+        document.fail(key, str(error), error.hint)
+    prefix = (slash + path).removesuffix("/")
+    if not _SEGMENTS.match(prefix) or any(segment in (".", "..") for segment in prefix.split("/")):
+        document.fail(
+            key, f"{prefix!r} is no path prefix.", 'Write it as the browser sends it: "app/api", "app/a%20b".'
+        )
+    return pattern, prefix or "/"
+
+
+def _parse_target_value(value: object, key: Key, document: Document) -> Target:
+    try:
+        if type(value) is int:
+            return TcpTarget("http", "", parse_port(value))
+        if not isinstance(value, str):
+            document.fail(key, f"{shown(value)} is no target.", _TARGET_HINT)
+        return parse_target(value, document.folder)
+    except TargetError as error:
+        document.fail(key, f"{error}.", error.hint)
+
+
+def _parse_static(value: object, key: Key, document: Document) -> StaticTarget:
+    try:
+        return parse_folder(text_value(value, key, document, '"site"'), document.folder)
+    except TargetError as error:
+        document.fail(key, f"{error}.", error.hint)
+
+
+def _parse_options(options: dict[str, Any], key: Key, document: Document) -> dict[str, Any]:
+    checked: dict[str, Any] = {}
+    for name, value in options.items():
+        place = (*key, name)
+        if name in _SWITCHES:
+            checked[name] = boolean(value, place, document)
+        elif name == "host":
+            checked[name] = choice(value, ("keep", "upstream"), place, document)
+        elif name == "hsts":
+            checked[name] = choice(value, ("strip", "keep"), place, document)
+        else:
+            checked[name] = _parse_ca(value, place, document)
+    return checked
+
+
+def _parse_ca(value: object, key: Key, document: Document) -> str:
+    try:
+        return join_path(text_value(value, key, document, '"corp.pem"'), document.folder)
+    except TargetError as error:
+        document.fail(key, f"{error}.", error.hint)
+
+
+def _check_options(route: RouteConfig, options: dict[str, Any], key: Key, document: Document) -> None:
+    target = route.target
+    secure = isinstance(target, TcpTarget) and target.scheme == "https"
+    for name in options:
+        if name in _HTTPS_ONLY and not secure:
+            document.fail((*key, name), f"{name} means something for https:// targets only.", f"Take {name} away.")
+        if name in _APP_ONLY and isinstance(target, StaticTarget):
+            document.fail((*key, name), f"{name} means nothing for a static folder.", f"Take {name} away.")
+    if route.ca is not None and not route.verify:
+        document.fail(
+            (*key, "verify"), "ca and verify = false contradict each other.", "Keep ca: it makes verifying work."
+        )
+    if isinstance(target, TcpTarget) and not is_loopback_host(target.host) and not route.allow_remote:
+        document.fail(
+            key,
+            f"the target {target.host} is another machine.",
+            f"If you mean it, write {dotted((route.key,))} = {{ target = …, allow_remote = true }}.",
+        )

@@ -1,0 +1,213 @@
+"""Where a route leads: `3000`, `"127.0.0.1:8000"`, `"https://10.0.0.5"`, `"unix:/run/app.sock"`, `"./site"` -> Target.
+
+Owns the spelling of targets. Refuses link-local addresses in every spelling (they reach cloud metadata services),
+addresses that are only good for listening, and everything that could be read in two ways. The reasons are ValueErrors
+of one sentence with a hint; `toml` knows the key and the line and turns them into ConfigError.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import PurePath
+from typing import Literal
+
+from devtls.config.model import StaticTarget, Target, TcpTarget, UnixTarget
+from devtls.errors import InvalidName
+from devtls.names import is_below, parse_hostname
+
+MAX_SOCKET_PATH_BYTES = 107
+"""Linux: sun_path holds 108 octets with the NUL at the end."""
+
+_SPELLINGS = 'Write a port (3000), "host:port", "http://…", "https://…", "unix:/path" or a folder ("./site").'
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
+_FOLDER = re.compile(r"(?:\.{1,2}(?:[/\\]|\Z)|/|\\|[A-Za-z]:[/\\])")
+_NUMBER_LABEL = re.compile(r"(?:0[xX][0-9A-Fa-f]*|[0-9]+)\Z")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class TargetError(ValueError):
+    """A target that cannot be used; `hint` says what to write instead."""
+
+    def __init__(self, message: str, hint: str = _SPELLINGS) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def parse_target(text: str, folder: str) -> Target:
+    """Return the target that `text` spells; relative paths count from `folder`. Raises TargetError."""
+    if text.startswith("unix:"):
+        return parse_socket(text.removeprefix("unix:"), folder)
+    if scheme := _SCHEME.match(text):
+        return _parse_url(scheme[1].lower(), scheme[2])
+    if _FOLDER.match(text):
+        return parse_folder(text, folder)
+    if text.isascii() and text.removeprefix(":").isdigit():
+        return TcpTarget("http", "", parse_port(int(text.removeprefix(":")[:6])))
+    host, port = _split_host_port(text)
+    if port is None:
+        raise TargetError(f"the target {text!r} has no port")
+    return TcpTarget("http", host, port)
+
+
+def parse_port(number: int) -> int:
+    """Return `number` when an app can listen there. Raises TargetError."""
+    if not 1 <= number <= 65535:
+        raise TargetError(f"{number} is no port", "Ports go from 1 to 65535.")
+    return number
+
+
+def parse_folder(text: str, folder: str) -> StaticTarget:
+    """Return the static target `text`, counted from `folder`. Raises TargetError."""
+    return StaticTarget(join_path(text, folder))
+
+
+def parse_socket(text: str, folder: str) -> UnixTarget:
+    """Return the Unix socket `text`, counted from `folder`. Raises TargetError."""
+    if text.startswith("@"):
+        raise TargetError(f"the abstract socket {text!r} is not supported", 'Use a socket file: "unix:/run/app.sock".')
+    path = join_path("/" + text.lstrip("/") if text.startswith("//") else text, folder)
+    if len(path.encode()) > MAX_SOCKET_PATH_BYTES:
+        raise TargetError(
+            f"the socket path {path!r} has more than {MAX_SOCKET_PATH_BYTES} bytes",
+            "The system cannot connect to such a path: move the socket to a shorter one, such as /tmp/app.sock.",
+        )
+    return UnixTarget(path)
+
+
+def join_path(text: str, folder: str) -> str:
+    """Return the path `text`, counted from `folder`; `..` stays, since links may make it mean something else."""
+    if not text:
+        raise TargetError("the path is empty")
+    if "\0" in text or any(0xD800 <= ord(char) <= 0xDFFF for char in text):
+        raise TargetError(f"{text!r} is no path")
+    if text == "~" or text.startswith("~/"):
+        raise TargetError(
+            f"~ is not expanded in {text!r}", "Write the whole path, or one that counts from the file's folder."
+        )
+    return str(PurePath(folder) / text)
+
+
+def _parse_url(scheme: str, rest: str) -> TcpTarget:
+    if scheme not in ("http", "https"):
+        raise TargetError(*_foreign_scheme(scheme))
+    authority = rest[:-1] if rest.endswith("/") else rest
+    if not authority or re.search(r"[/?#\\]", authority):
+        raise TargetError(
+            f"the target {scheme}://{rest} is more than an origin",
+            "Write scheme, host and port only: the path of the browser is kept, or cut by strip_prefix = true.",
+        )
+    if "@" in authority:
+        raise TargetError("the target carries a user name or password", "Take the part before the @ away.")
+    host, port = _split_host_port(authority)
+    secure = scheme == "https"
+    checked: Literal["http", "https"] = "https" if secure else "http"
+    return TcpTarget(checked, host, port if port is not None else (443 if secure else 80))
+
+
+def _foreign_scheme(scheme: str) -> tuple[str, str]:
+    if scheme in ("h2c", "h2", "grpc", "grpcs"):
+        return (
+            f"{scheme}:// targets are not supported yet",
+            "devtls speaks HTTP/1.1 to apps so far: write http:// or https://.",
+        )
+    if scheme in ("ws", "wss"):
+        plain = "http" if scheme == "ws" else "https"
+        return f"{scheme}:// is not needed", f"Write {plain}://: WebSockets pass through ordinary routes."
+    if scheme == "file":
+        return "file:// is not supported", 'Write the folder itself, such as { static = "site" }.'
+    return f"{scheme}:// targets are not supported", _SPELLINGS
+
+
+def _split_host_port(text: str) -> tuple[str, int | None]:
+    bracketed = re.fullmatch(r"\[([^\[\]]*)\](?::([0-9]{1,6}))?", text, re.ASCII)
+    if bracketed:
+        host, port = bracketed[1], bracketed[2]
+        if ":" not in host:
+            raise TargetError(f"{text!r} has brackets, but no IPv6 address in them")
+    elif text.count(":") > 1:
+        raise TargetError(f"the IPv6 address in {text!r} needs brackets", 'Write "[::1]:3000".')
+    else:
+        host, colon, port = text.partition(":")
+        if colon and not re.fullmatch(r"[0-9]{1,6}", port, re.ASCII):
+            raise TargetError(f"{port!r} in {text!r} is no port", "Ports go from 1 to 65535.")
+    return parse_target_host(host), parse_port(int(port)) if port else None
+
+
+def parse_target_host(text: str) -> str:
+    """Return an IP address in its shortest spelling, or a host name; TargetError for what is not to be dialled."""
+    address = _address(text)
+    if address is not None:
+        return _dialable(address)
+    try:
+        name = parse_hostname(text)
+    except InvalidName as error:
+        raise TargetError(f"{text!r} is neither an IP address nor a host name", error.hint or _SPELLINGS) from error
+    if _NUMBER_LABEL.match(name.rpartition(".")[2]):
+        # inet_aton reads 2852039166, 0xa9fea9fe and 169.254.43518 as 169.254.169.254: none of these spellings passes.
+        raise TargetError(
+            f"{text!r} is neither an IP address nor a host name", "Write the address as four decimal numbers."
+        )
+    return name
+
+
+def _address(text: str) -> _Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _is_link_local(address: _Address) -> bool:
+    """Look inside IPv6 addresses that carry an IPv4 one, too: compatible, NAT64 (RFC 6052), 6to4 (RFC 3056)."""
+    if address.is_link_local or isinstance(address, ipaddress.IPv4Address):
+        return address.is_link_local
+    number = int(address)
+    carried = address.sixtofour
+    if address in _NAT64 or number < 1 << 32:
+        carried = ipaddress.IPv4Address(number & 0xFFFF_FFFF)
+    return carried is not None and carried.is_link_local
+
+
+def _dialable(address: _Address) -> str:
+    if _is_link_local(address):
+        raise TargetError(
+            f"the link-local address {address} is always refused",
+            "169.254.0.0/16 and fe80::/10 reach cloud metadata services; no setting allows them.",
+        )
+    if address.is_unspecified:
+        raise TargetError(f"{address} is an address to listen on", "Write the port alone (3000) or 127.0.0.1:3000.")
+    if address.is_multicast or str(address) == "255.255.255.255":
+        raise TargetError(
+            f"{address} is no address of one host", "Write the address of the machine that the app runs on."
+        )
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        raise TargetError(f"the scope in {address} means nothing here", "Write the address without %.")
+    return str(address)
+
+
+def is_refused_address(text: str) -> bool:
+    """Say whether the IP address `text` must never be dialled: what a name resolved to is asked, too."""
+    address = _address(text)
+    return address is not None and (_is_link_local(address) or address.is_multicast or address.is_unspecified)
+
+
+def is_loopback_host(host: str) -> bool:
+    """Say whether a target is this machine: "", localhost and names below it (RFC 6761 6.3), 127.0.0.0/8, ::1."""
+    address = _address(host)
+    if address is not None:
+        return address.is_loopback
+    return host == "" or is_below(host, "localhost")
+
+
+def parse_listen_address(text: str) -> str:
+    """Return a loopback address to listen on (brackets allowed). Raises TargetError for every other one."""
+    address = _address(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
+    if address is None or not address.is_loopback or "%" in text:
+        raise TargetError(
+            f"{text!r} is no loopback address", "devtls listens on 127.0.0.1, others of 127.0.0.0/8, and ::1 only."
+        )
+    return str(address)

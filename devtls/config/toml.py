@@ -1,0 +1,137 @@
+"""devtls.toml: bytes -> Config, with errors that name the file, the key, the line and what may stand there.
+
+Owns the grammar of the three sections. Refuses unknown keys and sections (with a guess what was meant), wrong types,
+values out of range, files that are no UTF-8 text or larger than 1 MiB. tomllib reads the syntax (7 ms to import
+against 21 ms for msgspec).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from devtls.config.document import Document, boolean, choice, shown
+from devtls.config.lines import Key, key_lines
+from devtls.config.model import COMMAND_LINE, LIMIT_RANGES, Config, LimitsConfig, ServeConfig
+from devtls.config.route import parse_routes
+from devtls.config.target import TargetError, parse_listen_address
+from devtls.errors import ConfigError
+
+MAX_FILE_BYTES = 1_048_576
+
+_SECTIONS = ("serve", "limits", "routes")
+_QUOTES_HINT = 'Names with a dot, a star or a slash need quotes: "*.app" = 3000.'
+
+
+def parse_config(data: bytes, *, source: str, folder: str) -> Config:
+    """Return the configuration in `data`; relative paths in it count from `folder`, errors name `source`.
+
+    Raises ConfigError.
+    """
+    text = _decode(data, source)
+    tables = _load(text, source)
+    document = Document(source, folder, key_lines(text))
+    document.check_names(tables, _SECTIONS, (), "section")
+    for name in _SECTIONS:
+        if not isinstance(tables.get(name, {}), dict):
+            document.fail(
+                (name,), f"{name} must be a section.", f"Write [{name}] on a line of its own, its keys below it."
+            )
+    routes = parse_routes(tables.get("routes", {}), document)
+    serve = _parse_serve(tables.get("serve", {}), document)
+    return Config(serve, _parse_limits(tables.get("limits", {}), document), routes, source)
+
+
+def _decode(data: bytes, source: str) -> str:
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigError("the file is larger than 1 MiB; this is no devtls.toml.", source=source)
+    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise ConfigError(
+            "the file begins with a byte order mark.", source=source, line=1, hint="Save it as UTF-8 without BOM."
+        )
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError("the file is not UTF-8 text.", source=source, line=line, hint="Save it as UTF-8.") from error
+
+
+def _load(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:
+        message, _, place = str(error).partition(" (at ")
+        found = re.match(r"line ([0-9]+)", place)
+        line = int(found[1]) if found else 0
+        written = text.split("\n")[line - 1] if line else ""
+        # `app/api = 1` and `*.app = 1` are what people type first, and TOML's own message for them helps nobody.
+        hint = _QUOTES_HINT if re.match(r"\s*[^\s\"'#=\[]*[*/][^\"'#=]*=", written) else ""
+        where = "" if line else " at the end of the file"
+        raise ConfigError(f"this is not TOML: {message}{where}.", source=source, line=line, hint=hint) from error
+    except RecursionError as error:
+        raise ConfigError("the file is nested too deeply.", source=source) from error
+
+
+def _parse_serve(table: dict[str, Any], document: Document) -> ServeConfig:
+    document.check_names(table, [field.name for field in fields(ServeConfig)], ("serve",), "setting")
+    checked: dict[str, Any] = {}
+    for name, value in table.items():
+        key = ("serve", name)
+        if name in ("https_port", "http_port"):
+            checked[name] = _port(value, key, document)
+        elif name == "listen":
+            checked[name] = _listen(value, key, document)
+        elif name == "log_format":
+            checked[name] = choice(value, ("text", "json"), key, document)
+        else:
+            checked[name] = boolean(value, key, document)
+    return ServeConfig(**checked)
+
+
+def _port(value: object, key: Key, document: Document) -> int:
+    if type(value) is not int or not 0 <= value <= 65535:
+        document.fail(key, f"{shown(value)} is no port.", "Ports go from 1 to 65535; 0 takes any free one.")
+    return value
+
+
+def _listen(value: object, key: Key, document: Document) -> tuple[str, ...]:
+    addresses = [value] if isinstance(value, str) else value
+    if not isinstance(addresses, list) or not addresses:
+        document.fail(key, f"{shown(value)} is no list of addresses.", 'Write listen = ["127.0.0.1", "::1"].')
+    return _loopback((item if isinstance(item, str) else shown(item) for item in addresses), key, document)
+
+
+def parse_listen_arguments(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Return the addresses of `--listen`, each once. Raises ConfigError for one that is not loopback."""
+    return _loopback(addresses, ("--listen",), Document(COMMAND_LINE, "", {}))
+
+
+def _loopback(addresses: Iterable[str], key: Key, document: Document) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(parse_listen_address(address) for address in addresses))
+    except TargetError as error:
+        document.fail(key, f"{error}.", error.hint)
+
+
+def _parse_limits(table: dict[str, Any], document: Document) -> LimitsConfig:
+    document.check_names(table, LIMIT_RANGES, ("limits",), "limit")
+    checked: dict[str, Any] = {}
+    for name, value in table.items():
+        low, high = LIMIT_RANGES[name]
+        key = ("limits", name)
+        seconds = name.endswith("_s")
+        if type(value) is not int and not (seconds and type(value) is float):
+            document.fail(
+                key, f"{shown(value)} is no {'number of seconds' if seconds else 'whole number'}.", _range(low, high)
+            )
+        if not low <= value <= high:
+            document.fail(key, f"{shown(value)} is out of range.", _range(low, high))
+        checked[name] = float(value) if seconds else value
+    return LimitsConfig(**checked)
+
+
+def _range(low: float, high: float) -> str:
+    return f"Allowed is {low:g} to {high:g}." if high < 1e6 else f"Allowed is {low:.0f} to {high:.0f}."

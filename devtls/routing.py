@@ -1,0 +1,293 @@
+"""Which app answers a request: host and path -> Route, and where each Route dials.
+
+Owns Route, Upstream, the RouteTable, Snapshot, and the rule that SNI and Host must agree. Refuses route names outside
+the zones of the CA. Strategy: every host that a route serves is a dict key made when the configuration is read, so
+that a request costs one look-up; wildcards cost one more per label, the longest suffix wins; paths are compared by
+whole segments, the longest prefix wins. A name that is written in full (`app.dev.local`) beats a short one (`app`)
+that would serve the same host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import assert_never
+
+from devtls.config import Config, RouteConfig, StaticTarget, TcpTarget, UnixTarget, is_loopback_host
+from devtls.config.lines import dotted
+from devtls.errors import ConfigError, InvalidName
+from devtls.http.forward import ForwardPolicy
+from devtls.names import LOCALHOST, Hostname, is_ip_address, is_wildcard, parse_hostname, zone_of
+
+LOCAL_ADDRESSES = ("127.0.0.1", "::1")
+"""Both loopback families, in the order to try: most apps listen on the first, Node on either."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_LOCALHOST_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """How an https target is verified; `ca_file` None = the system's roots."""
+
+    server_name: str
+    ca_file: str | None
+    verify: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where to dial, and the pool's key.
+
+    `addresses` are tried in order; () means a Unix socket, or a `host` to be resolved at each dial: then
+    `config.is_refused_address` must be asked about every result. `label` is for people.
+    """
+
+    addresses: tuple[tuple[str, int], ...]
+    host: str
+    port: int
+    unix_path: str
+    tls: UpstreamTls | None
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One routed name (in every zone that serves it) and path prefix.
+
+    `hosts` are host names, or `*.name` for everything below a name; `path_prefix` is b"/" or b"/api".
+    """
+
+    name: str
+    hosts: tuple[str, ...]
+    path_prefix: bytes
+    upstream: Upstream
+    policy: ForwardPolicy
+    config: RouteConfig
+
+    def urls(self, https_port: int) -> tuple[str, ...]:
+        """Return the addresses to type into a browser; `*` stays where a wildcard stands."""
+        port = "" if https_port == 443 else f":{https_port}"
+        path = "" if self.path_prefix == b"/" else self.path_prefix.decode("ascii")
+        return tuple(f"https://{host}{port}{path}" for host in self.hosts)
+
+
+class Refusal(Enum):
+    """Why no route answers a request."""
+
+    UNKNOWN = 404
+    """No route has this name and path: the list of routes is the answer."""
+    MISDIRECTED = 421
+    """The Host is not the name that the connection's certificate was made for (RFC 9110 15.5.20)."""
+
+
+_Paths = tuple[tuple[bytes, Route], ...]
+"""What one host serves: (prefix, route), the longest prefix first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RouteTable:
+    """All routes of one configuration; made by `build_routes`."""
+
+    routes: tuple[Route, ...] = ()
+    _exact: dict[str, _Paths] = field(default_factory=dict, repr=False)
+    _below: dict[str, _Paths] = field(default_factory=dict, repr=False)
+
+    def match(self, host: str, path: bytes) -> Route | None:
+        """Return the route for a lower-case host without a port and a request target, or None."""
+        if paths := self._exact.get(host):
+            for prefix, route in paths:
+                if len(prefix) == 1 or _holds(prefix, path):
+                    return route
+        return self._match_wildcard(host, path) if self._below else None
+
+    def _match_wildcard(self, host: str, path: bytes) -> Route | None:
+        dot = host.find(".")
+        while dot >= 0:
+            for prefix, route in self._below.get(host[dot + 1 :], ()):
+                if len(prefix) == 1 or _holds(prefix, path):
+                    return route
+            dot = host.find(".", dot + 1)
+        return None
+
+    def serves(self, host: str) -> bool:
+        """Say whether any path of `host` is routed (redirects from plain HTTP go to no other names)."""
+        if host in self._exact:
+            return True
+        labels = host.split(".")
+        return any(".".join(labels[start:]) in self._below for start in range(1, len(labels)))
+
+    def exact_hosts(self) -> frozenset[Hostname]:
+        """Return the host names that are written out: their certificates stay in the cache."""
+        return frozenset(Hostname(host) for host in self._exact if not is_ip_address(host))
+
+    def upstreams(self) -> frozenset[Upstream]:
+        """Return every place that a route dials."""
+        return frozenset(route.upstream for route in self.routes)
+
+
+def _holds(prefix: bytes, path: bytes) -> bool:
+    # /api holds /api, /api/x and /api?x, not /apix.
+    return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/", b"?")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One generation of a running system: swapped as a whole at a reload."""
+
+    config: Config
+    routes: RouteTable
+    zones: tuple[Hostname, ...]
+
+
+def select(table: RouteTable, *, sni: str | None, authority: bytes, path: bytes) -> Route | Refusal:
+    """Return the route for a request on a TLS connection, or why there is none.
+
+    `sni` is the lower-case name of the ClientHello, `authority` the request's lower-case host[:port]; its port is not
+    looked at, because forwarded ports change it. Without SNI only localhost, 127.0.0.1 and ::1 are acceptable hosts.
+    """
+    host = host_of(authority)
+    if sni is None:
+        if host not in _LOCALHOST_NAMES:
+            return Refusal.MISDIRECTED
+    elif host != sni:
+        return Refusal.MISDIRECTED
+    return table.match(host, path) or Refusal.UNKNOWN
+
+
+def host_of(authority: bytes) -> str:
+    """Return the host of a lower-case host[:port], without brackets and without the dot at the end of a full name."""
+    text = authority.decode("latin-1")
+    if ":" in text:
+        text = text[1 : text.find("]")] if text.startswith("[") else text.partition(":")[0]
+    return text.removesuffix(".")
+
+
+def build_routes(config: Config, zones: Sequence[Hostname], *, static_sockets: Mapping[str, str]) -> RouteTable:
+    """Return the table for `config`; a short name is served in every one of `zones`.
+
+    `static_sockets` gives for each static folder the private Unix socket that serves it. Raises ConfigError for a
+    name that is outside the zones or grows too long in one.
+    """
+    routes = tuple(_build_route(route, config, zones, static_sockets) for route in config.routes)
+    exact: dict[str, dict[bytes, Route]] = {}
+    below: dict[str, dict[bytes, Route]] = {}
+    # Short names first: a name in full is more specific and takes its host over.
+    for route in sorted(routes, key=lambda route: not _is_short(route.name)):
+        for host in _served_hosts(route):
+            table, key = (below, host[2:]) if is_wildcard(host) else (exact, host)
+            table.setdefault(key, {})[route.path_prefix] = route
+    return RouteTable(routes, _longest_first(exact), _longest_first(below))
+
+
+def _longest_first(hosts: dict[str, dict[bytes, Route]]) -> dict[str, _Paths]:
+    return {
+        host: tuple(sorted(paths.items(), key=lambda item: len(item[0]), reverse=True)) for host, paths in hosts.items()
+    }
+
+
+def _served_hosts(route: Route) -> tuple[str, ...]:
+    return (*route.hosts, *LOCAL_ADDRESSES) if route.name == LOCALHOST else route.hosts
+
+
+def _is_short(name: str) -> bool:
+    stem = name.removeprefix("*.")
+    return "." not in stem and stem != LOCALHOST
+
+
+def _build_route(
+    route: RouteConfig, config: Config, zones: Sequence[Hostname], static_sockets: Mapping[str, str]
+) -> Route:
+    upstream = _build_upstream(route, static_sockets)
+    prefix = route.path_prefix.encode("ascii")
+    policy = ForwardPolicy(
+        host=_upstream_authority(route) if route.host == "upstream" else None,
+        origins=_origins(route),
+        strip_prefix=prefix if route.strip_prefix and prefix != b"/" else b"",
+        keep_hsts=route.hsts == "keep",
+        via=route.via,
+        trust_forwarded=config.serve.trust_forwarded,
+    )
+    return Route(route.name, _hosts(route, zones), prefix, upstream, policy, route)
+
+
+def _hosts(route: RouteConfig, zones: Sequence[Hostname]) -> tuple[str, ...]:
+    star = "*." if is_wildcard(route.name) else ""
+    stem = route.name.removeprefix("*.")
+    if not _is_short(route.name):
+        if zone_of(stem, zones) is None:
+            raise _refused(
+                route,
+                f"the name {stem} is in none of the CA's zones ({', '.join(zones)}).",
+                "Use a name in one of them. A new zone needs a new CA: devtls trust --zone ZONE",
+            )
+        return (route.name,)
+    try:
+        return tuple(star + parse_hostname(f"{stem}.{zone}") for zone in zones)
+    except InvalidName as error:
+        raise _refused(route, str(error), error.hint) from error
+
+
+def _refused(route: RouteConfig, message: str, hint: str) -> ConfigError:
+    key = dotted(("routes", route.key)) if route.line else route.key
+    return ConfigError(message, source=route.source, key=key, line=route.line, hint=hint)
+
+
+def _build_upstream(route: RouteConfig, static_sockets: Mapping[str, str]) -> Upstream:
+    match route.target:
+        case TcpTarget() as target:
+            return _tcp_upstream(target, route)
+        case UnixTarget(path):
+            return Upstream((), "", 0, path, None, f"unix:{path}")
+        case StaticTarget(folder):
+            return Upstream((), "", 0, static_sockets[folder], None, "static site")
+        case unknown:
+            assert_never(unknown)
+
+
+def _tcp_upstream(target: TcpTarget, route: RouteConfig) -> Upstream:
+    host = target.host or "localhost"
+    addresses: tuple[tuple[str, int], ...] = ()
+    if is_ip_address(host):
+        addresses = ((host, target.port),)
+    elif is_loopback_host(host):
+        addresses = tuple((address, target.port) for address in LOCAL_ADDRESSES)
+    tls = UpstreamTls(host, route.ca, route.verify) if target.scheme == "https" else None
+    label = _host_port(target.host or LOCAL_ADDRESSES[0], target.port)
+    return Upstream(addresses, host, target.port, "", tls, f"https://{label}" if tls else label)
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _upstream_authority(route: RouteConfig) -> bytes:
+    if not isinstance(route.target, TcpTarget):
+        return b"localhost"
+    return _authorities(route.target.host or "localhost", route.target)[0]
+
+
+def _authorities(host: str, target: TcpTarget) -> list[bytes]:
+    full = _host_port(host, target.port)
+    if target.port != _DEFAULT_PORTS[target.scheme]:
+        return [full.encode("ascii")]
+    return [full.rpartition(":")[0].encode("ascii"), full.encode("ascii")]
+
+
+def _origins(route: RouteConfig) -> tuple[bytes, ...]:
+    match route.target:
+        case TcpTarget(scheme, host, _) as target:
+            hosts = dict.fromkeys([host, "localhost", *LOCAL_ADDRESSES] if is_loopback_host(host) else [host])
+            return tuple(
+                f"{scheme}://".encode() + authority
+                for name in hosts
+                if name
+                for authority in _authorities(name, target)
+            )
+        case UnixTarget():
+            return (b"http://localhost",)
+        case StaticTarget():
+            return ()
+        case unknown:
+            assert_never(unknown)
