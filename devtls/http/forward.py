@@ -1,13 +1,13 @@
 """What a reverse proxy does to a message on its way through: one pass over the field list, nothing parsed twice.
 
 Owns Host, X-Forwarded-*, Via, the hop-by-hop fields, HSTS and Alt-Svc, and calls `location` for URLs that point at the
-app. Refuses nothing: the codecs have checked the syntax. Bodies, cookies, Origin, Referer, Date, conditional and caching
-fields pass untouched and in order; so does every name that is not listed here.
+app. Refuses nothing: the codecs have checked the syntax. Bodies, cookies, Origin, Referer, Date, conditional and
+caching fields pass untouched and in order; so does every name that is not listed here.
 
 Strategy: field names are looked up as they came in a table that holds the usual spellings (`Accept`, `accept`), which
 costs one dict look-up for each field; only a name in an unusual spelling is folded and classified. Rare fields are set
-aside in the loop and dealt with after it. What Connection names is removed *before* our own fields are added, so that no
-client can delete them (RFC 9110 7.6.1). Two exceptions to that removal: Content-Length, which is framing, and
+aside in the loop and dealt with after it. What Connection names is removed *before* our own fields are added, so that
+no client can delete them (RFC 9110 7.6.1). Two exceptions to that removal: Content-Length, which is framing, and
 `TE: trailers`, which is ours to promise.
 
 A 101 leaves `forward_informational` complete: it is the one answer whose `Connection: Upgrade` and `Upgrade: websocket`
@@ -103,8 +103,8 @@ _USUAL_REQUEST = (
     b"accept accept-encoding accept-language authorization cache-control content-type cookie dnt expect if-match "
     b"if-modified-since if-none-match if-range if-unmodified-since origin pragma priority purpose range referer "
     b"sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user "
-    b"sec-gpc sec-purpose sec-websocket-extensions sec-websocket-key sec-websocket-protocol sec-websocket-version trailer "
-    b"upgrade-insecure-requests user-agent via x-csrf-token x-csrftoken x-requested-with"
+    b"sec-gpc sec-purpose sec-websocket-extensions sec-websocket-key sec-websocket-protocol sec-websocket-version "
+    b"trailer upgrade-insecure-requests user-agent via x-csrf-token x-csrftoken x-requested-with"
 ).split()
 _USUAL_RESPONSE = (
     b"accept-ranges access-control-allow-credentials access-control-allow-headers access-control-allow-methods "
@@ -335,8 +335,8 @@ def _without_preload(value: bytes) -> bytes:
 _NEVER_TRAILERS = HOP_BY_HOP | frozenset(
     b"age authorization cache-control content-encoding content-length content-location content-range content-type "
     b"cookie date expect expires forwarded host if-match if-modified-since if-none-match if-range if-unmodified-since "
-    b"link location max-forwards pragma range refresh retry-after set-cookie strict-transport-security alt-svc trailer vary "
-    b"www-authenticate x-original-url x-real-ip x-rewrite-url".split()
+    b"link location max-forwards pragma range refresh retry-after set-cookie strict-transport-security alt-svc trailer "
+    b"vary www-authenticate x-original-url x-real-ip x-rewrite-url".split()
 )
 """Framing, routing, credentials, modifiers, content format: RFC 9110 6.5.1 wants them in the header section only."""
 
