@@ -1,0 +1,91 @@
+# devtls: `make` lists the targets. Needs Python >= 3.11 and make; uses uv when it is there.
+
+VENV := .venv
+BIN := $(VENV)/bin
+CANDIDATES := python3.13 python3.12 python3.11 python3
+STAGE = @printf '\033[1m==> %s\033[0m\n'
+
+.PHONY: help demo test lint bench clean
+.SUFFIXES:
+
+help:
+	@echo 'make demo    see devtls work: a sample app behind the proxy, nothing on your system is changed'
+	@echo 'make test    linters, types, architecture, the demo and every test'
+	@echo 'make lint    only the linters, types and architecture'
+	@echo 'make bench   measure devtls, Caddy and nginx side by side (about six minutes; needs nginx and wrk)'
+	@echo 'make clean   remove what these made'
+
+demo: $(VENV)/.runtime
+	@$(BIN)/devtls demo
+
+test: lint
+	$(STAGE) 'devtls demo --check'
+	@$(BIN)/devtls demo --check
+	$(STAGE) 'pytest (pure packages: every branch covered)'
+	@$(BIN)/pytest --cov --cov-branch -m 'not bench'
+
+lint: $(VENV)/.dev
+	$(STAGE) 'ruff check'
+	@$(BIN)/ruff check --quiet
+	$(STAGE) 'ruff format --check'
+	@$(BIN)/ruff format --quiet --check
+	$(STAGE) 'mypy --strict'
+	@$(BIN)/mypy --strict --no-error-summary
+	$(STAGE) 'import-linter'
+	@shown=$$($(BIN)/lint-imports 2>&1) || { printf '%s\n' "$$shown"; exit 1; }
+
+bench: $(VENV)/.bench
+	@$(BIN)/python tests/bench/run.py $(BENCH)
+
+clean:
+	rm -rf $(VENV) build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# One stamp per set of packages; a change of pyproject.toml installs again.
+
+$(VENV)/.runtime: pyproject.toml | $(BIN)/python
+	$(STAGE) 'install devtls'
+	@$(call install,)
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(STAGE) 'install devtls and the tools for its tests'
+	@$(call install,--group dev --group examples)
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(STAGE) 'install devtls and Caddy'
+	@$(call install,--group bench)
+	@touch $@ $(VENV)/.runtime
+
+define install
+if command -v uv >/dev/null 2>&1; then \
+	uv pip install --quiet --python $(BIN)/python --editable . $(1); \
+else \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . $(1); \
+fi
+endef
+
+# pip learned --group in 25.1; the pip that comes with Python 3.11 is older.
+$(BIN)/python:
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv --quiet --python '>=3.11' $(VENV); exit $$?; \
+	fi; \
+	found=; \
+	for python in $(CANDIDATES); do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		found=$${found:-$$python}; \
+		"$$python" -c 'import ensurepip, venv' 2>/dev/null || continue; \
+		printf '==> make %s with %s\n' $(VENV) "$$python"; \
+		"$$python" -m venv $(VENV) && $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'; \
+		code=$$?; test $$code -eq 0 || rm -rf $(VENV); exit $$code; \
+	done; \
+	if test -z "$$found"; then \
+		echo 'devtls needs Python 3.11 or newer, and there is none on PATH.' >&2; exit 1; \
+	fi; \
+	package=$$("$$found" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	if command -v apt-get >/dev/null 2>&1; then \
+		printf '%s cannot make a virtual environment yet. Run this, then make again:\n  sudo apt-get install %s\n' "$$found" "$$package" >&2; \
+	else \
+		printf '%s cannot make a virtual environment: install its venv and ensurepip modules, or uv.\n' "$$found" >&2; \
+	fi; \
+	exit 1

@@ -1,0 +1,99 @@
+"""What every test gets: a home of its own, real clients or a clear skip, and an event loop that must not block.
+
+Owns the isolation from the machine: no test sees or changes the developer's home, state folder or CA variables.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import blockbuster_ctx
+from hypothesis import settings
+
+settings.register_profile("dev", deadline=None, max_examples=50)
+settings.register_profile("ci", deadline=None, max_examples=25, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+OUTER_ENVIRON = dict(os.environ)
+NEVER_BLOCKS = ("net", "daemon")
+FOREIGN_VARIABLES = (
+    "SUDO_UID",
+    "SUDO_GID",
+    "SUDO_USER",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "NO_COLOR",
+    "FORCE_COLOR",
+)
+
+RequireTool = Callable[[str, str], str]
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give the test an empty home; its path is short because a Unix socket's path ends at 107 bytes."""
+    root = Path(tempfile.mkdtemp(prefix="devtls-"))
+    runtime = root / "run"
+    runtime.mkdir(mode=0o700)
+    for name in FOREIGN_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("HOME", str(root))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(root / ".config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(root / ".local/share"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(root / ".local/state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root / ".cache"))
+    monkeypatch.setenv("DEVTLS_STATE_DIR", str(root / "state"))
+    monkeypatch.setenv("DEVTLS_CONFIG_DIR", str(root / "config"))
+    yield root
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def outer_environ() -> dict[str, str]:
+    """Return the environment from before the isolation, for tools that need the user's (npm and its registry)."""
+    return dict(OUTER_ENVIRON)
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> RequireTool:
+    """Return a function that finds a program: without it the test is skipped, in CI it fails."""
+    return _require_tool
+
+
+@pytest.fixture(autouse=True)
+def never_blocks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In tests/net and tests/daemon a blocking call of ours in the loop fails the test; `may_block` opts out."""
+    tests = Path(__file__).parent
+    package = request.path.relative_to(tests).parts[0]
+    if package not in NEVER_BLOCKS or request.node.get_closest_marker("may_block"):
+        yield
+        return
+    with blockbuster_ctx("devtls") as detector:
+        for function in detector.functions.values():
+            # SSLContext.load_cert_chain takes paths only; the memfd behind one is never on a disk.
+            function.can_block_in("system/pem.py", "pem_path")
+        yield
+
+
+def _require_tool(name: str, install_hint: str) -> str:
+    found = shutil.which(name, path=OUTER_ENVIRON.get("PATH"))
+    if found:
+        return found
+    message = f"{name} is not installed: {install_hint}"
+    if OUTER_ENVIRON.get("CI"):
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
