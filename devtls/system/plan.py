@@ -12,10 +12,8 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from types import MappingProxyType
 from typing import TypeAlias, assert_never
 
-_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 _INSTALL = PurePath("/usr/bin/install")
 _REMOVE = PurePath("/bin/rm")
 _MAKE_FOLDER = PurePath("/bin/mkdir")
@@ -34,7 +32,7 @@ class Run:
     elevate: bool = False
     timeout_s: float = QUICK_S
     stdin: bytes | None = None
-    env: Mapping[str, str] = _NO_VARIABLES
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,147 @@
+"""The proof at the end of `devtls trust`: real clients, in fresh processes, against real certificates of the CA.
+
+Owns the verdicts. Refuses to call a client trusted that needs more than one variable, and to call the CA safe when
+any client accepts the foreign probe: an otherwise perfect certificate for a name outside the zones, signed by the
+live intermediate, whose key is dropped as soon as the listener holds it. Strategy: each client runs bare, as the user
+would run it, and where that fails with the one variable it needs; the way that worked is the way the foreign probe is
+tried.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+
+from devtls.doctor.clients import Client, Needs, Probe, Reason, read_reason
+from devtls.doctor.listener import listening, server_context
+from devtls.names import Hostname
+from devtls.pki.authority import Authority
+from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
+from devtls.system.execute import NotFinished, Runner, Trouble
+from devtls.system.keystore import new_leaf_key, new_serial
+from devtls.system.plan import Run
+
+CLIENT_S = 12.0
+"""Time limit of one client process: pyenv's and node's slow starts fit in, a hang does not stop the others."""
+
+
+class Verdict(Enum):
+    """Whether a client trusts the root; only the first two count."""
+
+    TRUSTED = "trusted"
+    TRUSTED_WITH = "trusted with"
+    REFUSED = "refused"
+
+
+class Foreign(Enum):
+    """What a client did with the certificate that it must refuse."""
+
+    REFUSED_FOR_NAME = "refused for its name"
+    REFUSED_OTHERWISE = "refused"
+    ACCEPTED = "accepted"
+    NOT_TRIED = "not tried"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One client: `setting` is `NAME=value` when it needed one, `why` its reason in plain words when it refused."""
+
+    client: str
+    tool: Path
+    verdict: Verdict
+    setting: str = ""
+    why: str = ""
+    foreign: Foreign = Foreign.NOT_TRIED
+    foreign_why: str = ""
+
+    def __str__(self) -> str:
+        match self.verdict:
+            case Verdict.TRUSTED:
+                return "trusted"
+            case Verdict.TRUSTED_WITH:
+                return f"trusted with {self.setting}"
+            case Verdict.REFUSED:
+                return f"refused: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One run: it worked, or the reason and its words."""
+
+    worked: bool
+    reason: Reason = Reason.OTHER
+    said: str = ""
+
+    @property
+    def why(self) -> str:
+        return self.reason.value or self.said
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files that variables name; `bundle` makes its file on first need, or says None: no system bundle."""
+
+    root: Path
+    bundle: Callable[[], Path | None]
+
+
+def prove(
+    authority: Authority, clients: Mapping[Path, Client], files: Files, runner: Runner, now: datetime
+) -> tuple[Report, ...]:
+    """Run every client against the listener, all at the same time, and return one report for each."""
+    name = Hostname(f"devtls-proof.{authority.zones[0]}")
+    trusted = server_context(authority.issue(name, now=now, key=new_leaf_key(), serial=new_serial()))
+    with listening(trusted, _foreign_context(authority, now), FOREIGN_NAME) as port:
+        probes = (Probe(name, port), Probe(FOREIGN_NAME, port))
+        with ThreadPoolExecutor(max(1, len(clients))) as pool:
+            running = [pool.submit(_report, client, tool, probes, files, runner) for tool, client in clients.items()]
+            return tuple(future.result() for future in running)
+
+
+def _foreign_context(authority: Authority, now: datetime) -> ssl.SSLContext:
+    """Return the only holder of the foreign leaf's key; no name is left that leads to it."""
+    return server_context(issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_serial()))
+
+
+def _report(client: Client, tool: Path, probes: tuple[Probe, Probe], files: Files, runner: Runner) -> Report:
+    wanted, unwanted = probes
+    bare = _try(client, tool, wanted, {}, runner)
+    if bare.worked:
+        foreign, why = _try_foreign(client, tool, unwanted, {}, runner)
+        return Report(client.name, tool, Verdict.TRUSTED, foreign=foreign, foreign_why=why)
+    file = files.root if client.needs is Needs.ROOT else files.bundle()
+    if file is None:
+        return Report(client.name, tool, Verdict.REFUSED, why=bare.why)
+    variables = {client.variable: str(file)}
+    helped = _try(client, tool, wanted, variables, runner)
+    if not helped.worked:
+        return Report(client.name, tool, Verdict.REFUSED, why=helped.why)
+    foreign, why = _try_foreign(client, tool, unwanted, variables, runner)
+    setting = f"{client.variable}={file}"
+    return Report(client.name, tool, Verdict.TRUSTED_WITH, setting, foreign=foreign, foreign_why=why)
+
+
+def _try(client: Client, tool: Path, probe: Probe, variables: Mapping[str, str], runner: Runner) -> _Trial:
+    ended = runner.run(Run(client.argv(tool, probe), timeout_s=CLIENT_S, env=variables))
+    if isinstance(ended, NotFinished):
+        reason = Reason.NO_ANSWER if ended.trouble is Trouble.TIMED_OUT else Reason.OTHER
+        return _Trial(False, reason, ended.detail)
+    if ended.code == 0:
+        return _Trial(True)
+    return _Trial(False, read_reason((ended.stderr + ended.stdout).decode("utf-8", "replace")), ended.said)
+
+
+def _try_foreign(
+    client: Client, tool: Path, probe: Probe, variables: Mapping[str, str], runner: Runner
+) -> tuple[Foreign, str]:
+    trial = _try(client, tool, probe, variables, runner)
+    if trial.worked:
+        return Foreign.ACCEPTED, "it accepts names outside the zones"
+    if trial.reason is Reason.NAME_CONSTRAINTS:
+        return Foreign.REFUSED_FOR_NAME, ""
+    return Foreign.REFUSED_OTHERWISE, trial.why

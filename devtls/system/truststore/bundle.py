@@ -1,0 +1,36 @@
+"""A bundle of the system's roots and ours, for programs whose variable replaces their list instead of adding to it.
+
+Owns finding the system's bundle and the file in our state folder. Refuses to write one with nothing but our root: a
+program pointed at it would trust no other site.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devtls.system.execute import write_atomically
+from devtls.system.truststore.families import FAMILIES, NIXOS
+from devtls.system.truststore.root import RootCertificate, certificates_in, pem_of
+
+_MORE_BUNDLES = ("etc/ssl/cert.pem", "etc/pki/tls/certs/ca-bundle.crt", "usr/share/ssl/certs/ca-bundle.crt")
+
+
+def write_merged_bundle(path: Path, root: RootCertificate, system_root: Path = Path("/")) -> Path | None:
+    """Write the system's roots and `root` to `path`; None when this system has no bundle."""
+    system = _system_certificates(system_root)
+    if not system:
+        return None
+    others = [der for der in system if der != root.der]
+    write_atomically(path, b"".join(pem_of(der) for der in [*others, root.der]), 0o644)
+    return path
+
+
+def _system_certificates(system_root: Path) -> list[bytes]:
+    names = [name for family in (*FAMILIES, NIXOS) for name in family.bundles]
+    for name in dict.fromkeys((*names, *_MORE_BUNDLES)):
+        place = system_root / name
+        if place.is_file():
+            found = list(certificates_in(place.read_bytes()))
+            if found:
+                return found
+    return []
