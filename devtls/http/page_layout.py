@@ -2,8 +2,8 @@
 
 Owns the three renderings of a `Notice` and the choice between them (RFC 9110 12.5.1). Refuses to load anything: the
 page is one file without images, fonts or scripts from elsewhere, and its Content-Security-Policy names its own style
-and script by their hash, so that text which slipped through the escaping still could not run. Every text is escaped here,
-in one place: callers hand over what the network said as it is.
+and script by their hash, so that text which slipped through the escaping still could not run. Every text is escaped
+here, in one place: callers hand over what the network said as it is.
 """
 
 from __future__ import annotations
