@@ -115,11 +115,11 @@ def in_words(authority: Authority, folder: Path, now: datetime) -> str:
         "Files": str(folder),
     }
     thief = {
-        "They can": f"pose as any name in {zones}, and as 127.0.0.1 and ::1, to browsers and tools that trust this root.",
-        "They cannot": "pose as any other site, or make another CA that works: the constraints are in the certificates, and "
-        "the root's key was dropped when the CA was made. It was never on disk.",
-        "The remedy": "devtls untrust --forget, then devtls trust: this machine forgets the stolen CA and gets a new one. "
-        "Nobody can revoke the old one, since the root's key is gone: remove its root from other devices as well.",
+        "They can": f"pose as any name in {zones}, and as 127.0.0.1 and ::1, to whatever trusts this root.",
+        "They cannot": "pose as any other site, or make another CA that works: the limits are in the certificates, "
+        "and the root's key was dropped when the CA was made. It was never on disk.",
+        "The remedy": "devtls untrust --forget, then devtls trust: this machine forgets the stolen CA and gets a "
+        "new one. Nobody can revoke the old one, since the root's key is gone: remove its root from other devices too.",
     }
     return "\n".join(
         [

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from devtls.errors import CertificateError
+from devtls.pki.authority import Authority
+from devtls.pki.revocation import build_crl, crl_number, is_due, load_crl, resign_at
+
+
+def entry(serial: int, when: datetime) -> x509.RevokedCertificate:
+    reason = x509.CRLReason(x509.ReasonFlags.key_compromise)
+    builder = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when.replace(microsecond=0))
+    return builder.add_extension(reason, critical=False).build()
+
+
+def test_the_intermediates_list_carries_number_issuer_key_and_a_week(authority: Authority, now: datetime) -> None:
+    crl = load_crl(authority.intermediate_crl(number=12, this_update=now))
+    assert crl_number(crl) == 12
+    assert crl.issuer == authority.intermediate.certificate.subject
+    assert crl.last_update_utc == now.replace(microsecond=0)
+    assert crl.next_update_utc == now.replace(microsecond=0) + timedelta(days=7)
+    assert {extension.oid._name for extension in crl.extensions} == {"authorityKeyIdentifier", "cRLNumber"}
+    assert crl.is_signature_valid(authority.intermediate.key.public_key())
+
+
+def test_the_roots_list_is_good_until_the_root_ends(authority: Authority) -> None:
+    crl = load_crl(authority.root_crl_der)
+    assert crl.next_update_utc == authority.root.not_valid_after_utc
+    assert crl.issuer == authority.root.subject
+    assert crl_number(crl) == 1
+    assert list(crl) == []
+
+
+def test_a_revoked_serial_is_listed_with_its_reason(authority: Authority, now: datetime) -> None:
+    crl = load_crl(authority.intermediate_crl(number=2, this_update=now, revoked=[entry(77, now), entry(78, now)]))
+    revoked = crl.get_revoked_certificate_by_serial_number(77)
+    assert revoked is not None
+    assert revoked.extensions.get_extension_for_class(x509.CRLReason).value.reason == x509.ReasonFlags.key_compromise
+    assert len(list(crl)) == 2
+
+
+def test_a_list_is_due_at_half_of_its_life_or_when_the_clock_went_back(authority: Authority, now: datetime) -> None:
+    crl = load_crl(authority.intermediate_crl(number=1, this_update=now))
+    start = now.replace(microsecond=0)
+    assert resign_at(crl) == start + timedelta(days=3, hours=12)
+    assert not is_due(crl, start)
+    assert not is_due(crl, resign_at(crl) - timedelta(seconds=1))
+    assert is_due(crl, resign_at(crl))
+    assert is_due(crl, start - timedelta(seconds=1))
+
+
+def test_a_list_without_a_number_counts_as_zero(authority: Authority, now: datetime) -> None:
+    builder = x509.CertificateRevocationListBuilder().issuer_name(authority.root.subject)
+    builder = builder.last_update(now).next_update(now + timedelta(days=1))
+    assert crl_number(builder.sign(authority.intermediate.key, SHA256())) == 0
+
+
+def test_junk_is_no_list() -> None:
+    with pytest.raises(CertificateError, match="damaged"):
+        load_crl(b"junk")
+
+
+def test_the_same_input_gives_the_same_list(authority: Authority, now: datetime) -> None:
+    lists = {
+        build_crl(
+            authority.root,
+            authority.intermediate.key,
+            number=1,
+            this_update=now,
+            next_update=now + timedelta(days=1),
+        ).tbs_certlist_bytes
+        for _ in range(2)
+    }
+    assert len(lists) == 1
