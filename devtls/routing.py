@@ -170,11 +170,22 @@ def build_routes(config: Config, zones: Sequence[Hostname], *, static_sockets: M
     `static_sockets` gives for each static folder the private Unix socket that serves it. Raises ConfigError for a
     name that is outside the zones or grows too long in one.
     """
-    routes = tuple(_build_route(route, config, zones, static_sockets) for route in config.routes)
+    # A name in full is more specific than a short one: it takes its host out of the short name's hosts.
+    taken = frozenset(route.identity for route in config.routes if not _is_short(route.name))
+    routes = tuple(
+        Route(
+            route.name,
+            _hosts(route, zones, taken),
+            route.path_prefix.encode("ascii"),
+            _build_upstream(route, static_sockets),
+            _build_policy(route, config),
+            route,
+        )
+        for route in config.routes
+    )
     exact: dict[str, dict[bytes, Route]] = {}
     below: dict[str, dict[bytes, Route]] = {}
-    # Short names first: a name in full is more specific and takes its host over.
-    for route in sorted(routes, key=lambda route: not _is_short(route.name)):
+    for route in routes:
         for host in _served_hosts(route):
             table, key = (below, host[2:]) if is_wildcard(host) else (exact, host)
             table.setdefault(key, {})[route.path_prefix] = route
@@ -196,23 +207,19 @@ def _is_short(name: str) -> bool:
     return "." not in stem and stem != LOCALHOST
 
 
-def _build_route(
-    route: RouteConfig, config: Config, zones: Sequence[Hostname], static_sockets: Mapping[str, str]
-) -> Route:
-    upstream = _build_upstream(route, static_sockets)
-    prefix = route.path_prefix.encode("ascii")
-    policy = ForwardPolicy(
+def _build_policy(route: RouteConfig, config: Config) -> ForwardPolicy:
+    prefix = "" if route.path_prefix == "/" else route.path_prefix
+    return ForwardPolicy(
         host=_upstream_authority(route) if route.host == "upstream" else None,
         origins=_origins(route),
-        strip_prefix=prefix if route.strip_prefix and prefix != b"/" else b"",
+        strip_prefix=prefix.encode("ascii") if route.strip_prefix else b"",
         keep_hsts=route.hsts == "keep",
         via=route.via,
         trust_forwarded=config.serve.trust_forwarded,
     )
-    return Route(route.name, _hosts(route, zones), prefix, upstream, policy, route)
 
 
-def _hosts(route: RouteConfig, zones: Sequence[Hostname]) -> tuple[str, ...]:
+def _hosts(route: RouteConfig, zones: Sequence[Hostname], taken: frozenset[tuple[str, str]]) -> tuple[str, ...]:
     star = "*." if is_wildcard(route.name) else ""
     stem = route.name.removeprefix("*.")
     if not _is_short(route.name):
@@ -224,9 +231,10 @@ def _hosts(route: RouteConfig, zones: Sequence[Hostname]) -> tuple[str, ...]:
             )
         return (route.name,)
     try:
-        return tuple(star + parse_hostname(f"{stem}.{zone}") for zone in zones)
+        hosts = [star + parse_hostname(f"{stem}.{zone}") for zone in zones]
     except InvalidName as error:
         raise _refused(route, str(error), error.hint) from error
+    return tuple(host for host in hosts if (host, route.path_prefix) not in taken)
 
 
 def _refused(route: RouteConfig, message: str, hint: str) -> ConfigError:

@@ -1,0 +1,150 @@
+"""What `devtls allow` remembers: which configuration files may name remote targets, sockets and other folders.
+
+Owns `allowed.json` in the state folder: path, SHA-256 of the content, and the reasons that the person saw. Any change
+of the file asks again; so does a link that leads elsewhere than it did, since the reasons name resolved folders.
+Refuses files that need it and do not have it (NotAllowed), and Unix sockets in our own folders always: the control
+API is never behind a route.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from devtls.config import Config, Reason, needs_allow, private_sockets
+from devtls.errors import ConfigError, NotAllowed, StateError
+from devtls.system.paths import Paths
+from devtls.system.private_files import ensure_private_folder, locked, read_private_file, replace_private_file
+
+_FORMAT = 1
+_FILE_NAME = "allowed.json"
+_LOCK_NAME = "allowed.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """One remembered file; `reasons` are the texts that were shown, `allowed_at` is ISO 8601 in UTC."""
+
+    path: str
+    sha256: str
+    reasons: tuple[str, ...]
+    allowed_at: str
+
+
+class Allowlist:
+    """The memory of `devtls allow`; every call reads the disk, so that a running serve sees what was just allowed."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._folder = state_dir
+        self._file = state_dir / _FILE_NAME
+
+    def entries(self) -> tuple[Allowed, ...]:
+        """Return what is remembered, in the order of the paths. Raises StateError."""
+        return tuple(sorted(self._read().values(), key=lambda entry: entry.path))
+
+    def allows(self, path: Path, data: bytes, reasons: list[Reason]) -> bool:
+        """Say whether this content at this path was allowed for all of `reasons`."""
+        entry = self._read().get(os.path.realpath(path))
+        return entry is not None and entry.sha256 == _digest(data) and set(_texts(reasons)) <= set(entry.reasons)
+
+    def remember(self, path: Path, data: bytes, reasons: list[Reason], now: datetime) -> None:
+        """Allow this content at this path."""
+        place = os.path.realpath(path)
+        stamp = now.isoformat(timespec="seconds")
+        ensure_private_folder(self._folder)
+        with locked(self._folder / _LOCK_NAME):
+            entries = self._read()
+            entries[place] = Allowed(place, _digest(data), _texts(reasons), stamp)
+            self._write(entries)
+
+    def revoke(self, path: Path) -> bool:
+        """Forget a path; False when it was not remembered."""
+        if not self._file.exists():
+            return False
+        with locked(self._folder / _LOCK_NAME):
+            entries = self._read()
+            if entries.pop(os.path.realpath(path), None) is None:
+                return False
+            self._write(entries)
+        return True
+
+    def _read(self) -> dict[str, Allowed]:
+        try:
+            data = read_private_file(self._file)
+        except FileNotFoundError:
+            return {}
+        return _parse(data, self._file)
+
+    def _write(self, entries: dict[str, Allowed]) -> None:
+        files = {
+            entry.path: {"sha256": entry.sha256, "reasons": list(entry.reasons), "allowed_at": entry.allowed_at}
+            for entry in entries.values()
+        }
+        content = json.dumps({"format": _FORMAT, "files": files}, indent=2, sort_keys=True)
+        replace_private_file(self._file, content.encode() + b"\n")
+
+
+def _parse(data: bytes, file: Path) -> dict[str, Allowed]:
+    try:
+        content = json.loads(data)
+        version = content["format"]
+        if type(version) is int and version > _FORMAT:
+            raise StateError(
+                f"{file} was written by a newer devtls (format {version}).",
+                path=str(file),
+                hint="Update devtls, or delete the file and allow your projects again.",
+            )
+        return {
+            str(path): Allowed(
+                str(path), str(entry["sha256"]), tuple(map(str, entry["reasons"])), str(entry["allowed_at"])
+            )
+            for path, entry in content["files"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StateError(
+            f"{file} is damaged.", path=str(file), hint=f"Delete it and allow your projects again: rm {file}"
+        ) from error
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _texts(reasons: list[Reason]) -> tuple[str, ...]:
+    return tuple(f"{reason.key}: {reason.text}" for reason in reasons)
+
+
+def reasons_of(config: Config, path: Path) -> list[Reason]:
+    """Return what the file at `path` needs `devtls allow` for; links are followed."""
+    return needs_allow(config, str(path.parent), resolve=os.path.realpath)
+
+
+def check_allowed(config: Config, path: Path, data: bytes, allowlist: Allowlist) -> None:
+    """Raise NotAllowed when a found file asks for more than it may and was not allowed with this content."""
+    reasons = reasons_of(config, path)
+    if reasons and not allowlist.allows(path, data, reasons):
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        raise NotAllowed(
+            f"this route {reasons[0].text}{more}: a file that was found by searching needs your word for that.",
+            source=str(path),
+            key=f"routes.{reasons[0].key}",
+            line=reasons[0].line,
+            hint=f"devtls allow {path}",
+        )
+
+
+def check_private_sockets(config: Config, paths: Paths) -> None:
+    """Raise ConfigError when a route leads to a socket in our own folders."""
+    ours = [str(paths.state_dir), str(paths.runtime_dir)]
+    for route in private_sockets(config, ours, resolve=os.path.realpath):
+        raise ConfigError(
+            "this socket is devtls's own: it is never behind a route.",
+            source=route.source,
+            key=f"routes.{route.key}" if route.line else route.key,
+            line=route.line,
+            hint="Name the socket of your app.",
+        )
