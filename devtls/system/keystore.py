@@ -149,11 +149,12 @@ class Keystore:
             if not path.parent.is_dir():
                 raise StateError("The CA was replaced.", path=str(path), hint="restart devtls serve")
             last = _read_crl(path, authority)
-            if last and not is_due(last, now):
+            if last is None:  # so its number is unknown: the seconds since 1970 are above every number counted so far
+                der = authority.intermediate_crl(number=int(now.timestamp()), this_update=now)
+            elif is_due(last, now):
+                der = authority.intermediate_crl(number=crl_number(last) + 1, this_update=now, revoked=last)
+            else:
                 return last.public_bytes(Encoding.DER)
-            # Without the last list its number is unknown: the seconds since 1970 are above every number counted so far.
-            number = crl_number(last) + 1 if last else int(now.timestamp())
-            der = authority.intermediate_crl(number=number, this_update=now, revoked=last or ())
             replace_private_file(path, der)
             return der
 

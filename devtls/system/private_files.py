@@ -22,6 +22,8 @@ _FOLDER_MODE = 0o700
 _OTHERS = 0o077
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a FIFO in the place of a file must not hang us
+
 _WHOSE = "run devtls as the user who ran devtls trust, or name another folder in DEVTLS_STATE_DIR"
 
 _LOCK_TIMEOUT_S = 10.0
@@ -104,17 +106,20 @@ def replace_private_file(path: Path, content: bytes) -> None:
 def read_private_file(path: Path) -> bytes:
     """Return the content of a file that is ours alone; raises FileNotFoundError, StateError."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAIT)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}.", path=str(path), hint=_WHOSE) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise StateError(f"{path} is not a file.", path=str(path), hint=f"move {path} out of the way")
         _check_owner_and_mode(path, status)
-        return file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(path: Path) -> None:
