@@ -56,7 +56,7 @@ def export(out: str, form: str, what: str | None) -> None:
     content = _exported(authority, what or "root", Encoding.PEM if form == "pem" else Encoding.DER)
     if out != "-":
         _write(Path(out), content)
-    elif form == "der" and sys.stdout.isatty():
+    elif form == "der" and _is_terminal():
         raise Refused("DER is binary, and this is a terminal.", hint="devtls ca export --format der --out root.cer")
     else:
         click.echo(content, nl=False)
@@ -69,6 +69,10 @@ def _exported(authority: Authority, what: str, encoding: Encoding) -> bytes:
         "chain": [authority.intermediate.certificate, authority.root],
     }
     return b"".join(certificate.public_bytes(encoding) for certificate in certificates[what])
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _write(path: Path, content: bytes) -> None:

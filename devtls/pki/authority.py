@@ -10,7 +10,7 @@ disagree.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
@@ -66,7 +66,7 @@ class Leaf:
 
     names: tuple[str, ...]
     chain_pem: bytes
-    key_pem: bytes
+    key_pem: bytes = field(repr=False)  # a leaf may be printed, its key never
     not_before: datetime
     not_after: datetime
     serial: int

@@ -253,3 +253,11 @@ def test_a_root_that_only_excludes_has_no_zones(authority: Authority, now: datet
     excluding = x509.NameConstraints(None, [x509.DNSName("example.com")])
     root = resigned(authority, now, excluding).intermediate.certificate
     assert dataclasses.replace(authority, root=root).zones == ()
+
+
+def test_printing_a_leaf_or_a_ca_shows_no_key(
+    authority: Authority, now: datetime, leaf_key: ec.EllipticCurvePrivateKey
+) -> None:
+    leaf = authority.issue(APP, now=now, key=leaf_key, serial=7)
+    assert "PRIVATE" not in repr(leaf)
+    assert "PRIVATE" not in repr(authority)
