@@ -1,0 +1,381 @@
+"""One request's life, from the client's head to the last byte of the answer, as a table: (phase, event) -> actions.
+
+Owns the rules that join the two sides: when to dial, what may be retried, which failures the client is told and which
+ones it must see as a cut, how long to wait. Refuses nothing by itself and performs nothing: the relay does what the
+actions say, in their order, and reports back through `on_client`, `on_upstream`, `on_timer`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from devtls.http.events import (
+    ClientEvent,
+    ConnectionClosed,
+    Data,
+    EndOfMessage,
+    InformationalResponse,
+    Malformed,
+    Request,
+    Reset,
+    Response,
+    Trailers,
+    UpstreamEvent,
+)
+from devtls.http.forward import (
+    Edge,
+    ForwardPolicy,
+    forward_informational,
+    forward_request,
+    forward_response,
+    forward_trailers,
+    is_loop,
+)
+
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+"""RFC 9110 9.2.2, without TRACE, which the codec refuses."""
+
+_FRESH_ENOUGH_S = 1.0
+"""A request that must not be sent twice takes only a connection idle for less: the app's own timeout cannot be near."""
+
+
+class Phase(Enum):
+    """Where the exchange stands."""
+
+    START = auto()
+    ACQUIRING = auto()
+    WAITING = auto()
+    """The request's head is sent, the final answer's is not yet here."""
+    ANSWERING = auto()
+    TUNNEL = auto()
+    DONE = auto()
+
+
+class Timer(Enum):
+    """What an exchange waits for."""
+
+    RESPONSE_HEAD = auto()
+    REQUEST_BODY = auto()
+    CONTINUE = auto()
+
+
+class FailureKind(Enum):
+    """Why devtls answers itself."""
+
+    LOOP = auto()
+    UNREACHABLE = auto()
+    CONNECT_TIMEOUT = auto()
+    BROKEN_ANSWER = auto()
+    NO_ANSWER = auto()
+    RESPONSE_TIMEOUT = auto()
+    REQUEST_TIMEOUT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeLimits:
+    """How long an exchange waits, in seconds."""
+
+    response_head_timeout_s: float = 600.0
+    body_idle_timeout_s: float = 60.0
+    continue_wait_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is the same for every exchange of one route on one connection."""
+
+    policy: ForwardPolicy
+    edge: Edge
+    limits: ExchangeLimits
+
+
+# What the relay reports besides the codec's events.
+
+
+@dataclass(slots=True)
+class UpstreamReady:
+    """A connection to the app is there; `reused` when it has served before."""
+
+    reused: bool
+
+
+@dataclass(slots=True)
+class DialFailed:
+    """No address of the app took the connection; `tried` pairs each address with what it said."""
+
+    tried: tuple[tuple[str, str], ...]
+    timed_out: bool = False
+
+
+# What the relay is told to do.
+
+
+@dataclass(slots=True)
+class Acquire:
+    """Get a connection to the app: idle for at most `max_idle_s` (None = any idle one, 0 = only a fresh one)."""
+
+    max_idle_s: float | None
+
+
+@dataclass(slots=True)
+class SendUpstream:
+    """Send `event` to the app."""
+
+    event: Request | Data | Trailers | EndOfMessage
+
+
+@dataclass(slots=True)
+class SendClient:
+    """Send `event` to the client."""
+
+    event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset
+
+
+@dataclass(slots=True)
+class Answer:
+    """Answer the client ourselves; `tried` as in DialFailed."""
+
+    kind: FailureKind
+    detail: str
+    tried: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Arm:
+    """Start (or restart) a timer."""
+
+    timer: Timer
+    after_s: float
+
+
+@dataclass(slots=True)
+class Disarm:
+    """Stop a timer."""
+
+    timer: Timer
+
+
+@dataclass(slots=True)
+class ReleaseUpstream:
+    """The app's connection is done with this request; its codec knows whether it can be used again."""
+
+
+@dataclass(slots=True)
+class AbortUpstream:
+    """Close the app's connection now, or stop dialling; `stale` when it was a reused one that the app had closed."""
+
+    stale: bool = False
+
+
+@dataclass(slots=True)
+class OpenTunnel:
+    """HTTP is over on both connections: carry bytes."""
+
+
+@dataclass(slots=True)
+class Finish:
+    """The exchange is over; `complete` when the client got everything."""
+
+    complete: bool
+
+
+Action = (
+    Acquire | SendUpstream | SendClient | Answer | Arm | Disarm | ReleaseUpstream | AbortUpstream | OpenTunnel | Finish
+)
+
+_RELEASE = ReleaseUpstream()
+_ABORT = AbortUpstream()
+
+
+class Exchange:
+    """One request and its answer; made by the relay when a route was found."""
+
+    __slots__ = ("_pending", "_request", "_request_done", "_retryable", "_reused", "_sent_continue", "_terms", "phase")
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._request: Request | None = None
+        self._pending: list[Data | Trailers | EndOfMessage] = []
+        self._request_done = False
+        self._retryable = False
+        self._reused = False
+        self._sent_continue = False
+        self.phase = Phase.START
+
+    @property
+    def request_done(self) -> bool:
+        """The client has sent its whole request."""
+        return self._request_done
+
+    # -- what the client does ---------------------------------------------------------------------------------------
+
+    def on_client(self, event: ClientEvent) -> list[Action]:
+        """Take the next event of the client's codec."""
+        match self.phase, event:
+            case Phase.START, Request():
+                return self._begin(event)
+            case Phase.ACQUIRING, Data() | Trailers() | EndOfMessage():
+                self._request_done = isinstance(event, EndOfMessage)
+                self._pending.append(event)
+                return []
+            case Phase.WAITING | Phase.ANSWERING, Data():
+                self._retryable = False
+                return [SendUpstream(event), Arm(Timer.REQUEST_BODY, self._terms.limits.body_idle_timeout_s)]
+            case Phase.WAITING | Phase.ANSWERING, Trailers():
+                return [SendUpstream(forward_trailers(event))]
+            case Phase.WAITING | Phase.ANSWERING, EndOfMessage():
+                return self._request_ended(event)
+            case Phase.DONE | Phase.TUNNEL | Phase.START, _:
+                return []
+            case _, _:  # Reset, Malformed, ConnectionClosed: the client is gone or can no longer be understood
+                return self._finish(_ABORT, complete=False)
+
+    def _begin(self, request: Request) -> list[Action]:
+        self._request = request
+        self._retryable = request.method in _IDEMPOTENT
+        if is_loop(request.headers, self._terms.edge.pseudonym):
+            return self._fail(FailureKind.LOOP, "This request has passed through devtls five times.")
+        self.phase = Phase.ACQUIRING
+        return [Acquire(None if self._retryable else _FRESH_ENOUGH_S)]
+
+    def _request_ended(self, event: EndOfMessage) -> list[Action]:
+        self._request_done = True
+        actions: list[Action] = [SendUpstream(event)]
+        request = self._request
+        if request is not None and request.body_length != 0:
+            actions.append(Disarm(Timer.REQUEST_BODY))
+        if self.phase is Phase.WAITING:
+            actions.append(Arm(Timer.RESPONSE_HEAD, self._terms.limits.response_head_timeout_s))
+        return actions
+
+    # -- what the app does ------------------------------------------------------------------------------------------
+
+    def on_upstream(self, event: UpstreamEvent | UpstreamReady | DialFailed) -> list[Action]:
+        """Take the next event of the app's side."""
+        match self.phase, event:
+            case Phase.ANSWERING, Data():
+                return [SendClient(event)]
+            case Phase.ANSWERING, EndOfMessage():
+                return self._answered(event)
+            case Phase.WAITING, Response():
+                return self._response(event)
+            case Phase.ACQUIRING, UpstreamReady():
+                return self._send_request(event.reused)
+            case Phase.WAITING, InformationalResponse():
+                return self._informational(event)
+            case Phase.ANSWERING, Trailers():
+                return [SendClient(forward_trailers(event))]
+            case Phase.ACQUIRING, DialFailed():
+                kind = FailureKind.CONNECT_TIMEOUT if event.timed_out else FailureKind.UNREACHABLE
+                return self._fail(kind, "The app cannot be reached.", event.tried)
+            case Phase.WAITING, Reset() | ConnectionClosed() | Malformed():
+                return self._failed_before_answer(event)
+            case Phase.ANSWERING, Reset() | Malformed():
+                return [SendClient(Reset(event.stream_id, event.reason)), *self._finish(_ABORT, complete=False)]
+            case _, _:
+                return []
+
+    def _send_request(self, reused: bool) -> list[Action]:
+        request = self._request
+        assert request is not None  # noqa: S101 - ACQUIRING is only reached through _begin
+        limits = self._terms.limits
+        self.phase = Phase.WAITING
+        self._reused = reused
+        actions: list[Action] = [SendUpstream(forward_request(request, self._terms.policy, self._terms.edge))]
+        pending, self._pending = self._pending, []
+        for event in pending:
+            actions.extend(self.on_client(event))
+        if request.expects_continue and not self._request_done:
+            actions.append(Arm(Timer.CONTINUE, limits.continue_wait_s))
+        elif not self._request_done:
+            actions.append(Arm(Timer.REQUEST_BODY, limits.body_idle_timeout_s))
+        return actions
+
+    def _informational(self, event: InformationalResponse) -> list[Action]:
+        terms = self._terms
+        edited = forward_informational(event, terms.policy, terms.edge, authority=self._authority)
+        if event.status == 101:
+            self.phase = Phase.TUNNEL
+            return [Disarm(Timer.RESPONSE_HEAD), SendClient(edited), OpenTunnel()]
+        actions: list[Action] = [SendClient(edited)]
+        if event.status == 100 and not self._sent_continue:
+            self._sent_continue = True
+            actions.append(Disarm(Timer.CONTINUE))
+        return actions
+
+    def _response(self, event: Response) -> list[Action]:
+        self.phase = Phase.ANSWERING
+        terms = self._terms
+        edited = forward_response(event, terms.policy, terms.edge, authority=self._authority)
+        actions: list[Action] = [SendClient(edited)]
+        if self._request_done:
+            actions.append(Disarm(Timer.RESPONSE_HEAD))
+        else:
+            actions.append(Disarm(Timer.CONTINUE))
+        return actions
+
+    def _answered(self, event: EndOfMessage) -> list[Action]:
+        last: Action = _RELEASE if self._request_done else _ABORT
+        return [SendClient(event), *self._finish(last, complete=True)]
+
+    def _failed_before_answer(self, event: Reset | ConnectionClosed | Malformed) -> list[Action]:
+        stale = self._reused and not isinstance(event, Malformed)
+        if stale and self._retryable and self._request_done and self._bodiless():
+            self.phase = Phase.ACQUIRING
+            self._pending = [EndOfMessage(event.stream_id)]
+            return [AbortUpstream(stale=True), Disarm(Timer.RESPONSE_HEAD), Acquire(0.0)]
+        aborted = AbortUpstream(stale=stale)
+        match event:
+            case Malformed():
+                return [aborted, *self._fail(FailureKind.BROKEN_ANSWER, event.reason)]
+            case Reset():
+                return [aborted, *self._fail(FailureKind.NO_ANSWER, event.reason)]
+            case ConnectionClosed():
+                return [
+                    aborted,
+                    *self._fail(FailureKind.NO_ANSWER, "The app closed the connection before it answered."),
+                ]
+
+    @property
+    def _authority(self) -> bytes:
+        return b"" if self._request is None else self._request.authority
+
+    def _bodiless(self) -> bool:
+        return self._request is not None and self._request.body_length == 0
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def on_timer(self, timer: Timer) -> list[Action]:
+        """A timer that was armed has run out."""
+        match self.phase, timer:
+            case Phase.WAITING, Timer.CONTINUE:
+                # RFC 9110 10.1.1: an app that neither asks for the body nor refuses it may never have heard of Expect.
+                self._sent_continue = True
+                assert self._request is not None  # noqa: S101
+                return [
+                    SendClient(InformationalResponse(self._request.stream_id, 100, [])),
+                    Arm(Timer.REQUEST_BODY, self._terms.limits.body_idle_timeout_s),
+                ]
+            case Phase.WAITING, Timer.RESPONSE_HEAD:
+                limit = self._terms.limits.response_head_timeout_s
+                return [_ABORT, *self._fail(FailureKind.RESPONSE_TIMEOUT, f"The app sent no answer for {limit:g} s.")]
+            case Phase.WAITING, Timer.REQUEST_BODY:
+                limit = self._terms.limits.body_idle_timeout_s
+                return [_ABORT, *self._fail(FailureKind.REQUEST_TIMEOUT, f"The client sent nothing for {limit:g} s.")]
+            case Phase.ANSWERING, Timer.REQUEST_BODY:
+                assert self._request is not None  # noqa: S101
+                cut = Reset(self._request.stream_id, "The client stopped sending its request.")
+                return [SendClient(cut), *self._finish(_ABORT, complete=False)]
+            case _, _:
+                return []
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def _fail(self, kind: FailureKind, detail: str, tried: tuple[tuple[str, str], ...] = ()) -> list[Action]:
+        self.phase = Phase.DONE
+        return [Answer(kind, detail, tried), Finish(complete=True)]
+
+    def _finish(self, last: Action, *, complete: bool) -> list[Action]:
+        self.phase = Phase.DONE
+        return [last, Finish(complete)]

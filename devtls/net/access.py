@@ -1,0 +1,47 @@
+"""What a connection tells about itself: one record per request, and the few things a person should hear of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from devtls.http.hostcheck import HostCheck
+from devtls.net.tls import HandshakeFailure
+
+
+@dataclass(slots=True)
+class AccessRecord:
+    """One answered request; text fields are as the client sent them: escape them before showing."""
+
+    method: str
+    host: str
+    target: str
+    status: int
+    route: str
+    upstream: str
+    """Where it went, "" when devtls answered itself."""
+    octets_sent: int
+    duration_s: float
+    protocol: str
+    client_ip: str
+    complete: bool
+
+
+class Observer(Protocol):
+    """Who wants to know; calls are made on the loop and must return at once."""
+
+    @property
+    def wants_requests(self) -> bool:
+        """Asked once per connection: False saves the record of each request."""
+
+    def request(self, record: AccessRecord) -> None:
+        """A request is over."""
+
+    def host_check(self, host: str, found: HostCheck) -> None:
+        """An app refused the public name."""
+
+    def handshake_failed(self, failure: HandshakeFailure) -> None:
+        """A TLS handshake failed."""
+
+    def fault(self, connection_id: int, error: Exception) -> None:
+        """A bug of ours ended a connection."""

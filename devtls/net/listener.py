@@ -1,0 +1,180 @@
+"""Listening sockets on loopback, both families, and what stands behind each accepted connection.
+
+Owns binding (and says who holds a port that is taken), accepting within a limit, and the way from a ClientHello to a
+ServerConnection. Refuses every address that is not loopback. Binding and serving are two steps, so that a port is
+known before anything is promised about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from devtls.errors import DevtlsError, PortInUse
+from devtls.net.contexts import ContextCache
+from devtls.net.hello import ClientHello
+from devtls.net.plain import PlainConnection
+from devtls.net.server import ServerConnection, Service
+from devtls.net.tls import Alert, HandshakeFailure, TlsServer
+from devtls.routing import RouteTable
+
+LOOPBACK = ("127.0.0.1", "::1")
+_BACKLOG = 512
+
+
+class PortForbidden(DevtlsError):
+    """The system does not let this user bind the port (below 1024)."""
+
+
+@dataclass(slots=True)
+class Bound:
+    """The sockets of one port; `missing` says why a family is absent."""
+
+    port: int
+    sockets: list[socket.socket]
+    missing: str = ""
+
+    def close(self) -> None:
+        """Close all of them."""
+        for sock in self.sockets:
+            sock.close()
+
+
+def bind(port: int, addresses: Sequence[str] = LOOPBACK) -> Bound:
+    """Bind `port` (0 = any free one, the same for all addresses) on loopback addresses.
+
+    Raises PortForbidden, PortInUse (with the holder unknown: the caller looks), ValueError for an address that is not
+    loopback. A machine without IPv6 gets 127.0.0.1 alone, and `missing` says so.
+    """
+    sockets: list[socket.socket] = []
+    missing = ""
+    try:
+        for address in addresses:
+            if not ipaddress.ip_address(address).is_loopback:
+                raise ValueError(f"{address} is not a loopback address")
+            try:
+                sock = _bind_one(address, port)
+            except OSError as error:
+                if _no_ipv6(address, error) and len(addresses) > 1:
+                    missing = "no IPv6 on this machine: listening on 127.0.0.1 alone"
+                    continue
+                raise _bind_error(address, port, error) from error
+            sockets.append(sock)
+            port = sock.getsockname()[1]
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return Bound(port, sockets, missing)
+
+
+def _bind_one(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform == "win32":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setblocking(False)
+        sock.bind((address, port))
+        sock.listen(_BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _no_ipv6(address: str, error: OSError) -> bool:
+    return ":" in address and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
+
+
+def _bind_error(address: str, port: int, error: OSError) -> DevtlsError:
+    shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return PortForbidden(f"This user may not listen on {shown}.")
+    if error.errno == errno.EADDRINUSE:
+        return PortInUse(f"Port {port} is taken: something else listens on {shown}.", port=port)
+    return DevtlsError(f"Cannot listen on {shown}: {error.strerror}.")
+
+
+class TlsGate:
+    """What the TLS layer asks: the context for a hello, the protocols inside, whom to tell (tls.TlsHooks)."""
+
+    def __init__(self, service: Service, contexts: ContextCache, handshake_timeout_s: float = 10.0) -> None:
+        self.handshake_timeout_s = handshake_timeout_s
+        self._service = service
+        self._contexts = contexts
+
+    def choose(self, hello: ClientHello) -> ssl.SSLContext | Alert:
+        """Return a context or the alert that refuses this client."""
+        return self._contexts.for_hello(hello)
+
+    def application(self, sni: str | None, alpn: str | None) -> asyncio.Protocol:
+        """Return the protocol for an established connection; `alpn` is http/1.1 or None."""
+        return ServerConnection(self._service, sni)
+
+    def plain(self) -> asyncio.Protocol:
+        """Return the answer to people who typed http://."""
+        return PlainConnection(self._routes, self._service.https_port)
+
+    def failed(self, failure: HandshakeFailure) -> None:
+        """Pass a failed handshake on."""
+        self._service.observer.handshake_failed(failure)
+
+    def _routes(self) -> RouteTable:
+        return self._service.snapshot.routes
+
+
+class Listener:
+    """Accepts on the sockets of one port and makes a protocol for each connection."""
+
+    def __init__(self, bound: Bound, protocol: Callable[[], asyncio.Protocol]) -> None:
+        self.bound = bound
+        self._protocol = protocol
+        self._servers: list[asyncio.Server] = []
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        loop = asyncio.get_running_loop()
+        for sock in self.bound.sockets:
+            self._servers.append(await loop.create_server(self._protocol, sock=sock, backlog=_BACKLOG))
+
+    def stop(self) -> None:
+        """Accept no more; connections that are open go on."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+
+class _TurnedAway(asyncio.Protocol):
+    """A connection above the limit: closed before it costs anything."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        with contextlib.suppress(OSError):
+            transport.close()
+
+
+def https_protocol(service: Service, gate: TlsGate) -> Callable[[], asyncio.Protocol]:
+    """Return the factory for the TLS port."""
+
+    def make() -> asyncio.Protocol:
+        if len(service.connections) >= service.limits.max_connections or service.draining:
+            return _TurnedAway()
+        return TlsServer(gate)
+
+    return make
+
+
+def redirect_protocol(service: Service) -> Callable[[], asyncio.Protocol]:
+    """Return the factory for port 80."""
+    return lambda: PlainConnection(lambda: service.snapshot.routes, service.https_port)

@@ -1,0 +1,258 @@
+"""Performs one exchange's actions on two connections.
+
+Owns the connection to the app while the exchange lasts, its deadlines, and the backpressure between the sides: when
+one side's buffer is full, the other side's socket is no longer read. Decides nothing: `http.exchange` does. No task
+runs for a request unless a new connection has to be dialled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, assert_never
+
+from devtls.http.events import (
+    ClientEvent,
+    Data,
+    EndOfMessage,
+    InformationalResponse,
+    Request,
+    Reset,
+    Response,
+    Trailers,
+    UpstreamEvent,
+)
+from devtls.http.exchange import (
+    AbortUpstream,
+    Acquire,
+    Action,
+    Answer,
+    Arm,
+    DialFailed,
+    Disarm,
+    Exchange,
+    Finish,
+    OpenTunnel,
+    ReleaseUpstream,
+    SendClient,
+    SendUpstream,
+    Terms,
+    Timer,
+    UpstreamReady,
+)
+from devtls.net.pool import Pool
+from devtls.net.upstream import UpstreamConnection
+from devtls.routing import Route
+
+
+class RelayClient(Protocol):
+    """What a relay needs of the client's connection."""
+
+    def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> None:
+        """Encode an event for the client."""
+
+    def flush(self) -> None:
+        """Send what was encoded."""
+
+    def answer(self, relay: Relay, answer: Answer) -> None:
+        """Answer with one of our own pages."""
+
+    def open_tunnel(self, relay: Relay, upstream: UpstreamConnection) -> None:
+        """HTTP is over: join the two transports."""
+
+    def finished(self, relay: Relay, *, complete: bool) -> None:
+        """The exchange is over."""
+
+    def pause_request(self) -> None:
+        """The app does not keep up with this request's body."""
+
+    def resume_request(self) -> None:
+        """The app has caught up."""
+
+    def wake_at(self, when: float) -> None:
+        """Call `Relay.tick` at this time of the loop, or a little later."""
+
+    @property
+    def writable(self) -> bool:
+        """The client keeps up."""
+
+
+class Relay:
+    """One request between a client's connection and the pool."""
+
+    __slots__ = (
+        "_body_idle_s",
+        "_client",
+        "_deadlines",
+        "_dialling",
+        "_exchange",
+        "_pool",
+        "_request_paused",
+        "_upstream",
+        "received",
+        "request",
+        "route",
+        "started_at",
+        "status",
+    )
+
+    def __init__(self, client: RelayClient, pool: Pool, route: Route, terms: Terms, request: Request) -> None:
+        self._client = client
+        self._pool = pool
+        self._exchange = Exchange(terms)
+        self._upstream: UpstreamConnection | None = None
+        self._dialling: asyncio.Task[None] | None = None
+        self._deadlines: dict[Timer, float] = {}
+        self._request_paused = False
+        self._body_idle_s = terms.limits.body_idle_timeout_s
+        self.route = route
+        self.request = request
+        self.status = 0
+        self.received = 0
+        self.started_at = 0.0
+
+    # -- events in ----------------------------------------------------------------------------------------------------
+
+    def client_event(self, event: ClientEvent) -> None:
+        """Take an event of the client's codec; the connection flushes when its burst is over."""
+        self._perform(self._exchange.on_client(event))
+
+    def upstream_event(self, event: UpstreamEvent) -> None:
+        """Take an event of the app's answer."""
+        self._perform(self._exchange.on_upstream(event))
+
+    def upstream_flush(self) -> None:
+        """The app's burst is over."""
+        self._client.flush()
+
+    def flush_upstream(self) -> None:
+        """The client's burst is over."""
+        if self._upstream is not None:
+            self._upstream.flush()
+
+    def upstream_writable(self, writable: bool) -> None:
+        """Pass the app's backpressure to the client."""
+        if writable:
+            self._request_paused = False
+            if Timer.REQUEST_BODY in self._deadlines:
+                self._deadlines[Timer.REQUEST_BODY] = self._now() + self._body_idle_s
+            self._client.resume_request()
+        else:
+            self._request_paused = True
+            self._client.pause_request()
+
+    def client_writable(self, writable: bool) -> None:
+        """Pass the client's backpressure to the app."""
+        if self._upstream is None:
+            return
+        if writable:
+            self._upstream.resume_reading()
+        else:
+            self._upstream.pause_reading()
+
+    def tick(self, now: float) -> None:
+        """Fire the timers that have run out."""
+        for timer, deadline in list(self._deadlines.items()):
+            if timer is Timer.REQUEST_BODY and self._request_paused:
+                continue  # it is the app that does not read, not the client that does not send
+            if deadline <= now and self._deadlines.pop(timer, None) is not None:
+                self._perform(self._exchange.on_timer(timer))
+        self.flush_upstream()
+        self._client.flush()
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When `tick` should be called, in the loop's time."""
+        return min(self._deadlines.values(), default=None)
+
+    # -- actions out --------------------------------------------------------------------------------------------------
+
+    def _perform(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case SendClient():
+                    self._send_client(action)
+                case SendUpstream():
+                    if self._upstream is not None:
+                        self._upstream.send(action.event)
+                case Arm():
+                    when = self._deadlines[action.timer] = self._now() + action.after_s
+                    self._client.wake_at(when)
+                case Disarm():
+                    self._deadlines.pop(action.timer, None)
+                case ReleaseUpstream():
+                    upstream, self._upstream = self._upstream, None
+                    if upstream is not None:
+                        self._pool.release(upstream)
+                case Finish():
+                    self._deadlines.clear()
+                    if self._request_paused:
+                        self._request_paused = False
+                        self._client.resume_request()
+                    self._client.finished(self, complete=action.complete)
+                case Acquire():
+                    self._acquire(action.max_idle_s)
+                case AbortUpstream():
+                    self._abort(stale=action.stale)
+                case Answer():
+                    self._client.answer(self, action)
+                case OpenTunnel():
+                    self._open_tunnel()
+                case _:
+                    assert_never(action)
+
+    def _send_client(self, action: SendClient) -> None:
+        event = action.event
+        match event:
+            case Data():
+                self.received += len(event.data)
+            case Response():
+                self.status = event.status
+            case InformationalResponse() if event.status == 101:
+                self.status = 101
+            case _:
+                ...
+        self._client.send(event)
+
+    def _acquire(self, max_idle_s: float | None) -> None:
+        connection = self._pool.acquire(self.route.upstream, max_idle_s)
+        if connection is not None:
+            self._attach(connection, reused=True)
+        else:
+            self._dialling = asyncio.get_running_loop().create_task(self._dial())
+
+    async def _dial(self) -> None:
+        outcome = await self._pool.dial(self.route.upstream)
+        self._dialling = None
+        match outcome:
+            case UpstreamConnection():
+                self._attach(outcome, reused=False)
+            case DialFailed():
+                self._perform(self._exchange.on_upstream(outcome))
+        self.flush_upstream()
+        self._client.flush()
+
+    def _attach(self, connection: UpstreamConnection, *, reused: bool) -> None:
+        connection.user = self
+        self._upstream = connection
+        if not self._client.writable:
+            connection.pause_reading()
+        self._perform(self._exchange.on_upstream(UpstreamReady(reused)))
+
+    def _abort(self, *, stale: bool) -> None:
+        if self._dialling is not None:
+            self._dialling.cancel()
+            self._dialling = None
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            self._pool.abort(upstream, stale=stale)
+
+    def _open_tunnel(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            self._deadlines.clear()
+            self._pool.hand_over(upstream)
+            self._client.open_tunnel(self, upstream)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

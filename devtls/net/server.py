@@ -1,0 +1,490 @@
+"""One client connection: bytes to events, a relay per request, answers in order, and an end that loses nothing.
+
+Owns the client's codec, its output buffer, its deadlines and how it closes. Refuses what `routing.select` refuses and
+answers it itself. One write per burst; no task; an exception in here ends this connection and no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import dataclass, field
+
+from devtls.http import pages
+from devtls.http.events import (
+    ClientEvent,
+    Data,
+    EndOfMessage,
+    InformationalResponse,
+    Malformed,
+    Request,
+    Reset,
+    Response,
+    Trailers,
+)
+from devtls.http.exchange import Answer, ExchangeLimits, FailureKind, Terms
+from devtls.http.forward import Edge
+from devtls.http.h1.head import HeadLimits
+from devtls.http.h1.server import H1Server
+from devtls.http.headers import get
+from devtls.http.hostcheck import recognise
+from devtls.net.access import AccessRecord, Observer
+from devtls.net.pool import Pool
+from devtls.net.relay import Relay
+from devtls.net.tls import TlsTransport
+from devtls.net.tunnel import Tunnel
+from devtls.net.upstream import UpstreamConnection
+from devtls.routing import Refusal, Route, Snapshot, host_of, select
+
+_PIPELINE_OCTETS = 65536
+"""What a client may send ahead of its answer before we stop reading."""
+_LINGER_OCTETS = 64 * 1024 * 1024
+_HOST_CHECK_OCTETS = 4096
+_connection_ids = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Limits of a client connection; times in seconds."""
+
+    head: HeadLimits = field(default_factory=HeadLimits)
+    exchange: ExchangeLimits = field(default_factory=ExchangeLimits)
+    head_timeout_s: float = 10.0
+    keep_alive_s: float = 75.0
+    linger_s: float = 2.0
+    tunnel_idle_timeout_s: float = 3600.0
+    max_connections: int = 1000
+
+
+@dataclass(slots=True, eq=False)
+class Service:
+    """What all connections of a process share; a reload swaps `snapshot` and `limits`."""
+
+    snapshot: Snapshot
+    pool: Pool
+    observer: Observer
+    limits: ServerLimits
+    pseudonym: bytes
+    https_port: int = 443
+    """The port that people type: the one in our redirects and lists."""
+    draining: bool = False
+    connections: set[ServerConnection] = field(default_factory=set)
+
+    def route_lines(self) -> list[pages.RouteLine]:
+        """Return the routes as our 404 page lists them."""
+        return [
+            pages.RouteLine(url, route.upstream.label)
+            for route in self.snapshot.routes.routes
+            for url in route.urls(self.https_port)
+        ]
+
+
+class ServerConnection(asyncio.Protocol):
+    """A client inside TLS; `sni` as in its ClientHello, None without one."""
+
+    def __init__(self, service: Service, sni: str | None) -> None:
+        self.id = next(_connection_ids)
+        self.writable = True
+        self._service = service
+        self._sni = sni
+        self._limits = service.limits
+        self._codec = H1Server(service.limits.head)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._edge: Edge
+        self._terms: dict[int, Terms] = {}
+        self._out: list[bytes] = []
+        self._relay: Relay | None = None
+        self._answering: Request | None = None
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._lingering = 0
+        self._closed = False
+        self._cut = False
+        self._tunnel: Tunnel | None = None
+        self._recording = service.observer.wants_requests
+        self._suspect: tuple[int, bytes] | None = None
+        self._begun = False
+        self._handling = False
+        self._over = False
+        self._held_back = False
+        self._head_started = False
+
+    # -- asyncio ------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: the first head has its time."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        self._transport = transport
+        service = self._service
+        service.connections.add(self)
+        peer = transport.get_extra_info("peername")
+        client_ip = str(peer[0]).encode("ascii", "replace") if peer else b"127.0.0.1"
+        self._edge = Edge(client_ip, b"https", service.https_port, service.pseudonym)
+        self._set_deadline(self._limits.head_timeout_s)
+
+    def data_received(self, data: bytes) -> None:
+        """Take plaintext."""
+        try:
+            if self._lingering:
+                self._linger_on(len(data))
+                return
+            self._handle(self._codec.receive_data(data))
+        except Exception as error:  # noqa: BLE001 - no input ends the process; the observer logs it with our id
+            self._fault(error)
+
+    def eof_received(self) -> bool:
+        """The client ended: whatever runs is for nobody."""
+        try:
+            if self._lingering:
+                self._close()
+                return False
+            for event in self._codec.receive_eof():
+                self._event(event)
+        except Exception as error:  # noqa: BLE001
+            self._fault(error)
+        self._close()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone: free what it used."""
+        self._closed = True
+        self._service.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if (relay := self._relay) is not None:
+            relay.client_event(Reset(relay.request.stream_id, "The client's connection was lost."))
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the app writes."""
+        self.writable = False
+        if self._relay is not None:
+            self._relay.client_writable(False)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self.writable = True
+        if self._relay is not None:
+            self._relay.client_writable(True)
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def _handle(self, events: list[ClientEvent]) -> None:
+        """Work through events, then through the requests that were sent ahead."""
+        self._handling = True
+        while True:
+            for event in events:
+                self._event(event)
+            if self._relay is not None:
+                self._relay.flush_upstream()
+            self.flush()
+            if self._closed or self._busy or not self._may_go_on():
+                break
+            events = self._codec.next_request()
+            if not events:
+                break
+        self._handling = False
+        if not self._busy:
+            self._watch_head()
+        elif self._codec.buffered > _PIPELINE_OCTETS:
+            self._held_back = True
+            self._transport.pause_reading()
+
+    @property
+    def _busy(self) -> bool:
+        return self._relay is not None or self._answering is not None
+
+    def _event(self, event: ClientEvent) -> None:
+        if isinstance(event, Request):
+            self._begin(event)
+            return
+        if self._relay is not None:
+            self._relay.client_event(event)
+        if isinstance(event, Malformed):
+            self._malformed(event)
+
+    def _begin(self, request: Request) -> None:
+        self._deadline = None
+        self._begun = False
+        self._answering = request
+        service = self._service
+        if service.draining:
+            self._codec.close_after_response()
+        accept = get(request.headers, b"accept") or b""
+        match select(service.snapshot.routes, sni=self._sni, authority=request.authority, path=request.target):
+            case Route() as route:
+                self._start_relay(request, route)
+            case Refusal.MISDIRECTED:
+                host = request.authority.decode("latin-1")
+                self._respond(request, pages.misdirected(host, self._sni or "", accept))
+            case Refusal.UNKNOWN:
+                self._respond(request, pages.not_found(host_of(request.authority), service.route_lines(), accept))
+
+    def _start_relay(self, request: Request, route: Route) -> None:
+        terms = self._terms.get(id(route))
+        if terms is None or terms.policy is not route.policy:
+            terms = self._terms[id(route)] = Terms(route.policy, self._edge, self._limits.exchange)
+        relay = self._relay = Relay(self, self._service.pool, route, terms, request)
+        if self._recording:
+            relay.started_at = self._loop.time()
+        relay.client_event(request)
+
+    def _malformed(self, event: Malformed) -> None:
+        # The codec reads nothing more. Half an answer cannot be taken back; a whole one explains.
+        if self._begun:
+            self._cut_off()
+            return
+        self._respond(Request(event.stream_id, b"GET", b"*", b"", []), pages.malformed(event.status, event.reason))
+
+    # -- answers ------------------------------------------------------------------------------------------------------
+
+    def _respond(self, request: Request, page: pages.Answer) -> None:
+        """Answer a request that reaches no app."""
+        self._answering = None
+        self._write_page(request, page)
+        if self._recording:
+            self._record(request, page.status, None, complete=True)
+
+    def _write_page(self, request: Request, page: pages.Answer) -> None:
+        stream = request.stream_id
+        bodiless = request.method == b"HEAD"
+        self.send(Response(stream, page.status, list(page.headers), b"", 0 if bodiless else len(page.body)))
+        if page.body and not bodiless:
+            self.send(Data(stream, page.body))
+        self.send(EndOfMessage(stream))
+
+    def answer(self, relay: Relay, answer: Answer) -> None:
+        """Answer in the app's stead (RelayClient)."""
+        page = self._failure_page(relay, answer)
+        relay.status = page.status
+        self._write_page(relay.request, page)
+
+    def _failure_page(self, relay: Relay, answer: Answer) -> pages.Answer:
+        request = relay.request
+        accept = get(request.headers, b"accept") or b""
+        label = relay.route.upstream.label
+        match answer.kind:
+            case FailureKind.UNREACHABLE:
+                return pages.bad_gateway(label, answer.tried, request.method in (b"GET", b"HEAD"), accept)
+            case FailureKind.CONNECT_TIMEOUT:
+                return pages.gateway_timeout(label, label, self._service.pool.connect_timeout_s, accept)
+            case FailureKind.BROKEN_ANSWER | FailureKind.NO_ANSWER:
+                return pages.broken_answer(label, label, answer.detail, accept)
+            case FailureKind.RESPONSE_TIMEOUT:
+                return pages.gateway_timeout(label, label, self._limits.exchange.response_head_timeout_s, accept)
+            case FailureKind.REQUEST_TIMEOUT:
+                return pages.malformed(408, answer.detail, accept)
+            case FailureKind.LOOP:
+                return pages.loop_detected(host_of(request.authority), accept)
+
+    # -- RelayClient --------------------------------------------------------------------------------------------------
+
+    def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> None:
+        """Encode an event for the client."""
+        if isinstance(event, Response):
+            self._before_response(event)
+        elif self._suspect is not None and isinstance(event, Data):
+            self._check_host_refusal(event.data)
+        elif isinstance(event, Reset):
+            self._cut = True
+        if data := self._codec.send(event):
+            self._out.append(data)
+
+    def _before_response(self, response: Response) -> None:
+        self._begun = True
+        if not self._codec.request_complete:
+            # An answer before the end of the request: the rest of the body may never be read (RFC 9112 9.3).
+            self._codec.close_after_response()
+        if response.status in (400, 403) and self._relay is not None:
+            content_type = get(response.headers, b"content-type") or b""
+            self._suspect = (response.status, content_type)
+
+    def _check_host_refusal(self, body_start: bytes) -> None:
+        suspect, self._suspect = self._suspect, None
+        if suspect is None or self._answering is None:
+            return
+        found = recognise(suspect[0], suspect[1], body_start[:_HOST_CHECK_OCTETS])
+        if found is not None:
+            self._service.observer.host_check(host_of(self._answering.authority), found)
+
+    def flush(self) -> None:
+        """Send what was encoded, in one write; then see whether the connection ends here."""
+        out = self._out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            if not self._closed:
+                self._transport.write(data)
+        if self._cut:
+            self._cut_off()
+        elif self._over and not self._handling:
+            self._over = False
+            self._proceed()
+
+    def finished(self, relay: Relay, *, complete: bool) -> None:
+        """The relay is done; the next request is taken up when the stack is unwound."""
+        self._relay = None
+        request, self._answering = self._answering, None
+        self._suspect = None
+        self._begun = False
+        if self._recording and request is not None:
+            self._record(request, relay.status, relay, complete=complete)
+        if complete:
+            self._over = True
+        elif not self._cut:
+            self._close()
+
+    def _proceed(self) -> None:
+        """After an answer: take up what the client sent ahead, or start the keep-alive clock."""
+        if self._held_back:
+            self._held_back = False
+            self._transport.resume_reading()
+        self._handle([])
+
+    def pause_request(self) -> None:
+        """Stop reading the request's body."""
+        if not self._closed:
+            self._transport.pause_reading()
+
+    def resume_request(self) -> None:
+        """Read the request's body again."""
+        if not self._closed:
+            self._transport.resume_reading()
+
+    def open_tunnel(self, relay: Relay, upstream: UpstreamConnection) -> None:
+        """Join the transports; this object keeps only the bookkeeping."""
+        self.flush()
+        self._deadline = None
+        tunnel = self._tunnel = Tunnel(self._transport, upstream.transport, self._limits.tunnel_idle_timeout_s)
+        from_client, from_upstream = self._codec.start_tunnel(), upstream.codec.start_tunnel()
+
+        def closed() -> None:
+            self.finished(relay, complete=True)
+            self.connection_lost(None)
+
+        tunnel.start(from_client, from_upstream, closed)
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def wake_at(self, when: float) -> None:
+        """Make sure that `_tick` runs at `when`; an earlier timer finds out by itself."""
+        if self._timer is None or when < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = when
+            self._timer = self._loop.call_at(when, self._tick)
+
+    def _set_deadline(self, after_s: float) -> None:
+        self._deadline = self._loop.time() + after_s
+        self.wake_at(self._deadline)
+
+    def _watch_head(self) -> None:
+        if self._closed or self._lingering:
+            return
+        if self._codec.in_head:
+            if self._deadline is None or not self._head_started:
+                self._head_started = True
+                self._set_deadline(self._limits.head_timeout_s)
+        elif self._deadline is None:
+            self._head_started = False
+            self._set_deadline(self._limits.keep_alive_s)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._loop.time() + 0.001
+        try:
+            if self._deadline is not None and self._deadline <= now:
+                self._deadline = None
+                self._timed_out()
+            elif self._relay is not None:
+                self._relay.tick(now)
+        except Exception as error:  # noqa: BLE001
+            self._fault(error)
+        deadlines = [self._deadline, None if self._relay is None else self._relay.next_deadline]
+        if (soonest := min((d for d in deadlines if d is not None), default=None)) is not None and not self._closed:
+            self.wake_at(max(soonest, now))
+
+    def _timed_out(self) -> None:
+        if self._lingering or not self._codec.in_head:
+            self._close()
+        else:
+            limit = self._limits.head_timeout_s
+            self._malformed(Malformed(0, 408, f"The request's head was not complete after {limit:g} s."))
+            self.flush()
+            self._may_go_on()
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Finish what runs, take nothing new."""
+        if self._tunnel is not None:
+            self._tunnel.close()
+        elif not self._busy:
+            self._close()
+        else:
+            self._codec.close_after_response()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._tunnel is not None:
+            self._tunnel.close(abort=True)
+        elif not self._closed:
+            self._transport.abort()
+
+    def _may_go_on(self) -> bool:
+        """Between two requests: True when the next one may be parsed, else begin to close."""
+        if not self._codec.closing:
+            return True
+        if self._codec.request_complete:
+            self._close()
+        else:
+            self._linger()
+        return False
+
+    def _linger(self) -> None:
+        # RFC 9112 9.6: close while the client still sends, and TCP's reset may destroy the answer on its way.
+        self._lingering = _LINGER_OCTETS
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        self._set_deadline(self._limits.linger_s)
+
+    def _linger_on(self, octets: int) -> None:
+        self._lingering -= octets
+        if self._lingering <= 0:
+            self._lingering = 1
+            self._close()
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._transport.close()
+
+    def _cut_off(self) -> None:
+        if self._closed:
+            return
+        if isinstance(self._transport, TlsTransport):
+            self._transport.cut()
+        else:
+            self._transport.abort()
+
+    def _fault(self, error: Exception) -> None:
+        self._service.observer.fault(self.id, error)
+        self.abort()
+
+    def _record(self, request: Request, status: int, relay: Relay | None, *, complete: bool) -> None:
+        self._service.observer.request(
+            AccessRecord(
+                method=request.method.decode("latin-1"),
+                host=request.authority.decode("latin-1"),
+                target=request.target.decode("latin-1"),
+                status=status,
+                route=relay.route.name if relay else "",
+                upstream=relay.route.upstream.label if relay else "",
+                octets_sent=relay.received if relay else 0,
+                duration_s=self._loop.time() - relay.started_at if relay else 0.0,
+                protocol=f"HTTP/{request.http_version.decode('latin-1')}",
+                client_ip=self._edge.client_ip.decode("latin-1"),
+                complete=complete,
+            )
+        )

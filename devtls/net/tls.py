@@ -1,0 +1,485 @@
+"""TLS over a plain TCP protocol: `ssl.SSLObject` on memory buffers, for both sides.
+
+Owns the record layer between a TCP transport and an application protocol, which sees an ordinary `asyncio.Transport`.
+Refuses clients before any key is made: the first bytes are read (`net.hello`), `choose` answers with a context or an
+alert. The loop's own `ssl=` is not used: it drops the alert of a failed handshake (the client sees a bare EOF), the
+bytes that are written after the peer's close_notify, and the difference between a clean end and a cut; and it costs
+as much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol
+
+from devtls.net.hello import ClientHello, Peek, peek_client_hello
+
+_READ_OCTETS = 16384  # SSL_read returns one record at most
+
+
+class Alert(IntEnum):
+    """TLS alert descriptions that we send or name (RFC 8446 6)."""
+
+    BAD_CERTIFICATE = 42
+    CERTIFICATE_UNKNOWN = 46
+    UNKNOWN_CA = 48
+    DECODE_ERROR = 50
+    PROTOCOL_VERSION = 70
+    INTERNAL_ERROR = 80
+    UNRECOGNIZED_NAME = 112
+    NO_APPLICATION_PROTOCOL = 120
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeFailure:
+    """Why a handshake did not come about: `sni` as sent, `reason` as OpenSSL names it (lower case) or our own word."""
+
+    sni: str | None
+    reason: str
+    client_ip: str = ""
+
+    @property
+    def refused_certificate(self) -> bool:
+        """The client said that it does not accept our certificate."""
+        return any(word in self.reason for word in ("unknown ca", "bad certificate", "certificate unknown"))
+
+
+class TlsHooks(Protocol):
+    """What the server side of TLS asks of its owner."""
+
+    handshake_timeout_s: float
+
+    def choose(self, hello: ClientHello) -> ssl.SSLContext | Alert:
+        """Return the context that answers this hello, or the alert that refuses it."""
+
+    def application(self, sni: str | None, alpn: str | None) -> asyncio.Protocol:
+        """Return the protocol that speaks inside the established connection."""
+
+    def plain(self) -> asyncio.Protocol:
+        """Return the protocol for a client that speaks no TLS."""
+
+    def failed(self, failure: HandshakeFailure) -> None:
+        """Take note of a handshake that failed."""
+
+
+class TlsTransport(asyncio.Transport):
+    """What the application protocol writes to; reads and writes plaintext of a TlsLayer."""
+
+    __slots__ = ("_layer",)
+
+    def __init__(self, layer: TlsLayer) -> None:
+        super().__init__()
+        self._layer = layer
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As asyncio's; `ssl_object` is the SSLObject, `truncated` says that the peer ended without close_notify."""
+        layer = self._layer
+        if name == "ssl_object":
+            return layer.ssl_object
+        if name == "truncated":
+            return layer.truncated
+        return layer.tcp.get_extra_info(name, default)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Encrypt and send."""
+        self._layer.write(data)
+
+    def is_closing(self) -> bool:
+        """Say whether close or abort was called, or the peer is gone."""
+        return self._layer.closing
+
+    def close(self) -> None:
+        """Send close_notify, flush, close the TCP connection."""
+        self._layer.close()
+
+    def abort(self) -> None:
+        """Close the TCP connection at once."""
+        self._layer.abort()
+
+    def cut(self) -> None:
+        """Close so that the peer sees a truncation (RFC 8446 6.1)."""
+        self._layer.cut()
+
+    def can_write_eof(self) -> bool:
+        """TLS can end one direction (RFC 8446 6.1)."""
+        return True
+
+    def write_eof(self) -> None:
+        """Send close_notify and keep reading."""
+        self._layer.write_eof()
+
+    def pause_reading(self) -> None:
+        """Stop delivering data."""
+        self._layer.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Deliver again, first what is already decrypted."""
+        self._layer.resume_reading()
+
+    def is_reading(self) -> bool:
+        """Say whether data is delivered."""
+        return not self._layer.paused
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Deliver to another protocol from now on (a tunnel takes over)."""
+        assert isinstance(protocol, asyncio.Protocol)  # noqa: S101
+        self._layer.set_application(protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return the protocol that data is delivered to."""
+        return self._layer.application_protocol
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set the limits of the TCP transport underneath."""
+        self._layer.tcp.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_size(self) -> int:
+        """Return what waits in the TCP transport, in octets."""
+        return self._layer.tcp.get_write_buffer_size()
+
+
+class TlsLayer(asyncio.Protocol):
+    """The record layer of one connection after its context is known; subclasses say who begins."""
+
+    def __init__(self) -> None:
+        self.tcp: asyncio.Transport
+        self.ssl_object: ssl.SSLObject
+        self.closing = False
+        self.truncated = False
+        self.paused = False
+        self._app: asyncio.Protocol | None = None
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._established = False
+        self._peer_ended = False
+        self._reading = False
+        self._notified = False
+        self._timeout: asyncio.TimerHandle | None = None
+
+    @property
+    def application_protocol(self) -> asyncio.Protocol:
+        """The protocol inside; there is one once the handshake is done."""
+        assert self._app is not None  # noqa: S101
+        return self._app
+
+    def set_application(self, protocol: asyncio.Protocol) -> None:
+        """Change the protocol inside."""
+        self._app = protocol
+
+    # -- from the TCP transport ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the TCP transport."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_server makes no other
+        self.tcp = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take ciphertext."""
+        self._incoming.write(data)
+        if self._established:
+            self._deliver()
+        else:
+            self._handshake()
+
+    def eof_received(self) -> bool:
+        """TCP ended: clean only after close_notify. The write side stays open."""
+        self._incoming.write_eof()
+        if not self._established:
+            self._fail("the connection ended during the handshake")
+            return False
+        self._deliver()
+        if not self._peer_ended and not self.paused:
+            self._end_of_peer(truncated=True)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """TCP is gone."""
+        self.closing = True
+        self._stop_timer()
+        app, self._app = self._app, None
+        if app is not None:
+            app.connection_lost(exc)
+        elif not self._established:
+            self._failed("the connection was lost during the handshake")
+
+    def pause_writing(self) -> None:
+        """Pass the write side's backpressure up."""
+        if self._app is not None:
+            self._app.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass the end of the backpressure up."""
+        if self._app is not None:
+            self._app.resume_writing()
+
+    # -- handshake ----------------------------------------------------------------------------------------------------
+
+    def _begin(self, ssl_object: ssl.SSLObject) -> None:
+        self.ssl_object = ssl_object
+        self._handshake()
+
+    def _handshake(self) -> None:
+        try:
+            self.ssl_object.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return
+        except ssl.SSLError as error:
+            self._flush()  # holds the alert that tells the peer why
+            self._fail(_reason(error))
+            return
+        self._flush()
+        self._established = True
+        self._stop_timer()
+        self._app = self._application()
+        self._app.connection_made(TlsTransport(self))
+        if not self.closing:
+            self._deliver()
+
+    def _application(self) -> asyncio.Protocol:
+        raise NotImplementedError
+
+    def _failed(self, reason: str) -> None:
+        """Report a handshake that failed; the connection is closing already."""
+        raise NotImplementedError
+
+    def _fail(self, reason: str) -> None:
+        if not self.closing:
+            self.closing = True
+            self._stop_timer()
+            self._established = True  # reported once
+            self._failed(reason)
+            self.tcp.close()
+
+    def _stop_timer(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _deliver(self) -> None:
+        if self._reading:
+            return  # the application paused and resumed from within data_received
+        self._reading = True
+        try:
+            self._read_records()
+        finally:
+            self._reading = False
+        if self._outgoing.pending:
+            self._flush()
+
+    def _read_records(self) -> None:
+        read, incoming = self.ssl_object.read, self._incoming
+        while not self.paused and not self._peer_ended and self._app is not None:
+            try:
+                data = read(_READ_OCTETS)
+            except ssl.SSLWantReadError:
+                return
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as error:
+                self._end_of_peer(truncated=isinstance(error, ssl.SSLEOFError))
+                return
+            except ssl.SSLError:
+                self.truncated = True
+                self.abort()
+                return
+            if not data:
+                self._end_of_peer(truncated=False)
+                return
+            self._app.data_received(data)
+            if not incoming.pending and not self.ssl_object.pending() and not incoming.eof:
+                return
+
+    def _end_of_peer(self, *, truncated: bool) -> None:
+        if self._peer_ended:
+            return
+        self._peer_ended = True
+        self.truncated = truncated
+        if self._app is not None and not self._app.eof_received():
+            self.close()
+
+    def pause_reading(self) -> None:
+        """Stop delivering; ciphertext stops too."""
+        if not self.paused:
+            self.paused = True
+            if not self.tcp.is_closing():
+                self.tcp.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Deliver again on the next turn of the loop: the caller is usually inside another callback."""
+        if self.paused:
+            self.paused = False
+            if not self.tcp.is_closing():
+                self.tcp.resume_reading()
+            asyncio.get_running_loop().call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if not self.paused and self._app is not None:
+            self._deliver()
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Encrypt and send; ignored when the connection is closing."""
+        if self.closing or not data:
+            return
+        try:
+            self.ssl_object.write(data)
+        except ssl.SSLError:
+            self.abort()
+            return
+        self.tcp.write(self._outgoing.read())
+
+    def _flush(self) -> None:
+        if self._outgoing.pending and not self.tcp.is_closing():
+            self.tcp.write(self._outgoing.read())
+
+    def write_eof(self) -> None:
+        """Send close_notify once."""
+        if self._notified or self.closing:
+            return
+        self._notified = True
+        # The peer's close_notify is not here yet: OpenSSL says so by an error, after it has written ours.
+        with contextlib.suppress(ssl.SSLError):
+            self.ssl_object.unwrap()
+        self._flush()
+
+    def close(self) -> None:
+        """Send close_notify, flush what waits, close."""
+        if not self.closing:
+            self.write_eof()
+            self.closing = True
+            self.tcp.close()
+
+    def cut(self) -> None:
+        """Flush what was written, then close without close_notify: the peer must see that something is missing."""
+        self.closing = True
+        self.tcp.close()
+
+    def abort(self) -> None:
+        """Close without ceremony."""
+        self.closing = True
+        self.tcp.abort()
+
+
+class TlsServer(TlsLayer):
+    """The server side: looks at the first bytes, lets the owner choose, then hands the plaintext over."""
+
+    def __init__(self, hooks: TlsHooks) -> None:
+        super().__init__()
+        self._hooks = hooks
+        self._hello: ClientHello | None = None
+        self._first = b""
+        self._plain: asyncio.Protocol | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the handshake's clock."""
+        super().connection_made(transport)
+        loop = asyncio.get_running_loop()
+        self._timeout = loop.call_later(self._hooks.handshake_timeout_s, self._fail, "the handshake timed out")
+
+    def data_received(self, data: bytes) -> None:
+        """Take the first bytes apart; everything later goes straight to the record layer."""
+        if self._hello is not None:
+            super().data_received(data)
+        elif not self.closing:
+            self._first += data
+            self._look(self._first)
+
+    def _look(self, first: bytes) -> None:
+        match peek_client_hello(first):
+            case ClientHello() as hello:
+                self._start(hello, first)
+            case Peek.NOT_TLS:
+                self._become_plain(first)
+            case Peek.MALFORMED:
+                self._refuse(Alert.DECODE_ERROR, "the first message is no ClientHello")
+            case Peek.INCOMPLETE:
+                return
+
+    def _start(self, hello: ClientHello, first: bytes) -> None:
+        self._hello = hello
+        self._first = b""
+        chosen = self._hooks.choose(hello)
+        if isinstance(chosen, Alert):
+            self._refuse(chosen, chosen.name.lower().replace("_", " "))
+            return
+        self._incoming.write(first)
+        self._begin(chosen.wrap_bio(self._incoming, self._outgoing, server_side=True))
+
+    def _refuse(self, alert: Alert, reason: str) -> None:
+        # A fatal alert in a plain record (RFC 8446 5.1, 6.2): no keys exist yet.
+        self.tcp.write(bytes((0x15, 3, 3, 0, 2, 2, alert)))
+        self._fail(reason)
+
+    def _become_plain(self, first: bytes) -> None:
+        self._stop_timer()
+        plain = self._hooks.plain()
+        self.tcp.set_protocol(plain)
+        plain.connection_made(self.tcp)
+        plain.data_received(first)
+
+    def eof_received(self) -> bool:
+        """TCP ended; before a ClientHello that is nobody's fault (a port probe)."""
+        if self._hello is None:
+            self._stop_timer()
+            self.closing = True
+            self._established = True
+            return False
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """TCP is gone; a connection that never said anything is no failed handshake."""
+        if self._hello is None:
+            self._established = True
+        super().connection_lost(exc)
+
+    def _application(self) -> asyncio.Protocol:
+        sni = None if self._hello is None else self._hello.sni
+        return self._hooks.application(sni, self.ssl_object.selected_alpn_protocol())
+
+    def _failed(self, reason: str) -> None:
+        sni = None if self._hello is None else self._hello.sni
+        peer = self.tcp.get_extra_info("peername")
+        self._hooks.failed(HandshakeFailure(sni, reason, peer[0] if peer else ""))
+
+
+class TlsClient(TlsLayer):
+    """The client side, towards an app that speaks TLS; `established` receives None or what went wrong."""
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        server_name: str,
+        application: asyncio.Protocol,
+        established: Callable[[str | None], None],
+    ) -> None:
+        super().__init__()
+        self._context = context
+        self._server_name = server_name
+        self._inner = application
+        self._report = established
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the ClientHello."""
+        super().connection_made(transport)
+        self._begin(self._context.wrap_bio(self._incoming, self._outgoing, server_hostname=self._server_name))
+
+    def _application(self) -> asyncio.Protocol:
+        asyncio.get_running_loop().call_soon(self._report, None)
+        return self._inner
+
+    def _failed(self, reason: str) -> None:
+        self._report(reason)
+
+
+def _reason(error: ssl.SSLError) -> str:
+    """Return what OpenSSL says, in plain lower-case words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    return (error.reason or str(error)).lower().replace("_", " ")

@@ -1,0 +1,108 @@
+"""Raw bytes both ways, after an upgrade was accepted.
+
+Owns two transports that no codec reads any more. Each direction ends by itself (a FIN from one side closes only that
+direction, the other drains), a slow reader slows only its own writer, and an error on either side frees both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+_GRACE_S = 5.0
+"""How long the open direction may go on without a byte after the other one ended."""
+
+
+class _End(asyncio.Protocol):
+    """One side of the tunnel."""
+
+    __slots__ = ("_tunnel", "ended", "other", "transport")
+
+    def __init__(self, tunnel: Tunnel, transport: asyncio.Transport) -> None:
+        self._tunnel = tunnel
+        self.transport = transport
+        self.ended = False
+        self.other: _End
+
+    def data_received(self, data: bytes) -> None:
+        self._tunnel.touch()
+        self.other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        self.ended = True
+        other = self.other.transport
+        if not other.is_closing() and other.can_write_eof():
+            other.write_eof()
+        self._tunnel.side_ended()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._tunnel.close(abort=exc is not None)
+
+    def pause_writing(self) -> None:
+        self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.other.transport.resume_reading()
+
+
+class Tunnel:
+    """Join two transports; `closed` is called once with the octets carried to the client and to the app."""
+
+    def __init__(self, client: asyncio.Transport, upstream: asyncio.Transport, idle_timeout_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._idle_timeout_s = idle_timeout_s
+        self._client = _End(self, client)
+        self._upstream = _End(self, upstream)
+        self._client.other, self._upstream.other = self._upstream, self._client
+        self._closed: Callable[[], None] | None = None
+        self._touched = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, from_client: bytes, from_upstream: bytes, closed: Callable[[], None]) -> None:
+        """Take both transports over; the arguments are bytes that the codecs had read too far."""
+        self._closed = closed
+        self._client.transport.set_protocol(self._client)
+        self._upstream.transport.set_protocol(self._upstream)
+        if from_client:
+            self._client.data_received(from_client)
+        if from_upstream:
+            self._upstream.data_received(from_upstream)
+        self._client.transport.resume_reading()
+        self._upstream.transport.resume_reading()
+        self._timer = self._loop.call_later(self._idle_timeout_s, self._check_idle)
+
+    def touch(self) -> None:
+        """A byte went through."""
+        self._touched = self._loop.time()
+
+    def side_ended(self) -> None:
+        """One direction is over; both over = done, else the other gets its grace."""
+        if self._client.ended and self._upstream.ended:
+            self.close()
+        else:
+            self._idle_timeout_s = min(self._idle_timeout_s, _GRACE_S)
+            self._check_idle()
+
+    def _check_idle(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        left_s = self._idle_timeout_s - (self._loop.time() - self._touched)
+        if left_s <= 0:
+            self.close()
+        elif self._closed is not None:
+            self._timer = self._loop.call_later(left_s, self._check_idle)
+
+    def close(self, *, abort: bool = False) -> None:
+        """End both connections; what was written is flushed unless `abort`."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        closed, self._closed = self._closed, None
+        for end in (self._client, self._upstream):
+            if abort:
+                end.transport.abort()
+            else:
+                end.transport.close()
+        if closed is not None:
+            closed()

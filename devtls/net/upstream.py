@@ -1,0 +1,161 @@
+"""One connection to an app: its codec, its socket, and whoever is using it now.
+
+Owns the bytes between the app and its client codec. While an exchange uses it, every event goes to that exchange's
+relay; while it is idle, anything that arrives (data, an end) makes it worthless and the pool is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from devtls.http.events import Data, EndOfMessage, Request, Reset, Trailers, UpstreamEvent
+from devtls.http.h1.client import H1Client
+from devtls.http.h1.head import HeadLimits
+from devtls.routing import Upstream
+
+
+class UpstreamUser(Protocol):
+    """Who uses a connection: a relay."""
+
+    def upstream_event(self, event: UpstreamEvent) -> None:
+        """Take an event of the app's answer."""
+
+    def upstream_flush(self) -> None:
+        """All events of one read are delivered: send what they made."""
+
+    def upstream_writable(self, writable: bool) -> None:
+        """The app reads more slowly (False) or again (True)."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection to `upstream`; `discarded` is called once, when it can no longer serve."""
+
+    __slots__ = (
+        "_buffer",
+        "_discarded",
+        "_paused",
+        "_stream_id",
+        "closed",
+        "codec",
+        "idle_since",
+        "served",
+        "transport",
+        "upstream",
+        "user",
+        "writable",
+    )
+
+    def __init__(self, upstream: Upstream, limits: HeadLimits, discarded: Callable[[UpstreamConnection], None]) -> None:
+        self.upstream = upstream
+        self.codec = H1Client(limits)
+        self.user: UpstreamUser | None = None
+        self.served = 0
+        self.idle_since = 0.0
+        self.closed = False
+        self.writable = True
+        self.transport: asyncio.Transport
+        self._buffer: list[bytes] = []
+        self._paused = False
+        self._stream_id = 0
+        self._discarded = discarded
+
+    # -- what the user does -------------------------------------------------------------------------------------------
+
+    def send(self, event: Request | Data | Trailers | EndOfMessage) -> None:
+        """Encode an event; `flush` sends it."""
+        if event.__class__ is Request:
+            self._stream_id = event.stream_id
+        if data := self.codec.send(event):
+            self._buffer.append(data)
+
+    def flush(self) -> None:
+        """Send what was encoded, in one write."""
+        buffer = self._buffer
+        if not buffer:
+            return
+        data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
+        buffer.clear()
+        if not self.closed:
+            self.transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Let the app wait."""
+        if not self._paused:
+            self._paused = True
+            if not self.closed:
+                self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Let the app go on."""
+        if self._paused:
+            self._paused = False
+            if not self.closed:
+                self.transport.resume_reading()
+
+    def abort(self) -> None:
+        """Close at once; nobody hears of it any more."""
+        self.user = None
+        if not self.closed:
+            self.closed = True
+            self.transport.abort()
+            self._discarded(self)
+
+    # -- asyncio ------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport (TCP, Unix or TLS)."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - stream protocols get no other
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Turn bytes into events for the user."""
+        user = self.user
+        if user is None:
+            # An answer nobody asked for (conformance 48): a 408 before closing, or an app that is out of step.
+            self.abort()
+            return
+        for event in self.codec.receive_data(data):
+            user.upstream_event(event)
+        user.upstream_flush()
+
+    def eof_received(self) -> bool:
+        """The app ended its direction: that may complete an answer, be a cut, or end an idle connection."""
+        user = self.user
+        if user is None:
+            self.abort()
+            return False
+        if self.transport.get_extra_info("truncated"):
+            # TLS ended without close_notify: a close-delimited body may be cut (RFC 8446 6.1, RFC 9112 9.8).
+            self.connection_lost(ConnectionResetError("the TLS connection was cut"))
+            return False
+        for event in self.codec.receive_eof():
+            user.upstream_event(event)
+        user.upstream_flush()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        if self.closed:
+            return
+        self.closed = True
+        user, self.user = self.user, None
+        self._discarded(self)
+        if user is not None:
+            # Not an orderly end: even a body that ends with the connection is cut (RFC 9112 8).
+            why = f"The connection to the app was lost: {exc}." if exc else "The connection to the app was lost."
+            user.upstream_event(Reset(self._stream_id, why))
+            user.upstream_flush()
+
+    def pause_writing(self) -> None:
+        """The app does not keep up."""
+        self.writable = False
+        if self.user is not None:
+            self.user.upstream_writable(False)
+
+    def resume_writing(self) -> None:
+        """The app has caught up."""
+        self.writable = True
+        if self.user is not None:
+            self.user.upstream_writable(True)
