@@ -108,7 +108,7 @@ class Keystore:
         for _ in range(_READ_ATTEMPTS):
             pointer = self._read_pointer()
             if pointer is None:
-                break
+                raise NoAuthority("There is no CA on this machine yet.", path=str(self.state_dir), hint="devtls trust")
             folder = self.state_dir / pointer.generation
             try:
                 check_private_folder(self.state_dir)
@@ -118,7 +118,7 @@ class Keystore:
                     raise StateError(f"{error.filename} is missing.", path=str(error.filename), hint=_NEW_CA) from error
             except CertificateError as error:
                 raise StateError(str(error), path=str(folder), hint=error.hint) from error
-        raise NoAuthority("There is no CA on this machine yet.", path=str(self.state_dir), hint="devtls trust")
+        raise StateError("The CA is being replaced right now.", path=str(self.state_dir), hint="try again in a moment")
 
     def create(self, zones: Iterable[Hostname], now: datetime, *, pki_port: int | None = None) -> Authority:
         """Make a new CA and put it in the place of the old one, if any; the root's key is dropped here."""

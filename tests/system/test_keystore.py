@@ -150,6 +150,19 @@ def test_readers_see_a_whole_ca_while_it_is_replaced(keystore: Keystore) -> None
     assert loads > 0
 
 
+def test_a_ca_that_is_replaced_at_each_look_is_not_waited_for_forever(
+    keystore: Keystore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaced(*args: object) -> None:
+        keystore.create(DEFAULT_ZONES, NOW)
+        raise FileNotFoundError(2, "No such file or directory", "root.pem")
+
+    keystore.create(DEFAULT_ZONES, NOW)
+    monkeypatch.setattr("devtls.system.keystore._read_generation", replaced)
+    with pytest.raises(StateError, match="being replaced"):
+        keystore.load(NOW)
+
+
 def test_forget_deletes_every_key_and_leftover_but_nothing_else(keystore: Keystore) -> None:
     keystore.create(DEFAULT_ZONES, NOW)
     (keystore.state_dir / "ca-00000000").mkdir()
