@@ -7,13 +7,13 @@ Result. What a tool says about its success is not believed; only the second prob
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from devtls.system.execute import Runner, Trouble, execute
 from devtls.system.plan import Elevation, Plan, render_plan
 from devtls.system.truststore.discovery import AnyStore
-from devtls.system.truststore.protocol import Kind, Status, StoreState
+from devtls.system.truststore.protocol import BLOCKED, Kind, Status, StoreState
 from devtls.system.truststore.record import Installed, Record
 from devtls.system.truststore.root import RootCertificate
 
@@ -31,7 +31,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a store stands now; `changed` = a plan ran to its end."""
+    """How a store stands now; `changed` = a plan ran to its end, `by_hand` = a way round a plan that could not."""
 
     name: str
     kind: Kind
@@ -39,6 +39,7 @@ class Result:
     state: StoreState
     changed: bool = False
     commands: tuple[str, ...] = ()
+    by_hand: str = ""
 
 
 def propose_install(stores: Iterable[AnyStore], root: RootCertificate) -> tuple[Proposal, ...]:
@@ -58,7 +59,7 @@ def install(
     if not proposal.plan:
         if proposal.state.status is Status.TRUSTED:
             record.add(Installed(proposal.store.name, root.fingerprint, root.id))
-        return _result(proposal, proposal.state, elevation)
+        return _explained(_result(proposal, proposal.state, elevation), proposal, root)
     if proposal.plan.elevated and elevation is None:
         return _result(proposal, _skipped("devtls trust"), elevation)
     record.add(Installed(proposal.store.name, root.fingerprint, root.id))
@@ -71,7 +72,15 @@ def install(
         state = proposal.store.read_failure(after, outcome)
     else:
         state = StoreState(Status.FAILED, "its tool ended well, but the store does not hold the root", "devtls trust")
-    return _result(proposal, state, elevation)
+    return _explained(_result(proposal, state, elevation), proposal, root)
+
+
+def _explained(result: Result, proposal: Proposal, root: RootCertificate) -> Result:
+    """Add the way by hand where the store has one that its remedy does not name."""
+    if result.state.status not in BLOCKED:
+        return result
+    by_hand = proposal.store.explain(proposal.facts, root)
+    return result if by_hand == result.state.remedy else replace(result, by_hand=by_hand)
 
 
 def _skipped(command: str) -> StoreState:
@@ -100,7 +109,12 @@ def _held(store: AnyStore, facts: Any, fingerprints: Collection[str]) -> StoreSt
     """Return the worst news about these roots: one that is trusted, else what blocks the view, else absent."""
     states = [store.state(facts, fingerprint) for fingerprint in sorted(fingerprints)] or [store.state(facts, "")]
     trusted = [state for state in states if state.status is Status.TRUSTED]
-    return (trusted or states)[0]
+    return _for_removal((trusted or states)[0])
+
+
+def _for_removal(state: StoreState) -> StoreState:
+    """Return a state whose remedy ends where this run began: the stores themselves only know installing."""
+    return replace(state, remedy=state.remedy.replace("devtls trust", "devtls untrust"))
 
 
 def remove(proposal: Proposal, runner: Runner, elevation: Elevation | None, record: Record) -> Result:
@@ -116,7 +130,7 @@ def remove(proposal: Proposal, runner: Runner, elevation: Elevation | None, reco
     state = _held(proposal.store, after, proposal.fingerprints)
     gone = not proposal.store.remove_plan(after, proposal.fingerprints) and state.status is not Status.TRUSTED
     if not outcome.done and (not gone or outcome.trouble is Trouble.NO_ELEVATION):
-        return _result(proposal, proposal.store.read_failure(after, outcome), elevation)
+        return _result(proposal, _for_removal(proposal.store.read_failure(after, outcome)), elevation)
     if not gone:
         failed = StoreState(Status.FAILED, "its tool ended well, but the store still holds the root", "devtls untrust")
         return _result(proposal, failed, elevation)
@@ -128,6 +142,11 @@ def _result(proposal: Proposal, state: StoreState, elevation: Elevation | None, 
     store = proposal.store
     commands = render_plan(proposal.plan, elevation)
     return Result(store.name, store.kind, store.label, state, changed, commands)
+
+
+def as_planned(proposal: Proposal, elevation: Elevation | None) -> Result:
+    """Return a proposal in the shape of a result, for showing what would be done."""
+    return _result(proposal, proposal.state, elevation)
 
 
 def counts(results: Iterable[Result]) -> bool:

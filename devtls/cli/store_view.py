@@ -1,0 +1,125 @@
+"""How `devtls trust` and `devtls untrust` show plans and results: text for people, JSON for programs.
+
+Owns wording and layout. Refuses to load rich unless a terminal reads the table: piped output is plain columns.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import click
+
+from devtls.cli import printable
+from devtls.errors import Refused
+from devtls.system.plan import Elevation, render_plan
+from devtls.system.truststore.installer import Proposal, Result
+from devtls.system.truststore.protocol import Status
+
+Row: TypeAlias = tuple[str, ...]
+
+_COLOURS = {"trusted": "green", "removed": "green", "refused": "red", "failed": "red", "locked": "red"}
+
+
+def is_terminal() -> bool:
+    """Say whether somebody is there to be asked."""
+    return sys.stdin.isatty()
+
+
+def refuse_without_terminal(command: str) -> None:
+    """Raise Refused when nobody can be asked."""
+    if not is_terminal():
+        raise Refused(
+            f"devtls {command} asks before it changes anything, and this is no terminal to ask on.",
+            hint=f"devtls {command} --yes does it without asking, --dry-run only shows it",
+        )
+
+
+def ask(question: str) -> None:
+    """Ask once, on stderr; raise Refused unless the answer is yes."""
+    if not click.confirm(question, err=True):
+        raise Refused("No store was changed.")
+
+
+def plan_text(proposals: Iterable[Proposal], elevation: Elevation | None, absent: str) -> str:
+    """Return each store with its exact commands, or why there are none; `absent` = how to say "not there"."""
+    lines: list[str] = []
+    for proposal in proposals:
+        lines.append(f"  {printable(proposal.store.label)}")
+        lines += [f"      {printable(line)}" for line in _plan_lines(proposal, elevation, absent)]
+    return "\n".join(lines)
+
+
+def _plan_lines(proposal: Proposal, elevation: Elevation | None, absent: str) -> list[str]:
+    if proposal.plan:
+        commands = list(render_plan(proposal.plan, elevation))
+        missing = proposal.plan.elevated and elevation is None
+        return [*(["# skipped: neither sudo, doas nor pkexec is here"] if missing else []), *commands]
+    state = proposal.state
+    match state.status:
+        case Status.TRUSTED:
+            return ["trusts the root already"]
+        case Status.ABSENT:
+            return [absent]
+        case _:
+            return [f"{state.status.value}: {state.detail}", *([f"try: {state.remedy}"] if state.remedy else [])]
+
+
+def store_rows(results: Iterable[Result], absent: str) -> list[Row]:
+    """Return label, state and remedy of each store."""
+    rows: list[Row] = []
+    for result in results:
+        state = absent if result.state.status is Status.ABSENT else result.state.status.value
+        detail = f": {result.state.detail}" if result.state.detail else ""
+        rows.append((result.label, state + detail, result.state.remedy))
+    return rows
+
+
+def result_json(result: Result) -> dict[str, object]:
+    """Return one store as JSON values."""
+    return {
+        "name": result.name,
+        "kind": result.kind.value,
+        "label": result.label,
+        "state": result.state.status.value,
+        "detail": result.state.detail,
+        "remedy": result.state.remedy,
+        "changed": result.changed,
+        "commands": list(result.commands),
+        "by_hand": result.by_hand,
+    }
+
+
+def show_table(titles: Row, rows: Sequence[Row]) -> None:
+    """Print a table on stdout: coloured and wrapped on a terminal, plain columns in a pipe."""
+    escaped = [tuple(printable(cell) for cell in row) for row in rows]
+    used = [index for index in range(len(titles)) if any(row[index] for row in escaped)]
+    kept = [tuple(row[index] for index in used) for row in escaped]
+    heads = tuple(titles[index] for index in used)
+    if sys.stdout.isatty():
+        _show_rich(heads, kept)
+    else:
+        click.echo(plain_table(heads, kept))
+
+
+def plain_table(titles: Row, rows: Sequence[Row]) -> str:
+    """Return columns that line up, the last one unpadded."""
+    everything = [tuple(title.upper() for title in titles), *rows]
+    widths = [max(len(row[index]) for row in everything) for index in range(len(titles))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in everything]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _show_rich(titles: Row, rows: Sequence[Row]) -> None:
+    from rich.console import Console  # 60 ms to import, and only a terminal needs it
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        colour = next((colour for word, colour in _COLOURS.items() if row[1].startswith(word)), "yellow")
+        table.add_row(row[0], Text(row[1], style=colour), *(Text(cell) for cell in row[2:]))
+    Console().print(table)

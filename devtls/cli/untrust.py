@@ -1,0 +1,153 @@
+"""`devtls untrust`: take the root out of every store; with --forget delete the CA as well.
+
+Owns the choice of what is removed: what the record of installations says, the CA's own root, and, without a record or
+with --all, every root in a store that is provably made by devtls. Works when the CA is gone. Refuses to guess by name
+alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from devtls.cli.store_view import ask, plan_text, refuse_without_terminal, result_json, show_table, store_rows
+from devtls.cli.trust import BUNDLE_FILE, ROOT_FILE
+from devtls.errors import DevtlsError, StateError
+from devtls.system.execute import ProcessRunner
+from devtls.system.keystore import Keystore
+from devtls.system.paths import Paths, refuse_sudo
+from devtls.system.truststore.discovery import find_stores, select_stores
+from devtls.system.truststore.installer import Proposal, Result, as_planned, propose_removal, remove
+from devtls.system.truststore.machine import Machine
+from devtls.system.truststore.protocol import Status
+from devtls.system.truststore.record import Record
+
+_ABSENT = "not there"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What was asked for on the command line."""
+
+    yes: bool
+    dry_run: bool
+    as_json: bool
+    forget: bool
+    everything: bool
+
+
+@click.command()
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--store", "names", multiple=True, metavar="NAME", help="Only this store: system, nss, or a full name.")
+@click.option("--forget", is_flag=True, help="Also delete the CA with its key.")
+@click.option("--all", "everything", is_flag=True, help="Also remove roots of other devtls CAs, such as older ones.")
+def command(*, yes: bool, dry_run: bool, as_json: bool, names: tuple[str, ...], forget: bool, everything: bool) -> None:
+    """Take the root of the development CA out of every store; the CA itself stays unless --forget is given."""
+    refuse_sudo(os.environ, os.geteuid(), "untrust")
+    wish = _Wish(yes, dry_run, as_json, forget, everything)
+    if not (yes or dry_run):
+        refuse_without_terminal("untrust")
+    paths, machine = Paths.from_environment(), Machine.here()
+    keystore, record, runner = Keystore(paths.state_dir), Record(paths.state_dir), ProcessRunner(machine.elevation)
+    entries = record.entries()
+    recorded = tuple(dict.fromkeys(entry.store for entry in entries))
+    stores = select_stores(find_stores(machine, runner, recorded=recorded), names)
+    known = {entry.fingerprint for entry in entries} | _own_root(keystore)
+    proposals = propose_removal(stores, known, every_root=everything or not record.exists())
+    _introduce(proposals, machine, keystore, wish)
+    if dry_run:
+        return
+    work = any(proposal.plan for proposal in proposals) or (forget and keystore.exists())
+    if work and not yes:
+        ask("Go ahead?")
+    results = tuple(remove(proposal, runner, machine.elevation, record) for proposal in proposals)
+    if forget:
+        _forget(keystore, paths.state_dir)
+    _show(results, keystore, wish)
+    _judge(results, recorded)
+
+
+def _own_root(keystore: Keystore) -> set[str]:
+    try:
+        fingerprint = keystore.fingerprint_on_disk()
+    except StateError as error:  # a damaged CA must not keep its root in the stores: the record still names it
+        click.echo(f"{error} Going by the record instead.", err=True)
+        return set()
+    return {fingerprint} if fingerprint else set()
+
+
+def _introduce(proposals: tuple[Proposal, ...], machine: Machine, keystore: Keystore, wish: _Wish) -> None:
+    if wish.dry_run and wish.as_json:
+        planned = [result_json(as_planned(proposal, machine.elevation)) for proposal in proposals]
+        click.echo(json.dumps({"dry_run": True, "forget": wish.forget, "stores": planned}, indent=2))
+        return
+    working = [proposal for proposal in proposals if proposal.plan]
+    verb = "would" if wish.dry_run else "will"
+    text = f"This {verb} be done:\n\n{plan_text(working, machine.elevation, _ABSENT)}\n"
+    click.echo(text if working else "No store holds the root: nothing to do there.", err=not wish.dry_run)
+    for proposal in proposals:
+        others = [root for root in proposal.facts.roots if root.fingerprint not in proposal.fingerprints]
+        if others:
+            nicknames = ", ".join(root.nickname for root in others)
+            click.echo(f"{proposal.store.label} also holds {nicknames}, made elsewhere: --all removes it.", err=True)
+    if wish.forget and keystore.exists():
+        click.echo(_epitaph(keystore, wish), err=not wish.dry_run)
+
+
+def _epitaph(keystore: Keystore, wish: _Wish) -> str:
+    """Return what dies with the CA; a damaged one is named by its folder only."""
+    verb = "would" if wish.dry_run else "will"
+    try:
+        authority = keystore.load(datetime.now(UTC))
+    except StateError:
+        return f"The CA in {keystore.state_dir} {verb} be deleted; it cannot be read any more.\n"
+    return (
+        f"The CA {verb} be deleted for good: devtls root {authority.id} ({', '.join(authority.zones)}) with its key.\n"
+        "A running devtls serve loses its certificates, and phones and containers where you installed this root\n"
+        "need the next one. devtls trust makes a new CA.\n"
+    )
+
+
+def _forget(keystore: Keystore, state_dir: Path) -> None:
+    keystore.forget()
+    for name in (ROOT_FILE, BUNDLE_FILE):
+        (state_dir / name).unlink(missing_ok=True)
+
+
+def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish) -> None:
+    if wish.as_json:
+        values = {"dry_run": False, "forgotten": wish.forget, "stores": [result_json(result) for result in results]}
+        click.echo(json.dumps(values, indent=2))
+        return
+    rows = [
+        (label, "removed" if result.changed else state, remedy)
+        for result, (label, state, remedy) in zip(results, store_rows(results, _ABSENT), strict=True)
+    ]
+    show_table(("Store", "State", "Remedy"), rows)
+    if wish.forget:
+        click.echo("The CA and its key are deleted.", err=True)
+    elif keystore.exists():
+        click.echo("The CA is kept: devtls trust uses it again, devtls untrust --forget deletes it.", err=True)
+
+
+def _judge(results: Iterable[Result], recorded: tuple[str, ...]) -> None:
+    """Raise when a root is left behind; a store that cannot be read only counts when it once got the root."""
+    left = [
+        result
+        for result in results
+        if result.state.status is not Status.ABSENT
+        and (result.commands or result.state.status is Status.TRUSTED or result.name in recorded)
+    ]
+    if left:
+        raise DevtlsError(
+            f"{', '.join(result.label for result in left)} may still hold the root.",
+            hint=left[0].state.remedy or "devtls untrust",
+        )
