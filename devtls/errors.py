@@ -13,7 +13,8 @@ Owns the exception tree, refuses nothing, depends on nothing::
     ├── Refused                  the request itself is refused (under sudo, no terminal and no --yes)
     ├── PortInUse                a port that was asked for belongs to somebody else
     ├── TrustFailed              no store that matters trusts the root
-    └── ProtocolViolation        a peer broke HTTP: carries the status that answers it
+    ├── ProtocolViolation        a peer broke HTTP: carries the status that answers it
+    └── LocalProtocolError       we were about to break HTTP ourselves: always a bug of ours
 
 An error's text is one sentence that says what is wrong; `hint` says what to do next.
 """
@@ -147,3 +148,10 @@ class ProtocolViolation(DevtlsError):
     def __init__(self, message: str, *, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
+
+
+class LocalProtocolError(DevtlsError):
+    """A codec was asked to send what would break the message on the wire: a bug of ours, never a peer's fault.
+
+    Nothing was written; the connection must be closed, since its peer waits for bytes that will not come.
+    """

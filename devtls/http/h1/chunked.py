@@ -1,0 +1,140 @@
+"""The chunked transfer coding, decoded step by step (RFC 9112 section 7.1).
+
+Owns chunk sizes, extensions and trailer sections. Refuses signs, prefixes, spaces and more than 16 digits in a size,
+bare CR or LF, data that does not end in CRLF exactly, and extensions that cost more than the data they decorate.
+Strategy: only the current size line and the trailer section are ever held; everything that arrived in one call leaves
+as one Data.
+"""
+
+from __future__ import annotations
+
+import re
+
+from devtls.errors import ProtocolViolation
+from devtls.http.events import Data, EndOfMessage, Trailers
+from devtls.http.h1.fields import check_octets, parse_fields
+from devtls.http.h1.head import HeadLimits, HeadSplitter
+
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_MAX_EXTENSION = 4096
+_MAX_LINE = 16 + 1 + _MAX_EXTENSION
+_FREE_EXTENSIONS = 65536
+
+_SIZE_LINE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
+
+
+class ChunkedDecoder:
+    """Decodes one body; after `complete` or a `violation` it takes nothing more."""
+
+    __slots__ = (
+        "_extension_allowance",
+        "_held",
+        "_limits",
+        "_remaining",
+        "_state",
+        "_stream_id",
+        "_trailers",
+        "violation",
+    )
+
+    def __init__(self, stream_id: int, limits: HeadLimits) -> None:
+        self._stream_id = stream_id
+        self._limits = limits
+        self._state = _SIZE_LINE
+        self._held = b""
+        self._remaining = 0
+        self._extension_allowance = _FREE_EXTENSIONS
+        self._trailers = HeadSplitter(limits, check_octets)
+        self.violation: ProtocolViolation | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last chunk and its trailer section have been read."""
+        return self._state == _DONE
+
+    def receive(self, data: bytes) -> tuple[list[Data | Trailers | EndOfMessage], bytes]:
+        """Return what `data` completes and, after the end of the body, the octets that follow it.
+
+        Never raises: what is wrong with the coding stands in `violation`, behind the data that came before it.
+        """
+        events: list[Data | Trailers | EndOfMessage] = []
+        pieces: list[bytes] = []
+        leftover = b""
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        try:
+            place = self._read_chunks(data, pieces) if self._state != _TRAILERS else 0
+            if pieces:
+                events.append(Data(self._stream_id, pieces[0] if len(pieces) == 1 else b"".join(pieces)))
+                pieces = []
+            if self._state == _TRAILERS:
+                leftover = self._read_trailers(data[place:], events)
+            else:
+                self._held = data[place:]
+        except ProtocolViolation as violation:
+            if pieces:
+                events.append(Data(self._stream_id, b"".join(pieces)))
+            self.violation = violation
+        return events, leftover
+
+    def _read_chunks(self, data: bytes, pieces: list[bytes]) -> int:
+        """Add the pieces of body to `pieces`; return how much of `data` is consumed."""
+        place, end = 0, len(data)
+        while place < end:
+            if self._state == _DATA:
+                taken = min(self._remaining, end - place)
+                pieces.append(data if taken == end else data[place : place + taken])
+                place += taken
+                self._remaining -= taken
+                if not self._remaining:
+                    self._state = _DATA_END
+            elif self._state == _DATA_END:
+                crlf = data[place : place + 2]
+                if crlf == b"\r":
+                    break
+                if crlf != b"\r\n":
+                    raise ProtocolViolation("The data of a chunk does not end where its size says.")
+                place += 2
+                self._state = _SIZE_LINE
+            else:
+                line_end = data.find(b"\n", place, place + _MAX_LINE + 2)
+                if line_end < 0:
+                    if end - place > _MAX_LINE + 1:
+                        raise ProtocolViolation("The size line of a chunk is too long.")
+                    break
+                self._begin_chunk(data[place : line_end + 1])
+                if self._state == _TRAILERS:
+                    break
+                place = line_end + 1
+        return place
+
+    def _begin_chunk(self, line: bytes) -> None:
+        if not line.endswith(b"\r\n"):
+            raise ProtocolViolation("The size line of a chunk does not end in CRLF.")
+        digits, semicolon, extension = line[:-2].partition(b";")
+        if _SIZE.fullmatch(digits) is None:
+            raise ProtocolViolation("The size of a chunk is not a hexadecimal number.")
+        self._remaining = int(digits, 16)
+        if semicolon:
+            check_octets(extension)
+            self._extension_allowance -= len(extension)
+            if len(extension) > _MAX_EXTENSION or self._extension_allowance < 0:
+                raise ProtocolViolation("The chunk extensions are too long.")
+            self._extension_allowance = min(self._extension_allowance + self._remaining, _FREE_EXTENSIONS)
+        # the size line of the last chunk is not consumed: to the splitter it is the trailer section's start line
+        self._state = _DATA if self._remaining else _TRAILERS
+
+    def _read_trailers(self, data: bytes, events: list[Data | Trailers | EndOfMessage]) -> bytes:
+        found = self._trailers.split(data)
+        if found is None:
+            return b""
+        head, leftover = found
+        _, _, block = head.partition(b"\r\n")
+        if block:
+            check_octets(block)
+            headers, _ = parse_fields(block, self._limits.max_fields)
+            events.append(Trailers(self._stream_id, headers))
+        events.append(EndOfMessage(self._stream_id))
+        self._state = _DONE
+        return leftover

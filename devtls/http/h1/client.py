@@ -1,0 +1,233 @@
+"""The codec that faces the upstream: requests out, responses in.
+
+Owns one upstream connection and whether it may serve another request. Refuses to call a connection reusable after any
+doubt: an octet too many, a mended length, a body that ends with the connection, a request that was not sent whole.
+Strategy: a response is read against the request it answers (HEAD, an asked-for upgrade); without one, octets are only
+noted.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from devtls.errors import LocalProtocolError, ProtocolViolation
+from devtls.http.events import (
+    ConnectionClosed,
+    Data,
+    EndOfMessage,
+    InformationalResponse,
+    Malformed,
+    Request,
+    Reset,
+    Trailers,
+    TunnelData,
+    UpstreamEvent,
+)
+from devtls.http.h1 import writer
+from devtls.http.h1.chunked import ChunkedDecoder
+from devtls.http.h1.head import HeadLimits, HeadSplitter, parse_response, parse_status_line
+from devtls.http.h1.outgoing import Framing, OutgoingBody
+
+_MAX_INTERIM = 100
+
+
+class _Reading(IntEnum):
+    IDLE = 0
+    HEAD = 1
+    LENGTH = 2
+    CHUNKED = 3
+    UNTIL_CLOSE = 4
+    SWITCHED = 5
+    TUNNEL = 6
+    BROKEN = 7
+
+
+class H1Client:
+    """One upstream connection of HTTP/1.1; its events carry the stream number of the request they answer."""
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self._limits = limits
+        self._splitter = HeadSplitter(limits, lambda line: parse_status_line(line, limits))
+        self._reading = _Reading.IDLE
+        self._body = OutgoingBody()
+        self._method = b""
+        self._upgrade = b""
+        self._stream_id = 0
+        self._request_sent = True
+        self._keep_alive = True
+        self._remaining = 0
+        self._interim = 0
+        self._chunks: ChunkedDecoder | None = None
+        self._buffer = b""
+        self.keep_alive_timeout_s: float | None = None
+        self.response_started = False
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may be sent now. Ask again after octets arrive on an idle connection: they end it."""
+        return self._reading == _Reading.IDLE and self._keep_alive and self._request_sent
+
+    def send(self, event: Request | Data | Trailers | EndOfMessage | TunnelData) -> bytes:
+        """Return `event` as bytes; raises LocalProtocolError for what this connection does not allow."""
+        if isinstance(event, Request):
+            return self._send_request(event)
+        if isinstance(event, Data):
+            return self._body.data(event.data)
+        if isinstance(event, EndOfMessage):
+            end = self._body.end()
+            self._request_sent = True
+            return end
+        if isinstance(event, Trailers):
+            self._body.trailers(event.headers)
+            return b""
+        if self._reading not in (_Reading.SWITCHED, _Reading.TUNNEL):
+            raise LocalProtocolError("There is no tunnel on this connection.")
+        return event.data
+
+    def _send_request(self, request: Request) -> bytes:
+        if not self.reusable:
+            raise LocalProtocolError("This connection cannot take another request.")
+        lines, lengths, has_te = writer.head_lines(
+            b"%b %b HTTP/1.1" % (request.method, request.target), request.headers
+        )
+        length = request.body_length
+        if length is None:
+            lines = writer.without_lengths(lines) if lengths else lines
+            lines.append(writer.TRANSFER_CHUNKED)
+            self._body.begin(Framing.CHUNKED)
+        else:
+            if length or lengths:
+                writer.settle_length(lines, lengths, length)
+            self._body.begin(Framing.LENGTH, length)
+        if request.upgrade:
+            lines = writer.asking_for(request.upgrade, lines)
+        elif has_te:
+            lines.append(writer.CONNECTION_TE)  # RFC 9110 10.1.4: a sender of TE must say so
+        head = writer.seal(lines)
+        self._method = request.method
+        self._upgrade = request.upgrade
+        self._stream_id = request.stream_id
+        self._request_sent = False
+        self._reading = _Reading.HEAD
+        self._interim = 0
+        self.response_started = False
+        return head
+
+    def receive_data(self, data: bytes) -> list[UpstreamEvent]:
+        """Return what `data` completes of the response; octets that no request asked for end the connection's use."""
+        reading = self._reading
+        if reading == _Reading.HEAD:
+            self.response_started = True
+            return self._read_head(data)
+        if reading == _Reading.LENGTH:
+            return self._read_length(data)
+        if reading == _Reading.CHUNKED:
+            return self._read_chunked(data)
+        if reading == _Reading.UNTIL_CLOSE:
+            return [Data(self._stream_id, data)]
+        if reading == _Reading.TUNNEL:
+            return [TunnelData(self._stream_id, data)]
+        if reading == _Reading.SWITCHED:
+            self._buffer += data
+        self._keep_alive = False
+        return []
+
+    def _read_head(self, data: bytes) -> list[UpstreamEvent]:
+        events: list[UpstreamEvent] = []
+        try:
+            while data and self._reading == _Reading.HEAD:
+                found = self._splitter.split(data)
+                if found is None:
+                    return events
+                head, data = found
+                self._take_head(head, events)
+        except ProtocolViolation as violation:
+            return [*events, self._malformed(violation)]
+        if data:
+            events += self.receive_data(data)
+        return events
+
+    def _take_head(self, head: bytes, events: list[UpstreamEvent]) -> None:
+        parsed = parse_response(head, self._stream_id, self._method, self._limits)
+        event = parsed.event
+        if isinstance(event, InformationalResponse):
+            self._take_interim(event, parsed.upgrades_to)
+            events.append(event)
+            return
+        self._keep_alive = parsed.keep_alive
+        self.keep_alive_timeout_s = parsed.keep_alive_timeout_s
+        events.append(event)
+        if event.close_delimited:
+            self._reading = _Reading.UNTIL_CLOSE
+        elif event.body_length is None:
+            self._reading = _Reading.CHUNKED
+            self._chunks = ChunkedDecoder(self._stream_id, self._limits)
+        elif event.body_length:
+            self._reading = _Reading.LENGTH
+            self._remaining = event.body_length
+        else:
+            self._reading = _Reading.IDLE
+            events.append(EndOfMessage(self._stream_id))
+
+    def _take_interim(self, event: InformationalResponse, upgrades_to: list[bytes]) -> None:
+        if event.status == 101:
+            if not self._upgrade or self._upgrade not in upgrades_to:
+                raise ProtocolViolation("The app switched to a protocol that nobody asked for.")
+            self._reading = _Reading.SWITCHED
+            self._keep_alive = False
+        self._interim += 1
+        if self._interim > _MAX_INTERIM:
+            raise ProtocolViolation(f"The app sent more than {_MAX_INTERIM} interim responses.")
+
+    def _read_length(self, data: bytes) -> list[UpstreamEvent]:
+        remaining = self._remaining
+        if len(data) < remaining:
+            self._remaining = remaining - len(data)
+            return [Data(self._stream_id, data)]
+        self._reading = _Reading.IDLE
+        if len(data) > remaining:
+            self._keep_alive = False
+            data = data[:remaining]
+        return [Data(self._stream_id, data), EndOfMessage(self._stream_id)]
+
+    def _read_chunked(self, data: bytes) -> list[UpstreamEvent]:
+        chunks = self._chunks
+        assert chunks is not None  # noqa: S101 - CHUNKED is entered with a decoder
+        found, rest = chunks.receive(data)
+        events: list[UpstreamEvent] = [*found]
+        if chunks.violation is not None:
+            events.append(self._malformed(chunks.violation))
+        elif chunks.complete:
+            self._reading = _Reading.IDLE
+            if rest:
+                self._keep_alive = False
+        return events
+
+    def _malformed(self, violation: ProtocolViolation) -> Malformed:
+        self._reading = _Reading.BROKEN
+        return Malformed(self._stream_id, 502, str(violation))
+
+    def receive_eof(self) -> list[UpstreamEvent]:
+        """Return what the end of the upstream's bytes means: a body's end, a truncation or a farewell."""
+        reading = self._reading
+        self._keep_alive = False
+        if reading in (_Reading.TUNNEL, _Reading.IDLE, _Reading.SWITCHED):
+            return [ConnectionClosed(self._stream_id)]
+        if reading == _Reading.BROKEN:
+            return []
+        self._reading = _Reading.BROKEN
+        if reading == _Reading.UNTIL_CLOSE:
+            self._reading = _Reading.IDLE
+            return [EndOfMessage(self._stream_id)]
+        if not self.response_started:
+            return [Reset(self._stream_id, "The app closed the connection before answering.")]
+        where = "head" if reading == _Reading.HEAD else "body"
+        return [Reset(self._stream_id, f"The app closed the connection in the middle of the response {where}.")]
+
+    def start_tunnel(self) -> bytes:
+        """Leave HTTP after a 101 arrived: return what the upstream sent behind it."""
+        if self._reading != _Reading.SWITCHED:
+            raise LocalProtocolError("There is no tunnel on this connection.")
+        self._reading = _Reading.TUNNEL
+        data, self._buffer = self._buffer, b""
+        return data

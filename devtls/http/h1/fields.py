@@ -1,0 +1,131 @@
+"""Field lines: a block of `name: value` lines into a field list, and the few fields that HTTP/1 itself acts on.
+
+Owns the syntax of RFC 9112 section 5 and RFC 9110 section 5. Refuses control characters, bare CR and LF, names that
+are no token, whitespace before the colon and, in requests, folded lines. Strategy: one `translate` and two `count`s
+clear the whole block of bad octets, then one dictionary look-up per line both proves a usual name a token and tells
+whether the codec must look at the field; only unusual names meet a regular expression.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from devtls.errors import ProtocolViolation
+from devtls.http.events import Headers
+
+Acted = list[tuple[int, bytes]]
+"""The fields that HTTP/1 acts on, as (kind, value) in the order of their lines."""
+
+PLAIN: Final = 0
+CONTENT_LENGTH: Final = 1
+TRANSFER_ENCODING: Final = 2
+CONNECTION: Final = 3
+HOST: Final = 4
+EXPECT: Final = 5
+UPGRADE: Final = 6
+KEEP_ALIVE: Final = 7
+TE: Final = 8
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FOLD = re.compile(rb"\r\n[ \t]+")
+_SPACE_BEFORE_COLON = re.compile(rb"(?m)^([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]+:")
+_CONTROLS = bytes(code for code in (*range(0x20), 0x7F) if code not in b"\t\r\n")
+
+_ACTED_ON = {
+    b"Content-Length": CONTENT_LENGTH,
+    b"Transfer-Encoding": TRANSFER_ENCODING,
+    b"Connection": CONNECTION,
+    b"Host": HOST,
+    b"Expect": EXPECT,
+    b"Upgrade": UPGRADE,
+    b"Keep-Alive": KEEP_ALIVE,
+    b"TE": TE,
+}
+_ACTED_ON_FOLDED = {name.lower(): kind for name, kind in _ACTED_ON.items()}
+_USUAL = (
+    b"Accept|Accept-Encoding|Accept-Language|Accept-Ranges|Access-Control-Allow-Origin|Age|Authorization|Cache-Control"
+    b"|Content-Disposition|Content-Encoding|Content-Language|Content-Security-Policy|Content-Type|Cookie|DNT|Date|ETag"
+    b"|Expires|If-Modified-Since|If-None-Match|If-Range|Last-Modified|Link|Location|Origin|Pragma|Priority|Range|Referer"
+    b"|sec-ch-ua|sec-ch-ua-mobile|sec-ch-ua-platform|Sec-Fetch-Dest|Sec-Fetch-Mode|Sec-Fetch-Site|Sec-Fetch-User"
+    b"|Sec-GPC|Sec-WebSocket-Accept|Sec-WebSocket-Extensions|Sec-WebSocket-Key|Sec-WebSocket-Protocol"
+    b"|Sec-WebSocket-Version|Server|Set-Cookie|Trailer|Upgrade-Insecure-Requests|User-Agent|Vary|Via|WWW-Authenticate"
+    b"|X-Content-Type-Options|X-Forwarded-For|X-Forwarded-Host|X-Forwarded-Port|X-Forwarded-Proto|X-Frame-Options"
+    b"|X-Powered-By|X-Request-Id|X-Requested-With"
+).split(b"|")
+
+KIND_OF_USUAL: Final[dict[bytes, int]] = {
+    **{spelling: PLAIN for name in _USUAL for spelling in (name, name.lower())},
+    **_ACTED_ON,
+    **_ACTED_ON_FOLDED,
+}
+"""The kind of each usual spelling; hot loops ask here before they call `kind_of`."""
+
+
+def kind_of(name: bytes) -> int:
+    """Return which of the kinds above `name` is, in whatever case; PLAIN for all others."""
+    return _ACTED_ON_FOLDED.get(name.lower(), PLAIN)
+
+
+def is_token(text: bytes) -> bool:
+    """Say whether `text` is a token (RFC 9110 section 5.6.2)."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def list_members(values: list[bytes]) -> list[bytes]:
+    """Return the members of a comma-separated list over several lines, in lower case, without empty ones."""
+    members = [member.strip(b" \t") for member in b",".join(values).lower().split(b",")]
+    return [member for member in members if member]
+
+
+def bad_octets() -> ProtocolViolation:
+    """Return the one error for octets that no head may hold; one text, so that no split of the input changes it."""
+    return ProtocolViolation("The head holds a control character or a bare CR or LF.")
+
+
+def check_octets(block: bytes) -> None:
+    """Refuse control characters and any CR or LF that is not part of a CRLF (RFC 9112 2.2, RFC 9110 5.5)."""
+    ends = block.count(b"\r\n")
+    if block.count(b"\n") != ends or block.count(b"\r") != ends or len(block.translate(None, _CONTROLS)) != len(block):
+        raise bad_octets()
+
+
+def unfold(block: bytes) -> bytes:
+    """Return a response's block with folded lines joined and spaces before colons removed (RFC 9112 5.1, 5.2)."""
+    if b"\r\n " in block or b"\r\n\t" in block:
+        block = _FOLD.sub(b" ", block)
+    if b" :" in block or b"\t:" in block:
+        block = _SPACE_BEFORE_COLON.sub(rb"\1:", block)
+    return block
+
+
+def parse_fields(block: bytes, max_fields: int) -> tuple[Headers, Acted]:
+    """Parse lines separated by CRLF whose octets have passed `check_octets`. Raises ProtocolViolation."""
+    headers: Headers = []
+    acted: Acted = []
+    if not block:
+        return headers, acted
+    lines = block.split(b"\r\n")
+    if len(lines) > max_fields:
+        raise ProtocolViolation(f"The head has more than {max_fields} fields.", status=431)
+    known = KIND_OF_USUAL
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        kind = known.get(name)
+        if kind is None:
+            kind = _kind_of_unusual(name)
+        if not colon:
+            raise ProtocolViolation("A header line has no colon.")
+        value = value.strip(b" \t")
+        headers.append((name, value))
+        if kind:
+            acted.append((kind, value))
+    return headers, acted
+
+
+def _kind_of_unusual(name: bytes) -> int:
+    if _TOKEN.fullmatch(name) is None:
+        if name[:1] in (b" ", b"\t"):
+            raise ProtocolViolation("A header line starts with whitespace.")
+        raise ProtocolViolation("The name of a header field is not a token.")
+    return kind_of(name)

@@ -1,0 +1,181 @@
+"""Framing: where a body ends and whether the connection survives the message (RFC 9112 sections 6 and 9.3).
+
+Owns the meaning of Content-Length, Transfer-Encoding, Connection, Upgrade, Expect and Keep-Alive. Refuses every
+message whose length two parsers could read differently: both lengths in a request, a repeated one, a coding that is
+not exactly `chunked`, digits that are none. Responses are forgiven what RFC 9112 6.3 lets a proxy mend, at the price
+of the connection.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from devtls.errors import ProtocolViolation
+from devtls.http.events import Headers
+from devtls.http.h1 import fields
+from devtls.http.h1.fields import Acted, kind_of, list_members
+
+_MAX_LENGTH = 2**63 - 1
+_MAX_DIGITS = 19
+_TIMEOUT = re.compile(rb"timeout[ \t]*=[ \t]*\"?([0-9]{1,9})\"?")
+
+
+@dataclass(slots=True)
+class RequestFrame:
+    """What the fields of a request say; `body_length` None = chunked, `host` None = no Host field."""
+
+    host: bytes | None
+    body_length: int | None
+    keep_alive: bool
+    expects_continue: bool
+    upgrade: bytes
+
+
+@dataclass(slots=True)
+class ResponseFrame:
+    """Where a response ends; `headers` are the received ones, mended; `reusable` = its framing leaves no doubt."""
+
+    headers: Headers
+    body_length: int | None = 0
+    close_delimited: bool = False
+    reusable: bool = True
+
+
+@dataclass(slots=True)
+class UpstreamSays:
+    """What an upstream says about its connection."""
+
+    keep_alive: bool
+    keep_alive_timeout_s: float | None
+    upgrades_to: list[bytes]
+
+
+def parse_content_length(value: bytes) -> int:
+    """Return a Content-Length: digits and nothing else, at most 2^63-1 (RFC 9110 section 8.6)."""
+    if value.isdigit() and len(value) <= _MAX_DIGITS:
+        length = int(value)
+        if length <= _MAX_LENGTH:
+            return length
+    raise ProtocolViolation("Content-Length is not a number below 2^63.")
+
+
+def frame_request(acted: Acted, *, is_1_1: bool) -> RequestFrame:
+    """Return where a request ends and what it wants of the connection; raises ProtocolViolation (400, 417, 501)."""
+    host: bytes | None = None
+    length: int | None = None
+    chunked = expects_continue = False
+    options: list[bytes] = []
+    upgrades: list[bytes] = []
+    for kind, value in acted:
+        if kind == fields.HOST:
+            if host is not None:
+                raise ProtocolViolation("The request has more than one Host field.")
+            host = value
+        elif kind == fields.CONNECTION:
+            options.append(value)
+        elif kind == fields.CONTENT_LENGTH:
+            if length is not None:
+                raise ProtocolViolation("The request has more than one Content-Length.")
+            length = parse_content_length(value)
+        elif kind == fields.TRANSFER_ENCODING:
+            _check_request_coding(value, again=chunked, is_1_1=is_1_1)
+            chunked = True
+        elif kind == fields.EXPECT:
+            if value.lower() != b"100-continue":
+                raise ProtocolViolation("The only expectation that can be met is 100-continue.", status=417)
+            expects_continue = is_1_1  # RFC 9110 10.1.1: from an HTTP/1.0 client it must be ignored
+        elif kind == fields.UPGRADE:
+            upgrades.append(value)
+    if chunked and length is not None:
+        raise ProtocolViolation("The request has both Content-Length and Transfer-Encoding.")
+    if host is None and is_1_1:
+        raise ProtocolViolation("The request has no Host field.")
+    body_length = None if chunked else (length or 0)
+    upgrade = _bridged_upgrade(upgrades, options) if upgrades and is_1_1 else b""
+    return RequestFrame(
+        host, body_length, keeps_alive(options, is_1_1=is_1_1), expects_continue and body_length != 0, upgrade
+    )
+
+
+def _check_request_coding(value: bytes, *, again: bool, is_1_1: bool) -> None:
+    if not is_1_1:
+        raise ProtocolViolation("Transfer-Encoding does not exist in HTTP/1.0.")
+    if again:
+        raise ProtocolViolation("The request has more than one Transfer-Encoding.")
+    if value.lower() != b"chunked":
+        raise ProtocolViolation("The only transfer coding that is understood is chunked.", status=501)
+
+
+def _bridged_upgrade(upgrades: list[bytes], options: list[bytes]) -> bytes:
+    if b"websocket" in list_members(upgrades) and b"upgrade" in list_members(options):
+        return b"websocket"
+    return b""
+
+
+def keeps_alive(options: list[bytes], *, is_1_1: bool) -> bool:
+    """Say whether the connection stays open after the message (RFC 9112 section 9.3)."""
+    if not options:
+        return is_1_1
+    members = list_members(options)
+    if b"close" in members:
+        return False
+    return is_1_1 or b"keep-alive" in members
+
+
+def upstream_says(acted: Acted, *, is_1_1: bool) -> UpstreamSays:
+    """Return what a response's Connection, Keep-Alive and Upgrade fields say."""
+    options: list[bytes] = []
+    upgrades: list[bytes] = []
+    timeout_s: float | None = None
+    for kind, value in acted:
+        if kind == fields.CONNECTION:
+            options.append(value)
+        elif kind == fields.UPGRADE:
+            upgrades.append(value)
+        elif kind == fields.KEEP_ALIVE:
+            found = _TIMEOUT.search(value.lower())
+            if found is not None:
+                timeout_s = float(found[1])
+    return UpstreamSays(keeps_alive(options, is_1_1=is_1_1), timeout_s, list_members(upgrades) if upgrades else [])
+
+
+def frame_response(status: int, method: bytes, headers: Headers, acted: Acted, *, is_1_1: bool) -> ResponseFrame:
+    """Return where a final response ends (RFC 9112 6.3); raises ProtocolViolation for what cannot be trusted."""
+    lengths = [parse_content_length(value) for kind, value in acted if kind == fields.CONTENT_LENGTH]
+    codings = [value for kind, value in acted if kind == fields.TRANSFER_ENCODING]
+    if len(lengths) > 1:
+        if len(set(lengths)) > 1:
+            raise ProtocolViolation("The response has two different Content-Lengths.")
+        headers = _with_one_length(headers)
+    if codings and (len(codings) > 1 or codings[0].lower() != b"chunked" or not is_1_1):
+        raise ProtocolViolation("The response has a transfer coding that is not exactly chunked.")
+    length = lengths[0] if lengths else None
+    if method == b"HEAD" or status == 304:
+        return ResponseFrame(headers)
+    if status == 204:
+        return ResponseFrame(headers, reusable=not length and not codings)
+    if status == 205:
+        return _frame_reset_content(headers, length, chunked=bool(codings))
+    if codings:
+        mended = _without_lengths(headers) if length is not None else headers
+        return ResponseFrame(mended, None, reusable=length is None)
+    if length is None:
+        return ResponseFrame(headers, None, close_delimited=True, reusable=False)
+    return ResponseFrame(headers, length)
+
+
+def _frame_reset_content(headers: Headers, length: int | None, *, chunked: bool) -> ResponseFrame:
+    # RFC 9110 15.3.6: 205 has no content. What an app sends all the same is never read: its connection goes instead.
+    mended = [*_without_lengths(headers), (b"Content-Length", b"0")]
+    return ResponseFrame(mended, 0, reusable=length == 0 and not chunked)
+
+
+def _without_lengths(headers: Headers) -> Headers:
+    return [field for field in headers if kind_of(field[0]) != fields.CONTENT_LENGTH]
+
+
+def _with_one_length(headers: Headers) -> Headers:
+    places = [place for place, (name, _) in enumerate(headers) if kind_of(name) == fields.CONTENT_LENGTH]
+    extra = set(places[1:])
+    return [field for place, field in enumerate(headers) if place not in extra]

@@ -1,0 +1,202 @@
+"""Heads: finding where one ends in a stream of bytes, and parsing requests and responses from it.
+
+Owns start lines (RFC 9112 sections 3 and 4), the limits, and the split between a head and what follows it. Refuses
+HTTP/0.9, every version but 1.0 and 1.1, doubled spaces, and whatever `fields`, `target` and `framing` refuse.
+Strategy: a complete head within its limits takes a path of few calls; anything else takes a slow path that judges what
+has arrived so far in the order of the wire, so that an error does not depend on how the bytes were cut.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from devtls.errors import ProtocolViolation
+from devtls.http.events import InformationalResponse, Request, Response
+from devtls.http.h1.fields import bad_octets, check_octets, is_token, parse_fields, unfold
+from devtls.http.h1.framing import frame_request, frame_response, upstream_says
+from devtls.http.h1.target import resolve_target
+
+_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"))
+_IN_TARGET = bytes(code for code in range(0x21, 0x7F) if code != ord("#"))
+_IN_START_LINE = bytes(code for code in range(0x100) if code >= 0x20 and code != 0x7F)
+_VERSION = re.compile(rb"[A-Z]+/[0-9]+\.[0-9]+")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_START_LINE_SLACK = 256
+_BLANK_LINES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """What one head may cost: octets of the whole head (its end included), its fields, octets of a request target."""
+
+    max_head_bytes: int = 65536
+    max_fields: int = 256
+    max_target_bytes: int = 16384
+
+    @property
+    def max_start_line_bytes(self) -> int:
+        """Octets of a start line: the target's and a method's, a version's or a reason's."""
+        return self.max_target_bytes + _START_LINE_SLACK
+
+
+@dataclass(slots=True)
+class ParsedResponse:
+    """A response head and what the upstream says in it about its connection; `keep_alive_timeout_s` is its promise."""
+
+    event: InformationalResponse | Response
+    keep_alive: bool
+    keep_alive_timeout_s: float | None
+    upgrades_to: list[bytes]
+
+
+class HeadSplitter:
+    """Holds the octets of a head until it is complete, and refuses what cannot become one."""
+
+    __slots__ = ("_blank_lines", "_check_start_line", "_checked", "_limits", "_skips_blank_lines", "held")
+
+    def __init__(
+        self, limits: HeadLimits, check_start_line: Callable[[bytes], object], *, skips_blank_lines: bool = False
+    ) -> None:
+        self._limits = limits
+        self._check_start_line = check_start_line
+        self._skips_blank_lines = skips_blank_lines
+        self._blank_lines = 0
+        self._checked = 0
+        self.held = b""
+
+    def split(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Add `data`; return (head without its last CRLFCRLF, what follows it), or None while it is incomplete."""
+        searched = max(0, len(self.held) - 3)
+        if self.held:
+            data = self.held + data
+        if self._skips_blank_lines and data.startswith(b"\r") and not self._checked:
+            data = self._skip_blank_lines(data)
+            searched = 0
+        end = data.find(b"\r\n\r\n", searched)
+        if 0 <= end <= self._limits.max_head_bytes - 4:
+            self.held = b""
+            self._checked = self._blank_lines = 0
+            return data[:end], data[end + 4 :]
+        self._check_partial(data, end)
+        self.held = data
+        return None
+
+    def _skip_blank_lines(self, data: bytes) -> bytes:
+        # RFC 9112 2.2: a server should ignore an empty line before the request line; endless ones are an attack
+        while data.startswith(b"\r\n"):
+            self._blank_lines += 1
+            if self._blank_lines > _BLANK_LINES:
+                raise ProtocolViolation("There are too many empty lines before the request.")
+            data = data[2:]
+        return data
+
+    def _check_partial(self, data: bytes, end: int) -> None:
+        limit = self._limits.max_head_bytes
+        visible = data[:limit]
+        if not self._checked:
+            line_end = visible.find(b"\r\n")
+            if line_end < 0:
+                check_line_length(visible, self._limits, partial=True)
+            else:
+                self._check_start_line(visible[:line_end])
+                self._checked = line_end + 2
+        if self._checked:
+            last = visible.rfind(b"\r\n", self._checked)
+            if last >= 0:
+                check_octets(visible[self._checked : last])
+                self._checked = last + 2
+            if b"\n" in visible[self._checked :]:
+                raise bad_octets()
+        if end >= 0 or len(data) >= limit:
+            raise ProtocolViolation(f"The head is longer than {limit} bytes.", status=431)
+
+
+def check_line_length(line: bytes, limits: HeadLimits, *, partial: bool = False) -> None:
+    """Refuse a start line with a bare LF or over its limit; a `partial` one may end with the CR of its CRLF."""
+    limit = limits.max_start_line_bytes
+    if b"\n" in line[: limit + 1]:
+        raise bad_octets()
+    if len(line) > limit + partial:
+        raise ProtocolViolation(f"The start line is longer than {limit} bytes.", status=414)
+
+
+def parse_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, bool]:
+    """Return (method, target, is HTTP/1.1); raises ProtocolViolation with 400, 414 or 505 (RFC 9112 section 3)."""
+    parts = line.split(b" ")
+    if len(parts) == 3:
+        method, target, version = parts
+        if (
+            version in (b"HTTP/1.1", b"HTTP/1.0")
+            and target
+            and not target.translate(None, _IN_TARGET)
+            and len(target) <= limits.max_target_bytes
+            and (method in _METHODS or (is_token(method) and len(line) <= limits.max_start_line_bytes))
+        ):
+            return method, target, version == b"HTTP/1.1"
+    raise _explain_request_line(line, limits)
+
+
+def _explain_request_line(line: bytes, limits: HeadLimits) -> ProtocolViolation:
+    check_line_length(line, limits)
+    if line.translate(None, _IN_START_LINE):
+        return bad_octets()
+    parts = line.split(b" ")
+    if len(parts) == 2 and is_token(parts[0]) and parts[1].startswith(b"/"):
+        return ProtocolViolation("HTTP/0.9 is not spoken here.", status=505)
+    if len(parts) != 3 or not is_token(parts[0]) or not parts[1] or _VERSION.fullmatch(parts[2]) is None:
+        return ProtocolViolation("The request line is not a method, a target and a version.")
+    if parts[2] not in (b"HTTP/1.0", b"HTTP/1.1"):
+        return ProtocolViolation("Only HTTP/1.0 and HTTP/1.1 are spoken in this form.", status=505)
+    if len(parts[1]) > limits.max_target_bytes:
+        return ProtocolViolation(f"The request target is longer than {limits.max_target_bytes} bytes.", status=414)
+    if b"#" in parts[1]:
+        return ProtocolViolation("The request target has a fragment.")
+    return ProtocolViolation("The request target has an octet outside ASCII.")
+
+
+def parse_request(head: bytes, stream_id: int, limits: HeadLimits) -> tuple[Request, bool]:
+    """Return a complete head as (request, whether the client keeps the connection); raises ProtocolViolation."""
+    line, _, block = head.partition(b"\r\n")
+    method, target, is_1_1 = parse_request_line(line, limits)
+    check_octets(block)
+    headers, acted = parse_fields(block, limits.max_fields)
+    if method == b"CONNECT":
+        raise ProtocolViolation("This proxy opens no tunnels: CONNECT is not served.", status=501)
+    if method == b"TRACE":
+        raise ProtocolViolation("TRACE is not served.", status=405)
+    frame = frame_request(acted, is_1_1=is_1_1)
+    target, authority = resolve_target(method, target, frame.host)
+    upgrade = frame.upgrade if method == b"GET" and frame.body_length == 0 else b""
+    version = b"1.1" if is_1_1 else b"1.0"
+    request = Request(
+        stream_id, method, target, authority, headers, frame.body_length, version, frame.expects_continue, upgrade
+    )
+    return request, frame.keep_alive
+
+
+def parse_status_line(line: bytes, limits: HeadLimits) -> tuple[bool, int, bytes]:
+    """Return (is HTTP/1.1, status, reason); the space before an empty reason may be missing (RFC 9112 section 4)."""
+    found = _STATUS_LINE.fullmatch(line)
+    if found is None or len(line) > limits.max_start_line_bytes:
+        check_line_length(line, limits)
+        raise ProtocolViolation("The status line is not a version, a status and a reason.")
+    return found[1] == b"1", int(found[2]), found[3] or b""
+
+
+def parse_response(head: bytes, stream_id: int, method: bytes, limits: HeadLimits) -> ParsedResponse:
+    """Return a complete response head to a request with `method`; raises ProtocolViolation."""
+    line, _, block = head.partition(b"\r\n")
+    is_1_1, status, reason = parse_status_line(line, limits)
+    check_octets(block)
+    headers, acted = parse_fields(unfold(block), limits.max_fields)
+    says = upstream_says(acted, is_1_1=is_1_1)
+    if status < 200:
+        informational = InformationalResponse(stream_id, status, headers, reason)
+        return ParsedResponse(informational, says.keep_alive, None, says.upgrades_to)
+    frame = frame_response(status, method, headers, acted, is_1_1=is_1_1)
+    version = b"1.1" if is_1_1 else b"1.0"
+    response = Response(stream_id, status, frame.headers, reason, frame.body_length, version, frame.close_delimited)
+    keep_alive = says.keep_alive and frame.reusable
+    return ParsedResponse(response, keep_alive, says.keep_alive_timeout_s, says.upgrades_to)

@@ -1,0 +1,286 @@
+"""The codec that faces the client: requests in, responses out.
+
+Owns one connection's message order: one request at a time, pipelined ones wait as bytes until `next_request`. Refuses
+to parse anything after a violation and to write what would desynchronise the client (more or fewer octets than
+promised, a response without a request): those raise LocalProtocolError, because they are our bugs. Strategy: two small
+states, one for what is read and one for what is written; both have to end before the connection is used again.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from devtls.errors import LocalProtocolError, ProtocolViolation
+from devtls.http.events import (
+    ClientEvent,
+    ConnectionClosed,
+    Data,
+    EndOfMessage,
+    InformationalResponse,
+    Malformed,
+    Request,
+    Reset,
+    Response,
+    Trailers,
+    TunnelData,
+)
+from devtls.http.h1 import writer
+from devtls.http.h1.chunked import ChunkedDecoder
+from devtls.http.h1.head import HeadLimits, HeadSplitter, parse_request, parse_request_line
+from devtls.http.h1.outgoing import Framing, OutgoingBody
+
+
+class _Reading(IntEnum):
+    HEAD = 0
+    LENGTH = 1
+    CHUNKED = 2
+    COMPLETE = 3
+    BROKEN = 4
+    TUNNEL = 5
+
+
+class _Answer(IntEnum):
+    AWAITED = 0
+    BEGUN = 1
+    COMPLETE = 2
+    SWITCHED = 3
+
+
+class H1Server:
+    """One client connection of HTTP/1.0 or 1.1; its streams are counted from 1."""
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self._limits = limits
+        self._splitter = HeadSplitter(limits, lambda line: parse_request_line(line, limits), skips_blank_lines=True)
+        self._reading = _Reading.HEAD
+        self._answer = _Answer.AWAITED
+        self._body = OutgoingBody()
+        self._buffer = b""
+        self._stream_id = 0
+        self._request: Request | None = None
+        self._remaining = 0
+        self._chunks: ChunkedDecoder | None = None
+        self._eof = False
+        self._must_close = False
+        self._keep_alive = True
+
+    @property
+    def in_head(self) -> bool:
+        """Whether some octets of a request head have arrived, but not all."""
+        return self._reading == _Reading.HEAD and bool(self._splitter.held)
+
+    @property
+    def buffered(self) -> int:
+        """Octets that are held for later."""
+        return len(self._buffer) + len(self._splitter.held)
+
+    @property
+    def request_complete(self) -> bool:
+        """Whether the current request, its body included, has been read."""
+        return self._reading == _Reading.COMPLETE
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection must be closed after the response that was just begun or sent."""
+        return self._must_close or (self._eof and not self._buffer and self._answer != _Answer.SWITCHED)
+
+    def close_after_response(self) -> None:
+        """Let the current response be the last; its head gets `Connection: close` if it is still unsent."""
+        self._must_close = True
+
+    def receive_data(self, data: bytes) -> list[ClientEvent]:
+        """Return what `data` completes of the current request; octets of later requests are kept."""
+        reading = self._reading
+        if reading == _Reading.HEAD:
+            return self._read_head(data)
+        if reading == _Reading.LENGTH:
+            return self._read_length(data)
+        if reading == _Reading.CHUNKED:
+            return self._read_chunked(data)
+        if reading == _Reading.COMPLETE:
+            self._buffer += data
+            return []
+        if reading == _Reading.TUNNEL:
+            return [TunnelData(self._stream_id, data)]
+        return []
+
+    def next_request(self) -> list[ClientEvent]:
+        """Begin the next request once the response is complete: return what is already there of it.
+
+        Returns nothing when the connection is closing. Raises LocalProtocolError in the middle of a message.
+        """
+        if self._answer != _Answer.COMPLETE:
+            raise LocalProtocolError("The next request was asked for before the response was complete.")
+        if self.closing:
+            return [ConnectionClosed(self._stream_id)] if self._eof else []
+        self._reading, self._answer = _Reading.HEAD, _Answer.AWAITED
+        data, self._buffer = self._buffer, b""
+        events = self._read_head(data) if data else []
+        if self._eof and self._reading != _Reading.BROKEN and not self.request_complete:
+            events += self.receive_eof()
+        return events
+
+    def receive_eof(self) -> list[ClientEvent]:
+        """Return what the end of the client's bytes means: Reset within a body, else ConnectionClosed."""
+        self._eof = True
+        if self._reading in (_Reading.LENGTH, _Reading.CHUNKED):
+            self._break()
+            return [Reset(self._stream_id, "The client closed the connection in the middle of its request.")]
+        if self._reading == _Reading.BROKEN:
+            return []
+        return [ConnectionClosed(self._stream_id)]
+
+    def _break(self) -> None:
+        self._reading = _Reading.BROKEN
+        self._must_close = True
+        self._buffer = b""
+
+    def _malformed(self, violation: ProtocolViolation) -> Malformed:
+        self._break()
+        return Malformed(self._stream_id, violation.status, str(violation))
+
+    def _read_head(self, data: bytes) -> list[ClientEvent]:
+        try:
+            found = self._splitter.split(data)
+            if found is None:
+                return []
+            head, rest = found
+            request, self._keep_alive = parse_request(head, self._stream_id + 1, self._limits)
+        except ProtocolViolation as violation:
+            self._stream_id += 1
+            self._request = None
+            self._splitter.held = b""
+            return [self._malformed(violation)]
+        self._stream_id += 1
+        self._request = request
+        length = request.body_length
+        if length == 0:
+            self._reading = _Reading.COMPLETE
+            self._buffer = rest
+            return [request, EndOfMessage(self._stream_id)]
+        events: list[ClientEvent] = [request]
+        if length is None:
+            self._reading = _Reading.CHUNKED
+            self._chunks = ChunkedDecoder(self._stream_id, self._limits)
+        else:
+            self._reading = _Reading.LENGTH
+            self._remaining = length
+        if rest:
+            events += self.receive_data(rest)
+        return events
+
+    def _read_length(self, data: bytes) -> list[ClientEvent]:
+        remaining = self._remaining
+        if len(data) < remaining:
+            self._remaining = remaining - len(data)
+            return [Data(self._stream_id, data)]
+        self._reading = _Reading.COMPLETE
+        if len(data) > remaining:
+            self._buffer = data[remaining:]
+            data = data[:remaining]
+        return [Data(self._stream_id, data), EndOfMessage(self._stream_id)]
+
+    def _read_chunked(self, data: bytes) -> list[ClientEvent]:
+        chunks = self._chunks
+        assert chunks is not None  # noqa: S101 - CHUNKED is entered with a decoder
+        found, rest = chunks.receive(data)
+        events: list[ClientEvent] = [*found]
+        if chunks.violation is not None:
+            events.append(self._malformed(chunks.violation))
+        elif chunks.complete:
+            self._reading = _Reading.COMPLETE
+            self._buffer = rest
+        return events
+
+    def send(
+        self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset | TunnelData
+    ) -> bytes:
+        """Return `event` as bytes; raises LocalProtocolError for what the current response does not allow."""
+        if event.stream_id != self._stream_id:
+            raise LocalProtocolError(f"Stream {event.stream_id} is not the current one, {self._stream_id}.")
+        if isinstance(event, Response):
+            return self._send_response(event)
+        if isinstance(event, Data):
+            return self._body.data(event.data)
+        if isinstance(event, EndOfMessage):
+            return self._send_end()
+        if isinstance(event, InformationalResponse):
+            return self._send_informational(event)
+        if isinstance(event, Trailers):
+            self._body.trailers(event.headers)
+            return b""
+        if isinstance(event, TunnelData):
+            if self._answer != _Answer.SWITCHED:
+                raise LocalProtocolError("There is no tunnel on this connection.")
+            return event.data
+        # a Reset: only an early close, without a last chunk or before Content-Length, tells the client (RFC 9112 8)
+        self._must_close = True
+        self._answer = _Answer.COMPLETE
+        self._body.begin(Framing.CLOSED)
+        return b""
+
+    def _send_response(self, event: Response) -> bytes:
+        if self._answer != _Answer.AWAITED or event.status < 200:
+            raise LocalProtocolError("The request has its final response already, or this is not one.")
+        request = self._request
+        is_1_0 = request is not None and request.http_version == b"1.0"
+        lines, lengths, _ = writer.head_lines(writer.status_line(event.status, event.reason), event.headers)
+        if event.status in (204, 304) or (request is not None and request.method == b"HEAD"):
+            lines = self._begin_nothing(event, lines, lengths)
+        elif event.body_length is not None:
+            writer.settle_length(lines, lengths, event.body_length)
+            self._body.begin(Framing.LENGTH, event.body_length)
+        else:
+            lines = writer.without_lengths(lines) if lengths else lines
+            if is_1_0:
+                self._must_close = True
+                self._body.begin(Framing.UNTIL_CLOSE)
+            else:
+                lines.append(writer.TRANSFER_CHUNKED)
+                self._body.begin(Framing.CHUNKED)
+        self._answer = _Answer.BEGUN
+        if not self._keep_alive:
+            self._must_close = True
+        if self.closing:
+            self._must_close = True  # the client has been told: what arrives later changes nothing
+            lines.append(writer.CONNECTION_CLOSE)
+        elif is_1_0:
+            lines.append(writer.CONNECTION_KEEP_ALIVE)
+        return writer.seal(lines)
+
+    def _begin_nothing(self, event: Response, lines: list[bytes], lengths: list[bytes]) -> list[bytes]:
+        self._body.begin(Framing.DROPPED)
+        if event.status == 204:
+            return writer.without_lengths(lines) if lengths else lines  # RFC 9110 8.6: none in 204, though apps send it
+        if event.body_length and not lengths:
+            lines.append(writer.content_length(event.body_length))
+        return lines
+
+    def _send_end(self) -> bytes:
+        end = self._body.end()
+        self._answer = _Answer.COMPLETE
+        if self._reading != _Reading.COMPLETE:
+            self._must_close = True
+        return end
+
+    def _send_informational(self, event: InformationalResponse) -> bytes:
+        if self._answer != _Answer.AWAITED or not 100 <= event.status < 200:
+            raise LocalProtocolError("An interim response comes before the final one, with a status of 1xx.")
+        request = self._request
+        if event.status == 101:
+            if request is None or not request.upgrade:
+                raise LocalProtocolError("The client did not ask for another protocol.")
+            self._answer = _Answer.SWITCHED
+            return writer.seal(writer.switching_lines(event.reason, event.headers, request.upgrade))
+        if request is None or request.http_version == b"1.0":
+            return b""  # RFC 9110 15.2: an HTTP/1.0 client knows no 1xx
+        lines, lengths, _ = writer.head_lines(writer.status_line(event.status, event.reason), event.headers)
+        return writer.seal(writer.without_lengths(lines) if lengths else lines)
+
+    def start_tunnel(self) -> bytes:
+        """Leave HTTP after a 101 was sent: return what the client sent behind its request."""
+        if self._answer != _Answer.SWITCHED:
+            raise LocalProtocolError("There is no tunnel on this connection.")
+        self._reading = _Reading.TUNNEL
+        data, self._buffer = self._buffer, b""
+        return data

@@ -1,0 +1,53 @@
+"""Request targets and authorities: the four forms of RFC 9112 section 3.2, reduced to what a reverse proxy serves.
+
+Owns which host a request is for. Refuses authority-form (we are no tunnel), user information, fragments (the start
+line has refused them) and hosts that are no uri-host. A path and query are never decoded or normalised: they leave as
+they came.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from devtls.errors import ProtocolViolation
+
+_AUTHORITY = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2}){1,255})(?::[0-9]{0,5})?"
+)
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)")
+_MAX_AUTHORITY = 300
+
+
+def parse_authority(text: bytes) -> bytes:
+    """Return a valid `uri-host[:port]` in lower case (RFC 9110 section 7.2); raises ProtocolViolation."""
+    if len(text) > _MAX_AUTHORITY:
+        raise ProtocolViolation("The host name of the request is too long.")
+    return _parse_short_authority(text)
+
+
+@lru_cache(maxsize=256)  # at most 256 * 300 octets; a connection asks for the same few names over and over
+def _parse_short_authority(text: bytes) -> bytes:
+    if _AUTHORITY.fullmatch(text) is None:
+        raise ProtocolViolation("The Host of the request is not a host name with an optional port.")
+    return text.lower()
+
+
+def resolve_target(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes]:
+    """Return (origin-form or `*`, effective authority); an absolute-form target wins over Host (RFC 9112 3.2.2)."""
+    authority = b"" if host is None else parse_authority(host)
+    if target.startswith(b"/"):
+        return target, authority
+    if target == b"*":
+        if method != b"OPTIONS":
+            raise ProtocolViolation("Only OPTIONS may have the target *.")
+        return target, authority
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        raise ProtocolViolation("The request target is neither a path nor an http or https URL.")
+    path = absolute[2]
+    if not path and method == b"OPTIONS":
+        path = b"*"
+    elif not path.startswith(b"/"):
+        path = b"/" + path
+    return path, parse_authority(absolute[1])
