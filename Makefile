@@ -35,7 +35,7 @@ lint: $(VENV)/.dev
 	@shown=$$($(BIN)/lint-imports 2>&1) || { printf '%s\n' "$$shown"; exit 1; }
 
 bench: $(VENV)/.bench
-	@$(BIN)/python tests/bench/run.py $(BENCH)
+	@$(BIN)/python -m tests.bench $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
