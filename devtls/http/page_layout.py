@@ -205,8 +205,8 @@ footer{margin-top:1.75rem;padding-top:1rem;border-top:1px solid var(--line);colo
 _WAITING = '<p class="wait" role="status"><s></s>Waiting for the app. This page reloads when it is up.</p>'
 _RELOAD_WITHOUT_SCRIPT = '<noscript><meta http-equiv="refresh" content="3"></noscript>'
 
-# Our own answers carry Devtls-Error; the first answer without it, whatever its status, comes from the app. A redirect
-# that is not followed shows no fields and so counts as the app's, which it is. A hidden tab does not ask.
+# As long as nothing listens, Devtls-Error is `upstream`; anything else, whatever its status, is news worth a reload. A
+# redirect that is not followed shows no fields and so counts as the app's, which it is. A hidden tab does not ask.
 _SCRIPT = """
 (() => {
   let pause = 500;
@@ -219,7 +219,7 @@ _SCRIPT = """
     const url = location.origin + location.pathname + location.search;
     const asked = { method: "HEAD", cache: "no-store", redirect: "manual", headers: { "Devtls-Poll": "1" } };
     const answer = await fetch(url, asked).catch(() => null);
-    if (answer && !answer.headers.has("Devtls-Error")) location.reload();
+    if (answer && answer.headers.get("Devtls-Error") !== "upstream") location.reload();
     else again();
   };
   again();

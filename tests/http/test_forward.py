@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from devtls.http.events import Headers, InformationalResponse, Request, Response, Trailers
 from devtls.http.forward import (
@@ -249,3 +251,49 @@ def test_five_passes_are_a_loop_and_four_are_not() -> None:
     passes: Headers = [(b"Via", b"1.1 devtls-5f3a, 1.1 nginx"), (b"via", b"1.1 devtls-5f3a,1.1 devtls-5f3a")]
     assert not is_loop([*passes, (b"Via", b"2.0 devtls-5f3a"), (b"Age", b"devtls-5f3a")], b"devtls-5f3a")
     assert is_loop([*passes, (b"VIA", b"1.1 devtls-5f3a, 1.0 devtls-5f3a")], b"devtls-5f3a")
+
+
+_TOUCHY = [
+    "connection",
+    "host",
+    "te",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-x",
+    "forwarded",
+    "x-real-ip",
+    "x-original-url",
+    "upgrade",
+    "transfer-encoding",
+    "keep-alive",
+    "proxy-connection",
+    "content-length",
+    "x-custom",
+    "cookie",
+]
+
+
+@st.composite
+def touchy_fields(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    name = "".join(
+        draw(st.sampled_from([char.lower(), char.upper(), "_" if char == "-" else char]))
+        for char in draw(st.sampled_from(_TOUCHY))
+    )
+    return name.encode(), draw(st.sampled_from([*_TOUCHY, "trailers", "evil, x-custom", ""])).encode()
+
+
+@given(st.lists(touchy_fields(), max_size=12), st.sampled_from([0, 5, None]))
+@settings(max_examples=150, deadline=None)
+def test_no_field_list_smuggles_anything_past_the_rules(fields: Headers, length: int | None) -> None:
+    headers = forward_request(request(*fields, body_length=length), ForwardPolicy(), EDGE).headers
+    names = [name.lower().replace(b"_", b"-") for name, _ in headers]
+    assert headers[0] == HOST
+    assert names.count(b"host") == 1
+    assert not {b"connection", b"upgrade", b"transfer-encoding", b"keep-alive", b"proxy-connection"} & set(names)
+    assert [field for field in headers if field[0].lower().startswith((b"x-forwarded", b"x_forwarded"))] == OURS
+    assert not {b"forwarded", b"x-real-ip", b"x-original-url"} & set(names)
+    assert all(value == b"trailers" for name, value in headers if name == b"TE")
+    assert headers[-1] == (b"Via", b"1.1 devtls-5f3a")
+    lengths = [name for name, _ in headers if name.lower() == b"content-length"]
+    assert len(lengths) <= (length is not None)
