@@ -1,0 +1,326 @@
+"""A headless Chromium driven through its DevTools protocol: open a page, evaluate, wait, see why it was refused.
+
+Owns one browser with a home and a profile of its own: it trusts what that home's NSS database trusts, and leaves nothing
+behind. Refuses to switch certificate checks off: there is no such flag here. Strategy: one WebSocket to the browser, one
+session per page on it, answers matched by number::
+
+    async with Chromium(home, resolver={"*.dev.local": "127.0.0.1"}) as browser:
+        page = await browser.open("https://app.dev.local:8443/")
+        assert page.error == ""
+        assert await page.evaluate("window.isSecureContext") is True
+        await page.wait_for("document.querySelector('#ws.good')", timeout_s=5)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+Message = dict[str, Any]
+
+_START_TIMEOUT_S = 30.0
+_COMMAND_TIMEOUT_S = 30.0
+_END_TIMEOUT_S = 5.0
+_POLL_S = 0.03
+_BETWEEN_PAGES = ("context was destroyed", "default execution context", "navigated or closed")
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--remote-debugging-port=0",
+)
+
+
+class BrowserFailed(Exception):
+    """The browser did not start, or refused a command of the protocol."""
+
+
+class ScriptFailed(Exception):
+    """JavaScript that a test evaluated threw."""
+
+
+class WaitTimedOut(AssertionError):
+    """A condition did not become true; the text says what the page showed instead."""
+
+
+class Chromium:
+    """One browser process; use it as an async context manager.
+
+    `home` is its HOME (and so its trust store), `resolver` maps host patterns to addresses.
+    """
+
+    def __init__(self, home: Path, *, resolver: Mapping[str, str] | None = None, executable: str = "chromium") -> None:
+        self._home = home
+        self._rules = ", ".join(f"MAP {host} {address}" for host, address in (resolver or {}).items())
+        self._executable = executable
+        self._profile = Path(tempfile.mkdtemp(prefix="chromium-", dir=home))
+        self._process: asyncio.subprocess.Process | None = None
+        self._http: aiohttp.ClientSession | None = None
+        self._wire: _Wire | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._end()
+
+    async def open(self, url: str, *, timeout_s: float = 20.0) -> Page:
+        """Open `url` in a new tab and wait for its load event or its refusal (`page.error`)."""
+        target = await self._connected.call("Target.createTarget", {"url": "about:blank"})
+        attached = await self._connected.call(
+            "Target.attachToTarget", {"targetId": target["targetId"], "flatten": True}
+        )
+        page = Page(self._connected, attached["sessionId"], target["targetId"])
+        await page.prepare()
+        await page.goto(url, timeout_s=timeout_s)
+        return page
+
+    async def version(self) -> str:
+        return str((await self._connected.call("Browser.getVersion"))["product"])
+
+    @property
+    def _connected(self) -> _Wire:
+        if self._wire is None:
+            raise BrowserFailed("the browser runs only inside `async with`")
+        return self._wire
+
+    async def _start(self) -> None:
+        flags = [*_FLAGS, f"--user-data-dir={self._profile}"]
+        if self._rules:
+            flags.append(f"--host-resolver-rules={self._rules}")
+        with (self._profile / "output.log").open("wb") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                self._executable,
+                *flags,
+                "about:blank",
+                env={**os.environ, "HOME": str(self._home)},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        port, path = await self._endpoint(self._process)
+        self._http = aiohttp.ClientSession()
+        socket = await self._http.ws_connect(f"ws://127.0.0.1:{port}{path}", max_msg_size=0)
+        self._wire = _Wire(socket)
+
+    async def _endpoint(self, process: asyncio.subprocess.Process) -> tuple[int, str]:
+        """Wait for the file in which Chromium says where its DevTools listen."""
+        said = self._profile / "DevToolsActivePort"
+        deadline = asyncio.get_running_loop().time() + _START_TIMEOUT_S
+        while asyncio.get_running_loop().time() < deadline and process.returncode is None:
+            lines = said.read_text().split("\n") if said.exists() else []
+            if len(lines) >= 2 and lines[1]:
+                return int(lines[0]), lines[1]
+            await asyncio.sleep(_POLL_S)
+        output = (self._profile / "output.log").read_text(errors="replace")
+        raise BrowserFailed(f"{self._executable} did not start: {output[-2000:]}")
+
+    async def _end(self) -> None:
+        if self._wire is not None:
+            await self._wire.close()
+        if self._http is not None:
+            await self._http.close()
+        if self._process is not None:
+            await _end_group(self._process)
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+
+class Page:
+    """One tab. `error` is `net::ERR_…` when the last navigation was refused, else ""."""
+
+    def __init__(self, wire: _Wire, session: str, target: str) -> None:
+        self._wire = wire
+        self._session = session
+        self._target = target
+        self._loaded = asyncio.Event()
+        self.error = ""
+        self.status = 0
+        self.console: list[str] = []
+        self.failed: list[str] = []
+        self.loads = 0
+
+    async def prepare(self) -> None:
+        self._wire.listen(self._session, self._on_event)
+        for domain in ("Page", "Runtime", "Network"):
+            await self._call(f"{domain}.enable")
+
+    async def goto(self, url: str, *, timeout_s: float = 20.0) -> None:
+        """Navigate; a refused certificate or connection is no exception but `error`."""
+        self._loaded.clear()
+        self.status = 0
+        answer = await self._call("Page.navigate", {"url": url})
+        self.error = str(answer.get("errorText", ""))
+        if not self.error:
+            await self._until_loaded(url, timeout_s)
+
+    async def reload(self, *, timeout_s: float = 20.0) -> None:
+        self._loaded.clear()
+        await self._call("Page.reload")
+        await self._until_loaded("reload", timeout_s)
+
+    async def evaluate(self, script: str) -> Any:
+        """Return the value of an expression (a promise is awaited); raises ScriptFailed when it throws."""
+        answer = await self._call(
+            "Runtime.evaluate", {"expression": script, "returnByValue": True, "awaitPromise": True}
+        )
+        if "exceptionDetails" in answer:
+            details = answer["exceptionDetails"]
+            raise ScriptFailed(details.get("exception", {}).get("description") or details.get("text", "?"))
+        return answer["result"].get("value")
+
+    async def wait_for(self, script: str, timeout_s: float = 10.0) -> Any:
+        """Evaluate until the value is truthy and return it; raises WaitTimedOut with the page's text."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while True:
+            value = await self._evaluate_now(f"Promise.resolve({script}).then(v => v instanceof Node ? true : v)")
+            if value:
+                return value
+            if asyncio.get_running_loop().time() > deadline:
+                shown = str(await self.text())[:1000]
+                raise WaitTimedOut(f"not true after {timeout_s} s: {script}\npage: {shown}\nconsole: {self.console}")
+            await asyncio.sleep(_POLL_S)
+
+    async def _evaluate_now(self, script: str) -> Any:
+        """Evaluate; None while the page is being replaced by another."""
+        try:
+            return await self.evaluate(script)
+        except BrowserFailed as error:
+            if any(sign in str(error) for sign in _BETWEEN_PAGES):
+                return None
+            raise
+
+    async def text(self) -> str:
+        """Return what a reader sees."""
+        return str(await self.evaluate("document.body ? document.body.innerText : ''"))
+
+    async def screenshot(self, path: Path, *, width: int = 1100, height: int = 900, dark: bool = False) -> None:
+        """Write a PNG of the viewport."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
+        await self._call("Emulation.setDeviceMetricsOverride", size)
+        await self._call("Emulation.setEmulatedMedia", scheme)
+        answer = await self._call("Page.captureScreenshot", {"format": "png"})
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    async def close(self) -> None:
+        await self._wire.call("Target.closeTarget", {"targetId": self._target})
+
+    async def _call(self, method: str, parameters: Message | None = None) -> Message:
+        return await self._wire.call(method, parameters, session=self._session)
+
+    async def _until_loaded(self, what: str, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._loaded.wait()
+        except TimeoutError:
+            raise WaitTimedOut(f"{what} did not finish loading in {timeout_s} s; failed: {self.failed}") from None
+
+    def _on_event(self, method: str, event: Message) -> None:
+        match method:
+            case "Page.loadEventFired":
+                self.loads += 1
+                self._loaded.set()
+            case "Runtime.consoleAPICalled":
+                self.console.append(" ".join(str(part.get("value", part.get("description"))) for part in event["args"]))
+            case "Runtime.exceptionThrown":
+                self.console.append(event["exceptionDetails"].get("text", "exception"))
+            case "Network.loadingFailed":
+                self.failed.append(event["errorText"])
+            case "Network.responseReceived" if event.get("type") == "Document":
+                self.status = int(event["response"]["status"])
+            case _:
+                return  # The protocol has hundreds of events; a test needs these.
+
+
+@dataclass
+class _Wire:
+    """The DevTools connection: numbered commands, their answers, and events by session."""
+
+    socket: aiohttp.ClientWebSocketResponse
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _waiting: dict[int, asyncio.Future[Message]] = field(default_factory=dict)
+    _listeners: dict[str, Callable[[str, Message], None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._reader = asyncio.ensure_future(self._read())
+
+    def listen(self, session: str, listener: Callable[[str, Message], None]) -> None:
+        self._listeners[session] = listener
+
+    async def call(self, method: str, parameters: Message | None = None, *, session: str = "") -> Message:
+        number = next(self._numbers)
+        command: Message = {"id": number, "method": method, "params": parameters or {}}
+        if session:
+            command["sessionId"] = session
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        try:
+            await self.socket.send_str(json.dumps(command))
+            async with asyncio.timeout(_COMMAND_TIMEOUT_S):
+                return await answer
+        finally:
+            self._waiting.pop(number, None)
+
+    async def close(self) -> None:
+        await self.socket.close()
+        await self._reader
+
+    async def _read(self) -> None:
+        async for frame in self.socket:
+            message: Message = json.loads(frame.data)
+            if "id" in message:
+                self._settle(message)
+            elif listener := self._listeners.get(message.get("sessionId", "")):
+                listener(message["method"], message["params"])
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(BrowserFailed("the browser ended"))
+
+    def _settle(self, message: Message) -> None:
+        answer = self._waiting.get(message["id"])
+        if answer is None or answer.done():
+            return
+        if "error" in message:
+            answer.set_exception(BrowserFailed(message["error"]["message"]))
+        else:
+            answer.set_result(message["result"])
+
+
+async def _end_group(process: asyncio.subprocess.Process) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.returncode is None:
+            os.killpg(process.pid, number)
+        try:
+            async with asyncio.timeout(_END_TIMEOUT_S):
+                await process.wait()
+        except TimeoutError:
+            continue
+        return
