@@ -132,7 +132,6 @@ class ChunkedDecoder:
         head, leftover = found
         _, _, block = head.partition(b"\r\n")
         if block:
-            check_octets(block)
             headers, _ = parse_fields(block, self._limits.max_fields)
             events.append(Trailers(self._stream_id, headers))
         events.append(EndOfMessage(self._stream_id))

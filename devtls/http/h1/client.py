@@ -8,7 +8,7 @@ noted.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from typing import Final
 
 from devtls.errors import LocalProtocolError, ProtocolViolation
 from devtls.http.events import (
@@ -23,23 +23,22 @@ from devtls.http.events import (
     TunnelData,
     UpstreamEvent,
 )
-from devtls.http.h1 import writer
+from devtls.http.h1 import outgoing, writer
 from devtls.http.h1.chunked import ChunkedDecoder
 from devtls.http.h1.head import HeadLimits, HeadSplitter, parse_response, parse_status_line
-from devtls.http.h1.outgoing import Framing, OutgoingBody
+from devtls.http.h1.outgoing import OutgoingBody
 
 _MAX_INTERIM = 100
 
 
-class _Reading(IntEnum):
-    IDLE = 0
-    HEAD = 1
-    LENGTH = 2
-    CHUNKED = 3
-    UNTIL_CLOSE = 4
-    SWITCHED = 5
-    TUNNEL = 6
-    BROKEN = 7
+_READING_IDLE: Final = 0
+_READING_HEAD: Final = 1
+_READING_LENGTH: Final = 2
+_READING_CHUNKED: Final = 3
+_READING_UNTIL_CLOSE: Final = 4
+_READING_SWITCHED: Final = 5
+_READING_TUNNEL: Final = 6
+_READING_BROKEN: Final = 7
 
 
 class H1Client:
@@ -48,7 +47,7 @@ class H1Client:
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._splitter = HeadSplitter(limits, lambda line: parse_status_line(line, limits))
-        self._reading = _Reading.IDLE
+        self._reading: int = _READING_IDLE
         self._body = OutgoingBody()
         self._method = b""
         self._upgrade = b""
@@ -65,7 +64,7 @@ class H1Client:
     @property
     def reusable(self) -> bool:
         """Whether another request may be sent now. Ask again after octets arrive on an idle connection: they end it."""
-        return self._reading == _Reading.IDLE and self._keep_alive and self._request_sent
+        return self._reading == _READING_IDLE and self._keep_alive and self._request_sent
 
     def send(self, event: Request | Data | Trailers | EndOfMessage | TunnelData) -> bytes:
         """Return `event` as bytes; raises LocalProtocolError for what this connection does not allow."""
@@ -80,7 +79,7 @@ class H1Client:
         if isinstance(event, Trailers):
             self._body.trailers(event.headers)
             return b""
-        if self._reading not in (_Reading.SWITCHED, _Reading.TUNNEL):
+        if self._reading not in (_READING_SWITCHED, _READING_TUNNEL):
             raise LocalProtocolError("There is no tunnel on this connection.")
         return event.data
 
@@ -94,11 +93,11 @@ class H1Client:
         if length is None:
             lines = writer.without_lengths(lines) if lengths else lines
             lines.append(writer.TRANSFER_CHUNKED)
-            self._body.begin(Framing.CHUNKED)
+            self._body.begin(outgoing.CHUNKED)
         else:
             if length or lengths:
                 writer.settle_length(lines, lengths, length)
-            self._body.begin(Framing.LENGTH, length)
+            self._body.begin(outgoing.LENGTH, length)
         if request.upgrade:
             lines = writer.asking_for(request.upgrade, lines)
         elif has_te:
@@ -108,7 +107,7 @@ class H1Client:
         self._upgrade = request.upgrade
         self._stream_id = request.stream_id
         self._request_sent = False
-        self._reading = _Reading.HEAD
+        self._reading = _READING_HEAD
         self._interim = 0
         self.response_started = False
         return head
@@ -116,18 +115,18 @@ class H1Client:
     def receive_data(self, data: bytes) -> list[UpstreamEvent]:
         """Return what `data` completes of the response; octets that no request asked for end the connection's use."""
         reading = self._reading
-        if reading == _Reading.HEAD:
+        if reading == _READING_HEAD:
             self.response_started = True
             return self._read_head(data)
-        if reading == _Reading.LENGTH:
+        if reading == _READING_LENGTH:
             return self._read_length(data)
-        if reading == _Reading.CHUNKED:
+        if reading == _READING_CHUNKED:
             return self._read_chunked(data)
-        if reading == _Reading.UNTIL_CLOSE:
+        if reading == _READING_UNTIL_CLOSE:
             return [Data(self._stream_id, data)]
-        if reading == _Reading.TUNNEL:
+        if reading == _READING_TUNNEL:
             return [TunnelData(self._stream_id, data)]
-        if reading == _Reading.SWITCHED:
+        if reading == _READING_SWITCHED:
             self._buffer += data
         self._keep_alive = False
         return []
@@ -135,7 +134,7 @@ class H1Client:
     def _read_head(self, data: bytes) -> list[UpstreamEvent]:
         events: list[UpstreamEvent] = []
         try:
-            while data and self._reading == _Reading.HEAD:
+            while data and self._reading == _READING_HEAD:
                 found = self._splitter.split(data)
                 if found is None:
                     return events
@@ -158,22 +157,22 @@ class H1Client:
         self.keep_alive_timeout_s = parsed.keep_alive_timeout_s
         events.append(event)
         if event.close_delimited:
-            self._reading = _Reading.UNTIL_CLOSE
+            self._reading = _READING_UNTIL_CLOSE
         elif event.body_length is None:
-            self._reading = _Reading.CHUNKED
+            self._reading = _READING_CHUNKED
             self._chunks = ChunkedDecoder(self._stream_id, self._limits)
         elif event.body_length:
-            self._reading = _Reading.LENGTH
+            self._reading = _READING_LENGTH
             self._remaining = event.body_length
         else:
-            self._reading = _Reading.IDLE
+            self._reading = _READING_IDLE
             events.append(EndOfMessage(self._stream_id))
 
     def _take_interim(self, event: InformationalResponse, upgrades_to: list[bytes]) -> None:
         if event.status == 101:
             if not self._upgrade or self._upgrade not in upgrades_to:
                 raise ProtocolViolation("The app switched to a protocol that nobody asked for.")
-            self._reading = _Reading.SWITCHED
+            self._reading = _READING_SWITCHED
             self._keep_alive = False
         self._interim += 1
         if self._interim > _MAX_INTERIM:
@@ -184,7 +183,7 @@ class H1Client:
         if len(data) < remaining:
             self._remaining = remaining - len(data)
             return [Data(self._stream_id, data)]
-        self._reading = _Reading.IDLE
+        self._reading = _READING_IDLE
         if len(data) > remaining:
             self._keep_alive = False
             data = data[:remaining]
@@ -198,36 +197,36 @@ class H1Client:
         if chunks.violation is not None:
             events.append(self._malformed(chunks.violation))
         elif chunks.complete:
-            self._reading = _Reading.IDLE
+            self._reading = _READING_IDLE
             if rest:
                 self._keep_alive = False
         return events
 
     def _malformed(self, violation: ProtocolViolation) -> Malformed:
-        self._reading = _Reading.BROKEN
+        self._reading = _READING_BROKEN
         return Malformed(self._stream_id, 502, str(violation))
 
     def receive_eof(self) -> list[UpstreamEvent]:
         """Return what the end of the upstream's bytes means: a body's end, a truncation or a farewell."""
         reading = self._reading
         self._keep_alive = False
-        if reading in (_Reading.TUNNEL, _Reading.IDLE, _Reading.SWITCHED):
+        if reading in (_READING_TUNNEL, _READING_IDLE, _READING_SWITCHED):
             return [ConnectionClosed(self._stream_id)]
-        if reading == _Reading.BROKEN:
+        if reading == _READING_BROKEN:
             return []
-        self._reading = _Reading.BROKEN
-        if reading == _Reading.UNTIL_CLOSE:
-            self._reading = _Reading.IDLE
+        self._reading = _READING_BROKEN
+        if reading == _READING_UNTIL_CLOSE:
+            self._reading = _READING_IDLE
             return [EndOfMessage(self._stream_id)]
         if not self.response_started:
             return [Reset(self._stream_id, "The app closed the connection before answering.")]
-        where = "head" if reading == _Reading.HEAD else "body"
+        where = "head" if reading == _READING_HEAD else "body"
         return [Reset(self._stream_id, f"The app closed the connection in the middle of the response {where}.")]
 
     def start_tunnel(self) -> bytes:
         """Leave HTTP after a 101 arrived: return what the upstream sent behind it."""
-        if self._reading != _Reading.SWITCHED:
+        if self._reading != _READING_SWITCHED:
             raise LocalProtocolError("There is no tunnel on this connection.")
-        self._reading = _Reading.TUNNEL
+        self._reading = _READING_TUNNEL
         data, self._buffer = self._buffer, b""
         return data

@@ -30,7 +30,7 @@ TE: Final = 8
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FOLD = re.compile(rb"\r\n[ \t]+")
 _SPACE_BEFORE_COLON = re.compile(rb"(?m)^([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]+:")
-_CONTROLS = bytes(code for code in (*range(0x20), 0x7F) if code not in b"\t\r\n")
+_CONTROLS_AND_CRLF = bytes(code for code in (*range(0x20), 0x7F) if code != ord("\t"))
 
 _ACTED_ON = {
     b"Content-Length": CONTENT_LENGTH,
@@ -85,8 +85,7 @@ def bad_octets() -> ProtocolViolation:
 
 def check_octets(block: bytes) -> None:
     """Refuse control characters and any CR or LF that is not part of a CRLF (RFC 9112 2.2, RFC 9110 5.5)."""
-    ends = block.count(b"\r\n")
-    if block.count(b"\n") != ends or block.count(b"\r") != ends or len(block.translate(None, _CONTROLS)) != len(block):
+    if len(block) - len(block.translate(None, _CONTROLS_AND_CRLF)) != 2 * block.count(b"\r\n"):
         raise bad_octets()
 
 
@@ -100,12 +99,15 @@ def unfold(block: bytes) -> bytes:
 
 
 def parse_fields(block: bytes, max_fields: int) -> tuple[Headers, Acted]:
-    """Parse lines separated by CRLF whose octets have passed `check_octets`. Raises ProtocolViolation."""
+    """Parse lines separated by CRLF; raises ProtocolViolation (400, 431)."""
     headers: Headers = []
     acted: Acted = []
     if not block:
         return headers, acted
     lines = block.split(b"\r\n")
+    # each CRLF between lines is two control characters: one more is one too many (0.2 us; a regex takes 1)
+    if len(block) - len(block.translate(None, _CONTROLS_AND_CRLF)) != 2 * (len(lines) - 1):
+        raise bad_octets()
     if len(lines) > max_fields:
         raise ProtocolViolation(f"The head has more than {max_fields} fields.", status=431)
     known = KIND_OF_USUAL

@@ -13,11 +13,22 @@ from dataclasses import dataclass
 
 from devtls.errors import ProtocolViolation
 from devtls.http.events import Headers
-from devtls.http.h1 import fields
-from devtls.http.h1.fields import Acted, kind_of, list_members
+from devtls.http.h1.fields import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    EXPECT,
+    HOST,
+    KEEP_ALIVE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    Acted,
+    kind_of,
+    list_members,
+)
 
 _MAX_LENGTH = 2**63 - 1
 _MAX_DIGITS = 19
+_USUAL_OPTION = [b"keep-alive"]
 _TIMEOUT = re.compile(rb"timeout[ \t]*=[ \t]*\"?([0-9]{1,9})\"?")
 
 
@@ -68,24 +79,24 @@ def frame_request(acted: Acted, *, is_1_1: bool) -> RequestFrame:
     options: list[bytes] = []
     upgrades: list[bytes] = []
     for kind, value in acted:
-        if kind == fields.HOST:
+        if kind == HOST:
             if host is not None:
                 raise ProtocolViolation("The request has more than one Host field.")
             host = value
-        elif kind == fields.CONNECTION:
+        elif kind == CONNECTION:
             options.append(value)
-        elif kind == fields.CONTENT_LENGTH:
+        elif kind == CONTENT_LENGTH:
             if length is not None:
                 raise ProtocolViolation("The request has more than one Content-Length.")
             length = parse_content_length(value)
-        elif kind == fields.TRANSFER_ENCODING:
+        elif kind == TRANSFER_ENCODING:
             _check_request_coding(value, again=chunked, is_1_1=is_1_1)
             chunked = True
-        elif kind == fields.EXPECT:
+        elif kind == EXPECT:
             if value.lower() != b"100-continue":
                 raise ProtocolViolation("The only expectation that can be met is 100-continue.", status=417)
             expects_continue = is_1_1  # RFC 9110 10.1.1: from an HTTP/1.0 client it must be ignored
-        elif kind == fields.UPGRADE:
+        elif kind == UPGRADE:
             upgrades.append(value)
     if chunked and length is not None:
         raise ProtocolViolation("The request has both Content-Length and Transfer-Encoding.")
@@ -115,8 +126,8 @@ def _bridged_upgrade(upgrades: list[bytes], options: list[bytes]) -> bytes:
 
 def keeps_alive(options: list[bytes], *, is_1_1: bool) -> bool:
     """Say whether the connection stays open after the message (RFC 9112 section 9.3)."""
-    if not options:
-        return is_1_1
+    if not options or options == _USUAL_OPTION:
+        return is_1_1 or bool(options)
     members = list_members(options)
     if b"close" in members:
         return False
@@ -129,11 +140,11 @@ def upstream_says(acted: Acted, *, is_1_1: bool) -> UpstreamSays:
     upgrades: list[bytes] = []
     timeout_s: float | None = None
     for kind, value in acted:
-        if kind == fields.CONNECTION:
+        if kind == CONNECTION:
             options.append(value)
-        elif kind == fields.UPGRADE:
+        elif kind == UPGRADE:
             upgrades.append(value)
-        elif kind == fields.KEEP_ALIVE:
+        elif kind == KEEP_ALIVE:
             found = _TIMEOUT.search(value.lower())
             if found is not None:
                 timeout_s = float(found[1])
@@ -142,8 +153,8 @@ def upstream_says(acted: Acted, *, is_1_1: bool) -> UpstreamSays:
 
 def frame_response(status: int, method: bytes, headers: Headers, acted: Acted, *, is_1_1: bool) -> ResponseFrame:
     """Return where a final response ends (RFC 9112 6.3); raises ProtocolViolation for what cannot be trusted."""
-    lengths = [parse_content_length(value) for kind, value in acted if kind == fields.CONTENT_LENGTH]
-    codings = [value for kind, value in acted if kind == fields.TRANSFER_ENCODING]
+    lengths = [parse_content_length(value) for kind, value in acted if kind == CONTENT_LENGTH]
+    codings = [value for kind, value in acted if kind == TRANSFER_ENCODING]
     if len(lengths) > 1:
         if len(set(lengths)) > 1:
             raise ProtocolViolation("The response has two different Content-Lengths.")
@@ -172,10 +183,10 @@ def _frame_reset_content(headers: Headers, length: int | None, *, chunked: bool)
 
 
 def _without_lengths(headers: Headers) -> Headers:
-    return [field for field in headers if kind_of(field[0]) != fields.CONTENT_LENGTH]
+    return [field for field in headers if kind_of(field[0]) != CONTENT_LENGTH]
 
 
 def _with_one_length(headers: Headers) -> Headers:
-    places = [place for place, (name, _) in enumerate(headers) if kind_of(name) == fields.CONTENT_LENGTH]
+    places = [place for place, (name, _) in enumerate(headers) if kind_of(name) == CONTENT_LENGTH]
     extra = set(places[1:])
     return [field for place, field in enumerate(headers) if place not in extra]

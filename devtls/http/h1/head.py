@@ -160,7 +160,6 @@ def parse_request(head: bytes, stream_id: int, limits: HeadLimits) -> tuple[Requ
     """Return a complete head as (request, whether the client keeps the connection); raises ProtocolViolation."""
     line, _, block = head.partition(b"\r\n")
     method, target, is_1_1 = parse_request_line(line, limits)
-    check_octets(block)
     headers, acted = parse_fields(block, limits.max_fields)
     if method == b"CONNECT":
         raise ProtocolViolation("This proxy opens no tunnels: CONNECT is not served.", status=501)
@@ -189,7 +188,6 @@ def parse_response(head: bytes, stream_id: int, method: bytes, limits: HeadLimit
     """Return a complete response head to a request with `method`; raises ProtocolViolation."""
     line, _, block = head.partition(b"\r\n")
     is_1_1, status, reason = parse_status_line(line, limits)
-    check_octets(block)
     headers, acted = parse_fields(unfold(block), limits.max_fields)
     says = upstream_says(acted, is_1_1=is_1_1)
     if status < 200:

@@ -6,23 +6,19 @@ the peer read a body as a head. Both codecs use one of these for message after m
 
 from __future__ import annotations
 
-from enum import IntEnum
+from typing import Final
 
 from devtls.errors import LocalProtocolError
 from devtls.http.events import Headers
 from devtls.http.h1 import writer
 
-
-class Framing(IntEnum):
-    """How the octets of a body are delimited on the wire."""
-
-    CLOSED = 0
-    """no head has been sent, or the body is complete"""
-    DROPPED = 1
-    """the message has no body whatever is sent: answers to HEAD, 204, 304"""
-    LENGTH = 2
-    CHUNKED = 3
-    UNTIL_CLOSE = 4
+CLOSED: Final = 0
+"""No head has been sent, or the body is complete."""
+DROPPED: Final = 1
+"""The message has no body whatever is sent: answers to HEAD, 204, 304."""
+LENGTH: Final = 2
+CHUNKED: Final = 3
+UNTIL_CLOSE: Final = 4
 
 
 class OutgoingBody:
@@ -31,11 +27,11 @@ class OutgoingBody:
     __slots__ = ("_framing", "_promised", "_trailers")
 
     def __init__(self) -> None:
-        self._framing = Framing.CLOSED
+        self._framing: int = CLOSED
         self._promised = 0
         self._trailers: Headers = []
 
-    def begin(self, framing: Framing, promised: int = 0) -> None:
+    def begin(self, framing: int, promised: int = 0) -> None:
         """Start a body; `promised` counts the octets of a LENGTH body."""
         self._framing = framing
         self._promised = promised
@@ -44,16 +40,16 @@ class OutgoingBody:
     def data(self, data: bytes) -> bytes:
         """Return a piece of the body as it goes on the wire."""
         framing = self._framing
-        if framing == Framing.LENGTH:
+        if framing == LENGTH:
             self._promised -= len(data)
             if self._promised < 0:
                 raise LocalProtocolError("The body is longer than its Content-Length.")
             return data
-        if framing == Framing.CHUNKED:
+        if framing == CHUNKED:
             return writer.chunk(data) if data else b""
-        if framing == Framing.UNTIL_CLOSE:
+        if framing == UNTIL_CLOSE:
             return data
-        if framing == Framing.DROPPED:
+        if framing == DROPPED:
             return b""
         raise LocalProtocolError("A body cannot be sent without its head.")
 
@@ -64,11 +60,11 @@ class OutgoingBody:
     def end(self) -> bytes:
         """Return what ends the body."""
         framing = self._framing
-        self._framing = Framing.CLOSED
-        if framing == Framing.CLOSED:
+        self._framing = CLOSED
+        if framing == CLOSED:
             raise LocalProtocolError("A message cannot end before its head.")
-        if framing == Framing.LENGTH and self._promised:
+        if framing == LENGTH and self._promised:
             raise LocalProtocolError(f"The body is {self._promised} bytes shorter than its Content-Length.")
-        if framing == Framing.CHUNKED:
+        if framing == CHUNKED:
             return writer.last_chunk(self._trailers) if self._trailers else writer.LAST_CHUNK
         return b""

@@ -8,7 +8,7 @@ states, one for what is read and one for what is written; both have to end befor
 
 from __future__ import annotations
 
-from enum import IntEnum
+from typing import Final
 
 from devtls.errors import LocalProtocolError, ProtocolViolation
 from devtls.http.events import (
@@ -24,26 +24,23 @@ from devtls.http.events import (
     Trailers,
     TunnelData,
 )
-from devtls.http.h1 import writer
+from devtls.http.h1 import outgoing, writer
 from devtls.http.h1.chunked import ChunkedDecoder
 from devtls.http.h1.head import HeadLimits, HeadSplitter, parse_request, parse_request_line
-from devtls.http.h1.outgoing import Framing, OutgoingBody
+from devtls.http.h1.outgoing import OutgoingBody
+
+_READING_HEAD: Final = 0
+_READING_LENGTH: Final = 1
+_READING_CHUNKED: Final = 2
+_READING_COMPLETE: Final = 3
+_READING_BROKEN: Final = 4
+_READING_TUNNEL: Final = 5
 
 
-class _Reading(IntEnum):
-    HEAD = 0
-    LENGTH = 1
-    CHUNKED = 2
-    COMPLETE = 3
-    BROKEN = 4
-    TUNNEL = 5
-
-
-class _Answer(IntEnum):
-    AWAITED = 0
-    BEGUN = 1
-    COMPLETE = 2
-    SWITCHED = 3
+_ANSWER_AWAITED: Final = 0
+_ANSWER_BEGUN: Final = 1
+_ANSWER_COMPLETE: Final = 2
+_ANSWER_SWITCHED: Final = 3
 
 
 class H1Server:
@@ -52,8 +49,8 @@ class H1Server:
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._splitter = HeadSplitter(limits, lambda line: parse_request_line(line, limits), skips_blank_lines=True)
-        self._reading = _Reading.HEAD
-        self._answer = _Answer.AWAITED
+        self._reading: int = _READING_HEAD
+        self._answer: int = _ANSWER_AWAITED
         self._body = OutgoingBody()
         self._buffer = b""
         self._stream_id = 0
@@ -67,7 +64,7 @@ class H1Server:
     @property
     def in_head(self) -> bool:
         """Whether some octets of a request head have arrived, but not all."""
-        return self._reading == _Reading.HEAD and bool(self._splitter.held)
+        return self._reading == _READING_HEAD and bool(self._splitter.held)
 
     @property
     def buffered(self) -> int:
@@ -77,12 +74,12 @@ class H1Server:
     @property
     def request_complete(self) -> bool:
         """Whether the current request, its body included, has been read."""
-        return self._reading == _Reading.COMPLETE
+        return self._reading == _READING_COMPLETE
 
     @property
     def closing(self) -> bool:
         """Whether the connection must be closed after the response that was just begun or sent."""
-        return self._must_close or (self._eof and not self._buffer and self._answer != _Answer.SWITCHED)
+        return self._must_close or (self._eof and not self._buffer and self._answer != _ANSWER_SWITCHED)
 
     def close_after_response(self) -> None:
         """Let the current response be the last; its head gets `Connection: close` if it is still unsent."""
@@ -91,16 +88,16 @@ class H1Server:
     def receive_data(self, data: bytes) -> list[ClientEvent]:
         """Return what `data` completes of the current request; octets of later requests are kept."""
         reading = self._reading
-        if reading == _Reading.HEAD:
+        if reading == _READING_HEAD:
             return self._read_head(data)
-        if reading == _Reading.LENGTH:
+        if reading == _READING_LENGTH:
             return self._read_length(data)
-        if reading == _Reading.CHUNKED:
+        if reading == _READING_CHUNKED:
             return self._read_chunked(data)
-        if reading == _Reading.COMPLETE:
+        if reading == _READING_COMPLETE:
             self._buffer += data
             return []
-        if reading == _Reading.TUNNEL:
+        if reading == _READING_TUNNEL:
             return [TunnelData(self._stream_id, data)]
         return []
 
@@ -109,29 +106,29 @@ class H1Server:
 
         Returns nothing when the connection is closing. Raises LocalProtocolError in the middle of a message.
         """
-        if self._answer != _Answer.COMPLETE:
+        if self._answer != _ANSWER_COMPLETE:
             raise LocalProtocolError("The next request was asked for before the response was complete.")
         if self.closing:
             return [ConnectionClosed(self._stream_id)] if self._eof else []
-        self._reading, self._answer = _Reading.HEAD, _Answer.AWAITED
+        self._reading, self._answer = _READING_HEAD, _ANSWER_AWAITED
         data, self._buffer = self._buffer, b""
         events = self._read_head(data) if data else []
-        if self._eof and self._reading != _Reading.BROKEN and not self.request_complete:
+        if self._eof and self._reading != _READING_BROKEN and not self.request_complete:
             events += self.receive_eof()
         return events
 
     def receive_eof(self) -> list[ClientEvent]:
         """Return what the end of the client's bytes means: Reset within a body, else ConnectionClosed."""
         self._eof = True
-        if self._reading in (_Reading.LENGTH, _Reading.CHUNKED):
+        if self._reading in (_READING_LENGTH, _READING_CHUNKED):
             self._break()
             return [Reset(self._stream_id, "The client closed the connection in the middle of its request.")]
-        if self._reading == _Reading.BROKEN:
+        if self._reading == _READING_BROKEN:
             return []
         return [ConnectionClosed(self._stream_id)]
 
     def _break(self) -> None:
-        self._reading = _Reading.BROKEN
+        self._reading = _READING_BROKEN
         self._must_close = True
         self._buffer = b""
 
@@ -155,15 +152,15 @@ class H1Server:
         self._request = request
         length = request.body_length
         if length == 0:
-            self._reading = _Reading.COMPLETE
+            self._reading = _READING_COMPLETE
             self._buffer = rest
             return [request, EndOfMessage(self._stream_id)]
         events: list[ClientEvent] = [request]
         if length is None:
-            self._reading = _Reading.CHUNKED
+            self._reading = _READING_CHUNKED
             self._chunks = ChunkedDecoder(self._stream_id, self._limits)
         else:
-            self._reading = _Reading.LENGTH
+            self._reading = _READING_LENGTH
             self._remaining = length
         if rest:
             events += self.receive_data(rest)
@@ -174,7 +171,7 @@ class H1Server:
         if len(data) < remaining:
             self._remaining = remaining - len(data)
             return [Data(self._stream_id, data)]
-        self._reading = _Reading.COMPLETE
+        self._reading = _READING_COMPLETE
         if len(data) > remaining:
             self._buffer = data[remaining:]
             data = data[:remaining]
@@ -188,7 +185,7 @@ class H1Server:
         if chunks.violation is not None:
             events.append(self._malformed(chunks.violation))
         elif chunks.complete:
-            self._reading = _Reading.COMPLETE
+            self._reading = _READING_COMPLETE
             self._buffer = rest
         return events
 
@@ -210,17 +207,17 @@ class H1Server:
             self._body.trailers(event.headers)
             return b""
         if isinstance(event, TunnelData):
-            if self._answer != _Answer.SWITCHED:
+            if self._answer != _ANSWER_SWITCHED:
                 raise LocalProtocolError("There is no tunnel on this connection.")
             return event.data
         # a Reset: only an early close, without a last chunk or before Content-Length, tells the client (RFC 9112 8)
         self._must_close = True
-        self._answer = _Answer.COMPLETE
-        self._body.begin(Framing.CLOSED)
+        self._answer = _ANSWER_COMPLETE
+        self._body.begin(outgoing.CLOSED)
         return b""
 
     def _send_response(self, event: Response) -> bytes:
-        if self._answer != _Answer.AWAITED or event.status < 200:
+        if self._answer != _ANSWER_AWAITED or event.status < 200:
             raise LocalProtocolError("The request has its final response already, or this is not one.")
         request = self._request
         is_1_0 = request is not None and request.http_version == b"1.0"
@@ -229,16 +226,16 @@ class H1Server:
             lines = self._begin_nothing(event, lines, lengths)
         elif event.body_length is not None:
             writer.settle_length(lines, lengths, event.body_length)
-            self._body.begin(Framing.LENGTH, event.body_length)
+            self._body.begin(outgoing.LENGTH, event.body_length)
         else:
             lines = writer.without_lengths(lines) if lengths else lines
             if is_1_0:
                 self._must_close = True
-                self._body.begin(Framing.UNTIL_CLOSE)
+                self._body.begin(outgoing.UNTIL_CLOSE)
             else:
                 lines.append(writer.TRANSFER_CHUNKED)
-                self._body.begin(Framing.CHUNKED)
-        self._answer = _Answer.BEGUN
+                self._body.begin(outgoing.CHUNKED)
+        self._answer = _ANSWER_BEGUN
         if not self._keep_alive:
             self._must_close = True
         if self.closing:
@@ -249,7 +246,7 @@ class H1Server:
         return writer.seal(lines)
 
     def _begin_nothing(self, event: Response, lines: list[bytes], lengths: list[bytes]) -> list[bytes]:
-        self._body.begin(Framing.DROPPED)
+        self._body.begin(outgoing.DROPPED)
         if event.status == 204:
             return writer.without_lengths(lines) if lengths else lines  # RFC 9110 8.6: none in 204, though apps send it
         if event.body_length and not lengths:
@@ -258,19 +255,19 @@ class H1Server:
 
     def _send_end(self) -> bytes:
         end = self._body.end()
-        self._answer = _Answer.COMPLETE
-        if self._reading != _Reading.COMPLETE:
+        self._answer = _ANSWER_COMPLETE
+        if self._reading != _READING_COMPLETE:
             self._must_close = True
         return end
 
     def _send_informational(self, event: InformationalResponse) -> bytes:
-        if self._answer != _Answer.AWAITED or not 100 <= event.status < 200:
+        if self._answer != _ANSWER_AWAITED or not 100 <= event.status < 200:
             raise LocalProtocolError("An interim response comes before the final one, with a status of 1xx.")
         request = self._request
         if event.status == 101:
             if request is None or not request.upgrade:
                 raise LocalProtocolError("The client did not ask for another protocol.")
-            self._answer = _Answer.SWITCHED
+            self._answer = _ANSWER_SWITCHED
             return writer.seal(writer.switching_lines(event.reason, event.headers, request.upgrade))
         if request is None or request.http_version == b"1.0":
             return b""  # RFC 9110 15.2: an HTTP/1.0 client knows no 1xx
@@ -279,8 +276,8 @@ class H1Server:
 
     def start_tunnel(self) -> bytes:
         """Leave HTTP after a 101 was sent: return what the client sent behind its request."""
-        if self._answer != _Answer.SWITCHED:
+        if self._answer != _ANSWER_SWITCHED:
             raise LocalProtocolError("There is no tunnel on this connection.")
-        self._reading = _Reading.TUNNEL
+        self._reading = _READING_TUNNEL
         data, self._buffer = self._buffer, b""
         return data
