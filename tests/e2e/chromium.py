@@ -1,8 +1,8 @@
 """A headless Chromium driven through its DevTools protocol: open a page, evaluate, wait, see why it was refused.
 
-Owns one browser with a home and a profile of its own: it trusts what that home's NSS database trusts, and leaves nothing
-behind. Refuses to switch certificate checks off: there is no such flag here. Strategy: one WebSocket to the browser, one
-session per page on it, answers matched by number::
+Owns one browser with a home and a profile of its own: it trusts what that home's NSS database trusts, and
+leaves nothing behind. Refuses to switch certificate checks off: there is no such flag here. Strategy: one WebSocket to
+the browser, one session per page on it, answers matched by number::
 
     async with Chromium(home, resolver={"*.dev.local": "127.0.0.1"}) as browser:
         page = await browser.open("https://app.dev.local:8443/")
