@@ -160,9 +160,7 @@ def forward_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Requ
     aside: Headers = []
     nominating = trailers_welcome = sized = False
     for field in request.headers:
-        rule = _KNOWN_REQUEST.get(field[0])
-        if rule is None:
-            rule = _request_rule(field[0])
+        rule = _KNOWN_REQUEST.get(field[0]) or _request_rule(field[0])
         if rule is _KEEP:
             keep(field)
         elif rule is _LENGTH:
@@ -176,15 +174,12 @@ def forward_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Requ
         elif rule is _FORWARDED:
             aside.append(field)
     if nominating:
-        headers = _without_nominated(headers, connection_nominated(request.headers), keep_first=1)
+        nominated = connection_nominated(request.headers)
+        headers = headers[:1] + _without_nominated(headers[1:], nominated)
+        aside = _without_nominated(aside, nominated)
     if trailers_welcome:
         headers.append((b"TE", b"trailers"))
-    if aside and policy.trust_forwarded:
-        _extend_forwarded(headers, aside, request.authority, policy, edge)
-    else:
-        _add_forwarded(headers, request.authority, policy, edge)
-    if policy.via:
-        headers.append((b"Via", request.http_version + b" " + edge.pseudonym))
+    _add_ours(headers, aside, request, policy, edge)
     return Request(
         request.stream_id,
         request.method,
@@ -198,10 +193,19 @@ def forward_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Requ
     )
 
 
-def _without_nominated(headers: Headers, nominated: frozenset[bytes], *, keep_first: int) -> Headers:
+def _without_nominated(headers: Headers, nominated: frozenset[bytes]) -> Headers:
     """Drop the fields that Connection names; Content-Length stays, or the body would be read as the next message."""
     gone = nominated - {b"content-length"}
-    return headers[:keep_first] + [field for field in headers[keep_first:] if field[0].lower() not in gone]
+    return [field for field in headers if field[0].lower() not in gone]
+
+
+def _add_ours(headers: Headers, inbound: Headers, request: Request, policy: ForwardPolicy, edge: Edge) -> None:
+    if inbound and policy.trust_forwarded:
+        _extend_forwarded(headers, inbound, request.authority, policy, edge)
+    else:
+        _add_forwarded(headers, request.authority, policy, edge)
+    if policy.via:
+        headers.append((b"Via", request.http_version + b" " + edge.pseudonym))
 
 
 def _add_forwarded(headers: Headers, authority: bytes, policy: ForwardPolicy, edge: Edge) -> None:
@@ -294,9 +298,7 @@ def _forward_answer(
     nominating = False
     public: PublicOrigin | None = None
     for field in fields:
-        rule = _KNOWN_RESPONSE.get(field[0])
-        if rule is None:
-            rule = _response_rule(field[0])
+        rule = _KNOWN_RESPONSE.get(field[0]) or _response_rule(field[0])
         if rule is _KEEP:
             keep(field)
         elif rule is _LENGTH:
@@ -312,7 +314,7 @@ def _forward_answer(
         elif rule is _HSTS and policy.keep_hsts:
             keep((field[0], _without_preload(field[1])))
     if nominating:
-        return _without_nominated(headers, connection_nominated(fields), keep_first=0)
+        return _without_nominated(headers, connection_nominated(fields))
     return headers
 
 
