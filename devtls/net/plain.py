@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from devtls.http import pages
 from devtls.http.events import ClientEvent, Data, EndOfMessage, Malformed, Request, Response
@@ -32,9 +33,9 @@ class PlainConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock: the whole connection has ten seconds."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._transport = transport
-        self._timer = asyncio.get_running_loop().call_later(_TIMEOUT_S, transport.abort)
+        # uvloop's transports are none of asyncio's classes, though they have the same methods.
+        self._transport = cast(asyncio.Transport, transport)
+        self._timer = asyncio.get_running_loop().call_later(_TIMEOUT_S, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Answer the first request; read and drop what follows it."""

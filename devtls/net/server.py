@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from dataclasses import dataclass, field
+from typing import cast
 
 from devtls.http import pages
 from devtls.http.events import (
@@ -115,8 +116,8 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the first head has its time."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._transport = transport
+        # uvloop's transports are none of asyncio's classes, though they have the same methods.
+        self._transport = cast(asyncio.Transport, transport)
         service = self._service
         service.connections.add(self)
         peer = transport.get_extra_info("peername")

@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from devtls.net.hello import ClientHello, Peek, peek_client_hello
 
@@ -127,8 +127,7 @@ class TlsTransport(asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Deliver to another protocol from now on (a tunnel takes over)."""
-        assert isinstance(protocol, asyncio.Protocol)  # noqa: S101
-        self._layer.set_application(protocol)
+        self._layer.set_application(cast(asyncio.Protocol, protocol))
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol that data is delivered to."""
@@ -175,8 +174,8 @@ class TlsLayer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the TCP transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_server makes no other
-        self.tcp = transport
+        # uvloop's transports are none of asyncio's classes, though they have the same methods.
+        self.tcp = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         """Take ciphertext."""

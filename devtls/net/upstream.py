@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from devtls.http.events import Data, EndOfMessage, Request, Reset, Trailers, UpstreamEvent
 from devtls.http.h1.client import H1Client
@@ -106,8 +106,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport (TCP, Unix or TLS)."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - stream protocols get no other
-        self.transport = transport
+        # uvloop's transports are none of asyncio's classes, though they have the same methods.
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         """Turn bytes into events for the user."""
