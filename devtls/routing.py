@@ -15,7 +15,7 @@ from enum import Enum
 from typing import assert_never
 
 from devtls.config import Config, RouteConfig, StaticTarget, TcpTarget, UnixTarget, is_loopback_host
-from devtls.config.lines import dotted
+from devtls.config.lines import dotted, visible
 from devtls.errors import ConfigError, InvalidName
 from devtls.http.forward import ForwardPolicy
 from devtls.names import LOCALHOST, Hostname, is_ip_address, is_wildcard, parse_hostname, zone_of
@@ -171,7 +171,7 @@ def build_routes(config: Config, zones: Sequence[Hostname], *, static_sockets: M
     name that is outside the zones or grows too long in one.
     """
     # A name in full is more specific than a short one: it takes its host out of the short name's hosts.
-    taken = frozenset(route.identity for route in config.routes if not _is_short(route.name))
+    taken = frozenset(route.identity for route in config.routes if not _is_short(route.name, zones))
     routes = tuple(
         Route(
             route.name,
@@ -202,9 +202,14 @@ def _served_hosts(route: Route) -> tuple[str, ...]:
     return (*route.hosts, *LOCAL_ADDRESSES) if route.name == LOCALHOST else route.hosts
 
 
-def _is_short(name: str) -> bool:
-    stem = name.removeprefix("*.")
-    return "." not in stem and stem != LOCALHOST
+def _is_short(name: str, zones: Sequence[Hostname]) -> bool:
+    """Say whether a route name stands for one name in every zone.
+
+    `*.test` means the whole zone where `test` is one; an app may well be called test, so `test` is short all the same.
+    """
+    if is_wildcard(name):
+        return "." not in name[2:] and name[2:] not in (LOCALHOST, *zones)
+    return "." not in name and name != LOCALHOST
 
 
 def _build_policy(route: RouteConfig, config: Config) -> ForwardPolicy:
@@ -222,7 +227,7 @@ def _build_policy(route: RouteConfig, config: Config) -> ForwardPolicy:
 def _hosts(route: RouteConfig, zones: Sequence[Hostname], taken: frozenset[tuple[str, str]]) -> tuple[str, ...]:
     star = "*." if is_wildcard(route.name) else ""
     stem = route.name.removeprefix("*.")
-    if not _is_short(route.name):
+    if not _is_short(route.name, zones):
         if zone_of(stem, zones) is None:
             raise _refused(
                 route,
@@ -247,7 +252,7 @@ def _build_upstream(route: RouteConfig, static_sockets: Mapping[str, str]) -> Up
         case TcpTarget() as target:
             return _tcp_upstream(target, route)
         case UnixTarget(path):
-            return Upstream((), "", 0, path, None, f"unix:{path}")
+            return Upstream((), "", 0, path, None, f"unix:{visible(path)}")
         case StaticTarget(folder):
             return Upstream((), "", 0, static_sockets[folder], None, "static site")
         case unknown:

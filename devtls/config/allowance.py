@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import assert_never
 
+from devtls.config.lines import visible
 from devtls.config.model import Config, RouteConfig, StaticTarget, TcpTarget, UnixTarget
 from devtls.config.target import is_loopback_host
 
@@ -29,7 +31,11 @@ def needs_allow(config: Config, folder: str, *, resolve: Callable[[str], str]) -
     `resolve` returns a path with its links followed.
     """
     home = PurePath(resolve(folder))
-    return [Reason(route.key, route.line, text) for route in config.routes for text in _wishes(route, home, resolve)]
+    return [
+        Reason(visible(route.key), route.line, visible(text))
+        for route in config.routes
+        for text in _wishes(route, home, resolve)
+    ]
 
 
 def _wishes(route: RouteConfig, home: PurePath, resolve: Callable[[str], str]) -> Iterable[str]:
@@ -41,8 +47,12 @@ def _wishes(route: RouteConfig, home: PurePath, resolve: Callable[[str], str]) -
             yield f"talks to the Unix socket {path}"
         case StaticTarget(folder):
             real = PurePath(resolve(folder))
-            if not real.is_relative_to(home):
+            if real == home:  # with .git, .env and whatever else lies beside the file
+                yield f"serves the file's own folder {real} with everything in it"
+            elif not real.is_relative_to(home):
                 yield f"serves the folder {real}"
+        case unknown:
+            assert_never(unknown)
     if not route.verify:
         yield "does not check the certificate of its target"
     if route.ca is not None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from devtls.config.lines import Key, dotted, find_line
+from devtls.config.lines import Key, dotted, find_line, visible
 from devtls.errors import ConfigError
 
 
@@ -83,6 +83,6 @@ def shown(value: object) -> str:
         case list():
             return "a list"
         case str():
-            return f'"{value}"' if len(value) <= 60 else f'"{value[:60]}…"'
+            return f'"{visible(value[:60])}{"…" if value[60:] else ""}"'
         case _:
             return str(value) if not isinstance(value, int) or abs(value) < 10**20 else "a huge number"

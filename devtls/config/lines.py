@@ -44,7 +44,12 @@ def find_line(lines: dict[Key, int], key: Key) -> int:
 
 def dotted(key: Key) -> str:
     """Return a key as it would be written: `routes."app/api"`."""
-    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in key)
+    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{visible(part)}"' for part in key)
+
+
+def visible(text: str) -> str:
+    """Return `text` on one line, what cannot be seen escaped: a cloned file must not draw its own report."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _parts(text: str) -> Key:

@@ -54,7 +54,9 @@ def parse_target(text: str, folder: str) -> Target:
 def parse_port(number: int) -> int:
     """Return `number` when an app can listen there. Raises TargetError."""
     if not 1 <= number <= 65535:
-        raise TargetError(f"{number} is no port", "Ports go from 1 to 65535.")
+        # 0xfff… may be an integer that Python refuses to print (over 4,300 digits).
+        shown = str(number) if abs(number) < 10**9 else "a number of that size"
+        raise TargetError(f"{shown} is no port", "Ports go from 1 to 65535.")
     return number
 
 

@@ -63,16 +63,21 @@ def _load(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except ValueError as error:
-        message, _, place = str(error).partition(" (at ")
-        found = re.match(r"line ([0-9]+)", place)
-        line = int(found[1]) if found else 0
+        line, message = _place_of(error, text)
         written = text.split("\n")[line - 1] if line else ""
         # `app/api = 1` and `*.app = 1` are what people type first, and TOML's own message for them helps nobody.
         hint = _QUOTES_HINT if re.match(r"\s*[^\s\"'#=\[]*[*/][^\"'#=]*=", written) else ""
-        where = "" if line else " at the end of the file"
-        raise ConfigError(f"this is not TOML: {message}{where}.", source=source, line=line, hint=hint) from error
+        raise ConfigError(f"this is not TOML: {message}.", source=source, line=line, hint=hint) from error
     except RecursionError as error:
         raise ConfigError("the file is nested too deeply.", source=source) from error
+
+
+def _place_of(error: ValueError, text: str) -> tuple[int, str]:
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        return 0, "one of its values is impossible"  # an integer of more than 4,300 digits
+    message, _, place = str(error).partition(" (at ")
+    found = re.match(r"line ([0-9]+)", place)
+    return int(found[1]) if found else text.rstrip("\n").count("\n") + 1, message
 
 
 def _parse_serve(table: dict[str, Any], document: Document) -> ServeConfig:

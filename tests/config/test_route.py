@@ -1,0 +1,249 @@
+"""Routes: key, options, the command line, and how both add up."""
+
+from __future__ import annotations
+
+import pytest
+
+from devtls.config import (
+    Config,
+    RouteConfig,
+    StaticTarget,
+    TcpTarget,
+    UnixTarget,
+    merge,
+    parse_config,
+    parse_route_argument,
+)
+from devtls.errors import ConfigError
+
+
+def parse(text: str) -> Config:
+    return parse_config(text.encode(), source="devtls.toml", folder="/project")
+
+
+def route(line: str) -> RouteConfig:
+    return parse("[routes]\n" + line).routes[0]
+
+
+def refuse(line: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        parse("[routes]\n" + line)
+    assert caught.value.line == 2
+    assert caught.value.key.startswith("routes.")
+    return caught.value
+
+
+MANUAL = """
+[routes]
+app = 3000
+"app/api" = "127.0.0.1:8000"
+"*.app" = { target = 3000 }
+api = { target = "https://10.0.0.5", allow_remote = true, host = "upstream", ca = "corp.pem", hsts = "keep", \
+strip_prefix = true }
+docs = { static = "site" }
+sock = "unix:/run/app.sock"
+"""
+
+
+def test_the_file_of_the_manual() -> None:
+    assert parse(MANUAL).routes == (
+        RouteConfig("app", "/", TcpTarget("http", "", 3000)),
+        RouteConfig("app", "/api", TcpTarget("http", "127.0.0.1", 8000)),
+        RouteConfig("*.app", "/", TcpTarget("http", "", 3000)),
+        RouteConfig(
+            "api",
+            "/",
+            TcpTarget("https", "10.0.0.5", 443),
+            allow_remote=True,
+            host="upstream",
+            ca="/project/corp.pem",
+            hsts="keep",
+            strip_prefix=True,
+        ),
+        RouteConfig("docs", "/", StaticTarget("/project/site")),
+        RouteConfig("sock", "/", UnixTarget("/run/app.sock")),
+    )
+
+
+def test_a_route_knows_where_it_was_written() -> None:
+    first, second, *_ = parse(MANUAL).routes
+    assert (first.key, first.line, first.source) == ("app", 3, "devtls.toml")
+    assert (second.key, second.line, second.source) == ("app/api", 4, "devtls.toml")
+
+
+def test_moving_a_route_in_the_file_does_not_change_it() -> None:
+    assert route("app = 3000") == route("\n\napp = 3000")
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "prefix"),
+    [
+        ("App", "app", "/"),
+        ("app/", "app", "/"),
+        ("app/api/v1", "app", "/api/v1"),
+        ("app/api/", "app", "/api"),
+        ("app/A%20b~.:@-", "app", "/A%20b~.:@-"),
+        ("*.App.test/x", "*.app.test", "/x"),
+        ("bücher", "xn--bcher-kva", "/"),
+    ],
+)
+def test_keys_are_normalised(key: str, name: str, prefix: str) -> None:
+    assert route(f'"{key}" = 1').identity == (name, prefix)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "a b", "a_b", "*", "a.*", "127.0.0.1", "app//", "app//x", "app/..", "app/./x", "app/x?y", "app/x#y", "app/ä"],
+)
+def test_keys_that_are_no_name_and_path_are_refused(key: str) -> None:
+    assert refuse(f'"{key}" = 1').hint or key == "127.0.0.1" or not key
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ("app = 1\nApp = 2", 3),
+        ('app = 1\n"app/" = 2', 3),
+        ('"app/x" = 1\nb = 2\n"app/x/" = 3', 4),
+        ('"bücher" = 1\nxn--bcher-kva = 2', 3),
+    ],
+)
+def test_the_same_route_twice_is_refused(lines: str, line: int) -> None:
+    with pytest.raises(ConfigError, match="same route as") as caught:
+        parse("[routes]\n" + lines)
+    assert caught.value.line == line
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "why"),
+    [
+        ("app = 0", "routes.app", "no port"),
+        ("app = 70000", "routes.app", "no port"),
+        ("app = 0x" + "f" * 5000, "routes.app", "no port"),
+        ("app = true", "routes.app", "no target"),
+        ("app = [3000]", "routes.app", "no target"),
+        ("app = 3000.0", "routes.app", "no target"),
+        ('app = ""', "routes.app", "neither"),
+        ("app = {}", "routes.app", "either a target or a static"),
+        ('app = { target = 1, static = "x" }', "routes.app", "either a target or a static"),
+        ("app = { target = [] }", "routes.app.target", "no target"),
+        ('app = { static = "" }', "routes.app.static", "no text"),
+        ('app = { static = "~/x" }', "routes.app.static", "not expanded"),
+        ("app = { static = 1 }", "routes.app.static", "no text"),
+        ('app = { target = 1, verify = "no" }', "routes.app.verify", "neither true nor false"),
+        ('app = { target = 1, host = "other" }', "routes.app.host", "not possible"),
+        ("app = { target = 1, hsts = true }", "routes.app.hsts", "not possible"),
+        ('app = { target = 1, ca = "x" }', "routes.app.ca", "https:// targets only"),
+        ("app = { target = 1, verify = false }", "routes.app.verify", "https:// targets only"),
+        ('app = { target = "https://localhost", ca = "" }', "routes.app.ca", "no text"),
+        ('app = { target = "https://localhost", ca = "~/x" }', "routes.app.ca", "not expanded"),
+        ('app = { target = "https://localhost", ca = "x", verify = false }', "routes.app.verify", "contradict"),
+        ('app = { static = "x", host = "keep" }', "routes.app.host", "static folder"),
+        ('app = { static = "x", allow_remote = true }', "routes.app.allow_remote", "static folder"),
+        ('app = { static = "x", verify = true }', "routes.app.verify", "https:// targets only"),
+        ("app = { targt = 1 }", "routes.app.targt", "no option 'targt'"),
+        ('app = { target = "unix:x", verify = true }', "routes.app.verify", "https:// targets only"),
+    ],
+)
+def test_what_a_route_cannot_be(line: str, key: str, why: str) -> None:
+    error = refuse(line)
+    assert error.key == key
+    assert why in str(error)
+    assert error.hint
+
+
+@pytest.mark.parametrize("target", ["10.0.0.5:80", "https://example.com", "[2001:db8::1]:80", "http://db"])
+def test_another_machine_needs_allow_remote(target: str) -> None:
+    error = refuse(f'app = "{target}"')
+    assert "another machine" in str(error)
+    assert "allow_remote = true" in error.hint
+    assert route(f'app = {{ target = "{target}", allow_remote = true }}').allow_remote
+
+
+def test_link_local_targets_stay_refused_with_allow_remote() -> None:
+    assert "always refused" in str(refuse('app = { target = "169.254.169.254:80", allow_remote = true }'))
+
+
+@pytest.mark.parametrize("target", ["3000", "localhost:80", "127.9.9.9:80", "[::1]:80", "https://app.localhost"])
+def test_loopback_needs_no_permission(target: str) -> None:
+    assert not route(f'app = "{target}"').allow_remote
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("app.dev.local = 3000", '"app.dev.local"'),
+        ("app.dev.local = { target = 3000 }", '"app.dev.local'),
+        ("app.local = 3000", '"app.local"'),
+        ("app.x.y = { a = 1, b = 2 }", '"app.x.y"'),
+    ],
+)
+def test_a_dotted_name_without_quotes_is_explained(line: str, hint: str) -> None:
+    assert hint in refuse(line).hint
+
+
+def test_a_misspelt_option_comes_with_a_guess() -> None:
+    assert refuse("app = { target = 1, strip_prefx = true }").hint == "Did you mean strip_prefix?"
+
+
+def test_every_switch_can_be_written() -> None:
+    written = route(
+        'app = { target = "https://localhost", verify = false, via = false, host = "keep", hsts = "strip" }'
+    )
+    assert (written.verify, written.via, written.host, written.hsts) == (False, False, "keep", "strip")
+
+
+@pytest.mark.parametrize(
+    ("argument", "name", "prefix", "target"),
+    [
+        ("app=3000", "app", "/", TcpTarget("http", "", 3000)),
+        ("app/api=127.0.0.1:8000", "app", "/api", TcpTarget("http", "127.0.0.1", 8000)),
+        ("*.app=3000", "*.app", "/", TcpTarget("http", "", 3000)),
+        ("docs=./site", "docs", "/", StaticTarget("/here/site")),
+        ("sock=unix:/run/a=b.sock", "sock", "/", UnixTarget("/run/a=b.sock")),
+        ("app.dev.local=https://localhost", "app.dev.local", "/", TcpTarget("https", "localhost", 443)),
+    ],
+)
+def test_route_arguments(argument: str, name: str, prefix: str, target: TcpTarget) -> None:
+    written = parse_route_argument(argument, folder="/here")
+    assert written == RouteConfig(name, prefix, target)
+    assert (written.source, written.line, written.key) == ("command line", 0, argument.partition("=")[0])
+
+
+def test_typing_a_remote_target_is_allowing_it() -> None:
+    assert parse_route_argument("api=https://example.com").allow_remote
+    with pytest.raises(ConfigError, match="always refused"):
+        parse_route_argument("api=http://169.254.169.254")
+
+
+@pytest.mark.parametrize("argument", ["app", "=3000", "app=", "", "app 3000"])
+def test_an_argument_that_is_no_route_shows_how_one_looks(argument: str) -> None:
+    with pytest.raises(ConfigError, match="is no route") as caught:
+        parse_route_argument(argument)
+    assert "app=3000" in caught.value.hint
+
+
+@pytest.mark.parametrize("argument", ["a_b=1", "app=0", "app=site", "app/..=1"])
+def test_a_wrong_argument_names_its_key(argument: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_route_argument(argument)
+    assert caught.value.key
+    assert caught.value.source == "command line"
+
+
+def test_file_and_command_line_add_up_and_the_command_line_wins() -> None:
+    file = parse('[routes]\napp = 1\n"App/api" = 2\nb = 3')
+    merged = merge(file, [parse_route_argument("APP=9"), parse_route_argument("c=4")])
+    assert [(route.name, route.path_prefix, route.source) for route in merged.config.routes] == [
+        ("app", "/api", "devtls.toml"),
+        ("b", "/", "devtls.toml"),
+        ("app", "/", "command line"),
+        ("c", "/", "command line"),
+    ]
+    assert merged.overridden == ("app",)
+    assert merged.config.source == "devtls.toml"
+
+
+def test_the_same_argument_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="given twice"):
+        merge(Config(), [parse_route_argument("app=1"), parse_route_argument("App=2")])
