@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from devtls.errors import Refused
+from devtls.system.execute import Finished, NotFinished, Outcome, ProcessRunner, Trouble
+from devtls.system.plan import ALREADY_ROOT, Plan, Run
+from devtls.system.truststore.discovery import find_stores, select_stores
+from devtls.system.truststore.installer import (
+    as_planned,
+    counts,
+    install,
+    propose_install,
+    propose_removal,
+    remove,
+)
+from devtls.system.truststore.machine import Machine
+from devtls.system.truststore.protocol import Kind, Status, StoreState
+from devtls.system.truststore.record import Installed, Record
+from devtls.system.truststore.root import RootCertificate
+
+
+@dataclass(frozen=True)
+class SetFacts:
+    held: frozenset[str]
+    roots: tuple[RootCertificate, ...] = ()
+
+
+@dataclass
+class SetStore:
+    """A store that is a set of fingerprints; the runner below changes it."""
+
+    name: str = "set"
+    kind: Kind = Kind.SYSTEM
+    label: str = "A set"
+    elevate: bool = False
+    held: set[str] = field(default_factory=set)
+    known: dict[str, RootCertificate] = field(default_factory=dict)
+    blocked: StoreState | None = None
+
+    def probe(self) -> SetFacts:
+        roots = tuple(self.known[held] for held in sorted(self.held) if held in self.known)
+        return SetFacts(frozenset(self.held), roots)
+
+    def state(self, facts: SetFacts, fingerprint: str) -> StoreState:
+        if self.blocked:
+            return self.blocked
+        return StoreState(Status.TRUSTED if fingerprint in facts.held else Status.ABSENT)
+
+    def install_plan(self, facts: SetFacts, root: RootCertificate) -> Plan:
+        if self.blocked or root.fingerprint in facts.held:
+            return Plan()
+        return Plan((Run(("/bin/add", root.fingerprint), self.elevate),))
+
+    def remove_plan(self, facts: SetFacts, fingerprints: Collection[str]) -> Plan:
+        held = sorted(facts.held & set(fingerprints))
+        return Plan(tuple(Run(("/bin/drop", fingerprint), self.elevate) for fingerprint in held))
+
+    def read_failure(self, facts: SetFacts, outcome: Outcome) -> StoreState:
+        return StoreState(Status.FAILED, outcome.detail, "devtls trust")
+
+    def explain(self, facts: SetFacts, root: RootCertificate) -> str:
+        return "by hand"
+
+
+@dataclass
+class SetRunner:
+    """Does what the commands say, unless told to fail or to lie."""
+
+    store: SetStore
+    fails: bool = False
+    lies: bool = False
+
+    def run(self, run: Run) -> Finished | NotFinished:
+        verb, fingerprint = run.argv
+        if not self.lies:
+            (self.store.held.add if verb == "/bin/add" else self.store.held.discard)(fingerprint)
+        return NotFinished(Trouble.TIMED_OUT, "hung") if self.fails else Finished(0)
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Record:
+    return Record(tmp_path / "state")
+
+
+def test_the_store_is_asked_again_and_remembered(root: RootCertificate, record: Record) -> None:
+    store = SetStore()
+    (proposal,) = propose_install([store], root)
+    result = install(proposal, root, SetRunner(store), None, record)
+    assert (result.state.status, result.changed) == (Status.TRUSTED, True)
+    assert record.entries() == (Installed("set", root.fingerprint, root.id),)
+    assert counts([result])
+
+
+def test_a_second_run_has_nothing_to_do(root: RootCertificate, record: Record) -> None:
+    store = SetStore(held={root.fingerprint})
+    (proposal,) = propose_install([store], root)
+    assert not proposal.plan
+    result = install(proposal, root, SetRunner(store, fails=True), None, record)
+    assert (result.state.status, result.changed, result.commands) == (Status.TRUSTED, False, ())
+    assert record.entries() != ()
+
+
+def test_a_tool_that_lies_about_success_is_found_out(root: RootCertificate, record: Record) -> None:
+    store = SetStore()
+    (proposal,) = propose_install([store], root)
+    result = install(proposal, root, SetRunner(store, lies=True), None, record)
+    assert (result.state.status, result.changed) == (Status.FAILED, False)
+    assert "does not hold" in result.state.detail
+    assert result.by_hand == "by hand"
+    assert not counts([result])
+
+
+def test_a_tool_that_fails_after_doing_its_work_counts_as_done(root: RootCertificate, record: Record) -> None:
+    store = SetStore()
+    (proposal,) = propose_install([store], root)
+    assert install(proposal, root, SetRunner(store, fails=True), None, record).state.status is Status.TRUSTED
+
+
+def test_a_tool_that_fails_is_put_into_words_and_stays_recorded(root: RootCertificate, record: Record) -> None:
+    store = SetStore()
+    (proposal,) = propose_install([store], root)
+    result = install(proposal, root, SetRunner(store, fails=True, lies=True), None, record)
+    assert (result.state.status, result.state.detail) == (Status.FAILED, "hung")
+    assert record.entries() != ()
+
+
+def test_without_elevation_the_commands_are_shown_and_the_store_is_skipped(
+    root: RootCertificate, record: Record
+) -> None:
+    store = SetStore(elevate=True)
+    (proposal,) = propose_install([store], root)
+    result = install(proposal, root, SetRunner(store), None, record)
+    assert result.state.status is Status.SKIPPED
+    assert result.commands == (f"sudo /bin/add {root.fingerprint}",)
+    assert store.held == set()
+    assert record.entries() == ()
+    assert as_planned(proposal, ALREADY_ROOT).commands == (f"/bin/add {root.fingerprint}",)
+    held = SetStore(elevate=True, held={root.fingerprint})
+    (removal,) = propose_removal([held], {root.fingerprint}, every_root=False)
+    skipped = remove(removal, SetRunner(held), None, record)
+    assert "devtls untrust" in skipped.state.remedy
+
+
+def test_a_blocked_store_says_so_and_changes_nothing(root: RootCertificate, record: Record) -> None:
+    store = SetStore(blocked=StoreState(Status.NO_TOOL, "no tool", "by hand"))
+    (proposal,) = propose_install([store], root)
+    result = install(proposal, root, SetRunner(store), None, record)
+    assert (result.state.status, result.by_hand) == (Status.NO_TOOL, "")
+    assert record.entries() == ()
+
+
+def test_a_runtime_alone_does_not_count(root: RootCertificate, record: Record) -> None:
+    store = SetStore(kind=Kind.RUNTIME)
+    (proposal,) = propose_install([store], root)
+    result = install(proposal, root, SetRunner(store), None, record)
+    assert result.state.status is Status.TRUSTED
+    assert not counts([result])
+
+
+def test_removal_takes_only_what_it_was_told(
+    root: RootCertificate, older_root: RootCertificate, record: Record
+) -> None:
+    known = {item.fingerprint: item for item in (root, older_root)}
+    store = SetStore(held={*known, "foreign"}, known=known)
+    record.add(Installed("set", root.fingerprint, root.id))
+    (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
+    result = remove(proposal, SetRunner(store), None, record)
+    assert (result.state.status, result.changed) == (Status.ABSENT, True)
+    assert store.held == {older_root.fingerprint, "foreign"}
+    assert record.entries() == ()
+    (everything,) = propose_removal([store], set(), every_root=True)
+    remove(everything, SetRunner(store), None, record)
+    assert store.held == {"foreign"}
+
+
+def test_removing_what_is_not_there_forgets_the_record(root: RootCertificate, record: Record) -> None:
+    store = SetStore()
+    record.add(Installed("set", root.fingerprint, root.id))
+    (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
+    assert not remove(proposal, SetRunner(store), None, record).changed
+    assert record.entries() == ()
+
+
+@pytest.mark.parametrize(("fails", "detail"), [(True, "hung"), (False, "still holds")])
+def test_a_removal_that_fails_keeps_the_record(root: RootCertificate, record: Record, fails: bool, detail: str) -> None:
+    store = SetStore(held={root.fingerprint})
+    record.add(Installed("set", root.fingerprint, root.id))
+    (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
+    result = remove(proposal, SetRunner(store, fails=fails, lies=True), None, record)
+    assert result.state.status is Status.FAILED
+    assert detail in result.state.detail
+    assert result.state.remedy == "devtls untrust"
+    assert record.entries() != ()
+
+
+def test_a_blocked_store_keeps_its_record_on_removal(root: RootCertificate, record: Record) -> None:
+    store = SetStore(blocked=StoreState(Status.LOCKED, "a password", "then devtls trust"))
+    record.add(Installed("set", root.fingerprint, root.id))
+    (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
+    result = remove(proposal, SetRunner(store), None, record)
+    assert (result.state.status, result.state.remedy) == (Status.LOCKED, "then devtls untrust")
+    assert record.entries() != ()
+
+
+def test_one_broken_store_does_not_stop_the_next(root: RootCertificate, record: Record) -> None:
+    broken, whole = SetStore("a"), SetStore("b")
+    proposals = propose_install([broken, whole], root)
+    runners = [SetRunner(broken, fails=True, lies=True), SetRunner(whole)]
+    results = [
+        install(proposal, root, runner, None, record) for proposal, runner in zip(proposals, runners, strict=True)
+    ]
+    assert [result.state.status for result in results] == [Status.FAILED, Status.TRUSTED]
+    assert counts(results)
+
+
+def test_the_system_comes_first_and_recorded_databases_are_found_again(machine: Machine, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (moved / "cert9.db").touch()
+    in_home = machine.home / "profile"
+    in_home.mkdir()
+    (in_home / "cert9.db").touch()
+    recorded = ("system", f"nss:{moved}", "nss:~/profile", "nss:/gone")
+    stores = find_stores(machine, ProcessRunner(), recorded=recorded)
+    assert [store.name for store in stores] == ["system", f"nss:{moved}", "nss:~/profile"]
+    assert stores[1].state(stores[1].probe(), "").remedy.startswith("install the package")
+
+
+def test_stores_are_chosen_by_group_or_by_full_name() -> None:
+    stores = (SetStore("system"), SetStore("nss:~/a"), SetStore("nss:~/b"))
+    assert select_stores(stores, ()) == stores
+    assert select_stores(stores, ("nss",)) == stores[1:]
+    assert select_stores(stores, ("nss:~/b", "nss")) == (stores[2], stores[1])
+    with pytest.raises(Refused, match="no store 'java'") as caught:
+        select_stores(stores, ("java",))
+    assert caught.value.hint == "It has: system, nss."
+
+
+def test_a_root_without_a_path_is_still_a_root(root: RootCertificate) -> None:
+    assert RootCertificate(root.id, root.der, PurePosixPath()).fingerprint == root.fingerprint
