@@ -72,6 +72,10 @@ class RelayClient(Protocol):
         """Call `Relay.tick` at this time of the loop, or a little later."""
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that both connections run on."""
+
+    @property
     def writable(self) -> bool:
         """The client keeps up."""
 
@@ -85,6 +89,7 @@ class Relay:
         "_deadlines",
         "_dialling",
         "_exchange",
+        "_loop",
         "_pool",
         "_request_paused",
         "_upstream",
@@ -97,6 +102,7 @@ class Relay:
 
     def __init__(self, client: RelayClient, pool: Pool, route: Route, terms: Terms, request: Request) -> None:
         self._client = client
+        self._loop = client.loop
         self._pool = pool
         self._exchange = Exchange(terms)
         self._upstream: UpstreamConnection | None = None
@@ -134,7 +140,7 @@ class Relay:
         if writable:
             self._request_paused = False
             if Timer.REQUEST_BODY in self._deadlines:
-                self._deadlines[Timer.REQUEST_BODY] = self._now() + self._body_idle_s
+                self._deadlines[Timer.REQUEST_BODY] = self._loop.time() + self._body_idle_s
             self._client.resume_request()
         else:
             self._request_paused = True
@@ -175,7 +181,7 @@ class Relay:
                     if self._upstream is not None:
                         self._upstream.send(action.event)
                 case Arm():
-                    when = self._deadlines[action.timer] = self._now() + action.after_s
+                    when = self._deadlines[action.timer] = self._loop.time() + action.after_s
                     self._client.wake_at(when)
                 case Disarm():
                     self._deadlines.pop(action.timer, None)
@@ -218,7 +224,7 @@ class Relay:
         if connection is not None:
             self._attach(connection, reused=True)
         else:
-            self._dialling = asyncio.get_running_loop().create_task(self._dial())
+            self._dialling = self._loop.create_task(self._dial())
 
     async def _dial(self) -> None:
         outcome = await self._pool.dial(self.route.upstream)
@@ -252,7 +258,3 @@ class Relay:
             self._deadlines.clear()
             self._pool.hand_over(upstream)
             self._client.open_tunnel(self, upstream)
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()

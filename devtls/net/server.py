@@ -90,7 +90,7 @@ class ServerConnection(asyncio.Protocol):
         self._sni = sni
         self._limits = service.limits
         self._codec = H1Server(service.limits.head)
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._edge: Edge
         self._terms: dict[int, Terms] = {}
@@ -229,7 +229,7 @@ class ServerConnection(asyncio.Protocol):
             terms = self._terms[id(route)] = Terms(route.policy, self._edge, self._limits.exchange)
         relay = self._relay = Relay(self, self._service.pool, route, terms, request)
         if self._recording:
-            relay.started_at = self._loop.time()
+            relay.started_at = self.loop.time()
         relay.client_event(request)
 
     def _malformed(self, event: Malformed) -> None:
@@ -375,10 +375,10 @@ class ServerConnection(asyncio.Protocol):
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_at = when
-            self._timer = self._loop.call_at(when, self._tick)
+            self._timer = self.loop.call_at(when, self._tick)
 
     def _set_deadline(self, after_s: float) -> None:
-        self._deadline = self._loop.time() + after_s
+        self._deadline = self.loop.time() + after_s
         self.wake_at(self._deadline)
 
     def _watch_head(self) -> None:
@@ -394,7 +394,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._timer = None
-        now = self._loop.time() + 0.001
+        now = self.loop.time() + 0.001
         try:
             if self._deadline is not None and self._deadline <= now:
                 self._deadline = None
@@ -483,7 +483,7 @@ class ServerConnection(asyncio.Protocol):
                 route=relay.route.name if relay else "",
                 upstream=relay.route.upstream.label if relay else "",
                 octets_sent=relay.received if relay else 0,
-                duration_s=self._loop.time() - relay.started_at if relay else 0.0,
+                duration_s=self.loop.time() - relay.started_at if relay else 0.0,
                 protocol=f"HTTP/{request.http_version.decode('latin-1')}",
                 client_ip=self._edge.client_ip.decode("latin-1"),
                 complete=complete,
