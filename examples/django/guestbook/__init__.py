@@ -1,0 +1,1 @@
+"""A guest book: one page, one form, entries kept in memory."""
