@@ -91,11 +91,15 @@ def _show(path: Path, reasons: list[Reason], *, allowed: bool) -> None:
 
 
 def _agreed() -> bool:
-    if not sys.stdin.isatty():
+    if not _is_terminal():
         raise Refused("This needs an answer, and there is no terminal to ask on.", hint="devtls allow --yes")
     if not click.confirm("Allow it?", err=True):
         raise Refused("Nothing was allowed.")
     return True
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _revoke(path: Path, allowlist: Allowlist, as_json: bool) -> None:

@@ -67,13 +67,16 @@ def read_config_file(path: Path) -> bytes:
     """Return the file's bytes, at most one more than a config may have. Raises ConfigError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ConfigError("this is no regular file.", source=str(path), hint="Name a file such as devtls.toml.")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(MAX_FILE_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         hint = "Check --config." if isinstance(error, FileNotFoundError) else f"ls -l {path}"
         raise ConfigError(f"the file cannot be read: {error.strerror}.", source=str(path), hint=hint) from error
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigError("this is no regular file.", source=str(path), hint="Name a file such as devtls.toml.")
-        return file.read(MAX_FILE_BYTES + 1)
 
 
 def load_config(found: Found, paths: Paths) -> Config:
