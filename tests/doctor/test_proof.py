@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from devtls.doctor.clients import CLIENTS, Client, Needs, Probe
+from devtls.doctor.listener import listening, server_context
+from devtls.doctor.proof import Files, Foreign, Report, Verdict, prove
+from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.pki.authority import Authority, create_authority
+from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
+from devtls.system.execute import ProcessRunner
+from devtls.system.keystore import new_leaf_key, new_serial
+
+NOW = datetime.now(UTC)
+RUNNER = ProcessRunner()
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    curve = ec.SECP256R1()
+    return create_authority(
+        DEFAULT_ZONES,
+        now=NOW,
+        pki_port=20000,
+        root_key=ec.generate_private_key(curve),
+        intermediate_key=ec.generate_private_key(curve),
+        root_serial=x509.random_serial_number(),
+        intermediate_serial=x509.random_serial_number(),
+    )
+
+
+@pytest.fixture
+def files(authority: Authority, tmp_path: Path) -> Files:
+    """The root alone stands for the merged bundle: nothing here asks for another site."""
+    root = tmp_path / "root.pem"
+    root.write_bytes(authority.root_pem)
+    return Files(root, lambda: root)
+
+
+def _script(tmp_path: Path, script: str, *, needs: Needs = Needs.ROOT) -> tuple[Path, Client]:
+    tool = tmp_path / "client"
+    tool.write_text(f"#!/bin/sh\nname=$1 root=$EXTRA\n{script}\n")
+    tool.chmod(0o755)
+    return tool, Client("fake", ("fake",), lambda probe: (probe.name, str(probe.port)), "EXTRA", needs)
+
+
+def _one(authority: Authority, tool: Path, client: Client, files: Files) -> Report:
+    (report,) = prove(authority, {tool: client}, files, RUNNER, NOW)
+    return report
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_each_real_client_trusts_with_its_variable_and_refuses_the_foreign_name(
+    client: Client, authority: Authority, files: Files
+) -> None:
+    found = shutil.which(client.names[0])
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{client.name} is missing")
+        pytest.skip(f"{client.name} is missing")
+    report = _one(authority, Path(found), client, files)
+    assert (report.verdict, report.foreign) == (Verdict.TRUSTED_WITH, Foreign.REFUSED_FOR_NAME), report
+    assert str(report) == f"trusted with {client.variable}={files.root}"
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_each_real_client_says_that_it_does_not_know_the_root(
+    client: Client, authority: Authority, files: Files
+) -> None:
+    found = shutil.which(client.names[0])
+    if found is None:
+        pytest.skip(f"{client.name} is missing")
+    empty = files.root.with_name("other.pem")
+    empty.write_bytes(authority.intermediate_pem)
+    report = _one(authority, Path(found), client, Files(empty, lambda: None))
+    assert str(report) == "refused: it does not know the root"
+    assert report.foreign is Foreign.NOT_TRIED
+
+
+def test_a_client_that_works_bare_needs_nothing(authority: Authority, files: Files, tmp_path: Path) -> None:
+    refuse = f'[ "$name" != {FOREIGN_NAME} ] || {{ echo permitted subtree violation >&2; exit 1; }}'
+    report = _one(authority, *_script(tmp_path, refuse), files)
+    assert str(report) == "trusted"
+    assert report.foreign is Foreign.REFUSED_FOR_NAME
+
+
+def test_a_client_that_accepts_the_foreign_name_is_caught(authority: Authority, files: Files, tmp_path: Path) -> None:
+    report = _one(authority, *_script(tmp_path, "exit 0"), files)
+    assert report.foreign is Foreign.ACCEPTED
+
+
+def test_a_foreign_name_refused_for_another_reason_is_told_apart(
+    authority: Authority, files: Files, tmp_path: Path
+) -> None:
+    script = f'[ "$name" != {FOREIGN_NAME} ] || {{ echo certificate has expired >&2; exit 1; }}'
+    report = _one(authority, *_script(tmp_path, script), files)
+    assert (report.foreign, report.foreign_why) == (Foreign.REFUSED_OTHERWISE, "certificate has expired")
+
+
+def test_a_client_that_no_variable_helps_is_refused(authority: Authority, files: Files, tmp_path: Path) -> None:
+    report = _one(authority, *_script(tmp_path, 'echo "pinned" >&2; exit 1'), files)
+    assert str(report) == "refused: pinned"
+
+
+def test_a_client_without_a_bundle_to_use_is_refused(authority: Authority, files: Files, tmp_path: Path) -> None:
+    tool, client = _script(tmp_path, "echo unknown ca >&2; exit 1", needs=Needs.BUNDLE)
+    report = _one(authority, tool, client, Files(files.root, lambda: None))
+    assert str(report) == "refused: it does not know the root"
+
+
+def test_a_client_that_hangs_does_not_stop_the_others(
+    authority: Authority, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devtls.doctor.proof.CLIENT_S", 0.15)
+    (tmp_path / "a").mkdir()
+    hanging, client = _script(tmp_path, "sleep 60")
+    working, other = _script(tmp_path / "a", "exit 0")
+    reports = prove(authority, {hanging: client, working: other}, files, RUNNER, NOW)
+    assert str(reports[0]) == "refused: it did not end in time"
+    assert reports[1].verdict is Verdict.TRUSTED
+
+
+def test_a_client_that_cannot_be_started_is_refused(authority: Authority, files: Files, tmp_path: Path) -> None:
+    _, client = _script(tmp_path, "")
+    assert _one(authority, tmp_path / "gone", client, files).verdict is Verdict.REFUSED
+
+
+def test_without_clients_there_is_nothing_to_report(authority: Authority, files: Files) -> None:
+    assert prove(authority, {}, files, RUNNER, NOW) == ()
+
+
+def test_the_listener_serves_each_name_its_certificate_and_goes_away(authority: Authority, files: Files) -> None:
+    name = Hostname("app.dev.local")
+    trusted = server_context(authority.issue(name, now=NOW, key=new_leaf_key(), serial=new_serial()))
+    foreign = server_context(issue_foreign_probe(authority, now=NOW, key=new_leaf_key(), serial=new_serial()))
+    client = ssl.create_default_context(cafile=str(files.root))
+    with listening(trusted, foreign, FOREIGN_NAME) as port:
+        probe = Probe(name, port)
+        with (
+            socket.create_connection(("127.0.0.1", probe.port), 5) as plain,
+            client.wrap_socket(plain, server_hostname=name) as secured,
+        ):
+            secured.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert secured.recv(12) == b"HTTP/1.1 200"
+        with (
+            socket.create_connection(("127.0.0.1", port), 5) as plain,
+            pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree violation"),
+        ):
+            client.wrap_socket(plain, server_hostname=FOREIGN_NAME)
+        with socket.create_connection(("127.0.0.1", port), 5) as plain:
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                while plain.recv(100):
+                    continue
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), 5)
