@@ -1,0 +1,368 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from devtls.cli import cli, store_view, trust
+from devtls.cli.trust import BUNDLE_FILE, ROOT_FILE
+from devtls.errors import DevtlsError, ExitCode
+from devtls.system.elevation import find_elevation
+from devtls.system.plan import ALREADY_ROOT, Elevation
+from devtls.system.truststore.machine import Machine
+
+CERTUTIL = """\
+while [ $# -gt 0 ]; do
+  case "$1" in
+    -d) dir=${2#sql:}; shift;; -n) nick=$2; shift;; -i) file=$2; shift;; -t) flags=$2; shift;; -a) ascii=1;;
+    --empty-password) ;; *) action=$1;;
+  esac; shift
+done
+case "$action" in
+  -N) : >"$dir/cert9.db";;
+  -A) cp "$file" "$dir/$nick.pem";;
+  -D) rm "$dir/$nick.pem";;
+  -L) if [ -n "$nick" ]; then cat "$dir/$nick.pem"; else
+      for f in "$dir"/*.pem; do [ -e "$f" ] && echo "$(basename "$f" .pem)    C,,"; done; fi;;
+esac
+exit 0
+"""
+CURL = """\
+for last in "$@"; do :; done
+case "$last" in *invalid*) echo "permitted subtree violation" >&2; exit 60;; esac
+[ -n "$CURL_CA_BUNDLE" ] || { echo "unable to get local issuer certificate" >&2; exit 60; }
+"""
+
+
+@dataclass
+class Desk:
+    """A redirected machine and the command line in front of it."""
+
+    machine: Machine
+    state: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def tool(self, name: str, script: str) -> Path:
+        path = self.machine.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return path
+
+    def run(self, *arguments: str, answer: str = "") -> Result:
+        return CliRunner().invoke(cli, arguments, input=answer)
+
+    def succeed(self, *arguments: str, answer: str = "") -> Result:
+        result = self.run(*arguments, answer=answer)
+        assert result.exception is None or result.exit_code == 0, (result.output, result.exception)
+        return result
+
+    def fail(self, code: ExitCode, *arguments: str, answer: str = "") -> DevtlsError:
+        result = self.run(*arguments, answer=answer)
+        assert isinstance(result.exception, DevtlsError), (result.output, result.exception)
+        assert result.exception.exit_code is code
+        return result.exception
+
+    @property
+    def bundle(self) -> Path:
+        return self.machine.root / "etc/ssl/certs/ca-certificates.crt"
+
+    @property
+    def nss(self) -> Path:
+        return self.machine.home / ".local/share/pki/nssdb"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A Debian with an NSS certutil and a curl that trusts what CURL_CA_BUNDLE names."""
+    root, home, state = tmp_path / "system", tmp_path / "home", tmp_path / "state"
+    made = Desk(Machine.redirected(root, home, {}, elevation=ALREADY_ROOT), state)
+    home.mkdir()
+    anchors = root / "usr/local/share/ca-certificates"
+    anchors.mkdir(parents=True)
+    made.bundle.parent.mkdir(parents=True)
+    made.bundle.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    (anchors / "system.crt").write_bytes(made.bundle.read_bytes())
+    (root / "etc/os-release").write_text("ID=debian\n")
+    made.tool("usr/sbin/update-ca-certificates", f"cat {anchors}/*.crt >{made.bundle}")
+    made.tool("usr/bin/certutil", CERTUTIL)
+    made.tool("usr/bin/curl", CURL)
+    monkeypatch.setenv("DEVTLS_STATE_DIR", str(state))
+    monkeypatch.setattr(Machine, "here", classmethod(lambda cls: made.machine))
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    return made
+
+
+def _elevate(desk: Desk, monkeypatch: pytest.MonkeyPatch, elevation: Elevation | None) -> None:
+    machine = desk.machine
+    changed = Machine(machine.root, machine.home, machine.data_home, machine.config_home, (), elevation)
+    monkeypatch.setattr(Machine, "here", classmethod(lambda cls: changed))
+
+
+def test_trust_makes_the_ca_fills_the_stores_and_proves_it(desk: Desk) -> None:
+    result = desk.succeed("trust", "--yes")
+    assert "Made devtls root" in result.stderr
+    assert "update-ca-certificates" in result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[-1] for line in lines[1:3]] == ["trusted", "trusted"]
+    assert any(line.startswith("curl") and f"CURL_CA_BUNDLE={desk.state / BUNDLE_FILE}" in line for line in lines)
+    assert (desk.state / ROOT_FILE).read_bytes() in desk.bundle.read_bytes()
+    assert "Restart browsers" in result.stderr
+
+
+def test_a_second_run_has_nothing_to_do_and_still_proves(desk: Desk) -> None:
+    desk.succeed("trust", "--yes")
+    result = desk.succeed("trust", "--yes")
+    assert "Nothing to do" in result.stderr
+    assert "Using devtls root" in result.stderr
+    assert "curl" in result.stdout
+
+
+def test_json_is_one_document_on_stdout(desk: Desk) -> None:
+    values = json.loads(desk.succeed("trust", "--yes", "--json").stdout)
+    assert values["trusted"] is True
+    assert [store["state"] for store in values["stores"]] == ["trusted", "trusted"]
+    assert [client["foreign"] for client in values["clients"]] == ["refused for its name"]
+    assert values["root"]["zones"] == ["dev.local", "localhost", "test"]
+
+
+def test_without_a_terminal_nothing_happens_unless_yes_is_said(desk: Desk) -> None:
+    error = desk.fail(ExitCode.REFUSED, "trust")
+    assert "no terminal" in str(error)
+    assert "--yes" in error.hint
+    assert not desk.state.exists()
+
+
+@pytest.mark.parametrize(("answer", "trusted"), [("y\n", True), ("n\n", False)])
+def test_a_terminal_is_asked_once(desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: str, trusted: bool) -> None:
+    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    if trusted:
+        assert desk.succeed("trust", answer=answer).stderr.count("Go ahead?") == 1
+    else:
+        assert str(desk.fail(ExitCode.REFUSED, "trust", answer=answer)) == "No store was changed."
+    assert desk.nss.exists() is trusted
+
+
+def test_under_sudo_it_refuses(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_UID", "1000")
+    for name in ("trust", "untrust"):
+        assert "without sudo" in desk.fail(ExitCode.REFUSED, name, "--yes").hint
+
+
+def test_a_dry_run_changes_nothing_at_all(desk: Desk) -> None:
+    result = desk.succeed("trust", "--dry-run")
+    assert "A CA would be made for dev.local, localhost, test" in result.stdout
+    assert "devtls-ID.crt" in result.stdout
+    assert not desk.state.exists()
+    assert not desk.nss.exists()
+    values = json.loads(desk.succeed("trust", "--dry-run", "--json", "--zone", "corp.dev").stdout)
+    assert (values["dry_run"], values["root"], values["zones"]) == (True, None, ["corp.dev"])
+    desk.succeed("trust", "--yes", "--store", "system")
+    result = desk.succeed("trust", "--dry-run")
+    assert "trusts the root already" in result.stdout
+    assert "certutil -A" in result.stdout
+
+
+def test_store_limits_what_is_done(desk: Desk) -> None:
+    before = desk.bundle.read_bytes()
+    result = desk.succeed("trust", "--yes", "--store", "nss")
+    assert "System store" not in result.stdout
+    assert desk.bundle.read_bytes() == before
+    assert "no store 'java'" in str(desk.fail(ExitCode.REFUSED, "trust", "--yes", "--store", "java"))
+
+
+def test_an_unknown_store_is_refused_before_a_ca_is_made(desk: Desk) -> None:
+    desk.fail(ExitCode.REFUSED, "trust", "--yes", "--store", "java")
+    assert not desk.state.exists()
+
+
+def test_zones_are_named_when_the_ca_is_made(desk: Desk) -> None:
+    result = desk.succeed("trust", "--yes", "--zone", "corp.dev", "--zone", "test")
+    assert "it speaks for corp.dev, test, and for nothing else" in result.stderr
+    assert "Using" in desk.succeed("trust", "--yes", "--zone", "shop.corp.dev").stderr
+    error = desk.fail(ExitCode.REFUSED, "trust", "--yes", "--zone", "other.dev")
+    assert "other.dev needs a new one" in str(error)
+    assert error.hint.endswith("devtls trust --zone corp.dev --zone test --zone other.dev")
+
+
+def test_a_public_suffix_is_no_zone(desk: Desk) -> None:
+    desk.fail(ExitCode.CONFIG, "trust", "--yes", "--zone", "co.uk")
+    assert not desk.state.exists()
+
+
+def test_one_failing_store_leaves_the_other_trusted(desk: Desk) -> None:
+    desk.tool("usr/sbin/update-ca-certificates", "echo no space left >&2; exit 1")
+    result = desk.succeed("trust", "--yes")
+    assert "failed: no space left" in result.stdout
+    assert "Run the commands above" in result.stdout
+
+
+def test_if_no_store_trusts_it_the_exit_code_says_so(desk: Desk) -> None:
+    desk.tool("usr/sbin/update-ca-certificates", "exit 1")
+    desk.tool("usr/bin/certutil", 'case "$*" in *-A*) echo SEC_ERROR_BAD_PASSWORD >&2; exit 255;; *-N*) exit 0;; esac')
+    error = desk.fail(ExitCode.NOT_TRUSTED, "trust", "--yes")
+    assert "Neither" in str(error)
+    assert error.hint
+
+
+def test_without_certutil_the_package_and_the_way_by_hand_are_named(desk: Desk) -> None:
+    (desk.machine.root / "usr/bin/certutil").unlink()
+    desk.nss.mkdir(parents=True)
+    result = desk.succeed("trust", "--yes")
+    assert "sudo apt install libnss3-tools, then devtls trust" in result.stdout
+    assert "By hand: In the browser's settings" in result.stderr
+
+
+def test_without_elevation_the_commands_are_printed_and_the_rest_goes_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _elevate(desk, monkeypatch, None)
+    result = desk.succeed("trust", "--yes")
+    assert "# skipped: neither sudo" in result.stderr
+    assert "sudo /usr/bin/install" in result.stderr
+    assert "skipped: needs administrator rights" in result.stdout
+
+
+def test_only_the_shown_commands_are_elevated(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = desk.machine.root / "calls"
+    desk.tool("usr/bin/sudo", f'echo "$1" >>{calls}; exec "$@"')
+    _elevate(desk, monkeypatch, find_elevation(1000, desk.machine.root))
+    result = desk.succeed("trust", "--yes")
+    assert "sudo may ask for your password" in result.stderr
+    tools = [Path(line).name for line in calls.read_text().split()]
+    assert tools == ["install", "update-ca-certificates"]
+
+
+def test_a_client_that_accepts_foreign_names_is_a_loud_failure(desk: Desk) -> None:
+    desk.tool("usr/bin/curl", "exit 0")
+    error = desk.fail(ExitCode.NOT_TRUSTED, "trust", "--yes")
+    assert "curl accepted a certificate for a name outside the zones" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("script", "shown"),
+    [
+        ('case "$*" in *invalid*) echo expired >&2; exit 60;; esac', "refused: expired"),
+        ("echo pinned >&2; exit 60", "not tried"),
+    ],
+)
+def test_every_verdict_on_the_foreign_name_is_shown(desk: Desk, script: str, shown: str) -> None:
+    desk.tool("usr/bin/curl", script)
+    assert shown in desk.succeed("trust", "--yes").stdout
+
+
+def test_without_any_client_there_is_no_proof_table(desk: Desk) -> None:
+    (desk.machine.root / "usr/bin/curl").unlink()
+    assert "CLIENT" not in desk.succeed("trust", "--yes").stdout
+
+
+def test_sandboxed_browsers_are_named(desk: Desk) -> None:
+    (desk.machine.home / ".var/app/com.google.Chrome").mkdir(parents=True)
+    assert "Chrome from Flatpak" in desk.succeed("trust", "--yes").stderr
+
+
+def test_the_table_on_a_terminal_has_colours(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    store_view._show_rich(("Store", "State"), [("System store", "trusted"), ("a", "odd")])
+    assert "System store" in capsys.readouterr().out
+
+
+def test_untrust_takes_back_exactly_what_trust_put_there(desk: Desk) -> None:
+    before = desk.bundle.read_bytes()
+    desk.succeed("trust", "--yes")
+    result = desk.succeed("untrust", "--yes")
+    assert desk.bundle.read_bytes() == before
+    assert [path.name for path in desk.nss.iterdir()] == ["cert9.db"]
+    assert "removed" in result.stdout
+    assert "The CA is kept" in result.stderr
+    assert "Using devtls root" in desk.succeed("trust", "--yes").stderr
+
+
+def test_untrust_works_after_the_ca_is_gone(desk: Desk) -> None:
+    desk.succeed("trust", "--yes")
+    for path in desk.state.glob("ca*"):
+        if path.is_file():
+            path.unlink()
+    desk.succeed("untrust", "--yes")
+    assert [path.name for path in desk.nss.iterdir()] == ["cert9.db"]
+
+
+def test_untrust_finds_roots_of_ours_without_any_record(desk: Desk, tmp_path: Path) -> None:
+    desk.succeed("trust", "--yes")
+    desk.state.rename(tmp_path / "lost")
+    before = desk.bundle.read_bytes()
+    values = json.loads(desk.succeed("untrust", "--yes", "--json").stdout)
+    assert [store["changed"] for store in values["stores"]] == [True, True]
+    assert desk.bundle.read_bytes() != before
+
+
+def test_untrust_leaves_another_ca_of_devtls_alone_unless_all_is_said(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.succeed("trust", "--yes")
+    monkeypatch.setenv("DEVTLS_STATE_DIR", str(tmp_path / "second"))
+    desk.succeed("trust", "--yes")
+    result = desk.succeed("untrust", "--yes")
+    assert "also holds devtls root" in result.stderr
+    assert len(list(desk.nss.glob("*.pem"))) == 1
+    desk.succeed("untrust", "--yes", "--all")
+    assert list(desk.nss.glob("*.pem")) == []
+
+
+def test_forget_shows_what_dies_and_deletes_it(desk: Desk) -> None:
+    desk.succeed("trust", "--yes")
+    shown = desk.succeed("untrust", "--forget", "--dry-run").stdout
+    assert "would be deleted for good" in shown
+    assert (desk.state / ROOT_FILE).exists()
+    result = desk.succeed("untrust", "--forget", "--yes")
+    assert "will be deleted for good" in result.stderr
+    assert not list(desk.state.glob("ca-*"))
+    assert not (desk.state / ROOT_FILE).exists()
+    assert "nothing to do there" in desk.succeed("untrust", "--forget", "--yes").stderr
+
+
+def test_a_damaged_ca_is_forgotten_too(desk: Desk) -> None:
+    desk.succeed("trust", "--yes")
+    (desk.state / "ca.current").write_text("{")
+    result = desk.succeed("untrust", "--forget", "--yes")
+    assert "Going by the record" in result.stderr
+    assert "cannot be read any more" in result.stderr
+    assert list(desk.nss.glob("*.pem")) == []
+    assert not (desk.state / "ca.current").exists()
+
+
+def test_an_untrust_dry_run_changes_nothing(desk: Desk) -> None:
+    desk.succeed("trust", "--yes")
+    before = desk.bundle.read_bytes()
+    values = json.loads(desk.succeed("untrust", "--dry-run", "--json").stdout)
+    assert all(store["commands"] for store in values["stores"])
+    assert "--fresh" in desk.succeed("untrust", "--dry-run").stdout
+    assert desk.bundle.read_bytes() == before
+
+
+def test_untrust_asks_and_needs_a_terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.succeed("trust", "--yes")
+    desk.fail(ExitCode.REFUSED, "untrust")
+    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    desk.fail(ExitCode.REFUSED, "untrust", answer="n\n")
+    assert len(list(desk.nss.glob("*.pem"))) == 1
+    desk.succeed("untrust", answer="y\n")
+    assert list(desk.nss.glob("*.pem")) == []
+
+
+def test_an_untrust_that_leaves_a_root_behind_fails(desk: Desk) -> None:
+    desk.succeed("trust", "--yes")
+    desk.tool("usr/sbin/update-ca-certificates", "echo full disk >&2; exit 1")
+    error = desk.fail(ExitCode.FAILED, "untrust", "--yes")
+    assert str(error) == "System store may still hold the root."
+    assert list(desk.nss.glob("*.pem")) == []
+
+
+def test_help_names_every_option() -> None:
+    text = CliRunner().invoke(trust.command, ["--help"]).output
+    for option in ("--yes", "--dry-run", "--json", "--store", "--zone"):
+        assert option in text
