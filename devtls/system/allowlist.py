@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -106,7 +107,9 @@ def _parse(data: bytes, file: Path) -> dict[str, Allowed]:
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(
-            f"{file} is damaged.", path=str(file), hint=f"Delete it and allow your projects again: rm {file}"
+            f"{file} is damaged.",
+            path=str(file),
+            hint=f"Delete it and allow your projects again: rm {shlex.quote(str(file))}",
         ) from error
 
 
@@ -133,7 +136,7 @@ def check_allowed(config: Config, path: Path, data: bytes, allowlist: Allowlist)
             source=str(path),
             key=f"routes.{reasons[0].key}",
             line=reasons[0].line,
-            hint=f"devtls allow {path}",
+            hint=f"devtls allow {shlex.quote(str(path))}",
         )
 
 

@@ -104,7 +104,7 @@ def test_what_is_no_file_is_passed_over(machine: Machine) -> None:
 def test_reading_what_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file") as caught:
         read_config_file(tmp_path / "none.toml")
-    assert caught.value.hint == "Check --config."
+    assert caught.value.hint == "Check the path."
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe"])
