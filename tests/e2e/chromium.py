@@ -208,6 +208,14 @@ class Page:
                 raise WaitTimedOut(f"not true after {timeout_s} s: {script}\npage: {shown}\nconsole: {self.console}")
             await asyncio.sleep(_POLL_S)
 
+    async def wait_for_console(self, text: str, timeout_s: float = 10.0) -> None:
+        """Wait until the page has logged a line with `text` in it."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while not any(text in line for line in self.console):
+            if asyncio.get_running_loop().time() > deadline:
+                raise WaitTimedOut(f"not logged in {timeout_s} s: {text}\nconsole: {self.console}; {self.failed}")
+            await asyncio.sleep(_POLL_S)
+
     async def _evaluate_now(self, script: str) -> Any:
         """Evaluate; None while the page is being replaced by another."""
         try:
