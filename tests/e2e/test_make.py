@@ -23,7 +23,7 @@ def make(folder: Path, require_tool: RequireTool, target: str, **programs: str) 
     """Run `make` where PATH holds a shell, make and `programs` alone."""
     path = folder / "bin"
     path.mkdir()
-    for tool in ("sh", "printf", "rm", "touch"):
+    for tool in ("sh", "echo", "printf", "rm", "touch"):
         (path / tool).symlink_to(require_tool(tool, "part of every system"))
     for name, script in programs.items():
         program = path / name.replace("apt_get", "apt-get").replace("_", ".")
