@@ -335,6 +335,13 @@ def test_a_damaged_ca_is_forgotten_too(desk: Desk) -> None:
     assert not (desk.state / "ca.current").exists()
 
 
+def test_untrust_does_not_speak_of_databases_that_are_not_there(desk: Desk) -> None:
+    result = desk.succeed("untrust", "--yes")
+    assert "will be made" not in result.output
+    assert result.stdout.count("not there") == 2
+    assert not desk.nss.exists()
+
+
 def test_an_untrust_dry_run_changes_nothing(desk: Desk) -> None:
     desk.succeed("trust", "--yes")
     before = desk.bundle.read_bytes()

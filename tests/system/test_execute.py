@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -154,6 +155,17 @@ def test_a_file_that_cannot_be_written_ends_the_plan(tmp_path: Path) -> None:
     outcome = execute(Plan((WriteFile(tmp_path / "missing" / "file", b"x"),)), AS_ROOT)
     assert outcome.trouble is Trouble.FAILED
     assert "No such file" in outcome.detail
+
+
+def test_a_read_only_file_system_is_told_apart_from_a_missing_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("devtls.system.execute.write_atomically", refuse)
+    outcome = execute(Plan((WriteFile(tmp_path / "file", b"x"),)), AS_ROOT)
+    assert outcome.trouble is Trouble.READ_ONLY
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -113,7 +113,9 @@ def _held(store: AnyStore, facts: Any, fingerprints: Collection[str]) -> StoreSt
 
 
 def _for_removal(state: StoreState) -> StoreState:
-    """Return a state whose remedy ends where this run began: the stores themselves only know installing."""
+    """Return a state in the words of removing: the stores themselves only speak of installing."""
+    if state.status is Status.ABSENT:
+        return StoreState(Status.ABSENT)
     return replace(state, remedy=state.remedy.replace("devtls trust", "devtls untrust"))
 
 

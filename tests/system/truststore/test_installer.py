@@ -9,7 +9,7 @@ import pytest
 from devtls.errors import Refused
 from devtls.system.execute import Finished, NotFinished, Outcome, ProcessRunner, Trouble
 from devtls.system.plan import ALREADY_ROOT, Plan, Run
-from devtls.system.truststore.discovery import find_stores, select_stores
+from devtls.system.truststore.discovery import find_stores, root_is_trusted, select_stores
 from devtls.system.truststore.installer import (
     as_planned,
     counts,
@@ -229,6 +229,15 @@ def test_the_system_comes_first_and_recorded_databases_are_found_again(machine: 
     stores = find_stores(machine, ProcessRunner(), recorded=recorded)
     assert [store.name for store in stores] == ["system", f"nss:{moved}", "nss:~/profile"]
     assert stores[1].state(stores[1].probe(), "").remedy.startswith("install the package")
+
+
+def test_a_running_proxy_can_ask_whether_any_store_trusts_the_root(machine: Machine, root: RootCertificate) -> None:
+    bundle = machine.root / "etc/ssl/certs/ca-certificates.crt"
+    bundle.parent.mkdir(parents=True)
+    (machine.root / "etc/os-release").write_text("ID=debian\n")
+    assert not root_is_trusted(machine, ProcessRunner(), root.fingerprint)
+    bundle.write_bytes(root.pem)
+    assert root_is_trusted(machine, ProcessRunner(), root.fingerprint)
 
 
 def test_stores_are_chosen_by_group_or_by_full_name() -> None:
