@@ -36,7 +36,7 @@ def find_stores(machine: Machine, runner: Runner, *, recorded: tuple[str, ...] =
 
 
 def root_is_trusted(machine: Machine, runner: Runner, fingerprint: str) -> bool:
-    """Say whether the system's store or a browser's trusts the root; stops at the first that does (4 ms on Debian 12)."""
+    """Say whether the system's store or a browser's trusts the root; stops at the first that does (4 ms)."""
     return any(
         store.state(store.probe(), fingerprint).status is Status.TRUSTED
         for store in find_stores(machine, runner)
