@@ -1,46 +1,40 @@
-"""A path for PEM bytes that `ssl.SSLContext.load_cert_chain` can open, since it takes nothing else.
+"""A path for a certificate and its key: OpenSSL loads them from files only.
 
-Owns the moment in which a leaf's key has a name in the file system. On Linux it never has one that others can open: a memfd,
-reached through our own /proc entry. Elsewhere it is a file made 0600 in our state folder, with the key encrypted under a
-password used once, gone before the next name is minted.
+Owns the one way a leaf's key leaves memory. On Linux it does not: a memfd is a file without a folder. Elsewhere it is
+a 0600 file in the state folder, its key encrypted under a password that is used once and never written, unlinked as
+soon as OpenSSL has read it.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_KEY_MARK = b"-----BEGIN PRIVATE KEY-----"
+
 
 @contextmanager
-def pem_path(pem: bytes, folder: Path | None = None) -> Iterator[tuple[str, str | None]]:
-    """Yield (path, password) for a certificate chain followed by its key; `folder` is where a file may be made.
-
-    Raises OSError when neither a memfd nor a file can be made.
-    """
-    if sys.platform == "linux":
+def pem_path(folder: Path, pem: bytes) -> Iterator[tuple[str, str | None]]:
+    """Yield a path that `pem` (certificates, then one unencrypted key) can be read from, and the key's password."""
+    if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("devtls-leaf", os.MFD_CLOEXEC)
         try:
-            os.write(descriptor, pem)
+            os.write(descriptor, pem)  # a memfd takes everything at once: there is no disk to be full
             yield f"/proc/self/fd/{descriptor}", None
         finally:
             os.close(descriptor)
-        return
-    password = secrets.token_hex(16)
-    descriptor, path = tempfile.mkstemp(prefix="leaf-", suffix=".pem", dir=folder)  # mkstemp makes it 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_with_encrypted_key(pem, password))
-        yield path, password
-    finally:
-        Path(path).unlink(missing_ok=True)
+    else:
+        with encrypted_file(folder, pem) as found:
+            yield found
 
 
-def _with_encrypted_key(pem: bytes, password: str) -> bytes:
+@contextmanager
+def encrypted_file(folder: Path, pem: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the path of a short-lived file in `folder` and the password of the key in it."""
+    import secrets
+
     from cryptography.hazmat.primitives.serialization import (
         BestAvailableEncryption,
         Encoding,
@@ -48,6 +42,16 @@ def _with_encrypted_key(pem: bytes, password: str) -> bytes:
         load_pem_private_key,
     )
 
-    chain, marker, rest = pem.partition(b"-----BEGIN PRIVATE KEY-----")
-    key = load_pem_private_key(marker + rest, None)
-    return chain + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password.encode()))
+    from devtls.system.private_files import create_private_file
+
+    chain, _, key = pem.partition(_KEY_MARK)
+    password = secrets.token_urlsafe(32)
+    locked = load_pem_private_key(_KEY_MARK + key, None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password.encode())
+    )
+    path = folder / f"leaf-{secrets.token_hex(8)}.pem"
+    try:
+        create_private_file(path, chain + locked)
+        yield str(path), password
+    finally:
+        path.unlink(missing_ok=True)

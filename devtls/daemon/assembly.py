@@ -1,0 +1,208 @@
+"""A configuration and a CA joined to a running proxy.
+
+Owns the order of a start (ports, routes, listeners) and of a reload (read, build, start what is new, swap, retire what
+is gone): whatever fails before the swap leaves everything as it was. Pool, certificate cache and open connections
+live through reloads. Refuses nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from devtls.config import Config, Merged
+from devtls.daemon.issuer import make_issuer
+from devtls.daemon.limits import head_limits, pool_limits, server_limits
+from devtls.daemon.log import Log
+from devtls.daemon.pki_site import PkiSite
+from devtls.daemon.ports import Doors, open_doors
+from devtls.daemon.source import Source
+from devtls.daemon.static_sites import StaticSites
+from devtls.daemon.upstream_tls import ClientContexts
+from devtls.errors import NoAuthority
+from devtls.names import DEFAULT_ZONES
+from devtls.net.contexts import ContextCache
+from devtls.net.listener import Listener, TlsGate, https_protocol, redirect_protocol
+from devtls.net.pool import Pool
+from devtls.net.server import Service
+from devtls.pki.authority import Authority
+from devtls.routing import Snapshot, build_routes
+from devtls.system.keystore import Keystore
+
+_DRAIN_LOOK_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What one reading of configuration and CA came to."""
+
+    merged: Merged
+    authority: Authority
+    snapshot: Snapshot
+    static_folders: frozenset[str]
+
+
+class Daemon:
+    """One proxy. `prepare` blocks and binds; `start`, `reload` and `stop` run on the loop."""
+
+    def __init__(self, source: Source, log: Log) -> None:
+        self.source = source
+        self.log = log
+        self.keystore = Keystore(source.paths.state_dir)
+        self.made_authority = False
+        self.generation: Generation
+        self.doors: Doors
+        self.service: Service
+        self.pki: PkiSite
+        self._client_contexts = ClientContexts()
+        self._static = StaticSites(source.paths.runtime_dir)
+        self._listeners: list[Listener] = []
+        self._contexts: ContextCache
+        self._gate: TlsGate
+        self._reloading = asyncio.Lock()
+
+    # -- start --------------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Read everything and bind the ports; makes the CA when there is none. Raises DevtlsError."""
+        merged = self.source.read()
+        authority = self._load_authority()
+        try:
+            self.generation = self._build(merged, authority)
+            self.doors = open_doors(merged.config.serve)
+        except BaseException:
+            self._static.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Give up what `prepare` opened: the proxy will not start."""
+        self.doors.close()
+        self._static.abandon()
+
+    def _load_authority(self) -> Authority:
+        now = datetime.now(UTC)
+        try:
+            return self.keystore.load(now)
+        except NoAuthority:
+            self.made_authority = True
+            return self.keystore.load_or_create(DEFAULT_ZONES, now)
+
+    def _build(self, merged: Merged, authority: Authority) -> Generation:
+        sockets = self._static.open_sockets(merged.config)
+        routes = build_routes(merged.config, authority.zones, static_sockets=sockets)
+        self._client_contexts.prepare(routes.routes)
+        snapshot = Snapshot(merged.config, routes, authority.zones)
+        return Generation(merged, authority, snapshot, frozenset(sockets))
+
+    async def start(self) -> None:
+        """Serve."""
+        generation, config = self.generation, self.generation.snapshot.config
+        self.service = Service(
+            snapshot=generation.snapshot,
+            pool=Pool(pool_limits(config.limits), head_limits(config.limits), self._client_contexts),
+            observer=self.log,
+            limits=server_limits(config.limits),
+            pseudonym=b"devtls-" + secrets.token_hex(4).encode(),
+            https_port=self.doors.https.port,
+        )
+        self.log.other_name = self._localhost_name
+        self._contexts = ContextCache(
+            make_issuer(generation.authority, self.keystore.state_dir),
+            now=lambda: datetime.now(UTC),
+            monotonic=time.monotonic,
+            report=self.log.report,
+        )
+        self._contexts.pin(generation.snapshot.routes.exact_hosts())
+        self._gate = TlsGate(self.service, self._contexts, config.limits.handshake_timeout_s)
+        self._listeners = [Listener(self.doors.https, https_protocol(self.service, self._gate))]
+        if self.doors.http is not None:
+            self._listeners.append(Listener(self.doors.http, redirect_protocol(self.service)))
+        for listener in self._listeners:
+            await listener.start()
+        self._static.start()
+        self.pki = PkiSite(self.keystore, generation.authority, self.log)
+        self.pki.start()
+
+    # -- reload -------------------------------------------------------------------------------------------------------
+
+    async def reload(self) -> None:
+        """Take over the configuration and the CA as they are now. Raises DevtlsError: then nothing has changed."""
+        async with self._reloading:
+            before = self.generation
+            try:
+                after = await asyncio.to_thread(self._read_again)
+            except BaseException:
+                await self._static.retire(before.static_folders)
+                raise
+            self._static.start()
+            self._swap(before, after)
+            await self._static.retire(after.static_folders)
+
+    def _read_again(self) -> Generation:
+        merged = self.source.read()
+        authority = self.generation.authority
+        on_disk = self.keystore.fingerprint_on_disk()
+        if on_disk is not None and on_disk != authority.fingerprint:
+            authority = self.keystore.load(datetime.now(UTC))
+        return self._build(merged, authority)
+
+    def _swap(self, before: Generation, after: Generation) -> None:
+        self.generation = after
+        self.service.snapshot = after.snapshot
+        self.service.limits = server_limits(after.snapshot.config.limits)
+        self._gate.handshake_timeout_s = after.snapshot.config.limits.handshake_timeout_s
+        if after.authority is not before.authority:
+            self._contexts.replace_issuer(make_issuer(after.authority, self.keystore.state_dir))
+            self.pki.replace(after.authority)
+        self._contexts.pin(after.snapshot.routes.exact_hosts())
+
+    def authority_replaced(self) -> bool:
+        """Say whether there is another CA on disk than the one in use; blocks for a moment. Raises StateError."""
+        on_disk = self.keystore.fingerprint_on_disk()
+        return on_disk is not None and on_disk != self.generation.authority.fingerprint
+
+    # -- stop ---------------------------------------------------------------------------------------------------------
+
+    async def stop(self, grace_s: float) -> None:
+        """Take nothing new, finish what runs within `grace_s`, cut the rest."""
+        service = self.service
+        service.draining = True
+        for listener in self._listeners:
+            listener.stop()
+        for connection in list(service.connections):
+            connection.drain()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace_s
+        while service.connections and loop.time() < deadline:
+            await asyncio.sleep(_DRAIN_LOOK_S)
+        self.cut()
+        service.pool.close()
+        await self.pki.close()
+        await self._static.close()
+
+    def cut(self) -> None:
+        """Close every connection now."""
+        for connection in list(self.service.connections):
+            connection.abort()
+
+    def busy_connections(self) -> int:
+        """Return how many clients are there (idle keep-alive ones end at once when we drain)."""
+        return len(self.service.connections)
+
+    # -- what others ask ----------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> Config:
+        """The configuration in use."""
+        return self.generation.snapshot.config
+
+    def _localhost_name(self, host: str) -> str:
+        route = self.service.snapshot.routes.match(host, b"/")
+        for other in route.hosts if route is not None else ():
+            if other.endswith(".localhost") and "*" not in other:
+                port = self.service.https_port
+                return other if port == 443 else f"{other}:{port}"
+        return ""

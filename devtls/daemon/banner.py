@@ -1,0 +1,124 @@
+"""What `devtls serve` shows when it is up: addresses, where they go, and the one next command for what is missing.
+
+Owns the words; pure. What it shows was found out by `probes`. Addresses become links only where the terminal is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from devtls.config.lines import visible
+from devtls.names import is_below, is_wildcard
+from devtls.routing import Route
+
+_MOST_ROUTES = 20
+
+
+class Resolves(Enum):
+    """What this machine makes of a name."""
+
+    HERE = "here"
+    NOWHERE = "nowhere"
+    ELSEWHERE = "elsewhere"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the probes found: route label -> "" (it answers) or why not; host -> where it leads; is the root trusted."""
+
+    apps: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, Resolves] = field(default_factory=dict)
+    trusted: bool = False
+    authority_is_new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the terminal wants it: colours, clickable addresses."""
+
+    colour: bool = False
+    links: bool = False
+
+    def paint(self, text: str, code: str) -> str:
+        """Return `text` in a colour."""
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
+
+    def link(self, url: str) -> str:
+        """Return `url` as a link (OSC 8)."""
+        return f"\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\" if self.links else url
+
+
+def render_banner(routes: Sequence[Route], port: int, findings: Findings, overridden: Sequence[str], look: Look) -> str:
+    """Return the banner, without a newline at its end."""
+    lines = [""]
+    width = max((len(url) for route in routes[:_MOST_ROUTES] for url in route.urls(port)), default=0)
+    for route in routes[:_MOST_ROUTES]:
+        lines += _route_lines(route, port, width, findings, look)
+    if len(routes) > _MOST_ROUTES:
+        lines.append(f"  … and {len(routes) - _MOST_ROUTES} more routes")
+    remarks = [*_override_remarks(overridden), *_verify_remarks(routes), *_missing(routes, port, findings, look.paint)]
+    for remark in remarks:
+        lines += ["", *(f"  {line}" for line in remark)]
+    return "\n".join([*lines, ""])
+
+
+def _route_lines(route: Route, port: int, width: int, findings: Findings, look: Look) -> list[str]:
+    label = route.upstream.label
+    trouble = findings.apps.get(label)
+    state = ""
+    if trouble is not None:
+        state = "  " + (look.paint(f"not up: {visible(trouble)}", "33") if trouble else look.paint("up", "32"))
+    lines = []
+    for number, url in enumerate(route.urls(port)):
+        shown = look.paint(url if "*" in url else look.link(url), "1" if number == 0 else "0")
+        goes = f"{' ' * (width - len(url))}  ->  {visible(label)}{state}" if number == 0 else ""
+        lines.append(f"  {shown}{goes}")
+    return lines
+
+
+def _override_remarks(overridden: Sequence[str]) -> list[list[str]]:
+    if not overridden:
+        return []
+    names = ", ".join(visible(name) for name in overridden)
+    return [[f"The command line replaces what devtls.toml says about: {names}."]]
+
+
+def _verify_remarks(routes: Sequence[Route]) -> list[list[str]]:
+    return [
+        [f"{route.config.key or route.name}: the certificate of {route.upstream.label} is not checked (verify = false)."]
+        for route in routes
+        if route.upstream.tls is not None and not route.upstream.tls.verify
+    ]
+
+
+def _missing(
+    routes: Sequence[Route], port: int, findings: Findings, paint: Callable[[str, str], str]
+) -> list[list[str]]:
+    remarks = []
+    if not findings.trusted:
+        made = "A new CA was made; no" if findings.authority_is_new else "No"
+        remarks.append([f"{made} browser trusts it yet. Once, in another terminal:", "", f"    {paint('devtls trust', '36')}"])
+    hosts = [host for route in routes for host in route.hosts if not is_wildcard(host)]
+    lost = list(dict.fromkeys(host for host in hosts if findings.names.get(host) is Resolves.NOWHERE))
+    lost = [host for host in lost if not is_below(host, "localhost")]  # browsers resolve these by themselves
+    if lost:
+        remarks.append(_lost_remark(lost, hosts, port, paint))
+    elsewhere = [host for host in dict.fromkeys(hosts) if findings.names.get(host) is Resolves.ELSEWHERE]
+    if elsewhere:
+        remarks.append([f"{', '.join(elsewhere)}: the DNS sends this name to another machine, not to devtls."])
+    return remarks
+
+
+def _lost_remark(lost: Sequence[str], hosts: Sequence[str], port: int, paint: Callable[[str, str], str]) -> list[str]:
+    verb = "does" if len(lost) == 1 else "do"
+    here = next((host for host in hosts if host.endswith(".localhost")), "")
+    instead = f" (https://{here}{'' if port == 443 else f':{port}'} works in browsers now)" if here else ""
+    command = f"echo '127.0.0.1 {' '.join(lost)}' | sudo tee -a /etc/hosts"
+    return [f"{_some(lost)} {verb} not resolve on this machine yet{instead}:", "", f"    {paint(command, '36')}"]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"

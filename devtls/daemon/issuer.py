@@ -1,0 +1,35 @@
+"""How leaves come about in a running proxy: the authority, fresh keys and serials, the clock, a path for OpenSSL.
+
+Owns the joint between pki, system and net: net knows none of them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from devtls.errors import InvalidName
+from devtls.names import Hostname, parse_hostname
+from devtls.net.contexts import Issuer
+from devtls.pki.authority import Authority, Leaf
+from devtls.system.keystore import new_leaf_key, new_serial
+from devtls.system.pem import pem_path
+
+
+def make_issuer(authority: Authority, state_dir: Path) -> Issuer:
+    """Return the Issuer that mints under `authority`."""
+
+    def issue(name: Hostname | None) -> Leaf:
+        now, key, serial = datetime.now(UTC), new_leaf_key(), new_serial()
+        if name is None:
+            return authority.issue_default(now=now, key=key, serial=serial)
+        return authority.issue(name, now=now, key=key, serial=serial)
+
+    def permits(name: str) -> bool:
+        try:
+            return authority.permits(parse_hostname(name))
+        except InvalidName:
+            return False
+
+    return Issuer(issue=issue, permits=permits, pem_path=partial(pem_path, state_dir))

@@ -1,0 +1,39 @@
+"""The numbers of `[limits]` in the types that each layer takes.
+
+Owns nothing but the mapping: `config` knows the names and the ranges, the layers know what a number means.
+"""
+
+from __future__ import annotations
+
+from devtls.config import LimitsConfig
+from devtls.http.exchange import ExchangeLimits
+from devtls.http.h1.head import HeadLimits
+from devtls.net.pool import PoolLimits
+from devtls.net.server import ServerLimits
+
+
+def head_limits(limits: LimitsConfig) -> HeadLimits:
+    """Return what one head may cost."""
+    return HeadLimits(limits.max_head_bytes, limits.max_fields, limits.max_target_bytes)
+
+
+def server_limits(limits: LimitsConfig) -> ServerLimits:
+    """Return the limits of a client's connection."""
+    return ServerLimits(
+        head=head_limits(limits),
+        exchange=ExchangeLimits(
+            response_head_timeout_s=limits.response_head_timeout_s,
+            body_idle_timeout_s=limits.body_idle_timeout_s,
+            continue_wait_s=limits.continue_wait_s,
+        ),
+        head_timeout_s=limits.head_timeout_s,
+        keep_alive_s=limits.keep_alive_s,
+        linger_s=limits.linger_s,
+        tunnel_idle_timeout_s=limits.tunnel_idle_timeout_s,
+        max_connections=limits.max_connections,
+    )
+
+
+def pool_limits(limits: LimitsConfig) -> PoolLimits:
+    """Return the limits of the connections to apps."""
+    return PoolLimits(connect_timeout_s=limits.connect_timeout_s, idle_s=limits.upstream_idle_s)

@@ -1,0 +1,67 @@
+"""Lines on a terminal or in a pipe, written by a thread: a reader that stops (Ctrl-S, a full pipe) stops nobody else.
+
+Owns the order of the lines and their bound: what a reader does not take within 10,000 lines is dropped and counted.
+A burst of lines is one write.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TextIO
+
+_MOST_WAITING = 10_000
+_BURST_S = 0.02
+
+
+class LineWriter:
+    """Writes lines to `stream`; `write` returns at once and may be called from any thread."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._waiting: deque[str] = deque()
+        self._dropped = 0
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="devtls-log", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Queue one line (without its end)."""
+        if len(self._waiting) >= _MOST_WAITING:
+            self._dropped += 1
+            return
+        self._waiting.append(line)
+        if not self._woken.is_set():
+            self._woken.set()
+
+    def close(self, patience_s: float = 1.0) -> None:
+        """Write what waits; give up on a reader that takes nothing."""
+        self._stopping.set()
+        self._woken.set()
+        self._thread.join(patience_s)
+
+    def _run(self) -> None:
+        while True:
+            self._woken.wait()
+            self._woken.clear()
+            if not self._write_waiting():
+                return
+            if self._stopping.is_set() and not self._waiting:
+                return
+            # Under load the next lines are gathered: one wake-up per burst, not per request.
+            self._stopping.wait(_BURST_S)
+
+    def _write_waiting(self) -> bool:
+        burst = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            burst.append(f"({dropped} lines were not written: nobody read them)")
+        if not burst:
+            return True
+        try:
+            self._stream.write("\n".join(burst) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # the terminal or the pipe is gone: serving goes on without a log
+            return False
+        return True

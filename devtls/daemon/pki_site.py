@@ -1,0 +1,123 @@
+"""The PKI endpoint of a running proxy: the CA's own port on 127.0.0.1, where its certificates point to.
+
+Owns the socket and when the revocation list is signed anew: looked at each request (so also after the machine slept)
+and every hour. A port that is taken is a warning: clients that insist on revocation lists fail then, the rest goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from devtls.daemon.log import Log
+from devtls.errors import DevtlsError
+from devtls.net.listener import Bound, bind
+from devtls.pki.authority import Authority
+from devtls.pki.revocation import load_crl
+from devtls.system.keystore import Keystore
+from devtls.web.lazy_site import LazySite
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from devtls.web.pki_endpoint import Document
+
+_LOOK_S = 3600.0
+
+
+class PkiSite:
+    """The endpoint of one CA after the other."""
+
+    def __init__(self, keystore: Keystore, authority: Authority, log: Log) -> None:
+        self._keystore = keystore
+        self._authority = authority
+        self._log = log
+        self._site: LazySite | None = None
+        self._renewal: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Listen, and keep the list fresh."""
+        self._open()
+        self._renewal = asyncio.get_running_loop().create_task(self._renew())
+
+    def replace(self, authority: Authority) -> None:
+        """Speak for another CA, on its port."""
+        moved = authority.pki_port != self._authority.pki_port or self._site is None
+        self._authority = authority
+        if moved:
+            if self._site is not None:
+                closing = asyncio.get_running_loop().create_task(self._site.close())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+            self._open()
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
+        if self._site is not None:
+            await self._site.close()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _open(self) -> None:
+        port = self._authority.pki_port
+        try:
+            bound: Bound = bind(port, ("127.0.0.1",))
+        except DevtlsError:
+            self._site = None
+            self._log.warn(
+                f"port {port} on 127.0.0.1 is taken, and this CA's revocation lists belong there: "
+                "clients that insist on them (curl on Windows, .NET) may refuse. Is another devtls serve running?",
+                event="pki_port_taken",
+                port=port,
+            )
+            return
+        self._site = LazySite(bound.sockets[0], partial(_make_app, self))
+        self._site.start()
+
+    async def documents(self) -> dict[str, Document]:
+        """Return path -> what is to be downloaded there, as of now."""
+        from devtls.web.pki_endpoint import Document
+
+        authority = self._authority
+        root = load_crl(authority.root_crl_der)
+        found = {
+            authority.root_crl_path: Document(
+                authority.root_crl_der, "application/pkix-crl", _refresh_at(root.next_update_utc)
+            ),
+            "/root.pem": Document(authority.root_pem, "application/x-pem-file"),
+            "/root.der": Document(authority.root_der, "application/x-x509-ca-cert"),
+        }
+        if crl := await self._current_crl():
+            until = load_crl(crl).next_update_utc
+            found[authority.intermediate_crl_path] = Document(crl, "application/pkix-crl", _refresh_at(until))
+        return found
+
+    async def _current_crl(self) -> bytes | None:
+        try:
+            return await asyncio.to_thread(self._keystore.next_crl, self._authority, datetime.now(UTC))
+        except DevtlsError as error:
+            self._log.report(f"the revocation list cannot be renewed: {error}")
+            return None
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            await self._current_crl()
+
+
+def _refresh_at(next_update: datetime | None) -> datetime | None:
+    # A cached list must not outlive its successor's signing by much: an hour is what a revocation may wait.
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    return min(soon, next_update) if next_update is not None else None
+
+
+def _make_app(site: PkiSite) -> web.Application:
+    from devtls.web.pki_endpoint import make_pki_app
+
+    return make_pki_app(site.documents)

@@ -1,0 +1,120 @@
+"""What the banner tells: does each app answer, does each name lead here, is the root trusted.
+
+Owns the time that may take: one second, then what is not known is not said. Nothing here delays a request: it runs
+after the ports are open, apps are asked by the loop, names by threads that may be left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterable, Sequence
+
+from devtls.daemon.assembly import Daemon
+from devtls.daemon.banner import Findings, Resolves
+from devtls.errors import DevtlsError
+from devtls.names import is_wildcard
+from devtls.routing import Upstream
+
+_CAP_S = 0.9
+_MOST_NAMES = 40
+
+
+async def examine(daemon: Daemon) -> Findings:
+    """Find everything out, within a second."""
+    routes = daemon.generation.snapshot.routes.routes
+    apps = {route.upstream.label: route.upstream for route in routes if "/serve-" not in route.upstream.unix_path}
+    hosts = dict.fromkeys(host for route in routes for host in route.hosts if not is_wildcard(host))
+    answers, names, trusted = await asyncio.gather(
+        asyncio.gather(*(_answers(upstream) for upstream in apps.values())),
+        _resolve_all(list(hosts)[:_MOST_NAMES]),
+        asyncio.to_thread(_is_trusted, daemon),
+    )
+    found = {label: why for label, why in zip(apps, answers, strict=True) if why is not None}
+    return Findings(found, names, trusted, daemon.made_authority)
+
+
+async def _answers(upstream: Upstream) -> str | None:
+    """Return "" when something listens there, why not, or None when that is not known."""
+    try:
+        async with asyncio.timeout(_CAP_S):
+            if upstream.unix_path:
+                return await _knock(None, upstream.unix_path)
+            tried = [await _knock(address, "") for address in upstream.addresses]
+            if not upstream.addresses:
+                tried = [await _knock((upstream.host, upstream.port), "")]
+            return "" if "" in tried else tried[0]
+    except TimeoutError:
+        return "no answer yet"
+
+
+async def _knock(address: tuple[str, int] | None, unix_path: str) -> str:
+    loop = asyncio.get_running_loop()
+    try:
+        if address is None:
+            transport, _ = await loop.create_unix_connection(asyncio.Protocol, unix_path)
+        else:
+            transport, _ = await loop.create_connection(asyncio.Protocol, *address)
+    except OSError as error:
+        return "nothing listens there" if isinstance(error, ConnectionRefusedError) else _words(error)
+    transport.close()
+    return ""
+
+
+def _words(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+async def _resolve_all(hosts: Sequence[str]) -> dict[str, Resolves]:
+    # Not the loop's executor: its threads are waited for at the end, and a resolver may hang for minutes.
+    loop = asyncio.get_running_loop()
+    waiting = {host: loop.create_future() for host in hosts}
+
+    def ask(host: str, future: asyncio.Future[Resolves]) -> None:
+        found = _resolve(host)
+
+        def settle() -> None:
+            if not future.done():
+                future.set_result(found)
+
+        try:
+            loop.call_soon_threadsafe(settle)
+        except RuntimeError:  # the loop is gone: nobody waits any more
+            return
+
+    for host, future in waiting.items():
+        threading.Thread(target=ask, args=(host, future), name="devtls-resolve", daemon=True).start()
+    if waiting:
+        await asyncio.wait(waiting.values(), timeout=_CAP_S)
+    found = {}
+    for host, future in waiting.items():
+        found[host] = future.result() if future.done() else Resolves.UNKNOWN
+        future.cancel()
+    return found
+
+
+def _resolve(host: str) -> Resolves:
+    try:
+        answers = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        return Resolves.UNKNOWN if error.errno == socket.EAI_AGAIN else Resolves.NOWHERE
+    except OSError:
+        return Resolves.UNKNOWN
+    return Resolves.HERE if _all_loopback(str(answer[4][0]) for answer in answers) else Resolves.ELSEWHERE
+
+
+def _all_loopback(addresses: Iterable[str]) -> bool:
+    return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
+
+
+def _is_trusted(daemon: Daemon) -> bool:
+    """Look into the record of `devtls trust`; asking the stores themselves is slow."""
+    from devtls.system.truststore.record import Record
+
+    try:
+        entries = Record(daemon.source.paths.state_dir).entries()
+    except DevtlsError:
+        return False
+    return any(entry.fingerprint == daemon.generation.authority.fingerprint for entry in entries)

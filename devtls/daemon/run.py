@@ -1,0 +1,240 @@
+"""The process around a running proxy: loop, signals, the watch on the configuration, the way out.
+
+Owns what a signal means: SIGHUP reads everything again, the first SIGINT or SIGTERM drains within the grace and ends
+with 0, the second cuts. Refuses to end for anything that comes from the network or from a configuration that broke
+while it was edited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from devtls.daemon.assembly import Daemon, Generation
+from devtls.daemon.log import Log
+from devtls.errors import DevtlsError, ExitCode
+
+if TYPE_CHECKING:
+    from devtls.daemon.banner import Look
+    from devtls.system.watch import ConfigWatch
+
+_CA_LOOK_S = 2.0
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return uvloop's loop (winloop's on Windows) where there is one, else asyncio's."""
+    try:
+        if sys.platform == "win32":
+            from winloop import new_event_loop
+        else:
+            from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop
+    return factory
+
+
+def run_daemon(daemon: Daemon, look: Look) -> ExitCode:
+    """Serve until a signal; `daemon` is prepared. Returns the exit code of the process."""
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(Process(daemon, look).run())
+
+
+class Process:
+    """Signals and watches of one daemon."""
+
+    def __init__(self, daemon: Daemon, look: Look) -> None:
+        self._daemon = daemon
+        self._log: Log = daemon.log
+        self._look = look
+        self._ending = asyncio.Event()
+        self._cutting = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watch: ConfigWatch | None = None
+        self._last_trouble = ""
+
+    async def run(self) -> ExitCode:
+        """Start, serve, end."""
+        daemon = self._daemon
+        self._take_signals()
+        await daemon.start()
+        self._announce()
+        self._spawn(self._after_start())
+        await self._ending.wait()
+        return await self._end()
+
+    def _announce(self) -> None:
+        doors, log = self._daemon.doors, self._log
+        http_port = doors.http.port if doors.http is not None else None
+        routes = [
+            {"name": route.config.key, "urls": route.urls(doors.https.port), "target": route.upstream.label}
+            for route in self._daemon.generation.snapshot.routes.routes
+        ]
+        log.event("listening", https_port=doors.https.port, http_port=http_port, routes=routes)
+        if not log.as_json:
+            also = f", redirects from port {http_port}" if http_port is not None else ""
+            log.say(f"devtls serves https on port {doors.https.port}{also}. Ctrl-C ends it.")
+        for note in doors.notes:
+            log.say(note)
+        for route in self._daemon.generation.snapshot.routes.routes:
+            if log.as_json and route.upstream.tls is not None and not route.upstream.tls.verify:
+                log.warn(f"the certificate of {route.upstream.label} is not checked (verify = false)")
+
+    async def _after_start(self) -> None:
+        """Do what no request has to wait for."""
+        self._start_watch()
+        self._spawn(self._look_at_authority())
+        await self.show_banner()
+
+    async def show_banner(self) -> None:
+        """Probe, then tell."""
+        if self._log.level == "quiet":
+            return
+        from devtls.daemon.banner import render_banner
+        from devtls.daemon.probes import examine
+
+        findings = await examine(self._daemon)
+        generation = self._daemon.generation
+        self._log.block(
+            render_banner(
+                generation.snapshot.routes.routes,
+                self._daemon.doors.https.port,
+                findings,
+                generation.merged.overridden,
+                self._look,
+            )
+        )
+        self._log.event(
+            "ready",
+            trusted=findings.trusted,
+            apps={label: not why for label, why in findings.apps.items()},
+            names={host: found.value for host, found in findings.names.items()},
+        )
+
+    # -- reload -------------------------------------------------------------------------------------------------------
+
+    def _start_watch(self) -> None:
+        found = self._daemon.source.found
+        if found is None:
+            return
+        from devtls.system.watch import ConfigWatch
+
+        loop = asyncio.get_running_loop()
+        self._watch = ConfigWatch(found.path, lambda: self._from_thread(loop))
+        self._watch.start()
+
+    def _from_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            loop.call_soon_threadsafe(self._reload_soon)
+        except RuntimeError:  # the loop ended between two looks
+            return
+
+    def _reload_soon(self) -> None:
+        self._spawn(self.reload("devtls.toml changed"))
+
+    async def reload(self, why: str) -> None:
+        """Take the new state over and say so; an error is shown and changes nothing."""
+        before = self._daemon.generation
+        try:
+            await self._daemon.reload()
+        except DevtlsError as error:
+            self._log.warn(f"{why}, and cannot be used: the last good version goes on serving.", event="reload_failed")
+            self._log.error(error)
+            return
+        after = self._daemon.generation
+        self._log.say(f"{why}: {_routes(len(after.snapshot.routes.routes))} now.", event="reloaded")
+        if after.authority is not before.authority:
+            self._log.say(f"The CA is another one now: devtls root {after.authority.id}.", event="authority_replaced")
+        if late := _needs_restart(before, after):
+            self._log.warn(f"{late} changed: that counts from the next start on.")
+        await self.show_banner()
+
+    async def _look_at_authority(self) -> None:
+        while True:
+            await asyncio.sleep(_CA_LOOK_S)
+            try:
+                replaced = await asyncio.to_thread(self._daemon.authority_replaced)
+            except DevtlsError as error:
+                self._trouble(error)
+                continue
+            self._last_trouble = ""
+            if replaced:
+                await self.reload("The CA was replaced")
+
+    def _trouble(self, error: DevtlsError) -> None:
+        if str(error) != self._last_trouble:
+            self._last_trouble = str(error)
+            self._log.error(error)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _take_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        ends = [signal.SIGINT, signal.SIGTERM]
+        if sys.platform == "win32":
+            for number in ends:
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.end))
+            return
+        for number in ends:
+            loop.add_signal_handler(number, self.end)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload("SIGHUP")))
+
+    def end(self) -> None:
+        """The first call drains, the second cuts."""
+        if self._ending.is_set():
+            self._cutting.set()
+        self._ending.set()
+
+    async def _end(self) -> ExitCode:
+        daemon = self._daemon
+        for task in list(self._tasks):
+            task.cancel()
+        if self._watch is not None:
+            await asyncio.to_thread(self._watch.close)
+        busy = daemon.busy_connections()
+        if busy:
+            requests = "1 request" if busy == 1 else f"{busy} requests"
+            self._log.say(f"Waiting for {requests} to end; Ctrl-C again cuts.", event="draining")
+        stopping = asyncio.ensure_future(daemon.stop(daemon.config.limits.shutdown_grace_s))
+        cutting = asyncio.ensure_future(self._cutting.wait())
+        await asyncio.wait([stopping, cutting], return_when=asyncio.FIRST_COMPLETED)
+        cut = not stopping.done()
+        if cut:
+            daemon.cut()
+        await stopping
+        cutting.cancel()
+        self._log.say("devtls has ended.", event="stopped")
+        return ExitCode.INTERRUPTED if cut else ExitCode.OK
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if not isinstance(error, Exception):
+                raise error
+            self._log.fault(0, error)
+
+
+def _routes(count: int) -> str:
+    return "1 route" if count == 1 else f"{count} routes"
+
+
+def _needs_restart(before: Generation, after: Generation) -> str:
+    """Return the settings that a running proxy cannot take over, as they are written."""
+    old, new = before.merged.config, after.merged.config
+    serve = [
+        f"serve.{name}" for name in ("https_port", "http_port", "listen", "redirect", "log_format", "http2")
+        if getattr(old.serve, name) != getattr(new.serve, name)
+    ]  # fmt: skip
+    limits = [
+        f"limits.{name}" for name in ("connect_timeout_s", "upstream_idle_s")
+        if getattr(old.limits, name) != getattr(new.limits, name)
+    ]  # fmt: skip
+    return ", ".join([*serve, *limits])

@@ -1,0 +1,34 @@
+"""What was asked for: a file, arguments, flags; read again at each reload.
+
+Owns how the three add up: routes of the command line win over the file's, flags win over `[serve]`. Refuses what the
+file may not do without `devtls allow`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from devtls.config import Config, Merged, RouteConfig, merge
+from devtls.system.allowlist import check_private_sockets
+from devtls.system.discovery import Found, load_config
+from devtls.system.paths import Paths
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the configuration comes from; `flags` are fields of ServeConfig."""
+
+    paths: Paths
+    found: Found | None = None
+    arguments: tuple[RouteConfig, ...] = ()
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+    def read(self) -> Merged:
+        """Return the whole configuration as it is now; blocks. Raises ConfigError, NotAllowed."""
+        file = Config() if self.found is None else load_config(self.found, self.paths)
+        merged = merge(file, self.arguments)
+        config = replace(merged.config, serve=replace(merged.config.serve, **self.flags))
+        check_private_sockets(config, self.paths)
+        return Merged(config, merged.overridden)

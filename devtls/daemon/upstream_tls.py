@@ -1,0 +1,57 @@
+"""TLS contexts for https targets, made when a configuration is read: loading the system's roots takes 20 ms.
+
+Owns one context per way of verifying. Refuses a `ca` file that cannot be used while the configuration is read, not at
+the first request.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+
+from devtls.errors import ConfigError
+from devtls.routing import Route, Upstream, UpstreamTls
+
+_Way = tuple[str | None, bool]
+
+
+class ClientContexts:
+    """Contexts by way of verifying; `prepare` may block, calling it does not."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[_Way, ssl.SSLContext] = {}
+
+    def prepare(self, routes: Iterable[Route]) -> None:
+        """Make what `routes` need. Raises ConfigError."""
+        for route in routes:
+            tls = route.upstream.tls
+            if tls is not None:
+                # Made anew at each reload, so that a `ca` file that was written again counts.
+                self._contexts[_way(tls)] = _make(tls, route)
+
+    def __call__(self, upstream: Upstream) -> ssl.SSLContext:
+        """Return the context for an upstream that speaks TLS."""
+        assert upstream.tls is not None  # noqa: S101 - net asks for no others
+        return self._contexts[_way(upstream.tls)]
+
+
+def _way(tls: UpstreamTls) -> _Way:
+    return tls.ca_file, tls.verify
+
+
+def _make(tls: UpstreamTls, route: Route) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"the certificate file {tls.ca_file} cannot be used: {error.strerror or error}.",
+            source=route.config.source,
+            key=f"routes.{route.config.key}.ca" if route.config.line else route.config.key,
+            line=route.config.line,
+            hint="Name a PEM file with the CA of the target.",
+        ) from error
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context

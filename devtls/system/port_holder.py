@@ -1,0 +1,58 @@
+"""Who holds a port: name and process id of the process that listens there.
+
+Owns reading Linux's /proc (tcp, tcp6, and the open files of every process that we may look into). Refuses to guess:
+another user's process, another system, or a process that ended meanwhile is "".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_LISTEN = "0A"
+_PROC = Path("/proc")
+
+
+def port_holder(port: int, *, proc: Path = _PROC) -> str:
+    """Return `nginx (process 1234)` for whoever listens on TCP `port`, or "" when that cannot be found out."""
+    inodes = {f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _listening(proc / "net" / table, port)}
+    if not inodes:
+        return ""
+    for folder in proc.glob("[0-9]*"):
+        if _holds(folder / "fd", inodes):
+            return f"{_name(folder)} (process {folder.name})"
+    return ""
+
+
+def _listening(table: Path, port: int) -> Iterator[str]:
+    try:
+        lines = table.read_text("ascii").splitlines()[1:]
+    except OSError:
+        return
+    for line in lines:
+        # sl local_address rem_address st ... inode: proc(5)
+        fields = line.split()
+        if len(fields) > 9 and fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+            yield fields[9]
+
+
+def _holds(descriptors: Path, inodes: set[str]) -> bool:
+    try:
+        return any(_target(entry) in inodes for entry in descriptors.iterdir())
+    except OSError:  # not ours to look into, or gone
+        return False
+
+
+def _target(entry: Path) -> str:
+    try:
+        return os.readlink(entry)  # noqa: PTH115 - "socket:[123]" is no path
+    except OSError:
+        return ""
+
+
+def _name(folder: Path) -> str:
+    try:
+        return (folder / "comm").read_text("utf-8", "replace").strip()
+    except OSError:
+        return "a process"

@@ -1,0 +1,106 @@
+"""What a request for one file deserves: all of it, a part, nothing new, or a failed condition (RFC 9110 13 and 14).
+
+Owns validators, conditions and ranges; pure. aiohttp's own FileResponse takes an ETag in If-Range for no condition at
+all, answers several ranges with 416, and prefers a stale `app.js.gz` to the `app.js` that was just edited.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import formatdate, parsedate_to_datetime
+
+_RANGE = re.compile(r"bytes=[ \t]*(\d*)-(\d*)[ \t]*", re.IGNORECASE)
+_TAG = re.compile(r'(W/)?("[^"]*")')
+_MOST_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """A file as it is now; `modified_ns` counts from 1970."""
+
+    size: int
+    modified_ns: int
+
+    @property
+    def etag(self) -> str:
+        """A strong validator: another one after every change that the file system noticed."""
+        return f'"{self.modified_ns:x}-{self.size:x}"'
+
+    @property
+    def modified_s(self) -> int:
+        """Whole seconds, as HTTP dates have them."""
+        return self.modified_ns // 1_000_000_000
+
+    @property
+    def last_modified(self) -> str:
+        """The HTTP date."""
+        return formatdate(self.modified_s, usegmt=True)
+
+
+@dataclass(frozen=True, slots=True)
+class FileAnswer:
+    """The status, and which octets follow: `length` of them from `start`."""
+
+    status: int
+    start: int = 0
+    length: int = 0
+    content_range: str = ""
+
+
+def answer_file(headers: Mapping[str, str], facts: FileFacts) -> FileAnswer:
+    """Return what a GET or HEAD with `headers` gets, in the order of RFC 9110 13.2.2."""
+    if not _preconditions_hold(headers, facts):
+        return FileAnswer(412)
+    if _not_modified(headers, facts):
+        return FileAnswer(304)
+    wanted = headers.get("Range")
+    if wanted is None or not _range_counts(headers.get("If-Range"), facts):
+        return FileAnswer(200, 0, facts.size)
+    return _part(wanted, facts.size)
+
+
+def _preconditions_hold(headers: Mapping[str, str], facts: FileFacts) -> bool:
+    if (tags := headers.get("If-Match")) is not None:
+        return tags.strip() == "*" or any(not weak and tag == facts.etag for weak, tag in _TAG.findall(tags))
+    since = _date(headers.get("If-Unmodified-Since"))
+    return since is None or facts.modified_s <= since
+
+
+def _not_modified(headers: Mapping[str, str], facts: FileFacts) -> bool:
+    if (tags := headers.get("If-None-Match")) is not None:
+        return tags.strip() == "*" or any(tag == facts.etag for _, tag in _TAG.findall(tags))
+    since = _date(headers.get("If-Modified-Since"))
+    return since is not None and facts.modified_s <= since
+
+
+def _range_counts(condition: str | None, facts: FileFacts) -> bool:
+    # RFC 9110 13.1.5: a weak tag never matches, a date must be the very one that we sent.
+    return condition is None or condition.strip() == facts.etag or _date(condition) == facts.modified_s
+
+
+def _part(wanted: str, size: int) -> FileAnswer:
+    found = _RANGE.fullmatch(wanted)
+    if found is None or found[1] + found[2] == "" or max(len(found[1]), len(found[2])) > _MOST_DIGITS:
+        return FileAnswer(200, 0, size)  # other units, several ranges, nonsense: ignored (RFC 9110 14.2)
+    if found[1]:
+        start, end = int(found[1]), int(found[2]) if found[2] else size - 1
+        if found[2] and end < start:
+            return FileAnswer(200, 0, size)
+    else:
+        start, end = max(0, size - int(found[2])), size - 1
+    end = min(end, size - 1)
+    if start > end:
+        return FileAnswer(416, content_range=f"bytes */{size}")
+    return FileAnswer(206, start, end - start + 1, f"bytes {start}-{end}/{size}")
+
+
+def _date(value: str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(value)
+        return int(moment.timestamp())
+    except (ValueError, TypeError, OverflowError):
+        return None

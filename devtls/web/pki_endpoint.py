@@ -1,0 +1,74 @@
+"""Revocation lists and the root certificate over plain HTTP on 127.0.0.1, where the certificates say they are.
+
+Owns five paths and an index. Refuses every Host that is not this machine's own (a page on the internet may point its
+name at 127.0.0.1) and every other path. It signs nothing: `documents` gives what is current at each request, so a
+list is new in time also after a long sleep of the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from html import escape
+
+from aiohttp import web
+
+_OWN_HOSTS = frozenset({"127.0.0.1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One thing to download; `expires` is when a list's successor is due, None = it does not change."""
+
+    content: bytes
+    content_type: str
+    expires: datetime | None = None
+
+
+Documents = Callable[[], Awaitable[dict[str, Document]]]
+
+
+def make_pki_app(documents: Documents) -> web.Application:
+    """Return the app; `documents` gives path -> Document."""
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.host.rpartition(":")[0] not in _OWN_HOSTS and request.host not in _OWN_HOSTS:
+            return web.Response(status=421, text="This is not that host.\n")
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, headers={"Allow": "GET, HEAD"}, text="Only GET and HEAD.\n")
+        current = await documents()
+        if request.path == "/":
+            return _index(current)
+        document = current.get(request.path)
+        if document is None:
+            return web.Response(status=404, text="There is nothing here.\n")
+        return _download(document)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    return app
+
+
+def _download(document: Document) -> web.Response:
+    headers = {"Content-Type": document.content_type, "X-Content-Type-Options": "nosniff"}
+    if document.expires is None:
+        headers["Cache-Control"] = "no-cache"
+    else:
+        left_s = max(0, int((document.expires - datetime.now(UTC)).total_seconds()))
+        headers["Cache-Control"] = f"max-age={left_s}"
+        headers["Expires"] = format_datetime(document.expires.astimezone(UTC), usegmt=True)
+    return web.Response(body=document.content, headers=headers)
+
+
+def _index(current: dict[str, Document]) -> web.Response:
+    lines = "".join(f"<li><a href='{escape(path)}'>{escape(path)}</a></li>" for path in current)
+    text = (
+        "<!doctype html><meta charset=utf-8><title>devtls: the development CA</title>"
+        "<style>body{font:1rem/1.6 system-ui,sans-serif;margin:10vh auto;max-width:36rem;color-scheme:light dark}"
+        f"</style><h1>The development CA of this machine</h1><ul>{lines}</ul>"
+        "<p><code>devtls ca</code> says what it may and may not do.</p>"
+    )
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": policy})

@@ -1,0 +1,179 @@
+"""One folder over HTTP: files, index.html, redirects to folders.
+
+Owns the way from a request's path to a file. Refuses whatever lies outside the folder once links are followed, `..`
+and slashes in percent-encoding, and listing a folder. Nothing is cached here: the next request sees the next edit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote_to_bytes
+
+from aiohttp import web
+
+from devtls.web.file_answer import FileFacts, answer_file
+
+_CHUNK_OCTETS = 262_144
+_INDEX = "index.html"
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+# What the machine's own tables get wrong or lack, and browsers insist on (module scripts, WebAssembly streaming).
+_TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".htm": "text/html",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".md": "text/markdown",
+    ".mjs": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+    ".xml": "application/xml",
+}
+_WITH_CHARSET = frozenset({"application/json", "application/manifest+json", "image/svg+xml", "application/xml"})
+
+_NOT_FOUND = (
+    "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'><title>Not found</title>"
+    "<style>body{font:1rem/1.5 system-ui,sans-serif;margin:15vh auto;max-width:32rem;padding:0 1rem;"
+    "color-scheme:light dark}</style><h1>Not found</h1><p>This folder has no file of that name.</p>"
+)
+
+
+class NotHere(Exception):  # noqa: N818 - an outcome, no failure of ours
+    """There is no such file, or it is none that may be served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file ready to be sent."""
+
+    file: BinaryIO
+    facts: FileFacts
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The path is a folder's and lacks its slash; `location` is relative, so that any prefix in front stays."""
+
+    location: str
+
+
+def find(root: Path, raw_path: str) -> Opened | Elsewhere:
+    """Return the file for a raw request path; blocks. Raises NotHere."""
+    segments = _segments(raw_path)
+    folder = raw_path.endswith("/")
+    path = root.joinpath(*segments)
+    try:
+        home, real = root.resolve(strict=True), path.resolve(strict=True)
+        if not real.is_relative_to(home):
+            raise NotHere
+        if real.is_dir():
+            if not folder and segments:
+                return Elsewhere(f"./{raw_path.rpartition('/')[2]}/")
+            real = (path / _INDEX).resolve(strict=True)
+            if not real.is_relative_to(home):
+                raise NotHere
+        elif folder:
+            raise NotHere
+        # The resolved path, not the written one: a link that is swapped after the check leads nowhere new.
+        return _open(real, content_type_of((path / _INDEX) if path.is_dir() else path))
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        raise NotHere from error
+
+
+def _segments(raw_path: str) -> list[str]:
+    segments = [os.fsdecode(unquote_to_bytes(part)) for part in raw_path.split("/") if part]
+    for segment in segments:
+        if segment in (".", "..") or "/" in segment or "\0" in segment or (os.name == "nt" and set(segment) & set("\\:")):
+            raise NotHere
+    return segments
+
+
+def _open(path: Path, content_type: str) -> Opened:
+    descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)  # a FIFO must not hold a thread for ever
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotHere
+        return Opened(os.fdopen(descriptor, "rb"), FileFacts(status.st_size, status.st_mtime_ns), content_type)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def content_type_of(path: Path) -> str:
+    """Return the Content-Type that a file's name stands for."""
+    kind = _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") or kind in _WITH_CHARSET else kind
+
+
+def make_static_app(root: Path) -> web.Application:
+    """Return the app that serves `root`."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, headers={"Allow": "GET, HEAD"}, text="This is a static site.\n")
+        raw_path, _, query = request.raw_path.partition("?")
+        try:
+            found = await asyncio.to_thread(find, root, raw_path)
+        except NotHere:
+            return web.Response(status=404, text=_NOT_FOUND, content_type="text/html")
+        if isinstance(found, Elsewhere):
+            # 307, because browsers remember 301 and 308 long after the folder is gone.
+            location = found.location + (f"?{query}" if query else "")
+            return web.Response(status=307, headers={"Location": location, "Cache-Control": "no-cache"})
+        try:
+            return await _send(request, found)
+        finally:
+            await asyncio.to_thread(found.file.close)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    return app
+
+
+async def _send(request: web.Request, found: Opened) -> web.StreamResponse:
+    answer = answer_file(request.headers, found.facts)
+    response = web.StreamResponse(status=answer.status)
+    headers = response.headers
+    headers["ETag"] = found.facts.etag
+    headers["Last-Modified"] = found.facts.last_modified
+    headers["Accept-Ranges"] = "bytes"
+    headers["Cache-Control"] = "no-cache"  # ask again each time: a 304 is cheap, a stale page is not
+    if answer.content_range:
+        headers["Content-Range"] = answer.content_range
+    if answer.status != 304:
+        response.content_length = answer.length
+        headers["Content-Type"] = found.content_type
+    await response.prepare(request)
+    if request.method != "HEAD" and answer.length:
+        await _send_octets(response, found.file, answer.start, answer.length)
+    await response.write_eof()
+    return response
+
+
+async def _send_octets(response: web.StreamResponse, file: BinaryIO, start: int, length: int) -> None:
+    def read(offset: int, octets: int) -> bytes:
+        file.seek(offset)
+        return file.read(octets)
+
+    end = start + length
+    while start < end:
+        chunk = await asyncio.to_thread(read, start, min(_CHUNK_OCTETS, end - start))
+        if not chunk:  # the file shrank: the promised length cannot be kept, so the connection must break
+            raise ConnectionResetError("the file became shorter while it was sent")
+        await response.write(chunk)
+        start += len(chunk)
