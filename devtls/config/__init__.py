@@ -5,7 +5,7 @@ spelling of targets and addresses, `lines` finds keys for error messages, `allow
 allow` for.
 """
 
-from devtls.config.allowance import Reason, needs_allow, private_sockets
+from devtls.config.allowance import Reason, needs_allow, private_routes
 from devtls.config.model import (
     COMMAND_LINE,
     LIMIT_RANGES,
@@ -44,5 +44,5 @@ __all__ = [
     "parse_config",
     "parse_listen_arguments",
     "parse_route_argument",
-    "private_sockets",
+    "private_routes",
 ]

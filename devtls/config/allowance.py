@@ -61,12 +61,21 @@ def _wishes(route: RouteConfig, home: PurePath, resolve: Callable[[str], str]) -
             yield f"reads the certificate file {real}"
 
 
-def private_sockets(config: Config, folders: Iterable[str], *, resolve: Callable[[str], str]) -> list[RouteConfig]:
-    """Return the routes whose Unix socket lies in one of our own `folders`: the control API is never behind a route."""
+def private_routes(config: Config, folders: Iterable[str], *, resolve: Callable[[str], str]) -> list[RouteConfig]:
+    """Return the routes that lead into one of our own `folders`: to a socket there, or to files there.
+
+    The control API is never behind a route, and a site that holds the state folder would publish the CA's key.
+    """
     ours = [PurePath(resolve(folder)) for folder in folders]
-    return [
-        route
-        for route in config.routes
-        if isinstance(route.target, UnixTarget)
-        and any(PurePath(resolve(route.target.path)).is_relative_to(folder) for folder in ours)
-    ]
+    return [route for route in config.routes if any(_leads_into(route, folder, resolve) for folder in ours)]
+
+
+def _leads_into(route: RouteConfig, ours: PurePath, resolve: Callable[[str], str]) -> bool:
+    match route.target:
+        case UnixTarget(path):
+            return PurePath(resolve(path)).is_relative_to(ours)
+        case StaticTarget(folder):
+            site = PurePath(resolve(folder))
+            return site.is_relative_to(ours) or ours.is_relative_to(site)
+        case _:
+            return False

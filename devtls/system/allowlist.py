@@ -2,8 +2,8 @@
 
 Owns `allowed.json` in the state folder: path, SHA-256 of the content, and the reasons that the person saw. Any change
 of the file asks again; so does a link that leads elsewhere than it did, since the reasons name resolved folders.
-Refuses files that need it and do not have it (NotAllowed), and Unix sockets in our own folders always: the control
-API is never behind a route.
+Refuses files that need it and do not have it (NotAllowed), and always routes into our own folders: the control API is
+never behind a route, the CA's key never on a site.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from devtls.config import Config, Reason, needs_allow, private_sockets
+from devtls.config import Config, Reason, StaticTarget, needs_allow, private_routes
 from devtls.errors import ConfigError, NotAllowed, StateError
 from devtls.system.paths import Paths
 from devtls.system.private_files import ensure_private_folder, locked, read_private_file, replace_private_file
@@ -141,13 +141,16 @@ def check_allowed(config: Config, path: Path, data: bytes, allowlist: Allowlist)
 
 
 def check_private_sockets(config: Config, paths: Paths) -> None:
-    """Raise ConfigError when a route leads to a socket in our own folders."""
+    """Raise ConfigError when a route leads to a socket or to files in our own folders; no permission changes that."""
     ours = [str(paths.state_dir), str(paths.runtime_dir)]
-    for route in private_sockets(config, ours, resolve=os.path.realpath):
+    for route in private_routes(config, ours, resolve=os.path.realpath):
+        site = isinstance(route.target, StaticTarget)
         raise ConfigError(
-            "this socket is devtls's own: it is never behind a route.",
+            "this folder holds devtls's own files, such as the CA's key: it is never served."
+            if site
+            else "this socket is devtls's own: it is never behind a route.",
             source=route.source,
             key=f"routes.{route.key}" if route.line else route.key,
             line=route.line,
-            hint="Name the socket of your app.",
+            hint=f"Name a folder that {paths.state_dir} is not in." if site else "Name the socket of your app.",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devtls.config import Reason, needs_allow, parse_config, private_sockets
+from devtls.config import Reason, needs_allow, parse_config, private_routes
 
 
 def reasons(line: str, links: dict[str, str] | None = None) -> list[Reason]:
@@ -76,5 +76,15 @@ def test_our_own_sockets_are_recognised_through_links() -> None:
         source="devtls.toml",
         folder="/project",
     )
-    found = private_sockets(config, ["/state"], resolve=lambda path: path.replace("/link", "/state"))
+    found = private_routes(config, ["/state"], resolve=lambda path: path.replace("/link", "/state"))
     assert [route.key for route in found] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("site", "private"),
+    [("/state", True), ("/state/ca", True), ("/", True), ("/link", True), ("/stated", False), ("/project/site", False)],
+)
+def test_a_site_that_holds_our_files_is_recognised(site: str, private: bool) -> None:
+    config = parse_config(f'[routes]\na = {{ static = "{site}" }}'.encode(), source="devtls.toml", folder="/project")
+    found = private_routes(config, ["/state"], resolve=lambda path: path.replace("/link", "/state"))
+    assert bool(found) is private

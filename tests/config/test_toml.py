@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from devtls.config import (
     LIMIT_RANGES,
@@ -184,3 +186,17 @@ def test_listen_arguments_are_loopback_and_each_once() -> None:
 )
 def test_values_are_shown_as_they_were_written_and_never_too_long(value: object, text: str) -> None:
     assert shown(value) == text
+
+
+@given(
+    st.text(alphabet='ab.*/:"=[]{}\n1é\\ ', max_size=40), st.sampled_from(['routes."{}" = 1', 'routes.a = "{}"', "{}"])
+)
+@settings(max_examples=300, deadline=None)
+def test_whatever_stands_in_the_file_the_answer_is_a_config_or_a_config_error(text: str, frame: str) -> None:
+    data = frame.format(text).encode()
+    try:
+        config = parse_config(data, source="devtls.toml", folder="/project")
+    except ConfigError as error:
+        assert str(error).startswith("devtls.toml")
+    else:
+        assert parse_config(data, source="devtls.toml", folder="/project") == config
