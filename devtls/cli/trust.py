@@ -26,7 +26,7 @@ from devtls.cli.store_view import (
     show_table,
     store_rows,
 )
-from devtls.doctor.clients import CLIENTS
+from devtls.doctor.clients import CLIENTS, Client, Needs
 from devtls.doctor.proof import Files, Foreign, Report, prove
 from devtls.errors import Refused, TrustFailed
 from devtls.names import DEFAULT_ZONES, Hostname, is_below, parse_zone
@@ -35,7 +35,7 @@ from devtls.system.execute import ProcessRunner, write_atomically
 from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths, refuse_sudo
 from devtls.system.suffixes import is_public_suffix
-from devtls.system.truststore.bundle import write_merged_bundle
+from devtls.system.truststore.bundle import write_extended_bundle, write_merged_bundle
 from devtls.system.truststore.discovery import AnyStore, find_stores, select_stores
 from devtls.system.truststore.installer import Proposal, Result, as_planned, counts, install, propose_install
 from devtls.system.truststore.machine import Machine
@@ -47,7 +47,7 @@ from devtls.system.truststore.root import RootCertificate
 ROOT_FILE = "devtls-root.pem"
 """The root in the state folder under a name that does not change: for commands, and for NODE_EXTRA_CA_CERTS."""
 BUNDLE_FILE = "ca-bundle.pem"
-"""The system's roots and ours, made when a client needs it."""
+"""The system's roots and ours, made on need; ca-bundle-<client>.pem extends what a variable named already."""
 
 _ABSENT = "not trusted"
 
@@ -186,13 +186,24 @@ def _install(proposal: Proposal, root: RootCertificate, session: _Session) -> Re
 def _prove(authority: Authority, root: RootCertificate, session: _Session) -> tuple[Report, ...]:
     found = [(session.machine.user_tool(*client.names), client) for client in CLIENTS]
     clients = {tool: client for tool, client in found if tool is not None}
-    writing, bundle_file = threading.Lock(), session.paths.state_dir / BUNDLE_FILE
+    writing = threading.Lock()
 
-    def bundle() -> Path | None:
+    def for_client(client: Client) -> Path | None:
         with writing:
-            return write_merged_bundle(bundle_file, root, session.machine.root)
+            return _file_for(client, root, session)
 
-    return prove(authority, clients, Files(session.root_file, bundle), session.runner, session.now)
+    return prove(authority, clients, Files(session.paths.state_dir, for_client), session.runner, session.now)
+
+
+def _file_for(client: Client, root: RootCertificate, session: _Session) -> Path | None:
+    """Return the file that the client's variable shall name; what it names already stays in force."""
+    folder = session.paths.state_dir
+    named = Path(os.environ.get(client.variable, ""))
+    if named.is_file() and named.parent != folder:
+        return write_extended_bundle(folder / f"ca-bundle-{client.name}.pem", root, named)
+    if client.needs is Needs.ROOT:
+        return session.root_file
+    return write_merged_bundle(folder / BUNDLE_FILE, root, session.machine.root)
 
 
 def _show(results: tuple[Result, ...], reports: tuple[Report, ...], notices: tuple[Notice, ...]) -> None:

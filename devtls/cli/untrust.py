@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from devtls.cli.store_view import ask, plan_text, refuse_without_terminal, result_json, show_table, store_rows
-from devtls.cli.trust import BUNDLE_FILE, ROOT_FILE
+from devtls.cli.trust import ROOT_FILE
 from devtls.errors import DevtlsError, StateError
 from devtls.system.execute import ProcessRunner
 from devtls.system.keystore import Keystore
@@ -118,8 +118,8 @@ def _epitaph(keystore: Keystore, wish: _Wish) -> str:
 
 def _forget(keystore: Keystore, state_dir: Path) -> None:
     keystore.forget()
-    for name in (ROOT_FILE, BUNDLE_FILE):
-        (state_dir / name).unlink(missing_ok=True)
+    for file in (state_dir / ROOT_FILE, *state_dir.glob("ca-bundle*.pem")):
+        file.unlink(missing_ok=True)
 
 
 def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish) -> None:

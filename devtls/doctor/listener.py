@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import socket
 import ssl
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from devtls.pki.authority import Leaf
+from devtls.system.pem import pem_path
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\nConnection: close\r\n\r\nproof\n"
 _PATIENCE_S = 5.0
 _LARGEST_REQUEST = 8192
 
 
-def server_context(leaf: Leaf) -> ssl.SSLContext:
-    """Return a context that serves `leaf`; its key touches a 0600 file for as long as OpenSSL reads it."""
+def server_context(leaf: Leaf, private_folder: Path) -> ssl.SSLContext:
+    """Return a context that serves `leaf`; on Linux its key is in no folder even while OpenSSL reads it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(leaf.pem)
-        file.flush()
-        context.load_cert_chain(file.name)
+    with pem_path(private_folder, leaf.pem) as (path, password):
+        context.load_cert_chain(path, password=password)
     return context
 
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
-from devtls.doctor.clients import Client, Needs, Probe, Reason, read_reason
+from devtls.doctor.clients import Client, Probe, Reason, read_reason
 from devtls.doctor.listener import listening, server_context
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
@@ -84,10 +84,10 @@ class _Trial:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files that variables name; `bundle` makes its file on first need, or says None: no system bundle."""
+    """`for_client` makes the file that a client's variable shall name, or says None; `private_folder` is for keys."""
 
-    root: Path
-    bundle: Callable[[], Path | None]
+    private_folder: Path
+    for_client: Callable[[Client], Path | None]
 
 
 def prove(
@@ -95,17 +95,19 @@ def prove(
 ) -> tuple[Report, ...]:
     """Run every client against the listener, all at the same time, and return one report for each."""
     name = Hostname(f"devtls-proof.{authority.zones[0]}")
-    trusted = server_context(authority.issue(name, now=now, key=new_leaf_key(), serial=new_serial()))
-    with listening(trusted, _foreign_context(authority, now), FOREIGN_NAME) as port:
+    leaf = authority.issue(name, now=now, key=new_leaf_key(), serial=new_serial())
+    trusted, foreign = server_context(leaf, files.private_folder), _foreign_context(authority, files, now)
+    with listening(trusted, foreign, FOREIGN_NAME) as port:
         probes = (Probe(name, port), Probe(FOREIGN_NAME, port))
         with ThreadPoolExecutor(max(1, len(clients))) as pool:
             running = [pool.submit(_report, client, tool, probes, files, runner) for tool, client in clients.items()]
             return tuple(future.result() for future in running)
 
 
-def _foreign_context(authority: Authority, now: datetime) -> ssl.SSLContext:
+def _foreign_context(authority: Authority, files: Files, now: datetime) -> ssl.SSLContext:
     """Return the only holder of the foreign leaf's key; no name is left that leads to it."""
-    return server_context(issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_serial()))
+    leaf = issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_serial())
+    return server_context(leaf, files.private_folder)
 
 
 def _report(client: Client, tool: Path, probes: tuple[Probe, Probe], files: Files, runner: Runner) -> Report:
@@ -114,7 +116,7 @@ def _report(client: Client, tool: Path, probes: tuple[Probe, Probe], files: File
     if bare.worked:
         foreign, why = _try_foreign(client, tool, unwanted, {}, runner)
         return Report(client.name, tool, Verdict.TRUSTED, foreign=foreign, foreign_why=why)
-    file = files.root if client.needs is Needs.ROOT else files.bundle()
+    file = files.for_client(client)
     if file is None:
         return Report(client.name, tool, Verdict.REFUSED, why=bare.why)
     variables = {client.variable: str(file)}

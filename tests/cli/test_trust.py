@@ -256,6 +256,30 @@ def test_every_verdict_on_the_foreign_name_is_shown(desk: Desk, script: str, sho
     assert shown in desk.succeed("trust", "--yes").stdout
 
 
+def test_a_variable_that_is_set_already_keeps_what_it_names(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    corporate = desk.machine.home / "corporate.pem"
+    corporate.write_bytes(desk.bundle.read_bytes())
+    desk.tool("usr/bin/curl", CURL.replace('[ -n "$CURL_CA_BUNDLE" ]', 'grep -q MII "$CURL_CA_BUNDLE"'))
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(corporate))
+    result = desk.succeed("trust", "--yes", "--store", "nss")
+    extended = desk.state / "ca-bundle-curl.pem"
+    assert f"CURL_CA_BUNDLE={extended}" in result.stdout
+    assert extended.read_bytes() == corporate.read_bytes() + (desk.state / ROOT_FILE).read_bytes()
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(extended))
+    assert "trusted\n" in desk.succeed("trust", "--yes", "--store", "nss").stdout
+    desk.succeed("untrust", "--yes", "--forget")
+    assert not extended.exists()
+
+
+def test_node_gets_the_bare_root_since_its_variable_adds(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NODE_EXTRA_CA_CERTS", raising=False)
+    desk.tool(
+        "usr/bin/node", CURL.replace('case "$last"', 'case "$*"').replace("CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+    )
+    result = desk.succeed("trust", "--yes")
+    assert f"trusted with NODE_EXTRA_CA_CERTS={desk.state / ROOT_FILE}" in result.stdout
+
+
 def test_without_any_client_there_is_no_proof_table(desk: Desk) -> None:
     (desk.machine.root / "usr/bin/curl").unlink()
     assert "CLIENT" not in desk.succeed("trust", "--yes").stdout

@@ -44,7 +44,7 @@ def files(authority: Authority, tmp_path: Path) -> Files:
     """The root alone stands for the merged bundle: nothing here asks for another site."""
     root = tmp_path / "root.pem"
     root.write_bytes(authority.root_pem)
-    return Files(root, lambda: root)
+    return Files(tmp_path, lambda _: root)
 
 
 def _script(tmp_path: Path, script: str, *, needs: Needs = Needs.ROOT) -> tuple[Path, Client]:
@@ -70,7 +70,7 @@ def test_each_real_client_trusts_with_its_variable_and_refuses_the_foreign_name(
         pytest.skip(f"{client.name} is missing")
     report = _one(authority, Path(found), client, files)
     assert (report.verdict, report.foreign) == (Verdict.TRUSTED_WITH, Foreign.REFUSED_FOR_NAME), report
-    assert str(report) == f"trusted with {client.variable}={files.root}"
+    assert str(report) == f"trusted with {client.variable}={files.for_client(client)}"
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
@@ -80,9 +80,7 @@ def test_each_real_client_says_that_it_does_not_know_the_root(
     found = shutil.which(client.names[0])
     if found is None:
         pytest.skip(f"{client.name} is missing")
-    empty = files.root.with_name("other.pem")
-    empty.write_bytes(authority.intermediate_pem)
-    report = _one(authority, Path(found), client, Files(empty, lambda: None))
+    report = _one(authority, Path(found), client, Files(files.private_folder, lambda _: None))
     assert str(report) == "refused: it does not know the root"
     assert report.foreign is Foreign.NOT_TRIED
 
@@ -114,7 +112,7 @@ def test_a_client_that_no_variable_helps_is_refused(authority: Authority, files:
 
 def test_a_client_without_a_bundle_to_use_is_refused(authority: Authority, files: Files, tmp_path: Path) -> None:
     tool, client = _script(tmp_path, "echo unknown ca >&2; exit 1", needs=Needs.BUNDLE)
-    report = _one(authority, tool, client, Files(files.root, lambda: None))
+    report = _one(authority, tool, client, Files(files.private_folder, lambda _: None))
     assert str(report) == "refused: it does not know the root"
 
 
@@ -141,9 +139,10 @@ def test_without_clients_there_is_nothing_to_report(authority: Authority, files:
 
 def test_the_listener_serves_each_name_its_certificate_and_goes_away(authority: Authority, files: Files) -> None:
     name = Hostname("app.dev.local")
-    trusted = server_context(authority.issue(name, now=NOW, key=new_leaf_key(), serial=new_serial()))
-    foreign = server_context(issue_foreign_probe(authority, now=NOW, key=new_leaf_key(), serial=new_serial()))
-    client = ssl.create_default_context(cafile=str(files.root))
+    leaf = authority.issue(name, now=NOW, key=new_leaf_key(), serial=new_serial())
+    probe_leaf = issue_foreign_probe(authority, now=NOW, key=new_leaf_key(), serial=new_serial())
+    trusted, foreign = server_context(leaf, files.private_folder), server_context(probe_leaf, files.private_folder)
+    client = ssl.create_default_context(cadata=authority.root_pem.decode())
     with listening(trusted, foreign, FOREIGN_NAME) as port:
         probe = Probe(name, port)
         with (

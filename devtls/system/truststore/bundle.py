@@ -1,4 +1,5 @@
-"""A bundle of the system's roots and ours, for programs whose variable replaces their list instead of adding to it.
+"""A bundle of other roots and ours: the system's, for programs whose variable replaces their list instead of adding
+to it, or those of a file that the user's own variable names already and must go on naming.
 
 Owns finding the system's bundle and the file in our state folder. Refuses to write one with nothing but our root: a
 program pointed at it would trust no other site.
@@ -17,10 +18,21 @@ _MORE_BUNDLES = ("etc/ssl/cert.pem", "etc/pki/tls/certs/ca-bundle.crt", "usr/sha
 
 def write_merged_bundle(path: Path, root: RootCertificate, system_root: Path = Path("/")) -> Path | None:
     """Write the system's roots and `root` to `path`; None when this system has no bundle."""
-    system = _system_certificates(system_root)
-    if not system:
+    return _write(path, _system_certificates(system_root), root)
+
+
+def write_extended_bundle(path: Path, root: RootCertificate, existing: Path) -> Path | None:
+    """Write the certificates of `existing` and `root` to `path`; None when `existing` holds none."""
+    try:
+        return _write(path, list(certificates_in(existing.read_bytes())), root)
+    except OSError:
         return None
-    others = [der for der in system if der != root.der]
+
+
+def _write(path: Path, certificates: list[bytes], root: RootCertificate) -> Path | None:
+    if not certificates:
+        return None
+    others = [der for der in certificates if der != root.der]
     write_atomically(path, b"".join(pem_of(der) for der in [*others, root.der]), 0o644)
     return path
 

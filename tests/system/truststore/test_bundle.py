@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from devtls.system.truststore.bundle import write_merged_bundle
+from devtls.system.truststore.bundle import write_extended_bundle, write_merged_bundle
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.root import RootCertificate, certificates_in
 
@@ -23,3 +23,15 @@ def test_a_bundle_of_our_root_alone_is_never_written(machine: Machine, root: Roo
     (machine.root / "etc/ssl/cert.pem").touch()
     assert write_merged_bundle(tmp_path / "bundle.pem", root, machine.root) is None
     assert not (tmp_path / "bundle.pem").exists()
+
+
+def test_a_file_that_a_variable_names_already_is_extended_not_replaced(
+    root: RootCertificate, older_root: RootCertificate, tmp_path: Path
+) -> None:
+    corporate = tmp_path / "corporate.pem"
+    corporate.write_bytes(older_root.pem)
+    written = write_extended_bundle(tmp_path / "bundle.pem", root, corporate)
+    assert written is not None
+    assert list(certificates_in(written.read_bytes())) == [older_root.der, root.der]
+    assert corporate.read_bytes() == older_root.pem
+    assert write_extended_bundle(tmp_path / "none.pem", root, tmp_path / "gone.pem") is None
