@@ -61,7 +61,7 @@ def render_banner(routes: Sequence[Route], port: int, findings: Findings, overri
         lines.append(f"  … and {len(routes) - _MOST_ROUTES} more routes")
     remarks = [*_override_remarks(overridden), *_verify_remarks(routes), *_missing(routes, port, findings, look.paint)]
     for remark in remarks:
-        lines += ["", *(f"  {line}" for line in remark)]
+        lines += ["", *(f"  {line}".rstrip() for line in remark)]
     return "\n".join([*lines, ""])
 
 
@@ -88,7 +88,7 @@ def _override_remarks(overridden: Sequence[str]) -> list[list[str]]:
 
 def _verify_remarks(routes: Sequence[Route]) -> list[list[str]]:
     return [
-        [f"{route.config.key or route.name}: the certificate of {route.upstream.label} is not checked (verify = false)."]
+        [f"{visible(route.config.key)}: the certificate of {route.upstream.label} is not checked (verify = false)."]
         for route in routes
         if route.upstream.tls is not None and not route.upstream.tls.verify
     ]
@@ -100,7 +100,9 @@ def _missing(
     remarks = []
     if not findings.trusted:
         made = "A new CA was made; no" if findings.authority_is_new else "No"
-        remarks.append([f"{made} browser trusts it yet. Once, in another terminal:", "", f"    {paint('devtls trust', '36')}"])
+        remarks.append(
+            [f"{made} browser trusts it yet. Once, in another terminal:", "", f"    {paint('devtls trust', '36')}"]
+        )
     hosts = [host for route in routes for host in route.hosts if not is_wildcard(host)]
     lost = list(dict.fromkeys(host for host in hosts if findings.names.get(host) is Resolves.NOWHERE))
     lost = [host for host in lost if not is_below(host, "localhost")]  # browsers resolve these by themselves

@@ -51,9 +51,10 @@ class LazySite:
             await self._loading
 
     async def _load(self) -> None:
-        web = await asyncio.to_thread(importlib.import_module, "aiohttp.web")
-        runner: web.AppRunner = web.AppRunner(self._make_app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
-        self._runner = runner
+        await asyncio.to_thread(importlib.import_module, "aiohttp.web")
+        from aiohttp import web  # loaded by now: this is a look-up
+
+        runner = self._runner = web.AppRunner(self._make_app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()
         await web.SockSite(runner, self._socket).start()
 

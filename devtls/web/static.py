@@ -21,6 +21,7 @@ from devtls.web.file_answer import FileFacts, answer_file
 
 _CHUNK_OCTETS = 262_144
 _INDEX = "index.html"
+_FORBIDDEN = frozenset("/\0\\:" if os.name == "nt" else "/\0")
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 # What the machine's own tables get wrong or lack, and browsers insist on (module scripts, WebAssembly streaming).
@@ -51,7 +52,7 @@ _NOT_FOUND = (
 )
 
 
-class NotHere(Exception):  # noqa: N818 - an outcome, no failure of ours
+class NotHere(Exception):
     """There is no such file, or it is none that may be served."""
 
 
@@ -97,7 +98,12 @@ def find(root: Path, raw_path: str) -> Opened | Elsewhere:
 def _segments(raw_path: str) -> list[str]:
     segments = [os.fsdecode(unquote_to_bytes(part)) for part in raw_path.split("/") if part]
     for segment in segments:
-        if segment in (".", "..") or "/" in segment or "\0" in segment or (os.name == "nt" and set(segment) & set("\\:")):
+        if (
+            segment in (".", "..")
+            or "/" in segment
+            or "\0" in segment
+            or (os.name == "nt" and set(segment) & set("\\:"))
+        ):
             raise NotHere
     return segments
 
