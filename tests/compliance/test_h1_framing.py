@@ -415,6 +415,12 @@ def test_rule_23_after_a_framing_error_one_answer_goes_out() -> None:
     assert server.next_request() == []
 
 
+def test_rule_24_te_and_keep_alive_do_not_frame_a_request() -> None:
+    """RFC 9110 7.6.1: they are for this hop; the codec leaves them to the editing of the head."""
+    request = request_of(get(b"TE: trailers", b"Keep-Alive: timeout=5"))
+    assert request.headers[1:] == [(b"TE", b"trailers"), (b"Keep-Alive", b"timeout=5")]
+
+
 def test_rule_39_underscores_in_names_pass() -> None:
     """RFC 9110 5.6.2: `_` is a token character."""
     assert request_of(get(b"a_b: c")).headers[-1] == (b"a_b", b"c")
