@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -39,6 +40,10 @@ FOREIGN_VARIABLES = (
 )
 
 RequireTool = Callable[[str, str], str]
+"""(program, how to install it) -> its path."""
+
+Missing = Callable[[str], NoReturn]
+"""(sentence) -> the test ends: skipped here, failed in CI."""
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +79,12 @@ def require_tool() -> RequireTool:
     return _require_tool
 
 
+@pytest.fixture(scope="session")
+def missing() -> Missing:
+    """Return a function that ends a test for want of something: a skip on a user's machine, a failure in CI."""
+    return _missing
+
+
 @pytest.fixture(autouse=True)
 def never_blocks(request: pytest.FixtureRequest) -> Iterator[None]:
     """In tests/net and tests/daemon a blocking call of ours in the loop fails the test; `may_block` opts out."""
@@ -91,9 +102,12 @@ def never_blocks(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def _require_tool(name: str, install_hint: str) -> str:
     found = shutil.which(name, path=OUTER_ENVIRON.get("PATH"))
-    if found:
-        return found
-    message = f"{name} is not installed: {install_hint}"
+    if found is None:
+        _missing(f"{name} is not installed: {install_hint}")
+    return found
+
+
+def _missing(message: str) -> NoReturn:
     if OUTER_ENVIRON.get("CI"):
         pytest.fail(message, pytrace=False)
     pytest.skip(message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import socket
@@ -12,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import aiohttp
 import pytest
@@ -23,9 +23,11 @@ from tests.e2e.serving import Serving, free_port, running, serving
 pytestmark = pytest.mark.e2e
 
 RequireTool = Callable[[str, str], str]
+Missing = Callable[[str], NoReturn]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NPM_INSTALL_TIMEOUT_S = 100
+OLDEST_NODE = (20, 19)
 
 
 class Loopback(AbstractResolver):
@@ -71,13 +73,16 @@ def copy_of(example: str, home: Path, written_port: int | None = None, port: int
     return folder
 
 
-def need(module: str) -> None:
-    if find_spec(module) is not None:
-        return
-    message = f"{module} is not installed: pip install --group examples"
-    if os.environ.get("CI"):
-        pytest.fail(message, pytrace=False)
-    pytest.skip(message)
+def need(module: str, missing: Missing) -> None:
+    if find_spec(module) is None:
+        missing(f"{module} is not installed: pip install --group examples")
+
+
+def need_node_for_vite(missing: Missing, environ: dict[str, str]) -> None:
+    said = subprocess.run(["node", "--version"], env=environ, capture_output=True, text=True, timeout=20, check=False)
+    found = re.match(r"v(\d+)\.(\d+)", said.stdout)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST_NODE:
+        missing(f"Vite 8 needs Node 20.19 or newer, this is {said.stdout.strip() or 'none'}")
 
 
 @pytest.mark.parametrize("example", ["flask", "fastapi-websocket", "django", "static", "vite"])
@@ -89,8 +94,8 @@ def test_the_readme_names_the_command_and_the_address(example: str) -> None:
     assert "devtls serve" in readme
 
 
-async def test_flask_sees_https_and_keeps_its_secure_cookie(home: Path) -> None:
-    need("flask")
+async def test_flask_sees_https_and_keeps_its_secure_cookie(home: Path, missing: Missing) -> None:
+    need("flask", missing)
     command = [sys.executable, "-m", "flask", "--app", "app", "run", "--port", "{port}"]
     async with example(home, "flask", 5000, *command) as (proxy, _), browsing(proxy) as browser:
         url = proxy.url("flask.dev.local")
@@ -102,8 +107,8 @@ async def test_flask_sees_https_and_keeps_its_secure_cookie(home: Path) -> None:
             assert f'<code id="url">{url}</code>' in text
 
 
-async def test_fastapi_chats_over_wss_and_sees_https(home: Path) -> None:
-    need("fastapi")
+async def test_fastapi_chats_over_wss_and_sees_https(home: Path, missing: Missing) -> None:
+    need("fastapi", missing)
     command = [sys.executable, "-m", "uvicorn", "app:app", "--port", "{port}"]
     async with example(home, "fastapi-websocket", 8000, *command) as (proxy, _), browsing(proxy) as browser:
         async with browser.get(proxy.url("chat.dev.local", "/where")) as answer:
@@ -116,8 +121,8 @@ async def test_fastapi_chats_over_wss_and_sees_https(home: Path) -> None:
             assert await two.receive_str(timeout=5) == "hello"
 
 
-async def test_django_accepts_the_host_and_its_form_passes_the_csrf_check(home: Path) -> None:
-    need("django")
+async def test_django_accepts_the_host_and_its_form_passes_the_csrf_check(home: Path, missing: Missing) -> None:
+    need("django", missing)
     command = [sys.executable, "manage.py", "runserver", "--noreload", "{port}"]
     async with example(home, "django", 8001, *command) as (proxy, _), browsing(proxy) as browser:
         url = proxy.url("book.dev.local")
@@ -152,8 +157,9 @@ async def test_static_files_come_with_indexes_redirects_and_ranges(home: Path) -
 @pytest.mark.browser
 @pytest.mark.timeout(240)
 async def test_vite_replaces_a_module_in_the_open_page(
-    home: Path, require_tool: RequireTool, outer_environ: dict[str, str]
+    home: Path, require_tool: RequireTool, missing: Missing, outer_environ: dict[str, str]
 ) -> None:
+    need_node_for_vite(missing, outer_environ)
     npm = require_tool("npm", "sudo apt-get install nodejs npm")
     chromium = require_tool("chromium", "sudo apt-get install chromium")
     port = free_port()
