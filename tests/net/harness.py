@@ -11,6 +11,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -41,10 +43,12 @@ class AppConnection:
     number: int
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    heads: list[bytes] = field(default_factory=list)
 
     async def head(self) -> bytes:
-        """Read up to the end of a head."""
-        return await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), DEADLINE_S)
+        """Read up to the end of a head; it is kept in `heads`."""
+        self.heads.append(await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), DEADLINE_S))
+        return self.heads[-1]
 
     async def body(self, count: int) -> bytes:
         """Read exactly `count` octets."""
@@ -197,6 +201,7 @@ class Reply:
     status: int
     head: bytes
     body: bytes
+    trailers: list[bytes] = field(default_factory=list)
 
     def field(self, name: bytes) -> list[bytes]:
         """Return the values of a field, in order."""
@@ -231,6 +236,10 @@ class Client:
         """Read exactly `count` octets."""
         return await asyncio.wait_for(self.reader.readexactly(count), DEADLINE_S)
 
+    async def line(self) -> bytes:
+        """Read a line, its end included."""
+        return await asyncio.wait_for(self.reader.readline(), DEADLINE_S)
+
     async def to_eof(self) -> bytes:
         """Read until the proxy closes."""
         return await asyncio.wait_for(self.reader.read(-1), DEADLINE_S)
@@ -242,9 +251,10 @@ class Client:
         if head_only or reply.status in (204, 304) or reply.status < 200:
             return reply
         if reply.field(b"transfer-encoding"):
-            while size := int(await asyncio.wait_for(self.reader.readline(), DEADLINE_S), 16):
+            while size := int(await self.line(), 16):
                 reply.body += (await self.read(size + 2))[:-2]
-            await self.read(2)
+            while (line := await self.line()) != b"\r\n":
+                reply.trailers.append(line.rstrip())
         elif lengths := reply.field(b"content-length"):
             reply.body = await self.read(int(lengths[0]))
         else:
@@ -279,7 +289,7 @@ def issuer_for(authority: Authority) -> Issuer:
             return authority.issue_default(now=now, key=key, serial=serial)
         return authority.issue(name, now=now, key=key, serial=serial)
 
-    return Issuer(issue, lambda name: authority.permits(Hostname(name)), pem_path)
+    return Issuer(issue, lambda name: authority.permits(Hostname(name)), partial(pem_path, Path("unused")))
 
 
 def client_context(upstream: Upstream) -> ssl.SSLContext:
