@@ -191,16 +191,25 @@ _ABORT = AbortUpstream()
 class Exchange:
     """One request and its answer; made by the relay when a route was found."""
 
-    __slots__ = ("_pending", "_request", "_request_done", "_retryable", "_reused", "_sent_continue", "_terms", "phase")
+    __slots__ = (
+        "_may_wait_for_continue",
+        "_pending",
+        "_request",
+        "_request_done",
+        "_retryable",
+        "_reused",
+        "_terms",
+        "phase",
+    )
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._request: Request | None = None
+        self._request: Request  # from _begin on, and no phase but START comes before it
         self._pending: list[Data | Trailers | EndOfMessage] = []
         self._request_done = False
         self._retryable = False
         self._reused = False
-        self._sent_continue = False
+        self._may_wait_for_continue = False
         self.phase = Phase.START
 
     @property
@@ -220,20 +229,25 @@ class Exchange:
                 self._pending.append(event)
                 return []
             case Phase.WAITING | Phase.ANSWERING, Data():
-                self._retryable = False
-                return [SendUpstream(event), Arm(Timer.REQUEST_BODY, self._terms.limits.body_idle_timeout_s)]
+                body_idle = Arm(Timer.REQUEST_BODY, self._terms.limits.body_idle_timeout_s)
+                if self._may_wait_for_continue:
+                    self._may_wait_for_continue = False  # it did not wait: a 100 would come too late to mean anything
+                    return [SendUpstream(event), Disarm(Timer.CONTINUE), body_idle]
+                return [SendUpstream(event), body_idle]
             case Phase.WAITING | Phase.ANSWERING, Trailers():
                 return [SendUpstream(forward_trailers(event))]
             case Phase.WAITING | Phase.ANSWERING, EndOfMessage():
                 return self._request_ended(event)
             case Phase.DONE | Phase.TUNNEL | Phase.START, _:
                 return []
-            case _, _:  # Reset, Malformed, ConnectionClosed: the client is gone or can no longer be understood
+            case _:  # Reset, Malformed, ConnectionClosed: the client is gone or can no longer be understood
                 return self._finish(_ABORT, complete=False)
 
     def _begin(self, request: Request) -> list[Action]:
         self._request = request
-        self._retryable = request.method in _IDEMPOTENT
+        self._may_wait_for_continue = request.expects_continue and request.body_length != 0
+        # With a body it could be sent twice only if all of it were kept (RFC 9110 9.2.2, 9112 9.3.1).
+        self._retryable = request.method in _IDEMPOTENT and request.body_length == 0
         if is_loop(request.headers, self._terms.edge.pseudonym):
             return self._fail(FailureKind.LOOP, "This request has passed through devtls five times.")
         self.phase = Phase.ACQUIRING
@@ -242,9 +256,11 @@ class Exchange:
     def _request_ended(self, event: EndOfMessage) -> list[Action]:
         self._request_done = True
         actions: list[Action] = [SendUpstream(event)]
-        request = self._request
-        if request is not None and request.body_length != 0:
+        if self._request.body_length != 0:
             actions.append(Disarm(Timer.REQUEST_BODY))
+            if self._may_wait_for_continue:
+                self._may_wait_for_continue = False
+                actions.append(Disarm(Timer.CONTINUE))
         if self.phase is Phase.WAITING:
             actions.append(Arm(Timer.RESPONSE_HEAD, self._terms.limits.response_head_timeout_s))
         return actions
@@ -273,12 +289,14 @@ class Exchange:
                 return self._failed_before_answer(event)
             case Phase.ANSWERING, Reset() | Malformed():
                 return [SendClient(Reset(event.stream_id, event.reason)), *self._finish(_ABORT, complete=False)]
-            case _, _:
+            case Phase.ANSWERING, ConnectionClosed():
+                cut = Reset(event.stream_id, "The app closed the connection in the middle of its answer.")
+                return [SendClient(cut), *self._finish(_ABORT, complete=False)]
+            case _:
                 return []
 
     def _send_request(self, reused: bool) -> list[Action]:
         request = self._request
-        assert request is not None  # noqa: S101 - ACQUIRING is only reached through _begin
         limits = self._terms.limits
         self.phase = Phase.WAITING
         self._reused = reused
@@ -286,28 +304,29 @@ class Exchange:
         pending, self._pending = self._pending, []
         for event in pending:
             actions.extend(self.on_client(event))
-        if request.expects_continue and not self._request_done:
+        if self._may_wait_for_continue:
             actions.append(Arm(Timer.CONTINUE, limits.continue_wait_s))
-        elif not self._request_done:
+        elif not self._request_done and request.body_length != 0:
             actions.append(Arm(Timer.REQUEST_BODY, limits.body_idle_timeout_s))
         return actions
 
     def _informational(self, event: InformationalResponse) -> list[Action]:
         terms = self._terms
-        edited = forward_informational(event, terms.policy, terms.edge, authority=self._authority)
+        self._retryable = False
+        edited = forward_informational(event, terms.policy, terms.edge, authority=self._request.authority)
         if event.status == 101:
             self.phase = Phase.TUNNEL
             return [Disarm(Timer.RESPONSE_HEAD), SendClient(edited), OpenTunnel()]
         actions: list[Action] = [SendClient(edited)]
-        if event.status == 100 and not self._sent_continue:
-            self._sent_continue = True
-            actions.append(Disarm(Timer.CONTINUE))
+        if event.status == 100 and self._may_wait_for_continue:
+            self._may_wait_for_continue = False
+            actions += [Disarm(Timer.CONTINUE), Arm(Timer.REQUEST_BODY, terms.limits.body_idle_timeout_s)]
         return actions
 
     def _response(self, event: Response) -> list[Action]:
         self.phase = Phase.ANSWERING
         terms = self._terms
-        edited = forward_response(event, terms.policy, terms.edge, authority=self._authority)
+        edited = forward_response(event, terms.policy, terms.edge, authority=self._request.authority)
         actions: list[Action] = [SendClient(edited)]
         if self._request_done:
             actions.append(Disarm(Timer.RESPONSE_HEAD))
@@ -320,39 +339,25 @@ class Exchange:
         return [SendClient(event), *self._finish(last, complete=True)]
 
     def _failed_before_answer(self, event: Reset | ConnectionClosed | Malformed) -> list[Action]:
-        stale = self._reused and not isinstance(event, Malformed)
-        if stale and self._retryable and self._request_done and self._bodiless():
+        stale = self._reused and isinstance(event, ConnectionClosed)
+        if stale and self._retryable and self._request_done:
+            self._retryable = False
             self.phase = Phase.ACQUIRING
             self._pending = [EndOfMessage(event.stream_id)]
             return [AbortUpstream(stale=True), Disarm(Timer.RESPONSE_HEAD), Acquire(0.0)]
-        aborted = AbortUpstream(stale=stale)
-        match event:
-            case Malformed():
-                return [aborted, *self._fail(FailureKind.BROKEN_ANSWER, event.reason)]
-            case Reset():
-                return [aborted, *self._fail(FailureKind.NO_ANSWER, event.reason)]
-            case ConnectionClosed():
-                return [
-                    aborted,
-                    *self._fail(FailureKind.NO_ANSWER, "The app closed the connection before it answered."),
-                ]
-
-    @property
-    def _authority(self) -> bytes:
-        return b"" if self._request is None else self._request.authority
-
-    def _bodiless(self) -> bool:
-        return self._request is not None and self._request.body_length == 0
+        kind = FailureKind.BROKEN_ANSWER if isinstance(event, Malformed) else FailureKind.NO_ANSWER
+        quiet = "The app closed the connection before it answered."
+        why = quiet if isinstance(event, ConnectionClosed) else event.reason
+        return [AbortUpstream(stale=stale), *self._fail(kind, why)]
 
     # -- time -------------------------------------------------------------------------------------------------------
 
     def on_timer(self, timer: Timer) -> list[Action]:
         """A timer that was armed has run out."""
         match self.phase, timer:
-            case Phase.WAITING, Timer.CONTINUE:
+            case Phase.WAITING, Timer.CONTINUE if self._may_wait_for_continue:
                 # RFC 9110 10.1.1: an app that neither asks for the body nor refuses it may never have heard of Expect.
-                self._sent_continue = True
-                assert self._request is not None  # noqa: S101
+                self._may_wait_for_continue = False
                 return [
                     SendClient(InformationalResponse(self._request.stream_id, 100, [])),
                     Arm(Timer.REQUEST_BODY, self._terms.limits.body_idle_timeout_s),
@@ -364,10 +369,9 @@ class Exchange:
                 limit = self._terms.limits.body_idle_timeout_s
                 return [_ABORT, *self._fail(FailureKind.REQUEST_TIMEOUT, f"The client sent nothing for {limit:g} s.")]
             case Phase.ANSWERING, Timer.REQUEST_BODY:
-                assert self._request is not None  # noqa: S101
                 cut = Reset(self._request.stream_id, "The client stopped sending its request.")
                 return [SendClient(cut), *self._finish(_ABORT, complete=False)]
-            case _, _:
+            case _:
                 return []
 
     # -- the end ----------------------------------------------------------------------------------------------------

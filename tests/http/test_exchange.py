@@ -1,0 +1,478 @@
+"""The exchange's table, row by row: what is done for (phase, event), and what no order of events may bring about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devtls.http.events import (
+    ClientEvent,
+    ConnectionClosed,
+    Data,
+    EndOfMessage,
+    InformationalResponse,
+    Malformed,
+    Request,
+    Reset,
+    Response,
+    Trailers,
+    TunnelData,
+    UpstreamEvent,
+)
+from devtls.http.exchange import (
+    AbortUpstream,
+    Acquire,
+    Action,
+    Answer,
+    Arm,
+    DialFailed,
+    Disarm,
+    Exchange,
+    ExchangeLimits,
+    FailureKind,
+    Finish,
+    OpenTunnel,
+    Phase,
+    ReleaseUpstream,
+    SendClient,
+    SendUpstream,
+    Terms,
+    Timer,
+    UpstreamReady,
+)
+from devtls.http.forward import Edge, ForwardPolicy
+
+LIMITS = ExchangeLimits(response_head_timeout_s=600.0, body_idle_timeout_s=60.0, continue_wait_s=1.0)
+EDGE = Edge(b"127.0.0.1", b"https", 443, b"devtls-test")
+TERMS = Terms(ForwardPolicy(), EDGE, LIMITS)
+END = EndOfMessage(1)
+PIECE = Data(1, b"piece")
+BODY_IDLE = Arm(Timer.REQUEST_BODY, 60.0)
+HEAD_WAIT = Arm(Timer.RESPONSE_HEAD, 600.0)
+CONTINUE_WAIT = Arm(Timer.CONTINUE, 1.0)
+ABORT, RELEASE = AbortUpstream(), ReleaseUpstream()
+
+
+def request(
+    method: bytes = b"GET", *, length: int | None = 0, expects: bool = False, via: bytes | None = None
+) -> Request:
+    headers = [] if via is None else [(b"Via", via)]
+    return Request(1, method, b"/", b"app.dev.local", headers, length, expects_continue=expects)
+
+
+def response(status: int = 200, length: int | None = 2) -> Response:
+    return Response(1, status, [], b"OK", length)
+
+
+def waiting(asked: Request | None = None, *, reused: bool = False, done: bool = True) -> Exchange:
+    """An exchange whose request is sent (whole, if `done`)."""
+    exchange = Exchange(TERMS)
+    exchange.on_client(asked or request())
+    if done:
+        exchange.on_client(END)
+    exchange.on_upstream(UpstreamReady(reused))
+    return exchange
+
+
+def answering(asked: Request | None = None, *, done: bool = True) -> Exchange:
+    exchange = waiting(asked, done=done)
+    exchange.on_upstream(response())
+    return exchange
+
+
+def kinds(actions: list[Action]) -> list[type]:
+    return [type(action) for action in actions]
+
+
+def sent_upstream(actions: list[Action]) -> list[Request | Data | Trailers | EndOfMessage]:
+    return [action.event for action in actions if isinstance(action, SendUpstream)]
+
+
+# -- beginning -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "max_idle_s"),
+    [
+        (request(b"GET"), None),
+        (request(b"HEAD"), None),
+        (request(b"DELETE"), None),
+        (request(b"PUT", length=5), 1.0),
+        (request(b"GET", length=None), 1.0),
+        (request(b"POST"), 1.0),
+        (request(b"PATCH", length=5), 1.0),
+    ],
+)
+def test_only_what_can_be_sent_twice_takes_a_connection_that_may_be_stale(
+    asked: Request, max_idle_s: float | None
+) -> None:
+    exchange = Exchange(TERMS)
+    assert exchange.on_client(asked) == [Acquire(max_idle_s)]
+    assert exchange.phase is Phase.ACQUIRING
+
+
+def test_a_request_that_went_round_five_times_is_answered_at_once() -> None:
+    exchange = Exchange(TERMS)
+    via = b", ".join([b"1.1 devtls-test"] * 5)
+    actions = exchange.on_client(request(via=via))
+    assert kinds(actions) == [Answer, Finish]
+    assert isinstance(actions[0], Answer)
+    assert actions[0].kind is FailureKind.LOOP
+    assert exchange.phase is Phase.DONE
+
+
+def test_nothing_happens_before_the_request() -> None:
+    exchange = Exchange(TERMS)
+    assert exchange.on_client(Reset(1, "gone")) == []
+    assert exchange.on_upstream(UpstreamReady(False)) == []
+    assert exchange.on_timer(Timer.CONTINUE) == []
+    assert exchange.phase is Phase.START
+
+
+def test_what_the_client_sends_while_dialling_follows_the_head_in_order() -> None:
+    exchange = Exchange(TERMS)
+    exchange.on_client(request(b"POST", length=None))
+    trailers = Trailers(1, [(b"X-Sum", b"1"), (b"Host", b"evil")])
+    for event in (PIECE, PIECE, trailers, END):
+        assert exchange.on_client(event) == []
+    assert exchange.request_done
+    actions = exchange.on_upstream(UpstreamReady(False))
+    head, *rest = sent_upstream(actions)
+    assert isinstance(head, Request)
+    assert rest == [PIECE, PIECE, Trailers(1, [(b"X-Sum", b"1")]), END]
+    assert actions[-1] == HEAD_WAIT
+
+
+def test_a_bodyless_request_waits_for_the_answer_alone() -> None:
+    exchange = Exchange(TERMS)
+    exchange.on_client(request())
+    exchange.on_client(END)
+    actions = exchange.on_upstream(UpstreamReady(True))
+    assert kinds(actions) == [SendUpstream, SendUpstream, Arm]
+    assert actions[-1] == HEAD_WAIT
+
+
+def test_a_bodyless_request_on_a_pooled_connection_is_never_timed_for_its_body() -> None:
+    # The pool answers within the Request event, before EndOfMessage: an armed body timer would cut slow answers.
+    exchange = Exchange(TERMS)
+    exchange.on_client(request())
+    assert kinds(exchange.on_upstream(UpstreamReady(True))) == [SendUpstream]
+    assert exchange.on_client(END) == [SendUpstream(END), HEAD_WAIT]
+
+
+def test_a_failed_dial_is_answered_with_every_address_that_was_tried() -> None:
+    exchange = Exchange(TERMS)
+    exchange.on_client(request())
+    tried = (("127.0.0.1:1", "connection refused"), ("[::1]:1", "connection refused"))
+    actions = exchange.on_upstream(DialFailed(tried))
+    assert actions == [Answer(FailureKind.UNREACHABLE, "The app cannot be reached.", tried), Finish(True)]
+
+
+def test_a_dial_that_took_too_long_is_another_failure() -> None:
+    exchange = Exchange(TERMS)
+    exchange.on_client(request())
+    actions = exchange.on_upstream(DialFailed((), timed_out=True))
+    assert isinstance(actions[0], Answer)
+    assert actions[0].kind is FailureKind.CONNECT_TIMEOUT
+
+
+# -- the request's body ----------------------------------------------------------------------------------------------
+
+
+def test_each_piece_of_the_body_starts_its_clock_anew_and_the_end_stops_it() -> None:
+    exchange = waiting(request(b"POST", length=10), done=False)
+    assert exchange.on_client(PIECE) == [SendUpstream(PIECE), BODY_IDLE]
+    assert exchange.on_client(END) == [SendUpstream(END), Disarm(Timer.REQUEST_BODY), HEAD_WAIT]
+
+
+def test_a_body_that_ends_after_the_answer_began_starts_no_wait_for_a_head() -> None:
+    exchange = answering(request(b"POST", length=10), done=False)
+    assert exchange.on_client(PIECE) == [SendUpstream(PIECE), BODY_IDLE]
+    assert exchange.on_client(END) == [SendUpstream(END), Disarm(Timer.REQUEST_BODY)]
+
+
+def test_a_client_that_stops_sending_is_told_so() -> None:
+    exchange = waiting(request(b"POST", length=10), done=False)
+    actions = exchange.on_timer(Timer.REQUEST_BODY)
+    assert kinds(actions) == [AbortUpstream, Answer, Finish]
+    assert isinstance(actions[1], Answer)
+    assert actions[1].kind is FailureKind.REQUEST_TIMEOUT
+
+
+def test_a_client_that_stops_sending_after_the_answer_began_is_cut() -> None:
+    exchange = answering(request(b"POST", length=10), done=False)
+    actions = exchange.on_timer(Timer.REQUEST_BODY)
+    assert kinds(actions) == [SendClient, AbortUpstream, Finish]
+    assert actions[0] == SendClient(Reset(1, "The client stopped sending its request."))
+    assert actions[2] == Finish(False)
+
+
+# -- Expect: 100-continue --------------------------------------------------------------------------------------------
+
+
+def test_a_silent_app_gets_the_body_after_a_second() -> None:
+    exchange = Exchange(TERMS)
+    exchange.on_client(request(b"POST", length=5, expects=True))
+    assert exchange.on_upstream(UpstreamReady(False))[-1] == CONTINUE_WAIT
+    assert exchange.on_timer(Timer.CONTINUE) == [SendClient(InformationalResponse(1, 100, [])), BODY_IDLE]
+    assert exchange.on_timer(Timer.CONTINUE) == []
+
+
+def test_the_apps_own_100_stops_the_wait_and_starts_the_bodys_clock() -> None:
+    exchange = waiting(request(b"POST", length=5, expects=True), done=False)
+    actions = exchange.on_upstream(InformationalResponse(1, 100, []))
+    assert kinds(actions) == [SendClient, Disarm, Arm]
+    assert actions[1:] == [Disarm(Timer.CONTINUE), BODY_IDLE]
+    assert kinds(exchange.on_upstream(InformationalResponse(1, 100, []))) == [SendClient]
+
+
+def test_another_interim_answer_leaves_the_wait_alone() -> None:
+    exchange = waiting(request(b"POST", length=5, expects=True), done=False)
+    assert kinds(exchange.on_upstream(InformationalResponse(1, 103, []))) == [SendClient]
+    assert kinds(exchange.on_timer(Timer.CONTINUE)) == [SendClient, Arm]
+
+
+def test_a_client_that_does_not_wait_gets_no_100_from_us() -> None:
+    exchange = waiting(request(b"POST", length=10, expects=True), done=False)
+    assert exchange.on_client(PIECE) == [SendUpstream(PIECE), Disarm(Timer.CONTINUE), BODY_IDLE]
+    assert exchange.on_timer(Timer.CONTINUE) == []
+
+
+def test_a_request_that_ended_is_waited_for_no_longer() -> None:
+    exchange = waiting(request(b"POST", length=None, expects=True), done=False)
+    assert exchange.on_client(END) == [
+        SendUpstream(END),
+        Disarm(Timer.REQUEST_BODY),
+        Disarm(Timer.CONTINUE),
+        HEAD_WAIT,
+    ]
+    assert exchange.on_timer(Timer.CONTINUE) == []
+
+
+def test_a_refusal_instead_of_100_reaches_the_client_at_once_and_costs_the_connection() -> None:
+    exchange = waiting(request(b"POST", length=5, expects=True), done=False)
+    actions = exchange.on_upstream(response(417, 0))
+    assert kinds(actions) == [SendClient, Disarm]
+    assert actions[1] == Disarm(Timer.CONTINUE)
+    assert exchange.on_timer(Timer.CONTINUE) == []
+    assert exchange.on_upstream(END) == [SendClient(END), ABORT, Finish(True)]
+
+
+# -- the answer ------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_flows_and_ends() -> None:
+    exchange = waiting()
+    actions = exchange.on_upstream(response())
+    assert kinds(actions) == [SendClient, Disarm]
+    assert actions[1] == Disarm(Timer.RESPONSE_HEAD)
+    assert exchange.on_upstream(PIECE) == [SendClient(PIECE)]
+    trailers = Trailers(1, [(b"X-Sum", b"1"), (b"Set-Cookie", b"a=b")])
+    assert exchange.on_upstream(trailers) == [SendClient(Trailers(1, [(b"X-Sum", b"1")]))]
+    assert exchange.on_upstream(END) == [SendClient(END), RELEASE, Finish(True)]
+    assert exchange.phase is Phase.DONE
+
+
+def test_a_switch_of_protocols_opens_the_tunnel() -> None:
+    exchange = waiting()
+    actions = exchange.on_upstream(InformationalResponse(1, 101, []))
+    assert kinds(actions) == [Disarm, SendClient, OpenTunnel]
+    assert exchange.on_client(Reset(1, "gone")) == []
+    assert exchange.on_upstream(ConnectionClosed(1)) == []
+    assert exchange.on_timer(Timer.RESPONSE_HEAD) == []
+
+
+def test_an_app_that_never_answers_is_given_up() -> None:
+    actions = waiting().on_timer(Timer.RESPONSE_HEAD)
+    assert actions == [
+        ABORT,
+        Answer(FailureKind.RESPONSE_TIMEOUT, "The app sent no answer for 600 s."),
+        Finish(True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [
+        (Malformed(1, 502, "broken"), FailureKind.BROKEN_ANSWER),
+        (Reset(1, "cut"), FailureKind.NO_ANSWER),
+        (ConnectionClosed(1), FailureKind.NO_ANSWER),
+    ],
+)
+def test_a_failure_before_the_answer_is_explained(event: UpstreamEvent, kind: FailureKind) -> None:
+    actions = waiting().on_upstream(event)
+    assert kinds(actions) == [AbortUpstream, Answer, Finish]
+    assert actions[0] == ABORT
+    assert isinstance(actions[1], Answer)
+    assert actions[1].kind is kind
+
+
+@pytest.mark.parametrize("event", [Malformed(1, 502, "broken"), Reset(1, "cut"), ConnectionClosed(1)])
+def test_a_failure_within_the_answer_is_shown_as_a_cut(event: UpstreamEvent) -> None:
+    actions = answering().on_upstream(event)
+    assert kinds(actions) == [SendClient, AbortUpstream, Finish]
+    assert isinstance(actions[0], SendClient)
+    assert isinstance(actions[0].event, Reset)
+    assert actions[-1] == Finish(False)
+
+
+@pytest.mark.parametrize("event", [Reset(1, "gone"), Malformed(1, 400, "broken"), ConnectionClosed(1)])
+@pytest.mark.parametrize("exchange", [waiting, answering])
+def test_a_client_that_is_gone_frees_the_app(exchange: Callable[[], Exchange], event: ClientEvent) -> None:
+    assert exchange().on_client(event) == [ABORT, Finish(False)]
+
+
+def test_a_client_that_goes_while_dialling_stops_the_dial() -> None:
+    exchange = Exchange(TERMS)
+    exchange.on_client(request())
+    assert exchange.on_client(Reset(1, "gone")) == [ABORT, Finish(False)]
+    assert exchange.on_upstream(UpstreamReady(False)) == []
+
+
+# -- retries ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_stale_connection_is_replaced_by_a_fresh_one_once() -> None:
+    exchange = waiting(reused=True)
+    assert exchange.on_upstream(ConnectionClosed(1)) == [
+        AbortUpstream(stale=True),
+        Disarm(Timer.RESPONSE_HEAD),
+        Acquire(0.0),
+    ]
+    again = exchange.on_upstream(UpstreamReady(False))
+    assert isinstance(sent_upstream(again)[0], Request)
+    assert again[1:] == [SendUpstream(END), HEAD_WAIT]
+    assert kinds(exchange.on_upstream(ConnectionClosed(1))) == [AbortUpstream, Answer, Finish]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [request(b"POST"), request(b"PATCH"), request(b"PUT", length=5), request(b"GET", length=None), request(b"BREW")],
+)
+def test_what_may_not_be_sent_twice_is_not_but_the_stale_connection_is_noted(asked: Request) -> None:
+    actions = waiting(asked, reused=True).on_upstream(ConnectionClosed(1))
+    assert kinds(actions) == [AbortUpstream, Answer, Finish]
+    assert actions[0] == AbortUpstream(stale=True)
+
+
+def test_a_failed_retry_to_dial_is_answered() -> None:
+    exchange = waiting(reused=True)
+    exchange.on_upstream(ConnectionClosed(1))
+    assert kinds(exchange.on_upstream(DialFailed(()))) == [Answer, Finish]
+
+
+@pytest.mark.parametrize("event", [Reset(1, "within the head"), Malformed(1, 502, "no HTTP")])
+def test_an_answer_that_had_begun_is_never_asked_for_again(event: UpstreamEvent) -> None:
+    actions = waiting(reused=True).on_upstream(event)
+    assert actions[0] == AbortUpstream(stale=False)
+    assert kinds(actions) == [AbortUpstream, Answer, Finish]
+
+
+def test_an_interim_answer_forbids_the_retry() -> None:
+    exchange = waiting(reused=True)
+    exchange.on_upstream(InformationalResponse(1, 103, []))
+    assert kinds(exchange.on_upstream(ConnectionClosed(1))) == [AbortUpstream, Answer, Finish]
+
+
+# -- every order of events -------------------------------------------------------------------------------------------
+
+_CLIENT = st.sampled_from([PIECE, Trailers(1, []), END, Reset(1, "x"), Malformed(1, 400, "x"), ConnectionClosed(1)])
+_UPSTREAM = st.sampled_from(
+    [
+        UpstreamReady(False),
+        UpstreamReady(True),
+        DialFailed(()),
+        InformationalResponse(1, 100, []),
+        InformationalResponse(1, 103, []),
+        InformationalResponse(1, 101, []),
+        response(),
+        PIECE,
+        Trailers(1, []),
+        END,
+        Reset(1, "x"),
+        Malformed(1, 502, "x"),
+        ConnectionClosed(1),
+        TunnelData(1, b"x"),
+    ]
+)
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("client"), _CLIENT),
+        st.tuples(st.just("upstream"), _UPSTREAM),
+        st.tuples(st.just("timer"), st.sampled_from(Timer)),
+    ),
+    max_size=30,
+)
+_REQUESTS = st.builds(
+    request,
+    st.sampled_from([b"GET", b"POST", b"PUT", b"BREW"]),
+    length=st.sampled_from([0, 5, None]),
+    expects=st.booleans(),
+)
+
+
+def play(asked: Request, steps: list[tuple[str, object]]) -> tuple[Exchange, list[Action]]:
+    """Return the exchange and all its actions; at the end the client goes away."""
+    exchange = Exchange(TERMS)
+    actions = exchange.on_client(asked)
+    for side, event in [*steps, ("client", Reset(1, "gone"))]:
+        done = exchange.phase in (Phase.DONE, Phase.TUNNEL)
+        step = getattr(exchange, f"on_{side}")(event)
+        assert not (done and step), "it acted after its end"
+        actions += step
+    return exchange, actions
+
+
+@given(_REQUESTS, _STEPS)
+def test_any_order_of_events_ends_exactly_once(asked: Request, steps: list[tuple[str, object]]) -> None:
+    exchange, actions = play(asked, steps)
+    ends = [action for action in actions if isinstance(action, Finish | OpenTunnel)]
+    assert len(ends) == 1
+    assert actions[-1] is ends[0]
+    assert exchange.phase is (Phase.TUNNEL if isinstance(ends[0], OpenTunnel) else Phase.DONE)
+
+
+@given(_REQUESTS, _STEPS)
+def test_no_order_of_events_retries_twice_or_after_a_byte(asked: Request, steps: list[tuple[str, object]]) -> None:
+    _, actions = play(asked, steps)
+    tries = [index for index, action in enumerate(actions) if isinstance(action, Acquire)]
+    assert len(tries) <= 2
+    if len(tries) == 2:
+        before = actions[: tries[1]]
+        assert asked.body_length == 0
+        assert not any(isinstance(action, SendClient) for action in before)
+
+
+@given(_REQUESTS, _STEPS)
+def test_the_client_gets_one_final_answer_at_most(asked: Request, steps: list[tuple[str, object]]) -> None:
+    _, actions = play(asked, steps)
+    heads = [
+        action
+        for action in actions
+        if isinstance(action, Answer) or (isinstance(action, SendClient) and isinstance(action.event, Response))
+    ]
+    assert len(heads) <= 1
+    for before, after in pairwise(actions):
+        assert not (isinstance(before, Answer) and not isinstance(after, Finish))
+
+
+@given(_REQUESTS, _STEPS)
+def test_what_is_taken_from_the_pool_is_given_back(asked: Request, steps: list[tuple[str, object]]) -> None:
+    _, actions = play(asked, steps)
+    if isinstance(actions[-1], OpenTunnel):
+        return
+    held = False
+    for action in actions:
+        match action:
+            case SendUpstream(Request()):
+                assert not held
+                held = True
+            case AbortUpstream() | ReleaseUpstream():
+                held = False
+            case _:
+                ...
+    assert not held
