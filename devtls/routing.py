@@ -51,6 +51,10 @@ class Upstream:
     tls: UpstreamTls | None
     label: str
 
+    def __hash__(self) -> int:
+        # The pool looks up each request by this; the generated one hashes every field, 1 us.
+        return hash(self.label)
+
 
 @dataclass(frozen=True, slots=True)
 class Route:

@@ -198,7 +198,7 @@ class ServerConnection(asyncio.Protocol):
         return self._relay is not None or self._answering is not None
 
     def _event(self, event: ClientEvent) -> None:
-        if isinstance(event, Request):
+        if type(event) is Request:
             self._begin(event)
             return
         if self._relay is not None:
@@ -213,15 +213,19 @@ class ServerConnection(asyncio.Protocol):
         service = self._service
         if service.draining:
             self._codec.close_after_response()
+        chosen = select(service.snapshot.routes, sni=self._sni, authority=request.authority, path=request.target)
+        if isinstance(chosen, Route):
+            self._start_relay(request, chosen)
+        else:
+            self._respond(request, self._refusal_page(request, chosen))
+
+    def _refusal_page(self, request: Request, refusal: Refusal) -> pages.Answer:
         accept = get(request.headers, b"accept") or b""
-        match select(service.snapshot.routes, sni=self._sni, authority=request.authority, path=request.target):
-            case Route() as route:
-                self._start_relay(request, route)
+        match refusal:
             case Refusal.MISDIRECTED:
-                host = request.authority.decode("latin-1")
-                self._respond(request, pages.misdirected(host, self._sni or "", accept))
+                return pages.misdirected(request.authority.decode("latin-1"), self._sni or "", accept)
             case Refusal.UNKNOWN:
-                self._respond(request, pages.not_found(host_of(request.authority), service.route_lines(), accept))
+                return pages.not_found(host_of(request.authority), self._service.route_lines(), accept)
 
     def _start_relay(self, request: Request, route: Route) -> None:
         terms = self._terms.get(id(route))
@@ -284,11 +288,12 @@ class ServerConnection(asyncio.Protocol):
 
     def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> None:
         """Encode an event for the client."""
-        if isinstance(event, Response):
+        if type(event) is Response:
             self._before_response(event)
-        elif self._suspect is not None and isinstance(event, Data):
-            self._check_host_refusal(event.data)
-        elif isinstance(event, Reset):
+        elif type(event) is Data:
+            if self._suspect is not None:
+                self._check_host_refusal(event.data)
+        elif type(event) is Reset:
             self._cut = True
         if data := self._codec.send(event):
             self._out.append(data)

@@ -65,7 +65,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send(self, event: Request | Data | Trailers | EndOfMessage) -> None:
         """Encode an event; `flush` sends it."""
-        if event.__class__ is Request:
+        if type(event) is Request:
             self._stream_id = event.stream_id
         if data := self.codec.send(event):
             self._buffer.append(data)
