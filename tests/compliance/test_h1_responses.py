@@ -426,5 +426,5 @@ def test_rule_70_a_reused_connection_numbers_its_events_anew() -> None:
     client.send(Request(8, b"GET", b"/", b"app", []))
     client.send(EndOfMessage(8))
     assert not client.response_started
-    assert client.receive_data(OK + b"Content-Length: 0\r\nKeep-Alive: x\r\n\r\n")[-1] == EndOfMessage(8)
+    assert client.receive_data(OK + b"TE: x\r\nContent-Length: 0\r\nKeep-Alive: x\r\n\r\n")[-1] == EndOfMessage(8)
     assert client.keep_alive_timeout_s is None

@@ -132,7 +132,7 @@ class ChunkedDecoder:
         head, leftover = found
         _, _, block = head.partition(b"\r\n")
         if block:
-            headers, _ = parse_fields(block, self._limits.max_fields)
+            headers, _ = parse_fields(block, self._limits.max_fields, {})
             events.append(Trailers(self._stream_id, headers))
         events.append(EndOfMessage(self._stream_id))
         self._state = _DONE

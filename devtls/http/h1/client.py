@@ -8,6 +8,7 @@ noted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from devtls.errors import LocalProtocolError, ProtocolViolation
@@ -25,6 +26,7 @@ from devtls.http.events import (
 )
 from devtls.http.h1 import outgoing, writer
 from devtls.http.h1.chunked import ChunkedDecoder
+from devtls.http.h1.fields import LineMemo
 from devtls.http.h1.head import HeadLimits, HeadSplitter, parse_response, parse_status_line
 from devtls.http.h1.outgoing import OutgoingBody
 
@@ -47,6 +49,7 @@ class H1Client:
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._splitter = HeadSplitter(limits, lambda line: parse_status_line(line, limits))
+        self._memo: LineMemo = {}
         self._reading: int = _READING_IDLE
         self._body = OutgoingBody()
         self._method = b""
@@ -147,14 +150,13 @@ class H1Client:
         return events
 
     def _take_head(self, head: bytes, events: list[UpstreamEvent]) -> None:
-        parsed = parse_response(head, self._stream_id, self._method, self._limits)
-        event = parsed.event
+        event, frame = parse_response(head, (self._stream_id, self._method), self._limits, self._memo)
         if isinstance(event, InformationalResponse):
-            self._take_interim(event, parsed.upgrades_to)
+            self._take_interim(event, frame.upgrades_to)
             events.append(event)
             return
-        self._keep_alive = parsed.keep_alive
-        self.keep_alive_timeout_s = parsed.keep_alive_timeout_s
+        self._keep_alive = frame.keep_alive
+        self.keep_alive_timeout_s = frame.keep_alive_timeout_s
         events.append(event)
         if event.close_delimited:
             self._reading = _READING_UNTIL_CLOSE
@@ -168,7 +170,7 @@ class H1Client:
             self._reading = _READING_IDLE
             events.append(EndOfMessage(self._stream_id))
 
-    def _take_interim(self, event: InformationalResponse, upgrades_to: list[bytes]) -> None:
+    def _take_interim(self, event: InformationalResponse, upgrades_to: Sequence[bytes]) -> None:
         if event.status == 101:
             if not self._upgrade or self._upgrade not in upgrades_to:
                 raise ProtocolViolation("The app switched to a protocol that nobody asked for.")

@@ -1,9 +1,9 @@
 """Field lines: a block of `name: value` lines into a field list, and the few fields that HTTP/1 itself acts on.
 
 Owns the syntax of RFC 9112 section 5 and RFC 9110 section 5. Refuses control characters, bare CR and LF, names that
-are no token, whitespace before the colon and, in requests, folded lines. Strategy: one `translate` and two `count`s
-clear the whole block of bad octets, then one dictionary look-up per line both proves a usual name a token and tells
-whether the codec must look at the field; only unusual names meet a regular expression.
+are no token, whitespace before the colon and, in requests, folded lines. Strategy: one `translate` clears the whole
+block of bad octets; a line that this connection has seen is looked up; one that it has not seen is judged, and usual
+names need no regular expression for that.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from devtls.http.events import Headers
 Acted = list[tuple[int, bytes]]
 """The fields that HTTP/1 acts on, as (kind, value) in the order of their lines."""
 
+LineMemo = dict[bytes, tuple[tuple[bytes, bytes], int]]
+"""Lines that a connection has seen, parsed: most lines of a message repeat those of the one before (2 us of 6)."""
+
 PLAIN: Final = 0
 CONTENT_LENGTH: Final = 1
 TRANSFER_ENCODING: Final = 2
@@ -27,6 +30,8 @@ UPGRADE: Final = 6
 KEEP_ALIVE: Final = 7
 TE: Final = 8
 
+_MAX_REMEMBERED = 64
+_MAX_REMEMBERED_BYTES = 512
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FOLD = re.compile(rb"\r\n[ \t]+")
 _SPACE_BEFORE_COLON = re.compile(rb"(?m)^([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]+:")
@@ -98,7 +103,7 @@ def unfold(block: bytes) -> bytes:
     return block
 
 
-def parse_fields(block: bytes, max_fields: int) -> tuple[Headers, Acted]:
+def parse_fields(block: bytes, max_fields: int, memo: LineMemo) -> tuple[Headers, Acted]:
     """Parse lines separated by CRLF; raises ProtocolViolation (400, 431)."""
     headers: Headers = []
     acted: Acted = []
@@ -110,19 +115,30 @@ def parse_fields(block: bytes, max_fields: int) -> tuple[Headers, Acted]:
         raise bad_octets()
     if len(lines) > max_fields:
         raise ProtocolViolation(f"The head has more than {max_fields} fields.", status=431)
-    known = KIND_OF_USUAL
+    recall = memo.get
     for line in lines:
-        name, colon, value = line.partition(b":")
-        kind = known.get(name)
-        if kind is None:
-            kind = _kind_of_unusual(name)
-        if not colon:
-            raise ProtocolViolation("A header line has no colon.")
-        value = value.strip(b" \t")
-        headers.append((name, value))
-        if kind:
-            acted.append((kind, value))
+        field = recall(line)
+        if field is None:
+            field = _parse_line(line, memo)
+        headers.append(field[0])
+        if field[1]:
+            acted.append((field[1], field[0][1]))
     return headers, acted
+
+
+def _parse_line(line: bytes, memo: LineMemo) -> tuple[tuple[bytes, bytes], int]:
+    name, colon, value = line.partition(b":")
+    kind = KIND_OF_USUAL.get(name)
+    if kind is None:
+        kind = _kind_of_unusual(name)
+    if not colon:
+        raise ProtocolViolation("A header line has no colon.")
+    field = (name, value.strip(b" \t")), kind
+    if len(line) <= _MAX_REMEMBERED_BYTES:
+        if len(memo) >= _MAX_REMEMBERED:
+            memo.clear()
+        memo[line] = field
+    return field
 
 
 def _kind_of_unusual(name: bytes) -> int:

@@ -9,6 +9,7 @@ of the connection.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from devtls.errors import ProtocolViolation
@@ -45,21 +46,18 @@ class RequestFrame:
 
 @dataclass(slots=True)
 class ResponseFrame:
-    """Where a response ends; `headers` are the received ones, mended; `reusable` = its framing leaves no doubt."""
+    """Where a response ends and what the upstream says about its connection.
 
-    headers: Headers
-    body_length: int | None = 0
-    close_delimited: bool = False
-    reusable: bool = True
-
-
-@dataclass(slots=True)
-class UpstreamSays:
-    """What an upstream says about its connection."""
+    `mend` is what has to be done to the field list so that it says the same; `keep_alive_timeout_s` is the upstream's
+    promise; `upgrades_to` are the protocols of its Upgrade field.
+    """
 
     keep_alive: bool
-    keep_alive_timeout_s: float | None
-    upgrades_to: list[bytes]
+    body_length: int | None = 0
+    close_delimited: bool = False
+    keep_alive_timeout_s: float | None = None
+    mend: Callable[[Headers], Headers] | None = None
+    upgrades_to: Sequence[bytes] = ()
 
 
 def parse_content_length(value: bytes) -> int:
@@ -134,56 +132,66 @@ def keeps_alive(options: list[bytes], *, is_1_1: bool) -> bool:
     return is_1_1 or b"keep-alive" in members
 
 
-def upstream_says(acted: Acted, *, is_1_1: bool) -> UpstreamSays:
-    """Return what a response's Connection, Keep-Alive and Upgrade fields say."""
+def frame_interim(acted: Acted) -> ResponseFrame:
+    """Return what a 1xx says: it has no body whatever its fields claim (RFC 9112 section 6.3)."""
+    upgrades = [value for kind, value in acted if kind == UPGRADE]
+    return ResponseFrame(keep_alive=True, upgrades_to=list_members(upgrades))
+
+
+def frame_response(status: int, method: bytes, acted: Acted, *, is_1_1: bool) -> ResponseFrame:
+    """Return where a final response ends (RFC 9112 6.3); raises ProtocolViolation for what cannot be trusted."""
+    length: int | None = None
+    chunked = False
+    mend: Callable[[Headers], Headers] | None = None
     options: list[bytes] = []
-    upgrades: list[bytes] = []
     timeout_s: float | None = None
     for kind, value in acted:
-        if kind == CONNECTION:
+        if kind == CONTENT_LENGTH:
+            mend = None if length is None else _with_one_length
+            length = _agreed_length(length, value)
+        elif kind == TRANSFER_ENCODING:
+            if chunked or not is_1_1 or value.lower() != b"chunked":
+                raise ProtocolViolation("The response has a transfer coding that is not exactly chunked.")
+            chunked = True
+        elif kind == CONNECTION:
             options.append(value)
-        elif kind == UPGRADE:
-            upgrades.append(value)
         elif kind == KEEP_ALIVE:
-            found = _TIMEOUT.search(value.lower())
-            if found is not None:
-                timeout_s = float(found[1])
-    return UpstreamSays(keeps_alive(options, is_1_1=is_1_1), timeout_s, list_members(upgrades) if upgrades else [])
-
-
-def frame_response(status: int, method: bytes, headers: Headers, acted: Acted, *, is_1_1: bool) -> ResponseFrame:
-    """Return where a final response ends (RFC 9112 6.3); raises ProtocolViolation for what cannot be trusted."""
-    lengths = [parse_content_length(value) for kind, value in acted if kind == CONTENT_LENGTH]
-    codings = [value for kind, value in acted if kind == TRANSFER_ENCODING]
-    if len(lengths) > 1:
-        if len(set(lengths)) > 1:
-            raise ProtocolViolation("The response has two different Content-Lengths.")
-        headers = _with_one_length(headers)
-    if codings and (len(codings) > 1 or codings[0].lower() != b"chunked" or not is_1_1):
-        raise ProtocolViolation("The response has a transfer coding that is not exactly chunked.")
-    length = lengths[0] if lengths else None
+            timeout_s = _timeout_s(value)
+    keep_alive = keeps_alive(options, is_1_1=is_1_1)
     if method == b"HEAD" or status == 304:
-        return ResponseFrame(headers)
+        return ResponseFrame(keep_alive, 0, False, timeout_s, mend)
     if status == 204:
-        return ResponseFrame(headers, reusable=not length and not codings)
+        return ResponseFrame(keep_alive and not length and not chunked, 0, False, timeout_s, mend)
     if status == 205:
-        return _frame_reset_content(headers, length, chunked=bool(codings))
-    if codings:
-        mended = _without_lengths(headers) if length is not None else headers
-        return ResponseFrame(mended, None, reusable=length is None)
+        # RFC 9110 15.3.6: no content. What an app sends all the same is never read: its connection goes instead.
+        return ResponseFrame(keep_alive and length == 0 and not chunked, 0, False, timeout_s, _with_length_zero)
+    if chunked:
+        if length is not None:
+            return ResponseFrame(False, None, mend=_without_lengths)
+        return ResponseFrame(keep_alive, None, False, timeout_s)
     if length is None:
-        return ResponseFrame(headers, None, close_delimited=True, reusable=False)
-    return ResponseFrame(headers, length)
+        return ResponseFrame(False, None, close_delimited=True)
+    return ResponseFrame(keep_alive, length, False, timeout_s, mend)
 
 
-def _frame_reset_content(headers: Headers, length: int | None, *, chunked: bool) -> ResponseFrame:
-    # RFC 9110 15.3.6: 205 has no content. What an app sends all the same is never read: its connection goes instead.
-    mended = [*_without_lengths(headers), (b"Content-Length", b"0")]
-    return ResponseFrame(mended, 0, reusable=length == 0 and not chunked)
+def _agreed_length(length: int | None, value: bytes) -> int:
+    number = parse_content_length(value)
+    if length is not None and number != length:
+        raise ProtocolViolation("The response has two different Content-Lengths.")
+    return number
+
+
+def _timeout_s(value: bytes) -> float | None:
+    found = _TIMEOUT.search(value.lower())
+    return None if found is None else float(found[1])
 
 
 def _without_lengths(headers: Headers) -> Headers:
     return [field for field in headers if kind_of(field[0]) != CONTENT_LENGTH]
+
+
+def _with_length_zero(headers: Headers) -> Headers:
+    return [*_without_lengths(headers), (b"Content-Length", b"0")]
 
 
 def _with_one_length(headers: Headers) -> Headers:

@@ -14,15 +14,17 @@ from dataclasses import dataclass
 
 from devtls.errors import ProtocolViolation
 from devtls.http.events import InformationalResponse, Request, Response
-from devtls.http.h1.fields import bad_octets, check_octets, is_token, parse_fields, unfold
-from devtls.http.h1.framing import frame_request, frame_response, upstream_says
+from devtls.http.h1.fields import LineMemo, bad_octets, check_octets, is_token, parse_fields, unfold
+from devtls.http.h1.framing import ResponseFrame, frame_interim, frame_request, frame_response
 from devtls.http.h1.target import resolve_target
+from devtls.http.h1.writer import STATUS_LINES
 
 _METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"))
 _IN_TARGET = bytes(code for code in range(0x21, 0x7F) if code != ord("#"))
 _IN_START_LINE = bytes(code for code in range(0x100) if code >= 0x20 and code != 0x7F)
 _VERSION = re.compile(rb"[A-Z]+/[0-9]+\.[0-9]+")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_USUAL_STATUS_LINES = {line: (True, code, line[13:]) for code, line in STATUS_LINES.items()}
 _START_LINE_SLACK = 256
 _BLANK_LINES = 2
 
@@ -39,16 +41,6 @@ class HeadLimits:
     def max_start_line_bytes(self) -> int:
         """Octets of a start line: the target's and a method's, a version's or a reason's."""
         return self.max_target_bytes + _START_LINE_SLACK
-
-
-@dataclass(slots=True)
-class ParsedResponse:
-    """A response head and what the upstream says in it about its connection; `keep_alive_timeout_s` is its promise."""
-
-    event: InformationalResponse | Response
-    keep_alive: bool
-    keep_alive_timeout_s: float | None
-    upgrades_to: list[bytes]
 
 
 class HeadSplitter:
@@ -156,11 +148,11 @@ def _explain_request_line(line: bytes, limits: HeadLimits) -> ProtocolViolation:
     return ProtocolViolation("The request target has an octet outside ASCII.")
 
 
-def parse_request(head: bytes, stream_id: int, limits: HeadLimits) -> tuple[Request, bool]:
+def parse_request(head: bytes, stream_id: int, limits: HeadLimits, memo: LineMemo) -> tuple[Request, bool]:
     """Return a complete head as (request, whether the client keeps the connection); raises ProtocolViolation."""
     line, _, block = head.partition(b"\r\n")
     method, target, is_1_1 = parse_request_line(line, limits)
-    headers, acted = parse_fields(block, limits.max_fields)
+    headers, acted = parse_fields(block, limits.max_fields, memo)
     if method == b"CONNECT":
         raise ProtocolViolation("This proxy opens no tunnels: CONNECT is not served.", status=501)
     if method == b"TRACE":
@@ -177,6 +169,9 @@ def parse_request(head: bytes, stream_id: int, limits: HeadLimits) -> tuple[Requ
 
 def parse_status_line(line: bytes, limits: HeadLimits) -> tuple[bool, int, bytes]:
     """Return (is HTTP/1.1, status, reason); the space before an empty reason may be missing (RFC 9112 section 4)."""
+    usual = _USUAL_STATUS_LINES.get(line)
+    if usual is not None:
+        return usual
     found = _STATUS_LINE.fullmatch(line)
     if found is None or len(line) > limits.max_start_line_bytes:
         check_line_length(line, limits)
@@ -184,17 +179,23 @@ def parse_status_line(line: bytes, limits: HeadLimits) -> tuple[bool, int, bytes
     return found[1] == b"1", int(found[2]), found[3] or b""
 
 
-def parse_response(head: bytes, stream_id: int, method: bytes, limits: HeadLimits) -> ParsedResponse:
-    """Return a complete response head to a request with `method`; raises ProtocolViolation."""
+def parse_response(
+    head: bytes, request: tuple[int, bytes], limits: HeadLimits, memo: LineMemo
+) -> tuple[InformationalResponse | Response, ResponseFrame]:
+    """Return a complete response head and its framing; `request` is (stream, method). Raises ProtocolViolation."""
     line, _, block = head.partition(b"\r\n")
     is_1_1, status, reason = parse_status_line(line, limits)
-    headers, acted = parse_fields(unfold(block), limits.max_fields)
-    says = upstream_says(acted, is_1_1=is_1_1)
+    try:
+        headers, acted = parse_fields(block, limits.max_fields, memo)
+    except ProtocolViolation:
+        # what a proxy has to mend never passes the strict parser: to look for it first would cost each response 1 us
+        headers, acted = parse_fields(unfold(block), limits.max_fields, memo)
+    stream_id, method = request
     if status < 200:
-        informational = InformationalResponse(stream_id, status, headers, reason)
-        return ParsedResponse(informational, says.keep_alive, None, says.upgrades_to)
-    frame = frame_response(status, method, headers, acted, is_1_1=is_1_1)
+        return InformationalResponse(stream_id, status, headers, reason), frame_interim(acted)
+    frame = frame_response(status, method, acted, is_1_1=is_1_1)
+    if frame.mend is not None:
+        headers = frame.mend(headers)
     version = b"1.1" if is_1_1 else b"1.0"
-    response = Response(stream_id, status, frame.headers, reason, frame.body_length, version, frame.close_delimited)
-    keep_alive = says.keep_alive and frame.reusable
-    return ParsedResponse(response, keep_alive, says.keep_alive_timeout_s, says.upgrades_to)
+    response = Response(stream_id, status, headers, reason, frame.body_length, version, frame.close_delimited)
+    return response, frame

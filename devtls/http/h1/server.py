@@ -26,6 +26,7 @@ from devtls.http.events import (
 )
 from devtls.http.h1 import outgoing, writer
 from devtls.http.h1.chunked import ChunkedDecoder
+from devtls.http.h1.fields import LineMemo
 from devtls.http.h1.head import HeadLimits, HeadSplitter, parse_request, parse_request_line
 from devtls.http.h1.outgoing import OutgoingBody
 
@@ -49,6 +50,7 @@ class H1Server:
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._splitter = HeadSplitter(limits, lambda line: parse_request_line(line, limits), skips_blank_lines=True)
+        self._memo: LineMemo = {}
         self._reading: int = _READING_HEAD
         self._answer: int = _ANSWER_AWAITED
         self._body = OutgoingBody()
@@ -142,7 +144,7 @@ class H1Server:
             if found is None:
                 return []
             head, rest = found
-            request, self._keep_alive = parse_request(head, self._stream_id + 1, self._limits)
+            request, self._keep_alive = parse_request(head, self._stream_id + 1, self._limits, self._memo)
         except ProtocolViolation as violation:
             self._stream_id += 1
             self._request = None

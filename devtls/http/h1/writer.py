@@ -21,7 +21,7 @@ CONNECTION_KEEP_ALIVE = b"Connection: keep-alive"
 TRANSFER_CHUNKED = b"Transfer-Encoding: chunked"
 
 _REASONS = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
-_STATUS_LINES = {code: b"HTTP/1.1 %d %b" % (code, reason) for code, reason in _REASONS.items()}
+STATUS_LINES = {code: b"HTTP/1.1 %d %b" % (code, reason) for code, reason in _REASONS.items()}
 
 _FORBIDDEN_TRAILERS = frozenset(
     (
@@ -45,7 +45,7 @@ _FORBIDDEN_TRAILERS = frozenset(
 def status_line(status: int, reason: bytes) -> bytes:
     """Return `HTTP/1.1 <status> <reason>`; an empty reason becomes the usual one."""
     if not reason or reason == _REASONS.get(status):
-        line = _STATUS_LINES.get(status)
+        line = STATUS_LINES.get(status)
         if line is not None:
             return line
     return b"HTTP/1.1 %d %b" % (status, reason)

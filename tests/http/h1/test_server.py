@@ -52,6 +52,18 @@ def test_octets_of_later_requests_wait() -> None:
     assert server.buffered == 3
 
 
+def test_many_different_lines_on_one_connection_are_all_read() -> None:
+    server = H1Server(HeadLimits())
+    for number in range(1, 200):
+        lines = b"".join(b"X-%d-%d: %d\r\n" % (number, line, line) for line in range(3))
+        request = server.receive_data(GET[:-2] + lines + b"Cookie: " + b"c" * 600 + b"\r\n\r\n")[0]
+        assert isinstance(request, Request)
+        assert request.headers[1:4] == [(b"X-%d-%d" % (number, line), b"%d" % line) for line in range(3)]
+        server.send(Response(number, 204, []))
+        server.send(EndOfMessage(number))
+        server.next_request()
+
+
 def test_the_next_request_is_read_from_later_data_when_nothing_waits() -> None:
     server = asked()
     server.send(Response(1, 204, []))
