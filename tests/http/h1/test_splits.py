@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from devtls.http.events import Data, EndOfMessage, Request, Response
 from devtls.http.h1 import H1Client, H1Server, HeadLimits
@@ -122,3 +125,20 @@ def test_requests_do_not_depend_on_how_they_are_cut(data: bytes) -> None:
 @pytest.mark.parametrize("data", RESPONSES)
 def test_responses_do_not_depend_on_how_they_are_cut(data: bytes) -> None:
     check_splits(data, relayed)
+
+
+PIECES = [b"\r\n", b"\n", b"\r", b" ", b"\t", b"\0", b":", b";", b"0", b"f", b"\xff", b"x" * 300, b"A: b\r\n" * 6]
+edits = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 3), st.sampled_from(PIECES)), max_size=3)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(st.sampled_from([*REQUESTS, *RESPONSES]), edits, st.lists(st.integers(0, 600), max_size=5))
+def test_damaged_messages_do_not_depend_on_how_they_are_cut(
+    data: bytes, changes: list[tuple[int, int, bytes]], cuts: list[int]
+) -> None:
+    run = relayed if data in RESPONSES else served
+    for place, deleted, inserted in changes:
+        data = data[:place] + inserted + data[place + deleted :]
+    places = [0, *sorted(cuts), len(data)]
+    pieces = [data[start:end] for start, end in itertools.pairwise(places)]
+    assert run(piece for piece in pieces if piece) == run(iter([data] if data else []))
