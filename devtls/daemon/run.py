@@ -56,13 +56,13 @@ class Process:
         self._watch: ConfigWatch | None = None
         self._last_trouble = ""
 
-    async def run(self) -> ExitCode:
-        """Start, serve, end."""
-        daemon = self._daemon
+    async def run(self, instead: Callable[[], Coroutine[Any, Any, None]] | None = None) -> ExitCode:
+        """Start, serve, end. `instead` runs once the ports are open, in the place of the banner and the watches."""
         self._take_signals()
-        await daemon.start()
-        self._announce()
-        self._spawn(self._after_start())
+        await self._daemon.start()
+        if instead is None:
+            self._announce()
+        self._spawn((instead or self._after_start)())
         await self._ending.wait()
         return await self._end()
 
