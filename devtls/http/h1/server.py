@@ -106,8 +106,11 @@ class H1Server:
     def next_request(self) -> list[ClientEvent]:
         """Begin the next request once the response is complete: return what is already there of it.
 
-        Returns nothing when the connection is closing. Raises LocalProtocolError in the middle of a message.
+        Returns nothing when the connection is closing or no request has begun since the last call. Raises
+        LocalProtocolError in the middle of a message.
         """
+        if self._reading == _READING_HEAD:
+            return []
         if self._answer != _ANSWER_COMPLETE:
             raise LocalProtocolError("The next request was asked for before the response was complete.")
         if self.closing:
@@ -129,6 +132,18 @@ class H1Server:
             return []
         return [ConnectionClosed(self._stream_id)]
 
+    def refuse_head(self, status: int, reason: str) -> Malformed:
+        """Give up on a head that is not complete (it takes too long): return the event that has it answered."""
+        if self._reading != _READING_HEAD:
+            raise LocalProtocolError("There is no request head to refuse.")
+        return self._malformed_head(ProtocolViolation(reason, status=status))
+
+    def _malformed_head(self, violation: ProtocolViolation) -> Malformed:
+        self._stream_id += 1
+        self._request = None
+        self._splitter.held = b""
+        return self._malformed(violation)
+
     def _break(self) -> None:
         self._reading = _READING_BROKEN
         self._must_close = True
@@ -146,10 +161,7 @@ class H1Server:
             head, rest = found
             request, self._keep_alive = parse_request(head, self._stream_id + 1, self._limits, self._memo)
         except ProtocolViolation as violation:
-            self._stream_id += 1
-            self._request = None
-            self._splitter.held = b""
-            return [self._malformed(violation)]
+            return [self._malformed_head(violation)]
         self._stream_id += 1
         self._request = request
         length = request.body_length

@@ -64,6 +64,29 @@ def test_many_different_lines_on_one_connection_are_all_read() -> None:
         server.next_request()
 
 
+def test_a_head_that_takes_too_long_is_answered_under_its_own_number() -> None:
+    server = asked(HEAD)
+    with pytest.raises(LocalProtocolError):
+        server.refuse_head(408, "Too slow.")
+    server.send(Response(1, 204, []))
+    server.send(EndOfMessage(1))
+    server.next_request()
+    server.receive_data(b"GET / HT")
+    assert server.refuse_head(408, "Too slow.") == Malformed(2, 408, "Too slow.")
+    assert server.send(Response(2, 408, [], body_length=4)).endswith(b"Content-Length: 4\r\nConnection: close\r\n\r\n")
+    assert server.send(Data(2, b"slow")) == b"slow"
+    assert server.send(EndOfMessage(2)) == b""
+    assert server.closing
+
+
+def test_there_is_no_next_request_while_one_is_arriving() -> None:
+    server = H1Server(HeadLimits())
+    assert server.next_request() == []
+    server.receive_data(GET[:5])
+    assert server.next_request() == []
+    assert server.receive_data(GET[5:])[-1] == EndOfMessage(1)
+
+
 def test_the_next_request_is_read_from_later_data_when_nothing_waits() -> None:
     server = asked()
     server.send(Response(1, 204, []))
