@@ -7,6 +7,7 @@ system's temporary one.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -62,7 +63,7 @@ class StaticSites:
                 listening.close()
             else:
                 await site.close()
-            os.unlink(path)  # noqa: PTH108 - one quick call on a memory file system
+            await asyncio.to_thread(Path(path).unlink, missing_ok=True)
 
     def abandon(self) -> None:
         """Close sockets that nothing serves yet: the start failed."""
@@ -74,7 +75,7 @@ class StaticSites:
     async def close(self) -> None:
         """Stop everything and leave nothing behind."""
         await self.retire(())
-        self._remove_home()
+        await asyncio.to_thread(self._remove_home)
 
     def _remove_home(self) -> None:
         if self._home is not None:
