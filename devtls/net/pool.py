@@ -180,6 +180,10 @@ class Pool:
             waited = f"no answer within {self._limits.connect_timeout_s:g} s"
             state.last_error = waited
             return DialFailed((*tried, (upstream.label, waited)), timed_out=True)
+        if connection is not None and connection.closed:
+            # Between two turns of the loop nobody was listening: the app ended it, or spoke before it was asked.
+            tried.append((upstream.label, "the app took the connection and closed it at once"))
+            connection = None
         if connection is None:
             state.last_error = tried[-1][1] if tried else "no address"
             return DialFailed(tuple(tried))
@@ -257,7 +261,7 @@ class Pool:
             transport.abort()
             raise
         if failure is not None:
-            raise ssl.SSLError(f"TLS: {failure}")
+            raise ssl.SSLError(0, f"the TLS handshake failed: {failure}")
         return connection
 
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from devtls.http.events import Data, EndOfMessage, Request, Reset, Trailers, UpstreamEvent
+from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Request, Reset, Trailers, UpstreamEvent
 from devtls.http.h1.client import H1Client
 from devtls.http.h1.head import HeadLimits
 from devtls.routing import Upstream
@@ -130,7 +130,7 @@ class UpstreamConnection(asyncio.Protocol):
             # TLS ended without close_notify: a close-delimited body may be cut (RFC 8446 6.1, RFC 9112 9.8).
             self.connection_lost(ConnectionResetError("the TLS connection was cut"))
             return False
-        for event in self.codec.receive_eof():
+        for event in self.codec.receive_eof() if self.codec.response_started else [ConnectionClosed(self._stream_id)]:
             user.upstream_event(event)
         user.upstream_flush()
         return False
@@ -142,11 +142,15 @@ class UpstreamConnection(asyncio.Protocol):
         self.closed = True
         user, self.user = self.user, None
         self._discarded(self)
-        if user is not None:
+        if user is None:
+            return
+        if self.codec.response_started:
             # Not an orderly end: even a body that ends with the connection is cut (RFC 9112 8).
             why = f"The connection to the app was lost: {exc}." if exc else "The connection to the app was lost."
             user.upstream_event(Reset(self._stream_id, why))
-            user.upstream_flush()
+        else:
+            user.upstream_event(ConnectionClosed(self._stream_id))  # not a byte came: the request may be sent again
+        user.upstream_flush()
 
     def pause_writing(self) -> None:
         """The app does not keep up."""
