@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -154,6 +155,7 @@ class TlsLayer(asyncio.Protocol):
         self._app: asyncio.Protocol | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._aside: deque[bytes] = deque()
         self._established = False
         self._peer_ended = False
         self._reading = False
@@ -277,7 +279,7 @@ class TlsLayer(asyncio.Protocol):
         read, incoming = self.ssl_object.read, self._incoming
         while not self.paused and not self._peer_ended and self._app is not None:
             try:
-                data = read(_READ_OCTETS)
+                data = self._aside.popleft() if self._aside else read(_READ_OCTETS)
             except ssl.SSLWantReadError:
                 return
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as error:
@@ -291,7 +293,7 @@ class TlsLayer(asyncio.Protocol):
                 self._end_of_peer(truncated=False)
                 return
             self._app.data_received(data)
-            if not incoming.pending and not self.ssl_object.pending() and not incoming.eof:
+            if not incoming.pending and not self.ssl_object.pending() and not incoming.eof and not self._aside:
                 return
 
     def _end_of_peer(self, *, truncated: bool) -> None:
@@ -339,9 +341,21 @@ class TlsLayer(asyncio.Protocol):
             self.tcp.write(self._outgoing.read())
 
     def write_eof(self) -> None:
-        """Send close_notify once."""
+        """Send close_notify once; what the peer sends is still delivered."""
         if self._notified or self.closing:
             return
+        self._set_aside()
+        self._notify()
+        if self._aside and not self.paused:
+            asyncio.get_running_loop().call_soon(self._resume)
+
+    def _set_aside(self) -> None:
+        """Decrypt what is here already: SSL_shutdown looks for the peer's close_notify and throws away other records."""
+        with contextlib.suppress(ssl.SSLError):
+            while data := self.ssl_object.read(_READ_OCTETS):
+                self._aside.append(data)
+
+    def _notify(self) -> None:
         self._notified = True
         # The peer's close_notify is not here yet: OpenSSL says so by an error, after it has written ours.
         with contextlib.suppress(ssl.SSLError):
@@ -351,7 +365,8 @@ class TlsLayer(asyncio.Protocol):
     def close(self) -> None:
         """Send close_notify, flush what waits, close."""
         if not self.closing:
-            self.write_eof()
+            if not self._notified:
+                self._notify()
             self.closing = True
             self.tcp.close()
 
