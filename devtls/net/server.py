@@ -107,6 +107,8 @@ class ServerConnection(asyncio.Protocol):
         self._recording = service.observer.wants_requests
         self._suspect: tuple[int, bytes] | None = None
         self._begun = False
+        self._refused = False
+        self._answered_stream = 0
         self._handling = False
         self._over = False
         self._held_back = False
@@ -201,10 +203,10 @@ class ServerConnection(asyncio.Protocol):
         if type(event) is Request:
             self._begin(event)
             return
-        if self._relay is not None:
-            self._relay.client_event(event)
         if isinstance(event, Malformed):
             self._malformed(event)
+        elif self._relay is not None:
+            self._relay.client_event(event)
 
     def _begin(self, request: Request) -> None:
         self._deadline = None
@@ -238,10 +240,17 @@ class ServerConnection(asyncio.Protocol):
 
     def _malformed(self, event: Malformed) -> None:
         # The codec reads nothing more. Half an answer cannot be taken back; a whole one explains.
-        if self._begun:
-            self._cut_off()
+        if event.stream_id == self._answered_stream:
             return
-        self._respond(Request(event.stream_id, b"GET", b"*", b"", []), pages.malformed(event.status, event.reason))
+        self._refused = True
+        self._cut = self._begun
+        relay = self._relay
+        method = b"GET" if relay is None else relay.request.method
+        if relay is not None:
+            relay.client_event(event)  # the app must not take the request for whole
+        if not self._cut:
+            request = Request(event.stream_id, method, b"*", b"", [])
+            self._respond(request, pages.malformed(event.status, event.reason))
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
@@ -249,6 +258,8 @@ class ServerConnection(asyncio.Protocol):
         """Answer a request that reaches no app."""
         self._answering = None
         self._write_page(request, page)
+        self._begun = False
+        self._answered_stream = request.stream_id
         if self._recording:
             self._record(request, page.status, None, complete=True)
 
@@ -339,7 +350,8 @@ class ServerConnection(asyncio.Protocol):
             self._record(request, relay.status, relay, complete=complete)
         if complete:
             self._over = True
-        elif not self._cut:
+            self._answered_stream = relay.request.stream_id
+        elif not self._cut and not self._refused:
             self._close()
 
     def _proceed(self) -> None:
@@ -417,9 +429,8 @@ class ServerConnection(asyncio.Protocol):
             self._close()
         else:
             limit = self._limits.head_timeout_s
-            self._malformed(Malformed(0, 408, f"The request's head was not complete after {limit:g} s."))
-            self.flush()
-            self._may_go_on()
+            reason = f"The request's head was not complete after {limit:g} s."
+            self._handle([self._codec.refuse_head(408, reason)])
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
