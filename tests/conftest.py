@@ -39,6 +39,16 @@ FOREIGN_VARIABLES = (
     "FORCE_COLOR",
 )
 
+OWN_FOLDERS = {
+    "XDG_RUNTIME_DIR": "run",
+    "XDG_CONFIG_HOME": ".config",
+    "XDG_DATA_HOME": ".local/share",
+    "XDG_STATE_HOME": ".local/state",
+    "XDG_CACHE_HOME": ".cache",
+    "DEVTLS_STATE_DIR": "state",
+    "DEVTLS_CONFIG_DIR": "config",
+}
+
 RequireTool = Callable[[str, str], str]
 """(program, how to install it) -> its path."""
 
@@ -47,23 +57,19 @@ Missing = Callable[[str], NoReturn]
 
 
 @pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home() -> Iterator[Path]:
     """Give the test an empty home; its path is short because a Unix socket's path ends at 107 bytes."""
     root = Path(tempfile.mkdtemp(prefix="devtls-"))
-    runtime = root / "run"
-    runtime.mkdir(mode=0o700)
-    for name in FOREIGN_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.setenv("HOME", str(root))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(root / ".config"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(root / ".local/share"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(root / ".local/state"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(root / ".cache"))
-    monkeypatch.setenv("DEVTLS_STATE_DIR", str(root / "state"))
-    monkeypatch.setenv("DEVTLS_CONFIG_DIR", str(root / "config"))
-    yield root
+    (root / "run").mkdir(mode=0o700)
+    # Not the test's own monkeypatch: what that changed (os.open, say) must be back before the folder is removed.
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FOREIGN_VARIABLES:
+            patch.delenv(name, raising=False)
+            patch.delenv(name.lower(), raising=False)
+        patch.setenv("HOME", str(root))
+        for name, folder in OWN_FOLDERS.items():
+            patch.setenv(name, str(root / folder))
+        yield root
     shutil.rmtree(root, ignore_errors=True)
 
 
