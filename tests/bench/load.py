@@ -52,8 +52,8 @@ def parse_wrk(text: str) -> Load:
     return Load(
         requests=int(_number(r"(\d+) requests in", text)),
         rate=_number(r"Requests/sec:\s+([\d.]+)", text),
-        p50_ms=_milliseconds(r"50%\s+(\S+)", text),
-        p99_ms=_milliseconds(r"99%\s+(\S+)", text),
+        p50_ms=_milliseconds(r"^ +50% +([\d.]+)(us|ms|s|m)$", text),
+        p99_ms=_milliseconds(r"^ +99% +([\d.]+)(us|ms|s|m)$", text),
     )
 
 
@@ -109,13 +109,16 @@ def _on_load_core(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def _number(pattern: str, text: str) -> float:
-    found = re.search(pattern, text)
-    if not found:
-        raise LoadFailed(f"wrk said: {text.strip()[:300]}")
-    return float(found.group(1))
+    return float(_found(pattern, text).group(1))
 
 
 def _milliseconds(pattern: str, text: str) -> float:
-    found = re.search(pattern, text)
-    value, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", found.group(1)).groups() if found else ("0", "ms")  # type: ignore[union-attr]  # wrk prints nothing else
-    return float(value) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}[unit]
+    found = _found(pattern, text)
+    return float(found.group(1)) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}[found.group(2)]
+
+
+def _found(pattern: str, text: str) -> re.Match[str]:
+    found = re.search(pattern, text, re.MULTILINE)
+    if found is None:
+        raise LoadFailed(f"wrk said: {text.strip()[:300]}")
+    return found

@@ -12,6 +12,9 @@ from tests.bench.report import Measurement, Report, markdown
 WRK = """\
 Running 8s test @ https://app.dev.local:8443/
   1 threads and 32 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.40ms    0.50ms   9.00ms   99.99%
+    Req/Sec    10.06k   300.00    11.00k    50.50%
   Latency Distribution
      50%    1.20ms
      75%    1.90ms
