@@ -121,7 +121,7 @@ class ContextCache:
             if name in self._others:
                 self._others.move_to_end(name)
             return entry.context
-        if name and not self._issuer.permits(name):
+        if name and (name.endswith(".") or not self._issuer.permits(name)):  # RFC 6066 3: without a trailing dot
             return Alert.UNRECOGNIZED_NAME
         return self._mint(name)
 
@@ -143,6 +143,7 @@ class ContextCache:
             self._entries[name] = _Entry(context, leaf)
         else:
             self._others[name] = _Entry(context, leaf)
+            self._others.move_to_end(name)
             self._trim()
         return context
 

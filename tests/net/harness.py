@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from devtls.config import parse_config
 from devtls.http.h1.head import HeadLimits
 from devtls.http.hostcheck import HostCheck
-from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.errors import InvalidName
+from devtls.names import DEFAULT_ZONES, Hostname, parse_hostname
 from devtls.net.access import AccessRecord
 from devtls.net.contexts import ContextCache, Issuer
 from devtls.net.listener import Listener, TlsGate, bind, https_protocol, redirect_protocol
@@ -289,7 +290,13 @@ def issuer_for(authority: Authority) -> Issuer:
             return authority.issue_default(now=now, key=key, serial=serial)
         return authority.issue(name, now=now, key=key, serial=serial)
 
-    return Issuer(issue, lambda name: authority.permits(Hostname(name)), partial(pem_path, Path("unused")))
+    def permits(name: str) -> bool:
+        try:
+            return authority.permits(parse_hostname(name))
+        except InvalidName:
+            return False
+
+    return Issuer(issue, permits, partial(pem_path, Path("unused")))
 
 
 def client_context(upstream: Upstream) -> ssl.SSLContext:
