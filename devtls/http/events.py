@@ -7,19 +7,35 @@ streams 1, 2, 3 … per connection, HTTP/2 uses its own numbers; nothing above t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 Headers = list[tuple[bytes, bytes]]
 """An ordered field list; look-ups fold case (`http.headers`)."""
 
 
+class RememberedHeaders(list[tuple[bytes, bytes]]):
+    """A field list that a codec remembers by its octets: the same fields again are this same object.
+
+    What others make of it is kept with it: `edited` by `http.forward`, `written` by the HTTP/1 writer. Like every event
+    it is never changed, or both would lie.
+    """
+
+    __slots__ = ("edited", "written")
+
+    def __init__(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        super().__init__(fields)
+        self.edited: tuple[object, object, bytes, Headers] | None = None
+        self.written: tuple[bytes, tuple[bytes, ...], bool] | None = None
+
+
 @dataclass(slots=True)
 class Request:
     """A request head.
 
-    `target` is origin-form (`/path?query`) or `*`, byte for byte as sent; `authority` is the effective host[:port] in lower
-    case (absolute-form and :authority win over Host), b"" when an HTTP/1.0 client sent none. `headers` still hold every
-    field that arrived, Host included. `body_length` counts octets: 0 = no body, None = unknown until EndOfMessage.
+    `target` is origin-form (`/path?query`) or `*`, byte for byte as sent; `authority` is the effective host[:port] in
+    lower case (absolute-form and :authority win over Host), b"" when an HTTP/1.0 client sent none. `headers` still hold
+    every field that arrived, Host included. `body_length` counts octets: 0 = no body, None = unknown until EndOfMessage.
     """
 
     stream_id: int
@@ -125,6 +141,14 @@ ClientEvent = Request | Data | Trailers | EndOfMessage | Reset | Malformed | Con
 """What a codec facing the client returns."""
 
 UpstreamEvent = (
-    InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset | Malformed | ConnectionClosed | TunnelData
+    InformationalResponse
+    | Response
+    | Data
+    | Trailers
+    | EndOfMessage
+    | Reset
+    | Malformed
+    | ConnectionClosed
+    | TunnelData
 )
 """What a codec facing the upstream returns."""

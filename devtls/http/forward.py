@@ -1,17 +1,18 @@
 """What a reverse proxy does to a message on its way through: one pass over the field list, nothing parsed twice.
 
-Owns Host, X-Forwarded-*, Via, the hop-by-hop fields, HSTS and Alt-Svc, and calls `location` for URLs that point at the
-app. Refuses nothing: the codecs have checked the syntax. Bodies, cookies, Origin, Referer, Date, conditional and
+Owns Host, X-Forwarded-*, Via, the hop-by-hop fields, HSTS and Alt-Svc, and calls `location` for URLs that point at
+the app. Refuses nothing: the codecs have checked the syntax. Bodies, cookies, Origin, Referer, Date, conditional and
 caching fields pass untouched and in order; so does every name that is not listed here.
 
-Strategy: field names are looked up as they came in a table that holds the usual spellings (`Accept`, `accept`), which
-costs one dict look-up for each field; only a name in an unusual spelling is folded and classified. Rare fields are set
-aside in the loop and dealt with after it. What Connection names is removed *before* our own fields are added, so that
-no client can delete them (RFC 9110 7.6.1). Two exceptions to that removal: Content-Length, which is framing, and
+Strategy: a list that the codec remembers (`RememberedHeaders`) is edited once for each route and client address; in
+others field names are looked up as they came in a table that holds the usual spellings (`Accept`, `accept`), which
+costs one dict look-up for each field; only a name in an unusual spelling is folded and classified. Rare fields are
+set aside in the loop and dealt with after it. What Connection names is removed *before* our own fields are added, so
+that no client can delete them (RFC 9110 7.6.1). Two exceptions to that removal: Content-Length, which is framing, and
 `TE: trailers`, which is ours to promise.
 
-A 101 leaves `forward_informational` complete: it is the one answer whose `Connection: Upgrade` and `Upgrade: websocket`
-are in the field list, to be written verbatim. For a request the codec writes them from `request.upgrade`.
+A 101 leaves `forward_informational` complete: it is the one answer whose `Connection: Upgrade` and `Upgrade:
+websocket` are in the field list, to be written verbatim. For a request the codec writes them from `request.upgrade`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from devtls.http.events import Headers, InformationalResponse, Request, Response, Trailers
+from devtls.http.events import Headers, InformationalResponse, RememberedHeaders, Request, Response, Trailers
 from devtls.http.headers import HOP_BY_HOP, connection_nominated, tokens
 from devtls.http.location import PublicOrigin, public_origin, strip_prefix
 
@@ -155,6 +156,28 @@ _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"upgrade", b"keep-alive
 
 def forward_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Request:
     """Return the request as the app gets it: Host first, then the client's own fields in order, then ours."""
+    known = request.headers
+    if type(known) is not RememberedHeaders:
+        headers = _edit_request(request, policy, edge)
+    elif (made := known.edited) is not None and made[0] is policy and made[1] is edge and made[2] == request.authority:
+        headers = made[3]
+    else:
+        headers = RememberedHeaders(_edit_request(request, policy, edge))
+        known.edited = (policy, edge, request.authority, headers)
+    return Request(
+        request.stream_id,
+        request.method,
+        strip_prefix(request.target, policy.strip_prefix) if policy.strip_prefix else request.target,
+        request.authority,
+        headers,
+        request.body_length,
+        request.http_version,
+        request.expects_continue,
+        request.upgrade,
+    )
+
+
+def _edit_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Headers:
     headers: Headers = [(b"Host", request.authority if policy.host is None else policy.host)]
     keep = headers.append
     aside: Headers = []
@@ -180,17 +203,7 @@ def forward_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Requ
     if trailers_welcome:
         headers.append((b"TE", b"trailers"))
     _add_ours(headers, aside, request, policy, edge)
-    return Request(
-        request.stream_id,
-        request.method,
-        strip_prefix(request.target, policy.strip_prefix) if policy.strip_prefix else request.target,
-        request.authority,
-        headers,
-        request.body_length,
-        request.http_version,
-        request.expects_continue,
-        request.upgrade,
-    )
+    return headers
 
 
 def _without_nominated(headers: Headers, nominated: frozenset[bytes]) -> Headers:
@@ -259,9 +272,14 @@ def _forwarded_element(authority: bytes, edge: Edge) -> bytes:
 
 def forward_response(response: Response, policy: ForwardPolicy, edge: Edge, *, authority: bytes) -> Response:
     """Return the app's answer as the browser gets it; `authority` is the public host[:port] of the request."""
-    headers = _forward_answer(response.headers, policy, edge, authority, has_length=_may_have_length(response))
-    if policy.via:
-        headers.append((b"Via", response.http_version + b" " + edge.pseudonym))
+    known = response.headers
+    if type(known) is not RememberedHeaders:
+        headers = _edit_response(response, policy, edge, authority)
+    elif (made := known.edited) is not None and made[0] is policy and made[1] is edge and made[2] == authority:
+        headers = made[3]
+    else:
+        headers = RememberedHeaders(_edit_response(response, policy, edge, authority))
+        known.edited = (policy, edge, authority, headers)
     return Response(
         response.stream_id,
         response.status,
@@ -271,6 +289,13 @@ def forward_response(response: Response, policy: ForwardPolicy, edge: Edge, *, a
         response.http_version,
         response.close_delimited,
     )
+
+
+def _edit_response(response: Response, policy: ForwardPolicy, edge: Edge, authority: bytes) -> Headers:
+    headers = _forward_answer(response.headers, policy, edge, authority, has_length=_may_have_length(response))
+    if policy.via:
+        headers.append((b"Via", response.http_version + b" " + edge.pseudonym))
+    return headers
 
 
 def forward_informational(

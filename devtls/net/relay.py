@@ -183,7 +183,7 @@ class Relay:
     # -- actions out --------------------------------------------------------------------------------------------------
 
     def _perform(self, actions: list[Action]) -> None:
-        # The usual actions first, by exact type: this runs ten times per request, and a class pattern costs thrice as much.
+        # The usual actions first, by exact type: ten of these per request, and a class pattern costs thrice as much.
         for action in actions:
             if type(action) is SendClient:
                 event = action.event

@@ -70,6 +70,14 @@ class Service:
     """The port that people type: the one in our redirects and lists."""
     draining: bool = False
     connections: set[ServerConnection] = field(default_factory=set)
+    _edges: dict[bytes, Edge] = field(default_factory=dict)
+
+    def edge(self, client_ip: bytes) -> Edge:
+        """Return what `forward` needs of a client; one object per address, so that edits can be remembered by it."""
+        edge = self._edges.get(client_ip)
+        if edge is None or edge.port != self.https_port:
+            edge = self._edges[client_ip] = Edge(client_ip, b"https", self.https_port, self.pseudonym)
+        return edge
 
     def route_lines(self) -> list[pages.RouteLine]:
         """Return the routes as our 404 page lists them."""
@@ -112,6 +120,7 @@ class ServerConnection(asyncio.Protocol):
         self._handling = False
         self._over = False
         self._held_back = False
+        self._stalled = False
         self._head_started = False
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
@@ -124,7 +133,7 @@ class ServerConnection(asyncio.Protocol):
         service.connections.add(self)
         peer = transport.get_extra_info("peername")
         client_ip = str(peer[0]).encode("ascii", "replace") if peer else b"127.0.0.1"
-        self._edge = Edge(client_ip, b"https", service.https_port, service.pseudonym)
+        self._edge = service.edge(client_ip)
         self._set_deadline(self._limits.head_timeout_s)
 
     def data_received(self, data: bytes) -> None:
@@ -171,6 +180,12 @@ class ServerConnection(asyncio.Protocol):
         self.writable = True
         if self._relay is not None:
             self._relay.client_writable(True)
+        elif self._stalled:
+            self._stalled = False
+            try:
+                self._proceed()
+            except Exception as error:  # noqa: BLE001
+                self._fault(error)
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -183,7 +198,12 @@ class ServerConnection(asyncio.Protocol):
             if self._relay is not None:
                 self._relay.flush_upstream()
             self.flush()
-            if self._closed or self._busy or not self._may_go_on():
+            if self._closed or self._busy:
+                break
+            if not self.writable:
+                self._stalled = True  # who does not read our answers is asked for no more requests
+                break
+            if not self._may_go_on():
                 break
             events = self._codec.next_request()
             if not events:
@@ -191,7 +211,7 @@ class ServerConnection(asyncio.Protocol):
         self._handling = False
         if not self._busy:
             self._watch_head()
-        elif self._codec.buffered > _PIPELINE_OCTETS:
+        if self._codec.buffered > _PIPELINE_OCTETS and (self._busy or self._stalled):
             self._held_back = True
             self._transport.pause_reading()
 

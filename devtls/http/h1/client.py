@@ -26,8 +26,8 @@ from devtls.http.events import (
 )
 from devtls.http.h1 import outgoing, writer
 from devtls.http.h1.chunked import ChunkedDecoder
-from devtls.http.h1.fields import LineMemo
-from devtls.http.h1.head import HeadLimits, HeadSplitter, parse_response, parse_status_line
+from devtls.http.h1.fields import CONTENT_LENGTH, UPGRADE
+from devtls.http.h1.head import HeadLimits, HeadMemo, HeadSplitter, parse_response, parse_status_line
 from devtls.http.h1.outgoing import OutgoingBody
 
 _MAX_INTERIM = 100
@@ -49,7 +49,7 @@ class H1Client:
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._splitter = HeadSplitter(limits, lambda line: parse_status_line(line, limits))
-        self._memo: LineMemo = {}
+        self._memo = HeadMemo()
         self._reading: int = _READING_IDLE
         self._body = OutgoingBody()
         self._method = b""
@@ -89,27 +89,28 @@ class H1Client:
     def _send_request(self, request: Request) -> bytes:
         if not self.reusable:
             raise LocalProtocolError("This connection cannot take another request.")
-        lines, lengths, has_te = writer.head_lines(
-            b"%b %b HTTP/1.1" % (request.method, request.target), request.headers
-        )
+        fields, lengths, has_te = writer.write_fields(request.headers)
+        extra = b""
         length = request.body_length
         if length is None:
-            lines = writer.without_lengths(lines) if lengths else lines
-            lines.append(writer.TRANSFER_CHUNKED)
+            if lengths:
+                fields = writer.write_fields_without(request.headers, CONTENT_LENGTH)
+            extra = writer.TRANSFER_CHUNKED
             self._body.begin(outgoing.CHUNKED)
         else:
             if length or lengths:
-                writer.settle_length(lines, lengths, length)
+                extra = writer.missing_length(lengths, length)
             self._body.begin(outgoing.LENGTH, length)
         if request.upgrade:
-            lines = writer.asking_for(request.upgrade, lines)
+            fields = writer.write_fields_without(request.headers, UPGRADE)
+            extra += b"\r\nUpgrade: " + request.upgrade + writer.CONNECTION_UPGRADE
         elif has_te:
-            lines.append(writer.CONNECTION_TE)  # RFC 9110 10.1.4: a sender of TE must say so
-        head = writer.seal(lines)
+            extra += writer.CONNECTION_TE  # RFC 9110 10.1.4: a sender of TE must say so
+        head = writer.seal(b"%b %b HTTP/1.1" % (request.method, request.target), fields, extra)
         self._method = request.method
         self._upgrade = request.upgrade
         self._stream_id = request.stream_id
-        self._request_sent = False
+        self._request_sent = length == 0
         self._reading = _READING_HEAD
         self._interim = 0
         self.response_started = False

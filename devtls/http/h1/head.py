@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from devtls.errors import ProtocolViolation
-from devtls.http.events import InformationalResponse, Request, Response
-from devtls.http.h1.fields import LineMemo, bad_octets, check_octets, is_token, parse_fields, unfold
-from devtls.http.h1.framing import ResponseFrame, frame_interim, frame_request, frame_response
+from devtls.http.events import Headers, InformationalResponse, RememberedHeaders, Request, Response
+from devtls.http.h1.fields import Acted, LineMemo, bad_octets, check_octets, is_token, parse_fields, unfold
+from devtls.http.h1.framing import RequestFrame, ResponseFrame, frame_interim, frame_request, frame_response
 from devtls.http.h1.target import resolve_target
 from devtls.http.h1.writer import STATUS_LINES
 
@@ -27,6 +28,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80
 _USUAL_STATUS_LINES = {line: (True, code, line[13:]) for code, line in STATUS_LINES.items()}
 _START_LINE_SLACK = 256
 _BLANK_LINES = 2
+_BODILESS = frozenset((204, 205, 304))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,63 @@ class HeadLimits:
     def max_start_line_bytes(self) -> int:
         """Octets of a start line: the target's and a method's, a version's or a reason's."""
         return self.max_target_bytes + _START_LINE_SLACK
+
+
+_MAX_BLOCKS = 8
+_MAX_BLOCK_BYTES = 4096
+
+
+class HeadMemo:
+    """What one connection's heads were made of: single lines, and whole field blocks with their framing.
+
+    A browser repeats most of its lines, a program that polls or streams repeats every one; so does an app within the
+    second that its Date lasts. At most 8 blocks of 4 KiB each way; the list that a block stands for is shared by its
+    messages.
+    """
+
+    __slots__ = ("_requests", "_responses", "lines")
+
+    def __init__(self) -> None:
+        self.lines: LineMemo = {}
+        self._requests: dict[bytes, tuple[Headers, RequestFrame]] = {}
+        self._responses: dict[bytes, tuple[Headers, ResponseFrame]] = {}
+
+    def request(self, block: bytes, max_fields: int) -> tuple[Headers, RequestFrame]:
+        """Return the fields of an HTTP/1.1 request and its framing; raises ProtocolViolation."""
+        known = self._requests.get(block)
+        if known is None:
+            headers, acted = parse_fields(block, max_fields, self.lines)
+            known = RememberedHeaders(headers), frame_request(acted, is_1_1=True)
+            _remember(self._requests, block, known)
+        return known
+
+    def response(self, block: bytes, max_fields: int) -> tuple[Headers, ResponseFrame]:
+        """Return the fields of an HTTP/1.1 response with a body, to no HEAD; raises ProtocolViolation."""
+        known = self._responses.get(block)
+        if known is None:
+            headers, acted = _parse_mendable(block, max_fields, self.lines)
+            frame = frame_response(200, b"GET", acted, is_1_1=True)
+            known = RememberedHeaders(headers if frame.mend is None else frame.mend(headers)), frame
+            _remember(self._responses, block, known)
+        return known
+
+
+_FrameT = TypeVar("_FrameT", RequestFrame, ResponseFrame)
+
+
+def _remember(blocks: dict[bytes, tuple[Headers, _FrameT]], block: bytes, known: tuple[Headers, _FrameT]) -> None:
+    if len(block) <= _MAX_BLOCK_BYTES:
+        if len(blocks) >= _MAX_BLOCKS:
+            blocks.clear()
+        blocks[block] = known
+
+
+def _parse_mendable(block: bytes, max_fields: int, memo: LineMemo) -> tuple[Headers, Acted]:
+    try:
+        return parse_fields(block, max_fields, memo)
+    except ProtocolViolation:
+        # what a proxy has to mend never passes the strict parser: to look for it first would cost each response 1 us
+        return parse_fields(unfold(block), max_fields, memo)
 
 
 class HeadSplitter:
@@ -148,16 +207,19 @@ def _explain_request_line(line: bytes, limits: HeadLimits) -> ProtocolViolation:
     return ProtocolViolation("The request target has an octet outside ASCII.")
 
 
-def parse_request(head: bytes, stream_id: int, limits: HeadLimits, memo: LineMemo) -> tuple[Request, bool]:
+def parse_request(head: bytes, stream_id: int, limits: HeadLimits, memo: HeadMemo) -> tuple[Request, bool]:
     """Return a complete head as (request, whether the client keeps the connection); raises ProtocolViolation."""
     line, _, block = head.partition(b"\r\n")
     method, target, is_1_1 = parse_request_line(line, limits)
-    headers, acted = parse_fields(block, limits.max_fields, memo)
+    if is_1_1:
+        headers, frame = memo.request(block, limits.max_fields)
+    else:
+        headers, acted = parse_fields(block, limits.max_fields, memo.lines)
+        frame = frame_request(acted, is_1_1=False)
     if method == b"CONNECT":
         raise ProtocolViolation("This proxy opens no tunnels: CONNECT is not served.", status=501)
     if method == b"TRACE":
         raise ProtocolViolation("TRACE is not served.", status=405)
-    frame = frame_request(acted, is_1_1=is_1_1)
     target, authority = resolve_target(method, target, frame.host)
     upgrade = frame.upgrade if method == b"GET" and frame.body_length == 0 else b""
     version = b"1.1" if is_1_1 else b"1.0"
@@ -180,17 +242,16 @@ def parse_status_line(line: bytes, limits: HeadLimits) -> tuple[bool, int, bytes
 
 
 def parse_response(
-    head: bytes, request: tuple[int, bytes], limits: HeadLimits, memo: LineMemo
+    head: bytes, request: tuple[int, bytes], limits: HeadLimits, memo: HeadMemo
 ) -> tuple[InformationalResponse | Response, ResponseFrame]:
     """Return a complete response head and its framing; `request` is (stream, method). Raises ProtocolViolation."""
     line, _, block = head.partition(b"\r\n")
     is_1_1, status, reason = parse_status_line(line, limits)
-    try:
-        headers, acted = parse_fields(block, limits.max_fields, memo)
-    except ProtocolViolation:
-        # what a proxy has to mend never passes the strict parser: to look for it first would cost each response 1 us
-        headers, acted = parse_fields(unfold(block), limits.max_fields, memo)
     stream_id, method = request
+    if is_1_1 and method != b"HEAD" and status >= 200 and status not in _BODILESS:
+        headers, frame = memo.response(block, limits.max_fields)
+        return Response(stream_id, status, headers, reason, frame.body_length, b"1.1", frame.close_delimited), frame
+    headers, acted = _parse_mendable(block, limits.max_fields, memo.lines)
     if status < 200:
         return InformationalResponse(stream_id, status, headers, reason), frame_interim(acted)
     frame = frame_response(status, method, acted, is_1_1=is_1_1)

@@ -26,8 +26,8 @@ from devtls.http.events import (
 )
 from devtls.http.h1 import outgoing, writer
 from devtls.http.h1.chunked import ChunkedDecoder
-from devtls.http.h1.fields import LineMemo
-from devtls.http.h1.head import HeadLimits, HeadSplitter, parse_request, parse_request_line
+from devtls.http.h1.fields import CONTENT_LENGTH
+from devtls.http.h1.head import HeadLimits, HeadMemo, HeadSplitter, parse_request, parse_request_line
 from devtls.http.h1.outgoing import OutgoingBody
 
 _READING_HEAD: Final = 0
@@ -50,7 +50,7 @@ class H1Server:
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._splitter = HeadSplitter(limits, lambda line: parse_request_line(line, limits), skips_blank_lines=True)
-        self._memo: LineMemo = {}
+        self._memo = HeadMemo()
         self._reading: int = _READING_HEAD
         self._answer: int = _ANSWER_AWAITED
         self._body = OutgoingBody()
@@ -235,37 +235,36 @@ class H1Server:
             raise LocalProtocolError("The request has its final response already, or this is not one.")
         request = self._request
         is_1_0 = request is not None and request.http_version == b"1.0"
-        lines, lengths, _ = writer.head_lines(writer.status_line(event.status, event.reason), event.headers)
+        fields, lengths, _ = writer.write_fields(event.headers)
+        extra = b""
         if event.status in (204, 304) or (request is not None and request.method == b"HEAD"):
-            lines = self._begin_nothing(event, lines, lengths)
+            self._body.begin(outgoing.DROPPED)
+            if event.status == 204:
+                # RFC 9110 8.6: none in a 204, though apps send it
+                fields = writer.write_fields_without(event.headers, CONTENT_LENGTH) if lengths else fields
+            elif event.body_length and not lengths:
+                extra = writer.content_length(event.body_length)
         elif event.body_length is not None:
-            writer.settle_length(lines, lengths, event.body_length)
+            extra = writer.missing_length(lengths, event.body_length)
             self._body.begin(outgoing.LENGTH, event.body_length)
         else:
-            lines = writer.without_lengths(lines) if lengths else lines
+            if lengths:
+                fields = writer.write_fields_without(event.headers, CONTENT_LENGTH)
             if is_1_0:
                 self._must_close = True
                 self._body.begin(outgoing.UNTIL_CLOSE)
             else:
-                lines.append(writer.TRANSFER_CHUNKED)
+                extra = writer.TRANSFER_CHUNKED
                 self._body.begin(outgoing.CHUNKED)
         self._answer = _ANSWER_BEGUN
         if not self._keep_alive:
             self._must_close = True
         if self.closing:
             self._must_close = True  # the client has been told: what arrives later changes nothing
-            lines.append(writer.CONNECTION_CLOSE)
+            extra += writer.CONNECTION_CLOSE
         elif is_1_0:
-            lines.append(writer.CONNECTION_KEEP_ALIVE)
-        return writer.seal(lines)
-
-    def _begin_nothing(self, event: Response, lines: list[bytes], lengths: list[bytes]) -> list[bytes]:
-        self._body.begin(outgoing.DROPPED)
-        if event.status == 204:
-            return writer.without_lengths(lines) if lengths else lines  # RFC 9110 8.6: none in 204, though apps send it
-        if event.body_length and not lengths:
-            lines.append(writer.content_length(event.body_length))
-        return lines
+            extra += writer.CONNECTION_KEEP_ALIVE
+        return writer.seal(writer.status_line(event.status, event.reason), fields, extra)
 
     def _send_end(self) -> bytes:
         end = self._body.end()
@@ -282,11 +281,11 @@ class H1Server:
             if request is None or not request.upgrade:
                 raise LocalProtocolError("The client did not ask for another protocol.")
             self._answer = _ANSWER_SWITCHED
-            return writer.seal(writer.switching_lines(event.reason, event.headers, request.upgrade))
+            return writer.switching_head(event.reason, event.headers, request.upgrade)
         if request is None or request.http_version == b"1.0":
             return b""  # RFC 9110 15.2: an HTTP/1.0 client knows no 1xx
-        lines, lengths, _ = writer.head_lines(writer.status_line(event.status, event.reason), event.headers)
-        return writer.seal(writer.without_lengths(lines) if lengths else lines)
+        fields = writer.write_fields_without(event.headers, CONTENT_LENGTH)
+        return writer.seal(writer.status_line(event.status, event.reason), fields)
 
     def start_tunnel(self) -> bytes:
         """Leave HTTP after a 101 was sent: return what the client sent behind its request."""

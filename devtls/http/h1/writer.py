@@ -10,15 +10,15 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from devtls.errors import LocalProtocolError
-from devtls.http.events import Headers
+from devtls.http.events import Headers, RememberedHeaders
 from devtls.http.h1.fields import CONNECTION, CONTENT_LENGTH, KIND_OF_USUAL, TE, TRANSFER_ENCODING, UPGRADE, kind_of
 
 LAST_CHUNK = b"0\r\n\r\n"
-CONNECTION_CLOSE = b"Connection: close"
-CONNECTION_TE = b"Connection: TE"
-CONNECTION_UPGRADE = b"Connection: Upgrade"
-CONNECTION_KEEP_ALIVE = b"Connection: keep-alive"
-TRANSFER_CHUNKED = b"Transfer-Encoding: chunked"
+CONNECTION_CLOSE = b"\r\nConnection: close"
+CONNECTION_TE = b"\r\nConnection: TE"
+CONNECTION_UPGRADE = b"\r\nConnection: Upgrade"
+CONNECTION_KEEP_ALIVE = b"\r\nConnection: keep-alive"
+TRANSFER_CHUNKED = b"\r\nTransfer-Encoding: chunked"
 
 _REASONS = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
 STATUS_LINES = {code: b"HTTP/1.1 %d %b" % (code, reason) for code, reason in _REASONS.items()}
@@ -51,10 +51,26 @@ def status_line(status: int, reason: bytes) -> bytes:
     return b"HTTP/1.1 %d %b" % (status, reason)
 
 
-def head_lines(start_line: bytes, headers: Headers) -> tuple[list[bytes], list[bytes], bool]:
-    """Return (lines without Connection and Transfer-Encoding, the Content-Lengths, whether there is a TE)."""
-    lines = [start_line]
-    lengths: list[bytes] = []
+Written = tuple[bytes, tuple[bytes, ...], bool]
+"""Field lines, each with a CRLF in front; the values of Content-Length among them; whether TE is."""
+
+
+def write_fields(headers: Headers) -> Written:
+    """Return a field list as lines, without Connection and Transfer-Encoding; a remembered list is written once.
+
+    Raises LocalProtocolError when a field holds a line end or NUL.
+    """
+    if type(headers) is not RememberedHeaders:
+        return _write_fields(headers)
+    written = headers.written
+    if written is None:
+        written = headers.written = _write_fields(headers)
+    return written
+
+
+def _write_fields(headers: Headers) -> Written:
+    lines = [b""]
+    lengths: tuple[bytes, ...] = ()
     has_te = False
     for pair in headers:
         kind = KIND_OF_USUAL.get(pair[0])
@@ -64,50 +80,55 @@ def head_lines(start_line: bytes, headers: Headers) -> tuple[list[bytes], list[b
             if kind in (CONNECTION, TRANSFER_ENCODING):
                 continue
             if kind == CONTENT_LENGTH:
-                lengths.append(pair[1])
+                lengths += (pair[1],)
             elif kind == TE:
                 has_te = True
         lines.append(b": ".join(pair))
-    return lines, lengths, has_te
+    return _checked(lines), lengths, has_te
 
 
-def without_lengths(lines: list[bytes]) -> list[bytes]:
-    """Return head lines without Content-Length."""
-    return [line for line in lines if kind_of(line.partition(b":")[0]) != CONTENT_LENGTH]
+def _checked(lines: list[bytes]) -> bytes:
+    block = b"\r\n".join(lines)
+    count = len(lines) - 1
+    if block.count(b"\n") != count or block.count(b"\r") != count or b"\0" in block:
+        raise LocalProtocolError("A header field that was to be sent holds a line end or a NUL.")
+    return block
+
+
+def write_fields_without(headers: Headers, unwanted: int) -> bytes:
+    """Return field lines as `write_fields` does, without those of one kind."""
+    return _write_fields([field for field in headers if kind_of(field[0]) != unwanted])[0]
 
 
 def content_length(length: int) -> bytes:
     """Return the line of a Content-Length."""
-    return b"Content-Length: %d" % length
+    return b"\r\nContent-Length: %d" % length
 
 
-def settle_length(lines: list[bytes], lengths: list[bytes], length: int) -> None:
-    """Make the lines carry exactly one Content-Length, `length`; raises LocalProtocolError when they say otherwise."""
+def missing_length(lengths: tuple[bytes, ...], length: int) -> bytes:
+    """Return the Content-Length that is still missing; raises LocalProtocolError when the fields say otherwise."""
     if not lengths:
-        lines.append(b"Content-Length: %d" % length)
-    elif len(lengths) > 1 or not lengths[0].isdigit() or int(lengths[0]) != length:
+        return b"\r\nContent-Length: %d" % length
+    if len(lengths) > 1 or not lengths[0].isdigit() or int(lengths[0]) != length:
         raise LocalProtocolError("The Content-Length that was to be sent is not the length of the body.")
+    return b""
 
 
-def switching_lines(reason: bytes, headers: Headers, protocol: bytes) -> list[bytes]:
-    """Return the lines of a 101: its fields as they are, and those that RFC 9110 7.8 demands when they are missing."""
-    lines = [status_line(101, reason), *(b": ".join(pair) for pair in headers)]
+def switching_head(reason: bytes, headers: Headers, protocol: bytes) -> bytes:
+    """Return a 101: its fields as they are, and those that RFC 9110 7.8 demands when they are missing."""
+    lines = [b"", *(b": ".join(pair) for pair in headers)]
     kinds = {kind_of(name) for name, _ in headers}
-    if UPGRADE not in kinds:
-        lines.append(b"Upgrade: " + protocol)
+    extra = b"" if UPGRADE in kinds else b"\r\nUpgrade: " + protocol
     if CONNECTION not in kinds:
-        lines.append(CONNECTION_UPGRADE)
-    return lines
+        extra += CONNECTION_UPGRADE
+    return seal(status_line(101, reason), _checked(lines), extra)
 
 
-def seal(lines: list[bytes]) -> bytes:
-    """Join lines into a head with its empty last line; raises LocalProtocolError for a line with a line end or NUL."""
-    count = len(lines) + 1
-    lines.append(b"\r\n")
-    head = b"\r\n".join(lines)
-    if head.count(b"\n") != count or head.count(b"\r") != count or b"\0" in head:
-        raise LocalProtocolError("A header field that was to be sent holds a line end or a NUL.")
-    return head
+def seal(start_line: bytes, fields: bytes, extra: bytes = b"") -> bytes:
+    """Return a whole head; raises LocalProtocolError when the start line holds a line end or NUL."""
+    if b"\n" in start_line or b"\r" in start_line or b"\0" in start_line:
+        raise LocalProtocolError("A start line that was to be sent holds a line end or a NUL.")
+    return b"%b%b%b\r\n\r\n" % (start_line, fields, extra)
 
 
 def chunk(data: bytes) -> bytes:
@@ -120,10 +141,4 @@ def last_chunk(trailers: Headers) -> bytes:
     kept = [b": ".join(pair) for pair in trailers if pair[0].lower() not in _FORBIDDEN_TRAILERS]
     if not kept:
         return LAST_CHUNK
-    return seal([b"0", *kept])
-
-
-def asking_for(protocol: bytes, lines: list[bytes]) -> list[bytes]:
-    """Return the lines of a request with the Upgrade and Connection fields that ask for `protocol`, once."""
-    kept = [line for line in lines if kind_of(line.partition(b":")[0]) != UPGRADE]
-    return [*kept, b"Upgrade: " + protocol, CONNECTION_UPGRADE]
+    return seal(b"0", _checked([b"", *kept]))
