@@ -18,9 +18,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.config import parse_config
+from devtls.errors import InvalidName
 from devtls.http.h1.head import HeadLimits
 from devtls.http.hostcheck import HostCheck
-from devtls.errors import InvalidName
 from devtls.names import DEFAULT_ZONES, Hostname, parse_hostname
 from devtls.net.access import AccessRecord
 from devtls.net.contexts import ContextCache, Issuer
