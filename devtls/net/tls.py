@@ -350,7 +350,7 @@ class TlsLayer(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._resume)
 
     def _set_aside(self) -> None:
-        """Decrypt what is here already: SSL_shutdown looks for the peer's close_notify and throws away other records."""
+        """Decrypt what is here already: SSL_shutdown looks for the peer's close_notify and drops other records."""
         with contextlib.suppress(ssl.SSLError):
             while data := self.ssl_object.read(_READ_OCTETS):
                 self._aside.append(data)
@@ -458,6 +458,8 @@ class TlsServer(TlsLayer):
         return self._hooks.application(sni, self.ssl_object.selected_alpn_protocol())
 
     def _failed(self, reason: str) -> None:
+        if self._hello is None and not self._first:
+            return  # browsers open connections ahead of need: one that never spoke is no failed handshake
         sni = None if self._hello is None else self._hello.sni
         peer = self.tcp.get_extra_info("peername")
         self._hooks.failed(HandshakeFailure(sni, reason, peer[0] if peer else ""))

@@ -1,6 +1,7 @@
 """A whole data plane in the test's loop: a raw app that records, the proxy in front of it, raw clients.
 
-Nothing is mocked: real sockets on port 0, real TLS with leaves of a real CA; the app is a script of what it reads and writes.
+Nothing is mocked: real sockets on port 0, real TLS with leaves of a real CA; the app is a script of what it reads and
+writes.
 """
 
 from __future__ import annotations
