@@ -35,7 +35,8 @@ class Request:
 
     `target` is origin-form (`/path?query`) or `*`, byte for byte as sent; `authority` is the effective host[:port] in
     lower case (absolute-form and :authority win over Host), b"" when an HTTP/1.0 client sent none. `headers` still hold
-    every field that arrived, Host included. `body_length` counts octets: 0 = no body, None = unknown until EndOfMessage.
+    every field that arrived, Host included. `body_length` counts octets: 0 = no body, the message ends with its head
+    (codecs report EndOfMessage all the same, senders need none); None = unknown until EndOfMessage.
     """
 
     stream_id: int

@@ -184,8 +184,13 @@ Action = (
     Acquire | SendUpstream | SendClient | Answer | Arm | Disarm | ReleaseUpstream | AbortUpstream | OpenTunnel | Finish
 )
 
+_NOTHING: list[Action] = []
 _RELEASE = ReleaseUpstream()
 _ABORT = AbortUpstream()
+_ACQUIRE_ANY = Acquire(None)
+_ACQUIRE_FRESH = Acquire(_FRESH_ENOUGH_S)
+_HEAD_HERE = Disarm(Timer.RESPONSE_HEAD)
+_FINISHED = Finish(complete=True)
 
 
 class Exchange:
@@ -212,20 +217,16 @@ class Exchange:
         self._may_wait_for_continue = False
         self.phase = Phase.START
 
-    @property
-    def request_done(self) -> bool:
-        """The client has sent its whole request."""
-        return self._request_done
-
     # -- what the client does ---------------------------------------------------------------------------------------
 
     def on_client(self, event: ClientEvent) -> list[Action]:
         """Take the next event of the client's codec."""
+        if self._request_done and type(event) is EndOfMessage:
+            return _NOTHING  # a request without a body ended with its head
         match self.phase, event:
             case Phase.START, Request():
                 return self._begin(event)
             case Phase.ACQUIRING, Data() | Trailers() | EndOfMessage():
-                self._request_done = isinstance(event, EndOfMessage)
                 self._pending.append(event)
                 return []
             case Phase.WAITING | Phase.ANSWERING, Data():
@@ -245,22 +246,21 @@ class Exchange:
 
     def _begin(self, request: Request) -> list[Action]:
         self._request = request
+        self._request_done = request.body_length == 0
         self._may_wait_for_continue = request.expects_continue and request.body_length != 0
         # With a body it could be sent twice only if all of it were kept (RFC 9110 9.2.2, 9112 9.3.1).
         self._retryable = request.method in _IDEMPOTENT and request.body_length == 0
         if is_loop(request.headers, self._terms.edge.pseudonym):
             return self._fail(FailureKind.LOOP, "This request has passed through devtls five times.")
         self.phase = Phase.ACQUIRING
-        return [Acquire(None if self._retryable else _FRESH_ENOUGH_S)]
+        return [_ACQUIRE_ANY if self._retryable else _ACQUIRE_FRESH]
 
     def _request_ended(self, event: EndOfMessage) -> list[Action]:
         self._request_done = True
-        actions: list[Action] = [SendUpstream(event)]
-        if self._request.body_length != 0:
-            actions.append(Disarm(Timer.REQUEST_BODY))
-            if self._may_wait_for_continue:
-                self._may_wait_for_continue = False
-                actions.append(Disarm(Timer.CONTINUE))
+        actions: list[Action] = [SendUpstream(event), Disarm(Timer.REQUEST_BODY)]
+        if self._may_wait_for_continue:
+            self._may_wait_for_continue = False
+            actions.append(Disarm(Timer.CONTINUE))
         if self.phase is Phase.WAITING:
             actions.append(Arm(Timer.RESPONSE_HEAD, self._terms.limits.response_head_timeout_s))
         return actions
@@ -301,12 +301,15 @@ class Exchange:
         self.phase = Phase.WAITING
         self._reused = reused
         actions: list[Action] = [SendUpstream(forward_request(request, self._terms.policy, self._terms.edge))]
+        if request.body_length == 0:
+            actions.append(Arm(Timer.RESPONSE_HEAD, limits.response_head_timeout_s))
+            return actions
         pending, self._pending = self._pending, []
         for event in pending:
             actions.extend(self.on_client(event))
         if self._may_wait_for_continue:
             actions.append(Arm(Timer.CONTINUE, limits.continue_wait_s))
-        elif not self._request_done and request.body_length != 0:
+        elif not self._request_done:
             actions.append(Arm(Timer.REQUEST_BODY, limits.body_idle_timeout_s))
         return actions
 
@@ -328,22 +331,18 @@ class Exchange:
         terms = self._terms
         edited = forward_response(event, terms.policy, terms.edge, authority=self._request.authority)
         actions: list[Action] = [SendClient(edited)]
-        if self._request_done:
-            actions.append(Disarm(Timer.RESPONSE_HEAD))
-        else:
-            actions.append(Disarm(Timer.CONTINUE))
+        actions.append(_HEAD_HERE if self._request_done else Disarm(Timer.CONTINUE))
         return actions
 
     def _answered(self, event: EndOfMessage) -> list[Action]:
-        last: Action = _RELEASE if self._request_done else _ABORT
-        return [SendClient(event), *self._finish(last, complete=True)]
+        self.phase = Phase.DONE
+        return [SendClient(event), _RELEASE if self._request_done else _ABORT, _FINISHED]
 
     def _failed_before_answer(self, event: Reset | ConnectionClosed | Malformed) -> list[Action]:
         stale = self._reused and isinstance(event, ConnectionClosed)
         if stale and self._retryable and self._request_done:
             self._retryable = False
             self.phase = Phase.ACQUIRING
-            self._pending = [EndOfMessage(event.stream_id)]
             return [AbortUpstream(stale=True), Disarm(Timer.RESPONSE_HEAD), Acquire(0.0)]
         kind = FailureKind.BROKEN_ANSWER if isinstance(event, Malformed) else FailureKind.NO_ANSWER
         quiet = "The app closed the connection before it answered."

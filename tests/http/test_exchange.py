@@ -139,7 +139,6 @@ def test_what_the_client_sends_while_dialling_follows_the_head_in_order() -> Non
     trailers = Trailers(1, [(b"X-Sum", b"1"), (b"Host", b"evil")])
     for event in (PIECE, PIECE, trailers, END):
         assert exchange.on_client(event) == []
-    assert exchange.request_done
     actions = exchange.on_upstream(UpstreamReady(False))
     head, *rest = sent_upstream(actions)
     assert isinstance(head, Request)
@@ -152,7 +151,7 @@ def test_a_bodyless_request_waits_for_the_answer_alone() -> None:
     exchange.on_client(request())
     exchange.on_client(END)
     actions = exchange.on_upstream(UpstreamReady(True))
-    assert kinds(actions) == [SendUpstream, SendUpstream, Arm]
+    assert kinds(actions) == [SendUpstream, Arm]
     assert actions[-1] == HEAD_WAIT
 
 
@@ -160,8 +159,8 @@ def test_a_bodyless_request_on_a_pooled_connection_is_never_timed_for_its_body()
     # The pool answers within the Request event, before EndOfMessage: an armed body timer would cut slow answers.
     exchange = Exchange(TERMS)
     exchange.on_client(request())
-    assert kinds(exchange.on_upstream(UpstreamReady(True))) == [SendUpstream]
-    assert exchange.on_client(END) == [SendUpstream(END), HEAD_WAIT]
+    assert kinds(exchange.on_upstream(UpstreamReady(True))) == [SendUpstream, Arm]
+    assert exchange.on_client(END) == []
 
 
 def test_a_failed_dial_is_answered_with_every_address_that_was_tried() -> None:
@@ -345,7 +344,7 @@ def test_a_stale_connection_is_replaced_by_a_fresh_one_once() -> None:
     ]
     again = exchange.on_upstream(UpstreamReady(False))
     assert isinstance(sent_upstream(again)[0], Request)
-    assert again[1:] == [SendUpstream(END), HEAD_WAIT]
+    assert again[1:] == [HEAD_WAIT]
     assert kinds(exchange.on_upstream(ConnectionClosed(1))) == [AbortUpstream, Answer, Finish]
 
 
