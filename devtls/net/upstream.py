@@ -7,6 +7,8 @@ relay; while it is idle, anything that arrives (data, an end) makes it worthless
 from __future__ import annotations
 
 import asyncio
+import select
+import sys
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -14,6 +16,20 @@ from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Request, Re
 from devtls.http.h1.client import H1Client
 from devtls.http.h1.head import HeadLimits
 from devtls.routing import Upstream
+
+
+_MAX_PUT_OFF = 16
+
+
+def _readable(transport: asyncio.Transport) -> bool:
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return False
+    if sys.platform == "win32":
+        return bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()  # select() takes no descriptor above 1023
+    poll.register(sock.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class UpstreamUser(Protocol):
@@ -35,8 +51,11 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_buffer",
         "_discarded",
+        "_is_put_off",
         "_paused",
+        "_put_off",
         "_stream_id",
+        "_uploading",
         "closed",
         "codec",
         "idle_since",
@@ -59,6 +78,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer: list[bytes] = []
         self._paused = False
         self._stream_id = 0
+        self._uploading = False
+        self._put_off = 0
+        self._is_put_off = False
         self._discarded = discarded
 
     # -- what the user does -------------------------------------------------------------------------------------------
@@ -69,16 +91,41 @@ class UpstreamConnection(asyncio.Protocol):
             self._stream_id = event.stream_id
         if data := self.codec.send(event):
             self._buffer.append(data)
+            self._uploading = type(event) is Data
 
     def flush(self) -> None:
         """Send what was encoded, in one write."""
         buffer = self._buffer
         if not buffer:
             return
+        if self._uploading and self._waits_to_be_read():
+            return
         data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
         buffer.clear()
         if not self.closed:
             self.transport.write(data)
+
+    def _waits_to_be_read(self) -> bool:
+        """Put a write off while the app's answer waits in the kernel.
+
+        An app that refuses an upload answers and closes; our next write would fail, and with it the loop throws the
+        unread answer away (conformance 54). Bounded: an app may well send and receive at the same time.
+        """
+        if self._is_put_off:
+            return True
+        if self._paused or self.closed or self._put_off >= _MAX_PUT_OFF or not _readable(self.transport):
+            self._put_off = 0
+            return False
+        self._put_off += 1
+        self._is_put_off = True
+        loop = asyncio.get_running_loop()
+        # Two turns: what is due at once runs before the sockets of the next turn are read.
+        loop.call_soon(loop.call_soon, self._flush_again)
+        return True
+
+    def _flush_again(self) -> None:
+        self._is_put_off = False
+        self.flush()
 
     def pause_reading(self) -> None:
         """Let the app wait."""
