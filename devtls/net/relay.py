@@ -150,7 +150,8 @@ class Relay:
         if writable:
             self._request_paused = False
             if Timer.REQUEST_BODY in self._deadlines:
-                self._deadlines[Timer.REQUEST_BODY] = self._loop.time() + self._body_idle_s
+                when = self._deadlines[Timer.REQUEST_BODY] = self._loop.time() + self._body_idle_s
+                self._client.wake_at(when)
             self._client.resume_request()
         else:
             self._request_paused = True
@@ -178,6 +179,9 @@ class Relay:
     @property
     def next_deadline(self) -> float | None:
         """When `tick` should be called, in the loop's time."""
+        if self._request_paused:  # the body's clock stands still: its time may be past, and waking for it would spin
+            others = (when for timer, when in self._deadlines.items() if timer is not Timer.REQUEST_BODY)
+            return min(others, default=None)
         return min(self._deadlines.values(), default=None)
 
     # -- actions out --------------------------------------------------------------------------------------------------
