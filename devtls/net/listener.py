@@ -27,6 +27,7 @@ from devtls.routing import RouteTable
 
 LOOPBACK = ("127.0.0.1", "::1")
 _BACKLOG = 512
+_FREE_PORT_TRIES = 20
 
 
 class PortForbidden(DevtlsError):
@@ -53,6 +54,14 @@ def bind(port: int, addresses: Sequence[str] = LOOPBACK) -> Bound:
     Raises PortForbidden, PortInUse (with the holder unknown: the caller looks), ValueError for an address that is not
     loopback. A machine without IPv6 gets 127.0.0.1 alone, and `missing` says so.
     """
+    for _ in range(_FREE_PORT_TRIES if port == 0 else 0):
+        # What is free on 127.0.0.1 may be taken on ::1.
+        with contextlib.suppress(PortInUse):
+            return _bind_all(0, addresses)
+    return _bind_all(port, addresses)
+
+
+def _bind_all(port: int, addresses: Sequence[str]) -> Bound:
     sockets: list[socket.socket] = []
     missing = ""
     try:
