@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -31,6 +32,7 @@ from devtls.net.server import Service
 from devtls.pki.authority import Authority
 from devtls.routing import Snapshot, build_routes
 from devtls.system.keystore import Keystore
+from devtls.system.watch import ConfigWatch
 
 _DRAIN_LOOK_S = 0.02
 
@@ -53,6 +55,9 @@ class Daemon:
         self.log = log
         self.keystore = Keystore(source.paths.state_dir)
         self.made_authority = False
+        self.watch: ConfigWatch | None = None
+        self.config_changed: Callable[[], None] = lambda: None
+        """Called on the watch's thread; nobody calls it before `watch` is started."""
         self.generation: Generation
         self.doors: Doors
         self.service: Service
@@ -68,6 +73,9 @@ class Daemon:
 
     def prepare(self) -> None:
         """Read everything and bind the ports; makes the CA when there is none. Raises DevtlsError."""
+        if self.source.found is not None:
+            # Made before the file is read, so that no change is missed; its thread starts after the ports are open.
+            self.watch = ConfigWatch(self.source.found.path, lambda: self.config_changed())  # noqa: PLW0108 - it is set later
         merged = self.source.read()
         authority = self._load_authority()
         try:
@@ -189,7 +197,7 @@ class Daemon:
             connection.abort()
 
     def busy_connections(self) -> int:
-        """Return how many clients are there (idle keep-alive ones end at once when we drain)."""
+        """Return how many clients are connected."""
         return len(self.service.connections)
 
     # -- what others ask ----------------------------------------------------------------------------------------------

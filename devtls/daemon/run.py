@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from devtls.daemon.assembly import Daemon, Generation
 from devtls.daemon.log import Log
-from devtls.errors import DevtlsError, ExitCode
+from devtls.errors import DevtlsError, ExitCode, NotAllowed
 
 if TYPE_CHECKING:
     from devtls.daemon.banner import Look
-    from devtls.system.watch import ConfigWatch
 
-_CA_LOOK_S = 2.0
+_STATE_LOOK_S = 2.0
+_IDLE_ENDS_S = 0.1
+"""Idle connections end at once; what is left after this time is a request."""
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -53,8 +54,8 @@ class Process:
         self._ending = asyncio.Event()
         self._cutting = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watch: ConfigWatch | None = None
         self._last_trouble = ""
+        self._waits_for_allow = False
 
     async def run(self, instead: Callable[[], Coroutine[Any, Any, None]] | None = None) -> ExitCode:
         """Start, serve, end. `instead` runs once the ports are open, in the place of the banner and the watches."""
@@ -86,7 +87,7 @@ class Process:
     async def _after_start(self) -> None:
         """Do what no request has to wait for."""
         self._start_watch()
-        self._spawn(self._look_at_authority())
+        self._spawn(self._look_at_state())
         await self.show_banner()
 
     async def show_banner(self) -> None:
@@ -117,14 +118,10 @@ class Process:
     # -- reload -------------------------------------------------------------------------------------------------------
 
     def _start_watch(self) -> None:
-        found = self._daemon.source.found
-        if found is None:
-            return
-        from devtls.system.watch import ConfigWatch
-
-        loop = asyncio.get_running_loop()
-        self._watch = ConfigWatch(found.path, lambda: self._from_thread(loop))
-        self._watch.start()
+        if (watch := self._daemon.watch) is not None:
+            loop = asyncio.get_running_loop()
+            self._daemon.config_changed = lambda: self._from_thread(loop)
+            watch.start()
 
     def _from_thread(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -141,33 +138,38 @@ class Process:
         try:
             await self._daemon.reload()
         except DevtlsError as error:
-            self._log.warn(f"{why}, and cannot be used: the last good version goes on serving.", event="reload_failed")
-            self._log.error(error)
+            self._waits_for_allow = isinstance(error, NotAllowed)
+            if str(error) != self._last_trouble:
+                self._last_trouble = str(error)
+                self._log.warn(f"{why}, and that cannot be used: what was there before goes on.", event="reload_failed")
+                self._log.error(error)
             return
-        after = self._daemon.generation
+        self._waits_for_allow = False
+        self._last_trouble = ""
+        await self._tell_of_reload(why, before, self._daemon.generation)
+
+    async def _tell_of_reload(self, why: str, before: Generation, after: Generation) -> None:
         self._log.say(f"{why}: {_routes(len(after.snapshot.routes.routes))} now.", event="reloaded")
         if after.authority is not before.authority:
             self._log.say(f"The CA is another one now: devtls root {after.authority.id}.", event="authority_replaced")
         if late := _needs_restart(before, after):
             self._log.warn(f"{late} changed: that counts from the next start on.")
-        await self.show_banner()
+        if after.snapshot.config.routes != before.snapshot.config.routes or after.authority is not before.authority:
+            await self.show_banner()
 
-    async def _look_at_authority(self) -> None:
+    async def _look_at_state(self) -> None:
         while True:
-            await asyncio.sleep(_CA_LOOK_S)
+            await asyncio.sleep(_STATE_LOOK_S)
             try:
                 replaced = await asyncio.to_thread(self._daemon.authority_replaced)
             except DevtlsError as error:
-                self._trouble(error)
+                self._log.report(f"the CA on disk cannot be read: {error}")
                 continue
-            self._last_trouble = ""
             if replaced:
                 await self.reload("The CA was replaced")
-
-    def _trouble(self, error: DevtlsError) -> None:
-        if str(error) != self._last_trouble:
-            self._last_trouble = str(error)
-            self._log.error(error)
+            elif self._waits_for_allow:
+                # `devtls allow` changes a file of ours, not the one that is watched.
+                await self.reload("devtls.toml was allowed")
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -192,15 +194,17 @@ class Process:
         daemon = self._daemon
         for task in list(self._tasks):
             task.cancel()
-        if self._watch is not None:
-            await asyncio.to_thread(self._watch.close)
-        busy = daemon.busy_connections()
-        if busy:
-            requests = "1 request" if busy == 1 else f"{busy} requests"
-            self._log.say(f"Waiting for {requests} to end; Ctrl-C again cuts.", event="draining")
-        stopping = asyncio.ensure_future(daemon.stop(daemon.config.limits.shutdown_grace_s))
+        if daemon.watch is not None:
+            await asyncio.to_thread(daemon.watch.close)
+        grace_s = daemon.config.limits.shutdown_grace_s
+        stopping = asyncio.ensure_future(daemon.stop(grace_s))
         cutting = asyncio.ensure_future(self._cutting.wait())
-        await asyncio.wait([stopping, cutting], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stopping, cutting], timeout=_IDLE_ENDS_S, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done() and not cutting.done():
+            busy = daemon.busy_connections()
+            requests = "1 request" if busy == 1 else f"{busy} requests"
+            self._log.say(f"Waiting up to {grace_s:g} s for {requests}; Ctrl-C again cuts.", event="draining")
+            await asyncio.wait([stopping, cutting], return_when=asyncio.FIRST_COMPLETED)
         cut = not stopping.done()
         if cut:
             daemon.cut()

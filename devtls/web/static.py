@@ -43,6 +43,12 @@ _TYPES = {
     ".woff2": "font/woff2",
     ".xml": "application/xml",
 }
+_PACKED = {
+    "gzip": "application/gzip",
+    "br": "application/x-brotli",
+    "bzip2": "application/x-bzip2",
+    "xz": "application/x-xz",
+}
 _WITH_CHARSET = frozenset({"application/json", "application/manifest+json", "image/svg+xml", "application/xml"})
 
 _NOT_FOUND = (
@@ -122,7 +128,12 @@ def _open(path: Path, content_type: str) -> Opened:
 
 def content_type_of(path: Path) -> str:
     """Return the Content-Type that a file's name stands for."""
-    kind = _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    kind = _TYPES.get(path.suffix.lower())
+    if kind is None:
+        guessed, packed = mimetypes.guess_type(path.name)
+        # app.js.gz is no script: a browser that is not told of an encoding gets an archive.
+        kind = _PACKED.get(packed) if packed else guessed
+    kind = kind or "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") or kind in _WITH_CHARSET else kind
 
 

@@ -1,0 +1,108 @@
+"""The process around the proxy, without a process: reloads, what is said, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devtls.daemon import run
+from devtls.daemon.banner import Look
+from devtls.daemon.source import Source
+from devtls.errors import ExitCode
+from devtls.system.discovery import Found
+
+Start = Callable[..., Awaitable[Any]]
+App = Callable[..., Awaitable[int]]
+Wait = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "devtls.toml"
+    path.write_text("[routes]\napp = 9\n")
+    return path
+
+
+async def test_an_error_is_shown_once_and_the_mended_file_takes_over(start: Start, file: Path) -> None:
+    running = await start(file=file)
+    process = run.Process(running.daemon, Look())
+    file.write_text("[routes]\napp = -1\n")
+    await process.reload("devtls.toml changed")
+    await process.reload("devtls.toml changed")
+    shown = "\n".join(running.lines)
+    assert shown.count("what was there before goes on") == 1
+    assert f"{file}:2" in shown
+    file.write_text("[routes]\napp = 9\nother = 9\n")
+    await process.reload("devtls.toml changed")
+    assert "devtls.toml changed: 2 routes now." in running.lines
+    assert any("https://other.dev.local" in line for line in running.lines)
+
+
+async def test_settings_that_need_a_restart_are_named(start: Start, file: Path) -> None:
+    running = await start(file=file)
+    file.write_text("[serve]\nhttp_port = 8081\n[limits]\nconnect_timeout_s = 1\n[routes]\napp = 9\n")
+    await run.Process(running.daemon, Look()).reload("devtls.toml changed")
+    assert "! serve.http_port, limits.connect_timeout_s changed: that counts from the next start on." in running.lines
+    assert not any("https://app" in line for line in running.lines)
+
+
+async def test_a_file_that_is_allowed_later_takes_over(
+    start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    monkeypatch.setattr(run, "_STATE_LOOK_S", 0.02)
+    running = await start(file=file)
+    daemon = running.daemon
+    daemon.source = Source(daemon.source.paths, Found(file, explicit=False), (), daemon.source.flags)
+    process = run.Process(daemon, Look())
+    file.write_text('[routes]\nsock = "unix:/run/app.sock"\n')
+    looking = asyncio.ensure_future(process._look_at_state())
+    await process.reload("devtls.toml changed")
+    assert any("devtls allow" in line for line in running.lines)
+    daemon.source = Source(daemon.source.paths, Found(file, explicit=True), (), daemon.source.flags)
+    await wait_until(lambda: any("was allowed" in line for line in running.lines))
+    looking.cancel()
+
+
+async def test_the_process_serves_until_it_is_ended(
+    start: Start, app: App, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    port = await app(b"x")
+    file.write_text(f"[routes]\napp = {port}\n")
+    running = await start(file=file)
+    process = run.Process(running.daemon, Look())
+
+    async def already() -> None:
+        return
+
+    monkeypatch.setattr(running.daemon, "start", already)
+    serving = asyncio.ensure_future(process.run())
+    await wait_until(lambda: any(f"127.0.0.1:{port}  up" in line for line in running.lines))
+    assert running.lines[0] == f"devtls serves https on port {running.port}. Ctrl-C ends it."
+    file.write_text(f"[routes]\napp = {port}\nmore = {port}\n")
+    await wait_until(lambda: "devtls.toml changed: 2 routes now." in running.lines)
+    process.end()
+    assert await serving is ExitCode.OK
+    assert running.lines[-1] == "devtls has ended."
+
+
+async def test_a_second_end_cuts(start: Start, app: App, monkeypatch: pytest.MonkeyPatch, wait_until: Wait) -> None:
+    running = await start(f"app={await app(delay_s=30)}")
+    process = run.Process(running.daemon, Look())
+
+    async def nothing() -> None:
+        return
+
+    monkeypatch.setattr(running.daemon, "start", nothing)
+    serving = asyncio.ensure_future(process.run(nothing))
+    _, writer = await running.connect("app.dev.local")
+    writer.write(b"GET / HTTP/1.1\r\nHost: app.dev.local\r\n\r\n")
+    await wait_until(lambda: running.daemon.busy_connections() == 1)
+    process.end()
+    await wait_until(lambda: any("Ctrl-C again cuts" in line for line in running.lines))
+    process.end()
+    assert await serving is ExitCode.INTERRUPTED
+    writer.close()

@@ -1,0 +1,49 @@
+"""Who holds a port, in a made-up /proc and in the real one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from devtls.system.port_holder import port_holder
+
+HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+
+
+def line(port: int, state: str, inode: int) -> str:
+    return f"   0: 0100007F:{port:04X} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000  1000 0 {inode} 1\n"
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text(HEADER + line(443, "0A", 77) + line(444, "01", 78) + line(445, "0A", 79))
+    for pid, name, inode in ((12, "nginx", 77), (13, "", 79)):
+        (tmp_path / f"{pid}/fd").mkdir(parents=True)
+        (tmp_path / f"{pid}/fd/3").symlink_to(f"socket:[{inode}]")
+        if name:
+            (tmp_path / f"{pid}/comm").write_text(name + "\n")
+    (tmp_path / "11").mkdir()  # ended between two looks
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("port", "holder"), [(443, "nginx (process 12)"), (444, ""), (445, "a process (process 13)"), (446, "")]
+)
+def test_a_listener_is_found(proc: Path, port: int, holder: str) -> None:
+    assert port_holder(port, proc=proc) == holder
+
+
+def test_without_proc_nobody_is_guessed(tmp_path: Path) -> None:
+    assert port_holder(443, proc=tmp_path) == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_the_real_proc() -> None:
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.create_server((address, 0), family=family) as server:
+            assert f"process {os.getpid()}" in port_holder(server.getsockname()[1])

@@ -1,0 +1,65 @@
+"""A site that listens before its app is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from aiohttp import ClientSession, web
+
+from devtls.web.lazy_site import LazySite
+
+
+def listen() -> tuple[socket.socket, str]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)
+    return listening, f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+
+def app() -> web.Application:
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(text="here")
+
+    made = web.Application()
+    made.router.add_get("/", handle)
+    return made
+
+
+async def test_the_first_client_makes_it_load() -> None:
+    listening, url = listen()
+    made: list[web.Application] = []
+
+    def make() -> web.Application:
+        made.append(app())
+        return made[0]
+
+    site = LazySite(listening, make)
+    site.start()
+    await asyncio.sleep(0)
+    assert not made
+    async with ClientSession() as session, session.get(url) as answer:
+        assert await answer.text() == "here"
+    assert len(made) == 1
+    await site.close()
+    assert listening.fileno() == -1
+
+
+async def test_it_can_be_loaded_ahead() -> None:
+    listening, url = listen()
+    site = LazySite(listening, app)
+    site.start()
+    await site.loaded()
+    async with ClientSession() as session, session.get(url) as answer:
+        assert answer.status == 200
+    await site.close()
+
+
+async def test_it_can_be_closed_unused_and_while_loading() -> None:
+    for load in (False, True):
+        listening, _ = listen()
+        site = LazySite(listening, app)
+        site.start()
+        if load:
+            site.load()
+        await site.close()
+        assert listening.fileno() == -1

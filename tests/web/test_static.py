@@ -1,0 +1,162 @@
+"""A folder over HTTP: what is served, and above all what is not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, web
+from yarl import URL
+
+from devtls.web.static import content_type_of, make_static_app
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    root = tmp_path / "site"
+    (root / "sub").mkdir(parents=True)
+    (root / "index.html").write_text("<h1>home</h1>")
+    (root / "sub/index.html").write_text("<h1>sub</h1>")
+    (root / "app.js").write_text("fresh")
+    (root / "app.js.gz").write_bytes(b"stale")
+    (root / ".hidden").write_text("dot")
+    (root / "a b%.txt").write_text("spaced")
+    (root / "empty").mkdir()
+    (root / "inside").symlink_to("app.js")
+    (root / "outside").symlink_to("../secret")
+    (root / "away").symlink_to("..")
+    (root / "circle").symlink_to("circle")
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "site-evil").mkdir()
+    (tmp_path / "site-evil/x").write_text("secret")
+    return root
+
+
+@pytest.fixture
+async def base(site: Path) -> AsyncIterator[str]:
+    runner = web.AppRunner(make_static_app(site), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[ClientSession]:
+    async with ClientSession(auto_decompress=False) as session:
+        yield session
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/", b"<h1>home</h1>"),
+        ("/sub/", b"<h1>sub</h1>"),
+        ("/app.js", b"fresh"),
+        ("/app.js?v=1", b"fresh"),
+        ("/.hidden", b"dot"),
+        ("/a%20b%25.txt", b"spaced"),
+        ("/inside", b"fresh"),
+    ],
+)
+async def test_files_are_served(base: str, session: ClientSession, path: str, body: bytes) -> None:
+    async with session.get(URL(base + path, encoded=True)) as answer:
+        assert (answer.status, await answer.read()) == (200, body)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/outside",
+        "/away/secret",
+        "/away/",
+        "/circle",
+        "/empty/",
+        "/app.js/",
+        "/../secret",
+        "/%2e%2e/secret",
+        "/sub/..%2f..%2fsecret",
+        "/..%2fsite-evil/x",
+        "/%00",
+        "/sub%2findex.html",
+        "/" + "x" * 5000,
+        "/%ff%fe",
+    ],
+)
+async def test_everything_else_is_not_there(base: str, session: ClientSession, path: str) -> None:
+    async with session.get(URL(base + path, encoded=True)) as answer:
+        assert answer.status == 404
+        assert b"secret" not in await answer.read()
+
+
+async def test_a_pipe_is_no_file(base: str, session: ClientSession, site: Path) -> None:
+    os.mkfifo(site / "pipe")
+    async with session.get(base + "/pipe") as answer:
+        assert answer.status == 404
+
+
+async def test_a_folder_without_its_slash_is_redirected_relatively(base: str, session: ClientSession) -> None:
+    async with session.get(base + "/sub?x=1", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (307, "./sub/?x=1")
+
+
+async def test_a_folder_named_like_a_scheme_stays_a_path(base: str, session: ClientSession, site: Path) -> None:
+    (site / "http:x").mkdir()
+    async with session.get(URL(base + "/http:x", encoded=True), allow_redirects=False) as answer:
+        assert answer.headers["Location"] == "./http:x/"
+
+
+async def test_head_has_the_length_and_no_body(base: str, session: ClientSession) -> None:
+    async with session.head(base + "/app.js") as answer:
+        assert (answer.status, answer.headers["Content-Length"]) == (200, "5")
+        assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert await answer.read() == b""
+
+
+async def test_a_part_is_sent(base: str, session: ClientSession) -> None:
+    async with session.get(base + "/app.js", headers={"Range": "bytes=1-2"}) as answer:
+        assert (answer.status, await answer.read()) == (206, b"re")
+        assert answer.headers["Content-Range"] == "bytes 1-2/5"
+
+
+async def test_what_did_not_change_is_not_sent_again(base: str, session: ClientSession, site: Path) -> None:
+    async with session.get(base + "/app.js") as answer:
+        tag = answer.headers["ETag"]
+    async with session.get(base + "/app.js", headers={"If-None-Match": tag}) as answer:
+        assert (answer.status, await answer.read()) == (304, b"")
+        assert "Content-Length" not in answer.headers
+    (site / "app.js").write_text("edited")
+    async with session.get(base + "/app.js", headers={"If-None-Match": tag}) as answer:
+        assert (answer.status, await answer.read()) == (200, b"edited")
+
+
+async def test_other_methods_are_refused(base: str, session: ClientSession) -> None:
+    async with session.post(base + "/", data=b"x") as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+async def test_a_large_file_arrives_whole(base: str, session: ClientSession, site: Path) -> None:
+    content = os.urandom(1_000_000)
+    (site / "large.bin").write_bytes(content)
+    async with session.get(base + "/large.bin") as answer:
+        assert await answer.read() == content
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.HTML", "text/html; charset=utf-8"),
+        ("a.mjs", "text/javascript; charset=utf-8"),
+        ("a.wasm", "application/wasm"),
+        ("a.svg", "image/svg+xml; charset=utf-8"),
+        ("a.png", "image/png"),
+        ("app.js.gz", "application/gzip"),
+        ("a.unknown-kind", "application/octet-stream"),
+        ("LICENSE", "application/octet-stream"),
+    ],
+)
+def test_types(name: str, kind: str) -> None:
+    assert content_type_of(Path(name)) == kind
