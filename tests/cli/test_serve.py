@@ -12,6 +12,7 @@ from devtls.cli import serve as module
 from devtls.config import StaticTarget
 from devtls.daemon.source import Source
 from devtls.errors import ConfigError, ExitCode, Refused
+from devtls.system.paths import Paths
 
 TAKEN: list[tuple[Source, Any]] = []
 
@@ -80,6 +81,6 @@ def test_the_help_shows_how_to_write_a_target() -> None:
 
 def test_nothing_to_serve_is_a_usage_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.undo()
-    source = module.Source(module.Paths.from_environment(), None, (), {"https_port": 0, "redirect": False})
+    source = Source(Paths.from_environment(), None, (), {"https_port": 0, "redirect": False})
     assert module.serve(source) == ExitCode.USAGE
     assert "devtls serve app=3000" in capsys.readouterr().err
