@@ -51,15 +51,32 @@ class Look:
         return f"\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\" if self.links else url
 
 
-def render_banner(routes: Sequence[Route], port: int, findings: Findings, overridden: Sequence[str], look: Look) -> str:
-    """Return the banner, without a newline at its end."""
-    lines = [""]
+Remark = tuple[str, ...]
+"""The lines of one thing that is missing, or that should not be overlooked."""
+
+
+def render_routes(routes: Sequence[Route], port: int, findings: Findings, look: Look) -> list[str]:
+    """Return the lines of the list of routes."""
+    lines = []
     width = max((len(url) for route in routes[:_MOST_ROUTES] for url in route.urls(port)), default=0)
     for route in routes[:_MOST_ROUTES]:
         lines += _route_lines(route, port, width, findings, look)
     if len(routes) > _MOST_ROUTES:
         lines.append(f"  … and {len(routes) - _MOST_ROUTES} more routes")
+    return lines
+
+
+def find_remarks(
+    routes: Sequence[Route], port: int, findings: Findings, overridden: Sequence[str], look: Look
+) -> list[Remark]:
+    """Return what a person should know or do next."""
     remarks = [*_override_remarks(overridden), *_verify_remarks(routes), *_missing(routes, port, findings, look.paint)]
+    return [tuple(remark) for remark in remarks]
+
+
+def join_banner(route_lines: Sequence[str], remarks: Sequence[Remark]) -> str:
+    """Return the whole text, an empty line around each part."""
+    lines = ["", *route_lines]
     for remark in remarks:
         lines += ["", *(f"  {line}".rstrip() for line in remark)]
     return "\n".join([*lines, ""])
@@ -104,14 +121,20 @@ def _missing(
             [f"{made} browser trusts it yet. Once, in another terminal:", "", f"    {paint('devtls trust', '36')}"]
         )
     hosts = [host for route in routes for host in route.hosts if not is_wildcard(host)]
-    lost = list(dict.fromkeys(host for host in hosts if findings.names.get(host) is Resolves.NOWHERE))
-    lost = [host for host in lost if not is_below(host, "localhost")]  # browsers resolve these by themselves
-    if lost:
+    if lost := [host for host in dict.fromkeys(hosts) if _is_lost(host, findings)]:
         remarks.append(_lost_remark(lost, hosts, port, paint))
+    wild = [host for route in routes for host in route.hosts if is_wildcard(host)]
+    if lost_wild := [host for host in dict.fromkeys(wild) if _is_lost(host, findings)]:
+        remarks.append(_wildcard_remark(lost_wild, wild))
     elsewhere = [host for host in dict.fromkeys(hosts) if findings.names.get(host) is Resolves.ELSEWHERE]
     if elsewhere:
         remarks.append([f"{', '.join(elsewhere)}: the DNS sends this name to another machine, not to devtls."])
     return remarks
+
+
+def _is_lost(host: str, findings: Findings) -> bool:
+    # Browsers resolve names below localhost by themselves.
+    return findings.names.get(host) is Resolves.NOWHERE and not is_below(host, "localhost")
 
 
 def _lost_remark(lost: Sequence[str], hosts: Sequence[str], port: int, paint: Callable[[str, str], str]) -> list[str]:
@@ -120,6 +143,12 @@ def _lost_remark(lost: Sequence[str], hosts: Sequence[str], port: int, paint: Ca
     instead = f" (https://{here}{'' if port == 443 else f':{port}'} works in browsers now)" if here else ""
     command = f"echo '127.0.0.1 {' '.join(lost)}' | sudo tee -a /etc/hosts"
     return [f"{_some(lost)} {verb} not resolve on this machine yet{instead}:", "", f"    {paint(command, '36')}"]
+
+
+def _wildcard_remark(lost: Sequence[str], wild: Sequence[str]) -> list[str]:
+    here = next((host for host in wild if host.endswith(".localhost")), "")
+    instead = f" In browsers {here} works now." if here else ""
+    return [f"Names below {_some([host[2:] for host in lost])} need lines of their own in /etc/hosts.{instead}"]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -20,13 +20,15 @@ from devtls.routing import Upstream
 
 _CAP_S = 0.9
 _MOST_NAMES = 40
+_PROBE_LABEL = "devtls-check"
+"""Stands for any name below a wildcard."""
 
 
 async def examine(daemon: Daemon) -> Findings:
     """Find everything out, within a second."""
     routes = daemon.generation.snapshot.routes.routes
     apps = {route.upstream.label: route.upstream for route in routes if "/serve-" not in route.upstream.unix_path}
-    hosts = dict.fromkeys(host for route in routes for host in route.hosts if not is_wildcard(host))
+    hosts = dict.fromkeys(host for route in routes for host in route.hosts)
     answers, names, trusted = await asyncio.gather(
         asyncio.gather(*(_answers(upstream) for upstream in apps.values())),
         _resolve_all(list(hosts)[:_MOST_NAMES]),
@@ -73,7 +75,7 @@ async def _resolve_all(hosts: Sequence[str]) -> dict[str, Resolves]:
     waiting = {host: loop.create_future() for host in hosts}
 
     def ask(host: str, future: asyncio.Future[Resolves]) -> None:
-        found = _resolve(host)
+        found = _resolve(_PROBE_LABEL + host[1:] if is_wildcard(host) else host)
 
         def settle() -> None:
             if not future.done():

@@ -18,7 +18,7 @@ from devtls.daemon.log import Log
 from devtls.errors import DevtlsError, ExitCode, NotAllowed
 
 if TYPE_CHECKING:
-    from devtls.daemon.banner import Look
+    from devtls.daemon.banner import Look, Remark
 
 _STATE_LOOK_S = 2.0
 _IDLE_ENDS_S = 0.1
@@ -56,6 +56,8 @@ class Process:
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_trouble = ""
         self._waits_for_allow = False
+        self._remarks: list[Remark] = []
+        """What was said last: a reload repeats none of it."""
 
     async def run(self, instead: Callable[[], Coroutine[Any, Any, None]] | None = None) -> ExitCode:
         """Start, serve, end. `instead` runs once the ports are open, in the place of the banner and the watches."""
@@ -94,20 +96,16 @@ class Process:
         """Probe, then tell."""
         if self._log.level == "quiet":
             return
-        from devtls.daemon.banner import render_banner
+        from devtls.daemon.banner import find_remarks, join_banner, render_routes
         from devtls.daemon.probes import examine
 
         findings = await examine(self._daemon)
-        generation = self._daemon.generation
-        self._log.block(
-            render_banner(
-                generation.snapshot.routes.routes,
-                self._daemon.doors.https.port,
-                findings,
-                generation.merged.overridden,
-                self._look,
-            )
-        )
+        generation, port = self._daemon.generation, self._daemon.doors.https.port
+        routes = generation.snapshot.routes.routes
+        remarks = find_remarks(routes, port, findings, generation.merged.overridden, self._look)
+        fresh = [remark for remark in remarks if remark not in self._remarks]
+        self._remarks = remarks
+        self._log.block(join_banner(render_routes(routes, port, findings, self._look), fresh))
         self._log.event(
             "ready",
             trusted=findings.trusted,

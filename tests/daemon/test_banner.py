@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devtls.config import Config, parse_config, parse_route_argument
-from devtls.daemon.banner import Findings, Look, Resolves, render_banner
+from devtls.daemon.banner import Findings, Look, Resolves, find_remarks, join_banner, render_routes
 from devtls.names import DEFAULT_ZONES
 from devtls.routing import Route, build_routes
 
@@ -15,7 +15,11 @@ def routes(*arguments: str) -> tuple[Route, ...]:
 
 def render(*arguments: str, port: int = 443, look: Look | None = None, **findings: object) -> str:
     found = Findings(**{"trusted": True, **findings})  # type: ignore[arg-type] # the tests name real fields
-    return render_banner(routes(*arguments), port, found, (), look or Look())
+    return draw(routes(*arguments), port, found, (), look or Look())
+
+
+def draw(table: tuple[Route, ...], port: int, found: Findings, overridden: tuple[str, ...], look: Look) -> str:
+    return join_banner(render_routes(table, port, found, look), find_remarks(table, port, found, overridden, look))
 
 
 def test_each_address_is_on_its_own_line_and_the_first_says_where_it_goes() -> None:
@@ -70,6 +74,13 @@ def test_overridden_names_and_unchecked_certificates_are_said() -> None:
         b'[routes]\napi = { target = "https://10.0.0.5", allow_remote = true, verify = false }', source="f", folder="/"
     )
     table = build_routes(config, DEFAULT_ZONES, static_sockets={})
-    shown = render_banner(table.routes, 443, Findings(trusted=True), ("api",), Look())
+    shown = draw(table.routes, 443, Findings(trusted=True), ("api",), Look())
     assert "The command line replaces what devtls.toml says about: api." in shown
     assert "api: the certificate of https://10.0.0.5:443 is not checked (verify = false)." in shown
+
+
+def test_wildcards_that_do_not_resolve_are_explained() -> None:
+    names = {"*.app.dev.local": Resolves.NOWHERE, "*.app.localhost": Resolves.NOWHERE, "*.app.test": Resolves.HERE}
+    shown = render("*.app=3000", names=names)
+    assert "Names below app.dev.local need lines of their own in /etc/hosts." in shown
+    assert "In browsers *.app.localhost works now." in shown

@@ -40,6 +40,10 @@ async def test_an_error_is_shown_once_and_the_mended_file_takes_over(start: Star
     await process.reload("devtls.toml changed")
     assert "devtls.toml changed: 2 routes now." in running.lines
     assert any("https://other.dev.local" in line for line in running.lines)
+    assert "\n".join(running.lines).count("devtls trust") == 1
+    file.write_text("[routes]\napp = 9\n")
+    await process.reload("devtls.toml changed")
+    assert "\n".join(running.lines).count("devtls trust") == 1
 
 
 async def test_settings_that_need_a_restart_are_named(start: Start, file: Path) -> None:
