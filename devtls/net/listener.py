@@ -23,6 +23,7 @@ from devtls.net.hello import ClientHello
 from devtls.net.plain import PlainConnection
 from devtls.net.server import ServerConnection, Service
 from devtls.net.tls import Alert, HandshakeFailure, TlsServer
+from devtls.net.turnstile import Turnstile
 from devtls.routing import RouteTable
 
 LOOPBACK = ("127.0.0.1", "::1")
@@ -175,11 +176,12 @@ class _TurnedAway(asyncio.Protocol):
 
 def https_protocol(service: Service, gate: TlsGate) -> Callable[[], asyncio.Protocol]:
     """Return the factory for the TLS port."""
+    turnstile = Turnstile()
 
     def make() -> asyncio.Protocol:
         if len(service.connections) >= service.limits.max_connections or service.draining:
             return _TurnedAway()
-        return TlsServer(gate)
+        return TlsServer(gate, turnstile)
 
     return make
 

@@ -16,9 +16,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from typing import Any, Protocol, cast
 
 from devtls.net.hello import ClientHello, Peek, peek_client_hello
+from devtls.net.turnstile import Turnstile
 
 _READ_OCTETS = 16384  # SSL_read returns one record at most
 
@@ -384,9 +386,11 @@ class TlsLayer(asyncio.Protocol):
 class TlsServer(TlsLayer):
     """The server side: looks at the first bytes, lets the owner choose, then hands the plaintext over."""
 
-    def __init__(self, hooks: TlsHooks) -> None:
+    def __init__(self, hooks: TlsHooks, turnstile: Turnstile | None = None) -> None:
         super().__init__()
         self._hooks = hooks
+        self._turnstile = turnstile or Turnstile()
+        self._waiting = False
         self._hello: ClientHello | None = None
         self._first = b""
         self._plain: asyncio.Protocol | None = None
@@ -403,12 +407,14 @@ class TlsServer(TlsLayer):
             super().data_received(data)
         elif not self.closing:
             self._first += data
-            self._look(self._first)
+            if not self._waiting:
+                self._look(self._first)
 
     def _look(self, first: bytes) -> None:
         match peek_client_hello(first):
             case ClientHello() as hello:
-                self._start(hello, first)
+                self._waiting = True
+                self._turnstile.admit(partial(self._start, hello))
             case Peek.NOT_TLS:
                 self._become_plain(first)
             case Peek.MALFORMED:
@@ -416,9 +422,11 @@ class TlsServer(TlsLayer):
             case Peek.INCOMPLETE:
                 return
 
-    def _start(self, hello: ClientHello, first: bytes) -> None:
+    def _start(self, hello: ClientHello) -> None:
+        if self.closing:
+            return
         self._hello = hello
-        self._first = b""
+        first, self._first = self._first, b""
         chosen = self._hooks.choose(hello)
         if isinstance(chosen, Alert):
             self._refuse(chosen, chosen.name.lower().replace("_", " "))

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.names import Hostname
 from devtls.net.tls import Alert, TlsClient, TlsServer
+from devtls.net.turnstile import Turnstile
 from devtls.pki.authority import Authority
 from tests.conftest import RequireTool
 from tests.net.harness import issuer_for, until
@@ -204,6 +205,35 @@ async def test_a_client_that_leaves_within_the_handshake_is_a_failure(
     link.layer.connection_lost(None if how == "eof" else ConnectionResetError())
     (failure,) = hooks.failures
     assert "handshake" in failure.reason
+
+
+async def test_octets_that_come_while_a_handshake_waits_for_its_turn_are_kept(
+    hooks: Hooks, authority: Authority
+) -> None:
+    turnstile = Turnstile(per_turn=1)
+    turnstile.admit(lambda: None)
+    link = Link(TlsServer(hooks, turnstile), Peer(trusting(authority), name="app.dev.local"))
+    link.peer.step()
+    hello = link.peer.out()
+    link.layer.data_received(hello + b"\x14\x03\x03")
+    link.layer.data_received(b"\x00\x01\x01")  # the rest of a ChangeCipherSpec, as in RFC 8446 D.4
+    assert link.tcp.take() == b""
+    await until(lambda: link.tcp.written)
+    assert hooks.failures == []
+
+
+async def test_a_client_that_leaves_while_it_waits_for_its_turn_costs_nothing(
+    hooks: Hooks, authority: Authority
+) -> None:
+    turnstile = Turnstile(per_turn=1)
+    turnstile.admit(lambda: None)
+    link = Link(TlsServer(hooks, turnstile), Peer(trusting(authority), name="app.dev.local"))
+    link.peer.step()
+    link.layer.data_received(link.peer.out())
+    link.layer.connection_lost(None)
+    await asyncio.sleep(0.01)
+    assert link.tcp.take() == b""
+    assert hooks.failures == []
 
 
 async def test_plain_http_is_handed_over_with_its_first_octets(hooks: Hooks) -> None:
