@@ -51,7 +51,8 @@ class UpstreamState:
     @property
     def keep_idle_s(self) -> float:
         """How long an idle connection is kept, in seconds."""
-        return max(_MIN_IDLE_S, self.base_s * self.penalty)
+        # The floor is for stale closes; an app that announces less than it (timeout=1) is taken at its word.
+        return max(min(_MIN_IDLE_S, self.base_s), self.base_s * self.penalty)
 
 
 class Pool:

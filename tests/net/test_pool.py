@@ -182,7 +182,7 @@ async def test_an_idle_connection_is_used_only_while_it_is_fresh_enough(
 
 
 @pytest.mark.parametrize(
-    ("announced", "kept_s"), [(b"timeout=20", 19.0), (b"timeout=3, max=9", 2.0), (b"timeout=1", 1)]
+    ("announced", "kept_s"), [(b"timeout=20", 19.0), (b"timeout=3, max=9", 2.0), (b"timeout=1", 0.0)]
 )
 async def test_the_apps_own_keep_alive_timeout_counts_less_a_second(
     pool: Pool, announced: bytes, kept_s: float
