@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.compliance.wire import wire_client
@@ -257,22 +259,13 @@ async def test_rule_77_who_pipelines_without_reading_is_no_longer_read(running: 
     request = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
     with pytest.raises(TimeoutError):
         for _ in range(200):
-            await _send_within(client, request * 2000, 0.15)
+            async with asyncio.timeout(0.15):
+                await client.send(request * 2000)
     connection = next(iter(running.service.connections))
     assert connection._transport.get_write_buffer_size() < 1_000_000
     for _ in range(3):
         assert (await client.reply()).status == 404
     client.wire.reset()
-
-
-async def _send_within(client: object, data: bytes, seconds: float) -> None:
-    import asyncio
-
-    from tests.compliance.wire import WireClient
-
-    assert isinstance(client, WireClient)
-    async with asyncio.timeout(seconds):
-        await client.send(data)
 
 
 # -- what an app may not send -----------------------------------------------------------------------------------------
@@ -343,13 +336,10 @@ async def test_rule_48_octets_behind_an_answer_end_the_apps_connection(running: 
     async with app(talk) as backend:
         running.route(f"app = {backend.port}")
         client = await running.connect()
-        for number in range(3):
+        idle = running.service.pool.state(running.service.snapshot.routes.routes[0].upstream).idle
+        for _ in range(3):
             await client.request()
             assert (await client.reply()).body == b"ok"
-            await until(lambda count=number: not running.service.pool.state(_upstream(running)).idle or count < 0)
+            await until(lambda: not idle)
         client.close()
         assert len(backend.connections) == 3
-
-
-def _upstream(running: Proxy):  # type: ignore[no-untyped-def]
-    return running.service.snapshot.routes.routes[0].upstream

@@ -100,6 +100,8 @@ async def app(conversation: Conversation, *, host: str = "127.0.0.1") -> AsyncIt
             await conversation(connection)
         except (ConnectionError, asyncio.IncompleteReadError) as error:
             state.errors.append(error)
+        except asyncio.CancelledError:
+            return  # the test is over
         finally:
             tasks.discard(task)
             writer.close()
