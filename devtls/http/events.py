@@ -8,7 +8,8 @@ streams 1, 2, 3 … per connection, HTTP/2 uses its own numbers; nothing above t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 Headers = list[tuple[bytes, bytes]]
 """An ordered field list; look-ups fold case (`http.headers`)."""
@@ -29,8 +30,7 @@ class RememberedHeaders(list[tuple[bytes, bytes]]):
         self.written: tuple[bytes, tuple[bytes, ...], bool] | None = None
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct, gc=False):
     """A request head.
 
     `target` is origin-form (`/path?query`) or `*`, byte for byte as sent; `authority` is the effective host[:port] in
@@ -51,8 +51,7 @@ class Request:
     """`websocket` when the client asked for an upgrade that can be bridged (RFC 9110 7.8), else empty."""
 
 
-@dataclass(slots=True)
-class InformationalResponse:
+class InformationalResponse(msgspec.Struct, gc=False):
     """A 1xx answer; 101 is one too and ends HTTP on the connection (see `tunnel`)."""
 
     stream_id: int
@@ -61,8 +60,7 @@ class InformationalResponse:
     reason: bytes = b""
 
 
-@dataclass(slots=True)
-class Response:
+class Response(msgspec.Struct, gc=False):
     """A final response head; `body_length` as in Request, with the method's rules (HEAD, 204, 304) already applied.
 
     `close_delimited` says that the body ends with the connection: only an upstream's answer can be that.
@@ -77,31 +75,27 @@ class Response:
     close_delimited: bool = False
 
 
-@dataclass(slots=True)
-class Data:
+class Data(msgspec.Struct, gc=False):
     """A piece of a body; never empty."""
 
     stream_id: int
     data: bytes
 
 
-@dataclass(slots=True)
-class Trailers:
+class Trailers(msgspec.Struct, gc=False):
     """The trailer section; comes at most once, directly before EndOfMessage."""
 
     stream_id: int
     headers: Headers
 
 
-@dataclass(slots=True)
-class EndOfMessage:
+class EndOfMessage(msgspec.Struct, gc=False):
     """The message is complete, as its framing promised."""
 
     stream_id: int
 
 
-@dataclass(slots=True)
-class Reset:
+class Reset(msgspec.Struct, gc=False):
     """The stream ended before its message did: a truncated body, a vanished peer, RST_STREAM.
 
     `reason` is one plain sentence for logs and for our 502 page. To send it is to make the peer see the truncation.
@@ -111,8 +105,7 @@ class Reset:
     reason: str
 
 
-@dataclass(slots=True)
-class Malformed:
+class Malformed(msgspec.Struct, gc=False):
     """The peer broke HTTP: nothing after this event is parsed on the connection.
 
     `status` is the answer a client gets; an upstream's fault is answered 502. `stream_id` is the stream it concerns.
@@ -123,15 +116,13 @@ class Malformed:
     reason: str
 
 
-@dataclass(slots=True)
-class ConnectionClosed:
+class ConnectionClosed(msgspec.Struct, gc=False):
     """The peer ended the connection between messages."""
 
     stream_id: int = 0
 
 
-@dataclass(slots=True)
-class TunnelData:
+class TunnelData(msgspec.Struct, gc=False):
     """Bytes after an accepted upgrade; HTTP no longer applies to them."""
 
     stream_id: int

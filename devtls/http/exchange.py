@@ -7,8 +7,9 @@ actions say, in their order, and reports back through `on_client`, `on_upstream`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
+
+import msgspec
 
 from devtls.http.events import (
     ClientEvent,
@@ -72,8 +73,7 @@ class FailureKind(Enum):
     REQUEST_TIMEOUT = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeLimits:
+class ExchangeLimits(msgspec.Struct, frozen=True, gc=False):
     """How long an exchange waits, in seconds."""
 
     response_head_timeout_s: float = 600.0
@@ -81,8 +81,7 @@ class ExchangeLimits:
     continue_wait_s: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True, gc=False):
     """What is the same for every exchange of one route on one connection."""
 
     policy: ForwardPolicy
@@ -93,15 +92,13 @@ class Terms:
 # What the relay reports besides the codec's events.
 
 
-@dataclass(slots=True)
-class UpstreamReady:
+class UpstreamReady(msgspec.Struct, gc=False):
     """A connection to the app is there; `reused` when it has served before."""
 
     reused: bool
 
 
-@dataclass(slots=True)
-class DialFailed:
+class DialFailed(msgspec.Struct, gc=False):
     """No address of the app took the connection; `tried` pairs each address with what it said."""
 
     tried: tuple[tuple[str, str], ...]
@@ -111,29 +108,25 @@ class DialFailed:
 # What the relay is told to do.
 
 
-@dataclass(slots=True)
-class Acquire:
+class Acquire(msgspec.Struct, gc=False):
     """Get a connection to the app: idle for at most `max_idle_s` (None = any idle one, 0 = only a fresh one)."""
 
     max_idle_s: float | None
 
 
-@dataclass(slots=True)
-class SendUpstream:
+class SendUpstream(msgspec.Struct, gc=False):
     """Send `event` to the app."""
 
     event: Request | Data | Trailers | EndOfMessage
 
 
-@dataclass(slots=True)
-class SendClient:
+class SendClient(msgspec.Struct, gc=False):
     """Send `event` to the client."""
 
     event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct, gc=False):
     """Answer the client ourselves; `tried` as in DialFailed."""
 
     kind: FailureKind
@@ -141,40 +134,34 @@ class Answer:
     tried: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(slots=True)
-class Arm:
+class Arm(msgspec.Struct, gc=False):
     """Start (or restart) a timer."""
 
     timer: Timer
     after_s: float
 
 
-@dataclass(slots=True)
-class Disarm:
+class Disarm(msgspec.Struct, gc=False):
     """Stop a timer."""
 
     timer: Timer
 
 
-@dataclass(slots=True)
-class ReleaseUpstream:
+class ReleaseUpstream(msgspec.Struct, gc=False):
     """The app's connection is done with this request; its codec knows whether it can be used again."""
 
 
-@dataclass(slots=True)
-class AbortUpstream:
+class AbortUpstream(msgspec.Struct, gc=False):
     """Close the app's connection now, or stop dialling; `stale` when it was a reused one that the app had closed."""
 
     stale: bool = False
 
 
-@dataclass(slots=True)
-class OpenTunnel:
+class OpenTunnel(msgspec.Struct, gc=False):
     """HTTP is over on both connections: carry bytes."""
 
 
-@dataclass(slots=True)
-class Finish:
+class Finish(msgspec.Struct, gc=False):
     """The exchange is over; `complete` when the client got everything."""
 
     complete: bool

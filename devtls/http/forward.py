@@ -18,8 +18,9 @@ websocket` are in the field list, to be written verbatim. For a request the code
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from devtls.http.events import Headers, InformationalResponse, RememberedHeaders, Request, Response, Trailers
 from devtls.http.headers import HOP_BY_HOP, connection_nominated, tokens
@@ -32,8 +33,7 @@ POLL_HEADER = b"Devtls-Poll"
 """The request field of our own 502 page when it looks whether the app is up; the app never sees it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardPolicy:
+class ForwardPolicy(msgspec.Struct, frozen=True):
     """How one route edits messages."""
 
     host: bytes | None = None
@@ -47,8 +47,7 @@ class ForwardPolicy:
     trust_forwarded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(msgspec.Struct, frozen=True):
     """The client's connection."""
 
     client_ip: bytes

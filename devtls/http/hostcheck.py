@@ -11,7 +11,8 @@ which the browser sets; Rails also looks at X-Forwarded-Host: for those `host = 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 SNIFF_BYTES = 8192
 """How much of a body is enough: Rails writes 6.5 KB of style sheet before the sentence that matters."""
@@ -20,8 +21,7 @@ STATUSES = frozenset({400, 403})
 """Other answers need no look at their body."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostCheck:
+class HostCheck(msgspec.Struct, frozen=True):
     """One framework's way to refuse a name; `{host}` in `line` stands for that name."""
 
     framework: str
@@ -40,8 +40,7 @@ class HostCheck:
         return f"{text} (works now without it: {', or '.join(now)})" if now else text
 
 
-@dataclass(frozen=True, slots=True)
-class _Sign:
+class _Sign(msgspec.Struct, frozen=True):
     """How an answer is recognised: its status, what its Content-Type and its body match."""
 
     status: int

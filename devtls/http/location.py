@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 _REFRESH = re.compile(rb"""(\A[^;,]*[;,][ \t]*url[ \t]*=[ \t]*["']?)(.*)\Z""", re.IGNORECASE | re.DOTALL)
 _LINK_TARGET = re.compile(rb'"(?:[^"\\]|\\.)*"|<([^>]*)>', re.DOTALL)
 _PATH_STARTS = (b"", b"/", b"?", b"#")
 
 
-@dataclass(frozen=True, slots=True)
-class PublicOrigin:
+class PublicOrigin(msgspec.Struct, frozen=True):
     """Where the browser sees the app: `url` is `https://app.dev.local:8443`, `prefix` what was stripped."""
 
     url: bytes

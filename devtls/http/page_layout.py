@@ -12,9 +12,10 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from html import escape
+
+import msgspec
 
 from devtls.http.events import Headers
 
@@ -22,8 +23,7 @@ ERROR_HEADER = b"Devtls-Error"
 """Stands in each of our own error answers and is how a program, or our page, tells them from the app's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A whole answer of ours; to HEAD the caller sends it without the body and keeps Content-Length."""
 
     status: int
@@ -31,8 +31,7 @@ class Answer:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One line of a notice's table; with `href` the label is a link."""
 
     label: str
@@ -40,8 +39,7 @@ class Row:
     href: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(msgspec.Struct, frozen=True):
     """What one answer has to say; `code` is the value of Devtls-Error, backticks in texts mark code."""
 
     status: int
@@ -50,7 +48,7 @@ class Notice:
     message: str
     hint: str = ""
     rows: Sequence[Row] = ()
-    facts: Mapping[str, object] = field(default_factory=dict)
+    facts: Mapping[str, object] = msgspec.field(default_factory=dict)
     """What the JSON rendering holds beyond the texts."""
     reloads: bool = False
     """The page looks again and again whether the app is up."""

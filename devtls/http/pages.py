@@ -11,7 +11,8 @@ the caller's: the same head, the body not sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from devtls.http.page_layout import ERROR_HEADER, Answer, Notice, Row, draw
 
@@ -32,8 +33,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class RouteLine:
+class RouteLine(msgspec.Struct, frozen=True):
     """One route for people: its URL (a wildcard keeps its star) and where it goes."""
 
     url: str

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from devtls.http.hostcheck import HostCheck
 from devtls.net.tls import HandshakeFailure
 
 
-@dataclass(slots=True)
-class AccessRecord:
+class AccessRecord(msgspec.Struct):
     """One answered request; text fields are as the client sent them: escape them before showing."""
 
     method: str

@@ -13,9 +13,10 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+import msgspec
 
 from devtls.errors import DevtlsError, NameNotPermitted
 from devtls.names import Hostname
@@ -42,8 +43,7 @@ class ServableLeaf(Protocol):
         """Say whether the leaf should be served at `now`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Issuer:
+class Issuer(msgspec.Struct, frozen=True):
     """How leaves come about: the daemon joins pki, the key store and the clock to this."""
 
     issue: Callable[[Hostname | None], ServableLeaf]
@@ -54,8 +54,7 @@ class Issuer:
     """Give PEM bytes a path that only we can read, and the password of the key in it."""
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(msgspec.Struct):
     context: ssl.SSLContext
     leaf: ServableLeaf
 

@@ -6,8 +6,9 @@ number of records. Refuses a hello above 64 KiB. Pure: bytes in, one of four ans
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
+
+import msgspec
 
 _HANDSHAKE = 0x16
 _CLIENT_HELLO = 0x01
@@ -25,8 +26,7 @@ class Peek(Enum):
     MALFORMED = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class ClientHello:
+class ClientHello(msgspec.Struct, frozen=True):
     """What a client asks for; `sni` is lower case, None when there is none; `alpn` is None without the extension."""
 
     sni: str | None

@@ -15,7 +15,8 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from devtls.errors import DevtlsError, PortInUse
 from devtls.net.contexts import ContextCache
@@ -29,14 +30,14 @@ from devtls.routing import RouteTable
 LOOPBACK = ("127.0.0.1", "::1")
 _BACKLOG = 512
 _FREE_PORT_TRIES = 20
+_UNSENT_OCTETS = 256 * 1024
 
 
 class PortForbidden(DevtlsError):
     """The system does not let this user bind the port (below 1024)."""
 
 
-@dataclass(slots=True)
-class Bound:
+class Bound(msgspec.Struct):
     """The sockets of one port; `missing` says why a family is absent."""
 
     port: int
@@ -95,6 +96,7 @@ def _bind_one(address: str, port: int) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _limit_unsent(sock)
         sock.setblocking(False)
         sock.bind((address, port))
         sock.listen(_BACKLOG)
@@ -102,6 +104,13 @@ def _bind_one(address: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _limit_unsent(sock: socket.socket) -> None:
+    """Let the kernel queue little for a client that does not read; what is accepted inherits it."""
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS; Python names it there only
+    if option is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_OCTETS)
 
 
 def _no_ipv6(address: str, error: OSError) -> bool:

@@ -13,7 +13,8 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from devtls.config import is_refused_address
 from devtls.http.exchange import DialFailed
@@ -27,22 +28,20 @@ _MIN_IDLE_S = 1.0
 _MAX_IDLE_PER_UPSTREAM = 32
 
 
-@dataclass(frozen=True, slots=True)
-class PoolLimits:
+class PoolLimits(msgspec.Struct, frozen=True):
     """Seconds that dialling may take and that idle connections are kept."""
 
     connect_timeout_s: float = 5.0
     idle_s: float = 4.0
 
 
-@dataclass(slots=True)
-class UpstreamState:
+class UpstreamState(msgspec.Struct):
     """What is known of an app beyond one request; outlives reloads."""
 
     base_s: float
     """How long idle connections are kept before anything is known against it."""
     penalty: float = 1.0
-    idle: deque[UpstreamConnection] = field(default_factory=deque)
+    idle: deque[UpstreamConnection] = msgspec.field(default_factory=deque)
     preferred: tuple[str, int] | None = None
     """The address that answered last: tried first."""
     active: int = 0

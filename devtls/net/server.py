@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from dataclasses import dataclass, field
 from typing import cast
+
+import msgspec
 
 from devtls.http import pages
 from devtls.http.events import (
@@ -44,12 +45,11 @@ _HOST_CHECK_OCTETS = 4096
 _connection_ids = itertools.count(1)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
+class ServerLimits(msgspec.Struct, frozen=True):
     """Limits of a client connection; times in seconds."""
 
-    head: HeadLimits = field(default_factory=HeadLimits)
-    exchange: ExchangeLimits = field(default_factory=ExchangeLimits)
+    head: HeadLimits = msgspec.field(default_factory=HeadLimits)
+    exchange: ExchangeLimits = msgspec.field(default_factory=ExchangeLimits)
     head_timeout_s: float = 10.0
     keep_alive_s: float = 75.0
     linger_s: float = 2.0
@@ -57,8 +57,7 @@ class ServerLimits:
     max_connections: int = 1000
 
 
-@dataclass(slots=True, eq=False)
-class Service:
+class Service(msgspec.Struct, eq=False):
     """What all connections of a process share; a reload swaps `snapshot` and `limits`."""
 
     snapshot: Snapshot
@@ -69,8 +68,8 @@ class Service:
     https_port: int = 443
     """The port that people type: the one in our redirects and lists."""
     draining: bool = False
-    connections: set[ServerConnection] = field(default_factory=set)
-    _edges: dict[bytes, Edge] = field(default_factory=dict)
+    connections: set[ServerConnection] = msgspec.field(default_factory=set)
+    _edges: dict[bytes, Edge] = msgspec.field(default_factory=dict)
 
     def edge(self, client_ip: bytes) -> Edge:
         """Return what `forward` needs of a client; one object per address, so that edits can be remembered by it."""

@@ -14,10 +14,11 @@ import contextlib
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
 from typing import Any, Protocol, cast
+
+import msgspec
 
 from devtls.net.hello import ClientHello, Peek, peek_client_hello
 from devtls.net.turnstile import Turnstile
@@ -38,8 +39,7 @@ class Alert(IntEnum):
     NO_APPLICATION_PROTOCOL = 120
 
 
-@dataclass(frozen=True, slots=True)
-class HandshakeFailure:
+class HandshakeFailure(msgspec.Struct, frozen=True):
     """Why a handshake did not come about: `sni` as sent, `reason` as OpenSSL names it (lower case) or our own word."""
 
     sni: str | None

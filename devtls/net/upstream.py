@@ -17,7 +17,6 @@ from devtls.http.h1.client import H1Client
 from devtls.http.h1.head import HeadLimits
 from devtls.routing import Upstream
 
-
 _MAX_PUT_OFF = 16
 
 

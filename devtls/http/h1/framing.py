@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from devtls.errors import ProtocolViolation
 from devtls.http.events import Headers
@@ -33,8 +34,7 @@ _USUAL_OPTION = [b"keep-alive"]
 _TIMEOUT = re.compile(rb"timeout[ \t]*=[ \t]*\"?([0-9]{1,9})\"?")
 
 
-@dataclass(slots=True)
-class RequestFrame:
+class RequestFrame(msgspec.Struct, gc=False):
     """What the fields of a request say; `body_length` None = chunked, `host` None = no Host field."""
 
     host: bytes | None
@@ -44,8 +44,7 @@ class RequestFrame:
     upgrade: bytes
 
 
-@dataclass(slots=True)
-class ResponseFrame:
+class ResponseFrame(msgspec.Struct, gc=False):
     """Where a response ends and what the upstream says about its connection.
 
     `mend` is what has to be done to the field list so that it says the same; `keep_alive_timeout_s` is the upstream's

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
+
+import msgspec
 
 from devtls.errors import ProtocolViolation
 from devtls.http.events import Headers, InformationalResponse, RememberedHeaders, Request, Response
@@ -31,8 +32,7 @@ _BLANK_LINES = 2
 _BODILESS = frozenset((204, 205, 304))
 
 
-@dataclass(frozen=True, slots=True)
-class HeadLimits:
+class HeadLimits(msgspec.Struct, frozen=True):
     """What one head may cost: octets of the whole head (its end included), its fields, octets of a request target."""
 
     max_head_bytes: int = 65536
