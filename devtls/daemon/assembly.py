@@ -11,8 +11,9 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from devtls.config import Config, Merged
 from devtls.daemon.issuer import make_issuer
@@ -37,8 +38,7 @@ from devtls.system.watch import ConfigWatch
 _DRAIN_LOOK_S = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(msgspec.Struct, frozen=True):
     """What one reading of configuration and CA came to."""
 
     merged: Merged

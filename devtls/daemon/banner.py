@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from devtls.config.lines import visible
+from devtls.daemon.look import Look
 from devtls.names import is_below, is_wildcard
 from devtls.routing import Route
 
@@ -35,22 +36,6 @@ class Findings:
     authority_is_new: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How the terminal wants it: colours, clickable addresses."""
-
-    colour: bool = False
-    links: bool = False
-
-    def paint(self, text: str, code: str) -> str:
-        """Return `text` in a colour."""
-        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
-
-    def link(self, url: str) -> str:
-        """Return `url` as a link (OSC 8)."""
-        return f"\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\" if self.links else url
-
-
 Remark = tuple[str, ...]
 """The lines of one thing that is missing, or that should not be overlooked."""
 
@@ -70,7 +55,7 @@ def find_remarks(
     routes: Sequence[Route], port: int, findings: Findings, overridden: Sequence[str], look: Look
 ) -> list[Remark]:
     """Return what a person should know or do next."""
-    remarks = [*_override_remarks(overridden), *_verify_remarks(routes), *_missing(routes, port, findings, look.paint)]
+    remarks = [*_override_remarks(overridden), *_missing(routes, port, findings, look.paint)]
     return [tuple(remark) for remark in remarks]
 
 
@@ -101,14 +86,6 @@ def _override_remarks(overridden: Sequence[str]) -> list[list[str]]:
         return []
     names = ", ".join(visible(name) for name in overridden)
     return [[f"The command line replaces what devtls.toml says about: {names}."]]
-
-
-def _verify_remarks(routes: Sequence[Route]) -> list[list[str]]:
-    return [
-        [f"{visible(route.config.key)}: the certificate of {route.upstream.label} is not checked (verify = false)."]
-        for route in routes
-        if route.upstream.tls is not None and not route.upstream.tls.verify
-    ]
 
 
 def _missing(

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Literal
+
+from msgspec.structs import asdict, replace
 
 from devtls.config.lines import visible
 from devtls.errors import DevtlsError

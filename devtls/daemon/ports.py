@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from devtls.config import ServeConfig
 from devtls.errors import DevtlsError, PortInUse
@@ -22,8 +23,7 @@ HTTP_PORT = 80
 _LOW_PORTS = "sudo sysctl net.ipv4.ip_unprivileged_port_start=80" if sys.platform == "linux" else ""
 
 
-@dataclass(slots=True)
-class Doors:
+class Doors(msgspec.Struct):
     """The open ports; `notes` are lines that a person should read."""
 
     https: Bound

@@ -8,6 +8,7 @@ while it was edited.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -18,7 +19,8 @@ from devtls.daemon.log import Log
 from devtls.errors import DevtlsError, ExitCode, NotAllowed
 
 if TYPE_CHECKING:
-    from devtls.daemon.banner import Look, Remark
+    from devtls.daemon.banner import Remark
+    from devtls.daemon.look import Look
 
 _STATE_LOOK_S = 2.0
 _IDLE_ENDS_S = 0.1
@@ -82,12 +84,21 @@ class Process:
             log.say(f"devtls serves https on port {doors.https.port}{also}. Ctrl-C ends it.")
         for note in doors.notes:
             log.say(note)
-        for route in self._daemon.generation.snapshot.routes.routes:
-            if log.as_json and route.upstream.tls is not None and not route.upstream.tls.verify:
-                log.warn(f"the certificate of {route.upstream.label} is not checked (verify = false)")
+        self._warn_of_unchecked(self._daemon.generation)
+
+    def _warn_of_unchecked(self, generation: Generation) -> None:
+        for route in generation.snapshot.routes.routes:
+            if route.upstream.tls is not None and not route.upstream.tls.verify:
+                self._log.warn(
+                    f"{route.config.key}: the certificate of {route.upstream.label} is not checked (verify = false).",
+                    event="unchecked",
+                )
 
     async def _after_start(self) -> None:
         """Do what no request has to wait for."""
+        # Nothing that was imported will ever be garbage: what runs from now on is all that is worth a look.
+        gc.freeze()
+        gc.enable()
         self._start_watch()
         self._spawn(self._look_at_state())
         await self.show_banner()
@@ -152,6 +163,7 @@ class Process:
             self._log.say(f"The CA is another one now: devtls root {after.authority.id}.", event="authority_replaced")
         if late := _needs_restart(before, after):
             self._log.warn(f"{late} changed: that counts from the next start on.")
+        self._warn_of_unchecked(after)
         if after.snapshot.config.routes != before.snapshot.config.routes or after.authority is not before.authority:
             await self.show_banner()
 

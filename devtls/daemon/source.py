@@ -7,8 +7,10 @@ file may not do without `devtls allow`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from devtls.config import Config, Merged, RouteConfig, merge
 from devtls.system.allowlist import check_private_sockets
@@ -16,14 +18,13 @@ from devtls.system.discovery import Found, load_config
 from devtls.system.paths import Paths
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """Where the configuration comes from; `flags` are fields of ServeConfig."""
 
     paths: Paths
     found: Found | None = None
     arguments: tuple[RouteConfig, ...] = ()
-    flags: Mapping[str, Any] = field(default_factory=dict)
+    flags: Mapping[str, Any] = {}
 
     def read(self) -> Merged:
         """Return the whole configuration as it is now; blocks. Raises ConfigError, NotAllowed."""

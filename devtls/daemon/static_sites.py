@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -79,6 +77,8 @@ class StaticSites:
 
     def _remove_home(self) -> None:
         if self._home is not None:
+            import shutil  # with tempfile 2 ms that a start without static folders need not pay
+
             shutil.rmtree(self._home, ignore_errors=True)
             self._home = None
 
@@ -108,6 +108,9 @@ def _make_app(folder: str) -> web.Application:
 
 
 def _make_home(runtime_dir: Path) -> Path:
+    import shutil
+    import tempfile
+
     home = runtime_dir / f"serve-{os.getpid()}"
     if len(os.fsencode(home)) > _LONGEST_PATH - len("/9999.sock"):
         return Path(tempfile.mkdtemp(prefix="devtls-"))
@@ -122,6 +125,8 @@ def _make_home(runtime_dir: Path) -> Path:
 
 
 def _remove_leftovers(runtime_dir: Path) -> None:
+    import shutil
+
     for folder in runtime_dir.glob("serve-*"):
         pid = folder.name.removeprefix("serve-")
         if pid.isdecimal() and not _alive(int(pid)):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from devtls.config import Config, parse_config, parse_route_argument
-from devtls.daemon.banner import Findings, Look, Resolves, find_remarks, join_banner, render_routes
+from devtls.config import Config, parse_route_argument
+from devtls.daemon.banner import Findings, Resolves, find_remarks, join_banner, render_routes
+from devtls.daemon.look import Look
 from devtls.names import DEFAULT_ZONES
 from devtls.routing import Route, build_routes
 
@@ -69,14 +70,9 @@ def test_without_a_terminal_there_is_no_escape() -> None:
     assert "\x1b" not in render("app=3000", trusted=False, names={"app.test": Resolves.NOWHERE})
 
 
-def test_overridden_names_and_unchecked_certificates_are_said() -> None:
-    config = parse_config(
-        b'[routes]\napi = { target = "https://10.0.0.5", allow_remote = true, verify = false }', source="f", folder="/"
-    )
-    table = build_routes(config, DEFAULT_ZONES, static_sockets={})
-    shown = draw(table.routes, 443, Findings(trusted=True), ("api",), Look())
+def test_overridden_names_are_said() -> None:
+    shown = draw(routes("api=1"), 443, Findings(trusted=True), ("api",), Look())
     assert "The command line replaces what devtls.toml says about: api." in shown
-    assert "api: the certificate of https://10.0.0.5:443 is not checked (verify = false)." in shown
 
 
 def test_wildcards_that_do_not_resolve_are_explained() -> None:

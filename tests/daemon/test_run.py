@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from devtls.daemon import run
-from devtls.daemon.banner import Look
+from devtls.daemon.look import Look
 from devtls.daemon.source import Source
 from devtls.errors import ExitCode
 from devtls.system.discovery import Found
@@ -110,3 +110,13 @@ async def test_a_second_end_cuts(start: Start, app: App, monkeypatch: pytest.Mon
     process.end()
     assert await serving is ExitCode.INTERRUPTED
     writer.close()
+
+
+async def test_unchecked_certificates_are_said_also_to_the_quiet(start: Start, file: Path) -> None:
+    file.write_text('[routes]\napi = { target = "https://127.0.0.1:1", verify = false }\n')
+    running = await start(file=file, level="quiet")
+    process = run.Process(running.daemon, Look())
+    process._announce()
+    await process.reload("SIGHUP")
+    told = "! api: the certificate of https://127.0.0.1:1 is not checked (verify = false)."
+    assert running.lines == [told, told]

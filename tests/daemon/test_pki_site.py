@@ -1,0 +1,87 @@
+"""The PKI endpoint of a running proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from devtls.daemon import pki_site
+from devtls.names import DEFAULT_ZONES
+from devtls.pki.revocation import crl_number, load_crl
+from devtls.system.keystore import Keystore
+
+Start = Callable[..., Awaitable[Any]]
+Wait = Callable[..., Awaitable[None]]
+
+
+async def test_a_port_that_is_taken_is_a_warning_and_the_rest_goes_on(start: Start) -> None:
+    state_dir = (await start("app=9")).daemon.source.paths.state_dir
+    authority = await asyncio.to_thread(lambda: Keystore(state_dir).load(datetime.now(UTC)))
+    second = await start("app=9")
+    assert [line for line in second.lines if f"port {authority.pki_port} on 127.0.0.1 is taken" in line]
+    assert (await second.get("none.test")).status == 404
+
+
+async def test_documents_are_served_on_the_port_of_the_ca(start: Start) -> None:
+    running = await start("app=9")
+    authority = running.daemon.generation.authority
+    async with ClientSession() as session:
+        async with session.get(f"http://127.0.0.1:{authority.pki_port}/root.pem") as answer:
+            assert await answer.read() == authority.root_pem
+        async with session.get(f"http://127.0.0.1:{authority.pki_port}{authority.intermediate_crl_path}") as answer:
+            assert crl_number(load_crl(await answer.read())) == 1
+
+
+async def test_a_list_is_signed_anew_when_its_half_life_is_over(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = await start("app=9")
+    path = running.daemon.generation.authority.intermediate_crl_path
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(days=4)
+
+    monkeypatch.setattr(pki_site, "datetime", Later)
+    document = (await running.daemon.pki.documents())[path]
+    assert crl_number(load_crl(document.content)) == 2
+
+
+async def test_it_is_looked_at_also_when_nobody_asks(
+    start: Start, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    monkeypatch.setattr(pki_site, "_LOOK_S", 0.01)
+    calls: list[datetime] = []
+
+    def next_crl(_keystore: Keystore, _authority: object, now: datetime) -> bytes:
+        calls.append(now)
+        return b""
+
+    monkeypatch.setattr(Keystore, "next_crl", next_crl)
+    await start("app=9")
+    await wait_until(lambda: len(calls) > 1)
+
+
+async def test_a_list_that_cannot_be_written_is_left_out_and_said_once(start: Start) -> None:
+    running = await start("app=9")
+    await asyncio.to_thread(Keystore(running.daemon.source.paths.state_dir).forget)
+    for _ in range(2):
+        assert "/root.pem" in await running.daemon.pki.documents()
+    assert len([line for line in running.lines if "cannot be renewed" in line]) == 1
+
+
+async def test_a_new_ca_with_another_port_moves_the_endpoint(start: Start) -> None:
+    running = await start("app=9")
+    old = running.daemon.generation.authority
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    keystore = Keystore(running.daemon.source.paths.state_dir)
+    new = await asyncio.to_thread(lambda: keystore.create(DEFAULT_ZONES, datetime.now(UTC), pki_port=port))
+    await running.daemon.reload()
+    async with ClientSession() as session, session.get(f"http://127.0.0.1:{port}/root.pem") as answer:
+        assert await answer.read() == new.root_pem != old.root_pem
