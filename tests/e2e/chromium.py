@@ -21,7 +21,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -36,9 +36,8 @@ _COMMAND_TIMEOUT_S = 30.0
 _END_TIMEOUT_S = 5.0
 _POLL_S = 0.03
 _BETWEEN_PAGES = ("context was destroyed", "default execution context", "navigated or closed")
-_FLAGS = (
-    "--headless",
-    "--no-sandbox",
+_NEEDED_FLAGS = ("--headless", "--no-sandbox", "--remote-debugging-port=0")
+QUIET_FLAGS = (
     "--disable-gpu",
     "--disable-quic",
     "--disable-dev-shm-usage",
@@ -47,8 +46,8 @@ _FLAGS = (
     "--disable-sync",
     "--no-first-run",
     "--no-proxy-server",
-    "--remote-debugging-port=0",
 )
+"""Flags that keep a browser from doing more than a test asks; none changes what it thinks of a certificate."""
 
 
 class BrowserFailed(Exception):
@@ -66,13 +65,22 @@ class WaitTimedOut(AssertionError):
 class Chromium:
     """One browser process; use it as an async context manager.
 
-    `home` is its HOME (and so its trust store), `resolver` maps host patterns to addresses.
+    `home` is its HOME (and so its trust store), `resolver` maps host patterns to addresses, `flags=()` leaves the
+    browser as a user has it.
     """
 
-    def __init__(self, home: Path, *, resolver: Mapping[str, str] | None = None, executable: str = "chromium") -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        resolver: Mapping[str, str] | None = None,
+        executable: str = "chromium",
+        flags: Sequence[str] = QUIET_FLAGS,
+    ) -> None:
         self._home = home
         self._rules = ", ".join(f"MAP {host} {address}" for host, address in (resolver or {}).items())
         self._executable = executable
+        self._flags = tuple(flags)
         self._profile = Path(tempfile.mkdtemp(prefix="chromium-", dir=home))
         self._process: asyncio.subprocess.Process | None = None
         self._http: aiohttp.ClientSession | None = None
@@ -112,7 +120,7 @@ class Chromium:
         return self._wire
 
     async def _start(self) -> None:
-        flags = [*_FLAGS, f"--user-data-dir={self._profile}"]
+        flags = [*_NEEDED_FLAGS, *self._flags, f"--user-data-dir={self._profile}"]
         if self._rules:
             flags.append(f"--host-resolver-rules={self._rules}")
         with (self._profile / "output.log").open("wb") as output:

@@ -1,0 +1,194 @@
+"""The main job as a user lives it: trust once, serve beside an app, browse without a warning; then take it all back.
+
+Real commands, a real headless Chromium with nothing switched off (--no-sandbox and resolver rules are its only extra
+flags), and curl, Python and Node as `devtls trust` said that they work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devtls.demo import start as start_demo
+from devtls.doctor.listener import listening, server_context
+from devtls.names import Hostname
+from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
+from devtls.system.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.paths import Paths
+from tests.e2e.chromium import Chromium
+from tests.e2e.serving import DEVTLS, Serving, serving
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+
+RequireTool = Callable[[str, str], str]
+
+NAMES = ("app.dev.local", "app.localhost", "app.test")
+FOREIGN = "example.com"
+NEW_FOLDER = ".local/share/pki/nssdb"
+OLD_FOLDER = ".pki/nssdb"
+CLIENT_S = 15.0
+
+PYTHON_CLIENT = """\
+import socket, ssl, sys
+name, port = sys.argv[1], int(sys.argv[2])
+with socket.create_connection(("127.0.0.1", port), 8) as plain:
+    with ssl.create_default_context().wrap_socket(plain, server_hostname=name) as tls:
+        tls.sendall(f"GET /ready HTTP/1.1\\r\\nHost: {name}:{port}\\r\\nConnection: close\\r\\n\\r\\n".encode())
+        print(b"".join(iter(lambda: tls.recv(65536), b"")).decode())
+"""
+NODE_CLIENT = """\
+const [name, port] = process.argv.slice(1);
+const lookup = (_name, options, done) =>
+  options.all ? done(null, [{ address: "127.0.0.1", family: 4 }]) : done(null, "127.0.0.1", 4);
+require("https").get(`https://${name}:${port}/ready`, { lookup, agent: false }, (answer) => answer.pipe(process.stdout))
+  .on("error", (error) => { console.error(error.code); process.exit(1); });
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A user's machine for one test: the home and the browser on it."""
+
+    home: Path
+    chromium: str
+
+    def browser(self) -> Chromium:
+        """Return a browser that finds our names, and foreign ones, on this machine."""
+        here = dict.fromkeys((*NAMES, FOREIGN, FOREIGN_NAME), "127.0.0.1")
+        return Chromium(self.home, resolver=here, executable=self.chromium, flags=())
+
+
+@pytest.fixture(params=[NEW_FOLDER, OLD_FOLDER], ids=["fresh home", "home of an older Chromium"])
+def machine(request: pytest.FixtureRequest, home: Path, require_tool: RequireTool) -> Machine:
+    """Return a home as it is found: empty, or with the database folder of Chromium before version 146."""
+    certutil = require_tool("certutil", "sudo apt-get install libnss3-tools")
+    if request.param == OLD_FOLDER:
+        (home / OLD_FOLDER).mkdir(parents=True)
+        argv = [certutil, "-N", "-d", f"sql:{home / OLD_FOLDER}", "--empty-password"]
+        subprocess.run(argv, check=True, timeout=CLIENT_S)
+    return Machine(home, require_tool("chromium", "sudo apt-get install chromium"))
+
+
+@pytest.fixture
+def fresh_machine(home: Path, require_tool: RequireTool) -> Machine:
+    require_tool("certutil", "sudo apt-get install libnss3-tools")
+    return Machine(home, require_tool("chromium", "sudo apt-get install chromium"))
+
+
+async def run(argv: tuple[str, ...], env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end beside the loop."""
+    return await asyncio.to_thread(
+        subprocess.run,
+        argv,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60.0,
+        check=False,
+    )
+
+
+async def devtls(*arguments: str) -> subprocess.CompletedProcess[str]:
+    done = await run((*DEVTLS, *arguments))
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+async def trust() -> dict[str, Any]:
+    done = await devtls("trust", "--yes", "--store", "nss", "--json")
+    values: dict[str, Any] = json.loads(done.stdout)
+    return values
+
+
+@asynccontextmanager
+async def demo_behind_the_proxy(home: Path) -> AsyncIterator[Serving]:
+    runner, port = await start_demo()
+    try:
+        async with serving(home, f"app={port}") as proxy:
+            yield proxy
+    finally:
+        await runner.cleanup()
+
+
+async def error_of(browser: Chromium, url: str) -> str:
+    page = await browser.open(url)
+    error = page.error
+    await page.close()
+    return error
+
+
+async def test_trust_once_then_browse_without_a_warning(machine: Machine) -> None:
+    """Also: the page's WebSocket and event stream work, and names that are not ours stay refused."""
+    await trust()
+    async with demo_behind_the_proxy(machine.home) as proxy:
+        async with machine.browser() as browser:
+            for name in NAMES:
+                page = await browser.open(proxy.url(name))
+                assert (page.error, page.status) == ("", 200), name
+                assert await page.evaluate("window.isSecureContext") is True
+                await page.wait_for("document.querySelector('#ws.good')")
+                await page.wait_for("document.querySelector('#sse.good')")
+                assert (page.console, page.failed) == ([], [])
+                await page.close()
+            assert await error_of(browser, proxy.url(FOREIGN)) == "net::ERR_SSL_UNRECOGNIZED_NAME_ALERT"
+        await devtls("untrust", "--yes", "--store", "nss")
+        async with machine.browser() as browser:
+            assert await error_of(browser, proxy.url(NAMES[0])) == "net::ERR_CERT_AUTHORITY_INVALID"
+
+
+async def test_a_browser_refuses_a_certificate_of_ours_for_a_foreign_name(fresh_machine: Machine) -> None:
+    """The name constraints, proved on the browser: what a thief of the key could make is worth nothing there."""
+    await trust()
+    now, folder = datetime.now(UTC), Paths.from_environment().state_dir
+    authority = Keystore(folder).load(now)
+    ours = authority.issue(Hostname(NAMES[0]), now=now, key=new_leaf_key(), serial=new_serial())
+    foreign = issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_serial())
+    contexts = [server_context(leaf, folder) for leaf in (ours, foreign)]
+    with listening(contexts[0], contexts[1], FOREIGN_NAME) as port:
+        async with fresh_machine.browser() as browser:
+            assert await error_of(browser, f"https://{NAMES[0]}:{port}/") == ""
+            assert await error_of(browser, f"https://{FOREIGN_NAME}:{port}/") == "net::ERR_CERT_INVALID"
+
+
+async def test_clients_work_as_the_proofs_table_says(fresh_machine: Machine, require_tool: RequireTool) -> None:
+    argv = {
+        "curl": (require_tool("curl", "sudo apt-get install curl"), "--silent", "--show-error"),
+        "python": (require_tool("python3", "sudo apt-get install python3"), "-I", "-c", PYTHON_CLIENT),
+        "node": (require_tool("node", "sudo apt-get install nodejs"), "-e", NODE_CLIENT),
+    }
+    table = {row["client"]: row for row in (await trust())["clients"]}
+    async with demo_behind_the_proxy(fresh_machine.home) as proxy:
+        for client, command in argv.items():
+            row = table[client]
+            assert row["verdict"] in ("trusted", "trusted with"), row
+            assert row["foreign"] == "refused for its name", row
+            variable, _, value = row["setting"].partition("=")
+            env = {variable: value} if variable else {}
+            for name in NAMES:
+                where: tuple[str, ...] = (name, str(proxy.port))
+                if client == "curl":
+                    where = ("--resolve", f"{name}:{proxy.port}:127.0.0.1", proxy.url(name, "/ready"))
+                done = await run((*command, *where), env)
+                assert done.stdout.rstrip().endswith("ready"), (client, name, done.stderr)
+
+
+async def test_the_root_can_be_taken_back_after_the_ca_is_gone(fresh_machine: Machine) -> None:
+    """Somebody who cleaned up too early still gets a clean browser."""
+    await trust()
+    shutil.rmtree(Paths.from_environment().state_dir)
+    await devtls("untrust", "--yes", "--store", "nss")
+    folder = fresh_machine.home / NEW_FOLDER
+    listed = await run(("certutil", "-L", "-d", f"sql:{folder}"))
+    assert (listed.returncode, "devtls" in listed.stdout) == (0, False)
