@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import assert_never
 
 from devtls.config import Config, RouteConfig, StaticTarget, TcpTarget, UnixTarget, is_loopback_host
@@ -160,6 +161,7 @@ def select(table: RouteTable, *, sni: str | None, authority: bytes, path: bytes)
     return table.match(host, path) or Refusal.UNKNOWN
 
 
+@lru_cache(maxsize=256)  # a connection asks for the same name over and over
 def host_of(authority: bytes) -> str:
     """Return the host of a lower-case host[:port], without brackets and without the dot at the end of a full name."""
     text = authority.decode("latin-1")

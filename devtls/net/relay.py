@@ -136,6 +136,13 @@ class Relay:
         """Take an event of the app's answer."""
         self._perform(self._exchange.on_upstream(event))
 
+    def upstream_events(self, events: list[UpstreamEvent]) -> None:
+        """Take the events of one read."""
+        on_upstream = self._exchange.on_upstream
+        for event in events:
+            self._perform(on_upstream(event))
+        self._client.flush()
+
     def upstream_flush(self) -> None:
         """The app's burst is over."""
         self._client.flush()

@@ -196,8 +196,9 @@ class ServerConnection(asyncio.Protocol):
                 self._event(event)
             if self._relay is not None:
                 self._relay.flush_upstream()
-            self.flush()
-            if self._closed or self._busy:
+            if self._out or self._cut:
+                self.flush()
+            if self._closed or self._relay is not None or self._answering is not None:
                 break
             if not self.writable:
                 self._stalled = True  # who does not read our answers is asked for no more requests
@@ -208,9 +209,10 @@ class ServerConnection(asyncio.Protocol):
             if not events:
                 break
         self._handling = False
-        if not self._busy:
+        busy = self._relay is not None or self._answering is not None
+        if not busy:
             self._watch_head()
-        if self._codec.buffered > _PIPELINE_OCTETS and (self._busy or self._stalled):
+        if (busy or self._stalled) and self._codec.buffered > _PIPELINE_OCTETS:
             self._held_back = True
             self._transport.pause_reading()
 
@@ -357,7 +359,11 @@ class ServerConnection(asyncio.Protocol):
             self._cut_off()
         elif self._over and not self._handling:
             self._over = False
-            self._proceed()
+            if self._held_back or not self.writable or not self._codec.rest():
+                self._proceed()
+            else:
+                self._head_started = False
+                self._set_deadline(self._limits.keep_alive_s)
 
     def finished(self, relay: Relay, *, complete: bool) -> None:
         """The relay is done; the next request is taken up when the stack is unwound."""

@@ -35,7 +35,10 @@ class UpstreamUser(Protocol):
     """Who uses a connection: a relay."""
 
     def upstream_event(self, event: UpstreamEvent) -> None:
-        """Take an event of the app's answer."""
+        """Take an event of the app's answer; `upstream_flush` follows."""
+
+    def upstream_events(self, events: list[UpstreamEvent]) -> None:
+        """Take all events of one read, and send what they made."""
 
     def upstream_flush(self) -> None:
         """All events of one read are delivered: send what they made."""
@@ -162,9 +165,7 @@ class UpstreamConnection(asyncio.Protocol):
             # An answer nobody asked for (conformance 48): a 408 before closing, or an app that is out of step.
             self.abort()
             return
-        for event in self.codec.receive_data(data):
-            user.upstream_event(event)
-        user.upstream_flush()
+        user.upstream_events(self.codec.receive_data(data))
 
     def eof_received(self) -> bool:
         """The app ended its direction: that may complete an answer, be a cut, or end an idle connection."""

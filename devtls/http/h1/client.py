@@ -139,7 +139,7 @@ class H1Client:
         events: list[UpstreamEvent] = []
         try:
             while data and self._reading == _READING_HEAD:
-                found = self._splitter.split(data)
+                found = self._splitter.whole(data) or self._splitter.split(data)
                 if found is None:
                     return events
                 head, data = found

@@ -29,6 +29,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80
 _USUAL_STATUS_LINES = {line: (True, code, line[13:]) for code, line in STATUS_LINES.items()}
 _START_LINE_SLACK = 256
 _BLANK_LINES = 2
+_CR = 0x0D
 _BODILESS = frozenset((204, 205, 304))
 
 
@@ -116,6 +117,13 @@ class HeadSplitter:
         self._blank_lines = 0
         self._checked = 0
         self.held = b""
+
+    def whole(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Return what `split` would for the usual case, a head that is whole in one read; None = ask `split`."""
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or self.held or self._blank_lines or end > self._limits.max_head_bytes - 4 or data[0] == _CR:
+            return None
+        return data[:end], data[end + 4 :]
 
     def split(self, data: bytes) -> tuple[bytes, bytes] | None:
         """Add `data`; return (head without its last CRLFCRLF, what follows it), or None while it is incomplete."""

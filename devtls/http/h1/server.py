@@ -122,6 +122,18 @@ class H1Server:
             events += self.receive_eof()
         return events
 
+    def rest(self) -> bool:
+        """Wait for the next request, if the exchange is complete and nothing else is to be done; else return False.
+
+        The usual end of an exchange in one step: after False ask `closing`, then `next_request`.
+        """
+        if self._must_close or self._eof or self._buffer or self._reading != _READING_COMPLETE:
+            return False
+        if self._answer != _ANSWER_COMPLETE:
+            return False
+        self._reading, self._answer = _READING_HEAD, _ANSWER_AWAITED
+        return True
+
     def receive_eof(self) -> list[ClientEvent]:
         """Return what the end of the client's bytes means: Reset within a body, else ConnectionClosed."""
         self._eof = True
@@ -155,7 +167,7 @@ class H1Server:
 
     def _read_head(self, data: bytes) -> list[ClientEvent]:
         try:
-            found = self._splitter.split(data)
+            found = self._splitter.whole(data) or self._splitter.split(data)
             if found is None:
                 return []
             head, rest = found
