@@ -81,6 +81,7 @@ class Tunnel:
         if self._client.ended and self._upstream.ended:
             self.close()
         else:
+            self.touch()
             self._idle_timeout_s = min(self._idle_timeout_s, _GRACE_S)
             self._check_idle()
 

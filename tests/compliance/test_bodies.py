@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 
 import pytest
 
 from devtls.http.exchange import DialFailed
-from devtls.net.hello import ClientHello
 from devtls.net.upstream import UpstreamConnection
 from devtls.routing import Upstream
-from tests.compliance.wire import TlsWire, reset, tls_app, wire_client
+from tests.compliance.wire import TlsWire, reset, server_context, tls_app, wire_client
 from tests.net.harness import AppConnection, Conversation, Proxy, app, until
 
 MEBIBYTE = 1024 * 1024
@@ -439,10 +437,3 @@ async def test_a_body_that_is_sent_while_the_app_is_dialled_waits_in_the_kernel(
         await sending
         assert (await client.reply()).status == 200
         client.close()
-
-
-def server_context(running: Proxy) -> ssl.SSLContext:
-    """Return a context with a certificate of the proxy's own CA: any will do for `verify = false`."""
-    context = running.contexts.for_hello(ClientHello("app.localhost", None))
-    assert isinstance(context, ssl.SSLContext)
-    return context

@@ -13,9 +13,6 @@ from devtls.pki.authority import Authority
 from tests.compliance.wire import reset, wire_client
 from tests.net.harness import App, AppConnection, Conversation, Proxy, answering, app, proxy, until
 
-ABORT_S = 0.2
-MEBIBYTE = 1024 * 1024
-
 
 def age(running: Proxy, seconds: float) -> None:
     """Let the connections in the pool look as if they had been idle for longer."""

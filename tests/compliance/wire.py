@@ -13,6 +13,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from devtls.net.hello import ClientHello
 from tests.net.harness import DEADLINE_S, Client, Proxy
 
 _READ_OCTETS = 65536
@@ -215,3 +216,10 @@ async def tls_app(context: ssl.SSLContext, conversation: Callable[[TlsWire], Awa
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def server_context(running: Proxy) -> ssl.SSLContext:
+    """Return a context with a certificate of the proxy's own CA: any will do for `verify = false`."""
+    context = running.contexts.for_hello(ClientHello("app.localhost", None))
+    assert isinstance(context, ssl.SSLContext)
+    return context
