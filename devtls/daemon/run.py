@@ -1,14 +1,15 @@
 """The process around a running proxy: loop, signals, the watch on the configuration, the way out.
 
-Owns what a signal means: SIGHUP reads everything again, the first SIGINT or SIGTERM drains within the grace and ends
-with 0, the second cuts. Refuses to end for anything that comes from the network or from a configuration that broke
-while it was edited.
+Owns what a signal means: SIGHUP reads everything again (or ends, when it came because the terminal was closed), the
+first SIGINT or SIGTERM drains within the grace and ends with 0, the second cuts. Refuses to end for anything that comes
+from the network or from a configuration that broke while it was edited.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -58,6 +59,7 @@ class Process:
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_trouble = ""
         self._waits_for_allow = False
+        self._has_terminal = False
         self._remarks: list[Remark] = []
         """What was said last: a reload repeats none of it."""
 
@@ -192,7 +194,16 @@ class Process:
             return
         for number in ends:
             loop.add_signal_handler(number, self.end)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload("SIGHUP")))
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        self._has_terminal = _terminal_is_there()
+
+    def _hang_up(self) -> None:
+        # The same signal says that somebody wants a reload and that the terminal's window was closed: who is left
+        # behind by a closed window must not hold the ports for ever.
+        if self._has_terminal and not _terminal_is_there():
+            self.end()
+        else:
+            self._spawn(self.reload("SIGHUP"))
 
     def end(self) -> None:
         """The first call drains, the second cuts."""
@@ -234,6 +245,14 @@ class Process:
             if not isinstance(error, Exception):
                 raise error
             self._log.fault(0, error)
+
+
+def _terminal_is_there() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _routes(count: int) -> str:

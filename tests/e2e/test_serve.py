@@ -484,3 +484,31 @@ def test_quiet_says_nothing(serve: Callable[..., Serve], app: int, trusting: ssl
             time.sleep(0.02)
     assert running.end() == 0
     assert running.lines == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Unix only")
+def test_closing_the_terminal_ends_it_and_the_terminal_gets_clickable_addresses(app: int, tmp_path: Path) -> None:
+    # The wrapper makes the pseudo-terminal the controlling one, as a terminal's shell does.
+    own = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    argv = [sys.executable, "-m", "devtls", "serve", f"app={app}", "--https-port", "0", "--no-redirect"]
+    terminal, inner = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", own, *argv],
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+    os.close(inner)
+    try:
+        shown = b""
+        while b"devtls trust" not in shown:
+            shown += os.read(terminal, 65536)
+        assert b"\x1b]8;;https://app.dev.local:" in shown
+        os.close(terminal)
+        assert process.wait(PATIENCE_S) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
