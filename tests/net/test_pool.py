@@ -49,6 +49,10 @@ class Asker:
         if isinstance(event, EndOfMessage):
             self.ended.set()
 
+    def upstream_events(self, events: list[UpstreamEvent]) -> None:
+        for event in events:
+            self.upstream_event(event)
+
     def upstream_flush(self) -> None:
         return
 
