@@ -159,6 +159,7 @@ class TlsLayer(asyncio.Protocol):
         self._outgoing = ssl.MemoryBIO()
         self._aside: deque[bytes] = deque()
         self._established = False
+        self._reported = False
         self._peer_ended = False
         self._reading = False
         self._notified = False
@@ -186,7 +187,7 @@ class TlsLayer(asyncio.Protocol):
         self._incoming.write(data)
         if self._established:
             self._deliver()
-        else:
+        elif not self.closing:
             self._handshake()
 
     def eof_received(self) -> bool:
@@ -207,7 +208,7 @@ class TlsLayer(asyncio.Protocol):
         app, self._app = self._app, None
         if app is not None:
             app.connection_lost(exc)
-        elif not self._established:
+        elif not self._established and not self._reported:
             self._failed("the connection was lost during the handshake")
 
     def pause_writing(self) -> None:
@@ -255,7 +256,7 @@ class TlsLayer(asyncio.Protocol):
         if not self.closing:
             self.closing = True
             self._stop_timer()
-            self._established = True  # reported once
+            self._reported = True
             self._failed(reason)
             self.tcp.close()
 
@@ -450,15 +451,14 @@ class TlsServer(TlsLayer):
         """TCP ended; before a ClientHello that is nobody's fault (a port probe)."""
         if self._hello is None:
             self._stop_timer()
-            self.closing = True
-            self._established = True
+            self.closing = self._reported = True
             return False
         return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """TCP is gone; a connection that never said anything is no failed handshake."""
         if self._hello is None:
-            self._established = True
+            self._reported = True
         super().connection_lost(exc)
 
     def _application(self) -> asyncio.Protocol:
