@@ -25,6 +25,9 @@ from devtls.net.turnstile import Turnstile
 
 _READ_OCTETS = 16384  # SSL_read returns one record at most
 
+_STARTS_OF_HTTP = frozenset(b"\r\n" + bytes(range(0x21, 0x7F)))
+"""A method, or the empty line before one; anything else would wait for the end of a head that never comes."""
+
 
 class Alert(IntEnum):
     """TLS alert descriptions that we send or name (RFC 8446 6)."""
@@ -416,12 +419,14 @@ class TlsServer(TlsLayer):
             case ClientHello() as hello:
                 self._waiting = True
                 self._turnstile.admit(partial(self._start, hello))
-            case Peek.NOT_TLS:
+            case Peek.NOT_TLS if first[0] in _STARTS_OF_HTTP:
                 self._become_plain(first)
             case Peek.MALFORMED:
                 self._refuse(Alert.DECODE_ERROR, "the first message is no ClientHello")
             case Peek.INCOMPLETE:
                 return
+            case Peek.NOT_TLS:
+                self._refuse(Alert.DECODE_ERROR, "the first octets are neither TLS nor HTTP")
 
     def _start(self, hello: ClientHello) -> None:
         if self.closing:

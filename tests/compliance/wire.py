@@ -44,6 +44,9 @@ class TlsWire:
                 except ssl.SSLWantReadError:
                     await self._flush()
                     await self._fill()
+                except ssl.SSLError:
+                    await self._flush()  # our alert
+                    raise
                 else:
                     await self._flush()
                     return
