@@ -143,14 +143,14 @@ class Process:
     def _reload_soon(self) -> None:
         self._spawn(self.reload("devtls.toml changed"))
 
-    async def reload(self, why: str) -> None:
-        """Take the new state over and say so; an error is shown and changes nothing."""
+    async def reload(self, why: str, *, by_itself: bool = False) -> None:
+        """Take the new state over and say so; an error is shown (`by_itself`: once) and changes nothing."""
         before = self._daemon.generation
         try:
             await self._daemon.reload()
         except DevtlsError as error:
             self._waits_for_allow = isinstance(error, NotAllowed)
-            if str(error) != self._last_trouble:
+            if not (by_itself and str(error) == self._last_trouble):
                 self._last_trouble = str(error)
                 self._log.warn(f"{why}, and that cannot be used: what was there before goes on.", event="reload_failed")
                 self._log.error(error)
@@ -178,10 +178,10 @@ class Process:
                 self._log.report(f"the CA on disk cannot be read: {error}")
                 continue
             if replaced:
-                await self.reload("The CA was replaced")
+                await self.reload("The CA was replaced", by_itself=True)
             elif self._waits_for_allow:
                 # `devtls allow` changes a file of ours, not the one that is watched.
-                await self.reload("devtls.toml was allowed")
+                await self.reload("devtls.toml was allowed", by_itself=True)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

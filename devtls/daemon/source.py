@@ -7,10 +7,10 @@ file may not do without `devtls allow`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from devtls.config import Config, Merged, RouteConfig, merge
 from devtls.system.allowlist import check_private_sockets
