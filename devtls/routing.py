@@ -10,10 +10,11 @@ that would serve the same host.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from typing import assert_never
+
+import msgspec
 
 from devtls.config import Config, RouteConfig, StaticTarget, TcpTarget, UnixTarget, is_loopback_host
 from devtls.config.lines import dotted, visible
@@ -28,8 +29,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOCALHOST_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamTls:
+class UpstreamTls(msgspec.Struct, frozen=True):
     """How an https target is verified; `ca_file` None = the system's roots."""
 
     server_name: str
@@ -37,8 +37,7 @@ class UpstreamTls:
     verify: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
+class Upstream(msgspec.Struct, frozen=True):
     """Where to dial, and the pool's key.
 
     `addresses` are tried in order; () means a Unix socket, or a `host` to be resolved at each dial: then
@@ -57,8 +56,7 @@ class Upstream:
         return hash(self.label)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """One routed name (in every zone that serves it) and path prefix.
 
     `hosts` are host names, or `*.name` for everything below a name; `path_prefix` is b"/" or b"/api".
@@ -91,13 +89,12 @@ _Paths = tuple[tuple[bytes, Route], ...]
 """What one host serves: (prefix, route), the longest prefix first."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RouteTable:
+class RouteTable(msgspec.Struct, frozen=True, eq=False):
     """All routes of one configuration; made by `build_routes`."""
 
     routes: tuple[Route, ...] = ()
-    _exact: dict[str, _Paths] = field(default_factory=dict, repr=False)
-    _below: dict[str, _Paths] = field(default_factory=dict, repr=False)
+    _exact: dict[str, _Paths] = {}
+    _below: dict[str, _Paths] = {}
 
     def match(self, host: str, path: bytes) -> Route | None:
         """Return the route for a lower-case host without a port and a request target, or None."""
@@ -137,8 +134,7 @@ def _holds(prefix: bytes, path: bytes) -> bool:
     return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/", b"?")
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """One generation of a running system: swapped as a whole at a reload."""
 
     config: Config

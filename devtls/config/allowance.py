@@ -7,17 +7,17 @@ refuses. Links are followed by the caller's `resolve`, because a folder below th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import assert_never
+
+import msgspec
 
 from devtls.config.lines import visible
 from devtls.config.model import Config, RouteConfig, StaticTarget, TcpTarget, UnixTarget
 from devtls.config.target import is_loopback_host
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True):
     """One thing that needs to be allowed: the route's key, its line, and what it wants in plain words."""
 
     key: str

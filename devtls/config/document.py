@@ -7,15 +7,15 @@ by raising ConfigError with source, dotted key and line. difflib is loaded only 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NoReturn
+
+import msgspec
 
 from devtls.config.lines import Key, dotted, find_line, visible
 from devtls.errors import ConfigError
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """Where errors point to: the source, the folder that relative paths count from, and the lines of the keys."""
 
     source: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from devtls.config.document import Document, boolean, choice, did_you_mean, shown, text_value
 from devtls.config.lines import Key, dotted

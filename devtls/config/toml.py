@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable
-from dataclasses import fields
 from typing import Any
 
 from devtls.config.document import Document, boolean, choice, shown
@@ -81,7 +80,7 @@ def _place_of(error: ValueError, text: str) -> tuple[int, str]:
 
 
 def _parse_serve(table: dict[str, Any], document: Document) -> ServeConfig:
-    document.check_names(table, [field.name for field in fields(ServeConfig)], ("serve",), "setting")
+    document.check_names(table, ServeConfig.__struct_fields__, ("serve",), "setting")
     checked: dict[str, Any] = {}
     for name, value in table.items():
         key = ("serve", name)

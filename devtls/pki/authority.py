@@ -10,11 +10,11 @@ disagree.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -60,16 +60,19 @@ def _is_constrained(certificate: x509.Certificate) -> bool:
     return constraints.critical and {x509.DNSName, x509.IPAddress} <= kinds
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True):
     """One server certificate with its key: PEM texts ready to be loaded."""
 
     names: tuple[str, ...]
     chain_pem: bytes
-    key_pem: bytes = field(repr=False)  # a leaf may be printed, its key never
+    key_pem: bytes
     not_before: datetime
     not_after: datetime
     serial: int
+
+    def __repr__(self) -> str:
+        # A leaf may be printed, its key never.
+        return f"Leaf({', '.join(self.names)}; serial {self.serial:x}; until {self.not_after:%Y-%m-%d %H:%M})"
 
     def usable(self, now: datetime) -> bool:
         """Say whether the leaf may still be served: valid, and before two thirds of its life."""
@@ -81,16 +84,14 @@ class Leaf:
         return self.chain_pem + self.key_pem
 
 
-@dataclass(frozen=True, slots=True)
-class Intermediate:
+class Intermediate(msgspec.Struct, frozen=True):
     """What signs leaves, the list of revoked leaves, and OCSP answers."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
 
-@dataclass(frozen=True)
-class Authority:
+class Authority(msgspec.Struct, frozen=True, dict=True):
     """A CA as it stands on disk: everything but the root's key, which no longer exists."""
 
     root: x509.Certificate

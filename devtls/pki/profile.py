@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,8 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from devtls.names import Hostname
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True):
     """The lifetimes of everything that is signed."""
 
     root_lifetime: timedelta = timedelta(days=3650)
@@ -187,8 +186,7 @@ def _ca_builder(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LeafIssuer:
+class LeafIssuer(msgspec.Struct, frozen=True):
     """What all leaves of one intermediate share, worked out once: a mint is on the path of a first request."""
 
     name: x509.Name

@@ -12,9 +12,10 @@ import hashlib
 import json
 import os
 import shlex
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+import msgspec
 
 from devtls.config import Config, Reason, StaticTarget, needs_allow, private_routes
 from devtls.errors import ConfigError, NotAllowed, StateError
@@ -26,8 +27,7 @@ _FILE_NAME = "allowed.json"
 _LOCK_NAME = "allowed.lock"
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(msgspec.Struct, frozen=True):
     """One remembered file; `reasons` are the texts that were shown, `allowed_at` is ISO 8601 in UTC."""
 
     path: str

@@ -12,8 +12,9 @@ import os
 import shlex
 import stat
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from devtls.config import MAX_FILE_BYTES, Config, parse_config
 from devtls.errors import ConfigError
@@ -26,8 +27,7 @@ FILE_NAME = "devtls.toml"
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A configuration file; `explicit` says that a person named it, which counts as `devtls allow`."""
 
     path: Path

@@ -20,10 +20,10 @@ import secrets
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -70,8 +70,7 @@ def new_serial() -> int:
     return x509.random_serial_number()
 
 
-@dataclass(frozen=True, slots=True)
-class _Pointer:
+class _Pointer(msgspec.Struct, frozen=True):
     """What `ca.current` says."""
 
     format: int
@@ -172,7 +171,7 @@ class Keystore:
         authority.check(now)
         pointer = _Pointer(FORMAT, _generation_name(authority), authority.fingerprint, authority.pki_port)
         self._write_generation(self.state_dir / pointer.generation, authority, now)
-        replace_private_file(self._pointer_path, json.dumps(asdict(pointer), indent=1).encode() + b"\n")
+        replace_private_file(self._pointer_path, json.dumps(msgspec.structs.asdict(pointer), indent=1).encode() + b"\n")
         self._remove_generations(keep=pointer)
         return authority
 

@@ -72,7 +72,9 @@ def test_a_route_knows_where_it_was_written() -> None:
 
 
 def test_moving_a_route_in_the_file_does_not_change_it() -> None:
-    assert route("app = 3000") == route("\n\napp = 3000")
+    first, second = route("app = 3000"), route("\n\napp = 3000")
+    assert first == second
+    assert hash(first) == hash(second)
 
 
 @pytest.mark.parametrize(

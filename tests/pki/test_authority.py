@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
@@ -9,6 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
+from msgspec.structs import replace
 
 from devtls.errors import CertificateError, NameNotPermitted
 from devtls.names import Hostname
@@ -157,7 +157,7 @@ def test_an_ended_ca_issues_nothing(authority: Authority, now: datetime, leaf_ke
 def test_a_key_that_does_not_match_is_found(
     authority: Authority, now: datetime, leaf_key: ec.EllipticCurvePrivateKey
 ) -> None:
-    other = dataclasses.replace(authority, intermediate=Intermediate(authority.intermediate.certificate, leaf_key))
+    other = replace(authority, intermediate=Intermediate(authority.intermediate.certificate, leaf_key))
     with pytest.raises(CertificateError, match="key does not belong"):
         other.check(now)
 
@@ -175,20 +175,20 @@ def foreign_authority(now: datetime, zone: str = "dev.local") -> Authority:
 
 
 def test_an_intermediate_of_another_root_is_found(authority: Authority, now: datetime) -> None:
-    mixed = dataclasses.replace(authority, intermediate=foreign_authority(now).intermediate)
+    mixed = replace(authority, intermediate=foreign_authority(now).intermediate)
     with pytest.raises(CertificateError, match="not signed by this root"):
         mixed.check(now)
 
 
 def test_a_root_list_of_another_root_is_found(authority: Authority, now: datetime) -> None:
-    mixed = dataclasses.replace(authority, root_crl_der=foreign_authority(now).root_crl_der)
+    mixed = replace(authority, root_crl_der=foreign_authority(now).root_crl_der)
     with pytest.raises(CertificateError, match="revocation list was not signed"):
         mixed.check(now)
 
 
 def test_a_damaged_root_list_is_found(authority: Authority, now: datetime) -> None:
     with pytest.raises(CertificateError, match="damaged"):
-        dataclasses.replace(authority, root_crl_der=b"junk").check(now)
+        replace(authority, root_crl_der=b"junk").check(now)
 
 
 def test_a_root_of_another_key_type_is_found(now: datetime) -> None:
@@ -218,7 +218,7 @@ def resigned(
     if constraints:
         builder = builder.add_extension(constraints, critical=critical)
     certificate = builder.sign(root_key, SHA256())
-    return dataclasses.replace(authority, intermediate=Intermediate(certificate, authority.intermediate.key))
+    return replace(authority, intermediate=Intermediate(certificate, authority.intermediate.key))
 
 
 def test_missing_or_weak_constraints_are_found(authority: Authority, now: datetime) -> None:
@@ -242,7 +242,7 @@ def test_different_constraints_on_root_and_intermediate_are_found(authority: Aut
 
 
 def test_a_certificate_without_its_extensions_is_found(authority: Authority, now: datetime) -> None:
-    bare = dataclasses.replace(authority, root=resigned(authority, now, None).intermediate.certificate)
+    bare = replace(authority, root=resigned(authority, now, None).intermediate.certificate)
     with pytest.raises(CertificateError, match="lacks its NameConstraints"):
         _ = bare.zones
     with pytest.raises(CertificateError, match="lacks its SubjectKeyIdentifier"):
@@ -252,7 +252,7 @@ def test_a_certificate_without_its_extensions_is_found(authority: Authority, now
 def test_a_root_that_only_excludes_has_no_zones(authority: Authority, now: datetime) -> None:
     excluding = x509.NameConstraints(None, [x509.DNSName("example.com")])
     root = resigned(authority, now, excluding).intermediate.certificate
-    assert dataclasses.replace(authority, root=root).zones == ()
+    assert replace(authority, root=root).zones == ()
 
 
 def test_printing_a_leaf_or_a_ca_shows_no_key(
