@@ -126,6 +126,13 @@ class SendClient(msgspec.Struct, gc=False):
     event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset
 
 
+class SendWhole(msgspec.Struct, gc=False):
+    """Send the client a head, its only piece of body and the end."""
+
+    head: Response
+    body: Data
+
+
 class Answer(msgspec.Struct, gc=False):
     """Answer the client ourselves; `tried` as in DialFailed."""
 
@@ -168,7 +175,17 @@ class Finish(msgspec.Struct, gc=False):
 
 
 Action = (
-    Acquire | SendUpstream | SendClient | Answer | Arm | Disarm | ReleaseUpstream | AbortUpstream | OpenTunnel | Finish
+    Acquire
+    | SendUpstream
+    | SendClient
+    | SendWhole
+    | Answer
+    | Arm
+    | Disarm
+    | ReleaseUpstream
+    | AbortUpstream
+    | OpenTunnel
+    | Finish
 )
 
 _NOTHING: list[Action] = []
@@ -281,6 +298,18 @@ class Exchange:
                 return [SendClient(cut), *self._finish(_ABORT, complete=False)]
             case _:
                 return []
+
+    def on_whole_answer(self, head: Response, body: Data) -> list[Action] | None:
+        """Take a head, its body and its end, when one read brought them all; None = take them one by one.
+
+        The same rows of the table in one step: most answers of an app are that small (a third of an exchange's cost).
+        """
+        if self.phase is not Phase.WAITING or not self._request_done:
+            return None
+        self.phase = Phase.DONE
+        terms = self._terms
+        edited = forward_response(head, terms.policy, terms.edge, authority=self._request.authority)
+        return [SendWhole(edited, body), _RELEASE, _FINISHED]
 
     def _send_request(self, reused: bool) -> list[Action]:
         request = self._request

@@ -112,7 +112,7 @@ class Pool:
     def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back; it is kept only when its codec says that it can serve again."""
         connection.user = None
-        state = self.state(connection.upstream)
+        state = self._states[connection.upstream]
         state.active -= 1
         codec = connection.codec
         if connection.closed or not codec.reusable or len(state.idle) >= _MAX_IDLE_PER_UPSTREAM:

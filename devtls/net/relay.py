@@ -35,6 +35,7 @@ from devtls.http.exchange import (
     ReleaseUpstream,
     SendClient,
     SendUpstream,
+    SendWhole,
     Terms,
     Timer,
     UpstreamReady,
@@ -52,6 +53,9 @@ class RelayClient(Protocol):
 
     def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> None:
         """Encode an event for the client."""
+
+    def send_whole(self, head: Response, body: Data) -> None:
+        """Encode a head, its only piece of body and the end."""
 
     def flush(self) -> None:
         """Send what was encoded."""
@@ -138,6 +142,14 @@ class Relay:
 
     def upstream_events(self, events: list[UpstreamEvent]) -> None:
         """Take the events of one read."""
+        if len(events) == 3:
+            head, body, end = events
+            if type(head) is Response and type(body) is Data and type(end) is EndOfMessage:
+                actions = self._exchange.on_whole_answer(head, body)
+                if actions is not None:
+                    self._perform(actions)
+                    self._client.flush()
+                    return
         on_upstream = self._exchange.on_upstream
         for event in events:
             self._perform(on_upstream(event))
@@ -203,6 +215,10 @@ class Relay:
                 elif type(event) is Response:
                     self.status = event.status
                 self._client.send(event)
+            elif type(action) is SendWhole:
+                self.status = action.head.status
+                self.received += len(action.body.data)
+                self._client.send_whole(action.head, action.body)
             elif type(action) is SendUpstream:
                 if self._upstream is not None:
                     self._upstream.send(action.event)
@@ -230,7 +246,16 @@ class Relay:
                 self._client.answer(self, action)
             case OpenTunnel():
                 self._open_tunnel()
-            case SendClient() | SendUpstream() | Arm() | Disarm() | Acquire() | ReleaseUpstream() | Finish():
+            case (
+                SendClient()
+                | SendWhole()
+                | SendUpstream()
+                | Arm()
+                | Disarm()
+                | Acquire()
+                | ReleaseUpstream()
+                | Finish()
+            ):
                 raise AssertionError(f"{action} is performed where the usual ones are")
             case _:
                 assert_never(action)

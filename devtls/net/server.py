@@ -216,10 +216,6 @@ class ServerConnection(asyncio.Protocol):
             self._held_back = True
             self._transport.pause_reading()
 
-    @property
-    def _busy(self) -> bool:
-        return self._relay is not None or self._answering is not None
-
     def _event(self, event: ClientEvent) -> None:
         if type(event) is Request:
             self._begin(event)
@@ -329,6 +325,14 @@ class ServerConnection(asyncio.Protocol):
             self._cut = True
         if data := self._codec.send(event):
             self._out.append(data)
+
+    def send_whole(self, head: Response, body: Data) -> None:
+        """Encode an answer that is complete."""
+        self._before_response(head)
+        if self._suspect is not None:
+            self._check_host_refusal(body.data)
+        send = self._codec.send
+        self._out += (send(head), send(body), send(EndOfMessage(head.stream_id)))
 
     def _before_response(self, response: Response) -> None:
         self._begun = True
@@ -463,7 +467,7 @@ class ServerConnection(asyncio.Protocol):
         """Finish what runs, take nothing new."""
         if self._tunnel is not None:
             self._tunnel.close()
-        elif not self._busy:
+        elif self._relay is None and self._answering is None:
             self._close()
         else:
             self._codec.close_after_response()

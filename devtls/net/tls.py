@@ -407,6 +407,10 @@ class TlsServer(TlsLayer):
 
     def data_received(self, data: bytes) -> None:
         """Take the first bytes apart; everything later goes straight to the record layer."""
+        if self._established:
+            self._incoming.write(data)
+            self._deliver()
+            return
         if self._hello is not None:
             super().data_received(data)
         elif not self.closing:
@@ -421,12 +425,12 @@ class TlsServer(TlsLayer):
                 self._turnstile.admit(partial(self._start, hello))
             case Peek.NOT_TLS if first[0] in _STARTS_OF_HTTP:
                 self._become_plain(first)
+            case Peek.NOT_TLS:
+                self._refuse(Alert.DECODE_ERROR, "the first octets are neither TLS nor HTTP")
             case Peek.MALFORMED:
                 self._refuse(Alert.DECODE_ERROR, "the first message is no ClientHello")
             case Peek.INCOMPLETE:
                 return
-            case Peek.NOT_TLS:
-                self._refuse(Alert.DECODE_ERROR, "the first octets are neither TLS nor HTTP")
 
     def _start(self, hello: ClientHello) -> None:
         if self.closing:
