@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 
 import pytest
 
@@ -110,6 +111,50 @@ async def test_a_listener_that_stopped_takes_no_more_but_keeps_what_is_open() ->
     writer.close()
     await writer.wait_closed()
     await asyncio.sleep(0.01)
+
+
+async def refused(running: Proxy, name: str, context: ssl.SSLContext) -> str:
+    """Return what a blocking client says when our port refuses it: asyncio's own sends no alerts."""
+
+    def visit() -> str:
+        with socket.create_connection(("127.0.0.1", running.port)) as sock, pytest.raises(ssl.SSLError) as caught:
+            context.wrap_socket(sock, server_hostname=name)
+        return str(caught.value.reason)
+
+    return await asyncio.wait_for(asyncio.to_thread(visit), 5)
+
+
+async def test_a_name_outside_the_zones_is_refused_by_an_alert_on_the_wire(running: Proxy) -> None:
+    reason = await refused(running, "evil.example.com", running.client_context())
+    assert reason == "TLSV1_UNRECOGNIZED_NAME"
+    assert running.contexts.minted == 0
+    assert [failure.reason for failure in running.noted.failures] == ["unrecognized name"]
+
+
+async def test_a_client_of_another_protocol_is_refused_by_an_alert_on_the_wire(running: Proxy) -> None:
+    context = running.client_context()
+    context.set_alpn_protocols(["h3"])
+    # None: Python 3.11 has no word for this alert.
+    assert await refused(running, "app.dev.local", context) in ("TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "None")
+    assert running.contexts.minted == 0
+    assert [failure.reason for failure in running.noted.failures] == ["no application protocol"]
+
+
+async def test_a_client_that_lacks_our_root_is_noted_with_the_name_it_asked_for(running: Proxy) -> None:
+    assert await refused(running, "app.dev.local", ssl.create_default_context()) == "CERTIFICATE_VERIFY_FAILED"
+    await until(lambda: running.noted.failures)
+    (failure,) = running.noted.failures
+    assert failure.refused_certificate
+    assert (failure.sni, failure.client_ip) == ("app.dev.local", "127.0.0.1")
+
+
+async def test_a_client_without_a_name_gets_the_leaf_for_the_loopback_addresses(running: Proxy) -> None:
+    _, writer = await asyncio.open_connection(
+        "127.0.0.1", running.port, ssl=running.client_context(), server_hostname="127.0.0.1"
+    )
+    names = {value for _, value in writer.get_extra_info("peercert")["subjectAltName"]}
+    assert names == {"localhost", "127.0.0.1", "0:0:0:0:0:0:0:1"}
+    writer.close()
 
 
 async def test_more_connections_than_allowed_are_turned_away(running: Proxy) -> None:

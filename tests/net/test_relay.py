@@ -41,6 +41,9 @@ class NotingClient:
     def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> None:
         self.sent.append(event)
 
+    def send_whole(self, head: Response, body: Data) -> None:
+        self.sent += [head, body]
+
     def flush(self) -> None:
         return
 
