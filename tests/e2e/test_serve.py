@@ -231,19 +231,25 @@ def test_requests_under_load_survive_a_broken_and_a_mended_file(
     failures: list[str] = []
     stopping = threading.Event()
 
-    def load() -> None:
+    def ask(tls: ssl.SSLSocket) -> None:
+        tls.sendall(b"GET / HTTP/1.1\r\nHost: app.dev.local\r\n\r\n")
+        answer = tls.recv(65536)
+        if b"200 OK" not in answer:
+            failures.append(repr(answer[:200]))
+        answers.append(answer)
+
+    def load(requests_per_connection: int) -> None:
         try:
-            with open_tls(port, "app.dev.local", trusting) as tls:
-                while not stopping.is_set():
-                    tls.sendall(b"GET / HTTP/1.1\r\nHost: app.dev.local\r\n\r\n")
-                    answer = tls.recv(65536)
-                    if b"200 OK" not in answer:
-                        failures.append(repr(answer[:200]))
-                    answers.append(answer)
+            while not stopping.is_set():
+                with open_tls(port, "app.dev.local", trusting) as tls:
+                    for _ in range(requests_per_connection):
+                        ask(tls)
+                        if stopping.is_set():
+                            break
         except OSError as error:
             failures.append(repr(error))
 
-    workers = [threading.Thread(target=load) for _ in range(3)]
+    workers = [threading.Thread(target=load, args=(count,)) for count in (1, 20, 1_000_000)]
     for worker in workers:
         worker.start()
     with running_app() as other:
