@@ -84,6 +84,8 @@ class Process:
         if not log.as_json:
             also = f", redirects from port {http_port}" if http_port is not None else ""
             log.say(f"devtls serves https on port {doors.https.port}{also}. Ctrl-C ends it.")
+        if (found := self._daemon.source.found) is not None:
+            log.say(f"Routes are in {found.path}, which is read again when it changes.", event="config")
         for note in doors.notes:
             log.say(note)
         self._warn_of_unchecked(self._daemon.generation)

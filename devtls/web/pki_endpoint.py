@@ -15,6 +15,8 @@ from html import escape
 
 from aiohttp import web
 
+from devtls.web.server_name import name_server
+
 _OWN_HOSTS = frozenset({"127.0.0.1", "localhost"})
 
 
@@ -47,6 +49,7 @@ def make_pki_app(documents: Documents) -> web.Application:
         return _download(document)
 
     app = web.Application()
+    app.on_response_prepare.append(name_server)
     app.router.add_route("*", "/{path:.*}", handle)
     return app
 

@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 
 from devtls.web.file_answer import FileFacts, answer_file
+from devtls.web.server_name import name_server
 
 _CHUNK_OCTETS = 262_144
 _INDEX = "index.html"
@@ -158,6 +159,7 @@ def make_static_app(root: Path) -> web.Application:
             await asyncio.to_thread(found.file.close)
 
     app = web.Application()
+    app.on_response_prepare.append(name_server)
     app.router.add_route("*", "/{path:.*}", handle)
     return app
 

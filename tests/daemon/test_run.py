@@ -88,6 +88,7 @@ async def test_the_process_serves_until_it_is_ended(
     serving = asyncio.ensure_future(process.run())
     await wait_until(lambda: any(f"127.0.0.1:{port}  up" in line for line in running.lines))
     assert running.lines[0] == f"devtls serves https on port {running.port}. Ctrl-C ends it."
+    assert f"Routes are in {file}, which is read again when it changes." in running.lines
     file.write_text(f"[routes]\napp = {port}\nmore = {port}\n")
     await wait_until(lambda: "devtls.toml changed: 2 routes now." in running.lines)
     process.end()

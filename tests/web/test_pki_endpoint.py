@@ -39,6 +39,7 @@ async def test_a_list_may_be_cached_until_the_next_one(base: str, session: Clien
         assert answer.headers["Content-Type"] == "application/pkix-crl"
         assert 590 <= int(answer.headers["Cache-Control"].removeprefix("max-age=")) <= 600
         assert answer.headers["Expires"].endswith("GMT")
+        assert answer.headers["Server"] == "devtls"
 
 
 async def test_the_root_is_asked_for_again_each_time(base: str, session: ClientSession) -> None:

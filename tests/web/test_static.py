@@ -113,6 +113,7 @@ async def test_head_has_the_length_and_no_body(base: str, session: ClientSession
     async with session.head(base + "/app.js") as answer:
         assert (answer.status, answer.headers["Content-Length"]) == (200, "5")
         assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert answer.headers["Server"] == "devtls"
         assert await answer.read() == b""
 
 
