@@ -105,6 +105,8 @@ class Pool:
         connection = state.idle[-1]  # the one used last is the one least likely to be stale
         if now - connection.idle_since > limit:
             return None
+        if max_idle_s is not None and connection.has_unread:
+            return None  # the app has closed it, though the loop has not got to that yet: this request has one try
         state.idle.pop()
         state.active += 1
         return connection

@@ -20,17 +20,6 @@ from devtls.routing import Upstream
 _MAX_PUT_OFF = 16
 
 
-def _readable(transport: asyncio.Transport) -> bool:
-    sock = transport.get_extra_info("socket")
-    if sock is None:
-        return False
-    if sys.platform == "win32":
-        return bool(select.select([sock], [], [], 0)[0])
-    poll = select.poll()  # select() takes no descriptor above 1023
-    poll.register(sock.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
-
-
 class UpstreamUser(Protocol):
     """Who uses a connection: a relay."""
 
@@ -107,6 +96,18 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.closed:
             self.transport.write(data)
 
+    @property
+    def has_unread(self) -> bool:
+        """Say whether something of the app's waits in the kernel: an answer, or the end of the connection."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is None:
+            return False
+        if sys.platform == "win32":
+            return bool(select.select([sock], [], [], 0)[0])
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(sock.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
     def _waits_to_be_read(self) -> bool:
         """Put a write off while the app's answer waits in the kernel.
 
@@ -115,7 +116,7 @@ class UpstreamConnection(asyncio.Protocol):
         """
         if self._is_put_off:
             return True
-        if self._paused or self.closed or self._put_off >= _MAX_PUT_OFF or not _readable(self.transport):
+        if self._paused or self.closed or self._put_off >= _MAX_PUT_OFF or not self.has_unread:
             self._put_off = 0
             return False
         self._put_off += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 
 import pytest
@@ -137,6 +138,20 @@ async def test_rule_71_a_connection_that_the_app_closed_is_not_used(running: Pro
             closed.clear()
         client.close()
         assert len(backend.connections) == 10
+
+
+async def test_rule_71_a_body_meets_no_end_that_has_arrived_already(running: Proxy) -> None:
+    """RFC 9112 9.3.1: the app's FIN is in the kernel, the loop has not got to it; only a GET could be sent twice."""
+    async with app(answering()) as backend:
+        running.route(f"app = {backend.port}")
+        await running.get()
+        (upstream,) = running.service.snapshot.routes.upstreams()
+        with socket.socket(fileno=os.dup(backend.connections[0].writer.get_extra_info("socket").fileno())) as sock:
+            sock.shutdown(socket.SHUT_WR)
+        assert running.service.pool.acquire(upstream, 1.0) is None
+        stale = running.service.pool.acquire(upstream, None)
+        assert stale is not None
+        running.service.pool.abort(stale)
 
 
 @pytest.mark.parametrize("method", [b"POST", b"PUT"])
