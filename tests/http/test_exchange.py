@@ -40,6 +40,7 @@ from devtls.http.exchange import (
     ReleaseUpstream,
     SendClient,
     SendUpstream,
+    SendWhole,
     Terms,
     Timer,
     UpstreamReady,
@@ -274,6 +275,29 @@ def test_an_answer_flows_and_ends() -> None:
     assert exchange.on_upstream(trailers) == [SendClient(Trailers(1, [(b"X-Sum", b"1")]))]
     assert exchange.on_upstream(END) == [SendClient(END), RELEASE, Finish(True)]
     assert exchange.phase is Phase.DONE
+
+
+def test_an_answer_that_came_whole_is_the_same_in_one_step() -> None:
+    exchange = waiting()
+    head = Response(1, 200, [(b"Alt-Svc", b"h3"), (b"ETag", b"x")], b"OK", 5)
+    actions = exchange.on_whole_answer(head, PIECE)
+    assert actions is not None
+    step = waiting()
+    one_by_one = [action for event in (head, PIECE, END) for action in step.on_upstream(event)]
+    assert isinstance(actions[0], SendWhole)
+    assert [SendClient(actions[0].head), Disarm(Timer.RESPONSE_HEAD), SendClient(actions[0].body)] == one_by_one[:3]
+    assert actions[1:] == one_by_one[-2:] == [RELEASE, Finish(True)]
+    assert exchange.phase is step.phase is Phase.DONE
+
+
+@pytest.mark.parametrize(
+    "make", [answering, lambda: waiting(request(b"POST", length=5), done=False), lambda: Exchange(TERMS)]
+)
+def test_an_answer_is_taken_whole_only_when_it_is_due(make: Callable[[], Exchange]) -> None:
+    exchange = make()
+    phase = exchange.phase
+    assert exchange.on_whole_answer(response(), PIECE) is None
+    assert exchange.phase is phase
 
 
 def test_a_switch_of_protocols_opens_the_tunnel() -> None:
