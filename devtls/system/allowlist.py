@@ -8,14 +8,11 @@ never behind a route, the CA's key never on a site.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shlex
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
+import msgspec.json
 
 from devtls.config import Config, Reason, StaticTarget, needs_allow, private_routes
 from devtls.errors import ConfigError, NotAllowed, StateError
@@ -85,13 +82,13 @@ class Allowlist:
             entry.path: {"sha256": entry.sha256, "reasons": list(entry.reasons), "allowed_at": entry.allowed_at}
             for entry in entries.values()
         }
-        content = json.dumps({"format": _FORMAT, "files": files}, indent=2, sort_keys=True)
-        replace_private_file(self._file, content.encode() + b"\n")
+        content = msgspec.json.encode({"format": _FORMAT, "files": files}, order="sorted")
+        replace_private_file(self._file, msgspec.json.format(content, indent=2) + b"\n")
 
 
 def _parse(data: bytes, file: Path) -> dict[str, Allowed]:
     try:
-        content = json.loads(data)
+        content = msgspec.json.decode(data)
         version = content["format"]
         if type(version) is int and version > _FORMAT:
             raise StateError(
@@ -105,15 +102,23 @@ def _parse(data: bytes, file: Path) -> dict[str, Allowed]:
             )
             for path, entry in content["files"].items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(
             f"{file} is damaged.",
             path=str(file),
-            hint=f"Delete it and allow your projects again: rm {shlex.quote(str(file))}",
+            hint=f"Delete it and allow your projects again: rm {_quoted(file)}",
         ) from error
 
 
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))
+
+
 def _digest(data: bytes) -> str:
+    import hashlib  # 2 ms that a file without special wishes does not need
+
     return hashlib.sha256(data).hexdigest()
 
 
@@ -136,7 +141,7 @@ def check_allowed(config: Config, path: Path, data: bytes, allowlist: Allowlist)
             source=str(path),
             key=f"routes.{reasons[0].key}",
             line=reasons[0].line,
-            hint=f"devtls allow {shlex.quote(str(path))}",
+            hint=f"devtls allow {_quoted(path)}",
         )
 
 

@@ -14,16 +14,14 @@ them.
 
 from __future__ import annotations
 
-import json
 import re
-import secrets
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
+import msgspec.json
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -171,7 +169,7 @@ class Keystore:
         authority.check(now)
         pointer = _Pointer(FORMAT, _generation_name(authority), authority.fingerprint, authority.pki_port)
         self._write_generation(self.state_dir / pointer.generation, authority, now)
-        replace_private_file(self._pointer_path, json.dumps(msgspec.structs.asdict(pointer), indent=1).encode() + b"\n")
+        replace_private_file(self._pointer_path, msgspec.json.format(msgspec.json.encode(pointer), indent=1) + b"\n")
         self._remove_generations(keep=pointer)
         return authority
 
@@ -221,7 +219,7 @@ def _generation_name(authority: Authority) -> str:
 
 def _parse_pointer(content: bytes, path: Path) -> _Pointer:
     try:
-        values = json.loads(content)
+        values = msgspec.json.decode(content)
         written_by = values["format"]
         if isinstance(written_by, int) and written_by > FORMAT:
             raise StateError(
@@ -231,7 +229,7 @@ def _parse_pointer(content: bytes, path: Path) -> _Pointer:
             )
         pointer = _Pointer(**values)
         valid = pointer.format == FORMAT and _GENERATION.match(pointer.generation) and 0 < pointer.pki_port < 65536
-    except (ValueError, TypeError, KeyError) as error:
+    except (msgspec.DecodeError, ValueError, TypeError, KeyError) as error:
         raise StateError(f"{path} is damaged.", path=str(path), hint=_NEW_CA) from error
     if not valid:
         raise StateError(f"{path} is damaged.", path=str(path), hint=_NEW_CA)
@@ -277,6 +275,8 @@ def _remove_generation(folder: Path) -> None:
 
 def _free_port() -> int:
     """Return a port of 127.0.0.1 that nobody has now."""
+    import secrets  # with hashlib, hmac and random: 3 ms that only the making of a CA needs
+
     for _ in range(_PORT_ATTEMPTS):
         port = secrets.choice(_PORTS)
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
