@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -20,6 +22,8 @@ from devtls.system.keystore import Keystore
 Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]
 Wait = Callable[..., Awaitable[None]]
+
+KEY = base64.b64encode(bytes(16))
 
 
 async def test_serves_a_route_in_every_zone(start: Start, app: App) -> None:
@@ -194,3 +198,40 @@ async def test_an_alternative_below_localhost_is_offered(start: Start) -> None:
     assert running.daemon.log.other_name("app.dev.local") == f"app.localhost:{running.port}"
     assert running.daemon.log.other_name("only.test") == ""
     assert running.daemon.log.other_name("unknown.test") == ""
+
+
+async def test_websockets_and_certificates_survive_a_reload(start: Start, tmp_path: Path) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            key = head.lower().partition(b"sec-websocket-key: ")[2].split(b"\r\n")[0]
+            assert key == KEY.lower()
+            accept = base64.b64encode(hashlib.sha1(KEY + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+            writer.write(b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+            while data := await reader.read(100):
+                writer.write(data)
+        except (asyncio.CancelledError, ConnectionError):
+            return
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    file = tmp_path / "devtls.toml"
+    file.write_text(f"[routes]\napp = {server.sockets[0].getsockname()[1]}\n")
+    running = await start(file=file)
+    reader, writer = await running.connect("app.dev.local")
+    writer.write(
+        b"GET / HTTP/1.1\r\nHost: app.dev.local\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY + b"\r\n\r\n"
+    )
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+    minted = running.daemon._contexts.minted
+    file.write_text("[routes]\napp = 9\nother = 9\n")
+    await running.daemon.reload()
+    writer.write(b"still here")
+    assert await reader.readexactly(10) == b"still here"
+    assert (await running.get("app.dev.local")).status == 502
+    assert running.daemon._contexts.minted == minted
+    writer.close()
+    server.close()

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientError, ClientSession, web
 from yarl import URL
 
+from devtls.web import static
 from devtls.web.static import content_type_of, make_static_app
 
 
@@ -144,6 +145,24 @@ async def test_a_large_file_arrives_whole(base: str, session: ClientSession, sit
     (site / "large.bin").write_bytes(content)
     async with session.get(base + "/large.bin") as answer:
         assert await answer.read() == content
+
+
+async def test_a_file_that_shrinks_while_it_is_sent_is_seen_to_be_cut(
+    base: str, session: ClientSession, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site / "log").write_text("x" * 100)
+    monkeypatch.setattr(static, "_CHUNK_OCTETS", 10)
+    opened = static._open
+
+    def shrink(path: Path, content_type: str) -> static.Opened:
+        found = opened(path, content_type)
+        path.write_text("short")
+        return found
+
+    monkeypatch.setattr(static, "_open", shrink)
+    with pytest.raises(ClientError):
+        async with session.get(base + "/log") as answer:
+            await answer.read()
 
 
 @pytest.mark.parametrize(
