@@ -8,7 +8,7 @@ live through reloads. Refuses nothing itself.
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -113,7 +113,7 @@ class Daemon:
             pool=Pool(pool_limits(config.limits), head_limits(config.limits), self._client_contexts),
             observer=self.log,
             limits=server_limits(config.limits),
-            pseudonym=b"devtls-" + secrets.token_hex(4).encode(),
+            pseudonym=b"devtls-" + os.urandom(4).hex().encode(),
             https_port=self.doors.https.port,
         )
         self.log.other_name = self._localhost_name

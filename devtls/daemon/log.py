@@ -6,7 +6,6 @@ itself: hints come once, refusals of our certificate once a minute and name. Eve
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -182,4 +181,6 @@ def _visible_lines(text: str) -> str:
 
 
 def _json(event: str, /, **facts: object) -> str:
+    import json  # 1 ms; and msgspec's writer would let control characters above 0x7f through
+
     return json.dumps({"event": event, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts})
