@@ -183,14 +183,35 @@ class _TurnedAway(asyncio.Protocol):
             transport.close()
 
 
+class _CountedTls(TlsServer):
+    """A connection that counts from accept: one that never says hello holds a descriptor like any other."""
+
+    def __init__(self, gate: TlsGate, turnstile: Turnstile, inside: set[TlsServer]) -> None:
+        super().__init__(gate, turnstile)
+        self._inside = inside
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._inside.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._inside.discard(self)
+        super().connection_lost(exc)
+
+    def _become_plain(self, first: bytes) -> None:
+        self._inside.discard(self)  # the plain protocol takes over; its ten seconds are its own limit
+        super()._become_plain(first)
+
+
 def https_protocol(service: Service, gate: TlsGate) -> Callable[[], asyncio.Protocol]:
     """Return the factory for the TLS port."""
     turnstile = Turnstile()
+    inside: set[TlsServer] = set()
 
     def make() -> asyncio.Protocol:
-        if len(service.connections) >= service.limits.max_connections or service.draining:
+        if len(inside) >= service.limits.max_connections or service.draining:
             return _TurnedAway()
-        return TlsServer(gate, turnstile)
+        return _CountedTls(gate, turnstile, inside)
 
     return make
 

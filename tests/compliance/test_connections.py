@@ -344,6 +344,20 @@ async def test_rule_79_connections_above_the_limit_are_turned_away(authority: Au
         clients[1].close()
 
 
+async def test_rule_79_a_connection_that_says_nothing_counts_as_well(authority: Authority) -> None:
+    """It holds a descriptor like any other; its place is free when it ends."""
+    async with proxy(authority, limits=ServerLimits(max_connections=2)) as running, app(answering()) as backend:
+        running.route(f"app = {backend.port}")
+        silent = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        with pytest.raises((OSError, asyncio.IncompleteReadError)):
+            await running.connect()
+        for _, writer in silent:
+            writer.close()
+        await asyncio.sleep(0.01)
+        assert (await running.get()).status == 200
+
+
 async def test_rule_80_a_drain_finishes_what_runs_and_takes_nothing_new(running: Proxy) -> None:
     """RFC 9112 9.6: the answer under way is the last, and says so where its head is unsent."""
     go_on = asyncio.Event()
