@@ -331,8 +331,7 @@ class ServerConnection(asyncio.Protocol):
         self._before_response(head)
         if self._suspect is not None:
             self._check_host_refusal(body.data)
-        send = self._codec.send
-        self._out += (send(head), send(body), send(EndOfMessage(head.stream_id)))
+        self._out.append(self._codec.send_whole(head, body))
 
     def _before_response(self, response: Response) -> None:
         self._begun = True

@@ -53,15 +53,16 @@ _MAX_BLOCK_BYTES = 4096
 class HeadMemo:
     """What one connection's heads were made of: single lines, and whole field blocks with their framing.
 
-    A browser repeats most of its lines, a program that polls or streams repeats every one; so does an app within the
-    second that its Date lasts. At most 8 blocks of 4 KiB each way; the list that a block stands for is shared by its
-    messages.
+    A browser repeats most of its lines, a program that polls repeats its whole request; so does an app the head of its
+    answer within the second that its Date lasts. At most 8 of each, of 4 KiB; the list that a block stands for is
+    shared by its messages.
     """
 
-    __slots__ = ("_requests", "_responses", "lines")
+    __slots__ = ("_requests", "_responses", "heads", "lines")
 
     def __init__(self) -> None:
         self.lines: LineMemo = {}
+        self.heads: dict[bytes, tuple[Request, bool]] = {}
         self._requests: dict[bytes, tuple[Headers, RequestFrame]] = {}
         self._responses: dict[bytes, tuple[Headers, ResponseFrame]] = {}
 
@@ -85,10 +86,10 @@ class HeadMemo:
         return known
 
 
-_FrameT = TypeVar("_FrameT", RequestFrame, ResponseFrame)
+_KnownT = TypeVar("_KnownT")
 
 
-def _remember(blocks: dict[bytes, tuple[Headers, _FrameT]], block: bytes, known: tuple[Headers, _FrameT]) -> None:
+def _remember(blocks: dict[bytes, _KnownT], block: bytes, known: _KnownT) -> None:
     if len(block) <= _MAX_BLOCK_BYTES:
         if len(blocks) >= _MAX_BLOCKS:
             blocks.clear()
@@ -217,6 +218,27 @@ def _explain_request_line(line: bytes, limits: HeadLimits) -> ProtocolViolation:
 
 def parse_request(head: bytes, stream_id: int, limits: HeadLimits, memo: HeadMemo) -> tuple[Request, bool]:
     """Return a complete head as (request, whether the client keeps the connection); raises ProtocolViolation."""
+    known = memo.heads.get(head)
+    if known is None:
+        known = _parse_request(head, stream_id, limits, memo)
+        _remember(memo.heads, head, known)
+        return known
+    same, keep_alive = known
+    request = Request(
+        stream_id,
+        same.method,
+        same.target,
+        same.authority,
+        same.headers,
+        same.body_length,
+        same.http_version,
+        same.expects_continue,
+        same.upgrade,
+    )
+    return request, keep_alive
+
+
+def _parse_request(head: bytes, stream_id: int, limits: HeadLimits, memo: HeadMemo) -> tuple[Request, bool]:
     line, _, block = head.partition(b"\r\n")
     method, target, is_1_1 = parse_request_line(line, limits)
     if is_1_1:

@@ -242,6 +242,12 @@ class H1Server:
         self._body.begin(outgoing.CLOSED)
         return b""
 
+    def send_whole(self, head: Response, body: Data) -> bytes:
+        """Return a response, the only piece of its body and its end; raises as `send` does."""
+        if head.stream_id != self._stream_id:
+            raise LocalProtocolError(f"Stream {head.stream_id} is not the current one, {self._stream_id}.")
+        return b"%b%b%b" % (self._send_response(head), self._body.data(body.data), self._send_end())
+
     def _send_response(self, event: Response) -> bytes:
         if self._answer != _ANSWER_AWAITED or event.status < 200:
             raise LocalProtocolError("The request has its final response already, or this is not one.")
