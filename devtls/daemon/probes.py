@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Iterable, Sequence
 
+from devtls.config import StaticTarget
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.banner import Findings, Resolves
 from devtls.errors import DevtlsError
@@ -27,7 +28,9 @@ _PROBE_LABEL = "devtls-check"
 async def examine(daemon: Daemon) -> Findings:
     """Find everything out, within a second."""
     routes = daemon.generation.snapshot.routes.routes
-    apps = {route.upstream.label: route.upstream for route in routes if "/serve-" not in route.upstream.unix_path}
+    # What we serve ourselves needs no question.
+    asked = [route for route in routes if not isinstance(route.config.target, StaticTarget)]
+    apps = {route.upstream.label: route.upstream for route in asked}
     hosts = dict.fromkeys(host for route in routes for host in route.hosts)
     answers, names, trusted = await asyncio.gather(
         asyncio.gather(*(_answers(upstream) for upstream in apps.values())),

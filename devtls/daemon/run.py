@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from devtls.daemon.look import Look
 
 _STATE_LOOK_S = 2.0
+_SETTLE_S = 0.25
 _IDLE_ENDS_S = 0.1
 """Idle connections end at once; what is left after this time is a request."""
 
@@ -69,6 +70,7 @@ class Process:
         await self._daemon.start()
         if instead is None:
             self._announce()
+        asyncio.get_running_loop().call_later(_SETTLE_S, _collect_garbage)
         self._spawn((instead or self._after_start)())
         await self._ending.wait()
         return await self._end()
@@ -100,12 +102,12 @@ class Process:
 
     async def _after_start(self) -> None:
         """Do what no request has to wait for."""
-        # Nothing that was imported will ever be garbage: what runs from now on is all that is worth a look.
-        gc.freeze()
-        gc.enable()
+        self._spawn(self.show_banner())
+        # A first request that waits for us already comes before what a change of the file would need (watchdog: 60 ms);
+        # a change that is made meanwhile is seen all the same.
+        await asyncio.sleep(_SETTLE_S)
         self._start_watch()
-        self._spawn(self._look_at_state())
-        await self.show_banner()
+        await self._look_at_state()
 
     async def show_banner(self) -> None:
         """Probe, then tell."""
@@ -247,6 +249,12 @@ class Process:
             if not isinstance(error, Exception):
                 raise error
             self._log.fault(0, error)
+
+
+def _collect_garbage() -> None:
+    # Nothing that was imported will ever be garbage: what runs from now on is all that is worth a look.
+    gc.freeze()
+    gc.enable()
 
 
 def _terminal_is_there() -> bool:

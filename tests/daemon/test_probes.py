@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]
 
 
-async def test_apps_names_and_trust_are_found_out(start: Start, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_apps_names_and_trust_are_found_out(
+    start: Start, app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     answers = {"app.dev.local": "127.0.0.1", "app.localhost": "::1", "app.test": "192.0.2.7"}
 
     def resolve(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
@@ -27,7 +30,7 @@ async def test_apps_names_and_trust_are_found_out(start: Start, app: App, monkey
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     port = await app()
-    running = await start(f"app={port}", "down=1", "sock=unix:/nowhere.sock", "*.app=1")
+    running = await start(f"app={port}", "down=1", "sock=unix:/nowhere.sock", "*.app=1", f"docs={tmp_path}")
     found = await probes.examine(running.daemon)
     assert found.apps == {
         f"127.0.0.1:{port}": "",
