@@ -1,7 +1,8 @@
 """Host names and zones: normalising, IDNA, wildcards, and which zones a development CA may speak for.
 
-Owns the text of names. Refuses what is no host name (RFC 952/1123 letters, digits, hyphen; RFC 1035 lengths) and zones that
-belong to the public or to mDNS. Everything is lower-case A-labels without a trailing dot; nothing here resolves anything.
+Owns the text of names. Refuses what is no host name (RFC 952/1123 letters, digits, hyphen; RFC 1035 lengths) and
+zones that belong to the public or to mDNS. Everything is lower-case A-labels without a trailing dot; nothing here
+resolves anything.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ _MAX_NAME = 253
 def parse_hostname(text: str) -> Hostname:
     """Return `text` as a Hostname; Unicode labels become A-labels (IDNA 2008, UTS 46 mapping).
 
-    Raises InvalidName for an empty name, an IP address, a label over 63 or a name over 253 characters, and anything that
-    is not letters, digits and inner hyphens.
+    Raises InvalidName for an empty name, an IP address, a label over 63 or a name over 253 characters, and anything
+    that is not letters, digits and inner hyphens.
     """
     name = text[:-1] if text.endswith(".") else text
     if not name.isascii():

@@ -86,4 +86,6 @@ def show_error(error: DevtlsError) -> None:
 
 def printable(text: str) -> str:
     """Return `text` with everything a terminal could act on escaped (text from the network, from files)."""
-    return "".join(char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text)
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
+    )
