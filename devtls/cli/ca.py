@@ -43,7 +43,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
         click.echo(in_words(authority, folder, now))
 
 
-@command.command()
+@command.command(short_help="Write the root certificate (never a key).")
 @click.option("--out", default="-", metavar="FILE", help="Where to write it; - is standard output (the default).")
 @click.option("--format", "form", type=click.Choice(["pem", "der"]), default="pem", show_default=True)
 @click.option("--intermediate", "what", flag_value="intermediate", help="The intermediate instead of the root.")

@@ -5,6 +5,7 @@ Owns wording and layout. Refuses to load rich unless a terminal reads the table:
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
@@ -39,7 +40,7 @@ def refuse_without_terminal(command: str) -> None:
 def ask(question: str) -> None:
     """Ask once, on stderr; raise Refused unless the answer is yes."""
     if not click.confirm(question, err=True):
-        raise Refused("No store was changed.")
+        raise Refused("You did not say yes: nothing was changed in any store.")
 
 
 def plan_text(proposals: Iterable[Proposal], elevation: Elevation | None, absent: str) -> str:
@@ -89,6 +90,12 @@ def result_json(result: Result) -> dict[str, object]:
         "commands": list(result.commands),
         "by_hand": result.by_hand,
     }
+
+
+def setting_for_shell(setting: str) -> str:
+    """Return `NAME=value` as a shell reads it."""
+    name, _, value = setting.partition("=")
+    return f"{name}={shlex.quote(printable(value))}"
 
 
 def show_table(titles: Row, rows: Sequence[Row]) -> None:

@@ -23,6 +23,7 @@ from devtls.cli.store_view import (
     plan_text,
     refuse_without_terminal,
     result_json,
+    setting_for_shell,
     show_table,
     store_rows,
 )
@@ -212,12 +213,22 @@ def _show(results: tuple[Result, ...], reports: tuple[Report, ...], notices: tup
         click.echo("")
         rows = [(report.client, str(report), _foreign_text(report)) for report in reports]
         show_table(("Client", "Proof", "A name outside the zones"), rows)
+        _advise_variables(reports)
     for by_hand in dict.fromkeys(result.by_hand for result in results if result.by_hand):
         click.echo(f"\nBy hand: {by_hand}", err=True)
     for notice in notices:
         click.echo(f"\n{notice.text}\n  try: {notice.remedy}", err=True)
     if any(result.changed and result.kind is Kind.BROWSER for result in results):
         click.echo("\nRestart browsers that are open. Next: devtls serve app=3000", err=True)
+
+
+def _advise_variables(reports: Iterable[Report]) -> None:
+    """Say how to make a variable that a client needed stay."""
+    needed = {report.setting: report.client for report in reports if report.setting}
+    if needed:
+        lines = "\n".join(f"  export {setting_for_shell(setting)}" for setting in needed)
+        clients = " and ".join(needed.values())
+        click.echo(f"\nFor {clients}, add this to your shell's profile (~/.profile):\n\n{lines}", err=True)
 
 
 def _foreign_text(report: Report) -> str:

@@ -25,7 +25,7 @@ from devtls.system.paths import Paths, refuse_sudo
 from devtls.system.truststore.discovery import find_stores, select_stores
 from devtls.system.truststore.installer import Proposal, Result, as_planned, propose_removal, remove
 from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.protocol import Status
+from devtls.system.truststore.protocol import Kind, Status
 from devtls.system.truststore.record import Record
 
 _ABSENT = "not there"
@@ -69,9 +69,10 @@ def command(*, yes: bool, dry_run: bool, as_json: bool, names: tuple[str, ...], 
     if work and not yes:
         ask("Go ahead?")
     results = tuple(remove(proposal, runner, machine.elevation, record) for proposal in proposals)
+    forgotten = forget and keystore.exists()
     if forget:
         _forget(keystore, paths.state_dir)
-    _show(results, keystore, wish)
+    _show(results, keystore, wish, forgotten=forgotten)
     _judge(results, recorded)
 
 
@@ -122,9 +123,9 @@ def _forget(keystore: Keystore, state_dir: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish) -> None:
+def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish, *, forgotten: bool) -> None:
     if wish.as_json:
-        values = {"dry_run": False, "forgotten": wish.forget, "stores": [result_json(result) for result in results]}
+        values = {"dry_run": False, "forgotten": forgotten, "stores": [result_json(result) for result in results]}
         click.echo(json.dumps(values, indent=2))
         return
     rows = [
@@ -132,8 +133,10 @@ def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish) -> None:
         for result, (label, state, remedy) in zip(results, store_rows(results, _ABSENT), strict=True)
     ]
     show_table(("Store", "State", "Remedy"), rows)
+    if any(result.changed and result.kind is Kind.BROWSER for result in results):
+        click.echo("Restart browsers that are open: they remember.", err=True)
     if wish.forget:
-        click.echo("The CA and its key are deleted.", err=True)
+        click.echo("The CA and its key are deleted." if forgotten else "There is no CA to delete.", err=True)
     elif keystore.exists():
         click.echo("The CA is kept: devtls trust uses it again, devtls untrust --forget deletes it.", err=True)
 

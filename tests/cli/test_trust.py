@@ -143,7 +143,7 @@ def test_a_terminal_is_asked_once(desk: Desk, monkeypatch: pytest.MonkeyPatch, a
     if trusted:
         assert desk.succeed("trust", answer=answer).stderr.count("Go ahead?") == 1
     else:
-        assert str(desk.fail(ExitCode.REFUSED, "trust", answer=answer)) == "No store was changed."
+        assert str(desk.fail(ExitCode.REFUSED, "trust", answer=answer)).endswith("nothing was changed in any store.")
     assert desk.nss.exists() is trusted
 
 
@@ -280,6 +280,14 @@ def test_node_gets_the_bare_root_since_its_variable_adds(desk: Desk, monkeypatch
     assert f"trusted with NODE_EXTRA_CA_CERTS={desk.state / ROOT_FILE}" in result.stdout
 
 
+def test_a_variable_that_a_client_needs_comes_as_a_line_for_the_profile(desk: Desk) -> None:
+    result = desk.succeed("trust", "--yes")
+    assert "For curl, add this to your shell's profile" in result.stderr
+    assert f"  export CURL_CA_BUNDLE={desk.state / BUNDLE_FILE}\n" in result.stderr
+    desk.tool("usr/bin/curl", CURL.replace('[ -n "$CURL_CA_BUNDLE" ]', "true"))
+    assert "profile" not in desk.succeed("trust", "--yes").stderr
+
+
 def test_without_any_client_there_is_no_proof_table(desk: Desk) -> None:
     (desk.machine.root / "usr/bin/curl").unlink()
     assert "CLIENT" not in desk.succeed("trust", "--yes").stdout
@@ -346,7 +354,10 @@ def test_forget_shows_what_dies_and_deletes_it(desk: Desk) -> None:
     assert "will be deleted for good" in result.stderr
     assert not list(desk.state.glob("ca-*"))
     assert not (desk.state / ROOT_FILE).exists()
-    assert "nothing to do there" in desk.succeed("untrust", "--forget", "--yes").stderr
+    again = desk.succeed("untrust", "--forget", "--yes").stderr
+    assert "nothing to do there" in again
+    assert "no CA to delete" in again
+    assert "are deleted" not in again
 
 
 def test_a_damaged_ca_is_forgotten_too(desk: Desk) -> None:

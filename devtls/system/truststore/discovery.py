@@ -66,7 +66,8 @@ def select_stores(stores: tuple[AnyStore, ...], names: tuple[str, ...]) -> tuple
     for name in names:
         matching = [store for store in stores if name in (store.name, store.name.partition(":")[0])]
         if not matching:
-            there = ", ".join(dict.fromkeys(store.name.partition(":")[0] for store in stores))
-            raise Refused(f"This machine has no store {name!r}.", hint=f"It has: {there}.")
+            groups = dict.fromkeys(store.name.partition(":")[0] for store in stores)
+            hint = " or ".join(f"--store {group}" for group in groups)
+            raise Refused(f"This machine has no store {name!r}.", hint=hint)
         chosen.extend(store for store in matching if store not in chosen)
     return tuple(chosen)

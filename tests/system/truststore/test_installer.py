@@ -247,7 +247,7 @@ def test_stores_are_chosen_by_group_or_by_full_name() -> None:
     assert select_stores(stores, ("nss:~/b", "nss")) == (stores[2], stores[1])
     with pytest.raises(Refused, match="no store 'java'") as caught:
         select_stores(stores, ("java",))
-    assert caught.value.hint == "It has: system, nss."
+    assert caught.value.hint == "--store system or --store nss"
 
 
 def test_a_root_without_a_path_is_still_a_root(root: RootCertificate) -> None:
