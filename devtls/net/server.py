@@ -41,6 +41,8 @@ from devtls.routing import Refusal, Route, Snapshot, host_of, select
 _PIPELINE_OCTETS = 65536
 """What a client may send ahead of its answer before we stop reading."""
 _LINGER_OCTETS = 64 * 1024 * 1024
+_LINGER_FACTOR = 15
+"""`linger_s` is for silence; a client that goes on sending gets so many times as long (30 s), and no more."""
 _HOST_CHECK_OCTETS = 4096
 _connection_ids = itertools.count(1)
 
@@ -108,6 +110,7 @@ class ServerConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._lingering = 0
+        self._linger_until = 0.0
         self._closed = False
         self._cut = False
         self._tunnel: Tunnel | None = None
@@ -493,6 +496,7 @@ class ServerConnection(asyncio.Protocol):
         self._lingering = _LINGER_OCTETS
         self._transport.write_eof()
         self._transport.resume_reading()
+        self._linger_until = self.loop.time() + _LINGER_FACTOR * self._limits.linger_s
         self._set_deadline(self._limits.linger_s)
 
     def _linger_on(self, octets: int) -> None:
@@ -500,6 +504,8 @@ class ServerConnection(asyncio.Protocol):
         if self._lingering <= 0:
             self._lingering = 1
             self._close()
+        else:  # a client that sends its whole upload before it reads may be slow about it
+            self._deadline = min(self.loop.time() + self._limits.linger_s, self._linger_until)
 
     def _close(self) -> None:
         if not self._closed:

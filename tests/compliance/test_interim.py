@@ -277,6 +277,27 @@ async def test_rule_54_an_early_answer_arrives_whole_while_the_client_uploads(ru
         client.close()
 
 
+async def test_rule_54_a_slow_upload_is_read_to_its_end(hasty: Proxy) -> None:
+    """RFC 9112 9.6: what counts is silence, here 0.15 s; this client sends for 0.4 s before it looks."""
+
+    async def talk(connection: AppConnection) -> None:
+        await connection.head()
+        await connection.answer(b"no", status=b"413 Content Too Large")
+        await connection.to_eof()
+
+    async with app(talk) as backend:
+        hasty.route(f"app = {backend.port}")
+        client = await wire_client(hasty)
+        await client.request(b"POST", fields=b"Content-Length: 1000000\r\n")
+        for _ in range(10):
+            await client.send(bytes(100_000))
+            await asyncio.sleep(0.04)
+        assert (await client.reply()).body == b"no"
+        assert await client.to_eof() == b""
+        assert client.wire.saw_close_notify
+        client.close()
+
+
 async def test_rule_54_our_own_early_answer_arrives_as_well(running: Proxy) -> None:
     """RFC 9112 9.6: the 502 for an app that is not there."""
     running.route("app = 1")
