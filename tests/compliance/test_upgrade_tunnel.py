@@ -73,6 +73,32 @@ async def test_rule_61_octets_behind_the_handshake_are_not_lost(running: Proxy) 
         client.close()
 
 
+async def test_rule_61_a_client_that_does_not_wait_for_the_101_loses_nothing(running: Proxy) -> None:
+    """RFC 6455 4.1: 4 MiB behind the handshake are held back in the kernel until the app has said yes."""
+    size = 4 * MEBIBYTE
+    go_on = asyncio.Event()
+
+    async def talk(connection: AppConnection) -> None:
+        await connection.head()
+        await go_on.wait()
+        await connection.send(YES)
+        await connection.send(b"%d" % len(await connection.body(size)))
+
+    async with app(talk) as backend:
+        running.route(f"app = {backend.port}")
+        client = await wire_client(running)
+        await client.request(path=b"/ws", fields=ASK)
+        sending = asyncio.create_task(client.send(bytes(size)))
+        await asyncio.sleep(0.1)
+        (connection,) = running.service.connections
+        assert connection._codec.buffered < MEBIBYTE
+        go_on.set()
+        await sending
+        await client.head()
+        assert await client.read(7) == b"%d" % size
+        client.close()
+
+
 async def test_rule_61_the_tunnel_carries_octets_and_not_messages(running: Proxy) -> None:
     """RFC 6455 5: whatever they look like, in both directions, 4 MiB of them."""
     pattern = bytes(range(256)) * 256
