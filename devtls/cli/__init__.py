@@ -47,6 +47,17 @@ class _LazyGroup(click.Group):
             raise TypeError(f"devtls.cli.{cmd_name}.command is no click command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches  # 3 ms that only a mistyped command needs
+
+            close = get_close_matches(args[0], _COMMANDS, 1)
+            guess = f" Did you mean devtls {close[0]}?" if close else ""
+            raise click.UsageError(f"There is no command {args[0]!r}.{guess}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
@@ -69,7 +80,7 @@ def run(argv: list[str] | None = None) -> NoReturn:
         show_error(error)
         code = error.exit_code
     except click.ClickException as error:
-        error.show()
+        _show(error.format_message(), _usage_hint(error))
         code = ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
@@ -79,9 +90,18 @@ def run(argv: list[str] | None = None) -> NoReturn:
 
 def show_error(error: DevtlsError) -> None:
     """Print an error and its hint on stderr, with control characters escaped."""
-    click.echo(click.style("error: ", fg="red", bold=True) + printable(str(error)), err=True)
-    if error.hint:
-        click.echo(click.style("  try: ", fg="cyan") + printable(error.hint), err=True)
+    _show(str(error), error.hint)
+
+
+def _show(message: str, hint: str) -> None:
+    click.echo(click.style("error: ", fg="red", bold=True) + printable(message), err=True)
+    if hint:
+        click.echo(click.style("  try: ", fg="cyan") + printable(hint), err=True)
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{context.command_path} --help" if context else ""
 
 
 def printable(text: str) -> str:
