@@ -1,7 +1,8 @@
 """The PKI endpoint of a running proxy: the CA's own port on 127.0.0.1, where its certificates point to.
 
 Owns the socket and when the revocation list is signed anew: looked at each request (so also after the machine slept)
-and every hour. A port that is taken is a warning: clients that insist on revocation lists fail then, the rest goes on.
+and every hour. A port that is taken is no stop: it is tried again, since a second devtls serve of the same CA, which
+publishes the same lists, may end first; anybody else on it is worth a warning, for clients that insist on the lists.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from devtls.net.listener import Bound, bind
 from devtls.pki.authority import Authority
 from devtls.pki.revocation import load_crl
 from devtls.system.keystore import Keystore
+from devtls.system.port_holder import port_holder
 from devtls.web.lazy_site import LazySite
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from devtls.web.pki_endpoint import Document
 
 _LOOK_S = 3600.0
+_RETRY_S = 10.0
+_OURSELVES = "devtls "
+"""How `port_holder` names another process of ours."""
 
 
 class PkiSite:
@@ -37,6 +42,12 @@ class PkiSite:
         self._site: LazySite | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._asking: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the port is ours."""
+        return self._site is not None
 
     def start(self) -> None:
         """Listen, and keep the list fresh."""
@@ -56,9 +67,10 @@ class PkiSite:
 
     async def close(self) -> None:
         """Stop."""
-        if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.gather(self._renewal, return_exceptions=True)
+        running = [task for task in (self._renewal, self._asking) if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         if self._site is not None:
             await self._site.close()
         if self._closing:
@@ -70,15 +82,21 @@ class PkiSite:
             bound: Bound = bind(port, ("127.0.0.1",))
         except DevtlsError:
             self._site = None
-            self._log.warn(
-                f"port {port} on 127.0.0.1 is taken, and this CA's revocation lists belong there: "
-                "clients that insist on them (curl on Windows, .NET) may refuse. Is another devtls serve running?",
-                event="pki_port_taken",
-                port=port,
-            )
+            if self._asking is None:
+                self._asking = asyncio.get_running_loop().create_task(self._warn_of_holder(port))
             return
         self._site = LazySite(bound.sockets[0], partial(_make_app, self))
         self._site.start()
+
+    async def _warn_of_holder(self, port: int) -> None:
+        holder = await asyncio.to_thread(port_holder, port)
+        if not holder.startswith(_OURSELVES):
+            self._log.warn(
+                f"port {port} on 127.0.0.1 belongs to {holder or 'another program'}, and this CA's revocation lists "
+                "belong there: clients that insist on them (curl on Windows, .NET) may refuse.",
+                event="pki_port_taken",
+                port=port,
+            )
 
     async def documents(self) -> dict[str, Document]:
         """Return path -> what is to be downloaded there, as of now."""
@@ -107,8 +125,12 @@ class PkiSite:
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_S)
-            await self._current_crl()
+            if self._site is None:
+                await asyncio.sleep(_RETRY_S)
+                self._open()
+            else:
+                await asyncio.sleep(_LOOK_S)
+                await self._current_crl()
 
 
 def _refresh_at(next_update: datetime | None) -> datetime | None:

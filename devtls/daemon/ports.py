@@ -85,6 +85,8 @@ def _bind(port: int, addresses: Sequence[str], hint: str) -> Bound:
     except PortInUse as error:
         holder = port_holder(port)
         by = f"{holder} has it" if holder else "another program has it"
+        if holder.startswith("devtls "):
+            hint = f"give that one your routes too, or --https-port {HTTPS_STAND_IN}"
         raise PortInUse(f"Port {port} is taken: {by}.", port=port, holder=holder, hint=hint) from error
     except PortForbidden as error:
         raise PortForbidden(str(error), hint=_LOW_PORTS or f"--https-port {HTTPS_STAND_IN}") from error

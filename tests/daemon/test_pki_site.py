@@ -20,12 +20,39 @@ Start = Callable[..., Awaitable[Any]]
 Wait = Callable[..., Awaitable[None]]
 
 
-async def test_a_port_that_is_taken_is_a_warning_and_the_rest_goes_on(start: Start) -> None:
-    state_dir = (await start("app=9")).daemon.source.paths.state_dir
-    authority = await asyncio.to_thread(lambda: Keystore(state_dir).load(datetime.now(UTC)))
+@pytest.mark.parametrize(("holder", "told"), [("nginx (process 5)", True), ("", True), ("devtls (process 6)", False)])
+async def test_a_port_that_is_taken_is_a_warning_unless_it_is_ours_and_the_rest_goes_on(
+    start: Start, monkeypatch: pytest.MonkeyPatch, wait_until: Wait, holder: str, told: bool
+) -> None:
+    asked: list[int] = []
+
+    def port_holder(port: int) -> str:
+        asked.append(port)
+        return holder
+
+    monkeypatch.setattr(pki_site, "port_holder", port_holder)
+    authority = (await start("app=9")).daemon.generation.authority
     second = await start("app=9")
-    assert [line for line in second.lines if f"port {authority.pki_port} on 127.0.0.1 is taken" in line]
+    await wait_until(lambda: asked == [authority.pki_port])
     assert (await second.get("none.test")).status == 404
+    said = [line for line in second.lines if f"port {authority.pki_port} on 127.0.0.1 belongs to" in line]
+    assert len(said) == told
+    assert all((holder or "another program") in line for line in said)
+
+
+async def test_a_second_proxy_takes_the_port_over_when_the_first_ends(
+    start: Start, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    monkeypatch.setattr(pki_site, "_RETRY_S", 0.01)
+    first, second = await start("app=9"), await start("app=9")
+    authority = first.daemon.generation.authority
+    await first.daemon.pki.close()
+    await wait_until(lambda: second.daemon.pki.is_open)
+    async with (
+        ClientSession() as session,
+        session.get(f"http://127.0.0.1:{authority.pki_port}{authority.intermediate_crl_path}") as answer,
+    ):
+        assert crl_number(load_crl(await answer.read())) == 1
 
 
 async def test_documents_are_served_on_the_port_of_the_ca(start: Start) -> None:

@@ -58,6 +58,15 @@ def test_a_taken_443_stops_and_says_by_whom(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(PortInUse, match=r"Port 443 is taken: nginx \(process 443\) has it\.") as caught:
         ports.open_doors(ServeConfig())
     assert "--https-port 8443" in caught.value.hint
+    assert "stop" in caught.value.hint
+
+
+def test_a_443_that_another_devtls_has_may_be_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, System(taken=[443]))
+    monkeypatch.setattr(ports, "port_holder", lambda port: f"devtls (process {port})")
+    with pytest.raises(PortInUse) as caught:
+        ports.open_doors(ServeConfig())
+    assert caught.value.hint == "give that one your routes too, or --https-port 8443"
 
 
 def test_a_port_that_was_asked_for_has_no_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
