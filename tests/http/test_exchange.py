@@ -499,3 +499,26 @@ def test_what_is_taken_from_the_pool_is_given_back(asked: Request, steps: list[t
             case _:
                 ...
     assert not held
+
+
+# -- an answer in one piece ------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_is_whole_is_sent_released_and_finished_in_one_step() -> None:
+    exchange = waiting()
+    actions = exchange.on_whole_answer(response(length=5), PIECE)
+    assert actions is not None
+    assert kinds(actions) == [SendWhole, ReleaseUpstream, Finish]
+    assert isinstance(actions[0], SendWhole)
+    assert (b"Via", b"1.1 devtls-test") in actions[0].head.headers
+    assert exchange.phase is Phase.DONE
+
+
+def test_an_answer_that_comes_before_the_request_is_complete_takes_the_usual_steps() -> None:
+    exchange = waiting(request(b"POST", length=10), done=False)
+    assert exchange.on_whole_answer(response(length=5), PIECE) is None
+    assert exchange.phase is Phase.WAITING
+
+
+def test_a_second_answer_is_nobodys() -> None:
+    assert answering().on_whole_answer(response(length=5), PIECE) is None
