@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from devtls.config import StaticTarget
 from devtls.config.lines import visible
 from devtls.daemon.look import Look
 from devtls.names import is_below, is_wildcard
@@ -28,12 +29,17 @@ class Resolves(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the probes found: route label -> "" (it answers) or why not; host -> where it leads; is the root trusted."""
+    """What the probes found.
+
+    `apps`: route label -> "" (it answers) or why not; `names`: host -> where it leads; `missing_folders`: those of
+    static routes that are not there.
+    """
 
     apps: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, Resolves] = field(default_factory=dict)
     trusted: bool = False
     authority_is_new: bool = False
+    missing_folders: frozenset[str] = frozenset()
 
 
 Remark = tuple[str, ...]
@@ -68,17 +74,26 @@ def join_banner(route_lines: Sequence[str], remarks: Sequence[Remark]) -> str:
 
 
 def _route_lines(route: Route, port: int, width: int, findings: Findings, look: Look) -> list[str]:
-    label = route.upstream.label
-    trouble = findings.apps.get(label)
-    state = ""
-    if trouble is not None:
-        state = "  " + (look.paint(f"not up: {visible(trouble)}", "33") if trouble else look.paint("up", "32"))
+    label, state = _goes_to(route, findings, look)
     lines = []
     for number, url in enumerate(route.urls(port)):
         shown = look.paint(url if "*" in url else look.link(url), "1" if number == 0 else "0")
         goes = f"{' ' * (width - len(url))}  ->  {visible(label)}{state}" if number == 0 else ""
         lines.append(f"  {shown}{goes}")
     return lines
+
+
+def _goes_to(route: Route, findings: Findings, look: Look) -> tuple[str, str]:
+    """Return where a route goes and, when that is known, whether it answers."""
+    target = route.config.target
+    if isinstance(target, StaticTarget):
+        missing = target.folder in findings.missing_folders
+        return target.folder, "  " + look.paint("there is no such folder", "33") if missing else ""
+    trouble = findings.apps.get(route.upstream.label)
+    if trouble is None:
+        return route.upstream.label, ""
+    state = look.paint(f"not up: {visible(trouble)}", "33") if trouble else look.paint("up", "32")
+    return route.upstream.label, f"  {state}"
 
 
 def _override_remarks(overridden: Sequence[str]) -> list[list[str]]:

@@ -10,7 +10,10 @@ import asyncio
 import ipaddress
 import socket
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
 from devtls.config import StaticTarget
 from devtls.daemon.assembly import Daemon
@@ -21,6 +24,7 @@ from devtls.routing import Upstream
 
 _CAP_S = 0.9
 _MOST_NAMES = 40
+_T = TypeVar("_T")
 _PROBE_LABEL = "devtls-check"
 """Stands for any name below a wildcard."""
 
@@ -28,17 +32,24 @@ _PROBE_LABEL = "devtls-check"
 async def examine(daemon: Daemon) -> Findings:
     """Find everything out, within a second."""
     routes = daemon.generation.snapshot.routes.routes
-    # What we serve ourselves needs no question.
-    asked = [route for route in routes if not isinstance(route.config.target, StaticTarget)]
-    apps = {route.upstream.label: route.upstream for route in asked}
+    apps = {
+        route.upstream.label: route.upstream for route in routes if not isinstance(route.config.target, StaticTarget)
+    }
+    folders = {route.config.target.folder for route in routes if isinstance(route.config.target, StaticTarget)}
     hosts = dict.fromkeys(host for route in routes for host in route.hosts)
-    answers, names, trusted = await asyncio.gather(
+    answers, names, (trusted,), missing = await asyncio.gather(
         asyncio.gather(*(_answers(upstream) for upstream in apps.values())),
         _resolve_all(list(hosts)[:_MOST_NAMES]),
-        asyncio.to_thread(_is_trusted, daemon),
+        # A store that does not answer in time is taken at the record's word.
+        _ask_all([partial(_is_trusted, daemon)], otherwise=True),
+        asyncio.to_thread(_missing_folders, folders),
     )
     found = {label: why for label, why in zip(apps, answers, strict=True) if why is not None}
-    return Findings(found, names, trusted, daemon.made_authority)
+    return Findings(found, names, trusted, daemon.made_authority, missing)
+
+
+def _missing_folders(folders: Iterable[str]) -> frozenset[str]:
+    return frozenset(folder for folder in folders if not Path(folder).is_dir())
 
 
 async def _answers(upstream: Upstream) -> str | None:
@@ -73,12 +84,18 @@ def _words(error: OSError) -> str:
 
 
 async def _resolve_all(hosts: Sequence[str]) -> dict[str, Resolves]:
+    asking = [partial(_resolve, _PROBE_LABEL + host[1:] if is_wildcard(host) else host) for host in hosts]
+    return dict(zip(hosts, await _ask_all(asking, otherwise=Resolves.UNKNOWN), strict=True))
+
+
+async def _ask_all(questions: Sequence[Callable[[], _T]], *, otherwise: _T) -> list[_T]:
+    """Call each in a thread of its own; what has no answer in time is `otherwise`."""
     # Not the loop's executor: its threads are waited for at the end, and a resolver may hang for minutes.
     loop = asyncio.get_running_loop()
-    waiting = {host: loop.create_future() for host in hosts}
+    waiting: list[asyncio.Future[_T]] = [loop.create_future() for _ in questions]
 
-    def ask(host: str, future: asyncio.Future[Resolves]) -> None:
-        found = _resolve(_PROBE_LABEL + host[1:] if is_wildcard(host) else host)
+    def ask(question: Callable[[], _T], future: asyncio.Future[_T]) -> None:
+        found = question()
 
         def settle() -> None:
             if not future.done():
@@ -89,13 +106,12 @@ async def _resolve_all(hosts: Sequence[str]) -> dict[str, Resolves]:
         except RuntimeError:  # the loop is gone: nobody waits any more
             return
 
-    for host, future in waiting.items():
-        threading.Thread(target=ask, args=(host, future), name="devtls-resolve", daemon=True).start()
+    for question, future in zip(questions, waiting, strict=True):
+        threading.Thread(target=ask, args=(question, future), name="devtls-probe", daemon=True).start()
     if waiting:
-        await asyncio.wait(waiting.values(), timeout=_CAP_S)
-    found = {}
-    for host, future in waiting.items():
-        found[host] = future.result() if future.done() else Resolves.UNKNOWN
+        await asyncio.wait(waiting, timeout=_CAP_S)
+    found = [future.result() if future.done() else otherwise for future in waiting]
+    for future in waiting:
         future.cancel()
     return found
 
@@ -115,11 +131,20 @@ def _all_loopback(addresses: Iterable[str]) -> bool:
 
 
 def _is_trusted(daemon: Daemon) -> bool:
-    """Look into the record of `devtls trust`; asking the stores themselves is slow."""
+    """Whether `devtls trust` put the root somewhere, and it is still there.
+
+    Without an entry no store is asked: finding the stores of a machine that was never prepared is slow.
+    """
+    from devtls.system.execute import ProcessRunner
+    from devtls.system.truststore.discovery import root_is_trusted
+    from devtls.system.truststore.machine import Machine
     from devtls.system.truststore.record import Record
 
+    fingerprint = daemon.generation.authority.fingerprint
     try:
-        entries = Record(daemon.source.paths.state_dir).entries()
-    except DevtlsError:
+        if all(entry.fingerprint != fingerprint for entry in Record(daemon.source.paths.state_dir).entries()):
+            return False
+        machine = Machine.here()
+        return root_is_trusted(machine, ProcessRunner(machine.elevation), fingerprint)
+    except (DevtlsError, OSError):
         return False
-    return any(entry.fingerprint == daemon.generation.authority.fingerprint for entry in entries)

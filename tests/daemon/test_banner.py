@@ -11,7 +11,7 @@ from devtls.routing import Route, build_routes
 
 def routes(*arguments: str) -> tuple[Route, ...]:
     config = Config(routes=tuple(parse_route_argument(argument) for argument in arguments))
-    return build_routes(config, DEFAULT_ZONES, static_sockets={}).routes
+    return build_routes(config, DEFAULT_ZONES, static_sockets={"/srv/site": "/run/s"}).routes
 
 
 def render(*arguments: str, port: int = 443, look: Look | None = None, **findings: object) -> str:
@@ -38,6 +38,12 @@ def test_other_ports_show() -> None:
 
 def test_an_app_that_is_down_is_said_to_be() -> None:
     assert "not up: nothing listens there" in render("app=3000", apps={"127.0.0.1:3000": "nothing listens there"})
+
+
+def test_a_folder_is_named_and_missed() -> None:
+    assert "->  /srv/site\n" in render("docs=/srv/site")
+    shown = render("docs=/srv/site", missing_folders=frozenset({"/srv/site"}))
+    assert "->  /srv/site  there is no such folder\n" in shown
 
 
 def test_the_next_command_for_a_root_that_nothing_trusts() -> None:

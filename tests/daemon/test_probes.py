@@ -12,6 +12,7 @@ import pytest
 
 from devtls.daemon import probes
 from devtls.daemon.banner import Resolves
+from devtls.system.truststore import discovery
 from devtls.system.truststore.record import Installed, Record
 
 Start = Callable[..., Awaitable[Any]]
@@ -30,13 +31,16 @@ async def test_apps_names_and_trust_are_found_out(
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     port = await app()
-    running = await start(f"app={port}", "down=1", "sock=unix:/nowhere.sock", "*.app=1", f"docs={tmp_path}")
+    running = await start(
+        f"app={port}", "down=1", "sock=unix:/nowhere.sock", "*.app=1", f"docs={tmp_path}", f"gone={tmp_path}/gone"
+    )
     found = await probes.examine(running.daemon)
     assert found.apps == {
         f"127.0.0.1:{port}": "",
         "127.0.0.1:1": "nothing listens there",
         "unix:/nowhere.sock": "no such file or directory",
     }
+    assert found.missing_folders == {f"{tmp_path}/gone"}
     assert found.names["app.dev.local"] is Resolves.HERE
     assert found.names["app.localhost"] is Resolves.HERE
     assert found.names["app.test"] is Resolves.ELSEWHERE
@@ -44,11 +48,17 @@ async def test_apps_names_and_trust_are_found_out(
     assert (found.trusted, found.authority_is_new) == (False, True)
 
 
-async def test_a_recorded_root_counts_as_trusted(start: Start) -> None:
+async def test_a_root_counts_as_trusted_if_it_is_recorded_and_still_there(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: set[str] = set()
+    monkeypatch.setattr(discovery, "root_is_trusted", lambda _machine, _runner, fingerprint: fingerprint in held)
     running = await start("app=1")
     authority = running.daemon.generation.authority
     record = Record(running.daemon.source.paths.state_dir)
     await asyncio.to_thread(record.add, Installed("nss", authority.fingerprint, authority.id))
+    assert not (await probes.examine(running.daemon)).trusted
+    held.add(authority.fingerprint)
     assert (await probes.examine(running.daemon)).trusted
     record.path.write_text("damaged")
     assert not (await probes.examine(running.daemon)).trusted
