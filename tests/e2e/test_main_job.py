@@ -6,12 +6,10 @@ flags), and curl, Python and Node as `devtls trust` said that they work.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,33 +25,16 @@ from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
 from devtls.system.keystore import Keystore, new_leaf_key, new_serial
 from devtls.system.paths import Paths
 from tests.e2e.chromium import Chromium
+from tests.e2e.clients import Ended, RequireTool, fetch_command, named_setting, require_clients, run
 from tests.e2e.serving import DEVTLS, Serving, serving
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
-
-RequireTool = Callable[[str, str], str]
 
 NAMES = ("app.dev.local", "app.localhost", "app.test")
 FOREIGN = "example.com"
 NEW_FOLDER = ".local/share/pki/nssdb"
 OLD_FOLDER = ".pki/nssdb"
 CLIENT_S = 15.0
-
-PYTHON_CLIENT = """\
-import socket, ssl, sys
-name, port = sys.argv[1], int(sys.argv[2])
-with socket.create_connection(("127.0.0.1", port), 8) as plain:
-    with ssl.create_default_context().wrap_socket(plain, server_hostname=name) as tls:
-        tls.sendall(f"GET /ready HTTP/1.1\\r\\nHost: {name}:{port}\\r\\nConnection: close\\r\\n\\r\\n".encode())
-        print(b"".join(iter(lambda: tls.recv(65536), b"")).decode())
-"""
-NODE_CLIENT = """\
-const [name, port] = process.argv.slice(1);
-const lookup = (_name, options, done) =>
-  options.all ? done(null, [{ address: "127.0.0.1", family: 4 }]) : done(null, "127.0.0.1", 4);
-require("https").get(`https://${name}:${port}/ready`, { lookup, agent: false }, (answer) => answer.pipe(process.stdout))
-  .on("error", (error) => { console.error(error.code); process.exit(1); });
-"""
 
 
 @dataclass(frozen=True)
@@ -86,21 +67,7 @@ def fresh_machine(home: Path, require_tool: RequireTool) -> Machine:
     return Machine(home, require_tool("chromium", "sudo apt-get install chromium"))
 
 
-async def run(argv: tuple[str, ...], env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end beside the loop."""
-    return await asyncio.to_thread(
-        subprocess.run,
-        argv,
-        env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60.0,
-        check=False,
-    )
-
-
-async def devtls(*arguments: str) -> subprocess.CompletedProcess[str]:
+async def devtls(*arguments: str) -> Ended:
     done = await run((*DEVTLS, *arguments))
     assert done.returncode == 0, done.stderr
     return done
@@ -163,24 +130,15 @@ async def test_a_browser_refuses_a_certificate_of_ours_for_a_foreign_name(fresh_
 
 
 async def test_clients_work_as_the_proofs_table_says(fresh_machine: Machine, require_tool: RequireTool) -> None:
-    argv = {
-        "curl": (require_tool("curl", "sudo apt-get install curl"), "--silent", "--show-error"),
-        "python": (require_tool("python3", "sudo apt-get install python3"), "-I", "-c", PYTHON_CLIENT),
-        "node": (require_tool("node", "sudo apt-get install nodejs"), "-e", NODE_CLIENT),
-    }
+    require_clients(require_tool)
     table = {row["client"]: row for row in (await trust())["clients"]}
     async with demo_behind_the_proxy(fresh_machine.home) as proxy:
-        for client, command in argv.items():
+        for client in ("curl", "python", "node"):
             row = table[client]
             assert row["verdict"] in ("trusted", "trusted with"), row
             assert row["foreign"] == "refused for its name", row
-            variable, _, value = row["setting"].partition("=")
-            env = {variable: value} if variable else {}
             for name in NAMES:
-                where: tuple[str, ...] = (name, str(proxy.port))
-                if client == "curl":
-                    where = ("--resolve", f"{name}:{proxy.port}:127.0.0.1", proxy.url(name, "/ready"))
-                done = await run((*command, *where), env)
+                done = await run(fetch_command(client, row["tool"], name, proxy.port), named_setting(row))
                 assert done.stdout.rstrip().endswith("ready"), (client, name, done.stderr)
 
 
