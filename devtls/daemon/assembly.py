@@ -29,7 +29,7 @@ from devtls.names import DEFAULT_ZONES
 from devtls.net.contexts import ContextCache
 from devtls.net.listener import Listener, TlsGate, https_protocol, redirect_protocol
 from devtls.net.pool import Pool
-from devtls.net.server import Service
+from devtls.net.service import Service
 from devtls.pki.authority import Authority
 from devtls.routing import Snapshot, build_routes
 from devtls.system.keystore import Keystore

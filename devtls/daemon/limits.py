@@ -9,12 +9,12 @@ from devtls.config import LimitsConfig
 from devtls.http.exchange import ExchangeLimits
 from devtls.http.h1.head import HeadLimits
 from devtls.net.pool import PoolLimits
-from devtls.net.server import ServerLimits
+from devtls.net.service import ServerLimits
 
 
 def head_limits(limits: LimitsConfig) -> HeadLimits:
     """Return what one head may cost."""
-    return HeadLimits(limits.max_head_bytes, limits.max_fields, limits.max_target_bytes)
+    return HeadLimits(limits.max_head_bytes, limits.max_fields, limits.max_target_bytes, limits.max_informational)
 
 
 def server_limits(limits: LimitsConfig) -> ServerLimits:
@@ -30,10 +30,17 @@ def server_limits(limits: LimitsConfig) -> ServerLimits:
         keep_alive_s=limits.keep_alive_s,
         linger_s=limits.linger_s,
         tunnel_idle_timeout_s=limits.tunnel_idle_timeout_s,
+        half_close_grace_s=limits.half_close_grace_s,
+        max_drain_bytes=limits.max_drain_bytes,
+        max_buffer_bytes=limits.max_buffer_bytes,
         max_connections=limits.max_connections,
     )
 
 
 def pool_limits(limits: LimitsConfig) -> PoolLimits:
     """Return the limits of the connections to apps."""
-    return PoolLimits(connect_timeout_s=limits.connect_timeout_s, idle_s=limits.upstream_idle_s)
+    return PoolLimits(
+        connect_timeout_s=limits.connect_timeout_s,
+        idle_s=limits.upstream_idle_s,
+        max_buffer_bytes=limits.max_buffer_bytes,
+    )

@@ -22,6 +22,7 @@ __all__ = [
     "RouteLine",
     "bad_gateway",
     "broken_answer",
+    "connect_timeout",
     "gateway_timeout",
     "loop_detected",
     "malformed",
@@ -118,6 +119,20 @@ def misdirected(host: str, sni: str, accept: bytes) -> Answer:
         f"Open https://{host} itself; a client that connects by address must send the name (SNI).",
         (),
         {"host": host, "sni": sni},
+    )
+    return draw(notice, accept)
+
+
+def connect_timeout(label: str, tried: Sequence[tuple[str, str]], waited_s: float, accept: bytes) -> Answer:
+    """Return 504: nothing at `tried`, pairs of address and what it said, took the connection in `waited_s` seconds."""
+    notice = Notice(
+        504,
+        "timeout",
+        f"{label} does not take the connection",
+        f"devtls tried for {waited_s:g} seconds to connect to the app:",
+        "The app may be stopped in a debugger or have too much to do. Look at its log, or restart it.",
+        [Row(address, error) for address, error in tried],
+        {"tried": [{"address": address, "error": error} for address, error in tried], "waited_s": waited_s},
     )
     return draw(notice, accept)
 

@@ -22,8 +22,10 @@ from devtls.errors import DevtlsError, PortInUse
 from devtls.net.contexts import ContextCache
 from devtls.net.hello import ClientHello
 from devtls.net.plain import PlainConnection
-from devtls.net.server import ServerConnection, Service
-from devtls.net.tls import Alert, HandshakeFailure, TlsServer
+from devtls.net.server import ServerConnection
+from devtls.net.service import Service
+from devtls.net.tls import Alert, HandshakeFailure
+from devtls.net.tls_server import TlsServer
 from devtls.net.turnstile import Turnstile
 from devtls.routing import RouteTable
 

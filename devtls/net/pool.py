@@ -19,7 +19,7 @@ import msgspec
 from devtls.config import is_refused_address
 from devtls.http.exchange import DialFailed
 from devtls.http.h1.head import HeadLimits
-from devtls.net.tls import TlsClient
+from devtls.net.tls_client import TlsClient
 from devtls.net.upstream import UpstreamConnection
 from devtls.routing import Upstream
 
@@ -29,10 +29,11 @@ _MAX_IDLE_PER_UPSTREAM = 32
 
 
 class PoolLimits(msgspec.Struct, frozen=True):
-    """Seconds that dialling may take and that idle connections are kept."""
+    """Seconds that dialling may take and that idle connections are kept; octets that may wait for a slow app."""
 
     connect_timeout_s: float = 5.0
     idle_s: float = 4.0
+    max_buffer_bytes: int = 256 * 1024
 
 
 class UpstreamState(msgspec.Struct):
@@ -242,7 +243,7 @@ class Pool:
 
     async def _connect(self, upstream: Upstream, address: tuple[str, int] | None) -> UpstreamConnection:
         loop = self._loop
-        connection = UpstreamConnection(upstream, self._head_limits, self._discarded)
+        connection = UpstreamConnection(upstream, self._head_limits, self._discarded, self._limits.max_buffer_bytes)
         factory: Callable[[], asyncio.Protocol] = lambda: connection  # noqa: E731
         established: asyncio.Future[str | None] | None = None
         if upstream.tls is not None:

@@ -10,8 +10,6 @@ import asyncio
 import itertools
 from typing import cast
 
-import msgspec
-
 from devtls.http import pages
 from devtls.http.events import (
     ClientEvent,
@@ -24,69 +22,26 @@ from devtls.http.events import (
     Response,
     Trailers,
 )
-from devtls.http.exchange import Answer, ExchangeLimits, FailureKind, Terms
+from devtls.http.exchange import Answer, Terms
 from devtls.http.forward import Edge
-from devtls.http.h1.head import HeadLimits
 from devtls.http.h1.server import H1Server
 from devtls.http.headers import get
 from devtls.http.hostcheck import recognise
-from devtls.net.access import AccessRecord, Observer
-from devtls.net.pool import Pool
+from devtls.net.access import AccessRecord
+from devtls.net.answers import failure_page, refusal_page
 from devtls.net.relay import Relay
+from devtls.net.service import Service
 from devtls.net.tls import TlsTransport
 from devtls.net.tunnel import Tunnel
 from devtls.net.upstream import UpstreamConnection
-from devtls.routing import Refusal, Route, Snapshot, host_of, select
+from devtls.routing import Route, host_of, select
 
 _PIPELINE_OCTETS = 65536
 """What a client may send ahead of its answer before we stop reading."""
-_LINGER_OCTETS = 64 * 1024 * 1024
 _LINGER_FACTOR = 15
 """`linger_s` is for silence; a client that goes on sending gets so many times as long (30 s), and no more."""
 _HOST_CHECK_OCTETS = 4096
 _connection_ids = itertools.count(1)
-
-
-class ServerLimits(msgspec.Struct, frozen=True):
-    """Limits of a client connection; times in seconds."""
-
-    head: HeadLimits = msgspec.field(default_factory=HeadLimits)
-    exchange: ExchangeLimits = msgspec.field(default_factory=ExchangeLimits)
-    head_timeout_s: float = 10.0
-    keep_alive_s: float = 75.0
-    linger_s: float = 2.0
-    tunnel_idle_timeout_s: float = 3600.0
-    max_connections: int = 1000
-
-
-class Service(msgspec.Struct, eq=False):
-    """What all connections of a process share; a reload swaps `snapshot` and `limits`."""
-
-    snapshot: Snapshot
-    pool: Pool
-    observer: Observer
-    limits: ServerLimits
-    pseudonym: bytes
-    https_port: int = 443
-    """The port that people type: the one in our redirects and lists."""
-    draining: bool = False
-    connections: set[ServerConnection] = msgspec.field(default_factory=set)
-    _edges: dict[bytes, Edge] = msgspec.field(default_factory=dict)
-
-    def edge(self, client_ip: bytes) -> Edge:
-        """Return what `forward` needs of a client; one object per address, so that edits can be remembered by it."""
-        edge = self._edges.get(client_ip)
-        if edge is None or edge.port != self.https_port:
-            edge = self._edges[client_ip] = Edge(client_ip, b"https", self.https_port, self.pseudonym)
-        return edge
-
-    def route_lines(self) -> list[pages.RouteLine]:
-        """Return the routes as our 404 page lists them."""
-        return [
-            pages.RouteLine(url, route.upstream.label)
-            for route in self.snapshot.routes.routes
-            for url in route.urls(self.https_port)
-        ]
 
 
 class ServerConnection(asyncio.Protocol):
@@ -131,6 +86,7 @@ class ServerConnection(asyncio.Protocol):
         """Begin: the first head has its time."""
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(self._limits.max_buffer_bytes)
         service = self._service
         service.connections.add(self)
         peer = transport.get_extra_info("peername")
@@ -239,15 +195,7 @@ class ServerConnection(asyncio.Protocol):
         if isinstance(chosen, Route):
             self._start_relay(request, chosen)
         else:
-            self._respond(request, self._refusal_page(request, chosen))
-
-    def _refusal_page(self, request: Request, refusal: Refusal) -> pages.Answer:
-        accept = get(request.headers, b"accept") or b""
-        match refusal:
-            case Refusal.MISDIRECTED:
-                return pages.misdirected(request.authority.decode("latin-1"), self._sni or "", accept)
-            case Refusal.UNKNOWN:
-                return pages.not_found(host_of(request.authority), self._service.route_lines(), accept)
+            self._respond(request, refusal_page(service, self._sni, request, chosen))
 
     def _start_relay(self, request: Request, route: Route) -> None:
         terms = self._terms.get(id(route))
@@ -293,27 +241,9 @@ class ServerConnection(asyncio.Protocol):
 
     def answer(self, relay: Relay, answer: Answer) -> None:
         """Answer in the app's stead (RelayClient)."""
-        page = self._failure_page(relay, answer)
+        page = failure_page(self._service, relay.route, relay.request, answer)
         relay.status = page.status
         self._write_page(relay.request, page)
-
-    def _failure_page(self, relay: Relay, answer: Answer) -> pages.Answer:
-        request = relay.request
-        accept = get(request.headers, b"accept") or b""
-        label = relay.route.upstream.label
-        match answer.kind:
-            case FailureKind.UNREACHABLE:
-                return pages.bad_gateway(label, answer.tried, request.method in (b"GET", b"HEAD"), accept)
-            case FailureKind.CONNECT_TIMEOUT:
-                return pages.gateway_timeout(label, label, self._service.pool.connect_timeout_s, accept)
-            case FailureKind.BROKEN_ANSWER | FailureKind.NO_ANSWER:
-                return pages.broken_answer(label, label, answer.detail, accept)
-            case FailureKind.RESPONSE_TIMEOUT:
-                return pages.gateway_timeout(label, label, self._limits.exchange.response_head_timeout_s, accept)
-            case FailureKind.REQUEST_TIMEOUT:
-                return pages.malformed(408, answer.detail, accept)
-            case FailureKind.LOOP:
-                return pages.loop_detected(host_of(request.authority), accept)
 
     # -- RelayClient --------------------------------------------------------------------------------------------------
 
@@ -406,7 +336,8 @@ class ServerConnection(asyncio.Protocol):
         """Join the transports; this object keeps only the bookkeeping."""
         self.flush()
         self._deadline = None
-        tunnel = self._tunnel = Tunnel(self._transport, upstream.transport, self._limits.tunnel_idle_timeout_s)
+        idle_s, grace_s = self._limits.tunnel_idle_timeout_s, self._limits.half_close_grace_s
+        tunnel = self._tunnel = Tunnel(self._transport, upstream.transport, idle_s, grace_s)
         from_client, from_upstream = self._codec.start_tunnel(), upstream.codec.start_tunnel()
 
         def closed() -> None:
@@ -493,7 +424,10 @@ class ServerConnection(asyncio.Protocol):
 
     def _linger(self) -> None:
         # RFC 9112 9.6: close while the client still sends, and TCP's reset may destroy the answer on its way.
-        self._lingering = _LINGER_OCTETS
+        self._lingering = self._limits.max_drain_bytes
+        if not self._lingering:
+            self._close()
+            return
         self._transport.write_eof()
         self._transport.resume_reading()
         self._linger_until = self.loop.time() + _LINGER_FACTOR * self._limits.linger_s

@@ -9,9 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-_GRACE_S = 5.0
-"""How long the open direction may go on without a byte after the other one ended."""
-
 
 class _End(asyncio.Protocol):
     """One side of the tunnel."""
@@ -47,11 +44,14 @@ class _End(asyncio.Protocol):
 
 
 class Tunnel:
-    """Join two transports; `closed` is called once with the octets carried to the client and to the app."""
+    """Join two transports; after one direction has ended, the other may be silent for `grace_s`."""
 
-    def __init__(self, client: asyncio.Transport, upstream: asyncio.Transport, idle_timeout_s: float) -> None:
+    def __init__(
+        self, client: asyncio.Transport, upstream: asyncio.Transport, idle_timeout_s: float, grace_s: float
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._idle_timeout_s = idle_timeout_s
+        self._grace_s = grace_s
         self._client = _End(self, client)
         self._upstream = _End(self, upstream)
         self._client.other, self._upstream.other = self._upstream, self._client
@@ -82,7 +82,7 @@ class Tunnel:
             self.close()
         else:
             self.touch()
-            self._idle_timeout_s = min(self._idle_timeout_s, _GRACE_S)
+            self._idle_timeout_s = min(self._idle_timeout_s, self._grace_s)
             self._check_idle()
 
     def _check_idle(self) -> None:

@@ -37,12 +37,16 @@ class UpstreamUser(Protocol):
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """A connection to `upstream`; `discarded` is called once, when it can no longer serve."""
+    """A connection to `upstream`; `discarded` is called once, when it can no longer serve.
+
+    `max_buffer_bytes` may wait for an app that does not read; then its user is told.
+    """
 
     __slots__ = (
         "_buffer",
         "_discarded",
         "_is_put_off",
+        "_max_buffer_bytes",
         "_paused",
         "_put_off",
         "_stream_id",
@@ -57,7 +61,13 @@ class UpstreamConnection(asyncio.Protocol):
         "writable",
     )
 
-    def __init__(self, upstream: Upstream, limits: HeadLimits, discarded: Callable[[UpstreamConnection], None]) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        limits: HeadLimits,
+        discarded: Callable[[UpstreamConnection], None],
+        max_buffer_bytes: int = 256 * 1024,
+    ) -> None:
         self.upstream = upstream
         self.codec = H1Client(limits)
         self.user: UpstreamUser | None = None
@@ -73,6 +83,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._put_off = 0
         self._is_put_off = False
         self._discarded = discarded
+        self._max_buffer_bytes = max_buffer_bytes
 
     # -- what the user does -------------------------------------------------------------------------------------------
 
@@ -158,6 +169,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Take the transport (TCP, Unix or TLS)."""
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(self._max_buffer_bytes)
 
     def data_received(self, data: bytes) -> None:
         """Turn bytes into events for the user."""

@@ -10,7 +10,7 @@ import uvloop
 
 from devtls.http.exchange import ExchangeLimits
 from devtls.net.pool import PoolLimits
-from devtls.net.server import ServerLimits
+from devtls.net.service import ServerLimits
 from devtls.pki.authority import Authority
 from tests.net.harness import Proxy, make_authority, proxy
 

@@ -189,7 +189,9 @@ async def wire_client(
     except BaseException:
         writer.close()
         raise
-    return WireClient(wire)
+    client = WireClient(wire)
+    running.clients.append(client)
+    return client
 
 
 @contextlib.asynccontextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -27,9 +27,10 @@ from devtls.net.access import AccessRecord
 from devtls.net.contexts import ContextCache, Issuer
 from devtls.net.listener import Listener, TlsGate, bind, https_protocol, redirect_protocol
 from devtls.net.pool import Pool, PoolLimits
-from devtls.net.server import ServerLimits, Service
+from devtls.net.service import ServerLimits, Service
 from devtls.net.tls import HandshakeFailure
-from devtls.pki.authority import Authority, Leaf, create_authority
+from devtls.pki.authority import Authority, create_authority
+from devtls.pki.leaf import Leaf
 from devtls.routing import Snapshot, Upstream, build_routes
 from devtls.system.pem import pem_path
 
@@ -115,6 +116,7 @@ async def app(conversation: Conversation, *, host: str = "127.0.0.1") -> AsyncIt
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await aborted(connection.writer for connection in state.connections)
 
 
 def answering(body: bytes = b"ok", **more: bytes) -> Conversation:
@@ -167,6 +169,7 @@ class Proxy:
         self.port = 0
         self.http_port = 0
         self.zones = DEFAULT_ZONES
+        self.clients: list[Client] = []
 
     def client_context(self) -> ssl.SSLContext:
         """Return a context that trusts the proxy's root and nothing else."""
@@ -186,7 +189,8 @@ class Proxy:
         reader, writer = await asyncio.wait_for(
             asyncio.open_connection("127.0.0.1", self.port, ssl=self.client_context(), server_hostname=name), DEADLINE_S
         )
-        return Client(reader, writer)
+        self.clients.append(Client(reader, writer))
+        return self.clients[-1]
 
     async def get(self, path: bytes = b"/", *, fields: bytes = b"", method: bytes = b"GET") -> Reply:
         """Send one bodyless request to app.dev.local on a connection of its own."""
@@ -342,8 +346,16 @@ async def proxy(
         for connection in list(service.connections):
             connection.abort()
         pool.close()
-        await asyncio.sleep(0)
+        await aborted(client.writer for client in running.clients)
     assert not noted.faults, noted.faults
+
+
+async def aborted(writers: Iterable[asyncio.StreamWriter]) -> None:
+    """Close at once and let the loop get to it: a TLS client that waits for our close_notify outlives its loop."""
+    for writer in writers:
+        writer.transport.abort()
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 noted_reports: list[str] = []

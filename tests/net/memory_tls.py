@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from devtls.net.hello import ClientHello
-from devtls.net.tls import Alert, HandshakeFailure, TlsLayer, TlsServer
+from devtls.net.tls import Alert, HandshakeFailure, TlsLayer
+from devtls.net.tls_server import TlsServer
 
 
 class MemoryTcp(asyncio.Transport):

@@ -12,7 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.names import Hostname
-from devtls.net.tls import Alert, TlsClient, TlsServer
+from devtls.net.tls import Alert
+from devtls.net.tls_client import TlsClient
+from devtls.net.tls_server import TlsServer
 from devtls.net.turnstile import Turnstile
 from devtls.pki.authority import Authority
 from tests.conftest import RequireTool

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from devtls.net import tunnel as tunnel_module
 from devtls.net.tunnel import Tunnel
 from tests.net.harness import until
 
@@ -49,10 +48,15 @@ class Ends:
         return Far(*await asyncio.open_connection(sock=far))
 
     async def join(
-        self, *, from_client: bytes = b"", from_upstream: bytes = b"", idle_timeout_s: float = 60.0
+        self,
+        *,
+        from_client: bytes = b"",
+        from_upstream: bytes = b"",
+        idle_timeout_s: float = 60.0,
+        grace_s: float = 5.0,
     ) -> Tunnel:
         self.client, self.app = await self.far(), await self.far()
-        made = Tunnel(self.near[0], self.near[1], idle_timeout_s)
+        made = Tunnel(self.near[0], self.near[1], idle_timeout_s, grace_s)
         made.start(from_client, from_upstream, self.note)
         return made
 
@@ -93,10 +97,9 @@ async def test_the_end_of_one_direction_leaves_the_other_open(ends: Ends, first:
 
 
 async def test_the_open_direction_gets_a_grace_of_silence_and_no_more(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch
+    ends: Ends,
 ) -> None:
-    monkeypatch.setattr(tunnel_module, "_GRACE_S", 0.05)
-    await ends.join()
+    await ends.join(grace_s=0.05)
     ends.client.writer.write_eof()
     assert await ends.app.to_eof() == b""
     for _ in range(4):  # as long as something comes, the grace starts anew

@@ -1,0 +1,66 @@
+"""What all client connections of a process share.
+
+Owns the references that a reload swaps, the limits, and the list of open connections. Decides nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from devtls.http import pages
+from devtls.http.exchange import ExchangeLimits
+from devtls.http.forward import Edge
+from devtls.http.h1.head import HeadLimits
+from devtls.net.access import Observer
+from devtls.net.pool import Pool
+from devtls.routing import Snapshot
+
+if TYPE_CHECKING:
+    from devtls.net.server import ServerConnection
+
+
+class ServerLimits(msgspec.Struct, frozen=True):
+    """Limits of a client connection; times in seconds, sizes in octets."""
+
+    head: HeadLimits = msgspec.field(default_factory=HeadLimits)
+    exchange: ExchangeLimits = msgspec.field(default_factory=ExchangeLimits)
+    head_timeout_s: float = 10.0
+    keep_alive_s: float = 75.0
+    linger_s: float = 2.0
+    tunnel_idle_timeout_s: float = 3600.0
+    half_close_grace_s: float = 5.0
+    max_drain_bytes: int = 64 * 1024 * 1024
+    max_buffer_bytes: int = 256 * 1024
+    max_connections: int = 1000
+
+
+class Service(msgspec.Struct, eq=False):
+    """What all connections of a process share; a reload swaps `snapshot` and `limits`."""
+
+    snapshot: Snapshot
+    pool: Pool
+    observer: Observer
+    limits: ServerLimits
+    pseudonym: bytes
+    https_port: int = 443
+    """The port that people type: the one in our redirects and lists."""
+    draining: bool = False
+    connections: set[ServerConnection] = msgspec.field(default_factory=set)
+    _edges: dict[bytes, Edge] = msgspec.field(default_factory=dict)
+
+    def edge(self, client_ip: bytes) -> Edge:
+        """Return what `forward` needs of a client; one object per address, so that edits can be remembered by it."""
+        edge = self._edges.get(client_ip)
+        if edge is None or edge.port != self.https_port:
+            edge = self._edges[client_ip] = Edge(client_ip, b"https", self.https_port, self.pseudonym)
+        return edge
+
+    def route_lines(self) -> list[pages.RouteLine]:
+        """Return the routes as our 404 page lists them."""
+        return [
+            pages.RouteLine(url, route.upstream.label)
+            for route in self.snapshot.routes.routes
+            for url in route.urls(self.https_port)
+        ]
