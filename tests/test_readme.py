@@ -19,7 +19,7 @@ from devtls.http import hostcheck
 from devtls.http.forward import LOOP_LIMIT
 from devtls.names import DEFAULT_ZONES, parse_zone
 from devtls.net import contexts
-from devtls.pki.profile import PROFILE
+from devtls.pki.leaf import PROFILE
 from devtls.routing import build_routes
 from devtls.system.paths import Paths
 

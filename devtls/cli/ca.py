@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.errors import Refused, StateError
 from devtls.pki.authority import Authority
-from devtls.pki.profile import crl_url
+from devtls.pki.leaf import crl_url
 from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths
 

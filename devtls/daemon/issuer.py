@@ -12,23 +12,23 @@ from pathlib import Path
 from devtls.errors import InvalidName
 from devtls.names import Hostname, parse_hostname
 from devtls.net.contexts import Issuer
-from devtls.pki.authority import Authority, Leaf
+from devtls.pki.leaf import Leaf, Signer
 from devtls.system.keystore import new_leaf_key, new_serial
 from devtls.system.pem import pem_path
 
 
-def make_issuer(authority: Authority, state_dir: Path) -> Issuer:
-    """Return the Issuer that mints under `authority`."""
+def make_issuer(signer: Signer, state_dir: Path) -> Issuer:
+    """Return the Issuer that mints with `signer`."""
 
     def issue(name: Hostname | None) -> Leaf:
         now, key, serial = datetime.now(UTC), new_leaf_key(), new_serial()
         if name is None:
-            return authority.issue_default(now=now, key=key, serial=serial)
-        return authority.issue(name, now=now, key=key, serial=serial)
+            return signer.issue_default(now=now, key=key, serial=serial)
+        return signer.issue(name, now=now, key=key, serial=serial)
 
     def permits(name: str) -> bool:
         try:
-            return authority.permits(parse_hostname(name))
+            return signer.permits(parse_hostname(name))
         except InvalidName:
             return False
 

@@ -1,6 +1,6 @@
 """A leaf that must be refused: the proof that the name constraints work.
 
-Owns the one way round `Authority.issue`. Refuses to be anything else: the name is fixed and reserved (RFC 6761), the
+Owns the one way round `Signer.issue`. Refuses to be anything else: the name is fixed and reserved (RFC 6761), the
 life is five minutes, and nothing but the trust proof may import it. The caller drops the key at once.
 """
 
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from devtls.pki.authority import Authority, Leaf, sign_leaf
-from devtls.pki.profile import PROFILE, whole_seconds
+from devtls.pki.authority import Authority
+from devtls.pki.leaf import PROFILE, Leaf, sign_leaf, whole_seconds
 
 FOREIGN_NAME = "devtls-probe.invalid"
 """A name that no CA of ours permits and no DNS will ever hold."""
@@ -22,8 +21,8 @@ def issue_foreign_probe(authority: Authority, *, now: datetime, key: ec.Elliptic
     """Return an otherwise perfect leaf for FOREIGN_NAME, valid for five minutes from `now`."""
     start = whole_seconds(now)
     return sign_leaf(
-        authority,
-        (x509.DNSName(FOREIGN_NAME),),
+        authority.signer,
+        (FOREIGN_NAME,),
         not_before=start,
         not_after=start + PROFILE.probe_lifetime,
         key=key,

@@ -1,46 +1,28 @@
-"""What each certificate looks like: lifetimes, names, extensions.
+"""What the certificates of the CA look like: names, extensions.
 
-Owns the bytes of root, intermediate and leaf. Refuses nothing: who may get which certificate is decided in `authority`.
+Owns the bytes of root and intermediate; those of a leaf are in `leaf`. Refuses nothing: who may get which certificate
+is decided in `authority`.
 Strategy: every extension is there because a verifier insists on it (OpenSSL strict: SKI, AKI, KeyUsage, critical basic
 constraints; Apple: lifetime; Java: the constraints on the intermediate as well; curl on Windows: a CRL pointer).
-Signatures are deterministic (RFC 6979) where the OpenSSL behind cryptography can do it: same input, same bytes.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime
 
-import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from devtls.names import Hostname
-
-
-class Profile(msgspec.Struct, frozen=True):
-    """The lifetimes of everything that is signed."""
-
-    root_lifetime: timedelta = timedelta(days=3650)
-    leaf_lifetime: timedelta = timedelta(days=90)  # Apple refuses more than 825 days from any anchor
-    probe_lifetime: timedelta = timedelta(minutes=5)
-    crl_lifetime: timedelta = timedelta(days=7)
-    backdate: timedelta = timedelta(hours=1)  # phones and virtual machines whose clock is behind
-
-
-PROFILE = Profile()
+from devtls.pki.signature import DETERMINISTIC
 
 LOOPBACK_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
-LOOPBACK_ADDRESSES = (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
 
 _ORGANIZATION = "devtls"
-_NO_NAME = x509.Name([])
-_LEAF_CONSTRAINTS = x509.BasicConstraints(ca=False, path_length=None)
-_LEAF_PURPOSES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
 _CA_PURPOSES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
 
 
@@ -60,25 +42,6 @@ def _key_usage(*, signature: bool, ca: bool) -> x509.KeyUsage:
 
 _ROOT_KEY_USAGE = _key_usage(signature=False, ca=True)
 _INTERMEDIATE_KEY_USAGE = _key_usage(signature=True, ca=True)  # signature: it will sign OCSP answers itself
-_LEAF_KEY_USAGE = _key_usage(signature=True, ca=False)
-
-
-def can_sign_deterministically() -> bool:
-    """Say whether this cryptography signs ECDSA without a random nonce (OpenSSL 3.2 and later)."""
-    try:
-        ec.ECDSA(SHA256(), deterministic_signing=True)
-    except UnsupportedAlgorithm:
-        return False
-    return True
-
-
-DETERMINISTIC: bool | None = True if can_sign_deterministically() else None
-"""What goes into `ecdsa_deterministic` of each signature: 2 microseconds dearer, and the same bytes every time."""
-
-
-def whole_seconds(moment: datetime) -> datetime:
-    """Return `moment` as a certificate can hold it."""
-    return moment.replace(microsecond=0)
 
 
 def key_identifier(key: ec.EllipticCurvePublicKey) -> x509.SubjectKeyIdentifier:
@@ -89,11 +52,6 @@ def key_identifier(key: ec.EllipticCurvePublicKey) -> x509.SubjectKeyIdentifier:
 def short_id(identifier: x509.SubjectKeyIdentifier) -> str:
     """Return the eight hex digits that people, file names and URLs know a certificate by."""
     return identifier.digest[:4].hex()
-
-
-def crl_url(pki_port: int, path: str) -> str:
-    """Return where `serve` publishes a revocation list: plain HTTP, since it must be readable before trust exists."""
-    return f"http://127.0.0.1:{pki_port}{path}"
 
 
 def ca_name(role: str, identifier: x509.SubjectKeyIdentifier) -> x509.Name:
@@ -183,42 +141,4 @@ def _ca_builder(
         .add_extension(identifier, critical=False)
         .add_extension(authority, critical=False)
         .add_extension(name_constraints(zones), critical=True)
-    )
-
-
-class LeafIssuer(msgspec.Struct, frozen=True):
-    """What all leaves of one intermediate share, worked out once: a mint is on the path of a first request."""
-
-    name: x509.Name
-    authority: x509.AuthorityKeyIdentifier
-    crl: x509.CRLDistributionPoints
-    key: ec.EllipticCurvePrivateKey
-
-
-def build_leaf(
-    issuer: LeafIssuer,
-    key: ec.EllipticCurvePublicKey,
-    names: Sequence[x509.GeneralName],
-    *,
-    not_before: datetime,
-    not_after: datetime,
-    serial: int,
-) -> x509.Certificate:
-    """Return a server certificate: an empty subject, hence critical alternative names (RFC 5280 4.1.2.6)."""
-    return (
-        x509.CertificateBuilder()
-        .subject_name(_NO_NAME)
-        .issuer_name(issuer.name)
-        .public_key(key)
-        .serial_number(serial)
-        .not_valid_before(not_before)
-        .not_valid_after(not_after)
-        .add_extension(_LEAF_CONSTRAINTS, critical=True)
-        .add_extension(_LEAF_KEY_USAGE, critical=True)
-        .add_extension(_LEAF_PURPOSES, critical=False)
-        .add_extension(key_identifier(key), critical=False)
-        .add_extension(issuer.authority, critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=True)
-        .add_extension(issuer.crl, critical=False)
-        .sign(issuer.key, SHA256(), ecdsa_deterministic=DETERMINISTIC)
     )

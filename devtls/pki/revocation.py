@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from devtls.errors import CertificateError
-from devtls.pki.profile import DETERMINISTIC, key_identifier, whole_seconds
+from devtls.pki.leaf import whole_seconds
+from devtls.pki.profile import key_identifier
+from devtls.pki.signature import DETERMINISTIC
 
 
 def build_crl(

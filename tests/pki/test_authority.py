@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from devtls.errors import CertificateError, NameNotPermitted
 from devtls.names import Hostname
-from devtls.pki.authority import Authority, Intermediate, Leaf, create_authority
+from devtls.pki.authority import Authority, Intermediate, create_authority
+from devtls.pki.leaf import Leaf
 
 APP = Hostname("app.dev.local")
 
@@ -29,6 +30,12 @@ def test_the_id_is_in_the_name_and_in_the_crl_paths(authority: Authority) -> Non
     assert authority.root.subject.rfc4514_string() == f"CN=devtls root {authority.id},O=devtls"
     assert authority.root_crl_path == f"/root-{authority.id}.crl"
     assert authority.intermediate_crl_path == f"/intermediate-{authority.id}.crl"
+
+
+def test_the_signer_says_the_same_as_its_ca(authority: Authority) -> None:
+    signer = authority.signer
+    for name in ("id", "fingerprint", "zones", "pki_port", "root_pem", "root_crl_path", "intermediate_crl_path"):
+        assert getattr(signer, name) == getattr(authority, name)
 
 
 def test_root_pem_der_and_fingerprint_are_of_one_certificate(authority: Authority) -> None:

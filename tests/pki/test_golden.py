@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
 from devtls.pki.foreign import issue_foreign_probe
-from devtls.pki.profile import DETERMINISTIC
+from devtls.pki.signature import DETERMINISTIC
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -5,12 +5,10 @@ from ipaddress import ip_network
 
 import pytest
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from devtls.names import Hostname
-from devtls.pki import profile
 from devtls.pki.authority import Authority
 
 
@@ -113,11 +111,3 @@ def test_root_and_intermediate_end_together_after_ten_years(authority: Authority
     for certificate in (authority.root, authority.intermediate.certificate):
         assert certificate.not_valid_before_utc == start - timedelta(hours=1)
         assert certificate.not_valid_after_utc == start + timedelta(days=3650)
-
-
-def test_an_old_openssl_signs_with_a_random_nonce(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unsupported(*args: object, **kwargs: object) -> None:
-        raise UnsupportedAlgorithm("ECDSA with deterministic signature (RFC 6979)")
-
-    monkeypatch.setattr("devtls.pki.profile.ec.ECDSA", unsupported)
-    assert not profile.can_sign_deterministically()

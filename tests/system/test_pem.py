@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from devtls.names import DEFAULT_ZONES
-from devtls.pki.authority import Leaf
+from devtls.pki.leaf import Leaf
 from devtls.system import pem
 from devtls.system.keystore import Keystore, new_leaf_key, new_serial
 

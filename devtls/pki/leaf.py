@@ -1,0 +1,212 @@
+"""Leaves: what one is, and the signer that mints them.
+
+Owns the bytes of a leaf and the promise that it is for a name inside the zones. Refuses every other name, and a clock
+outside the CA's life.
+Strategy: a Signer holds all that a proxy needs to mint, worked out once from the CA's certificates (`SignerFacts` are
+the part of it that the key store may keep), so that minting is a few joined byte strings and a signature, and no start
+has to wait for an X.509 parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from devtls.errors import CertificateError, NameNotPermitted
+from devtls.names import LOCALHOST, Hostname, zone_of
+from devtls.pki import der
+from devtls.pki.signature import point_identifier, sign
+
+NEW_CA = "devtls untrust --forget, then devtls trust"
+"""The hint for a CA that cannot be used any more."""
+
+LOOPBACK_ADDRESSES = (ip_address("127.0.0.1"), ip_address("::1"))
+
+Name = str | IPv4Address | IPv6Address
+"""What a leaf is for: a host name or an address."""
+
+_ECDSA_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
+_V3 = bytes.fromhex("a003020102")
+_NO_SUBJECT = der.sequence()
+_CRITICAL = bytes.fromhex("0101ff")
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """The lifetimes of everything that is signed."""
+
+    root_lifetime: timedelta = timedelta(days=3650)
+    leaf_lifetime: timedelta = timedelta(days=90)  # Apple refuses more than 825 days from any anchor
+    probe_lifetime: timedelta = timedelta(minutes=5)
+    crl_lifetime: timedelta = timedelta(days=7)
+    backdate: timedelta = timedelta(hours=1)  # phones and virtual machines whose clock is behind
+
+
+PROFILE = Profile()
+
+
+def whole_seconds(moment: datetime) -> datetime:
+    """Return `moment` as a certificate can hold it."""
+    return moment.replace(microsecond=0)
+
+
+def crl_url(pki_port: int, path: str) -> str:
+    """Return where `serve` publishes a revocation list: plain HTTP, since it must be readable before trust exists."""
+    return f"http://127.0.0.1:{pki_port}{path}"
+
+
+def crl_path(role: str, ca_id: str) -> str:
+    """Return the path of the root's or the intermediate's revocation list on the PKI port."""
+    return f"/{role}-{ca_id}.crl"
+
+
+class Leaf(msgspec.Struct, frozen=True):
+    """One server certificate with its key: PEM texts ready to be loaded."""
+
+    names: tuple[str, ...]
+    chain_pem: bytes
+    key_pem: bytes
+    not_before: datetime
+    not_after: datetime
+    serial: int
+
+    def __repr__(self) -> str:
+        # A leaf may be printed, its key never.
+        return f"Leaf({', '.join(self.names)}; serial {self.serial:x}; until {self.not_after:%Y-%m-%d %H:%M})"
+
+    def usable(self, now: datetime) -> bool:
+        """Say whether the leaf may still be served: valid, and before two thirds of its life."""
+        return self.not_before <= now < self.not_before + (self.not_after - self.not_before) * 2 / 3
+
+    @property
+    def pem(self) -> bytes:
+        """Leaf, intermediate and key in one text."""
+        return self.chain_pem + self.key_pem
+
+
+class SignerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What minting needs to know of a CA; nothing in it is secret.
+
+    `name` is the intermediate's subject (DER), `identifier` its key's, `fingerprint` SHA-256 of the root (hex); the
+    dates are the intermediate's.
+    """
+
+    id: str
+    fingerprint: str
+    zones: tuple[Hostname, ...]
+    pki_port: int
+    name: bytes
+    identifier: bytes
+    not_before: datetime
+    not_after: datetime
+
+
+class Signer(SignerFacts, frozen=True, kw_only=True):
+    """The part of a CA that mints leaves."""
+
+    root_pem: bytes
+    intermediate_pem: bytes
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def root_crl_path(self) -> str:
+        """Where the root's revocation list is on the PKI port."""
+        return crl_path("root", self.id)
+
+    @property
+    def intermediate_crl_path(self) -> str:
+        """Where the intermediate's revocation list is on the PKI port."""
+        return crl_path("intermediate", self.id)
+
+    def permits(self, name: str) -> bool:
+        """Say whether `name` (lower-case A-labels) lies in one of the zones."""
+        return zone_of(name, self.zones) is not None
+
+    def issue(self, name: Hostname, *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
+        """Return a leaf for `name`; raises NameNotPermitted, or CertificateError outside the life of the CA."""
+        if not self.permits(name):
+            raise NameNotPermitted(
+                f"{name!r} lies in none of this CA's zones ({', '.join(self.zones)}).",
+                name=name,
+                hint="devtls untrust --forget, then devtls trust --zone ZONE: a new zone needs a new CA",
+            )
+        return self._issue((name,), now=now, key=key, serial=serial)
+
+    def issue_default(self, *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
+        """Return the leaf for clients that name nobody: localhost (if it is a zone of ours), 127.0.0.1, ::1."""
+        names = (LOCALHOST, *LOOPBACK_ADDRESSES) if self.permits(LOCALHOST) else LOOPBACK_ADDRESSES
+        return self._issue(names, now=now, key=key, serial=serial)
+
+    def _issue(self, names: Sequence[Name], *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
+        self.check_dates(now)
+        start = whole_seconds(now)
+        end = min(start + PROFILE.leaf_lifetime, self.not_after)
+        return sign_leaf(self, names, not_before=start - PROFILE.backdate, not_after=end, key=key, serial=serial)
+
+    def check_dates(self, now: datetime) -> None:
+        """Raise CertificateError unless `now` is inside the CA's life."""
+        if now < self.not_before:
+            raise CertificateError(
+                f"The clock says {now:%Y-%m-%d}, but the CA was made on {self.not_before:%Y-%m-%d}.",
+                hint="Set the clock of this machine right.",
+            )
+        if now >= self.not_after:
+            raise CertificateError(f"The CA ended on {self.not_after:%Y-%m-%d}.", hint=NEW_CA)
+
+
+def sign_leaf(
+    signer: Signer,
+    names: Sequence[Name],
+    *,
+    not_before: datetime,
+    not_after: datetime,
+    key: ec.EllipticCurvePrivateKey,
+    serial: int,
+) -> Leaf:
+    """Sign a leaf without asking whether its names are permitted: for `Signer.issue` and the trust proof alone."""
+    key_point = der.point(key.public_key())
+    content = der.sequence(
+        _V3,
+        der.integer(serial),
+        _ECDSA_SHA256,
+        signer.name,
+        der.sequence(der.time(not_before), der.time(not_after)),
+        _NO_SUBJECT,
+        der.public_key_info(key_point),
+        der.encode(0xA3, der.sequence(*_extensions(signer, names, point_identifier(key_point)))),
+    )
+    certificate = der.sequence(content, _ECDSA_SHA256, der.bits(sign(signer.key, content)))
+    return Leaf(
+        names=tuple(str(name) for name in names),
+        chain_pem=der.pem("CERTIFICATE", certificate) + signer.intermediate_pem,
+        key_pem=der.key_pem(key),
+        not_before=not_before,
+        not_after=not_after,
+        serial=serial,
+    )
+
+
+def _extensions(signer: Signer, names: Sequence[Name], identifier: bytes) -> list[bytes]:
+    """Return a leaf's extensions: an empty subject, hence critical alternative names (RFC 5280 4.1.2.6)."""
+    place = der.encode(0x86, crl_url(signer.pki_port, signer.intermediate_crl_path).encode("ascii"))
+    full_name = der.encode(0xA0, der.encode(0xA0, place))
+    return [
+        _extension("551d13", der.sequence(), _CRITICAL),  # basicConstraints: no CA
+        _extension("551d0f", bytes.fromhex("03020780"), _CRITICAL),  # keyUsage: digitalSignature
+        _extension("551d25", bytes.fromhex("300a06082b06010505070301")),  # extKeyUsage: serverAuth
+        _extension("551d0e", der.octets(identifier)),
+        _extension("551d23", der.sequence(der.encode(0x80, signer.identifier))),
+        _extension("551d11", der.sequence(*(_general_name(name) for name in names)), _CRITICAL),
+        _extension("551d1f", der.sequence(der.sequence(full_name))),
+    ]
+
+
+def _extension(identifier: str, value: bytes, critical: bytes = b"") -> bytes:
+    return der.sequence(der.encode(0x06, bytes.fromhex(identifier)), critical, der.octets(value))
+
+
+def _general_name(name: Name) -> bytes:
+    return der.encode(0x82, name.encode("ascii")) if isinstance(name, str) else der.encode(0x87, name.packed)
