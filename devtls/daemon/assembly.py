@@ -30,7 +30,7 @@ from devtls.net.contexts import ContextCache
 from devtls.net.listener import Listener, TlsGate, https_protocol, redirect_protocol
 from devtls.net.pool import Pool
 from devtls.net.service import Service
-from devtls.pki.authority import Authority
+from devtls.pki.leaf import Signer
 from devtls.routing import Snapshot, build_routes
 from devtls.system.keystore import Keystore
 from devtls.system.watch import ConfigWatch
@@ -42,7 +42,7 @@ class Generation(msgspec.Struct, frozen=True):
     """What one reading of configuration and CA came to."""
 
     merged: Merged
-    authority: Authority
+    authority: Signer
     snapshot: Snapshot
     static_folders: frozenset[str]
 
@@ -90,15 +90,15 @@ class Daemon:
         self.doors.close()
         self._static.abandon()
 
-    def _load_authority(self) -> Authority:
+    def _load_authority(self) -> Signer:
         now = datetime.now(UTC)
         try:
-            return self.keystore.load(now)
+            return self.keystore.load_signer(now)
         except NoAuthority:
             self.made_authority = True
-            return self.keystore.load_or_create(DEFAULT_ZONES, now)
+            return self.keystore.load_or_create(DEFAULT_ZONES, now).signer
 
-    def _build(self, merged: Merged, authority: Authority) -> Generation:
+    def _build(self, merged: Merged, authority: Signer) -> Generation:
         sockets = self._static.open_sockets(merged.config)
         routes = build_routes(merged.config, authority.zones, static_sockets=sockets)
         self._client_contexts.prepare(routes.routes)
@@ -154,13 +154,14 @@ class Daemon:
         authority = self.generation.authority
         on_disk = self.keystore.fingerprint_on_disk()
         if on_disk is not None and on_disk != authority.fingerprint:
-            authority = self.keystore.load(datetime.now(UTC))
+            authority = self.keystore.load_signer(datetime.now(UTC))
         return self._build(merged, authority)
 
     def _swap(self, before: Generation, after: Generation) -> None:
         self.generation = after
         self.service.snapshot = after.snapshot
         self.service.limits = server_limits(after.snapshot.config.limits)
+        self.service.pool.limit(pool_limits(after.snapshot.config.limits), head_limits(after.snapshot.config.limits))
         self._gate.handshake_timeout_s = after.snapshot.config.limits.handshake_timeout_s
         if after.authority is not before.authority:
             self._contexts.replace_issuer(make_issuer(after.authority, self.keystore.state_dir))

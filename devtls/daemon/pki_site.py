@@ -8,15 +8,15 @@ publishes the same lists, may end first; anybody else on it is worth a warning, 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from devtls.daemon.log import Log
-from devtls.errors import DevtlsError
+from devtls.errors import DevtlsError, StateError
 from devtls.net.listener import Bound, bind
-from devtls.pki.authority import Authority
-from devtls.pki.revocation import load_crl
+from devtls.pki.leaf import Signer
 from devtls.system.keystore import Keystore
 from devtls.system.port_holder import port_holder
 from devtls.web.lazy_site import LazySite
@@ -35,7 +35,7 @@ _OURSELVES = "devtls "
 class PkiSite:
     """The endpoint of one CA after the other."""
 
-    def __init__(self, keystore: Keystore, authority: Authority, log: Log) -> None:
+    def __init__(self, keystore: Keystore, authority: Signer, log: Log) -> None:
         self._keystore = keystore
         self._authority = authority
         self._log = log
@@ -54,7 +54,7 @@ class PkiSite:
         self._open()
         self._renewal = asyncio.get_running_loop().create_task(self._renew())
 
-    def replace(self, authority: Authority) -> None:
+    def replace(self, authority: Signer) -> None:
         """Speak for another CA, on its port."""
         moved = authority.pki_port != self._authority.pki_port or self._site is None
         self._authority = authority
@@ -100,28 +100,34 @@ class PkiSite:
 
     async def documents(self) -> dict[str, Document]:
         """Return path -> what is to be downloaded there, as of now."""
+        from devtls.pki.revocation import load_crl
         from devtls.web.pki_endpoint import Document
 
         authority = self._authority
-        root = load_crl(authority.root_crl_der)
+        root_der = ssl.PEM_cert_to_DER_cert(authority.root_pem.decode("ascii"))
         found = {
-            authority.root_crl_path: Document(
-                authority.root_crl_der, "application/pkix-crl", _refresh_at(root.next_update_utc)
-            ),
             "/root.pem": Document(authority.root_pem, "application/x-pem-file"),
-            "/root.der": Document(authority.root_der, "application/x-x509-ca-cert"),
+            "/root.der": Document(root_der, "application/x-x509-ca-cert"),
         }
-        if crl := await self._current_crl():
+        for path, crl in (await self._current_crls()).items():
             until = load_crl(crl).next_update_utc
-            found[authority.intermediate_crl_path] = Document(crl, "application/pkix-crl", _refresh_at(until))
+            found[path] = Document(crl, "application/pkix-crl", _refresh_at(until))
         return found
 
-    async def _current_crl(self) -> bytes | None:
+    async def _current_crls(self) -> dict[str, bytes]:
         try:
-            return await asyncio.to_thread(self._keystore.next_crl, self._authority, datetime.now(UTC))
+            return await asyncio.to_thread(self._sign_crls, self._authority)
         except DevtlsError as error:
             self._log.report(f"the revocation list cannot be renewed: {error}")
-            return None
+            return {}
+
+    def _sign_crls(self, signer: Signer) -> dict[str, bytes]:
+        now = datetime.now(UTC)
+        authority = self._keystore.load(now)
+        if authority.fingerprint != signer.fingerprint:
+            raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
+        crl = self._keystore.next_crl(authority, now)
+        return {signer.root_crl_path: authority.root_crl_der, signer.intermediate_crl_path: crl}
 
     async def _renew(self) -> None:
         while True:
@@ -130,7 +136,7 @@ class PkiSite:
                 self._open()
             else:
                 await asyncio.sleep(_LOOK_S)
-                await self._current_crl()
+                await self._current_crls()
 
 
 def _refresh_at(next_update: datetime | None) -> datetime | None:

@@ -7,30 +7,34 @@ Strategy: a CA is one generation, a folder `ca-<id>` that is written whole and s
 removed by the next `create`. Writers hold a lock; readers need none, they read again when the pointer moved under
 them.
 
-    <state>/ca.current              format, generation, fingerprint of the root, PKI port (JSON)
+    <state>/ca.current              format, generation, fingerprint of the root, PKI port, SHA-256 of signer.json (JSON)
     <state>/ca.lock                 held while something is written
-    <state>/ca-<id>/                root.pem root.crl intermediate.key intermediate.pem intermediate.crl
+    <state>/ca-<id>/                root.pem root.crl intermediate.key intermediate.pem intermediate.crl signer.json
+
+cryptography's x509 package (25 ms) is loaded only where certificates are parsed or made: a start takes the short way
+through `seal`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec.json
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from devtls.errors import CertificateError, NoAuthority, StateError
 from devtls.names import Hostname
-from devtls.pki.authority import Authority, Intermediate, create_authority
-from devtls.pki.revocation import crl_number, is_due, load_crl
+from devtls.pki.der import key_pem
+from devtls.pki.leaf import Signer
+from devtls.pki.signature import sha256_hex
 from devtls.system.private_files import (
     check_private_folder,
     create_private_file,
@@ -41,12 +45,17 @@ from devtls.system.private_files import (
     replace_private_file,
     sync_folder,
 )
+from devtls.system.seal import INTERMEDIATE, KEY, ROOT, ROOT_CRL, SEAL, open_sealed, seal
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from devtls.pki.authority import Authority
 
 FORMAT = 1
 
 _POINTER = "ca.current"
 _LOCK = "ca.lock"
-_KEY = "intermediate.key"
 _CRL = "intermediate.crl"
 _GENERATION = re.compile(r"ca-[0-9a-f]{8}\Z")
 _READ_ATTEMPTS = 5
@@ -65,7 +74,7 @@ def new_leaf_key() -> ec.EllipticCurvePrivateKey:
 
 def new_serial() -> int:
     """Return a random serial number of 159 bits."""
-    return x509.random_serial_number()
+    return int.from_bytes(os.urandom(20), "big") >> 1
 
 
 class _Pointer(msgspec.Struct, frozen=True):
@@ -75,6 +84,8 @@ class _Pointer(msgspec.Struct, frozen=True):
     generation: str
     root_sha256: str
     pki_port: int
+    seal_sha256: str = ""
+    """Of `signer.json`; "" for a CA that was made before there was one."""
 
 
 class Keystore:
@@ -117,6 +128,16 @@ class Keystore:
                 raise StateError(str(error), path=str(folder), hint=error.hint) from error
         raise StateError("The CA is being replaced right now.", path=str(self.state_dir), hint="try again in a moment")
 
+    def load_signer(self, now: datetime) -> Signer:
+        """Return the part of the CA that mints; raises what `load` raises."""
+        pointer = self._read_pointer()
+        if pointer is not None and pointer.seal_sha256:
+            check_private_folder(self.state_dir)
+            signer = open_sealed(self.state_dir / pointer.generation, pointer.seal_sha256, now)
+            if signer is not None and (signer.fingerprint, signer.pki_port) == (pointer.root_sha256, pointer.pki_port):
+                return signer
+        return self.load(now).signer
+
     def create(self, zones: Iterable[Hostname], now: datetime, *, pki_port: int | None = None) -> Authority:
         """Make a new CA and put it in the place of the old one, if any; the root's key is dropped here."""
         with self._writing():
@@ -141,6 +162,10 @@ class Keystore:
 
         Its number grows from one to the next, also across processes. Raises StateError when the CA was replaced.
         """
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        from devtls.pki.revocation import crl_number, is_due
+
         with self._writing():
             path = self.folder_of(authority) / _CRL
             if not path.parent.is_dir():
@@ -156,6 +181,8 @@ class Keystore:
             return der
 
     def _create(self, zones: tuple[Hostname, ...], now: datetime, pki_port: int | None) -> Authority:
+        from devtls.pki.authority import create_authority
+
         self._remove_generations(keep=self._read_pointer())
         authority = create_authority(
             zones,
@@ -167,22 +194,30 @@ class Keystore:
             intermediate_serial=new_serial(),
         )
         authority.check(now)
-        pointer = _Pointer(FORMAT, _generation_name(authority), authority.fingerprint, authority.pki_port)
-        self._write_generation(self.state_dir / pointer.generation, authority, now)
+        sealed = self._write_generation(self.folder_of(authority), authority, now)
+        pointer = _Pointer(
+            FORMAT, _generation_name(authority), authority.fingerprint, authority.pki_port, sha256_hex(sealed)
+        )
         replace_private_file(self._pointer_path, msgspec.json.format(msgspec.json.encode(pointer), indent=1) + b"\n")
         self._remove_generations(keep=pointer)
         return authority
 
-    def _write_generation(self, folder: Path, authority: Authority, now: datetime) -> None:
-        key = authority.intermediate.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    def _write_generation(self, folder: Path, authority: Authority, now: datetime) -> bytes:
+        """Write all files of a CA; returns its seal."""
+        files = {
+            KEY: key_pem(authority.intermediate.key),
+            INTERMEDIATE: authority.intermediate_pem,
+            ROOT: authority.root_pem,
+            ROOT_CRL: authority.root_crl_der,
+            _CRL: authority.intermediate_crl(number=1, this_update=now),
+        }
+        files[SEAL] = seal(authority.signer, files)
         make_private_folder(folder)
-        create_private_file(folder / _KEY, key)
-        create_private_file(folder / "intermediate.pem", authority.intermediate_pem)
-        create_private_file(folder / "root.pem", authority.root_pem)
-        create_private_file(folder / "root.crl", authority.root_crl_der)
-        create_private_file(folder / _CRL, authority.intermediate_crl(number=1, this_update=now))
+        for name, content in files.items():
+            create_private_file(folder / name, content)
         sync_folder(folder)
         sync_folder(self.state_dir)
+        return files[SEAL]
 
     def _read_pointer(self) -> _Pointer | None:
         try:
@@ -237,16 +272,21 @@ def _parse_pointer(content: bytes, path: Path) -> _Pointer:
 
 
 def _read_generation(folder: Path, pointer: _Pointer, now: datetime) -> Authority:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    from devtls.pki.authority import Authority, Intermediate
+
     check_private_folder(folder)
     try:
-        key = load_pem_private_key(read_private_file(folder / _KEY), password=None)
-        certificate = x509.load_pem_x509_certificate(read_private_file(folder / "intermediate.pem"))
-        root = x509.load_pem_x509_certificate(read_private_file(folder / "root.pem"))
+        key = load_pem_private_key(read_private_file(folder / KEY), password=None)
+        certificate = x509.load_pem_x509_certificate(read_private_file(folder / INTERMEDIATE))
+        root = x509.load_pem_x509_certificate(read_private_file(folder / ROOT))
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise StateError(f"A file in {folder} is damaged.", path=str(folder), hint=_NEW_CA) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise StateError("The intermediate's key is of another kind.", path=str(folder / _KEY), hint=_NEW_CA)
-    root_crl = read_private_file(folder / "root.crl")
+        raise StateError("The intermediate's key is of another kind.", path=str(folder / KEY), hint=_NEW_CA)
+    root_crl = read_private_file(folder / ROOT_CRL)
     authority = Authority(root, Intermediate(certificate, key), root_crl, pointer.pki_port)
     authority.check(now)
     if authority.fingerprint != pointer.root_sha256:
@@ -255,6 +295,8 @@ def _read_generation(folder: Path, pointer: _Pointer, now: datetime) -> Authorit
 
 
 def _read_crl(path: Path, authority: Authority) -> x509.CertificateRevocationList | None:
+    from devtls.pki.revocation import load_crl
+
     try:
         crl = load_crl(read_private_file(path))
     except (FileNotFoundError, CertificateError):
@@ -267,7 +309,7 @@ def _remove_generation(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         folder.unlink()
         return
-    (folder / _KEY).unlink(missing_ok=True)
+    (folder / KEY).unlink(missing_ok=True)
     for file in folder.iterdir():
         file.unlink()
     folder.rmdir()

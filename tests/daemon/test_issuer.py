@@ -16,7 +16,7 @@ from devtls.system.keystore import Keystore
 
 @pytest.fixture
 def issuer(tmp_path: Path) -> Issuer:
-    return make_issuer(Keystore(tmp_path / "ca").create(DEFAULT_ZONES, datetime.now(UTC)), tmp_path)
+    return make_issuer(Keystore(tmp_path / "ca").create(DEFAULT_ZONES, datetime.now(UTC)).signer, tmp_path)
 
 
 def test_each_leaf_is_fresh(issuer: Issuer) -> None:

@@ -83,7 +83,7 @@ def test_nobody_else_can_read_anything_whatever_the_umask(keystore: Keystore, ma
         os.umask(before)
     paths = [keystore.state_dir, *keystore.state_dir.rglob("*")]
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in paths}
-    assert len(modes) == 9
+    assert len(modes) == 10
     assert modes == {
         path: 0o700 if path.is_dir() else 0o600 & ~(mask if path.name == "ca.lock" else 0) for path in paths
     }
