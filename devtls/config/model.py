@@ -118,19 +118,16 @@ class LimitsConfig(msgspec.Struct, frozen=True):
     """Below Node's 5 s keep-alive, so that the app is not the first to close."""
     linger_s: float = 2.0
     """After an early answer the rest of the upload is read for so long, so that no RST destroys the answer."""
-    accept_pause_s: float = 0.1
-    """The pause after accept() failed for want of file descriptors."""
     max_head_bytes: int = 65_536
     max_target_bytes: int = 16_384
     max_fields: int = 256
     max_buffer_bytes: int = 262_144
     """What may wait in memory per direction before reading pauses."""
-    max_drain_bytes: int = 65_536
-    """How much of an unread request body is read away to save the connection."""
+    max_drain_bytes: int = 67_108_864
+    """How much of an upload is read away behind an early answer: most clients send all of it before they read."""
     max_informational: int = 100
     """Interim answers (1xx) per request."""
     max_connections: int = 1_000
-    max_connections_per_upstream: int = 256
 
 
 LIMIT_RANGES: dict[str, tuple[float, float]] = {
@@ -146,15 +143,13 @@ LIMIT_RANGES: dict[str, tuple[float, float]] = {
     "half_close_grace_s": (0.0, 3_600),
     "upstream_idle_s": (0.1, 600),
     "linger_s": (0.0, 30),
-    "accept_pause_s": (0.01, 10),
     "max_head_bytes": (8_192, 1_048_576),
     "max_target_bytes": (1_024, 65_536),
     "max_fields": (32, 4_096),
     "max_buffer_bytes": (16_384, 4_194_304),
-    "max_drain_bytes": (0, 16_777_216),
+    "max_drain_bytes": (0, 1_073_741_824),
     "max_informational": (1, 10_000),
     "max_connections": (1, 100_000),
-    "max_connections_per_upstream": (1, 10_000),
 }
 """The sensible range of each limit, both ends included."""
 

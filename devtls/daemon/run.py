@@ -272,12 +272,7 @@ def _routes(count: int) -> str:
 def _needs_restart(before: Generation, after: Generation) -> str:
     """Return the settings that a running proxy cannot take over, as they are written."""
     old, new = before.merged.config, after.merged.config
-    serve = [
+    return ", ".join(
         f"serve.{name}" for name in ("https_port", "http_port", "listen", "redirect", "log_format", "http2")
         if getattr(old.serve, name) != getattr(new.serve, name)
-    ]  # fmt: skip
-    limits = [
-        f"limits.{name}" for name in ("connect_timeout_s", "upstream_idle_s")
-        if getattr(old.limits, name) != getattr(new.limits, name)
-    ]  # fmt: skip
-    return ", ".join([*serve, *limits])
+    )  # fmt: skip

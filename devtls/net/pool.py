@@ -75,6 +75,14 @@ class Pool:
         )
         return f"<Pool {apps or 'empty'}>"
 
+    def limit(self, limits: PoolLimits, head_limits: HeadLimits) -> None:
+        """Take other limits over: for connections from now on, idle ones included."""
+        for state in self._states.values():
+            if state.base_s == self._limits.idle_s:  # nothing better is known of this app
+                state.base_s = limits.idle_s
+        self._limits = limits
+        self._head_limits = head_limits
+
     def state(self, upstream: Upstream) -> UpstreamState:
         """Return what is known of an app."""
         state = self._states.get(upstream)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
-from devtls.net import tunnel
 from tests.compliance.wire import TlsWire, WireClient, reset, server_context, tls_app, wire_client
 from tests.net.harness import AppConnection, Conversation, Proxy, answering, app, until
 
@@ -257,11 +257,9 @@ async def test_rule_66_what_is_under_way_when_the_app_ends_is_not_lost(running: 
         client.close()
 
 
-async def test_rule_66_the_grace_begins_when_one_direction_ends(
-    running: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rule_66_the_grace_begins_when_one_direction_ends(running: Proxy) -> None:
     """However long the tunnel was silent before: the other direction has its full time."""
-    monkeypatch.setattr(tunnel, "_GRACE_S", 0.15)
+    running.service.limits = msgspec.structs.replace(running.service.limits, half_close_grace_s=0.15)
 
     async def talk(connection: AppConnection) -> None:
         await connection.head()
@@ -280,11 +278,9 @@ async def test_rule_66_the_grace_begins_when_one_direction_ends(
         client.close()
 
 
-async def test_rule_66_a_direction_that_stays_open_for_nothing_is_closed(
-    running: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rule_66_a_direction_that_stays_open_for_nothing_is_closed(running: Proxy) -> None:
     """The grace ends: both sockets are free."""
-    monkeypatch.setattr(tunnel, "_GRACE_S", 0.1)
+    running.service.limits = msgspec.structs.replace(running.service.limits, half_close_grace_s=0.1)
     got: list[bytes] = []
 
     async def talk(connection: AppConnection) -> None:

@@ -245,6 +245,16 @@ async def test_a_connection_in_the_middle_of_an_answer_is_not_kept(pool: Pool) -
         assert repr(pool) == "<Pool the app: 0 idle, 0 active>"
 
 
+async def test_other_limits_are_taken_over_while_it_runs(pool: Pool) -> None:
+    async with app(answering(fields=b"Keep-Alive: timeout=9\r\n")) as chatty, app(answering()) as terse:
+        announced, silent_one = tcp(("127.0.0.1", chatty.port)), tcp(("127.0.0.1", terse.port))
+        await used(pool, announced)
+        await used(pool, silent_one)
+        pool.limit(PoolLimits(connect_timeout_s=0.5, idle_s=2.0), HeadLimits(max_fields=40))
+        assert (pool.state(announced).keep_idle_s, pool.state(silent_one).keep_idle_s) == (8.0, 2.0)
+        assert pool.connect_timeout_s == 0.5
+
+
 async def test_no_more_than_32_idle_connections_are_kept(pool: Pool) -> None:
     async with app(answering()) as backend:
         upstream = tcp(("127.0.0.1", backend.port))

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tests.net.harness import Proxy, answering, app
+import asyncio
+import contextlib
+
+import msgspec
+import pytest
+
+from devtls.net.server import ServerConnection
+from tests.compliance.wire import wire_client
+from tests.net.harness import AppConnection, Proxy, answering, app, until
 
 
 async def test_a_request_reaches_the_app_and_its_answer_comes_back(running: Proxy) -> None:
@@ -32,3 +40,47 @@ async def test_pipelined_requests_are_answered_in_order(running: Proxy) -> None:
         for _ in range(3):
             assert (await client.reply()).status == 200
         client.close()
+
+
+@pytest.mark.parametrize("drained", [0, 1000])
+async def test_behind_an_early_answer_an_upload_is_read_away_up_to_a_limit(running: Proxy, drained: int) -> None:
+    running.service.limits = msgspec.structs.replace(running.service.limits, max_drain_bytes=drained, linger_s=30.0)
+    running.route("app = 1")
+    client = await wire_client(running)  # asyncio's own closes when we end our direction
+    await client.request(b"POST", fields=b"Content-Length: 5000\r\n")
+    assert (await client.reply()).status == 502
+    if drained:
+        await asyncio.sleep(0.05)
+        assert len(running.service.connections) == 1
+        with contextlib.suppress(ConnectionError):
+            await client.send(bytes(drained + 1))
+    await until(lambda: not running.service.connections, within_s=2)
+    client.close()
+
+
+async def test_no_more_than_the_buffer_and_one_read_wait_for_a_client_that_does_not_read(running: Proxy) -> None:
+    limit = 4 * 1024 * 1024
+    running.service.limits = msgspec.structs.replace(running.service.limits, max_buffer_bytes=limit)
+
+    async def flood(connection: AppConnection) -> None:
+        await connection.head()
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        while True:
+            await connection.send(bytes(65536))
+
+    async with app(flood) as backend:
+        running.route(f"app = {backend.port}")
+        client = await running.connect()
+        client.reader._limit = 1024  # type: ignore[attr-defined]  # read no further by itself than this
+        await client.request()
+        await until(lambda: running.service.connections)
+        [connection] = running.service.connections
+        await until(lambda: not connection.writable)
+        await asyncio.sleep(0.05)
+        # The kernel may take some back after the pause; below a quarter reading would go on.
+        assert limit // 4 < _waiting(connection) < limit + 600_000
+        client.writer.transport.abort()
+
+
+def _waiting(connection: ServerConnection) -> int:
+    return connection._transport.get_write_buffer_size()

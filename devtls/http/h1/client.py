@@ -30,9 +30,6 @@ from devtls.http.h1.fields import CONTENT_LENGTH, UPGRADE
 from devtls.http.h1.head import HeadLimits, HeadMemo, HeadSplitter, parse_response, parse_status_line
 from devtls.http.h1.outgoing import OutgoingBody
 
-_MAX_INTERIM = 100
-
-
 _READING_IDLE: Final = 0
 _READING_HEAD: Final = 1
 _READING_LENGTH: Final = 2
@@ -178,8 +175,8 @@ class H1Client:
             self._reading = _READING_SWITCHED
             self._keep_alive = False
         self._interim += 1
-        if self._interim > _MAX_INTERIM:
-            raise ProtocolViolation(f"The app sent more than {_MAX_INTERIM} interim responses.")
+        if self._interim > self._limits.max_informational:
+            raise ProtocolViolation(f"The app sent more than {self._limits.max_informational} interim responses.")
 
     def _read_length(self, data: bytes) -> list[UpstreamEvent]:
         remaining = self._remaining

@@ -34,11 +34,12 @@ _BODILESS = frozenset((204, 205, 304))
 
 
 class HeadLimits(msgspec.Struct, frozen=True):
-    """What one head may cost: octets of the whole head (its end included), its fields, octets of a request target."""
+    """What heads may cost: octets of one (its end included), its fields, octets of a target, 1xx before an answer."""
 
     max_head_bytes: int = 65536
     max_fields: int = 256
     max_target_bytes: int = 16384
+    max_informational: int = 100
 
     @property
     def max_start_line_bytes(self) -> int:

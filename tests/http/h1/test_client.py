@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from devtls.errors import LocalProtocolError
-from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Request, Reset, Trailers, TunnelData
+from devtls.http.events import (
+    ConnectionClosed,
+    Data,
+    EndOfMessage,
+    InformationalResponse,
+    Malformed,
+    Request,
+    Reset,
+    Trailers,
+    TunnelData,
+)
 from devtls.http.h1 import H1Client, HeadLimits
 
 
@@ -84,3 +94,13 @@ def test_a_switch_that_nobody_took_up_yet_can_end() -> None:
     codec.receive_data(b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nKeep-Alive: timeout=5\r\n\r\nx")
     assert codec.receive_eof() == [ConnectionClosed(1)]
     assert codec.start_tunnel() == b"x"
+
+
+def test_interim_responses_beyond_the_limit_end_the_exchange() -> None:
+    codec = H1Client(HeadLimits(max_informational=2))
+    codec.send(Request(1, b"GET", b"/", b"a", []))
+    hint = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    assert [type(event) for event in codec.receive_data(hint * 2)] == [InformationalResponse] * 2
+    [event] = codec.receive_data(hint)
+    assert isinstance(event, Malformed)
+    assert event.reason == "The app sent more than 2 interim responses."
