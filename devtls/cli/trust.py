@@ -178,7 +178,7 @@ def _announce(proposals: Iterable[Proposal], session: _Session) -> None:
 
 def _install(proposal: Proposal, root: RootCertificate, session: _Session) -> Result:
     elevation = session.machine.elevation
-    if proposal.plan:
+    if proposal.plan and (elevation or not proposal.plan.elevated):
         asks = f" ({elevation.name} may ask for your password)" if proposal.plan.elevated and elevation else ""
         click.echo(f"{proposal.store.label} …{asks if elevation and elevation.argv else ''}", err=True)
     return install(proposal, root, session.runner, elevation, session.record)
@@ -200,7 +200,7 @@ def _file_for(client: Client, root: RootCertificate, session: _Session) -> Path 
     """Return the file that the client's variable shall name; what it names already stays in force."""
     folder = session.paths.state_dir
     named = Path(os.environ.get(client.variable, ""))
-    if named.is_file() and named.parent != folder:
+    if named.is_file() and named not in (session.root_file, folder / BUNDLE_FILE):
         return write_extended_bundle(folder / f"ca-bundle-{client.name}.pem", root, named)
     if client.needs is Needs.ROOT:
         return session.root_file
@@ -224,10 +224,11 @@ def _show(results: tuple[Result, ...], reports: tuple[Report, ...], notices: tup
 
 def _advise_variables(reports: Iterable[Report]) -> None:
     """Say how to make a variable that a client needed stay."""
-    needed = {report.setting: report.client for report in reports if report.setting}
+    needed = [report for report in reports if report.setting]
     if needed:
-        lines = "\n".join(f"  export {setting_for_shell(setting)}" for setting in needed)
-        clients = " and ".join(needed.values())
+        lines = "\n".join(f"  export {setting_for_shell(setting)}" for setting in {r.setting: None for r in needed})
+        *others, last = [report.client for report in needed]
+        clients = f"{', '.join(others)} and {last}" if others else last
         click.echo(f"\nFor {clients}, add this to your shell's profile (~/.profile):\n\n{lines}", err=True)
 
 

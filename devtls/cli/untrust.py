@@ -18,10 +18,12 @@ import click
 
 from devtls.cli.store_view import ask, plan_text, refuse_without_terminal, result_json, show_table, store_rows
 from devtls.cli.trust import ROOT_FILE
+from devtls.doctor.clients import CLIENTS
 from devtls.errors import DevtlsError, StateError
 from devtls.system.execute import ProcessRunner
 from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths, refuse_sudo
+from devtls.system.truststore.bundle import retire_bundle
 from devtls.system.truststore.discovery import find_stores, select_stores
 from devtls.system.truststore.installer import Proposal, Result, as_planned, propose_removal, remove
 from devtls.system.truststore.machine import Machine
@@ -29,6 +31,7 @@ from devtls.system.truststore.protocol import Kind, Status
 from devtls.system.truststore.record import Record
 
 _ABSENT = "not there"
+_VARIABLES = tuple(dict.fromkeys(client.variable for client in CLIENTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,9 @@ def command(*, yes: bool, dry_run: bool, as_json: bool, names: tuple[str, ...], 
     results = tuple(remove(proposal, runner, machine.elevation, record) for proposal in proposals)
     forgotten = forget and keystore.exists()
     if forget:
-        _forget(keystore, paths.state_dir)
+        keystore.forget()
+    if forget or not names:
+        _retire_client_files(paths.state_dir)
     _show(results, keystore, wish, forgotten=forgotten)
     _judge(results, recorded)
 
@@ -117,10 +122,15 @@ def _epitaph(keystore: Keystore, wish: _Wish) -> str:
     )
 
 
-def _forget(keystore: Keystore, state_dir: Path) -> None:
-    keystore.forget()
-    for file in (state_dir / ROOT_FILE, *state_dir.glob("ca-bundle*.pem")):
-        file.unlink(missing_ok=True)
+def _retire_client_files(state_dir: Path) -> None:
+    """End the trust of clients whose variable names a file of ours."""
+    named = {variable: Path(os.environ[variable]) for variable in _VARIABLES if os.environ.get(variable)}
+    for file in state_dir.glob("ca-bundle*.pem"):
+        retire_bundle(file, still_named=file in named.values())
+    (state_dir / ROOT_FILE).unlink(missing_ok=True)
+    left = [variable for variable, file in named.items() if file.parent == state_dir]
+    if left:
+        click.echo(f"\nRemove {' and '.join(left)} from your shell's profile: devtls trust asked for it.\n", err=True)
 
 
 def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish, *, forgotten: bool) -> None:

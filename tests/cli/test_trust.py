@@ -267,6 +267,11 @@ def test_a_variable_that_is_set_already_keeps_what_it_names(desk: Desk, monkeypa
     assert extended.read_bytes() == corporate.read_bytes() + (desk.state / ROOT_FILE).read_bytes()
     monkeypatch.setenv("CURL_CA_BUNDLE", str(extended))
     assert "trusted\n" in desk.succeed("trust", "--yes", "--store", "nss").stdout
+    desk.succeed("untrust", "--yes")
+    assert extended.read_bytes() == corporate.read_bytes()
+    desk.succeed("trust", "--yes", "--store", "nss")
+    assert extended.read_bytes() == corporate.read_bytes() + (desk.state / ROOT_FILE).read_bytes()
+    monkeypatch.delenv("CURL_CA_BUNDLE")
     desk.succeed("untrust", "--yes", "--forget")
     assert not extended.exists()
 
@@ -321,6 +326,25 @@ def test_untrust_works_after_the_ca_is_gone(desk: Desk) -> None:
             path.unlink()
     desk.succeed("untrust", "--yes")
     assert [path.name for path in desk.nss.iterdir()] == ["cert9.db"]
+
+
+def test_untrust_ends_the_trust_of_clients_that_a_variable_gave_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that a profile still names stays, without our root: curl must not fail on every other site."""
+    bundle, root_file = desk.state / BUNDLE_FILE, desk.state / ROOT_FILE
+    desk.succeed("trust", "--yes")
+    root = root_file.read_bytes()
+    others = bundle.read_bytes().replace(root, b"")
+    desk.succeed("untrust", "--yes", "--store", "nss")
+    assert root in bundle.read_bytes()
+    desk.succeed("trust", "--yes")
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(bundle))
+    result = desk.succeed("untrust", "--yes")
+    assert "Remove CURL_CA_BUNDLE from your shell's profile" in result.stderr
+    assert bundle.read_bytes() == others
+    assert not root_file.exists()
+    monkeypatch.delenv("CURL_CA_BUNDLE")
+    assert "profile" not in desk.succeed("untrust", "--yes").stderr
+    assert not bundle.exists()
 
 
 def test_untrust_finds_roots_of_ours_without_any_record(desk: Desk, tmp_path: Path) -> None:
