@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import stat
 import sys
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -116,12 +117,20 @@ def _make_home(runtime_dir: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix="devtls-"))
     try:
         runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _only_ours(runtime_dir):
+            return Path(tempfile.mkdtemp(prefix="devtls-"))
         _remove_leftovers(runtime_dir)
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(mode=0o700)
     except OSError:  # no /run/user/1000 in a container or over `su`
         return Path(tempfile.mkdtemp(prefix="devtls-"))
     return home
+
+
+def _only_ours(runtime_dir: Path) -> bool:
+    """Whether nobody else can move the folder: without /run/user it is below /tmp, where anybody may come first."""
+    found = [folder.lstat() for folder in (runtime_dir, runtime_dir.parent)]
+    return all(one.st_uid == os.geteuid() and not one.st_mode & (stat.S_IWGRP | stat.S_IWOTH) for one in found)
 
 
 def _remove_leftovers(runtime_dir: Path) -> None:

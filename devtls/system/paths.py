@@ -7,6 +7,7 @@ where the CA would end up in root's folders, owned by root. Creates nothing.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,7 +51,10 @@ def _named(environ: Mapping[str, str], variable: str) -> Path | None:
 def _platform_folder(function: str) -> Path:
     import platformdirs  # 19 ms to import, and not needed when the environment names the folders
 
-    folder: Path = getattr(platformdirs, function)(_APPLICATION, appauthor=False)
+    with warnings.catch_warnings():
+        # It warns of an XDG_RUNTIME_DIR with a wrong mode and takes another: whoever makes sockets there looks itself.
+        warnings.simplefilter("ignore", UserWarning)
+        folder: Path = getattr(platformdirs, function)(_APPLICATION, appauthor=False)
     return folder
 
 

@@ -49,6 +49,18 @@ async def test_a_runtime_folder_that_cannot_be_made_is_no_obstacle(tmp_path: Pat
     assert not os.path.exists(path)  # noqa: PTH110
 
 
+@pytest.mark.parametrize("open_one", ["run", "run/devtls"])
+async def test_a_runtime_folder_that_others_can_write_is_not_used(tmp_path: Path, open_one: str) -> None:
+    """Whoever can move the folder could put sockets of their own in its place."""
+    runtime = tmp_path / "run/devtls"
+    runtime.mkdir(parents=True, mode=0o700)
+    (tmp_path / open_one).chmod(0o777)
+    sites = StaticSites(runtime)
+    (path,) = (await asyncio.to_thread(sites.open_sockets, config(tmp_path))).values()
+    assert runtime not in Path(path).parents
+    await sites.close()
+
+
 async def test_what_a_crashed_process_left_is_removed(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()

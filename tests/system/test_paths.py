@@ -40,6 +40,12 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, tmp_
     assert paths == Paths(tmp_path / "data/devtls", tmp_path / "config/devtls", tmp_path / "runtime/devtls")
 
 
+def test_an_odd_runtime_folder_gives_no_warning_of_a_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert Paths.from_environment({}).runtime_dir.name == "devtls"
+
+
 def test_platformdirs_is_not_imported_when_the_environment_says_it_all() -> None:
     script = (
         "import sys; from devtls.system.paths import Paths;"
