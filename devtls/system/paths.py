@@ -1,13 +1,14 @@
 """Where devtls keeps things, and who may run it.
 
 Owns the three folders (state: the CA; config: devtls.toml of the user; runtime: sockets). Refuses to run under sudo,
-where the CA would end up in root's folders, owned by root. Creates nothing.
+doas or pkexec, where the CA would end up in root's folders, owned by root. Creates nothing.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
+import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import msgspec
 from devtls.errors import Refused
 
 _APPLICATION = "devtls"
+_USER_FOLDERS = "/run/user"
 
 
 class Paths(msgspec.Struct, frozen=True):
@@ -29,17 +31,19 @@ class Paths(msgspec.Struct, frozen=True):
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Paths:
         """Return the operating system's folders, or those of DEVTLS_STATE_DIR, DEVTLS_CONFIG_DIR, DEVTLS_RUNTIME_DIR.
 
-        A runtime folder that is not named goes with a state folder that is: two states never share a socket.
+        A runtime folder that is not named goes with a state folder that is: two states never share a socket. It is
+        also there where the system has none that is ours alone (containers, su, some ssh sessions), never in /tmp.
         """
         state, config, runtime = (
             _named(environ, variable) for variable in ("DEVTLS_STATE_DIR", "DEVTLS_CONFIG_DIR", "DEVTLS_RUNTIME_DIR")
         )
-        if runtime is None and state is not None:
-            runtime = state / "run"
+        if runtime is None and state is None:
+            runtime = _system_runtime_folder(environ)
+        state = state or _platform_folder("user_data_path")
         return cls(
-            state_dir=state or _platform_folder("user_data_path"),
+            state_dir=state,
             config_dir=config or _platform_folder("user_config_path"),
-            runtime_dir=runtime or _platform_folder("user_runtime_path"),
+            runtime_dir=runtime or state / "run",
         )
 
 
@@ -51,17 +55,34 @@ def _named(environ: Mapping[str, str], variable: str) -> Path | None:
 def _platform_folder(function: str) -> Path:
     import platformdirs  # 19 ms to import, and not needed when the environment names the folders
 
-    with warnings.catch_warnings():
-        # It warns of an XDG_RUNTIME_DIR with a wrong mode and takes another: whoever makes sockets there looks itself.
-        warnings.simplefilter("ignore", UserWarning)
-        folder: Path = getattr(platformdirs, function)(_APPLICATION, appauthor=False)
+    folder: Path = getattr(platformdirs, function)(_APPLICATION, appauthor=False)
     return folder
+
+
+def _system_runtime_folder(environ: Mapping[str, str]) -> Path | None:
+    """Return our place in the user's runtime folder; platformdirs warns of a missing one on stderr and takes /tmp."""
+    if sys.platform in ("win32", "darwin"):
+        return _platform_folder("user_runtime_path")
+    for folder in (environ.get("XDG_RUNTIME_DIR", ""), f"{_USER_FOLDERS}/{os.geteuid()}"):
+        if folder.startswith("/") and _is_ours_alone(folder):
+            return Path(folder) / _APPLICATION
+    return None
+
+
+def _is_ours_alone(folder: str) -> bool:
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077
 
 
 def refuse_sudo(environ: Mapping[str, str], euid: int, command: str) -> None:
     """Raise Refused when `command` runs as root on behalf of a user; real root (containers, CI) may go on."""
-    if euid == 0 and environ.get("SUDO_UID", "0") != "0":
-        raise Refused(
-            f"devtls {command} runs under sudo: the CA would be root's, not yours.",
-            hint=f"devtls {command}, without sudo: only the commands that it shows are elevated",
-        )
+    root = ("", "0", "root")
+    for tool, variable in (("sudo", "SUDO_UID"), ("doas", "DOAS_USER"), ("pkexec", "PKEXEC_UID")):
+        if euid == 0 and environ.get(variable, "") not in root:
+            raise Refused(
+                f"devtls {command} runs under {tool}: the CA would be root's, not yours.",
+                hint=f"devtls {command}, without {tool}: only the commands that it shows are elevated",
+            )
