@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import asdict, replace
 
 from devtls.config.lines import visible
 from devtls.errors import DevtlsError
-from devtls.http.hostcheck import HostCheck
 from devtls.net.access import AccessRecord
 from devtls.net.tls import HandshakeFailure
+
+if TYPE_CHECKING:
+    from devtls.http.hostcheck import HostCheck
 
 Level = Literal["quiet", "normal", "verbose"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from devtls.http.hostcheck import HostCheck
 from devtls.net.tls import HandshakeFailure
+
+if TYPE_CHECKING:
+    from devtls.http.hostcheck import HostCheck
 
 
 class AccessRecord(msgspec.Struct):

@@ -26,7 +26,6 @@ from devtls.http.exchange import Answer, Terms
 from devtls.http.forward import Edge
 from devtls.http.h1.server import H1Server
 from devtls.http.headers import get
-from devtls.http.hostcheck import recognise
 from devtls.net.access import AccessRecord
 from devtls.net.answers import failure_page, refusal_page
 from devtls.net.relay import Relay
@@ -279,6 +278,8 @@ class ServerConnection(asyncio.Protocol):
         suspect, self._suspect = self._suspect, None
         if suspect is None or self._answering is None:
             return
+        from devtls.http.hostcheck import recognise  # its patterns take 1 ms, and most apps never refuse
+
         found = recognise(suspect[0], suspect[1], body_start[:_HOST_CHECK_OCTETS])
         if found is not None:
             self._service.observer.host_check(host_of(self._answering.authority), found)
