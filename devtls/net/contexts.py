@@ -54,6 +54,10 @@ class Issuer(msgspec.Struct, frozen=True):
     """Give PEM bytes a path that only we can read, and the password of the key in it."""
 
 
+_HTTP_1 = ("http/1.1", "http/1.0")
+"""ALPN names, the one we like best first; `curl --http1.0` offers nothing but the second."""
+
+
 class _Entry(msgspec.Struct):
     context: ssl.SSLContext
     leaf: ServableLeaf
@@ -66,7 +70,7 @@ class ContextCache:
         self,
         issuer: Issuer,
         *,
-        protocols: tuple[str, ...] = ("http/1.1",),
+        protocols: tuple[str, ...] = _HTTP_1,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         report: Callable[[str], None],

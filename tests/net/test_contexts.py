@@ -143,6 +143,11 @@ def test_a_client_that_offers_only_foreign_protocols_is_refused_before_any_key_i
     assert rig.issuer.asked == []
 
 
+@pytest.mark.parametrize("offered", [(b"http/1.0",), (b"h2", b"http/1.1"), (b"http/1.0", b"http/1.1")])
+def test_a_client_that_offers_http_1_is_served(rig: Rig, offered: tuple[bytes, ...]) -> None:
+    assert isinstance(rig.ask("app.dev.local", offered), ssl.SSLContext)
+
+
 def test_a_client_that_offers_none_is_served(rig: Rig) -> None:
     assert isinstance(rig.ask("app.dev.local", None), ssl.SSLContext)
 
