@@ -43,9 +43,7 @@ class RouteLine(msgspec.Struct, frozen=True):
 
 def not_found(host: str, routes: Sequence[RouteLine], accept: bytes) -> Answer:
     """Return 404: no route for `host`, and the routes there are. Only for answers over TLS: the list is not public."""
-    label = host.partition(".")[0]
-    if not label.replace("-", "").isalnum():  # the command is there to be copied into a shell
-        label = "app"
+    label = _route_name(host)
     if routes:
         message, hint = "These names have one:", f"To add it: `devtls serve {label}=3000`, or a line in devtls.toml."
     else:
@@ -53,6 +51,14 @@ def not_found(host: str, routes: Sequence[RouteLine], accept: bytes) -> Answer:
     rows = [Row(route.url, route.target, "" if "*" in route.url else route.url) for route in routes]
     facts = {"host": host, "routes": [{"url": route.url, "target": route.target} for route in routes]}
     return draw(Notice(404, "no-route", f"No route for {host or 'this request'}", message, hint, rows, facts), accept)
+
+
+def _route_name(host: str) -> str:
+    """Return the name of the route that would serve `host`, fit to be copied into a shell."""
+    if ":" in host or host.replace(".", "").isdecimal():  # 127.0.0.1 and [::1] are served by the route `localhost`
+        return "localhost"
+    label = host.partition(".")[0]
+    return label if label.replace("-", "").isalnum() else "app"
 
 
 def bad_gateway(label: str, tried: Sequence[tuple[str, str]], retry: bool, accept: bytes) -> Answer:
@@ -108,15 +114,17 @@ def gateway_timeout(label: str, address: str, waited_s: float, accept: bytes) ->
     return draw(notice, accept)
 
 
-def misdirected(host: str, sni: str, accept: bytes) -> Answer:
+def misdirected(host: str, sni: str, https_port: int, accept: bytes) -> Answer:
     """Return 421 (RFC 9110 15.5.20): the connection was opened for `sni` ("" = no name), the request is for `host`."""
+    name = f"[{host}]" if ":" in host else host
+    url = f"https://{name}" if https_port == 443 else f"https://{name}:{https_port}"
     opened = f"was opened for `{sni}`" if sni else "was opened without a server name"
     notice = Notice(
         421,
         "misdirected",
         "Wrong connection for this name",
         f"The request is for `{host}`, but its connection {opened}.",
-        f"Open https://{host} itself; a client that connects by address must send the name (SNI).",
+        f"Open {url} itself; a client that connects by address must send the name (SNI).",
         (),
         {"host": host, "sni": sni},
     )

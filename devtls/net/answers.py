@@ -17,7 +17,7 @@ def refusal_page(service: Service, sni: str | None, request: Request, refusal: R
     """Return the answer to a request that no route takes."""
     match refusal:
         case Refusal.MISDIRECTED:
-            return pages.misdirected(request.authority.decode("latin-1"), sni or "", _accept(request))
+            return pages.misdirected(host_of(request.authority), sni or "", service.https_port, _accept(request))
         case Refusal.UNKNOWN:
             return pages.not_found(host_of(request.authority), service.route_lines(), _accept(request))
 

@@ -35,7 +35,7 @@ def every(accept: bytes, text: str = "app.dev.local") -> list[Answer]:
         bad_gateway(text, [(text, text)], True, accept),
         broken_answer(text, text, text, accept),
         gateway_timeout(text, text, 600, accept),
-        misdirected(text, text, accept),
+        misdirected(text, text, 443, accept),
         loop_detected(text, accept),
         malformed(400, text, accept),
         overloaded(text, 1, accept),
@@ -173,9 +173,26 @@ def test_a_command_to_copy_holds_no_text_that_a_shell_would_run() -> None:
     assert b"`devtls serve app=3000`" in not_found("$(reboot).dev.local", [], b"").body
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_address_is_served_by_the_route_localhost(host: str) -> None:
+    assert b"`devtls serve localhost=3000`" in not_found(host, [], b"").body
+
+
 def test_a_missing_server_name_is_said() -> None:
-    assert b"without a server name" in misdirected("app.dev.local", "", b"").body
-    assert misdirected("app.dev.local", "b.dev.local", b"").status == 421
+    assert b"without a server name" in misdirected("app.dev.local", "", 443, b"").body
+    assert misdirected("app.dev.local", "b.dev.local", 443, b"").status == 421
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "url"),
+    [
+        ("app.dev.local", 443, b"Open https://app.dev.local itself"),
+        ("app.dev.local", 8443, b"Open https://app.dev.local:8443 itself"),
+        ("::1", 8443, b"Open https://[::1]:8443 itself"),
+    ],
+)
+def test_a_misdirected_request_is_shown_the_address_with_our_port(host: str, port: int, url: bytes) -> None:
+    assert url in misdirected(host, "b.dev.local", port, b"").body
 
 
 def test_a_405_names_the_methods_that_would_do() -> None:
