@@ -22,6 +22,7 @@ from devtls.doctor.clients import CLIENTS
 from devtls.errors import DevtlsError, StateError
 from devtls.system.execute import ProcessRunner
 from devtls.system.keystore import Keystore
+from devtls.system.leftovers import clear_state
 from devtls.system.paths import Paths, refuse_sudo
 from devtls.system.truststore.bundle import retire_bundle
 from devtls.system.truststore.discovery import find_stores, select_stores
@@ -43,6 +44,14 @@ class _Wish:
     as_json: bool
     forget: bool
     everything: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What --forget came to: `kept` is what stays in the state folder, with the reason."""
+
+    forgotten: bool
+    kept: tuple[str, ...]
 
 
 @click.command()
@@ -77,7 +86,8 @@ def command(*, yes: bool, dry_run: bool, as_json: bool, names: tuple[str, ...], 
         keystore.forget()
     if forget or not names:
         _retire_client_files(paths.state_dir)
-    _show(results, keystore, wish, forgotten=forgotten)
+    kept = clear_state(paths.state_dir) if forget else ()
+    _show(results, keystore, wish, _Ended(forgotten, kept))
     _judge(results, recorded)
 
 
@@ -133,9 +143,10 @@ def _retire_client_files(state_dir: Path) -> None:
         click.echo(f"\nRemove {' and '.join(left)} from your shell's profile: devtls trust asked for it.\n", err=True)
 
 
-def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish, *, forgotten: bool) -> None:
+def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish, ended: _Ended) -> None:
     if wish.as_json:
-        values = {"dry_run": False, "forgotten": forgotten, "stores": [result_json(result) for result in results]}
+        stores = [result_json(result) for result in results]
+        values = {"dry_run": False, "forgotten": ended.forgotten, "kept": list(ended.kept), "stores": stores}
         click.echo(json.dumps(values, indent=2))
         return
     rows = [
@@ -146,7 +157,9 @@ def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish, *, forgo
     if any(result.changed and result.kind is Kind.BROWSER for result in results):
         click.echo("Restart browsers that are open: they remember.", err=True)
     if wish.forget:
-        click.echo("The CA and its key are deleted." if forgotten else "There is no CA to delete.", err=True)
+        click.echo("The CA and its key are deleted." if ended.forgotten else "There is no CA to delete.", err=True)
+        if ended.kept:
+            click.echo(f"Still in {keystore.state_dir}: {', '.join(ended.kept)}.", err=True)
     elif keystore.exists():
         click.echo("The CA is kept: devtls trust uses it again, devtls untrust --forget deletes it.", err=True)
 

@@ -137,20 +137,35 @@ def sync_folder(path: Path) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path` against every other process and thread; raises StateError after ten seconds.
 
-    The kernel lets go of the lock when a process dies, so a crash leaves nothing to clean.
+    The kernel lets go of the lock when a process dies, so a crash leaves nothing to clean. Whoever holds the lock may
+    remove the file: a lock of a file that is gone by then counts for nothing.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, _FILE_MODE)
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, _FILE_MODE)
+        try:
+            _wait_for_lock(descriptor, path, deadline)
+            if _is_still_there(path, descriptor):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int, path: Path, deadline: float) -> None:
+    while not _try_lock(descriptor):
+        if time.monotonic() >= deadline:
+            raise StateError(
+                "Another devtls is busy with the CA.", path=str(path), hint="wait for it to end, then try again"
+            )
+        time.sleep(_LOCK_RETRY_S)
+
+
+def _is_still_there(path: Path, descriptor: int) -> bool:
     try:
-        deadline = time.monotonic() + _LOCK_TIMEOUT_S
-        while not _try_lock(descriptor):
-            if time.monotonic() >= deadline:
-                raise StateError(
-                    "Another devtls is busy with the CA.", path=str(path), hint="wait for it to end, then try again"
-                )
-            time.sleep(_LOCK_RETRY_S)
-        yield
-    finally:
-        os.close(descriptor)
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 if sys.platform == "win32":

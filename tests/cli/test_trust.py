@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from devtls.cli import cli, store_view, trust
+from devtls.cli import store_view, trust
+from devtls.cli.group import cli
 from devtls.cli.trust import BUNDLE_FILE, ROOT_FILE
 from devtls.errors import DevtlsError, ExitCode
 from devtls.system.elevation import find_elevation
@@ -376,12 +377,30 @@ def test_forget_shows_what_dies_and_deletes_it(desk: Desk) -> None:
     assert (desk.state / ROOT_FILE).exists()
     result = desk.succeed("untrust", "--forget", "--yes")
     assert "will be deleted for good" in result.stderr
-    assert not list(desk.state.glob("ca-*"))
-    assert not (desk.state / ROOT_FILE).exists()
+    assert not desk.state.exists()
+    assert "Still in" not in result.stderr
     again = desk.succeed("untrust", "--forget", "--yes").stderr
     assert "nothing to do there" in again
     assert "no CA to delete" in again
     assert "are deleted" not in again
+
+
+def test_forget_says_what_must_stay(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.succeed("trust", "--yes")
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(desk.state / BUNDLE_FILE))
+    (desk.state / "allowed.json").write_text("{}")
+    result = desk.succeed("untrust", "--forget", "--yes")
+    assert (
+        f"Still in {desk.state}: allowed.json (what devtls allow remembers), ca-bundle.pem (a variable" in result.stderr
+    )
+    assert sorted(path.name for path in desk.state.iterdir()) == ["allowed.json", BUNDLE_FILE]
+
+
+def test_a_store_that_kept_the_root_is_remembered_after_forget(desk: Desk) -> None:
+    desk.succeed("trust", "--yes")
+    desk.tool("usr/sbin/update-ca-certificates", "echo full disk >&2; exit 1")
+    desk.fail(ExitCode.FAILED, "untrust", "--forget", "--yes")
+    assert [path.name for path in desk.state.iterdir()] == ["trusted.json"]
 
 
 def test_a_damaged_ca_is_forgotten_too(desk: Desk) -> None:

@@ -152,6 +152,23 @@ def test_the_lock_lets_one_in_at_a_time(tmp_path: Path) -> None:
     assert inside == ["first", "second"]
 
 
+def test_a_lock_whose_file_was_removed_by_its_holder_is_taken_anew(tmp_path: Path) -> None:
+    lock, inside = tmp_path / "lock", threading.Event()
+
+    def second() -> None:
+        with locked(lock):
+            assert lock.exists()
+            inside.set()
+
+    waiting = threading.Thread(target=second)
+    with locked(lock):
+        waiting.start()
+        assert not inside.wait(0.05)
+        lock.unlink()
+    waiting.join(5)
+    assert inside.is_set()
+
+
 def test_a_lock_that_is_never_released_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(private_files, "_LOCK_TIMEOUT_S", 0.05)
     with (

@@ -1,0 +1,44 @@
+"""What is left in the state folder once the CA is forgotten.
+
+Owns the last step of `devtls untrust --forget`: files that only said "nothing" go, and with them the folder. Refuses to
+remove what somebody may still need, and says what that is; a file that it does not know stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from devtls.system.private_files import locked
+from devtls.system.truststore.record import Record
+
+_LOCKS = ("ca.lock", "allowed.lock")
+_REASONS = {
+    "trusted.json": "a store may still hold the root",
+    "allowed.json": "what devtls allow remembers",
+    "run": "a devtls that is still running",
+}
+
+
+def clear_state(state_dir: Path) -> tuple[str, ...]:
+    """Remove what nobody needs any more, and the folder if that was all; return what stays and why."""
+    if not state_dir.is_dir():
+        return ()
+    record = Record(state_dir)
+    if not record.entries():
+        record.path.unlink(missing_ok=True)
+    for name in _LOCKS:
+        if (state_dir / name).exists():
+            with locked(state_dir / name):
+                (state_dir / name).unlink(missing_ok=True)
+    for folder in (state_dir / "run", state_dir):
+        with contextlib.suppress(OSError):  # not empty, or not ours to remove: then it is named below
+            folder.rmdir()
+    return tuple(_explain(path.name) for path in sorted(state_dir.iterdir())) if state_dir.is_dir() else ()
+
+
+def _explain(name: str) -> str:
+    if name.startswith("ca-bundle"):
+        return f"{name} (a variable of your shell names it)"
+    reason = _REASONS.get(name)
+    return f"{name} ({reason})" if reason else name
