@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from devtls.cli import cli
+from devtls.cli.group import cli
 from devtls.config import parse_config
 from devtls.config.model import LIMIT_RANGES, LimitsConfig, RouteConfig, ServeConfig, StaticTarget, TcpTarget
 from devtls.config.target import parse_target

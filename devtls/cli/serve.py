@@ -1,39 +1,17 @@
 """`devtls serve`: the proxy in front of your apps.
 
-Owns the arguments and how they become a Source. Refuses to run under sudo, to listen beyond loopback, and to start
-with nothing to serve.
+Owns the options and their help. `serve_arguments` reads the plain ones without click; `serving` does the work.
 """
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import click
 
-from devtls.config import parse_listen_arguments, parse_route_argument
-from devtls.daemon.source import Source
-from devtls.system.discovery import FILE_NAME, Found, find_config, named_config
-from devtls.system.paths import Paths, refuse_sudo
-
-_EXAMPLES = f"""\
-There is nothing to serve: no routes here, and no {FILE_NAME} in this folder or above.
-
-  devtls serve app=3000                    https://app.dev.local -> port 3000
-  devtls serve app=3000 '*.app=3000'       and every name below it
-  devtls serve app=3000 app/api=8000       one path to another app
-  devtls serve docs=./site                 a folder of files
-
-Or write a {FILE_NAME}:
-
-  [routes]
-  app = 3000
-"""
-
+from devtls.cli.serve_arguments import ServeArguments
+from devtls.cli.serving import start
+from devtls.system.discovery import FILE_NAME
 
 _PORT = click.IntRange(0, 65535)
 
@@ -68,51 +46,15 @@ def command(
     """
     if verbose and quiet:
         raise click.UsageError("Use only one of --verbose and --quiet.")
-    if sys.platform != "win32":
-        refuse_sudo(os.environ, os.geteuid(), "serve")
-    flags: dict[str, Any] = {"https_port": https_port, "http_port": http_port, "log_format": log_format}
-    flags = {name: value for name, value in flags.items() if value is not None}
-    if listen:
-        flags["listen"] = parse_listen_arguments(listen)
-    if no_redirect:
-        flags["redirect"] = False
-    paths = Paths.from_environment()
-    folder = str(Path.cwd())
-    arguments = tuple(parse_route_argument(route, folder=folder) for route in routes)
-    source = Source(paths, _find(config, paths), arguments, flags)
-    return serve(source, level="quiet" if quiet else "verbose" if verbose else "normal")
-
-
-def _find(config: Path | None, paths: Paths) -> Found | None:
-    if config is not None:
-        return named_config(config)
-    return find_config(Path.cwd(), home=Path.home(), config_dir=paths.config_dir)
-
-
-def serve(source: Source, *, level: Any = "normal") -> int:
-    """Run the proxy until it is told to end; return the exit code."""
-    gc.disable()  # importing makes no garbage: 5 % of the time to the first answer; run_daemon enables it again
-    from devtls.daemon.assembly import Daemon
-    from devtls.daemon.lines import LineWriter
-    from devtls.daemon.log import Log, forward_logging
-    from devtls.daemon.look import Look
-    from devtls.daemon.run import run_daemon
-    from devtls.errors import ExitCode
-
-    terminal = sys.stderr.isatty()
-    look = Look(colour=terminal and "NO_COLOR" not in os.environ, links=terminal)
-    writer = LineWriter(sys.stderr)
-    log = Log(writer.write, level=level, colour=look.colour, monotonic=time.monotonic)
-    try:
-        daemon = Daemon(source, log)
-        daemon.prepare()
-        log.as_json = daemon.config.serve.log_format == "json"
-        if not daemon.config.routes:
-            daemon.abandon()
-            click.echo(_EXAMPLES, err=True, nl=False)
-            return ExitCode.USAGE
-        forward_logging(log)
-        return run_daemon(daemon, look)
-    finally:
-        gc.enable()
-        writer.close()
+    given = ServeArguments(
+        routes=routes,
+        config=config,
+        listen=listen,
+        https_port=https_port,
+        http_port=http_port,
+        no_redirect=no_redirect,
+        log_format=log_format,
+        verbose=verbose,
+        quiet=quiet,
+    )
+    return start(given)

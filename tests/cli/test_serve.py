@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from devtls.cli import serve as module
+from devtls.cli import serving
 from devtls.config import StaticTarget
 from devtls.daemon.source import Source
 from devtls.errors import ConfigError, ExitCode, Refused
@@ -26,7 +27,7 @@ def caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         TAKEN.append((source, level))
         return 0
 
-    monkeypatch.setattr(module, "serve", serve)
+    monkeypatch.setattr(serving, "serve", serve)
 
 
 def run(*argv: str) -> Result:
@@ -82,5 +83,5 @@ def test_the_help_shows_how_to_write_a_target() -> None:
 def test_nothing_to_serve_is_a_usage_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.undo()
     source = Source(Paths.from_environment(), None, (), {"https_port": 0, "redirect": False})
-    assert module.serve(source) == ExitCode.USAGE
+    assert serving.serve(source) == ExitCode.USAGE
     assert "devtls serve app=3000" in capsys.readouterr().err

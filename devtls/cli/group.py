@@ -1,0 +1,88 @@
+"""The commands: loaded only when they are named.
+
+Owns the list of commands, the examples without arguments, and how what click refuses is shown.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from devtls import __version__
+from devtls.cli import show
+from devtls.errors import ExitCode
+
+_COMMANDS = {
+    "trust": "Make browsers and tools on this machine trust the development CA",
+    "serve": "Run the HTTPS proxy in front of your apps",
+    "untrust": "Take the trust back (--forget also deletes the CA)",
+    "ca": "Show or export the development CA",
+    "allow": "Let a project's devtls.toml name remote targets and other folders",
+    "demo": "Run a sample app behind the proxy",
+}
+"""Command name -> help line. The module is devtls.cli.<name>, the click command in it is called `command`."""
+
+_EXAMPLES = """\
+Local HTTPS without warnings.
+
+  devtls trust                    once: make this machine's browsers and tools trust your own CA
+  devtls serve app=3000           https://app.dev.local -> your app on port 3000
+  devtls demo                     see it work with a sample app
+
+  devtls --help                   every command
+"""
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = importlib.import_module(f"devtls.cli.{cmd_name}").command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"devtls.cli.{cmd_name}.command is no click command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches  # 3 ms that only a mistyped command needs
+
+            close = get_close_matches(args[0], _COMMANDS, 1)
+            guess = f" Did you mean devtls {close[0]}?" if close else ""
+            raise click.UsageError(f"There is no command {args[0]!r}.{guess}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="devtls")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Local development HTTPS that browsers trust."""
+    if ctx.invoked_subcommand is None:
+        click.echo(_EXAMPLES, nl=False)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; returns its exit code. Raises DevtlsError."""
+    try:
+        code = cli.main(args=arguments, prog_name="devtls", standalone_mode=False)
+    except click.ClickException as error:
+        show(error.format_message(), _usage_hint(error))
+        return ExitCode.USAGE
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
+    return int(code or 0)
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{context.command_path} --help" if context else ""
