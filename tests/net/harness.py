@@ -353,7 +353,8 @@ async def proxy(
 async def aborted(writers: Iterable[asyncio.StreamWriter]) -> None:
     """Close at once and let the loop get to it: a TLS client that waits for our close_notify outlives its loop."""
     for writer in writers:
-        writer.transport.abort()
+        with contextlib.suppress(AttributeError):  # asyncio's transport has dropped its loop when it is lost already
+            writer.transport.abort()
     for _ in range(3):
         await asyncio.sleep(0)
 
