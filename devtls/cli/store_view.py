@@ -28,6 +28,11 @@ def is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
+def is_wrapped() -> bool:
+    """Say whether tables are fitted to a terminal's width."""
+    return sys.stdout.isatty()
+
+
 def refuse_without_terminal(command: str) -> None:
     """Raise Refused when nobody can be asked."""
     if not is_terminal():
@@ -104,7 +109,7 @@ def show_table(titles: Row, rows: Sequence[Row]) -> None:
     used = [index for index in range(len(titles)) if any(row[index] for row in escaped)]
     kept = [tuple(row[index] for index in used) for row in escaped]
     heads = tuple(titles[index] for index in used)
-    if sys.stdout.isatty():
+    if is_wrapped():
         _show_rich(heads, kept)
     else:
         click.echo(plain_table(heads, kept))

@@ -20,6 +20,7 @@ import click
 
 from devtls.cli.store_view import (
     ask,
+    is_wrapped,
     plan_text,
     refuse_without_terminal,
     result_json,
@@ -48,7 +49,7 @@ from devtls.system.truststore.root import RootCertificate
 ROOT_FILE = "devtls-root.pem"
 """The root in the state folder under a name that does not change: for commands, and for NODE_EXTRA_CA_CERTS."""
 BUNDLE_FILE = "ca-bundle.pem"
-"""The system's roots and ours, made on need; ca-bundle-<client>.pem extends what a variable named already."""
+"""The system's roots and ours, made on need; ca-bundle-<variable>.pem extends what it named already."""
 
 _ABSENT = "not trusted"
 
@@ -150,7 +151,7 @@ def _trust(session: _Session, authority: Authority, stores: tuple[AnyStore, ...]
         ask("Go ahead?")
     results = tuple(_install(proposal, root, session) for proposal in proposals)
     reports = _prove(authority, root, session)
-    notices = find_notices(session.machine)
+    notices = (*_other_roots(proposals, root), *find_notices(session.machine))
     if session.as_json:
         click.echo(json.dumps(_json(authority, results, reports, notices), indent=2))
     else:
@@ -174,6 +175,20 @@ def _announce(proposals: Iterable[Proposal], session: _Session) -> None:
         click.echo(f"This will be done:\n\n{plans}\n", err=True)
     else:
         click.echo("Nothing to do in any store.\n", err=True)
+
+
+def _other_roots(proposals: Iterable[Proposal], root: RootCertificate) -> tuple[Notice, ...]:
+    """Name roots of other CAs of devtls that the stores hold: nobody needs those of a CA that is gone."""
+    holders: dict[str, list[str]] = {}
+    for proposal in proposals:
+        for other in proposal.facts.roots:
+            if other.fingerprint != root.fingerprint:
+                holders.setdefault(other.nickname, []).append(proposal.store.label)
+    remedy = "devtls untrust --all, then devtls trust: only the present one stays"
+    return tuple(
+        Notice(f"{nickname}, of an earlier or another CA, is still in: {', '.join(dict.fromkeys(labels))}.", remedy)
+        for nickname, labels in holders.items()
+    )
 
 
 def _install(proposal: Proposal, root: RootCertificate, session: _Session) -> Result:
@@ -201,7 +216,7 @@ def _file_for(client: Client, root: RootCertificate, session: _Session) -> Path 
     folder = session.paths.state_dir
     named = Path(os.environ.get(client.variable, ""))
     if named.is_file() and named not in (session.root_file, folder / BUNDLE_FILE):
-        return write_extended_bundle(folder / f"ca-bundle-{client.name}.pem", root, named)
+        return write_extended_bundle(folder / f"ca-bundle-{client.variable}.pem", root, named)
     if client.needs is Needs.ROOT:
         return session.root_file
     return write_merged_bundle(folder / BUNDLE_FILE, root, session.machine.root)
@@ -211,7 +226,7 @@ def _show(results: tuple[Result, ...], reports: tuple[Report, ...], notices: tup
     show_table(("Store", "State", "Remedy"), store_rows(results, _ABSENT))
     if reports:
         click.echo("")
-        rows = [(report.client, str(report), _foreign_text(report)) for report in reports]
+        rows = [(report.client, _proof_text(report), _foreign_text(report)) for report in reports]
         show_table(("Client", "Proof", "A name outside the zones"), rows)
         _advise_variables(reports)
     for by_hand in dict.fromkeys(result.by_hand for result in results if result.by_hand):
@@ -220,6 +235,13 @@ def _show(results: tuple[Result, ...], reports: tuple[Report, ...], notices: tup
         click.echo(f"\n{notice.text}\n  try: {notice.remedy}", err=True)
     if any(result.changed and result.kind is Kind.BROWSER for result in results):
         click.echo("\nRestart browsers that are open. Next: devtls serve app=3000", err=True)
+
+
+def _proof_text(report: Report) -> str:
+    """Return the verdict; a terminal's column would break a path in the middle, and the whole line stands below."""
+    if report.setting and is_wrapped():
+        return str(report).replace(report.setting, f"{report.setting.partition('=')[0]}=…")
+    return str(report)
 
 
 def _advise_variables(reports: Iterable[Report]) -> None:

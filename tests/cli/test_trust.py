@@ -263,7 +263,7 @@ def test_a_variable_that_is_set_already_keeps_what_it_names(desk: Desk, monkeypa
     desk.tool("usr/bin/curl", CURL.replace('[ -n "$CURL_CA_BUNDLE" ]', 'grep -q MII "$CURL_CA_BUNDLE"'))
     monkeypatch.setenv("CURL_CA_BUNDLE", str(corporate))
     result = desk.succeed("trust", "--yes", "--store", "nss")
-    extended = desk.state / "ca-bundle-curl.pem"
+    extended = desk.state / "ca-bundle-CURL_CA_BUNDLE.pem"
     assert f"CURL_CA_BUNDLE={extended}" in result.stdout
     assert extended.read_bytes() == corporate.read_bytes() + (desk.state / ROOT_FILE).read_bytes()
     monkeypatch.setenv("CURL_CA_BUNDLE", str(extended))
@@ -292,6 +292,27 @@ def test_a_variable_that_a_client_needs_comes_as_a_line_for_the_profile(desk: De
     assert f"  export CURL_CA_BUNDLE={desk.state / BUNDLE_FILE}\n" in result.stderr
     desk.tool("usr/bin/curl", CURL.replace('[ -n "$CURL_CA_BUNDLE" ]', "true"))
     assert "profile" not in desk.succeed("trust", "--yes").stderr
+
+
+def test_a_terminals_table_leaves_the_value_of_a_variable_to_the_line_below(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "is_wrapped", lambda: True)
+    result = desk.succeed("trust", "--yes")
+    assert "trusted with CURL_CA_BUNDLE=…" in result.stdout
+    assert f"  export CURL_CA_BUNDLE={desk.state / BUNDLE_FILE}\n" in result.stderr
+
+
+def test_the_root_of_an_earlier_ca_is_named_with_the_command(desk: Desk, tmp_path: Path) -> None:
+    first = desk.succeed("trust", "--yes")
+    assert "another CA" not in first.stderr
+    earlier = first.stderr.partition("Made ")[2][: len("devtls root 12345678")]
+    desk.state.rename(tmp_path / "lost")
+    result = desk.succeed("trust", "--yes")
+    assert f"{earlier}, of an earlier or another CA, is still in: System store, " in result.stderr
+    assert "devtls untrust --all, then devtls trust" in result.stderr
+    desk.succeed("untrust", "--all", "--yes")
+    assert "another CA" not in desk.succeed("trust", "--yes").stderr
 
 
 def test_without_any_client_there_is_no_proof_table(desk: Desk) -> None:
