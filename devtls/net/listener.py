@@ -31,6 +31,7 @@ from devtls.routing import RouteTable
 
 LOOPBACK = ("127.0.0.1", "::1")
 _BACKLOG = 512
+_PREPARE_AFTER_S = 0.01
 _FREE_PORT_TRIES = 20
 _UNSENT_OCTETS = 256 * 1024
 
@@ -142,6 +143,7 @@ class TlsGate:
 
     def application(self, sni: str | None, alpn: str | None) -> asyncio.Protocol:
         """Return the protocol for an established connection; `alpn` is http/1.1 or None."""
+        asyncio.get_running_loop().call_later(_PREPARE_AFTER_S, self._contexts.prepare)
         return ServerConnection(self._service, sni)
 
     def plain(self) -> asyncio.Protocol:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -246,3 +247,13 @@ def test_pinning_keeps_what_is_minted_and_unpinning_leaves_it_to_the_limits(rig:
         rig.ask(f"n{number}.dev.local")
     assert len(rig.cache) == 1024
     assert rig.ask("app.dev.local") is not context
+
+
+def test_a_context_made_ahead_serves_one_name_only(authority: Authority) -> None:
+    cache = ContextCache(issuer_for(authority), now=lambda: datetime.now(UTC), monotonic=time.monotonic, report=print)
+    cache.prepare()
+    cache.prepare()
+    first, second = (cache.for_hello(ClientHello(name, None)) for name in ("a.dev.local", "b.dev.local"))
+    assert isinstance(first, ssl.SSLContext)
+    assert isinstance(second, ssl.SSLContext)
+    assert first is not second
