@@ -6,6 +6,7 @@ with plain arguments goes past click, whose import is a tenth of the time to the
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import NoReturn
@@ -35,6 +36,7 @@ def _run(arguments: list[str]) -> int:
             from devtls.cli.serving import start
 
             return start(plain)
+    gc.enable()
     from devtls.cli.group import main
 
     return main(arguments)

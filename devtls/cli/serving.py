@@ -59,7 +59,7 @@ def _find(config: Path | None, paths: Paths) -> Found | None:
 
 def serve(source: Source, *, level: Any = "normal") -> int:
     """Run the proxy until it is told to end; return the exit code."""
-    gc.disable()  # importing makes no garbage: 5 % of the time to the first answer; run_daemon enables it again
+    gc.disable()  # run_daemon enables it again
     from devtls.daemon.assembly import Daemon
     from devtls.daemon.lines import LineWriter
     from devtls.daemon.log import Log, forward_logging

@@ -81,6 +81,7 @@ class Devtls(Contender):
             **super().env(),
             "DEVTLS_STATE_DIR": str(self.folder / "state"),
             "DEVTLS_CONFIG_DIR": str(self.folder / "config"),
+            "PYTHONDONTWRITEBYTECODE": "",  # An installed package has its bytecode.
         }
 
     @property
