@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from devtls.cli.port_argument import PORT
 from devtls.config import parse_route_argument
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.lines import LineWriter
@@ -46,7 +47,7 @@ _ROOT_FILE = "root.pem"
 @click.command()
 @click.option("--trust", "with_trust", is_flag=True, help="Use your own CA, and run devtls trust first.")
 @click.option("--check", is_flag=True, help="Fetch the demo's own addresses, say how it went, and end.")
-@click.option("--https-port", type=click.IntRange(0, 65535), help="Default: 8443 if it is free, else any.")
+@click.option("--https-port", type=PORT, help="Default: 8443 if it is free, else any.")
 @click.pass_context
 def command(ctx: click.Context, *, with_trust: bool, check: bool, https_port: int | None) -> int:
     """Run a sample app behind the proxy: a page with its headers, a WebSocket, an event stream.

@@ -9,19 +9,18 @@ from pathlib import Path
 
 import click
 
+from devtls.cli.port_argument import PORT
 from devtls.cli.serve_arguments import ServeArguments
 from devtls.cli.serving import start
 from devtls.system.discovery import FILE_NAME
-
-_PORT = click.IntRange(0, 65535)
 
 
 @click.command()
 @click.argument("routes", nargs=-1, metavar="[NAME=TARGET]...")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help=f"Use this file, not {FILE_NAME}.")
 @click.option("--listen", multiple=True, metavar="ADDRESS", help="Default: 127.0.0.1 and ::1 (repeatable).")
-@click.option("--https-port", type=_PORT, metavar="PORT", help="Default: 443, or 8443; 0 takes a free one.")
-@click.option("--http-port", type=_PORT, metavar="PORT", help="Port that redirects to https. Default: 80.")
+@click.option("--https-port", type=PORT, help="Default: 443, or 8443; 0 takes a free one.")
+@click.option("--http-port", type=PORT, help="Port that redirects to https. Default: 80.")
 @click.option("--no-redirect", is_flag=True, help="Do not listen for http:// at all.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="One JSON object per line on stderr.")
 @click.option("-v", "--verbose", is_flag=True, help="Also say why handshakes fail.")
