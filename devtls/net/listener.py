@@ -31,7 +31,7 @@ from devtls.routing import RouteTable
 
 LOOPBACK = ("127.0.0.1", "::1")
 _BACKLOG = 512
-_PREPARE_AFTER_S = 0.01
+_PREPARE_AFTER_S = 0.002
 _FREE_PORT_TRIES = 20
 _UNSENT_OCTETS = 256 * 1024
 
