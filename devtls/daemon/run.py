@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from devtls.daemon.assembly import Daemon, Generation
 from devtls.daemon.log import Log
 from devtls.errors import DevtlsError, ExitCode, NotAllowed
+from devtls.system.descriptors import raise_descriptor_limit
 
 if TYPE_CHECKING:
     from devtls.daemon.banner import Remark
@@ -67,6 +68,7 @@ class Process:
     async def run(self, instead: Callable[[], Coroutine[Any, Any, None]] | None = None) -> ExitCode:
         """Start, serve, end. `instead` runs once the ports are open, in the place of the banner and the watches."""
         self._take_signals()
+        raise_descriptor_limit()
         await self._daemon.start()
         if instead is None:
             self._announce()

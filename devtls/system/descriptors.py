@@ -1,0 +1,29 @@
+"""How many files and sockets this process may have open.
+
+Owns raising the soft limit, which many systems set to 1024 for programs that use select(): devtls does not, and two
+connections per browser connection go a long way. Refuses to ask for more than the hard limit.
+"""
+
+from __future__ import annotations
+
+import sys
+
+ENOUGH = 16384
+"""For max_connections in the thousands, twice; more costs nothing but would hide a leak for longer."""
+
+
+def raise_descriptor_limit() -> int | None:
+    """Raise the soft limit towards `ENOUGH` and return what holds now; None where there is no such limit."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(ENOUGH, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):  # macOS has a second, lower limit (kern.maxfilesperproc)
+        return soft
+    return wanted
