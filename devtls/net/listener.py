@@ -100,6 +100,9 @@ def _bind_one(address: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _limit_unsent(sock)
+        sock.setsockopt(
+            socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
+        )  # accepted sockets inherit it: idle tunnels to nobody end
         sock.setblocking(False)
         sock.bind((address, port))
         sock.listen(_BACKLOG)

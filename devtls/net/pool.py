@@ -264,6 +264,7 @@ class Pool:
             transport, _ = await loop.create_unix_connection(factory, upstream.unix_path)
         else:
             transport, _ = await loop.create_connection(factory, address[0], address[1])
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if established is None:
             return connection
         try:

@@ -406,6 +406,14 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._codec.close_after_response()
 
+    @property
+    def answer_position(self) -> int | None:
+        """How many octets of an answer are on their way; None before it begins and while the request still comes."""
+        relay = self._relay
+        if relay is None or not self._begun or not self._codec.request_complete:
+            return None
+        return relay.received - self._transport.get_write_buffer_size()
+
     def abort(self) -> None:
         """Close at once."""
         if self._tunnel is not None:

@@ -84,3 +84,17 @@ async def test_no_more_than_the_buffer_and_one_read_wait_for_a_client_that_does_
 
 def _waiting(connection: ServerConnection) -> int:
     return connection._transport.get_write_buffer_size()
+
+
+async def test_rule_67_idle_connections_are_kept_alive_by_tcp_on_both_sides(running: Proxy) -> None:
+    async with app(answering(b"hello")) as backend:
+        running.route(f"app = {backend.port}")
+        client = await running.connect()
+        await client.request()
+        await client.reply()
+        (connection,) = running.service.connections
+        (upstream,) = running.service.snapshot.routes.upstreams()
+        idle = running.service.pool.state(upstream).idle[0]
+        for transport in (connection._transport, idle.transport):
+            assert transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        client.close()
