@@ -6,6 +6,7 @@ with plain arguments goes past click, whose import is a tenth of the time to the
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -24,6 +25,11 @@ def run(argv: list[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         code = ExitCode.INTERRUPTED
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        _give_up_output(error)
+        code = ExitCode.FAILED
     sys.exit(int(code))
 
 
@@ -40,6 +46,14 @@ def _run(arguments: list[str]) -> int:
     from devtls.cli.group import main
 
     return main(arguments)
+
+
+def _give_up_output(error: OSError) -> None:
+    """End the attempts to write the result: its reader went away (`| head`), or its disk is full."""
+    # Python writes what is left once more at its end, and would complain again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno != errno.EPIPE:
+        show(f"The output cannot be written: {error.strerror}.", "")
 
 
 def show_error(error: DevtlsError) -> None:

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from devtls.cli import run
@@ -35,6 +40,24 @@ def test_a_mistyped_line_says_what_was_meant(
     assert (code, out) == (ExitCode.USAGE, "")
     assert f"error: {message}" in err
     assert f"  try: {hint}\n" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_below_the_output_is_a_sentence() -> None:
+    with Path("/dev/full").open("wb") as full:
+        argv = [sys.executable, "-m", "devtls"]
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stderr.count("\n")) == (ExitCode.FAILED, 1)
+    assert "cannot be written: No space left" in done.stderr
+
+
+def test_a_reader_that_went_away_is_no_error_message() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    argv = [sys.executable, "-m", "devtls", "--help"]
+    done = subprocess.run(argv, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=20)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (ExitCode.FAILED, "")
 
 
 def test_what_was_typed_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
