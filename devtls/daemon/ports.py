@@ -43,7 +43,7 @@ def open_doors(serve: ServeConfig) -> Doors:
     notes: list[str] = []
     https = _open_https(serve.https_port, addresses, notes)
     try:
-        http = _open_http(serve, addresses, notes) if serve.redirect else None
+        http = _open_http(serve, https.port, addresses, notes) if serve.redirect else None
     except DevtlsError:
         https.close()
         raise
@@ -64,9 +64,11 @@ def _open_https(port: int | None, addresses: Sequence[str], notes: list[str]) ->
     return bound
 
 
-def _open_http(serve: ServeConfig, addresses: Sequence[str], notes: list[str]) -> Bound | None:
+def _open_http(serve: ServeConfig, https_port: int, addresses: Sequence[str], notes: list[str]) -> Bound | None:
     if serve.http_port is not None:
         return _bind(serve.http_port, addresses, "--no-redirect, or --http-port 0 for any free port")
+    if https_port == HTTP_PORT:
+        return None  # it answers plain HTTP with the same redirect
     try:
         return bind(HTTP_PORT, addresses)
     except PortForbidden:

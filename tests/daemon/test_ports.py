@@ -61,6 +61,12 @@ def test_a_taken_443_stops_and_says_by_whom(monkeypatch: pytest.MonkeyPatch) -> 
     assert "stop" in caught.value.hint
 
 
+def test_https_on_port_80_needs_no_second_listener_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, System())
+    doors = ports.open_doors(ServeConfig(https_port=80))
+    assert (doors.https.port, doors.http, doors.notes) == (80, None, ())
+
+
 def test_a_443_that_another_devtls_has_may_be_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(taken=[443]))
     monkeypatch.setattr(ports, "port_holder", lambda port: f"devtls (process {port})")
