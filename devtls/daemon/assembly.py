@@ -35,8 +35,6 @@ from devtls.routing import Snapshot, build_routes
 from devtls.system.keystore import Keystore
 from devtls.system.watch import ConfigWatch
 
-_DRAIN_LOOK_S = 0.02
-
 
 class Generation(msgspec.Struct, frozen=True):
     """What one reading of configuration and CA came to."""
@@ -177,16 +175,13 @@ class Daemon:
 
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, finish what runs within `grace_s`, cut the rest."""
+        from devtls.daemon.drain import drain
+
         service = self.service
         service.draining = True
         for listener in self._listeners:
             listener.stop()
-        for connection in list(service.connections):
-            connection.drain()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + grace_s
-        while service.connections and loop.time() < deadline:  # noqa: ASYNC110 - connections know of no event
-            await asyncio.sleep(_DRAIN_LOOK_S)
+        await drain(service.connections, grace_s)
         self.cut()
         service.pool.close()
         await self.pki.close()
