@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from devtls.names import Hostname
-from devtls.pki.signature import DETERMINISTIC
+from devtls.pki.signature import deterministic
 
 LOOPBACK_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
@@ -97,7 +97,7 @@ def build_root(
     return (
         builder.not_valid_before(not_before)
         .not_valid_after(not_after)
-        .sign(key, SHA256(), ecdsa_deterministic=DETERMINISTIC)
+        .sign(key, SHA256(), ecdsa_deterministic=deterministic())
     )
 
 
@@ -117,7 +117,7 @@ def build_intermediate(
     builder = _ca_builder(key, name, identifier, issuer, zones, path_length=0, usage=_INTERMEDIATE_KEY_USAGE)
     builder = builder.add_extension(distribution_point(crl), critical=False).issuer_name(root.subject)
     builder = builder.not_valid_before(root.not_valid_before_utc).not_valid_after(root.not_valid_after_utc)
-    return builder.serial_number(serial).sign(root_key, SHA256(), ecdsa_deterministic=DETERMINISTIC)
+    return builder.serial_number(serial).sign(root_key, SHA256(), ecdsa_deterministic=deterministic())
 
 
 def _ca_builder(

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from devtls.errors import CertificateError
 from devtls.pki.leaf import whole_seconds
 from devtls.pki.profile import key_identifier
-from devtls.pki.signature import DETERMINISTIC
+from devtls.pki.signature import deterministic
 
 
 def build_crl(
@@ -41,7 +41,7 @@ def build_crl(
     )
     for entry in revoked:
         builder = builder.add_revoked_certificate(entry)
-    return builder.sign(key, SHA256(), ecdsa_deterministic=DETERMINISTIC)
+    return builder.sign(key, SHA256(), ecdsa_deterministic=deterministic())
 
 
 def load_crl(der: bytes) -> x509.CertificateRevocationList:

@@ -5,27 +5,51 @@ Owns the algorithm and the two hashes. Refuses nothing.
 
 from __future__ import annotations
 
+from functools import cache
+
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, Hash
 
 
-def can_sign_deterministically() -> bool:
-    """Say whether this cryptography signs ECDSA without a random nonce (OpenSSL 3.2 and later)."""
-    try:
-        ec.ECDSA(SHA256(), deterministic_signing=True)
-    except UnsupportedAlgorithm:
-        return False
-    return True
+class _EcdsaSha256(ec.ECDSA):
+    """ECDSA with SHA-256 that does not run ECDSA's constructor.
+
+    That one imports twenty modules, 3 ms of every start, to learn whether signing can be deterministic; the signature
+    itself says so too. Only the two public properties are asked by whoever signs.
+    """
+
+    def __init__(self, *, deterministic: bool) -> None:
+        self._deterministic = deterministic
+
+    @property
+    def algorithm(self) -> SHA256:
+        return SHA256()
+
+    @property
+    def deterministic_signing(self) -> bool:
+        return self._deterministic
 
 
-DETERMINISTIC: bool | None = True if can_sign_deterministically() else None
-"""What goes into `ecdsa_deterministic` of each signature: 2 microseconds dearer, and the same bytes every time."""
+_RANDOM, _DETERMINISTIC = _EcdsaSha256(deterministic=False), _EcdsaSha256(deterministic=True)
 
 
 def sign(key: ec.EllipticCurvePrivateKey, content: bytes) -> bytes:
-    """Return the signature of `content`, DER."""
-    return key.sign(content, ec.ECDSA(SHA256(), deterministic_signing=bool(DETERMINISTIC)))
+    """Return the signature of `content`, DER; deterministic costs 2 microseconds more, for the same bytes again."""
+    try:
+        return key.sign(content, _DETERMINISTIC)
+    except UnsupportedAlgorithm:  # OpenSSL before 3.2
+        return key.sign(content, _RANDOM)
+
+
+@cache
+def deterministic() -> bool | None:
+    """Return what cryptography's builders take as `ecdsa_deterministic`: True from OpenSSL 3.2 on, else None."""
+    try:
+        ec.ECDSA(SHA256(), deterministic_signing=True)
+    except UnsupportedAlgorithm:
+        return None
+    return True
 
 
 def point_identifier(key_point: bytes) -> bytes:

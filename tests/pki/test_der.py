@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from devtls.pki import der
 from devtls.pki.authority import Authority
 from devtls.pki.leaf import Name, sign_leaf
-from devtls.pki.signature import DETERMINISTIC
+from devtls.pki.signature import deterministic
 
 CURVE = ec.SECP256R1()
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -114,7 +114,7 @@ def expected_leaf(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
         .add_extension(x509.SubjectAlternativeName(general), critical=True)
         .add_extension(x509.CRLDistributionPoints([x509.DistributionPoint([where], None, None, None)]), critical=False)
-        .sign(authority.intermediate.key, SHA256(), ecdsa_deterministic=DETERMINISTIC)
+        .sign(authority.intermediate.key, SHA256(), ecdsa_deterministic=deterministic())
     )
 
 
@@ -140,5 +140,5 @@ def test_a_leaf_is_the_one_that_cryptography_builds(
     built = expected_leaf(authority, leaf_key, names, (start, end), serial)
     ours = leaf.chain_pem.removesuffix(authority.intermediate_pem)
     assert x509.load_pem_x509_certificate(ours).tbs_certificate_bytes == built.tbs_certificate_bytes
-    if DETERMINISTIC:
+    if deterministic():
         assert ours == built.public_bytes(Encoding.PEM)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
 from devtls.pki.foreign import issue_foreign_probe
-from devtls.pki.signature import DETERMINISTIC
+from devtls.pki.signature import deterministic
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -37,7 +37,7 @@ def produced(authority: Authority, now: datetime, key: ec.EllipticCurvePrivateKe
 
 
 def comparable(name: str, content: bytes) -> bytes:
-    if DETERMINISTIC:
+    if deterministic():
         return content
     if name.endswith(".crl"):
         return x509.load_der_x509_crl(content).tbs_certlist_bytes

@@ -10,21 +10,40 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from devtls.pki import signature
 
 
-def test_an_old_openssl_signs_with_a_random_nonce(monkeypatch: pytest.MonkeyPatch) -> None:
+class OldKey:
+    """A key of an OpenSSL that cannot sign without a random nonce."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+        self._key = key
+
+    def sign(self, content: bytes, algorithm: ec.ECDSA) -> bytes:
+        if algorithm.deterministic_signing:
+            raise UnsupportedAlgorithm("ECDSA with deterministic signature (RFC 6979)")
+        return self._key.sign(content, algorithm)
+
+
+def test_an_old_openssl_signs_with_a_random_nonce(
+    leaf_key: ec.EllipticCurvePrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = signature.sign(OldKey(leaf_key), b"content")  # type: ignore[arg-type]  # it does what `sign` needs
+    leaf_key.public_key().verify(signed, b"content", ec.ECDSA(SHA256()))
+
     def unsupported(*args: object, **kwargs: object) -> None:
         raise UnsupportedAlgorithm("ECDSA with deterministic signature (RFC 6979)")
 
-    monkeypatch.setattr("devtls.pki.signature.ec.ECDSA", unsupported)
-    assert not signature.can_sign_deterministically()
+    signature.deterministic.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr("devtls.pki.signature.ec.ECDSA", unsupported)
+        assert signature.deterministic() is None
+    signature.deterministic.cache_clear()
 
 
-@pytest.mark.parametrize("deterministic", [True, None])
-def test_a_signature_is_one_of_what_was_signed(
-    leaf_key: ec.EllipticCurvePrivateKey, monkeypatch: pytest.MonkeyPatch, deterministic: bool | None
-) -> None:
-    monkeypatch.setattr(signature, "DETERMINISTIC", deterministic and signature.DETERMINISTIC)
+def test_a_signature_is_the_one_that_cryptographys_own_algorithm_gives(leaf_key: ec.EllipticCurvePrivateKey) -> None:
     signed = signature.sign(leaf_key, b"content")
     leaf_key.public_key().verify(signed, b"content", ec.ECDSA(SHA256()))
+    if signature.deterministic():
+        assert signed == leaf_key.sign(b"content", ec.ECDSA(SHA256(), deterministic_signing=True))
+        assert signed == signature.sign(leaf_key, b"content")
 
 
 def test_hashes() -> None:

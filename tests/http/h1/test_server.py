@@ -17,6 +17,7 @@ from devtls.http.events import (
     TunnelData,
 )
 from devtls.http.h1 import H1Server, HeadLimits
+from devtls.http.h1.writer import _REASONS
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 HEAD = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -257,3 +258,11 @@ def test_a_101_gets_the_fields_that_it_lacks() -> None:
 def test_a_malformed_request_gets_no_interim_response() -> None:
     server = asked(b"GET\r\n")
     assert server.send(InformationalResponse(1, 103, [])) == b""
+
+
+def test_the_usual_reasons_are_the_registered_ones() -> None:
+    from http import HTTPStatus
+
+    assert {code: reason.decode() for code, reason in _REASONS.items()} == {int(s): s.phrase for s in HTTPStatus} | {
+        code: reason.decode() for code, reason in _REASONS.items() if code not in set(HTTPStatus)
+    }
