@@ -71,7 +71,7 @@ class Log:
         went = f" -> {visible(record.upstream)}" if record.upstream else ""
         cut = "" if record.complete else "  (cut off)"
         took = f"{record.duration_s * 1000:6.0f} ms" if record.upstream else "         "
-        address = self.paint(f"https://{host}", "2") + target
+        address = self.paint(f"https://{host}", "2") + (" *" if target == "*" else target)
         now = datetime.now().astimezone()
         return f"{now:%H:%M:%S}  {status}  {took}  {visible(record.method):<6} {address}{went}{cut}"
 

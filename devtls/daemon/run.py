@@ -158,7 +158,7 @@ class Process:
             self._waits_for_allow = isinstance(error, NotAllowed)
             if not (by_itself and str(error) == self._last_trouble):
                 self._last_trouble = str(error)
-                self._log.warn(f"{why}, and that cannot be used: what was there before goes on.", event="reload_failed")
+                self._log.warn(f"{why}, but it cannot be used; the routes from before go on.", event="reload_failed")
                 self._log.error(error)
             return
         self._waits_for_allow = False
@@ -166,9 +166,10 @@ class Process:
         await self._tell_of_reload(why, before, self._daemon.generation)
 
     async def _tell_of_reload(self, why: str, before: Generation, after: Generation) -> None:
-        self._log.say(f"{why}: {_routes(len(after.snapshot.routes.routes))} now.", event="reloaded")
         if after.authority is not before.authority:
             self._log.say(f"The CA is another one now: devtls root {after.authority.id}.", event="authority_replaced")
+        else:
+            self._log.say(f"{why}: {_routes(len(after.snapshot.routes.routes))} now.", event="reloaded")
         if late := _needs_restart(before, after):
             self._log.warn(f"{late} changed: that counts from the next start on.")
         self._warn_of_unchecked(after)

@@ -212,11 +212,11 @@ class ServerConnection(asyncio.Protocol):
         self._refused = True
         self._cut = self._begun
         relay = self._relay
-        method = b"GET" if relay is None else relay.request.method
+        method = b"-" if relay is None else relay.request.method
         if relay is not None:
             relay.client_event(event)  # the app must not take the request for whole
         if not self._cut:
-            request = Request(event.stream_id, method, b"*", b"", [])
+            request = Request(event.stream_id, method, b"", (self._sni or "").encode("ascii"), [])
             self._respond(request, pages.malformed(event.status, event.reason))
 
     # -- answers ------------------------------------------------------------------------------------------------------

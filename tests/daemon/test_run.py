@@ -34,9 +34,9 @@ async def test_an_error_is_shown_after_each_change_and_the_mended_file_takes_ove
     await process.reload("devtls.toml changed")
     await process.reload("The CA was replaced", by_itself=True)
     shown = "\n".join(running.lines)
-    assert shown.count("what was there before goes on") == 1
+    assert shown.count("the routes from before go on") == 1
     await process.reload("devtls.toml changed")
-    assert "\n".join(running.lines).count("what was there before goes on") == 2
+    assert "\n".join(running.lines).count("the routes from before go on") == 2
     assert f"{file}:2" in shown
     file.write_text("[routes]\napp = 9\nother = 9\n")
     await process.reload("devtls.toml changed")
