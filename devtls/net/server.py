@@ -1,7 +1,8 @@
 """One client connection: bytes to events, a relay per request, answers in order, and an end that loses nothing.
 
 Owns the client's codec, its output buffer, its deadlines and how it closes. Refuses what `routing.select` refuses and
-answers it itself. One write per burst; no task; an exception in here ends this connection and no other.
+answers it itself. One write per burst; no task; an exception in here ends this connection and no other. Longer than a
+file should be, for one reason: what a connection is doing decides how it may end, and both are read together.
 """
 
 from __future__ import annotations
