@@ -133,7 +133,8 @@ def _lost_remark(lost: Sequence[str], hosts: Sequence[str], port: int, paint: Ca
     verb = "does" if len(lost) == 1 else "do"
     here = next((host for host in hosts if host.endswith(".localhost")), "")
     instead = f" (https://{here}{'' if port == 443 else f':{port}'} works in browsers now)" if here else ""
-    command = f"echo '127.0.0.1 {' '.join(lost)}' | sudo tee -a /etc/hosts"
+    # Both families: with one line alone a resolver goes on to ask the network for the other, and may wait for it.
+    command = f"printf '%s {' '.join(lost)}\\n' 127.0.0.1 ::1 | sudo tee -a /etc/hosts"
     return [f"{_some(lost)} {verb} not resolve on this machine yet{instead}:", "", f"    {paint(command, '36')}"]
 
 

@@ -56,7 +56,7 @@ def test_the_next_command_for_names_that_do_not_resolve() -> None:
     names = {"app.dev.local": Resolves.NOWHERE, "app.localhost": Resolves.NOWHERE, "app.test": Resolves.HERE}
     shown = render("app=3000", port=8443, names=names)
     assert "app.dev.local does not resolve on this machine yet (https://app.localhost:8443 works" in shown
-    assert "echo '127.0.0.1 app.dev.local' | sudo tee -a /etc/hosts" in shown
+    assert r"printf '%s app.dev.local\n' 127.0.0.1 ::1 | sudo tee -a /etc/hosts" in shown
 
 
 def test_names_that_lead_elsewhere_are_said_to() -> None:
