@@ -10,12 +10,12 @@ from aiohttp import ClientSession, web
 
 from devtls.web.pki_endpoint import Document, make_pki_app
 
-LIST = Document(b"list", "application/pkix-crl", datetime.now(UTC) + timedelta(minutes=10))
 ROOT = Document(b"root", "application/x-x509-ca-cert")
 
 
 async def documents() -> dict[str, Document]:
-    return {"/root-01234567.crl": LIST, "/root.der": ROOT}
+    fresh = Document(b"list", "application/pkix-crl", datetime.now(UTC) + timedelta(minutes=10))
+    return {"/root-01234567.crl": fresh, "/root.der": ROOT}
 
 
 @pytest.fixture
