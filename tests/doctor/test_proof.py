@@ -21,7 +21,12 @@ from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
 from devtls.system.execute import ProcessRunner
 from devtls.system.keystore import new_leaf_key, new_serial
 
-NOW = datetime.now(UTC)
+
+def now() -> datetime:
+    """Return the moment: the foreign leaf lives five minutes, and the whole suite may take longer."""
+    return datetime.now(UTC)
+
+
 RUNNER = ProcessRunner()
 
 
@@ -30,7 +35,7 @@ def authority() -> Authority:
     curve = ec.SECP256R1()
     return create_authority(
         DEFAULT_ZONES,
-        now=NOW,
+        now=now(),
         pki_port=20000,
         root_key=ec.generate_private_key(curve),
         intermediate_key=ec.generate_private_key(curve),
@@ -55,7 +60,7 @@ def _script(tmp_path: Path, script: str, *, needs: Needs = Needs.ROOT) -> tuple[
 
 
 def _one(authority: Authority, tool: Path, client: Client, files: Files) -> Report:
-    (report,) = prove(authority, {tool: client}, files, RUNNER, NOW)
+    (report,) = prove(authority, {tool: client}, files, RUNNER, now())
     return report
 
 
@@ -123,7 +128,7 @@ def test_a_client_that_hangs_does_not_stop_the_others(
     (tmp_path / "a").mkdir()
     hanging, client = _script(tmp_path, "sleep 60")
     working, other = _script(tmp_path / "a", "exit 0")
-    reports = prove(authority, {hanging: client, working: other}, files, RUNNER, NOW)
+    reports = prove(authority, {hanging: client, working: other}, files, RUNNER, now())
     assert str(reports[0]) == "refused: it did not end in time"
     assert reports[1].verdict is Verdict.TRUSTED
 
@@ -134,13 +139,13 @@ def test_a_client_that_cannot_be_started_is_refused(authority: Authority, files:
 
 
 def test_without_clients_there_is_nothing_to_report(authority: Authority, files: Files) -> None:
-    assert prove(authority, {}, files, RUNNER, NOW) == ()
+    assert prove(authority, {}, files, RUNNER, now()) == ()
 
 
 def test_the_listener_serves_each_name_its_certificate_and_goes_away(authority: Authority, files: Files) -> None:
     name = Hostname("app.dev.local")
-    leaf = authority.issue(name, now=NOW, key=new_leaf_key(), serial=new_serial())
-    probe_leaf = issue_foreign_probe(authority, now=NOW, key=new_leaf_key(), serial=new_serial())
+    leaf = authority.issue(name, now=now(), key=new_leaf_key(), serial=new_serial())
+    probe_leaf = issue_foreign_probe(authority, now=now(), key=new_leaf_key(), serial=new_serial())
     trusted, foreign = server_context(leaf, files.private_folder), server_context(probe_leaf, files.private_folder)
     client = ssl.create_default_context(cadata=authority.root_pem.decode())
     with listening(trusted, foreign, FOREIGN_NAME) as port:
