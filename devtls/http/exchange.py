@@ -7,7 +7,7 @@ actions say, in their order, and reports back through `on_client`, `on_upstream`
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 
 import msgspec
 
@@ -53,8 +53,8 @@ class Phase(Enum):
     DONE = auto()
 
 
-class Timer(Enum):
-    """What an exchange waits for."""
+class Timer(IntEnum):
+    """What an exchange waits for; an IntEnum, since until Python 3.12 the hash of an Enum is a call of its own."""
 
     RESPONSE_HEAD = auto()
     REQUEST_BODY = auto()

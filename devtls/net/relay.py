@@ -129,7 +129,8 @@ class Relay:
 
     def client_event(self, event: ClientEvent) -> None:
         """Take an event of the client's codec; the connection flushes when its burst is over."""
-        self._perform(self._exchange.on_client(event))
+        if actions := self._exchange.on_client(event):
+            self._perform(actions)
         if self._dialling is not None and isinstance(event, Data):
             self._held_back += len(event.data)
             if self._held_back > _HELD_OCTETS and not self._request_paused:
@@ -206,35 +207,35 @@ class Relay:
     # -- actions out --------------------------------------------------------------------------------------------------
 
     def _perform(self, actions: list[Action]) -> None:
-        # The usual actions first, by exact type: ten of these per request, and a class pattern costs thrice as much.
+        # By exact type, those of the usual exchange first: seven per request, and a class pattern costs thrice as much.
         for action in actions:
-            if type(action) is SendClient:
-                event = action.event
-                if type(event) is Data:
-                    self.received += len(event.data)
-                elif type(event) is Response:
-                    self.status = event.status
-                self._client.send(event)
-            elif type(action) is SendWhole:
+            if type(action) is SendWhole:
                 self.status = action.head.status
                 self.received += len(action.body.data)
                 self._client.send_whole(action.head, action.body)
             elif type(action) is SendUpstream:
                 if self._upstream is not None:
                     self._upstream.send(action.event)
+            elif type(action) is SendClient:
+                event = action.event
+                if type(event) is Data:
+                    self.received += len(event.data)
+                elif type(event) is Response:
+                    self.status = event.status
+                self._client.send(event)
+            elif type(action) is Acquire:
+                self._acquire(action.max_idle_s)
             elif type(action) is Arm:
                 when = self._deadlines[action.timer] = self._loop.time() + action.after_s
                 self._client.wake_at(when)
-            elif type(action) is Disarm:
-                self._deadlines.pop(action.timer, None)
-            elif type(action) is Acquire:
-                self._acquire(action.max_idle_s)
             elif type(action) is ReleaseUpstream:
                 upstream, self._upstream = self._upstream, None
                 if upstream is not None:
                     self._pool.release(upstream)
             elif type(action) is Finish:
                 self._finish(complete=action.complete)
+            elif type(action) is Disarm:
+                self._deadlines.pop(action.timer, None)
             else:
                 self._perform_rare(action)
 
