@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from devtls.system.execute import Runner, Trouble, execute
+from devtls.system.execute import Runner, execute
 from devtls.system.plan import Elevation, Plan, render_plan
 from devtls.system.truststore.discovery import AnyStore
 from devtls.system.truststore.protocol import BLOCKED, Kind, Status, StoreState
@@ -130,10 +130,11 @@ def remove(proposal: Proposal, runner: Runner, elevation: Elevation | None, reco
     outcome = execute(proposal.plan, runner)
     after = proposal.store.probe()
     state = _held(proposal.store, after, proposal.fingerprints)
-    gone = not proposal.store.remove_plan(after, proposal.fingerprints) and state.status is not Status.TRUSTED
-    if not outcome.done and (not gone or outcome.trouble is Trouble.NO_ELEVATION):
+    if not outcome.done:  # what came after the step that failed was not done, even where the root itself is gone
         return _result(proposal, _for_removal(proposal.store.read_failure(after, outcome)), elevation)
-    if not gone:
+    if state.status in BLOCKED:  # it cannot be asked again, so it may hold the root as before
+        return _result(proposal, state, elevation)
+    if state.status is not Status.ABSENT or proposal.store.remove_plan(after, proposal.fingerprints):
         failed = StoreState(Status.FAILED, "its tool ended well, but the store still holds the root", "devtls untrust")
         return _result(proposal, failed, elevation)
     record.drop(proposal.store.name, proposal.fingerprints)

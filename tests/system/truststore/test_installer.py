@@ -207,6 +207,31 @@ def test_a_blocked_store_keeps_its_record_on_removal(root: RootCertificate, reco
     assert record.entries() != ()
 
 
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_store_that_cannot_be_asked_again_is_not_called_empty(
+    root: RootCertificate, record: Record, fails: bool
+) -> None:
+    store = SetStore(held={root.fingerprint})
+    record.add(Installed("set", root.fingerprint, root.id))
+    (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
+    store.held.clear()
+    store.blocked = StoreState(Status.HANGING, "its tool hangs")
+    result = remove(proposal, SetRunner(store, fails=fails), None, record)
+    assert result.state.status is (Status.FAILED if fails else Status.HANGING)
+    assert not result.changed
+    assert record.entries() != ()
+
+
+def test_a_removal_that_stops_half_way_is_said_even_when_the_root_is_gone(
+    root: RootCertificate, record: Record
+) -> None:
+    store = SetStore(held={root.fingerprint})
+    record.add(Installed("set", root.fingerprint, root.id))
+    (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
+    result = remove(proposal, SetRunner(store, fails=True), None, record)
+    assert (result.state.status, result.state.detail, result.changed) == (Status.FAILED, "hung", False)
+
+
 def test_one_broken_store_does_not_stop_the_next(root: RootCertificate, record: Record) -> None:
     broken, whole = SetStore("a"), SetStore("b")
     proposals = propose_install([broken, whole], root)
