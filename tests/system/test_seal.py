@@ -83,6 +83,15 @@ def test_a_file_that_is_not_as_it_was_breaks_the_seal(keystore: Keystore, name: 
     assert keystore.load(NOW).fingerprint == keystore.load_signer(NOW).fingerprint if name != "root.crl" else True
 
 
+@pytest.mark.parametrize("change", [{"facts": {"id": "of another version"}}, {"sha256": {}}])
+def test_a_seal_of_another_version_is_no_seal(keystore: Keystore, change: dict[str, object]) -> None:
+    path = folder_of(keystore) / "signer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    rewrite_pointer(keystore, seal_sha256=sha256_hex(path.read_bytes()))
+    assert open_short(keystore) is None
+    assert keystore.load_signer(NOW).fingerprint == keystore.load(NOW).fingerprint
+
+
 @pytest.mark.parametrize("name", NAMES[:4])
 def test_a_damaged_file_is_refused_as_on_the_long_way(keystore: Keystore, name: str) -> None:
     (folder_of(keystore) / name).write_bytes(b"junk")
