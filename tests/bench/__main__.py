@@ -89,6 +89,8 @@ def _measure(contenders: Sequence[Contender], effort: measure.Effort, folder: Pa
         idle = measure.idle_rss_mib(running)
         _say("CPU per request")
         cpu = measure.cpu_per_request_us(running, effort, folder)
+        _say("CPU per request, every head different")
+        varied = measure.cpu_per_request_us(running, effort, folder, varied=True)
         _say("CPU of a download")
         large = measure.download_cpu_ms(running, effort)
         _say("first request to a new name")
@@ -101,6 +103,7 @@ def _measure(contenders: Sequence[Contender], effort: measure.Effort, folder: Pa
     starts = measure.start_ms(contenders, effort)
     return [
         Measurement("CPU per request (1 KiB, kept connections)", "µs", cpu, gate=0.6),
+        Measurement("The same, every request's path and a field different", "µs", varied),
         Measurement("CPU of a 100 MiB download", "ms", large),
         Measurement("First request to a never-seen name", "ms", first, gate=0.5),
         Measurement("The same name again, new connection", "ms", again),

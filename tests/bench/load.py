@@ -20,6 +20,13 @@ _FETCH_TIMEOUT_S = 10.0
 
 # The name is in no hosts file: wrk resolves the address here and sends the name as SNI and Host.
 _RESOLVE = 'wrk.resolve = function(host, service) wrk.addrs = wrk.lookup("127.0.0.1", service) end\n'
+# wrk repeats one request to the letter; a browser never does. Here the path and a field differ each time.
+_VARY = """local number = 0
+request = function()
+  number = number + 1
+  return wrk.format("GET", "/?" .. number, {["X-Request-Number"] = number})
+end
+"""
 
 
 class LoadFailed(Exception):
@@ -36,10 +43,10 @@ class Load:
     p99_ms: float
 
 
-def run_wrk(port: int, seconds: float, folder: Path) -> Load:
-    """Ask for `/` over CONNECTIONS kept connections for `seconds` (whole seconds)."""
-    script = folder / "resolve.lua"
-    script.write_text(_RESOLVE)
+def run_wrk(port: int, seconds: float, folder: Path, *, varied: bool = False) -> Load:
+    """Ask for `/` over CONNECTIONS kept connections for `seconds` (whole seconds), each head another if `varied`."""
+    script = folder / "wrk.lua"
+    script.write_text(_RESOLVE + (_VARY if varied else ""))
     target = ["-s", str(script), f"https://{NAME}:{port}/"]
     done = _on_load_core("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "--latency", *target)
     return parse_wrk(done.stdout + done.stderr)

@@ -81,15 +81,17 @@ def idle_rss_mib(running: Sequence[Running]) -> dict[str, list[float]]:
     return {each.label: [each.process.rss_mib()] for each in running}
 
 
-def cpu_per_request_us(running: Sequence[Running], effort: Effort, folder: Path) -> dict[str, list[float]]:
-    """Return CPU microseconds of the proxy per request, one number per round."""
+def cpu_per_request_us(
+    running: Sequence[Running], effort: Effort, folder: Path, *, varied: bool = False
+) -> dict[str, list[float]]:
+    """Return CPU microseconds of the proxy per request, one number per round; `varied` as in `run_wrk`."""
     found: dict[str, list[float]] = {each.label: [] for each in running}
     for each in running:
         run_wrk(each.port, effort.warm_s, folder)
     for _ in range(effort.rounds):
         for each in running:
             before_s = each.process.cpu_s()
-            load = run_wrk(each.port, effort.run_s, folder)
+            load = run_wrk(each.port, effort.run_s, folder, varied=varied)
             found[each.label].append((each.process.cpu_s() - before_s) / load.requests * 1e6)
     return found
 
