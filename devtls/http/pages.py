@@ -66,17 +66,27 @@ def bad_gateway(label: str, tried: Sequence[tuple[str, str]], retry: bool, accep
 
     With `retry`, right for GET and HEAD only, the page reloads itself when the app is up.
     """
+    untrusted = any(error.startswith(HANDSHAKE_FAILED) for _, error in tried)
     notice = Notice(
         502,
         "upstream",
-        f"{label} is not up",
+        f"{label} cannot be reached over TLS" if untrusted else f"{label} is not up",
         "devtls could not connect to the app:",
-        _start_hint([address for address, _ in tried]),
+        _TLS_HINT if untrusted else _start_hint([address for address, _ in tried]),
         [Row(address, error) for address, error in tried],
         {"tried": [{"address": address, "error": error} for address, error in tried]},
         reloads=retry,
     )
     return draw(notice, accept, (b"Retry-After", b"2"))
+
+
+HANDSHAKE_FAILED = "the TLS handshake failed"
+"""How the error of an address begins that took the connection, but with whose TLS devtls could not agree."""
+
+_TLS_HINT = (
+    'Name the CA that signed the certificate of the app with `ca = "ca.pem"` on the route, or leave it unchecked with '
+    "`verify = false`. Without TLS on this port, write http:// in the place of https://."
+)
 
 
 def _start_hint(addresses: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from devtls.http.page_layout import preferred_form
 from devtls.http.pages import (
+    HANDSHAKE_FAILED,
     ERROR_HEADER,
     Answer,
     RouteLine,
@@ -131,6 +132,13 @@ def test_json_holds_the_facts() -> None:
         "hint": "Start your app on port 3000.",
         "tried": [{"address": "127.0.0.1:3000", "error": "connection refused"}],
     }
+
+
+def test_an_app_whose_certificate_was_refused_is_not_called_down() -> None:
+    tried = [("[::1]:8443", "connection refused"), ("127.0.0.1:8443", f"{HANDSHAKE_FAILED}: self-signed certificate")]
+    shown = json.loads(bad_gateway("https://localhost:8443", tried, True, b"application/json").body)
+    assert shown["title"] == "https://localhost:8443 cannot be reached over TLS"
+    assert 'ca = "ca.pem"' in shown["hint"] and "verify = false" in shown["hint"] and "Start" not in shown["hint"]
 
 
 def test_others_get_one_line_that_says_what_to_do() -> None:

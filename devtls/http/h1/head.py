@@ -55,15 +55,16 @@ class HeadMemo:
     """What one connection's heads were made of: single lines, and whole field blocks with their framing.
 
     A browser repeats most of its lines, a program that polls repeats its whole request; so does an app the head of its
-    answer within the second that its Date lasts. At most 8 of each, of 4 KiB; the list that a block stands for is
-    shared by its messages.
+    answer within the second that its Date lasts. A block is kept when it comes for the second time, so that those that
+    never do cost little. At most 8 of each, of 4 KiB; the list that a block stands for is shared by its messages.
     """
 
-    __slots__ = ("_requests", "_responses", "heads", "lines")
+    __slots__ = ("_requests", "_responses", "_seen", "heads", "lines")
 
     def __init__(self) -> None:
         self.lines: LineMemo = {}
         self.heads: dict[bytes, tuple[Request, bool]] = {}
+        self._seen: dict[bytes, bool] = {}
         self._requests: dict[bytes, tuple[Headers, RequestFrame]] = {}
         self._responses: dict[bytes, tuple[Headers, ResponseFrame]] = {}
 
@@ -72,8 +73,10 @@ class HeadMemo:
         known = self._requests.get(block)
         if known is None:
             headers, acted = parse_fields(block, max_fields, self.lines)
-            known = RememberedHeaders(headers), frame_request(acted, is_1_1=True)
-            _remember(self._requests, block, known)
+            known = headers, frame_request(acted, is_1_1=True)
+            if self._comes_again(block):
+                known = RememberedHeaders(headers), known[1]
+                _remember(self._requests, block, known)
         return known
 
     def response(self, block: bytes, max_fields: int) -> tuple[Headers, ResponseFrame]:
@@ -82,9 +85,19 @@ class HeadMemo:
         if known is None:
             headers, acted = _parse_mendable(block, max_fields, self.lines)
             frame = frame_response(200, b"GET", acted, is_1_1=True)
-            known = RememberedHeaders(headers if frame.mend is None else frame.mend(headers)), frame
+            if frame.mend is not None:
+                headers = frame.mend(headers)
+            if not self._comes_again(block):
+                return headers, frame
+            known = RememberedHeaders(headers), frame
             _remember(self._responses, block, known)
         return known
+
+    def _comes_again(self, block: bytes) -> bool:
+        if block in self._seen:
+            return True
+        _remember(self._seen, block, True)
+        return False
 
 
 _KnownT = TypeVar("_KnownT")
@@ -222,7 +235,8 @@ def parse_request(head: bytes, stream_id: int, limits: HeadLimits, memo: HeadMem
     known = memo.heads.get(head)
     if known is None:
         known = _parse_request(head, stream_id, limits, memo)
-        _remember(memo.heads, head, known)
+        if type(known[0].headers) is RememberedHeaders:
+            _remember(memo.heads, head, known)
         return known
     same, keep_alive = known
     request = Request(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from devtls.errors import LocalProtocolError
 from devtls.http.events import Headers, RememberedHeaders
-from devtls.http.h1.fields import CONNECTION, CONTENT_LENGTH, KIND_OF_USUAL, TE, TRANSFER_ENCODING, UPGRADE, kind_of
+from devtls.http.h1.fields import CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE, kind_of
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONNECTION_CLOSE = b"\r\nConnection: close"
@@ -113,6 +113,8 @@ def status_line(status: int, reason: bytes) -> bytes:
     return b"HTTP/1.1 %d %b" % (status, reason)
 
 
+_colon = b": "
+
 Written = tuple[bytes, tuple[bytes, ...], bool]
 """Field lines, each with a CRLF in front; the values of Content-Length among them; whether TE is."""
 
@@ -131,20 +133,27 @@ def write_fields(headers: Headers) -> Written:
 
 
 def _write_fields(headers: Headers) -> Written:
+    # Usually nothing in the list concerns the codec: to look for that in the whole block costs less than in each field.
+    block = _checked([b"", *map(_colon.join, headers)])
+    folded = block.lower()
+    if not (
+        b"\r\ncontent-length:" in folded
+        or b"\r\nte:" in folded
+        or b"\r\nconnection:" in folded
+        or b"\r\ntransfer-encoding:" in folded
+    ):
+        return block, (), False
     lines = [b""]
     lengths: tuple[bytes, ...] = ()
     has_te = False
     for pair in headers:
-        kind = KIND_OF_USUAL.get(pair[0])
-        if kind is None:
-            kind = kind_of(pair[0])
-        if kind:
-            if kind in (CONNECTION, TRANSFER_ENCODING):
-                continue
-            if kind == CONTENT_LENGTH:
-                lengths += (pair[1],)
-            elif kind == TE:
-                has_te = True
+        kind = kind_of(pair[0])
+        if kind in (CONNECTION, TRANSFER_ENCODING):
+            continue
+        if kind == CONTENT_LENGTH:
+            lengths += (pair[1],)
+        elif kind == TE:
+            has_te = True
         lines.append(b": ".join(pair))
     return _checked(lines), lengths, has_te
 
