@@ -9,6 +9,8 @@ never behind a route, the CA's key never on a site.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -53,8 +55,7 @@ class Allowlist:
         """Allow this content at this path."""
         place = os.path.realpath(path)
         stamp = now.isoformat(timespec="seconds")
-        ensure_private_folder(self._folder)
-        with locked(self._folder / _LOCK_NAME):
+        with self._writing():
             entries = self._read()
             entries[place] = Allowed(place, _digest(data), _texts(reasons), stamp)
             self._write(entries)
@@ -63,12 +64,25 @@ class Allowlist:
         """Forget a path; False when it was not remembered."""
         if not self._file.exists():
             return False
-        with locked(self._folder / _LOCK_NAME):
+        with self._writing():
             entries = self._read()
             if entries.pop(os.path.realpath(path), None) is None:
                 return False
             self._write(entries)
         return True
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            ensure_private_folder(self._folder)
+            with locked(self._folder / _LOCK_NAME):
+                yield
+        except OSError as error:
+            raise StateError(
+                f"{self._file} cannot be written: {error.strerror or error}.",
+                path=str(self._file),
+                hint="check who owns the folder and whether the disk is full, or name another in DEVTLS_STATE_DIR",
+            ) from error
 
     def _read(self) -> dict[str, Allowed]:
         try:

@@ -169,3 +169,9 @@ def test_the_command_in_the_hint_can_be_pasted(tmp_path: Path, allowlist: Allowl
     with pytest.raises(NotAllowed) as caught:
         check(WANTS_SOCKET, tmp_path / "my; project" / "devtls.toml", allowlist)
     assert caught.value.hint == f"devtls allow '{tmp_path}/my; project/devtls.toml'"
+
+
+def test_a_folder_that_takes_no_files_is_said_in_a_sentence(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_bytes(b"")
+    with pytest.raises(StateError, match="cannot be written"):
+        Allowlist(tmp_path / "taken").remember(file, b"", [], datetime.now(UTC))
