@@ -195,7 +195,7 @@ def create_authority(
 
     The root's revocation list is good until the root's end, since nobody can sign a second one.
     """
-    zones = tuple(zones)
+    zones = tuple(dict.fromkeys(zones))
     if not zones:
         raise CertificateError("A CA needs at least one zone.", hint="devtls trust --zone dev.local")
     start, end = whole_seconds(now) - PROFILE.backdate, whole_seconds(now) + PROFILE.root_lifetime

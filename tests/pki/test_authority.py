@@ -127,6 +127,21 @@ def test_a_new_ca_passes_its_own_check_from_first_to_last_second(authority: Auth
     authority.check(authority.root.not_valid_after_utc - timedelta(seconds=1))
 
 
+def test_a_zone_that_is_named_twice_is_in_the_constraints_once(
+    now: datetime, leaf_key: ec.EllipticCurvePrivateKey
+) -> None:
+    authority = create_authority(
+        [Hostname("corp.test"), Hostname("dev.local"), Hostname("corp.test")],
+        now=now,
+        pki_port=1,
+        root_key=leaf_key,
+        intermediate_key=leaf_key,
+        root_serial=1,
+        intermediate_serial=2,
+    )
+    assert authority.zones == ("corp.test", "dev.local")
+
+
 def test_a_ca_needs_a_zone(now: datetime, leaf_key: ec.EllipticCurvePrivateKey) -> None:
     with pytest.raises(CertificateError, match="zone"):
         create_authority(
