@@ -30,7 +30,7 @@ from devtls.cli.store_view import (
 )
 from devtls.doctor.clients import CLIENTS, Client, Needs
 from devtls.doctor.proof import Files, Foreign, Report, prove
-from devtls.errors import Refused, TrustFailed
+from devtls.errors import Refused, StateError, TrustFailed
 from devtls.names import DEFAULT_ZONES, Hostname, is_below, parse_zone
 from devtls.pki.authority import Authority
 from devtls.system.execute import ProcessRunner, write_atomically
@@ -104,6 +104,7 @@ def command(*, yes: bool, dry_run: bool, as_json: bool, names: tuple[str, ...], 
         _show_dry_run(session, existing, wanted or DEFAULT_ZONES, stores)
     else:
         authority = existing or session.keystore.load_or_create(wanted or DEFAULT_ZONES, session.now)
+        _check_zones(authority, wanted)  # a serve that was started at the same moment may have made the CA
         click.echo(_introduction(authority, made=existing is None), err=True)
         _trust(session, authority, stores, yes=yes)
 
@@ -143,7 +144,7 @@ def _show_dry_run(
 
 
 def _trust(session: _Session, authority: Authority, stores: tuple[AnyStore, ...], *, yes: bool) -> None:
-    write_atomically(session.root_file, authority.root_pem, 0o644)
+    _write_root_file(session.root_file, authority.root_pem)
     root = _root(authority, session.root_file)
     proposals = propose_install(stores, root)
     _announce(proposals, session)
@@ -157,6 +158,17 @@ def _trust(session: _Session, authority: Authority, stores: tuple[AnyStore, ...]
     else:
         _show(results, reports, notices)
     _judge(results, reports)
+
+
+def _write_root_file(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, content, 0o644)
+    except OSError as error:
+        raise StateError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            path=str(path),
+            hint="check who owns the folder and whether the disk is full, then devtls trust",
+        ) from error
 
 
 def _root(authority: Authority, path: Path) -> RootCertificate:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,10 @@ from devtls.cli import store_view, trust
 from devtls.cli.group import cli
 from devtls.cli.trust import BUNDLE_FILE, ROOT_FILE
 from devtls.errors import DevtlsError, ExitCode
+from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.pki.authority import Authority
 from devtls.system.elevation import find_elevation
+from devtls.system.keystore import Keystore
 from devtls.system.plan import ALREADY_ROOT, Elevation
 from devtls.system.truststore.machine import Machine
 
@@ -189,6 +194,24 @@ def test_zones_are_named_when_the_ca_is_made(desk: Desk) -> None:
     error = desk.fail(ExitCode.REFUSED, "trust", "--yes", "--zone", "other.dev")
     assert "other.dev needs a new one" in str(error)
     assert error.hint.endswith("devtls trust --zone corp.dev --zone test --zone other.dev")
+
+
+def test_a_ca_that_a_serve_made_meanwhile_is_not_taken_for_the_wanted_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Overtaken(Keystore):
+        def load_or_create(self, zones: Iterable[Hostname], now: datetime) -> Authority:
+            return super().load_or_create(DEFAULT_ZONES, now)
+
+    monkeypatch.setattr(trust, "Keystore", Overtaken)
+    assert "corp.dev needs a new one" in str(desk.fail(ExitCode.REFUSED, "trust", "--yes", "--zone", "corp.dev"))
+    assert not desk.nss.exists()
+
+
+def test_a_state_folder_that_takes_no_root_file_is_said_in_a_sentence(desk: Desk) -> None:
+    (desk.state / ROOT_FILE).mkdir(mode=0o700, parents=True)
+    desk.state.chmod(0o700)
+    assert "cannot be written" in str(desk.fail(ExitCode.STATE, "trust", "--yes"))
 
 
 def test_a_public_suffix_is_no_zone(desk: Desk) -> None:

@@ -48,7 +48,7 @@ class Record:
         """Return what is recorded; StateError for a file of a newer format or one that is damaged."""
         try:
             text = self.path.read_text("utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return ()
         except (OSError, UnicodeDecodeError) as error:
             raise self._damaged() from error

@@ -41,3 +41,8 @@ def test_a_damaged_record_is_an_error_not_an_empty_one(tmp_path: Path, content: 
     record.path.write_bytes(content)
     with pytest.raises(StateError, match="cannot be read"):
         record.entries()
+
+
+def test_a_state_folder_that_cannot_be_holds_no_record(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_bytes(b"")
+    assert Record(tmp_path / "taken" / "state").entries() == ()
