@@ -18,6 +18,7 @@ from devtls.http.page_layout import ERROR_HEADER, Answer, Notice, Row, draw
 
 __all__ = [
     "ERROR_HEADER",
+    "HANDSHAKE_FAILED",
     "Answer",
     "RouteLine",
     "bad_gateway",
@@ -32,6 +33,15 @@ __all__ = [
     "plain_http_help",
     "redirect",
 ]
+
+
+HANDSHAKE_FAILED = "the TLS handshake failed"
+"""How the error of an address begins that took the connection, but with whose TLS devtls could not agree."""
+
+_TLS_HINT = (
+    'Name the CA that signed the certificate of the app with `ca = "ca.pem"` on the route, or leave it unchecked with '
+    "`verify = false`. Without TLS on this port, write http:// in the place of https://."
+)
 
 
 class RouteLine(msgspec.Struct, frozen=True):
@@ -78,15 +88,6 @@ def bad_gateway(label: str, tried: Sequence[tuple[str, str]], retry: bool, accep
         reloads=retry,
     )
     return draw(notice, accept, (b"Retry-After", b"2"))
-
-
-HANDSHAKE_FAILED = "the TLS handshake failed"
-"""How the error of an address begins that took the connection, but with whose TLS devtls could not agree."""
-
-_TLS_HINT = (
-    'Name the CA that signed the certificate of the app with `ca = "ca.pem"` on the route, or leave it unchecked with '
-    "`verify = false`. Without TLS on this port, write http:// in the place of https://."
-)
 
 
 def _start_hint(addresses: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ import msgspec
 from devtls.config import is_refused_address
 from devtls.http.exchange import DialFailed
 from devtls.http.h1.head import HeadLimits
+from devtls.http.pages import HANDSHAKE_FAILED
 from devtls.net.tls_client import TlsClient
 from devtls.net.upstream import UpstreamConnection
 from devtls.routing import Upstream
@@ -273,7 +274,7 @@ class Pool:
             transport.abort()
             raise
         if failure is not None:
-            raise ssl.SSLError(0, f"the TLS handshake failed: {failure}")
+            raise ssl.SSLError(0, f"{HANDSHAKE_FAILED}: {failure}")
         return connection
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from devtls.http.page_layout import preferred_form
 from devtls.http.pages import (
-    HANDSHAKE_FAILED,
     ERROR_HEADER,
+    HANDSHAKE_FAILED,
     Answer,
     RouteLine,
     bad_gateway,
