@@ -54,6 +54,7 @@ class Process:
 
     def __init__(self, daemon: Daemon, look: Look) -> None:
         self._daemon = daemon
+        self._begun = daemon.generation
         self._log: Log = daemon.log
         self._look = look
         self._ending = asyncio.Event()
@@ -170,7 +171,7 @@ class Process:
             self._log.say(f"The CA is another one now: devtls root {after.authority.id}.", event="authority_replaced")
         else:
             self._log.say(f"{why}: {_routes(len(after.snapshot.routes.routes))} now.", event="reloaded")
-        if late := _needs_restart(before, after):
+        if late := _needs_restart(self._begun, before, after):
             self._log.warn(f"{late} changed: that counts from the next start on.")
         self._warn_of_unchecked(after)
         if after.snapshot.config.routes != before.snapshot.config.routes or after.authority is not before.authority:
@@ -272,10 +273,10 @@ def _routes(count: int) -> str:
     return "1 route" if count == 1 else f"{count} routes"
 
 
-def _needs_restart(before: Generation, after: Generation) -> str:
-    """Return the settings that a running proxy cannot take over, as they are written."""
-    old, new = before.merged.config, after.merged.config
+def _needs_restart(begun: Generation, before: Generation, after: Generation) -> str:
+    """Return the changed settings that a proxy which runs since `begun` cannot take over, as they are written."""
+    first, old, new = (generation.merged.config.serve for generation in (begun, before, after))
     return ", ".join(
         f"serve.{name}" for name in ("https_port", "http_port", "listen", "redirect", "log_format", "http2")
-        if getattr(old.serve, name) != getattr(new.serve, name)
+        if getattr(new, name) not in (getattr(old, name), getattr(first, name))
     )  # fmt: skip

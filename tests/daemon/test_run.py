@@ -57,6 +57,16 @@ async def test_settings_that_need_a_restart_are_named(start: Start, file: Path) 
     assert not any("https://app" in line for line in running.lines)
 
 
+async def test_a_setting_that_is_what_it_was_at_the_start_needs_no_restart(start: Start, file: Path) -> None:
+    running = await start(file=file)
+    process, before = run.Process(running.daemon, Look()), file.read_text()
+    file.write_text("[serve]\nhttp_port = 8081\n" + before)
+    await process.reload("devtls.toml changed")
+    file.write_text(before)
+    await process.reload("devtls.toml changed")
+    assert "\n".join(running.lines).count("counts from the next start on") == 1
+
+
 async def test_a_file_that_is_allowed_later_takes_over(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
