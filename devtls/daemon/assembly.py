@@ -171,6 +171,10 @@ class Daemon:
         on_disk = self.keystore.fingerprint_on_disk()
         return on_disk is not None and on_disk != self.generation.authority.fingerprint
 
+    def authority_deleted(self) -> bool:
+        """Say whether there is no CA on disk any more; blocks for a moment. Raises StateError."""
+        return self.keystore.fingerprint_on_disk() is None
+
     # -- stop ---------------------------------------------------------------------------------------------------------
 
     async def stop(self, grace_s: float) -> None:

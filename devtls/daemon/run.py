@@ -62,6 +62,7 @@ class Process:
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_trouble = ""
         self._waits_for_allow = False
+        self._is_orphan = False
         self._has_terminal = False
         self._remarks: list[Remark] = []
         """What was said last: a reload repeats none of it."""
@@ -182,6 +183,7 @@ class Process:
             await asyncio.sleep(_STATE_LOOK_S)
             try:
                 replaced = await asyncio.to_thread(self._daemon.authority_replaced)
+                self._tell_of_deletion(await asyncio.to_thread(self._daemon.authority_deleted))
             except DevtlsError as error:
                 self._log.report(f"the CA on disk cannot be read: {error}")
                 continue
@@ -190,6 +192,14 @@ class Process:
             elif self._waits_for_allow:
                 # `devtls allow` changes a file of ours, not the one that is watched.
                 await self.reload("devtls.toml was allowed", by_itself=True)
+
+    def _tell_of_deletion(self, deleted: bool) -> None:
+        if deleted and not self._is_orphan:
+            self._log.warn(
+                "The CA was deleted; this devtls goes on with it. `devtls trust` makes a new one, which it takes over.",
+                event="authority_deleted",
+            )
+        self._is_orphan = deleted
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

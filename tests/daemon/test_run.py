@@ -84,6 +84,21 @@ async def test_a_file_that_is_allowed_later_takes_over(
     looking.cancel()
 
 
+async def test_a_deleted_authority_is_mentioned_once(
+    start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    monkeypatch.setattr(run, "_STATE_LOOK_S", 0.02)
+    running = await start(file=file)
+    looking = asyncio.ensure_future(run.Process(running.daemon, Look())._look_at_state())
+    await asyncio.sleep(0.05)
+    assert not any("deleted" in line for line in running.lines)
+    await asyncio.to_thread(running.daemon.keystore.forget)
+    await wait_until(lambda: any("The CA was deleted" in line for line in running.lines))
+    await asyncio.sleep(0.05)
+    assert "\n".join(running.lines).count("The CA was deleted") == 1
+    looking.cancel()
+
+
 async def test_the_process_serves_until_it_is_ended(
     start: Start, app: App, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
