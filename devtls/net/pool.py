@@ -127,7 +127,8 @@ class Pool:
         state = self._states[connection.upstream]
         state.active -= 1
         codec = connection.codec
-        if connection.closed or not codec.reusable or len(state.idle) >= _MAX_IDLE_PER_UPSTREAM:
+        full = len(state.idle) >= _MAX_IDLE_PER_UPSTREAM
+        if connection.closed or not codec.reusable or full or connection.has_undelivered:
             connection.abort()
             return
         if codec.keep_alive_timeout_s is not None:

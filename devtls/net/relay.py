@@ -75,6 +75,9 @@ class RelayClient(Protocol):
     def resume_request(self) -> None:
         """The app has caught up."""
 
+    def fault(self, error: Exception) -> None:
+        """A bug of ours showed in a task of the relay's: nobody else would hear of it."""
+
     def wake_at(self, when: float) -> None:
         """Call `Relay.tick` at this time of the loop, or a little later."""
 
@@ -276,7 +279,12 @@ class Relay:
             self._dialling = self._loop.create_task(self._dial())
 
     async def _dial(self) -> None:
-        outcome = await self._pool.dial(self.route.upstream)
+        try:
+            self._dialled(await self._pool.dial(self.route.upstream))
+        except Exception as error:  # noqa: BLE001 - a task that dies in silence leaves its client waiting for ever
+            self._client.fault(error)
+
+    def _dialled(self, outcome: UpstreamConnection | DialFailed) -> None:
         self._dialling = None
         match outcome:
             case UpstreamConnection():
@@ -289,7 +297,10 @@ class Relay:
     def _attach(self, connection: UpstreamConnection, *, reused: bool) -> None:
         connection.user = self
         self._upstream = connection
-        if self._request_paused:
+        if not connection.writable:
+            # It still sends the upload before this one, and a transport above its limit says so only once.
+            self.upstream_writable(False)
+        elif self._request_paused:
             self._request_paused = False
             self._client.resume_request()
         if not self._client.writable:

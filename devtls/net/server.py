@@ -102,7 +102,7 @@ class ServerConnection(asyncio.Protocol):
                 return
             self._handle(self._codec.receive_data(data))
         except Exception as error:  # noqa: BLE001 - no input ends the process; the observer logs it with our id
-            self._fault(error)
+            self.fault(error)
 
     def eof_received(self) -> bool:
         """The client ended: whatever runs is for nobody."""
@@ -113,7 +113,7 @@ class ServerConnection(asyncio.Protocol):
             for event in self._codec.receive_eof():
                 self._event(event)
         except Exception as error:  # noqa: BLE001
-            self._fault(error)
+            self.fault(error)
         self._close()
         return False
 
@@ -143,7 +143,7 @@ class ServerConnection(asyncio.Protocol):
             try:
                 self._proceed()
             except Exception as error:  # noqa: BLE001
-                self._fault(error)
+                self.fault(error)
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -383,7 +383,7 @@ class ServerConnection(asyncio.Protocol):
             elif self._relay is not None:
                 self._relay.tick(now)
         except Exception as error:  # noqa: BLE001
-            self._fault(error)
+            self.fault(error)
         deadlines = [self._deadline, None if self._relay is None else self._relay.next_deadline]
         if (soonest := min((d for d in deadlines if d is not None), default=None)) is not None and not self._closed:
             self.wake_at(max(soonest, now))
@@ -463,7 +463,8 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._transport.abort()
 
-    def _fault(self, error: Exception) -> None:
+    def fault(self, error: Exception) -> None:
+        """End this connection, and no other, for a bug of ours (RelayClient)."""
         self._service.observer.fault(self.id, error)
         self.abort()
 

@@ -57,12 +57,17 @@ class TlsTransport(asyncio.Transport):
         self._layer = layer
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """As asyncio's; `ssl_object` is the SSLObject, `truncated` says that the peer ended without close_notify."""
+        """As asyncio's; `ssl_object` is the SSLObject, `truncated` says that the peer ended without close_notify.
+
+        `undelivered` says that records have arrived which the application has not been given yet.
+        """
         layer = self._layer
         if name == "ssl_object":
             return layer.ssl_object
         if name == "truncated":
             return layer.truncated
+        if name == "undelivered":
+            return layer.undelivered
         return layer.tcp.get_extra_info(name, default)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -147,6 +152,11 @@ class TlsLayer(asyncio.Protocol):
         """The protocol inside; there is one once the handshake is done."""
         assert self._app is not None  # noqa: S101
         return self._app
+
+    @property
+    def undelivered(self) -> bool:
+        """Say whether something that arrived has not been delivered, be it decrypted or not."""
+        return bool(self._incoming.pending or self.ssl_object.pending() or self._aside)
 
     def set_application(self, protocol: asyncio.Protocol) -> None:
         """Change the protocol inside."""

@@ -119,6 +119,11 @@ class UpstreamConnection(asyncio.Protocol):
         poll.register(sock.fileno(), select.POLLIN)
         return bool(poll.poll(0))
 
+    @property
+    def has_undelivered(self) -> bool:
+        """Say whether records lie behind the answer: they would pass for the next one (conformance 48)."""
+        return self.upstream.tls is not None and bool(self.transport.get_extra_info("undelivered"))
+
     def _waits_to_be_read(self) -> bool:
         """Put a write off while the app's answer waits in the kernel.
 

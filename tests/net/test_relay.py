@@ -62,6 +62,9 @@ class NotingClient:
     def resume_request(self) -> None:
         self.calls.append("resume")
 
+    def fault(self, error: Exception) -> None:
+        raise error
+
     def wake_at(self, when: float) -> None:
         self.woken.append(when)
 
@@ -71,6 +74,7 @@ class NotingUpstream:
 
     def __init__(self) -> None:
         self.user: object = None
+        self.writable = True
         self.sent: list[object] = []
         self.calls: list[str] = []
 
@@ -163,6 +167,14 @@ async def test_the_clients_clock_starts_anew_when_the_app_reads_again(rig: Rig) 
     rig.relay.upstream_writable(True)
     assert rig.client.calls == ["pause", "resume"]
     assert rig.client.woken == [rig.relay.next_deadline]
+
+
+async def test_behind_an_upload_that_the_app_still_reads_the_next_one_waits(rig: Rig) -> None:
+    rig.pool.upstream.writable = False
+    rig.begin()
+    assert rig.client.calls == ["pause"]
+    rig.relay.upstream_writable(True)
+    assert rig.client.calls == ["pause", "resume"]
 
 
 async def test_an_end_with_a_paused_client_lets_it_read_again(rig: Rig) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
+from collections.abc import Callable
 
 import msgspec
 import pytest
 
+from devtls.net.hello import ClientHello
 from devtls.net.server import ServerConnection
 from tests.compliance.wire import wire_client
 from tests.net.harness import AppConnection, Proxy, answering, app, until
@@ -99,3 +102,52 @@ async def test_rule_67_idle_connections_are_kept_alive_by_tcp_on_both_sides(runn
         for transport in (connection._transport, idle.transport):
             assert transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         client.close()
+
+
+async def test_a_bug_on_the_way_to_the_app_ends_the_connection_and_is_told(
+    running: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dial(_upstream: object) -> None:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(running.service.pool, "dial", dial)
+    running.route("app = 3000")
+    client = await running.connect()
+    await client.request()
+    with contextlib.suppress(ConnectionError):
+        assert await client.to_eof() == b""
+    assert [str(fault) for fault in running.noted.faults] == ["a bug"]
+    running.noted.faults.clear()
+
+
+async def test_rule_48_records_behind_an_answer_are_no_answer_to_the_next_request(
+    running: Proxy,
+) -> None:
+    context = running.contexts.for_hello(ClientHello("app.dev.local", None))
+    assert isinstance(context, ssl.SSLContext)
+
+    async def talk(connection: AppConnection) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+
+        async def step(act: Callable[[], object]) -> None:
+            while True:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    act()
+                    return await connection.send(outgoing.read())
+                await connection.send(outgoing.read())
+                incoming.write(await connection.reader.read(65536) or bytes(8))  # at the end: no record, an error
+
+        with contextlib.suppress(ssl.SSLError):
+            await step(tls.do_handshake)
+            await step(lambda: tls.read(65536))
+            tls.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % connection.number)
+            tls.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nextra")
+            await connection.send(outgoing.read())
+            await step(lambda: tls.read(65536))
+
+    async with app(talk) as backend:
+        running.route(f'app = {{ target = "https://127.0.0.1:{backend.port}", verify = false }}')
+        client = await running.connect()
+        await client.send(b"GET / HTTP/1.1\r\nHost: app.dev.local\r\n\r\n" * 2)
+        assert [(await client.reply()).body for _ in range(2)] == [b"1", b"2"]
