@@ -1,6 +1,6 @@
-"""A throw-away TLS server on loopback with two certificates: one that must be trusted and one that must be refused.
+"""A throw-away TLS server on loopback with one certificate: one that must be trusted, or one that must be refused.
 
-Owns its socket, its threads and its two contexts for the length of a `with`. Refuses any address but 127.0.0.1. It is
+Owns its socket and its threads for the length of a `with`. Refuses any address but 127.0.0.1. It is
 no part of the proxy and shares none of its code: a proof that used the thing to be proved would prove less.
 """
 
@@ -11,6 +11,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from devtls.pki.leaf import Leaf
@@ -29,43 +30,50 @@ def server_context(leaf: Leaf, private_folder: Path) -> ssl.SSLContext:
     return context
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """`port` of 127.0.0.1, and whether any client finished a handshake there: the server's own evidence of one."""
+
+    port: int
+    handshake: threading.Event
+
+
 @contextmanager
-def listening(trusted: ssl.SSLContext, foreign: ssl.SSLContext, foreign_name: str) -> Iterator[int]:
-    """Serve until the block ends; yield the port. A client that names `foreign_name` gets the foreign certificate."""
-
-    def choose(connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
-        if name == foreign_name:
-            connection.context = foreign
-
-    trusted.sni_callback = choose
+def listening(context: ssl.SSLContext) -> Iterator[Listening]:
+    """Serve the certificate of `context`, whatever name a client asks for, until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        accepting = threading.Thread(target=_accept, args=(server, trusted), name="devtls-proof", daemon=True)
+        here, over = Listening(server.getsockname()[1], threading.Event()), threading.Event()
+        accepting = threading.Thread(
+            target=_accept, args=(server, context, here.handshake, over), name="devtls-proof", daemon=True
+        )
         accepting.start()
         try:
-            yield port
+            yield here
         finally:
-            # A blocked accept does not notice close(): shutdown() wakes it on Linux, a connection everywhere.
-            stop = socket.create_connection(("127.0.0.1", port), _PATIENCE_S)
-            server.close()
-            stop.close()
+            # A blocked accept does not notice close(): one more connection wakes it, and the event says why.
+            over.set()
+            socket.create_connection(("127.0.0.1", here.port), _PATIENCE_S).close()
             accepting.join(_PATIENCE_S)
 
 
-def _accept(server: socket.socket, context: ssl.SSLContext) -> None:
+def _accept(server: socket.socket, context: ssl.SSLContext, handshake: threading.Event, over: threading.Event) -> None:
     while True:
         try:
             connection, _ = server.accept()
-        except OSError:  # closed: the proof is over
+        except OSError:  # no descriptor is left: the client says that nobody answers
             return
-        threading.Thread(target=_answer, args=(connection, context), daemon=True).start()
+        if over.is_set():
+            connection.close()
+            return
+        threading.Thread(target=_answer, args=(connection, context, handshake), daemon=True).start()
 
 
-def _answer(connection: socket.socket, context: ssl.SSLContext) -> None:
+def _answer(connection: socket.socket, context: ssl.SSLContext, handshake: threading.Event) -> None:
     with connection:
         connection.settimeout(_PATIENCE_S)
         try:
             with context.wrap_socket(connection, server_side=True) as secured:
+                handshake.set()
                 if secured.recv(_LARGEST_REQUEST):
                     secured.sendall(_ANSWER)
         except OSError:  # also ssl.SSLError: a client that refuses us ends this way, and it reports the reason itself

@@ -2,7 +2,8 @@
 
 Owns the verdicts. Refuses to call a client trusted that needs more than one variable, and to call the CA safe when
 any client accepts the foreign probe: an otherwise perfect certificate for a name outside the zones, signed by the
-live intermediate, whose key is dropped as soon as the listener holds it. Strategy: each client runs bare, as the user
+live intermediate, whose key is dropped as soon as the listener holds it. Nor does it believe a client that says it went
+well while its listener saw no handshake. Strategy: each client runs bare, as the user
 would run it, and where that fails with the one variable it needs; the way that worked is the way the foreign probe is
 tried.
 """
@@ -22,9 +23,13 @@ from devtls.doctor.listener import listening, server_context
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
 from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
-from devtls.system.execute import NotFinished, Runner, Trouble
+from devtls.system.execute import Finished, NotFinished, Runner, Trouble
 from devtls.system.keystore import new_leaf_key, new_serial
 from devtls.system.plan import Run
+
+_SETTLE_S = 1.0
+"""How long the listener's thread may need to notice the handshake of a client that has ended already."""
+_NO_HANDSHAKE = "it ended as if all were well, but it never finished a TLS handshake"
 
 CLIENT_S = 12.0
 """Time limit of one client process: pyenv's and node's slow starts fit in, a hang does not stop the others."""
@@ -70,6 +75,14 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class _Offer:
+    """A name to ask for and the certificate that is shown for it."""
+
+    name: str
+    context: ssl.SSLContext
+
+
+@dataclass(frozen=True, slots=True)
 class _Trial:
     """One run: it worked, or the reason and its words."""
 
@@ -96,12 +109,11 @@ def prove(
     """Run every client against the listener, all at the same time, and return one report for each."""
     name = Hostname(f"devtls-proof.{authority.zones[0]}")
     leaf = authority.issue(name, now=now, key=new_leaf_key(), serial=new_serial())
-    trusted, foreign = server_context(leaf, files.private_folder), _foreign_context(authority, files, now)
-    with listening(trusted, foreign, FOREIGN_NAME) as port:
-        probes = (Probe(name, port), Probe(FOREIGN_NAME, port))
-        with ThreadPoolExecutor(max(1, len(clients))) as pool:
-            running = [pool.submit(_report, client, tool, probes, files, runner) for tool, client in clients.items()]
-            return tuple(future.result() for future in running)
+    wanted = _Offer(name, server_context(leaf, files.private_folder))
+    offers = (wanted, _Offer(FOREIGN_NAME, _foreign_context(authority, files, now)))
+    with ThreadPoolExecutor(max(1, len(clients))) as pool:
+        running = [pool.submit(_report, client, tool, offers, files, runner) for tool, client in clients.items()]
+        return tuple(future.result() for future in running)
 
 
 def _foreign_context(authority: Authority, files: Files, now: datetime) -> ssl.SSLContext:
@@ -110,8 +122,8 @@ def _foreign_context(authority: Authority, files: Files, now: datetime) -> ssl.S
     return server_context(leaf, files.private_folder)
 
 
-def _report(client: Client, tool: Path, probes: tuple[Probe, Probe], files: Files, runner: Runner) -> Report:
-    wanted, unwanted = probes
+def _report(client: Client, tool: Path, offers: tuple[_Offer, _Offer], files: Files, runner: Runner) -> Report:
+    wanted, unwanted = offers
     bare = _try(client, tool, wanted, {}, runner)
     if bare.worked:
         foreign, why = _try_foreign(client, tool, unwanted, {}, runner)
@@ -128,20 +140,24 @@ def _report(client: Client, tool: Path, probes: tuple[Probe, Probe], files: File
     return Report(client.name, tool, Verdict.TRUSTED_WITH, setting, foreign=foreign, foreign_why=why)
 
 
-def _try(client: Client, tool: Path, probe: Probe, variables: Mapping[str, str], runner: Runner) -> _Trial:
-    ended = runner.run(Run(client.argv(tool, probe), timeout_s=CLIENT_S, env=variables))
+def _try(client: Client, tool: Path, offer: _Offer, variables: Mapping[str, str], runner: Runner) -> _Trial:
+    with listening(offer.context) as here:
+        argv = client.argv(tool, Probe(offer.name, here.port))
+        ended = runner.run(Run(argv, timeout_s=CLIENT_S, env=variables))
+        succeeded = isinstance(ended, Finished) and ended.code == 0
+        met = succeeded and here.handshake.wait(_SETTLE_S)
+    if succeeded:
+        return _Trial(met, said="" if met else _NO_HANDSHAKE)
     if isinstance(ended, NotFinished):
         reason = Reason.NO_ANSWER if ended.trouble is Trouble.TIMED_OUT else Reason.OTHER
         return _Trial(False, reason, ended.detail)
-    if ended.code == 0:
-        return _Trial(True)
     return _Trial(False, read_reason((ended.stderr + ended.stdout).decode("utf-8", "replace")), ended.said)
 
 
 def _try_foreign(
-    client: Client, tool: Path, probe: Probe, variables: Mapping[str, str], runner: Runner
+    client: Client, tool: Path, offer: _Offer, variables: Mapping[str, str], runner: Runner
 ) -> tuple[Foreign, str]:
-    trial = _try(client, tool, probe, variables, runner)
+    trial = _try(client, tool, offer, variables, runner)
     if trial.worked:
         return Foreign.ACCEPTED, "it accepts names outside the zones"
     if trial.reason is Reason.NAME_CONSTRAINTS:

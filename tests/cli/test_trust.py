@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,11 +37,23 @@ case "$action" in
 esac
 exit 0
 """
-CURL = """\
+_BELIEVE = "import socket, ssl, sys; c = ssl._create_unverified_context(); " + (
+    "c.wrap_socket(socket.create_connection(('127.0.0.1', int(sys.argv[1])))).close()"
+)
+MEET = f"""
+for last in "$@"; do :; done
+port=${{last%/}}
+exec {sys.executable} -I -c "{_BELIEVE}" "${{port##*:}}"
+"""
+"""The end of a client that believes everything: one handshake with the port at the end of its last argument."""
+CURL = (
+    """\
 for last in "$@"; do :; done
 case "$last" in *invalid*) echo "permitted subtree violation" >&2; exit 60;; esac
 [ -n "$CURL_CA_BUNDLE" ] || { echo "unable to get local issuer certificate" >&2; exit 60; }
 """
+    + MEET
+)
 
 
 @dataclass
@@ -263,7 +276,7 @@ def test_only_the_shown_commands_are_elevated(desk: Desk, monkeypatch: pytest.Mo
 
 
 def test_a_client_that_accepts_foreign_names_is_a_loud_failure(desk: Desk) -> None:
-    desk.tool("usr/bin/curl", "exit 0")
+    desk.tool("usr/bin/curl", MEET)
     error = desk.fail(ExitCode.NOT_TRUSTED, "trust", "--yes")
     assert "curl accepted a certificate for a name outside the zones" in str(error)
 
@@ -276,7 +289,7 @@ def test_a_client_that_accepts_foreign_names_is_a_loud_failure(desk: Desk) -> No
     ],
 )
 def test_every_verdict_on_the_foreign_name_is_shown(desk: Desk, script: str, shown: str) -> None:
-    desk.tool("usr/bin/curl", script)
+    desk.tool("usr/bin/curl", script + MEET)
     assert shown in desk.succeed("trust", "--yes").stdout
 
 

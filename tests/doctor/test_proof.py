@@ -5,6 +5,8 @@ import os
 import shutil
 import socket
 import ssl
+import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from devtls.doctor.clients import CLIENTS, Client, Needs, Probe
+from devtls.doctor.clients import CLIENTS, Client, Needs
 from devtls.doctor.listener import listening, server_context
 from devtls.doctor.proof import Files, Foreign, Report, Verdict, prove
 from devtls.names import DEFAULT_ZONES, Hostname
@@ -52,9 +54,16 @@ def files(authority: Authority, tmp_path: Path) -> Files:
     return Files(tmp_path, lambda _: root)
 
 
-def _script(tmp_path: Path, script: str, *, needs: Needs = Needs.ROOT) -> tuple[Path, Client]:
+MEET = "import socket, ssl, sys; c = ssl._create_unverified_context(); " + (
+    "c.wrap_socket(socket.create_connection(('127.0.0.1', int(sys.argv[1])))).close()"
+)
+
+
+def _script(tmp_path: Path, script: str, *, needs: Needs = Needs.ROOT, meets: bool = True) -> tuple[Path, Client]:
+    """Return a client that does `script` and then, unless that ended it, one handshake that it believes blindly."""
     tool = tmp_path / "client"
-    tool.write_text(f"#!/bin/sh\nname=$1 root=$EXTRA\n{script}\n")
+    meeting = f'exec {sys.executable} -I -c "{MEET}" "$2"' if meets else ""
+    tool.write_text(f"#!/bin/sh\nname=$1 root=$EXTRA\n{script}\n{meeting}\n")
     tool.chmod(0o755)
     return tool, Client("fake", ("fake",), lambda probe: (probe.name, str(probe.port)), "EXTRA", needs)
 
@@ -98,8 +107,27 @@ def test_a_client_that_works_bare_needs_nothing(authority: Authority, files: Fil
 
 
 def test_a_client_that_accepts_the_foreign_name_is_caught(authority: Authority, files: Files, tmp_path: Path) -> None:
-    report = _one(authority, *_script(tmp_path, "exit 0"), files)
-    assert report.foreign is Foreign.ACCEPTED
+    report = _one(authority, *_script(tmp_path, ""), files)
+    assert (report.verdict, report.foreign) == (Verdict.TRUSTED, Foreign.ACCEPTED)
+
+
+def test_a_client_that_never_made_a_handshake_trusts_nothing(
+    authority: Authority, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devtls.doctor.proof._SETTLE_S", 0.05)
+    report = _one(authority, *_script(tmp_path, "exit 0", meets=False), files)
+    assert (report.verdict, report.foreign) == (Verdict.REFUSED, Foreign.NOT_TRIED)
+    assert "never finished a TLS handshake" in str(report)
+
+
+def test_a_foreign_name_that_was_never_offered_was_not_accepted(
+    authority: Authority, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devtls.doctor.proof._SETTLE_S", 0.05)
+    script = f'[ "$name" != {FOREIGN_NAME} ] || exit 0'
+    report = _one(authority, *_script(tmp_path, script), files)
+    assert (report.verdict, report.foreign) == (Verdict.TRUSTED, Foreign.REFUSED_OTHERWISE)
+    assert "never finished a TLS handshake" in report.foreign_why
 
 
 def test_a_foreign_name_refused_for_another_reason_is_told_apart(
@@ -124,10 +152,10 @@ def test_a_client_without_a_bundle_to_use_is_refused(authority: Authority, files
 def test_a_client_that_hangs_does_not_stop_the_others(
     authority: Authority, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devtls.doctor.proof.CLIENT_S", 0.15)
+    monkeypatch.setattr("devtls.doctor.proof.CLIENT_S", 1.0)
     (tmp_path / "a").mkdir()
     hanging, client = _script(tmp_path, "sleep 60")
-    working, other = _script(tmp_path / "a", "exit 0")
+    working, other = _script(tmp_path / "a", "")
     reports = prove(authority, {hanging: client, working: other}, files, RUNNER, now())
     assert str(reports[0]) == "refused: it did not end in time"
     assert reports[1].verdict is Verdict.TRUSTED
@@ -142,29 +170,39 @@ def test_without_clients_there_is_nothing_to_report(authority: Authority, files:
     assert prove(authority, {}, files, RUNNER, now()) == ()
 
 
-def test_the_listener_serves_each_name_its_certificate_and_goes_away(authority: Authority, files: Files) -> None:
+def test_a_listener_serves_its_certificate_notices_handshakes_and_goes_away(authority: Authority, files: Files) -> None:
     name = Hostname("app.dev.local")
     leaf = authority.issue(name, now=now(), key=new_leaf_key(), serial=new_serial())
     probe_leaf = issue_foreign_probe(authority, now=now(), key=new_leaf_key(), serial=new_serial())
     trusted, foreign = server_context(leaf, files.private_folder), server_context(probe_leaf, files.private_folder)
     client = ssl.create_default_context(cadata=authority.root_pem.decode())
-    with listening(trusted, foreign, FOREIGN_NAME) as port:
-        probe = Probe(name, port)
+    with listening(trusted) as here, listening(foreign) as unwanted:
         with (
-            socket.create_connection(("127.0.0.1", probe.port), 5) as plain,
+            socket.create_connection(("127.0.0.1", here.port), 5) as plain,
             client.wrap_socket(plain, server_hostname=name) as secured,
         ):
             secured.sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert secured.recv(12) == b"HTTP/1.1 200"
+        assert here.handshake.is_set()
         with (
-            socket.create_connection(("127.0.0.1", port), 5) as plain,
+            socket.create_connection(("127.0.0.1", unwanted.port), 5) as plain,
             pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree violation"),
         ):
             client.wrap_socket(plain, server_hostname=FOREIGN_NAME)
-        with socket.create_connection(("127.0.0.1", port), 5) as plain:
+        with socket.create_connection(("127.0.0.1", unwanted.port), 5) as plain:
             plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
             with contextlib.suppress(ConnectionResetError):
                 while plain.recv(100):
                     continue
+        assert not unwanted.handshake.is_set()
     with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", port), 5)
+        socket.create_connection(("127.0.0.1", here.port), 5)
+
+
+def test_a_listener_ends_at_once(authority: Authority, files: Files) -> None:
+    leaf = authority.issue(Hostname("app.dev.local"), now=now(), key=new_leaf_key(), serial=new_serial())
+    context, start = server_context(leaf, files.private_folder), time.monotonic()
+    for _ in range(200):
+        with listening(context):
+            pass
+    assert time.monotonic() - start < 4

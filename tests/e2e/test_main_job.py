@@ -123,10 +123,10 @@ async def test_a_browser_refuses_a_certificate_of_ours_for_a_foreign_name(fresh_
     ours = authority.issue(Hostname(NAMES[0]), now=now, key=new_leaf_key(), serial=new_serial())
     foreign = issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_serial())
     contexts = [server_context(leaf, folder) for leaf in (ours, foreign)]
-    with listening(contexts[0], contexts[1], FOREIGN_NAME) as port:
+    with listening(contexts[0]) as wanted, listening(contexts[1]) as unwanted:
         async with fresh_machine.browser() as browser:
-            assert await error_of(browser, f"https://{NAMES[0]}:{port}/") == ""
-            assert await error_of(browser, f"https://{FOREIGN_NAME}:{port}/") == "net::ERR_CERT_INVALID"
+            assert await error_of(browser, f"https://{NAMES[0]}:{wanted.port}/") == ""
+            assert await error_of(browser, f"https://{FOREIGN_NAME}:{unwanted.port}/") == "net::ERR_CERT_INVALID"
 
 
 async def test_clients_work_as_the_proofs_table_says(fresh_machine: Machine, require_tool: RequireTool) -> None:
