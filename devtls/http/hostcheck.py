@@ -57,6 +57,8 @@ _TEXT = re.compile(rb"text/plain", re.IGNORECASE)
 
 _PROXY_SSL = 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")'
 
+_NEXT = HostCheck("Next.js", "next.config.js", 'allowedDevOrigins: ["{host}"]', upstream_works=False)
+
 # Angular's text is Vite's as well, so it comes first.
 _SIGNS = (
     _Sign(
@@ -87,7 +89,7 @@ _SIGNS = (
         403,
         _NO_TYPE,
         re.compile(rb"\AUnauthorized\Z"),
-        HostCheck("Next.js", "next.config.js", 'allowedDevOrigins: ["{host}"]', upstream_works=False),
+        _NEXT,
     ),
     _Sign(
         403,
@@ -138,3 +140,12 @@ def recognise(status: int, content_type: bytes, body_start: bytes) -> HostCheck 
         if sign.status == status and sign.content_type.match(content_type) and sign.body.search(body_start):
             return sign.check
     return None
+
+
+def recognise_refused_socket(reason: str) -> HostCheck | None:
+    """Return whose host check refused a WebSocket without an HTTP answer, or None; `reason` is the exchange's.
+
+    Next.js writes the bare word on the connection of its hot reload (16.4). A browser sends no Origin with the page's
+    scripts, so this is often all that is seen of its refusal.
+    """
+    return _NEXT if reason.startswith('The app said "Unauthorized",') else None

@@ -244,6 +244,11 @@ class ServerConnection(asyncio.Protocol):
         page = failure_page(self._service, relay.route, relay.request, answer)
         relay.status = page.status
         self._write_page(relay.request, page)
+        if relay.request.upgrade:
+            from devtls.http.hostcheck import recognise_refused_socket
+
+            if (found := recognise_refused_socket(answer.detail)) is not None:
+                self._service.observer.host_check(host_of(relay.request.authority), found)
 
     # -- RelayClient --------------------------------------------------------------------------------------------------
 

@@ -56,6 +56,24 @@ async def test_rule_61_the_handshake_is_the_browsers_and_the_apps(running: Proxy
         client.close()
 
 
+async def test_a_websocket_that_next_refuses_without_an_answer_gives_its_hint(running: Proxy) -> None:
+    """Next.js says no to a name that is new to it with a bare word."""
+
+    async def refuse(connection: AppConnection) -> None:
+        await connection.head()
+        await connection.send(b"Unauthorized")
+        connection.close()
+
+    async with app(refuse) as backend:
+        running.route(f"app = {backend.port}")
+        client = await wire_client(running)
+        await client.request(path=b"/_next/webpack-hmr", fields=ASK)
+        assert (await client.head()).startswith(b"HTTP/1.1 502 ")
+        ((host, found),) = running.noted.host_checks
+        assert (host, found.framework) == ("app.dev.local", "Next.js")
+        client.close()
+
+
 async def test_rule_61_octets_behind_the_handshake_are_not_lost(running: Proxy) -> None:
     """RFC 6455 4.1: an app may speak in the packet of its 101, a client before it has read that."""
 

@@ -1,6 +1,6 @@
 import pytest
 
-from devtls.http.hostcheck import SNIFF_BYTES, recognise
+from devtls.http.hostcheck import SNIFF_BYTES, recognise, recognise_refused_socket
 
 HTML = b"text/html; charset=utf-8"
 VITE = (
@@ -59,6 +59,13 @@ def test_a_known_host_check_gives_the_line_to_add(
 )
 def test_an_answer_that_any_app_could_give_is_not_recognised(status: int, content_type: bytes, body: bytes) -> None:
     assert recognise(status, content_type, body) is None
+
+
+def test_a_socket_refused_with_a_bare_word_is_next() -> None:
+    check = recognise_refused_socket('The app said "Unauthorized", which is not HTTP, and closed the connection.')
+    assert check is not None
+    assert 'allowedDevOrigins: ["app.dev.local"]' in check.hint("app.dev.local")
+    assert recognise_refused_socket("The app closed the connection before answering.") is None
 
 
 def test_the_hint_names_what_works_without_a_change() -> None:

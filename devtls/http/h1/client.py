@@ -38,6 +38,8 @@ _READING_UNTIL_CLOSE: Final = 4
 _READING_SWITCHED: Final = 5
 _READING_TUNNEL: Final = 6
 _READING_BROKEN: Final = 7
+_QUOTED_BYTES: Final = 40
+"""How much is shown of an answer that is not HTTP."""
 
 
 class H1Client:
@@ -220,6 +222,10 @@ class H1Client:
             return [EndOfMessage(self._stream_id)]
         if not self.response_started:
             return [Reset(self._stream_id, "The app closed the connection before answering.")]
+        start = self._splitter.held[:_QUOTED_BYTES]
+        if reading == _READING_HEAD and start[:5] != b"HTTP/"[: len(start)]:
+            said = start.decode("ascii", "replace")
+            return [Reset(self._stream_id, f'The app said "{said}", which is not HTTP, and closed the connection.')]
         where = "head" if reading == _READING_HEAD else "body"
         return [Reset(self._stream_id, f"The app closed the connection in the middle of the response {where}.")]
 

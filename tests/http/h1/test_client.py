@@ -88,6 +88,19 @@ def test_a_connection_that_ends_behind_interim_responses_has_answered_something(
     assert codec.receive_eof() == [Reset(1, "The app closed the connection in the middle of the response head.")]
 
 
+def test_an_answer_that_is_not_http_is_quoted() -> None:
+    for said, why in (
+        (b"Unauthorized", 'The app said "Unauthorized", which is not HTTP, and closed the connection.'),
+        (b"x" * 50, f'The app said "{"x" * 40}", which is not HTTP, and closed the connection.'),
+        (b"HTT", "The app closed the connection in the middle of the response head."),
+        (b"HTTP/1.1 200", "The app closed the connection in the middle of the response head."),
+    ):
+        codec = client()
+        codec.send(Request(1, b"GET", b"/", b"a", []))
+        assert codec.receive_data(said) == []
+        assert codec.receive_eof() == [Reset(1, why)]
+
+
 def test_a_switch_that_nobody_took_up_yet_can_end() -> None:
     codec = client()
     codec.send(Request(1, b"GET", b"/", b"a", [], upgrade=b"websocket"))
