@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from devtls.cli import printable
 from devtls.cli.store_view import (
     ask,
     is_wrapped,
@@ -207,7 +208,7 @@ def _install(proposal: Proposal, root: RootCertificate, session: _Session) -> Re
     elevation = session.machine.elevation
     if proposal.plan and (elevation or not proposal.plan.elevated):
         asks = f" ({elevation.name} may ask for your password)" if proposal.plan.elevated and elevation else ""
-        click.echo(f"{proposal.store.label} …{asks if elevation and elevation.argv else ''}", err=True)
+        click.echo(f"{printable(proposal.store.label)} …{asks if elevation and elevation.argv else ''}", err=True)
     return install(proposal, root, session.runner, elevation, session.record)
 
 
@@ -244,7 +245,7 @@ def _show(results: tuple[Result, ...], reports: tuple[Report, ...], notices: tup
     for by_hand in dict.fromkeys(result.by_hand for result in results if result.by_hand):
         click.echo(f"\nBy hand: {by_hand}", err=True)
     for notice in notices:
-        click.echo(f"\n{notice.text}\n  try: {notice.remedy}", err=True)
+        click.echo(f"\n{printable(notice.text)}\n  try: {notice.remedy}", err=True)
     if any(result.changed and result.kind is Kind.BROWSER for result in results):
         click.echo("\nRestart browsers that are open. Next: devtls serve app=3000", err=True)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from devtls.cli import printable
 from devtls.cli.store_view import ask, plan_text, refuse_without_terminal, result_json, show_table, store_rows
 from devtls.cli.trust import ROOT_FILE
 from devtls.doctor.clients import CLIENTS
@@ -25,7 +26,7 @@ from devtls.system.keystore import Keystore
 from devtls.system.leftovers import clear_state
 from devtls.system.paths import Paths, refuse_sudo
 from devtls.system.truststore.bundle import retire_bundle
-from devtls.system.truststore.discovery import find_stores, select_stores
+from devtls.system.truststore.discovery import find_stores, is_gone, select_stores
 from devtls.system.truststore.installer import Proposal, Result, as_planned, propose_removal, remove
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.protocol import Kind, Status
@@ -81,6 +82,9 @@ def command(*, yes: bool, dry_run: bool, as_json: bool, names: tuple[str, ...], 
     if work and not yes:
         ask("Go ahead?")
     results = tuple(remove(proposal, runner, machine.elevation, record) for proposal in proposals)
+    for entry in entries:
+        if is_gone(entry.store, machine):
+            record.drop(entry.store, {entry.fingerprint})
     forgotten = forget and keystore.exists()
     if forget:
         keystore.forget()
@@ -113,7 +117,8 @@ def _introduce(proposals: tuple[Proposal, ...], machine: Machine, keystore: Keys
         others = [root for root in proposal.facts.roots if root.fingerprint not in proposal.fingerprints]
         if others:
             nicknames = ", ".join(root.nickname for root in others)
-            click.echo(f"{proposal.store.label} also holds {nicknames}, made elsewhere: --all removes it.", err=True)
+            label = printable(proposal.store.label)
+            click.echo(f"{label} also holds {nicknames}, made elsewhere: --all removes it.", err=True)
     if wish.forget and keystore.exists():
         click.echo(_epitaph(keystore, wish), err=not wish.dry_run)
 

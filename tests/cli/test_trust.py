@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -468,6 +469,28 @@ def test_a_damaged_ca_is_forgotten_too(desk: Desk) -> None:
     assert "cannot be read any more" in result.stderr
     assert list(desk.nss.glob("*.pem")) == []
     assert not (desk.state / "ca.current").exists()
+
+
+def test_a_profile_that_was_deleted_holds_nothing_any_more(desk: Desk) -> None:
+    profile = desk.machine.home / ".mozilla/firefox/old"
+    profile.mkdir(parents=True)
+    (profile / "cert9.db").write_bytes(b"")
+    desk.succeed("trust", "--yes")
+    shutil.rmtree(profile)
+    result = desk.succeed("untrust", "--yes", "--forget")
+    assert "may still hold the root" not in result.stderr
+    assert not desk.state.exists()
+
+
+def test_a_folders_name_cannot_speak_to_the_terminal(desk: Desk) -> None:
+    profile = desk.machine.home / ".mozilla/firefox/\x1b]0;owned\x07"
+    profile.mkdir(parents=True)
+    (profile / "cert9.db").write_bytes(b"")
+    first = CliRunner().invoke(cli, ("trust", "--yes"), color=True)
+    (desk.state / "ca.current").unlink()
+    second = CliRunner().invoke(cli, ("trust", "--yes"), color=True)
+    third = CliRunner().invoke(cli, ("untrust", "--yes"), color=True)
+    assert all("owned" in result.output and "\x1b]" not in result.output for result in (first, second, third))
 
 
 def test_untrust_does_not_speak_of_databases_that_are_not_there(desk: Desk) -> None:

@@ -44,6 +44,12 @@ def root_is_trusted(machine: Machine, runner: Runner, fingerprint: str) -> bool:
     )
 
 
+def is_gone(name: str, machine: Machine) -> bool:
+    """Say whether a store that got a root before was deleted since, such as a browser's profile."""
+    folder = _recorded_folder(name, machine)
+    return folder is not None and not (folder / "cert9.db").exists()
+
+
 def _recorded_folder(name: str, machine: Machine) -> Path | None:
     group, _, place = name.partition(":")
     if group != "nss":
