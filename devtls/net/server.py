@@ -79,6 +79,7 @@ class ServerConnection(asyncio.Protocol):
         self._held_back = False
         self._stalled = False
         self._head_started = False
+        self._unsent: int | None = None
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
@@ -157,7 +158,7 @@ class ServerConnection(asyncio.Protocol):
                 self._relay.flush_upstream()
             if self._out or self._cut:
                 self.flush()
-            if self._closed or self._relay is not None or self._answering is not None:
+            if self._closed or self._unsent is not None or self._relay is not None or self._answering is not None:
                 break
             if not self.writable:
                 self._stalled = True  # who does not read our answers is asked for no more requests
@@ -394,7 +395,9 @@ class ServerConnection(asyncio.Protocol):
             self.wake_at(max(soonest, now))
 
     def _timed_out(self) -> None:
-        if self._lingering or not self._codec.in_head:
+        if self._unsent is not None:
+            self._watch_last_octets()
+        elif self._lingering or not self._codec.in_head:
             self._close()
         else:
             limit = self._limits.head_timeout_s
@@ -459,13 +462,23 @@ class ServerConnection(asyncio.Protocol):
     def _close(self) -> None:
         if not self._closed:
             self._transport.close()
+            self._watch_last_octets()
 
     def _cut_off(self) -> None:
         if self._closed:
             return
         if isinstance(self._transport, TlsTransport):
             self._transport.cut()
+            self._watch_last_octets()
         else:
+            self._transport.abort()
+
+    def _watch_last_octets(self) -> None:
+        """Let a closing transport deliver what it holds as long as the client reads any of it."""
+        before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
+        if before is None or self._unsent < before:
+            self._set_deadline(self._limits.keep_alive_s)
+        elif self._deadline is None:  # its time is over, and not an octet went
             self._transport.abort()
 
     def fault(self, error: Exception) -> None:

@@ -86,6 +86,34 @@ async def test_no_more_than_the_buffer_and_one_read_wait_for_a_client_that_does_
         client.writer.transport.abort()
 
 
+async def test_a_client_that_never_reads_its_last_answers_is_let_go(running: Proxy) -> None:
+    running.service.limits = msgspec.structs.replace(running.service.limits, keep_alive_s=0.05)
+    client = await running.connect()
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await until(lambda: running.service.connections)
+    [connection] = running.service.connections
+    while connection.writable:
+        client.writer.write(b"GET / HTTP/1.1\r\nHost: app.dev.local\r\n\r\n" * 50)
+        await asyncio.sleep(0)
+    await until(lambda: connection not in running.service.connections)
+
+
+async def test_a_closing_connection_begins_no_request_that_was_sent_ahead(running: Proxy) -> None:
+    client = await running.connect()
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await until(lambda: running.service.connections)
+    [connection] = running.service.connections
+    while connection.writable:
+        client.writer.write(b"GET / HTTP/1.1\r\nHost: app.dev.local\r\n\r\n" * 50)
+        await asyncio.sleep(0)
+    connection.drain()
+    answered = len(running.noted.requests)
+    client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    with contextlib.suppress(ConnectionError):  # a reset, for the requests that nobody reads any more
+        await client.to_eof()
+    assert len(running.noted.requests) == answered
+
+
 def _waiting(connection: ServerConnection) -> int:
     return connection._transport.get_write_buffer_size()
 
