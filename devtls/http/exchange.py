@@ -33,6 +33,7 @@ from devtls.http.forward import (
     forward_trailers,
     is_loop,
 )
+from devtls.http.upgrade import refusal_of
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 """RFC 9110 9.2.2, without TRACE, which the codec refuses."""
@@ -332,6 +333,8 @@ class Exchange:
     def _informational(self, event: InformationalResponse) -> list[Action]:
         terms = self._terms
         self._retryable = False
+        if event.status == 101 and (why := refusal_of(self._request, event)):
+            return [_ABORT, *self._fail(FailureKind.BROKEN_ANSWER, why)]
         edited = forward_informational(event, terms.policy, terms.edge, authority=self._request.authority)
         if event.status == 101:
             self.phase = Phase.TUNNEL

@@ -51,6 +51,7 @@ LIMITS = ExchangeLimits(response_head_timeout_s=600.0, body_idle_timeout_s=60.0,
 EDGE = Edge(b"127.0.0.1", b"https", 443, b"devtls-test")
 TERMS = Terms(ForwardPolicy(), EDGE, LIMITS)
 END = EndOfMessage(1)
+SWITCH = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
 PIECE = Data(1, b"piece")
 BODY_IDLE = Arm(Timer.REQUEST_BODY, 60.0)
 HEAD_WAIT = Arm(Timer.RESPONSE_HEAD, 600.0)
@@ -301,12 +302,21 @@ def test_an_answer_is_taken_whole_only_when_it_is_due(make: Callable[[], Exchang
 
 
 def test_a_switch_of_protocols_opens_the_tunnel() -> None:
-    exchange = waiting()
-    actions = exchange.on_upstream(InformationalResponse(1, 101, []))
+    asked = request()
+    asked.upgrade = b"websocket"
+    exchange = waiting(asked)
+    actions = exchange.on_upstream(InformationalResponse(1, 101, SWITCH))
     assert kinds(actions) == [Disarm, SendClient, OpenTunnel]
     assert exchange.on_client(Reset(1, "gone")) == []
     assert exchange.on_upstream(ConnectionClosed(1)) == []
     assert exchange.on_timer(Timer.RESPONSE_HEAD) == []
+
+
+def test_a_switch_that_is_no_websocket_is_a_broken_answer() -> None:
+    actions = waiting().on_upstream(InformationalResponse(1, 101, SWITCH))
+    assert kinds(actions) == [AbortUpstream, Answer, Finish]
+    assert isinstance(actions[1], Answer)
+    assert actions[1].kind is FailureKind.BROKEN_ANSWER
 
 
 def test_an_app_that_never_answers_is_given_up() -> None:
@@ -411,7 +421,7 @@ _UPSTREAM = st.sampled_from(
         DialFailed(()),
         InformationalResponse(1, 100, []),
         InformationalResponse(1, 103, []),
-        InformationalResponse(1, 101, []),
+        InformationalResponse(1, 101, SWITCH),
         response(),
         PIECE,
         Trailers(1, []),

@@ -203,9 +203,10 @@ async def test_octets_and_status_of_the_answer_are_counted(rig: Rig) -> None:
 
 
 async def test_a_switch_of_protocols_is_handed_on(rig: Rig) -> None:
+    rig.request.upgrade = b"websocket"
     rig.relay.client_event(rig.request)
     rig.relay.client_event(EndOfMessage(1))
-    rig.upstream(InformationalResponse(1, 101, []))
+    rig.upstream(InformationalResponse(1, 101, [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]))
     assert rig.relay.status == 101
     assert rig.client.calls == ["tunnel"]
     assert rig.pool.ends == ["handed over"]
