@@ -11,6 +11,7 @@ Owns the exception tree, refuses nothing, depends on nothing::
     ├── StateError               the state folder: mode, owner, format, a damaged file
     │   └── NoAuthority          there is no CA yet
     ├── Refused                  the request itself is refused (under sudo, no terminal and no --yes)
+    │   └── UnknownStore         `--store` names a store that this machine does not have
     ├── PortInUse                a port that was asked for belongs to somebody else
     ├── TrustFailed              no store that matters trusts the root
     ├── ProtocolViolation        a peer broke HTTP: carries the status that answers it
@@ -119,6 +120,12 @@ class Refused(DevtlsError):
     """The command will not do this in this way (under sudo; no terminal and no `--yes`)."""
 
     exit_code = ExitCode.REFUSED
+
+
+class UnknownStore(Refused):
+    """`--store` names a store that this machine does not have."""
+
+    exit_code = ExitCode.USAGE
 
 
 class PortInUse(DevtlsError):

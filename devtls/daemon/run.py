@@ -149,7 +149,12 @@ class Process:
             return
 
     def _reload_soon(self) -> None:
-        self._spawn(self.reload("devtls.toml changed"))
+        self._spawn(self.reload(f"{self._file_name} changed"))
+
+    @property
+    def _file_name(self) -> str:
+        found = self._daemon.source.found
+        return "devtls.toml" if found is None else found.path.name
 
     async def reload(self, why: str, *, by_itself: bool = False) -> None:
         """Take the new state over and say so; an error is shown (`by_itself`: once) and changes nothing."""
@@ -191,7 +196,7 @@ class Process:
                 await self.reload("The CA was replaced", by_itself=True)
             elif self._waits_for_allow:
                 # `devtls allow` changes a file of ours, not the one that is watched.
-                await self.reload("devtls.toml was allowed", by_itself=True)
+                await self.reload(f"{self._file_name} was allowed", by_itself=True)
 
     def _tell_of_deletion(self, deleted: bool) -> None:
         if deleted and not self._is_orphan:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from devtls.errors import Refused
+from devtls.errors import UnknownStore
 from devtls.system.execute import Runner
 from devtls.system.truststore.families import FAMILIES, NIXOS, UNKNOWN_NSS_PACKAGE
 from devtls.system.truststore.linux import SystemStore
@@ -74,6 +74,6 @@ def select_stores(stores: tuple[AnyStore, ...], names: tuple[str, ...]) -> tuple
         if not matching:
             groups = dict.fromkeys(store.name.partition(":")[0] for store in stores)
             hint = " or ".join(f"--store {group}" for group in groups)
-            raise Refused(f"This machine has no store {name!r}.", hint=hint)
+            raise UnknownStore(f"This machine has no store {name!r}.", hint=hint)
         chosen.extend(store for store in matching if store not in chosen)
     return tuple(chosen)

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from devtls.errors import Refused
+from devtls.errors import ExitCode, UnknownStore
 from devtls.system.execute import Finished, NotFinished, Outcome, ProcessRunner, Trouble
 from devtls.system.plan import ALREADY_ROOT, Plan, Run
 from devtls.system.truststore.discovery import find_stores, root_is_trusted, select_stores
@@ -270,9 +270,10 @@ def test_stores_are_chosen_by_group_or_by_full_name() -> None:
     assert select_stores(stores, ()) == stores
     assert select_stores(stores, ("nss",)) == stores[1:]
     assert select_stores(stores, ("nss:~/b", "nss")) == (stores[2], stores[1])
-    with pytest.raises(Refused, match="no store 'java'") as caught:
+    with pytest.raises(UnknownStore, match="no store 'java'") as caught:
         select_stores(stores, ("java",))
     assert caught.value.hint == "--store system or --store nss"
+    assert caught.value.exit_code is ExitCode.USAGE
 
 
 def test_a_root_without_a_path_is_still_a_root(root: RootCertificate) -> None:
