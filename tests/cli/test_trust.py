@@ -193,11 +193,11 @@ def test_store_limits_what_is_done(desk: Desk) -> None:
     result = desk.succeed("trust", "--yes", "--store", "nss")
     assert "System store" not in result.stdout
     assert desk.bundle.read_bytes() == before
-    assert "no store 'java'" in str(desk.fail(ExitCode.REFUSED, "trust", "--yes", "--store", "java"))
+    assert "no store 'java'" in str(desk.fail(ExitCode.USAGE, "trust", "--yes", "--store", "java"))
 
 
 def test_an_unknown_store_is_refused_before_a_ca_is_made(desk: Desk) -> None:
-    desk.fail(ExitCode.REFUSED, "trust", "--yes", "--store", "java")
+    desk.fail(ExitCode.USAGE, "trust", "--yes", "--store", "java")
     assert not desk.state.exists()
 
 
