@@ -89,9 +89,9 @@ async def test_no_more_than_the_buffer_and_one_read_wait_for_a_client_that_does_
 async def test_a_client_that_never_reads_its_last_answers_is_let_go(running: Proxy) -> None:
     running.service.limits = msgspec.structs.replace(running.service.limits, keep_alive_s=0.05)
     client = await running.connect()
-    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
     await until(lambda: running.service.connections)
     [connection] = running.service.connections
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
     while connection.writable:
         client.writer.write(b"GET / HTTP/1.1\r\nHost: app.dev.local\r\n\r\n" * 50)
         await asyncio.sleep(0)
@@ -100,9 +100,9 @@ async def test_a_client_that_never_reads_its_last_answers_is_let_go(running: Pro
 
 async def test_a_closing_connection_begins_no_request_that_was_sent_ahead(running: Proxy) -> None:
     client = await running.connect()
-    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
     await until(lambda: running.service.connections)
     [connection] = running.service.connections
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
     while connection.writable:
         client.writer.write(b"GET / HTTP/1.1\r\nHost: app.dev.local\r\n\r\n" * 50)
         await asyncio.sleep(0)
