@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -333,7 +334,11 @@ async def proxy(
     gate = TlsGate(service, contexts)
     bound, plain = bind(0), bind(0)
     service.https_port = bound.port
-    listeners = [Listener(bound, https_protocol(service, gate)), Listener(plain, redirect_protocol(service))]
+    accepted: list[asyncio.Protocol] = []
+    listeners = [
+        Listener(bound, _noting(https_protocol(service, gate), accepted)),
+        Listener(plain, _noting(redirect_protocol(service), accepted)),
+    ]
     for listener in listeners:
         await listener.start()
     running = Proxy(service, contexts, noted, authority)
@@ -345,9 +350,22 @@ async def proxy(
             listener.stop()
         for connection in list(service.connections):
             connection.abort()
+        for protocol in accepted:
+            # Those that are no connection of the service: handshakes, plain HTTP that lingers.
+            transport: Any = getattr(protocol, "tcp", None) or getattr(protocol, "_transport", None)
+            with contextlib.suppress(AttributeError):  # none yet, or asyncio's has dropped its loop
+                transport.abort()
         pool.close()
         await aborted(client.writer for client in running.clients)
     assert not noted.faults, noted.faults
+
+
+def _noting(make: Callable[[], asyncio.Protocol], accepted: list[asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
+    def noted() -> asyncio.Protocol:
+        accepted.append(protocol := make())
+        return protocol
+
+    return noted
 
 
 async def aborted(writers: Iterable[asyncio.StreamWriter]) -> None:
