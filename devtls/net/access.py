@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from devtls.http.events import Request
+from devtls.http.forward import Edge
 from devtls.net.tls import HandshakeFailure
 
 if TYPE_CHECKING:
@@ -27,6 +29,23 @@ class AccessRecord(msgspec.Struct):
     protocol: str
     client_ip: str
     complete: bool
+
+
+def record_of(request: Request, edge: Edge, status: int, *, complete: bool = True) -> AccessRecord:
+    """Return the record of a request that reached no app; the rest is added for one that did."""
+    return AccessRecord(
+        method=request.method.decode("latin-1"),
+        host=request.authority.decode("latin-1"),
+        target=request.target.decode("latin-1"),
+        status=status,
+        route="",
+        upstream="",
+        octets_sent=0,
+        duration_s=0.0,
+        protocol=f"HTTP/{request.http_version.decode('latin-1')}",
+        client_ip=edge.client_ip.decode("latin-1"),
+        complete=complete,
+    )
 
 
 class Observer(Protocol):

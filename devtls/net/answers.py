@@ -6,8 +6,8 @@ Owns the choice; the words are `http.pages`'.
 from __future__ import annotations
 
 from devtls.http import pages
+from devtls.http.actions import Answer, FailureKind
 from devtls.http.events import Request
-from devtls.http.exchange import Answer, FailureKind
 from devtls.http.headers import get
 from devtls.net.service import Service
 from devtls.routing import Refusal, Route, host_of

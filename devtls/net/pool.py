@@ -17,7 +17,7 @@ from collections.abc import Callable
 import msgspec
 
 from devtls.config import is_refused_address
-from devtls.http.exchange import DialFailed
+from devtls.http.actions import DialFailed
 from devtls.http.h1.head import HeadLimits
 from devtls.http.pages import HANDSHAKE_FAILED
 from devtls.net.tls_client import TlsClient
@@ -133,7 +133,6 @@ class Pool:
             return
         if codec.keep_alive_timeout_s is not None:
             state.base_s = codec.keep_alive_timeout_s - 1
-        connection.served += 1
         connection.resume_reading()
         connection.idle_since = self._loop.time()
         state.idle.append(connection)

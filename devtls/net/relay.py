@@ -10,6 +10,23 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol, assert_never
 
+from devtls.http.actions import (
+    AbortUpstream,
+    Acquire,
+    Action,
+    Answer,
+    Arm,
+    DialFailed,
+    Disarm,
+    Finish,
+    OpenTunnel,
+    ReleaseUpstream,
+    SendClient,
+    SendUpstream,
+    SendWhole,
+    Timer,
+    UpstreamReady,
+)
 from devtls.http.events import (
     ClientEvent,
     Data,
@@ -21,25 +38,7 @@ from devtls.http.events import (
     Trailers,
     UpstreamEvent,
 )
-from devtls.http.exchange import (
-    AbortUpstream,
-    Acquire,
-    Action,
-    Answer,
-    Arm,
-    DialFailed,
-    Disarm,
-    Exchange,
-    Finish,
-    OpenTunnel,
-    ReleaseUpstream,
-    SendClient,
-    SendUpstream,
-    SendWhole,
-    Terms,
-    Timer,
-    UpstreamReady,
-)
+from devtls.http.exchange import Exchange, Terms
 from devtls.net.pool import Pool
 from devtls.net.upstream import UpstreamConnection
 from devtls.routing import Route

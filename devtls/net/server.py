@@ -12,6 +12,7 @@ import itertools
 from typing import cast
 
 from devtls.http import pages
+from devtls.http.actions import Answer
 from devtls.http.events import (
     ClientEvent,
     Data,
@@ -23,12 +24,12 @@ from devtls.http.events import (
     Response,
     Trailers,
 )
-from devtls.http.exchange import Answer, Terms
+from devtls.http.exchange import Terms
 from devtls.http.forward import Edge
 from devtls.http.h1.server import H1Server
-from devtls.http.headers import get
-from devtls.net.access import AccessRecord
+from devtls.net.access import record_of
 from devtls.net.answers import failure_page, refusal_page
+from devtls.net.refusal import RefusalWatch, watch_for_refusal
 from devtls.net.relay import Relay
 from devtls.net.service import Service
 from devtls.net.tls import TlsTransport
@@ -40,7 +41,6 @@ _PIPELINE_OCTETS = 65536
 """What a client may send ahead of its answer before we stop reading."""
 _LINGER_FACTOR = 15
 """`linger_s` is for silence; a client that goes on sending gets so many times as long (30 s), and no more."""
-_HOST_CHECK_OCTETS = 4096
 _connection_ids = itertools.count(1)
 
 
@@ -70,7 +70,7 @@ class ServerConnection(asyncio.Protocol):
         self._cut = False
         self._tunnel: Tunnel | None = None
         self._recording = service.observer.wants_requests
-        self._suspect: tuple[int, bytes] | None = None
+        self._suspect: RefusalWatch | None = None
         self._begun = False
         self._refused = False
         self._answered_stream = 0
@@ -230,7 +230,7 @@ class ServerConnection(asyncio.Protocol):
         self._begun = False
         self._answered_stream = request.stream_id
         if self._recording:
-            self._record(request, page.status, None, complete=True)
+            self._service.observer.request(record_of(request, self._edge, page.status))
 
     def _write_page(self, request: Request, page: pages.Answer) -> None:
         stream = request.stream_id
@@ -258,8 +258,11 @@ class ServerConnection(asyncio.Protocol):
         if type(event) is Response:
             self._before_response(event)
         elif type(event) is Data:
+            if self._suspect is not None and self._suspect.add(event.data):
+                self._tell_of_refusal()
+        elif type(event) is EndOfMessage:
             if self._suspect is not None:
-                self._check_host_refusal(event.data)
+                self._tell_of_refusal()
         elif type(event) is Reset:
             self._cut = True
         if data := self._codec.send(event):
@@ -269,7 +272,8 @@ class ServerConnection(asyncio.Protocol):
         """Encode an answer that is complete."""
         self._before_response(head)
         if self._suspect is not None:
-            self._check_host_refusal(body.data)
+            self._suspect.add(body.data)
+            self._tell_of_refusal()
         self._out.append(self._codec.send_whole(head, body))
 
     def _before_response(self, response: Response) -> None:
@@ -277,18 +281,12 @@ class ServerConnection(asyncio.Protocol):
         if not self._codec.request_complete:
             # An answer before the end of the request: the rest of the body may never be read (RFC 9112 9.3).
             self._codec.close_after_response()
-        if response.status in (400, 403) and self._relay is not None:
-            content_type = get(response.headers, b"content-type") or b""
-            self._suspect = (response.status, content_type)
+        if response.status >= 400 and self._relay is not None:
+            self._suspect = watch_for_refusal(response)
 
-    def _check_host_refusal(self, body_start: bytes) -> None:
+    def _tell_of_refusal(self) -> None:
         suspect, self._suspect = self._suspect, None
-        if suspect is None or self._answering is None:
-            return
-        from devtls.http.hostcheck import recognise  # its patterns take 1 ms, and most apps never refuse
-
-        found = recognise(suspect[0], suspect[1], body_start[:_HOST_CHECK_OCTETS])
-        if found is not None:
+        if suspect is not None and self._answering is not None and (found := suspect.verdict()) is not None:
             self._service.observer.host_check(host_of(self._answering.authority), found)
 
     def flush(self) -> None:
@@ -316,7 +314,10 @@ class ServerConnection(asyncio.Protocol):
         self._suspect = None
         self._begun = False
         if self._recording and request is not None:
-            self._record(request, relay.status, relay, complete=complete)
+            record = record_of(request, self._edge, relay.status, complete=complete)
+            record.route, record.upstream = relay.route.name, relay.route.upstream.label
+            record.octets_sent, record.duration_s = relay.received, self.loop.time() - relay.started_at
+            self._service.observer.request(record)
         if complete:
             self._over = True
             self._answered_stream = relay.request.stream_id
@@ -485,20 +486,3 @@ class ServerConnection(asyncio.Protocol):
         """End this connection, and no other, for a bug of ours (RelayClient)."""
         self._service.observer.fault(self.id, error)
         self.abort()
-
-    def _record(self, request: Request, status: int, relay: Relay | None, *, complete: bool) -> None:
-        self._service.observer.request(
-            AccessRecord(
-                method=request.method.decode("latin-1"),
-                host=request.authority.decode("latin-1"),
-                target=request.target.decode("latin-1"),
-                status=status,
-                route=relay.route.name if relay else "",
-                upstream=relay.route.upstream.label if relay else "",
-                octets_sent=relay.received if relay else 0,
-                duration_s=self.loop.time() - relay.started_at if relay else 0.0,
-                protocol=f"HTTP/{request.http_version.decode('latin-1')}",
-                client_ip=self._edge.client_ip.decode("latin-1"),
-                complete=complete,
-            )
-        )

@@ -48,7 +48,6 @@ class TlsServer(TlsLayer):
         self._waiting = False
         self._hello: ClientHello | None = None
         self._first = b""
-        self._plain: asyncio.Protocol | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the handshake's clock."""

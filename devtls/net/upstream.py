@@ -54,7 +54,6 @@ class UpstreamConnection(asyncio.Protocol):
         "closed",
         "codec",
         "idle_since",
-        "served",
         "transport",
         "upstream",
         "user",
@@ -71,7 +70,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.upstream = upstream
         self.codec = H1Client(limits)
         self.user: UpstreamUser | None = None
-        self.served = 0
         self.idle_since = 0.0
         self.closed = False
         self.writable = True

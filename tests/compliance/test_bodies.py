@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from devtls.http.exchange import DialFailed
+from devtls.http.actions import DialFailed
 from devtls.net.upstream import UpstreamConnection
 from devtls.routing import Upstream
 from tests.compliance.wire import TlsWire, reset, server_context, tls_app, wire_client

@@ -9,6 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devtls.http.actions import (
+    AbortUpstream,
+    Acquire,
+    Action,
+    Answer,
+    Arm,
+    DialFailed,
+    Disarm,
+    FailureKind,
+    Finish,
+    OpenTunnel,
+    ReleaseUpstream,
+    SendClient,
+    SendUpstream,
+    SendWhole,
+    Timer,
+    UpstreamReady,
+)
 from devtls.http.events import (
     ClientEvent,
     ConnectionClosed,
@@ -23,28 +41,7 @@ from devtls.http.events import (
     TunnelData,
     UpstreamEvent,
 )
-from devtls.http.exchange import (
-    AbortUpstream,
-    Acquire,
-    Action,
-    Answer,
-    Arm,
-    DialFailed,
-    Disarm,
-    Exchange,
-    ExchangeLimits,
-    FailureKind,
-    Finish,
-    OpenTunnel,
-    Phase,
-    ReleaseUpstream,
-    SendClient,
-    SendUpstream,
-    SendWhole,
-    Terms,
-    Timer,
-    UpstreamReady,
-)
+from devtls.http.exchange import Exchange, ExchangeLimits, Phase, Terms
 from devtls.http.forward import Edge, ForwardPolicy
 
 LIMITS = ExchangeLimits(response_head_timeout_s=600.0, body_idle_timeout_s=60.0, continue_wait_s=1.0)

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from devtls.config import parse_config
+from devtls.http.actions import Answer, FailureKind
 from devtls.http.events import (
     Data,
     EndOfMessage,
@@ -18,7 +19,7 @@ from devtls.http.events import (
     Trailers,
     UpstreamEvent,
 )
-from devtls.http.exchange import Answer, ExchangeLimits, FailureKind, Terms
+from devtls.http.exchange import ExchangeLimits, Terms
 from devtls.http.forward import Edge, ForwardPolicy
 from devtls.names import DEFAULT_ZONES
 from devtls.net.pool import Pool

@@ -179,3 +179,30 @@ async def test_rule_48_records_behind_an_answer_are_no_answer_to_the_next_reques
         client = await running.connect()
         await client.send(b"GET / HTTP/1.1\r\nHost: app.dev.local\r\n\r\n" * 2)
         assert [(await client.reply()).body for _ in range(2)] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_host_check_is_recognised_however_far_down_and_in_how_many_pieces_it_comes(
+    running: Proxy, chunked: bool
+) -> None:
+    style, sentence = b"<style>" + b"x" * 6500 + b"</style>", b"<h1>Blocked hosts: app.dev.local</h1>"
+
+    async def rails(connection: AppConnection) -> None:
+        await connection.head()
+        head = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html; charset=UTF-8\r\n"
+        if chunked:
+            await connection.send(head + b"Transfer-Encoding: chunked\r\n\r\n")
+            for piece in (style, sentence):
+                await connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+                await asyncio.sleep(0.01)
+            await connection.send(b"0\r\n\r\n")
+        else:
+            await connection.send(head + b"Content-Length: %d\r\n\r\n" % len(style + sentence) + style + sentence)
+        await connection.to_eof()
+
+    async with app(rails) as backend:
+        running.route(f"app = {backend.port}")
+        reply = await running.get()
+    assert reply.body == style + sentence
+    ((host, found),) = running.noted.host_checks
+    assert (host, found.framework) == ("app.dev.local", "Rails")

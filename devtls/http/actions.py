@@ -1,0 +1,132 @@
+"""What an exchange and its relay say to each other: reports in, actions out.
+
+Owns the vocabulary of `http.exchange` and nothing else; each is a value.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum, auto
+
+import msgspec
+
+from devtls.http.events import Data, EndOfMessage, InformationalResponse, Request, Reset, Response, Trailers
+
+
+class Timer(IntEnum):
+    """What an exchange waits for; an IntEnum, since until Python 3.12 the hash of an Enum is a call of its own."""
+
+    RESPONSE_HEAD = auto()
+    REQUEST_BODY = auto()
+    CONTINUE = auto()
+
+
+class FailureKind(Enum):
+    """Why devtls answers itself."""
+
+    LOOP = auto()
+    UNREACHABLE = auto()
+    CONNECT_TIMEOUT = auto()
+    BROKEN_ANSWER = auto()
+    NO_ANSWER = auto()
+    RESPONSE_TIMEOUT = auto()
+    REQUEST_TIMEOUT = auto()
+
+
+# What the relay reports besides the codec's events.
+
+
+class UpstreamReady(msgspec.Struct, gc=False):
+    """A connection to the app is there; `reused` when it has served before."""
+
+    reused: bool
+
+
+class DialFailed(msgspec.Struct, gc=False):
+    """No address of the app took the connection; `tried` pairs each address with what it said."""
+
+    tried: tuple[tuple[str, str], ...]
+    timed_out: bool = False
+
+
+# What the relay is told to do.
+
+
+class Acquire(msgspec.Struct, gc=False):
+    """Get a connection to the app: idle for at most `max_idle_s` (None = any idle one, 0 = only a fresh one)."""
+
+    max_idle_s: float | None
+
+
+class SendUpstream(msgspec.Struct, gc=False):
+    """Send `event` to the app."""
+
+    event: Request | Data | Trailers | EndOfMessage
+
+
+class SendClient(msgspec.Struct, gc=False):
+    """Send `event` to the client."""
+
+    event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset
+
+
+class SendWhole(msgspec.Struct, gc=False):
+    """Send the client a head, its only piece of body and the end."""
+
+    head: Response
+    body: Data
+
+
+class Answer(msgspec.Struct, gc=False):
+    """Answer the client ourselves; `tried` as in DialFailed."""
+
+    kind: FailureKind
+    detail: str
+    tried: tuple[tuple[str, str], ...] = ()
+
+
+class Arm(msgspec.Struct, gc=False):
+    """Start (or restart) a timer."""
+
+    timer: Timer
+    after_s: float
+
+
+class Disarm(msgspec.Struct, gc=False):
+    """Stop a timer."""
+
+    timer: Timer
+
+
+class ReleaseUpstream(msgspec.Struct, gc=False):
+    """The app's connection is done with this request; its codec knows whether it can be used again."""
+
+
+class AbortUpstream(msgspec.Struct, gc=False):
+    """Close the app's connection now, or stop dialling; `stale` when it was a reused one that the app had closed."""
+
+    stale: bool = False
+
+
+class OpenTunnel(msgspec.Struct, gc=False):
+    """HTTP is over on both connections: carry bytes."""
+
+
+class Finish(msgspec.Struct, gc=False):
+    """The exchange is over; `complete` when the client got everything."""
+
+    complete: bool
+
+
+Action = (
+    Acquire
+    | SendUpstream
+    | SendClient
+    | SendWhole
+    | Answer
+    | Arm
+    | Disarm
+    | ReleaseUpstream
+    | AbortUpstream
+    | OpenTunnel
+    | Finish
+)
