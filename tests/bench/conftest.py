@@ -56,8 +56,11 @@ class H2Server:
                 return  # The listener was closed: the test is over.
             plain.settimeout(_TIMEOUT_S)
             with self._context.wrap_socket(plain, server_side=True) as tls:
-                if tls.selected_alpn_protocol() == "h2":
-                    self._converse(tls)
+                try:
+                    if tls.selected_alpn_protocol() == "h2":
+                        self._converse(tls)
+                except (ConnectionError, ssl.SSLEOFError):
+                    continue  # The client has left without a word, as these may.
 
     def _converse(self, tls: ssl.SSLSocket) -> None:
         connection = H2Connection(H2Configuration(client_side=False))

@@ -63,6 +63,15 @@ class Running:
 
 
 @contextmanager
+def blaming(running: Running) -> Iterator[None]:
+    """Put the contender's name before what went wrong with it."""
+    try:
+        yield
+    except LoadFailed as error:
+        raise LoadFailed(f"{running.label}: {error}") from error
+
+
+@contextmanager
 def backend(folder: Path, port: int) -> Iterator[None]:
     """Run the app that all proxies stand in front of: 1 KiB at /, 100 MiB at /large, yes at /ask."""
     (folder / "large").touch()
@@ -89,10 +98,11 @@ def cpu_per_request_us(running: Sequence[Running], effort: Effort, shape: Shape)
     """Return CPU microseconds of the proxy per request of that shape, one number per round."""
     timeout_s = effort.run_s * _TOO_SLOW
     # How many fill the time is another number for each contender; the warming up tells.
-    requests = {
-        each.label: round(run_h2load(each.port, shape, effort.warm_requests, timeout_s).rate * effort.run_s)
-        for each in running
-    }
+    requests = {}
+    for each in running:
+        with blaming(each):
+            rate = run_h2load(each.port, shape, effort.warm_requests, timeout_s).rate
+        requests[each.label] = round(rate * effort.run_s)
     return _cpu(
         running, effort, 1e6, lambda each: run_h2load(each.port, shape, requests[each.label], timeout_s).requests
     )
@@ -110,7 +120,7 @@ def download_cpu_ms(running: Sequence[Running], effort: Effort, *, h2: bool) -> 
         for _ in range(effort.downloads):
             came = download(each.port, each.contender.root, "/large", h2=h2)
             if came != LARGE_BYTES:
-                raise LoadFailed(f"{each.label} delivered {came} of {LARGE_BYTES} bytes")
+                raise LoadFailed(f"delivered {came} of {LARGE_BYTES} bytes")
         return effort.downloads
 
     return _cpu(running, effort, 1e3, fetch_all)
@@ -124,7 +134,8 @@ def _cpu(
     for _ in range(effort.rounds):
         for each in running:
             before_s = each.process.cpu_s()
-            pieces = work(each)
+            with blaming(each):
+                pieces = work(each)
             found[each.label].append((each.process.cpu_s() - before_s) / pieces * units_per_s)
     return found
 

@@ -21,12 +21,12 @@ from tests.bench import slow_app
 from tests.bench.contenders import LOAD_CORE, NAME, Contender
 from tests.bench.h2load import Shape, command, parse_h2load
 from tests.bench.load import LoadFailed, wait_for_port
-from tests.bench.measure import Running
+from tests.bench.measure import Running, blaming
 from tests.bench.process import Process
 from tests.bench.report import Measurement, without_h2
 from tests.bench.stalled import SHUT, WIDE_OPEN, stalled_client
 
-LIMIT_MIB = 512
+LIMIT_MIB = 256
 _HOLD_S = 1.5
 _LOAD_TIMEOUT_S = 10.0
 _REQUESTS = 1200
@@ -72,7 +72,7 @@ def _growths(contender: Contender, situation: Situation, folder: Path, note: Say
             note(without_h2(contender.label))
             return []
         before_mib = running.process.rss_mib()
-        with situation.enter(running, folder) as done:
+        with blaming(running), situation.enter(running, folder) as done:
             peak = peak_mib(running.process, before_mib, done)
         return [peak - before_mib]
     finally:
@@ -85,7 +85,7 @@ def peak_mib(process: Process, before_mib: float, done: Done) -> float:
     while not done():
         peak = max(peak, process.rss_mib())
         if peak - before_mib > LIMIT_MIB:
-            raise LoadFailed(f"{process.name} grew by more than {LIMIT_MIB} MiB")
+            raise LoadFailed(f"grew by more than {LIMIT_MIB} MiB")
         time.sleep(_SAMPLE_S)
     return peak
 

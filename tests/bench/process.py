@@ -21,7 +21,6 @@ class Process:
     """One program with all its children."""
 
     def __init__(self, argv: Sequence[str], *, core: int, env: Mapping[str, str], folder: Path) -> None:
-        self._argv = argv
         self._log = folder / "output.log"
         with self._log.open("ab") as output:
             self._popen = subprocess.Popen(
@@ -33,10 +32,6 @@ class Process:
                 stderr=output,
                 start_new_session=True,
             )
-
-    @property
-    def name(self) -> str:
-        return Path(self._argv[0]).name
 
     @property
     def alive(self) -> bool:
