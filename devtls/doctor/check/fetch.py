@@ -66,14 +66,14 @@ class Fetcher:
 
 
 def _read(connection: http.client.HTTPConnection, limit: threading.Event, shown: str) -> bytes:
-    answer = connection.getresponse()
-    if answer.status != http.client.OK:
-        raise NotFetched(f"{shown} answered {answer.status}")
     content = b""
-    while piece := answer.read1(_PIECE):
-        content += piece
-        if len(content) > LARGEST:
-            raise NotFetched(f"{shown} is longer than {LARGEST >> 20} MiB")
+    with connection.getresponse() as answer:
+        if answer.status != http.client.OK:
+            raise NotFetched(f"{shown} answered {answer.status}")
+        while piece := answer.read1(_PIECE):
+            content += piece
+            if len(content) > LARGEST:
+                raise NotFetched(f"{shown} is longer than {LARGEST >> 20} MiB")
     if limit.is_set():
         raise NotFetched(f"{shown} is too slow")
     return content

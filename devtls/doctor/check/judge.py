@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from devtls.doctor.check.advice import advise
-from devtls.doctor.check.certificate import Certificate
+from devtls.doctor.check.certificate import Certificate, shortened
 from devtls.doctor.check.constraints import find_breaches
 from devtls.doctor.check.evidence import Evidence, StoreAnswer
 from devtls.doctor.check.flaws import find_flaws
@@ -20,7 +20,7 @@ from devtls.doctor.check.remarks import chromium_error, on_connection, on_hsts, 
 from devtls.doctor.check.report import Answer, Mark, Report
 
 _MOST_LABELS = 4
-_OWN_LISTS = "browsers keep lists of their own, and none was found here"
+_OF_BROWSERS = {True: "and none of them has it", False: "and none was found here"}
 _INCOMPLETE = "it comes with an incomplete chain"
 
 
@@ -87,14 +87,19 @@ def _judge_anchor(evidence: Evidence) -> Answer:
         return _answer("Issuer", True, f"{root} counts as trusted, as asked with --ca: {holders}.", "")
     if evidence.public:
         return _answer("Issuer", True, f"{root} is a public root, which browsers bring along. Here: {holders}.", "")
+    unknown = [store for store in browsers if store.trusts is None]
     if not any(store.trusts for store in browsers):
-        lists = "browsers keep lists of their own, and none of them has it" if browsers else _OWN_LISTS
-        sentence = f"{root} is trusted by {holders}, for other programs; {lists}."
-        return _answer("Issuer", False, sentence, "it comes from an unknown issuer")
+        sentence = f"{root} is trusted by {holders}, for other programs; browsers keep lists of their own, "
+        sentence += _not_asked(unknown) if unknown else _OF_BROWSERS[bool(browsers)]
+        return _answer("Issuer", False, f"{sentence}.", "it comes from an unknown issuer")
     if doubting:
         sentence = f"{root} is trusted by {holders}, but not by {_labels(doubting)}."
         return _answer("Issuer", False, sentence, f"it comes from an unknown issuer for {_labels(doubting)}")
     return _answer("Issuer", True, f"{root} is trusted by {holders}.", "")
+
+
+def _not_asked(stores: list[StoreAnswer]) -> str:
+    return f"and {_labels(stores)} could not be asked ({shortened(stores[0].detail)})"
 
 
 def _labels(stores: list[StoreAnswer]) -> str:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from cryptography import x509
@@ -143,8 +143,8 @@ def _extensions(wish: Wish, signing: Key) -> Iterator[tuple[x509.ExtensionType, 
     if wish.purposes is not None:
         yield x509.ExtendedKeyUsage(wish.purposes), False
     if wish.constraints or wish.excluded:
-        permitted = [x509.DNSName(zone) for zone in wish.constraints] or None
-        yield x509.NameConstraints(permitted, [x509.DNSName(zone) for zone in wish.excluded] or None), True
+        permitted, excluded = ([_subtree(text) for text in each] or None for each in (wish.constraints, wish.excluded))
+        yield x509.NameConstraints(permitted, excluded), True
     if wish.crl:
         place = x509.DistributionPoint([x509.UniformResourceIdentifier(wish.crl)], None, None, None)
         yield x509.CRLDistributionPoints([place]), False
@@ -155,6 +155,10 @@ def _extensions(wish: Wish, signing: Key) -> Iterator[tuple[x509.ExtensionType, 
         ]
         yield x509.AuthorityInformationAccess(described), False
     yield from wish.extra
+
+
+def _subtree(text: str) -> x509.GeneralName:
+    return x509.IPAddress(ip_network(text)) if "/" in text else x509.DNSName(text)
 
 
 def _key_usage(*, signs: bool) -> x509.KeyUsage:
