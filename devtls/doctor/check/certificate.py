@@ -23,6 +23,16 @@ from devtls.doctor.check.signatures import issued_by
 from devtls.errors import CertificateError
 from devtls.system.truststore.root import fingerprint_of
 
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises for bytes that are not what they should be."""
+
 _LONGEST_TEXT = 80
 _NAMELESS = "a certificate without a name"
 _ExtensionT = TypeVar("_ExtensionT", bound=x509.ExtensionType)
@@ -33,8 +43,11 @@ def read_certificate(der: bytes) -> Certificate:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is unusual in it is for a verifier to say
-            return Certificate(der, x509.load_der_x509_certificate(der))
-    except ValueError as error:
+            raw = x509.load_der_x509_certificate(der)
+            # What is read late would fail late: without these there is nothing to judge.
+            _ = raw.subject, raw.issuer, raw.not_valid_before_utc, raw.not_valid_after_utc, raw.serial_number
+            return Certificate(der, raw)
+    except UNREADABLE as error:
         raise CertificateError(f"This certificate cannot be read: {shortened(str(error))}.") from error
 
 
@@ -67,7 +80,7 @@ class Certificate:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return tuple(self.raw.extensions), ""
-        except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        except UNREADABLE as error:
             return (), shortened(str(error))
 
     def _value(self, kind: type[_ExtensionT]) -> _ExtensionT | None:
@@ -222,7 +235,7 @@ class Certificate:
         """Kind and size of its key: ("RSA", 2048), ("P-256", 256), ("Ed25519", 256), ("unknown", 0)."""
         try:
             key = self.raw.public_key()
-        except (ValueError, UnsupportedAlgorithm):
+        except UNREADABLE:
             return "unknown", 0
         match key:
             case rsa.RSAPublicKey():
@@ -243,7 +256,7 @@ class Certificate:
         """The hash that its signature is made over ("" = none of its own, or unknown)."""
         try:
             algorithm = self.raw.signature_hash_algorithm
-        except UnsupportedAlgorithm:
+        except UNREADABLE:
             return ""
         return algorithm.name if algorithm else ""
 

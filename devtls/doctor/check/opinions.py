@@ -11,11 +11,10 @@ import warnings
 from collections.abc import Sequence
 from datetime import datetime
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import DNSName, IPAddress, verification
 
 from devtls.doctor.check.address import Address
-from devtls.doctor.check.certificate import Certificate, shortened
+from devtls.doctor.check.certificate import UNREADABLE, Certificate, shortened
 from devtls.doctor.check.evidence import CRYPTOGRAPHY, OPENSSL, STRICT, Opinion
 from devtls.doctor.check.meet import Target
 from devtls.doctor.check.resolve import CannotReach, cut_after
@@ -71,7 +70,7 @@ def ask_cryptography(
             store = verification.Store([each.raw for each in anchors])
             verifier = verification.PolicyBuilder().store(store).time(now).build_server_verifier(subject)
             verifier.verify(sent[0].raw, [each.raw for each in sent[1:]])
-    except (verification.VerificationError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (verification.VerificationError, *UNREADABLE) as error:
         return Opinion(CRYPTOGRAPHY, False, shortened(_innermost(str(error))))
     return Opinion(CRYPTOGRAPHY, True)
 

@@ -13,13 +13,12 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from devtls.doctor.check.certificate import Certificate, shortened
+from devtls.doctor.check.certificate import UNREADABLE, Certificate, shortened
 from devtls.doctor.check.signatures import holds, issued_by
 
 _SKEW = timedelta(minutes=5)
@@ -48,7 +47,7 @@ def read_crl(der: bytes, certificate: Certificate, issuer: Certificate, source: 
     """Return what a revocation list (DER or PEM) says about `certificate`."""
     try:
         return _read_crl(der, certificate, issuer, source, now)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         return unusable(
             certificate, "CRL", source, f"what {source} sent is no revocation list: {shortened(str(error))}"
         )
@@ -97,7 +96,7 @@ def read_ocsp(der: bytes, certificate: Certificate, issuer: Certificate, source:
     """Return what an OCSP answer (DER) says about `certificate`."""
     try:
         return _read_ocsp(ocsp.load_der_ocsp_response(der), certificate, issuer, source, now)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         return unusable(certificate, "OCSP", source, f"what {source} sent is no OCSP answer: {shortened(str(error))}")
 
 
@@ -133,7 +132,7 @@ def _is_signed(answer: ocsp.OCSPResponse, issuer: Certificate) -> bool:
 def _is_delegate(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (ValueError, x509.ExtensionNotFound):
+    except (*UNREADABLE, x509.ExtensionNotFound):
         return False
     return ExtendedKeyUsageOID.OCSP_SIGNING in purposes and issued_by(certificate, issuer)
 
