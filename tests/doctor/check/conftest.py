@@ -13,7 +13,7 @@ from devtls.doctor.check.stores import Given
 from devtls.system.execute import ProcessRunner
 from devtls.system.keystore import Keystore
 from devtls.system.truststore.machine import Machine
-from tests.doctor.check.pki import NOW, Issued, make_intermediate, make_root
+from tests.doctor.check.pki import NOW, Issued, Wish, make_intermediate, make_root
 
 NAME = "app.check.test"
 
@@ -28,6 +28,11 @@ def root() -> Issued:
 @pytest.fixture(scope="session")
 def intermediate(root: Issued) -> Issued:
     return make_intermediate(root)
+
+
+@pytest.fixture
+def leaf(intermediate: Issued) -> Issued:
+    return intermediate.issue(Wish())
 
 
 @pytest.fixture
