@@ -47,8 +47,8 @@ def _write(path: Path, certificates: list[bytes], root: RootCertificate) -> Path
     return path
 
 
-def system_certificates(system_root: Path) -> list[bytes]:
-    """Return the DER of every root of the bundle that this system's programs read; none when there is none."""
+def system_certificates(system_root: Path = Path("/")) -> list[bytes]:
+    """Return the roots (DER) in the first bundle of this system that holds any."""
     names = [name for family in (*FAMILIES, NIXOS) for name in family.bundles]
     for name in dict.fromkeys((*names, *_MORE_BUNDLES)):
         place = system_root / name
