@@ -11,9 +11,11 @@ Owns the exception tree, refuses nothing, depends on nothing::
     ├── StateError               the state folder: mode, owner, format, a damaged file
     │   └── NoAuthority          there is no CA yet
     ├── Refused                  the request itself is refused (under sudo, no terminal and no --yes)
-    │   └── UnknownStore         `--store` names a store that this machine does not have
+    │   ├── UnknownStore         `--store` names a store that this machine does not have
+    │   └── InvalidAddress       `devtls check` was pointed at what no browser opens with TLS
     ├── PortInUse                a port that was asked for belongs to somebody else
     ├── TrustFailed              no store that matters trusts the root
+    ├── NoConnection             no TLS connection came about, so there is nothing to judge
     ├── ProtocolViolation        a peer broke HTTP: carries the status that answers it
     └── LocalProtocolError       we were about to break HTTP ourselves: always a bug of ours
 
@@ -36,6 +38,7 @@ class ExitCode(IntEnum):
     PORT_IN_USE = 5
     NOT_TRUSTED = 6
     REFUSED = 7
+    NO_CONNECTION = 8
     INTERRUPTED = 130
 
 
@@ -128,6 +131,12 @@ class UnknownStore(Refused):
     exit_code = ExitCode.USAGE
 
 
+class InvalidAddress(Refused):
+    """What was given is no address that a browser opens with TLS."""
+
+    exit_code = ExitCode.USAGE
+
+
 class PortInUse(DevtlsError):
     """A port that was asked for is taken; `port` is its number, `holder` who has it ("" = unknown)."""
 
@@ -143,6 +152,12 @@ class TrustFailed(DevtlsError):
     """Neither a browser's store nor the system's trusts the root."""
 
     exit_code = ExitCode.NOT_TRUSTED
+
+
+class NoConnection(DevtlsError):
+    """A server that was asked for did not come as far as showing a certificate."""
+
+    exit_code = ExitCode.NO_CONNECTION
 
 
 class ProtocolViolation(DevtlsError):

@@ -18,6 +18,7 @@ _COMMANDS = {
     "serve": "Run the HTTPS proxy in front of your apps",
     "untrust": "Take the trust back (--forget also deletes the CA)",
     "ca": "Show or export the development CA",
+    "check": "Say what a browser would decide about a server's certificate, and why",
     "allow": "Let a project's devtls.toml name remote targets and other folders",
     "demo": "Run a sample app behind the proxy",
 }

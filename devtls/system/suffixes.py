@@ -23,3 +23,15 @@ def _suffixes() -> PublicSuffixList:
 def is_public_suffix(name: str) -> bool:
     """Say whether `name` (lower-case A-labels) is itself a public suffix."""
     return bool(_suffixes().is_public(name))
+
+
+@cache
+def _registries() -> PublicSuffixList:
+    from publicsuffixlist import PublicSuffixList
+
+    return PublicSuffixList(only_icann=True)
+
+
+def is_registry_suffix(name: str) -> bool:
+    """Say whether `name` is a suffix of a registry (`co.uk`, not github.io): browsers take no wildcard below one."""
+    return bool(_registries().is_public(name))

@@ -19,7 +19,7 @@ _MORE_BUNDLES = ("etc/ssl/cert.pem", "etc/pki/tls/certs/ca-bundle.crt", "usr/sha
 
 def write_merged_bundle(path: Path, root: RootCertificate, system_root: Path = Path("/")) -> Path | None:
     """Write the system's roots and `root` to `path`; None when this system has no bundle."""
-    return _write(path, _system_certificates(system_root), root)
+    return _write(path, system_certificates(system_root), root)
 
 
 def write_extended_bundle(path: Path, root: RootCertificate, existing: Path) -> Path | None:
@@ -47,7 +47,8 @@ def _write(path: Path, certificates: list[bytes], root: RootCertificate) -> Path
     return path
 
 
-def _system_certificates(system_root: Path) -> list[bytes]:
+def system_certificates(system_root: Path = Path("/")) -> list[bytes]:
+    """Return the roots (DER) in the first bundle of this system that holds any."""
     names = [name for family in (*FAMILIES, NIXOS) for name in family.bundles]
     for name in dict.fromkeys((*names, *_MORE_BUNDLES)):
         place = system_root / name

@@ -1,0 +1,64 @@
+"""What `devtls check` answers: four questions, what else there is to say, one verdict, and what to do.
+
+Owns the shape, in words that are safe to print. The JSON form is made from the same values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Mark(Enum):
+    """How a browser takes it."""
+
+    FINE = "fine"
+    NOTE = "note"
+    WARNS = "warns"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One question or remark.
+
+    `about` is its title, `because` completes "A browser would warn: …" ("" = it does not).
+    """
+
+    about: str
+    mark: Mark
+    sentence: str
+    because: str = ""
+
+
+Questions = tuple[Answer, Answer, Answer, Answer]
+"""Issuer, dates, name, signatures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that is said about a server that showed a certificate; `error` is Chromium's name for the trouble."""
+
+    questions: Questions
+    remarks: tuple[Answer, ...]
+    error: str
+    advice: tuple[str, ...]
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Why a browser would warn, none twice."""
+        every = (*self.questions, *self.remarks)
+        return tuple(dict.fromkeys(each.because for each in every if each.mark is Mark.WARNS))
+
+    @property
+    def warns(self) -> bool:
+        """Whether a browser would warn."""
+        return bool(self.troubles)
+
+    @property
+    def verdict(self) -> str:
+        """The whole in one sentence."""
+        if not self.warns:
+            return "A browser opens this address without a warning."
+        *others, last = self.troubles
+        reasons = f"{', '.join(others)} and {last}" if others else last
+        return f"A browser would warn: {reasons}{f' ({self.error})' if self.error else ''}."
