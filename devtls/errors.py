@@ -14,6 +14,7 @@ Owns the exception tree, refuses nothing, depends on nothing::
     │   └── UnknownStore         `--store` names a store that this machine does not have
     ├── PortInUse                a port that was asked for belongs to somebody else
     ├── TrustFailed              no store that matters trusts the root
+    ├── CommandNotRun            the command of `devtls env -- COMMAND` cannot be started
     ├── ProtocolViolation        a peer broke HTTP: carries the status that answers it
     └── LocalProtocolError       we were about to break HTTP ourselves: always a bug of ours
 
@@ -36,6 +37,8 @@ class ExitCode(IntEnum):
     PORT_IN_USE = 5
     NOT_TRUSTED = 6
     REFUSED = 7
+    CANNOT_RUN = 126
+    NO_SUCH_COMMAND = 127
     INTERRUPTED = 130
 
 
@@ -143,6 +146,14 @@ class TrustFailed(DevtlsError):
     """Neither a browser's store nor the system's trusts the root."""
 
     exit_code = ExitCode.NOT_TRUSTED
+
+
+class CommandNotRun(DevtlsError):
+    """A command that was to run in our place cannot; `code` is the shell's own for that, 126 or 127."""
+
+    def __init__(self, message: str, *, code: ExitCode = ExitCode.CANNOT_RUN, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = code
 
 
 class ProtocolViolation(DevtlsError):
