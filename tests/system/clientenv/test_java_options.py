@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def test_the_users_own_properties_are_read_the_last_one_wins() -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_real_jvm_reads_the_words_as_we_wrote_them(path: str, require_tool: RequireTool, tmp_path: Path) -> None:
-    java = Path(require_tool("java", "sudo apt-get install default-jre-headless")).resolve()
+    java = Path(require_tool("java", "sudo apt-get install default-jdk-headless")).resolve()
     shown = subprocess.run(
         [java, "-XshowSettings:properties", "-version"],
         env={"JAVA_TOOL_OPTIONS": extend("'-Down=a b'", path), "HOME": str(tmp_path)},
@@ -62,4 +61,3 @@ def test_a_real_jvm_reads_the_words_as_we_wrote_them(path: str, require_tool: Re
     properties = dict(re.findall(r"^ +(\S+) = (.*)$", shown, re.MULTILINE))
     assert (properties["javax.net.ssl.trustStore"], properties["own"]) == (path.replace("\\n", "\\n"), "a b")
     assert properties["javax.net.ssl.trustStoreType"] == "PKCS12"
-    assert shutil.which("java")

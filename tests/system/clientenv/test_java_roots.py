@@ -96,7 +96,7 @@ def test_an_encrypted_one_is_opened_with_its_password(root: RootCertificate, tmp
 def test_what_keytool_makes_is_read(
     form: str, root: RootCertificate, tmp_path: Path, require_tool: RequireTool
 ) -> None:
-    keytool = require_tool("keytool", "sudo apt-get install default-jre-headless")
+    keytool = require_tool("keytool", "sudo apt-get install default-jdk-headless")
     root_file, store = tmp_path / "root.pem", tmp_path / "store"
     root_file.write_bytes(root.pem)
     argv = [keytool, "-importcert", "-noprompt", "-alias", "a", "-file", str(root_file), "-keystore", str(store)]
@@ -107,7 +107,7 @@ def test_what_keytool_makes_is_read(
 def test_keytool_reads_what_we_make_with_and_without_a_password(
     root: RootCertificate, tmp_path: Path, require_tool: RequireTool
 ) -> None:
-    keytool = require_tool("keytool", "sudo apt-get install default-jre-headless")
+    keytool = require_tool("keytool", "sudo apt-get install default-jdk-headless")
     (tmp_path / "store.p12").write_bytes(write_pkcs12({"devtls root": root.der}))
     for password in ((), ("-storepass", "anything")):
         argv = [keytool, "-list", "-keystore", str(tmp_path / "store.p12"), *password]
