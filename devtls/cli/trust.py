@@ -263,6 +263,7 @@ def _advise_variables(reports: Iterable[Report]) -> None:
         *others, last = [report.client for report in needed]
         clients = f"{', '.join(others)} and {last}" if others else last
         click.echo(f"\nFor {clients}, add this to your shell's profile (~/.profile):\n\n{lines}", err=True)
+        click.echo('\nOr, for these and every other tool with a list of its own: eval "$(devtls env)"', err=True)
 
 
 def _foreign_text(report: Report) -> str:

@@ -138,7 +138,10 @@ def _retire_client_files(state_dir: Path) -> None:
     """End the trust of clients whose variable names a file of ours."""
     left = retire_files(state_dir, os.environ)
     if left:
-        click.echo(f"\nRemove {' and '.join(left)} from your shell's profile, or the eval of devtls env.\n", err=True)
+        *others, last = left
+        names = f"{', '.join(others)} and {last}" if others else last
+        here = 'in this shell, eval "$(devtls env --unset)" takes back what devtls env set'
+        click.echo(f"\nRemove {names} from your shell's profile, or its devtls env; {here}.\n", err=True)
 
 
 def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish, ended: _Ended) -> None:
