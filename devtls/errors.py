@@ -16,6 +16,7 @@ Owns the exception tree, refuses nothing, depends on nothing::
     ├── PortInUse                a port that was asked for belongs to somebody else
     ├── TrustFailed              no store that matters trusts the root
     ├── NoConnection             no TLS connection came about, so there is nothing to judge
+    ├── CommandNotRun            the command of `devtls env -- COMMAND` cannot be started
     ├── ProtocolViolation        a peer broke HTTP: carries the status that answers it
     └── LocalProtocolError       we were about to break HTTP ourselves: always a bug of ours
 
@@ -39,6 +40,8 @@ class ExitCode(IntEnum):
     NOT_TRUSTED = 6
     REFUSED = 7
     NO_CONNECTION = 8
+    CANNOT_RUN = 126
+    NO_SUCH_COMMAND = 127
     INTERRUPTED = 130
 
 
@@ -158,6 +161,14 @@ class NoConnection(DevtlsError):
     """A server that was asked for did not come as far as showing a certificate."""
 
     exit_code = ExitCode.NO_CONNECTION
+
+
+class CommandNotRun(DevtlsError):
+    """A command that was to run in our place cannot; `code` is the shell's own for that, 126 or 127."""
+
+    def __init__(self, message: str, *, code: ExitCode = ExitCode.CANNOT_RUN, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = code
 
 
 class ProtocolViolation(DevtlsError):

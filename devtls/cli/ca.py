@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.errors import Refused, StateError
+from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
 from devtls.pki.leaf import crl_url
 from devtls.system.keystore import Keystore
@@ -24,7 +25,7 @@ from devtls.system.paths import Paths
 
 _LABEL_WIDTH = 16
 _TEXT_WIDTH = 100
-_UNBROKEN = frozenset({"SHA-256", "SHA-1", "Files"})  # what is broken in two cannot be copied
+_UNBROKEN = frozenset({"SHA-256", "SHA-1", "Files", "Page"})  # what is broken in two cannot be copied
 
 
 @click.group(invoke_without_command=True)
@@ -46,14 +47,20 @@ def command(ctx: click.Context, as_json: bool) -> None:
 @command.command(short_help="Write the root certificate (never a key).")
 @click.option("--out", default="-", metavar="FILE", help="Where to write it; - is standard output (the default).")
 @click.option("--format", "form", type=click.Choice(["pem", "der"]), default="pem", show_default=True)
+@click.option("--mobileconfig", is_flag=True, help="The root as a profile for iPhone, iPad and Mac.")
 @click.option("--intermediate", "what", flag_value="intermediate", help="The intermediate instead of the root.")
 @click.option("--chain", "what", flag_value="chain", help="Intermediate and root in one PEM file.")
-def export(out: str, form: str, what: str | None) -> None:
+def export(*, out: str, form: str, mobileconfig: bool, what: str | None) -> None:
     """Write the root certificate (never a key), for a phone, a container or a tool with a list of its own."""
     if what == "chain" and form == "der":
         raise click.UsageError("DER holds one certificate: --chain needs --format pem.")
+    if mobileconfig and (what or form == "der"):
+        raise click.UsageError("A profile holds the root, in a format of its own: --mobileconfig stands alone.")
     authority = Keystore(Paths.from_environment().state_dir).load(datetime.now(UTC))
-    content = _exported(authority, what or "root", Encoding.PEM if form == "pem" else Encoding.DER)
+    if mobileconfig:
+        content = apple_profile(authority.root_der, authority.id)
+    else:
+        content = _exported(authority, what or "root", Encoding.PEM if form == "pem" else Encoding.DER)
     if out != "-":
         _write(Path(out), content)
     elif form == "der" and _is_terminal():
@@ -100,6 +107,7 @@ def describe(authority: Authority, folder: Path, now: datetime) -> dict[str, obj
         "intermediate": _common_name(authority.intermediate.certificate),
         "folder": str(folder),
         "pki_port": authority.pki_port,
+        "page": _page(authority),
         "root_crl": crl_url(authority.pki_port, authority.root_crl_path),
         "intermediate_crl": crl_url(authority.pki_port, authority.intermediate_crl_path),
     }
@@ -117,6 +125,7 @@ def in_words(authority: Authority, folder: Path, now: datetime) -> str:
         "SHA-256": _fingerprint(root, SHA256()),
         "SHA-1": _fingerprint(root, SHA1()),  # noqa: S303 - keychains name certificates by it
         "Files": str(folder),
+        "Page": f"{_page(authority)} (while devtls serve runs: the root, and how other devices trust it)",
     }
     thief = {
         "They can": f"pose as any name in {zones}, and as 127.0.0.1 and ::1, to whatever trusts this root.",
@@ -134,6 +143,10 @@ def in_words(authority: Authority, folder: Path, now: datetime) -> str:
             _rows(thief),
         ]
     )
+
+
+def _page(authority: Authority) -> str:
+    return f"http://127.0.0.1:{authority.pki_port}/"
 
 
 def _rows(facts: dict[str, str]) -> str:

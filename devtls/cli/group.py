@@ -17,6 +17,7 @@ _COMMANDS = {
     "trust": "Make browsers and tools on this machine trust the development CA",
     "serve": "Run the HTTPS proxy in front of your apps",
     "untrust": "Take the trust back (--forget also deletes the CA)",
+    "env": "Print the variables for tools with a list of their own, or run a command with them",
     "ca": "Show or export the development CA",
     "check": "Say what a browser would decide about a server's certificate, and why",
     "allow": "Let a project's devtls.toml name remote targets and other folders",

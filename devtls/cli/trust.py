@@ -34,6 +34,8 @@ from devtls.doctor.proof import Files, Foreign, Report, prove
 from devtls.errors import Refused, StateError, TrustFailed
 from devtls.names import DEFAULT_ZONES, Hostname, is_below, parse_zone
 from devtls.pki.authority import Authority
+from devtls.system.clientenv.files import renew_files
+from devtls.system.clientenv.variables import BUNDLE_FILE, ROOT_FILE
 from devtls.system.execute import ProcessRunner, write_atomically
 from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths, refuse_sudo
@@ -46,11 +48,6 @@ from devtls.system.truststore.nss_profiles import Notice, find_notices
 from devtls.system.truststore.protocol import Kind
 from devtls.system.truststore.record import Record
 from devtls.system.truststore.root import RootCertificate
-
-ROOT_FILE = "devtls-root.pem"
-"""The root in the state folder under a name that does not change: for commands, and for NODE_EXTRA_CA_CERTS."""
-BUNDLE_FILE = "ca-bundle.pem"
-"""The system's roots and ours, made on need; ca-bundle-<variable>.pem extends what it named already."""
 
 _ABSENT = "not trusted"
 
@@ -147,6 +144,7 @@ def _show_dry_run(
 def _trust(session: _Session, authority: Authority, stores: tuple[AnyStore, ...], *, yes: bool) -> None:
     _write_root_file(session.root_file, authority.root_pem)
     root = _root(authority, session.root_file)
+    renew_files(session.paths.state_dir, root)  # shells that devtls env prepared go on with this CA
     proposals = propose_install(stores, root)
     _announce(proposals, session)
     if any(proposal.plan for proposal in proposals) and not yes:
@@ -265,6 +263,7 @@ def _advise_variables(reports: Iterable[Report]) -> None:
         *others, last = [report.client for report in needed]
         clients = f"{', '.join(others)} and {last}" if others else last
         click.echo(f"\nFor {clients}, add this to your shell's profile (~/.profile):\n\n{lines}", err=True)
+        click.echo('\nOr, for these and every other tool with a list of its own: eval "$(devtls env)"', err=True)
 
 
 def _foreign_text(report: Report) -> str:

@@ -18,14 +18,12 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.store_view import ask, plan_text, refuse_without_terminal, result_json, show_table, store_rows
-from devtls.cli.trust import ROOT_FILE
-from devtls.doctor.clients import CLIENTS
 from devtls.errors import DevtlsError, StateError
+from devtls.system.clientenv.files import retire_files
 from devtls.system.execute import ProcessRunner
 from devtls.system.keystore import Keystore
 from devtls.system.leftovers import clear_state
 from devtls.system.paths import Paths, refuse_sudo
-from devtls.system.truststore.bundle import retire_bundle
 from devtls.system.truststore.discovery import find_stores, is_gone, select_stores
 from devtls.system.truststore.installer import Proposal, Result, as_planned, propose_removal, remove
 from devtls.system.truststore.machine import Machine
@@ -33,7 +31,6 @@ from devtls.system.truststore.protocol import Kind, Status
 from devtls.system.truststore.record import Record
 
 _ABSENT = "not there"
-_VARIABLES = tuple(dict.fromkeys(client.variable for client in CLIENTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +136,12 @@ def _epitaph(keystore: Keystore, wish: _Wish) -> str:
 
 def _retire_client_files(state_dir: Path) -> None:
     """End the trust of clients whose variable names a file of ours."""
-    named = {variable: Path(os.environ[variable]) for variable in _VARIABLES if os.environ.get(variable)}
-    for file in state_dir.glob("ca-bundle*.pem"):
-        retire_bundle(file, still_named=file in named.values())
-    (state_dir / ROOT_FILE).unlink(missing_ok=True)
-    left = [variable for variable, file in named.items() if file.parent == state_dir]
+    left = retire_files(state_dir, os.environ)
     if left:
-        click.echo(f"\nRemove {' and '.join(left)} from your shell's profile: devtls trust asked for it.\n", err=True)
+        *others, last = left
+        names = f"{', '.join(others)} and {last}" if others else last
+        here = 'in this shell, eval "$(devtls env --unset)" takes back what devtls env set'
+        click.echo(f"\nRemove {names} from your shell's profile, or its devtls env; {here}.\n", err=True)
 
 
 def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish, ended: _Ended) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from devtls.web.pki_endpoint import Document
+    from devtls.web.pki_page import RootCard
 
 _LOOK_S = 3600.0
 _RETRY_S = 10.0
@@ -100,12 +101,16 @@ class PkiSite:
 
     async def documents(self) -> dict[str, Document]:
         """Return path -> what is to be downloaded there, as of now."""
+        from devtls.pki.apple_profile import CONTENT_TYPE, apple_profile
         from devtls.pki.revocation import load_crl
         from devtls.web.pki_endpoint import Document
 
         authority = self._authority
         root_der = ssl.PEM_cert_to_DER_cert(authority.root_pem.decode("ascii"))
         found = {
+            "/devtls-root.pem": Document(authority.root_pem, "application/x-pem-file"),
+            "/devtls-root.crt": Document(root_der, "application/x-x509-ca-cert"),
+            "/devtls-root.mobileconfig": Document(apple_profile(root_der, authority.id), CONTENT_TYPE),
             "/root.pem": Document(authority.root_pem, "application/x-pem-file"),
             "/root.der": Document(root_der, "application/x-x509-ca-cert"),
         }
@@ -113,6 +118,13 @@ class PkiSite:
             until = load_crl(crl).next_update_utc
             found[path] = Document(crl, "application/pkix-crl", _refresh_at(until))
         return found
+
+    def root_card(self) -> RootCard:
+        """Return what the page says of the root, as of now."""
+        from devtls.web.pki_page import RootCard
+
+        signer = self._authority  # the intermediate's dates end with the root's
+        return RootCard(f"devtls root {signer.id}", signer.fingerprint, signer.zones, signer.not_after)
 
     async def _current_crls(self) -> dict[str, bytes]:
         try:
@@ -148,4 +160,4 @@ def _refresh_at(next_update: datetime | None) -> datetime | None:
 def _make_app(site: PkiSite) -> web.Application:
     from devtls.web.pki_endpoint import make_pki_app
 
-    return make_pki_app(site.documents)
+    return make_pki_app(site.documents, site.root_card)

@@ -17,7 +17,8 @@ from devtls.http.page_layout import Notice, Row, printable
 _CODE_SPAN = re.compile(r"`([^`]+)`")
 
 
-def _marked(text: str) -> str:
+def marked(text: str) -> str:
+    """Return a text escaped, with what stands in backticks as code."""
     return _CODE_SPAN.sub(r"<code>\1</code>", escape(printable(text)))
 
 
@@ -31,18 +32,30 @@ def _row(row: Row) -> str:
 def render(notice: Notice) -> bytes:
     """Return the page of `notice`."""
     rows = f"<ul>{''.join(map(_row, notice.rows))}</ul>" if notice.rows else ""
-    hint = f'<p class="next">{_marked(notice.hint)}</p>' if notice.hint else ""
+    hint = f'<p class="next">{marked(notice.hint)}</p>' if notice.hint else ""
+    body = f"<p>{marked(notice.message)}</p>{rows}{hint}{_WAITING if notice.reloads else ''}"
+    return frame(
+        notice.title,
+        str(notice.status),
+        body,
+        footer="This page comes from devtls, the HTTPS proxy on this machine, not from the app.",
+        head=_RELOAD_WITHOUT_SCRIPT if notice.reloads else "",
+        script=_SCRIPT_ELEMENT if notice.reloads else "",
+    )
+
+
+def frame(
+    title: str, badge: str, body: str, *, footer: str, style: str = "", head: str = "", script: str = ""
+) -> bytes:
+    """Return a whole page around `body`; of the texts only title, badge and footer are escaped here."""
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><meta name="robots" content="noindex">'
-        f"<title>{escape(printable(notice.title))}</title><style>{_STYLE}</style>"
-        f"{_RELOAD_WITHOUT_SCRIPT if notice.reloads else ''}</head><body><main>"
-        f"<header>{_MARK}<b>devtls</b><i>{notice.status}</i></header>"
-        f"<h1>{escape(printable(notice.title))}</h1><p>{_marked(notice.message)}</p>{rows}{hint}"
-        f"{_WAITING if notice.reloads else ''}"
-        "<footer>This page comes from devtls, the HTTPS proxy on this machine, not from the app.</footer>"
-        f"</main>{_SCRIPT_ELEMENT if notice.reloads else ''}</body></html>\n"
+        f"<title>{escape(printable(title))}</title><style>{_STYLE}{style}</style>{head}</head><body><main>"
+        f"<header>{_MARK}<b>devtls</b><i>{escape(printable(badge))}</i></header>"
+        f"<h1>{escape(printable(title))}</h1>{body}<footer>{escape(printable(footer))}</footer>"
+        f"</main>{script}</body></html>\n"
     )
     return page.encode("utf-8", "replace")
 
@@ -117,6 +130,12 @@ _SCRIPT_ELEMENT = f"<script>{_SCRIPT}</script>"
 
 def _source_hash(source: str) -> bytes:
     return b"'sha256-" + b64encode(sha256(source.encode()).digest()) + b"'"
+
+
+def static_policy(style: str = "") -> bytes:
+    """Return the policy of a page of ours without script, shown in no frame; `style` is what `frame` got."""
+    own = b"default-src 'none'; style-src " + _source_hash(_STYLE + style)
+    return own + b"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 # No frame-ancestors: an app that is shown in a frame (a component gallery, a preview pane) should explain itself there

@@ -34,6 +34,8 @@ def h2_limits(limits: ServerLimits) -> H2Limits:
         window_octets=limits.max_buffer_bytes,
         max_streams=limits.max_streams,
         still_s=limits.exchange.body_idle_timeout_s,
+        linger_s=limits.linger_s,
+        max_drain_octets=limits.max_drain_bytes,
         answer_s=limits.head_timeout_s,
     )
 

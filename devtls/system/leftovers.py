@@ -38,7 +38,7 @@ def clear_state(state_dir: Path) -> tuple[str, ...]:
 
 
 def _explain(name: str) -> str:
-    if name.startswith("ca-bundle"):
+    if name.startswith(("ca-bundle", "devtls-truststore")):
         return f"{name} (a variable of your shell names it)"
     reason = _REASONS.get(name)
     return f"{name} ({reason})" if reason else name

@@ -11,6 +11,7 @@ from cryptography import x509
 from devtls.cli.ca import command
 from devtls.errors import NoAuthority, Refused, StateError
 from devtls.names import DEFAULT_ZONES
+from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
 from devtls.system.keystore import Keystore
 
@@ -65,6 +66,7 @@ def test_as_json_it_carries_the_same_facts(authority: Authority, state_dir: Path
     assert values["sha256"] == authority.fingerprint
     assert values["folder"] == str(state_dir / f"ca-{authority.id}")
     assert values["days_left"] == 3649
+    assert values["page"] == f"http://127.0.0.1:{authority.pki_port}/"
     assert values["root_crl"] == f"http://127.0.0.1:{authority.pki_port}/root-{authority.id}.crl"
     assert datetime.fromisoformat(values["not_after"]) == authority.root.not_valid_after_utc
 
@@ -78,13 +80,31 @@ def test_export_writes_der(authority: Authority) -> None:
     assert run("export", "--format", "der") == authority.root_der
 
 
+def test_it_names_the_page_with_the_root(authority: Authority) -> None:
+    assert f"http://127.0.0.1:{authority.pki_port}/ (while devtls serve runs" in run().decode()
+
+
+def test_export_writes_a_profile_for_apple(authority: Authority, tmp_path: Path) -> None:
+    written = run("export", "--mobileconfig")
+    assert written == apple_profile(authority.root_der, authority.id)
+    assert run("export", "--mobileconfig", "--out", str(tmp_path / "x.mobileconfig")) == b""
+    assert (tmp_path / "x.mobileconfig").read_bytes() == written
+
+
+@pytest.mark.parametrize("other", [["--format", "der"], ["--intermediate"], ["--chain"]])
+def test_a_profile_stands_alone(authority: Authority, other: list[str]) -> None:
+    result = CliRunner().invoke(command, ["export", "--mobileconfig", *other])
+    assert result.exit_code == 2
+    assert "--mobileconfig" in result.stderr
+
+
 def test_export_writes_the_intermediate_and_the_chain(authority: Authority) -> None:
     assert run("export", "--intermediate") == authority.intermediate_pem
     chain = x509.load_pem_x509_certificates(run("export", "--chain"))
     assert chain == [authority.intermediate.certificate, authority.root]
 
 
-@pytest.mark.parametrize("argv", [["--intermediate"], ["--chain"], [], ["--format", "der"]])
+@pytest.mark.parametrize("argv", [["--intermediate"], ["--chain"], [], ["--format", "der"], ["--mobileconfig"]])
 def test_export_never_writes_a_key(authority: Authority, argv: list[str]) -> None:
     assert b"PRIVATE" not in run("export", *argv)
 

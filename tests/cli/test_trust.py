@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 
 from devtls.cli import store_view, trust
 from devtls.cli.group import cli
-from devtls.cli.trust import BUNDLE_FILE, ROOT_FILE
 from devtls.errors import DevtlsError, ExitCode
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
+from devtls.system.clientenv.variables import BUNDLE_FILE, ROOT_FILE
 from devtls.system.elevation import find_elevation
 from devtls.system.keystore import Keystore
 from devtls.system.plan import ALREADY_ROOT, Elevation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from aiohttp import ClientSession
 
 from devtls.daemon import pki_site
 from devtls.names import DEFAULT_ZONES
+from devtls.pki.apple_profile import apple_profile
 from devtls.pki.revocation import crl_number, load_crl
 from devtls.system.keystore import Keystore
 
@@ -63,6 +65,30 @@ async def test_documents_are_served_on_the_port_of_the_ca(start: Start) -> None:
             assert await answer.read() == authority.root_pem
         async with session.get(f"http://127.0.0.1:{authority.pki_port}{authority.intermediate_crl_path}") as answer:
             assert crl_number(load_crl(await answer.read())) == 1
+
+
+async def test_the_root_is_offered_in_each_form_with_its_type(start: Start) -> None:
+    authority = (await start("app=9")).daemon.generation.authority
+    base = f"http://127.0.0.1:{authority.pki_port}"
+    found = {}
+    async with ClientSession() as session:
+        for name in ("devtls-root.pem", "devtls-root.crt", "devtls-root.mobileconfig", "root.pem", "root.der"):
+            async with session.get(f"{base}/{name}") as answer:
+                found[name] = (answer.content_type, await answer.read())
+        async with session.get(base + "/") as answer:
+            text = await answer.text()
+    der = ssl.PEM_cert_to_DER_cert(authority.root_pem.decode())
+    pem = ("application/x-pem-file", authority.root_pem)
+    assert found == {
+        "devtls-root.pem": pem,
+        "devtls-root.crt": ("application/x-x509-ca-cert", der),
+        "devtls-root.mobileconfig": ("application/x-apple-aspen-config", apple_profile(der, authority.id)),
+        "root.pem": pem,
+        "root.der": ("application/x-x509-ca-cert", der),
+    }
+    assert f"devtls root {authority.id}" in text
+    assert authority.fingerprint.upper() in text.replace(":", "")
+    assert str(base) + "/devtls-root.crt" in text
 
 
 async def test_a_list_is_signed_anew_when_its_half_life_is_over(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -70,6 +71,16 @@ async def test_http_typed_with_our_port_leads_to_https(browser: Chromium, proxy:
     assert await page.evaluate("location.href") == proxy.url(NAME, "/headers")
     assert await page.evaluate("window.isSecureContext") is True
     await runner.cleanup()
+
+
+async def test_the_page_with_the_root_opens_the_steps_of_this_system(browser: Chromium, proxy: Serving) -> None:
+    described = json.loads((await run((*DEVTLS, "ca", "--json"))).stdout)
+    page = await browser.open(described["page"])
+    assert page.status == 200
+    assert f"devtls root {described['id']}" in await page.text()
+    assert "Linux" in await page.evaluate("document.querySelector('details[open] summary').textContent")
+    assert await page.evaluate("getComputedStyle(document.querySelector('dl')).display") == "grid"
+    assert (page.console, page.failed) == ([], [])
 
 
 async def test_a_browser_that_does_not_trust_yet_is_told_of_in_the_log(chromium: Chromium, proxy: Serving) -> None:

@@ -41,7 +41,8 @@ class H2Limits(msgspec.Struct, frozen=True):
     """Limits of one connection; octets and seconds.
 
     `window_octets` is what a peer may send on one stream before we have passed it on, `max_streams` how many it may
-    have open; `still_s` is how long a stream may stand still, `answer_s` how long a peer may take for what a protocol
+    have open; `linger_s` and `max_drain_octets` say how much of a request is read away behind its answer, after how much
+    silence; `still_s` is how long a stream may stand still, `answer_s` how long a peer may take for what a protocol
     asks of it at once (the rest of a head, the acknowledgement of our settings).
     """
 
@@ -49,6 +50,8 @@ class H2Limits(msgspec.Struct, frozen=True):
     window_octets: int = 262_144
     max_streams: int = 128
     still_s: float = 60.0
+    linger_s: float = 2.0
+    max_drain_octets: int = 67_108_864
     answer_s: float = 10.0
 
     @property
@@ -250,7 +253,9 @@ class Endpoint(Generic[EventT]):
             stream.empties = 0
             if stream.body_left is not None:
                 self._count_body(stream, len(data))
-            self._emit(stream, Data(stream.label, data))
+            self._take_data(stream, data)
+            if not stream.peer_open:
+                return
         elif not ends:
             stream.empties += 1
             if stream.empties > _MAX_EMPTIES:
@@ -259,6 +264,9 @@ class Endpoint(Generic[EventT]):
             self._peer_ended(stream)
         elif not stream.paused:
             self._credit(stream)
+
+    def _take_data(self, stream: Stream, data: bytes) -> None:
+        self._emit(stream, Data(stream.label, data))
 
     def _count_body(self, stream: Stream, octets: int) -> None:
         assert stream.body_left is not None  # noqa: S101 - the caller has looked

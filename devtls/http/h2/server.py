@@ -28,6 +28,7 @@ from devtls.http.h2.endpoint import Endpoint, Event, H2Limits
 from devtls.http.h2.frames import ConnectionFault, ErrorCode, StreamFault
 from devtls.http.h2.streams import END, Ended, Stream
 
+_NOT_YET_S = -1.0
 _MAX_BLOCKS = 32
 _MAX_BLOCK_OCTETS = 4096
 
@@ -45,6 +46,8 @@ class H2Server(Endpoint[ClientEvent]):
         self._seen: set[bytes] = set()
         self._known_generation = 0
         self._lingering: set[int] = set()
+        self._discarding: dict[int, float] = {}
+        """Streams whose answer is whole before their request is, and when something was last heard on them."""
         self._greet(
             {
                 frames.SETTINGS_MAX_CONCURRENT_STREAMS: limits.max_streams,
@@ -165,7 +168,32 @@ class H2Server(Endpoint[ClientEvent]):
         if not answered and not self._resets.take(self._now_s):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "Too many requests were taken back.")
 
+    def _take_data(self, stream: Stream, data: bytes) -> None:
+        if stream.our_side_open or stream.tunnel:
+            super()._take_data(stream, data)
+            return
+        self._discarding[stream.id] = self._now_s
+        stream.discarded += len(data)
+        if stream.discarded > self._limits.max_drain_octets:
+            self.reset(stream.id, ErrorCode.NO_ERROR)
+
+    def tick(self, now_s: float) -> list[ClientEvent]:
+        """Give up on a client that does not do its part in time; ask about once a second while `waits`."""
+        events = super().tick(now_s)
+        for stream_id, heard_s in list(self._discarding.items()):
+            if heard_s == _NOT_YET_S:
+                self._discarding[stream_id] = now_s
+            elif now_s - heard_s >= self._limits.linger_s:
+                self.reset(stream_id, ErrorCode.NO_ERROR)
+        return events
+
+    @property
+    def waits(self) -> bool:
+        """Whether `tick` has something to look after."""
+        return bool(self._discarding) or super().waits
+
     def _remove(self, stream: Stream, how: Ended) -> None:
+        self._discarding.pop(stream.id, None)
         if how is not Ended.COMPLETE and stream.our_side_open:
             self._lingering.add(stream.id)  # the app may still be at it
         super()._remove(stream, how)
@@ -228,8 +256,8 @@ class H2Server(Endpoint[ClientEvent]):
     def _our_side_ended(self, stream: Stream) -> None:
         super()._our_side_ended(stream)
         if stream.peer_open and not stream.tunnel:
-            # RFC 9113 8.1: the answer is whole, what the client still sends is for nobody.
-            self.reset(stream.id, ErrorCode.NO_ERROR)
+            # RFC 9113 8.1 lets us reset at once, but curl 7.88 throws the answer away then: read on for a while.
+            self._discarding[stream.id] = _NOT_YET_S
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

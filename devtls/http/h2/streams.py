@@ -43,6 +43,7 @@ class Stream:
     __slots__ = (
         "answered",
         "body_left",
+        "discarded",
         "empties",
         "full",
         "handshake",
@@ -80,6 +81,8 @@ class Stream:
         """What the peer's Content-Length still promises."""
         self.handshake: Headers = []
         """What turns the answer to a WebSocket's CONNECT into a 101 (client)."""
+        self.discarded = 0
+        """What came behind the answer, for nobody."""
         self.empties = 0
         self.interims = 0
         self.held = 0

@@ -2,8 +2,7 @@
 to it, or those of a file that the user's own variable names already and must go on naming.
 
 Owns finding the system's bundle and the file in our state folder. Refuses to write one with nothing but our root: a
-program pointed at it would trust no other site. For the same reason a bundle that is still pointed at loses our root
-when that is taken back, but is not deleted.
+program pointed at it would trust no other site.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from devtls.system.execute import write_atomically
 from devtls.system.truststore.families import FAMILIES, NIXOS
-from devtls.system.truststore.root import RootCertificate, certificates_in, ours, pem_of
+from devtls.system.truststore.root import RootCertificate, certificates_in, pem_of
 
 _MORE_BUNDLES = ("etc/ssl/cert.pem", "etc/pki/tls/certs/ca-bundle.crt", "usr/share/ssl/certs/ca-bundle.crt")
 
@@ -28,15 +27,6 @@ def write_extended_bundle(path: Path, root: RootCertificate, existing: Path) -> 
         return _write(path, list(certificates_in(existing.read_bytes())), root)
     except OSError:
         return None
-
-
-def retire_bundle(path: Path, *, still_named: bool) -> None:
-    """Take every devtls root out of a bundle of ours; delete it when no variable names it any more."""
-    kept = [der for der in certificates_in(path.read_bytes()) if ours(der) is None] if still_named else []
-    if kept:
-        write_atomically(path, b"".join(pem_of(der) for der in kept), 0o644)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _write(path: Path, certificates: list[bytes], root: RootCertificate) -> Path | None:

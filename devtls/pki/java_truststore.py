@@ -1,0 +1,147 @@
+"""Java's truststores: PKCS #12 (RFC 7292) as we write it, and the two formats that a JDK keeps its own roots in.
+
+Owns reading and writing lists of trusted certificates. Refuses anything encrypted, and checks no password and no
+digest: what is read here is public, and lies where only its owner can change it. Strategy: a certificate counts for
+Java only with Oracle's trustedKeyUsage attribute, so it is written, and asked for. Without encryption and without a
+MAC every Java since 8 reads the file with any password or none; and since no certificate is parsed on the way, an odd
+one among the system's roots passes as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from devtls.errors import CertificateError
+from devtls.pki.der import encode, integer, octets, sequence
+
+_DATA = bytes.fromhex("06092a864886f70d010701")
+_CERTIFICATE_BAG = bytes.fromhex("060b2a864886f70d010c0a0103")
+_X509 = bytes.fromhex("060a2a864886f70d01091601")
+_FRIENDLY_NAME = bytes.fromhex("06092a864886f70d010914")
+_TRUSTED_KEY_USAGE = bytes.fromhex("060c6086480186f966adca7b0101")
+_ANY_USAGE = bytes.fromhex("0604551d2500")
+
+_SEQUENCE, _SET, _OCTETS, _EXPLICIT, _BMP_STRING = 0x30, 0x31, 0x04, 0xA0, 0x1E
+
+_JKS = bytes.fromhex("feedfeed")
+
+
+def write_pkcs12(entries: Mapping[str, bytes]) -> bytes:
+    """Return a truststore of alias -> certificate (DER); the same entries give the same bytes."""
+    safe = sequence(*(_bag(alias, der) for alias, der in entries.items()))
+    return sequence(integer(3), _content(sequence(_content(safe))))
+
+
+def _content(data: bytes) -> bytes:
+    return sequence(_DATA, encode(_EXPLICIT, octets(data)))
+
+
+def _bag(alias: str, der: bytes) -> bytes:
+    certificate = sequence(_X509, encode(_EXPLICIT, octets(der)))
+    attributes = [
+        sequence(_TRUSTED_KEY_USAGE, encode(_SET, _ANY_USAGE)),
+        sequence(_FRIENDLY_NAME, encode(_SET, encode(_BMP_STRING, alias.encode("utf-16-be")))),
+    ]
+    return sequence(_CERTIFICATE_BAG, encode(_EXPLICIT, certificate), encode(_SET, *sorted(attributes)))
+
+
+def read_truststore(data: bytes) -> tuple[bytes, ...]:
+    """Return the trusted certificates (DER) of a JKS file or of a PKCS #12 file without encryption.
+
+    Raises CertificateError for anything else.
+    """
+    try:
+        return tuple(_read_jks(data) if data.startswith(_JKS) else _read_pkcs12(data))
+    except ValueError as error:
+        raise CertificateError(f"It is no truststore that devtls can read: {error}.") from error
+
+
+def _read_pkcs12(data: bytes) -> Iterator[bytes]:
+    _, content, *_ = _items(_only(data, _SEQUENCE))
+    for part in _items(_only(_data_in(content[1]), _SEQUENCE)):
+        for bag in _items(_only(_data_in(part[1]), _SEQUENCE)):
+            yield from _trusted(bag[1])
+
+
+def _trusted(bag: bytes) -> Iterator[bytes]:
+    kind, value, *attributes = _items(bag)
+    if kind[2] != _CERTIFICATE_BAG or not any(_TRUSTED_KEY_USAGE in attribute[1] for attribute in attributes):
+        return
+    _, certificate = _items(_only(value[1], _SEQUENCE))
+    yield _only(certificate[1], _OCTETS)
+
+
+def _data_in(content: bytes) -> bytes:
+    kind, value = _items(content)
+    if kind[2] != _DATA:
+        raise ValueError("it is encrypted")
+    return _only(value[1], _OCTETS)
+
+
+_Item = tuple[int, bytes, bytes]
+"""Tag, content, and the whole element."""
+
+
+def _only(data: bytes, tag: int) -> bytes:
+    found = list(_items(data))
+    if len(found) != 1 or found[0][0] != tag:
+        raise ValueError("it is not built as PKCS #12")
+    return found[0][1]
+
+
+def _items(data: bytes) -> Iterator[_Item]:
+    at = 0
+    while at < len(data):
+        tag, start, end = data[at], *_extent(data, at + 1)
+        yield tag, data[start:end], data[at:end]
+        at = end
+
+
+def _extent(data: bytes, at: int) -> tuple[int, int]:
+    """Return where the content begins whose length stands at `at`, and where it ends."""
+    first = data[at] if at < len(data) else 0x80
+    start = at + 1 + (first & 0x7F if first > 0x80 else 0)
+    size = int.from_bytes(data[at + 1 : start], "big") if first > 0x80 else first
+    if first == 0x80 or start + size > len(data):  # 0x80 is BER's unknown length, which DER does not have
+        raise ValueError("it ends too early")
+    return start, start + size
+
+
+def _read_jks(data: bytes) -> Iterator[bytes]:
+    reader = _Reader(data, len(_JKS))
+    version, count = reader.number(4), reader.number(4)
+    if version not in (1, 2):
+        raise ValueError(f"version {version} of JKS is unknown")
+    for _ in range(count):
+        tag = reader.number(4)
+        reader.take(reader.number(2) + 8)  # alias and date
+        match tag:
+            case 2:  # a trusted certificate
+                yield reader.certificate(version)
+            case 1:  # a key and its chain: nothing that is trusted
+                reader.take(reader.number(4))
+                for _ in range(reader.number(4)):
+                    reader.certificate(version)
+            case _:
+                raise ValueError(f"entries of kind {tag} are unknown")
+
+
+class _Reader:
+    def __init__(self, data: bytes, at: int) -> None:
+        self._data = data
+        self._at = at
+
+    def take(self, size: int) -> bytes:
+        taken = self._data[self._at : self._at + size]
+        if len(taken) < size:
+            raise ValueError("it ends too early")
+        self._at += size
+        return taken
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+    def certificate(self, version: int) -> bytes:
+        if version == 2:
+            self.take(self.number(2))  # "X.509"
+        return self.take(self.number(4))

@@ -1,0 +1,107 @@
+"""The files behind the variables: written, made anew for another CA, and retired.
+
+Owns what happens to them on disk. Each is replaced in one step, so a program that starts at that moment reads the old
+one or the new one; one that is right already is not touched. Refuses to delete a list that a variable still names: it
+loses our root and goes on, since without it the program would trust no site at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from devtls.errors import CertificateError, StateError
+from devtls.system.clientenv.bundle_file import head_of
+from devtls.system.clientenv.java_options import named_truststore
+from devtls.system.clientenv.java_roots import certificates_of
+from devtls.system.clientenv.planning import java_truststore
+from devtls.system.clientenv.variables import JAVA_VARIABLE, NAMES, ROOT_FILE, TRUSTSTORE_FILE
+from devtls.system.execute import write_atomically
+from devtls.system.truststore.root import RootCertificate, certificates_in, ours, pem_of
+
+_MODE = 0o644
+_STORE = Path(TRUSTSTORE_FILE)
+
+
+def write_files(files: Mapping[Path, bytes]) -> tuple[Path, ...]:
+    """Write what is not as it should be and return it; raises StateError."""
+    return tuple(path for path, content in files.items() if _write(path, content))
+
+
+def renew_files(folder: Path, root: RootCertificate) -> None:
+    """Put `root` in the place of an earlier root of ours in every file that a shell may name; raises StateError."""
+    for path in _lists(folder):
+        content = _with_root(path, root)
+        if content:
+            _write(path, content)
+
+
+def retire_files(folder: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """End the trust that variables give, and return the variables that still name a file of ours; raises StateError."""
+    named = {name: path for name in NAMES if (path := _named(name, environ)) and path.parent == folder}
+    for path in _lists(folder):
+        content = _with_root(path, None) if path in named.values() else b""
+        if content:
+            _write(path, content)
+        else:
+            path.unlink(missing_ok=True)
+    (folder / ROOT_FILE).unlink(missing_ok=True)
+    return tuple(named)
+
+
+def _named(name: str, environ: Mapping[str, str]) -> Path | None:
+    value = environ.get(name, "")
+    path = named_truststore(value) if name == JAVA_VARIABLE else value
+    return Path(path) if path else None
+
+
+def _lists(folder: Path) -> Iterator[Path]:
+    for pattern in ("ca-bundle*.pem", f"{_STORE.stem}*{_STORE.suffix}"):
+        yield from sorted(folder.glob(pattern))
+
+
+def _with_root(path: Path, root: RootCertificate | None) -> bytes:
+    """Return a file of ours with `root` as the only root of ours, b"" when there would be no other."""
+    data = _read(path)
+    is_java = path.suffix == _STORE.suffix
+    others = [der for der in (_java_roots(data) if is_java else certificates_in(data)) if ours(der) is None]
+    if not others:
+        return b""
+    certificates = [*others, *([root.der] if root else [])]
+    if is_java:
+        return java_truststore(certificates, root)
+    return head_of(data) + b"".join(pem_of(der) for der in certificates)
+
+
+def _java_roots(data: bytes) -> tuple[bytes, ...]:
+    try:
+        return certificates_of(data)
+    except CertificateError:  # not as we left it: nothing can be kept of it
+        return ()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _write(path: Path, content: bytes) -> bool:
+    if _read(path) == content:
+        return False
+    try:
+        write_atomically(path, content, _MODE)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return True
+
+
+def _unusable(path: Path, error: OSError) -> StateError:
+    return StateError(
+        f"{path} cannot be written: {error.strerror or error}.",
+        path=str(path),
+        hint="check who owns the folder and whether the disk is full",
+    )
