@@ -101,8 +101,10 @@ async def module_app() -> AsyncIterator[ModuleApp]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     state.port = runner.addresses[0][1]
-    yield state
-    await runner.cleanup()
+    try:
+        yield state
+    finally:
+        await runner.cleanup()
 
 
 def _script(text: str) -> web.Response:
