@@ -12,7 +12,7 @@ help:
 	@echo 'make demo    see devtls work: a sample app behind the proxy, nothing on your system is changed'
 	@echo 'make test    linters, types, architecture, the demo and every test'
 	@echo 'make lint    only the linters, types and architecture'
-	@echo 'make bench   measure devtls, Caddy and nginx side by side (about six minutes; needs nginx and wrk)'
+	@echo 'make bench   measure devtls, Caddy and nginx side by side (about seven minutes; needs nginx, h2load and wrk)'
 	@echo 'make clean   remove what these made'
 
 demo: $(VENV)/.runtime
@@ -53,7 +53,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.runtime
 
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
-	$(STAGE) 'install devtls and Caddy'
+	$(STAGE) 'install devtls, Caddy and h2'
 	@$(call install,--group bench)
 	@touch $@ $(VENV)/.runtime
 

@@ -18,6 +18,7 @@ import msgspec
 
 from devtls.config import Config, RouteConfig, StaticTarget, TcpTarget, UnixTarget, is_loopback_host
 from devtls.config.lines import dotted, visible
+from devtls.config.target import DEFAULT_PORTS, SECURE
 from devtls.errors import ConfigError, InvalidName
 from devtls.http.forward import ForwardPolicy
 from devtls.names import LOCALHOST, Hostname, is_ip_address, is_wildcard, parse_hostname, zone_of
@@ -25,12 +26,11 @@ from devtls.names import LOCALHOST, Hostname, is_ip_address, is_wildcard, parse_
 LOCAL_ADDRESSES = ("127.0.0.1", "::1")
 """Both loopback families, in the order to try: most apps listen on the first, Node on either."""
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOCALHOST_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class UpstreamTls(msgspec.Struct, frozen=True):
-    """How an https target is verified; `ca_file` None = the system's roots."""
+    """How an https or h2 target is verified; `ca_file` None = the system's roots."""
 
     server_name: str
     ca_file: str | None
@@ -50,6 +50,8 @@ class Upstream(msgspec.Struct, frozen=True):
     unix_path: str
     tls: UpstreamTls | None
     label: str
+    http2: bool = False
+    """The app speaks HTTP/2, and nothing else here."""
 
     def __hash__(self) -> int:
         # The pool looks up each request by this; the generated one hashes every field, 1 us.
@@ -268,9 +270,11 @@ def _tcp_upstream(target: TcpTarget, route: RouteConfig) -> Upstream:
         addresses = ((host, target.port),)
     elif is_loopback_host(host):
         addresses = tuple((address, target.port) for address in LOCAL_ADDRESSES)
-    tls = UpstreamTls(host, route.ca, route.verify) if target.scheme == "https" else None
+    tls = UpstreamTls(host, route.ca, route.verify) if target.scheme in SECURE else None
     label = _host_port(target.host or LOCAL_ADDRESSES[0], target.port)
-    return Upstream(addresses, host, target.port, "", tls, f"https://{label}" if tls else label)
+    if target.scheme != "http":
+        label = f"{target.scheme}://{label}"
+    return Upstream(addresses, host, target.port, "", tls, label, target.scheme in ("h2c", "h2"))
 
 
 def _host_port(host: str, port: int) -> str:
@@ -285,7 +289,7 @@ def _upstream_authority(route: RouteConfig) -> bytes:
 
 def _authorities(host: str, target: TcpTarget) -> list[bytes]:
     full = _host_port(host, target.port)
-    if target.port != _DEFAULT_PORTS[target.scheme]:
+    if target.port != DEFAULT_PORTS[target.scheme]:
         return [full.encode("ascii")]
     return [full.rpartition(":")[0].encode("ascii"), full.encode("ascii")]
 
@@ -293,12 +297,10 @@ def _authorities(host: str, target: TcpTarget) -> list[bytes]:
 def _origins(route: RouteConfig) -> tuple[bytes, ...]:
     match route.target:
         case TcpTarget(scheme, host, _) as target:
+            said = "https" if scheme in SECURE else "http"
             hosts = dict.fromkeys([host, "localhost", *LOCAL_ADDRESSES] if is_loopback_host(host) else [host])
             return tuple(
-                f"{scheme}://".encode() + authority
-                for name in hosts
-                if name
-                for authority in _authorities(name, target)
+                f"{said}://".encode() + authority for name in hosts if name for authority in _authorities(name, target)
             )
         case UnixTarget():
             return (b"http://localhost",)

@@ -12,6 +12,8 @@ from typing import Literal
 import msgspec
 
 LogFormat = Literal["text", "json"]
+Scheme = Literal["http", "https", "h2c", "h2"]
+"""`h2c` is HTTP/2 without TLS, by prior knowledge (RFC 9113 3.3); `h2` HTTP/2 over TLS."""
 HostPolicy = Literal["keep", "upstream"]
 HstsPolicy = Literal["strip", "keep"]
 
@@ -22,7 +24,7 @@ COMMAND_LINE = "command line"
 class TcpTarget(msgspec.Struct, frozen=True):
     """An app behind a TCP port; `host` is "" for a bare port (both loopback families), else an IP address or a name."""
 
-    scheme: Literal["http", "https"]
+    scheme: Scheme
     host: str
     port: int
 
@@ -128,6 +130,8 @@ class LimitsConfig(msgspec.Struct, frozen=True):
     max_informational: int = 100
     """Interim answers (1xx) per request."""
     max_connections: int = 1_000
+    max_streams: int = 128
+    """Requests at once on one HTTP/2 connection of a client."""
 
 
 LIMIT_RANGES: dict[str, tuple[float, float]] = {
@@ -150,6 +154,7 @@ LIMIT_RANGES: dict[str, tuple[float, float]] = {
     "max_drain_bytes": (0, 1_073_741_824),
     "max_informational": (1, 10_000),
     "max_connections": (1, 100_000),
+    "max_streams": (1, 1_000),
 }
 """The sensible range of each limit, both ends included."""
 

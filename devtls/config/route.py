@@ -16,6 +16,7 @@ from devtls.config.document import Document, boolean, choice, did_you_mean, show
 from devtls.config.lines import Key, dotted
 from devtls.config.model import COMMAND_LINE, Config, Merged, RouteConfig, StaticTarget, Target, TcpTarget
 from devtls.config.target import (
+    SECURE,
     TargetError,
     is_loopback_host,
     join_path,
@@ -176,10 +177,12 @@ def _parse_ca(value: object, key: Key, document: Document) -> str:
 
 def _check_options(route: RouteConfig, options: dict[str, Any], key: Key, document: Document) -> None:
     target = route.target
-    secure = isinstance(target, TcpTarget) and target.scheme == "https"
+    secure = isinstance(target, TcpTarget) and target.scheme in SECURE
     for name in options:
         if name in _HTTPS_ONLY and not secure:
-            document.fail((*key, name), f"{name} means something for https:// targets only.", f"Take {name} away.")
+            document.fail(
+                (*key, name), f"{name} means something for https:// and h2:// targets only.", f"Take {name} away."
+            )
         if name in _APP_ONLY and isinstance(target, StaticTarget):
             document.fail((*key, name), f"{name} means nothing for a static folder.", f"Take {name} away.")
     if route.ca is not None and not route.verify:

@@ -1,4 +1,4 @@
-"""Where a route leads: `3000`, `"127.0.0.1:8000"`, `"https://10.0.0.5"`, `"unix:/run/app.sock"`, `"./site"` -> Target.
+"""Where a route leads: `3000`, `"127.0.0.1:8000"`, `"h2c://[::1]:50051"`, `"unix:app.sock"`, `"./site"` -> Target.
 
 Owns the spelling of targets. Refuses link-local addresses in every spelling (they reach cloud metadata services),
 addresses that are only good for listening, and everything that could be read in two ways. The reasons are ValueErrors
@@ -10,16 +10,21 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import PurePath
-from typing import Literal
+from typing import Final
 
-from devtls.config.model import StaticTarget, Target, TcpTarget, UnixTarget
+from devtls.config.model import Scheme, StaticTarget, Target, TcpTarget, UnixTarget
 from devtls.errors import InvalidName
 from devtls.names import is_below, parse_hostname
 
 MAX_SOCKET_PATH_BYTES = 107
 """Linux: sun_path holds 108 octets with the NUL at the end."""
 
-_SPELLINGS = 'Write a port (3000), "host:port", "http://…", "https://…", "unix:/path" or a folder ("./site").'
+_SPELLINGS = (
+    'Write a port (3000), "host:port", "http://…", "https://…", "h2c://…", "unix:/path" or a folder ("./site").'
+)
+SCHEMES: Final[dict[str, Scheme]] = {"http": "http", "https": "https", "h2c": "h2c", "h2": "h2"}
+DEFAULT_PORTS: Final[dict[Scheme, int]] = {"http": 80, "https": 443, "h2c": 80, "h2": 443}
+SECURE: Final[frozenset[Scheme]] = frozenset(("https", "h2"))
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
 _FOLDER = re.compile(r"(?:\.{1,2}(?:[/\\]|\Z)|/|\\|[A-Za-z]:[/\\])")
 _NUMBER_LABEL = re.compile(r"(?:0[xX][0-9A-Fa-f]*|[0-9]+)\Z")
@@ -92,7 +97,8 @@ def join_path(text: str, folder: str) -> str:
 
 
 def _parse_url(scheme: str, rest: str) -> TcpTarget:
-    if scheme not in ("http", "https"):
+    checked = SCHEMES.get(scheme)
+    if checked is None:
         raise TargetError(*_foreign_scheme(scheme))
     authority = rest[:-1] if rest.endswith("/") else rest
     if not authority or re.search(r"[/?#\\]", authority):
@@ -103,17 +109,13 @@ def _parse_url(scheme: str, rest: str) -> TcpTarget:
     if "@" in authority:
         raise TargetError("the target carries a user name or password", "Take the part before the @ away.")
     host, port = _split_host_port(authority)
-    secure = scheme == "https"
-    checked: Literal["http", "https"] = "https" if secure else "http"
-    return TcpTarget(checked, host, port if port is not None else (443 if secure else 80))
+    return TcpTarget(checked, host, DEFAULT_PORTS[checked] if port is None else port)
 
 
 def _foreign_scheme(scheme: str) -> tuple[str, str]:
-    if scheme in ("h2c", "h2", "grpc", "grpcs"):
-        return (
-            f"{scheme}:// targets are not supported yet",
-            "devtls speaks HTTP/1.1 to apps so far: write http:// or https://.",
-        )
+    if scheme in ("grpc", "grpcs"):
+        meant = "h2c" if scheme == "grpc" else "h2"
+        return f"{scheme}:// is not needed", f"gRPC is HTTP/2: write {meant}://."
     if scheme in ("ws", "wss"):
         plain = "http" if scheme == "ws" else "https"
         return f"{scheme}:// is not needed", f"Write {plain}://: WebSockets pass through ordinary routes."

@@ -26,7 +26,7 @@ from devtls.daemon.static_sites import StaticSites
 from devtls.daemon.upstream_tls import ClientContexts
 from devtls.errors import NoAuthority
 from devtls.names import DEFAULT_ZONES
-from devtls.net.contexts import ContextCache
+from devtls.net.contexts import HTTP_1, HTTP_2, ContextCache
 from devtls.net.listener import Listener, TlsGate, https_protocol, redirect_protocol
 from devtls.net.pool import Pool
 from devtls.net.service import Service
@@ -117,6 +117,7 @@ class Daemon:
         self.log.other_name = self._localhost_name
         self._contexts = ContextCache(
             make_issuer(generation.authority, self.keystore.state_dir),
+            protocols=HTTP_2 if config.serve.http2 else HTTP_1,
             now=lambda: datetime.now(UTC),
             monotonic=time.monotonic,
             report=self.log.report,

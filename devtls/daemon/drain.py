@@ -10,20 +10,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Set as AbstractSet
 
-from devtls.net.server import ServerConnection
+from devtls.net.service import ClientConnection
 
 STILL_S = 0.5
 """An event stream's client connects again by itself; a transfer that pauses longer than this is rare on loopback."""
 _LOOK_S = 0.02
 
 
-async def drain(connections: AbstractSet[ServerConnection], grace_s: float) -> None:
+async def drain(connections: AbstractSet[ClientConnection], grace_s: float) -> None:
     """Let `connections` finish what runs; returns when all are gone, or after `grace_s` seconds."""
     for connection in list(connections):
         connection.drain()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + grace_s
-    moved: dict[ServerConnection, tuple[int, float]] = {}
+    moved: dict[ClientConnection, tuple[int, float]] = {}
     while connections and (now := loop.time()) < deadline:
         for connection in list(connections):
             position = connection.answer_position

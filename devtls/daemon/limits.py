@@ -34,6 +34,7 @@ def server_limits(limits: LimitsConfig) -> ServerLimits:
         max_drain_bytes=limits.max_drain_bytes,
         max_buffer_bytes=limits.max_buffer_bytes,
         max_connections=limits.max_connections,
+        max_streams=limits.max_streams,
     )
 
 

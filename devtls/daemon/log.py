@@ -27,6 +27,7 @@ _QUIET_S = 60.0
 _MOST_REMEMBERED = 256
 _LONGEST_TARGET = 200
 
+_SHORT_PROTOCOLS = {"HTTP/1.0": "h1.0", "HTTP/1.1": "h1", "HTTP/2": "h2"}
 _COLOURS = {"2": "32", "3": "36", "4": "33", "5": "31"}
 
 
@@ -73,7 +74,8 @@ class Log:
         took = f"{record.duration_s * 1000:6.0f} ms" if record.upstream else "         "
         address = self.paint(f"https://{host}", "2") + (" *" if target == "*" else target)
         now = datetime.now().astimezone()
-        return f"{now:%H:%M:%S}  {status}  {took}  {visible(record.method):<6} {address}{went}{cut}"
+        protocol = _SHORT_PROTOCOLS[record.protocol]
+        return f"{now:%H:%M:%S}  {status}  {took}  {protocol:<4}  {visible(record.method):<6} {address}{went}{cut}"
 
     def _request_json(self, record: AccessRecord) -> str:
         return _json("request", **asdict(record) | {"duration_s": round(record.duration_s, 6)})

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from devtls.daemon.assembly import Daemon, Generation
@@ -110,6 +111,8 @@ class Process:
         # A first request that waits for us already comes before what a change of the file would need (watchdog: 60 ms);
         # a change that is made meanwhile is seen all the same.
         await asyncio.sleep(_SETTLE_S)
+        # A start does not wait for HTTP/2, nor does the browser that is started next.
+        await asyncio.to_thread(import_module, "devtls.net.h2_connection")
         self._start_watch()
         await self._look_at_state()
 

@@ -1,4 +1,4 @@
-"""TLS contexts for https targets, made when a configuration is read: loading the system's roots takes 20 ms.
+"""TLS contexts for https and h2 targets, made when a configuration is read: loading the system's roots takes 20 ms.
 
 Owns one context per way of verifying. Refuses a `ca` file that cannot be used while the configuration is read, not at
 the first request.
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from devtls.errors import ConfigError
 from devtls.routing import Route, Upstream, UpstreamTls
 
-_Way = tuple[str | None, bool]
+_Way = tuple[str | None, bool, bool]
 
 
 class ClientContexts:
@@ -27,16 +27,17 @@ class ClientContexts:
             tls = route.upstream.tls
             if tls is not None:
                 # Made anew at each reload, so that a `ca` file that was written again counts.
-                self._contexts[_way(tls)] = _make(tls, route)
+                self._contexts[_way(route.upstream)] = _make(tls, route)
 
     def __call__(self, upstream: Upstream) -> ssl.SSLContext:
         """Return the context for an upstream that speaks TLS."""
         assert upstream.tls is not None  # noqa: S101 - net asks for no others
-        return self._contexts[_way(upstream.tls)]
+        return self._contexts[_way(upstream)]
 
 
-def _way(tls: UpstreamTls) -> _Way:
-    return tls.ca_file, tls.verify
+def _way(upstream: Upstream) -> _Way:
+    assert upstream.tls is not None  # noqa: S101 - asked for no others
+    return upstream.tls.ca_file, upstream.tls.verify, upstream.http2
 
 
 def _make(tls: UpstreamTls, route: Route) -> ssl.SSLContext:
@@ -53,5 +54,5 @@ def _make(tls: UpstreamTls, route: Route) -> ssl.SSLContext:
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2" if route.upstream.http2 else "http/1.1"])
     return context

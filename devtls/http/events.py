@@ -18,16 +18,17 @@ Headers = list[tuple[bytes, bytes]]
 class RememberedHeaders(list[tuple[bytes, bytes]]):
     """A field list that a codec remembers by its octets: the same fields again are this same object.
 
-    What others make of it is kept with it: `edited` by `http.forward`, `written` by the HTTP/1 writer. Like every event
-    it is never changed, or both would lie.
+    What others make of it is kept with it: `edited` by `http.forward`, `written` by the HTTP/1 writer, `packed` by the
+    HTTP/2 one. Like every event it is never changed, or they would lie.
     """
 
-    __slots__ = ("edited", "written")
+    __slots__ = ("edited", "packed", "written")
 
     def __init__(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
         super().__init__(fields)
         self.edited: tuple[object, object, bytes, Headers] | None = None
         self.written: tuple[bytes, tuple[bytes, ...], bool] | None = None
+        self.packed: bytes | None = None
 
 
 class Request(msgspec.Struct, gc=False):
@@ -49,6 +50,8 @@ class Request(msgspec.Struct, gc=False):
     expects_continue: bool = False
     upgrade: bytes = b""
     """`websocket` when the client asked for an upgrade that can be bridged (RFC 9110 7.8), else empty."""
+    websocket_key: bytes = b""
+    """The codec's own Sec-WebSocket-Key where the client's version has none (RFC 8441): the app's answer is checked."""
 
 
 class InformationalResponse(msgspec.Struct, gc=False):
@@ -99,16 +102,19 @@ class Reset(msgspec.Struct, gc=False):
     """The stream ended before its message did: a truncated body, a vanished peer, RST_STREAM.
 
     `reason` is one plain sentence for logs and for our 502 page. To send it is to make the peer see the truncation.
+    `code` is HTTP/2's error code (RFC 9113 section 7): 2 = INTERNAL_ERROR, 7 = REFUSED_STREAM, 8 = CANCEL.
     """
 
     stream_id: int
     reason: str
+    code: int = 2
 
 
 class Malformed(msgspec.Struct, gc=False):
-    """The peer broke HTTP: nothing after this event is parsed on the connection.
+    """The peer broke HTTP: nothing after this event is parsed on the connection, or on an HTTP/2 stream.
 
-    `status` is the answer a client gets; an upstream's fault is answered 502. `stream_id` is the stream it concerns.
+    `status` is the answer a client gets; an upstream's fault is answered 502. `stream_id` is the stream it concerns,
+    0 for a whole HTTP/2 connection.
     """
 
     stream_id: int

@@ -173,6 +173,7 @@ def forward_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Requ
         request.http_version,
         request.expects_continue,
         request.upgrade,
+        request.websocket_key,
     )
 
 

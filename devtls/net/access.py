@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from devtls.http.hostcheck import HostCheck
 
 
+_PROTOCOLS = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1", b"2.0": "HTTP/2"}
+
+
 class AccessRecord(msgspec.Struct):
     """One answered request; text fields are as the client sent them: escape them before showing."""
 
@@ -27,6 +30,7 @@ class AccessRecord(msgspec.Struct):
     octets_sent: int
     duration_s: float
     protocol: str
+    """HTTP/1.0, HTTP/1.1 or HTTP/2: what the client spoke."""
     client_ip: str
     complete: bool
 
@@ -42,7 +46,7 @@ def record_of(request: Request, edge: Edge, status: int, *, complete: bool = Tru
         upstream="",
         octets_sent=0,
         duration_s=0.0,
-        protocol=f"HTTP/{request.http_version.decode('latin-1')}",
+        protocol=_PROTOCOLS[request.http_version],
         client_ip=edge.client_ip.decode("latin-1"),
         complete=complete,
     )

@@ -54,8 +54,9 @@ class Issuer(msgspec.Struct, frozen=True):
     """Give PEM bytes a path that only we can read, and the password of the key in it."""
 
 
-_HTTP_1 = ("http/1.1", "http/1.0")
+HTTP_1 = ("http/1.1", "http/1.0")
 """ALPN names, the one we like best first; `curl --http1.0` offers nothing but the second."""
+HTTP_2 = ("h2", *HTTP_1)
 
 
 class _Entry(msgspec.Struct):
@@ -70,7 +71,7 @@ class ContextCache:
         self,
         issuer: Issuer,
         *,
-        protocols: tuple[str, ...] = _HTTP_1,
+        protocols: tuple[str, ...] = HTTP_2,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         report: Callable[[str], None],

@@ -145,8 +145,12 @@ class TlsGate:
         return self._contexts.for_hello(hello)
 
     def application(self, sni: str | None, alpn: str | None) -> asyncio.Protocol:
-        """Return the protocol for an established connection; `alpn` is http/1.1 or None."""
+        """Return the protocol for an established connection; `alpn` is h2, http/1.1, http/1.0 or None."""
         asyncio.get_running_loop().call_later(_PREPARE_AFTER_S, self._contexts.prepare)
+        if alpn == "h2":
+            from devtls.net.h2_connection import H2Connection  # loaded soon after the start, or here: 8 ms
+
+            return H2Connection(self._service, sni)
         return ServerConnection(self._service, sni)
 
     def plain(self) -> asyncio.Protocol:

@@ -1,30 +1,30 @@
 """Connections to apps: idle ones kept a little while, new ones dialled on every address the app may listen on.
 
-Owns who is idle and for how long it may stay so. Refuses link-local addresses even when a name resolves to one. An
-app closes its idle connections after a time it seldom announces (Node: 5 s): ours are kept 4 s, or a second less than
-it announced, and half of that after each one that turned out stale; so a request meets a closed door rarely, and a
-POST never by our choice.
+Owns who is idle and for how long it may stay so. An app closes its idle connections after a time it seldom announces
+(Node: 5 s): ours are kept 4 s, or a second less than it announced, and half of that after each one that turned out
+stale; so a request meets a closed door rarely, and a POST never by our choice.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from devtls.config import is_refused_address
 from devtls.http.actions import DialFailed
 from devtls.http.h1.head import HeadLimits
-from devtls.http.pages import HANDSHAKE_FAILED
-from devtls.net.tls_client import TlsClient
-from devtls.net.upstream import UpstreamConnection
+from devtls.net.dial import Connecting, DialledT
+from devtls.net.upstream import UpstreamConnection, UpstreamHandle
 from devtls.routing import Upstream
 
-_STAGGER_S = 0.25  # RFC 8305 section 5: the next address is tried when the one before has not answered by then
+if TYPE_CHECKING:
+    from devtls.net.shared import SharedConnections
+    from devtls.net.upstream_h2 import MultiplexedUpstream, UpstreamStream
+
 _MIN_IDLE_S = 1.0
 _MAX_IDLE_PER_UPSTREAM = 32
 
@@ -44,6 +44,8 @@ class UpstreamState(msgspec.Struct):
     """How long idle connections are kept before anything is known against it."""
     penalty: float = 1.0
     idle: deque[UpstreamConnection] = msgspec.field(default_factory=deque)
+    shared: SharedConnections | None = None
+    """Connections to an app that speaks HTTP/2."""
     preferred: tuple[str, int] | None = None
     """The address that answered last: tried first."""
     active: int = 0
@@ -105,10 +107,17 @@ class Pool:
 
     # -- using --------------------------------------------------------------------------------------------------------
 
-    def acquire(self, upstream: Upstream, max_idle_s: float | None) -> UpstreamConnection | None:
+    def acquire(self, upstream: Upstream, max_idle_s: float | None) -> UpstreamHandle | None:
         """Return an idle connection that is fresh enough, or None: then `dial`."""
         state = self._states.get(upstream)
-        if state is None or not state.idle or max_idle_s == 0:
+        if state is None:
+            return None
+        if state.shared is not None:
+            stream = state.shared.open()
+            if stream is not None:
+                state.active += 1
+            return stream
+        if not state.idle or max_idle_s == 0:
             return None
         now = self._loop.time()
         limit = state.keep_idle_s if max_idle_s is None else min(max_idle_s, state.keep_idle_s)
@@ -121,11 +130,14 @@ class Pool:
         state.active += 1
         return connection
 
-    def release(self, connection: UpstreamConnection) -> None:
+    def release(self, connection: UpstreamHandle) -> None:
         """Take a connection back; it is kept only when its codec says that it can serve again."""
         connection.user = None
         state = self._states[connection.upstream]
         state.active -= 1
+        if not isinstance(connection, UpstreamConnection):
+            cast("UpstreamStream", connection).release()
+            return
         codec = connection.codec
         full = len(state.idle) >= _MAX_IDLE_PER_UPSTREAM
         if connection.closed or not codec.reusable or full or connection.has_undelivered:
@@ -136,19 +148,18 @@ class Pool:
         connection.resume_reading()
         connection.idle_since = self._loop.time()
         state.idle.append(connection)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(1.0, self._sweep)
+        self._sweep_later()
 
-    def abort(self, connection: UpstreamConnection, *, stale: bool = False) -> None:
+    def abort(self, connection: UpstreamHandle, *, stale: bool = False) -> None:
         """Close a connection in use; a stale one shortens how long this app's are kept."""
         state = self.state(connection.upstream)
         state.active -= 1
-        if stale:
+        if stale and state.shared is None:
             state.penalty /= 2
             self._drop_idle(state)
         connection.abort()
 
-    def hand_over(self, connection: UpstreamConnection) -> None:
+    def hand_over(self, connection: UpstreamHandle) -> None:
         """The connection became a tunnel: it is nobody's business here any more."""
         connection.user = None
         self.state(connection.upstream).active -= 1
@@ -160,6 +171,8 @@ class Pool:
             self._sweeper = None
         for state in self._states.values():
             self._drop_idle(state)
+            if state.shared is not None:
+                state.shared.close()
 
     def _drop_idle(self, state: UpstreamState) -> None:
         while state.idle:
@@ -170,158 +183,61 @@ class Pool:
         if state is not None and connection in state.idle:
             state.idle.remove(connection)
 
+    def _sweep_later(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(1.0, self._sweep)
+
     def _sweep(self) -> None:
         now = self._loop.time()
         left = 0
         for state in self._states.values():
             while state.idle and now - state.idle[0].idle_since > state.keep_idle_s:
                 state.idle.popleft().abort()
-            left += len(state.idle)
+            left += len(state.idle) + (state.shared.sweep(now) if state.shared is not None else 0)
         self._sweeper = self._loop.call_later(1.0, self._sweep) if left else None
 
     # -- dialling -----------------------------------------------------------------------------------------------------
 
-    async def dial(self, upstream: Upstream) -> UpstreamConnection | DialFailed:
+    async def dial(self, upstream: Upstream) -> UpstreamHandle | DialFailed:
         """Open a fresh connection; every address is tried, each error is kept for the 502 page."""
         state = self.state(upstream)
-        tried: list[tuple[str, str]] = []
-        try:
-            async with asyncio.timeout(self._limits.connect_timeout_s):
-                connection = await self._first_to_answer(upstream, state, tried)
-        except TimeoutError:
-            waited = f"no answer within {self._limits.connect_timeout_s:g} s"
-            state.last_error = waited
-            return DialFailed((*tried, (upstream.label, waited)), timed_out=True)
-        if connection is not None and connection.closed:
-            # Between two turns of the loop nobody was listening: the app ended it, or spoke before it was asked.
-            tried.append((upstream.label, "the app took the connection and closed it at once"))
-            connection = None
-        if connection is None:
-            state.last_error = tried[-1][1] if tried else "no address"
-            return DialFailed(tuple(tried))
-        state.last_error = ""
-        state.active += 1
-        return connection
-
-    async def _first_to_answer(
-        self, upstream: Upstream, state: UpstreamState, tried: list[tuple[str, str]]
-    ) -> UpstreamConnection | None:
-        if upstream.unix_path:
-            return await self._attempt(upstream, None, tried)
-        addresses = list(upstream.addresses) or await _resolve(upstream, tried)
-        if state.preferred in addresses:
-            addresses.remove(state.preferred)
-            addresses.insert(0, state.preferred)
-        return await self._race(upstream, addresses, tried)
-
-    async def _race(
-        self, upstream: Upstream, addresses: list[tuple[str, int]], tried: list[tuple[str, str]]
-    ) -> UpstreamConnection | None:
-        running: set[asyncio.Task[UpstreamConnection | None]] = set()
-        winner: UpstreamConnection | None = None
-        try:
-            while (addresses or running) and winner is None:
-                if addresses:
-                    running.add(asyncio.create_task(self._attempt(upstream, addresses.pop(0), tried)))
-                wait_s = _STAGGER_S if addresses else None
-                done, running = await asyncio.wait(running, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    if connection := task.result():
-                        if winner is None:
-                            winner = connection
-                        else:
-                            connection.abort()
-        finally:
-            for task in running:
-                task.cancel()
-                task.add_done_callback(_close_late)
-        return winner
-
-    async def _attempt(
-        self, upstream: Upstream, address: tuple[str, int] | None, tried: list[tuple[str, str]]
-    ) -> UpstreamConnection | None:
-        shown = upstream.label if address is None else _show(address)
-        try:
-            connection = await self._connect(upstream, address)
-        except (OSError, ssl.SSLError) as error:
-            tried.append((shown, _why(error)))
-            return None
-        if address is not None:
-            self.state(upstream).preferred = address
-        return connection
-
-    async def _connect(self, upstream: Upstream, address: tuple[str, int] | None) -> UpstreamConnection:
-        loop = self._loop
-        connection = UpstreamConnection(upstream, self._head_limits, self._discarded, self._limits.max_buffer_bytes)
-        factory: Callable[[], asyncio.Protocol] = lambda: connection  # noqa: E731
-        established: asyncio.Future[str | None] | None = None
-        if upstream.tls is not None:
-            established = loop.create_future()
-            layer = TlsClient(
-                self._client_context(upstream), upstream.tls.server_name, connection, _settle(established)
-            )
-            factory = lambda: layer  # noqa: E731
-        if address is None:
-            transport, _ = await loop.create_unix_connection(factory, upstream.unix_path)
+        outcome: UpstreamHandle | DialFailed
+        if upstream.http2:
+            outcome = await self._shared(upstream, state).dial()
         else:
-            transport, _ = await loop.create_connection(factory, address[0], address[1])
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if established is None:
-            return connection
-        try:
-            failure = await established
-        except asyncio.CancelledError:
-            transport.abort()
-            raise
-        if failure is not None:
-            raise ssl.SSLError(0, f"{HANDSHAKE_FAILED}: {failure}")
-        return connection
+            outcome = await self._dial(upstream, state, self._make_connection)
+        if not isinstance(outcome, DialFailed):
+            state.active += 1
+        return outcome
 
-
-def _settle(future: asyncio.Future[str | None]) -> Callable[[str | None], None]:
-    def report(failure: str | None) -> None:
-        if not future.done():
-            future.set_result(failure)
-
-    return report
-
-
-def _close_late(task: asyncio.Task[UpstreamConnection | None]) -> None:
-    if not task.cancelled() and task.exception() is None and (connection := task.result()):
-        connection.abort()
-
-
-async def _resolve(upstream: Upstream, tried: list[tuple[str, str]]) -> list[tuple[str, int]]:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(upstream.host, upstream.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        tried.append((upstream.host, f"the name does not resolve ({_why(error)})"))
-        return []
-    addresses = []
-    for _, _, _, _, sockaddr in found:
-        ip = str(sockaddr[0]).partition("%")[0]
-        if is_refused_address(ip):
-            # 169.254.169.254 hands out a cloud machine's credentials; no app lives there.
-            tried.append((f"{upstream.host} ({ip})", "link-local addresses are never used"))
+    async def _dial(
+        self, upstream: Upstream, state: UpstreamState, make: Callable[[Upstream], DialledT]
+    ) -> DialledT | DialFailed:
+        connecting = Connecting(upstream, lambda: make(upstream), self._client_context)
+        outcome = await connecting.connect(self._limits.connect_timeout_s, state.preferred)
+        if isinstance(outcome, DialFailed):
+            state.last_error = outcome.tried[-1][1] if outcome.tried else "no address"
         else:
-            addresses.append((ip, upstream.port))
-    return addresses
+            state.last_error = ""
+            state.preferred = connecting.answered
+        return outcome
 
+    def _make_connection(self, upstream: Upstream) -> UpstreamConnection:
+        return UpstreamConnection(upstream, self._head_limits, self._discarded, self._limits.max_buffer_bytes)
 
-def _show(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    def _shared(self, upstream: Upstream, state: UpstreamState) -> SharedConnections:
+        if state.shared is None:
+            from devtls.net.shared import SharedConnections  # apps that speak HTTP/2 are the exception
 
+            state.shared = SharedConnections(lambda: self._dial_shared(upstream, state))
+        return state.shared
 
-def _why(error: BaseException) -> str:
-    match error:
-        case ConnectionRefusedError():
-            return "connection refused"
-        case FileNotFoundError():
-            return "the socket does not exist"
-        case PermissionError():
-            return "permission denied"
-        case OSError(strerror=str(text)) if text:
-            return text[:1].lower() + text[1:]
-        case _:
-            return str(error) or error.__class__.__name__
+    async def _dial_shared(self, upstream: Upstream, state: UpstreamState) -> MultiplexedUpstream | DialFailed:
+        from devtls.http.h2.endpoint import H2Limits
+        from devtls.net.upstream_h2 import MultiplexedUpstream
+
+        shared = self._shared(upstream, state)
+        limits = H2Limits(head=self._head_limits, window_octets=self._limits.max_buffer_bytes)
+        outcome = await self._dial(upstream, state, lambda _: MultiplexedUpstream(upstream, limits, shared.drop))
+        self._sweep_later()
+        return outcome

@@ -8,6 +8,7 @@ runs for a request unless a new connection has to be dialled.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol, assert_never
 
 from devtls.http.actions import (
@@ -40,7 +41,7 @@ from devtls.http.events import (
 )
 from devtls.http.exchange import Exchange, Terms
 from devtls.net.pool import Pool
-from devtls.net.upstream import UpstreamConnection
+from devtls.net.upstream import UpstreamHandle
 from devtls.routing import Route
 
 _HELD_OCTETS = 65536
@@ -62,7 +63,7 @@ class RelayClient(Protocol):
     def answer(self, relay: Relay, answer: Answer) -> None:
         """Answer with one of our own pages."""
 
-    def open_tunnel(self, relay: Relay, upstream: UpstreamConnection) -> None:
+    def open_tunnel(self, relay: Relay, upstream: UpstreamHandle) -> None:
         """HTTP is over: join the two transports."""
 
     def finished(self, relay: Relay, *, complete: bool) -> None:
@@ -93,7 +94,9 @@ class Relay:
     """One request between a client's connection and the pool."""
 
     __slots__ = (
+        "_aborted",
         "_body_idle_s",
+        "_cancelled",
         "_client",
         "_deadlines",
         "_dialling",
@@ -115,8 +118,10 @@ class Relay:
         self._loop = client.loop
         self._pool = pool
         self._exchange = Exchange(terms)
-        self._upstream: UpstreamConnection | None = None
+        self._upstream: UpstreamHandle | None = None
         self._dialling: asyncio.Task[None] | None = None
+        self._cancelled: asyncio.Task[None] | None = None
+        self._aborted: UpstreamHandle | None = None
         self._deadlines: dict[Timer, float] = {}
         self._request_paused = False
         self._held_back = 0
@@ -206,6 +211,20 @@ class Relay:
             return min(others, default=None)
         return min(self._deadlines.values(), default=None)
 
+    @property
+    def elapsed_s(self) -> float:
+        """How long the exchange has taken, when somebody set `started_at`."""
+        return self._loop.time() - self.started_at
+
+    def when_upstream_ended(self, then: Callable[[], None]) -> None:
+        """Call `then` when the app's part of an exchange that was cut off is over, at once if it is already."""
+        if self._cancelled is not None:
+            self._cancelled.add_done_callback(lambda _: then())
+        elif self._aborted is not None:
+            self._aborted.when_lost(then)
+        else:
+            then()
+
     # -- actions out --------------------------------------------------------------------------------------------------
 
     def _perform(self, actions: list[Action]) -> None:
@@ -283,17 +302,17 @@ class Relay:
         except Exception as error:  # noqa: BLE001 - a task that dies in silence leaves its client waiting for ever
             self._client.fault(error)
 
-    def _dialled(self, outcome: UpstreamConnection | DialFailed) -> None:
+    def _dialled(self, outcome: UpstreamHandle | DialFailed) -> None:
         self._dialling = None
         match outcome:
-            case UpstreamConnection():
-                self._attach(outcome, reused=False)
             case DialFailed():
                 self._perform(self._exchange.on_upstream(outcome))
+            case _:
+                self._attach(outcome, reused=False)
         self.flush_upstream()
         self._client.flush()
 
-    def _attach(self, connection: UpstreamConnection, *, reused: bool) -> None:
+    def _attach(self, connection: UpstreamHandle, *, reused: bool) -> None:
         connection.user = self
         self._upstream = connection
         if not connection.writable:
@@ -309,9 +328,10 @@ class Relay:
     def _abort(self, *, stale: bool) -> None:
         if self._dialling is not None:
             self._dialling.cancel()
-            self._dialling = None
+            self._cancelled, self._dialling = self._dialling, None
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
+            self._aborted = upstream
             self._pool.abort(upstream, stale=stale)
 
     def _open_tunnel(self) -> None:

@@ -8,7 +8,6 @@ file should be, for one reason: what a connection is doing decides how it may en
 from __future__ import annotations
 
 import asyncio
-import itertools
 from typing import cast
 
 from devtls.http import pages
@@ -24,40 +23,32 @@ from devtls.http.events import (
     Response,
     Trailers,
 )
-from devtls.http.exchange import Terms
-from devtls.http.forward import Edge
 from devtls.http.h1.server import H1Server
-from devtls.net.access import record_of
-from devtls.net.answers import failure_page, refusal_page
-from devtls.net.refusal import RefusalWatch, watch_for_refusal
+from devtls.net.reception import Reception
+from devtls.net.refusal import RefusalWatch
 from devtls.net.relay import Relay
 from devtls.net.service import Service
 from devtls.net.tls import TlsTransport
 from devtls.net.tunnel import Tunnel
-from devtls.net.upstream import UpstreamConnection
-from devtls.routing import Route, host_of, select
+from devtls.net.upstream import UpstreamHandle
 
 _PIPELINE_OCTETS = 65536
 """What a client may send ahead of its answer before we stop reading."""
 _LINGER_FACTOR = 15
 """`linger_s` is for silence; a client that goes on sending gets so many times as long (30 s), and no more."""
-_connection_ids = itertools.count(1)
 
 
 class ServerConnection(asyncio.Protocol):
     """A client inside TLS; `sni` as in its ClientHello, None without one."""
 
     def __init__(self, service: Service, sni: str | None) -> None:
-        self.id = next(_connection_ids)
         self.writable = True
         self._service = service
-        self._sni = sni
+        self._reception = Reception(service, sni)
         self._limits = service.limits
         self._codec = H1Server(service.limits.head)
         self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._edge: Edge
-        self._terms: dict[int, Terms] = {}
         self._out: list[bytes] = []
         self._relay: Relay | None = None
         self._answering: Request | None = None
@@ -69,7 +60,6 @@ class ServerConnection(asyncio.Protocol):
         self._closed = False
         self._cut = False
         self._tunnel: Tunnel | None = None
-        self._recording = service.observer.wants_requests
         self._suspect: RefusalWatch | None = None
         self._begun = False
         self._refused = False
@@ -81,6 +71,11 @@ class ServerConnection(asyncio.Protocol):
         self._head_started = False
         self._unsent: int | None = None
 
+    @property
+    def id(self) -> int:
+        """The number under which the observer hears of this connection."""
+        return self._reception.id
+
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -90,9 +85,7 @@ class ServerConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(self._limits.max_buffer_bytes)
         service = self._service
         service.connections.add(self)
-        peer = transport.get_extra_info("peername")
-        client_ip = str(peer[0]).encode("ascii", "replace") if peer else b"127.0.0.1"
-        self._edge = service.edge(client_ip)
+        self._reception.meet(transport.get_extra_info("peername"))
         self._set_deadline(self._limits.head_timeout_s)
 
     def data_received(self, data: bytes) -> None:
@@ -189,23 +182,14 @@ class ServerConnection(asyncio.Protocol):
         self._deadline = None
         self._begun = False
         self._answering = request
-        service = self._service
-        if service.draining:
+        if self._service.draining:
             self._codec.close_after_response()
-        chosen = select(service.snapshot.routes, sni=self._sni, authority=request.authority, path=request.target)
-        if isinstance(chosen, Route):
-            self._start_relay(request, chosen)
+        taken = self._reception.take(self, request)
+        if isinstance(taken, Relay):
+            self._relay = taken
+            taken.client_event(request)
         else:
-            self._respond(request, refusal_page(service, self._sni, request, chosen))
-
-    def _start_relay(self, request: Request, route: Route) -> None:
-        terms = self._terms.get(id(route))
-        if terms is None or terms.policy is not route.policy:
-            terms = self._terms[id(route)] = Terms(route.policy, self._edge, self._limits.exchange)
-        relay = self._relay = Relay(self, self._service.pool, route, terms, request)
-        if self._recording:
-            relay.started_at = self.loop.time()
-        relay.client_event(request)
+            self._respond(request, taken)
 
     def _malformed(self, event: Malformed) -> None:
         # The codec reads nothing more. Half an answer cannot be taken back; a whole one explains.
@@ -218,7 +202,7 @@ class ServerConnection(asyncio.Protocol):
         if relay is not None:
             relay.client_event(event)  # the app must not take the request for whole
         if not self._cut:
-            request = Request(event.stream_id, method, b"", (self._sni or "").encode("ascii"), [])
+            request = Request(event.stream_id, method, b"", self._reception.sni, [])
             self._respond(request, pages.malformed(event.status, event.reason))
 
     # -- answers ------------------------------------------------------------------------------------------------------
@@ -229,8 +213,7 @@ class ServerConnection(asyncio.Protocol):
         self._write_page(request, page)
         self._begun = False
         self._answered_stream = request.stream_id
-        if self._recording:
-            self._service.observer.request(record_of(request, self._edge, page.status))
+        self._reception.record_refused(request, page.status)
 
     def _write_page(self, request: Request, page: pages.Answer) -> None:
         stream = request.stream_id
@@ -242,14 +225,7 @@ class ServerConnection(asyncio.Protocol):
 
     def answer(self, relay: Relay, answer: Answer) -> None:
         """Answer in the app's stead (RelayClient)."""
-        page = failure_page(self._service, relay.route, relay.request, answer)
-        relay.status = page.status
-        self._write_page(relay.request, page)
-        if relay.request.upgrade:
-            from devtls.http.hostcheck import recognise_refused_socket
-
-            if (found := recognise_refused_socket(answer.detail)) is not None:
-                self._service.observer.host_check(host_of(relay.request.authority), found)
+        self._write_page(relay.request, self._reception.failure(relay, answer))
 
     # -- RelayClient --------------------------------------------------------------------------------------------------
 
@@ -282,12 +258,12 @@ class ServerConnection(asyncio.Protocol):
             # An answer before the end of the request: the rest of the body may never be read (RFC 9112 9.3).
             self._codec.close_after_response()
         if response.status >= 400 and self._relay is not None:
-            self._suspect = watch_for_refusal(response)
+            self._suspect = self._reception.watch(response)
 
     def _tell_of_refusal(self) -> None:
         suspect, self._suspect = self._suspect, None
-        if suspect is not None and self._answering is not None and (found := suspect.verdict()) is not None:
-            self._service.observer.host_check(host_of(self._answering.authority), found)
+        if suspect is not None and self._answering is not None:
+            self._reception.tell_of_refusal(suspect, self._answering.authority)
 
     def flush(self) -> None:
         """Send what was encoded, in one write; then see whether the connection ends here."""
@@ -310,14 +286,10 @@ class ServerConnection(asyncio.Protocol):
     def finished(self, relay: Relay, *, complete: bool) -> None:
         """The relay is done; the next request is taken up when the stack is unwound."""
         self._relay = None
-        request, self._answering = self._answering, None
+        self._answering = None
         self._suspect = None
         self._begun = False
-        if self._recording and request is not None:
-            record = record_of(request, self._edge, relay.status, complete=complete)
-            record.route, record.upstream = relay.route.name, relay.route.upstream.label
-            record.octets_sent, record.duration_s = relay.received, self.loop.time() - relay.started_at
-            self._service.observer.request(record)
+        self._reception.record(relay, complete=complete)
         if complete:
             self._over = True
             self._answered_stream = relay.request.stream_id
@@ -341,13 +313,13 @@ class ServerConnection(asyncio.Protocol):
         if not self._closed:
             self._transport.resume_reading()
 
-    def open_tunnel(self, relay: Relay, upstream: UpstreamConnection) -> None:
+    def open_tunnel(self, relay: Relay, upstream: UpstreamHandle) -> None:
         """Join the transports; this object keeps only the bookkeeping."""
         self.flush()
         self._deadline = None
         idle_s, grace_s = self._limits.tunnel_idle_timeout_s, self._limits.half_close_grace_s
         tunnel = self._tunnel = Tunnel(self._transport, upstream.transport, idle_s, grace_s)
-        from_client, from_upstream = self._codec.start_tunnel(), upstream.codec.start_tunnel()
+        from_client, from_upstream = self._codec.start_tunnel(), upstream.start_tunnel()
 
         def closed() -> None:
             self.finished(relay, complete=True)
@@ -484,5 +456,5 @@ class ServerConnection(asyncio.Protocol):
 
     def fault(self, error: Exception) -> None:
         """End this connection, and no other, for a bug of ours (RelayClient)."""
-        self._service.observer.fault(self.id, error)
+        self._service.observer.fault(self._reception.id, error)
         self.abort()

@@ -5,7 +5,7 @@ Owns the references that a reload swaps, the limits, and the list of open connec
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
@@ -17,8 +17,23 @@ from devtls.net.access import Observer
 from devtls.net.pool import Pool
 from devtls.routing import Snapshot
 
-if TYPE_CHECKING:
-    from devtls.net.server import ServerConnection
+
+class ClientConnection(Protocol):
+    """What the daemon asks of an open connection, whichever HTTP it speaks."""
+
+    @property
+    def id(self) -> int:
+        """The number under which the observer hears of it."""
+
+    def drain(self) -> None:
+        """Finish what runs, take nothing new."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+    @property
+    def answer_position(self) -> int | None:
+        """How far the answers are, in octets; None while a request waits for its answer to begin."""
 
 
 class ServerLimits(msgspec.Struct, frozen=True):
@@ -34,6 +49,7 @@ class ServerLimits(msgspec.Struct, frozen=True):
     max_drain_bytes: int = 64 * 1024 * 1024
     max_buffer_bytes: int = 256 * 1024
     max_connections: int = 1000
+    max_streams: int = 128
 
 
 class Service(msgspec.Struct, eq=False):
@@ -47,7 +63,7 @@ class Service(msgspec.Struct, eq=False):
     https_port: int = 443
     """The port that people type: the one in our redirects and lists."""
     draining: bool = False
-    connections: set[ServerConnection] = msgspec.field(default_factory=set)
+    connections: set[ClientConnection] = msgspec.field(default_factory=set)
     _edges: dict[bytes, Edge] = msgspec.field(default_factory=dict)
 
     def edge(self, client_ip: bytes) -> Edge:

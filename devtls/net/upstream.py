@@ -36,6 +36,40 @@ class UpstreamUser(Protocol):
         """The app reads more slowly (False) or again (True)."""
 
 
+class UpstreamHandle(Protocol):
+    """What a relay and the pool need of a way to an app: a connection of its own, or a stream of a shared one."""
+
+    upstream: Upstream
+    user: UpstreamUser | None
+    writable: bool
+    closed: bool
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What a tunnel writes to."""
+
+    def start_tunnel(self) -> bytes:
+        """Leave HTTP after a 101 arrived: return what the upstream sent behind it."""
+
+    def send(self, event: Request | Data | Trailers | EndOfMessage) -> None:
+        """Encode an event; `flush` sends it."""
+
+    def flush(self) -> None:
+        """Send what was encoded, in one write."""
+
+    def pause_reading(self) -> None:
+        """Let the app wait."""
+
+    def resume_reading(self) -> None:
+        """Let the app go on."""
+
+    def abort(self) -> None:
+        """End it at once; its user hears of it no more."""
+
+    def when_lost(self, then: Callable[[], None]) -> None:
+        """Call `then` when nothing of it is left."""
+
+
 class UpstreamConnection(asyncio.Protocol):
     """A connection to `upstream`; `discarded` is called once, when it can no longer serve.
 
@@ -45,7 +79,9 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_buffer",
         "_discarded",
+        "_gone",
         "_is_put_off",
+        "_lost",
         "_max_buffer_bytes",
         "_paused",
         "_put_off",
@@ -79,6 +115,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._stream_id = 0
         self._uploading = False
         self._put_off = 0
+        self._gone = False
+        self._lost: Callable[[], None] | None = None
         self._is_put_off = False
         self._discarded = discarded
         self._max_buffer_bytes = max_buffer_bytes
@@ -158,6 +196,21 @@ class UpstreamConnection(asyncio.Protocol):
             if not self.closed:
                 self.transport.resume_reading()
 
+    async def ready(self) -> str | None:
+        """An HTTP/1.1 server says nothing before it is asked (Dialled)."""
+        return None
+
+    def start_tunnel(self) -> bytes:
+        """Leave HTTP after a 101 arrived: return what the upstream sent behind it."""
+        return self.codec.start_tunnel()
+
+    def when_lost(self, then: Callable[[], None]) -> None:
+        """Call `then` when the transport is gone; once, soon after `abort`."""
+        if self._gone:
+            then()
+        else:
+            self._lost = then
+
     def abort(self) -> None:
         """Close at once; nobody hears of it any more."""
         self.user = None
@@ -200,6 +253,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
+        self._gone = True
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost()
         if self.closed:
             return
         self.closed = True

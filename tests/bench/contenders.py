@@ -1,4 +1,5 @@
-"""The three proxies that are compared, each set up for the same job: TLS 1.3 in front, kept HTTP/1.1 behind, no log.
+"""The three proxies that are compared, each set up for the same job: TLS 1.3 and HTTP/2 or 1.1 in front, kept
+HTTP/1.1 behind, no log.
 
 Owns their configuration files and command lines. Strategy: a Contender is a folder with everything it needs, so that it
 can be started again and again (`start`) and finds its certificates where the first start left them.
@@ -21,7 +22,7 @@ from tests.bench.process import Process
 NAME = "app.dev.local"
 PROXY_CORE = 0
 LOAD_CORE = 1
-_KEPT_CONNECTIONS = 64
+_KEPT_CONNECTIONS = 128
 
 
 def free_port() -> int:
@@ -144,7 +145,7 @@ class Nginx(Contender):
             self.folder,
             f" upstream app {{ server 127.0.0.1:{self.backend_port}; keepalive {_KEPT_CONNECTIONS};"
             " keepalive_requests 1000000000; }\n"
-            f" server {{\n  listen 127.0.0.1:{self.port} ssl;\n  ssl_protocols TLSv1.3;\n"
+            f" server {{\n  listen 127.0.0.1:{self.port} ssl http2;\n  ssl_protocols TLSv1.3;\n"
             "  ssl_certificate leaf.pem;\n  ssl_certificate_key leaf.key;\n"
             "  location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection '';\n"
             "   proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr;\n"
@@ -168,7 +169,9 @@ def write_nginx(folder: Path, http: str) -> None:
     (folder / "nginx.conf").write_text(
         f"{user}daemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log stderr crit;\n"
         "events { worker_connections 1024; }\n"
-        f"http {{\n access_log off;\n sendfile on;\n keepalive_requests 1000000000;\n{temp}{http}}}\n"
+        f"http {{\n access_log off;\n sendfile on;\n{temp}"
+        # nginx would close each connection after 1,000 requests, and HTTP/2 counts them too.
+        f" keepalive_requests 1000000000;\n http2_max_concurrent_streams 256;\n{http}}}\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""The five measurements. Each takes running or startable contenders and returns one number per contender and round.
+"""The measurements. Each takes running or startable contenders and returns one number per contender and round.
 
 Owns the order: contenders alternate inside a round, so that a noisy minute hits all of them.
 """
@@ -7,34 +7,37 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from tests.bench.contenders import LOAD_CORE, NAME, Contender, nginx_argv, write_nginx
-from tests.bench.load import context_for, download, fetch, run_wrk, wait_for_answer
+from tests.bench.h2load import Shape, run_h2load
+from tests.bench.load import LoadFailed, context_for, download, fetch, negotiates_h2, run_wrk, wait_for_answer
 from tests.bench.process import Process
 
 BODY_BYTES = 1024
 LARGE_BYTES = 100 * 2**20
 _START_TIMEOUT_S = 20.0
+_TOO_SLOW = 5
+"""So many times the time that a run should take is an error."""
 
 
 @dataclass(frozen=True)
 class Effort:
     """How long to measure."""
 
-    warm_s: int = 2
+    warm_requests: int = 12_000
     run_s: int = 8
     rounds: int = 3
+    downloads: int = 3
     names: int = 200
     starts: int = 10
 
 
 FULL = Effort()
-QUICK = Effort(warm_s=1, run_s=3, rounds=2, names=50, starts=4)
+QUICK = Effort(warm_requests=4_000, run_s=2, rounds=2, downloads=1, names=50, starts=4)
 
 
 class Running:
@@ -45,6 +48,7 @@ class Running:
         self.process = contender.start()
         try:
             self.context = _first_answer(contender, self.process)
+            self.speaks_h2 = negotiates_h2(contender.port, contender.root)
         except BaseException:
             self.process.stop()
             raise
@@ -56,6 +60,15 @@ class Running:
     @property
     def port(self) -> int:
         return self.contender.port
+
+
+@contextmanager
+def blaming(running: Running) -> Iterator[None]:
+    """Put the contender's name before what went wrong with it."""
+    try:
+        yield
+    except LoadFailed as error:
+        raise LoadFailed(f"{running.label}: {error}") from error
 
 
 @contextmanager
@@ -81,31 +94,49 @@ def idle_rss_mib(running: Sequence[Running]) -> dict[str, list[float]]:
     return {each.label: [each.process.rss_mib()] for each in running}
 
 
-def cpu_per_request_us(
-    running: Sequence[Running], effort: Effort, folder: Path, *, varied: bool = False
-) -> dict[str, list[float]]:
-    """Return CPU microseconds of the proxy per request, one number per round; `varied` as in `run_wrk`."""
-    found: dict[str, list[float]] = {each.label: [] for each in running}
+def cpu_per_request_us(running: Sequence[Running], effort: Effort, shape: Shape) -> dict[str, list[float]]:
+    """Return CPU microseconds of the proxy per request of that shape, one number per round."""
+    timeout_s = effort.run_s * _TOO_SLOW
+    # How many fill the time is another number for each contender; the warming up tells.
+    requests = {}
     for each in running:
-        run_wrk(each.port, effort.warm_s, folder)
-    for _ in range(effort.rounds):
-        for each in running:
-            before_s = each.process.cpu_s()
-            load = run_wrk(each.port, effort.run_s, folder, varied=varied)
-            found[each.label].append((each.process.cpu_s() - before_s) / load.requests * 1e6)
-    return found
+        with blaming(each):
+            rate = run_h2load(each.port, shape, effort.warm_requests, timeout_s).rate
+        requests[each.label] = round(rate * effort.run_s)
+    return _cpu(
+        running, effort, 1e6, lambda each: run_h2load(each.port, shape, requests[each.label], timeout_s).requests
+    )
 
 
-def download_cpu_ms(running: Sequence[Running], effort: Effort) -> dict[str, list[float]]:
+def cpu_per_varied_request_us(running: Sequence[Running], effort: Effort, folder: Path) -> dict[str, list[float]]:
+    """Return the same over HTTP/1.1 for requests whose heads all differ."""
+    return _cpu(running, effort, 1e6, lambda each: run_wrk(each.port, effort.run_s, folder))
+
+
+def download_cpu_ms(running: Sequence[Running], effort: Effort, *, h2: bool) -> dict[str, list[float]]:
     """Return CPU milliseconds of the proxy for one download of 100 MiB, one number per round."""
+
+    def fetch_all(each: Running) -> int:
+        for _ in range(effort.downloads):
+            came = download(each.port, each.contender.root, "/large", h2=h2)
+            if came != LARGE_BYTES:
+                raise LoadFailed(f"delivered {came} of {LARGE_BYTES} bytes")
+        return effort.downloads
+
+    return _cpu(running, effort, 1e3, fetch_all)
+
+
+def _cpu(
+    running: Sequence[Running], effort: Effort, units_per_s: float, work: Callable[[Running], int]
+) -> dict[str, list[float]]:
+    """Return CPU time of the proxy per piece of work, one number per round; `work` returns how many pieces it did."""
     found: dict[str, list[float]] = {each.label: [] for each in running}
     for _ in range(effort.rounds):
         for each in running:
             before_s = each.process.cpu_s()
-            came = download(each.port, each.contender.root, "/large")
-            if came != LARGE_BYTES:
-                raise ValueError(f"{each.label} delivered {came} of {LARGE_BYTES} bytes")
-            found[each.label].append((each.process.cpu_s() - before_s) * 1e3)
+            with blaming(each):
+                pieces = work(each)
+            found[each.label].append((each.process.cpu_s() - before_s) / pieces * units_per_s)
     return found
 
 
@@ -138,10 +169,6 @@ def start_ms(contenders: Sequence[Contender], effort: Effort) -> dict[str, list[
             finally:
                 process.stop()
     return found
-
-
-def middle(values: Sequence[float]) -> float:
-    return median(values)
 
 
 def _leave_the_full_second() -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.bench.load import LoadFailed, parse_wrk
-from tests.bench.report import Measurement, Report, markdown
+from tests.bench.report import Measurement, Report, markdown, without_h2
 
 WRK = """\
 Running 8s test @ https://app.dev.local:8443/
@@ -31,17 +31,42 @@ def _report(*rows: Measurement) -> Report:
 
 def test_the_table_shows_medians_ratio_and_goal() -> None:
     row = Measurement("CPU", "µs", {"devtls": [30, 20, 500], "Caddy": [100, 90, 110]}, gate=0.6)
-    assert "| CPU | 30.0 µs | 100 µs | – | 0.30 | ≤ 0.6: met |" in markdown(_report(row))
+    assert "| CPU | 30.0 µs | 100 µs | – | 0.30 | ≤ 0.6: met | – |  |" in markdown(_report(row))
+
+
+def test_an_aim_is_shown_as_a_multiple_of_nginxs_and_missing_it_fails_nothing() -> None:
+    row = Measurement("CPU", "µs", {"devtls": [30], "Caddy": [100], "nginx": [10]}, aim=2.5)
+    assert "| CPU | 30.0 µs | 100 µs | 10.0 µs | 0.30 |  | 3.00 | ≤ 2.5 |" in markdown(_report(row))
+    assert _report(row).failed == []
+
+
+def test_a_note_stands_below_the_table() -> None:
+    report = _report(Measurement("CPU, h2", "µs", {"Caddy": [100]}))
+    report.notes.append(without_h2("devtls"))
+    assert markdown(report).endswith("\n\ndevtls does not negotiate h2: its h2 rows are empty.\n")
+    assert report.as_json()["notes"] == report.notes
 
 
 @pytest.mark.parametrize(
     ("samples", "met"),
-    [({"devtls": [6.0], "Caddy": [10.0]}, True), ({"devtls": [7.0], "Caddy": [10.0]}, False), ({"Caddy": [1.0]}, None)],
+    [({"devtls": [6.0], "Caddy": [10.0]}, True), ({"devtls": [7.0], "Caddy": [10.0]}, False)],
 )
-def test_a_goal_is_a_share_of_caddys_median(samples: dict[str, list[float]], met: bool | None) -> None:
+def test_a_goal_is_a_share_of_caddys_median(samples: dict[str, list[float]], met: bool) -> None:
     row = Measurement("CPU", "µs", samples, gate=0.6)
     assert row.met is met
-    assert _report(row).failed == ([row] if met is False else [])
+    assert _report(row).failed == ([] if met else [row])
+
+
+def test_a_goal_that_was_not_measured_is_not_met() -> None:
+    row = Measurement("CPU, h2", "µs", {"devtls": [], "Caddy": [1.0]}, gate=0.5)
+    assert row.met is None
+    assert _report(row).failed == [row]
+    assert "| ≤ 0.5: not measured |" in markdown(_report(row))
+
+
+def test_a_contender_that_was_left_out_fails_no_goal() -> None:
+    row = Measurement("CPU", "µs", {"devtls": [1.0]}, gate=0.5)
+    assert Report("2026-01-02", "Linux", {"devtls": "1.0"}, "make bench", [row]).failed == []
 
 
 def test_the_json_holds_every_sample() -> None:
@@ -50,11 +75,16 @@ def test_the_json_holds_every_sample() -> None:
 
 
 def test_wrks_report_is_read() -> None:
-    load = parse_wrk(WRK)
-    assert (load.requests, load.rate, load.p50_ms, load.p99_ms) == (80512, 10064.0, 1.2, 0.87)
+    assert parse_wrk(WRK) == 80512
 
 
 @pytest.mark.parametrize("line", ["Non-2xx or 3xx responses: 3", "Socket errors: connect 1", "unable to connect"])
 def test_a_run_with_failures_is_no_measurement(line: str) -> None:
     with pytest.raises(LoadFailed, match=line):
         parse_wrk(WRK + line)
+
+
+@pytest.mark.parametrize("text", ["", WRK.replace("80512 requests", "0 requests")])
+def test_a_run_without_requests_is_no_measurement(text: str) -> None:
+    with pytest.raises(LoadFailed, match="wrk said"):
+        parse_wrk(text)

@@ -36,7 +36,7 @@ def make(**options: Any) -> tuple[Log, list[str], Clock]:
 def test_a_request_is_one_line() -> None:
     log, lines, _ = make()
     log.request(RECORD)
-    assert lines[0][10:] == "200      42 ms  GET    https://app.dev.local/x -> 127.0.0.1:3000"
+    assert lines[0][10:] == "200      42 ms  h1    GET    https://app.dev.local/x -> 127.0.0.1:3000"
 
 
 def test_an_answer_of_ours_has_no_app_and_no_time() -> None:

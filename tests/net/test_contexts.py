@@ -136,7 +136,7 @@ def test_a_name_outside_the_zones_is_refused_before_any_key_is_made(rig: Rig, na
     assert rig.reports == []
 
 
-@pytest.mark.parametrize("offered", [(b"h3",), (b"h2", b"spdy/1"), ()])
+@pytest.mark.parametrize("offered", [(b"h3",), (b"h2c", b"spdy/1"), ()])
 def test_a_client_that_offers_only_foreign_protocols_is_refused_before_any_key_is_made(
     rig: Rig, offered: tuple[bytes, ...]
 ) -> None:

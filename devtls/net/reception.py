@@ -1,0 +1,95 @@
+"""What one client connection does with requests, whichever HTTP it speaks: choose, begin, explain, record.
+
+Owns the connection's view of the service: its name, its edge, the terms of the routes that it has used, and the records
+for the observer. Decides nothing that `routing` and `http.exchange` decide, and writes nothing: the connection does.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from devtls.http import pages
+from devtls.http.actions import Answer
+from devtls.http.events import Request, Response
+from devtls.http.exchange import Terms
+from devtls.http.forward import Edge
+from devtls.net.access import record_of
+from devtls.net.answers import failure_page, refusal_page
+from devtls.net.refusal import RefusalWatch, watch_for_refusal
+from devtls.net.relay import Relay, RelayClient
+from devtls.net.service import ServerLimits, Service
+from devtls.routing import Route, host_of, select
+
+_connection_ids = itertools.count(1)
+
+
+class Reception:
+    """One connection's requests; `sni` as in its ClientHello, None without one."""
+
+    __slots__ = ("_recording", "_sni", "_terms", "edge", "id", "limits", "service")
+
+    def __init__(self, service: Service, sni: str | None) -> None:
+        self.id = next(_connection_ids)
+        self.service = service
+        self.limits: ServerLimits = service.limits
+        self.edge: Edge
+        self._sni = sni
+        self._terms: dict[int, Terms] = {}
+        self._recording = service.observer.wants_requests
+
+    def meet(self, peername: tuple[str, int] | None) -> None:
+        """Take note of who the client is."""
+        client_ip = str(peername[0]).encode("ascii", "replace") if peername else b"127.0.0.1"
+        self.edge = self.service.edge(client_ip)
+
+    @property
+    def sni(self) -> bytes:
+        """The name of the connection, b"" without one."""
+        return (self._sni or "").encode("ascii")
+
+    def take(self, client: RelayClient, request: Request) -> Relay | pages.Answer:
+        """Return a relay that is to be given the request, or the page that refuses it."""
+        service = self.service
+        chosen = select(service.snapshot.routes, sni=self._sni, authority=request.authority, path=request.target)
+        if not isinstance(chosen, Route):
+            return refusal_page(service, self._sni, request, chosen)
+        terms = self._terms.get(id(chosen))
+        if terms is None or terms.policy is not chosen.policy:
+            terms = self._terms[id(chosen)] = Terms(chosen.policy, self.edge, self.limits.exchange)
+        relay = Relay(client, service.pool, chosen, terms, request)
+        if self._recording:
+            relay.started_at = client.loop.time()
+        return relay
+
+    def failure(self, relay: Relay, answer: Answer) -> pages.Answer:
+        """Return the page that answers in the app's stead."""
+        page = failure_page(self.service, relay.route, relay.request, answer)
+        relay.status = page.status
+        if relay.request.upgrade:
+            from devtls.http.hostcheck import recognise_refused_socket
+
+            if (found := recognise_refused_socket(answer.detail)) is not None:
+                self.service.observer.host_check(host_of(relay.request.authority), found)
+        return page
+
+    def watch(self, response: Response) -> RefusalWatch | None:
+        """Return a watch for an answer that may be a framework's host check."""
+        return watch_for_refusal(response) if response.status >= 400 else None
+
+    def tell_of_refusal(self, suspect: RefusalWatch, authority: bytes) -> None:
+        """Pass on what a watch has found."""
+        if (found := suspect.verdict()) is not None:
+            self.service.observer.host_check(host_of(authority), found)
+
+    def record_refused(self, request: Request, status: int) -> None:
+        """Record a request that reached no app."""
+        if self._recording:
+            self.service.observer.request(record_of(request, self.edge, status))
+
+    def record(self, relay: Relay, *, complete: bool) -> None:
+        """Record a request that a relay has finished."""
+        if self._recording:
+            record = record_of(relay.request, self.edge, relay.status, complete=complete)
+            record.route, record.upstream = relay.route.name, relay.route.upstream.label
+            record.octets_sent, record.duration_s = relay.received, relay.elapsed_s
+            self.service.observer.request(record)

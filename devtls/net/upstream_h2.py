@@ -1,0 +1,368 @@
+"""A connection to an app that speaks HTTP/2: many requests on one, each a stream that a relay takes for a connection.
+
+Owns the socket, the codec and which stream is whose. Refuses an app that does not begin with its settings: it speaks
+something else. Strategy: the events of one read are sorted by stream, each user gets its own in one call, and what the
+users made is sent in one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Request, Reset, Trailers, UpstreamEvent
+from devtls.http.h2.client import Addressed, H2Client
+from devtls.http.h2.endpoint import H2Limits
+from devtls.net.stream_transport import StreamTransport
+from devtls.net.upstream import UpstreamUser
+from devtls.routing import Upstream
+
+_LOOK_S = 1.0
+
+
+class UpstreamStream:
+    """One request on a shared connection (UpstreamHandle), and the app's end of a tunnel (StreamCarrier)."""
+
+    __slots__ = (
+        "_asks_for_tunnel",
+        "_connection",
+        "_id",
+        "_label",
+        "_transport",
+        "closed",
+        "upstream",
+        "user",
+        "writable",
+    )
+
+    def __init__(self, connection: MultiplexedUpstream) -> None:
+        self._connection = connection
+        self._id = 0
+        self._label = 0
+        self._asks_for_tunnel = False
+        self._transport: StreamTransport | None = None
+        self.upstream: Upstream = connection.upstream
+        self.user: UpstreamUser | None = None
+        self.writable = True
+        self.closed = False
+
+    # -- UpstreamHandle -----------------------------------------------------------------------------------------------
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What a tunnel writes to."""
+        if self._transport is None:
+            self._transport = StreamTransport(self)
+        return self._transport
+
+    def start_tunnel(self) -> bytes:
+        """Leave HTTP: what has come behind the answer is delivered by the transport."""
+        return b""
+
+    def send(self, event: Request | Data | Trailers | EndOfMessage) -> None:
+        """Encode an event."""
+        if type(event) is Request:
+            self._label = event.stream_id
+            self._asks_for_tunnel = bool(event.upgrade)
+            self._id = self._connection.begin(self, event)
+        elif self._connection.codec.send(self._id, cast("Data | Trailers | EndOfMessage", event)) and self.writable:
+            self.writable = False
+            if self.user is not None:
+                self.user.upstream_writable(False)
+
+    def flush(self) -> None:
+        """Send what was encoded."""
+        self._connection.flush_soon()
+
+    def pause_reading(self) -> None:
+        """Give the app no more credit."""
+        self._connection.codec.pause_reading(self._id)
+
+    def resume_reading(self) -> None:
+        """Give it again."""
+        self._connection.codec.resume_reading(self._id)
+        self._connection.flush_soon()
+
+    def abort(self) -> None:
+        """Tell the app that nobody wants its answer."""
+        self.user = None
+        if not self.closed:
+            self.closed = True
+            self._connection.codec.reset(self._id)
+            self._connection.forget(self._id)
+
+    def release(self) -> None:
+        """The exchange is complete."""
+        self.user = None
+        self.closed = True
+        self._connection.forget(self._id)
+
+    def when_lost(self, then: Callable[[], None]) -> None:
+        """Call `then`: RST_STREAM is written, nothing more comes."""
+        then()
+
+    # -- from the connection ------------------------------------------------------------------------------------------
+
+    def take(self, events: list[UpstreamEvent]) -> None:
+        """Take what one read brought for this stream."""
+        if self._transport is not None:
+            for event in events:
+                self._tunnel_event(self._transport, event)
+            return
+        if self._asks_for_tunnel:
+            self._take_one_by_one(events)
+        elif self.user is not None:
+            self.user.upstream_events(events)
+
+    def _take_one_by_one(self, events: list[UpstreamEvent]) -> None:
+        """Give what lies behind a 101 to the tunnel that it opens."""
+        for event in events:
+            if self._transport is not None:
+                self._tunnel_event(self._transport, event)
+            elif self.user is not None:
+                self.user.upstream_events([event])
+
+    def _tunnel_event(self, transport: StreamTransport, event: UpstreamEvent) -> None:
+        if isinstance(event, Data):
+            transport.deliver(event.data)
+        elif isinstance(event, EndOfMessage):
+            transport.deliver_end()
+        else:
+            self.closed = True
+            transport.lose(ConnectionResetError("the app ended the stream"))
+
+    def drained(self) -> None:
+        """The queue has room again."""
+        self.writable = True
+        if self._transport is not None:
+            self._transport.resume_writing()
+        elif self.user is not None:
+            self.user.upstream_writable(True)
+
+    def lose(self, why: str, *, answered: bool) -> None:
+        """The connection is gone."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._transport is not None:
+            self._transport.lose(ConnectionResetError(why))
+            return
+        user, self.user = self.user, None
+        if user is not None:
+            user.upstream_event(Reset(self._label, why) if answered else ConnectionClosed(self._label))
+            user.upstream_flush()
+
+    # -- StreamCarrier ------------------------------------------------------------------------------------------------
+
+    def carry(self, data: bytes) -> bool:
+        """Send octets of the client."""
+        full = self._connection.codec.send(self._id, Data(self._label, data))
+        self._connection.flush_soon()
+        if full:
+            self.writable = False
+        return full
+
+    def carry_end(self) -> None:
+        """The client sends no more."""
+        self._connection.codec.send(self._id, EndOfMessage(self._label))
+        self._connection.flush_soon()
+
+    def finish(self) -> None:
+        """End both directions, in order."""
+        self.closed = True
+        self._connection.codec.finish(self._id)
+        self._connection.forget(self._id)
+
+    def reset(self) -> None:
+        """End both directions now."""
+        self.abort()
+
+    def extra_info(self, name: str) -> Any:
+        """Return what the connection's transport says about itself."""
+        return self._connection.transport.get_extra_info(name)
+
+    @property
+    def waiting_octets(self) -> int:
+        """How much waits for the app."""
+        return self._connection.codec.queued(self._id)
+
+
+class MultiplexedUpstream(asyncio.Protocol):
+    """A connection to `upstream`; `lost` is called once, when it can take no more requests."""
+
+    def __init__(self, upstream: Upstream, limits: H2Limits, lost: Callable[[MultiplexedUpstream], None]) -> None:
+        self.upstream = upstream
+        self.codec = H2Client(limits, b"http" if upstream.tls is None else b"https")
+        self.transport: asyncio.Transport
+        self.closed = False
+        self.idle_since = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._streams: dict[int, UpstreamStream] = {}
+        self._lost: Callable[[MultiplexedUpstream], None] | None = lost
+        self._writable = True
+        self._flush_due = False
+        self._handling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._ready: asyncio.Future[str | None] = self._loop.create_future()
+
+    async def ready(self) -> str | None:
+        """Wait for the app's settings; return why there are none."""
+        return await asyncio.shield(self._ready)
+
+    @property
+    def available(self) -> bool:
+        """Whether another request can be sent."""
+        return not self.closed and self.codec.ready and self.codec.available
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody uses it."""
+        return not self._streams
+
+    def open(self) -> UpstreamStream:
+        """Return a stream for one request."""
+        return UpstreamStream(self)
+
+    def begin(self, stream: UpstreamStream, request: Request) -> int:
+        """Send a request's head; return the number of its stream."""
+        stream_id = self.codec.request(request)
+        self._streams[stream_id] = stream
+        return stream_id
+
+    def forget(self, stream_id: int) -> None:
+        """A stream has no user any more."""
+        self._streams.pop(stream_id, None)
+        self.idle_since = self._loop.time()
+        if self._lost is None and self.idle:
+            self._loop.call_soon(self.close)  # it was the last one of a connection that the app leaves
+        else:
+            self.flush_soon()
+
+    # -- asyncio ------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: preface and settings."""
+        # uvloop's transports are none of asyncio's classes, though they have the same methods.
+        self.transport = cast(asyncio.Transport, transport)
+        self.idle_since = self._loop.time()
+        chosen = transport.get_extra_info("ssl_object")
+        if chosen is not None and chosen.selected_alpn_protocol() != "h2":
+            self._close("the app speaks TLS, but not HTTP/2: write https:// for it")
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Sort events by stream, deliver, send what came of it."""
+        self._handling = True
+        if not self.codec.ready and data[:5] == b"HTTP/":
+            self._close("the app answers in HTTP/1.1: write http:// or https:// for it")
+            return
+        self._deliver(self.codec.receive_data(data, self._loop.time()))
+        self._handling = False
+        if self.codec.ready and not self._ready.done():
+            self._ready.set_result(None)
+        self.flush()
+        if self.codec.broken:
+            self._close("the app does not speak HTTP/2 as it should")
+        elif self.codec.peer_leaves:
+            self._retire()
+
+    def _deliver(self, events: list[Addressed]) -> None:
+        if not events:
+            return
+        by_stream: dict[int, list[UpstreamEvent]] = {}
+        for stream_id, event in events:
+            by_stream.setdefault(stream_id, []).append(event)
+        for stream_id, own in by_stream.items():
+            if (stream := self._streams.get(stream_id)) is not None:
+                stream.take(own)
+
+    def eof_received(self) -> bool:
+        """The app has ended the connection, in the middle of whatever runs."""
+        self._close("The app closed the connection.")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._close("The connection to the app was lost.")
+
+    def pause_writing(self) -> None:
+        """The app does not keep up."""
+        self._writable = False
+        self.codec.paused = True
+
+    def resume_writing(self) -> None:
+        """The app has caught up."""
+        self._writable = True
+        self.codec.paused = False
+        self.flush_soon()
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    def flush_soon(self) -> None:
+        """Send what is ready, with what others make in this turn of the loop."""
+        if not self._handling and not self._flush_due and not self.closed:
+            self._flush_due = True
+            self._loop.call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush_due = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is ready, as far as the app takes it."""
+        if self.closed or self._handling:
+            return
+        codec = self.codec
+        while self._writable and (data := codec.data_to_send()):
+            self.transport.write(data)
+        if codec.drained:
+            drained, codec.drained = codec.drained, []
+            for stream_id in drained:
+                if (stream := self._streams.get(stream_id)) is not None:
+                    stream.drained()
+        if codec.waits and self._timer is None:
+            self._timer = self._loop.call_later(_LOOK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if not self.closed:
+            self._deliver(self.codec.tick(self._loop.time()))
+            self.flush()
+            if self.codec.broken:
+                self._close("The app did not acknowledge our settings.")
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _retire(self) -> None:
+        """Take no more requests; those that run may end."""
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost(self)
+        if self.idle:
+            self._close("The app closed the connection.")
+
+    def _close(self, why: str) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.transport.close()
+        if not self._ready.done():
+            self._ready.set_result(why)
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost(self)
+        for stream_id, stream in list(self._streams.items()):
+            stream.lose(why, answered=self.codec.is_answered(stream_id))
+        self._streams.clear()
+
+    def abort(self) -> None:
+        """Close at once (Dialled)."""
+        self.close()
+
+    def close(self) -> None:
+        """End the connection: nobody uses it."""
+        self._close("The connection to the app was closed.")
