@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import shutil
 import tempfile
@@ -101,6 +102,7 @@ class Chromium:
         return self._wire
 
     async def _start(self) -> None:
+        self._write_settings()
         flags = [*_NEEDED_FLAGS, *self._flags, f"--user-data-dir={self._profile}"]
         if self._rules:
             flags.append(f"--host-resolver-rules={self._rules}")
@@ -119,6 +121,12 @@ class Chromium:
         self._http = aiohttp.ClientSession()
         socket = await self._http.ws_connect(f"ws://127.0.0.1:{port}{path}", max_msg_size=0)
         self._wire = Wire(socket, lambda event: str(event.get("sessionId", "")))
+
+    def _write_settings(self) -> None:
+        """Turn "preload pages" off, as a user can: else a spare connection is opened to each new host."""
+        settings = {"net": {"network_prediction_options": 2}}
+        (self._profile / "Default").mkdir()
+        (self._profile / "Default" / "Preferences").write_text(json.dumps(settings))
 
     async def _endpoint(self, process: asyncio.subprocess.Process) -> tuple[int, str]:
         """Wait for the file in which Chromium says where its DevTools listen."""
@@ -171,9 +179,13 @@ class Page:
             await self._until_loaded(url, timeout_s)
 
     async def reload(self, *, timeout_s: float = 20.0) -> None:
+        await self.begin_reload()
+        await self._until_loaded("reload", timeout_s)
+
+    async def begin_reload(self) -> None:
+        """Reload, and do not wait for what comes."""
         self._loaded.clear()
         await self._call("Page.reload")
-        await self._until_loaded("reload", timeout_s)
 
     async def evaluate(self, script: str) -> Any:
         """Return the value of an expression (a promise is awaited); raises ScriptFailed when it throws."""

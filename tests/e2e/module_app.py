@@ -1,8 +1,8 @@
 """An app as an unbundled dev server is one: a page of hundreds of modules, event streams and a WebSocket.
 
-Owns what the tests of browsers look at: how many modules were asked for and given up, and how many event streams are
-open at once. Strategy: events wait until all the streams are there, and modules may be held, so that no test waits for
-time to pass.
+Owns what the tests of browsers look at: how many modules are waited for and were given up, and how many event streams
+are open at once. Strategy: events wait until all the streams are there, and modules may be held, so that no test waits
+for time to pass.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ class ModuleApp:
 
     def __init__(self) -> None:
         self.port = 0
-        self.asked = 0
+        self.waiting = 0
         self.given_up = 0
         self.streams = 0
+        self._held = 0
         self.released = asyncio.Event()
         self.released.set()
         self._all_streams = asyncio.Condition()
         self._ending = asyncio.Event()
 
-    def hold(self) -> None:
-        """Answer no module before `released` is set."""
+    def hold(self, modules: int) -> None:
+        """Answer the first ones of a page only when `released` is set."""
+        self._held = modules
         self.released.clear()
-        self.asked = 0
 
     async def page(self, request: web.Request) -> web.Response:
         text = _PAGE.format(count=request.match_info["count"])
@@ -43,13 +44,17 @@ class ModuleApp:
         imports = [f'import "/module/{number}.js";\n' for number in range(int(request.match_info["count"]))]
         return _script("".join(imports) + "window.done = true;\n")
 
-    async def module(self, _: web.Request) -> web.Response:
-        self.asked += 1
+    async def module(self, request: web.Request) -> web.Response:
+        if int(request.match_info["number"]) >= self._held:
+            return _script("window.ran += 1;\n")
+        self.waiting += 1
         try:
             await self.released.wait()
         except asyncio.CancelledError:
             self.given_up += 1
             raise
+        finally:
+            self.waiting -= 1
         return _script("window.ran += 1;\n")
 
     async def events(self, request: web.Request) -> web.StreamResponse:
