@@ -69,13 +69,6 @@ class SendClient(msgspec.Struct, gc=False):
     event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset
 
 
-class SendWhole(msgspec.Struct, gc=False):
-    """Send the client a head, its only piece of body and the end."""
-
-    head: Response
-    body: Data
-
-
 class Answer(msgspec.Struct, gc=False):
     """Answer the client ourselves; `tried` as in DialFailed."""
 
@@ -118,15 +111,5 @@ class Finish(msgspec.Struct, gc=False):
 
 
 Action = (
-    Acquire
-    | SendUpstream
-    | SendClient
-    | SendWhole
-    | Answer
-    | Arm
-    | Disarm
-    | ReleaseUpstream
-    | AbortUpstream
-    | OpenTunnel
-    | Finish
+    Acquire | SendUpstream | SendClient | Answer | Arm | Disarm | ReleaseUpstream | AbortUpstream | OpenTunnel | Finish
 )

@@ -25,7 +25,6 @@ from devtls.http.actions import (
     ReleaseUpstream,
     SendClient,
     SendUpstream,
-    SendWhole,
     Timer,
     UpstreamReady,
 )
@@ -56,6 +55,8 @@ from devtls.http.upgrade import refusal_of
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 """RFC 9110 9.2.2, without TRACE, which the codec refuses."""
 
+BY_TABLE = -1.0
+"""What `begin_on_idle` says of a request that has to go through the table."""
 _FRESH_ENOUGH_S = 1.0
 """A request that must not be sent twice takes only a connection idle for less: the app's own timeout cannot be near."""
 
@@ -199,17 +200,37 @@ class Exchange:
             case _:
                 return []
 
-    def on_whole_answer(self, head: Response, body: Data) -> list[Action] | None:
-        """Take a head, its body and its end, when one read brought them all; None = take them one by one.
+    # -- the usual exchange in two steps ------------------------------------------------------------------------------
+    # The same rows of the table for a request without a body that finds an idle connection, and for an answer that one
+    # read brings whole: most are like that, and the actions would be half of what such an exchange costs.
 
-        The same rows of the table in one step: most answers of an app are that small (a third of an exchange's cost).
+    def begin_on_idle(self, request: Request) -> float | None:
+        """Return how long the connection for a request may have been idle, as in Acquire, or BY_TABLE.
+
+        `send_on_idle` tells what to send on such a connection; where there is none, `on_client` begins.
+        """
+        if request.body_length != 0 or is_loop(request.headers, self._terms.edge.pseudonym):
+            return BY_TABLE
+        return None if request.method in _IDEMPOTENT else _FRESH_ENOUGH_S
+
+    def send_on_idle(self, request: Request) -> Request:
+        """Return what the app gets; RESPONSE_HEAD is to be armed."""
+        self._request = request
+        self._request_done = self._reused = True
+        self._retryable = request.method in _IDEMPOTENT
+        self.phase = Phase.WAITING
+        return forward_request(request, self._terms.policy, self._terms.edge)
+
+    def take_whole_answer(self, head: Response) -> Response | None:
+        """Return the answer's head for the client: body and end go behind it, the exchange is over and complete.
+
+        None = take the events one by one.
         """
         if self.phase is not Phase.WAITING or not self._request_done:
             return None
         self.phase = Phase.DONE
         terms = self._terms
-        edited = forward_response(head, terms.policy, terms.edge, authority=self._request.authority)
-        return [SendWhole(edited, body), _RELEASE, _FINISHED]
+        return forward_response(head, terms.policy, terms.edge, authority=self._request.authority)
 
     def _send_request(self, reused: bool) -> list[Action]:
         request = self._request

@@ -67,7 +67,7 @@ class ClientStream:
         taken = self._connection.reception.take(self, request)
         if isinstance(taken, Relay):
             self.relay = taken
-            taken.client_event(request)
+            taken.begin(request)
         else:
             self.respond(request, taken)
 

@@ -16,6 +16,7 @@ from devtls.http.events import ClientEvent, Malformed, Request, Reset
 from devtls.http.h2.endpoint import H2Limits
 from devtls.http.h2.server import H2Server
 from devtls.net.client_stream import ClientStream
+from devtls.net.outbox import outbox_of
 from devtls.net.reception import Reception
 from devtls.net.service import ServerLimits, Service
 
@@ -42,6 +43,7 @@ class H2Connection(asyncio.Protocol):
 
     def __init__(self, service: Service, sni: str | None) -> None:
         self.loop = asyncio.get_running_loop()
+        self._outbox = outbox_of(self.loop)
         self.reception = Reception(service, sni)
         self._service = service
         self._limits = service.limits
@@ -138,7 +140,7 @@ class H2Connection(asyncio.Protocol):
                 touched.append(stream)
             elif (known := self._streams.get(event.stream_id)) is not None:
                 known.client_event(event)
-                if not touched or touched[-1] is not known:
+                if touched[-1:] != [known]:
                     touched.append(known)
             else:
                 self._other_event(event)
@@ -178,16 +180,13 @@ class H2Connection(asyncio.Protocol):
         return self._transport.get_extra_info(name)
 
     def flush_soon(self) -> None:
-        """Send what is ready: at once when one request runs, else with what the others make in this turn."""
-        if self._handling or self._flush_due:
-            return
-        if len(self._streams) > 1:
+        """Send what is ready, with what other streams make in this turn."""
+        if not self._handling and not self._flush_due:
             self._flush_due = True
-            self.loop.call_soon(self._flush_now)
-        else:
-            self.flush()
+            self._outbox.add(self)
 
-    def _flush_now(self) -> None:
+    def send_out(self) -> None:
+        """Send what is ready (Sender)."""
         self._flush_due = False
         try:
             self.flush()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from devtls.net.upstream_h2 import MultiplexedUpstream, UpstreamStream
 
 _MIN_IDLE_S = 1.0
-_MAX_IDLE_PER_UPSTREAM = 32
+_MAX_IDLE_PER_UPSTREAM = 256
 
 
 class PoolLimits(msgspec.Struct, frozen=True):
@@ -68,6 +68,8 @@ class Pool:
         self._head_limits = head_limits
         self._client_context = client_context
         self._states: dict[Upstream, UpstreamState] = {}
+        self._last: tuple[Upstream | None, UpstreamState | None] = (None, None)
+        """The look-up before: an Upstream is hashed by Python code, which is most of what one costs."""
         self._sweeper: asyncio.TimerHandle | None = None
         self._cached_loop: asyncio.AbstractEventLoop | None = None
 
@@ -91,6 +93,7 @@ class Pool:
         state = self._states.get(upstream)
         if state is None:
             state = self._states[upstream] = UpstreamState(self._limits.idle_s)
+            self._last = (None, None)
         return state
 
     @property
@@ -109,7 +112,12 @@ class Pool:
 
     def acquire(self, upstream: Upstream, max_idle_s: float | None) -> UpstreamHandle | None:
         """Return an idle connection that is fresh enough, or None: then `dial`."""
-        state = self._states.get(upstream)
+        last = self._last
+        if last[0] is upstream:
+            state = last[1]
+        else:
+            state = self._states.get(upstream)
+            self._last = upstream, state
         if state is None:
             return None
         if state.shared is not None:
@@ -133,11 +141,13 @@ class Pool:
     def release(self, connection: UpstreamHandle) -> None:
         """Take a connection back; it is kept only when its codec says that it can serve again."""
         connection.user = None
-        state = self._states[connection.upstream]
-        state.active -= 1
         if not isinstance(connection, UpstreamConnection):
+            self._states[connection.upstream].active -= 1
             cast("UpstreamStream", connection).release()
             return
+        state = connection.state or self._states[connection.upstream]
+        connection.state = state
+        state.active -= 1
         codec = connection.codec
         full = len(state.idle) >= _MAX_IDLE_PER_UPSTREAM
         if connection.closed or not codec.reusable or full or connection.has_undelivered:

@@ -7,6 +7,7 @@ for the observer. Decides nothing that `routing` and `http.exchange` decide, and
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 from devtls.http import pages
 from devtls.http.actions import Answer
@@ -26,7 +27,7 @@ _connection_ids = itertools.count(1)
 class Reception:
     """One connection's requests; `sni` as in its ClientHello, None without one."""
 
-    __slots__ = ("_recording", "_sni", "_terms", "edge", "id", "limits", "service")
+    __slots__ = ("_last", "_recording", "_sni", "_terms", "edge", "id", "limits", "service")
 
     def __init__(self, service: Service, sni: str | None) -> None:
         self.id = next(_connection_ids)
@@ -35,6 +36,7 @@ class Reception:
         self.edge: Edge
         self._sni = sni
         self._terms: dict[int, Terms] = {}
+        self._last: tuple[Any, ...] = (None, None, None)
         self._recording = service.observer.wants_requests
 
     def meet(self, peername: tuple[str, int] | None) -> None:
@@ -50,16 +52,25 @@ class Reception:
     def take(self, client: RelayClient, request: Request) -> Relay | pages.Answer:
         """Return a relay that is to be given the request, or the page that refuses it."""
         service = self.service
-        chosen = select(service.snapshot.routes, sni=self._sni, authority=request.authority, path=request.target)
-        if not isinstance(chosen, Route):
-            return refusal_page(service, self._sni, request, chosen)
-        terms = self._terms.get(id(chosen))
-        if terms is None or terms.policy is not chosen.policy:
-            terms = self._terms[id(chosen)] = Terms(chosen.policy, self.edge, self.limits.exchange)
+        table, last = service.snapshot.routes, self._last
+        if request.authority is last[1] and request.target is last[2] and table is last[0]:
+            chosen, terms = last[3], last[4]  # the codec remembers heads: these are the same objects again
+        else:
+            found = select(table, sni=self._sni, authority=request.authority, path=request.target)
+            if not isinstance(found, Route):
+                return refusal_page(service, self._sni, request, found)
+            chosen, terms = found, self._terms_of(found)
+            self._last = table, request.authority, request.target, chosen, terms
         relay = Relay(client, service.pool, chosen, terms, request)
         if self._recording:
             relay.started_at = client.loop.time()
         return relay
+
+    def _terms_of(self, route: Route) -> Terms:
+        terms = self._terms.get(id(route))
+        if terms is None or terms.policy is not route.policy:
+            terms = self._terms[id(route)] = Terms(route.policy, self.edge, self.limits.exchange)
+        return terms
 
     def failure(self, relay: Relay, answer: Answer) -> pages.Answer:
         """Return the page that answers in the app's stead."""

@@ -24,7 +24,6 @@ from devtls.http.actions import (
     ReleaseUpstream,
     SendClient,
     SendUpstream,
-    SendWhole,
     Timer,
     UpstreamReady,
 )
@@ -39,7 +38,7 @@ from devtls.http.events import (
     Trailers,
     UpstreamEvent,
 )
-from devtls.http.exchange import Exchange, Terms
+from devtls.http.exchange import BY_TABLE, Exchange, Terms
 from devtls.net.pool import Pool
 from devtls.net.upstream import UpstreamHandle
 from devtls.routing import Route
@@ -101,6 +100,7 @@ class Relay:
         "_deadlines",
         "_dialling",
         "_exchange",
+        "_head_s",
         "_held_back",
         "_loop",
         "_pool",
@@ -126,6 +126,7 @@ class Relay:
         self._request_paused = False
         self._held_back = 0
         self._body_idle_s = terms.limits.body_idle_timeout_s
+        self._head_s = terms.limits.response_head_timeout_s
         self.route = route
         self.request = request
         self.status = 0
@@ -133,6 +134,19 @@ class Relay:
         self.started_at = 0.0
 
     # -- events in ----------------------------------------------------------------------------------------------------
+
+    def begin(self, request: Request) -> None:
+        """Take the request: it is encoded for an idle connection, or one is dialled."""
+        exchange = self._exchange
+        max_idle_s = exchange.begin_on_idle(request)
+        connection = None if max_idle_s == BY_TABLE else self._pool.acquire(self.route.upstream, max_idle_s)
+        if connection is None:
+            self._perform(exchange.on_client(request))
+            return
+        self._take(connection)
+        connection.send(exchange.send_on_idle(request))
+        when = self._deadlines[Timer.RESPONSE_HEAD] = self._loop.time() + self._head_s
+        self._client.wake_at(when)
 
     def client_event(self, event: ClientEvent) -> None:
         """Take an event of the client's codec; the connection flushes when its burst is over."""
@@ -153,14 +167,23 @@ class Relay:
         if len(events) == 3:
             head, body, end = events
             if type(head) is Response and type(body) is Data and type(end) is EndOfMessage:
-                actions = self._exchange.on_whole_answer(head, body)
-                if actions is not None:
-                    self._perform(actions)
-                    self._client.flush()
+                edited = self._exchange.take_whole_answer(head)
+                if edited is not None:
+                    self._finish_whole(edited, body)
                     return
         on_upstream = self._exchange.on_upstream
         for event in events:
             self._perform(on_upstream(event))
+        self._client.flush()
+
+    def _finish_whole(self, head: Response, body: Data) -> None:
+        self.status = head.status
+        self.received = len(body.data)
+        self._client.send_whole(head, body)
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            self._pool.release(upstream)
+        self._finish(complete=True)
         self._client.flush()
 
     def upstream_flush(self) -> None:
@@ -230,11 +253,7 @@ class Relay:
     def _perform(self, actions: list[Action]) -> None:
         # By exact type, those of the usual exchange first: seven per request, and a class pattern costs thrice as much.
         for action in actions:
-            if type(action) is SendWhole:
-                self.status = action.head.status
-                self.received += len(action.body.data)
-                self._client.send_whole(action.head, action.body)
-            elif type(action) is SendUpstream:
+            if type(action) is SendUpstream:
                 if self._upstream is not None:
                     self._upstream.send(action.event)
             elif type(action) is SendClient:
@@ -268,16 +287,7 @@ class Relay:
                 self._client.answer(self, action)
             case OpenTunnel():
                 self._open_tunnel()
-            case (
-                SendClient()
-                | SendWhole()
-                | SendUpstream()
-                | Arm()
-                | Disarm()
-                | Acquire()
-                | ReleaseUpstream()
-                | Finish()
-            ):
+            case SendClient() | SendUpstream() | Arm() | Disarm() | Acquire() | ReleaseUpstream() | Finish():
                 raise AssertionError(f"{action} is performed where the usual ones are")
             case _:
                 assert_never(action)
@@ -313,6 +323,10 @@ class Relay:
         self._client.flush()
 
     def _attach(self, connection: UpstreamHandle, *, reused: bool) -> None:
+        self._take(connection)
+        self._perform(self._exchange.on_upstream(UpstreamReady(reused)))
+
+    def _take(self, connection: UpstreamHandle) -> None:
         connection.user = self
         self._upstream = connection
         if not connection.writable:
@@ -323,7 +337,6 @@ class Relay:
             self._client.resume_request()
         if not self._client.writable:
             connection.pause_reading()
-        self._perform(self._exchange.on_upstream(UpstreamReady(reused)))
 
     def _abort(self, *, stale: bool) -> None:
         if self._dialling is not None:

@@ -145,8 +145,11 @@ class ServerConnection(asyncio.Protocol):
         """Work through events, then through the requests that were sent ahead."""
         self._handling = True
         while True:
-            for event in events:
-                self._event(event)
+            if len(events) == 2 and type(first := events[0]) is Request and first.body_length == 0:
+                self._begin(first)  # the end that follows says nothing new
+            else:
+                for event in events:
+                    self._event(event)
             if self._relay is not None:
                 self._relay.flush_upstream()
             if self._out or self._cut:
@@ -187,7 +190,7 @@ class ServerConnection(asyncio.Protocol):
         taken = self._reception.take(self, request)
         if isinstance(taken, Relay):
             self._relay = taken
-            taken.client_event(request)
+            taken.begin(request)
         else:
             self._respond(request, taken)
 

@@ -18,7 +18,11 @@ from typing import Any, cast
 
 import msgspec
 
+from devtls.net.outbox import Outbox, outbox_of
+
 _READ_OCTETS = 16384  # SSL_read returns one record at most
+_PROMPT_OCTETS = 65536
+"""So much ciphertext does not wait for the end of the turn: a transport that has enough must be able to say so."""
 
 
 class Alert(IntEnum):
@@ -123,8 +127,8 @@ class TlsTransport(asyncio.Transport):
         self._layer.tcp.set_write_buffer_limits(high, low)
 
     def get_write_buffer_size(self) -> int:
-        """Return what waits in the TCP transport, in octets."""
-        return self._layer.tcp.get_write_buffer_size()
+        """Return what waits here and in the TCP transport, in octets."""
+        return self._layer.unsent
 
 
 class TlsLayer(asyncio.Protocol):
@@ -132,6 +136,8 @@ class TlsLayer(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.tcp: asyncio.Transport
+        self._outbox: Outbox
+        self._is_due = False
         self.ssl_object: ssl.SSLObject
         self.closing = False
         self.truncated = False
@@ -168,6 +174,7 @@ class TlsLayer(asyncio.Protocol):
         """Take the TCP transport."""
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self.tcp = cast(asyncio.Transport, transport)
+        self._outbox = outbox_of(asyncio.get_running_loop())
 
     def data_received(self, data: bytes) -> None:
         """Take ciphertext."""
@@ -263,7 +270,7 @@ class TlsLayer(asyncio.Protocol):
         finally:
             self._reading = False
         if self._outgoing.pending:
-            self._flush()
+            self._send_soon()
 
     def _read_records(self) -> None:
         read, incoming = self.ssl_object.read, self._incoming
@@ -316,7 +323,7 @@ class TlsLayer(asyncio.Protocol):
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt and send; ignored when the connection is closing."""
+        """Encrypt, and send at the end of the turn; ignored when the connection is closing."""
         if self.closing or not data:
             return
         try:
@@ -324,7 +331,24 @@ class TlsLayer(asyncio.Protocol):
         except ssl.SSLError:
             self.abort()
             return
-        self.tcp.write(self._outgoing.read())
+        self._send_soon()
+
+    def _send_soon(self) -> None:
+        if self._outgoing.pending >= _PROMPT_OCTETS:
+            self._flush()
+        elif not self._is_due:
+            self._is_due = True
+            self._outbox.add(self)
+
+    def send_out(self) -> None:
+        """Send what was encrypted (Sender)."""
+        self._is_due = False
+        self._flush()
+
+    @property
+    def unsent(self) -> int:
+        """What has been written and is not yet with the kernel, in octets."""
+        return self._outgoing.pending + self.tcp.get_write_buffer_size()
 
     def _flush(self) -> None:
         if self._outgoing.pending and not self.tcp.is_closing():
@@ -357,11 +381,13 @@ class TlsLayer(asyncio.Protocol):
         if not self.closing:
             if not self._notified:
                 self._notify()
+            self._flush()
             self.closing = True
             self.tcp.close()
 
     def cut(self) -> None:
         """Flush what was written, then close without close_notify: the peer must see that something is missing."""
+        self._flush()
         self.closing = True
         self.tcp.close()
 

@@ -10,12 +10,16 @@ import asyncio
 import select
 import sys
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Request, Reset, Trailers, UpstreamEvent
 from devtls.http.h1.client import H1Client
 from devtls.http.h1.head import HeadLimits
+from devtls.net.outbox import outbox_of
 from devtls.routing import Upstream
+
+if TYPE_CHECKING:
+    from devtls.net.pool import UpstreamState
 
 _MAX_PUT_OFF = 16
 
@@ -80,9 +84,12 @@ class UpstreamConnection(asyncio.Protocol):
         "_buffer",
         "_discarded",
         "_gone",
+        "_head_unsent",
+        "_is_due",
         "_is_put_off",
         "_lost",
         "_max_buffer_bytes",
+        "_outbox",
         "_paused",
         "_put_off",
         "_stream_id",
@@ -90,6 +97,7 @@ class UpstreamConnection(asyncio.Protocol):
         "closed",
         "codec",
         "idle_since",
+        "state",
         "transport",
         "upstream",
         "user",
@@ -107,6 +115,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.codec = H1Client(limits)
         self.user: UpstreamUser | None = None
         self.idle_since = 0.0
+        self.state: UpstreamState | None = None
+        """Its app's, where the pool keeps it."""
         self.closed = False
         self.writable = True
         self.transport: asyncio.Transport
@@ -116,6 +126,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._uploading = False
         self._put_off = 0
         self._gone = False
+        self._is_due = False
+        self._head_unsent = False
+        self._outbox = outbox_of(asyncio.get_running_loop())
         self._lost: Callable[[], None] | None = None
         self._is_put_off = False
         self._discarded = discarded
@@ -127,16 +140,27 @@ class UpstreamConnection(asyncio.Protocol):
         """Encode an event; `flush` sends it."""
         if type(event) is Request:
             self._stream_id = event.stream_id
+            self._head_unsent = True
         if data := self.codec.send(event):
             self._buffer.append(data)
             self._uploading = type(event) is Data
 
     def flush(self) -> None:
-        """Send what was encoded, in one write."""
+        """Send what was encoded, in one write: a body at once, anything else at the end of the turn."""
+        if not self._buffer:
+            return
+        if self._uploading:
+            if not self._waits_to_be_read():
+                self.send_out()
+        elif not self._is_due:
+            self._is_due = True
+            self._outbox.add(self)
+
+    def send_out(self) -> None:
+        """Write what was encoded (Sender)."""
+        self._is_due = self._head_unsent = False
         buffer = self._buffer
         if not buffer:
-            return
-        if self._uploading and self._waits_to_be_read():
             return
         data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
         buffer.clear()
@@ -202,6 +226,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def start_tunnel(self) -> bytes:
         """Leave HTTP after a 101 arrived: return what the upstream sent behind it."""
+        self.send_out()
         return self.codec.start_tunnel()
 
     def when_lost(self, then: Callable[[], None]) -> None:
@@ -233,6 +258,12 @@ class UpstreamConnection(asyncio.Protocol):
         if user is None:
             # An answer nobody asked for (conformance 48): a 408 before closing, or an app that is out of step.
             self.abort()
+            return
+        if self._head_unsent:
+            # It cannot be the answer to a request that is not sent: the app is out of step, as above.
+            self.abort()
+            user.upstream_event(ConnectionClosed(self._stream_id))
+            user.upstream_flush()
             return
         user.upstream_events(self.codec.receive_data(data))
 

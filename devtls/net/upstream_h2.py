@@ -14,6 +14,7 @@ from typing import Any, cast
 from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Request, Reset, Trailers, UpstreamEvent
 from devtls.http.h2.client import Addressed, H2Client
 from devtls.http.h2.endpoint import H2Limits
+from devtls.net.outbox import outbox_of
 from devtls.net.stream_transport import StreamTransport
 from devtls.net.upstream import UpstreamUser
 from devtls.routing import Upstream
@@ -198,6 +199,7 @@ class MultiplexedUpstream(asyncio.Protocol):
         self.closed = False
         self.idle_since = 0.0
         self._loop = asyncio.get_running_loop()
+        self._outbox = outbox_of(self._loop)
         self._streams: dict[int, UpstreamStream] = {}
         self._lost: Callable[[MultiplexedUpstream], None] | None = lost
         self._writable = True
@@ -303,9 +305,10 @@ class MultiplexedUpstream(asyncio.Protocol):
         """Send what is ready, with what others make in this turn of the loop."""
         if not self._handling and not self._flush_due and not self.closed:
             self._flush_due = True
-            self._loop.call_soon(self._flush_now)
+            self._outbox.add(self)
 
-    def _flush_now(self) -> None:
+    def send_out(self) -> None:
+        """Send what is ready (Sender)."""
         self._flush_due = False
         self.flush()
 

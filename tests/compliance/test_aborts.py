@@ -80,7 +80,7 @@ async def test_rule_76_a_client_that_goes_away_stops_the_dialling(
     running.route("app = 1")
     client = await wire_client(running)
     await client.request()
-    await until(lambda: any(connection._relay for connection in running.service.connections))
+    await until(lambda: any(connection._relay for connection in running.h1_connections))
     client.wire.reset()
     async with asyncio.timeout(ABORT_S):
         await cancelled.wait()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from devtls.http.actions import DialFailed
-from devtls.net.upstream import UpstreamConnection
+from devtls.net.upstream import UpstreamHandle
 from devtls.routing import Upstream
 from tests.compliance.wire import TlsWire, reset, server_context, tls_app, wire_client
 from tests.net.harness import AppConnection, Conversation, Proxy, app, until
@@ -413,7 +413,7 @@ async def test_a_body_that_is_sent_while_the_app_is_dialled_waits_in_the_kernel(
     pool = running.service.pool
     dial = pool.dial
 
-    async def slow_dial(upstream: Upstream) -> UpstreamConnection | DialFailed:
+    async def slow_dial(upstream: Upstream) -> UpstreamHandle | DialFailed:
         await hold.wait()
         return await dial(upstream)
 

@@ -396,7 +396,7 @@ async def test_rule_82_one_connections_failure_is_nobody_elses(running: Proxy) -
         await other.reply()
         await victim.request()
         await victim.reply()
-        first = min(running.service.connections, key=lambda connection: connection.id)
+        first = min(running.h1_connections, key=lambda connection: connection.id)
         first._codec = None  # type: ignore[assignment]
         await victim.send(b"GET / HTTP/1.1\r\n")
         assert await victim.to_eof() == b""

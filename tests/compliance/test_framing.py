@@ -261,7 +261,7 @@ async def test_rule_77_who_pipelines_without_reading_is_no_longer_read(running: 
         for _ in range(200):
             async with asyncio.timeout(0.15):
                 await client.send(request * 2000)
-    connection = next(iter(running.service.connections))
+    connection = next(iter(running.h1_connections))
     assert connection._transport.get_write_buffer_size() < 1_000_000
     for _ in range(3):
         assert (await client.reply()).status == 404

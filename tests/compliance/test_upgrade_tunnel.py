@@ -108,7 +108,7 @@ async def test_rule_61_a_client_that_does_not_wait_for_the_101_loses_nothing(run
         await client.request(path=b"/ws", fields=ASK)
         sending = asyncio.create_task(client.send(bytes(size)))
         await asyncio.sleep(0.1)
-        (connection,) = running.service.connections
+        (connection,) = running.h1_connections
         assert connection._codec.buffered < MEBIBYTE
         go_on.set()
         await sending

@@ -23,7 +23,6 @@ from devtls.http.actions import (
     ReleaseUpstream,
     SendClient,
     SendUpstream,
-    SendWhole,
     Timer,
     UpstreamReady,
 )
@@ -41,7 +40,7 @@ from devtls.http.events import (
     TunnelData,
     UpstreamEvent,
 )
-from devtls.http.exchange import Exchange, ExchangeLimits, Phase, Terms
+from devtls.http.exchange import BY_TABLE, Exchange, ExchangeLimits, Phase, Terms
 from devtls.http.forward import Edge, ForwardPolicy
 
 LIMITS = ExchangeLimits(response_head_timeout_s=600.0, body_idle_timeout_s=60.0, continue_wait_s=1.0)
@@ -278,14 +277,34 @@ def test_an_answer_flows_and_ends() -> None:
 def test_an_answer_that_came_whole_is_the_same_in_one_step() -> None:
     exchange = waiting()
     head = Response(1, 200, [(b"Alt-Svc", b"h3"), (b"ETag", b"x")], b"OK", 5)
-    actions = exchange.on_whole_answer(head, PIECE)
-    assert actions is not None
+    edited = exchange.take_whole_answer(head)
+    assert edited is not None
     step = waiting()
     one_by_one = [action for event in (head, PIECE, END) for action in step.on_upstream(event)]
-    assert isinstance(actions[0], SendWhole)
-    assert [SendClient(actions[0].head), Disarm(Timer.RESPONSE_HEAD), SendClient(actions[0].body)] == one_by_one[:3]
-    assert actions[1:] == one_by_one[-2:] == [RELEASE, Finish(True)]
+    assert one_by_one[0] == SendClient(edited)
+    assert one_by_one[2:] == [SendClient(PIECE), SendClient(END), RELEASE, Finish(True)]
     assert exchange.phase is step.phase is Phase.DONE
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST", b"BREW"])
+def test_a_request_on_an_idle_connection_is_the_same_in_one_step(method: bytes) -> None:
+    exchange, step = Exchange(TERMS), Exchange(TERMS)
+    asked = request(method)
+    max_idle_s = exchange.begin_on_idle(asked)
+    assert step.on_client(asked) == [Acquire(max_idle_s)]
+    sent, armed = step.on_upstream(UpstreamReady(True))
+    assert sent == SendUpstream(exchange.send_on_idle(asked))
+    assert armed == Arm(Timer.RESPONSE_HEAD, LIMITS.response_head_timeout_s)
+    assert exchange.phase is step.phase is Phase.WAITING
+    gone = ConnectionClosed(1)
+    assert exchange.on_upstream(gone) == step.on_upstream(gone)
+
+
+def test_a_request_with_a_body_or_in_a_loop_goes_through_the_table() -> None:
+    assert Exchange(TERMS).begin_on_idle(request(b"POST", length=5)) == BY_TABLE
+    assert Exchange(TERMS).begin_on_idle(request(b"POST", length=None)) == BY_TABLE
+    looped = request(via=b", ".join([b"1.1 devtls-test"] * 5))
+    assert Exchange(TERMS).begin_on_idle(looped) == BY_TABLE
 
 
 @pytest.mark.parametrize(
@@ -294,7 +313,7 @@ def test_an_answer_that_came_whole_is_the_same_in_one_step() -> None:
 def test_an_answer_is_taken_whole_only_when_it_is_due(make: Callable[[], Exchange]) -> None:
     exchange = make()
     phase = exchange.phase
-    assert exchange.on_whole_answer(response(), PIECE) is None
+    assert exchange.take_whole_answer(response()) is None
     assert exchange.phase is phase
 
 
@@ -506,26 +525,3 @@ def test_what_is_taken_from_the_pool_is_given_back(asked: Request, steps: list[t
             case _:
                 ...
     assert not held
-
-
-# -- an answer in one piece ------------------------------------------------------------------------------------------
-
-
-def test_an_answer_that_is_whole_is_sent_released_and_finished_in_one_step() -> None:
-    exchange = waiting()
-    actions = exchange.on_whole_answer(response(length=5), PIECE)
-    assert actions is not None
-    assert kinds(actions) == [SendWhole, ReleaseUpstream, Finish]
-    assert isinstance(actions[0], SendWhole)
-    assert (b"Via", b"1.1 devtls-test") in actions[0].head.headers
-    assert exchange.phase is Phase.DONE
-
-
-def test_an_answer_that_comes_before_the_request_is_complete_takes_the_usual_steps() -> None:
-    exchange = waiting(request(b"POST", length=10), done=False)
-    assert exchange.on_whole_answer(response(length=5), PIECE) is None
-    assert exchange.phase is Phase.WAITING
-
-
-def test_a_second_answer_is_nobodys() -> None:
-    assert answering().on_whole_answer(response(length=5), PIECE) is None

@@ -28,6 +28,7 @@ from devtls.net.access import AccessRecord
 from devtls.net.contexts import ContextCache, Issuer
 from devtls.net.listener import Listener, TlsGate, bind, https_protocol, redirect_protocol
 from devtls.net.pool import Pool, PoolLimits
+from devtls.net.server import ServerConnection
 from devtls.net.service import ServerLimits, Service
 from devtls.net.tls import HandshakeFailure
 from devtls.pki.authority import Authority, create_authority
@@ -192,6 +193,11 @@ class Proxy:
         )
         self.clients.append(Client(reader, writer))
         return self.clients[-1]
+
+    @property
+    def h1_connections(self) -> list[ServerConnection]:
+        """Return the open connections of clients that speak HTTP/1."""
+        return [connection for connection in self.service.connections if isinstance(connection, ServerConnection)]
 
     async def get(self, path: bytes = b"/", *, fields: bytes = b"", method: bytes = b"GET") -> Reply:
         """Send one bodyless request to app.dev.local on a connection of its own."""

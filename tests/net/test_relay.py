@@ -24,7 +24,7 @@ from devtls.http.forward import Edge, ForwardPolicy
 from devtls.names import DEFAULT_ZONES
 from devtls.net.pool import Pool
 from devtls.net.relay import Relay
-from devtls.net.upstream import UpstreamConnection
+from devtls.net.upstream import UpstreamHandle
 from devtls.routing import Route, build_routes
 
 
@@ -51,7 +51,7 @@ class NotingClient:
     def answer(self, relay: Relay, answer: Answer) -> None:
         self.answers.append(answer)
 
-    def open_tunnel(self, relay: Relay, upstream: UpstreamConnection) -> None:
+    def open_tunnel(self, relay: Relay, upstream: UpstreamHandle) -> None:
         self.calls.append("tunnel")
 
     def finished(self, relay: Relay, *, complete: bool) -> None:

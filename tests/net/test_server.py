@@ -78,7 +78,7 @@ async def test_no_more_than_the_buffer_and_one_read_wait_for_a_client_that_does_
         client.reader._limit = 1024  # type: ignore[attr-defined]  # read no further by itself than this
         await client.request()
         await until(lambda: running.service.connections)
-        [connection] = running.service.connections
+        [connection] = running.h1_connections
         await until(lambda: not connection.writable)
         await asyncio.sleep(0.05)
         # The kernel may take some back after the pause; below a quarter reading would go on.
@@ -90,7 +90,7 @@ async def test_a_client_that_never_reads_its_last_answers_is_let_go(running: Pro
     running.service.limits = msgspec.structs.replace(running.service.limits, keep_alive_s=0.05)
     client = await running.connect()
     await until(lambda: running.service.connections)
-    [connection] = running.service.connections
+    [connection] = running.h1_connections
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
     while connection.writable:
         client.writer.write(b"GET / HTTP/1.1\r\nHost: app.dev.local\r\n\r\n" * 50)
@@ -101,7 +101,7 @@ async def test_a_client_that_never_reads_its_last_answers_is_let_go(running: Pro
 async def test_a_closing_connection_begins_no_request_that_was_sent_ahead(running: Proxy) -> None:
     client = await running.connect()
     await until(lambda: running.service.connections)
-    [connection] = running.service.connections
+    [connection] = running.h1_connections
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
     while connection.writable:
         client.writer.write(b"GET / HTTP/1.1\r\nHost: app.dev.local\r\n\r\n" * 50)
@@ -124,7 +124,7 @@ async def test_rule_67_idle_connections_are_kept_alive_by_tcp_on_both_sides(runn
         client = await running.connect()
         await client.request()
         await client.reply()
-        (connection,) = running.service.connections
+        (connection,) = running.h1_connections
         (upstream,) = running.service.snapshot.routes.upstreams()
         idle = running.service.pool.state(upstream).idle[0]
         for transport in (connection._transport, idle.transport):
