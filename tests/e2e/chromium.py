@@ -15,26 +15,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import itertools
 import json
 import os
 import shutil
-import signal
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
-Message = dict[str, Any]
+from tests.e2e.browser import POLL_S, BrowserFailed, Message, ScriptFailed, WaitTimedOut, Wire, end_group
 
 _START_TIMEOUT_S = 30.0
-_COMMAND_TIMEOUT_S = 30.0
-_END_TIMEOUT_S = 5.0
-_POLL_S = 0.03
 _BETWEEN_PAGES = ("context was destroyed", "default execution context", "navigated or closed")
 _NEEDED_FLAGS = ("--headless", "--no-sandbox", "--remote-debugging-port=0")
 QUIET_FLAGS = (
@@ -48,18 +42,6 @@ QUIET_FLAGS = (
     "--no-proxy-server",
 )
 """Flags that keep a browser from doing more than a test asks; none changes what it thinks of a certificate."""
-
-
-class BrowserFailed(Exception):
-    """The browser did not start, or refused a command of the protocol."""
-
-
-class ScriptFailed(Exception):
-    """JavaScript that a test evaluated threw."""
-
-
-class WaitTimedOut(AssertionError):
-    """A condition did not become true; the text says what the page showed instead."""
 
 
 class Chromium:
@@ -84,7 +66,7 @@ class Chromium:
         self._profile = Path(tempfile.mkdtemp(prefix="chromium-", dir=home))
         self._process: asyncio.subprocess.Process | None = None
         self._http: aiohttp.ClientSession | None = None
-        self._wire: _Wire | None = None
+        self._wire: Wire | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -114,12 +96,13 @@ class Chromium:
         return str((await self._connected.call("Browser.getVersion"))["product"])
 
     @property
-    def _connected(self) -> _Wire:
+    def _connected(self) -> Wire:
         if self._wire is None:
             raise BrowserFailed("the browser runs only inside `async with`")
         return self._wire
 
     async def _start(self) -> None:
+        self._write_settings()
         flags = [*_NEEDED_FLAGS, *self._flags, f"--user-data-dir={self._profile}"]
         if self._rules:
             flags.append(f"--host-resolver-rules={self._rules}")
@@ -137,7 +120,13 @@ class Chromium:
         port, path = await self._endpoint(self._process)
         self._http = aiohttp.ClientSession()
         socket = await self._http.ws_connect(f"ws://127.0.0.1:{port}{path}", max_msg_size=0)
-        self._wire = _Wire(socket)
+        self._wire = Wire(socket, lambda event: str(event.get("sessionId", "")))
+
+    def _write_settings(self) -> None:
+        """Turn "preload pages" off, as a user can: else a spare connection is opened to each new host."""
+        settings = {"net": {"network_prediction_options": 2}}
+        (self._profile / "Default").mkdir()
+        (self._profile / "Default" / "Preferences").write_text(json.dumps(settings))
 
     async def _endpoint(self, process: asyncio.subprocess.Process) -> tuple[int, str]:
         """Wait for the file in which Chromium says where its DevTools listen."""
@@ -147,7 +136,7 @@ class Chromium:
             lines = said.read_text().split("\n") if said.exists() else []
             if len(lines) >= 2 and lines[1]:
                 return int(lines[0]), lines[1]
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(POLL_S)
         output = (self._profile / "output.log").read_text(errors="replace")
         raise BrowserFailed(f"{self._executable} did not start: {output[-2000:]}")
 
@@ -157,14 +146,14 @@ class Chromium:
         if self._http is not None:
             await self._http.close()
         if self._process is not None:
-            await _end_group(self._process)
+            await end_group(self._process)
         shutil.rmtree(self._profile, ignore_errors=True)
 
 
 class Page:
     """One tab. `error` is `net::ERR_…` when the last navigation was refused, else ""."""
 
-    def __init__(self, wire: _Wire, session: str, target: str) -> None:
+    def __init__(self, wire: Wire, session: str, target: str) -> None:
         self._wire = wire
         self._session = session
         self._target = target
@@ -190,9 +179,13 @@ class Page:
             await self._until_loaded(url, timeout_s)
 
     async def reload(self, *, timeout_s: float = 20.0) -> None:
+        await self.begin_reload()
+        await self._until_loaded("reload", timeout_s)
+
+    async def begin_reload(self) -> None:
+        """Reload, and do not wait for what comes."""
         self._loaded.clear()
         await self._call("Page.reload")
-        await self._until_loaded("reload", timeout_s)
 
     async def evaluate(self, script: str) -> Any:
         """Return the value of an expression (a promise is awaited); raises ScriptFailed when it throws."""
@@ -214,7 +207,7 @@ class Page:
             if asyncio.get_running_loop().time() > deadline:
                 shown = str(await self.text())[:1000]
                 raise WaitTimedOut(f"not true after {timeout_s} s: {script}\npage: {shown}\nconsole: {self.console}")
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(POLL_S)
 
     async def wait_for_console(self, text: str, timeout_s: float = 10.0) -> None:
         """Wait until the page has logged a line with `text` in it."""
@@ -222,7 +215,7 @@ class Page:
         while not any(text in line for line in self.console):
             if asyncio.get_running_loop().time() > deadline:
                 raise WaitTimedOut(f"not logged in {timeout_s} s: {text}\nconsole: {self.console}; {self.failed}")
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(POLL_S)
 
     async def _evaluate_now(self, script: str) -> Any:
         """Evaluate; None while the page is being replaced by another."""
@@ -250,7 +243,7 @@ class Page:
         await self._wire.call("Target.closeTarget", {"targetId": self._target})
 
     async def _call(self, method: str, parameters: Message | None = None) -> Message:
-        return await self._wire.call(method, parameters, session=self._session)
+        return await self._wire.call(method, parameters, sessionId=self._session)
 
     async def _until_loaded(self, what: str, timeout_s: float) -> None:
         try:
@@ -274,69 +267,3 @@ class Page:
                 self.status = int(event["response"]["status"])
             case _:
                 return  # The protocol has hundreds of events; a test needs these.
-
-
-@dataclass
-class _Wire:
-    """The DevTools connection: numbered commands, their answers, and events by session."""
-
-    socket: aiohttp.ClientWebSocketResponse
-    _numbers: itertools.count[int] = field(default_factory=itertools.count)
-    _waiting: dict[int, asyncio.Future[Message]] = field(default_factory=dict)
-    _listeners: dict[str, Callable[[str, Message], None]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._reader = asyncio.ensure_future(self._read())
-
-    def listen(self, session: str, listener: Callable[[str, Message], None]) -> None:
-        self._listeners[session] = listener
-
-    async def call(self, method: str, parameters: Message | None = None, *, session: str = "") -> Message:
-        number = next(self._numbers)
-        command: Message = {"id": number, "method": method, "params": parameters or {}}
-        if session:
-            command["sessionId"] = session
-        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
-        try:
-            await self.socket.send_str(json.dumps(command))
-            async with asyncio.timeout(_COMMAND_TIMEOUT_S):
-                return await answer
-        finally:
-            self._waiting.pop(number, None)
-
-    async def close(self) -> None:
-        await self.socket.close()
-        await self._reader
-
-    async def _read(self) -> None:
-        async for frame in self.socket:
-            message: Message = json.loads(frame.data)
-            if "id" in message:
-                self._settle(message)
-            elif listener := self._listeners.get(message.get("sessionId", "")):
-                listener(message["method"], message["params"])
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(BrowserFailed("the browser ended"))
-
-    def _settle(self, message: Message) -> None:
-        answer = self._waiting.get(message["id"])
-        if answer is None or answer.done():
-            return
-        if "error" in message:
-            answer.set_exception(BrowserFailed(message["error"]["message"]))
-        else:
-            answer.set_result(message["result"])
-
-
-async def _end_group(process: asyncio.subprocess.Process) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.returncode is None:
-            os.killpg(process.pid, number)
-        try:
-            async with asyncio.timeout(_END_TIMEOUT_S):
-                await process.wait()
-        except TimeoutError:
-            continue
-        return

@@ -11,7 +11,8 @@ from aiohttp import web
 
 from devtls.demo import start
 from tests.bench.certificates import write_chain
-from tests.e2e.chromium import Chromium, ScriptFailed, WaitTimedOut
+from tests.e2e.browser import ScriptFailed, WaitTimedOut
+from tests.e2e.chromium import Chromium
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.serving import DEVTLS, Serving, export_root, free_port, running
+from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -145,13 +146,6 @@ async def settled_open_files(proxy: Serving) -> int:
             seen, since = count, now
         await asyncio.sleep(POLL_S)
     return seen
-
-
-async def until(condition: Callable[[], object], what: Callable[[], str]) -> None:
-    deadline = asyncio.get_running_loop().time() + PATIENCE_S
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, what()
-        await asyncio.sleep(POLL_S)
 
 
 async def gather_bounded(jobs: list[Callable[[], Awaitable[None]]]) -> None:
