@@ -41,9 +41,9 @@ class H2Limits(msgspec.Struct, frozen=True):
     """Limits of one connection; octets and seconds.
 
     `window_octets` is what a peer may send on one stream before we have passed it on, `max_streams` how many it may
-    have open; `linger_s` and `max_drain_octets` say how much of a request is read away behind its answer, after how much
-    silence; `still_s` is how long a stream may stand still, `answer_s` how long a peer may take for what a protocol
-    asks of it at once (the rest of a head, the acknowledgement of our settings).
+    have open; `linger_s` and `max_drain_octets` say how much of a request is read away behind its answer, after how
+    much silence; `still_s` is how long a stream may stand still, `answer_s` how long a peer may take for what a
+    protocol asks of it at once (the rest of a head, the acknowledgement of our settings).
     """
 
     head: HeadLimits = HeadLimits()
