@@ -123,7 +123,7 @@ class Endpoint(Generic[EventT]):
             return []
         events = self._events = []
         data = self._buffer + data if self._buffer else data
-        position, end = self._skip_preface(data), len(data)
+        position, end = 0, len(data)
         try:
             while end - position >= frames.HEADER_OCTETS:
                 high, low, kind, flags, stream_id = frames.unpack_header(data, position)
@@ -140,10 +140,6 @@ class Endpoint(Generic[EventT]):
             return events
         self._buffer = data[position:] if position < end else b""
         return events
-
-    def _skip_preface(self, data: bytes) -> int:
-        """Return where the frames begin."""
-        return 0
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self._partial is not None and (kind != frames.CONTINUATION or stream_id != self._partial[0]):
@@ -593,11 +589,12 @@ class Endpoint(Generic[EventT]):
         in_vain = 0
         while ring and self._out_octets < OUT_OCTETS and in_vain < len(ring):
             stream = ring.popleft()
-            in_vain = 0 if self._serve(stream) else in_vain + 1
+            served = self._serve(stream)
             if stream.queue and (stream.send_window > 0 or not isinstance(stream.queue[0], memoryview)):
                 ring.append(stream)
+                in_vain = 0 if served else in_vain + 1
             else:
-                stream.ringed = False
+                stream.ringed = False  # out of the ring: those behind it have not been looked at
 
     def _serve(self, stream: Stream) -> bool:
         """Send one frame's worth of a queue; False when the windows allow nothing."""
