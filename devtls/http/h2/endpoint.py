@@ -426,11 +426,15 @@ class Endpoint(Generic[EventT]):
         """Tell whoever is concerned that the connection is over."""
         raise NotImplementedError
 
+    def _last_looked_at(self) -> int:
+        """Return the last stream of the peer's that was not ignored."""
+        return self._last_peer_stream
+
     def _fail(self, fault: ConnectionFault) -> None:
         self.broken = True
         self._buffer = b""
         self._partial = None
-        self._append(frames.goaway(self._last_peer_stream, fault.code, str(fault).encode()))
+        self._append(frames.goaway(self._last_looked_at(), fault.code, str(fault).encode()))
         self._emit_fault(str(fault))
         self._streams.clear()
         self._ring.clear()
