@@ -376,6 +376,9 @@ class Endpoint(Generic[EventT]):
         # RFC 9113 5.3.2: the scheme is deprecated, only the frame's form counts.
         if stream_id == 0:
             raise _protocol_error("PRIORITY on stream 0.")
+        if len(payload) != 5 and self._is_idle(stream_id):
+            # RFC 9113 6.4: a RST_STREAM must not be sent for an idle stream
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY is not five octets.")
         if len(payload) != 5:
             raise StreamFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY is not five octets.")
 
@@ -434,6 +437,7 @@ class Endpoint(Generic[EventT]):
         self.broken = True
         self._buffer = b""
         self._partial = None
+        self._settings_since_s = None
         self._append(frames.goaway(self._last_looked_at(), fault.code, str(fault).encode()))
         self._emit_fault(str(fault))
         self._streams.clear()

@@ -1,6 +1,21 @@
 from devtls.http.events import Data, Response
 from devtls.http.h2 import frames
-from tests.http.h2.wire import GET, Frame, headers, opened_server, sent, window_update
+from devtls.http.h2.endpoint import H2Limits
+from devtls.http.h2.frames import ErrorCode
+from devtls.http.h2.server import H2Server
+from tests.http.h2.wire import (
+    GET,
+    SECRET,
+    Frame,
+    codes,
+    data,
+    frame,
+    headers,
+    opened_server,
+    sent,
+    settings,
+    window_update,
+)
 
 
 def test_a_stream_without_a_window_does_not_stop_one_that_waits_behind_it() -> None:
@@ -14,3 +29,18 @@ def test_a_stream_without_a_window_does_not_stop_one_that_waits_behind_it() -> N
     server.data_to_send()
     server.paused = False
     assert sent(server) == [Frame(frames.DATA, 0, 3, b"a window")]
+
+
+def test_a_priority_of_a_wrong_length_on_an_idle_stream_is_no_reason_for_a_reset() -> None:
+    server = opened_server()
+    server.receive_data(frame(frames.PRIORITY, 0, 5, b"1234"), 0.0)
+    assert codes(server) == [(0, ErrorCode.FRAME_SIZE_ERROR)]
+
+
+def test_a_connection_breaks_once() -> None:
+    server = H2Server(H2Limits(), SECRET)
+    server.receive_data(frames.PREFACE + settings() + data(0), 0.0)
+    assert codes(server) == [(0, ErrorCode.PROTOCOL_ERROR)]
+    assert not server.waits
+    assert server.tick(1000.0) == []
+    assert codes(server) == []
