@@ -149,7 +149,7 @@ class H2Client(Endpoint[Addressed]):
             raise LocalProtocolError("This connection cannot take another request.")
         stream_id = self._next_stream
         self._next_stream += 2
-        stream = Stream(stream_id, request.stream_id, self._peer_window, self._limits.window_octets, request.method)
+        stream = Stream(stream_id, request.stream_id, self._peer_window, self._window, request.method)
         self._streams[stream_id] = stream
         if request.upgrade:
             stream.tunnel = True

@@ -40,9 +40,10 @@ EventT = TypeVar("EventT")
 class H2Limits(msgspec.Struct, frozen=True):
     """Limits of one connection; octets and seconds.
 
-    `window_octets` is what a peer may send on one stream before we have passed it on, `max_streams` how many it may
-    have open; `still_s` is how long a stream may stand still, `answer_s` how long a peer may take for what a protocol
-    asks of it at once (the rest of a head, the acknowledgement of our settings).
+    `window_octets` is what a peer may send on one stream before we have passed it on (65,535 at least: so much it may
+    send before it has read our settings), `max_streams` how many it may have open; `still_s` is how long a stream may
+    stand still, `answer_s` how long a peer may take for what a protocol asks of it at once (the rest of a head, the
+    acknowledgement of our settings).
     """
 
     head: HeadLimits = HeadLimits()
@@ -52,9 +53,14 @@ class H2Limits(msgspec.Struct, frozen=True):
     answer_s: float = 10.0
 
     @property
+    def stream_window_octets(self) -> int:
+        """The window of a stream (RFC 9113 6.9.2)."""
+        return max(self.window_octets, frames.DEFAULT_WINDOW)
+
+    @property
     def connection_window_octets(self) -> int:
         """Enough for every stream at once, so that no stream that stands still can stop another."""
-        return min(self.window_octets * self.max_streams, frames.MAX_WINDOW)
+        return min(self.stream_window_octets * self.max_streams, frames.MAX_WINDOW)
 
 
 class Endpoint(Generic[EventT]):
@@ -86,6 +92,7 @@ class Endpoint(Generic[EventT]):
         self._peer_window = frames.DEFAULT_WINDOW
         self._peer_max_frame = frames.MIN_FRAME_OCTETS
         self._receive_window = limits.connection_window_octets
+        self._window = limits.stream_window_octets
         self._held = 0
         self._replies = 0
         self._resets = Budget(_RESETS_AT_ONCE, _RESETS_PER_S)
@@ -109,7 +116,7 @@ class Endpoint(Generic[EventT]):
         return len(self._streams)
 
     def _greet(self, settings: dict[int, int]) -> None:
-        settings = {frames.SETTINGS_INITIAL_WINDOW_SIZE: self._limits.window_octets, **settings}
+        settings = {frames.SETTINGS_INITIAL_WINDOW_SIZE: self._window, **settings}
         self._append(frames.settings(settings))
         if (more := self._receive_window - frames.DEFAULT_WINDOW) > 0:
             self._append(frames.window_update(0, more))
@@ -274,7 +281,7 @@ class Endpoint(Generic[EventT]):
 
     def _credit(self, stream: Stream) -> None:
         """Give back what was consumed, by halves of a window: a frame for each piece would cost as much as that."""
-        if stream.held * 2 >= self._limits.window_octets:
+        if stream.held * 2 >= self._window:
             stream.receive_window += stream.held
             self._append(frames.window_update(stream.id, stream.held))
             self._credit_connection(stream.held)
@@ -282,7 +289,8 @@ class Endpoint(Generic[EventT]):
 
     def _credit_connection(self, octets: int) -> None:
         self._held += octets
-        if self._held * 2 >= self._limits.connection_window_octets:
+        # Half of a stream's window, not of ours: what is kept back must not be what the last stream needs.
+        if self._held * 2 >= self._window:
             self._receive_window += self._held
             self._append(frames.window_update(0, self._held))
             self._held = 0

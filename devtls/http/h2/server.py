@@ -115,9 +115,7 @@ class H2Server(Endpoint[ClientEvent]):
         if len(self._streams) + len(self._lingering) >= self._limits.max_streams:
             raise StreamFault(ErrorCode.REFUSED_STREAM, "Too many streams are open.")
         method = b"" if request is None else request.method
-        stream = self._streams[stream_id] = Stream(
-            stream_id, stream_id, self._peer_window, self._limits.window_octets, method
-        )
+        stream = self._streams[stream_id] = Stream(stream_id, stream_id, self._peer_window, self._window, method)
         if request is None:
             assert refused is not None  # noqa: S101 - one of the two is there
             self._events.append(Malformed(stream_id, refused.status, str(refused)))

@@ -5,6 +5,7 @@ from devtls.http.h2.frames import ErrorCode
 from devtls.http.h2.server import H2Server
 from tests.http.h2.wire import (
     GET,
+    POST,
     SECRET,
     Frame,
     codes,
@@ -44,3 +45,45 @@ def test_a_connection_breaks_once() -> None:
     assert not server.waits
     assert server.tick(1000.0) == []
     assert codes(server) == []
+
+
+def test_small_windows_are_no_smaller_than_what_a_peer_assumes_before_it_reads_our_settings() -> None:
+    server = opened_server(H2Limits(window_octets=16_384, max_streams=1))
+    piece = bytes(16_384)
+    server.receive_data(headers(1, POST, end_stream=False), 0.0)
+    server.pause_reading(1)
+    assert len(server.receive_data(data(1, piece) * 3 + data(1, piece[1:]), 0.0)) == 4
+    assert codes(server) == []
+
+
+def test_streams_that_nobody_reads_leave_enough_of_the_connections_window_for_the_last_one() -> None:
+    limits = H2Limits(window_octets=65_535, max_streams=8)
+    server = opened_server(limits)
+    window = dict.fromkeys(range(1, 17, 2), 65535)
+    connection = limits.connection_window_octets
+
+    def upload(stream_id: int, octets: int) -> int:
+        nonlocal connection
+        octets = min(octets, window[stream_id], connection, frames.MIN_FRAME_OCTETS)
+        server.receive_data(data(stream_id, bytes(octets)), 0.0)
+        window[stream_id] -= octets
+        connection -= octets
+        for found in sent(server):
+            assert found.kind == frames.WINDOW_UPDATE
+            if found.stream_id:
+                window[found.stream_id] += int.from_bytes(found.payload)
+            else:
+                connection += int.from_bytes(found.payload)
+        return octets
+
+    for stream_id in window:
+        server.receive_data(headers(stream_id, POST, end_stream=False), 0.0)
+    for _ in range(3):  # what is read of all does not come back to the connection at once
+        for stream_id in window:
+            upload(stream_id, 10_000)
+    for stream_id in list(window)[:-1]:
+        server.pause_reading(stream_id)
+        while upload(stream_id, frames.MIN_FRAME_OCTETS):
+            pass
+    total = sum(upload(15, frames.MIN_FRAME_OCTETS) for _ in range(100))
+    assert total > 1_000_000
