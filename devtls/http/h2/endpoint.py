@@ -594,6 +594,8 @@ class Endpoint(Generic[EventT]):
         stream.our_side_open = False
         if not stream.peer_open:
             self._remove(stream, Ended.COMPLETE)
+        elif stream.deserted:
+            self.reset(stream.id, ErrorCode.NO_ERROR)
 
     def _into_ring(self, stream: Stream) -> None:
         if stream.queue and not stream.ringed:
@@ -665,6 +667,7 @@ class Endpoint(Generic[EventT]):
         if stream is None:
             return
         stream.tunnel = False
+        stream.deserted = True
         if stream.our_side_open:
             self._send_last(stream, END)
         else:

@@ -228,10 +228,9 @@ class H2Server(Endpoint[ClientEvent]):
         self._append_block(stream, block, end_stream=False)
 
     def _our_side_ended(self, stream: Stream) -> None:
+        # RFC 9113 8.1: the answer is whole, what the client still sends is for nobody.
+        stream.deserted = not stream.tunnel
         super()._our_side_ended(stream)
-        if stream.peer_open and not stream.tunnel:
-            # RFC 9113 8.1: the answer is whole, what the client still sends is for nobody.
-            self.reset(stream.id, ErrorCode.NO_ERROR)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
