@@ -27,6 +27,8 @@ OUT_OCTETS: Final = 65536
 """How much is made ready for one write; more waits in the streams' queues, where it is shared fairly."""
 QUEUE_OCTETS: Final = 65536
 """How much may wait in one stream before its sender is asked to stop; at half of it, to go on."""
+_QUEUE_PIECES = 1024
+"""The same for pieces: one of a single octet costs two hundred."""
 _MAX_CONTINUATIONS = 64
 _MAX_EMPTIES = 100
 _MAX_UNREAD_REPLIES = 1000
@@ -538,9 +540,11 @@ class Endpoint(Generic[EventT]):
             view = view[self._write_data(stream, view, OUT_OCTETS - self._out_octets) :]
             if not view:
                 return False
+        if _is_ended(stream):
+            return False
         self._enqueue(stream, view)
         stream.queued += len(view)
-        if stream.queued >= QUEUE_OCTETS:
+        if stream.queued >= QUEUE_OCTETS or len(stream.queue) >= _QUEUE_PIECES:
             stream.full = True
         return stream.full
 
@@ -549,7 +553,7 @@ class Endpoint(Generic[EventT]):
             return
         if not stream.queue and not self.paused:
             self._write_last(stream, last)
-        elif not stream.queue or isinstance(stream.queue[-1], memoryview):  # behind trailers there is nothing to say
+        elif not _is_ended(stream):
             self._enqueue(stream, last)
 
     def _enqueue(self, stream: Stream, item: memoryview | Trailers | End) -> None:
@@ -571,11 +575,11 @@ class Endpoint(Generic[EventT]):
             out.append(frames.frame_header(octets, frames.DATA, 0, stream_id))
             out.append(view[written : written + octets])
             written += octets
-            room -= octets
+            room -= octets + frames.HEADER_OCTETS
+            self._out_octets += octets + frames.HEADER_OCTETS
         if written:
             stream.sent += written
             self.octets_sent += written
-            self._out_octets += written
             self._tail = stream
         return written
 
@@ -636,7 +640,7 @@ class Endpoint(Generic[EventT]):
                 self._waiting -= 1
         else:
             stream.queue[0] = first[written:]
-        if stream.full and stream.queued * 2 < QUEUE_OCTETS:
+        if stream.full and stream.queued * 2 < QUEUE_OCTETS and len(stream.queue) * 2 < _QUEUE_PIECES:
             stream.full = False
             self.drained.append(stream.id)
         return written > 0
@@ -682,6 +686,11 @@ class Endpoint(Generic[EventT]):
         """Return how many octets wait in a stream's queue."""
         stream = self._streams.get(stream_id)
         return 0 if stream is None else stream.queued
+
+
+def _is_ended(stream: Stream) -> bool:
+    """Say whether the end of our message is queued: nothing comes behind it."""
+    return bool(stream.queue) and not isinstance(stream.queue[-1], memoryview)
 
 
 def _protocol_error(reason: str) -> ConnectionFault:

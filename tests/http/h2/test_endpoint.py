@@ -1,6 +1,6 @@
-from devtls.http.events import Data, Response
+from devtls.http.events import Data, EndOfMessage, Response, Trailers
 from devtls.http.h2 import frames
-from devtls.http.h2.endpoint import H2Limits
+from devtls.http.h2.endpoint import OUT_OCTETS, H2Limits
 from devtls.http.h2.frames import ErrorCode
 from devtls.http.h2.server import H2Server
 from tests.http.h2.wire import (
@@ -87,3 +87,45 @@ def test_streams_that_nobody_reads_leave_enough_of_the_connections_window_for_th
             pass
     total = sum(upload(15, frames.MIN_FRAME_OCTETS) for _ in range(100))
     assert total > 1_000_000
+
+
+def test_what_comes_behind_the_end_of_a_message_is_not_queued() -> None:
+    server = opened_server(pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 0})
+    server.receive_data(headers(1, GET), 0.0)
+    server.send(Response(1, 200, [], body_length=None))
+    server.data_to_send()
+    server.send(Data(1, b"body"))
+    server.send(EndOfMessage(1))
+    server.send(Data(1, b"more"))
+    server.send(Trailers(1, [(b"a", b"b")]))
+    server.receive_data(window_update(1, 100), 0.0)
+    assert sent(server) == [Frame(frames.DATA, frames.END_STREAM, 1, b"body")]
+    assert (server.open_streams, server.waits) == (0, False)
+
+
+def test_a_queue_of_tiny_pieces_is_full_before_its_octets_are_many() -> None:
+    server = opened_server(pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 0})
+    server.receive_data(headers(1, GET), 0.0)
+    server.send(Response(1, 200, [], body_length=None))
+    server.data_to_send()
+    pieces = 1
+    while not server.send(Data(1, b"x")):
+        pieces += 1
+    assert pieces == 1024
+    server.receive_data(window_update(1, pieces // 2), 0.0)
+    sent(server)
+    assert server.drained == []
+    server.receive_data(window_update(1, 1), 0.0)
+    sent(server)
+    assert server.drained == [1]
+
+
+def test_the_headers_of_tiny_frames_count_as_octets_that_are_ready() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, GET), 0.0)
+    server.send(Response(1, 200, [], body_length=None))
+    server.data_to_send()
+    for _ in range(10_000):
+        server.send(Data(1, b"x"))
+    assert server.ready_octets <= OUT_OCTETS + 10
+    assert len(server.data_to_send()) <= OUT_OCTETS + 10
