@@ -101,6 +101,10 @@ def test_what_comes_behind_the_end_of_a_message_is_not_queued() -> None:
     server.receive_data(window_update(1, 100), 0.0)
     assert sent(server) == [Frame(frames.DATA, frames.END_STREAM, 1, b"body")]
     assert (server.open_streams, server.waits) == (0, False)
+    server.receive_data(headers(3, GET), 0.0)
+    server.send(Response(3, 200, [], body_length=None))
+    server.send(Data(3, b"body"))
+    assert server.waits
 
 
 def test_a_queue_of_tiny_pieces_is_full_before_its_octets_are_many() -> None:
