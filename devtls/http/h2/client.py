@@ -41,7 +41,7 @@ class H2Client(Endpoint[Addressed]):
         super().__init__(limits)
         self._scheme = scheme
         self._next_stream = 1
-        self._peer_streams = _ASSUMED_STREAMS
+        self._peer_streams = min(_ASSUMED_STREAMS, limits.max_streams)
         self.carries_websockets = False
         """The upstream takes extended CONNECT (RFC 8441)."""
         self._append(frames.PREFACE)
@@ -75,7 +75,7 @@ class H2Client(Endpoint[Addressed]):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "A server's ENABLE_PUSH is not 0.")
         super()._apply_other(key, value)
         if key == frames.SETTINGS_MAX_CONCURRENT_STREAMS:
-            self._peer_streams = value
+            self._peer_streams = min(value, self._limits.max_streams)
         elif key == frames.SETTINGS_ENABLE_CONNECT_PROTOCOL:
             self.carries_websockets = value == 1
 
@@ -109,14 +109,27 @@ class H2Client(Endpoint[Addressed]):
         stream.answered = True
         if stream.tunnel and 200 <= response.status < 300 and not end_stream:
             switched = InformationalResponse(stream.label, 101, [*response.headers, *stream.handshake])
+            stream.body_left = None
             self._emit(stream, switched)
             return
-        stream.tunnel = False
+        if stream.tunnel:
+            stream.tunnel = False
+            self._send_last(stream, END)  # it was refused: nobody will send anything on it
         stream.body_left = response.body_length
         self._emit(stream, response)
         if end_stream:
             stream.body_left = None
             self._peer_ended(stream)
+
+    def _count_body(self, stream: Stream, octets: int) -> None:
+        if not stream.answered:
+            raise heads.malformed("There is a body before the response.")
+        super()._count_body(stream, octets)
+
+    def _peer_ended(self, stream: Stream) -> None:
+        if not stream.answered:
+            raise heads.malformed("The stream ends without a response.")
+        super()._peer_ended(stream)
 
     def _peer_reset(self, stream: Stream, code: int) -> None:
         if code == ErrorCode.REFUSED_STREAM and not stream.answered:
@@ -147,9 +160,12 @@ class H2Client(Endpoint[Addressed]):
         """Queue a request's head; return the number of its stream. Raises LocalProtocolError unless `available`."""
         if not self.available:
             raise LocalProtocolError("This connection cannot take another request.")
+        write = heads.write_connect if request.upgrade else heads.write_request
+        block = write(request, self._scheme)
         stream_id = self._next_stream
         self._next_stream += 2
-        stream = Stream(stream_id, request.stream_id, self._peer_window, self._limits.window_octets, request.method)
+        stream = Stream(stream_id, request.stream_id, self._peer_window, self._window, request.method)
+        stream.body_left = 0  # until there is a response
         self._streams[stream_id] = stream
         if request.upgrade:
             stream.tunnel = True
@@ -158,10 +174,8 @@ class H2Client(Endpoint[Addressed]):
                 (b"Upgrade", request.upgrade),
                 (b"Sec-WebSocket-Accept", accept_of(request.headers)),
             ]
-            self._append_block(stream, heads.write_connect(request, self._scheme), end_stream=False)
-            return stream_id
-        bodiless = request.body_length == 0
-        self._append_block(stream, heads.write_request(request, self._scheme), end_stream=bodiless)
+        bodiless = request.body_length == 0 and not request.upgrade
+        self._append_block(stream, block, end_stream=bodiless)
         if bodiless:
             self._our_side_ended(stream)
         return stream_id

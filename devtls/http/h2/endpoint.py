@@ -27,6 +27,8 @@ OUT_OCTETS: Final = 65536
 """How much is made ready for one write; more waits in the streams' queues, where it is shared fairly."""
 QUEUE_OCTETS: Final = 65536
 """How much may wait in one stream before its sender is asked to stop; at half of it, to go on."""
+_QUEUE_PIECES = 1024
+"""The same for pieces: one of a single octet costs two hundred."""
 _MAX_CONTINUATIONS = 64
 _MAX_EMPTIES = 100
 _MAX_UNREAD_REPLIES = 1000
@@ -40,10 +42,11 @@ EventT = TypeVar("EventT")
 class H2Limits(msgspec.Struct, frozen=True):
     """Limits of one connection; octets and seconds.
 
-    `window_octets` is what a peer may send on one stream before we have passed it on, `max_streams` how many it may
-    have open; `linger_s` and `max_drain_octets` say how much of a request is read away behind its answer, after how
-    much silence; `still_s` is how long a stream may stand still, `answer_s` how long a peer may take for what a
-    protocol asks of it at once (the rest of a head, the acknowledgement of our settings).
+    `window_octets` is what a peer may send on one stream before we have passed it on (65,535 at least: so much it may
+    send before it has read our settings), `max_streams` how many it may have open; `linger_s` and `max_drain_octets`
+    say how much of a request is read away behind its answer, after how much silence; `still_s` is how long a stream may
+    stand still, `answer_s` how long a peer may take for what a protocol asks of it at once (the rest of a head, the
+    acknowledgement of our settings).
     """
 
     head: HeadLimits = HeadLimits()
@@ -55,9 +58,14 @@ class H2Limits(msgspec.Struct, frozen=True):
     answer_s: float = 10.0
 
     @property
+    def stream_window_octets(self) -> int:
+        """The window of a stream (RFC 9113 6.9.2)."""
+        return max(self.window_octets, frames.DEFAULT_WINDOW)
+
+    @property
     def connection_window_octets(self) -> int:
         """Enough for every stream at once, so that no stream that stands still can stop another."""
-        return min(self.window_octets * self.max_streams, frames.MAX_WINDOW)
+        return min(self.stream_window_octets * self.max_streams, frames.MAX_WINDOW)
 
 
 class Endpoint(Generic[EventT]):
@@ -89,6 +97,7 @@ class Endpoint(Generic[EventT]):
         self._peer_window = frames.DEFAULT_WINDOW
         self._peer_max_frame = frames.MIN_FRAME_OCTETS
         self._receive_window = limits.connection_window_octets
+        self._window = limits.stream_window_octets
         self._held = 0
         self._replies = 0
         self._resets = Budget(_RESETS_AT_ONCE, _RESETS_PER_S)
@@ -112,7 +121,7 @@ class Endpoint(Generic[EventT]):
         return len(self._streams)
 
     def _greet(self, settings: dict[int, int]) -> None:
-        settings = {frames.SETTINGS_INITIAL_WINDOW_SIZE: self._limits.window_octets, **settings}
+        settings = {frames.SETTINGS_INITIAL_WINDOW_SIZE: self._window, **settings}
         self._append(frames.settings(settings))
         if (more := self._receive_window - frames.DEFAULT_WINDOW) > 0:
             self._append(frames.window_update(0, more))
@@ -126,7 +135,7 @@ class Endpoint(Generic[EventT]):
             return []
         events = self._events = []
         data = self._buffer + data if self._buffer else data
-        position, end = self._skip_preface(data), len(data)
+        position, end = 0, len(data)
         try:
             while end - position >= frames.HEADER_OCTETS:
                 high, low, kind, flags, stream_id = frames.unpack_header(data, position)
@@ -143,10 +152,6 @@ class Endpoint(Generic[EventT]):
             return events
         self._buffer = data[position:] if position < end else b""
         return events
-
-    def _skip_preface(self, data: bytes) -> int:
-        """Return where the frames begin."""
-        return 0
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self._partial is not None and (kind != frames.CONTINUATION or stream_id != self._partial[0]):
@@ -286,7 +291,7 @@ class Endpoint(Generic[EventT]):
 
     def _credit(self, stream: Stream) -> None:
         """Give back what was consumed, by halves of a window: a frame for each piece would cost as much as that."""
-        if stream.held * 2 >= self._limits.window_octets:
+        if stream.held * 2 >= self._window:
             stream.receive_window += stream.held
             self._append(frames.window_update(stream.id, stream.held))
             self._credit_connection(stream.held)
@@ -294,7 +299,8 @@ class Endpoint(Generic[EventT]):
 
     def _credit_connection(self, octets: int) -> None:
         self._held += octets
-        if self._held * 2 >= self._limits.connection_window_octets:
+        # Half of a stream's window, not of ours: what is kept back must not be what the last stream needs.
+        if self._held * 2 >= self._window:
             self._receive_window += self._held
             self._append(frames.window_update(0, self._held))
             self._held = 0
@@ -388,6 +394,9 @@ class Endpoint(Generic[EventT]):
         # RFC 9113 5.3.2: the scheme is deprecated, only the frame's form counts.
         if stream_id == 0:
             raise _protocol_error("PRIORITY on stream 0.")
+        if len(payload) != 5 and self._is_idle(stream_id):
+            # RFC 9113 6.4: a RST_STREAM must not be sent for an idle stream
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY is not five octets.")
         if len(payload) != 5:
             raise StreamFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY is not five octets.")
 
@@ -438,11 +447,16 @@ class Endpoint(Generic[EventT]):
         """Tell whoever is concerned that the connection is over."""
         raise NotImplementedError
 
+    def _last_looked_at(self) -> int:
+        """Return the last stream of the peer's that was not ignored."""
+        return self._last_peer_stream
+
     def _fail(self, fault: ConnectionFault) -> None:
         self.broken = True
         self._buffer = b""
         self._partial = None
-        self._append(frames.goaway(self._last_peer_stream, fault.code, str(fault).encode()))
+        self._settings_since_s = None
+        self._append(frames.goaway(self._last_looked_at(), fault.code, str(fault).encode()))
         self._emit_fault(str(fault))
         self._streams.clear()
         self._ring.clear()
@@ -534,9 +548,11 @@ class Endpoint(Generic[EventT]):
             view = view[self._write_data(stream, view, OUT_OCTETS - self._out_octets) :]
             if not view:
                 return False
+        if _is_ended(stream):
+            return False
         self._enqueue(stream, view)
         stream.queued += len(view)
-        if stream.queued >= QUEUE_OCTETS:
+        if stream.queued >= QUEUE_OCTETS or len(stream.queue) >= _QUEUE_PIECES:
             stream.full = True
         return stream.full
 
@@ -545,7 +561,7 @@ class Endpoint(Generic[EventT]):
             return
         if not stream.queue and not self.paused:
             self._write_last(stream, last)
-        elif not stream.queue or isinstance(stream.queue[-1], memoryview):  # behind trailers there is nothing to say
+        elif not _is_ended(stream):
             self._enqueue(stream, last)
 
     def _enqueue(self, stream: Stream, item: memoryview | Trailers | End) -> None:
@@ -567,11 +583,11 @@ class Endpoint(Generic[EventT]):
             out.append(frames.frame_header(octets, frames.DATA, 0, stream_id))
             out.append(view[written : written + octets])
             written += octets
-            room -= octets
+            room -= octets + frames.HEADER_OCTETS
+            self._out_octets += octets + frames.HEADER_OCTETS
         if written:
             stream.sent += written
             self.octets_sent += written
-            self._out_octets += written
             self._tail = stream
         return written
 
@@ -590,6 +606,8 @@ class Endpoint(Generic[EventT]):
         stream.our_side_open = False
         if not stream.peer_open:
             self._remove(stream, Ended.COMPLETE)
+        elif stream.deserted:
+            self.reset(stream.id, ErrorCode.NO_ERROR)
 
     def _into_ring(self, stream: Stream) -> None:
         if stream.queue and not stream.ringed:
@@ -601,11 +619,12 @@ class Endpoint(Generic[EventT]):
         in_vain = 0
         while ring and self._out_octets < OUT_OCTETS and in_vain < len(ring):
             stream = ring.popleft()
-            in_vain = 0 if self._serve(stream) else in_vain + 1
+            served = self._serve(stream)
             if stream.queue and (stream.send_window > 0 or not isinstance(stream.queue[0], memoryview)):
                 ring.append(stream)
+                in_vain = 0 if served else in_vain + 1
             else:
-                stream.ringed = False
+                stream.ringed = False  # out of the ring: those behind it have not been looked at
 
     def _serve(self, stream: Stream) -> bool:
         """Send one frame's worth of a queue; False when the windows allow nothing."""
@@ -629,7 +648,7 @@ class Endpoint(Generic[EventT]):
                 self._waiting -= 1
         else:
             stream.queue[0] = first[written:]
-        if stream.full and stream.queued * 2 < QUEUE_OCTETS:
+        if stream.full and stream.queued * 2 < QUEUE_OCTETS and len(stream.queue) * 2 < _QUEUE_PIECES:
             stream.full = False
             self.drained.append(stream.id)
         return written > 0
@@ -660,6 +679,7 @@ class Endpoint(Generic[EventT]):
         if stream is None:
             return
         stream.tunnel = False
+        stream.deserted = True
         if stream.our_side_open:
             self._send_last(stream, END)
         else:
@@ -674,6 +694,11 @@ class Endpoint(Generic[EventT]):
         """Return how many octets wait in a stream's queue."""
         stream = self._streams.get(stream_id)
         return 0 if stream is None else stream.queued
+
+
+def _is_ended(stream: Stream) -> bool:
+    """Say whether the end of our message is queued: nothing comes behind it."""
+    return bool(stream.queue) and not isinstance(stream.queue[-1], memoryview)
 
 
 def _protocol_error(reason: str) -> ConnectionFault:

@@ -25,7 +25,7 @@ from devtls.http.h2.hpack import Block, encode_field
 
 HTTP_VERSION: Final = b"2.0"
 _BODILESS = frozenset((204, 205, 304))
-_STATUS_BLOCKS = {status: encode_field((b":status", b"%d" % status)) for status in range(100, 600)}
+_STATUS_BLOCKS = {status: encode_field((b":status", b"%d" % status)) for status in range(100, 1000)}
 _FORBIDDEN_TRAILERS = frozenset(
     (
         b"authorization",
@@ -57,7 +57,7 @@ class _Head:
         self.headers: Headers = []
         self.host: bytes | None = None
         self.body_length: int | None = None
-        self.expects: bytes | None = None
+        self.expects: list[bytes] = []
         self.websocket: set[int] = set()
         self._cookies: list[bytes] = []
         self._cookie_place = 0
@@ -97,7 +97,7 @@ class _Head:
                 raise malformed("There is more than one Host.")
             self.host = value
         elif kind == fields.EXPECT:
-            self.expects = value
+            self.expects.append(value.lower())
         else:
             self.websocket.add(kind)
         self.headers.append(entry.field)
@@ -146,10 +146,12 @@ def read_request(
     _check_answerable(method, target, scheme, head, limits)
     request = Request(stream_id, method, target, authority, head.headers, 0, HTTP_VERSION)
     if protocol is not None:
+        if head.body_length:
+            raise malformed("The CONNECT of a WebSocket has a Content-Length.")
         return _websocket(request, protocol, head.websocket, websocket_key())
     if not end_stream:
         request.body_length = head.body_length
-        request.expects_continue = head.expects is not None and head.body_length != 0
+        request.expects_continue = bool(head.expects) and head.body_length != 0
     elif head.body_length:
         raise malformed("The request ends with its head and has a Content-Length.")
     return request
@@ -158,7 +160,9 @@ def read_request(
 def _authority(authority: bytes | None, host: bytes | None) -> bytes:
     # RFC 9113 8.3.1: Host may stand in for :authority; where both are, they have to say the same.
     try:
-        chosen = b"" if authority is None and host is None else parse_authority(authority or host or b"")
+        if authority is None and host is None:
+            raise malformed("The request names no host.")
+        chosen = parse_authority(authority or host or b"")
         if authority is not None and host is not None and parse_authority(host) != chosen:
             raise malformed("Host and :authority name different hosts.")
     except ProtocolViolation as violation:
@@ -173,7 +177,7 @@ def _check_answerable(method: bytes, target: bytes, scheme: bytes, head: _Head, 
         raise ProtocolViolation(f"The request target is longer than {limits.max_target_bytes} bytes.", status=414)
     if method == b"TRACE":
         raise ProtocolViolation("TRACE is not served.", status=405)
-    if head.expects is not None and head.expects.lower() != b"100-continue":
+    if any(expected != b"100-continue" for expected in head.expects):
         raise ProtocolViolation("The only expectation that can be met is 100-continue.", status=417)
 
 

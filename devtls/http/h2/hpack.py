@@ -254,8 +254,8 @@ def _encode_field(name: bytes, value: bytes) -> bytes:
     if whole is not None:
         return whole
     index = _INDEX_OF_NAME.get(name)
-    # Without indexing (RFC 7541 6.2.2): the peer's table stays empty.
-    start = b"\x00" + _length(len(name)) + name if index is None else _prefixed(index, 0x0F)
+    # Never indexed (RFC 7541 6.2.3): the peer's table stays empty, and what somebody held back from tables stays so.
+    start = b"\x10" + _length(len(name)) + name if index is None else _prefixed(index, 0x0F, 0x10)
     return start + _length(len(value)) + value
 
 
@@ -263,10 +263,10 @@ def _length(number: int) -> bytes:
     return _prefixed(number, 0x7F)  # the high bit, Huffman, is 0
 
 
-def _prefixed(number: int, prefix: int) -> bytes:
+def _prefixed(number: int, prefix: int, pattern: int = 0) -> bytes:
     if number < prefix:
-        return bytes((number,))
-    octets = bytearray((prefix,))
+        return bytes((pattern | number,))
+    octets = bytearray((pattern | prefix,))
     number -= prefix
     while number >= 0x80:
         octets.append(number & 0x7F | 0x80)

@@ -88,6 +88,9 @@ class H2Server(Endpoint[ClientEvent]):
     def _is_idle(self, stream_id: int) -> bool:
         return stream_id % 2 == 0 or stream_id > self._last_peer_stream
 
+    def _last_looked_at(self) -> int:
+        return self._last_peer_stream if self._last_taken is None else self._last_taken  # RFC 9113 6.8: never more
+
     def _on_block(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
         if stream_id > self._last_peer_stream and stream_id % 2:
             self._begin(stream_id, block, end_stream=end_stream)
@@ -110,13 +113,12 @@ class H2Server(Endpoint[ClientEvent]):
         except ProtocolViolation as violation:
             refused = violation
         if self._last_taken is not None and stream_id > self._last_taken:
+            self._ended.note(stream_id, Ended.RESET_BY_US)  # its body may be on its way
             return  # RFC 9113 6.8: it was told that this one is not looked at
         if len(self._streams) + len(self._lingering) >= self._limits.max_streams:
             raise StreamFault(ErrorCode.REFUSED_STREAM, "Too many streams are open.")
         method = b"" if request is None else request.method
-        stream = self._streams[stream_id] = Stream(
-            stream_id, stream_id, self._peer_window, self._limits.window_octets, method
-        )
+        stream = self._streams[stream_id] = Stream(stream_id, stream_id, self._peer_window, self._window, method)
         if request is None:
             assert refused is not None  # noqa: S101 - one of the two is there
             self._events.append(Malformed(stream_id, refused.status, str(refused)))

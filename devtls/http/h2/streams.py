@@ -43,6 +43,7 @@ class Stream:
     __slots__ = (
         "answered",
         "body_left",
+        "deserted",
         "discarded",
         "empties",
         "full",
@@ -77,6 +78,8 @@ class Stream:
         self.answered = False
         """A final response head was sent (server) or received (client)."""
         self.tunnel = False
+        self.deserted = False
+        """What the peer still sends is for nobody: the stream is over when our side has ended."""
         self.body_left: int | None = None
         """What the peer's Content-Length still promises."""
         self.handshake: Headers = []
