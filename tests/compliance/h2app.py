@@ -16,11 +16,15 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 from tests.net.harness import DEADLINE_S
 
 Fields = list[tuple[bytes, bytes]]
+_DEFAULTS: dict[SettingCodes | int, int] = {
+    SettingCodes.MAX_CONCURRENT_STREAMS: 100,
+    SettingCodes.MAX_HEADER_LIST_SIZE: 65536,
+}
 
 
 class AppStream:
@@ -156,7 +160,7 @@ class AppH2:
 
     async def run(self, settings: dict[SettingCodes | int, int]) -> None:
         """Serve until the proxy closes."""
-        self.h2.update_settings(settings)
+        self.h2.local_settings = Settings(client=False, initial_values={**_DEFAULTS, **settings})
         self.h2.initiate_connection()
         await self.flush()
         try:
