@@ -37,6 +37,8 @@ class AppStream:
         self.trailers: Fields | None = None
         self.ended = False
         self.reset_code: int | None = None
+        self.done = False
+        """The handler has returned."""
         self._pieces: list[tuple[bytes, int]] = []
         self.changed = asyncio.Event()
 
@@ -209,6 +211,8 @@ class AppH2:
             await self._handler(stream)
         except (ConnectionError, h2.exceptions.ProtocolError) as error:
             self._errors.append(error)
+        finally:
+            stream.done = True
 
 
 @dataclass
