@@ -123,9 +123,13 @@ class Malformed(msgspec.Struct, gc=False):
 
 
 class ConnectionClosed(msgspec.Struct, gc=False):
-    """The peer ended the connection between messages."""
+    """The peer ended the connection between messages.
+
+    `unseen` means that it has said of a request that it did not look at it (RFC 9113 8.7): to send that again is safe.
+    """
 
     stream_id: int = 0
+    unseen: bool = False
 
 
 class TunnelData(msgspec.Struct, gc=False):

@@ -50,6 +50,7 @@ from devtls.http.forward import (
     forward_trailers,
     is_loop,
 )
+from devtls.http.headers import get
 from devtls.http.upgrade import refusal_of
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
@@ -57,6 +58,10 @@ _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 BY_TABLE = -1.0
 """What `begin_on_idle` says of a request that has to go through the table."""
+
+_CALL = b"application/grpc"
+"""What a call of gRPC says of its body: it may be silent for hours while nobody has anything to say."""
+
 _FRESH_ENOUGH_S = 1.0
 """A request that must not be sent twice takes only a connection idle for less: the app's own timeout cannot be near."""
 
@@ -102,8 +107,10 @@ class Exchange:
     """One request and its answer; made by the relay when a route was found."""
 
     __slots__ = (
+        "_body_idle",
         "_may_wait_for_continue",
         "_pending",
+        "_repeatable",
         "_request",
         "_request_done",
         "_retryable",
@@ -118,8 +125,13 @@ class Exchange:
         self._pending: list[Data | Trailers | EndOfMessage] = []
         self._request_done = False
         self._retryable = False
+        """It may be sent again though the app may have seen it."""
+        self._repeatable = False
+        """It may be sent again when the app has not."""
         self._reused = False
         self._may_wait_for_continue = False
+        self._body_idle: tuple[Arm, ...] = ()
+        """What a piece of a body arms."""
         self.phase = Phase.START
 
     # -- what the client does ---------------------------------------------------------------------------------------
@@ -135,11 +147,10 @@ class Exchange:
                 self._pending.append(event)
                 return []
             case Phase.WAITING | Phase.ANSWERING, Data():
-                body_idle = Arm(Timer.REQUEST_BODY, self._terms.limits.body_idle_timeout_s)
                 if self._may_wait_for_continue:
                     self._may_wait_for_continue = False  # it did not wait: a 100 would come too late to mean anything
-                    return [SendUpstream(event), Disarm(Timer.CONTINUE), body_idle]
-                return [SendUpstream(event), body_idle]
+                    return [SendUpstream(event), Disarm(Timer.CONTINUE), *self._body_idle]
+                return [SendUpstream(event), *self._body_idle]
             case Phase.WAITING | Phase.ANSWERING, Trailers():
                 return [SendUpstream(forward_trailers(event))]
             case Phase.WAITING | Phase.ANSWERING, EndOfMessage():
@@ -154,7 +165,10 @@ class Exchange:
         self._request_done = request.body_length == 0
         self._may_wait_for_continue = request.expects_continue and request.body_length != 0
         # With a body it could be sent twice only if all of it were kept (RFC 9110 9.2.2, 9112 9.3.1).
-        self._retryable = request.method in _IDEMPOTENT and request.body_length == 0
+        self._repeatable = request.body_length == 0
+        self._retryable = self._repeatable and request.method in _IDEMPOTENT
+        if not self._request_done and not (get(request.headers, b"content-type") or b"").lower().startswith(_CALL):
+            self._body_idle = (Arm(Timer.REQUEST_BODY, self._terms.limits.body_idle_timeout_s),)
         if is_loop(request.headers, self._terms.edge.pseudonym):
             return self._fail(FailureKind.LOOP, "This request has passed through devtls five times.")
         self.phase = Phase.ACQUIRING
@@ -192,8 +206,12 @@ class Exchange:
                 return self._fail(kind, "The app cannot be reached.", event.tried)
             case Phase.WAITING, Reset() | ConnectionClosed() | Malformed():
                 return self._failed_before_answer(event)
-            case Phase.ANSWERING, Reset() | Malformed():
-                return [SendClient(Reset(event.stream_id, event.reason)), *self._finish(_ABORT, complete=False)]
+            case Phase.ANSWERING, Reset():
+                # Its code means something to gRPC, but no answer that was cut may pass for a whole one (NO_ERROR).
+                cut = Reset(event.stream_id, event.reason, event.code) if event.code else _cut(event)
+                return [SendClient(cut), *self._finish(_ABORT, complete=False)]
+            case Phase.ANSWERING, Malformed():
+                return [SendClient(_cut(event)), *self._finish(_ABORT, complete=False)]
             case Phase.ANSWERING, ConnectionClosed():
                 cut = Reset(event.stream_id, "The app closed the connection in the middle of its answer.")
                 return [SendClient(cut), *self._finish(_ABORT, complete=False)]
@@ -216,7 +234,7 @@ class Exchange:
     def send_on_idle(self, request: Request) -> Request:
         """Return what the app gets; RESPONSE_HEAD is to be armed."""
         self._request = request
-        self._request_done = self._reused = True
+        self._request_done = self._reused = self._repeatable = True
         self._retryable = request.method in _IDEMPOTENT
         self.phase = Phase.WAITING
         return forward_request(request, self._terms.policy, self._terms.edge)
@@ -247,12 +265,12 @@ class Exchange:
         if self._may_wait_for_continue:
             actions.append(Arm(Timer.CONTINUE, limits.continue_wait_s))
         elif not self._request_done:
-            actions.append(Arm(Timer.REQUEST_BODY, limits.body_idle_timeout_s))
+            actions.extend(self._body_idle)
         return actions
 
     def _informational(self, event: InformationalResponse) -> list[Action]:
         terms = self._terms
-        self._retryable = False
+        self._retryable = self._repeatable = False
         if event.status == 101 and (why := refusal_of(self._request, event)):
             return [_ABORT, *self._fail(FailureKind.BROKEN_ANSWER, why)]
         edited = forward_informational(event, terms.policy, terms.edge, authority=self._request.authority)
@@ -262,7 +280,7 @@ class Exchange:
         actions: list[Action] = [SendClient(edited)]
         if event.status == 100 and self._may_wait_for_continue:
             self._may_wait_for_continue = False
-            actions += [Disarm(Timer.CONTINUE), Arm(Timer.REQUEST_BODY, terms.limits.body_idle_timeout_s)]
+            actions += [Disarm(Timer.CONTINUE), *self._body_idle]
         return actions
 
     def _response(self, event: Response) -> list[Action]:
@@ -278,13 +296,14 @@ class Exchange:
         return [SendClient(event), _RELEASE if self._request_done else _ABORT, _FINISHED]
 
     def _failed_before_answer(self, event: Reset | ConnectionClosed | Malformed) -> list[Action]:
-        stale = self._reused and isinstance(event, ConnectionClosed)
-        if stale and self._retryable and self._request_done:
-            self._retryable = False
+        unseen = isinstance(event, ConnectionClosed) and event.unseen
+        stale = self._reused and isinstance(event, ConnectionClosed) and not unseen
+        if (self._repeatable if unseen else stale and self._retryable) and self._request_done:
+            self._retryable = self._repeatable = False
             self.phase = Phase.ACQUIRING
-            return [AbortUpstream(stale=True), Disarm(Timer.RESPONSE_HEAD), Acquire(0.0)]
+            return [AbortUpstream(stale=stale), Disarm(Timer.RESPONSE_HEAD), Acquire(0.0)]
         kind = FailureKind.BROKEN_ANSWER if isinstance(event, Malformed) else FailureKind.NO_ANSWER
-        quiet = "The app closed the connection before it answered."
+        quiet = "The app refused the request." if unseen else "The app closed the connection before it answered."
         why = quiet if isinstance(event, ConnectionClosed) else event.reason
         return [AbortUpstream(stale=stale), *self._fail(kind, why)]
 
@@ -296,10 +315,7 @@ class Exchange:
             case Phase.WAITING, Timer.CONTINUE if self._may_wait_for_continue:
                 # RFC 9110 10.1.1: an app that neither asks for the body nor refuses it may never have heard of Expect.
                 self._may_wait_for_continue = False
-                return [
-                    SendClient(InformationalResponse(self._request.stream_id, 100, [])),
-                    Arm(Timer.REQUEST_BODY, self._terms.limits.body_idle_timeout_s),
-                ]
+                return [SendClient(InformationalResponse(self._request.stream_id, 100, [])), *self._body_idle]
             case Phase.WAITING, Timer.RESPONSE_HEAD:
                 limit = self._terms.limits.response_head_timeout_s
                 return [_ABORT, *self._fail(FailureKind.RESPONSE_TIMEOUT, f"The app sent no answer for {limit:g} s.")]
@@ -321,3 +337,7 @@ class Exchange:
     def _finish(self, last: Action, *, complete: bool) -> list[Action]:
         self.phase = Phase.DONE
         return [last, Finish(complete)]
+
+
+def _cut(event: Reset | Malformed) -> Reset:
+    return Reset(event.stream_id, event.reason)

@@ -38,6 +38,7 @@ class ClientStream:
     __slots__ = (
         "_codec",
         "_connection",
+        "_early",
         "_suspect",
         "_transport",
         "_tunnel",
@@ -57,6 +58,8 @@ class ClientStream:
         self.writable = True
         self.begun = False
         self._suspect: RefusalWatch | None = None
+        self._early: StreamTransport | None = None
+        """Keeps what comes for a tunnel that the app has not opened yet."""
         self._transport: StreamTransport | None = None
         self._tunnel: Tunnel | None = None
 
@@ -67,6 +70,8 @@ class ClientStream:
         taken = self._connection.reception.take(self, request)
         if isinstance(taken, Relay):
             self.relay = taken
+            if request.upgrade:
+                self._early = StreamTransport(self)
             taken.begin(request)
         else:
             self.respond(request, taken)
@@ -75,6 +80,9 @@ class ClientStream:
         """Take an event of this stream that is not its request."""
         if self._transport is not None:
             self._tunnel_event(self._transport, event)
+        elif self._early is not None and isinstance(event, Data | EndOfMessage):
+            self.pause_reading()  # no more than a window of it
+            self._tunnel_event(self._early, event)
         elif self.relay is not None:
             self.relay.client_event(event)
 
@@ -196,9 +204,8 @@ class ClientStream:
     def open_tunnel(self, relay: Relay, upstream: UpstreamHandle) -> None:
         """Join the stream and the app's connection."""
         limits = self._connection.reception.limits
-        transport = self._transport = StreamTransport(self)
-        if not self._codec.peer_is_open(self.id):
-            transport.deliver_end()  # kept until the tunnel is there
+        assert self._early is not None  # noqa: S101 - an app's 101 is refused unless an upgrade was asked for
+        transport = self._transport = self._early
         tunnel = self._tunnel = Tunnel(
             transport, upstream.transport, limits.tunnel_idle_timeout_s, limits.half_close_grace_s
         )
@@ -212,6 +219,7 @@ class ClientStream:
             transport.deliver_end()
         else:
             transport.lose(ConnectionResetError("the client ended the stream"))
+            self._release()
 
     def carry(self, data: bytes) -> bool:
         """Send octets of the app (StreamCarrier)."""

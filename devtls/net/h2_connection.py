@@ -63,6 +63,7 @@ class H2Connection(asyncio.Protocol):
         self._timer_at = 0.0
         self._stuck_octets: int | None = None
         self._stuck_since = 0.0
+        self._linger_octets = 0
 
     @property
     def id(self) -> int:
@@ -85,6 +86,9 @@ class H2Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take plaintext."""
+        if self._closed:
+            self._linger_on(len(data))
+            return
         try:
             self._handle(self._codec.receive_data(data, self.loop.time()))
         except Exception as error:  # noqa: BLE001 - no input ends the process; the observer logs it with our id
@@ -300,8 +304,7 @@ class H2Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once."""
-        if not self._closed:
-            self._transport.abort()
+        self._transport.abort()
 
     def _end(self) -> None:
         """Say goodbye, and close."""
@@ -309,7 +312,25 @@ class H2Connection(asyncio.Protocol):
         if self._writable and (data := self._codec.data_to_send()):
             self._transport.write(data)
         self._lose_streams("The connection has ended.")
-        self._close()
+        if self._codec.broken:
+            self._linger()
+        else:
+            self._close()
+
+    def _linger(self) -> None:
+        # Close while the client still sends, and TCP's reset may destroy the GOAWAY that tells it why (RFC 9112 9.6).
+        if self._closed:
+            return
+        self._closed = True
+        self._linger_octets = self._limits.max_drain_bytes
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        self.loop.call_later(self._limits.linger_s, self._transport.abort)
+
+    def _linger_on(self, octets: int) -> None:
+        self._linger_octets -= octets
+        if self._linger_octets < 0:
+            self._transport.abort()
 
     def _close(self) -> None:
         if not self._closed:

@@ -50,6 +50,9 @@ class SharedConnections:
             outcome = await self._connect()
             if isinstance(outcome, DialFailed):
                 return outcome
+            if not outcome.available:  # to dial again and again would lead to the same
+                outcome.close()
+                return DialFailed(((outcome.upstream.label, "the app takes no requests on a new connection"),))
             self._connections.append(outcome)
             return None
         finally:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Request, Reset, Trailers, UpstreamEvent
+from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Malformed, Request, Reset, Trailers, UpstreamEvent
 from devtls.http.h2.client import Addressed, H2Client
 from devtls.http.h2.endpoint import H2Limits
 from devtls.net.outbox import outbox_of
@@ -20,6 +20,7 @@ from devtls.net.upstream import UpstreamUser
 from devtls.routing import Upstream
 
 _LOOK_S = 1.0
+_NO_WEBSOCKETS = "The app speaks HTTP/2 but takes no WebSockets over it (RFC 8441): write http:// for it."
 
 
 class UpstreamStream:
@@ -66,11 +67,18 @@ class UpstreamStream:
         if type(event) is Request:
             self._label = event.stream_id
             self._asks_for_tunnel = bool(event.upgrade)
+            if event.upgrade and not self._connection.codec.carries_websockets:
+                self._connection.loop.call_soon(self._refuse_tunnel)  # RFC 8441 section 3: it may not be asked
+                return
             self._id = self._connection.begin(self, event)
         elif self._connection.codec.send(self._id, cast("Data | Trailers | EndOfMessage", event)) and self.writable:
             self.writable = False
             if self.user is not None:
                 self.user.upstream_writable(False)
+
+    def _refuse_tunnel(self) -> None:
+        if self.user is not None:
+            self.user.upstream_events([Malformed(self._label, 502, _NO_WEBSOCKETS)])
 
     def flush(self) -> None:
         """Send what was encoded."""
@@ -198,15 +206,15 @@ class MultiplexedUpstream(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.closed = False
         self.idle_since = 0.0
-        self._loop = asyncio.get_running_loop()
-        self._outbox = outbox_of(self._loop)
+        self.loop = asyncio.get_running_loop()
+        self._outbox = outbox_of(self.loop)
         self._streams: dict[int, UpstreamStream] = {}
         self._lost: Callable[[MultiplexedUpstream], None] | None = lost
         self._writable = True
         self._flush_due = False
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
-        self._ready: asyncio.Future[str | None] = self._loop.create_future()
+        self._ready: asyncio.Future[str | None] = self.loop.create_future()
 
     async def ready(self) -> str | None:
         """Wait for the app's settings; return why there are none."""
@@ -235,9 +243,9 @@ class MultiplexedUpstream(asyncio.Protocol):
     def forget(self, stream_id: int) -> None:
         """A stream has no user any more."""
         self._streams.pop(stream_id, None)
-        self.idle_since = self._loop.time()
+        self.idle_since = self.loop.time()
         if self._lost is None and self.idle:
-            self._loop.call_soon(self.close)  # it was the last one of a connection that the app leaves
+            self.loop.call_soon(self.close)  # it was the last one of a connection that the app leaves
         else:
             self.flush_soon()
 
@@ -247,7 +255,7 @@ class MultiplexedUpstream(asyncio.Protocol):
         """Begin: preface and settings."""
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self.transport = cast(asyncio.Transport, transport)
-        self.idle_since = self._loop.time()
+        self.idle_since = self.loop.time()
         chosen = transport.get_extra_info("ssl_object")
         if chosen is not None and chosen.selected_alpn_protocol() != "h2":
             self._close("the app speaks TLS, but not HTTP/2: write https:// for it")
@@ -259,7 +267,7 @@ class MultiplexedUpstream(asyncio.Protocol):
         if not self.codec.ready and data[:5] == b"HTTP/":
             self._close("the app answers in HTTP/1.1: write http:// or https:// for it")
             return
-        self._deliver(self.codec.receive_data(data, self._loop.time()))
+        self._deliver(self.codec.receive_data(data, self.loop.time()))
         self._handling = False
         if self.codec.ready and not self._ready.done():
             self._ready.set_result(None)
@@ -325,12 +333,12 @@ class MultiplexedUpstream(asyncio.Protocol):
                 if (stream := self._streams.get(stream_id)) is not None:
                     stream.drained()
         if codec.waits and self._timer is None:
-            self._timer = self._loop.call_later(_LOOK_S, self._tick)
+            self._timer = self.loop.call_later(_LOOK_S, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         if not self.closed:
-            self._deliver(self.codec.tick(self._loop.time()))
+            self._deliver(self.codec.tick(self.loop.time()))
             self.flush()
             if self.codec.broken:
                 self._close("The app did not acknowledge our settings.")

@@ -398,6 +398,43 @@ def test_a_stale_connection_is_replaced_by_a_fresh_one_once() -> None:
     assert kinds(exchange.on_upstream(ConnectionClosed(1))) == [AbortUpstream, Answer, Finish]
 
 
+def test_a_request_that_the_app_says_it_has_not_seen_is_sent_again_whatever_its_method() -> None:
+    """RFC 9113 8.7; also on a fresh connection, and once only."""
+    exchange = waiting(request(b"POST"))
+    assert exchange.on_upstream(ConnectionClosed(1, unseen=True)) == [
+        AbortUpstream(stale=False),
+        Disarm(Timer.RESPONSE_HEAD),
+        Acquire(0.0),
+    ]
+    exchange.on_upstream(UpstreamReady(reused=False))
+    actions = exchange.on_upstream(ConnectionClosed(1, unseen=True))
+    assert actions[1] == Answer(FailureKind.NO_ANSWER, "The app refused the request.", ())
+
+
+def test_a_body_that_is_gone_cannot_be_sent_again_though_the_app_has_not_seen_it() -> None:
+    exchange = waiting(request(b"POST", length=5), done=False)
+    exchange.on_client(PIECE)
+    exchange.on_client(END)
+    assert kinds(exchange.on_upstream(ConnectionClosed(1, unseen=True))) == [AbortUpstream, Answer, Finish]
+
+
+@pytest.mark.parametrize(("code", "passed"), [(7, 7), (8, 8), (11, 11), (0, 2)])
+def test_a_cut_answer_keeps_the_apps_code_unless_it_says_that_all_is_well(code: int, passed: int) -> None:
+    assert answering().on_upstream(Reset(1, "cut", code))[0] == SendClient(Reset(1, "cut", passed))
+
+
+@pytest.mark.parametrize("content_type", [b"application/grpc", b"application/grpc+proto", b"Application/gRPC-web"])
+def test_a_call_of_grpc_may_be_silent_for_hours(content_type: bytes) -> None:
+    asked = request(b"POST", length=None)
+    asked.headers.append((b"content-type", content_type))
+    exchange = Exchange(TERMS)
+    exchange.on_client(asked)
+    assert kinds(exchange.on_upstream(UpstreamReady(reused=False))) == [SendUpstream]
+    assert exchange.on_client(PIECE) == [SendUpstream(PIECE)]
+    exchange.on_upstream(response(length=None))
+    assert exchange.on_client(PIECE) == [SendUpstream(PIECE)]
+
+
 @pytest.mark.parametrize(
     "asked",
     [request(b"POST"), request(b"PATCH"), request(b"PUT", length=5), request(b"GET", length=None), request(b"BREW")],

@@ -141,7 +141,7 @@ class H2Client(Endpoint[Addressed]):
 
     def _give_back(self, stream: Stream) -> None:
         self._remove(stream, Ended.RESET_BY_PEER)
-        self._emit(stream, ConnectionClosed(stream.label))
+        self._emit(stream, ConnectionClosed(stream.label, unseen=True))
 
     def _on_goaway(self, stream_id: int, payload: bytes) -> None:
         super()._on_goaway(stream_id, payload)

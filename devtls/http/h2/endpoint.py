@@ -427,8 +427,8 @@ class Endpoint(Generic[EventT]):
         if self._is_idle(stream_id):
             raise _protocol_error("A frame on a stream that nobody has opened.")
         how = self._ended.how(stream_id)
-        if how is Ended.RESET_BY_US or kind in (frames.WINDOW_UPDATE, frames.RST_STREAM):
-            return  # it was on its way when the stream ended
+        if how in (Ended.RESET_BY_US, Ended.FORGOTTEN) or kind in (frames.WINDOW_UPDATE, frames.RST_STREAM):
+            return  # it was, or may have been, on its way when the stream ended
         if how is Ended.RESET_BY_PEER:
             raise StreamFault(ErrorCode.STREAM_CLOSED, "A frame behind the reset of its stream.")
         raise ConnectionFault(ErrorCode.STREAM_CLOSED, "A frame on a stream that is over.")

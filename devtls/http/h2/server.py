@@ -242,6 +242,7 @@ class H2Server(Endpoint[ClientEvent]):
         if stream.answered:
             raise LocalProtocolError("The request has its final response already.")
         stream.answered = True
+        stream.tunnel = False  # what was to be one was refused
         bodiless = event.body_length == 0
         self._append_block(stream, heads.write_response(event.status, event.headers), end_stream=bodiless)
         if bodiless:

@@ -23,6 +23,7 @@ class Ended(IntEnum):
     COMPLETE = 0
     RESET_BY_PEER = 1
     RESET_BY_US = 2
+    FORGOTTEN = 3
 
 
 class End:
@@ -105,20 +106,25 @@ class Stream:
 
 
 class EndedStreams:
-    """How the last streams ended; of older ones nothing is known."""
+    """How the last streams ended; of older ones nothing is known but that there were some."""
 
-    __slots__ = ("_ended",)
+    __slots__ = ("_ended", "_forgotten")
 
     def __init__(self) -> None:
         self._ended: dict[int, Ended] = {}
+        self._forgotten = 0
+        """The highest number among the forgotten ones."""
 
     def note(self, stream_id: int, how: Ended) -> None:
         """Remember one, forget the oldest."""
         ended = self._ended
         if len(ended) >= _MOST_ENDED:
-            del ended[next(iter(ended))]
+            oldest = next(iter(ended))
+            del ended[oldest]
+            self._forgotten = max(self._forgotten, oldest)
         ended[stream_id] = how
 
     def how(self, stream_id: int) -> Ended | None:
-        """Return how a stream ended, None when that is forgotten or there was none."""
-        return self._ended.get(stream_id)
+        """Return how a stream ended, None when there was none."""
+        known = self._ended.get(stream_id)
+        return Ended.FORGOTTEN if known is None and stream_id <= self._forgotten else known

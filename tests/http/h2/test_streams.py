@@ -14,7 +14,7 @@ def test_the_last_ended_streams_are_remembered() -> None:
     assert ended.how(1) is None
     for stream_id in range(1, 1027, 2):
         ended.note(stream_id, Ended.COMPLETE)
-    assert ended.how(1) is None
+    assert ended.how(1) is Ended.FORGOTTEN
     assert ended.how(3) is Ended.COMPLETE
     ended.note(1025, Ended.RESET_BY_US)
     assert ended.how(1025) is Ended.RESET_BY_US
