@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 
 class Sender(Protocol):
@@ -23,7 +23,7 @@ class Sender(Protocol):
 class Outbox:
     """The senders of one loop's turn."""
 
-    __slots__ = ("_loop", "_senders")
+    __slots__ = ("__weakref__", "_loop", "_senders")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -46,13 +46,18 @@ class Outbox:
                 )
         senders.clear()
 
+    def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Say whether this is the loop's: a number that names one loop may name another later."""
+        return self._loop is loop
 
-_outboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox] = WeakKeyDictionary()
+
+_outboxes: WeakValueDictionary[int, Outbox] = WeakValueDictionary()
+"""By the loop's id; a connection keeps its outbox, nothing else does, so that no loop is kept alive."""
 
 
 def outbox_of(loop: asyncio.AbstractEventLoop) -> Outbox:
     """Return the one outbox of a loop."""
-    outbox = _outboxes.get(loop)
-    if outbox is None:
-        outbox = _outboxes[loop] = Outbox(loop)
+    outbox = _outboxes.get(id(loop))
+    if outbox is None or not outbox.serves(loop):
+        outbox = _outboxes[id(loop)] = Outbox(loop)
     return outbox
