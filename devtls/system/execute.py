@@ -21,7 +21,8 @@ from typing import Protocol
 
 from devtls.system.plan import Elevation, MakeFolder, Plan, RemoveFile, Run, Step, WriteFile, elevated_argv, lower
 
-_KEPT_OUTPUT = 1 << 20
+_KEPT_OUTPUT = 8 << 20
+_JVM_CHATTER = ("Picked up JAVA_TOOL_OPTIONS", "Picked up JDK_JAVA_OPTIONS", "Picked up _JAVA_OPTIONS")
 
 
 class Trouble(Enum):
@@ -45,9 +46,10 @@ class Finished:
 
     @property
     def said(self) -> str:
-        """Its last words: the last non-empty line of stderr, else of stdout."""
+        """Its last words: the last non-empty line of stderr, else of stdout; that a JVM read a variable is none."""
         for output in (self.stderr, self.stdout):
-            lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
+            text = output.decode("utf-8", "replace")
+            lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(_JVM_CHATTER)]
             if lines:
                 return lines[-1]
         return f"exit code {self.code}"

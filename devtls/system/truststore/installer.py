@@ -20,7 +20,10 @@ from devtls.system.truststore.root import RootCertificate
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What would be done to one store; an empty plan = nothing to do, or nothing that we can do (see `state`)."""
+    """What would be done to one store; an empty plan = nothing to do, or nothing that we can do (see `state`).
+
+    A store that another one feeds has an empty plan too: it is asked again when its turn comes.
+    """
 
     store: AnyStore
     facts: Any  # the store's own Facts: handed back to it, never looked into
@@ -57,9 +60,13 @@ def install(
 ) -> Result:
     """Carry out one proposal and return how the store stands afterwards."""
     if not proposal.plan:
-        if proposal.state.status is Status.TRUSTED:
+        state = proposal.state
+        if state.status is Status.ABSENT:
+            state = proposal.store.state(proposal.store.probe(), root.fingerprint)
+        if state.status is Status.TRUSTED:
             record.add(Installed(proposal.store.name, root.fingerprint, root.id))
-        return _explained(_result(proposal, proposal.state, elevation), proposal, root)
+        changed = state.status is not proposal.state.status
+        return _explained(_result(proposal, state, elevation, changed=changed), proposal, root)
     if proposal.plan.elevated and elevation is None:
         return _result(proposal, _skipped("devtls trust"), elevation)
     record.add(Installed(proposal.store.name, root.fingerprint, root.id))
@@ -122,9 +129,13 @@ def _for_removal(state: StoreState) -> StoreState:
 def remove(proposal: Proposal, runner: Runner, elevation: Elevation | None, record: Record) -> Result:
     """Carry out one removal and return how the store stands afterwards."""
     if not proposal.plan:
-        if proposal.state.status is Status.ABSENT:
+        state = proposal.state
+        if state.status is Status.TRUSTED:
+            state = _held(proposal.store, proposal.store.probe(), proposal.fingerprints)
+        if state.status is Status.ABSENT:
             record.drop(proposal.store.name, proposal.fingerprints)
-        return _result(proposal, proposal.state, elevation)
+        changed = state.status is not proposal.state.status
+        return _result(proposal, state, elevation, changed=changed)
     if proposal.plan.elevated and elevation is None:
         return _result(proposal, _skipped("devtls untrust"), elevation)
     outcome = execute(proposal.plan, runner)

@@ -2,18 +2,20 @@
 
 Owns reading the anchor folder and the bundle, and the plans. Refuses to write where a system is declared elsewhere
 (NixOS) or unknown: it says what to do by hand. The bundle is the truth, the anchor only the cause: a root counts as
-trusted when the bundle holds it. Debian's Java keystore is fed by a hook that is never told of removals (tried on
-Debian 12), so taking a root out ends with keytool where that keystore still holds it.
+trusted when the bundle holds it and, where p11-kit keeps the anchors, p11-kit names it one: GnuTLS and Firefox ask
+there. Debian's Java keystore is fed by a hook that is never told of removals (tried on Debian 12), so taking a root out
+ends with keytool where that keystore still holds it.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from devtls.system.execute import Outcome, Trouble
+from devtls.system.execute import Finished, Outcome, Runner, Trouble
 from devtls.system.plan import ELEVATED_S, Plan, RemoveFile, Run, Step, WriteFile
 from devtls.system.truststore.families import FAMILIES, NIXOS, Family, Refresh, choose_family, read_os_ids
 from devtls.system.truststore.machine import Machine
@@ -22,6 +24,8 @@ from devtls.system.truststore.root import RootCertificate, certificates_in, fing
 
 _LARGEST_ANCHOR = 1 << 20
 _JAVA_STORE = "etc/ssl/certs/java/cacerts"
+_P11_KIT_S = 5.0
+_NIX_LINE = "security.pki.certificateFiles = [ ./devtls-root.pem ];"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,10 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class SystemFacts:
-    """What the system store looks like; `tool` is None when nothing can rebuild the bundle."""
+    """What the system store looks like; `tool` is None when nothing can rebuild the bundle.
+
+    `anchored` is what p11-kit names an anchor, None where it is not asked.
+    """
 
     family: Family | None = None
     folder: Path = Path()
@@ -47,6 +54,11 @@ class SystemFacts:
     read_only: bool = False
     keytool: Path | None = None
     java_store: Path = Path()
+    anchored: frozenset[str] | None = None
+
+    def holds(self, fingerprint: str) -> bool:
+        """Whether the bundle holds it, and p11-kit, if it was asked, agrees."""
+        return fingerprint in self.bundle and (self.anchored is None or fingerprint in self.anchored)
 
 
 class SystemStore:
@@ -55,8 +67,9 @@ class SystemStore:
     name = "system"
     kind = Kind.SYSTEM
 
-    def __init__(self, machine: Machine, *, timeout_s: float = ELEVATED_S) -> None:
+    def __init__(self, machine: Machine, *, runner: Runner | None = None, timeout_s: float = ELEVATED_S) -> None:
         self._machine = machine
+        self._runner = runner
         self._timeout_s = timeout_s
 
     @property
@@ -67,8 +80,7 @@ class SystemStore:
     def probe(self) -> SystemFacts:
         """Read os-release, the anchor folder and the bundle."""
         root = self._machine.root
-        complete = {family.name for family in FAMILIES if self._complete(family)}
-        family = choose_family(_os_ids(root), complete)
+        family = find_family(self._machine)
         if family is None:
             return SystemFacts()
         certificates = _read_bundle(root, family)
@@ -76,7 +88,7 @@ class SystemStore:
         if family is NIXOS:
             return SystemFacts(family, bundle=_fingerprints(certificates), roots=bundled)
         folder = root / family.anchor_folder
-        tool, refresh = self._refresh(family)
+        tool, refresh = _refresh(self._machine, family)
         java_store = root / _JAVA_STORE
         anchors, anchored = _read_anchors(folder, java_store)
         return SystemFacts(
@@ -90,21 +102,21 @@ class SystemStore:
             read_only=folder.is_dir() and bool(os.statvfs(folder).f_flag & os.ST_RDONLY),
             keytool=self._machine.system_tool("keytool"),
             java_store=java_store,
+            anchored=self._anchored() if family.p11_kit else None,
         )
 
-    def _complete(self, family: Family) -> bool:
-        return (self._machine.root / family.anchor_folder).is_dir() and self._refresh(family)[0] is not None
-
-    def _refresh(self, family: Family) -> tuple[Path | None, Refresh | None]:
-        for refresh in family.refreshes:
-            tool = self._machine.system_tool(refresh.tool)
-            if tool is not None:
-                return tool, refresh
-        return None, None
+    def _anchored(self) -> frozenset[str] | None:
+        trust = self._machine.system_tool("trust")
+        if trust is None or self._runner is None:
+            return None
+        ended = self._runner.run(Run((str(trust), "dump", "--filter=ca-anchors"), timeout_s=_P11_KIT_S))
+        if not isinstance(ended, Finished) or ended.code != 0:
+            return None
+        return _fingerprints(list(certificates_in(ended.stdout)))
 
     def state(self, facts: SystemFacts, fingerprint: str) -> StoreState:
         """Say whether the bundle holds the certificate."""
-        if fingerprint in facts.bundle:
+        if facts.holds(fingerprint):
             return StoreState(Status.TRUSTED)
         if facts.family is None:
             return StoreState(
@@ -113,7 +125,8 @@ class SystemStore:
                 "Run devtls ca export and add that file the way your system's manual says.",
             )
         if facts.family is NIXOS:
-            return StoreState(Status.MANUAL, "NixOS declares its certificates", self._nixos())
+            remedy = f"Add {_NIX_LINE} to your configuration and run nixos-rebuild switch."
+            return StoreState(Status.MANUAL, "NixOS declares its certificates", remedy)
         if facts.tool is None:
             return StoreState(
                 Status.NO_TOOL,
@@ -122,16 +135,14 @@ class SystemStore:
             )
         if facts.read_only:
             return StoreState(Status.READ_ONLY, f"{facts.folder} is read-only", "Make it writable, then devtls trust.")
+        if fingerprint in facts.bundle:
+            return StoreState(Status.ABSENT, "the bundle holds the root, but p11-kit does not name it an anchor")
         stale = any(anchor.fingerprint == fingerprint for anchor in facts.anchors)
         return StoreState(Status.ABSENT, "the root is filed but not in the bundle" if stale else "")
 
-    def _nixos(self) -> str:
-        line = "security.pki.certificateFiles = [ ./devtls-root.pem ];"
-        return f"Add {line} to your configuration and run nixos-rebuild switch."
-
     def install_plan(self, facts: SystemFacts, root: RootCertificate) -> Plan:
         """Return: file the anchor, rebuild the bundle."""
-        if facts.family is None or facts.tool is None or facts.refresh is None or root.fingerprint in facts.bundle:
+        if facts.family is None or facts.tool is None or facts.refresh is None or facts.holds(root.fingerprint):
             return Plan()
         anchor = facts.folder / f"devtls-{root.id}{facts.family.suffix}"
         file = WriteFile(anchor, root.pem, 0o644, elevate=True, source=root.path)
@@ -172,8 +183,31 @@ class SystemStore:
 
     def explain(self, facts: SystemFacts, root: RootCertificate) -> str:
         """Return the manual way where there is no plan."""
-        state = self.state(facts, root.fingerprint)
-        return state.remedy
+        if facts.family is NIXOS:
+            return (
+                f"cp {shlex.quote(str(root.path))} /etc/nixos/devtls-root.pem, add {_NIX_LINE} to configuration.nix, "
+                "and run sudo nixos-rebuild switch; browsers and JDKs need none of that"
+            )
+        return self.state(facts, root.fingerprint).remedy
+
+
+def find_family(machine: Machine) -> Family | None:
+    """Return which family this system belongs to; None = devtls does not know it."""
+    complete = {family.name for family in FAMILIES if is_complete(machine, family)}
+    return choose_family(_os_ids(machine.root), complete)
+
+
+def is_complete(machine: Machine, family: Family) -> bool:
+    """Whether a family's anchor folder and the tool that reads it are both there."""
+    return (machine.root / family.anchor_folder).is_dir() and _refresh(machine, family)[0] is not None
+
+
+def _refresh(machine: Machine, family: Family) -> tuple[Path | None, Refresh | None]:
+    for refresh in family.refreshes:
+        tool = machine.system_tool(refresh.tool)
+        if tool is not None:
+            return tool, refresh
+    return None, None
 
 
 def _os_ids(root: Path) -> tuple[str, ...]:
