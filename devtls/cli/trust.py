@@ -45,7 +45,7 @@ from devtls.system.truststore.discovery import AnyStore, find_stores, select_sto
 from devtls.system.truststore.installer import Proposal, Result, as_planned, counts, install, propose_install
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.nss_profiles import Notice, find_notices
-from devtls.system.truststore.protocol import Kind
+from devtls.system.truststore.protocol import Kind, Status
 from devtls.system.truststore.record import Record
 from devtls.system.truststore.root import RootCertificate
 
@@ -242,6 +242,9 @@ def _show(results: tuple[Result, ...], reports: tuple[Report, ...], notices: tup
         _advise_variables(reports)
     for by_hand in dict.fromkeys(result.by_hand for result in results if result.by_hand):
         click.echo(f"\nBy hand: {by_hand}", err=True)
+    completing = dict.fromkeys(result.state.remedy for result in results if result.state.status is Status.NO_TOOL)
+    if completing:
+        click.echo(f"\nTo complete it: {printable('; '.join(completing))}.", err=True)
     for notice in notices:
         click.echo(f"\n{printable(notice.text)}\n  try: {notice.remedy}", err=True)
     if any(result.changed and result.kind is Kind.BROWSER for result in results):

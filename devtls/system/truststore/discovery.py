@@ -53,7 +53,7 @@ def _java_stores(machine: Machine, runner: Runner, recorded: tuple[str, ...]) ->
     places = list(find_java(machine, runner))
     known = {place.keystore for place in places}
     places += [  # a JDK that JAVA_HOME named then, or a cacerts that a jssecacerts has put aside since
-        JavaPlace(keystore, (keystore.parent,), dormant=True)
+        JavaPlace(keystore, tuple(keystore.parents[2:3]), dormant=True)
         for keystore in _recorded(recorded, "java", machine)
         if keystore not in known and keystore.is_file()
     ]

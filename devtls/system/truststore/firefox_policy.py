@@ -17,6 +17,7 @@ from pathlib import Path
 from devtls.system.execute import Outcome, Trouble
 from devtls.system.plan import ELEVATED_S, MakeFolder, Plan, RemoveFile, Run, Step, WriteFile
 from devtls.system.truststore.machine import Machine
+from devtls.system.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.truststore.policy_json import (
     UnusablePolicies,
     add_certificate,
@@ -59,6 +60,11 @@ class PolicyFacts:
     def roots(self) -> tuple[RootCertificate, ...]:
         """Every devtls root that the policy names or that lies beside it."""
         return tuple({found.fingerprint: found for file in self.files if (found := ours(file.der))}.values())
+
+    @property
+    def others(self) -> tuple[OtherRoot, ...]:
+        """Every root of another tool that the policy names."""
+        return other_roots(file.der for file in self.files)
 
 
 class FirefoxPolicyStore:
@@ -119,7 +125,7 @@ class FirefoxPolicyStore:
         return Plan(tuple(steps))
 
     def _replace(self, facts: PolicyFacts, text: str) -> tuple[Step, ...]:
-        new = self._path.with_name(f"{_FILE}.devtls")
+        new = self._new_path()
         move = Run(("/bin/mv", "-f", "--", str(new), str(self._path)), elevate=True, timeout_s=ELEVATED_S)
         return WriteFile(new, text.encode(), facts.mode, elevate=True), move
 
@@ -149,6 +155,17 @@ class FirefoxPolicyStore:
 
     def _is_left_over(self, file: PolicyFile) -> bool:
         return not file.der and self._is_ours(file)
+
+    def undo_plan(self, before: PolicyFacts, after: PolicyFacts, root: RootCertificate) -> Plan:
+        """Return: remove the certificate that nothing names, and the text that did not get into its place."""
+        known = {file.path for file in before.files if file.der}
+        added = [file for file in after.files if file.path not in known and file.fingerprint == root.fingerprint]
+        left = [Path(file.path) for file in added if self._is_ours(file)]
+        new = self._new_path()
+        return Plan(tuple(RemoveFile(path, elevate=True) for path in (*left, *([new] if new.is_file() else []))))
+
+    def _new_path(self) -> Path:
+        return self._path.with_name(f"{_FILE}.devtls")
 
     def read_failure(self, facts: PolicyFacts, outcome: Outcome) -> StoreState:
         """Put a failed step into words."""

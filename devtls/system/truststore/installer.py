@@ -1,7 +1,8 @@
 """Puts the root into stores and takes it out: survey, then one step per store, then ask the store again.
 
 Owns the order plan -> record -> execute -> probe. Refuses to let one store's trouble stop the others: each ends in a
-Result. What a tool says about its success is not believed; only the second probe is.
+Result. What a tool says about its success is not believed; only the second probe is. A plan that stopped half way is
+taken back as far as it got.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a store stands now; `changed` = a plan ran to its end, `by_hand` = a way round a plan that could not."""
+    """How a store stands now; `changed` = a plan ran to its end, `by_hand` = a way round a plan that could not.
+
+    `holds` = a root is known to be there, though nothing can be done about it.
+    """
 
     name: str
     kind: Kind
@@ -43,6 +47,7 @@ class Result:
     changed: bool = False
     commands: tuple[str, ...] = ()
     by_hand: str = ""
+    holds: bool = False
 
 
 def propose_install(stores: Iterable[AnyStore], root: RootCertificate) -> tuple[Proposal, ...]:
@@ -75,6 +80,7 @@ def install(
     state = proposal.store.state(after, root.fingerprint)
     if state.status is Status.TRUSTED:
         return _result(proposal, state, elevation, changed=True)
+    execute(proposal.store.undo_plan(proposal.facts, after, root), runner)
     if not outcome.done:
         state = proposal.store.read_failure(after, outcome)
     else:
@@ -99,15 +105,19 @@ def _skipped(command: str) -> StoreState:
 
 
 def propose_removal(
-    stores: Iterable[AnyStore], fingerprints: Collection[str], *, every_root: bool
+    stores: Iterable[AnyStore], fingerprints: Collection[str], *, every_root: bool, also: Collection[str] = ()
 ) -> tuple[Proposal, ...]:
-    """Probe each store and plan what takes these roots out; `every_root` adds each devtls root that a store holds."""
+    """Probe each store and plan what takes these roots out.
+
+    `every_root` adds each devtls root that a store holds, `also` those of other tools by the tool's name.
+    """
     proposals: list[Proposal] = []
     for store in stores:
         facts = store.probe()
         wanted = frozenset(fingerprints) | (
             frozenset(root.fingerprint for root in facts.roots) if every_root else frozenset()
         )
+        wanted |= {other.fingerprint for other in facts.others if other.tool in also}
         proposals.append(Proposal(store, facts, _held(store, facts, wanted), store.remove_plan(facts, wanted), wanted))
     return tuple(proposals)
 
@@ -155,7 +165,8 @@ def remove(proposal: Proposal, runner: Runner, elevation: Elevation | None, reco
 def _result(proposal: Proposal, state: StoreState, elevation: Elevation | None, *, changed: bool = False) -> Result:
     store = proposal.store
     commands = render_plan(proposal.plan, elevation)
-    return Result(store.name, store.kind, store.label, state, changed, commands)
+    seen = any(root.fingerprint in proposal.fingerprints for root in proposal.facts.roots)
+    return Result(store.name, store.kind, store.label, state, changed, commands, "", seen and state.status in BLOCKED)
 
 
 def as_planned(proposal: Proposal, elevation: Elevation | None) -> Result:

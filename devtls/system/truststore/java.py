@@ -21,6 +21,7 @@ from devtls.system.plan import ELEVATED_S, Plan, Run, elevated_argv
 from devtls.system.truststore.java_homes import JavaPlace, java_version
 from devtls.system.truststore.java_keystore import PASSWORD, KeystoreEntry, Unreadable, read_keystore
 from devtls.system.truststore.machine import Machine
+from devtls.system.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.truststore.protocol import Kind, Status, StoreState
 from devtls.system.truststore.root import RootCertificate, ours
 
@@ -52,6 +53,11 @@ class JavaFacts:
     def roots(self) -> tuple[RootCertificate, ...]:
         """Every devtls root in the file."""
         return tuple(found for entry in self.entries if (found := ours(entry.der)))
+
+    @property
+    def others(self) -> tuple[OtherRoot, ...]:
+        """Every root of another tool in the file."""
+        return other_roots(entry.der for entry in self.entries)
 
 
 class JavaStore:
@@ -138,12 +144,17 @@ class JavaStore:
         if self._feeder is None or not alias.startswith(_DEBIAN_ALIAS):
             return False
         stem = alias.removeprefix(_DEBIAN_ALIAS).removesuffix(".pem")
-        return (self._feeder.anchors / f"{stem}.crt").is_file()
+        # Java has no upper case in its aliases.
+        return any(file.name.lower() == f"{stem}.crt".lower() for file in self._feeder.anchors.glob("*.crt"))
 
     def _call(self, facts: JavaFacts, action: str, alias: str, *arguments: str) -> Run:
         where = ("-keystore", str(self.place.keystore), "-storepass", PASSWORD)
         argv = (str(facts.keytool), action, "-noprompt", "-alias", alias, *arguments, *where)
         return Run(argv, facts.elevate, ELEVATED_S if facts.elevate else self._timeout_s)
+
+    def undo_plan(self, before: JavaFacts, after: JavaFacts, root: RootCertificate) -> Plan:
+        """Return: nothing, since keytool's one command writes all of a keystore or none of it."""
+        return Plan()
 
     def read_failure(self, facts: JavaFacts, outcome: Outcome) -> StoreState:
         """Put a failed step into words."""

@@ -12,13 +12,14 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from devtls.system.execute import Finished, Outcome, Runner, Trouble
 from devtls.system.plan import ELEVATED_S, Plan, RemoveFile, Run, Step, WriteFile
 from devtls.system.truststore.families import FAMILIES, NIXOS, Family, Refresh, choose_family, read_os_ids
 from devtls.system.truststore.machine import Machine
+from devtls.system.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.truststore.protocol import Kind, Status, StoreState
 from devtls.system.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
 
@@ -33,8 +34,13 @@ class Anchor:
     """A certificate file in the anchor folder; `in_java` = Debian's Java keystore holds the same certificate."""
 
     path: Path
-    fingerprint: str
+    der: bytes = field(repr=False)
     in_java: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the DER."""
+        return fingerprint_of(self.der)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class SystemFacts:
     keytool: Path | None = None
     java_store: Path = Path()
     anchored: frozenset[str] | None = None
+    others: tuple[OtherRoot, ...] = ()
 
     def holds(self, fingerprint: str) -> bool:
         """Whether the bundle holds it, and p11-kit, if it was asked, agrees."""
@@ -86,7 +93,9 @@ class SystemStore:
         certificates = _read_bundle(root, family)
         bundled = tuple(found for der in certificates if (found := ours(der)))
         if family is NIXOS:
-            return SystemFacts(family, bundle=_fingerprints(certificates), roots=bundled)
+            return SystemFacts(
+                family, bundle=_fingerprints(certificates), roots=bundled, others=other_roots(certificates)
+            )
         folder = root / family.anchor_folder
         tool, refresh = _refresh(self._machine, family)
         java_store = root / _JAVA_STORE
@@ -103,6 +112,7 @@ class SystemStore:
             keytool=self._machine.system_tool("keytool"),
             java_store=java_store,
             anchored=self._anchored() if family.p11_kit else None,
+            others=other_roots((*(anchor.der for anchor in anchors), *certificates)),
         )
 
     def _anchored(self) -> frozenset[str] | None:
@@ -167,6 +177,12 @@ class SystemStore:
         alias = f"debian:{anchor.path.stem}.pem"  # the name that Debian's hook gives
         where = ("-keystore", str(facts.java_store), "-storepass", "changeit")
         return Run((str(keytool), "-delete", "-noprompt", "-alias", alias, *where), True, self._timeout_s)
+
+    def undo_plan(self, before: SystemFacts, after: SystemFacts, root: RootCertificate) -> Plan:
+        """Return: remove the anchor that the plan filed; the bundle was not rebuilt from it."""
+        filed = {anchor.path for anchor in before.anchors}
+        added = [anchor for anchor in after.anchors if anchor.path not in filed and anchor.der == root.der]
+        return Plan(tuple(RemoveFile(anchor.path, elevate=True) for anchor in added))
 
     def read_failure(self, facts: SystemFacts, outcome: Outcome) -> StoreState:
         """Put a failed step into words."""
@@ -241,7 +257,7 @@ def _read_anchors(folder: Path, java_store: Path) -> tuple[tuple[Anchor, ...], t
         held = list(certificates_in(_read(file, _LARGEST_ANCHOR)))
         if len(held) != 1:  # a bundle that somebody filed is not ours to remove
             continue
-        anchors.append(Anchor(file, fingerprint_of(held[0]), held[0] in java))
+        anchors.append(Anchor(file, held[0], held[0] in java))
         found = ours(held[0])
         if found:
             roots.append(found)

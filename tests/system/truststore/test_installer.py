@@ -19,6 +19,7 @@ from devtls.system.truststore.installer import (
     remove,
 )
 from devtls.system.truststore.machine import Machine
+from devtls.system.truststore.other_tools import OtherRoot
 from devtls.system.truststore.protocol import Kind, Status, StoreState
 from devtls.system.truststore.record import Installed, Record
 from devtls.system.truststore.root import RootCertificate
@@ -28,6 +29,7 @@ from devtls.system.truststore.root import RootCertificate
 class SetFacts:
     held: frozenset[str]
     roots: tuple[RootCertificate, ...] = ()
+    others: tuple[OtherRoot, ...] = ()
 
 
 @dataclass
@@ -59,6 +61,9 @@ class SetStore:
     def remove_plan(self, facts: SetFacts, fingerprints: Collection[str]) -> Plan:
         held = sorted(facts.held & set(fingerprints))
         return Plan(tuple(Run(("/bin/drop", fingerprint), self.elevate) for fingerprint in held))
+
+    def undo_plan(self, before: SetFacts, after: SetFacts, root: RootCertificate) -> Plan:
+        return Plan() if root.fingerprint in before.held else self.remove_plan(after, {root.fingerprint})
 
     def read_failure(self, facts: SetFacts, outcome: Outcome) -> StoreState:
         return StoreState(Status.FAILED, outcome.detail, "devtls trust")
