@@ -26,6 +26,7 @@ from devtls.system.truststore.root import RootCertificate, certificates_in, fing
 _LARGEST_ANCHOR = 1 << 20
 _JAVA_STORE = "etc/ssl/certs/java/cacerts"
 _P11_KIT_S = 5.0
+_P11_KIT_OBJECT = b"[p11-kit-object-v1]"
 _NIX_LINE = "security.pki.certificateFiles = [ ./devtls-root.pem ];"
 
 
@@ -119,10 +120,15 @@ class SystemStore:
         trust = self._machine.system_tool("trust")
         if trust is None or self._runner is None:
             return None
-        ended = self._runner.run(Run((str(trust), "dump", "--filter=ca-anchors"), timeout_s=_P11_KIT_S))
+        ended = self._runner.run(Run((str(trust), "dump"), timeout_s=_P11_KIT_S))
         if not isinstance(ended, Finished) or ended.code != 0:
             return None
-        return _fingerprints(list(certificates_in(ended.stdout)))
+        objects = ended.stdout.split(_P11_KIT_OBJECT)
+        anchors, blocked = (
+            _fingerprints([der for text in objects if mark in text for der in certificates_in(text)])
+            for mark in (b"\ntrusted: true\n", b"\nx-distrusted: true\n")
+        )
+        return anchors - blocked
 
     def state(self, facts: SystemFacts, fingerprint: str) -> StoreState:
         """Say whether the bundle holds the certificate."""
