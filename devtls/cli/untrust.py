@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from devtls.system.execute import ProcessRunner
 from devtls.system.keystore import Keystore
 from devtls.system.leftovers import clear_state
 from devtls.system.paths import Paths, refuse_sudo
-from devtls.system.truststore.discovery import find_stores, is_gone, select_stores
+from devtls.system.truststore.discovery import Scope, find_stores, is_gone, select_stores
 from devtls.system.truststore.installer import Proposal, Result, as_planned, propose_removal, remove
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.other_tools import TOOLS, OtherRoot
@@ -74,7 +75,9 @@ class _Ended:
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--store", "names", multiple=True, metavar="NAME", help="Only this store: system, nss, or a full name.")
+@click.option(
+    "--store", "names", multiple=True, metavar="NAME", help="Only this store: system, nss, java, or a full name."
+)
 @click.option("--forget", is_flag=True, help="Also delete the CA with its key.")
 @click.option(
     "--also", multiple=True, type=click.Choice(TOOLS), help="Also remove the roots that this tool left (repeatable)."
@@ -91,7 +94,8 @@ def command(
     everything: bool,
 ) -> None:
     """Take the root of the development CA out of every store; the CA itself stays unless --forget is given."""
-    refuse_sudo(os.environ, os.geteuid(), "untrust")
+    if sys.platform != "win32":
+        refuse_sudo(os.environ, os.geteuid(), "untrust")
     wish = _Wish(yes, dry_run, as_json, forget, everything, also)
     if not (yes or dry_run):
         refuse_without_terminal("untrust")
@@ -99,7 +103,7 @@ def command(
     keystore, record, runner = Keystore(paths.state_dir), Record(paths.state_dir), ProcessRunner(machine.elevation)
     entries = record.entries()
     recorded = tuple(dict.fromkeys(entry.store for entry in entries))
-    stores = select_stores(find_stores(machine, runner, recorded=recorded), names)
+    stores = select_stores(find_stores(machine, runner, recorded=recorded, scope=Scope.BOTH), names)
     known = {entry.fingerprint for entry in entries} | _own_root(keystore)
     proposals = propose_removal(stores, known, every_root=everything or not record.exists(), also=also)
     _introduce(proposals, machine, keystore, wish)

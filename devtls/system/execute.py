@@ -13,6 +13,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from enum import Enum
@@ -121,7 +122,7 @@ class ProcessRunner:
 
 def _stop(process: subprocess.Popen[bytes], *, group: bool) -> None:
     try:
-        if group:
+        if group and sys.platform != "win32":
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.terminate()
@@ -176,7 +177,8 @@ def write_atomically(path: Path, content: bytes, mode: int) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            os.fchmod(file.fileno(), mode)
+            if sys.platform != "win32":
+                os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)

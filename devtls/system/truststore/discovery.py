@@ -7,6 +7,7 @@ is missing is listed too, so that its row can say how to get it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,13 +27,67 @@ AnyStore: TypeAlias = TrustStore[Any]
 """A store whose kind of Facts the caller does not care about."""
 
 
-def find_stores(machine: Machine, runner: Runner, *, recorded: tuple[str, ...] = ()) -> tuple[AnyStore, ...]:
+MACHINE_WIDE = ("keychain:system", "windows:machine")
+"""Stores that make the user's own superfluous."""
+
+
+class Scope(Enum):
+    """Whose stores, where a system has one of the user's and one of the machine's: macOS and Windows."""
+
+    USER = "user"
+    MACHINE = "machine"
+    BOTH = "both"
+
+
+def find_stores(
+    machine: Machine, runner: Runner, *, recorded: tuple[str, ...] = (), scope: Scope = Scope.USER
+) -> tuple[AnyStore, ...]:
     """Return the stores of this machine; `recorded` names stores that got a root before."""
-    return (*_native_stores(machine, runner, recorded), *_java_stores(machine, runner, recorded))
+    windows_side = _windows_side(machine, runner)
+    return (*_native_stores(machine, runner, recorded, scope), *windows_side, *_java_stores(machine, runner, recorded))
 
 
-def _native_stores(machine: Machine, runner: Runner, recorded: tuple[str, ...] = ()) -> Iterator[AnyStore]:
+def _native_stores(
+    machine: Machine, runner: Runner, recorded: tuple[str, ...] = (), scope: Scope = Scope.BOTH
+) -> Iterator[AnyStore]:
     """Yield what browsers and the system's own tools read."""
+    match machine.platform:
+        case "darwin":
+            return _keychains(machine, runner, scope)
+        case "win32":
+            return _windows_stores(machine, scope)
+        case _:
+            return _linux_stores(machine, runner, recorded)
+
+
+def _keychains(machine: Machine, runner: Runner, scope: Scope) -> Iterator[AnyStore]:
+    from devtls.system.truststore.macos import Domain, KeychainStore
+
+    if scope is not Scope.MACHINE:
+        yield KeychainStore(Domain.USER, machine, runner)
+    if scope is not Scope.USER:
+        yield KeychainStore(Domain.ADMIN, machine, runner)
+
+
+def _windows_stores(machine: Machine, scope: Scope) -> Iterator[AnyStore]:
+    from devtls.system.truststore.crypt32 import Location
+    from devtls.system.truststore.windows import WindowsStore
+
+    if scope is not Scope.MACHINE:
+        yield WindowsStore(Location.CURRENT_USER, machine)
+    if scope is not Scope.USER:
+        yield WindowsStore(Location.LOCAL_MACHINE, machine)
+
+
+def _windows_side(machine: Machine, runner: Runner) -> Iterator[AnyStore]:
+    """Yield the other half of a machine whose Linux runs inside Windows."""
+    from devtls.system.truststore.wsl import WslStore, is_wsl
+
+    if machine.platform == "linux" and is_wsl(machine):
+        yield WslStore(machine, runner)
+
+
+def _linux_stores(machine: Machine, runner: Runner, recorded: tuple[str, ...]) -> Iterator[AnyStore]:
     yield SystemStore(machine, runner=runner)
     certutil, family = machine.user_tool("certutil", "nsscertutil"), find_family(machine)
     package = family.nss_package if family else UNKNOWN_NSS_PACKAGE

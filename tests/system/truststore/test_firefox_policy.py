@@ -11,6 +11,7 @@ from devtls.system.truststore.firefox_policy import FirefoxPolicyStore
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.protocol import Kind, Status
 from devtls.system.truststore.root import RootCertificate
+from tests.system.truststore.golden_plans import check_section
 
 RUNNER = ProcessRunner(ALREADY_ROOT)
 SUDO = Elevation("sudo", ("/usr/bin/sudo",))
@@ -151,6 +152,26 @@ def test_each_trouble_has_its_own_state_and_a_remedy(
     state = store.read_failure(store.probe(), Outcome(None, trouble, "why"))
     assert (state.status, state.detail) == (status, "why")
     assert state.remedy
+
+
+def test_the_plans_are_the_golden_ones(machine: Machine, store: FirefoxPolicyStore, root: RootCertificate) -> None:
+    installing = store.install_plan(store.probe(), root)
+    _install(store, root)
+    removing = store.remove_plan(store.probe(), {root.fingerprint})
+    names = {str(root.path): "ROOT.pem", str(machine.root): "", root.id: "1a2b3c4d"}
+    check_section("Firefox's policy", (installing, removing), names)
+
+
+def test_what_a_failure_left_behind_is_taken_away(
+    store: FirefoxPolicyStore, folder: Path, root: RootCertificate
+) -> None:
+    policies = _write(folder, CORPORATE)
+    before = store.probe()
+    new = store._new_path()
+    (folder / f"devtls-{root.id}.pem").write_bytes(root.pem)
+    new.write_text("{")
+    assert execute(store.undo_plan(before, store.probe(), root), RUNNER).done
+    assert list(folder.iterdir()) == [policies]
 
 
 def test_every_command_is_shown_and_elevated(

@@ -20,6 +20,7 @@ from devtls.system.truststore.protocol import Kind, Status
 from devtls.system.truststore.record import Record
 from devtls.system.truststore.root import RootCertificate
 from tests.conftest import RequireTool
+from tests.system.truststore.golden_plans import check_section
 from tests.system.truststore.keytool import HOW_TO_INSTALL, aliases, keytool, make_jdk
 
 RUNNER = ProcessRunner(ALREADY_ROOT)
@@ -261,6 +262,22 @@ def test_a_keystore_that_has_been_put_aside_only_loses_roots(
     assert execute(aside.remove_plan(aside.probe(), {older_root.fingerprint}), RUNNER).done
     assert aliases(tool, _cacerts(jdk)) == {}
     assert len(find_java(machine, RUNNER)) == 1
+
+
+def test_the_plans_of_an_administrator_are_the_golden_ones(
+    machine: Machine, tool: str, root: RootCertificate, older_root: RootCertificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_jdk(machine.root / "usr/lib/jvm/java-21", tool, Path(older_root.path))
+    store = _store(machine)
+    assert execute(store.install_plan(store.probe(), root), RUNNER).done
+    Unprivileged(monkeypatch)
+    held = store.probe()
+    plans = (
+        store.install_plan(dataclasses.replace(held, entries=()), root),
+        store.remove_plan(held, {root.fingerprint}),
+    )
+    names = {str(root.path): "ROOT.pem", root.fingerprint[:16]: "ROOT", str(machine.root): ""}
+    check_section("Java, of an administrator", plans, names)
 
 
 class Fed:

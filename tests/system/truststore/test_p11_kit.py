@@ -1,7 +1,7 @@
 """Fedora's, Arch's and openSUSE's way with the real p11-kit: its `trust` reads a folder of the test's.
 
-The folder is put in the place of the system's by a bind mount over p11-kit's own settings, in a mount namespace that only
-each call of the tool is in.
+The folder is put in the place of the system's by a bind mount over p11-kit's own settings, in a mount namespace that
+only each call of the tool is in.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def test_an_anchor_reaches_the_bundle_through_p11_kit_and_leaves_it_again(
     assert execute(store.install_plan(store.probe(), root), RUNNER).done
     facts = store.probe()
     assert store.state(facts, root.fingerprint).status is Status.TRUSTED
-    assert facts.anchored == {root.fingerprint, older_root.fingerprint}
+    assert facts.anchored == frozenset({root.fingerprint, older_root.fingerprint})
     assert not store.install_plan(facts, root)
     assert execute(store.remove_plan(facts, {root.fingerprint}), RUNNER).done
     assert bundle.read_bytes() == before
