@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from devtls.system.elevation import find_elevation
 from devtls.system.keystore import Keystore
 from devtls.system.plan import Elevation
 from devtls.system.truststore.machine import Machine
+from devtls.system.truststore.record import Installed, Record
 from tests.cli.desk import CURL, MEET, Desk
 
 
@@ -432,7 +434,20 @@ def test_an_untrust_that_leaves_a_root_behind_fails(desk: Desk) -> None:
     assert list(desk.nss.glob("*.pem")) == []
 
 
+def test_on_a_mac_the_keychain_of_the_user_or_with_system_of_everybody(desk: Desk) -> None:
+    desk.machine = dataclasses.replace(desk.machine, platform="darwin")
+    shown = desk.succeed("trust", "--dry-run", "--json").stdout
+    assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:login"]
+    shown = desk.succeed("trust", "--dry-run", "--json", "--system").stdout
+    assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:system"]
+    Record(desk.state).add(Installed("keychain:system", "00", "00"))
+    shown = desk.succeed("trust", "--dry-run", "--json").stdout
+    assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:system"]
+    shown = desk.succeed("untrust", "--dry-run", "--json").stdout
+    assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:login", "keychain:system"]
+
+
 def test_help_names_every_option() -> None:
     text = CliRunner().invoke(trust.command, ["--help"]).output
-    for option in ("--yes", "--dry-run", "--json", "--store", "--zone"):
+    for option in ("--yes", "--dry-run", "--json", "--store", "--system", "--zone"):
         assert option in text

@@ -85,6 +85,7 @@ def machine(require_tool: RequireTool) -> Iterator[Namespace]:
     if os.geteuid() != 0 or not ANCHORS.is_dir() or shutil.which("update-ca-certificates") is None:
         pytest.skip("needs root on a Debian, to give the machine a copy of its certificate folders")
     require_tool("certutil", "sudo apt-get install libnss3-tools")
+    require_tool("keytool", "sudo apt-get install default-jre-headless")
     require_clients(require_tool)
     with namespace() as machine:
         yield machine
@@ -100,6 +101,7 @@ async def test_one_command_makes_the_whole_machine_trust_and_one_takes_it_back(
     assert {store["name"].partition(":")[0]: store["state"] for store in trusted["stores"]} == {
         "system": "trusted",
         "nss": "trusted",
+        "java": "trusted",
     }
     table = {row["client"]: row for row in trusted["clients"]}
     assert (table["curl"]["verdict"], table["openssl"]["verdict"]) == ("trusted", "trusted")
