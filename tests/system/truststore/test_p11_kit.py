@@ -30,8 +30,10 @@ EXTRACT = "extract --format=pem-bundle --filter=ca-anchors --purpose=server-auth
 @pytest.fixture
 def trust(require_tool: RequireTool, missing: Missing) -> str:
     tool = require_tool("trust", "sudo apt-get install p11-kit")
-    if os.geteuid() != 0 or not SETTINGS.is_file():
-        pytest.skip("needs root and p11-kit-modules, to show p11-kit another folder")
+    if not SETTINGS.is_file():
+        missing("p11-kit's trust module is not installed: sudo apt-get install p11-kit-modules")
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to show p11-kit another folder")
     probe = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
     if probe.returncode != 0:
         pytest.skip("no mount namespace here")
