@@ -259,7 +259,7 @@ FAILURES: list[Failure] = [
     ("java", _bad_keytool("echo 'keytool error: (Read-only file system)'; exit 1"), "read-only", "writable"),
     ("java", _bad_keytool("echo 'keytool error: (Permission denied)'; exit 1"), "failed", "Run the command above"),
     ("java", _bad_keytool("exit 0"), "failed", "devtls trust"),
-    ("java", _lock_keystore, "locked", "the command below"),
+    ("java", _lock_keystore, "locked", "asks for the password"),
     ("java", _damage_keystore, "failed", "ls -l"),
 ]
 

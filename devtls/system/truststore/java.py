@@ -201,6 +201,7 @@ def _broken(problem: str) -> StoreState:
 def _unreadable(keystore: Path, why: Unreadable) -> StoreState:
     match why:
         case Unreadable.OTHER_PASSWORD:
-            return StoreState(Status.LOCKED, "its password is not the usual one", "See the command below the table.")
+            remedy = f"Change it yourself: keytool -keystore {keystore} asks for the password."
+            return StoreState(Status.LOCKED, "its password is not the usual one", remedy)
         case Unreadable.NO_KEYSTORE:
             return StoreState(Status.FAILED, f"{keystore} is no Java keystore", _look(keystore))

@@ -141,7 +141,7 @@ def _closed(why: str) -> StoreState:
     return StoreState(
         Status.MANUAL,
         f"Windows' programs cannot be started from here: {why}",
-        "Turn interop on in /etc/wsl.conf and run wsl --shutdown, or see the command below the table.",
+        "Turn interop on in /etc/wsl.conf and run wsl --shutdown, or change it on the Windows side.",
     )
 
 
