@@ -67,7 +67,7 @@ def _plan_lines(proposal: Proposal, elevation: Elevation | None, absent: str) ->
         case Status.TRUSTED:
             return ["trusts the root already"]
         case Status.ABSENT:
-            return [absent]
+            return [f"{absent}: {state.detail}" if state.detail else absent]
         case _:
             return [f"{state.status.value}: {state.detail}", *([f"try: {state.remedy}"] if state.remedy else [])]
 

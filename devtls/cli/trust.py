@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,11 +42,11 @@ from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths, refuse_sudo
 from devtls.system.suffixes import is_public_suffix
 from devtls.system.truststore.bundle import write_extended_bundle, write_merged_bundle
-from devtls.system.truststore.discovery import AnyStore, find_stores, select_stores
+from devtls.system.truststore.discovery import MACHINE_WIDE, AnyStore, Scope, find_stores, select_stores
 from devtls.system.truststore.installer import Proposal, Result, as_planned, counts, install, propose_install
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.nss_profiles import Notice, find_notices
-from devtls.system.truststore.protocol import Kind
+from devtls.system.truststore.protocol import Kind, Status
 from devtls.system.truststore.record import Record
 from devtls.system.truststore.root import RootCertificate
 
@@ -60,6 +61,7 @@ class _Session:
     paths: Paths
     now: datetime
     as_json: bool
+    system_wide: bool = False
 
     @cached_property
     def runner(self) -> ProcessRunner:
@@ -82,19 +84,33 @@ class _Session:
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--store", "names", multiple=True, metavar="NAME", help="Only this store: system, nss, or a full name.")
+@click.option(
+    "--store", "names", multiple=True, metavar="NAME", help="Only this store: system, nss, java, or a full name."
+)
+@click.option(
+    "--system", "system_wide", is_flag=True, help="macOS, Windows: for every user of this machine (administrator)."
+)
 @click.option("--zone", "zones", multiple=True, metavar="ZONE", help="A zone of the new CA (repeatable).")
-def command(*, yes: bool, dry_run: bool, as_json: bool, names: tuple[str, ...], zones: tuple[str, ...]) -> None:
+def command(
+    *,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+    names: tuple[str, ...],
+    system_wide: bool,
+    zones: tuple[str, ...],
+) -> None:
     """Make this machine's browsers and tools trust your own development CA.
 
     Makes the CA when there is none, shows every command before it runs, asks once, and proves the result with the
     real curl, openssl, python and node. Only the commands that are shown with sudo are elevated.
     """
-    refuse_sudo(os.environ, os.geteuid(), "trust")
+    if sys.platform != "win32":
+        refuse_sudo(os.environ, os.geteuid(), "trust")
     wanted = tuple(parse_zone(zone, is_public_suffix=is_public_suffix) for zone in zones)
     if not (yes or dry_run):
         refuse_without_terminal("trust")
-    session = _Session(Machine.here(), Paths.from_environment(), datetime.now(UTC), as_json)
+    session = _Session(Machine.here(), Paths.from_environment(), datetime.now(UTC), as_json, system_wide)
     stores = _stores(session, names)
     existing = session.keystore.load(session.now) if session.keystore.exists() else None
     _check_zones(existing, wanted)
@@ -121,7 +137,8 @@ def _check_zones(authority: Authority | None, wanted: tuple[Hostname, ...]) -> N
 
 def _stores(session: _Session, names: tuple[str, ...]) -> tuple[AnyStore, ...]:
     recorded = tuple(dict.fromkeys(entry.store for entry in session.record.entries()))
-    return select_stores(find_stores(session.machine, session.runner, recorded=recorded), names)
+    scope = Scope.MACHINE if session.system_wide or any(name in MACHINE_WIDE for name in recorded) else Scope.USER
+    return select_stores(find_stores(session.machine, session.runner, recorded=recorded, scope=scope), names)
 
 
 def _show_dry_run(
@@ -242,6 +259,9 @@ def _show(results: tuple[Result, ...], reports: tuple[Report, ...], notices: tup
         _advise_variables(reports)
     for by_hand in dict.fromkeys(result.by_hand for result in results if result.by_hand):
         click.echo(f"\nBy hand: {by_hand}", err=True)
+    completing = dict.fromkeys(result.state.remedy for result in results if result.state.status is Status.NO_TOOL)
+    if completing:
+        click.echo(f"\nTo complete it: {printable('; '.join(completing))}.", err=True)
     for notice in notices:
         click.echo(f"\n{printable(notice.text)}\n  try: {notice.remedy}", err=True)
     if any(result.changed and result.kind is Kind.BROWSER for result in results):

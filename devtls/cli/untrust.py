@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,9 +25,10 @@ from devtls.system.execute import ProcessRunner
 from devtls.system.keystore import Keystore
 from devtls.system.leftovers import clear_state
 from devtls.system.paths import Paths, refuse_sudo
-from devtls.system.truststore.discovery import find_stores, is_gone, select_stores
+from devtls.system.truststore.discovery import Scope, find_stores, is_gone, select_stores
 from devtls.system.truststore.installer import Proposal, Result, as_planned, propose_removal, remove
 from devtls.system.truststore.machine import Machine
+from devtls.system.truststore.other_tools import TOOLS, OtherRoot
 from devtls.system.truststore.protocol import Kind, Status
 from devtls.system.truststore.record import Record
 
@@ -42,36 +44,68 @@ class _Wish:
     as_json: bool
     forget: bool
     everything: bool
+    also: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """A root of another tool, and the stores that it stays in."""
+
+    root: OtherRoot
+    labels: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What a person should know about it."""
+        where = ", ".join(self.labels)
+        text = f"A root of {self.root.tool} ({self.root.name}) stays in: {where}. --also {self.root.tool} removes it."
+        return printable(text)
 
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """What --forget came to: `kept` is what stays in the state folder, with the reason."""
+    """What --forget came to: `kept` is what stays in the state folder, with the reason, `others` in the stores."""
 
     forgotten: bool
     kept: tuple[str, ...]
+    others: tuple[_Other, ...]
 
 
 @click.command()
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--store", "names", multiple=True, metavar="NAME", help="Only this store: system, nss, or a full name.")
+@click.option(
+    "--store", "names", multiple=True, metavar="NAME", help="Only this store: system, nss, java, or a full name."
+)
 @click.option("--forget", is_flag=True, help="Also delete the CA with its key.")
+@click.option(
+    "--also", multiple=True, type=click.Choice(TOOLS), help="Also remove the roots that this tool left (repeatable)."
+)
 @click.option("--all", "everything", is_flag=True, help="Also remove roots of other devtls CAs, such as older ones.")
-def command(*, yes: bool, dry_run: bool, as_json: bool, names: tuple[str, ...], forget: bool, everything: bool) -> None:
+def command(
+    *,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+    names: tuple[str, ...],
+    forget: bool,
+    also: tuple[str, ...],
+    everything: bool,
+) -> None:
     """Take the root of the development CA out of every store; the CA itself stays unless --forget is given."""
-    refuse_sudo(os.environ, os.geteuid(), "untrust")
-    wish = _Wish(yes, dry_run, as_json, forget, everything)
+    if sys.platform != "win32":
+        refuse_sudo(os.environ, os.geteuid(), "untrust")
+    wish = _Wish(yes, dry_run, as_json, forget, everything, also)
     if not (yes or dry_run):
         refuse_without_terminal("untrust")
     paths, machine = Paths.from_environment(), Machine.here()
     keystore, record, runner = Keystore(paths.state_dir), Record(paths.state_dir), ProcessRunner(machine.elevation)
     entries = record.entries()
     recorded = tuple(dict.fromkeys(entry.store for entry in entries))
-    stores = select_stores(find_stores(machine, runner, recorded=recorded), names)
+    stores = select_stores(find_stores(machine, runner, recorded=recorded, scope=Scope.BOTH), names)
     known = {entry.fingerprint for entry in entries} | _own_root(keystore)
-    proposals = propose_removal(stores, known, every_root=everything or not record.exists())
+    proposals = propose_removal(stores, known, every_root=everything or not record.exists(), also=also)
     _introduce(proposals, machine, keystore, wish)
     if dry_run:
         return
@@ -88,7 +122,7 @@ def command(*, yes: bool, dry_run: bool, as_json: bool, names: tuple[str, ...], 
     if forget or not names:
         _retire_client_files(paths.state_dir)
     kept = clear_state(paths.state_dir) if forget else ()
-    _show(results, keystore, wish, _Ended(forgotten, kept))
+    _show(results, keystore, wish, _Ended(forgotten, kept, _others(proposals)))
     _judge(results, recorded)
 
 
@@ -104,7 +138,8 @@ def _own_root(keystore: Keystore) -> set[str]:
 def _introduce(proposals: tuple[Proposal, ...], machine: Machine, keystore: Keystore, wish: _Wish) -> None:
     if wish.dry_run and wish.as_json:
         planned = [result_json(as_planned(proposal, machine.elevation)) for proposal in proposals]
-        click.echo(json.dumps({"dry_run": True, "forget": wish.forget, "stores": planned}, indent=2))
+        left = [_json_of(other) for other in _others(proposals)]
+        click.echo(json.dumps({"dry_run": True, "forget": wish.forget, "stores": planned, "others": left}, indent=2))
         return
     working = [proposal for proposal in proposals if proposal.plan]
     verb = "would" if wish.dry_run else "will"
@@ -116,8 +151,25 @@ def _introduce(proposals: tuple[Proposal, ...], machine: Machine, keystore: Keys
             nicknames = ", ".join(root.nickname for root in others)
             label = printable(proposal.store.label)
             click.echo(f"{label} also holds {nicknames}, made elsewhere: --all removes it.", err=True)
+    for other in _others(proposals):
+        click.echo(other.sentence, err=True)
     if wish.forget and keystore.exists():
         click.echo(_epitaph(keystore, wish), err=not wish.dry_run)
+
+
+def _others(proposals: Iterable[Proposal]) -> tuple[_Other, ...]:
+    """Return the roots of other tools that stay, each once."""
+    found: dict[OtherRoot, list[str]] = {}
+    for proposal in proposals:
+        for root in proposal.facts.others:
+            if root.fingerprint not in proposal.fingerprints:
+                found.setdefault(root, []).append(proposal.store.label)
+    return tuple(_Other(root, tuple(labels)) for root, labels in found.items())
+
+
+def _json_of(other: _Other) -> dict[str, object]:
+    root = other.root
+    return {"tool": root.tool, "name": root.name, "sha256": root.fingerprint, "stores": list(other.labels)}
 
 
 def _epitaph(keystore: Keystore, wish: _Wish) -> str:
@@ -147,7 +199,13 @@ def _retire_client_files(state_dir: Path) -> None:
 def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish, ended: _Ended) -> None:
     if wish.as_json:
         stores = [result_json(result) for result in results]
-        values = {"dry_run": False, "forgotten": ended.forgotten, "kept": list(ended.kept), "stores": stores}
+        values = {
+            "dry_run": False,
+            "forgotten": ended.forgotten,
+            "kept": list(ended.kept),
+            "stores": stores,
+            "others": [_json_of(other) for other in ended.others],
+        }
         click.echo(json.dumps(values, indent=2))
         return
     rows = [
@@ -171,7 +229,7 @@ def _judge(results: Iterable[Result], recorded: tuple[str, ...]) -> None:
         result
         for result in results
         if result.state.status is not Status.ABSENT
-        and (result.commands or result.state.status is Status.TRUSTED or result.name in recorded)
+        and (result.commands or result.holds or result.state.status is Status.TRUSTED or result.name in recorded)
     ]
     if left:
         raise DevtlsError(

@@ -13,6 +13,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from enum import Enum
@@ -21,7 +22,8 @@ from typing import Protocol
 
 from devtls.system.plan import Elevation, MakeFolder, Plan, RemoveFile, Run, Step, WriteFile, elevated_argv, lower
 
-_KEPT_OUTPUT = 1 << 20
+_KEPT_OUTPUT = 8 << 20
+_JVM_CHATTER = ("Picked up JAVA_TOOL_OPTIONS", "Picked up JDK_JAVA_OPTIONS", "Picked up _JAVA_OPTIONS")
 
 
 class Trouble(Enum):
@@ -45,9 +47,10 @@ class Finished:
 
     @property
     def said(self) -> str:
-        """Its last words: the last non-empty line of stderr, else of stdout."""
+        """Its last words: the last non-empty line of stderr, else of stdout; that a JVM read a variable is none."""
         for output in (self.stderr, self.stdout):
-            lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
+            text = output.decode("utf-8", "replace")
+            lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(_JVM_CHATTER)]
             if lines:
                 return lines[-1]
         return f"exit code {self.code}"
@@ -119,7 +122,7 @@ class ProcessRunner:
 
 def _stop(process: subprocess.Popen[bytes], *, group: bool) -> None:
     try:
-        if group:
+        if group and sys.platform != "win32":
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.terminate()
@@ -174,7 +177,8 @@ def write_atomically(path: Path, content: bytes, mode: int) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            os.fchmod(file.fileno(), mode)
+            if sys.platform != "win32":
+                os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)

@@ -9,9 +9,10 @@ ourselves.
 from __future__ import annotations
 
 import shlex
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import PurePath, PureWindowsPath
 from typing import TypeAlias, assert_never
 
 _INSTALL = PurePath("/usr/bin/install")
@@ -124,6 +125,8 @@ def elevated_argv(run: Run, elevation: Elevation | None) -> tuple[str, ...]:
 def render(step: Step, elevation: Elevation | None) -> str:
     """Return `step` as one command to paste into a shell; its standard input follows as a here-document."""
     run = lower(step)
+    if PureWindowsPath(run.argv[0]).drive:
+        return subprocess.list2cmdline(elevated_argv(run, elevation))
     variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(run.env.items())]
     line = " ".join([*variables, *(shlex.quote(word) for word in elevated_argv(run, elevation))])
     if run.stdin is None:

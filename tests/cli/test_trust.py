@@ -1,120 +1,27 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
-import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from devtls.cli import store_view, trust
 from devtls.cli.group import cli
-from devtls.errors import DevtlsError, ExitCode
+from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
 from devtls.system.clientenv.variables import BUNDLE_FILE, ROOT_FILE
 from devtls.system.elevation import find_elevation
 from devtls.system.keystore import Keystore
-from devtls.system.plan import ALREADY_ROOT, Elevation
+from devtls.system.plan import Elevation
 from devtls.system.truststore.machine import Machine
-
-CERTUTIL = """\
-while [ $# -gt 0 ]; do
-  case "$1" in
-    -d) dir=${2#sql:}; shift;; -n) nick=$2; shift;; -i) file=$2; shift;; -t) flags=$2; shift;; -a) ascii=1;;
-    --empty-password) ;; *) action=$1;;
-  esac; shift
-done
-case "$action" in
-  -N) : >"$dir/cert9.db";;
-  -A) cp "$file" "$dir/$nick.pem";;
-  -D) rm "$dir/$nick.pem";;
-  -L) if [ -n "$nick" ]; then cat "$dir/$nick.pem"; else
-      for f in "$dir"/*.pem; do [ -e "$f" ] && echo "$(basename "$f" .pem)    C,,"; done; fi;;
-esac
-exit 0
-"""
-_BELIEVE = "import socket, ssl, sys; c = ssl._create_unverified_context(); " + (
-    "c.wrap_socket(socket.create_connection(('127.0.0.1', int(sys.argv[1])))).close()"
-)
-MEET = f"""
-for last in "$@"; do :; done
-port=${{last%/}}
-exec {sys.executable} -I -c "{_BELIEVE}" "${{port##*:}}"
-"""
-"""The end of a client that believes everything: one handshake with the port at the end of its last argument."""
-CURL = (
-    """\
-for last in "$@"; do :; done
-case "$last" in *invalid*) echo "permitted subtree violation" >&2; exit 60;; esac
-[ -n "$CURL_CA_BUNDLE" ] || { echo "unable to get local issuer certificate" >&2; exit 60; }
-"""
-    + MEET
-)
-
-
-@dataclass
-class Desk:
-    """A redirected machine and the command line in front of it."""
-
-    machine: Machine
-    state: Path
-    environ: dict[str, str] = field(default_factory=dict)
-
-    def tool(self, name: str, script: str) -> Path:
-        path = self.machine.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-        return path
-
-    def run(self, *arguments: str, answer: str = "") -> Result:
-        return CliRunner().invoke(cli, arguments, input=answer)
-
-    def succeed(self, *arguments: str, answer: str = "") -> Result:
-        result = self.run(*arguments, answer=answer)
-        assert result.exception is None or result.exit_code == 0, (result.output, result.exception)
-        return result
-
-    def fail(self, code: ExitCode, *arguments: str, answer: str = "") -> DevtlsError:
-        result = self.run(*arguments, answer=answer)
-        assert isinstance(result.exception, DevtlsError), (result.output, result.exception)
-        assert result.exception.exit_code is code
-        return result.exception
-
-    @property
-    def bundle(self) -> Path:
-        return self.machine.root / "etc/ssl/certs/ca-certificates.crt"
-
-    @property
-    def nss(self) -> Path:
-        return self.machine.home / ".local/share/pki/nssdb"
-
-
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """A Debian with an NSS certutil and a curl that trusts what CURL_CA_BUNDLE names."""
-    root, home, state = tmp_path / "system", tmp_path / "home", tmp_path / "state"
-    made = Desk(Machine.redirected(root, home, {}, elevation=ALREADY_ROOT), state)
-    home.mkdir()
-    anchors = root / "usr/local/share/ca-certificates"
-    anchors.mkdir(parents=True)
-    made.bundle.parent.mkdir(parents=True)
-    made.bundle.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-    (anchors / "system.crt").write_bytes(made.bundle.read_bytes())
-    (root / "etc/os-release").write_text("ID=debian\n")
-    made.tool("usr/sbin/update-ca-certificates", f"cat {anchors}/*.crt >{made.bundle}")
-    made.tool("usr/bin/certutil", CERTUTIL)
-    made.tool("usr/bin/curl", CURL)
-    monkeypatch.setenv("DEVTLS_STATE_DIR", str(state))
-    monkeypatch.setattr(Machine, "here", classmethod(lambda cls: made.machine))
-    monkeypatch.delenv("SUDO_UID", raising=False)
-    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-    return made
+from devtls.system.truststore.record import Installed, Record
+from tests.cli.desk import CURL, MEET, Desk
 
 
 def _elevate(desk: Desk, monkeypatch: pytest.MonkeyPatch, elevation: Elevation | None) -> None:
@@ -527,7 +434,20 @@ def test_an_untrust_that_leaves_a_root_behind_fails(desk: Desk) -> None:
     assert list(desk.nss.glob("*.pem")) == []
 
 
+def test_on_a_mac_the_keychain_of_the_user_or_with_system_of_everybody(desk: Desk) -> None:
+    desk.machine = dataclasses.replace(desk.machine, platform="darwin")
+    shown = desk.succeed("trust", "--dry-run", "--json").stdout
+    assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:login"]
+    shown = desk.succeed("trust", "--dry-run", "--json", "--system").stdout
+    assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:system"]
+    Record(desk.state).add(Installed("keychain:system", "00", "00"))
+    shown = desk.succeed("trust", "--dry-run", "--json").stdout
+    assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:system"]
+    shown = desk.succeed("untrust", "--dry-run", "--json").stdout
+    assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:login", "keychain:system"]
+
+
 def test_help_names_every_option() -> None:
     text = CliRunner().invoke(trust.command, ["--help"]).output
-    for option in ("--yes", "--dry-run", "--json", "--store", "--zone"):
+    for option in ("--yes", "--dry-run", "--json", "--store", "--system", "--zone"):
         assert option in text

@@ -31,6 +31,8 @@ pytestmark = [
 NAME = "app.dev.local"
 COPIED = ("/etc/ssl", "/usr/local/share/ca-certificates")
 ANCHORS = Path(COPIED[1])
+KEYSTORE = Path("/etc/ssl/certs/java/cacerts")
+JAVA_ALIASES = f"keytool -list -keystore {KEYSTORE} -storepass changeit | grep trustedCertEntry | cut -d, -f1 | sort"
 COPY = """\
 set -e
 copies=$(mktemp -d "$HOME/copies-XXXX")
@@ -59,9 +61,9 @@ class Namespace:
         return done
 
     async def anchors(self) -> str:
-        return (
-            await run(self.inside(("sh", "-c", f"ls {ANCHORS}; sha256sum /etc/ssl/certs/ca-certificates.crt")))
-        ).stdout
+        """Return the anchors, the bundle's hash and the aliases of Java's keystore, whose dates may change."""
+        listed = f"ls {ANCHORS}; sha256sum /etc/ssl/certs/ca-certificates.crt; {JAVA_ALIASES}"
+        return (await run(self.inside(("sh", "-c", listed)))).stdout
 
 
 @contextmanager
@@ -85,6 +87,7 @@ def machine(require_tool: RequireTool) -> Iterator[Namespace]:
     if os.geteuid() != 0 or not ANCHORS.is_dir() or shutil.which("update-ca-certificates") is None:
         pytest.skip("needs root on a Debian, to give the machine a copy of its certificate folders")
     require_tool("certutil", "sudo apt-get install libnss3-tools")
+    require_tool("keytool", "sudo apt-get install default-jre-headless")
     require_clients(require_tool)
     with namespace() as machine:
         yield machine
@@ -96,10 +99,12 @@ async def test_one_command_makes_the_whole_machine_trust_and_one_takes_it_back(
     chromium = require_tool("chromium", "sudo apt-get install chromium")
     outside = sorted(ANCHORS.iterdir())
     before = await machine.anchors()
+    assert "debian:" in before
     trusted: dict[str, Any] = json.loads((await machine.devtls("trust", "--yes", "--json")).stdout)
     assert {store["name"].partition(":")[0]: store["state"] for store in trusted["stores"]} == {
         "system": "trusted",
         "nss": "trusted",
+        "java": "trusted",
     }
     table = {row["client"]: row for row in trusted["clients"]}
     assert (table["curl"]["verdict"], table["openssl"]["verdict"]) == ("trusted", "trusted")

@@ -18,7 +18,7 @@ from devtls.doctor.check.evidence import StoreAnswer
 from devtls.errors import CertificateError
 from devtls.system.execute import Runner
 from devtls.system.truststore.bundle import system_certificates
-from devtls.system.truststore.discovery import AnyStore, find_stores
+from devtls.system.truststore.discovery import AnyStore, Scope, find_stores
 from devtls.system.truststore.linux import SystemFacts
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.nss import NssFacts
@@ -78,7 +78,7 @@ class Stores:
 
 def read_stores(machine: Machine, runner: Runner, given: Sequence[Given], environ: Mapping[str, str]) -> Stores:
     """Read every store of this machine; a browser's database that is still to be made is none."""
-    found = [(store, store.probe()) for store in find_stores(machine, runner)]
+    found = [(store, store.probe()) for store in find_stores(machine, runner, scope=Scope.BOTH)]
     probed = tuple((store, facts) for store, facts in found if not (isinstance(facts, NssFacts) and not facts.exists))
     # Drivers of Java's stores answer for themselves.
     java = () if any(store.name.startswith("java") for store, _ in probed) else _read_java(machine, environ)

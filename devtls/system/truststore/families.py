@@ -27,7 +27,9 @@ class Refresh:
 class Family:
     """One row: `bundles` are what the refresh writes, files or folders of files; the first one there counts.
 
-    `nss_package` and `ca_package` are the commands that install certutil and the refresh tool.
+    `nss_package` and `ca_package` are the commands that install certutil and the refresh tool; `java_keystores` are
+    what the refresh writes for Java, `java_hooks` the scripts that do it where the refresh alone does not; `p11_kit` =
+    the anchors are read by p11-kit, which can be asked about them.
     """
 
     name: str
@@ -38,10 +40,14 @@ class Family:
     bundles: tuple[str, ...]
     ca_package: str
     nss_package: str
+    java_keystores: tuple[str, ...] = ()
+    java_hooks: tuple[str, ...] = ()
+    p11_kit: bool = False
 
 
 _DEBIAN_FOLDER = "usr/local/share/ca-certificates"
 _DEBIAN_BUNDLE = ("etc/ssl/certs/ca-certificates.crt",)
+_DEBIAN_JAVA = ("etc/ssl/certs/java/cacerts",)
 # Without --fresh Debian's script leaves dangling links to a removed anchor in /etc/ssl/certs.
 _DEBIAN_REFRESH = (Refresh("update-ca-certificates", (), ("--fresh",)),)
 
@@ -55,6 +61,8 @@ FAMILIES: tuple[Family, ...] = (
         ("etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",),
         "sudo dnf install ca-certificates",
         "sudo dnf install nss-tools",
+        ("etc/pki/ca-trust/extracted/java/cacerts",),
+        p11_kit=True,
     ),
     Family(
         "Debian",
@@ -65,6 +73,8 @@ FAMILIES: tuple[Family, ...] = (
         _DEBIAN_BUNDLE,
         "sudo apt install ca-certificates",
         "sudo apt install libnss3-tools",
+        _DEBIAN_JAVA,
+        ("etc/ca-certificates/update.d/jks-keystore",),
     ),
     Family(
         "Alpine",
@@ -75,6 +85,8 @@ FAMILIES: tuple[Family, ...] = (
         (*_DEBIAN_BUNDLE, "etc/ssl/cert.pem"),
         "sudo apk add ca-certificates",
         "sudo apk add nss-tools",
+        _DEBIAN_JAVA,
+        ("etc/ca-certificates/update.d/java-cacerts",),
     ),
     Family(
         "Gentoo",
@@ -98,6 +110,8 @@ FAMILIES: tuple[Family, ...] = (
         ("etc/ca-certificates/extracted/tls-ca-bundle.pem", "etc/ssl/certs/ca-certificates.crt"),
         "sudo pacman -S ca-certificates-utils",
         "sudo pacman -S nss",
+        ("etc/ca-certificates/extracted/java-cacerts.jks", *_DEBIAN_JAVA),
+        p11_kit=True,
     ),
     Family(
         "openSUSE",
@@ -108,6 +122,8 @@ FAMILIES: tuple[Family, ...] = (
         ("var/lib/ca-certificates/ca-bundle.pem", "etc/ssl/ca-bundle.pem"),
         "sudo zypper install ca-certificates",
         "sudo zypper install mozilla-nss-tools",
+        ("var/lib/ca-certificates/java-cacerts",),
+        p11_kit=True,
     ),
     Family(
         "FreeBSD",

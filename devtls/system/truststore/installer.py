@@ -1,7 +1,8 @@
 """Puts the root into stores and takes it out: survey, then one step per store, then ask the store again.
 
 Owns the order plan -> record -> execute -> probe. Refuses to let one store's trouble stop the others: each ends in a
-Result. What a tool says about its success is not believed; only the second probe is.
+Result. What a tool says about its success is not believed; only the second probe is. A plan that stopped half way is
+taken back as far as it got.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from devtls.system.truststore.root import RootCertificate
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What would be done to one store; an empty plan = nothing to do, or nothing that we can do (see `state`)."""
+    """What would be done to one store; an empty plan = nothing to do, or nothing that we can do (see `state`).
+
+    A store that another one feeds has an empty plan too: it is asked again when its turn comes.
+    """
 
     store: AnyStore
     facts: Any  # the store's own Facts: handed back to it, never looked into
@@ -31,7 +35,10 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a store stands now; `changed` = a plan ran to its end, `by_hand` = a way round a plan that could not."""
+    """How a store stands now; `changed` = a plan ran to its end, `by_hand` = a way round a plan that could not.
+
+    `holds` = a root is known to be there, though nothing can be done about it.
+    """
 
     name: str
     kind: Kind
@@ -40,6 +47,7 @@ class Result:
     changed: bool = False
     commands: tuple[str, ...] = ()
     by_hand: str = ""
+    holds: bool = False
 
 
 def propose_install(stores: Iterable[AnyStore], root: RootCertificate) -> tuple[Proposal, ...]:
@@ -57,9 +65,13 @@ def install(
 ) -> Result:
     """Carry out one proposal and return how the store stands afterwards."""
     if not proposal.plan:
-        if proposal.state.status is Status.TRUSTED:
+        state = proposal.state
+        if state.status is Status.ABSENT:
+            state = proposal.store.state(proposal.store.probe(), root.fingerprint)
+        if state.status is Status.TRUSTED:
             record.add(Installed(proposal.store.name, root.fingerprint, root.id))
-        return _explained(_result(proposal, proposal.state, elevation), proposal, root)
+        changed = state.status is not proposal.state.status
+        return _explained(_result(proposal, state, elevation, changed=changed), proposal, root)
     if proposal.plan.elevated and elevation is None:
         return _result(proposal, _skipped("devtls trust"), elevation)
     record.add(Installed(proposal.store.name, root.fingerprint, root.id))
@@ -68,6 +80,7 @@ def install(
     state = proposal.store.state(after, root.fingerprint)
     if state.status is Status.TRUSTED:
         return _result(proposal, state, elevation, changed=True)
+    execute(proposal.store.undo_plan(proposal.facts, after, root), runner)
     if not outcome.done:
         state = proposal.store.read_failure(after, outcome)
     else:
@@ -92,15 +105,19 @@ def _skipped(command: str) -> StoreState:
 
 
 def propose_removal(
-    stores: Iterable[AnyStore], fingerprints: Collection[str], *, every_root: bool
+    stores: Iterable[AnyStore], fingerprints: Collection[str], *, every_root: bool, also: Collection[str] = ()
 ) -> tuple[Proposal, ...]:
-    """Probe each store and plan what takes these roots out; `every_root` adds each devtls root that a store holds."""
+    """Probe each store and plan what takes these roots out.
+
+    `every_root` adds each devtls root that a store holds, `also` those of other tools by the tool's name.
+    """
     proposals: list[Proposal] = []
     for store in stores:
         facts = store.probe()
         wanted = frozenset(fingerprints) | (
             frozenset(root.fingerprint for root in facts.roots) if every_root else frozenset()
         )
+        wanted |= {other.fingerprint for other in facts.others if other.tool in also}
         proposals.append(Proposal(store, facts, _held(store, facts, wanted), store.remove_plan(facts, wanted), wanted))
     return tuple(proposals)
 
@@ -122,9 +139,13 @@ def _for_removal(state: StoreState) -> StoreState:
 def remove(proposal: Proposal, runner: Runner, elevation: Elevation | None, record: Record) -> Result:
     """Carry out one removal and return how the store stands afterwards."""
     if not proposal.plan:
-        if proposal.state.status is Status.ABSENT:
+        state = proposal.state
+        if state.status is Status.TRUSTED:
+            state = _held(proposal.store, proposal.store.probe(), proposal.fingerprints)
+        if state.status is Status.ABSENT:
             record.drop(proposal.store.name, proposal.fingerprints)
-        return _result(proposal, proposal.state, elevation)
+        changed = state.status is not proposal.state.status
+        return _result(proposal, state, elevation, changed=changed)
     if proposal.plan.elevated and elevation is None:
         return _result(proposal, _skipped("devtls untrust"), elevation)
     outcome = execute(proposal.plan, runner)
@@ -144,7 +165,8 @@ def remove(proposal: Proposal, runner: Runner, elevation: Elevation | None, reco
 def _result(proposal: Proposal, state: StoreState, elevation: Elevation | None, *, changed: bool = False) -> Result:
     store = proposal.store
     commands = render_plan(proposal.plan, elevation)
-    return Result(store.name, store.kind, store.label, state, changed, commands)
+    seen = any(root.fingerprint in proposal.fingerprints for root in proposal.facts.roots)
+    return Result(store.name, store.kind, store.label, state, changed, commands, "", seen and state.status in BLOCKED)
 
 
 def as_planned(proposal: Proposal, elevation: Elevation | None) -> Result:

@@ -7,17 +7,21 @@ guess a home folder for real work: `Machine.here` takes it from the user databas
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from devtls.system.elevation import SYSTEM_FOLDERS, find_elevation, find_tool
-from devtls.system.plan import Elevation
+from devtls.system.plan import ALREADY_ROOT, Elevation
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`root` is "/" outside tests; `search_path` are the folders of PATH, for tools that run as the user."""
+    """`root` is "/" outside tests; `search_path` are the folders of PATH, for tools that run as the user.
+
+    `platform` is what `sys.platform` says; `environ` is asked for places only (JAVA_HOME, WSL_DISTRO_NAME, ...).
+    """
 
     root: Path
     home: Path
@@ -25,6 +29,8 @@ class Machine:
     config_home: Path
     search_path: tuple[str, ...] = ()
     elevation: Elevation | None = None
+    platform: str = "linux"
+    environ: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def here(cls, environ: Mapping[str, str] = os.environ) -> Machine:
@@ -34,10 +40,11 @@ class Machine:
             Path("/"),
             home,
             environ,
-            elevation=find_elevation(os.geteuid()),
+            elevation=ALREADY_ROOT if sys.platform == "win32" else find_elevation(os.geteuid()),
             search_path=tuple(
-                part for part in environ.get("PATH", os.defpath).split(os.pathsep) if part.startswith("/")
+                part for part in environ.get("PATH", os.defpath).split(os.pathsep) if Path(part).is_absolute()
             ),
+            platform=sys.platform,
         )
 
     @classmethod
@@ -49,6 +56,7 @@ class Machine:
         *,
         elevation: Elevation | None = None,
         search_path: tuple[str, ...] = (),
+        platform: str = "linux",
     ) -> Machine:
         """Return a machine whose system lies below `root`; relative XDG folders do not count."""
         data, config = environ.get("XDG_DATA_HOME", ""), environ.get("XDG_CONFIG_HOME", "")
@@ -59,6 +67,8 @@ class Machine:
             config_home=Path(config) if config.startswith("/") else home / ".config",
             search_path=search_path,
             elevation=elevation,
+            platform=platform,
+            environ=dict(environ),
         )
 
     def system_tool(self, *names: str) -> Path | None:
@@ -68,6 +78,11 @@ class Machine:
     def user_tool(self, *names: str) -> Path | None:
         """Return a tool that runs as the user: from PATH, then from the system's folders."""
         return find_tool(names, self.search_path) or self.system_tool(*names)
+
+    def named_folder(self, variable: str, default: Path) -> Path:
+        """Return the folder that an environment variable names, if it names one in full."""
+        value = self.environ.get(variable, "")
+        return Path(value) if Path(value).is_absolute() else default
 
     def tilde(self, path: Path) -> str:
         """Return `path` with the home folder written as ~."""

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devtls.system.execute import Finished, NotFinished, Outcome, Runner, Trouble
 from devtls.system.plan import QUICK_S, MakeFolder, Plan, Run, Step
+from devtls.system.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.truststore.protocol import Kind, Status, StoreState
 from devtls.system.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
 
 _LISTED = re.compile(r"(?P<nickname>\S.*?)\s+(?P<flags>[a-zA-Z]*,[a-zA-Z]*,[a-zA-Z]*)\s*\Z")
 _TRUST = "C,,"
+_VALUES = "SELECT a11 FROM nssPublic WHERE a11 IS NOT NULL"  # attribute 0x11 of PKCS #11: CKA_VALUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,11 @@ class NssFacts:
         """Every devtls root in the database."""
         return tuple(found for entry in self.entries if (found := ours(entry.der)))
 
+    @property
+    def others(self) -> tuple[OtherRoot, ...]:
+        """Every root of another tool in the database."""
+        return other_roots(entry.der for entry in self.entries)
+
 
 class NssStore:
     """The TrustStore of one database."""
@@ -96,7 +104,7 @@ class NssStore:
             missing = StoreState(
                 Status.NO_TOOL, "NSS's certutil is not installed", f"{self._package}, then devtls trust"
             )
-            return NssFacts(exists, None, blocked=missing)
+            return NssFacts(exists, None, tuple(self._peek()) if exists else (), missing)
         if not exists:
             return NssFacts(exists, self._certutil)
         listed = self._runner.run(self._call(self._certutil, "-L"))
@@ -110,6 +118,18 @@ class NssStore:
             entries.extend(NssEntry(nickname, flags, der) for der in certificates_in(shown.stdout))
         return NssFacts(exists, self._certutil, tuple(entries))
 
+    def _peek(self) -> Iterator[NssEntry]:
+        """Yield the certificates without certutil: enough to say that one is there, not to change anything."""
+        import sqlite3  # only without certutil
+
+        file = (self.place.folder / "cert9.db").absolute().as_uri()
+        try:
+            with closing(sqlite3.connect(f"{file}?mode=ro&immutable=1", uri=True)) as database:
+                values = [row[0] for row in database.execute(_VALUES)]
+        except sqlite3.Error:
+            return
+        yield from (NssEntry("", "", value) for value in values if isinstance(value, bytes))
+
     def _call(self, certutil: Path, action: str, *arguments: str) -> Run:
         argv = (str(certutil), action, "-d", f"sql:{self.place.folder}", *arguments)
         return Run(argv, timeout_s=self._timeout_s)
@@ -121,9 +141,11 @@ class NssStore:
 
     def state(self, facts: NssFacts, fingerprint: str) -> StoreState:
         """Say whether the certificate is there with trust for servers."""
-        if facts.blocked is not None:
-            return facts.blocked
         held = [entry for entry in facts.entries if entry.fingerprint == fingerprint]
+        if facts.blocked is not None:
+            return (
+                replace(facts.blocked, detail=f"it holds the root, {facts.blocked.detail}") if held else facts.blocked
+            )
         if any(entry.trusted for entry in held):
             return StoreState(Status.TRUSTED)
         if held:
@@ -147,6 +169,10 @@ class NssStore:
             return Plan()
         nicknames = [entry.nickname for entry in facts.entries if entry.fingerprint in fingerprints]
         return Plan(tuple(self._call(facts.certutil, "-D", "-n", nickname) for nickname in nicknames))
+
+    def undo_plan(self, before: NssFacts, after: NssFacts, root: RootCertificate) -> Plan:
+        """Return: delete the root, which certutil files before it asks for the password that trust needs."""
+        return Plan() if _holds(before, root) else self.remove_plan(after, {root.fingerprint})
 
     def read_failure(self, facts: NssFacts, outcome: Outcome) -> StoreState:
         """Put a failed step into words."""
@@ -181,6 +207,10 @@ class NssStore:
     def explain(self, facts: NssFacts, root: RootCertificate) -> str:
         """Return the way through the browser's own window, for when certutil cannot help."""
         return f"In the browser's settings, open the certificate manager, Authorities, and import {root.path}."
+
+
+def _holds(facts: NssFacts, root: RootCertificate) -> bool:
+    return any(entry.fingerprint == root.fingerprint for entry in facts.entries)
 
 
 def _listed(output: bytes) -> Iterator[tuple[str, str]]:

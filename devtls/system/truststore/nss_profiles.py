@@ -41,14 +41,35 @@ _FIREFOX_FOLDERS = (
     (".var/app/org.mozilla.firefox/config/mozilla/firefox", "Firefox (Flatpak)"),
     (".librewolf", "LibreWolf"),
     (".var/app/io.gitlab.librewolf-community/.librewolf", "LibreWolf (Flatpak)"),
+    (".var/app/io.gitlab.librewolf-community/config/librewolf/librewolf", "LibreWolf (Flatpak)"),
     (".zen", "Zen"),
+    (".var/app/app.zen_browser.zen/.zen", "Zen (Flatpak)"),
+    (".waterfox", "Waterfox"),
+    (".var/app/net.waterfox.waterfox/.waterfox", "Waterfox (Flatpak)"),
+    (".floorp", "Floorp"),
+    (".var/app/one.ablaze.floorp/.floorp", "Floorp (Flatpak)"),
 )
+"""Firefox's Developer Edition, Beta and Nightly are profiles in Firefox's own folder."""
+_CONFIG_FOLDERS = (
+    ("mozilla/firefox", "Firefox"),
+    ("librewolf/librewolf", "LibreWolf"),
+    ("zen", "Zen"),
+    ("waterfox", "Waterfox"),
+    ("floorp", "Floorp"),
+)
+"""Below the user's config folder, where Firefox 147 and what is built from it make new profiles."""
+_SNAP_CHROMIUMS = (("chromium", "Chromium"), ("brave", "Brave"), ("opera", "Opera"), ("vivaldi", "Vivaldi"))
 _FLATPAK_CHROMIUMS = (
     ("com.google.Chrome", "Chrome"),
     ("org.chromium.Chromium", "Chromium"),
     ("com.brave.Browser", "Brave"),
     ("com.microsoft.Edge", "Edge"),
+    ("com.opera.Opera", "Opera"),
+    ("com.vivaldi.Vivaldi", "Vivaldi"),
+    ("io.github.ungoogled_software.ungoogled_chromium", "Ungoogled Chromium"),
 )
+_IN_FLATPAK = (".pki/nssdb", "data/pki/nssdb")
+"""What stays of a sandbox's ~/.pki (if it was told to) and of its own data folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +83,7 @@ class Notice:
 def find_places(machine: Machine, runner: Runner, *, may_make: bool) -> tuple[NssPlace, ...]:
     """Return every database folder of this user, none twice; `may_make` = certutil is there to make a missing one."""
     found: dict[Path, NssPlace] = {}
-    for place in (*_chromium(machine, runner, may_make), *_snap_chromium(machine), *_firefox(machine)):
+    for place in (*_chromium(machine, runner, may_make), *_sandboxed(machine), *_firefox(machine)):
         found.setdefault(place.folder.resolve(), place)
     return tuple(found.values())
 
@@ -91,22 +112,37 @@ def _versions(machine: Machine, runner: Runner) -> Iterator[int]:
         yield int(found[1]) if found else FIRST_WITH_NEW_FOLDER
 
 
-def _snap_chromium(machine: Machine) -> Iterator[NssPlace]:
-    current = machine.home / "snap" / "chromium" / "current"
-    if not current.is_dir():
-        return
-    old, new = current / ".pki" / "nssdb", current / ".local" / "share" / "pki" / "nssdb"
-    for folder in [folder for folder in (old, new) if folder.is_dir()] or [new]:
-        yield NssPlace(folder, "Chromium (snap)", machine.tilde(folder))
+def _sandboxed(machine: Machine) -> Iterator[NssPlace]:
+    for snap, reader in _SNAP_CHROMIUMS:
+        current = machine.home / "snap" / snap / "current"
+        if current.is_dir():
+            old, new = current / ".pki" / "nssdb", current / ".local" / "share" / "pki" / "nssdb"
+            for folder in [folder for folder in (old, new) if folder.is_dir()] or [new]:
+                yield NssPlace(folder, f"{reader} (snap)", machine.tilde(folder))
+    for app, reader in _FLATPAK_CHROMIUMS:
+        for folder in _flatpak_databases(machine, app):
+            yield NssPlace(folder, f"{reader} (Flatpak)", machine.tilde(folder))
+
+
+def _flatpak_databases(machine: Machine, app: str) -> list[Path]:
+    folders = [machine.home / ".var" / "app" / app / inner for inner in _IN_FLATPAK]
+    return [folder for folder in folders if (folder / "cert9.db").is_file()]
 
 
 def _firefox(machine: Machine) -> Iterator[NssPlace]:
     places = [(machine.home / folder, reader) for folder, reader in _FIREFOX_FOLDERS]
-    places.insert(1, (machine.config_home / "mozilla" / "firefox", "Firefox"))
+    places[1:1] = [(machine.config_home / folder, reader) for folder, reader in _CONFIG_FOLDERS]
     for base, reader in places:
         for profile in _profiles(base):
             if (profile / "cert9.db").is_file():
                 yield NssPlace(profile, f"{reader} profile", machine.tilde(profile))
+
+
+def has_firefox(machine: Machine) -> bool:
+    """Say whether Firefox itself, which reads the policies in /etc/firefox, is or was used here."""
+    if machine.user_tool("firefox", "firefox-esr", "firefox-bin", "firefox-developer-edition", "firefox-nightly"):
+        return True
+    return any(place.reader.startswith("Firefox") for place in _firefox(machine))
 
 
 def _profiles(base: Path) -> Iterable[Path]:
@@ -142,5 +178,5 @@ def find_notices(machine: Machine) -> tuple[Notice, ...]:
             f"flatpak override --user --filesystem=~/.pki {app}, or import the root in its settings",
         )
         for app, reader in _FLATPAK_CHROMIUMS
-        if (machine.home / ".var" / "app" / app).is_dir()
+        if (machine.home / ".var" / "app" / app).is_dir() and not _flatpak_databases(machine, app)
     )

@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from devtls.system.execute import Outcome
 from devtls.system.plan import Plan
+from devtls.system.truststore.other_tools import OtherRoot
 from devtls.system.truststore.root import RootCertificate
 
 
@@ -61,6 +62,10 @@ class Facts(Protocol):
     def roots(self) -> Collection[RootCertificate]:
         """Every devtls root in the store, trusted or not, this machine's or an older one."""
 
+    @property
+    def others(self) -> Collection[OtherRoot]:
+        """Every root in it that another development tool is known to have made."""
+
 
 FactsT = TypeVar("FactsT", bound=Facts)
 
@@ -91,6 +96,9 @@ class TrustStore(Protocol[FactsT]):
 
     def remove_plan(self, facts: FactsT, fingerprints: Collection[str]) -> Plan:
         """Return what takes exactly those certificates out."""
+
+    def undo_plan(self, before: FactsT, after: FactsT, root: RootCertificate) -> Plan:
+        """Return what takes a half-done installation back; empty where it left nothing behind."""
 
     def read_failure(self, facts: FactsT, outcome: Outcome) -> StoreState:
         """Put a plan that stopped into words: what the tool said, and what to do about it."""

@@ -53,6 +53,11 @@ def fingerprint_of(der: bytes) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
+def sha1_of(der: bytes) -> str:
+    """Return the hash by which macOS and Windows address a certificate, upper case; never taken as a proof."""
+    return hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()
+
+
 def pem_of(der: bytes) -> bytes:
     """Return a certificate as PEM in lines of 64, with a trailing newline."""
     text = base64.b64encode(der)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -9,8 +10,9 @@ import pytest
 from devtls.errors import ExitCode, UnknownStore
 from devtls.system.execute import Finished, NotFinished, Outcome, ProcessRunner, Trouble
 from devtls.system.plan import ALREADY_ROOT, Plan, Run
-from devtls.system.truststore.discovery import find_stores, root_is_trusted, select_stores
+from devtls.system.truststore.discovery import Scope, find_stores, is_gone, root_is_trusted, select_stores
 from devtls.system.truststore.installer import (
+    Proposal,
     as_planned,
     counts,
     install,
@@ -18,16 +20,20 @@ from devtls.system.truststore.installer import (
     propose_removal,
     remove,
 )
+from devtls.system.truststore.java import Feeder, JavaStore
 from devtls.system.truststore.machine import Machine
+from devtls.system.truststore.other_tools import OtherRoot
 from devtls.system.truststore.protocol import Kind, Status, StoreState
 from devtls.system.truststore.record import Installed, Record
 from devtls.system.truststore.root import RootCertificate
+from tests.system.truststore.conftest import ToolMaker
 
 
 @dataclass(frozen=True)
 class SetFacts:
     held: frozenset[str]
     roots: tuple[RootCertificate, ...] = ()
+    others: tuple[OtherRoot, ...] = ()
 
 
 @dataclass
@@ -59,6 +65,9 @@ class SetStore:
     def remove_plan(self, facts: SetFacts, fingerprints: Collection[str]) -> Plan:
         held = sorted(facts.held & set(fingerprints))
         return Plan(tuple(Run(("/bin/drop", fingerprint), self.elevate) for fingerprint in held))
+
+    def undo_plan(self, before: SetFacts, after: SetFacts, root: RootCertificate) -> Plan:
+        return Plan() if root.fingerprint in before.held else self.remove_plan(after, {root.fingerprint})
 
     def read_failure(self, facts: SetFacts, outcome: Outcome) -> StoreState:
         return StoreState(Status.FAILED, outcome.detail, "devtls trust")
@@ -254,6 +263,74 @@ def test_the_system_comes_first_and_recorded_databases_are_found_again(machine: 
     stores = find_stores(machine, ProcessRunner(), recorded=recorded)
     assert [store.name for store in stores] == ["system", f"nss:{moved}", "nss:~/profile"]
     assert stores[1].state(stores[1].probe(), "").remedy.startswith("install the package")
+
+
+@pytest.mark.parametrize(
+    ("platform", "scope", "names"),
+    [
+        ("darwin", Scope.USER, ["keychain:login"]),
+        ("darwin", Scope.MACHINE, ["keychain:system"]),
+        ("darwin", Scope.BOTH, ["keychain:login", "keychain:system"]),
+        ("win32", Scope.USER, ["windows:user"]),
+        ("win32", Scope.MACHINE, ["windows:machine"]),
+        ("win32", Scope.BOTH, ["windows:user", "windows:machine"]),
+    ],
+)
+def test_each_system_has_its_own_stores(machine: Machine, platform: str, scope: Scope, names: list[str]) -> None:
+    there = dataclasses.replace(machine, platform=platform)
+    assert [store.name for store in find_stores(there, ProcessRunner(), scope=scope)] == names
+
+
+def test_the_distributions_keystore_follows_the_system_where_something_feeds_it(
+    machine: Machine, root: RootCertificate, make_tool: ToolMaker
+) -> None:
+    (machine.root / "usr/local/share/ca-certificates").mkdir(parents=True)
+    make_tool("usr/sbin/update-ca-certificates", "")
+    (machine.root / "etc/os-release").write_text("ID=debian\n")
+    shared = machine.root / "etc/ssl/certs/java/cacerts"
+    shared.parent.mkdir(parents=True)
+    shared.write_bytes(b"\xfe\xed\xfe\xed" + (2).to_bytes(4, "big") + bytes(4) + bytes(20))
+    security = machine.root / "usr/lib/jvm/java-17/lib/security"
+    security.mkdir(parents=True)
+    (security / "cacerts").symlink_to(shared)
+    hook = make_tool("etc/ca-certificates/update.d/jks-keystore", "")
+    (java,) = [store for store in find_stores(machine, ProcessRunner()) if store.kind is Kind.RUNTIME]
+    assert isinstance(java, JavaStore)
+    assert java._feeder == Feeder(shared, machine.root / "usr/local/share/ca-certificates")
+    hook.unlink()
+    (java,) = [store for store in find_stores(machine, ProcessRunner()) if store.kind is Kind.RUNTIME]
+    assert isinstance(java, JavaStore)
+    assert java._feeder is None
+
+
+@pytest.mark.parametrize(
+    ("name", "gone"),
+    [
+        ("system", False),
+        ("nss:~/none", True),
+        ("java:~/none/cacerts", True),
+        ("java:~/here", False),
+        ("windows", False),
+    ],
+)
+def test_a_store_that_was_deleted_is_known_to_be_gone(machine: Machine, name: str, gone: bool) -> None:
+    (machine.home / "here").touch()
+    assert is_gone(name, machine) is gone
+
+
+def test_a_plan_that_failed_half_way_is_taken_back(root: RootCertificate, record: Record) -> None:
+    class Untrusting(SetStore):
+        """Takes the certificate, but does not trust it."""
+
+        def state(self, facts: SetFacts, fingerprint: str) -> StoreState:
+            return StoreState(Status.ABSENT)
+
+    store = Untrusting()
+    proposal = Proposal(
+        store, store.probe(), StoreState(Status.ABSENT), Plan((Run(("/bin/add", root.fingerprint)),)), frozenset()
+    )
+    assert install(proposal, root, SetRunner(store, fails=True), None, record).state.status is Status.FAILED
+    assert store.held == set()
 
 
 def test_a_running_proxy_can_ask_whether_any_store_trusts_the_root(machine: Machine, root: RootCertificate) -> None:

@@ -146,6 +146,38 @@ def test_without_certutil_the_package_is_named(folder: Path, root: RootCertifica
     assert str(root.path) in store.explain(facts, root)
 
 
+def test_without_certutil_a_root_can_still_be_seen(
+    certutil: Path, folder: Path, root: RootCertificate, older_root: RootCertificate
+) -> None:
+    store = _store(folder, certutil)
+    assert execute(store.install_plan(store.probe(), root), RUNNER).done
+    before = (folder / "cert9.db").read_bytes()
+    blind = _store(folder, None)
+    facts = blind.probe()
+    assert [found.fingerprint for found in facts.roots] == [root.fingerprint]
+    assert blind.state(facts, root.fingerprint).detail.startswith("it holds the root, ")
+    assert "holds" not in blind.state(facts, older_root.fingerprint).detail
+    assert not blind.remove_plan(facts, {root.fingerprint})
+    assert (folder / "cert9.db").read_bytes() == before
+    (folder / "cert9.db").write_text("no database")
+    assert blind.probe().roots == ()
+
+
+def test_a_certificate_that_a_locked_database_took_is_taken_out_again(
+    certutil: Path, folder: Path, root: RootCertificate
+) -> None:
+    folder.mkdir(parents=True)
+    password = folder.parent / "password"
+    password.write_text("hunter2\n")
+    subprocess.run([certutil, "-N", "-f", password, "-d", f"sql:{folder}"], check=True)
+    store = _store(folder, certutil)
+    before = store.probe()
+    assert not execute(store.install_plan(before, root), RUNNER).done
+    assert len(store.probe().entries) == 1
+    assert execute(store.undo_plan(before, store.probe(), root), RUNNER).done
+    assert store.probe().entries == ()
+
+
 def test_a_certutil_that_hangs_is_given_up(folder: Path, root: RootCertificate) -> None:
     store = _store(folder, _fake(folder, "sleep 60"), timeout_s=0.15)
     assert store.state(store.probe(), root.fingerprint).status is Status.HANGING

@@ -9,7 +9,7 @@ import pytest
 from devtls.system.execute import Finished, NotFinished, ProcessRunner, Runner, Trouble
 from devtls.system.plan import Run
 from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.nss_profiles import find_notices, find_places
+from devtls.system.truststore.nss_profiles import find_notices, find_places, has_firefox
 
 
 class Says:
@@ -105,6 +105,15 @@ def test_snap_chromium_has_folders_of_its_own(machine: Machine) -> None:
         ".var/app/org.mozilla.firefox/.mozilla/firefox",
         ".var/app/org.mozilla.firefox/config/mozilla/firefox",
         ".librewolf",
+        ".config/librewolf/librewolf",
+        ".var/app/io.gitlab.librewolf-community/.librewolf",
+        ".zen",
+        ".config/zen",
+        ".var/app/app.zen_browser.zen/.zen",
+        ".waterfox",
+        ".var/app/net.waterfox.waterfox/.waterfox",
+        ".floorp",
+        ".var/app/one.ablaze.floorp/.floorp",
     ],
 )
 def test_firefox_profiles_are_found_wherever_firefox_keeps_them(machine: Machine, base: str) -> None:
@@ -155,6 +164,35 @@ def test_flatpak_chromium_is_reported(machine: Machine) -> None:
     notices = find_notices(machine)
     assert len(notices) == 1
     assert "flatpak override" in notices[0].remedy
+
+
+def test_a_flatpak_with_a_database_of_its_own_is_a_place_and_no_notice(machine: Machine) -> None:
+    own = _database(machine.home / ".var/app/com.brave.Browser/data/pki/nssdb")
+    assert _folders(machine, may_make=False) == [f"~/{own.relative_to(machine.home)}"]
+    assert find_notices(machine) == ()
+    kept = _database(machine.home / ".var/app/com.brave.Browser/.pki/nssdb")
+    assert _folders(machine, may_make=False)[0] == f"~/{kept.relative_to(machine.home)}"
+
+
+@pytest.mark.parametrize("snap", ["chromium", "brave", "opera", "vivaldi"])
+def test_each_snap_is_followed_through_the_link_that_moves(machine: Machine, snap: str) -> None:
+    revision = machine.home / "snap" / snap / "42"
+    _database(revision / ".pki/nssdb")
+    (machine.home / "snap" / snap / "current").symlink_to("42")
+    assert _folders(machine, may_make=False) == [f"~/snap/{snap}/current/.pki/nssdb"]
+
+
+def test_firefox_is_known_by_its_program_or_by_a_profile(
+    machine: Machine, make_tool: Callable[[str, str], Path]
+) -> None:
+    assert not has_firefox(machine)
+    _database(machine.home / ".zen/abc")
+    assert not has_firefox(machine)
+    _database(machine.home / ".config/mozilla/firefox/abc")
+    assert has_firefox(machine)
+    (machine.home / ".config/mozilla/firefox/abc/cert9.db").unlink()
+    make_tool("usr/bin/firefox-esr", "")
+    assert has_firefox(machine)
 
 
 def test_tools_of_the_user_are_looked_for_on_path_first(
