@@ -64,6 +64,8 @@ class H2Connection(asyncio.Protocol):
         self._stuck_octets: int | None = None
         self._stuck_since = 0.0
         self._linger_octets = 0
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._met = False
 
     @property
     def id(self) -> int:
@@ -91,6 +93,10 @@ class H2Connection(asyncio.Protocol):
             return
         try:
             self._handle(self._codec.receive_data(data, self.loop.time()))
+            if not self._met and not self._codec.awaits_preface:
+                self._met = True
+                if self._idle_until is not None:  # browsers connect before they have anything to ask
+                    self._rest(self._limits.keep_alive_s)
         except Exception as error:  # noqa: BLE001 - no input ends the process; the observer logs it with our id
             self.fault(error)
 
@@ -104,9 +110,10 @@ class H2Connection(asyncio.Protocol):
         """The connection is gone: free what it used."""
         self._closed = True
         self._service.connections.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._linger_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._linger_timer = None
         self._lose_streams("The client's connection was lost.")
 
     def _lose_streams(self, reason: str) -> None:
@@ -243,9 +250,11 @@ class H2Connection(asyncio.Protocol):
         now = self.loop.time() + 0.001
         try:
             if self._idle_until is not None and self._idle_until <= now:
-                self._idle_until = None
-                self._end()
-                return
+                if not self._codec.open_streams:
+                    self._idle_until = None
+                    self._end()
+                    return
+                self._idle_until = now + self._limits.keep_alive_s  # the client has yet to take the rest of an answer
             self._handle(self._codec.tick(now))
             for stream in list(self._streams.values()):
                 if (relay := stream.relay) is not None and (due := relay.next_deadline) is not None and due <= now:
@@ -312,20 +321,16 @@ class H2Connection(asyncio.Protocol):
         if self._writable and (data := self._codec.data_to_send()):
             self._transport.write(data)
         self._lose_streams("The connection has ended.")
-        if self._codec.broken:
+        if not self._closed:
             self._linger()
-        else:
-            self._close()
 
     def _linger(self) -> None:
-        # Close while the client still sends, and TCP's reset may destroy the GOAWAY that tells it why (RFC 9112 9.6).
-        if self._closed:
-            return
+        # Close while the client still sends, be it WINDOW_UPDATE, and TCP's reset may destroy what is on its way to it.
         self._closed = True
         self._linger_octets = self._limits.max_drain_bytes
         self._transport.write_eof()
         self._transport.resume_reading()
-        self.loop.call_later(self._limits.linger_s, self._transport.abort)
+        self._wait_for_the_end(self._transport.get_write_buffer_size())
 
     def _linger_on(self, octets: int) -> None:
         self._linger_octets -= octets
@@ -336,7 +341,17 @@ class H2Connection(asyncio.Protocol):
         if not self._closed:
             self._closed = True
             self._transport.close()
-            self.loop.call_later(self._limits.linger_s, self._transport.abort)
+            self._wait_for_the_end(self._transport.get_write_buffer_size())
+
+    def _wait_for_the_end(self, octets: int) -> None:
+        self._linger_timer = self.loop.call_later(self._limits.linger_s, self._linger_look, octets)
+
+    def _linger_look(self, before: int) -> None:
+        octets = self._transport.get_write_buffer_size()
+        if octets and octets != before:
+            self._wait_for_the_end(octets)
+        else:
+            self._transport.abort()
 
     def fault(self, error: Exception) -> None:
         """End this connection, and no other, for a bug of ours."""

@@ -39,6 +39,27 @@ def test_both_families_get_the_same_free_port() -> None:
     again.close()
 
 
+async def test_what_is_written_goes_out_at_once() -> None:
+    """Nagle's algorithm holds a second small write back until the first is acknowledged: 40 ms later."""
+    nodelay: list[int] = []
+
+    class Accepted(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            sock = transport.get_extra_info("socket")
+            nodelay.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            transport.abort()  # type: ignore[attr-defined]  # uvloop's transports are none of asyncio's classes
+
+    listening = Listener(bound := bind(0), Accepted)
+    await listening.start()
+    for host in ("127.0.0.1", "::1"):
+        _, writer = await asyncio.open_connection(host, bound.port)
+        await until(lambda: len(nodelay) == (1 if host == "127.0.0.1" else 2))  # noqa: B023
+        writer.transport.abort()
+    listening.stop()
+    assert all(nodelay)
+    await asyncio.sleep(0)
+
+
 def test_a_machine_without_ipv6_gets_127_0_0_1_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, errno.EADDRNOTAVAIL, "::1")
     bound = bind(0)
