@@ -106,6 +106,11 @@ def test_the_way_without_jh2_refuses_the_same() -> None:
     assert refused(b"\xff\xff\xff\xff", huffman._load_hpack())
 
 
+def test_without_jh2_hpack_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jh2._hazmat", None)
+    assert huffman._load()(encode(b"a")) == b"a"
+
+
 def test_without_jh2_the_module_loads_with_hpack() -> None:
     program = (
         "import sys; sys.modules['jh2._hazmat'] = None\n"
