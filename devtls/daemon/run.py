@@ -8,6 +8,7 @@ from the network or from a configuration that broke while it was edited.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -112,7 +113,8 @@ class Process:
         # a change that is made meanwhile is seen all the same.
         await asyncio.sleep(_SETTLE_S)
         # A start does not wait for HTTP/2, nor does the browser that is started next.
-        await asyncio.to_thread(import_module, "devtls.net.h2_connection")
+        with contextlib.suppress(OSError):  # no file can be opened just now: the first connection loads it
+            await asyncio.to_thread(import_module, "devtls.net.h2_connection")
         self._start_watch()
         await self._look_at_state()
 
