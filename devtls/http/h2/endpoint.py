@@ -615,7 +615,7 @@ class Endpoint(ABC, Generic[EventT]):
             served = self._serve(stream)
             if stream.queue and (stream.send_window > 0 or not isinstance(stream.queue[0], memoryview)):
                 ring.append(stream)
-                in_vain = 0 if served else in_vain + 1
+                in_vain += not served
             else:
                 stream.ringed = False  # out of the ring: those behind it have not been looked at
 

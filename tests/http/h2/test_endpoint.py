@@ -286,6 +286,7 @@ def test_more_than_the_windows_allow_is_refused() -> None:
     assert codes(server) == []
     assert isinstance(server.receive_data(data(1, b"1"), 0.0)[0], Reset)
     assert codes(server) == [(1, ErrorCode.FLOW_CONTROL_ERROR)]
+    assert server._receive_window + server._held == limits.connection_window_octets
     server = opened_server(H2Limits(window_octets=65_535, max_streams=1))
     server.receive_data(OPEN, 0.0)
     server.pause_reading(1)
