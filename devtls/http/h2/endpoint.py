@@ -9,6 +9,7 @@ its stream's queue, and the queues are served in turn, one frame each.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final, Generic, TypeVar
 
@@ -68,7 +69,7 @@ class H2Limits(msgspec.Struct, frozen=True):
         return min(self.stream_window_octets * self.max_streams, frames.MAX_WINDOW)
 
 
-class Endpoint(Generic[EventT]):
+class Endpoint(ABC, Generic[EventT]):
     """One side of a connection; `now_s` are seconds of whatever clock the caller has."""
 
     def __init__(self, limits: H2Limits) -> None:
@@ -216,9 +217,9 @@ class Endpoint(Generic[EventT]):
             self._partial = None
             self._on_block(stream_id, b"".join(pieces), end_stream=bool(first_flags & frames.END_STREAM))
 
+    @abstractmethod
     def _on_block(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
         """Take a whole field block; it must be decoded, or the next one cannot be."""
-        raise NotImplementedError
 
     def _on_trailers(self, stream: Stream, block: Block, *, end_stream: bool) -> None:
         if not stream.peer_open:
@@ -433,19 +434,19 @@ class Endpoint(Generic[EventT]):
             raise StreamFault(ErrorCode.STREAM_CLOSED, "A frame behind the reset of its stream.")
         raise ConnectionFault(ErrorCode.STREAM_CLOSED, "A frame on a stream that is over.")
 
+    @abstractmethod
     def _is_idle(self, stream_id: int) -> bool:
         """Say whether a stream has never been opened."""
-        raise NotImplementedError
 
     # -- faults -------------------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def _emit(self, stream: Stream, event: Event) -> None:
         """Add to what is returned."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _emit_fault(self, reason: str) -> None:
         """Tell whoever is concerned that the connection is over."""
-        raise NotImplementedError
 
     def _last_looked_at(self) -> int:
         """Return the last stream of the peer's that was not ignored."""
@@ -622,7 +623,7 @@ class Endpoint(Generic[EventT]):
             served = self._serve(stream)
             if stream.queue and (stream.send_window > 0 or not isinstance(stream.queue[0], memoryview)):
                 ring.append(stream)
-                in_vain = 0 if served else in_vain + 1
+                in_vain += not served
             else:
                 stream.ringed = False  # out of the ring: those behind it have not been looked at
 

@@ -1,22 +1,39 @@
-from devtls.http.events import Data, EndOfMessage, Response, Trailers
+"""What both sides do alike, mostly shown on the server's."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from devtls.http.events import Data, EndOfMessage, Headers, Malformed, Request, Reset, Response, Trailers
+from devtls.http.h1.head import HeadLimits
 from devtls.http.h2 import frames
-from devtls.http.h2.endpoint import OUT_OCTETS, H2Limits
+from devtls.http.h2.endpoint import OUT_OCTETS, QUEUE_OCTETS, H2Limits
 from devtls.http.h2.frames import ErrorCode
 from devtls.http.h2.server import H2Server
 from tests.http.h2.wire import (
+    CONNECT,
     GET,
+    OK,
     POST,
     SECRET,
     Frame,
+    block,
     codes,
     data,
     frame,
+    goaway,
     headers,
     opened_server,
+    rst_stream,
     sent,
     settings,
     window_update,
 )
+
+ACKED = Frame(frames.SETTINGS, frames.ACK, 0)
 
 
 def test_a_stream_without_a_window_does_not_stop_one_that_waits_behind_it() -> None:
@@ -133,3 +150,522 @@ def test_the_headers_of_tiny_frames_count_as_octets_that_are_ready() -> None:
         server.send(Data(1, b"x"))
     assert server.ready_octets <= OUT_OCTETS + 10
     assert len(server.data_to_send()) <= OUT_OCTETS + 10
+
+
+def answering(*stream_ids: int, pairs: dict[int, int] | None = None) -> H2Server:
+    """Return a server that has begun to answer GETs on streams."""
+    server = opened_server(pairs=pairs)
+    for stream_id in stream_ids:
+        server.receive_data(headers(stream_id, GET), 0.0)
+        server.send(Response(stream_id, 200, [], body_length=None))
+    server.data_to_send()
+    return server
+
+
+def sizes(server: H2Server) -> list[tuple[int, int]]:
+    return [(found.stream_id, len(found.payload)) for found in sent(server) if found.kind == frames.DATA]
+
+
+# -- what is no HTTP/2 ------------------------------------------------------------------------------------------------
+
+OPEN = headers(1, POST, end_stream=False)
+FAULTS = [
+    (frame(frames.DATA, 0, 1, bytes(16_385)), ErrorCode.FRAME_SIZE_ERROR),
+    (data(0), ErrorCode.PROTOCOL_ERROR),
+    (data(3), ErrorCode.PROTOCOL_ERROR),
+    (OPEN + frame(frames.DATA, frames.PADDED, 1), ErrorCode.FRAME_SIZE_ERROR),
+    (OPEN + frame(frames.DATA, frames.PADDED, 1, b"\x01"), ErrorCode.PROTOCOL_ERROR),
+    (OPEN + frame(frames.DATA, frames.PADDED, 1, b"\x04abc"), ErrorCode.PROTOCOL_ERROR),
+    (headers(0, GET), ErrorCode.PROTOCOL_ERROR),
+    (headers(2, GET), ErrorCode.PROTOCOL_ERROR),
+    (headers(3, GET) + headers(1, GET), ErrorCode.PROTOCOL_ERROR),
+    (frame(frames.HEADERS, frames.PADDED | frames.END_HEADERS, 1, b"\x05abc"), ErrorCode.PROTOCOL_ERROR),
+    (frame(frames.HEADERS, frames.PRIORITISED | frames.END_HEADERS, 1, b"1234"), ErrorCode.FRAME_SIZE_ERROR),
+    (frame(frames.HEADERS, frames.END_HEADERS, 1, b"\x00"), ErrorCode.COMPRESSION_ERROR),
+    (OPEN + frame(frames.HEADERS, 5, 1, b"\x00"), ErrorCode.COMPRESSION_ERROR),
+    (frame(frames.HEADERS, 0, 1) + data(1), ErrorCode.PROTOCOL_ERROR),
+    (frame(frames.HEADERS, 0, 1) + frame(frames.CONTINUATION, 4, 3), ErrorCode.PROTOCOL_ERROR),
+    (frame(frames.HEADERS, 0, 1) + frame(99, 0, 1), ErrorCode.PROTOCOL_ERROR),
+    (frame(frames.CONTINUATION, 4, 1), ErrorCode.PROTOCOL_ERROR),
+    (frame(frames.PRIORITY, 0, 0, b"12345"), ErrorCode.PROTOCOL_ERROR),
+    (frame(frames.RST_STREAM, 0, 1, b"123"), ErrorCode.FRAME_SIZE_ERROR),
+    (rst_stream(0), ErrorCode.PROTOCOL_ERROR),
+    (rst_stream(1), ErrorCode.PROTOCOL_ERROR),
+    (rst_stream(2), ErrorCode.PROTOCOL_ERROR),
+    (frame(frames.SETTINGS, 0, 1), ErrorCode.PROTOCOL_ERROR),
+    (frame(frames.SETTINGS, frames.ACK, 0, bytes(6)), ErrorCode.FRAME_SIZE_ERROR),
+    (frame(frames.SETTINGS, 0, 0, bytes(5)), ErrorCode.FRAME_SIZE_ERROR),
+    (settings({frames.SETTINGS_ENABLE_PUSH: 2}), ErrorCode.PROTOCOL_ERROR),
+    (settings({frames.SETTINGS_ENABLE_CONNECT_PROTOCOL: 2}), ErrorCode.PROTOCOL_ERROR),
+    (settings({frames.SETTINGS_INITIAL_WINDOW_SIZE: 2**31}), ErrorCode.FLOW_CONTROL_ERROR),
+    (settings({frames.SETTINGS_MAX_FRAME_SIZE: 16_383}), ErrorCode.PROTOCOL_ERROR),
+    (settings({frames.SETTINGS_MAX_FRAME_SIZE: 2**24}), ErrorCode.PROTOCOL_ERROR),
+    (OPEN + window_update(1, 2**31 - 65_536) + settings({4: 65_536}), ErrorCode.FLOW_CONTROL_ERROR),
+    (frame(frames.PUSH_PROMISE, 4, 1, bytes(4)), ErrorCode.PROTOCOL_ERROR),
+    (frame(frames.PING, 0, 1, bytes(8)), ErrorCode.PROTOCOL_ERROR),
+    (frame(frames.PING, 0, 0, bytes(7)), ErrorCode.FRAME_SIZE_ERROR),
+    (frame(frames.GOAWAY, 0, 1, bytes(8)), ErrorCode.PROTOCOL_ERROR),
+    (frame(frames.GOAWAY, 0, 0, bytes(7)), ErrorCode.FRAME_SIZE_ERROR),
+    (frame(frames.WINDOW_UPDATE, 0, 0, bytes(3)), ErrorCode.FRAME_SIZE_ERROR),
+    (window_update(0, 0), ErrorCode.PROTOCOL_ERROR),
+    (window_update(0, 2**31 - 65_535), ErrorCode.FLOW_CONTROL_ERROR),
+    (window_update(1, 1), ErrorCode.PROTOCOL_ERROR),
+]
+
+
+@pytest.mark.parametrize(("octets", "code"), FAULTS)
+def test_what_breaks_a_connections_rules_ends_it(octets: bytes, code: ErrorCode) -> None:
+    server = opened_server()
+    events = server.receive_data(octets, 0.0)
+    last = events[-1]
+    assert isinstance(last, Malformed)
+    assert (last.stream_id, last.status) == (0, 400)
+    assert (server.broken, server.open_streams) == (True, 0)
+    goodbye = sent(server)[-1]
+    assert goodbye.kind == frames.GOAWAY
+    assert goodbye.payload[4:] == struct.pack(">L", code) + last.reason.encode()
+    assert server.receive_data(headers(5, GET), 0.0) == []
+    assert server.data_to_send() == b""
+
+
+STREAM_FAULTS = [
+    (OPEN + window_update(1, 0), ErrorCode.PROTOCOL_ERROR),
+    (OPEN + window_update(1, 2**31 - 1), ErrorCode.FLOW_CONTROL_ERROR),
+    (OPEN + frame(frames.PRIORITY, 0, 1, b"1234"), ErrorCode.FRAME_SIZE_ERROR),
+    (headers(1, POST) + data(1, b"late"), ErrorCode.STREAM_CLOSED),
+    (headers(1, POST) + headers(1, [(b"a", b"b")]), ErrorCode.STREAM_CLOSED),
+    (OPEN + rst_stream(1) + data(1, b"late"), ErrorCode.STREAM_CLOSED),
+    (OPEN + headers(1, [(b"a", b"b")], end_stream=False), ErrorCode.PROTOCOL_ERROR),
+    (OPEN + headers(1, OK), ErrorCode.PROTOCOL_ERROR),
+    (OPEN + headers(1, [(b"a", b"b")] * 300), ErrorCode.ENHANCE_YOUR_CALM),
+    (headers(1, CONNECT, end_stream=False) + headers(1, [(b"a", b"b")]), ErrorCode.PROTOCOL_ERROR),
+    (headers(1, [*POST, (b"content-length", b"3")], end_stream=False) + data(1, b"four"), ErrorCode.PROTOCOL_ERROR),
+    (
+        headers(1, [*POST, (b"content-length", b"3")], end_stream=False) + data(1, b"2.", end_stream=True),
+        ErrorCode.PROTOCOL_ERROR,
+    ),
+]
+
+
+@pytest.mark.parametrize(("octets", "code"), STREAM_FAULTS)
+def test_what_breaks_a_streams_rules_ends_that_stream(octets: bytes, code: ErrorCode) -> None:
+    server = opened_server()
+    events = server.receive_data(octets, 0.0)
+    assert isinstance(events[-1], Reset)
+    assert codes(server) == [(1, code)]
+    assert (server.broken, server.open_streams) == (False, 0)
+    # what was on its way is nobody's fault
+    assert server.receive_data(data(1, b"late") + rst_stream(1) + window_update(1, 1) + headers(1, POST), 0.0) == []
+    assert codes(server) == []
+
+
+def test_a_frame_on_a_stream_that_was_complete_ends_the_connection() -> None:
+    server = answering(1)
+    server.send(EndOfMessage(1))
+    server.receive_data(window_update(1, 1) + rst_stream(1) + frame(frames.PRIORITY, 0, 1, b"12345"), 0.0)
+    assert not server.broken
+    server.receive_data(data(1, b"late"), 0.0)
+    assert codes(server) == [(0, ErrorCode.STREAM_CLOSED)]
+
+
+def test_the_first_frame_is_settings() -> None:
+    for first in (frames.SETTINGS_ACK, headers(1, GET), frame(frames.PING, 0, 0, bytes(8)), window_update(0, 1)):
+        server = H2Server(H2Limits(), SECRET)
+        server.receive_data(frames.PREFACE + first, 0.0)
+        assert codes(server) == [(0, ErrorCode.PROTOCOL_ERROR)]
+
+
+def test_more_than_the_windows_allow_is_refused() -> None:
+    limits = H2Limits(window_octets=65_535, max_streams=2)
+    piece = bytes(16_384)
+    server = opened_server(limits)
+    for stream_id in (1, 3):
+        server.receive_data(headers(stream_id, POST, end_stream=False), 0.0)
+        server.pause_reading(stream_id)
+    server.receive_data(data(1, piece) * 3 + data(1, piece[1:]), 0.0)
+    assert codes(server) == []
+    assert isinstance(server.receive_data(data(1, b"1"), 0.0)[0], Reset)
+    assert codes(server) == [(1, ErrorCode.FLOW_CONTROL_ERROR)]
+    assert server._receive_window + server._held == limits.connection_window_octets
+    server = opened_server(H2Limits(window_octets=65_535, max_streams=1))
+    server.receive_data(OPEN, 0.0)
+    server.pause_reading(1)
+    server.receive_data(data(1, piece) * 4, 0.0)
+    assert codes(server) == [(0, ErrorCode.FLOW_CONTROL_ERROR)]
+
+
+# -- what is taken ----------------------------------------------------------------------------------------------------
+
+
+def test_padding_and_priority_are_taken_off_and_unknown_frames_and_settings_ignored() -> None:
+    server = opened_server()
+    flags = frames.PADDED | frames.PRIORITISED | frames.END_HEADERS
+    events = server.receive_data(
+        frame(99, 255, 5, b"?")
+        + settings({99: 1, frames.SETTINGS_MAX_CONCURRENT_STREAMS: 0, frames.SETTINGS_ENABLE_PUSH: 0})
+        + frame(frames.HEADERS, flags, 1, b"\x03" + b"prio!" + block(POST) + bytes(3))
+        + frame(frames.PRIORITY, 0, 9, b"12345")
+        + frame(frames.DATA, frames.PADDED, 1, b"\x02body\0\0")
+        + frame(frames.DATA, frames.PADDED | frames.END_STREAM, 1, b"\x00"),
+        0.0,
+    )
+    assert [type(event) for event in events] == [Request, Data, EndOfMessage]
+    assert events[1] == Data(1, b"body")
+    assert sent(server) == [ACKED]
+
+
+def test_pings_and_settings_are_acknowledged() -> None:
+    server = opened_server()
+    ping = frame(frames.PING, 0, 0, b"12345678")
+    server.receive_data(ping + frame(frames.PING, frames.ACK, 0, b"12345678") + settings(), 0.0)
+    assert sent(server) == [Frame(frames.PING, frames.ACK, 0, b"12345678"), ACKED]
+
+
+def test_the_trailers_of_a_request_are_its_last() -> None:
+    server = opened_server()
+    events = server.receive_data(OPEN + data(1, b"body") + headers(1, [(b"a", b"b")]), 0.0)
+    assert events[1:] == [Data(1, b"body"), Trailers(1, [(b"a", b"b")]), EndOfMessage(1)]
+    assert server.receive_data(headers(3, POST, end_stream=False) + headers(3, []), 0.0)[1:] == [EndOfMessage(3)]
+
+
+def test_a_goaway_of_the_peer_is_noticed() -> None:
+    server = opened_server()
+    server.receive_data(goaway(0), 0.0)
+    assert server.peer_leaves
+
+
+# -- defences ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_hundred_empty_frames_in_a_row_are_too_many() -> None:
+    server = opened_server()
+    server.receive_data(OPEN + data(1) * 100 + data(1, b"x") + data(1) * 100, 0.0)
+    assert not server.broken
+    server.receive_data(data(1), 0.0)
+    assert codes(server) == [(0, ErrorCode.ENHANCE_YOUR_CALM)]
+
+
+def test_a_field_block_takes_64_frames_and_no_more() -> None:
+    more = frame(frames.CONTINUATION, 0, 1)
+    server = opened_server()
+    events = server.receive_data(
+        frame(frames.HEADERS, frames.END_STREAM, 1) + more * 62 + frame(frames.CONTINUATION, 4, 1, block(GET)), 0.0
+    )
+    assert [type(event) for event in events] == [Request, EndOfMessage]
+    server.receive_data(frame(frames.HEADERS, 0, 3) + frame(frames.CONTINUATION, 0, 3) * 64, 0.0)
+    assert codes(server) == [(0, ErrorCode.ENHANCE_YOUR_CALM)]
+
+
+def test_a_field_block_is_no_longer_than_a_head() -> None:
+    server = opened_server(H2Limits(head=HeadLimits(max_head_bytes=20_000)))
+    server.receive_data(
+        frame(frames.HEADERS, 0, 1, bytes(16_000)) + frame(frames.CONTINUATION, 0, 1, bytes(4_000)), 0.0
+    )
+    assert not server.broken
+    server.receive_data(frame(frames.CONTINUATION, 0, 1, b"1"), 0.0)
+    assert codes(server) == [(0, ErrorCode.ENHANCE_YOUR_CALM)]
+
+
+def test_a_field_block_that_is_not_completed_ends_the_connection() -> None:
+    server = opened_server()
+    server.receive_data(frame(frames.HEADERS, 0, 1), 5.0)
+    assert server.waits
+    assert server.tick(15.0) == []
+    assert isinstance(server.tick(15.1)[0], Malformed)
+    assert codes(server) == [(0, ErrorCode.ENHANCE_YOUR_CALM)]
+
+
+def test_settings_are_to_be_acknowledged_in_time() -> None:
+    server = H2Server(H2Limits(), SECRET)
+    server.receive_data(frames.PREFACE + settings(), 5.0)
+    assert server.waits
+    server.tick(15.0)
+    assert not server.broken
+    server.tick(15.1)
+    assert codes(server) == [(0, ErrorCode.SETTINGS_TIMEOUT)]
+
+
+@pytest.mark.parametrize("asks", [settings(), frame(frames.PING, 0, 0, bytes(8))])
+def test_a_thousand_acknowledgements_wait_and_no_more(asks: bytes) -> None:
+    server = opened_server()
+    for _ in range(3):
+        server.receive_data(asks * 1000, 0.0)
+        assert len(sent(server)) == 1000
+    server.receive_data(asks * 1001, 0.0)
+    assert codes(server) == [(0, ErrorCode.ENHANCE_YOUR_CALM)]
+
+
+RESETS: dict[str, tuple[Headers, Callable[[int], bytes]]] = {
+    "window update of 0": (POST, lambda number: window_update(number, 0)),
+    "window overflow": (POST, lambda number: window_update(number, 2**31 - 1)),
+    "data behind the end": (GET, lambda number: data(number, b"x")),
+    "priority length": (POST, lambda number: frame(frames.PRIORITY, 0, number, b"1234")),
+    "malformed request": ([*GET, (b"A", b"b")], lambda number: b""),
+    "wrong length": ([*POST, (b"content-length", b"1")], lambda number: data(number, b"xx")),
+    "taken back": (POST, rst_stream),
+}
+
+
+@pytest.mark.parametrize("attack", RESETS)
+def test_a_thousand_resets_are_forgiven_and_a_hundred_more_each_second(attack: str) -> None:
+    fields, cause = RESETS[attack]
+    server = opened_server()
+    number = -1
+
+    def reset(now_s: float) -> None:
+        nonlocal number
+        number += 2
+        opening = headers(number, fields, end_stream=attack == "data behind the end")
+        for event in server.receive_data(opening + cause(number), now_s):
+            if isinstance(event, Reset):
+                server.release(event.stream_id)
+        server.data_to_send()
+
+    for _ in range(1000):
+        reset(0.0)
+    assert not server.broken
+    for _ in range(100):
+        reset(1.0)
+    assert not server.broken
+    reset(1.0)
+    assert server.broken
+
+
+# -- sending ----------------------------------------------------------------------------------------------------------
+
+
+def test_two_large_bodies_take_turns_frame_by_frame() -> None:
+    server = answering(1, 3, pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 0})
+    server.receive_data(window_update(0, 2**30), 0.0)
+    for stream_id in (1, 3):
+        assert server.send(Data(stream_id, bytes(80_000)))
+        server.send(EndOfMessage(stream_id))
+    server.receive_data(window_update(1, 80_000) + window_update(3, 80_000), 0.0)
+    assert [number for number, _ in sizes(server)] == [1, 3] * 5
+    assert server.drained == [1, 3]
+    assert (server.open_streams, server.octets_sent) == (0, 160_000)
+
+
+def test_no_call_makes_much_more_ready_than_one_write_takes() -> None:
+    server = answering(1, pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 2**30})
+    server.receive_data(window_update(0, 2**30), 0.0)
+    assert server.send(Data(1, bytes(300_000)))
+    lengths = []
+    while out := server.data_to_send():
+        lengths.append(len(out))
+    assert max(lengths) < OUT_OCTETS + 16_384 + 9
+    assert server.octets_sent == 300_000
+
+
+def test_data_that_exactly_fills_the_windows_needs_no_more_credit_for_its_end() -> None:
+    server = answering(1)
+    assert not server.send(Data(1, bytes(65_535)))
+    server.send(EndOfMessage(1))
+    found = sent(server)
+    assert [len(one.payload) for one in found] == [16_384, 16_384, 16_384, 16_383]
+    assert [one.flags for one in found] == [0, 0, 0, frames.END_STREAM]
+    assert server.open_streams == 0
+
+
+def test_an_end_behind_data_that_has_left_is_a_frame_of_its_own() -> None:
+    server = answering(1, 3)
+    for stream_id in (1, 3):
+        server.send(Data(stream_id, b"body"))
+    server.send(EndOfMessage(1))
+    assert [(one.stream_id, one.flags, one.payload) for one in sent(server)] == [
+        (1, 0, b"body"),
+        (3, 0, b"body"),
+        (1, 1, b""),
+    ]
+    server.send(EndOfMessage(3))
+    assert sent(server) == [Frame(frames.DATA, frames.END_STREAM, 3)]
+
+
+def test_trailers_come_behind_what_is_queued() -> None:
+    server = answering(1, pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 5})
+    server.send(Data(1, b"queued"))
+    server.send(Data(1, b"too"))
+    server.send(Trailers(1, [(b"grpc-status", b"0")]))
+    server.send(EndOfMessage(1))
+    assert [(one.kind, one.payload) for one in sent(server)] == [(frames.DATA, b"queue")]
+    assert server.queued(1) == 4
+    server.receive_data(window_update(1, 100), 0.0)
+    found = sent(server)
+    assert [(one.kind, one.flags) for one in found] == [(frames.DATA, 0), (frames.DATA, 0), (frames.HEADERS, 5)]
+    assert (server.open_streams, server.queued(1), server.waits) == (0, 0, False)
+
+
+def test_trailers_of_nothing_are_an_end() -> None:
+    server = answering(1)
+    server.send(Trailers(1, [(b"host", b"a")]))
+    assert sent(server) == [Frame(frames.DATA, frames.END_STREAM, 1)]
+
+
+def test_while_the_owner_is_paused_bodies_and_ends_wait_and_replies_do_not() -> None:
+    server = answering(1, 3)
+    server.paused = True
+    server.send(Data(1, b"body"))
+    server.send(EndOfMessage(3))
+    server.receive_data(frame(frames.PING, 0, 0, bytes(8)), 0.0)
+    assert [one.kind for one in sent(server)] == [frames.PING]
+    server.paused = False
+    assert sent(server) == [Frame(frames.DATA, 0, 1, b"body"), Frame(frames.DATA, frames.END_STREAM, 3)]
+
+
+def test_a_smaller_initial_window_makes_windows_negative() -> None:
+    server = answering(1)
+    server.send(Data(1, bytes(60_000)))
+    sent(server)
+    server.receive_data(settings({frames.SETTINGS_INITIAL_WINDOW_SIZE: 10_000}), 0.0)
+    server.send(Data(1, b"waits"))
+    assert sent(server) == [ACKED]
+    server.receive_data(window_update(1, 50_000), 0.0)
+    assert sent(server) == []
+    server.receive_data(window_update(1, 2), 0.0)
+    assert sizes(server) == [(1, 2)]
+    server.receive_data(settings({frames.SETTINGS_INITIAL_WINDOW_SIZE: 10_001}), 0.0)
+    assert sizes(server) == [(1, 1)]
+    server.receive_data(settings({frames.SETTINGS_INITIAL_WINDOW_SIZE: 2**31 - 1}), 0.0)
+    assert sizes(server) == [(1, 2)]
+
+
+def test_the_connections_window_is_shared() -> None:
+    server = answering(1, 3, pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 2**20})
+    server.send(Data(1, bytes(65_535)))
+    assert len(sizes(server)) == 4
+    server.send(Data(1, b"a" * 20_000))
+    server.send(Data(3, b"b" * 20_000))
+    assert sizes(server) == []
+    server.receive_data(window_update(0, 20_000), 0.0)
+    assert sizes(server) == [(1, 16_384), (3, 3_616)]
+    server.receive_data(window_update(0, 20_000), 0.0)
+    assert sizes(server) == [(1, 3_616), (3, 16_384)]
+
+
+def test_frames_grow_with_what_the_peer_takes() -> None:
+    server = answering(1, pairs={frames.SETTINGS_MAX_FRAME_SIZE: 2**24 - 1})
+    server.send(Data(1, bytes(65_535)))
+    assert sizes(server) == [(1, 65_535)]
+
+
+def test_a_full_queue_says_so_until_half_of_it_is_gone() -> None:
+    server = answering(1, pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 0})
+    assert not server.send(Data(1, bytes(QUEUE_OCTETS - 1)))
+    assert server.send(Data(1, b"x"))
+    assert server.send(Data(1, b"x"))
+    server.receive_data(window_update(1, QUEUE_OCTETS // 2 + 1), 0.0)
+    sent(server)
+    assert server.drained == []
+    server.receive_data(window_update(1, 1), 0.0)
+    sent(server)
+    assert server.drained == [1]
+
+
+def test_a_stream_whose_body_stands_still_is_given_up() -> None:
+    server = answering(1, 3, pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 0})
+    for stream_id in (1, 3):
+        server.send(Data(stream_id, b"bomb"))
+    assert server.waits
+    assert server.tick(100.0) == []
+    server.receive_data(window_update(3, 1), 120.0)
+    sent(server)
+    assert server.tick(130.0) == []
+    assert server.tick(160.0) == [Reset(1, "The peer took no more of the body.", ErrorCode.CANCEL)]
+    assert codes(server) == [(1, ErrorCode.CANCEL)]
+    assert [type(event) for event in server.tick(190.0)] == [Reset]
+    assert (server.open_streams, server.waits) == (0, False)
+
+
+def test_our_first_block_and_the_one_behind_a_new_table_size_empty_the_table() -> None:
+    server = opened_server()
+    for stream_id in (1, 3):
+        server.receive_data(headers(stream_id, GET), 0.0)
+        server.send(Response(stream_id, 204, []))
+    server.receive_data(settings({frames.SETTINGS_HEADER_TABLE_SIZE: 0}) + headers(5, GET), 0.0)
+    server.send(Response(5, 204, []))
+    assert [one.payload for one in sent(server) if one.kind == frames.HEADERS] == [b"\x20\x89", b"\x89", b"\x20\x89"]
+
+
+def test_a_long_head_goes_on_in_continuations() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, GET), 0.0)
+    server.send(Response(1, 200, [(b"a", b"x" * 40_000)]))
+    assert [(one.kind, one.flags) for one in sent(server)] == [(1, 1), (9, 0), (9, 4)]
+
+
+# -- credit -----------------------------------------------------------------------------------------------------------
+
+
+def test_credit_is_given_by_halves_of_a_window_and_not_while_nobody_reads() -> None:
+    server = opened_server(H2Limits(window_octets=65_536))
+    server.receive_data(OPEN + data(1, bytes(16_384)), 0.0)
+    assert sent(server) == []
+    server.receive_data(data(1, bytes(16_384)), 0.0)
+    more = struct.pack(">L", 32_768)
+    assert sent(server) == [Frame(frames.WINDOW_UPDATE, 0, 1, more), Frame(frames.WINDOW_UPDATE, 0, 0, more)]
+    server.pause_reading(1)
+    server.receive_data(data(1, bytes(16_384)) * 3, 0.0)
+    assert sent(server) == []
+    server.resume_reading(1)
+    assert [int.from_bytes(one.payload) for one in sent(server)] == [49_152, 49_152]
+
+
+def test_what_a_stream_held_comes_back_to_the_connection_when_it_ends() -> None:
+    for ending in (data(1, end_stream=True), rst_stream(1)):
+        server = opened_server(H2Limits(window_octets=65_536))
+        server.receive_data(OPEN, 0.0)
+        server.pause_reading(1)
+        server.receive_data(data(1, bytes(16_384)) * 2 + ending, 0.0)
+        assert sent(server) == [Frame(frames.WINDOW_UPDATE, 0, 0, struct.pack(">L", 32_768))]
+        server.resume_reading(1)
+        assert sent(server) == []
+
+
+def test_what_comes_for_nobody_comes_back_to_the_connection() -> None:
+    server = opened_server(H2Limits(window_octets=65_536))
+    server.receive_data(OPEN, 0.0)
+    server.reset(1)
+    server.receive_data(data(1, bytes(16_384)) * 2, 0.0)
+    assert [one.kind for one in sent(server)] == [frames.RST_STREAM, frames.WINDOW_UPDATE]
+
+
+# -- the end ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_reset_takes_the_queue_with_it() -> None:
+    server = answering(1, pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 0})
+    server.send(Data(1, b"body"))
+    server.reset(1)
+    server.reset(1)
+    assert codes(server) == [(1, ErrorCode.CANCEL)]
+    assert (server.queued(1), server.waits) == (0, False)
+    assert not server.send(Data(1, b"more"))
+    server.receive_data(window_update(1, 5), 0.0)
+    assert sent(server) == []
+
+
+def test_what_is_reset_while_it_waits_for_its_turn_is_passed_over() -> None:
+    server = answering(1, 3)
+    server.paused = True
+    server.send(Data(1, b"gone"))
+    server.send(Data(3, b"body"))
+    server.receive_data(rst_stream(1), 0.0)
+    server.paused = False
+    assert sizes(server) == [(3, 4)]
+
+
+def test_streams_that_are_over_are_left_alone() -> None:
+    server = opened_server()
+    server.pause_reading(1)
+    server.resume_reading(1)
+    server.finish(1)
+    server.send(EndOfMessage(1))
+    assert (server.peer_is_open(1), server.queued(1), server.data_to_send()) == (False, 0, b"")
+
+
+def test_what_is_ready_is_counted() -> None:
+    server = answering(1)
+    server.send(Data(1, b"body"))
+    assert server.ready_octets == 13
+    assert len(server.data_to_send()) == 13
+    assert server.ready_octets == 0

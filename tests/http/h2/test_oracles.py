@@ -31,6 +31,7 @@ from devtls.http.events import (
 from devtls.http.h2.client import H2Client
 from devtls.http.h2.endpoint import H2Limits
 from devtls.http.h2.server import H2Server
+from devtls.http.upgrade import refusal_of
 from tests.http.h2.wire import SECRET
 
 BOUNDED = settings(max_examples=200, phases=[Phase.generate], deadline=None, derandomize=True, database=None)
@@ -463,3 +464,38 @@ def _grpc_app(session: Session, script: Script, stream_id: int) -> Iterator[None
             session.theirs.reset_stream(stream_id, 2)
 
     yield from cut_short(steps(), script.response.cut, reset)
+
+
+def test_a_websocket_crosses_both_codecs_and_the_oracle() -> None:
+    client = H2Client(LIMITS, b"http")
+    app = Session(client, {SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}, holds=False)
+    app.pump()
+    assert client.carries_websockets
+    server = H2Server(LIMITS, SECRET)
+    browser = Session(server, {}, holds=False)
+    browser.pump()
+    pseudo = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), (b":scheme", b"https"), (b":path", b"/chat")]
+    browser.theirs.send_headers(1, [*pseudo, (b":authority", b"a.test"), (b"sec-websocket-protocol", b"x")])
+    (request,) = server.receive_data(browser.theirs.data_to_send(), 0.0)
+    assert isinstance(request, Request)
+    number = client.request(request)
+    app.pump()
+    assert sorted(app.they_saw[number].head) == sorted(
+        [*pseudo[:2], (b":scheme", b"http"), pseudo[3], (b":authority", b"a.test"), (b"sec-websocket-protocol", b"x"),
+         (b"sec-websocket-version", b"13")]
+    )  # fmt: skip
+    app.theirs.send_headers(number, [(b":status", b"200"), (b"sec-websocket-protocol", b"x")])
+    ((_, yes),) = client.receive_data(app.theirs.data_to_send(), 0.0)
+    assert isinstance(yes, InformationalResponse)
+    assert refusal_of(request, yes) == ""
+    server.send(yes)
+    server.send(Data(1, b"down"))
+    browser.pump()
+    assert browser.they_saw[1].head == [(b":status", b"200"), (b"sec-websocket-protocol", b"x")]
+    assert browser.they_saw[1].body == b"down"
+    client.send(number, Data(1, b"up"))
+    client.send(number, EndOfMessage(1))
+    app.theirs.end_stream(number)
+    app.pump()
+    assert (app.they_saw[number].body, app.they_saw[number].ended) == (b"up", True)
+    check_accounts(client, LIMITS)
