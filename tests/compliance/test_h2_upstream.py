@@ -279,6 +279,26 @@ async def test_8_7_a_refused_stream_is_tried_again(running: Proxy, warm: bool, m
         client.close()
 
 
+async def test_8_7_a_call_whose_body_is_gone_is_refused_for_its_client_to_send_again(running: Proxy) -> None:
+    """RFC 9113 8.7: REFUSED_STREAM passes; gRPC's clients try again by themselves."""
+
+    async def talk(stream: AppStream) -> None:
+        if stream.value(b":path") == b"/":
+            await stream.answer(b"ok")
+            return
+        await stream.piece()
+        await stream.reset(REFUSED_STREAM)
+
+    async with h2_app(talk) as backend:
+        _route(running, backend)
+        client = await h2_client(running)
+        stream = await client.request(GRPC, method=b"POST", path=b"/call", body=b"\0\0\0\0\0")
+        seen = await client.reply(stream)
+        assert (seen.reset, seen.heads) == (REFUSED_STREAM, [])
+        assert (await client.get()).status == 200
+        client.close()
+
+
 async def test_8_7_an_app_that_refuses_always_is_a_502(running: Proxy) -> None:
     """Never without end."""
 
