@@ -9,6 +9,7 @@ import asyncio
 from random import Random
 
 import pytest
+from hpack import Encoder
 
 from tests.compliance.h2wire import (
     CONTINUATION,
@@ -135,3 +136,59 @@ async def test_whatever_a_client_sends_nothing_breaks_and_nothing_is_left(runnin
         pool = running.service.pool
         await until(lambda: all(state.active == 0 for state in pool._states.values()))
         assert not running.noted.faults
+
+
+def _from_app(random: Random, streams: list[int], encoder: Encoder) -> bytes:
+    """Return what an app that has lost its mind might send, now and then something proper."""
+    stream = random.choice(streams) if random.random() < 0.97 else random.choice([0, random.randrange(2**32)])
+    match random.randrange(40):
+        case kind if kind < 16:
+            fields = [(b":status", random.choice([b"200", b"200", b"103", b"204", b"101", b"99"])), (b"x", b"y")]
+            if random.random() < 0.2:
+                fields.append(
+                    random.choice([(b"content-length", b"5"), (b"X", b"y"), (b"connection", b"x"), (b"z", b"\0")])
+                )
+            return frame(HEADERS, random.choice([4] * 20 + [5] * 20 + [0]), stream, encoder.encode(fields))
+        case kind if kind < 32:
+            return data(stream, random.randbytes(random.choice([0, 1, 5, 16_384])), end=random.random() < 0.5)
+        case kind if kind < 37:
+            return rst_stream(stream, random.choice([0, 2, 7, 8, 11]))
+        case 37:
+            return frame(GOAWAY, 0, 0, random.choice([0, 1, 2**31 - 1]).to_bytes(4) + bytes(4))
+        case _:
+            return frame(random.choice(KINDS), random.randrange(256), stream, random.randbytes(random.randrange(12)))
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_an_app_with_http_2_sends_every_request_ends(running: Proxy, seed: int) -> None:
+    """An answer, a page of ours or a reset, soon; no error goes unheard, and a route beside it is served."""
+    random = Random(seed)
+    loose: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: loose.append(context))
+
+    async def talk(connection: AppConnection) -> None:
+        encoder = Encoder()
+        await connection.send(settings() if random.random() < 0.95 else _from_app(random, [1], encoder))
+        while await connection.reader.read(65536):
+            for _ in range(random.randrange(1, 5)):
+                await connection.send(_from_app(random, list(range(1, 16, 2)), encoder))
+        connection.close()
+
+    async with app(talk) as wild, app(_answering) as calm:
+        running.route(f'app = "h2c://127.0.0.1:{wild.port}"\ncalm = {calm.port}')
+        ordinary = await h2_client(running, "calm.dev.local")
+        for _ in range(8):
+            client = await h2_client(running)
+            streams = [await client.request(method=random.choice([b"GET", b"POST"])) for _ in range(8)]
+            try:
+                await client.until(lambda: all(client.seen(stream).over for stream in streams), within_s=0.1)  # noqa: B023
+            except TimeoutError:  # the app has stopped to say anything; its end is theirs
+                for connection in wild.connections:
+                    connection.close()
+                await client.until(lambda: all(client.seen(stream).over for stream in streams))  # noqa: B023
+            assert not client.goaways
+            client.close()
+            assert (await ordinary.get(host=b"calm.dev.local")).status == 200
+        ordinary.close()
+        await until(lambda: all(state.active == 0 for state in running.service.pool._states.values()))
+    assert not loose
