@@ -62,6 +62,10 @@ BY_TABLE = -1.0
 _CALL = b"application/grpc"
 """What a call of gRPC says of its body: it may be silent for hours while nobody has anything to say."""
 
+_HTTP_2 = b"2.0"
+_REFUSED_STREAM = 7
+"""RFC 9113 section 7: the request was not looked at."""
+
 _FRESH_ENOUGH_S = 1.0
 """A request that must not be sent twice takes only a connection idle for less: the app's own timeout cannot be near."""
 
@@ -302,6 +306,10 @@ class Exchange:
             self._retryable = self._repeatable = False
             self.phase = Phase.ACQUIRING
             return [AbortUpstream(stale=stale), Disarm(Timer.RESPONSE_HEAD), Acquire(0.0)]
+        if unseen and self._request.http_version == _HTTP_2 and self._request.body_length != 0:
+            # The body is gone, but its client may have it still: gRPC and browsers send such a request again unasked.
+            refused = Reset(event.stream_id, "The app refused the request.", _REFUSED_STREAM)
+            return [SendClient(refused), *self._finish(_ABORT, complete=False)]
         kind = FailureKind.BROKEN_ANSWER if isinstance(event, Malformed) else FailureKind.NO_ANSWER
         quiet = "The app refused the request." if unseen else "The app closed the connection before it answered."
         why = quiet if isinstance(event, ConnectionClosed) else event.reason

@@ -279,6 +279,26 @@ async def test_8_7_a_refused_stream_is_tried_again(running: Proxy, warm: bool, m
         client.close()
 
 
+async def test_8_7_a_call_whose_body_is_gone_is_refused_for_its_client_to_send_again(running: Proxy) -> None:
+    """RFC 9113 8.7: REFUSED_STREAM passes; gRPC's clients try again by themselves."""
+
+    async def talk(stream: AppStream) -> None:
+        if stream.value(b":path") == b"/":
+            await stream.answer(b"ok")
+            return
+        await stream.piece()
+        await stream.reset(REFUSED_STREAM)
+
+    async with h2_app(talk) as backend:
+        _route(running, backend)
+        client = await h2_client(running)
+        stream = await client.request(GRPC, method=b"POST", path=b"/call", body=b"\0\0\0\0\0")
+        seen = await client.reply(stream)
+        assert (seen.reset, seen.heads) == (REFUSED_STREAM, [])
+        assert (await client.get()).status == 200
+        client.close()
+
+
 async def test_8_7_an_app_that_refuses_always_is_a_502(running: Proxy) -> None:
     """Never without end."""
 
@@ -607,7 +627,7 @@ async def _upload(client: WireH2, streams: list[int], size: int) -> None:
 
 
 async def test_8_1_an_early_answer_of_an_app_ends_the_upload(running: Proxy) -> None:
-    """RFC 9113 8.1: a whole answer, then RST_STREAM(NO_ERROR), on both sides."""
+    """RFC 9113 8.1: RST_STREAM(NO_ERROR) behind a whole answer takes nothing from it."""
 
     async def talk(stream: AppStream) -> None:
         await stream.answer(b"too much", 413)
@@ -620,9 +640,9 @@ async def test_8_1_an_early_answer_of_an_app_ends_the_upload(running: Proxy) -> 
         await client.send(data(stream, bytes(1000)))
         seen = await client.reply(stream)
         assert (seen.status, seen.body, seen.ended) == (413, b"too much", True)
-        await client.until(lambda: seen.reset is not None)
-        assert seen.reset == NO_ERROR
+        await client.send(data(stream, bytes(1000), end=True))
         assert (await client.get()).status == 413
+        assert not client.goaways
         client.close()
 
 

@@ -418,6 +418,16 @@ def test_a_body_that_is_gone_cannot_be_sent_again_though_the_app_has_not_seen_it
     assert kinds(exchange.on_upstream(ConnectionClosed(1, unseen=True))) == [AbortUpstream, Answer, Finish]
 
 
+def test_a_client_with_http_2_is_told_that_it_may_send_its_body_again() -> None:
+    """RFC 9113 8.7: gRPC and browsers do so without asking anybody."""
+    asked = request(b"POST", length=5)
+    asked.http_version = b"2.0"
+    exchange = waiting(asked, done=False)
+    exchange.on_client(PIECE)
+    refused = SendClient(Reset(1, "The app refused the request.", 7))
+    assert exchange.on_upstream(ConnectionClosed(1, unseen=True)) == [refused, ABORT, Finish(complete=False)]
+
+
 @pytest.mark.parametrize(("code", "passed"), [(7, 7), (8, 8), (11, 11), (0, 2)])
 def test_a_cut_answer_keeps_the_apps_code_unless_it_says_that_all_is_well(code: int, passed: int) -> None:
     assert answering().on_upstream(Reset(1, "cut", code))[0] == SendClient(Reset(1, "cut", passed))

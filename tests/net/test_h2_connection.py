@@ -111,6 +111,7 @@ async def test_a_full_transport_gets_nothing_and_the_client_is_read_until_replie
     assert joined.transport.written == b""
     assert "pause" not in joined.transport.calls
     joined.connection.resume_writing()
+    await asyncio.sleep(0)
     joined.exchange()
     assert len(joined.of_kind(h2.events.StreamEnded)) == 10
     await joined.gone()
@@ -125,6 +126,7 @@ async def test_a_client_that_asks_much_and_reads_nothing_is_not_read_any_more(ru
     joined.connection.data_received(joined.client.data_to_send())
     assert joined.transport.calls[-1] == "pause"
     joined.connection.resume_writing()
+    await asyncio.sleep(0)
     assert joined.transport.calls[-1] == "resume"
     assert len(joined.transport.taken()) > 300_000
     await joined.gone()
