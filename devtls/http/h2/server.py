@@ -179,6 +179,10 @@ class H2Server(Endpoint[ClientEvent]):
         if stream.discarded > self._limits.max_drain_octets:
             self.reset(stream.id, ErrorCode.NO_ERROR)
 
+    def _fail(self, fault: ConnectionFault) -> None:
+        super()._fail(fault)
+        self._discarding.clear()
+
     def tick(self, now_s: float) -> list[ClientEvent]:
         """Give up on a client that does not do its part in time; ask about once a second while `waits`."""
         events = super().tick(now_s)
@@ -261,6 +265,7 @@ class H2Server(Endpoint[ClientEvent]):
         if stream.peer_open and not stream.tunnel:
             # RFC 9113 8.1 lets us reset at once, but curl 7.88 throws the answer away then: read on for a while.
             self._discarding[stream.id] = _NOT_YET_S
+            self.resume_reading(stream.id)  # whoever held it back is gone
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

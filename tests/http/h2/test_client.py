@@ -290,7 +290,7 @@ def test_a_reset_ends_a_request() -> None:
 
 def test_a_request_that_was_refused_can_be_sent_again_unless_it_was_answered() -> None:
     client = asking(7, 8)
-    assert client.receive_data(rst_stream(1, 7), 0.0) == [(1, ConnectionClosed(7))]
+    assert client.receive_data(rst_stream(1, 7), 0.0) == [(1, ConnectionClosed(7, unseen=True))]
     events = client.receive_data(headers(3, OK, end_stream=False) + rst_stream(3, 7), 0.0)
     assert [type(event) for _, event in events] == [Response, Reset]
 
@@ -312,7 +312,10 @@ def test_requests_that_an_app_did_not_look_at_can_be_sent_again() -> None:
     client = asking(7, 8, 9)
     assert client.receive_data(goaway(2**31 - 1), 0.0) == []
     assert not client.available
-    assert client.receive_data(goaway(1), 0.0) == [(3, ConnectionClosed(8)), (5, ConnectionClosed(9))]
+    assert client.receive_data(goaway(1), 0.0) == [
+        (3, ConnectionClosed(8, unseen=True)),
+        (5, ConnectionClosed(9, unseen=True)),
+    ]
     assert len(client.receive_data(headers(1, OK), 0.0)) == 2
     assert client.open_streams == 0
 

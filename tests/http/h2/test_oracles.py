@@ -122,6 +122,8 @@ class Session:
         self.we_saw: dict[int, Seen] = {}
         self.they_saw: dict[int, Seen] = {}
         self.drained: set[int] = set()
+        self.discarded: set[int] = set()
+        """Streams whose answer was whole before their request was: the rest of that is read away."""
         self.holds = holds
         self.unread: list[h2.events.DataReceived] = []
 
@@ -129,6 +131,8 @@ class Session:
         """Carry octets until both are silent."""
         while True:
             out = self.ours.data_to_send()
+            if isinstance(self.ours, H2Server):
+                self.discarded.update(self.ours._discarding)
             for event in self.theirs.receive_data(out) if out else []:
                 self.they_see(event)
             back = self.theirs.data_to_send()
@@ -358,7 +362,9 @@ def test_what_a_client_and_our_server_say_to_each_other_arrives(
         head = _request_head(script)
         cut = script.request.cut is not None or script.response.cut is not None
         answered = session.they_saw.get(stream_id, Seen())
-        check(session.we_saw.get(stream_id, Seen()), script.request, head, may_be_cut=cut or answered.reset)
+        asked = session.we_saw.get(stream_id, Seen())
+        asked.ended = asked.ended and stream_id not in session.discarded
+        check(asked, script.request, head, may_be_cut=cut or stream_id in session.discarded)
         check(answered, script.response, [(b":status", b"%d" % script.status)], may_be_cut=cut)
     check_accounts(server, LIMITS)
 

@@ -128,7 +128,9 @@ def test_a_head_over_its_limits_is_answered_and_its_body_awaited_by_nobody(field
     assert isinstance(event, Malformed)
     assert (event.stream_id, event.status) == (1, 431)
     server.send(Response(1, 431, []))
-    assert codes(server) == [(1, ErrorCode.NO_ERROR)]
+    assert server.receive_data(data(1, b"body"), 0.0) == []
+    assert server.receive_data(data(1, end_stream=True), 0.0) == [EndOfMessage(1)]
+    assert server.open_streams == 0
     assert isinstance(server.receive_data(headers(3, GET), 0.0)[0], Request)
 
 
@@ -235,7 +237,7 @@ def test_an_answered_stream_counts_no_longer_however_it_ended() -> None:
     server = opened_server(H2Limits(max_streams=1))
     server.receive_data(headers(1, POST, end_stream=False), 0.0)
     server.send(Response(1, 204, []))
-    assert codes(server) == [(1, ErrorCode.NO_ERROR)]
+    server.receive_data(rst_stream(1), 0.0)
     assert isinstance(server.receive_data(headers(3, GET), 0.0)[0], Request)
 
 
@@ -327,14 +329,59 @@ def test_an_answer_can_be_cut() -> None:
     assert not server.send(Data(1, b"more"))
 
 
-def test_an_early_answer_ends_the_upload() -> None:
-    server = opened_server()
+def answered_early(limits: H2Limits | None = None) -> H2Server:
+    server = opened_server(limits)
     server.receive_data(headers(1, POST, end_stream=False), 0.0)
     server.send(Response(1, 413, [], body_length=None))
     server.send(Trailers(1, [(b"a", b"b")]))
+    assert codes(server) == []
+    return server
+
+
+def test_an_upload_behind_its_answer_is_read_away_until_it_is_silent() -> None:
+    server = answered_early()
+    assert server.waits
+    assert server.receive_data(data(1, b"late"), 1.0) == []
+    assert server.tick(2.9) == []
+    assert codes(server) == []
+    server.tick(3.0)
     assert codes(server) == [(1, ErrorCode.NO_ERROR)]
-    assert server.receive_data(data(1, b"late"), 0.0) == []
-    assert not server.broken
+    assert server.receive_data(data(1, b"later"), 3.0) == []
+    assert (server.open_streams, server.waits, server.broken) == (0, False, False)
+
+
+def test_an_upload_that_was_never_heard_of_again_is_given_the_same_time() -> None:
+    server = answered_early()
+    server.tick(50.0)
+    server.tick(51.9)
+    assert codes(server) == []
+    server.tick(52.0)
+    assert codes(server) == [(1, ErrorCode.NO_ERROR)]
+
+
+def test_no_more_of_an_upload_is_read_away_than_was_agreed() -> None:
+    server = answered_early(H2Limits(max_drain_octets=10))
+    server.receive_data(data(1, b"x" * 10), 0.0)
+    assert codes(server) == []
+    server.receive_data(data(1, b"x"), 0.0)
+    assert codes(server) == [(1, ErrorCode.NO_ERROR)]
+
+
+def test_an_upload_that_was_held_back_is_read_away_all_the_same() -> None:
+    server = opened_server(H2Limits(window_octets=65_536))
+    server.receive_data(headers(1, POST, end_stream=False), 0.0)
+    server.pause_reading(1)
+    server.receive_data(data(1, bytes(16_384)) * 4, 0.0)
+    server.send(Response(1, 413, []))
+    assert (frames.WINDOW_UPDATE, 1) in [(one.kind, one.stream_id) for one in sent(server)]
+    assert server.receive_data(data(1, bytes(16_384), end_stream=True), 0.0) == [EndOfMessage(1)]
+    assert server.open_streams == 0
+
+
+def test_a_connection_that_broke_reads_nothing_away() -> None:
+    server = answered_early()
+    server.receive_data(data(0), 0.0)
+    assert not server.waits
 
 
 # -- tunnels ----------------------------------------------------------------------------------------------------------

@@ -207,6 +207,8 @@ def check_accounts(endpoint: H2Server | H2Client) -> None:
         assert endpoint._send_window <= frames.MAX_WINDOW
         held = endpoint._held + sum(stream.held for stream in open_streams)
         assert endpoint._receive_window + held == LIMITS.connection_window_octets
+    if isinstance(endpoint, H2Server):
+        assert endpoint._discarding.keys() <= endpoint._streams.keys()
     assert {stream.id for stream in endpoint._ring if stream.queue} == {
         s.id for s in open_streams if s.ringed and s.queue
     }
