@@ -469,3 +469,15 @@ def test_a_response_is_no_request() -> None:
     server = opened_server()
     assert server.receive_data(headers(1, OK), 0.0) == []
     assert codes(server) == [(1, ErrorCode.PROTOCOL_ERROR)]
+
+
+def test_what_comes_for_a_stream_that_is_long_forgotten_is_ignored() -> None:
+    server = opened_server()
+    for number in range(1, 1_201, 2):
+        server.receive_data(headers(number, GET), 0.0)
+        server.send(Response(number, 204, []))
+    server.data_to_send()
+    assert server.receive_data(data(1, b"late") + headers(1, [(b"a", b"b")]) + rst_stream(1), 0.0) == []
+    assert not server.broken
+    server.receive_data(data(1_199, b"late"), 0.0)
+    assert codes(server) == [(0, ErrorCode.STREAM_CLOSED)]
