@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from devtls.http import pages
 from devtls.http.events import ClientEvent, Malformed, Request, Reset
-from devtls.http.h2.endpoint import H2Limits
+from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.server import H2Server
 from devtls.net.client_stream import ClientStream
 from devtls.net.outbox import outbox_of

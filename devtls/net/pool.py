@@ -243,7 +243,7 @@ class Pool:
         return state.shared
 
     async def _dial_shared(self, upstream: Upstream, state: UpstreamState) -> MultiplexedUpstream | DialFailed:
-        from devtls.http.h2.endpoint import H2Limits
+        from devtls.http.h2.limits import H2Limits
         from devtls.net.upstream_h2 import MultiplexedUpstream
 
         shared = self._shared(upstream, state)

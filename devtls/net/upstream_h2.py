@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Malformed, Request, Reset, Trailers, UpstreamEvent
 from devtls.http.h2.client import Addressed, H2Client
-from devtls.http.h2.endpoint import H2Limits
+from devtls.http.h2.limits import H2Limits
 from devtls.net.outbox import outbox_of
 from devtls.net.stream_transport import StreamTransport
 from devtls.net.upstream import UpstreamUser

@@ -21,7 +21,7 @@ from devtls.http.events import (
     Response,
     UpstreamEvent,
 )
-from devtls.http.h2.endpoint import H2Limits
+from devtls.http.h2.limits import H2Limits
 from devtls.net.upstream_h2 import MultiplexedUpstream, UpstreamStream
 from tests.net.h2_stand_ins import UPSTREAM, NotingTransport
 from tests.net.harness import until

@@ -1,38 +1,28 @@
-"""What both ends of an HTTP/2 connection do: read frames, keep the windows, queue what is to be sent, end in order.
+"""What both ends of an HTTP/2 connection do with what they read: judge it, keep the connection's state, end in order.
 
-Owns the connection's buffers, settings, flow control and GOAWAY (RFC 9113 sections 3 to 6). Refuses what the RFC calls
-an error, as a ConnectionFault or StreamFault inside and as GOAWAY or RST_STREAM outside, and what it merely allows but
-nobody needs: endless CONTINUATIONs, empty DATA, acknowledgements that are never read. Strategy: a frame is one slice
-and a few comparisons, the usual ones first; DATA goes straight out while windows and buffer allow it, else it waits in
-its stream's queue, and the queues are served in turn, one frame each.
+Owns the buffer, settings, stream states and GOAWAY (RFC 9113 sections 3 to 6). Refuses what the RFC calls an error, as
+a ConnectionFault or StreamFault inside and as GOAWAY or RST_STREAM outside, and what it merely allows but nobody needs:
+empty DATA, resets without end. Strategy: a frame is one slice and a few comparisons, the usual ones first.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections import deque
-from typing import Final, Generic, TypeVar
-
-import msgspec
+from abc import abstractmethod
+from typing import Generic, TypeVar
 
 from devtls.errors import ProtocolViolation
 from devtls.http.events import ClientEvent, Data, EndOfMessage, Reset, Trailers, UpstreamEvent
-from devtls.http.h1.head import HeadLimits
 from devtls.http.h2 import frames, heads
+from devtls.http.h2.blocks import BlockAssembler
 from devtls.http.h2.budget import Budget
-from devtls.http.h2.frames import ConnectionFault, ErrorCode, StreamFault
+from devtls.http.h2.credit import Credit
+from devtls.http.h2.frames import ConnectionFault, ErrorCode, StreamFault, protocol_error, without_padding
 from devtls.http.h2.hpack import EMPTY_TABLE, Block, FieldDecoder
-from devtls.http.h2.streams import END, End, Ended, EndedStreams, Stream
+from devtls.http.h2.limits import H2Limits
+from devtls.http.h2.outgoing import OUT_OCTETS
+from devtls.http.h2.streams import END, Ended, Stream
 
-OUT_OCTETS: Final = 65536
-"""How much is made ready for one write; more waits in the streams' queues, where it is shared fairly."""
-QUEUE_OCTETS: Final = 65536
-"""How much may wait in one stream before its sender is asked to stop; at half of it, to go on."""
-_QUEUE_PIECES = 1024
-"""The same for pieces: one of a single octet costs two hundred."""
-_MAX_CONTINUATIONS = 64
 _MAX_EMPTIES = 100
-_MAX_UNREAD_REPLIES = 1000
 _RESETS_AT_ONCE = 1000
 _RESETS_PER_S = 100.0
 
@@ -40,79 +30,27 @@ Event = ClientEvent | UpstreamEvent
 EventT = TypeVar("EventT")
 
 
-class H2Limits(msgspec.Struct, frozen=True):
-    """Limits of one connection; octets and seconds.
-
-    `window_octets` is what a peer may send on one stream before we have passed it on (65,535 at least: so much it may
-    send before it has read our settings), `max_streams` how many it may have open; `linger_s` and `max_drain_octets`
-    say how much of a request is read away behind its answer, after how much silence; `still_s` is how long a stream may
-    stand still, `answer_s` how long a peer may take for what a protocol asks of it at once (the rest of a head, the
-    acknowledgement of our settings).
-    """
-
-    head: HeadLimits = HeadLimits()
-    window_octets: int = 262_144
-    max_streams: int = 128
-    still_s: float = 60.0
-    linger_s: float = 2.0
-    max_drain_octets: int = 67_108_864
-    answer_s: float = 10.0
-
-    @property
-    def stream_window_octets(self) -> int:
-        """The window of a stream (RFC 9113 6.9.2)."""
-        return max(self.window_octets, frames.DEFAULT_WINDOW)
-
-    @property
-    def connection_window_octets(self) -> int:
-        """Enough for every stream at once, so that no stream that stands still can stop another."""
-        return min(self.stream_window_octets * self.max_streams, frames.MAX_WINDOW)
-
-
-class Endpoint(ABC, Generic[EventT]):
+class Endpoint(Credit, Generic[EventT]):
     """One side of a connection; `now_s` are seconds of whatever clock the caller has."""
 
     def __init__(self, limits: H2Limits) -> None:
+        super().__init__(limits)
         self._limits = limits
         self._events: list[EventT] = []
-        self._streams: dict[int, Stream] = {}
-        self._ended = EndedStreams()
         self._decoder = FieldDecoder()
-        self._table_prefix = EMPTY_TABLE
         self._buffer = b""
         self._now_s = 0.0
         self._greeted = False
         """The peer's SETTINGS have come; they must be its first frame."""
-        self._partial: tuple[int, int, list[bytes]] | None = None
-        """A field block that goes on in CONTINUATIONs: stream, flags, pieces."""
-        self._partial_since_s = 0.0
+        self._blocks = BlockAssembler(limits.head.max_head_bytes)
         self._settings_since_s: float | None = None
-        self._out: list[bytes | memoryview] = []
-        self._out_octets = 0
-        self._tail: Stream | None = None
-        """The stream whose DATA stands last in `_out`: its END_STREAM needs no frame of its own."""
-        self._ring: deque[Stream] = deque()
-        self._waiting = 0
-        """How many streams have a queue."""
-        self._send_window = frames.DEFAULT_WINDOW
         self._peer_window = frames.DEFAULT_WINDOW
-        self._peer_max_frame = frames.MIN_FRAME_OCTETS
-        self._receive_window = limits.connection_window_octets
-        self._window = limits.stream_window_octets
-        self._held = 0
-        self._replies = 0
         self._resets = Budget(_RESETS_AT_ONCE, _RESETS_PER_S)
         self._last_peer_stream = 0
-        self.paused = False
-        """Set by the owner while its transport takes no more: then nothing but replies is made ready."""
         self.broken = False
         """GOAWAY for a fault is in the buffer; nothing more is read."""
         self.peer_leaves = False
         """The peer has sent GOAWAY."""
-        self.octets_sent = 0
-        """DATA, over all streams."""
-        self.drained: list[int] = []
-        """Streams whose queue has emptied enough that their senders may go on; the owner takes them out."""
 
     # -- what the owner asks ------------------------------------------------------------------------------------------
 
@@ -155,8 +93,8 @@ class Endpoint(ABC, Generic[EventT]):
         return events
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        if self._partial is not None and (kind != frames.CONTINUATION or stream_id != self._partial[0]):
-            raise _protocol_error("A field block was interrupted by another frame.")
+        if self._blocks.stream_id and (kind != frames.CONTINUATION or stream_id != self._blocks.stream_id):
+            raise protocol_error("A field block was interrupted by another frame.")
         try:
             if kind == frames.HEADERS and self._greeted:
                 self._on_headers(stream_id, flags, payload)
@@ -173,7 +111,7 @@ class Endpoint(ABC, Generic[EventT]):
         if kind == frames.SETTINGS:
             self._on_settings(flags, stream_id, payload)
         elif not self._greeted:
-            raise _protocol_error("The first frame is not SETTINGS.")
+            raise protocol_error("The first frame is not SETTINGS.")
         elif kind == frames.RST_STREAM:
             self._on_rst_stream(stream_id, payload)
         elif kind == frames.PING:
@@ -185,37 +123,22 @@ class Endpoint(ABC, Generic[EventT]):
         elif kind == frames.PRIORITY:
             self._on_priority(stream_id, payload)
         elif kind == frames.PUSH_PROMISE:
-            raise _protocol_error("Nobody may push to us.")
+            raise protocol_error("Nobody may push to us.")
         # RFC 9113 5.5: frames of other types are ignored.
 
     # -- field blocks -------------------------------------------------------------------------------------------------
 
     def _on_headers(self, stream_id: int, flags: int, payload: bytes) -> None:
         if stream_id == 0:
-            raise _protocol_error("HEADERS on stream 0.")
-        if flags & frames.PADDED:
-            payload = _without_padding(payload)
-        if flags & frames.PRIORITISED:
-            if len(payload) < 5:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS are too short for their priority.")
-            payload = payload[5:]
-        if flags & frames.END_HEADERS:
-            self._on_block(stream_id, payload, end_stream=bool(flags & frames.END_STREAM))
-        else:
-            self._partial = stream_id, flags, [payload]
-            self._partial_since_s = self._now_s
+            raise protocol_error("HEADERS on stream 0.")
+        block = self._blocks.begin(stream_id, flags, payload, self._now_s)
+        if block is not None:
+            self._on_block(stream_id, block, end_stream=bool(flags & frames.END_STREAM))
 
     def _on_continuation(self, stream_id: int, flags: int, payload: bytes) -> None:
-        if self._partial is None:
-            raise _protocol_error("CONTINUATION without HEADERS.")
-        _, first_flags, pieces = self._partial
-        pieces.append(payload)
-        octets = sum(map(len, pieces))
-        if len(pieces) > _MAX_CONTINUATIONS or octets > self._limits.head.max_head_bytes:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "A field block goes on without end.")
-        if flags & frames.END_HEADERS:
-            self._partial = None
-            self._on_block(stream_id, b"".join(pieces), end_stream=bool(first_flags & frames.END_STREAM))
+        whole = self._blocks.go_on(flags, payload)
+        if whole is not None:
+            self._on_block(stream_id, whole.block, end_stream=whole.end_stream)
 
     @abstractmethod
     def _on_block(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
@@ -239,7 +162,7 @@ class Endpoint(ABC, Generic[EventT]):
     def _on_data(self, stream_id: int, flags: int, payload: bytes) -> None:
         octets = len(payload)
         if stream_id == 0:
-            raise _protocol_error("DATA on stream 0.")
+            raise protocol_error("DATA on stream 0.")
         self._receive_window -= octets
         if self._receive_window < 0:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "More DATA than the connection's window allows.")
@@ -248,7 +171,7 @@ class Endpoint(ABC, Generic[EventT]):
             self._credit_connection(octets)
             self._on_late_frame(stream_id, frames.DATA)
             return
-        data = _without_padding(payload) if flags & frames.PADDED else payload
+        data = without_padding(payload) if flags & frames.PADDED else payload
         ends = flags & frames.END_STREAM
         stream.receive_window -= octets
         if stream.receive_window < 0:
@@ -290,34 +213,6 @@ class Endpoint(ABC, Generic[EventT]):
         if not stream.our_side_open:
             self._remove(stream, Ended.COMPLETE)
 
-    def _credit(self, stream: Stream) -> None:
-        """Give back what was consumed, by halves of a window: a frame for each piece would cost as much as that."""
-        if stream.held * 2 >= self._window:
-            stream.receive_window += stream.held
-            self._append(frames.window_update(stream.id, stream.held))
-            self._credit_connection(stream.held)
-            stream.held = 0
-
-    def _credit_connection(self, octets: int) -> None:
-        self._held += octets
-        # Half of a stream's window, not of ours: what is kept back must not be what the last stream needs.
-        if self._held * 2 >= self._window:
-            self._receive_window += self._held
-            self._append(frames.window_update(0, self._held))
-            self._held = 0
-
-    def pause_reading(self, stream_id: int) -> None:
-        """Let a stream's peer send no more than its window has left."""
-        if (stream := self._streams.get(stream_id)) is not None:
-            stream.paused = True
-
-    def resume_reading(self, stream_id: int) -> None:
-        """What was received is consumed."""
-        if (stream := self._streams.get(stream_id)) is not None:
-            stream.paused = False
-            if stream.peer_open:
-                self._credit(stream)
-
     def _on_window_update(self, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE is not four octets.")
@@ -325,7 +220,7 @@ class Endpoint(ABC, Generic[EventT]):
         if stream_id == 0:
             self._send_window += increment
             if not increment:
-                raise _protocol_error("WINDOW_UPDATE by 0.")
+                raise protocol_error("WINDOW_UPDATE by 0.")
             if self._send_window > frames.MAX_WINDOW:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "The connection's window is too large.")
             return
@@ -343,12 +238,12 @@ class Endpoint(ABC, Generic[EventT]):
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
-            raise _protocol_error("SETTINGS on a stream.")
+            raise protocol_error("SETTINGS on a stream.")
         if flags & frames.ACK:
             if payload:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "An acknowledgement of SETTINGS has a payload.")
             if not self._greeted:
-                raise _protocol_error("The first frame is not SETTINGS.")
+                raise protocol_error("The first frame is not SETTINGS.")
             self._settings_since_s = None
             return
         if len(payload) % 6:
@@ -371,7 +266,7 @@ class Endpoint(ABC, Generic[EventT]):
                 self._into_ring(stream)
         elif key == frames.SETTINGS_MAX_FRAME_SIZE:
             if not frames.MIN_FRAME_OCTETS <= value <= frames.MAX_FRAME_OCTETS:
-                raise _protocol_error("The maximum frame size is out of range.")
+                raise protocol_error("The maximum frame size is out of range.")
             self._peer_max_frame = min(value, OUT_OCTETS)
         elif key == frames.SETTINGS_HEADER_TABLE_SIZE:
             self._table_prefix = EMPTY_TABLE  # RFC 7541 4.2: the next block must say that ours is no larger
@@ -381,11 +276,11 @@ class Endpoint(ABC, Generic[EventT]):
     def _apply_other(self, key: int, value: int) -> None:
         """Take a setting that concerns one side only; unknown ones are ignored (RFC 9113 6.5.2)."""
         if key in (frames.SETTINGS_ENABLE_PUSH, frames.SETTINGS_ENABLE_CONNECT_PROTOCOL) and value > 1:
-            raise _protocol_error("A setting that is a switch is neither 0 nor 1.")
+            raise protocol_error("A setting that is a switch is neither 0 nor 1.")
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
-            raise _protocol_error("PING on a stream.")
+            raise protocol_error("PING on a stream.")
         if len(payload) != 8:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING is not eight octets.")
         if not flags & frames.ACK:
@@ -394,7 +289,7 @@ class Endpoint(ABC, Generic[EventT]):
     def _on_priority(self, stream_id: int, payload: bytes) -> None:
         # RFC 9113 5.3.2: the scheme is deprecated, only the frame's form counts.
         if stream_id == 0:
-            raise _protocol_error("PRIORITY on stream 0.")
+            raise protocol_error("PRIORITY on stream 0.")
         if len(payload) != 5 and self._is_idle(stream_id):
             # RFC 9113 6.4: a RST_STREAM must not be sent for an idle stream
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY is not five octets.")
@@ -416,7 +311,7 @@ class Endpoint(ABC, Generic[EventT]):
 
     def _on_goaway(self, stream_id: int, payload: bytes) -> None:
         if stream_id:
-            raise _protocol_error("GOAWAY on a stream.")
+            raise protocol_error("GOAWAY on a stream.")
         if len(payload) < 8:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is shorter than eight octets.")
         self.peer_leaves = True
@@ -426,7 +321,7 @@ class Endpoint(ABC, Generic[EventT]):
         if stream_id in self._streams:
             raise StreamFault(ErrorCode.STREAM_CLOSED, "A frame behind the end of its stream.")
         if self._is_idle(stream_id):
-            raise _protocol_error("A frame on a stream that nobody has opened.")
+            raise protocol_error("A frame on a stream that nobody has opened.")
         how = self._ended.how(stream_id)
         if how in (Ended.RESET_BY_US, Ended.FORGOTTEN) or kind in (frames.WINDOW_UPDATE, frames.RST_STREAM):
             return  # it was, or may have been, on its way when the stream ended
@@ -455,7 +350,7 @@ class Endpoint(ABC, Generic[EventT]):
     def _fail(self, fault: ConnectionFault) -> None:
         self.broken = True
         self._buffer = b""
-        self._partial = None
+        self._blocks.abandon()
         self._settings_since_s = None
         self._append(frames.goaway(self._last_looked_at(), fault.code, str(fault).encode()))
         self._emit_fault(str(fault))
@@ -496,183 +391,15 @@ class Endpoint(ABC, Generic[EventT]):
         limit_s = self._limits.answer_s
         if self._settings_since_s is not None and now_s - self._settings_since_s > limit_s:
             raise ConnectionFault(ErrorCode.SETTINGS_TIMEOUT, "Our settings were not acknowledged.")
-        if self._partial is not None and now_s - self._partial_since_s > limit_s:
+        if self._blocks.stream_id and now_s - self._blocks.since_s > limit_s:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "A field block was not completed.")
-
-    @property
-    def ready_octets(self) -> int:
-        """How much waits for `data_to_send`, queues not counted."""
-        return self._out_octets
 
     @property
     def waits(self) -> bool:
         """Whether `tick` has something to look after."""
-        return self._settings_since_s is not None or self._partial is not None or self._waiting > 0
-
-    # -- sending ------------------------------------------------------------------------------------------------------
-
-    def data_to_send(self) -> bytes:
-        """Return what is ready, about OUT_OCTETS of it at most; call again until it returns nothing."""
-        if self._ring and not self.paused:
-            self._serve_queues()
-        out = self._out
-        if not out:
-            return b""
-        data = b"".join(out)
-        out.clear()
-        self._out_octets = self._replies = 0
-        self._tail = None
-        return data
-
-    def _append(self, frame: bytes) -> None:
-        self._out.append(frame)
-        self._out_octets += len(frame)
-        self._tail = None
-
-    def _reply(self, frame: bytes) -> None:
-        self._replies += 1
-        if self._replies > _MAX_UNREAD_REPLIES:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "More acknowledgements are asked for than are read.")
-        self._append(frame)
-
-    def _append_block(self, stream: Stream, block: bytes, *, end_stream: bool) -> None:
-        if self._table_prefix:
-            block, self._table_prefix = self._table_prefix + block, b""
-        self._append(frames.headers(stream.id, block, end_stream=end_stream, max_octets=self._peer_max_frame))
-
-    def _send_data(self, stream: Stream, data: bytes) -> bool:
-        """Send or queue a piece of a body; True when the stream's queue is full."""
-        if not stream.our_side_open:
-            return False
-        view = memoryview(data)
-        if not stream.queue and not self.paused:
-            view = view[self._write_data(stream, view, OUT_OCTETS - self._out_octets) :]
-            if not view:
-                return False
-        if _is_ended(stream):
-            return False
-        self._enqueue(stream, view)
-        stream.queued += len(view)
-        if stream.queued >= QUEUE_OCTETS or len(stream.queue) >= _QUEUE_PIECES:
-            stream.full = True
-        return stream.full
-
-    def _send_last(self, stream: Stream, last: Trailers | End) -> None:
-        if not stream.our_side_open:
-            return
-        if not stream.queue and not self.paused:
-            self._write_last(stream, last)
-        elif not _is_ended(stream):
-            self._enqueue(stream, last)
-
-    def _enqueue(self, stream: Stream, item: memoryview | Trailers | End) -> None:
-        if not stream.queue:
-            self._waiting += 1
-        stream.queue.append(item)
-        self._into_ring(stream)
-
-    def _write_data(self, stream: Stream, view: memoryview, room: int) -> int:
-        """Write frames while windows and `room` allow it; return how many octets went."""
-        written = 0
-        out, stream_id = self._out, stream.id
-        while room > 0 and written < len(view):
-            octets = min(len(view) - written, self._peer_max_frame, stream.send_window, self._send_window)
-            if octets <= 0:
-                break
-            stream.send_window -= octets
-            self._send_window -= octets
-            out.append(frames.frame_header(octets, frames.DATA, 0, stream_id))
-            out.append(view[written : written + octets])
-            written += octets
-            room -= octets + frames.HEADER_OCTETS
-            self._out_octets += octets + frames.HEADER_OCTETS
-        if written:
-            stream.sent += written
-            self.octets_sent += written
-            self._tail = stream
-        return written
-
-    def _write_last(self, stream: Stream, last: Trailers | End) -> None:
-        block = heads.write_trailers(last.headers) if isinstance(last, Trailers) else b""
-        if block:
-            self._append_block(stream, block, end_stream=True)
-        elif self._tail is stream:
-            header = self._out[-2]
-            self._out[-2] = bytes(header[:4]) + bytes((header[4] | frames.END_STREAM,)) + bytes(header[5:])
-        else:
-            self._append(frames.frame_header(0, frames.DATA, frames.END_STREAM, stream.id))
-        self._our_side_ended(stream)
-
-    def _our_side_ended(self, stream: Stream) -> None:
-        stream.our_side_open = False
-        if not stream.peer_open:
-            self._remove(stream, Ended.COMPLETE)
-        elif stream.deserted:
-            self.reset(stream.id, ErrorCode.NO_ERROR)
-
-    def _into_ring(self, stream: Stream) -> None:
-        if stream.queue and not stream.ringed:
-            stream.ringed = True
-            self._ring.append(stream)
-
-    def _serve_queues(self) -> None:
-        ring = self._ring
-        in_vain = 0
-        while ring and self._out_octets < OUT_OCTETS and in_vain < len(ring):
-            stream = ring.popleft()
-            served = self._serve(stream)
-            if stream.queue and (stream.send_window > 0 or not isinstance(stream.queue[0], memoryview)):
-                ring.append(stream)
-                in_vain += not served
-            else:
-                stream.ringed = False  # out of the ring: those behind it have not been looked at
-
-    def _serve(self, stream: Stream) -> bool:
-        """Send one frame's worth of a queue; False when the windows allow nothing."""
-        if not stream.queue:
-            return True  # it was reset meanwhile
-        first = stream.queue[0]
-        if not isinstance(first, memoryview):
-            stream.queue.popleft()
-            self._waiting -= 1
-            self._write_last(stream, first)
-            return True
-        written = self._write_data(stream, first[: self._peer_max_frame], 1)
-        stream.queued -= written
-        if written == len(first):
-            stream.queue.popleft()
-            if stream.queue and stream.queue[0] is END:
-                stream.queue.popleft()
-                self._waiting -= 1
-                self._write_last(stream, END)
-            elif not stream.queue:
-                self._waiting -= 1
-        else:
-            stream.queue[0] = first[written:]
-        if stream.full and stream.queued * 2 < QUEUE_OCTETS and len(stream.queue) * 2 < _QUEUE_PIECES:
-            stream.full = False
-            self.drained.append(stream.id)
-        return written > 0
+        return self._settings_since_s is not None or self._blocks.stream_id > 0 or self._waiting > 0
 
     # -- the end of streams and of the connection ---------------------------------------------------------------------
-
-    def _remove(self, stream: Stream, how: Ended) -> None:
-        self._streams.pop(stream.id, None)
-        self._ended.note(stream.id, how)
-        if stream.held:
-            self._credit_connection(stream.held)
-            stream.held = 0
-        if stream.queue:
-            self._waiting -= 1
-            stream.queue.clear()
-        stream.queued = 0
-        stream.peer_open = stream.our_side_open = False
-
-    def reset(self, stream_id: int, code: int = ErrorCode.CANCEL) -> None:
-        """End a stream at once; nothing happens when it is over."""
-        if (stream := self._streams.get(stream_id)) is not None:
-            self._append(frames.rst_stream(stream_id, code))
-            self._remove(stream, Ended.RESET_BY_US)
 
     def finish(self, stream_id: int) -> None:
         """End a tunnel: what is queued still goes, what the peer still sends is for nobody."""
@@ -690,26 +417,3 @@ class Endpoint(ABC, Generic[EventT]):
         """Say whether the peer may still send on a stream."""
         stream = self._streams.get(stream_id)
         return stream is not None and stream.peer_open
-
-    def queued(self, stream_id: int) -> int:
-        """Return how many octets wait in a stream's queue."""
-        stream = self._streams.get(stream_id)
-        return 0 if stream is None else stream.queued
-
-
-def _is_ended(stream: Stream) -> bool:
-    """Say whether the end of our message is queued: nothing comes behind it."""
-    return bool(stream.queue) and not isinstance(stream.queue[-1], memoryview)
-
-
-def _protocol_error(reason: str) -> ConnectionFault:
-    return ConnectionFault(ErrorCode.PROTOCOL_ERROR, reason)
-
-
-def _without_padding(payload: bytes) -> bytes:
-    if not payload:
-        raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "A padded frame has no length of its padding.")
-    end = len(payload) - payload[0]
-    if end < 1:
-        raise _protocol_error("The padding is as long as the frame.")
-    return payload[1:end]

@@ -82,6 +82,21 @@ class StreamFault(Exception):
         self.code = code
 
 
+def protocol_error(reason: str) -> ConnectionFault:
+    """Return the fault of a peer that breaks the protocol in no other named way."""
+    return ConnectionFault(ErrorCode.PROTOCOL_ERROR, reason)
+
+
+def without_padding(payload: bytes) -> bytes:
+    """Return a padded payload's content (RFC 9113 6.1). Raises ConnectionFault."""
+    if not payload:
+        raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "A padded frame has no length of its padding.")
+    end = len(payload) - payload[0]
+    if end < 1:
+        raise protocol_error("The padding is as long as the frame.")
+    return payload[1:end]
+
+
 _header = struct.Struct(">HBBBL")
 unpack_header = _header.unpack_from
 """Return (length >> 8, length & 255, type, flags, stream with the reserved bit) at an offset."""

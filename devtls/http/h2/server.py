@@ -24,8 +24,9 @@ from devtls.http.events import (
     Trailers,
 )
 from devtls.http.h2 import frames, heads
-from devtls.http.h2.endpoint import Endpoint, Event, H2Limits
+from devtls.http.h2.endpoint import Endpoint, Event
 from devtls.http.h2.frames import ConnectionFault, ErrorCode, StreamFault
+from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.streams import END, Ended, Stream
 
 _NOT_YET_S = -1.0

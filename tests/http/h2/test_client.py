@@ -17,8 +17,8 @@ from devtls.http.events import (
 from devtls.http.h1.head import HeadLimits
 from devtls.http.h2 import frames
 from devtls.http.h2.client import H2Client
-from devtls.http.h2.endpoint import H2Limits
 from devtls.http.h2.frames import ErrorCode
+from devtls.http.h2.limits import H2Limits
 from devtls.http.upgrade import accept_of
 from tests.http.h2.wire import (
     OK,

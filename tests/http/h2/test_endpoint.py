@@ -10,8 +10,9 @@ import pytest
 from devtls.http.events import Data, EndOfMessage, Headers, Malformed, Request, Reset, Response, Trailers
 from devtls.http.h1.head import HeadLimits
 from devtls.http.h2 import frames
-from devtls.http.h2.endpoint import OUT_OCTETS, QUEUE_OCTETS, H2Limits
 from devtls.http.h2.frames import ErrorCode
+from devtls.http.h2.limits import H2Limits
+from devtls.http.h2.outgoing import OUT_OCTETS, QUEUE_OCTETS
 from devtls.http.h2.server import H2Server
 from tests.http.h2.wire import (
     CONNECT,

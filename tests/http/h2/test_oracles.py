@@ -29,7 +29,7 @@ from devtls.http.events import (
     Trailers,
 )
 from devtls.http.h2.client import H2Client
-from devtls.http.h2.endpoint import H2Limits
+from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.server import H2Server
 from devtls.http.upgrade import refusal_of
 from tests.http.h2.wire import SECRET

@@ -9,7 +9,7 @@ import pytest
 from devtls.http.events import Data
 from devtls.http.h2 import frames
 from devtls.http.h2.client import H2Client
-from devtls.http.h2.endpoint import H2Limits
+from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.server import H2Server
 from tests.http.h2.wire import (
     CONNECT,

@@ -19,7 +19,8 @@ from devtls.http.events import (
 )
 from devtls.http.h2 import frames
 from devtls.http.h2.client import H2Client
-from devtls.http.h2.endpoint import OUT_OCTETS, QUEUE_OCTETS, H2Limits
+from devtls.http.h2.limits import H2Limits
+from devtls.http.h2.outgoing import OUT_OCTETS, QUEUE_OCTETS
 from devtls.http.h2.server import H2Server
 from tests.http.h2 import wire
 from tests.http.h2.wire import CONNECT, GET, OK, POST
@@ -246,7 +247,7 @@ def run(endpoint: H2Server | H2Client, sequence: list[Act]) -> None:
         endpoint.reset(stream_id)
     check_accounts(endpoint)
     assert endpoint.open_streams == 0
-    assert not endpoint.waits or endpoint._partial is not None or endpoint._settings_since_s is not None
+    assert not endpoint.waits or endpoint._blocks.stream_id > 0 or endpoint._settings_since_s is not None
 
 
 @BOUNDED

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from devtls.http.events import Headers, Request
 from devtls.http.h2 import frames
 from devtls.http.h2.client import H2Client
-from devtls.http.h2.endpoint import H2Limits
+from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.server import H2Server
 
 SECRET = b"sixteen octets!!"
