@@ -169,7 +169,8 @@ class H2Connection(asyncio.Protocol):
                 self._lose_streams(event.reason)
                 return
             stream = ClientStream(self, self._codec, event.stream_id)
-            request = Request(event.stream_id, b"-", b"", self.reception.sni, [], 0, b"2.0")
+            method = self._codec.method_of(event.stream_id) or b"-"
+            request = Request(event.stream_id, method, b"", self.reception.sni, [], 0, b"2.0")
             stream.respond(request, pages.malformed(event.status, event.reason))
         elif isinstance(event, Reset):
             self._codec.release(event.stream_id)

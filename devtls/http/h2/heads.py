@@ -157,6 +157,11 @@ def read_request(
     return request
 
 
+def method_of(block: Block) -> bytes:
+    """Return a refused request's method, b"" without a proper one: the answer to a HEAD has no body."""
+    return next((entry.field[1] for entry in block.entries if entry.kind == fields.METHOD), b"")
+
+
 def _authority(authority: bytes | None, host: bytes | None) -> bytes:
     # RFC 9113 8.3.1: Host may stand in for :authority; where both are, they have to say the same.
     try:

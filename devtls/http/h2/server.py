@@ -46,6 +46,7 @@ class H2Server(Endpoint[ClientEvent]):
         self._known: dict[bytes, Request] = {}
         self._seen: set[bytes] = set()
         self._known_generation = 0
+        self._refused_method = b""
         self._lingering: set[int] = set()
         self._discarding: dict[int, float] = {}
         """Streams whose answer is whole before their request is, and when something was last heard on them."""
@@ -118,7 +119,7 @@ class H2Server(Endpoint[ClientEvent]):
             return  # RFC 9113 6.8: it was told that this one is not looked at
         if len(self._streams) + len(self._lingering) >= self._limits.max_streams:
             raise StreamFault(ErrorCode.REFUSED_STREAM, "Too many streams are open.")
-        method = b"" if request is None else request.method
+        method = self._refused_method if request is None else request.method
         stream = self._streams[stream_id] = Stream(stream_id, stream_id, self._peer_window, self._window, method)
         if request is None:
             assert refused is not None  # noqa: S101 - one of the two is there
@@ -140,13 +141,17 @@ class H2Server(Endpoint[ClientEvent]):
         if end_stream and (known := self._known.get(block)) is not None:
             return Request(stream_id, known.method, known.target, known.authority, known.headers, 0, heads.HTTP_VERSION)
         decoded = decoder.decode(block)
-        request = heads.read_request(
-            decoded,
-            stream_id,
-            self._limits.head,
-            end_stream=end_stream,
-            websocket_key=lambda: heads.make_websocket_key(self._secret, stream_id),
-        )
+        try:
+            request = heads.read_request(
+                decoded,
+                stream_id,
+                self._limits.head,
+                end_stream=end_stream,
+                websocket_key=lambda: heads.make_websocket_key(self._secret, stream_id),
+            )
+        except ProtocolViolation:
+            self._refused_method = heads.method_of(decoded)
+            raise
         if end_stream and not request.upgrade and decoder.generation == self._known_generation:
             self._remember(block, request)
         return request
@@ -204,6 +209,11 @@ class H2Server(Endpoint[ClientEvent]):
         if how is not Ended.COMPLETE and stream.our_side_open:
             self._lingering.add(stream.id)  # the app may still be at it
         super()._remove(stream, how)
+
+    def method_of(self, stream_id: int) -> bytes:
+        """Return the method of an open stream's request, refused or not; b"" when it had none."""
+        stream = self._streams.get(stream_id)
+        return b"" if stream is None else stream.method
 
     def release(self, stream_id: int) -> None:
         """The app's part in a stream that the client took back is over: it counts no longer."""
