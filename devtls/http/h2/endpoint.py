@@ -412,8 +412,3 @@ class Endpoint(Credit, Generic[EventT]):
             self._send_last(stream, END)
         else:
             self.reset(stream_id, ErrorCode.NO_ERROR)
-
-    def peer_is_open(self, stream_id: int) -> bool:
-        """Say whether the peer may still send on a stream."""
-        stream = self._streams.get(stream_id)
-        return stream is not None and stream.peer_open

@@ -108,7 +108,7 @@ def test_a_request_without_a_body_ends_with_its_head() -> None:
         Request(1, b"GET", b"/", b"a.test", [], 0, b"2.0"),
         EndOfMessage(1),
     ]
-    assert not server.peer_is_open(1)
+    assert not server._streams[1].peer_open
 
 
 def test_a_request_that_is_not_served_is_to_be_answered() -> None:
@@ -185,7 +185,7 @@ def test_a_block_with_a_body_behind_it_is_not_the_one_without() -> None:
     (request,) = server.receive_data(headers(7, POST, end_stream=False), 0.0)
     assert isinstance(request, Request)
     assert request.body_length is None
-    assert server.peer_is_open(7)
+    assert server._streams[7].peer_open
 
 
 def test_what_is_remembered_of_blocks_is_bounded() -> None:
