@@ -33,7 +33,6 @@ LOOPBACK = ("127.0.0.1", "::1")
 _BACKLOG = 512
 _PREPARE_AFTER_S = 0.002
 _FREE_PORT_TRIES = 20
-_UNSENT_OCTETS = 256 * 1024
 
 
 class PortForbidden(DevtlsError):
@@ -100,7 +99,6 @@ def _bind_one(address: str, port: int) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        _limit_unsent(sock)
         sock.setsockopt(
             socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
         )  # accepted sockets inherit it: idle tunnels to nobody end
@@ -111,13 +109,6 @@ def _bind_one(address: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _limit_unsent(sock: socket.socket) -> None:
-    """Let the kernel queue little for a client that does not read; what is accepted inherits it."""
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS; Python names it there only
-    if option is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_OCTETS)
 
 
 def _no_ipv6(address: str, error: OSError) -> bool:
