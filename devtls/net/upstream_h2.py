@@ -139,6 +139,7 @@ class UpstreamStream:
             transport.deliver_end()
         else:
             self.closed = True
+            self._connection.forget(self._id)
             transport.lose(ConnectionResetError("the app ended the stream"))
 
     def drained(self) -> None:

@@ -483,6 +483,9 @@ async def test_resets_pass_through_a_tunnel_of_streams(running: Proxy, who: str)
             await client.send(rst_stream(stream))
             await until(lambda: codes)
             assert codes == [CANCEL]
+        (state,) = running.service.pool._states.values()
+        assert state.shared is not None
+        assert [connection.idle for connection in state.shared._connections] == [True]
         client.close()
 
 
