@@ -264,15 +264,20 @@ class MultiplexedUpstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Sort events by stream, deliver, send what came of it."""
-        self._handling = True
+        if self.closed:
+            return
         if not self.codec.ready and data[:5] == b"HTTP/":
             self._close("the app answers in HTTP/1.1: write http:// or https:// for it")
             return
-        self._deliver(self.codec.receive_data(data, self.loop.time()))
-        self._handling = False
-        if self.codec.ready and not self._ready.done():
-            self._ready.set_result(None)
-        self.flush()
+        try:
+            self._handling = True
+            self._deliver(self.codec.receive_data(data, self.loop.time()))
+            self._handling = False
+            if self.codec.ready and not self._ready.done():
+                self._ready.set_result(None)
+            self.flush()
+        except Exception as error:  # noqa: BLE001 - half of what came is delivered: nobody knows what the rest means
+            self._fault(error)
         if self.codec.broken:
             self._close("the app does not speak HTTP/2 as it should")
         elif self.codec.peer_leaves:
@@ -319,7 +324,10 @@ class MultiplexedUpstream(asyncio.Protocol):
     def send_out(self) -> None:
         """Send what is ready (Sender)."""
         self._flush_due = False
-        self.flush()
+        try:
+            self.flush()
+        except Exception as error:  # noqa: BLE001
+            self._fault(error)
 
     def flush(self) -> None:
         """Send what is ready, as far as the app takes it."""
@@ -338,11 +346,15 @@ class MultiplexedUpstream(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._timer = None
-        if not self.closed:
+        if self.closed:
+            return
+        try:
             self._deliver(self.codec.tick(self.loop.time()))
             self.flush()
-            if self.codec.broken:
-                self._close("The app did not acknowledge our settings.")
+        except Exception as error:  # noqa: BLE001
+            self._fault(error)
+        if self.codec.broken:
+            self._close("The app did not acknowledge our settings.")
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -368,8 +380,20 @@ class MultiplexedUpstream(asyncio.Protocol):
         if lost is not None:
             lost(self)
         for stream_id, stream in list(self._streams.items()):
-            stream.lose(why, answered=self.codec.is_answered(stream_id))
+            try:
+                stream.lose(why, answered=self.codec.is_answered(stream_id))
+            except Exception as error:  # noqa: BLE001 - the others have to be told all the same
+                self._tell(error)
         self._streams.clear()
+
+    def _fault(self, error: Exception) -> None:
+        """End this connection, and no other, for a bug of ours."""
+        self._tell(error)
+        self._close("devtls failed on the connection to the app.")
+
+    def _tell(self, error: Exception) -> None:
+        # It is many clients' connection, so there is no observer that it belongs to.
+        self.loop.call_exception_handler({"message": "a connection to an app has failed", "exception": error})
 
     def abort(self) -> None:
         """Close at once (Dialled)."""
@@ -377,4 +401,5 @@ class MultiplexedUpstream(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection: nobody uses it."""
+        self.flush()  # the last words of a tunnel
         self._close("The connection to the app was closed.")

@@ -325,6 +325,69 @@ async def test_settings_that_are_not_acknowledged_end_it() -> None:
     await until(lambda: made.lost)
 
 
+class FaultyUser(User):
+    """A user with a bug."""
+
+    def upstream_events(self, events: list[UpstreamEvent]) -> None:
+        raise ArithmeticError("a bug")
+
+    def upstream_event(self, event: UpstreamEvent) -> None:
+        raise ArithmeticError("a bug")
+
+    def upstream_writable(self, writable: bool) -> None:
+        raise ArithmeticError("a bug")
+
+
+@pytest.fixture
+async def told() -> list[object]:
+    """What the loop's handler hears."""
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context.get("exception")))
+    return errors
+
+
+async def test_a_bug_ends_the_connection_and_is_told_to_every_user_and_the_loop(
+    shared: Shared, told: list[object]
+) -> None:
+    faulty, _ = shared.asked(1)
+    faulty.user = FaultyUser()
+    _, other = shared.asked(3)
+    await shared.settle()
+    shared.answer(1, b"ok")
+    shared.exchange()
+    assert [str(error) for error in told] == ["a bug", "a bug"]  # its end is more than the faulty one takes, too
+    assert other.events == [ConnectionClosed(3)]
+    assert shared.connection.closed
+    assert shared.lost == [shared.connection]
+    shared.connection.data_received(b"what was on its way")
+    assert other.events == [ConnectionClosed(3)]
+
+
+@pytest.mark.parametrize("where", ["send_out", "_tick"])
+async def test_a_bug_at_the_end_of_a_turn_or_in_time_ends_the_connection(
+    shared: Shared, told: list[object], where: str
+) -> None:
+    stream, _ = shared.asked(1, body_length=None)
+    await shared.settle()
+    stream.user = FaultyUser()
+    shared.connection.codec.drained = [1]
+    getattr(shared.connection, where)()
+    assert [str(error) for error in told[:1]] == ["a bug"]
+    assert shared.connection.closed
+
+
+async def test_the_last_words_of_a_tunnel_reach_an_app_that_leaves(shared: Shared) -> None:
+    shared.connection.codec.carries_websockets = True
+    stream, _ = shared.asked(upgrade=b"websocket")
+    await shared.settle()
+    shared.connection.data_received(b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\0")
+    stream.transport.write(b"good-bye")
+    stream.transport.close()
+    await asyncio.sleep(0)
+    assert b"\0\0\x08\0\x01\0\0\0\x01good-bye" in shared.transport.taken()
+    assert shared.connection.closed
+
+
 async def test_a_stream_knows_what_its_connection_knows(shared: Shared) -> None:
     shared.transport = NotingTransport(peername=("127.0.0.1", 9))
     shared.connection.transport = shared.transport
