@@ -248,7 +248,7 @@ class Exchange:
 
         None = take the events one by one.
         """
-        if self.phase is not Phase.WAITING or not self._request_done:
+        if self.phase is not Phase.WAITING or not self._request_done or self._request.websocket_key:
             return None
         self.phase = Phase.DONE
         terms = self._terms
@@ -288,6 +288,10 @@ class Exchange:
         return actions
 
     def _response(self, event: Response) -> list[Action]:
+        if self._request.websocket_key and 200 <= event.status < 300:
+            # A page for every path, say. RFC 8441 5: to the client a 2xx would open the WebSocket.
+            why = f"The app answered the request for a WebSocket with {event.status} instead of 101."
+            return [_ABORT, *self._fail(FailureKind.BROKEN_ANSWER, why)]
         self.phase = Phase.ANSWERING
         terms = self._terms
         edited = forward_response(event, terms.policy, terms.edge, authority=self._request.authority)

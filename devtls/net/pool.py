@@ -23,7 +23,8 @@ from devtls.routing import Upstream
 
 if TYPE_CHECKING:
     from devtls.net.shared import SharedConnections
-    from devtls.net.upstream_h2 import MultiplexedUpstream, UpstreamStream
+    from devtls.net.upstream_h2 import MultiplexedUpstream
+    from devtls.net.upstream_stream import UpstreamStream
 
 _MIN_IDLE_S = 1.0
 _MAX_IDLE_PER_UPSTREAM = 256

@@ -28,7 +28,7 @@ from devtls.net.reception import Reception
 from devtls.net.refusal import RefusalWatch
 from devtls.net.relay import Relay
 from devtls.net.service import Service
-from devtls.net.tls import TlsTransport
+from devtls.net.tls_transport import TlsTransport
 from devtls.net.tunnel import Tunnel
 from devtls.net.upstream import UpstreamHandle
 

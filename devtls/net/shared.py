@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from devtls.http.actions import DialFailed
-from devtls.net.upstream_h2 import MultiplexedUpstream, UpstreamStream
+from devtls.net.upstream_h2 import MultiplexedUpstream
+from devtls.net.upstream_stream import UpstreamStream
 
 IDLE_S = 60.0
 

@@ -1,4 +1,4 @@
-"""A connection to an app that speaks HTTP/2: many requests on one, each a stream that a relay takes for a connection.
+"""A connection to an app that speaks HTTP/2: many requests on one, each with a stream of its own (`upstream_stream`).
 
 Owns the socket, the codec and which stream is whose. Refuses an app that does not begin with its settings: it speaks
 something else. Strategy: the events of one read are sorted by stream, each user gets its own in one call, and what the
@@ -9,192 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
-from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Malformed, Request, Reset, Trailers, UpstreamEvent
+from devtls.http.events import Request, UpstreamEvent
 from devtls.http.h2.client import Addressed, H2Client
 from devtls.http.h2.limits import H2Limits
 from devtls.net.outbox import outbox_of
-from devtls.net.stream_transport import StreamTransport
-from devtls.net.upstream import UpstreamUser
+from devtls.net.upstream_stream import UpstreamStream
 from devtls.routing import Upstream
 
 _LOOK_S = 1.0
-_NO_WEBSOCKETS = "The app speaks HTTP/2 but takes no WebSockets over it (RFC 8441): write http:// for it."
-
-
-class UpstreamStream:
-    """One request on a shared connection (UpstreamHandle), and the app's end of a tunnel (StreamCarrier)."""
-
-    __slots__ = (
-        "_asks_for_tunnel",
-        "_connection",
-        "_id",
-        "_label",
-        "_transport",
-        "closed",
-        "upstream",
-        "user",
-        "writable",
-    )
-
-    def __init__(self, connection: MultiplexedUpstream) -> None:
-        self._connection = connection
-        self._id = 0
-        self._label = 0
-        self._asks_for_tunnel = False
-        self._transport: StreamTransport | None = None
-        self.upstream: Upstream = connection.upstream
-        self.user: UpstreamUser | None = None
-        self.writable = True
-        self.closed = False
-
-    # -- UpstreamHandle -----------------------------------------------------------------------------------------------
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        """What a tunnel writes to."""
-        if self._transport is None:
-            self._transport = StreamTransport(self)
-        return self._transport
-
-    def start_tunnel(self) -> bytes:
-        """Leave HTTP: what has come behind the answer is delivered by the transport."""
-        return b""
-
-    def send(self, event: Request | Data | Trailers | EndOfMessage) -> None:
-        """Encode an event."""
-        if type(event) is Request:
-            self._label = event.stream_id
-            self._asks_for_tunnel = bool(event.upgrade)
-            if event.upgrade and not self._connection.codec.carries_websockets:
-                self._connection.loop.call_soon(self._refuse_tunnel)  # RFC 8441 section 3: it may not be asked
-                return
-            self._id = self._connection.begin(self, event)
-        elif self._connection.codec.send(self._id, cast("Data | Trailers | EndOfMessage", event)) and self.writable:
-            self.writable = False
-            if self.user is not None:
-                self.user.upstream_writable(False)
-
-    def _refuse_tunnel(self) -> None:
-        if self.user is not None:
-            self.user.upstream_events([Malformed(self._label, 502, _NO_WEBSOCKETS)])
-
-    def flush(self) -> None:
-        """Send what was encoded."""
-        self._connection.flush_soon()
-
-    def pause_reading(self) -> None:
-        """Give the app no more credit."""
-        self._connection.codec.pause_reading(self._id)
-
-    def resume_reading(self) -> None:
-        """Give it again."""
-        self._connection.codec.resume_reading(self._id)
-        self._connection.flush_soon()
-
-    def abort(self) -> None:
-        """Tell the app that nobody wants its answer."""
-        self.user = None
-        if not self.closed:
-            self.closed = True
-            self._connection.codec.reset(self._id)
-            self._connection.forget(self._id)
-
-    def release(self) -> None:
-        """The exchange is complete."""
-        self.user = None
-        self.closed = True
-        self._connection.forget(self._id)
-
-    def when_lost(self, then: Callable[[], None]) -> None:
-        """Call `then`: RST_STREAM is written, nothing more comes."""
-        then()
-
-    # -- from the connection ------------------------------------------------------------------------------------------
-
-    def take(self, events: list[UpstreamEvent]) -> None:
-        """Take what one read brought for this stream."""
-        if self._transport is not None:
-            for event in events:
-                self._tunnel_event(self._transport, event)
-            return
-        if self._asks_for_tunnel:
-            self._take_one_by_one(events)
-        elif self.user is not None:
-            self.user.upstream_events(events)
-
-    def _take_one_by_one(self, events: list[UpstreamEvent]) -> None:
-        """Give what lies behind a 101 to the tunnel that it opens."""
-        for event in events:
-            if self._transport is not None:
-                self._tunnel_event(self._transport, event)
-            elif self.user is not None:
-                self.user.upstream_events([event])
-
-    def _tunnel_event(self, transport: StreamTransport, event: UpstreamEvent) -> None:
-        if isinstance(event, Data):
-            transport.deliver(event.data)
-        elif isinstance(event, EndOfMessage):
-            transport.deliver_end()
-        else:
-            self.closed = True
-            transport.lose(ConnectionResetError("the app ended the stream"))
-
-    def drained(self) -> None:
-        """The queue has room again."""
-        self.writable = True
-        if self._transport is not None:
-            self._transport.resume_writing()
-        elif self.user is not None:
-            self.user.upstream_writable(True)
-
-    def lose(self, why: str, *, answered: bool) -> None:
-        """The connection is gone."""
-        if self.closed:
-            return
-        self.closed = True
-        if self._transport is not None:
-            self._transport.lose(ConnectionResetError(why))
-            return
-        user, self.user = self.user, None
-        if user is not None:
-            user.upstream_event(Reset(self._label, why) if answered else ConnectionClosed(self._label))
-            user.upstream_flush()
-
-    # -- StreamCarrier ------------------------------------------------------------------------------------------------
-
-    def carry(self, data: bytes) -> bool:
-        """Send octets of the client."""
-        full = self._connection.codec.send(self._id, Data(self._label, data))
-        self._connection.flush_soon()
-        if full:
-            self.writable = False
-        return full
-
-    def carry_end(self) -> None:
-        """The client sends no more."""
-        self._connection.codec.send(self._id, EndOfMessage(self._label))
-        self._connection.flush_soon()
-
-    def finish(self) -> None:
-        """End both directions, in order."""
-        self.closed = True
-        self._connection.codec.finish(self._id)
-        self._connection.forget(self._id)
-
-    def reset(self) -> None:
-        """End both directions now."""
-        self.abort()
-
-    def extra_info(self, name: str) -> Any:
-        """Return what the connection's transport says about itself."""
-        return self._connection.transport.get_extra_info(name)
-
-    @property
-    def waiting_octets(self) -> int:
-        """How much waits for the app."""
-        return self._connection.codec.queued(self._id)
 
 
 class MultiplexedUpstream(asyncio.Protocol):
@@ -263,15 +87,20 @@ class MultiplexedUpstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Sort events by stream, deliver, send what came of it."""
-        self._handling = True
+        if self.closed:
+            return
         if not self.codec.ready and data[:5] == b"HTTP/":
             self._close("the app answers in HTTP/1.1: write http:// or https:// for it")
             return
-        self._deliver(self.codec.receive_data(data, self.loop.time()))
-        self._handling = False
-        if self.codec.ready and not self._ready.done():
-            self._ready.set_result(None)
-        self.flush()
+        try:
+            self._handling = True
+            self._deliver(self.codec.receive_data(data, self.loop.time()))
+            self._handling = False
+            if self.codec.ready and not self._ready.done():
+                self._ready.set_result(None)
+            self.flush()
+        except Exception as error:  # noqa: BLE001 - half of what came is delivered: nobody knows what the rest means
+            self._fault(error)
         if self.codec.broken:
             self._close("the app does not speak HTTP/2 as it should")
         elif self.codec.peer_leaves:
@@ -318,7 +147,10 @@ class MultiplexedUpstream(asyncio.Protocol):
     def send_out(self) -> None:
         """Send what is ready (Sender)."""
         self._flush_due = False
-        self.flush()
+        try:
+            self.flush()
+        except Exception as error:  # noqa: BLE001
+            self._fault(error)
 
     def flush(self) -> None:
         """Send what is ready, as far as the app takes it."""
@@ -337,11 +169,15 @@ class MultiplexedUpstream(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._timer = None
-        if not self.closed:
+        if self.closed:
+            return
+        try:
             self._deliver(self.codec.tick(self.loop.time()))
             self.flush()
-            if self.codec.broken:
-                self._close("The app did not acknowledge our settings.")
+        except Exception as error:  # noqa: BLE001
+            self._fault(error)
+        if self.codec.broken:
+            self._close("The app did not acknowledge our settings.")
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -367,8 +203,20 @@ class MultiplexedUpstream(asyncio.Protocol):
         if lost is not None:
             lost(self)
         for stream_id, stream in list(self._streams.items()):
-            stream.lose(why, answered=self.codec.is_answered(stream_id))
+            try:
+                stream.lose(why, answered=self.codec.is_answered(stream_id))
+            except Exception as error:  # noqa: BLE001 - the others have to be told all the same
+                self._tell(error)
         self._streams.clear()
+
+    def _fault(self, error: Exception) -> None:
+        """End this connection, and no other, for a bug of ours."""
+        self._tell(error)
+        self._close("devtls failed on the connection to the app.")
+
+    def _tell(self, error: Exception) -> None:
+        # It is many clients' connection, so there is no observer that it belongs to.
+        self.loop.call_exception_handler({"message": "a connection to an app has failed", "exception": error})
 
     def abort(self) -> None:
         """Close at once (Dialled)."""
@@ -376,4 +224,5 @@ class MultiplexedUpstream(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection: nobody uses it."""
+        self.flush()  # the last words of a tunnel
         self._close("The connection to the app was closed.")

@@ -147,6 +147,18 @@ async def test_rule_62_a_refused_upgrade_is_the_apps_answer(running: Proxy) -> N
         client.close()
 
 
+async def test_rfc_8441_5_a_page_is_no_websocket(running: Proxy) -> None:
+    """RFC 8441 5: any 2xx opens the stream for the client, so an app's 200 cannot be passed on."""
+    async with app(answering(b"<!doctype html>")) as backend:
+        running.route(f"app = {backend.port}")
+        client = await h2_client(running)
+        seen = await client.reply(await client.connect())
+        assert seen.status == 502
+        assert b"200 instead of 101" in seen.body
+        assert (await client.get()).status == 200
+        client.close()
+
+
 async def test_rule_61_octets_around_the_handshake_are_not_lost(running: Proxy) -> None:
     """RFC 9110 7.8: what a client sends before it is answered, and an app right behind its 101."""
 
@@ -483,6 +495,9 @@ async def test_resets_pass_through_a_tunnel_of_streams(running: Proxy, who: str)
             await client.send(rst_stream(stream))
             await until(lambda: codes)
             assert codes == [CANCEL]
+        (state,) = running.service.pool._states.values()
+        assert state.shared is not None
+        assert [connection.idle for connection in state.shared._connections] == [True]
         client.close()
 
 

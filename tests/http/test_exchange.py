@@ -335,6 +335,16 @@ def test_a_switch_that_is_no_websocket_is_a_broken_answer() -> None:
     assert actions[1].kind is FailureKind.BROKEN_ANSWER
 
 
+@pytest.mark.parametrize(("status", "refused"), [(200, False), (204, False), (403, True), (302, True)])
+def test_only_a_101_opens_a_websocket_whose_client_would_take_any_2xx_for_one(status: int, refused: bool) -> None:
+    asked = request()
+    asked.upgrade, asked.websocket_key = b"websocket", b"a key of ours"
+    exchange = waiting(asked)
+    assert exchange.take_whole_answer(response(status)) is None
+    actions = exchange.on_upstream(response(status))
+    assert kinds(actions) == ([SendClient, Disarm] if refused else [AbortUpstream, Answer, Finish])
+
+
 def test_an_app_that_never_answers_is_given_up() -> None:
     actions = waiting().on_timer(Timer.RESPONSE_HEAD)
     assert actions == [

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import pytest
 
 from devtls.pki.authority import Authority
+from tests.net.h2_stand_ins import Shared
 from tests.net.harness import Proxy, make_authority, proxy
 
 
@@ -35,3 +36,12 @@ async def running(authority: Authority) -> AsyncIterator[Proxy]:
     """A proxy without routes."""
     async with proxy(authority) as started:
         yield started
+
+
+@pytest.fixture
+async def shared() -> AsyncIterator[Shared]:
+    """A connection to an app on `h2`, greeted."""
+    made = Shared()
+    made.begin()
+    yield made
+    made.connection.close()

@@ -1,11 +1,19 @@
-"""What the unit tests of HTTP/2 connections put in the place of sockets: a transport that keeps what is written."""
+"""What the unit tests of HTTP/2 connections put in the place of sockets, of an app on `h2`, and of relays."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.events
+
 from devtls.http.actions import DialFailed
+from devtls.http.events import Request, UpstreamEvent
+from devtls.http.h2.limits import H2Limits
+from devtls.net.upstream_h2 import MultiplexedUpstream
+from devtls.net.upstream_stream import UpstreamStream
 from devtls.routing import Upstream
 
 UPSTREAM = Upstream((("127.0.0.1", 9),), "127.0.0.1", 9, "", None, "http://127.0.0.1:9", True)
@@ -72,3 +80,79 @@ class Dialler:
         self.asked += 1
         await self.go.wait()
         return self.outcomes.pop(0) if self.outcomes else DialFailed((("nowhere", "refused"),))
+
+
+class User:
+    """An UpstreamUser that keeps what it is given, one list for each call."""
+
+    def __init__(self) -> None:
+        self.bursts: list[list[UpstreamEvent]] = []
+        self.writable: list[bool] = []
+        self.flushes = 0
+
+    @property
+    def events(self) -> list[UpstreamEvent]:
+        return [event for burst in self.bursts for event in burst]
+
+    def upstream_events(self, events: list[UpstreamEvent]) -> None:
+        self.bursts.append(events)
+
+    def upstream_event(self, event: UpstreamEvent) -> None:
+        self.bursts.append([event])
+
+    def upstream_flush(self) -> None:
+        self.flushes += 1
+
+    def upstream_writable(self, writable: bool) -> None:
+        self.writable.append(writable)
+
+
+class Shared:
+    """The connection, its transport, and the app on `h2`."""
+
+    def __init__(self, limits: H2Limits | None = None) -> None:
+        self.lost: list[MultiplexedUpstream] = []
+        self.connection = MultiplexedUpstream(UPSTREAM, limits or H2Limits(), self.lost.append)
+        self.transport = NotingTransport()
+        self.app = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
+        self.heard: list[h2.events.Event] = []
+
+    def begin(self) -> None:
+        self.connection.connection_made(self.transport)
+        self.app.initiate_connection()
+        self.exchange()
+
+    def exchange(self) -> None:
+        """Let both sides read what the other has written."""
+        while True:
+            to_app = self.transport.taken()
+            if to_app:
+                self.heard += self.app.receive_data(to_app)
+            from_app = self.app.data_to_send()
+            if from_app:
+                self.connection.data_received(from_app)
+            if not to_app and not from_app:
+                return
+
+    async def settle(self) -> None:
+        """The turn of the loop ends: what was encoded is sent."""
+        await asyncio.sleep(0)
+        self.exchange()
+        await asyncio.sleep(0)
+        self.exchange()
+
+    def asked(self, label: int = 1, **more: Any) -> tuple[UpstreamStream, User]:
+        stream, user = self.connection.open(), User()
+        stream.user = user
+        fields = [(b"Host", b"app.dev.local")]
+        stream.send(Request(label, more.pop("method", b"GET"), b"/", b"app.dev.local", fields, **more))
+        stream.flush()
+        return stream, user
+
+    def answer(self, stream_id: int, body: bytes = b"", *, end: bool = True) -> None:
+        self.app.send_headers(stream_id, [(b":status", b"200")], end_stream=end and not body)
+        if body:
+            self.app.send_data(stream_id, body, end_stream=end)
+
+    def of_kind(self, kind: type[h2.events.Event]) -> list[Any]:
+        return [event for event in self.heard if isinstance(event, kind)]

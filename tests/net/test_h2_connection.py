@@ -242,6 +242,29 @@ async def test_a_drain_has_two_steps_and_ends_when_nothing_runs(running: Proxy) 
         await joined.gone()
 
 
+async def test_a_drain_loses_no_answer_to_a_client_that_reads_slowly(running: Proxy) -> None:
+    go_on = asyncio.Event()
+
+    async def talk(connection: AppConnection) -> None:
+        await connection.head()
+        await go_on.wait()
+        await connection.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with app(talk) as backend:
+        running.route(f"app = {backend.port}")
+        joined = Joined(running)
+        joined.ask()
+        joined.exchange()
+        joined.connection.drain()
+        await until(lambda: joined.connection._draining)
+        joined.transport.taken()
+        joined.connection.pause_writing()
+        go_on.set()
+        await until(lambda: "write_eof" in joined.transport.calls)
+        assert b"\x01\x05\0\0\0\x01" in joined.transport.taken()  # HEADERS that end stream 1
+        await joined.gone()
+
+
 async def test_the_position_of_answers_counts_what_the_client_has_taken(running: Proxy) -> None:
     async with app(answering(b"x" * 1000)) as backend:
         running.route(f"app = {backend.port}")

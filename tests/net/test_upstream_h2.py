@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
 
 import h2.config
 import h2.connection
@@ -16,101 +14,15 @@ from devtls.http.events import (
     Data,
     EndOfMessage,
     Malformed,
-    Request,
     Reset,
     Response,
     UpstreamEvent,
 )
 from devtls.http.h2.limits import H2Limits
-from devtls.net.upstream_h2 import MultiplexedUpstream, UpstreamStream
-from tests.net.h2_stand_ins import UPSTREAM, NotingTransport
+from tests.net.h2_stand_ins import Shared, User
 from tests.net.harness import until
 
 FRAME_OCTETS = 9
-
-
-class User:
-    """An UpstreamUser that keeps what it is given, one list for each call."""
-
-    def __init__(self) -> None:
-        self.bursts: list[list[UpstreamEvent]] = []
-        self.writable: list[bool] = []
-        self.flushes = 0
-
-    @property
-    def events(self) -> list[UpstreamEvent]:
-        return [event for burst in self.bursts for event in burst]
-
-    def upstream_events(self, events: list[UpstreamEvent]) -> None:
-        self.bursts.append(events)
-
-    def upstream_event(self, event: UpstreamEvent) -> None:
-        self.bursts.append([event])
-
-    def upstream_flush(self) -> None:
-        self.flushes += 1
-
-    def upstream_writable(self, writable: bool) -> None:
-        self.writable.append(writable)
-
-
-class Shared:
-    """The connection, its transport, and the app on `h2`."""
-
-    def __init__(self, limits: H2Limits | None = None) -> None:
-        self.lost: list[MultiplexedUpstream] = []
-        self.connection = MultiplexedUpstream(UPSTREAM, limits or H2Limits(), self.lost.append)
-        self.transport = NotingTransport()
-        self.app = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
-        self.heard: list[h2.events.Event] = []
-
-    def begin(self) -> None:
-        self.connection.connection_made(self.transport)
-        self.app.initiate_connection()
-        self.exchange()
-
-    def exchange(self) -> None:
-        """Let both sides read what the other has written."""
-        while True:
-            to_app = self.transport.taken()
-            if to_app:
-                self.heard += self.app.receive_data(to_app)
-            from_app = self.app.data_to_send()
-            if from_app:
-                self.connection.data_received(from_app)
-            if not to_app and not from_app:
-                return
-
-    async def settle(self) -> None:
-        """The turn of the loop ends: what was encoded is sent."""
-        await asyncio.sleep(0)
-        self.exchange()
-        await asyncio.sleep(0)
-        self.exchange()
-
-    def asked(self, label: int = 1, **more: Any) -> tuple[UpstreamStream, User]:
-        stream, user = self.connection.open(), User()
-        stream.user = user
-        fields = [(b"Host", b"app.dev.local")]
-        stream.send(Request(label, more.pop("method", b"GET"), b"/", b"app.dev.local", fields, **more))
-        stream.flush()
-        return stream, user
-
-    def answer(self, stream_id: int, body: bytes = b"", *, end: bool = True) -> None:
-        self.app.send_headers(stream_id, [(b":status", b"200")], end_stream=end and not body)
-        if body:
-            self.app.send_data(stream_id, body, end_stream=end)
-
-    def of_kind(self, kind: type[h2.events.Event]) -> list[Any]:
-        return [event for event in self.heard if isinstance(event, kind)]
-
-
-@pytest.fixture
-async def shared() -> AsyncIterator[Shared]:
-    made = Shared()
-    made.begin()
-    yield made
-    made.connection.close()
 
 
 async def test_it_is_ready_when_the_apps_settings_have_come() -> None:
@@ -174,29 +86,6 @@ async def test_a_stream_that_was_given_back_frees_its_place(shared: Shared) -> N
     stream.release()
     assert shared.connection.idle
     assert shared.connection.available
-    assert stream.closed
-
-
-async def test_an_abort_is_a_reset_and_what_comes_late_is_for_nobody(shared: Shared) -> None:
-    stream, user = shared.asked()
-    await shared.settle()
-    stream.abort()
-    stream.abort()
-    shared.answer(1, b"late", end=False)
-    await shared.settle()
-    assert [event.stream_id for event in shared.of_kind(h2.events.StreamReset)] == [1]
-    assert user.bursts == []
-    called: list[str] = []
-    stream.when_lost(lambda: called.append("lost"))
-    assert called == ["lost"]
-    assert shared.connection.available
-
-
-async def test_an_abort_before_anything_was_sent_concerns_nobody(shared: Shared) -> None:
-    stream = shared.connection.open()
-    stream.abort()
-    await shared.settle()
-    assert not shared.heard or not shared.of_kind(h2.events.StreamReset)
     assert stream.closed
 
 
@@ -299,17 +188,6 @@ async def test_goaway_without_streams_is_the_end(shared: Shared) -> None:
     assert shared.connection.closed
 
 
-async def test_a_websocket_is_not_asked_of_an_app_that_does_not_carry_them(shared: Shared) -> None:
-    stream, user = shared.asked(upgrade=b"websocket")
-    assert user.events == []
-    await shared.settle()
-    assert isinstance(user.events[0], Malformed)
-    assert "WebSockets" in user.events[0].reason
-    stream.abort()
-    await shared.settle()
-    assert not shared.of_kind(h2.events.RequestReceived)
-
-
 async def test_settings_that_are_not_acknowledged_end_it() -> None:
     made = Shared(H2Limits(answer_s=0.01))
     made.connection.connection_made(made.transport)
@@ -325,12 +203,52 @@ async def test_settings_that_are_not_acknowledged_end_it() -> None:
     await until(lambda: made.lost)
 
 
-async def test_a_stream_knows_what_its_connection_knows(shared: Shared) -> None:
-    shared.transport = NotingTransport(peername=("127.0.0.1", 9))
-    shared.connection.transport = shared.transport
-    stream = shared.connection.open()
-    assert stream.extra_info("peername") == ("127.0.0.1", 9)
-    assert stream.transport is stream.transport
-    assert stream.start_tunnel() == b""
-    shared.connection.abort()
+class FaultyUser(User):
+    """A user with a bug."""
+
+    def upstream_events(self, events: list[UpstreamEvent]) -> None:
+        raise ArithmeticError("a bug")
+
+    def upstream_event(self, event: UpstreamEvent) -> None:
+        raise ArithmeticError("a bug")
+
+    def upstream_writable(self, writable: bool) -> None:
+        raise ArithmeticError("a bug")
+
+
+@pytest.fixture
+async def told() -> list[object]:
+    """What the loop's handler hears."""
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context.get("exception")))
+    return errors
+
+
+async def test_a_bug_ends_the_connection_and_is_told_to_every_user_and_the_loop(
+    shared: Shared, told: list[object]
+) -> None:
+    faulty, _ = shared.asked(1)
+    faulty.user = FaultyUser()
+    _, other = shared.asked(3)
+    await shared.settle()
+    shared.answer(1, b"ok")
+    shared.exchange()
+    assert [str(error) for error in told] == ["a bug", "a bug"]  # its end is more than the faulty one takes, too
+    assert other.events == [ConnectionClosed(3)]
+    assert shared.connection.closed
+    assert shared.lost == [shared.connection]
+    shared.connection.data_received(b"what was on its way")
+    assert other.events == [ConnectionClosed(3)]
+
+
+@pytest.mark.parametrize("where", ["send_out", "_tick"])
+async def test_a_bug_at_the_end_of_a_turn_or_in_time_ends_the_connection(
+    shared: Shared, told: list[object], where: str
+) -> None:
+    stream, _ = shared.asked(1, body_length=None)
+    await shared.settle()
+    stream.user = FaultyUser()
+    shared.connection.codec.drained = [1]
+    getattr(shared.connection, where)()
+    assert [str(error) for error in told[:1]] == ["a bug"]
     assert shared.connection.closed

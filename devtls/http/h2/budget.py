@@ -1,4 +1,4 @@
-"""How much of a nuisance a peer may be: a budget that every reset takes from and that time refills.
+"""How much of a nuisance a peer may be: a budget that resets and the like take from and that time refills.
 
 Owns the arithmetic of a token bucket; what is counted, the endpoint says (RFC 9113 10.5, CVE-2023-44487,
 CVE-2025-8671).

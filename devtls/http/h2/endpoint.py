@@ -1,6 +1,6 @@
 """What both ends of an HTTP/2 connection do with what they read: judge it, keep the connection's state, end in order.
 
-Owns the buffer, settings, stream states and GOAWAY (RFC 9113 sections 3 to 6). Refuses what the RFC calls an error, as
+Owns the buffer, stream states and GOAWAY (RFC 9113 sections 3 to 6). Refuses what the RFC calls an error, as
 a ConnectionFault or StreamFault inside and as GOAWAY or RST_STREAM outside, and what it merely allows but nobody needs:
 empty DATA, resets without end. Strategy: a frame is one slice and a few comparisons, the usual ones first.
 """
@@ -13,24 +13,20 @@ from typing import Generic, TypeVar
 from devtls.errors import ProtocolViolation
 from devtls.http.events import ClientEvent, Data, EndOfMessage, Reset, Trailers, UpstreamEvent
 from devtls.http.h2 import frames, heads
+from devtls.http.h2.agreement import Agreement
 from devtls.http.h2.blocks import BlockAssembler
-from devtls.http.h2.budget import Budget
-from devtls.http.h2.credit import Credit
 from devtls.http.h2.frames import ConnectionFault, ErrorCode, StreamFault, protocol_error, without_padding
-from devtls.http.h2.hpack import EMPTY_TABLE, Block, FieldDecoder
+from devtls.http.h2.hpack import Block, FieldDecoder
 from devtls.http.h2.limits import H2Limits
-from devtls.http.h2.outgoing import OUT_OCTETS
 from devtls.http.h2.streams import END, Ended, Stream
 
 _MAX_EMPTIES = 100
-_RESETS_AT_ONCE = 1000
-_RESETS_PER_S = 100.0
 
 Event = ClientEvent | UpstreamEvent
 EventT = TypeVar("EventT")
 
 
-class Endpoint(Credit, Generic[EventT]):
+class Endpoint(Agreement, Generic[EventT]):
     """One side of a connection; `now_s` are seconds of whatever clock the caller has."""
 
     def __init__(self, limits: H2Limits) -> None:
@@ -39,13 +35,7 @@ class Endpoint(Credit, Generic[EventT]):
         self._events: list[EventT] = []
         self._decoder = FieldDecoder()
         self._buffer = b""
-        self._now_s = 0.0
-        self._greeted = False
-        """The peer's SETTINGS have come; they must be its first frame."""
         self._blocks = BlockAssembler(limits.head.max_head_bytes)
-        self._settings_since_s: float | None = None
-        self._peer_window = frames.DEFAULT_WINDOW
-        self._resets = Budget(_RESETS_AT_ONCE, _RESETS_PER_S)
         self._last_peer_stream = 0
         self.broken = False
         """GOAWAY for a fault is in the buffer; nothing more is read."""
@@ -58,12 +48,6 @@ class Endpoint(Credit, Generic[EventT]):
     def open_streams(self) -> int:
         """How many streams are open."""
         return len(self._streams)
-
-    def _greet(self, settings: dict[int, int]) -> None:
-        settings = {frames.SETTINGS_INITIAL_WINDOW_SIZE: self._window, **settings}
-        self._append(frames.settings(settings))
-        if (more := self._receive_window - frames.DEFAULT_WINDOW) > 0:
-            self._append(frames.window_update(0, more))
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -236,48 +220,6 @@ class Endpoint(Credit, Generic[EventT]):
 
     # -- the connection's own frames ----------------------------------------------------------------------------------
 
-    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if stream_id:
-            raise protocol_error("SETTINGS on a stream.")
-        if flags & frames.ACK:
-            if payload:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "An acknowledgement of SETTINGS has a payload.")
-            if not self._greeted:
-                raise protocol_error("The first frame is not SETTINGS.")
-            self._settings_since_s = None
-            return
-        if len(payload) % 6:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS are no multiple of six octets.")
-        if not self._greeted:
-            self._greeted = True
-            self._settings_since_s = self._now_s
-        for key, value in frames.parse_settings(payload):
-            self._apply(key, value)
-        self._reply(frames.SETTINGS_ACK)
-
-    def _apply(self, key: int, value: int) -> None:
-        if key == frames.SETTINGS_INITIAL_WINDOW_SIZE:
-            if value > frames.MAX_WINDOW:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "The initial window is too large.")
-            change, self._peer_window = value - self._peer_window, value
-            for stream in self._streams.values():
-                if not stream.open_window(change):
-                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "A stream's window is too large.")
-                self._into_ring(stream)
-        elif key == frames.SETTINGS_MAX_FRAME_SIZE:
-            if not frames.MIN_FRAME_OCTETS <= value <= frames.MAX_FRAME_OCTETS:
-                raise protocol_error("The maximum frame size is out of range.")
-            self._peer_max_frame = min(value, OUT_OCTETS)
-        elif key == frames.SETTINGS_HEADER_TABLE_SIZE:
-            self._table_prefix = EMPTY_TABLE  # RFC 7541 4.2: the next block must say that ours is no larger
-        else:
-            self._apply_other(key, value)
-
-    def _apply_other(self, key: int, value: int) -> None:
-        """Take a setting that concerns one side only; unknown ones are ignored (RFC 9113 6.5.2)."""
-        if key in (frames.SETTINGS_ENABLE_PUSH, frames.SETTINGS_ENABLE_CONNECT_PROTOCOL) and value > 1:
-            raise protocol_error("A setting that is a switch is neither 0 nor 1.")
-
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
             raise protocol_error("PING on a stream.")
@@ -359,7 +301,7 @@ class Endpoint(Credit, Generic[EventT]):
         self._waiting = 0
 
     def _fail_stream(self, stream_id: int, fault: StreamFault) -> None:
-        if not self._resets.take(self._now_s):
+        if not self._nuisances.take(self._now_s):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "Too many streams were reset.") from fault
         self._append(frames.rst_stream(stream_id, fault.code))
         stream = self._streams.get(stream_id)

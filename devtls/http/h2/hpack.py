@@ -238,7 +238,7 @@ def encode_field(field: tuple[bytes, bytes]) -> bytes:
     known = _written.get(field)
     if known is None:
         known = _encode_field(field[0].lower(), field[1])
-        if len(known) <= _MAX_REMEMBERED_OCTETS:
+        if len(field[0]) + len(field[1]) <= _MAX_REMEMBERED_OCTETS:
             if len(_written) >= _MAX_REMEMBERED:
                 _written.clear()
             _written[field] = known

@@ -173,7 +173,7 @@ class H2Server(Endpoint[ClientEvent]):
     def _peer_reset(self, stream: Stream, code: int) -> None:
         answered = not stream.our_side_open
         super()._peer_reset(stream, code)
-        if not answered and not self._resets.take(self._now_s):
+        if not answered and not self._nuisances.take(self._now_s):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "Too many requests were taken back.")
 
     def _take_data(self, stream: Stream, data: bytes) -> None:

@@ -356,6 +356,9 @@ def test_a_field_is_written_once() -> None:
     assert encode_field(field) is encode_field(field)
     long = (b"X-Long", b"y" * 300)
     assert encode_field(long) is not encode_field(long)
+    nothing = (b"Keep-Alive", b"y" * 300)
+    assert encode_field(nothing) == b""
+    assert nothing not in ours._written
 
 
 def test_what_is_remembered_is_bounded() -> None:
