@@ -7,16 +7,12 @@ nothing. The exit code is 0 when a browser would open the address, 1 when it wou
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import sys
-import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from devtls.cli import printable
+from devtls.cli.rows import Sign, marked_row, painted, wrapped
 from devtls.doctor.check.address import Address, parse_address
 from devtls.doctor.check.certificate import Certificate
 from devtls.doctor.check.evidence import Evidence, Reason, StoreAnswer
@@ -31,12 +27,9 @@ from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths
 from devtls.system.truststore.machine import Machine
 
-_COLOURS = {Mark.FINE: "32", Mark.NOTE: "33", Mark.WARNS: "31;1"}
-_SIGNS = {Mark.FINE: "✓", Mark.NOTE: "·", Mark.WARNS: "✗"}
-_PLAIN_SIGNS = {Mark.FINE: "ok", Mark.NOTE: "--", Mark.WARNS: "NO"}
+_SIGNS = {Mark.FINE: Sign.FINE, Mark.NOTE: Sign.NOTE, Mark.WARNS: Sign.BAD}
 _PROTOCOLS = {"h2": "HTTP/2", "http/1.1": "HTTP/1.1", "": "no ALPN"}
 _LABEL_WIDTH = 12
-_WIDEST = 100
 
 
 @click.command()
@@ -90,14 +83,14 @@ def _error(failure: Failure) -> NoConnection:
 
 def in_words(report: Report, evidence: Evidence) -> str:
     """Return the whole answer as text."""
-    lines = [*_wrapped(_head(evidence)), ""]
+    lines = [*wrapped(_head(evidence)), ""]
     lines += [line for each in report.questions for line in _row(each)]
     if report.remarks:
         lines += ["", *(line for each in report.remarks for line in _row(each))]
-    colour = _COLOURS[Mark.WARNS if report.warns else Mark.FINE]
-    lines += ["", *(_painted(line, colour) for line in _wrapped(report.verdict))]
+    sign = Sign.BAD if report.warns else Sign.FINE
+    lines += ["", *(painted(line, sign) for line in wrapped(report.verdict))]
     if report.advice:
-        lines += ["", "What to do:", *(line for each in report.advice for line in _wrapped(each, "  - ", "    "))]
+        lines += ["", "What to do:", *(line for each in report.advice for line in wrapped(each, "  - ", "    "))]
     return "\n".join(lines)
 
 
@@ -108,37 +101,7 @@ def _head(evidence: Evidence) -> str:
 
 
 def _row(answer: Answer) -> list[str]:
-    sign, width = _signs()[answer.mark], max(len(each) for each in _signs().values())
-    indent = width + _LABEL_WIDTH + 4
-    first, *others = _wrapped(answer.sentence, " " * indent)
-    label = f"{answer.about:<{_LABEL_WIDTH}}"
-    return [f"  {_painted(sign.ljust(width), _COLOURS[answer.mark])} {label} {first.lstrip()}", *others]
-
-
-def _signs() -> dict[Mark, str]:
-    """Return the marks that the output's encoding has."""
-    try:
-        "".join(_SIGNS.values()).encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        return _PLAIN_SIGNS
-    return _SIGNS
-
-
-def _wrapped(text: str, first: str = "", following: str | None = None) -> list[str]:
-    width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
-    return textwrap.wrap(
-        printable(text),
-        width,
-        initial_indent=first,
-        subsequent_indent=first if following is None else following,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _painted(text: str, code: str) -> str:
-    coloured = sys.stdout.isatty() and sys.platform != "win32" and "NO_COLOR" not in os.environ
-    return f"\x1b[{code}m{text}\x1b[0m" if coloured else text
+    return marked_row(_SIGNS[answer.mark], answer.about, answer.sentence, _LABEL_WIDTH)
 
 
 def as_values(address: Address, finding: Finding) -> dict[str, object]:

@@ -19,6 +19,7 @@ _COMMANDS = {
     "untrust": "Take the trust back (--forget also deletes the CA)",
     "env": "Print the variables for tools with a list of their own, or run a command with them",
     "ca": "Show or export the development CA",
+    "doctor": "Find out what is wrong on this machine, and mend what is safe to mend",
     "check": "Say what a browser would decide about a server's certificate, and why",
     "allow": "Let a project's devtls.toml name remote targets and other folders",
     "demo": "Run a sample app behind the proxy",

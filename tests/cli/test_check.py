@@ -84,7 +84,7 @@ def test_no_line_is_wider_than_the_terminal(tmp_path: Path, columns: int) -> Non
 
 
 def test_marks_are_words_where_the_encoding_has_no_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("devtls.cli.check.sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     with showing(tmp_path, self_signed(Wish())) as port:
         assert main(["check", f"{NAME}:{port}", "--connect", "127.0.0.1"]) == ExitCode.FAILED
     sys.stdout.flush()

@@ -36,6 +36,12 @@ def renew_files(folder: Path, root: RootCertificate) -> None:
             _write(path, content)
 
 
+def outdated_files(folder: Path, root: RootCertificate) -> tuple[Path, ...]:
+    """Return the files that `renew_files` would change; raises StateError."""
+    wanted = ((path, _with_root(path, root)) for path in _lists(folder))
+    return tuple(path for path, content in wanted if content and content != _read(path))
+
+
 def retire_files(folder: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
     """End the trust that variables give, and return the variables that still name a file of ours; raises StateError."""
     named = {name: path for name in NAMES if (path := _named(name, environ)) and path.parent == folder}

@@ -9,7 +9,7 @@ import pytest
 from devtls.errors import StateError
 from devtls.pki.java_truststore import read_truststore, write_pkcs12
 from devtls.system.clientenv.bundle_file import base_of, render_bundle
-from devtls.system.clientenv.files import renew_files, retire_files, write_files
+from devtls.system.clientenv.files import outdated_files, renew_files, retire_files, write_files
 from devtls.system.clientenv.java_options import extend
 from devtls.system.truststore.root import RootCertificate, certificates_in, pem_of
 from tests.system.clientenv.conftest import CORPORATE
@@ -62,7 +62,9 @@ def test_a_new_ca_takes_the_place_of_the_old_one_in_every_list(
     bundle, store = lists
     damaged = folder / "ca-bundle-0.pem"
     damaged.write_bytes(b"nothing")
+    assert outdated_files(folder, root) == lists
     renew_files(folder, root)
+    assert outdated_files(folder, root) == ()
     assert list(certificates_in(bundle.read_bytes())) == [CORPORATE, root.der]
     assert base_of(bundle.read_bytes()) == "/corp.pem"
     assert read_truststore(store.read_bytes()) == (CORPORATE, root.der)

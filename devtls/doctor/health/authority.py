@@ -1,0 +1,144 @@
+"""Whether the CA is there, safe, and in its time.
+
+Owns the judgement about the state folder and the clock. What the keystore itself refuses is said in its words.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from devtls.doctor.health.finding import CloseToOthers, Finding, Level, Section, as_command
+
+SOON = timedelta(days=60)
+_SKEW = timedelta(hours=1)
+_NEW_CA = "devtls untrust --forget && devtls trust"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An error of ours: its sentence, and what it says to do."""
+
+    sentence: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaFacts:
+    """What the state folder holds.
+
+    `refused` is why the keystore does not load the CA, `record` why the record of installations cannot be read;
+    `exposed` can be read by others and is ours, `foreign` belongs to another user; `newest` is when the youngest file
+    was written.
+    """
+
+    folder: Path
+    now: datetime
+    exists: bool = False
+    id: str = ""
+    zones: tuple[str, ...] = ()
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    refused: Said | None = None
+    record: Said | None = None
+    exposed: tuple[Path, ...] = ()
+    foreign: tuple[Path, ...] = ()
+    newest: datetime | None = None
+
+
+def judge_ca(facts: CaFacts) -> Iterator[Finding]:
+    """Yield what there is to say about the CA."""
+    if not facts.exists:
+        yield Finding(
+            "ca-missing",
+            Section.CA,
+            Level.TROUBLE,
+            "There is no CA on this machine yet.",
+            "Without one there is nothing that a browser could trust.",
+            "devtls trust",
+        )
+    else:
+        yield from _on_files(facts)
+        yield from _on_time(facts)
+    if facts.record is not None:
+        yield Finding(
+            "record-unreadable",
+            Section.CA,
+            Level.TROUBLE,
+            facts.record.sentence,
+            "It says which stores got which root: without it, trust and untrust stop.",
+            as_command(facts.record.hint),
+        )
+
+
+def _on_files(facts: CaFacts) -> Iterator[Finding]:
+    if facts.foreign:
+        paths = " ".join(shlex.quote(str(path)) for path in facts.foreign)
+        yield Finding(
+            "ca-foreign-owner",
+            Section.CA,
+            Level.TROUBLE,
+            f"{len(facts.foreign)} of the CA's files and folders belong to another user.",
+            "Whoever owns them can put another CA in the place of yours, so devtls refuses them.",
+            f'sudo chown "$USER" {paths}',
+        )
+    if facts.exposed:
+        paths = " ".join(shlex.quote(str(path)) for path in facts.exposed)
+        yield Finding(
+            "ca-exposed",
+            Section.CA,
+            Level.TROUBLE,
+            f"Other users can look into {len(facts.exposed)} of the CA's files and folders.",
+            "Who reads the key can pose as your development sites, so devtls refuses to use it.",
+            f"chmod go= {paths}",
+            fix=CloseToOthers(facts.exposed),
+        )
+    if facts.refused is not None and not (facts.exposed or facts.foreign or _clock_is_behind(facts)):
+        yield Finding(
+            "ca-unusable",
+            Section.CA,
+            Level.TROUBLE,
+            facts.refused.sentence,
+            "devtls serve does not start with it.",
+            as_command(facts.refused.hint) or _NEW_CA,
+        )
+
+
+def _clock_is_behind(facts: CaFacts) -> bool:
+    return facts.not_before is not None and facts.now < facts.not_before
+
+
+def _on_time(facts: CaFacts) -> Iterator[Finding]:
+    if facts.not_before is not None and facts.now < facts.not_before:
+        yield _clock(
+            f"The clock says {facts.now:%Y-%m-%d %H:%M}, but the CA was made on {facts.not_before:%Y-%m-%d}.",
+            Level.TROUBLE,
+        )
+    elif facts.newest is not None and facts.newest - facts.now > _SKEW:
+        yield _clock(
+            f"The clock says {facts.now:%Y-%m-%d %H:%M}, but a file of the CA was written at "
+            f"{facts.newest:%Y-%m-%d %H:%M}.",
+            Level.WARNING,
+        )
+    if facts.refused is None and facts.not_after is not None:
+        left = facts.not_after - facts.now
+        if left < SOON:
+            yield Finding(
+                "ca-expires",
+                Section.CA,
+                Level.WARNING,
+                f"The CA ends on {facts.not_after:%Y-%m-%d}, in {max(left.days, 0)} days.",
+                "After that day every browser refuses its certificates.",
+                _NEW_CA,
+            )
+        else:
+            what = f"devtls root {facts.id} speaks for {', '.join(facts.zones)}, until {facts.not_after:%Y-%m-%d}."
+            yield Finding("ca-fine", Section.CA, Level.OK, what)
+
+
+def _clock(what: str, level: Level) -> Finding:
+    why = "Certificates that are made with a wrong clock are refused as not valid yet, or not any more."
+    return Finding("clock-wrong", Section.CA, level, what, why, "Set the clock of this machine right")

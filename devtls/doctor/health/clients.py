@@ -1,0 +1,62 @@
+"""What real programs made of a certificate of the CA: bare, and with what `devtls env` gives them.
+
+Owns what a verdict means. A program that needs a variable is no trouble (it brings a list of its own, and `devtls env`
+is the way); one that refuses with the variable, or that accepts a name outside the zones, is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from devtls.doctor.health.finding import Finding, Level, Section, listed
+from devtls.doctor.proof import Foreign, Report, Verdict
+
+_ENV = 'eval "$(devtls env)"'
+
+
+def judge_clients(reports: Sequence[Report]) -> Iterator[Finding]:
+    """Yield what each client's handshake showed."""
+    if not reports:
+        yield Finding(
+            "clients-none", Section.CLIENTS, Level.OK, "Neither curl, openssl, python nor node is here to be asked."
+        )
+    for report in reports:
+        if report.verdict is Verdict.TRUSTED:
+            what = f"{report.client} accepts a certificate of the CA, and refuses a name outside the zones."
+            if report.foreign is not Foreign.ACCEPTED:
+                yield Finding("client-trusts", Section.CLIENTS, Level.OK, what, subject=report.client)
+        elif report.verdict is Verdict.REFUSED:
+            yield Finding(
+                "client-refuses",
+                Section.CLIENTS,
+                Level.WARNING,
+                f"{report.client} ({report.tool}) refuses the CA, also with devtls env: {report.why}.",
+                "Scripts that call your sites with it fail.",
+                f"devtls env -- {report.client} … shows more; which {report.client} tells which one runs",
+                report.client,
+            )
+        if report.foreign is Foreign.ACCEPTED:
+            yield _on_fooled(report)
+    helped = [report.client for report in reports if report.verdict is Verdict.TRUSTED_WITH]
+    if helped:
+        verb = "trusts" if len(helped) == 1 else "trust"
+        yield Finding(
+            "client-needs-env",
+            Section.CLIENTS,
+            Level.NOTE,
+            f"In this shell {listed(helped)} {verb} the CA only with the variables of devtls env.",
+            "They bring a list of their own, or go by a store that does not have the root.",
+            _ENV,
+        )
+
+
+def _on_fooled(report: Report) -> Finding:
+    return Finding(
+        "client-accepts-anything",
+        Section.CLIENTS,
+        Level.TROUBLE,
+        f"{report.client} ({report.tool}) accepted a certificate for a name outside the zones.",
+        "Its checks are off, or it ignores name constraints: whoever steals the CA can pose as any site to it.",
+        "Look for a setting that turns its checks off: insecure in ~/.curlrc, NODE_TLS_REJECT_UNAUTHORIZED",
+        report.client,
+    )

@@ -1,0 +1,151 @@
+"""What `devtls doctor --fix` does: the safe half of what was found, shown before and checked after.
+
+Owns the order and the words. Refuses whatever takes an administrator, whatever cannot be made again (a CA, a file of
+the user's own), and whatever only the user can know to be superfluous. What a store's tool says about its success is
+not believed: the store is asked again.
+"""
+
+from __future__ import annotations
+
+import shlex
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+from devtls.doctor.health.examine import Diagnosis
+from devtls.doctor.health.finding import CloseToOthers, Fix, InstallRoot, RemoveRoots, RenewFiles
+from devtls.doctor.health.probes.stores import Probed
+from devtls.errors import DevtlsError
+from devtls.system.clientenv.files import renew_files, write_files
+from devtls.system.clientenv.planning import plan_environment
+from devtls.system.clientenv.probe import probe
+from devtls.system.execute import Runner, write_atomically
+from devtls.system.plan import Plan, render_plan
+from devtls.system.truststore.installer import Proposal, Result, install, remove
+from devtls.system.truststore.machine import Machine
+from devtls.system.truststore.protocol import Status, StoreState
+from devtls.system.truststore.record import Record
+from devtls.system.truststore.root import RootCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class Mending:
+    """One thing that will be done: a sentence without a full stop, and its exact commands."""
+
+    what: str
+    commands: tuple[str, ...]
+    fix: Fix
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """How it went; `detail` says why it did not."""
+
+    what: str
+    done: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What mending works with."""
+
+    machine: Machine
+    runner: Runner
+    environ: Mapping[str, str]
+
+
+def propose(diagnosis: Diagnosis) -> tuple[Mending, ...]:
+    """Return what may be done about the findings, nothing twice."""
+    wanted = dict.fromkeys(finding.fix for finding in diagnosis.findings if finding.fix is not None)
+    return tuple(_describe(fix, diagnosis) for fix in wanted)
+
+
+def _describe(fix: Fix, diagnosis: Diagnosis) -> Mending:
+    match fix:
+        case CloseToOthers(paths):
+            commands = tuple(f"chmod go= {shlex.quote(str(path))}" for path in paths)
+            return Mending("Close the CA's files to other users", commands, fix)
+        case InstallRoot(name):
+            store = _find(name, diagnosis)
+            commands = render_plan(_installation(store, _root(diagnosis)), None)
+            return Mending(f"{store.facts.label}: put the root in", commands, fix)
+        case RemoveRoots(name, fingerprints):
+            store = _find(name, diagnosis)
+            commands = render_plan(store.store.remove_plan(store.found, fingerprints), None)
+            return Mending(f"{store.facts.label}: take the root of an earlier CA out", commands, fix)
+        case RenewFiles(paths):
+            return Mending("Make the files of devtls env anew", tuple(f"# {path}" for path in paths), fix)
+        case unknown:
+            assert_never(unknown)
+
+
+def _find(name: str, diagnosis: Diagnosis) -> Probed:
+    return next(each for each in diagnosis.stores if each.facts.name == name)
+
+
+def _root(diagnosis: Diagnosis) -> RootCertificate:
+    if diagnosis.ca.root is None:
+        raise ValueError("a fix that needs the root was proposed without one")
+    return diagnosis.ca.root
+
+
+def _installation(probed: Probed, root: RootCertificate) -> Plan:
+    return probed.store.install_plan(probed.found, root)
+
+
+def mend(mending: Mending, diagnosis: Diagnosis, bench: Bench) -> Mended:
+    """Do one thing and return how it went; one that fails stops nothing."""
+    try:
+        detail = _do(mending.fix, diagnosis, bench)
+    except DevtlsError as error:
+        detail = str(error)
+    except OSError as error:
+        detail = f"{error.filename or mending.what}: {error.strerror or error}"
+    return Mended(mending.what, not detail, detail)
+
+
+def _do(fix: Fix, diagnosis: Diagnosis, bench: Bench) -> str:
+    """Return "" when it is done, else why not."""
+    match fix:
+        case CloseToOthers(paths):
+            for path in paths:
+                path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o077)
+            return ""
+        case InstallRoot(name):
+            return _install(_find(name, diagnosis), _root(diagnosis), diagnosis.ca.facts.folder, bench)
+        case RemoveRoots(name, fingerprints):
+            return _remove(_find(name, diagnosis), fingerprints, diagnosis.ca.facts.folder, bench)
+        case RenewFiles(paths):
+            _renew(paths, _root(diagnosis), diagnosis.ca.facts.folder, bench)
+            return ""
+        case unknown:
+            assert_never(unknown)
+
+
+def _install(probed: Probed, root: RootCertificate, folder: Path, bench: Bench) -> str:
+    write_atomically(Path(root.path), root.pem, 0o644)
+    state = probed.facts.state or StoreState(Status.ABSENT)
+    plan = _installation(probed, root)
+    proposal = Proposal(probed.store, probed.found, state, plan, frozenset({root.fingerprint}))
+    return _reason(install(proposal, root, bench.runner, None, Record(folder)), Status.TRUSTED)
+
+
+def _remove(probed: Probed, fingerprints: frozenset[str], folder: Path, bench: Bench) -> str:
+    plan = probed.store.remove_plan(probed.found, fingerprints)
+    proposal = Proposal(probed.store, probed.found, StoreState(Status.TRUSTED), plan, fingerprints)
+    return _reason(remove(proposal, bench.runner, None, Record(folder)), Status.ABSENT)
+
+
+def _reason(result: Result, wanted: Status) -> str:
+    if result.state.status is wanted:
+        return ""
+    return result.state.detail or result.state.status.value
+
+
+def _renew(paths: tuple[Path, ...], root: RootCertificate, folder: Path, bench: Bench) -> None:
+    planned = plan_environment(probe(folder, root, bench.environ, bench.machine.root)).files
+    write_files({path: content for path, content in planned.items() if path in paths})
+    renew_files(folder, root)

@@ -1,0 +1,190 @@
+"""Whether the names of the routes lead here, quickly, over both families.
+
+Owns the verdict on what the resolver said, and the line for /etc/hosts that mends it. Names below localhost are
+browsers' own business: they and curl resolve them without asking, so only other programs are spoken of.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from devtls.doctor.health.finding import Finding, Level, Section, listed
+from devtls.names import is_below
+
+SLOW_S = 1.0
+"""A resolver that knows answers in milliseconds; the wait of mDNS is 5 s (platform guide B.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What one family of addresses gave: `took_s` None = it did not end within the limit."""
+
+    addresses: tuple[str, ...] = ()
+    took_s: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NameFacts:
+    """One host name; `wildcard` = it stands for any name below a wildcard route's."""
+
+    host: str
+    v4: Lookup
+    v6: Lookup
+    wildcard: bool = False
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address of both families."""
+        return (*self.v4.addresses, *self.v6.addresses)
+
+    @property
+    def slow(self) -> bool:
+        """Whether either family kept its caller waiting."""
+        return any(each.took_s is None or each.took_s > SLOW_S for each in (self.v4, self.v6))
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """The addresses that are not on this machine."""
+        return tuple(each for each in self.addresses if not _is_loopback(each))
+
+
+@dataclass(frozen=True, slots=True)
+class ResolverFacts:
+    """How names are looked up here.
+
+    `sources` is the line `hosts:` of nsswitch.conf, `ipv6` whether there is ::1, `written` what /etc/hosts says.
+    """
+
+    sources: tuple[str, ...] = ()
+    ipv6: bool = True
+    written: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def judge_names(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Finding]:
+    """Yield what there is to say about the names."""
+    found = [
+        *_on_elsewhere(names, resolver),
+        *_on_slow(names),
+        *_on_lost(names, resolver),
+        *_on_one_family(names, resolver),
+    ]
+    if names and not found:
+        shown = listed(each.host for each in names)
+        found = [Finding("names-fine", Section.NAMES, Level.OK, f"{shown} lead here, over both families.")]
+    yield from found
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def hosts_line(hosts: Iterable[str], addresses: str = "127.0.0.1 ::1") -> str:
+    """Return the command that writes names into /etc/hosts, for both families."""
+    return f"printf '%s {' '.join(hosts)}\\n' {addresses} | sudo tee -a /etc/hosts"
+
+
+def _on_elsewhere(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Finding]:
+    for each in names:
+        if each.elsewhere:
+            # The first line for a name counts: another one below it would change nothing.
+            written = [address for address in resolver.written.get(each.host, ()) if address in each.elsewhere]
+            in_the_way = f"Take {each.host} out of the line of {listed(written)} in /etc/hosts"
+            yield Finding(
+                "name-elsewhere",
+                Section.NAMES,
+                Level.TROUBLE,
+                f"{each.host} leads to {listed(each.elsewhere)}, not to this machine.",
+                "Browsers go there, and find what answers there instead of your app.",
+                in_the_way if written else hosts_line([each.host]),
+                each.host,
+            )
+
+
+def _on_slow(names: Sequence[NameFacts]) -> Iterator[Finding]:
+    slow = [each for each in names if each.slow and not each.elsewhere]
+    if slow:
+        times = [look.took_s for each in slow for look in (each.v4, each.v6)]
+        known = [took for took in times if took is not None]
+        took = "did not end in time" if None in times else f"took {max(known):.1f} s"
+        yield Finding(
+            "name-slow",
+            Section.NAMES,
+            Level.WARNING,
+            f"Looking up {listed(each.host for each in slow)} {took}.",
+            "Each page waits so long: the resolver asks the network, often by mDNS, for a family without an answer.",
+            hosts_line(_exact(slow)) if _exact(slow) else "Write those that you use into /etc/hosts",
+        )
+
+
+def _exact(names: Iterable[NameFacts]) -> list[str]:
+    return [each.host for each in names if not each.wildcard]
+
+
+def _on_lost(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Finding]:
+    lost = [each for each in names if not each.addresses and not each.slow]
+    others = [each for each in lost if not is_below(each.host, "localhost")]
+    if hosts := _exact(others):
+        mdns = [host for host in hosts if _belongs_to_mdns(host, resolver)]
+        why = (
+            f" {listed(mdns)} has two labels and ends in .local: this machine asks for it by mDNS alone."
+            if mdns
+            else ""
+        )
+        yield Finding(
+            "name-lost",
+            Section.NAMES,
+            Level.WARNING,
+            f"{listed(hosts)} {'does' if len(hosts) == 1 else 'do'} not resolve on this machine.",
+            f"Browsers say that the site cannot be found.{why}",
+            hosts_line(hosts),
+        )
+    if wild := [each.host for each in others if each.wildcard]:
+        yield Finding(
+            "wildcard-lost",
+            Section.NAMES,
+            Level.NOTE,
+            f"Names below {listed(host.partition('.')[2] for host in wild)} do not resolve.",
+            "/etc/hosts knows no wildcards: each name needs a line of its own.",
+            "Write those that you use into /etc/hosts, or use names below localhost",
+        )
+    if own := [each.host for each in lost if is_below(each.host, "localhost")]:
+        yield Finding(
+            "localhost-name-lost",
+            Section.NAMES,
+            Level.NOTE,
+            f"{listed(own)} {'is' if len(own) == 1 else 'are'} known to browsers and curl alone.",
+            "Other programs ask the resolver, and it does not know names below localhost.",
+            hosts_line(_exact(each for each in lost if is_below(each.host, "localhost")) or own),
+        )
+
+
+def _belongs_to_mdns(host: str, resolver: ResolverFacts) -> bool:
+    """nss-mdns's minimal form takes names of exactly two labels, and its NOTFOUND ends the search."""
+    if not any(source.startswith("mdns") and source.endswith("_minimal") for source in resolver.sources):
+        return False
+    return host.endswith(".local") and host.count(".") == 1
+
+
+def _on_one_family(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Finding]:
+    if not resolver.ipv6:
+        return
+    for family, missing in (("127.0.0.1", "::1"), ("::1", "127.0.0.1")):
+        half = [each.host for each in names if not each.elsewhere and not each.wildcard and _only(each, family)]
+        if half:
+            local = any(is_below(host, "local") for host in half)
+            yield Finding(
+                "name-one-family",
+                Section.NAMES,
+                Level.WARNING if local else Level.NOTE,
+                f"{listed(half)} {'leads' if len(half) == 1 else 'lead'} to {family}, but not to {missing}.",
+                "Many resolvers ask the network for the other family; with names below .local that can take 5 s.",
+                hosts_line(half, missing),
+                family,
+            )
+
+
+def _only(each: NameFacts, family: str) -> bool:
+    there, lacking = (each.v4, each.v6) if family == "127.0.0.1" else (each.v6, each.v4)
+    return bool(there.addresses) and not lacking.addresses and not each.slow

@@ -1,0 +1,153 @@
+"""Who has the ports that `devtls serve` wants: nobody, a devtls of this CA, one of another CA, or somebody else.
+
+Owns what each of them means for the next start. A devtls is known by the certificate that it shows, not by the name of
+its process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from devtls.doctor.health.finding import Finding, Level, Section
+
+HTTPS, STAND_IN, HTTP = 443, 8443, 80
+_SYSCTL = "sudo sysctl net.ipv4.ip_unprivileged_port_start=80"
+
+
+class Held(Enum):
+    """By whom a port is held."""
+
+    FREE = "free"
+    OURS = "ours"
+    OTHER_CA = "another CA's devtls"
+    OTHERS = "another program"
+
+
+@dataclass(frozen=True, slots=True)
+class PortFacts:
+    """One port; `holder` is `nginx (process 12)` or "", `closed` = this user may not listen there."""
+
+    number: int
+    held: Held
+    holder: str = ""
+    closed: bool = False
+
+    @property
+    def by(self) -> str:
+        """The holder as a part of a sentence."""
+        return self.holder or "another program"
+
+
+@dataclass(frozen=True, slots=True)
+class WantedPorts:
+    """`https` is what the configuration names (None = the usual one); `pki` is the CA's own port, 0 without a CA."""
+
+    https: int | None = None
+    pki: int = 0
+
+
+def judge_ports(ports: Sequence[PortFacts], wanted: WantedPorts) -> Iterator[Finding]:
+    """Yield who has each port, as far as it matters."""
+    by_number = {port.number: port for port in ports}
+    serving = [port for port in ports if port.held is Held.OURS]
+    for port in serving:
+        yield _on_ours(port, wanted)
+    for port in ports:
+        if port.held is Held.OTHER_CA:
+            yield _on_other_ca(port)
+    main = by_number.get(wanted.https if wanted.https is not None else HTTPS)
+    if main is not None and not serving:
+        yield from _on_https(main, by_number.get(STAND_IN), wanted)
+    http = by_number.get(HTTP)
+    if http is not None and http is not main and http.holder not in {port.holder for port in serving if port.holder}:
+        yield from _on_http(http)
+    pki = by_number.get(wanted.pki)
+    if pki is not None and pki.held is Held.OTHERS:
+        yield _on_pki(pki)
+
+
+def _found(name: str, level: Level, what: str, port: PortFacts, *reasons: str) -> Finding:
+    why, mend = reasons or ("", "")
+    return Finding(name, Section.PORTS, level, what, why, mend, str(port.number))
+
+
+def _on_ours(port: PortFacts, wanted: WantedPorts) -> Finding:
+    what = f"devtls serve answers on port {port.number} with this CA."
+    if port.number == wanted.pki:
+        what = f"A devtls with this CA runs{f': {port.holder}' if port.holder else ''}."
+    return _found("serve-runs", Level.OK, what, port)
+
+
+def _on_other_ca(port: PortFacts) -> Finding:
+    return _found(
+        "serve-of-another-ca",
+        Level.TROUBLE,
+        f"The devtls on port {port.number} ({port.by}) serves with another CA than the one of this state folder.",
+        port,
+        "Browsers that trust this CA show a warning page for what it serves.",
+        "End it and start devtls serve again; if it is another user's, take another port with --https-port",
+    )
+
+
+def _on_https(port: PortFacts, stand_in: PortFacts | None, wanted: WantedPorts) -> Iterator[Finding]:
+    if port.held is Held.OTHERS:
+        yield _on_taken(port)
+    elif port.closed and wanted.https is None:
+        yield _found(
+            "port-closed",
+            Level.NOTE,
+            f"Port {port.number} is closed to this user, so devtls serve takes {STAND_IN}.",
+            port,
+            "Addresses carry the port, and http:// is not redirected.",
+            _SYSCTL,
+        )
+        if stand_in is not None and stand_in.held is Held.OTHERS:
+            yield _on_taken(stand_in)
+    elif port.closed:
+        yield _found(
+            "port-forbidden",
+            Level.WARNING,
+            f"Port {port.number}, which the configuration names, is closed to this user.",
+            port,
+            "devtls serve does not start.",
+            _SYSCTL,
+        )
+    elif port.held is Held.FREE:
+        yield _found("port-free", Level.OK, f"Port {port.number} is free for devtls serve.", port)
+
+
+def _on_taken(port: PortFacts) -> Finding:
+    other = STAND_IN if port.number != STAND_IN else 0
+    return _found(
+        "port-taken",
+        Level.WARNING,
+        f"Port {port.number} belongs to {port.by}.",
+        port,
+        "devtls serve does not start there.",
+        f"Stop it, or devtls serve --https-port {other}",
+    )
+
+
+def _on_http(port: PortFacts) -> Iterator[Finding]:
+    if port.held is Held.OTHERS:
+        yield _found(
+            "redirects-taken",
+            Level.NOTE,
+            f"Port {port.number} belongs to {port.by}.",
+            port,
+            "http:// addresses are not redirected to https://.",
+            "Stop it if you want that",
+        )
+
+
+def _on_pki(port: PortFacts) -> Finding:
+    return _found(
+        "pki-port-taken",
+        Level.NOTE,
+        f"Port {port.number}, where the CA's revocation lists are offered, belongs to {port.by}.",
+        port,
+        "Clients that insist on such lists (curl and git on Windows) refuse the certificates.",
+        "Stop it; or, for a CA with another port, devtls untrust --forget && devtls trust",
+    )

@@ -1,0 +1,1 @@
+"""Where the facts of `devtls doctor` come from: one thin module per subject, none of which changes anything."""

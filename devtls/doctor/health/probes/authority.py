@@ -1,0 +1,113 @@
+"""Facts about the state folder: what lies there, whose it is, and what the keystore says to it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from devtls.doctor.health.authority import CaFacts, Said
+from devtls.errors import DevtlsError, NoAuthority, StateError
+from devtls.pki.authority import Authority
+from devtls.system.clientenv.variables import ROOT_FILE
+from devtls.system.keystore import Keystore
+from devtls.system.truststore.record import Record
+from devtls.system.truststore.root import RootCertificate, ours
+
+_OTHERS = 0o077
+_POINTER = "ca.current"
+_ROOT = "root.pem"
+
+
+@dataclass(frozen=True)
+class Ca:
+    """The facts, the CA when it can be used, and its root: that of a CA which is refused is in the stores as well."""
+
+    facts: CaFacts
+    authority: Authority | None
+    root: RootCertificate | None
+
+
+def look_at_ca(state_dir: Path, now: datetime) -> Ca:
+    """Return what the state folder holds."""
+    files = list(_private_files(state_dir))
+    authority, refused = _load(Keystore(state_dir), now)
+    root = authority.root if authority else _root_on_disk(state_dir)
+    facts = CaFacts(
+        folder=state_dir,
+        now=now,
+        exists=authority is not None or refused is not None,
+        id=authority.id if authority else "",
+        zones=tuple(authority.zones) if authority else (),
+        not_before=root.not_valid_before_utc if root else None,
+        not_after=root.not_valid_after_utc if root else None,
+        refused=refused,
+        record=_record_trouble(state_dir),
+        exposed=tuple(path for path, status in files if _is_ours(status) and _is_open(status)),
+        foreign=tuple(path for path, status in files if not _is_ours(status)),
+        newest=max((datetime.fromtimestamp(status.st_mtime, UTC) for _, status in files), default=None),
+    )
+    found = ours(root.public_bytes(Encoding.DER)) if root else None
+    return Ca(facts, authority, replace(found, path=state_dir / ROOT_FILE) if found else None)
+
+
+def _load(keystore: Keystore, now: datetime) -> tuple[Authority | None, Said | None]:
+    try:
+        return keystore.load(now), None
+    except NoAuthority:
+        return None, None
+    except StateError as error:
+        return None, Said(str(error), error.hint)
+    except OSError as error:
+        return None, Said(f"{keystore.state_dir} cannot be read: {error.strerror or error}.", "")
+
+
+def _private_files(state_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield what only the user may read: the folder, the pointer, and the CA's own files."""
+    generations = [*state_dir.glob("ca-????????")] if state_dir.is_dir() else []
+    inside = [file for folder in generations if folder.is_dir() for file in _entries(folder)]
+    for path in (state_dir, state_dir / _POINTER, *generations, *inside):
+        try:
+            yield path, path.lstat()
+        except OSError:  # not there; what cannot be looked into is said by the keystore
+            continue
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return sys.platform == "win32" or status.st_uid == os.geteuid()
+
+
+def _is_open(status: os.stat_result) -> bool:
+    return sys.platform != "win32" and not stat.S_ISLNK(status.st_mode) and bool(status.st_mode & _OTHERS)
+
+
+def _root_on_disk(state_dir: Path) -> x509.Certificate | None:
+    """Return the root of a CA that is refused: its dates tell whether the clock is to blame."""
+    for file in state_dir.glob(f"ca-*/{_ROOT}"):
+        try:
+            return x509.load_pem_x509_certificate(file.read_bytes())
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _record_trouble(state_dir: Path) -> Said | None:
+    try:
+        Record(state_dir).entries()
+    except DevtlsError as error:
+        return Said(str(error), error.hint)
+    return None

@@ -1,0 +1,127 @@
+"""The variables of this shell: those that tell programs whom to trust, that turn checks off, that name a proxy.
+
+Owns what a file behind a variable must hold. A file of ours that is of an earlier CA, or of yesterday's list of the
+system's roots, can be made anew by `--fix`; a shell's own settings are never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devtls.doctor.health.finding import Finding, Level, RenewFiles, Section, listed
+
+_ENV = 'eval "$(devtls env)"'
+CHECKS_OFF: Mapping[str, tuple[str, ...]] = {
+    "NODE_TLS_REJECT_UNAUTHORIZED": ("0",),
+    "GIT_SSL_NO_VERIFY": ("1", "true", "yes", "on"),
+    "PYTHONHTTPSVERIFY": ("0",),
+}
+"""Variable -> the values that turn its programs' checks off."""
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+NO_PROXY = "no_proxy"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """What a variable names: `is_ours` = in the state folder, `holds_root` = with the present root in it."""
+
+    variable: str
+    path: str
+    certificates: int
+    holds_root: bool
+    is_ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShellFacts:
+    """`outdated` are files of `devtls env` that are not as it would make them now; `environ` holds what is set."""
+
+    files: tuple[NamedFile, ...] = ()
+    outdated: tuple[Path, ...] = ()
+    checks_off: tuple[str, ...] = ()
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    no_proxy: str = ""
+    zones: tuple[str, ...] = ()
+
+
+def judge_shell(facts: ShellFacts) -> Iterator[Finding]:
+    """Yield what is wrong with the variables of this shell."""
+    found = [*_on_files(facts), *_on_outdated(facts), *_on_checks(facts.checks_off), *_on_proxies(facts)]
+    yield from found or [Finding("shell-fine", Section.SHELL, Level.OK, "No variable of this shell stands in the way.")]
+
+
+def _on_files(facts: ShellFacts) -> Iterator[Finding]:
+    for file in facts.files:
+        if not file.certificates:
+            yield Finding(
+                "variable-names-nothing",
+                Section.SHELL,
+                Level.WARNING,
+                f"{file.variable} names {file.path}, where no certificate is to be found.",
+                "Programs that go by it trust no site at all, or say so and stop.",
+                _ENV if file.is_ours else f"unset {file.variable}",
+                file.variable,
+            )
+        elif not file.holds_root and not file.is_ours:
+            yield Finding(
+                "variable-lacks-root",
+                Section.SHELL,
+                Level.NOTE,
+                f"{file.variable} names {file.path}, which does not hold the root.",
+                "Programs that go by it refuse your sites; devtls env adds the root to what that file holds.",
+                _ENV,
+                file.variable,
+            )
+
+
+def _on_outdated(facts: ShellFacts) -> Iterator[Finding]:
+    lacking = [file for file in facts.files if file.is_ours and file.certificates and not file.holds_root]
+    if facts.outdated or lacking:
+        paths = tuple(dict.fromkeys((*facts.outdated, *(Path(file.path) for file in lacking))))
+        verb = "is" if len(paths) == 1 else "are"
+        yield Finding(
+            "env-outdated",
+            Section.SHELL,
+            Level.WARNING,
+            f"{listed(path.name for path in paths)}, which devtls env names, {verb} not of today.",
+            "Programs whose variable names it lack the present root, or roots that the system has got since.",
+            _ENV,
+            fix=RenewFiles(paths),
+        )
+
+
+def _on_checks(variables: Iterable[str]) -> Iterator[Finding]:
+    for variable in variables:
+        yield Finding(
+            "checks-off",
+            Section.SHELL,
+            Level.WARNING,
+            f"{variable} turns the checking of certificates off.",
+            "Programs that go by it accept anybody as any site, on the internet as well.",
+            f"unset {variable}",
+            variable,
+        )
+
+
+def _on_proxies(facts: ShellFacts) -> Iterator[Finding]:
+    missing = [zone for zone in facts.zones if not _is_exempt(zone, facts.no_proxy)]
+    if facts.proxies and missing:
+        wanted = [each for each in (facts.no_proxy, *(f".{zone}" for zone in missing)) if each]
+        names = listed(facts.proxies)
+        yield Finding(
+            "proxy-takes-names",
+            Section.SHELL,
+            Level.WARNING,
+            f"{names} {'is' if len(facts.proxies) == 1 else 'are'} set, and NO_PROXY leaves out {listed(missing)}.",
+            "Programs ask the proxy for your sites, and it does not know them.",
+            f"export NO_PROXY={','.join(wanted)} no_proxy={','.join(wanted)}",
+        )
+
+
+def _is_exempt(zone: str, no_proxy: str) -> bool:
+    entries = [entry.strip().lower().lstrip("*").lstrip(".") for entry in no_proxy.split(",")]
+    if "*" in no_proxy.split(","):
+        return True
+    return any(entry and (zone == entry or zone.endswith("." + entry)) for entry in entries)

@@ -1,0 +1,58 @@
+"""A small machine below a folder, with an NSS certutil that is a shell script, and a CA beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from devtls.doctor.health.examine import Patient
+from devtls.doctor.health.probes.authority import Ca, look_at_ca
+from devtls.names import DEFAULT_ZONES
+from devtls.system.execute import ProcessRunner
+from devtls.system.keystore import Keystore
+from devtls.system.paths import Paths
+from devtls.system.plan import ALREADY_ROOT
+from devtls.system.truststore.machine import Machine
+from tests.cli.desk import CERTUTIL
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    system, user = tmp_path / "system", tmp_path / "home"
+    for folder in (system / "usr/bin", system / "usr/sbin", system / "etc", user):
+        folder.mkdir(parents=True)
+    tool = system / "usr/bin/certutil"
+    tool.write_text(f"#!/bin/sh\n{CERTUTIL}")
+    tool.chmod(0o755)
+    return Machine.redirected(system, user, {}, elevation=ALREADY_ROOT)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def keystore(state: Path) -> Keystore:
+    made = Keystore(state)
+    made.create(DEFAULT_ZONES, datetime.now(UTC))
+    return made
+
+
+@pytest.fixture
+def ca(keystore: Keystore) -> Ca:
+    return look_at_ca(keystore.state_dir, datetime.now(UTC))
+
+
+@pytest.fixture
+def no_ca(ca: Ca) -> Ca:
+    return Ca(replace(ca.facts, exists=False, zones=()), None, None)
+
+
+@pytest.fixture
+def patient(machine: Machine, state: Path, tmp_path: Path) -> Patient:
+    paths = Paths(state, tmp_path / "config", tmp_path / "run")
+    return Patient(machine, paths, ProcessRunner(ALREADY_ROOT), {}, tmp_path)

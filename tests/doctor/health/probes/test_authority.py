@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from devtls.doctor.health.authority import Said
+from devtls.doctor.health.probes.authority import Ca, look_at_ca
+from devtls.system.clientenv.variables import ROOT_FILE
+from devtls.system.keystore import Keystore
+
+NOW = datetime.now(UTC)
+
+
+def test_without_a_folder_there_is_nothing(tmp_path: Path) -> None:
+    found = look_at_ca(tmp_path / "state", NOW)
+    assert (found.facts.exists, found.authority, found.root, found.facts.newest) == (False, None, None, None)
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_ca_is_read_whole(ca: Ca, state: Path) -> None:
+    facts = ca.facts
+    assert facts.exists
+    assert facts.zones == ("dev.local", "localhost", "test")
+    assert (facts.exposed, facts.foreign, facts.refused, facts.record) == ((), (), None, None)
+    assert ca.authority is not None
+    assert ca.root is not None
+    assert (ca.root.fingerprint, ca.root.path) == (ca.authority.fingerprint, state / ROOT_FILE)
+    assert facts.not_after == ca.authority.root.not_valid_after_utc
+    assert facts.newest is not None
+    assert abs(facts.newest - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_open_files_are_listed_and_the_root_of_a_refused_ca_is_still_known(ca: Ca, state: Path) -> None:
+    key = next(state.glob("ca-*/intermediate.key"))
+    key.chmod(0o640)
+    state.chmod(0o755)
+    found = look_at_ca(state, NOW)
+    assert found.facts.exposed == (state, key)
+    assert found.authority is None
+    assert found.facts.refused is not None
+    assert found.root == ca.root
+
+
+def test_files_of_another_user_are_listed(keystore: Keystore, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = os.geteuid()
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    assert state in look_at_ca(state, NOW).facts.foreign
+
+
+@pytest.mark.parametrize("name", ["ca.current", "ca-*/root.pem"])
+def test_a_damaged_file_is_told_in_the_keystores_words(keystore: Keystore, state: Path, name: str) -> None:
+    next(state.glob(name)).write_bytes(b"{")
+    found = look_at_ca(state, NOW)
+    assert found.authority is None
+    assert found.facts.exists
+    assert found.facts.refused is not None
+    assert "damaged" in found.facts.refused.sentence
+    assert (found.root is None) is (name != "ca.current")
+
+
+def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    found = look_at_ca(tmp_path / "state", NOW)
+    assert found.facts.exists
+    assert found.facts.refused is not None
+
+
+def test_a_folder_that_is_closed_to_us_is_told(
+    keystore: Keystore, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Keystore, "load", closed)
+    monkeypatch.setattr(Path, "iterdir", closed)
+    found = look_at_ca(state, NOW)
+    assert found.facts.refused == Said(f"{state} cannot be read: Permission denied.", "")
+
+
+def test_a_record_that_cannot_be_read_is_told(keystore: Keystore, state: Path) -> None:
+    (state / "trusted.json").write_text("{")
+    found = look_at_ca(state, NOW)
+    assert found.facts.record is not None
+    assert "trusted.json" in found.facts.record.sentence
+
+
+def test_a_clock_before_the_ca_leaves_its_dates_known(keystore: Keystore, state: Path) -> None:
+    found = look_at_ca(state, NOW - timedelta(days=3))
+    assert found.facts.refused is not None
+    assert found.facts.not_before is not None
+    assert found.facts.not_before > found.facts.now

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from devtls.doctor.health.ports import Held
+from devtls.doctor.health.probes import ports
+from devtls.doctor.health.probes.authority import Ca, look_at_ca
+from devtls.doctor.health.probes.ports import look_at_ports
+from devtls.doctor.listener import listening, server_context
+from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.system.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.truststore.machine import Machine
+from tests.doctor.check.pki import Wish, self_signed, showing
+
+
+@contextmanager
+def serving(ca: Ca, folder: Path) -> Iterator[int]:
+    """Serve a leaf of the CA, as devtls would."""
+    assert ca.authority is not None
+    leaf = ca.authority.issue(Hostname("app.test"), now=datetime.now(UTC), key=new_leaf_key(), serial=new_serial())
+    with listening(server_context(leaf, folder)) as here:
+        yield here.port
+
+
+def held(port: int, ca: Ca, machine: Machine) -> Held:
+    (found,) = look_at_ports([port, port], ca, machine)
+    return found.held
+
+
+def test_a_port_where_nobody_listens_is_free(ca: Ca, machine: Machine) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        assert held(reserved.getsockname()[1], ca, machine) is Held.FREE
+
+
+def test_a_devtls_is_known_by_its_certificate(ca: Ca, machine: Machine, keystore: Keystore, tmp_path: Path) -> None:
+    with serving(ca, tmp_path) as port:
+        assert held(port, ca, machine) is Held.OURS
+        keystore.create(DEFAULT_ZONES, datetime.now(UTC))
+        later = look_at_ca(keystore.state_dir, datetime.now(UTC))
+        assert held(port, later, machine) is Held.OTHER_CA
+        assert held(port, replace(later, authority=None), machine) is Held.OTHER_CA
+
+
+def test_another_certificate_and_no_tls_at_all_are_other_programs(ca: Ca, machine: Machine, tmp_path: Path) -> None:
+    with showing(tmp_path, self_signed(Wish())) as port:
+        assert held(port, ca, machine) is Held.OTHERS
+    with _plain_server(b"no list") as port:
+        (found,) = look_at_ports([port], ca, machine)
+    assert found.held is Held.OTHERS
+    assert f"(process {os.getpid()})" in found.holder
+
+
+def test_a_queue_that_is_full_belongs_to_somebody(ca: Ca, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(*_: object) -> socket.socket:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(socket, "create_connection", wait)
+    assert held(29443, ca, machine) is Held.OTHERS
+
+
+def test_on_the_port_for_redirects_no_certificate_is_asked_for(
+    ca: Ca, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+        monkeypatch.setattr(ports, "HTTP", server.getsockname()[1])
+        assert held(server.getsockname()[1], ca, machine) is Held.OTHERS
+        knock, _ = server.accept()
+        with knock:
+            assert knock.recv(1) == b""
+
+
+@contextmanager
+def _plain_server(body: bytes, port: int = 0) -> Iterator[int]:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", port), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("answer", "whose"), [("the list", Held.OURS), ("another", Held.OTHERS)])
+def test_the_cas_own_port_is_known_by_the_list_that_it_offers(
+    ca: Ca, machine: Machine, answer: str, whose: Held
+) -> None:
+    assert ca.authority is not None
+    body = ca.authority.root_crl_der if answer == "the list" else b"?"
+    with _plain_server(body, ca.authority.pki_port) as port:
+        assert held(port, ca, machine) is whose
+
+
+def test_somebody_who_hangs_up_on_the_cas_own_port_is_another_program(ca: Ca, machine: Machine) -> None:
+    assert ca.authority is not None
+    with socket.create_server(("127.0.0.1", ca.authority.pki_port)) as server:
+
+        def hang_up() -> None:
+            for _ in range(2):
+                server.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        assert held(ca.authority.pki_port, ca, machine) is Held.OTHERS
+        thread.join(5)
+
+
+@pytest.mark.parametrize(("written", "closed"), [("1024", True), ("80", False), ("rubbish", True), (None, True)])
+def test_low_ports_are_closed_by_the_kernels_own_word(
+    ca: Ca, machine: Machine, monkeypatch: pytest.MonkeyPatch, written: str | None, closed: bool
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    if written is not None:
+        file = machine.root / "proc/sys/net/ipv4/ip_unprivileged_port_start"
+        file.parent.mkdir(parents=True)
+        file.write_text(written)
+    (found,) = look_at_ports([409], ca, machine)
+    assert found.closed is closed
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert not look_at_ports([409], ca, machine)[0].closed
+    assert not look_at_ports([409], ca, replace(machine, platform="darwin"))[0].closed

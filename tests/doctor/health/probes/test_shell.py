@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from devtls.doctor.health.probes.authority import Ca, look_at_ca
+from devtls.doctor.health.probes.shell import look_at_shell
+from devtls.doctor.health.shell import NamedFile, ShellFacts
+from devtls.names import DEFAULT_ZONES
+from devtls.system.clientenv.files import write_files
+from devtls.system.clientenv.planning import plan_environment
+from devtls.system.clientenv.probe import probe
+from devtls.system.keystore import Keystore
+from devtls.system.truststore.machine import Machine
+from tests.system.truststore.foreign_roots import make_foreign_root
+
+
+@pytest.fixture(autouse=True)
+def system_bundle(machine: Machine) -> Path:
+    bundle = machine.root / "etc/ssl/certs/ca-certificates.crt"
+    bundle.parent.mkdir(parents=True)
+    bundle.write_bytes(make_foreign_root("mkcert a", "mkcert development CA"))
+    return bundle
+
+
+def env(ca: Ca, machine: Machine) -> dict[str, str]:
+    """Do what devtls env does, and return the variables."""
+    assert ca.root is not None
+    planned = plan_environment(probe(ca.facts.folder, ca.root, {}, machine.root))
+    write_files(planned.files)
+    return dict(planned.variables)
+
+
+def test_what_devtls_env_has_set_is_as_it_should_be(ca: Ca, machine: Machine) -> None:
+    variables = env(ca, machine)
+    found = look_at_shell(ca, machine, variables)
+    assert {file.variable for file in found.files} == set(variables)
+    assert all(file.holds_root and file.is_ours and file.certificates for file in found.files)
+    assert found.outdated == ()
+
+
+def test_after_another_ca_every_file_is_outdated(ca: Ca, machine: Machine, keystore: Keystore) -> None:
+    variables = env(ca, machine)
+    keystore.create(DEFAULT_ZONES, datetime.now(UTC))
+    found = look_at_shell(look_at_ca(keystore.state_dir, datetime.now(UTC)), machine, variables)
+    assert not any(file.holds_root for file in found.files)
+    assert {str(path) for path in found.outdated} == {file.path for file in found.files}
+
+
+def test_after_an_update_of_the_systems_roots_bundles_are_outdated(
+    ca: Ca, machine: Machine, system_bundle: Path
+) -> None:
+    env(ca, machine)
+    with system_bundle.open("ab") as file:
+        file.write(make_foreign_root("mkcert b", "mkcert development CA"))
+    names = {path.name for path in look_at_shell(ca, machine, {}).outdated}
+    assert "ca-bundle.pem" in names
+    assert "devtls-root.pem" not in names
+
+
+def test_files_and_folders_of_the_users_own_are_read(ca: Ca, machine: Machine, tmp_path: Path) -> None:
+    folder = tmp_path / "roots"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.pem").write_bytes(make_foreign_root("mkcert a", "mkcert development CA"))
+    (tmp_path / "no.p12").write_bytes(b"rubbish")
+    environ = {
+        "SSL_CERT_FILE": str(folder),
+        "PIP_CERT": str(tmp_path / "gone"),
+        "AWS_CA_BUNDLE": str(tmp_path / "no.p12"),
+    }
+    assert look_at_shell(ca, machine, environ).files == (
+        NamedFile("SSL_CERT_FILE", str(folder), 1, holds_root=False, is_ours=False),
+        NamedFile("PIP_CERT", str(tmp_path / "gone"), 0, holds_root=False, is_ours=False),
+        NamedFile("AWS_CA_BUNDLE", str(tmp_path / "no.p12"), 0, holds_root=False, is_ours=False),
+    )
+
+
+def test_switches_and_proxies_are_seen_in_both_spellings(ca: Ca, machine: Machine) -> None:
+    environ = {
+        "NODE_TLS_REJECT_UNAUTHORIZED": "0",
+        "GIT_SSL_NO_VERIFY": "false",
+        "HTTPS_PROXY": "http://a",
+        "http_proxy": "http://b",
+        "NO_PROXY": ".test",
+    }
+    assert look_at_shell(ca, machine, environ) == ShellFacts(
+        checks_off=("NODE_TLS_REJECT_UNAUTHORIZED",),
+        proxies={"http_proxy": "http://b", "https_proxy": "http://a"},
+        no_proxy=".test",
+        zones=DEFAULT_ZONES,
+    )
+
+
+def test_without_a_ca_nothing_is_outdated(no_ca: Ca, machine: Machine) -> None:
+    found = look_at_shell(no_ca, machine, {"SSL_CERT_FILE": str(machine.root / "etc/ssl/certs/ca-certificates.crt")})
+    assert all(file.holds_root for file in found.files)
+    assert (found.outdated, found.zones) == ((), DEFAULT_ZONES)

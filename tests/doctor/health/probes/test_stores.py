@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from devtls.doctor.health.probes.authority import Ca, look_at_ca
+from devtls.doctor.health.probes.stores import Probed, look_at_stores
+from devtls.names import DEFAULT_ZONES
+from devtls.system.execute import ProcessRunner
+from devtls.system.keystore import Keystore
+from devtls.system.plan import ALREADY_ROOT
+from devtls.system.truststore.installer import install, propose_install
+from devtls.system.truststore.machine import Machine
+from devtls.system.truststore.protocol import Status
+from devtls.system.truststore.record import Record
+
+RUNNER = ProcessRunner(ALREADY_ROOT)
+NSS = "nss:~/.local/share/pki/nssdb"
+
+
+def look(machine: Machine, ca: Ca) -> dict[str, Probed]:
+    return {probed.facts.name: probed for probed in look_at_stores(machine, RUNNER, ca)}
+
+
+def trust(machine: Machine, ca: Ca) -> None:
+    assert ca.root is not None
+    ca.facts.folder.joinpath(ca.root.path.name).write_bytes(ca.root.pem)
+    stores = [probed.store for probed in look(machine, ca).values() if probed.facts.name == NSS]
+    for proposal in propose_install(stores, ca.root):
+        install(proposal, ca.root, RUNNER, ALREADY_ROOT, Record(ca.facts.folder))
+
+
+def test_a_store_without_the_root_can_be_filled_without_an_administrator(machine: Machine, ca: Ca) -> None:
+    found = look(machine, ca)[NSS].facts
+    assert found.state is not None
+    assert (found.state.status, found.recorded, found.installable) == (Status.ABSENT, False, True)
+
+
+def test_a_ca_that_cannot_sign_is_put_nowhere(machine: Machine, ca: Ca) -> None:
+    found = look(machine, replace(ca, authority=None))[NSS].facts
+    assert (found.installable, found.state is None) == (False, False)
+
+
+def test_the_root_is_found_by_its_fingerprint_and_an_earlier_one_by_the_record(
+    machine: Machine, ca: Ca, keystore: Keystore
+) -> None:
+    trust(machine, ca)
+    found = look(machine, ca)[NSS].facts
+    assert found.state is not None
+    assert (found.state.status, found.recorded, found.stale) == (Status.TRUSTED, True, ())
+    keystore.create(DEFAULT_ZONES, datetime.now(UTC))
+    later = look(machine, look_at_ca(keystore.state_dir, datetime.now(UTC)))[NSS].facts
+    assert [(root.nickname, root.recorded) for root in later.stale] == [(f"devtls root {ca.facts.id}", True)]
+    assert later.removable
+
+
+def test_without_its_record_an_earlier_root_is_anybodys(machine: Machine, ca: Ca, no_ca: Ca) -> None:
+    trust(machine, ca)
+    Record(ca.facts.folder).path.unlink()
+    found = look(machine, no_ca)[NSS].facts
+    assert found.state is None
+    assert [root.recorded for root in found.stale] == [False]
+    assert not found.removable
+
+
+def test_a_record_that_cannot_be_read_makes_nothing_recorded(machine: Machine, ca: Ca) -> None:
+    trust(machine, ca)
+    Record(ca.facts.folder).path.write_text("{")
+    assert not look(machine, ca)[NSS].facts.recorded
+
+
+def test_while_the_present_root_is_unknown_no_root_is_called_superfluous(machine: Machine, ca: Ca) -> None:
+    trust(machine, ca)
+    assert look(machine, replace(ca, authority=None, root=None))[NSS].facts.stale == ()

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from devtls.doctor.health.authority import SOON, CaFacts, Said, judge_ca
+from devtls.doctor.health.finding import CloseToOthers, Finding, Level
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+FOLDER = Path("/home/me/state")
+FINE = CaFacts(
+    FOLDER,
+    NOW,
+    exists=True,
+    id="0a1b2c3d",
+    zones=("dev.local", "test"),
+    not_before=NOW - DAY,
+    not_after=NOW + 900 * DAY,
+    newest=NOW - DAY,
+)
+REFUSED = Said("A file is damaged.", "devtls untrust --forget, then devtls trust")
+
+
+def ids(facts: CaFacts) -> list[str]:
+    return [finding.id for finding in judge_ca(facts)]
+
+
+def only(facts: CaFacts) -> Finding:
+    (finding,) = judge_ca(facts)
+    return finding
+
+
+def test_a_fine_ca_is_one_sentence() -> None:
+    finding = only(FINE)
+    assert finding.level is Level.OK
+    assert finding.what == "devtls root 0a1b2c3d speaks for dev.local, test, until 2028-11-17."
+
+
+def test_no_ca_is_the_first_trouble() -> None:
+    finding = only(CaFacts(FOLDER, NOW))
+    assert (finding.id, finding.level, finding.mend) == ("ca-missing", Level.TROUBLE, "devtls trust")
+
+
+def test_files_that_others_can_read_are_closed_by_fix_and_say_why_the_keystore_refuses() -> None:
+    path = FOLDER / "ca x/intermediate.key"
+    finding = only(replace(FINE, exposed=(path,), refused=REFUSED))
+    assert (finding.id, finding.fix) == ("ca-exposed", CloseToOthers((path,)))
+    assert finding.mend == f"chmod go= '{path}'"
+
+
+def test_files_of_another_user_are_no_matter_of_fix() -> None:
+    finding = only(replace(FINE, foreign=(FOLDER,), refused=REFUSED))
+    assert (finding.id, finding.fix) == ("ca-foreign-owner", None)
+    assert finding.mend == f'sudo chown "$USER" {FOLDER}'
+
+
+def test_what_the_keystore_refuses_is_said_in_its_words() -> None:
+    finding = only(replace(FINE, refused=REFUSED))
+    assert (finding.what, finding.level) == (REFUSED.sentence, Level.TROUBLE)
+    assert finding.mend == "devtls untrust --forget && devtls trust"
+    assert only(replace(FINE, refused=Said("No.", ""))).mend == "devtls untrust --forget && devtls trust"
+
+
+def test_the_last_sixty_days_are_a_warning() -> None:
+    assert only(replace(FINE, not_after=NOW + SOON)).level is Level.OK
+    finding = only(replace(FINE, not_after=NOW + SOON - DAY / 2))
+    assert (finding.id, finding.level) == ("ca-expires", Level.WARNING)
+    assert finding.what.endswith("in 59 days.")
+    assert "devtls untrust --forget" in finding.mend
+
+
+def test_a_clock_before_the_ca_is_the_clocks_fault_not_the_cas() -> None:
+    finding = only(replace(FINE, not_before=NOW + DAY, refused=Said("The clock says so.", "")))
+    assert (finding.id, finding.level) == ("clock-wrong", Level.TROUBLE)
+    assert finding.what == "The clock says 2026-06-01 12:00, but the CA was made on 2026-06-02."
+
+
+def test_a_file_from_the_future_tells_that_the_clock_went_back() -> None:
+    assert ids(replace(FINE, newest=NOW + timedelta(minutes=59))) == ["ca-fine"]
+    assert ids(replace(FINE, newest=NOW + 2 * DAY)) == ["clock-wrong", "ca-fine"]
+
+
+def test_a_ca_without_dates_says_nothing_about_time() -> None:
+    assert ids(replace(FINE, not_before=None, not_after=None, newest=None)) == []
+
+
+def test_a_record_that_cannot_be_read_is_told_with_and_without_a_ca() -> None:
+    record = Said("trusted.json cannot be read.", "Remove the file.")
+    assert ids(replace(FINE, record=record)) == ["ca-fine", "record-unreadable"]
+    assert ids(CaFacts(FOLDER, NOW, record=record)) == ["ca-missing", "record-unreadable"]

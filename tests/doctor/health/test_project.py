@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from devtls.doctor.health.authority import Said
+from devtls.doctor.health.finding import Finding, Level
+from devtls.doctor.health.project import ProjectFacts, judge_project
+
+FINE = ProjectFacts("/p/devtls.toml", routes=2, apps={"127.0.0.1:3000": "", "unix:/a": ""})
+
+
+def judged(facts: ProjectFacts) -> dict[str, Finding]:
+    return {finding.id: finding for finding in judge_project(facts)}
+
+
+def test_no_file_is_no_fault() -> None:
+    assert {name: each.level for name, each in judged(ProjectFacts()).items()} == {"config-none": Level.OK}
+
+
+def test_a_file_whose_apps_answer_is_fine() -> None:
+    assert judged(FINE)["config-fine"].what == "/p/devtls.toml has 2 routes, and every app answers."
+    assert judged(replace(FINE, routes=1))["config-fine"].what.startswith("/p/devtls.toml has 1 route,")
+
+
+def test_a_file_that_is_refused_is_a_trouble_in_its_own_words() -> None:
+    finding = judged(replace(FINE, refused=Said("devtls.toml:3: no such key.", "Did you mean app?")))["config-refused"]
+    assert (finding.level, finding.what, finding.mend) == (
+        Level.TROUBLE,
+        "devtls.toml:3: no such key.",
+        "Did you mean app?",
+    )
+    allowed = judged(replace(FINE, refused=Said("It asks for more.", ""), forbidden=True))["config-not-allowed"]
+    assert allowed.mend == "Change that line"
+
+
+def test_an_app_that_is_down_is_a_note_and_its_text_is_escaped() -> None:
+    finding = judged(replace(FINE, apps={"unix:/\x1b[2J": "no\x07"}))["app-down"]
+    assert finding.level is Level.NOTE
+    assert finding.what == "The app at unix:/\\x1b[2J does not answer: no\\x07."
+
+
+def test_a_folder_that_is_not_there_is_a_warning() -> None:
+    found = judged(replace(FINE, missing_folders=("/p/site",)))
+    assert found["folder-missing"].level is Level.WARNING
+    assert "config-fine" not in found
+
+
+def test_kept_hsts_is_named_with_the_way_to_forget_it() -> None:
+    assert judged(replace(FINE, kept=("app",)))["hsts-kept"].what.startswith("app keeps Strict")
+    finding = judged(replace(FINE, kept=("app", "shop")))["hsts-kept"]
+    assert finding.what.startswith("app and shop keep Strict")
+    assert "net-internals" in finding.mend

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from devtls.doctor.health.finding import Finding, Level, RenewFiles
+from devtls.doctor.health.shell import NamedFile, ShellFacts, judge_shell
+
+ENV = 'eval "$(devtls env)"'
+
+
+def judged(facts: ShellFacts) -> dict[str, Finding]:
+    return {finding.id: finding for finding in judge_shell(facts)}
+
+
+def named(*, certificates: int = 3, holds_root: bool = True, is_ours: bool = False) -> NamedFile:
+    return NamedFile("SSL_CERT_FILE", "/x/corp.pem", certificates, holds_root, is_ours)
+
+
+def test_nothing_set_and_a_file_with_the_root_are_fine() -> None:
+    assert list(judged(ShellFacts())) == ["shell-fine"]
+    assert list(judged(ShellFacts((named(), named(is_ours=True))))) == ["shell-fine"]
+
+
+@pytest.mark.parametrize(("is_ours", "mend"), [(True, ENV), (False, "unset SSL_CERT_FILE")])
+def test_a_variable_that_names_nothing_is_a_warning(is_ours: bool, mend: str) -> None:
+    finding = judged(ShellFacts((named(certificates=0, holds_root=False, is_ours=is_ours),)))["variable-names-nothing"]
+    assert (finding.level, finding.mend, finding.subject) == (Level.WARNING, mend, "SSL_CERT_FILE")
+
+
+def test_the_users_own_file_without_the_root_is_a_note() -> None:
+    finding = judged(ShellFacts((named(holds_root=False),)))["variable-lacks-root"]
+    assert (finding.level, finding.fix) == (Level.NOTE, None)
+
+
+def test_files_of_an_earlier_ca_are_made_anew_by_fix() -> None:
+    stale, other = named(holds_root=False, is_ours=True), Path("/x/ca-bundle.pem")
+    finding = judged(ShellFacts((stale,)))["env-outdated"]
+    assert finding.what == "corp.pem, which devtls env names, is not of today."
+    assert (finding.level, finding.fix) == (Level.WARNING, RenewFiles((Path("/x/corp.pem"),)))
+    both = judged(ShellFacts((stale,), outdated=(other, Path(stale.path))))["env-outdated"]
+    assert both.what == "ca-bundle.pem and corp.pem, which devtls env names, are not of today."
+    assert both.fix == RenewFiles((other, Path("/x/corp.pem")))
+
+
+def test_a_variable_that_turns_checks_off_is_a_warning() -> None:
+    finding = judged(ShellFacts(checks_off=("GIT_SSL_NO_VERIFY",)))["checks-off"]
+    assert (finding.level, finding.mend) == (Level.WARNING, "unset GIT_SSL_NO_VERIFY")
+
+
+ZONES = ("dev.local", "localhost", "test")
+PROXY = {"https_proxy": "http://corp:3128"}
+
+
+def test_a_proxy_that_would_get_the_names_is_a_warning_with_the_whole_line() -> None:
+    finding = judged(ShellFacts(proxies=PROXY, no_proxy="corp.example,.test", zones=ZONES))["proxy-takes-names"]
+    assert finding.what == "https_proxy is set, and NO_PROXY leaves out dev.local and localhost."
+    value = "corp.example,.test,.dev.local,.localhost"
+    assert finding.mend == f"export NO_PROXY={value} no_proxy={value}"
+    two = judged(ShellFacts(proxies={**PROXY, "http_proxy": "x"}, zones=("test",)))["proxy-takes-names"]
+    assert two.what == "https_proxy and http_proxy are set, and NO_PROXY leaves out test."
+    assert two.mend == "export NO_PROXY=.test no_proxy=.test"
+
+
+@pytest.mark.parametrize(
+    "no_proxy", ["*", "local,.localhost, TEST", "*.dev.local,localhost,.test", ".local,localhost,test"]
+)
+def test_names_that_are_exempt_need_nothing(no_proxy: str) -> None:
+    assert list(judged(ShellFacts(proxies=PROXY, no_proxy=no_proxy, zones=ZONES))) == ["shell-fine"]
+
+
+def test_without_a_proxy_no_exemption_is_needed() -> None:
+    assert list(judged(ShellFacts(zones=ZONES))) == ["shell-fine"]
