@@ -1,7 +1,8 @@
 """`devtls env`: the variables that make every program trust the root, for a shell, one command, or a program.
 
-Owns the four ways to hand them out. Refuses to write into a shell's start files. stdout holds what a shell may
-evaluate and nothing else; what a person should know goes to stderr.
+Owns the four ways to hand them out. Refuses to write into a shell's start files, and to bring back what
+`devtls untrust` took away. stdout holds what a shell may evaluate and nothing else; what a person should know goes to
+stderr.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.shell_lines import SHELLS, USAGE, guess_shell, shell_lines
-from devtls.system.clientenv.files import write_files
+from devtls.errors import Refused
+from devtls.system.clientenv.files import are_retired, write_files
 from devtls.system.clientenv.planning import ClientEnvironment, plan_environment
 from devtls.system.clientenv.probe import probe
 from devtls.system.clientenv.restore import former_values
@@ -54,6 +56,8 @@ def command(*, shell: str | None, as_json: bool, unset: bool, command_line: tupl
 
 def _prepare(state_dir: Path) -> ClientEnvironment:
     authority = Keystore(state_dir).load(datetime.now(UTC))
+    if are_retired(state_dir):  # a shell's profile that still asks must not bring the trust back
+        raise Refused("devtls untrust took the trust in this CA back.", hint="devtls trust, then devtls env again")
     root = RootCertificate(authority.id, authority.root_der, state_dir / ROOT_FILE)
     environment = plan_environment(probe(state_dir, root, os.environ))
     write_files(environment.files)

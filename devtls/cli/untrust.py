@@ -121,6 +121,8 @@ def command(
         keystore.forget()
     if forget or not names:
         _retire_client_files(paths.state_dir)
+    if keystore.exists() and not names:
+        record.begin()  # with it, devtls env knows that the trust was taken back, also where it was all there was
     kept = clear_state(paths.state_dir) if forget else ()
     _show(results, keystore, wish, _Ended(forgotten, kept, _others(proposals)))
     _judge(results, recorded)

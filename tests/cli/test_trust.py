@@ -4,7 +4,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -311,6 +311,29 @@ def test_untrust_ends_the_trust_of_clients_that_a_variable_gave_it(desk: Desk, m
     monkeypatch.delenv("CURL_CA_BUNDLE")
     assert "profile" not in desk.succeed("untrust", "--yes").stderr
     assert not bundle.exists()
+
+
+def test_after_untrust_env_does_not_bring_the_trust_back(desk: Desk) -> None:
+    """A shell's profile may go on asking: the next shell must trust no more than the stores do."""
+    desk.succeed("trust", "--yes")
+    desk.succeed("untrust", "--yes", "--store", "nss")
+    desk.succeed("env")
+    desk.succeed("untrust", "--yes")
+    for arguments in (("env",), ("env", "--json"), ("env", "--", "true")):
+        assert desk.fail(ExitCode.REFUSED, *arguments).hint == "devtls trust, then devtls env again"
+    assert not any((desk.state / name).exists() for name in (BUNDLE_FILE, ROOT_FILE))
+    desk.succeed("env", "--unset")
+    desk.succeed("trust", "--yes")
+    assert str(desk.state / ROOT_FILE) in desk.succeed("env").stdout
+
+
+def test_untrust_ends_the_trust_also_where_env_was_all_there_was(desk: Desk) -> None:
+    Keystore(desk.state).create(DEFAULT_ZONES, datetime.now(UTC))
+    desk.succeed("env")
+    desk.succeed("untrust", "--yes")
+    desk.fail(ExitCode.REFUSED, "env")
+    desk.succeed("untrust", "--yes", "--forget")
+    assert not desk.state.exists()
 
 
 def test_untrust_finds_roots_of_ours_without_any_record(desk: Desk, tmp_path: Path) -> None:

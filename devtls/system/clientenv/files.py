@@ -17,6 +17,7 @@ from devtls.system.clientenv.java_roots import certificates_of
 from devtls.system.clientenv.planning import java_truststore
 from devtls.system.clientenv.variables import JAVA_VARIABLE, NAMES, ROOT_FILE, TRUSTSTORE_FILE
 from devtls.system.execute import write_atomically
+from devtls.system.truststore.record import Record
 from devtls.system.truststore.root import RootCertificate, certificates_in, ours, pem_of
 
 _MODE = 0o644
@@ -53,6 +54,11 @@ def retire_files(folder: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
             path.unlink(missing_ok=True)
     (folder / ROOT_FILE).unlink(missing_ok=True)
     return tuple(named)
+
+
+def are_retired(folder: Path) -> bool:
+    """Whether `devtls untrust` was the last word here: `devtls trust` writes the root's file, untrust removes it."""
+    return Record(folder).exists() and not (folder / ROOT_FILE).exists()
 
 
 def _named(name: str, environ: Mapping[str, str]) -> Path | None:

@@ -81,6 +81,11 @@ class Record:
         if kept != self.entries():
             self._write(kept)
 
+    def begin(self) -> None:
+        """Make the file where there is none: from then on it says that nothing is installed."""
+        if not self.exists():
+            self._write(())
+
     def _write(self, entries: tuple[Installed, ...]) -> None:
         data = {"format": FORMAT, "installed": [asdict(entry) for entry in entries]}
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

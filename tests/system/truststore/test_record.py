@@ -27,6 +27,15 @@ def test_what_was_installed_is_remembered_until_it_was_removed(tmp_path: Path) -
     assert record.path.stat().st_mode & 0o777 == 0o600
 
 
+def test_it_can_say_that_nothing_is_installed(tmp_path: Path) -> None:
+    record = Record(tmp_path / "state")
+    record.begin()
+    assert (record.exists(), record.entries()) == (True, ())
+    record.add(ENTRY)
+    record.begin()
+    assert record.entries() == (ENTRY,)
+
+
 def test_a_newer_format_is_refused_with_the_next_step(tmp_path: Path) -> None:
     record = Record(tmp_path)
     record.path.write_text(json.dumps({"format": 2, "installed": []}))
