@@ -10,15 +10,11 @@ import json
 import socket
 import socketserver
 import ssl
-import subprocess
-import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -28,41 +24,21 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from devtls.doctor.listener import server_context
-from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
+from devtls.pki.foreign import FOREIGN_NAME
 from devtls.pki.java_truststore import write_pkcs12
-from devtls.system.clientenv.variables import NAMES
-from devtls.system.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.clientenv.variables import NAMES as VARIABLES
 from tests.e2e.clients import Ended, RequireTool, run
+from tests.e2e.https_site import forged_site, https_site, in_thread
+from tests.e2e.programs import ANSWER, NAMES, Program, make_site, program
 from tests.e2e.serving import DEVTLS, serving
 
 pytestmark = pytest.mark.e2e
 
 CORPORATE_NAME = "www.corporate.example"
 APPS = ("app.dev.local", "app.localhost")
-ANSWER = "it is ready"
 TRUST_STORE = "-Djavax.net.ssl.trustStore="
-CLIENTS = ("curl", "git", "wget", "urllib", "requests", "node", "java")
-
-URLLIB = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=20).read().decode())"
-REQUESTS = "import sys, requests; print(requests.get(sys.argv[1], timeout=20).text)"
-NODE = """\
-const lookup = (_name, options, done) =>
-  options.all ? done(null, [{ address: "127.0.0.1", family: 4 }]) : done(null, "127.0.0.1", 4);
-require("https").get(process.argv[1], { lookup, agent: false }, (answer) => answer.pipe(process.stdout))
-  .on("error", (error) => { console.error(error.message); process.exit(1); });
-"""
-JAVA = """\
-import java.net.URL;
-import javax.net.ssl.HttpsURLConnection;
-
-class Fetch {
-    public static void main(String[] arguments) throws Exception {
-        HttpsURLConnection connection = (HttpsURLConnection) new URL(arguments[0]).openConnection();
-        System.out.println(new String(connection.getInputStream().readAllBytes()));
-    }
-}
-"""
+CLIENTS = tuple(name for name in NAMES if name != "gnutls-cli")
+"""Every program that can be sent through a proxy."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +50,6 @@ class Sites:
     foreign: int
     proxy: int
     folder: Path
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing: the client tells how it went."""
-
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except OSError:  # also ssl.SSLError: a client that refuses the certificate hangs up
-            self.close_connection = True
 
 
 class _Tunnel(socketserver.StreamRequestHandler):
@@ -109,24 +74,6 @@ def _hand_on(source: socket.socket, target: socket.socket) -> None:
             target.sendall(data)
     with suppress(OSError):
         target.shutdown(socket.SHUT_RDWR)
-
-
-@contextmanager
-def running(server: socketserver.TCPServer) -> Iterator[int]:
-    with server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
-
-
-@contextmanager
-def https_site(context: ssl.SSLContext, folder: Path) -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    with running(server) as port:
-        yield port
 
 
 class Corporation:
@@ -177,86 +124,42 @@ def own(home: Path, corporation: Corporation) -> dict[str, str]:
     """Return what the user's shell had set before: the company's CA alone, everywhere."""
     (home / "corp.pem").write_bytes(corporation.root_pem)
     (home / "co rp.p12").write_bytes(write_pkcs12({"corp": corporation.root_der}))
-    variables = {name: str(home / "corp.pem") for name in NAMES}
+    variables = {name: str(home / "corp.pem") for name in VARIABLES}
     return {**variables, "JAVA_TOOL_OPTIONS": f"-Xmx128m '{TRUST_STORE}{home / 'co rp.p12'}'"}
 
 
 @pytest.fixture
 async def sites(home: Path, corporation: Corporation, require_tool: RequireTool) -> AsyncIterator[Sites]:
-    git = require_tool("git", "sudo apt-get install git")
-    folder = home / "site"
-    subprocess.run([git, "init", "--quiet", "--bare", str(folder / "repository")], check=True, capture_output=True)
-    subprocess.run([git, "-C", str(folder / "repository"), "update-server-info"], check=True)
-    (folder / "ready").write_text(ANSWER)
+    folder = make_site(home / "site", require_tool)
     async with serving(home, "app=./site") as proxy:
-        authority = Keystore(home / "state").load(datetime.now(UTC))
-        forged = issue_foreign_probe(authority, now=datetime.now(UTC), key=new_leaf_key(), serial=new_serial())
         with ExitStack() as stack:
             yield Sites(
                 proxy.port,
                 stack.enter_context(https_site(corporation.context(CORPORATE_NAME, home), folder)),
-                stack.enter_context(https_site(server_context(forged, home), folder)),
-                stack.enter_context(running(socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Tunnel))),
+                stack.enter_context(forged_site(home / "state", folder)),
+                stack.enter_context(in_thread(socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Tunnel))),
                 folder,
             )
 
 
-@dataclass(frozen=True)
-class Client:
-    """One program: how it fetches an address, and what it prints when it did."""
-
-    argv: Callable[[str], tuple[str, ...]]
-    path: str = "/ready"
-    shows: str = ANSWER
-
-
 @pytest.fixture
-def client(request: pytest.FixtureRequest, home: Path, sites: Sites, require_tool: RequireTool) -> Client:
-    def tool(name: str, package: str) -> str:
-        return require_tool(name, f"sudo apt-get install {package}")
-
-    match request.param:
-        case "curl":
-            return Client(lambda url: (tool("curl", "curl"), "--silent", "--show-error", "--max-time", "20", url))
-        case "git":
-            # An empty repository has no refs: success is that, and says nothing.
-            return Client(lambda url: (tool("git", "git"), "ls-remote", url), "/repository", "")
-        case "wget":
-            return Client(partial(wget, tool("wget", "wget")))
-        case "urllib":
-            return Client(lambda url: (tool("python3", "python3"), "-I", "-c", URLLIB, url))
-        case "requests":
-            return Client(lambda url: (sys.executable, "-I", "-c", REQUESTS, url))
-        case "node":
-            return Client(lambda url: (tool("node", "nodejs"), "-e", NODE, url))
-        case "java":
-            tool("javac", "default-jdk-headless")
-            java, source = tool("java", "default-jdk-headless"), home / "Fetch.java"
-            source.write_text(JAVA)
-            through = ("-Dhttps.proxyHost=127.0.0.1", f"-Dhttps.proxyPort={sites.proxy}")
-            return Client(lambda url: (java, *through, str(source), url))
-        case _:
-            raise ValueError(request.param)
+def client(request: pytest.FixtureRequest, home: Path, require_tool: RequireTool) -> Program:
+    return program(request.param, home, require_tool)
 
 
-def wget(tool: str, url: str) -> tuple[str, ...]:
-    """Return wget's command; built with GnuTLS, as Debian's is, it knows no variable and has to be told the bundle."""
-    version = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True).stdout
-    fetch = (tool, "--quiet", "--no-verbose", "--tries=1", "--timeout=20", "--output-document=-", url)
-    if "+ssl/openssl" in version:
-        return fetch
-    return ("/bin/sh", "-c", 'exec "$@" ${SSL_CERT_FILE:+--ca-certificate="$SSL_CERT_FILE"}', "sh", *fetch)
-
-
-async def fetch(client: Client, url: str, sites: Sites, own: Mapping[str, str], *, bare: bool = False) -> Ended:
-    through = {"https_proxy": f"http://127.0.0.1:{sites.proxy}", "GIT_TERMINAL_PROMPT": "0"}
+async def fetch(client: Program, url: str, sites: Sites, own: Mapping[str, str], *, bare: bool = False) -> Ended:
+    through = {
+        "https_proxy": f"http://127.0.0.1:{sites.proxy}",
+        "JDK_JAVA_OPTIONS": f"-Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort={sites.proxy}",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
     prefix = () if bare else (*DEVTLS, "env", "--")
     return await run((*prefix, *client.argv(url)), {**own, **through})
 
 
 @pytest.mark.parametrize("client", CLIENTS, indirect=True)
 async def test_a_client_trusts_the_root_and_everything_it_trusted_before(
-    client: Client, sites: Sites, own: dict[str, str]
+    client: Program, sites: Sites, own: dict[str, str]
 ) -> None:
     app = f"https://{APPS[0]}:{sites.served}{client.path}"
     corporate = f"https://{CORPORATE_NAME}:{sites.corporate}{client.path}"
@@ -278,7 +181,7 @@ async def test_a_client_trusts_the_root_and_everything_it_trusted_before(
 
 
 @pytest.mark.parametrize("client", ["java"], indirect=True)
-async def test_java_without_options_of_its_own_keeps_the_roots_of_its_jdk(client: Client, sites: Sites) -> None:
+async def test_java_without_options_of_its_own_keeps_the_roots_of_its_jdk(client: Program, sites: Sites) -> None:
     app = f"https://{APPS[0]}:{sites.served}{client.path}"
     accepted = await fetch(client, app, sites, {})
     assert accepted.returncode == 0, accepted.stderr

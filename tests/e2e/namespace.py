@@ -1,0 +1,98 @@
+"""A machine for one test: this one, in a mount namespace where /etc and the system's anchors are copies.
+
+Owns the namespace for the length of a `with`. What devtls changes there, as root and by the system's own tools, is
+gone at its end; nothing outside changes. Names of a test are in its /etc/hosts, so programs find them as a user's do.
+Refuses to go on without the rights it needs: the test is skipped, with the kernel's words.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.clients import Ended, run
+from tests.e2e.serving import DEVTLS
+
+ANCHORS = Path("/usr/local/share/ca-certificates")
+COPIED = ("/etc", str(ANCHORS))
+
+_KEYSTORE = Path("/etc/ssl/certs/java/cacerts")
+_ALIASES = f"keytool -list -keystore {_KEYSTORE} -storepass changeit | grep trustedCertEntry | cut -d, -f1 | sort"
+_COPY = """\
+set -e
+copies=$(mktemp -d "$HOME/copies-XXXX")
+mount -t tmpfs none "$copies"
+for folder in "$@"; do
+  cp -a "$folder" "$copies/$(basename "$folder")"
+  mount --bind "$copies/$(basename "$folder")" "$folder"
+done
+echo ready
+exec cat
+"""
+
+
+class Namespace:
+    """A running namespace; `inside` makes a command one that runs there."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def inside(self, argv: Sequence[str]) -> tuple[str, ...]:
+        return ("nsenter", f"--target={self._pid}", "--mount", f"--wd={Path.cwd()}", "--", *argv)
+
+    def program(self, tool: str, folder: Path) -> str:
+        """Write a program to `folder` that is `tool` inside, for a driver that starts one by its path."""
+        path = folder / f"inside-{Path(tool).name}"
+        path.write_text(f'#!/bin/sh\nexec {shlex.join(self.inside((tool,)))} "$@"\n')
+        path.chmod(0o755)
+        return str(path)
+
+    async def shell(self, script: str, *words: str) -> str:
+        """Run a line of shell inside; it must succeed."""
+        done = await run(self.inside(("sh", "-ec", script, "sh", *words)))
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+    async def devtls(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ended:
+        """Run a command of devtls inside; it must succeed."""
+        done = await run(self.inside((*DEVTLS, *arguments)), env)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done
+
+    async def know(self, *names: str) -> None:
+        """Put names into /etc/hosts."""
+        await self.shell('printf "127.0.0.1 %s\\n" "$@" >> /etc/hosts', *names)
+
+    async def hide(self, tool: str) -> None:
+        """Make a program one that is not there, wherever PATH finds it."""
+        await self.shell('for each in $(which -a "$1"); do mount --bind /dev/null "$each"; done', tool)
+
+    async def anchors(self) -> str:
+        """Return the anchors, the bundle's hash and the aliases of Java's keystore, whose dates may change."""
+        return await self.shell(f"ls {ANCHORS}; sha256sum /etc/ssl/certs/ca-certificates.crt; {_ALIASES}")
+
+
+@contextmanager
+def namespace() -> Iterator[Namespace]:
+    """Make the namespace; a test that cannot have one is skipped."""
+    if os.geteuid() != 0 or not ANCHORS.is_dir() or shutil.which("update-ca-certificates") is None:
+        pytest.skip("needs root on a Debian, to give the machine a copy of /etc")
+    argv = ("unshare", "--mount", "sh", "-c", _COPY, "sh", *COPIED)
+    holder = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert holder.stdin and holder.stdout and holder.stderr
+    try:
+        if holder.stdout.readline() != b"ready\n":
+            pytest.skip(f"no mount namespace here: {holder.stderr.read().decode(errors='replace').strip()}")
+        yield Namespace(holder.pid)
+    finally:
+        holder.stdin.close()
+        holder.wait()
+        holder.stdout.close()
+        holder.stderr.close()
