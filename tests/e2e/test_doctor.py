@@ -71,7 +71,7 @@ async def test_before_trust_between_and_after(home: Path) -> None:
     await devtls("untrust", "--yes")
     found = await examine()
     assert mine(found) == {"untrusted"}
-    assert found["untrusted"]["mend"] == "devtls trust"
+    assert found["untrusted"]["mend"] == found["client-needs-env"]["mend"] == "devtls trust"
 
     await devtls("untrust", "--yes", "--forget")
     assert mine(await examine()) == {"ca-missing"}

@@ -12,10 +12,11 @@ from devtls.doctor.health.finding import Finding, Level, Section, listed
 from devtls.doctor.proof import Foreign, Report, Verdict
 
 _ENV = 'eval "$(devtls env)"'
+_TRUST = "devtls trust"
 
 
-def judge_clients(reports: Sequence[Report]) -> Iterator[Finding]:
-    """Yield what each client's handshake showed."""
+def judge_clients(reports: Sequence[Report], *, retired: bool = False) -> Iterator[Finding]:
+    """Yield what each client's handshake showed; `retired` = after devtls untrust, when devtls env refuses."""
     if not reports:
         yield Finding(
             "clients-none", Section.CLIENTS, Level.OK, "Neither curl, openssl, python nor node is here to be asked."
@@ -46,7 +47,7 @@ def judge_clients(reports: Sequence[Report]) -> Iterator[Finding]:
             Level.NOTE,
             f"In this shell {listed(helped)} {verb} the CA only with the variables of devtls env.",
             "They bring a list of their own, or go by a store that does not have the root.",
-            _ENV,
+            _TRUST if retired else _ENV,
         )
 
 

@@ -34,6 +34,7 @@ from devtls.doctor.health.project import ProjectFacts, judge_project
 from devtls.doctor.health.shell import judge_shell
 from devtls.doctor.health.stores import judge_stores
 from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.system.clientenv.files import are_retired
 from devtls.system.execute import Finished, NotFinished, Runner
 from devtls.system.paths import Paths
 from devtls.system.plan import Run
@@ -124,7 +125,8 @@ class _Examination:
         known = () if isinstance(probed, Broken) else probed
         findings += self._browsers(known)
         if ca.authority is not None:
-            findings += _judge(Section.CLIENTS, clients.answer(self._began + PROGRAMS_S), judge_clients)
+            reports, retired = clients.answer(self._began + PROGRAMS_S), are_retired(ca.facts.folder)
+            findings += _judge(Section.CLIENTS, reports, lambda found: judge_clients(found, retired=retired))
         return findings, known
 
     def _quick(self, asked: Asked[_T]) -> _T | Broken:

@@ -13,6 +13,7 @@ from pathlib import Path
 from devtls.doctor.health.finding import Finding, Level, RenewFiles, Section, listed
 
 _ENV = 'eval "$(devtls env)"'
+_UNSET = 'eval "$(devtls env --unset)"'
 CHECKS_OFF: Mapping[str, tuple[str, ...]] = {
     "NODE_TLS_REJECT_UNAUTHORIZED": ("0",),
     "GIT_SSL_NO_VERIFY": ("1", "true", "yes", "on"),
@@ -36,7 +37,10 @@ class NamedFile:
 
 @dataclass(frozen=True, slots=True)
 class ShellFacts:
-    """`outdated` are files of `devtls env` that are not as it would make them now; `environ` holds what is set."""
+    """`outdated` are files of `devtls env` that are not as it would make them now; `environ` holds what is set.
+
+    `retired` = devtls untrust took the trust back, so that a file of ours is right without the root.
+    """
 
     files: tuple[NamedFile, ...] = ()
     outdated: tuple[Path, ...] = ()
@@ -44,6 +48,7 @@ class ShellFacts:
     proxies: Mapping[str, str] = field(default_factory=dict)
     no_proxy: str = ""
     zones: tuple[str, ...] = ()
+    retired: bool = False
 
 
 def judge_shell(facts: ShellFacts) -> Iterator[Finding]:
@@ -61,7 +66,17 @@ def _on_files(facts: ShellFacts) -> Iterator[Finding]:
                 Level.WARNING,
                 f"{file.variable} names {file.path}, where no certificate is to be found.",
                 "Programs that go by it trust no site at all, or say so and stop.",
-                _ENV if file.is_ours else f"unset {file.variable}",
+                (_UNSET if facts.retired else _ENV) if file.is_ours else f"unset {file.variable}",
+                file.variable,
+            )
+        elif file.is_ours and facts.retired:
+            yield Finding(
+                "variable-after-untrust",
+                Section.SHELL,
+                Level.NOTE,
+                f"{file.variable} names {file.path} of devtls env, which devtls untrust took the root out of.",
+                "Programs that go by it trust what they trusted before devtls; nobody keeps that file up to date.",
+                _UNSET,
                 file.variable,
             )
         elif not file.holds_root and not file.is_ours:
@@ -77,6 +92,8 @@ def _on_files(facts: ShellFacts) -> Iterator[Finding]:
 
 
 def _on_outdated(facts: ShellFacts) -> Iterator[Finding]:
+    if facts.retired:
+        return
     lacking = [file for file in facts.files if file.is_ours and file.certificates and not file.holds_root]
     if facts.outdated or lacking:
         paths = tuple(dict.fromkeys((*facts.outdated, *(Path(file.path) for file in lacking))))

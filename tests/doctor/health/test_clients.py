@@ -35,6 +35,11 @@ def test_clients_that_need_a_variable_are_one_note() -> None:
     assert (note.level, note.mend) == (Level.NOTE, 'eval "$(devtls env)"')
 
 
+def test_after_untrust_devtls_env_is_no_way_to_trust() -> None:
+    (note,) = judge_clients([report(Verdict.TRUSTED_WITH)], retired=True)
+    assert note.mend == "devtls trust"
+
+
 def test_a_client_that_refuses_with_the_variable_too_is_a_warning() -> None:
     (found,) = judge_clients([report(Verdict.REFUSED, Foreign.NOT_TRIED)])
     assert (found.id, found.level) == ("client-refuses", Level.WARNING)

@@ -44,6 +44,16 @@ def test_files_of_an_earlier_ca_are_made_anew_by_fix() -> None:
     assert both.fix == RenewFiles((other, Path("/x/corp.pem")))
 
 
+def test_after_untrust_nothing_is_made_anew_and_the_variables_are_taken_back() -> None:
+    unset = 'eval "$(devtls env --unset)"'
+    left, gone = named(holds_root=False, is_ours=True), named(certificates=0, holds_root=False, is_ours=True)
+    found = judged(ShellFacts((left,), outdated=(Path(left.path),), retired=True))
+    assert list(found) == ["variable-after-untrust"]
+    finding = found["variable-after-untrust"]
+    assert (finding.level, finding.mend, finding.is_command, finding.fix) == (Level.NOTE, unset, True, None)
+    assert judged(ShellFacts((gone,), retired=True))["variable-names-nothing"].mend == unset
+
+
 def test_a_variable_that_turns_checks_off_is_a_warning() -> None:
     finding = judged(ShellFacts(checks_off=("GIT_SSL_NO_VERIFY",)))["checks-off"]
     assert (finding.level, finding.mend) == (Level.WARNING, "unset GIT_SSL_NO_VERIFY")

@@ -9,7 +9,7 @@ from devtls.doctor.health.probes.authority import Ca
 from devtls.doctor.health.shell import CHECKS_OFF, NO_PROXY, PROXY_VARIABLES, NamedFile, ShellFacts
 from devtls.errors import CertificateError
 from devtls.names import DEFAULT_ZONES
-from devtls.system.clientenv.files import outdated_files
+from devtls.system.clientenv.files import are_retired, outdated_files
 from devtls.system.clientenv.java_options import named_truststore
 from devtls.system.clientenv.java_roots import certificates_of
 from devtls.system.clientenv.planning import plan_environment
@@ -33,6 +33,7 @@ def look_at_shell(ca: Ca, machine: Machine, environ: Mapping[str, str]) -> Shell
         proxies={name: value for name in PROXY_VARIABLES if (value := _either(environ, name))},
         no_proxy=_either(environ, NO_PROXY),
         zones=ca.facts.zones or DEFAULT_ZONES,
+        retired=are_retired(folder),
     )
 
 

@@ -9,11 +9,12 @@ from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.doctor.health.probes.shell import look_at_shell
 from devtls.doctor.health.shell import NamedFile, ShellFacts
 from devtls.names import DEFAULT_ZONES
-from devtls.system.clientenv.files import write_files
+from devtls.system.clientenv.files import retire_files, write_files
 from devtls.system.clientenv.planning import plan_environment
 from devtls.system.clientenv.probe import probe
 from devtls.system.keystore import Keystore
 from devtls.system.truststore.machine import Machine
+from devtls.system.truststore.record import Record
 from tests.system.truststore.foreign_roots import make_foreign_root
 
 
@@ -39,6 +40,16 @@ def test_what_devtls_env_has_set_is_as_it_should_be(ca: Ca, machine: Machine) ->
     assert {file.variable for file in found.files} == set(variables)
     assert all(file.holds_root and file.is_ours and file.certificates for file in found.files)
     assert found.outdated == ()
+
+
+def test_after_untrust_it_is_told_that_files_without_the_root_are_right(ca: Ca, machine: Machine) -> None:
+    variables = env(ca, machine)
+    Record(ca.facts.folder).begin()
+    assert not look_at_shell(ca, machine, variables).retired
+    retire_files(ca.facts.folder, variables)
+    found = look_at_shell(ca, machine, variables)
+    assert found.retired
+    assert [file.variable for file in found.files if file.certificates and not file.holds_root]
 
 
 def test_after_another_ca_every_file_is_outdated(ca: Ca, machine: Machine, keystore: Keystore) -> None:
