@@ -182,48 +182,71 @@ async def test_every_client_trusts_after_one_command_and_none_after_the_other(
     machine: Namespace, sites: Sites, crowd: Crowd, browsers: Browsers
 ) -> None:
     outside, before = _outside(), await machine.anchors()
+    untrusted = Doctor({"untrusted": "devtls trust"}, set(), set())
     async with asyncio.TaskGroup() as beside:
-        looking = beside.create_task(browsers.see(sites.apps[:1]))
+        looking, asking = beside.create_task(browsers.see(sites.apps[:1])), beside.create_task(_doctor(machine))
         assert await crowd.say(sites.apps[0]) == crowd.expected(REFUSED)
-    assert looking.result() == [UNKNOWN]
+    assert (looking.result(), asking.result()) == ([UNKNOWN], untrusted)
 
     trusted: dict[str, Any] = json.loads((await machine.devtls("trust", "--yes", "--json")).stdout)
-    assert [(store["name"].partition(":")[0], store["state"]) for store in trusted["stores"]] == [
-        ("system", "trusted"),
-        ("nss", "trusted"),
-        ("nss", "trusted"),
-        ("java", "trusted"),
-    ]
+    _agrees(trusted, crowd)
+    given: dict[str, str] = json.loads((await machine.devtls("env", "--json")).stdout)
+    assert set(given) == set(VARIABLES)
     async with asyncio.TaskGroup() as beside:
         looking = beside.create_task(browsers.see((*sites.apps, sites.foreign)))
-        given: dict[str, str] = json.loads((await machine.devtls("env", "--json")).stdout)
-        assert set(given) == set(VARIABLES)
         for site in sites.apps:
             assert await crowd.say(site) == crowd.expected(ACCEPTED, bare=True), site
             assert await crowd.say(site, given) == crowd.expected(ACCEPTED), site
         assert await crowd.readers().say(sites.foreign) == crowd.readers().expected(REFUSED_FOR_NAME)
         assert await crowd.say(sites.foreign, given) == crowd.expected(REFUSED_FOR_NAME)
     assert looking.result() == [FINE, FINE, FOREIGN]
-    _agrees(trusted, crowd)
+    stores, rows = {store["name"] for store in trusted["stores"]}, trusted["clients"]
+    bare = {row["client"] for row in rows if row["verdict"] == "trusted"}
+    assert await _doctor(machine) == Doctor({}, stores, bare)
+    assert await _doctor(machine, given) == Doctor({}, stores, {row["client"] for row in rows})
 
     await machine.devtls("untrust", "--yes")
     assert await machine.anchors() == before
     async with asyncio.TaskGroup() as beside:
-        looking = beside.create_task(browsers.see(sites.apps))
+        looking, asking = beside.create_task(browsers.see(sites.apps)), beside.create_task(_doctor(machine))
         for site in sites.apps:
             assert await crowd.say(site) == crowd.expected(REFUSED), site
         assert await crowd.say(sites.apps[0], given) == crowd.expected(REFUSED), "in a shell of before untrust"
-    assert looking.result() == [UNKNOWN, UNKNOWN]
+    assert (looking.result(), asking.result()) == ([UNKNOWN, UNKNOWN], untrusted)
+    untrusted.wrong["variable-names-nothing"] = 'eval "$(devtls env --unset)"'
+    assert await _doctor(machine, given) == untrusted, "in a shell of before untrust"
     await _env_gives_nothing(machine)
     assert _outside() == outside
 
 
 def _agrees(trusted: Mapping[str, Any], crowd: Crowd) -> None:
-    """Compare trust's own proof with what was seen here."""
+    """Compare what trust says with what is true here: every store, and each client of its own proof."""
+    stores = [(store["name"].partition(":")[0], store["state"]) for store in trusted["stores"]]
+    assert stores == [("system", "trusted"), ("nss", "trusted"), ("nss", "trusted"), ("java", "trusted")]
     rows = {row["client"]: row for row in trusted["clients"]}
     for row, name in PROOF.items():
         bare = crowd.programs[name].reads_system
         assert (rows[row]["verdict"], rows[row]["foreign"]) == ("trusted" if bare else "trusted with", REFUSED_FOR_NAME)
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What `devtls doctor` says: what is wrong and what mends it, and which stores and clients trust."""
+
+    wrong: dict[str, str]
+    stores: set[str]
+    clients: set[str]
+
+
+async def _doctor(machine: Namespace, env: Mapping[str, str] | None = None) -> Doctor:
+    """Ask it; the ports of the real machine are left out, since other programs may hold them."""
+    asked = await run(machine.inside((*DEVTLS, "doctor", "--json")), env)
+    findings = [each for each in json.loads(asked.stdout)["findings"] if each["section"] != "ports"]
+    return Doctor(
+        {each["id"]: each["mend"] for each in findings if each["level"] in ("warning", "trouble")},
+        {each["subject"] for each in findings if each["id"] == "store-trusts"},
+        {each["subject"] for each in findings if each["id"] == "client-trusts"},
+    )
 
 
 async def _env_gives_nothing(machine: Namespace) -> None:
@@ -246,15 +269,22 @@ async def test_chromium_with_the_database_of_an_older_version(
     assert await browsers.chromium(sites.apps) == [UNKNOWN["chromium"]] * 2
 
 
-async def test_firefox_trusts_by_a_policy_file_where_certutil_is_missing(
-    machine: Namespace, sites: Sites, browsers: Browsers, home: Path
+async def test_firefox_trusts_by_its_policy_file_where_certutil_is_missing(
+    machine: Namespace, sites: Sites, browsers: Browsers
 ) -> None:
+    """With an administrator's policies in it, which stay in force and come back to the byte."""
+    await machine.shell('mkdir -p "${1%/*}" && printf %s "$2" > "$1"', str(POLICIES), ADMINISTRATOR)
     before = await _policy_folder(machine)
     await machine.hide("certutil")
     trusted: dict[str, Any] = json.loads((await machine.devtls("trust", "--yes", "--json")).stdout)
     states = {store["name"]: store["state"] for store in trusted["stores"]}
     assert states["firefox-policy"] == "trusted"
-    assert await browsers.firefox((*sites.apps, sites.foreign)) == [ANSWER, ANSWER, FOREIGN["firefox"]]
+    assert '"DisableTelemetry": true' in await machine.shell(f"cat {POLICIES}")
+    async with asyncio.TaskGroup() as beside:
+        asking = beside.create_task(_doctor(machine))
+        assert await browsers.firefox((*sites.apps, sites.foreign)) == [ANSWER, ANSWER, FOREIGN["firefox"]]
+    assert asking.result().stores == {name for name, state in states.items() if state == "trusted"}
+    assert asking.result().wrong == {"store-blocked": "sudo apt install libnss3-tools && devtls trust"}
 
     ended = await run(machine.inside((*DEVTLS, "untrust", "--yes")))
     assert ended.returncode == ExitCode.FAILED, "Firefox copied the root into its profile: only certutil undoes that"
@@ -264,15 +294,11 @@ async def test_firefox_trusts_by_a_policy_file_where_certutil_is_missing(
     assert await browsers.firefox(sites.apps[:1]) == [UNKNOWN["firefox"]]
 
 
-async def test_an_administrators_policies_stay_and_come_back_to_the_byte(
-    machine: Namespace, sites: Sites, browsers: Browsers
-) -> None:
-    await machine.shell('mkdir -p "${1%/*}" && printf %s "$2" > "$1"', str(POLICIES), ADMINISTRATOR)
+async def test_policies_that_are_ours_alone_are_gone_after_untrust(machine: Namespace) -> None:
     before = await _policy_folder(machine)
     await machine.hide("certutil")
     await machine.devtls("trust", "--yes", "--store", "firefox-policy")
-    assert '"DisableTelemetry": true' in await machine.shell(f"cat {POLICIES}")
-    assert await browsers.firefox(sites.apps[:1]) == [ANSWER]
+    assert "devtls-" in await machine.shell(f"cat {POLICIES}")
     await machine.devtls("untrust", "--yes", "--store", "firefox-policy")
     assert await _policy_folder(machine) == before
 
