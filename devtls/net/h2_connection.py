@@ -319,7 +319,7 @@ class H2Connection(asyncio.Protocol):
     def _end(self) -> None:
         """Say goodbye, and close."""
         self._codec.end()
-        if data := self._codec.data_to_send():  # be the transport full: an answer without a body may stand before it
+        if data := self._codec.data_to_send():  # be the transport full: an answer may stand before it
             self._transport.write(data)
         self._lose_streams("The connection has ended.")
         if not self._closed:
