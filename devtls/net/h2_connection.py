@@ -187,6 +187,7 @@ class H2Connection(asyncio.Protocol):
         """End one stream for a bug of ours."""
         self._service.observer.fault(self.reception.id, error)
         stream.reset()
+        stream.lose("devtls failed.")  # the app's side ends, too, and the request is recorded
         self.stream_over(stream)
 
     def extra_info(self, name: str) -> Any:
