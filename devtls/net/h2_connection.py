@@ -25,6 +25,8 @@ _LAST_CALL_S = 0.05
 _LOOK_S = 1.0
 _READY_OCTETS = 262_144
 """What may be ready for a client that does not read before it is not read any more either."""
+_OWN_OCTETS = 8192
+"""What a client sends of its own accord while it reads the last answers: WINDOW_UPDATE, acknowledgements."""
 
 
 def h2_limits(limits: ServerLimits) -> H2Limits:
@@ -329,7 +331,7 @@ class H2Connection(asyncio.Protocol):
     def _linger(self) -> None:
         # Close while the client still sends, be it WINDOW_UPDATE, and TCP's reset may destroy what is on its way to it.
         self._closed = True
-        self._linger_octets = self._limits.max_drain_bytes
+        self._linger_octets = max(self._limits.max_drain_bytes, _OWN_OCTETS)
         self._transport.write_eof()
         self._transport.resume_reading()
         self._wait_for_the_end(self._transport.get_write_buffer_size())

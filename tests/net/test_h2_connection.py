@@ -186,6 +186,20 @@ async def test_a_fault_is_told_and_what_still_comes_is_thrown_away(authority: Au
         await joined.gone()
 
 
+async def test_a_client_that_gives_credit_for_the_last_answer_gets_it_where_nothing_is_drained(
+    authority: Authority,
+) -> None:
+    async with proxy(authority, limits=ServerLimits(max_drain_bytes=0)) as running:
+        joined = Joined(running)
+        joined.exchange()
+        joined.transport.waiting = 5000
+        joined.connection.drain()
+        await until(lambda: "write_eof" in joined.transport.calls)
+        joined.connection.data_received(b"\0\0\x04\x08\0\0\0\0\0\0\0\x10\0")
+        assert "abort" not in joined.transport.calls
+        await joined.gone()
+
+
 async def test_lingering_is_over_when_the_client_ends_or_takes_nothing_more(authority: Authority) -> None:
     limits = ServerLimits(linger_s=0.03)
     async with proxy(authority, limits=limits) as running:
