@@ -348,7 +348,9 @@ class H2Connection(asyncio.Protocol):
             self._wait_for_the_end(self._transport.get_write_buffer_size())
 
     def _wait_for_the_end(self, octets: int) -> None:
-        self._linger_timer = self.loop.call_later(self._limits.linger_s, self._linger_look, octets)
+        # `linger_s` is for what the client may still send, and may be 0; what we have sent it has to be given time for.
+        after_s = max(self._limits.linger_s, _LOOK_S) if octets else self._limits.linger_s
+        self._linger_timer = self.loop.call_later(after_s, self._linger_look, octets)
 
     def _linger_look(self, before: int) -> None:
         octets = self._transport.get_write_buffer_size()

@@ -200,8 +200,12 @@ async def test_a_client_that_gives_credit_for_the_last_answer_gets_it_where_noth
         await joined.gone()
 
 
-async def test_lingering_is_over_when_the_client_ends_or_takes_nothing_more(authority: Authority) -> None:
-    limits = ServerLimits(linger_s=0.03)
+@pytest.mark.parametrize("linger_s", [0.0, 0.03])
+async def test_lingering_is_over_when_the_client_ends_or_takes_nothing_more(
+    authority: Authority, linger_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devtls.net.h2_connection._LOOK_S", 0.03)
+    limits = ServerLimits(linger_s=linger_s)
     async with proxy(authority, limits=limits) as running:
         joined = Joined(running)
         joined.exchange()
