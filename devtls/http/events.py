@@ -66,6 +66,7 @@ class InformationalResponse(msgspec.Struct, gc=False):
 class Response(msgspec.Struct, gc=False):
     """A final response head; `body_length` as in Request, with the method's rules (HEAD, 204, 304) already applied.
 
+    EndOfMessage is to be sent behind it, also without a body: HTTP/2 has trailers there, too.
     `close_delimited` says that the body ends with the connection: only an upstream's answer can be that.
     """
 

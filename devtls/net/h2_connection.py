@@ -25,6 +25,8 @@ _LAST_CALL_S = 0.05
 _LOOK_S = 1.0
 _READY_OCTETS = 262_144
 """What may be ready for a client that does not read before it is not read any more either."""
+_OWN_OCTETS = 8192
+"""What a client sends of its own accord while it reads the last answers: WINDOW_UPDATE, acknowledgements."""
 
 
 def h2_limits(limits: ServerLimits) -> H2Limits:
@@ -187,6 +189,7 @@ class H2Connection(asyncio.Protocol):
         """End one stream for a bug of ours."""
         self._service.observer.fault(self.reception.id, error)
         stream.reset()
+        stream.lose("devtls failed.")  # the app's side ends, too, and the request is recorded
         self.stream_over(stream)
 
     def extra_info(self, name: str) -> Any:
@@ -319,7 +322,7 @@ class H2Connection(asyncio.Protocol):
     def _end(self) -> None:
         """Say goodbye, and close."""
         self._codec.end()
-        if data := self._codec.data_to_send():  # be the transport full: an answer without a body may stand before it
+        if data := self._codec.data_to_send():  # be the transport full: an answer may stand before it
             self._transport.write(data)
         self._lose_streams("The connection has ended.")
         if not self._closed:
@@ -328,7 +331,7 @@ class H2Connection(asyncio.Protocol):
     def _linger(self) -> None:
         # Close while the client still sends, be it WINDOW_UPDATE, and TCP's reset may destroy what is on its way to it.
         self._closed = True
-        self._linger_octets = self._limits.max_drain_bytes
+        self._linger_octets = max(self._limits.max_drain_bytes, _OWN_OCTETS)
         self._transport.write_eof()
         self._transport.resume_reading()
         self._wait_for_the_end(self._transport.get_write_buffer_size())
@@ -345,7 +348,9 @@ class H2Connection(asyncio.Protocol):
             self._wait_for_the_end(self._transport.get_write_buffer_size())
 
     def _wait_for_the_end(self, octets: int) -> None:
-        self._linger_timer = self.loop.call_later(self._limits.linger_s, self._linger_look, octets)
+        # `linger_s` is for what the client may still send, and may be 0; what we have sent it has to be given time for.
+        after_s = max(self._limits.linger_s, _LOOK_S) if octets else self._limits.linger_s
+        self._linger_timer = self.loop.call_later(after_s, self._linger_look, octets)
 
     def _linger_look(self, before: int) -> None:
         octets = self._transport.get_write_buffer_size()

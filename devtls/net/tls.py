@@ -238,8 +238,15 @@ class TlsLayer(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._resume)
 
     def _resume(self) -> None:
-        if not self.paused and self._app is not None:
+        if self.paused or self._app is None:
+            return
+        try:
             self._deliver()
+        except Exception as error:  # noqa: BLE001 - as the loop does with what data_received raises
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "what was held back could not be delivered", "exception": error, "protocol": self._app}
+            )
+            self.abort()
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,10 @@ from devtls.net.upstream_stream import UpstreamStream
 from devtls.routing import Upstream
 
 _LOOK_S = 1.0
+_LAST_WORDS_S = 5.0
+"""How long an app that reads nothing may keep a connection that was closed from going away."""
+_READY_OCTETS = 262_144
+"""What may be ready for an app that does not read; a client that asks and takes back would add to it without end."""
 
 
 class MultiplexedUpstream(asyncio.Protocol):
@@ -47,7 +51,8 @@ class MultiplexedUpstream(asyncio.Protocol):
     @property
     def available(self) -> bool:
         """Whether another request can be sent."""
-        return not self.closed and self.codec.ready and self.codec.available
+        codec = self.codec
+        return not self.closed and codec.ready and codec.available and codec.ready_octets < _READY_OCTETS
 
     @property
     def idle(self) -> bool:
@@ -197,6 +202,8 @@ class MultiplexedUpstream(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self.loop.call_later(_LAST_WORDS_S, self.transport.abort)
         if not self._ready.done():
             self._ready.set_result(why)
         lost, self._lost = self._lost, None

@@ -526,6 +526,38 @@ async def test_rule_93_a_cancellation_reaches_the_app_within_a_fifth_of_a_second
         client.close()
 
 
+async def test_rule_91_trailers_behind_a_length_of_0_pass(running: Proxy) -> None:
+    """RFC 9113 8.1: a body of no octets may have trailers."""
+
+    async def talk(stream: AppStream) -> None:
+        await stream.head(200, (b"content-length", b"0"))
+        await stream.end([(b"grpc-status", b"5")])
+
+    async with h2_app(talk) as backend:
+        _route(running, backend)
+        client = await h2_client(running)
+        seen = await client.reply(await client.request())
+        assert (seen.ended, seen.values(b"grpc-status")) == (True, [b"5"])
+        client.close()
+
+
+async def test_5_1_2_an_answer_that_an_app_leaves_open_counts_although_it_has_no_body(running: Proxy) -> None:
+    """RFC 9113 5.1.2: else a client could have any number of streams open at the app."""
+
+    async def talk(stream: AppStream) -> None:
+        await stream.head(200, (b"content-length", b"5"))
+        await stream.was_reset()
+
+    async with h2_app(talk) as backend:
+        _route(running, backend)
+        client = await h2_client(running)
+        stream = await client.request(method=b"HEAD")
+        assert not (await client.head_of(stream)).ended
+        await client.send(rst_stream(stream))
+        await until(lambda: backend.streams[0].reset_code is not None)
+        client.close()
+
+
 async def test_rule_93_calls_in_both_directions_at_once(running: Proxy) -> None:
     """Bidirectional streaming: each message is answered before the next is sent, head first."""
 

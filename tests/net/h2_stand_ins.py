@@ -145,7 +145,9 @@ class Shared:
         stream, user = self.connection.open(), User()
         stream.user = user
         fields = [(b"Host", b"app.dev.local")]
-        stream.send(Request(label, more.pop("method", b"GET"), b"/", b"app.dev.local", fields, **more))
+        stream.send(
+            Request(label, more.pop("method", b"GET"), more.pop("target", b"/"), b"app.dev.local", fields, **more)
+        )
         stream.flush()
         return stream, user
 

@@ -8,6 +8,7 @@ import pytest
 
 from devtls.http.exchange import ExchangeLimits
 from devtls.net.service import ServerLimits
+from devtls.net.upstream import UpstreamConnection
 from devtls.pki.authority import Authority
 from tests.compliance.h2wire import data, h2_client, rst_stream
 from tests.net.harness import AppConnection, Proxy, answering, app, proxy, until
@@ -33,6 +34,25 @@ async def test_an_app_that_never_answers_is_504_and_the_connection_lives_on(auth
         for stream in streams:
             assert (await client.reply(stream)).status == 504
         assert (await client.get(b"/ok")).status == 200
+        client.close()
+
+
+async def test_a_bug_in_the_middle_of_a_stream_frees_its_app(running: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(connection: UpstreamConnection) -> None:
+        raise ArithmeticError("a bug")
+
+    async with app(_silent) as backend:
+        running.route(f"app = {backend.port}")
+        client = await h2_client(running)
+        with monkeypatch.context() as patched:
+            patched.setattr(UpstreamConnection, "flush", fail)
+            assert (await client.reply(await client.request())).reset is not None
+        await until(lambda: backend.connections and backend.connections[0].reader.at_eof())
+        assert [state.active for state in running.service.pool._states.values()] == [0]
+        assert (await client.get(b"/ok")).status == 200
+        assert [(record.complete, record.route) for record in running.noted.requests[:1]] == [(False, "app")]
+        assert [str(fault) for fault in running.noted.faults] == ["a bug"]
+        running.noted.faults.clear()
         client.close()
 
 

@@ -186,8 +186,26 @@ async def test_a_fault_is_told_and_what_still_comes_is_thrown_away(authority: Au
         await joined.gone()
 
 
-async def test_lingering_is_over_when_the_client_ends_or_takes_nothing_more(authority: Authority) -> None:
-    limits = ServerLimits(linger_s=0.03)
+async def test_a_client_that_gives_credit_for_the_last_answer_gets_it_where_nothing_is_drained(
+    authority: Authority,
+) -> None:
+    async with proxy(authority, limits=ServerLimits(max_drain_bytes=0)) as running:
+        joined = Joined(running)
+        joined.exchange()
+        joined.transport.waiting = 5000
+        joined.connection.drain()
+        await until(lambda: "write_eof" in joined.transport.calls)
+        joined.connection.data_received(b"\0\0\x04\x08\0\0\0\0\0\0\0\x10\0")
+        assert "abort" not in joined.transport.calls
+        await joined.gone()
+
+
+@pytest.mark.parametrize("linger_s", [0.0, 0.03])
+async def test_lingering_is_over_when_the_client_ends_or_takes_nothing_more(
+    authority: Authority, linger_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devtls.net.h2_connection._LOOK_S", 0.03)
+    limits = ServerLimits(linger_s=linger_s)
     async with proxy(authority, limits=limits) as running:
         joined = Joined(running)
         joined.exchange()
@@ -242,7 +260,7 @@ async def test_a_drain_has_two_steps_and_ends_when_nothing_runs(running: Proxy) 
         await joined.gone()
 
 
-async def test_a_drain_loses_no_answer_to_a_client_that_reads_slowly(running: Proxy) -> None:
+async def test_a_drain_loses_no_answer_when_the_transport_fills_up_in_the_same_turn(running: Proxy) -> None:
     go_on = asyncio.Event()
 
     async def talk(connection: AppConnection) -> None:
@@ -258,7 +276,13 @@ async def test_a_drain_loses_no_answer_to_a_client_that_reads_slowly(running: Pr
         joined.connection.drain()
         await until(lambda: joined.connection._draining)
         joined.transport.taken()
-        joined.connection.pause_writing()
+        flush_soon = joined.connection.flush_soon
+
+        def filled_by_another() -> None:
+            joined.connection.pause_writing()
+            flush_soon()
+
+        joined.connection.flush_soon = filled_by_another  # type: ignore[method-assign]
         go_on.set()
         await until(lambda: "write_eof" in joined.transport.calls)
         assert b"\x01\x05\0\0\0\x01" in joined.transport.taken()  # HEADERS that end stream 1

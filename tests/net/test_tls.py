@@ -321,6 +321,23 @@ async def test_pausing_and_resuming_within_one_call_loses_nothing(link: Link, ap
     assert app.received == sent
 
 
+async def test_a_bug_in_what_takes_held_back_data_ends_the_connection(link: Link, app: Recorder) -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context.get("exception")))
+    error = ArithmeticError("a bug")
+
+    def fail(data: bytes) -> None:
+        raise error
+
+    app.data_received = fail  # type: ignore[method-assign]  # the recorder with a bug
+    app.transport.pause_reading()
+    link.send(b"held back")
+    app.transport.resume_reading()
+    await turn()
+    assert told == [error]
+    assert link.tcp.aborted
+
+
 async def test_a_large_write_is_one_write_below(link: Link, app: Recorder) -> None:
     before = link.tcp.writes
     body = bytes(range(256)) * 8192

@@ -203,6 +203,29 @@ async def test_settings_that_are_not_acknowledged_end_it() -> None:
     await until(lambda: made.lost)
 
 
+async def test_an_app_that_reads_nothing_is_asked_no_more_on_this_connection(shared: Shared) -> None:
+    shared.connection.pause_writing()
+    asked = 0
+    while shared.connection.available:
+        stream, _ = shared.asked(target=b"/" + b"x" * 10_000)
+        stream.abort()  # its client takes back what it asks
+        asked += 1
+        assert asked < 100
+    shared.connection.resume_writing()
+    await shared.settle()
+    assert shared.connection.available
+
+
+async def test_an_app_that_reads_nothing_does_not_keep_a_closed_connection(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devtls.net.upstream_h2._LAST_WORDS_S", 0.01)
+    shared.transport.waiting = 10
+    shared.connection.close()
+    assert "abort" not in shared.transport.calls
+    await until(lambda: "abort" in shared.transport.calls)
+
+
 class FaultyUser(User):
     """A user with a bug."""
 

@@ -111,13 +111,10 @@ def frame_header(length: int, kind: int, flags: int, stream_id: int) -> bytes:
     return _pack(length >> 8, length & 255, kind, flags, stream_id)
 
 
-def headers(stream_id: int, block: bytes, *, end_stream: bool, max_octets: int) -> bytes:
-    """Return a field block as HEADERS and as many CONTINUATIONs as the peer's frame size asks for."""
+def continued(stream_id: int, block: bytes, *, end_stream: bool, max_octets: int) -> bytes:
+    """Return a field block that is too long for a frame: HEADERS, and CONTINUATIONs behind it."""
     ends = END_STREAM if end_stream else 0
-    length = len(block)
-    if length <= max_octets:
-        return _pack(length >> 8, length & 255, HEADERS, END_HEADERS | ends, stream_id) + block
-    pieces = [block[start : start + max_octets] for start in range(0, length, max_octets)]
+    pieces = [block[start : start + max_octets] for start in range(0, len(block), max_octets)]
     last = len(pieces) - 1
     return b"".join(
         frame_header(len(piece), CONTINUATION if place else HEADERS, _continued(place, last, ends), stream_id) + piece

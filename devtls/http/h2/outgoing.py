@@ -24,6 +24,7 @@ QUEUE_OCTETS: Final = 65536
 _QUEUE_PIECES = 1024
 """The same for pieces: one of a single octet costs two hundred."""
 _MAX_UNREAD_REPLIES = 1000
+_WHOLE_AND_LAST = frames.END_HEADERS | frames.END_STREAM
 
 
 class Outgoing:
@@ -36,7 +37,7 @@ class Outgoing:
         self._out: list[bytes | memoryview] = []
         self._out_octets = 0
         self._tail: Stream | None = None
-        """The stream whose DATA stands last in `_out`: its END_STREAM needs no frame of its own."""
+        """The stream whose head or DATA stands last in `_out`: its END_STREAM needs no frame of its own."""
         self._ring: deque[Stream] = deque()
         self._waiting = 0
         """How many streams have a queue."""
@@ -87,7 +88,15 @@ class Outgoing:
     def _append_block(self, stream: Stream, block: bytes, *, end_stream: bool) -> None:
         if self._table_prefix:
             block, self._table_prefix = self._table_prefix + block, b""
-        self._append(frames.headers(stream.id, block, end_stream=end_stream, max_octets=self._peer_max_frame))
+        octets = len(block)
+        if octets > self._peer_max_frame:
+            self._append(frames.continued(stream.id, block, end_stream=end_stream, max_octets=self._peer_max_frame))
+            return
+        flags = _WHOLE_AND_LAST if end_stream else frames.END_HEADERS
+        self._out.append(frames.frame_header(octets, frames.HEADERS, flags, stream.id))
+        self._out.append(block)
+        self._out_octets += octets + frames.HEADER_OCTETS
+        self._tail = stream
 
     def _send_data(self, stream: Stream, data: bytes) -> bool:
         """Send or queue a piece of a body; True when the stream's queue is full."""

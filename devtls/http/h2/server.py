@@ -258,10 +258,8 @@ class H2Server(Endpoint[ClientEvent]):
             raise LocalProtocolError("The request has its final response already.")
         stream.answered = True
         stream.tunnel = False  # what was to be one was refused
-        bodiless = event.body_length == 0
-        self._append_block(stream, heads.write_response(event.status, event.headers), end_stream=bodiless)
-        if bodiless:
-            self._our_side_ended(stream)
+        # Its end is an event of its own, also without a body: trailers may come before it.
+        self._append_block(stream, heads.write_response(event.status, event.headers), end_stream=False)
 
     def _send_informational(self, stream: Stream, event: InformationalResponse) -> None:
         if event.status == 101:

@@ -582,8 +582,10 @@ def test_our_first_block_and_the_one_behind_a_new_table_size_empty_the_table() -
     for stream_id in (1, 3):
         server.receive_data(headers(stream_id, GET), 0.0)
         server.send(Response(stream_id, 204, []))
+        server.send(EndOfMessage(stream_id))
     server.receive_data(settings({frames.SETTINGS_HEADER_TABLE_SIZE: 0}) + headers(5, GET), 0.0)
     server.send(Response(5, 204, []))
+    server.send(EndOfMessage(5))
     assert [one.payload for one in sent(server) if one.kind == frames.HEADERS] == [b"\x20\x89", b"\x89", b"\x20\x89"]
 
 
@@ -591,7 +593,8 @@ def test_a_long_head_goes_on_in_continuations() -> None:
     server = opened_server()
     server.receive_data(headers(1, GET), 0.0)
     server.send(Response(1, 200, [(b"a", b"x" * 40_000)]))
-    assert [(one.kind, one.flags) for one in sent(server)] == [(1, 1), (9, 0), (9, 4)]
+    server.send(EndOfMessage(1))
+    assert [(one.kind, one.flags) for one in sent(server)] == [(1, 0), (9, 0), (9, 4), (0, 1)]
 
 
 # -- credit -----------------------------------------------------------------------------------------------------------

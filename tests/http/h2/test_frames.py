@@ -69,14 +69,14 @@ def test_settings_are_read_in_their_order() -> None:
 
 
 @pytest.mark.parametrize("end_stream", [False, True])
-@pytest.mark.parametrize("length", [0, 1, 99, 100, 101, 200, 201])
+@pytest.mark.parametrize("length", [101, 200, 201])
 def test_a_field_block_goes_on_in_continuations(length: int, end_stream: bool) -> None:
     block = bytes(index & 255 for index in range(length))
-    first, *rest = read(frames.headers(3, block, end_stream=end_stream, max_octets=100))
+    first, *rest = read(frames.continued(3, block, end_stream=end_stream, max_octets=100))
     assert isinstance(first, HeadersFrame)
     assert ("END_STREAM" in first.flags) is end_stream
     assert all(isinstance(one, ContinuationFrame) and one.stream_id == 3 for one in rest)
-    assert len(rest) == max(0, -(-length // 100) - 1)
+    assert len(rest) == -(-length // 100) - 1
     assert ["END_HEADERS" in one.flags for one in (first, *rest)] == [False] * len(rest) + [True]
     assert b"".join(one.data for one in (first, *rest)) == block
 

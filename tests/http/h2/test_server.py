@@ -118,6 +118,7 @@ def test_a_request_that_is_not_served_is_to_be_answered() -> None:
     assert isinstance(events[0], Malformed)
     assert (events[0].stream_id, events[0].status) == (1, 417)
     server.send(Response(1, 417, []))
+    server.send(EndOfMessage(1))
     assert server.open_streams == 0
 
 
@@ -128,6 +129,7 @@ def test_a_head_over_its_limits_is_answered_and_its_body_awaited_by_nobody(field
     assert isinstance(event, Malformed)
     assert (event.stream_id, event.status) == (1, 431)
     server.send(Response(1, 431, []))
+    server.send(EndOfMessage(1))
     assert server.receive_data(data(1, b"body"), 0.0) == []
     assert server.receive_data(data(1, end_stream=True), 0.0) == [EndOfMessage(1)]
     assert server.open_streams == 0
@@ -139,6 +141,7 @@ def test_a_bomb_of_references_is_answered_with_431() -> None:
     bomb = block(GET) + b"\x40" + string(b"n") + string(b"x" * 4_000)
     server.receive_data(frame(frames.HEADERS, 5, 1, bomb), 0.0)
     server.send(Response(1, 204, []))
+    server.send(EndOfMessage(1))
     events = server.receive_data(frame(frames.HEADERS, 5, 3, integer(62, 7, 0x80) * 16_000), 0.0)
     assert isinstance(events[0], Malformed)
     assert events[0].status == 431
@@ -195,14 +198,17 @@ def test_what_is_remembered_of_blocks_is_bounded() -> None:
         for _ in range(2):
             server.receive_data(headers(number, [*GET, (b"a", b"%d" % value)]), 0.0)
             server.send(Response(number, 204, []))
+            server.send(EndOfMessage(number))
             number += 2
     for _ in range(3):
         server.receive_data(headers(number, [*GET, (b"a", b"x" * 5_000)]), 0.0)
         server.send(Response(number, 204, []))
+        server.send(EndOfMessage(number))
         number += 2
     for value in range(100):
         server.receive_data(headers(number, [*GET, (b"b", b"%d" % value)]), 0.0)
         server.send(Response(number, 204, []))
+        server.send(EndOfMessage(number))
         number += 2
     assert 0 < len(server._known) <= 32
     assert 0 < len(server._seen) <= 32
@@ -218,6 +224,7 @@ def test_streams_beyond_the_limit_are_refused() -> None:
     assert [event.stream_id for event in events] == [1, 1, 3, 3]
     assert codes(server) == [(5, ErrorCode.REFUSED_STREAM)]
     server.send(Response(1, 204, []))
+    server.send(EndOfMessage(1))
     assert len(server.receive_data(headers(7, GET), 0.0)) == 2
 
 
@@ -237,6 +244,7 @@ def test_an_answered_stream_counts_no_longer_however_it_ended() -> None:
     server = opened_server(H2Limits(max_streams=1))
     server.receive_data(headers(1, POST, end_stream=False), 0.0)
     server.send(Response(1, 204, []))
+    server.send(EndOfMessage(1))
     server.receive_data(rst_stream(1), 0.0)
     assert isinstance(server.receive_data(headers(3, GET), 0.0)[0], Request)
 
@@ -270,6 +278,7 @@ def test_three_reloads_of_a_page_of_600_modules_are_no_attack() -> None:
         for batch in (88, 128, 128, 128, 128):
             for one in list(server._streams):
                 server.send(Response(one, 204, []))
+                server.send(EndOfMessage(one))
             asked = range(number, number + 2 * batch, 2)
             number += 2 * batch
             server.receive_data(b"".join(headers(one, GET) for one in asked), 0.0)
@@ -294,6 +303,26 @@ def test_an_answer_is_sent() -> None:
     server.send(EndOfMessage(1))
     found = sent(server)
     assert [(one.kind, one.flags) for one in found] == [(1, 4), (1, 4), (0, 1)]
+    assert server.open_streams == 0
+
+
+def test_an_answer_without_a_body_ends_with_its_head_when_nothing_comes_between() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, GET) + headers(3, GET), 0.0)
+    for number in (1, 3):
+        server.send(Response(number, 304, []))
+        server.send(EndOfMessage(number))
+    assert [(one.kind, one.flags, one.stream_id) for one in sent(server)] == [(1, 5, 1), (1, 5, 3)]
+
+
+def test_an_answer_without_a_body_is_open_until_its_end_which_may_be_trailers() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, GET), 0.0)
+    server.send(Response(1, 200, [(b"Content-Length", b"0")]))
+    assert [(one.kind, one.flags) for one in sent(server)] == [(1, 4)]
+    assert server.open_streams == 1
+    server.send(Trailers(1, [(b"a", b"b")]))
+    assert [(one.kind, one.flags) for one in sent(server)] == [(1, 5)]
     assert server.open_streams == 0
 
 
@@ -373,6 +402,7 @@ def test_an_upload_that_was_held_back_is_read_away_all_the_same() -> None:
     server.pause_reading(1)
     server.receive_data(data(1, bytes(16_384)) * 4, 0.0)
     server.send(Response(1, 413, []))
+    server.send(EndOfMessage(1))
     assert (frames.WINDOW_UPDATE, 1) in [(one.kind, one.stream_id) for one in sent(server)]
     assert server.receive_data(data(1, bytes(16_384), end_stream=True), 0.0) == [EndOfMessage(1)]
     assert server.open_streams == 0
@@ -422,6 +452,7 @@ def test_a_refused_websocket_is_an_answer_like_others() -> None:
     server = opened_server()
     server.receive_data(headers(1, CONNECT, end_stream=False), 0.0)
     server.send(Response(1, 403, []))
+    server.send(EndOfMessage(1))
     server.finish(1)
     assert codes(server) == [(1, ErrorCode.NO_ERROR)]
     assert server.open_streams == 0
@@ -443,6 +474,7 @@ def test_the_end_comes_in_two_steps() -> None:
     assert [int.from_bytes(one.payload[:4]) for one in found] == [2**31 - 1, 3]
     assert {code_of(one) for one in found} == {ErrorCode.NO_ERROR}
     server.send(Response(1, 204, []))
+    server.send(EndOfMessage(1))
     assert [one.kind for one in sent(server)] == [frames.HEADERS]
 
 
@@ -476,6 +508,7 @@ def test_what_comes_for_a_stream_that_is_long_forgotten_is_ignored() -> None:
     for number in range(1, 1_201, 2):
         server.receive_data(headers(number, GET), 0.0)
         server.send(Response(number, 204, []))
+        server.send(EndOfMessage(number))
     server.data_to_send()
     assert server.receive_data(data(1, b"late") + headers(1, [(b"a", b"b")]) + rst_stream(1), 0.0) == []
     assert not server.broken
