@@ -18,7 +18,12 @@ from devtls.system.launch import launch, run_and_wait
 PATIENCE_S = 20.0
 
 
-CODE = "import os, sys; from devtls.system.launch import *; sys.exit({}(sys.argv[1:], {{**os.environ, 'A': 'b'}}))"
+CODE = """
+import os, signal, sys
+from devtls.system.launch import *
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts tests in the background has them ignore it
+sys.exit({}(sys.argv[1:], {{**os.environ, 'A': 'b'}}))
+"""
 
 
 def in_a_child(*argv: str, call: str = "launch") -> subprocess.Popen[str]:
