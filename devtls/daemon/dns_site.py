@@ -82,8 +82,9 @@ class DnsSite:
     async def close(self) -> None:
         """Stop."""
         if self._retrying is not None:
-            self._retrying.cancel()
-            await asyncio.gather(self._retrying, return_exceptions=True)
+            retrying, self._retrying = self._retrying, None
+            retrying.cancel()
+            await asyncio.gather(retrying, return_exceptions=True)
         self._close_server()
 
     async def _retry(self) -> None:
@@ -111,7 +112,8 @@ class DnsSite:
 
             if self._server is not None:
                 self._server.responder = responder  # also while its successor's port is taken
-            if port == self._opened_as:
+            if port in (self._opened_as, self.port):
+                self._opened_as, self._trouble = port, None
                 return
             server = DnsServer(bind_dns(port), responder, lambda error: self._log.fault(0, error))
             await server.start()
@@ -137,7 +139,8 @@ class DnsSite:
         self._trouble = None
 
     async def _tell_of_trouble(self, error: DevtlsError) -> None:
-        trouble = await asyncio.to_thread(_explain, error, self._config.port)
+        instead = "answers no DNS queries" if self.port is None else f"goes on answering on port {self.port}"
+        trouble = await asyncio.to_thread(_explain, error, self._config.port, instead)
         if trouble == self._trouble:
             return
         self._trouble = trouble
@@ -155,11 +158,12 @@ def _make_responder(zones: Zones) -> Responder:
     return Responder(zones)
 
 
-def _explain(error: DevtlsError, port: int) -> _Trouble:
+def _explain(error: DevtlsError, port: int, instead: str) -> _Trouble:
+    """Return what happened to `port`, and what devtls does `instead`; blocks for a moment."""
     if not isinstance(error, PortInUse):
-        return _Trouble(port, f"{error} devtls answers no DNS queries.")
+        return _Trouble(port, f"{error} devtls {instead}.")
     holder = port_holder(port) or port_holder(port, protocol="udp")
     if holder.startswith(_OURSELVES):
-        return _Trouble(port, f"The DNS port {port} belongs to {holder}, which gives the same answers.", is_ours=True)
+        return _Trouble(port, f"DNS port {port} belongs to {holder}, which answers there.", is_ours=True)
     by = holder or "another program"
-    return _Trouble(port, f"DNS port {port} belongs to {by}: devtls answers no DNS queries. [dns] port moves it.")
+    return _Trouble(port, f"DNS port {port} belongs to {by}: devtls {instead}. `port` in [dns] chooses another.")

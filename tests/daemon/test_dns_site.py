@@ -143,7 +143,29 @@ async def test_a_new_port_that_is_taken_leaves_the_old_one_open(start: Start, fi
     await running.daemon.reload()
     assert port_of(running) == old
     assert (await resolve(old)).answer
-    assert said(running, f"DNS port {taken} belongs to")
+    assert said(running, f"devtls goes on answering on port {old}. `port` in [dns] chooses another.") == 1
+
+
+async def test_the_free_port_may_be_written_down_later(start: Start, file: Path) -> None:
+    running = await start(file=file)
+    await running.daemon.dns.start()
+    port = port_of(running)
+    file.write_text(CONFIG.format(port))
+    await running.daemon.reload()
+    assert port_of(running) == port
+    assert (await resolve(port)).answer
+    assert said(running, "DNS") == 0
+
+
+async def test_what_was_closed_stays_closed(start: Start, file: Path) -> None:
+    running = await start(file=file)
+    await running.daemon.dns.start()
+    await running.daemon.dns.close()
+    spare = net_dns.bind_dns(0)
+    spare.close()
+    file.write_text(CONFIG.format(spare.port))
+    await running.daemon.reload()
+    assert port_of(running) is None
 
 
 async def test_the_zones_of_another_ca_are_answered_on_the_same_port(start: Start, file: Path) -> None:
@@ -158,8 +180,8 @@ async def test_the_zones_of_another_ca_are_answered_on_the_same_port(start: Star
     assert (await resolve(port)).rcode() == dns.rcode.REFUSED
 
 
-NOT_OURS = "! DNS port {} belongs to {}: devtls answers no DNS queries. [dns] port moves it."
-OURS = "The DNS port {} belongs to {}, which gives the same answers."
+NOT_OURS = "! DNS port {} belongs to {}: devtls answers no DNS queries. `port` in [dns] chooses another."
+OURS = "DNS port {} belongs to {}, which answers there."
 
 
 @pytest.mark.parametrize(
