@@ -12,7 +12,7 @@ import pytest
 
 from devtls.cli.group import cli
 from devtls.config import parse_config
-from devtls.config.model import LIMIT_RANGES, LimitsConfig, RouteConfig, ServeConfig, StaticTarget, TcpTarget
+from devtls.config.model import LIMIT_RANGES, DnsConfig, LimitsConfig, RouteConfig, ServeConfig, StaticTarget, TcpTarget
 from devtls.config.target import parse_target
 from devtls.errors import ExitCode, InvalidName
 from devtls.http import hostcheck
@@ -88,6 +88,15 @@ def test_every_key_of_serve_stands_there() -> None:
             assert default == f"`{str(value).lower()}`", name
         elif isinstance(value, str):
             assert default == f'`"{value}"`', name
+
+
+def test_every_key_of_dns_stands_there() -> None:
+    defaults = DnsConfig()
+    written = [(row[0].strip("`"), row[1].strip("`")) for row in table(section("`[dns]`"))[1:]]
+    assert written == [("enabled", str(defaults.enabled).lower()), ("port", str(defaults.port))]
+    assert [name for name, _ in written] == list(DnsConfig.__match_args__)
+    assert f"[port {defaults.port}](#dns)" in README
+    assert f"dig -p {defaults.port} @" in README
 
 
 def test_every_option_of_a_route_stands_there() -> None:

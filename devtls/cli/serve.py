@@ -23,7 +23,7 @@ from devtls.system.discovery import FILE_NAME
 @click.option("--http-port", type=PORT, help="Port that redirects to https. Default: 80.")
 @click.option("--no-redirect", is_flag=True, help="Do not listen for http:// at all.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="One JSON object per line on stderr.")
-@click.option("-v", "--verbose", is_flag=True, help="Also say why handshakes fail.")
+@click.option("-v", "--verbose", is_flag=True, help="Also say why handshakes fail, and when DNS is open.")
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors.")
 def command(
     *,

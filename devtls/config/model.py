@@ -96,6 +96,14 @@ class ServeConfig(msgspec.Struct, frozen=True):
     trust_forwarded: bool = False
 
 
+class DnsConfig(msgspec.Struct, frozen=True):
+    """The `[dns]` section; port 0 is any free one."""
+
+    enabled: bool = True
+    port: int = 15353
+    """Any high port; 5353 is mDNS."""
+
+
 class LimitsConfig(msgspec.Struct, frozen=True):
     """The `[limits]` section: seconds end in `_s`, octets in `_bytes`, the rest are counts."""
 
@@ -166,6 +174,7 @@ class Config(msgspec.Struct, frozen=True):
     limits: LimitsConfig = LimitsConfig()
     routes: tuple[RouteConfig, ...] = ()
     source: str = COMMAND_LINE
+    dns: DnsConfig = DnsConfig()
 
 
 class Merged(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from devtls.config import Config, Merged
+from devtls.daemon.dns_site import DnsSite, zones_of
 from devtls.daemon.issuer import make_issuer
 from devtls.daemon.limits import head_limits, pool_limits, server_limits
 from devtls.daemon.log import Log
@@ -60,6 +61,8 @@ class Daemon:
         self.doors: Doors
         self.service: Service
         self.pki: PkiSite
+        self.dns: DnsSite
+        """Opens when it is started: what comes after the first answer is `run`'s to decide."""
         self._client_contexts = ClientContexts()
         self._static = StaticSites(source.paths.runtime_dir)
         self._listeners: list[Listener] = []
@@ -132,6 +135,7 @@ class Daemon:
         self._static.start()
         self.pki = PkiSite(self.keystore, generation.authority, self.log)
         self.pki.start()
+        self.dns = DnsSite(config.dns, zones_of(generation.snapshot.zones, self.doors.https), self.log)
 
     # -- reload -------------------------------------------------------------------------------------------------------
 
@@ -146,6 +150,7 @@ class Daemon:
                 raise
             self._static.start()
             self._swap(before, after)
+            await self.dns.replace(after.snapshot.config.dns, zones_of(after.snapshot.zones, self.doors.https))
             await self._static.retire(after.static_folders)
 
     def _read_again(self) -> Generation:
@@ -190,6 +195,7 @@ class Daemon:
         self.cut()
         service.pool.close()
         await self.pki.close()
+        await self.dns.close()
         await self._static.close()
 
     def cut(self) -> None:

@@ -116,6 +116,7 @@ class Process:
         with contextlib.suppress(OSError):  # no file can be opened just now: the first connection loads it
             await asyncio.to_thread(import_module, "devtls.net.h2_connection")
         self._start_watch()
+        await self._daemon.dns.start()
         await self._look_at_state()
 
     async def show_banner(self) -> None:

@@ -78,7 +78,7 @@ def _bind_all(port: int, addresses: Sequence[str]) -> Bound:
                 if _no_ipv6(address, error) and len(addresses) > 1:
                     missing = "no IPv6 on this machine: listening on 127.0.0.1 alone"
                     continue
-                raise _bind_error(address, port, error) from error
+                raise bind_error(address, port, error) from error
             sockets.append(sock)
             port = sock.getsockname()[1]
     except BaseException:
@@ -115,7 +115,8 @@ def _no_ipv6(address: str, error: OSError) -> bool:
     return ":" in address and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
 
-def _bind_error(address: str, port: int, error: OSError) -> DevtlsError:
+def bind_error(address: str, port: int, error: OSError) -> DevtlsError:
+    """Return what a failed bind means, in our words."""
     shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     if error.errno in (errno.EACCES, errno.EPERM):
         return PortForbidden(f"This user may not listen on {shown}.")

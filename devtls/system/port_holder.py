@@ -1,7 +1,7 @@
 """Who holds a port: name and process id of the process that listens there.
 
-Owns reading Linux's /proc (tcp, tcp6, and the open files of every process that we may look into). Refuses to guess:
-another user's process, another system, or a process that ended meanwhile is "".
+Owns reading Linux's /proc (tcp, udp and their siblings for IPv6, and the open files of every process that we may look
+into). Refuses to guess: another user's process, another system, or a process that ended meanwhile is "".
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-_LISTEN = "0A"
+_OPEN = {"tcp": "0A", "udp": "07"}
+"""The state of a socket that waits for whoever comes."""
 _PROC = Path("/proc")
 
 
-def port_holder(port: int, *, proc: Path = _PROC) -> str:
-    """Return `nginx (process 1234)` for whoever listens on TCP `port`, or "" when that cannot be found out."""
-    inodes = {f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _listening(proc / "net" / table, port)}
+def port_holder(port: int, *, protocol: Literal["tcp", "udp"] = "tcp", proc: Path = _PROC) -> str:
+    """Return `nginx (process 1234)` for whoever listens on `port`, or "" when that cannot be found out."""
+    tables, state = (proc / "net" / protocol, proc / "net" / f"{protocol}6"), _OPEN[protocol]
+    inodes = {f"socket:[{inode}]" for table in tables for inode in _listening(table, port, state)}
     if not inodes:
         return ""
     for folder in proc.glob("[0-9]*"):
@@ -25,7 +28,7 @@ def port_holder(port: int, *, proc: Path = _PROC) -> str:
     return ""
 
 
-def _listening(table: Path, port: int) -> Iterator[str]:
+def _listening(table: Path, port: int, state: str) -> Iterator[str]:
     try:
         lines = table.read_text("ascii").splitlines()[1:]
     except OSError:
@@ -33,7 +36,7 @@ def _listening(table: Path, port: int) -> Iterator[str]:
     for line in lines:
         # sl local_address rem_address st ... inode: proc(5)
         fields = line.split()
-        if len(fields) > 9 and fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+        if len(fields) > 9 and fields[3] == state and int(fields[1].rpartition(":")[2], 16) == port:
             yield fields[9]
 
 

@@ -10,6 +10,7 @@ from devtls.config import (
     LIMIT_RANGES,
     MAX_FILE_BYTES,
     Config,
+    DnsConfig,
     LimitsConfig,
     ServeConfig,
     parse_config,
@@ -52,6 +53,12 @@ def test_every_setting_of_serve() -> None:
     assert config.serve == ServeConfig(8443, 0, ("127.0.0.2", "::1"), False, "json", False, True)
 
 
+def test_every_setting_of_dns() -> None:
+    assert parse("").dns == DnsConfig(True, 15353)
+    assert parse("[dns]\nenabled = false\nport = 5300").dns == DnsConfig(False, 5300)
+    assert parse("dns.port = 0").dns == DnsConfig(True, 0)
+
+
 def test_one_listen_address_needs_no_list() -> None:
     assert parse('[serve]\nlisten = "127.0.0.1"').serve.listen == ("127.0.0.1",)
 
@@ -77,6 +84,21 @@ def test_a_wrong_setting_is_told_with_key_line_and_what_is_allowed(line: str, ke
     error = refuse(f"# settings\n[serve]\n{line}\n")
     assert (error.key, error.line) == (key, 3)
     assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "hint"),
+    [
+        ("enabled = 1", "dns.enabled", "Write enabled = true or enabled = false."),
+        ("port = 65536", "dns.port", "Ports go from 1 to 65535; 0 takes any free one."),
+        ("port = true", "dns.port", "Ports go from 1 to 65535; 0 takes any free one."),
+        ("ports = 1", "dns.ports", "Did you mean port?"),
+    ],
+)
+def test_a_wrong_setting_of_dns_is_told_alike(line: str, key: str, hint: str) -> None:
+    error = refuse(f"[dns]\n{line}\n")
+    assert (error.key, error.line, error.hint) == (key, 2, hint)
+    assert refuse("dns = 5300").key == "dns"
 
 
 def test_every_limit_has_a_range_that_holds_its_default() -> None:
@@ -111,7 +133,7 @@ def test_seconds_may_have_fractions_and_counts_may_not() -> None:
     ("text", "key", "line", "hint"),
     [
         ("[route]\napp = 1", "route", 1, "Did you mean routes?"),
-        ("\n[colours]", "colours", 2, "Allowed are: serve, limits, routes."),
+        ("\n[colours]", "colours", 2, "Allowed are: serve, dns, limits, routes."),
         ("[serve]\n\nhttps_prot = 1", "serve.https_prot", 3, "Did you mean https_port?"),
         ("[limits]\nhead_timeout = 1", "limits.head_timeout", 2, "Did you mean head_timeout_s?"),
         ('[limits]\n"a b" = 1', 'limits."a b"', 2, "Allowed are: "),

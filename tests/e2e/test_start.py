@@ -28,9 +28,10 @@ pytestmark = pytest.mark.e2e
 
 NEVER = {
     "aiohttp", "click", "cryptography.hazmat.primitives.serialization", "cryptography.x509", "dataclasses",
-    "devtls.daemon.banner", "devtls.http.hostcheck", "devtls.http.page_html", "devtls.pki.authority", "difflib",
-    "email", "hashlib", "html", "http.server", "idna", "importlib.metadata", "json", "platformdirs",
-    "publicsuffixlist", "rich", "secrets", "shlex", "shutil", "tempfile",
+    "devtls.daemon.banner", "devtls.dns.responder", "devtls.http.hostcheck", "devtls.http.page_html",
+    "devtls.net.dns", "devtls.pki.authority", "difflib", "dns", "email", "hashlib", "html", "http.server", "idna",
+    "importlib.metadata", "json", "platformdirs", "publicsuffixlist", "rich", "secrets", "shlex", "shutil",
+    "tempfile",
 }  # fmt: skip
 LATER = "watchdog"
 _TIMEOUT_S = 20.0

@@ -22,6 +22,7 @@ def line(port: int, state: str, inode: int) -> str:
 def proc(tmp_path: Path) -> Path:
     (tmp_path / "net").mkdir()
     (tmp_path / "net/tcp").write_text(HEADER + line(443, "0A", 77) + line(444, "01", 78) + line(445, "0A", 79))
+    (tmp_path / "net/udp").write_text(HEADER + line(443, "07", 79) + line(444, "07", 77))
     for pid, name, inode in ((12, "nginx", 77), (13, "", 79)):
         (tmp_path / f"{pid}/fd").mkdir(parents=True)
         (tmp_path / f"{pid}/fd/3").symlink_to(f"socket:[{inode}]")
@@ -38,6 +39,11 @@ def test_a_listener_is_found(proc: Path, port: int, holder: str) -> None:
     assert port_holder(port, proc=proc) == holder
 
 
+@pytest.mark.parametrize(("port", "holder"), [(443, "a process (process 13)"), (444, "nginx (process 12)"), (445, "")])
+def test_a_socket_for_datagrams_is_found(proc: Path, port: int, holder: str) -> None:
+    assert port_holder(port, protocol="udp", proc=proc) == holder
+
+
 def test_without_proc_nobody_is_guessed(tmp_path: Path) -> None:
     assert port_holder(443, proc=tmp_path) == ""
 
@@ -47,3 +53,6 @@ def test_the_real_proc() -> None:
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         with socket.create_server((address, 0), family=family) as server:
             assert f"process {os.getpid()}" in port_holder(server.getsockname()[1])
+        with socket.socket(family, socket.SOCK_DGRAM) as receiver:
+            receiver.bind((address, 0))
+            assert f"process {os.getpid()}" in port_holder(receiver.getsockname()[1], protocol="udp")
