@@ -1,7 +1,7 @@
-"""Who holds a port: name and process id of the process that listens there.
+"""Who holds a port: name and process id of the process that listens there, or the user whose it is.
 
 Owns reading Linux's /proc (tcp, tcp6, and the open files of every process that we may look into). Refuses to guess:
-another user's process, another system, or a process that ended meanwhile is "".
+another system, or a process that ended meanwhile is "".
 """
 
 from __future__ import annotations
@@ -15,17 +15,35 @@ _PROC = Path("/proc")
 
 
 def port_holder(port: int, *, proc: Path = _PROC) -> str:
-    """Return `nginx (process 1234)` for whoever listens on TCP `port`, or "" when that cannot be found out."""
-    inodes = {f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _listening(proc / "net" / table, port)}
+    """Return `nginx (process 1234)` or `a program of alice` for who listens on TCP `port`; "" = cannot be found out."""
+    listening = [found for table in ("tcp", "tcp6") for found in _listening(proc / "net" / table, port)]
+    inodes = {f"socket:[{inode}]" for inode, _ in listening}
     if not inodes:
         return ""
     for folder in proc.glob("[0-9]*"):
         if _holds(folder / "fd", inodes):
             return f"{_name(folder)} (process {folder.name})"
-    return ""
+    return _somebody({uid for _, uid in listening})
 
 
-def _listening(table: Path, port: int) -> Iterator[str]:
+def _somebody(uids: set[int]) -> str:
+    """Return whose program it is, when that is another user; the kernel tells that much of everybody."""
+    others = uids - {os.geteuid()}
+    if len(uids) != 1 or not others:
+        return ""
+    return f"a program of {_user(others.pop())}"
+
+
+def _user(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _listening(table: Path, port: int) -> Iterator[tuple[str, int]]:
     try:
         lines = table.read_text("ascii").splitlines()[1:]
     except OSError:
@@ -34,7 +52,7 @@ def _listening(table: Path, port: int) -> Iterator[str]:
         # sl local_address rem_address st ... inode: proc(5)
         fields = line.split()
         if len(fields) > 9 and fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-            yield fields[9]
+            yield fields[9], int(fields[7])
 
 
 def _holds(descriptors: Path, inodes: set[str]) -> bool:
