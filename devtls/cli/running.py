@@ -23,7 +23,6 @@ from devtls.system.control_socket import ControlSocket, connect, find_control_so
 from devtls.system.paths import Paths, refuse_sudo
 from devtls.web.control_messages import ABOUT, About, Done, Trouble
 
-NOTHING_RUNS = NotRunning("No devtls serve of yours runs.", hint="devtls serve app=3000")
 _TIMEOUT_S = 10.0
 """A status takes a second at most; a machine that has just woken up, a little more."""
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)
@@ -52,6 +51,11 @@ class Running(msgspec.Struct, frozen=True):
     def order(self, path: str, request: msgspec.Struct) -> Done:
         """Return what came of a request; what went wrong is in it. Raises DevtlsError when nothing came."""
         return _ask(self.place, "POST", path, msgspec.json.encode(request), Done)
+
+
+def nothing_runs() -> NotRunning:
+    """Return the error for a user who has no running proxy."""
+    return NotRunning("No devtls serve of yours runs.", hint="devtls serve app=3000")
 
 
 def refuse_sudo_for(command: str) -> None:
@@ -97,7 +101,7 @@ def choose(running: Sequence[Running], pid: int | None, file: Path | None, comma
         if not running:
             raise NotRunning(f"No devtls serve of yours has the process id {pid}.", hint="devtls status")
     if not running:
-        raise NOTHING_RUNS
+        raise nothing_runs()
     if len(running) == 1:
         return running[0]
     here = [one for one in running if file is not None and one.reads(file)]
@@ -134,7 +138,7 @@ def _ask(place: ControlSocket, method: str, path: str, body: bytes | None, kind:
         answer = connection.getresponse()
         status, content = answer.status, answer.read()
     except (ConnectionError, FileNotFoundError) as error:  # killed, or gone before it answered
-        raise NOTHING_RUNS from error
+        raise nothing_runs() from error
     except (OSError, http.client.HTTPException) as error:
         why = "in time" if isinstance(error, TimeoutError) else f"as it should: {error}"
         raise DevtlsError(

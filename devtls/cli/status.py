@@ -15,7 +15,7 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.route_lines import route_lines
-from devtls.cli.running import NOTHING_RUNS, as_json, find_running, refuse_windows
+from devtls.cli.running import as_json, find_running, nothing_runs, refuse_windows
 from devtls.errors import ExitCode
 from devtls.system.paths import Paths
 from devtls.web.control_messages import FORMAT, STATUS, Advice, ServeStatus, StatusAnswer, Trouble
@@ -35,7 +35,7 @@ def command(as_values: bool) -> int:
         click.echo(as_json({"format": FORMAT, "serves": serves}))
         return ExitCode.OK if serves else ExitCode.NOT_RUNNING
     if not serves:
-        raise NOTHING_RUNS
+        raise nothing_runs()
     now = datetime.now().astimezone()
     click.echo("\n\n".join("\n".join(in_words(serve, now)) for serve in serves))
     return ExitCode.OK
