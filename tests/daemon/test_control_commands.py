@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,19 @@ async def test_status_tells_of_connections_certificates_and_apps(start: Start, a
     assert told.ca.sha256 == running.daemon.generation.authority.fingerprint
     assert any(one.hint == "devtls trust" for one in told.warnings)
     writer.close()
+
+
+async def test_connections_that_speak_http2_are_counted(start: Start, wait_until: Wait) -> None:
+    running = await start("app=9")
+    context = ssl.create_default_context(cadata=running.daemon.generation.authority.root_pem.decode())
+    context.set_alpn_protocols(["h2"])
+    _, writer = await asyncio.open_connection("127.0.0.1", running.port, ssl=context, server_hostname="app.dev.local")
+    _, other = await running.connect("app.dev.local")
+    await wait_until(lambda: running.daemon.busy_connections() == 2)
+    told = (await commands_of(running).status()).serve
+    assert (told.clients.open, told.clients.http2) == (2, 1)
+    writer.close()
+    other.close()
 
 
 async def test_about_needs_no_look_at_anything(start: Start, file: Path) -> None:
