@@ -7,6 +7,7 @@ cannot be made is worth a warning, never a stop: the proxy does its work without
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 from collections.abc import Callable
@@ -72,7 +73,8 @@ class ControlSite:
 
     def _remove(self) -> None:
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # gone already, or left: it answers nobody
+                self.path.unlink()
 
 
 def _make_app(commands: Callable[[], Commands]) -> web.Application:

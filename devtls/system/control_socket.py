@@ -17,7 +17,7 @@ import stat
 import struct
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -150,7 +150,8 @@ def remove_leftovers(runtime_dir: Path) -> None:
         match = _NAME.match(path.name)
         # Both: a process in another container has a number that means nothing here, and its socket answers.
         if match and not _alive(int(match[2])) and not _answers(path):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # it is in nobody's way; the next start tries again
+                path.unlink()
 
 
 def _answers(path: Path) -> bool:
