@@ -24,7 +24,7 @@ import msgspec
 
 from devtls.errors import StateError
 
-_NAME = re.compile(r"(\.?)control-([0-9]+)-[0-9a-f]{8}\.sock\Z")
+_NAME = r"(\.?)control-([0-9]+)-[0-9a-f]{8}\.sock\Z"  # compiled when it is needed: no start waits for it
 _BACKLOG = 16
 _LONGEST_PATH = 100
 """Octets; the systems allow 103 to 107."""
@@ -91,7 +91,7 @@ def _safe(mode: int, uid: int) -> bool:
 
 def find_control_sockets(runtime_dir: Path) -> list[ControlSocket]:
     """Return what is there, dead or alive, in the order of the process ids; blocks. Raises StateError."""
-    found = [(path, match) for path in _entries(runtime_dir) if (match := _NAME.match(path.name)) and not match[1]]
+    found = [(path, match) for path in _entries(runtime_dir) if (match := re.match(_NAME, path.name)) and not match[1]]
     if found:
         _check_folder(runtime_dir)
     return sorted((ControlSocket(path, int(match[2])) for path, match in found), key=lambda one: (one.pid, one.path))
@@ -147,7 +147,7 @@ def is_gone(place: ControlSocket) -> bool:
 def remove_leftovers(runtime_dir: Path) -> None:
     """Remove the sockets of processes that were killed; blocks."""
     for path in _entries(runtime_dir):
-        match = _NAME.match(path.name)
+        match = re.match(_NAME, path.name)
         # Both: a process in another container has a number that means nothing here, and its socket answers.
         if match and not _alive(int(match[2])) and not _answers(path):
             with suppress(OSError):  # it is in nobody's way; the next start tries again
