@@ -16,6 +16,7 @@ Owns the exception tree, refuses nothing, depends on nothing::
     ├── PortInUse                a port that was asked for belongs to somebody else
     ├── TrustFailed              no store that matters trusts the root
     ├── NoConnection             no TLS connection came about, so there is nothing to judge
+    ├── NotRunning               no `devtls serve` of this user runs
     ├── CommandNotRun            the command of `devtls env -- COMMAND` cannot be started
     ├── ProtocolViolation        a peer broke HTTP: carries the status that answers it
     └── LocalProtocolError       we were about to break HTTP ourselves: always a bug of ours
@@ -40,6 +41,7 @@ class ExitCode(IntEnum):
     NOT_TRUSTED = 6
     REFUSED = 7
     NO_CONNECTION = 8
+    NOT_RUNNING = 9
     CANNOT_RUN = 126
     NO_SUCH_COMMAND = 127
     INTERRUPTED = 130
@@ -161,6 +163,12 @@ class NoConnection(DevtlsError):
     """A server that was asked for did not come as far as showing a certificate."""
 
     exit_code = ExitCode.NO_CONNECTION
+
+
+class NotRunning(DevtlsError):
+    """There is no running `devtls serve` of this user to talk to."""
+
+    exit_code = ExitCode.NOT_RUNNING
 
 
 class CommandNotRun(DevtlsError):

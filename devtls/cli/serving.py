@@ -16,6 +16,7 @@ from typing import Any
 from devtls.cli.serve_arguments import ServeArguments
 from devtls.config import parse_listen_arguments, parse_route_argument
 from devtls.daemon.source import Source
+from devtls.errors import PortInUse
 from devtls.system.discovery import FILE_NAME, Found, find_config, named_config
 from devtls.system.paths import Paths, refuse_sudo
 
@@ -48,7 +49,12 @@ def start(given: ServeArguments) -> int:
     folder = str(Path.cwd())
     arguments = tuple(parse_route_argument(route, folder=folder) for route in given.routes)
     source = Source(paths, _find(given.config, paths), arguments, flags)
-    return serve(source, level="quiet" if given.quiet else "verbose" if given.verbose else "normal")
+    try:
+        return serve(source, level="quiet" if given.quiet else "verbose" if given.verbose else "normal")
+    except PortInUse as error:
+        from devtls.cli.second_serve import explain
+
+        raise explain(error, paths, given.routes, source.found) from error
 
 
 def _find(config: Path | None, paths: Paths) -> Found | None:

@@ -2,13 +2,14 @@
 
 `model` holds the values, `toml` reads the file, `route` a route and how file and command line add up, `target` the
 spelling of targets and addresses, `lines` finds keys for error messages, `allowance` says what a file needs `devtls
-allow` for.
+allow` for. `edit` writes routes into a file; it is loaded by whoever does that.
 """
 
 from devtls.config.allowance import Reason, needs_allow, private_routes
 from devtls.config.model import (
     COMMAND_LINE,
     LIMIT_RANGES,
+    TEMPORARY,
     Config,
     DnsConfig,
     LimitsConfig,
@@ -20,7 +21,7 @@ from devtls.config.model import (
     TcpTarget,
     UnixTarget,
 )
-from devtls.config.route import merge, parse_route_argument
+from devtls.config.route import merge, parse_identity, parse_route_argument, parse_route_value
 from devtls.config.target import is_loopback_host, is_refused_address
 from devtls.config.toml import MAX_FILE_BYTES, parse_config, parse_listen_arguments
 
@@ -28,6 +29,7 @@ __all__ = [
     "COMMAND_LINE",
     "LIMIT_RANGES",
     "MAX_FILE_BYTES",
+    "TEMPORARY",
     "Config",
     "DnsConfig",
     "LimitsConfig",
@@ -44,7 +46,9 @@ __all__ = [
     "merge",
     "needs_allow",
     "parse_config",
+    "parse_identity",
     "parse_listen_arguments",
     "parse_route_argument",
+    "parse_route_value",
     "private_routes",
 ]

@@ -18,7 +18,10 @@ HostPolicy = Literal["keep", "upstream"]
 HstsPolicy = Literal["strip", "keep"]
 
 COMMAND_LINE = "command line"
-"""The `source` of everything that was not read from a file."""
+"""The `source` of what `devtls serve` was given."""
+
+TEMPORARY = "devtls add"
+"""The `source` of a route that a running proxy was given for this run."""
 
 
 class TcpTarget(msgspec.Struct, frozen=True):

@@ -67,6 +67,16 @@ def parse_route_argument(argument: str, *, folder: str = "") -> RouteConfig:
     return RouteConfig(name, path_prefix, target, allow_remote=remote, key=key)
 
 
+def parse_route_value(written: str, value: object, *, folder: str, source: str = COMMAND_LINE) -> RouteConfig:
+    """Return the route that `written = value` would be in a file's `[routes]`. Raises ConfigError."""
+    return _parse_route(written, value, Document(source, folder, {}))
+
+
+def parse_identity(written: str) -> tuple[str, str]:
+    """Return the name and path prefix that a route's key stands for. Raises ConfigError."""
+    return _parse_key(written, (written,), Document(COMMAND_LINE, "", {}))
+
+
 def merge(file: Config, arguments: Sequence[RouteConfig]) -> Merged:
     """Return `file` with the routes of the command line added; the same name and path twice: the command line wins.
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from devtls.config import Config, Merged
+from devtls.daemon.control_site import ControlSite
 from devtls.daemon.dns_site import DnsSite, zones_of
 from devtls.daemon.issuer import make_issuer
 from devtls.daemon.limits import head_limits, pool_limits, server_limits
@@ -65,8 +66,9 @@ class Daemon:
         """Opens when it is started: what comes after the first answer is `run`'s to decide."""
         self._client_contexts = ClientContexts()
         self._static = StaticSites(source.paths.runtime_dir)
+        self.control = ControlSite(source.paths.runtime_dir)
         self._listeners: list[Listener] = []
-        self._contexts: ContextCache
+        self.contexts: ContextCache
         self._gate: TlsGate
         self._reloading = asyncio.Lock()
 
@@ -81,13 +83,16 @@ class Daemon:
         authority = self._load_authority()
         try:
             self.generation = self._build(merged, authority)
+            self.control.open()  # before the ports: whoever finds one of them open can ask
             self.doors = open_doors(merged.config.serve)
         except BaseException:
+            self.control.abandon()
             self._static.abandon()
             raise
 
     def abandon(self) -> None:
         """Give up what `prepare` opened: the proxy will not start."""
+        self.control.abandon()
         self.doors.close()
         self._static.abandon()
 
@@ -118,15 +123,15 @@ class Daemon:
             https_port=self.doors.https.port,
         )
         self.log.other_name = self._localhost_name
-        self._contexts = ContextCache(
+        self.contexts = ContextCache(
             make_issuer(generation.authority, self.keystore.state_dir),
             protocols=HTTP_2 if config.serve.http2 else HTTP_1,
             now=lambda: datetime.now(UTC),
             monotonic=time.monotonic,
             report=self.log.report,
         )
-        self._contexts.pin(generation.snapshot.routes.exact_hosts())
-        self._gate = TlsGate(self.service, self._contexts, config.limits.handshake_timeout_s)
+        self.contexts.pin(generation.snapshot.routes.exact_hosts())
+        self._gate = TlsGate(self.service, self.contexts, config.limits.handshake_timeout_s)
         self._listeners = [Listener(self.doors.https, https_protocol(self.service, self._gate))]
         if self.doors.http is not None:
             self._listeners.append(Listener(self.doors.http, redirect_protocol(self.service)))
@@ -139,22 +144,27 @@ class Daemon:
 
     # -- reload -------------------------------------------------------------------------------------------------------
 
-    async def reload(self) -> None:
-        """Take over the configuration and the CA as they are now. Raises DevtlsError: then nothing has changed."""
+    async def reload(self, source: Source | None = None) -> None:
+        """Take over the configuration and the CA as they are now, `source` with them if it is another one.
+
+        Raises DevtlsError: then nothing has changed.
+        """
         async with self._reloading:
             before = self.generation
+            source = source or self.source
             try:
-                after = await asyncio.to_thread(self._read_again)
+                after = await asyncio.to_thread(self._read_again, source)
             except BaseException:
                 await self._static.retire(before.static_folders)
                 raise
+            self.source = source
             self._static.start()
             self._swap(before, after)
             await self.dns.replace(after.snapshot.config.dns, zones_of(after.snapshot.zones, self.doors.https))
             await self._static.retire(after.static_folders)
 
-    def _read_again(self) -> Generation:
-        merged = self.source.read()
+    def _read_again(self, source: Source) -> Generation:
+        merged = source.read()
         authority = self.generation.authority
         on_disk = self.keystore.fingerprint_on_disk()
         if on_disk is not None and on_disk != authority.fingerprint:
@@ -168,9 +178,9 @@ class Daemon:
         self.service.pool.limit(pool_limits(after.snapshot.config.limits), head_limits(after.snapshot.config.limits))
         self._gate.handshake_timeout_s = after.snapshot.config.limits.handshake_timeout_s
         if after.authority is not before.authority:
-            self._contexts.replace_issuer(make_issuer(after.authority, self.keystore.state_dir))
+            self.contexts.replace_issuer(make_issuer(after.authority, self.keystore.state_dir))
             self.pki.replace(after.authority)
-        self._contexts.pin(after.snapshot.routes.exact_hosts())
+        self.contexts.pin(after.snapshot.routes.exact_hosts())
 
     def authority_replaced(self) -> bool:
         """Say whether there is another CA on disk than the one in use; blocks for a moment. Raises StateError."""
@@ -197,6 +207,7 @@ class Daemon:
         await self.pki.close()
         await self.dns.close()
         await self._static.close()
+        await self.control.close()
 
     def cut(self) -> None:
         """Close every connection now."""

@@ -14,22 +14,30 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from devtls.config import Merged
 from devtls.daemon.assembly import Daemon, Generation
 from devtls.daemon.log import Log
+from devtls.daemon.source import Source
 from devtls.errors import DevtlsError, ExitCode, NotAllowed
 from devtls.system.descriptors import raise_descriptor_limit
 
 if TYPE_CHECKING:
     from devtls.daemon.banner import Remark
     from devtls.daemon.look import Look
+    from devtls.daemon.status import Life
+    from devtls.web.control_endpoint import Commands
+    from devtls.web.control_messages import Trouble
 
 _STATE_LOOK_S = 2.0
 _SETTLE_S = 0.25
 _IDLE_ENDS_S = 0.1
 """Idle connections end at once; what is left after this time is a request."""
+_NEWS_S = 1.5
+"""So long after a command's reload the watch's own, of the same file, has nothing new to tell."""
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -55,7 +63,8 @@ class Process:
     """Signals and watches of one daemon."""
 
     def __init__(self, daemon: Daemon, look: Look) -> None:
-        self._daemon = daemon
+        self.daemon = daemon
+        self._since = datetime.now(UTC)
         self._begun = daemon.generation
         self._log: Log = daemon.log
         self._look = look
@@ -63,6 +72,8 @@ class Process:
         self._cutting = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_trouble = ""
+        self._reload_error: tuple[DevtlsError, datetime] | None = None
+        self._commanded_at = -_NEWS_S
         self._waits_for_allow = False
         self._is_orphan = False
         self._has_terminal = False
@@ -73,7 +84,8 @@ class Process:
         """Start, serve, end. `instead` runs once the ports are open, in the place of the banner and the watches."""
         self._take_signals()
         raise_descriptor_limit()
-        await self._daemon.start()
+        await self.daemon.start()
+        self.daemon.control.start(self._commands)
         if instead is None:
             self._announce()
         asyncio.get_running_loop().call_later(_SETTLE_S, _collect_garbage)
@@ -82,21 +94,23 @@ class Process:
         return await self._end()
 
     def _announce(self) -> None:
-        doors, log = self._daemon.doors, self._log
+        doors, log = self.daemon.doors, self._log
         http_port = doors.http.port if doors.http is not None else None
         routes = [
             {"name": route.config.key, "urls": route.urls(doors.https.port), "target": route.upstream.label}
-            for route in self._daemon.generation.snapshot.routes.routes
+            for route in self.daemon.generation.snapshot.routes.routes
         ]
         log.event("listening", https_port=doors.https.port, http_port=http_port, routes=routes)
         if not log.as_json:
             also = f", redirects from port {http_port}" if http_port is not None else ""
             log.say(f"devtls serves https on port {doors.https.port}{also}. Ctrl-C ends it.")
-        if (found := self._daemon.source.found) is not None:
+        if (found := self.daemon.source.found) is not None:
             log.say(f"Routes are in {found.path}, which is read again when it changes.", event="config")
         for note in doors.notes:
             log.say(note)
-        self._warn_of_unchecked(self._daemon.generation)
+        if (trouble := self.daemon.control.trouble) is not None:
+            log.warn(f"devtls status, stop and their kind cannot reach this serve: {trouble}", event="no_control")
+        self._warn_of_unchecked(self.daemon.generation)
 
     def _warn_of_unchecked(self, generation: Generation) -> None:
         for route in generation.snapshot.routes.routes:
@@ -116,7 +130,8 @@ class Process:
         with contextlib.suppress(OSError):  # no file can be opened just now: the first connection loads it
             await asyncio.to_thread(import_module, "devtls.net.h2_connection")
         self._start_watch()
-        await self._daemon.dns.start()
+        await self.daemon.dns.start()
+        await asyncio.to_thread(self.daemon.control.clean)
         await self._look_at_state()
 
     async def show_banner(self) -> None:
@@ -126,8 +141,8 @@ class Process:
         from devtls.daemon.banner import find_remarks, join_banner, render_routes
         from devtls.daemon.probes import examine
 
-        findings = await examine(self._daemon)
-        generation, port = self._daemon.generation, self._daemon.doors.https.port
+        findings = await examine(self.daemon)
+        generation, port = self.daemon.generation, self.daemon.doors.https.port
         routes = generation.snapshot.routes.routes
         remarks = find_remarks(routes, port, findings, generation.merged.overridden, self._look)
         fresh = [remark for remark in remarks if remark not in self._remarks]
@@ -140,12 +155,39 @@ class Process:
             names={host: found.value for host, found in findings.names.items()},
         )
 
+    # -- what others ask ----------------------------------------------------------------------------------------------
+
+    def _commands(self) -> Commands:
+        from devtls.daemon.control_commands import ControlCommands  # no start waits for it
+
+        return ControlCommands(self)
+
+    def life(self) -> Life:
+        """Return what `devtls status` tells of the process."""
+        from devtls.daemon.status import Life
+
+        return Life(
+            since=self._since,
+            stopping=self.ending,
+            reload_error=self._shown_reload_error(),
+            late=_needs_restart(self._begun, self._begun, self.daemon.generation),
+            authority_deleted=self._is_orphan,
+        )
+
+    def _shown_reload_error(self) -> Trouble | None:
+        from devtls.daemon.status import stamp, trouble_of
+
+        if self._reload_error is None:
+            return None
+        error, at = self._reload_error
+        return trouble_of(error, stamp(at))
+
     # -- reload -------------------------------------------------------------------------------------------------------
 
     def _start_watch(self) -> None:
-        if (watch := self._daemon.watch) is not None:
+        if (watch := self.daemon.watch) is not None:
             loop = asyncio.get_running_loop()
-            self._daemon.config_changed = lambda: self._from_thread(loop)
+            self.daemon.config_changed = lambda: self._from_thread(loop)
             watch.start()
 
     def _from_thread(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -155,28 +197,61 @@ class Process:
             return
 
     def _reload_soon(self) -> None:
-        self._spawn(self.reload(f"{self._file_name} changed"))
+        self._spawn(self._reload_watched())
 
     @property
     def _file_name(self) -> str:
-        found = self._daemon.source.found
+        found = self.daemon.source.found
         return "devtls.toml" if found is None else found.path.name
 
-    async def reload(self, why: str, *, by_itself: bool = False) -> None:
-        """Take the new state over and say so; an error is shown (`by_itself`: once) and changes nothing."""
-        before = self._daemon.generation
+    async def reload(
+        self, why: str, source: Source | None = None, *, by_itself: bool = False, by_command: bool = False
+    ) -> DevtlsError | None:
+        """Take the new state over and say so; an error is shown (`by_itself`: once), returned, and changes nothing.
+
+        `source` takes the place of the one from before, if it can be used. `by_command` does not wait for the banner.
+        """
+        before = self.daemon.generation
         try:
-            await self._daemon.reload()
+            await self.daemon.reload(source)
         except DevtlsError as error:
-            self._waits_for_allow = isinstance(error, NotAllowed)
+            if source is None:
+                self._remember(error)
             if not (by_itself and str(error) == self._last_trouble):
                 self._last_trouble = str(error)
                 self._log.warn(f"{why}, but it cannot be used; the routes from before go on.", event="reload_failed")
                 self._log.error(error)
-            return
+            return error
+        self._forget_trouble()
+        telling = self._tell_of_reload(why, before, self.daemon.generation)
+        if by_command:
+            self._commanded_at = asyncio.get_running_loop().time()
+            self._spawn(telling)
+        else:
+            await telling
+        return None
+
+    def _remember(self, error: DevtlsError) -> None:
+        self._waits_for_allow = isinstance(error, NotAllowed)
+        self._reload_error = error, datetime.now(UTC)
+
+    def _forget_trouble(self) -> None:
         self._waits_for_allow = False
         self._last_trouble = ""
-        await self._tell_of_reload(why, before, self._daemon.generation)
+        self._reload_error = None
+
+    async def _reload_watched(self) -> None:
+        before = self.daemon.generation.merged
+        recent = asyncio.get_running_loop().time() - self._commanded_at < _NEWS_S
+        if recent and await asyncio.to_thread(self._reads_the_same, before):
+            return
+        await self.reload(f"{self._file_name} changed")
+
+    def _reads_the_same(self, before: Merged) -> bool:
+        try:
+            return self.daemon.source.read() == before
+        except DevtlsError:  # the reload says it
+            return False
 
     async def _tell_of_reload(self, why: str, before: Generation, after: Generation) -> None:
         if after.authority is not before.authority:
@@ -193,8 +268,8 @@ class Process:
         while True:
             await asyncio.sleep(_STATE_LOOK_S)
             try:
-                replaced = await asyncio.to_thread(self._daemon.authority_replaced)
-                self._tell_of_deletion(await asyncio.to_thread(self._daemon.authority_deleted))
+                replaced = await asyncio.to_thread(self.daemon.authority_replaced)
+                self._tell_of_deletion(await asyncio.to_thread(self.daemon.authority_deleted))
             except DevtlsError as error:
                 self._log.report(f"the CA on disk cannot be read: {error}")
                 continue
@@ -232,7 +307,10 @@ class Process:
         if self._has_terminal and not _terminal_is_there():
             self.end()
         else:
-            self._spawn(self.reload("SIGHUP"))
+            self._spawn(self._reload_hung_up())
+
+    async def _reload_hung_up(self) -> None:
+        await self.reload("SIGHUP")
 
     def end(self) -> None:
         """The first call drains, the second cuts."""
@@ -240,8 +318,19 @@ class Process:
             self._cutting.set()
         self._ending.set()
 
+    def end_by_command(self, now: bool) -> None:
+        """Drain, or cut `now`; a second `devtls stop` is as patient as the first."""
+        if now:
+            self._cutting.set()
+        self._ending.set()
+
+    @property
+    def ending(self) -> bool:
+        """Whether the end has begun."""
+        return self._ending.is_set()
+
     async def _end(self) -> ExitCode:
-        daemon = self._daemon
+        daemon = self.daemon
         for task in list(self._tasks):
             task.cancel()
         if daemon.watch is not None:

@@ -25,11 +25,15 @@ class Source(msgspec.Struct, frozen=True):
     found: Found | None = None
     arguments: tuple[RouteConfig, ...] = ()
     flags: Mapping[str, Any] = {}
+    temporary: tuple[RouteConfig, ...] = ()
+    """Routes that a running proxy was given for this run; they win over all others."""
 
     def read(self) -> Merged:
         """Return the whole configuration as it is now; blocks. Raises ConfigError, NotAllowed."""
         file = Config() if self.found is None else load_config(self.found, self.paths)
         merged = merge(file, self.arguments)
+        if self.temporary:
+            merged = replace(merged, config=merge(merged.config, self.temporary).config)
         config = replace(merged.config, serve=replace(merged.config.serve, **self.flags))
         check_private_sockets(config, self.paths)
-        return Merged(config, merged.overridden)
+        return replace(merged, config=config)

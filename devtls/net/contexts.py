@@ -93,6 +93,10 @@ class ContextCache:
     def __len__(self) -> int:
         return len(self._entries) + len(self._others)
 
+    def counts(self) -> tuple[int, int]:
+        """Return how many leaves of pinned names and how many others are in memory."""
+        return len(self._entries), len(self._others)
+
     def pin(self, names: Iterable[str]) -> None:
         """Exempt the names of exact routes from the limits; what was pinned before stays cached as an ordinary name."""
         pinned = frozenset(names)

@@ -45,6 +45,8 @@ def h2_limits(limits: ServerLimits) -> H2Limits:
 class H2Connection(asyncio.Protocol):
     """A client inside TLS that chose `h2`; `sni` as in its ClientHello, None without one."""
 
+    http2 = True
+
     def __init__(self, service: Service, sni: str | None) -> None:
         self.loop = asyncio.get_running_loop()
         self._outbox = outbox_of(self.loop)

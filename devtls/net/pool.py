@@ -97,6 +97,10 @@ class Pool:
             self._last = (None, None)
         return state
 
+    def known(self, upstream: Upstream) -> UpstreamState | None:
+        """Return what is known of an app, None when no request was for it yet."""
+        return self._states.get(upstream)
+
     @property
     def connect_timeout_s(self) -> float:
         """How long a dial may take, in seconds."""

@@ -41,6 +41,8 @@ _LINGER_FACTOR = 15
 class ServerConnection(asyncio.Protocol):
     """A client inside TLS; `sni` as in its ClientHello, None without one."""
 
+    http2 = False
+
     def __init__(self, service: Service, sni: str | None) -> None:
         self.writable = True
         self._service = service

@@ -25,6 +25,10 @@ class ClientConnection(Protocol):
     def id(self) -> int:
         """The number under which the observer hears of it."""
 
+    @property
+    def http2(self) -> bool:
+        """Whether it speaks HTTP/2."""
+
     def drain(self) -> None:
         """Finish what runs, take nothing new."""
 

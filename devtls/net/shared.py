@@ -29,6 +29,11 @@ class SharedConnections:
     def __len__(self) -> int:
         return len(self._connections)
 
+    @property
+    def idle_count(self) -> int:
+        """How many of them nobody uses."""
+        return sum(connection.idle for connection in self._connections)
+
     def open(self) -> UpstreamStream | None:
         """Return a stream on a connection that can take one more request, or None: then `dial`."""
         for connection in self._connections:

@@ -1,7 +1,7 @@
-"""Who holds a port: name and process id of the process that listens there.
+"""Who holds a port: name and process id of the process that listens there, or the user whose it is.
 
 Owns reading Linux's /proc (tcp, udp and their siblings for IPv6, and the open files of every process that we may look
-into). Refuses to guess: another user's process, another system, or a process that ended meanwhile is "".
+into). Refuses to guess: another system, or a process that ended meanwhile is "".
 """
 
 from __future__ import annotations
@@ -17,18 +17,36 @@ _PROC = Path("/proc")
 
 
 def port_holder(port: int, *, protocol: Literal["tcp", "udp"] = "tcp", proc: Path = _PROC) -> str:
-    """Return `nginx (process 1234)` for whoever listens on `port`, or "" when that cannot be found out."""
+    """Return `nginx (process 1234)` or `a program of alice` for who listens on `port`; "" = cannot be found out."""
     tables, state = (proc / "net" / protocol, proc / "net" / f"{protocol}6"), _OPEN[protocol]
-    inodes = {f"socket:[{inode}]" for table in tables for inode in _listening(table, port, state)}
+    listening = [found for table in tables for found in _listening(table, port, state)]
+    inodes = {f"socket:[{inode}]" for inode, _ in listening}
     if not inodes:
         return ""
     for folder in proc.glob("[0-9]*"):
         if _holds(folder / "fd", inodes):
             return f"{_name(folder)} (process {folder.name})"
-    return ""
+    return _somebody({uid for _, uid in listening})
 
 
-def _listening(table: Path, port: int, state: str) -> Iterator[str]:
+def _somebody(uids: set[int]) -> str:
+    """Return whose program it is, when that is another user; the kernel tells that much of everybody."""
+    others = uids - {os.geteuid()}
+    if len(uids) != 1 or not others:
+        return ""
+    return f"a program of {_user(others.pop())}"
+
+
+def _user(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _listening(table: Path, port: int, state: str) -> Iterator[tuple[str, int]]:
     try:
         lines = table.read_text("ascii").splitlines()[1:]
     except OSError:
@@ -37,7 +55,7 @@ def _listening(table: Path, port: int, state: str) -> Iterator[str]:
         # sl local_address rem_address st ... inode: proc(5)
         fields = line.split()
         if len(fields) > 9 and fields[3] == state and int(fields[1].rpartition(":")[2], 16) == port:
-            yield fields[9]
+            yield fields[9], int(fields[7])
 
 
 def _holds(descriptors: Path, inodes: set[str]) -> bool:

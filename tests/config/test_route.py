@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from devtls.config import (
+    TEMPORARY,
     Config,
     RouteConfig,
     StaticTarget,
@@ -12,7 +13,9 @@ from devtls.config import (
     UnixTarget,
     merge,
     parse_config,
+    parse_identity,
     parse_route_argument,
+    parse_route_value,
 )
 from devtls.errors import ConfigError
 
@@ -249,3 +252,17 @@ def test_file_and_command_line_add_up_and_the_command_line_wins() -> None:
 def test_the_same_argument_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="given twice"):
         merge(Config(), [parse_route_argument("app=1"), parse_route_argument("App=2")])
+
+
+def test_one_route_is_read_as_in_a_file() -> None:
+    route = parse_route_value("app/api", {"target": "unix:x", "via": False}, folder="/here", source=TEMPORARY)
+    assert route.target == UnixTarget("/here/x")
+    assert (route.identity, route.via, route.source, route.line) == (("app", "/api"), False, TEMPORARY, 0)
+    with pytest.raises(ConfigError, match=f"{TEMPORARY}: routes.app: 0 is no port"):
+        parse_route_value("app", 0, folder="/here", source=TEMPORARY)
+
+
+def test_a_name_is_known_in_every_spelling() -> None:
+    assert parse_identity("App/api/") == parse_identity("app/api") == ("app", "/api")
+    with pytest.raises(ConfigError, match="is not a host name"):
+        parse_identity("a b")

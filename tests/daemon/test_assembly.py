@@ -226,12 +226,12 @@ async def test_websockets_and_certificates_survive_a_reload(start: Start, tmp_pa
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY + b"\r\n\r\n"
     )
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
-    minted = running.daemon._contexts.minted
+    minted = running.daemon.contexts.minted
     file.write_text("[routes]\napp = 9\nother = 9\n")
     await running.daemon.reload()
     writer.write(b"still here")
     assert await reader.readexactly(10) == b"still here"
     assert (await running.get("app.dev.local")).status == 502
-    assert running.daemon._contexts.minted == minted
+    assert running.daemon.contexts.minted == minted
     writer.close()
     server.close()

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from devtls.daemon import run
+from devtls.daemon.assembly import Daemon
 from devtls.daemon.look import Look
 from devtls.daemon.source import Source
 from devtls.errors import ExitCode
 from devtls.system.discovery import Found
+from devtls.system.paths import Paths
 
 Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]
@@ -149,3 +151,30 @@ async def test_unchecked_certificates_are_said_also_to_the_quiet(start: Start, f
     await process.reload("SIGHUP")
     told = "! api: the certificate of https://127.0.0.1:1 is not checked (verify = false)."
     assert running.lines == [told, told]
+
+
+async def test_the_watch_does_not_repeat_what_a_command_has_just_done(start: Start, file: Path) -> None:
+    running = await start(file=file)
+    process = run.Process(running.daemon, Look())
+    file.write_text("[routes]\napp = 9\nother = 9\n")
+    assert await process.reload("devtls add other", by_command=True) is None
+    await process._reload_watched()
+    assert not any("changed" in line for line in running.lines)
+    file.write_text("[routes]\napp = 9\n")
+    await process._reload_watched()
+    assert "devtls.toml changed: 1 route now." in running.lines
+    assert await process.reload("devtls add other", by_command=True) is None
+    file.write_text("[routes]\napp = -1\n")
+    await process._reload_watched()
+    assert any("the routes from before go on" in line for line in running.lines)
+
+
+async def test_a_proxy_that_cannot_be_asked_says_so(start: Start, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    (home / "file").touch()
+    monkeypatch.setenv("DEVTLS_RUNTIME_DIR", str(home / "file/run"))
+    running = await start("app=9", level="quiet")
+    await running.daemon.control.close()
+    running.daemon.control = Daemon(Source(Paths.from_environment()), running.daemon.log).control
+    await asyncio.to_thread(running.daemon.control.open)
+    run.Process(running.daemon, Look())._announce()
+    assert any("cannot reach this serve: no control socket can be made" in line for line in running.lines)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.config import parse_route_argument
+from devtls.config import TcpTarget, parse_route_argument
 from devtls.daemon.source import Source
 from devtls.errors import ConfigError, NotAllowed
 from devtls.system.discovery import Found, named_config
@@ -45,3 +45,11 @@ def test_our_own_sockets_are_never_behind_a_route() -> None:
     argument = parse_route_argument(f"own=unix:{paths.runtime_dir}/control.sock")
     with pytest.raises(ConfigError, match="devtls's own"):
         Source(paths, None, (argument,)).read()
+
+
+def test_temporary_routes_win_over_file_and_arguments(file: Path) -> None:
+    arguments, lent = (parse_route_argument("new=5"),), (parse_route_argument("new=6"), parse_route_argument("old=7"))
+    merged = Source(Paths.from_environment(), named_config(file), arguments, {}, lent).read()
+    ports = {route.key: route.target.port for route in merged.config.routes if isinstance(route.target, TcpTarget)}
+    assert ports == {"app": 3000, "new": 6, "old": 7}
+    assert merged.overridden == ()

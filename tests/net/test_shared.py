@@ -64,6 +64,16 @@ async def test_who_finds_no_room_dials_another() -> None:
     assert second.taken == 2
 
 
+async def test_the_idle_ones_are_counted() -> None:
+    first, second = Connection(1), Connection(5)
+    connections, _ = shared(first, second)
+    await connections.dial()
+    await connections.dial()
+    assert connections.idle_count == 2
+    first.idle = False
+    assert connections.idle_count == 1
+
+
 async def test_a_dial_that_fails_fails_for_all_who_waited_and_the_next_tries_again() -> None:
     connections, dialler = shared()
     dialler.go.clear()

@@ -14,8 +14,9 @@ from devtls.system.port_holder import port_holder
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
 
-def line(port: int, state: str, inode: int) -> str:
-    return f"   0: 0100007F:{port:04X} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000  1000 0 {inode} 1\n"
+def line(port: int, state: str, inode: int, uid: int = 1000) -> str:
+    other = "00000000:0000"
+    return f"   0: 0100007F:{port:04X} {other} {state} 00000000:00000000 00:00000000 00000000  {uid} 0 {inode} 1\n"
 
 
 @pytest.fixture
@@ -42,6 +43,18 @@ def test_a_listener_is_found(proc: Path, port: int, holder: str) -> None:
 @pytest.mark.parametrize(("port", "holder"), [(443, "a process (process 13)"), (444, "nginx (process 12)"), (445, "")])
 def test_a_socket_for_datagrams_is_found(proc: Path, port: int, holder: str) -> None:
     assert port_holder(port, protocol="udp", proc=proc) == holder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_of_another_users_process_the_user_is_known(proc: Path) -> None:
+    me = os.geteuid()
+    strangers = line(450, "0A", 90, 4_000_000) + line(451, "0A", 91, 1) + line(452, "0A", 92, me)
+    mixed = line(453, "0A", 93, me) + line(453, "0A", 94, me + 1)
+    (proc / "net/tcp6").write_text(HEADER + strangers + mixed)
+    assert port_holder(450, proc=proc) == "a program of user 4000000"
+    assert port_holder(451, proc=proc) == "a program of daemon"
+    assert port_holder(452, proc=proc) == ""
+    assert port_holder(453, proc=proc) == ""
 
 
 def test_without_proc_nobody_is_guessed(tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""How the commands show routes: where each goes, how it is, and its addresses below it.
+
+Owns the words and the colours. What comes from a file or from an app's answer is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import click
+
+from devtls.cli import printable
+from devtls.web.control_messages import RouteStatus
+
+_COLOURS = {"up": "green", "down": "yellow"}
+
+
+def route_lines(routes: Sequence[RouteStatus], *, details: bool) -> Iterator[str]:
+    """Return the lines; `details` adds health, connections and the last error."""
+    width = max((len(route.name) for route in routes), default=0)
+    for route in routes:
+        state = f"  {_health(route)}" if details and route.health != "unknown" else ""
+        yield f"  {click.style(printable(route.name.ljust(width)), bold=True)}  ->  {printable(route.target)}{state}"
+        for address in route.urls or route.hosts:
+            yield f"      {printable(address)}"
+        if details:
+            yield from (f"      {note}" for note in _notes(route))
+
+
+def _health(route: RouteStatus) -> str:
+    words = f"not up: {printable(route.reason)}" if route.health == "down" else route.health
+    return click.style(words, fg=_COLOURS[route.health])
+
+
+def _notes(route: RouteStatus) -> Iterator[str]:
+    if route.active or route.idle:
+        yield f"connections: {route.active} in use, {route.idle} idle"
+    if route.last_error and route.last_error != route.reason:
+        yield f"last error: {printable(route.last_error)}"
+    if route.source != "file":
+        yield "for this run only" if route.source == "temporary" else "from the command line"

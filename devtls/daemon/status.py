@@ -1,0 +1,157 @@
+"""How a running proxy is, as values for whoever asks over the control socket.
+
+Owns what is told and in which words. Decides and changes nothing; what it needs to find out first (do the apps answer,
+do the names resolve) was found out by `probes`. Loaded at the first question.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import msgspec
+
+from devtls import __version__
+from devtls.config import COMMAND_LINE, TEMPORARY, StaticTarget
+from devtls.config.lines import visible
+from devtls.daemon.assembly import Daemon
+from devtls.daemon.banner import Findings, Remark, find_remarks
+from devtls.daemon.look import Look
+from devtls.errors import DevtlsError
+from devtls.net.pool import UpstreamState
+from devtls.routing import Route
+from devtls.web.control_messages import (
+    About,
+    Advice,
+    CaStatus,
+    Certificates,
+    Clients,
+    RouteStatus,
+    ServeStatus,
+    Trouble,
+)
+
+_SOURCES = {COMMAND_LINE: "command line", TEMPORARY: "temporary"}
+
+
+class Life(msgspec.Struct, frozen=True):
+    """What the process knows of itself; `late` names settings that count from the next start on."""
+
+    since: datetime
+    stopping: bool = False
+    reload_error: Trouble | None = None
+    late: str = ""
+    authority_deleted: bool = False
+
+
+def stamp(moment: datetime) -> str:
+    """Return a moment as ISO 8601 in UTC."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def trouble_of(error: DevtlsError, at: str = "") -> Trouble:
+    """Return an error as it goes over the socket."""
+    return Trouble(str(error), error.hint, at, int(error.exit_code))
+
+
+def introduce(daemon: Daemon) -> About:
+    """Return who this is."""
+    found = daemon.source.found
+    file = None if found is None else str(found.path)
+    return About(version=__version__, pid=os.getpid(), https_port=daemon.doors.https.port, config_file=file)
+
+
+def describe(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> ServeStatus:
+    """Return everything; `findings` are as of `now`."""
+    generation, doors, service = daemon.generation, daemon.doors, daemon.service
+    found, authority = daemon.source.found, generation.authority
+    return ServeStatus(
+        version=__version__,
+        pid=os.getpid(),
+        since=stamp(life.since),
+        stopping=life.stopping,
+        https_port=doors.https.port,
+        http_port=None if doors.http is None else doors.http.port,
+        listen=tuple(str(each.getsockname()[0]) for each in doors.https.sockets),
+        zones=generation.snapshot.zones,
+        config_file=None if found is None else str(found.path),
+        routes=describe_routes(daemon, findings, now),
+        clients=Clients(len(service.connections), sum(each.http2 for each in service.connections)),
+        certificates=Certificates(*daemon.contexts.counts(), daemon.contexts.minted),
+        ca=CaStatus(
+            authority.id, authority.fingerprint, stamp(authority.not_after), authority.pki_port, daemon.pki.is_open
+        ),
+        reload_error=life.reload_error,
+        warnings=tuple(_warnings(daemon, life, findings)),
+    )
+
+
+def describe_routes(daemon: Daemon, findings: Findings | None, now: datetime) -> tuple[RouteStatus, ...]:
+    """Return the routes; without `findings` nothing is said of their health."""
+    port = daemon.doors.https.port
+    return tuple(_route(daemon, route, port, findings, now) for route in daemon.generation.snapshot.routes.routes)
+
+
+def _route(daemon: Daemon, route: Route, port: int, findings: Findings | None, now: datetime) -> RouteStatus:
+    config, target = route.config, route.config.target
+    static = isinstance(target, StaticTarget)
+    state = None if static else daemon.service.pool.known(route.upstream)
+    health, reason = "unknown", ""
+    if findings is not None:
+        health, reason = _health(route, findings)
+    return RouteStatus(
+        name=config.key,
+        hosts=route.hosts,
+        urls=route.urls(port),
+        target=target.folder if isinstance(target, StaticTarget) else route.upstream.label,
+        source=_SOURCES.get(config.source, "file"),
+        line=config.line,
+        health=health,
+        reason=reason,
+        probed_at="" if findings is None else stamp(now),
+        last_error="" if state is None else state.last_error,
+        active=0 if state is None else state.active,
+        idle=0 if state is None else _idle(state),
+    )
+
+
+def _health(route: Route, findings: Findings) -> tuple[str, str]:
+    target = route.config.target
+    if isinstance(target, StaticTarget):
+        return ("down", "there is no such folder") if target.folder in findings.missing_folders else ("up", "")
+    trouble = findings.apps.get(route.upstream.label)
+    if trouble is None:
+        return "unknown", ""
+    return ("down", trouble) if trouble else ("up", "")
+
+
+def _idle(state: UpstreamState) -> int:
+    return len(state.idle) if state.shared is None else state.shared.idle_count
+
+
+def _warnings(daemon: Daemon, life: Life, findings: Findings) -> Iterator[Advice]:
+    generation = daemon.generation
+    for note in daemon.doors.notes:
+        yield Advice(note)
+    routes = generation.snapshot.routes.routes
+    for route in routes:
+        if route.upstream.tls is not None and not route.upstream.tls.verify:
+            label = visible(route.upstream.label)
+            yield Advice(f"{visible(route.config.key)}: the certificate of {label} is not checked (verify = false).")
+    if life.late:
+        yield Advice(f"{life.late} changed: that counts from the next start on.", "devtls stop, then devtls serve")
+    if life.authority_deleted:
+        yield Advice("The CA was deleted; this devtls goes on with it.", "devtls trust")
+    overridden = generation.merged.overridden
+    for remark in find_remarks(routes, daemon.doors.https.port, findings, overridden, Look()):
+        yield _advice(remark)
+
+
+def _advice(remark: Remark) -> Advice:
+    """Return what the banner shows as text, an empty line and a command."""
+    lines = list(remark)
+    if "" not in lines:
+        return Advice(" ".join(lines))
+    gap = lines.index("")
+    return Advice(" ".join(lines[:gap]).removesuffix(":") + ".", " ".join(line.strip() for line in lines[gap + 1 :]))

@@ -1,0 +1,158 @@
+"""What is said over the control socket: requests and answers as values, JSON on the wire, with a version.
+
+Owns their shape, which `devtls status --json` and `devtls list --json` hand out as it is. FORMAT grows when a meaning
+changes; new fields may come at any time. Refuses nothing itself: msgspec refuses what has another shape.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+FORMAT = 1
+PREFIX = f"/v{FORMAT}"
+ABOUT, STATUS = f"{PREFIX}/about", f"{PREFIX}/status"
+ROUTES, REMOVE, RELOAD, STOP = f"{PREFIX}/routes", f"{PREFIX}/remove", f"{PREFIX}/reload", f"{PREFIX}/stop"
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """What went wrong: a sentence, what to do, and the exit code for it; `at` is ISO 8601, "" = now."""
+
+    message: str
+    hint: str = ""
+    at: str = ""
+    exit_code: int = 1
+
+
+class Advice(msgspec.Struct, frozen=True):
+    """What should not be overlooked: a sentence, and the command that helps ("" = none)."""
+
+    message: str
+    hint: str = ""
+
+
+class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One route; `source` is "file", "command line" or "temporary", `line` the file's (0 = none).
+
+    `health` is "up", "down" or "unknown" (static sites, and what did not answer in time); `reason` says why it is
+    down; `probed_at` is ISO 8601. `last_error` is that of the last connection a request needed, "" when it was made.
+    """
+
+    name: str
+    hosts: tuple[str, ...]
+    urls: tuple[str, ...]
+    target: str
+    source: str
+    line: int = 0
+    health: str = "unknown"
+    reason: str = ""
+    probed_at: str = ""
+    last_error: str = ""
+    active: int = 0
+    idle: int = 0
+
+
+class Clients(msgspec.Struct, frozen=True):
+    """Open connections of clients; `http2` of them speak HTTP/2."""
+
+    open: int
+    http2: int
+
+
+class Certificates(msgspec.Struct, frozen=True):
+    """The cache: leaves of routed names, of other names, and how many were made since the start."""
+
+    pinned: int
+    others: int
+    minted: int
+
+
+class CaStatus(msgspec.Struct, frozen=True):
+    """The CA in use; `sha256` is the root's fingerprint, `not_after` ISO 8601."""
+
+    id: str
+    sha256: str
+    not_after: str
+    pki_port: int
+    pki_port_open: bool
+
+
+class ServeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One running proxy; `since` is ISO 8601, `config_file` null when there is none."""
+
+    version: str
+    pid: int
+    since: str
+    stopping: bool
+    https_port: int
+    http_port: int | None
+    listen: tuple[str, ...]
+    zones: tuple[str, ...]
+    config_file: str | None
+    routes: tuple[RouteStatus, ...]
+    clients: Clients
+    certificates: Certificates
+    ca: CaStatus
+    reload_error: Trouble | None
+    warnings: tuple[Advice, ...]
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to ABOUT: who this is, without a look at anything."""
+
+    version: str
+    pid: int
+    https_port: int
+    config_file: str | None
+    format: int = FORMAT
+
+
+class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to STATUS."""
+
+    serve: ServeStatus
+    format: int = FORMAT
+
+
+class AddRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Take a route for this run: `name = value` as in `[routes]`; relative paths count from `folder`."""
+
+    name: str
+    value: Any
+    folder: str
+    format: int = FORMAT
+
+
+class RemoveRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Give a route up that was added for this run."""
+
+    name: str
+    format: int = FORMAT
+
+
+class ReloadRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Read everything again; `why` begins the line in the log."""
+
+    why: str
+    format: int = FORMAT
+
+
+class StopRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """End; `now` does not wait for requests."""
+
+    now: bool = False
+    format: int = FORMAT
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a request: `trouble` null when it was done; `routes` as they are from now on.
+
+    `grace_s` is how long a proxy that ends may wait for its requests.
+    """
+
+    trouble: Trouble | None = None
+    routes: tuple[RouteStatus, ...] = ()
+    removed: bool = False
+    grace_s: float = 0.0
+    format: int = FORMAT

@@ -1,0 +1,50 @@
+"""What is offered when the port is taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from devtls.cli import second_serve
+from devtls.cli.running import Running
+from devtls.cli.second_serve import explain
+from devtls.errors import ExitCode, PortInUse
+from devtls.system.control_socket import ControlSocket
+from devtls.system.discovery import named_config
+from devtls.system.paths import Paths
+from devtls.web.control_messages import About
+
+TAKEN = PortInUse("Port 443 is taken.", port=443, holder="python3 (process 7)", hint="--https-port 0")
+
+
+@pytest.fixture(autouse=True)
+def first(monkeypatch: pytest.MonkeyPatch) -> Running:
+    about = About(version="1", pid=7, https_port=443, config_file="/project/devtls.toml")
+    one = Running(ControlSocket(Path("/x"), 7), about)
+    monkeypatch.setattr(second_serve, "find_running", lambda _: [one])
+    return one
+
+
+def test_the_typed_routes_can_be_lent() -> None:
+    error = explain(TAKEN, Paths.from_environment(), ["app=3000", "*.app=./a site"], None)
+    assert str(error) == "Port 443 is taken: your other devtls serve (process 7) has it."
+    assert error.hint.splitlines() == [
+        "devtls add app 3000 --temporary",
+        "       devtls add '*.app' './a site' --temporary   gives that one your routes",
+        "       --https-port 0   takes any free port for a second one",
+    ]
+    assert error.exit_code is ExitCode.PORT_IN_USE
+
+
+def test_the_same_file_needs_no_second_one() -> None:
+    error = explain(TAKEN, Paths.from_environment(), [], named_config(Path("/project/devtls.toml")))
+    assert "it reads this file already" in error.hint
+    error = explain(TAKEN, Paths.from_environment(), [], named_config(Path("/other/devtls.toml")))
+    assert error.hint == "--https-port 0   takes any free port for a second one"
+
+
+@pytest.mark.parametrize("holder", ["nginx (process 8)", "", "a program of alice"])
+def test_strangers_are_named_as_before(holder: str) -> None:
+    error = PortInUse("Port 443 is taken.", port=443, holder=holder, hint="x")
+    assert explain(error, Paths.from_environment(), ["app=1"], None) is error
