@@ -33,6 +33,8 @@ LOOPBACK = ("127.0.0.1", "::1")
 _BACKLOG = 512
 _PREPARE_AFTER_S = 0.002
 _FREE_PORT_TRIES = 20
+_UNSENT_OCTETS = 1024 * 1024
+"""A quarter of it costs a download a sixth more CPU; without it an app gets rid of 16 MB while nobody reads."""
 
 
 class PortForbidden(DevtlsError):
@@ -102,6 +104,7 @@ def _bind_one(address: str, port: int) -> socket.socket:
         sock.setsockopt(
             socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
         )  # accepted sockets inherit it: idle tunnels to nobody end
+        _limit_unsent(sock)
         sock.setblocking(False)
         sock.bind((address, port))
         sock.listen(_BACKLOG)
@@ -109,6 +112,13 @@ def _bind_one(address: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _limit_unsent(sock: socket.socket) -> None:
+    """Let the kernel queue little for a client that does not read; what is accepted inherits it."""
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS; Python names it there only
+    if option is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_OCTETS)
 
 
 def _no_ipv6(address: str, error: OSError) -> bool:
