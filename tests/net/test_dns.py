@@ -207,7 +207,7 @@ async def test_an_idle_connection_ends(sent: bytes) -> None:
         writer.write(sent)
         begun = time.monotonic()
         assert await ended(reader)
-        assert 0.1 < time.monotonic() - begun < 2
+        assert 0.1 < time.monotonic() - begun < 5
         assert not one.server.streams
         writer.close()
 
@@ -221,17 +221,18 @@ async def test_octets_that_drip_in_do_not_keep_it_open() -> None:
             writer.write(b"x")
             await asyncio.sleep(0.02)
         assert await ending
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 5
         writer.close()
 
 
 async def test_answers_keep_it_open() -> None:
-    async with running(HASTY) as one:
+    async with running(DnsLimits(idle_s=1.0)) as one:
         reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
-        for _ in range(5):
+        begun = time.monotonic()
+        while time.monotonic() - begun < 1.2:
             writer.write(framed(b"q"))
             assert await read_message(reader) == b"tcp:q"
-            await asyncio.sleep(0.08)
+            await asyncio.sleep(0.05)
         writer.close()
 
 
@@ -361,6 +362,8 @@ async def test_a_start_that_fails_closes_everything(monkeypatch: pytest.MonkeyPa
 
 
 COUNT, PER_SECOND, BURST = 20_000, 4_000, 20
+UNDERWAY = 200
+"""How many the kernel can surely hold, should the other thread stand still for a moment."""
 
 
 async def test_twenty_thousand_datagrams_and_none_is_lost() -> None:
@@ -369,7 +372,7 @@ async def test_twenty_thousand_datagrams_and_none_is_lost() -> None:
 
 
 def count_answers(bound: DnsBound) -> int:
-    """Send COUNT queries at PER_SECOND, each different, and return how many different answers came."""
+    """Send COUNT queries, at most PER_SECOND, each different; return how many different answers came."""
     found: set[bytes] = set()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(("127.0.0.1", bound.port))
@@ -389,5 +392,7 @@ def count_answers(bound: DnsBound) -> int:
             for number in range(first, first + BURST):
                 client.send(b"%d" % number)
             time.sleep(max(0.0, begun + first / PER_SECOND - time.monotonic()))
+            while first + BURST - len(found) > UNDERWAY and receiving.is_alive():
+                time.sleep(0.001)
         receiving.join()
     return len(found)
