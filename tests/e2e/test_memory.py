@@ -103,7 +103,8 @@ async def bulk() -> AsyncIterator[Bulk]:
 
 @pytest.fixture
 async def served(home: Path, bulk: Bulk) -> AsyncIterator[Serving]:
-    """The proxy before the app, after a first small body each way."""
+    """The proxy before the app, after a first small body each way; without what it loads later for DNS."""
+    (home / "devtls.toml").write_text("[dns]\nenabled = false\n")
     async with serving(home, f"app={bulk.port}") as running:
         await get(running, b"/ping")
         await upload(running, MIB)
