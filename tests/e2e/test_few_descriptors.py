@@ -88,7 +88,9 @@ async def test_without_descriptors_it_refuses_does_not_spin_and_recovers(home: P
             assert cpu_s(pid) - before < 0.1
         await until_status(proxy, 200)
         assert proxy.program.process.poll() is None
-        assert "\n! " not in proxy.program.output()
+        # Loading the DNS server may have fallen into the time without descriptors: it is told of, and tried again.
+        said = [line for line in proxy.program.output().splitlines() if line.startswith("! ")]
+        assert [line for line in said if not line.startswith("! The DNS server cannot be opened: Too many open")] == []
 
 
 async def test_the_soft_limit_is_raised_at_the_start(home: Path) -> None:
