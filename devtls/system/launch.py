@@ -55,9 +55,11 @@ def _become(program: str, argv: Sequence[str], environ: Mapping[str, str]) -> in
 
 def run_and_wait(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a child to its end; Ctrl-C reaches it through the console, and it decides what to do."""
-    with subprocess.Popen(argv, env=environ) as child:
-        while True:
-            try:
-                return child.wait()
-            except KeyboardInterrupt:
-                continue
+    # A handler of ours, that does nothing, is not passed on to the child; to ignore the signal would be. And a
+    # KeyboardInterrupt at the moment when the child ends would lose its exit code.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with subprocess.Popen(argv, env=environ) as child:
+            return child.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
