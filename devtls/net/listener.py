@@ -34,7 +34,7 @@ _BACKLOG = 512
 _PREPARE_AFTER_S = 0.002
 _FREE_PORT_TRIES = 20
 _UNSENT_OCTETS = 1024 * 1024
-"""A quarter of it costs a download a sixth more CPU; without it an app gets rid of 16 MB while nobody reads."""
+"""A quarter of it costs a download a tenth more CPU; without it an app gets rid of 16 MB while nobody reads."""
 
 
 class PortForbidden(DevtlsError):

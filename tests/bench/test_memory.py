@@ -16,12 +16,13 @@ from tests.conftest import RequireTool
 
 BLOAT_MIB = 64
 _PROGRAM = f"""
+import signal
 import time
 held = b"x" * ({BLOAT_MIB} * 2**20)
 time.sleep(0.15)
 del held
 print("free", flush=True)
-time.sleep(20)
+signal.pause()  # until it is ended
 """
 
 
