@@ -1,0 +1,1 @@
+"""How this machine's resolver learns the names of the zones: one file per way."""

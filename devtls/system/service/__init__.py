@@ -1,0 +1,1 @@
+"""How this machine starts devtls by itself, always as the user: one file per system."""

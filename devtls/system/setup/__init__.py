@@ -1,0 +1,1 @@
+"""What `devtls setup` does to a machine, beyond trust: measures, one by one, each of them reversible."""
