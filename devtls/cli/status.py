@@ -21,6 +21,11 @@ from devtls.system.paths import Paths
 from devtls.web.control_messages import FORMAT, STATUS, Advice, ServeStatus, StatusAnswer, Trouble
 
 _LABEL_WIDTH = 14
+_ORIGINS = {
+    "inherited": " (handed over by the service manager)",
+    "everywhere": " (open on every address, closed to other machines)",
+    "redirected": " (redirected by the system)",
+}
 _WIDEST = 80
 
 
@@ -65,11 +70,13 @@ def in_words(serve: ServeStatus, now: datetime) -> Iterator[str]:
 
 
 def _facts(serve: ServeStatus) -> dict[str, str]:
-    http = "no http" if serve.http_port is None else f"http {serve.http_port} redirects"
+    https, http = f"https {serve.https_port}{_ORIGINS.get(serve.https_origin, '')}", "no http"
+    if serve.http_port is not None:
+        http = f"http {serve.http_port}{_ORIGINS.get(serve.http_origin, '')} redirects"
     clients, certificates, ca = serve.clients, serve.certificates, serve.ca
     pki = f"port {ca.pki_port}" if ca.pki_port_open else f"port {ca.pki_port} (another process has it)"
     return {
-        "Ports": f"https {serve.https_port}, {http}; on {', '.join(serve.listen)}",
+        "Ports": f"{https}, {http}; on {', '.join(serve.listen)}",
         "Zones": ", ".join(serve.zones),
         "File": serve.config_file or "none: the routes are from the command line",
         "Clients": f"{_count(clients.open, 'connection')}, {clients.http2} of them HTTP/2",

@@ -13,7 +13,7 @@ from enum import Enum
 from devtls.doctor.health.finding import Finding, Level, Section
 
 HTTPS, STAND_IN, HTTP = 443, 8443, 80
-_SYSCTL = "sudo sysctl net.ipv4.ip_unprivileged_port_start=80"
+_OPEN_THEM = "devtls setup ports"
 
 
 class Held(Enum):
@@ -101,7 +101,7 @@ def _on_https(port: PortFacts, stand_in: PortFacts | None, wanted: WantedPorts) 
             f"Port {port.number} is closed to this user, so devtls serve takes {STAND_IN}.",
             port,
             "Addresses carry the port, and http:// is not redirected.",
-            _SYSCTL,
+            _OPEN_THEM,
         )
         if stand_in is not None and stand_in.held is Held.OTHERS:
             yield _on_taken(stand_in)
@@ -112,7 +112,7 @@ def _on_https(port: PortFacts, stand_in: PortFacts | None, wanted: WantedPorts) 
             f"Port {port.number}, which the configuration names, is closed to this user.",
             port,
             "devtls serve does not start.",
-            _SYSCTL,
+            _OPEN_THEM,
         )
     elif port.held is Held.FREE:
         yield _found("port-free", Level.OK, f"Port {port.number} is free for devtls serve.", port)

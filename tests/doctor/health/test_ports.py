@@ -39,7 +39,7 @@ def test_a_port_that_somebody_else_has_is_a_warning_by_name() -> None:
 def test_a_closed_port_is_a_note_as_long_as_the_stand_in_is_free() -> None:
     closed = PortFacts(HTTPS, Held.FREE, closed=True)
     assert levels(closed) == {("port-closed", "443"): Level.NOTE}
-    assert judged(closed)["port-closed", "443"].mend.startswith("sudo sysctl")
+    assert judged(closed)["port-closed", "443"].mend == "devtls setup ports"
     both = judged(closed, PortFacts(STAND_IN, Held.OTHERS, "java (process 3)"))
     assert both["port-taken", "8443"].mend == "Stop it, or devtls serve --https-port 0"
 

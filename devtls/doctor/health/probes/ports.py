@@ -103,7 +103,7 @@ def _signed(authority: Authority, leaf: x509.Certificate) -> bool:
 
 
 def _lowest_open(machine: Machine) -> int:
-    """Return the lowest port that this user may listen on (platform guide C.1)."""
+    """Return the lowest port that this user may listen on (ip_unprivileged_port_start: Linux's ip-sysctl.rst)."""
     if machine.platform != "linux" or os.geteuid() == 0:
         return 0
     file = machine.root / "proc/sys/net/ipv4/ip_unprivileged_port_start"
