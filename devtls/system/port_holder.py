@@ -29,6 +29,11 @@ def port_holder(port: int, *, protocol: Literal["tcp", "udp"] = "tcp", proc: Pat
     return _somebody({uid for _, uid in listening})
 
 
+def is_listened_to(port: int, *, proc: Path = _PROC) -> bool:
+    """Say whether any process, of any user, listens for TCP on `port`."""
+    return any(True for table in ("tcp", "tcp6") for _ in _listening(proc / "net" / table, port, _OPEN["tcp"]))
+
+
 def _somebody(uids: set[int]) -> str:
     """Return whose program it is, when that is another user; the kernel tells that much of everybody."""
     others = uids - {os.geteuid()}

@@ -12,6 +12,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -53,6 +54,7 @@ print(json.dumps({
     "was": measure.state(facts, wish).status.value, "is": measure.state(measure.probe(), wish).status.value,
 }))
 """
+CURL_REFUSED = 7
 BORDER = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
 
@@ -169,6 +171,47 @@ async def test_the_sysctl_gives_443_and_80_to_a_user_and_is_taken_back(net: Netw
         assert await serve.end() == ExitCode.OK
     assert (await net.run("cat", BORDER)).stdout == "1024\n"
     assert (await net.run("ls", "/etc/sysctl.d")).stdout == ""
+
+
+# -- the redirect by nft ----------------------------------------------------------------------------------------------
+
+
+async def test_the_redirect_leads_443_and_80_to_a_user_and_is_taken_back(
+    net: Network, require_tool: RequireTool
+) -> None:
+    require_tool("nft", "sudo apt-get install nftables")
+    installed = await change(net, "nft", "install")
+    assert (installed["was"], installed["is"]) == ("absent", "in force")
+    assert (await change(net, "nft", "install"))["steps"] == 0
+    async with net.started(SERVE) as serve:
+        await serve.wait_for("serves https on port 443, redirects from port 80")
+        await assert_served(net)
+        await assert_redirected(net)
+        await net.devtls("reload")
+        await assert_served(net)
+        told = await status(net)
+        assert (told["https_origin"], told["http_port"]) == ("redirected", 80)
+        assert "https://docs.dev.local" in told["routes"][0]["urls"]
+        # A user, who may not list rules, finds the same while the port is in use.
+        assert (await knocked(net)) == [80, 443]
+        # What this machine has for others is not redirected.
+        (other,) = await net.curl("https://docs.dev.local/", "192.0.2.1")
+        assert other.returncode == CURL_REFUSED, other
+        removed = await change(net, "nft", "remove")
+        assert removed["is"] == "absent"
+        (gone,) = await net.curl(URL, "127.0.0.1")
+        assert gone.returncode == CURL_REFUSED, gone
+        assert await serve.end() == ExitCode.OK
+    assert (await net.run("nft", "list", "ruleset")).stdout == ""
+    assert await knocked(net) == []
+
+
+async def knocked(net: Network) -> list[int]:
+    """Return which ports are redirected, as far as the user can see."""
+    script = "from devtls.system.ports.knock import redirected_ports as r; print(sorted(r((443, 80), 8443)))"
+    ports = json.loads((await net.run(sys.executable, "-c", script, as_user=True)).stdout)
+    assert isinstance(ports, list)
+    return ports
 
 
 # -- without a namespace ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.port_holder import port_holder
+from devtls.system.port_holder import is_listened_to, port_holder
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
@@ -38,6 +38,12 @@ def proc(tmp_path: Path) -> Path:
 )
 def test_a_listener_is_found(proc: Path, port: int, holder: str) -> None:
     assert port_holder(port, proc=proc) == holder
+
+
+@pytest.mark.parametrize(("port", "listened"), [(443, True), (444, False), (445, True), (446, False), (447, True)])
+def test_whoever_listens_is_enough(proc: Path, port: int, listened: bool) -> None:
+    (proc / "net/tcp6").write_text(HEADER + line(447, "0A", 99))  # no process shows this one
+    assert is_listened_to(port, proc=proc) is listened
 
 
 @pytest.mark.parametrize(("port", "holder"), [(443, "a process (process 13)"), (444, "nginx (process 12)"), (445, "")])

@@ -1,10 +1,14 @@
-"""Which measures for ports there are on this machine."""
+"""Which measures for ports there are on this machine: on Linux the sysctl, and the redirect only when it is asked for.
+
+Refuses Linux capabilities on the interpreter: every script that it runs, whoever starts it, would have them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
 from devtls.system.execute import Runner
+from devtls.system.ports.nft import NftMeasure
 from devtls.system.ports.open import OpenPorts
 from devtls.system.ports.sysctl import SysctlMeasure
 from devtls.system.setup.protocol import AnyMeasure
@@ -25,7 +29,10 @@ def find_measures(
         return (OpenPorts(machine.platform),)
     if machine.platform != "linux":
         return ()
-    known: dict[str, Callable[[], AnyMeasure]] = {_USUAL_ON_LINUX: lambda: SysctlMeasure(machine)}
+    known: dict[str, Callable[[], AnyMeasure]] = {
+        _USUAL_ON_LINUX: lambda: SysctlMeasure(machine),
+        "nft": lambda: NftMeasure(machine),
+    }
     asked = {way for way in ways if way in known} or {_USUAL_ON_LINUX}
     asked |= {name.removeprefix("ports:") for name in recorded if name.startswith("ports:")}
     return tuple(make() for way, make in known.items() if way in asked)

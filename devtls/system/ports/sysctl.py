@@ -79,7 +79,7 @@ class SysctlMeasure:
         root = self._machine.root
         own, folder = read_own(root), (root / OWN_FILE).parent
         return SysctlFacts(
-            lowest=_kernel_value(root / _KERNEL),
+            lowest=lowest_open(root),
             own=own if isinstance(own, OwnFile) else None,
             not_ours=own if isinstance(own, str) else "",
             others=read_others(root),
@@ -209,9 +209,10 @@ def _missing(facts: SysctlFacts, wanted: int) -> MeasureState:
     return MeasureState(Status.ABSENT, f"ports below {facts.lowest} are root's")
 
 
-def _kernel_value(path: Path) -> int | None:
+def lowest_open(root: Path) -> int | None:
+    """Return the lowest port of everybody on a machine below `root`, None where the kernel does not tell."""
     try:
-        return int(path.read_text("ascii"))
+        return int((root / _KERNEL).read_text("ascii"))
     except (OSError, ValueError):
         return None
 

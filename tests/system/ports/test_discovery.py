@@ -22,6 +22,9 @@ def names(machine: Machine, ways: tuple[str, ...] = (), recorded: tuple[str, ...
         ((), (), ["ports:sysctl"]),
         (("sysctl",), (), ["ports:sysctl"]),
         (("hosts",), ("names:hosts",), ["ports:sysctl"]),
+        (("nft",), (), ["ports:nft"]),
+        (("sysctl", "nft"), (), ["ports:sysctl", "ports:nft"]),
+        ((), ("ports:nft",), ["ports:sysctl", "ports:nft"]),
     ],
 )
 def test_linux_has_the_usual_one(
