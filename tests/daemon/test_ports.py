@@ -190,6 +190,15 @@ def test_a_socket_of_root_on_the_address_itself_comes_first_on_macos(monkeypatch
         ports.open_doors(ServeConfig(redirect=False))
 
 
+def test_windows_forbids_what_it_keeps_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, System(closed=[443, 9443]))
+    monkeypatch.setattr(ports.sys, "platform", "win32")  # type: ignore[attr-defined]  # sys is what ports imports
+    assert "netsh interface ipv4 show excludedportrange" in ports.open_doors(ServeConfig(redirect=False)).notes[0]
+    with pytest.raises(PortForbidden) as caught:
+        ports.open_doors(ServeConfig(https_port=9443))
+    assert "netsh" in caught.value.hint
+
+
 # -- sockets that were handed over ------------------------------------------------------------------------------------
 
 

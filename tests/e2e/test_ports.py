@@ -54,6 +54,34 @@ print(json.dumps({
     "was": measure.state(facts, wish).status.value, "is": measure.state(measure.probe(), wish).status.value,
 }))
 """
+EVERYWHERE = """\
+import asyncio, json
+from devtls.daemon.run import loop_factory
+from devtls.net.listener import Listener, bind_everywhere
+
+class Greeter(asyncio.Protocol):
+    def connection_made(self, transport):
+        transport.write(b"hello")
+        transport.close()
+
+async def visit(address, port):
+    try:
+        reader, writer = await asyncio.open_connection(address, port)
+        answer = await reader.read()
+    except ConnectionResetError:
+        return ""
+    writer.close()
+    return answer.decode()
+
+async def main():
+    bound = bind_everywhere(443)
+    await Listener(bound, Greeter).start()
+    addresses = ("127.0.0.1", "::1", "127.9.9.9", "192.0.2.1")  # the last is this machine's as others see it
+    print(json.dumps({address: await visit(address, 443) for address in addresses}))
+
+with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    runner.run(main())
+"""
 CURL_REFUSED = 7
 BORDER = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
@@ -212,6 +240,15 @@ async def knocked(net: Network) -> list[int]:
     ports = json.loads((await net.run(sys.executable, "-c", script, as_user=True)).stdout)
     assert isinstance(ports, list)
     return ports
+
+
+# -- a socket on every address, as macOS gives it ---------------------------------------------------------------------
+
+
+async def test_a_socket_on_every_address_serves_this_machine_and_drops_others(net: Network) -> None:
+    assert json.loads(await net.python(EVERYWHERE)) == {
+        "127.0.0.1": "hello", "::1": "hello", "127.9.9.9": "hello", "192.0.2.1": "",
+    }  # fmt: skip
 
 
 # -- without a namespace ----------------------------------------------------------------------------------------------
