@@ -42,10 +42,8 @@ def sort_out(inheritance: Inheritance, serve: ServeConfig) -> Inherited:
     for handed in inheritance.sockets:
         door = _door_of(handed.name, handed.port, serve)
         if door is None:
-            notes.append(
-                f"Port {handed.port} was handed over as {handed.name or 'nothing'!r}, which is neither https nor http: "
-                "it is closed."
-            )
+            named = f"as {handed.name!r}" if handed.name else "without a name"
+            notes.append(f"Port {handed.port} was handed over {named}; is it https or http? It is closed.")
             handed.sock.close()
         else:
             doors[door].append(handed)

@@ -45,7 +45,7 @@ class Inheritance(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def take_listen_fds(environ: MutableMapping[str, str], pid: int, first: int = FIRST_DESCRIPTOR) -> Inheritance:
+def take_listen_fds(environ: MutableMapping[str, str], pid: int) -> Inheritance:
     """Return what the service manager gave to process `pid`, and remove its variables. Raises Refused."""
     for_pid, count, names = (environ.pop(name, "") for name in _VARIABLES)
     if for_pid != str(pid) or not count:
@@ -53,7 +53,7 @@ def take_listen_fds(environ: MutableMapping[str, str], pid: int, first: int = FI
     if not (count.isascii() and count.isdigit() and int(count) <= _MOST_SOCKETS):
         return Inheritance(notes=(f"LISTEN_FDS says {count[:20]!r}, which is no number of sockets: none is used.",))
     called = [*names.split(":"), *[""] * int(count)]
-    return receive((first + place, called[place]) for place in range(int(count)))
+    return receive((FIRST_DESCRIPTOR + place, called[place]) for place in range(int(count)))
 
 
 def receive(descriptors: Iterable[tuple[int, str]]) -> Inheritance:

@@ -67,9 +67,12 @@ def test_the_order_does_not_matter() -> None:
 
 def test_another_port_is_closed_and_named() -> None:
     other = handed(5432, "postgres")
-    https, http, notes = doors(other, handed(443))
+    https, http, notes = doors(other, handed(443), handed(9000))
     assert (https, http) == (443, None)
-    assert notes == ("Port 5432 was handed over as 'postgres', which is neither https nor http: it is closed.",)
+    assert notes == (
+        "Port 5432 was handed over as 'postgres'; is it https or http? It is closed.",
+        "Port 9000 was handed over without a name; is it https or http? It is closed.",
+    )
     assert other.sock.fileno() == -1
 
 

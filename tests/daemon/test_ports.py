@@ -206,7 +206,8 @@ def test_what_was_handed_over_is_not_bound_again(monkeypatch: pytest.MonkeyPatch
     play(monkeypatch, (system := System(closed=[443, 80])))
     with given(monkeypatch, "127.0.0.1", "::1", names=("https", "https")) as listening:
         doors = ports.open_doors(ServeConfig(redirect=False))
-        assert (doors.https_port, doors.https.origin) == (listening[0].getsockname()[1], Origin.INHERITED)
+        assert doors.https_port == min(sock.getsockname()[1] for sock in listening)
+        assert doors.https.origin is Origin.INHERITED
         assert doors.https.addresses == ("127.0.0.1", "::1")
         assert system.open == []
         doors.close()

@@ -18,14 +18,17 @@ def open_server(address: str, port: int = 0) -> socket.socket:
     return socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
 
 
-@contextmanager
-def placed(sockets: Sequence[socket.socket]) -> Iterator[int]:
-    """Duplicate sockets to neighbouring descriptors and yield the first; whoever takes them closes them."""
+def place(monkeypatch: pytest.MonkeyPatch, sockets: Sequence[socket.socket]) -> int:
+    """Duplicate sockets to where they are looked for, and return the first descriptor; whoever takes them closes them.
+
+    The real place, behind stderr, is pytest's.
+    """
     first = fcntl.fcntl(0, fcntl.F_DUPFD, 700)
     os.close(first)
-    for place, sock in enumerate(sockets):
-        os.dup2(sock.fileno(), first + place)
-    yield first
+    for number, sock in enumerate(sockets, first):
+        os.dup2(sock.fileno(), number)
+    monkeypatch.setattr(inherited, "FIRST_DESCRIPTOR", first)
+    return first
 
 
 @contextmanager
@@ -33,11 +36,10 @@ def given(
     monkeypatch: pytest.MonkeyPatch, *addresses: str, names: Sequence[str] = (), pid: int | None = None
 ) -> Iterator[list[socket.socket]]:
     """Hand over a socket for each address; yields the giver's own descriptors of them."""
-    with placed(sockets := [open_server(address) for address in addresses]) as first:
-        monkeypatch.setattr(inherited.take_listen_fds, "__defaults__", (first,))
-        monkeypatch.setenv("LISTEN_PID", str(os.getpid() if pid is None else pid))
-        monkeypatch.setenv("LISTEN_FDS", str(len(sockets)))
-        monkeypatch.setenv("LISTEN_FDNAMES", ":".join(names))
-        yield sockets
+    place(monkeypatch, sockets := [open_server(address) for address in addresses])
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid() if pid is None else pid))
+    monkeypatch.setenv("LISTEN_FDS", str(len(sockets)))
+    monkeypatch.setenv("LISTEN_FDNAMES", ":".join(names))
+    yield sockets
     for sock in sockets:
         sock.close()

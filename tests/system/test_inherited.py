@@ -10,13 +10,15 @@ import pytest
 
 from devtls.errors import Refused
 from devtls.system.inherited import Handed, Inheritance, receive, take_listen_fds
-from tests.system.sockets import open_server, placed
+from tests.system.sockets import open_server, place
 
 
-def take(sockets: Sequence[socket.socket], **variables: str) -> tuple[Inheritance, dict[str, str]]:
+def take(
+    monkeypatch: pytest.MonkeyPatch, sockets: Sequence[socket.socket], **variables: str
+) -> tuple[Inheritance, dict[str, str]]:
     environ = {"LISTEN_PID": "12", "LISTEN_FDS": str(len(sockets)), "OTHER": "stays", **variables}
-    with placed(sockets) as first:
-        inheritance = take_listen_fds(environ, 12, first)
+    place(monkeypatch, sockets)
+    inheritance = take_listen_fds(environ, 12)
     for handed in inheritance.sockets:
         handed.sock.close()
     return inheritance, environ
@@ -26,11 +28,11 @@ def names_of(inheritance: Inheritance) -> list[str]:
     return [handed.name for handed in inheritance.sockets]
 
 
-def test_sockets_are_known_by_name_and_address() -> None:
+def test_sockets_are_known_by_name_and_address(monkeypatch: pytest.MonkeyPatch) -> None:
     with open_server("127.0.0.1") as first, open_server("::1") as second:
-        with placed([first, second]) as start:
-            environ = {"LISTEN_PID": "12", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "https:http"}
-            inheritance = take_listen_fds(environ, 12, start)
+        place(monkeypatch, [first, second])
+        environ = {"LISTEN_PID": "12", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "https:http"}
+        inheritance = take_listen_fds(environ, 12)
         assert names_of(inheritance) == ["https", "http"]
         assert [handed.port for handed in inheritance.sockets] == [sock.getsockname()[1] for sock in (first, second)]
         for handed in inheritance.sockets:
@@ -43,18 +45,21 @@ def test_sockets_are_known_by_name_and_address() -> None:
 
 
 @pytest.mark.parametrize("names", ["", "only"])
-def test_names_may_be_missing(names: str) -> None:
+def test_names_may_be_missing(monkeypatch: pytest.MonkeyPatch, names: str) -> None:
     with open_server("127.0.0.1") as first, open_server("127.0.0.1") as second:
-        inheritance, environ = take([first, second], LISTEN_FDNAMES=names)
+        inheritance, environ = take(monkeypatch, [first, second], LISTEN_FDNAMES=names)
     assert names_of(inheritance) == [names, ""]
     assert environ == {"OTHER": "stays"}
 
 
 @pytest.mark.parametrize("variables", [{"LISTEN_PID": "13"}, {"LISTEN_PID": ""}, {"LISTEN_PID": " 12"}])
-def test_what_is_meant_for_another_process_is_left_alone_and_forgotten(variables: dict[str, str]) -> None:
-    with open_server("127.0.0.1") as sock, placed([sock]) as first:
+def test_what_is_meant_for_another_process_is_left_alone_and_forgotten(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    with open_server("127.0.0.1") as sock:
+        first = place(monkeypatch, [sock])
         environ = {"LISTEN_PID": "12", "LISTEN_FDS": "1", **variables}
-        assert take_listen_fds(environ, 12, first) == Inheritance()
+        assert take_listen_fds(environ, 12) == Inheritance()
         assert environ == {}
         os.close(first)  # it is still open
 
