@@ -23,6 +23,7 @@ class Held(Enum):
     OURS = "ours"
     OTHER_CA = "another CA's devtls"
     OTHERS = "another program"
+    LOST = "a program that nobody reaches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,9 @@ def judge_ports(ports: Sequence[PortFacts], wanted: WantedPorts) -> Iterator[Fin
     for port in ports:
         if port.held is Held.OTHER_CA:
             yield _on_other_ca(port)
+    for port in ports:
+        if port.held is Held.LOST:
+            yield _on_lost(port)
     main = by_number.get(wanted.https if wanted.https is not None else HTTPS)
     if main is not None and not serving:
         yield from _on_https(main, by_number.get(STAND_IN), wanted)
@@ -88,6 +92,17 @@ def _on_other_ca(port: PortFacts) -> Finding:
         port,
         "Browsers that trust this CA show a warning page for what it serves.",
         "End it and start devtls serve again; if it is another user's, take another port with --https-port",
+    )
+
+
+def _on_lost(port: PortFacts) -> Finding:
+    return _found(
+        "port-redirected-away",
+        Level.TROUBLE,
+        f"Port {port.number} is listened to by {port.by}, but connections to it do not arrive there.",
+        port,
+        "The system redirects them to another port, where nobody is: two ways of giving devtls the port are in force.",
+        "devtls unsetup ports, then devtls setup ports; sudo nft list ruleset shows whose redirect it is",
     )
 
 
