@@ -17,7 +17,7 @@ import msgspec
 from devtls.config import ServeConfig
 from devtls.errors import DevtlsError, PortInUse
 from devtls.net.listener import LOOPBACK, Bound, Origin, PortForbidden, bind
-from devtls.system.port_holder import port_holder
+from devtls.system.port_holder import is_listened_to, port_holder
 
 HTTPS_PORT = 443
 HTTPS_STAND_IN = 8443
@@ -110,6 +110,8 @@ def _open_https(port: int | None, addresses: Sequence[str], notes: list[str]) ->
 
 def _is_redirected(bound: Bound) -> bool:
     """Note on `bound` whether the system sends 443 there."""
+    if is_listened_to(HTTPS_PORT):
+        return False  # by somebody of root's; knocking there would cost a wait
     from devtls.net.landing import leads_here
 
     if not leads_here(bound, HTTPS_PORT):

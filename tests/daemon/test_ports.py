@@ -36,6 +36,7 @@ class System:
 
 def play(monkeypatch: pytest.MonkeyPatch, system: System, redirected: Sequence[int] = ()) -> None:
     monkeypatch.setattr(ports, "bind", system.bind)
+    monkeypatch.setattr(ports, "is_listened_to", lambda port: port in system.taken)
     monkeypatch.setattr(landing, "leads_here", lambda bound, port: port in (bound.port, *redirected))
     monkeypatch.setattr(ports, "port_holder", lambda port: f"nginx (process {port})")
 
@@ -148,6 +149,12 @@ def test_a_redirected_443_that_was_asked_for_is_that_port(monkeypatch: pytest.Mo
     with pytest.raises(PortForbidden) as caught:
         ports.open_doors(ServeConfig(https_port=443, redirect=False))
     assert caught.value.hint == "devtls setup ports"
+
+
+def test_a_program_of_roots_on_443_is_not_knocked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel forbids the port before it says that it is taken."""
+    play(monkeypatch, System(closed=[443], taken=[443]), redirected=[443])
+    assert ports.open_doors(ServeConfig(redirect=False)).https_port == 8443
 
 
 # -- macOS ------------------------------------------------------------------------------------------------------------
