@@ -12,7 +12,16 @@ import pytest
 
 from devtls.cli.group import cli
 from devtls.config import parse_config
-from devtls.config.model import LIMIT_RANGES, DnsConfig, LimitsConfig, RouteConfig, ServeConfig, StaticTarget, TcpTarget
+from devtls.config.model import (
+    LIMIT_RANGES,
+    DnsConfig,
+    LimitsConfig,
+    PacConfig,
+    RouteConfig,
+    ServeConfig,
+    StaticTarget,
+    TcpTarget,
+)
 from devtls.config.target import parse_target
 from devtls.errors import ExitCode, InvalidName
 from devtls.http import hostcheck
@@ -97,6 +106,14 @@ def test_every_key_of_dns_stands_there() -> None:
     assert [name for name, _ in written] == list(DnsConfig.__match_args__)
     assert f"[port {defaults.port}](#dns)" in README
     assert f"dig -p {defaults.port} @" in README
+
+
+def test_every_key_of_pac_stands_there() -> None:
+    defaults = PacConfig()
+    written = [(row[0].strip("`"), row[1].strip("`")) for row in table(section("`[pac]`"))[1:]]
+    assert written == [("enabled", str(defaults.enabled).lower()), ("port", str(defaults.port))]
+    assert [name for name, _ in written] == list(PacConfig.__match_args__)
+    assert f"http://127.0.0.1:{defaults.port}/proxy.pac" in README
 
 
 def test_every_option_of_a_route_stands_there() -> None:

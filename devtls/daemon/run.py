@@ -130,9 +130,20 @@ class Process:
         with contextlib.suppress(OSError):  # no file can be opened just now: the first connection loads it
             await asyncio.to_thread(import_module, "devtls.net.h2_connection")
         self._start_watch()
-        await self.daemon.dns.start()
+        self._spawn(self._open_side_ports())
         await asyncio.to_thread(self.daemon.control.clean)
         await self._look_at_state()
+
+    async def _open_side_ports(self) -> None:
+        while True:
+            try:
+                for name in ("dns_site", "pac_site"):
+                    await asyncio.to_thread(import_module, f"devtls.daemon.{name}")
+                break
+            except OSError:  # no file can be opened just now
+                await asyncio.sleep(_STATE_LOOK_S)
+        await self.daemon.dns.start()
+        await self.daemon.pac.start()
 
     async def show_banner(self) -> None:
         """Probe, then tell."""

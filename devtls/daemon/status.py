@@ -59,7 +59,14 @@ def introduce(daemon: Daemon) -> About:
     """Return who this is."""
     found = daemon.source.found
     file = None if found is None else str(found.path)
-    return About(version=__version__, pid=os.getpid(), https_port=daemon.doors.https_port, config_file=file)
+    return About(
+        version=__version__,
+        pid=os.getpid(),
+        https_port=daemon.doors.https_port,
+        config_file=file,
+        pac_port=daemon.pac.port,
+        pac_trouble=daemon.pac.trouble,
+    )
 
 
 def describe(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> ServeStatus:
@@ -86,6 +93,7 @@ def describe(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> S
         ),
         reload_error=life.reload_error,
         warnings=tuple(_warnings(daemon, life, findings)),
+        pac_port=daemon.pac.port,
     )
 
 
