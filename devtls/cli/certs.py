@@ -22,9 +22,12 @@ from devtls.system.register import Register
 _LABEL_WIDTH = 10
 
 
-@click.group()
-def command() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """Show the certificates that were written to files, signed for others, or given out by ACME."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_, also_expired=False, as_values=False)
 
 
 @command.command("list")

@@ -77,6 +77,11 @@ def test_the_list_has_a_line_for_each(register: Register) -> None:
         assert f"  {leaf.not_valid_after_utc:%Y-%m-%d}  valid  /x/" in line
 
 
+def test_alone_it_is_the_list(register: Register) -> None:
+    issue(register, "a.test")
+    assert run().stdout == run("list").stdout
+
+
 def test_what_has_expired_is_listed_on_demand(register: Register) -> None:
     old = record("0123456789", "old.test", datetime.now(UTC) - timedelta(days=1))
     issue(register, "a.test")
