@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from devtls.errors import CertificateError, StateError
 from devtls.names import DEFAULT_ZONES
@@ -20,6 +20,7 @@ from devtls.pki.certify import Order
 from devtls.pki.leaf import PASSING
 from devtls.pki.register import Issued, serial_text
 from devtls.pki.signature import sha256_hex
+from devtls.system.certificate_files import chain_file, key_file, new_certificate_key, write_files
 from devtls.system.keystore import Keystore, new_leaf_key, new_passing_serial, new_serial
 from devtls.system.register import REGISTER, Register
 from tests.system.power_cut import calls_of, crash
@@ -192,3 +193,30 @@ def test_processes_that_issue_at_the_same_time_lose_no_line(tmp_path: Path) -> N
     assert [child.wait(60) for child in children] == [0, 0, 0]
     names = {one.names[0] for one in register.history().issued.values()}
     assert names == {f"{name}-{number}.test" for name in "abc" for number in range(5)}
+
+
+def test_a_crash_on_the_way_to_the_files_leaves_no_certificate_that_is_not_recorded(
+    register: Register, tmp_path: Path
+) -> None:
+    def write(folder: Path) -> None:
+        key = new_certificate_key("ecdsa")
+        place = folder / "a.pem"
+        leaf = register.issue(ORDER, key.public_key(), by="cert", place=str(place), now=NOW)
+        write_files({folder / "a-key.pem": key_file(key)}, {place: chain_file([leaf])}, force=True)
+
+    write(tmp_path / "first")
+    total = calls_of(partial(write, tmp_path / "counted"))
+    seen = set()
+    for stop_at in range(1, total + 1):
+        folder = tmp_path / str(stop_at)
+        crash(stop_at, partial(write, folder))
+        there = (folder / "a.pem").exists()
+        seen.add(there)
+        if there:
+            leaf = x509.load_pem_x509_certificate((folder / "a.pem").read_bytes())
+            assert serial_text(leaf.serial_number) in register.history().issued
+            key = load_pem_private_key((folder / "a-key.pem").read_bytes(), None)
+            assert key.public_key() == leaf.public_key()
+        write(folder)
+        assert {path.name for path in folder.iterdir()} == {"a-key.pem", "a.pem"}
+    assert seen == {True, False}
