@@ -24,7 +24,7 @@ _COMMANDS = {
     "reload": "Read the configuration again",
     "stop": "End a running devtls serve",
     "env": "Print the variables for tools with a list of their own, or run a command with them",
-    "ca": "Show or export the development CA",
+    "ca": "Show, export, renew the development CA",
     "doctor": "Find out what is wrong on this machine, and mend what is safe to mend",
     "check": "Say what a browser would decide about a server's certificate, and why",
     "allow": "Let a project's devtls.toml name remote targets and other folders",
