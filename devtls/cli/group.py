@@ -28,7 +28,7 @@ _COMMANDS = {
     "cert": "Write a certificate and its key, for another server or a client",
     "sign": "Sign a certificate request that was made elsewhere",
     "certs": "List the certificates that were given out, or show one",
-    "ca": "Show or export the development CA",
+    "ca": "Show, export, renew the development CA",
     "doctor": "Find out what is wrong on this machine, and mend what is safe to mend",
     "check": "Say what a browser would decide about a server's certificate, and why",
     "allow": "Let a project's devtls.toml name remote targets and other folders",

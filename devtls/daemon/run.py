@@ -276,8 +276,13 @@ class Process:
             await self.show_banner()
 
     async def _look_at_state(self) -> None:
+        from devtls.daemon.expiry import EndNotice
+
+        notice = EndNotice()
         while True:
             await asyncio.sleep(_STATE_LOOK_S)
+            if text := notice.due(self.daemon.generation.authority.not_after, datetime.now(UTC)):
+                self._log.warn(text, event="authority_ends")
             try:
                 replaced = await asyncio.to_thread(self.daemon.authority_replaced)
                 self._tell_of_deletion(await asyncio.to_thread(self.daemon.authority_deleted))
