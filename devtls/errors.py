@@ -19,6 +19,7 @@ Owns the exception tree, refuses nothing, depends on nothing::
     ├── NotRunning               no `devtls serve` of this user runs
     ├── CommandNotRun            the command of `devtls env -- COMMAND` cannot be started
     ├── ProtocolViolation        a peer broke HTTP: carries the status that answers it
+    ├── AcmeProblem              an ACME client asked for what it cannot have: carries the problem document's facts
     └── LocalProtocolError       we were about to break HTTP ourselves: always a bug of ours
 
 An error's text is one sentence that says what is wrong; `hint` says what to do next.
@@ -189,6 +190,33 @@ class ProtocolViolation(DevtlsError):
     def __init__(self, message: str, *, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
+
+
+class AcmeProblem(DevtlsError):
+    """An ACME request is refused (RFC 8555 6.7): it becomes a problem document and never leaves `acme`.
+
+    `kind` is the error type without its URN, `names` are pairs of a name and the reason why it is refused, `location`
+    and `retry_after_s` header fields of the answer ("" and 0: none).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        status: int = 400,
+        retry_after_s: int = 0,
+        names: tuple[tuple[str, str], ...] = (),
+        algorithms: tuple[str, ...] = (),
+        location: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.names = names
+        self.algorithms = algorithms
+        self.location = location
 
 
 class LocalProtocolError(DevtlsError):

@@ -112,6 +112,13 @@ def is_wildcard(pattern: str) -> bool:
     return pattern.startswith("*.")
 
 
+def pattern_holds(pattern: str, name: str) -> bool:
+    """Say whether `name` is meant by a host name, by `*.name` (everything below it), or by `*` (everything)."""
+    if is_wildcard(pattern):
+        return name.endswith(pattern[1:])
+    return pattern in ("*", name)
+
+
 def parse_pattern(text: str) -> str:
     """Return a route name: a host name, or `*.` and a host name; raises InvalidName."""
     if is_wildcard(text):

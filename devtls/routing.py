@@ -255,8 +255,8 @@ def _build_upstream(route: RouteConfig, static_sockets: Mapping[str, str]) -> Up
     match route.target:
         case TcpTarget() as target:
             return _tcp_upstream(target, route)
-        case UnixTarget(path):
-            return Upstream((), "", 0, path, None, f"unix:{visible(path)}")
+        case UnixTarget(path, label):
+            return Upstream((), "", 0, path, None, label or f"unix:{visible(path)}")
         case StaticTarget(folder):
             return Upstream((), "", 0, static_sockets[folder], None, "static site")
         case unknown:

@@ -14,6 +14,7 @@ from devtls.names import (
     parse_hostname,
     parse_pattern,
     parse_zone,
+    pattern_holds,
     zone_of,
 )
 
@@ -147,3 +148,19 @@ def test_a_pattern_is_a_name_or_a_star_and_a_name() -> None:
 def test_a_star_elsewhere_is_refused(text: str) -> None:
     with pytest.raises(InvalidName):
         parse_pattern(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "holds"),
+    [
+        ("app.test", "app.test", True),
+        ("app.test", "a.app.test", False),
+        ("*.test", "app.test", True),
+        ("*.test", "a.app.test", True),
+        ("*.test", "test", False),
+        ("*.test", "nottest", False),
+        ("*", "anything.at.all", True),
+    ],
+)
+def test_a_pattern_holds_names(pattern: str, name: str, holds: bool) -> None:
+    assert pattern_holds(pattern, name) is holds

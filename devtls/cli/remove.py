@@ -78,6 +78,8 @@ def _not_there(file: Path, name: str, kept: tuple[Running, RouteStatus] | None) 
     one, route = kept
     if route.source == "command line":
         why, hint = f"the command line of {one.label} has it", f"devtls stop --pid {one.about.pid}, then without it"
+    elif route.source == "acme":
+        why, hint = f"it is the ACME server of {one.label}", "enabled = false in [acme] switches it off"
     else:
         why = f"{one.label} has it from {one.about.config_file}"
         hint = f"devtls remove {name} --config {shlex.quote(one.about.config_file or '')}"

@@ -12,6 +12,11 @@ import click
 from devtls.cli import printable
 from devtls.web.control_messages import RouteStatus
 
+_SOURCES = {
+    "temporary": "for this run only",
+    "command line": "from the command line",
+    "acme": "by [acme] in devtls.toml",
+}
 _COLOURS = {"up": "green", "down": "yellow"}
 
 
@@ -37,5 +42,5 @@ def _notes(route: RouteStatus) -> Iterator[str]:
         yield f"connections: {route.active} in use, {route.idle} idle"
     if route.last_error and route.last_error != route.reason:
         yield f"last error: {printable(route.last_error)}"
-    if route.source != "file":
-        yield "for this run only" if route.source == "temporary" else "from the command line"
+    if route.source in _SOURCES:
+        yield _SOURCES[route.source]

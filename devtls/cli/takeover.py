@@ -23,6 +23,7 @@ _SOURCES = {
     "file": "its file",
     "command line": "its command line",
     "temporary": "devtls add --temporary",
+    "acme": "[acme] in its file",
 }
 
 

@@ -7,9 +7,11 @@ allow` for. `edit` writes routes into a file; it is loaded by whoever does that.
 
 from devtls.config.allowance import Reason, needs_allow, private_routes
 from devtls.config.model import (
+    ACME_ROUTE,
     COMMAND_LINE,
     LIMIT_RANGES,
     TEMPORARY,
+    AcmeConfig,
     Config,
     DnsConfig,
     LimitsConfig,
@@ -27,10 +29,12 @@ from devtls.config.target import is_loopback_host, is_refused_address
 from devtls.config.toml import MAX_FILE_BYTES, parse_config, parse_listen_arguments
 
 __all__ = [
+    "ACME_ROUTE",
     "COMMAND_LINE",
     "LIMIT_RANGES",
     "MAX_FILE_BYTES",
     "TEMPORARY",
+    "AcmeConfig",
     "Config",
     "DnsConfig",
     "LimitsConfig",

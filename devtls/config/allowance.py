@@ -16,6 +16,8 @@ from devtls.config.lines import visible
 from devtls.config.model import Config, RouteConfig, StaticTarget, TcpTarget, UnixTarget
 from devtls.config.target import is_loopback_host
 
+_GIVEN_OUT = "gives certificates of your CA to programs on this machine that ask by ACME"
+
 
 class Reason(msgspec.Struct, frozen=True):
     """One thing that needs to be allowed: the route's key, its line, and what it wants in plain words."""
@@ -31,7 +33,8 @@ def needs_allow(config: Config, folder: str, *, resolve: Callable[[str], str]) -
     `resolve` returns a path with its links followed.
     """
     home = PurePath(resolve(folder))
-    return [
+    given_out = [Reason("acme", config.acme.line, _GIVEN_OUT)] if config.acme.enabled else []
+    return given_out + [
         Reason(visible(route.key), route.line, visible(text))
         for route in config.routes
         for text in _wishes(route, home, resolve)

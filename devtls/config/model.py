@@ -20,6 +20,9 @@ HstsPolicy = Literal["strip", "keep"]
 COMMAND_LINE = "command line"
 """The `source` of what `devtls serve` was given."""
 
+ACME_ROUTE = "acme"
+"""The route name that is the ACME server's while there is one."""
+
 TEMPORARY = "devtls add"
 """The `source` of a route that a running proxy was given for this run."""
 
@@ -33,9 +36,13 @@ class TcpTarget(msgspec.Struct, frozen=True):
 
 
 class UnixTarget(msgspec.Struct, frozen=True):
-    """An app behind a Unix socket; `path` is absolute when the folder it counts from was."""
+    """An app behind a Unix socket; `path` is absolute when the folder it counts from was.
+
+    `label` is what people read in the place of the path; only routes of our own have one.
+    """
 
     path: str
+    label: str = ""
 
 
 class StaticTarget(msgspec.Struct, frozen=True):
@@ -114,6 +121,23 @@ class PacConfig(msgspec.Struct, frozen=True):
     port: int = 15354
 
 
+PortByName = tuple[str, int]
+"""A name, `*.name` or `*`, and a port of this machine."""
+
+
+class AcmeConfig(msgspec.Struct, frozen=True):
+    """The `[acme]` section; `line` is where it is switched on (0 = not from a file)."""
+
+    enabled: bool = False
+    http_port: tuple[PortByName, ...] = ()
+    """Where http-01 is looked for, by name; for others: our own port for plain HTTP, or 80."""
+    tls_port: tuple[PortByName, ...] = ()
+    """Where tls-alpn-01 is looked for, by name; for others there is none."""
+    eab: tuple[tuple[str, bytes], ...] = ()
+    """Keys of external accounts, by name; with any, every account needs one."""
+    line: int = 0
+
+
 class LimitsConfig(msgspec.Struct, frozen=True):
     """The `[limits]` section: seconds end in `_s`, octets in `_bytes`, the rest are counts."""
 
@@ -186,6 +210,7 @@ class Config(msgspec.Struct, frozen=True):
     source: str = COMMAND_LINE
     dns: DnsConfig = DnsConfig()
     pac: PacConfig = PacConfig()
+    acme: AcmeConfig = AcmeConfig()
 
 
 class Merged(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from devtls.config.acme import parse_acme
 from devtls.config.document import Document, boolean, choice, shown
 from devtls.config.lines import Key, key_lines
 from devtls.config.model import COMMAND_LINE, LIMIT_RANGES, Config, DnsConfig, LimitsConfig, PacConfig, ServeConfig
@@ -20,7 +21,7 @@ from devtls.errors import ConfigError
 
 MAX_FILE_BYTES = 1_048_576
 
-_SECTIONS = ("serve", "dns", "pac", "limits", "routes")
+_SECTIONS = ("serve", "dns", "pac", "acme", "limits", "routes")
 _QUOTES_HINT = 'Names with a dot, a star or a slash need quotes: "*.app" = 3000.'
 
 
@@ -42,7 +43,8 @@ def parse_config(data: bytes, *, source: str, folder: str) -> Config:
     serve = _parse_serve(tables.get("serve", {}), document)
     dns = DnsConfig(*_parse_side_port("dns", DnsConfig(), tables, document))
     pac = PacConfig(*_parse_side_port("pac", PacConfig(), tables, document))
-    return Config(serve, _parse_limits(tables.get("limits", {}), document), routes, source, dns, pac)
+    acme = parse_acme(tables.get("acme", {}), document)
+    return Config(serve, _parse_limits(tables.get("limits", {}), document), routes, source, dns, pac, acme)
 
 
 def _decode(data: bytes, source: str) -> str:

@@ -22,7 +22,7 @@ from devtls.daemon.issuer import make_issuer
 from devtls.daemon.limits import head_limits, pool_limits, server_limits
 from devtls.daemon.log import Log
 from devtls.daemon.pki_site import PkiSite
-from devtls.daemon.ports import Doors, open_doors
+from devtls.daemon.ports import HTTP_PORT, Doors, open_doors
 from devtls.daemon.source import Source
 from devtls.daemon.static_sites import StaticSites
 from devtls.daemon.upstream_tls import ClientContexts
@@ -38,6 +38,7 @@ from devtls.system.keystore import Keystore
 from devtls.system.watch import ConfigWatch
 
 if TYPE_CHECKING:
+    from devtls.daemon.acme_site import AcmeSite
     from devtls.daemon.dns_site import DnsSite
     from devtls.daemon.pac_site import PacSite
 
@@ -68,6 +69,7 @@ class Daemon:
         self.pki: PkiSite
         self._dns: DnsSite | None = None
         self._pac: PacSite | None = None
+        self._acme: AcmeSite | None = None
         self._client_contexts = ClientContexts()
         self._static = StaticSites(source.paths.runtime_dir)
         self.control = ControlSite(source.paths.runtime_dir)
@@ -92,13 +94,18 @@ class Daemon:
             self.doors = open_doors(merged.config.serve)
         except BaseException:
             self.control.abandon()
-            self._static.abandon()
+            self._abandon_sites()
             raise
 
     def abandon(self) -> None:
         """Give up what `prepare` opened: the proxy will not start."""
         self.control.abandon()
         self.doors.close()
+        self._abandon_sites()
+
+    def _abandon_sites(self) -> None:
+        if self._acme is not None:
+            self._acme.abandon()
         self._static.abandon()
 
     def _load_authority(self) -> Signer:
@@ -110,11 +117,31 @@ class Daemon:
             return self.keystore.load_or_create(DEFAULT_ZONES, now).signer
 
     def _build(self, merged: Merged, authority: Signer) -> Generation:
-        sockets = self._static.open_sockets(merged.config)
-        routes = build_routes(merged.config, authority.zones, static_sockets=sockets)
+        config = self._with_acme(merged.config)
+        sockets = self._static.open_sockets(config)
+        routes = build_routes(config, authority.zones, static_sockets=sockets)
         self._client_contexts.prepare(routes.routes)
-        snapshot = Snapshot(merged.config, routes, authority.zones)
+        snapshot = Snapshot(config, routes, authority.zones)
         return Generation(merged, authority, snapshot, frozenset(sockets))
+
+    def _with_acme(self, config: Config) -> Config:
+        """Return `config` with a route to the ACME server, if there is to be one. Raises ConfigError."""
+        if not config.acme.enabled:
+            return config
+        if self._acme is None:
+            from devtls.daemon.acme_site import AcmeSite
+
+            private, contexts = self._static.private, self._client_contexts
+            self._acme = AcmeSite(self.keystore, private, lambda: self.generation.snapshot, contexts, self.log)
+        return self._acme.routed(config)
+
+    def _start_acme(self) -> None:
+        if self._acme is None:
+            return
+        enabled = self.config.acme.enabled
+        self.service.challenges = self._acme.challenges if enabled else None
+        if enabled:
+            self._acme.start(http_is_ours=self.doors.http_port == HTTP_PORT)
 
     async def start(self) -> None:
         """Serve."""
@@ -144,6 +171,7 @@ class Daemon:
         for listener in self._listeners:
             await listener.start()
         self._static.start()
+        self._start_acme()
         self.pki = PkiSite(self.keystore, generation.authority, self.log)
         self.pki.start()
 
@@ -220,6 +248,7 @@ class Daemon:
             self.contexts.replace_issuer(make_issuer(after.authority, self.keystore.state_dir))
             self.pki.replace(after.authority)
         self.contexts.pin(after.snapshot.routes.exact_hosts())
+        self._start_acme()
 
     def authority_replaced(self) -> bool:
         """Say whether there is another CA on disk than the one in use; blocks for a moment. Raises StateError."""
@@ -247,6 +276,8 @@ class Daemon:
         for side_port in (self._dns, self._pac):
             if side_port is not None:
                 await side_port.close()
+        if self._acme is not None:
+            await self._acme.close()
         await self._static.close()
         await self.control.close()
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from devtls import __version__
-from devtls.config import COMMAND_LINE, TEMPORARY, StaticTarget
+from devtls.config import ACME_ROUTE, COMMAND_LINE, TEMPORARY, StaticTarget
 from devtls.config.lines import visible
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.banner import Findings, Remark, find_remarks
@@ -34,7 +34,7 @@ from devtls.web.control_messages import (
     Trouble,
 )
 
-_SOURCES = {COMMAND_LINE: "command line", TEMPORARY: "temporary"}
+_SOURCES = {COMMAND_LINE: "command line", TEMPORARY: "temporary", ACME_ROUTE: "acme"}
 
 
 class Life(msgspec.Struct, frozen=True):

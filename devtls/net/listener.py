@@ -221,7 +221,8 @@ class TlsGate:
 
     def plain(self) -> asyncio.Protocol:
         """Return the answer to people who typed http://."""
-        return PlainConnection(self._routes, self._port or self._service.https_port)
+        port = self._port or self._service.https_port
+        return PlainConnection(self._routes, port, lambda: self._service.challenges)
 
     def failed(self, failure: HandshakeFailure) -> None:
         """Pass a failed handshake on."""
@@ -311,4 +312,4 @@ def https_protocol(service: Service, gate: TlsGate, inside: Inside | None = None
 
 def redirect_protocol(service: Service) -> Callable[[], asyncio.Protocol]:
     """Return the factory for port 80."""
-    return lambda: PlainConnection(lambda: service.snapshot.routes, service.https_port)
+    return lambda: PlainConnection(lambda: service.snapshot.routes, service.https_port, lambda: service.challenges)

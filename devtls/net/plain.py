@@ -1,21 +1,25 @@
 """Plain HTTP where people meet it by mistake: port 80, and the TLS port itself (`http://app.dev.local:8443`).
 
 Owns one answer per connection: 307 to https for a name that is routed, a page without data for every other Host (a
-page on the internet may point its own name at 127.0.0.1: it learns nothing here).
+page on the internet may point its own name at 127.0.0.1: it learns nothing here). The proof of an ACME challenge that
+is open at this moment is fetched from where the name leads, since whoever looks for it may not follow redirects.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from devtls.http import pages
 from devtls.http.events import ClientEvent, Data, EndOfMessage, Malformed, Request, Response
 from devtls.http.h1.head import HeadLimits
 from devtls.http.h1.server import H1Server
 from devtls.http.headers import get
-from devtls.routing import RouteTable, host_of
+from devtls.routing import RouteTable, Upstream, host_of
+
+if TYPE_CHECKING:
+    from devtls.net.challenge import Challenges
 
 _TIMEOUT_S = 10.0
 
@@ -30,11 +34,21 @@ def plain_page(host: str, target: bytes, accept: bytes, routes: RouteTable, http
 
 
 class PlainConnection(asyncio.Protocol):
-    """A client that speaks HTTP without TLS; `routes` gives the table of the moment, `https_port` is ours."""
+    """A client that speaks HTTP without TLS.
 
-    def __init__(self, routes: Callable[[], RouteTable], https_port: int) -> None:
+    `routes` gives the table of the moment, `challenges` the proofs that may be asked for, `https_port` is ours.
+    """
+
+    def __init__(
+        self,
+        routes: Callable[[], RouteTable],
+        https_port: int,
+        challenges: Callable[[], Challenges | None] = lambda: None,
+    ) -> None:
         self._routes = routes
         self._https_port = https_port
+        self._challenges = challenges
+        self._fetching: asyncio.Task[None] | None = None
         self._codec = H1Server(HeadLimits())
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
@@ -48,7 +62,7 @@ class PlainConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer the first request; read and drop what follows it."""
-        if self._answered:
+        if self._answered or self._fetching is not None:
             return
         for event in self._codec.receive_data(data):
             self._event(event)
@@ -58,21 +72,41 @@ class PlainConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clock, and fetch for nobody."""
+        if self._fetching is not None:
+            self._fetching.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _event(self, event: ClientEvent) -> None:
-        if self._answered:
+        if self._answered or self._fetching is not None:
             return
         match event:
             case Request():
-                self._answer(event, self._page(event))
+                challenges = self._challenges()
+                place = challenges.wanted(host_of(event.authority), event) if challenges is not None else None
+                if challenges is None or place is None:
+                    self._answer(event, self._page(event))
+                else:
+                    fetching = self._fetch(event, place, challenges)
+                    self._fetching = asyncio.get_running_loop().create_task(fetching)
             case Malformed(stream_id, status, reason):
                 self._answer(Request(stream_id, b"GET", b"*", b"", []), pages.malformed(status, reason))
             case _:
                 return
+
+    async def _fetch(self, request: Request, place: Upstream, challenges: Challenges) -> None:
+        from devtls.net.challenge import fetch
+
+        found = await fetch(place, host_of(request.authority), request.target, challenges.contexts)
+        if isinstance(found, str) or found.status != 200:
+            reason = found if isinstance(found, str) else f"the proof was answered with {found.status}"
+            self._answer(request, pages.bad_gateway(place.label, [(place.label, reason)], False, b""))
+            return
+        headers = [(b"Content-Type", b"text/plain"), (b"Content-Length", b"%d" % len(found.body))]
+        nosniff = (b"X-Content-Type-Options", b"nosniff")
+        self._answer(request, pages.Answer(200, [*headers, (b"Cache-Control", b"no-store"), nosniff], found.body))
 
     def _page(self, request: Request) -> pages.Answer:
         accept = get(request.headers, b"accept") or b""

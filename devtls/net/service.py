@@ -5,7 +5,7 @@ Owns the references that a reload swaps, the limits, and the list of open connec
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -16,6 +16,9 @@ from devtls.http.h1.head import HeadLimits
 from devtls.net.access import Observer
 from devtls.net.pool import Pool
 from devtls.routing import Snapshot
+
+if TYPE_CHECKING:
+    from devtls.net.challenge import Challenges
 
 
 class ClientConnection(Protocol):
@@ -67,6 +70,8 @@ class Service(msgspec.Struct, eq=False):
     https_port: int = 443
     """The port that people type: the one in our redirects and lists."""
     draining: bool = False
+    challenges: Challenges | None = None
+    """What of plain HTTP is not redirected: proofs for the ACME server, where there is one."""
     connections: set[ClientConnection] = msgspec.field(default_factory=set)
     _edges: dict[tuple[bytes, int], Edge] = msgspec.field(default_factory=dict)
 

@@ -33,7 +33,7 @@ class Advice(msgspec.Struct, frozen=True):
 
 
 class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One route; `source` is "file", "command line" or "temporary", `line` the file's (0 = none).
+    """One route; `source` is "file", "command line", "temporary" or "acme", `line` the file's (0 = none).
 
     `health` is "up", "down" or "unknown" (static sites, and what did not answer in time); `reason` says why it is
     down; `probed_at` is ISO 8601. `last_error` is that of the last connection a request needed, "" when it was made.

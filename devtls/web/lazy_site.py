@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,11 +19,14 @@ _SHUTDOWN_S = 0.5
 
 
 class LazySite:
-    """One app on one socket; `make_app` is called when aiohttp is there."""
+    """One app on one socket; `make_app` is called when aiohttp and the modules in `needs` are there."""
 
-    def __init__(self, listening: socket.socket, make_app: Callable[[], web.Application]) -> None:
+    def __init__(
+        self, listening: socket.socket, make_app: Callable[[], web.Application], *, needs: Sequence[str] = ()
+    ) -> None:
         self._socket = listening
         self._make_app = make_app
+        self._needs = ("aiohttp.web", *needs)
         self._runner: web.AppRunner | None = None
         self._loading: asyncio.Task[None] | None = None
         self._watched = False
@@ -51,7 +54,8 @@ class LazySite:
             await self._loading
 
     async def _load(self) -> None:
-        await asyncio.to_thread(importlib.import_module, "aiohttp.web")
+        for module in self._needs:
+            await asyncio.to_thread(importlib.import_module, module)
         from aiohttp import web  # loaded by now: this is a look-up
 
         runner = self._runner = web.AppRunner(self._make_app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)

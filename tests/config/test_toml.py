@@ -142,7 +142,7 @@ def test_seconds_may_have_fractions_and_counts_may_not() -> None:
     ("text", "key", "line", "hint"),
     [
         ("[route]\napp = 1", "route", 1, "Did you mean routes?"),
-        ("\n[colours]", "colours", 2, "Allowed are: serve, dns, pac, limits, routes."),
+        ("\n[colours]", "colours", 2, "Allowed are: serve, dns, pac, acme, limits, routes."),
         ("[serve]\n\nhttps_prot = 1", "serve.https_prot", 3, "Did you mean https_port?"),
         ("[limits]\nhead_timeout = 1", "limits.head_timeout", 2, "Did you mean head_timeout_s?"),
         ('[limits]\n"a b" = 1', 'limits."a b"', 2, "Allowed are: "),

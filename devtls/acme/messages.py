@@ -1,0 +1,150 @@
+"""What goes in and out of the ACME server: HTTP requests and answers, what it is configured to do, work to be done.
+
+Owns these shapes, the paths of the resources, and how payloads are read. Refuses payloads of another shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+import msgspec.json
+
+from devtls.acme.encoding import Dice
+from devtls.acme.model import ChallengeKind
+from devtls.acme.problems import refusal
+from devtls.acme.signed import Envelope, Jwk
+from devtls.names import Hostname, pattern_holds
+
+JOSE = "application/jose+json"
+JSON = "application/json"
+PEM_CHAIN = "application/pem-certificate-chain"
+
+DIRECTORY, NEW_NONCE, NEW_ACCOUNT, NEW_ORDER = "/directory", "/new-nonce", "/new-account", "/new-order"
+REVOKE, KEY_CHANGE = "/revoke-cert", "/key-change"
+ACCOUNT, ORDER, AUTHORIZATION = "/account/", "/order/", "/authorization/"
+CHALLENGE, CERTIFICATE = "/challenge/", "/certificate/"
+
+_PayloadT = TypeVar("_PayloadT")
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One HTTP request; `host` is the Host that the client sent, which is what the URLs in answers begin with."""
+
+    method: str
+    path: str
+    host: str
+    content_type: str = ""
+    body: bytes = b""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One HTTP response."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What this server does for whom.
+
+    `bindings` are the keys of external accounts by their names: with one or more, each new account needs one.
+    `tls_names` are the names (patterns) that can be validated by tls-alpn-01.
+    """
+
+    zones: tuple[Hostname, ...]
+    bindings: Mapping[str, bytes] = {}
+    tls_names: tuple[str, ...] = ()
+
+    def challenges(self, name: str) -> tuple[ChallengeKind, ...]:
+        """Return the kinds of challenges that are possible for a name."""
+        by_tls = any(pattern_holds(pattern, name) for pattern in self.tls_names)
+        return ("http-01", "tls-alpn-01") if by_tls else ("http-01",)
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """The circumstances of one request: when, with what chance, under which address, under which rules."""
+
+    now: datetime
+    dice: Dice
+    base: str
+    policy: Policy
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """A request whose signature was verified; `account` is the id of who signed, "" for a key without an account."""
+
+    envelope: Envelope
+    key: Jwk
+    account: str = ""
+
+    @property
+    def is_get(self) -> bool:
+        """Whether this is POST-as-GET (RFC 8555 6.3)."""
+        return not self.envelope.payload
+
+    def read(self, kind: type[_PayloadT]) -> _PayloadT:
+        """Return the payload. Raises AcmeProblem when it has another shape."""
+        try:
+            return msgspec.json.decode(self.envelope.payload, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise refusal("malformed", f"The payload cannot be used: {error}.") from error
+
+
+class Validate(msgspec.Struct, frozen=True):
+    """Ask whoever serves `name` for the proof of a challenge; what came of it goes to `Server.validated`."""
+
+    order: str
+    index: int
+    kind: ChallengeKind
+    name: str
+    token: str
+    key_authorization: str
+
+
+class Issue(msgspec.Struct, frozen=True):
+    """Judge a certificate request (DER) and sign a certificate for exactly `names`.
+
+    `account_key` (SubjectPublicKeyInfo, DER) may not be the certificate's. What came of it goes to `Server.issued`.
+    """
+
+    order: str
+    request: bytes
+    names: tuple[str, ...]
+    account_key: bytes
+
+
+class Revoke(msgspec.Struct, frozen=True):
+    """Revoke a certificate (DER), if it is this CA's. What came of it goes to `Server.revoked`."""
+
+    certificate: bytes
+    reason: str
+
+
+Work = Validate | Issue | Revoke
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a request came to. With `Issue` and `Revoke` there is no answer yet: the work comes first."""
+
+    answer: Answer | None
+    work: Work | None = None
+
+
+def json_answer(status: int, content: object, *headers: tuple[str, str]) -> Answer:
+    """Return an answer in JSON."""
+    return Answer(status, msgspec.json.encode(content), JSON, headers)
+
+
+def answered(status: int, content: object, *headers: tuple[str, str], work: Work | None = None) -> Outcome:
+    """Return an outcome whose answer is JSON."""
+    return Outcome(json_answer(status, content, *headers), work)
+
+
+def stamp(moment: datetime) -> str:
+    """Return a moment as RFC 3339 has it, in whole seconds."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,205 @@
+"""Accounts, orders, authorizations and challenges (RFC 8555 7.1), and all of them as one text for the disk.
+
+Owns what states there are, how long things are kept, and the form of the file. Refuses a file of a later version, and
+one that is damaged.
+Strategy: values are frozen and replaced in the ledger, so that whoever holds the old ledger can see what changed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+import msgspec.json
+from msgspec.structs import replace
+
+from devtls.acme.problems import Problem
+from devtls.acme.signed import Jwk
+from devtls.errors import StateError
+
+FORMAT = 1
+
+ORDER_LIFE = timedelta(hours=1)
+"""How long a client may take from its order to the certificate."""
+REMEMBERED = timedelta(hours=2)
+"""How long an order without a certificate is kept after it was made: longer than what is counted for rate limits."""
+STUCK_AFTER = timedelta(minutes=2)
+"""A challenge that is looked at for so long was forgotten by a process that ended."""
+
+ChallengeKind = Literal["http-01", "tls-alpn-01"]
+ChallengeStatus = Literal["pending", "processing", "valid", "invalid"]
+AuthorizationStatus = Literal["pending", "valid", "invalid", "deactivated"]
+OrderStatus = Literal["pending", "ready", "valid", "invalid"]
+AccountStatus = Literal["valid", "deactivated"]
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Who orders: a key. `binding` is the external account that it belongs to, "" for none."""
+
+    id: str
+    key: Jwk
+    thumbprint: str
+    created: datetime
+    contact: tuple[str, ...] = ()
+    status: AccountStatus = "valid"
+    binding: str = ""
+
+
+class Challenge(msgspec.Struct, frozen=True):
+    """One way to show that a name is the client's."""
+
+    kind: ChallengeKind
+    token: str
+    status: ChallengeStatus = "pending"
+    since: datetime | None = None
+    """When it got its status."""
+    error: Problem | None = None
+
+
+class Authorization(msgspec.Struct, frozen=True):
+    """That an account may have certificates for a name; it belongs to one order."""
+
+    name: str
+    challenges: tuple[Challenge, ...]
+    status: AuthorizationStatus = "pending"
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """What an order came to; `serial` is hex."""
+
+    chain_pem: str
+    serial: str
+    not_after: datetime
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account asked for."""
+
+    id: str
+    account: str
+    names: tuple[str, ...]
+    created: datetime
+    authorizations: tuple[Authorization, ...]
+    status: OrderStatus = "pending"
+    certificate: Certificate | None = None
+    error: Problem | None = None
+
+    @property
+    def expires(self) -> datetime:
+        """When it is too late for the next step."""
+        return self.created + ORDER_LIFE
+
+    @property
+    def kept_until(self) -> datetime:
+        """When nobody needs to know of it any more."""
+        shortest = self.created + REMEMBERED
+        return shortest if self.certificate is None else max(shortest, self.certificate.not_after)
+
+
+class Ledger(msgspec.Struct):
+    """Everything that outlives a process."""
+
+    format: int = FORMAT
+    accounts: dict[str, Account] = {}
+    orders: dict[str, Order] = {}
+
+    def orders_of(self, account: Account) -> list[Order]:
+        """Return an account's orders, the oldest first."""
+        return [order for order in self.orders.values() if order.account == account.id]
+
+    def account_with(self, thumbprint: str) -> Account | None:
+        """Return the account that has a key."""
+        return next((one for one in self.accounts.values() if one.thumbprint == thumbprint), None)
+
+    def tidy(self, now: datetime) -> None:
+        """Give up what is too old: steps that were never taken, and orders that nobody asks for any more."""
+        for order in list(self.orders.values()):
+            if now >= order.kept_until:
+                del self.orders[order.id]
+            elif (tidied := _tidied(order, now)) is not order:
+                self.orders[order.id] = tidied
+
+    def challenged(self, now: datetime) -> list[tuple[str, str]]:
+        """Return name and token of every http-01 challenge that somebody may be asked for now."""
+        return [
+            (authorization.name, challenge.token)
+            for order in self.orders.values()
+            if order.status == "pending" and now < order.expires
+            for authorization in order.authorizations
+            if authorization.status == "pending"
+            for challenge in authorization.challenges
+            if challenge.kind == "http-01"
+        ]
+
+
+def _tidied(order: Order, now: datetime) -> Order:
+    if order.status in ("pending", "ready") and now >= order.expires:
+        return replace(order, status="invalid", error=Problem("malformed", "The order expired before it was done."))
+    for index, authorization in enumerate(order.authorizations):
+        for challenge in authorization.challenges:
+            if challenge.status == "processing" and challenge.since and now >= challenge.since + STUCK_AFTER:
+                problem = Problem("serverInternal", "devtls was stopped while it looked: order again.")
+                order = settle(order, index, challenge.kind, problem, now)
+    return order
+
+
+def settle(order: Order, index: int, kind: ChallengeKind, problem: Problem | None, now: datetime) -> Order:
+    """Return `order` after a challenge of its authorization number `index` was met, or failed with `problem`."""
+    authorization = order.authorizations[index]
+    if order.status != "pending" or authorization.status != "pending":
+        return order
+    status: Literal["valid", "invalid"] = "valid" if problem is None else "invalid"
+    challenges = tuple(
+        replace(one, status=status, since=now, error=problem) if one.kind == kind else one
+        for one in authorization.challenges
+    )
+    settled = replace(authorization, challenges=challenges, status=status)
+    return advanced(replace(order, authorizations=_exchanged(order.authorizations, index, settled)))
+
+
+def advanced(order: Order) -> Order:
+    """Return a pending order in the state that its authorizations put it into (RFC 8555 7.1.6)."""
+    statuses = {authorization.status for authorization in order.authorizations}
+    if statuses & {"invalid", "deactivated"}:
+        return replace(order, status="invalid", error=Problem("unauthorized", "Not every name was shown to be yours."))
+    return replace(order, status="ready") if statuses == {"valid"} else order
+
+
+def with_authorization(order: Order, index: int, authorization: Authorization) -> Order:
+    """Return `order` with its authorization number `index` replaced."""
+    return replace(order, authorizations=_exchanged(order.authorizations, index, authorization))
+
+
+def _exchanged(
+    authorizations: tuple[Authorization, ...], index: int, authorization: Authorization
+) -> tuple[Authorization, ...]:
+    return (*authorizations[:index], authorization, *authorizations[index + 1 :])
+
+
+class _Version(msgspec.Struct):
+    format: int
+
+
+def render_ledger(ledger: Ledger) -> bytes:
+    """Return the ledger as a text for the disk."""
+    return msgspec.json.encode(ledger) + b"\n"
+
+
+def parse_ledger(content: bytes, path: str) -> Ledger:
+    """Return what a text says; errors name `path`. Raises StateError."""
+    try:
+        version = msgspec.json.decode(content, type=_Version).format
+        if version <= FORMAT:
+            return msgspec.json.decode(content, type=Ledger)
+    except msgspec.DecodeError as error:
+        raise StateError(
+            "The accounts of the ACME server are damaged.",
+            path=path,
+            hint=f"move {path} away; clients make new accounts by themselves or when told to",
+        ) from error
+    raise StateError(
+        f"The accounts of the ACME server were written by a later devtls (format {version}, this one knows {FORMAT}).",
+        path=path,
+        hint="upgrade devtls",
+    )

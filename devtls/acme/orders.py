@@ -1,0 +1,167 @@
+"""Orders and the certificates that they come to (RFC 8555 7.4).
+
+Owns which names may be ordered and how often. Refuses names outside the zones of the CA, each with its reason,
+wildcards (they need dns-01, and there is no DNS zone that a client could write to), addresses, and chosen dates.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from devtls.acme import messages
+from devtls.acme.encoding import from_text
+from devtls.acme.messages import Answer, Issue, Outcome, Signed, Visit, answered, json_answer, stamp
+from devtls.acme.model import Authorization, Certificate, Challenge, Ledger, Order
+from devtls.acme.problems import document, refusal
+from devtls.acme.signed import key_info
+from devtls.errors import InvalidName
+from devtls.names import Hostname, is_wildcard, parse_hostname, zone_of
+
+ORDERS_PER_HOUR = 300
+MOST_NAMES = 100
+_HOUR = timedelta(hours=1)
+
+
+class _Identifier(msgspec.Struct):
+    type: str
+    value: str
+
+
+class _NewOrder(msgspec.Struct, rename="camel"):
+    identifiers: tuple[_Identifier, ...]
+    not_before: str | None = None
+    not_after: str | None = None
+    profile: str | None = None
+
+
+class _Finalize(msgspec.Struct):
+    csr: str
+
+
+def new_order(ledger: Ledger, signed: Signed, visit: Visit) -> Outcome:
+    """Begin: one authorization for each name."""
+    wanted = signed.read(_NewOrder)
+    if wanted.not_before is not None or wanted.not_after is not None or wanted.profile is not None:
+        raise refusal(
+            "malformed", "Dates and profile are this CA's own; order without notBefore, notAfter and profile."
+        )
+    names = _names(wanted.identifiers, visit.policy.zones)
+    _check_rate(ledger, signed.account, visit)
+    order = Order(
+        id=visit.dice.token(),
+        account=signed.account,
+        names=names,
+        created=visit.now,
+        authorizations=tuple(
+            Authorization(name, tuple(Challenge(kind, visit.dice.token()) for kind in visit.policy.challenges(name)))
+            for name in names
+        ),
+    )
+    ledger.orders[order.id] = order
+    return answered(201, shown(order, visit), _place(order, visit))
+
+
+def order(ledger: Ledger, signed: Signed, visit: Visit, rest: tuple[str, ...]) -> Outcome:
+    """Show an order, or finish it with a certificate request."""
+    order = own_order(ledger, signed, rest[0])
+    if rest[1:] == ("finalize",):
+        return _finalize(ledger, order, signed)
+    if rest[1:]:
+        raise refusal("malformed", "There is nothing here.", status=404)
+    return answered(200, shown(order, visit), _place(order, visit))
+
+
+def certificate(ledger: Ledger, signed: Signed, _: Visit, rest: tuple[str, ...]) -> Outcome:
+    """Hand out the certificate of an order."""
+    order = own_order(ledger, signed, rest[0])
+    if order.certificate is None or rest[1:]:
+        raise refusal("malformed", "There is no certificate here.", status=404)
+    return Outcome(Answer(200, order.certificate.chain_pem.encode("ascii"), messages.PEM_CHAIN))
+
+
+def own_order(ledger: Ledger, signed: Signed, wanted: str) -> Order:
+    """Return the order of that id, if it is the account's. Raises AcmeProblem."""
+    order = ledger.orders.get(wanted)
+    if order is None or order.account != signed.account:
+        raise refusal("malformed", "This account has no such order; it may have been too old.", status=404)
+    return order
+
+
+def _finalize(ledger: Ledger, order: Order, signed: Signed) -> Outcome:
+    if order.status != "ready":
+        raise refusal("orderNotReady", f"The order is {order.status}.")
+    request = from_text(signed.read(_Finalize).csr, "csr")
+    return Outcome(None, Issue(order.id, request, order.names, key_info(ledger.accounts[order.account].key)))
+
+
+def issued(ledger: Ledger, work: Issue, certificate: Certificate, visit: Visit) -> Answer:
+    """Take in the certificate of an order, and show the order."""
+    order = replace(ledger.orders[work.order], status="valid", certificate=certificate)
+    ledger.orders[order.id] = order
+    return json_answer(200, shown(order, visit), _place(order, visit))
+
+
+def _names(identifiers: tuple[_Identifier, ...], zones: tuple[Hostname, ...]) -> tuple[str, ...]:
+    if not 1 <= len(identifiers) <= MOST_NAMES:
+        raise refusal("malformed", f"An order is for 1 to {MOST_NAMES} names.")
+    names: list[str] = []
+    refused: list[tuple[str, str]] = []
+    for one in identifiers:
+        if one.type != "dns":
+            raise refusal("unsupportedIdentifier", "Only names (type dns) are certified here.")
+        try:
+            names.append(_name(one.value, zones))
+        except InvalidName as error:
+            refused.append((one.value[:253], str(error)))
+    if refused:
+        raise refusal("rejectedIdentifier", refused[0][1], names=tuple(refused))
+    return tuple(dict.fromkeys(names))
+
+
+def _name(text: str, zones: tuple[Hostname, ...]) -> str:
+    if is_wildcard(text):
+        raise InvalidName("Wildcards need dns-01, which is not offered here: order each name by itself.")
+    name = parse_hostname(text)
+    if zone_of(name, zones) is None:
+        raise InvalidName(f"{name} lies in none of this CA's zones ({', '.join(zones)}).")
+    return name
+
+
+def _check_rate(ledger: Ledger, account: str, visit: Visit) -> None:
+    recent = sorted(
+        one.created for one in ledger.orders.values() if one.account == account and visit.now - one.created < _HOUR
+    )
+    if len(recent) >= ORDERS_PER_HOUR:
+        wait = recent[-ORDERS_PER_HOUR] + _HOUR - visit.now
+        raise refusal(
+            "rateLimited",
+            f"This account made {ORDERS_PER_HOUR} orders within the hour.",
+            retry_after_s=int(wait.total_seconds()) + 1,
+        )
+
+
+def shown(order: Order, visit: Visit) -> dict[str, Any]:
+    """Return an order as it is sent."""
+    place = f"{visit.base}{messages.ORDER}{order.id}"
+    content: dict[str, Any] = {
+        "status": order.status,
+        "expires": stamp(order.expires if order.certificate is None else order.certificate.not_after),
+        "identifiers": [{"type": "dns", "value": name} for name in order.names],
+        "authorizations": [
+            f"{visit.base}{messages.AUTHORIZATION}{order.id}/{index}" for index in range(len(order.authorizations))
+        ],
+        "finalize": f"{place}/finalize",
+    }
+    if order.error is not None:
+        content["error"] = document(order.error)
+    if order.certificate is not None:
+        content["certificate"] = f"{visit.base}{messages.CERTIFICATE}{order.id}"
+    return content
+
+
+def _place(order: Order, visit: Visit) -> tuple[str, str]:
+    return "Location", f"{visit.base}{messages.ORDER}{order.id}"

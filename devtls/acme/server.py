@@ -1,0 +1,175 @@
+"""The way in: which resource a request is for, whether its signature counts, and what every answer carries.
+
+Owns the directory, nonces, and the order of the checks (RFC 8555 6). Refuses unsigned requests, requests for another
+address than the one they were signed for, nonces that are not ours or come twice, and accounts that are gone.
+Strategy: `answer` changes the ledger and returns an answer or the work that comes before it; `issued`, `revoked` and
+`validated` take in what the work came to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import msgspec.json
+from msgspec.structs import replace
+
+from devtls.acme import accounts, challenges, messages, orders, revocation
+from devtls.acme.messages import Answer, Issue, Outcome, Request, Signed, Validate, Visit
+from devtls.acme.model import Certificate, Ledger
+from devtls.acme.nonces import NonceJar
+from devtls.acme.problems import CONTENT_TYPE, Problem, refusal, refused_document
+from devtls.acme.signed import Envelope, open_envelope, public_jwk, verify
+from devtls.errors import AcmeProblem
+
+MAX_BODY_BYTES = 65_536
+
+_Resource = Callable[[Ledger, Signed, Visit, tuple[str, ...]], Outcome]
+_RESOURCES: dict[str, _Resource] = {
+    messages.ACCOUNT: accounts.account,
+    messages.ORDER: orders.order,
+    messages.AUTHORIZATION: challenges.authorization,
+    messages.CHALLENGE: challenges.challenge,
+    messages.CERTIFICATE: orders.certificate,
+}
+_SIGNED = (messages.NEW_ACCOUNT, messages.NEW_ORDER, messages.REVOKE, messages.KEY_CHANGE)
+_WELCOME = "This is the ACME server of devtls. Point your ACME client at {base}/directory\n"
+_NO_STORE = ("Cache-Control", "no-store")
+
+
+class Server:
+    """The server of one process: the nonces that it gave out; everything else is in the ledger."""
+
+    def __init__(self) -> None:
+        self._nonces = NonceJar()
+
+    def answer(self, ledger: Ledger, request: Request, visit: Visit) -> Outcome:
+        """Return what a request comes to; no request raises."""
+        try:
+            outcome = self._dispatch(ledger, request, visit)
+        except AcmeProblem as error:
+            outcome = Outcome(_refused(error))
+        if outcome.answer is None or request.method != "POST":
+            return outcome
+        return Outcome(self._complete(outcome.answer, visit), outcome.work)
+
+    def issued(self, ledger: Ledger, work: Issue, done: Certificate | Problem, visit: Visit) -> Answer:
+        """Return the answer that waited for a certificate."""
+        if isinstance(done, Problem):
+            answer = _refused(refusal(done.kind, done.detail))
+        else:
+            answer = orders.issued(ledger, work, done, visit)
+        return self._complete(answer, visit)
+
+    def revoked(self, problem: Problem | None, visit: Visit) -> Answer:
+        """Return the answer that waited for a revocation."""
+        answer = Answer(200) if problem is None else _refused(refusal(problem.kind, problem.detail))
+        return self._complete(answer, visit)
+
+    def validated(self, ledger: Ledger, work: Validate, problem: Problem | None, visit: Visit) -> None:
+        """Take in what became of a challenge."""
+        challenges.validated(ledger, work, problem, visit)
+
+    def _complete(self, answer: Answer, visit: Visit) -> Answer:
+        """Return an answer to POST with what each of them carries (RFC 8555 6.5, 7.1)."""
+        headers = (
+            *answer.headers,
+            ("Replay-Nonce", self._nonces.give(visit.dice.token())),
+            ("Link", f'<{visit.base}{messages.DIRECTORY}>;rel="index"'),
+            _NO_STORE,
+        )
+        return replace(answer, headers=headers)
+
+    def _dispatch(self, ledger: Ledger, request: Request, visit: Visit) -> Outcome:
+        match request.path:
+            case "/":
+                return Outcome(Answer(200, _WELCOME.format(base=visit.base).encode(), "text/plain"))
+            case messages.DIRECTORY:
+                _check_method(request, "GET", "HEAD")
+                return messages.answered(200, _directory(visit))
+            case messages.NEW_NONCE:
+                _check_method(request, "GET", "HEAD")
+                return self._new_nonce(request, visit)
+        first, *rest = request.path.removeprefix("/").split("/")
+        resource = _RESOURCES.get(f"/{first}/") if rest else None
+        if resource is None and request.path not in _SIGNED:
+            raise refusal("malformed", "There is nothing here.", status=404)
+        _check_method(request, "POST")
+        ledger.tidy(visit.now)
+        signed = self._authenticate(ledger, request, visit)
+        if resource is not None:
+            return resource(ledger, signed, visit, tuple(rest))
+        return _act(request.path, ledger, signed, visit)
+
+    def _new_nonce(self, request: Request, visit: Visit) -> Outcome:
+        nonce = ("Replay-Nonce", self._nonces.give(visit.dice.token()))
+        index = ("Link", f'<{visit.base}{messages.DIRECTORY}>;rel="index"')
+        return Outcome(Answer(200 if request.method == "HEAD" else 204, headers=(nonce, index, _NO_STORE)))
+
+    def _authenticate(self, ledger: Ledger, request: Request, visit: Visit) -> Signed:
+        if request.content_type.partition(";")[0].strip().lower() != messages.JOSE:
+            raise refusal("malformed", f"A signed request has the content type {messages.JOSE}.", status=415)
+        envelope = open_envelope(request.body)
+        signed = _signer(ledger, request.path, envelope)
+        verify(envelope, signed.key)
+        if envelope.url != visit.base + request.path:
+            raise refusal("unauthorized", "The request was signed for another address.")
+        if envelope.nonce is None or not self._nonces.take(envelope.nonce):
+            raise refusal("badNonce", "The nonce is not one of ours, or was used before.")
+        return signed
+
+
+def _signer(ledger: Ledger, path: str, envelope: Envelope) -> Signed:
+    """Return who says to have signed: new accounts show their key, all others name their account (RFC 8555 6.2)."""
+    if envelope.jwk is not None:
+        if path not in (messages.NEW_ACCOUNT, messages.REVOKE):
+            raise refusal("malformed", "Name your account (kid) here, not its key.")
+        return Signed(envelope, public_jwk(envelope.jwk))
+    if path == messages.NEW_ACCOUNT:
+        raise refusal("malformed", "A new account shows its key (jwk).")
+    try:
+        place = urlsplit(envelope.kid or "").path
+    except ValueError:
+        place = ""
+    account = ledger.accounts.get(place.removeprefix(messages.ACCOUNT))
+    if account is None or not place.startswith(messages.ACCOUNT):
+        raise refusal("accountDoesNotExist", "There is no such account here.")
+    if account.status != "valid":
+        raise refusal("unauthorized", f"The account is {account.status}.")
+    return Signed(envelope, account.key, account.id)
+
+
+def _act(path: str, ledger: Ledger, signed: Signed, visit: Visit) -> Outcome:
+    if path == messages.NEW_ACCOUNT:
+        return accounts.new_account(ledger, signed, visit)
+    if path == messages.NEW_ORDER:
+        return orders.new_order(ledger, signed, visit)
+    if path == messages.KEY_CHANGE:
+        return accounts.change_key(ledger, signed, visit)
+    return revocation.revoke(ledger, signed)
+
+
+def _check_method(request: Request, *allowed: str) -> None:
+    if request.method not in allowed:
+        raise refusal("malformed", f"Only {' and '.join(allowed)} here.", status=405)
+
+
+def _directory(visit: Visit) -> dict[str, object]:
+    base = visit.base
+    return {
+        "newNonce": base + messages.NEW_NONCE,
+        "newAccount": base + messages.NEW_ACCOUNT,
+        "newOrder": base + messages.NEW_ORDER,
+        "revokeCert": base + messages.REVOKE,
+        "keyChange": base + messages.KEY_CHANGE,
+        "meta": {"externalAccountRequired": bool(visit.policy.bindings)},
+    }
+
+
+def _refused(error: AcmeProblem) -> Answer:
+    headers: list[tuple[str, str]] = []
+    if error.retry_after_s:
+        headers.append(("Retry-After", str(error.retry_after_s)))
+    if error.location:
+        headers.append(("Location", error.location))
+    return Answer(error.status, msgspec.json.encode(refused_document(error)), CONTENT_TYPE, tuple(headers))

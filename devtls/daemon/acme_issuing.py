@@ -1,0 +1,63 @@
+"""Certificates for ACME clients: judged, signed, recorded and revoked like those of `devtls sign`.
+
+Owns what makes a certificate request fit an order. Refuses one for other names than the order's, one with the
+account's own key, and revoking what is none of this CA's. Every call blocks.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import cast
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from devtls.acme.messages import Issue, Revoke
+from devtls.acme.model import Certificate
+from devtls.acme.problems import Problem
+from devtls.errors import CertificateError, InvalidName
+from devtls.pki.certify import Order, check_key
+from devtls.pki.names_in_certificates import parse_names
+from devtls.pki.register import Reason, Revoked, serial_text
+from devtls.pki.request import read_request
+from devtls.system.keystore import Keystore
+from devtls.system.register import Register, append_event, read_history
+
+_PLACE = "an ACME client"
+
+
+def issue(keystore: Keystore, work: Issue, now: datetime) -> Certificate | Problem:
+    """Return the certificate, or what is wrong with the request. Raises StateError."""
+    authority = keystore.load(now)
+    try:
+        request = read_request(work.request)
+        check_key(request.key)
+        order = Order(parse_names(request.names, authority.zones, "server"), "server")
+    except (CertificateError, InvalidName) as error:
+        return Problem("badCSR", str(error))
+    if {str(name) for name in order.names} != set(work.names):
+        asked, ordered = ", ".join(map(str, order.names)), ", ".join(work.names)
+        return Problem("badCSR", f"The request is for {asked}, the order for {ordered}.")
+    if request.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == work.account_key:
+        return Problem("badCSR", "The certificate's key must be another one than the account's (RFC 8555 11.1).")
+    leaf = Register(keystore, authority).issue(order, request.key, by="acme", place=_PLACE, now=now)
+    chain = leaf.public_bytes(Encoding.PEM) + authority.intermediate_pem
+    return Certificate(chain.decode("ascii"), serial_text(leaf.serial_number), leaf.not_valid_after_utc)
+
+
+def revoke(keystore: Keystore, work: Revoke, now: datetime) -> Problem | None:
+    """Revoke a certificate and publish that, or return why not. Raises StateError."""
+    authority = keystore.load(now)
+    certificate = x509.load_der_x509_certificate(work.certificate)
+    try:
+        certificate.verify_directly_issued_by(authority.intermediate.certificate)
+    except (InvalidSignature, ValueError, TypeError):
+        return Problem("unauthorized", "The certificate is none of this CA's.")
+    serial = serial_text(certificate.serial_number)
+    with keystore.writing(authority) as folder:
+        if serial in read_history(folder).revoked:
+            return Problem("alreadyRevoked", "The certificate is revoked already.")
+        at = now.replace(microsecond=0)
+        append_event(folder, Revoked(serial=serial, at=at, reason=cast(Reason, work.reason)))
+    return None

@@ -1,0 +1,39 @@
+"""ACME over HTTP: aiohttp's requests to the server's own and back (RFC 8555 6).
+
+Owns the limit on bodies. Decides nothing: what a path means and who may do what is the server's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec.json
+from aiohttp import web
+from multidict import CIMultiDict
+
+from devtls.acme.messages import Answer, Request
+from devtls.acme.problems import CONTENT_TYPE, Problem, document
+from devtls.acme.server import MAX_BODY_BYTES
+from devtls.web.server_name import name_server
+
+
+def make_acme_app(answer: Callable[[Request], Awaitable[Answer]]) -> web.Application:
+    """Return the app; `answer` gives the answer to a request."""
+
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            problem = document(Problem("malformed", f"A request has at most {MAX_BODY_BYTES} octets."))
+            return web.Response(status=413, body=msgspec.json.encode(problem), content_type=CONTENT_TYPE)
+        content_type = request.headers.get("Content-Type", "")
+        found = await answer(Request(request.method, request.raw_path, request.host, content_type, body))
+        headers = CIMultiDict([*found.headers, ("X-Content-Type-Options", "nosniff")])
+        if found.body:
+            headers["Content-Type"] = found.content_type
+        return web.Response(status=found.status, body=found.body, headers=headers)
+
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
+    app.on_response_prepare.append(name_server)
+    app.router.add_route("*", "/{path:.*}", handle)
+    return app

@@ -1,0 +1,133 @@
+"""An ACME client for tests: it signs with josepy, as certbot does, and keeps nonce and account for the next request."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from josepy.jwa import ES256, JWASignature
+from josepy.jwk import JWK, JWKEC
+
+from devtls.acme.encoding import Dice
+from devtls.acme.messages import JOSE, Answer, Outcome, Policy, Request, Visit
+from devtls.acme.model import Ledger
+from devtls.acme.server import Server
+from devtls.names import Hostname
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOST = "acme.dev.local"
+BASE = f"https://{HOST}"
+POLICY = Policy((Hostname("dev.local"), Hostname("test")))
+EC_KEY = JWKEC(key=ec.derive_private_key(11, ec.SECP256R1()))
+OTHER_KEY = JWKEC(key=ec.derive_private_key(12, ec.SECP256R1()))
+RSA_KEY = rsa.generate_private_key(65537, 2048)
+
+
+def b64(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def public(key: JWK) -> dict[str, Any]:
+    return dict(key.public_key().to_json())
+
+
+def flattened(header: dict[str, Any], payload: bytes, key: Any, algorithm: JWASignature = ES256) -> dict[str, str]:
+    """Return a JWS; `header` is protected as it stands."""
+    protected, content = b64(json.dumps(header).encode()), b64(payload)
+    signature = algorithm.sign(key, f"{protected}.{content}".encode())
+    return {"protected": protected, "payload": content, "signature": b64(signature)}
+
+
+@dataclass
+class World:
+    """A server, its ledger, and a clock that the test turns."""
+
+    policy: Policy = POLICY
+    now: datetime = NOW
+    ledger: Ledger = field(default_factory=Ledger)
+    server: Server = field(default_factory=Server)
+    asked: int = 0
+
+    def visit(self) -> Visit:
+        self.asked += 1
+        return Visit(self.now, Dice(self.asked.to_bytes(32, "big")), BASE, self.policy)
+
+    def later(self, **much: float) -> None:
+        self.now += timedelta(**much)
+
+    def send(self, request: Request) -> Outcome:
+        return self.server.answer(self.ledger, request, self.visit())
+
+    def get(self, path: str, method: str = "GET") -> Answer:
+        answer = self.send(Request(method, path, HOST)).answer
+        assert answer is not None
+        return answer
+
+    def nonce(self) -> str:
+        return header(self.get("/new-nonce", "HEAD"), "Replay-Nonce")
+
+
+def header(answer: Answer, name: str) -> str:
+    return next((value for key, value in answer.headers if key == name), "")
+
+
+def content(answer: Answer) -> dict[str, Any]:
+    return dict(json.loads(answer.body))
+
+
+def problem(answer: Answer) -> tuple[int, str]:
+    """Return the status and the error type of a refusal."""
+    assert answer.content_type == "application/problem+json", answer
+    return answer.status, str(content(answer)["type"]).removeprefix("urn:ietf:params:acme:error:")
+
+
+@dataclass
+class Client:
+    """One client with one key."""
+
+    world: World
+    key: JWK = EC_KEY
+    account: str = ""
+
+    def post(self, path: str, payload: Any = None, **changes: Any) -> Outcome:
+        """Send a signed request; no payload is POST-as-GET. `changes` replace parts of the protected header."""
+        protected: dict[str, Any] = {"alg": "ES256", "nonce": self.world.nonce(), "url": BASE + path}
+        protected |= {"kid": self.account} if self.account else {"jwk": public(self.key)}
+        protected |= changes
+        body = b"" if payload is None else json.dumps(payload).encode()
+        kept = {name: value for name, value in protected.items() if value is not None}
+        return self.raw(path, json.dumps(flattened(kept, body, self.key.key)).encode())
+
+    def raw(self, path: str, body: bytes, content_type: str = JOSE) -> Outcome:
+        return self.world.send(Request("POST", path, HOST, content_type, body))
+
+    def ask(self, path: str, payload: Any = None, **changes: Any) -> Answer:
+        answer = self.post(path, payload, **changes).answer
+        assert answer is not None
+        return answer
+
+    def register(self, **payload: Any) -> Answer:
+        answer = self.ask("/new-account", {"termsOfServiceAgreed": True, **payload})
+        self.account = header(answer, "Location")
+        return answer
+
+    def order(self, *names: str) -> dict[str, Any]:
+        """Order, and return the order with its `path`."""
+        answer = self.ask("/new-order", {"identifiers": [{"type": "dns", "value": name} for name in names]})
+        assert answer.status == 201, answer
+        return {**content(answer), "path": path_of(header(answer, "Location"))}
+
+
+def path_of(url: str) -> str:
+    return url.removeprefix(BASE)
+
+
+def registered(world: World | None = None, key: JWK = EC_KEY) -> Client:
+    """Return a client that has an account."""
+    client = Client(world or World(), key)
+    assert client.register().status == 201
+    return client
