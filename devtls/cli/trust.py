@@ -126,7 +126,9 @@ def command(
     if dry_run:
         _show_dry_run(session, existing, wanted or DEFAULT_ZONES, stores)
     else:
-        _trust(session, the_authority(session, existing, wanted), stores, yes=yes)
+        authority = make_authority(session, existing, wanted)
+        click.echo(introduction(authority, made=existing is None), err=True)
+        _trust(session, authority, stores, yes=yes)
 
 
 def existing_authority(session: Session, wanted: tuple[Hostname, ...]) -> Authority | None:
@@ -136,11 +138,10 @@ def existing_authority(session: Session, wanted: tuple[Hostname, ...]) -> Author
     return existing
 
 
-def the_authority(session: Session, existing: Authority | None, wanted: tuple[Hostname, ...]) -> Authority:
-    """Return the CA, made now where there is none, and introduce it."""
+def make_authority(session: Session, existing: Authority | None, wanted: tuple[Hostname, ...]) -> Authority:
+    """Return the CA, made now where there is none."""
     authority = existing or session.keystore.load_or_create(wanted or DEFAULT_ZONES, session.now)
     _check_zones(authority, wanted)  # a serve that was started at the same moment may have made the CA
-    click.echo(_introduction(authority, made=existing is None), err=True)
     return authority
 
 
@@ -191,7 +192,7 @@ def planned_values(
     return {"dry_run": True, "root": _root_json(authority), "zones": shown, "stores": planned}
 
 
-def promise(zones: Iterable[Hostname]) -> str:
+def promise(zones: Iterable[str]) -> str:
     """Return the sentence for a CA that is not there yet."""
     return f"A CA would be made for {', '.join(zones)}; ID stands for its number."
 
@@ -243,7 +244,8 @@ def _root(authority: Authority, path: Path) -> RootCertificate:
     return RootCertificate(authority.id, authority.root_der, path)
 
 
-def _introduction(authority: Authority, *, made: bool) -> str:
+def introduction(authority: Authority, *, made: bool) -> str:
+    """Return the sentence that says which CA this is, and what it may."""
     zones, until = ", ".join(authority.zones), authority.root.not_valid_after_utc
     verb = "Made" if made else "Using"
     return f"{verb} devtls root {authority.id}: it speaks for {zones}, and for nothing else, until {until:%Y-%m-%d}."

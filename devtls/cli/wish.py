@@ -2,7 +2,7 @@
 
 Owns where the names come from: what runs, the `devtls.toml` that counts here (allowed or not: a name in a zone of the
 CA leads to this machine and nowhere else), `--name`, and earlier runs, because another project's names shall stay. A
-file that is broken is named and passed over. Without any route it is `app`, the name of every example.
+file that is broken is named and passed over.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from devtls.cli import show
@@ -44,8 +44,6 @@ def read_wish(
     hosts = [*_named(names, zones), *_of_file(config, zones), *_of_what_runs(paths)]
     found = _sorted(hosts, zones)
     exact = tuple(sorted({*found.exact, *(name for name in earlier if zone_of(name, zones))}))
-    if not exact and not found.wildcards:
-        exact = _sorted(_named((EXAMPLE,), zones), zones).exact
     serve = config.serve
     return Wish(
         user=_user(home),
@@ -58,6 +56,14 @@ def read_wish(
         command=(sys.executable, "-m", "devtls"),
         environment=_environment(os.environ),
     )
+
+
+def with_example(wish: Wish) -> Wish:
+    """Return the wish of somebody who has no route yet: for `app`, the name of every example."""
+    if wish.hostnames or wish.wildcards:
+        return wish
+    zones = [Hostname(zone) for zone in wish.zones]
+    return replace(wish, hostnames=_sorted(_named((EXAMPLE,), zones), zones).exact)
 
 
 def _user(home: PurePath) -> User:

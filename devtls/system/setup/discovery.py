@@ -1,12 +1,13 @@
-"""Which measures `devtls setup` has on this machine: the one place that knows every part.
+"""Which measures `devtls setup` has on this machine: the one place that asks every part.
 
-Owns the order (names, ports, the service) and which way of a part is taken: the one that is asked for, else the one
-that an earlier setup was asked for, else what suits the machine. Refuses ways that do not exist, or not here.
+Owns the order (names, ports, the service) and which ways count: those that are asked for, else those that an earlier
+setup was asked for, beside what suits the machine by itself. Ports have one way at a time. Refuses ways that do not
+exist here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from devtls.errors import UnknownWay
 from devtls.system.execute import Runner
@@ -16,71 +17,56 @@ from devtls.system.service.discovery import find_measures as find_service
 from devtls.system.setup.protocol import AnyMeasure, Part
 from devtls.system.truststore.machine import Machine
 
-_FINDERS: Mapping[Part, Callable[..., tuple[AnyMeasure, ...]]] = {
-    Part.NAMES: find_names,
-    Part.PORTS: find_ports,
-    Part.SERVICE: find_service,
-}
-WAYS: Mapping[Part, tuple[str, ...]] = {Part.NAMES: (), Part.PORTS: (), Part.SERVICE: ()}
-"""Every way of every system, for `--way` and for a search without a record."""
-
-
-def way_of(measure: str) -> str:
-    """Return the second half of a measure's name."""
-    return measure.partition(":")[2]
+WAYS = (
+    *("hosts", "delegate", "resolved", "networkmanager", "dnsmasq", "resolver", "nrpt"),
+    *("open", "sysctl", "socket-unit", "nft"),
+    *("systemd", "launchd", "task"),
+)
+"""Every way of every system: what a search without a record asks for."""
 
 
 def find_measures(
     machine: Machine,
     runner: Runner,
-    parts: Iterable[Part],
+    parts: Collection[Part],
     *,
     ways: Collection[str] = (),
-    recorded: Collection[str] = (),
+    recorded: Iterable[str] = (),
 ) -> tuple[AnyMeasure, ...]:
     """Return what `devtls setup` wishes of these parts. Raises UnknownWay."""
-    parts = tuple(part for part in Part if part in frozenset(parts))
-    _check(ways, [way for part in parts for way in WAYS[part]])
-    found = tuple(measure for part in parts for measure in _of_part(part, machine, runner, ways, recorded))
-    _check(ways, [way_of(measure.name) for measure in found], " on this machine")
-    return found
-
-
-def _check(ways: Collection[str], known: Collection[str], where: str = "") -> None:
+    here = {way_of(measure): measure.part for measure in _find(machine, runner, parts, WAYS)}
     for way in ways:
-        if way not in known:
-            others = ", ".join(known)
-            raise UnknownWay(
-                f"There is no way {way!r}{where}.",
-                hint=f"--way with one of: {others}" if others else "leave --way out",
-            )
+        if way not in here:
+            hint = f"--way with one of: {', '.join(here)}" if here else ""
+            raise UnknownWay(f"There is no way {way!r} for this on this machine.", hint=hint)
+    asked_parts = {here[way] for way in ways}
+    earlier = {name.partition(":")[2] for name in recorded}
+    asked = [way for way, part in here.items() if way in ways or (way in earlier and part not in asked_parts)]
+    found = _find(machine, runner, parts, asked)
+    exclusive = {way for way in asked if here[way] is Part.PORTS}
+    return tuple(each for each in found if each.part is not Part.PORTS or not exclusive or way_of(each) in exclusive)
 
 
-def _of_part(
-    part: Part, machine: Machine, runner: Runner, ways: Collection[str], recorded: Collection[str]
-) -> tuple[AnyMeasure, ...]:
-    find = _FINDERS[part]
-    asked = [way for way in WAYS[part] if way in ways]
-    if asked:
-        return find(machine, runner, ways=asked)
-    usual = find(machine, runner)
-    earlier = _recorded(part, recorded)
-    if earlier <= {measure.name for measure in usual}:
-        return usual
-    return find(machine, runner, ways=[way_of(name) for name in sorted(earlier)]) or usual
-
-
-def _recorded(part: Part, recorded: Collection[str]) -> frozenset[str]:
-    return frozenset(name for name in recorded if name.startswith(f"{part.value}:"))
+def way_of(measure: AnyMeasure) -> str:
+    """Return the second half of a measure's name."""
+    return measure.name.partition(":")[2]
 
 
 def find_taken(
-    machine: Machine, runner: Runner, parts: Iterable[Part], *, recorded: Collection[str]
+    machine: Machine, runner: Runner, parts: Collection[Part], *, recorded: Collection[str]
 ) -> tuple[AnyMeasure, ...]:
     """Return every measure of these parts that an earlier setup may have taken, recorded or not."""
+    return _find(machine, runner, parts, WAYS, recorded)
+
+
+def _find(
+    machine: Machine, runner: Runner, parts: Collection[Part], ways: Collection[str], recorded: Collection[str] = ()
+) -> tuple[AnyMeasure, ...]:
+    """Return every measure once, in the order of the parts: a service's finder may know a way for ports."""
     found: dict[str, AnyMeasure] = {}
-    for part in (part for part in Part if part in frozenset(parts)):
-        find, own = _FINDERS[part], _recorded(part, recorded)
-        for measure in (*find(machine, runner, recorded=own), *find(machine, runner, ways=WAYS[part], recorded=own)):
+    for find in (find_names, find_ports, find_service):
+        for measure in find(machine, runner, ways=ways, recorded=recorded):
             found.setdefault(measure.name, measure)
-    return tuple(found.values())
+    order = list(Part)
+    wanted = (measure for measure in found.values() if measure.part in parts)
+    return tuple(sorted(wanted, key=lambda measure: order.index(measure.part)))
