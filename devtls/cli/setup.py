@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import click
@@ -21,7 +21,7 @@ from devtls.cli.measure_view import measure_json, measure_rows, password_notice,
 from devtls.cli.proof_view import Trusted, show_rest
 from devtls.cli.route_edit import zones as zones_of
 from devtls.cli.store_view import ask, plan_text, refuse_without_terminal, show_table, store_rows
-from devtls.cli.wish import EXAMPLE, read_wish, with_example
+from devtls.cli.wish import EXAMPLE, lacks_routes, read_wish, with_example
 from devtls.errors import SetupFailed
 from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
 from devtls.pki.authority import Authority
@@ -29,7 +29,7 @@ from devtls.system.paths import Paths, refuse_sudo
 from devtls.system.plan import Plan
 from devtls.system.setup.discovery import find_measures
 from devtls.system.setup.engine import Bench, Proposal, Result, as_planned, carry_out, propose
-from devtls.system.setup.protocol import Part, Status, Wish
+from devtls.system.setup.protocol import MeasureState, Part, Status, Wish
 from devtls.system.setup.record import SetupRecord
 from devtls.system.suffixes import is_public_suffix
 from devtls.system.truststore import installer
@@ -175,7 +175,20 @@ def _look(
     measures = find_measures(session.machine, session.runner, asked.parts, ways=asked.ways, recorded=recorded)
     wish = read_wish(session.paths, session.machine.home, zones, names=asked.names, earlier=record.hostnames())
     whole = with_example(wish)
-    return _Setup(session, asked, whole, wish.hostnames, propose(measures, whole), trusting, survey)
+    proposals = tuple(_with_routes(proposal, session) for proposal in propose(measures, whole))
+    return _Setup(session, asked, whole, wish.hostnames, proposals, trusting, survey)
+
+
+def _with_routes(proposal: Proposal, session: trust.Session) -> Proposal:
+    """Return a proposal that does nothing for a new service without routes: it would end at once, again and again."""
+    if proposal.measure.part is not Part.SERVICE or proposal.state.status is not Status.ABSENT:
+        return proposal
+    why = lacks_routes(session.paths, session.machine.home)
+    if not why:
+        return proposal
+    remedy = "devtls add app 3000 --global, then devtls setup service"
+    state = MeasureState(Status.SKIPPED, f"it would have nothing to serve: {why}", remedy)
+    return replace(proposal, state=state, plan=Plan())
 
 
 def _set_up(session: trust.Session, asked: _Asked, *, yes: bool) -> None:

@@ -20,6 +20,7 @@ from devtls.cli.setup import PARTS
 from devtls.cli.store_view import ask, refuse_without_terminal, show_table
 from devtls.errors import SetupFailed
 from devtls.system.execute import ProcessRunner
+from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths, refuse_sudo
 from devtls.system.plan import Plan
 from devtls.system.setup.discovery import find_taken
@@ -70,7 +71,8 @@ def command(*, parts: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) 
         refuse_sudo(os.environ, os.geteuid(), "unsetup")
     if not (yes or dry_run):
         refuse_without_terminal("unsetup")
-    removal = look(Paths.from_environment(), Machine.here(), [Part(part) for part in parts] or list(Part))
+    paths = Paths.from_environment()
+    removal = look(paths, Machine.here(), [Part(part) for part in parts] or list(Part))
     if dry_run:
         _show_dry_run(removal, as_json=as_json)
         return
@@ -87,6 +89,8 @@ def command(*, parts: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) 
     else:
         click.echo("Nothing of devtls setup is on this machine.")
     judge(results)
+    if results and not as_json and Keystore(paths.state_dir).exists():
+        click.echo("The CA stays trusted: devtls untrust takes that back, devtls uninstall everything.", err=True)
 
 
 def look(paths: Paths, machine: Machine, parts: Collection[Part]) -> Removal:

@@ -19,7 +19,7 @@ from devtls.config import Config, RouteConfig, StaticTarget, TcpTarget, parse_co
 from devtls.errors import ConfigError, DevtlsError
 from devtls.names import LOCALHOST, Hostname, is_wildcard, parse_pattern, zone_of
 from devtls.routing import build_routes
-from devtls.system.discovery import find_config, read_config_file
+from devtls.system.discovery import FILE_NAME, find_config, load_config, read_config_file
 from devtls.system.paths import Paths
 from devtls.system.setup.protocol import User, Wish
 from devtls.web.control_messages import STATUS, StatusAnswer
@@ -64,6 +64,17 @@ def with_example(wish: Wish) -> Wish:
         return wish
     zones = [Hostname(zone) for zone in wish.zones]
     return replace(wish, hostnames=_sorted(_named((EXAMPLE,), zones), zones).exact)
+
+
+def lacks_routes(paths: Paths, home: Path) -> str:
+    """Say why a service, which is in no project's folder, would have nothing to serve ("" = it has routes)."""
+    found = find_config(home, home=home, config_dir=paths.config_dir)
+    if found is None:
+        return f"there is no {FILE_NAME} in {paths.config_dir}"
+    try:
+        return "" if load_config(found, paths).routes else f"{found.path} has no routes"
+    except ConfigError as error:
+        return str(error).rstrip(".")
 
 
 def _user(home: PurePath) -> User:

@@ -120,7 +120,24 @@ def test_a_dry_run_beside_a_ca_goes_by_its_zones(desk: Desk, measures: Measures)
     assert json.loads(desk.succeed("setup", "names", "--dry-run", "--json").stdout)["trust"] is None
 
 
+def test_a_service_without_routes_is_not_installed(desk: Desk, measures: Measures, home: Path) -> None:
+    error = desk.fail(ExitCode.FAILED, "setup", "service", "--yes")
+    assert error.hint == "devtls add app 3000 --global, then devtls setup service"
+    own = home / "config/devtls.toml"
+    own.parent.mkdir()
+    for content in ("", "[routes\n"):
+        own.write_text(content)
+        result = desk.run("setup", "service", "--yes")
+        assert str(own) in result.stdout
+        assert measures.files() == {}
+    own.write_text("[routes]\napp = 3000\n")
+    desk.succeed("setup", "service", "--yes")
+    own.unlink()  # one that is installed is its owner's business
+    assert desk.succeed("setup", "service", "--yes").stdout == "Everything is in force already: service.\n"
+
+
 def test_parts_are_done_singly_and_without_a_ca(desk: Desk, measures: Measures) -> None:
+    desk.succeed("add", "app", "3000", "--global")
     result = desk.succeed("setup", "names", "--yes")
     assert measures.files() == {"names": APP}
     assert "Trust" not in result.stderr

@@ -33,6 +33,7 @@ def test_nothing_is_left_but_what_is_the_users(
     file = config / "devtls.toml"
     file.write_text('[routes]\napp = "unix:/run/app.sock"\n')
     before = desk.bundle.read_bytes()
+    desk.succeed("add", "app", "3000", "--global")
     desk.succeed("setup", "--yes", "--service")
     desk.succeed("allow", str(file), "--yes")
     desk.succeed("add", "api", "4000", "--global")

@@ -28,6 +28,7 @@ def measures(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mea
 def test_everything_comes_back_as_it_was_and_the_ca_stays(desk: Desk, measures: Measures) -> None:
     (measures.folder / "names").write_text("mine\n")
     before = measures.files()
+    desk.succeed("add", "app", "3000", "--global")
     desk.succeed("setup", "--yes", "--service")
     desk.succeed("setup", "names", "--yes", "--name", "api")  # the second run's keepsake is not the first's
     result = desk.succeed("unsetup", "--yes")

@@ -8,6 +8,7 @@ stays as it is.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,8 @@ from devtls.system.execute import Outcome, Runner, execute
 from devtls.system.plan import Elevation, Plan, render_plan
 from devtls.system.setup.protocol import BLOCKED, AnyMeasure, Keepsake, MeasureState, Part, Status, Wish
 from devtls.system.setup.record import SetupRecord, Taken
+
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What plans are carried out with; `elevation` None = elevated steps cannot be run."""
+    """What plans are carried out with; `elevation` None = elevated steps cannot be run.
+
+    `patience_s` is how long a measure may take to be in force after its tools ended well: some only start something.
+    """
 
     runner: Runner
     elevation: Elevation | None
     record: SetupRecord
+    patience_s: float = 5.0
 
 
 def propose(measures: Iterable[AnyMeasure], wish: Wish) -> tuple[Proposal, ...]:
@@ -83,8 +90,7 @@ def _take(proposal: Proposal, wish: Wish, bench: Bench) -> Result:
     measure, record = proposal.measure, bench.record
     record.add(measure.name, proposal.keepsake)
     outcome = execute(proposal.plan, bench.runner)
-    after = measure.probe()
-    state = measure.state(after, wish)
+    after, state = _settled(measure, wish, bench.patience_s if outcome.done else 0)
     if state.status is Status.IN_FORCE:
         return _result(proposal, state, bench, changed=True)
     failure = _failure(measure, after, outcome, state)
@@ -97,6 +103,17 @@ def _take(proposal: Proposal, wish: Wish, bench: Bench) -> Result:
     else:
         record.drop(measure.name)
     return _result(proposal, failure, bench)
+
+
+def _settled(measure: AnyMeasure, wish: Wish, patience_s: float) -> tuple[Any, MeasureState]:
+    """Look at a measure until it is in force or its time is up."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        facts = measure.probe()
+        state = measure.state(facts, wish)
+        if state.status is Status.IN_FORCE or state.status in BLOCKED or time.monotonic() >= deadline:
+            return facts, state
+        time.sleep(_LOOK_S)
 
 
 def _failure(measure: AnyMeasure, after: Any, outcome: Outcome, state: MeasureState) -> MeasureState:

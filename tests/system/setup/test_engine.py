@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ NEXT_WISH = replace(WISH, hostnames=("api.test",))
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    return Bench(ProcessRunner(), None, SetupRecord(tmp_path / "state"))
+    return Bench(ProcessRunner(), None, SetupRecord(tmp_path / "state"), 0)
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_the_entry_is_written_before_the_change(file: FileMeasure, bench: Bench)
             seen.append(bench.record.entries())
             return Finished(0)
 
-    take(replace(file, lies=True), Bench(Watching(), None, bench.record))
+    take(replace(file, lies=True), Bench(Watching(), None, bench.record, 0))
     assert [entry.name for entry in seen[0]] == ["names:file"]
 
 
@@ -122,6 +123,14 @@ def test_a_tool_that_lies_about_success_is_found_out(file: FileMeasure, bench: B
     assert bench.record.entries() == ()
 
 
+def test_what_comes_into_force_a_moment_later_is_waited_for(file: FileMeasure, bench: Bench) -> None:
+    late = threading.Timer(0.1, lambda: file.path.write_text(file.wanted(WISH)))
+    late.start()
+    result = take(replace(file, lies=True), replace(bench, patience_s=30))
+    late.join()
+    assert (result.is_in_force, result.changed) == (True, True)
+
+
 def test_a_measure_that_is_blocked_afterwards_says_so_itself(file: FileMeasure, bench: Bench) -> None:
     (proposal,) = propose([file], WISH)
     locked = MeasureState(Status.READ_ONLY, "the disk is read-only now", "remount it")
@@ -150,7 +159,7 @@ def test_without_elevation_the_commands_are_there_and_nothing_is_done(file: File
 
 
 def test_an_elevated_step_is_done_by_the_tool_that_is_shown(file: FileMeasure, tmp_path: Path) -> None:
-    bench = Bench(ProcessRunner(ALREADY_ROOT), ALREADY_ROOT, SetupRecord(tmp_path / "state"))
+    bench = Bench(ProcessRunner(ALREADY_ROOT), ALREADY_ROOT, SetupRecord(tmp_path / "state"), 0)
     assert take(replace(file, elevate=True), bench).is_in_force
     assert undo(replace(file, elevate=True), bench).changed
     shown = take(replace(file, elevate=True), Bench(bench.runner, Elevation("doas", ("/bin/doas",)), bench.record))
