@@ -38,7 +38,7 @@ _COMMANDS = {
 _EXAMPLES = """\
 Local HTTPS without warnings.
 
-  devtls trust                    once: make this machine's browsers and tools trust your own CA
+  devtls setup                    once: your own CA trusted, names that resolve, port 443
   devtls serve app=3000           https://app.dev.local -> your app on port 3000
   devtls demo                     see it work with a sample app
 

@@ -83,6 +83,8 @@ class _Setup:
         elevation = self.session.machine.elevation
         lines = ["Trust:", plan_text(self.trusting, elevation, trust.ABSENT)] if self.asked.whole else []
         lines += plan_lines(self.proposals, elevation, self.asked.parts)
+        if self.wish.hostnames and not self.known and Part.NAMES in self.asked.parts:
+            lines += ["", f"No route is known yet, so the names are those of {EXAMPLE}; devtls setup names adds yours."]
         return "\n".join(lines) + "\n" + password_notice(self.plans, elevation)
 
 
