@@ -19,10 +19,10 @@ _INDENT = "    "
 
 
 def plan_lines(proposals: Iterable[Proposal], elevation: Elevation | None, parts: Iterable[Part]) -> Iterator[str]:
-    """Yield each part with its measures and their exact commands, or why there are none."""
+    """Yield each part, below an empty line, with its measures and their exact commands, or why there are none."""
     proposals = tuple(proposals)
     for part in parts:
-        yield f"{TITLES[part]}:"
+        yield f"\n{TITLES[part]}:"
         own = [proposal for proposal in proposals if proposal.measure.part is part]
         if not own:
             yield "  nothing to do on this system"

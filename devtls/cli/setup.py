@@ -85,7 +85,7 @@ class _Setup:
         lines += plan_lines(self.proposals, elevation, self.asked.parts)
         if self.wish.hostnames and not self.known and Part.NAMES in self.asked.parts:
             lines += ["", f"No route is known yet, so the names are those of {EXAMPLE}; devtls setup names adds yours."]
-        return "\n".join(lines) + "\n" + password_notice(self.plans, elevation)
+        return "\n".join(lines).lstrip("\n") + "\n" + password_notice(self.plans, elevation)
 
 
 @click.command()
@@ -200,7 +200,7 @@ def _set_up(session: trust.Session, asked: _Asked, *, yes: bool) -> None:
     if setup.has_work:
         click.echo(f"This will be done:\n\n{setup.text()}", err=True)
         if not yes:
-            ask("Go ahead?", "on this machine")
+            ask("Go ahead?", "on this machine but the folder of the new CA" if made else "on this machine")
     trusted, results = _do(setup)
     if session.as_json:
         click.echo(json.dumps(_values(setup, trusted, results), indent=2))
