@@ -20,7 +20,7 @@ from devtls.cli import printable, trust
 from devtls.cli.measure_view import measure_json, measure_rows, password_notice, plan_lines
 from devtls.cli.proof_view import Trusted, show_rest
 from devtls.cli.route_edit import zones as zones_of
-from devtls.cli.store_view import ask, plan_text, refuse_without_terminal, show_table, store_rows
+from devtls.cli.store_view import ask_or_refuse, plan_text, refuse_without_terminal, show_table, store_rows
 from devtls.cli.wish import EXAMPLE, lacks_routes, read_wish, with_example
 from devtls.errors import SetupFailed
 from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
@@ -118,8 +118,6 @@ def command(
         refuse_sudo(os.environ, os.geteuid(), "setup")
     if zones and parts:
         raise click.UsageError("--zone is for the CA: devtls setup --zone ZONE, without a part.")
-    if not (yes or dry_run):
-        refuse_without_terminal("setup")
     asked = _Asked(
         _wished_parts(parts, service=service),
         not parts,
@@ -194,13 +192,13 @@ def _with_routes(proposal: Proposal, session: trust.Session) -> Proposal:
 
 
 def _set_up(session: trust.Session, asked: _Asked, *, yes: bool) -> None:
-    setup, made = _survey(session, asked)
+    setup, made = _survey(session, asked, yes=yes)
     if setup.survey and (made or setup.has_work):
         click.echo(trust.introduction(setup.survey.authority, made=made), err=True)
     if setup.has_work:
         click.echo(f"This will be done:\n\n{setup.text()}", err=True)
         if not yes:
-            ask("Go ahead?", "on this machine but the folder of the new CA" if made else "on this machine")
+            ask_or_refuse("setup", "on this machine but the folder of the new CA" if made else "on this machine")
     trusted, results = _do(setup)
     if session.as_json:
         click.echo(json.dumps(_values(setup, trusted, results), indent=2))
@@ -213,13 +211,15 @@ def _set_up(session: trust.Session, asked: _Asked, *, yes: bool) -> None:
         click.echo(f"\n{_next_step(setup.wish)}", err=True)
 
 
-def _survey(session: trust.Session, asked: _Asked) -> tuple[_Setup, bool]:
+def _survey(session: trust.Session, asked: _Asked, *, yes: bool) -> tuple[_Setup, bool]:
     """Look at everything; the CA is made here where there is none. Returns whether it was."""
     if not asked.whole:
         return _look(session, asked, zones_of(session.paths)), False
     existing = trust.existing_authority(session, asked.zones)
     stores = trust.find(session)
     if existing is None:  # what is refused is refused before a CA is made
+        if not yes:
+            refuse_without_terminal("setup")
         _look(session, asked, asked.zones or DEFAULT_ZONES)
     survey = trust.look(session, trust.make_authority(session, existing, asked.zones), stores)
     return _look(session, asked, survey.authority.zones, survey.proposals, survey), existing is None

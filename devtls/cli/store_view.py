@@ -49,6 +49,12 @@ def refuse_without_terminal(command: str) -> None:
         )
 
 
+def ask_or_refuse(command: str, where: str) -> None:
+    """Ask whether to go ahead; raise Refused where nobody can be asked, and unless the answer is yes."""
+    refuse_without_terminal(command)
+    ask("Go ahead?", where)
+
+
 def ask(question: str, where: str = "in any store") -> None:
     """Ask once, on stderr; raise Refused unless the answer is yes."""
     if not click.confirm(question, err=True):

@@ -20,7 +20,7 @@ from devtls.cli import printable, unsetup, untrust
 from devtls.cli.measure_view import measure_json, password_notice, removal_rows
 from devtls.cli.running import Running, find_running
 from devtls.cli.stop import end
-from devtls.cli.store_view import Row, ask, plan_text, refuse_without_terminal, result_json, show_table, store_rows
+from devtls.cli.store_view import Row, ask_or_refuse, plan_text, result_json, show_table, store_rows
 from devtls.errors import DevtlsError, NotRunning
 from devtls.system.leftovers import remove_state
 from devtls.system.paths import Paths, refuse_sudo
@@ -87,8 +87,6 @@ def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
     """
     if sys.platform != "win32":
         refuse_sudo(os.environ, os.geteuid(), "uninstall")
-    if not (yes or dry_run):
-        refuse_without_terminal("uninstall")
     paths, machine = Paths.from_environment(), Machine.here()
     measures = unsetup.look(paths, machine, list(Part))
     found = _Uninstall(paths, machine, measures, untrust.look(paths, machine), tuple(find_running(paths)))
@@ -100,7 +98,7 @@ def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
         for sentence in untrust.staying(found.trust.proposals):
             click.echo(sentence, err=True)
         if not yes:
-            ask("Go ahead?", "on this machine")
+            ask_or_refuse("uninstall", "on this machine")
     ended = _carry_out(found)
     if as_json:
         click.echo(json.dumps(_values(ended), indent=2))

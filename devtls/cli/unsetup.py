@@ -17,7 +17,7 @@ import click
 from devtls.cli import printable
 from devtls.cli.measure_view import measure_json, password_notice, removal_lines, removal_rows
 from devtls.cli.setup import PARTS
-from devtls.cli.store_view import ask, refuse_without_terminal, show_table
+from devtls.cli.store_view import ask_or_refuse, show_table
 from devtls.errors import SetupFailed
 from devtls.system.execute import ProcessRunner
 from devtls.system.keystore import Keystore
@@ -69,8 +69,6 @@ def command(*, parts: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) 
     """
     if sys.platform != "win32":
         refuse_sudo(os.environ, os.geteuid(), "unsetup")
-    if not (yes or dry_run):
-        refuse_without_terminal("unsetup")
     paths = Paths.from_environment()
     removal = look(paths, Machine.here(), [Part(part) for part in parts] or list(Part))
     if dry_run:
@@ -80,7 +78,7 @@ def command(*, parts: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) 
         notice = password_notice(removal.plans, removal.bench.elevation)
         click.echo("\n".join(["This will be done:\n", *removal.lines(), notice]), err=True)
         if not yes:
-            ask("Go ahead?", "on this machine")
+            ask_or_refuse("unsetup", "on this machine")
     results = carry_out(removal)
     if as_json:
         click.echo(json.dumps({"dry_run": False, "measures": [measure_json(result) for result in results]}, indent=2))

@@ -84,11 +84,22 @@ def test_a_terminal_is_asked_once(
     assert desk.nss.exists() is done
 
 
-@pytest.mark.parametrize("command", ["setup", "unsetup", "uninstall"])
-def test_without_a_terminal_nothing_happens_unless_yes_is_said(desk: Desk, measures: Measures, command: str) -> None:
-    assert f"devtls {command} --yes" in desk.fail(ExitCode.REFUSED, command).hint
+def test_without_a_terminal_nothing_happens_unless_yes_is_said(desk: Desk, measures: Measures) -> None:
+    assert "devtls setup --yes" in desk.fail(ExitCode.REFUSED, "setup").hint
+    assert "devtls setup --yes" in desk.fail(ExitCode.REFUSED, "setup", "names").hint
     assert not desk.state.exists()
     assert measures.files() == {}
+    desk.succeed("setup", "--yes")
+    for command in ("unsetup", "uninstall"):
+        assert f"devtls {command} --yes" in desk.fail(ExitCode.REFUSED, command).hint
+    assert list(measures.files()) == ["names", "ports"]
+
+
+def test_nobody_need_be_there_where_nothing_is_asked(desk: Desk, measures: Measures) -> None:
+    for command in ("unsetup", "uninstall"):
+        desk.succeed(command)
+    desk.succeed("setup", "--yes")
+    assert desk.succeed("setup").stdout == "Everything is in force already: trust, names, ports.\n"
 
 
 @pytest.mark.parametrize("command", ["setup", "unsetup", "uninstall"])
