@@ -38,9 +38,10 @@ from devtls.system.truststore.discovery import MACHINE_WIDE, AnyStore, Scope, fi
 from devtls.system.truststore.installer import Proposal, Result, as_planned, counts, install, propose_install
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.nss_profiles import Notice, find_notices
+from devtls.system.truststore.present import present_root
 from devtls.system.truststore.protocol import Kind
 from devtls.system.truststore.record import Record
-from devtls.system.truststore.root import RootCertificate
+from devtls.system.truststore.root import RootCertificate, fingerprint_of
 
 ABSENT = "not trusted"
 
@@ -150,10 +151,10 @@ def _check_zones(authority: Authority | None, wanted: tuple[Hostname, ...]) -> N
         return
     outside = [zone for zone in wanted if not any(is_below(zone, own) for own in authority.zones)]
     if outside:
-        every = " ".join(f"--zone {zone}" for zone in dict.fromkeys((*authority.zones, *wanted)))
+        new = " ".join(f"--zone {zone}" for zone in dict.fromkeys(outside))
         raise Refused(
             f"The CA of this machine speaks for {', '.join(authority.zones)}: {', '.join(outside)} needs a new one.",
-            hint=f"devtls untrust --forget, then devtls trust {every}",
+            hint=f"devtls ca renew {new} makes it, and the present one stays trusted until you retire it",
         )
 
 
@@ -218,14 +219,19 @@ def look(session: Session, authority: Authority, stores: tuple[AnyStore, ...]) -
     _write_root_file(session.root_file, authority.root_pem)
     root = _root(authority, session.root_file)
     renew_files(session.paths.state_dir, root)  # shells that devtls env prepared go on with this CA
-    return Survey(authority, root, propose_install(stores, root))
+    survey = Survey(authority, root, propose_install(stores, root))
+    if not survey.has_work:
+        _write_root_file(session.root_file, root.list_pem)
+    return survey
 
 
 def carry_out(survey: Survey, session: Session) -> Trusted:
     """Do what was planned, store by store, and let real clients prove it."""
-    results = tuple(_install(proposal, survey.root, session) for proposal in survey.proposals)
-    reports = _prove(survey.authority, survey.root, session)
-    notices = (*_other_roots(survey.proposals, survey.root), *find_notices(session.machine))
+    root = survey.root
+    results = tuple(_install(proposal, root, session) for proposal in survey.proposals)
+    reports = _prove(survey.authority, root, session)
+    _write_root_file(session.root_file, root.list_pem)  # with the older ones, which no store was to be given
+    notices = (*_other_roots(survey.proposals, root), *find_notices(session.machine))
     return Trusted(results, reports, notices)
 
 
@@ -241,7 +247,7 @@ def _write_root_file(path: Path, content: bytes) -> None:
 
 
 def _root(authority: Authority, path: Path) -> RootCertificate:
-    return RootCertificate(authority.id, authority.root_der, path)
+    return present_root(Keystore(path.parent), authority)
 
 
 def introduction(authority: Authority, *, made: bool) -> str:
@@ -262,9 +268,10 @@ def _announce(proposals: Iterable[Proposal], session: Session) -> None:
 def _other_roots(proposals: Iterable[Proposal], root: RootCertificate) -> tuple[Notice, ...]:
     """Name roots of other CAs of devtls that the stores hold: nobody needs those of a CA that is gone."""
     holders: dict[str, list[str]] = {}
+    known = {fingerprint_of(der) for der in root.ders}
     for proposal in proposals:
         for other in proposal.facts.roots:
-            if other.fingerprint != root.fingerprint:
+            if other.fingerprint not in known:
                 holders.setdefault(other.nickname, []).append(proposal.store.label)
     remedy = "devtls untrust --all, then devtls trust: only the present one stays"
     return tuple(
