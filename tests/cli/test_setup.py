@@ -10,6 +10,7 @@ import pytest
 
 from devtls.cli import store_view
 from devtls.errors import ExitCode
+from devtls.system.clientenv.variables import ROOT_FILE
 from devtls.system.elevation import find_elevation
 from devtls.system.setup.protocol import MeasureState, Status
 from devtls.system.setup.record import SetupRecord
@@ -279,3 +280,13 @@ def test_a_blocked_store_is_shown_again_also_when_nothing_is_to_be_done(desk: De
     desk.succeed("setup", "--yes")
     (desk.machine.root / "usr/bin/certutil").unlink()
     assert "libnss3-tools" in desk.succeed("setup", "--yes").stdout
+
+
+def test_the_file_of_roots_keeps_the_older_one_of_a_renewed_ca(desk: Desk, measures: Measures) -> None:
+    desk.succeed("setup", "--yes")
+    desk.succeed("ca", "renew", "--yes")
+    desk.succeed("setup", "--yes")
+    before = (desk.state / ROOT_FILE).read_bytes()
+    assert before.count(b"BEGIN CERTIFICATE") == 2
+    assert desk.succeed("setup").stdout.startswith("Everything is in force already")
+    assert (desk.state / ROOT_FILE).read_bytes() == before
