@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator
 from devtls.system.execute import Runner
 from devtls.system.resolver.dnsmasq import DNSMASQ, NETWORK_MANAGER
 from devtls.system.resolver.drop_in import DropIn, Recipe
-from devtls.system.resolver.hosts import HostsFile
+from devtls.system.resolver.hosts import HostsFile, HostsPlace
+from devtls.system.resolver.hosts_block import UnusableHosts, parse_hosts
 from devtls.system.resolver.hosts_unix import UnixHosts
 from devtls.system.resolver.hosts_windows import WindowsHosts
 from devtls.system.resolver.lookups import read_lookups
@@ -30,15 +31,28 @@ def find_measures(
     `ways` asks for certain ones by the second half of their names, beside those that suit by themselves; `recorded`
     adds those of an earlier setup.
     """
+    hosts = HostsFile(_hosts_place(machine))
     asked = {*(f"names:{way}" for way in ways), *recorded}
     match machine.platform:
         case "darwin":
-            return (HostsFile(UnixHosts(machine)), DropIn(RESOLVER, machine.root))
+            return (hosts, DropIn(RESOLVER, machine.root))
         case "win32":
             rules = NrptRules(machine, runner)
-            return (HostsFile(WindowsHosts(machine)), *((rules,) if rules.name in asked else ()))
+            return (hosts, *((rules,) if rules.name in asked else ()))
         case _:
-            return (HostsFile(UnixHosts(machine)), *_of_linux(machine, runner, asked))
+            return (hosts, *_of_linux(machine, runner, asked))
+
+
+def names_in_block(machine: Machine) -> frozenset[str]:
+    """Return the names that an earlier setup wrote into the hosts file; none of a file that is not understood."""
+    try:
+        return frozenset(parse_hosts(_hosts_place(machine).look().content or b"").names)
+    except UnusableHosts:
+        return frozenset()
+
+
+def _hosts_place(machine: Machine) -> HostsPlace:
+    return WindowsHosts(machine) if machine.platform == "win32" else UnixHosts(machine)
 
 
 def _of_linux(machine: Machine, runner: Runner, asked: Collection[str]) -> Iterator[AnyMeasure]:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from devtls.system.execute import NotFinished, Trouble
-from devtls.system.resolver.discovery import find_measures
+from devtls.system.resolver.discovery import find_measures, names_in_block
+from devtls.system.resolver.hosts_block import write_block
 from devtls.system.resolver.lookups import Lookups, read_lookups
 from devtls.system.truststore.machine import Machine
 from tests.system.resolver.conftest import Said
@@ -168,3 +169,11 @@ def test_other_systems_have_their_own(
 ) -> None:
     machine = Machine.redirected(tmp_path, tmp_path, {}, platform=platform)
     assert [measure.name for measure in find_measures(machine, Said(), ways=asked)] == expected
+
+
+def test_the_names_of_an_earlier_setup_are_read_from_the_block(debian: Debian) -> None:
+    assert names_in_block(debian.machine) == frozenset()
+    debian.write("etc/hosts", write_block(b"127.0.0.1 localhost\n", ["app.test"]).decode())
+    assert names_in_block(debian.machine) == {"app.test"}
+    debian.write("etc/hosts", "# devtls end\n")
+    assert names_in_block(debian.machine) == frozenset()
