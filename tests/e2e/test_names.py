@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from devtls.system.resolver.hosts_block import write_block
 from tests.e2e.clients import RequireTool, run
 from tests.e2e.namespace import Namespace, namespace
+from tests.e2e.resolved import LINK_ADDRESS, find_resolved, make_link, resolving
 from tests.e2e.serving import DEVTLS, export_root
 from tests.e2e.upstream_dns import ANSWER
 from tests.e2e.waiting import until
@@ -213,20 +215,54 @@ async def test_dnsmasq_finds_every_name_and_asks_for_the_others_where_it_did(
         assert await networked.addresses("nowhere.invalid") == []
         known = {line.split()[0] for line in asked.read_text().splitlines()}
         assert known == {"ready", "example.com", "dev.local.example.com", "nowhere.invalid"}
-        await _reaches_serve(networked, curl, home)
+        async with _serve(networked):
+            await _reaches_serve(networked, curl, home)
     assert not (await networked.take("dnsmasq", "remove"))["failure"]
     assert await inside.shell("ls -A /etc/dnsmasq.d 2>/dev/null || true") == ""
 
 
-async def _reaches_serve(machine: Resolving, curl: str, home: Path) -> None:
-    """A wildcard route of a running devtls is reached under a name that only the resolver knows."""
-    argv = (*DEVTLS, "serve", "--https-port", "8443", "--no-redirect", "*.deep=9")
+async def test_resolved_asks_devtls_for_its_zones_and_the_link_for_the_rest(
+    networked: Resolving, require_tool: RequireTool, home: Path
+) -> None:
+    curl = require_tool("curl", "sudo apt-get install curl")
+    command = find_resolved(networked.folder)
+    inside, asked = networked.machine, networked.folder / "upstream.log"
+    await make_link(inside)
+    upstream = (sys.executable, "-m", "tests.e2e.upstream_dns", LINK_ADDRESS, "53")
+    told = await networked.take("resolved", "install")
+    assert (told["before"], told["after"]) == ("absent", "in force")
+    async with inside.runs(upstream, asked), resolving(inside, command, networked.folder):
+        await until(lambda: b"ready" in asked.read_bytes(), asked.read_text)
+        async with _serve(networked):
+            await networked.all_programs_find("any.deep.dev.local", "two.deep.dev.local", "x.test")
+            assert await networked.addresses("example.com") == [ANSWER]
+            await _reaches_serve(networked, curl, home)
+        # Without devtls the rest of the world is still there.
+        assert await networked.addresses("other.example.com") == [ANSWER]
+        known = {line.split()[0] for line in asked.read_text().splitlines()}
+        assert known == {"ready", "example.com", "other.example.com"}
+    assert not (await networked.take("resolved", "remove"))["failure"]
+    # With devtls gone and its file too, everything is as it was.
+    async with inside.runs(upstream, asked), resolving(inside, command, networked.folder):
+        await until(lambda: b"ready" in asked.read_bytes(), asked.read_text)
+        assert await networked.addresses("any.deep.dev.local") == []
+        assert await networked.addresses("example.com") == [ANSWER]
+
+
+@asynccontextmanager
+async def _serve(machine: Resolving) -> AsyncIterator[None]:
+    """Run devtls inside with a wildcard route, until its DNS is open, too."""
+    argv = (*DEVTLS, "serve", "--verbose", "--https-port", "8443", "--no-redirect", "*.deep=9")
     log = machine.folder / "serve.log"
-    fetch = (
-        "curl --silent --cacert \"$1\" --output /dev/null --write-out '%{http_code}' https://any.deep.dev.local:8443/"
-    )
     async with machine.machine.runs(argv, log):
-        await until(lambda: b"deep.dev.local" in log.read_bytes(), log.read_text)
-        argv = (*fetch, str(export_root(home)), "https://any.deep.dev.local:8443/")
-        # 502: nothing listens on port 9, and that devtls says so shows that it was reached, with a good certificate.
-        assert (await run(machine.machine.inside(argv))).stdout == "502"
+        await until(lambda: b"is answered on port 15353" in log.read_bytes(), log.read_text)
+        yield
+
+
+async def _reaches_serve(machine: Resolving, curl: str, home: Path) -> None:
+    """The wildcard route is reached under a name that only the resolver knows."""
+    root = str(export_root(home))
+    fetch = (curl, "--silent", "--show-error", "--output", "/dev/null", "--write-out", "%{http_code}", "--cacert", root)
+    done = await run(machine.machine.inside((*fetch, "https://any.deep.dev.local:8443/")))
+    # 502: nothing listens on port 9, and that devtls says so shows that it was reached, with a good certificate.
+    assert done.stdout == "502", done.stderr
