@@ -30,6 +30,11 @@ from devtls.system.setup.protocol import Keepsake, MeasureState, Part, Status, W
 
 _AGAIN = "devtls setup names"
 _MISSING = "missing"
+_REWRITERS = {
+    b"generateHosts": "WSL makes this file anew at each start, unless /etc/wsl.conf says generateHosts = false",
+    b"manage_etc_hosts": "cloud-init makes this file anew at each start, as long as manage_etc_hosts is on",
+}
+"""Words in the file's own comments -> what becomes of our block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +132,10 @@ class HostsFile:
             detail = f"{self._place.path} is left alone: {error}"
             return MeasureState(Status.MANUAL, detail, f"Mend the file, then {_AGAIN}.")
         if new == (facts.content or b""):
-            return MeasureState(Status.IN_FORCE, "" if text.block else "no route has a name that needs a line")
+            detail = _rewriter(facts) if text.block else "no route has a name that needs a line"
+            return MeasureState(Status.IN_FORCE, detail)
         if not text.block:
-            return MeasureState(Status.ABSENT)
+            return MeasureState(Status.ABSENT, _rewriter(facts))
         lacking = [name for name in _wanted(wish) if name not in text.names]
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         return MeasureState(Status.OUTDATED, f"it lacks {lacking[0]}{more}" if lacking else "some of its lines are old")
@@ -217,6 +223,11 @@ class HostsFile:
 
 
 _NIXOS = "Add networking.hosts to your configuration and run nixos-rebuild switch."
+
+
+def _rewriter(facts: HostsFacts) -> str:
+    """Return who will write the file anew, if it says so itself ("" = nobody)."""
+    return next((said for mark, said in _REWRITERS.items() if mark in (facts.content or b"")), "")
 
 
 def _has_all(facts: HostsFacts, wish: Wish) -> bool:

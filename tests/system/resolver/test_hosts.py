@@ -80,6 +80,17 @@ def test_names_outside_the_zones_and_localhost_get_no_lines(hosts: HostsFile) ->
     assert (state.status, state.detail) == (Status.IN_FORCE, "no route has a name that needs a line")
 
 
+@pytest.mark.parametrize(
+    ("comment", "who"),
+    [(b"# [network]\n# generateHosts = false\n", "WSL"), (b"# 'manage_etc_hosts' as True\n", "cloud-init")],
+)
+def test_a_file_that_somebody_else_makes_anew_is_said(hosts: HostsFile, path: Path, comment: bytes, who: str) -> None:
+    for content, status in ((comment, Status.ABSENT), (comment + BLOCK, Status.IN_FORCE)):
+        path.write_bytes(content)
+        state = hosts.state(hosts.probe(), WISH)
+        assert (state.status, state.detail.startswith(f"{who} makes this file anew")) == (status, True)
+
+
 def test_a_missing_file_is_made_and_removed_again(hosts: HostsFile, path: Path) -> None:
     path.unlink()
     facts = hosts.probe()
