@@ -6,6 +6,7 @@ import pytest
 
 from devtls.system.execute import NotFinished, Trouble
 from devtls.system.resolver.discovery import find_measures, names_in_block
+from devtls.system.resolver.drop_in import MARK
 from devtls.system.resolver.hosts_block import write_block
 from devtls.system.resolver.lookups import Lookups, read_lookups
 from devtls.system.truststore.machine import Machine
@@ -70,6 +71,13 @@ def test_an_older_one_has_its_drop_in_for_those_who_ask(debian: Debian) -> None:
     assert debian.ways(recorded=("names:resolved",)) == ["hosts", "resolved"]
     assert debian.lookups().against_drop_in() == ""
     assert "252 has no delegates" in debian.lookups().against_delegate()
+
+
+def test_a_file_of_ours_is_found_without_a_record(debian: Debian) -> None:
+    debian.write("etc/systemd/resolved.conf.d/devtls.conf", "# somebody else's\n")
+    assert debian.ways() == ["hosts"]
+    debian.write("etc/systemd/resolved.conf.d/devtls.conf", f"{MARK}\n[Resolve]\n")
+    assert debian.ways() == ["hosts", "resolved"]
 
 
 @pytest.mark.parametrize(
