@@ -19,6 +19,8 @@ _INSTALL = PurePath("/usr/bin/install")
 _REMOVE = PurePath("/bin/rm")
 _MAKE_FOLDER = PurePath("/bin/mkdir")
 
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
 QUICK_S = 15.0
 """Time limit of a step that only touches a file or a database."""
 ELEVATED_S = 120.0
@@ -124,6 +126,8 @@ def elevated_argv(run: Run, elevation: Elevation | None) -> tuple[str, ...]:
 
 def render(step: Step, elevation: Elevation | None) -> str:
     """Return `step` as one command to paste into a shell; its standard input follows as a here-document."""
+    if not isinstance(step, Run) and PureWindowsPath(step.path).drive:
+        return _render_windows(step)
     run = lower(step)
     if PureWindowsPath(run.argv[0]).drive:
         return subprocess.list2cmdline(elevated_argv(run, elevation))
@@ -133,6 +137,21 @@ def render(step: Step, elevation: Elevation | None) -> str:
         return line
     text = run.stdin.decode("utf-8", "backslashreplace")
     return f"{line} <<'DEVTLS'\n{text}{'' if text.endswith(chr(10)) else chr(10)}DEVTLS"
+
+
+def _render_windows(step: WriteFile | MakeFolder | RemoveFile) -> str:
+    """Return what is done to a file of Windows; its shells have no here-document, so a text is shown as it is."""
+    path = subprocess.list2cmdline([str(step.path)])
+    match step:
+        case MakeFolder():
+            return f"mkdir {path}"
+        case RemoveFile():
+            return f"del {path}"
+        case WriteFile():
+            text = step.content.decode("utf-16" if step.content[:2] in _UTF16_MARKS else "utf-8", "backslashreplace")
+            return f"rem {path} is written:\n{text.rstrip()}"
+        case _:
+            assert_never(step)
 
 
 def render_plan(plan: Plan, elevation: Elevation | None) -> tuple[str, ...]:

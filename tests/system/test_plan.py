@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 
@@ -78,3 +78,16 @@ def test_a_plan_knows_whether_it_needs_administrator_rights() -> None:
 
 def test_a_plain_step_is_never_elevated() -> None:
     assert elevated_argv(Run(("/bin/tool",)), SUDO) == ("/bin/tool",)
+
+
+@pytest.mark.parametrize(
+    ("step", "shown"),
+    [
+        (MakeFolder(PureWindowsPath(r"C:\Users\J Doe\x")), r'mkdir "C:\Users\J Doe\x"'),
+        (RemoveFile(PureWindowsPath(r"C:\x\y.xml")), r"del C:\x\y.xml"),
+        (WriteFile(PureWindowsPath(r"C:\y.xml"), "<a>ü</a>\n".encode("utf-16")), "rem C:\\y.xml is written:\n<a>ü</a>"),
+        (WriteFile(PureWindowsPath(r"C:\hosts"), b"127.0.0.1 x\r\n"), "rem C:\\hosts is written:\n127.0.0.1 x"),
+    ],
+)
+def test_files_of_windows_are_named_as_there(step: Step, shown: str) -> None:
+    assert render(step, None) == shown
