@@ -23,6 +23,7 @@ _COMMANDS = {
     "remove": "Take a route out again",
     "reload": "Read the configuration again",
     "stop": "End a running devtls serve",
+    "service": "Have devtls serve started by the system, as you: install, uninstall, status, logs",
     "env": "Print the variables for tools with a list of their own, or run a command with them",
     "ca": "Show or export the development CA",
     "doctor": "Find out what is wrong on this machine, and mend what is safe to mend",
