@@ -10,6 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from devtls.errors import StateError
@@ -21,30 +22,40 @@ _LARGEST_TAIL = 16 << 20
 def show_log(path: Path, lines: int, write: Callable[[str], None], *, follow: bool) -> None:
     """Write the last lines of a log, then, to `follow`, what comes, until Ctrl-C. Raises StateError."""
     try:
-        end = _show_end(path, lines, write)
+        place = _show_end(path, lines, write)
         while follow:
             time.sleep(_LOOK_S)
-            end = _show_new(path, end, write)
+            place = _show_new(path, place, write)
     except OSError as error:
         raise StateError(
             f"The log {path} cannot be read: {error.strerror}.", path=str(path), hint="devtls service status"
         ) from error
 
 
-def _show_end(path: Path, lines: int, write: Callable[[str], None]) -> int:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """How far a file was shown, and which file that was."""
+
+    offset: int
+    inode: int
+
+
+def _show_end(path: Path, lines: int, write: Callable[[str], None]) -> _Place:
     with path.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - _LARGEST_TAIL))
+        status = os.fstat(file.fileno())
+        file.seek(max(0, status.st_size - _LARGEST_TAIL))
         for line in deque(file, maxlen=lines):
             write(line.decode("utf-8", "replace"))
-        return file.tell()
+        return _Place(file.tell(), status.st_ino)
 
 
-def _show_new(path: Path, end: int, write: Callable[[str], None]) -> int:
+def _show_new(path: Path, place: _Place, write: Callable[[str], None]) -> _Place:
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(end if end <= size else 0)
+            status = os.fstat(file.fileno())
+            same = status.st_ino == place.inode and status.st_size >= place.offset
+            file.seek(place.offset if same else 0)
             write(file.read().decode("utf-8", "replace"))
-            return file.tell()
+            return _Place(file.tell(), status.st_ino)
     except FileNotFoundError:  # between two files
-        return 0
+        return place

@@ -3,7 +3,8 @@
 Owns the property list in ~/Library/LaunchAgents. The Sockets dictionary is what lets a normal user have 127.0.0.1:443:
 launchd opens it, and the process asks for it by the names `https` and `http` (launch_activate_socket(3)). Each name
 stands for an array, one dictionary for each address, as launchd.plist(5) allows. The environment of an agent is nearly
-empty, so PATH is written out; not the shell's own, which is another one in each shell. Written from the manuals; its plans are tested, no Mac has run them yet.
+empty, so PATH is written out; not the shell's own, which is another one in each shell. Written from the manuals; its
+plans are tested, no Mac has run them yet.
 """
 
 from __future__ import annotations
