@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.serving import DEVTLS, free_port
-from tests.e2e.user_manager import UserManager, user_manager
+from tests.e2e.systemd import HOMES, Manager, system_manager, user_manager
 from tests.e2e.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")]
@@ -28,7 +28,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def manager(home: Path, tmp_path: Path) -> Iterator[UserManager]:
+def manager(home: Path, tmp_path: Path) -> Iterator[Manager]:
     with user_manager(home, tmp_path / "systemd.log") as running:
         yield running
 
@@ -50,7 +50,7 @@ async def answers(port: int, root: Path) -> bool:
     return head.startswith(b"HTTP/1.1 502 ")
 
 
-async def test_the_service_runs_survives_and_goes(manager: UserManager, home: Path, tmp_path: Path) -> None:
+async def test_the_service_runs_survives_and_goes(manager: Manager, home: Path, tmp_path: Path) -> None:
     port = write_config(home)
     unit = home / ".config/systemd/user/devtls.service"
     assert "devtls runs as a service (process " in manager.run(*DEVTLS, "service", "install", "--yes")
@@ -66,10 +66,10 @@ async def test_the_service_runs_survives_and_goes(manager: UserManager, home: Pa
     assert "your devtls service (process" in second
     assert "systemctl --user stop devtls   stops the service" in second
 
-    manager.run("systemctl", "--user", "reload", "devtls.service")
+    manager.systemctl("reload", "devtls.service")
     assert manager.property("ActiveState") in ("active", "reloading")
     first = manager.property("MainPID")
-    manager.run("systemctl", "--user", "kill", "--signal=KILL", "devtls.service")
+    manager.systemctl("kill", "--signal=KILL", "devtls.service")
     await until(
         lambda: manager.property("MainPID") not in ("0", first) and manager.property("ActiveState") == "active",
         lambda: manager.run("systemctl", "--user", "status", "devtls.service", code=3),
@@ -90,7 +90,7 @@ async def test_the_service_runs_survives_and_goes(manager: UserManager, home: Pa
     assert "No service of devtls" in manager.run(*DEVTLS, "service", "uninstall", "--yes")
 
 
-async def test_a_service_that_cannot_start_is_said_and_leaves_no_loop(manager: UserManager, home: Path) -> None:
+async def test_a_service_that_cannot_start_is_said_and_leaves_no_loop(manager: Manager, home: Path) -> None:
     port = write_config(home)
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", port)
     async with server:
@@ -101,3 +101,65 @@ async def test_a_service_that_cannot_start_is_said_and_leaves_no_loop(manager: U
     shown = json.loads(manager.run(*DEVTLS, "service", "status", "--json", code=9))["services"]
     assert shown[0]["trouble"]
     manager.run(*DEVTLS, "service", "uninstall", "--yes")
+
+
+TAKE_SOCKETS = """\
+import os, pwd, sys
+from pathlib import Path
+from devtls.system.execute import ProcessRunner, execute
+from devtls.system.plan import ALREADY_ROOT
+from devtls.system.service.socket_unit import SocketUnit
+from devtls.system.setup.protocol import User, Wish
+from devtls.system.truststore.machine import Machine
+
+command, home, user = sys.argv[1], Path(sys.argv[2]), pwd.getpwnam("daemon")
+runner = ProcessRunner(ALREADY_ROOT)
+measure = SocketUnit(Machine.redirected(Path("/"), home, {}, elevation=ALREADY_ROOT), runner)
+wish = Wish(
+    User("daemon", user.pw_uid, user.pw_gid, home), (), (),
+    command=(sys.executable, "-m", "devtls"),
+    environment={f"DEVTLS_{name}_DIR": str(home / name.lower()) for name in ("STATE", "CONFIG")},
+)
+facts = measure.probe()
+plan = measure.install_plan(facts, wish) if command == "install" else measure.remove_plan(facts, {})
+assert plan
+outcome = execute(plan, runner)
+assert outcome.done, outcome
+print(measure.state(measure.probe(), wish).status.value)
+"""
+
+
+def test_the_systems_sockets_start_a_devtls_of_the_user(tmp_path: Path) -> None:
+    """From an empty folder of units to a page on port 443, served by a process without a single capability."""
+    pytest.importorskip("devtls.system.inherited", reason="serve takes no sockets from systemd yet")
+    home = f"{HOMES}/my home"
+    take = (sys.executable, "-P", "-c", TAKE_SOCKETS)
+    with system_manager(tmp_path / "systemd.log") as manager:
+        manager.run("mkdir", "-p", f"{home}/config")
+        manager.run("sh", "-c", 'printf "[routes]\napp = 9\n" > "$1"', "sh", f"{home}/config/devtls.toml")
+        manager.run("install", "-d", "-o", "daemon", "-m", "0700", f"{home}/state")
+        assert manager.run(*take, "install", home) == "in force\n"
+        assert manager.property("ActiveState", "devtls.socket") == "active"
+        assert manager.property("MainPID") == "0"
+
+        curl = ("curl", "--silent", "--insecure", "--max-time", "60", "--output", "/dev/null", "--write-out")
+        page = ("%{http_code}", "--resolve", "app.dev.local:443:127.0.0.1,::1", "https://app.dev.local/")
+        assert manager.run(*curl, *page, "--ipv4") == "502"
+        assert manager.run(*curl, *page, "--ipv6") == "502"
+        plain = ("%{http_code} %{redirect_url}", "--header", "Host: app.dev.local", "http://127.0.0.1/")
+        assert manager.run(*curl, *plain) == "307 https://app.dev.local/"
+
+        pid = manager.property("MainPID")
+        status = manager.run("cat", f"/proc/{pid}/status")
+        assert "\nUid:\t1\t1\t1\t1\n" in status
+        assert "\nCapBnd:\t0000000000000000\n" in status
+        assert "\nNoNewPrivs:\t1\n" in status
+        assert manager.property("StatusText") == "Serving https on port 443, 1 route"
+
+        manager.systemctl("reload", "devtls.service")
+        manager.systemctl("stop", "devtls.service")
+        assert manager.run(*curl, *page, "--ipv4") == "502"
+        assert manager.property("MainPID") not in ("0", pid)
+        assert manager.run(*take, "uninstall", home) == "absent\n"
+        assert manager.run("find", "/etc/systemd/system", "-type", "f") == ""
+        assert manager.property("ActiveState") == "inactive"
