@@ -26,7 +26,7 @@ from devtls.system.paths import Paths
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 UNITS = {"_s": "s", "_bytes": "bytes"}
-NOT_YET = {"setup"}
+NOT_YET = {"setup", "unsetup"}
 """Commands that the README announces."""
 
 

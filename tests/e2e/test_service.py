@@ -131,7 +131,6 @@ print(measure.state(measure.probe(), wish).status.value)
 
 def test_the_systems_sockets_start_a_devtls_of_the_user(tmp_path: Path) -> None:
     """From an empty folder of units to a page on port 443, served by a process without a single capability."""
-    pytest.importorskip("devtls.system.inherited", reason="serve takes no sockets from systemd yet")
     home = f"{HOMES}/my home"
     take = (sys.executable, "-P", "-c", TAKE_SOCKETS)
     with system_manager(tmp_path / "systemd.log") as manager:
