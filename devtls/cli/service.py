@@ -129,7 +129,7 @@ def uninstall(*, yes: bool, dry_run: bool, as_json: bool) -> None:
         click.echo("No service of devtls is installed for you.")
 
 
-@command.command()
+@command.command(short_help="Say whether it is installed and runs.")
 @_JSON
 def status(*, as_json: bool) -> int:
     """Say whether a service is installed and runs, and what devtls status knows of it."""

@@ -13,7 +13,7 @@ from devtls.cli import printable
 from devtls.cli.status import in_words
 from devtls.system.plan import Elevation, Plan, render_plan
 from devtls.system.service.account import Account, AnyService
-from devtls.system.setup.protocol import MeasureState
+from devtls.system.setup.protocol import MeasureState, Part
 from devtls.web.control_messages import ServeStatus
 
 _LABEL_WIDTH = 14
@@ -60,7 +60,8 @@ def status_lines(service: AnyService, account: Account, serve: ServeStatus | Non
     """Yield the lines of one installed service."""
     process = f" (process {account.pid})" if account.pid else ""
     why = f": {account.trouble}" if account.trouble else ""
-    runs = f"runs{process}" if account.running else f"does not run{why}"
+    waits = service.part is Part.PORTS and not why
+    runs = f"runs{process}" if account.running else f"does not run{', the next connection starts it' if waits else why}"
     yield click.style(f"{service.label}: installed, {runs}.", bold=True)
     yield ""
     yield _row("Where", account.place + (", started by itself" if account.enabled else ", not started by itself"))

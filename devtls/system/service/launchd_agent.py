@@ -129,7 +129,7 @@ class Agent:
         if facts.filed.content != self._property_list(facts, wish):
             return MeasureState(Status.OUTDATED, "the agent was written for another devtls, other folders or ports")
         if facts.told is None:
-            return MeasureState(Status.ABSENT, "the file is there, but launchd has not loaded it")
+            return MeasureState(Status.OUTDATED, "the file is there, but launchd has not loaded it")
         return MeasureState(Status.IN_FORCE)
 
     def _property_list(self, facts: AgentFacts, wish: Wish) -> bytes:

@@ -137,7 +137,7 @@ class SocketUnit:
             return MeasureState(Status.OUTDATED, "the units were written for another devtls, user or port")
         if not runs(facts.socket):
             why = trouble_in(facts.socket) or "systemd does not hold the ports"
-            return MeasureState(Status.ABSENT, f"the units are there, but {why}")
+            return MeasureState(Status.OUTDATED, f"the units are there, but {why}")
         return MeasureState(Status.IN_FORCE)
 
     def _blocked(self, facts: SocketFacts, wish: Wish) -> MeasureState | None:

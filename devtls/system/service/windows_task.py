@@ -110,7 +110,7 @@ class LogonTask:
         if facts.argv != self._argv(facts, wish):
             return MeasureState(Status.OUTDATED, "the task was made for another devtls")
         if facts.state != _RUNNING:
-            return MeasureState(Status.ABSENT, "the task is there, but it does not run")
+            return MeasureState(Status.OUTDATED, "the task is there, but it does not run")
         return MeasureState(Status.IN_FORCE)
 
     def _argv(self, facts: TaskFacts, wish: Wish) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def test_one_that_was_stopped_is_started_again(measure: UserUnit, systemd: Syste
     install(measure, wish, do)
     systemd.active.clear()
     state = measure.state(measure.probe(), wish)
-    assert (state.status, "does not run" in state.detail) == (Status.ABSENT, True)
+    assert (state.status, "does not run" in state.detail) == (Status.OUTDATED, True)
     assert install(measure, wish, do).done
     assert status_of(measure, wish) is Status.IN_FORCE
     systemd.enabled.clear()

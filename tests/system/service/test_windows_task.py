@@ -102,7 +102,7 @@ def test_it_comes_and_goes(measure: LogonTask, scheduler: Scheduler, wish: Wish)
     assert (account.installed, account.enabled, account.running) == (True, True, True)
     assert account.argv[0] == r"C:\Users\J & D\tools\pythonw.exe"
     scheduler.state = 3
-    assert status_of(measure, wish) is Status.ABSENT
+    assert status_of(measure, wish) is Status.OUTDATED
     plan = measure.install_plan(measure.probe(), wish)
     assert [step.argv[1] for step in plan.steps if isinstance(step, Run)] == ["/Run"]
     scheduler.do(plan)
