@@ -43,6 +43,8 @@ _HTTPS, _HTTP = "devtls.socket", "devtls-http.socket"
 _UNITS = (_HTTPS, _HTTP, UNIT)
 _LOOPBACK6 = f"{ipaddress.IPv6Address('::1').packed.hex()} "
 
+_ANOTHER = "devtls setup ports, without --way, takes the usual way."
+
 _FENCES = (
     "CapabilityBoundingSet=",
     "ProtectSystem=strict",
@@ -146,7 +148,7 @@ class SocketUnit:
             what = f"{' and '.join(foreign)} was not written by devtls"
             return MeasureState(Status.MANUAL, what, "Move that file away, then devtls setup ports.")
         if facts.systemctl is None or facts.silent:
-            return MeasureState(Status.NO_TOOL, facts.silent or "this system has no systemd", "Take another way.")
+            return MeasureState(Status.NO_TOOL, facts.silent or "this system has no systemd", _ANOTHER)
         if wish.user.uid == 0:
             return MeasureState(Status.SKIPPED, "you are root, who may open every port without it")
         if facts.by_user and not facts.ours:
@@ -229,7 +231,7 @@ class SocketUnit:
         again = "Run the commands above yourself."
         match outcome.trouble:
             case Trouble.READ_ONLY:
-                return MeasureState(Status.READ_ONLY, outcome.detail, "Take another way: this system is read-only.")
+                return MeasureState(Status.READ_ONLY, outcome.detail, _ANOTHER)
             case Trouble.NO_TOOL | Trouble.NO_ELEVATION:
                 return MeasureState(Status.NO_TOOL, outcome.detail, again)
             case _ if isinstance(outcome.failed, Run) and "--now" in outcome.failed.argv:
