@@ -71,11 +71,13 @@ def in_words(serve: ServeStatus, now: datetime) -> Iterator[str]:
 
 def _facts(serve: ServeStatus) -> dict[str, str]:
     clients, certificates, ca = serve.clients, serve.certificates, serve.ca
+    pac = "hands out no PAC file" if serve.pac_port is None else f"PAC file on port {serve.pac_port} (devtls pac)"
     pki = f"port {ca.pki_port}" if ca.pki_port_open else f"port {ca.pki_port} (another process has it)"
     return {
         "Ports": f"{_ports(serve)}; on {', '.join(serve.listen)}",
         "Zones": ", ".join(serve.zones),
         "File": serve.config_file or "none: the routes are from the command line",
+        "Browsers": pac,
         "Clients": f"{_count(clients.open, 'connection')}, {clients.http2} of them HTTP/2",
         "Certificates": f"{certificates.pinned} of routed names, {certificates.others} of others in memory; "
         f"{certificates.minted} made since the start",

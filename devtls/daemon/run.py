@@ -146,9 +146,20 @@ class Process:
         with contextlib.suppress(OSError):  # no file can be opened just now: the first connection loads it
             await asyncio.to_thread(import_module, "devtls.net.h2_connection")
         self._start_watch()
-        await self.daemon.dns.start()
+        self._spawn(self._open_side_ports())
         await asyncio.to_thread(self.daemon.control.clean)
         await self._look_at_state()
+
+    async def _open_side_ports(self) -> None:
+        while True:
+            try:
+                for name in ("dns_site", "pac_site"):
+                    await asyncio.to_thread(import_module, f"devtls.daemon.{name}")
+                break
+            except OSError:  # no file can be opened just now
+                await asyncio.sleep(_STATE_LOOK_S)
+        await self.daemon.dns.start()
+        await self.daemon.pac.start()
 
     async def show_banner(self) -> None:
         """Probe, then tell."""
@@ -285,8 +296,13 @@ class Process:
             await self.show_banner()
 
     async def _look_at_state(self) -> None:
+        from devtls.daemon.expiry import EndNotice
+
+        notice = EndNotice()
         while True:
             await asyncio.sleep(_STATE_LOOK_S)
+            if text := notice.due(self.daemon.generation.authority.not_after, datetime.now(UTC)):
+                self._log.warn(text, event="authority_ends")
             try:
                 replaced = await asyncio.to_thread(self.daemon.authority_replaced)
                 self._tell_of_deletion(await asyncio.to_thread(self.daemon.authority_deleted))

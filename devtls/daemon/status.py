@@ -17,9 +17,11 @@ from devtls.config import COMMAND_LINE, TEMPORARY, StaticTarget
 from devtls.config.lines import visible
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.banner import Findings, Remark, find_remarks
+from devtls.daemon.expiry import end_in_words
 from devtls.daemon.look import Look
 from devtls.errors import DevtlsError
 from devtls.net.pool import UpstreamState
+from devtls.pki.leaf import RENEW
 from devtls.routing import Route
 from devtls.web.control_messages import (
     About,
@@ -59,7 +61,14 @@ def introduce(daemon: Daemon) -> About:
     """Return who this is."""
     found = daemon.source.found
     file = None if found is None else str(found.path)
-    return About(version=__version__, pid=os.getpid(), https_port=daemon.doors.https_port, config_file=file)
+    return About(
+        version=__version__,
+        pid=os.getpid(),
+        https_port=daemon.doors.https_port,
+        config_file=file,
+        pac_port=daemon.pac.port,
+        pac_trouble=daemon.pac.trouble,
+    )
 
 
 def describe(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> ServeStatus:
@@ -85,7 +94,8 @@ def describe(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> S
             authority.id, authority.fingerprint, stamp(authority.not_after), authority.pki_port, daemon.pki.is_open
         ),
         reload_error=life.reload_error,
-        warnings=tuple(_warnings(daemon, life, findings)),
+        warnings=tuple(_warnings(daemon, life, findings, now)),
+        pac_port=daemon.pac.port,
     )
 
 
@@ -132,7 +142,7 @@ def _idle(state: UpstreamState) -> int:
     return len(state.idle) if state.shared is None else state.shared.idle_count
 
 
-def _warnings(daemon: Daemon, life: Life, findings: Findings) -> Iterator[Advice]:
+def _warnings(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> Iterator[Advice]:
     generation = daemon.generation
     for note in daemon.doors.notes:
         yield Advice(note)
@@ -143,6 +153,8 @@ def _warnings(daemon: Daemon, life: Life, findings: Findings) -> Iterator[Advice
             yield Advice(f"{visible(route.config.key)}: the certificate of {label} is not checked (verify = false).")
     if life.late:
         yield Advice(f"{life.late} changed: that counts from the next start on.", "devtls stop, then devtls serve")
+    if ends := end_in_words(generation.authority.not_after, now):
+        yield Advice(ends, RENEW)
     if life.authority_deleted:
         yield Advice("The CA was deleted; this devtls goes on with it.", "devtls trust")
     overridden = generation.merged.overridden

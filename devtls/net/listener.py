@@ -189,12 +189,22 @@ def bind_error(address: str, port: int, error: OSError) -> DevtlsError:
 
 
 class TlsGate:
-    """What the TLS layer asks: the context for a hello, the protocols inside, whom to tell (tls.TlsHooks)."""
+    """What the TLS layer asks: the context for a hello, the protocols inside, whom to tell (tls.TlsHooks).
 
-    def __init__(self, service: Service, contexts: ContextCache, handshake_timeout_s: float = 10.0) -> None:
+    `port` is the one that clients believe to be connected to, when it is not the service's own.
+    """
+
+    def __init__(
+        self, service: Service, contexts: ContextCache, handshake_timeout_s: float = 10.0, port: int | None = None
+    ) -> None:
         self.handshake_timeout_s = handshake_timeout_s
         self._service = service
         self._contexts = contexts
+        self._port = port
+
+    def behind(self, port: int) -> TlsGate:
+        """Return the same for a client whose tunnel ends here, and was asked for `port`."""
+        return TlsGate(self._service, self._contexts, self.handshake_timeout_s, port)
 
     def choose(self, hello: ClientHello) -> ssl.SSLContext | Alert:
         """Return a context or the alert that refuses this client."""
@@ -206,12 +216,12 @@ class TlsGate:
         if alpn == "h2":
             from devtls.net.h2_connection import H2Connection  # loaded soon after the start, or here: 8 ms
 
-            return H2Connection(self._service, sni)
-        return ServerConnection(self._service, sni)
+            return H2Connection(self._service, sni, self._port)
+        return ServerConnection(self._service, sni, self._port)
 
     def plain(self) -> asyncio.Protocol:
         """Return the answer to people who typed http://."""
-        return PlainConnection(self._routes, self._service.https_port)
+        return PlainConnection(self._routes, self._port or self._service.https_port)
 
     def failed(self, failure: HandshakeFailure) -> None:
         """Pass a failed handshake on."""
@@ -246,18 +256,37 @@ class Listener:
         self._servers.clear()
 
 
-class _TurnedAway(asyncio.Protocol):
+class TurnedAway(asyncio.Protocol):
     """A connection above the limit: closed before it costs anything."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
         with contextlib.suppress(OSError):
             transport.close()
+
+
+class Inside:
+    """The connections that count against `max_connections`, whichever way they came, and their common turnstile."""
+
+    def __init__(self, service: Service) -> None:
+        self.connections: set[asyncio.BaseProtocol] = set()
+        self.turnstile = Turnstile()
+        self._service = service
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody else is let in."""
+        return len(self.connections) >= self._service.limits.max_connections or self._service.draining
+
+    def entry(self, gate: TlsGate) -> TlsServer:
+        """Return the protocol for a client that is let in to speak TLS."""
+        return _CountedTls(gate, self.turnstile, self.connections)
 
 
 class _CountedTls(TlsServer):
     """A connection that counts from accept: one that never says hello holds a descriptor like any other."""
 
-    def __init__(self, gate: TlsGate, turnstile: Turnstile, inside: set[TlsServer]) -> None:
+    def __init__(self, gate: TlsGate, turnstile: Turnstile, inside: set[asyncio.BaseProtocol]) -> None:
         super().__init__(gate, turnstile)
         self._inside = inside
 
@@ -274,17 +303,10 @@ class _CountedTls(TlsServer):
         super()._become_plain(first)
 
 
-def https_protocol(service: Service, gate: TlsGate) -> Callable[[], asyncio.Protocol]:
-    """Return the factory for the TLS port."""
-    turnstile = Turnstile()
-    inside: set[TlsServer] = set()
-
-    def make() -> asyncio.Protocol:
-        if len(inside) >= service.limits.max_connections or service.draining:
-            return _TurnedAway()
-        return _CountedTls(gate, turnstile, inside)
-
-    return make
+def https_protocol(service: Service, gate: TlsGate, inside: Inside | None = None) -> Callable[[], asyncio.Protocol]:
+    """Return the factory for the TLS port; `inside` is shared with other ways in."""
+    counted = inside or Inside(service)
+    return lambda: TurnedAway() if counted.closed else counted.entry(gate)
 
 
 def redirect_protocol(service: Service) -> Callable[[], asyncio.Protocol]:

@@ -32,6 +32,7 @@ def words(**changes: Any) -> str:
         "ca": CaStatus("0123abcd", "ab" * 32, "2036-01-02T03:04:05+00:00", 2345, True),
         "reload_error": None,
         "warnings": (),
+        "pac_port": 15354,
     }
     return click.unstyle("\n".join(in_words(ServeStatus(**facts | changes), NOW)))
 
@@ -44,6 +45,7 @@ def test_everything_fits_in_eighty_columns() -> None:
         "https 443, http 80 redirects; on 127.0.0.1",
         "dev.local, test",
         "1 connection, 1 of them HTTP/2",
+        "PAC file on port 15354 (devtls pac)",
         "1 of routed names, 2 of others in memory; 3 made since the start",
         "devtls root 0123abcd, until 2036-01-02; page and revocation",
         "ab" * 32,
