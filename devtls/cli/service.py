@@ -258,7 +258,8 @@ def _own_file(session: _Session) -> str:
 
 def _wish(session: _Session, config: Config) -> Wish:
     serve = config.serve
-    environment = {name: value for name in FOLDER_VARIABLES if (value := os.environ.get(name))}
+    # A service works in another folder: what counts from this one is written in full.
+    folders = {name: Path(value).expanduser() for name in FOLDER_VARIABLES if (value := os.environ.get(name))}
     return Wish(
         user=_user(session.machine.home),
         zones=(),
@@ -266,7 +267,7 @@ def _wish(session: _Session, config: Config) -> Wish:
         https_port=serve.https_port or 443,
         http_port=(serve.http_port or 80) if serve.redirect else None,
         command=(sys.executable, "-m", "devtls"),
-        environment=environment,
+        environment={name: str(folder.absolute()) for name, folder in folders.items()},
     )
 
 

@@ -122,6 +122,15 @@ def test_a_file_that_was_named_is_the_services(
     assert f"devtls add app 3000 --config {tmp_path}/mine.toml" in said
 
 
+def test_folders_that_count_from_here_are_written_in_full(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEVTLS_STATE_DIR", "here/state")
+    devtls("install", "--yes")
+    assert f"Environment=DEVTLS_STATE_DIR={tmp_path}/here/state" in unit(machine).read_text()
+
+
 def test_without_routes_there_is_no_service(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     file = machine.home / ".config/devtls/devtls.toml"
     file.write_text("[routes]\n")
