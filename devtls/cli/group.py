@@ -26,6 +26,7 @@ _COMMANDS = {
     "remove": "Take a route out again",
     "reload": "Read the configuration again",
     "stop": "End a running devtls serve",
+    "service": "Have devtls serve started by the system, as you: install, uninstall, status, logs",
     "pac": "Print the address that makes names resolve in browsers, without an administrator",
     "env": "Print the variables for tools with a list of their own, or run a command with them",
     "cert": "Write a certificate and its key, for another server or a client",

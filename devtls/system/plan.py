@@ -22,6 +22,7 @@ _REMOVE = PurePath("/bin/rm")
 _MAKE_FOLDER = PurePath("/bin/mkdir")
 
 _MOST_LINES = 200
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 QUICK_S = 15.0
 """Time limit of a step that only touches a file or a database."""
@@ -180,8 +181,10 @@ def _render_windows(step: WriteFile | MakeFolder | RemoveFile) -> str:
     path = "'" + str(step.path).replace("'", "''") + "'"
     match step:
         case WriteFile():
-            text = step.content.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
-            return f"Set-Content -NoNewline -Path {path} -Value @'\n{text}\n'@"
+            wide = step.content[:2] in _UTF16_MARKS
+            text = step.content.decode("utf-16" if wide else "utf-8", "backslashreplace").replace("\r\n", "\n")
+            encoding = " -Encoding Unicode" if wide else ""
+            return f"Set-Content -NoNewline{encoding} -Path {path} -Value @'\n{text}\n'@"
         case MakeFolder():
             return f"New-Item -Force -ItemType Directory -Path {path}"
         case RemoveFile():

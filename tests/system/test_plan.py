@@ -98,3 +98,25 @@ def test_a_plan_knows_whether_it_needs_administrator_rights() -> None:
 
 def test_a_plain_step_is_never_elevated() -> None:
     assert elevated_argv(Run(("/bin/tool",)), SUDO) == ("/bin/tool",)
+
+
+@pytest.mark.parametrize(
+    ("step", "shown"),
+    [
+        (
+            MakeFolder(PureWindowsPath(r"C:\Users\J Doe\x")),
+            r"New-Item -Force -ItemType Directory -Path 'C:\Users\J Doe\x'",
+        ),
+        (RemoveFile(PureWindowsPath(r"C:\x\y.xml")), r"Remove-Item -Force -Path 'C:\x\y.xml'"),
+        (
+            WriteFile(PureWindowsPath(r"C:\y.xml"), "<a>ü</a>\n".encode("utf-16")),
+            "Set-Content -NoNewline -Encoding Unicode -Path 'C:\\y.xml' -Value @'\n<a>ü</a>\n\n'@",
+        ),
+        (
+            WriteFile(PureWindowsPath(r"C:\hosts"), b"127.0.0.1 x\r\n"),
+            "Set-Content -NoNewline -Path 'C:\\hosts' -Value @'\n127.0.0.1 x\n\n'@",
+        ),
+    ],
+)
+def test_files_of_windows_are_named_as_there(step: Step, shown: str) -> None:
+    assert render(step, None) == shown
