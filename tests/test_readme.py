@@ -142,7 +142,7 @@ def test_every_flag_of_every_command_stands_there() -> None:
 def flags(text: str) -> set[str]:
     """Return the long flags of a command's section: from its table's first column, or from prose without a table."""
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
-    return {flag for part in rows or [text] for flag in re.findall(r"`(--[a-z-]+)", part)}
+    return {flag for part in rows or [text] for flag in re.findall(r"`(--[a-z][a-z0-9-]+)", part)}
 
 
 def commands(group: click.Command, path: str = "devtls") -> Iterator[tuple[str, click.Command]]:

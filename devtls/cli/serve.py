@@ -23,6 +23,7 @@ from devtls.system.discovery import FILE_NAME
 @click.option("--http-port", type=PORT, help="Port that redirects to https. Default: 80.")
 @click.option("--no-redirect", is_flag=True, help="Do not listen for http:// at all.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="One JSON object per line on stderr.")
+@click.option("--passphrase-fd", type=int, metavar="N", help="Where the passphrase of a locked CA is read from.")
 @click.option("-v", "--verbose", is_flag=True, help="Also say why handshakes fail, and when DNS is open.")
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors.")
 def command(
@@ -34,6 +35,7 @@ def command(
     http_port: int | None,
     no_redirect: bool,
     log_format: str | None,
+    passphrase_fd: int | None,
     verbose: bool,
     quiet: bool,
 ) -> int:
@@ -55,5 +57,6 @@ def command(
         log_format=log_format,
         verbose=verbose,
         quiet=quiet,
+        passphrase_fd=passphrase_fd,
     )
     return start(given)

@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 
 from devtls.cli import printable
+from devtls.cli.ca_root_key import kept_root_key, required_root_key
 from devtls.cli.store_view import (
     ask,
     is_wrapped,
@@ -38,6 +39,7 @@ from devtls.pki.authority import Authority
 from devtls.system.clientenv.files import renew_files
 from devtls.system.clientenv.variables import BUNDLE_FILE, ROOT_FILE
 from devtls.system.execute import ProcessRunner, write_atomically
+from devtls.system.generation import NO_LOCKS
 from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths, refuse_sudo
 from devtls.system.suffixes import is_public_suffix
@@ -92,6 +94,8 @@ class _Session:
     "--system", "system_wide", is_flag=True, help="macOS, Windows: for every user of this machine (administrator)."
 )
 @click.option("--zone", "zones", multiple=True, metavar="ZONE", help="A zone of the new CA (repeatable).")
+@click.option("--keep-root-key", is_flag=True, help="Keep the new root's key, under a passphrase: for teams.")
+@click.option("--passphrase-fd", type=int, metavar="N", help="Read that passphrase from this descriptor.")
 def command(
     *,
     yes: bool,
@@ -100,6 +104,8 @@ def command(
     names: tuple[str, ...],
     system_wide: bool,
     zones: tuple[str, ...],
+    keep_root_key: bool,
+    passphrase_fd: int | None,
 ) -> None:
     """Make this machine's browsers and tools trust your own development CA.
 
@@ -115,10 +121,13 @@ def command(
     stores = _stores(session, names)
     existing = session.keystore.load(session.now) if session.keystore.exists() else None
     _check_zones(existing, wanted)
+    if keep_root_key and existing is not None:
+        required_root_key(session.keystore, existing)
     if dry_run:
         _show_dry_run(session, existing, wanted or DEFAULT_ZONES, stores)
     else:
-        authority = existing or session.keystore.load_or_create(wanted or DEFAULT_ZONES, session.now)
+        locks = kept_root_key(passphrase_fd) if keep_root_key and existing is None else NO_LOCKS
+        authority = existing or session.keystore.load_or_create(wanted or DEFAULT_ZONES, session.now, locks)
         _check_zones(authority, wanted)  # a serve that was started at the same moment may have made the CA
         click.echo(_introduction(authority, made=existing is None), err=True)
         _trust(session, authority, stores, yes=yes)

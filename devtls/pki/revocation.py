@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from devtls.errors import CertificateError
 from devtls.pki.leaf import whole_seconds
 from devtls.pki.profile import key_identifier
-from devtls.pki.signature import deterministic
+from devtls.pki.signature import deterministic_with
+
+if TYPE_CHECKING:
+    from devtls.pki.signature import IssuerKey
 
 
 def build_crl(
     issuer: x509.Certificate,
-    key: ec.EllipticCurvePrivateKey,
+    key: IssuerKey,
     *,
     number: int,
     this_update: datetime,
@@ -41,7 +44,7 @@ def build_crl(
     )
     for entry in revoked:
         builder = builder.add_revoked_certificate(entry)
-    return builder.sign(key, SHA256(), ecdsa_deterministic=deterministic())
+    return builder.sign(key, SHA256(), ecdsa_deterministic=deterministic_with(key))
 
 
 def load_crl(der: bytes) -> x509.CertificateRevocationList:
