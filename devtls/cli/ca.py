@@ -64,15 +64,19 @@ command.add_command(ca_retire.command)
 @click.option("--mobileconfig", is_flag=True, help="The root as a profile for iPhone, iPad and Mac.")
 @click.option("--intermediate", "what", flag_value="intermediate", help="The intermediate instead of the root.")
 @click.option("--chain", "what", flag_value="chain", help="Intermediate and root in one PEM file.")
+@click.option("--crl", "what", flag_value="crl", help="The revocation lists of both, as they are now, in one PEM file.")
 def export(*, out: str, form: str, mobileconfig: bool, what: str | None) -> None:
     """Write the root certificate (never a key), for a phone, a container or a tool with a list of its own."""
-    if what == "chain" and form == "der":
-        raise click.UsageError("DER holds one certificate: --chain needs --format pem.")
+    if what in ("chain", "crl") and form == "der":
+        raise click.UsageError(f"DER holds one certificate or list: --{what} needs --format pem.")
     if mobileconfig and (what or form == "der"):
         raise click.UsageError("A profile holds the root, in a format of its own: --mobileconfig stands alone.")
-    authority = Keystore(Paths.from_environment().state_dir).load(datetime.now(UTC))
+    keystore, now = Keystore(Paths.from_environment().state_dir), datetime.now(UTC)
+    authority = keystore.load(now)
     if mobileconfig:
         content = apple_profile(authority.root_der, authority.id)
+    elif what == "crl":
+        content = _lists(authority, keystore.next_crl(authority, now))
     else:
         content = _exported(authority, what or "root", Encoding.PEM if form == "pem" else Encoding.DER)
     if out != "-":
@@ -90,6 +94,11 @@ def _exported(authority: Authority, what: str, encoding: Encoding) -> bytes:
         "chain": [authority.intermediate.certificate, authority.root],
     }
     return b"".join(certificate.public_bytes(encoding) for certificate in certificates[what])
+
+
+def _lists(authority: Authority, of_intermediate: bytes) -> bytes:
+    lists = [x509.load_der_x509_crl(der) for der in (of_intermediate, authority.root_crl_der)]
+    return b"".join(one.public_bytes(Encoding.PEM) for one in lists)
 
 
 def _is_terminal() -> bool:

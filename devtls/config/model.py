@@ -107,6 +107,13 @@ class DnsConfig(msgspec.Struct, frozen=True):
     """Any high port; 5353 is mDNS."""
 
 
+class PacConfig(msgspec.Struct, frozen=True):
+    """The `[pac]` section; port 0 is any free one."""
+
+    enabled: bool = True
+    port: int = 15354
+
+
 class LimitsConfig(msgspec.Struct, frozen=True):
     """The `[limits]` section: seconds end in `_s`, octets in `_bytes`, the rest are counts."""
 
@@ -178,6 +185,7 @@ class Config(msgspec.Struct, frozen=True):
     routes: tuple[RouteConfig, ...] = ()
     source: str = COMMAND_LINE
     dns: DnsConfig = DnsConfig()
+    pac: PacConfig = PacConfig()
 
 
 class Merged(msgspec.Struct, frozen=True):

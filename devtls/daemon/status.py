@@ -61,7 +61,14 @@ def introduce(daemon: Daemon) -> About:
     """Return who this is."""
     found = daemon.source.found
     file = None if found is None else str(found.path)
-    return About(version=__version__, pid=os.getpid(), https_port=daemon.doors.https.port, config_file=file)
+    return About(
+        version=__version__,
+        pid=os.getpid(),
+        https_port=daemon.doors.https_port,
+        config_file=file,
+        pac_port=daemon.pac.port,
+        pac_trouble=daemon.pac.trouble,
+    )
 
 
 def describe(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> ServeStatus:
@@ -73,9 +80,11 @@ def describe(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> S
         pid=os.getpid(),
         since=stamp(life.since),
         stopping=life.stopping,
-        https_port=doors.https.port,
-        http_port=None if doors.http is None else doors.http.port,
-        listen=tuple(str(each.getsockname()[0]) for each in doors.https.sockets),
+        https_port=doors.https_port,
+        http_port=doors.http_port,
+        https_origin=doors.https.origin.value,
+        http_origin=(doors.http or doors.https).origin.value,
+        listen=doors.https.addresses,
         zones=generation.snapshot.zones,
         config_file=None if found is None else str(found.path),
         routes=describe_routes(daemon, findings, now),
@@ -86,12 +95,13 @@ def describe(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> S
         ),
         reload_error=life.reload_error,
         warnings=tuple(_warnings(daemon, life, findings, now)),
+        pac_port=daemon.pac.port,
     )
 
 
 def describe_routes(daemon: Daemon, findings: Findings | None, now: datetime) -> tuple[RouteStatus, ...]:
     """Return the routes; without `findings` nothing is said of their health."""
-    port = daemon.doors.https.port
+    port = daemon.doors.https_port
     return tuple(_route(daemon, route, port, findings, now) for route in daemon.generation.snapshot.routes.routes)
 
 
@@ -148,7 +158,7 @@ def _warnings(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> 
     if life.authority_deleted:
         yield Advice("The CA was deleted; this devtls goes on with it.", "devtls trust")
     overridden = generation.merged.overridden
-    for remark in find_remarks(routes, daemon.doors.https.port, findings, overridden, Look()):
+    for remark in find_remarks(routes, daemon.doors.https_port, findings, overridden, Look()):
         yield _advice(remark)
 
 

@@ -33,6 +33,11 @@ RENEW = "devtls ca renew"
 
 LOOPBACK_ADDRESSES = (ip_address("127.0.0.1"), ip_address("::1"))
 
+PASSING = 1 << 158
+"""The bit of a serial number that says: minted by a running proxy, in no register. All others are recorded.
+
+The OCSP responder answers for both kinds, also for what another running proxy of this CA minted."""
+
 Name = str | IPv4Address | IPv6Address
 """What a leaf is for: a host name or an address."""
 
@@ -65,9 +70,23 @@ def crl_url(pki_port: int, path: str) -> str:
     return f"http://127.0.0.1:{pki_port}{path}"
 
 
+def ocsp_url(pki_port: int) -> str:
+    """Return where `serve` answers for the status of one certificate."""
+    return f"http://127.0.0.1:{pki_port}/ocsp"
+
+
 def crl_path(role: str, ca_id: str) -> str:
     """Return the path of the root's or the intermediate's revocation list on the PKI port."""
     return f"/{role}-{ca_id}.crl"
+
+
+def outside_zones(name: str, zones: Sequence[Hostname]) -> NameNotPermitted:
+    """Return the error for a name that no certificate of a CA with these zones may hold."""
+    return NameNotPermitted(
+        f"{name!r} lies in none of this CA's zones ({', '.join(zones)}).",
+        name=name,
+        hint="devtls ca renew --zone ZONE: a new zone needs a new root",
+    )
 
 
 class Leaf(msgspec.Struct, frozen=True):
@@ -135,11 +154,7 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
     def issue(self, name: Hostname, *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
         """Return a leaf for `name`; raises NameNotPermitted, or CertificateError outside the life of the CA."""
         if not self.permits(name):
-            raise NameNotPermitted(
-                f"{name!r} lies in none of this CA's zones ({', '.join(self.zones)}).",
-                name=name,
-                hint="devtls ca renew --zone ZONE: a new zone needs a new root",
-            )
+            raise outside_zones(name, self.zones)
         return self._issue((name,), now=now, key=key, serial=serial)
 
     def issue_default(self, *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.errors import CertificateError, NoAuthority, StateError
 from devtls.names import Hostname
-from devtls.pki.leaf import Signer
+from devtls.pki.leaf import PASSING, Signer
 from devtls.system.generation import (
     CRL,
     NO_LOCKS,
@@ -78,8 +78,13 @@ def new_leaf_key() -> ec.EllipticCurvePrivateKey:
 
 
 def new_serial() -> int:
-    """Return a random serial number of 159 bits."""
-    return int.from_bytes(os.urandom(20), "big") >> 1
+    """Return a random serial number of 158 bits, for a certificate that is recorded."""
+    return int.from_bytes(os.urandom(20), "big") >> 2
+
+
+def new_passing_serial() -> int:
+    """Return one for a certificate that stays in this process's memory and is recorded nowhere."""
+    return PASSING | new_serial()
 
 
 class Keystore:
@@ -329,10 +334,8 @@ class Keystore:
 
         from devtls.pki.revocation import crl_number, is_due
 
-        with self._writing():
-            path = self.folder_of(authority) / CRL
-            if not path.parent.is_dir():
-                raise StateError("The CA was replaced.", path=str(path), hint="restart devtls serve")
+        with self.writing(authority) as folder:
+            path = folder / CRL
             last = read_crl(path, authority)
             if last is None:  # so its number is unknown: the seconds since 1970 are above every number counted so far
                 der = authority.intermediate_crl(number=int(now.timestamp()), this_update=now)
@@ -342,6 +345,15 @@ class Keystore:
                 return last.public_bytes(Encoding.DER)
             replace_private_file(path, der)
             return der
+
+    @contextmanager
+    def writing(self, authority: Authority) -> Iterator[Path]:
+        """Hold the lock and give the folder of `authority`; raises StateError when the CA was replaced."""
+        with self._writing():
+            folder = self.folder_of(authority)
+            if not folder.is_dir():
+                raise StateError("The CA was replaced.", path=str(folder), hint="restart devtls serve")
+            yield folder
 
     # -- files --------------------------------------------------------------------------------------------------------
 

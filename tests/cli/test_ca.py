@@ -76,6 +76,14 @@ def test_export_writes_the_root_as_pem(authority: Authority, argv: list[str]) ->
     assert run(*argv) == authority.root_pem
 
 
+def test_export_writes_both_lists_for_curl_and_nginx(authority: Authority) -> None:
+    lists = [
+        part + b"-----END X509 CRL-----\n" for part in run("export", "--crl").split(b"-----END X509 CRL-----\n")[:-1]
+    ]
+    found = [x509.load_pem_x509_crl(one) for one in lists]
+    assert [one.issuer for one in found] == [authority.intermediate.certificate.subject, authority.root.subject]
+
+
 def test_export_writes_der(authority: Authority) -> None:
     assert run("export", "--format", "der") == authority.root_der
 

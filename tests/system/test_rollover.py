@@ -21,7 +21,8 @@ from devtls.system.keystore import Keystore
 from devtls.system.locked_key import LockedKey, lock
 from devtls.system.pointer import Pointer
 from devtls.system.seal import open_sealed
-from tests.system.test_keystore_crash import calls_of, crash, names_in
+from tests.system.power_cut import calls_of, crash
+from tests.system.test_keystore_crash import names_in
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
