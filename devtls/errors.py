@@ -7,7 +7,8 @@ Owns the exception tree, refuses nothing, depends on nothing::
     ├── ConfigError              devtls.toml or the command line: names file, key and line
     │   └── NotAllowed           a project file asks for more than it may without `devtls allow`
     ├── CertificateError         a certificate or key that is not what it should be
-    │   └── NameNotPermitted     a name outside the zones of the CA
+    │   ├── NameNotPermitted     a name outside the zones of the CA
+    │   └── WrongPassphrase      a locked key stays locked
     ├── StateError               the state folder: mode, owner, format, a damaged file
     │   └── NoAuthority          there is no CA yet
     ├── Refused                  the request itself is refused (under sudo, no terminal and no --yes)
@@ -110,6 +111,10 @@ class NameNotPermitted(CertificateError):
     def __init__(self, message: str, *, name: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.name = name
+
+
+class WrongPassphrase(CertificateError):
+    """A locked key was not opened: another passphrase, or a file that was changed."""
 
 
 class StateError(DevtlsError):

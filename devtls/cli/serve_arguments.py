@@ -38,6 +38,7 @@ class ServeArguments(msgspec.Struct, frozen=True, kw_only=True):
     log_file: Path | None = None
     verbose: bool = False
     quiet: bool = False
+    passphrase_fd: int | None = None
 
 
 def read_plain(arguments: Sequence[str]) -> ServeArguments | None:

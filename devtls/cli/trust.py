@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 
 from devtls.cli import printable
+from devtls.cli.ca_root_key import kept_root_key, required_root_key
 from devtls.cli.proof_view import Trusted, show_rest
 from devtls.cli.store_view import ask, plan_text, refuse_without_terminal, result_json, show_table, store_rows
 from devtls.doctor.clients import CLIENTS, Client, Needs
@@ -30,6 +31,7 @@ from devtls.pki.authority import Authority
 from devtls.system.clientenv.files import renew_files
 from devtls.system.clientenv.variables import BUNDLE_FILE, ROOT_FILE
 from devtls.system.execute import ProcessRunner, write_atomically
+from devtls.system.generation import NO_LOCKS, Locks
 from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths, refuse_sudo
 from devtls.system.suffixes import is_public_suffix
@@ -102,6 +104,8 @@ class Survey:
     "--system", "system_wide", is_flag=True, help="macOS, Windows: for every user of this machine (administrator)."
 )
 @click.option("--zone", "zones", multiple=True, metavar="ZONE", help="A zone of the new CA (repeatable).")
+@click.option("--keep-root-key", is_flag=True, help="Keep the new root's key, under a passphrase: for teams.")
+@click.option("--passphrase-fd", type=int, metavar="N", help="Read that passphrase from this descriptor.")
 def command(
     *,
     yes: bool,
@@ -110,6 +114,8 @@ def command(
     names: tuple[str, ...],
     system_wide: bool,
     zones: tuple[str, ...],
+    keep_root_key: bool,
+    passphrase_fd: int | None,
 ) -> None:
     """Make this machine's browsers and tools trust your own development CA.
 
@@ -124,10 +130,13 @@ def command(
     session = Session(Machine.here(), Paths.from_environment(), datetime.now(UTC), as_json, system_wide)
     stores = find(session, names)
     existing = existing_authority(session, wanted)
+    if keep_root_key and existing is not None:
+        required_root_key(session.keystore, existing)
     if dry_run:
         _show_dry_run(session, existing, wanted or DEFAULT_ZONES, stores)
     else:
-        authority = make_authority(session, existing, wanted)
+        locks = kept_root_key(passphrase_fd) if keep_root_key and existing is None else NO_LOCKS
+        authority = make_authority(session, existing, wanted, locks)
         click.echo(introduction(authority, made=existing is None), err=True)
         _trust(session, authority, stores, yes=yes)
 
@@ -139,9 +148,11 @@ def existing_authority(session: Session, wanted: tuple[Hostname, ...]) -> Author
     return existing
 
 
-def make_authority(session: Session, existing: Authority | None, wanted: tuple[Hostname, ...]) -> Authority:
+def make_authority(
+    session: Session, existing: Authority | None, wanted: tuple[Hostname, ...], locks: Locks = NO_LOCKS
+) -> Authority:
     """Return the CA, made now where there is none."""
-    authority = existing or session.keystore.load_or_create(wanted or DEFAULT_ZONES, session.now)
+    authority = existing or session.keystore.load_or_create(wanted or DEFAULT_ZONES, session.now, locks)
     _check_zones(authority, wanted)  # a serve that was started at the same moment may have made the CA
     return authority
 

@@ -17,6 +17,7 @@ from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
 from devtls.system.clientenv.variables import BUNDLE_FILE, ROOT_FILE
 from devtls.system.elevation import find_elevation
+from devtls.system.generation import NO_LOCKS, Locks
 from devtls.system.keystore import Keystore
 from devtls.system.plan import Elevation
 from devtls.system.truststore.machine import Machine
@@ -121,7 +122,7 @@ def test_a_ca_that_a_serve_made_meanwhile_is_not_taken_for_the_wanted_one(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Overtaken(Keystore):
-        def load_or_create(self, zones: Iterable[Hostname], now: datetime) -> Authority:
+        def load_or_create(self, zones: Iterable[Hostname], now: datetime, locks: Locks = NO_LOCKS) -> Authority:
             return super().load_or_create(DEFAULT_ZONES, now)
 
     monkeypatch.setattr(trust, "Keystore", Overtaken)
