@@ -28,14 +28,15 @@ _LARGEST = 1 << 20
 class Lookups:
     """`sources` is the line `hosts:` of nsswitch.conf, `nameservers` those of resolv.conf, `active` the units that run.
 
-    `systemd` is its version (0 = none), `nm_dns` NetworkManager's setting `dns`; `reads_folder` = dnsmasq reads
-    /etc/dnsmasq.d.
+    `systemd` is its version (0 = none), `global_dns` the file in which systemd-resolved has servers for everything,
+    `nm_dns` NetworkManager's setting `dns`; `reads_folder` = dnsmasq reads /etc/dnsmasq.d.
     """
 
     sources: tuple[str, ...] = ()
     nameservers: tuple[str, ...] = ()
     active: frozenset[str] = frozenset()
     systemd: int = 0
+    global_dns: str = ""
     nm_dns: str = ""
     reads_folder: bool = False
 
@@ -53,7 +54,11 @@ class Lookups:
             return reason
         if self.systemd < FIRST_PORTS:
             return f"systemd {self.systemd} knows no servers with a port, they came with {FIRST_PORTS}"
-        return "its delegates do it better" if self.systemd >= FIRST_DELEGATES else ""
+        if self.systemd >= FIRST_DELEGATES:
+            return "its delegates do it better"
+        # All global servers are one scope: the next is only asked when one fails (resolved.conf(5)).
+        other = f"{self.global_dns} names other servers, and systemd-resolved asks one of all at a time"
+        return other if self.global_dns else ""
 
     def _against_resolved(self) -> str:
         if _UNITS[0] not in self.active:
@@ -91,6 +96,7 @@ def read_lookups(machine: Machine, runner: Runner) -> Lookups:
         ),
         active=frozenset() if systemctl is None else _active(systemctl, runner),
         systemd=0 if systemctl is None else _version(systemctl, runner),
+        global_dns=_global_dns(machine.root),
         nm_dns=_nm_dns(machine.root),
         reads_folder=_reads_folder(etc),
     )
@@ -115,6 +121,17 @@ def _sources(lines: Iterable[str]) -> tuple[str, ...]:
         if name.strip() == "hosts":
             return tuple(re.sub(r"\[[^]]*\]", " ", rest).split())
     return ()
+
+
+def _global_dns(root: Path) -> str:
+    """Return the first file but ours that gives systemd-resolved a server."""
+    files = [root / "etc/systemd/resolved.conf"]
+    for folder in ("etc", "run", "usr/lib"):
+        files.extend(sorted((root / folder / "systemd/resolved.conf.d").glob("*.conf")))
+    for path in files:
+        if path.name != "devtls.conf" and any(re.match(r"DNS\s*=\s*\S", line) for line in _lines(path)):
+            return f"/{path.relative_to(root)}"
+    return ""
 
 
 def _nm_dns(root: Path) -> str:

@@ -73,6 +73,16 @@ def test_an_older_one_has_its_drop_in_for_those_who_ask(debian: Debian) -> None:
     assert "252 has no delegates" in debian.lookups().against_delegate()
 
 
+def test_servers_of_the_administrator_stand_against_the_drop_in(debian: Debian) -> None:
+    debian.write("etc/resolv.conf", STUB)
+    debian.write("etc/systemd/resolved.conf", "[Resolve]\n#DNS=\nDNS=\nFallbackDNS=192.0.2.1\n")
+    debian.write("etc/systemd/resolved.conf.d/devtls.conf", f"{MARK}\n[Resolve]\nDNS=127.0.0.1:15353\n")
+    debian.runs("systemd-resolved")
+    assert debian.lookups().against_drop_in() == ""
+    debian.write("run/systemd/resolved.conf.d/vpn.conf", "[Resolve]\nDNS = 192.0.2.53\n")
+    assert "/run/systemd/resolved.conf.d/vpn.conf names other servers" in debian.lookups().against_drop_in()
+
+
 def test_a_file_of_ours_is_found_without_a_record(debian: Debian) -> None:
     debian.write("etc/systemd/resolved.conf.d/devtls.conf", "# somebody else's\n")
     assert debian.ways() == ["hosts"]
