@@ -10,6 +10,7 @@ them.
     <state>/ca.current              format, generation, fingerprint of the root, PKI port, SHA-256 of signer.json (JSON)
     <state>/ca.lock                 held while something is written
     <state>/ca-<id>/                root.pem root.crl intermediate.key intermediate.pem intermediate.crl signer.json
+                                    register.jsonl: what was issued and revoked (`register`)
 
 cryptography's x509 package (25 ms) is loaded only where certificates are parsed or made: a start takes the short way
 through `seal`.
@@ -48,15 +49,13 @@ from devtls.system.private_files import (
 from devtls.system.seal import INTERMEDIATE, KEY, ROOT, ROOT_CRL, SEAL, open_sealed, seal
 
 if TYPE_CHECKING:
-    from cryptography import x509
-
     from devtls.pki.authority import Authority
 
 FORMAT = 1
 
 _POINTER = "ca.current"
 _LOCK = "ca.lock"
-_CRL = "intermediate.crl"
+CRL = "intermediate.crl"
 _GENERATION = re.compile(r"ca-[0-9a-f]{8}\Z")
 _READ_ATTEMPTS = 5
 _NEW_CA = "devtls untrust --forget, then devtls trust"
@@ -163,25 +162,14 @@ class Keystore:
             self._remove_generations(keep=None)
 
     def next_crl(self, authority: Authority, now: datetime) -> bytes:
-        """Return the intermediate's revocation list (DER), signed anew when half of the last one's life is over.
+        """Return the intermediate's revocation list (DER), signed anew when half its life is over or more was revoked.
 
         Its number grows from one to the next, also across processes. Raises StateError when the CA was replaced.
         """
-        from cryptography.hazmat.primitives.serialization import Encoding
-
-        from devtls.pki.revocation import crl_number, is_due
+        from devtls.system.register import current_crl
 
         with self.writing(authority) as folder:
-            path = folder / _CRL
-            last = _read_crl(path, authority)
-            if last is None:  # so its number is unknown: the seconds since 1970 are above every number counted so far
-                der = authority.intermediate_crl(number=int(now.timestamp()), this_update=now)
-            elif is_due(last, now):
-                der = authority.intermediate_crl(number=crl_number(last) + 1, this_update=now, revoked=last)
-            else:
-                return last.public_bytes(Encoding.DER)
-            replace_private_file(path, der)
-            return der
+            return current_crl(folder, authority, now)
 
     @contextmanager
     def writing(self, authority: Authority) -> Iterator[Path]:
@@ -221,7 +209,7 @@ class Keystore:
             INTERMEDIATE: authority.intermediate_pem,
             ROOT: authority.root_pem,
             ROOT_CRL: authority.root_crl_der,
-            _CRL: authority.intermediate_crl(number=1, this_update=now),
+            CRL: authority.intermediate_crl(number=1, this_update=now),
         }
         files[SEAL] = seal(authority.signer, files)
         make_private_folder(folder)
@@ -304,16 +292,6 @@ def _read_generation(folder: Path, pointer: _Pointer, now: datetime) -> Authorit
     if authority.fingerprint != pointer.root_sha256:
         raise StateError(f"{folder} holds another CA than the one that was made.", path=str(folder), hint=_NEW_CA)
     return authority
-
-
-def _read_crl(path: Path, authority: Authority) -> x509.CertificateRevocationList | None:
-    from devtls.pki.revocation import load_crl
-
-    try:
-        crl = load_crl(read_private_file(path))
-    except (FileNotFoundError, CertificateError):
-        return None
-    return crl if crl.is_signature_valid(authority.intermediate.key.public_key()) else None
 
 
 def _remove_generation(folder: Path) -> None:
