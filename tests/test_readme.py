@@ -12,7 +12,16 @@ import pytest
 
 from devtls.cli.group import cli
 from devtls.config import parse_config
-from devtls.config.model import LIMIT_RANGES, DnsConfig, LimitsConfig, RouteConfig, ServeConfig, StaticTarget, TcpTarget
+from devtls.config.model import (
+    LIMIT_RANGES,
+    CaConfig,
+    DnsConfig,
+    LimitsConfig,
+    RouteConfig,
+    ServeConfig,
+    StaticTarget,
+    TcpTarget,
+)
 from devtls.config.target import parse_target
 from devtls.errors import ExitCode, InvalidName
 from devtls.http import hostcheck
@@ -97,6 +106,11 @@ def test_every_key_of_dns_stands_there() -> None:
     assert [name for name, _ in written] == list(DnsConfig.__match_args__)
     assert f"[port {defaults.port}](#dns)" in README
     assert f"dig -p {defaults.port} @" in README
+
+
+def test_every_key_of_ca_stands_there() -> None:
+    written = [(row[0].strip("`"), row[1].strip("`")) for row in table(section(r"`[ca]`"))[1:]]
+    assert written == [(name, str(getattr(CaConfig(), name)).lower()) for name in CaConfig.__match_args__]
 
 
 def test_every_option_of_a_route_stands_there() -> None:

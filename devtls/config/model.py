@@ -107,6 +107,13 @@ class DnsConfig(msgspec.Struct, frozen=True):
     """Any high port; 5353 is mDNS."""
 
 
+class CaConfig(msgspec.Struct, frozen=True):
+    """The `[ca]` section."""
+
+    ocsp: bool = False
+    """Certificates say where their status can be asked."""
+
+
 class LimitsConfig(msgspec.Struct, frozen=True):
     """The `[limits]` section: seconds end in `_s`, octets in `_bytes`, the rest are counts."""
 
@@ -178,6 +185,7 @@ class Config(msgspec.Struct, frozen=True):
     routes: tuple[RouteConfig, ...] = ()
     source: str = COMMAND_LINE
     dns: DnsConfig = DnsConfig()
+    ca: CaConfig = CaConfig()
 
 
 class Merged(msgspec.Struct, frozen=True):

@@ -267,6 +267,7 @@ class Process:
     async def _look_at_state(self) -> None:
         while True:
             await asyncio.sleep(_STATE_LOOK_S)
+            await self.daemon.give_up_revoked()
             try:
                 replaced = await asyncio.to_thread(self.daemon.authority_replaced)
                 self._tell_of_deletion(await asyncio.to_thread(self.daemon.authority_deleted))

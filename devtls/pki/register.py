@@ -167,14 +167,19 @@ def _refuse_later_version(line: bytes, path: str) -> None:
 
 def matching(history: History, wanted: str) -> tuple[Issued, ...]:
     """Return the certificates that a person means: by a name, or by a serial or how it begins (six digits or more)."""
-    serial = wanted.lower().removeprefix("0x").replace(":", "").replace(" ", "")
-    return tuple(one for one in history.issued.values() if _is_meant(one, serial, wanted.lower()))
+    name = wanted.lower()
+    return tuple(one for one in history.issued.values() if name in one.names or matches_serial(one.serial, wanted))
 
 
-def _is_meant(one: Issued, serial: str, name: str) -> bool:
-    if name in one.names:
-        return True
-    return len(serial) >= _SHORTEST_SERIAL and one.serial.startswith(serial)
+def matches_serial(serial: str, wanted: str) -> bool:
+    """Say whether a person who wrote `wanted` may mean a serial number."""
+    text = plain_serial(wanted)
+    return len(text) >= _SHORTEST_SERIAL and serial.startswith(text)
+
+
+def plain_serial(wanted: str) -> str:
+    """Return a serial number as `serial_text` has it, however it was written: colons, capitals, 0x in front."""
+    return wanted.lower().removeprefix("0x").replace(":", "").replace(" ", "")
 
 
 def still_good(history: History, certificates: Iterable[Issued], now: datetime) -> tuple[Issued, ...]:

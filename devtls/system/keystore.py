@@ -56,6 +56,7 @@ FORMAT = 1
 _POINTER = "ca.current"
 _LOCK = "ca.lock"
 CRL = "intermediate.crl"
+REGISTER = "register.jsonl"
 _GENERATION = re.compile(r"ca-[0-9a-f]{8}\Z")
 _READ_ATTEMPTS = 5
 _NEW_CA = "devtls untrust --forget, then devtls trust"

@@ -38,10 +38,8 @@ from devtls.pki.register import (
     whole_lines,
 )
 from devtls.pki.revocation import crl_number, entries_for, holds_the_same, is_due, load_crl
-from devtls.system.keystore import CRL, Keystore, new_serial
+from devtls.system.keystore import CRL, REGISTER, Keystore, new_serial
 from devtls.system.private_files import append_private_file, read_private_file, replace_private_file
-
-REGISTER = "register.jsonl"
 
 
 class Register:
@@ -68,6 +66,10 @@ class Register:
         with self._keystore.writing(self._authority) as folder:
             append_event(folder, _issued(order, certificate, by, place, now))
         return certificate
+
+    def published_crl(self) -> bytes:
+        """Return the list (DER) that was signed last."""
+        return read_private_file(self.path.with_name(CRL))
 
     def revoke(self, serials: Iterable[str], reason: Reason, now: datetime) -> tuple[str, ...]:
         """Revoke certificates and publish that; returns those that were not revoked before, or only held."""

@@ -5,18 +5,28 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import ClientSession
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from devtls.daemon import pki_site
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.apple_profile import apple_profile
+from devtls.pki.authority import Authority
+from devtls.pki.certify import Order
+from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number, load_crl
-from devtls.system.keystore import Keystore
+from devtls.system.keystore import Keystore, new_leaf_key
+from devtls.system.register import Register
 
 Start = Callable[..., Awaitable[Any]]
 Wait = Callable[..., Awaitable[None]]
@@ -138,3 +148,61 @@ async def test_a_new_ca_with_another_port_moves_the_endpoint(start: Start) -> No
     await running.daemon.reload()
     async with ClientSession() as session, session.get(f"http://127.0.0.1:{port}/root.pem") as answer:
         assert await answer.read() == new.root_pem != old.root_pem
+
+
+async def certificate_of(running: Any) -> tuple[x509.Certificate, Register, Authority]:
+    def make() -> tuple[x509.Certificate, Register, Authority]:
+        keystore, now = Keystore(running.daemon.source.paths.state_dir), datetime.now(UTC)
+        authority = keystore.load(now)
+        register = Register(keystore, authority)
+        key = new_leaf_key().public_key()
+        return register.issue(Order(("a.test",)), key, by="cert", place="x", now=now), register, authority
+
+    return await asyncio.to_thread(make)
+
+
+async def test_a_revocation_is_published_at_once(start: Start) -> None:
+    running = await start("app=9")
+    leaf, register, _ = await certificate_of(running)
+    path = running.daemon.generation.authority.intermediate_crl_path
+    before = (await running.daemon.pki.documents())[path]
+    await asyncio.to_thread(register.revoke, [serial_text(leaf.serial_number)], "superseded", datetime.now(UTC))
+    after = (await running.daemon.pki.documents())[path]
+    assert after.etag != before.etag
+    assert [entry.serial_number for entry in load_crl(after.content)] == [leaf.serial_number]
+    assert after.modified == load_crl(after.content).last_update_utc
+    assert after.expires is not None
+    assert after.expires - datetime.now(UTC) <= timedelta(minutes=5)
+
+
+async def test_the_status_of_a_certificate_is_told_over_the_port(start: Start) -> None:
+    running = await start("app=9")
+    leaf, register, authority = await certificate_of(running)
+    builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, authority.intermediate.certificate, SHA1())
+    request = builder.build().public_bytes(Encoding.DER)
+    base = f"http://127.0.0.1:{authority.pki_port}/ocsp"
+
+    async def asked() -> list[ocsp.OCSPCertStatus]:
+        found = []
+        async with ClientSession() as session:
+            headers = {"Content-Type": "application/ocsp-request"}
+            async with session.post(base, data=request, headers=headers) as answer:
+                found.append(ocsp.load_der_ocsp_response(await answer.read()).certificate_status)
+            async with session.get(f"{base}/{quote(b64encode(request), safe='')}") as answer:
+                found.append(ocsp.load_der_ocsp_response(await answer.read()).certificate_status)
+                assert answer.headers["Cache-Control"].startswith("max-age=")
+        return found
+
+    assert await asked() == [ocsp.OCSPCertStatus.GOOD] * 2
+    await asyncio.to_thread(register.revoke, [serial_text(leaf.serial_number)], "superseded", datetime.now(UTC))
+    assert await asked() == [ocsp.OCSPCertStatus.REVOKED] * 2
+
+
+async def test_a_ca_that_is_gone_says_try_later(start: Start) -> None:
+    running = await start("app=9")
+    await asyncio.to_thread(Keystore(running.daemon.source.paths.state_dir).forget)
+    document = await running.daemon.pki.status(b"")
+    status = ocsp.load_der_ocsp_response(document.content).response_status
+    assert status is ocsp.OCSPResponseStatus.TRY_LATER
+    assert (document.expires, document.content_type) == (None, "application/ocsp-response")
+    assert len([line for line in running.lines if "status of a certificate cannot be told" in line]) == 1
