@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from devtls.web.pki_endpoint import Document
     from devtls.web.pki_page import RootCard
 
-_LOOK_S = 3600.0
+_LOOK = timedelta(hours=1)
+_TICK_S = 30.0
 _CACHED = timedelta(minutes=5)
 """How long a list may be kept without asking again: a revocation waits for no longer than that."""
 _RETRY_S = 10.0
@@ -175,8 +176,16 @@ class PkiSite:
                 await asyncio.sleep(_RETRY_S)
                 self._open()
             else:
-                await asyncio.sleep(_LOOK_S)
+                await self._until_look()
                 await self._current_crls()
+
+    async def _until_look(self) -> None:
+        """Wait for an hour by the wall clock: the loop's own stands still while the machine sleeps."""
+        begun = datetime.now(UTC)
+        passed = timedelta()
+        while timedelta() <= passed < _LOOK:
+            await asyncio.sleep(_TICK_S)
+            passed = datetime.now(UTC) - begun
 
 
 def _refresh_at(next_update: datetime | None) -> datetime | None:

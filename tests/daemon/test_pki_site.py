@@ -23,6 +23,7 @@ from devtls.names import DEFAULT_ZONES
 from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
 from devtls.pki.certify import Order
+from devtls.pki.leaf import Signer
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number, load_crl
 from devtls.system.keystore import Keystore, new_leaf_key
@@ -118,7 +119,8 @@ async def test_a_list_is_signed_anew_when_its_half_life_is_over(start: Start, mo
 async def test_it_is_looked_at_also_when_nobody_asks(
     start: Start, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
-    monkeypatch.setattr(pki_site, "_LOOK_S", 0.01)
+    monkeypatch.setattr(pki_site, "_LOOK", timedelta())
+    monkeypatch.setattr(pki_site, "_TICK_S", 0.01)
     calls: list[datetime] = []
 
     def next_crl(_keystore: Keystore, _authority: object, now: datetime) -> bytes:
@@ -128,6 +130,38 @@ async def test_it_is_looked_at_also_when_nobody_asks(
     monkeypatch.setattr(Keystore, "next_crl", next_crl)
     await start("app=9")
     await wait_until(lambda: len(calls) > 1)
+
+
+@pytest.mark.parametrize("days", [4, -30], ids=["woken after days", "clock set back"])
+async def test_a_list_is_signed_anew_by_the_wall_clock_though_nobody_asks(
+    start: Start, monkeypatch: pytest.MonkeyPatch, wait_until: Wait, days: int
+) -> None:
+    """The loop's own clock does not move while a machine sleeps."""
+    shift = timedelta()
+    looks: list[timedelta] = []
+
+    class Shifted(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            looks.append(shift)
+            return datetime.now(tz) + shift
+
+    monkeypatch.setattr(pki_site, "datetime", Shifted)
+    monkeypatch.setattr(pki_site, "_TICK_S", 0.01)
+    numbers: list[int] = []
+    real = Keystore.next_crl
+
+    def next_crl(keystore: Keystore, authority: Authority, now: datetime) -> bytes:
+        crl = real(keystore, authority, now)
+        numbers.append(crl_number(load_crl(crl)))
+        return crl
+
+    monkeypatch.setattr(Keystore, "next_crl", next_crl)
+    monkeypatch.setattr(Signer, "check_dates", lambda _signer, _now: None)
+    await start("app=9")
+    await wait_until(lambda: len(looks) > 1)
+    shift = timedelta(days=days)
+    await wait_until(lambda: numbers == [2])
 
 
 async def test_a_list_that_cannot_be_written_is_left_out_and_said_once(start: Start) -> None:
