@@ -17,6 +17,7 @@ from devtls.config.model import (
     CaConfig,
     DnsConfig,
     LimitsConfig,
+    PacConfig,
     RouteConfig,
     ServeConfig,
     StaticTarget,
@@ -35,7 +36,7 @@ from devtls.system.paths import Paths
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 UNITS = {"_s": "s", "_bytes": "bytes"}
-NOT_YET = {"setup"}
+NOT_YET = {"setup", "unsetup"}
 """Commands that the README announces."""
 
 
@@ -106,6 +107,14 @@ def test_every_key_of_dns_stands_there() -> None:
     assert [name for name, _ in written] == list(DnsConfig.__match_args__)
     assert f"[port {defaults.port}](#dns)" in README
     assert f"dig -p {defaults.port} @" in README
+
+
+def test_every_key_of_pac_stands_there() -> None:
+    defaults = PacConfig()
+    written = [(row[0].strip("`"), row[1].strip("`")) for row in table(section("`[pac]`"))[1:]]
+    assert written == [("enabled", str(defaults.enabled).lower()), ("port", str(defaults.port))]
+    assert [name for name, _ in written] == list(PacConfig.__match_args__)
+    assert f"http://127.0.0.1:{defaults.port}/proxy.pac" in README
 
 
 def test_every_key_of_ca_stands_there() -> None:

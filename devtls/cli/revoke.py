@@ -10,7 +10,7 @@ from typing import get_args
 import click
 
 from devtls.cli.revocation_targets import to_revoke
-from devtls.cli.revoking import Change, open_desk, publish, show_change
+from devtls.cli.revoking import Change, change_each, open_desk, publish, show_change
 from devtls.cli.running import refuse_sudo_for
 from devtls.pki.register import Reason
 
@@ -27,8 +27,7 @@ def command(*, which: str, reason: Reason, as_values: bool) -> None:
     back, with devtls unrevoke.
     """
     refuse_sudo_for("revoke")
-    register, desk = open_desk()
+    desk = open_desk()
     targets = to_revoke(desk, which)
-    fresh = register.revoke([one.serial for one in targets], reason, desk.now)
-    change = Change("Revoked", targets, fresh, reason)
-    show_change(change, register, desk, publish(desk), as_values=as_values)
+    fresh = change_each(desk, targets, lambda register, serials: register.revoke(serials, reason, desk.now))
+    show_change(Change("Revoked", targets, fresh, reason), desk, publish(desk), as_values=as_values)

@@ -7,6 +7,7 @@ failure.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 import click
@@ -21,7 +22,7 @@ from devtls.pki.leaf import crl_url
 from devtls.pki.revocation import crl_number, load_crl
 from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths
-from devtls.system.register import Register
+from devtls.system.register import Register, open_registers
 from devtls.web.control_messages import REVOKED, RevokedRequest
 
 
@@ -30,21 +31,38 @@ class Change(msgspec.Struct, frozen=True):
 
     verb: str
     targets: tuple[Target, ...]
-    changed: tuple[str, ...]
+    changed: frozenset[str]
     reason: str | None = None
 
 
-def open_desk() -> tuple[Register, Desk]:
-    """Return the register and everything that certificates are looked up in. Raises DevtlsError."""
+class Published(msgspec.Struct, frozen=True):
+    """A list as it is now."""
+
+    url: str
+    number: int
+
+
+def open_desk() -> Desk:
+    """Return everything that certificates are looked up in. Raises DevtlsError."""
     now, paths = datetime.now(UTC), Paths.from_environment()
-    keystore = Keystore(paths.state_dir)
-    authority = keystore.load(now)
-    register = Register(keystore, authority)
-    return register, Desk(authority, register.history(), find_running(paths), now)
+    return Desk(open_registers(Keystore(paths.state_dir), now), find_running(paths), now)
+
+
+def change_each(
+    desk: Desk, targets: Iterable[Target], act: Callable[[Register, list[str]], Iterable[str]]
+) -> frozenset[str]:
+    """Have each CA's register change what is its own; returns the serial numbers that `act` says it changed."""
+    changed: set[str] = set()
+    wanted = tuple(targets)
+    for register in desk.registers:
+        own = [one.serial for one in wanted if one.ca == register.authority.id]
+        if own:
+            changed.update(act(register, own))
+    return frozenset(changed)
 
 
 def publish(desk: Desk) -> tuple[str, ...]:
-    """Have every running proxy look at the list; returns the names that it shows with another key from now on."""
+    """Have every running proxy look at the lists; returns the names that it shows with another key from now on."""
     dropped: list[str] = []
     for one in desk.running:
         try:
@@ -54,27 +72,30 @@ def publish(desk: Desk) -> tuple[str, ...]:
     return tuple(dropped)
 
 
-def show_change(change: Change, register: Register, desk: Desk, dropped: tuple[str, ...], *, as_values: bool) -> None:
+def show_change(change: Change, desk: Desk, dropped: tuple[str, ...], *, as_values: bool) -> None:
     """Say what came of it."""
-    authority = desk.authority
-    url = crl_url(authority.pki_port, authority.intermediate_crl_path)
-    number = crl_number(load_crl(register.published_crl()))
+    concerned = {one.ca for one in change.targets}
+    lists = [_published(register) for register in desk.registers if register.authority.id in concerned]
     done = [one for one in change.targets if one.serial in change.changed]
     before = [one for one in change.targets if one.serial not in change.changed]
     if as_values:
         told = {change.verb.lower(): msgspec.to_builtins(done), "already": msgspec.to_builtins(before)}
-        click.echo(
-            json.dumps(
-                {**told, "reason": change.reason, "crl": url, "crl_number": number, "dropped": dropped}, indent=2
-            )
-        )
+        where = {"lists": msgspec.to_builtins(lists), "dropped": list(dropped)}
+        click.echo(json.dumps({**told, "reason": change.reason, **where}, indent=2))
         return
     for word, targets in ((change.verb, done), ("Already revoked", before)):
         for one in targets:
             click.echo(printable(f"{word}  {_shown_serial(one)}  {', '.join(one.names)} ({one.place})"))
-    click.echo(_where(number, url, bool(desk.running)), err=True)
+    for one_list in lists:
+        click.echo(_where(one_list, bool(desk.running)), err=True)
     for name in dropped:
         click.echo(printable(f"devtls serve shows {name} with another key from now on."), err=True)
+
+
+def _published(register: Register) -> Published:
+    authority = register.authority
+    url = crl_url(authority.pki_port, authority.intermediate_crl_path)
+    return Published(url, crl_number(load_crl(register.published_crl())))
 
 
 def _shown_serial(one: Target) -> str:
@@ -82,10 +103,10 @@ def _shown_serial(one: Target) -> str:
     return one.serial if one.place == IN_MEMORY else one.serial[:SHORT_SERIAL]
 
 
-def _where(number: int, url: str, is_published: bool) -> str:
-    if is_published:
-        return f"List number {number} is at {url}"
+def _where(one: Published, is_open: bool) -> str:
+    if is_open:
+        return f"List number {one.number} is at {one.url}"
     return (
-        f"List number {number} is signed; while devtls serve runs it is at {url}\n"
+        f"List number {one.number} is signed; while devtls serve runs it is at {one.url}\n"
         "devtls ca export --crl writes it to a file."
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from devtls.cli.revocation_targets import to_release
-from devtls.cli.revoking import Change, open_desk, publish, show_change
+from devtls.cli.revoking import Change, change_each, open_desk, publish, show_change
 from devtls.cli.running import refuse_sudo_for
 
 
@@ -18,8 +18,7 @@ from devtls.cli.running import refuse_sudo_for
 def command(*, which: str, as_values: bool) -> None:
     """Take back a revocation that was a hold (devtls revoke --reason hold): the certificate counts again."""
     refuse_sudo_for("unrevoke")
-    register, desk = open_desk()
+    desk = open_desk()
     targets = to_release(desk, which)
-    serials = tuple(one.serial for one in targets)
-    register.release(serials, desk.now)
-    show_change(Change("Released", targets, serials), register, desk, publish(desk), as_values=as_values)
+    released = change_each(desk, targets, lambda register, serials: register.release(serials, desk.now))
+    show_change(Change("Released", targets, released), desk, publish(desk), as_values=as_values)

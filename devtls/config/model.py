@@ -107,6 +107,13 @@ class DnsConfig(msgspec.Struct, frozen=True):
     """Any high port; 5353 is mDNS."""
 
 
+class PacConfig(msgspec.Struct, frozen=True):
+    """The `[pac]` section; port 0 is any free one."""
+
+    enabled: bool = True
+    port: int = 15354
+
+
 class CaConfig(msgspec.Struct, frozen=True):
     """The `[ca]` section."""
 
@@ -185,6 +192,7 @@ class Config(msgspec.Struct, frozen=True):
     routes: tuple[RouteConfig, ...] = ()
     source: str = COMMAND_LINE
     dns: DnsConfig = DnsConfig()
+    pac: PacConfig = PacConfig()
     ca: CaConfig = CaConfig()
 
 

@@ -13,14 +13,23 @@ from typing import Any
 
 from devtls.config.document import Document, boolean, choice, shown
 from devtls.config.lines import Key, key_lines
-from devtls.config.model import COMMAND_LINE, LIMIT_RANGES, CaConfig, Config, DnsConfig, LimitsConfig, ServeConfig
+from devtls.config.model import (
+    COMMAND_LINE,
+    LIMIT_RANGES,
+    CaConfig,
+    Config,
+    DnsConfig,
+    LimitsConfig,
+    PacConfig,
+    ServeConfig,
+)
 from devtls.config.route import parse_routes
 from devtls.config.target import TargetError, parse_listen_address
 from devtls.errors import ConfigError
 
 MAX_FILE_BYTES = 1_048_576
 
-_SECTIONS = ("serve", "dns", "ca", "limits", "routes")
+_SECTIONS = ("serve", "dns", "pac", "ca", "limits", "routes")
 _QUOTES_HINT = 'Names with a dot, a star or a slash need quotes: "*.app" = 3000.'
 
 
@@ -40,9 +49,10 @@ def parse_config(data: bytes, *, source: str, folder: str) -> Config:
             )
     routes = parse_routes(tables.get("routes", {}), document)
     serve = _parse_serve(tables.get("serve", {}), document)
-    dns = _parse_dns(tables.get("dns", {}), document)
+    dns = DnsConfig(*_parse_side_port("dns", DnsConfig(), tables, document))
+    pac = PacConfig(*_parse_side_port("pac", PacConfig(), tables, document))
     ca = _parse_ca(tables.get("ca", {}), document)
-    return Config(serve, _parse_limits(tables.get("limits", {}), document), routes, source, dns, ca)
+    return Config(serve, _parse_limits(tables.get("limits", {}), document), routes, source, dns, pac, ca)
 
 
 def _decode(data: bytes, source: str) -> str:
@@ -100,10 +110,13 @@ def _parse_serve(table: dict[str, Any], document: Document) -> ServeConfig:
     return ServeConfig(**checked)
 
 
-def _parse_dns(table: dict[str, Any], document: Document) -> DnsConfig:
-    document.check_names(table, DnsConfig.__struct_fields__, ("dns",), "setting")
-    enabled, port = (table.get(name, getattr(DnsConfig(), name)) for name in DnsConfig.__struct_fields__)
-    return DnsConfig(boolean(enabled, ("dns", "enabled"), document), _port(port, ("dns", "port"), document))
+def _parse_side_port(
+    section: str, usual: DnsConfig | PacConfig, tables: dict[str, Any], document: Document
+) -> tuple[bool, int]:
+    table = tables.get(section, {})
+    document.check_names(table, ("enabled", "port"), (section,), "setting")
+    enabled, port = table.get("enabled", usual.enabled), table.get("port", usual.port)
+    return boolean(enabled, (section, "enabled"), document), _port(port, (section, "port"), document)
 
 
 def _parse_ca(table: dict[str, Any], document: Document) -> CaConfig:

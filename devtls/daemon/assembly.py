@@ -19,7 +19,6 @@ import msgspec
 
 from devtls.config import Config, Merged
 from devtls.daemon.control_site import ControlSite
-from devtls.daemon.dns_site import DnsSite, zones_of
 from devtls.daemon.issuer import make_issuer
 from devtls.daemon.limits import head_limits, pool_limits, server_limits
 from devtls.daemon.log import Log
@@ -31,7 +30,7 @@ from devtls.daemon.upstream_tls import ClientContexts
 from devtls.errors import NoAuthority
 from devtls.names import DEFAULT_ZONES
 from devtls.net.contexts import HTTP_1, HTTP_2, ContextCache
-from devtls.net.listener import Listener, TlsGate, https_protocol, redirect_protocol
+from devtls.net.listener import Inside, Listener, TlsGate, https_protocol, redirect_protocol
 from devtls.net.pool import Pool
 from devtls.net.service import Service
 from devtls.pki.leaf import Signer
@@ -40,6 +39,8 @@ from devtls.system.keystore import Keystore
 from devtls.system.watch import ConfigWatch
 
 if TYPE_CHECKING:
+    from devtls.daemon.dns_site import DnsSite
+    from devtls.daemon.pac_site import PacSite
     from devtls.daemon.revocations import Revocations
 
 
@@ -67,14 +68,15 @@ class Daemon:
         self.doors: Doors
         self.service: Service
         self.pki: PkiSite
-        self.dns: DnsSite
-        """Opens when it is started: what comes after the first answer is `run`'s to decide."""
+        self._dns: DnsSite | None = None
+        self._pac: PacSite | None = None
         self._client_contexts = ClientContexts()
         self._static = StaticSites(source.paths.runtime_dir)
         self.control = ControlSite(source.paths.runtime_dir)
         self._listeners: list[Listener] = []
         self.contexts: ContextCache
         self._gate: TlsGate
+        self._inside: Inside
         self._reloading = asyncio.Lock()
 
     # -- start --------------------------------------------------------------------------------------------------------
@@ -127,7 +129,7 @@ class Daemon:
             observer=self.log,
             limits=server_limits(config.limits),
             pseudonym=b"devtls-" + os.urandom(4).hex().encode(),
-            https_port=self.doors.https.port,
+            https_port=self.doors.https_port,
         )
         self.log.other_name = self._localhost_name
         self.contexts = ContextCache(
@@ -139,7 +141,8 @@ class Daemon:
         )
         self.contexts.pin(generation.snapshot.routes.exact_hosts())
         self._gate = TlsGate(self.service, self.contexts, config.limits.handshake_timeout_s)
-        self._listeners = [Listener(self.doors.https, https_protocol(self.service, self._gate))]
+        self._inside = Inside(self.service)
+        self._listeners = [Listener(self.doors.https, https_protocol(self.service, self._gate, self._inside))]
         if self.doors.http is not None:
             self._listeners.append(Listener(self.doors.http, redirect_protocol(self.service)))
         for listener in self._listeners:
@@ -147,7 +150,40 @@ class Daemon:
         self._static.start()
         self.pki = PkiSite(self.keystore, generation.authority, self.log)
         self.pki.start()
-        self.dns = DnsSite(config.dns, zones_of(generation.snapshot.zones, self.doors.https), self.log)
+
+    # The side ports open when they are started: what comes after the first answer is `run`'s to decide, and no start
+    # loads them.
+
+    @property
+    def dns(self) -> DnsSite:
+        """The DNS server."""
+        if self._dns is None:
+            from devtls.daemon.dns_site import DnsSite, zones_of
+
+            snapshot = self.generation.snapshot
+            self._dns = DnsSite(snapshot.config.dns, zones_of(snapshot.zones, self.doors.https), self.log)
+        return self._dns
+
+    @property
+    def pac(self) -> PacSite:
+        """The port for browsers that use devtls as their proxy."""
+        if self._pac is None:
+            from devtls.daemon.pac_site import PacSite, scope_of
+
+            snapshot, entrance = self.generation.snapshot, (self.service, self._gate, self._inside)
+            scope = scope_of(snapshot.zones, self.doors.https.port)
+            self._pac = PacSite(snapshot.config.pac, scope, self.log, entrance)
+        return self._pac
+
+    async def _replace_side_ports(self, snapshot: Snapshot) -> None:
+        if self._dns is not None:
+            from devtls.daemon.dns_site import zones_of
+
+            await self._dns.replace(snapshot.config.dns, zones_of(snapshot.zones, self.doors.https))
+        if self._pac is not None:
+            from devtls.daemon.pac_site import scope_of
+
+            await self._pac.replace(snapshot.config.pac, scope_of(snapshot.zones, self.doors.https.port))
 
     # -- reload -------------------------------------------------------------------------------------------------------
 
@@ -167,7 +203,7 @@ class Daemon:
             self.source = source
             self._static.start()
             self._swap(before, after)
-            await self.dns.replace(after.snapshot.config.dns, zones_of(after.snapshot.zones, self.doors.https))
+            await self._replace_side_ports(after.snapshot)
             await self._static.retire(after.static_folders)
 
     def _read_again(self, source: Source) -> Generation:
@@ -226,7 +262,9 @@ class Daemon:
         self.cut()
         service.pool.close()
         await self.pki.close()
-        await self.dns.close()
+        for side_port in (self._dns, self._pac):
+            if side_port is not None:
+                await side_port.close()
         await self._static.close()
         await self.control.close()
 

@@ -141,12 +141,13 @@ class PkiSite:
     def _answer(self, request: bytes, now: datetime) -> Answer:
         from devtls.pki.ocsp import Publisher, answer
         from devtls.pki.revocation import load_crl
-        from devtls.system.register import Register
+        from devtls.system.register import open_registers
 
-        authority = self._keystore.load(now)
-        issued = Register(self._keystore, authority).history().issued
-        publisher = Publisher(authority, load_crl(self._keystore.next_crl(authority, now)), issued)
-        return answer(request, [publisher], now)
+        publishers = []
+        for register in open_registers(self._keystore, now):
+            crl = load_crl(self._keystore.next_crl(register.authority, now))
+            publishers.append(Publisher(register.authority, crl, register.history().issued))
+        return answer(request, publishers, now)
 
     def root_card(self) -> RootCard:
         """Return what the page says of the root, as of now."""
@@ -167,8 +168,14 @@ class PkiSite:
         authority = self._keystore.load(now)
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
-        crl = self._keystore.next_crl(authority, now)
-        return {signer.root_crl_path: authority.root_crl_der, signer.intermediate_crl_path: crl}
+        found: dict[str, bytes] = {}
+        for each in (
+            authority,
+            *self._keystore.load_older(now),
+        ):  # what an older CA signed is asked for at its own path
+            found[each.root_crl_path] = each.root_crl_der
+            found[each.intermediate_crl_path] = self._keystore.next_crl(each, now)
+        return found
 
     async def _renew(self) -> None:
         while True:

@@ -1,33 +1,34 @@
-"""What a running proxy knows of revoked certificates: read anew when the register on disk has changed.
+"""What a running proxy knows of revoked certificates: read anew when a register on disk has changed.
 
-Owns the serial numbers that are revoked now. Refuses to read anything while the register is as it was: a look is two
-calls of stat. Whoever finds the register ahead of the list (a crash in between) signs the list; X.509 is loaded only
-then.
+Owns the serial numbers that are revoked now, of the CA that signs and of the older ones that are still trusted. Refuses
+to read anything while the registers are as they were: a look is a few calls of stat. Whoever finds a register ahead of
+its list (a crash in between) signs the list; X.509 is loaded only then.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from devtls.daemon.log import Log
-from devtls.errors import DevtlsError, StateError
+from devtls.errors import DevtlsError
 from devtls.pki.leaf import Signer
-from devtls.system.keystore import CRL, REGISTER, Keystore
+from devtls.system.generation import CRL, REGISTER
+from devtls.system.keystore import Keystore
 
-_Stamp = tuple[int, ...]
+_Stamp = tuple[str, int, int, int]
 
 
 class Revocations:
-    """The revoked serial numbers of the CA that `authority` gives."""
+    """The revoked serial numbers, as long as the CA on disk is the one that `authority` gives."""
 
     def __init__(self, keystore: Keystore, authority: Callable[[], Signer], log: Log) -> None:
         self._keystore = keystore
         self._authority = authority
         self._log = log
-        self._seen: tuple[str, _Stamp] | None = None
+        self._seen: tuple[_Stamp, ...] = ()
         self.serials: frozenset[int] = frozenset()
 
     def is_revoked(self, serial: int) -> bool:
@@ -44,35 +45,34 @@ class Revocations:
 
     def read(self) -> None:
         """Do the same and block. Raises DevtlsError."""
-        signer = self._authority()
-        folder = self._keystore.state_dir / f"ca-{signer.id}"
-        if (
-            self._seen == (signer.id, _stamp(folder)) or not folder.is_dir()
-        ):  # the CA was replaced: news of another kind
+        pointer = self._keystore.pointer()
+        if pointer is None or pointer.root_sha256 != self._authority().fingerprint:
+            return  # the CA was replaced: news of another kind
+        folders = [self._keystore.state_dir / entry.generation for entry in (pointer.current, *pointer.older)]
+        if self._seen == _stamps(folders):
             return
-        if not (folder / REGISTER).exists():  # nothing was ever issued or revoked
-            self.serials, self._seen = frozenset(), (signer.id, _stamp(folder))
-            return
-        self._read_list(signer)
-        self._seen = signer.id, _stamp(folder)
+        if any((folder / REGISTER).exists() for folder in folders):
+            self._read_lists()
+        else:  # nothing was ever issued or revoked
+            self.serials = frozenset()
+        self._seen = _stamps(folders)
 
-    def _read_list(self, signer: Signer) -> None:
+    def _read_lists(self) -> None:
         from devtls.pki.revocation import load_crl
 
         now = datetime.now(UTC)
-        authority = self._keystore.load(now)
-        if authority.fingerprint != signer.fingerprint:
-            raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
-        self.serials = frozenset(entry.serial_number for entry in load_crl(self._keystore.next_crl(authority, now)))
+        authorities = (self._keystore.load(now), *self._keystore.load_older(now))
+        lists = [load_crl(self._keystore.next_crl(each, now)) for each in authorities]
+        self.serials = frozenset(entry.serial_number for crl in lists for entry in crl)
 
 
-def _stamp(folder: Path) -> _Stamp:
-    found: list[int] = []
-    for name in (REGISTER, CRL):
-        try:
-            status = (folder / name).stat()
-        except OSError:
-            found += (0, 0, 0)
-        else:
-            found += (status.st_mtime_ns, status.st_size, status.st_ino)
-    return tuple(found)
+def _stamps(folders: Iterable[Path]) -> tuple[_Stamp, ...]:
+    return tuple(_stamp(folder / name) for folder in folders for name in (REGISTER, CRL))
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path), 0, 0, 0
+    return str(path), status.st_mtime_ns, status.st_size, status.st_ino

@@ -4,8 +4,8 @@ Owns the words of each answer that devtls gives in an app's stead. Refuses to gu
 next command. `page_layout` draws them (a page, JSON, one line) and escapes whatever came from the network.
 
 Every answer but the redirect carries `Devtls-Error`: `no-route`, `upstream`, `broken-answer`, `timeout`,
-`misdirected`, `loop`, `malformed`, `overloaded` or `help`; all carry `Cache-Control: no-store`. The answer to HEAD is
-the caller's: the same head, the body not sent.
+`misdirected`, `loop`, `malformed`, `overloaded`, `refused` or `help`; all carry `Cache-Control: no-store`. The answer
+to HEAD is the caller's: the same head, the body not sent.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ __all__ = [
     "loop_detected",
     "malformed",
     "misdirected",
+    "no_such_file",
     "not_found",
     "overloaded",
     "plain_http_help",
     "redirect",
+    "refused",
 ]
 
 
@@ -229,3 +231,15 @@ def plain_http_help(accept: bytes) -> Answer:
         "Open the `https://` address that `devtls serve` printed in your terminal.",
     )
     return draw(notice, accept)
+
+
+def refused(reason: str, accept: bytes) -> Answer:
+    """Return 403 to a browser that was told to use devtls as its proxy, for what devtls does not lead to."""
+    hint = "Browsers that follow the PAC file of `devtls pac` ask for nothing else here."
+    return draw(Notice(403, "refused", "devtls does not lead there", reason, hint), accept)
+
+
+def no_such_file(path: str) -> Answer:
+    """Return 404 for everything but `path` on the port of the PAC file."""
+    message = f"The file for browsers on this port is {path}."
+    return draw(Notice(404, "help", "This is devtls", message, "`devtls pac` says how it is used."), b"")

@@ -13,13 +13,13 @@ from devtls.net.service import Service
 from devtls.routing import Refusal, Route, host_of
 
 
-def refusal_page(service: Service, sni: str | None, request: Request, refusal: Refusal) -> pages.Answer:
-    """Return the answer to a request that no route takes."""
+def refusal_page(service: Service, sni: str | None, port: int, request: Request, refusal: Refusal) -> pages.Answer:
+    """Return the answer to a request that no route takes; `port` is the one that its client came to."""
     match refusal:
         case Refusal.MISDIRECTED:
-            return pages.misdirected(host_of(request.authority), sni or "", service.https_port, _accept(request))
+            return pages.misdirected(host_of(request.authority), sni or "", port, _accept(request))
         case Refusal.UNKNOWN:
-            return pages.not_found(host_of(request.authority), service.route_lines(), _accept(request))
+            return pages.not_found(host_of(request.authority), service.route_lines(port), _accept(request))
 
 
 def failure_page(service: Service, route: Route, request: Request, failure: Answer) -> pages.Answer:

@@ -43,14 +43,14 @@ def h2_limits(limits: ServerLimits) -> H2Limits:
 
 
 class H2Connection(asyncio.Protocol):
-    """A client inside TLS that chose `h2`; `sni` as in its ClientHello, None without one."""
+    """A client inside TLS that chose `h2`; `sni` as in its ClientHello, None without one; `port` as in Reception."""
 
     http2 = True
 
-    def __init__(self, service: Service, sni: str | None) -> None:
+    def __init__(self, service: Service, sni: str | None, port: int | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self._outbox = outbox_of(self.loop)
-        self.reception = Reception(service, sni)
+        self.reception = Reception(service, sni, port)
         self._service = service
         self._limits = service.limits
         self._codec = H2Server(h2_limits(service.limits), os.urandom(16))

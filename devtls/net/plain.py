@@ -20,6 +20,15 @@ from devtls.routing import RouteTable, host_of
 _TIMEOUT_S = 10.0
 
 
+def plain_page(host: str, target: bytes, accept: bytes, routes: RouteTable, https_port: int) -> pages.Answer:
+    """Return what an `http://` address gets: the way to https when a route serves `host`, else a page without data."""
+    if not routes.serves(host):
+        return pages.plain_http_help(accept)
+    name = f"[{host}]" if ":" in host else host
+    port = "" if https_port == 443 else f":{https_port}"
+    return pages.redirect(f"https://{name}{port}".encode("ascii") + (target if target.startswith(b"/") else b"/"))
+
+
 class PlainConnection(asyncio.Protocol):
     """A client that speaks HTTP without TLS; `routes` gives the table of the moment, `https_port` is ours."""
 
@@ -66,13 +75,8 @@ class PlainConnection(asyncio.Protocol):
                 return
 
     def _page(self, request: Request) -> pages.Answer:
-        host = host_of(request.authority)
-        if not self._routes().serves(host):
-            return pages.plain_http_help(get(request.headers, b"accept") or b"")
-        name = f"[{host}]" if ":" in host else host
-        port = "" if self._https_port == 443 else f":{self._https_port}"
-        target = request.target if request.target.startswith(b"/") else b"/"
-        return pages.redirect(f"https://{name}{port}".encode("ascii") + target)
+        accept = get(request.headers, b"accept") or b""
+        return plain_page(host_of(request.authority), request.target, accept, self._routes(), self._https_port)
 
     def _answer(self, request: Request, page: pages.Answer) -> None:
         self._answered = True

@@ -25,16 +25,20 @@ _connection_ids = itertools.count(1)
 
 
 class Reception:
-    """One connection's requests; `sni` as in its ClientHello, None without one."""
+    """One connection's requests; `sni` as in its ClientHello, None without one.
 
-    __slots__ = ("_last", "_recording", "_sni", "_terms", "edge", "id", "limits", "service")
+    `port` is the one that the client believes to be connected to, when a tunnel makes it another than ours.
+    """
 
-    def __init__(self, service: Service, sni: str | None) -> None:
+    __slots__ = ("_last", "_port", "_recording", "_sni", "_terms", "edge", "id", "limits", "service")
+
+    def __init__(self, service: Service, sni: str | None, port: int | None = None) -> None:
         self.id = next(_connection_ids)
         self.service = service
         self.limits: ServerLimits = service.limits
         self.edge: Edge
         self._sni = sni
+        self._port = service.https_port if port is None else port
         self._terms: dict[int, Terms] = {}
         self._last: tuple[Any, ...] = (None, None, None)
         self._recording = service.observer.wants_requests
@@ -42,7 +46,7 @@ class Reception:
     def meet(self, peername: tuple[str, int] | None) -> None:
         """Take note of who the client is."""
         client_ip = str(peername[0]).encode("ascii", "replace") if peername else b"127.0.0.1"
-        self.edge = self.service.edge(client_ip)
+        self.edge = self.service.edge(client_ip, self._port)
 
     @property
     def sni(self) -> bytes:
@@ -58,7 +62,7 @@ class Reception:
         else:
             found = select(table, sni=self._sni, authority=request.authority, path=request.target)
             if not isinstance(found, Route):
-                return refusal_page(service, self._sni, request, found)
+                return refusal_page(service, self._sni, self._port, request, found)
             chosen, terms = found, self._terms_of(found)
             self._last = table, request.authority, request.target, chosen, terms
         relay = Relay(client, service.pool, chosen, terms, request)

@@ -39,14 +39,14 @@ _LINGER_FACTOR = 15
 
 
 class ServerConnection(asyncio.Protocol):
-    """A client inside TLS; `sni` as in its ClientHello, None without one."""
+    """A client inside TLS; `sni` as in its ClientHello, None without one; `port` as in Reception."""
 
     http2 = False
 
-    def __init__(self, service: Service, sni: str | None) -> None:
+    def __init__(self, service: Service, sni: str | None, port: int | None = None) -> None:
         self.writable = True
         self._service = service
-        self._reception = Reception(service, sni)
+        self._reception = Reception(service, sni, port)
         self._limits = service.limits
         self._codec = H1Server(service.limits.head)
         self.loop = asyncio.get_running_loop()

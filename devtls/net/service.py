@@ -68,19 +68,19 @@ class Service(msgspec.Struct, eq=False):
     """The port that people type: the one in our redirects and lists."""
     draining: bool = False
     connections: set[ClientConnection] = msgspec.field(default_factory=set)
-    _edges: dict[bytes, Edge] = msgspec.field(default_factory=dict)
+    _edges: dict[tuple[bytes, int], Edge] = msgspec.field(default_factory=dict)
 
-    def edge(self, client_ip: bytes) -> Edge:
-        """Return what `forward` needs of a client; one object per address, so that edits can be remembered by it."""
-        edge = self._edges.get(client_ip)
-        if edge is None or edge.port != self.https_port:
-            edge = self._edges[client_ip] = Edge(client_ip, b"https", self.https_port, self.pseudonym)
+    def edge(self, client_ip: bytes, port: int) -> Edge:
+        """Return what `forward` needs of a client that came to `port`: always the same object, for edits to be kept."""
+        edge = self._edges.get((client_ip, port))
+        if edge is None:
+            edge = self._edges[client_ip, port] = Edge(client_ip, b"https", port, self.pseudonym)
         return edge
 
-    def route_lines(self) -> list[pages.RouteLine]:
-        """Return the routes as our 404 page lists them."""
+    def route_lines(self, port: int) -> list[pages.RouteLine]:
+        """Return the routes as our 404 page lists them for a client that came to `port`."""
         return [
             pages.RouteLine(url, route.upstream.label)
             for route in self.snapshot.routes.routes
-            for url in route.urls(self.https_port)
+            for url in route.urls(port)
         ]

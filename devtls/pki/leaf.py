@@ -24,6 +24,9 @@ from devtls.pki.signature import point_identifier, sign
 NEW_CA = "devtls untrust --forget, then devtls trust"
 """The hint for a CA that cannot be used any more."""
 
+RENEW = "devtls ca renew"
+"""The hint for a CA that comes to its end."""
+
 LOOPBACK_ADDRESSES = (ip_address("127.0.0.1"), ip_address("::1"))
 
 PASSING = 1 << 158
@@ -49,6 +52,7 @@ class Profile(msgspec.Struct, frozen=True):
     probe_lifetime: timedelta = timedelta(minutes=5)
     crl_lifetime: timedelta = timedelta(days=7)
     backdate: timedelta = timedelta(hours=1)  # phones and virtual machines whose clock is behind
+    warn_before: timedelta = timedelta(days=60)  # the end of a CA is announced that long before
 
 
 PROFILE = Profile()
@@ -79,7 +83,7 @@ def outside_zones(name: str, zones: Sequence[Hostname]) -> NameNotPermitted:
     return NameNotPermitted(
         f"{name!r} lies in none of this CA's zones ({', '.join(zones)}).",
         name=name,
-        hint="devtls untrust --forget, then devtls trust --zone ZONE: a new zone needs a new CA",
+        hint="devtls ca renew --zone ZONE: a new zone needs a new root",
     )
 
 
@@ -172,7 +176,7 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
                 hint="Set the clock of this machine right.",
             )
         if now >= self.not_after:
-            raise CertificateError(f"The CA ended on {self.not_after:%Y-%m-%d}.", hint=NEW_CA)
+            raise CertificateError(f"The CA ended on {self.not_after:%Y-%m-%d}.", hint=RENEW)
 
 
 def sign_leaf(

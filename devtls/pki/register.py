@@ -119,6 +119,14 @@ class History(msgspec.Struct, frozen=True, dict=True):
         return "expired" if now >= self.issued[serial].not_after else "valid"
 
 
+def joined(histories: Iterable[History]) -> History:
+    """Return the registers of several CAs as one: serial numbers are random, so none occurs twice."""
+    every = tuple(histories)
+    return History(
+        tuple(event for one in every for event in one.events), tuple(number for one in every for number in one.damaged)
+    )
+
+
 def serial_text(serial: int) -> str:
     """Return a serial number as `openssl x509 -serial` has it, in lower case: hex, whole octets."""
     text = f"{serial:x}"

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from devtls.errors import CertificateError, Refused
+from devtls.errors import Refused
 from devtls.pki.authority import Authority
 from devtls.pki.certify import Order, certify
 from devtls.pki.register import (
@@ -37,9 +37,18 @@ from devtls.pki.register import (
     serial_text,
     whole_lines,
 )
-from devtls.pki.revocation import crl_number, entries_for, holds_the_same, is_due, load_crl
-from devtls.system.keystore import CRL, REGISTER, Keystore, new_serial
+from devtls.pki.revocation import crl_number, entries_for, holds_the_same, is_due
+from devtls.system.generation import CRL, REGISTER, read_crl
+from devtls.system.keystore import Keystore, new_serial
 from devtls.system.private_files import append_private_file, read_private_file, replace_private_file
+
+
+def open_registers(keystore: Keystore, now: datetime) -> tuple[Register, ...]:
+    """Return the register of the CA that signs, and of the older ones whose certificates still count.
+
+    Raises what `Keystore.load` raises.
+    """
+    return tuple(Register(keystore, each) for each in (keystore.load(now), *keystore.load_older(now)))
 
 
 class Register:
@@ -47,12 +56,12 @@ class Register:
 
     def __init__(self, keystore: Keystore, authority: Authority) -> None:
         self._keystore = keystore
-        self._authority = authority
+        self.authority = authority
 
     @property
     def path(self) -> Path:
         """Where it is, or will be."""
-        return self._keystore.folder_of(self._authority) / REGISTER
+        return self._keystore.folder_of(self.authority) / REGISTER
 
     def history(self) -> History:
         """Return all that it says."""
@@ -62,8 +71,8 @@ class Register:
         self, order: Order, key: CertificatePublicKeyTypes, *, by: Maker, place: str, now: datetime
     ) -> x509.Certificate:
         """Sign a certificate and record it; `place` is where it will go. Raises CertificateError as `certify` does."""
-        certificate = certify(self._authority, order, key, now=now, serial=new_serial())
-        with self._keystore.writing(self._authority) as folder:
+        certificate = certify(self.authority, order, key, now=now, serial=new_serial())
+        with self._keystore.writing(self.authority) as folder:
             append_event(folder, _issued(order, certificate, by, place, now))
         return certificate
 
@@ -73,23 +82,24 @@ class Register:
 
     def revoke(self, serials: Iterable[str], reason: Reason, now: datetime) -> tuple[str, ...]:
         """Revoke certificates and publish that; returns those that were not revoked before, or only held."""
-        with self._keystore.writing(self._authority) as folder:
+        with self._keystore.writing(self.authority) as folder:
             standing = read_history(folder).revoked
             fresh = tuple(serial for serial in dict.fromkeys(serials) if _can_follow(standing.get(serial), reason))
             at = now.replace(microsecond=0)
             append_events(folder, [Revoked(serial=serial, at=at, reason=reason) for serial in fresh])
-            current_crl(folder, self._authority, now)
+            current_crl(folder, self.authority, now)
         return fresh
 
-    def release(self, serials: Iterable[str], now: datetime) -> None:
-        """Take holds back and publish that. Raises Refused, and takes none back, when one of them is no hold."""
-        with self._keystore.writing(self._authority) as folder:
+    def release(self, serials: Iterable[str], now: datetime) -> tuple[str, ...]:
+        """Take holds back, publish that and return them. Raises Refused, and takes none back, when one is no hold."""
+        with self._keystore.writing(self.authority) as folder:
             standing, at = read_history(folder).revoked, now.replace(microsecond=0)
             wanted = tuple(dict.fromkeys(serials))
             for serial in wanted:
                 _check_hold(serial, standing.get(serial))
             append_events(folder, [Released(serial=serial, at=at) for serial in wanted])
-            current_crl(folder, self._authority, now)
+            current_crl(folder, self.authority, now)
+        return wanted
 
 
 def _can_follow(standing: Revoked | None, reason: Reason) -> bool:
@@ -157,7 +167,7 @@ def current_crl(folder: Path, authority: Authority, now: datetime) -> bytes:
 
     Whoever calls holds the key store's lock. The number grows from one list to the next.
     """
-    last, history = _read_crl(folder / CRL, authority), read_history(folder)
+    last, history = read_crl(folder / CRL, authority), read_history(folder)
     entries = entries_for(history, last)
     if last is not None and not is_due(last, now) and holds_the_same(last, entries):
         return last.public_bytes(Encoding.DER)
@@ -166,11 +176,3 @@ def current_crl(folder: Path, authority: Authority, now: datetime) -> bytes:
     der = authority.intermediate_crl(number=number, this_update=now, revoked=entries)
     replace_private_file(folder / CRL, der)
     return der
-
-
-def _read_crl(path: Path, authority: Authority) -> x509.CertificateRevocationList | None:
-    try:
-        crl = load_crl(read_private_file(path))
-    except (FileNotFoundError, CertificateError):
-        return None
-    return crl if crl.is_signature_valid(authority.intermediate.key.public_key()) else None

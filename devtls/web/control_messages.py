@@ -80,7 +80,11 @@ class CaStatus(msgspec.Struct, frozen=True):
 
 
 class ServeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One running proxy; `since` is ISO 8601, `config_file` null when there is none."""
+    """One running proxy; `since` is ISO 8601, `config_file` and `pac_port` null when there is none.
+
+    The origin of a port is "bound", "inherited" (from systemd or launchd), "everywhere" (bound on every address, closed
+    to other machines) or "redirected" (by the system, to a port that this user may have).
+    """
 
     version: str
     pid: int
@@ -88,6 +92,8 @@ class ServeStatus(msgspec.Struct, frozen=True, kw_only=True):
     stopping: bool
     https_port: int
     http_port: int | None
+    https_origin: str = "bound"
+    http_origin: str = "bound"
     listen: tuple[str, ...]
     zones: tuple[str, ...]
     config_file: str | None
@@ -97,15 +103,18 @@ class ServeStatus(msgspec.Struct, frozen=True, kw_only=True):
     ca: CaStatus
     reload_error: Trouble | None
     warnings: tuple[Advice, ...]
+    pac_port: int | None = None
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer to ABOUT: who this is, without a look at anything."""
+    """Answer to ABOUT: who this is, without a look at anything; `pac_trouble` says why there is no `pac_port`."""
 
     version: str
     pid: int
     https_port: int
     config_file: str | None
+    pac_port: int | None = None
+    pac_trouble: str = ""
     format: int = FORMAT
 
 

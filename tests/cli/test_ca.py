@@ -57,7 +57,7 @@ def test_it_says_what_a_thief_could_do_and_the_remedy(authority: Authority) -> N
     text = " ".join(run().decode().split())
     assert "They can pose as any name in dev.local, localhost, test" in text
     assert "They cannot pose as any other site" in text
-    assert "devtls untrust --forget, then devtls trust" in text
+    assert "devtls ca renew, then devtls ca retire" in text
 
 
 def test_as_json_it_carries_the_same_facts(authority: Authority, state_dir: Path) -> None:

@@ -217,6 +217,26 @@ def test_what_this_ca_never_gave_out_is_refused(register: Register, which: str) 
     assert listed(register) == set()
 
 
+def test_after_a_renewal_each_certificate_is_revoked_by_the_ca_that_issued_it(
+    register: Register, keystore: Keystore, tmp_path: Path
+) -> None:
+    old, file = issue(register, "a.test"), tmp_path / "a.pem"
+    file.write_bytes(old.public_bytes(Encoding.PEM))
+    now = datetime.now(UTC)
+    keystore.switch_to_next(keystore.prepare_next(DEFAULT_ZONES, now))
+    following = Register(keystore, keystore.load(now))
+    new = issue(following, "a.test")
+    values = json.loads(run(revoke, "a.test", "--reason", "hold", "--json").stdout)
+    assert [one["number"] for one in values["lists"]] == [2, 2]
+    assert (listed(register), listed(following)) == ({serial(old)}, {serial(new)})
+    run(unrevoke, serial(old))
+    assert (listed(register), listed(following)) == (set(), {serial(new)})
+    said = run(revoke, str(file), "--reason", "superseded")
+    assert said.stderr.count("List number") == 1
+    assert register.authority.id in said.stderr
+    assert listed(register) == {serial(old)}
+
+
 def test_an_expired_certificate_is_no_longer_meant_by_its_name(register: Register) -> None:
     now = datetime.now(UTC)
     expired = Issued(

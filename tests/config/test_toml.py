@@ -13,6 +13,7 @@ from devtls.config import (
     Config,
     DnsConfig,
     LimitsConfig,
+    PacConfig,
     ServeConfig,
     parse_config,
     parse_listen_arguments,
@@ -78,6 +79,12 @@ def test_every_setting_of_dns() -> None:
     assert parse("dns.port = 0").dns == DnsConfig(True, 0)
 
 
+def test_every_setting_of_pac() -> None:
+    assert parse("").pac == PacConfig(True, 15354)
+    assert parse("[pac]\nenabled = false\nport = 8118").pac == PacConfig(False, 8118)
+    assert parse("[dns]\nport = 1\n[pac]\nport = 2").dns.port == 1
+
+
 def test_one_listen_address_needs_no_list() -> None:
     assert parse('[serve]\nlisten = "127.0.0.1"').serve.listen == ("127.0.0.1",)
 
@@ -118,6 +125,8 @@ def test_a_wrong_setting_of_dns_is_told_alike(line: str, key: str, hint: str) ->
     error = refuse(f"[dns]\n{line}\n")
     assert (error.key, error.line, error.hint) == (key, 2, hint)
     assert refuse("dns = 5300").key == "dns"
+    error = refuse(f"[pac]\n{line}\n")
+    assert (error.key, error.line, error.hint) == (key.replace("dns", "pac"), 2, hint)
 
 
 def test_every_limit_has_a_range_that_holds_its_default() -> None:
@@ -152,7 +161,7 @@ def test_seconds_may_have_fractions_and_counts_may_not() -> None:
     ("text", "key", "line", "hint"),
     [
         ("[route]\napp = 1", "route", 1, "Did you mean routes?"),
-        ("\n[colours]", "colours", 2, "Allowed are: serve, dns, ca, limits, routes."),
+        ("\n[colours]", "colours", 2, "Allowed are: serve, dns, pac, ca, limits, routes."),
         ("[serve]\n\nhttps_prot = 1", "serve.https_prot", 3, "Did you mean https_port?"),
         ("[limits]\nhead_timeout = 1", "limits.head_timeout", 2, "Did you mean head_timeout_s?"),
         ('[limits]\n"a b" = 1', 'limits."a b"', 2, "Allowed are: "),

@@ -15,7 +15,7 @@ import dns.message
 import dns.rcode
 import pytest
 
-from devtls.daemon import dns_site, run
+from devtls.daemon import dns_site, run, side_port
 from devtls.daemon.dns_site import zones_of
 from devtls.daemon.look import Look
 from devtls.errors import PortInUse
@@ -196,8 +196,8 @@ OURS = "DNS port {} belongs to {}, which answers there."
 async def test_a_port_that_is_taken_is_told_once_and_the_rest_goes_on(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, *, holder: str, level: str, told: str
 ) -> None:
-    monkeypatch.setattr(dns_site, "port_holder", lambda _, **__: holder)
-    monkeypatch.setattr(dns_site, "_RETRY_S", 0.01)
+    monkeypatch.setattr(side_port, "port_holder", lambda _, **__: holder)
+    monkeypatch.setattr(side_port, "_RETRY_S", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         file.write_text(CONFIG.format(port))
@@ -222,7 +222,7 @@ async def test_the_holder_of_the_datagram_port_is_found(start: Start, file: Path
 async def test_it_takes_the_port_over_when_the_other_program_ends(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
-    monkeypatch.setattr(dns_site, "_RETRY_S", 0.01)
+    monkeypatch.setattr(side_port, "_RETRY_S", 0.01)
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -239,7 +239,7 @@ async def test_it_takes_the_port_over_when_the_other_program_ends(
 async def test_a_lack_of_descriptors_is_told_and_mended(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
-    monkeypatch.setattr(dns_site, "_RETRY_S", 0.01)
+    monkeypatch.setattr(side_port, "_RETRY_S", 0.01)
     running = await start(file=file)
 
     def make_responder(_: object) -> object:

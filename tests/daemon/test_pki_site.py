@@ -232,6 +232,22 @@ async def test_the_status_of_a_certificate_is_told_over_the_port(start: Start) -
     assert await asked() == [ocsp.OCSPCertStatus.REVOKED] * 2
 
 
+async def test_an_older_ca_is_spoken_for_as_long_as_it_is_trusted(start: Start) -> None:
+    running = await start("app=9")
+    leaf, register, authority = await certificate_of(running)
+    store, now = Keystore(running.daemon.source.paths.state_dir), datetime.now(UTC)
+    await asyncio.to_thread(lambda: store.switch_to_next(store.prepare_next(DEFAULT_ZONES, now)))
+    await running.daemon.reload()
+    await asyncio.to_thread(register.revoke, [serial_text(leaf.serial_number)], "superseded", now)
+    builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, authority.intermediate.certificate, SHA1())
+    document = await running.daemon.pki.status(builder.build().public_bytes(Encoding.DER))
+    found = ocsp.load_der_ocsp_response(document.content)
+    assert found.certificate_status is ocsp.OCSPCertStatus.REVOKED
+    assert found.responder_key_hash == authority.signer.identifier
+    crl = load_crl((await running.daemon.pki.documents())[authority.intermediate_crl_path].content)
+    assert [entry.serial_number for entry in crl] == [leaf.serial_number]
+
+
 async def test_a_ca_that_is_gone_says_try_later(start: Start) -> None:
     running = await start("app=9")
     await asyncio.to_thread(Keystore(running.daemon.source.paths.state_dir).forget)

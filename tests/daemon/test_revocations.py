@@ -22,7 +22,8 @@ from devtls.pki.leaf import PASSING
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import load_crl
 from devtls.system import keystore as keystore_module
-from devtls.system.keystore import REGISTER, Keystore, new_leaf_key
+from devtls.system.generation import REGISTER
+from devtls.system.keystore import Keystore, new_leaf_key
 from devtls.system.register import Register
 from devtls.web.control_messages import LeavesRequest, RevokedRequest
 
@@ -169,6 +170,18 @@ async def test_another_ca_has_its_own_revocations(start: Start) -> None:
     assert await running.daemon.revocations.look() == {5}
     await running.daemon.reload()
     assert await running.daemon.revocations.look() == frozenset()
+
+
+async def test_what_an_older_ca_revoked_counts_as_long_as_it_is_trusted(start: Start) -> None:
+    running = await start("app=9")
+    store, now = Keystore(running.daemon.source.paths.state_dir), datetime.now(UTC)
+    old = await asyncio.to_thread(lambda: register_of(running))
+    await asyncio.to_thread(lambda: store.switch_to_next(store.prepare_next(DEFAULT_ZONES, now)))
+    await running.daemon.reload()
+    assert await running.daemon.revocations.look() == frozenset()
+    await asyncio.to_thread(old.revoke, ["05"], "superseded", now)
+    await revoke(running, 6)
+    assert await running.daemon.revocations.look() == {5, 6}
 
 
 async def test_leaves_name_the_responder_when_the_configuration_wants_that(start: Start, tmp_path: Path) -> None:

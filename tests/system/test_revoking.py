@@ -17,7 +17,8 @@ from devtls.pki.authority import Authority
 from devtls.pki.certify import Order
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number, load_crl, reason_of
-from devtls.system.keystore import CRL, Keystore, new_leaf_key
+from devtls.system.generation import CRL
+from devtls.system.keystore import Keystore, new_leaf_key
 from devtls.system.register import Register
 from tests.system.power_cut import calls_of, crash
 

@@ -121,10 +121,8 @@ async def ask(home: Any, commands: Recorded, peer: list[int | OSError]) -> Async
 
 
 async def test_questions_are_answered_with_the_format(ask: Ask) -> None:
-    assert await ask("GET", ABOUT) == (
-        200,
-        {"version": "1", "pid": 1, "https_port": 443, "config_file": None, "format": FORMAT},
-    )
+    facts = {"version": "1", "pid": 1, "https_port": 443, "config_file": None, "pac_port": None, "pac_trouble": ""}
+    assert await ask("GET", ABOUT) == (200, {**facts, "format": FORMAT})
     status, answer = await ask("GET", STATUS)
     assert (status, answer["format"], answer["serve"]["certificates"]["minted"]) == (200, FORMAT, 0)
 

@@ -1,0 +1,126 @@
+"""The port that a browser's proxy settings name: it hands out the PAC file and takes CONNECT.
+
+Owns one request per connection and what comes of it. A tunnel is none: after the 200 the connection itself becomes a
+TLS connection of ours, as if it had come to the https port; nothing is dialled, so nothing else can be reached.
+Everything that `http.pac` refuses is answered and closed. The wait for a head is bounded in time and size, and a
+connection counts against `max_connections` like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from devtls.errors import ProtocolViolation
+from devtls.http import pages
+from devtls.http.h1 import writer
+from devtls.http.h1.head import HeadSplitter, parse_request_line
+from devtls.http.pac import HEAD_LIMITS, PacScope, PlainRequest, Tunnel, judge
+from devtls.net.listener import Bound, Inside, Listener, TlsGate, TurnedAway
+from devtls.net.plain import plain_page
+from devtls.net.service import Service
+
+_TIMEOUT_S = 10.0
+_ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+_USUAL_HTTPS_PORT = 443
+
+
+class PacServer:
+    """The open port; `scope` may be replaced at any time."""
+
+    def __init__(self, bound: Bound, scope: PacScope, service: Service, gate: TlsGate, inside: Inside) -> None:
+        self.bound = bound
+        self.scope = scope
+        self.inside = inside
+        self._service = service
+        self._gate = gate
+        self._listener = Listener(bound, self._accept)
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        await self._listener.start()
+
+    def close(self) -> None:
+        """Accept no more; tunnels go on."""
+        self._listener.stop()
+
+    def _accept(self) -> asyncio.Protocol:
+        return TurnedAway() if self.inside.closed else PacConnection(self)
+
+    def verdict(self, head: bytes) -> Tunnel | pages.Answer:
+        """Say what a head gets."""
+        match judge(head, self.scope, self.bound.port):
+            case PlainRequest(host, target, accept):
+                return plain_page(host, target, accept, self._service.snapshot.routes, _USUAL_HTTPS_PORT)
+            case verdict:
+                return verdict
+
+    def enter(self, port: int) -> asyncio.Protocol:
+        """Return the protocol that goes on with a client who asked for `port`."""
+        return self.inside.entry(self._gate.behind(port))
+
+
+class PacConnection(asyncio.Protocol):
+    """A client before it has said what it wants."""
+
+    def __init__(self, server: PacServer) -> None:
+        self._server = server
+        self._splitter = HeadSplitter(HEAD_LIMITS, lambda line: parse_request_line(line, HEAD_LIMITS))
+        self._transport: asyncio.Transport
+        self._timer: asyncio.TimerHandle | None = None
+        self._answered = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the clock: until it leaves, the connection has ten seconds."""
+        # uvloop's transports are none of asyncio's classes, though they have the same methods.
+        self._transport = cast(asyncio.Transport, transport)
+        self._server.inside.connections.add(self)
+        self._timer = asyncio.get_running_loop().call_later(_TIMEOUT_S, self._transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Judge the first head; read and drop what follows an answer."""
+        if self._answered:
+            return
+        try:
+            found = self._splitter.split(data)
+        except ProtocolViolation as violation:
+            self._answer(pages.malformed(violation.status, str(violation)), b"")
+            return
+        if found is None:
+            return
+        head, rest = found
+        verdict = self._server.verdict(head)
+        if isinstance(verdict, Tunnel):
+            self._enter(verdict.port, rest)
+        else:
+            self._answer(verdict, head)
+
+    def eof_received(self) -> bool:
+        """The client is done."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._leave()
+
+    def _leave(self) -> None:
+        self._server.inside.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _enter(self, port: int, first: bytes) -> None:
+        self._leave()
+        self._transport.write(_ESTABLISHED)
+        protocol = self._server.enter(port)
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        if first:  # a client that did not wait for the 200
+            protocol.data_received(first)
+
+    def _answer(self, page: pages.Answer, head: bytes) -> None:
+        self._answered = True
+        fields, _, _ = writer.write_fields(page.headers)
+        out = writer.seal(writer.status_line(page.status, b""), fields, writer.CONNECTION_CLOSE)
+        self._transport.write(out if head.startswith(b"HEAD ") else out + page.body)
+        self._transport.write_eof()  # the rest is read and dropped until the client or the clock ends it
