@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -193,3 +195,46 @@ def test_processes_that_revoke_at_the_same_time_lose_none(tmp_path: Path) -> Non
     assert [child.wait(60) for child in children] == [0, 0, 0]
     assert set(on_the_list(register)) == set(serials)
     assert crl_number(published(register)) == 13
+
+
+ENDLESS = """
+import sys
+from datetime import datetime, UTC
+from pathlib import Path
+from devtls.pki.certify import Order
+from devtls.pki.register import serial_text
+from devtls.system.keystore import Keystore, new_leaf_key
+from devtls.system.register import Register
+keystore = Keystore(Path(sys.argv[1]))
+register = Register(keystore, keystore.load(datetime.now(UTC)))
+while True:
+    now = datetime.now(UTC)
+    leaf = register.issue(Order(("a.test",)), new_leaf_key().public_key(), by="cert", place="x", now=now)
+    print(serial_text(leaf.serial_number), flush=True)
+    register.revoke([serial_text(leaf.serial_number)], "superseded", now)
+    print("revoked", flush=True)
+"""
+
+
+def test_a_killed_process_leaves_everything_consistent_and_no_lock(tmp_path: Path) -> None:
+    keystore = Keystore(tmp_path / "state")
+    authority = keystore.create(DEFAULT_ZONES, datetime.now(UTC))
+    register = Register(keystore, authority)
+    number = 1
+    for delay_s in (0.0, 0.001, 0.003, 0.007):
+        argv = [sys.executable, "-c", ENDLESS, str(keystore.state_dir)]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            said = [child.stdout.readline().strip() for _ in range(4)]
+            time.sleep(delay_s)
+            child.send_signal(signal.SIGKILL)
+            said += child.stdout.read().split()
+        history = register.history()
+        issued = [word for word in said if word not in ("", "revoked")]
+        assert set(issued) <= set(history.issued)
+        assert set(issued[: said.count("revoked")]) <= set(history.revoked)
+        crl = load_crl(keystore.next_crl(authority, datetime.now(UTC)))
+        assert {serial_text(entry.serial_number) for entry in crl} == set(history.revoked)
+        assert crl_number(crl) > number
+        number = crl_number(crl)
+    assert register.history().damaged == ()
