@@ -14,6 +14,7 @@ from devtls.cli.group import cli
 from devtls.config import parse_config
 from devtls.config.model import (
     LIMIT_RANGES,
+    CaConfig,
     DnsConfig,
     LimitsConfig,
     PacConfig,
@@ -112,6 +113,11 @@ def test_every_key_of_pac_stands_there() -> None:
     assert written == [("enabled", str(defaults.enabled).lower()), ("port", str(defaults.port))]
     assert [name for name, _ in written] == list(PacConfig.__match_args__)
     assert f"http://127.0.0.1:{defaults.port}/proxy.pac" in README
+
+
+def test_every_key_of_ca_stands_there() -> None:
+    written = [(row[0].strip("`"), row[1].strip("`")) for row in table(section(r"`[ca]`"))[1:]]
+    assert written == [(name, str(getattr(CaConfig(), name)).lower()) for name in CaConfig.__match_args__]
 
 
 def test_every_option_of_a_route_stands_there() -> None:

@@ -32,6 +32,8 @@ _COMMANDS = {
     "cert": "Write a certificate and its key, for another server or a client",
     "sign": "Sign a certificate request that was made elsewhere",
     "certs": "List the certificates that were given out, or show one",
+    "revoke": "Revoke certificates, and publish that at once",
+    "unrevoke": "Take a revocation back that was only a hold",
     "ca": "Show, export, renew the development CA",
     "doctor": "Find out what is wrong on this machine, and mend what is safe to mend",
     "check": "Say what a browser would decide about a server's certificate, and why",

@@ -114,6 +114,13 @@ class PacConfig(msgspec.Struct, frozen=True):
     port: int = 15354
 
 
+class CaConfig(msgspec.Struct, frozen=True):
+    """The `[ca]` section."""
+
+    ocsp: bool = False
+    """Certificates say where their status can be asked."""
+
+
 class LimitsConfig(msgspec.Struct, frozen=True):
     """The `[limits]` section: seconds end in `_s`, octets in `_bytes`, the rest are counts."""
 
@@ -186,6 +193,7 @@ class Config(msgspec.Struct, frozen=True):
     source: str = COMMAND_LINE
     dns: DnsConfig = DnsConfig()
     pac: PacConfig = PacConfig()
+    ca: CaConfig = CaConfig()
 
 
 class Merged(msgspec.Struct, frozen=True):

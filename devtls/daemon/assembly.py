@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -40,6 +41,7 @@ from devtls.system.watch import ConfigWatch
 if TYPE_CHECKING:
     from devtls.daemon.dns_site import DnsSite
     from devtls.daemon.pac_site import PacSite
+    from devtls.daemon.revocations import Revocations
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -111,6 +113,8 @@ class Daemon:
             return self.keystore.load_or_create(DEFAULT_ZONES, now).signer
 
     def _build(self, merged: Merged, authority: Signer) -> Generation:
+        if authority.ocsp != merged.config.ca.ocsp:
+            authority = msgspec.structs.replace(authority, ocsp=merged.config.ca.ocsp)
         sockets = self._static.open_sockets(merged.config)
         routes = build_routes(merged.config, authority.zones, static_sockets=sockets)
         self._client_contexts.prepare(routes.routes)
@@ -221,6 +225,20 @@ class Daemon:
             self.contexts.replace_issuer(make_issuer(after.authority, self.keystore.state_dir))
             self.pki.replace(after.authority)
         self.contexts.pin(after.snapshot.routes.exact_hosts())
+
+    @cached_property
+    def revocations(self) -> Revocations:
+        """What is revoked; no start needs it."""
+        from devtls.daemon.revocations import Revocations
+
+        return Revocations(self.keystore, lambda: self.generation.authority, self.log)
+
+    async def give_up_revoked(self) -> list[str]:
+        """Drop leaves that were revoked, as the register is now; returns their names."""
+        dropped = self.contexts.drop_serials(await self.revocations.look())
+        for name in dropped:
+            self.log.say(f"The certificate for {name} was revoked: it gets another one.", event="revoked", name=name)
+        return dropped
 
     def authority_replaced(self) -> bool:
         """Say whether there is another CA on disk than the one in use; blocks for a moment. Raises StateError."""

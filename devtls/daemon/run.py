@@ -301,6 +301,7 @@ class Process:
         notice = EndNotice()
         while True:
             await asyncio.sleep(_STATE_LOOK_S)
+            await self.daemon.give_up_revoked()
             if text := notice.due(self.daemon.generation.authority.not_after, datetime.now(UTC)):
                 self._log.warn(text, event="authority_ends")
             try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ssl
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -38,6 +38,14 @@ class ServableLeaf(Protocol):
     @property
     def key_pem(self) -> bytes:
         """The leaf's key."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names in it."""
+
+    @property
+    def serial(self) -> int:
+        """Its serial number."""
 
     def usable(self, now: datetime) -> bool:
         """Say whether the leaf should be served at `now`."""
@@ -119,6 +127,20 @@ class ContextCache:
         """Forget a name's leaf."""
         self._entries.pop(name, None)
         self._others.pop(name, None)
+
+    def serials_of(self, name: str) -> list[int]:
+        """Return the serial numbers of the leaves in memory that hold a name."""
+        return [entry.leaf.serial for _, entry in self._every() if name in entry.leaf.names]
+
+    def drop_serials(self, serials: Container[int]) -> list[str]:
+        """Forget the leaves with these serial numbers, so that the next handshake gets another key; returns names."""
+        dropped = [(key, entry.leaf.names[0]) for key, entry in self._every() if entry.leaf.serial in serials]
+        for key, _ in dropped:
+            self.drop(key)
+        return [name for _, name in dropped]
+
+    def _every(self) -> list[tuple[str, _Entry]]:
+        return [*self._entries.items(), *self._others.items()]
 
     def for_hello(self, hello: ClientHello) -> ssl.SSLContext | Alert:
         """Return the context for a ClientHello, or the alert that refuses it before any key is made."""

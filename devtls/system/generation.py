@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from devtls.system.locked_key import Unlock
 
 CRL = "intermediate.crl"
+REGISTER = "register.jsonl"
 ROOT_KEY = "root.key"
 """The root's key in its container; only where it was kept."""
 

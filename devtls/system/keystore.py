@@ -11,6 +11,7 @@ old one signs; the second makes it sign, and the old one is kept until it is ret
     <state>/ca.current              which generation signs, which is next, which are older (see `pointer`)
     <state>/ca.lock                 held while something is written
     <state>/ca-<id>/                root.pem root.crl intermediate.key intermediate.pem intermediate.crl signer.json
+                                    register.jsonl: what was issued and revoked (`register`)
 """
 
 from __future__ import annotations
@@ -30,14 +31,12 @@ from devtls.errors import CertificateError, NoAuthority, StateError
 from devtls.names import Hostname
 from devtls.pki.leaf import PASSING, Signer
 from devtls.system.generation import (
-    CRL,
     NO_LOCKS,
     ROOT_KEY,
     Lock,
     Locks,
     generation_name,
     is_locked_file,
-    read_crl,
     read_generation,
     read_root,
     remove_generation,
@@ -326,25 +325,14 @@ class Keystore:
     # -- revocation lists ---------------------------------------------------------------------------------------------
 
     def next_crl(self, authority: Authority, now: datetime) -> bytes:
-        """Return the intermediate's revocation list (DER), signed anew when half of the last one's life is over.
+        """Return the intermediate's revocation list (DER), signed anew when half its life is over or more was revoked.
 
         Its number grows from one to the next, also across processes. Raises StateError when the CA was replaced.
         """
-        from cryptography.hazmat.primitives.serialization import Encoding
-
-        from devtls.pki.revocation import crl_number, is_due
+        from devtls.system.register import current_crl
 
         with self.writing(authority) as folder:
-            path = folder / CRL
-            last = read_crl(path, authority)
-            if last is None:  # so its number is unknown: the seconds since 1970 are above every number counted so far
-                der = authority.intermediate_crl(number=int(now.timestamp()), this_update=now)
-            elif is_due(last, now):
-                der = authority.intermediate_crl(number=crl_number(last) + 1, this_update=now, revoked=last)
-            else:
-                return last.public_bytes(Encoding.DER)
-            replace_private_file(path, der)
-            return der
+            return current_crl(folder, authority, now)
 
     @contextmanager
     def writing(self, authority: Authority) -> Iterator[Path]:
