@@ -180,6 +180,13 @@ class Keystore:
             replace_private_file(path, der)
             return der
 
+    def crl_on_disk(self, signer: Signer) -> bytes | None:
+        """Return the intermediate's revocation list (DER) as it was signed last: cheap, tells of a new one."""
+        try:
+            return read_private_file(self.state_dir / f"ca-{signer.id}" / _CRL)
+        except FileNotFoundError:
+            return None
+
     def _create(self, zones: tuple[Hostname, ...], now: datetime, pki_port: int | None) -> Authority:
         from devtls.pki.authority import create_authority
 
