@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from devtls.cli import ca_renew, ca_retire
 from devtls.errors import Refused, StateError
 from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
 from devtls.pki.leaf import crl_url
 from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths
+from devtls.system.pointer import Entry
 
 _LABEL_WIDTH = 16
 _TEXT_WIDTH = 100
@@ -37,11 +40,16 @@ def command(ctx: click.Context, as_json: bool) -> None:
         return
     keystore, now = Keystore(Paths.from_environment().state_dir), datetime.now(UTC)
     authority = keystore.load(now)
-    folder = keystore.folder_of(authority)
+    folder, pointer = keystore.folder_of(authority), keystore.pointer()
+    older = pointer.older if pointer else ()
     if as_json:
-        click.echo(json.dumps(describe(authority, folder, now), indent=2))
+        click.echo(json.dumps(describe(authority, folder, now, older), indent=2))
     else:
-        click.echo(in_words(authority, folder, now))
+        click.echo(in_words(authority, folder, now, older))
+
+
+command.add_command(ca_renew.command)
+command.add_command(ca_retire.command)
 
 
 @command.command(short_help="Write the root certificate (never a key).")
@@ -50,15 +58,19 @@ def command(ctx: click.Context, as_json: bool) -> None:
 @click.option("--mobileconfig", is_flag=True, help="The root as a profile for iPhone, iPad and Mac.")
 @click.option("--intermediate", "what", flag_value="intermediate", help="The intermediate instead of the root.")
 @click.option("--chain", "what", flag_value="chain", help="Intermediate and root in one PEM file.")
+@click.option("--crl", "what", flag_value="crl", help="The revocation lists of both, as they are now, in one PEM file.")
 def export(*, out: str, form: str, mobileconfig: bool, what: str | None) -> None:
     """Write the root certificate (never a key), for a phone, a container or a tool with a list of its own."""
-    if what == "chain" and form == "der":
-        raise click.UsageError("DER holds one certificate: --chain needs --format pem.")
+    if what in ("chain", "crl") and form == "der":
+        raise click.UsageError(f"DER holds one certificate or list: --{what} needs --format pem.")
     if mobileconfig and (what or form == "der"):
         raise click.UsageError("A profile holds the root, in a format of its own: --mobileconfig stands alone.")
-    authority = Keystore(Paths.from_environment().state_dir).load(datetime.now(UTC))
+    keystore, now = Keystore(Paths.from_environment().state_dir), datetime.now(UTC)
+    authority = keystore.load(now)
     if mobileconfig:
         content = apple_profile(authority.root_der, authority.id)
+    elif what == "crl":
+        content = _lists(authority, keystore.next_crl(authority, now))
     else:
         content = _exported(authority, what or "root", Encoding.PEM if form == "pem" else Encoding.DER)
     if out != "-":
@@ -78,6 +90,11 @@ def _exported(authority: Authority, what: str, encoding: Encoding) -> bytes:
     return b"".join(certificate.public_bytes(encoding) for certificate in certificates[what])
 
 
+def _lists(authority: Authority, of_intermediate: bytes) -> bytes:
+    lists = [x509.load_der_x509_crl(der) for der in (of_intermediate, authority.root_crl_der)]
+    return b"".join(one.public_bytes(Encoding.PEM) for one in lists)
+
+
 def _is_terminal() -> bool:
     return sys.stdout.isatty()
 
@@ -92,7 +109,7 @@ def _write(path: Path, content: bytes) -> None:
     click.echo(f"Written to {path}.", err=True)
 
 
-def describe(authority: Authority, folder: Path, now: datetime) -> dict[str, object]:
+def describe(authority: Authority, folder: Path, now: datetime, older: Sequence[Entry] = ()) -> dict[str, object]:
     """Return everything that `devtls ca` knows, as JSON values."""
     root = authority.root
     return {
@@ -100,8 +117,8 @@ def describe(authority: Authority, folder: Path, now: datetime) -> dict[str, obj
         "name": _common_name(root),
         "zones": list(authority.zones),
         "not_before": root.not_valid_before_utc.isoformat(),
-        "not_after": root.not_valid_after_utc.isoformat(),
-        "days_left": (root.not_valid_after_utc - now).days,
+        "not_after": authority.not_after.isoformat(),
+        "days_left": (authority.not_after - now).days,
         "sha256": authority.fingerprint,
         "sha1": root.fingerprint(SHA1()).hex(),  # noqa: S303 - keychains name certificates by it
         "intermediate": _common_name(authority.intermediate.certificate),
@@ -110,10 +127,13 @@ def describe(authority: Authority, folder: Path, now: datetime) -> dict[str, obj
         "page": _page(authority),
         "root_crl": crl_url(authority.pki_port, authority.root_crl_path),
         "intermediate_crl": crl_url(authority.pki_port, authority.intermediate_crl_path),
+        "older": [
+            {"id": _id_of(entry), "sha256": entry.root_sha256, "not_after": _iso(entry.not_after)} for entry in older
+        ],
     }
 
 
-def in_words(authority: Authority, folder: Path, now: datetime) -> str:
+def in_words(authority: Authority, folder: Path, now: datetime, older: Sequence[Entry] = ()) -> str:
     """Return the page that `devtls ca` prints."""
     root = authority.root
     zones = ", ".join(authority.zones)
@@ -127,12 +147,16 @@ def in_words(authority: Authority, folder: Path, now: datetime) -> str:
         "Files": str(folder),
         "Page": f"{_page(authority)} (while devtls serve runs: the root, and how other devices trust it)",
     }
+    if older:
+        ids = ", ".join(_id_of(entry) for entry in older)
+        facts["Before it"] = f"devtls root {ids}, trusted until: devtls ca retire"
     thief = {
         "They can": f"pose as any name in {zones}, and as 127.0.0.1 and ::1, to whatever trusts this root.",
         "They cannot": "pose as any other site, or make another CA that works: the limits are in the certificates, "
         "and the root's key was dropped when the CA was made. It was never on disk.",
-        "The remedy": "devtls untrust --forget, then devtls trust: this machine forgets the stolen CA and gets a "
-        "new one. Nobody can revoke the old one, since the root's key is gone: remove its root from other devices too.",
+        "The remedy": "devtls ca renew, then devtls ca retire: a new CA takes over, and this machine does not trust "
+        "the stolen one any more. Nobody can revoke it, since its root's key is gone: remove its root from other "
+        "devices too.",
     }
     return "\n".join(
         [
@@ -143,6 +167,14 @@ def in_words(authority: Authority, folder: Path, now: datetime) -> str:
             _rows(thief),
         ]
     )
+
+
+def _id_of(entry: Entry) -> str:
+    return entry.generation.removeprefix("ca-")
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 def _page(authority: Authority) -> str:

@@ -115,9 +115,9 @@ async def _serve(demo: Demo, log: Log, look: Look, https_port: int | None, *, ch
             nonlocal outcome
             hosts = _best_hosts(daemon)
             if not check:
-                click.echo(_introduction(demo, hosts, daemon.doors.https.port, look))
+                click.echo(_introduction(demo, hosts, daemon.doors.https_port, look))
                 return
-            outcome = await _check(demo.root_file, hosts, daemon.doors.https.port)
+            outcome = await _check(demo.root_file, hosts, daemon.doors.https_port)
             process.end()
 
         code = await process.run(present)

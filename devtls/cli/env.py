@@ -22,11 +22,10 @@ from devtls.system.clientenv.files import are_retired, write_files
 from devtls.system.clientenv.planning import ClientEnvironment, plan_environment
 from devtls.system.clientenv.probe import probe
 from devtls.system.clientenv.restore import former_values
-from devtls.system.clientenv.variables import ROOT_FILE
 from devtls.system.keystore import Keystore
 from devtls.system.launch import launch
 from devtls.system.paths import Paths
-from devtls.system.truststore.root import RootCertificate
+from devtls.system.truststore.present import present_root
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -55,11 +54,11 @@ def command(*, shell: str | None, as_json: bool, unset: bool, command_line: tupl
 
 
 def _prepare(state_dir: Path) -> ClientEnvironment:
-    authority = Keystore(state_dir).load(datetime.now(UTC))
+    keystore = Keystore(state_dir)
+    authority = keystore.load(datetime.now(UTC))
     if are_retired(state_dir):  # a shell's profile that still asks must not bring the trust back
         raise Refused("devtls untrust took the trust in this CA back.", hint="devtls trust, then devtls env again")
-    root = RootCertificate(authority.id, authority.root_der, state_dir / ROOT_FILE)
-    environment = plan_environment(probe(state_dir, root, os.environ))
+    environment = plan_environment(probe(state_dir, present_root(keystore, authority), os.environ))
     write_files(environment.files)
     return environment
 

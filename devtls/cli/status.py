@@ -21,6 +21,11 @@ from devtls.system.paths import Paths
 from devtls.web.control_messages import FORMAT, STATUS, Advice, ServeStatus, StatusAnswer, Trouble
 
 _LABEL_WIDTH = 14
+_ORIGINS = {
+    "inherited": "handed over by the service manager",
+    "everywhere": "on every address, but closed to other machines",
+    "redirected": "by a redirect of the system's",
+}
 _WIDEST = 80
 
 
@@ -65,12 +70,11 @@ def in_words(serve: ServeStatus, now: datetime) -> Iterator[str]:
 
 
 def _facts(serve: ServeStatus) -> dict[str, str]:
-    http = "no http" if serve.http_port is None else f"http {serve.http_port} redirects"
     clients, certificates, ca = serve.clients, serve.certificates, serve.ca
     pac = "hands out no PAC file" if serve.pac_port is None else f"PAC file on port {serve.pac_port} (devtls pac)"
     pki = f"port {ca.pki_port}" if ca.pki_port_open else f"port {ca.pki_port} (another process has it)"
     return {
-        "Ports": f"https {serve.https_port}, {http}; on {', '.join(serve.listen)}",
+        "Ports": f"{_ports(serve)}; on {', '.join(serve.listen)}",
         "Zones": ", ".join(serve.zones),
         "File": serve.config_file or "none: the routes are from the command line",
         "Browsers": pac,
@@ -80,6 +84,19 @@ def _facts(serve: ServeStatus) -> dict[str, str]:
         "CA": f"devtls root {ca.id}, until {ca.not_after[:10]}; page and revocation lists on {pki}",
         "SHA-256": ca.sha256,
     }
+
+
+def _ports(serve: ServeStatus) -> str:
+    https = f"https {serve.https_port}"
+    http = "no http" if serve.http_port is None else f"http {serve.http_port} redirects"
+    how_https, how_http = (_ORIGINS.get(origin, "") for origin in (serve.https_origin, serve.http_origin))
+    if serve.http_port is None or how_https == how_http:
+        return f"{https}, {http}" + (f"; {how_https}" if how_https else "")
+    return f"{_with(https, how_https)}, {_with(http, how_http)}"
+
+
+def _with(port: str, how: str) -> str:
+    return f"{port} ({how})" if how else port
 
 
 def _count(number: int, noun: str) -> str:

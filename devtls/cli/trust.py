@@ -46,9 +46,10 @@ from devtls.system.truststore.discovery import MACHINE_WIDE, AnyStore, Scope, fi
 from devtls.system.truststore.installer import Proposal, Result, as_planned, counts, install, propose_install
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.nss_profiles import Notice, find_notices
+from devtls.system.truststore.present import present_root
 from devtls.system.truststore.protocol import Kind, Status
 from devtls.system.truststore.record import Record
-from devtls.system.truststore.root import RootCertificate
+from devtls.system.truststore.root import RootCertificate, fingerprint_of
 
 _ABSENT = "not trusted"
 
@@ -128,10 +129,10 @@ def _check_zones(authority: Authority | None, wanted: tuple[Hostname, ...]) -> N
         return
     outside = [zone for zone in wanted if not any(is_below(zone, own) for own in authority.zones)]
     if outside:
-        every = " ".join(f"--zone {zone}" for zone in dict.fromkeys((*authority.zones, *wanted)))
+        new = " ".join(f"--zone {zone}" for zone in dict.fromkeys(outside))
         raise Refused(
             f"The CA of this machine speaks for {', '.join(authority.zones)}: {', '.join(outside)} needs a new one.",
-            hint=f"devtls untrust --forget, then devtls trust {every}",
+            hint=f"devtls ca renew {new} makes it, and the present one stays trusted until you retire it",
         )
 
 
@@ -168,6 +169,7 @@ def _trust(session: _Session, authority: Authority, stores: tuple[AnyStore, ...]
         ask("Go ahead?")
     results = tuple(_install(proposal, root, session) for proposal in proposals)
     reports = _prove(authority, root, session)
+    _write_root_file(session.root_file, root.list_pem)  # with the older ones, which no store was to be given
     notices = (*_other_roots(proposals, root), *find_notices(session.machine))
     if session.as_json:
         click.echo(json.dumps(_json(authority, results, reports, notices), indent=2))
@@ -188,7 +190,7 @@ def _write_root_file(path: Path, content: bytes) -> None:
 
 
 def _root(authority: Authority, path: Path) -> RootCertificate:
-    return RootCertificate(authority.id, authority.root_der, path)
+    return present_root(Keystore(path.parent), authority)
 
 
 def _introduction(authority: Authority, *, made: bool) -> str:
@@ -208,9 +210,10 @@ def _announce(proposals: Iterable[Proposal], session: _Session) -> None:
 def _other_roots(proposals: Iterable[Proposal], root: RootCertificate) -> tuple[Notice, ...]:
     """Name roots of other CAs of devtls that the stores hold: nobody needs those of a CA that is gone."""
     holders: dict[str, list[str]] = {}
+    known = {fingerprint_of(der) for der in root.ders}
     for proposal in proposals:
         for other in proposal.facts.roots:
-            if other.fingerprint != root.fingerprint:
+            if other.fingerprint not in known:
                 holders.setdefault(other.nickname, []).append(proposal.store.label)
     remedy = "devtls untrust --all, then devtls trust: only the present one stays"
     return tuple(

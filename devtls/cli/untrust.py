@@ -104,7 +104,7 @@ def command(
     entries = record.entries()
     recorded = tuple(dict.fromkeys(entry.store for entry in entries))
     stores = select_stores(find_stores(machine, runner, recorded=recorded, scope=Scope.BOTH), names)
-    known = {entry.fingerprint for entry in entries} | _own_root(keystore)
+    known = {entry.fingerprint for entry in entries} | _own_roots(keystore)
     proposals = propose_removal(stores, known, every_root=everything or not record.exists(), also=also)
     _introduce(proposals, machine, keystore, wish)
     if dry_run:
@@ -128,13 +128,13 @@ def command(
     _judge(results, recorded)
 
 
-def _own_root(keystore: Keystore) -> set[str]:
+def _own_roots(keystore: Keystore) -> set[str]:
     try:
-        fingerprint = keystore.fingerprint_on_disk()
+        pointer = keystore.pointer()
     except StateError as error:  # a damaged CA must not keep its root in the stores: the record still names it
         click.echo(f"{error} Going by the record instead.", err=True)
         return set()
-    return {fingerprint} if fingerprint else set()
+    return {entry.root_sha256 for entry in pointer.entries} if pointer else set()
 
 
 def _introduce(proposals: tuple[Proposal, ...], machine: Machine, keystore: Keystore, wish: _Wish) -> None:

@@ -139,7 +139,7 @@ class Daemon:
             observer=self.log,
             limits=server_limits(config.limits),
             pseudonym=b"devtls-" + os.urandom(4).hex().encode(),
-            https_port=self.doors.https.port,
+            https_port=self.doors.https_port,
             policies=generation.policies,
         )
         self.log.other_name = self._localhost_name

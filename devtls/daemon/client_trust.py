@@ -9,7 +9,7 @@ the policy, and with it what the next handshake goes by.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -30,9 +30,11 @@ class ClientTrust:
 
     def __init__(self, keystore: Keystore) -> None:
         self._keystore = keystore
-        self._crl = b""
+        self._own = b""
+        self._seen: Mapping[str, bytes] = {}
+        """The lists from which that was made."""
         self._good: tuple[datetime, datetime] | None = None
-        """From when to when that list need not be signed anew."""
+        """From when to when none of them need be signed anew."""
 
     def read(self, routes: Iterable[Route], signer: Signer, now: datetime) -> Policies:
         """Return the policies that `routes` need; blocks. Raises ConfigError, StateError."""
@@ -45,21 +47,30 @@ class ClientTrust:
         return policies
 
     def _own_trust(self, signer: Signer, now: datetime) -> bytes:
+        seen = self._keystore.crls_on_disk()
+        if seen != self._seen or self._good is None or not self._good[0] <= now < self._good[1]:
+            self._own = self._make_own(signer, now)
+            self._seen = self._keystore.crls_on_disk()
+        return self._own
+
+    def _make_own(self, signer: Signer, now: datetime) -> bytes:
+        from devtls.pki.revocation import load_crl, resign_at
+
+        authority = self._keystore.load(now)
+        if authority.fingerprint != signer.fingerprint:
+            raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
+        authorities = (
+            authority,
+            *self._keystore.load_older(now),
+        )  # what an older CA signed is good until it is retired
+        lists = [self._keystore.next_crl(each, now) for each in authorities]
+        crls = [load_crl(der) for der in lists]
+        self._good = max(crl.last_update_utc for crl in crls), min(resign_at(crl) for crl in crls)
         # The intermediate too: programs send their own certificate and often nothing else.
-        return signer.root_pem + signer.intermediate_pem + pem("X509 CRL", self._current_crl(signer, now))
-
-    def _current_crl(self, signer: Signer, now: datetime) -> bytes:
-        on_disk = self._keystore.crl_on_disk(signer)
-        if on_disk != self._crl or self._good is None or not self._good[0] <= now < self._good[1]:
-            from devtls.pki.revocation import load_crl, resign_at
-
-            authority = self._keystore.load(now)
-            if authority.fingerprint != signer.fingerprint:
-                raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
-            self._crl = self._keystore.next_crl(authority, now)
-            crl = load_crl(self._crl)
-            self._good = crl.last_update_utc, resign_at(crl)
-        return self._crl
+        return b"".join(
+            each.root_pem + each.intermediate_pem + pem("X509 CRL", der)
+            for each, der in zip(authorities, lists, strict=True)
+        )
 
 
 def _read(file: str, route: Route) -> bytes:

@@ -13,7 +13,7 @@ from devtls.errors import InvalidName
 from devtls.names import Hostname, parse_hostname
 from devtls.net.contexts import Issuer
 from devtls.pki.leaf import Leaf, Signer
-from devtls.system.keystore import new_leaf_key, new_serial
+from devtls.system.keystore import new_leaf_key, new_passing_serial
 from devtls.system.pem import pem_path
 
 
@@ -21,7 +21,7 @@ def make_issuer(signer: Signer, state_dir: Path) -> Issuer:
     """Return the Issuer that mints with `signer`."""
 
     def issue(name: Hostname | None) -> Leaf:
-        now, key, serial = datetime.now(UTC), new_leaf_key(), new_serial()
+        now, key, serial = datetime.now(UTC), new_leaf_key(), new_passing_serial()
         if name is None:
             return signer.issue_default(now=now, key=key, serial=serial)
         return signer.issue(name, now=now, key=key, serial=serial)

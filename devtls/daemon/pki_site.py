@@ -138,8 +138,14 @@ class PkiSite:
         authority = self._keystore.load(now)
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
-        crl = self._keystore.next_crl(authority, now)
-        return {signer.root_crl_path: authority.root_crl_der, signer.intermediate_crl_path: crl}
+        found: dict[str, bytes] = {}
+        for each in (
+            authority,
+            *self._keystore.load_older(now),
+        ):  # what an older CA signed is asked for at its own path
+            found[each.root_crl_path] = each.root_crl_der
+            found[each.intermediate_crl_path] = self._keystore.next_crl(each, now)
+        return found
 
     async def _renew(self) -> None:
         while True:

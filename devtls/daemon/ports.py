@@ -1,11 +1,14 @@
 """Which ports the proxy gets: the usual ones, their one stand-in, or the ones that were asked for.
 
-Owns the rules: 443, or 8443 where this user may not have 443; a port that is taken stops the start and says by whom;
-port 80 only carries redirects, so without it there is one line less and never another port.
+Owns the order: sockets that systemd or launchd opened for us; 443, or the port that was asked for; on macOS the same on
+every address, with a filter; 8443 where this user may not have 443, under the name of 443 when the system redirects it
+there. A port that is taken stops the start and says by whom; port 80 only carries redirects, so without it there is one
+line less and never another port.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -13,14 +16,19 @@ import msgspec
 
 from devtls.config import ServeConfig
 from devtls.errors import DevtlsError, PortInUse
-from devtls.net.listener import LOOPBACK, Bound, PortForbidden, bind
-from devtls.system.port_holder import port_holder
+from devtls.net.listener import LOOPBACK, Bound, Origin, PortForbidden, bind
+from devtls.system.port_holder import is_listened_to, port_holder
 
 HTTPS_PORT = 443
 HTTPS_STAND_IN = 8443
 HTTP_PORT = 80
 
-_LOW_PORTS = "sudo sysctl net.ipv4.ip_unprivileged_port_start=80" if sys.platform == "linux" else ""
+_OPEN_THEM = "devtls setup ports"
+_FORBIDDEN_HINTS = {
+    "linux": _OPEN_THEM,
+    # Winsock knows no privileged ports: what is forbidden was set aside for others, most often for http.sys.
+    "win32": "netsh interface ipv4 show excludedportrange protocol=tcp shows what Windows keeps for itself",
+}
 
 
 class Doors(msgspec.Struct):
@@ -29,6 +37,18 @@ class Doors(msgspec.Struct):
     https: Bound
     http: Bound | None
     notes: tuple[str, ...]
+    sent_here: int | None = None
+    """The port from which the system sends plain HTTP to the https port, which redirects it."""
+
+    @property
+    def https_port(self) -> int:
+        """The port of https in addresses."""
+        return self.https.public_port
+
+    @property
+    def http_port(self) -> int | None:
+        """The port from which clients are redirected to https, None for none."""
+        return self.sent_here if self.http is None else self.http.port
 
     def close(self) -> None:
         """Close them again."""
@@ -38,30 +58,66 @@ class Doors(msgspec.Struct):
 
 
 def open_doors(serve: ServeConfig) -> Doors:
-    """Bind the ports of `serve`. Raises PortInUse (with its holder), PortForbidden, DevtlsError."""
+    """Bind the ports of `serve`. Raises PortInUse (with its holder), PortForbidden, Refused, DevtlsError."""
     addresses = serve.listen or LOOPBACK
     notes: list[str] = []
-    https = _open_https(serve.https_port, addresses, notes)
+    https, http = _take_inherited(serve, notes)
+    sent_here = None
     try:
-        http = _open_http(serve, https.port, addresses, notes) if serve.redirect else None
+        https = https or _open_https(serve.https_port, addresses, notes)
+        if http is None and serve.redirect:
+            sent_here = _sent_here(serve, https)
+            http = _open_http(serve, https.port, addresses, notes) if sent_here is None else None
     except DevtlsError:
-        https.close()
+        for bound in (https, http):
+            if bound is not None:
+                bound.close()
         raise
     if https.missing:
         notes.append(https.missing[0].upper() + https.missing[1:] + ".")
-    return Doors(https, http, tuple(notes))
+    return Doors(https, http, tuple(notes), sent_here)
+
+
+def _take_inherited(serve: ServeConfig, notes: list[str]) -> tuple[Bound | None, Bound | None]:
+    # Nobody else loads ctypes for it. A child of process 1 on macOS may be launchd's.
+    if "LISTEN_FDS" not in os.environ and not (sys.platform == "darwin" and os.getppid() == 1):
+        return None, None
+    from devtls.daemon.inheritance import take_inherited
+
+    inherited = take_inherited(serve)
+    notes.extend(inherited.notes)
+    return inherited.https, inherited.http
 
 
 def _open_https(port: int | None, addresses: Sequence[str], notes: list[str]) -> Bound:
-    if port is not None:
+    if port not in (None, HTTPS_PORT):
         return _bind(port, addresses, "--https-port 0 takes any free port")
     try:
         return _bind(HTTPS_PORT, addresses, f"--https-port {HTTPS_STAND_IN}, or stop the other program")
     except PortForbidden:
         bound = _bind(HTTPS_STAND_IN, addresses, "--https-port 0 takes any free port")
-    how = f" To get it: {_LOW_PORTS}" if _LOW_PORTS else ""
-    notes.append(f"Port {HTTPS_PORT} is closed to this user, so it is {HTTPS_STAND_IN}.{how}")
+        if _is_redirected(bound):
+            return bound
+        if port is not None:
+            bound.close()
+            raise
+    hint = _FORBIDDEN_HINTS.get(sys.platform, "")
+    notes.append(
+        f"Port {HTTPS_PORT} is closed to this user, so it is {HTTPS_STAND_IN}.{f' To get it: {hint}' if hint else ''}"
+    )
     return bound
+
+
+def _is_redirected(bound: Bound) -> bool:
+    """Note on `bound` whether the system sends 443 there."""
+    if is_listened_to(HTTPS_PORT):
+        return False  # by somebody of root's; knocking there would cost a wait
+    from devtls.net.landing import leads_here
+
+    if not leads_here(bound, HTTPS_PORT):
+        return False
+    bound.origin, bound.redirected_from = Origin.REDIRECTED, HTTPS_PORT
+    return True
 
 
 def _open_http(serve: ServeConfig, https_port: int, addresses: Sequence[str], notes: list[str]) -> Bound | None:
@@ -70,7 +126,7 @@ def _open_http(serve: ServeConfig, https_port: int, addresses: Sequence[str], no
     if https_port == HTTP_PORT:
         return None  # it answers plain HTTP with the same redirect
     try:
-        return bind(HTTP_PORT, addresses)
+        return _bind_somehow(HTTP_PORT, addresses)
     except PortForbidden:
         notes.append(f"Port {HTTP_PORT} is closed to this user: http:// addresses are not redirected.")
     except PortInUse:
@@ -81,9 +137,18 @@ def _open_http(serve: ServeConfig, https_port: int, addresses: Sequence[str], no
     return None
 
 
+def _sent_here(serve: ServeConfig, https: Bound) -> int | None:
+    """Return 80 where the system sends that to the https port as well."""
+    if https.origin is not Origin.REDIRECTED or serve.http_port is not None:
+        return None
+    from devtls.net.landing import leads_here
+
+    return HTTP_PORT if leads_here(https, HTTP_PORT) else None
+
+
 def _bind(port: int, addresses: Sequence[str], hint: str) -> Bound:
     try:
-        return bind(port, addresses)
+        return _bind_somehow(port, addresses)
     except PortInUse as error:
         holder = port_holder(port)
         by = f"{holder} has it" if holder else "another program has it"
@@ -91,4 +156,26 @@ def _bind(port: int, addresses: Sequence[str], hint: str) -> Bound:
             hint = f"give that one your routes too, or --https-port {HTTPS_STAND_IN}"
         raise PortInUse(f"Port {port} is taken: {by}.", port=port, holder=holder, hint=hint) from error
     except PortForbidden as error:
-        raise PortForbidden(str(error), hint=_LOW_PORTS or f"--https-port {HTTPS_STAND_IN}") from error
+        hint = _FORBIDDEN_HINTS.get(sys.platform, f"--https-port {HTTPS_STAND_IN}")
+        raise PortForbidden(str(error), hint=hint) from error
+
+
+def _bind_somehow(port: int, addresses: Sequence[str]) -> Bound:
+    """Bind, on macOS in the one way that is open to everybody. Raises what `bind` raises."""
+    try:
+        return bind(port, addresses)
+    except PortForbidden:
+        if sys.platform != "darwin" or tuple(addresses) != LOOPBACK:
+            raise
+    return _bind_everywhere(port)
+
+
+def _bind_everywhere(port: int) -> Bound:
+    from devtls.net.landing import leads_here
+    from devtls.net.listener import bind_everywhere
+
+    bound = bind_everywhere(port)
+    if not leads_here(bound, port):  # a socket on 127.0.0.1 itself, which root may have, comes first
+        bound.close()
+        raise PortInUse(f"Port {port} is taken: something else listens on 127.0.0.1 or ::1.", port=port)
+    return bound

@@ -95,15 +95,15 @@ class Process:
 
     def _announce(self) -> None:
         doors, log = self.daemon.doors, self._log
-        http_port = doors.http.port if doors.http is not None else None
+        http_port = doors.http_port
         routes = [
-            {"name": route.config.key, "urls": route.urls(doors.https.port), "target": route.upstream.label}
+            {"name": route.config.key, "urls": route.urls(doors.https_port), "target": route.upstream.label}
             for route in self.daemon.generation.snapshot.routes.routes
         ]
-        log.event("listening", https_port=doors.https.port, http_port=http_port, routes=routes)
+        log.event("listening", https_port=doors.https_port, http_port=http_port, routes=routes)
         if not log.as_json:
             also = f", redirects from port {http_port}" if http_port is not None else ""
-            log.say(f"devtls serves https on port {doors.https.port}{also}. Ctrl-C ends it.")
+            log.say(f"devtls serves https on port {doors.https_port}{also}. Ctrl-C ends it.")
         if (found := self.daemon.source.found) is not None:
             log.say(f"Routes are in {found.path}, which is read again when it changes.", event="config")
         for note in doors.notes:
@@ -153,7 +153,7 @@ class Process:
         from devtls.daemon.probes import examine
 
         findings = await examine(self.daemon)
-        generation, port = self.daemon.generation, self.daemon.doors.https.port
+        generation, port = self.daemon.generation, self.daemon.doors.https_port
         routes = generation.snapshot.routes.routes
         remarks = find_remarks(routes, port, findings, generation.merged.overridden, self._look)
         fresh = [remark for remark in remarks if remark not in self._remarks]
@@ -276,8 +276,13 @@ class Process:
             await self.show_banner()
 
     async def _look_at_state(self) -> None:
+        from devtls.daemon.expiry import EndNotice
+
+        notice = EndNotice()
         while True:
             await asyncio.sleep(_STATE_LOOK_S)
+            if text := notice.due(self.daemon.generation.authority.not_after, datetime.now(UTC)):
+                self._log.warn(text, event="authority_ends")
             try:
                 replaced = await asyncio.to_thread(self.daemon.authority_replaced)
                 self._tell_of_deletion(await asyncio.to_thread(self.daemon.authority_deleted))

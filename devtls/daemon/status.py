@@ -17,9 +17,11 @@ from devtls.config import COMMAND_LINE, TEMPORARY, StaticTarget
 from devtls.config.lines import visible
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.banner import Findings, Remark, find_remarks
+from devtls.daemon.expiry import end_in_words
 from devtls.daemon.look import Look
 from devtls.errors import DevtlsError
 from devtls.net.pool import UpstreamState
+from devtls.pki.leaf import RENEW
 from devtls.routing import Route
 from devtls.web.control_messages import (
     About,
@@ -62,7 +64,7 @@ def introduce(daemon: Daemon) -> About:
     return About(
         version=__version__,
         pid=os.getpid(),
-        https_port=daemon.doors.https.port,
+        https_port=daemon.doors.https_port,
         config_file=file,
         pac_port=daemon.pac.port,
         pac_trouble=daemon.pac.trouble,
@@ -78,9 +80,11 @@ def describe(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> S
         pid=os.getpid(),
         since=stamp(life.since),
         stopping=life.stopping,
-        https_port=doors.https.port,
-        http_port=None if doors.http is None else doors.http.port,
-        listen=tuple(str(each.getsockname()[0]) for each in doors.https.sockets),
+        https_port=doors.https_port,
+        http_port=doors.http_port,
+        https_origin=doors.https.origin.value,
+        http_origin=(doors.http or doors.https).origin.value,
+        listen=doors.https.addresses,
         zones=generation.snapshot.zones,
         config_file=None if found is None else str(found.path),
         routes=describe_routes(daemon, findings, now),
@@ -90,14 +94,14 @@ def describe(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> S
             authority.id, authority.fingerprint, stamp(authority.not_after), authority.pki_port, daemon.pki.is_open
         ),
         reload_error=life.reload_error,
-        warnings=tuple(_warnings(daemon, life, findings)),
+        warnings=tuple(_warnings(daemon, life, findings, now)),
         pac_port=daemon.pac.port,
     )
 
 
 def describe_routes(daemon: Daemon, findings: Findings | None, now: datetime) -> tuple[RouteStatus, ...]:
     """Return the routes; without `findings` nothing is said of their health."""
-    port = daemon.doors.https.port
+    port = daemon.doors.https_port
     return tuple(_route(daemon, route, port, findings, now) for route in daemon.generation.snapshot.routes.routes)
 
 
@@ -139,7 +143,7 @@ def _idle(state: UpstreamState) -> int:
     return len(state.idle) if state.shared is None else state.shared.idle_count
 
 
-def _warnings(daemon: Daemon, life: Life, findings: Findings) -> Iterator[Advice]:
+def _warnings(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> Iterator[Advice]:
     generation = daemon.generation
     for note in daemon.doors.notes:
         yield Advice(note)
@@ -150,10 +154,12 @@ def _warnings(daemon: Daemon, life: Life, findings: Findings) -> Iterator[Advice
             yield Advice(f"{visible(route.config.key)}: the certificate of {label} is not checked (verify = false).")
     if life.late:
         yield Advice(f"{life.late} changed: that counts from the next start on.", "devtls stop, then devtls serve")
+    if ends := end_in_words(generation.authority.not_after, now):
+        yield Advice(ends, RENEW)
     if life.authority_deleted:
         yield Advice("The CA was deleted; this devtls goes on with it.", "devtls trust")
     overridden = generation.merged.overridden
-    for remark in find_remarks(routes, daemon.doors.https.port, findings, overridden, Look()):
+    for remark in find_remarks(routes, daemon.doors.https_port, findings, overridden, Look()):
         yield _advice(remark)
 
 

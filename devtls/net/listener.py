@@ -1,8 +1,9 @@
 """Listening sockets on loopback, both families, and what stands behind each accepted connection.
 
 Owns binding (and says who holds a port that is taken), accepting within a limit, and the way from a ClientHello to a
-ServerConnection. Refuses every address that is not loopback. Binding and serving are two steps, so that a port is
-known before anything is promised about it.
+ServerConnection. Refuses every address that is not loopback; where the system leaves us only a socket on every address
+(macOS, below 1024), it refuses every client that is not on this machine. Binding and serving are two steps, so that a
+port is known before anything is promised about it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Sequence
+from enum import Enum
 
 import msgspec
 
@@ -30,6 +32,7 @@ from devtls.net.turnstile import Turnstile
 from devtls.routing import RouteTable
 
 LOOPBACK = ("127.0.0.1", "::1")
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - only for sockets behind the filter of net.everywhere
 _BACKLOG = 512
 _PREPARE_AFTER_S = 0.002
 _FREE_PORT_TRIES = 20
@@ -41,12 +44,37 @@ class PortForbidden(DevtlsError):
     """The system does not let this user bind the port (below 1024)."""
 
 
+class Origin(Enum):
+    """How a port came to us."""
+
+    BOUND = "bound"
+    INHERITED = "inherited"
+    EVERYWHERE = "everywhere"
+    """Bound on every address; clients of other machines are dropped."""
+    REDIRECTED = "redirected"
+    """The system sends a port that we may not have to one that we have."""
+
+
 class Bound(msgspec.Struct):
-    """The sockets of one port; `missing` says why a family is absent."""
+    """The sockets of one port; `missing` says why a family is absent, `redirected_from` which port leads here."""
 
     port: int
     sockets: list[socket.socket]
     missing: str = ""
+    origin: Origin = Origin.BOUND
+    redirected_from: int = 0
+
+    @property
+    def public_port(self) -> int:
+        """The port that people type."""
+        return self.redirected_from or self.port
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The loopback addresses that answer."""
+        if self.origin is Origin.EVERYWHERE:
+            return tuple(LOOPBACK[sock.family == socket.AF_INET6] for sock in self.sockets)
+        return tuple(str(sock.getsockname()[0]) for sock in self.sockets)
 
     def close(self) -> None:
         """Close all of them."""
@@ -67,13 +95,35 @@ def bind(port: int, addresses: Sequence[str] = LOOPBACK) -> Bound:
     return _bind_all(port, addresses)
 
 
+def bind_everywhere(port: int) -> Bound:
+    """Bind `port` on every address of this machine, for a Listener that drops whoever is not on it.
+
+    macOS lets everybody have ports below 1024, but on no single address. Raises PortForbidden, PortInUse.
+    """
+    bound = _open_all(port, _EVERYWHERE)
+    bound.origin = Origin.EVERYWHERE
+    return bound
+
+
+def adopt(port: int, sockets: list[socket.socket]) -> Bound:
+    """Return sockets that somebody else bound and made listen, with what ours have besides."""
+    for sock in sockets:
+        _prepare(sock)
+    return Bound(port, sockets, origin=Origin.INHERITED)
+
+
 def _bind_all(port: int, addresses: Sequence[str]) -> Bound:
+    for address in addresses:
+        if not ipaddress.ip_address(address).is_loopback:
+            raise ValueError(f"{address} is not a loopback address")
+    return _open_all(port, addresses)
+
+
+def _open_all(port: int, addresses: Sequence[str]) -> Bound:
     sockets: list[socket.socket] = []
     missing = ""
     try:
         for address in addresses:
-            if not ipaddress.ip_address(address).is_loopback:
-                raise ValueError(f"{address} is not a loopback address")
             try:
                 sock = _bind_one(address, port)
             except OSError as error:
@@ -101,17 +151,20 @@ def _bind_one(address: str, port: int) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setsockopt(
-            socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
-        )  # accepted sockets inherit it: idle tunnels to nobody end
-        _limit_unsent(sock)
-        sock.setblocking(False)
+        _prepare(sock)
         sock.bind((address, port))
         sock.listen(_BACKLOG)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _prepare(sock: socket.socket) -> None:
+    """Set what accepted sockets inherit."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # idle tunnels to nobody end
+    _limit_unsent(sock)
+    sock.setblocking(False)
 
 
 def _limit_unsent(sock: socket.socket) -> None:
@@ -184,6 +237,10 @@ class Listener:
     def __init__(self, bound: Bound, protocol: Callable[[], asyncio.Protocol]) -> None:
         self.bound = bound
         self._protocol = protocol
+        if bound.origin is Origin.EVERYWHERE:
+            from devtls.net.everywhere import only_from_here
+
+            self._protocol = only_from_here(protocol)
         self._servers: list[asyncio.Server] = []
 
     async def start(self) -> None:
@@ -193,7 +250,7 @@ class Listener:
             self._servers.append(await loop.create_server(self._protocol, sock=sock, backlog=_BACKLOG))
 
     def stop(self) -> None:
-        """Accept no more; connections that are open go on."""
+        """Accept no more; connections that are open go on. A socket that was handed over stays its giver's."""
         for server in self._servers:
             server.close()
         self._servers.clear()

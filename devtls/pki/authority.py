@@ -94,6 +94,11 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
         return self.root.fingerprint(SHA256()).hex()
 
     @property
+    def not_after(self) -> datetime:
+        """When the first of root and intermediate ends."""
+        return min(self.root.not_valid_after_utc, self.intermediate.certificate.not_valid_after_utc)
+
+    @property
     def root_crl_path(self) -> str:
         """Where the root's revocation list is on the PKI port."""
         return crl_path("root", self.id)
@@ -115,7 +120,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
             name=certificate.subject.public_bytes(),
             identifier=_extension(certificate, x509.SubjectKeyIdentifier).digest,
             not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
+            not_after=self.not_after,
             root_pem=self.root_pem,
             intermediate_pem=self.intermediate_pem,
             key=self.intermediate.key,
@@ -149,11 +154,15 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     def check(self, now: datetime) -> None:
         """Raise CertificateError unless all parts belong together and `now` is inside the CA's life."""
-        self._check_parts()
-        self._check_constraints()
+        self.check_parts()
         self.signer.check_dates(now)
 
-    def _check_parts(self) -> None:
+    def check_parts(self) -> None:
+        """Raise CertificateError unless all parts belong together, whatever the date is."""
+        self._check_signatures()
+        self._check_constraints()
+
+    def _check_signatures(self) -> None:
         certificate = self.intermediate.certificate
         if certificate.public_key() != self.intermediate.key.public_key():
             raise CertificateError("The intermediate's key does not belong to its certificate.", hint=NEW_CA)

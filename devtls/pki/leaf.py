@@ -24,7 +24,15 @@ from devtls.pki.signature import point_identifier, sign
 NEW_CA = "devtls untrust --forget, then devtls trust"
 """The hint for a CA that cannot be used any more."""
 
+RENEW = "devtls ca renew"
+"""The hint for a CA that comes to its end."""
+
 LOOPBACK_ADDRESSES = (ip_address("127.0.0.1"), ip_address("::1"))
+
+PASSING = 1 << 158
+"""The bit of a serial number that says: minted by a running proxy, in no register. All others are recorded.
+
+The OCSP responder answers for both kinds, also for what another running proxy of this CA minted."""
 
 Name = str | IPv4Address | IPv6Address
 """What a leaf is for: a host name or an address."""
@@ -43,6 +51,7 @@ class Profile(msgspec.Struct, frozen=True):
     probe_lifetime: timedelta = timedelta(minutes=5)
     crl_lifetime: timedelta = timedelta(days=7)
     backdate: timedelta = timedelta(hours=1)  # phones and virtual machines whose clock is behind
+    warn_before: timedelta = timedelta(days=60)  # the end of a CA is announced that long before
 
 
 PROFILE = Profile()
@@ -58,9 +67,23 @@ def crl_url(pki_port: int, path: str) -> str:
     return f"http://127.0.0.1:{pki_port}{path}"
 
 
+def ocsp_url(pki_port: int) -> str:
+    """Return where `serve` answers for the status of one certificate."""
+    return f"http://127.0.0.1:{pki_port}/ocsp"
+
+
 def crl_path(role: str, ca_id: str) -> str:
     """Return the path of the root's or the intermediate's revocation list on the PKI port."""
     return f"/{role}-{ca_id}.crl"
+
+
+def outside_zones(name: str, zones: Sequence[Hostname]) -> NameNotPermitted:
+    """Return the error for a name that no certificate of a CA with these zones may hold."""
+    return NameNotPermitted(
+        f"{name!r} lies in none of this CA's zones ({', '.join(zones)}).",
+        name=name,
+        hint="devtls ca renew --zone ZONE: a new zone needs a new root",
+    )
 
 
 class Leaf(msgspec.Struct, frozen=True):
@@ -128,11 +151,7 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
     def issue(self, name: Hostname, *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
         """Return a leaf for `name`; raises NameNotPermitted, or CertificateError outside the life of the CA."""
         if not self.permits(name):
-            raise NameNotPermitted(
-                f"{name!r} lies in none of this CA's zones ({', '.join(self.zones)}).",
-                name=name,
-                hint="devtls untrust --forget, then devtls trust --zone ZONE: a new zone needs a new CA",
-            )
+            raise outside_zones(name, self.zones)
         return self._issue((name,), now=now, key=key, serial=serial)
 
     def issue_default(self, *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
@@ -154,7 +173,7 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
                 hint="Set the clock of this machine right.",
             )
         if now >= self.not_after:
-            raise CertificateError(f"The CA ended on {self.not_after:%Y-%m-%d}.", hint=NEW_CA)
+            raise CertificateError(f"The CA ended on {self.not_after:%Y-%m-%d}.", hint=RENEW)
 
 
 def sign_leaf(

@@ -26,11 +26,12 @@ _ORGANIZATION = "devtls"
 _CA_PURPOSES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
 
 
-def _key_usage(*, signature: bool, ca: bool) -> x509.KeyUsage:
+def key_usage(*, signature: bool, ca: bool = False, encipherment: bool = False) -> x509.KeyUsage:
+    """Return the extension with what a key may be used for."""
     return x509.KeyUsage(
         digital_signature=signature,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=encipherment,
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=ca,
@@ -40,8 +41,8 @@ def _key_usage(*, signature: bool, ca: bool) -> x509.KeyUsage:
     )
 
 
-_ROOT_KEY_USAGE = _key_usage(signature=False, ca=True)
-_INTERMEDIATE_KEY_USAGE = _key_usage(signature=True, ca=True)  # signature: it will sign OCSP answers itself
+_ROOT_KEY_USAGE = key_usage(signature=False, ca=True)
+_INTERMEDIATE_KEY_USAGE = key_usage(signature=True, ca=True)  # signature: it will sign OCSP answers itself
 
 
 def key_identifier(key: ec.EllipticCurvePublicKey) -> x509.SubjectKeyIdentifier:

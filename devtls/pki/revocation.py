@@ -17,7 +17,18 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from devtls.errors import CertificateError
 from devtls.pki.leaf import whole_seconds
 from devtls.pki.profile import key_identifier
+from devtls.pki.register import Reason
 from devtls.pki.signature import deterministic
+
+REASON_FLAGS: dict[Reason, x509.ReasonFlags] = {
+    "unspecified": x509.ReasonFlags.unspecified,
+    "key-compromise": x509.ReasonFlags.key_compromise,
+    "affiliation-changed": x509.ReasonFlags.affiliation_changed,
+    "superseded": x509.ReasonFlags.superseded,
+    "cessation-of-operation": x509.ReasonFlags.cessation_of_operation,
+    "hold": x509.ReasonFlags.certificate_hold,
+    "privilege-withdrawn": x509.ReasonFlags.privilege_withdrawn,
+}
 
 
 def build_crl(
@@ -42,6 +53,14 @@ def build_crl(
     for entry in revoked:
         builder = builder.add_revoked_certificate(entry)
     return builder.sign(key, SHA256(), ecdsa_deterministic=deterministic())
+
+
+def revoked_entry(serial: int, at: datetime, reason: Reason) -> x509.RevokedCertificate:
+    """Return the line of a list for one certificate; "unspecified" is said by silence (RFC 5280 5.3.1)."""
+    builder = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(whole_seconds(at))
+    if reason != "unspecified":
+        builder = builder.add_extension(x509.CRLReason(REASON_FLAGS[reason]), critical=False)
+    return builder.build()
 
 
 def load_crl(der: bytes) -> x509.CertificateRevocationList:

@@ -4,62 +4,58 @@ Owns the files of the CA in the state folder and the randomness behind keys and 
 read or own, parts that do not belong together, and formats of a later version.
 Strategy: a CA is one generation, a folder `ca-<id>` that is written whole and synced before a single rename of the file
 `ca.current` makes it the CA. A crash at any point leaves the old CA or the new one; what it left lying about is
-removed by the next `create`. Writers hold a lock; readers need none, they read again when the pointer moved under
-them.
+removed by the next change. Writers hold a lock; readers need none, they read again when the pointer moved under
+them. A renewal takes two of those renames: the first notes the next CA, so that stores can be given its root while the
+old one signs; the second makes it sign, and the old one is kept until it is retired.
 
-    <state>/ca.current              format, generation, fingerprint of the root, PKI port, SHA-256 of signer.json (JSON)
+    <state>/ca.current              which generation signs, which is next, which are older (see `pointer`)
     <state>/ca.lock                 held while something is written
     <state>/ca-<id>/                root.pem root.crl intermediate.key intermediate.pem intermediate.crl signer.json
-
-cryptography's x509 package (25 ms) is loaded only where certificates are parsed or made: a start takes the short way
-through `seal`.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec.json
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.errors import CertificateError, NoAuthority, StateError
 from devtls.names import Hostname
-from devtls.pki.der import key_pem
-from devtls.pki.leaf import Signer
-from devtls.pki.signature import sha256_hex
+from devtls.pki.leaf import PASSING, Signer
+from devtls.system.generation import (
+    CRL,
+    generation_name,
+    read_crl,
+    read_generation,
+    read_root,
+    remove_generation,
+    write_generation,
+)
+from devtls.system.pointer import GENERATION, NEW_CA, Entry, Pointer, parse_pointer, point_at, render_pointer
 from devtls.system.private_files import (
     check_private_folder,
-    create_private_file,
     ensure_private_folder,
     locked,
-    make_private_folder,
     read_private_file,
     replace_private_file,
     sync_folder,
 )
-from devtls.system.seal import INTERMEDIATE, KEY, ROOT, ROOT_CRL, SEAL, open_sealed, seal
+from devtls.system.seal import open_sealed
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from devtls.pki.authority import Authority
 
-FORMAT = 1
-
 _POINTER = "ca.current"
 _LOCK = "ca.lock"
-_CRL = "intermediate.crl"
-_GENERATION = re.compile(r"ca-[0-9a-f]{8}\Z")
 _READ_ATTEMPTS = 5
-_NEW_CA = "devtls untrust --forget, then devtls trust"
 
 # Below the ports that Linux (32768), macOS and Windows (49152) hand out to outgoing connections, so that the port is
 # still free at the next start.
@@ -73,19 +69,13 @@ def new_leaf_key() -> ec.EllipticCurvePrivateKey:
 
 
 def new_serial() -> int:
-    """Return a random serial number of 159 bits."""
-    return int.from_bytes(os.urandom(20), "big") >> 1
+    """Return a random serial number of 158 bits, for a certificate that is recorded."""
+    return int.from_bytes(os.urandom(20), "big") >> 2
 
 
-class _Pointer(msgspec.Struct, frozen=True):
-    """What `ca.current` says."""
-
-    format: int
-    generation: str
-    root_sha256: str
-    pki_port: int
-    seal_sha256: str = ""
-    """Of `signer.json`; "" for a CA that was made before there was one."""
+def new_passing_serial() -> int:
+    """Return one for a certificate that stays in this process's memory and is recorded nowhere."""
+    return PASSING | new_serial()
 
 
 class Keystore:
@@ -94,6 +84,8 @@ class Keystore:
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
         self._pointer_path = state_dir / _POINTER
+
+    # -- what there is ------------------------------------------------------------------------------------------------
 
     def exists(self) -> bool:
         """Say whether there is a CA; not whether it can be used."""
@@ -107,12 +99,44 @@ class Keystore:
         pointer = self._read_pointer()
         return pointer.root_sha256 if pointer else None
 
+    def pointer(self) -> Pointer | None:
+        """Return which CA signs, which is next, and which are older; None without a CA. Raises StateError."""
+        return self._read_pointer()
+
+    def older_roots(self) -> tuple[x509.Certificate, ...]:
+        """Return the roots of the older CAs, the latest first; one whose file is gone is left out."""
+        found = (read_root(self.state_dir / entry.generation, entry) for entry in self._older())
+        return tuple(root for root in found if root is not None)
+
     def folder_of(self, authority: Authority) -> Path:
         """Return the folder that holds the files of `authority`."""
-        return self.state_dir / _generation_name(authority)
+        return self.state_dir / generation_name(authority)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
 
     def load(self, now: datetime) -> Authority:
         """Return the CA; raises NoAuthority when there is none, StateError when it is unsafe, damaged or too old."""
+        return self._load(now)
+
+    def load_ended_too(self) -> Authority:
+        """Return the CA whatever the date is: for whoever makes its successor. Raises what `load` raises."""
+        return self._load(None)
+
+    def load_older(self, now: datetime) -> tuple[Authority, ...]:
+        """Return the older CAs that are whole and in their time: they go on publishing their lists."""
+        found: list[Authority] = []
+        for entry in self._older():
+            try:
+                found.append(read_generation(self.state_dir / entry.generation, entry, now))
+            except (FileNotFoundError, StateError, CertificateError):
+                continue  # it signs nothing any more, and its root can be taken back without it
+        return tuple(found)
+
+    def _older(self) -> tuple[Entry, ...]:
+        pointer = self._read_pointer()
+        return pointer.older if pointer else ()
+
+    def _load(self, now: datetime | None) -> Authority:
         for _ in range(_READ_ATTEMPTS):
             pointer = self._read_pointer()
             if pointer is None:
@@ -120,10 +144,10 @@ class Keystore:
             folder = self.state_dir / pointer.generation
             try:
                 check_private_folder(self.state_dir)
-                return _read_generation(folder, pointer, now)
+                return read_generation(folder, pointer.current, now)
             except FileNotFoundError as error:
                 if self._read_pointer() == pointer:
-                    raise StateError(f"{error.filename} is missing.", path=str(error.filename), hint=_NEW_CA) from error
+                    raise StateError(f"{error.filename} is missing.", path=str(error.filename), hint=NEW_CA) from error
             except CertificateError as error:
                 raise StateError(str(error), path=str(folder), hint=error.hint) from error
         raise StateError("The CA is being replaced right now.", path=str(self.state_dir), hint="try again in a moment")
@@ -138,6 +162,8 @@ class Keystore:
                 return signer
         return self.load(now).signer
 
+    # -- making and forgetting ----------------------------------------------------------------------------------------
+
     def create(self, zones: Iterable[Hostname], now: datetime, *, pki_port: int | None = None) -> Authority:
         """Make a new CA and put it in the place of the old one, if any; the root's key is dropped here."""
         with self._writing():
@@ -149,13 +175,74 @@ class Keystore:
             return self.load(now) if self.exists() else self._create(tuple(zones), now, None)
 
     def forget(self) -> None:
-        """Delete the CA with its key, and whatever a crash left of others."""
+        """Delete the CA with its key, the older ones, and whatever a crash left of others."""
         if not self.state_dir.is_dir():
             return
         with self._writing():
             self._pointer_path.unlink(missing_ok=True)
             sync_folder(self.state_dir)
             self._remove_generations(keep=None)
+
+    def _create(self, zones: tuple[Hostname, ...], now: datetime, pki_port: int | None) -> Authority:
+        self._remove_generations(keep=self._read_pointer())
+        authority = _make(zones, now, pki_port or _free_port())
+        self._point(point_at(write_generation(self.state_dir, authority, now)))
+        return authority
+
+    # -- one CA after the other ---------------------------------------------------------------------------------------
+
+    def prepare_next(self, zones: Iterable[Hostname], now: datetime) -> Authority:
+        """Return the CA that will follow the present one, on the same PKI port; it signs nothing yet.
+
+        One that was prepared for the same zones before, and is whole, is taken up again.
+        """
+        wanted = tuple(dict.fromkeys(zones))
+        with self._writing():
+            pointer = self._present()
+            begun = self._begun(pointer, now)
+            if begun is not None and begun.zones == wanted:
+                return begun
+            self._remove_generations(keep=pointer)
+            authority = _make(wanted, now, pointer.pki_port)
+            entry = write_generation(self.state_dir, authority, now)
+            self._point(point_at(pointer.current, following=entry, older=pointer.older))
+            return authority
+
+    def switch_to_next(self, authority: Authority) -> None:
+        """Let the prepared `authority` sign from now on; the one before is kept as the first of the older ones."""
+        with self._writing():
+            pointer = self._present()
+            if pointer.root_sha256 == authority.fingerprint:
+                return  # another process was faster
+            if pointer.next is None or pointer.next.root_sha256 != authority.fingerprint:
+                raise StateError(
+                    "Another renewal came in between.", path=str(self._pointer_path), hint="devtls ca renew"
+                )
+            self._point(point_at(pointer.next, older=(pointer.current, *pointer.older)))
+
+    def retire(self, fingerprints: Collection[str]) -> None:
+        """Delete the older CAs, and the next one, whose roots are named here; the one that signs stays."""
+        with self._writing():
+            pointer = self._present()
+            following = pointer.next if pointer.next and pointer.next.root_sha256 not in fingerprints else None
+            older = tuple(entry for entry in pointer.older if entry.root_sha256 not in fingerprints)
+            self._point(point_at(pointer.current, following=following, older=older))
+
+    def _present(self) -> Pointer:
+        pointer = self._read_pointer()
+        if pointer is None:
+            raise NoAuthority("There is no CA on this machine yet.", path=str(self.state_dir), hint="devtls trust")
+        return pointer
+
+    def _begun(self, pointer: Pointer, now: datetime) -> Authority | None:
+        if pointer.next is None:
+            return None
+        try:
+            return read_generation(self.state_dir / pointer.next.generation, pointer.next, now)
+        except (FileNotFoundError, StateError, CertificateError):
+            return None  # it is made anew
+
+    # -- revocation lists ---------------------------------------------------------------------------------------------
 
     def next_crl(self, authority: Authority, now: datetime) -> bytes:
         """Return the intermediate's revocation list (DER), signed anew when half of the last one's life is over.
@@ -166,11 +253,9 @@ class Keystore:
 
         from devtls.pki.revocation import crl_number, is_due
 
-        with self._writing():
-            path = self.folder_of(authority) / _CRL
-            if not path.parent.is_dir():
-                raise StateError("The CA was replaced.", path=str(path), hint="restart devtls serve")
-            last = _read_crl(path, authority)
+        with self.writing(authority) as folder:
+            path = folder / CRL
+            last = read_crl(path, authority)
             if last is None:  # so its number is unknown: the seconds since 1970 are above every number counted so far
                 der = authority.intermediate_crl(number=int(now.timestamp()), this_update=now)
             elif is_due(last, now):
@@ -180,63 +265,42 @@ class Keystore:
             replace_private_file(path, der)
             return der
 
-    def crl_on_disk(self, signer: Signer) -> bytes | None:
-        """Return the intermediate's revocation list (DER) as it was signed last: cheap, tells of a new one."""
-        try:
-            return read_private_file(self.state_dir / f"ca-{signer.id}" / _CRL)
-        except FileNotFoundError:
-            return None
+    def crls_on_disk(self) -> dict[str, bytes]:
+        """Return generation -> intermediate's list (DER), the older CAs' too: cheap, tells a proxy of changes."""
+        pointer = self._read_pointer()
+        found: dict[str, bytes] = {}
+        for entry in (pointer.current, *pointer.older) if pointer else ():
+            with suppress(FileNotFoundError):
+                found[entry.generation] = read_private_file(self.state_dir / entry.generation / CRL)
+        return found
 
-    def _create(self, zones: tuple[Hostname, ...], now: datetime, pki_port: int | None) -> Authority:
-        from devtls.pki.authority import create_authority
+    @contextmanager
+    def writing(self, authority: Authority) -> Iterator[Path]:
+        """Hold the lock and give the folder of `authority`; raises StateError when the CA was replaced."""
+        with self._writing():
+            folder = self.folder_of(authority)
+            if not folder.is_dir():
+                raise StateError("The CA was replaced.", path=str(folder), hint="restart devtls serve")
+            yield folder
 
-        self._remove_generations(keep=self._read_pointer())
-        authority = create_authority(
-            zones,
-            now=now,
-            pki_port=pki_port or _free_port(),
-            root_key=new_leaf_key(),
-            intermediate_key=new_leaf_key(),
-            root_serial=new_serial(),
-            intermediate_serial=new_serial(),
-        )
-        authority.check(now)
-        sealed = self._write_generation(self.folder_of(authority), authority, now)
-        pointer = _Pointer(
-            FORMAT, _generation_name(authority), authority.fingerprint, authority.pki_port, sha256_hex(sealed)
-        )
-        replace_private_file(self._pointer_path, msgspec.json.format(msgspec.json.encode(pointer), indent=1) + b"\n")
-        self._remove_generations(keep=pointer)
-        return authority
+    # -- files --------------------------------------------------------------------------------------------------------
 
-    def _write_generation(self, folder: Path, authority: Authority, now: datetime) -> bytes:
-        """Write all files of a CA; returns its seal."""
-        files = {
-            KEY: key_pem(authority.intermediate.key),
-            INTERMEDIATE: authority.intermediate_pem,
-            ROOT: authority.root_pem,
-            ROOT_CRL: authority.root_crl_der,
-            _CRL: authority.intermediate_crl(number=1, this_update=now),
-        }
-        files[SEAL] = seal(authority.signer, files)
-        make_private_folder(folder)
-        for name, content in files.items():
-            create_private_file(folder / name, content)
-        sync_folder(folder)
-        sync_folder(self.state_dir)
-        return files[SEAL]
-
-    def _read_pointer(self) -> _Pointer | None:
+    def _read_pointer(self) -> Pointer | None:
         try:
             content = read_private_file(self._pointer_path)
         except FileNotFoundError:
             return None
-        return _parse_pointer(content, self._pointer_path)
+        return parse_pointer(content, self._pointer_path)
 
-    def _remove_generations(self, *, keep: _Pointer | None) -> None:
+    def _point(self, pointer: Pointer) -> None:
+        replace_private_file(self._pointer_path, render_pointer(pointer))
+        self._remove_generations(keep=pointer)
+
+    def _remove_generations(self, *, keep: Pointer | None) -> None:
+        kept = {entry.generation for entry in keep.entries} if keep else set()
         for folder in self.state_dir.iterdir():
-            if _GENERATION.match(folder.name) and not (keep and folder.name == keep.generation):
-                _remove_generation(folder)
+            if GENERATION.match(folder.name) and folder.name not in kept:
+                remove_generation(folder)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -255,71 +319,21 @@ class Keystore:
         )
 
 
-def _generation_name(authority: Authority) -> str:
-    return f"ca-{authority.id}"
+def _make(zones: tuple[Hostname, ...], now: datetime, pki_port: int) -> Authority:
+    """Return a new CA, checked; the root's key is dropped here."""
+    from devtls.pki.authority import create_authority
 
-
-def _parse_pointer(content: bytes, path: Path) -> _Pointer:
-    try:
-        values = msgspec.json.decode(content)
-        written_by = values["format"]
-        if isinstance(written_by, int) and written_by > FORMAT:
-            raise StateError(
-                f"The CA was written by a later devtls (format {written_by}, this one knows {FORMAT}).",
-                path=str(path),
-                hint="upgrade devtls",
-            )
-        pointer = _Pointer(**values)
-        valid = pointer.format == FORMAT and _GENERATION.match(pointer.generation) and 0 < pointer.pki_port < 65536
-    except (msgspec.DecodeError, ValueError, TypeError, KeyError) as error:
-        raise StateError(f"{path} is damaged.", path=str(path), hint=_NEW_CA) from error
-    if not valid:
-        raise StateError(f"{path} is damaged.", path=str(path), hint=_NEW_CA)
-    return pointer
-
-
-def _read_generation(folder: Path, pointer: _Pointer, now: datetime) -> Authority:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    from devtls.pki.authority import Authority, Intermediate
-
-    check_private_folder(folder)
-    try:
-        key = load_pem_private_key(read_private_file(folder / KEY), password=None)
-        certificate = x509.load_pem_x509_certificate(read_private_file(folder / INTERMEDIATE))
-        root = x509.load_pem_x509_certificate(read_private_file(folder / ROOT))
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise StateError(f"A file in {folder} is damaged.", path=str(folder), hint=_NEW_CA) from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise StateError("The intermediate's key is of another kind.", path=str(folder / KEY), hint=_NEW_CA)
-    root_crl = read_private_file(folder / ROOT_CRL)
-    authority = Authority(root, Intermediate(certificate, key), root_crl, pointer.pki_port)
+    authority = create_authority(
+        zones,
+        now=now,
+        pki_port=pki_port,
+        root_key=new_leaf_key(),
+        intermediate_key=new_leaf_key(),
+        root_serial=new_serial(),
+        intermediate_serial=new_serial(),
+    )
     authority.check(now)
-    if authority.fingerprint != pointer.root_sha256:
-        raise StateError(f"{folder} holds another CA than the one that was made.", path=str(folder), hint=_NEW_CA)
     return authority
-
-
-def _read_crl(path: Path, authority: Authority) -> x509.CertificateRevocationList | None:
-    from devtls.pki.revocation import load_crl
-
-    try:
-        crl = load_crl(read_private_file(path))
-    except (FileNotFoundError, CertificateError):
-        return None
-    return crl if crl.is_signature_valid(authority.intermediate.key.public_key()) else None
-
-
-def _remove_generation(folder: Path) -> None:
-    """Remove one generation, the key first; a link is removed, never followed."""
-    if folder.is_symlink() or not folder.is_dir():
-        folder.unlink()
-        return
-    (folder / KEY).unlink(missing_ok=True)
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
 
 
 def _free_port() -> int:

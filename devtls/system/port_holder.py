@@ -6,27 +6,54 @@ into). Refuses to guess: another system, or a process that ended meanwhile is ""
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 _OPEN = {"tcp": "0A", "udp": "07"}
 """The state of a socket that waits for whoever comes."""
 _PROC = Path("/proc")
 
 
+class _Listener(msgspec.Struct, frozen=True):
+    """A line of a table; the address is in the kernel's own hexadecimal, 32 bits at a time in the host's order."""
+
+    address: str
+    uid: int
+    inode: str
+
+    @property
+    def on_loopback(self) -> bool:
+        groups = [bytes.fromhex(self.address[start : start + 8]) for start in range(0, len(self.address), 8)]
+        if sys.byteorder == "little":
+            groups = [group[::-1] for group in groups]
+        address = ipaddress.ip_address(b"".join(groups))
+        mapped = getattr(address, "ipv4_mapped", None)
+        return address.is_unspecified or (mapped or address).is_loopback
+
+
 def port_holder(port: int, *, protocol: Literal["tcp", "udp"] = "tcp", proc: Path = _PROC) -> str:
     """Return `nginx (process 1234)` or `a program of alice` for who listens on `port`; "" = cannot be found out."""
     tables, state = (proc / "net" / protocol, proc / "net" / f"{protocol}6"), _OPEN[protocol]
     listening = [found for table in tables for found in _listening(table, port, state)]
-    inodes = {f"socket:[{inode}]" for inode, _ in listening}
+    inodes = {f"socket:[{each.inode}]" for each in listening}
     if not inodes:
         return ""
     for folder in proc.glob("[0-9]*"):
         if _holds(folder / "fd", inodes):
             return f"{_name(folder)} (process {folder.name})"
-    return _somebody({uid for _, uid in listening})
+    return _somebody({each.uid for each in listening})
+
+
+def is_listened_to(port: int, *, proc: Path = _PROC) -> bool:
+    """Say whether any process, of any user, listens for TCP on `port` on a loopback address, or on all addresses."""
+    tables = (proc / "net" / "tcp", proc / "net" / "tcp6")
+    return any(each.on_loopback for table in tables for each in _listening(table, port, _OPEN["tcp"]))
 
 
 def _somebody(uids: set[int]) -> str:
@@ -46,7 +73,7 @@ def _user(uid: int) -> str:
         return f"user {uid}"
 
 
-def _listening(table: Path, port: int, state: str) -> Iterator[tuple[str, int]]:
+def _listening(table: Path, port: int, state: str) -> Iterator[_Listener]:
     try:
         lines = table.read_text("ascii").splitlines()[1:]
     except OSError:
@@ -55,7 +82,7 @@ def _listening(table: Path, port: int, state: str) -> Iterator[tuple[str, int]]:
         # sl local_address rem_address st ... inode: proc(5)
         fields = line.split()
         if len(fields) > 9 and fields[3] == state and int(fields[1].rpartition(":")[2], 16) == port:
-            yield fields[9], int(fields[7])
+            yield _Listener(fields[1].rpartition(":")[0], int(fields[7]), fields[9])
 
 
 def _holds(descriptors: Path, inodes: set[str]) -> bool:

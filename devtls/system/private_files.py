@@ -82,7 +82,19 @@ def _check_owner_and_mode(path: Path, status: os.stat_result) -> None:
 
 def create_private_file(path: Path, content: bytes) -> None:
     """Write a new file of mode 0600 and put it on disk; raises FileExistsError when there is something already."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, _FILE_MODE)
+    _write(path, content, os.O_EXCL)
+
+
+def append_private_file(path: Path, content: bytes) -> None:
+    """Add to a file of mode 0600, made now if it is not there, and put it on disk; whoever calls holds a lock."""
+    is_new = not path.exists()
+    _write(path, content, os.O_APPEND)
+    if is_new:
+        sync_folder(path.parent)
+
+
+def _write(path: Path, content: bytes, flags: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flags | _NO_FOLLOW, _FILE_MODE)
     try:
         if sys.platform != "win32":
             os.fchmod(descriptor, _FILE_MODE)  # a umask can only have taken bits away

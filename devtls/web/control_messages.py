@@ -81,7 +81,11 @@ class CaStatus(msgspec.Struct, frozen=True):
 
 
 class ServeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One running proxy; `since` is ISO 8601, `config_file` and `pac_port` null when there is none."""
+    """One running proxy; `since` is ISO 8601, `config_file` and `pac_port` null when there is none.
+
+    The origin of a port is "bound", "inherited" (from systemd or launchd), "everywhere" (bound on every address, closed
+    to other machines) or "redirected" (by the system, to a port that this user may have).
+    """
 
     version: str
     pid: int
@@ -89,6 +93,8 @@ class ServeStatus(msgspec.Struct, frozen=True, kw_only=True):
     stopping: bool
     https_port: int
     http_port: int | None
+    https_origin: str = "bound"
+    http_origin: str = "bound"
     listen: tuple[str, ...]
     zones: tuple[str, ...]
     config_file: str | None

@@ -57,7 +57,7 @@ def test_it_says_what_a_thief_could_do_and_the_remedy(authority: Authority) -> N
     text = " ".join(run().decode().split())
     assert "They can pose as any name in dev.local, localhost, test" in text
     assert "They cannot pose as any other site" in text
-    assert "devtls untrust --forget, then devtls trust" in text
+    assert "devtls ca renew, then devtls ca retire" in text
 
 
 def test_as_json_it_carries_the_same_facts(authority: Authority, state_dir: Path) -> None:
@@ -74,6 +74,14 @@ def test_as_json_it_carries_the_same_facts(authority: Authority, state_dir: Path
 @pytest.mark.parametrize("argv", [["export"], ["export", "--format", "pem"], ["export", "--out", "-"]])
 def test_export_writes_the_root_as_pem(authority: Authority, argv: list[str]) -> None:
     assert run(*argv) == authority.root_pem
+
+
+def test_export_writes_both_lists_for_curl_and_nginx(authority: Authority) -> None:
+    lists = [
+        part + b"-----END X509 CRL-----\n" for part in run("export", "--crl").split(b"-----END X509 CRL-----\n")[:-1]
+    ]
+    found = [x509.load_pem_x509_crl(one) for one in lists]
+    assert [one.issuer for one in found] == [authority.intermediate.certificate.subject, authority.root.subject]
 
 
 def test_export_writes_der(authority: Authority) -> None:

@@ -90,6 +90,26 @@ async def test_our_own_ca_judges_by_its_list_and_a_new_list_counts_at_once(
     assert await fetch(running, bob) == b"hello"
 
 
+async def test_what_an_older_ca_signed_is_good_until_it_is_retired(
+    start: Start, app: App, file: Path, tmp_path: Path
+) -> None:
+    file.write_text(LINE.format(await app(b"hello"), ""))
+    running = await start(file=file)
+    keystore: Keystore = running.daemon.keystore
+    old = await asyncio.to_thread(authority_of, running)
+    alice = make_client_certificate(tmp_path, old.intermediate)
+    following = await asyncio.to_thread(keystore.prepare_next, DEFAULT_ZONES, datetime.now(UTC))
+    await asyncio.to_thread(keystore.switch_to_next, following)
+    await running.daemon.reload()
+    assert running.daemon.generation.authority.fingerprint == following.fingerprint
+    assert await fetch(running, make_client_certificate(tmp_path, following.intermediate)) == b"hello"
+    assert await fetch(running, alice) == b"hello"
+    await asyncio.to_thread(keystore.retire, [old.fingerprint])
+    await running.daemon.refresh_policies()
+    with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
+        await fetch(running, alice)
+
+
 async def test_connections_from_before_a_change_end(
     start: Start, app: App, file: Path, tmp_path: Path, wait_until: Wait
 ) -> None:
@@ -166,7 +186,7 @@ def test_a_list_is_signed_anew_in_time_and_not_before(tmp_path: Path, monkeypatc
     keystore = Keystore(tmp_path)
     signer = keystore.create(DEFAULT_ZONES, now).signer
     trust = ClientTrust(keystore)
-    first = trust._current_crl(signer, now)
+    first = trust._own_trust(signer, now)
     loads, real = [], Keystore.load
 
     def load(self: Keystore, at: datetime) -> Authority:
@@ -174,13 +194,13 @@ def test_a_list_is_signed_anew_in_time_and_not_before(tmp_path: Path, monkeypatc
         return real(self, at)
 
     monkeypatch.setattr(Keystore, "load", load)
-    assert trust._current_crl(signer, now + timedelta(days=3)) == first
+    assert trust._own_trust(signer, now + timedelta(days=3)) == first
     assert loads == []
-    second = trust._current_crl(signer, now + timedelta(days=4))
+    second = trust._own_trust(signer, now + timedelta(days=4))
     assert second != first
-    assert trust._current_crl(signer, now + timedelta(days=4, seconds=1)) == second
+    assert trust._own_trust(signer, now + timedelta(days=4, seconds=1)) == second
     assert len(loads) == 1
-    assert trust._current_crl(signer, now - timedelta(minutes=1)) != second, "the clock was set back"
+    assert trust._own_trust(signer, now - timedelta(minutes=1)) != second, "the clock was set back"
 
 
 def test_a_list_of_another_ca_is_not_taken(tmp_path: Path) -> None:
@@ -189,7 +209,7 @@ def test_a_list_of_another_ca_is_not_taken(tmp_path: Path) -> None:
     signer = keystore.create(DEFAULT_ZONES, now).signer
     keystore.create(DEFAULT_ZONES, now)
     with pytest.raises(StateError, match="was replaced"):
-        ClientTrust(keystore)._current_crl(signer, now)
+        ClientTrust(keystore)._own_trust(signer, now)
 
 
 async def test_a_file_that_is_no_list_of_certificates_is_named(start: Start, file: Path, tmp_path: Path) -> None:

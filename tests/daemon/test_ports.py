@@ -10,8 +10,10 @@ import pytest
 
 from devtls.config import ServeConfig
 from devtls.daemon import ports
-from devtls.errors import DevtlsError, PortInUse
-from devtls.net.listener import Bound, PortForbidden
+from devtls.errors import DevtlsError, PortInUse, Refused
+from devtls.net import landing, listener
+from devtls.net.listener import Bound, Origin, PortForbidden
+from tests.system.sockets import given
 
 
 class System:
@@ -32,8 +34,10 @@ class System:
         return Bound(port, [], "no IPv6 on this machine: listening on 127.0.0.1 alone" if port == 443 else "")
 
 
-def play(monkeypatch: pytest.MonkeyPatch, system: System) -> None:
+def play(monkeypatch: pytest.MonkeyPatch, system: System, redirected: Sequence[int] = ()) -> None:
     monkeypatch.setattr(ports, "bind", system.bind)
+    monkeypatch.setattr(ports, "is_listened_to", lambda port: port in system.taken)
+    monkeypatch.setattr(landing, "leads_here", lambda bound, port: port in (bound.port, *redirected))
     monkeypatch.setattr(ports, "port_holder", lambda port: f"nginx (process {port})")
 
 
@@ -49,8 +53,11 @@ def test_low_ports_that_are_closed_have_a_stand_in_for_https_alone(monkeypatch: 
     play(monkeypatch, System(closed=[443, 80]))
     doors = ports.open_doors(ServeConfig())
     assert (doors.https.port, doors.http) == (8443, None)
-    assert "sysctl" in doors.notes[0]
-    assert "not redirected" in doors.notes[1]
+    assert doors.notes == (
+        "Port 443 is closed to this user, so it is 8443. To get it: devtls setup ports",
+        "Port 80 is closed to this user: http:// addresses are not redirected.",
+    )
+    assert (doors.https_port, doors.http_port) == (8443, None)
 
 
 def test_a_taken_443_stops_and_says_by_whom(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,3 +122,132 @@ def test_both_families_have_the_same_free_port() -> None:
     assert doors.https.port not in (0, doors.http and doors.http.port)
     assert len({sock.getsockname()[1] for sock in doors.https.sockets}) == 1
     doors.close()
+
+
+# -- a redirect of the system's ---------------------------------------------------------------------------------------
+
+
+def test_a_redirected_443_is_the_port_in_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, System(closed=[443, 80]), redirected=[443])
+    doors = ports.open_doors(ServeConfig())
+    assert (doors.https.port, doors.https_port, doors.https.origin) == (8443, 443, Origin.REDIRECTED)
+    assert doors.http_port is None
+    assert doors.notes == ("Port 80 is closed to this user: http:// addresses are not redirected.",)
+
+
+def test_a_redirected_80_needs_no_second_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, (system := System(closed=[443, 80])), redirected=[443, 80])
+    doors = ports.open_doors(ServeConfig())
+    assert (doors.https_port, doors.http, doors.http_port, doors.notes) == (443, None, 80, ())
+    assert system.open == [8443]
+
+
+def test_a_redirected_443_that_was_asked_for_is_that_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, System(closed=[443]), redirected=[443])
+    assert ports.open_doors(ServeConfig(https_port=443, redirect=False)).https_port == 443
+    play(monkeypatch, System(closed=[443]))
+    with pytest.raises(PortForbidden) as caught:
+        ports.open_doors(ServeConfig(https_port=443, redirect=False))
+    assert caught.value.hint == "devtls setup ports"
+
+
+def test_a_program_of_roots_on_443_is_not_knocked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel forbids the port before it says that it is taken."""
+    play(monkeypatch, System(closed=[443], taken=[443]), redirected=[443])
+    assert ports.open_doors(ServeConfig(redirect=False)).https_port == 8443
+
+
+# -- macOS ------------------------------------------------------------------------------------------------------------
+
+
+def everywhere(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the system be a Mac, and return the ports that were bound on every address."""
+    asked: list[int] = []
+
+    def bind_everywhere(port: int) -> Bound:
+        asked.append(port)
+        return Bound(port, [], origin=Origin.EVERYWHERE)
+
+    monkeypatch.setattr(ports.sys, "platform", "darwin")  # type: ignore[attr-defined]  # sys is what ports imports
+    monkeypatch.setattr(listener, "bind_everywhere", bind_everywhere)
+    return asked
+
+
+def test_macos_gives_low_ports_on_every_address_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, System(closed=[443, 80]))
+    asked = everywhere(monkeypatch)
+    doors = ports.open_doors(ServeConfig())
+    assert asked == [443, 80]
+    assert (doors.https_port, doors.http_port, doors.notes) == (443, 80, ())
+    assert doors.https.origin is Origin.EVERYWHERE
+
+
+def test_macos_gives_no_more_addresses_than_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, System(closed=[443]))
+    asked = everywhere(monkeypatch)
+    assert ports.open_doors(ServeConfig(listen=("127.0.0.1",), redirect=False)).https_port == 8443
+    assert asked == []
+
+
+def test_a_socket_of_root_on_the_address_itself_comes_first_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, System(closed=[443]))
+    everywhere(monkeypatch)
+    monkeypatch.setattr(landing, "leads_here", lambda _bound, _port: False)
+    with pytest.raises(PortInUse, match="Port 443 is taken"):
+        ports.open_doors(ServeConfig(redirect=False))
+
+
+def test_windows_forbids_what_it_keeps_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, System(closed=[443, 9443]))
+    monkeypatch.setattr(ports.sys, "platform", "win32")  # type: ignore[attr-defined]  # sys is what ports imports
+    assert "netsh interface ipv4 show excludedportrange" in ports.open_doors(ServeConfig(redirect=False)).notes[0]
+    with pytest.raises(PortForbidden) as caught:
+        ports.open_doors(ServeConfig(https_port=9443))
+    assert "netsh" in caught.value.hint
+
+
+# -- sockets that were handed over ------------------------------------------------------------------------------------
+
+
+def test_what_was_handed_over_is_not_bound_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, (system := System(closed=[443, 80])))
+    with given(monkeypatch, "127.0.0.1", "::1", names=("https", "https")) as listening:
+        doors = ports.open_doors(ServeConfig(redirect=False))
+        assert doors.https_port == min(sock.getsockname()[1] for sock in listening)
+        assert doors.https.origin is Origin.INHERITED
+        assert doors.https.addresses == ("127.0.0.1", "::1")
+        assert system.open == []
+        doors.close()
+        assert listening[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+
+def test_without_a_socket_for_http_port_80_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, (system := System()))
+    with given(monkeypatch, "127.0.0.1", names=("https",)):
+        doors = ports.open_doors(ServeConfig())
+        assert (system.open, doors.http_port) == ([80], 80)
+        doors.close()
+
+
+def test_a_socket_for_http_alone_leaves_https_to_be_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, (system := System()))
+    with given(monkeypatch, "127.0.0.1", names=("http",)) as listening:
+        doors = ports.open_doors(ServeConfig())
+        assert (system.open, doors.http_port) == ([443], listening[0].getsockname()[1])
+        doors.close()
+
+
+def test_what_was_handed_over_is_closed_when_the_start_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, System(taken=[8080]))
+    with given(monkeypatch, "127.0.0.1", names=("https",)) as listening:
+        port = listening[0].getsockname()[1]
+        with pytest.raises(PortInUse):
+            ports.open_doors(ServeConfig(http_port=8080))
+        listening[0].close()
+        socket.create_server(("127.0.0.1", port)).close()  # nobody holds it any more
+
+
+def test_a_socket_that_other_machines_reach_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, System())
+    with given(monkeypatch, "0.0.0.0", names=("https",)), pytest.raises(Refused, match="open to other machines"):
+        ports.open_doors(ServeConfig())

@@ -28,10 +28,11 @@ pytestmark = pytest.mark.e2e
 
 NEVER = {
     "aiohttp", "click", "cryptography.hazmat.primitives.serialization", "cryptography.x509", "dataclasses",
-    "devtls.daemon.banner", "devtls.daemon.side_port", "devtls.dns.responder", "devtls.http.hostcheck",
-    "devtls.http.page_html", "devtls.http.pac", "devtls.net.dns", "devtls.net.pac", "devtls.pki.authority",
-    "difflib", "dns", "email", "hashlib", "html", "http.server", "idna",
-    "importlib.metadata", "json", "platformdirs", "publicsuffixlist", "rich", "secrets", "shlex", "shutil",
+    "devtls.daemon.banner", "devtls.daemon.inheritance", "devtls.daemon.side_port", "devtls.dns.responder",
+    "devtls.http.hostcheck", "devtls.http.page_html", "devtls.http.pac", "devtls.net.dns", "devtls.net.everywhere",
+    "devtls.net.landing", "devtls.net.pac", "devtls.pki.authority", "devtls.system.inherited", "devtls.system.launchd",
+    "difflib", "dns", "email", "hashlib", "html", "http.server", "idna", "importlib.metadata", "json", "platformdirs",
+    "publicsuffixlist", "rich", "secrets", "shlex", "shutil",
     "tempfile",
 }  # fmt: skip
 LATER = "watchdog"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -53,3 +53,8 @@ def authority_of_today() -> Authority:
 @pytest.fixture
 def authority_without_localhost(now: datetime) -> Authority:
     return fixed_authority(now, DEFAULT_ZONES[:1])
+
+
+@pytest.fixture
+def authority_of_last_year() -> Authority:
+    return fixed_authority(datetime.now(UTC) - timedelta(days=365))

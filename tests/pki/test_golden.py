@@ -7,16 +7,23 @@ Deterministic signatures make whole files comparable. A wanted change: delete th
 from __future__ import annotations
 
 from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
+from devtls.pki.certify import Order, certify
 from devtls.pki.foreign import issue_foreign_probe
 from devtls.pki.signature import deterministic
+
+FIXED_RSA_KEY = rsa.RSAPublicNumbers(65537, 2**2047 + 2**1023 + 1).public_key()
+"""Nobody has its other half: only the certificate's form is looked at."""
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -25,12 +32,21 @@ def produced(authority: Authority, now: datetime, key: ec.EllipticCurvePrivateKe
     app = authority.issue(Hostname("app.dev.local"), now=now, key=key, serial=0x3333)
     default = authority.issue_default(now=now, key=key, serial=0x4444)
     probe = issue_foreign_probe(authority, now=now, key=key, serial=0x5555)
+
+    def certified(order: Order, public_key: CertificatePublicKeyTypes, serial: int) -> bytes:
+        return certify(authority, order, public_key, now=now, serial=serial).public_bytes(Encoding.PEM)
+
+    names = ("app.dev.local", "*.app.dev.local", ip_address("127.0.0.1"), ip_address("::1"))
+    p384 = ec.derive_private_key(1004, ec.SECP384R1()).public_key()
     return {
         "root.pem": authority.root_pem,
         "intermediate.pem": authority.intermediate_pem,
         "app.pem": app.chain_pem.removesuffix(authority.intermediate_pem),
         "default.pem": default.chain_pem.removesuffix(authority.intermediate_pem),
         "probe.pem": probe.chain_pem.removesuffix(authority.intermediate_pem),
+        "server.pem": certified(Order(names, days=30), key.public_key(), 0x6666),
+        "server-rsa.pem": certified(Order(("db.test",), ocsp=True), FIXED_RSA_KEY, 0x7777),
+        "client.pem": certified(Order(("alice.dev.local",), "client", days=825), p384, 0x8888),
         "root.crl": authority.root_crl_der,
         "intermediate.crl": authority.intermediate_crl(number=1, this_update=now),
     }
@@ -45,7 +61,19 @@ def comparable(name: str, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "name", ["root.pem", "intermediate.pem", "app.pem", "default.pem", "probe.pem", "root.crl", "intermediate.crl"]
+    "name",
+    [
+        "root.pem",
+        "intermediate.pem",
+        "app.pem",
+        "default.pem",
+        "probe.pem",
+        "server.pem",
+        "server-rsa.pem",
+        "client.pem",
+        "root.crl",
+        "intermediate.crl",
+    ],
 )
 def test_same_keys_serials_and_moment_give_the_same_bytes(
     authority: Authority, now: datetime, leaf_key: ec.EllipticCurvePrivateKey, name: str

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from devtls.errors import CertificateError
 from devtls.pki.authority import Authority
-from devtls.pki.revocation import build_crl, crl_number, is_due, load_crl, resign_at
+from devtls.pki.revocation import build_crl, crl_number, is_due, load_crl, resign_at, revoked_entry
 
 
 def entry(serial: int, when: datetime) -> x509.RevokedCertificate:
@@ -76,3 +76,11 @@ def test_the_same_input_gives_the_same_list(authority: Authority, now: datetime)
         for _ in range(2)
     }
     assert len(lists) == 1
+
+
+def test_an_entry_says_why_unless_there_is_nothing_to_say(now: datetime) -> None:
+    said = revoked_entry(5, now, "hold")
+    assert said.extensions.get_extension_for_class(x509.CRLReason).value.reason is x509.ReasonFlags.certificate_hold
+    silent = revoked_entry(6, now, "unspecified")
+    assert (silent.serial_number, silent.revocation_date_utc) == (6, now.replace(microsecond=0))
+    assert list(silent.extensions) == []

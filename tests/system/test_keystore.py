@@ -158,7 +158,7 @@ def test_a_ca_that_is_replaced_at_each_look_is_not_waited_for_forever(
         raise FileNotFoundError(2, "No such file or directory", "root.pem")
 
     keystore.create(DEFAULT_ZONES, NOW)
-    monkeypatch.setattr("devtls.system.keystore._read_generation", replaced)
+    monkeypatch.setattr("devtls.system.keystore.read_generation", replaced)
     with pytest.raises(StateError, match="being replaced"):
         keystore.load(NOW)
 
@@ -197,7 +197,7 @@ def rewrite_pointer(keystore: Keystore, **changes: object) -> None:
 
 def test_a_later_format_is_refused_with_the_hint_to_upgrade(keystore: Keystore) -> None:
     keystore.create(DEFAULT_ZONES, NOW)
-    rewrite_pointer(keystore, format=2, something="new")
+    rewrite_pointer(keystore, format=3, something="new")
     with pytest.raises(StateError, match="later devtls") as caught:
         keystore.load(NOW)
     assert caught.value.hint == "upgrade devtls"

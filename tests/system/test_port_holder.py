@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.port_holder import port_holder
+from devtls.system.port_holder import is_listened_to, port_holder
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
@@ -40,6 +40,29 @@ def test_a_listener_is_found(proc: Path, port: int, holder: str) -> None:
     assert port_holder(port, proc=proc) == holder
 
 
+@pytest.mark.parametrize(
+    ("address", "state", "listened"),
+    [
+        ("0100007F", "0A", True),
+        ("0900097F", "0A", True),
+        ("00000000", "0A", True),
+        ("0200000A", "0A", False),
+        ("0100007F", "01", False),
+        ("00000000000000000000000001000000", "0A", True),
+        ("00000000000000000000000000000000", "0A", True),
+        ("0000000000000000FFFF00000100007F", "0A", True),
+        ("0000000000000000FFFF00000200000A", "0A", False),
+        ("B80D0120000000000000000001000000", "0A", False),
+    ],
+)
+@pytest.mark.skipif(sys.byteorder == "big", reason="the addresses are as a little-endian kernel writes them")
+def test_who_can_be_reached_on_loopback_listens(proc: Path, address: str, state: str, listened: bool) -> None:
+    table = "tcp" if len(address) == 8 else "tcp6"
+    (proc / "net" / table).write_text(HEADER + line(447, state, 99).replace("0100007F", address))
+    assert is_listened_to(447, proc=proc) is listened
+    assert not is_listened_to(448, proc=proc)
+
+
 @pytest.mark.parametrize(("port", "holder"), [(443, "a process (process 13)"), (444, "nginx (process 12)"), (445, "")])
 def test_a_socket_for_datagrams_is_found(proc: Path, port: int, holder: str) -> None:
     assert port_holder(port, protocol="udp", proc=proc) == holder
@@ -55,6 +78,16 @@ def test_of_another_users_process_the_user_is_known(proc: Path) -> None:
     assert port_holder(451, proc=proc) == "a program of daemon"
     assert port_holder(452, proc=proc) == ""
     assert port_holder(453, proc=proc) == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "0.0.0.0", "::"])
+def test_the_real_kernels_tables_are_read(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as server:
+        port = server.getsockname()[1]
+        assert is_listened_to(port)
+    assert not is_listened_to(port)
 
 
 def test_without_proc_nobody_is_guessed(tmp_path: Path) -> None:

@@ -105,8 +105,8 @@ def _on_unrecognized(address: Address, ours: Ours) -> tuple[str, ...]:
             f"{host} lies in a zone of devtls ({zones}): another server, or a devtls serve with an older CA, answers "
             "on this port. Restart devtls serve.",
         )
-    example, every = f"app.{ours.zones[0]}", " ".join(f"--zone {zone}" for zone in (*ours.zones, host))
+    example = f"app.{ours.zones[0]}"
     return (
         f"If this is devtls: its CA speaks for {zones} alone, and {host} is outside. Take a name such as {example}.",
-        f"Or make a new CA: devtls untrust --forget, then devtls trust {every}",
+        f"Or have a CA made that speaks for it as well: devtls ca renew --zone {host}",
     )

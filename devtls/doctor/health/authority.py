@@ -12,10 +12,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from devtls.doctor.health.finding import CloseToOthers, Finding, Level, Section, as_command
+from devtls.pki.leaf import PROFILE
 
-SOON = timedelta(days=60)
+SOON = PROFILE.warn_before
 _SKEW = timedelta(hours=1)
 _NEW_CA = "devtls untrust --forget && devtls trust"
+_RENEW = "devtls ca renew"
+_RETIRE = "devtls ca retire"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +30,20 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Older:
+    """A CA before the present one, whose root is trusted until it is retired."""
+
+    id: str
+    not_after: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class CaFacts:
     """What the state folder holds.
 
     `refused` is why the keystore does not load the CA, `record` why the record of installations cannot be read;
     `exposed` can be read by others and is ours, `foreign` belongs to another user; `newest` is when the youngest file
-    was written.
+    was written; `next_id` names the CA of a renewal that was begun and not finished.
     """
 
     folder: Path
@@ -47,6 +58,8 @@ class CaFacts:
     exposed: tuple[Path, ...] = ()
     foreign: tuple[Path, ...] = ()
     newest: datetime | None = None
+    older: tuple[Older, ...] = ()
+    next_id: str = ""
 
 
 def judge_ca(facts: CaFacts) -> Iterator[Finding]:
@@ -63,6 +76,7 @@ def judge_ca(facts: CaFacts) -> Iterator[Finding]:
     else:
         yield from _on_files(facts)
         yield from _on_time(facts)
+        yield from _on_renewal(facts)
     if facts.record is not None:
         yield Finding(
             "record-unreadable",
@@ -132,11 +146,34 @@ def _on_time(facts: CaFacts) -> Iterator[Finding]:
                 Level.WARNING,
                 f"The CA ends on {facts.not_after:%Y-%m-%d}, in {max(left.days, 0)} days.",
                 "After that day every browser refuses its certificates.",
-                _NEW_CA,
+                _RENEW,
             )
         else:
             what = f"devtls root {facts.id} speaks for {', '.join(facts.zones)}, until {facts.not_after:%Y-%m-%d}."
             yield Finding("ca-fine", Section.CA, Level.OK, what)
+
+
+def _on_renewal(facts: CaFacts) -> Iterator[Finding]:
+    if facts.next_id:
+        yield Finding(
+            "ca-renewal-open",
+            Section.CA,
+            Level.WARNING,
+            f"A renewal was begun and not finished: devtls root {facts.next_id} is made, but signs nothing yet.",
+            "Until it is finished, the present CA goes on; it may end meanwhile.",
+            _RENEW,
+            facts.next_id,
+        )
+    for older in facts.older:
+        if older.not_after is not None and older.not_after <= facts.now:
+            what = f"devtls root {older.id}, of the CA before, ended on {older.not_after:%Y-%m-%d}."
+            why = "No certificate of it is accepted any more, and stores still hold it."
+            yield Finding("ca-older-ended", Section.CA, Level.WARNING, what, why, _RETIRE, older.id)
+        else:
+            until = f" until {older.not_after:%Y-%m-%d}" if older.not_after else ""
+            what = f"devtls root {older.id}, of the CA before, is trusted{until} or until you retire it."
+            why = "So certificates that it signed go on working; once none is needed, it should go."
+            yield Finding("ca-older", Section.CA, Level.NOTE, what, why, _RETIRE, older.id)
 
 
 def _clock(what: str, level: Level) -> Finding:

@@ -130,7 +130,9 @@ def _install(probed: Probed, root: RootCertificate, folder: Path, bench: Bench) 
     state = probed.facts.state or StoreState(Status.ABSENT)
     plan = _installation(probed, root)
     proposal = Proposal(probed.store, probed.found, state, plan, frozenset({root.fingerprint}))
-    return _reason(install(proposal, root, bench.runner, None, Record(folder)), Status.TRUSTED)
+    result = install(proposal, root, bench.runner, None, Record(folder))
+    write_atomically(Path(root.path), root.list_pem, 0o644)  # with the older ones, which the store was not to be given
+    return _reason(result, Status.TRUSTED)
 
 
 def _remove(probed: Probed, fingerprints: frozenset[str], folder: Path, bench: Bench) -> str:

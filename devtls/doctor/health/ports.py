@@ -13,7 +13,7 @@ from enum import Enum
 from devtls.doctor.health.finding import Finding, Level, Section
 
 HTTPS, STAND_IN, HTTP = 443, 8443, 80
-_SYSCTL = "sudo sysctl net.ipv4.ip_unprivileged_port_start=80"
+_OPEN_THEM = "devtls setup ports"
 
 
 class Held(Enum):
@@ -23,6 +23,7 @@ class Held(Enum):
     OURS = "ours"
     OTHER_CA = "another CA's devtls"
     OTHERS = "another program"
+    LOST = "a program that nobody reaches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,9 @@ def judge_ports(ports: Sequence[PortFacts], wanted: WantedPorts) -> Iterator[Fin
     for port in ports:
         if port.held is Held.OTHER_CA:
             yield _on_other_ca(port)
+    for port in ports:
+        if port.held is Held.LOST:
+            yield _on_lost(port)
     main = by_number.get(wanted.https if wanted.https is not None else HTTPS)
     if main is not None and not serving:
         yield from _on_https(main, by_number.get(STAND_IN), wanted)
@@ -91,6 +95,17 @@ def _on_other_ca(port: PortFacts) -> Finding:
     )
 
 
+def _on_lost(port: PortFacts) -> Finding:
+    return _found(
+        "port-redirected-away",
+        Level.TROUBLE,
+        f"Port {port.number} is listened to by {port.by}, but connections to it do not arrive there.",
+        port,
+        "The system redirects them to another port, where nobody is: two ways of giving devtls the port are in force.",
+        "devtls unsetup ports, then devtls setup ports; sudo nft list ruleset shows whose redirect it is",
+    )
+
+
 def _on_https(port: PortFacts, stand_in: PortFacts | None, wanted: WantedPorts) -> Iterator[Finding]:
     if port.held is Held.OTHERS:
         yield _on_taken(port)
@@ -101,7 +116,7 @@ def _on_https(port: PortFacts, stand_in: PortFacts | None, wanted: WantedPorts) 
             f"Port {port.number} is closed to this user, so devtls serve takes {STAND_IN}.",
             port,
             "Addresses carry the port, and http:// is not redirected.",
-            _SYSCTL,
+            _OPEN_THEM,
         )
         if stand_in is not None and stand_in.held is Held.OTHERS:
             yield _on_taken(stand_in)
@@ -112,7 +127,7 @@ def _on_https(port: PortFacts, stand_in: PortFacts | None, wanted: WantedPorts) 
             f"Port {port.number}, which the configuration names, is closed to this user.",
             port,
             "devtls serve does not start.",
-            _SYSCTL,
+            _OPEN_THEM,
         )
     elif port.held is Held.FREE:
         yield _found("port-free", Level.OK, f"Port {port.number} is free for devtls serve.", port)

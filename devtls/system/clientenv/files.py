@@ -30,7 +30,7 @@ def write_files(files: Mapping[Path, bytes]) -> tuple[Path, ...]:
 
 
 def renew_files(folder: Path, root: RootCertificate) -> None:
-    """Put `root` in the place of an earlier root of ours in every file that a shell may name; raises StateError."""
+    """Make `root` and its older ones the only roots of ours in every list that a shell may name; raises StateError."""
     for path in _lists(folder):
         content = _with_root(path, root)
         if content:
@@ -73,13 +73,13 @@ def _lists(folder: Path) -> Iterator[Path]:
 
 
 def _with_root(path: Path, root: RootCertificate | None) -> bytes:
-    """Return a file of ours with `root` as the only root of ours, b"" when there would be no other."""
+    """Return a file of ours with `root` and its older ones as the only roots of ours, b"" when there are no others."""
     data = _read(path)
     is_java = path.suffix == _STORE.suffix
     others = [der for der in (_java_roots(data) if is_java else certificates_in(data)) if ours(der) is None]
     if not others:
         return b""
-    certificates = [*others, *([root.der] if root else [])]
+    certificates = [*others, *(root.ders if root else ())]
     if is_java:
         return java_truststore(certificates, root)
     return head_of(data) + b"".join(pem_of(der) for der in certificates)

@@ -39,7 +39,7 @@ class ClientEnvironment:
 
 def plan_environment(facts: Facts) -> ClientEnvironment:
     """Return the environment that makes every client trust the root besides what it trusts already."""
-    planned = ClientEnvironment({}, {facts.folder / ROOT_FILE: facts.root.pem})
+    planned = ClientEnvironment({}, {facts.folder / ROOT_FILE: facts.root.list_pem})
     skipped = [variable.name for variable in VARIABLES if not _plan_variable(variable, facts, planned)]
     notes = [*_useless_files(facts), *_plan_java(facts, planned)]
     if skipped:
@@ -75,7 +75,7 @@ def _beside(name: str, stem: str, path: str) -> str:
 
 
 def _with_ours(certificates: Iterable[bytes], root: RootCertificate) -> list[bytes]:
-    return [*dict.fromkeys(der for der in certificates if der != root.der), root.der]
+    return [*dict.fromkeys(der for der in certificates if der not in root.ders), *root.ders]
 
 
 def _useless_files(facts: Facts) -> list[str]:

@@ -32,8 +32,8 @@ def write_extended_bundle(path: Path, root: RootCertificate, existing: Path) -> 
 def _write(path: Path, certificates: list[bytes], root: RootCertificate) -> Path | None:
     if not certificates:
         return None
-    others = [der for der in certificates if der != root.der]
-    write_atomically(path, b"".join(pem_of(der) for der in [*others, root.der]), 0o644)
+    others = [der for der in certificates if der not in root.ders]
+    write_atomically(path, b"".join(pem_of(der) for der in [*others, *root.ders]), 0o644)
     return path
 
 

@@ -26,11 +26,16 @@ _MARK = b"devtls root "
 
 @dataclass(frozen=True, slots=True)
 class RootCertificate:
-    """One root: `id` starts its key identifier (8 hex digits), `path` is a public PEM file to name in commands."""
+    """One root: `id` starts its key identifier (8 hex digits), `path` is a public PEM file to name in commands.
+
+    `older` are earlier roots of the same CA (DER) that are trusted until they are retired: stores have them already,
+    and files of ours go on listing them.
+    """
 
     id: str
     der: bytes
     path: PurePath
+    older: tuple[bytes, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -41,6 +46,16 @@ class RootCertificate:
     def nickname(self) -> str:
         """The name under which NSS keeps it: unique per root, since NSS refuses two certificates with one nickname."""
         return f"devtls root {self.id}"
+
+    @property
+    def ders(self) -> tuple[bytes, ...]:
+        """The root and the older ones, DER: what a list of ours holds."""
+        return (self.der, *self.older)
+
+    @property
+    def list_pem(self) -> bytes:
+        """The root and the older ones as PEM."""
+        return b"".join(pem_of(der) for der in self.ders)
 
     @property
     def pem(self) -> bytes:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from devtls.doctor.health.authority import SOON, CaFacts, Said, judge_ca
+from devtls.doctor.health.authority import SOON, CaFacts, Older, Said, judge_ca
 from devtls.doctor.health.finding import CloseToOthers, Finding, Level
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -68,7 +68,7 @@ def test_the_last_sixty_days_are_a_warning() -> None:
     finding = only(replace(FINE, not_after=NOW + SOON - DAY / 2))
     assert (finding.id, finding.level) == ("ca-expires", Level.WARNING)
     assert finding.what.endswith("in 59 days.")
-    assert "devtls untrust --forget" in finding.mend
+    assert finding.mend == "devtls ca renew"
 
 
 def test_a_clock_before_the_ca_is_the_clocks_fault_not_the_cas() -> None:
@@ -90,3 +90,23 @@ def test_a_record_that_cannot_be_read_is_told_with_and_without_a_ca() -> None:
     record = Said("trusted.json cannot be read.", "Remove the file.")
     assert ids(replace(FINE, record=record)) == ["ca-fine", "record-unreadable"]
     assert ids(CaFacts(FOLDER, NOW, record=record)) == ["ca-missing", "record-unreadable"]
+
+
+def test_a_renewal_that_was_not_finished_is_a_warning() -> None:
+    fine, finding = judge_ca(replace(FINE, next_id="99999999"))
+    assert fine.id == "ca-fine"
+    assert (finding.id, finding.level, finding.mend) == ("ca-renewal-open", Level.WARNING, "devtls ca renew")
+    assert "devtls root 99999999" in finding.what
+
+
+def test_an_older_ca_is_a_note_while_it_lasts_and_a_warning_after_its_end() -> None:
+    older = (Older("11111111", NOW + DAY), Older("22222222", None), Older("33333333", NOW))
+    found = list(judge_ca(replace(FINE, older=older)))[1:]
+    assert [(each.id, each.level, each.subject) for each in found] == [
+        ("ca-older", Level.NOTE, "11111111"),
+        ("ca-older", Level.NOTE, "22222222"),
+        ("ca-older-ended", Level.WARNING, "33333333"),
+    ]
+    assert found[0].what.endswith("11111111, of the CA before, is trusted until 2026-06-02 or until you retire it.")
+    assert {each.mend for each in found} == {"devtls ca retire"}
+    assert all(each.is_command for each in found)

@@ -36,10 +36,17 @@ def test_a_port_that_somebody_else_has_is_a_warning_by_name() -> None:
     assert unknown.what == "Port 443 belongs to another program."
 
 
+def test_a_port_whose_connections_go_elsewhere_is_a_trouble() -> None:
+    finding = judged(PortFacts(HTTPS, Held.LOST, "devtls (process 9)"))["port-redirected-away", "443"]
+    assert finding.level is Level.TROUBLE
+    assert finding.what == "Port 443 is listened to by devtls (process 9), but connections to it do not arrive there."
+    assert levels(PortFacts(HTTPS, Held.LOST)) == {("port-redirected-away", "443"): Level.TROUBLE}
+
+
 def test_a_closed_port_is_a_note_as_long_as_the_stand_in_is_free() -> None:
     closed = PortFacts(HTTPS, Held.FREE, closed=True)
     assert levels(closed) == {("port-closed", "443"): Level.NOTE}
-    assert judged(closed)["port-closed", "443"].mend.startswith("sudo sysctl")
+    assert judged(closed)["port-closed", "443"].mend == "devtls setup ports"
     both = judged(closed, PortFacts(STAND_IN, Held.OTHERS, "java (process 3)"))
     assert both["port-taken", "8443"].mend == "Stop it, or devtls serve --https-port 0"
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from devtls.doctor.health.authority import CaFacts, Said
+from devtls.doctor.health.authority import CaFacts, Older, Said
 from devtls.errors import DevtlsError, NoAuthority, StateError
 from devtls.pki.authority import Authority
 from devtls.system.clientenv.variables import ROOT_FILE
 from devtls.system.keystore import Keystore
+from devtls.system.pointer import Entry, Pointer
 from devtls.system.truststore.record import Record
 from devtls.system.truststore.root import RootCertificate, ours
 
@@ -37,9 +38,10 @@ class Ca:
 
 def look_at_ca(state_dir: Path, now: datetime) -> Ca:
     """Return what the state folder holds."""
-    files = list(_private_files(state_dir))
-    authority, refused = _load(Keystore(state_dir), now)
-    root = authority.root if authority else _root_on_disk(state_dir)
+    files, keystore = list(_private_files(state_dir)), Keystore(state_dir)
+    authority, refused = _load(keystore, now)
+    entries = _entries_of(keystore)
+    root = authority.root if authority else _root_on_disk(state_dir, entries)
     facts = CaFacts(
         folder=state_dir,
         now=now,
@@ -47,15 +49,38 @@ def look_at_ca(state_dir: Path, now: datetime) -> Ca:
         id=authority.id if authority else "",
         zones=tuple(authority.zones) if authority else (),
         not_before=root.not_valid_before_utc if root else None,
-        not_after=root.not_valid_after_utc if root else None,
+        not_after=authority.not_after if authority else root.not_valid_after_utc if root else None,
         refused=refused,
         record=_record_trouble(state_dir),
         exposed=tuple(path for path, status in files if _is_ours(status) and _is_open(status)),
         foreign=tuple(path for path, status in files if not _is_ours(status)),
         newest=max((datetime.fromtimestamp(status.st_mtime, UTC) for _, status in files), default=None),
+        older=tuple(Older(_id_of(entry), entry.not_after) for entry in entries.older) if entries else (),
+        next_id=_id_of(entries.next) if entries and entries.next else "",
     )
+    return Ca(facts, authority, _installable(root, keystore))
+
+
+def _installable(root: x509.Certificate | None, keystore: Keystore) -> RootCertificate | None:
     found = ours(root.public_bytes(Encoding.DER)) if root else None
-    return Ca(facts, authority, replace(found, path=state_dir / ROOT_FILE) if found else None)
+    if found is None:
+        return None
+    try:
+        older = tuple(each.public_bytes(Encoding.DER) for each in keystore.older_roots())
+    except (StateError, OSError):
+        older = ()
+    return replace(found, path=keystore.state_dir / ROOT_FILE, older=older)
+
+
+def _entries_of(keystore: Keystore) -> Pointer | None:
+    try:
+        return keystore.pointer()
+    except (StateError, OSError):  # why the CA cannot be loaded either
+        return None
+
+
+def _id_of(entry: Entry) -> str:
+    return entry.generation.removeprefix("ca-")
 
 
 def _load(keystore: Keystore, now: datetime) -> tuple[Authority | None, Said | None]:
@@ -95,9 +120,10 @@ def _is_open(status: os.stat_result) -> bool:
     return sys.platform != "win32" and not stat.S_ISLNK(status.st_mode) and bool(status.st_mode & _OTHERS)
 
 
-def _root_on_disk(state_dir: Path) -> x509.Certificate | None:
+def _root_on_disk(state_dir: Path, pointer: Pointer | None) -> x509.Certificate | None:
     """Return the root of a CA that is refused: its dates tell whether the clock is to blame."""
-    for file in state_dir.glob(f"ca-*/{_ROOT}"):
+    named = [state_dir / pointer.generation / _ROOT] if pointer else []
+    for file in (*named, *state_dir.glob(f"ca-*/{_ROOT}")):
         try:
             return x509.load_pem_x509_certificate(file.read_bytes())
         except (OSError, ValueError):

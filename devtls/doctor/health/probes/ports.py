@@ -15,10 +15,10 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from devtls.doctor.health.ports import HTTP, Held, PortFacts
+from devtls.doctor.health.ports import HTTP, STAND_IN, Held, PortFacts
 from devtls.doctor.health.probes.authority import Ca
 from devtls.pki.authority import Authority
-from devtls.system.port_holder import port_holder
+from devtls.system.port_holder import is_listened_to, port_holder
 from devtls.system.truststore.machine import Machine
 
 _CONNECT_S = 0.5
@@ -35,6 +35,8 @@ def look_at_ports(numbers: Iterable[int], ca: Ca, machine: Machine) -> tuple[Por
 
 def _look(number: int, ca: Ca, lowest: int) -> PortFacts:
     address = next((each for each in _LOOPBACK if _listens(each, number)), None)
+    if address is None and _is_lost(number):
+        return PortFacts(number, Held.LOST, port_holder(number), number < lowest)
     if address is None:
         return PortFacts(number, Held.FREE, closed=number < lowest)
     if ca.authority is not None and number == ca.authority.pki_port:
@@ -43,7 +45,13 @@ def _look(number: int, ca: Ca, lowest: int) -> PortFacts:
         held = Held.OTHERS  # there is no certificate to be seen; whose it is, its holder tells
     else:
         held = _whose(address, number, ca)
-    return PortFacts(number, held, port_holder(number), number < lowest)
+    # A port that answers, though nobody listens there, is redirected to the stand-in.
+    return PortFacts(number, held, port_holder(number if is_listened_to(number) else STAND_IN), number < lowest)
+
+
+def _is_lost(number: int) -> bool:
+    """Say whether somebody listens and is not reached; it may also have begun only just now."""
+    return is_listened_to(number) and not any(_listens(address, number) for address in _LOOPBACK)
 
 
 def _offers_lists(address: str, authority: Authority) -> bool:
@@ -103,7 +111,7 @@ def _signed(authority: Authority, leaf: x509.Certificate) -> bool:
 
 
 def _lowest_open(machine: Machine) -> int:
-    """Return the lowest port that this user may listen on (platform guide C.1)."""
+    """Return the lowest port that this user may listen on (ip_unprivileged_port_start: Linux's ip-sysctl.rst)."""
     if machine.platform != "linux" or os.geteuid() == 0:
         return 0
     file = machine.root / "proc/sys/net/ipv4/ip_unprivileged_port_start"

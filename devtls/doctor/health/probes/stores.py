@@ -15,6 +15,7 @@ from devtls.system.plan import Plan
 from devtls.system.truststore.discovery import MACHINE_WIDE, AnyStore, Scope, find_stores
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.record import Installed, Record
+from devtls.system.truststore.root import fingerprint_of
 
 _AT_ONCE = 4
 
@@ -49,10 +50,11 @@ def _probe(store: AnyStore, ca: Ca, entries: Collection[Installed]) -> Probed:
     found, root = store.probe(), ca.root
     mine = {entry.fingerprint for entry in entries if entry.store == store.name}
     present = root.fingerprint if root else ""
+    known = {fingerprint_of(der) for der in root.ders} if root else set()
     stale = tuple(
         Stale(each.nickname, each.fingerprint, each.fingerprint in mine)
         for each in found.roots
-        if each.fingerprint != present and (root or not ca.facts.exists)  # else any of them may be the present one
+        if each.fingerprint not in known and (root or not ca.facts.exists)  # else any of them may be the present one
     )
     removal = store.remove_plan(found, frozenset(each.fingerprint for each in stale if each.recorded))
     facts = StoreFacts(

@@ -8,6 +8,7 @@ import pytest
 
 from devtls.doctor.health.authority import Said
 from devtls.doctor.health.probes.authority import Ca, look_at_ca
+from devtls.errors import StateError
 from devtls.system.clientenv.variables import ROOT_FILE
 from devtls.system.keystore import Keystore
 
@@ -92,3 +93,37 @@ def test_a_clock_before_the_ca_leaves_its_dates_known(keystore: Keystore, state:
     assert found.facts.refused is not None
     assert found.facts.not_before is not None
     assert found.facts.not_before > found.facts.now
+
+
+def test_a_renewal_is_seen_at_each_of_its_steps(keystore: Keystore, state: Path) -> None:
+    old = keystore.load(NOW)
+    following = keystore.prepare_next(old.zones, NOW)
+    assert look_at_ca(state, NOW).facts.next_id == following.id
+    keystore.switch_to_next(following)
+    found = look_at_ca(state, NOW)
+    assert (found.facts.next_id, [each.id for each in found.facts.older]) == ("", [old.id])
+    assert found.root is not None
+    assert found.root.ders == (following.root_der, old.root_der)
+
+
+def test_the_root_of_a_refused_ca_is_that_of_the_one_that_signs(keystore: Keystore, state: Path) -> None:
+    following = keystore.prepare_next(keystore.load(NOW).zones, NOW)
+    keystore.switch_to_next(following)
+    (keystore.folder_of(following) / "intermediate.key").write_bytes(b"junk")
+    found = look_at_ca(state, NOW)
+    assert found.authority is None
+    assert found.root is not None
+    assert found.root.id == following.id
+
+
+def test_a_state_folder_that_cannot_be_read_again_has_no_older_roots(
+    keystore: Keystore, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_keystore: Keystore) -> None:
+        raise StateError("No.")
+
+    monkeypatch.setattr(Keystore, "older_roots", denied)
+    monkeypatch.setattr(Keystore, "pointer", denied)
+    found = look_at_ca(state, NOW)
+    assert found.root is not None
+    assert (found.root.older, found.facts.older) == ((), ())

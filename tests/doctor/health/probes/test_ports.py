@@ -61,6 +61,27 @@ def test_another_certificate_and_no_tls_at_all_are_other_programs(ca: Ca, machin
     assert f"(process {os.getpid()})" in found.holder
 
 
+def test_a_port_that_the_system_sends_to_the_stand_in_is_held_by_who_is_there(
+    ca: Ca, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "is_listened_to", lambda _number: False)
+    with serving(ca, tmp_path) as port, socket.create_server(("127.0.0.1", 0)) as stand_in:
+        monkeypatch.setattr(ports, "STAND_IN", stand_in.getsockname()[1])
+        (found,) = look_at_ports([port], ca, machine)
+    assert found.held is Held.OURS
+    assert f"(process {os.getpid()})" in found.holder
+
+
+def test_somebody_who_listens_and_is_not_reached_is_lost(
+    ca: Ca, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(ports, "_listens", lambda _address, _number: False)  # as with a redirect to nowhere
+        (found,) = look_at_ports([server.getsockname()[1]], ca, machine)
+    assert found.held is Held.LOST
+    assert f"(process {os.getpid()})" in found.holder
+
+
 def test_a_queue_that_is_full_belongs_to_somebody(ca: Ca, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     def wait(*_: object) -> socket.socket:
         raise TimeoutError("timed out")

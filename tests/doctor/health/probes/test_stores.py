@@ -72,3 +72,12 @@ def test_a_record_that_cannot_be_read_makes_nothing_recorded(machine: Machine, c
 def test_while_the_present_root_is_unknown_no_root_is_called_superfluous(machine: Machine, ca: Ca) -> None:
     trust(machine, ca)
     assert look(machine, replace(ca, authority=None, root=None))[NSS].facts.stale == ()
+
+
+def test_the_root_before_is_not_left_over_while_it_is_still_trusted(
+    machine: Machine, ca: Ca, keystore: Keystore
+) -> None:
+    trust(machine, ca)
+    keystore.switch_to_next(keystore.prepare_next(DEFAULT_ZONES, datetime.now(UTC)))
+    later = look(machine, look_at_ca(keystore.state_dir, datetime.now(UTC)))[NSS].facts
+    assert (later.stale, later.removable) == ((), False)

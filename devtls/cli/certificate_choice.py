@@ -1,0 +1,56 @@
+"""Which certificates a person means: by serial number, by name, or by a file.
+
+Owns the order in which these are tried, and what is said when nothing fits. Refuses files with certificates of other
+CAs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from devtls.errors import CertificateError, Refused, StateError
+from devtls.pki.authority import Authority
+from devtls.pki.register import History, Issued, matching, serial_text
+
+_LIST = "devtls certs list"
+
+
+def chosen(history: History, wanted: str, authority: Authority) -> tuple[Issued, ...]:
+    """Return the certificates of the register that are meant, at least one. Raises DevtlsError."""
+    certificate = certificate_in_file(wanted, authority)
+    if certificate is not None:
+        serial = serial_text(certificate.serial_number)
+        found: tuple[Issued, ...] = tuple(one for one in (history.issued.get(serial),) if one is not None)
+        if not found:
+            raise CertificateError(f"The certificate in {wanted} is in no register.", hint=_LIST)
+        return found
+    found = matching(history, wanted)
+    if not found:
+        raise CertificateError(f"No certificate of this CA has the name or serial number {wanted!r}.", hint=_LIST)
+    if len(found) > 1 and not any(wanted.lower() in one.names for one in found):
+        raise Refused(f"{len(found)} serial numbers begin with {wanted!r}.", hint="write more of its digits")
+    return found
+
+
+def certificate_in_file(wanted: str, authority: Authority) -> x509.Certificate | None:
+    """Return the first certificate in a file, None when `wanted` is no file; raises CertificateError for others'."""
+    path = Path(wanted)
+    if not path.is_file():
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StateError(f"{wanted} cannot be read: {error.strerror}.", path=wanted, hint=f"ls -l {wanted}") from error
+    load = x509.load_pem_x509_certificate if b"-----BEGIN " in content else x509.load_der_x509_certificate
+    try:
+        certificate = load(content)
+    except ValueError as error:
+        raise CertificateError(f"There is no certificate in {wanted}.", hint=_LIST) from error
+    try:
+        certificate.verify_directly_issued_by(authority.intermediate.certificate)
+    except (InvalidSignature, ValueError, TypeError) as error:
+        raise CertificateError(f"The certificate in {wanted} is none of this CA's.", hint=_LIST) from error
+    return certificate

@@ -1,0 +1,78 @@
+"""Which of the sockets that were handed over to this process is which door: https, http, or none that we know.
+
+Owns that choice. A name says it (FileDescriptorName=https), else the port: 443 and what ends like it is https, 80 and
+what ends like it is http. Refuses to guess about others: they are closed and named. Loaded only where sockets were
+handed over.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import msgspec
+
+from devtls.config import ServeConfig
+from devtls.net.listener import Bound, adopt
+from devtls.system.inherited import Handed, Inheritance, take_listen_fds
+from devtls.system.launchd import started_by_launchd, take_launchd_sockets
+
+HTTPS, HTTP = "https", "http"
+
+
+class Inherited(msgspec.Struct, frozen=True):
+    """The doors that need not be opened; `notes` are lines that a person should read."""
+
+    https: Bound | None = None
+    http: Bound | None = None
+    notes: tuple[str, ...] = ()
+
+
+def take_inherited(serve: ServeConfig) -> Inherited:
+    """Return what systemd or launchd opened for this process. Raises Refused for what other machines reach."""
+    if started_by_launchd(sys.platform):
+        return sort_out(take_launchd_sockets(), serve)
+    return sort_out(take_listen_fds(os.environ, os.getpid()), serve)
+
+
+def sort_out(inheritance: Inheritance, serve: ServeConfig) -> Inherited:
+    """Return the doors among these sockets; what is none of them is closed."""
+    doors: dict[str, list[Handed]] = {HTTPS: [], HTTP: []}
+    notes = list(inheritance.notes)
+    for handed in inheritance.sockets:
+        door = _door_of(handed.name, handed.port, serve)
+        if door is None:
+            named = f"as {handed.name!r}" if handed.name else "without a name"
+            notes.append(f"Port {handed.port} was handed over {named}; is it https or http? It is closed.")
+            handed.sock.close()
+        else:
+            doors[door].append(handed)
+    if doors[HTTP] and not serve.redirect:
+        notes.append(f"Port {doors[HTTP][0].port} was handed over, but redirect is off: nothing answers there.")
+        for handed in doors.pop(HTTP):
+            handed.sock.close()
+    https, http = (_bound(doors.get(door, [])) for door in (HTTPS, HTTP))
+    return Inherited(https, http, (*notes, *_unlike(https, "https_port", serve.https_port)))
+
+
+def _door_of(name: str, port: int, serve: ServeConfig) -> str | None:
+    if name in (HTTPS, HTTP):
+        return name
+    if port == serve.https_port:
+        return HTTPS
+    if port == serve.http_port:
+        return HTTP
+    if str(port).endswith("443"):
+        return HTTPS
+    return HTTP if str(port).endswith("80") else None
+
+
+def _bound(handed: list[Handed]) -> Bound | None:
+    """Return one door; where its sockets have several ports, all are served and the lowest is the one in addresses."""
+    return adopt(min(each.port for each in handed), [each.sock for each in handed]) if handed else None
+
+
+def _unlike(bound: Bound | None, key: str, wanted: int | None) -> tuple[str, ...]:
+    if bound is None or wanted in (None, 0, bound.port):
+        return ()
+    return (f"{key} is {wanted}, but the socket that was handed over is on port {bound.port}: that one counts.",)

@@ -1,0 +1,182 @@
+"""The register of a CA: which certificates left the process, which were revoked, as lines of JSON.
+
+Owns the form of a line and what the lines together come to. A line is an event that was on disk before it counted;
+none is ever changed. Refuses lines of a later version; a line that cannot be read is counted, not guessed at.
+Strategy: the register is the truth and the revocation list is signed from it, so a list that was lost or came too late
+is made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+import msgspec.json
+
+from devtls.errors import StateError
+from devtls.pki.names_in_certificates import Kind
+
+FORMAT = 1
+
+Reason = Literal[
+    "unspecified",
+    "key-compromise",
+    "affiliation-changed",
+    "superseded",
+    "cessation-of-operation",
+    "hold",
+    "privilege-withdrawn",
+]
+"""Why a certificate was revoked (RFC 5280 5.3.1); only a hold can be taken back."""
+
+Maker = Literal["cert", "sign", "acme"]
+"""What a certificate was issued by."""
+
+_TAG = "event"
+_SHORTEST_SERIAL = 6
+
+
+class Issued(msgspec.Struct, frozen=True, kw_only=True, tag="issued", tag_field=_TAG):
+    """A certificate was signed; recorded before it went anywhere.
+
+    `serial` is hex as `serial_text` writes it, `key_sha256` of the public key (SubjectPublicKeyInfo), `place` where the
+    certificate went.
+    """
+
+    format: int = FORMAT
+    serial: str
+    at: datetime
+    by: Maker
+    kind: Kind
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    key_sha256: str
+    sha256: str
+    place: str
+
+
+class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked", tag_field=_TAG):
+    """A certificate does not count any more."""
+
+    format: int = FORMAT
+    serial: str
+    at: datetime
+    reason: Reason
+
+
+class Released(msgspec.Struct, frozen=True, kw_only=True, tag="released", tag_field=_TAG):
+    """A hold was taken back."""
+
+    format: int = FORMAT
+    serial: str
+    at: datetime
+
+
+Event = Issued | Revoked | Released
+_DECODER = msgspec.json.Decoder(Event)
+
+
+class _Version(msgspec.Struct):
+    format: int
+
+
+class History(msgspec.Struct, frozen=True, dict=True):
+    """All that the register says; `damaged` are the numbers of lines that cannot be read, from 1."""
+
+    events: tuple[Event, ...] = ()
+    damaged: tuple[int, ...] = ()
+
+    @cached_property
+    def issued(self) -> dict[str, Issued]:
+        """Certificates by serial, the oldest first."""
+        return {event.serial: event for event in self.events if isinstance(event, Issued)}
+
+    @cached_property
+    def revoked(self) -> dict[str, Revoked]:
+        """What is revoked now, by serial."""
+        standing: dict[str, Revoked] = {}
+        for event in self.events:
+            if isinstance(event, Revoked):
+                standing[event.serial] = event
+            elif isinstance(event, Released):
+                standing.pop(event.serial, None)
+        return standing
+
+    @cached_property
+    def decided(self) -> frozenset[str]:
+        """Serials that were revoked at any time, released ones included."""
+        return frozenset(event.serial for event in self.events if not isinstance(event, Issued))
+
+    def state(self, serial: str, now: datetime) -> str:
+        """Return "valid", "expired", "revoked" or "on hold", of a certificate that is in the register."""
+        revocation = self.revoked.get(serial)
+        if revocation is not None:
+            return "on hold" if revocation.reason == "hold" else "revoked"
+        return "expired" if now >= self.issued[serial].not_after else "valid"
+
+
+def serial_text(serial: int) -> str:
+    """Return a serial number as `openssl x509 -serial` has it, in lower case: hex, whole octets."""
+    text = f"{serial:x}"
+    return text.zfill(len(text) + len(text) % 2)
+
+
+def render_event(event: Event) -> bytes:
+    """Return an event as a line."""
+    return msgspec.json.encode(event) + b"\n"
+
+
+def parse_register(content: bytes, path: str) -> History:
+    """Return what a register says; an unfinished last line (a crash while it was written) says nothing.
+
+    Raises StateError for lines that a later devtls wrote.
+    """
+    events: list[Event] = []
+    damaged: list[int] = []
+    lines = content[: whole_lines(content)].split(b"\n")[:-1]
+    for number, line in enumerate(lines, 1):
+        try:
+            events.append(_DECODER.decode(line))
+        except msgspec.DecodeError:
+            _refuse_later_version(line, path)
+            damaged.append(number)
+    return History(tuple(events), tuple(damaged))
+
+
+def whole_lines(content: bytes) -> int:
+    """Return how many octets of a register are whole lines."""
+    return content.rfind(b"\n") + 1
+
+
+def _refuse_later_version(line: bytes, path: str) -> None:
+    try:
+        version = msgspec.json.decode(line, type=_Version).format
+    except msgspec.DecodeError:
+        return
+    if version > FORMAT:
+        raise StateError(
+            f"The register of certificates was written by a later devtls (format {version}, this one knows {FORMAT}).",
+            path=path,
+            hint="upgrade devtls",
+        )
+
+
+def matching(history: History, wanted: str) -> tuple[Issued, ...]:
+    """Return the certificates that a person means: by a name, or by a serial or how it begins (six digits or more)."""
+    serial = wanted.lower().removeprefix("0x").replace(":", "").replace(" ", "")
+    return tuple(one for one in history.issued.values() if _is_meant(one, serial, wanted.lower()))
+
+
+def _is_meant(one: Issued, serial: str, name: str) -> bool:
+    if name in one.names:
+        return True
+    return len(serial) >= _SHORTEST_SERIAL and one.serial.startswith(serial)
+
+
+def still_good(history: History, certificates: Iterable[Issued], now: datetime) -> tuple[Issued, ...]:
+    """Return those that are neither revoked nor expired."""
+    return tuple(one for one in certificates if history.state(one.serial, now) == "valid")

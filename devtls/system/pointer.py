@@ -1,0 +1,83 @@
+"""The one file that says which CA counts: `ca.current`.
+
+Owns its format: the CA that signs now, the next one while a renewal is under way, and the older ones that are still
+trusted. Refuses a file of a later version and whatever is not exactly of this shape. Format 1 knew the first only; it
+is read as it is, and the next change writes the present format.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+import msgspec.json
+
+from devtls.errors import StateError
+
+FORMAT = 2
+NEW_CA = "devtls untrust --forget, then devtls trust"
+GENERATION = re.compile(r"ca-[0-9a-f]{8}\Z")
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One CA: its folder, SHA-256 of its root (hex), its PKI port, SHA-256 of its `signer.json`, its end."""
+
+    generation: str
+    root_sha256: str
+    pki_port: int
+    seal_sha256: str = ""
+    """"" for a CA that was made before there was a seal."""
+    not_after: datetime | None = None
+    """None for one that was made before this was noted."""
+
+
+class Pointer(Entry, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `ca.current` says; its own fields are those of the CA that signs."""
+
+    format: int
+    next: Entry | None = None
+    older: tuple[Entry, ...] = ()
+
+    @property
+    def current(self) -> Entry:
+        """The CA that signs."""
+        return Entry(**{name: getattr(self, name) for name in Entry.__struct_fields__})
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Every CA that is kept, the one that signs first."""
+        return (self.current, *([self.next] if self.next else []), *self.older)
+
+
+class _Stamp(msgspec.Struct):
+    format: int
+
+
+def point_at(current: Entry, *, following: Entry | None = None, older: tuple[Entry, ...] = ()) -> Pointer:
+    """Return what `ca.current` has to say."""
+    return Pointer(**msgspec.structs.asdict(current), format=FORMAT, next=following, older=older)
+
+
+def render_pointer(pointer: Pointer) -> bytes:
+    """Return the content of the file."""
+    return msgspec.json.format(msgspec.json.encode(pointer), indent=1) + b"\n"
+
+
+def parse_pointer(content: bytes, path: Path) -> Pointer:
+    """Return what the file says; raises StateError."""
+    try:
+        written_by = msgspec.json.decode(content, type=_Stamp).format
+        if written_by > FORMAT:
+            raise StateError(
+                f"The CA was written by a later devtls (format {written_by}, this one knows {FORMAT}).",
+                path=str(path),
+                hint="upgrade devtls",
+            )
+        pointer = msgspec.json.decode(content, type=Pointer)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise StateError(f"{path} is damaged.", path=str(path), hint=NEW_CA) from error
+    sound = all(GENERATION.match(each.generation) and 0 < each.pki_port < 65536 for each in pointer.entries)
+    if not (sound and pointer.format > 0):
+        raise StateError(f"{path} is damaged.", path=str(path), hint=NEW_CA)
+    return pointer

@@ -1,0 +1,169 @@
+"""Verifiers that people have: each is given a chain, a root, both revocation lists, a purpose, and says what it thinks.
+
+Owns one function per program: OpenSSL (strict), GnuTLS, NSS, Java's PKIX with revocation on, Node. Each returns "" for
+a certificate that it accepts, else what it said. Refuses to soften a check.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from devtls.pki.authority import Authority
+from devtls.pki.names_in_certificates import Kind
+from tests.conftest import RequireTool
+
+
+@dataclass(frozen=True)
+class Case:
+    """A certificate with its key, and what it is to be looked at with; `name` is what a client asks for."""
+
+    authority: Authority
+    leaf: x509.Certificate
+    key_pem: bytes
+    crl: bytes
+    kind: Kind = "server"
+    name: str = "app.dev.local"
+    folder: Path = field(default_factory=Path)
+
+    def write(self) -> Path:
+        """Write everything a verifier may want, and return the folder."""
+        lists = [x509.load_der_x509_crl(one) for one in (self.authority.root_crl_der, self.crl)]
+        leaf = self.leaf.public_bytes(Encoding.PEM)
+        files = {f"crl{number}.pem": one.public_bytes(Encoding.PEM) for number, one in enumerate(lists)}
+        files |= {
+            "root.pem": self.authority.root_pem,
+            "intermediate.pem": self.authority.intermediate_pem,
+            "leaf.pem": leaf,
+            "chain.pem": leaf + self.authority.intermediate_pem,
+            "key.pem": self.key_pem,
+            "crls.pem": b"".join(one.public_bytes(Encoding.PEM) for one in lists),
+            "root.crl": self.authority.root_crl_der,
+            "intermediate.crl": self.crl,
+        }
+        for name, content in files.items():
+            (self.folder / name).write_bytes(content)
+        return self.folder
+
+
+Verify = Callable[[Case, RequireTool], str]
+_PURPOSES = {"server": "1.3.6.1.5.5.7.3.1", "client": "1.3.6.1.5.5.7.3.2"}
+
+
+def run(argv: list[str], folder: Path, accepted: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return "" when a program ends well and says `accepted`, else what it said."""
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    said = done.stdout + done.stderr
+    return "" if done.returncode == 0 and accepted in said else said or f"exit code {done.returncode}"
+
+
+def openssl(case: Case, require_tool: RequireTool) -> str:
+    tool = require_tool("openssl", "apt-get install openssl")
+    name = ["-verify_hostname", case.name] if case.kind == "server" else []
+    options = ["-x509_strict", "-purpose", f"ssl{case.kind}", "-crl_check_all", "-CRLfile", "crls.pem", *name]
+    chain = ["-CAfile", "root.pem", "-untrusted", "intermediate.pem", "leaf.pem"]
+    return run([tool, "verify", *options, *chain], case.write(), "leaf.pem: OK")
+
+
+def gnutls(case: Case, require_tool: RequireTool) -> str:
+    tool = require_tool("certtool", "apt-get install gnutls-bin")
+    trust = ["--load-ca-certificate", "root.pem", "--load-crl", "crls.pem"]
+    what = ["--infile", "chain.pem", "--verify-purpose", _PURPOSES[case.kind]]
+    name = ["--verify-hostname", case.name] if case.kind == "server" else []
+    return run([tool, "--verify", *trust, *what, *name], case.write(), "The certificate is trusted.")
+
+
+def nss(case: Case, require_tool: RequireTool) -> str:
+    certutil = require_tool("certutil", "apt-get install libnss3-tools")
+    crlutil = require_tool("crlutil", "apt-get install libnss3-tools")
+    folder = case.write()
+    database = ["-d", "sql:" + str(folder)]
+    steps = [
+        [certutil, *database, "-N", "--empty-password"],
+        [certutil, *database, "-A", "-n", "root", "-t", "CT,,", "-a", "-i", "root.pem"],
+        [certutil, *database, "-A", "-n", "intermediate", "-t", ",,", "-a", "-i", "intermediate.pem"],
+        [certutil, *database, "-A", "-n", "leaf", "-t", ",,", "-a", "-i", "leaf.pem"],
+        [crlutil, *database, "-I", "-i", "root.crl"],
+        [crlutil, *database, "-I", "-i", "intermediate.crl"],
+    ]
+    for step in steps:
+        if said := run(step, folder, ""):
+            raise AssertionError(f"{step}: {said}")
+    return run(
+        [certutil, *database, "-V", "-n", "leaf", "-u", "V" if case.kind == "server" else "C"], folder, "is valid"
+    )
+
+
+_JAVA = """\
+import java.io.FileInputStream;
+import java.security.cert.*;
+import java.util.*;
+
+class Verify {
+    public static void main(String[] arguments) throws Exception {
+        CertificateFactory factory = CertificateFactory.getInstance("X.509");
+        List<Object> lists = new ArrayList<>(factory.generateCRLs(new FileInputStream("crls.pem")));
+        Collection<? extends Certificate> chain = factory.generateCertificates(new FileInputStream("chain.pem"));
+        Certificate root = factory.generateCertificate(new FileInputStream("root.pem"));
+        PKIXParameters parameters = new PKIXParameters(Set.of(new TrustAnchor((X509Certificate) root, null)));
+        parameters.setRevocationEnabled(true);
+        parameters.addCertStore(CertStore.getInstance("Collection", new CollectionCertStoreParameters(lists)));
+        X509CertSelector purpose = new X509CertSelector();
+        purpose.setExtendedKeyUsage(Set.of(arguments[0]));
+        parameters.setTargetCertConstraints(purpose);
+        CertPath path = factory.generateCertPath(new ArrayList<>(chain));
+        CertPathValidator.getInstance("PKIX").validate(path, parameters);
+        System.out.println("accepted");
+    }
+}
+"""
+
+
+def java(case: Case, require_tool: RequireTool) -> str:
+    tool = require_tool("java", "apt-get install default-jdk-headless")
+    require_tool("javac", "apt-get install default-jdk-headless")
+    folder = case.write()
+    (folder / "Verify.java").write_text(_JAVA)
+    options = ["-XX:TieredStopAtLevel=1", "-Dcom.sun.security.enableCRLDP=false"]
+    return run([tool, *options, "Verify.java", _PURPOSES[case.kind]], folder, "accepted")
+
+
+_NODE = """\
+const [fs, tls] = [require("fs"), require("tls")];
+const read = (name) => fs.readFileSync(name);
+const [kind, name] = process.argv.slice(1);
+const own = { key: read("key.pem"), cert: read("chain.pem") };
+const checks = { ca: read("root.pem"), crl: [read("crl0.pem"), read("crl1.pem")] };
+const throwaway = { key: read("other-key.pem"), cert: read("other.pem") };
+const ofServer = kind === "server" ? own : { ...throwaway, ...checks, requestCert: true, rejectUnauthorized: false };
+const finish = (said, code) => { console.log(said); process.exit(code); };
+const server = tls.createServer(ofServer, (socket) => {
+  socket.on("error", () => {});
+  if (kind === "client" && !socket.authorized) finish(String(socket.authorizationError), 1);
+  socket.end("in");
+});
+server.listen(0, "127.0.0.1", () => {
+  const ofClient = kind === "server" ? { ...checks, servername: name } : { ...own, rejectUnauthorized: false };
+  const client = tls.connect({ port: server.address().port, host: "127.0.0.1", ...ofClient });
+  client.on("error", (error) => kind === "server" && finish(`${error.code} ${error.message}`, 1));
+  client.on("data", () => finish("accepted", 0));
+});
+"""
+
+
+def node(case: Case, require_tool: RequireTool) -> str:
+    tool = require_tool("node", "apt-get install nodejs")
+    openssl = require_tool("openssl", "apt-get install openssl")
+    folder = case.write()
+    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"]
+    said = run([openssl, "req", "-x509", *made, "-keyout", "other-key.pem", "-out", "other.pem"], folder, "")
+    assert not said, said
+    return run([tool, "-e", _NODE, case.kind, case.name], folder, "accepted")
+
+
+VERIFIERS: dict[str, Verify] = {"openssl": openssl, "gnutls": gnutls, "nss": nss, "java": java, "node": node}
