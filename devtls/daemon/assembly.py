@@ -183,7 +183,7 @@ class Daemon:
             from devtls.daemon.pac_site import PacSite, scope_of
 
             snapshot, entrance = self.generation.snapshot, (self.service, self._gate, self._inside)
-            scope = scope_of(snapshot.zones, self.doors.https.port)
+            scope = scope_of(snapshot.zones, self.doors.https)
             self._pac = PacSite(snapshot.config.pac, scope, self.log, entrance)
         return self._pac
 
@@ -195,7 +195,7 @@ class Daemon:
         if self._pac is not None:
             from devtls.daemon.pac_site import scope_of
 
-            await self._pac.replace(snapshot.config.pac, scope_of(snapshot.zones, self.doors.https.port))
+            await self._pac.replace(snapshot.config.pac, scope_of(snapshot.zones, self.doors.https))
 
     # -- reload -------------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths
 from devtls.system.private_files import replace_private_file
 from tests.e2e.clients import Ended, RequireTool, run
-from tests.e2e.serving import Serving, serving
+from tests.e2e.serving import DEVTLS, Serving, serving
 from tests.net.client_certificates import ClientCertificate, make_client_certificate, trust_pem
 from tests.net.harness import make_authority
 
@@ -112,6 +112,20 @@ async def test_curl_is_let_in_with_a_certificate_and_refused_without(scene: Scen
     assert (await scene.curl(OPEN, alice, version, "-H", "Client-Cert: :forged=:")).stdout == "hello"
     said = scene.proxy.program.output()
     assert "a client of safe.localhost, which has to show a certificate, was not let in: " in said
+
+
+async def test_a_certificate_that_devtls_made_opens_the_door(scene: Scene) -> None:
+    """The README's two commands."""
+    made = await run((*DEVTLS, "cert", "alice.dev.local", "--client", "--out", str(scene.folder)))
+    assert made.returncode == 0, made.stderr
+    shown = (
+        "--cert",
+        str(scene.folder / "alice.dev.local.pem"),
+        "--key",
+        str(scene.folder / "alice.dev.local-key.pem"),
+    )
+    done = await scene.curl(SAFE, None, *shown)
+    assert done.stdout.startswith("hello\nClient-Cert: :"), done.stderr
 
 
 @HTTP
