@@ -35,8 +35,6 @@ from devtls.system.paths import Paths
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 UNITS = {"_s": "s", "_bytes": "bytes"}
-NOT_YET = {"setup", "unsetup"}
-"""Commands that the README announces."""
 
 
 def section(heading: str) -> str:
@@ -188,9 +186,6 @@ def command_lines() -> list[str]:
 @pytest.mark.parametrize("line", command_lines())
 def test_every_command_line_is_understood(line: str) -> None:
     words = shlex.split(line)[1:]
-    if words[0] in NOT_YET:
-        assert cli.get_command(click.Context(cli), words[0]) is None, "it is there now: take it out of NOT_YET"
-        return
     command: click.Command = cli
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         found = command.get_command(click.Context(command), words[0])
