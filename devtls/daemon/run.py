@@ -310,11 +310,18 @@ class Process:
             except DevtlsError as error:
                 self._log.report(f"the CA on disk cannot be read: {error}")
                 continue
+            await self._refresh_policies()
             if replaced:
                 await self.reload("The CA was replaced", by_itself=True)
             elif self._waits_for_allow:
                 # `devtls allow` changes a file of ours, not the one that is watched.
                 await self.reload(f"{self._file_name} was allowed", by_itself=True)
+
+    async def _refresh_policies(self) -> None:
+        try:
+            await self.daemon.refresh_policies()
+        except (DevtlsError, OSError) as error:
+            self._log.report(f"what clients' certificates are judged by stays as it is: {error}")
 
     def _tell_of_deletion(self, deleted: bool) -> None:
         if deleted and not self._is_orphan:

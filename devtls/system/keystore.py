@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from devtls.errors import CertificateError, NoAuthority, StateError
 from devtls.names import Hostname
 from devtls.pki.leaf import PASSING, Signer
 from devtls.system.generation import (
+    CRL,
     NO_LOCKS,
     ROOT_KEY,
     Lock,
@@ -333,6 +334,15 @@ class Keystore:
 
         with self.writing(authority) as folder:
             return current_crl(folder, authority, now)
+
+    def crls_on_disk(self) -> dict[str, bytes]:
+        """Return generation -> intermediate's list (DER), the older CAs' too: cheap, tells a proxy of changes."""
+        pointer = self._read_pointer()
+        found: dict[str, bytes] = {}
+        for entry in (pointer.current, *pointer.older) if pointer else ():
+            with suppress(FileNotFoundError):
+                found[entry.generation] = read_private_file(self.state_dir / entry.generation / CRL)
+        return found
 
     @contextmanager
     def writing(self, authority: Authority) -> Iterator[Path]:
