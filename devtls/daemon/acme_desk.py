@@ -21,6 +21,7 @@ from devtls.acme.problems import CONTENT_TYPE, Problem, document
 from devtls.acme.server import Server
 from devtls.daemon.acme_issuing import issue, revoke
 from devtls.errors import DevtlsError
+from devtls.routing import Snapshot
 from devtls.system.acme_ledger import LedgerFile
 from devtls.system.keystore import Keystore
 
@@ -30,12 +31,12 @@ _SEED_OCTETS = 32
 class AcmeDesk:
     """Answers requests; every call blocks.
 
-    `policy` gives the rules of the moment, `report` tells of our own troubles.
+    `snapshot` gives the rules of the moment, `report` tells of our own troubles.
     """
 
-    def __init__(self, keystore: Keystore, policy: Callable[[], Policy], report: Callable[[str], None]) -> None:
+    def __init__(self, keystore: Keystore, snapshot: Callable[[], Snapshot], report: Callable[[str], None]) -> None:
         self._keystore = keystore
-        self._policy = policy
+        self._snapshot = snapshot
         self._report = report
         self._file = LedgerFile(keystore.state_dir)
         self._server = Server()
@@ -68,7 +69,7 @@ class AcmeDesk:
         """Do the work that comes before the answer."""
         match outcome.work:
             case Issue() as work:
-                done = issue(self._keystore, work, visit.now)
+                done = issue(self._keystore, work, visit.now, ocsp=self._snapshot().config.ca.ocsp)
                 return self._server.issued(ledger, work, done, visit), None
             case Revoke() as work:
                 return self._server.revoked(revoke(self._keystore, work, visit.now), visit), None
@@ -77,7 +78,10 @@ class AcmeDesk:
                 return outcome.answer, work
 
     def _visit(self, host: str) -> Visit:
-        return Visit(datetime.now(UTC), Dice(os.urandom(_SEED_OCTETS)), f"https://{host}", self._policy())
+        snapshot = self._snapshot()
+        acme = snapshot.config.acme
+        policy = Policy(snapshot.zones, dict(acme.eab), tuple(pattern for pattern, _ in acme.tls_port))
+        return Visit(datetime.now(UTC), Dice(os.urandom(_SEED_OCTETS)), f"https://{host}", policy)
 
     def _look(self, ledger: Ledger, now: datetime) -> None:
         self.pending = frozenset((name, (WELL_KNOWN + token).encode()) for name, token in ledger.challenged(now))

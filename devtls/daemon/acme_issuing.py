@@ -19,21 +19,21 @@ from devtls.acme.problems import Problem
 from devtls.errors import CertificateError, InvalidName
 from devtls.pki.certify import Order, check_key
 from devtls.pki.names_in_certificates import parse_names
-from devtls.pki.register import Reason, Revoked, serial_text
+from devtls.pki.register import Reason, serial_text
 from devtls.pki.request import read_request
 from devtls.system.keystore import Keystore
-from devtls.system.register import Register, append_event, read_history
+from devtls.system.register import Register, open_registers
 
 _PLACE = "an ACME client"
 
 
-def issue(keystore: Keystore, work: Issue, now: datetime) -> Certificate | Problem:
-    """Return the certificate, or what is wrong with the request. Raises StateError."""
+def issue(keystore: Keystore, work: Issue, now: datetime, *, ocsp: bool) -> Certificate | Problem:
+    """Return the certificate, or what is wrong with the request; `ocsp` as in `Order`. Raises StateError."""
     authority = keystore.load(now)
     try:
         request = read_request(work.request)
         check_key(request.key)
-        order = Order(parse_names(request.names, authority.zones, "server"), "server")
+        order = Order(parse_names(request.names, authority.zones, "server"), "server", ocsp=ocsp)
     except (CertificateError, InvalidName) as error:
         return Problem("badCSR", str(error))
     if {str(name) for name in order.names} != set(work.names):
@@ -48,16 +48,18 @@ def issue(keystore: Keystore, work: Issue, now: datetime) -> Certificate | Probl
 
 def revoke(keystore: Keystore, work: Revoke, now: datetime) -> Problem | None:
     """Revoke a certificate and publish that, or return why not. Raises StateError."""
-    authority = keystore.load(now)
     certificate = x509.load_der_x509_certificate(work.certificate)
-    try:
-        certificate.verify_directly_issued_by(authority.intermediate.certificate)
-    except (InvalidSignature, ValueError, TypeError):
+    register = next((one for one in open_registers(keystore, now) if _issued_by(certificate, one)), None)
+    if register is None:
         return Problem("unauthorized", "The certificate is none of this CA's.")
-    serial = serial_text(certificate.serial_number)
-    with keystore.writing(authority) as folder:
-        if serial in read_history(folder).revoked:
-            return Problem("alreadyRevoked", "The certificate is revoked already.")
-        at = now.replace(microsecond=0)
-        append_event(folder, Revoked(serial=serial, at=at, reason=cast(Reason, work.reason)))
+    if not register.revoke([serial_text(certificate.serial_number)], cast(Reason, work.reason), now):
+        return Problem("alreadyRevoked", "The certificate is revoked already.")
     return None
+
+
+def _issued_by(certificate: x509.Certificate, register: Register) -> bool:
+    try:
+        certificate.verify_directly_issued_by(register.authority.intermediate.certificate)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True

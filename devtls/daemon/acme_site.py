@@ -31,7 +31,7 @@ from devtls.web.lazy_site import LazySite
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from devtls.acme.messages import Answer, Policy, Request, Validate
+    from devtls.acme.messages import Answer, Request, Validate
     from devtls.acme.problems import Problem
     from devtls.daemon.acme_desk import AcmeDesk
 
@@ -129,15 +129,8 @@ class AcmeSite:
         if self._desk is None:
             from devtls.daemon.acme_desk import AcmeDesk
 
-            self._desk = AcmeDesk(self._keystore, self._policy, self._log.report)
+            self._desk = AcmeDesk(self._keystore, self._snapshot, self._log.report)
         return self._desk
-
-    def _policy(self) -> Policy:
-        from devtls.acme.messages import Policy
-
-        snapshot = self._snapshot()
-        acme = snapshot.config.acme
-        return Policy(snapshot.zones, dict(acme.eab), tuple(pattern for pattern, _ in acme.tls_port))
 
     async def _validate(self, desk: AcmeDesk, work: Validate) -> None:
         problem = await self._proof(work)

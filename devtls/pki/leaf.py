@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -19,7 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from devtls.errors import CertificateError, NameNotPermitted
 from devtls.names import LOCALHOST, Hostname, zone_of
 from devtls.pki import der
-from devtls.pki.signature import point_identifier, sign
+from devtls.pki.signature import algorithm_of, point_identifier, sign
+
+if TYPE_CHECKING:
+    from devtls.pki.signature import IssuerKey
 
 NEW_CA = "devtls untrust --forget, then devtls trust"
 """The hint for a CA that cannot be used any more."""
@@ -37,9 +41,9 @@ The OCSP responder answers for both kinds, also for what another running proxy o
 Name = str | IPv4Address | IPv6Address
 """What a leaf is for: a host name or an address."""
 
-_ECDSA_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
 _V3 = bytes.fromhex("a003020102")
 _NO_SUBJECT = der.sequence()
+_OCSP = bytes.fromhex("06082b06010505073001")
 _CRITICAL = bytes.fromhex("0101ff")
 
 
@@ -132,7 +136,9 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
 
     root_pem: bytes
     intermediate_pem: bytes
-    key: ec.EllipticCurvePrivateKey
+    key: IssuerKey
+    ocsp: bool = False
+    """Whether leaves say where their status can be asked."""
 
     @property
     def root_crl_path(self) -> str:
@@ -190,14 +196,14 @@ def sign_leaf(
     content = der.sequence(
         _V3,
         der.integer(serial),
-        _ECDSA_SHA256,
+        algorithm_of(signer.key),
         signer.name,
         der.sequence(der.time(not_before), der.time(not_after)),
         _NO_SUBJECT,
         der.public_key_info(key_point),
         der.encode(0xA3, der.sequence(*_extensions(signer, names, point_identifier(key_point)))),
     )
-    certificate = der.sequence(content, _ECDSA_SHA256, der.bits(sign(signer.key, content)))
+    certificate = der.sequence(content, algorithm_of(signer.key), der.bits(sign(signer.key, content)))
     return Leaf(
         names=tuple(str(name) for name in names),
         chain_pem=der.pem("CERTIFICATE", certificate) + signer.intermediate_pem,
@@ -210,9 +216,8 @@ def sign_leaf(
 
 def _extensions(signer: Signer, names: Sequence[Name], identifier: bytes) -> list[bytes]:
     """Return a leaf's extensions: an empty subject, hence critical alternative names (RFC 5280 4.1.2.6)."""
-    place = der.encode(0x86, crl_url(signer.pki_port, signer.intermediate_crl_path).encode("ascii"))
-    full_name = der.encode(0xA0, der.encode(0xA0, place))
-    return [
+    full_name = der.encode(0xA0, der.encode(0xA0, _url(crl_url(signer.pki_port, signer.intermediate_crl_path))))
+    extensions = [
         _extension("551d13", der.sequence(), _CRITICAL),  # basicConstraints: no CA
         _extension("551d0f", bytes.fromhex("03020780"), _CRITICAL),  # keyUsage: digitalSignature
         _extension("551d25", bytes.fromhex("300a06082b06010505070301")),  # extKeyUsage: serverAuth
@@ -221,6 +226,14 @@ def _extensions(signer: Signer, names: Sequence[Name], identifier: bytes) -> lis
         _extension("551d11", der.sequence(*(_general_name(name) for name in names)), _CRITICAL),
         _extension("551d1f", der.sequence(der.sequence(full_name))),
     ]
+    if signer.ocsp:
+        responder = der.sequence(_OCSP, _url(ocsp_url(signer.pki_port)))
+        extensions.append(_extension("2b06010505070101", der.sequence(responder)))  # authorityInfoAccess
+    return extensions
+
+
+def _url(text: str) -> bytes:
+    return der.encode(0x86, text.encode("ascii"))
 
 
 def _extension(identifier: str, value: bytes, critical: bytes = b"") -> bytes:
