@@ -46,6 +46,8 @@ class AcmeDesk:
     def answer(self, request: Request) -> tuple[Answer, Validate | None]:
         """Return the answer, and a challenge whose proof is to be looked for now."""
         visit = self._visit(request.host)
+        if request.method != "POST":  # directory and nonces: nothing of the ledger is asked for
+            return self._complete(Ledger(), self._server.answer(Ledger(), request, visit), visit)
         try:
             with self._file.opened() as ledger:
                 answer, work = self._complete(ledger, self._server.answer(ledger, request, visit), visit)

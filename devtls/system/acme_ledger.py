@@ -40,11 +40,10 @@ class LedgerFile:
                 self._read()
                 try:
                     yield self._ledger
+                    self._write()
                 except BaseException:
-                    self._content = b""  # what is in memory is not what is on disk
-                    self._ledger = Ledger()
+                    self._ledger, self._content = Ledger(), b""  # what was in memory is not what is on disk
                     raise
-                self._write()
         except OSError as error:
             raise StateError(
                 f"{self.path} cannot be used: {error.strerror or error}.",
