@@ -10,10 +10,12 @@ from pathlib import Path
 import click
 import pytest
 
+from devtls.acme.orders import ORDERS_PER_HOUR
 from devtls.cli.group import cli
 from devtls.config import parse_config
 from devtls.config.model import (
     LIMIT_RANGES,
+    AcmeConfig,
     CaConfig,
     DnsConfig,
     LimitsConfig,
@@ -118,6 +120,14 @@ def test_every_key_of_pac_stands_there() -> None:
 def test_every_key_of_ca_stands_there() -> None:
     written = [(row[0].strip("`"), row[1].strip("`")) for row in table(section(r"`[ca]`"))[1:]]
     assert written == [(name, str(getattr(CaConfig(), name)).lower()) for name in CaConfig.__match_args__]
+
+
+def test_every_key_of_acme_stands_there() -> None:
+    text = section("`[acme]`")
+    written = [row[0].strip("`") for row in table(text)[1:]]
+    assert written == [name for name in AcmeConfig.__match_args__ if name != "line"]
+    assert "| `enabled` | `false` |" in text and not AcmeConfig().enabled
+    assert f"more than\n{ORDERS_PER_HOUR} orders an hour" in section("Certificates by ACME")
 
 
 def test_every_option_of_a_route_stands_there() -> None:
