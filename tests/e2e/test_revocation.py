@@ -102,6 +102,21 @@ async def test_gnutls_asks_for_the_status(folder: Path, require_tool: RequireToo
         assert "Verifying OCSP Response: Success" in done.stdout + done.stderr
 
 
+async def test_nss_asks_for_the_status(folder: Path, require_tool: RequireTool) -> None:
+    certutil = require_tool("certutil", "apt-get install libnss3-tools")
+    vfychain = require_tool("vfychain", "apt-get install libnss3-tools")
+    database = ["-d", f"sql:{folder}"]
+    await sh(folder, certutil, *database, "-N", "--empty-password")
+    await sh(folder, certutil, *database, "-A", "-n", "root", "-t", "C,,", "-a", "-i", "root.pem")
+    only_ocsp = ["-pp", "-u", "1", "-g", "leaf", "-m", "ocsp", "-s", "requireFreshInfo"]
+    ask = (vfychain, *database, *only_ocsp, "-a", f"{NAME}.pem", "intermediate.pem")
+    good = await sh(folder, *ask)
+    assert "Chain is good!" in good.stdout + good.stderr
+    await devtls("revoke", NAME)
+    bad = await sh(folder, *ask)
+    assert "has been revoked" in bad.stdout + bad.stderr
+
+
 async def test_nss_takes_the_list_from_its_address_and_refuses(folder: Path, require_tool: RequireTool) -> None:
     certutil = require_tool("certutil", "apt-get install libnss3-tools")
     crlutil = require_tool("crlutil", "apt-get install libnss3-tools")
