@@ -7,14 +7,17 @@ Owns the exception tree, refuses nothing, depends on nothing::
     ├── ConfigError              devtls.toml or the command line: names file, key and line
     │   └── NotAllowed           a project file asks for more than it may without `devtls allow`
     ├── CertificateError         a certificate or key that is not what it should be
-    │   └── NameNotPermitted     a name outside the zones of the CA
+    │   ├── NameNotPermitted     a name outside the zones of the CA
+    │   └── WrongPassphrase      a locked key stays locked
     ├── StateError               the state folder: mode, owner, format, a damaged file
     │   └── NoAuthority          there is no CA yet
     ├── Refused                  the request itself is refused (under sudo, no terminal and no --yes)
     │   ├── UnknownStore         `--store` names a store that this machine does not have
+    │   ├── UnknownWay           `--way` names what `devtls setup` does not have, or not on this machine
     │   └── InvalidAddress       `devtls check` was pointed at what no browser opens with TLS
     ├── PortInUse                a port that was asked for belongs to somebody else
     ├── TrustFailed              no store that matters trusts the root
+    ├── SetupFailed              something that `devtls setup` or `unsetup` was to do is not so
     ├── NoConnection             no TLS connection came about, so there is nothing to judge
     ├── NotRunning               no `devtls serve` of this user runs
     ├── CommandNotRun            the command of `devtls env -- COMMAND` cannot be started
@@ -110,6 +113,10 @@ class NameNotPermitted(CertificateError):
         self.name = name
 
 
+class WrongPassphrase(CertificateError):
+    """A locked key was not opened: another passphrase, or a file that was changed."""
+
+
 class StateError(DevtlsError):
     """The state folder or a file in it is not safe or not readable; `path` names it."""
 
@@ -136,6 +143,12 @@ class UnknownStore(Refused):
     exit_code = ExitCode.USAGE
 
 
+class UnknownWay(Refused):
+    """`--way` names a way that does not exist, or not on this machine."""
+
+    exit_code = ExitCode.USAGE
+
+
 class InvalidAddress(Refused):
     """What was given is no address that a browser opens with TLS."""
 
@@ -157,6 +170,10 @@ class TrustFailed(DevtlsError):
     """Neither a browser's store nor the system's trusts the root."""
 
     exit_code = ExitCode.NOT_TRUSTED
+
+
+class SetupFailed(DevtlsError):
+    """A measure that was wished for is not in force, or one that was to be taken back is."""
 
 
 class NoConnection(DevtlsError):

@@ -17,14 +17,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from devtls.cli import ca_renew, ca_retire
+from devtls.cli import ca_intermediate, ca_lock, ca_renew, ca_retire, ca_root_key
 from devtls.errors import Refused, StateError
 from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
 from devtls.pki.leaf import crl_url
+from devtls.system.generation import ROOT_KEY, is_locked_file
 from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths
 from devtls.system.pointer import Entry
+from devtls.system.seal import KEY
 
 _LABEL_WIDTH = 16
 _TEXT_WIDTH = 100
@@ -48,7 +50,11 @@ def command(ctx: click.Context, as_json: bool) -> None:
         click.echo(in_words(authority, folder, now, older))
 
 
+command.add_command(ca_intermediate.command)
+command.add_command(ca_lock.lock_command)
+command.add_command(ca_lock.unlock_command)
 command.add_command(ca_renew.command)
+command.add_command(ca_root_key.command)
 command.add_command(ca_retire.command)
 
 
@@ -127,6 +133,8 @@ def describe(authority: Authority, folder: Path, now: datetime, older: Sequence[
         "page": _page(authority),
         "root_crl": crl_url(authority.pki_port, authority.root_crl_path),
         "intermediate_crl": crl_url(authority.pki_port, authority.intermediate_crl_path),
+        "root_key_kept": (folder / ROOT_KEY).exists(),
+        "locked": is_locked_file(folder / KEY),
         "older": [
             {"id": _id_of(entry), "sha256": entry.root_sha256, "not_after": _iso(entry.not_after)} for entry in older
         ],
@@ -153,11 +161,12 @@ def in_words(authority: Authority, folder: Path, now: datetime, older: Sequence[
     thief = {
         "They can": f"pose as any name in {zones}, and as 127.0.0.1 and ::1, to whatever trusts this root.",
         "They cannot": "pose as any other site, or make another CA that works: the limits are in the certificates, "
-        "and the root's key was dropped when the CA was made. It was never on disk.",
+        f"and {_about_root_key(folder)}",
         "The remedy": "devtls ca renew, then devtls ca retire: a new CA takes over, and this machine does not trust "
-        "the stolen one any more. Nobody can revoke it, since its root's key is gone: remove its root from other "
-        "devices too.",
+        "the stolen one any more. It was not revoked by that: remove its root from other devices too.",
     }
+    if is_locked_file(folder / KEY):
+        thief["They can"] = "do nothing, unless they find out the passphrase that the key lies under."
     return "\n".join(
         [
             click.style("The development CA of this machine", bold=True),
@@ -167,6 +176,12 @@ def in_words(authority: Authority, folder: Path, now: datetime, older: Sequence[
             _rows(thief),
         ]
     )
+
+
+def _about_root_key(folder: Path) -> str:
+    if (folder / ROOT_KEY).exists():
+        return "the root's key lies under a passphrase that costs much to guess (scrypt)."
+    return "the root's key was dropped when the CA was made. It was never on disk."
 
 
 def _id_of(entry: Entry) -> str:

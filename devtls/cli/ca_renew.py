@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 import click
 
+from devtls.cli.ca_root_key import kept_root_key
 from devtls.cli.rollover import Rollover, root_json
 from devtls.cli.store_view import ask, plan_text, result_json, show_table, store_rows
 from devtls.errors import Refused, TrustFailed
 from devtls.names import Hostname, is_below, parse_zone
 from devtls.pki.authority import Authority
+from devtls.system.generation import Locks
 from devtls.system.seal import ROOT
 from devtls.system.suffixes import is_public_suffix
 from devtls.system.truststore.installer import Proposal, Result, as_planned, install, propose_install
@@ -42,8 +44,19 @@ class _Wish:
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing.")
 @click.option("--anyway", is_flag=True, help="Switch although a store does not take the new root.")
+@click.option("--keep-root-key", is_flag=True, help="Keep the new root's key, under a passphrase: for teams.")
+@click.option("--passphrase-fd", type=int, metavar="N", help="Read that passphrase from this descriptor.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(*, zones: tuple[str, ...], yes: bool, dry_run: bool, anyway: bool, as_json: bool) -> None:
+def command(
+    *,
+    zones: tuple[str, ...],
+    yes: bool,
+    dry_run: bool,
+    anyway: bool,
+    keep_root_key: bool,
+    passphrase_fd: int | None,
+    as_json: bool,
+) -> None:
     """Make a new CA that takes over from the present one, before that one ends or for one more zone.
 
     The new root is put into every store that has the present one; only then does the new CA sign, and a running
@@ -57,7 +70,9 @@ def command(*, zones: tuple[str, ...], yes: bool, dry_run: bool, anyway: bool, a
     if dry_run:
         _show_dry_run(rollover, present, every, wish)
     else:
-        _renew(rollover, present, rollover.keystore.prepare_next(every, rollover.now), wish)
+        kept = kept_root_key(passphrase_fd).root if keep_root_key else None
+        locks = Locks(kept, rollover.keystore.lock_like(present))
+        _renew(rollover, present, rollover.keystore.prepare_next(every, rollover.now, locks), wish)
 
 
 def _zones(present: Authority, wanted: tuple[Hostname, ...]) -> tuple[Hostname, ...]:

@@ -37,6 +37,10 @@ Or write a {FILE_NAME}:
 
 def start(given: ServeArguments) -> int:
     """Serve what was asked for until told to end; returns the exit code. Raises DevtlsError."""
+    if given.log_file is not None:
+        from devtls.system.log_file import divert_output
+
+        divert_output(given.log_file)
     if sys.platform != "win32":
         refuse_sudo(os.environ, os.geteuid(), "serve")
     flags: dict[str, Any] = {name: getattr(given, name) for name in ("https_port", "http_port", "log_format")}
@@ -50,7 +54,8 @@ def start(given: ServeArguments) -> int:
     arguments = tuple(parse_route_argument(route, folder=folder) for route in given.routes)
     source = Source(paths, _find(given.config, paths), arguments, flags)
     try:
-        return serve(source, level="quiet" if given.quiet else "verbose" if given.verbose else "normal")
+        level = "quiet" if given.quiet else "verbose" if given.verbose else "normal"
+        return serve(source, level=level, passphrase_fd=given.passphrase_fd)
     except PortInUse as error:
         from devtls.cli.second_serve import explain
 
@@ -63,8 +68,8 @@ def _find(config: Path | None, paths: Paths) -> Found | None:
     return find_config(Path.cwd(), home=Path.home(), config_dir=paths.config_dir)
 
 
-def serve(source: Source, *, level: Any = "normal") -> int:
-    """Run the proxy until it is told to end; return the exit code."""
+def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = None) -> int:
+    """Run the proxy until it is told to end; return the exit code. A locked CA is unlocked before anything is open."""
     gc.disable()  # run_daemon enables it again
     from devtls.daemon.assembly import Daemon
     from devtls.daemon.lines import LineWriter
@@ -79,6 +84,7 @@ def serve(source: Source, *, level: Any = "normal") -> int:
     log = Log(writer.write, level=level, colour=look.colour, monotonic=time.monotonic)
     try:
         daemon = Daemon(source, log)
+        daemon.keystore.passphrase_fd = passphrase_fd
         daemon.prepare()
         log.as_json = daemon.config.serve.log_format == "json"
         if not daemon.config.routes:

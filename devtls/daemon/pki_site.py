@@ -9,6 +9,7 @@ that insist on the lists.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -168,13 +169,12 @@ class PkiSite:
         authority = self._keystore.load(now)
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
-        found: dict[str, bytes] = {}
-        for each in (
-            authority,
-            *self._keystore.load_older(now),
-        ):  # what an older CA signed is asked for at its own path
-            found[each.root_crl_path] = each.root_crl_der
-            found[each.intermediate_crl_path] = self._keystore.next_crl(each, now)
+        crl = self._keystore.next_crl(authority, now)
+        found = {signer.root_crl_path: authority.root_crl_der, signer.intermediate_crl_path: crl}
+        for older in self._keystore.load_older(now):  # what it signed is still in use, and asks at its own path
+            found[older.root_crl_path] = older.root_crl_der
+            with contextlib.suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
+                found[older.intermediate_crl_path] = self._keystore.next_crl(older, now)
         return found
 
     async def _renew(self) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from cryptography import x509
@@ -26,6 +26,9 @@ from devtls.names import Hostname
 from devtls.pki.leaf import NEW_CA, PROFILE, Leaf, Signer, crl_path, crl_url, whole_seconds
 from devtls.pki.profile import build_intermediate, build_root, key_identifier, short_id
 from devtls.pki.revocation import build_crl, load_crl
+
+if TYPE_CHECKING:
+    from devtls.pki.signature import IssuerKey
 
 _ExtensionT = TypeVar("_ExtensionT", bound=x509.ExtensionType)
 
@@ -51,7 +54,7 @@ class Intermediate(msgspec.Struct, frozen=True):
     """What signs leaves, the list of revoked leaves, and OCSP answers."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: IssuerKey
 
 
 class Authority(msgspec.Struct, frozen=True, dict=True):

@@ -22,7 +22,7 @@ from devtls.pki.authority import Authority
 from devtls.pki.leaf import PROFILE, Name, crl_url, ocsp_url, whole_seconds
 from devtls.pki.names_in_certificates import Kind
 from devtls.pki.profile import distribution_point, key_usage
-from devtls.pki.signature import deterministic
+from devtls.pki.signature import deterministic_with
 
 MAX_DAYS = 825
 RSA_BITS = 2048
@@ -87,7 +87,9 @@ def certify(
         builder = builder.add_extension(extension, critical=critical)
     # RFC 5280 4.2.1.6: critical when there is no subject.
     builder = builder.add_extension(names, critical=not list(subject))
-    return builder.sign(authority.intermediate.key, SHA256(), ecdsa_deterministic=deterministic())
+    return builder.sign(
+        authority.intermediate.key, SHA256(), ecdsa_deterministic=deterministic_with(authority.intermediate.key)
+    )
 
 
 def _life(authority: Authority, days: int, now: datetime) -> tuple[datetime, datetime]:

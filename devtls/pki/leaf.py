@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -19,7 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from devtls.errors import CertificateError, NameNotPermitted
 from devtls.names import LOCALHOST, Hostname, zone_of
 from devtls.pki import der
-from devtls.pki.signature import point_identifier, sign
+from devtls.pki.signature import algorithm_of, point_identifier, sign
+
+if TYPE_CHECKING:
+    from devtls.pki.signature import IssuerKey
 
 NEW_CA = "devtls untrust --forget, then devtls trust"
 """The hint for a CA that cannot be used any more."""
@@ -37,7 +41,6 @@ The OCSP responder answers for both kinds, also for what another running proxy o
 Name = str | IPv4Address | IPv6Address
 """What a leaf is for: a host name or an address."""
 
-_ECDSA_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
 _V3 = bytes.fromhex("a003020102")
 _NO_SUBJECT = der.sequence()
 _OCSP = bytes.fromhex("06082b06010505073001")
@@ -133,7 +136,7 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
 
     root_pem: bytes
     intermediate_pem: bytes
-    key: ec.EllipticCurvePrivateKey
+    key: IssuerKey
     ocsp: bool = False
     """Whether leaves say where their status can be asked."""
 
@@ -193,14 +196,14 @@ def sign_leaf(
     content = der.sequence(
         _V3,
         der.integer(serial),
-        _ECDSA_SHA256,
+        algorithm_of(signer.key),
         signer.name,
         der.sequence(der.time(not_before), der.time(not_after)),
         _NO_SUBJECT,
         der.public_key_info(key_point),
         der.encode(0xA3, der.sequence(*_extensions(signer, names, point_identifier(key_point)))),
     )
-    certificate = der.sequence(content, _ECDSA_SHA256, der.bits(sign(signer.key, content)))
+    certificate = der.sequence(content, algorithm_of(signer.key), der.bits(sign(signer.key, content)))
     return Leaf(
         names=tuple(str(name) for name in names),
         chain_pem=der.pem("CERTIFICATE", certificate) + signer.intermediate_pem,

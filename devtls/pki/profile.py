@@ -11,14 +11,21 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from devtls.names import Hostname
-from devtls.pki.signature import deterministic
+from devtls.pki.signature import deterministic_with
+
+if TYPE_CHECKING:
+    from devtls.pki.signature import IssuerKey
+
+SubjectKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+"""What a CA certificate may be for."""
 
 LOOPBACK_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
@@ -45,7 +52,7 @@ _ROOT_KEY_USAGE = key_usage(signature=False, ca=True)
 _INTERMEDIATE_KEY_USAGE = key_usage(signature=True, ca=True)  # signature: it will sign OCSP answers itself
 
 
-def key_identifier(key: ec.EllipticCurvePublicKey) -> x509.SubjectKeyIdentifier:
+def key_identifier(key: SubjectKey) -> x509.SubjectKeyIdentifier:
     """Return the identifier that SKI and AKI carry (RFC 5280 section 4.2.1.2, method 1)."""
     return x509.SubjectKeyIdentifier.from_public_key(key)
 
@@ -98,31 +105,33 @@ def build_root(
     return (
         builder.not_valid_before(not_before)
         .not_valid_after(not_after)
-        .sign(key, SHA256(), ecdsa_deterministic=deterministic())
+        .sign(key, SHA256(), ecdsa_deterministic=deterministic_with(key))
     )
 
 
 def build_intermediate(
-    key: ec.EllipticCurvePublicKey,
+    key: SubjectKey,
     root: x509.Certificate,
-    root_key: ec.EllipticCurvePrivateKey,
+    root_key: IssuerKey,
     *,
     zones: Iterable[Hostname],
     serial: int,
     crl: str,
+    life: tuple[datetime, datetime] | None = None,
 ) -> x509.Certificate:
-    """Return an intermediate with the root's own dates and constraints; `crl` is the URL of the root's list."""
+    """Return an intermediate, with the root's own dates when `life` is None; `crl` is the URL of the root's list."""
     identifier = key_identifier(key)
     name = ca_name("intermediate", identifier)
     issuer = key_identifier(root_key.public_key())
     builder = _ca_builder(key, name, identifier, issuer, zones, path_length=0, usage=_INTERMEDIATE_KEY_USAGE)
     builder = builder.add_extension(distribution_point(crl), critical=False).issuer_name(root.subject)
-    builder = builder.not_valid_before(root.not_valid_before_utc).not_valid_after(root.not_valid_after_utc)
-    return builder.serial_number(serial).sign(root_key, SHA256(), ecdsa_deterministic=deterministic())
+    start, end = life or (root.not_valid_before_utc, root.not_valid_after_utc)
+    builder = builder.not_valid_before(start).not_valid_after(end).serial_number(serial)
+    return builder.sign(root_key, SHA256(), ecdsa_deterministic=deterministic_with(root_key))
 
 
 def _ca_builder(
-    key: ec.EllipticCurvePublicKey,
+    key: SubjectKey,
     name: x509.Name,
     identifier: x509.SubjectKeyIdentifier,
     issuer: x509.SubjectKeyIdentifier,

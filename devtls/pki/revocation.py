@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from devtls.errors import CertificateError
 from devtls.pki.leaf import whole_seconds
 from devtls.pki.profile import key_identifier
 from devtls.pki.register import History, Reason, serial_text
-from devtls.pki.signature import deterministic
+from devtls.pki.signature import deterministic_with
+
+if TYPE_CHECKING:
+    from devtls.pki.signature import IssuerKey
 
 REASON_FLAGS: dict[Reason, x509.ReasonFlags] = {
     "unspecified": x509.ReasonFlags.unspecified,
@@ -33,7 +36,7 @@ REASON_FLAGS: dict[Reason, x509.ReasonFlags] = {
 
 def build_crl(
     issuer: x509.Certificate,
-    key: ec.EllipticCurvePrivateKey,
+    key: IssuerKey,
     *,
     number: int,
     this_update: datetime,
@@ -52,7 +55,7 @@ def build_crl(
     )
     for entry in revoked:
         builder = builder.add_revoked_certificate(entry)
-    return builder.sign(key, SHA256(), ecdsa_deterministic=deterministic())
+    return builder.sign(key, SHA256(), ecdsa_deterministic=deterministic_with(key))
 
 
 def revoked_entry(serial: int, at: datetime, reason: Reason) -> x509.RevokedCertificate:

@@ -6,10 +6,12 @@ the folders counts is the pointer's to say; cryptography's x509 package (25 ms) 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -22,6 +24,7 @@ from devtls.system.private_files import (
     create_private_file,
     make_private_folder,
     read_private_file,
+    replace_private_file,
     sync_folder,
 )
 from devtls.system.seal import INTERMEDIATE, KEY, ROOT, ROOT_CRL, SEAL, seal
@@ -30,9 +33,23 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from devtls.pki.authority import Authority
+    from devtls.pki.signature import IssuerKey
+    from devtls.system.locked_key import Unlock
 
 CRL = "intermediate.crl"
 REGISTER = "register.jsonl"
+ROOT_KEY = "root.key"
+"""The root's key in its container; only where it was kept."""
+
+Lock = Callable[["IssuerKey"], bytes]
+"""Turns a key into a container."""
+
+_LOCKED = b"devtls-key"
+
+
+def is_locked(content: bytes) -> bool:
+    """Say whether a key file is a container (`pki.locked_key`, which no start has to load)."""
+    return content.startswith(_LOCKED)
 
 
 def generation_name(authority: Authority) -> str:
@@ -40,10 +57,32 @@ def generation_name(authority: Authority) -> str:
     return f"ca-{authority.id}"
 
 
-def write_generation(state_dir: Path, authority: Authority, now: datetime) -> Entry:
-    """Write all files of a CA and put them on disk; returns what the pointer has to say of it."""
+def is_locked_file(path: Path) -> bool:
+    """Say whether the key in a file of ours is locked; raises StateError."""
+    return is_locked(read_private_file(path))
+
+
+class Locks(msgspec.Struct, frozen=True):
+    """What turns keys into containers: the root's, without which its key is dropped, and the intermediate's."""
+
+    root: Lock | None = None
+    intermediate: Lock | None = None
+
+
+NO_LOCKS = Locks()
+
+
+def write_generation(
+    state_dir: Path, authority: Authority, now: datetime, *, lock: Lock | None = None, root_key: bytes = b""
+) -> Entry:
+    """Write all files of a CA and put them on disk; returns what the pointer has to say of it.
+
+    `lock` locks the intermediate's key, `root_key` is the container of the root's if that is kept.
+    """
+    key = authority.intermediate.key
     files = {
-        KEY: key_pem(authority.intermediate.key),
+        KEY: lock(key) if lock else plain_key(key),
+        **({ROOT_KEY: root_key} if root_key else {}),
         INTERMEDIATE: authority.intermediate_pem,
         ROOT: authority.root_pem,
         ROOT_CRL: authority.root_crl_der,
@@ -60,25 +99,41 @@ def write_generation(state_dir: Path, authority: Authority, now: datetime) -> En
     return Entry(folder.name, authority.fingerprint, authority.pki_port, sha256_hex(files[SEAL]), end)
 
 
-def read_generation(folder: Path, entry: Entry, now: datetime | None) -> Authority:
+def replace_key(folder: Path, entry: Entry, authority: Authority, content: bytes) -> Entry:
+    """Put the key of a CA in the place of the present one, in another form; returns what the pointer has to say."""
+    files = {name: read_private_file(folder / name) for name in (INTERMEDIATE, ROOT, ROOT_CRL)}
+    sealed = seal(authority.signer, {**files, KEY: content})
+    replace_private_file(folder / KEY, content)
+    replace_private_file(folder / SEAL, sealed)
+    return msgspec.structs.replace(entry, seal_sha256=sha256_hex(sealed))
+
+
+def plain_key(key: IssuerKey) -> bytes:
+    """Return an unlocked key as PKCS #8, PEM."""
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
+        return key_pem(key)
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def read_generation(folder: Path, entry: Entry, now: datetime | None, unlock: Unlock) -> Authority:
     """Return the CA in `folder`, checked as of `now` (None: whatever the date is).
 
-    Raises FileNotFoundError, StateError, CertificateError.
+    `unlock` opens its key, if that is locked, once something is signed. Raises FileNotFoundError, StateError,
+    CertificateError.
     """
     from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     from devtls.pki.authority import Authority, Intermediate
 
     check_private_folder(folder)
     try:
-        key = load_pem_private_key(read_private_file(folder / KEY), password=None)
         certificate = x509.load_pem_x509_certificate(read_private_file(folder / INTERMEDIATE))
         root = x509.load_pem_x509_certificate(read_private_file(folder / ROOT))
+        key = _read_key(folder / KEY, certificate, unlock)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise StateError(f"A file in {folder} is damaged.", path=str(folder), hint=NEW_CA) from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise StateError("The intermediate's key is of another kind.", path=str(folder / KEY), hint=NEW_CA)
     root_crl = read_private_file(folder / ROOT_CRL)
     authority = Authority(root, Intermediate(certificate, key), root_crl, entry.pki_port)
     authority.check_parts()
@@ -87,6 +142,21 @@ def read_generation(folder: Path, entry: Entry, now: datetime | None) -> Authori
     if authority.fingerprint != entry.root_sha256:
         raise StateError(f"{folder} holds another CA than the one that was made.", path=str(folder), hint=NEW_CA)
     return authority
+
+
+def _read_key(path: Path, certificate: x509.Certificate, unlock: Unlock) -> IssuerKey:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    content = read_private_file(path)
+    if is_locked(content):
+        from devtls.system.locked_key import LockedKey
+
+        return LockedKey(content, certificate.public_key(), unlock)
+    key = load_pem_private_key(content, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise StateError("The intermediate's key is of another kind.", path=str(path), hint=NEW_CA)
+    return key
 
 
 def read_root(folder: Path, entry: Entry) -> x509.Certificate | None:

@@ -19,8 +19,9 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +31,17 @@ from devtls.errors import CertificateError, NoAuthority, StateError
 from devtls.names import Hostname
 from devtls.pki.leaf import PASSING, Signer
 from devtls.system.generation import (
+    CRL,
+    NO_LOCKS,
+    ROOT_KEY,
+    Lock,
+    Locks,
     generation_name,
+    is_locked_file,
     read_generation,
     read_root,
     remove_generation,
+    replace_key,
     write_generation,
 )
 from devtls.system.pointer import GENERATION, NEW_CA, Entry, Pointer, parse_pointer, point_at, render_pointer
@@ -45,12 +53,14 @@ from devtls.system.private_files import (
     replace_private_file,
     sync_folder,
 )
-from devtls.system.seal import open_sealed
+from devtls.system.seal import KEY, open_sealed
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from devtls.pki.authority import Authority
+    from devtls.pki.signature import IssuerKey
+    from devtls.system.passphrase import Unlocker
 
 _POINTER = "ca.current"
 _LOCK = "ca.lock"
@@ -82,6 +92,11 @@ class Keystore:
 
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
+        self.passphrase_fd: int | None = None
+        """Where the passphrase of a locked key is read from; None = the keyring, then the terminal."""
+        self.may_ask = True
+        """Whether the terminal may be asked: not in the middle of serving."""
+        self._unlocker: Unlocker | None = None
         self._pointer_path = state_dir / _POINTER
 
     # -- what there is ------------------------------------------------------------------------------------------------
@@ -126,7 +141,7 @@ class Keystore:
         found: list[Authority] = []
         for entry in self._older():
             try:
-                found.append(read_generation(self.state_dir / entry.generation, entry, now))
+                found.append(self._read(entry, now))
             except (FileNotFoundError, StateError, CertificateError):
                 continue  # it signs nothing any more, and its root can be taken back without it
         return tuple(found)
@@ -143,7 +158,7 @@ class Keystore:
             folder = self.state_dir / pointer.generation
             try:
                 check_private_folder(self.state_dir)
-                return read_generation(folder, pointer.current, now)
+                return self._read(pointer.current, now)
             except FileNotFoundError as error:
                 if self._read_pointer() == pointer:
                     raise StateError(f"{error.filename} is missing.", path=str(error.filename), hint=NEW_CA) from error
@@ -151,27 +166,53 @@ class Keystore:
                 raise StateError(str(error), path=str(folder), hint=error.hint) from error
         raise StateError("The CA is being replaced right now.", path=str(self.state_dir), hint="try again in a moment")
 
+    def _read(self, entry: Entry, now: datetime | None) -> Authority:
+        return read_generation(self.state_dir / entry.generation, entry, now, self._unlock)
+
+    def _unlock(self, container: bytes) -> IssuerKey:
+        """Open a locked key, once something is signed with it."""
+        if self._unlocker is None:
+            from devtls.system.passphrase import Unlocker
+
+            self._unlocker = Unlocker("the CA's key", self.passphrase_fd)
+        self._unlocker.may_ask = self.may_ask
+        return self._unlocker(container)
+
+    def lock_like(self, authority: Authority) -> Lock | None:
+        """Return what locks another key as that of `authority` is, None when it is not; may ask for its passphrase."""
+        from devtls.system.locked_key import LockedKey, lock
+
+        key = authority.intermediate.key
+        if not isinstance(key, LockedKey):
+            return None
+        key.open()
+        return partial(lock, passphrase=self._unlocker.passphrase if self._unlocker else "")
+
     def load_signer(self, now: datetime) -> Signer:
-        """Return the part of the CA that mints; raises what `load` raises."""
+        """Return the part of the CA that mints, its key unlocked; raises what `load` raises, and WrongPassphrase."""
         pointer = self._read_pointer()
         if pointer is not None and pointer.seal_sha256:
             check_private_folder(self.state_dir)
             signer = open_sealed(self.state_dir / pointer.generation, pointer.seal_sha256, now)
             if signer is not None and (signer.fingerprint, signer.pki_port) == (pointer.root_sha256, pointer.pki_port):
                 return signer
-        return self.load(now).signer
+        from devtls.system.locked_key import with_open_key
+
+        return with_open_key(self.load(now).signer)
 
     # -- making and forgetting ----------------------------------------------------------------------------------------
 
-    def create(self, zones: Iterable[Hostname], now: datetime, *, pki_port: int | None = None) -> Authority:
-        """Make a new CA and put it in the place of the old one, if any; the root's key is dropped here."""
+    def create(
+        self, zones: Iterable[Hostname], now: datetime, *, pki_port: int | None = None, locks: Locks = NO_LOCKS
+    ) -> Authority:
+        """Make a new CA and put it in the place of the old one, if any; without a lock the root's key is dropped."""
         with self._writing():
-            return self._create(tuple(zones), now, pki_port)
+            return self._create(tuple(zones), now, pki_port, locks)
 
-    def load_or_create(self, zones: Iterable[Hostname], now: datetime) -> Authority:
+    def load_or_create(self, zones: Iterable[Hostname], now: datetime, locks: Locks = NO_LOCKS) -> Authority:
         """Return the CA, made now if there is none: two processes at the same moment get the same one."""
         with self._writing():
-            return self.load(now) if self.exists() else self._create(tuple(zones), now, None)
+            return self.load(now) if self.exists() else self._create(tuple(zones), now, None, locks)
 
     def forget(self) -> None:
         """Delete the CA with its key, the older ones, and whatever a crash left of others."""
@@ -182,28 +223,45 @@ class Keystore:
             sync_folder(self.state_dir)
             self._remove_generations(keep=None)
 
-    def _create(self, zones: tuple[Hostname, ...], now: datetime, pki_port: int | None) -> Authority:
+    def _create(self, zones: tuple[Hostname, ...], now: datetime, pki_port: int | None, locks: Locks) -> Authority:
         self._remove_generations(keep=self._read_pointer())
-        authority = _make(zones, now, pki_port or _free_port())
-        self._point(point_at(write_generation(self.state_dir, authority, now)))
+        authority, entry = self._make(zones, now, pki_port or _free_port(), locks)
+        self._point(point_at(entry))
         return authority
+
+    def _make(self, zones: tuple[Hostname, ...], now: datetime, pki_port: int, locks: Locks) -> tuple[Authority, Entry]:
+        """Make and write a new CA; what is not locked of the root's key is dropped here."""
+        from devtls.pki.authority import create_authority
+
+        root_key = new_leaf_key()
+        authority = create_authority(
+            zones,
+            now=now,
+            pki_port=pki_port,
+            root_key=root_key,
+            intermediate_key=new_leaf_key(),
+            root_serial=new_serial(),
+            intermediate_serial=new_serial(),
+        )
+        authority.check(now)
+        kept = locks.root(root_key) if locks.root else b""
+        return authority, write_generation(self.state_dir, authority, now, lock=locks.intermediate, root_key=kept)
 
     # -- one CA after the other ---------------------------------------------------------------------------------------
 
-    def prepare_next(self, zones: Iterable[Hostname], now: datetime) -> Authority:
+    def prepare_next(self, zones: Iterable[Hostname], now: datetime, locks: Locks = NO_LOCKS) -> Authority:
         """Return the CA that will follow the present one, on the same PKI port; it signs nothing yet.
 
-        One that was prepared for the same zones before, and is whole, is taken up again.
+        One that was prepared in the same way before, and is whole, is taken up again.
         """
         wanted = tuple(dict.fromkeys(zones))
         with self._writing():
             pointer = self._present()
             begun = self._begun(pointer, now)
-            if begun is not None and begun.zones == wanted:
+            if begun is not None and begun.zones == wanted and self._is_locked_like(begun, locks):
                 return begun
             self._remove_generations(keep=pointer)
-            authority = _make(wanted, now, pointer.pki_port)
-            entry = write_generation(self.state_dir, authority, now)
+            authority, entry = self._make(wanted, now, pointer.pki_port, locks)
             self._point(point_at(pointer.current, following=entry, older=pointer.older))
             return authority
 
@@ -237,9 +295,33 @@ class Keystore:
         if pointer.next is None:
             return None
         try:
-            return read_generation(self.state_dir / pointer.next.generation, pointer.next, now)
+            return self._read(pointer.next, now)
         except (FileNotFoundError, StateError, CertificateError):
             return None  # it is made anew
+
+    def _is_locked_like(self, authority: Authority, locks: Locks) -> bool:
+        folder = self.folder_of(authority)
+        now = is_locked_file(folder / KEY), (folder / ROOT_KEY).exists()
+        return now == (bool(locks.intermediate), bool(locks.root))
+
+    # -- keys under a passphrase --------------------------------------------------------------------------------------
+
+    def root_key_file(self, authority: Authority) -> Path | None:
+        """Return the container of the root's key, None for a CA whose root's key was dropped when it was made."""
+        path = self.folder_of(authority) / ROOT_KEY
+        return path if path.exists() else None
+
+    def put_key(self, authority: Authority, content: bytes) -> None:
+        """Write the key of the present CA in another form: a container, or as it is.
+
+        The file is replaced in one step; what is sealed follows, and a start between the two takes the long way.
+        """
+        with self._writing():
+            pointer = self._present()
+            if pointer.root_sha256 != authority.fingerprint:
+                raise StateError("The CA was replaced.", path=str(self._pointer_path), hint="try again")
+            entry = replace_key(self.state_dir / pointer.generation, pointer.current, authority, content)
+            self._point(point_at(entry, following=pointer.next, older=pointer.older))
 
     # -- revocation lists ---------------------------------------------------------------------------------------------
 
@@ -252,6 +334,15 @@ class Keystore:
 
         with self.writing(authority) as folder:
             return current_crl(folder, authority, now)
+
+    def crls_on_disk(self) -> dict[str, bytes]:
+        """Return generation -> intermediate's list (DER), the older CAs' too: cheap, tells a proxy of changes."""
+        pointer = self._read_pointer()
+        found: dict[str, bytes] = {}
+        for entry in (pointer.current, *pointer.older) if pointer else ():
+            with suppress(FileNotFoundError):
+                found[entry.generation] = read_private_file(self.state_dir / entry.generation / CRL)
+        return found
 
     @contextmanager
     def writing(self, authority: Authority) -> Iterator[Path]:
@@ -296,23 +387,6 @@ class Keystore:
             path=str(self.state_dir),
             hint="check who owns the folder and whether the disk is full, or name another in DEVTLS_STATE_DIR",
         )
-
-
-def _make(zones: tuple[Hostname, ...], now: datetime, pki_port: int) -> Authority:
-    """Return a new CA, checked; the root's key is dropped here."""
-    from devtls.pki.authority import create_authority
-
-    authority = create_authority(
-        zones,
-        now=now,
-        pki_port=pki_port,
-        root_key=new_leaf_key(),
-        intermediate_key=new_leaf_key(),
-        root_serial=new_serial(),
-        intermediate_serial=new_serial(),
-    )
-    authority.check(now)
-    return authority
 
 
 def _free_port() -> int:

@@ -52,6 +52,8 @@ class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str = ""
     active: int = 0
     idle: int = 0
+    client_auth: str = "off"
+    """"request" or "require": clients are asked for a certificate."""
 
 
 class Clients(msgspec.Struct, frozen=True):

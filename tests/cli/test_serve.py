@@ -16,15 +16,18 @@ from devtls.errors import ConfigError, ExitCode, Refused
 from devtls.system.paths import Paths
 
 TAKEN: list[tuple[Source, Any]] = []
+DESCRIPTORS: list[int | None] = []
 
 
 @pytest.fixture(autouse=True)
 def caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     TAKEN.clear()
+    DESCRIPTORS.clear()
     monkeypatch.chdir(tmp_path)
 
-    def serve(source: Source, *, level: Any = "normal") -> int:
+    def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = None) -> int:
         TAKEN.append((source, level))
+        DESCRIPTORS.append(passphrase_fd)
         return 0
 
     monkeypatch.setattr(serving, "serve", serve)
@@ -43,6 +46,12 @@ def test_arguments_become_a_source(tmp_path: Path) -> None:
     assert source.arguments[1].target == StaticTarget(str(tmp_path / "site"))
     assert source.flags == {"https_port": 0, "redirect": False, "listen": ("::1",)}
     assert (source.found, level) == (None, "verbose")
+
+
+def test_the_descriptor_of_a_passphrase_is_passed_on() -> None:
+    assert run("app=3000", "--passphrase-fd", "5").exception is None
+    assert run("app=3000").exception is None
+    assert DESCRIPTORS == [5, None]
 
 
 def test_a_file_is_found_upwards_and_a_named_one_counts_as_allowed(

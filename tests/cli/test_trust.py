@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from devtls.cli import store_view, trust
+from devtls.cli import proof_view, store_view, trust
 from devtls.cli.group import cli
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
 from devtls.system.clientenv.variables import BUNDLE_FILE, ROOT_FILE
 from devtls.system.elevation import find_elevation
+from devtls.system.generation import NO_LOCKS, Locks
 from devtls.system.keystore import Keystore
 from devtls.system.plan import Elevation
 from devtls.system.truststore.machine import Machine
@@ -121,7 +122,7 @@ def test_a_ca_that_a_serve_made_meanwhile_is_not_taken_for_the_wanted_one(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Overtaken(Keystore):
-        def load_or_create(self, zones: Iterable[Hostname], now: datetime) -> Authority:
+        def load_or_create(self, zones: Iterable[Hostname], now: datetime, locks: Locks = NO_LOCKS) -> Authority:
             return super().load_or_create(DEFAULT_ZONES, now)
 
     monkeypatch.setattr(trust, "Keystore", Overtaken)
@@ -241,7 +242,7 @@ def test_a_variable_that_a_client_needs_comes_as_a_line_for_the_profile(desk: De
 def test_a_terminals_table_leaves_the_value_of_a_variable_to_the_line_below(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trust, "is_wrapped", lambda: True)
+    monkeypatch.setattr(proof_view, "is_wrapped", lambda: True)
     result = desk.succeed("trust", "--yes")
     assert "trusted with CURL_CA_BUNDLE=…" in result.stdout
     assert f"  export CURL_CA_BUNDLE={desk.state / BUNDLE_FILE}\n" in result.stderr

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from devtls.pki import signature
 
 
+@ec.EllipticCurvePrivateKey.register
 class OldKey:
     """A key of an OpenSSL that cannot sign without a random nonce."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from devtls.errors import NoAuthority, StateError
@@ -252,9 +252,8 @@ def other_key(keystore: Keystore) -> None:
     (generation(keystore) / "intermediate.key").write_bytes(key)
 
 
-def rsa_key(keystore: Keystore) -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+def other_kind(keystore: Keystore) -> None:
+    content = ed25519.Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (generation(keystore) / "intermediate.key").write_bytes(content)
 
 
@@ -265,7 +264,7 @@ def other_ca(keystore: Keystore) -> None:
 
 @pytest.mark.parametrize(
     ("harm", "message"),
-    [(other_key, "does not belong"), (rsa_key, "another kind"), (other_ca, "another CA")],
+    [(other_key, "does not belong"), (other_kind, "another kind"), (other_ca, "another CA")],
 )
 def test_parts_that_do_not_belong_together_are_refused(
     keystore: Keystore, harm: Callable[[Keystore], None], message: str

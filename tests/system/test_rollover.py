@@ -14,9 +14,13 @@ import pytest
 
 from devtls.errors import NoAuthority, StateError
 from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.pki import locked_key
 from devtls.pki.authority import Authority
+from devtls.system.generation import plain_key
 from devtls.system.keystore import Keystore
+from devtls.system.locked_key import LockedKey, lock
 from devtls.system.pointer import Pointer
+from devtls.system.seal import open_sealed
 from tests.system.power_cut import calls_of, crash
 from tests.system.test_keystore_crash import names_in
 
@@ -192,3 +196,34 @@ def test_processes_that_renew_together_leave_one_ca_that_signs_and_lose_no_root(
     kept = [entry.root_sha256 for entry in pointer_of(keystore).entries]
     assert kept[0] in said
     assert set(kept) == {first, *said}
+
+
+def test_a_crash_while_the_key_is_locked_leaves_it_locked_or_not_and_the_ca_whole(
+    keystore: Keystore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locked_key, "_COST", bytes((4, 8, 1)))
+    authority = keystore.load(NOW)
+    container, plain = lock(authority.intermediate.key, "correct horse"), plain_key(authority.intermediate.key)
+    seen = set()
+    for stop_at in range(1, calls_of(partial(keystore.put_key, authority, container)) + 1):
+        keystore.put_key(authority, plain)
+        crash(stop_at, partial(keystore.put_key, authority, container))
+        found = keystore.load(NOW)
+        seen.add(isinstance(found.intermediate.key, LockedKey))
+        assert found.fingerprint == authority.fingerprint
+        assert keystore.load(NOW).signer.identifier == authority.signer.identifier
+    assert seen == {True, False}
+
+
+def test_a_key_is_not_put_into_another_ca(keystore: Keystore) -> None:
+    old = keystore.load(NOW)
+    renew(keystore)
+    with pytest.raises(StateError, match="replaced"):
+        keystore.put_key(old, b"")
+
+
+def test_the_sealed_start_is_the_short_one_again_once_the_key_is_unlocked(keystore: Keystore) -> None:
+    authority = keystore.load(NOW)
+    keystore.put_key(authority, plain_key(authority.intermediate.key))
+    entry = pointer_of(keystore).current
+    assert open_sealed(keystore.folder_of(authority), entry.seal_sha256, NOW) is not None
