@@ -14,7 +14,6 @@ from cryptography import x509
 from devtls.cli import printable
 from devtls.cli.certificate_view import certificate_json
 from devtls.cli.issuing import begin, in_words
-from devtls.cli.passphrase import read_passphrase
 from devtls.cli.running import refuse_sudo_for
 from devtls.pki.certify import MAX_DAYS, Order
 from devtls.pki.leaf import PROFILE
@@ -27,6 +26,7 @@ from devtls.system.certificate_files import (
     refuse_to_overwrite,
     write_files,
 )
+from devtls.system.passphrase import new_passphrase
 
 
 @click.command()
@@ -35,7 +35,7 @@ from devtls.system.certificate_files import (
 @click.option("--days", type=int, default=PROFILE.leaf_lifetime.days, show_default=True, help=f"At most {MAX_DAYS}.")
 @click.option("--client", is_flag=True, help="For a client that logs in with it, not for a server.")
 @click.option("--p12", is_flag=True, help="One PKCS #12 file with a passphrase in the place of the two PEM files.")
-@click.option("--password-fd", type=int, metavar="N", help="With --p12: read the passphrase from this descriptor.")
+@click.option("--passphrase-fd", type=int, metavar="N", help="With --p12: read the passphrase from this descriptor.")
 @click.option("--key-type", type=click.Choice(["ecdsa", "rsa"]), default="ecdsa", show_default=True)
 @click.option("--fullchain", is_flag=True, help="The root as well, at the end of the chain.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
@@ -47,7 +47,7 @@ def command(
     days: int,
     client: bool,
     p12: bool,
-    password_fd: int | None,
+    passphrase_fd: int | None,
     key_type: str,
     fullchain: bool,
     force: bool,
@@ -59,15 +59,15 @@ def command(
     the key, for you alone. Several names go into one certificate: host names in the CA's zones, *.name, loopback
     addresses.
     """
-    if password_fd is not None and not p12:
-        raise click.UsageError("--password-fd goes with --p12.")
+    if passphrase_fd is not None and not p12:
+        raise click.UsageError("--passphrase-fd goes with --p12.")
     refuse_sudo_for("cert")
     issuing = begin(names, client=client, days=days)
     stem = out.absolute() / file_stem(issuing.order.names[0])
     places = [_with(stem, ".p12")] if p12 else [_with(stem, "-key.pem"), _with(stem, ".pem")]
     if not force:
         refuse_to_overwrite(places)
-    passphrase = read_passphrase(password_fd, places[0].name, confirm=True) if p12 else b""
+    passphrase = new_passphrase(places[0].name, passphrase_fd).encode() if p12 else b""
     key = new_certificate_key(key_type)
     leaf = issuing.issue(key.public_key(), by="cert", place=str(places[-1]))
     chain = issuing.chain(leaf, fullchain=fullchain)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from devtls.pki.ocsp import Answer
+    from devtls.system.pointer import Pointer
+    from devtls.system.register import Register
     from devtls.web.pki_endpoint import Document
     from devtls.web.pki_page import RootCard
 
@@ -47,6 +49,7 @@ class PkiSite:
         self._authority = authority
         self._log = log
         self._site: LazySite | None = None
+        self._opened: tuple[Pointer | None, tuple[Register, ...]] | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._asking: asyncio.Task[None] | None = None
@@ -144,8 +147,12 @@ class PkiSite:
         from devtls.pki.revocation import load_crl
         from devtls.system.register import open_registers
 
+        pointer = self._keystore.pointer()
+        if pointer is None or self._opened is None or self._opened[0] != pointer:
+            # A key that is locked costs a third of a second to open: not at every question.
+            self._opened = pointer, open_registers(self._keystore, now)
         publishers = []
-        for register in open_registers(self._keystore, now):
+        for register in self._opened[1]:
             crl = load_crl(self._keystore.next_crl(register.authority, now))
             publishers.append(Publisher(register.authority, crl, register.history().issued))
         return answer(request, publishers, now)

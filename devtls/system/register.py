@@ -40,6 +40,7 @@ from devtls.pki.register import (
 from devtls.pki.revocation import crl_number, entries_for, holds_the_same, is_due
 from devtls.system.generation import CRL, REGISTER, read_crl
 from devtls.system.keystore import Keystore, new_serial
+from devtls.system.locked_key import LockedKey
 from devtls.system.private_files import append_private_file, read_private_file, replace_private_file
 
 
@@ -82,6 +83,7 @@ class Register:
 
     def revoke(self, serials: Iterable[str], reason: Reason, now: datetime) -> tuple[str, ...]:
         """Revoke certificates and publish that; returns those that were not revoked before, or only held."""
+        self._open_key()
         with self._keystore.writing(self.authority) as folder:
             standing = read_history(folder).revoked
             fresh = tuple(serial for serial in dict.fromkeys(serials) if _can_follow(standing.get(serial), reason))
@@ -92,6 +94,7 @@ class Register:
 
     def release(self, serials: Iterable[str], now: datetime) -> tuple[str, ...]:
         """Take holds back, publish that and return them. Raises Refused, and takes none back, when one is no hold."""
+        self._open_key()
         with self._keystore.writing(self.authority) as folder:
             standing, at = read_history(folder).revoked, now.replace(microsecond=0)
             wanted = tuple(dict.fromkeys(serials))
@@ -100,6 +103,12 @@ class Register:
             append_events(folder, [Released(serial=serial, at=at) for serial in wanted])
             current_crl(folder, self.authority, now)
         return wanted
+
+    def _open_key(self) -> None:
+        """Ask for a passphrase now, if one is needed: nobody else should have to wait for the lock meanwhile."""
+        key = self.authority.intermediate.key
+        if isinstance(key, LockedKey):
+            key.open()
 
 
 def _can_follow(standing: Revoked | None, reason: Reason) -> bool:
