@@ -35,10 +35,11 @@ from devtls.system.passphrase import new_passphrase
 @click.option("--days", type=int, default=PROFILE.leaf_lifetime.days, show_default=True, help=f"At most {MAX_DAYS}.")
 @click.option("--client", is_flag=True, help="For a client that logs in with it, not for a server.")
 @click.option("--p12", is_flag=True, help="One PKCS #12 file with a passphrase in the place of the two PEM files.")
-@click.option("--passphrase-fd", type=int, metavar="N", help="With --p12: read the passphrase from this descriptor.")
+@click.option("--password-fd", type=int, metavar="N", help="With --p12: read its passphrase from this descriptor.")
 @click.option("--key-type", type=click.Choice(["ecdsa", "rsa"]), default="ecdsa", show_default=True)
 @click.option("--fullchain", is_flag=True, help="The root as well, at the end of the chain.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase of a locked CA from this descriptor.")
 @click.option("--json", "as_values", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
@@ -47,6 +48,7 @@ def command(
     days: int,
     client: bool,
     p12: bool,
+    password_fd: int | None,
     passphrase_fd: int | None,
     key_type: str,
     fullchain: bool,
@@ -59,15 +61,15 @@ def command(
     the key, for you alone. Several names go into one certificate: host names in the CA's zones, *.name, loopback
     addresses.
     """
-    if passphrase_fd is not None and not p12:
-        raise click.UsageError("--passphrase-fd goes with --p12.")
+    if password_fd is not None and not p12:
+        raise click.UsageError("--password-fd goes with --p12.")
     refuse_sudo_for("cert")
-    issuing = begin(names, client=client, days=days)
+    issuing = begin(names, client=client, days=days, passphrase_fd=passphrase_fd)
     stem = out.absolute() / file_stem(issuing.order.names[0])
     places = [_with(stem, ".p12")] if p12 else [_with(stem, "-key.pem"), _with(stem, ".pem")]
     if not force:
         refuse_to_overwrite(places)
-    passphrase = new_passphrase(places[0].name, passphrase_fd).encode() if p12 else b""
+    passphrase = new_passphrase(places[0].name, password_fd, option="--password-fd").encode() if p12 else b""
     key = new_certificate_key(key_type)
     leaf = issuing.issue(key.public_key(), by="cert", place=str(places[-1]))
     chain = issuing.chain(leaf, fullchain=fullchain)

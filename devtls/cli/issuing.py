@@ -39,11 +39,12 @@ class Issuing(msgspec.Struct, frozen=True):
         return chain if fullchain else chain[:2]
 
 
-def begin(names: Iterable[str], *, client: bool, days: int) -> Issuing:
-    """Check what was asked for. Raises DevtlsError."""
+def begin(names: Iterable[str], *, client: bool, days: int, passphrase_fd: int | None) -> Issuing:
+    """Check what was asked for; a locked CA will read its passphrase from `passphrase_fd`. Raises DevtlsError."""
     now, paths = datetime.now(UTC), Paths.from_environment()
     check_days(days)
     keystore = Keystore(paths.state_dir)
+    keystore.passphrase_fd = passphrase_fd
     authority = keystore.load(now)
     kind: Kind = "client" if client else "server"
     order = Order(parse_names(names, authority.zones, kind), kind, days, wants_ocsp(paths))

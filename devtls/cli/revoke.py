@@ -18,8 +18,9 @@ from devtls.pki.register import Reason
 @click.command()
 @click.argument("which", metavar="SERIAL|NAME|FILE")
 @click.option("--reason", type=click.Choice(get_args(Reason)), default="unspecified", show_default=True)
+@click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase of a locked CA from this descriptor.")
 @click.option("--json", "as_values", is_flag=True, help="Print the result as JSON.")
-def command(*, which: str, reason: Reason, as_values: bool) -> None:
+def command(*, which: str, reason: Reason, passphrase_fd: int | None, as_values: bool) -> None:
     """Revoke a certificate: by its serial number or how that begins, its file, or a name in it.
 
     A name means every certificate that holds it, those in the memory of a running devtls serve included: it shows the
@@ -27,7 +28,7 @@ def command(*, which: str, reason: Reason, as_values: bool) -> None:
     back, with devtls unrevoke.
     """
     refuse_sudo_for("revoke")
-    desk = open_desk()
+    desk = open_desk(passphrase_fd)
     targets = to_revoke(desk, which)
     fresh = change_each(desk, targets, lambda register, serials: register.revoke(serials, reason, desk.now))
     show_change(Change("Revoked", targets, fresh, reason), desk, publish(desk), as_values=as_values)

@@ -28,7 +28,10 @@ from devtls.system.certificate_files import chain_file, refuse_to_overwrite, wri
 @click.option("--client", is_flag=True, help="For a client that logs in with it, not for a server.")
 @click.option("--fullchain", is_flag=True, help="The root as well, at the end of the chain.")
 @click.option("--force", is_flag=True, help="Overwrite the file of --out.")
-def command(*, file: str, out: str, days: int, client: bool, fullchain: bool, force: bool) -> None:
+@click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase of a locked CA from this descriptor.")
+def command(
+    *, file: str, out: str, days: int, client: bool, fullchain: bool, force: bool, passphrase_fd: int | None
+) -> None:
     """Sign a certificate request (PEM or DER; - is standard input) that somebody made with a key of their own.
 
     Its signature must show that they hold the key. Only its names and its key are taken; everything else is as in
@@ -37,7 +40,7 @@ def command(*, file: str, out: str, days: int, client: bool, fullchain: bool, fo
     refuse_sudo_for("sign")
     request = read_request(_read(file))
     check_key(request.key)
-    issuing = begin(request.names, client=client, days=days)
+    issuing = begin(request.names, client=client, days=days, passphrase_fd=passphrase_fd)
     target = None if out == "-" else Path(out).absolute()
     if target is not None and not force:
         refuse_to_overwrite([target])

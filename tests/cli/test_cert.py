@@ -127,7 +127,7 @@ def test_pkcs12_takes_the_place_of_the_two_files(authority: Authority, folder: P
     reading, writing = os.pipe()
     os.write(writing, b"ganz geheim\r\nrest")
     os.close(writing)
-    said = json.loads(run("app.test", "--p12", "--passphrase-fd", str(reading), "--json").stdout)
+    said = json.loads(run("app.test", "--p12", "--password-fd", str(reading), "--json").stdout)
     os.close(reading)
     assert said["files"] == {"pkcs12": str(folder / "app.test.p12")}
     assert [path.name for path in folder.iterdir()] == ["app.test.p12"]
@@ -144,8 +144,8 @@ def test_without_a_passphrase_there_is_no_pkcs12_and_no_certificate(
 ) -> None:
     with pytest.raises(Refused, match="no terminal") as caught:
         run("app.test", "--p12")
-    assert "--passphrase-fd N" in caught.value.hint
-    assert CliRunner().invoke(command, ["app.test", "--passphrase-fd", "0"]).exit_code == 2
+    assert "--password-fd N" in caught.value.hint
+    assert CliRunner().invoke(command, ["app.test", "--password-fd", "0"]).exit_code == 2
     assert list(folder.iterdir()) == []
     assert Register(keystore, authority).history().events == ()
 

@@ -24,7 +24,7 @@ NAME = "alice.dev.local"
 def file(home: Path, request: pytest.FixtureRequest) -> Path:
     """Make one, the passphrase on a descriptor."""
     Keystore(home / "state").create(DEFAULT_ZONES, datetime.now(UTC))
-    options = f"--client --p12 --passphrase-fd 3 --key-type {request.param} --out {home}"
+    options = f"--client --p12 --password-fd 3 --key-type {request.param} --out {home}"
     line = f'exec "{sys.executable}" -m devtls cert {NAME} {options} 3<<END\n{PASSPHRASE}\nEND\n'
     subprocess.run(["/bin/sh", "-c", line], check=True, capture_output=True, timeout=60)
     return home / f"{NAME}.p12"
