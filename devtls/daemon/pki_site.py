@@ -26,7 +26,7 @@ from devtls.web.lazy_site import LazySite
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from devtls.pki.ocsp import Answer
+    from devtls.pki.ocsp import Answer, Publisher
     from devtls.system.pointer import Pointer
     from devtls.system.register import Register
     from devtls.web.pki_endpoint import Document
@@ -143,19 +143,26 @@ class PkiSite:
         return Document(found.der, RESPONSE_TYPE, _refresh_at(found.until), None if found.until is None else now)
 
     def _answer(self, request: bytes, now: datetime) -> Answer:
-        from devtls.pki.ocsp import Publisher, answer
-        from devtls.pki.revocation import load_crl
+        from devtls.pki.ocsp import answer
         from devtls.system.register import open_registers
 
         pointer = self._keystore.pointer()
         if pointer is None or self._opened is None or self._opened[0] != pointer:
             # A key that is locked costs a third of a second to open: not at every question.
             self._opened = pointer, open_registers(self._keystore, now)
-        publishers = []
-        for register in self._opened[1]:
-            crl = load_crl(self._keystore.next_crl(register.authority, now))
-            publishers.append(Publisher(register.authority, crl, register.history().issued))
+        present, *older = self._opened[1]
+        publishers = [self._publisher(present, now)]
+        for register in older:
+            with contextlib.suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
+                publishers.append(self._publisher(register, now))
         return answer(request, publishers, now)
+
+    def _publisher(self, register: Register, now: datetime) -> Publisher:
+        from devtls.pki.ocsp import Publisher
+        from devtls.pki.revocation import load_crl
+
+        crl = load_crl(self._keystore.next_crl(register.authority, now))
+        return Publisher(register.authority, crl, register.history().issued)
 
     def root_card(self) -> RootCard:
         """Return what the page says of the root, as of now."""

@@ -125,7 +125,7 @@ def test_a_serial_that_is_too_short_to_tell_is_refused(register: Register) -> No
         run("show", "01234567")
 
 
-@pytest.mark.parametrize("which", ["none.test", "abcdef01", "nowhere.pem"])
+@pytest.mark.parametrize("which", ["none.test", "abcdef01", "nowhere.pem", "x" * 5000])
 def test_what_is_not_there_is_said(register: Register, which: str) -> None:
     with pytest.raises(CertificateError, match="No certificate of this CA") as caught:
         run("show", which)
