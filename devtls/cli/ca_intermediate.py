@@ -28,6 +28,7 @@ from devtls.pki.profile import short_id
 from devtls.system.keystore import Keystore, new_leaf_key, new_serial
 from devtls.system.passphrase import Unlocker
 from devtls.system.paths import Paths
+from devtls.system.register import Register
 from devtls.system.suffixes import is_public_suffix
 
 _DAYS = 365
@@ -77,6 +78,10 @@ def command(
     root_key = Unlocker(WHAT, passphrase_fd)(container)
     certificate = delegate(authority, root_key, subject_key, zones=wanted, now=now, days=days, serial=new_serial())
     handed = _Handed(certificate, own_key, wanted or authority.zones)
+    names, place = handed.zones, str(out.absolute())
+    Register(keystore, authority).record(
+        certificate, kind="intermediate", names=names, by="ca intermediate", place=place, now=now
+    )
     _show(handed, _write(handed, authority, out, force=force), as_json=as_json)
 
 

@@ -24,7 +24,7 @@ from devtls.names import Hostname
 from devtls.pki.authority import Authority
 from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
 from devtls.system.execute import Finished, NotFinished, Runner, Trouble
-from devtls.system.keystore import new_leaf_key, new_serial
+from devtls.system.keystore import new_leaf_key, new_passing_serial
 from devtls.system.plan import Run
 
 _SETTLE_S = 1.0
@@ -108,7 +108,7 @@ def prove(
 ) -> tuple[Report, ...]:
     """Run every client against the listener, all at the same time, and return one report for each."""
     name = Hostname(f"devtls-proof.{authority.zones[0]}")
-    leaf = authority.issue(name, now=now, key=new_leaf_key(), serial=new_serial())
+    leaf = authority.issue(name, now=now, key=new_leaf_key(), serial=new_passing_serial())
     wanted = _Offer(name, server_context(leaf, files.private_folder))
     offers = (wanted, _Offer(FOREIGN_NAME, _foreign_context(authority, files, now)))
     with ThreadPoolExecutor(max(1, len(clients))) as pool:
@@ -118,7 +118,7 @@ def prove(
 
 def _foreign_context(authority: Authority, files: Files, now: datetime) -> ssl.SSLContext:
     """Return the only holder of the foreign leaf's key; no name is left that leads to it."""
-    leaf = issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_serial())
+    leaf = issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_passing_serial())
     return server_context(leaf, files.private_folder)
 
 

@@ -32,7 +32,9 @@ Reason = Literal[
 ]
 """Why a certificate was revoked (RFC 5280 5.3.1); only a hold can be taken back."""
 
-Maker = Literal["cert", "sign", "acme"]
+RecordedKind = Kind | Literal["intermediate"]
+
+Maker = Literal["cert", "sign", "acme", "ca intermediate"]
 """What a certificate was issued by."""
 
 _TAG = "event"
@@ -43,14 +45,14 @@ class Issued(msgspec.Struct, frozen=True, kw_only=True, tag="issued", tag_field=
     """A certificate was signed; recorded before it went anywhere.
 
     `serial` is hex as `serial_text` writes it, `key_sha256` of the public key (SubjectPublicKeyInfo), `place` where the
-    certificate went.
+    certificate went; the names of an intermediate are its zones.
     """
 
     format: int = FORMAT
     serial: str
     at: datetime
     by: Maker
-    kind: Kind
+    kind: RecordedKind
     names: tuple[str, ...]
     not_before: datetime
     not_after: datetime

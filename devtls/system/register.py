@@ -30,6 +30,7 @@ from devtls.pki.register import (
     Issued,
     Maker,
     Reason,
+    RecordedKind,
     Released,
     Revoked,
     parse_register,
@@ -73,9 +74,36 @@ class Register:
     ) -> x509.Certificate:
         """Sign a certificate and record it; `place` is where it will go. Raises CertificateError as `certify` does."""
         certificate = certify(self.authority, order, key, now=now, serial=new_serial())
-        with self._keystore.writing(self.authority) as folder:
-            append_event(folder, _issued(order, certificate, by, place, now))
+        names = tuple(str(name) for name in order.names)
+        self.record(certificate, kind=order.kind, names=names, by=by, place=place, now=now)
         return certificate
+
+    def record(
+        self,
+        certificate: x509.Certificate,
+        *,
+        kind: RecordedKind,
+        names: tuple[str, ...],
+        by: Maker,
+        place: str,
+        now: datetime,
+    ) -> None:
+        """Note a certificate that was signed and has not gone anywhere yet."""
+        key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        event = Issued(
+            serial=serial_text(certificate.serial_number),
+            at=now.replace(microsecond=0),
+            by=by,
+            kind=kind,
+            names=names,
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            key_sha256=sha256(key).hexdigest(),
+            sha256=certificate.fingerprint(SHA256()).hex(),
+            place=place,
+        )
+        with self._keystore.writing(self.authority) as folder:
+            append_event(folder, event)
 
     def published_crl(self) -> bytes:
         """Return the list (DER) that was signed last."""
@@ -123,22 +151,6 @@ def _check_hold(serial: str, standing: Revoked | None) -> None:
             f"The certificate {serial} is revoked for good ({standing.reason}): only a hold can be taken back.",
             hint="devtls cert makes a new one",
         )
-
-
-def _issued(order: Order, certificate: x509.Certificate, by: Maker, place: str, now: datetime) -> Issued:
-    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return Issued(
-        serial=serial_text(certificate.serial_number),
-        at=now.replace(microsecond=0),
-        by=by,
-        kind=order.kind,
-        names=tuple(str(name) for name in order.names),
-        not_before=certificate.not_valid_before_utc,
-        not_after=certificate.not_valid_after_utc,
-        key_sha256=sha256(key).hexdigest(),
-        sha256=certificate.fingerprint(SHA256()).hex(),
-        place=place,
-    )
 
 
 def read_history(folder: Path) -> History:
