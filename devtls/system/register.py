@@ -128,7 +128,7 @@ def _issued(order: Order, certificate: x509.Certificate, by: Maker, place: str, 
         not_after=certificate.not_valid_after_utc,
         key_sha256=sha256(key).hexdigest(),
         sha256=certificate.fingerprint(SHA256()).hex(),
-        place=place,
+        place=place.encode("utf-8", "backslashreplace").decode(),  # a folder's name may be any octets
     )
 
 
