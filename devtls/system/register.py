@@ -100,7 +100,7 @@ class Register:
             not_after=certificate.not_valid_after_utc,
             key_sha256=sha256(key).hexdigest(),
             sha256=certificate.fingerprint(SHA256()).hex(),
-            place=place,
+            place=place.encode("utf-8", "backslashreplace").decode(),  # a folder's name may be any octets
         )
         with self._keystore.writing(self.authority) as folder:
             append_event(folder, event)
