@@ -205,7 +205,8 @@ def _root(authority: Authority, path: Path) -> RootCertificate:
 def _introduction(authority: Authority, *, made: bool) -> str:
     zones, until = ", ".join(authority.zones), authority.root.not_valid_after_utc
     verb = "Made" if made else "Using"
-    return f"{verb} devtls root {authority.id}: it speaks for {zones}, and for nothing else, until {until:%Y-%m-%d}."
+    fence = "and for nothing else" if authority.fenced else "and NOTHING LIMITS IT to them"
+    return f"{verb} devtls root {authority.id}: it speaks for {zones}, {fence}, until {until:%Y-%m-%d}."
 
 
 def _announce(proposals: Iterable[Proposal], session: _Session) -> None:

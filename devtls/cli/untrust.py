@@ -120,7 +120,7 @@ def command(
     if forget:
         keystore.forget()
     if forget or not names:
-        _retire_client_files(paths.state_dir)
+        _retire_client_files(paths.state_dir, known)
     if keystore.exists() and not names:
         record.begin()  # with it, devtls env knows that the trust was taken back, also where it was all there was
     kept = clear_state(paths.state_dir) if forget else ()
@@ -188,9 +188,9 @@ def _epitaph(keystore: Keystore, wish: _Wish) -> str:
     )
 
 
-def _retire_client_files(state_dir: Path) -> None:
+def _retire_client_files(state_dir: Path, known: set[str]) -> None:
     """End the trust of clients whose variable names a file of ours."""
-    left = retire_files(state_dir, os.environ)
+    left = retire_files(state_dir, os.environ, known)
     if left:
         *others, last = left
         names = f"{', '.join(others)} and {last}" if others else last
