@@ -13,9 +13,11 @@ Owns the exception tree, refuses nothing, depends on nothing::
     │   └── NoAuthority          there is no CA yet
     ├── Refused                  the request itself is refused (under sudo, no terminal and no --yes)
     │   ├── UnknownStore         `--store` names a store that this machine does not have
+    │   ├── UnknownWay           `--way` names what `devtls setup` does not have, or not on this machine
     │   └── InvalidAddress       `devtls check` was pointed at what no browser opens with TLS
     ├── PortInUse                a port that was asked for belongs to somebody else
     ├── TrustFailed              no store that matters trusts the root
+    ├── SetupFailed              something that `devtls setup` or `unsetup` was to do is not so
     ├── NoConnection             no TLS connection came about, so there is nothing to judge
     ├── NotRunning               no `devtls serve` of this user runs
     ├── CommandNotRun            the command of `devtls env -- COMMAND` cannot be started
@@ -141,6 +143,12 @@ class UnknownStore(Refused):
     exit_code = ExitCode.USAGE
 
 
+class UnknownWay(Refused):
+    """`--way` names a way that does not exist, or not on this machine."""
+
+    exit_code = ExitCode.USAGE
+
+
 class InvalidAddress(Refused):
     """What was given is no address that a browser opens with TLS."""
 
@@ -162,6 +170,10 @@ class TrustFailed(DevtlsError):
     """Neither a browser's store nor the system's trusts the root."""
 
     exit_code = ExitCode.NOT_TRUSTED
+
+
+class SetupFailed(DevtlsError):
+    """A measure that was wished for is not in force, or one that was to be taken back is."""
 
 
 class NoConnection(DevtlsError):

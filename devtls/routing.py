@@ -9,7 +9,7 @@ that would serve the same host.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import assert_never
@@ -58,6 +58,13 @@ class Upstream(msgspec.Struct, frozen=True):
         return hash(self.label)
 
 
+class ClientAuth(msgspec.Struct, frozen=True):
+    """That clients of a host are asked for a certificate; `ca_file` None = one of our own CA."""
+
+    required: bool
+    ca_file: str | None
+
+
 class Route(msgspec.Struct, frozen=True):
     """One routed name (in every zone that serves it) and path prefix.
 
@@ -70,6 +77,8 @@ class Route(msgspec.Struct, frozen=True):
     upstream: Upstream
     policy: ForwardPolicy
     config: RouteConfig
+    client_auth: ClientAuth | None = None
+    """The same for every route that may answer for a host."""
 
     def urls(self, https_port: int) -> tuple[str, ...]:
         """Return the addresses to type into a browser; `*` stays where a wildcard stands."""
@@ -97,6 +106,7 @@ class RouteTable(msgspec.Struct, frozen=True, eq=False):
     routes: tuple[Route, ...] = ()
     _exact: dict[str, _Paths] = {}
     _below: dict[str, _Paths] = {}
+    client_auths: frozenset[ClientAuth] = frozenset()
 
     def match(self, host: str, path: bytes) -> Route | None:
         """Return the route for a lower-case host without a port and a request target, or None."""
@@ -122,6 +132,13 @@ class RouteTable(msgspec.Struct, frozen=True, eq=False):
         labels = host.split(".")
         return any(".".join(labels[start:]) in self._below for start in range(1, len(labels)))
 
+    def client_auth(self, host: str) -> ClientAuth | None:
+        """Return what clients of `host` are asked for; every route that may answer for it says the same."""
+        if not self.client_auths:
+            return None
+        route = next(_answering(host, self._exact, self._below), None)
+        return None if route is None else route.client_auth
+
     def exact_hosts(self) -> frozenset[Hostname]:
         """Return the host names that are written out: their certificates stay in the cache."""
         return frozenset(Hostname(host) for host in self._exact if not is_ip_address(host))
@@ -134,6 +151,20 @@ class RouteTable(msgspec.Struct, frozen=True, eq=False):
 def _holds(prefix: bytes, path: bytes) -> bool:
     # /api holds /api, /api/x and /api?x, not /apix.
     return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/", b"?")
+
+
+def _answering(host: str, exact: Mapping[str, _Paths], below: Mapping[str, _Paths]) -> Iterator[Route]:
+    """Yield every route that may answer for `host`, some path or other: as `RouteTable.match` goes through them.
+
+    `host` may be a wildcard, and stands then for the names below it that nobody has written out.
+    """
+    labels = host.removeprefix("*.").split(".")
+    suffixes = range(0 if is_wildcard(host) else 1, len(labels))
+    for paths in (exact.get(host, ()), *(below.get(".".join(labels[start:]), ()) for start in suffixes)):
+        for prefix, route in paths:
+            yield route
+            if len(prefix) == 1:
+                return
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -184,6 +215,7 @@ def build_routes(config: Config, zones: Sequence[Hostname], *, static_sockets: M
             _build_upstream(route, static_sockets),
             _build_policy(route, config),
             route,
+            None if route.client_auth == "off" else ClientAuth(route.client_auth == "require", route.client_ca),
         )
         for route in config.routes
     )
@@ -193,7 +225,23 @@ def build_routes(config: Config, zones: Sequence[Hostname], *, static_sockets: M
         for host in _served_hosts(route):
             table, key = (below, host[2:]) if is_wildcard(host) else (exact, host)
             table.setdefault(key, {})[route.path_prefix] = route
-    return RouteTable(routes, _longest_first(exact), _longest_first(below))
+    ours, wild = _longest_first(exact), _longest_first(below)
+    for host in (*ours, *(f"*.{name}" for name in wild)):
+        _check_one_client_auth(host, tuple(_answering(host, ours, wild)))
+    auths = frozenset(route.client_auth for route in routes if route.client_auth is not None)
+    return RouteTable(routes, ours, wild, auths)
+
+
+def _check_one_client_auth(host: str, routes: Sequence[Route]) -> None:
+    """Refuse two answers to one question: the certificate is asked for before the client has named a path."""
+    for route in routes:
+        if route.client_auth != routes[0].client_auth:
+            raise _refused(
+                max(route, routes[0], key=lambda one: one.config.line).config,
+                f"the routes {routes[0].config.key!r} and {route.config.key!r} both answer for {host} and do not ask "
+                "its clients for the same certificate.",
+                "Give both the same client_auth and client_ca: TLS knows the name, not yet the path.",
+            )
 
 
 def _longest_first(hosts: dict[str, dict[bytes, Route]]) -> dict[str, _Paths]:

@@ -14,6 +14,7 @@ from devtls.cli.group import cli
 from devtls.config import parse_config
 from devtls.config.model import (
     LIMIT_RANGES,
+    CaConfig,
     DnsConfig,
     LimitsConfig,
     PacConfig,
@@ -29,14 +30,12 @@ from devtls.http.forward import LOOP_LIMIT
 from devtls.names import DEFAULT_ZONES, parse_zone
 from devtls.net import contexts
 from devtls.pki.leaf import PROFILE
-from devtls.routing import build_routes
+from devtls.routing import ClientAuth, build_routes
 from devtls.system.paths import Paths
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 UNITS = {"_s": "s", "_bytes": "bytes"}
-NOT_YET = {"setup", "unsetup"}
-"""Commands that the README announces."""
 
 
 def section(heading: str) -> str:
@@ -116,6 +115,11 @@ def test_every_key_of_pac_stands_there() -> None:
     assert f"http://127.0.0.1:{defaults.port}/proxy.pac" in README
 
 
+def test_every_key_of_ca_stands_there() -> None:
+    written = [(row[0].strip("`"), row[1].strip("`")) for row in table(section(r"`[ca]`"))[1:]]
+    assert written == [(name, str(getattr(CaConfig(), name)).lower()) for name in CaConfig.__match_args__]
+
+
 def test_every_option_of_a_route_stands_there() -> None:
     known = set(RouteConfig.__match_args__) - {"name", "path_prefix", "key", "line", "source"} | {"static"}
     options = section("`[routes]`").partition("| Option ")[2]
@@ -131,15 +135,19 @@ def test_every_option_of_a_route_stands_there() -> None:
 
 
 def test_the_configuration_can_be_used() -> None:
+    tables = []
     for block in code_blocks("toml"):
         config = parse_config(block.encode(), source="README.md", folder="/project")
         folders = {route.target.folder: "x" for route in config.routes if isinstance(route.target, StaticTarget)}
-        routes = build_routes(config, DEFAULT_ZONES, static_sockets=folders)
-        assert routes.match("app.dev.local", b"/api/x") is not routes.match("app.dev.local", b"/")
-        assert routes.match("any.depth.app.test", b"/") is not None
-        admin = routes.match("admin.app.test", b"/")
-        assert admin is not None
-        assert admin.upstream.port == 4000
+        tables.append(build_routes(config, DEFAULT_ZONES, static_sockets=folders))
+    routes, asking = tables
+    assert routes.match("app.dev.local", b"/api/x") is not routes.match("app.dev.local", b"/")
+    assert routes.match("any.depth.app.test", b"/") is not None
+    admin = routes.match("admin.app.test", b"/")
+    assert admin is not None
+    assert admin.upstream.port == 4000
+    assert asking.client_auth("admin.dev.local") == ClientAuth(True, None)
+    assert asking.client_auth("any.depth.team.test") == ClientAuth(False, "/project/team.pem")
 
 
 @pytest.mark.parametrize("row", [line for line in section("`[routes]`").splitlines() if line.startswith("| `")])
@@ -184,9 +192,6 @@ def command_lines() -> list[str]:
 @pytest.mark.parametrize("line", command_lines())
 def test_every_command_line_is_understood(line: str) -> None:
     words = shlex.split(line)[1:]
-    if words[0] in NOT_YET:
-        assert cli.get_command(click.Context(cli), words[0]) is None, "it is there now: take it out of NOT_YET"
-        return
     command: click.Command = cli
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         found = command.get_command(click.Context(command), words[0])

@@ -8,7 +8,18 @@ from devtls.config import Config, parse_config, parse_route_argument
 from devtls.errors import ConfigError
 from devtls.http.forward import ForwardPolicy
 from devtls.names import DEFAULT_ZONES, Hostname
-from devtls.routing import Refusal, Route, RouteTable, Snapshot, Upstream, UpstreamTls, build_routes, host_of, select
+from devtls.routing import (
+    ClientAuth,
+    Refusal,
+    Route,
+    RouteTable,
+    Snapshot,
+    Upstream,
+    UpstreamTls,
+    build_routes,
+    host_of,
+    select,
+)
 
 SITE = "/project/site"
 
@@ -325,3 +336,55 @@ def test_without_sni_and_without_a_localhost_route_there_is_no_default_app() -> 
 def test_a_snapshot_is_one_generation() -> None:
     generation = Snapshot(config("app = 1"), ROUTES, DEFAULT_ZONES)
     assert generation.routes is ROUTES
+
+
+SAFE = 'client_auth = "require"'
+
+
+def test_what_clients_of_a_name_have_to_show() -> None:
+    routes = table(
+        f"""safe = {{ target = 1, {SAFE} }}
+        "safe/api" = {{ target = 2, {SAFE} }}
+        "*.safe" = {{ target = 1, client_auth = "request", client_ca = "team.pem" }}
+        "b.safe.test" = 3
+        open = 4
+        localhost = {{ target = 5, {SAFE} }}"""
+    )
+    ours, team = ClientAuth(True, None), ClientAuth(False, "/project/team.pem")
+    asked = {
+        ours: ("safe.dev.local", "safe.test", "localhost", "127.0.0.1", "::1"),
+        team: ("a.safe.test", "a.b.safe.dev.local", "a.b.safe.test"),
+        None: ("b.safe.test", "open.test", "test", "none.test"),
+    }
+    for expected, hosts in asked.items():
+        assert {host: routes.client_auth(host) for host in hosts} == dict.fromkeys(hosts, expected)
+    assert routes.client_auths == {ours, team}
+    assert table("open = 1").client_auth("open.test") is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "host"),
+    [
+        (f'"app/api" = {{ target = 1, {SAFE} }}\napp = 2', 3, "app.dev.local"),
+        (f'app = {{ target = 1, {SAFE} }}\n"app/api" = {{ target = 1, client_auth = "request" }}', 3, "app.dev.local"),
+        (f'app = {{ target = 1, {SAFE} }}\n"app/api" = {{ target = 1, {SAFE}, client_ca = "x" }}', 3, "app.dev.local"),
+        (f'"*.app/api" = 1\n"*.app" = {{ target = 1, {SAFE} }}', 3, "*.app.dev.local"),
+        # A path that the nearer name does not serve goes to the wildcard above it.
+        (f'"*.app" = {{ target = 1, {SAFE} }}\n"a.app.test/api" = 2', 3, "a.app.test"),
+        (f'"*.b.app.test/api" = {{ target = 1, {SAFE} }}\n"*.app" = 1', 3, "*.b.app.test"),
+        (f'"app.test/api" = {{ target = 1, {SAFE} }}\napp = 1', 3, "app.test"),
+    ],
+)
+def test_two_routes_of_a_name_that_ask_differently_are_refused(lines: str, line: int, host: str) -> None:
+    with pytest.raises(ConfigError, match="do not ask its clients for the same certificate") as caught:
+        table(lines)
+    assert caught.value.line == line
+    assert f"answer for {host} and" in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_nearer_name_that_serves_every_path_asks_for_itself() -> None:
+    routes = table(f'"*.app" = {{ target = 1, {SAFE} }}\n"a.app.test" = 2\n"*.b.app.test" = 3')
+    assert routes.client_auth("a.app.test") is None
+    assert routes.client_auth("x.b.app.test") is None
+    assert routes.client_auth("b.app.test") == ClientAuth(True, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def export(*, out: str, form: str, mobileconfig: bool, what: str | None) -> None
     if mobileconfig:
         content = apple_profile(authority.root_der, authority.id)
     elif what == "crl":
-        content = _lists(authority, keystore.next_crl(authority, now))
+        content = _lists(keystore, (authority, *keystore.load_older(now)), now)
     else:
         content = _exported(authority, what or "root", Encoding.PEM if form == "pem" else Encoding.DER)
     if out != "-":
@@ -93,14 +93,14 @@ def _exported(authority: Authority, what: str, encoding: Encoding) -> bytes:
     certificates = {
         "root": [authority.root],
         "intermediate": [authority.intermediate.certificate],
-        "chain": [authority.intermediate.certificate, authority.root],
+        "chain": list(authority.path),
     }
     return b"".join(certificate.public_bytes(encoding) for certificate in certificates[what])
 
 
-def _lists(authority: Authority, of_intermediate: bytes) -> bytes:
-    lists = [x509.load_der_x509_crl(der) for der in (of_intermediate, authority.root_crl_der)]
-    return b"".join(one.public_bytes(Encoding.PEM) for one in lists)
+def _lists(keystore: Keystore, authorities: Iterable[Authority], now: datetime) -> bytes:
+    found = [der for each in authorities for der in (keystore.next_crl(each, now), each.root_crl_der)]
+    return b"".join(x509.load_der_x509_crl(der).public_bytes(Encoding.PEM) for der in found if der)
 
 
 def _is_terminal() -> bool:

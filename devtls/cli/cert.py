@@ -14,6 +14,7 @@ from cryptography import x509
 
 from devtls.cli import printable
 from devtls.cli.certificate_view import certificate_json
+from devtls.cli.config_choice import wants_ocsp
 from devtls.cli.passphrase import read_passphrase
 from devtls.cli.running import refuse_sudo_for
 from devtls.pki.authority import Authority
@@ -69,10 +70,11 @@ def command(
     refuse_sudo_for("cert")
     now = datetime.now(UTC)
     check_days(days)
-    keystore = Keystore(Paths.from_environment().state_dir)
+    paths = Paths.from_environment()
+    keystore = Keystore(paths.state_dir)
     authority = keystore.load(now)
     kind: Kind = "client" if client else "server"
-    order = Order(parse_names(names, authority.zones, kind), kind, days)
+    order = Order(parse_names(names, authority.zones, kind), kind, days, wants_ocsp(paths))
     stem = out.absolute() / file_stem(order.names[0])
     places = [_with(stem, ".p12")] if p12 else [_with(stem, "-key.pem"), _with(stem, ".pem")]
     if not force:

@@ -6,6 +6,7 @@ CAs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -18,9 +19,9 @@ from devtls.pki.register import History, Issued, matching, serial_text
 _LIST = "devtls certs list"
 
 
-def chosen(history: History, wanted: str, authority: Authority) -> tuple[Issued, ...]:
+def chosen(history: History, wanted: str, authorities: Sequence[Authority]) -> tuple[Issued, ...]:
     """Return the certificates of the register that are meant, at least one. Raises DevtlsError."""
-    certificate = certificate_in_file(wanted, authority)
+    certificate = certificate_in_file(wanted, authorities)
     if certificate is not None:
         serial = serial_text(certificate.serial_number)
         found: tuple[Issued, ...] = tuple(one for one in (history.issued.get(serial),) if one is not None)
@@ -35,7 +36,7 @@ def chosen(history: History, wanted: str, authority: Authority) -> tuple[Issued,
     return found
 
 
-def certificate_in_file(wanted: str, authority: Authority) -> x509.Certificate | None:
+def certificate_in_file(wanted: str, authorities: Sequence[Authority]) -> x509.Certificate | None:
     """Return the first certificate in a file, None when `wanted` is no file; raises CertificateError for others'."""
     path = Path(wanted)
     if not path.is_file():
@@ -49,8 +50,17 @@ def certificate_in_file(wanted: str, authority: Authority) -> x509.Certificate |
         certificate = load(content)
     except ValueError as error:
         raise CertificateError(f"There is no certificate in {wanted}.", hint=_LIST) from error
-    try:
-        certificate.verify_directly_issued_by(authority.intermediate.certificate)
-    except (InvalidSignature, ValueError, TypeError) as error:
-        raise CertificateError(f"The certificate in {wanted} is none of this CA's.", hint=_LIST) from error
+    if issuer_of(certificate, authorities) is None:
+        raise CertificateError(f"The certificate in {wanted} is none of this CA's.", hint=_LIST)
     return certificate
+
+
+def issuer_of(certificate: x509.Certificate, authorities: Sequence[Authority]) -> Authority | None:
+    """Return which of our CAs, the present one or an older one, issued a certificate."""
+    for authority in authorities:
+        try:
+            certificate.verify_directly_issued_by(authority.intermediate.certificate)
+        except (InvalidSignature, ValueError, TypeError):
+            continue
+        return authority
+    return None

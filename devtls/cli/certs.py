@@ -14,10 +14,11 @@ from devtls.cli import printable
 from devtls.cli.certificate_choice import chosen
 from devtls.cli.certificate_view import TITLES, record_facts, record_json, record_row
 from devtls.cli.store_view import show_table
-from devtls.pki.register import History
+from devtls.pki.authority import Authority
+from devtls.pki.register import History, joined
 from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths
-from devtls.system.register import Register
+from devtls.system.register import open_registers
 
 _LABEL_WIDTH = 10
 
@@ -36,7 +37,7 @@ def command(ctx: click.Context) -> None:
 def list_(*, also_expired: bool, as_values: bool) -> None:
     """List them, the oldest first."""
     now = datetime.now(UTC)
-    history = _open(now)[1]
+    _, history = _open(now)
     shown = [one for one in history.issued.values() if also_expired or now < one.not_after]
     if as_values:
         click.echo(json.dumps([record_json(history, one, now) for one in shown], indent=2))
@@ -52,8 +53,8 @@ def list_(*, also_expired: bool, as_values: bool) -> None:
 def show(*, which: str, as_values: bool) -> None:
     """Say everything about one: by its serial number or how that begins, a name in it, or its file."""
     now = datetime.now(UTC)
-    keystore, history = _open(now)
-    found = chosen(history, which, keystore.load(now))
+    authorities, history = _open(now)
+    found = chosen(history, which, authorities)
     if as_values:
         click.echo(json.dumps([record_json(history, one, now) for one in found], indent=2))
         return
@@ -64,10 +65,10 @@ def show(*, which: str, as_values: bool) -> None:
     click.echo(printable("\n\n".join(blocks)))
 
 
-def _open(now: datetime) -> tuple[Keystore, History]:
-    keystore = Keystore(Paths.from_environment().state_dir)
-    history = Register(keystore, keystore.load(now)).history()
+def _open(now: datetime) -> tuple[tuple[Authority, ...], History]:
+    registers = open_registers(Keystore(Paths.from_environment().state_dir), now)
+    history = joined(register.history() for register in reversed(registers))
     if history.damaged:
         lines = ", ".join(str(number) for number in history.damaged)
         click.echo(f"The register has lines that cannot be read: {lines}.", err=True)
-    return keystore, history
+    return tuple(register.authority for register in registers), history

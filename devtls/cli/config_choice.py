@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from devtls.system.discovery import FILE_NAME, Found, find_config, named_config
+from devtls.config import parse_config
+from devtls.system.discovery import FILE_NAME, Found, find_config, named_config, read_config_file
 from devtls.system.paths import Paths
 
 
@@ -15,6 +16,17 @@ def config_here(paths: Paths) -> Path | None:
     """Return the file that counts in this folder, None when there is none."""
     found = find_config(Path.cwd(), home=Path.home(), config_dir=paths.config_dir)
     return None if found is None else found.path
+
+
+def wants_ocsp(paths: Paths) -> bool:
+    """Say whether certificates are to name the OCSP responder: `ocsp` in the file that counts here. Raises ConfigError.
+
+    Nothing else of the file counts, so none needs `devtls allow` for it.
+    """
+    path = config_here(paths)
+    if path is None:
+        return False
+    return parse_config(read_config_file(path), source=str(path), folder=str(path.parent)).ca.ocsp
 
 
 def chosen_file(paths: Paths, named: Path | None, of_user: bool) -> Found:

@@ -14,8 +14,11 @@ from devtls.cli import show
 from devtls.errors import ExitCode
 
 _COMMANDS = {
+    "setup": "Trust, names that resolve, ports without a number: all at once, shown first",
     "trust": "Make browsers and tools on this machine trust the development CA",
     "serve": "Run the HTTPS proxy in front of your apps",
+    "unsetup": "Take back what setup did: names, ports, the service",
+    "uninstall": "Take back everything, and delete the CA",
     "untrust": "Take the trust back (--forget also deletes the CA)",
     "status": "Say what runs: ports, routes and whether their apps answer, the CA",
     "list": "Show the routes of what runs, or of the file",
@@ -23,11 +26,14 @@ _COMMANDS = {
     "remove": "Take a route out again",
     "reload": "Read the configuration again",
     "stop": "End a running devtls serve",
+    "service": "Have devtls serve started by the system, as you: install, uninstall, status, logs",
     "pac": "Print the address that makes names resolve in browsers, without an administrator",
     "env": "Print the variables for tools with a list of their own, or run a command with them",
     "cert": "Write a certificate and its key, for another server or a client",
     "sign": "Sign a certificate request that was made elsewhere",
     "certs": "List the certificates that were given out, or show one",
+    "revoke": "Revoke certificates, and publish that at once",
+    "unrevoke": "Take a revocation back that was only a hold",
     "ca": "Show, export, renew the development CA",
     "doctor": "Find out what is wrong on this machine, and mend what is safe to mend",
     "check": "Say what a browser would decide about a server's certificate, and why",
@@ -39,7 +45,7 @@ _COMMANDS = {
 _EXAMPLES = """\
 Local HTTPS without warnings.
 
-  devtls trust                    once: make this machine's browsers and tools trust your own CA
+  devtls setup                    once: your own CA trusted, names that resolve, port 443
   devtls serve app=3000           https://app.dev.local -> your app on port 3000
   devtls demo                     see it work with a sample app
 

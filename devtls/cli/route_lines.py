@@ -37,5 +37,8 @@ def _notes(route: RouteStatus) -> Iterator[str]:
         yield f"connections: {route.active} in use, {route.idle} idle"
     if route.last_error and route.last_error != route.reason:
         yield f"last error: {printable(route.last_error)}"
+    if route.client_auth != "off":
+        verb = "must" if route.client_auth == "require" else "may"
+        yield f"clients {verb} show a certificate"
     if route.source != "file":
         yield "for this run only" if route.source == "temporary" else "from the command line"

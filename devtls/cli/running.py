@@ -48,9 +48,13 @@ class Running(msgspec.Struct, frozen=True):
         """Return an answer. Raises DevtlsError."""
         return _ask(self.place, "GET", path, None, kind)
 
+    def ask(self, path: str, request: msgspec.Struct, kind: type[_Answer]) -> _Answer:
+        """Return the answer to a question that needs words. Raises DevtlsError."""
+        return _ask(self.place, "POST", path, msgspec.json.encode(request), kind)
+
     def order(self, path: str, request: msgspec.Struct) -> Done:
         """Return what came of a request; what went wrong is in it. Raises DevtlsError when nothing came."""
-        return _ask(self.place, "POST", path, msgspec.json.encode(request), Done)
+        return self.ask(path, request, Done)
 
 
 def nothing_runs() -> NotRunning:

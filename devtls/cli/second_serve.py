@@ -1,7 +1,7 @@
 """What a second `devtls serve` says when the first one of the same user has the port.
 
 Owns the offer: the routes that were typed can be lent to the one that runs, and a file is read by a serve of its own on
-another port.
+another port. One that the system started is called the service that it is, with the command that stops it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,25 @@ def explain(error: PortInUse, paths: Paths, routes: Sequence[str], found: Found 
     first = next((one for one in find_running(paths) if process and one.about.pid == int(process[1])), None)
     if first is None:
         return error
+    stop = find_stop_command(first.about.pid)
+    label = f"devtls service (process {first.about.pid})" if stop else f"other {first.label}"
     return PortInUse(
-        f"Port {error.port} is taken: your other {first.label} has it.",
+        f"Port {error.port} is taken: your {label} has it.",
         port=error.port,
         holder=error.holder,
-        hint=_offer(first, routes, found),
+        hint="\n       ".join([_offer(first, routes, found), *([f"{stop}   stops the service"] if stop else [])]),
     )
+
+
+def find_stop_command(pid: int) -> str:
+    """Return what stops the service that the process is, "" when it is none."""
+    from devtls.system.execute import ProcessRunner
+    from devtls.system.service.discovery import find_services
+    from devtls.system.truststore.machine import Machine
+
+    machine = Machine.here()
+    accounts = (each.account(each.probe()) for each in find_services(machine, ProcessRunner(machine.elevation)))
+    return next((shlex.join(each.stop) for each in accounts if each.installed and each.pid == pid), "")
 
 
 def _offer(first: Running, routes: Sequence[str], found: Found | None) -> str:

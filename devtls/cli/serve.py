@@ -23,6 +23,7 @@ from devtls.system.discovery import FILE_NAME
 @click.option("--http-port", type=PORT, help="Port that redirects to https. Default: 80.")
 @click.option("--no-redirect", is_flag=True, help="Do not listen for http:// at all.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="One JSON object per line on stderr.")
+@click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Say everything there, not here.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Where the passphrase of a locked CA is read from.")
 @click.option("-v", "--verbose", is_flag=True, help="Also say why handshakes fail, and when DNS is open.")
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors.")
@@ -35,6 +36,7 @@ def command(
     http_port: int | None,
     no_redirect: bool,
     log_format: str | None,
+    log_file: Path | None,
     passphrase_fd: int | None,
     verbose: bool,
     quiet: bool,
@@ -55,6 +57,7 @@ def command(
         http_port=http_port,
         no_redirect=no_redirect,
         log_format=log_format,
+        log_file=log_file,
         verbose=verbose,
         quiet=quiet,
         passphrase_fd=passphrase_fd,

@@ -35,6 +35,7 @@ class ServeArguments(msgspec.Struct, frozen=True, kw_only=True):
     http_port: int | None = None
     no_redirect: bool = False
     log_format: str | None = None
+    log_file: Path | None = None
     verbose: bool = False
     quiet: bool = False
     passphrase_fd: int | None = None
@@ -69,8 +70,8 @@ def _read_option(argument: str, rest: Any, found: dict[str, Any]) -> bool:
             found["log_format"] = value
         case "--listen":
             found["listen"] = (*found.get("listen", ()), value)
-        case "--config":
-            found["config"] = Path(value)
+        case "--config" | "--log-file":
+            found[name[2:].replace("-", "_")] = Path(value)
         case _:
             return False
     return True

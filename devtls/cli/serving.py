@@ -37,6 +37,10 @@ Or write a {FILE_NAME}:
 
 def start(given: ServeArguments) -> int:
     """Serve what was asked for until told to end; returns the exit code. Raises DevtlsError."""
+    if given.log_file is not None:
+        from devtls.system.log_file import divert_output
+
+        divert_output(given.log_file)
     if sys.platform != "win32":
         refuse_sudo(os.environ, os.geteuid(), "serve")
     flags: dict[str, Any] = {name: getattr(given, name) for name in ("https_port", "http_port", "log_format")}

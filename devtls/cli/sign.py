@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from devtls.cli import printable
+from devtls.cli.config_choice import wants_ocsp
 from devtls.cli.running import refuse_sudo_for
 from devtls.errors import StateError
 from devtls.pki.certify import MAX_DAYS, Order, check_days, check_key
@@ -41,12 +42,13 @@ def command(*, file: str, out: str, days: int, client: bool, fullchain: bool, fo
     refuse_sudo_for("sign")
     now = datetime.now(UTC)
     check_days(days)
-    keystore = Keystore(Paths.from_environment().state_dir)
+    paths = Paths.from_environment()
+    keystore = Keystore(paths.state_dir)
     authority = keystore.load(now)
     request = read_request(_read(file))
     check_key(request.key)
     kind: Kind = "client" if client else "server"
-    order = Order(parse_names(request.names, authority.zones, kind), kind, days)
+    order = Order(parse_names(request.names, authority.zones, kind), kind, days, wants_ocsp(paths))
     target = None if out == "-" else Path(out).absolute()
     if target is not None and not force:
         refuse_to_overwrite([target])

@@ -10,7 +10,7 @@ import time
 import click
 
 from devtls.cli.config_choice import config_here
-from devtls.cli.running import choose, find_running, raise_trouble, refuse_windows
+from devtls.cli.running import Running, choose, find_running, raise_trouble, refuse_windows
 from devtls.errors import DevtlsError
 from devtls.system.control_socket import is_gone
 from devtls.system.paths import Paths
@@ -28,6 +28,12 @@ def command(pid: int | None, now: bool) -> None:
     refuse_windows("stop")
     paths = Paths.from_environment()
     one = choose(find_running(paths), pid, config_here(paths), "stop")
+    end(one, now=now)
+    click.echo(f"{one.label} has ended.")
+
+
+def end(one: Running, *, now: bool = False) -> None:
+    """End a proxy and wait until it is gone. Raises DevtlsError."""
     done = one.order(STOP, StopRequest(now=now))
     raise_trouble(done.trouble)
     deadline = time.monotonic() + done.grace_s + _MARGIN_S
@@ -35,4 +41,3 @@ def command(pid: int | None, now: bool) -> None:
         if time.monotonic() > deadline:
             raise DevtlsError(f"{one.label} has not ended yet.", hint=f"kill {one.about.pid}")
         time.sleep(_LOOK_S)
-    click.echo(f"{one.label} has ended.")

@@ -20,7 +20,14 @@ from devtls.system.truststore.protocol import Status
 
 Row: TypeAlias = tuple[str, ...]
 
-_COLOURS = {"trusted": "green", "removed": "green", "refused": "red", "failed": "red", "locked": "red"}
+_COLOURS = {
+    "trusted": "green",
+    "in force": "green",
+    "removed": "green",
+    "refused": "red",
+    "failed": "red",
+    "locked": "red",
+}
 
 
 def is_terminal() -> bool:
@@ -42,10 +49,16 @@ def refuse_without_terminal(command: str) -> None:
         )
 
 
-def ask(question: str) -> None:
+def ask_or_refuse(command: str, where: str) -> None:
+    """Ask whether to go ahead; raise Refused where nobody can be asked, and unless the answer is yes."""
+    refuse_without_terminal(command)
+    ask("Go ahead?", where)
+
+
+def ask(question: str, where: str = "in any store") -> None:
     """Ask once, on stderr; raise Refused unless the answer is yes."""
     if not click.confirm(question, err=True):
-        raise Refused("You did not say yes: nothing was changed in any store.")
+        raise Refused(f"You did not say yes: nothing was changed {where}.")
 
 
 def plan_text(proposals: Iterable[Proposal], elevation: Elevation | None, absent: str) -> str:

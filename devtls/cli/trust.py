@@ -21,16 +21,8 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.ca_root_key import kept_root_key, required_root_key
-from devtls.cli.store_view import (
-    ask,
-    is_wrapped,
-    plan_text,
-    refuse_without_terminal,
-    result_json,
-    setting_for_shell,
-    show_table,
-    store_rows,
-)
+from devtls.cli.proof_view import Trusted, show_rest
+from devtls.cli.store_view import ask, plan_text, refuse_without_terminal, result_json, show_table, store_rows
 from devtls.doctor.clients import CLIENTS, Client, Needs
 from devtls.doctor.proof import Files, Foreign, Report, prove
 from devtls.errors import Refused, StateError, TrustFailed
@@ -39,7 +31,7 @@ from devtls.pki.authority import Authority
 from devtls.system.clientenv.files import renew_files
 from devtls.system.clientenv.variables import BUNDLE_FILE, ROOT_FILE
 from devtls.system.execute import ProcessRunner, write_atomically
-from devtls.system.generation import NO_LOCKS
+from devtls.system.generation import NO_LOCKS, Locks
 from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths, refuse_sudo
 from devtls.system.suffixes import is_public_suffix
@@ -49,16 +41,16 @@ from devtls.system.truststore.installer import Proposal, Result, as_planned, cou
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.nss_profiles import Notice, find_notices
 from devtls.system.truststore.present import present_root
-from devtls.system.truststore.protocol import Kind, Status
+from devtls.system.truststore.protocol import Kind
 from devtls.system.truststore.record import Record
 from devtls.system.truststore.root import RootCertificate, fingerprint_of
 
-_ABSENT = "not trusted"
+ABSENT = "not trusted"
 
 
 @dataclass(frozen=True)
-class _Session:
-    """What one run works with; everything is looked up once."""
+class Session:
+    """What one run works with; everything is looked up once. `devtls setup` has one too: it trusts in the same way."""
 
     machine: Machine
     paths: Paths
@@ -68,19 +60,37 @@ class _Session:
 
     @cached_property
     def runner(self) -> ProcessRunner:
+        """Start programs."""
         return ProcessRunner(self.machine.elevation)
 
     @cached_property
     def keystore(self) -> Keystore:
+        """The CA."""
         return Keystore(self.paths.state_dir)
 
     @cached_property
     def record(self) -> Record:
+        """What was installed where."""
         return Record(self.paths.state_dir)
 
     @property
     def root_file(self) -> Path:
+        """The root, for commands and variables to name."""
         return self.paths.state_dir / ROOT_FILE
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The stores as they are, and what makes them trust the root."""
+
+    authority: Authority
+    root: RootCertificate
+    proposals: tuple[Proposal, ...]
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any store would be changed."""
+        return any(proposal.plan for proposal in self.proposals)
 
 
 @click.command()
@@ -117,20 +127,34 @@ def command(
     wanted = tuple(parse_zone(zone, is_public_suffix=is_public_suffix) for zone in zones)
     if not (yes or dry_run):
         refuse_without_terminal("trust")
-    session = _Session(Machine.here(), Paths.from_environment(), datetime.now(UTC), as_json, system_wide)
-    stores = _stores(session, names)
-    existing = session.keystore.load(session.now) if session.keystore.exists() else None
-    _check_zones(existing, wanted)
+    session = Session(Machine.here(), Paths.from_environment(), datetime.now(UTC), as_json, system_wide)
+    stores = find(session, names)
+    existing = existing_authority(session, wanted)
     if keep_root_key and existing is not None:
         required_root_key(session.keystore, existing)
     if dry_run:
         _show_dry_run(session, existing, wanted or DEFAULT_ZONES, stores)
     else:
         locks = kept_root_key(passphrase_fd) if keep_root_key and existing is None else NO_LOCKS
-        authority = existing or session.keystore.load_or_create(wanted or DEFAULT_ZONES, session.now, locks)
-        _check_zones(authority, wanted)  # a serve that was started at the same moment may have made the CA
-        click.echo(_introduction(authority, made=existing is None), err=True)
+        authority = make_authority(session, existing, wanted, locks)
+        click.echo(introduction(authority, made=existing is None), err=True)
         _trust(session, authority, stores, yes=yes)
+
+
+def existing_authority(session: Session, wanted: tuple[Hostname, ...]) -> Authority | None:
+    """Return the CA, if there is one. Raises Refused when it cannot speak for these zones."""
+    existing = session.keystore.load(session.now) if session.keystore.exists() else None
+    _check_zones(existing, wanted)
+    return existing
+
+
+def make_authority(
+    session: Session, existing: Authority | None, wanted: tuple[Hostname, ...], locks: Locks = NO_LOCKS
+) -> Authority:
+    """Return the CA, made now where there is none."""
+    authority = existing or session.keystore.load_or_create(wanted or DEFAULT_ZONES, session.now, locks)
+    _check_zones(authority, wanted)  # a serve that was started at the same moment may have made the CA
+    return authority
 
 
 def _check_zones(authority: Authority | None, wanted: tuple[Hostname, ...]) -> None:
@@ -145,46 +169,81 @@ def _check_zones(authority: Authority | None, wanted: tuple[Hostname, ...]) -> N
         )
 
 
-def _stores(session: _Session, names: tuple[str, ...]) -> tuple[AnyStore, ...]:
+def find(session: Session, names: tuple[str, ...] = ()) -> tuple[AnyStore, ...]:
+    """Return the stores with these names, without any all of them. Raises UnknownStore."""
     recorded = tuple(dict.fromkeys(entry.store for entry in session.record.entries()))
     scope = Scope.MACHINE if session.system_wide or any(name in MACHINE_WIDE for name in recorded) else Scope.USER
     return select_stores(find_stores(session.machine, session.runner, recorded=recorded, scope=scope), names)
 
 
 def _show_dry_run(
-    session: _Session, authority: Authority | None, zones: tuple[Hostname, ...], stores: tuple[AnyStore, ...]
+    session: Session, authority: Authority | None, zones: tuple[Hostname, ...], stores: tuple[AnyStore, ...]
 ) -> None:
-    root = _root(authority, session.root_file) if authority else RootCertificate("ID", b"", session.root_file)
-    proposals = propose_install(stores, root)
-    elevation = session.machine.elevation
+    proposals = propose_dry(session, authority, stores)
     if session.as_json:
-        planned = [result_json(as_planned(proposal, elevation)) for proposal in proposals]
-        shown = list(authority.zones if authority else zones)
-        values = {"dry_run": True, "root": _root_json(authority), "zones": shown, "stores": planned}
-        click.echo(json.dumps(values, indent=2))
+        click.echo(json.dumps(planned_values(session, authority, zones, proposals), indent=2))
         return
     if authority is None:
-        click.echo(f"A CA would be made for {', '.join(zones)}; ID stands for its number.")
-    click.echo("This would be done:\n\n" + plan_text(proposals, elevation, _ABSENT) + "\n\nNothing was changed.")
+        click.echo(promise(zones))
+    plans = plan_text(proposals, session.machine.elevation, ABSENT)
+    click.echo(f"This would be done:\n\n{plans}\n\nNothing was changed.")
 
 
-def _trust(session: _Session, authority: Authority, stores: tuple[AnyStore, ...], *, yes: bool) -> None:
+def propose_dry(session: Session, authority: Authority | None, stores: tuple[AnyStore, ...]) -> tuple[Proposal, ...]:
+    """Plan without writing anything, also for a CA that is not there yet."""
+    root = _root(authority, session.root_file) if authority else RootCertificate("ID", b"", session.root_file)
+    return propose_install(stores, root)
+
+
+def planned_values(
+    session: Session, authority: Authority | None, zones: tuple[Hostname, ...], proposals: Iterable[Proposal]
+) -> dict[str, object]:
+    """Return what would be done as JSON values."""
+    planned = [result_json(as_planned(proposal, session.machine.elevation)) for proposal in proposals]
+    shown = list(authority.zones if authority else zones)
+    return {"dry_run": True, "root": _root_json(authority), "zones": shown, "stores": planned}
+
+
+def promise(zones: Iterable[str]) -> str:
+    """Return the sentence for a CA that is not there yet."""
+    return f"A CA would be made for {', '.join(zones)}; ID stands for its number."
+
+
+def _trust(session: Session, authority: Authority, stores: tuple[AnyStore, ...], *, yes: bool) -> None:
+    survey = look(session, authority, stores)
+    _announce(survey.proposals, session)
+    if survey.has_work and not yes:
+        ask("Go ahead?")
+    trusted = carry_out(survey, session)
+    if session.as_json:
+        click.echo(json.dumps(as_values(authority, trusted), indent=2))
+    else:
+        show_table(("Store", "State", "Remedy"), store_rows(trusted.results, ABSENT))
+        show_rest(trusted)
+        if any(result.changed and result.kind is Kind.BROWSER for result in trusted.results):
+            click.echo("\nRestart browsers that are open. Next: devtls serve app=3000", err=True)
+    judge(trusted)
+
+
+def look(session: Session, authority: Authority, stores: tuple[AnyStore, ...]) -> Survey:
+    """Put the root where commands find it, and plan what makes the stores trust it."""
     _write_root_file(session.root_file, authority.root_pem)
     root = _root(authority, session.root_file)
     renew_files(session.paths.state_dir, root)  # shells that devtls env prepared go on with this CA
-    proposals = propose_install(stores, root)
-    _announce(proposals, session)
-    if any(proposal.plan for proposal in proposals) and not yes:
-        ask("Go ahead?")
-    results = tuple(_install(proposal, root, session) for proposal in proposals)
-    reports = _prove(authority, root, session)
+    survey = Survey(authority, root, propose_install(stores, root))
+    if not survey.has_work:
+        _write_root_file(session.root_file, root.list_pem)
+    return survey
+
+
+def carry_out(survey: Survey, session: Session) -> Trusted:
+    """Do what was planned, store by store, and let real clients prove it."""
+    root = survey.root
+    results = tuple(_install(proposal, root, session) for proposal in survey.proposals)
+    reports = _prove(survey.authority, root, session)
     _write_root_file(session.root_file, root.list_pem)  # with the older ones, which no store was to be given
-    notices = (*_other_roots(proposals, root), *find_notices(session.machine))
-    if session.as_json:
-        click.echo(json.dumps(_json(authority, results, reports, notices), indent=2))
-    else:
-        _show(results, reports, notices)
-    _judge(results, reports)
+    notices = (*_other_roots(survey.proposals, root), *find_notices(session.machine))
+    return Trusted(results, reports, notices)
 
 
 def _write_root_file(path: Path, content: bytes) -> None:
@@ -202,16 +261,17 @@ def _root(authority: Authority, path: Path) -> RootCertificate:
     return present_root(Keystore(path.parent), authority)
 
 
-def _introduction(authority: Authority, *, made: bool) -> str:
+def introduction(authority: Authority, *, made: bool) -> str:
+    """Return the sentence that says which CA this is, and what it may."""
     zones, until = ", ".join(authority.zones), authority.root.not_valid_after_utc
     verb = "Made" if made else "Using"
     fence = "and for nothing else" if authority.fenced else "and NOTHING LIMITS IT to them"
     return f"{verb} devtls root {authority.id}: it speaks for {zones}, {fence}, until {until:%Y-%m-%d}."
 
 
-def _announce(proposals: Iterable[Proposal], session: _Session) -> None:
+def _announce(proposals: Iterable[Proposal], session: Session) -> None:
     if any(proposal.plan for proposal in proposals):
-        plans = plan_text(proposals, session.machine.elevation, _ABSENT)
+        plans = plan_text(proposals, session.machine.elevation, ABSENT)
         click.echo(f"This will be done:\n\n{plans}\n", err=True)
     else:
         click.echo("Nothing to do in any store.\n", err=True)
@@ -232,7 +292,7 @@ def _other_roots(proposals: Iterable[Proposal], root: RootCertificate) -> tuple[
     )
 
 
-def _install(proposal: Proposal, root: RootCertificate, session: _Session) -> Result:
+def _install(proposal: Proposal, root: RootCertificate, session: Session) -> Result:
     elevation = session.machine.elevation
     if proposal.plan and (elevation or not proposal.plan.elevated):
         asks = f" ({elevation.name} may ask for your password)" if proposal.plan.elevated and elevation else ""
@@ -240,7 +300,7 @@ def _install(proposal: Proposal, root: RootCertificate, session: _Session) -> Re
     return install(proposal, root, session.runner, elevation, session.record)
 
 
-def _prove(authority: Authority, root: RootCertificate, session: _Session) -> tuple[Report, ...]:
+def _prove(authority: Authority, root: RootCertificate, session: Session) -> tuple[Report, ...]:
     found = [(session.machine.user_tool(*client.names), client) for client in CLIENTS]
     clients = {tool: client for tool, client in found if tool is not None}
     writing = threading.Lock()
@@ -252,7 +312,7 @@ def _prove(authority: Authority, root: RootCertificate, session: _Session) -> tu
     return prove(authority, clients, Files(session.paths.state_dir, for_client), session.runner, session.now)
 
 
-def _file_for(client: Client, root: RootCertificate, session: _Session) -> Path | None:
+def _file_for(client: Client, root: RootCertificate, session: Session) -> Path | None:
     """Return the file that the client's variable shall name; what it names already stays in force."""
     folder = session.paths.state_dir
     named = Path(os.environ.get(client.variable, ""))
@@ -263,64 +323,17 @@ def _file_for(client: Client, root: RootCertificate, session: _Session) -> Path 
     return write_merged_bundle(folder / BUNDLE_FILE, root, session.machine.root)
 
 
-def _show(results: tuple[Result, ...], reports: tuple[Report, ...], notices: tuple[Notice, ...]) -> None:
-    show_table(("Store", "State", "Remedy"), store_rows(results, _ABSENT))
-    if reports:
-        click.echo("")
-        rows = [(report.client, _proof_text(report), _foreign_text(report)) for report in reports]
-        show_table(("Client", "Proof", "A name outside the zones"), rows)
-        _advise_variables(reports)
-    for by_hand in dict.fromkeys(result.by_hand for result in results if result.by_hand):
-        click.echo(f"\nBy hand: {by_hand}", err=True)
-    completing = dict.fromkeys(result.state.remedy for result in results if result.state.status is Status.NO_TOOL)
-    if completing:
-        click.echo(f"\nTo complete it: {printable('; '.join(completing))}.", err=True)
-    for notice in notices:
-        click.echo(f"\n{printable(notice.text)}\n  try: {notice.remedy}", err=True)
-    if any(result.changed and result.kind is Kind.BROWSER for result in results):
-        click.echo("\nRestart browsers that are open. Next: devtls serve app=3000", err=True)
-
-
-def _proof_text(report: Report) -> str:
-    """Return the verdict; a terminal's column would break a path in the middle, and the whole line stands below."""
-    if report.setting and is_wrapped():
-        return str(report).replace(report.setting, f"{report.setting.partition('=')[0]}=…")
-    return str(report)
-
-
-def _advise_variables(reports: Iterable[Report]) -> None:
-    """Say how to make a variable that a client needed stay."""
-    needed = [report for report in reports if report.setting]
-    if needed:
-        lines = "\n".join(f"  export {setting_for_shell(setting)}" for setting in {r.setting: None for r in needed})
-        *others, last = [report.client for report in needed]
-        clients = f"{', '.join(others)} and {last}" if others else last
-        click.echo(f"\nFor {clients}, add this to your shell's profile (~/.profile):\n\n{lines}", err=True)
-        click.echo('\nOr, for these and every other tool with a list of its own: eval "$(devtls env)"', err=True)
-
-
-def _foreign_text(report: Report) -> str:
-    match report.foreign:
-        case Foreign.REFUSED_FOR_NAME:
-            return "refused"
-        case Foreign.REFUSED_OTHERWISE:
-            return f"refused: {report.foreign_why}"
-        case Foreign.ACCEPTED:
-            return "ACCEPTED"
-        case Foreign.NOT_TRIED:
-            return "not tried"
-
-
-def _judge(results: tuple[Result, ...], reports: tuple[Report, ...]) -> None:
-    fooled = [report.client for report in reports if report.foreign is Foreign.ACCEPTED]
+def judge(trusted: Trusted) -> None:
+    """Raise TrustFailed when no store that matters trusts the root, or a client trusts too much."""
+    fooled = [report.client for report in trusted.reports if report.foreign is Foreign.ACCEPTED]
     if fooled:
         raise TrustFailed(
             f"{' and '.join(fooled)} accepted a certificate for a name outside the zones.",
             hint="look for a setting that turns its checks off (insecure in .curlrc, NODE_TLS_REJECT_UNAUTHORIZED), "
             "then devtls trust again; devtls untrust takes the root back",
         )
-    if not counts(results):
-        remedies = [result.state.remedy for result in results if result.state.remedy]
+    if not counts(trusted.results):
+        remedies = [result.state.remedy for result in trusted.results if result.state.remedy]
         raise TrustFailed(
             "Neither the system's store nor a browser's trusts the root.",
             hint=remedies[0] if remedies else "devtls trust without --store",
@@ -334,14 +347,13 @@ def _root_json(authority: Authority | None) -> dict[str, object] | None:
     return {"id": authority.id, "sha256": authority.fingerprint, "zones": list(authority.zones), "not_after": until}
 
 
-def _json(
-    authority: Authority, results: tuple[Result, ...], reports: tuple[Report, ...], notices: tuple[Notice, ...]
-) -> dict[str, object]:
+def as_values(authority: Authority, trusted: Trusted) -> dict[str, object]:
+    """Return everything as JSON values."""
     return {
         "dry_run": False,
         "root": _root_json(authority),
-        "trusted": counts(results),
-        "stores": [result_json(result) for result in results],
+        "trusted": counts(trusted.results),
+        "stores": [result_json(result) for result in trusted.results],
         "clients": [
             {
                 "client": report.client,
@@ -352,7 +364,7 @@ def _json(
                 "foreign": report.foreign.value,
                 "foreign_why": report.foreign_why,
             }
-            for report in reports
+            for report in trusted.reports
         ],
-        "notices": [{"text": notice.text, "remedy": notice.remedy} for notice in notices],
+        "notices": [{"text": notice.text, "remedy": notice.remedy} for notice in trusted.notices],
     }

@@ -15,14 +15,17 @@ from devtls.config.edit import Value
 from devtls.config.target import TargetError, join_path, parse_target
 from devtls.errors import ConfigError
 
+_AS_TYPED = ("host", "strip_prefix", "allow_remote", "hsts", "client_auth")
+
 
 def typed_value(name: str, target: str, options: Mapping[str, Any], *, here: Path, folder: Path) -> Value:
     """Return what `name = …` is in a file of `folder`; `options` are those of `devtls add`. Raises ConfigError."""
     try:
         written = _target(name, target, here, folder, allowed=options["allow_remote"])
-        chosen = {key: options[key] for key in ("host", "strip_prefix", "allow_remote", "hsts") if options[key]}
-        if options["ca"]:
-            chosen["ca"] = _path(join_path(options["ca"], str(here)), here, folder)
+        chosen = {key: options[key] for key in _AS_TYPED if options[key]}
+        for key in ("ca", "client_ca"):
+            if options[key]:
+                chosen[key] = _path(join_path(options[key], str(here)), here, folder)
     except TargetError as error:
         raise ConfigError(f"{error}.", source=COMMAND_LINE, key=name, hint=error.hint) from error
     chosen |= {key: False for key in ("verify", "via") if options[f"no_{key}"]}

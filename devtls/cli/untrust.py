@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,9 +30,9 @@ from devtls.system.truststore.installer import Proposal, Result, as_planned, pro
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.other_tools import TOOLS, OtherRoot
 from devtls.system.truststore.protocol import Kind, Status
-from devtls.system.truststore.record import Record
+from devtls.system.truststore.record import Installed, Record
 
-_ABSENT = "not there"
+ABSENT = "not there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,32 @@ class _Wish:
     forget: bool
     everything: bool
     also: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What takes the root out of the stores; `devtls uninstall` has one too."""
+
+    machine: Machine
+    keystore: Keystore
+    record: Record
+    entries: tuple[Installed, ...]
+    proposals: tuple[Proposal, ...]
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any store would be changed."""
+        return any(proposal.plan for proposal in self.proposals)
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """The roots that are taken out."""
+        return frozenset(each for proposal in self.proposals for each in proposal.fingerprints)
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """The stores that once got a root."""
+        return tuple(dict.fromkeys(entry.store for entry in self.entries))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,32 +126,48 @@ def command(
     if not (yes or dry_run):
         refuse_without_terminal("untrust")
     paths, machine = Paths.from_environment(), Machine.here()
+    removal = look(paths, machine, names=names, everything=everything, also=also)
+    keystore = removal.keystore
+    _introduce(removal, wish)
+    if dry_run:
+        return
+    if (removal.has_work or (forget and keystore.exists())) and not yes:
+        ask("Go ahead?")
+    results = carry_out(removal)
+    forgotten = forget and keystore.exists()
+    if forget:
+        keystore.forget()
+    if forget or not names:
+        retire_client_files(paths.state_dir, removal.fingerprints)
+    if keystore.exists() and not names:
+        removal.record.begin()  # devtls env then knows that the trust was taken back, also where it was all there was
+    kept = clear_state(paths.state_dir) if forget else ()
+    _show(results, keystore, wish, _Ended(forgotten, kept, _others(removal.proposals)))
+    judge(results, removal)
+
+
+def look(
+    paths: Paths, machine: Machine, *, names: tuple[str, ...] = (), everything: bool = False, also: Collection[str] = ()
+) -> Removal:
+    """Look at each store and plan what takes the root out. Raises UnknownStore, StateError for a damaged record."""
     keystore, record, runner = Keystore(paths.state_dir), Record(paths.state_dir), ProcessRunner(machine.elevation)
     entries = record.entries()
     recorded = tuple(dict.fromkeys(entry.store for entry in entries))
     stores = select_stores(find_stores(machine, runner, recorded=recorded, scope=Scope.BOTH), names)
     known = {entry.fingerprint for entry in entries} | _own_roots(keystore)
     proposals = propose_removal(stores, known, every_root=everything or not record.exists(), also=also)
-    _introduce(proposals, machine, keystore, wish)
-    if dry_run:
-        return
-    work = any(proposal.plan for proposal in proposals) or (forget and keystore.exists())
-    if work and not yes:
-        ask("Go ahead?")
-    results = tuple(remove(proposal, runner, machine.elevation, record) for proposal in proposals)
-    for entry in entries:
+    return Removal(machine, keystore, record, entries, proposals)
+
+
+def carry_out(removal: Removal) -> tuple[Result, ...]:
+    """Take the root out, store by store."""
+    machine, record = removal.machine, removal.record
+    runner = ProcessRunner(machine.elevation)
+    results = tuple(remove(proposal, runner, machine.elevation, record) for proposal in removal.proposals)
+    for entry in removal.entries:
         if is_gone(entry.store, machine):
             record.drop(entry.store, {entry.fingerprint})
-    forgotten = forget and keystore.exists()
-    if forget:
-        keystore.forget()
-    if forget or not names:
-        _retire_client_files(paths.state_dir, known)
-    if keystore.exists() and not names:
-        record.begin()  # with it, devtls env knows that the trust was taken back, also where it was all there was
-    kept = clear_state(paths.state_dir) if forget else ()
-    _show(results, keystore, wish, _Ended(forgotten, kept, _others(proposals)))
-    _judge(results, recorded)
+    return results
 
 
 def _own_roots(keystore: Keystore) -> set[str]:
@@ -137,7 +179,8 @@ def _own_roots(keystore: Keystore) -> set[str]:
     return {entry.root_sha256 for entry in pointer.entries} if pointer else set()
 
 
-def _introduce(proposals: tuple[Proposal, ...], machine: Machine, keystore: Keystore, wish: _Wish) -> None:
+def _introduce(removal: Removal, wish: _Wish) -> None:
+    machine, keystore, proposals = removal.machine, removal.keystore, removal.proposals
     if wish.dry_run and wish.as_json:
         planned = [result_json(as_planned(proposal, machine.elevation)) for proposal in proposals]
         left = [_json_of(other) for other in _others(proposals)]
@@ -145,18 +188,23 @@ def _introduce(proposals: tuple[Proposal, ...], machine: Machine, keystore: Keys
         return
     working = [proposal for proposal in proposals if proposal.plan]
     verb = "would" if wish.dry_run else "will"
-    text = f"This {verb} be done:\n\n{plan_text(working, machine.elevation, _ABSENT)}\n"
+    text = f"This {verb} be done:\n\n{plan_text(working, machine.elevation, ABSENT)}\n"
     click.echo(text if working else "No store holds the root: nothing to do there.", err=not wish.dry_run)
+    for text in staying(proposals):
+        click.echo(text, err=True)
+    if wish.forget and keystore.exists():
+        click.echo(epitaph(keystore, dry_run=wish.dry_run), err=not wish.dry_run)
+
+
+def staying(proposals: tuple[Proposal, ...]) -> Iterator[str]:
+    """Yield a sentence for each root of others that stays."""
     for proposal in proposals:
         others = [root for root in proposal.facts.roots if root.fingerprint not in proposal.fingerprints]
         if others:
             nicknames = ", ".join(root.nickname for root in others)
             label = printable(proposal.store.label)
-            click.echo(f"{label} also holds {nicknames}, made elsewhere: --all removes it.", err=True)
-    for other in _others(proposals):
-        click.echo(other.sentence, err=True)
-    if wish.forget and keystore.exists():
-        click.echo(_epitaph(keystore, wish), err=not wish.dry_run)
+            yield f"{label} also holds {nicknames}, made elsewhere: --all removes it."
+    yield from (other.sentence for other in _others(proposals))
 
 
 def _others(proposals: Iterable[Proposal]) -> tuple[_Other, ...]:
@@ -174,9 +222,9 @@ def _json_of(other: _Other) -> dict[str, object]:
     return {"tool": root.tool, "name": root.name, "sha256": root.fingerprint, "stores": list(other.labels)}
 
 
-def _epitaph(keystore: Keystore, wish: _Wish) -> str:
+def epitaph(keystore: Keystore, *, dry_run: bool) -> str:
     """Return what dies with the CA; a damaged one is named by its folder only."""
-    verb = "would" if wish.dry_run else "will"
+    verb = "would" if dry_run else "will"
     try:
         authority = keystore.load(datetime.now(UTC))
     except StateError:
@@ -188,7 +236,7 @@ def _epitaph(keystore: Keystore, wish: _Wish) -> str:
     )
 
 
-def _retire_client_files(state_dir: Path, known: set[str]) -> None:
+def retire_client_files(state_dir: Path, known: Collection[str] = ()) -> None:
     """End the trust of clients whose variable names a file of ours."""
     left = retire_files(state_dir, os.environ, known)
     if left:
@@ -212,7 +260,7 @@ def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish, ended: _
         return
     rows = [
         (label, "removed" if result.changed else state, remedy)
-        for result, (label, state, remedy) in zip(results, store_rows(results, _ABSENT), strict=True)
+        for result, (label, state, remedy) in zip(results, store_rows(results, ABSENT), strict=True)
     ]
     show_table(("Store", "State", "Remedy"), rows)
     if any(result.changed and result.kind is Kind.BROWSER for result in results):
@@ -225,13 +273,15 @@ def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish, ended: _
         click.echo("The CA is kept: devtls trust uses it again, devtls untrust --forget deletes it.", err=True)
 
 
-def _judge(results: Iterable[Result], recorded: tuple[str, ...]) -> None:
+def judge(results: Iterable[Result], removal: Removal) -> None:
     """Raise when a root is left behind; a store that cannot be read only counts when it once got the root."""
     left = [
         result
         for result in results
         if result.state.status is not Status.ABSENT
-        and (result.commands or result.holds or result.state.status is Status.TRUSTED or result.name in recorded)
+        and (
+            result.commands or result.holds or result.state.status is Status.TRUSTED or result.name in removal.recorded
+        )
     ]
     if left:
         raise DevtlsError(

@@ -55,8 +55,8 @@ def _wishes(route: RouteConfig, home: PurePath, resolve: Callable[[str], str]) -
             assert_never(unknown)
     if not route.verify:
         yield "does not check the certificate of its target"
-    if route.ca is not None:
-        real = PurePath(resolve(route.ca))
+    for file in (route.ca, route.client_ca):
+        real = home if file is None else PurePath(resolve(file))
         if not real.is_relative_to(home):
             yield f"reads the certificate file {real}"
 

@@ -16,6 +16,7 @@ Scheme = Literal["http", "https", "h2c", "h2"]
 """`h2c` is HTTP/2 without TLS, by prior knowledge (RFC 9113 3.3); `h2` HTTP/2 over TLS."""
 HostPolicy = Literal["keep", "upstream"]
 HstsPolicy = Literal["strip", "keep"]
+ClientAuthMode = Literal["off", "request", "require"]
 
 COMMAND_LINE = "command line"
 """The `source` of what `devtls serve` was given."""
@@ -64,6 +65,9 @@ class RouteConfig(msgspec.Struct, frozen=True, eq=False):
     hsts: HstsPolicy = "strip"
     strip_prefix: bool = False
     via: bool = True
+    client_auth: ClientAuthMode = "off"
+    client_ca: str | None = None
+    """PEM file with the CA of clients; None is our own."""
     key: str = ""
     line: int = 0
     source: str = COMMAND_LINE
@@ -78,7 +82,8 @@ class RouteConfig(msgspec.Struct, frozen=True, eq=False):
     @property
     def _meaning(self) -> tuple[object, ...]:
         switches = (self.allow_remote, self.verify, self.strip_prefix, self.via)
-        return *self.identity, self.target, self.host, self.ca, self.hsts, *switches
+        clients = (self.client_auth, self.client_ca)
+        return *self.identity, self.target, self.host, self.ca, self.hsts, *switches, *clients
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -112,6 +117,13 @@ class PacConfig(msgspec.Struct, frozen=True):
 
     enabled: bool = True
     port: int = 15354
+
+
+class CaConfig(msgspec.Struct, frozen=True):
+    """The `[ca]` section."""
+
+    ocsp: bool = False
+    """Certificates say where their status can be asked."""
 
 
 class LimitsConfig(msgspec.Struct, frozen=True):
@@ -186,6 +198,7 @@ class Config(msgspec.Struct, frozen=True):
     source: str = COMMAND_LINE
     dns: DnsConfig = DnsConfig()
     pac: PacConfig = PacConfig()
+    ca: CaConfig = CaConfig()
 
 
 class Merged(msgspec.Struct, frozen=True):

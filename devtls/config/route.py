@@ -27,7 +27,10 @@ from devtls.config.target import (
 from devtls.errors import ConfigError, InvalidName
 from devtls.names import parse_pattern
 
-_OPTIONS = ("target", "static", "allow_remote", "host", "ca", "verify", "hsts", "strip_prefix", "via")
+_OPTIONS = (
+    "target", "static", "allow_remote", "host", "ca", "verify", "hsts", "strip_prefix", "via", "client_auth",
+    "client_ca",
+)  # fmt: skip
 _SWITCHES = ("allow_remote", "verify", "strip_prefix", "via")
 _HTTPS_ONLY = ("ca", "verify")
 _APP_ONLY = ("allow_remote", "host", "hsts")
@@ -173,6 +176,8 @@ def _parse_options(options: dict[str, Any], key: Key, document: Document) -> dic
             checked[name] = choice(value, ("keep", "upstream"), place, document)
         elif name == "hsts":
             checked[name] = choice(value, ("strip", "keep"), place, document)
+        elif name == "client_auth":
+            checked[name] = choice(value, ("off", "request", "require"), place, document)
         else:
             checked[name] = _parse_ca(value, place, document)
     return checked
@@ -195,6 +200,12 @@ def _check_options(route: RouteConfig, options: dict[str, Any], key: Key, docume
             )
         if name in _APP_ONLY and isinstance(target, StaticTarget):
             document.fail((*key, name), f"{name} means nothing for a static folder.", f"Take {name} away.")
+    if route.client_ca is not None and route.client_auth == "off":
+        document.fail(
+            (*key, "client_ca"),
+            "client_ca means nothing where clients are not asked for a certificate.",
+            'Add client_auth = "require", or "request".',
+        )
     if route.ca is not None and not route.verify:
         document.fail(
             (*key, "verify"), "ca and verify = false contradict each other.", "Keep ca: it makes verifying work."

@@ -13,14 +13,23 @@ from typing import Any
 
 from devtls.config.document import Document, boolean, choice, shown
 from devtls.config.lines import Key, key_lines
-from devtls.config.model import COMMAND_LINE, LIMIT_RANGES, Config, DnsConfig, LimitsConfig, PacConfig, ServeConfig
+from devtls.config.model import (
+    COMMAND_LINE,
+    LIMIT_RANGES,
+    CaConfig,
+    Config,
+    DnsConfig,
+    LimitsConfig,
+    PacConfig,
+    ServeConfig,
+)
 from devtls.config.route import parse_routes
 from devtls.config.target import TargetError, parse_listen_address
 from devtls.errors import ConfigError
 
 MAX_FILE_BYTES = 1_048_576
 
-_SECTIONS = ("serve", "dns", "pac", "limits", "routes")
+_SECTIONS = ("serve", "dns", "pac", "ca", "limits", "routes")
 _QUOTES_HINT = 'Names with a dot, a star or a slash need quotes: "*.app" = 3000.'
 
 
@@ -42,7 +51,8 @@ def parse_config(data: bytes, *, source: str, folder: str) -> Config:
     serve = _parse_serve(tables.get("serve", {}), document)
     dns = DnsConfig(*_parse_side_port("dns", DnsConfig(), tables, document))
     pac = PacConfig(*_parse_side_port("pac", PacConfig(), tables, document))
-    return Config(serve, _parse_limits(tables.get("limits", {}), document), routes, source, dns, pac)
+    ca = _parse_ca(tables.get("ca", {}), document)
+    return Config(serve, _parse_limits(tables.get("limits", {}), document), routes, source, dns, pac, ca)
 
 
 def _decode(data: bytes, source: str) -> str:
@@ -107,6 +117,11 @@ def _parse_side_port(
     document.check_names(table, ("enabled", "port"), (section,), "setting")
     enabled, port = table.get("enabled", usual.enabled), table.get("port", usual.port)
     return boolean(enabled, (section, "enabled"), document), _port(port, (section, "port"), document)
+
+
+def _parse_ca(table: dict[str, Any], document: Document) -> CaConfig:
+    document.check_names(table, CaConfig.__struct_fields__, ("ca",), "setting")
+    return CaConfig(**{name: boolean(value, ("ca", name), document) for name, value in table.items()})
 
 
 def _port(value: object, key: Key, document: Document) -> int:

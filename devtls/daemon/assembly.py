@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,13 +34,16 @@ from devtls.net.listener import Inside, Listener, TlsGate, https_protocol, redir
 from devtls.net.pool import Pool
 from devtls.net.service import Service
 from devtls.pki.leaf import Signer
-from devtls.routing import Snapshot, build_routes
+from devtls.routing import ClientAuth, RouteTable, Snapshot, build_routes
 from devtls.system.keystore import Keystore
 from devtls.system.watch import ConfigWatch
 
 if TYPE_CHECKING:
+    from devtls.daemon.client_trust import ClientTrust
     from devtls.daemon.dns_site import DnsSite
     from devtls.daemon.pac_site import PacSite
+    from devtls.daemon.revocations import Revocations
+    from devtls.net.client_auth import ClientPolicy
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -49,6 +53,8 @@ class Generation(msgspec.Struct, frozen=True):
     authority: Signer
     snapshot: Snapshot
     static_folders: frozenset[str]
+    policies: Mapping[ClientAuth, ClientPolicy] = {}
+    """What the routes' `client_auth` comes to."""
 
 
 class Daemon:
@@ -69,6 +75,7 @@ class Daemon:
         self._dns: DnsSite | None = None
         self._pac: PacSite | None = None
         self._client_contexts = ClientContexts()
+        self._client_trust: ClientTrust | None = None
         self._static = StaticSites(source.paths.runtime_dir)
         self.control = ControlSite(source.paths.runtime_dir)
         self._listeners: list[Listener] = []
@@ -111,11 +118,22 @@ class Daemon:
             return self.keystore.load_or_create(DEFAULT_ZONES, now).signer
 
     def _build(self, merged: Merged, authority: Signer) -> Generation:
+        if authority.ocsp != merged.config.ca.ocsp:
+            authority = msgspec.structs.replace(authority, ocsp=merged.config.ca.ocsp)
         sockets = self._static.open_sockets(merged.config)
         routes = build_routes(merged.config, authority.zones, static_sockets=sockets)
         self._client_contexts.prepare(routes.routes)
         snapshot = Snapshot(merged.config, routes, authority.zones)
-        return Generation(merged, authority, snapshot, frozenset(sockets))
+        return Generation(merged, authority, snapshot, frozenset(sockets), self._read_policies(routes, authority))
+
+    def _read_policies(self, routes: RouteTable, authority: Signer) -> Mapping[ClientAuth, ClientPolicy]:
+        if not routes.client_auths:
+            return {}
+        if self._client_trust is None:
+            from devtls.daemon.client_trust import ClientTrust  # with what most starts never need
+
+            self._client_trust = ClientTrust(self.keystore)
+        return self._client_trust.read(routes.routes, authority, datetime.now(UTC))
 
     async def start(self) -> None:
         """Serve."""
@@ -127,6 +145,7 @@ class Daemon:
             limits=server_limits(config.limits),
             pseudonym=b"devtls-" + os.urandom(4).hex().encode(),
             https_port=self.doors.https_port,
+            policies=generation.policies,
         )
         self.log.other_name = self._localhost_name
         self.contexts = ContextCache(
@@ -135,6 +154,7 @@ class Daemon:
             now=lambda: datetime.now(UTC),
             monotonic=time.monotonic,
             report=self.log.report,
+            policy=self.service.policy,
         )
         self.contexts.pin(generation.snapshot.routes.exact_hosts())
         self._gate = TlsGate(self.service, self.contexts, config.limits.handshake_timeout_s)
@@ -168,7 +188,7 @@ class Daemon:
             from devtls.daemon.pac_site import PacSite, scope_of
 
             snapshot, entrance = self.generation.snapshot, (self.service, self._gate, self._inside)
-            scope = scope_of(snapshot.zones, self.doors.https.port)
+            scope = scope_of(snapshot.zones, self.doors.https)
             self._pac = PacSite(snapshot.config.pac, scope, self.log, entrance)
         return self._pac
 
@@ -180,7 +200,7 @@ class Daemon:
         if self._pac is not None:
             from devtls.daemon.pac_site import scope_of
 
-            await self._pac.replace(snapshot.config.pac, scope_of(snapshot.zones, self.doors.https.port))
+            await self._pac.replace(snapshot.config.pac, scope_of(snapshot.zones, self.doors.https))
 
     # -- reload -------------------------------------------------------------------------------------------------------
 
@@ -212,7 +232,7 @@ class Daemon:
 
     def _swap(self, before: Generation, after: Generation) -> None:
         self.generation = after
-        self.service.snapshot = after.snapshot
+        self.service.snapshot, self.service.policies = after.snapshot, after.policies
         self.service.limits = server_limits(after.snapshot.config.limits)
         self.service.pool.limit(pool_limits(after.snapshot.config.limits), head_limits(after.snapshot.config.limits))
         self._gate.handshake_timeout_s = after.snapshot.config.limits.handshake_timeout_s
@@ -220,6 +240,41 @@ class Daemon:
             self.contexts.replace_issuer(make_issuer(after.authority, self.keystore.state_dir))
             self.pki.replace(after.authority)
         self.contexts.pin(after.snapshot.routes.exact_hosts())
+        if before.policies or after.policies:
+            self._end_outdated()
+
+    def _end_outdated(self) -> None:
+        """End connections whose clients would have to show another certificate today."""
+        for connection in list(self.service.connections):
+            if connection.outdated:
+                connection.drain()
+
+    async def refresh_policies(self) -> None:
+        """Look again at the certificates and revocation lists that clients are judged by. Raises DevtlsError."""
+        if not self.generation.policies:
+            return
+        async with self._reloading:
+            before = self.generation
+            policies = await asyncio.to_thread(self._read_policies, before.snapshot.routes, before.authority)
+            if policies != before.policies:
+                # Another table, though an equal one: what connections have remembered of it is looked at again.
+                routes = msgspec.structs.replace(before.snapshot.routes)
+                snapshot = msgspec.structs.replace(before.snapshot, routes=routes)
+                self._swap(before, msgspec.structs.replace(before, snapshot=snapshot, policies=policies))
+
+    @cached_property
+    def revocations(self) -> Revocations:
+        """What is revoked; no start needs it."""
+        from devtls.daemon.revocations import Revocations
+
+        return Revocations(self.keystore, lambda: self.generation.authority, self.log)
+
+    async def give_up_revoked(self) -> list[str]:
+        """Drop leaves that were revoked, as the register is now; returns their names."""
+        dropped = self.contexts.drop_serials(await self.revocations.look())
+        for name in dropped:
+            self.log.say(f"The certificate for {name} was revoked: it gets another one.", event="revoked", name=name)
+        return dropped
 
     def authority_replaced(self) -> bool:
         """Say whether there is another CA on disk than the one in use; blocks for a moment. Raises StateError."""

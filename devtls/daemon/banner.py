@@ -32,7 +32,7 @@ class Findings:
     """What the probes found.
 
     `apps`: route label -> "" (it answers) or why not; `names`: host -> where it leads; `missing_folders`: those of
-    static routes that are not there.
+    static routes that are not there; `written`: the names that `devtls setup names` has put into the hosts file.
     """
 
     apps: Mapping[str, str] = field(default_factory=dict)
@@ -40,6 +40,7 @@ class Findings:
     trusted: bool = False
     authority_is_new: bool = False
     missing_folders: frozenset[str] = frozenset()
+    written: frozenset[str] = frozenset()
 
 
 Remark = tuple[str, ...]
@@ -113,8 +114,13 @@ def _missing(
             [f"{made} browser trusts it yet. Once, in another terminal:", "", f"    {paint('devtls trust', '36')}"]
         )
     hosts = [host for route in routes for host in route.hosts if not is_wildcard(host)]
-    if lost := [host for host in dict.fromkeys(hosts) if _is_lost(host, findings)]:
-        remarks.append(_lost_remark(lost, hosts, port, paint))
+    lost = [host for host in dict.fromkeys(hosts) if _is_lost(host, findings)]
+    if unwritten := [host for host in lost if host not in findings.written]:
+        remarks.append(_lost_remark(unwritten, hosts, port, paint))
+    if written := [host for host in lost if host in findings.written]:
+        verb = "does" if len(written) == 1 else "do"
+        what = f"{_some(written)} {verb} not resolve, though setup wrote the lines into the hosts file:"
+        remarks.append([what, "", f"    {paint('devtls doctor', '36')}"])
     wild = [host for route in routes for host in route.hosts if is_wildcard(host)]
     if lost_wild := [host for host in dict.fromkeys(wild) if _is_lost(host, findings)]:
         remarks.append(_wildcard_remark(lost_wild, wild))
@@ -133,15 +139,15 @@ def _lost_remark(lost: Sequence[str], hosts: Sequence[str], port: int, paint: Ca
     verb = "does" if len(lost) == 1 else "do"
     here = next((host for host in hosts if host.endswith(".localhost")), "")
     instead = f" (https://{here}{'' if port == 443 else f':{port}'} works in browsers now)" if here else ""
-    # Both families: with one line alone a resolver goes on to ask the network for the other, and may wait for it.
-    command = f"printf '%s {' '.join(lost)}\\n' 127.0.0.1 ::1 | sudo tee -a /etc/hosts"
-    return [f"{_some(lost)} {verb} not resolve on this machine yet{instead}:", "", f"    {paint(command, '36')}"]
+    what = f"{_some(lost)} {verb} not resolve on this machine yet{instead}:"
+    return [what, "", f"    {paint('devtls setup names', '36')}"]
 
 
 def _wildcard_remark(lost: Sequence[str], wild: Sequence[str]) -> list[str]:
     here = next((host for host in wild if host.endswith(".localhost")), "")
     instead = f" In browsers {here} works now." if here else ""
-    return [f"Names below {_some([host[2:] for host in lost])} need lines of their own in /etc/hosts.{instead}"]
+    what = f"Names below {_some([host[2:] for host in lost])} do not resolve on this machine."
+    return [f"{what} devtls setup names shows whether it has a way for wildcards.{instead}"]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -21,8 +21,11 @@ from devtls.web.control_messages import (
     About,
     AddRequest,
     Done,
+    LeavesAnswer,
+    LeavesRequest,
     ReloadRequest,
     RemoveRequest,
+    RevokedRequest,
     RouteStatus,
     StatusAnswer,
     StopRequest,
@@ -82,6 +85,16 @@ class ControlCommands:
         """Let requests finish, or `now` cut them; the answer comes first."""
         asyncio.get_running_loop().call_soon(self._process.end_by_command, asked.now)
         return Done(grace_s=0.0 if asked.now else self._daemon.config.limits.shutdown_grace_s)
+
+    async def leaves(self, asked: LeavesRequest) -> LeavesAnswer:
+        """Say which leaves in memory hold a name."""
+        found = self._daemon.contexts.serials_of(asked.name)
+        sha256 = self._daemon.generation.authority.fingerprint
+        return LeavesAnswer(sha256=sha256, serials=tuple(f"{serial:x}" for serial in found))
+
+    async def revoked(self, asked: RevokedRequest) -> Done:
+        """Give up the leaves that were revoked: the next handshake gets another key."""
+        return Done(dropped=tuple(await self._daemon.give_up_revoked()))
 
     @property
     def _temporary(self) -> tuple[RouteConfig, ...]:

@@ -105,6 +105,13 @@ class Log:
                     host=name,
                     reason=failure.reason,
                 )
+        elif failure.asked and self._first_in_a_while(f"asked {name}"):
+            self.warn(
+                f"a client of {name}, which has to show a certificate, was not let in: {failure.reason}.",
+                event="client_refused",
+                host=name,
+                reason=failure.reason,
+            )
         elif self.level == "verbose":
             self.say(f"TLS with {failure.client_ip or 'a client'} for {name} failed: {failure.reason}")
 

@@ -16,7 +16,7 @@ from devtls.daemon.log import Log
 from devtls.daemon.side_port import SidePort, Words
 from devtls.http.pac import PacScope
 from devtls.names import Hostname
-from devtls.net.listener import Inside, TlsGate, bind
+from devtls.net.listener import Bound, Inside, TlsGate, bind
 from devtls.net.service import Service
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 _USUAL_HTTPS_PORT = 443
 
 
-def scope_of(zones: Sequence[Hostname], https_port: int) -> PacScope:
-    """Return what browsers are to bring to a proxy at `https_port`."""
-    return PacScope(tuple(zones), frozenset({_USUAL_HTTPS_PORT, https_port}))
+def scope_of(zones: Sequence[Hostname], https: Bound) -> PacScope:
+    """Return what browsers are to bring to a proxy whose https port is this."""
+    return PacScope(tuple(zones), frozenset({_USUAL_HTTPS_PORT, https.port, https.public_port}))
 
 
 class PacSite(SidePort["PacServer", PacScope, PacScope]):

@@ -1,8 +1,9 @@
 """The PKI endpoint of a running proxy: the CA's own port on 127.0.0.1, where its certificates point to.
 
-Owns the socket and when the revocation list is signed anew: looked at each request (so also after the machine slept)
-and every hour. A port that is taken is no stop: it is tried again, since a second devtls serve of the same CA, which
-publishes the same lists, may end first; anybody else on it is worth a warning, for clients that insist on the lists.
+Owns the socket and when the revocation list is signed anew: looked at each request (so also after the machine slept,
+and after every revocation) and every hour. A port that is taken is no stop: it is tried again, since a second devtls
+serve of the same CA, which publishes the same lists, may end first; anybody else on it is worth a warning, for clients
+that insist on the lists.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ from devtls.web.lazy_site import LazySite
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from devtls.pki.ocsp import Answer
     from devtls.web.pki_endpoint import Document
     from devtls.web.pki_page import RootCard
 
-_LOOK_S = 3600.0
+_LOOK = timedelta(hours=1)
+_TICK_S = 30.0
+_CACHED = timedelta(minutes=5)
+"""How long a list may be kept without asking again: a revocation waits for no longer than that."""
 _RETRY_S = 10.0
 _OURSELVES = "devtls "
 """How `port_holder` names another process of ours."""
@@ -115,10 +120,35 @@ class PkiSite:
             "/root.pem": Document(authority.root_pem, "application/x-pem-file"),
             "/root.der": Document(root_der, "application/x-x509-ca-cert"),
         }
-        for path, crl in (await self._current_crls()).items():
-            until = load_crl(crl).next_update_utc
-            found[path] = Document(crl, "application/pkix-crl", _refresh_at(until))
+        for path, content in (await self._current_crls()).items():
+            crl = load_crl(content)
+            until = _refresh_at(crl.next_update_utc)
+            found[path] = Document(content, "application/pkix-crl", until, crl.last_update_utc)
         return found
+
+    async def status(self, request: bytes) -> Document:
+        """Return the answer to an OCSP request, as of now."""
+        from devtls.pki.ocsp import RESPONSE_TYPE, answer_later
+        from devtls.web.pki_endpoint import Document
+
+        now = datetime.now(UTC)
+        try:
+            found = await asyncio.to_thread(self._answer, request, now)
+        except DevtlsError as error:
+            self._log.report(f"the status of a certificate cannot be told: {error}")
+            found = answer_later()
+        return Document(found.der, RESPONSE_TYPE, _refresh_at(found.until), None if found.until is None else now)
+
+    def _answer(self, request: bytes, now: datetime) -> Answer:
+        from devtls.pki.ocsp import Publisher, answer
+        from devtls.pki.revocation import load_crl
+        from devtls.system.register import open_registers
+
+        publishers = []
+        for register in open_registers(self._keystore, now):
+            crl = load_crl(self._keystore.next_crl(register.authority, now))
+            publishers.append(Publisher(register.authority, crl, register.history().issued))
+        return answer(request, publishers, now)
 
     def root_card(self) -> RootCard:
         """Return what the page says of the root, as of now."""
@@ -139,13 +169,16 @@ class PkiSite:
         authority = self._keystore.load(now)
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
-        found = {signer.intermediate_crl_path: self._keystore.next_crl(authority, now)} if authority.signs_lists else {}
+        crl = self._keystore.next_crl(authority, now)  # always: what is revoked is not shown again
+        found = {signer.intermediate_crl_path: crl} if authority.signs_lists else {}
         if authority.root_crl_der:  # else the root is somebody else's, who publishes its list
             found[signer.root_crl_path] = authority.root_crl_der
         for older in self._keystore.load_older(now):  # what it signed is still in use, and asks at its own path
             if older.root_crl_der:
                 found.setdefault(older.root_crl_path, older.root_crl_der)
             with contextlib.suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
+                if not older.signs_lists:
+                    continue
                 found[older.intermediate_crl_path] = self._keystore.next_crl(older, now)
         return found
 
@@ -155,17 +188,24 @@ class PkiSite:
                 await asyncio.sleep(_RETRY_S)
                 self._open()
             else:
-                await asyncio.sleep(_LOOK_S)
+                await self._until_look()
                 await self._current_crls()
+
+    async def _until_look(self) -> None:
+        """Wait for an hour by the wall clock: the loop's own stands still while the machine sleeps."""
+        begun = datetime.now(UTC)
+        passed = timedelta()
+        while timedelta() <= passed < _LOOK:
+            await asyncio.sleep(_TICK_S)
+            passed = datetime.now(UTC) - begun
 
 
 def _refresh_at(next_update: datetime | None) -> datetime | None:
-    # A cached list must not outlive its successor's signing by much: an hour is what a revocation may wait.
-    soon = datetime.now(UTC) + timedelta(hours=1)
+    soon = datetime.now(UTC) + _CACHED
     return min(soon, next_update) if next_update is not None else None
 
 
 def _make_app(site: PkiSite) -> web.Application:
     from devtls.web.pki_endpoint import make_pki_app
 
-    return make_pki_app(site.documents, site.root_card)
+    return make_pki_app(site.documents, site.root_card, site.status)

@@ -45,7 +45,16 @@ async def examine(daemon: Daemon) -> Findings:
         asyncio.to_thread(_missing_folders, folders),
     )
     found = {label: why for label, why in zip(apps, answers, strict=True) if why is not None}
-    return Findings(found, names, trusted, daemon.made_authority, missing)
+    lost = Resolves.NOWHERE in names.values()
+    written = await asyncio.to_thread(_written_names) if lost else frozenset[str]()
+    return Findings(found, names, trusted, daemon.made_authority, missing, written)
+
+
+def _written_names() -> frozenset[str]:
+    from devtls.system.resolver.discovery import names_in_block
+    from devtls.system.truststore.machine import Machine
+
+    return names_in_block(Machine.here())
 
 
 def _missing_folders(folders: Iterable[str]) -> frozenset[str]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from devtls.daemon.banner import Remark
     from devtls.daemon.look import Look
     from devtls.daemon.status import Life
+    from devtls.system.notify import Manager
     from devtls.web.control_endpoint import Commands
     from devtls.web.control_messages import Trouble
 
@@ -79,6 +80,7 @@ class Process:
         self._has_terminal = False
         self._remarks: list[Remark] = []
         """What was said last: a reload repeats none of it."""
+        self._manager: Manager | None = None
 
     async def run(self, instead: Callable[[], Coroutine[Any, Any, None]] | None = None) -> ExitCode:
         """Start, serve, end. `instead` runs once the ports are open, in the place of the banner and the watches."""
@@ -88,6 +90,7 @@ class Process:
         self.daemon.control.start(self._commands)
         if instead is None:
             self._announce()
+        self._tell_manager()
         asyncio.get_running_loop().call_later(_SETTLE_S, _collect_garbage)
         self._spawn((instead or self._after_start)())
         await self._ending.wait()
@@ -119,6 +122,19 @@ class Process:
                     f"{route.config.key}: the certificate of {route.upstream.label} is not checked (verify = false).",
                     event="unchecked",
                 )
+
+    def _tell_manager(self) -> None:
+        if "NOTIFY_SOCKET" in os.environ:
+            from devtls.system.notify import take_manager  # only a service has somebody to tell
+
+            self._manager = take_manager()
+        self._tell_readiness()
+
+    def _tell_readiness(self, trouble: DevtlsError | None = None) -> None:
+        if self._manager is not None:
+            count = _routes(len(self.daemon.generation.snapshot.routes.routes))
+            late = "" if trouble is None else f"; the last reload failed: {trouble}"
+            self._manager.ready(f"Serving https on port {self.daemon.doors.https.port}, {count}{late}")
 
     async def _after_start(self) -> None:
         """Do what no request has to wait for."""
@@ -223,9 +239,12 @@ class Process:
         `source` takes the place of the one from before, if it can be used. `by_command` does not wait for the banner.
         """
         before = self.daemon.generation
+        if self._manager is not None:
+            self._manager.reloading()
         try:
             await self.daemon.reload(source)
         except DevtlsError as error:
+            self._tell_readiness(error)
             if source is None:
                 self._remember(error)
             if not (by_itself and str(error) == self._last_trouble):
@@ -234,6 +253,7 @@ class Process:
                 self._log.error(error)
             return error
         self._forget_trouble()
+        self._tell_readiness()
         telling = self._tell_of_reload(why, before, self.daemon.generation)
         if by_command:
             self._commanded_at = asyncio.get_running_loop().time()
@@ -281,6 +301,7 @@ class Process:
         notice = EndNotice()
         while True:
             await asyncio.sleep(_STATE_LOOK_S)
+            await self.daemon.give_up_revoked()
             if text := notice.due(self.daemon.generation.authority.not_after, datetime.now(UTC)):
                 self._log.warn(text, event="authority_ends")
             try:
@@ -289,11 +310,18 @@ class Process:
             except DevtlsError as error:
                 self._log.report(f"the CA on disk cannot be read: {error}")
                 continue
+            await self._refresh_policies()
             if replaced:
                 await self.reload("The CA was replaced", by_itself=True)
             elif self._waits_for_allow:
                 # `devtls allow` changes a file of ours, not the one that is watched.
                 await self.reload(f"{self._file_name} was allowed", by_itself=True)
+
+    async def _refresh_policies(self) -> None:
+        try:
+            await self.daemon.refresh_policies()
+        except (DevtlsError, OSError) as error:
+            self._log.report(f"what clients' certificates are judged by stays as it is: {error}")
 
     def _tell_of_deletion(self, deleted: bool) -> None:
         if deleted and not self._is_orphan:
@@ -352,6 +380,8 @@ class Process:
         if daemon.watch is not None:
             await asyncio.to_thread(daemon.watch.close)
         grace_s = daemon.config.limits.shutdown_grace_s
+        if self._manager is not None:
+            self._manager.stopping(grace_s)
         stopping = asyncio.ensure_future(daemon.stop(grace_s))
         cutting = asyncio.ensure_future(self._cutting.wait())
         await asyncio.wait([stopping, cutting], timeout=_IDLE_ENDS_S, return_when=asyncio.FIRST_COMPLETED)

@@ -125,6 +125,7 @@ def _route(daemon: Daemon, route: Route, port: int, findings: Findings | None, n
         last_error="" if state is None else state.last_error,
         active=0 if state is None else state.active,
         idle=0 if state is None else _idle(state),
+        client_auth=config.client_auth,
     )
 
 

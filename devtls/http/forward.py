@@ -56,6 +56,8 @@ class Edge(msgspec.Struct, frozen=True):
     """The public port of the listener."""
     pseudonym: bytes
     """Our name in Via: random, new in each process."""
+    client_cert: tuple[tuple[bytes, bytes], ...] = ()
+    """Client-Cert and its like (RFC 9440) for a client that has proved who it is."""
 
 
 class _Rule(Enum):
@@ -67,17 +69,21 @@ class _Rule(Enum):
     FORWARDED = 5
     HSTS = 6
     URL = 7
+    VARY = 8
 
 
-_KEEP, _DROP, _CONNECTION, _LENGTH, _TE, _FORWARDED, _HSTS, _URL = _Rule
+_KEEP, _DROP, _CONNECTION, _LENGTH, _TE, _FORWARDED, _HSTS, _URL, _VARY = _Rule
 
 _FORWARDED_NAMES = frozenset({b"forwarded", b"x-real-ip"})
 _REROUTING_NAMES = frozenset({b"x-original-url", b"x-rewrite-url"})
+_IDENTITY_NAMES = frozenset({b"client-cert", b"client-cert-chain"})
+_IDENTITY_PREFIX = b"client-cert-"
 _FORWARDED_PREFIX = b"x-forwarded-"
 
 _REQUEST_RULES: Mapping[bytes, _Rule] = {
     **dict.fromkeys(HOP_BY_HOP, _DROP),
     **dict.fromkeys(_REROUTING_NAMES, _DROP),
+    **dict.fromkeys(_IDENTITY_NAMES, _DROP),
     **dict.fromkeys(_FORWARDED_NAMES, _FORWARDED),
     b"host": _DROP,
     b"connection": _CONNECTION,
@@ -91,6 +97,8 @@ _RESPONSE_RULES: Mapping[bytes, _Rule] = {
     b"connection": _CONNECTION,
     b"content-length": _LENGTH,
     b"alt-svc": _DROP,
+    **dict.fromkeys(_IDENTITY_NAMES, _DROP),  # RFC 9440 2.4: in requests alone
+    b"vary": _VARY,
     b"strict-transport-security": _HSTS,
     b"location": _URL,
     b"content-location": _URL,
@@ -111,7 +119,7 @@ _USUAL_RESPONSE = (
     b"access-control-allow-origin access-control-expose-headers age allow cache-control content-disposition "
     b"content-encoding content-language content-range content-security-policy content-type date etag expires "
     b"last-modified permissions-policy pragma referrer-policy sec-websocket-accept sec-websocket-extensions "
-    b"sec-websocket-protocol server set-cookie trailer transfer-encoding vary via www-authenticate "
+    b"sec-websocket-protocol server set-cookie trailer transfer-encoding via www-authenticate "
     b"x-content-type-options x-frame-options x-powered-by x-request-id x-xss-protection"
 ).split()
 
@@ -131,6 +139,8 @@ def _request_rule(name: bytes) -> _Rule:
     rule = _REQUEST_RULES.get(folded)
     if rule is None and hyphened.startswith(_FORWARDED_PREFIX):
         rule = _FORWARDED
+    if rule is None and hyphened.startswith(_IDENTITY_PREFIX):
+        return _DROP
     if folded != hyphened and (rule is _FORWARDED or _REQUEST_RULES.get(hyphened) in {_FORWARDED, _DROP}):
         # WSGI, CGI and PHP fold `_` and `-` into one: X_Forwarded_For would overrule ours there. Never trusted.
         return _DROP
@@ -217,6 +227,7 @@ def _add_ours(headers: Headers, inbound: Headers, request: Request, policy: Forw
         _extend_forwarded(headers, inbound, request.authority, policy, edge)
     else:
         _add_forwarded(headers, request.authority, policy, edge)
+    headers.extend(edge.client_cert)
     if policy.via:
         headers.append((b"Via", request.http_version + b" " + edge.pseudonym))
 
@@ -336,11 +347,18 @@ def _forward_answer(
             if public is None:
                 public = public_origin(edge.scheme, authority, policy.strip_prefix, policy.origins)
             keep((field[0], _moved(public, field[0].lower(), field[1])))
+        elif rule is _VARY:
+            keep(_vary(field) if edge.client_cert else field)
         elif rule is _HSTS and policy.keep_hsts:
             keep((field[0], _without_preload(field[1])))
     if nominating:
         return _without_nominated(headers, connection_nominated(fields))
     return headers
+
+
+def _vary(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Return `Vary: *` for an answer that depends on the certificate: no cache can know it (RFC 9440 2.4)."""
+    return (field[0], b"*") if _IDENTITY_NAMES.intersection(tokens(field[1])) else field
 
 
 def _moved(public: PublicOrigin, name: bytes, value: bytes) -> bytes:
@@ -363,7 +381,7 @@ _NEVER_TRAILERS = HOP_BY_HOP | frozenset(
     b"age authorization cache-control content-encoding content-length content-location content-range content-type "
     b"cookie date expect expires forwarded host if-match if-modified-since if-none-match if-range if-unmodified-since "
     b"link location max-forwards pragma range refresh retry-after set-cookie strict-transport-security alt-svc trailer "
-    b"vary www-authenticate x-original-url x-real-ip x-rewrite-url".split()
+    b"vary www-authenticate x-original-url x-real-ip x-rewrite-url client-cert client-cert-chain".split()
 )
 """Framing, routing, credentials, modifiers, content format: RFC 9110 6.5.1 wants them in the header section only."""
 

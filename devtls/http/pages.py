@@ -30,6 +30,7 @@ __all__ = [
     "misdirected",
     "no_such_file",
     "not_found",
+    "outdated",
     "overloaded",
     "plain_http_help",
     "redirect",
@@ -140,6 +141,20 @@ def misdirected(host: str, sni: str, https_port: int, accept: bytes) -> Answer:
         f"Open {url} itself; a client that connects by address must send the name (SNI).",
         (),
         {"host": host, "sni": sni},
+    )
+    return draw(notice, accept)
+
+
+def outdated(host: str, accept: bytes) -> Answer:
+    """Return 421: since the connection was opened, what `host` asks of its clients has changed."""
+    notice = Notice(
+        421,
+        "misdirected",
+        "This connection is out of date",
+        f"Since it was opened, the certificate that clients of `{host}` have to show has changed.",
+        "Try again: a new connection is asked for what counts now.",
+        (),
+        {"host": host},
     )
     return draw(notice, accept)
 

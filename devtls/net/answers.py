@@ -22,6 +22,11 @@ def refusal_page(service: Service, sni: str | None, port: int, request: Request,
             return pages.not_found(host_of(request.authority), service.route_lines(port), _accept(request))
 
 
+def outdated_page(request: Request) -> pages.Answer:
+    """Return the answer on a connection whose client has to show another certificate than when it began."""
+    return pages.outdated(host_of(request.authority), _accept(request))
+
+
 def failure_page(service: Service, route: Route, request: Request, failure: Answer) -> pages.Answer:
     """Return the answer in an app's stead."""
     accept = _accept(request)

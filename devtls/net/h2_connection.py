@@ -76,6 +76,11 @@ class H2Connection(asyncio.Protocol):
         """The number under which the observer hears of this connection."""
         return self.reception.id
 
+    @property
+    def outdated(self) -> bool:
+        """Whether the client would have to show another certificate today."""
+        return self.reception.outdated
+
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -84,7 +89,7 @@ class H2Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(self._limits.max_buffer_bytes)
         self._service.connections.add(self)
-        self.reception.meet(transport.get_extra_info("peername"))
+        self.reception.meet(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._rest(self._limits.head_timeout_s)
         self.flush()
         if self._service.draining:

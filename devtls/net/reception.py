@@ -7,7 +7,10 @@ for the observer. Decides nothing that `routing` and `http.exchange` decide, and
 from __future__ import annotations
 
 import itertools
-from typing import Any
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from devtls.http import pages
 from devtls.http.actions import Answer
@@ -15,11 +18,14 @@ from devtls.http.events import Request, Response
 from devtls.http.exchange import Terms
 from devtls.http.forward import Edge
 from devtls.net.access import record_of
-from devtls.net.answers import failure_page, refusal_page
+from devtls.net.answers import failure_page, outdated_page, refusal_page
 from devtls.net.refusal import RefusalWatch, watch_for_refusal
 from devtls.net.relay import Relay, RelayClient
 from devtls.net.service import ServerLimits, Service
 from devtls.routing import Route, host_of, select
+
+if TYPE_CHECKING:
+    from devtls.net.client_auth import ClientPolicy
 
 _connection_ids = itertools.count(1)
 
@@ -30,23 +36,39 @@ class Reception:
     `port` is the one that the client believes to be connected to, when a tunnel makes it another than ours.
     """
 
-    __slots__ = ("_last", "_port", "_recording", "_sni", "_terms", "edge", "id", "limits", "service")
+    __slots__ = (
+        "_last", "_policy", "_port", "_proven_edge", "_recording", "_sni", "_terms", "edge", "id", "limits", "service",
+    )  # fmt: skip
 
     def __init__(self, service: Service, sni: str | None, port: int | None = None) -> None:
         self.id = next(_connection_ids)
         self.service = service
         self.limits: ServerLimits = service.limits
         self.edge: Edge
+        self._proven_edge: Edge
+        """The same with what the client has shown, for routes that ask for it."""
+        self._policy: ClientPolicy | None = None
         self._sni = sni
         self._port = service.https_port if port is None else port
         self._terms: dict[int, Terms] = {}
         self._last: tuple[Any, ...] = (None, None, None)
         self._recording = service.observer.wants_requests
 
-    def meet(self, peername: tuple[str, int] | None) -> None:
+    def meet(self, peername: tuple[str, int] | None, ssl_object: ssl.SSLObject | None = None) -> None:
         """Take note of who the client is."""
         client_ip = str(peername[0]).encode("ascii", "replace") if peername else b"127.0.0.1"
-        self.edge = self.service.edge(client_ip, self._port)
+        self.edge = self._proven_edge = self.service.edge(client_ip, self._port)
+        if self.service.policies and ssl_object is not None:
+            from devtls.net.client_auth import policy_of, proof
+
+            self._policy = policy_of(ssl_object)
+            if self._policy is not None and (fields := proof(ssl_object)):
+                self._proven_edge = msgspec.structs.replace(self.edge, client_cert=fields)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the client would have to show another certificate today."""
+        return self._policy != self.service.policy(self._sni or "")
 
     @property
     def sni(self) -> bytes:
@@ -63,6 +85,8 @@ class Reception:
             found = select(table, sni=self._sni, authority=request.authority, path=request.target)
             if not isinstance(found, Route):
                 return refusal_page(service, self._sni, self._port, request, found)
+            if found.client_auth is not None and self._policy != service.policies[found.client_auth]:
+                return outdated_page(request)  # a reload has come between, and the connection is about to end
             chosen, terms = found, self._terms_of(found)
             self._last = table, request.authority, request.target, chosen, terms
         relay = Relay(client, service.pool, chosen, terms, request)
@@ -73,7 +97,8 @@ class Reception:
     def _terms_of(self, route: Route) -> Terms:
         terms = self._terms.get(id(route))
         if terms is None or terms.policy is not route.policy:
-            terms = self._terms[id(route)] = Terms(route.policy, self.edge, self.limits.exchange)
+            edge = self.edge if route.client_auth is None else self._proven_edge
+            terms = self._terms[id(route)] = Terms(route.policy, edge, self.limits.exchange)
         return terms
 
     def failure(self, relay: Relay, answer: Answer) -> pages.Answer:

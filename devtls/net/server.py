@@ -78,6 +78,11 @@ class ServerConnection(asyncio.Protocol):
         """The number under which the observer hears of this connection."""
         return self._reception.id
 
+    @property
+    def outdated(self) -> bool:
+        """Whether the client would have to show another certificate today."""
+        return self._reception.outdated
+
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -87,7 +92,7 @@ class ServerConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(self._limits.max_buffer_bytes)
         service = self._service
         service.connections.add(self)
-        self._reception.meet(transport.get_extra_info("peername"))
+        self._reception.meet(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._set_deadline(self._limits.head_timeout_s)
 
     def data_received(self, data: bytes) -> None:

@@ -5,7 +5,8 @@ Owns the references that a reload swaps, the limits, and the list of open connec
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -13,9 +14,13 @@ from devtls.http import pages
 from devtls.http.exchange import ExchangeLimits
 from devtls.http.forward import Edge
 from devtls.http.h1.head import HeadLimits
+from devtls.names import LOCALHOST
 from devtls.net.access import Observer
 from devtls.net.pool import Pool
-from devtls.routing import Snapshot
+from devtls.routing import ClientAuth, Snapshot
+
+if TYPE_CHECKING:
+    from devtls.net.client_auth import ClientPolicy
 
 
 class ClientConnection(Protocol):
@@ -24,6 +29,10 @@ class ClientConnection(Protocol):
     @property
     def id(self) -> int:
         """The number under which the observer hears of it."""
+
+    @property
+    def outdated(self) -> bool:
+        """Whether its client would have to show another certificate today."""
 
     @property
     def http2(self) -> bool:
@@ -57,7 +66,7 @@ class ServerLimits(msgspec.Struct, frozen=True):
 
 
 class Service(msgspec.Struct, eq=False):
-    """What all connections of a process share; a reload swaps `snapshot` and `limits`."""
+    """What all connections of a process share; a reload swaps `snapshot`, `policies` and `limits`."""
 
     snapshot: Snapshot
     pool: Pool
@@ -66,9 +75,16 @@ class Service(msgspec.Struct, eq=False):
     pseudonym: bytes
     https_port: int = 443
     """The port that people type: the one in our redirects and lists."""
+    policies: Mapping[ClientAuth, ClientPolicy] = {}
+    """What the routes' `client_auth` comes to, as of now."""
     draining: bool = False
     connections: set[ClientConnection] = msgspec.field(default_factory=set)
     _edges: dict[tuple[bytes, int], Edge] = msgspec.field(default_factory=dict)
+
+    def policy(self, sni: str) -> ClientPolicy | None:
+        """Return what clients who name `sni` ("" = nobody) have to show."""
+        auth = self.snapshot.routes.client_auth(sni or LOCALHOST)
+        return None if auth is None else self.policies[auth]
 
     def edge(self, client_ip: bytes, port: int) -> Edge:
         """Return what `forward` needs of a client that came to `port`: always the same object, for edits to be kept."""

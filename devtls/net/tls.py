@@ -45,6 +45,8 @@ class HandshakeFailure(msgspec.Struct, frozen=True):
     sni: str | None
     reason: str
     client_ip: str = ""
+    asked: bool = False
+    """The client was asked for a certificate."""
 
     @property
     def refused_certificate(self) -> bool:
@@ -173,7 +175,10 @@ class TlsLayer(asyncio.Protocol):
             self._stop_timer()
             self._reported = True
             self._failed(reason)
-            self.tcp.close()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.tcp.close()
 
     def _stop_timer(self) -> None:
         if self._timeout is not None:

@@ -19,6 +19,8 @@ from devtls.net.turnstile import Turnstile
 _STARTS_OF_HTTP = frozenset(b"\r\n" + bytes(range(0x21, 0x7F)))
 """A method, or the empty line before one; anything else would wait for the end of a head that never comes."""
 
+_LAST_WORD_S = 2.0
+
 
 class TlsHooks(Protocol):
     """What the server side of TLS asks of its owner."""
@@ -48,6 +50,7 @@ class TlsServer(TlsLayer):
         self._waiting = False
         self._hello: ClientHello | None = None
         self._first = b""
+        self._begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the handshake's clock."""
@@ -61,9 +64,11 @@ class TlsServer(TlsLayer):
             self._incoming.write(data)
             self._deliver()
             return
+        if self.closing:
+            return
         if self._hello is not None:
             super().data_received(data)
-        elif not self.closing:
+        else:
             self._first += data
             if not self._waiting:
                 self._look(self._first)
@@ -92,6 +97,7 @@ class TlsServer(TlsLayer):
             self._refuse(chosen, chosen.name.lower().replace("_", " "))
             return
         self._incoming.write(first)
+        self._begun = True
         self._begin(chosen.wrap_bio(self._incoming, self._outgoing, server_side=True))
 
     def _refuse(self, alert: Alert, reason: str) -> None:
@@ -124,9 +130,23 @@ class TlsServer(TlsLayer):
         sni = None if self._hello is None else self._hello.sni
         return self._hooks.application(sni, self.ssl_object.selected_alpn_protocol())
 
+    @property
+    def _asks(self) -> bool:
+        """Whether the handshake has come so far that the client was asked for a certificate."""
+        return self._begun and self.ssl_object.context.verify_mode is not ssl.CERT_NONE
+
+    def _hang_up(self) -> None:
+        if not self._asks or self.tcp.is_closing():
+            super()._hang_up()
+            return
+        # In TLS 1.3 a client is done before its certificate is judged, and may have sent its request: to close while
+        # that is unread would have TCP's reset destroy the alert. It is read and dropped until the client closes.
+        self.tcp.write_eof()
+        self._timeout = asyncio.get_running_loop().call_later(_LAST_WORD_S, self.tcp.abort)
+
     def _failed(self, reason: str) -> None:
         if self._hello is None and not self._first:
             return  # browsers open connections ahead of need: one that never spoke is no failed handshake
         sni = None if self._hello is None else self._hello.sni
         peer = self.tcp.get_extra_info("peername")
-        self._hooks.failed(HandshakeFailure(sni, reason, peer[0] if peer else ""))
+        self._hooks.failed(HandshakeFailure(sni, reason, peer[0] if peer else "", self._asks))

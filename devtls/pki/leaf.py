@@ -43,6 +43,7 @@ Name = str | IPv4Address | IPv6Address
 
 _V3 = bytes.fromhex("a003020102")
 _NO_SUBJECT = der.sequence()
+_OCSP = bytes.fromhex("06082b06010505073001")
 _CRITICAL = bytes.fromhex("0101ff")
 
 
@@ -140,6 +141,8 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
     root_pem: bytes
     intermediate_pem: bytes
     key: IssuerKey
+    ocsp: bool = False
+    """Whether leaves say where their status can be asked."""
 
     @property
     def folder_name(self) -> str:
@@ -225,7 +228,7 @@ def sign_leaf(
 
 def _extensions(signer: Signer, names: Sequence[Name], identifier: bytes) -> list[bytes]:
     """Return a leaf's extensions: an empty subject, hence critical alternative names (RFC 5280 4.1.2.6)."""
-    found = [
+    extensions = [
         _extension("551d13", der.sequence(), _CRITICAL),  # basicConstraints: no CA
         _extension("551d0f", bytes.fromhex("03020780"), _CRITICAL),  # keyUsage: digitalSignature
         _extension("551d25", bytes.fromhex("300a06082b06010505070301")),  # extKeyUsage: serverAuth
@@ -233,11 +236,17 @@ def _extensions(signer: Signer, names: Sequence[Name], identifier: bytes) -> lis
         _extension("551d23", der.sequence(der.encode(0x80, signer.identifier))),
         _extension("551d11", der.sequence(*(_general_name(name) for name in names)), _CRITICAL),
     ]
-    if not signer.signs_lists:
-        return found
-    place = der.encode(0x86, crl_url(signer.pki_port, signer.intermediate_crl_path).encode("ascii"))
-    full_name = der.encode(0xA0, der.encode(0xA0, place))
-    return [*found, _extension("551d1f", der.sequence(der.sequence(full_name)))]
+    if signer.signs_lists:
+        place = der.encode(0xA0, der.encode(0xA0, _url(crl_url(signer.pki_port, signer.intermediate_crl_path))))
+        extensions.append(_extension("551d1f", der.sequence(der.sequence(place))))
+    if signer.ocsp:
+        responder = der.sequence(_OCSP, _url(ocsp_url(signer.pki_port)))
+        extensions.append(_extension("2b06010505070101", der.sequence(responder)))  # authorityInfoAccess
+    return extensions
+
+
+def _url(text: str) -> bytes:
+    return der.encode(0x86, text.encode("ascii"))
 
 
 def _extension(identifier: str, value: bytes, critical: bytes = b"") -> bytes:

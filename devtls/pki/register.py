@@ -119,6 +119,14 @@ class History(msgspec.Struct, frozen=True, dict=True):
         return "expired" if now >= self.issued[serial].not_after else "valid"
 
 
+def joined(histories: Iterable[History]) -> History:
+    """Return the registers of several CAs as one: serial numbers are random, so none occurs twice."""
+    every = tuple(histories)
+    return History(
+        tuple(event for one in every for event in one.events), tuple(number for one in every for number in one.damaged)
+    )
+
+
 def serial_text(serial: int) -> str:
     """Return a serial number as `openssl x509 -serial` has it, in lower case: hex, whole octets."""
     text = f"{serial:x}"
@@ -167,14 +175,19 @@ def _refuse_later_version(line: bytes, path: str) -> None:
 
 def matching(history: History, wanted: str) -> tuple[Issued, ...]:
     """Return the certificates that a person means: by a name, or by a serial or how it begins (six digits or more)."""
-    serial = wanted.lower().removeprefix("0x").replace(":", "").replace(" ", "")
-    return tuple(one for one in history.issued.values() if _is_meant(one, serial, wanted.lower()))
+    name = wanted.lower()
+    return tuple(one for one in history.issued.values() if name in one.names or matches_serial(one.serial, wanted))
 
 
-def _is_meant(one: Issued, serial: str, name: str) -> bool:
-    if name in one.names:
-        return True
-    return len(serial) >= _SHORTEST_SERIAL and one.serial.startswith(serial)
+def matches_serial(serial: str, wanted: str) -> bool:
+    """Say whether a person who wrote `wanted` may mean a serial number."""
+    text = plain_serial(wanted)
+    return len(text) >= _SHORTEST_SERIAL and serial.startswith(text)
+
+
+def plain_serial(wanted: str) -> str:
+    """Return a serial number as `serial_text` has it, however it was written: colons, capitals, 0x in front."""
+    return wanted.lower().removeprefix("0x").replace(":", "").replace(" ", "")
 
 
 def still_good(history: History, certificates: Iterable[Issued], now: datetime) -> tuple[Issued, ...]:

@@ -15,9 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from devtls.errors import CertificateError
+from devtls.pki.ca_chain import identifier_of
 from devtls.pki.leaf import whole_seconds
-from devtls.pki.profile import key_identifier
-from devtls.pki.register import Reason
+from devtls.pki.register import History, Reason, serial_text
 from devtls.pki.signature import deterministic_with
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def build_crl(
     revoked: Iterable[x509.RevokedCertificate] = (),
 ) -> x509.CertificateRevocationList:
     """Return a signed version 2 list of `issuer`."""
-    identifier = key_identifier(key.public_key())
+    identifier = identifier_of(issuer)
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.subject)
@@ -64,6 +64,34 @@ def revoked_entry(serial: int, at: datetime, reason: Reason) -> x509.RevokedCert
     if reason != "unspecified":
         builder = builder.add_extension(x509.CRLReason(REASON_FLAGS[reason]), critical=False)
     return builder.build()
+
+
+def reason_of(entry: x509.RevokedCertificate) -> x509.ReasonFlags | None:
+    """Return why a certificate is on a list; None when the list does not say."""
+    try:
+        return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    except x509.ExtensionNotFound:
+        return None
+
+
+def entries_for(history: History, last: x509.CertificateRevocationList | None) -> tuple[x509.RevokedCertificate, ...]:
+    """Return what the next list has to hold: all that the register says, and what the last list knew besides.
+
+    Lists only grow, but for holds that were taken back: RFC 5280 3.3 lets expired entries go, and clients that look
+    back (signatures, logs) are better off if they stay.
+    """
+    known = [entry for entry in last or () if serial_text(entry.serial_number) not in history.decided]
+    said = [revoked_entry(int(serial, 16), one.at, one.reason) for serial, one in history.revoked.items()]
+    return (*known, *said)
+
+
+def holds_the_same(crl: x509.CertificateRevocationList, entries: Iterable[x509.RevokedCertificate]) -> bool:
+    """Say whether a list has exactly these entries."""
+    return {_facts(entry) for entry in crl} == {_facts(entry) for entry in entries}
+
+
+def _facts(entry: x509.RevokedCertificate) -> tuple[int, datetime, x509.ReasonFlags | None]:
+    return entry.serial_number, entry.revocation_date_utc, reason_of(entry)
 
 
 def load_crl(der: bytes) -> x509.CertificateRevocationList:

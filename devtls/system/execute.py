@@ -10,6 +10,7 @@ children.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import signal
 import subprocess
@@ -20,7 +21,19 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from devtls.system.plan import Elevation, MakeFolder, Plan, RemoveFile, Run, Step, WriteFile, elevated_argv, lower
+from devtls.system.plan import (
+    ByHand,
+    Elevation,
+    MakeFolder,
+    Plan,
+    RemoveFile,
+    Run,
+    Step,
+    Unchanged,
+    WriteFile,
+    elevated_argv,
+    lower,
+)
 
 _KEPT_OUTPUT = 8 << 20
 _JVM_CHATTER = ("Picked up JAVA_TOOL_OPTIONS", "Picked up JDK_JAVA_OPTIONS", "Picked up _JAVA_OPTIONS")
@@ -34,6 +47,8 @@ class Trouble(Enum):
     NOT_PERMITTED = "not-permitted"
     READ_ONLY = "read-only"
     TIMED_OUT = "timed-out"
+    CHANGED = "changed"
+    BY_HAND = "by-hand"
     FAILED = "failed"
 
 
@@ -142,6 +157,10 @@ def execute(plan: Plan, runner: Runner) -> Outcome:
 
 
 def _do(step: Step, runner: Runner) -> Outcome:
+    if isinstance(step, Unchanged):
+        return _compare(step)
+    if isinstance(step, ByHand):
+        return Outcome(step, Trouble.BY_HAND, step.what)
     if not isinstance(step, Run) and not step.elevate:
         try:
             _do_here(step)
@@ -157,6 +176,16 @@ def _do(step: Step, runner: Runner) -> Outcome:
         case Finished() as finished:
             read_only = "Read-only file system" in finished.said
             return Outcome(step, Trouble.READ_ONLY if read_only else Trouble.FAILED, finished.said)
+
+
+def _compare(step: Unchanged) -> Outcome:
+    try:
+        found = hashlib.sha256(Path(step.path).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        found = None
+    except OSError as error:
+        return Outcome(step, _trouble_of(error), f"{step.path}: {error.strerror}")
+    return Outcome() if found == step.sha256 else Outcome(step, Trouble.CHANGED, f"{step.path} was changed meanwhile")
 
 
 def _do_here(step: WriteFile | MakeFolder | RemoveFile) -> None:

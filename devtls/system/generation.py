@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from devtls.system.locked_key import Unlock
 
 CRL = "intermediate.crl"
+REGISTER = "register.jsonl"
 ROOT_KEY = "root.key"
 """The root's key in its container; only where it was kept."""
 
@@ -117,9 +118,8 @@ def write_generation(
         INTERMEDIATE: authority.intermediate_pem,
         ROOT: authority.root_pem,
         ROOT_CRL: authority.root_crl_der,
+        CRL: authority.intermediate_crl(number=1, this_update=now),
     }
-    if authority.signs_lists:
-        files[CRL] = authority.intermediate_crl(number=1, this_update=now)
     if authority.imported:
         files[IMPORT] = msgspec.json.encode(_Import(IMPORT_FORMAT, authority.zones))
     files[SEAL] = seal(authority.signer, files)

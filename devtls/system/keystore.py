@@ -11,12 +11,13 @@ old one signs; the second makes it sign, and the old one is kept until it is ret
     <state>/ca.current              which generation signs, which is next, which are older (see `pointer`)
     <state>/ca.lock                 held while something is written
     <state>/ca-<id>/                root.pem root.crl intermediate.key intermediate.pem intermediate.crl signer.json
+                                    register.jsonl: what was issued and revoked (`register`)
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,6 @@ from devtls.system.generation import (
     generation_name,
     is_locked_file,
     make_generation,
-    read_crl,
     read_generation,
     read_root,
     remove_generation,
@@ -325,27 +325,23 @@ class Keystore:
     # -- revocation lists ---------------------------------------------------------------------------------------------
 
     def next_crl(self, authority: Authority, now: datetime) -> bytes:
-        """Return the intermediate's revocation list (DER), signed anew when half of the last one's life is over.
+        """Return the intermediate's revocation list (DER), signed anew when half its life is over or more was revoked.
 
         Its number grows from one to the next, also across processes. Raises StateError when the CA was replaced.
         """
-        from cryptography.hazmat.primitives.serialization import Encoding
+        from devtls.system.register import current_crl
 
-        from devtls.pki.revocation import crl_number, is_due
-
-        if not authority.signs_lists:
-            raise StateError("This CA may not sign revocation lists: its certificate says so.", hint="devtls ca")
         with self.writing(authority) as folder:
-            path = folder / CRL
-            last = read_crl(path, authority)
-            if last is None:  # so its number is unknown: the seconds since 1970 are above every number counted so far
-                der = authority.intermediate_crl(number=int(now.timestamp()), this_update=now)
-            elif is_due(last, now):
-                der = authority.intermediate_crl(number=crl_number(last) + 1, this_update=now, revoked=last)
-            else:
-                return last.public_bytes(Encoding.DER)
-            replace_private_file(path, der)
-            return der
+            return current_crl(folder, authority, now)
+
+    def crls_on_disk(self) -> dict[str, bytes]:
+        """Return generation -> intermediate's list (DER), the older CAs' too: cheap, tells a proxy of changes."""
+        pointer = self._read_pointer()
+        found: dict[str, bytes] = {}
+        for entry in (pointer.current, *pointer.older) if pointer else ():
+            with suppress(FileNotFoundError):
+                found[entry.generation] = read_private_file(self.state_dir / entry.generation / CRL)
+        return found
 
     @contextmanager
     def writing(self, authority: Authority) -> Iterator[Path]:

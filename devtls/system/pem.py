@@ -17,7 +17,7 @@ _KEY_MARK = b"-----BEGIN PRIVATE KEY-----"
 
 @contextmanager
 def pem_path(folder: Path, pem: bytes) -> Iterator[tuple[str, str | None]]:
-    """Yield a path that `pem` (certificates, then one unencrypted key) can be read from, and the key's password."""
+    """Yield a path that `pem` (certificates, then one unencrypted key or none) can be read from, and its password."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("devtls-leaf", os.MFD_CLOEXEC)
         try:
@@ -44,11 +44,12 @@ def encrypted_file(folder: Path, pem: bytes) -> Iterator[tuple[str, str]]:
 
     from devtls.system.private_files import create_private_file
 
-    chain, _, key = pem.partition(_KEY_MARK)
-    password = secrets.token_urlsafe(32)
-    locked = load_pem_private_key(_KEY_MARK + key, None).private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password.encode())
-    )
+    chain, mark, key = pem.partition(_KEY_MARK)
+    password, locked = secrets.token_urlsafe(32), b""
+    if mark:
+        locked = load_pem_private_key(_KEY_MARK + key, None).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password.encode())
+        )
     path = folder / f"leaf-{secrets.token_hex(8)}.pem"
     try:
         create_private_file(path, chain + locked)

@@ -1,15 +1,17 @@
-"""The register of a CA on disk, and the one way to a certificate that leaves the process.
+"""The register of a CA on disk, and the one way to a certificate that leaves the process, or back.
 
-Owns `register.jsonl` in the CA's folder. Refuses to hand out a certificate before its line is on disk, and writes to a
-register of a CA that was replaced.
+Owns `register.jsonl` in the CA's folder, and when a revocation list is signed from it. Refuses to hand out a
+certificate before its line is on disk, to take back what is no hold, and to write for a CA that was replaced.
 Strategy: lines are only ever added, one write and one fsync each, under the key store's lock. A crash leaves a line
 whole or unfinished; an unfinished one never counted, since nobody had got the certificate yet, and the next writer
-cuts it off.
+cuts it off. A revocation is a line first and on the list then, both under the same lock: a crash between the two
+leaves a list that whoever asks for the next one brings up to date.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -19,13 +21,34 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from devtls.errors import Refused
 from devtls.pki.authority import Authority
 from devtls.pki.certify import Order, certify
-from devtls.pki.register import Event, History, Issued, Maker, parse_register, render_event, serial_text, whole_lines
+from devtls.pki.register import (
+    Event,
+    History,
+    Issued,
+    Maker,
+    Reason,
+    Released,
+    Revoked,
+    parse_register,
+    render_event,
+    serial_text,
+    whole_lines,
+)
+from devtls.pki.revocation import crl_number, entries_for, holds_the_same, is_due
+from devtls.system.generation import CRL, REGISTER, read_crl
 from devtls.system.keystore import Keystore, new_serial
-from devtls.system.private_files import append_private_file, read_private_file
+from devtls.system.private_files import append_private_file, read_private_file, replace_private_file
 
-REGISTER = "register.jsonl"
+
+def open_registers(keystore: Keystore, now: datetime) -> tuple[Register, ...]:
+    """Return the register of the CA that signs, and of the older ones whose certificates still count.
+
+    Raises what `Keystore.load` raises.
+    """
+    return tuple(Register(keystore, each) for each in (keystore.load(now), *keystore.load_older(now)))
 
 
 class Register:
@@ -33,12 +56,12 @@ class Register:
 
     def __init__(self, keystore: Keystore, authority: Authority) -> None:
         self._keystore = keystore
-        self._authority = authority
+        self.authority = authority
 
     @property
     def path(self) -> Path:
         """Where it is, or will be."""
-        return self._keystore.folder_of(self._authority) / REGISTER
+        return self._keystore.folder_of(self.authority) / REGISTER
 
     def history(self) -> History:
         """Return all that it says."""
@@ -48,10 +71,49 @@ class Register:
         self, order: Order, key: CertificatePublicKeyTypes, *, by: Maker, place: str, now: datetime
     ) -> x509.Certificate:
         """Sign a certificate and record it; `place` is where it will go. Raises CertificateError as `certify` does."""
-        certificate = certify(self._authority, order, key, now=now, serial=new_serial())
-        with self._keystore.writing(self._authority) as folder:
+        certificate = certify(self.authority, order, key, now=now, serial=new_serial())
+        with self._keystore.writing(self.authority) as folder:
             append_event(folder, _issued(order, certificate, by, place, now))
         return certificate
+
+    def published_crl(self) -> bytes:
+        """Return the list (DER) that was signed last."""
+        return read_private_file(self.path.with_name(CRL))
+
+    def revoke(self, serials: Iterable[str], reason: Reason, now: datetime) -> tuple[str, ...]:
+        """Revoke certificates and publish that; returns those that were not revoked before, or only held."""
+        with self._keystore.writing(self.authority) as folder:
+            standing = read_history(folder).revoked
+            fresh = tuple(serial for serial in dict.fromkeys(serials) if _can_follow(standing.get(serial), reason))
+            at = now.replace(microsecond=0)
+            append_events(folder, [Revoked(serial=serial, at=at, reason=reason) for serial in fresh])
+            current_crl(folder, self.authority, now)
+        return fresh
+
+    def release(self, serials: Iterable[str], now: datetime) -> tuple[str, ...]:
+        """Take holds back, publish that and return them. Raises Refused, and takes none back, when one is no hold."""
+        with self._keystore.writing(self.authority) as folder:
+            standing, at = read_history(folder).revoked, now.replace(microsecond=0)
+            wanted = tuple(dict.fromkeys(serials))
+            for serial in wanted:
+                _check_hold(serial, standing.get(serial))
+            append_events(folder, [Released(serial=serial, at=at) for serial in wanted])
+            current_crl(folder, self.authority, now)
+        return wanted
+
+
+def _can_follow(standing: Revoked | None, reason: Reason) -> bool:
+    return standing is None or (standing.reason == "hold" and reason != "hold")
+
+
+def _check_hold(serial: str, standing: Revoked | None) -> None:
+    if standing is None:
+        raise Refused(f"The certificate {serial} is not revoked.", hint="devtls certs list")
+    if standing.reason != "hold":
+        raise Refused(
+            f"The certificate {serial} is revoked for good ({standing.reason}): only a hold can be taken back.",
+            hint="devtls cert makes a new one",
+        )
 
 
 def _issued(order: Order, certificate: x509.Certificate, by: Maker, place: str, now: datetime) -> Issued:
@@ -81,6 +143,14 @@ def read_history(folder: Path) -> History:
 
 def append_event(folder: Path, event: Event) -> None:
     """Add a line and put it on disk; whoever calls holds the key store's lock."""
+    append_events(folder, [event])
+
+
+def append_events(folder: Path, events: Iterable[Event]) -> None:
+    """Add lines and put them on disk; whoever calls holds the key store's lock."""
+    lines = b"".join(render_event(event) for event in events)
+    if not lines:
+        return
     path = folder / REGISTER
     try:
         content = read_private_file(path)
@@ -89,4 +159,20 @@ def append_event(folder: Path, event: Event) -> None:
     parse_register(content, str(path))  # a later devtls's register is not ours to write to
     if whole_lines(content) < len(content):
         os.truncate(path, whole_lines(content))
-    append_private_file(path, render_event(event))
+    append_private_file(path, lines)
+
+
+def current_crl(folder: Path, authority: Authority, now: datetime) -> bytes:
+    """Return the intermediate's list (DER), signed anew when it is due or the register says more than it.
+
+    Whoever calls holds the key store's lock. The number grows from one list to the next.
+    """
+    last, history = read_crl(folder / CRL, authority), read_history(folder)
+    entries = entries_for(history, last)
+    if last is not None and not is_due(last, now) and holds_the_same(last, entries):
+        return last.public_bytes(Encoding.DER)
+    # With the last list its number is gone: the seconds since 1970 are above every number counted so far.
+    number = int(now.timestamp()) if last is None else crl_number(last) + 1
+    der = authority.intermediate_crl(number=number, this_update=now, revoked=entries)
+    replace_private_file(folder / CRL, der)
+    return der

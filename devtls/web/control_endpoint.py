@@ -16,16 +16,21 @@ from aiohttp import web
 
 from devtls.web.control_messages import (
     ABOUT,
+    LEAVES,
     RELOAD,
     REMOVE,
+    REVOKED,
     ROUTES,
     STATUS,
     STOP,
     About,
     AddRequest,
     Done,
+    LeavesAnswer,
+    LeavesRequest,
     ReloadRequest,
     RemoveRequest,
+    RevokedRequest,
     StatusAnswer,
     StopRequest,
     Trouble,
@@ -57,6 +62,12 @@ class Commands(Protocol):
     async def stop(self, asked: StopRequest) -> Done:
         """End, after the answer."""
 
+    async def leaves(self, asked: LeavesRequest) -> LeavesAnswer:
+        """Say which leaves hold a name."""
+
+    async def revoked(self, asked: RevokedRequest) -> Done:
+        """Give up the leaves that were revoked."""
+
 
 def make_control_app(commands: Commands, peer_uid: Callable[[socket.socket], int]) -> web.Application:
     """Return the app; `peer_uid` gives the user at the other end of a connection, and may raise OSError."""
@@ -86,10 +97,12 @@ def make_control_app(commands: Commands, peer_uid: Callable[[socket.socket], int
     app.router.add_post(REMOVE, _reading(RemoveRequest, commands.remove))
     app.router.add_post(RELOAD, _reading(ReloadRequest, commands.reload))
     app.router.add_post(STOP, _reading(StopRequest, commands.stop))
+    app.router.add_post(LEAVES, _reading(LeavesRequest, commands.leaves))
+    app.router.add_post(REVOKED, _reading(RevokedRequest, commands.revoked))
     return app
 
 
-def _reading(kind: type[_Asked], act: Callable[[_Asked], Awaitable[Done]]) -> _Handler:
+def _reading(kind: type[_Asked], act: Callable[[_Asked], Awaitable[msgspec.Struct]]) -> _Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         return _answer(await act(msgspec.json.decode(await request.read(), type=kind)))
 

@@ -14,6 +14,7 @@ FORMAT = 1
 PREFIX = f"/v{FORMAT}"
 ABOUT, STATUS = f"{PREFIX}/about", f"{PREFIX}/status"
 ROUTES, REMOVE, RELOAD, STOP = f"{PREFIX}/routes", f"{PREFIX}/remove", f"{PREFIX}/reload", f"{PREFIX}/stop"
+LEAVES, REVOKED = f"{PREFIX}/leaves", f"{PREFIX}/revoked"
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -51,6 +52,8 @@ class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str = ""
     active: int = 0
     idle: int = 0
+    client_auth: str = "off"
+    """"request" or "require": clients are asked for a certificate."""
 
 
 class Clients(msgspec.Struct, frozen=True):
@@ -154,14 +157,37 @@ class StopRequest(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
 
 
+class LeavesRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Say which leaves in memory hold a name."""
+
+    name: str
+    format: int = FORMAT
+
+
+class LeavesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to LEAVES: serial numbers in hex, and the root (SHA-256) that they are under."""
+
+    sha256: str
+    serials: tuple[str, ...]
+    format: int = FORMAT
+
+
+class RevokedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Look at the revocation list now: something was revoked, or released."""
+
+    format: int = FORMAT
+
+
 class Done(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a request: `trouble` null when it was done; `routes` as they are from now on.
 
-    `grace_s` is how long a proxy that ends may wait for its requests.
+    `grace_s` is how long a proxy that ends may wait for its requests; `dropped` the names whose leaf was revoked and
+    will be minted anew.
     """
 
     trouble: Trouble | None = None
     routes: tuple[RouteStatus, ...] = ()
     removed: bool = False
     grace_s: float = 0.0
+    dropped: tuple[str, ...] = ()
     format: int = FORMAT

@@ -109,6 +109,20 @@ def test_a_client(authority: Authority, folder: Path) -> None:
     assert said["serial"] == serial_text(leaf.serial_number)
 
 
+def test_it_says_where_its_status_can_be_asked_where_the_configuration_wants_that(
+    authority: Authority, folder: Path
+) -> None:
+    (folder / "devtls.toml").write_text(
+        '[ca]\nocsp = true\n[routes]\nx = { target = "https://10.0.0.5", allow_remote = true }\n'
+    )
+    run("app.test")
+    (folder / "devtls.toml").write_text("[ca]\nocsp = false\n")
+    run("other.test")
+    said = [x509.load_pem_x509_certificate((folder / f"{name}.test.pem").read_bytes()) for name in ("app", "other")]
+    with_status = [any(isinstance(e.value, x509.AuthorityInformationAccess) for e in one.extensions) for one in said]
+    assert with_status == [True, False]
+
+
 def test_pkcs12_takes_the_place_of_the_two_files(authority: Authority, folder: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, b"ge heim\r\nrest")

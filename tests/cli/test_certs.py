@@ -142,6 +142,19 @@ def test_files_of_others_are_refused(register: Register, authority: Authority, t
         run("show", str(path))
 
 
+def test_certificates_of_an_older_ca_are_listed_as_long_as_it_is_trusted(
+    register: Register, keystore: Keystore
+) -> None:
+    old, now = issue(register, "a.test"), datetime.now(UTC)
+    keystore.switch_to_next(keystore.prepare_next(DEFAULT_ZONES, now))
+    new = issue(Register(keystore, keystore.load(now)), "b.test")
+    shown = [one["serial"] for one in json.loads(run("list", "--json").stdout)]
+    assert shown == [serial_text(one.serial_number) for one in (old, new)]
+    assert "a.test" in run("show", "a.test").stdout
+    keystore.retire({register.authority.fingerprint})
+    assert "a.test" not in run("list").stdout
+
+
 def test_lines_that_cannot_be_read_are_said(register: Register) -> None:
     issue(register, "a.test")
     register.path.write_bytes(b"???\n" + register.path.read_bytes())

@@ -162,7 +162,7 @@ def test_without_a_connection_it_is_an_error_with_its_own_code() -> None:
     assert caught.value.hint
 
 
-def test_a_name_that_does_not_resolve_gets_the_line_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_does_not_resolve_gets_the_command_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -170,7 +170,7 @@ def test_a_name_that_does_not_resolve_gets_the_line_for_it(monkeypatch: pytest.M
     with pytest.raises(NoConnection) as ours:
         run("shop.dev.local:8443")
     assert str(ours.value) == "shop.dev.local does not resolve on this machine (Name or service not known)."
-    assert "printf '%s shop.dev.local\\n' 127.0.0.1 ::1 | sudo tee -a /etc/hosts" in ours.value.hint
+    assert "devtls setup names makes it resolve" in ours.value.hint
     assert "devtls check shop.dev.local:8443 --connect 127.0.0.1" in ours.value.hint
     with pytest.raises(NoConnection) as foreign:
         run("shop.example")

@@ -23,6 +23,7 @@ def first(monkeypatch: pytest.MonkeyPatch) -> Running:
     about = About(version="1", pid=7, https_port=443, config_file="/project/devtls.toml")
     one = Running(ControlSocket(Path("/x"), 7), about)
     monkeypatch.setattr(second_serve, "find_running", lambda _: [one])
+    monkeypatch.setattr(second_serve, "find_stop_command", lambda _: "")
     return one
 
 
@@ -42,6 +43,14 @@ def test_the_same_file_needs_no_second_one() -> None:
     assert "it reads this file already" in error.hint
     error = explain(TAKEN, Paths.from_environment(), [], named_config(Path("/other/devtls.toml")))
     assert error.hint == "--https-port 0   takes any free port for a second one"
+
+
+def test_a_service_is_called_one_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second_serve, "find_stop_command", {7: "systemctl --user stop devtls"}.__getitem__)
+    error = explain(TAKEN, Paths.from_environment(), ["app=3000"], None)
+    assert str(error) == "Port 443 is taken: your devtls service (process 7) has it."
+    assert error.hint.splitlines()[-1] == "       systemctl --user stop devtls   stops the service"
+    assert "devtls add app 3000 --temporary" in error.hint
 
 
 @pytest.mark.parametrize("holder", ["nginx (process 8)", "", "a program of alice"])

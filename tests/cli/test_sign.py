@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from devtls.cli.sign import command
 from devtls.errors import CertificateError, Refused, StateError
@@ -95,6 +95,15 @@ def test_it_goes_into_a_file_which_is_not_overwritten(authority: Authority, csr:
     assert rest == [authority.intermediate.certificate, authority.root]
     places = [one.place for one in Register(keystore, authority).history().issued.values()]
     assert places == [str(csr.with_name("db.pem"))] * 2
+
+
+def test_it_says_where_its_status_can_be_asked_where_the_configuration_wants_that(
+    authority: Authority, csr: Path
+) -> None:
+    csr.with_name("devtls.toml").write_text("[ca]\nocsp = true\n")
+    leaf = x509.load_pem_x509_certificates(run("db.csr").stdout_bytes)[0]
+    (access,) = leaf.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    assert access.access_method == AuthorityInformationAccessOID.OCSP
 
 
 def test_it_reads_stdin(authority: Authority, folder: Path) -> None:

@@ -77,12 +77,13 @@ def test_without_http_only_https_came_somehow() -> None:
 
 def test_what_is_out_of_the_ordinary_is_said() -> None:
     lent = RouteStatus(name="lent", source="temporary", health="down", reason="no", last_error="reset", idle=2, **ROUTE)
-    typed = RouteStatus(name="typed", source="command line", active=1, **ROUTE)
+    typed = RouteStatus(name="typed", source="command line", active=1, client_auth="require", **ROUTE)
+    asking = RouteStatus(name="asking", source="file", client_auth="request", **ROUTE)
     error = Trouble("devtls.toml:2: no.", "Ports go from 1.", (NOW - timedelta(days=1)).isoformat(), 3)
     ca = CaStatus("0123abcd", "ab" * 32, "2036-01-02T03:04:05+00:00", 2345, False)
     text = words(
         stopping=True, since=(NOW - timedelta(days=2)).isoformat(), http_port=None, config_file=None, ca=ca,
-        routes=(lent, typed), reload_error=error,
+        routes=(lent, typed, asking), reload_error=error,
     )  # fmt: skip
     for part in (
         "serves since 2026-05-04 12:00 (process 7), and is about to end.",
@@ -95,6 +96,8 @@ def test_what_is_out_of_the_ordinary_is_said() -> None:
         "connections: 1 in use, 0 idle",
         "for this run only",
         "from the command line",
+        "clients must show a certificate",
+        "clients may show a certificate",
         "! Not in effect, since 2026-05-05 12:00: devtls.toml:2: no.",
         "Ports go from 1.",
     ):

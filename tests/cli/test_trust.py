@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from devtls.cli import store_view, trust
+from devtls.cli import proof_view, store_view, trust
 from devtls.cli.group import cli
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES, Hostname
@@ -242,7 +242,7 @@ def test_a_variable_that_a_client_needs_comes_as_a_line_for_the_profile(desk: De
 def test_a_terminals_table_leaves_the_value_of_a_variable_to_the_line_below(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trust, "is_wrapped", lambda: True)
+    monkeypatch.setattr(proof_view, "is_wrapped", lambda: True)
     result = desk.succeed("trust", "--yes")
     assert "trusted with CURL_CA_BUNDLE=…" in result.stdout
     assert f"  export CURL_CA_BUNDLE={desk.state / BUNDLE_FILE}\n" in result.stderr

@@ -10,7 +10,9 @@ import pytest
 from devtls.cli.typed_route import typed_value
 from devtls.errors import ConfigError
 
-PLAIN: dict[str, Any] = dict.fromkeys(("host", "strip_prefix", "allow_remote", "ca", "no_verify", "hsts", "no_via"))
+PLAIN: dict[str, Any] = dict.fromkeys(
+    ("host", "strip_prefix", "allow_remote", "ca", "no_verify", "hsts", "no_via", "client_auth", "client_ca")
+)
 HERE, FOLDER = Path("/project/web"), Path("/project")
 
 
@@ -46,6 +48,8 @@ def test_options_make_a_table() -> None:
         "ca": "web/corp.pem",
         "via": False,
     }
+    asking = value("3000", client_auth="require", client_ca="clients.pem")
+    assert asking == {"target": 3000, "client_auth": "require", "client_ca": "web/clients.pem"}
     assert value("https://localhost:5", no_verify=True) == {"target": "https://localhost:5", "verify": False}
 
 

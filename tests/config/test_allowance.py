@@ -30,6 +30,7 @@ def reasons(line: str, links: dict[str, str] | None = None) -> list[Reason]:
         'app = { static = "a/b" }',
         'app = { target = "https://localhost", ca = "ca.pem" }',
         'app = { target = 3000, allow_remote = true, host = "upstream" }',
+        'app = { target = 3000, client_auth = "require", client_ca = "clients.pem" }',
     ],
 )
 def test_loopback_ports_and_folders_below_the_file_need_nothing(line: str) -> None:
@@ -46,6 +47,7 @@ def test_loopback_ports_and_folders_below_the_file_need_nothing(line: str) -> No
         ('app = { static = "." }', "own folder /project"),
         ('app = { target = "https://localhost", verify = false }', "does not check the certificate"),
         ('app = { target = "https://localhost", ca = "/etc/shadow" }', "certificate file /etc/shadow"),
+        ('app = { target = 1, client_auth = "require", client_ca = "/etc/x" }', "certificate file /etc/x"),
     ],
 )
 def test_everything_else_needs_a_word(line: str, why: str) -> None:

@@ -146,6 +146,10 @@ def test_the_same_route_twice_is_refused(lines: str, line: int) -> None:
         ('app = { static = "x", host = "keep" }', "routes.app.host", "static folder"),
         ('app = { static = "x", allow_remote = true }', "routes.app.allow_remote", "static folder"),
         ('app = { static = "x", verify = true }', "routes.app.verify", "https:// and h2:// targets only"),
+        ("app = { target = 1, client_auth = true }", "routes.app.client_auth", "not possible"),
+        ('app = { target = 1, client_ca = "x" }', "routes.app.client_ca", "not asked for a certificate"),
+        ('app = { target = 1, client_auth = "off", client_ca = "x" }', "routes.app.client_ca", "not asked"),
+        ('app = { target = 1, client_auth = "require", client_ca = 1 }', "routes.app.client_ca", "no text"),
         ("app = { targt = 1 }", "routes.app.targt", "no option 'targt'"),
         ('app = { target = "unix:x", verify = true }', "routes.app.verify", "https:// and h2:// targets only"),
     ],
@@ -189,6 +193,15 @@ def test_a_dotted_name_without_quotes_is_explained(line: str, hint: str) -> None
 
 def test_a_misspelt_option_comes_with_a_guess() -> None:
     assert refuse("app = { target = 1, strip_prefx = true }").hint == "Did you mean strip_prefix?"
+
+
+def test_clients_can_be_asked_for_a_certificate() -> None:
+    assert (route("app = 1").client_auth, route("app = 1").client_ca) == ("off", None)
+    asking = route('app = { static = "site", client_auth = "request", client_ca = "team.pem" }')
+    assert (asking.client_auth, asking.client_ca) == ("request", "/project/team.pem")
+    assert route('app = { target = 1, client_auth = "require" }') != route(
+        'app = { target = 1, client_auth = "request" }'
+    )
 
 
 def test_every_switch_can_be_written() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from devtls.config import (
     LIMIT_RANGES,
     MAX_FILE_BYTES,
+    CaConfig,
     Config,
     DnsConfig,
     LimitsConfig,
@@ -52,6 +53,24 @@ def test_every_setting_of_serve() -> None:
         """
     )
     assert config.serve == ServeConfig(8443, 0, ("127.0.0.2", "::1"), False, "json", False, True)
+
+
+def test_every_setting_of_the_ca() -> None:
+    assert parse("").ca == CaConfig(False)
+    assert parse("[ca]\nocsp = true").ca == CaConfig(True)
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "hint"),
+    [
+        ("ocsp = 1", "ca.ocsp", "Write ocsp = true or ocsp = false."),
+        ("ocps = true", "ca.ocps", "Did you mean ocsp?"),
+    ],
+)
+def test_a_wrong_setting_of_the_ca_is_told(line: str, key: str, hint: str) -> None:
+    error = refuse(f"[ca]\n{line}\n")
+    assert (error.key, error.hint) == (key, hint)
+    assert refuse("ca = true").key == "ca"
 
 
 def test_every_setting_of_dns() -> None:
@@ -142,7 +161,7 @@ def test_seconds_may_have_fractions_and_counts_may_not() -> None:
     ("text", "key", "line", "hint"),
     [
         ("[route]\napp = 1", "route", 1, "Did you mean routes?"),
-        ("\n[colours]", "colours", 2, "Allowed are: serve, dns, pac, limits, routes."),
+        ("\n[colours]", "colours", 2, "Allowed are: serve, dns, pac, ca, limits, routes."),
         ("[serve]\n\nhttps_prot = 1", "serve.https_prot", 3, "Did you mean https_port?"),
         ("[limits]\nhead_timeout = 1", "limits.head_timeout", 2, "Did you mean head_timeout_s?"),
         ('[limits]\n"a b" = 1', 'limits."a b"', 2, "Allowed are: "),

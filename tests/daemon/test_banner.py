@@ -56,7 +56,19 @@ def test_the_next_command_for_names_that_do_not_resolve() -> None:
     names = {"app.dev.local": Resolves.NOWHERE, "app.localhost": Resolves.NOWHERE, "app.test": Resolves.HERE}
     shown = render("app=3000", port=8443, names=names)
     assert "app.dev.local does not resolve on this machine yet (https://app.localhost:8443 works" in shown
-    assert r"printf '%s app.dev.local\n' 127.0.0.1 ::1 | sudo tee -a /etc/hosts" in shown
+    assert ":\n\n      devtls setup names\n" in shown
+
+
+def test_names_that_setup_has_written_and_that_do_not_resolve_are_for_the_doctor() -> None:
+    names = {"app.dev.local": Resolves.NOWHERE, "app.test": Resolves.NOWHERE}
+    shown = render("app=3000", names=names, written=frozenset({"app.test"}))
+    assert "app.dev.local does not resolve on this machine yet" in shown
+    assert (
+        "app.test does not resolve, though setup wrote the lines into the hosts file:\n\n      devtls doctor" in shown
+    )
+    every = render("app=3000", names=names, written=frozenset(names))
+    assert "app.dev.local, app.test do not resolve, though" in every
+    assert "devtls setup names" not in every
 
 
 def test_names_that_lead_elsewhere_are_said_to() -> None:
@@ -84,5 +96,5 @@ def test_overridden_names_are_said() -> None:
 def test_wildcards_that_do_not_resolve_are_explained() -> None:
     names = {"*.app.dev.local": Resolves.NOWHERE, "*.app.localhost": Resolves.NOWHERE, "*.app.test": Resolves.HERE}
     shown = render("*.app=3000", names=names)
-    assert "Names below app.dev.local need lines of their own in /etc/hosts." in shown
+    assert "Names below app.dev.local do not resolve on this machine. devtls setup names shows whether" in shown
     assert "In browsers *.app.localhost works now." in shown

@@ -92,6 +92,16 @@ def test_names_without_end_do_not_fill_memory_or_log() -> None:
     assert len(lines) < 600
 
 
+def test_a_client_that_was_not_let_in_is_told_once_a_minute_and_name() -> None:
+    log, lines, _ = make(level="quiet")
+    for _ in range(2):
+        log.handshake_failed(HandshakeFailure("safe.test", "certificate revoked", "127.0.0.1", asked=True))
+    log.handshake_failed(HandshakeFailure("safe.test", "tlsv1 alert unknown ca", "127.0.0.1", asked=True))
+    assert lines[0] == "! a client of safe.test, which has to show a certificate, was not let in: certificate revoked."
+    assert lines[1].startswith("! a client refused our certificate for safe.test")
+    assert len(lines) == 2
+
+
 def test_other_handshake_failures_are_told_with_v_only() -> None:
     failure = HandshakeFailure("\x1b.test", "no shared cipher", "127.0.0.1")
     for level, count in (("normal", 0), ("verbose", 1)):

@@ -17,7 +17,7 @@ from devtls.daemon.pac_site import scope_of
 from devtls.daemon.run import Process
 from devtls.daemon.status import introduce
 from devtls.names import Hostname
-from devtls.net.listener import bind
+from devtls.net.listener import Bound, bind
 from devtls.system.keystore import Keystore
 from tests.daemon.test_dns_site import said
 
@@ -139,5 +139,6 @@ async def test_a_port_that_is_taken_is_told_once_and_tried_again(
 
 
 def test_the_usual_port_is_always_led_here() -> None:
-    assert scope_of((Hostname("test"),), 8443).https_ports == {443, 8443}
-    assert scope_of((Hostname("test"),), 443).https_ports == {443}
+    assert scope_of((Hostname("test"),), Bound(8443, [])).https_ports == {443, 8443}
+    assert scope_of((Hostname("test"),), Bound(443, [])).https_ports == {443}
+    assert scope_of((Hostname("test"),), Bound(9000, [], redirected_from=9443)).https_ports == {443, 9000, 9443}

@@ -21,6 +21,7 @@ import contextlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -83,11 +84,19 @@ class Firefox:
     """One browser process; use it as an async context manager.
 
     `home` is its HOME and holds its profile (and so its trust store), which the next Firefox with this home finds.
+    `settings` take the place of the usual ones.
     """
 
-    def __init__(self, home: Path, *, executable: str = "firefox-esr") -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        executable: str = "firefox-esr",
+        settings: Mapping[str, bool | int | str] | None = None,
+    ) -> None:
         self._home = home
         self._executable = executable
+        self._settings = {**_SETTINGS, **(settings or {})}
         self._process: asyncio.subprocess.Process | None = None
         self._http: aiohttp.ClientSession | None = None
         self._wire: Wire | None = None
@@ -122,7 +131,7 @@ class Firefox:
 
     async def _start(self) -> None:
         self.profile.mkdir(parents=True, exist_ok=True)
-        settings = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in _SETTINGS.items()]
+        settings = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in self._settings.items()]
         (self.profile / "user.js").write_text("".join(settings))
         said = self.profile / "WebDriverBiDiServer.json"
         said.unlink(missing_ok=True)

@@ -1,18 +1,20 @@
 """A machine for one test: this one, in a mount namespace where /etc and the system's anchors are copies.
 
-Owns the namespace for the length of a `with`. What devtls changes there, as root and by the system's own tools, is
+With a network of its own, loopback and nothing else, its ports are all free and its resolver is the test's. Owns the
+namespace for the length of a `with`. What devtls changes there, as root and by the system's own tools, is
 gone at its end; nothing outside changes. Names of a test are in its /etc/hosts, so programs find them as a user's do.
 Refuses to go on without the rights it needs: the test is skipped, with the kernel's words.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,16 +38,29 @@ done
 echo ready
 exec cat
 """
+_LOOPBACK = "set -e\nip link set lo up\n"
 
 
 class Namespace:
     """A running namespace; `inside` makes a command one that runs there."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, kinds: Sequence[str] = ("--mount",)) -> None:
         self._pid = pid
+        self._kinds = kinds
 
     def inside(self, argv: Sequence[str]) -> tuple[str, ...]:
-        return ("nsenter", f"--target={self._pid}", "--mount", f"--wd={Path.cwd()}", "--", *argv)
+        return ("nsenter", f"--target={self._pid}", *self._kinds, f"--wd={Path.cwd()}", "--", *argv)
+
+    @asynccontextmanager
+    async def runs(self, argv: Sequence[str], log: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
+        """Run a program inside until the block ends."""
+        with log.open("wb") as output:
+            process = subprocess.Popen(self.inside(argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            await asyncio.to_thread(process.wait, 10)
 
     def program(self, tool: str, folder: Path) -> str:
         """Write a program to `folder` that is `tool` inside, for a driver that starts one by its path."""
@@ -80,17 +95,18 @@ class Namespace:
 
 
 @contextmanager
-def namespace() -> Iterator[Namespace]:
-    """Make the namespace; a test that cannot have one is skipped."""
+def namespace(*, network: bool = False) -> Iterator[Namespace]:
+    """Make the namespace, with `network` one that has nothing but loopback; a test that cannot have it is skipped."""
     if os.geteuid() != 0 or not ANCHORS.is_dir() or shutil.which("update-ca-certificates") is None:
         pytest.skip("needs root on a Debian, to give the machine a copy of /etc")
-    argv = ("unshare", "--mount", "sh", "-c", _COPY, "sh", *COPIED)
+    kinds = ("--mount", "--net") if network else ("--mount",)
+    argv = ("unshare", *kinds, "sh", "-c", _LOOPBACK + _COPY if network else _COPY, "sh", *COPIED)
     holder = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert holder.stdin and holder.stdout and holder.stderr
     try:
         if holder.stdout.readline() != b"ready\n":
             pytest.skip(f"no mount namespace here: {holder.stderr.read().decode(errors='replace').strip()}")
-        yield Namespace(holder.pid)
+        yield Namespace(holder.pid, kinds)
     finally:
         holder.stdin.close()
         holder.wait()

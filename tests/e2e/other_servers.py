@@ -28,7 +28,8 @@ http {{
     listen 127.0.0.1:{port} ssl;
     ssl_certificate {certificate};
     ssl_certificate_key {key};
-    return 200 "{answer}";
+    {more}
+    return 200 "{answer}{shown}";
   }}
 }}
 """
@@ -56,15 +57,19 @@ SERVERS = ("nginx", "apache2")
 
 
 def server_command(
-    name: str, folder: Path, port: int, files: tuple[Path, Path], require_tool: RequireTool
+    name: str, folder: Path, port: int, files: tuple[Path, Path], require_tool: RequireTool, *, more: str = ""
 ) -> list[str]:
-    """Write the configuration and return the command that runs the server in the foreground; `files` = chain, key."""
+    """Write the configuration and return the command that runs the server in the foreground; `files` = chain, key.
+
+    `more` are directives for nginx about clients: then the answer names the client.
+    """
     certificate, key = files
     config = folder / f"{name}.conf"
     common = {"folder": folder, "port": port, "certificate": certificate, "key": key, "answer": ANSWER}
     if name == "nginx":
         tool = require_tool("nginx", "apt-get install nginx")
-        config.write_text(_NGINX.format(**common))
+        shown = " $ssl_client_verify $ssl_client_s_dn" if more else ""
+        config.write_text(_NGINX.format(**common, more=more, shown=shown))
         return [tool, "-p", str(folder), "-e", str(folder / "nginx.log"), "-c", str(config)]
     tool = require_tool("apache2", "apt-get install apache2-bin")
     # Apache refuses to answer requests as root.

@@ -40,18 +40,58 @@ async def curl(home: Path, port: int, require_tool: RequireTool) -> Ended:
     return await run([tool, *options, *trust, f"https://{NAME}:{port}/"])
 
 
-@pytest.mark.parametrize("key_type", ["ecdsa", "rsa"])
+@pytest.mark.parametrize("server", SERVERS)
+async def test_curl_accepts_a_certificate_with_an_rsa_key(home: Path, server: str, require_tool: RequireTool) -> None:
+    await devtls("cert", NAME, "--out", str(home), "--key-type", "rsa")
+    port = free_port()
+    files = (home / f"{NAME}.pem", home / f"{NAME}-key.pem")
+    async with running(server_command(server, home, port, files, require_tool), folder=home, port=port):
+        accepted = await curl(home, port, require_tool)
+        assert (accepted.returncode, accepted.stdout.strip()) == (0, ANSWER), accepted.stderr
+
+
 @pytest.mark.parametrize("server", SERVERS)
 async def test_curl_accepts_a_certificate_until_it_is_revoked(
-    home: Path, server: str, key_type: str, require_tool: RequireTool
+    home: Path, server: str, require_tool: RequireTool
 ) -> None:
-    await devtls("cert", NAME, "--out", str(home), "--key-type", key_type)
+    await devtls("cert", NAME, "--out", str(home))
     port = free_port()
     files = (home / f"{NAME}.pem", home / f"{NAME}-key.pem")
     argv = server_command(server, home, port, files, require_tool)
     async with running(argv, folder=home, port=port):
         accepted = await curl(home, port, require_tool)
         assert (accepted.returncode, accepted.stdout.strip()) == (0, ANSWER), accepted.stderr
+        await devtls("revoke", str(files[0]), "--reason", "hold")
+        refused = await curl(home, port, require_tool)
+        assert refused.returncode != 0
+        assert "certificate revoked" in refused.stderr
+        await devtls("unrevoke", NAME)
+        assert (await curl(home, port, require_tool)).returncode == 0
+        await devtls("revoke", NAME)
+        assert "certificate revoked" in (await curl(home, port, require_tool)).stderr
+
+
+async def test_nginx_asks_clients_and_refuses_those_that_were_revoked(home: Path, require_tool: RequireTool) -> None:
+    tool = require_tool("curl", "apt-get install curl")
+    for name in ("alice", "bob"):
+        await devtls("cert", f"{name}.dev.local", "--client", "--out", str(home))
+    await devtls("cert", NAME, "--out", str(home))
+    await devtls("revoke", "bob.dev.local")
+    await devtls("ca", "export", "--crl", "--out", str(home / "crls.pem"))
+    root, port = export_root(home), free_port()
+    files = (home / f"{NAME}.pem", home / f"{NAME}-key.pem")
+    clients = f"ssl_verify_client on; ssl_verify_depth 2; ssl_client_certificate {root}; ssl_crl {home}/crls.pem;"
+    argv = server_command("nginx", home, port, files, require_tool, more=clients)
+    start = [tool, "--silent", "--show-error", "--max-time", "20", "--cacert", str(root)]
+    start += ["--resolve", f"{NAME}:{port}:127.0.0.1", f"https://{NAME}:{port}/"]
+    async with running(argv, folder=home, port=port):
+        said = {}
+        for name in ("alice", "bob"):
+            own = ["--cert", f"{home}/{name}.dev.local.pem", "--key", f"{home}/{name}.dev.local-key.pem"]
+            said[name] = (await run([*start, *own])).stdout
+    assert said["alice"].strip() == f"{ANSWER} SUCCESS CN=alice.dev.local"
+    assert "400" in said["bob"]
+    assert ANSWER not in said["bob"]
 
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import pytest
 from devtls import demo
 from tests.e2e.chromium import QUIET_FLAGS, Chromium
 from tests.e2e.clients import Ended, RequireTool, run
+from tests.e2e.firefox import Firefox
 from tests.e2e.serving import DEVTLS, Program, free_port, running
 
 pytestmark = [
@@ -131,6 +133,28 @@ async def test_chromium_opens_a_wildcard_name_on_443_by_the_pac_file_alone(
             await page.goto(f"https://{NAME}:4430/")
             assert page.error == "net::ERR_TUNNEL_CONNECTION_FAILED"
         assert "handshake" not in program.output()
+
+
+@pytest.mark.browser
+async def test_firefox_opens_it_with_the_two_settings_that_devtls_pac_names(
+    person: Person, require_tool: RequireTool
+) -> None:
+    require_tool("certutil", "sudo apt-get install libnss3-tools")
+    browser = str(person.script(require_tool("firefox-esr", "sudo apt-get install firefox-esr")))
+    resolving: dict[str, bool | int | str] = {"network.dns.forceResolve": ""}
+    async with Firefox(person.home, executable=browser, settings=resolving) as without:
+        assert (await without.open(f"https://{NAME}/")).error == "NS_ERROR_UNKNOWN_HOST"
+    trusted = await person.devtls("trust", "--store", "nss", "--yes")
+    assert trusted.returncode == 0, trusted.stderr
+    async with serving(person) as (_, url):
+        told = (await person.devtls("pac")).stderr
+        named = dict(re.findall(r'user_pref\("(.*?)", (.*?)\);', told))
+        assert named == {"network.proxy.type": "2", "network.proxy.autoconfig_url": f'"{url}"'}
+        settings = {**resolving, **{name: json.loads(value) for name, value in named.items()}}
+        async with Firefox(person.home, executable=browser, settings=settings) as firefox:
+            page = await firefox.open(f"https://{NAME}/")
+            assert (page.error, page.status, page.protocol) == ("", 200, "h2")
+            await page.wait_for("document.querySelector('#ws.good')")
 
 
 async def test_curl_takes_the_same_way_and_no_other(person: Person, require_tool: RequireTool) -> None:

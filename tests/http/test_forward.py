@@ -113,6 +113,57 @@ def test_our_own_pages_poll_field_stays_here() -> None:
     assert sent((b"Devtls-Poll", b"1")) == [HOST, *OURS]
 
 
+PROVEN = Edge(
+    b"127.0.0.1", b"https", 8443, b"devtls-5f3a", ((b"Client-Cert", b":QQ==:"), (b"Client-Cert-Chain", b":Qg==:"))
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"Client-Cert", b"client-cert", b"CLIENT-CERT", b"Client-Cert-Chain", b"client_cert", b"Client_Cert-Chain",
+        b"Client-Cert_Chain", b"CLIENT_CERT_CHAIN", b"Client-Cert-Subject", b"client_cert_x",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("policy", [PLAIN, TRUSTING], ids=["plain", "trusting"])
+def test_nobody_can_say_himself_who_he_is(name: bytes, policy: ForwardPolicy) -> None:
+    """RFC 9440 section 4: what the client sends under these names never reaches the app."""
+    assert sent((name, b":Zm9yZ2Vk:"), policy=policy) == [HOST, *OURS]
+    out = forward_request(request((name, b":Zm9yZ2Vk:")), policy, PROVEN)
+    assert out.headers == [HOST, *OURS, *PROVEN.client_cert]
+    assert forward_trailers(Trailers(3, [(name, b"x"), (b"A", b"1")])).headers[-1] == (b"A", b"1")
+
+
+def test_a_name_that_only_begins_alike_passes() -> None:
+    fields = [(b"Client-Certificate", b"x"), (b"X-Client-Cert", b"y"), (b"Clientcert", b"z")]
+    assert sent(*fields) == [HOST, *fields, *OURS]
+
+
+def test_connection_cannot_take_the_proof_away() -> None:
+    out = forward_request(request((b"Connection", b"client-cert, client-cert-chain")), PLAIN, PROVEN)
+    assert out.headers == [HOST, *OURS, *PROVEN.client_cert]
+
+
+def test_trailers_carry_no_proof() -> None:
+    section = [(b"Client-Cert", b"x"), (b"client_cert_chain", b"y"), (b"Grpc-Status", b"0")]
+    assert forward_trailers(Trailers(3, section)).headers == [(b"Grpc-Status", b"0")]
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        (b"Client-Cert", b"*"),
+        (b"Accept, client-cert-chain", b"*"),
+        (b"Accept, Cookie", b"Accept, Cookie"),
+    ],
+)
+def test_an_answer_that_depends_on_the_certificate_is_for_no_cache(value: bytes, seen: bytes) -> None:
+    """RFC 9440 2.4; where no certificate was shown the field means nothing and stays."""
+    made = Response(3, 200, [(b"Vary", value), (b"Client-Cert", b":x:")], b"OK", 0)
+    assert forward_response(made, PLAIN, PROVEN, authority=b"a").headers == [(b"Vary", seen)]
+    assert received((b"vary", value), (b"client-cert-chain", b":x:")) == [(b"vary", value)]
+
+
 def test_a_trusted_proxys_chain_grows_by_one() -> None:
     fields = sent((b"X-Forwarded-For", b"1.2.3.4"), (b"x-forwarded-for", b"5.6.7.8"), policy=TRUSTING)
     assert (b"X-Forwarded-For", b"1.2.3.4, 5.6.7.8, 127.0.0.1") in fields

@@ -18,10 +18,13 @@ from devtls.http.pages import (
     loop_detected,
     malformed,
     misdirected,
+    no_such_file,
     not_found,
+    outdated,
     overloaded,
     plain_http_help,
     redirect,
+    refused,
 )
 
 BROWSER = b"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
@@ -38,6 +41,8 @@ def every(accept: bytes, text: str = "app.dev.local") -> list[Answer]:
         gateway_timeout(text, text, 600, accept),
         misdirected(text, text, 443, accept),
         loop_detected(text, accept),
+        outdated(text, accept),
+        refused(text, accept),
         malformed(400, text, accept),
         overloaded(text, 1, accept),
         plain_http_help(accept),
@@ -184,6 +189,17 @@ def test_a_command_to_copy_holds_no_text_that_a_shell_would_run() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_an_address_is_served_by_the_route_localhost(host: str) -> None:
     assert b"`devtls serve localhost=3000`" in not_found(host, [], b"").body
+
+
+def test_an_outdated_connection_is_to_be_opened_anew() -> None:
+    answer = outdated("app.dev.local", b"")
+    assert (answer.status, field(answer, b"Devtls-Error")) == (421, b"misdirected")
+    assert b"certificate that clients of `app.dev.local` have to show has changed" in answer.body
+
+
+def test_the_way_of_a_pac_file_has_its_own_refusals() -> None:
+    assert (refused("No.", b"").status, no_such_file("/proxy.pac").status) == (403, 404)
+    assert b"/proxy.pac" in no_such_file("/proxy.pac").body
 
 
 def test_a_missing_server_name_is_said() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +25,7 @@ from devtls.http.h1.head import HeadLimits
 from devtls.http.hostcheck import HostCheck
 from devtls.names import DEFAULT_ZONES, Hostname, parse_hostname
 from devtls.net.access import AccessRecord
+from devtls.net.client_auth import ClientPolicy
 from devtls.net.contexts import ContextCache, Issuer
 from devtls.net.listener import Listener, TlsGate, bind, https_protocol, redirect_protocol
 from devtls.net.pool import Pool, PoolLimits
@@ -33,7 +34,7 @@ from devtls.net.service import ServerLimits, Service
 from devtls.net.tls import HandshakeFailure
 from devtls.pki.authority import Authority, create_authority
 from devtls.pki.leaf import Leaf
-from devtls.routing import Snapshot, Upstream, build_routes
+from devtls.routing import ClientAuth, Snapshot, Upstream, build_routes
 from devtls.system.pem import pem_path
 
 DEADLINE_S = 5.0
@@ -179,11 +180,11 @@ class Proxy:
         context.set_alpn_protocols(["http/1.1"])
         return context
 
-    def route(self, toml: str) -> None:
-        """Replace the routes (the body of [routes])."""
+    def route(self, toml: str, policies: Mapping[ClientAuth, ClientPolicy] | None = None) -> None:
+        """Replace the routes (the body of [routes]), and what their clients have to show."""
         config = parse_config(f"[routes]\n{toml}\n".encode(), source="test.toml", folder="/")
         routes = build_routes(config, self.zones, static_sockets={})
-        self.service.snapshot = Snapshot(config, routes, self.zones)
+        self.service.snapshot, self.service.policies = Snapshot(config, routes, self.zones), policies or {}
         self.contexts.pin(routes.exact_hosts())
 
     async def connect(self, name: str = "app.dev.local") -> Client:
@@ -335,7 +336,11 @@ async def proxy(
     service = Service(snapshot, pool, noted, limits, b"devtls-test")
     loop = asyncio.get_running_loop()
     contexts = ContextCache(
-        issuer_for(authority), now=lambda: datetime.now(UTC), monotonic=loop.time, report=noted_reports.append
+        issuer_for(authority),
+        now=lambda: datetime.now(UTC),
+        monotonic=loop.time,
+        report=noted_reports.append,
+        policy=service.policy,
     )
     gate = TlsGate(service, contexts)
     bound, plain = bind(0), bind(0)

@@ -14,10 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.errors import CertificateError, NameNotPermitted
 from devtls.names import Hostname
+from devtls.net.client_auth import AskingContext, ClientPolicy, policy_of
 from devtls.net.contexts import ContextCache, Issuer, ServableLeaf
 from devtls.net.hello import ClientHello
 from devtls.net.tls import Alert
 from devtls.pki.authority import Authority
+from tests.net.client_certificates import trust_pem
 from tests.net.harness import issuer_for
 
 START = datetime.now(UTC)
@@ -101,6 +103,41 @@ def test_a_name_is_minted_once(rig: Rig) -> None:
 def test_without_a_name_the_leaf_is_the_one_for_localhost(rig: Rig) -> None:
     assert rig.ask(None) is rig.ask(None)
     assert rig.issuer.asked == [None]
+
+
+def test_a_name_gets_another_context_when_its_clients_have_to_show_something_else(
+    rig: Rig, authority: Authority
+) -> None:
+    policies: dict[str, ClientPolicy] = {}
+    rig.cache._policy = policies.get
+    plain = rig.ask("app.dev.local")
+    assert isinstance(plain, ssl.SSLContext)
+    assert (plain.verify_mode, policy_of(None)) == (ssl.CERT_NONE, None)
+    trust = authority.root_pem + authority.intermediate_pem
+    for required, mode in ((True, ssl.CERT_REQUIRED), (False, ssl.CERT_OPTIONAL)):
+        policies["app.dev.local"] = ClientPolicy(required, trust)
+        asking = rig.ask("app.dev.local")
+        assert isinstance(asking, AskingContext)
+        assert rig.ask("app.dev.local") is asking
+        policies["app.dev.local"] = ClientPolicy(required, bytes(trust))
+        assert rig.ask("app.dev.local") is asking, "an equal policy is the same"
+        assert (asking.verify_mode, asking.num_tickets, asking.minimum_version) == (mode, 0, ssl.TLSVersion.TLSv1_2)
+        assert not asking.verify_flags & ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+        assert len(asking.get_ca_certs()) == 2
+    with_list = ClientPolicy(True, trust_pem(authority))
+    policies["app.dev.local"] = policies["*"] = with_list
+    listing = rig.ask("app.dev.local")
+    assert isinstance(listing, AskingContext)
+    assert listing.verify_flags & ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+    assert len(rig.cache) == 1
+    policies.clear()
+    assert not isinstance(rig.ask("app.dev.local"), AskingContext)
+
+
+def test_certificates_that_cannot_be_read_refuse_everybody(rig: Rig) -> None:
+    rig.cache._policy = lambda _: ClientPolicy(True, b"none")
+    assert rig.ask("app.dev.local") is Alert.INTERNAL_ERROR
+    assert "no certificate for app.dev.local" in rig.reports[0]
 
 
 def test_old_protocols_are_refused_and_tickets_stay_with_their_name(rig: Rig) -> None:

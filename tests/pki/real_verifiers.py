@@ -1,12 +1,13 @@
 """Verifiers that people have: each is given a chain, a root, both revocation lists, a purpose, and says what it thinks.
 
-Owns one function per program: OpenSSL (strict), GnuTLS, NSS, Java's PKIX with revocation on, Node. Each returns "" for
-a certificate that it accepts, else what it said. Refuses to soften a check.
+Owns one function per program: OpenSSL (strict), Python (as strict as 3.13 is by itself), GnuTLS, NSS, Java's PKIX with
+revocation on, Node. Each returns "" for a certificate that it accepts, else what it said. Refuses to soften a check.
 """
 
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,12 +159,63 @@ server.listen(0, "127.0.0.1", () => {
 
 def node(case: Case, require_tool: RequireTool) -> str:
     tool = require_tool("node", "apt-get install nodejs")
-    openssl = require_tool("openssl", "apt-get install openssl")
     folder = case.write()
-    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"]
-    said = run([openssl, "req", "-x509", *made, "-keyout", "other-key.pem", "-out", "other.pem"], folder, "")
-    assert not said, said
+    _make_other(folder, require_tool)
     return run([tool, "-e", _NODE, case.kind, case.name], folder, "accepted")
 
 
-VERIFIERS: dict[str, Verify] = {"openssl": openssl, "gnutls": gnutls, "nss": nss, "java": java, "node": node}
+_PYTHON = """\
+import ssl, sys
+kind, name = sys.argv[1:]
+strict = ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_CRL_CHECK_CHAIN
+def showing(context):
+    context.load_cert_chain("chain.pem", "key.pem")
+    return context
+def checking(context):
+    context.load_verify_locations("root.pem")
+    context.load_verify_locations("crls.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= strict
+    return context
+server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+client.check_hostname = kind == "server"
+if kind == "server":
+    showing(server), checking(client)
+else:
+    client.verify_mode = ssl.CERT_NONE
+    showing(client), checking(server).load_cert_chain("other.pem", "other-key.pem")
+here, there = ssl.MemoryBIO(), ssl.MemoryBIO()
+waiting = [client.wrap_bio(here, there, server_hostname=name), server.wrap_bio(there, here, server_side=True)]
+while waiting:
+    for side in tuple(waiting):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        waiting.remove(side)
+print("accepted")
+"""
+
+
+def python(case: Case, require_tool: RequireTool) -> str:
+    """Shake hands as Python 3.13 does by default, and with both lists."""
+    folder = case.write()
+    _make_other(folder, require_tool)
+    return run([sys.executable, "-c", _PYTHON, case.kind, case.name], folder, "accepted")
+
+
+def _make_other(folder: Path, require_tool: RequireTool) -> None:
+    openssl = require_tool("openssl", "apt-get install openssl")
+    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"]
+    said = run([openssl, "req", "-x509", *made, "-keyout", "other-key.pem", "-out", "other.pem"], folder, "")
+    assert not said, said
+
+
+VERIFIERS: dict[str, Verify] = {
+    "openssl": openssl,
+    "python": python,
+    "gnutls": gnutls,
+    "nss": nss,
+    "java": java,
+    "node": node,
+}

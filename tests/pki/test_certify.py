@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
@@ -26,13 +27,14 @@ def certified(
     return certify(authority, order, key or ec.generate_private_key(ec.SECP256R1()).public_key(), now=now, serial=7)
 
 
-def test_for_a_p256_key_it_is_the_leaf_of_the_proxy_to_the_bit(
-    authority: Authority, now: datetime, leaf_key: ec.EllipticCurvePrivateKey
+@pytest.mark.parametrize("ocsp", [False, True])
+def test_for_a_p256_key_it_is_what_the_proxy_shows(
+    authority: Authority, now: datetime, leaf_key: ec.EllipticCurvePrivateKey, ocsp: bool
 ) -> None:
     """Two builders, one profile."""
-    order = Order(("app.dev.local",))
-    leaf = authority.issue(Hostname("app.dev.local"), now=now, key=leaf_key, serial=7)
-    ours = certified(authority, order, now, leaf_key.public_key())
+    signer = msgspec.structs.replace(authority.signer, ocsp=ocsp)
+    leaf = signer.issue(Hostname("app.dev.local"), now=now, key=leaf_key, serial=7)
+    ours = certified(authority, Order(("app.dev.local",), ocsp=ocsp), now, leaf_key.public_key())
     theirs = x509.load_pem_x509_certificate(leaf.chain_pem)
     assert [each.oid for each in ours.extensions if each not in list(theirs.extensions)] == []
     assert len(ours.extensions) == len(theirs.extensions)

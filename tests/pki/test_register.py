@@ -13,6 +13,7 @@ from devtls.pki.register import (
     Reason,
     Released,
     Revoked,
+    joined,
     matching,
     parse_register,
     render_event,
@@ -117,3 +118,10 @@ def test_a_serial_is_written_in_whole_octets(serial: int, text: str) -> None:
 def test_a_person_may_name_a_certificate_by_name_or_by_the_start_of_its_serial(wanted: str, found: list[str]) -> None:
     history = parsed(issued("0a1b2c3d4e", "a.test", "b.test"), issued("0a1b2c9999", "b.test"))
     assert [one.serial for one in matching(history, wanted)] == found
+
+
+def test_the_registers_of_several_cas_are_one_to_the_reader() -> None:
+    first, second = parsed(issued("0a"), revoked("0a")), parse_register(b"?\n" + render_event(issued("0b")), "x")
+    every = joined([first, second])
+    assert list(every.issued) == ["0a", "0b"]
+    assert (set(every.revoked), every.damaged) == ({"0a"}, (1,))

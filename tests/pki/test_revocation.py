@@ -8,7 +8,18 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from devtls.errors import CertificateError
 from devtls.pki.authority import Authority
-from devtls.pki.revocation import build_crl, crl_number, is_due, load_crl, resign_at, revoked_entry
+from devtls.pki.register import History, Reason, Released, Revoked
+from devtls.pki.revocation import (
+    build_crl,
+    crl_number,
+    entries_for,
+    holds_the_same,
+    is_due,
+    load_crl,
+    reason_of,
+    resign_at,
+    revoked_entry,
+)
 
 
 def entry(serial: int, when: datetime) -> x509.RevokedCertificate:
@@ -84,3 +95,37 @@ def test_an_entry_says_why_unless_there_is_nothing_to_say(now: datetime) -> None
     silent = revoked_entry(6, now, "unspecified")
     assert (silent.serial_number, silent.revocation_date_utc) == (6, now.replace(microsecond=0))
     assert list(silent.extensions) == []
+
+
+def event(serial: str, reason: Reason, at: datetime) -> Revoked:
+    return Revoked(serial=serial, at=at.replace(microsecond=0), reason=reason)
+
+
+def test_the_register_and_what_only_the_last_list_knows_make_the_next_one(authority: Authority, now: datetime) -> None:
+    old = [entry(1, now), revoked_entry(2, now, "hold"), revoked_entry(3, now, "hold")]
+    last = load_crl(authority.intermediate_crl(number=4, this_update=now, revoked=old))
+    later = now + timedelta(days=1)
+    history = History(
+        (
+            event("02", "hold", now),
+            event("03", "hold", now),
+            event("03", "key-compromise", later),
+            event("04", "unspecified", later),
+            Released(serial="02", at=later),
+        )
+    )
+    entries = entries_for(history, last)
+    assert {(one.serial_number, reason_of(one)) for one in entries} == {
+        (1, x509.ReasonFlags.key_compromise),
+        (3, x509.ReasonFlags.key_compromise),
+        (4, None),
+    }
+    following = load_crl(authority.intermediate_crl(number=5, this_update=later, revoked=entries))
+    assert holds_the_same(following, entries)
+    assert holds_the_same(following, entries_for(history, following))
+    assert not holds_the_same(last, entries)
+
+
+def test_without_a_last_list_the_register_is_all_there_is(now: datetime) -> None:
+    (one,) = entries_for(History((event("0a0b", "superseded", now),)), None)
+    assert (one.serial_number, one.revocation_date_utc) == (0x0A0B, now.replace(microsecond=0))

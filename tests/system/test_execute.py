@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from devtls.system.execute import (
     execute,
     write_atomically,
 )
-from devtls.system.plan import ALREADY_ROOT, Elevation, MakeFolder, Plan, RemoveFile, Run, WriteFile
+from devtls.system.plan import ALREADY_ROOT, ByHand, Elevation, MakeFolder, Plan, RemoveFile, Run, Unchanged, WriteFile
 
 AS_ROOT = ProcessRunner(ALREADY_ROOT)
 
@@ -157,6 +158,25 @@ def test_an_elevated_file_is_done_by_the_systems_tools(tmp_path: Path) -> None:
     piped = WriteFile(target, b"other", 0o640, elevate=True)
     assert execute(Plan((piped,)), AS_ROOT).done
     assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"other", 0o640)
+
+
+def test_a_condition_ends_the_plan_where_the_file_is_another_by_now(tmp_path: Path) -> None:
+    file, never = tmp_path / "file", WriteFile(tmp_path / "never", b"x")
+    file.write_bytes(b"old")
+    same = Unchanged(file, hashlib.sha256(b"old").hexdigest())
+    assert execute(Plan((same, Unchanged(tmp_path / "missing", None))), AS_ROOT).done
+    for changed in (Unchanged(file, None), Unchanged(tmp_path / "missing", "ab"), Unchanged(file, "ab")):
+        outcome = execute(Plan((changed, never)), AS_ROOT)
+        assert (outcome.failed, outcome.trouble) == (changed, Trouble.CHANGED)
+        assert outcome.detail == f"{changed.path} was changed meanwhile"
+    assert execute(Plan((Unchanged(tmp_path, "ab"),)), AS_ROOT).trouble is Trouble.FAILED
+    assert not (tmp_path / "never").exists()
+
+
+def test_what_a_person_must_do_ends_the_plan(tmp_path: Path) -> None:
+    outcome = execute(Plan((ByHand("mend line 7"), WriteFile(tmp_path / "never", b"x"))), AS_ROOT)
+    assert (outcome.trouble, outcome.detail) == (Trouble.BY_HAND, "mend line 7")
+    assert not (tmp_path / "never").exists()
 
 
 def test_a_file_that_cannot_be_written_ends_the_plan(tmp_path: Path) -> None:

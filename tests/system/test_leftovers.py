@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from devtls.system.leftovers import clear_state
+from devtls.system.leftovers import clear_state, remove_state
+from devtls.system.setup.record import SetupRecord
 from devtls.system.truststore.record import Installed, Record
 
 
@@ -30,3 +31,28 @@ def test_what_stays_is_named_with_its_reason(tmp_path: Path) -> None:
         "run (a devtls that is still running)",
         "trusted.json (a store may still hold the root)",
     )
+
+
+def test_a_record_of_setup_stays_while_it_says_something_or_cannot_be_read(tmp_path: Path) -> None:
+    setup = SetupRecord(tmp_path / "devtls")
+    setup.add("names:hosts", {})
+    assert clear_state(setup.folder) == ("setup.json (devtls unsetup takes back what it names)",)
+    setup.path.write_text("{")
+    assert len(clear_state(setup.folder)) == 1
+    setup.path.unlink()
+    setup.remember_hostnames(["app.test"])
+    assert clear_state(setup.folder) == ()
+    assert not setup.folder.exists()
+
+
+def test_what_goes_with_the_program_goes_too(tmp_path: Path) -> None:
+    state, runtime = tmp_path / "devtls", tmp_path / "run" / "devtls"
+    runtime.mkdir(parents=True)
+    state.mkdir()
+    for name in ("allowed.json", "allowed.lock", "config.lock", "ca.lock"):
+        (state / name).touch()
+    assert "allowed.json (what devtls allow remembers)" in clear_state(state)
+    assert remove_state(state, runtime) == ()
+    assert not state.exists()
+    assert not runtime.exists()
+    assert remove_state(state, runtime) == ()

@@ -49,4 +49,6 @@ def test_elsewhere_the_key_is_encrypted_and_the_file_short_lived(
         assert b"BEGIN PRIVATE KEY" not in content
     assert list(folder.iterdir()) == []
     load(folder, leaf)
+    with pem.pem_path(folder, leaf.chain_pem) as (path, _):  # no key: nothing is secret
+        assert Path(path).read_bytes() == leaf.chain_pem
     assert list(folder.iterdir()) == []

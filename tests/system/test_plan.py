@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 
@@ -8,12 +8,14 @@ from devtls.system.plan import (
     ALREADY_ROOT,
     ELEVATED_S,
     QUICK_S,
+    ByHand,
     Elevation,
     MakeFolder,
     Plan,
     RemoveFile,
     Run,
     Step,
+    Unchanged,
     WriteFile,
     elevated_argv,
     lower,
@@ -43,7 +45,25 @@ ANCHOR = PurePosixPath("/etc/anchors/devtls 1.crt")
             WriteFile(ANCHOR, b"no newline", 0o600),
             "/usr/bin/install -m 0600 -- /dev/stdin '/etc/anchors/devtls 1.crt' <<'DEVTLS'\nno newline\nDEVTLS",
         ),
+        (
+            WriteFile(ANCHOR, b"x\n", 0o640, elevate=True, owner=(0, 12)),
+            "/usr/bin/sudo /usr/bin/install -m 0640 -o 0 -g 12 -- /dev/stdin '/etc/anchors/devtls 1.crt' <<'DEVTLS'\n"
+            "x\nDEVTLS",
+        ),
+        (
+            Run(("/usr/bin/tee", "/etc/hosts"), elevate=True, stdin=b"x\n" * 300),
+            "# /usr/bin/sudo /usr/bin/tee /etc/hosts    (with 300 lines on standard input)",
+        ),
+        (Unchanged(ANCHOR, "ab"), "# Only while /etc/anchors/devtls 1.crt is as it is now:"),
+        (Unchanged(ANCHOR, None), "# Only while /etc/anchors/devtls 1.crt is missing:"),
+        (ByHand("mend line 7"), "# By hand: mend line 7"),
         (MakeFolder(PurePosixPath("/x"), 0o700), "/bin/mkdir -p -m 0700 -- /x"),
+        (MakeFolder(PureWindowsPath(r"C:\x")), r"New-Item -Force -ItemType Directory -Path 'C:\x'"),
+        (RemoveFile(PureWindowsPath(r"C:\it's")), r"Remove-Item -Force -Path 'C:\it''s'"),
+        (
+            WriteFile(PureWindowsPath(r"C:\x"), b"a\r\nb"),
+            "Set-Content -NoNewline -Path 'C:\\x' -Value @'\na\nb\n'@",
+        ),
         (RemoveFile(PurePosixPath("-rf"), elevate=True), "/usr/bin/sudo /bin/rm -f -- -rf"),
     ],
 )
@@ -78,3 +98,25 @@ def test_a_plan_knows_whether_it_needs_administrator_rights() -> None:
 
 def test_a_plain_step_is_never_elevated() -> None:
     assert elevated_argv(Run(("/bin/tool",)), SUDO) == ("/bin/tool",)
+
+
+@pytest.mark.parametrize(
+    ("step", "shown"),
+    [
+        (
+            MakeFolder(PureWindowsPath(r"C:\Users\J Doe\x")),
+            r"New-Item -Force -ItemType Directory -Path 'C:\Users\J Doe\x'",
+        ),
+        (RemoveFile(PureWindowsPath(r"C:\x\y.xml")), r"Remove-Item -Force -Path 'C:\x\y.xml'"),
+        (
+            WriteFile(PureWindowsPath(r"C:\y.xml"), "<a>ü</a>\n".encode("utf-16")),
+            "Set-Content -NoNewline -Encoding Unicode -Path 'C:\\y.xml' -Value @'\n<a>ü</a>\n\n'@",
+        ),
+        (
+            WriteFile(PureWindowsPath(r"C:\hosts"), b"127.0.0.1 x\r\n"),
+            "Set-Content -NoNewline -Path 'C:\\hosts' -Value @'\n127.0.0.1 x\n\n'@",
+        ),
+    ],
+)
+def test_files_of_windows_are_named_as_there(step: Step, shown: str) -> None:
+    assert render(step, None) == shown

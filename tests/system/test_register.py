@@ -21,8 +21,9 @@ from devtls.pki.leaf import PASSING
 from devtls.pki.register import Issued, serial_text
 from devtls.pki.signature import sha256_hex
 from devtls.system.certificate_files import chain_file, key_file, new_certificate_key, write_files
+from devtls.system.generation import REGISTER
 from devtls.system.keystore import Keystore, new_leaf_key, new_passing_serial, new_serial
-from devtls.system.register import REGISTER, Register
+from devtls.system.register import Register
 from tests.system.power_cut import calls_of, crash
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -15,8 +15,10 @@ from devtls.web.control_endpoint import make_control_app
 from devtls.web.control_messages import (
     ABOUT,
     FORMAT,
+    LEAVES,
     RELOAD,
     REMOVE,
+    REVOKED,
     ROUTES,
     STATUS,
     STOP,
@@ -26,8 +28,11 @@ from devtls.web.control_messages import (
     Certificates,
     Clients,
     Done,
+    LeavesAnswer,
+    LeavesRequest,
     ReloadRequest,
     RemoveRequest,
+    RevokedRequest,
     ServeStatus,
     StatusAnswer,
     StopRequest,
@@ -62,6 +67,13 @@ class Recorded:
         return self._note(asked)
 
     async def stop(self, asked: StopRequest) -> Done:
+        return self._note(asked)
+
+    async def leaves(self, asked: LeavesRequest) -> LeavesAnswer:
+        self.asked.append(asked)
+        return LeavesAnswer(sha256="ab", serials=("0a",))
+
+    async def revoked(self, asked: RevokedRequest) -> Done:
         return self._note(asked)
 
     def _note(self, asked: object) -> Done:
@@ -121,6 +133,8 @@ async def test_orders_reach_the_proxy(ask: Ask, commands: Recorded) -> None:
         (REMOVE, {"name": "app"}),
         (RELOAD, {"why": "x", "a_later_field": 1}),
         (STOP, {}),
+        (LEAVES, {"name": "app.test"}),
+        (REVOKED, {}),
     ):
         assert (await ask("POST", path, body))[0] == 200
     assert commands.asked == [
@@ -128,7 +142,10 @@ async def test_orders_reach_the_proxy(ask: Ask, commands: Recorded) -> None:
         RemoveRequest(name="app"),
         ReloadRequest(why="x"),
         StopRequest(now=False),
+        LeavesRequest(name="app.test"),
+        RevokedRequest(),
     ]
+    assert (await ask("POST", LEAVES, {"name": "x"}))[1] == {"sha256": "ab", "serials": ["0a"], "format": FORMAT}
 
 
 @pytest.mark.parametrize("stranger", [os.geteuid() + 1, OSError("no credentials")])

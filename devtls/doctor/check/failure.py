@@ -71,9 +71,8 @@ def _on_name(address: Address, ours: Ours) -> tuple[str, ...]:
     authority = address.authority
     if not zone_of(str(address.host), ours.zones):
         return ("Check the spelling.", f"To ask a certain machine: devtls check {authority} --connect ADDRESS")
-    # Both families: with one line alone a resolver goes on to ask the network for the other, and may wait for it.
-    line = f"printf '%s {address.host}\\n' 127.0.0.1 ::1 | sudo tee -a /etc/hosts"
-    return (line, f"Or check it without the name: devtls check {authority} --connect 127.0.0.1")
+    set_up = "devtls setup names makes it resolve, once a route has that name (devtls add makes one)."
+    return (set_up, f"Or check it without the name: devtls check {authority} --connect 127.0.0.1")
 
 
 def _on_port(address: Address, failed: NoMeeting, ours: Ours) -> tuple[str, ...]:

@@ -28,9 +28,11 @@ from devtls.doctor.health.probes.machine import look_at_machine
 from devtls.doctor.health.probes.names import look_at_names, look_at_resolver
 from devtls.doctor.health.probes.ports import look_at_ports
 from devtls.doctor.health.probes.project import look_at_project
+from devtls.doctor.health.probes.service import look_at_services
 from devtls.doctor.health.probes.shell import look_at_shell
 from devtls.doctor.health.probes.stores import Probed, look_at_stores
 from devtls.doctor.health.project import ProjectFacts, judge_project
+from devtls.doctor.health.service import judge_services
 from devtls.doctor.health.shell import judge_shell
 from devtls.doctor.health.stores import judge_stores
 from devtls.names import DEFAULT_ZONES, Hostname
@@ -116,10 +118,12 @@ class _Examination:
         clients = Asked(lambda: look_at_clients(patient.machine, runner, ca, patient.environ))
         shell = Asked(lambda: look_at_shell(ca, patient.machine, patient.environ))
         machine = Asked(lambda: look_at_machine(patient.machine, runner))
+        services = Asked(lambda: look_at_services(patient.machine, runner))
         findings = self._project_names_and_ports()
-        variables, versions = self._quick(shell), self._quick(machine)
+        variables, versions, installed = self._quick(shell), self._quick(machine), self._quick(services)
         findings += _judge(Section.SHELL, variables, judge_shell)
         findings += _judge(Section.MACHINE, versions, judge_machine)
+        findings += _judge(Section.SERVICE, installed, judge_services)
         probed = stores.answer(self._began + PROGRAMS_S)
         findings += _judge(Section.STORES, probed, lambda found: judge_stores([each.facts for each in found]))
         known = () if isinstance(probed, Broken) else probed

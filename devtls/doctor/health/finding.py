@@ -40,6 +40,7 @@ class Section(Enum):
     PROJECT = "Project"
     NAMES = "Names"
     PORTS = "Ports"
+    SERVICE = "Service"
     MACHINE = "Machine"
 
 

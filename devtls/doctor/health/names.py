@@ -1,7 +1,8 @@
 """Whether the names of the routes lead here, quickly, over both families.
 
-Owns the verdict on what the resolver said, and the line for /etc/hosts that mends it. Names below localhost are
-browsers' own business: they and curl resolve them without asking, so only other programs are spoken of.
+Owns the verdict on what the resolver said, and the command that mends it, which writes lines for both families. Names
+below localhost are browsers' own business: they and curl resolve them without asking, so only other programs are spoken
+of.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from devtls.doctor.health.finding import Finding, Level, Section, listed
 from devtls.names import is_below
 
 SLOW_S = 1.0
-"""A resolver that knows answers in milliseconds; the wait of mDNS is 5 s (platform guide B.1)."""
+"""A resolver that knows answers in milliseconds; the wait of mDNS is 5 s."""
+
+
+_SET_UP = "devtls setup names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,6 @@ def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
-def hosts_line(hosts: Iterable[str], addresses: str = "127.0.0.1 ::1") -> str:
-    """Return the command that writes names into /etc/hosts, for both families."""
-    return f"printf '%s {' '.join(hosts)}\\n' {addresses} | sudo tee -a /etc/hosts"
-
-
 def _on_elsewhere(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Finding]:
     for each in names:
         if each.elsewhere:
@@ -97,7 +96,7 @@ def _on_elsewhere(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterat
                 Level.TROUBLE,
                 f"{each.host} leads to {listed(each.elsewhere)}, not to this machine.",
                 "Browsers go there, and find what answers there instead of your app.",
-                in_the_way if written else hosts_line([each.host]),
+                in_the_way if written else _SET_UP,
                 each.host,
             )
 
@@ -114,7 +113,7 @@ def _on_slow(names: Sequence[NameFacts]) -> Iterator[Finding]:
             Level.WARNING,
             f"Looking up {listed(each.host for each in slow)} {took}.",
             "Each page waits so long: the resolver asks the network, often by mDNS, for a family without an answer.",
-            hosts_line(_exact(slow)) if _exact(slow) else "Write those that you use into /etc/hosts",
+            _SET_UP,
         )
 
 
@@ -138,7 +137,7 @@ def _on_lost(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Fi
             Level.WARNING,
             f"{listed(hosts)} {'does' if len(hosts) == 1 else 'do'} not resolve on this machine.",
             f"Browsers say that the site cannot be found.{why}",
-            hosts_line(hosts),
+            _SET_UP,
         )
     if wild := [each.host for each in others if each.wildcard]:
         yield Finding(
@@ -146,8 +145,8 @@ def _on_lost(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Fi
             Section.NAMES,
             Level.NOTE,
             f"Names below {listed(host.partition('.')[2] for host in wild)} do not resolve.",
-            "/etc/hosts knows no wildcards: each name needs a line of its own.",
-            "Write those that you use into /etc/hosts, or use names below localhost",
+            "/etc/hosts knows no wildcards; some resolvers do.",
+            _SET_UP,
         )
     if own := [each.host for each in lost if is_below(each.host, "localhost")]:
         yield Finding(
@@ -156,7 +155,7 @@ def _on_lost(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Fi
             Level.NOTE,
             f"{listed(own)} {'is' if len(own) == 1 else 'are'} known to browsers and curl alone.",
             "Other programs ask the resolver, and it does not know names below localhost.",
-            hosts_line(_exact(each for each in lost if is_below(each.host, "localhost")) or own),
+            _SET_UP,
         )
 
 
@@ -180,7 +179,7 @@ def _on_one_family(names: Sequence[NameFacts], resolver: ResolverFacts) -> Itera
                 Level.WARNING if local else Level.NOTE,
                 f"{listed(half)} {'leads' if len(half) == 1 else 'lead'} to {family}, but not to {missing}.",
                 "Many resolvers ask the network for the other family; with names below .local that can take 5 s.",
-                hosts_line(half, missing),
+                _SET_UP,
                 family,
             )
 

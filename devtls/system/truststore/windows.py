@@ -11,10 +11,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import PureWindowsPath
 
 from devtls.system.execute import Outcome, Trouble
 from devtls.system.plan import ELEVATED_S, Plan, Run
+from devtls.system.run_as import run_as_administrator, system_folder, was_refused
 from devtls.system.truststore.crypt32 import Location, RootStore
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.other_tools import OtherRoot, other_roots
@@ -22,7 +22,7 @@ from devtls.system.truststore.protocol import Kind, Status, StoreState
 from devtls.system.truststore.root import RootCertificate, fingerprint_of, ours, sha1_of
 
 _PROGRAM = ("-P", "-m", "devtls.system.truststore.crypt32")
-_SAID_NO = ("with no", "1223", "canceled by the user", "cancelled by the user")
+_SAID_NO = "with no"
 _NAMES = {Location.CURRENT_USER: "user", Location.LOCAL_MACHINE: "machine"}
 
 
@@ -123,20 +123,14 @@ class WindowsStore:
     def _run(self, verb: str, certutil: tuple[str, ...], subject: str) -> Run:
         if self._location is Location.CURRENT_USER:
             return Run((self._python, *_PROGRAM, verb, subject), timeout_s=ELEVATED_S)
-        system = PureWindowsPath(self._machine.environ.get("SystemRoot", r"C:\Windows")) / "System32"
-        powershell = system / "WindowsPowerShell" / "v1.0" / "powershell.exe"
-        words = ",".join(_quoted(f'"{word}"' if " " in word else word) for word in certutil)
-        script = (
-            f"exit (Start-Process -FilePath {_quoted(str(system / 'certutil.exe'))} -ArgumentList {words} "
-            "-Verb RunAs -Wait -PassThru -WindowStyle Hidden).ExitCode"
-        )
-        return Run((str(powershell), "-NoProfile", "-NonInteractive", "-Command", script), timeout_s=ELEVATED_S)
+        environ = self._machine.environ
+        return run_as_administrator(environ, system_folder(environ) / "certutil.exe", certutil)
 
     def read_failure(self, facts: WindowsFacts, outcome: Outcome) -> StoreState:
         """Put a failed step into words."""
         if outcome.trouble is Trouble.TIMED_OUT:
             return StoreState(Status.HANGING, outcome.detail, "Answer Windows' dialog, then devtls trust.")
-        if any(word in outcome.detail for word in _SAID_NO):
+        if _SAID_NO in outcome.detail or was_refused(outcome.detail):
             return StoreState(Status.SKIPPED, "the dialog was answered with no", "devtls trust")
         return StoreState(Status.FAILED, outcome.detail, "Run the command above yourself, then devtls trust.")
 
@@ -146,8 +140,3 @@ class WindowsStore:
             f"Open certmgr.msc, Trusted Root Certification Authorities, All Tasks, Import, and choose {root.path} "
             "(show all files)."
         )
-
-
-def _quoted(text: str) -> str:
-    """Return `text` as PowerShell reads it between single quotes."""
-    return "'" + text.replace("'", "''") + "'"

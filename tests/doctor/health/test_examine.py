@@ -28,6 +28,7 @@ PROBES = {
     "look_at_names": Section.NAMES,
     "look_at_resolver": Section.NAMES,
     "look_at_ports": Section.PORTS,
+    "look_at_services": Section.SERVICE,
     "look_at_machine": Section.MACHINE,
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from devtls.system.execute import Finished, NotFinished, Outcome, Trouble
-from devtls.system.plan import ELEVATED_S, Run
+from devtls.system.plan import ELEVATED_S, RemoveFile, Run, WriteFile
 from devtls.system.truststore.installer import install, propose_install
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.macos import Domain, KeychainStore, read_trust_settings
@@ -126,9 +126,9 @@ def test_a_root_comes_and_goes_with_its_trust_settings(
     for step in store.remove_plan(store.probe(), {root.fingerprint}).steps:
         if isinstance(step, Run):
             assert mac.run(step) == Finished(0)
-        elif hasattr(step, "content"):
+        elif isinstance(step, WriteFile):
             Path(step.path).write_bytes(step.content)
-        else:
+        elif isinstance(step, RemoveFile):
             Path(step.path).unlink()
     assert mac.keychains[str(store._keychain)] == [older_root.der]
     assert mac.settings == {False: {}, True: {}}

@@ -1,0 +1,33 @@
+"""`devtls revoke SERIAL|NAME|FILE`: a certificate does not count any more, and everybody who asks is told.
+
+Owns the order: record, sign the list, tell what runs. Whoever runs shows a name with another key from then on.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import click
+
+from devtls.cli.revocation_targets import to_revoke
+from devtls.cli.revoking import Change, change_each, open_desk, publish, show_change
+from devtls.cli.running import refuse_sudo_for
+from devtls.pki.register import Reason
+
+
+@click.command()
+@click.argument("which", metavar="SERIAL|NAME|FILE")
+@click.option("--reason", type=click.Choice(get_args(Reason)), default="unspecified", show_default=True)
+@click.option("--json", "as_values", is_flag=True, help="Print the result as JSON.")
+def command(*, which: str, reason: Reason, as_values: bool) -> None:
+    """Revoke a certificate: by its serial number or how that begins, its file, or a name in it.
+
+    A name means every certificate that holds it, those in the memory of a running devtls serve included: it shows the
+    name with another key from then on. The revocation list is signed and published at once. Only a hold can be taken
+    back, with devtls unrevoke.
+    """
+    refuse_sudo_for("revoke")
+    desk = open_desk()
+    targets = to_revoke(desk, which)
+    fresh = change_each(desk, targets, lambda register, serials: register.revoke(serials, reason, desk.now))
+    show_change(Change("Revoked", targets, fresh, reason), desk, publish(desk), as_values=as_values)

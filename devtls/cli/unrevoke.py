@@ -1,0 +1,24 @@
+"""`devtls unrevoke SERIAL|NAME|FILE`: a hold is taken back.
+
+Owns nothing but the order. Refuses every other revocation: a list that forgets one could not be believed.
+"""
+
+from __future__ import annotations
+
+import click
+
+from devtls.cli.revocation_targets import to_release
+from devtls.cli.revoking import Change, change_each, open_desk, publish, show_change
+from devtls.cli.running import refuse_sudo_for
+
+
+@click.command()
+@click.argument("which", metavar="SERIAL|NAME|FILE")
+@click.option("--json", "as_values", is_flag=True, help="Print the result as JSON.")
+def command(*, which: str, as_values: bool) -> None:
+    """Take back a revocation that was a hold (devtls revoke --reason hold): the certificate counts again."""
+    refuse_sudo_for("unrevoke")
+    desk = open_desk()
+    targets = to_release(desk, which)
+    released = change_each(desk, targets, lambda register, serials: register.release(serials, desk.now))
+    show_change(Change("Released", targets, released), desk, publish(desk), as_values=as_values)

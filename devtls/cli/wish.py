@@ -1,0 +1,145 @@
+"""What `devtls setup` wishes for: the names that routes serve, here and in what runs, and the ports and zones.
+
+Owns where the names come from: what runs, the `devtls.toml` that counts here (allowed or not: a name in a zone of the
+CA leads to this machine and nowhere else), `--name`, and earlier runs, because another project's names shall stay. A
+file that is broken is named and passed over.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+from devtls.cli import show
+from devtls.cli.running import find_running
+from devtls.config import Config, RouteConfig, StaticTarget, TcpTarget, parse_config
+from devtls.errors import ConfigError, DevtlsError
+from devtls.names import LOCALHOST, Hostname, is_wildcard, parse_pattern, zone_of
+from devtls.routing import build_routes
+from devtls.system.discovery import FILE_NAME, find_config, load_config, read_config_file
+from devtls.system.paths import Paths
+from devtls.system.setup.protocol import User, Wish
+from devtls.web.control_messages import STATUS, StatusAnswer
+
+EXAMPLE = "app"
+_OF_THE_SERVICE = ("DEVTLS_STATE_DIR", "DEVTLS_CONFIG_DIR", "DEVTLS_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Exact names, each in its zone, and whether some route is a wildcard."""
+
+    exact: tuple[str, ...]
+    wildcards: bool
+
+
+def read_wish(
+    paths: Paths, home: Path, zones: Sequence[Hostname], *, names: Sequence[str], earlier: Sequence[str]
+) -> Wish:
+    """Return the wish of somebody who works in this folder. Raises InvalidName, ConfigError for `names`."""
+    config = _config_here(paths)
+    hosts = [*_named(names, zones), *_of_file(config, zones), *_of_what_runs(paths)]
+    found = _sorted(hosts, zones)
+    exact = tuple(sorted({*found.exact, *(name for name in earlier if zone_of(name, zones))}))
+    serve = config.serve
+    return Wish(
+        user=_user(home),
+        zones=tuple(zones),
+        hostnames=exact,
+        wildcards=found.wildcards,
+        dns_port=config.dns.port or Config().dns.port,
+        https_port=serve.https_port or 443,
+        http_port=(serve.http_port or 80) if serve.redirect else None,
+        command=(sys.executable, "-m", "devtls"),
+        environment=_environment(os.environ),
+    )
+
+
+def with_example(wish: Wish) -> Wish:
+    """Return the wish of somebody who has no route yet: for `app`, the name of every example."""
+    if wish.hostnames or wish.wildcards:
+        return wish
+    zones = [Hostname(zone) for zone in wish.zones]
+    return replace(wish, hostnames=_sorted(_named((EXAMPLE,), zones), zones).exact)
+
+
+def lacks_routes(paths: Paths, home: Path) -> str:
+    """Say why a service, which is in no project's folder, would have nothing to serve ("" = it has routes)."""
+    found = find_config(home, home=home, config_dir=paths.config_dir)
+    if found is None:
+        return f"there is no {FILE_NAME} in {paths.config_dir}"
+    try:
+        return "" if load_config(found, paths).routes else f"{found.path} has no routes"
+    except ConfigError as error:
+        return str(error).rstrip(".")
+
+
+def _user(home: PurePath) -> User:
+    if sys.platform == "win32":
+        return User(os.environ.get("USERNAME", ""), -1, -1, home)
+    import pwd
+
+    uid, gid = os.getuid(), os.getgid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container may run under a number that nobody has
+        name = str(uid)
+    return User(name, uid, gid, home)
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: environ[name] for name in (*_OF_THE_SERVICE, "PATH") if environ.get(name)}
+
+
+def _config_here(paths: Paths) -> Config:
+    """Return what the file says that `devtls serve` would read here; the defaults without one, and for a broken one."""
+    try:
+        found = find_config(Path.cwd(), home=Path.home(), config_dir=paths.config_dir)
+        if found is None:
+            return Config()
+        return parse_config(read_config_file(found.path), source=str(found.path), folder=str(found.path.parent))
+    except ConfigError as error:
+        show(f"{error} Its names are left out.", error.hint)
+    except FileNotFoundError as error:  # the folder that the shell stands in was removed
+        show(f"There is no current folder: {error.strerror}.", "")
+    return Config()
+
+
+def _of_file(config: Config, zones: Sequence[Hostname]) -> Iterator[str]:
+    folders = (route.target.folder for route in config.routes if isinstance(route.target, StaticTarget))
+    try:
+        table = build_routes(config, zones, static_sockets=dict.fromkeys(folders, ""))
+    except ConfigError as error:
+        show(f"{error} Its names are left out.", error.hint)
+        return
+    for route in table.routes:
+        yield from route.hosts
+
+
+def _of_what_runs(paths: Paths) -> Iterator[str]:
+    for one in find_running(paths):
+        try:
+            serve = one.get(STATUS, StatusAnswer).serve
+        except DevtlsError as error:
+            show(str(error), error.hint)
+            continue
+        for route in serve.routes:
+            yield from route.hosts
+
+
+def _named(names: Iterable[str], zones: Sequence[Hostname]) -> Iterator[str]:
+    """Yield what `--name` stands for, by the rules of a route."""
+    for name in names:
+        route = RouteConfig(parse_pattern(name), "/", TcpTarget("http", "", 1), key=f"--name {name}")
+        for each in build_routes(Config(routes=(route,)), zones, static_sockets={}).routes:
+            yield from each.hosts
+
+
+def _sorted(hosts: Iterable[str], zones: Sequence[Hostname]) -> Hosts:
+    """Tell names from wildcards; leave out `localhost`, which leads here by itself, and what is in no zone of ours."""
+    found = frozenset(hosts)
+    exact = {host for host in found if not is_wildcard(host) and host != LOCALHOST and zone_of(host, zones)}
+    return Hosts(tuple(sorted(exact)), any(is_wildcard(host) for host in found))

@@ -1,0 +1,98 @@
+"""What clients of routes with `client_auth` have to show, read from files: the CA's certificates and revocation lists.
+
+Owns one policy per way of asking. By default a client's certificate is one of our own CA, and its revocation list
+counts, signed anew when half of its life is over; `client_ca` names another CA's file, lists included. Refuses a file
+that cannot be used while the configuration is read, not at the first handshake. Whatever changes a file here changes
+the policy, and with it what the next handshake goes by.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from devtls.errors import ConfigError, StateError
+from devtls.net.client_auth import ClientPolicy
+from devtls.pki.der import pem
+from devtls.pki.leaf import Signer
+from devtls.routing import ClientAuth, Route
+from devtls.system.keystore import Keystore
+
+_MAX_OCTETS = 1_048_576
+
+Policies = dict[ClientAuth, ClientPolicy]
+
+
+class ClientTrust:
+    """The files of one state folder and of its routes."""
+
+    def __init__(self, keystore: Keystore) -> None:
+        self._keystore = keystore
+        self._own = b""
+        self._seen: Mapping[str, bytes] = {}
+        """The lists from which that was made."""
+        self._good: tuple[datetime, datetime] | None = None
+        """From when to when none of them need be signed anew."""
+
+    def read(self, routes: Iterable[Route], signer: Signer, now: datetime) -> Policies:
+        """Return the policies that `routes` need; blocks. Raises ConfigError, StateError."""
+        policies: Policies = {}
+        for route in routes:
+            auth = route.client_auth
+            if auth is not None and auth not in policies:
+                trust = self._own_trust(signer, now) if auth.ca_file is None else _read(auth.ca_file, route)
+                policies[auth] = ClientPolicy(auth.required, trust)
+        return policies
+
+    def _own_trust(self, signer: Signer, now: datetime) -> bytes:
+        seen = self._keystore.crls_on_disk()
+        if seen != self._seen or self._good is None or not self._good[0] <= now < self._good[1]:
+            self._own = self._make_own(signer, now)
+            self._seen = self._keystore.crls_on_disk()
+        return self._own
+
+    def _make_own(self, signer: Signer, now: datetime) -> bytes:
+        from devtls.pki.revocation import load_crl, resign_at
+
+        authority = self._keystore.load(now)
+        if authority.fingerprint != signer.fingerprint:
+            raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
+        if not authority.signs_lists:
+            raise StateError(
+                "client_auth needs a CA that may sign revocation lists, and the imported one may not.",
+                hint="client_ca names a PEM file with another CA for the clients of a route",
+            )
+        older = (each for each in self._keystore.load_older(now) if each.signs_lists)
+        authorities = (authority, *older)  # what an older CA signed is good until it is retired
+        lists = [self._keystore.next_crl(each, now) for each in authorities]
+        crls = [load_crl(der) for der in lists]
+        self._good = max(crl.last_update_utc for crl in crls), min(resign_at(crl) for crl in crls)
+        # The intermediate too: programs send their own certificate and often nothing else.
+        return b"".join(
+            each.root_pem + each.intermediate_pem + pem("X509 CRL", der)
+            for each, der in zip(authorities, lists, strict=True)
+        )
+
+
+def _read(file: str, route: Route) -> bytes:
+    try:
+        with Path(file).open("rb") as opened:
+            content = opened.read(_MAX_OCTETS + 1)
+        if len(content) > _MAX_OCTETS:
+            raise _unusable(file, route, "is larger than 1 MiB")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(file)
+    except (OSError, ssl.SSLError) as error:
+        raise _unusable(file, route, f"cannot be used: {error.strerror or error}") from error
+    return content
+
+
+def _unusable(file: str, route: Route, why: str) -> ConfigError:
+    return ConfigError(
+        f"the certificate file {file} {why}.",
+        source=route.config.source,
+        key=f"routes.{route.config.key}.client_ca" if route.config.line else route.config.key,
+        line=route.config.line,
+        hint="Name a PEM file with the CA that signs your clients' certificates.",
+    )

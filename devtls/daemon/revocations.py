@@ -1,0 +1,78 @@
+"""What a running proxy knows of revoked certificates: read anew when a register on disk has changed.
+
+Owns the serial numbers that are revoked now, of the CA that signs and of the older ones that are still trusted. Refuses
+to read anything while the registers are as they were: a look is a few calls of stat. Whoever finds a register ahead of
+its list (a crash in between) signs the list; X.509 is loaded only then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from devtls.daemon.log import Log
+from devtls.errors import DevtlsError
+from devtls.pki.leaf import Signer
+from devtls.system.generation import CRL, REGISTER
+from devtls.system.keystore import Keystore
+
+_Stamp = tuple[str, int, int, int]
+
+
+class Revocations:
+    """The revoked serial numbers, as long as the CA on disk is the one that `authority` gives."""
+
+    def __init__(self, keystore: Keystore, authority: Callable[[], Signer], log: Log) -> None:
+        self._keystore = keystore
+        self._authority = authority
+        self._log = log
+        self._seen: tuple[_Stamp, ...] = ()
+        self.serials: frozenset[int] = frozenset()
+
+    def is_revoked(self, serial: int) -> bool:
+        """Say whether a certificate was revoked, as far as `look` or `read` has seen."""
+        return serial in self.serials
+
+    async def look(self) -> frozenset[int]:
+        """Take over what changed on disk, and return what is revoked. Trouble is said once and changes nothing."""
+        try:
+            await asyncio.to_thread(self.read)
+        except DevtlsError as error:
+            self._log.report(f"the register of certificates cannot be read: {error}")
+        return self.serials
+
+    def read(self) -> None:
+        """Do the same and block. Raises DevtlsError."""
+        pointer = self._keystore.pointer()
+        if pointer is None or pointer.root_sha256 != self._authority().fingerprint:
+            return  # the CA was replaced: news of another kind
+        folders = [self._keystore.state_dir / entry.generation for entry in (pointer.current, *pointer.older)]
+        if self._seen == _stamps(folders):
+            return
+        if any((folder / REGISTER).exists() for folder in folders):
+            self._read_lists()
+        else:  # nothing was ever issued or revoked
+            self.serials = frozenset()
+        self._seen = _stamps(folders)
+
+    def _read_lists(self) -> None:
+        from devtls.pki.revocation import load_crl
+
+        now = datetime.now(UTC)
+        authorities = (self._keystore.load(now), *self._keystore.load_older(now))
+        lists = [load_crl(self._keystore.next_crl(each, now)) for each in authorities]
+        self.serials = frozenset(entry.serial_number for crl in lists for entry in crl)
+
+
+def _stamps(folders: Iterable[Path]) -> tuple[_Stamp, ...]:
+    return tuple(_stamp(folder / name) for folder in folders for name in (REGISTER, CRL))
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path), 0, 0, 0
+    return str(path), status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,71 @@
+"""Whether a service that starts devtls can still do so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from devtls.doctor.health.finding import Finding, Level, Section
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """An installed service, and whether what it names is still there.
+
+    `config` is "" when it looks for one itself; `on_demand` = it is started by the first connection; `mend` is the
+    command that writes it anew.
+    """
+
+    label: str
+    mend: str
+    interpreter: str = ""
+    interpreter_is_there: bool = True
+    config: str = ""
+    config_is_there: bool = True
+    running: bool = False
+    on_demand: bool = False
+    trouble: str = ""
+
+
+def judge_services(services: Sequence[ServiceFacts]) -> Iterator[Finding]:
+    """Yield what there is to say of each."""
+    if not services:
+        yield Finding("service-none", Section.SERVICE, Level.OK, "No service is installed: devtls starts by hand.")
+    for facts in services:
+        yield _judge(facts)
+
+
+def _judge(facts: ServiceFacts) -> Finding:
+    if not facts.interpreter_is_there:
+        return _finding(
+            facts,
+            "service-interpreter-gone",
+            Level.TROUBLE,
+            f"{facts.label}: it starts {facts.interpreter}, which is not there any more.",
+            why="An upgrade moves the interpreter (pipx, uv, Homebrew), and devtls cannot be started without it.",
+            mend=facts.mend,
+        )
+    if not facts.config_is_there:
+        return _finding(
+            facts,
+            "service-config-gone",
+            Level.TROUBLE,
+            f"{facts.label}: it reads {facts.config}, which is not there any more.",
+            why="Without its file devtls does not start.",
+            mend="Put the file back, or devtls service uninstall and install it without --config",
+        )
+    if facts.trouble:
+        why = "Nothing is served until it starts."
+        what = f"{facts.label}: {facts.trouble}."
+        return _finding(facts, "service-down", Level.WARNING, what, why=why, mend="devtls service logs")
+    if not facts.running and not facts.on_demand:
+        what = f"{facts.label}: installed, and does not run just now."
+        return _finding(
+            facts, "service-stopped", Level.NOTE, what, why="Somebody stopped it.", mend="devtls service install"
+        )
+    runs = "it runs" if facts.running else "the first connection starts it"
+    return _finding(facts, "service-fine", Level.OK, f"{facts.label}: {runs}.")
+
+
+def _finding(facts: ServiceFacts, name: str, level: Level, what: str, *, why: str = "", mend: str = "") -> Finding:
+    return Finding(name, Section.SERVICE, level, what, why, mend, subject=facts.label)

@@ -1,0 +1,220 @@
+"""What clients have to show, in a running proxy: the CA's lists, another CA's file, and what changes of them do."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from devtls.daemon import run
+from devtls.daemon.client_trust import ClientTrust
+from devtls.daemon.look import Look
+from devtls.daemon.run import Process
+from devtls.errors import ConfigError, StateError
+from devtls.names import DEFAULT_ZONES
+from devtls.pki.authority import Authority
+from devtls.system.keystore import Keystore
+from devtls.system.private_files import replace_private_file
+from tests.net.client_certificates import ClientCertificate, make_client_certificate, trust_pem
+from tests.net.harness import make_authority
+
+Start = Callable[..., Awaitable[Any]]
+App = Callable[..., Awaitable[int]]
+Wait = Callable[..., Awaitable[None]]
+
+LINE = '[dns]\nenabled = false\n[pac]\nenabled = false\n[routes]\nsafe = {{ target = {}, client_auth = "require"{} }}\n'
+
+
+def authority_of(running: Any) -> Authority:
+    return running.daemon.keystore.load(datetime.now(UTC))  # type: ignore[no-any-return] # Running is whatever start gave
+
+
+def revoke(running: Any, certificate: ClientCertificate) -> None:
+    """Publish a list with this certificate in it, as whoever keeps the list does."""
+    crl = trust_pem(authority_of(running), certificate).partition(b"-----BEGIN X509 CRL")
+    der = x509.load_pem_x509_crl(crl[1] + crl[2]).public_bytes(Encoding.DER)
+    folder = running.daemon.keystore.folder_of(authority_of(running))
+    replace_private_file(folder / "intermediate.crl", der)
+
+
+async def fetch(running: Any, certificate: ClientCertificate | None) -> bytes:
+    """Return an answer's body; raises the alert that refuses the client."""
+    context = ssl.create_default_context(cadata=running.daemon.generation.authority.root_pem.decode())
+    if certificate is not None:
+        context.load_cert_chain(certificate.pem, certificate.key)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", running.port, ssl=context, server_hostname="safe.dev.local"
+    )
+    writer.write(b"GET / HTTP/1.1\r\nHost: safe.dev.local\r\nConnection: close\r\n\r\n")
+    try:
+        return (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")[2]
+    finally:
+        writer.close()
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process look for changes all the time."""
+    monkeypatch.setattr(run, "_STATE_LOOK_S", 0.02)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "devtls.toml"
+
+
+async def test_our_own_ca_judges_by_its_list_and_a_new_list_counts_at_once(
+    start: Start, app: App, file: Path, tmp_path: Path
+) -> None:
+    file.write_text(LINE.format(await app(b"hello"), ""))
+    running = await start(file=file)
+    issuer = (await asyncio.to_thread(authority_of, running)).intermediate
+    alice, bob = make_client_certificate(tmp_path, issuer), make_client_certificate(tmp_path, issuer)
+    assert await fetch(running, alice) == b"hello"
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
+        await fetch(running, None)
+    before = running.daemon.service.policies
+    await running.daemon.refresh_policies()
+    assert running.daemon.service.policies is before
+    await asyncio.to_thread(revoke, running, alice)
+    await running.daemon.refresh_policies()
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_REVOKED"):
+        await fetch(running, alice)
+    assert await fetch(running, bob) == b"hello"
+
+
+async def test_what_an_older_ca_signed_is_good_until_it_is_retired(
+    start: Start, app: App, file: Path, tmp_path: Path
+) -> None:
+    file.write_text(LINE.format(await app(b"hello"), ""))
+    running = await start(file=file)
+    keystore: Keystore = running.daemon.keystore
+    old = await asyncio.to_thread(authority_of, running)
+    alice = make_client_certificate(tmp_path, old.intermediate)
+    following = await asyncio.to_thread(keystore.prepare_next, DEFAULT_ZONES, datetime.now(UTC))
+    await asyncio.to_thread(keystore.switch_to_next, following)
+    await running.daemon.reload()
+    assert running.daemon.generation.authority.fingerprint == following.fingerprint
+    assert await fetch(running, make_client_certificate(tmp_path, following.intermediate)) == b"hello"
+    assert await fetch(running, alice) == b"hello"
+    await asyncio.to_thread(keystore.retire, [old.fingerprint])
+    await running.daemon.refresh_policies()
+    with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
+        await fetch(running, alice)
+
+
+async def test_connections_from_before_a_change_end(
+    start: Start, app: App, file: Path, tmp_path: Path, wait_until: Wait
+) -> None:
+    file.write_text(LINE.format(await app(b"hello"), ""))
+    running = await start(file=file)
+    alice = make_client_certificate(tmp_path, (await asyncio.to_thread(authority_of, running)).intermediate)
+    context = ssl.create_default_context(cadata=running.daemon.generation.authority.root_pem.decode())
+    context.load_cert_chain(alice.pem, alice.key)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", running.port, ssl=context, server_hostname="safe.dev.local"
+    )
+    await wait_until(lambda: len(running.daemon.service.connections) == 1)
+    await asyncio.to_thread(revoke, running, alice)
+    await running.daemon.refresh_policies()
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    await wait_until(lambda: not running.daemon.service.connections)
+    writer.close()
+
+
+@pytest.mark.usefixtures("often")
+async def test_the_process_looks_again_and_again(
+    start: Start, app: App, file: Path, tmp_path: Path, wait_until: Wait
+) -> None:
+    team = make_authority()
+    (tmp_path / "team.pem").write_bytes(trust_pem(team))
+    file.write_text(LINE.format(await app(b"hello"), ', client_ca = "team.pem"'))
+    running = await start(file=file)
+    looking = asyncio.ensure_future(Process(running.daemon, Look())._look_at_state())
+    alice = make_client_certificate(tmp_path, team.intermediate)
+    assert await fetch(running, alice) == b"hello"
+    before = running.daemon.service.policies
+    (tmp_path / "team.pem").write_bytes(trust_pem(team, alice))
+    await wait_until(lambda: running.daemon.service.policies is not before)
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_REVOKED"):
+        await fetch(running, alice)
+    (tmp_path / "team.pem").unlink()
+    await wait_until(lambda: any("stays as it is" in line and "team.pem" in line for line in running.lines))
+    assert not looking.done()
+    looking.cancel()
+
+
+async def test_another_ca_takes_the_place_of_ours(start: Start, app: App, file: Path, tmp_path: Path) -> None:
+    team = make_authority()
+    (tmp_path / "team.pem").write_bytes(team.root_pem + team.intermediate_pem)
+    file.write_text(LINE.format(await app(b"hello"), ', client_ca = "team.pem"'))
+    running = await start(file=file)
+    assert await fetch(running, make_client_certificate(tmp_path, team.intermediate)) == b"hello"
+    ours = (await asyncio.to_thread(authority_of, running)).intermediate
+    with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
+        await fetch(running, make_client_certificate(tmp_path, ours))
+
+
+async def test_a_reload_asks_and_stops_asking(start: Start, app: App, file: Path) -> None:
+    port = await app(b"hello")
+    file.write_text(LINE.format(port, "").replace("require", "off"))
+    running = await start(file=file)
+    assert running.daemon._client_trust is None
+    assert await fetch(running, None) == b"hello"
+    file.write_text(LINE.format(port, ""))
+    await running.daemon.reload()
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
+        await fetch(running, None)
+    file.write_text(LINE.format(port, "").replace("require", "request"))
+    await running.daemon.reload()
+    assert await fetch(running, None) == b"hello"
+    file.write_text(LINE.format(port, ', client_ca = "none.pem"'))
+    with pytest.raises(ConfigError, match=r"devtls\.toml:6: routes\.safe\.client_ca: .*none\.pem cannot be used"):
+        await running.daemon.reload()
+    assert await fetch(running, None) == b"hello"
+
+
+def test_a_list_is_signed_anew_in_time_and_not_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    keystore = Keystore(tmp_path)
+    signer = keystore.create(DEFAULT_ZONES, now).signer
+    trust = ClientTrust(keystore)
+    first = trust._own_trust(signer, now)
+    loads, real = [], Keystore.load
+
+    def load(self: Keystore, at: datetime) -> Authority:
+        loads.append(at)
+        return real(self, at)
+
+    monkeypatch.setattr(Keystore, "load", load)
+    assert trust._own_trust(signer, now + timedelta(days=3)) == first
+    assert loads == []
+    second = trust._own_trust(signer, now + timedelta(days=4))
+    assert second != first
+    assert trust._own_trust(signer, now + timedelta(days=4, seconds=1)) == second
+    assert len(loads) == 1
+    assert trust._own_trust(signer, now - timedelta(minutes=1)) != second, "the clock was set back"
+
+
+def test_a_list_of_another_ca_is_not_taken(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    keystore = Keystore(tmp_path)
+    signer = keystore.create(DEFAULT_ZONES, now).signer
+    keystore.create(DEFAULT_ZONES, now)
+    with pytest.raises(StateError, match="was replaced"):
+        ClientTrust(keystore)._own_trust(signer, now)
+
+
+async def test_a_file_that_is_no_list_of_certificates_is_named(start: Start, file: Path, tmp_path: Path) -> None:
+    file.write_text(LINE.format(9, ', client_ca = "team.pem"'))
+    for content, why in ((b"no certificate", "cannot be used"), (bytes(2_000_000), "larger than 1 MiB")):
+        (tmp_path / "team.pem").write_bytes(content)
+        with pytest.raises(ConfigError, match=rf"devtls\.toml:6: routes\.safe\.client_ca: .*team\.pem .*{why}"):
+            await start(file=file)

@@ -1,0 +1,52 @@
+"""One way of `devtls setup names`, taken or taken back inside a namespace; prints how it stood before and stands after.
+
+    python -m tests.e2e.names_inside WAY (install|remove) DNS_PORT [NAME...]
+
+Strategy: the measures are the real ones, and so are their plans and the tools that carry them out; only the step that
+tells a resolver of systemd's is left out, since the test starts the resolver itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from devtls.names import DEFAULT_ZONES
+from devtls.system.execute import ProcessRunner, execute
+from devtls.system.plan import ALREADY_ROOT
+from devtls.system.resolver.dnsmasq import DNSMASQ
+from devtls.system.resolver.drop_in import DropIn
+from devtls.system.resolver.hosts import HostsFile
+from devtls.system.resolver.hosts_unix import UnixHosts
+from devtls.system.resolver.resolved import DROP_IN
+from devtls.system.setup.protocol import AnyMeasure, User, Wish
+from devtls.system.truststore.machine import Machine
+
+
+def _measure(way: str) -> AnyMeasure:
+    if way == "hosts":
+        return HostsFile(UnixHosts(Machine.here()))
+    recipe = {"dnsmasq": DNSMASQ, "resolved": DROP_IN}[way]
+    return DropIn(replace(recipe, refresh=()), Path("/"))
+
+
+def _take(measure: AnyMeasure, action: str, wish: Wish) -> dict[str, str]:
+    facts = measure.probe()
+    # What the record would hold: the tests take back what they took, and the folder was there or was not.
+    kept = {"folder": "absent"}
+    plan = measure.install_plan(facts, wish) if action == "install" else measure.remove_plan(facts, kept)
+    outcome = execute(plan, ProcessRunner(ALREADY_ROOT))
+    after = measure.state(measure.probe(), wish)
+    failure = "" if outcome.done else measure.read_failure(facts, outcome).detail
+    before = measure.state(facts, wish).status.value
+    return {"before": before, "after": after.status.value, "detail": after.detail, "failure": failure}
+
+
+if __name__ == "__main__":
+    way, action, port, *names = sys.argv[1:]
+    me = User("root", os.getuid(), os.getgid(), Path.home())
+    wish = Wish(me, DEFAULT_ZONES, tuple(names), dns_port=int(port))
+    print(json.dumps(_take(_measure(way), action, wish)))

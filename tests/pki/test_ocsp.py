@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, HashAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponseStatus
+
+from devtls.names import DEFAULT_ZONES
+from devtls.pki import der
+from devtls.pki.authority import Authority, create_authority
+from devtls.pki.certify import Order, certify
+from devtls.pki.leaf import PASSING
+from devtls.pki.ocsp import LIFETIME, MAX_REQUEST_BYTES, Answer, Publisher, answer, answer_later
+from devtls.pki.register import Reason, serial_text
+from devtls.pki.revocation import load_crl, revoked_entry
+from tests.pki.conftest import fixed_key
+
+SERIAL = 0x0A0B0C
+
+
+def certificate(authority: Authority, now: datetime, serial: int = SERIAL) -> x509.Certificate:
+    return certify(authority, Order(("a.test",)), fixed_key(1003).public_key(), now=now, serial=serial)
+
+
+def request(
+    authority: Authority,
+    now: datetime,
+    serial: int = SERIAL,
+    nonce: bytes = b"",
+    algorithm: HashAlgorithm | None = None,
+) -> bytes:
+    leaf, issuer = certificate(authority, now, serial), authority.intermediate.certificate
+    builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, algorithm or SHA1())
+    if nonce:
+        builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
+    return builder.build().public_bytes(Encoding.DER)
+
+
+def publisher(authority: Authority, now: datetime, *revoked: x509.RevokedCertificate) -> Publisher:
+    crl = load_crl(authority.intermediate_crl(number=1, this_update=now, revoked=revoked))
+    return Publisher(authority, crl, {serial_text(SERIAL)})
+
+
+def response(answered: Answer) -> ocsp.OCSPResponse:
+    return ocsp.load_der_ocsp_response(answered.der)
+
+
+def test_a_certificate_that_was_issued_is_good_for_an_hour(authority: Authority, now: datetime) -> None:
+    answered = answer(request(authority, now), [publisher(authority, now)], now)
+    said = response(answered)
+    start = now.replace(microsecond=0)
+    assert said.response_status is OCSPResponseStatus.SUCCESSFUL
+    assert said.certificate_status is OCSPCertStatus.GOOD
+    assert said.serial_number == SERIAL
+    assert (said.this_update_utc, said.next_update_utc) == (start, start + LIFETIME)
+    assert answered.until == start + LIFETIME
+
+
+def test_the_intermediate_signs_by_itself_and_is_named_by_its_key(authority: Authority, now: datetime) -> None:
+    said = response(answer(request(authority, now), [publisher(authority, now)], now))
+    assert said.certificates == [authority.intermediate.certificate]
+    assert said.responder_key_hash == authority.signer.identifier
+    public_key = authority.intermediate.certificate.public_key()
+    assert isinstance(public_key, ec.EllipticCurvePublicKey)
+    public_key.verify(said.signature, said.tbs_response_bytes, ec.ECDSA(SHA256()))
+
+
+@pytest.mark.parametrize(
+    ("reason", "flag"),
+    [
+        ("key-compromise", x509.ReasonFlags.key_compromise),
+        ("hold", x509.ReasonFlags.certificate_hold),
+        ("unspecified", None),
+    ],
+)
+def test_what_is_on_the_list_is_revoked_since_and_why(
+    authority: Authority, now: datetime, reason: Reason, flag: x509.ReasonFlags | None
+) -> None:
+    entry = revoked_entry(SERIAL, now - timedelta(days=2), reason)
+    said = response(answer(request(authority, now), [publisher(authority, now, entry)], now))
+    assert said.certificate_status is OCSPCertStatus.REVOKED
+    assert said.revocation_time_utc == entry.revocation_date_utc
+    assert said.revocation_reason is flag
+
+
+def test_a_serial_that_was_never_given_out_is_unknown(authority: Authority, now: datetime) -> None:
+    said = response(answer(request(authority, now, serial=77), [publisher(authority, now)], now))
+    assert said.certificate_status is OCSPCertStatus.UNKNOWN
+
+
+def test_what_a_proxy_holds_in_memory_is_good_until_it_is_on_the_list(authority: Authority, now: datetime) -> None:
+    serial = PASSING | 5
+    said = response(answer(request(authority, now, serial), [publisher(authority, now)], now))
+    assert said.certificate_status is OCSPCertStatus.GOOD
+    entry = revoked_entry(serial, now, "superseded")
+    said = response(answer(request(authority, now, serial), [publisher(authority, now, entry)], now))
+    assert said.certificate_status is OCSPCertStatus.REVOKED
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_a_certificate_that_has_expired_keeps_its_answer(authority: Authority, now: datetime, revoked: bool) -> None:
+    later = now + timedelta(days=200)
+    entries = [revoked_entry(SERIAL, now, "superseded")] if revoked else []
+    said = response(answer(request(authority, now), [publisher(authority, later, *entries)], later))
+    assert said.certificate_status is (OCSPCertStatus.REVOKED if revoked else OCSPCertStatus.GOOD)
+    assert said.this_update_utc == later.replace(microsecond=0)
+
+
+@pytest.mark.parametrize("size", [1, 16, 32, 128])
+def test_a_nonce_is_given_back_and_such_an_answer_is_for_once(authority: Authority, now: datetime, size: int) -> None:
+    answered = answer(request(authority, now, nonce=b"n" * size), [publisher(authority, now)], now)
+    assert response(answered).extensions.get_extension_for_class(x509.OCSPNonce).value.nonce == b"n" * size
+    assert answered.until is None
+
+
+@pytest.mark.parametrize("algorithm", [SHA1(), SHA256(), SHA384()], ids=lambda one: one.name)
+def test_every_hash_names_the_issuer(authority: Authority, now: datetime, algorithm: HashAlgorithm) -> None:
+    said = response(answer(request(authority, now, algorithm=algorithm), [publisher(authority, now)], now))
+    assert said.certificate_status is OCSPCertStatus.GOOD
+    assert said.hash_algorithm.name == algorithm.name
+
+
+def test_of_several_cas_the_one_that_is_asked_about_answers(authority: Authority, now: datetime) -> None:
+    other = other_authority(now)
+    both = [publisher(other, now), publisher(authority, now)]
+    for one in (authority, other):
+        said = response(answer(request(one, now), both, now))
+        assert said.responder_key_hash == one.signer.identifier
+
+
+def other_authority(now: datetime) -> Authority:
+    return create_authority(
+        DEFAULT_ZONES,
+        now=now,
+        pki_port=20444,
+        root_key=fixed_key(2001),
+        intermediate_key=fixed_key(2002),
+        root_serial=1,
+        intermediate_serial=2,
+    )
+
+
+def test_for_other_issuers_nobody_answers(authority: Authority, now: datetime) -> None:
+    answered = answer(request(other_authority(now), now), [publisher(authority, now)], now)
+    assert response(answered).response_status is OCSPResponseStatus.UNAUTHORIZED
+    assert answered.until is None
+
+
+def test_whoever_cannot_sign_says_try_later() -> None:
+    assert response(answer_later()).response_status is OCSPResponseStatus.TRY_LATER
+
+
+def two_certificates(authority: Authority, now: datetime) -> bytes:
+    """Return a request for two certificates, which the library does not build."""
+    one = request(authority, now)
+    single = inner_request(one)
+    return der.sequence(der.sequence(der.sequence(single, single)))
+
+
+def inner_request(whole: bytes) -> bytes:
+    """Return the single Request: three SEQUENCEs of short length inside."""
+    content = whole
+    for _ in range(3):
+        assert content[0] == 0x30
+        assert content[1] < 0x80
+        content = content[2:]
+    return content
+
+
+def with_extension(authority: Authority, now: datetime, identifier: str, critical: bytes, value: bytes) -> bytes:
+    single = inner_request(request(authority, now))
+    extension = der.sequence(der.encode(0x06, bytes.fromhex(identifier)), critical, der.octets(value))
+    extensions = der.encode(0xA2, der.sequence(extension))
+    return der.sequence(der.sequence(der.sequence(single), extensions))
+
+
+def test_a_request_for_several_certificates_is_malformed(authority: Authority, now: datetime) -> None:
+    answered = answer(two_certificates(authority, now), [publisher(authority, now)], now)
+    assert response(answered).response_status is OCSPResponseStatus.MALFORMED_REQUEST
+
+
+def test_an_unknown_extension_is_passed_over_unless_it_is_critical(authority: Authority, now: datetime) -> None:
+    for critical, status in (
+        (b"", OCSPResponseStatus.SUCCESSFUL),
+        (b"\x01\x01\xff", OCSPResponseStatus.MALFORMED_REQUEST),
+    ):
+        asked = with_extension(authority, now, "2a0304", critical, b"\x05\x00")
+        assert response(answer(asked, [publisher(authority, now)], now)).response_status is status
+
+
+@pytest.mark.parametrize("size", [0, 129])
+def test_a_nonce_of_an_impossible_length_is_malformed(authority: Authority, now: datetime, size: int) -> None:
+    asked = with_extension(authority, now, "2b0601050507300102", b"", der.octets(b"n" * size))
+    assert (
+        response(answer(asked, [publisher(authority, now)], now)).response_status
+        is OCSPResponseStatus.MALFORMED_REQUEST
+    )
+
+
+def test_every_cut_of_a_request_is_malformed(authority: Authority, now: datetime) -> None:
+    whole, ready = request(authority, now), [publisher(authority, now)]
+    for size in range(len(whole)):
+        status = response(answer(whole[:size], ready, now)).response_status
+        assert status is OCSPResponseStatus.MALFORMED_REQUEST, size
+
+
+def test_what_is_too_large_is_malformed(authority: Authority, now: datetime) -> None:
+    answered = answer(request(authority, now) + bytes(MAX_REQUEST_BYTES), [publisher(authority, now)], now)
+    assert response(answered).response_status is OCSPResponseStatus.MALFORMED_REQUEST
+
+
+def test_an_unknown_hash_is_malformed(authority: Authority, now: datetime) -> None:
+    sha1, unknown = bytes.fromhex("06052b0e03021a"), bytes.fromhex("06052b0e03027a")
+    asked = request(authority, now)
+    assert sha1 in asked
+    answered = answer(asked.replace(sha1, unknown), [publisher(authority, now)], now)
+    assert response(answered).response_status is OCSPResponseStatus.MALFORMED_REQUEST
