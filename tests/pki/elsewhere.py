@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from devtls.pki.ca_chain import identifier_of
 from devtls.pki.profile import key_usage
 
 if TYPE_CHECKING:
@@ -49,12 +50,14 @@ def make(
     end: datetime | None = None,
     more: tuple[x509.ExtensionType, ...] = (),
     ca: bool = True,
+    called: bytes = b"",
 ) -> Made:
-    """Return a CA with the extensions that everybody writes and those that are named."""
+    """Return a CA with the extensions that everybody writes and those named here; `called` is its key identifier."""
     key = key or new_key()
     issuer, now = by or Made(None, key), datetime.now(UTC).replace(microsecond=0)  # type: ignore[arg-type]  # its own
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    identifier = x509.SubjectKeyIdentifier.from_public_key(issuer.key.public_key())
+    own = x509.SubjectKeyIdentifier(called) if called else x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    identifier = identifier_of(by.certificate) if by else own
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -65,7 +68,7 @@ def make(
         .not_valid_after(end or now + 3650 * DAY)
         .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
         .add_extension(usage or key_usage(signature=False, ca=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(own, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
     )
     if constraints is not None:

@@ -47,12 +47,12 @@ def imported(issuer: Made, root_crl: bytes, *above: Made) -> Authority:
     return judge(brought, zones=(), parse_zone=PARSE, now=datetime.now(UTC), pki_port=20443).authority
 
 
-def two_tiers(kind: str) -> Authority:
+def two_tiers(kind: str, called: bytes = b"") -> Authority:
     """Return a company's CA, limited on the intermediate, with both lists."""
     now, key = datetime.now(UTC), new_key(kind)
-    root = make("Corp Root", key=key, path_length=1)
+    root = make("Corp Root", key=key, path_length=1, called=called and called + b"root")
     limits = permitting("dev.local", networks=True)
-    issuing = make("Corp Dev", by=root, key=new_key(kind), path_length=0, constraints=limits)
+    issuing = make("Corp Dev", by=root, key=new_key(kind), path_length=0, constraints=limits, called=called)
     crl = build_crl(root.certificate, key, number=1, this_update=now, next_update=now + timedelta(days=30))
     return imported(issuing, crl.public_bytes(Encoding.DER), root)
 
@@ -63,6 +63,7 @@ CAS: dict[str, Callable[[Authority], Authority]] = {
     "colleague with one zone": lambda own: handed_out(own, "ec", "dev.local"),
     "company": lambda _own: two_tiers("ec"),
     "company with RSA": lambda _own: two_tiers("rsa"),
+    "company with key identifiers of its own": lambda _own: two_tiers("ec", b"another identifier"),
 }
 
 
