@@ -183,11 +183,16 @@ class PkiSite:
         authority = self._keystore.load(now)
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
-        crl = self._keystore.next_crl(authority, now)
-        found = {signer.root_crl_path: authority.root_crl_der, signer.intermediate_crl_path: crl}
+        crl = self._keystore.next_crl(authority, now)  # always: what is revoked is not shown again
+        found = {signer.intermediate_crl_path: crl} if authority.signs_lists else {}
+        if authority.root_crl_der:  # else the root is somebody else's, who publishes its list
+            found[signer.root_crl_path] = authority.root_crl_der
         for older in self._keystore.load_older(now):  # what it signed is still in use, and asks at its own path
-            found[older.root_crl_path] = older.root_crl_der
+            if older.root_crl_der:
+                found.setdefault(older.root_crl_path, older.root_crl_der)
             with contextlib.suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
+                if not older.signs_lists:
+                    continue
                 found[older.intermediate_crl_path] = self._keystore.next_crl(older, now)
         return found
 

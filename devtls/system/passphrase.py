@@ -55,6 +55,14 @@ def new_passphrase(what: str, descriptor: int | None = None, *, option: str = OP
     return passphrase
 
 
+def known_passphrase(what: str, descriptor: int | None = None) -> str:
+    """Return the passphrase of something that is there already, asked once; raises Refused."""
+    if descriptor is not None:
+        return read_from(descriptor)
+    _refuse_without_terminal(what)
+    return normal(getpass(f"Passphrase of {what}: "))
+
+
 def _long_enough(passphrase: str) -> str:
     if len(passphrase) < SHORTEST:
         raise Refused(
