@@ -55,11 +55,11 @@ def new_passphrase(what: str, descriptor: int | None = None, *, option: str = OP
     return passphrase
 
 
-def known_passphrase(what: str, descriptor: int | None = None) -> str:
+def known_passphrase(what: str, descriptor: int | None = None, *, option: str = OPTION) -> str:
     """Return the passphrase of something that is there already, asked once; raises Refused."""
     if descriptor is not None:
-        return read_from(descriptor)
-    _refuse_without_terminal(what)
+        return read_from(descriptor, option)
+    _refuse_without_terminal(what, option)
     return normal(getpass(f"Passphrase of {what}: "))
 
 
