@@ -160,6 +160,16 @@ def test_a_name_on_hold_can_be_revoked_for_good(register: Register) -> None:
     assert register.history().revoked[serial(leaf)].reason == "key-compromise"
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("keyCompromise", "key-compromise"), ("certificateHold", "hold"), ("SUPERSEDED", "superseded")],
+)
+def test_reasons_may_be_spelled_as_in_rfc_5280(written: str, meant: str, register: Register) -> None:
+    leaf = issue(register, "a.test")
+    run(revoke, "a.test", "--reason", written)
+    assert register.history().revoked[serial(leaf)].reason == meant
+
+
 def test_a_name_also_means_what_running_proxies_show(
     register: Register, authority: Authority, running: list[Proxy]
 ) -> None:
