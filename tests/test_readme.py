@@ -145,12 +145,14 @@ def test_every_option_of_a_route_stands_there() -> None:
 
 
 def test_the_configuration_can_be_used() -> None:
-    tables = []
+    tables, acme = [], []
     for block in code_blocks("toml"):
         config = parse_config(block.encode(), source="README.md", folder="/project")
+        acme.append(config.acme.enabled)
         folders = {route.target.folder: "x" for route in config.routes if isinstance(route.target, StaticTarget)}
         tables.append(build_routes(config, DEFAULT_ZONES, static_sockets=folders))
-    routes, asking = tables
+    routes, asking = (table for table, enabled in zip(tables, acme, strict=True) if not enabled)
+    assert acme.count(True) == 2
     assert routes.match("app.dev.local", b"/api/x") is not routes.match("app.dev.local", b"/")
     assert routes.match("any.depth.app.test", b"/") is not None
     admin = routes.match("admin.app.test", b"/")
