@@ -4,9 +4,10 @@ Owns what is answered: good for what this CA issued, revoked for what stands on 
 that it never gave out. Refuses requests for several certificates (malformedRequest) and for other CAs (unauthorized:
 nobody would believe our signature). An expired certificate keeps the answer that it had: entries are never taken off
 the list because of their age.
-Strategy: the intermediate signs by itself (RFC 6960 4.2.2.2), so no responder's certificate has to be made and checked;
-its own goes along, for programs that have the root alone. What running proxies mint is in no register; its serial
-numbers carry a mark, and it is good until it is on the list.
+Strategy: the intermediate signs by itself (RFC 6960 4.2.2.2), so no responder's certificate has to be made and checked.
+Its own does not go along: whoever asks has it, and Go's golang.org/x/crypto/ocsp, hence Caddy, takes the first
+certificate in an answer for one that the issuer signed, and refuses this one. What running proxies mint is in no
+register; its serial numbers carry a mark, and it is good until it is on the list.
 """
 
 from __future__ import annotations
@@ -133,7 +134,6 @@ def _signed(request: ocsp.OCSPRequest, nonce: x509.OCSPNonce | None, publisher: 
         revocation_reason=None if entry is None else reason_of(entry),
     )
     builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, issuer.certificate)
-    builder = builder.certificates([issuer.certificate])
     if nonce is not None:
         builder = builder.add_extension(nonce, critical=False)
     response = builder.sign(issuer.key, SHA256())

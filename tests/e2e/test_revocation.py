@@ -93,7 +93,7 @@ async def test_openssl_is_told_unknown_and_malformed(folder: Path, require_tool:
 
 async def test_gnutls_asks_for_the_status(folder: Path, require_tool: RequireTool) -> None:
     tool = require_tool("ocsptool", "apt-get install gnutls-bin")
-    files = ["--load-cert", f"{NAME}.pem", "--load-issuer", "intermediate.pem", "--load-trust", "intermediate.pem"]
+    files = ["--load-cert", f"{NAME}.pem", "--load-issuer", "intermediate.pem", "--load-signer", "intermediate.pem"]
     for revoked in (False, True):
         if revoked:
             await devtls("revoke", NAME)
