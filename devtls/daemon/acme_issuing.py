@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import cast
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from devtls.acme.messages import Issue, Revoke
 from devtls.acme.model import Certificate
 from devtls.acme.problems import Problem
 from devtls.errors import CertificateError, InvalidName
+from devtls.pki.ca_chain import signed_by
 from devtls.pki.certify import Order, check_key
 from devtls.pki.names_in_certificates import parse_names
 from devtls.pki.register import Reason, serial_text
@@ -49,17 +49,10 @@ def issue(keystore: Keystore, work: Issue, now: datetime, *, ocsp: bool) -> Cert
 def revoke(keystore: Keystore, work: Revoke, now: datetime) -> Problem | None:
     """Revoke a certificate and publish that, or return why not. Raises StateError."""
     certificate = x509.load_der_x509_certificate(work.certificate)
-    register = next((one for one in open_registers(keystore, now) if _issued_by(certificate, one)), None)
+    registers = open_registers(keystore, now)
+    register = next((one for one in registers if signed_by(certificate, one.authority.intermediate.certificate)), None)
     if register is None:
         return Problem("unauthorized", "The certificate is none of this CA's.")
     if not register.revoke([serial_text(certificate.serial_number)], cast(Reason, work.reason), now):
         return Problem("alreadyRevoked", "The certificate is revoked already.")
     return None
-
-
-def _issued_by(certificate: x509.Certificate, register: Register) -> bool:
-    try:
-        certificate.verify_directly_issued_by(register.authority.intermediate.certificate)
-    except (InvalidSignature, ValueError, TypeError):
-        return False
-    return True

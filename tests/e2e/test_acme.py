@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -16,9 +18,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.e2e.serving import DEVTLS, ProgramFailed, Serving, free_port, running, serving
+from devtls.pki.register import serial_text
+from tests.e2e.serving import DEVTLS, Program, ProgramFailed, Serving, free_port, running, serving
 from tests.e2e.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.may_block]
@@ -110,10 +112,13 @@ async def test_certbot_gets_renews_and_revokes(home: Path) -> None:
         )
         one, two = await place.register()
         assert (one["by"], one["state"], two["state"], two["reason"]) == ("acme", "valid", "revoked", "superseded")
-        await asyncio.to_thread(shows_revoked, place, second)
+        await asyncio.to_thread(shows_revoked, second)
+        await place.run([*DEVTLS, "revoke", NAME, "--reason", "key-compromise"])
+        assert [each["reason"] for each in await place.register()] == ["key-compromise", "superseded"]
+        await asyncio.to_thread(shows_revoked, first)
 
 
-def shows_revoked(place: Place, certificate: x509.Certificate) -> None:
+def shows_revoked(certificate: x509.Certificate) -> None:
     """What the list says, where the certificate says that it is."""
     import urllib.request
 
@@ -187,8 +192,6 @@ CADDYFILE = """\
 	http_port HTTP_PORT
 	https_port TLS_PORT
 	storage file_system STORAGE
-	acme_ca DIRECTORY
-	acme_ca_root ROOT
 	skip_install_trust
 	auto_https disable_redirects
 }
@@ -199,41 +202,82 @@ web.dev.local {
 			trusted_roots ROOT
 			DISABLED
 		}
+		MORE
 	}
 	respond "from caddy"
 }
 """
+WITHOUT_TLS_ALPN = "disable_tlsalpn_challenge"
+
+
+@asynccontextmanager
+async def caddy(place: Place, disabled: str, more: str = "") -> AsyncIterator[Program]:
+    text = CADDYFILE
+    for word, value in {
+        "HTTP_PORT": str(place.http_port),
+        "TLS_PORT": str(place.tls_port),
+        "STORAGE": str(place.home / "caddy"),
+        "DIRECTORY": place.directory,
+        "ROOT": str(place.serve.root),
+        "DISABLED": disabled,
+        "MORE": more,
+    }.items():
+        text = text.replace(word, value)
+    (place.home / "Caddyfile").write_text(text)
+    argv = [str(BIN / "caddy"), "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
+    async with running(argv, folder=place.home, port=place.tls_port, env=place.env) as program:
+        yield program
+
+
+async def shown_by_caddy(place: Place, program: Program, *, other_than: Sequence[str] = ()) -> str:
+    """Return the serial number of the certificate that Caddy shows, once it is none of these."""
+    context = ssl.create_default_context(cafile=str(place.serve.root))
+
+    found: list[str] = []
+
+    def ask() -> bool:
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", place.tls_port), timeout=5) as plain,
+                context.wrap_socket(plain, server_hostname=NAME) as secure,
+            ):
+                der = secure.getpeercert(binary_form=True)
+        except OSError:  # no certificate yet, and so an alert
+            return False
+        assert der is not None
+        found[:] = [serial_text(x509.load_der_x509_certificate(der).serial_number)]
+        return found[0] not in other_than
+
+    await until(ask, lambda: program.output()[-4000:], timeout_s=60)
+    return found[0]
 
 
 @pytest.mark.parametrize(
     ("settings", "disabled"),
     [
-        ("http_port = HTTP_PORT", "disable_tlsalpn_challenge"),
+        ("http_port = HTTP_PORT", WITHOUT_TLS_ALPN),
         ("tls_port = TLS_PORT", "disable_http_challenge"),
     ],
     ids=["http-01", "tls-alpn-01"],
 )
 async def test_caddy_serves_with_a_certificate_of_ours(home: Path, settings: str, disabled: str) -> None:
     async with acme(home, settings) as place:
-        text = CADDYFILE
-        for word, value in {
-            "HTTP_PORT": str(place.http_port),
-            "TLS_PORT": str(place.tls_port),
-            "STORAGE": str(home / "caddy"),
-            "DIRECTORY": place.directory,
-            "ROOT": str(place.serve.root),
-            "DISABLED": disabled,
-        }.items():
-            text = text.replace(word, value)
-        (home / "Caddyfile").write_text(text)
-        argv = [str(BIN / "caddy"), "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
-        async with running(argv, folder=home, port=place.tls_port, env=place.env) as caddy:
-            folder = home / "caddy/certificates"
-            await until(lambda: list(folder.glob("*/*/*.crt")), lambda: caddy.output()[-4000:], timeout_s=60)
-            context = ssl.create_default_context(cafile=str(place.serve.root))
-            _, writer = await asyncio.open_connection("127.0.0.1", place.tls_port, ssl=context, server_hostname=NAME)
-            shown = x509.load_der_x509_certificate(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
-            writer.transport.abort()
+        async with caddy(place, disabled) as program:
+            serial = await shown_by_caddy(place, program)
         (one,) = await place.register()
-        assert one["serial"] == f"{shown.serial_number:x}".zfill(len(str(one["serial"])))
-        assert shown.public_bytes(Encoding.DER)
+        assert (one["serial"], one["by"]) == (serial, "acme")
+
+
+async def test_caddy_renews_and_replaces_what_was_revoked(home: Path) -> None:
+    async with acme(home, "http_port = HTTP_PORT\n[ca]\nocsp = true") as place:
+        async with caddy(place, WITHOUT_TLS_ALPN) as program:
+            first = await shown_by_caddy(place, program)
+        # As if nearly all of its life were over.
+        async with caddy(place, WITHOUT_TLS_ALPN, "renewal_window_ratio 0.99999") as program:
+            second = await shown_by_caddy(place, program, other_than=[first])
+        await place.run([*DEVTLS, "revoke", second])
+        shutil.rmtree(home / "caddy/ocsp", ignore_errors=True)  # an answer from before, which can be good for an hour
+        async with caddy(place, WITHOUT_TLS_ALPN) as program:
+            third = await shown_by_caddy(place, program, other_than=[first, second])
+        states = {str(one["serial"]): one["state"] for one in await place.register()}
+        assert states == {first: "valid", second: "revoked", third: "valid"}
