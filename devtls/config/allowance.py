@@ -20,11 +20,12 @@ _GIVEN_OUT = "gives certificates of your CA to programs on this machine that ask
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """One thing that needs to be allowed: the route's key, its line, and what it wants in plain words."""
+    """One thing that needs to be allowed: a route's or a section's key, its line, what it wants in plain words."""
 
     key: str
     line: int
     text: str
+    is_route: bool = True
 
 
 def needs_allow(config: Config, folder: str, *, resolve: Callable[[str], str]) -> list[Reason]:
@@ -33,7 +34,7 @@ def needs_allow(config: Config, folder: str, *, resolve: Callable[[str], str]) -
     `resolve` returns a path with its links followed.
     """
     home = PurePath(resolve(folder))
-    given_out = [Reason("acme", config.acme.line, _GIVEN_OUT)] if config.acme.enabled else []
+    given_out = [Reason("acme", config.acme.line, _GIVEN_OUT, is_route=False)] if config.acme.enabled else []
     return given_out + [
         Reason(visible(route.key), route.line, visible(text))
         for route in config.routes

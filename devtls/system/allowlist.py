@@ -150,11 +150,13 @@ def check_allowed(config: Config, path: Path, data: bytes, allowlist: Allowlist)
     reasons = reasons_of(config, path)
     if reasons and not allowlist.allows(path, data, reasons):
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        first = reasons[0]
+        what, key = ("route", f"routes.{first.key}") if first.is_route else ("section", first.key)
         raise NotAllowed(
-            f"this route {reasons[0].text}{more}: a file that was found by searching needs your word for that.",
+            f"this {what} {first.text}{more}: a file that was found by searching needs your word for that.",
             source=str(path),
-            key=f"routes.{reasons[0].key}",
-            line=reasons[0].line,
+            key=key,
+            line=first.line,
             hint=f"devtls allow {_quoted(path)}",
         )
 

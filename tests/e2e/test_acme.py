@@ -197,30 +197,23 @@ CADDYFILE = """\
 }
 web.dev.local {
 	tls {
-		issuer acme {
-			dir DIRECTORY
-			trusted_roots ROOT
-			DISABLED
-		}
-		MORE
+		SETTINGS
 	}
 	respond "from caddy"
 }
 """
-WITHOUT_TLS_ALPN = "disable_tlsalpn_challenge"
+OURS = "ca DIRECTORY\nca_root ROOT\n"  # as the README has it
 
 
 @asynccontextmanager
-async def caddy(place: Place, disabled: str, more: str = "") -> AsyncIterator[Program]:
-    text = CADDYFILE
+async def caddy(place: Place, settings: str) -> AsyncIterator[Program]:
+    text = CADDYFILE.replace("SETTINGS", settings)
     for word, value in {
         "HTTP_PORT": str(place.http_port),
         "TLS_PORT": str(place.tls_port),
         "STORAGE": str(place.home / "caddy"),
         "DIRECTORY": place.directory,
         "ROOT": str(place.serve.root),
-        "DISABLED": disabled,
-        "MORE": more,
     }.items():
         text = text.replace(word, value)
     (place.home / "Caddyfile").write_text(text)
@@ -253,16 +246,17 @@ async def shown_by_caddy(place: Place, program: Program, *, other_than: Sequence
 
 
 @pytest.mark.parametrize(
-    ("settings", "disabled"),
+    ("port", "disabled"),
     [
-        ("http_port = HTTP_PORT", WITHOUT_TLS_ALPN),
+        ("http_port = HTTP_PORT", "disable_tlsalpn_challenge"),
         ("tls_port = TLS_PORT", "disable_http_challenge"),
     ],
     ids=["http-01", "tls-alpn-01"],
 )
-async def test_caddy_serves_with_a_certificate_of_ours(home: Path, settings: str, disabled: str) -> None:
-    async with acme(home, settings) as place:
-        async with caddy(place, disabled) as program:
+async def test_caddy_serves_with_a_certificate_of_ours(home: Path, port: str, disabled: str) -> None:
+    settings = f"issuer acme {{\ndir DIRECTORY\ntrusted_roots ROOT\n{disabled}\n}}"
+    async with acme(home, port) as place:
+        async with caddy(place, settings) as program:
             serial = await shown_by_caddy(place, program)
         (one,) = await place.register()
         assert (one["serial"], one["by"]) == (serial, "acme")
@@ -270,14 +264,14 @@ async def test_caddy_serves_with_a_certificate_of_ours(home: Path, settings: str
 
 async def test_caddy_renews_and_replaces_what_was_revoked(home: Path) -> None:
     async with acme(home, "http_port = HTTP_PORT\n[ca]\nocsp = true") as place:
-        async with caddy(place, WITHOUT_TLS_ALPN) as program:
+        async with caddy(place, OURS) as program:
             first = await shown_by_caddy(place, program)
         # As if nearly all of its life were over.
-        async with caddy(place, WITHOUT_TLS_ALPN, "renewal_window_ratio 0.99999") as program:
+        async with caddy(place, OURS + "renewal_window_ratio 0.99999") as program:
             second = await shown_by_caddy(place, program, other_than=[first])
         await place.run([*DEVTLS, "revoke", second])
         shutil.rmtree(home / "caddy/ocsp", ignore_errors=True)  # an answer from before, which can be good for an hour
-        async with caddy(place, WITHOUT_TLS_ALPN) as program:
+        async with caddy(place, OURS) as program:
             third = await shown_by_caddy(place, program, other_than=[first, second])
         states = {str(one["serial"]): one["state"] for one in await place.register()}
         assert states == {first: "valid", second: "revoked", third: "valid"}

@@ -51,6 +51,12 @@ def test_what_was_not_allowed_is_refused_with_the_command_that_allows_it(file: P
     assert "Unix socket /run/app.sock" in str(caught.value)
 
 
+def test_a_section_that_needs_a_word_is_named_as_one(file: Path, allowlist: Allowlist) -> None:
+    with pytest.raises(NotAllowed, match="this section gives certificates of your CA") as caught:
+        check(b"[acme]\nenabled = true\n", file, allowlist)
+    assert (caught.value.key, caught.value.line) == ("acme", 2)
+
+
 def test_several_wishes_are_counted(file: Path, allowlist: Allowlist) -> None:
     with pytest.raises(NotAllowed, match="and 1 more"):
         check(WANTS_SOCKET + b'b = "unix:/run/b.sock"', file, allowlist)
