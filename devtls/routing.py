@@ -284,7 +284,7 @@ def _hosts(route: RouteConfig, zones: Sequence[Hostname], taken: frozenset[tuple
             raise _refused(
                 route,
                 f"the name {stem} is in none of the CA's zones ({', '.join(zones)}).",
-                "Use a name in one of them. A new zone needs a new CA: devtls trust --zone ZONE",
+                "Use a name in one of them. A new zone needs a new root: devtls ca renew --zone ZONE",
             )
         return (route.name,)
     try:

@@ -62,7 +62,7 @@ def test_a_name_outside_the_zones_is_refused_with_its_place(name: str) -> None:
     with pytest.raises(ConfigError, match="none of the CA's zones") as caught:
         table(f'a = 1\n"{name}" = 3000')
     assert (caught.value.source, caught.value.key, caught.value.line) == ("devtls.toml", f'routes."{name}"', 3)
-    assert "devtls trust --zone" in caught.value.hint
+    assert "devtls ca renew --zone" in caught.value.hint
 
 
 def test_a_wrong_argument_is_refused_with_its_key() -> None:

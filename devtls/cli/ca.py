@@ -17,12 +17,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from devtls.cli import ca_intermediate, ca_lock, ca_renew, ca_retire, ca_root_key
+from devtls.cli import ca_import, ca_intermediate, ca_lock, ca_renew, ca_retire, ca_root_key, printable
 from devtls.errors import Refused, StateError
 from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
+from devtls.pki.ca_chain import common_name
 from devtls.pki.leaf import crl_url
-from devtls.system.generation import ROOT_KEY, is_locked_file
+from devtls.system.generation import IMPORT, ROOT_KEY, is_locked_file
 from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths
 from devtls.system.pointer import Entry
@@ -50,6 +51,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
         click.echo(in_words(authority, folder, now, older))
 
 
+command.add_command(ca_import.command)
 command.add_command(ca_intermediate.command)
 command.add_command(ca_lock.lock_command)
 command.add_command(ca_lock.unlock_command)
@@ -91,14 +93,14 @@ def _exported(authority: Authority, what: str, encoding: Encoding) -> bytes:
     certificates = {
         "root": [authority.root],
         "intermediate": [authority.intermediate.certificate],
-        "chain": [authority.intermediate.certificate, authority.root],
+        "chain": list(authority.path),
     }
     return b"".join(certificate.public_bytes(encoding) for certificate in certificates[what])
 
 
 def _lists(keystore: Keystore, authorities: Iterable[Authority], now: datetime) -> bytes:
     found = [der for each in authorities for der in (keystore.next_crl(each, now), each.root_crl_der)]
-    return b"".join(x509.load_der_x509_crl(der).public_bytes(Encoding.PEM) for der in found)
+    return b"".join(x509.load_der_x509_crl(der).public_bytes(Encoding.PEM) for der in found if der)
 
 
 def _is_terminal() -> bool:
@@ -120,53 +122,46 @@ def describe(authority: Authority, folder: Path, now: datetime, older: Sequence[
     root = authority.root
     return {
         "id": authority.id,
-        "name": _common_name(root),
+        "name": printable(common_name(root)),
         "zones": list(authority.zones),
         "not_before": root.not_valid_before_utc.isoformat(),
         "not_after": authority.not_after.isoformat(),
         "days_left": (authority.not_after - now).days,
         "sha256": authority.fingerprint,
         "sha1": root.fingerprint(SHA1()).hex(),  # noqa: S303 - keychains name certificates by it
-        "intermediate": _common_name(authority.intermediate.certificate),
+        "intermediate": printable(common_name(authority.intermediate.certificate)),
         "folder": str(folder),
         "pki_port": authority.pki_port,
         "page": _page(authority),
         "root_crl": crl_url(authority.pki_port, authority.root_crl_path),
         "intermediate_crl": crl_url(authority.pki_port, authority.intermediate_crl_path),
+        "imported": authority.imported,
+        "fenced": authority.fenced,
         "root_key_kept": (folder / ROOT_KEY).exists(),
         "locked": is_locked_file(folder / KEY),
         "older": [
-            {"id": _id_of(entry), "sha256": entry.root_sha256, "not_after": _iso(entry.not_after)} for entry in older
+            {"id": entry.root_id, "sha256": entry.root_sha256, "not_after": _iso(entry.not_after)} for entry in older
         ],
     }
 
 
 def in_words(authority: Authority, folder: Path, now: datetime, older: Sequence[Entry] = ()) -> str:
     """Return the page that `devtls ca` prints."""
-    root = authority.root
-    zones = ", ".join(authority.zones)
-    dates = f"{root.not_valid_before_utc:%Y-%m-%d} to {root.not_valid_after_utc:%Y-%m-%d}"
+    root, zones = authority.root, ", ".join(authority.zones)
+    dates = f"{root.not_valid_before_utc:%Y-%m-%d} to {authority.not_after:%Y-%m-%d}"
     facts = {
-        "Name": _common_name(root),
+        "Name": printable(common_name(root)),
         "Zones": f"{zones} (each name and everything below it), and the loopback addresses",
-        "Valid": f"{dates} ({(root.not_valid_after_utc - now).days} days left)",
+        "Valid": f"{dates} ({(authority.not_after - now).days} days left)",
         "SHA-256": _fingerprint(root, SHA256()),
         "SHA-1": _fingerprint(root, SHA1()),  # noqa: S303 - keychains name certificates by it
         "Files": str(folder),
         "Page": f"{_page(authority)} (while devtls serve runs: the root, and how other devices trust it)",
     }
     if older:
-        ids = ", ".join(_id_of(entry) for entry in older)
+        ids = ", ".join(entry.root_id for entry in older)
         facts["Before it"] = f"devtls root {ids}, trusted until: devtls ca retire"
-    thief = {
-        "They can": f"pose as any name in {zones}, and as 127.0.0.1 and ::1, to whatever trusts this root.",
-        "They cannot": "pose as any other site, or make another CA that works: the limits are in the certificates, "
-        f"and {_about_root_key(folder)}",
-        "The remedy": "devtls ca renew, then devtls ca retire: a new CA takes over, and this machine does not trust "
-        "the stolen one any more. It was not revoked by that: remove its root from other devices too.",
-    }
-    if is_locked_file(folder / KEY):
-        thief["They can"] = "do nothing, unless they find out the passphrase that the key lies under."
+    thief = _thief(authority, folder)
     return "\n".join(
         [
             click.style("The development CA of this machine", bold=True),
@@ -178,14 +173,32 @@ def in_words(authority: Authority, folder: Path, now: datetime, older: Sequence[
     )
 
 
+def _thief(authority: Authority, folder: Path) -> dict[str, str]:
+    zones = ", ".join(authority.zones)
+    facts = {
+        "They can": f"pose as any name in {zones}, and as 127.0.0.1 and ::1, to whatever trusts this root.",
+        "They cannot": "pose as any other site, or make another CA that works: the limits are in the certificates, "
+        f"and {_about_root_key(folder)}",
+        "The remedy": "devtls ca renew, then devtls ca retire: a new CA takes over, and this machine does not trust "
+        "the stolen one any more. It was not revoked by that: remove its root from other devices too.",
+    }
+    if not authority.fenced:
+        facts = {
+            "They can": "pose as any site on earth to whatever trusts this root: it was imported, NOTHING LIMITS IT.",
+            "The remedy": "devtls ca renew, then devtls ca retire: a CA that is limited takes over here. Whoever made "
+            "this one must revoke it, and every device that trusts its root must stop.",
+        }
+    if is_locked_file(folder / KEY):
+        facts["They can"] = "do nothing, unless they find out the passphrase that the key lies under."
+    return facts
+
+
 def _about_root_key(folder: Path) -> str:
+    if (folder / IMPORT).exists():
+        return "the root's key is elsewhere."
     if (folder / ROOT_KEY).exists():
         return "the root's key lies under a passphrase that costs much to guess (scrypt)."
     return "the root's key was dropped when the CA was made. It was never on disk."
-
-
-def _id_of(entry: Entry) -> str:
-    return entry.generation.removeprefix("ca-")
 
 
 def _iso(moment: datetime | None) -> str | None:
@@ -204,10 +217,6 @@ def _rows(facts: dict[str, str]) -> str:
             lines = [text]
         rows += [f"  {label:<{_LABEL_WIDTH - 2}}{lines[0]}", *(" " * _LABEL_WIDTH + line for line in lines[1:])]
     return "\n".join(rows)
-
-
-def _common_name(certificate: x509.Certificate) -> str:
-    return str(certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
 
 
 def _fingerprint(certificate: x509.Certificate, algorithm: HashAlgorithm) -> str:

@@ -18,16 +18,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.cli.ca_root_key import WHAT, required_root_key
-from devtls.cli.key_file import exists, unwritable, write_new, write_public
 from devtls.errors import StateError
 from devtls.names import Hostname, parse_zone
 from devtls.pki.authority import Authority
 from devtls.pki.delegation import delegate, key_in_request
 from devtls.pki.der import key_pem
 from devtls.pki.profile import short_id
+from devtls.system.certificate_files import refuse_to_overwrite, write_files
 from devtls.system.keystore import Keystore, new_leaf_key, new_serial
 from devtls.system.passphrase import Unlocker
 from devtls.system.paths import Paths
+from devtls.system.register import Register
 from devtls.system.suffixes import is_public_suffix
 
 _DAYS = 365
@@ -77,6 +78,10 @@ def command(
     root_key = Unlocker(WHAT, passphrase_fd)(container)
     certificate = delegate(authority, root_key, subject_key, zones=wanted, now=now, days=days, serial=new_serial())
     handed = _Handed(certificate, own_key, wanted or authority.zones)
+    names, place = handed.zones, str(out.absolute())
+    Register(keystore, authority).record(
+        certificate, kind="intermediate", names=names, by="ca intermediate", place=place, now=now
+    )
     _show(handed, _write(handed, authority, out, force=force), as_json=as_json)
 
 
@@ -90,20 +95,15 @@ def _read(path: Path) -> bytes:
 def _write(handed: _Handed, authority: Authority, folder: Path, *, force: bool) -> dict[str, Path]:
     """Write the files, the key first; returns what is where."""
     stem = f"devtls-intermediate-{handed.id}"
-    files = {"certificate": folder / f"{stem}.pem", "root": folder / f"devtls-root-{authority.id}.pem"}
+    files = {"certificate": folder / f"{stem}.pem"}
     if handed.key is not None:
         files = {"key": folder / f"{stem}-key.pem", **files}
-    in_the_way = [path for role, path in files.items() if role != "root" and path.exists()]
-    if in_the_way and not force:
-        raise exists(in_the_way[0])
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    if handed.key is not None:
-        write_new(files["key"], key_pem(handed.key), force=force)
-    write_public(files["certificate"], handed.certificate.public_bytes(Encoding.PEM), force=force)
-    write_public(files["root"], authority.root_pem, force=True)
+    if not force:
+        refuse_to_overwrite(files.values())
+    private = {files["key"]: key_pem(handed.key)} if handed.key is not None else {}
+    write_files(private, {files["certificate"]: handed.certificate.public_bytes(Encoding.PEM)}, force=force)
+    files |= {"root": folder / f"devtls-root-{authority.id}.pem", "list": folder / f"devtls-root-{authority.id}.crl"}
+    write_files({}, {files["root"]: authority.root_pem, files["list"]: authority.root_crl_der}, force=True)
     return files
 
 
@@ -123,8 +123,8 @@ def _show(handed: _Handed, files: dict[str, Path], *, as_json: bool) -> None:
         click.echo(str(path))
     zones = ", ".join(handed.zones)
     click.echo(f"devtls intermediate {handed.id} speaks for {zones} alone, until {until:%Y-%m-%d}.", err=True)
-    argv = ["--cert", files["certificate"], "--key", files.get("key", Path("KEY")), "--chain", files["root"]]
-    options = " ".join(shlex.quote(str(word)) for word in argv)
+    roles = {"--cert": "certificate", "--key": "key", "--chain": "root", "--crl": "list"}
+    options = " ".join(f"{option} {shlex.quote(str(files.get(role, 'KEY')))}" for option, role in roles.items())
     click.echo(f"On the other machine: devtls ca import {options}", err=True)
     if "key" in files:
         click.echo(

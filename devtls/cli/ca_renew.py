@@ -30,13 +30,13 @@ _ABSENT = "not trusted"
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class Wish:
     """What was asked for on the command line."""
 
-    yes: bool
-    dry_run: bool
-    as_json: bool
-    anyway: bool
+    yes: bool = False
+    dry_run: bool = False
+    as_json: bool = False
+    anyway: bool = False
 
 
 @click.command(name="renew", short_help="Make a new CA that takes over, the old root staying trusted.")
@@ -62,7 +62,7 @@ def command(
     The new root is put into every store that has the present one; only then does the new CA sign, and a running
     devtls serve takes it over while connections go on. The old root stays trusted until devtls ca retire.
     """
-    wish = _Wish(yes, dry_run, as_json, anyway)
+    wish = Wish(yes, dry_run, as_json, anyway)
     wanted = tuple(parse_zone(zone, is_public_suffix=is_public_suffix) for zone in zones)
     rollover = Rollover.begin("ca renew", asks=not (yes or dry_run))
     present = rollover.keystore.load_ended_too()
@@ -72,7 +72,7 @@ def command(
     else:
         kept = kept_root_key(passphrase_fd).root if keep_root_key else None
         locks = Locks(kept, rollover.keystore.lock_like(present))
-        _renew(rollover, present, rollover.keystore.prepare_next(every, rollover.now, locks), wish)
+        take_over(rollover, present, rollover.keystore.prepare_next(every, rollover.now, locks), wish)
 
 
 def _zones(present: Authority, wanted: tuple[Hostname, ...]) -> tuple[Hostname, ...]:
@@ -96,7 +96,7 @@ def _holders(rollover: Rollover, present: Authority, root: RootCertificate) -> t
     return tuple(proposal for proposal in propose_install(rollover.stores(), root) if holds(proposal))
 
 
-def _show_dry_run(rollover: Rollover, present: Authority, zones: tuple[Hostname, ...], wish: _Wish) -> None:
+def _show_dry_run(rollover: Rollover, present: Authority, zones: tuple[Hostname, ...], wish: Wish) -> None:
     root = RootCertificate("ID", b"", rollover.keystore.state_dir / "ca-ID" / ROOT)
     proposals, elevation = _holders(rollover, present, root), rollover.machine.elevation
     if wish.as_json:
@@ -110,12 +110,17 @@ def _show_dry_run(rollover: Rollover, present: Authority, zones: tuple[Hostname,
     click.echo("Then it would sign. Nothing was changed.")
 
 
-def _renew(rollover: Rollover, present: Authority, following: Authority, wish: _Wish) -> None:
+def take_over(rollover: Rollover, present: Authority, following: Authority, wish: Wish) -> None:
+    """Have the root of the prepared `following` trusted wherever the present one is, then let it sign.
+
+    Raises Refused when the answer is no, TrustFailed when a store does not take it.
+    """
     folder = rollover.keystore.folder_of(following)
-    older = (present.root_der, *_ders_before(rollover))
+    older = tuple(der for der in (present.root_der, *_ders_before(rollover)) if der != following.root_der)
     root = RootCertificate(following.id, following.root_der, folder / ROOT, older)
     until = f"{following.not_after:%Y-%m-%d}"
-    click.echo(f"Made devtls root {following.id} for {', '.join(following.zones)}, until {until}.", err=True)
+    verb = "Imported" if following.imported else "Made"
+    click.echo(f"{verb} devtls root {following.id} for {', '.join(following.zones)}, until {until}.", err=True)
     proposals = _holders(rollover, present, root)
     _announce(rollover, proposals, following, wish)
     results = tuple(_install(rollover, proposal, root) for proposal in proposals)
@@ -135,7 +140,7 @@ def _ders_before(rollover: Rollover) -> tuple[bytes, ...]:
     return tuple(root.public_bytes(Encoding.DER) for root in rollover.keystore.older_roots())
 
 
-def _announce(rollover: Rollover, proposals: tuple[Proposal, ...], following: Authority, wish: _Wish) -> None:
+def _announce(rollover: Rollover, proposals: tuple[Proposal, ...], following: Authority, wish: Wish) -> None:
     if any(proposal.plan for proposal in proposals):
         plans = plan_text(proposals, rollover.machine.elevation, _ABSENT)
         click.echo(f"This will be done, and then it signs:\n\n{plans}\n", err=True)
@@ -147,7 +152,7 @@ def _announce(rollover: Rollover, proposals: tuple[Proposal, ...], following: Au
         ask("Go ahead?")
     except Refused:
         if all(entry.fingerprint != following.fingerprint for entry in rollover.entries):
-            rollover.keystore.retire({following.fingerprint})  # no store was ever given it
+            rollover.keystore.drop_next()  # no store was ever given it
         raise
 
 
@@ -156,9 +161,7 @@ def _install(rollover: Rollover, proposal: Proposal, root: RootCertificate) -> R
     return install(proposal, root, rollover.runner, rollover.machine.elevation, rollover.record)
 
 
-def _show(
-    present: Authority, following: Authority, results: tuple[Result, ...], *, switched: bool, wish: _Wish
-) -> None:
+def _show(present: Authority, following: Authority, results: tuple[Result, ...], *, switched: bool, wish: Wish) -> None:
     if wish.as_json:
         values = {
             "dry_run": False,

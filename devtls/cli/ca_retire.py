@@ -40,6 +40,7 @@ def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
         _show_dry_run(rollover, retiring, proposals, as_json=as_json)
         return
     if not retiring:
+        rollover.keystore.retire(())  # an earlier intermediate of the present root: no store has to change for it
         _show((), (), as_json=as_json)
         return
     _announce(rollover, retiring, proposals)
@@ -64,7 +65,7 @@ def _retiring(rollover: Rollover) -> dict[str, str]:
     """Return fingerprint -> number of each root that is not the present one's; raises NoAuthority."""
     present = rollover.keystore.load_ended_too()
     pointer = rollover.keystore.pointer()
-    known = {entry.root_sha256: entry.generation.removeprefix("ca-") for entry in (pointer.entries if pointer else ())}
+    known = {entry.root_sha256: entry.root_id for entry in (pointer.entries if pointer else ())}
     known |= {entry.fingerprint: entry.id for entry in rollover.entries}
     return {fingerprint: number for fingerprint, number in known.items() if fingerprint != present.fingerprint}
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import click
 
-from devtls.cli.key_file import write_new
 from devtls.errors import Refused
 from devtls.pki.authority import Authority
+from devtls.system.certificate_files import refuse_to_overwrite, write_files
 from devtls.system.generation import Locks
 from devtls.system.keystore import Keystore
 from devtls.system.locked_key import lock
@@ -44,6 +44,8 @@ def command(*, out: Path | None, passphrase_fd: int | None, force: bool, as_json
         click.echo(json.dumps({"id": authority.id, "kept": kept is not None, "file": str(kept) if kept else None}))
     elif kept is not None:
         click.echo(f"The key of devtls root {authority.id} is kept under its passphrase: {kept}")
+    elif authority.imported:
+        click.echo(f"devtls root {authority.id} was made elsewhere, and its key is not here.")
     else:
         click.echo(f"The key of devtls root {authority.id} was dropped when the CA was made: it is nowhere.")
         click.echo("devtls ca renew --keep-root-key makes a CA whose root's key is kept.", err=True)
@@ -52,6 +54,11 @@ def command(*, out: Path | None, passphrase_fd: int | None, force: bool, as_json
 def required_root_key(keystore: Keystore, authority: Authority) -> bytes:
     """Return the container of the root's key; raises Refused for a CA that has none."""
     kept = keystore.root_key_file(authority)
+    if kept is None and authority.imported:
+        raise Refused(
+            f"devtls root {authority.id} was made elsewhere, and its key is not here.",
+            hint="sign there; or devtls ca renew --keep-root-key makes a CA whose root's key is kept",
+        )
     if kept is None:
         raise Refused(
             f"The key of devtls root {authority.id} was dropped when the CA was made, so nobody can sign with it.",
@@ -68,10 +75,12 @@ def kept_root_key(descriptor: int | None) -> Locks:
 def _export(container: bytes, out: Path, descriptor: int | None, *, force: bool) -> None:
     from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
+    if not force:
+        refuse_to_overwrite([out])
     unlock = Unlocker(WHAT, descriptor)
     key = unlock(container)
     encryption = BestAvailableEncryption(unlock.passphrase.encode())
-    write_new(out, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), force=force)
+    write_files({out: key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)}, {}, force=force)
     click.echo(
         f"Written to {out}, under the same passphrase. Guessing it is easier there than in our own file:\n"
         "PKCS #8 derives its key with PBKDF2, which graphics cards try fast. Delete it when it has served.",

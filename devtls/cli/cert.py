@@ -6,7 +6,6 @@ Owns the options and what is said. Refuses names that the CA cannot speak for, a
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -14,13 +13,10 @@ from cryptography import x509
 
 from devtls.cli import printable
 from devtls.cli.certificate_view import certificate_json
-from devtls.cli.config_choice import wants_ocsp
-from devtls.cli.passphrase import read_passphrase
+from devtls.cli.issuing import begin, in_words
 from devtls.cli.running import refuse_sudo_for
-from devtls.pki.authority import Authority
-from devtls.pki.certify import MAX_DAYS, Order, check_days
+from devtls.pki.certify import MAX_DAYS, Order
 from devtls.pki.leaf import PROFILE
-from devtls.pki.names_in_certificates import Kind, parse_names
 from devtls.system.certificate_files import (
     chain_file,
     file_stem,
@@ -30,9 +26,7 @@ from devtls.system.certificate_files import (
     refuse_to_overwrite,
     write_files,
 )
-from devtls.system.keystore import Keystore
-from devtls.system.paths import Paths
-from devtls.system.register import Register
+from devtls.system.passphrase import new_passphrase
 
 
 @click.command()
@@ -41,10 +35,11 @@ from devtls.system.register import Register
 @click.option("--days", type=int, default=PROFILE.leaf_lifetime.days, show_default=True, help=f"At most {MAX_DAYS}.")
 @click.option("--client", is_flag=True, help="For a client that logs in with it, not for a server.")
 @click.option("--p12", is_flag=True, help="One PKCS #12 file with a passphrase in the place of the two PEM files.")
-@click.option("--password-fd", type=int, metavar="N", help="With --p12: read the passphrase from this descriptor.")
+@click.option("--password-fd", type=int, metavar="N", help="With --p12: read its passphrase from this descriptor.")
 @click.option("--key-type", type=click.Choice(["ecdsa", "rsa"]), default="ecdsa", show_default=True)
 @click.option("--fullchain", is_flag=True, help="The root as well, at the end of the chain.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase of a locked CA from this descriptor.")
 @click.option("--json", "as_values", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
@@ -54,6 +49,7 @@ def command(
     client: bool,
     p12: bool,
     password_fd: int | None,
+    passphrase_fd: int | None,
     key_type: str,
     fullchain: bool,
     force: bool,
@@ -68,36 +64,25 @@ def command(
     if password_fd is not None and not p12:
         raise click.UsageError("--password-fd goes with --p12.")
     refuse_sudo_for("cert")
-    now = datetime.now(UTC)
-    check_days(days)
-    paths = Paths.from_environment()
-    keystore = Keystore(paths.state_dir)
-    authority = keystore.load(now)
-    kind: Kind = "client" if client else "server"
-    order = Order(parse_names(names, authority.zones, kind), kind, days, wants_ocsp(paths))
-    stem = out.absolute() / file_stem(order.names[0])
+    issuing = begin(names, client=client, days=days, passphrase_fd=passphrase_fd)
+    stem = out.absolute() / file_stem(issuing.order.names[0])
     places = [_with(stem, ".p12")] if p12 else [_with(stem, "-key.pem"), _with(stem, ".pem")]
     if not force:
         refuse_to_overwrite(places)
-    passphrase = read_passphrase(password_fd, places[0].name, confirm=True) if p12 else b""
+    passphrase = new_passphrase(places[0].name, password_fd, option="--password-fd").encode() if p12 else b""
     key = new_certificate_key(key_type)
-    place = str(places[-1])
-    leaf = Register(keystore, authority).issue(order, key.public_key(), by="cert", place=place, now=now)
-    chain = [leaf, *_issuers(authority, fullchain)]
+    leaf = issuing.issue(key.public_key(), by="cert", place=str(places[-1]))
+    chain = issuing.chain(leaf, fullchain=fullchain)
     if p12:
-        write_files({places[0]: pkcs12_file(key, chain, str(order.names[0]), passphrase)}, {}, force=force)
+        content = pkcs12_file(key, chain, str(issuing.order.names[0]), passphrase)
+        write_files({places[0]: content}, {}, force=force)
     else:
         write_files({places[0]: key_file(key)}, {places[1]: chain_file(chain)}, force=force)
-    _tell(order, leaf, places, as_values)
+    _tell(issuing.order, leaf, places, as_values)
 
 
 def _with(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
-
-
-def _issuers(authority: Authority, fullchain: bool) -> list[x509.Certificate]:
-    intermediate = authority.intermediate.certificate
-    return [intermediate, authority.root] if fullchain else [intermediate]
 
 
 def _tell(order: Order, leaf: x509.Certificate, places: list[Path], as_values: bool) -> None:
@@ -112,5 +97,4 @@ def _tell(order: Order, leaf: x509.Certificate, places: list[Path], as_values: b
     else:
         click.echo(printable(f"Certificate  {places[1]}"))
         click.echo(printable(f"Key          {places[0]}"))
-    names = ", ".join(str(name) for name in order.names)
-    click.echo(f"For {names}, until {leaf.not_valid_after_utc:%Y-%m-%d}.", err=True)
+    click.echo(f"{in_words(order, leaf)}.", err=True)

@@ -6,6 +6,7 @@ CAs.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,13 +39,9 @@ def chosen(history: History, wanted: str, authorities: Sequence[Authority]) -> t
 
 def certificate_in_file(wanted: str, authorities: Sequence[Authority]) -> x509.Certificate | None:
     """Return the first certificate in a file, None when `wanted` is no file; raises CertificateError for others'."""
-    path = Path(wanted)
-    if not path.is_file():
+    content = _content(wanted)
+    if content is None:
         return None
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise StateError(f"{wanted} cannot be read: {error.strerror}.", path=wanted, hint=f"ls -l {wanted}") from error
     load = x509.load_pem_x509_certificate if b"-----BEGIN " in content else x509.load_der_x509_certificate
     try:
         certificate = load(content)
@@ -53,6 +50,15 @@ def certificate_in_file(wanted: str, authorities: Sequence[Authority]) -> x509.C
     if issuer_of(certificate, authorities) is None:
         raise CertificateError(f"The certificate in {wanted} is none of this CA's.", hint=_LIST)
     return certificate
+
+
+def _content(wanted: str) -> bytes | None:
+    try:
+        return Path(wanted).read_bytes() if Path(wanted).is_file() else None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise StateError(f"{wanted} cannot be read: {error.strerror}.", path=wanted, hint="check its mode") from error
 
 
 def issuer_of(certificate: x509.Certificate, authorities: Sequence[Authority]) -> Authority | None:

@@ -15,6 +15,7 @@ from devtls.pki.register import History, Issued, serial_text
 
 SHORT_SERIAL = 8
 """So many digits tell certificates apart; commands take a serial that begins like this."""
+_FOR = {"server": "a server", "client": "a client", "intermediate": "an intermediate: its names are zones"}
 TITLES = ("Serial", "Names", "For", "Until", "State", "Place")
 
 
@@ -63,7 +64,7 @@ def record_facts(history: History, one: Issued, now: datetime) -> dict[str, str]
     return {
         "Serial": one.serial,
         "Names": ", ".join(one.names),
-        "For": f"a {one.kind}",
+        "For": _FOR[one.kind],
         "State": state,
         "Valid": f"{one.not_before:%Y-%m-%d %H:%M} to {one.not_after:%Y-%m-%d %H:%M} UTC",
         "Issued": f"{one.at:%Y-%m-%d %H:%M} UTC by devtls {one.by}",

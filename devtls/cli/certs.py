@@ -26,7 +26,7 @@ _LABEL_WIDTH = 10
 @click.group(invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Show the certificates that were written to files, signed for others, or given out by ACME."""
+    """Show the certificates that were written to files, signed for others, or given out by ACME: all, or one."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_, also_expired=False, as_values=False)
 
@@ -47,7 +47,7 @@ def list_(*, also_expired: bool, as_values: bool) -> None:
         click.echo("There are none. devtls cert NAME makes one.", err=True)
 
 
-@command.command()
+@command.command(short_help="Say everything about one.")
 @click.argument("which", metavar="SERIAL|NAME|FILE")
 @click.option("--json", "as_values", is_flag=True, help="Print it as JSON: a list, since a name may have several.")
 def show(*, which: str, as_values: bool) -> None:

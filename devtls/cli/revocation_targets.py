@@ -16,7 +16,7 @@ from cryptography import x509
 from devtls.cli import show_error
 from devtls.cli.certificate_choice import certificate_in_file, chosen, issuer_of
 from devtls.cli.running import Running
-from devtls.errors import CertificateError, DevtlsError
+from devtls.errors import CertificateError, DevtlsError, Refused
 from devtls.pki.authority import Authority
 from devtls.pki.leaf import PASSING
 from devtls.pki.register import History, joined, matches_serial, matching, plain_serial, serial_text
@@ -87,7 +87,7 @@ def to_release(desk: Desk, wanted: str) -> tuple[Target, ...]:
 def _by_name(desk: Desk, wanted: str) -> tuple[Target, ...] | None:
     """Return the certificates of the registers that hold a name; None when `wanted` is a serial number or a file."""
     name = wanted.lower()
-    found = matching(desk.history, wanted)
+    found = [one for one in matching(desk.history, wanted) if one.kind != "intermediate"]
     named = tuple(
         Target(one.serial, one.names, one.place, desk.owners[one.serial]) for one in found if name in one.names
     )
@@ -108,6 +108,11 @@ def _single(desk: Desk, wanted: str) -> Target:
     if serial is not None:
         return Target(serial, (), IN_MEMORY, desk.owners.get(serial, desk.authorities[0].id))
     (one,) = chosen(desk.history, wanted, desk.authorities)
+    if one.kind == "intermediate":
+        raise Refused(
+            f"{one.serial} is an intermediate: it would have to be on the root's list, which was signed once for all.",
+            hint="devtls ca renew, then devtls ca retire: the root that signed it is trusted no more",
+        )
     return Target(one.serial, one.names, one.place, desk.owners[one.serial])
 
 

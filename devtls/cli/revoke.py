@@ -5,6 +5,7 @@ Owns the order: record, sign the list, tell what runs. Whoever runs shows a name
 
 from __future__ import annotations
 
+import re
 from typing import get_args
 
 import click
@@ -15,11 +16,21 @@ from devtls.cli.running import refuse_sudo_for
 from devtls.pki.register import Reason
 
 
+class _ReasonChoice(click.Choice[str]):
+    """A reason as it is written here, or as in RFC 5280 and OpenSSL (`keyCompromise`, `certificateHold`)."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the reason in our spelling."""
+        ours = re.sub("(?<=[a-z])[A-Z]", lambda capital: f"-{capital[0]}", value).lower()
+        return super().convert("hold" if ours == "certificate-hold" else ours, param, ctx)
+
+
 @click.command()
 @click.argument("which", metavar="SERIAL|NAME|FILE")
-@click.option("--reason", type=click.Choice(get_args(Reason)), default="unspecified", show_default=True)
+@click.option("--reason", type=_ReasonChoice(get_args(Reason)), default="unspecified", show_default=True)
+@click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase of a locked CA from this descriptor.")
 @click.option("--json", "as_values", is_flag=True, help="Print the result as JSON.")
-def command(*, which: str, reason: Reason, as_values: bool) -> None:
+def command(*, which: str, reason: Reason, passphrase_fd: int | None, as_values: bool) -> None:
     """Revoke a certificate: by its serial number or how that begins, its file, or a name in it.
 
     A name means every certificate that holds it, those in the memory of a running devtls serve included: it shows the
@@ -27,7 +38,7 @@ def command(*, which: str, reason: Reason, as_values: bool) -> None:
     back, with devtls unrevoke.
     """
     refuse_sudo_for("revoke")
-    desk = open_desk()
+    desk = open_desk(passphrase_fd)
     targets = to_revoke(desk, which)
     fresh = change_each(desk, targets, lambda register, serials: register.revoke(serials, reason, desk.now))
     show_change(Change("Revoked", targets, fresh, reason), desk, publish(desk), as_values=as_values)

@@ -42,10 +42,15 @@ class Published(msgspec.Struct, frozen=True):
     number: int
 
 
-def open_desk() -> Desk:
-    """Return everything that certificates are looked up in. Raises DevtlsError."""
+def open_desk(passphrase_fd: int | None) -> Desk:
+    """Return everything that certificates are looked up in; a locked CA reads its passphrase from `passphrase_fd`.
+
+    Raises DevtlsError.
+    """
     now, paths = datetime.now(UTC), Paths.from_environment()
-    return Desk(open_registers(Keystore(paths.state_dir), now), find_running(paths), now)
+    keystore = Keystore(paths.state_dir)
+    keystore.passphrase_fd = passphrase_fd
+    return Desk(open_registers(keystore, now), find_running(paths), now)
 
 
 def change_each(

@@ -6,24 +6,19 @@ Owns the options and what is said of the request: what it asked for beyond names
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from devtls.cli import printable
-from devtls.cli.config_choice import wants_ocsp
+from devtls.cli.issuing import begin, in_words
 from devtls.cli.running import refuse_sudo_for
 from devtls.errors import StateError
-from devtls.pki.certify import MAX_DAYS, Order, check_days, check_key
+from devtls.pki.certify import MAX_DAYS, check_key
 from devtls.pki.leaf import PROFILE
-from devtls.pki.names_in_certificates import Kind, parse_names
 from devtls.pki.register import serial_text
 from devtls.pki.request import Request, read_request
 from devtls.system.certificate_files import chain_file, refuse_to_overwrite, write_files
-from devtls.system.keystore import Keystore
-from devtls.system.paths import Paths
-from devtls.system.register import Register
 
 
 @click.command()
@@ -33,38 +28,31 @@ from devtls.system.register import Register
 @click.option("--client", is_flag=True, help="For a client that logs in with it, not for a server.")
 @click.option("--fullchain", is_flag=True, help="The root as well, at the end of the chain.")
 @click.option("--force", is_flag=True, help="Overwrite the file of --out.")
-def command(*, file: str, out: str, days: int, client: bool, fullchain: bool, force: bool) -> None:
+@click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase of a locked CA from this descriptor.")
+def command(
+    *, file: str, out: str, days: int, client: bool, fullchain: bool, force: bool, passphrase_fd: int | None
+) -> None:
     """Sign a certificate request (PEM or DER; - is standard input) that somebody made with a key of their own.
 
     Its signature must show that they hold the key. Only its names and its key are taken; everything else is as in
     devtls cert. The answer is the certificate and the intermediate, PEM.
     """
     refuse_sudo_for("sign")
-    now = datetime.now(UTC)
-    check_days(days)
-    paths = Paths.from_environment()
-    keystore = Keystore(paths.state_dir)
-    authority = keystore.load(now)
     request = read_request(_read(file))
     check_key(request.key)
-    kind: Kind = "client" if client else "server"
-    order = Order(parse_names(request.names, authority.zones, kind), kind, days, wants_ocsp(paths))
+    issuing = begin(request.names, client=client, days=days, passphrase_fd=passphrase_fd)
     target = None if out == "-" else Path(out).absolute()
     if target is not None and not force:
         refuse_to_overwrite([target])
     _tell_left_out(request)
-    place = "standard output" if target is None else str(target)
-    leaf = Register(keystore, authority).issue(order, request.key, by="sign", place=place, now=now)
-    issuers = [authority.intermediate.certificate, authority.root][: 2 if fullchain else 1]
-    content = chain_file([leaf, *issuers])
+    leaf = issuing.issue(request.key, by="sign", place="standard output" if target is None else str(target))
+    content = chain_file(issuing.chain(leaf, fullchain=fullchain))
     if target is None:
         click.echo(content, nl=False)
     else:
         write_files({}, {target: content}, force=force)
         click.echo(printable(f"Certificate  {target}"))
-    names = ", ".join(str(name) for name in order.names)
-    until = f"{leaf.not_valid_after_utc:%Y-%m-%d}"
-    click.echo(f"For {names}, until {until}, serial {serial_text(leaf.serial_number)}.", err=True)
+    click.echo(f"{in_words(issuing.order, leaf)}, serial {serial_text(leaf.serial_number)}.", err=True)
 
 
 def _read(file: str) -> bytes:

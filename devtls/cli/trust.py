@@ -265,7 +265,8 @@ def introduction(authority: Authority, *, made: bool) -> str:
     """Return the sentence that says which CA this is, and what it may."""
     zones, until = ", ".join(authority.zones), authority.root.not_valid_after_utc
     verb = "Made" if made else "Using"
-    return f"{verb} devtls root {authority.id}: it speaks for {zones}, and for nothing else, until {until:%Y-%m-%d}."
+    fence = "and for nothing else" if authority.fenced else "and NOTHING LIMITS IT to them"
+    return f"{verb} devtls root {authority.id}: it speaks for {zones}, {fence}, until {until:%Y-%m-%d}."
 
 
 def _announce(proposals: Iterable[Proposal], session: Session) -> None:

@@ -14,11 +14,12 @@ from devtls.cli.running import refuse_sudo_for
 
 @click.command()
 @click.argument("which", metavar="SERIAL|NAME|FILE")
+@click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase of a locked CA from this descriptor.")
 @click.option("--json", "as_values", is_flag=True, help="Print the result as JSON.")
-def command(*, which: str, as_values: bool) -> None:
+def command(*, which: str, passphrase_fd: int | None, as_values: bool) -> None:
     """Take back a revocation that was a hold (devtls revoke --reason hold): the certificate counts again."""
     refuse_sudo_for("unrevoke")
-    desk = open_desk()
+    desk = open_desk(passphrase_fd)
     targets = to_release(desk, which)
     released = change_each(desk, targets, lambda register, serials: register.release(serials, desk.now))
     show_change(Change("Released", targets, released), desk, publish(desk), as_values=as_values)

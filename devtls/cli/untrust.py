@@ -63,6 +63,11 @@ class Removal:
         return any(proposal.plan for proposal in self.proposals)
 
     @property
+    def fingerprints(self) -> frozenset[str]:
+        """The roots that are taken out."""
+        return frozenset(each for proposal in self.proposals for each in proposal.fingerprints)
+
+    @property
     def recorded(self) -> tuple[str, ...]:
         """The stores that once got a root."""
         return tuple(dict.fromkeys(entry.store for entry in self.entries))
@@ -133,7 +138,7 @@ def command(
     if forget:
         keystore.forget()
     if forget or not names:
-        retire_client_files(paths.state_dir)
+        retire_client_files(paths.state_dir, removal.fingerprints)
     if keystore.exists() and not names:
         removal.record.begin()  # devtls env then knows that the trust was taken back, also where it was all there was
     kept = clear_state(paths.state_dir) if forget else ()
@@ -231,9 +236,9 @@ def epitaph(keystore: Keystore, *, dry_run: bool) -> str:
     )
 
 
-def retire_client_files(state_dir: Path) -> None:
+def retire_client_files(state_dir: Path, known: Collection[str] = ()) -> None:
     """End the trust of clients whose variable names a file of ours."""
-    left = retire_files(state_dir, os.environ)
+    left = retire_files(state_dir, os.environ, known)
     if left:
         *others, last = left
         names = f"{', '.join(others)} and {last}" if others else last

@@ -226,8 +226,7 @@ class Daemon:
     def _read_again(self, source: Source) -> Generation:
         merged = source.read()
         authority = self.generation.authority
-        on_disk = self.keystore.fingerprint_on_disk()
-        if on_disk is not None and on_disk != authority.fingerprint:
+        if not self.keystore.is_current(authority):
             authority = self.keystore.load_signer(datetime.now(UTC))
         return self._build(merged, authority)
 
@@ -279,8 +278,7 @@ class Daemon:
 
     def authority_replaced(self) -> bool:
         """Say whether there is another CA on disk than the one in use; blocks for a moment. Raises StateError."""
-        on_disk = self.keystore.fingerprint_on_disk()
-        return on_disk is not None and on_disk != self.generation.authority.fingerprint
+        return not self.keystore.is_current(self.generation.authority)
 
     def authority_deleted(self) -> bool:
         """Say whether there is no CA on disk any more; blocks for a moment. Raises StateError."""

@@ -59,10 +59,13 @@ class ClientTrust:
         authority = self._keystore.load(now)
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
-        authorities = (
-            authority,
-            *self._keystore.load_older(now),
-        )  # what an older CA signed is good until it is retired
+        if not authority.signs_lists:
+            raise StateError(
+                "client_auth needs a CA that may sign revocation lists, and the imported one may not.",
+                hint="client_ca names a PEM file with another CA for the clients of a route",
+            )
+        older = (each for each in self._keystore.load_older(now) if each.signs_lists)
+        authorities = (authority, *older)  # what an older CA signed is good until it is retired
         lists = [self._keystore.next_crl(each, now) for each in authorities]
         crls = [load_crl(der) for der in lists]
         self._good = max(crl.last_update_utc for crl in crls), min(resign_at(crl) for crl in crls)

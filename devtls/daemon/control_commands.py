@@ -93,8 +93,10 @@ class ControlCommands:
         return LeavesAnswer(sha256=sha256, serials=tuple(f"{serial:x}" for serial in found))
 
     async def revoked(self, asked: RevokedRequest) -> Done:
-        """Give up the leaves that were revoked: the next handshake gets another key."""
-        return Done(dropped=tuple(await self._daemon.give_up_revoked()))
+        """Give up the leaves that were revoked, and refuse the clients: the next handshake goes by the new lists."""
+        dropped = await self._daemon.give_up_revoked()
+        await self._process.refresh_policies()
+        return Done(dropped=tuple(dropped))
 
     @property
     def _temporary(self) -> tuple[RouteConfig, ...]:

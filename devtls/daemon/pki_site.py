@@ -26,7 +26,9 @@ from devtls.web.lazy_site import LazySite
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from devtls.pki.ocsp import Answer
+    from devtls.pki.ocsp import Answer, Publisher
+    from devtls.system.pointer import Pointer
+    from devtls.system.register import Register
     from devtls.web.pki_endpoint import Document
     from devtls.web.pki_page import RootCard
 
@@ -47,6 +49,7 @@ class PkiSite:
         self._authority = authority
         self._log = log
         self._site: LazySite | None = None
+        self._opened: tuple[Pointer | None, tuple[Register, ...]] | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._asking: asyncio.Task[None] | None = None
@@ -140,15 +143,26 @@ class PkiSite:
         return Document(found.der, RESPONSE_TYPE, _refresh_at(found.until), None if found.until is None else now)
 
     def _answer(self, request: bytes, now: datetime) -> Answer:
-        from devtls.pki.ocsp import Publisher, answer
-        from devtls.pki.revocation import load_crl
+        from devtls.pki.ocsp import answer
         from devtls.system.register import open_registers
 
-        publishers = []
-        for register in open_registers(self._keystore, now):
-            crl = load_crl(self._keystore.next_crl(register.authority, now))
-            publishers.append(Publisher(register.authority, crl, register.history().issued))
+        pointer = self._keystore.pointer()
+        if pointer is None or self._opened is None or self._opened[0] != pointer:
+            # A key that is locked costs a third of a second to open: not at every question.
+            self._opened = pointer, open_registers(self._keystore, now)
+        present, *older = self._opened[1]
+        publishers = [self._publisher(present, now)]
+        for register in older:
+            with contextlib.suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
+                publishers.append(self._publisher(register, now))
         return answer(request, publishers, now)
+
+    def _publisher(self, register: Register, now: datetime) -> Publisher:
+        from devtls.pki.ocsp import Publisher
+        from devtls.pki.revocation import load_crl
+
+        crl = load_crl(self._keystore.next_crl(register.authority, now))
+        return Publisher(register.authority, crl, register.history().issued)
 
     def root_card(self) -> RootCard:
         """Return what the page says of the root, as of now."""
@@ -169,11 +183,16 @@ class PkiSite:
         authority = self._keystore.load(now)
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
-        crl = self._keystore.next_crl(authority, now)
-        found = {signer.root_crl_path: authority.root_crl_der, signer.intermediate_crl_path: crl}
+        crl = self._keystore.next_crl(authority, now)  # always: what is revoked is not shown again
+        found = {signer.intermediate_crl_path: crl} if authority.signs_lists else {}
+        if authority.root_crl_der:  # else the root is somebody else's, who publishes its list
+            found[signer.root_crl_path] = authority.root_crl_der
         for older in self._keystore.load_older(now):  # what it signed is still in use, and asks at its own path
-            found[older.root_crl_path] = older.root_crl_der
+            if older.root_crl_der:
+                found.setdefault(older.root_crl_path, older.root_crl_der)
             with contextlib.suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
+                if not older.signs_lists:
+                    continue
                 found[older.intermediate_crl_path] = self._keystore.next_crl(older, now)
         return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,8 +62,10 @@ class Revocations:
         from devtls.pki.revocation import load_crl
 
         now = datetime.now(UTC)
-        authorities = (self._keystore.load(now), *self._keystore.load_older(now))
-        lists = [load_crl(self._keystore.next_crl(each, now)) for each in authorities]
+        lists = [load_crl(self._keystore.next_crl(self._keystore.load(now), now))]
+        for older in self._keystore.load_older(now):
+            with suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
+                lists.append(load_crl(self._keystore.next_crl(older, now)))
         self.serials = frozenset(entry.serial_number for crl in lists for entry in crl)
 
 

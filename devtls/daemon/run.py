@@ -310,14 +310,15 @@ class Process:
             except DevtlsError as error:
                 self._log.report(f"the CA on disk cannot be read: {error}")
                 continue
-            await self._refresh_policies()
+            await self.refresh_policies()
             if replaced:
                 await self.reload("The CA was replaced", by_itself=True)
             elif self._waits_for_allow:
                 # `devtls allow` changes a file of ours, not the one that is watched.
                 await self.reload(f"{self._file_name} was allowed", by_itself=True)
 
-    async def _refresh_policies(self) -> None:
+    async def refresh_policies(self) -> None:
+        """Judge clients by the revocation lists as they are now; trouble is said once and changes nothing."""
         try:
             await self.daemon.refresh_policies()
         except (DevtlsError, OSError) as error:

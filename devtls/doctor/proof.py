@@ -24,7 +24,7 @@ from devtls.names import Hostname
 from devtls.pki.authority import Authority
 from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
 from devtls.system.execute import Finished, NotFinished, Runner, Trouble
-from devtls.system.keystore import new_leaf_key, new_serial
+from devtls.system.keystore import new_leaf_key, new_passing_serial
 from devtls.system.plan import Run
 
 _SETTLE_S = 1.0
@@ -108,9 +108,11 @@ def prove(
 ) -> tuple[Report, ...]:
     """Run every client against the listener, all at the same time, and return one report for each."""
     name = Hostname(f"devtls-proof.{authority.zones[0]}")
-    leaf = authority.issue(name, now=now, key=new_leaf_key(), serial=new_serial())
+    leaf = authority.issue(name, now=now, key=new_leaf_key(), serial=new_passing_serial())
     wanted = _Offer(name, server_context(leaf, files.private_folder))
-    offers = (wanted, _Offer(FOREIGN_NAME, _foreign_context(authority, files, now)))
+    # A CA without limits, which was imported, would be believed: such a certificate must not come to be.
+    unwanted = _Offer(FOREIGN_NAME, _foreign_context(authority, files, now)) if authority.fenced else None
+    offers = (wanted, unwanted)
     with ThreadPoolExecutor(max(1, len(clients))) as pool:
         running = [pool.submit(_report, client, tool, offers, files, runner) for tool, client in clients.items()]
         return tuple(future.result() for future in running)
@@ -118,11 +120,11 @@ def prove(
 
 def _foreign_context(authority: Authority, files: Files, now: datetime) -> ssl.SSLContext:
     """Return the only holder of the foreign leaf's key; no name is left that leads to it."""
-    leaf = issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_serial())
+    leaf = issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_passing_serial())
     return server_context(leaf, files.private_folder)
 
 
-def _report(client: Client, tool: Path, offers: tuple[_Offer, _Offer], files: Files, runner: Runner) -> Report:
+def _report(client: Client, tool: Path, offers: tuple[_Offer, _Offer | None], files: Files, runner: Runner) -> Report:
     wanted, unwanted = offers
     bare = _try(client, tool, wanted, {}, runner)
     if bare.worked:
@@ -155,8 +157,10 @@ def _try(client: Client, tool: Path, offer: _Offer, variables: Mapping[str, str]
 
 
 def _try_foreign(
-    client: Client, tool: Path, offer: _Offer, variables: Mapping[str, str], runner: Runner
+    client: Client, tool: Path, offer: _Offer | None, variables: Mapping[str, str], runner: Runner
 ) -> tuple[Foreign, str]:
+    if offer is None:
+        return Foreign.NOT_TRIED, "nothing limits this CA"
     trial = _try(client, tool, offer, variables, runner)
     if trial.worked:
         return Foreign.ACCEPTED, "it accepts names outside the zones"

@@ -393,7 +393,7 @@ def forward_trailers(trailers: Trailers) -> Trailers:
 
 def _is_trailer(name: bytes) -> bool:
     folded = name.lower().replace(b"_", b"-")
-    return folded not in _NEVER_TRAILERS and not folded.startswith(_FORWARDED_PREFIX)
+    return folded not in _NEVER_TRAILERS and not folded.startswith((_FORWARDED_PREFIX, _IDENTITY_PREFIX))
 
 
 def is_loop(headers: Headers, pseudonym: bytes) -> bool:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.errors import CertificateError
 from devtls.names import Hostname
+from devtls.pki.ca_chain import allows_loopback, check_path, identifier_of, is_fenced, issuer_id, may_sign_lists
 from devtls.pki.leaf import NEW_CA, PROFILE, Leaf, Signer, crl_path, crl_url, whole_seconds
 from devtls.pki.profile import build_intermediate, build_root, key_identifier, short_id
 from devtls.pki.revocation import build_crl, load_crl
@@ -58,21 +59,54 @@ class Intermediate(msgspec.Struct, frozen=True):
 
 
 class Authority(msgspec.Struct, frozen=True, dict=True):
-    """A CA as it stands on disk: everything but the root's key, which no longer exists."""
+    """A CA as it stands on disk: everything but the root's key, which is dropped or kept elsewhere.
+
+    One that was imported may have certificates `between` intermediate and root, or be a root that signs leaves itself;
+    its zones are its `limits`, whatever its constraints say.
+    """
 
     root: x509.Certificate
     intermediate: Intermediate
     root_crl_der: bytes
     pki_port: int
+    between: tuple[x509.Certificate, ...] = ()
+    limits: tuple[Hostname, ...] = ()
 
     @cached_property
     def id(self) -> str:
         """Eight hex digits of the root's key identifier: the CA's name in files and URLs."""
-        return short_id(_extension(self.root, x509.SubjectKeyIdentifier))
+        return short_id(identifier_of(self.root))
+
+    @property
+    def imported(self) -> bool:
+        """Whether it was made elsewhere."""
+        return bool(self.limits)
+
+    @cached_property
+    def generation(self) -> str:
+        """The name of its folder: an imported CA is told from the one before by the certificate that signs."""
+        return f"ca-{issuer_id(self.intermediate.certificate) if self.imported else self.id}"
+
+    @cached_property
+    def path(self) -> tuple[x509.Certificate, ...]:
+        """The certificates from the one that signs leaves up to the root."""
+        return tuple(dict.fromkeys((self.intermediate.certificate, *self.between, self.root)))
+
+    @property
+    def fenced(self) -> bool:
+        """Whether constraints limit what a thief could do with it."""
+        return is_fenced(self.path)
+
+    @property
+    def signs_lists(self) -> bool:
+        """Whether its certificate lets it sign revocation lists."""
+        return may_sign_lists(self.intermediate.certificate)
 
     @cached_property
     def zones(self) -> tuple[Hostname, ...]:
         """The zones, as the root's constraints name them, in the order in which they were given."""
+        if self.limits:
+            return self.limits
         permitted = _extension(self.root, x509.NameConstraints).permitted_subtrees or []
         return tuple(Hostname(tree.value) for tree in permitted if isinstance(tree, x509.DNSName))
 
@@ -88,8 +122,8 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def intermediate_pem(self) -> bytes:
-        """The intermediate certificate, PEM."""
-        return self.intermediate.certificate.public_bytes(Encoding.PEM)
+        """What a server shows besides its leaf: everything below the root, PEM."""
+        return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.path[:-1])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -99,7 +133,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
     @property
     def not_after(self) -> datetime:
         """When the first of root and intermediate ends."""
-        return min(self.root.not_valid_after_utc, self.intermediate.certificate.not_valid_after_utc)
+        return min(certificate.not_valid_after_utc for certificate in self.path)
 
     @property
     def root_crl_path(self) -> str:
@@ -121,12 +155,15 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
             zones=self.zones,
             pki_port=self.pki_port,
             name=certificate.subject.public_bytes(),
-            identifier=_extension(certificate, x509.SubjectKeyIdentifier).digest,
-            not_before=certificate.not_valid_before_utc,
+            identifier=identifier_of(certificate).digest,
+            not_before=max(each.not_valid_before_utc for each in self.path),
             not_after=self.not_after,
             root_pem=self.root_pem,
             intermediate_pem=self.intermediate_pem,
             key=self.intermediate.key,
+            generation=self.generation,
+            signs_lists=self.signs_lists,
+            addresses=allows_loopback(self.path),
         )
 
     def permits(self, name: str) -> bool:
@@ -162,13 +199,16 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     def check_parts(self) -> None:
         """Raise CertificateError unless all parts belong together, whatever the date is."""
-        self._check_signatures()
-        self._check_constraints()
+        if self.intermediate.certificate.public_key() != self.intermediate.key.public_key():
+            raise CertificateError("The intermediate's key does not belong to its certificate.", hint=NEW_CA)
+        if self.imported:
+            check_path(self.path)
+        else:
+            self._check_signatures()
+            self._check_constraints()
 
     def _check_signatures(self) -> None:
         certificate = self.intermediate.certificate
-        if certificate.public_key() != self.intermediate.key.public_key():
-            raise CertificateError("The intermediate's key does not belong to its certificate.", hint=NEW_CA)
         try:
             self.root.verify_directly_issued_by(self.root)
             certificate.verify_directly_issued_by(self.root)

@@ -118,8 +118,9 @@ def _extensions(
         (x509.ExtendedKeyUsage([_PURPOSES[order.kind]]), False),
         (x509.SubjectKeyIdentifier.from_public_key(key), False),
         (x509.AuthorityKeyIdentifier(signer.identifier, None, None), False),
-        (distribution_point(crl_url(signer.pki_port, signer.intermediate_crl_path)), False),
     ]
+    if signer.signs_lists:
+        found.append((distribution_point(crl_url(signer.pki_port, signer.intermediate_crl_path)), False))
     if order.ocsp:
         place = x509.UniformResourceIdentifier(ocsp_url(signer.pki_port))
         access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, place)

@@ -118,7 +118,8 @@ class SignerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What minting needs to know of a CA; nothing in it is secret.
 
     `name` is the intermediate's subject (DER), `identifier` its key's, `fingerprint` SHA-256 of the root (hex); the
-    dates are the intermediate's.
+    dates are the intermediate's. `generation` tells it from a CA with the same root; a CA that was made elsewhere may
+    sign no revocation lists, and no loopback addresses.
     """
 
     id: str
@@ -129,6 +130,9 @@ class SignerFacts(msgspec.Struct, frozen=True, kw_only=True):
     identifier: bytes
     not_before: datetime
     not_after: datetime
+    generation: str = ""
+    signs_lists: bool = True
+    addresses: bool = True
 
 
 class Signer(SignerFacts, frozen=True, kw_only=True):
@@ -139,6 +143,11 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
     key: IssuerKey
     ocsp: bool = False
     """Whether leaves say where their status can be asked."""
+
+    @property
+    def folder_name(self) -> str:
+        """The name of the CA's folder; a seal from before there was `generation` does not say it."""
+        return self.generation or f"ca-{self.id}"
 
     @property
     def root_crl_path(self) -> str:
@@ -162,7 +171,10 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
 
     def issue_default(self, *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
         """Return the leaf for clients that name nobody: localhost (if it is a zone of ours), 127.0.0.1, ::1."""
-        names = (LOCALHOST, *LOOPBACK_ADDRESSES) if self.permits(LOCALHOST) else LOOPBACK_ADDRESSES
+        addresses: tuple[Name, ...] = LOOPBACK_ADDRESSES if self.addresses else ()
+        names = (LOCALHOST, *addresses) if self.permits(LOCALHOST) else addresses
+        if not names:
+            raise NameNotPermitted("This CA permits neither localhost nor loopback addresses.", name=LOCALHOST)
         return self._issue(names, now=now, key=key, serial=serial)
 
     def _issue(self, names: Sequence[Name], *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
@@ -216,7 +228,6 @@ def sign_leaf(
 
 def _extensions(signer: Signer, names: Sequence[Name], identifier: bytes) -> list[bytes]:
     """Return a leaf's extensions: an empty subject, hence critical alternative names (RFC 5280 4.1.2.6)."""
-    full_name = der.encode(0xA0, der.encode(0xA0, _url(crl_url(signer.pki_port, signer.intermediate_crl_path))))
     extensions = [
         _extension("551d13", der.sequence(), _CRITICAL),  # basicConstraints: no CA
         _extension("551d0f", bytes.fromhex("03020780"), _CRITICAL),  # keyUsage: digitalSignature
@@ -224,8 +235,10 @@ def _extensions(signer: Signer, names: Sequence[Name], identifier: bytes) -> lis
         _extension("551d0e", der.octets(identifier)),
         _extension("551d23", der.sequence(der.encode(0x80, signer.identifier))),
         _extension("551d11", der.sequence(*(_general_name(name) for name in names)), _CRITICAL),
-        _extension("551d1f", der.sequence(der.sequence(full_name))),
     ]
+    if signer.signs_lists:
+        place = der.encode(0xA0, der.encode(0xA0, _url(crl_url(signer.pki_port, signer.intermediate_crl_path))))
+        extensions.append(_extension("551d1f", der.sequence(der.sequence(place))))
     if signer.ocsp:
         responder = der.sequence(_OCSP, _url(ocsp_url(signer.pki_port)))
         extensions.append(_extension("2b06010505070101", der.sequence(responder)))  # authorityInfoAccess

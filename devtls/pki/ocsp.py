@@ -18,6 +18,7 @@ from enum import Enum
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256, Hash, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
@@ -102,8 +103,12 @@ def _publisher(request: ocsp.OCSPRequest, publishers: Iterable[Publisher]) -> Pu
 def _issuer_hashes(authority: Authority, algorithm: HashAlgorithm) -> tuple[bytes, bytes]:
     """Return what a request calls the issuer by: hashes of its name and of its key's bit string (RFC 6960 4.1.1)."""
     issuer = authority.intermediate
-    point = issuer.key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return _hashed(issuer.certificate.subject.public_bytes(), algorithm), _hashed(point, algorithm)
+    key = issuer.certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):  # of a CA that came from elsewhere
+        bits = key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    else:
+        bits = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return _hashed(issuer.certificate.subject.public_bytes(), algorithm), _hashed(bits, algorithm)
 
 
 def _hashed(content: bytes, algorithm: HashAlgorithm) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import msgspec.json
@@ -32,28 +32,34 @@ Reason = Literal[
 ]
 """Why a certificate was revoked (RFC 5280 5.3.1); only a hold can be taken back."""
 
-Maker = Literal["cert", "sign", "acme"]
+RecordedKind = Kind | Literal["intermediate"]
+
+Maker = Literal["cert", "sign", "acme", "ca intermediate"]
 """What a certificate was issued by."""
 
 _TAG = "event"
 _SHORTEST_SERIAL = 6
+
+_Serial = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{2}){1,20}\Z")]
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+"""With a time zone: what has none cannot be compared with the clock."""
 
 
 class Issued(msgspec.Struct, frozen=True, kw_only=True, tag="issued", tag_field=_TAG):
     """A certificate was signed; recorded before it went anywhere.
 
     `serial` is hex as `serial_text` writes it, `key_sha256` of the public key (SubjectPublicKeyInfo), `place` where the
-    certificate went.
+    certificate went; the names of an intermediate are its zones.
     """
 
     format: int = FORMAT
-    serial: str
-    at: datetime
+    serial: _Serial
+    at: _Time
     by: Maker
-    kind: Kind
+    kind: RecordedKind
     names: tuple[str, ...]
-    not_before: datetime
-    not_after: datetime
+    not_before: _Time
+    not_after: _Time
     key_sha256: str
     sha256: str
     place: str
@@ -63,8 +69,8 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked", tag_fiel
     """A certificate does not count any more."""
 
     format: int = FORMAT
-    serial: str
-    at: datetime
+    serial: _Serial
+    at: _Time
     reason: Reason
 
 
@@ -72,8 +78,8 @@ class Released(msgspec.Struct, frozen=True, kw_only=True, tag="released", tag_fi
     """A hold was taken back."""
 
     format: int = FORMAT
-    serial: str
-    at: datetime
+    serial: _Serial
+    at: _Time
 
 
 Event = Issued | Revoked | Released
@@ -149,7 +155,7 @@ def parse_register(content: bytes, path: str) -> History:
     for number, line in enumerate(lines, 1):
         try:
             events.append(_DECODER.decode(line))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             _refuse_later_version(line, path)
             damaged.append(number)
     return History(tuple(events), tuple(damaged))
@@ -163,7 +169,7 @@ def whole_lines(content: bytes) -> int:
 def _refuse_later_version(line: bytes, path: str) -> None:
     try:
         version = msgspec.json.decode(line, type=_Version).format
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return
     if version > FORMAT:
         raise StateError(

@@ -15,8 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from devtls.errors import CertificateError
+from devtls.pki.ca_chain import identifier_of
 from devtls.pki.leaf import whole_seconds
-from devtls.pki.profile import key_identifier
 from devtls.pki.register import History, Reason, serial_text
 from devtls.pki.signature import deterministic_with
 
@@ -44,7 +44,7 @@ def build_crl(
     revoked: Iterable[x509.RevokedCertificate] = (),
 ) -> x509.CertificateRevocationList:
     """Return a signed version 2 list of `issuer`."""
-    identifier = key_identifier(key.public_key())
+    identifier = identifier_of(issuer)
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.subject)

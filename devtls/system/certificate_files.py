@@ -1,12 +1,14 @@
 """Certificates, keys and PKCS #12 files where another server reads them.
 
 Owns their names and how they come to be: keys with mode 0600 from the first instant, nothing through a link, the key
-on disk before its certificate. Refuses to overwrite unless that was said.
+on disk before its certificate, all of them or none. Refuses to overwrite unless that was said.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -23,9 +25,9 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_an
 from devtls.errors import Refused, StateError
 from devtls.pki.certify import RSA_BITS
 from devtls.pki.leaf import Name
-from devtls.system.private_files import create_private_file, sync_folder
+from devtls.system.private_files import sync_folder
 
-_PUBLIC_MODE = 0o644
+_KEY_MODE, _MODE = 0o600, 0o644
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -70,12 +72,19 @@ def refuse_to_overwrite(paths: Iterable[Path]) -> None:
 
 
 def write_files(private: Mapping[Path, bytes], public: Mapping[Path, bytes], *, force: bool) -> None:
-    """Write everything, what holds a key first; `force` puts it in the place of what is there. Raises StateError."""
+    """Write everything or nothing, what holds a key first; `force` puts it in the place of what is there.
+
+    Raises Refused, StateError.
+    """
+    written: dict[Path, Path] = {}
     try:
         for path, content in private.items():
-            _put(path, content, force, private=True)
+            _write(path, content, written, force=force, private=True)
         for path, content in public.items():
-            _put(path, content, force, private=False)
+            _write(path, content, written, force=force, private=False)
+        for path in list(written):
+            _put(written[path], path)
+            del written[path]
     except FileExistsError as error:
         raise Refused(f"{error.filename} exists already.", hint="--force puts a new one in its place") from error
     except OSError as error:
@@ -83,18 +92,31 @@ def write_files(private: Mapping[Path, bytes], public: Mapping[Path, bytes], *, 
         raise StateError(
             f"{where} cannot be written: {error.strerror}.", path=str(where), hint="name another folder with --out"
         ) from error
+    finally:
+        for unfinished in written.values():
+            unfinished.unlink(missing_ok=True)
 
 
-def _put(path: Path, content: bytes, force: bool, *, private: bool) -> None:
+def _write(path: Path, content: bytes, written: dict[Path, Path], *, force: bool, private: bool) -> None:
+    """Write a file, with `force` under a name beside its own, and note where before it holds anything."""
     _make_folder(path.parent)
-    target = path.with_name(path.name + ".new") if force else path
+    if force and path.is_dir() and not path.is_symlink():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    target = path.with_name(f"{path.name}.{os.getpid()}.new") if force else path
     if force:
         target.unlink(missing_ok=True)  # what a crash left behind
-    if private:
-        create_private_file(target, content)
-    else:
-        _create_public_file(target, content)
-    if force:
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, _KEY_MODE if private else _MODE)
+    written[path] = target
+    with os.fdopen(descriptor, "wb") as file:
+        if private and sys.platform != "win32":
+            os.fchmod(descriptor, _KEY_MODE)  # a umask can only have taken bits away
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _put(target: Path, path: Path) -> None:
+    if target != path:
         target.replace(path)
     sync_folder(path.parent)
 
@@ -104,11 +126,3 @@ def _make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise NotADirectoryError(error.errno, "it is not a folder", error.filename) from error
-
-
-def _create_public_file(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, _PUBLIC_MODE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

@@ -11,11 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
+import msgspec.json
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.errors import StateError
+from devtls.names import Hostname
 from devtls.pki.der import key_pem
 from devtls.pki.signature import sha256_hex
 from devtls.system.pointer import NEW_CA, Entry
@@ -27,6 +28,7 @@ from devtls.system.private_files import (
     replace_private_file,
     sync_folder,
 )
+from devtls.system.randomness import new_leaf_key, new_serial
 from devtls.system.seal import INTERMEDIATE, KEY, ROOT, ROOT_CRL, SEAL, seal
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ REGISTER = "register.jsonl"
 ROOT_KEY = "root.key"
 """The root's key in its container; only where it was kept."""
 
+IMPORT = "import.json"
+"""What is to be known of a CA that was made elsewhere: its zones, which its constraints need not say."""
+IMPORT_FORMAT = 1
+
 Lock = Callable[["IssuerKey"], bytes]
 """Turns a key into a container."""
 
@@ -54,12 +60,17 @@ def is_locked(content: bytes) -> bool:
 
 def generation_name(authority: Authority) -> str:
     """Return the name of the folder that holds the files of `authority`."""
-    return f"ca-{authority.id}"
+    return authority.generation
 
 
 def is_locked_file(path: Path) -> bool:
     """Say whether the key in a file of ours is locked; raises StateError."""
     return is_locked(read_private_file(path))
+
+
+class _Import(msgspec.Struct, frozen=True):
+    format: int
+    zones: tuple[Hostname, ...]
 
 
 class Locks(msgspec.Struct, frozen=True):
@@ -70,6 +81,27 @@ class Locks(msgspec.Struct, frozen=True):
 
 
 NO_LOCKS = Locks()
+
+
+def make_generation(
+    state_dir: Path, zones: tuple[Hostname, ...], now: datetime, pki_port: int, locks: Locks
+) -> tuple[Authority, Entry]:
+    """Make and write a new CA; what is not locked of the root's key is dropped here."""
+    from devtls.pki.authority import create_authority
+
+    root_key = new_leaf_key()
+    authority = create_authority(
+        zones,
+        now=now,
+        pki_port=pki_port,
+        root_key=root_key,
+        intermediate_key=new_leaf_key(),
+        root_serial=new_serial(),
+        intermediate_serial=new_serial(),
+    )
+    authority.check(now)
+    kept = locks.root(root_key) if locks.root else b""
+    return authority, write_generation(state_dir, authority, now, lock=locks.intermediate, root_key=kept)
 
 
 def write_generation(
@@ -88,6 +120,8 @@ def write_generation(
         ROOT_CRL: authority.root_crl_der,
         CRL: authority.intermediate_crl(number=1, this_update=now),
     }
+    if authority.imported:
+        files[IMPORT] = msgspec.json.encode(_Import(IMPORT_FORMAT, authority.zones))
     files[SEAL] = seal(authority.signer, files)
     folder = state_dir / generation_name(authority)
     make_private_folder(folder)
@@ -96,7 +130,7 @@ def write_generation(
     sync_folder(folder)
     sync_folder(state_dir)
     end = authority.signer.not_after
-    return Entry(folder.name, authority.fingerprint, authority.pki_port, sha256_hex(files[SEAL]), end)
+    return Entry(folder.name, authority.fingerprint, authority.pki_port, sha256_hex(files[SEAL]), end, authority.id)
 
 
 def replace_key(folder: Path, entry: Entry, authority: Authority, content: bytes) -> Entry:
@@ -129,19 +163,35 @@ def read_generation(folder: Path, entry: Entry, now: datetime | None, unlock: Un
 
     check_private_folder(folder)
     try:
-        certificate = x509.load_pem_x509_certificate(read_private_file(folder / INTERMEDIATE))
         root = x509.load_pem_x509_certificate(read_private_file(folder / ROOT))
+        below = read_private_file(folder / INTERMEDIATE)  # empty for an imported root that signs leaves itself
+        certificate, *between = x509.load_pem_x509_certificates(below) if below else [root]
+        limits = _read_limits(folder / IMPORT)
         key = _read_key(folder / KEY, certificate, unlock)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise StateError(f"A file in {folder} is damaged.", path=str(folder), hint=NEW_CA) from error
     root_crl = read_private_file(folder / ROOT_CRL)
-    authority = Authority(root, Intermediate(certificate, key), root_crl, entry.pki_port)
+    authority = Authority(
+        root, Intermediate(certificate, key), root_crl, entry.pki_port, between=tuple(between), limits=limits
+    )
     authority.check_parts()
     if now is not None:
         authority.signer.check_dates(now)
     if authority.fingerprint != entry.root_sha256:
         raise StateError(f"{folder} holds another CA than the one that was made.", path=str(folder), hint=NEW_CA)
     return authority
+
+
+def _read_limits(path: Path) -> tuple[Hostname, ...]:
+    """Return the zones of a CA that was imported, () for one of ours."""
+    try:
+        content = read_private_file(path)
+    except FileNotFoundError:
+        return ()
+    limits = msgspec.json.decode(content, type=_Import)
+    if limits.format > IMPORT_FORMAT:
+        raise StateError("The CA was imported by a later devtls.", path=str(path), hint="upgrade devtls")
+    return limits.zones
 
 
 def _read_key(path: Path, certificate: x509.Certificate, unlock: Unlock) -> IssuerKey:

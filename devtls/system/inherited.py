@@ -24,6 +24,7 @@ FIRST_DESCRIPTOR = 3
 """SD_LISTEN_FDS_START: behind stdin, stdout and stderr."""
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 _MOST_SOCKETS = 64
+_DIGITS = 10  # Python makes no numbers of thousands of them
 
 
 class Handed(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ def take_listen_fds(environ: MutableMapping[str, str], pid: int) -> Inheritance:
     for_pid, count, names = (environ.pop(name, "") for name in _VARIABLES)
     if for_pid != str(pid) or not count:
         return Inheritance()  # meant for a process that started us, and believed no longer
-    if not (count.isascii() and count.isdigit() and int(count) <= _MOST_SOCKETS):
+    if not (count.isascii() and count.isdigit() and len(count) < _DIGITS and int(count) <= _MOST_SOCKETS):
         return Inheritance(notes=(f"LISTEN_FDS says {count[:20]!r}, which is no number of sockets: none is used.",))
     called = [*names.split(":"), *[""] * int(count)]
     return receive((FIRST_DESCRIPTOR + place, called[place]) for place in range(int(count)))

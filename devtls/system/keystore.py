@@ -16,8 +16,6 @@ old one signs; the second makes it sign, and the old one is kept until it is ret
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -25,11 +23,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric import ec
+import msgspec
 
-from devtls.errors import CertificateError, NoAuthority, StateError
+from devtls.errors import CertificateError, NoAuthority, Refused, StateError
 from devtls.names import Hostname
-from devtls.pki.leaf import PASSING, Signer
+from devtls.pki.leaf import Signer
 from devtls.system.generation import (
     CRL,
     NO_LOCKS,
@@ -38,12 +36,14 @@ from devtls.system.generation import (
     Locks,
     generation_name,
     is_locked_file,
+    make_generation,
     read_generation,
     read_root,
     remove_generation,
     replace_key,
     write_generation,
 )
+from devtls.system.pki_port import free_port
 from devtls.system.pointer import GENERATION, NEW_CA, Entry, Pointer, parse_pointer, point_at, render_pointer
 from devtls.system.private_files import (
     check_private_folder,
@@ -53,6 +53,7 @@ from devtls.system.private_files import (
     replace_private_file,
     sync_folder,
 )
+from devtls.system.randomness import new_leaf_key, new_passing_serial, new_serial
 from devtls.system.seal import KEY, open_sealed
 
 if TYPE_CHECKING:
@@ -62,29 +63,11 @@ if TYPE_CHECKING:
     from devtls.pki.signature import IssuerKey
     from devtls.system.passphrase import Unlocker
 
+__all__ = ["Keystore", "new_leaf_key", "new_passing_serial", "new_serial"]
+
 _POINTER = "ca.current"
 _LOCK = "ca.lock"
 _READ_ATTEMPTS = 5
-
-# Below the ports that Linux (32768), macOS and Windows (49152) hand out to outgoing connections, so that the port is
-# still free at the next start.
-_PORTS = range(20000, 32768)
-_PORT_ATTEMPTS = 50
-
-
-def new_leaf_key() -> ec.EllipticCurvePrivateKey:
-    """Return a fresh P-256 key (10 microseconds)."""
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def new_serial() -> int:
-    """Return a random serial number of 158 bits, for a certificate that is recorded."""
-    return int.from_bytes(os.urandom(20), "big") >> 2
-
-
-def new_passing_serial() -> int:
-    """Return one for a certificate that stays in this process's memory and is recorded nowhere."""
-    return PASSING | new_serial()
 
 
 class Keystore:
@@ -112,6 +95,13 @@ class Keystore:
         """Return the root's SHA-256 (hex) as the pointer has it, or None: cheap, tells a running proxy of a new CA."""
         pointer = self._read_pointer()
         return pointer.root_sha256 if pointer else None
+
+    def is_current(self, signer: Signer) -> bool:
+        """Say whether the CA on disk is that of `signer`; also when there is none any more. Raises StateError."""
+        pointer = self._read_pointer()
+        if pointer is None:
+            return True
+        return (pointer.root_sha256, pointer.generation) == (signer.fingerprint, signer.folder_name)
 
     def pointer(self) -> Pointer | None:
         """Return which CA signs, which is next, and which are older; None without a CA. Raises StateError."""
@@ -225,27 +215,9 @@ class Keystore:
 
     def _create(self, zones: tuple[Hostname, ...], now: datetime, pki_port: int | None, locks: Locks) -> Authority:
         self._remove_generations(keep=self._read_pointer())
-        authority, entry = self._make(zones, now, pki_port or _free_port(), locks)
+        authority, entry = make_generation(self.state_dir, zones, now, pki_port or free_port(), locks)
         self._point(point_at(entry))
         return authority
-
-    def _make(self, zones: tuple[Hostname, ...], now: datetime, pki_port: int, locks: Locks) -> tuple[Authority, Entry]:
-        """Make and write a new CA; what is not locked of the root's key is dropped here."""
-        from devtls.pki.authority import create_authority
-
-        root_key = new_leaf_key()
-        authority = create_authority(
-            zones,
-            now=now,
-            pki_port=pki_port,
-            root_key=root_key,
-            intermediate_key=new_leaf_key(),
-            root_serial=new_serial(),
-            intermediate_serial=new_serial(),
-        )
-        authority.check(now)
-        kept = locks.root(root_key) if locks.root else b""
-        return authority, write_generation(self.state_dir, authority, now, lock=locks.intermediate, root_key=kept)
 
     # -- one CA after the other ---------------------------------------------------------------------------------------
 
@@ -261,28 +233,55 @@ class Keystore:
             if begun is not None and begun.zones == wanted and self._is_locked_like(begun, locks):
                 return begun
             self._remove_generations(keep=pointer)
-            authority, entry = self._make(wanted, now, pointer.pki_port, locks)
+            authority, entry = make_generation(self.state_dir, wanted, now, pointer.pki_port, locks)
             self._point(point_at(pointer.current, following=entry, older=pointer.older))
             return authority
+
+    def adopt(self, authority: Authority, now: datetime, lock: Lock | None = None) -> bool:
+        """Write an imported CA: as the one that signs where there is none, else as the next. Returns whether it signs.
+
+        Raises Refused when it is the present one.
+        """
+        with self._writing():
+            pointer = self._read_pointer()
+            if pointer is not None and pointer.generation == authority.generation:
+                raise Refused("This CA is the present one already.")
+            kept = msgspec.structs.replace(pointer, next=None) if pointer else None
+            self._remove_generations(keep=kept)
+            entry = write_generation(self.state_dir, authority, now, lock=lock)
+            if kept is None:
+                self._point(point_at(entry))
+            else:
+                self._point(point_at(kept.current, following=entry, older=_without(kept.older, entry)))
+            return kept is None
 
     def switch_to_next(self, authority: Authority) -> None:
         """Let the prepared `authority` sign from now on; the one before is kept as the first of the older ones."""
         with self._writing():
             pointer = self._present()
-            if pointer.root_sha256 == authority.fingerprint:
+            if pointer.generation == authority.generation:
                 return  # another process was faster
-            if pointer.next is None or pointer.next.root_sha256 != authority.fingerprint:
+            if pointer.next is None or pointer.next.generation != authority.generation:
                 raise StateError(
                     "Another renewal came in between.", path=str(self._pointer_path), hint="devtls ca renew"
                 )
             self._point(point_at(pointer.next, older=(pointer.current, *pointer.older)))
+
+    def drop_next(self) -> None:
+        """Delete what was prepared and signs nothing yet."""
+        with self._writing():
+            pointer = self._present()
+            self._point(point_at(pointer.current, older=pointer.older))
 
     def retire(self, fingerprints: Collection[str]) -> None:
         """Delete the older CAs, and the next one, whose roots are named here; the one that signs stays."""
         with self._writing():
             pointer = self._present()
             following = pointer.next if pointer.next and pointer.next.root_sha256 not in fingerprints else None
-            older = tuple(entry for entry in pointer.older if entry.root_sha256 not in fingerprints)
+            # An older intermediate of the present root, of a CA that was imported twice, needs no store to change.
+            older = tuple(
+                entry for entry in pointer.older if entry.root_sha256 not in {*fingerprints, pointer.root_sha256}
+            )
             self._point(point_at(pointer.current, following=following, older=older))
 
     def _present(self) -> Pointer:
@@ -389,16 +388,5 @@ class Keystore:
         )
 
 
-def _free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody has now."""
-    import secrets  # with hashlib, hmac and random: 3 ms that only the making of a CA needs
-
-    for _ in range(_PORT_ATTEMPTS):
-        port = secrets.choice(_PORTS)
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise StateError("No free port was found for the revocation lists.", hint="close some programs and try again")
+def _without(older: tuple[Entry, ...], entry: Entry) -> tuple[Entry, ...]:
+    return tuple(each for each in older if each.generation != entry.generation)

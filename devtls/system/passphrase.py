@@ -20,6 +20,7 @@ from devtls.system.keyring_entry import from_keyring
 if TYPE_CHECKING:
     from devtls.pki.signature import IssuerKey
 
+OPTION = "--passphrase-fd"
 SHORTEST = 8
 _LONGEST_BYTES = 4096
 _TRIES = 3
@@ -30,8 +31,8 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def read_from(descriptor: int) -> str:
-    """Return the first line of what `descriptor` gives, without its end; raises Refused."""
+def read_from(descriptor: int, option: str = OPTION) -> str:
+    """Return the first line of what `descriptor` gives, without its end; raises Refused, with a hint for `option`."""
     try:
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             line = file.readline(_LONGEST_BYTES)
@@ -39,19 +40,27 @@ def read_from(descriptor: int) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(
             f"No passphrase can be read from descriptor {descriptor}: {error}.",
-            hint="devtls … --passphrase-fd 3 3< FILE",
+            hint=f"devtls … {option} 3 3< FILE",
         ) from error
 
 
-def new_passphrase(what: str, descriptor: int | None = None) -> str:
-    """Return a passphrase for something new, asked twice; raises Refused."""
+def new_passphrase(what: str, descriptor: int | None = None, *, option: str = OPTION) -> str:
+    """Return a passphrase for something new, asked twice, or read from the descriptor of `option`; raises Refused."""
     if descriptor is not None:
-        return _long_enough(read_from(descriptor))
-    _refuse_without_terminal(what)
+        return _long_enough(read_from(descriptor, option))
+    _refuse_without_terminal(what, option)
     passphrase = _long_enough(normal(getpass(f"New passphrase for {what}: ")))
     if normal(getpass("The same again: ")) != passphrase:
         raise Refused("The two were not the same: nothing was done.")
     return passphrase
+
+
+def known_passphrase(what: str, descriptor: int | None = None, *, option: str = OPTION) -> str:
+    """Return the passphrase of something that is there already, asked once; raises Refused."""
+    if descriptor is not None:
+        return read_from(descriptor, option)
+    _refuse_without_terminal(what, option)
+    return normal(getpass(f"Passphrase of {what}: "))
 
 
 def _long_enough(passphrase: str) -> str:
@@ -62,11 +71,11 @@ def _long_enough(passphrase: str) -> str:
     return passphrase
 
 
-def _refuse_without_terminal(what: str) -> None:
+def _refuse_without_terminal(what: str, option: str) -> None:
     if not _is_terminal():
         raise Refused(
             f"The passphrase of {what} is asked for, and this is no terminal to ask on.",
-            hint="--passphrase-fd N reads it from a descriptor: devtls … --passphrase-fd 3 3< FILE",
+            hint=f"{option} N reads it from a descriptor: devtls … {option} 3 3< FILE",
         )
 
 

@@ -30,6 +30,13 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """"" for a CA that was made before there was a seal."""
     not_after: datetime | None = None
     """None for one that was made before this was noted."""
+    id: str = ""
+    """What the root is called."""
+
+    @property
+    def root_id(self) -> str:
+        """What the root is called, also where that was not noted: then the folder is called after it."""
+        return self.id or self.generation.removeprefix("ca-")
 
 
 class Pointer(Entry, frozen=True, forbid_unknown_fields=True, kw_only=True):

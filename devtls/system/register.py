@@ -30,6 +30,7 @@ from devtls.pki.register import (
     Issued,
     Maker,
     Reason,
+    RecordedKind,
     Released,
     Revoked,
     parse_register,
@@ -40,6 +41,7 @@ from devtls.pki.register import (
 from devtls.pki.revocation import crl_number, entries_for, holds_the_same, is_due
 from devtls.system.generation import CRL, REGISTER, read_crl
 from devtls.system.keystore import Keystore, new_serial
+from devtls.system.locked_key import LockedKey
 from devtls.system.private_files import append_private_file, read_private_file, replace_private_file
 
 
@@ -72,9 +74,36 @@ class Register:
     ) -> x509.Certificate:
         """Sign a certificate and record it; `place` is where it will go. Raises CertificateError as `certify` does."""
         certificate = certify(self.authority, order, key, now=now, serial=new_serial())
-        with self._keystore.writing(self.authority) as folder:
-            append_event(folder, _issued(order, certificate, by, place, now))
+        names = tuple(str(name) for name in order.names)
+        self.record(certificate, kind=order.kind, names=names, by=by, place=place, now=now)
         return certificate
+
+    def record(
+        self,
+        certificate: x509.Certificate,
+        *,
+        kind: RecordedKind,
+        names: tuple[str, ...],
+        by: Maker,
+        place: str,
+        now: datetime,
+    ) -> None:
+        """Note a certificate that was signed and has not gone anywhere yet."""
+        key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        event = Issued(
+            serial=serial_text(certificate.serial_number),
+            at=now.replace(microsecond=0),
+            by=by,
+            kind=kind,
+            names=names,
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            key_sha256=sha256(key).hexdigest(),
+            sha256=certificate.fingerprint(SHA256()).hex(),
+            place=place.encode("utf-8", "backslashreplace").decode(),  # a folder's name may be any octets
+        )
+        with self._keystore.writing(self.authority) as folder:
+            append_event(folder, event)
 
     def published_crl(self) -> bytes:
         """Return the list (DER) that was signed last."""
@@ -82,6 +111,7 @@ class Register:
 
     def revoke(self, serials: Iterable[str], reason: Reason, now: datetime) -> tuple[str, ...]:
         """Revoke certificates and publish that; returns those that were not revoked before, or only held."""
+        self._open_key()
         with self._keystore.writing(self.authority) as folder:
             standing = read_history(folder).revoked
             fresh = tuple(serial for serial in dict.fromkeys(serials) if _can_follow(standing.get(serial), reason))
@@ -92,6 +122,7 @@ class Register:
 
     def release(self, serials: Iterable[str], now: datetime) -> tuple[str, ...]:
         """Take holds back, publish that and return them. Raises Refused, and takes none back, when one is no hold."""
+        self._open_key()
         with self._keystore.writing(self.authority) as folder:
             standing, at = read_history(folder).revoked, now.replace(microsecond=0)
             wanted = tuple(dict.fromkeys(serials))
@@ -100,6 +131,12 @@ class Register:
             append_events(folder, [Released(serial=serial, at=at) for serial in wanted])
             current_crl(folder, self.authority, now)
         return wanted
+
+    def _open_key(self) -> None:
+        """Ask for a passphrase now, if one is needed: nobody else should have to wait for the lock meanwhile."""
+        key = self.authority.intermediate.key
+        if isinstance(key, LockedKey):
+            key.open()
 
 
 def _can_follow(standing: Revoked | None, reason: Reason) -> bool:
@@ -114,22 +151,6 @@ def _check_hold(serial: str, standing: Revoked | None) -> None:
             f"The certificate {serial} is revoked for good ({standing.reason}): only a hold can be taken back.",
             hint="devtls cert makes a new one",
         )
-
-
-def _issued(order: Order, certificate: x509.Certificate, by: Maker, place: str, now: datetime) -> Issued:
-    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return Issued(
-        serial=serial_text(certificate.serial_number),
-        at=now.replace(microsecond=0),
-        by=by,
-        kind=order.kind,
-        names=tuple(str(name) for name in order.names),
-        not_before=certificate.not_valid_before_utc,
-        not_after=certificate.not_valid_after_utc,
-        key_sha256=sha256(key).hexdigest(),
-        sha256=certificate.fingerprint(SHA256()).hex(),
-        place=place,
-    )
 
 
 def read_history(folder: Path) -> History:

@@ -142,7 +142,7 @@ def test_the_root_key_is_exported_as_pkcs8_with_a_warning(
     assert key.public_key() == kept.root.public_key()
     assert "--force" in desk.fail(ExitCode.REFUSED, *argv, given(PASSPHRASE)).hint
     desk.succeed(*argv, given(PASSPHRASE), "--force")
-    desk.fail(ExitCode.STATE, *argv[:-2], str(tmp_path / "no" / "folder"), "--passphrase-fd", given(PASSPHRASE))
+    desk.fail(ExitCode.STATE, *argv[:-2], str(out / "below"), "--passphrase-fd", given(PASSPHRASE))
     desk.fail(ExitCode.STATE, *argv[:2], "--export-pkcs8", str(tmp_path / "x"), "--passphrase-fd", given("wrong one"))
 
 
@@ -152,14 +152,16 @@ def test_an_intermediate_is_handed_out_with_a_key_and_the_root(
     out = tmp_path / "handed"
     argv = ("ca", "intermediate", "--zone", "shop.test", "--days", "30", "--out", str(out), "--passphrase-fd")
     result = desk.succeed(*argv, given(PASSPHRASE))
-    key_file, certificate_file, root_file = (Path(line) for line in result.stdout.splitlines())
+    key_file, certificate_file, root_file, list_file = (Path(line) for line in result.stdout.splitlines())
     certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
     certificate.verify_directly_issued_by(kept.root)
     key = load_pem_private_key(key_file.read_bytes(), None)
     assert key.public_key() == certificate.public_key()
     assert key_file.stat().st_mode & 0o777 == 0o600
     assert root_file.read_bytes() == kept.root_pem
-    assert f"devtls ca import --cert {certificate_file} --key {key_file} --chain {root_file}" in result.stderr
+    assert list_file.read_bytes() == kept.root_crl_der
+    options = f"--cert {certificate_file} --key {key_file} --chain {root_file} --crl {list_file}"
+    assert f"devtls ca import {options}" in result.stderr
 
 
 def test_a_request_is_certified_and_its_key_stays_where_it_was_made(
@@ -171,7 +173,7 @@ def test_a_request_is_certified_and_its_key_stays_where_it_was_made(
     csr.write_bytes(request.public_bytes(Encoding.PEM))
     argv = ("ca", "intermediate", "--csr", str(csr), "--out", str(tmp_path), "--json", "--passphrase-fd")
     values = json.loads(desk.succeed(*argv, given(PASSPHRASE)).stdout)
-    assert set(values["files"]) == {"certificate", "root"}
+    assert set(values["files"]) == {"certificate", "root", "list"}
     certificate = x509.load_pem_x509_certificate(Path(values["files"]["certificate"]).read_bytes())
     assert certificate.public_key() == theirs.public_key()
     assert f"{certificate.serial_number:x}" == values["serial"]

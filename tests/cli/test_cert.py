@@ -125,14 +125,14 @@ def test_it_says_where_its_status_can_be_asked_where_the_configuration_wants_tha
 
 def test_pkcs12_takes_the_place_of_the_two_files(authority: Authority, folder: Path) -> None:
     reading, writing = os.pipe()
-    os.write(writing, b"ge heim\r\nrest")
+    os.write(writing, b"ganz geheim\r\nrest")
     os.close(writing)
     said = json.loads(run("app.test", "--p12", "--password-fd", str(reading), "--json").stdout)
     os.close(reading)
     assert said["files"] == {"pkcs12": str(folder / "app.test.p12")}
     assert [path.name for path in folder.iterdir()] == ["app.test.p12"]
     assert stat.S_IMODE((folder / "app.test.p12").stat().st_mode) == 0o600
-    key, leaf, others = load_key_and_certificates((folder / "app.test.p12").read_bytes(), b"ge heim")
+    key, leaf, others = load_key_and_certificates((folder / "app.test.p12").read_bytes(), b"ganz geheim")
     assert key is not None
     assert leaf is not None
     assert names_in(leaf) == ["app.test"]
@@ -144,7 +144,7 @@ def test_without_a_passphrase_there_is_no_pkcs12_and_no_certificate(
 ) -> None:
     with pytest.raises(Refused, match="no terminal") as caught:
         run("app.test", "--p12")
-    assert caught.value.hint == "--password-fd N"
+    assert "--password-fd N" in caught.value.hint
     assert CliRunner().invoke(command, ["app.test", "--password-fd", "0"]).exit_code == 2
     assert list(folder.iterdir()) == []
     assert Register(keystore, authority).history().events == ()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,16 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from devtls.cli import ca_intermediate
 from devtls.cli.certs import command
 from devtls.errors import CertificateError, Refused
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.authority import Authority
 from devtls.pki.certify import Order
 from devtls.pki.register import Issued, serial_text
+from devtls.system.generation import Locks
 from devtls.system.keystore import Keystore, new_leaf_key
+from devtls.system.locked_key import lock
 from devtls.system.register import Register, append_event
 
 
@@ -125,7 +129,7 @@ def test_a_serial_that_is_too_short_to_tell_is_refused(register: Register) -> No
         run("show", "01234567")
 
 
-@pytest.mark.parametrize("which", ["none.test", "abcdef01", "nowhere.pem"])
+@pytest.mark.parametrize("which", ["none.test", "abcdef01", "nowhere.pem", "x" * 5000])
 def test_what_is_not_there_is_said(register: Register, which: str) -> None:
     with pytest.raises(CertificateError, match="No certificate of this CA") as caught:
         run("show", which)
@@ -167,3 +171,20 @@ def test_text_from_outside_is_escaped(register: Register) -> None:
     issue(register, "a.test")
     append_event(register.path.parent, record("ab" * 9, "\x1b[31mred", datetime.now(UTC) + timedelta(days=1)))
     assert "\x1b" not in run("list").stdout + run("show", "ab" * 9).stdout
+
+
+def test_an_intermediate_for_a_colleague_is_recorded_too(keystore: Keystore, tmp_path: Path) -> None:
+    locks = Locks(root=partial(lock, passphrase="ganz geheim"))
+    authority = keystore.create(DEFAULT_ZONES, datetime.now(UTC), locks=locks)
+    (tmp_path / "passphrase").write_text("ganz geheim")
+    with (tmp_path / "passphrase").open("rb") as file:
+        argv = ["--zone", "shop.test", "--out", str(tmp_path), "--passphrase-fd", str(file.fileno())]
+        assert CliRunner().invoke(ca_intermediate.command, argv, catch_exceptions=False).exit_code == 0
+    (one,) = Register(keystore, authority).history().issued.values()
+    assert (one.kind, one.by, one.names, one.place) == (
+        "intermediate",
+        "ca intermediate",
+        ("shop.test",),
+        str(tmp_path),
+    )
+    assert "intermediate" in run("list").stdout

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,8 +13,8 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from devtls.cli import revoke, revoking, unrevoke
-from devtls.errors import CertificateError, DevtlsError, Refused
+from devtls.cli import certs, revoke, revoking, unrevoke
+from devtls.errors import CertificateError, DevtlsError, Refused, StateError
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
 from devtls.pki.certify import Order
@@ -21,6 +22,7 @@ from devtls.pki.leaf import PASSING
 from devtls.pki.register import Issued, serial_text
 from devtls.pki.revocation import load_crl
 from devtls.system.keystore import Keystore, new_leaf_key, new_passing_serial
+from devtls.system.locked_key import lock
 from devtls.system.register import Register, append_event
 from devtls.web.control_messages import Done, LeavesAnswer, LeavesRequest, RevokedRequest
 
@@ -158,6 +160,16 @@ def test_a_name_on_hold_can_be_revoked_for_good(register: Register) -> None:
     assert register.history().revoked[serial(leaf)].reason == "key-compromise"
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("keyCompromise", "key-compromise"), ("certificateHold", "hold"), ("SUPERSEDED", "superseded")],
+)
+def test_reasons_may_be_spelled_as_in_rfc_5280(written: str, meant: str, register: Register) -> None:
+    leaf = issue(register, "a.test")
+    run(revoke, "a.test", "--reason", written)
+    assert register.history().revoked[serial(leaf)].reason == meant
+
+
 def test_a_name_also_means_what_running_proxies_show(
     register: Register, authority: Authority, running: list[Proxy]
 ) -> None:
@@ -254,3 +266,36 @@ def test_an_expired_certificate_is_no_longer_meant_by_its_name(register: Registe
     append_event(register.path.parent, expired)
     with pytest.raises(CertificateError, match="left to revoke"):
         run(revoke, "a.test")
+
+
+def test_a_locked_ca_is_opened_by_a_descriptor_and_lists_need_no_passphrase(
+    register: Register, keystore: Keystore, authority: Authority
+) -> None:
+    leaf = issue(register, "a.test")
+    keystore.put_key(authority, lock(authority.intermediate.key, "ganz geheim"))
+    with pytest.raises(StateError, match="is locked"):
+        run(revoke, "a.test")
+    assert register.history().revoked == {}
+    assert serial(leaf)[:8] in run(certs, "list").stdout
+    for module, options in ((revoke, ["--reason", "hold"]), (unrevoke, [])):
+        reading, writing = os.pipe()
+        os.write(writing, b"ganz geheim\n")
+        os.close(writing)
+        run(module, "a.test", *options, "--passphrase-fd", str(reading))
+        os.close(reading)
+    assert listed(register) == set()
+    assert register.history().decided == {serial(leaf)}
+
+
+def test_an_intermediate_belongs_on_the_roots_list_which_is_signed_once(
+    register: Register, authority: Authority
+) -> None:
+    certificate, now = authority.intermediate.certificate, datetime.now(UTC)
+    register.record(certificate, kind="intermediate", names=("a.test",), by="ca intermediate", place="/x", now=now)
+    assert "an intermediate: its names are zones" in run(certs, "show", serial(certificate)).stdout
+    with pytest.raises(Refused, match="it would have to be on the root's list") as caught:
+        run(revoke, serial(certificate))
+    assert "devtls ca retire" in caught.value.hint
+    leaf = issue(register, "a.test")
+    run(revoke, "a.test")
+    assert listed(register) == {serial(leaf)}

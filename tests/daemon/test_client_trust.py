@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from devtls.daemon.client_trust import ClientTrust
 from devtls.daemon.look import Look
 from devtls.daemon.run import Process
 from devtls.errors import ConfigError, StateError
-from devtls.names import DEFAULT_ZONES
+from devtls.names import DEFAULT_ZONES, parse_zone
 from devtls.pki.authority import Authority
+from devtls.pki.imported import Brought, judge
 from devtls.system.keystore import Keystore
 from devtls.system.private_files import replace_private_file
 from tests.net.client_certificates import ClientCertificate, make_client_certificate, trust_pem
 from tests.net.harness import make_authority
+from tests.pki.elsewhere import mkcert
 
 Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]
@@ -218,3 +221,18 @@ async def test_a_file_that_is_no_list_of_certificates_is_named(start: Start, fil
         (tmp_path / "team.pem").write_bytes(content)
         with pytest.raises(ConfigError, match=rf"devtls\.toml:6: routes\.safe\.client_ca: .*team\.pem .*{why}"):
             await start(file=file)
+
+
+def test_an_imported_ca_that_may_sign_no_lists_checks_no_clients(tmp_path: Path) -> None:
+    keystore, now, made = Keystore(tmp_path / "state"), datetime.now(UTC), mkcert()
+    parse = partial(parse_zone, is_public_suffix=lambda _name: False)
+    imported = judge(Brought(made.certificate, made.key), zones=(), parse_zone=parse, now=now, pki_port=20443).authority
+    keystore.adopt(imported, now)
+    with pytest.raises(StateError, match="may sign revocation lists") as caught:
+        ClientTrust(keystore)._own_trust(imported.signer, now)
+    assert "client_ca" in caught.value.hint
+    following = keystore.prepare_next(DEFAULT_ZONES, now)
+    keystore.switch_to_next(following)
+    trust = ClientTrust(keystore)._own_trust(following.signer, now)
+    assert following.root_pem in trust
+    assert imported.root_pem not in trust

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ import pytest
 from devtls.daemon import assembly, issuer, pki_site
 from devtls.daemon.look import Look
 from devtls.daemon.run import Process
-from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
 from devtls.pki.authority import Authority
+from devtls.pki.imported import Brought, judge
 from devtls.pki.revocation import load_crl
 from devtls.system.keystore import Keystore
+from tests.pki.elsewhere import make, mkcert, step_ca
 
 Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]
@@ -158,3 +161,40 @@ async def test_the_end_is_told_by_the_watch_on_the_state(
     await wait_until(lambda: any("The CA ends on" in line and "devtls ca renew" in line for line in running.lines))
     looking.cancel()
     assert sum("The CA ends on" in line for line in running.lines) == 1
+
+
+async def test_a_ca_that_signs_no_lists_publishes_none_neither_now_nor_as_the_older_one(start: Start, app: App) -> None:
+    running = await start(f"app={await app(b'x')}")
+    keystore, now = running.daemon.keystore, datetime.now(UTC)
+    made = mkcert()
+    brought = Brought(made.certificate, made.key)
+    parse = partial(parse_zone, is_public_suffix=lambda _name: False)
+    imported = judge(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
+    await asyncio.to_thread(keystore.adopt, imported, now)
+    await asyncio.to_thread(keystore.switch_to_next, imported)
+    await running.daemon.reload()
+    assert (await running.get("app.dev.local")).body == b"x"  # under mkcert's root, which signed the leaf itself
+    assert not {imported.root_crl_path, imported.intermediate_crl_path} & set(await running.daemon.pki.documents())
+    following = await asyncio.to_thread(renew, keystore)
+    await running.daemon.reload()
+    documents = set(await running.daemon.pki.documents())
+    assert {following.root_crl_path, following.intermediate_crl_path} <= documents
+    assert not {imported.root_crl_path, imported.intermediate_crl_path} & documents
+
+
+async def test_another_intermediate_of_the_same_root_is_noticed(start: Start, app: App) -> None:
+    running = await start(f"app={await app(b'x')}")
+    keystore, now = running.daemon.keystore, datetime.now(UTC)
+    root, first = step_ca()
+    second = make("Smallstep Intermediate CA", by=root, path_length=0)
+    parse = partial(parse_zone, is_public_suffix=lambda _name: False)
+    for made in (first, second):
+        brought = Brought(made.certificate, made.key, (root.certificate,))
+        authority = judge(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
+        await asyncio.to_thread(keystore.adopt, authority, now)
+        await asyncio.to_thread(keystore.switch_to_next, authority)
+        assert await asyncio.to_thread(running.daemon.authority_replaced)
+        await running.daemon.reload()
+        assert not await asyncio.to_thread(running.daemon.authority_replaced)
+        assert running.daemon.generation.authority.intermediate_pem == authority.intermediate_pem
+        assert (await running.get("app.dev.local")).body == b"x"

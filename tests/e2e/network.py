@@ -1,9 +1,9 @@
 """A machine whose ports nobody has: this one, in a network namespace with a loopback interface and nothing else.
 
-Owns the namespace for the length of a `with`, and the user without rights who runs devtls there. /etc/sysctl.d and
-systemd's folder of units are empty ones, and the sysctls of the network are the namespace's own: what a measure of
-devtls changes is gone at the end. Refuses to go on without the rights it needs: the test is skipped, with the kernel's
-words.
+Owns the namespace for the length of a `with`, and the user without rights who runs devtls there. /etc is a copy, in
+which /etc/sysctl.d and systemd's folder of units are empty, no systemd is seen, and the sysctls of the network are the
+namespace's own: what a measure of devtls changes is gone at the end. Refuses to go on without the rights it needs: the
+test is skipped, with the kernel's words.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ _HOLD = """\
 set -e
 ip link set lo up
 ip address add 192.0.2.1/32 dev lo
+mount -t tmpfs none "$COPY"
+cp -a /etc "$COPY/etc"
+mount --bind "$COPY/etc" /etc
 for folder in /etc/sysctl.d /etc/systemd/system; do mkdir -p "$folder"; mount -t tmpfs none "$folder"; done
+if [ -d /run/systemd/system ]; then mount -t tmpfs none /run/systemd; fi
 echo ready
 exec cat
 """
@@ -143,7 +147,14 @@ def network(home: Path, require_tool: RequireTool) -> Iterator[Network]:
     for tool, package in _PACKAGES.items():
         require_tool(tool, f"sudo apt-get install {package}")
     argv = ("unshare", "--net", "--mount", "sh", "-c", _HOLD)
-    holder = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    (home / "copy").mkdir()
+    holder = subprocess.Popen(
+        argv,
+        env={**os.environ, "COPY": str(home / "copy")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert holder.stdin and holder.stdout and holder.stderr
     try:
         if holder.stdout.readline() != b"ready\n":

@@ -72,7 +72,7 @@ async def test_a_name_outside_the_zones(proxy: Serving) -> None:
     assert code == ExitCode.NO_CONNECTION, said
     assert "answered with the alert unrecognized_name" in said
     assert "its CA speaks for dev.local, localhost, test alone, and shop.example.com is outside" in said
-    assert "devtls trust --zone dev.local --zone localhost --zone test --zone shop.example.com" in said
+    assert "devtls ca renew --zone shop.example.com" in said
 
 
 async def test_a_browser_without_the_root_among_others_is_named(

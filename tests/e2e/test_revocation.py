@@ -102,6 +102,21 @@ async def test_gnutls_asks_for_the_status(folder: Path, require_tool: RequireToo
         assert "Verifying OCSP Response: Success" in done.stdout + done.stderr
 
 
+async def test_nss_asks_for_the_status(folder: Path, require_tool: RequireTool) -> None:
+    certutil = require_tool("certutil", "apt-get install libnss3-tools")
+    vfychain = require_tool("vfychain", "apt-get install libnss3-tools")
+    database = ["-d", f"sql:{folder}"]
+    await sh(folder, certutil, *database, "-N", "--empty-password")
+    await sh(folder, certutil, *database, "-A", "-n", "root", "-t", "C,,", "-a", "-i", "root.pem")
+    only_ocsp = ["-pp", "-u", "1", "-g", "leaf", "-m", "ocsp", "-s", "requireFreshInfo"]
+    ask = (vfychain, *database, *only_ocsp, "-a", f"{NAME}.pem", "intermediate.pem")
+    good = await sh(folder, *ask)
+    assert "Chain is good!" in good.stdout + good.stderr
+    await devtls("revoke", NAME)
+    bad = await sh(folder, *ask)
+    assert "has been revoked" in bad.stdout + bad.stderr
+
+
 async def test_nss_takes_the_list_from_its_address_and_refuses(folder: Path, require_tool: RequireTool) -> None:
     certutil = require_tool("certutil", "apt-get install libnss3-tools")
     crlutil = require_tool("crlutil", "apt-get install libnss3-tools")
@@ -195,3 +210,28 @@ async def test_commands_at_the_same_time_lose_no_revocation(home: Path) -> None:
         await asyncio.gather(*(devtls("revoke", name) for name in names))
         states = {one["names"][0]: one["state"] for one in json.loads(await devtls("certs", "list", "--json"))}
         assert states == dict.fromkeys(names, "revoked")
+
+
+async def test_a_client_that_was_revoked_is_refused_at_once(home: Path, require_tool: RequireTool) -> None:
+    curl = require_tool("curl", "apt-get install curl")
+    (home / "site").mkdir()
+    (home / "site" / "index.html").write_text("it is ready")
+    config = home / "devtls.toml"
+    config.write_text('[routes]\nsafe = { static = "site", client_auth = "require" }\n')
+    async with serving(home, "--config", str(config)) as proxy:
+        start = [curl, "--silent", "--show-error", "--max-time", "20", "--cacert", str(proxy.root)]
+        start += ["--resolve", f"safe.dev.local:{proxy.port}:127.0.0.1"]
+        for name in ("alice", "bob"):
+            await devtls("cert", f"{name}.dev.local", "--client", "--out", str(home))
+
+        async def fetched(name: str) -> Ended:
+            own = ["--cert", f"{home}/{name}.dev.local.pem", "--key", f"{home}/{name}.dev.local-key.pem"]
+            return await run([*start, *own, proxy.url("safe.dev.local")])
+
+        for name in ("alice", "bob"):
+            assert (await fetched(name)).stdout == "it is ready", (await fetched(name)).stderr
+        await devtls("revoke", "bob.dev.local", "--reason", "hold")
+        assert (await fetched("bob")).returncode != 0
+        assert (await fetched("alice")).stdout == "it is ready"
+        await devtls("unrevoke", "bob.dev.local")
+        assert (await fetched("bob")).stdout == "it is ready"

@@ -145,7 +145,12 @@ def test_connection_cannot_take_the_proof_away() -> None:
 
 
 def test_trailers_carry_no_proof() -> None:
-    section = [(b"Client-Cert", b"x"), (b"client_cert_chain", b"y"), (b"Grpc-Status", b"0")]
+    section = [
+        (b"Client-Cert", b"x"),
+        (b"client_cert_chain", b"y"),
+        (b"Client-Cert-Verify", b"z"),
+        (b"Grpc-Status", b"0"),
+    ]
     assert forward_trailers(Trailers(3, section)).headers == [(b"Grpc-Status", b"0")]
 
 

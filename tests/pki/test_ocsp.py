@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
@@ -12,7 +12,7 @@ from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponseStatus
 
 from devtls.names import DEFAULT_ZONES
 from devtls.pki import der
-from devtls.pki.authority import Authority, create_authority
+from devtls.pki.authority import Authority, Intermediate, create_authority
 from devtls.pki.certify import Order, certify
 from devtls.pki.leaf import PASSING
 from devtls.pki.ocsp import LIFETIME, MAX_REQUEST_BYTES, Answer, Publisher, answer, answer_later
@@ -143,6 +143,23 @@ def other_authority(now: datetime) -> Authority:
         root_serial=1,
         intermediate_serial=2,
     )
+
+
+def test_a_ca_with_an_rsa_key_answers_too(authority: Authority, now: datetime) -> None:
+    """One that came from elsewhere."""
+    key = rsa.generate_private_key(65537, 2048)
+    certificate = authority.intermediate.certificate
+    builder = x509.CertificateBuilder(extensions=[]).subject_name(certificate.subject).issuer_name(certificate.issuer)
+    builder = builder.public_key(key.public_key()).serial_number(9).not_valid_before(certificate.not_valid_before_utc)
+    own = builder.not_valid_after(certificate.not_valid_after_utc).sign(fixed_key(1001), SHA256())
+    imported = Authority(authority.root, Intermediate(own, key), authority.root_crl_der, 1)
+    leaf = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(own.subject).serial_number(SERIAL)
+    leaf = leaf.public_key(fixed_key(5).public_key()).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    asked = ocsp.OCSPRequestBuilder().add_certificate(leaf.sign(key, SHA256()), own, SHA256()).build()
+    crl = load_crl(authority.intermediate_crl(number=1, this_update=now))
+    said = response(answer(asked.public_bytes(Encoding.DER), [Publisher(imported, crl, {serial_text(SERIAL)})], now))
+    assert said.certificate_status is OCSPCertStatus.GOOD
+    key.public_key().verify(said.signature, said.tbs_response_bytes, padding.PKCS1v15(), SHA256())
 
 
 def test_for_other_issuers_nobody_answers(authority: Authority, now: datetime) -> None:

@@ -86,6 +86,16 @@ def test_a_revoked_certificate_is_refused(
     assert "revoked" in VERIFIERS[verifier](case, require_tool).lower()
 
 
+# NSS and GnuTLS know no list that is too old: they go on with the last one that they have.
+@pytest.mark.parametrize("verifier", sorted(VERIFIERS.keys() - {"nss", "gnutls"}))
+def test_a_list_that_is_too_old_is_not_believed(
+    authority_of_last_year: Authority, verifier: str, tmp_path: Path, require_tool: RequireTool
+) -> None:
+    case = make_case(authority_of_last_year, ORDERS["server"], tmp_path)
+    late = authority_of_last_year.intermediate_crl(number=1, this_update=datetime.now(UTC) - timedelta(days=8))
+    assert VERIFIERS[verifier](replace(case, crl=late), require_tool) != ""
+
+
 @pytest.mark.parametrize("verifier", VERIFIERS)
 def test_a_certificate_that_has_expired_is_refused(
     authority_of_last_year: Authority, verifier: str, tmp_path: Path, require_tool: RequireTool

@@ -66,6 +66,25 @@ def test_a_damaged_line_is_counted_and_the_others_count() -> None:
     assert history.damaged == (2, 3)
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (b'"0a0b"', b'"0a\xff0b"'),
+        (b'"0a0b"', b'"-5"'),
+        (b'"0a0b"', b'"0x0b"'),
+        (b'"0a0b"', b'"0a0"'),
+        (b'"0a0b"', b'"0a0b\\n"'),
+        (b'"0a0b"', b'""'),
+        (b"Z", b""),
+        (b'"format":1', b'"format":"\xff"'),
+    ],
+)
+def test_a_line_that_no_devtls_wrote_is_damage(right: bytes, wrong: bytes) -> None:
+    line = render_event(revoked("0a0b"))
+    history = parse_register(line.replace(right, wrong, 1) + line, "x")
+    assert history == History((revoked("0a0b"),), damaged=(1,))
+
+
 def test_a_line_of_a_later_version_is_refused() -> None:
     line = msgspec.json.encode({"event": "moved", "format": 2}) + b"\n"
     with pytest.raises(StateError, match="format 2, this one knows 1") as caught:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from datetime import UTC, datetime
@@ -131,3 +132,43 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="cannot be written") as caught:
         write_files({}, {tmp_path / "file" / "a.pem": b""}, force=False)
     assert "--out" in caught.value.hint
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_a_disk_that_is_full_gets_no_half_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool) -> None:
+    key, certificate = tmp_path / "a-key.pem", tmp_path / "a.pem"
+    if force:
+        key.write_bytes(b"old")
+        certificate.write_bytes(b"old")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    sync, synced = os.fsync, []
+
+    def until_full(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", until_full)
+    with pytest.raises(StateError, match="No space left"):
+        write_files({key: b"new"}, {certificate: b"new"}, force=force)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_in_the_place_of_a_certificate_leaves_the_old_key(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "a-key.pem", tmp_path / "a.pem"
+    key.write_bytes(b"old")
+    certificate.mkdir()
+    with pytest.raises(StateError, match=r"a\.pem cannot be written: Is a directory"):
+        write_files({key: b"new"}, {certificate: b"new"}, force=True)
+    assert key.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-key.pem", "a.pem"]
+
+
+def test_a_certificate_in_the_way_leaves_no_key_behind(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "a-key.pem", tmp_path / "a.pem"
+    certificate.write_bytes(b"old")
+    with pytest.raises(Refused, match=r"a\.pem exists already"):
+        write_files({key: b"new"}, {certificate: b"new"}, force=False)
+    assert not key.exists()
+    assert certificate.read_bytes() == b"old"

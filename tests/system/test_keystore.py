@@ -68,7 +68,7 @@ def test_without_a_free_port_there_is_an_error(keystore: Keystore, monkeypatch: 
         def bind(self, address: object) -> None:
             raise OSError("in use")
 
-    monkeypatch.setattr("devtls.system.keystore.socket.socket", Taken)
+    monkeypatch.setattr("devtls.system.pki_port.socket.socket", Taken)
     with pytest.raises(StateError, match="No free port"):
         keystore.create(DEFAULT_ZONES, NOW)
     assert not keystore.exists()

@@ -54,6 +54,11 @@ def test_a_register_that_is_not_there_yet_says_nothing(register: Register) -> No
     assert not register.path.exists()
 
 
+def test_a_folder_whose_name_is_no_text_is_recorded_as_well_as_can_be(register: Register) -> None:
+    register.issue(ORDER, new_leaf_key().public_key(), by="cert", place="/x/\udcff/app.pem", now=NOW)
+    assert [one.place for one in register.history().issued.values()] == ["/x/\\udcff/app.pem"]
+
+
 def test_what_is_issued_is_recorded(register: Register) -> None:
     certificate = issue(register)
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

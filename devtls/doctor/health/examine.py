@@ -16,6 +16,7 @@ from typing import TypeVar
 from devtls.doctor.health.authority import CaFacts, judge_ca
 from devtls.doctor.health.browsers import judge_browsers
 from devtls.doctor.health.clients import judge_clients
+from devtls.doctor.health.files import judge_files
 from devtls.doctor.health.finding import Finding, Level, Section
 from devtls.doctor.health.machine import judge_machine
 from devtls.doctor.health.names import judge_names
@@ -24,6 +25,7 @@ from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.doctor.health.probes.bounded import Asked, Broken, ask
 from devtls.doctor.health.probes.browsers import look_at_browsers
 from devtls.doctor.health.probes.clients import look_at_clients
+from devtls.doctor.health.probes.files import look_at_files
 from devtls.doctor.health.probes.machine import look_at_machine
 from devtls.doctor.health.probes.names import look_at_names, look_at_resolver
 from devtls.doctor.health.probes.ports import look_at_ports
@@ -119,8 +121,11 @@ class _Examination:
         shell = Asked(lambda: look_at_shell(ca, patient.machine, patient.environ))
         machine = Asked(lambda: look_at_machine(patient.machine, runner))
         services = Asked(lambda: look_at_services(patient.machine, runner))
+        files = Asked(lambda: look_at_files(patient.paths.state_dir, ca.facts.now))
         findings = self._project_names_and_ports()
         variables, versions, installed = self._quick(shell), self._quick(machine), self._quick(services)
+        written = self._quick(files)
+        findings += _judge(Section.CA, written, judge_files)
         findings += _judge(Section.SHELL, variables, judge_shell)
         findings += _judge(Section.MACHINE, versions, judge_machine)
         findings += _judge(Section.SERVICE, installed, judge_services)

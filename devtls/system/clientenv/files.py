@@ -7,7 +7,7 @@ loses our root and goes on, since without it the program would trust no site at 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from devtls.errors import CertificateError, StateError
@@ -18,7 +18,7 @@ from devtls.system.clientenv.planning import java_truststore
 from devtls.system.clientenv.variables import JAVA_VARIABLE, NAMES, ROOT_FILE, TRUSTSTORE_FILE
 from devtls.system.execute import write_atomically
 from devtls.system.truststore.record import Record
-from devtls.system.truststore.root import RootCertificate, certificates_in, ours, pem_of
+from devtls.system.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours, pem_of
 
 _MODE = 0o644
 _STORE = Path(TRUSTSTORE_FILE)
@@ -43,11 +43,14 @@ def outdated_files(folder: Path, root: RootCertificate) -> tuple[Path, ...]:
     return tuple(path for path, content in wanted if content and content != _read(path))
 
 
-def retire_files(folder: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """End the trust that variables give, and return the variables that still name a file of ours; raises StateError."""
+def retire_files(folder: Path, environ: Mapping[str, str], fingerprints: Collection[str] = ()) -> tuple[str, ...]:
+    """End the trust that variables give, and return the variables that still name a file of ours; raises StateError.
+
+    `fingerprints` are roots that go besides those of ours: imported ones, which nothing tells from the user's own.
+    """
     named = {name: path for name in NAMES if (path := _named(name, environ)) and path.parent == folder}
     for path in _lists(folder):
-        content = _with_root(path, None) if path in named.values() else b""
+        content = _with_root(path, None, fingerprints) if path in named.values() else b""
         if content:
             _write(path, content)
         else:
@@ -72,11 +75,13 @@ def _lists(folder: Path) -> Iterator[Path]:
         yield from sorted(folder.glob(pattern))
 
 
-def _with_root(path: Path, root: RootCertificate | None) -> bytes:
+def _with_root(path: Path, root: RootCertificate | None, dropped: Collection[str] = ()) -> bytes:
     """Return a file of ours with `root` and its older ones as the only roots of ours, b"" when there are no others."""
     data = _read(path)
     is_java = path.suffix == _STORE.suffix
-    others = [der for der in (_java_roots(data) if is_java else certificates_in(data)) if ours(der) is None]
+    present = _java_roots(data) if is_java else certificates_in(data)
+    gone = {*dropped, *(fingerprint_of(der) for der in (root.ders if root else ()))}
+    others = [der for der in present if ours(der) is None and fingerprint_of(der) not in gone]
     if not others:
         return b""
     certificates = [*others, *(root.ders if root else ())]

@@ -19,7 +19,7 @@ from devtls.system.setup.protocol import Keepsake, MeasureState, Part, Status, W
 from devtls.system.truststore.machine import Machine
 
 _KERNEL = "proc/sys/net/ipv4/ip_unprivileged_port_start"
-_FIRST_OPEN = 1024
+_FIRST_OPEN, _LAST = 1024, 65535
 _AGAIN = "devtls setup ports"
 _WITHOUT = "devtls serve --https-port 8443 needs none of it"
 
@@ -123,11 +123,14 @@ class SysctlMeasure:
         return {} if before is None else {"value": str(before)}
 
     def remove_plan(self, facts: SysctlFacts, keepsake: Keepsake) -> Plan:
-        """Return: remove the file, and bring the value back unless somebody has changed it since."""
+        """Return: remove the file, and bring the value back unless somebody has changed it since.
+
+        The record is the user's own, the file is root's: a record can close ports again, it opens none.
+        """
         if facts.own is None:
             return Plan()
         steps: list[Step] = [RemoveFile(facts.path, elevate=True)]
-        before = _number(keepsake.get("value", ""), facts.own.before)
+        before = max(_number(keepsake.get("value", "")), facts.own.before)
         untouched = facts.lowest == facts.own.value != before
         if untouched and facts.tool is not None and not facts.read_only:
             steps.append(Run((str(facts.tool), "-w", f"{KEY}={before}"), elevate=True, timeout_s=ELEVATED_S))
@@ -224,5 +227,7 @@ def _is_read_only(path: Path) -> bool:
         return False
 
 
-def _number(text: str, otherwise: int) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else otherwise
+def _number(text: str) -> int:
+    """Return the port in a record, 0 for what is none."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0
+    return number if number <= _LAST else 0

@@ -7,12 +7,13 @@ unit can be read by everybody.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeGuard
 
-from devtls.system.setup.protocol import AnyMeasure, FactsT, Measure, Wish
+from devtls.system.setup.protocol import AnyMeasure, FactsT, Measure, MeasureState, Status, Wish
 
 FOLDER_VARIABLES = ("DEVTLS_STATE_DIR", "DEVTLS_CONFIG_DIR", "DEVTLS_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 """What a service needs to find the same folders as the shell that it was installed from."""
@@ -101,6 +102,19 @@ def config_of(argv: tuple[str, ...]) -> str:
 def folder_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that a service takes along."""
     return {name: environment[name] for name in FOLDER_VARIABLES if environment.get(name)}
+
+
+def refusal_of_paths(wish: Wish, *paths: str) -> MeasureState | None:
+    """Return why a path of this service has no place in a text file of any system, None when all have.
+
+    systemd passes over a line that is not UTF-8 and a variable with control characters; XML has no way to say them.
+    """
+    every = (*wish.command, *folder_variables(wish.environment).values(), *paths)
+    odd = next((path for path in every if any(unicodedata.category(char) in ("Cc", "Cs") for char in path)), None)
+    if odd is None:
+        return None
+    detail = f"the path {odd!r} is not UTF-8, or has control characters, and no service can be told of it"
+    return MeasureState(Status.MANUAL, detail, "Move that folder, or name another (DEVTLS_STATE_DIR, --config).")
 
 
 @dataclass(frozen=True, slots=True)

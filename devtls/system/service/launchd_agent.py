@@ -27,6 +27,7 @@ from devtls.system.service.account import (
     config_of,
     folder_variables,
     read_filed,
+    refusal_of_paths,
     service_argv,
 )
 from devtls.system.setup.protocol import Keepsake, MeasureState, Part, Status, Wish
@@ -131,6 +132,8 @@ class Agent:
                 "you are not logged in on this Mac's own screen, and launchd starts agents there only",
                 "Log in there, then devtls service install.",
             )
+        if (unwritable := refusal_of_paths(wish, self._config_of(facts), str(self._machine.home))) is not None:
+            return unwritable
         if facts.filed.content is None:
             return MeasureState(Status.ABSENT)
         if facts.filed.content != self._property_list(facts, wish):
@@ -142,8 +145,11 @@ class Agent:
             return MeasureState(Status.OUTDATED, f"launchd has loaded it, but {why}", READ_LOG)
         return MeasureState(Status.IN_FORCE)
 
+    def _config_of(self, facts: AgentFacts) -> str:
+        return str(self._config) if self._config else config_of(facts.argv)
+
     def _property_list(self, facts: AgentFacts, wish: Wish) -> bytes:
-        config = str(self._config) if self._config else config_of(facts.argv)
+        config = self._config_of(facts)
         ports = {"https": wish.https_port, **({} if wish.http_port is None else {"http": wish.http_port})}
         values: dict[str, Any] = {
             "Label": LABEL,

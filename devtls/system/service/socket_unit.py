@@ -130,7 +130,7 @@ class SocketUnit:
 
     def state(self, facts: SocketFacts, wish: Wish) -> MeasureState:
         """Say whether the units are there as wished and the ports open."""
-        blocked = self._blocked(facts, wish) or refusal(wish)
+        blocked = self._blocked(facts, wish) or refusal(wish, self._config_of(facts))
         if blocked is not None:
             return blocked
         if not facts.ours:
@@ -165,14 +165,16 @@ class SocketUnit:
             files[http] = _socket(wish.http_port, "http", ipv6=facts.ipv6)
         return files
 
+    def _config_of(self, facts: SocketFacts) -> str:
+        return str(self._config) if self._config else config_of(facts.argv)
+
     def _service(self, facts: SocketFacts, wish: Wish) -> bytes:
         user, runtime = wish.user, f"/run/user/{wish.user.uid}"
-        config = str(self._config) if self._config else config_of(facts.argv)
         sockets = " ".join((_HTTPS, *((_HTTP,) if wish.http_port is not None else ())))
         # Before the user logs in nobody else makes the folder in which `devtls status` looks for the control socket.
         before = f"user-runtime-dir@{user.uid}.service"
         return service_unit(
-            service_argv(wish, config),
+            service_argv(wish, self._config_of(facts)),
             folder_variables(wish.environment),
             unit=[f"Requires={_HTTPS}", f"Wants={before}", f"After={before}"],
             service=[

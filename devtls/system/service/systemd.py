@@ -13,6 +13,7 @@ from pathlib import Path
 from devtls.errors import ExitCode
 from devtls.system.execute import Finished, Runner
 from devtls.system.plan import Run
+from devtls.system.service.account import refusal_of_paths
 from devtls.system.service.quoting import command_line, environment_lines, read_command_line
 from devtls.system.setup.protocol import MeasureState, Status, Wish
 
@@ -84,8 +85,10 @@ def unit_file(lines: Iterable[str]) -> bytes:
     return (_HEAD + "\n".join(lines) + "\n").encode()
 
 
-def refusal(wish: Wish) -> MeasureState | None:
+def refusal(wish: Wish, config: str) -> MeasureState | None:
     """Return why systemd would not start this devtls at all, None when it would."""
+    if (unwritable := refusal_of_paths(wish, config)) is not None:
+        return unwritable
     if not set(wish.command[0]) & _REFUSED_IN_PATHS:
         return None
     what = "systemd starts no program that has a quote or a backslash in its path"

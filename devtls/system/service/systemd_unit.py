@@ -103,7 +103,7 @@ class UserUnit:
 
     def state(self, facts: UnitFacts, wish: Wish) -> MeasureState:
         """Say whether the unit is there as wished, enabled and running."""
-        blocked = self._blocked(facts) or refusal(wish)
+        blocked = self._blocked(facts) or refusal(wish, self._config_of(facts))
         if blocked is not None:
             return blocked
         if facts.filed.content is None:
@@ -137,10 +137,14 @@ class UserUnit:
             return MeasureState(Status.SKIPPED, "the system's devtls.socket starts devtls already")
         return None
 
+    def _config_of(self, facts: UnitFacts) -> str:
+        return str(self._config) if self._config else config_of(facts.argv)
+
     def _unit(self, facts: UnitFacts, wish: Wish) -> bytes:
-        config = str(self._config) if self._config else config_of(facts.argv)
         return service_unit(
-            service_argv(wish, config), folder_variables(wish.environment), install=["WantedBy=default.target"]
+            service_argv(wish, self._config_of(facts)),
+            folder_variables(wish.environment),
+            install=["WantedBy=default.target"],
         )
 
     def install_plan(self, facts: UnitFacts, wish: Wish) -> Plan:

@@ -157,10 +157,25 @@ def test_a_value_that_somebody_changed_since_is_left(measure: SysctlMeasure, ker
     assert status(measure, wish) is Status.ABSENT
 
 
-@pytest.mark.parametrize("value", ["", "-5", "70000000", "1024; reboot"])
+@pytest.mark.parametrize("value", ["", "-5", "70000000", "70000", "1024; reboot"])
 def test_a_damaged_record_is_not_believed(measure: SysctlMeasure, kernel: Kernel, wish: Wish, value: str) -> None:
     install(measure, wish)
     do(measure.remove_plan(measure.probe(), {"value": value}))
+    assert kernel.value == 1024
+
+
+def test_a_record_opens_no_ports(measure: SysctlMeasure, kernel: Kernel, wish: Wish) -> None:
+    install(measure, wish)
+    do(measure.remove_plan(measure.probe(), {"value": "0"}))  # anything that runs as the user can write the record
+    assert kernel.value == 1024
+
+
+def test_a_record_that_is_older_than_the_file_knows_better(measure: SysctlMeasure, kernel: Kernel, wish: Wish) -> None:
+    keepsake = install(measure, wish)
+    facts = measure.probe()
+    facts.path.unlink()  # by hand, and the kernel keeps its value
+    install(measure, replace(wish, http_port=79))
+    do(measure.remove_plan(measure.probe(), keepsake))
     assert kernel.value == 1024
 
 

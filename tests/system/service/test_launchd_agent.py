@@ -191,3 +191,11 @@ def test_failures_are_put_into_words(measure: Agent, step: Run, trouble: Trouble
 
 def test_discovery_offers_it_on_macos(mac: Machine, launchd: Launchd) -> None:
     assert [each.name for each in find_measures(mac, launchd)] == ["service:launchd"]
+
+
+@pytest.mark.parametrize("folder", ["/Users/a\udcff", "/Users/a\x1b[31m"])
+def test_a_path_that_no_property_list_can_hold_is_refused(measure: Agent, wish: Wish, folder: str) -> None:
+    odd = dataclasses.replace(wish, command=(f"{folder}/python", "-m", "devtls"))
+    facts = measure.probe()
+    assert measure.state(facts, odd).status is Status.MANUAL
+    assert not measure.install_plan(facts, odd)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from devtls.system.execute import Finished, NotFinished, Outcome, Trouble
 from devtls.system.plan import Plan, Run, render_plan
-from devtls.system.service.account import Account
+from devtls.system.service.account import Account, AnyService
 from devtls.system.service.discovery import find_measures, find_services
+from devtls.system.service.socket_unit import SocketUnit
 from devtls.system.service.systemd_unit import UserUnit
 from devtls.system.setup.protocol import Part, Status, Wish
 from devtls.system.truststore.machine import Machine
@@ -205,3 +207,23 @@ def test_discovery_offers_the_users_own_service_and_the_sockets_on_request(machi
     assert names(ways=("socket-unit",)) == ["service:systemd", "ports:socket-unit"]
     assert names(recorded=("ports:socket-unit",)) == ["service:systemd", "ports:socket-unit"]
     assert [each.part for each in find_services(machine, systemd)] == [Part.SERVICE, Part.PORTS]
+
+
+@pytest.mark.parametrize("folder", ["/home/a\udcff", "/home/a\x1b[31m", "/home/a\nExecStartPre=/bin/true"])
+@pytest.mark.parametrize("where", ["command", "variable", "config"])
+def test_a_path_that_no_unit_can_hold_is_refused(
+    machine: Machine, systemd: Systemd, wish: Wish, folder: str, where: str
+) -> None:
+    config = Path(folder) / "devtls.toml" if where == "config" else None
+    if where == "command":
+        wish = replace(wish, command=(f"{folder}/python", "-m", "devtls"))
+    elif where == "variable":
+        wish = replace(wish, environment={"DEVTLS_STATE_DIR": folder})
+    measures: tuple[AnyService, ...] = (
+        UserUnit(machine, systemd, config=config), SocketUnit(machine, systemd, config=config),
+    )  # fmt: skip
+    for measure in measures:
+        facts = measure.probe()
+        state = measure.state(facts, wish)
+        assert (state.status, "not UTF-8, or has control characters" in state.detail) == (Status.MANUAL, True)
+        assert not measure.install_plan(facts, wish)

@@ -18,7 +18,7 @@ from devtls.errors import DevtlsError, NoAuthority, StateError
 from devtls.pki.authority import Authority
 from devtls.system.clientenv.variables import ROOT_FILE
 from devtls.system.keystore import Keystore
-from devtls.system.pointer import Entry, Pointer
+from devtls.system.pointer import Pointer
 from devtls.system.truststore.record import Record
 from devtls.system.truststore.root import RootCertificate, ours
 
@@ -55,14 +55,17 @@ def look_at_ca(state_dir: Path, now: datetime) -> Ca:
         exposed=tuple(path for path, status in files if _is_ours(status) and _is_open(status)),
         foreign=tuple(path for path, status in files if not _is_ours(status)),
         newest=max((datetime.fromtimestamp(status.st_mtime, UTC) for _, status in files), default=None),
-        older=tuple(Older(_id_of(entry), entry.not_after) for entry in entries.older) if entries else (),
-        next_id=_id_of(entries.next) if entries and entries.next else "",
+        older=tuple(Older(entry.root_id, entry.not_after) for entry in entries.older) if entries else (),
+        next_id=entries.next.root_id if entries and entries.next else "",
     )
-    return Ca(facts, authority, _installable(root, keystore))
+    return Ca(facts, authority, _installable(root, authority, keystore))
 
 
-def _installable(root: x509.Certificate | None, keystore: Keystore) -> RootCertificate | None:
-    found = ours(root.public_bytes(Encoding.DER)) if root else None
+def _installable(
+    root: x509.Certificate | None, authority: Authority | None, keystore: Keystore
+) -> RootCertificate | None:
+    der = root.public_bytes(Encoding.DER) if root else b""
+    found = RootCertificate(authority.id, der, Path()) if authority else ours(der) if root else None
     if found is None:
         return None
     try:
@@ -77,10 +80,6 @@ def _entries_of(keystore: Keystore) -> Pointer | None:
         return keystore.pointer()
     except (StateError, OSError):  # why the CA cannot be loaded either
         return None
-
-
-def _id_of(entry: Entry) -> str:
-    return entry.generation.removeprefix("ca-")
 
 
 def _load(keystore: Keystore, now: datetime) -> tuple[Authority | None, Said | None]:

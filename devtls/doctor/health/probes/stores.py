@@ -66,7 +66,7 @@ def _probe(store: AnyStore, ca: Ca, entries: Collection[Installed]) -> Probed:
         installable=root is not None and ca.authority is not None and _is_safe(store.install_plan(found, root)),
         removable=_is_safe(removal),
         stale=stale,
-        others=tuple(found.others),
+        others=tuple(other for other in found.others if other.fingerprint not in known),
     )
     return Probed(store, found, facts)
 

@@ -1,0 +1,151 @@
+"""A CA that was made elsewhere (step-ca, Vault, AD CS, mkcert), judged and made ours to sign with.
+
+Owns what is said about it: how it differs from a CA that devtls makes, and what that costs. Refuses a key that does not
+belong to the certificate, kinds of keys that browsers do not take, zones that its constraints forbid, and everything
+that `ca_chain` refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from devtls.errors import CertificateError, InvalidName, NameNotPermitted
+from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.pki.authority import Authority, Intermediate
+from devtls.pki.ca_chain import (
+    Path,
+    allows_loopback,
+    allows_zone,
+    check_dates,
+    check_path,
+    found,
+    in_words,
+    is_fenced,
+    is_root,
+    limits_of,
+    may_sign_lists,
+    order_path,
+    permitted_names,
+)
+from devtls.pki.delegation import checked_key
+from devtls.pki.revocation import load_crl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from devtls.pki.signature import IssuerKey
+
+    ParseZone = Callable[[str], Hostname]
+
+
+class Brought(msgspec.Struct, frozen=True):
+    """What somebody brings along: a CA's certificate, its key, the certificates above it, the root's list if any."""
+
+    certificate: x509.Certificate
+    key: IssuerKey
+    others: tuple[x509.Certificate, ...] = ()
+    root_crl_der: bytes = b""
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """The CA as it will sign; `differences` from one of ours, in sentences."""
+
+    authority: Authority
+    differences: tuple[str, ...]
+    fenced: bool
+
+
+def judge(
+    brought: Brought, *, zones: Iterable[Hostname], parse_zone: ParseZone, now: datetime, pki_port: int
+) -> Judged:
+    """Return the CA for `zones`; none = what its constraints permit, else the default ones. Raises CertificateError."""
+    certificate = brought.certificate
+    if checked_key(certificate.public_key()) != brought.key.public_key():
+        raise CertificateError(f"The key does not belong to {in_words(certificate)}.", hint="--key FILE: its own")
+    path = order_path(certificate, brought.others)
+    check_path(path)
+    check_dates(path, now)
+    limits = _zones(path, tuple(dict.fromkeys(zones)), parse_zone)
+    authority = Authority(
+        root=path[-1],
+        intermediate=Intermediate(certificate, brought.key),
+        root_crl_der=_checked_list(brought.root_crl_der, path[-1]),
+        pki_port=pki_port,
+        between=path[1:-1],
+        limits=limits,
+    )
+    authority.check(now)
+    return Judged(authority, tuple(_differences(path, now)), is_fenced(path))
+
+
+def _zones(path: Path, wanted: tuple[Hostname, ...], parse_zone: ParseZone) -> tuple[Hostname, ...]:
+    for zone in wanted:
+        if not allows_zone(path, zone):
+            raise NameNotPermitted(
+                f"The constraints of {in_words(path[0])} do not permit {zone}.",
+                name=zone,
+                hint=f"it permits {', '.join(permitted_names(path)) or 'less'}",
+            )
+    chosen = wanted or tuple(_permitted_zones(path, parse_zone))
+    if not chosen:
+        raise CertificateError(
+            f"The constraints of {in_words(path[0])} permit no zone that devtls could serve.",
+            hint="--zone names one of those that it permits",
+        )
+    return chosen
+
+
+def _permitted_zones(path: Path, parse_zone: ParseZone) -> Iterator[Hostname]:
+    for name in permitted_names(path) or DEFAULT_ZONES:
+        try:
+            zone = parse_zone(name)
+        except InvalidName:  # a whole top-level domain, or no host name
+            continue
+        if allows_zone(path, zone):
+            yield zone
+
+
+def _checked_list(der: bytes, root: x509.Certificate) -> bytes:
+    key = root.public_key()
+    if der and not (
+        isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey) and load_crl(der).is_signature_valid(key)
+    ):
+        raise CertificateError(
+            f"The revocation list was not signed by {in_words(root)}.", hint="--crl FILE: the root's"
+        )
+    return der
+
+
+def _differences(path: Path, now: datetime) -> Iterator[str]:
+    issuer = path[0]
+    basic, usage = found(issuer, x509.BasicConstraints), found(issuer, x509.KeyUsage)
+    if len(path) == 1:
+        yield "It is a root that signs leaves itself: whoever gets the key on disk has the root, for good."
+    elif not any(found(each, x509.NameConstraints) for each in path[:-1]) and limits_of(path):
+        yield "Its constraints are on the root alone, where Java does not look."
+    if basic is not None and basic.value.path_length != 0:
+        yield "It may sign further CAs: a thief could make one that looks like any other."
+    key = issuer.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        yield f"Its key is RSA with {key.key_size} bits: signing takes ten times as long and more (3,072 bits: 1 ms)."
+    if not may_sign_lists(issuer):
+        yield (
+            "It may not sign revocation lists (no cRLSign): nothing can be revoked, and clients that insist on lists "
+            "(curl on Windows, .NET) refuse what it signs."
+        )
+    if not allows_loopback(path):
+        yield "It does not permit 127.0.0.1 and ::1: an address instead of a name gets no certificate."
+    if found(issuer, x509.ExtendedKeyUsage) is None:
+        yield "It is for every purpose, mail and programs included, not for servers and their clients alone."
+    if usage is None or found(issuer, x509.SubjectKeyIdentifier) is None or (basic is not None and not basic.critical):
+        yield "OpenSSL in strict mode, as in Python 3.13, refuses it: an extension is missing or not critical."
+    if not is_root(issuer) and found(issuer, x509.CRLDistributionPoints) is None:
+        yield "It names no revocation list of its own, so clients that insist on one refuse it."
+    end = min(certificate.not_valid_after_utc for certificate in path)
+    yield f"It ends on {end:%Y-%m-%d}, in {(end - now).days} days; devtls cannot renew it, only import the next one."
