@@ -1,10 +1,11 @@
-"""How `devtls setup`, `unsetup` and `uninstall` show measures: what is planned, how it went; text and JSON.
+"""How `devtls setup`, `service`, `unsetup` and `uninstall` show measures: what is planned, how it went; text and JSON.
 
 Owns wording and layout. What a measure does, and what a person should know of it, stands above its commands.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
 from devtls.cli import printable
@@ -27,11 +28,12 @@ def plan_lines(proposals: Iterable[Proposal], elevation: Elevation | None, parts
         if not own:
             yield "  nothing to do on this system"
         for proposal in own:
-            yield f"  {printable(proposal.measure.label)}"
-            yield from _measure_lines(proposal, elevation)
+            yield from measure_lines(proposal, elevation)
 
 
-def _measure_lines(proposal: Proposal, elevation: Elevation | None) -> Iterator[str]:
+def measure_lines(proposal: Proposal, elevation: Elevation | None) -> Iterator[str]:
+    """Yield a measure with its exact commands, or why there are none."""
+    yield f"  {printable(proposal.measure.label)}"
     state = proposal.state
     if not proposal.plan:
         detail = f": {state.detail}" if state.detail else ""
@@ -89,3 +91,8 @@ def measure_json(result: Result) -> dict[str, object]:
         "commands": list(result.commands),
         "by_hand": result.by_hand,
     }
+
+
+def results_json(results: Iterable[Result], *, dry_run: bool) -> str:
+    """Return measures as a JSON document, as every command that takes them or takes them back prints it."""
+    return json.dumps({"dry_run": dry_run, "measures": [measure_json(result) for result in results]}, indent=2)

@@ -1,4 +1,4 @@
-"""How `devtls service` shows plans and services: text for people, JSON for programs. Owns wording and layout."""
+"""How `devtls service status` shows services: text for people, JSON for programs. Owns wording and layout."""
 
 from __future__ import annotations
 
@@ -11,31 +11,11 @@ import msgspec
 
 from devtls.cli import printable
 from devtls.cli.status import in_words
-from devtls.system.plan import Elevation, Plan, render_plan
 from devtls.system.service.account import Account, AnyService
-from devtls.system.setup.protocol import MeasureState, Part
+from devtls.system.setup.protocol import Part
 from devtls.web.control_messages import ServeStatus
 
 _LABEL_WIDTH = 14
-
-
-def plan_text(service: AnyService, plan: Plan, elevation: Elevation | None) -> str:
-    """Return a service's plan as the commands to paste."""
-    commands = "\n".join(render_plan(plan, elevation))
-    lines = [f"      {printable(line)}" if line else "" for line in commands.splitlines()]
-    return "\n".join([f"  {service.label}", *lines])
-
-
-def plan_json(service: AnyService, state: MeasureState, plan: Plan, elevation: Elevation | None) -> dict[str, object]:
-    """Return what was or would be done as JSON values."""
-    return {
-        "name": service.name,
-        "label": service.label,
-        "state": state.status.value,
-        "detail": state.detail,
-        "remedy": state.remedy,
-        "commands": list(render_plan(plan, elevation)),
-    }
 
 
 def status_json(service: AnyService, account: Account, serve: ServeStatus | None) -> dict[str, object]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -21,15 +22,17 @@ from devtls.cli.measure_view import measure_json, measure_rows, password_notice,
 from devtls.cli.proof_view import Trusted, show_rest
 from devtls.cli.route_edit import zones as zones_of
 from devtls.cli.store_view import ask_or_refuse, plan_text, refuse_without_terminal, show_table, store_rows
-from devtls.cli.wish import EXAMPLE, lacks_routes, read_wish, with_example
-from devtls.errors import SetupFailed
+from devtls.cli.wish import EXAMPLE, config_of_service, read_wish, wish_for_service, with_example
+from devtls.config import Config
+from devtls.errors import DevtlsError, SetupFailed
 from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
 from devtls.pki.authority import Authority
 from devtls.system.paths import Paths, refuse_sudo
 from devtls.system.plan import Plan
+from devtls.system.service.account import is_service
 from devtls.system.setup.discovery import find_measures
 from devtls.system.setup.engine import Bench, Proposal, Result, as_planned, carry_out, propose
-from devtls.system.setup.protocol import MeasureState, Part, Status, Wish
+from devtls.system.setup.protocol import AnyMeasure, MeasureState, Part, Status, Wish
 from devtls.system.setup.record import SetupRecord
 from devtls.system.suffixes import is_public_suffix
 from devtls.system.truststore import installer
@@ -54,8 +57,8 @@ class _Asked:
 class _Setup:
     """Everything that was looked at, and what would be done.
 
-    `known` are the names in the wish that somebody asked for; `trusting` are the stores, () when only parts are wished;
-    `survey` is there when the CA is.
+    `wish` is that of somebody in this folder, `wishes` by which each measure goes; `known` are the names that somebody
+    asked for; `trusting` are the stores, () when only parts are wished; `survey` is there when the CA is.
     """
 
     session: trust.Session
@@ -63,6 +66,7 @@ class _Setup:
     wish: Wish
     known: tuple[str, ...]
     proposals: tuple[Proposal, ...]
+    wishes: Mapping[str, Wish]
     trusting: tuple[installer.Proposal, ...] = ()
     survey: trust.Survey | None = None
 
@@ -175,19 +179,36 @@ def _look(
     measures = find_measures(session.machine, session.runner, asked.parts, ways=asked.ways, recorded=recorded)
     wish = read_wish(session.paths, session.machine.home, zones, names=asked.names, earlier=record.hostnames())
     whole = with_example(wish)
-    proposals = tuple(_with_routes(proposal, session) for proposal in propose(measures, whole))
-    return _Setup(session, asked, whole, wish.hostnames, proposals, trusting, survey)
+    planned = [_plan_measure(measure, session, whole) for measure in measures]
+    wishes = {proposal.measure.name: own for proposal, own in planned}
+    proposals = tuple(proposal for proposal, _ in planned)
+    return _Setup(session, asked, whole, wish.hostnames, proposals, wishes, trusting, survey)
 
 
-def _with_routes(proposal: Proposal, session: trust.Session) -> Proposal:
-    """Return a proposal that does nothing for a new service without routes: it would end at once, again and again."""
-    if proposal.measure.part is not Part.SERVICE or proposal.state.status is not Status.ABSENT:
+def _plan_measure(measure: AnyMeasure, session: trust.Session, wish: Wish) -> tuple[Proposal, Wish]:
+    """Plan a measure; one that starts devtls goes by the file that this devtls will read, not by the one here."""
+    if measure.part is not Part.SERVICE and not is_service(measure):
+        return propose(measure, wish), wish
+    named = measure.account(measure.probe()).config if is_service(measure) else ""
+    file = Path(named) if named else None
+    try:
+        config = config_of_service(session.machine, session.paths, file, then="devtls setup service")
+    except DevtlsError as error:
+        if measure.part is not Part.SERVICE:
+            return propose(measure, wish), wish
+        own = wish_for_service(Config(), session.machine.home)
+        return _without_routes(propose(measure, own), error), own
+    own = wish_for_service(config, session.machine.home)
+    return propose(measure, own), own
+
+
+def _without_routes(proposal: Proposal, why: DevtlsError) -> Proposal:
+    """Return a proposal that does nothing: the service would end at once, again and again; what is in force stays."""
+    if not proposal.plan:
         return proposal
-    why = lacks_routes(session.paths, session.machine.home)
-    if not why:
-        return proposal
-    remedy = "devtls add app 3000 --global, then devtls setup service"
-    state = MeasureState(Status.SKIPPED, f"it would have nothing to serve: {why}", remedy)
+    remedy = why.hint or "Mend that file, then devtls setup service."
+    detail = str(why).rstrip(".")
+    state = MeasureState(Status.SKIPPED, detail[:1].lower() + detail[1:], remedy)
     return replace(proposal, state=state, plan=Plan())
 
 
@@ -239,7 +260,7 @@ def _do(setup: _Setup) -> tuple[Trusted | None, tuple[Result, ...]]:
     for proposal in setup.proposals:
         if proposal.plan and (elevation or not proposal.plan.elevated):
             click.echo(f"{printable(proposal.measure.label)} …", err=True)
-        results.append(carry_out(proposal, setup.wish, setup.bench))
+        results.append(carry_out(proposal, setup.wishes[proposal.measure.name], setup.bench))
     return trusted, tuple(results)
 
 

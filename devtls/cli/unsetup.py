@@ -6,7 +6,6 @@ record and without a CA. Refuses to touch anything else. One measure's trouble n
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 import click
 
 from devtls.cli import printable
-from devtls.cli.measure_view import measure_json, password_notice, removal_lines, removal_rows
+from devtls.cli.measure_view import password_notice, removal_lines, removal_rows, results_json
 from devtls.cli.setup import PARTS
 from devtls.cli.store_view import ask_or_refuse, show_table
 from devtls.errors import SetupFailed
@@ -28,6 +27,8 @@ from devtls.system.setup.engine import Bench, Proposal, Result, as_planned, prop
 from devtls.system.setup.protocol import MeasureState, Part, Status
 from devtls.system.setup.record import SetupRecord, Taken
 from devtls.system.truststore.machine import Machine
+
+_NOTHING = "Nothing of devtls setup is on this machine."
 
 
 @dataclass(frozen=True)
@@ -72,20 +73,16 @@ def command(*, parts: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) 
     paths = Paths.from_environment()
     removal = look(paths, Machine.here(), [Part(part) for part in parts] or list(Part))
     if dry_run:
-        _show_dry_run(removal, as_json=as_json)
+        show_dry_run(removal, _NOTHING, as_json=as_json)
         return
-    if removal.has_work:
-        notice = password_notice(removal.plans, removal.bench.elevation)
-        click.echo("\n".join(["This will be done:\n", *removal.lines(), notice]), err=True)
-        if not yes:
-            ask_or_refuse("unsetup", "on this machine")
+    agree(removal, "unsetup", yes=yes)
     results = carry_out(removal)
     if as_json:
-        click.echo(json.dumps({"dry_run": False, "measures": [measure_json(result) for result in results]}, indent=2))
+        click.echo(results_json(results, dry_run=False))
     elif results:
         show_table(("What", "State", "Remedy"), removal_rows(results))
     else:
-        click.echo("Nothing of devtls setup is on this machine.")
+        click.echo(_NOTHING)
     judge(results)
     if results and not as_json and Keystore(paths.state_dir).exists():
         click.echo("The CA stays trusted: devtls untrust takes that back, devtls uninstall everything.", err=True)
@@ -107,15 +104,24 @@ def _is_of(entry: Taken, parts: Collection[Part]) -> bool:
     return part in {part.value for part in parts} or part not in {part.value for part in Part}
 
 
-def _show_dry_run(removal: Removal, *, as_json: bool) -> None:
+def show_dry_run(removal: Removal, nothing: str, *, as_json: bool) -> None:
+    """Show what would be taken back; `nothing` says that there is nothing."""
     working = [proposal for proposal in removal.proposals if proposal.plan]
     if as_json:
-        planned = [measure_json(as_planned(proposal, removal.bench.elevation)) for proposal in working]
-        click.echo(json.dumps({"dry_run": True, "measures": planned}, indent=2))
+        click.echo(results_json([as_planned(proposal, removal.bench.elevation) for proposal in working], dry_run=True))
     elif working:
         click.echo("\n".join(["This would be done:\n", *removal.lines(), "\nNothing was changed."]))
     else:
-        click.echo("Nothing of devtls setup is on this machine.")
+        click.echo(nothing)
+
+
+def agree(removal: Removal, command: str, *, yes: bool) -> None:
+    """Show what will be taken back, and ask, unless the answer is `yes`. Raises Refused."""
+    if removal.has_work:
+        notice = password_notice(removal.plans, removal.bench.elevation)
+        click.echo("\n".join(["This will be done:\n", *removal.lines(), notice]), err=True)
+        if not yes:
+            ask_or_refuse(command, "on this machine")
 
 
 def carry_out(removal: Removal) -> tuple[Result, ...]:

@@ -1,31 +1,33 @@
-"""What `devtls setup` wishes for: the names that routes serve, here and in what runs, and the ports and zones.
+"""What `devtls setup` and `devtls service` wish for: the names that routes serve, the ports, and how devtls is started.
 
 Owns where the names come from: what runs, the `devtls.toml` that counts here (allowed or not: a name in a zone of the
 CA leads to this machine and nowhere else), `--name`, and earlier runs, because another project's names shall stay. A
-file that is broken is named and passed over.
+file that is broken is named and passed over. A service stands in no project's folder: its ports are those of the file
+that it will read itself, and without routes there it is refused.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from devtls.cli import show
 from devtls.cli.running import find_running
 from devtls.config import Config, RouteConfig, StaticTarget, TcpTarget, parse_config
-from devtls.errors import ConfigError, DevtlsError
+from devtls.errors import ConfigError, DevtlsError, Refused
 from devtls.names import LOCALHOST, Hostname, is_wildcard, parse_pattern, zone_of
 from devtls.routing import build_routes
-from devtls.system.discovery import FILE_NAME, find_config, load_config, read_config_file
+from devtls.system.discovery import FILE_NAME, find_config, load_config, named_config, read_config_file
 from devtls.system.paths import Paths
+from devtls.system.service.account import FOLDER_VARIABLES
 from devtls.system.setup.protocol import User, Wish
+from devtls.system.truststore.machine import Machine
 from devtls.web.control_messages import STATUS, StatusAnswer
 
 EXAMPLE = "app"
-_OF_THE_SERVICE = ("DEVTLS_STATE_DIR", "DEVTLS_CONFIG_DIR", "DEVTLS_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +46,25 @@ def read_wish(
     hosts = [*_named(names, zones), *_of_file(config, zones), *_of_what_runs(paths)]
     found = _sorted(hosts, zones)
     exact = tuple(sorted({*found.exact, *(name for name in earlier if zone_of(name, zones))}))
+    return replace(_by_file(config, home), zones=tuple(zones), hostnames=exact, wildcards=found.wildcards)
+
+
+def wish_for_service(config: Config, home: PurePath) -> Wish:
+    """Return the wish of a service that reads `config`; names are no business of its."""
+    return _by_file(config, home)
+
+
+def _by_file(config: Config, home: PurePath) -> Wish:
     serve = config.serve
     return Wish(
         user=_user(home),
-        zones=tuple(zones),
-        hostnames=exact,
-        wildcards=found.wildcards,
+        zones=(),
+        hostnames=(),
         dns_port=config.dns.port or Config().dns.port,
         https_port=serve.https_port or 443,
         http_port=(serve.http_port or 80) if serve.redirect else None,
         command=(sys.executable, "-m", "devtls"),
-        environment=_environment(os.environ),
+        environment=_environment(),
     )
 
 
@@ -66,18 +76,34 @@ def with_example(wish: Wish) -> Wish:
     return replace(wish, hostnames=_sorted(_named((EXAMPLE,), zones), zones).exact)
 
 
-def lacks_routes(paths: Paths, home: Path) -> str:
-    """Say why a service, which is in no project's folder, would have nothing to serve ("" = it has routes)."""
-    found = find_config(home, home=home, config_dir=paths.config_dir)
-    if found is None:
-        return f"there is no {FILE_NAME} in {paths.config_dir}"
-    try:
-        return "" if load_config(found, paths).routes else f"{found.path} has no routes"
-    except ConfigError as error:
-        return str(error).rstrip(".")
+def config_of_service(machine: Machine, paths: Paths, named: Path | None, *, then: str) -> Config:
+    """Return what a service will read: `named`, else what `serve` finds in the home folder.
+
+    Raises DevtlsError when it could not serve with it; the hint ends with the command that is to be run `then`.
+    """
+    own = paths.config_dir.absolute() / FILE_NAME
+    if named is not None:
+        found = named_config(named)
+    elif (searched := find_config(machine.home, home=machine.home, config_dir=paths.config_dir)) is not None:
+        found = searched
+    else:
+        raise Refused(
+            f"The service would have no routes: there is no {machine.tilde(own)}.",
+            hint=f"devtls add app 3000 --global, then {then}",
+        )
+    config = load_config(found, paths)
+    if not config.routes:
+        where = "--global" if found.path == own else f"--config {found.path}"
+        raise ConfigError(
+            "it has no routes, so the service would end at once.",
+            source=str(found.path),
+            hint=f"devtls add app 3000 {where}, then {then}",
+        )
+    return config
 
 
 def _user(home: PurePath) -> User:
+    """Return who runs this: by the number where there is one, since LOGNAME can say anything."""
     if sys.platform == "win32":
         return User(os.environ.get("USERNAME", ""), -1, -1, home)
     import pwd
@@ -90,8 +116,10 @@ def _user(home: PurePath) -> User:
     return User(name, uid, gid, home)
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: environ[name] for name in (*_OF_THE_SERVICE, "PATH") if environ.get(name)}
+def _environment() -> dict[str, str]:
+    # A service works in another folder: what counts from this one is written in full.
+    folders = {name: Path(value).expanduser() for name in FOLDER_VARIABLES if (value := os.environ.get(name))}
+    return {name: str(folder.absolute()) for name, folder in folders.items()}
 
 
 def _config_here(paths: Paths) -> Config:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from devtls.cli import run as run_command
-from devtls.cli import service
+from devtls.cli import service, store_view
 from devtls.cli.log_tail import show_log
 from devtls.cli.running import Running
 from devtls.errors import StateError
 from devtls.system.control_socket import ControlSocket
 from devtls.system.execute import ProcessRunner
+from devtls.system.setup.engine import Bench
+from devtls.system.setup.record import SetupRecord
 from devtls.system.truststore.machine import Machine
 from devtls.web.control_messages import About
 from tests.system.service.conftest import NO_BUS, Systemd
@@ -41,7 +43,7 @@ def systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("DEVTLS_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("DEVTLS_CONFIG_DIR", str(machine.home / ".config/devtls"))
     monkeypatch.delenv("SUDO_UID", raising=False)
-    monkeypatch.setattr(service, "_START_S", 0.0)
+    monkeypatch.setattr(service, "Bench", partial(Bench, patience_s=0.0))
     return played
 
 
@@ -97,15 +99,34 @@ def test_install_status_and_uninstall(machine: Machine, systemd: Systemd, capsys
 def test_json_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
     devtls("install", "--yes", "--json")
     told = json.loads(capsys.readouterr().out)
-    assert (told["dry_run"], told["name"], told["state"]) == (False, "service:systemd", "in force")
-    assert told["commands"][-1].endswith("enable --now devtls.service")
+    (done,) = told["measures"]
+    assert (told["dry_run"], done["name"], done["state"], done["changed"]) == (
+        *(False, "service:systemd", "in force", True),
+    )
+    assert done["commands"][-1].endswith("enable --now devtls.service")
     devtls("uninstall", "--dry-run", "--json")
     told = json.loads(capsys.readouterr().out)
-    assert (told["dry_run"], len(told["commands"])) == (True, 3)
+    assert (told["dry_run"], [len(each["commands"]) for each in told["measures"]]) == (True, [3])
     devtls("uninstall", "--yes", "--json")
-    assert json.loads(capsys.readouterr().out)["state"] == "absent"
+    (gone,) = json.loads(capsys.readouterr().out)["measures"]
+    assert (gone["state"], gone["changed"]) == ("absent", True)
     devtls("uninstall", "--yes", "--json")
-    assert json.loads(capsys.readouterr().out)["commands"] == []
+    assert json.loads(capsys.readouterr().out)["measures"] == []
+
+
+def test_it_is_recorded_like_every_measure_of_setup(
+    machine: Machine, systemd: Systemd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = SetupRecord(tmp_path / "state")
+    devtls("install", "--yes")
+    assert [entry.name for entry in record.entries()] == ["service:systemd"]
+    with pytest.raises(SystemExit) as ended:
+        run_command(["setup", "service", "--yes"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.endswith("Everything is in force already: service.\n")
+    with pytest.raises(SystemExit):
+        run_command(["unsetup", "service", "--yes"])
+    assert (record.entries(), unit(machine).exists(), systemd.active) == ((), False, set())
 
 
 def test_a_file_that_was_named_is_the_services(
@@ -166,13 +187,15 @@ def test_a_service_that_ends_at_once_is_no_success(systemd: Systemd, capsys: pyt
     said = capsys.readouterr().err
     assert "it failed: exit-code, exit code 5" in said
     assert "devtls service logs" in said
+    devtls("status", code=9)  # it stays, for its log to be read
+    assert "it failed: exit-code, exit code 5" in capsys.readouterr().out
 
 
 def test_without_a_terminal_nothing_is_done_unasked(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     devtls("install", code=7)
-    monkeypatch.setattr(service, "refuse_without_terminal", lambda _: None)
+    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
     monkeypatch.setattr("click.confirm", lambda *_, **__: False)
     devtls("install", code=7)
     assert "nothing was changed" in capsys.readouterr().err
@@ -239,9 +262,3 @@ def test_what_comes_is_followed_into_the_next_file(tmp_path: Path, monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         show_log(path, 1, shown.append, follow=True)
     assert "".join(shown) == "two\nthree\nfour, longer than all before\nfive\n"
-
-
-def test_the_real_account_is_the_number_s() -> None:
-    user = service._user(Path("/home/x"))
-    assert (user.uid, user.gid) == (os.getuid(), os.getgid())
-    assert user.name

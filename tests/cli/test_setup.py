@@ -12,12 +12,13 @@ from devtls.cli import store_view
 from devtls.errors import ExitCode
 from devtls.system.clientenv.variables import ROOT_FILE
 from devtls.system.elevation import find_elevation
-from devtls.system.setup.protocol import MeasureState, Status
+from devtls.system.plan import Plan
+from devtls.system.setup.protocol import MeasureState, Status, Wish
 from devtls.system.setup.record import SetupRecord
 from devtls.system.truststore.machine import Machine
 from tests.cli.desk import Desk
 from tests.cli.measures import Measures
-from tests.system.setup.file_measure import MARK, program
+from tests.system.setup.file_measure import MARK, FileMeasure, program
 
 APP = f"{MARK}app.dev.local\napp.localhost\napp.test\n"
 
@@ -147,6 +148,25 @@ def test_a_service_without_routes_is_not_installed(desk: Desk, measures: Measure
     desk.succeed("setup", "service", "--yes")
     own.unlink()  # one that is installed is its owner's business
     assert desk.succeed("setup", "service", "--yes").stdout == "Everything is in force already: service.\n"
+
+
+def test_a_service_goes_by_the_file_that_it_will_read(
+    desk: Desk, measures: Measures, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def install_plan(self: FileMeasure, facts: str | None, wish: Wish) -> Plan:
+        asked.append((self.name, wish.https_port))
+        return Plan()
+
+    monkeypatch.setattr(FileMeasure, "install_plan", install_plan)
+    desk.succeed("add", "app", "3000", "--global")
+    project = home / "project"
+    project.mkdir()
+    (project / "devtls.toml").write_text("[serve]\nhttps_port = 9443\n[routes]\nweb = 3000\n")
+    monkeypatch.chdir(project)
+    desk.run("setup", "ports", "service", "--dry-run")
+    assert asked == [("ports:ports", 9443), ("service:service", 443)]
 
 
 def test_parts_are_done_singly_and_without_a_ca(desk: Desk, measures: Measures) -> None:

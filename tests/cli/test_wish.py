@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from devtls.cli import wish as module
-from devtls.cli.wish import read_wish, with_example
+from devtls.cli.wish import read_wish, wish_for_service, with_example
+from devtls.config import Config
 from devtls.errors import ConfigError, DevtlsError, InvalidName
 from devtls.names import Hostname
 from devtls.system.paths import Paths
+from devtls.system.service.account import FOLDER_VARIABLES
 from devtls.system.setup.protocol import Wish
 
 ZONES = (Hostname("dev.local"), Hostname("test"))
@@ -135,13 +138,14 @@ def test_without_any_route_it_is_the_name_of_the_examples(home: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="users have numbers")
 def test_the_service_is_told_who_and_where(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
     monkeypatch.setenv("SECRET_TOKEN", "x")
     wish = read(home)
+    assert wish_for_service(Config(), home) == replace(wish, zones=(), hostnames=())
     assert (wish.user.uid, wish.user.gid, wish.user.home) == (os.getuid(), os.getgid(), home)
     assert wish.command == (sys.executable, "-m", "devtls")
     assert wish.environment["DEVTLS_STATE_DIR"] == str(home / "state")
-    assert wish.environment["PATH"] == "/usr/bin:/bin"
-    assert "SECRET_TOKEN" not in wish.environment
+    assert frozenset(wish.environment) <= frozenset(FOLDER_VARIABLES)
+    monkeypatch.setenv("DEVTLS_STATE_DIR", "here/state")
+    assert read(home).environment["DEVTLS_STATE_DIR"] == str(home / "project/here/state")
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)
     assert read(home).user.name == "4000000"

@@ -11,12 +11,15 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
-from devtls.system.setup.protocol import FactsT, Measure, MeasureState, Status, Wish
+from devtls.system.setup.protocol import AnyMeasure, FactsT, Measure, MeasureState, Status, Wish
 
 FOLDER_VARIABLES = ("DEVTLS_STATE_DIR", "DEVTLS_CONFIG_DIR", "DEVTLS_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 """What a service needs to find the same folders as the shell that it was installed from."""
+
+READ_LOG = "devtls service logs"
+"""What to do about a service that is in place and does not run."""
 
 _CONFIG = "--config"
 
@@ -74,6 +77,11 @@ class Service(Measure[FactsT], Protocol[FactsT]):
 
 
 AnyService: TypeAlias = Service[Any]
+
+
+def is_service(measure: AnyMeasure) -> TypeGuard[AnyService]:
+    """Say whether a measure starts devtls by itself: sockets that do are a measure for ports."""
+    return hasattr(measure, "account")
 
 
 def service_argv(wish: Wish, config: str, *extra: str) -> tuple[str, ...]:

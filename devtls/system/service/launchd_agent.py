@@ -20,6 +20,7 @@ from xml.parsers.expat import ExpatError
 from devtls.system.execute import Finished, Outcome, Runner, Trouble
 from devtls.system.plan import MakeFolder, Plan, RemoveFile, Run, Step, WriteFile
 from devtls.system.service.account import (
+    READ_LOG,
     Account,
     Filed,
     LogFile,
@@ -74,6 +75,12 @@ class AgentFacts:
         """The running process, 0 = none."""
         found = _PID.search(self.told or b"")
         return int(found[1]) if found else 0
+
+    @property
+    def trouble(self) -> str:
+        """Half a sentence on why it does not run, "" when it runs or launchd does not say."""
+        code = _CODE.search(self.told or b"")
+        return f"it ended with exit code {int(code[1])}" if code and not self.pid else ""
 
 
 class Agent:
@@ -133,6 +140,9 @@ class Agent:
             return MeasureState(Status.OUTDATED, "the agent was written for another devtls, other folders or ports")
         if facts.told is None:
             return MeasureState(Status.OUTDATED, "the file is there, but launchd has not loaded it")
+        if facts.pid == 0:
+            why = facts.trouble or "it does not run"
+            return MeasureState(Status.OUTDATED, f"launchd has loaded it, but {why}", READ_LOG)
         return MeasureState(Status.IN_FORCE)
 
     def _config_of(self, facts: AgentFacts) -> str:
@@ -201,7 +211,6 @@ class Agent:
 
     def account(self, facts: AgentFacts) -> Account:
         """Say what is installed, and whether it runs."""
-        code = _CODE.search(facts.told or b"")
         return Account(
             installed=facts.filed.content is not None and not facts.filed.foreign,
             place=self._machine.tilde(facts.filed.path),
@@ -209,7 +218,7 @@ class Agent:
             enabled=facts.told is not None,
             running=facts.pid != 0,
             pid=facts.pid,
-            trouble=f"it ended with exit code {int(code[1])}" if code and not facts.pid else "",
+            trouble=facts.trouble,
             stop=("launchctl", "bootout", f"{self._domain}/{LABEL}"),
         )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from devtls.system.execute import Outcome, Runner, Trouble
 from devtls.system.plan import MakeFolder, Plan, RemoveFile, Run, Step, WriteFile
 from devtls.system.service.account import (
+    READ_LOG,
     Account,
     Filed,
     LogCommand,
@@ -111,7 +112,7 @@ class UserUnit:
             return MeasureState(Status.OUTDATED, "the unit was written for another devtls, or for other folders")
         if not (facts.enabled and runs(facts.shown)):
             why = trouble_in(facts.shown) or ("it does not run" if facts.enabled else "it is not enabled")
-            return MeasureState(Status.OUTDATED, f"the unit is there, but {why}")
+            return MeasureState(Status.OUTDATED, f"the unit is there, but {why}", READ_LOG)
         return MeasureState(Status.IN_FORCE)
 
     def _blocked(self, facts: UnitFacts) -> MeasureState | None:

@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 
 from devtls.system.execute import Finished, Outcome, Runner, Trouble
 from devtls.system.plan import MakeFolder, Plan, RemoveFile, Run, Step, WriteFile
-from devtls.system.service.account import Account, LogFile, config_of, folder_variables, service_argv
+from devtls.system.service.account import READ_LOG, Account, LogFile, config_of, folder_variables, service_argv
 from devtls.system.setup.protocol import Keepsake, MeasureState, Part, Status, Wish
 from devtls.system.truststore.machine import Machine
 
@@ -110,7 +110,7 @@ class LogonTask:
         if facts.argv != self._argv(facts, wish):
             return MeasureState(Status.OUTDATED, "the task was made for another devtls")
         if facts.state != _RUNNING:
-            return MeasureState(Status.OUTDATED, "the task is there, but it does not run")
+            return MeasureState(Status.OUTDATED, "the task is there, but it does not run", READ_LOG)
         return MeasureState(Status.IN_FORCE)
 
     def _argv(self, facts: TaskFacts, wish: Wish) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 Owns the order plan -> record -> execute -> probe. Refuses to let one measure's trouble stop the others: each ends in a
 Result. What a tool says about its success is not believed; only the second probe is. A measure that stopped half way
-is taken back as far as it got; one that an earlier run had put in force, and that could not be brought up to date,
-stays as it is.
+is taken back as far as it got; two stay as they are: one that an earlier run had put in force, and that could not be
+brought up to date, and a service that was put in place and does not run, whose log says why.
 """
 
 from __future__ import annotations
@@ -64,14 +64,11 @@ class Bench:
     patience_s: float = 5.0
 
 
-def propose(measures: Iterable[AnyMeasure], wish: Wish) -> tuple[Proposal, ...]:
-    """Look at each measure and plan what puts it in force."""
-    proposals: list[Proposal] = []
-    for measure in measures:
-        facts = measure.probe()
-        state, plan = measure.state(facts, wish), measure.install_plan(facts, wish)
-        proposals.append(Proposal(measure, facts, state, plan, measure.keepsake(facts)))
-    return tuple(proposals)
+def propose(measure: AnyMeasure, wish: Wish) -> Proposal:
+    """Look at a measure and plan what puts it in force."""
+    facts = measure.probe()
+    plan = measure.install_plan(facts, wish)
+    return Proposal(measure, facts, measure.state(facts, wish), plan, measure.keepsake(facts))
 
 
 def carry_out(proposal: Proposal, wish: Wish, bench: Bench) -> Result:
@@ -94,7 +91,7 @@ def _take(proposal: Proposal, wish: Wish, bench: Bench) -> Result:
     if state.status is Status.IN_FORCE:
         return _result(proposal, state, bench, changed=True)
     failure = _failure(measure, after, outcome, state)
-    if proposal.state.status is Status.OUTDATED:
+    if proposal.state.status is Status.OUTDATED or (measure.part is Part.SERVICE and _is_in_place(proposal, outcome)):
         return _result(proposal, failure, bench)
     keepsake = record.keepsake_of(measure.name) or {}
     execute(measure.remove_plan(after, keepsake), bench.runner)
@@ -103,6 +100,11 @@ def _take(proposal: Proposal, wish: Wish, bench: Bench) -> Result:
     else:
         record.drop(measure.name)
     return _result(proposal, failure, bench)
+
+
+def _is_in_place(proposal: Proposal, outcome: Outcome) -> bool:
+    """Whether nothing is missing but what the last step starts."""
+    return outcome.done or outcome.failed is proposal.plan.steps[-1]
 
 
 def _settled(measure: AnyMeasure, wish: Wish, patience_s: float) -> tuple[Any, MeasureState]:

@@ -68,7 +68,7 @@ class Wish:
 
     `hostnames` are the exact names that routes serve, in every zone, without wildcards; `wildcards` whether a route has
     one. `http_port` None = no redirects. `command` is how this devtls is started (absolute interpreter, -m, devtls),
-    `environment` what its service must know of the environment (DEVTLS_STATE_DIR and their kind, PATH).
+    `environment` what its service must know of the environment: the variables that move devtls' folders, in full.
     """
 
     user: User

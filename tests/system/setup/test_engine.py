@@ -11,7 +11,7 @@ import pytest
 from devtls.system.execute import Finished, ProcessRunner
 from devtls.system.plan import ALREADY_ROOT, Elevation, Run
 from devtls.system.setup.engine import Bench, Proposal, Result, carry_out, propose, propose_removal, take_back
-from devtls.system.setup.protocol import MeasureState, Status
+from devtls.system.setup.protocol import MeasureState, Part, Status
 from devtls.system.setup.record import SetupRecord, Taken
 from tests.system.setup.file_measure import MARK, WISH, FileMeasure, program
 
@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> FileMeasure:
 
 
 def take(measure: FileMeasure, bench: Bench) -> Result:
-    (proposal,) = propose([measure], WISH)
+    proposal = propose(measure, WISH)
     return carry_out(proposal, WISH, bench)
 
 
@@ -52,7 +52,7 @@ def test_a_measure_is_taken_remembered_and_taken_back(file: FileMeasure, bench: 
 
 def test_a_second_run_has_nothing_to_do(file: FileMeasure, bench: Bench) -> None:
     take(file, bench)
-    (proposal,) = propose([file], WISH)
+    proposal = propose(file, WISH)
     assert not proposal.plan
     again = carry_out(proposal, WISH, bench)
     assert (again.is_in_force, again.changed, again.commands) == (True, False, ())
@@ -69,7 +69,7 @@ def test_an_outdated_measure_is_renewed_and_the_first_keepsake_brings_the_file_b
 ) -> None:
     file.path.write_text("mine\n")
     take(file, bench)
-    (proposal,) = propose([file], NEXT_WISH)
+    proposal = propose(file, NEXT_WISH)
     assert proposal.state.status is Status.OUTDATED
     assert carry_out(proposal, NEXT_WISH, bench).changed
     assert file.path.read_text() == MARK + "api.test\n"
@@ -98,6 +98,18 @@ def test_a_plan_that_stops_half_way_is_taken_back(file: FileMeasure, bench: Benc
     assert bench.record.entries() == ()
 
 
+def test_a_service_that_is_in_place_and_does_not_run_stays_for_its_log(file: FileMeasure, bench: Bench) -> None:
+    service = replace(file, part=Part.SERVICE)
+    assert take(replace(service, tail=(program("false"),)), bench).state.status is Status.FAILED
+    assert file.path.exists()
+    assert [entry.name for entry in bench.record.entries()] == ["service:file"]
+    assert undo(service, bench).state.status is Status.ABSENT
+    half = replace(service, tail=(program("false"), program("true")))
+    assert take(half, bench).state.status is Status.FAILED
+    assert not file.path.exists()
+    assert bench.record.entries() == ()
+
+
 def test_what_cannot_be_taken_back_stays_recorded_and_is_said(file: FileMeasure, bench: Bench) -> None:
     stuck = replace(file, tail=(program("false"),), stuck=(program("false"),))
     result = take(stuck, bench)
@@ -108,7 +120,7 @@ def test_what_cannot_be_taken_back_stays_recorded_and_is_said(file: FileMeasure,
 def test_an_earlier_state_survives_a_renewal_that_fails(file: FileMeasure, bench: Bench) -> None:
     take(file, bench)
     before = file.path.read_text()
-    (proposal,) = propose([replace(file, lies=True, tail=(program("false"),))], NEXT_WISH)
+    proposal = propose(replace(file, lies=True, tail=(program("false"),)), NEXT_WISH)
     assert carry_out(proposal, NEXT_WISH, bench).state.status is Status.FAILED
     assert file.path.read_text() == before
     assert len(bench.record.entries()) == 1
@@ -132,7 +144,7 @@ def test_what_comes_into_force_a_moment_later_is_waited_for(file: FileMeasure, b
 
 
 def test_a_measure_that_is_blocked_afterwards_says_so_itself(file: FileMeasure, bench: Bench) -> None:
-    (proposal,) = propose([file], WISH)
+    proposal = propose(file, WISH)
     locked = MeasureState(Status.READ_ONLY, "the disk is read-only now", "remount it")
     late = Proposal(replace(file, blocked=locked), proposal.facts, proposal.state, proposal.plan, proposal.keepsake)
     assert carry_out(late, WISH, bench).state == locked
