@@ -99,11 +99,11 @@ async def test_the_end_of_one_direction_leaves_the_other_open(ends: Ends, first:
 async def test_the_open_direction_gets_a_grace_of_silence_and_no_more(
     ends: Ends,
 ) -> None:
-    await ends.join(grace_s=0.05)
+    await ends.join(grace_s=0.5)
     ends.client.writer.write_eof()
     assert await ends.app.to_eof() == b""
     for _ in range(4):  # as long as something comes, the grace starts anew
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.2)
         await ends.app.send(b".")
     assert await ends.client.to_eof() == b"...."
     await ends.end()

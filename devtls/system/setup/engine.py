@@ -124,7 +124,7 @@ def _failure(measure: AnyMeasure, after: Any, outcome: Outcome, state: MeasureSt
     if state.status in BLOCKED:  # it says itself what stands in the way
         return state
     why = state.detail or "it is not in force"
-    return MeasureState(Status.FAILED, f"its tools ended well, but {why}", state.remedy or "devtls doctor")
+    return MeasureState(Status.FAILED, f"its tools ended well; still, {why}", state.remedy or "devtls doctor")
 
 
 def _explained(result: Result, proposal: Proposal, wish: Wish) -> Result:

@@ -130,7 +130,7 @@ def test_a_tool_that_lies_about_success_is_found_out(file: FileMeasure, bench: B
     result = take(replace(file, lies=True), bench)
     assert (result.state.status, result.state.detail) == (
         Status.FAILED,
-        "its tools ended well, but it is not in force",
+        "its tools ended well; still, it is not in force",
     )
     assert bench.record.entries() == ()
 
