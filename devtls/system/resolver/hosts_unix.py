@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from devtls.system.plan import ELEVATED_S, RemoveFile, Run, Step, WriteFile
+from devtls.system.plan import ELEVATED_S, RemoveFile, Run, Step, Unchanged, WriteFile
 from devtls.system.resolver.hosts import HostsFacts
 from devtls.system.truststore.machine import Machine
 
@@ -70,15 +70,17 @@ class UnixHosts:
         """Return the commands for the system at hand."""
         if facts.mounted:
             return (_fed(self.path, content),)
+        still = Unchanged(self.path, facts.sha256)  # whoever was asked for a password took time to answer
         if self._platform == "linux":
             label = ("-Z",) if facts.labelled else ()  # of the name, not of the file that it was
             write = WriteFile(self._beside, content, facts.mode, elevate=True, owner=facts.owner)
-            return (write, _elevated(_MOVE, "-f", *label, "--", str(self._beside), str(self.path)))
+            return (write, still, _elevated(_MOVE, "-f", *label, "--", str(self._beside), str(self.path)))
         if facts.content is None:
             return (_fed(self.path, content), _elevated(_CHMOD, "0644", str(self.path)))
         return (
             _elevated(_COPY, "-p", str(self.path), str(self._beside)),
             _fed(self._beside, content),
+            still,
             _elevated(_MOVE, "-f", str(self._beside), str(self.path)),
         )
 

@@ -6,7 +6,7 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
-from devtls.system.execute import NotFinished, Outcome, ProcessRunner, Trouble, execute
+from devtls.system.execute import Finished, NotFinished, Outcome, ProcessRunner, Trouble, execute
 from devtls.system.plan import ALREADY_ROOT, ByHand, Plan, Run, WriteFile
 from devtls.system.resolver.hosts import HostsFacts, HostsFile
 from devtls.system.resolver.hosts_unix import UnixHosts, is_mount_point
@@ -121,6 +121,19 @@ def test_what_was_changed_after_the_look_is_not_written_over(hosts: HostsFile, p
     state = hosts.read_failure(hosts.probe(), outcome)
     assert (state.status, state.remedy) == (Status.FAILED, "devtls setup names")
     assert state.detail == f"{path} was changed meanwhile; nothing was written"
+
+
+def test_what_was_changed_while_a_password_was_asked_for_is_not_written_over(hosts: HostsFile, path: Path) -> None:
+    class Slow:
+        def run(self, run: Run) -> Finished | NotFinished:
+            if run.argv[0].endswith("install"):
+                path.write_bytes(b"192.0.2.1 new\n")
+            return AS_ROOT.run(run)
+
+    outcome = execute(hosts.install_plan(hosts.probe(), WISH), Slow())
+    assert (outcome.trouble, path.read_bytes()) == (Trouble.CHANGED, b"192.0.2.1 new\n")
+    assert execute(hosts.remove_plan(hosts.probe(), {}), AS_ROOT).done
+    assert [each.name for each in path.parent.iterdir()] == ["hosts"]
 
 
 def test_what_a_plan_left_half_way_is_swept(hosts: HostsFile, path: Path) -> None:
