@@ -78,6 +78,8 @@ class ClientTrust:
 
 def _read(file: str, route: Route) -> bytes:
     try:
+        if Path(file).exists() and not Path(file).is_file():  # a FIFO would never end
+            raise _unusable(file, route, "is not a file")
         with Path(file).open("rb") as opened:
             content = opened.read(_MAX_OCTETS + 1)
         if len(content) > _MAX_OCTETS:

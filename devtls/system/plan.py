@@ -173,7 +173,10 @@ def render(step: Step, elevation: Elevation | None) -> str:
     text = run.stdin.decode("utf-8", "backslashreplace")
     if text.count("\n") > _MOST_LINES:
         return f"# {line}    (with {text.count(chr(10))} lines on standard input)"
-    return f"{line} <<'DEVTLS'\n{text}{'' if text.endswith(chr(10)) else chr(10)}DEVTLS"
+    end = "DEVTLS"
+    while end in text.split("\n"):  # or what follows in the text would be run
+        end += "_"
+    return f"{line} <<'{end}'\n{text}{'' if text.endswith(chr(10)) else chr(10)}{end}"
 
 
 def _render_windows(step: WriteFile | MakeFolder | RemoveFile) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -221,6 +223,14 @@ async def test_a_file_that_is_no_list_of_certificates_is_named(start: Start, fil
         (tmp_path / "team.pem").write_bytes(content)
         with pytest.raises(ConfigError, match=rf"devtls\.toml:6: routes\.safe\.client_ca: .*team\.pem .*{why}"):
             await start(file=file)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs in folders")
+async def test_a_pipe_in_the_place_of_a_ca_is_not_waited_for(start: Start, file: Path, tmp_path: Path) -> None:
+    file.write_text(LINE.format(9, ', client_ca = "team.pem"'))
+    os.mkfifo(tmp_path / "team.pem")
+    with pytest.raises(ConfigError, match=r"team\.pem is not a file"):
+        await start(file=file)
 
 
 def test_an_imported_ca_that_may_sign_no_lists_checks_no_clients(tmp_path: Path) -> None:

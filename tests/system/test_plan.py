@@ -54,6 +54,10 @@ ANCHOR = PurePosixPath("/etc/anchors/devtls 1.crt")
             Run(("/usr/bin/tee", "/etc/hosts"), elevate=True, stdin=b"x\n" * 300),
             "# /usr/bin/sudo /usr/bin/tee /etc/hosts    (with 300 lines on standard input)",
         ),
+        (
+            Run(("/usr/bin/tee", "/x"), stdin=b"a\nDEVTLS\nrm -rf x\nDEVTLS_\n"),
+            "/usr/bin/tee /x <<'DEVTLS__'\na\nDEVTLS\nrm -rf x\nDEVTLS_\nDEVTLS__",
+        ),
         (Unchanged(ANCHOR, "ab"), "# Only while /etc/anchors/devtls 1.crt is as it is now:"),
         (Unchanged(ANCHOR, None), "# Only while /etc/anchors/devtls 1.crt is missing:"),
         (ByHand("mend line 7"), "# By hand: mend line 7"),
