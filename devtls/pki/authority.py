@@ -143,7 +143,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
     @property
     def intermediate_crl_path(self) -> str:
         """Where the intermediate's revocation list is on the PKI port."""
-        return crl_path("intermediate", self.id)
+        return crl_path("intermediate", self.generation.removeprefix("ca-"))
 
     @cached_property
     def signer(self) -> Signer:

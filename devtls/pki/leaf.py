@@ -157,7 +157,7 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
     @property
     def intermediate_crl_path(self) -> str:
         """Where the intermediate's revocation list is on the PKI port."""
-        return crl_path("intermediate", self.id)
+        return crl_path("intermediate", self.folder_name.removeprefix("ca-"))
 
     def permits(self, name: str) -> bool:
         """Say whether `name` (lower-case A-labels) lies in one of the zones."""

@@ -198,3 +198,24 @@ async def test_another_intermediate_of_the_same_root_is_noticed(start: Start, ap
         assert not await asyncio.to_thread(running.daemon.authority_replaced)
         assert running.daemon.generation.authority.intermediate_pem == authority.intermediate_pem
         assert (await running.get("app.dev.local")).body == b"x"
+
+
+async def test_two_intermediates_of_one_root_publish_a_list_each(start: Start) -> None:
+    running = await start("app=9")
+    keystore, now = running.daemon.keystore, datetime.now(UTC)
+    root, first = step_ca()
+    second = make("Smallstep Intermediate CA 2", by=root, path_length=0)
+    parse = partial(parse_zone, is_public_suffix=lambda _name: False)
+    for made in (first, second):
+        brought = Brought(made.certificate, made.key, (root.certificate,))
+        authority = judge(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
+        await asyncio.to_thread(keystore.adopt, authority, now)
+        await asyncio.to_thread(keystore.switch_to_next, authority)
+    await running.daemon.reload()
+    older = next(each for each in await asyncio.to_thread(keystore.load_older, now) if each.imported)
+    documents = await running.daemon.pki.documents()
+    issuers = {
+        each.certificate: load_crl(documents[path].content).issuer
+        for each, path in ((first, older.intermediate_crl_path), (second, authority.intermediate_crl_path))
+    }
+    assert all(issuer == certificate.subject for certificate, issuer in issuers.items())
