@@ -34,9 +34,8 @@ class Issuing(msgspec.Struct, frozen=True):
 
     def chain(self, leaf: x509.Certificate, *, fullchain: bool) -> list[x509.Certificate]:
         """Return what goes into a file: the root only on demand, since no client needs it from a server."""
-        authority = self.register.authority
-        chain = [leaf, authority.intermediate.certificate, authority.root]
-        return chain if fullchain else chain[:2]
+        above = self.register.authority.path
+        return [leaf, *(above if fullchain else above[:-1])]
 
 
 def begin(names: Iterable[str], *, client: bool, days: int, passphrase_fd: int | None) -> Issuing:

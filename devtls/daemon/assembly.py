@@ -58,6 +58,15 @@ class Generation(msgspec.Struct, frozen=True):
     """What the routes' `client_auth` comes to."""
 
 
+def needs_restart(begun: Generation, before: Generation, after: Generation) -> str:
+    """Return the changed settings that a proxy which runs since `begun` cannot take over, as they are written."""
+    first, old, new = (generation.merged.config.serve for generation in (begun, before, after))
+    return ", ".join(
+        f"serve.{name}" for name in ("https_port", "http_port", "listen", "redirect", "log_format", "http2")
+        if getattr(new, name) not in (getattr(old, name), getattr(first, name))
+    )  # fmt: skip
+
+
 class Daemon:
     """One proxy. `prepare` blocks and binds; `start`, `reload` and `stop` run on the loop."""
 

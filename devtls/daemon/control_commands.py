@@ -95,7 +95,7 @@ class ControlCommands:
     async def revoked(self, asked: RevokedRequest) -> Done:
         """Give up the leaves that were revoked, and refuse the clients: the next handshake goes by the new lists."""
         dropped = await self._daemon.give_up_revoked()
-        await self._process.refresh_policies()
+        await self._process.state_watch.refresh_policies()
         return Done(dropped=tuple(dropped))
 
     @property

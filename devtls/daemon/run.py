@@ -15,11 +15,12 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from devtls.config import Merged
-from devtls.daemon.assembly import Daemon, Generation
+from devtls.daemon.assembly import Daemon, Generation, needs_restart
 from devtls.daemon.log import Log
 from devtls.daemon.source import Source
 from devtls.errors import DevtlsError, ExitCode, NotAllowed
@@ -28,12 +29,13 @@ from devtls.system.descriptors import raise_descriptor_limit
 if TYPE_CHECKING:
     from devtls.daemon.banner import Remark
     from devtls.daemon.look import Look
+    from devtls.daemon.state_watch import StateWatch
     from devtls.daemon.status import Life
     from devtls.system.notify import Manager
     from devtls.web.control_endpoint import Commands
     from devtls.web.control_messages import Trouble
 
-_STATE_LOOK_S = 2.0
+_RETRY_S = 2.0
 _SETTLE_S = 0.25
 _IDLE_ENDS_S = 0.1
 """Idle connections end at once; what is left after this time is a request."""
@@ -71,12 +73,12 @@ class Process:
         self._look = look
         self._ending = asyncio.Event()
         self._cutting = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._last_trouble = ""
         self._reload_error: tuple[DevtlsError, datetime] | None = None
         self._commanded_at = -_NEWS_S
-        self._waits_for_allow = False
-        self._is_orphan = False
+        self.waits_for_allow = False
+        """Whether the last reload failed because the file needs `devtls allow`."""
         self._has_terminal = False
         self._remarks: list[Remark] = []
         """What was said last: a reload repeats none of it."""
@@ -148,7 +150,7 @@ class Process:
         self._start_watch()
         self._spawn(self._open_side_ports())
         await asyncio.to_thread(self.daemon.control.clean)
-        await self._look_at_state()
+        await self.state_watch.run()
 
     async def _open_side_ports(self) -> None:
         while True:
@@ -157,7 +159,7 @@ class Process:
                     await asyncio.to_thread(import_module, f"devtls.daemon.{name}")
                 break
             except OSError:  # no file can be opened just now
-                await asyncio.sleep(_STATE_LOOK_S)
+                await asyncio.sleep(_RETRY_S)
         await self.daemon.dns.start()
         await self.daemon.pac.start()
 
@@ -189,6 +191,13 @@ class Process:
 
         return ControlCommands(self)
 
+    @cached_property
+    def state_watch(self) -> StateWatch:
+        """The look at what other commands change; no start waits for it."""
+        from devtls.daemon.state_watch import StateWatch
+
+        return StateWatch(self)
+
     def life(self) -> Life:
         """Return what `devtls status` tells of the process."""
         from devtls.daemon.status import Life
@@ -197,8 +206,8 @@ class Process:
             since=self._since,
             stopping=self.ending,
             reload_error=self._shown_reload_error(),
-            late=_needs_restart(self._begun, self._begun, self.daemon.generation),
-            authority_deleted=self._is_orphan,
+            late=needs_restart(self._begun, self._begun, self.daemon.generation),
+            authority_deleted=self.state_watch.is_orphan,
         )
 
     def _shown_reload_error(self) -> Trouble | None:
@@ -227,7 +236,8 @@ class Process:
         self._spawn(self._reload_watched())
 
     @property
-    def _file_name(self) -> str:
+    def file_name(self) -> str:
+        """The configuration's file, for sentences."""
         found = self.daemon.source.found
         return "devtls.toml" if found is None else found.path.name
 
@@ -263,11 +273,11 @@ class Process:
         return None
 
     def _remember(self, error: DevtlsError) -> None:
-        self._waits_for_allow = isinstance(error, NotAllowed)
+        self.waits_for_allow = isinstance(error, NotAllowed)
         self._reload_error = error, datetime.now(UTC)
 
     def _forget_trouble(self) -> None:
-        self._waits_for_allow = False
+        self.waits_for_allow = False
         self._last_trouble = ""
         self._reload_error = None
 
@@ -276,7 +286,7 @@ class Process:
         recent = asyncio.get_running_loop().time() - self._commanded_at < _NEWS_S
         if recent and await asyncio.to_thread(self._reads_the_same, before):
             return
-        await self.reload(f"{self._file_name} changed")
+        await self.reload(f"{self.file_name} changed")
 
     def _reads_the_same(self, before: Merged) -> bool:
         try:
@@ -289,48 +299,11 @@ class Process:
             self._log.say(f"The CA is another one now: devtls root {after.authority.id}.", event="authority_replaced")
         else:
             self._log.say(f"{why}: {_routes(len(after.snapshot.routes.routes))} now.", event="reloaded")
-        if late := _needs_restart(self._begun, before, after):
+        if late := needs_restart(self._begun, before, after):
             self._log.warn(f"{late} changed: that counts from the next start on.")
         self._warn_of_unchecked(after)
         if after.snapshot.config.routes != before.snapshot.config.routes or after.authority is not before.authority:
             await self.show_banner()
-
-    async def _look_at_state(self) -> None:
-        from devtls.daemon.expiry import EndNotice
-
-        notice = EndNotice()
-        while True:
-            await asyncio.sleep(_STATE_LOOK_S)
-            await self.daemon.give_up_revoked()
-            if text := notice.due(self.daemon.generation.authority.not_after, datetime.now(UTC)):
-                self._log.warn(text, event="authority_ends")
-            try:
-                replaced = await asyncio.to_thread(self.daemon.authority_replaced)
-                self._tell_of_deletion(await asyncio.to_thread(self.daemon.authority_deleted))
-            except DevtlsError as error:
-                self._log.report(f"the CA on disk cannot be read: {error}")
-                continue
-            await self.refresh_policies()
-            if replaced:
-                await self.reload("The CA was replaced", by_itself=True)
-            elif self._waits_for_allow:
-                # `devtls allow` changes a file of ours, not the one that is watched.
-                await self.reload(f"{self._file_name} was allowed", by_itself=True)
-
-    async def refresh_policies(self) -> None:
-        """Judge clients by the revocation lists as they are now; trouble is said once and changes nothing."""
-        try:
-            await self.daemon.refresh_policies()
-        except (DevtlsError, OSError) as error:
-            self._log.report(f"what clients' certificates are judged by stays as it is: {error}")
-
-    def _tell_of_deletion(self, deleted: bool) -> None:
-        if deleted and not self._is_orphan:
-            self._log.warn(
-                "The CA was deleted; this devtls goes on with it. `devtls trust` makes a new one, which it takes over.",
-                event="authority_deleted",
-            )
-        self._is_orphan = deleted
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -352,10 +325,7 @@ class Process:
         if self._has_terminal and not _terminal_is_there():
             self.end()
         else:
-            self._spawn(self._reload_hung_up())
-
-    async def _reload_hung_up(self) -> None:
-        await self.reload("SIGHUP")
+            self._spawn(self.reload("SIGHUP"))
 
     def end(self) -> None:
         """The first call drains, the second cuts."""
@@ -399,12 +369,12 @@ class Process:
         self._log.say("devtls has ended.", event="stopped")
         return ExitCode.INTERRUPTED if cut else ExitCode.OK
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             if not isinstance(error, Exception):
@@ -428,12 +398,3 @@ def _terminal_is_there() -> bool:
 
 def _routes(count: int) -> str:
     return "1 route" if count == 1 else f"{count} routes"
-
-
-def _needs_restart(begun: Generation, before: Generation, after: Generation) -> str:
-    """Return the changed settings that a proxy which runs since `begun` cannot take over, as they are written."""
-    first, old, new = (generation.merged.config.serve for generation in (begun, before, after))
-    return ", ".join(
-        f"serve.{name}" for name in ("https_port", "http_port", "listen", "redirect", "log_format", "http2")
-        if getattr(new, name) not in (getattr(old, name), getattr(first, name))
-    )  # fmt: skip

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -147,6 +148,29 @@ def test_the_next_intermediate_of_the_same_root_takes_over_without_a_store_being
     desk.succeed("ca", "retire", "--yes")
     assert not keystore.folder_of(before).exists()
     assert after.root_pem in desk.bundle.read_bytes()
+
+
+def test_what_lies_between_issuer_and_root_goes_into_certificate_files(
+    desk: Desk, files: Callable[..., tuple[str, ...]], tmp_path: Path
+) -> None:
+    root, policy, issuing = company()
+    bring(desk, *files(issuing, policy, root))
+    for options, above in (((), [issuing, policy]), (("--fullchain", "--force"), [issuing, policy, root])):
+        desk.succeed("cert", "app.dev.corp.example", "--out", str(tmp_path), *options)
+        _, *chain = x509.load_pem_x509_certificates((tmp_path / "app.dev.corp.example.pem").read_bytes())
+        assert chain == [each.certificate for each in above]
+
+
+def test_a_root_that_signs_itself_goes_into_files_on_demand_alone(
+    desk: Desk, files: Callable[..., tuple[str, ...]], tmp_path: Path
+) -> None:
+    made = mkcert()
+    bring(desk, "--unconstrained", *files(made))
+    desk.succeed("cert", "app.test", "--out", str(tmp_path))
+    assert len(x509.load_pem_x509_certificates((tmp_path / "app.test.pem").read_bytes())) == 1
+    desk.succeed("cert", "app.test", "--out", str(tmp_path), "--fullchain", "--force")
+    chain = x509.load_pem_x509_certificates((tmp_path / "app.test.pem").read_bytes())
+    assert chain[1:] == [made.certificate]
 
 
 def test_a_colleagues_intermediate_comes_with_the_port_of_its_list(

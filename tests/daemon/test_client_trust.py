@@ -16,7 +16,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from devtls.daemon import run
+from devtls.daemon import state_watch
 from devtls.daemon.client_trust import ClientTrust
 from devtls.daemon.look import Look
 from devtls.daemon.run import Process
@@ -67,7 +67,7 @@ async def fetch(running: Any, certificate: ClientCertificate | None) -> bytes:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the process look for changes all the time."""
-    monkeypatch.setattr(run, "_STATE_LOOK_S", 0.02)
+    monkeypatch.setattr(state_watch, "_LOOK_S", 0.02)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ async def test_the_process_looks_again_and_again(
     (tmp_path / "team.pem").write_bytes(trust_pem(team))
     file.write_text(LINE.format(await app(b"hello"), ', client_ca = "team.pem"'))
     running = await start(file=file)
-    looking = asyncio.ensure_future(Process(running.daemon, Look())._look_at_state())
+    looking = asyncio.ensure_future(Process(running.daemon, Look()).state_watch.run())
     alice = make_client_certificate(tmp_path, team.intermediate)
     assert await fetch(running, alice) == b"hello"
     before = running.daemon.service.policies

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from devtls.daemon import run
+from devtls.daemon import state_watch
 from devtls.daemon.control_commands import ControlCommands
 from devtls.daemon.look import Look
 from devtls.daemon.run import Process
@@ -92,10 +92,10 @@ async def test_it_is_noticed_also_when_nobody_tells(
     start: Start, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A `devtls revoke` that was killed after its line was written, or on Windows."""
-    monkeypatch.setattr(run, "_STATE_LOOK_S", 0.01)
+    monkeypatch.setattr(state_watch, "_LOOK_S", 0.01)
     running = await start("app=9")
     first = await shown(running, "app.test")
-    looking = asyncio.ensure_future(Process(running.daemon, Look())._look_at_state())
+    looking = asyncio.ensure_future(Process(running.daemon, Look()).state_watch.run())
     await revoke(running, first.serial_number)
     await wait_until(lambda: running.daemon.contexts.serials_of("app.test") == [])
     assert running.daemon.revocations.is_revoked(first.serial_number)

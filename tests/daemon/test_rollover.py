@@ -146,7 +146,7 @@ async def test_a_zone_that_came_with_the_next_ca_is_served(start: Start, app: Ap
 async def test_the_end_is_told_by_the_watch_on_the_state(
     start: Start, monkeypatch: pytest.MonkeyPatch, wait_until: Wait, set_clock: Callable[[timedelta], None]
 ) -> None:
-    from devtls.daemon import run
+    from devtls.daemon import state_watch
 
     class Late(datetime):
         @classmethod
@@ -155,9 +155,9 @@ async def test_the_end_is_told_by_the_watch_on_the_state(
 
     running = await start("app=9")
     process = Process(running.daemon, Look())
-    monkeypatch.setattr(run, "_STATE_LOOK_S", 0.01)
-    monkeypatch.setattr(run, "datetime", Late)
-    looking = asyncio.get_running_loop().create_task(process._look_at_state())
+    monkeypatch.setattr(state_watch, "_LOOK_S", 0.01)
+    monkeypatch.setattr(state_watch, "datetime", Late)
+    looking = asyncio.get_running_loop().create_task(process.state_watch.run())
     await wait_until(lambda: any("The CA ends on" in line and "devtls ca renew" in line for line in running.lines))
     looking.cancel()
     assert sum("The CA ends on" in line for line in running.lines) == 1

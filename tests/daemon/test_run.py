@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from devtls.daemon import run
+from devtls.daemon import run, state_watch
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.look import Look
 from devtls.daemon.source import Source
@@ -72,13 +72,13 @@ async def test_a_setting_that_is_what_it_was_at_the_start_needs_no_restart(start
 async def test_a_file_that_is_allowed_later_takes_over(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
-    monkeypatch.setattr(run, "_STATE_LOOK_S", 0.02)
+    monkeypatch.setattr(state_watch, "_LOOK_S", 0.02)
     running = await start(file=file)
     daemon = running.daemon
     daemon.source = Source(daemon.source.paths, Found(file, explicit=False), (), daemon.source.flags)
     process = run.Process(daemon, Look())
     file.write_text('[routes]\nsock = "unix:/run/app.sock"\n')
-    looking = asyncio.ensure_future(process._look_at_state())
+    looking = asyncio.ensure_future(process.state_watch.run())
     await process.reload("devtls.toml changed")
     assert any("devtls allow" in line for line in running.lines)
     daemon.source = Source(daemon.source.paths, Found(file, explicit=True), (), daemon.source.flags)
@@ -89,9 +89,9 @@ async def test_a_file_that_is_allowed_later_takes_over(
 async def test_a_deleted_authority_is_mentioned_once(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
-    monkeypatch.setattr(run, "_STATE_LOOK_S", 0.02)
+    monkeypatch.setattr(state_watch, "_LOOK_S", 0.02)
     running = await start(file=file)
-    looking = asyncio.ensure_future(run.Process(running.daemon, Look())._look_at_state())
+    looking = asyncio.ensure_future(run.Process(running.daemon, Look()).state_watch.run())
     await asyncio.sleep(0.05)
     assert not any("deleted" in line for line in running.lines)
     await asyncio.to_thread(running.daemon.keystore.forget)

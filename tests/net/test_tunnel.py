@@ -99,13 +99,19 @@ async def test_the_end_of_one_direction_leaves_the_other_open(ends: Ends, first:
 async def test_the_open_direction_gets_a_grace_of_silence_and_no_more(
     ends: Ends,
 ) -> None:
-    await ends.join(grace_s=0.5)
+    grace_s = 0.4
+    await ends.join(grace_s=grace_s)
     ends.client.writer.write_eof()
     assert await ends.app.to_eof() == b""
-    for _ in range(4):  # as long as something comes, the grace starts anew
-        await asyncio.sleep(0.2)
+    loop = asyncio.get_running_loop()
+    ended_at, sent = loop.time(), 0
+    while loop.time() < ended_at + 2 * grace_s:  # as long as something comes, the grace starts anew
         await ends.app.send(b".")
-    assert await ends.client.to_eof() == b"...."
+        assert await ends.client.read(1) == b"."
+        sent += 1
+        await asyncio.sleep(0.02)
+    assert sent > 2
+    assert await ends.client.to_eof() == b""
     await ends.end()
 
 

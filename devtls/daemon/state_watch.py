@@ -1,0 +1,70 @@
+"""The look at the state folder every other second: what other commands of devtls change while this one serves.
+
+Owns the rhythm and what follows from each find: another CA, a deleted one, one that comes to its end, revocations,
+other lists for clients, a file that was allowed. Refuses to end for a state that cannot be read: the next look may.
+Loaded after the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from devtls.daemon.expiry import EndNotice
+from devtls.errors import DevtlsError
+
+if TYPE_CHECKING:
+    from devtls.daemon.run import Process
+
+_LOOK_S = 2.0
+
+
+class StateWatch:
+    """The looks of one process; `is_orphan` = its CA was deleted."""
+
+    def __init__(self, process: Process) -> None:
+        self.is_orphan = False
+        self._process = process
+        self._daemon = process.daemon
+        self._log = process.daemon.log
+        self._end = EndNotice()
+
+    async def run(self) -> None:
+        """Look again and again."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            await self._look()
+
+    async def _look(self) -> None:
+        daemon, process = self._daemon, self._process
+        await daemon.give_up_revoked()
+        if text := self._end.due(daemon.generation.authority.not_after, datetime.now(UTC)):
+            self._log.warn(text, event="authority_ends")
+        try:
+            replaced = await asyncio.to_thread(daemon.authority_replaced)
+            self._tell_of_deletion(await asyncio.to_thread(daemon.authority_deleted))
+        except DevtlsError as error:
+            self._log.report(f"the CA on disk cannot be read: {error}")
+            return
+        await self.refresh_policies()
+        if replaced:
+            await process.reload("The CA was replaced", by_itself=True)
+        elif process.waits_for_allow:
+            # `devtls allow` changes a file of ours, not the one that is watched.
+            await process.reload(f"{process.file_name} was allowed", by_itself=True)
+
+    async def refresh_policies(self) -> None:
+        """Judge clients by the revocation lists as they are now; trouble is said once and changes nothing."""
+        try:
+            await self._daemon.refresh_policies()
+        except (DevtlsError, OSError) as error:
+            self._log.report(f"what clients' certificates are judged by stays as it is: {error}")
+
+    def _tell_of_deletion(self, deleted: bool) -> None:
+        if deleted and not self.is_orphan:
+            self._log.warn(
+                "The CA was deleted; this devtls goes on with it. `devtls trust` makes a new one, which it takes over.",
+                event="authority_deleted",
+            )
+        self.is_orphan = deleted
