@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from devtls.config import StaticTarget
 from devtls.daemon.assembly import Daemon
-from devtls.daemon.banner import Findings, Resolves
+from devtls.daemon.banner import Findings, Remark, Resolves, find_remarks, join_banner, render_routes
+from devtls.daemon.look import Look
 from devtls.errors import DevtlsError
 from devtls.names import is_wildcard
 from devtls.routing import Upstream
@@ -27,6 +28,23 @@ _MOST_NAMES = 40
 _T = TypeVar("_T")
 _PROBE_LABEL = "devtls-check"
 """Stands for any name below a wildcard."""
+
+
+async def show(daemon: Daemon, look: Look, said: Sequence[Remark]) -> list[Remark]:
+    """Probe, then show the banner without what was `said` already; returns all that was there to be said."""
+    findings = await examine(daemon)
+    generation, port, log = daemon.generation, daemon.doors.https_port, daemon.log
+    routes = generation.snapshot.routes.routes
+    remarks = find_remarks(routes, port, findings, generation.merged.overridden, look)
+    fresh = [remark for remark in remarks if remark not in said]
+    log.block(join_banner(render_routes(routes, port, findings, look), fresh))
+    log.event(
+        "ready",
+        trusted=findings.trusted,
+        apps={label: not why for label, why in findings.apps.items()},
+        names={host: found.value for host, found in findings.names.items()},
+    )
+    return remarks
 
 
 async def examine(daemon: Daemon) -> Findings:
@@ -51,10 +69,13 @@ async def examine(daemon: Daemon) -> Findings:
 
 
 def _written_names() -> frozenset[str]:
-    from devtls.system.resolver.discovery import names_in_block
-    from devtls.system.truststore.machine import Machine
+    try:
+        from devtls.system.resolver.discovery import names_in_block
+        from devtls.system.truststore.machine import Machine
 
-    return names_in_block(Machine.here())
+        return names_in_block(Machine.here())
+    except OSError:  # no file can be opened just now: then nothing is known to be written
+        return frozenset()
 
 
 def _missing_folders(folders: Iterable[str]) -> frozenset[str]:

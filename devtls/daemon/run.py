@@ -150,16 +150,11 @@ class Process:
         self._start_watch()
         self._spawn(self._open_side_ports())
         await asyncio.to_thread(self.daemon.control.clean)
+        await _load("state_watch", "revocations")
         await self.state_watch.run()
 
     async def _open_side_ports(self) -> None:
-        while True:
-            try:
-                for name in ("dns_site", "pac_site"):
-                    await asyncio.to_thread(import_module, f"devtls.daemon.{name}")
-                break
-            except OSError:  # no file can be opened just now
-                await asyncio.sleep(_RETRY_S)
+        await _load("dns_site", "pac_site")
         await self.daemon.dns.start()
         await self.daemon.pac.start()
 
@@ -167,22 +162,10 @@ class Process:
         """Probe, then tell."""
         if self._log.level == "quiet":
             return
-        from devtls.daemon.banner import find_remarks, join_banner, render_routes
-        from devtls.daemon.probes import examine
+        await _load("banner", "probes")
+        from devtls.daemon.probes import show
 
-        findings = await examine(self.daemon)
-        generation, port = self.daemon.generation, self.daemon.doors.https_port
-        routes = generation.snapshot.routes.routes
-        remarks = find_remarks(routes, port, findings, generation.merged.overridden, self._look)
-        fresh = [remark for remark in remarks if remark not in self._remarks]
-        self._remarks = remarks
-        self._log.block(join_banner(render_routes(routes, port, findings, self._look), fresh))
-        self._log.event(
-            "ready",
-            trusted=findings.trusted,
-            apps={label: not why for label, why in findings.apps.items()},
-            names={host: found.value for host, found in findings.names.items()},
-        )
+        self._remarks = await show(self.daemon, self._look, self._remarks)
 
     # -- what others ask ----------------------------------------------------------------------------------------------
 
@@ -380,6 +363,17 @@ class Process:
             if not isinstance(error, Exception):
                 raise error
             self._log.fault(0, error)
+
+
+async def _load(*names: str) -> None:
+    """Import modules of ours beside the loop; while no file can be opened, again and again."""
+    missing = {f"devtls.daemon.{name}" for name in names} - sys.modules.keys()
+    while missing:
+        try:
+            await asyncio.to_thread(import_module, next(iter(missing)))
+        except OSError:
+            await asyncio.sleep(_RETRY_S)
+        missing -= sys.modules.keys()
 
 
 def _collect_garbage() -> None:

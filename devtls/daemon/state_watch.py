@@ -34,7 +34,10 @@ class StateWatch:
         """Look again and again."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            await self._look()
+            try:
+                await self._look()
+            except OSError as error:
+                self._log.report(f"the state folder cannot be read: {error.strerror or error}")
 
     async def _look(self) -> None:
         daemon, process = self._daemon, self._process

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import sys
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -178,3 +183,50 @@ async def test_a_proxy_that_cannot_be_asked_says_so(start: Start, monkeypatch: p
     await asyncio.to_thread(running.daemon.control.open)
     run.Process(running.daemon, Look())._announce()
     assert any("cannot reach this serve: no control socket can be made" in line for line in running.lines)
+
+
+async def test_modules_that_cannot_be_opened_now_are_loaded_later(
+    start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    """A crowd may hold every descriptor at the very moment when a start loads the rest of itself."""
+    refused: list[str] = []
+
+    def load(name: str) -> ModuleType:
+        if name not in refused:
+            refused.append(name)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return import_module(name)
+
+    monkeypatch.setattr(run, "import_module", load)
+    monkeypatch.setattr(run, "_RETRY_S", 0.01)
+    monkeypatch.setattr(run, "_SETTLE_S", 0.01)
+    late = {f"devtls.daemon.{name}" for name in ("state_watch", "revocations", "dns_site", "pac_site")}
+    running = await start(file=file)
+    for name in late & sys.modules.keys():
+        monkeypatch.delitem(sys.modules, name)
+    after = asyncio.ensure_future(run.Process(running.daemon, Look())._after_start())
+    await wait_until(lambda: late <= sys.modules.keys())
+    assert late <= set(refused)
+    assert not after.done()
+    assert not any("a bug of devtls" in line for line in running.lines)
+    after.cancel()
+    assert running.daemon.watch is not None
+    await asyncio.to_thread(running.daemon.watch.close)
+
+
+async def test_a_look_that_cannot_open_a_file_is_told_and_not_the_last(
+    start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    monkeypatch.setattr(state_watch, "_LOOK_S", 0.02)
+    running = await start(file=file)
+
+    async def full() -> list[str]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    running.daemon.give_up_revoked = full
+    looking = asyncio.ensure_future(run.Process(running.daemon, Look()).state_watch.run())
+    await wait_until(lambda: any("the state folder cannot be read: Too many open" in line for line in running.lines))
+    del running.daemon.give_up_revoked
+    await asyncio.to_thread(running.daemon.keystore.forget)
+    await wait_until(lambda: any("The CA was deleted" in line for line in running.lines))
+    looking.cancel()

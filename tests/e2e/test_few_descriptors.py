@@ -20,7 +20,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform != "linux", reaso
 
 FEW = 64
 CROWD = 150
-TOO_MANY = r"! (The (DNS|PAC) server cannot be opened|Cannot listen on \S+): Too many open"
+TOO_MANY = (
+    r"! (The (DNS|PAC) server cannot be opened|Cannot listen on \S+|the state folder cannot be read): Too many open"
+)
 
 
 @pytest.fixture
