@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 
 from devtls.cli import printable
 from devtls.cli.ca_renew import Wish, take_over
-from devtls.cli.rollover import Rollover, root_json
+from devtls.cli.rollover import Rollover, root_json, tell_running
 from devtls.cli.store_view import ask
 from devtls.errors import CertificateError, Refused, StateError, WrongPassphrase
 from devtls.names import parse_zone
@@ -100,6 +100,7 @@ def command(
     if present is not None and not signs:
         take_over(rollover, present, judged.authority, Wish(yes, as_json=as_json, anyway=anyway))
         return
+    tell_running()
     _show(judged, as_json=as_json)
 
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import click
 
 from devtls.cli.ca_root_key import kept_root_key
-from devtls.cli.rollover import Rollover, root_json
+from devtls.cli.rollover import Rollover, root_json, tell_running
 from devtls.cli.store_view import ask, plan_text, result_json, show_table, store_rows
 from devtls.errors import Refused, TrustFailed
 from devtls.names import Hostname, is_below, parse_zone
 from devtls.pki.authority import Authority
 from devtls.system.generation import Locks
+from devtls.system.keystore import Keystore
 from devtls.system.seal import ROOT
 from devtls.system.suffixes import is_public_suffix
 from devtls.system.truststore.installer import Proposal, Result, as_planned, install, propose_install
@@ -37,6 +38,17 @@ class Wish:
     dry_run: bool = False
     as_json: bool = False
     anyway: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of it; `told` are the processes that sign with the new CA now."""
+
+    present: Authority
+    following: Authority
+    results: tuple[Result, ...]
+    switched: bool
+    told: tuple[int, ...]
 
 
 @click.command(name="renew", short_help="Make a new CA that takes over, the old root staying trusted.")
@@ -129,7 +141,11 @@ def take_over(rollover: Rollover, present: Authority, following: Authority, wish
     if switched:
         rollover.list_roots(root)
         rollover.keystore.switch_to_next(following)
-    _show(present, following, results, switched=switched, wish=wish)
+    outcome = _Outcome(present, following, results, switched, tell_running() if switched else ())
+    if wish.as_json:
+        _show_json(outcome)
+    else:
+        _show(outcome, loses_key=_loses_key(rollover.keystore, present, following))
     if not switched:
         raise _not_taken(missing)
 
@@ -161,28 +177,43 @@ def _install(rollover: Rollover, proposal: Proposal, root: RootCertificate) -> R
     return install(proposal, root, rollover.runner, rollover.machine.elevation, rollover.record)
 
 
-def _show(present: Authority, following: Authority, results: tuple[Result, ...], *, switched: bool, wish: Wish) -> None:
-    if wish.as_json:
-        values = {
-            "dry_run": False,
-            "switched": switched,
-            "root": root_json(following),
-            "older": root_json(present),
-            "stores": [result_json(result) for result in results],
-        }
-        click.echo(json.dumps(values, indent=2))
-        return
+def _show_json(outcome: _Outcome) -> None:
+    values = {
+        "dry_run": False,
+        "switched": outcome.switched,
+        "root": root_json(outcome.following),
+        "older": root_json(outcome.present),
+        "stores": [result_json(result) for result in outcome.results],
+        "taken_over_by": list(outcome.told),
+    }
+    click.echo(json.dumps(values, indent=2))
+
+
+def _show(outcome: _Outcome, *, loses_key: bool) -> None:
+    present, following, results = outcome.present, outcome.following, outcome.results
     if results:
         show_table(("Store", "State", "Remedy"), store_rows(results, _ABSENT))
-    if not switched:
+    if not outcome.switched:
         return
+    click.echo(f"\ndevtls root {following.id} signs from now on.", err=True)
+    for pid in outcome.told:
+        click.echo(f"devtls serve (process {pid}) has taken it over.", err=True)
     click.echo(
-        f"\ndevtls root {following.id} signs from now on; a running devtls serve takes it over.\n"
         f"devtls root {present.id} stays trusted until {present.not_after:%Y-%m-%d}, or until: devtls ca retire",
         err=True,
     )
+    if loses_key:
+        click.echo(
+            "The key of the root before was kept, the new one's is not: it signs no further intermediates.\n"
+            "If it should: devtls ca renew --keep-root-key",
+            err=True,
+        )
     if any(result.changed and result.kind is Kind.BROWSER for result in results):
         click.echo("Restart browsers that are open. Phones and containers need the new root, too.", err=True)
+
+
+def _loses_key(keystore: Keystore, present: Authority, following: Authority) -> bool:
+    return keystore.root_key_file(present) is not None and keystore.root_key_file(following) is None
 
 
 def _not_taken(missing: tuple[Result, ...]) -> TrustFailed:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import click
 
-from devtls.cli.rollover import Rollover
+from devtls.cli.rollover import Rollover, tell_running
 from devtls.cli.store_view import ask, plan_text, result_json, show_table, store_rows
 from devtls.errors import DevtlsError
 from devtls.system.clientenv.variables import ROOT_FILE
@@ -53,6 +53,7 @@ def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
     left = tuple(result for result in results if result.state.status is not Status.ABSENT)
     if not left:
         _delete(rollover, retiring)
+        tell_running()
     _show(tuple(retiring.values()), results, as_json=as_json)
     if left:
         raise DevtlsError(

@@ -1,6 +1,7 @@
 """What `devtls ca renew` and `devtls ca retire` work with: the stores of this machine, and the files that list roots.
 
-Owns how both look stores up and how they keep the files of `devtls env` in step. Refuses nothing.
+Owns how both look stores up, how they keep the files of `devtls env` in step, and whom they tell. A running proxy that
+cannot be told looks by itself in a moment, so that is a remark and no failure.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from functools import cached_property
 
 import click
 
-from devtls.cli import printable
+from devtls.cli import printable, show_error
+from devtls.cli.running import find_running, raise_trouble
 from devtls.cli.store_view import refuse_without_terminal
-from devtls.errors import StateError
+from devtls.errors import DevtlsError, StateError
 from devtls.pki.authority import Authority
 from devtls.system.clientenv.files import renew_files
 from devtls.system.clientenv.variables import ROOT_FILE
@@ -28,6 +30,7 @@ from devtls.system.truststore.installer import Proposal
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.record import Installed, Record
 from devtls.system.truststore.root import RootCertificate
+from devtls.web.control_messages import LOOK, LookRequest
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,19 @@ class Rollover:
             asks = proposal.plan.elevated and elevation is not None and elevation.argv
             hint = f" ({elevation.name} may ask for your password)" if asks and elevation else ""
             click.echo(f"{printable(proposal.store.label)} …{hint}", err=True)
+
+
+def tell_running() -> tuple[int, ...]:
+    """Have every running proxy take over which CA signs; returns the process ids of those that did."""
+    told = []
+    for one in find_running(Paths.from_environment()):
+        try:
+            raise_trouble(one.order(LOOK, LookRequest()).trouble, f"{one.label} goes on as before: ")
+        except DevtlsError as error:
+            show_error(error)
+        else:
+            told.append(one.about.pid)
+    return tuple(told)
 
 
 def root_json(authority: Authority) -> dict[str, object]:

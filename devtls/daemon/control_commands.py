@@ -23,6 +23,7 @@ from devtls.web.control_messages import (
     Done,
     LeavesAnswer,
     LeavesRequest,
+    LookRequest,
     ReloadRequest,
     RemoveRequest,
     RevokedRequest,
@@ -97,6 +98,11 @@ class ControlCommands:
         dropped = await self._daemon.give_up_revoked()
         await self._process.state_watch.refresh_policies()
         return Done(dropped=tuple(dropped))
+
+    async def look(self, asked: LookRequest) -> Done:
+        """Take over what changed in the state folder, before the next look would."""
+        error = await self._process.state_watch.look(by_command=True)
+        return Done(routes=self._routes()) if error is None else _failed(error)
 
     @property
     def _temporary(self) -> tuple[RouteConfig, ...]:

@@ -29,17 +29,23 @@ class StateWatch:
         self._daemon = process.daemon
         self._log = process.daemon.log
         self._end = EndNotice()
+        self._looking = asyncio.Lock()
 
     async def run(self) -> None:
         """Look again and again."""
         while True:
             await asyncio.sleep(_LOOK_S)
             try:
-                await self._look()
+                await self.look()
             except OSError as error:
                 self._log.report(f"the state folder cannot be read: {error.strerror or error}")
 
-    async def _look(self) -> None:
+    async def look(self, *, by_command: bool = False) -> DevtlsError | None:
+        """Look once; returns what keeps a change from being taken over. Raises OSError."""
+        async with self._looking:  # a command's look and ours would take the same CA over twice
+            return await self._look(by_command)
+
+    async def _look(self, by_command: bool) -> DevtlsError | None:
         daemon, process = self._daemon, self._process
         await daemon.give_up_revoked()
         if text := self._end.due(daemon.generation.authority.not_after, datetime.now(UTC)):
@@ -49,13 +55,14 @@ class StateWatch:
             self._tell_of_deletion(await asyncio.to_thread(daemon.authority_deleted))
         except DevtlsError as error:
             self._log.report(f"the CA on disk cannot be read: {error}")
-            return
+            return error
         await self.refresh_policies()
         if replaced:
-            await process.reload("The CA was replaced", by_itself=True)
-        elif process.waits_for_allow:
+            return await process.reload("The CA was replaced", by_itself=True, by_command=by_command)
+        if process.waits_for_allow:
             # `devtls allow` changes a file of ours, not the one that is watched.
-            await process.reload(f"{process.file_name} was allowed", by_itself=True)
+            return await process.reload(f"{process.file_name} was allowed", by_itself=True)
+        return None
 
     async def refresh_policies(self) -> None:
         """Judge clients by the revocation lists as they are now; trouble is said once and changes nothing."""

@@ -17,6 +17,7 @@ from aiohttp import web
 from devtls.web.control_messages import (
     ABOUT,
     LEAVES,
+    LOOK,
     RELOAD,
     REMOVE,
     REVOKED,
@@ -28,6 +29,7 @@ from devtls.web.control_messages import (
     Done,
     LeavesAnswer,
     LeavesRequest,
+    LookRequest,
     ReloadRequest,
     RemoveRequest,
     RevokedRequest,
@@ -68,6 +70,9 @@ class Commands(Protocol):
     async def revoked(self, asked: RevokedRequest) -> Done:
         """Give up the leaves that were revoked."""
 
+    async def look(self, asked: LookRequest) -> Done:
+        """Take over what changed in the state folder."""
+
 
 def make_control_app(commands: Commands, peer_uid: Callable[[socket.socket], int]) -> web.Application:
     """Return the app; `peer_uid` gives the user at the other end of a connection, and may raise OSError."""
@@ -99,6 +104,7 @@ def make_control_app(commands: Commands, peer_uid: Callable[[socket.socket], int
     app.router.add_post(STOP, _reading(StopRequest, commands.stop))
     app.router.add_post(LEAVES, _reading(LeavesRequest, commands.leaves))
     app.router.add_post(REVOKED, _reading(RevokedRequest, commands.revoked))
+    app.router.add_post(LOOK, _reading(LookRequest, commands.look))
     return app
 
 

@@ -14,7 +14,7 @@ FORMAT = 1
 PREFIX = f"/v{FORMAT}"
 ABOUT, STATUS = f"{PREFIX}/about", f"{PREFIX}/status"
 ROUTES, REMOVE, RELOAD, STOP = f"{PREFIX}/routes", f"{PREFIX}/remove", f"{PREFIX}/reload", f"{PREFIX}/stop"
-LEAVES, REVOKED = f"{PREFIX}/leaves", f"{PREFIX}/revoked"
+LEAVES, REVOKED, LOOK = f"{PREFIX}/leaves", f"{PREFIX}/revoked", f"{PREFIX}/look"
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -174,6 +174,12 @@ class LeavesAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 class RevokedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Look at the revocation list now: something was revoked, or released."""
+
+    format: int = FORMAT
+
+
+class LookRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Look at the state folder now: another CA signs, or an earlier one was retired."""
 
     format: int = FORMAT
 

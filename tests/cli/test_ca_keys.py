@@ -110,6 +110,18 @@ def test_renew_keeps_the_key_of_the_next_root(desk: Desk, given: Callable[[str],
     assert keystore.root_key_file(present(desk)) is None
 
 
+def test_a_renewal_says_when_the_next_root_keeps_no_key(
+    desk: Desk, kept: Authority, given: Callable[[str], str]
+) -> None:
+    loses = "The key of the root before was kept, the new one's is not"
+    assert (
+        loses
+        not in desk.succeed("ca", "renew", "--yes", "--keep-root-key", "--passphrase-fd", given(PASSPHRASE)).stderr
+    )
+    assert loses in desk.succeed("ca", "renew", "--yes").stderr
+    assert loses not in desk.succeed("ca", "renew", "--yes").stderr
+
+
 def test_a_new_passphrase_is_asked_for_twice(desk: Desk, terminal: list[str]) -> None:
     terminal[:] = [PASSPHRASE, "something else"]
     assert "not the same" in str(desk.fail(ExitCode.REFUSED, "trust", "--yes", "--keep-root-key"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from devtls.daemon.control_commands import ControlCommands
 from devtls.daemon.look import Look
 from devtls.daemon.run import Process
 from devtls.errors import ExitCode
-from devtls.web.control_messages import AddRequest, ReloadRequest, RemoveRequest, StopRequest
+from devtls.names import DEFAULT_ZONES
+from devtls.web.control_messages import AddRequest, LookRequest, ReloadRequest, RemoveRequest, StopRequest
 
 Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]
@@ -161,3 +163,20 @@ async def test_stop_answers_first(start: Start, wait_until: Wait, now: bool, gra
     done = await commands.add(AddRequest(name="api", value=1, folder="/"))
     assert done.trouble is not None
     assert "about to end" in done.trouble.message
+
+
+async def test_a_look_takes_the_next_ca_over_once_or_says_why_not(start: Start, file: Path) -> None:
+    running = await start(file=file)
+    process = Process(running.daemon, Look())
+    commands, keystore = ControlCommands(process), running.daemon.keystore
+    following = await asyncio.to_thread(keystore.prepare_next, DEFAULT_ZONES, datetime.now(UTC))
+    await asyncio.to_thread(keystore.switch_to_next, following)
+    file.write_text("[routes]\napp = no\n")
+    done = await commands.look(LookRequest())
+    assert done.trouble is not None
+    assert "devtls.toml" in done.trouble.message
+    file.write_text("[routes]\napp = 9\n")
+    for done in await asyncio.gather(commands.look(LookRequest()), commands.look(LookRequest())):
+        assert (done.trouble, [route.name for route in done.routes]) == (None, ["app"])
+    assert running.daemon.generation.authority.fingerprint == following.fingerprint
+    assert sum(f"devtls root {following.id}" in line for line in running.lines) == 1

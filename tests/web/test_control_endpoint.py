@@ -16,6 +16,7 @@ from devtls.web.control_messages import (
     ABOUT,
     FORMAT,
     LEAVES,
+    LOOK,
     RELOAD,
     REMOVE,
     REVOKED,
@@ -30,6 +31,7 @@ from devtls.web.control_messages import (
     Done,
     LeavesAnswer,
     LeavesRequest,
+    LookRequest,
     ReloadRequest,
     RemoveRequest,
     RevokedRequest,
@@ -74,6 +76,9 @@ class Recorded:
         return LeavesAnswer(sha256="ab", serials=("0a",))
 
     async def revoked(self, asked: RevokedRequest) -> Done:
+        return self._note(asked)
+
+    async def look(self, asked: LookRequest) -> Done:
         return self._note(asked)
 
     def _note(self, asked: object) -> Done:
@@ -135,6 +140,7 @@ async def test_orders_reach_the_proxy(ask: Ask, commands: Recorded) -> None:
         (STOP, {}),
         (LEAVES, {"name": "app.test"}),
         (REVOKED, {}),
+        (LOOK, {}),
     ):
         assert (await ask("POST", path, body))[0] == 200
     assert commands.asked == [
@@ -144,6 +150,7 @@ async def test_orders_reach_the_proxy(ask: Ask, commands: Recorded) -> None:
         StopRequest(now=False),
         LeavesRequest(name="app.test"),
         RevokedRequest(),
+        LookRequest(),
     ]
     assert (await ask("POST", LEAVES, {"name": "x"}))[1] == {"sha256": "ab", "serials": ["0a"], "format": FORMAT}
 
