@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 
 import click
 
@@ -49,6 +50,7 @@ class _Outcome:
     results: tuple[Result, ...]
     switched: bool
     told: tuple[int, ...]
+    now: datetime
 
 
 @click.command(name="renew", short_help="Make a new CA that takes over, the old root staying trusted.")
@@ -141,7 +143,7 @@ def take_over(rollover: Rollover, present: Authority, following: Authority, wish
     if switched:
         rollover.list_roots(root)
         rollover.keystore.switch_to_next(following)
-    outcome = _Outcome(present, following, results, switched, tell_running() if switched else ())
+    outcome = _Outcome(present, following, results, switched, tell_running() if switched else (), rollover.now)
     if wish.as_json:
         _show_json(outcome)
     else:
@@ -198,10 +200,7 @@ def _show(outcome: _Outcome, *, loses_key: bool) -> None:
     click.echo(f"\ndevtls root {following.id} signs from now on.", err=True)
     for pid in outcome.told:
         click.echo(f"devtls serve (process {pid}) has taken it over.", err=True)
-    click.echo(
-        f"devtls root {present.id} stays trusted until {present.not_after:%Y-%m-%d}, or until: devtls ca retire",
-        err=True,
-    )
+    click.echo(_fate(present, outcome.now), err=True)
     if loses_key:
         click.echo(
             "The key of the root before was kept, the new one's is not: it signs no further intermediates.\n"
@@ -210,6 +209,13 @@ def _show(outcome: _Outcome, *, loses_key: bool) -> None:
         )
     if any(result.changed and result.kind is Kind.BROWSER for result in results):
         click.echo("Restart browsers that are open. Phones and containers need the new root, too.", err=True)
+
+
+def _fate(before: Authority, now: datetime) -> str:
+    end = f"{before.not_after:%Y-%m-%d}"
+    if before.not_after <= now:
+        return f"devtls root {before.id} ended on {end}; out of the stores it goes by: devtls ca retire"
+    return f"devtls root {before.id} stays trusted until {end}, or until: devtls ca retire"
 
 
 def _loses_key(keystore: Keystore, present: Authority, following: Authority) -> bool:
