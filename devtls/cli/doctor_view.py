@@ -18,8 +18,9 @@ _SIGNS = {Level.OK: Sign.FINE, Level.NOTE: Sign.NOTE, Level.WARNING: Sign.WARNIN
 _ORDER = (Level.TROUBLE, Level.WARNING, Level.NOTE, Level.OK)
 _LABEL_WIDTH = 9
 _MANY_FINE = {
-    Section.STORES: "{} stores trust the root.",
-    Section.CLIENTS: "{} programs accept the CA, and refuse names outside its zones.",
+    "store-trusts": "{} stores trust the root.",
+    "client-trusts": "{} programs accept the CA, and refuse names outside its zones.",
+    "client-trusts-unlimited": "{} programs accept the CA.",
 }
 
 
@@ -50,9 +51,10 @@ def _shown(findings: list[Finding], section: Section, *, verbose: bool) -> list[
         return findings
     if findings[0].level is Level.NOTE:
         return _gathered(findings)
-    if section not in _MANY_FINE:
+    kind = findings[0].id
+    if kind not in _MANY_FINE:
         return findings[:1]
-    return [Finding("", section, Level.OK, _MANY_FINE[section].format(len(findings)))]
+    return [Finding("", section, Level.OK, _MANY_FINE[kind].format(len(findings)))]
 
 
 def _gathered(notes: list[Finding]) -> list[Finding]:

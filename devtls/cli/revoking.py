@@ -25,6 +25,11 @@ from devtls.system.paths import Paths
 from devtls.system.register import Register, open_registers
 from devtls.web.control_messages import REVOKED, RevokedRequest
 
+_UNTOLD = (
+    "The CA was imported and may sign no revocation list (no cRLSign): devtls itself shows such a certificate no\n"
+    "more, and no other program learns of it. devtls ca renew makes a CA that can revoke."
+)
+
 
 class Change(msgspec.Struct, frozen=True):
     """What was asked for, and the serial numbers that it changed."""
@@ -80,7 +85,8 @@ def publish(desk: Desk) -> tuple[str, ...]:
 def show_change(change: Change, desk: Desk, dropped: tuple[str, ...], *, as_values: bool) -> None:
     """Say what came of it."""
     concerned = {one.ca for one in change.targets}
-    lists = [_published(register) for register in desk.registers if register.authority.id in concerned]
+    registers = [register for register in desk.registers if register.authority.id in concerned]
+    lists = [_published(register) for register in registers if register.authority.signs_lists]
     done = [one for one in change.targets if one.serial in change.changed]
     before = [one for one in change.targets if one.serial not in change.changed]
     if as_values:
@@ -93,6 +99,8 @@ def show_change(change: Change, desk: Desk, dropped: tuple[str, ...], *, as_valu
             click.echo(printable(f"{word}  {_shown_serial(one)}  {', '.join(one.names)} ({one.place})"))
     for one_list in lists:
         click.echo(_where(one_list, bool(desk.running)), err=True)
+    if len(lists) < len(registers):
+        click.echo(_UNTOLD, err=True)
     for name in dropped:
         click.echo(printable(f"devtls serve shows {name} with another key from now on."), err=True)
 

@@ -18,6 +18,7 @@ from devtls.errors import CertificateError, DevtlsError, Refused, StateError
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
 from devtls.pki.certify import Order
+from devtls.pki.imported import Brought, judge
 from devtls.pki.leaf import PASSING
 from devtls.pki.register import Issued, serial_text
 from devtls.pki.revocation import load_crl
@@ -25,6 +26,7 @@ from devtls.system.keystore import Keystore, new_leaf_key, new_passing_serial
 from devtls.system.locked_key import lock
 from devtls.system.register import Register, append_event
 from devtls.web.control_messages import Done, LeavesAnswer, LeavesRequest, RevokedRequest
+from tests.pki.elsewhere import mkcert
 
 _Answer = TypeVar("_Answer")
 
@@ -247,6 +249,16 @@ def test_after_a_renewal_each_certificate_is_revoked_by_the_ca_that_issued_it(
     assert said.stderr.count("List number") == 1
     assert register.authority.id in said.stderr
     assert listed(register) == {serial(old)}
+
+
+def test_a_ca_that_signs_no_lists_is_not_said_to_have_one(keystore: Keystore) -> None:
+    made, now = mkcert(), datetime.now(UTC)
+    brought = Brought(made.certificate, made.key)
+    keystore.adopt(judge(brought, zones=(), parse_zone=Hostname, now=now, pki_port=29445).authority, now)
+    issue(Register(keystore, keystore.load(now)), "a.test")
+    said = run(revoke, "a.test")
+    assert "List number" not in said.stderr
+    assert "no other program learns of it" in said.stderr
 
 
 def test_an_expired_certificate_is_no_longer_meant_by_its_name(register: Register) -> None:

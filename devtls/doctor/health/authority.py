@@ -43,7 +43,8 @@ class CaFacts:
 
     `refused` is why the keystore does not load the CA, `record` why the record of installations cannot be read;
     `exposed` can be read by others and is ours, `foreign` belongs to another user; `newest` is when the youngest file
-    was written; `next_id` names the CA of a renewal that was begun and not finished.
+    was written; `next_id` names the CA of a renewal that was begun and not finished; `limited` is false for a CA that
+    was imported and may speak for every site.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class CaFacts:
     newest: datetime | None = None
     older: tuple[Older, ...] = ()
     next_id: str = ""
+    limited: bool = True
 
 
 def judge_ca(facts: CaFacts) -> Iterator[Finding]:
@@ -76,6 +78,7 @@ def judge_ca(facts: CaFacts) -> Iterator[Finding]:
     else:
         yield from _on_files(facts)
         yield from _on_time(facts)
+        yield from _on_limits(facts)
         yield from _on_renewal(facts)
     if facts.record is not None:
         yield Finding(
@@ -151,6 +154,18 @@ def _on_time(facts: CaFacts) -> Iterator[Finding]:
         else:
             what = f"devtls root {facts.id} speaks for {', '.join(facts.zones)}, until {facts.not_after:%Y-%m-%d}."
             yield Finding("ca-fine", Section.CA, Level.OK, what)
+
+
+def _on_limits(facts: CaFacts) -> Iterator[Finding]:
+    if not facts.limited:
+        yield Finding(
+            "ca-unlimited",
+            Section.CA,
+            Level.NOTE,
+            "Nothing limits this CA to development names: it was imported.",
+            "Whoever copies its key can pose as any site to everything that trusts its root.",
+            _RENEW,
+        )
 
 
 def _on_renewal(facts: CaFacts) -> Iterator[Finding]:

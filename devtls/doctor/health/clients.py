@@ -22,10 +22,8 @@ def judge_clients(reports: Sequence[Report], *, retired: bool = False) -> Iterat
             "clients-none", Section.CLIENTS, Level.OK, "Neither curl, openssl, python nor node is here to be asked."
         )
     for report in reports:
-        if report.verdict is Verdict.TRUSTED:
-            what = f"{report.client} accepts a certificate of the CA, and refuses a name outside the zones."
-            if report.foreign is not Foreign.ACCEPTED:
-                yield Finding("client-trusts", Section.CLIENTS, Level.OK, what, subject=report.client)
+        if report.verdict is Verdict.TRUSTED and report.foreign is not Foreign.ACCEPTED:
+            yield _on_good(report)
         elif report.verdict is Verdict.REFUSED:
             yield Finding(
                 "client-refuses",
@@ -49,6 +47,15 @@ def judge_clients(reports: Sequence[Report], *, retired: bool = False) -> Iterat
             "They bring a list of their own, or go by a store that does not have the root.",
             _TRUST if retired else _ENV,
         )
+
+
+def _on_good(report: Report) -> Finding:
+    name, what = "client-trusts", f"{report.client} accepts a certificate of the CA"
+    if report.foreign is Foreign.NOT_TRIED:  # an imported CA without limits would be believed for every name
+        return Finding(f"{name}-unlimited", Section.CLIENTS, Level.OK, f"{what}.", subject=report.client)
+    return Finding(
+        name, Section.CLIENTS, Level.OK, f"{what}, and refuses a name outside the zones.", subject=report.client
+    )
 
 
 def _on_fooled(report: Report) -> Finding:

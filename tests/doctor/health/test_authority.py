@@ -99,6 +99,12 @@ def test_a_renewal_that_was_not_finished_is_a_warning() -> None:
     assert "devtls root 99999999" in finding.what
 
 
+def test_a_ca_without_limits_is_a_note() -> None:
+    fine, finding = judge_ca(replace(FINE, limited=False))
+    assert fine.id == "ca-fine"
+    assert (finding.id, finding.level, finding.mend) == ("ca-unlimited", Level.NOTE, "devtls ca renew")
+
+
 def test_an_older_ca_is_a_note_while_it_lasts_and_a_warning_after_its_end() -> None:
     older = (Older("11111111", NOW + DAY), Older("22222222", None), Older("33333333", NOW))
     found = list(judge_ca(replace(FINE, older=older)))[1:]

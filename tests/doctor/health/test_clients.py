@@ -27,6 +27,11 @@ def test_a_client_that_trusts_and_refuses_is_fine() -> None:
     assert levels(report(Verdict.TRUSTED)) == {("client-trusts", "curl"): Level.OK}
 
 
+def test_of_a_ca_without_limits_no_client_is_said_to_refuse_anything() -> None:
+    (found,) = judge_clients([report(Verdict.TRUSTED, Foreign.NOT_TRIED)])
+    assert (found.id, found.what) == ("client-trusts-unlimited", "curl accepts a certificate of the CA.")
+
+
 def test_clients_that_need_a_variable_are_one_note() -> None:
     (note,) = judge_clients([report(Verdict.TRUSTED_WITH), report(Verdict.TRUSTED_WITH, client="node")])
     assert note.what == "In this shell curl and node trust the CA only with the variables of devtls env."

@@ -40,7 +40,7 @@ def _look(number: int, ca: Ca, lowest: int) -> PortFacts:
     if address is None:
         return PortFacts(number, Held.FREE, closed=number < lowest)
     if ca.authority is not None and number == ca.authority.pki_port:
-        held = Held.OURS if _offers_lists(address, ca.authority) else Held.OTHERS
+        held = Held.OURS if _offers_root(address, ca.authority) else Held.OTHERS
     elif number == HTTP:
         held = Held.OTHERS  # there is no certificate to be seen; whose it is, its holder tells
     else:
@@ -54,12 +54,12 @@ def _is_lost(number: int) -> bool:
     return is_listened_to(number) and not any(_listens(address, number) for address in _LOOPBACK)
 
 
-def _offers_lists(address: str, authority: Authority) -> bool:
-    """Say whether a devtls of this CA answers on the CA's own port: it alone has the root's revocation list."""
+def _offers_root(address: str, authority: Authority) -> bool:
+    """Say whether a devtls of this CA answers on the CA's own port: it hands the root out."""
     asking = HTTPConnection(address, authority.pki_port, timeout=_HANDSHAKE_S)
     try:
-        asking.request("GET", authority.root_crl_path)
-        return asking.getresponse().read(len(authority.root_crl_der) + 1) == authority.root_crl_der
+        asking.request("GET", "/root.der")
+        return asking.getresponse().read(len(authority.root_der) + 1) == authority.root_der
     except (OSError, HTTPException):
         return False
     finally:
@@ -78,9 +78,13 @@ def _listens(address: str, number: int) -> bool:
 
 def _whose(address: str, number: int, ca: Ca) -> Held:
     leaf = _certificate_at(address, number)
-    if leaf is None or not _is_of_devtls(leaf):
+    if leaf is None:
         return Held.OTHERS
-    return Held.OURS if ca.authority is not None and _signed(ca.authority, leaf) else Held.OTHER_CA
+    if ca.authority is not None and _signed(ca.authority, leaf):
+        # An imported CA signs for other programs as well: Vite with a certificate of mkcert is no devtls.
+        ours = not ca.authority.imported or port_holder(number).startswith("devtls ")
+        return Held.OURS if ours else Held.OTHERS
+    return Held.OTHER_CA if _is_of_devtls(leaf) else Held.OTHERS
 
 
 def _certificate_at(address: str, number: int) -> x509.Certificate | None:

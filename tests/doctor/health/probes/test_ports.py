@@ -18,9 +18,11 @@ from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.doctor.health.probes.ports import look_at_ports
 from devtls.doctor.listener import listening, server_context
 from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.pki.imported import Brought, judge
 from devtls.system.keystore import Keystore, new_leaf_key, new_serial
 from devtls.system.truststore.machine import Machine
 from tests.doctor.check.pki import Wish, self_signed, showing
+from tests.pki.elsewhere import mkcert
 
 
 @contextmanager
@@ -50,6 +52,21 @@ def test_a_devtls_is_known_by_its_certificate(ca: Ca, machine: Machine, keystore
         later = look_at_ca(keystore.state_dir, datetime.now(UTC))
         assert held(port, later, machine) is Held.OTHER_CA
         assert held(port, replace(later, authority=None), machine) is Held.OTHER_CA
+
+
+@pytest.mark.parametrize(("holder", "whose"), [("devtls", Held.OURS), ("node", Held.OTHERS)])
+def test_an_imported_ca_signs_for_others_as_well_so_the_holder_decides(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holder: str, whose: Held
+) -> None:
+    made, now = mkcert(), datetime.now(UTC)
+    brought, keystore = Brought(made.certificate, made.key), Keystore(tmp_path / "imported")
+    judged = judge(brought, zones=(), parse_zone=Hostname, now=now, pki_port=29444)
+    keystore.adopt(judged.authority, now)
+    ca = look_at_ca(keystore.state_dir, now)
+    monkeypatch.setattr(ports, "port_holder", lambda _number: f"{holder} (process 1)")
+    assert not ca.facts.limited
+    with serving(ca, tmp_path) as port:
+        assert held(port, ca, machine) is whose
 
 
 def test_another_certificate_and_no_tls_at_all_are_other_programs(ca: Ca, machine: Machine, tmp_path: Path) -> None:
@@ -121,12 +138,12 @@ def _plain_server(body: bytes, port: int = 0) -> Iterator[int]:
         thread.join()
 
 
-@pytest.mark.parametrize(("answer", "whose"), [("the list", Held.OURS), ("another", Held.OTHERS)])
-def test_the_cas_own_port_is_known_by_the_list_that_it_offers(
+@pytest.mark.parametrize(("answer", "whose"), [("the root", Held.OURS), ("another", Held.OTHERS)])
+def test_the_cas_own_port_is_known_by_the_root_that_it_offers(
     ca: Ca, machine: Machine, answer: str, whose: Held
 ) -> None:
     assert ca.authority is not None
-    body = ca.authority.root_crl_der if answer == "the list" else b"?"
+    body = ca.authority.root_der if answer == "the root" else b"?"
     with _plain_server(body, ca.authority.pki_port) as port:
         assert held(port, ca, machine) is whose
 
