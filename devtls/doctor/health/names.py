@@ -59,19 +59,25 @@ class ResolverFacts:
     """How names are looked up here.
 
     `sources` is the line `hosts:` of nsswitch.conf, `ipv6` whether there is ::1, `written` what /etc/hosts says.
+    `silent_port` is where `devtls setup names` sends the resolver and nobody answers (0 = somebody does, or it asks
+    elsewhere).
     """
 
     sources: tuple[str, ...] = ()
     ipv6: bool = True
     written: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    silent_port: int = 0
 
 
 def judge_names(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Finding]:
     """Yield what there is to say about the names."""
+    unanswered = [each for each in names if resolver.silent_port and not each.elsewhere and _is_missing(each)]
+    others = [each for each in names if each not in unanswered]
     found = [
         *_on_elsewhere(names, resolver),
-        *_on_slow(names),
-        *_on_lost(names, resolver),
+        *_on_unanswered(unanswered, resolver.silent_port),
+        *_on_slow(others),
+        *_on_lost(others, resolver),
         *_on_one_family(names, resolver),
     ]
     if names and not found:
@@ -99,6 +105,23 @@ def _on_elsewhere(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterat
                 in_the_way if written else _SET_UP,
                 each.host,
             )
+
+
+def _is_missing(each: NameFacts) -> bool:
+    return each.slow or not each.addresses
+
+
+def _on_unanswered(names: Sequence[NameFacts], port: int) -> Iterator[Finding]:
+    if names:
+        hosts = listed(each.host for each in names)
+        yield Finding(
+            "resolver-unanswered",
+            Section.NAMES,
+            Level.WARNING,
+            f"This machine's resolver asks devtls for {hosts}, and nobody answers on port {port}.",
+            "Names that are not in the hosts file resolve while devtls serve runs.",
+            "devtls serve",
+        )
 
 
 def _on_slow(names: Sequence[NameFacts]) -> Iterator[Finding]:

@@ -55,6 +55,17 @@ def test_names_that_do_not_resolve_get_one_command_for_all() -> None:
     assert judged(name("a.test", NONE, NONE))["name-lost"].what.startswith("a.test does not")
 
 
+def test_names_for_which_devtls_is_asked_in_vain_need_no_setup_but_devtls() -> None:
+    silent = ResolverFacts(silent_port=15353)
+    slow = Lookup((), None)
+    found = judged(name("a.test", NONE, NONE), name("b.test", slow, slow), name("c.test"), resolver=silent)
+    assert list(found) == ["resolver-unanswered"]
+    finding = found["resolver-unanswered"]
+    assert finding.what.endswith("asks devtls for a.test and b.test, and nobody answers on port 15353.")
+    assert (finding.level, finding.mend) == (Level.WARNING, "devtls serve")
+    assert list(judged(name("c.test"), resolver=silent)) == ["names-fine"]
+
+
 @pytest.mark.parametrize(
     ("host", "resolver", "told"),
     [

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from dns.message import make_query
+
 from devtls.doctor.health.names import Lookup, NameFacts, ResolverFacts
 from devtls.doctor.health.probes.bounded import ask_all
 from devtls.names import is_wildcard
+from devtls.system.resolver.drop_in import DropIn
+from devtls.system.resolver.macos import RESOLVER
+from devtls.system.resolver.resolved import DELEGATE, DROP_IN
 
 LIMIT_S = 3.0
+_ANSWER_S = 0.5
 _MOST_NAMES = 30
 _LABEL = "devtls-doctor"
 """Stands for any name below a wildcard."""
+_ASKING = (DELEGATE, DROP_IN, RESOLVER)
+_PORT = re.compile(rb"(?:127\.0\.0\.1:|^port )(\d{1,5})$", re.MULTILINE)
 
 
 def look_at_names(hosts: Sequence[str]) -> tuple[NameFacts, ...]:
@@ -41,7 +50,31 @@ def look_up(name: str, family: socket.AddressFamily) -> Lookup:
 
 def look_at_resolver(system: Path) -> ResolverFacts:
     """Return how names are looked up here."""
-    return ResolverFacts(_sources(system / "etc/nsswitch.conf"), _has_ipv6(), _written(system / "etc/hosts"))
+    port = asked_port(system)
+    silent = port if port and not _answers(port) else 0
+    return ResolverFacts(_sources(system / "etc/nsswitch.conf"), _has_ipv6(), _written(system / "etc/hosts"), silent)
+
+
+def asked_port(system: Path) -> int:
+    """Return the port at which `devtls setup names` makes the resolver ask devtls, 0 if it does not."""
+    for recipe in _ASKING:
+        for content in DropIn(recipe, system).probe().ours.values():
+            if named := _PORT.search(content):
+                return int(named[1])
+    return 0
+
+
+def _answers(port: int) -> bool:
+    """Say whether a DNS server answers there, whatever it says."""
+    question = make_query("localhost", "A").to_wire()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(_ANSWER_S)
+        try:
+            asking.connect(("127.0.0.1", port))
+            asking.send(question)
+            return asking.recv(512)[:2] == question[:2]
+        except OSError:
+            return False
 
 
 def _sources(file: Path) -> tuple[str, ...]:

@@ -10,6 +10,10 @@ import pytest
 from devtls.doctor.health.names import Lookup, ResolverFacts
 from devtls.doctor.health.probes import names
 from devtls.doctor.health.probes.names import look_at_names, look_at_resolver, look_up
+from devtls.system.resolver.drop_in import MARK, Recipe
+from devtls.system.resolver.macos import RESOLVER
+from devtls.system.resolver.resolved import DELEGATE, DROP_IN
+from devtls.system.setup.protocol import User, Wish
 
 
 def test_localhost_is_here() -> None:
@@ -63,6 +67,32 @@ def test_the_hosts_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "etc/hosts").write_text("127.0.0.1 localhost A.test # b.test\n\n#10.0.0.1 x\n::1\ta.test\n")
     written = look_at_resolver(tmp_path).written
     assert written == {"localhost": ("127.0.0.1",), "a.test": ("127.0.0.1", "::1")}
+
+
+@pytest.mark.parametrize("recipe", [DELEGATE, DROP_IN, RESOLVER])
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_resolver_that_asks_devtls_is_told_from_one_that_gets_an_answer(
+    tmp_path: Path, recipe: Recipe, answers: bool
+) -> None:
+    assert look_at_resolver(tmp_path).silent_port == 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+        port = server.getsockname()[1]
+        (tmp_path / recipe.folder).mkdir(parents=True)
+        wish = Wish(User("me", 1000, 1000, tmp_path), ("dev.local",), (), dns_port=port)
+        for file, content in recipe.files(wish).items():
+            (tmp_path / recipe.folder / file).write_text(f"{MARK}\n{content}")
+
+        def answer() -> None:
+            question, client = server.recvfrom(512)
+            server.sendto(question if answers else b"?" + question, client)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert look_at_resolver(tmp_path).silent_port == (0 if answers else port)
+        thread.join()
+    assert look_at_resolver(tmp_path).silent_port == port
 
 
 def test_without_ipv6_and_nsswitch_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
