@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -136,12 +137,13 @@ def carry_out(removal: Removal) -> tuple[Result, ...]:
             results.append(result)
     if Part.NAMES in removal.parts and bench.record.hostnames():
         bench.record.remember_hostnames(())
-    return (*results, *map(_unknown, removal.strangers))
+    return (*results, *(_unknown(entry, bench.record.path) for entry in removal.strangers))
 
 
-def _unknown(entry: Taken) -> Result:
+def _unknown(entry: Taken, file: Path) -> Result:
     part = next((part for part in Part if entry.name.startswith(f"{part.value}:")), Part.NAMES)
-    state = MeasureState(Status.FAILED, "this devtls does not know how to take it back", "Upgrade devtls.")
+    remedy = f"Upgrade devtls; or, if you took it back by hand, take its entry out of {file}."
+    state = MeasureState(Status.FAILED, "this devtls does not know how to take it back", remedy)
     return Result(entry.name, part, entry.name, state)
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devtls.errors import StateError
+from devtls.errors import InvalidName, StateError
+from devtls.names import parse_hostname
 from devtls.system.execute import write_atomically
 from devtls.system.setup.protocol import Keepsake
 
@@ -87,11 +88,11 @@ class SetupRecord:
                 )
             return _Content(
                 tuple(Taken(_text(each["name"]), _texts(each["keepsake"])) for each in data["measures"]),
-                tuple(_text(name) for name in data["hostnames"]),
+                tuple(parse_hostname(_text(name)) for name in data["hostnames"]),
             )
         except (FileNotFoundError, NotADirectoryError):
             return _Content()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidName) as error:
             raise StateError(
                 f"{self.path} cannot be read.",
                 path=str(self.path),

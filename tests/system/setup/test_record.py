@@ -65,6 +65,7 @@ def test_a_newer_format_is_refused_with_the_next_step(tmp_path: Path) -> None:
         b'{"format": 1, "measures": [{"name": "x", "keepsake": {"a": 1}}], "hostnames": []}',
         b'{"format": 1, "measures": [{"name": "x", "keepsake": []}], "hostnames": []}',
         b'{"format": 1, "measures": [], "hostnames": [1]}',
+        b'{"format": 1, "measures": [], "hostnames": ["a b.test"]}',
     ],
 )
 def test_a_damaged_record_is_an_error_not_an_empty_one(tmp_path: Path, content: bytes) -> None:
