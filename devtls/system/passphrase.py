@@ -49,8 +49,8 @@ def new_passphrase(what: str, descriptor: int | None = None, *, option: str = OP
     if descriptor is not None:
         return _long_enough(read_from(descriptor, option))
     _refuse_without_terminal(what, option)
-    passphrase = _long_enough(normal(getpass(f"New passphrase for {what}: ")))
-    if normal(getpass("The same again: ")) != passphrase:
+    passphrase = _long_enough(_typed(f"New passphrase for {what}: "))
+    if _typed("The same again: ") != passphrase:
         raise Refused("The two were not the same: nothing was done.")
     return passphrase
 
@@ -60,7 +60,15 @@ def known_passphrase(what: str, descriptor: int | None = None, *, option: str = 
     if descriptor is not None:
         return read_from(descriptor, option)
     _refuse_without_terminal(what, option)
-    return normal(getpass(f"Passphrase of {what}: "))
+    return _typed(f"Passphrase of {what}: ")
+
+
+def _typed(question: str) -> str:
+    """Return what a person types without showing it; raises Refused at the end of the input (Ctrl-D)."""
+    try:
+        return normal(getpass(question))
+    except EOFError as error:
+        raise Refused("The input ended before a passphrase was typed: nothing was done.") from error
 
 
 def _long_enough(passphrase: str) -> str:
@@ -119,10 +127,12 @@ class Unlocker:
         yield from_keyring(container)
 
     def _ask(self, container: bytes) -> IssuerKey:
-        for _ in range(_TRIES):
-            key = self._try(container, normal(getpass(f"Passphrase of {self._what}: ")))
+        for tries_left in reversed(range(_TRIES)):
+            key = self._try(container, _typed(f"Passphrase of {self._what}: "))
             if key is not None:
                 return key
+            if tries_left:
+                sys.stderr.write("That is not it. Try again.\n")
         raise WrongPassphrase(f"None of them was the passphrase of {self._what}.")
 
     def _try(self, container: bytes, passphrase: str) -> IssuerKey | None:

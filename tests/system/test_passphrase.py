@@ -109,6 +109,30 @@ def test_what_opened_one_container_opens_the_next_without_a_question(typed: list
     assert typed == []
 
 
+def test_a_wrong_passphrase_is_said_to_be_wrong_while_there_are_tries_left(
+    typed: list[str], container: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed[:] = ["not this", "nor this", PASSPHRASE]
+    Unlocker("the key")(container)
+    assert capsys.readouterr().err == "That is not it. Try again.\n" * 2
+
+    typed[:] = ["not this", "nor this", "nor that"]
+    with pytest.raises(WrongPassphrase, match="None of them"):
+        Unlocker("the key")(container)
+    assert capsys.readouterr().err == "That is not it. Try again.\n" * 2
+
+
+def test_the_end_of_the_input_is_no_passphrase(monkeypatch: pytest.MonkeyPatch, container: bytes) -> None:
+    def end(_question: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(asking, "getpass", end)
+    monkeypatch.setattr(asking, "_is_terminal", lambda: True)
+    for ask in (lambda: Unlocker("the key")(container), lambda: asking.new_passphrase("the key")):
+        with pytest.raises(Refused, match="input ended"):
+            ask()
+
+
 def test_a_descriptor_is_read_once_and_a_wrong_passphrase_in_it_asks_nobody(typed: list[str], container: bytes) -> None:
     descriptor = pipe(b"something else")
     for _ in range(2):
