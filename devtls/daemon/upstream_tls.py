@@ -1,7 +1,7 @@
 """TLS contexts for https and h2 targets, made when a configuration is read: loading the system's roots takes 20 ms.
 
-Owns one context per way of verifying. Refuses a `ca` file that cannot be used while the configuration is read, not at
-the first request.
+Owns one context per way of verifying, the same under every Python. Refuses a `ca` file that cannot be used while the
+configuration is read, not at the first request.
 """
 
 from __future__ import annotations
@@ -51,6 +51,10 @@ def _make(tls: UpstreamTls, route: Route) -> ssl.SSLContext:
             line=route.config.line,
             hint="Name a PEM file with the CA of the target.",
         ) from error
+    # Python 3.13 began to refuse what browsers take: an app's or a company's root without a key identifier or a key
+    # usage (X509_V_FLAG_X509_STRICT); and to take what they take: an intermediate as an anchor.
+    flags = context.verify_flags | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags = flags & ~ssl.VerifyFlags.VERIFY_X509_STRICT
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -17,7 +17,7 @@ from devtls.system.keystore import Keystore
 
 
 def table(folder: Path, options: str) -> RouteTable:
-    text = f'[routes]\napi = {{ target = "https://127.0.0.1:1", {options} }}\n'
+    text = f'[routes]\napi = {{ target = "https://127.0.0.1:1"{options and ", " + options} }}\n'
     config = parse_config(text.encode(), source="devtls.toml", folder=str(folder))
     return build_routes(config, DEFAULT_ZONES, static_sockets={})
 
@@ -30,6 +30,26 @@ def test_targets_are_verified_by_their_own_ca(tmp_path: Path) -> None:
     context = contexts(routes[0].upstream)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert len(context.get_ca_certs()) == 1
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_every_python_verifies_a_target_as_browsers_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, strict: bool
+) -> None:
+    usual = ssl.create_default_context
+
+    def of_another_python() -> ssl.SSLContext:
+        context = usual()
+        flags = ssl.VerifyFlags.VERIFY_X509_STRICT | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_flags = context.verify_flags | flags if strict else context.verify_flags & ~flags
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", lambda cafile: of_another_python())
+    contexts, routes = ClientContexts(), table(tmp_path, "").routes
+    contexts.prepare(routes)
+    flags = contexts(routes[0].upstream).verify_flags
+    assert not flags & ssl.VerifyFlags.VERIFY_X509_STRICT
+    assert flags & ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
 
 
 def test_verify_false_checks_nothing(tmp_path: Path) -> None:

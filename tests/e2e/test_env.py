@@ -82,7 +82,8 @@ class Corporation:
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Corporate Root")])
-        self.root = self._certificate(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None))
+        may_sign = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        self.root = self._certificate(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None), may_sign)
         self.root_der = self.root.public_bytes(Encoding.DER)
         self.root_pem = self.root.public_bytes(Encoding.PEM)
 
