@@ -24,6 +24,7 @@ from devtls.daemon.limits import head_limits, pool_limits, server_limits
 from devtls.daemon.log import Log
 from devtls.daemon.pki_site import PkiSite
 from devtls.daemon.ports import HTTP_PORT, Doors, open_doors
+from devtls.daemon.private_sockets import refuse_unix_targets
 from devtls.daemon.source import Source
 from devtls.daemon.static_sites import StaticSites
 from devtls.daemon.upstream_tls import ClientContexts
@@ -136,6 +137,7 @@ class Daemon:
     def _build(self, merged: Merged, authority: Signer) -> Generation:
         if authority.ocsp != merged.config.ca.ocsp:
             authority = msgspec.structs.replace(authority, ocsp=merged.config.ca.ocsp)
+        refuse_unix_targets(merged.config.routes)
         config = self._with_acme(merged.config)
         sockets = self._static.open_sockets(config)
         routes = build_routes(config, authority.zones, static_sockets=sockets)

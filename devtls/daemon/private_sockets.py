@@ -11,8 +11,10 @@ import os
 import socket
 import stat
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+from devtls.config import RouteConfig, UnixTarget
 from devtls.errors import ConfigError
 
 _LONGEST_PATH = 100
@@ -55,6 +57,21 @@ class PrivateSockets:
             self._home = None
 
 
+def refuse_unix_targets(routes: Iterable[RouteConfig]) -> None:
+    """Raise ConfigError for the first route to a Unix socket where Python cannot reach one: on Windows."""
+    if sys.platform != "win32":
+        return
+    for route in routes:
+        if isinstance(route.target, UnixTarget):
+            raise ConfigError(
+                "Python cannot reach Unix sockets on Windows.",
+                source=route.source,
+                key=f"routes.{route.key}" if route.line else route.key,
+                line=route.line,
+                hint="Let the app listen on a port, and name that.",
+            )
+
+
 def _make_home(runtime_dir: Path) -> Path:
     import shutil
     import tempfile
@@ -77,7 +94,9 @@ def _make_home(runtime_dir: Path) -> Path:
 def _only_ours(runtime_dir: Path) -> bool:
     """Whether nobody else can move the folder: without /run/user it is below /tmp, where anybody may come first."""
     found = [folder.lstat() for folder in (runtime_dir, runtime_dir.parent)]
-    return all(one.st_uid == os.geteuid() and not one.st_mode & (stat.S_IWGRP | stat.S_IWOTH) for one in found)
+    return sys.platform != "win32" and all(
+        one.st_uid == os.geteuid() and not one.st_mode & (stat.S_IWGRP | stat.S_IWOTH) for one in found
+    )
 
 
 def _remove_leftovers(runtime_dir: Path) -> None:

@@ -383,6 +383,8 @@ def _collect_garbage() -> None:
 
 
 def _terminal_is_there() -> bool:
+    if sys.platform == "win32":
+        return False
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:

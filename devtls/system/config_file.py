@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+import sys
 from pathlib import Path
 
 from devtls.errors import ConfigError
@@ -47,7 +48,7 @@ def _write(path: Path, content: bytes, like: os.stat_result | None) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
-        if like is not None and hasattr(os, "fchmod"):
+        if like is not None and sys.platform != "win32":
             if (like.st_uid, like.st_gid) != _owner(descriptor):
                 os.chown(path, like.st_uid, like.st_gid)  # before the mode: chown takes bits away
             os.fchmod(descriptor, stat.S_IMODE(like.st_mode))

@@ -36,6 +36,7 @@ from devtls.system.plan import (
 )
 
 _KEPT_OUTPUT = 8 << 20
+_KILLED = -9  # by SIGKILL, as subprocess says it; Windows knows no such signal
 _JVM_CHATTER = ("Picked up JAVA_TOOL_OPTIONS", "Picked up JDK_JAVA_OPTIONS", "Picked up _JAVA_OPTIONS")
 
 
@@ -144,7 +145,7 @@ def _stop(process: subprocess.Popen[bytes], *, group: bool) -> None:
         process.wait(1)
     except (PermissionError, ProcessLookupError, subprocess.TimeoutExpired):
         # An elevated tool belongs to root and ends when it likes; Popen must not warn that we did not wait for it.
-        process.returncode = -signal.SIGKILL
+        process.returncode = _KILLED
 
 
 def execute(plan: Plan, runner: Runner) -> Outcome:

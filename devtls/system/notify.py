@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import MutableMapping
 from contextlib import suppress
@@ -29,7 +30,7 @@ class Manager:
 
     def reloading(self) -> None:
         """Say that the configuration is read again; `ready` ends it."""
-        stamp = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        stamp = time.monotonic_ns() // 1000  # of CLOCK_MONOTONIC, as sd_notify(3) wants it
         self._send("RELOADING=1", f"MONOTONIC_USEC={stamp}", "STATUS=Reading the configuration again")
 
     def stopping(self, grace_s: float) -> None:
@@ -37,6 +38,8 @@ class Manager:
         self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round((grace_s + _MARGIN_S) * 1e6)}", "STATUS=Ending")
 
     def _send(self, *lines: str) -> None:
+        if sys.platform == "win32":  # has no systemd
+            return
         # The manager may be gone, its queue full, its socket of another kind: the proxy is worth more than the news.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.setblocking(False)

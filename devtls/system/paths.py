@@ -74,7 +74,8 @@ def _is_ours_alone(folder: str) -> bool:
         found = os.lstat(folder)
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077
+    ours = sys.platform != "win32" and found.st_uid == os.geteuid()
+    return ours and stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
 
 
 def refuse_sudo(environ: Mapping[str, str], euid: int, command: str) -> None:

@@ -8,6 +8,7 @@ soon as OpenSSL has read it.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ _KEY_MARK = b"-----BEGIN PRIVATE KEY-----"
 @contextmanager
 def pem_path(folder: Path, pem: bytes) -> Iterator[tuple[str, str | None]]:
     """Yield a path that `pem` (certificates, then one unencrypted key or none) can be read from, and its password."""
-    if hasattr(os, "memfd_create"):
+    if sys.platform == "linux" and hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("devtls-leaf", os.MFD_CLOEXEC)
         try:
             os.write(descriptor, pem)  # a memfd takes everything at once: there is no disk to be full

@@ -58,19 +58,19 @@ def is_listened_to(port: int, *, proc: Path = _PROC) -> bool:
 
 def _somebody(uids: set[int]) -> str:
     """Return whose program it is, when that is another user; the kernel tells that much of everybody."""
+    if sys.platform == "win32":
+        return ""
     others = uids - {os.geteuid()}
     if len(uids) != 1 or not others:
         return ""
-    return f"a program of {_user(others.pop())}"
-
-
-def _user(uid: int) -> str:
     import pwd
 
+    uid = others.pop()
     try:
-        return pwd.getpwuid(uid).pw_name
+        user = pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"user {uid}"
+        user = f"user {uid}"
+    return f"a program of {user}"
 
 
 def _listening(table: Path, port: int, state: str) -> Iterator[_Listener]:

@@ -8,13 +8,13 @@ before stands in our file, so that it can be brought back when the record of it 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from devtls.system.execute import Outcome, Trouble
 from devtls.system.plan import ELEVATED_S, MakeFolder, Plan, RemoveFile, Run, Step, WriteFile
 from devtls.system.ports.sysctl_files import KEY, OWN_FILE, OwnFile, Setting, read_others, read_own, write_own
+from devtls.system.read_only import is_read_only
 from devtls.system.setup.protocol import Keepsake, MeasureState, Part, Status, Wish
 from devtls.system.truststore.machine import Machine
 
@@ -86,7 +86,7 @@ class SysctlMeasure:
             tool=self._machine.system_tool("sysctl"),
             folder=folder,
             has_folder=folder.is_dir(),
-            read_only=_is_read_only(root / _KERNEL),
+            read_only=is_read_only(root / _KERNEL),
             declared=(root / "etc/NIXOS").exists(),
         )
 
@@ -218,13 +218,6 @@ def lowest_open(root: Path) -> int | None:
         return int((root / _KERNEL).read_text("ascii"))
     except (OSError, ValueError):
         return None
-
-
-def _is_read_only(path: Path) -> bool:
-    try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False
 
 
 def _number(text: str) -> int:

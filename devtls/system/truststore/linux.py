@@ -9,7 +9,6 @@ ends with keytool where that keystore still holds it.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from devtls.system.execute import Finished, Outcome, Runner, Trouble
 from devtls.system.plan import ELEVATED_S, Plan, RemoveFile, Run, Step, WriteFile
+from devtls.system.read_only import is_read_only
 from devtls.system.truststore.families import FAMILIES, NIXOS, Family, Refresh, choose_family, read_os_ids
 from devtls.system.truststore.machine import Machine
 from devtls.system.truststore.other_tools import OtherRoot, other_roots
@@ -109,7 +109,7 @@ class SystemStore:
             anchors=anchors,
             bundle=_fingerprints(certificates),
             roots=_distinct((*bundled, *anchored)),
-            read_only=folder.is_dir() and bool(os.statvfs(folder).f_flag & os.ST_RDONLY),
+            read_only=is_read_only(folder),
             keytool=self._machine.system_tool("keytool"),
             java_store=java_store,
             anchored=self._anchored() if family.p11_kit else None,

@@ -36,11 +36,14 @@ class Machine:
     def here(cls, environ: Mapping[str, str] = os.environ) -> Machine:
         """Return this machine as the current user sees it."""
         home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+        elevation: Elevation | None = ALREADY_ROOT
+        if sys.platform != "win32":
+            elevation = find_elevation(os.geteuid())
         return cls.redirected(
             Path("/"),
             home,
             environ,
-            elevation=ALREADY_ROOT if sys.platform == "win32" else find_elevation(os.geteuid()),
+            elevation=elevation,
             search_path=tuple(
                 part for part in environ.get("PATH", os.defpath).split(os.pathsep) if Path(part).is_absolute()
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -28,6 +29,9 @@ def look_at_browsers(machine: Machine, record: Record, trusting: Iterable[str]) 
 
 def _older_than(file: Path, proc: Path) -> Iterator[tuple[str, int]]:
     """Yield browsers of this user that started before `file` was written (Linux; elsewhere there is no /proc)."""
+    if sys.platform != "linux":
+        return
+    ticks = os.sysconf("SC_CLK_TCK")
     try:
         written = file.stat().st_mtime
     except OSError:
@@ -36,15 +40,15 @@ def _older_than(file: Path, proc: Path) -> Iterator[tuple[str, int]]:
         try:
             name = (folder / "comm").read_text("utf-8", "replace").strip()
             status = folder.stat()
-            if name in _BROWSERS and status.st_uid == os.geteuid() and _started(folder, proc) < written:
+            if name in _BROWSERS and status.st_uid == os.geteuid() and _started(folder, proc, ticks) < written:
                 yield name, int(folder.name)
         except (OSError, ValueError, IndexError):  # it ended meanwhile
             continue
 
 
-def _started(folder: Path, proc: Path) -> float:
-    """Return when a process started, in seconds since 1970: proc(5), field 22 of stat, in ticks since the boot."""
+def _started(folder: Path, proc: Path, ticks: int) -> float:
+    """Return when a process started, in seconds since 1970: proc(5), field 22 of stat, in `ticks` of a second."""
     fields = (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     lines = (proc / "stat").read_text("ascii", "replace").splitlines()
     boot = [line.split()[1] for line in lines if line.startswith("btime ")][0]  # noqa: RUF015 - IndexError, not StopIteration
-    return float(boot) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return float(boot) + int(fields[19]) / ticks

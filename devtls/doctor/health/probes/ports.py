@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Iterable
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -116,7 +117,7 @@ def _signed(authority: Authority, leaf: x509.Certificate) -> bool:
 
 def _lowest_open(machine: Machine) -> int:
     """Return the lowest port that this user may listen on (ip_unprivileged_port_start: Linux's ip-sysctl.rst)."""
-    if machine.platform != "linux" or os.geteuid() == 0:
+    if sys.platform == "win32" or machine.platform != "linux" or os.geteuid() == 0:
         return 0
     file = machine.root / "proc/sys/net/ipv4/ip_unprivileged_port_start"
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -77,6 +78,8 @@ def _first_success(addresses: Iterable[tuple[str, int]]) -> str:
 
 
 def _knock_on_path(path: str) -> str:
+    if sys.platform == "win32":
+        return "Python has no Unix sockets on Windows"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
             knocking.settimeout(_KNOCK_S)
