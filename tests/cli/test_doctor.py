@@ -75,7 +75,8 @@ def test_fix_shows_its_commands_asks_once_and_looks_again(untrusted: Desk, monke
     assert result.return_value is ExitCode.OK, result.output
     assert result.stderr.count("Go ahead?") == 1
     assert "certutil -A" in result.stderr
-    assert result.stdout.startswith("  ✓ done      Chromium and Chrome")
+    shown = result.stdout.removeprefix(" y\n")  # what is typed: click's runner showed it on stdout before 8.4
+    assert shown.startswith("  ✓ done      Chromium and Chrome")
     assert "Nothing is wrong." in result.stdout
 
 
