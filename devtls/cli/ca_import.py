@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 
 from devtls.cli import printable
 from devtls.cli.ca_renew import Wish, take_over
+from devtls.cli.ca_root_list import take_list
 from devtls.cli.rollover import Rollover, root_json, tell_running
 from devtls.cli.store_view import ask
 from devtls.errors import CertificateError, Refused, StateError, WrongPassphrase
@@ -29,7 +31,9 @@ from devtls.pki.ca_chain import found, identifier_of
 from devtls.pki.imported import Brought, Judged, judge
 from devtls.pki.leaf import crl_path, crl_url
 from devtls.pki.profile import short_id
+from devtls.system.keystore import Keystore
 from devtls.system.passphrase import known_passphrase
+from devtls.system.paths import Paths
 from devtls.system.pki_port import free_port
 from devtls.system.suffixes import is_public_suffix
 
@@ -78,8 +82,12 @@ def command(
     """Let devtls sign with a CA that was made elsewhere; its key is copied into the CA's folder.
 
     Everything is checked first, and how the CA differs from one that devtls makes is said. Where there is a CA
-    already, the imported one takes over, and the one before stays trusted until devtls ca retire.
+    already, the imported one takes over, and the one before stays trusted until devtls ca retire. With --crl alone, a
+    later revocation list of the present CA's root is published from now on.
     """
+    if crl is not None and certificate is None and key is None:
+        take_list(Keystore(Paths.from_environment().state_dir), _bytes(crl), datetime.now(UTC), as_json=as_json)
+        return
     if certificate is None or key is None:
         raise click.UsageError(f"A CA is a certificate and its key:\n\n{_EXAMPLES}")
     rollover = Rollover.begin("ca import", asks=not yes)

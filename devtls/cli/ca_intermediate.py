@@ -24,6 +24,7 @@ from devtls.pki.authority import Authority
 from devtls.pki.delegation import delegate, key_in_request
 from devtls.pki.der import key_pem
 from devtls.pki.profile import short_id
+from devtls.pki.register import serial_text
 from devtls.system.certificate_files import refuse_to_overwrite, write_files
 from devtls.system.keystore import Keystore, new_leaf_key, new_serial
 from devtls.system.passphrase import Unlocker
@@ -112,7 +113,7 @@ def _show(handed: _Handed, files: dict[str, Path], *, as_json: bool) -> None:
     if as_json:
         values = {
             "id": handed.id,
-            "serial": f"{handed.certificate.serial_number:x}",
+            "serial": serial_text(handed.certificate.serial_number),
             "zones": list(handed.zones),
             "not_after": until.isoformat(),
             "files": {role: str(path) for role, path in files.items()},

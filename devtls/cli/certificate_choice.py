@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
 from devtls.errors import CertificateError, Refused, StateError
 from devtls.pki.authority import Authority
+from devtls.pki.ca_chain import signed_by
 from devtls.pki.register import History, Issued, matching, serial_text
 
 _LIST = "devtls certs list"
@@ -62,11 +62,13 @@ def _content(wanted: str) -> bytes | None:
 
 
 def issuer_of(certificate: x509.Certificate, authorities: Sequence[Authority]) -> Authority | None:
-    """Return which of our CAs, the present one or an older one, issued a certificate."""
+    """Return which of our CAs, the present one or an older one, issued a certificate; its root may have signed it."""
     for authority in authorities:
-        try:
-            certificate.verify_directly_issued_by(authority.intermediate.certificate)
-        except (InvalidSignature, ValueError, TypeError):
-            continue
-        return authority
+        if signed_by(certificate, authority.intermediate.certificate) or signed_by(certificate, authority.root):
+            return authority
     return None
+
+
+def is_intermediate(certificate: x509.Certificate, authority: Authority) -> bool:
+    """Say whether the root of a CA signed a certificate, rather than what signs for servers and clients."""
+    return authority.root != authority.intermediate.certificate and signed_by(certificate, authority.root)

@@ -14,12 +14,13 @@ import msgspec
 from cryptography import x509
 
 from devtls.cli import show_error
-from devtls.cli.certificate_choice import certificate_in_file, chosen, issuer_of
+from devtls.cli.certificate_choice import certificate_in_file, chosen, is_intermediate, issuer_of
 from devtls.cli.running import Running
 from devtls.errors import CertificateError, DevtlsError, Refused
 from devtls.pki.authority import Authority
+from devtls.pki.ca_chain import common_name, permitted_names
 from devtls.pki.leaf import PASSING
-from devtls.pki.register import History, joined, matches_serial, matching, plain_serial, serial_text
+from devtls.pki.register import History, RecordedKind, joined, matches_serial, matching, plain_serial, serial_text
 from devtls.system.register import Register
 from devtls.web.control_messages import LEAVES, LeavesAnswer, LeavesRequest
 
@@ -29,12 +30,22 @@ _SERIAL_DIGITS = range(39, 41)
 
 
 class Target(msgspec.Struct, frozen=True):
-    """One certificate; `place` is where it went, as far as that is known, `ca` the id of the CA that issued it."""
+    """One certificate; `place` is where it went, as far as that is known, `ca` the id of the CA that issued it.
+
+    The names of an intermediate are its zones.
+    """
 
     serial: str
     names: tuple[str, ...]
     place: str
     ca: str
+    kind: RecordedKind | None = None
+    """None = it was never recorded."""
+
+    @property
+    def of_root(self) -> bool:
+        """Whether it stands on the root's list."""
+        return self.kind == "intermediate"
 
 
 class Desk(msgspec.Struct, frozen=True, dict=True):
@@ -89,7 +100,9 @@ def _by_name(desk: Desk, wanted: str) -> tuple[Target, ...] | None:
     name = wanted.lower()
     found = [one for one in matching(desk.history, wanted) if one.kind != "intermediate"]
     named = tuple(
-        Target(one.serial, one.names, one.place, desk.owners[one.serial]) for one in found if name in one.names
+        Target(one.serial, one.names, one.place, desk.owners[one.serial], one.kind)
+        for one in found
+        if name in one.names
     )
     if named:
         return named
@@ -102,18 +115,34 @@ def _by_name(desk: Desk, wanted: str) -> tuple[Target, ...] | None:
 def _single(desk: Desk, wanted: str) -> Target:
     certificate = certificate_in_file(wanted, desk.authorities)
     if certificate is not None:
-        issuer = issuer_of(certificate, desk.authorities) or desk.authorities[0]
-        return Target(serial_text(certificate.serial_number), _names_in(certificate), wanted, issuer.id)
+        return _in_file(desk, certificate, wanted)
     serial = _unrecorded(desk.history, wanted) or _passing(wanted)
     if serial is not None:
         return Target(serial, (), IN_MEMORY, desk.owners.get(serial, desk.authorities[0].id))
+    for authority in desk.authorities:
+        if matches_serial(serial_text(authority.intermediate.certificate.serial_number), wanted):
+            _refuse_own(authority.intermediate.certificate, authority)
     (one,) = chosen(desk.history, wanted, desk.authorities)
-    if one.kind == "intermediate":
+    return Target(one.serial, one.names, one.place, desk.owners[one.serial], one.kind)
+
+
+def _in_file(desk: Desk, certificate: x509.Certificate, file: str) -> Target:
+    issuer = issuer_of(certificate, desk.authorities) or desk.authorities[0]
+    _refuse_own(certificate, issuer)
+    serial = serial_text(certificate.serial_number)
+    if is_intermediate(certificate, issuer):
+        return Target(serial, permitted_names((certificate,)), file, issuer.id, "intermediate")
+    recorded = desk.history.issued.get(serial)
+    return Target(serial, _names_in(certificate), file, issuer.id, recorded.kind if recorded else None)
+
+
+def _refuse_own(certificate: x509.Certificate, authority: Authority) -> None:
+    """Raise Refused for what `authority` itself consists of."""
+    if certificate in authority.path:
         raise Refused(
-            f"{one.serial} is an intermediate: it would have to be on the root's list, which was signed once for all.",
-            hint="devtls ca renew, then devtls ca retire: the root that signed it is trusted no more",
+            f"{common_name(certificate)} is this machine's own CA: nothing that it signed would count any more.",
+            hint="devtls ca renew, then devtls ca retire: another takes over, and this one is trusted no more",
         )
-    return Target(one.serial, one.names, one.place, desk.owners[one.serial])
 
 
 def _unrecorded(history: History, wanted: str) -> str | None:

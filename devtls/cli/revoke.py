@@ -11,8 +11,9 @@ from typing import get_args
 import click
 
 from devtls.cli.revocation_targets import to_revoke
-from devtls.cli.revoking import Change, change_each, open_desk, publish, show_change
+from devtls.cli.revoking import Change, change_each, open_desk, publish, root_key_for, show_change
 from devtls.cli.running import refuse_sudo_for
+from devtls.errors import Refused
 from devtls.pki.register import Reason
 
 
@@ -21,7 +22,7 @@ class _ReasonChoice(click.Choice[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the reason in our spelling."""
-        ours = re.sub("(?<=[a-z])[A-Z]", lambda capital: f"-{capital[0]}", value).lower()
+        ours = re.sub("(?<=[a-z])[A-Z]", lambda capital: f"-{capital[0]}", value.replace("cACo", "caCo")).lower()
         return super().convert("hold" if ours == "certificate-hold" else ours, param, ctx)
 
 
@@ -35,10 +36,15 @@ def command(*, which: str, reason: Reason, passphrase_fd: int | None, as_values:
 
     A name means every certificate that holds it, those in the memory of a running devtls serve included: it shows the
     name with another key from then on. The revocation list is signed and published at once. Only a hold can be taken
-    back, with devtls unrevoke.
+    back, with devtls unrevoke. An intermediate (devtls ca intermediate) needs the root's key, and its passphrase.
     """
     refuse_sudo_for("revoke")
     desk = open_desk(passphrase_fd)
     targets = to_revoke(desk, which)
-    fresh = change_each(desk, targets, lambda register, serials: register.revoke(serials, reason, desk.now))
+    if reason == "ca-compromise" and not all(one.of_root for one in targets):
+        raise Refused("ca-compromise is said of intermediates alone.", hint="--reason key-compromise")
+    root_key = root_key_for(desk, targets, passphrase_fd)
+    fresh = change_each(
+        desk, targets, lambda register, serials: register.revoke(serials, reason, desk.now, root_key=root_key)
+    )
     show_change(Change("Revoked", targets, fresh, reason), desk, publish(desk), as_values=as_values)

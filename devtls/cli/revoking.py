@@ -9,25 +9,36 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from devtls.cli import printable, show_error
+from devtls.cli.ca_root_key import WHAT
 from devtls.cli.certificate_view import SHORT_SERIAL
 from devtls.cli.revocation_targets import IN_MEMORY, Desk, Target
 from devtls.cli.running import find_running
-from devtls.errors import DevtlsError
+from devtls.errors import DevtlsError, Refused
 from devtls.pki.leaf import crl_url
 from devtls.pki.revocation import crl_number, load_crl
 from devtls.system.keystore import Keystore
+from devtls.system.passphrase import Unlocker
 from devtls.system.paths import Paths
 from devtls.system.register import Register, open_registers
 from devtls.web.control_messages import REVOKED, RevokedRequest
 
+if TYPE_CHECKING:
+    from devtls.pki.signature import IssuerKey
+
 _UNTOLD = (
     "The CA was imported and may sign no revocation list (no cRLSign): devtls itself shows such a certificate no\n"
     "more, and no other program learns of it. devtls ca renew makes a CA that can revoke."
+)
+_ABOUT_INTERMEDIATES = (
+    "Programs that look at lists refuse it, and everything that it signed. The machine that has it is told with\n"
+    "devtls ca export --crl --out FILE here, and devtls ca import --crl FILE there. Browsers look at no list of a CA\n"
+    "of your own: for them, devtls ca renew, then devtls ca retire."
 )
 
 
@@ -58,6 +69,29 @@ def open_desk(passphrase_fd: int | None) -> Desk:
     return Desk(open_registers(keystore, now), find_running(paths), now)
 
 
+def root_key_for(desk: Desk, targets: Iterable[Target], passphrase_fd: int | None) -> IssuerKey | None:
+    """Return the root's key when intermediates are meant, opened with a passphrase; None when no root has to sign.
+
+    Raises Refused where it was not kept, WrongPassphrase.
+    """
+    concerned = {one.ca for one in targets if one.of_root}
+    for register in desk.registers:
+        if register.authority.id in concerned:
+            return Unlocker(WHAT, passphrase_fd)(_kept(register))
+    return None
+
+
+def _kept(register: Register) -> bytes:
+    container = register.root_key_container()
+    if container is None:
+        raise Refused(
+            f"An intermediate is revoked on its root's list, and the key of devtls root {register.authority.id} is not "
+            "here to sign one.",
+            hint="devtls ca renew, then devtls ca retire: the root that signed it is trusted no more",
+        )
+    return container
+
+
 def change_each(
     desk: Desk, targets: Iterable[Target], act: Callable[[Register, list[str]], Iterable[str]]
 ) -> frozenset[str]:
@@ -86,7 +120,8 @@ def show_change(change: Change, desk: Desk, dropped: tuple[str, ...], *, as_valu
     """Say what came of it."""
     concerned = {one.ca for one in change.targets}
     registers = [register for register in desk.registers if register.authority.id in concerned]
-    lists = [_published(register) for register in registers if register.authority.signs_lists]
+    of_root = any(one.of_root for one in change.targets)
+    lists = [_published(register, of_root) for register in registers if of_root or register.authority.signs_lists]
     done = [one for one in change.targets if one.serial in change.changed]
     before = [one for one in change.targets if one.serial not in change.changed]
     if as_values:
@@ -101,14 +136,16 @@ def show_change(change: Change, desk: Desk, dropped: tuple[str, ...], *, as_valu
         click.echo(_where(one_list, bool(desk.running)), err=True)
     if len(lists) < len(registers):
         click.echo(_UNTOLD, err=True)
+    if of_root and change.reason is not None:
+        click.echo(_ABOUT_INTERMEDIATES, err=True)
     for name in dropped:
         click.echo(printable(f"devtls serve shows {name} with another key from now on."), err=True)
 
 
-def _published(register: Register) -> Published:
+def _published(register: Register, of_root: bool) -> Published:
     authority = register.authority
-    url = crl_url(authority.pki_port, authority.intermediate_crl_path)
-    return Published(url, crl_number(load_crl(register.published_crl())))
+    url = crl_url(authority.pki_port, authority.root_crl_path if of_root else authority.intermediate_crl_path)
+    return Published(url, crl_number(load_crl(register.published_crl(of_root=of_root))))
 
 
 def _shown_serial(one: Target) -> str:

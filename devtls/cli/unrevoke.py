@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from devtls.cli.revocation_targets import to_release
-from devtls.cli.revoking import Change, change_each, open_desk, publish, show_change
+from devtls.cli.revoking import Change, change_each, open_desk, publish, root_key_for, show_change
 from devtls.cli.running import refuse_sudo_for
 
 
@@ -21,5 +21,8 @@ def command(*, which: str, passphrase_fd: int | None, as_values: bool) -> None:
     refuse_sudo_for("unrevoke")
     desk = open_desk(passphrase_fd)
     targets = to_release(desk, which)
-    released = change_each(desk, targets, lambda register, serials: register.release(serials, desk.now))
+    root_key = root_key_for(desk, targets, passphrase_fd)
+    released = change_each(
+        desk, targets, lambda register, serials: register.release(serials, desk.now, root_key=root_key)
+    )
     show_change(Change("Released", targets, released), desk, publish(desk), as_values=as_values)

@@ -162,7 +162,10 @@ class PkiSite:
         from devtls.pki.revocation import load_crl
 
         crl = load_crl(self._keystore.next_crl(register.authority, now))
-        return Publisher(register.authority, crl, register.history().issued)
+        history = register.history()
+        below_root = history.intermediates
+        issued = {serial: one for serial, one in history.issued.items() if serial not in below_root}
+        return Publisher(register.authority, crl, issued)
 
     def root_card(self) -> RootCard:
         """Return what the page says of the root, as of now."""
@@ -173,12 +176,16 @@ class PkiSite:
 
     async def _current_crls(self) -> dict[str, bytes]:
         try:
-            return await asyncio.to_thread(self._sign_crls, self._authority)
+            found, trouble = await asyncio.to_thread(self._sign_crls, self._authority)
+            if trouble:
+                self._log.report(f"{trouble} devtls doctor says what to do.")
+            return found
         except DevtlsError as error:
             self._log.report(f"the revocation list cannot be renewed: {error}")
             return {}
 
-    def _sign_crls(self, signer: Signer) -> dict[str, bytes]:
+    def _sign_crls(self, signer: Signer) -> tuple[dict[str, bytes], str]:
+        """Return path -> list, and what is wrong with the CA itself, "" if nothing is."""
         now = datetime.now(UTC)
         authority = self._keystore.load(now)
         if authority.fingerprint != signer.fingerprint:
@@ -194,9 +201,11 @@ class PkiSite:
                 if not older.signs_lists:
                     continue
                 found[older.intermediate_crl_path] = self._keystore.next_crl(older, now)
-        return found
+        return found, authority.withdrawn_in_words
 
     async def _renew(self) -> None:
+        if self._authority.generation != f"ca-{self._authority.id}":  # imported: its root's list is made elsewhere
+            await self._current_crls()
         while True:
             if self._site is None:
                 await asyncio.sleep(_RETRY_S)

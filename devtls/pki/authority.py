@@ -192,6 +192,46 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
         )
         return crl.public_bytes(Encoding.DER)
 
+    def root_crl(
+        self, root_key: IssuerKey, *, number: int, this_update: datetime, revoked: Iterable[x509.RevokedCertificate]
+    ) -> bytes:
+        """Return a revocation list of the root, DER, good until the root's end, as the first one is.
+
+        Raises CertificateError for a key that is not the root's.
+        """
+        self.check_root_key(root_key)
+        end = self.root.not_valid_after_utc
+        crl = build_crl(self.root, root_key, number=number, this_update=this_update, next_update=end, revoked=revoked)
+        return crl.public_bytes(Encoding.DER)
+
+    def check_root_key(self, root_key: IssuerKey) -> None:
+        """Raise CertificateError unless `root_key` is the root's."""
+        if self.root.public_key() != root_key.public_key():
+            raise CertificateError("The key that was kept is not the root's.")
+
+    @cached_property
+    def withdrawn(self) -> x509.RevokedCertificate | None:
+        """The line of the root's list that is about this CA's own intermediate; None while there is none."""
+        if not self.root_crl_der:
+            return None
+        crl = load_crl(self.root_crl_der)
+        below = (each for each in self.path if each != self.root and each.issuer == self.root.subject)
+        return next(
+            (entry for each in below if (entry := crl.get_revoked_certificate_by_serial_number(each.serial_number))),
+            None,
+        )
+
+    @property
+    def withdrawn_in_words(self) -> str:
+        """What is to be said of that line, "" while there is none."""
+        entry = self.withdrawn
+        if entry is None:
+            return ""
+        return (
+            f"This machine's own CA was revoked on {entry.revocation_date_utc:%Y-%m-%d} by whoever has the root's key: "
+            "programs that look at revocation lists refuse everything that it signs."
+        )
+
     def check(self, now: datetime) -> None:
         """Raise CertificateError unless all parts belong together and `now` is inside the CA's life."""
         self.check_parts()

@@ -41,8 +41,7 @@ def delegate(
 
     Raises NameNotPermitted for a zone that the root does not cover, CertificateError for a key or a life that is wrong.
     """
-    if authority.root.public_key() != root_key.public_key():
-        raise CertificateError("The key that was kept is not the root's.")
+    authority.check_root_key(root_key)
     wanted = tuple(dict.fromkeys(zones)) or authority.zones
     for zone in wanted:
         if not any(is_below(zone, own) for own in authority.zones):

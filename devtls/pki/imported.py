@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from devtls.errors import CertificateError, InvalidName, NameNotPermitted
 from devtls.names import DEFAULT_ZONES, Hostname
@@ -34,7 +34,7 @@ from devtls.pki.ca_chain import (
     permitted_names,
 )
 from devtls.pki.delegation import checked_key
-from devtls.pki.revocation import load_crl
+from devtls.pki.root_list import root_list_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,12 +45,15 @@ if TYPE_CHECKING:
 
 
 class Brought(msgspec.Struct, frozen=True):
-    """What somebody brings along: a CA's certificate, its key, the certificates above it, the root's list if any."""
+    """What somebody brings along: a CA's certificate, its key, the certificates above it, the root's list if any.
+
+    `root_list` is the content of a file, PEM or DER.
+    """
 
     certificate: x509.Certificate
     key: IssuerKey
     others: tuple[x509.Certificate, ...] = ()
-    root_crl_der: bytes = b""
+    root_list: bytes = b""
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -75,12 +78,18 @@ def judge(
     authority = Authority(
         root=path[-1],
         intermediate=Intermediate(certificate, brought.key),
-        root_crl_der=_checked_list(brought.root_crl_der, path[-1]),
+        root_crl_der=root_list_in(brought.root_list, path[-1]) if brought.root_list else b"",
         pki_port=pki_port,
         between=path[1:-1],
         limits=limits,
     )
     authority.check(now)
+    if authority.withdrawn is not None:
+        raise CertificateError(
+            f"{in_words(certificate)} was revoked on {authority.withdrawn.revocation_date_utc:%Y-%m-%d}: it is on its "
+            "root's list.",
+            hint="ask whoever has the root's key for another",
+        )
     return Judged(authority, tuple(_differences(path, now)), is_fenced(path))
 
 
@@ -109,17 +118,6 @@ def _permitted_zones(path: Path, parse_zone: ParseZone) -> Iterator[Hostname]:
             continue
         if allows_zone(path, zone):
             yield zone
-
-
-def _checked_list(der: bytes, root: x509.Certificate) -> bytes:
-    key = root.public_key()
-    if der and not (
-        isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey) and load_crl(der).is_signature_valid(key)
-    ):
-        raise CertificateError(
-            f"The revocation list was not signed by {in_words(root)}.", hint="--crl FILE: the root's"
-        )
-    return der
 
 
 def _differences(path: Path, now: datetime) -> Iterator[str]:

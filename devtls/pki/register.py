@@ -24,6 +24,7 @@ FORMAT = 1
 Reason = Literal[
     "unspecified",
     "key-compromise",
+    "ca-compromise",
     "affiliation-changed",
     "superseded",
     "cessation-of-operation",
@@ -111,6 +112,11 @@ class History(msgspec.Struct, frozen=True, dict=True):
             elif isinstance(event, Released):
                 standing.pop(event.serial, None)
         return standing
+
+    @cached_property
+    def intermediates(self) -> frozenset[str]:
+        """Serials of the intermediates: the root signed them, so they stand on its list, and on no other."""
+        return frozenset(serial for serial, one in self.issued.items() if one.kind == "intermediate")
 
     @cached_property
     def decided(self) -> frozenset[str]:

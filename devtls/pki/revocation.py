@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 REASON_FLAGS: dict[Reason, x509.ReasonFlags] = {
     "unspecified": x509.ReasonFlags.unspecified,
     "key-compromise": x509.ReasonFlags.key_compromise,
+    "ca-compromise": x509.ReasonFlags.ca_compromise,
     "affiliation-changed": x509.ReasonFlags.affiliation_changed,
     "superseded": x509.ReasonFlags.superseded,
     "cessation-of-operation": x509.ReasonFlags.cessation_of_operation,
@@ -74,14 +75,21 @@ def reason_of(entry: x509.RevokedCertificate) -> x509.ReasonFlags | None:
         return None
 
 
-def entries_for(history: History, last: x509.CertificateRevocationList | None) -> tuple[x509.RevokedCertificate, ...]:
+def entries_for(
+    history: History, last: x509.CertificateRevocationList | None, *, of_root: bool = False
+) -> tuple[x509.RevokedCertificate, ...]:
     """Return what the next list has to hold: all that the register says, and what the last list knew besides.
 
-    Lists only grow, but for holds that were taken back: RFC 5280 3.3 lets expired entries go, and clients that look
-    back (signatures, logs) are better off if they stay.
+    The root's list (`of_root`) is about intermediates, the intermediate's about everything else. Lists only grow, but
+    for holds that were taken back: RFC 5280 3.3 lets expired entries go, and clients that look back (signatures, logs)
+    are better off if they stay.
     """
     known = [entry for entry in last or () if serial_text(entry.serial_number) not in history.decided]
-    said = [revoked_entry(int(serial, 16), one.at, one.reason) for serial, one in history.revoked.items()]
+    said = [
+        revoked_entry(int(serial, 16), one.at, one.reason)
+        for serial, one in history.revoked.items()
+        if (serial in history.intermediates) is of_root
+    ]
     return (*known, *said)
 
 

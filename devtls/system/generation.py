@@ -29,7 +29,7 @@ from devtls.system.private_files import (
     sync_folder,
 )
 from devtls.system.randomness import new_leaf_key, new_serial
-from devtls.system.seal import INTERMEDIATE, KEY, ROOT, ROOT_CRL, SEAL, seal
+from devtls.system.seal import INTERMEDIATE, KEY, ROOT, ROOT_CRL, SEAL, SEALED, seal
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -133,11 +133,11 @@ def write_generation(
     return Entry(folder.name, authority.fingerprint, authority.pki_port, sha256_hex(files[SEAL]), end, authority.id)
 
 
-def replace_key(folder: Path, entry: Entry, authority: Authority, content: bytes) -> Entry:
-    """Put the key of a CA in the place of the present one, in another form; returns what the pointer has to say."""
-    files = {name: read_private_file(folder / name) for name in (INTERMEDIATE, ROOT, ROOT_CRL)}
-    sealed = seal(authority.signer, {**files, KEY: content})
-    replace_private_file(folder / KEY, content)
+def replace_sealed(folder: Path, entry: Entry, authority: Authority, name: str, content: bytes) -> Entry:
+    """Put a file of a CA (`name`, a sealed one) in the place of the present one; returns what the pointer says."""
+    files = {each: read_private_file(folder / each) for each in SEALED if each != name}
+    sealed = seal(authority.signer, {**files, name: content})
+    replace_private_file(folder / name, content)
     replace_private_file(folder / SEAL, sealed)
     return msgspec.structs.replace(entry, seal_sha256=sha256_hex(sealed))
 

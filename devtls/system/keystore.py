@@ -40,7 +40,7 @@ from devtls.system.generation import (
     read_generation,
     read_root,
     remove_generation,
-    replace_key,
+    replace_sealed,
     write_generation,
 )
 from devtls.system.pki_port import free_port
@@ -54,7 +54,7 @@ from devtls.system.private_files import (
     sync_folder,
 )
 from devtls.system.randomness import new_leaf_key, new_passing_serial, new_serial
-from devtls.system.seal import KEY, open_sealed
+from devtls.system.seal import KEY, ROOT_CRL, open_sealed
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -93,19 +93,23 @@ class Keystore:
 
     def fingerprint_on_disk(self) -> str | None:
         """Return the root's SHA-256 (hex) as the pointer has it, or None: cheap, tells a running proxy of a new CA."""
-        pointer = self._read_pointer()
+        pointer = self.pointer()
         return pointer.root_sha256 if pointer else None
 
     def is_current(self, signer: Signer) -> bool:
         """Say whether the CA on disk is that of `signer`; also when there is none any more. Raises StateError."""
-        pointer = self._read_pointer()
+        pointer = self.pointer()
         if pointer is None:
             return True
         return (pointer.root_sha256, pointer.generation) == (signer.fingerprint, signer.folder_name)
 
     def pointer(self) -> Pointer | None:
         """Return which CA signs, which is next, and which are older; None without a CA. Raises StateError."""
-        return self._read_pointer()
+        try:
+            content = read_private_file(self._pointer_path)
+        except FileNotFoundError:
+            return None
+        return parse_pointer(content, self._pointer_path)
 
     def older_roots(self) -> tuple[x509.Certificate, ...]:
         """Return the roots of the older CAs, the latest first; one whose file is gone is left out."""
@@ -137,12 +141,12 @@ class Keystore:
         return tuple(found)
 
     def _older(self) -> tuple[Entry, ...]:
-        pointer = self._read_pointer()
+        pointer = self.pointer()
         return pointer.older if pointer else ()
 
     def _load(self, now: datetime | None) -> Authority:
         for _ in range(_READ_ATTEMPTS):
-            pointer = self._read_pointer()
+            pointer = self.pointer()
             if pointer is None:
                 raise NoAuthority("There is no CA on this machine yet.", path=str(self.state_dir), hint="devtls trust")
             folder = self.state_dir / pointer.generation
@@ -150,7 +154,7 @@ class Keystore:
                 check_private_folder(self.state_dir)
                 return self._read(pointer.current, now)
             except FileNotFoundError as error:
-                if self._read_pointer() == pointer:
+                if self.pointer() == pointer:
                     raise StateError(f"{error.filename} is missing.", path=str(error.filename), hint=NEW_CA) from error
             except CertificateError as error:
                 raise StateError(str(error), path=str(folder), hint=error.hint) from error
@@ -180,7 +184,7 @@ class Keystore:
 
     def load_signer(self, now: datetime) -> Signer:
         """Return the part of the CA that mints, its key unlocked; raises what `load` raises, and WrongPassphrase."""
-        pointer = self._read_pointer()
+        pointer = self.pointer()
         if pointer is not None and pointer.seal_sha256:
             check_private_folder(self.state_dir)
             signer = open_sealed(self.state_dir / pointer.generation, pointer.seal_sha256, now)
@@ -214,7 +218,7 @@ class Keystore:
             self._remove_generations(keep=None)
 
     def _create(self, zones: tuple[Hostname, ...], now: datetime, pki_port: int | None, locks: Locks) -> Authority:
-        self._remove_generations(keep=self._read_pointer())
+        self._remove_generations(keep=self.pointer())
         authority, entry = make_generation(self.state_dir, zones, now, pki_port or free_port(), locks)
         self._point(point_at(entry))
         return authority
@@ -243,7 +247,7 @@ class Keystore:
         Raises Refused when it is the present one.
         """
         with self._writing():
-            pointer = self._read_pointer()
+            pointer = self.pointer()
             if pointer is not None and pointer.generation == authority.generation:
                 raise Refused("This CA is the present one already.")
             kept = msgspec.structs.replace(pointer, next=None) if pointer else None
@@ -285,7 +289,7 @@ class Keystore:
             self._point(point_at(pointer.current, following=following, older=older))
 
     def _present(self) -> Pointer:
-        pointer = self._read_pointer()
+        pointer = self.pointer()
         if pointer is None:
             raise NoAuthority("There is no CA on this machine yet.", path=str(self.state_dir), hint="devtls trust")
         return pointer
@@ -311,16 +315,21 @@ class Keystore:
         return path if path.exists() else None
 
     def put_key(self, authority: Authority, content: bytes) -> None:
-        """Write the key of the present CA in another form: a container, or as it is.
-
-        The file is replaced in one step; what is sealed follows, and a start between the two takes the long way.
-        """
+        """Write the key of the present CA in another form: a container, or as it is."""
         with self._writing():
-            pointer = self._present()
-            if pointer.root_sha256 != authority.fingerprint:
-                raise StateError("The CA was replaced.", path=str(self._pointer_path), hint="try again")
-            entry = replace_key(self.state_dir / pointer.generation, pointer.current, authority, content)
-            self._point(point_at(entry, following=pointer.next, older=pointer.older))
+            self._replace_sealed(authority, KEY, content, among=[self._present().current])
+
+    def _replace_sealed(
+        self, authority: Authority, name: str, content: bytes, *, among: Collection[Entry] | None = None
+    ) -> None:
+        """Replace a sealed file in one step, then the seal and the pointer: a start in between takes the long way."""
+        pointer = self._present()
+        entries = pointer.entries if among is None else among
+        entry = next((each for each in entries if each.generation == authority.generation), None)
+        if entry is None:
+            raise StateError("The CA was replaced.", path=str(self._pointer_path), hint="try again")
+        folder = self.state_dir / entry.generation
+        self._point(pointer.renewed(replace_sealed(folder, entry, authority, name, content)))
 
     # -- revocation lists ---------------------------------------------------------------------------------------------
 
@@ -334,9 +343,17 @@ class Keystore:
         with self.writing(authority) as folder:
             return current_crl(folder, authority, now)
 
+    def root_crl(self, authority: Authority) -> bytes:
+        """Return the root's revocation list (DER) as it is now; empty when a root elsewhere publishes its own."""
+        return read_private_file(self.folder_of(authority) / ROOT_CRL)
+
+    def put_root_crl(self, authority: Authority, der: bytes) -> None:
+        """Publish another list of the root's; whoever calls holds the lock (`writing`)."""
+        self._replace_sealed(authority, ROOT_CRL, der)
+
     def crls_on_disk(self) -> dict[str, bytes]:
         """Return generation -> intermediate's list (DER), the older CAs' too: cheap, tells a proxy of changes."""
-        pointer = self._read_pointer()
+        pointer = self.pointer()
         found: dict[str, bytes] = {}
         for entry in (pointer.current, *pointer.older) if pointer else ():
             with suppress(FileNotFoundError):
@@ -353,13 +370,6 @@ class Keystore:
             yield folder
 
     # -- files --------------------------------------------------------------------------------------------------------
-
-    def _read_pointer(self) -> Pointer | None:
-        try:
-            content = read_private_file(self._pointer_path)
-        except FileNotFoundError:
-            return None
-        return parse_pointer(content, self._pointer_path)
 
     def _point(self, pointer: Pointer) -> None:
         replace_private_file(self._pointer_path, render_pointer(pointer))

@@ -56,6 +56,15 @@ class Pointer(Entry, frozen=True, forbid_unknown_fields=True, kw_only=True):
         """Every CA that is kept, the one that signs first."""
         return (self.current, *([self.next] if self.next else []), *self.older)
 
+    def renewed(self, entry: Entry) -> Pointer:
+        """Return the same with `entry` in the place of the one that has its generation."""
+
+        def fresh(each: Entry) -> Entry:
+            return entry if each.generation == entry.generation else each
+
+        following = fresh(self.next) if self.next else None
+        return point_at(fresh(self.current), following=following, older=tuple(map(fresh, self.older)))
+
 
 class _Stamp(msgspec.Struct):
     format: int

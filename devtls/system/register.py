@@ -5,16 +5,19 @@ certificate before its line is on disk, to take back what is no hold, and to wri
 Strategy: lines are only ever added, one write and one fsync each, under the key store's lock. A crash leaves a line
 whole or unfinished; an unfinished one never counted, since nobody had got the certificate yet, and the next writer
 cuts it off. A revocation is a line first and on the list then, both under the same lock: a crash between the two
-leaves a list that whoever asks for the next one brings up to date.
+leaves a list that whoever asks for the next one brings up to date. The root's list waits for whoever has its key: the
+same command again, which `unpublished` asks for.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -38,11 +41,14 @@ from devtls.pki.register import (
     serial_text,
     whole_lines,
 )
-from devtls.pki.revocation import crl_number, entries_for, holds_the_same, is_due
+from devtls.pki.revocation import crl_number, entries_for, holds_the_same, is_due, load_crl
 from devtls.system.generation import CRL, REGISTER, read_crl
 from devtls.system.keystore import Keystore, new_serial
 from devtls.system.locked_key import LockedKey
 from devtls.system.private_files import append_private_file, read_private_file, replace_private_file
+
+if TYPE_CHECKING:
+    from devtls.pki.signature import IssuerKey
 
 
 def open_registers(keystore: Keystore, now: datetime) -> tuple[Register, ...]:
@@ -64,6 +70,11 @@ class Register:
     def path(self) -> Path:
         """Where it is, or will be."""
         return self._keystore.folder_of(self.authority) / REGISTER
+
+    def root_key_container(self) -> bytes | None:
+        """Return the container of the root's key; None for a CA whose root's key is not here."""
+        kept = self._keystore.root_key_file(self.authority)
+        return read_private_file(kept) if kept else None
 
     def history(self) -> History:
         """Return all that it says."""
@@ -105,38 +116,68 @@ class Register:
         with self._keystore.writing(self.authority) as folder:
             append_event(folder, event)
 
-    def published_crl(self) -> bytes:
+    def published_crl(self, *, of_root: bool = False) -> bytes:
         """Return the list (DER) that was signed last."""
-        return read_private_file(self.path.with_name(CRL))
+        return self._keystore.root_crl(self.authority) if of_root else read_private_file(self.path.with_name(CRL))
 
-    def revoke(self, serials: Iterable[str], reason: Reason, now: datetime) -> tuple[str, ...]:
-        """Revoke certificates and publish that; returns those that were not revoked before, or only held."""
-        self._open_key()
+    def unpublished(self) -> dict[str, str]:
+        """Return serial -> the command to give again, of intermediates that a crash kept from the root's list."""
+        history, der = self.history(), self._keystore.root_crl(self.authority)
+        if not der or not history.intermediates:
+            return {}
+        listed = {serial_text(entry.serial_number) for entry in load_crl(der)}
+        differing = (listed ^ history.revoked.keys()) & history.intermediates
+        return {serial: "revoke" if serial in history.revoked else "unrevoke" for serial in sorted(differing)}
+
+    def revoke(
+        self, serials: Iterable[str], reason: Reason, now: datetime, *, root_key: IssuerKey | None = None
+    ) -> tuple[str, ...]:
+        """Revoke certificates and publish that; returns those that were not revoked before, or only held.
+
+        With `root_key` they are intermediates, and the list is the root's. Raises CertificateError for another key.
+        """
+        publish = self._publisher(root_key)
         with self._keystore.writing(self.authority) as folder:
             standing = read_history(folder).revoked
             fresh = tuple(serial for serial in dict.fromkeys(serials) if _can_follow(standing.get(serial), reason))
             at = now.replace(microsecond=0)
             append_events(folder, [Revoked(serial=serial, at=at, reason=reason) for serial in fresh])
-            current_crl(folder, self.authority, now)
+            publish(folder, now)
         return fresh
 
-    def release(self, serials: Iterable[str], now: datetime) -> tuple[str, ...]:
+    def release(self, serials: Iterable[str], now: datetime, *, root_key: IssuerKey | None = None) -> tuple[str, ...]:
         """Take holds back, publish that and return them. Raises Refused, and takes none back, when one is no hold."""
-        self._open_key()
+        publish = self._publisher(root_key)
         with self._keystore.writing(self.authority) as folder:
             standing, at = read_history(folder).revoked, now.replace(microsecond=0)
             wanted = tuple(dict.fromkeys(serials))
-            for serial in wanted:
+            begun = [] if root_key is None else [one for one, verb in self.unpublished().items() if verb == "unrevoke"]
+            fresh = [serial for serial in wanted if serial not in begun]
+            for serial in fresh:
                 _check_hold(serial, standing.get(serial))
-            append_events(folder, [Released(serial=serial, at=at) for serial in wanted])
-            current_crl(folder, self.authority, now)
+            append_events(folder, [Released(serial=serial, at=at) for serial in fresh])
+            publish(folder, now)
         return wanted
 
-    def _open_key(self) -> None:
-        """Ask for a passphrase now, if one is needed: nobody else should have to wait for the lock meanwhile."""
+    def _publisher(self, root_key: IssuerKey | None) -> Callable[[Path, datetime], object]:
+        """Return what signs the list; a passphrase is asked for now, so that nobody waits for the lock meanwhile."""
+        if root_key is not None:
+            self.authority.check_root_key(root_key)
+            return partial(self._publish_root_crl, root_key)
         key = self.authority.intermediate.key
         if isinstance(key, LockedKey):
             key.open()
+        return lambda folder, now: current_crl(folder, self.authority, now)
+
+    def _publish_root_crl(self, root_key: IssuerKey, folder: Path, now: datetime) -> None:
+        """Sign the root's list anew when the register says more than it; whoever calls holds the key store's lock."""
+        der = self._keystore.root_crl(self.authority)
+        last = load_crl(der)
+        entries = entries_for(read_history(folder), last, of_root=True)
+        if not holds_the_same(last, entries):
+            number = crl_number(last) + 1
+            der = self.authority.root_crl(root_key, number=number, this_update=now, revoked=entries)
+        self._keystore.put_root_crl(self.authority, der)  # one that is there already, too: a crash left it unsealed
 
 
 def _can_follow(standing: Revoked | None, reason: Reason) -> bool:

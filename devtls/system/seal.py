@@ -26,7 +26,7 @@ KEY = "intermediate.key"
 INTERMEDIATE = "intermediate.pem"
 ROOT = "root.pem"
 ROOT_CRL = "root.crl"
-_SEALED = (KEY, INTERMEDIATE, ROOT, ROOT_CRL)
+SEALED = (KEY, INTERMEDIATE, ROOT, ROOT_CRL)
 
 
 class _Seal(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class _Seal(msgspec.Struct, frozen=True):
 def seal(signer: Signer, files: Mapping[str, bytes]) -> bytes:
     """Return the content of `signer.json` for a CA whose `files` were checked."""
     facts = {name: getattr(signer, name) for name in SignerFacts.__struct_fields__}
-    sums = {name: sha256_hex(files[name]) for name in _SEALED}
+    sums = {name: sha256_hex(files[name]) for name in SEALED}
     return msgspec.json.format(msgspec.json.encode(_Seal(SignerFacts(**facts), sums)), indent=1) + b"\n"
 
 
@@ -49,7 +49,7 @@ def open_sealed(folder: Path, sha256: str, now: datetime) -> Signer | None:
     try:
         check_private_folder(folder)
         content = read_private_file(folder / SEAL)
-        files = {name: read_private_file(folder / name) for name in _SEALED}
+        files = {name: read_private_file(folder / name) for name in SEALED}
     except FileNotFoundError:
         return None
     if sha256_hex(content) != sha256:
@@ -58,7 +58,7 @@ def open_sealed(folder: Path, sha256: str, now: datetime) -> Signer | None:
         sealed = msgspec.json.decode(content, type=_Seal)
     except msgspec.DecodeError:  # another version's: it knows other facts
         return None
-    if any(sha256_hex(files[name]) != sealed.sha256.get(name) for name in _SEALED):
+    if any(sha256_hex(files[name]) != sealed.sha256.get(name) for name in SEALED):
         return None
     return _signer(sealed.facts, files, now)
 

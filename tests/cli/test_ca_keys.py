@@ -20,6 +20,7 @@ from devtls.cli.group import cli
 from devtls.errors import DevtlsError, ExitCode
 from devtls.pki import locked_key
 from devtls.pki.authority import Authority
+from devtls.pki.register import serial_text
 from devtls.system import passphrase as asking
 from devtls.system.keystore import Keystore
 from devtls.system.locked_key import LockedKey
@@ -188,7 +189,7 @@ def test_a_request_is_certified_and_its_key_stays_where_it_was_made(
     assert set(values["files"]) == {"certificate", "root", "list"}
     certificate = x509.load_pem_x509_certificate(Path(values["files"]["certificate"]).read_bytes())
     assert certificate.public_key() == theirs.public_key()
-    assert f"{certificate.serial_number:x}" == values["serial"]
+    assert serial_text(certificate.serial_number) == values["serial"]
     assert "--force" in desk.fail(ExitCode.REFUSED, *argv, given(PASSPHRASE)).hint
     desk.succeed(*argv, given(PASSPHRASE), "--force")
     missing = ("ca", "intermediate", "--csr", str(tmp_path / "none.csr"), "--passphrase-fd", given(PASSPHRASE))

@@ -21,6 +21,7 @@ from devtls.system.generation import Locks
 from devtls.system.keystore import Keystore, new_leaf_key
 from devtls.system.locked_key import lock
 from devtls.system.register import Register, append_event
+from tests.pki.elsewhere import mkcert
 
 
 @pytest.fixture
@@ -141,8 +142,11 @@ def test_files_of_others_are_refused(register: Register, authority: Authority, t
     path.write_bytes(b"hello")
     with pytest.raises(CertificateError, match="There is no certificate in"):
         run("show", str(path))
-    path.write_bytes(authority.root_pem)
+    path.write_bytes(mkcert().certificate.public_bytes(Encoding.PEM))
     with pytest.raises(CertificateError, match="none of this CA's"):
+        run("show", str(path))
+    path.write_bytes(authority.intermediate_pem)
+    with pytest.raises(CertificateError, match="is in no register"):
         run("show", str(path))
 
 

@@ -297,17 +297,3 @@ def test_a_locked_ca_is_opened_by_a_descriptor_and_lists_need_no_passphrase(
         os.close(reading)
     assert listed(register) == set()
     assert register.history().decided == {serial(leaf)}
-
-
-def test_an_intermediate_belongs_on_the_roots_list_which_is_signed_once(
-    register: Register, authority: Authority
-) -> None:
-    certificate, now = authority.intermediate.certificate, datetime.now(UTC)
-    register.record(certificate, kind="intermediate", names=("a.test",), by="ca intermediate", place="/x", now=now)
-    assert "an intermediate: its names are zones" in run(certs, "show", serial(certificate)).stdout
-    with pytest.raises(Refused, match="it would have to be on the root's list") as caught:
-        run(revoke, serial(certificate))
-    assert "devtls ca retire" in caught.value.hint
-    leaf = issue(register, "a.test")
-    run(revoke, "a.test")
-    assert listed(register) == {serial(leaf)}

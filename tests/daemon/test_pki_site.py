@@ -19,15 +19,19 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from devtls.daemon import pki_site
-from devtls.names import DEFAULT_ZONES
+from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
 from devtls.pki.certify import Order
+from devtls.pki.imported import Brought, judge
 from devtls.pki.leaf import Signer
 from devtls.pki.register import serial_text
-from devtls.pki.revocation import crl_number, load_crl
+from devtls.pki.revocation import crl_number, load_crl, revoked_entry
 from devtls.system.keystore import Keystore, new_leaf_key
+from devtls.system.paths import Paths
+from devtls.system.pki_port import free_port
 from devtls.system.register import Register
+from tests.pki.elsewhere import make, permitting
 
 Start = Callable[..., Awaitable[Any]]
 Wait = Callable[..., Awaitable[None]]
@@ -170,6 +174,28 @@ async def test_a_list_that_cannot_be_written_is_left_out_and_said_once(start: St
     for _ in range(2):
         assert "/root.pem" in await running.daemon.pki.documents()
     assert len([line for line in running.lines if "cannot be renewed" in line]) == 1
+
+
+@pytest.fixture
+def withdrawn(paths: Paths) -> Authority:
+    """A CA that was imported, and that its root revoked then."""
+    now, keystore, root = datetime.now(UTC), Keystore(paths.state_dir), make("Corp Root")
+    issuing = make("Corp Dev", by=root, path_length=0, constraints=permitting("dev.local", networks=True))
+    brought = Brought(issuing.certificate, issuing.key, (root.certificate,))
+    authority = judge(brought, zones=(), parse_zone=Hostname, now=now, pki_port=free_port()).authority
+    keystore.adopt(authority, now)
+    entry = revoked_entry(issuing.certificate.serial_number, now, "ca-compromise")
+    with keystore.writing(authority):
+        keystore.put_root_crl(authority, authority.root_crl(root.key, number=7, this_update=now, revoked=[entry]))
+    return authority
+
+
+async def test_a_ca_on_its_roots_list_is_told_of_at_the_start(
+    withdrawn: Authority, start: Start, wait_until: Wait
+) -> None:
+    running = await start("app=9")
+    await wait_until(lambda: any("This machine's own CA was revoked on" in line for line in running.lines))
+    assert withdrawn.root_crl_path in await running.daemon.pki.documents()
 
 
 async def test_a_new_ca_with_another_port_moves_the_endpoint(start: Start) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from msgspec import structs
 
 from devtls.names import Hostname, parse_zone
 from devtls.pki.authority import Authority, Intermediate
@@ -109,12 +110,22 @@ def test_a_revoked_intermediate_is_refused(
 ) -> None:
     """With a root's key that was kept, its list can be signed again."""
     case, now = make_case(handed_out(authority_of_today, "ec"), tmp_path), datetime.now(UTC)
-    root, entry = authority_of_today.root, revoked_entry(0x3333, now, "key-compromise")
-    key, until = fixed_key(1001), now + timedelta(days=9)
-    crl = build_crl(root, key, number=2, this_update=now, next_update=until, revoked=[entry])
-    authority = case.authority
-    stolen = Authority(root, authority.intermediate, crl.public_bytes(Encoding.DER), 20443, limits=authority.limits)
+    entry = revoked_entry(0x3333, now, "ca-compromise")
+    crl = authority_of_today.root_crl(fixed_key(1001), number=2, this_update=now, revoked=[entry])
+    theirs, root = case.authority, authority_of_today.root
+    stolen = Authority(root, theirs.intermediate, crl, 20443, limits=theirs.limits)
     assert "revoked" in VERIFIERS[verifier](replace(case, authority=stolen), require_tool).lower()
+    assert "was revoked on" in stolen.withdrawn_in_words
+
+
+@pytest.mark.parametrize("verifier", VERIFIERS)
+def test_what_another_intermediate_signed_is_accepted_after_that(
+    authority_of_today: Authority, verifier: str, tmp_path: Path, require_tool: RequireTool
+) -> None:
+    now, entry = datetime.now(UTC), revoked_entry(0x4444, datetime.now(UTC), "hold")
+    crl = authority_of_today.root_crl(fixed_key(1001), number=2, this_update=now, revoked=[entry])
+    case = make_case(structs.replace(authority_of_today, root_crl_der=crl), tmp_path)
+    assert VERIFIERS[verifier](case, require_tool) == ""
 
 
 def test_a_leaf_of_mkcerts_root_is_accepted_by_openssl_and_python(tmp_path: Path, require_tool: RequireTool) -> None:

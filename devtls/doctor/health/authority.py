@@ -6,8 +6,8 @@ Owns the judgement about the state folder and the clock. What the keystore itsel
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -44,7 +44,8 @@ class CaFacts:
     `refused` is why the keystore does not load the CA, `record` why the record of installations cannot be read;
     `exposed` can be read by others and is ours, `foreign` belongs to another user; `newest` is when the youngest file
     was written; `next_id` names the CA of a renewal that was begun and not finished; `limited` is false for a CA that
-    was imported and may speak for every site.
+    was imported and may speak for every site; `withdrawn` says that this CA is on its root's list ("" = it is not),
+    `unpublished` are the intermediates that a crash kept from that list: serial number -> the command to give again.
     """
 
     folder: Path
@@ -62,6 +63,8 @@ class CaFacts:
     older: tuple[Older, ...] = ()
     next_id: str = ""
     limited: bool = True
+    withdrawn: str = ""
+    unpublished: Mapping[str, str] = field(default_factory=dict)
 
 
 def judge_ca(facts: CaFacts) -> Iterator[Finding]:
@@ -79,6 +82,7 @@ def judge_ca(facts: CaFacts) -> Iterator[Finding]:
         yield from _on_files(facts)
         yield from _on_time(facts)
         yield from _on_limits(facts)
+        yield from _on_root_list(facts)
         yield from _on_renewal(facts)
     if facts.record is not None:
         yield Finding(
@@ -166,6 +170,16 @@ def _on_limits(facts: CaFacts) -> Iterator[Finding]:
             "Whoever copies its key can pose as any site to everything that trusts its root.",
             _RENEW,
         )
+
+
+def _on_root_list(facts: CaFacts) -> Iterator[Finding]:
+    if facts.withdrawn:
+        why = "Browsers look at no such list, but Java, .NET, curl on Windows and OpenSSL do, when they are told to."
+        yield Finding("ca-revoked", Section.CA, Level.TROUBLE, facts.withdrawn, why, _RENEW)
+    for serial, verb in facts.unpublished.items():
+        what = f"What was decided about the intermediate {serial[:8]} is not on the root's list: a crash intervened."
+        why = "Whoever looks at the list does not know yet."
+        yield Finding("ca-list-behind", Section.CA, Level.WARNING, what, why, f"devtls {verb} {serial}", serial)
 
 
 def _on_renewal(facts: CaFacts) -> Iterator[Finding]:

@@ -105,6 +105,18 @@ def test_a_ca_without_limits_is_a_note() -> None:
     assert (finding.id, finding.level, finding.mend) == ("ca-unlimited", Level.NOTE, "devtls ca renew")
 
 
+def test_a_ca_on_its_roots_list_is_trouble() -> None:
+    fine, finding = judge_ca(replace(FINE, withdrawn="This machine's own CA was revoked."))
+    assert fine.id == "ca-fine"
+    assert (finding.id, finding.level, finding.mend) == ("ca-revoked", Level.TROUBLE, "devtls ca renew")
+
+
+def test_what_a_crash_kept_from_the_roots_list_is_to_be_done_again() -> None:
+    _, first, second = judge_ca(replace(FINE, unpublished={"0a0b0c0d0e": "revoke", "0f0a0b0c0d": "unrevoke"}))
+    assert (first.id, first.level, first.mend) == ("ca-list-behind", Level.WARNING, "devtls revoke 0a0b0c0d0e")
+    assert (second.mend, second.subject) == ("devtls unrevoke 0f0a0b0c0d", "0f0a0b0c0d")
+
+
 def test_an_older_ca_is_a_note_while_it_lasts_and_a_warning_after_its_end() -> None:
     older = (Older("11111111", NOW + DAY), Older("22222222", None), Older("33333333", NOW))
     found = list(judge_ca(replace(FINE, older=older)))[1:]

@@ -19,6 +19,7 @@ from devtls.pki.authority import Authority
 from devtls.system.clientenv.variables import ROOT_FILE
 from devtls.system.keystore import Keystore
 from devtls.system.pointer import Pointer
+from devtls.system.register import Register
 from devtls.system.truststore.record import Record
 from devtls.system.truststore.root import RootCertificate, ours
 
@@ -58,6 +59,8 @@ def look_at_ca(state_dir: Path, now: datetime) -> Ca:
         older=tuple(Older(entry.root_id, entry.not_after) for entry in entries.older) if entries else (),
         next_id=entries.next.root_id if entries and entries.next else "",
         limited=authority is None or authority.fenced,
+        withdrawn=authority.withdrawn_in_words if authority else "",
+        unpublished=_unpublished(keystore, authority),
     )
     return Ca(facts, authority, _installable(root, authority, keystore))
 
@@ -74,6 +77,13 @@ def _installable(
     except (StateError, OSError):
         older = ()
     return replace(found, path=keystore.state_dir / ROOT_FILE, older=older)
+
+
+def _unpublished(keystore: Keystore, authority: Authority | None) -> dict[str, str]:
+    try:
+        return Register(keystore, authority).unpublished() if authority else {}
+    except (DevtlsError, OSError):  # a register that cannot be read is said by whoever needs it
+        return {}
 
 
 def _entries_of(keystore: Keystore) -> Pointer | None:

@@ -9,8 +9,10 @@ import pytest
 from devtls.doctor.health.authority import Said
 from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.errors import StateError
+from devtls.pki.register import Revoked, serial_text
 from devtls.system.clientenv.variables import ROOT_FILE
 from devtls.system.keystore import Keystore
+from devtls.system.register import Register, append_event
 
 NOW = datetime.now(UTC)
 
@@ -127,3 +129,15 @@ def test_a_state_folder_that_cannot_be_read_again_has_no_older_roots(
     found = look_at_ca(state, NOW)
     assert found.root is not None
     assert (found.root.older, found.facts.older) == ((), ())
+
+
+def test_a_revocation_that_the_roots_list_lacks_is_found(ca: Ca, keystore: Keystore, state: Path) -> None:
+    assert ca.authority is not None
+    assert (ca.facts.withdrawn, ca.facts.unpublished) == ("", {})
+    register, certificate = Register(keystore, ca.authority), ca.authority.intermediate.certificate
+    register.record(certificate, kind="intermediate", names=(), by="ca intermediate", place="x", now=NOW)
+    serial = serial_text(certificate.serial_number)
+    append_event(register.path.parent, Revoked(serial=serial, at=NOW, reason="hold"))
+    assert look_at_ca(state, NOW).facts.unpublished == {serial: "revoke"}
+    register.path.write_bytes(b'{"format": 99}\n')
+    assert look_at_ca(state, NOW).facts.unpublished == {}

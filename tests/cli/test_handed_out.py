@@ -1,0 +1,233 @@
+"""Intermediates that were handed out: revoked with the root's key, and the machine that has one told of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from devtls.errors import ExitCode
+from devtls.pki import locked_key
+from devtls.pki.authority import Authority
+from devtls.pki.register import serial_text
+from devtls.pki.revocation import crl_number, load_crl, reason_of
+from devtls.system.keystore import Keystore
+from tests.cli.desk import Desk
+
+PASSPHRASE = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locked_key, "_COST", bytes((4, 8, 1)))
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Iterator[Callable[[], tuple[str, str]]]:
+    """Return a function that gives the passphrase through a descriptor: the option and its value."""
+    path, opened = tmp_path / "passphrase", list[int]()
+    path.write_text(PASSPHRASE)
+
+    def option() -> tuple[str, str]:
+        opened.append(os.open(path, os.O_RDONLY))
+        return "--passphrase-fd", str(opened[-1])
+
+    yield option
+    for descriptor in opened:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What somebody got: the files, by role."""
+
+    serial: str
+    certificate: Path
+    key: Path
+    root: Path
+    list: Path
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return ("--cert", str(self.certificate), "--key", str(self.key), "--chain", str(self.root))
+
+
+@pytest.fixture
+def ours(desk: Desk, secret: Callable[[], tuple[str, str]]) -> Authority:
+    desk.succeed("trust", "--yes", "--keep-root-key", *secret())
+    return present(desk)
+
+
+@pytest.fixture
+def handed(desk: Desk, ours: Authority, secret: Callable[[], tuple[str, str]], tmp_path: Path) -> Handed:
+    argv = ("ca", "intermediate", "--zone", "shop.test", "--out", str(tmp_path / "handed"), "--json", *secret())
+    values = json.loads(desk.succeed(*argv).stdout)
+    return Handed(values["serial"], **{role: Path(path) for role, path in values["files"].items()})
+
+
+def present(desk: Desk) -> Authority:
+    return Keystore(desk.state).load(datetime.now(UTC))
+
+
+def root_list(desk: Desk) -> x509.CertificateRevocationList:
+    authority = present(desk)
+    crl = load_crl(authority.root_crl_der)
+    assert crl.is_signature_valid(authority.root.public_key())  # type: ignore[arg-type]
+    assert crl.next_update_utc == authority.root.not_valid_after_utc
+    return crl
+
+
+def state_of(desk: Desk, serial: str) -> str:
+    return str(json.loads(desk.succeed("certs", "show", serial, "--json").stdout)[0]["state"])
+
+
+@pytest.mark.parametrize("by", ["serial", "file"])
+def test_it_is_revoked_on_the_roots_list_and_on_no_other(
+    desk: Desk, handed: Handed, secret: Callable[[], tuple[str, str]], by: str
+) -> None:
+    which = handed.serial[:10] if by == "serial" else str(handed.certificate)
+    result = desk.succeed("revoke", which, "--reason", "cACompromise", *secret())
+    assert "shop.test" in result.stdout
+    assert f"List number 2 is signed; while devtls serve runs it is at http://127.0.0.1:{present(desk).pki_port}/" in (
+        result.stderr
+    )
+    assert "devtls ca import --crl FILE there" in result.stderr
+    crl = root_list(desk)
+    (entry,) = crl
+    assert (crl_number(crl), serial_text(entry.serial_number)) == (2, handed.serial)
+    assert reason_of(entry) is x509.ReasonFlags.ca_compromise
+    lists = desk.succeed("ca", "export", "--crl").stdout
+    assert lists.count("BEGIN X509 CRL") == 2
+    assert crl.public_bytes(Encoding.PEM).decode() in lists
+    authority = present(desk)
+    assert not list(load_crl(Keystore(desk.state).next_crl(authority, datetime.now(UTC))))
+    assert state_of(desk, handed.serial) == "revoked"
+    assert authority.withdrawn is None
+    again = desk.succeed("revoke", which, *secret())
+    assert "Already revoked" in again.stdout
+    assert crl_number(root_list(desk)) == 2
+
+
+def test_what_starts_finds_the_ca_sealed_as_before(
+    desk: Desk, handed: Handed, secret: Callable[[], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.succeed("revoke", handed.serial, *secret())
+    monkeypatch.setattr(Keystore, "load", lambda *_: pytest.fail("the long way"))
+    assert Keystore(desk.state).load_signer(datetime.now(UTC)).id
+
+
+def test_a_hold_is_taken_back(desk: Desk, handed: Handed, secret: Callable[[], tuple[str, str]]) -> None:
+    values = json.loads(desk.succeed("revoke", handed.serial, "--reason", "hold", "--json", *secret()).stdout)
+    assert [one["kind"] for one in values["revoked"]] == ["intermediate"]
+    assert [one["number"] for one in values["lists"]] == [2]
+    assert state_of(desk, handed.serial) == "on hold"
+    desk.succeed("unrevoke", handed.serial, *secret())
+    assert (state_of(desk, handed.serial), list(root_list(desk)), crl_number(root_list(desk))) == ("valid", [], 3)
+
+
+def test_after_a_renewal_it_stands_on_the_list_of_the_root_that_signed_it(
+    desk: Desk, handed: Handed, secret: Callable[[], tuple[str, str]]
+) -> None:
+    before = present(desk)
+    desk.succeed("ca", "renew", "--yes")
+    desk.succeed("revoke", handed.serial, *secret())
+    (older,) = Keystore(desk.state).load_older(datetime.now(UTC))
+    assert older.root == before.root
+    assert [serial_text(entry.serial_number) for entry in load_crl(older.root_crl_der)] == [handed.serial]
+    assert not list(root_list(desk))
+
+
+def test_without_the_roots_key_it_says_what_to_do(desk: Desk, ours: Authority, handed: Handed) -> None:
+    kept = Keystore(desk.state).root_key_file(ours)
+    assert kept is not None
+    kept.unlink()
+    for which in (handed.serial, str(handed.certificate)):
+        error = desk.fail(ExitCode.REFUSED, "revoke", which)
+        assert "is not here to sign one" in str(error)
+        assert error.hint.startswith("devtls ca renew, then devtls ca retire")
+    assert state_of(desk, handed.serial) == "valid"
+
+
+def test_a_wrong_passphrase_changes_nothing(desk: Desk, handed: Handed, tmp_path: Path) -> None:
+    (tmp_path / "wrong").write_text("another one")
+    with (tmp_path / "wrong").open() as wrong:
+        desk.fail(ExitCode.STATE, "revoke", handed.serial, "--passphrase-fd", str(wrong.fileno()))
+    assert (state_of(desk, handed.serial), crl_number(root_list(desk))) == ("valid", 1)
+
+
+def test_this_machines_own_ca_is_not_revoked_but_renewed(desk: Desk, ours: Authority, tmp_path: Path) -> None:
+    own = ours.intermediate.certificate
+    (tmp_path / "own.pem").write_bytes(ours.intermediate_pem)
+    (tmp_path / "root.pem").write_bytes(ours.root_pem)
+    for which in (str(tmp_path / "own.pem"), str(tmp_path / "root.pem"), serial_text(own.serial_number)):
+        error = desk.fail(ExitCode.REFUSED, "revoke", which)
+        assert "is this machine's own CA" in str(error)
+        assert error.hint.startswith("devtls ca renew")
+
+
+def test_a_compromised_ca_is_said_of_cas_alone(desk: Desk, ours: Authority, tmp_path: Path) -> None:
+    desk.succeed("cert", "a.test", "--out", str(tmp_path))
+    error = desk.fail(ExitCode.REFUSED, "revoke", "a.test", "--reason", "ca-compromise")
+    assert error.hint == "--reason key-compromise"
+
+
+@pytest.fixture
+def colleague(desk: Desk, handed: Handed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Return a function that sits down at the machine that has the intermediate (True), or back at ours."""
+    theirs = tmp_path / "theirs"
+
+    def sit(there: bool) -> None:
+        monkeypatch.setenv("DEVTLS_STATE_DIR", str(theirs if there else desk.state))
+
+    sit(True)
+    desk.succeed("ca", "import", "--yes", *handed.options, "--crl", str(handed.list))
+    sit(False)
+    return sit
+
+
+def test_the_machine_that_has_it_is_told(
+    desk: Desk,
+    handed: Handed,
+    secret: Callable[[], tuple[str, str]],
+    colleague: Callable[[bool], None],
+    tmp_path: Path,
+) -> None:
+    lists = tmp_path / "crls.pem"
+    desk.succeed("revoke", handed.serial, *secret())
+    desk.succeed("ca", "export", "--crl", "--out", str(lists))
+    colleague(True)
+    assert "ca-revoked" not in desk.run("doctor", "--json").stdout
+    result = desk.succeed("ca", "import", "--crl", str(lists))
+    assert "List number 2" in result.stderr
+    assert "This machine's own CA was revoked on 2" in result.stderr
+    assert json.loads(desk.succeed("ca", "import", "--crl", str(lists), "--json").stdout)["revoked"] is True
+    findings = {one["id"]: one for one in json.loads(desk.run("doctor", "--json").stdout)["findings"]}
+    assert findings["ca-revoked"]["mend"] == "devtls ca renew"
+    older = desk.fail(ExitCode.STATE, "ca", "import", "--crl", str(handed.list))
+    assert "List number 1" in str(older)
+    assert "not later than number 2" in str(older)
+    options = (*handed.options, "--crl", str(lists))
+    assert "was revoked on" in str(desk.fail(ExitCode.STATE, "ca", "import", "--yes", *options))
+    desk.succeed("ca", "renew", "--yes")
+    assert "ca-revoked" not in desk.run("doctor", "--json").stdout
+
+
+def test_a_list_of_somebody_else_changes_nothing(
+    desk: Desk, ours: Authority, colleague: Callable[[bool], None], tmp_path: Path
+) -> None:
+    file, now = tmp_path / "their.crl", datetime.now(UTC)
+    file.write_bytes(ours.intermediate_crl(number=9, this_update=now))
+    colleague(True)
+    assert "was not signed by" in str(desk.fail(ExitCode.STATE, "ca", "import", "--crl", str(file)))
+    for content in (b"", b"junk", ours.root_pem, b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"):
+        file.write_bytes(content)
+        desk.fail(ExitCode.STATE, "ca", "import", "--crl", str(file))
+    desk.fail(ExitCode.STATE, "ca", "import", "--crl", str(tmp_path / "none.crl"))
+    assert crl_number(root_list(desk)) == 1
