@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from devtls.daemon.log import Log
+from devtls.daemon.published import Publications
 from devtls.errors import DevtlsError, StateError
 from devtls.net.listener import Bound, bind
 from devtls.pki.leaf import Signer
@@ -46,6 +47,7 @@ class PkiSite:
 
     def __init__(self, keystore: Keystore, authority: Signer, log: Log) -> None:
         self._keystore = keystore
+        self._publications = Publications(keystore)
         self._authority = authority
         self._log = log
         self._site: LazySite | None = None
@@ -159,13 +161,9 @@ class PkiSite:
 
     def _publisher(self, register: Register, now: datetime) -> Publisher:
         from devtls.pki.ocsp import Publisher
-        from devtls.pki.revocation import load_crl
 
-        crl = load_crl(self._keystore.next_crl(register.authority, now))
-        history = register.history()
-        below_root = history.intermediates
-        issued = {serial: one for serial, one in history.issued.items() if serial not in below_root}
-        return Publisher(register.authority, crl, issued)
+        found = self._publications.of(register.authority, now)
+        return Publisher(register.authority, found.crl, found.issued)
 
     def root_card(self) -> RootCard:
         """Return what the page says of the root, as of now."""
@@ -190,7 +188,7 @@ class PkiSite:
         authority = self._keystore.load(now)
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
-        crl = self._keystore.next_crl(authority, now)  # always: what is revoked is not shown again
+        crl = self._publications.of(authority, now).der  # always: what is revoked is not shown again
         found = {signer.intermediate_crl_path: crl} if authority.signs_lists else {}
         if authority.root_crl_der:  # else the root is somebody else's, who publishes its list
             found[signer.root_crl_path] = authority.root_crl_der
@@ -200,7 +198,7 @@ class PkiSite:
             with contextlib.suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
                 if not older.signs_lists:
                     continue
-                found[older.intermediate_crl_path] = self._keystore.next_crl(older, now)
+                found[older.intermediate_crl_path] = self._publications.of(older, now).der
         return found, authority.withdrawn_in_words
 
     async def _renew(self) -> None:

@@ -16,10 +16,9 @@ from pathlib import Path
 from devtls.daemon.log import Log
 from devtls.errors import DevtlsError
 from devtls.pki.leaf import Signer
+from devtls.system.file_stamp import Stamp, stamp_of
 from devtls.system.generation import CRL, REGISTER
 from devtls.system.keystore import Keystore
-
-_Stamp = tuple[str, int, int, int]
 
 
 class Revocations:
@@ -29,7 +28,7 @@ class Revocations:
         self._keystore = keystore
         self._authority = authority
         self._log = log
-        self._seen: tuple[_Stamp, ...] = ()
+        self._seen: tuple[Stamp, ...] = ()
         self.serials: frozenset[int] = frozenset()
 
     def is_revoked(self, serial: int) -> bool:
@@ -69,13 +68,5 @@ class Revocations:
         self.serials = frozenset(entry.serial_number for crl in lists for entry in crl)
 
 
-def _stamps(folders: Iterable[Path]) -> tuple[_Stamp, ...]:
-    return tuple(_stamp(folder / name) for folder in folders for name in (REGISTER, CRL))
-
-
-def _stamp(path: Path) -> _Stamp:
-    try:
-        status = path.stat()
-    except OSError:
-        return str(path), 0, 0, 0
-    return str(path), status.st_mtime_ns, status.st_size, status.st_ino
+def _stamps(folders: Iterable[Path]) -> tuple[Stamp, ...]:
+    return tuple(stamp_of(folder / name) for folder in folders for name in (REGISTER, CRL))
