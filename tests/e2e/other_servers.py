@@ -38,6 +38,7 @@ LoadModule mpm_event_module {modules}/mod_mpm_event.so
 LoadModule authz_core_module {modules}/mod_authz_core.so
 LoadModule alias_module {modules}/mod_alias.so
 LoadModule ssl_module {modules}/mod_ssl.so
+LoadModule socache_shmcb_module {modules}/mod_socache_shmcb.so
 {user}
 ServerName localhost
 DefaultRuntimeDir {folder}
@@ -45,6 +46,7 @@ PidFile {folder}/apache.pid
 ErrorLog {folder}/apache.log
 Mutex file:{folder}
 Listen 127.0.0.1:{port}
+{stapling}
 RedirectMatch 410 ^/
 ErrorDocument 410 "{answer}"
 SSLEngine on
@@ -57,11 +59,19 @@ SERVERS = ("nginx", "apache2")
 
 
 def server_command(
-    name: str, folder: Path, port: int, files: tuple[Path, Path], require_tool: RequireTool, *, more: str = ""
+    name: str,
+    folder: Path,
+    port: int,
+    files: tuple[Path, Path],
+    require_tool: RequireTool,
+    *,
+    more: str = "",
+    stapling: bool = False,
 ) -> list[str]:
     """Write the configuration and return the command that runs the server in the foreground; `files` = chain, key.
 
-    `more` are directives for nginx about clients: then the answer names the client.
+    `more` are directives for nginx about clients: then the answer names the client. With `stapling` the server fetches
+    what the OCSP responder says of its certificate, and hands it on.
     """
     certificate, key = files
     config = folder / f"{name}.conf"
@@ -69,10 +79,12 @@ def server_command(
     if name == "nginx":
         tool = require_tool("nginx", "apt-get install nginx")
         shown = " $ssl_client_verify $ssl_client_s_dn" if more else ""
-        config.write_text(_NGINX.format(**common, more=more, shown=shown))
+        staple = "ssl_stapling on;" if stapling else ""
+        config.write_text(_NGINX.format(**common, more=more + staple, shown=shown))
         return [tool, "-p", str(folder), "-e", str(folder / "nginx.log"), "-c", str(config)]
     tool = require_tool("apache2", "apt-get install apache2-bin")
     # Apache refuses to answer requests as root.
     user = "User nobody" if os.geteuid() == 0 else ""
-    config.write_text(_APACHE.format(**common, modules=_MODULES, user=user))
+    cache = f"SSLUseStapling on\nSSLStaplingCache shmcb:{folder}/stapling(131072)" if stapling else ""
+    config.write_text(_APACHE.format(**common, modules=_MODULES, user=user, stapling=cache))
     return [tool, "-X", "-d", str(folder), "-f", str(config)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -13,7 +14,8 @@ from devtls.system.keystore import Keystore
 from tests.conftest import RequireTool
 from tests.e2e.clients import Ended, run
 from tests.e2e.other_servers import ANSWER, SERVERS, server_command
-from tests.e2e.serving import DEVTLS, export_root, free_port, running
+from tests.e2e.serving import DEVTLS, export_root, free_port, running, serving
+from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -69,6 +71,43 @@ async def test_curl_accepts_a_certificate_until_it_is_revoked(
         assert (await curl(home, port, require_tool)).returncode == 0
         await devtls("revoke", NAME)
         assert "certificate revoked" in (await curl(home, port, require_tool)).stderr
+
+
+async def staples(port: int, what: str, require_tool: RequireTool) -> None:
+    """Shake hands until a server says this of its own certificate: it asks the responder when the first client comes."""
+    tool = require_tool("openssl", "apt-get install openssl")
+    argv, deadline = (
+        [tool, "s_client", "-connect", f"127.0.0.1:{port}", "-servername", NAME, "-status"],
+        monotonic() + 15,
+    )
+    while what not in (said := (await run(argv)).stdout):
+        assert monotonic() < deadline, said
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_server_staples_what_the_responder_says(home: Path, server: str, require_tool: RequireTool) -> None:
+    project, files = home / "project", (home / f"{NAME}.pem", home / f"{NAME}-key.pem")
+    project.mkdir()
+    (project / "devtls.toml").write_text("[ca]\nocsp = true\n[routes]\napp = 9\n")
+    async with serving(home, folder=project):
+        done = await run(
+            ["/bin/sh", "-c", 'cd "$0" && exec "$@"', str(project), *DEVTLS, "cert", NAME, "--out", str(home)]
+        )
+        assert done.returncode == 0, done.stderr
+        port = free_port()
+        argv = server_command(server, home, port, files, require_tool, stapling=True)
+        async with running(argv, folder=home, port=port):
+            await staples(port, "Cert Status: good", require_tool)
+        await devtls("revoke", NAME)
+        async with running(argv, folder=home, port=port):
+            if server == "apache2":
+                await staples(port, "Cert Status: revoked", require_tool)
+            else:  # it hands on good news alone, and writes the other kind into its log
+                await staples(port, "no response sent", require_tool)
+                log = home / "nginx.log"
+                await until(
+                    lambda: 'certificate status "revoked" in the OCSP response' in log.read_text(), log.read_text
+                )
 
 
 async def test_nginx_asks_clients_and_refuses_those_that_were_revoked(home: Path, require_tool: RequireTool) -> None:
