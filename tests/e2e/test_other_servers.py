@@ -74,7 +74,7 @@ async def test_curl_accepts_a_certificate_until_it_is_revoked(
 
 
 async def staples(port: int, what: str, require_tool: RequireTool) -> None:
-    """Shake hands until a server says this of its own certificate: it asks the responder when the first client comes."""
+    """Shake hands until a server says this of its own certificate: it asks the responder once a client came."""
     tool = require_tool("openssl", "apt-get install openssl")
     argv, deadline = (
         [tool, "s_client", "-connect", f"127.0.0.1:{port}", "-servername", NAME, "-status"],
