@@ -43,9 +43,10 @@ class Place:
     def directory(self) -> str:
         return self.serve.url("acme.dev.local", "/directory")
 
-    async def run(self, argv: Sequence[str]) -> str:
+    async def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
+        environment = {**self.env, **(env or {})}
         done = await asyncio.to_thread(
-            subprocess.run, argv, env=self.env, capture_output=True, text=True, timeout=90, check=False
+            subprocess.run, argv, env=environment, capture_output=True, text=True, timeout=90, check=False
         )
         if done.returncode:
             raise ProgramFailed(f"{argv[0]}: {done.stdout}{done.stderr}\n{self.serve.program.output()[-3000:]}")
