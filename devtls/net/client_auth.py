@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+Fields = tuple[tuple[bytes, bytes], ...]
+
 _LIST_MARK = b"-----BEGIN X509 CRL-----"
 
 
@@ -27,14 +29,19 @@ class ClientPolicy(msgspec.Struct, frozen=True):
     trust_pem: bytes
 
 
+_MOST_REMEMBERED = 1024
+
+
 class AskingContext(ssl.SSLContext):
     """A context that asks for a certificate; `policy` is the one that it was made by."""
 
     policy: ClientPolicy
+    fields: dict[bytes, Fields]
+    """What apps are told, by the certificate that was shown: a session that TLS 1.2 resumes has no chain any more."""
 
     def ask(self, policy: ClientPolicy, trust_path: str) -> None:
         """Ask by `policy`, whose `trust_pem` can be read at `trust_path`. Raises ssl.SSLError."""
-        self.policy = policy
+        self.policy, self.fields = policy, {}
         self.load_verify_locations(trust_path)  # `cadata` takes no lists
         self.verify_mode = ssl.CERT_REQUIRED if policy.required else ssl.CERT_OPTIONAL
         if _LIST_MARK in policy.trust_pem:
@@ -49,15 +56,23 @@ def policy_of(ssl_object: Any) -> ClientPolicy | None:
     return context.policy if isinstance(context, AskingContext) else None
 
 
-def proof(ssl_object: ssl.SSLObject) -> tuple[tuple[bytes, bytes], ...]:
+def proof(ssl_object: ssl.SSLObject) -> Fields:
     """Return Client-Cert and Client-Cert-Chain for an established connection, () when its client has shown nothing."""
     leaf = ssl_object.getpeercert(binary_form=True)
     if leaf is None:
         return ()
+    known = ssl_object.context.fields if isinstance(ssl_object.context, AskingContext) else {}
+    if chain := _chain(ssl_object):
+        if len(known) >= _MOST_REMEMBERED:
+            known.clear()
+        known[leaf] = _fields(leaf, chain)
+    return known.get(leaf) or _fields(leaf, [])
+
+
+def _fields(leaf: bytes, chain: list[bytes]) -> Fields:
     # RFC 9440 2.3: in the order of TLS; the root may be left out, whoever checks the chain has it.
-    between = _chain(ssl_object)[1:-1]
-    fields = ((b"Client-Cert", _item(leaf)),)
-    return (*fields, (b"Client-Cert-Chain", b", ".join(map(_item, between)))) if between else fields
+    between, first = chain[1:-1], ((b"Client-Cert", _item(leaf)),)
+    return (*first, (b"Client-Cert-Chain", b", ".join(map(_item, between)))) if between else first
 
 
 def _item(der: bytes) -> bytes:
@@ -65,11 +80,14 @@ def _item(der: bytes) -> bytes:
 
 
 def _chain(ssl_object: Any) -> list[bytes]:
-    """Return the chain that was verified, DER, the client's own certificate first and the root last."""
+    """Return the chain that was verified, DER, the client's own certificate first and the root last.
+
+    It is empty where nothing was verified: in a session that was resumed.
+    """
     public = getattr(ssl_object, "get_verified_chain", None)
     if public is not None:  # Python 3.13
         return list(public())
-    return [certificate.public_bytes(_DER) for certificate in ssl_object._sslobj.get_verified_chain()]
+    return [certificate.public_bytes(_DER) for certificate in ssl_object._sslobj.get_verified_chain() or ()]
 
 
 _DER = 2
