@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from devtls.errors import ConfigError, StateError
-from devtls.net.client_auth import ClientPolicy
+from devtls.net.client_auth import Claim, ClientPolicy
 from devtls.pki.der import pem
 from devtls.pki.leaf import Signer
 from devtls.routing import ClientAuth, Route
@@ -74,6 +74,18 @@ class ClientTrust:
             each.root_pem + each.intermediate_pem + pem("X509 CRL", der)
             for each, der in zip(authorities, lists, strict=True)
         )
+
+
+def is_barred(claim: Claim) -> bool:
+    """Say whether a client that was let in would be refused today: then what runs for it is not waited for."""
+    policy = claim.policy
+    if policy is None:
+        return False
+    if not claim.chain:
+        return policy.required
+    from devtls.pki.client_chain import would_pass
+
+    return not would_pass(claim.chain, policy.trust_pem)
 
 
 def _read(file: str, route: Route) -> bytes:

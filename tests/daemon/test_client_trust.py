@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from h2.connection import H2Connection
 
 from devtls.daemon import state_watch
 from devtls.daemon.client_trust import ClientTrust
@@ -62,6 +64,31 @@ async def fetch(running: Any, certificate: ClientCertificate | None) -> bytes:
         return (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")[2]
     finally:
         writer.close()
+
+
+def question(protocol: str) -> bytes:
+    if protocol != "h2":
+        return b"GET / HTTP/1.1\r\nHost: safe.dev.local\r\n\r\n"
+    client = H2Connection()
+    client.initiate_connection()
+    fields = {":method": "GET", ":scheme": "https", ":authority": "safe.dev.local", ":path": "/"}
+    client.send_headers(1, list(fields.items()), end_stream=True)
+    return client.data_to_send()
+
+
+@pytest.fixture
+async def streaming() -> AsyncIterator[int]:
+    """Run an app whose answers begin and never end; its port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nbegun")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    yield int(server.sockets[0].getsockname()[1])
+    server.close()
 
 
 @pytest.fixture
@@ -130,6 +157,59 @@ async def test_connections_from_before_a_change_end(
     await asyncio.to_thread(revoke, running, alice)
     await running.daemon.refresh_policies()
     assert await asyncio.wait_for(reader.read(), 5) == b""
+    await wait_until(lambda: not running.daemon.service.connections)
+    writer.close()
+
+
+@pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
+async def test_who_was_revoked_is_cut_off_and_others_finish(
+    start: Start, streaming: int, file: Path, wait_until: Wait, protocol: str
+) -> None:
+    """An event stream has no end of its own: it would outlive the certificate that opened it."""
+    file.write_text(LINE.format(streaming, ""))
+    running = await start(file=file)
+    signer = (await asyncio.to_thread(authority_of, running)).intermediate
+    alice, bob = (make_client_certificate(file.parent, signer) for _ in range(2))
+    opened = {}
+    for one in (alice, bob):
+        context = ssl.create_default_context(cadata=running.daemon.generation.authority.root_pem.decode())
+        context.load_cert_chain(one.pem, one.key)
+        context.set_alpn_protocols([protocol])
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", running.port, ssl=context, server_hostname="safe.dev.local"
+        )
+        writer.write(question(protocol))
+        opened[one] = reader, writer
+        async with asyncio.timeout(5):
+            await reader.readuntil(b"begun")
+    await asyncio.to_thread(revoke, running, bob)
+    await running.daemon.refresh_policies()
+    with contextlib.suppress(ConnectionResetError):
+        while await asyncio.wait_for(opened[bob][0].read(1024), 5):
+            continue
+    await wait_until(lambda: len(running.daemon.service.connections) == 1)
+    (left,) = running.daemon.service.connections
+    assert left.claim.chain[0] == alice.der
+    assert left.outdated
+    for _, writer in opened.values():
+        writer.close()
+
+
+@pytest.mark.parametrize("before", ["off", "request"])
+async def test_a_stream_that_nobody_proved_anything_for_ends_when_proof_is_required(
+    start: Start, streaming: int, file: Path, wait_until: Wait, before: str
+) -> None:
+    file.write_text(LINE.format(streaming, "").replace("require", before))
+    running = await start(file=file)
+    context = ssl.create_default_context(cadata=running.daemon.generation.authority.root_pem.decode())
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", running.port, ssl=context, server_hostname="safe.dev.local"
+    )
+    writer.write(b"GET / HTTP/1.1\r\nHost: safe.dev.local\r\n\r\n")
+    async with asyncio.timeout(5):
+        await reader.readuntil(b"begun")
+    file.write_text(LINE.format(streaming, ""))
+    await running.daemon.reload()
     await wait_until(lambda: not running.daemon.service.connections)
     writer.close()
 
