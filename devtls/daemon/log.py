@@ -16,7 +16,7 @@ from msgspec.structs import asdict, replace
 from devtls.config.lines import visible
 from devtls.errors import DevtlsError
 from devtls.net.access import AccessRecord
-from devtls.net.tls import HandshakeFailure
+from devtls.net.tls import HUNG_UP, HandshakeFailure
 
 if TYPE_CHECKING:
     from devtls.http.hostcheck import HostCheck
@@ -105,7 +105,7 @@ class Log:
                     host=name,
                     reason=failure.reason,
                 )
-        elif failure.asked:
+        elif failure.asked and failure.reason != HUNG_UP:  # a browser does, while its user looks for a certificate
             if self._first_in_a_while(f"asked {name} {failure.reason}"):
                 from devtls.daemon.refused_clients import why_refused  # with what most starts never need
 
