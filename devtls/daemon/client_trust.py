@@ -42,8 +42,10 @@ class ClientTrust:
         for route in routes:
             auth = route.client_auth
             if auth is not None and auth not in policies:
-                trust = self._own_trust(signer, now) if auth.ca_file is None else _read(auth.ca_file, route)
-                policies[auth] = ClientPolicy(auth.required, trust)
+                if auth.ca_file is None:
+                    policies[auth] = ClientPolicy(auth.required, self._own_trust(signer, now))
+                else:
+                    policies[auth] = _policy_of_file(auth.required, _read(auth.ca_file, route))
         return policies
 
     def _own_trust(self, signer: Signer, now: datetime) -> bytes:
@@ -86,6 +88,12 @@ def is_barred(claim: Claim) -> bool:
     from devtls.pki.client_chain import would_pass
 
     return not would_pass(claim.chain, policy.trust_pem)
+
+
+def _policy_of_file(required: bool, trust: bytes) -> ClientPolicy:
+    from devtls.pki.client_chain import lists_are_complete
+
+    return ClientPolicy(required, trust, lists_are_complete(trust))
 
 
 def _read(file: str, route: Route) -> bytes:

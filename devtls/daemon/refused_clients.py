@@ -10,7 +10,10 @@ _FOREIGN = (
     "another CA signed its certificate than the one that this route trusts. Show one that `devtls cert NAME --client` "
     "made; a route for another CA's clients has client_ca, a PEM file with that CA."
 )
-_UNBACKED = "Its file has to hold a current list for each CA in it: fetch them anew, or take all of them out."
+_UNBACKED = (
+    "A file of client_ca with lists has to hold a current one of each CA: fetch them anew, or take all out. Without "
+    "client_ca it is this machine's own CA that counts, not another that the same root has signed."
+)
 
 _REASONS = (
     ("did not return a certificate", f"it showed no certificate. {_MAKE}"),

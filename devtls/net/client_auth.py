@@ -25,6 +25,8 @@ class ClientPolicy(msgspec.Struct, frozen=True):
 
     required: bool
     trust_pem: bytes
+    whole_chain: bool = False
+    """The CAs between a client and its root are looked for in the lists as well: there must be one for each CA."""
 
 
 _MOST_REMEMBERED = 1024
@@ -49,7 +51,9 @@ class AskingContext(ssl.SSLContext):
         self.policy, self.chains = policy, {}
         self.load_verify_locations(trust_path)  # `cadata` takes no lists
         self.verify_mode = ssl.CERT_REQUIRED if policy.required else ssl.CERT_OPTIONAL
-        if _LIST_MARK in policy.trust_pem:
+        if policy.whole_chain:
+            self.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
+        elif _LIST_MARK in policy.trust_pem:
             self.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
         self.options |= ssl.OP_NO_TICKET
         self.num_tickets = 0

@@ -1,8 +1,8 @@
 """Whether a client that was let in would be let in again, now that what clients are judged by has changed.
 
 Owns one question about connections that are open: TLS judges a certificate in the handshake and never again (RFC 8446
-4.4.2.4). Refuses when in doubt: whoever is refused wrongly connects again, and the handshake judges. Signatures and
-dates are not looked at, for the handshake has done so.
+4.4.2.4); and one about files with lists. Refuses when in doubt: whoever is refused wrongly connects again, and the
+handshake judges. Signatures and dates are not looked at, for the handshake has done so.
 """
 
 from __future__ import annotations
@@ -28,6 +28,15 @@ def would_pass(chain: Sequence[bytes], trust_pem: bytes) -> bool:
         for one in certificates
         for crl in lists
     )
+
+
+def lists_are_complete(trust_pem: bytes) -> bool:
+    """Say whether there is a list of each CA in `trust_pem`: then a CA can be taken back by the one above it."""
+    try:
+        trusted, lists = _read(trust_pem)
+    except ValueError:
+        return False
+    return {one.subject for one in trusted} <= {crl.issuer for crl in lists}
 
 
 @lru_cache(maxsize=4)  # one question for each open connection

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from h2.connection import H2Connection
 
@@ -245,6 +247,41 @@ async def test_another_ca_takes_the_place_of_ours(start: Start, app: App, file: 
     ours = (await asyncio.to_thread(authority_of, running)).intermediate
     with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
         await fetch(running, make_client_certificate(tmp_path, ours))
+
+
+async def test_a_ca_that_was_taken_back_lets_nobody_in(start: Start, app: App, file: Path, tmp_path: Path) -> None:
+    """The list of the root says so: in a file with a list of each CA it is looked at."""
+    team, now = make_authority(), datetime.now(UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Root of the team")])
+    below = team.intermediate.certificate
+    start_of = x509.CertificateBuilder().issuer_name(name).not_valid_before(now).not_valid_after(now + timedelta(1))
+    is_ca = x509.BasicConstraints(ca=True, path_length=None)
+    root, signed = (
+        start_of.subject_name(subject)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .add_extension(is_ca, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .sign(key, SHA256())
+        for subject, public in ((name, key.public_key()), (below.subject, below.public_key()))
+    )
+    entry = x509.RevokedCertificateBuilder().serial_number(signed.serial_number).revocation_date(now).build()
+    empty = x509.CertificateRevocationListBuilder().issuer_name(name).last_update(now).next_update(now + timedelta(1))
+    empty = empty.add_extension(x509.CRLNumber(1), critical=False)
+    lists = [each.sign(key, SHA256()) for each in (empty, empty.add_revoked_certificate(entry))]
+    own_list = trust_pem(team).partition(b"-----BEGIN X509 CRL")
+    known = b"".join((root.public_bytes(Encoding.PEM), signed.public_bytes(Encoding.PEM), *own_list[1:]))
+    trust = tmp_path / "team.pem"
+    trust.write_bytes(known + lists[0].public_bytes(Encoding.PEM))
+    file.write_text(LINE.format(await app(b"hello"), ', client_ca = "team.pem"'))
+    running = await start(file=file)
+    alice = make_client_certificate(tmp_path, team.intermediate)
+    assert await fetch(running, alice) == b"hello"
+    trust.write_bytes(known + lists[1].public_bytes(Encoding.PEM))
+    await running.daemon.refresh_policies()
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_REVOKED"):
+        await fetch(running, alice)
 
 
 async def test_a_reload_asks_and_stops_asking(start: Start, app: App, file: Path) -> None:

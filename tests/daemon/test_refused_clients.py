@@ -17,7 +17,7 @@ from devtls.daemon.refused_clients import why_refused
         ("unsupported certificate purpose", "is for servers, not for clients."),
         ("certificate revoked", "was revoked. `devtls certs list`"),
         ("unable to get certificate CRL", "there is no revocation list of the CA"),
-        ("CRL has expired", "the revocation list of its CA has expired. Its file"),
+        ("CRL has expired", "the revocation list of its CA has expired. A file of client_ca"),
         ("unable to get local issuer certificate", "another CA signed its certificate"),
         ("unable to get issuer certificate", "another CA signed its certificate"),
         ("self-signed certificate in certificate chain", "another CA signed its certificate"),
