@@ -111,7 +111,9 @@ async def test_curl_is_let_in_with_a_certificate_and_refused_without(scene: Scen
     assert (await scene.curl(ASKING, None, version, "-H", "Client-Cert: :forged=:")).stdout == "hello"
     assert (await scene.curl(OPEN, alice, version, "-H", "Client-Cert: :forged=:")).stdout == "hello"
     said = scene.proxy.program.output()
-    assert "a client of safe.localhost, which has to show a certificate, was not let in: " in said
+    start = "a client of safe.localhost, which asks for a certificate, was not let in: "
+    assert f"{start}another CA signed its certificate" in said
+    assert f"{start}it showed no certificate. `devtls cert NAME --client`" in said
 
 
 async def test_a_certificate_that_devtls_made_opens_the_door(scene: Scene) -> None:
