@@ -23,7 +23,7 @@ JSON = "application/json"
 PEM_CHAIN = "application/pem-certificate-chain"
 
 DIRECTORY, NEW_NONCE, NEW_ACCOUNT, NEW_ORDER = "/directory", "/new-nonce", "/new-account", "/new-order"
-REVOKE, KEY_CHANGE = "/revoke-cert", "/key-change"
+REVOKE, KEY_CHANGE, RENEWAL_INFO = "/revoke-cert", "/key-change", "/renewal-info"
 ACCOUNT, ORDER, AUTHORIZATION = "/account/", "/order/", "/authorization/"
 CHALLENGE, CERTIFICATE = "/challenge/", "/certificate/"
 
@@ -125,11 +125,18 @@ class Revoke(msgspec.Struct, frozen=True):
     reason: str
 
 
-Work = Validate | Issue | Revoke
+class Renewal(msgspec.Struct, frozen=True):
+    """Say when a certificate should be renewed: `issuer` is the key identifier. It goes to `Server.advised`."""
+
+    issuer: bytes
+    serial: int
+
+
+Work = Validate | Issue | Revoke | Renewal
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a request came to. With `Issue` and `Revoke` there is no answer yet: the work comes first."""
+    """What a request came to. With `Issue`, `Revoke` and `Renewal` there is no answer yet: the work comes first."""
 
     answer: Answer | None
     work: Work | None = None

@@ -84,6 +84,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     status: OrderStatus = "pending"
     certificate: Certificate | None = None
     error: Problem | None = None
+    replaces: str | None = None
+    """The certificate that this is to follow, as the client named it (RFC 9773 5)."""
 
     @property
     def expires(self) -> datetime:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from devtls.acme import messages
+from devtls.acme import messages, renewal
 from devtls.acme.encoding import from_text
 from devtls.acme.messages import Answer, Issue, Outcome, Signed, Visit, answered, json_answer, stamp
 from devtls.acme.model import Authorization, Certificate, Challenge, Ledger, Order
@@ -36,6 +36,7 @@ class _NewOrder(msgspec.Struct, rename="camel"):
     not_before: str | None = None
     not_after: str | None = None
     profile: str | None = None
+    replaces: str | None = None
 
 
 class _Finalize(msgspec.Struct):
@@ -50,12 +51,15 @@ def new_order(ledger: Ledger, signed: Signed, visit: Visit) -> Outcome:
             "malformed", "Dates and profile are this CA's own; order without notBefore, notAfter and profile."
         )
     names = _names(wanted.identifiers, visit.policy.zones)
+    if wanted.replaces is not None:
+        renewal.asked(wanted.replaces)
     _check_rate(ledger, signed.account, visit)
     order = Order(
         id=visit.dice.token(),
         account=signed.account,
         names=names,
         created=visit.now,
+        replaces=wanted.replaces,
         authorizations=tuple(
             Authorization(name, tuple(Challenge(kind, visit.dice.token()) for kind in visit.policy.challenges(name)))
             for name in names
@@ -158,6 +162,8 @@ def shown(order: Order, visit: Visit) -> dict[str, Any]:
     }
     if order.error is not None:
         content["error"] = document(order.error)
+    if order.replaces is not None:
+        content["replaces"] = order.replaces
     if order.certificate is not None:
         content["certificate"] = f"{visit.base}{messages.CERTIFICATE}{order.id}"
     return content

@@ -9,12 +9,13 @@ Strategy: `answer` changes the ledger and returns an answer or the work that com
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from urllib.parse import urlsplit
 
 import msgspec.json
 from msgspec.structs import replace
 
-from devtls.acme import accounts, challenges, messages, orders, revocation
+from devtls.acme import accounts, challenges, messages, orders, renewal, revocation
 from devtls.acme.messages import Answer, Issue, Outcome, Request, Signed, Validate, Visit
 from devtls.acme.model import Certificate, Ledger
 from devtls.acme.nonces import NonceJar
@@ -66,6 +67,13 @@ class Server:
         answer = Answer(200) if problem is None else _refused(refusal(problem.kind, problem.detail))
         return self._complete(answer, visit)
 
+    def advised(self, suggested: tuple[datetime, datetime] | None) -> Answer:
+        """Return the answer that waited for a look at the register."""
+        try:
+            return renewal.told(suggested)
+        except AcmeProblem as error:
+            return _refused(error)
+
     def validated(self, ledger: Ledger, work: Validate, problem: Problem | None, visit: Visit) -> None:
         """Take in what became of a challenge."""
         challenges.validated(ledger, work, problem, visit)
@@ -91,6 +99,9 @@ class Server:
                 _check_method(request, "GET", "HEAD")
                 return self._new_nonce(request, visit)
         first, *rest = request.path.removeprefix("/").split("/")
+        if f"/{first}" == messages.RENEWAL_INFO and len(rest) == 1:
+            _check_method(request, "GET", "HEAD")
+            return renewal.asked(rest[0])
         resource = _RESOURCES.get(f"/{first}/") if rest else None
         if resource is None and request.path not in _SIGNED:
             raise refusal("malformed", "There is nothing here.", status=404)
@@ -162,6 +173,7 @@ def _directory(visit: Visit) -> dict[str, object]:
         "newOrder": base + messages.NEW_ORDER,
         "revokeCert": base + messages.REVOKE,
         "keyChange": base + messages.KEY_CHANGE,
+        "renewalInfo": base + messages.RENEWAL_INFO,
         "meta": {"externalAccountRequired": bool(visit.policy.bindings)},
     }
 

@@ -15,11 +15,11 @@ import msgspec.json
 
 from devtls.acme.challenges import WELL_KNOWN
 from devtls.acme.encoding import Dice
-from devtls.acme.messages import Answer, Issue, Outcome, Policy, Request, Revoke, Validate, Visit
+from devtls.acme.messages import Answer, Issue, Outcome, Policy, Renewal, Request, Revoke, Validate, Visit
 from devtls.acme.model import Ledger
 from devtls.acme.problems import CONTENT_TYPE, Problem, document
 from devtls.acme.server import Server
-from devtls.daemon.acme_issuing import issue, revoke
+from devtls.daemon.acme_issuing import advise, issue, revoke
 from devtls.errors import DevtlsError
 from devtls.routing import Snapshot
 from devtls.system.acme_ledger import LedgerFile
@@ -46,9 +46,9 @@ class AcmeDesk:
     def answer(self, request: Request) -> tuple[Answer, Validate | None]:
         """Return the answer, and a challenge whose proof is to be looked for now."""
         visit = self._visit(request.host)
-        if request.method != "POST":  # directory and nonces: nothing of the ledger is asked for
-            return self._complete(Ledger(), self._server.answer(Ledger(), request, visit), visit)
         try:
+            if request.method != "POST":  # directory, nonces, renewals: nothing of the ledger is asked for
+                return self._complete(Ledger(), self._server.answer(Ledger(), request, visit), visit)
             with self._file.opened() as ledger:
                 answer, work = self._complete(ledger, self._server.answer(ledger, request, visit), visit)
                 self._look(ledger, visit.now)
@@ -75,8 +75,10 @@ class AcmeDesk:
                 return self._server.issued(ledger, work, done, visit), None
             case Revoke() as work:
                 return self._server.revoked(revoke(self._keystore, work, visit.now), visit), None
+            case Renewal() as work:
+                return self._server.advised(advise(self._keystore, work, visit.now)), None
             case work:
-                assert outcome.answer is not None  # noqa: S101 - only the two above are without one
+                assert outcome.answer is not None  # noqa: S101 - only those above are without one
                 return outcome.answer, work
 
     def _visit(self, host: str) -> Visit:

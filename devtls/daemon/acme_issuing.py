@@ -12,11 +12,12 @@ from typing import cast
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from devtls.acme.messages import Issue, Revoke
+from devtls.acme.messages import Issue, Renewal, Revoke
 from devtls.acme.model import Certificate
 from devtls.acme.problems import Problem
+from devtls.acme.renewal import at_once, window
 from devtls.errors import CertificateError, InvalidName
-from devtls.pki.ca_chain import signed_by
+from devtls.pki.ca_chain import identifier_of, signed_by
 from devtls.pki.certify import Order, check_key
 from devtls.pki.names_in_certificates import parse_names
 from devtls.pki.register import Reason, serial_text
@@ -44,6 +45,23 @@ def issue(keystore: Keystore, work: Issue, now: datetime, *, ocsp: bool) -> Cert
     leaf = Register(keystore, authority).issue(order, request.key, by="acme", place=_PLACE, now=now)
     chain = leaf.public_bytes(Encoding.PEM) + authority.intermediate_pem
     return Certificate(chain.decode("ascii"), serial_text(leaf.serial_number), leaf.not_valid_after_utc)
+
+
+def advise(keystore: Keystore, work: Renewal, now: datetime) -> tuple[datetime, datetime] | None:
+    """Return when a certificate should be renewed, None for one that is unknown. Raises StateError.
+
+    At once, when it was revoked or another CA signs by now: the one before is trusted until it is retired, no longer.
+    """
+    present, *older = open_registers(keystore, now)
+    for register in (present, *older):
+        if identifier_of(register.authority.intermediate.certificate).digest != work.issuer:
+            continue
+        history, serial = register.history(), serial_text(work.serial)
+        issued = history.issued.get(serial)
+        if issued is not None:
+            good = register is present and serial not in history.revoked
+            return window(issued.not_before, issued.not_after) if good else at_once(now)
+    return None
 
 
 def revoke(keystore: Keystore, work: Revoke, now: datetime) -> Problem | None:

@@ -35,7 +35,7 @@ def test_the_directory_names_every_resource_under_the_address_that_was_asked() -
     assert (answer.status, answer.content_type) == (200, "application/json")
     found = content(answer)
     assert found.pop("meta") == {"externalAccountRequired": False}
-    assert set(found) == {"newNonce", "newAccount", "newOrder", "revokeCert", "keyChange"}
+    assert set(found) == {"newNonce", "newAccount", "newOrder", "revokeCert", "keyChange", "renewalInfo"}
     assert all(url.startswith(f"{BASE}/") for url in found.values())
 
 

@@ -12,11 +12,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from devtls.acme.messages import Issue, Revoke
+from devtls.acme.messages import Issue, Renewal, Revoke
 from devtls.acme.model import Certificate
 from devtls.acme.problems import Problem
-from devtls.daemon.acme_issuing import issue, revoke
+from devtls.acme.renewal import at_once, window
+from devtls.daemon.acme_issuing import advise, issue, revoke
 from devtls.names import DEFAULT_ZONES
+from devtls.pki.authority import Authority
 from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths
 from devtls.system.register import Register
@@ -114,3 +116,29 @@ def test_others_certificates_are_not_ours_to_revoke(keystore: Keystore) -> None:
     der = builder.sign(KEY, SHA256()).public_bytes(Encoding.DER)
     problem = revoke(keystore, Revoke(der, "unspecified"), NOW)
     assert problem is not None and problem.kind == "unauthorized"
+
+
+def named(leaf: x509.Certificate, authority: Authority) -> Renewal:
+    issuer = authority.intermediate.certificate
+    identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    return Renewal(identifier, leaf.serial_number)
+
+
+def test_a_certificate_is_renewed_at_once_when_it_was_revoked_or_its_ca_replaced(keystore: Keystore) -> None:
+    authority = keystore.load(NOW)
+    first, second = (
+        certificate_in(issue(keystore, work(csr(name), name), NOW, ocsp=False)) for name in ("a.test", "b.test")
+    )
+    assert advise(keystore, named(first, authority), NOW) == window(
+        first.not_valid_before_utc, first.not_valid_after_utc
+    )
+    revoke(keystore, Revoke(first.public_bytes(Encoding.DER), "superseded"), NOW)
+    assert advise(keystore, named(first, authority), NOW) == at_once(NOW)
+    assert advise(keystore, named(second, authority), NOW) != at_once(NOW)
+    keystore.switch_to_next(keystore.prepare_next(DEFAULT_ZONES, NOW))
+    assert advise(keystore, named(second, authority), NOW) == at_once(NOW)
+    third = certificate_in(issue(keystore, work(csr("c.test"), "c.test"), NOW, ocsp=False))
+    assert advise(keystore, named(third, keystore.load(NOW)), NOW) != at_once(NOW)
+    keystore.retire({authority.fingerprint})
+    assert advise(keystore, named(second, authority), NOW) is None
+    assert advise(keystore, Renewal(b"x" * 20, first.serial_number), NOW) is None

@@ -263,6 +263,33 @@ async def test_caddy_serves_with_a_certificate_of_ours(home: Path, port: str, di
         assert (one["serial"], one["by"]) == (serial, "acme")
 
 
+def an_hour_later(place: Place) -> None:
+    """Have Caddy ask again when it starts; it remembers when that is due."""
+    (file,) = place.home.glob("caddy/certificates/*/web.dev.local/web.dev.local.json")
+    kept = json.loads(file.read_text())
+    kept["issuer_data"]["renewal_info"]["_retryAfter"] = "2020-01-01T00:00:00Z"
+    file.write_text(json.dumps(kept))
+
+
+async def test_caddy_is_told_to_renew_after_a_revocation_and_after_a_renewal_of_the_ca(home: Path) -> None:
+    """By RFC 9773; no OCSP is switched on."""
+    async with acme(home, "http_port = HTTP_PORT") as place:
+        async with caddy(place, OURS) as program:
+            first = await shown_by_caddy(place, program)
+        await place.run([*DEVTLS, "revoke", first])
+        an_hour_later(place)
+        async with caddy(place, OURS) as program:
+            second = await shown_by_caddy(place, program, other_than=[first])
+        await place.run([*DEVTLS, "ca", "renew", "--yes", "--anyway"])
+        both = place.serve.root.read_bytes() + (await place.run([*DEVTLS, "ca", "export"])).encode()
+        place.serve.root.write_bytes(both)
+        an_hour_later(place)
+        async with caddy(place, OURS) as program:
+            third = await shown_by_caddy(place, program, other_than=[first, second])
+        (issuer,) = {one["serial"] for one in await place.register()} - {first, second}
+        assert issuer == third
+
+
 async def test_caddy_renews_and_replaces_what_was_revoked(home: Path) -> None:
     async with acme(home, "http_port = HTTP_PORT\n[ca]\nocsp = true") as place:
         async with caddy(place, OURS) as program:
