@@ -31,6 +31,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --quiet --check
 	$(STAGE) 'mypy --strict'
 	@$(BIN)/mypy --strict --no-error-summary
+	@for platform in darwin win32; do $(BIN)/mypy --strict --no-error-summary --platform $$platform --cache-dir .mypy_cache/$$platform devtls || exit 1; done
 	$(STAGE) 'import-linter'
 	@shown=$$($(BIN)/lint-imports 2>&1) || { printf '%s\n' "$$shown"; exit 1; }
 

@@ -13,7 +13,7 @@ import click
 from devtls.cli import printable
 from devtls.cli.config_choice import chosen_file, config_here
 from devtls.cli.route_edit import rewrite, spelled
-from devtls.cli.running import as_json, choose, find_running, raise_trouble, refuse_sudo_for, refuse_windows
+from devtls.cli.running import as_json, choose, find_running, raise_trouble, refuse_sudo_for
 from devtls.cli.takeover import Takeover, ask_for_takeover, taken, tell
 from devtls.cli.typed_route import typed_value
 from devtls.config import parse_identity
@@ -72,7 +72,6 @@ def command(
 
 
 def _lend(paths: Paths, pid: int | None, request: AddRequest, *, as_values: bool) -> int:
-    refuse_windows("add --temporary")
     identity = parse_identity(request.name)
     one = choose(find_running(paths), pid, config_here(paths), f"add {request.name} TARGET --temporary")
     done = one.order(ROUTES, request)

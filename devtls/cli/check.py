@@ -120,7 +120,13 @@ def as_values(address: Address, finding: Finding) -> dict[str, object]:
         "questions": {each.about.lower(): _answer_values(each) for each in report.questions},
         "remarks": [{"about": each.about.lower(), **_answer_values(each)} for each in report.remarks],
         "advice": list(report.advice),
-        "connection": {"protocol": met.protocol, "cipher": met.cipher, "alpn": met.alpn, "hsts": met.hsts},
+        "connection": {
+            "protocol": met.protocol,
+            "cipher": met.cipher,
+            "alpn": met.alpn,
+            "hsts": met.hsts,
+            "wants_certificate": met.wants_certificate,
+        },
         "stores": [_store_values(store) for store in evidence.stores],
         "verifiers": [
             {"name": each.verifier, "accepts": each.accepts, "says": each.says} for each in evidence.opinions

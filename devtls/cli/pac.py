@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from devtls.cli.config_choice import config_here
 from devtls.cli.running import as_json, choose, find_running, refuse_sudo_for
-from devtls.config import PacConfig, parse_config
 from devtls.errors import DevtlsError
-from devtls.system.discovery import read_config_file
 from devtls.system.paths import Paths
 from devtls.web.control_messages import FORMAT
 
@@ -35,7 +32,7 @@ def command(pid: int | None, as_values: bool) -> None:
     """Print the address of the PAC file that makes names resolve in browsers, and how each is told."""
     refuse_sudo_for("pac")
     paths = Paths.from_environment()
-    port = _configured_port(paths) if sys.platform == "win32" else _open_port(paths, pid)
+    port = _open_port(paths, pid)
     url = f"http://127.0.0.1:{port}/proxy.pac"
     if as_values:
         click.echo(as_json({"format": FORMAT, "url": url, "port": port}))
@@ -53,19 +50,6 @@ def _open_port(paths: Paths, pid: int | None) -> int:
             trouble or f"{one.label} hands out no PAC file.", hint="`enabled` and `port` in [pac] of devtls.toml"
         )
     return port
-
-
-def _configured_port(paths: Paths) -> int:
-    """Return what the file says, where no running proxy can be asked."""
-    file = config_here(paths)
-    pac = PacConfig() if file is None else _read(file)
-    if not pac.enabled or not pac.port:
-        raise DevtlsError("The PAC file has no port that is known.", hint="`enabled` and `port` in [pac]")
-    return pac.port
-
-
-def _read(file: Path) -> PacConfig:
-    return parse_config(read_config_file(file), source=str(file), folder=str(file.parent)).pac
 
 
 def ways(port: int, platform: str) -> list[tuple[str, Sequence[str]]]:

@@ -9,7 +9,7 @@ import click
 
 from devtls.cli.config_choice import config_here
 from devtls.cli.route_lines import route_lines
-from devtls.cli.running import choose, find_running, raise_trouble, refuse_windows
+from devtls.cli.running import choose, find_running, raise_trouble, refuse_sudo_for
 from devtls.system.paths import Paths
 from devtls.web.control_messages import RELOAD, ReloadRequest
 
@@ -21,7 +21,7 @@ def command(pid: int | None) -> None:
 
     A change of devtls.toml needs no reload: it counts when it is saved.
     """
-    refuse_windows("reload")
+    refuse_sudo_for("reload")
     paths = Paths.from_environment()
     one = choose(find_running(paths), pid, config_here(paths), "reload")
     done = one.order(RELOAD, ReloadRequest(why="devtls reload"))

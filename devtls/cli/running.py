@@ -1,7 +1,7 @@
 """The running proxies of this user, as the commands meet them: found, chosen, asked over their control sockets.
 
-Owns the client's side of the control API. Refuses Windows, where there is no control socket yet, and sockets of other
-users. A proxy that was killed is passed over in silence; one that does not answer is named.
+Owns the client's side of the control API. Refuses sockets of other users. A proxy that was killed is passed over in
+silence; one that does not answer is named.
 """
 
 from __future__ import annotations
@@ -9,29 +9,30 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from devtls.cli import show
+from devtls.cli.control_client import send
 from devtls.errors import DevtlsError, ExitCode, NotRunning, Refused, StateError
-from devtls.system.control_socket import ControlSocket, connect, find_control_sockets
+from devtls.system.control_channel import end_by_force, find_channels
 from devtls.system.paths import Paths, refuse_sudo
 from devtls.web.control_messages import ABOUT, About, Done, Trouble
 
-_TIMEOUT_S = 10.0
-"""A status takes a second at most; a machine that has just woken up, a little more."""
+if TYPE_CHECKING:
+    from devtls.system.control_channel import Place
+
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)
 
 
 class Running(msgspec.Struct, frozen=True):
     """A proxy that answers."""
 
-    place: ControlSocket
+    place: Place
     about: About
 
     @property
@@ -68,23 +69,11 @@ def refuse_sudo_for(command: str) -> None:
         refuse_sudo(os.environ, os.geteuid(), command)
 
 
-def refuse_windows(command: str) -> None:
-    """Raise Refused where no running proxy can be asked, and under sudo."""
-    refuse_sudo_for(command)
-    if sys.platform == "win32":
-        raise Refused(
-            f"devtls {command} cannot reach a running devtls serve on Windows yet.",
-            hint="change devtls.toml, which counts as soon as it is saved; Ctrl-C ends devtls serve",
-        )
-
-
 def find_running(paths: Paths) -> list[Running]:
     """Return every proxy of this user that answers; says on stderr which one does not."""
-    if sys.platform == "win32":
-        return []
     found = []
     try:
-        places = find_control_sockets(paths.runtime_dir)
+        places = find_channels(paths.runtime_dir)
     except StateError as error:
         show(str(error), error.hint)
         return []
@@ -125,31 +114,17 @@ def raise_trouble(trouble: Trouble | None, prefix: str = "") -> None:
     raise error
 
 
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, place: ControlSocket) -> None:
-        super().__init__("devtls", timeout=_TIMEOUT_S)
-        self._place = place
-
-    def connect(self) -> None:
-        self.sock: socket.socket = connect(self._place.path, _TIMEOUT_S)
-
-
-def _ask(place: ControlSocket, method: str, path: str, body: bytes | None, kind: type[_Answer]) -> _Answer:
-    connection = _Connection(place)
-    headers = {"Content-Type": "application/json", "Connection": "close"}
+def _ask(place: Place, method: str, path: str, body: bytes | None, kind: type[_Answer]) -> _Answer:
     try:
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        status, content = answer.status, answer.read()
+        status, content = send(place, method, path, body)
     except (ConnectionError, FileNotFoundError) as error:  # killed, or gone before it answered
         raise nothing_runs() from error
     except (OSError, http.client.HTTPException) as error:
         why = "in time" if isinstance(error, TimeoutError) else f"as it should: {error}"
         raise DevtlsError(
-            f"devtls serve (process {place.pid}) does not answer {why}.", hint=f"kill {place.pid}, then devtls serve"
+            f"devtls serve (process {place.pid}) does not answer {why}.",
+            hint=f"{end_by_force(place.pid)}, then devtls serve",
         ) from error
-    finally:
-        connection.close()
     if status == http.HTTPStatus.OK:
         try:
             return msgspec.json.decode(content, type=kind)
@@ -166,10 +141,10 @@ def _refusal(content: bytes) -> str:
     return "without a reason" if trouble is None else trouble.message.rstrip(".")
 
 
-def _other_version(place: ControlSocket, why: str) -> DevtlsError:
+def _other_version(place: Place, why: str) -> DevtlsError:
     return DevtlsError(
         f"devtls serve (process {place.pid}) does not understand this command ({why}); it may be another version.",
-        hint=f"kill {place.pid}, then devtls serve",
+        hint=f"{end_by_force(place.pid)}, then devtls serve",
     )
 
 

@@ -15,7 +15,7 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.route_lines import route_lines
-from devtls.cli.running import as_json, find_running, nothing_runs, refuse_windows
+from devtls.cli.running import as_json, find_running, nothing_runs, refuse_sudo_for
 from devtls.errors import ExitCode
 from devtls.system.paths import Paths
 from devtls.web.control_messages import FORMAT, STATUS, Advice, ServeStatus, StatusAnswer, Trouble
@@ -33,7 +33,7 @@ _WIDEST = 80
 @click.option("--json", "as_values", is_flag=True, help="Print it as JSON.")
 def command(as_values: bool) -> int:
     """Say what runs: ports, routes and whether their apps answer, certificates, the CA, mistakes in the file."""
-    refuse_windows("status")
+    refuse_sudo_for("status")
     running = find_running(Paths.from_environment())
     serves = [one.get(STATUS, StatusAnswer).serve for one in running]
     if as_values:

@@ -10,9 +10,9 @@ import time
 import click
 
 from devtls.cli.config_choice import config_here
-from devtls.cli.running import Running, choose, find_running, raise_trouble, refuse_windows
+from devtls.cli.running import Running, choose, find_running, raise_trouble, refuse_sudo_for
 from devtls.errors import DevtlsError
-from devtls.system.control_socket import is_gone
+from devtls.system.control_channel import end_by_force, is_gone
 from devtls.system.paths import Paths
 from devtls.web.control_messages import STOP, StopRequest
 
@@ -25,7 +25,7 @@ _MARGIN_S = 5.0
 @click.option("--now", is_flag=True, help="Do not wait for requests to finish.")
 def command(pid: int | None, now: bool) -> None:
     """End a running devtls serve: requests may finish first, as with Ctrl-C."""
-    refuse_windows("stop")
+    refuse_sudo_for("stop")
     paths = Paths.from_environment()
     one = choose(find_running(paths), pid, config_here(paths), "stop")
     end(one, now=now)
@@ -39,5 +39,5 @@ def end(one: Running, *, now: bool = False) -> None:
     deadline = time.monotonic() + done.grace_s + _MARGIN_S
     while not is_gone(one.place):
         if time.monotonic() > deadline:
-            raise DevtlsError(f"{one.label} has not ended yet.", hint=f"kill {one.about.pid}")
+            raise DevtlsError(f"{one.label} has not ended yet.", hint=end_by_force(one.about.pid))
         time.sleep(_LOOK_S)

@@ -284,10 +284,17 @@ class Daemon:
             self._end_outdated()
 
     def _end_outdated(self) -> None:
-        """End connections whose clients would have to show another certificate today."""
+        """End connections whose clients would have to show another certificate today.
+
+        What runs is finished, except for those who would be let in no more: an event stream has no end.
+        """
+        from devtls.daemon.client_trust import is_barred
+
         for connection in list(self.service.connections):
             if connection.outdated:
                 connection.drain()
+                if is_barred(connection.claim):
+                    connection.abort()
 
     async def refresh_policies(self) -> None:
         """Look again at the certificates and revocation lists that clients are judged by. Raises DevtlsError."""

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from devtls.errors import ConfigError, StateError
-from devtls.net.client_auth import ClientPolicy
+from devtls.net.client_auth import Claim, ClientPolicy
 from devtls.pki.der import pem
 from devtls.pki.leaf import Signer
 from devtls.routing import ClientAuth, Route
@@ -42,8 +42,10 @@ class ClientTrust:
         for route in routes:
             auth = route.client_auth
             if auth is not None and auth not in policies:
-                trust = self._own_trust(signer, now) if auth.ca_file is None else _read(auth.ca_file, route)
-                policies[auth] = ClientPolicy(auth.required, trust)
+                if auth.ca_file is None:
+                    policies[auth] = ClientPolicy(auth.required, self._own_trust(signer, now))
+                else:
+                    policies[auth] = _policy_of_file(auth.required, _read(auth.ca_file, route))
         return policies
 
     def _own_trust(self, signer: Signer, now: datetime) -> bytes:
@@ -74,6 +76,24 @@ class ClientTrust:
             each.root_pem + each.intermediate_pem + pem("X509 CRL", der)
             for each, der in zip(authorities, lists, strict=True)
         )
+
+
+def is_barred(claim: Claim) -> bool:
+    """Say whether a client that was let in would be refused today: then what runs for it is not waited for."""
+    policy = claim.policy
+    if policy is None:
+        return False
+    if not claim.chain:
+        return policy.required
+    from devtls.pki.client_chain import would_pass
+
+    return not would_pass(claim.chain, policy.trust_pem)
+
+
+def _policy_of_file(required: bool, trust: bytes) -> ClientPolicy:
+    from devtls.pki.client_chain import lists_are_complete
+
+    return ClientPolicy(required, trust, lists_are_complete(trust))
 
 
 def _read(file: str, route: Route) -> bytes:

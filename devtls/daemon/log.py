@@ -16,7 +16,7 @@ from msgspec.structs import asdict, replace
 from devtls.config.lines import visible
 from devtls.errors import DevtlsError
 from devtls.net.access import AccessRecord
-from devtls.net.tls import HandshakeFailure
+from devtls.net.tls import HUNG_UP, HandshakeFailure
 
 if TYPE_CHECKING:
     from devtls.http.hostcheck import HostCheck
@@ -94,7 +94,7 @@ class Log:
         self.warn(found.hint(host, other), event="host_check", host=host, framework=found.framework)
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:
-        """Say that a client does not trust us, at most once a minute and name; the rest only with -v."""
+        """Say that a client does not trust us, or we not it, once a minute and name; the rest only with -v."""
         name = failure.sni or "localhost"
         if failure.refused_certificate:
             if self._first_in_a_while(f"refused {name}"):
@@ -105,13 +105,16 @@ class Log:
                     host=name,
                     reason=failure.reason,
                 )
-        elif failure.asked and self._first_in_a_while(f"asked {name}"):
-            self.warn(
-                f"a client of {name}, which has to show a certificate, was not let in: {failure.reason}.",
-                event="client_refused",
-                host=name,
-                reason=failure.reason,
-            )
+        elif failure.asked and failure.reason != HUNG_UP:  # a browser does, while its user looks for a certificate
+            if self._first_in_a_while(f"asked {name} {failure.reason}"):
+                from devtls.daemon.refused_clients import why_refused  # with what most starts never need
+
+                self.warn(
+                    f"a client of {name}, which asks for a certificate, was not let in: {why_refused(failure.reason)}",
+                    event="client_refused",
+                    host=name,
+                    reason=failure.reason,
+                )
         elif self.level == "verbose":
             self.say(f"TLS with {failure.client_ip or 'a client'} for {name} failed: {failure.reason}")
 

@@ -136,16 +136,21 @@ _ODD_SPELLINGS = {
 }
 
 
+_HYPHENS = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
+"""What a name may hold beside letters, digits and hyphens (RFC 9110 5.6.2)."""
+
+
 def _request_rule(name: bytes) -> _Rule:
     folded = name.lower()
-    hyphened = folded.replace(b"_", b"-")
+    hyphened = folded.translate(_HYPHENS)
     rule = _REQUEST_RULES.get(folded)
     if rule is None and hyphened.startswith(_FORWARDED_PREFIX):
         rule = _FORWARDED
     if rule is None and hyphened.startswith(_IDENTITY_PREFIX):
         return _DROP
     if folded != hyphened and (rule is _FORWARDED or _REQUEST_RULES.get(hyphened) in {_FORWARDED, _DROP}):
-        # WSGI, CGI and PHP fold `_` and `-` into one: X_Forwarded_For would overrule ours there. Never trusted.
+        # WSGI and CGI fold `_` and `-` into one, PHP `.` too, lighttpd every mark: X_Forwarded_For and Client.Cert
+        # would overrule ours there. Never trusted.
         return _DROP
     return _KEEP if rule is None else rule
 
@@ -395,7 +400,7 @@ def forward_trailers(trailers: Trailers) -> Trailers:
 
 
 def _is_trailer(name: bytes) -> bool:
-    folded = name.lower().replace(b"_", b"-")
+    folded = name.lower().translate(_HYPHENS)
     return folded not in _NEVER_TRAILERS and not folded.startswith((_FORWARDED_PREFIX, _IDENTITY_PREFIX))
 
 

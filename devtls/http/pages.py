@@ -130,15 +130,19 @@ def gateway_timeout(label: str, address: str, waited_s: float, accept: bytes) ->
 
 def misdirected(host: str, sni: str, https_port: int, accept: bytes) -> Answer:
     """Return 421 (RFC 9110 15.5.20): the connection was opened for `sni` ("" = no name), the request is for `host`."""
-    name = f"[{host}]" if ":" in host else host
+    meant = host or sni or "localhost"  # HTTP/1.0 may leave the Host out
+    name = f"[{meant}]" if ":" in meant else meant
     url = f"https://{name}" if https_port == 443 else f"https://{name}:{https_port}"
+    wanted = f"is for `{host}`" if host else "has no Host"
     opened = f"was opened for `{sni}`" if sni else "was opened without a server name"
     notice = Notice(
         421,
         "misdirected",
         "Wrong connection for this name",
-        f"The request is for `{host}`, but its connection {opened}.",
-        f"Open {url} itself; a client that connects by address must send the name (SNI).",
+        f"The request {wanted}, but its connection {opened}.",
+        f"Open {url} itself; a client that connects by address must send the name (SNI)."
+        if host
+        else f"Send the name in the Host field, as in {url}.",
         (),
         {"host": host, "sni": sni},
     )

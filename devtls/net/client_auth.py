@@ -25,19 +25,35 @@ class ClientPolicy(msgspec.Struct, frozen=True):
 
     required: bool
     trust_pem: bytes
+    whole_chain: bool = False
+    """The CAs between a client and its root are looked for in the lists as well: there must be one for each CA."""
+
+
+_MOST_REMEMBERED = 1024
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What an open connection's client has shown, and what it would have to show today."""
+
+    chain: tuple[bytes, ...]
+    policy: ClientPolicy | None
 
 
 class AskingContext(ssl.SSLContext):
     """A context that asks for a certificate; `policy` is the one that it was made by."""
 
     policy: ClientPolicy
+    chains: dict[bytes, tuple[bytes, ...]]
+    """What was verified, by the client's certificate: a session that TLS 1.2 resumes has no chain any more."""
 
     def ask(self, policy: ClientPolicy, trust_path: str) -> None:
         """Ask by `policy`, whose `trust_pem` can be read at `trust_path`. Raises ssl.SSLError."""
-        self.policy = policy
+        self.policy, self.chains = policy, {}
         self.load_verify_locations(trust_path)  # `cadata` takes no lists
         self.verify_mode = ssl.CERT_REQUIRED if policy.required else ssl.CERT_OPTIONAL
-        if _LIST_MARK in policy.trust_pem:
+        if policy.whole_chain:
+            self.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
+        elif _LIST_MARK in policy.trust_pem:
             self.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
         self.options |= ssl.OP_NO_TICKET
         self.num_tickets = 0
@@ -49,14 +65,23 @@ def policy_of(ssl_object: Any) -> ClientPolicy | None:
     return context.policy if isinstance(context, AskingContext) else None
 
 
-def proof(ssl_object: ssl.SSLObject) -> tuple[tuple[bytes, bytes], ...]:
-    """Return Client-Cert and Client-Cert-Chain for an established connection, () when its client has shown nothing."""
+def shown(ssl_object: ssl.SSLObject) -> tuple[bytes, ...]:
+    """Return the chain that was verified, DER, the client's certificate first and the root last; () without one."""
     leaf = ssl_object.getpeercert(binary_form=True)
     if leaf is None:
         return ()
+    known = ssl_object.context.chains if isinstance(ssl_object.context, AskingContext) else {}
+    if chain := _chain(ssl_object):
+        if len(known) >= _MOST_REMEMBERED:
+            known.clear()
+        known[leaf] = chain
+    return known.get(leaf) or (leaf,)
+
+
+def proof(chain: tuple[bytes, ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return Client-Cert and Client-Cert-Chain for what a client has shown."""
     # RFC 9440 2.3: in the order of TLS; the root may be left out, whoever checks the chain has it.
-    between = _chain(ssl_object)[1:-1]
-    fields = ((b"Client-Cert", _item(leaf)),)
+    between, fields = chain[1:-1], tuple((b"Client-Cert", _item(leaf)) for leaf in chain[:1])
     return (*fields, (b"Client-Cert-Chain", b", ".join(map(_item, between)))) if between else fields
 
 
@@ -64,12 +89,12 @@ def _item(der: bytes) -> bytes:
     return b":" + base64.b64encode(der) + b":"  # RFC 8941 3.3.5
 
 
-def _chain(ssl_object: Any) -> list[bytes]:
-    """Return the chain that was verified, DER, the client's own certificate first and the root last."""
+def _chain(ssl_object: Any) -> tuple[bytes, ...]:
+    """Return the chain that was verified, () in a session that was resumed: there nothing was."""
     public = getattr(ssl_object, "get_verified_chain", None)
     if public is not None:  # Python 3.13
-        return list(public())
-    return [certificate.public_bytes(_DER) for certificate in ssl_object._sslobj.get_verified_chain()]
+        return tuple(public())
+    return tuple(certificate.public_bytes(_DER) for certificate in ssl_object._sslobj.get_verified_chain() or ())
 
 
 _DER = 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from devtls.http import pages
 from devtls.http.events import ClientEvent, Malformed, Request, Reset
@@ -19,6 +19,9 @@ from devtls.net.client_stream import ClientStream
 from devtls.net.outbox import outbox_of
 from devtls.net.reception import Reception
 from devtls.net.service import ServerLimits, Service
+
+if TYPE_CHECKING:
+    from devtls.net.client_auth import Claim
 
 _LAST_CALL_S = 0.05
 """Between the two GOAWAYs: what a client on this machine has sent before it read the first is here by then."""
@@ -80,6 +83,11 @@ class H2Connection(asyncio.Protocol):
     def outdated(self) -> bool:
         """Whether the client would have to show another certificate today."""
         return self.reception.outdated
+
+    @property
+    def claim(self) -> Claim:
+        """What the client has shown, and what it would have to show today."""
+        return self.reception.claim
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
 

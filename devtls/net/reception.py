@@ -25,7 +25,7 @@ from devtls.net.service import ServerLimits, Service
 from devtls.routing import Route, host_of, select
 
 if TYPE_CHECKING:
-    from devtls.net.client_auth import ClientPolicy
+    from devtls.net.client_auth import Claim, ClientPolicy
 
 _connection_ids = itertools.count(1)
 
@@ -37,7 +37,8 @@ class Reception:
     """
 
     __slots__ = (
-        "_last", "_policy", "_port", "_proven_edge", "_recording", "_sni", "_terms", "edge", "id", "limits", "service",
+        "_chain", "_last", "_policy", "_port", "_proven_edge", "_recording", "_sni", "_terms", "edge", "id", "limits",
+        "service",
     )  # fmt: skip
 
     def __init__(self, service: Service, sni: str | None, port: int | None = None) -> None:
@@ -48,6 +49,7 @@ class Reception:
         self._proven_edge: Edge
         """The same with what the client has shown, for routes that ask for it."""
         self._policy: ClientPolicy | None = None
+        self._chain: tuple[bytes, ...] = ()
         self._sni = sni
         self._port = service.https_port if port is None else port
         self._terms: dict[int, Terms] = {}
@@ -59,16 +61,24 @@ class Reception:
         client_ip = str(peername[0]).encode("ascii", "replace") if peername else b"127.0.0.1"
         self.edge = self._proven_edge = self.service.edge(client_ip, self._port)
         if self.service.policies and ssl_object is not None:
-            from devtls.net.client_auth import policy_of, proof
+            from devtls.net.client_auth import policy_of, proof, shown
 
             self._policy = policy_of(ssl_object)
-            if self._policy is not None and (fields := proof(ssl_object)):
-                self._proven_edge = msgspec.structs.replace(self.edge, client_cert=fields)
+            if self._policy is not None and (chain := shown(ssl_object)):
+                self._chain = chain
+                self._proven_edge = msgspec.structs.replace(self.edge, client_cert=proof(chain))
 
     @property
     def outdated(self) -> bool:
         """Whether the client would have to show another certificate today."""
         return self._policy != self.service.policy(self._sni or "")
+
+    @property
+    def claim(self) -> Claim:
+        """What the client has shown, and what it would have to show today."""
+        from devtls.net.client_auth import Claim
+
+        return Claim(self._chain, self.service.policy(self._sni or ""))
 
     @property
     def sni(self) -> bytes:

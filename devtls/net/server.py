@@ -8,7 +8,7 @@ file should be, for one reason: what a connection is doing decides how it may en
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from devtls.http import pages
 from devtls.http.actions import Answer
@@ -31,6 +31,9 @@ from devtls.net.service import Service
 from devtls.net.tls_transport import TlsTransport
 from devtls.net.tunnel import Tunnel
 from devtls.net.upstream import UpstreamHandle
+
+if TYPE_CHECKING:
+    from devtls.net.client_auth import Claim
 
 _PIPELINE_OCTETS = 65536
 """What a client may send ahead of its answer before we stop reading."""
@@ -82,6 +85,11 @@ class ServerConnection(asyncio.Protocol):
     def outdated(self) -> bool:
         """Whether the client would have to show another certificate today."""
         return self._reception.outdated
+
+    @property
+    def claim(self) -> Claim:
+        """What the client has shown, and what it would have to show today."""
+        return self._reception.claim
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
 

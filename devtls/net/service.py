@@ -21,7 +21,7 @@ from devtls.routing import ClientAuth, Snapshot
 
 if TYPE_CHECKING:
     from devtls.net.challenge import Challenges
-    from devtls.net.client_auth import ClientPolicy
+    from devtls.net.client_auth import Claim, ClientPolicy
 
 
 class ClientConnection(Protocol):
@@ -34,6 +34,10 @@ class ClientConnection(Protocol):
     @property
     def outdated(self) -> bool:
         """Whether its client would have to show another certificate today."""
+
+    @property
+    def claim(self) -> Claim:
+        """What its client has shown, and what it would have to show today."""
 
     @property
     def http2(self) -> bool:

@@ -39,6 +39,10 @@ class Alert(IntEnum):
     NO_APPLICATION_PROTOCOL = 120
 
 
+HUNG_UP = "the connection ended during the handshake"
+"""The reason when the client gave none."""
+
+
 class HandshakeFailure(msgspec.Struct, frozen=True):
     """Why a handshake did not come about: `sni` as sent, `reason` as OpenSSL names it (lower case) or our own word."""
 
@@ -111,7 +115,7 @@ class TlsLayer(asyncio.Protocol):
         """TCP ended: clean only after close_notify. The write side stays open."""
         self._incoming.write_eof()
         if not self._established:
-            self._fail("the connection ended during the handshake")
+            self._fail(HUNG_UP)
             return False
         self._deliver()
         if not self._peer_ended and not self.paused:

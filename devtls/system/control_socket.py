@@ -25,6 +25,7 @@ import msgspec
 from devtls.errors import StateError
 
 _NAME = r"(\.?)control-([0-9]+)-[0-9a-f]{8}\.sock\Z"  # compiled when it is needed: no start waits for it
+_NONE_HERE = "Python has no Unix sockets on Windows."
 _BACKLOG = 16
 _LONGEST_PATH = 100
 """Octets; the systems allow 103 to 107."""
@@ -38,14 +39,19 @@ class ControlSocket(msgspec.Struct, frozen=True):
     path: Path
     pid: int
 
+    def connect(self, timeout_s: float) -> socket.socket:
+        """Return a connection. Raises OSError when nobody listens, StateError for another user's socket."""
+        return connect(self.path, timeout_s)
 
-def supported() -> bool:
-    """Say whether this system has control sockets; Windows has no Unix sockets in Python."""
-    return sys.platform != "win32"
+    def answers(self) -> bool:
+        """Say whether somebody listens; blocks."""
+        return _answers(self.path)
 
 
-def open_control_socket(runtime_dir: Path) -> tuple[Path, socket.socket]:
-    """Return a new control socket of this process, which listens, and its path. Raises StateError; blocks."""
+def open_control_socket(runtime_dir: Path) -> tuple[ControlSocket, socket.socket]:
+    """Return a new control socket of this process, and the socket, which listens. Raises StateError; blocks."""
+    if sys.platform == "win32":
+        raise StateError(_NONE_HERE, path=str(runtime_dir))
     try:
         runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_folder(runtime_dir)
@@ -69,7 +75,7 @@ def open_control_socket(runtime_dir: Path) -> tuple[Path, socket.socket]:
             path=str(runtime_dir),
             hint="name another folder in DEVTLS_RUNTIME_DIR",
         ) from error
-    return path, listening
+    return ControlSocket(path, os.getpid()), listening
 
 
 def _check_folder(folder: Path) -> None:
@@ -86,7 +92,7 @@ def _check_folder(folder: Path) -> None:
 def _safe(mode: int, uid: int) -> bool:
     # Root may do as it likes anyway; a sticky folder such as /tmp lets nobody move what is another's.
     closed = not mode & (stat.S_IWGRP | stat.S_IWOTH) or bool(mode & stat.S_ISVTX)
-    return stat.S_ISDIR(mode) and uid in (0, os.geteuid()) and closed
+    return sys.platform != "win32" and stat.S_ISDIR(mode) and uid in (0, os.geteuid()) and closed
 
 
 def find_control_sockets(runtime_dir: Path) -> list[ControlSocket]:
@@ -106,6 +112,8 @@ def _entries(runtime_dir: Path) -> list[Path]:
 
 def connect(path: Path, timeout_s: float) -> socket.socket:
     """Return a connection to a control socket. Raises OSError when nobody listens, StateError for another's socket."""
+    if sys.platform == "win32":
+        raise StateError(_NONE_HERE, path=str(path))
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         client.settimeout(timeout_s)
@@ -137,11 +145,6 @@ def peer_of_xucred(credentials: bytes) -> int:
     if version != 0:
         raise OSError(f"unknown version {version} of struct xucred")
     return int(uid)
-
-
-def is_gone(place: ControlSocket) -> bool:
-    """Say whether the process of a control socket has ended, or is past all it had to do; blocks."""
-    return not place.path.exists() or not _answers(place.path)
 
 
 def remove_leftovers(runtime_dir: Path) -> None:

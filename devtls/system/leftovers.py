@@ -11,7 +11,7 @@ import contextlib
 from pathlib import Path
 
 from devtls.errors import StateError
-from devtls.system.control_socket import remove_leftovers
+from devtls.system.control_channel import remove_leftovers
 from devtls.system.private_files import locked
 from devtls.system.setup.record import SetupRecord
 from devtls.system.truststore.record import Record

@@ -1,13 +1,11 @@
-"""The control API of a running proxy: JSON over HTTP on its own Unix socket, and nowhere else.
+"""The control API of a running proxy: JSON over HTTP on its own channel, and nowhere else.
 
-Owns the paths, who may ask (processes of the same user, by the kernel's word), and the shape of what is sent. Refuses
-everybody else, other methods, and bodies that are no JSON of the expected shape. Decides nothing: `Commands` does.
+Owns the paths and the shape of what is sent. Refuses whom its guard refuses (`control_guard`), other methods, and
+bodies that are no JSON of the expected shape. Decides nothing: `Commands` does.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
@@ -74,19 +72,24 @@ class Commands(Protocol):
         """Take over what changed in the state folder."""
 
 
-def make_control_app(commands: Commands, peer_uid: Callable[[socket.socket], int]) -> web.Application:
-    """Return the app; `peer_uid` gives the user at the other end of a connection, and may raise OSError."""
+Guard = Callable[[web.Request], Awaitable[web.Response | None]]
+"""Returns None for a request that may go on, else the answer to it."""
+
+
+def make_control_app(commands: Commands, guard: Guard) -> web.Application:
+    """Return the app, which answers whom `guard` lets through."""
 
     @web.middleware
     async def ours_only(request: web.Request, handler: _Handler) -> web.StreamResponse:
-        if not _is_ours(request, peer_uid):
-            return _refusal(403, "This control socket belongs to another user.")
+        refused = await guard(request)
+        if refused is not None:
+            return refused
         try:
             return await handler(request)
         except web.HTTPException as error:
-            return _refusal(error.status, f"{request.method} {request.path} is nothing that this devtls can do.")
+            return refusal(error.status, f"{request.method} {request.path} is nothing that this devtls can do.")
         except msgspec.MsgspecError as error:
-            return _refusal(400, f"The request cannot be read: {error}.")
+            return refusal(400, f"The request cannot be read: {error}.")
 
     async def about(_: web.Request) -> web.StreamResponse:
         return _answer(commands.about())
@@ -115,17 +118,8 @@ def _reading(kind: type[_Asked], act: Callable[[_Asked], Awaitable[msgspec.Struc
     return handle
 
 
-def _is_ours(request: web.Request, peer_uid: Callable[[socket.socket], int]) -> bool:
-    connection = None if request.transport is None else request.transport.get_extra_info("socket")
-    if connection is None:  # gone already
-        return False
-    try:
-        return peer_uid(connection) == os.geteuid()
-    except OSError:
-        return False
-
-
-def _refusal(status: int, message: str) -> web.Response:
+def refusal(status: int, message: str) -> web.Response:
+    """Return an answer that says why nothing was done."""
     return _answer(Done(trouble=Trouble(message)), status)
 
 

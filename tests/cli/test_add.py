@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from devtls.cli.remove import command as remove
 from devtls.cli.status import command as status
 from devtls.cli.stop import command as stop
 from devtls.config.edit import NEW_FILE
-from devtls.errors import ConfigError, NotAllowed, NotRunning, Refused
+from devtls.errors import ConfigError, NotAllowed, Refused
 from devtls.system.discovery import Found, load_config
 from devtls.system.paths import Paths
 
@@ -133,29 +132,6 @@ def test_a_route_that_is_nowhere_cannot_be_removed(project: Path, run: Run) -> N
     assert "no devtls.toml here" in str(missing)
     run(add, "web", "1")
     assert "has no route app" in str(run(remove, "app").exception)
-
-
-@pytest.mark.parametrize("command", [status, stop, reload])
-def test_without_a_running_proxy_the_next_command_is_named(run: Run, command: click.Command) -> None:
-    error = run(command).exception
-    assert isinstance(error, NotRunning)
-    assert error.hint == "devtls serve app=3000"
-
-
-def test_list_without_anything_says_how_to_begin(run: Run) -> None:
-    error = run(list_).exception
-    assert isinstance(error, NotRunning)
-    assert error.hint == "devtls add app 3000"
-
-
-@pytest.mark.parametrize("command", [status, stop, reload])
-def test_on_windows_a_running_proxy_cannot_be_reached(
-    run: Run, command: click.Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "platform", "win32")
-    error = run(command).exception
-    assert isinstance(error, Refused)
-    assert "on Windows yet" in str(error)
 
 
 @pytest.mark.parametrize(

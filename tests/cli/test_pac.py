@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,27 +45,6 @@ def test_why_there_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pac, "find_running", lambda _: [])
     with pytest.raises(NotRunning):
         main(["pac"])
-
-
-def test_where_no_proxy_can_be_asked_the_file_is(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(pac, "config_here", lambda _: None)
-    main(["pac"])
-    said = capsys.readouterr()
-    assert said.out == URL + "\n"
-    assert "AutoConfigURL" in said.err
-    file = tmp_path / "devtls.toml"
-    monkeypatch.setattr(pac, "config_here", lambda _: file)
-    file.write_text("[pac]\nport = 1234\n")
-    main(["pac"])
-    assert capsys.readouterr().out == "http://127.0.0.1:1234/proxy.pac\n"
-    for unknown in ("port = 0", "enabled = false"):
-        file.write_text(f"[pac]\n{unknown}\n")
-        with pytest.raises(DevtlsError, match="no port that is known"):
-            main(["pac"])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from devtls.cli import running
+from devtls.cli import control_client
 from devtls.cli.running import Running, choose, find_running, raise_trouble
 from devtls.errors import DevtlsError, ExitCode, NotRunning, Refused
 from devtls.system import control_socket
@@ -40,7 +40,7 @@ def answering() -> Iterator[Answering]:
     threads = []
 
     def begin(answer: bytes) -> Path:
-        path, listening = open_control_socket(Paths.from_environment().runtime_dir)
+        place, listening = open_control_socket(Paths.from_environment().runtime_dir)
         listening.setblocking(True)
         listening.settimeout(0.05)
         ending = threading.Event()
@@ -61,7 +61,7 @@ def answering() -> Iterator[Answering]:
 
         threads.append(threading.Thread(target=serve))
         threads[-1].start()
-        return path
+        return place.path
 
     yield begin
     for _, ending in opened:
@@ -85,7 +85,7 @@ def test_who_answers_is_found(answering: Answering) -> None:
 def test_who_is_gone_is_passed_over_and_who_is_silent_is_named(
     answering: Answering, answer: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(running, "_TIMEOUT_S", 0.15)
+    monkeypatch.setattr(control_client, "_TIMEOUT_S", 0.15)
     answering(answer)
     assert find_running(Paths.from_environment()) == []
     told = capsys.readouterr().err

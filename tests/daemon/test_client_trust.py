@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,10 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from h2.connection import H2Connection
 
 from devtls.daemon import state_watch
 from devtls.daemon.client_trust import ClientTrust
@@ -62,6 +66,31 @@ async def fetch(running: Any, certificate: ClientCertificate | None) -> bytes:
         return (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")[2]
     finally:
         writer.close()
+
+
+def question(protocol: str) -> bytes:
+    if protocol != "h2":
+        return b"GET / HTTP/1.1\r\nHost: safe.dev.local\r\n\r\n"
+    client = H2Connection()
+    client.initiate_connection()
+    fields = {":method": "GET", ":scheme": "https", ":authority": "safe.dev.local", ":path": "/"}
+    client.send_headers(1, list(fields.items()), end_stream=True)
+    return client.data_to_send()
+
+
+@pytest.fixture
+async def streaming() -> AsyncIterator[int]:
+    """Run an app whose answers begin and never end; its port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nbegun")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    yield int(server.sockets[0].getsockname()[1])
+    server.close()
 
 
 @pytest.fixture
@@ -134,6 +163,59 @@ async def test_connections_from_before_a_change_end(
     writer.close()
 
 
+@pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
+async def test_who_was_revoked_is_cut_off_and_others_finish(
+    start: Start, streaming: int, file: Path, wait_until: Wait, protocol: str
+) -> None:
+    """An event stream has no end of its own: it would outlive the certificate that opened it."""
+    file.write_text(LINE.format(streaming, ""))
+    running = await start(file=file)
+    signer = (await asyncio.to_thread(authority_of, running)).intermediate
+    alice, bob = (make_client_certificate(file.parent, signer) for _ in range(2))
+    opened = {}
+    for one in (alice, bob):
+        context = ssl.create_default_context(cadata=running.daemon.generation.authority.root_pem.decode())
+        context.load_cert_chain(one.pem, one.key)
+        context.set_alpn_protocols([protocol])
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", running.port, ssl=context, server_hostname="safe.dev.local"
+        )
+        writer.write(question(protocol))
+        opened[one] = reader, writer
+        async with asyncio.timeout(5):
+            await reader.readuntil(b"begun")
+    await asyncio.to_thread(revoke, running, bob)
+    await running.daemon.refresh_policies()
+    with contextlib.suppress(ConnectionResetError):
+        while await asyncio.wait_for(opened[bob][0].read(1024), 5):
+            continue
+    await wait_until(lambda: len(running.daemon.service.connections) == 1)
+    (left,) = running.daemon.service.connections
+    assert left.claim.chain[0] == alice.der
+    assert left.outdated
+    for _, writer in opened.values():
+        writer.close()
+
+
+@pytest.mark.parametrize("before", ["off", "request"])
+async def test_a_stream_that_nobody_proved_anything_for_ends_when_proof_is_required(
+    start: Start, streaming: int, file: Path, wait_until: Wait, before: str
+) -> None:
+    file.write_text(LINE.format(streaming, "").replace("require", before))
+    running = await start(file=file)
+    context = ssl.create_default_context(cadata=running.daemon.generation.authority.root_pem.decode())
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", running.port, ssl=context, server_hostname="safe.dev.local"
+    )
+    writer.write(b"GET / HTTP/1.1\r\nHost: safe.dev.local\r\n\r\n")
+    async with asyncio.timeout(5):
+        await reader.readuntil(b"begun")
+    file.write_text(LINE.format(streaming, ""))
+    await running.daemon.reload()
+    await wait_until(lambda: not running.daemon.service.connections)
+    writer.close()
+
+
 @pytest.mark.usefixtures("often")
 async def test_the_process_looks_again_and_again(
     start: Start, app: App, file: Path, tmp_path: Path, wait_until: Wait
@@ -165,6 +247,41 @@ async def test_another_ca_takes_the_place_of_ours(start: Start, app: App, file: 
     ours = (await asyncio.to_thread(authority_of, running)).intermediate
     with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
         await fetch(running, make_client_certificate(tmp_path, ours))
+
+
+async def test_a_ca_that_was_taken_back_lets_nobody_in(start: Start, app: App, file: Path, tmp_path: Path) -> None:
+    """The list of the root says so: in a file with a list of each CA it is looked at."""
+    team, now = make_authority(), datetime.now(UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Root of the team")])
+    below = team.intermediate.certificate
+    start_of = x509.CertificateBuilder().issuer_name(name).not_valid_before(now).not_valid_after(now + timedelta(1))
+    is_ca = x509.BasicConstraints(ca=True, path_length=None)
+    root, signed = (
+        start_of.subject_name(subject)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .add_extension(is_ca, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .sign(key, SHA256())
+        for subject, public in ((name, key.public_key()), (below.subject, below.public_key()))
+    )
+    entry = x509.RevokedCertificateBuilder().serial_number(signed.serial_number).revocation_date(now).build()
+    empty = x509.CertificateRevocationListBuilder().issuer_name(name).last_update(now).next_update(now + timedelta(1))
+    empty = empty.add_extension(x509.CRLNumber(1), critical=False)
+    lists = [each.sign(key, SHA256()) for each in (empty, empty.add_revoked_certificate(entry))]
+    own_list = trust_pem(team).partition(b"-----BEGIN X509 CRL")
+    known = b"".join((root.public_bytes(Encoding.PEM), signed.public_bytes(Encoding.PEM), *own_list[1:]))
+    trust = tmp_path / "team.pem"
+    trust.write_bytes(known + lists[0].public_bytes(Encoding.PEM))
+    file.write_text(LINE.format(await app(b"hello"), ', client_ca = "team.pem"'))
+    running = await start(file=file)
+    alice = make_client_certificate(tmp_path, team.intermediate)
+    assert await fetch(running, alice) == b"hello"
+    trust.write_bytes(known + lists[1].public_bytes(Encoding.PEM))
+    await running.daemon.refresh_policies()
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_REVOKED"):
+        await fetch(running, alice)
 
 
 async def test_a_reload_asks_and_stops_asking(start: Start, app: App, file: Path) -> None:

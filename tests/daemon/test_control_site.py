@@ -9,17 +9,25 @@ from pathlib import Path
 import pytest
 
 from devtls.daemon.control_site import ControlSite
-from devtls.system.control_socket import find_control_sockets
+from devtls.system import control_channel
+from devtls.system.control_channel import find_channels
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
+
+
+@pytest.fixture(params=["socket", "port"], autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Try both ways; which one a system has is not asked here."""
+    monkeypatch.setattr(control_channel, "uses_ports", lambda: request.param == "port")
+    return str(request.param)
 
 
 async def test_it_comes_and_goes(home: Path) -> None:
     site = ControlSite(home / "run/devtls")
     await asyncio.to_thread(site.open)
-    assert [one.path for one in await asyncio.to_thread(find_control_sockets, home / "run/devtls")] == [site.path]
+    assert await asyncio.to_thread(find_channels, home / "run/devtls") == [site.place]
     await site.close()
-    assert await asyncio.to_thread(find_control_sockets, home / "run/devtls") == []
+    assert await asyncio.to_thread(find_channels, home / "run/devtls") == []
 
 
 def test_a_start_that_fails_leaves_nothing(home: Path) -> None:
@@ -33,18 +41,8 @@ async def test_a_folder_that_cannot_be_used_stops_nothing(home: Path) -> None:
     (home / "file").touch()
     site = ControlSite(home / "file/run")
     await asyncio.to_thread(site.open)
-    assert site.path is None
-    assert "no control socket can be made" in str(site.trouble)
+    assert site.place is None
+    assert "control" in str(site.trouble)
     site.start(lambda: pytest.fail("nobody can ask"))
     await asyncio.to_thread(site.clean)
     await site.close()
-
-
-async def test_windows_has_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "win32")
-    site = ControlSite(home / "run/devtls")
-    site.open()
-    site.clean()
-    assert (site.path, site.trouble) == (None, None)
-    await site.close()
-    assert not (home / "run/devtls").exists()

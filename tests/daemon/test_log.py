@@ -12,7 +12,7 @@ from devtls.daemon.log import Level, Log
 from devtls.errors import ConfigError
 from devtls.http.hostcheck import HostCheck
 from devtls.net.access import AccessRecord
-from devtls.net.tls import HandshakeFailure
+from devtls.net.tls import HUNG_UP, HandshakeFailure
 
 RECORD = AccessRecord(
     "GET", "app.dev.local", "/x", 200, "app", "127.0.0.1:3000", 12, 0.0421, "HTTP/1.1", "127.0.0.1", True
@@ -92,14 +92,24 @@ def test_names_without_end_do_not_fill_memory_or_log() -> None:
     assert len(lines) < 600
 
 
-def test_a_client_that_was_not_let_in_is_told_once_a_minute_and_name() -> None:
+def test_a_client_that_was_not_let_in_is_told_once_a_minute_name_and_reason() -> None:
+    """Who tries one certificate after another wants to hear of each."""
     log, lines, _ = make(level="quiet")
-    for _ in range(2):
-        log.handshake_failed(HandshakeFailure("safe.test", "certificate revoked", "127.0.0.1", asked=True))
-    log.handshake_failed(HandshakeFailure("safe.test", "tlsv1 alert unknown ca", "127.0.0.1", asked=True))
-    assert lines[0] == "! a client of safe.test, which has to show a certificate, was not let in: certificate revoked."
-    assert lines[1].startswith("! a client refused our certificate for safe.test")
-    assert len(lines) == 2
+    for reason in ("certificate revoked", "certificate revoked", "certificate has expired", "tlsv1 alert unknown ca"):
+        log.handshake_failed(HandshakeFailure("safe.test", reason, "127.0.0.1", asked=True))
+    start = "! a client of safe.test, which asks for a certificate, was not let in: its certificate "
+    assert lines[0].startswith(f"{start}was revoked. `devtls certs list`")
+    assert lines[1].startswith(f"{start}has expired. `devtls cert NAME --client`")
+    assert lines[2].startswith("! a client refused our certificate for safe.test")
+    assert len(lines) == 3
+
+
+def test_a_browser_that_hangs_up_to_ask_its_user_is_no_trouble() -> None:
+    failure = HandshakeFailure("safe.test", HUNG_UP, "127.0.0.1", asked=True)
+    for level, said in (("normal", []), ("verbose", [f"TLS with 127.0.0.1 for safe.test failed: {HUNG_UP}"])):
+        log, lines, _ = make(level=level)
+        log.handshake_failed(failure)
+        assert lines == said
 
 
 def test_other_handshake_failures_are_told_with_v_only() -> None:

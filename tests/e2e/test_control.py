@@ -1,4 +1,7 @@
-"""The control socket from the command line: status, routes, the end, several proxies, several users."""
+"""The control channel from the command line: status, routes, the end, several proxies, several users.
+
+Each story is told twice: over the Unix socket, and over the port that Windows has in its place.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,16 @@ from devtls.system.keystore import Keystore
 from devtls.system.paths import Paths
 from tests.e2e.serving import free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform == "win32", reason="no control socket there yet")]
+pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform == "win32", reason="as another user, over /proc")]
 
 DEVTLS = [sys.executable, "-m", "devtls"]
+BY_PORT = """\
+from devtls.__main__ import main
+from devtls.system import control_channel
+control_channel.uses_ports = lambda: True
+main()
+"""
+KINDS = {"socket": (DEVTLS, "*.sock"), "port": ([sys.executable, "-c", BY_PORT], "*.json")}
 PATIENCE_S = 30.0
 FILE = "# mine\n[routes]\napp = 9 # the app\n\n# rare\n[limits]\nmax_fields = 100\n"
 
@@ -83,6 +93,14 @@ class Serve:
 Begin = Callable[..., Serve]
 
 
+@pytest.fixture(params=["socket", "port"], autouse=True)
+def files(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Choose the way, and return what its files are called."""
+    command, names = KINDS[request.param]
+    monkeypatch.setattr(sys.modules[__name__], "DEVTLS", command)
+    return f"control-{names}"
+
+
 @pytest.fixture
 def project(home: Path) -> Path:
     Keystore(Paths.from_environment().state_dir).load_or_create(DEFAULT_ZONES, datetime.now(UTC))
@@ -112,14 +130,14 @@ def serve(project: Path) -> Iterator[Begin]:
         one.end()
 
 
-def test_status_before_while_and_after(serve: Begin, project: Path, runtime: Path) -> None:
+def test_status_before_while_and_after(serve: Begin, project: Path, runtime: Path, files: str) -> None:
     assert told("status", cwd=project, code=9)["serves"] == []
     nothing = devtls("status", cwd=project, code=9)
     assert (nothing.stdout, "devtls serve app=3000" in nothing.stderr) == ("", True)
     with socket.create_server(("127.0.0.1", 0)) as app:
         one = serve(f"app={app.getsockname()[1]}", "down=1")
         (found,) = told("status", cwd=project)["serves"]
-        (path,) = runtime.glob("control-*.sock")
+        (path,) = runtime.glob(files)
         assert (path.stat().st_mode & 0o777, runtime.stat().st_mode & 0o777) == (0o600, 0o700)
         assert (found["pid"], found["https_port"], found["config_file"]) == (one.process.pid, one.port, None)
         assert {route["name"]: route["health"] for route in found["routes"]} == {"app": "up", "down": "down"}
@@ -184,9 +202,9 @@ def test_a_mistake_is_told_until_it_is_mended(serve: Begin, project: Path) -> No
     assert told("status", cwd=project)["serves"][0]["reload_error"] is None
 
 
-def test_a_killed_serve_is_in_nobodys_way(serve: Begin, project: Path, runtime: Path) -> None:
+def test_a_killed_serve_is_in_nobodys_way(serve: Begin, project: Path, runtime: Path, files: str) -> None:
     one = serve("app=9")
-    (left,) = runtime.glob("control-*.sock")
+    (left,) = runtime.glob(files)
     one.process.send_signal(signal.SIGKILL)
     one.process.wait(PATIENCE_S)
     assert left.exists()
@@ -252,6 +270,7 @@ with context.wrap_socket(raw, server_hostname="app.dev.local") as client:
 """
 
 
+@pytest.mark.parametrize("files", ["socket"], indirect=True)
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user: needs root")
 def test_another_user_is_refused_by_mode_and_by_name(serve: Begin, project: Path, runtime: Path, home: Path) -> None:
     setpriv = shutil.which("setpriv")

@@ -123,6 +123,7 @@ PROVEN = Edge(
     [
         b"Client-Cert", b"client-cert", b"CLIENT-CERT", b"Client-Cert-Chain", b"client_cert", b"Client_Cert-Chain",
         b"Client-Cert_Chain", b"CLIENT_CERT_CHAIN", b"Client-Cert-Subject", b"client_cert_x",
+        b"Client.Cert", b"client.cert.chain", b"Client+Cert", b"Client~Cert!Chain", b"client`cert|x",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("policy", [PLAIN, TRUSTING], ids=["plain", "trusting"])
@@ -212,6 +213,16 @@ def test_a_trusted_forwarded_field_grows_by_our_element() -> None:
     edge = Edge(b"::1", b"https", 443, b"p")
     out = forward_request(request((b"Forwarded", b"for=a"), authority=b""), TRUSTING, edge)
     assert (b"Forwarded", b'for=a, for="[::1]";proto=https') in out.headers
+
+
+@pytest.mark.parametrize("mark", [bytes((code,)) for code in b"!#$%&'*+.^_`|~"])
+def test_no_mark_makes_a_name_another_one(mark: bytes) -> None:
+    """PHP reads `X.Real.Ip` as `X-Real-Ip`, lighttpd's CGI each of these marks."""
+    for name in (b"X-Forwarded-For", b"X-Real-IP", b"X-Original-URL", b"Client-Cert", b"Transfer-Encoding"):
+        alike = (name.replace(b"-", mark), b"x")
+        for policy in (PLAIN, TRUSTING):
+            assert sent(alike, policy=policy) == [HOST, *OURS]
+        assert forward_trailers(Trailers(3, [alike])).headers == []
 
 
 def test_names_with_underscores_are_not_trusted_even_from_a_trusted_proxy() -> None:

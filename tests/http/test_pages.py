@@ -207,6 +207,15 @@ def test_a_missing_server_name_is_said() -> None:
     assert misdirected("app.dev.local", "b.dev.local", 443, b"").status == 421
 
 
+def test_a_request_without_a_host_is_told_so() -> None:
+    """HTTP/1.0 knows no Host, and the connection's name is no substitute for it."""
+    for sni, url in (("b.dev.local", b"https://b.dev.local:8443"), ("", b"https://localhost:8443")):
+        answer = misdirected("", sni, 8443, b"")
+        assert answer.status == 421
+        assert b"The request has no Host, but its connection was opened" in answer.body
+        assert b"Send the name in the Host field, as in " + url in answer.body
+
+
 @pytest.mark.parametrize(
     ("host", "port", "url"),
     [

@@ -208,6 +208,20 @@ async def test_a_session_of_another_name_opens_no_door(running: Proxy, make: Mak
             await loop.run_in_executor(None, get, running.port, known, "safe.dev.local", first.session)
 
 
+async def test_a_session_that_is_resumed_tells_the_app_the_same(running: Proxy, make: Make) -> None:
+    """TLS 1.2 remembers who was let in, and not the chain that was verified."""
+    async with app(answering()) as state:
+        route(running, state)
+        context, loop = context_with(running, make(), V12), asyncio.get_running_loop()
+        first = await loop.run_in_executor(None, get, running.port, context, "safe.dev.local", None)
+        before = told(state)
+        again = await loop.run_in_executor(None, get, running.port, context, "safe.dev.local", first.session)
+        assert again.reused
+        assert told(state) == before
+        assert set(before) == {"client-cert", "client-cert-chain"}
+        assert len([head for connection in state.connections for head in connection.heads]) == 2
+
+
 class Got:
     """One answered request: the session afterwards, and whether one was resumed."""
 

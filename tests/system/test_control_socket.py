@@ -13,11 +13,11 @@ import pytest
 
 from devtls.errors import StateError
 from devtls.system import control_socket
+from devtls.system.control_channel import is_gone
 from devtls.system.control_socket import (
     ControlSocket,
     connect,
     find_control_sockets,
-    is_gone,
     open_control_socket,
     peer_of_xucred,
     peer_uid,
@@ -40,31 +40,34 @@ def dead_pid() -> int:
 
 
 def test_socket_and_folder_are_ours_alone(runtime: Path) -> None:
-    path, listening = open_control_socket(runtime)
+    place, listening = open_control_socket(runtime)
+    path = place.path
     with listening:
         assert path.stat().st_mode & 0o777 == 0o600
         assert runtime.stat().st_mode & 0o777 == 0o700
         assert find_control_sockets(runtime) == [ControlSocket(path, os.getpid())]
         with connect(path, 1.0) as client:
             assert peer_uid(client) == os.geteuid()
-        assert not is_gone(ControlSocket(path, os.getpid()))
-    assert is_gone(ControlSocket(path, os.getpid()))
+        assert place == ControlSocket(path, os.getpid())
+        assert not is_gone(place)
+    assert is_gone(place)
     path.unlink()
-    assert is_gone(ControlSocket(path, os.getpid()))
+    assert is_gone(place)
 
 
 def test_two_of_one_process_do_not_meet(runtime: Path) -> None:
     one, first = open_control_socket(runtime)
     two, second = open_control_socket(runtime)
     with first, second:
-        assert sorted(each.path for each in find_control_sockets(runtime)) == sorted((one, two))
+        found = {each.path for each in find_control_sockets(runtime)}
+        assert found == {one.path, two.path}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="through /proc")
 def test_a_path_of_any_length_will_do(tmp_path: Path) -> None:
     runtime = tmp_path / ("x" * 120)
-    path, listening = open_control_socket(runtime)
-    with listening, connect(path, 1.0) as client:
+    place, listening = open_control_socket(runtime)
+    with listening, place.connect(1.0) as client:
         assert peer_uid(client) == os.geteuid()
 
 
@@ -82,22 +85,22 @@ def test_a_name_is_only_seen_when_the_socket_listens(runtime: Path, monkeypatch:
             super().listen(backlog)
 
     monkeypatch.setattr(socket, "socket", Slow)
-    path, listening = open_control_socket(runtime)
+    place, listening = open_control_socket(runtime)
     with listening:
         assert seen == [[]]
-        assert [each.path for each in find_control_sockets(runtime)] == [path]
+        assert find_control_sockets(runtime) == [place]
 
 
 @pytest.mark.parametrize("open_one", [".", ".."])
 def test_a_folder_that_others_can_write_is_refused(runtime: Path, open_one: str) -> None:
-    path, listening = open_control_socket(runtime)
+    place, listening = open_control_socket(runtime)
     with listening:
         (runtime / open_one).resolve().chmod(0o777)
         with pytest.raises(StateError, match="others could put a socket"):
             find_control_sockets(runtime)
         with pytest.raises(StateError, match="others could put a socket"):
             open_control_socket(runtime)
-    assert path.exists()
+    assert place.path.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
@@ -108,14 +111,14 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 
 
 def test_a_socket_of_another_user_is_not_spoken_to(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, listening = open_control_socket(runtime)
+    place, listening = open_control_socket(runtime)
     monkeypatch.setattr(control_socket, "peer_uid", lambda _: os.geteuid() + 1)
     with listening, pytest.raises(StateError, match="belongs to another user"):
-        connect(path, 1.0)
+        place.connect(1.0)
 
 
 def test_what_killed_processes_left_is_removed_and_nothing_else(runtime: Path, dead_pid: int) -> None:
-    path, listening = open_control_socket(runtime)
+    place, listening = open_control_socket(runtime)
     left = runtime / f"control-{dead_pid}-0123abcd.sock"
     half = runtime / f".control-{dead_pid}-0123abce.sock"
     answering = runtime / f"control-{dead_pid}-0123abcf.sock"  # as seen from another container
@@ -124,7 +127,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(runtime: Path, d
     for one in (left, half, living, other):
         with socket.socket(socket.AF_UNIX) as bound:
             bound.bind(str(one))
-    path.rename(answering)
+    place.path.rename(answering)
     with listening:
         remove_leftovers(runtime)
     assert sorted(runtime.iterdir()) == sorted((answering, living, other))

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import ClientSession, UnixConnector, web
 
 from devtls.web.control_endpoint import make_control_app
+from devtls.web.control_guard import socket_guard
 from devtls.web.control_messages import (
     ABOUT,
     FORMAT,
@@ -107,7 +108,7 @@ async def ask(home: Any, commands: Recorded, peer: list[int | OSError]) -> Async
             raise peer[0]
         return peer[0]
 
-    runner = web.AppRunner(make_control_app(commands, peer_uid))
+    runner = web.AppRunner(make_control_app(commands, socket_guard(peer_uid)))
     await runner.setup()
     await web.UnixSite(runner, str(home / "control.sock")).start()
 

@@ -36,6 +36,8 @@ class Meeting:
     alpn: str
     browserly: bool = True
     hsts: str | None = None
+    wants_certificate: bool = False
+    """Who shows no certificate gets no answer; TLS 1.3 says so after the handshake."""
 
 
 class Reason(Enum):

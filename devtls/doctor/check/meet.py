@@ -68,7 +68,7 @@ def meet(target: Target) -> Meeting | NoMeeting:
     met = _attempt(target, _context(_BROWSER_CIPHERS, ("h2", "http/1.1")))
     if isinstance(met, Meeting):
         # A browser's request would go over HTTP/2 there; the answer's header is the same over HTTP/1.1.
-        return met if met.alpn != "h2" else replace(met, hsts=_hsts_over_http1(target))
+        return met if met.alpn != "h2" else _as_over_http1(met, target)
     if met.reason is Reason.NO_SHARED_PROTOCOL:
         otherwise = _attempt(target, _permissive_context())
         if isinstance(otherwise, Meeting):
@@ -78,9 +78,11 @@ def meet(target: Target) -> Meeting | NoMeeting:
     return met
 
 
-def _hsts_over_http1(target: Target) -> str | None:
+def _as_over_http1(met: Meeting, target: Target) -> Meeting:
     again = _attempt(target, _context(_BROWSER_CIPHERS, ("http/1.1",)))
-    return again.hsts if isinstance(again, Meeting) else None
+    if not isinstance(again, Meeting):
+        return met
+    return replace(met, hsts=again.hsts, wants_certificate=again.wants_certificate)
 
 
 def _context(ciphers: str, alpn: Iterable[str]) -> ssl.SSLContext:
@@ -126,7 +128,7 @@ def _shake(tls: ssl.SSLSocket, ip: str, target: Target, limit: threading.Event) 
     cipher = tls.cipher() or ("", "", 0)
     alpn = tls.selected_alpn_protocol() or ""
     met = Meeting(ip, certificates, whole, _protocol(tls), cipher[0], alpn)
-    return replace(met, hsts=_ask_for_hsts(tls, target.address)) if alpn != "h2" else met
+    return _ask(met, tls, target.address) if alpn != "h2" else met
 
 
 def _protocol(tls: ssl.SSLSocket) -> str:
@@ -150,8 +152,8 @@ def chain_of(tls: ssl.SSLSocket) -> tuple[tuple[bytes, ...], bool]:
     return ((own,) if own else ()), False
 
 
-def _ask_for_hsts(tls: ssl.SSLSocket, address: Address) -> str | None:
-    """Return the value of the header that makes a browser insist on https for good."""
+def _ask(met: Meeting, tls: ssl.SSLSocket, address: Address) -> Meeting:
+    """Add the header that has browsers insist on https for good, or that nobody is answered without a certificate."""
     head = b""
     try:
         with cut_after(tls, _ANSWER_S):
@@ -161,10 +163,10 @@ def _ask_for_hsts(tls: ssl.SSLSocket, address: Address) -> str | None:
                 if not piece:
                     break
                 head += piece
-    except OSError:  # a server that wants a client certificate ends here, and one that speaks no HTTP
-        return None
+    except OSError as error:  # one that speaks no HTTP ends here, too
+        return replace(met, wants_certificate=_reason(error, expired=False) is Reason.WANTS_CERTIFICATE)
     found = _HSTS.search(head.partition(b"\r\n\r\n")[0]) if head.startswith(b"HTTP/") else None
-    return found[1].decode("latin-1").strip() if found else None
+    return replace(met, hsts=found[1].decode("latin-1").strip()) if found else met
 
 
 def _request(address: Address) -> bytes:

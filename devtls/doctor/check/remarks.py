@@ -41,6 +41,12 @@ def on_connection(meeting: Meeting) -> Iterator[Answer]:
             f"The server speaks {spoken}, and nothing that browsers offer: they want TLS 1.3, or 1.2 with AES-GCM."
         )
         yield Answer("Connection", Mark.WARNS, sentence, "it offers neither protocol nor cipher of a browser")
+    if meeting.wants_certificate:
+        sentence = (
+            "The server lets in only clients that show a certificate. For a route of yours with client_auth, "
+            "`devtls cert NAME --client` makes one, with --p12 for browsers."
+        )
+        yield Answer("Client", Mark.NOTE, sentence)
     if not meeting.whole:
         sentence = "This Python shows the server's own certificate only: a chain that was sent with it was not seen."
         yield Answer("Connection", Mark.NOTE, sentence)

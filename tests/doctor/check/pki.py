@@ -223,7 +223,13 @@ def showing(
     context = _server_context(folder, leaf, chain, tune)
 
     def serve(connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as tls:
+        with context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as tls:
+            try:
+                tls.do_handshake()
+            except ssl.SSLError:
+                while socket.socket.recv(tls, 4096):  # to close before all is read would destroy the alert
+                    continue
+                return
             if tls.recv(4096):
                 tls.sendall(answer)
 

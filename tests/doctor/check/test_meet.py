@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -50,6 +50,29 @@ def test_hsts_is_asked_for_over_http1_where_http2_is_spoken(
     assert finding.evidence is not None
     assert (finding.evidence.meeting.alpn, finding.evidence.meeting.hsts) == ("h2", "max-age=0")
     assert "has browsers forget HSTS" in remark(report_of(finding), "HSTS").sentence
+
+
+def wanting(*protocols: str) -> Callable[[ssl.SSLContext], None]:
+    """Return a function that has a server want a certificate of its clients."""
+
+    def tune(context: ssl.SSLContext) -> None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.set_alpn_protocols(list(protocols))
+
+    return tune
+
+
+@pytest.mark.parametrize("protocols", [("h2", "http/1.1"), ("http/1.1",)], ids=["h2", "http/1.1"])
+def test_a_server_that_lets_in_known_clients_alone_is_told(
+    check: Check, leaf: Issued, intermediate: Issued, tmp_path: Path, protocols: tuple[str, ...]
+) -> None:
+    """TLS 1.3 says so after the handshake: without a word on it, all would look well."""
+    with showing(tmp_path, leaf, intermediate, tune=wanting(*protocols)) as port:
+        report = report_of(check(port))
+    said = remark(report, "Client")
+    assert said.sentence.startswith("The server lets in only clients that show a certificate.")
+    assert "`devtls cert NAME --client`" in said.sentence
+    assert not report.warns
 
 
 def old_protocol(context: ssl.SSLContext) -> None:
