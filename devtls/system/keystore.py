@@ -324,8 +324,7 @@ class Keystore:
     ) -> None:
         """Replace a sealed file in one step, then the seal and the pointer: a start in between takes the long way."""
         pointer = self._present()
-        entries = pointer.entries if among is None else among
-        entry = next((each for each in entries if each.generation == authority.generation), None)
+        entry = next((one for one in among or pointer.entries if one.generation == authority.generation), None)
         if entry is None:
             raise StateError("The CA was replaced.", path=str(self._pointer_path), hint="try again")
         folder = self.state_dir / entry.generation
@@ -334,10 +333,7 @@ class Keystore:
     # -- revocation lists ---------------------------------------------------------------------------------------------
 
     def next_crl(self, authority: Authority, now: datetime) -> bytes:
-        """Return the intermediate's revocation list (DER), signed anew when half its life is over or more was revoked.
-
-        Its number grows from one to the next, also across processes. Raises StateError when the CA was replaced.
-        """
+        """Return the intermediate's list (DER), signed anew when it is due or more was revoked. Raises StateError."""
         from devtls.system.register import current_crl
 
         with self.writing(authority) as folder:

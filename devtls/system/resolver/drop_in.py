@@ -13,7 +13,7 @@ from pathlib import Path
 
 from devtls.system.execute import Outcome, Trouble
 from devtls.system.plan import ELEVATED_S, MakeFolder, Plan, RemoveFile, Run, Step, WriteFile
-from devtls.system.resolver.hosts_unix import is_read_only
+from devtls.system.read_only import is_read_only
 from devtls.system.setup.protocol import Keepsake, MeasureState, Part, Status, Wish
 
 MARK = "# Written by devtls setup; devtls unsetup takes it out."

@@ -10,10 +10,10 @@ Linux `install` reads no pipe, so the file beside it is a copy that `tee` fills.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from devtls.system.plan import ELEVATED_S, RemoveFile, Run, Step, Unchanged, WriteFile
+from devtls.system.read_only import is_read_only
 from devtls.system.resolver.hosts import HostsFacts
 from devtls.system.truststore.machine import Machine
 
@@ -101,16 +101,6 @@ def is_mount_point(mountinfo: str, path: str) -> bool:
     """Say whether something is mounted at exactly `path` (proc(5): the fifth field, octal escapes)."""
     fields = (line.split(" ") for line in mountinfo.splitlines())
     return any(len(field) > 4 and field[4].replace("\\040", " ") == path for field in fields)
-
-
-def is_read_only(path: Path) -> bool:
-    """Say whether the file system below `path` is mounted read-only."""
-    if sys.platform == "win32":
-        return False
-    try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False
 
 
 def _elevated(*argv: str) -> Run:
