@@ -1,7 +1,7 @@
 """A table on stdout: a first column that names, a second one whose first word gives its colour, and more.
 
-Owns the layout. Refuses to load rich unless a terminal reads the table: piped output is plain columns. What it is given
-is escaped here, last.
+Owns the layout. Refuses to load rich unless a terminal reads the table: piped output is plain columns, and so are more
+rows than anybody reads, which rich takes 0.5 ms each to fit. What it is given is escaped here, last.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _COLOURS = {
     "locked": "red",
 }
 
+_MOST_FITTED = 500
+
 
 def is_wrapped() -> bool:
     """Say whether tables are fitted to a terminal's width."""
@@ -32,12 +34,12 @@ def is_wrapped() -> bool:
 
 
 def show_table(titles: Row, rows: Sequence[Row]) -> None:
-    """Print a table on stdout: coloured and wrapped on a terminal, plain columns in a pipe."""
+    """Print a table on stdout: coloured and wrapped on a terminal, plain columns in a pipe and for many rows."""
     escaped = [tuple(printable(cell) for cell in row) for row in rows]
     used = [index for index in range(len(titles)) if any(row[index] for row in escaped)]
     kept = [tuple(row[index] for index in used) for row in escaped]
     heads = tuple(titles[index] for index in used)
-    if is_wrapped():
+    if is_wrapped() and len(rows) <= _MOST_FITTED:
         _show_rich(heads, kept)
     else:
         click.echo(plain_table(heads, kept))
