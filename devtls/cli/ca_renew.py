@@ -16,7 +16,8 @@ import click
 
 from devtls.cli.ca_root_key import kept_root_key
 from devtls.cli.rollover import Rollover, root_json, tell_running
-from devtls.cli.store_view import ask, plan_text, result_json, show_table, store_rows
+from devtls.cli.store_view import ask, plan_text, result_json, store_rows
+from devtls.cli.table import show_table
 from devtls.errors import Refused, TrustFailed
 from devtls.names import Hostname, is_below, parse_zone
 from devtls.pki.authority import Authority

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 import click
 
 from devtls.cli.rollover import Rollover, tell_running
-from devtls.cli.store_view import ask, plan_text, result_json, show_table, store_rows
+from devtls.cli.store_view import ask, plan_text, result_json, store_rows
+from devtls.cli.table import show_table
 from devtls.errors import DevtlsError
 from devtls.system.clientenv.variables import ROOT_FILE
 from devtls.system.truststore.discovery import is_gone

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from cryptography import x509
 
-from devtls.cli.store_view import Row
+from devtls.cli.table import Row
 from devtls.pki.certify import Order
 from devtls.pki.register import History, Issued, serial_text
 

@@ -13,7 +13,7 @@ import click
 from devtls.cli import printable
 from devtls.cli.certificate_choice import chosen
 from devtls.cli.certificate_view import TITLES, record_facts, record_json, record_row
-from devtls.cli.store_view import show_table
+from devtls.cli.table import show_table
 from devtls.pki.authority import Authority
 from devtls.pki.register import History, joined
 from devtls.system.keystore import Keystore

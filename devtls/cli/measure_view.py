@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from devtls.cli import printable
 from devtls.cli.rows import wrapped
-from devtls.cli.store_view import Row
+from devtls.cli.table import Row
 from devtls.system.plan import Elevation, Plan, render_plan
 from devtls.system.setup.engine import Proposal, Result
 from devtls.system.setup.protocol import Part, Status

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import click
 
 from devtls.cli import printable
-from devtls.cli.store_view import is_wrapped, setting_for_shell, show_table
+from devtls.cli.store_view import setting_for_shell
+from devtls.cli.table import is_wrapped, show_table
 from devtls.doctor.proof import Foreign, Report
 from devtls.system.truststore.installer import Result
 from devtls.system.truststore.nss_profiles import Notice

@@ -56,9 +56,14 @@ class Desk(msgspec.Struct, frozen=True, dict=True):
     now: datetime
 
     @cached_property
+    def histories(self) -> tuple[History, ...]:
+        """What each of the registers says, read once."""
+        return tuple(register.history() for register in self.registers)
+
+    @cached_property
     def history(self) -> History:
         """What all registers say."""
-        return joined(register.history() for register in self.registers)
+        return joined(self.histories)
 
     @cached_property
     def authorities(self) -> tuple[Authority, ...]:
@@ -68,8 +73,8 @@ class Desk(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def owners(self) -> dict[str, str]:
         """Serial number -> the id of the CA whose register holds it."""
-        held = ((register.authority.id, register.history()) for register in self.registers)
-        return {serial: ca for ca, history in held for serial in (*history.revoked, *history.issued)}
+        held = zip(self.authorities, self.histories, strict=True)
+        return {serial: ca.id for ca, history in held for serial in (*history.revoked, *history.issued)}
 
 
 def to_revoke(desk: Desk, wanted: str) -> tuple[Target, ...]:

@@ -21,7 +21,8 @@ from devtls.cli import printable, trust
 from devtls.cli.measure_view import measure_json, measure_rows, password_notice, plan_lines
 from devtls.cli.proof_view import Trusted, show_rest
 from devtls.cli.route_edit import zones as zones_of
-from devtls.cli.store_view import ask_or_refuse, plan_text, refuse_without_terminal, show_table, store_rows
+from devtls.cli.store_view import ask_or_refuse, plan_text, refuse_without_terminal, store_rows
+from devtls.cli.table import show_table
 from devtls.cli.wish import EXAMPLE, config_of_service, read_wish, wish_for_service, with_example
 from devtls.config import Config
 from devtls.errors import DevtlsError, SetupFailed

@@ -22,7 +22,8 @@ import click
 from devtls.cli import printable
 from devtls.cli.ca_root_key import kept_root_key, required_root_key
 from devtls.cli.proof_view import Trusted, show_rest
-from devtls.cli.store_view import ask, plan_text, refuse_without_terminal, result_json, show_table, store_rows
+from devtls.cli.store_view import ask, plan_text, refuse_without_terminal, result_json, store_rows
+from devtls.cli.table import show_table
 from devtls.doctor.clients import CLIENTS, Client, Needs
 from devtls.doctor.proof import Files, Foreign, Report, prove
 from devtls.errors import Refused, StateError, TrustFailed

@@ -20,7 +20,8 @@ from devtls.cli import printable, unsetup, untrust
 from devtls.cli.measure_view import measure_json, password_notice, removal_rows
 from devtls.cli.running import Running, find_running
 from devtls.cli.stop import end
-from devtls.cli.store_view import Row, ask_or_refuse, plan_text, result_json, show_table, store_rows
+from devtls.cli.store_view import ask_or_refuse, plan_text, result_json, store_rows
+from devtls.cli.table import Row, show_table
 from devtls.errors import DevtlsError, NotRunning
 from devtls.system.leftovers import remove_state
 from devtls.system.paths import Paths, refuse_sudo

@@ -17,7 +17,8 @@ import click
 from devtls.cli import printable
 from devtls.cli.measure_view import password_notice, removal_lines, removal_rows, results_json
 from devtls.cli.setup import PARTS
-from devtls.cli.store_view import ask_or_refuse, show_table
+from devtls.cli.store_view import ask_or_refuse
+from devtls.cli.table import show_table
 from devtls.errors import SetupFailed
 from devtls.system.execute import ProcessRunner
 from devtls.system.keystore import Keystore

@@ -18,7 +18,8 @@ from pathlib import Path
 import click
 
 from devtls.cli import printable
-from devtls.cli.store_view import ask, plan_text, refuse_without_terminal, result_json, show_table, store_rows
+from devtls.cli.store_view import ask, plan_text, refuse_without_terminal, result_json, store_rows
+from devtls.cli.table import show_table
 from devtls.errors import DevtlsError, StateError
 from devtls.system.clientenv.files import retire_files
 from devtls.system.execute import ProcessRunner

@@ -15,14 +15,14 @@ import msgspec
 
 from devtls.daemon.log import Log
 from devtls.errors import DevtlsError, PortInUse
-from devtls.system.port_holder import port_holder
+from devtls.system.port_holder import Holder, find_holder
 
 if TYPE_CHECKING:
     from devtls.config import DnsConfig, PacConfig
 
 _RETRY_S = 10.0
 _OURSELVES = "devtls "
-"""How `port_holder` names another process of ours."""
+"""How `find_holder` names another process of ours."""
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -61,6 +61,7 @@ class _Trouble(msgspec.Struct, frozen=True):
     port: int
     sentence: str
     is_ours: bool = False
+    holder: Holder | None = None
 
 
 ServerT = TypeVar("ServerT", bound=SideServer)
@@ -186,23 +187,27 @@ class SidePort(ABC, Generic[ServerT, SubjectT, ContentT]):
     async def _tell_of_trouble(self, error: DevtlsError) -> None:
         words = self.words
         instead = words.without if self.port is None else f"goes on answering on port {self.port}"
-        trouble = await asyncio.to_thread(_explain, error, self._config.port, words, instead)
-        if trouble == self._trouble:
+        trouble = await asyncio.to_thread(_explain, error, self._config.port, words, instead, self._trouble)
+        told, self._trouble = self.trouble, trouble
+        if trouble.sentence == told:
             return
-        self._trouble = trouble
         if not trouble.is_ours:
             self._log.warn(trouble.sentence, event=f"{words.section}_unavailable", port=trouble.port)
         elif self._log.level == "verbose":
             self._log.say(trouble.sentence, event=f"{words.section}_elsewhere", port=trouble.port)
 
 
-def _explain(error: DevtlsError, port: int, words: Words, instead: str) -> _Trouble:
+def _explain(error: DevtlsError, port: int, words: Words, instead: str, before: _Trouble | None) -> _Trouble:
     """Return what happened to `port`, and what devtls does `instead`; blocks for a moment."""
     if not isinstance(error, PortInUse):
         return _Trouble(port, f"{error} devtls {instead}.")
-    holder = port_holder(port) or (port_holder(port, protocol="udp") if words.udp else "")
-    if holder.startswith(_OURSELVES):
-        return _Trouble(port, f"{words.port} {port} belongs to {holder}, {words.elsewhere}.", is_ours=True)
-    by = holder or "another program"
+    if before is not None and before.port == port and before.holder is not None and before.holder.stays:
+        return before  # a port may be taken for days
+    holder = find_holder(port)
+    if not holder.words and words.udp:
+        holder = find_holder(port, protocol="udp")
+    if holder.words.startswith(_OURSELVES):
+        return _Trouble(port, f"{words.port} {port} belongs to {holder.words}, {words.elsewhere}.", True, holder)
+    by = holder.words or "another program"
     hint = f"`port` in [{words.section}] chooses another."
-    return _Trouble(port, f"{words.port} {port} belongs to {by}: devtls {instead}. {hint}")
+    return _Trouble(port, f"{words.port} {port} belongs to {by}: devtls {instead}. {hint}", holder=holder)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from devtls.errors import CertificateError
 from devtls.pki.ca_chain import identifier_of
 from devtls.pki.leaf import whole_seconds
-from devtls.pki.register import History, Reason, serial_text
+from devtls.pki.register import History, Reason, Revoked
 from devtls.pki.signature import deterministic_with
 
 if TYPE_CHECKING:
@@ -84,22 +84,31 @@ def entries_for(
     for holds that were taken back: RFC 5280 3.3 lets expired entries go, and clients that look back (signatures, logs)
     are better off if they stay.
     """
-    known = [entry for entry in last or () if serial_text(entry.serial_number) not in history.decided]
-    said = [
-        revoked_entry(int(serial, 16), one.at, one.reason)
-        for serial, one in history.revoked.items()
-        if (serial in history.intermediates) is of_root
-    ]
-    return (*known, *said)
+    decided = _decided(history)
+    known = [entry for entry in last or () if entry.serial_number not in decided]
+    return (*known, *(revoked_entry(int(one.serial, 16), one.at, one.reason) for one in _said(history, of_root)))
 
 
-def holds_the_same(crl: x509.CertificateRevocationList, entries: Iterable[x509.RevokedCertificate]) -> bool:
-    """Say whether a list has exactly these entries."""
-    return {_facts(entry) for entry in crl} == {_facts(entry) for entry in entries}
+def says_the_same(crl: x509.CertificateRevocationList, history: History, *, of_root: bool = False) -> bool:
+    """Say whether a list has exactly what the next one would have (`entries_for`), without making that."""
+    decided = _decided(history)
+    listed = {
+        (entry.serial_number, entry.revocation_date_utc, reason_of(entry))
+        for entry in crl
+        if entry.serial_number in decided
+    }
+    return listed == {
+        (int(one.serial, 16), whole_seconds(one.at), None if one.reason == "unspecified" else REASON_FLAGS[one.reason])
+        for one in _said(history, of_root)
+    }
 
 
-def _facts(entry: x509.RevokedCertificate) -> tuple[int, datetime, x509.ReasonFlags | None]:
-    return entry.serial_number, entry.revocation_date_utc, reason_of(entry)
+def _decided(history: History) -> frozenset[int]:
+    return frozenset(int(serial, 16) for serial in history.decided)
+
+
+def _said(history: History, of_root: bool) -> list[Revoked]:
+    return [one for serial, one in history.revoked.items() if (serial in history.intermediates) is of_root]
 
 
 def load_crl(der: bytes) -> x509.CertificateRevocationList:

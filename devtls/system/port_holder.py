@@ -37,17 +37,35 @@ class _Listener(msgspec.Struct, frozen=True):
         return address.is_unspecified or (mapped or address).is_loopback
 
 
+class Holder(msgspec.Struct, frozen=True):
+    """Who listens on a port, in words ("" = cannot be found out), and which descriptor of which process says so."""
+
+    words: str
+    descriptor: Path | None = None
+    socket: str = ""
+
+    @property
+    def stays(self) -> bool:
+        """Whether it holds the port still: a look at one descriptor, where finding it took those of every process."""
+        return self.descriptor is not None and _target(self.descriptor) == self.socket
+
+
 def port_holder(port: int, *, protocol: Literal["tcp", "udp"] = "tcp", proc: Path = _PROC) -> str:
     """Return `nginx (process 1234)` or `a program of alice` for who listens on `port`; "" = cannot be found out."""
+    return find_holder(port, protocol=protocol, proc=proc).words
+
+
+def find_holder(port: int, *, protocol: Literal["tcp", "udp"] = "tcp", proc: Path = _PROC) -> Holder:
+    """Return the same in a form that can be asked again."""
     tables, state = (proc / "net" / protocol, proc / "net" / f"{protocol}6"), _OPEN[protocol]
     listening = [found for table in tables for found in _listening(table, port, state)]
     inodes = {f"socket:[{each.inode}]" for each in listening}
     if not inodes:
-        return ""
+        return Holder("")
     for folder in proc.glob("[0-9]*"):
-        if _holds(folder / "fd", inodes):
-            return f"{_name(folder)} (process {folder.name})"
-    return _somebody({each.uid for each in listening})
+        if (descriptor := _descriptor_of(folder / "fd", inodes)) is not None:
+            return Holder(f"{_name(folder)} (process {folder.name})", descriptor, _target(descriptor))
+    return Holder(_somebody({each.uid for each in listening}))
 
 
 def is_listened_to(port: int, *, proc: Path = _PROC) -> bool:
@@ -85,11 +103,11 @@ def _listening(table: Path, port: int, state: str) -> Iterator[_Listener]:
             yield _Listener(fields[1].rpartition(":")[0], int(fields[7]), fields[9])
 
 
-def _holds(descriptors: Path, inodes: set[str]) -> bool:
+def _descriptor_of(descriptors: Path, inodes: set[str]) -> Path | None:
     try:
-        return any(_target(entry) in inodes for entry in descriptors.iterdir())
+        return next((entry for entry in descriptors.iterdir() if _target(entry) in inodes), None)
     except OSError:  # not ours to look into, or gone
-        return False
+        return None
 
 
 def _target(entry: Path) -> str:

@@ -41,7 +41,7 @@ from devtls.pki.register import (
     serial_text,
     whole_lines,
 )
-from devtls.pki.revocation import crl_number, entries_for, holds_the_same, is_due, load_crl
+from devtls.pki.revocation import crl_number, entries_for, is_due, load_crl, says_the_same
 from devtls.system.generation import CRL, REGISTER, read_crl
 from devtls.system.keystore import Keystore, new_serial
 from devtls.system.locked_key import LockedKey
@@ -172,10 +172,9 @@ class Register:
     def _publish_root_crl(self, root_key: IssuerKey, folder: Path, now: datetime) -> None:
         """Sign the root's list anew when the register says more than it; whoever calls holds the key store's lock."""
         der = self._keystore.root_crl(self.authority)
-        last = load_crl(der)
-        entries = entries_for(read_history(folder), last, of_root=True)
-        if not holds_the_same(last, entries):
-            number = crl_number(last) + 1
+        last, history = load_crl(der), read_history(folder)
+        if not says_the_same(last, history, of_root=True):
+            number, entries = crl_number(last) + 1, entries_for(history, last, of_root=True)
             der = self.authority.root_crl(root_key, number=number, this_update=now, revoked=entries)
         self._keystore.put_root_crl(self.authority, der)  # one that is there already, too: a crash left it unsealed
 
@@ -230,11 +229,10 @@ def current_crl(folder: Path, authority: Authority, now: datetime) -> bytes:
     Whoever calls holds the key store's lock. The number grows from one list to the next.
     """
     last, history = read_crl(folder / CRL, authority), read_history(folder)
-    entries = entries_for(history, last)
-    if last is not None and not is_due(last, now) and holds_the_same(last, entries):
+    if last is not None and not is_due(last, now) and says_the_same(last, history):
         return last.public_bytes(Encoding.DER)
     # With the last list its number is gone: the seconds since 1970 are above every number counted so far.
     number = int(now.timestamp()) if last is None else crl_number(last) + 1
-    der = authority.intermediate_crl(number=number, this_update=now, revoked=entries)
+    der = authority.intermediate_crl(number=number, this_update=now, revoked=entries_for(history, last))
     replace_private_file(folder / CRL, der)
     return der

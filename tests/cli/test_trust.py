@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from devtls.cli import proof_view, store_view, trust
+from devtls.cli import proof_view, store_view, table, trust
 from devtls.cli.group import cli
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES, Hostname
@@ -271,7 +271,7 @@ def test_sandboxed_browsers_are_named(desk: Desk) -> None:
 
 
 def test_the_table_on_a_terminal_has_colours(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
-    store_view._show_rich(("Store", "State"), [("System store", "trusted"), ("a", "odd")])
+    table._show_rich(("Store", "State"), [("System store", "trusted"), ("a", "odd")])
     assert "System store" in capsys.readouterr().out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from devtls.names import Hostname
 from devtls.net import dns as net_dns
 from devtls.net.listener import bind
 from devtls.system.keystore import Keystore
+from devtls.system.port_holder import Holder, find_holder
 
 Start = Callable[..., Awaitable[Any]]
 Wait = Callable[..., Awaitable[None]]
@@ -196,7 +198,7 @@ OURS = "DNS port {} belongs to {}, which answers there."
 async def test_a_port_that_is_taken_is_told_once_and_the_rest_goes_on(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, *, holder: str, level: str, told: str
 ) -> None:
-    monkeypatch.setattr(side_port, "port_holder", lambda _, **__: holder)
+    monkeypatch.setattr(side_port, "find_holder", lambda _, **__: Holder(holder))
     monkeypatch.setattr(side_port, "_RETRY_S", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -208,6 +210,36 @@ async def test_a_port_that_is_taken_is_told_once_and_the_rest_goes_on(
         assert (await running.get("none.test")).status == 404
     expected = [told.format(port, holder or "another program")] if told else []
     assert [line for line in running.lines if "DNS" in line] == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+async def test_whose_a_port_is_is_looked_up_once_for_each_that_takes_it(
+    start: Start, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def look(port: int, **_: str) -> Holder:
+        looks.append(port)
+        return find_holder(port)
+
+    monkeypatch.setattr(side_port, "find_holder", look)
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as heir:
+        port = taken.getsockname()[1]
+        file.write_text(CONFIG.format(port))
+        running = await start(file=file)
+        site = running.daemon.dns
+        await site.start()
+        for _ in range(3):
+            await site._apply()
+        assert looks == [port]
+        heir.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.close()
+        heir.bind(("127.0.0.1", port))
+        heir.listen()
+        for _ in range(3):
+            await site._apply()
+        assert looks == [port] * 2
+        assert said(running, f"! DNS port {port} belongs to ") == 1
 
 
 async def test_the_holder_of_the_datagram_port_is_found(start: Start, file: Path) -> None:

@@ -19,6 +19,7 @@ from devtls.daemon.status import introduce
 from devtls.names import Hostname
 from devtls.net.listener import Bound, bind
 from devtls.system.keystore import Keystore
+from devtls.system.port_holder import Holder
 from tests.daemon.test_dns_site import said
 
 Start = Callable[..., Awaitable[Any]]
@@ -122,7 +123,7 @@ async def test_the_zones_of_another_ca_are_led_here_on_the_same_port(start: Star
 async def test_a_port_that_is_taken_is_told_once_and_tried_again(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait, holder: str
 ) -> None:
-    monkeypatch.setattr(side_port, "port_holder", lambda _, **__: holder)
+    monkeypatch.setattr(side_port, "find_holder", lambda _, **__: Holder(holder))
     monkeypatch.setattr(side_port, "_RETRY_S", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

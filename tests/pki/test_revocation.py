@@ -13,12 +13,12 @@ from devtls.pki.revocation import (
     build_crl,
     crl_number,
     entries_for,
-    holds_the_same,
     is_due,
     load_crl,
     reason_of,
     resign_at,
     revoked_entry,
+    says_the_same,
 )
 
 
@@ -121,9 +121,29 @@ def test_the_register_and_what_only_the_last_list_knows_make_the_next_one(author
         (4, None),
     }
     following = load_crl(authority.intermediate_crl(number=5, this_update=later, revoked=entries))
-    assert holds_the_same(following, entries)
-    assert holds_the_same(following, entries_for(history, following))
-    assert not holds_the_same(last, entries)
+    assert says_the_same(following, history)
+    assert {one.serial_number for one in entries_for(history, following)} == {1, 3, 4}
+    assert not says_the_same(last, history)
+
+
+@pytest.mark.parametrize(
+    ("serial", "reason", "seconds", "same"),
+    [
+        ("03", "superseded", 0, True),
+        ("03", "unspecified", 0, False),
+        ("03", "superseded", 1, False),
+        ("04", "superseded", 0, False),
+    ],
+)
+def test_a_list_says_the_same_as_a_register_that_decided_the_same(
+    authority: Authority, now: datetime, serial: str, reason: Reason, seconds: int, *, same: bool
+) -> None:
+    began = now.replace(microsecond=0)
+    old = [entry(1, began), revoked_entry(3, began, "superseded")]
+    crl = load_crl(authority.intermediate_crl(number=4, this_update=now, revoked=old))
+    history = History((event(serial, reason, began + timedelta(seconds=seconds)),))
+    assert says_the_same(crl, history) is same
+    assert says_the_same(crl, History())
 
 
 def test_without_a_last_list_the_register_is_all_there_is(now: datetime) -> None:

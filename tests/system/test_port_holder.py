@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.port_holder import is_listened_to, port_holder
+from devtls.system.port_holder import find_holder, is_listened_to, port_holder
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
@@ -66,6 +66,16 @@ def test_who_can_be_reached_on_loopback_listens(proc: Path, address: str, state:
 @pytest.mark.parametrize(("port", "holder"), [(443, "a process (process 13)"), (444, "nginx (process 12)"), (445, "")])
 def test_a_socket_for_datagrams_is_found(proc: Path, port: int, holder: str) -> None:
     assert port_holder(port, protocol="udp", proc=proc) == holder
+
+
+def test_a_holder_stays_until_its_descriptor_is_another_socket_or_gone(proc: Path) -> None:
+    holder, nobody = find_holder(443, proc=proc), find_holder(446, proc=proc)
+    assert holder.stays
+    assert not nobody.stays
+    (proc / "12/fd/3").unlink()
+    assert not holder.stays
+    (proc / "12/fd/3").symlink_to("socket:[80]")
+    assert not holder.stays
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
