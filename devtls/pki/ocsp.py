@@ -1,9 +1,9 @@
 """Answers to the question whether one certificate still counts (OCSP: RFC 6960, and RFC 5019 for its light form).
 
 Owns what is answered: good for what this CA issued, revoked for what stands on its list, unknown for a serial number
-that it never gave out. Refuses requests for several certificates (malformedRequest) and for other CAs (unauthorized:
-nobody would believe our signature). An expired certificate keeps the answer that it had: entries are never taken off
-the list because of their age.
+that it never gave out. Refuses requests for several certificates (malformedRequest) and for other CAs, or one that has
+ended (unauthorized: nobody would believe our signature). No answer outlives the CA that signed it. An expired
+certificate keeps the answer that it had: entries are never taken off the list because of their age.
 Strategy: the intermediate signs by itself (RFC 6960 4.2.2.2), so no responder's certificate has to be made and checked.
 Its own does not go along: whoever asks has it, and Go's golang.org/x/crypto/ocsp, hence Caddy, takes the first
 certificate in an answer for one that the issuer signed, and refuses this one. What running proxies mint is in no
@@ -65,10 +65,12 @@ def answer(request_der: bytes, publishers: Iterable[Publisher], now: datetime) -
     try:
         request = ocsp.load_der_ocsp_request(request_der[: MAX_REQUEST_BYTES + 1])
         nonce = _nonce(request)
+        if request.serial_number < 0:  # RFC 5280 4.1.2.2: no CA gives one out, and no answer could repeat it
+            return _refused(_Refusal.MALFORMED)
         publisher = _publisher(request, publishers)
     except (ValueError, NotImplementedError, UnsupportedAlgorithm, x509.DuplicateExtension):
         return _refused(_Refusal.MALFORMED)
-    if publisher is None:
+    if publisher is None or whole_seconds(now) >= publisher.authority.intermediate.certificate.not_valid_after_utc:
         return _refused(_Refusal.FOREIGN)
     return _signed(request, nonce, publisher, now)
 
@@ -122,6 +124,7 @@ def _signed(request: ocsp.OCSPRequest, nonce: x509.OCSPNonce | None, publisher: 
     status, entry = _status(request.serial_number, publisher)
     this_update = whole_seconds(now)
     issuer = publisher.authority.intermediate
+    next_update = min(this_update + LIFETIME, issuer.certificate.not_valid_after_utc)
     builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
         issuer_name_hash=request.issuer_name_hash,
         issuer_key_hash=request.issuer_key_hash,
@@ -129,7 +132,7 @@ def _signed(request: ocsp.OCSPRequest, nonce: x509.OCSPNonce | None, publisher: 
         algorithm=request.hash_algorithm,
         cert_status=status,
         this_update=this_update,
-        next_update=this_update + LIFETIME,
+        next_update=next_update,
         revocation_time=None if entry is None else entry.revocation_date_utc,
         revocation_reason=None if entry is None else reason_of(entry),
     )
@@ -137,7 +140,7 @@ def _signed(request: ocsp.OCSPRequest, nonce: x509.OCSPNonce | None, publisher: 
     if nonce is not None:
         builder = builder.add_extension(nonce, critical=False)
     response = builder.sign(issuer.key, SHA256())
-    return Answer(response.public_bytes(Encoding.DER), None if nonce is not None else this_update + LIFETIME)
+    return Answer(response.public_bytes(Encoding.DER), None if nonce is not None else next_update)
 
 
 def _status(serial: int, publisher: Publisher) -> tuple[ocsp.OCSPCertStatus, x509.RevokedCertificate | None]:

@@ -168,6 +168,20 @@ def test_for_other_issuers_nobody_answers(authority: Authority, now: datetime) -
     assert answered.until is None
 
 
+def test_an_answer_ends_with_the_ca_that_signed_it(authority: Authority, now: datetime) -> None:
+    end = authority.intermediate.certificate.not_valid_after_utc
+    late = end - timedelta(minutes=10)
+    answered = answer(request(authority, now), [publisher(authority, late)], late)
+    assert (response(answered).next_update_utc, answered.until) == (end, end)
+
+
+def test_a_ca_that_has_ended_answers_for_nobody(authority: Authority, now: datetime) -> None:
+    end = authority.intermediate.certificate.not_valid_after_utc
+    answered = answer(request(authority, now), [publisher(authority, now)], end)
+    assert response(answered).response_status is OCSPResponseStatus.UNAUTHORIZED
+    assert answered.until is None
+
+
 def test_whoever_cannot_sign_says_try_later() -> None:
     assert response(answer_later()).response_status is OCSPResponseStatus.TRY_LATER
 
@@ -228,6 +242,13 @@ def test_every_cut_of_a_request_is_malformed(authority: Authority, now: datetime
 
 def test_what_is_too_large_is_malformed(authority: Authority, now: datetime) -> None:
     answered = answer(request(authority, now) + bytes(MAX_REQUEST_BYTES), [publisher(authority, now)], now)
+    assert response(answered).response_status is OCSPResponseStatus.MALFORMED_REQUEST
+
+
+def test_a_negative_serial_number_is_malformed(authority: Authority, now: datetime) -> None:
+    whole, positive, negative = request(authority, now), b"\x02\x03\x0a\x0b\x0c", b"\x02\x03\xff\x0b\x0c"
+    assert positive in whole
+    answered = answer(whole.replace(positive, negative), [publisher(authority, now)], now)
     assert response(answered).response_status is OCSPResponseStatus.MALFORMED_REQUEST
 
 
