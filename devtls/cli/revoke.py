@@ -28,8 +28,14 @@ class _ReasonChoice(click.Choice[str]):
 
 @click.command()
 @click.argument("which", metavar="SERIAL|NAME|FILE")
-@click.option("--reason", type=_ReasonChoice(get_args(Reason)), default="unspecified", show_default=True)
-@click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase of a locked CA from this descriptor.")
+@click.option(
+    "--reason",
+    type=_ReasonChoice(get_args(Reason)),
+    default="unspecified",
+    metavar="REASON",
+    help=f"{', '.join(get_args(Reason)[1:])}; unspecified by default.",
+)
+@click.option("--passphrase-fd", type=int, metavar="N", help="Read a passphrase (locked CA, root's key) from here.")
 @click.option("--json", "as_values", is_flag=True, help="Print the result as JSON.")
 def command(*, which: str, reason: Reason, passphrase_fd: int | None, as_values: bool) -> None:
     """Revoke a certificate: by its serial number or how that begins, its file, or a name in it.
