@@ -60,6 +60,8 @@ def make_pki_app(documents: Documents, root: Callable[[], RootCard], status: Sta
             return await _posted_status(request, status)
         if request.path.startswith(_OCSP + "/") and request.method in ("GET", "HEAD"):
             return _download(request, await status(_request_in_path(request.raw_path)))
+        if request.path == _OCSP and request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, headers={"Allow": "GET, HEAD, POST"}, text="Only GET, HEAD and POST.\n")
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, headers={"Allow": "GET, HEAD"}, text="Only GET and HEAD.\n")
         if request.path == "/":
@@ -93,7 +95,8 @@ async def _posted_status(request: web.Request, status: Status) -> web.Response:
 
 def _request_in_path(raw_path: str) -> bytes:
     """Return the request that a path holds (RFC 6960 appendix A.1: base64, percent-encoded); b"" for anything else."""
-    text = unquote(raw_path.partition("?")[0].removeprefix(_OCSP + "/"))
+    # A client that was given the address with a slash at its end adds a second one; base64 of DER begins with M.
+    text = unquote(raw_path.partition("?")[0].removeprefix(_OCSP)).lstrip("/")
     try:
         return b64decode(text, validate=True)
     except ValueError:

@@ -148,6 +148,7 @@ async def test_a_status_is_asked_for_by_post(base: str, session: ClientSession) 
     [
         ("dGhpcw==", b"this"),
         ("dGhpcw%3D%3D", b"this"),
+        ("/dGhpcw==", b"this"),
         ("%2B/8%3d", b"\xfb\xff"),
         ("+/8=?x", b"\xfb\xff"),
         ("", b""),
@@ -163,6 +164,11 @@ async def test_a_status_is_asked_for_by_get(base: str, session: ClientSession, p
         assert 290 <= int(answer.headers["Cache-Control"].removeprefix("max-age=")) <= 300
         assert "ETag" in answer.headers
     assert [asked] == ASKED
+
+
+async def test_the_responder_says_that_it_takes_posts(base: str, session: ClientSession) -> None:
+    async with session.put(base + "/ocsp", data=b"this") as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, POST")
 
 
 async def test_a_status_for_once_is_not_kept(base: str, session: ClientSession) -> None:
