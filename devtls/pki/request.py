@@ -6,6 +6,7 @@ Refuses to take anything else; what else stood in it is named, so that nobody mi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -19,6 +20,7 @@ from devtls.errors import CertificateError
 _MAX_BYTES = 65_536
 _CSR_HINT = "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 … makes one"
 _PEM_MARK = b"-----BEGIN "
+_REQUESTS = re.compile(rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----")
 _EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")  # RFC 2985 5.4.2: the extensions themselves
 
 
@@ -57,6 +59,10 @@ def read_request(content: bytes) -> Request:
 def _load(content: bytes) -> x509.CertificateSigningRequest:
     if len(content) > _MAX_BYTES:
         raise CertificateError("This is larger than any certificate request.", hint=_CSR_HINT)
+    if (count := len(_REQUESTS.findall(content))) > 1:
+        raise CertificateError(
+            f"The file holds {count} certificate requests.", hint="one file and one command for each"
+        )
     load = x509.load_pem_x509_csr if _PEM_MARK in content else x509.load_der_x509_csr
     try:
         return load(content)

@@ -110,6 +110,12 @@ def test_what_is_no_request_is_refused(content: bytes) -> None:
     assert "openssl req" in caught.value.hint
 
 
+def test_of_several_requests_none_is_signed_in_silence() -> None:
+    pem = request(subject(CN="a.test")).public_bytes(Encoding.PEM)
+    with pytest.raises(CertificateError, match="holds 2 certificate requests"):
+        read_request(pem + pem.replace(b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST"))
+
+
 def test_a_request_with_the_same_extension_twice_is_refused() -> None:
     """Which one of the two counts would be a matter of the reader."""
     with pytest.raises(CertificateError, match="cannot be used"):
