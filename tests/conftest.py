@@ -108,7 +108,7 @@ def never_blocks(request: pytest.FixtureRequest) -> Iterator[None]:
     with blockbuster_ctx("devtls") as detector:
         for function in detector.functions.values():
             # SSLContext.load_cert_chain takes paths only; the memfd behind one is never on a disk.
-            function.can_block_in("system/pem.py", "pem_path")
+            function.can_block_in("system/machine/pem.py", "pem_path")
         yield
 
 

@@ -27,13 +27,13 @@ from devtls.config.model import (
 )
 from devtls.config.target import parse_target
 from devtls.errors import ExitCode, InvalidName
-from devtls.http import hostcheck
+from devtls.http.answers import host_check as hostcheck
 from devtls.http.forward import LOOP_LIMIT
 from devtls.names import DEFAULT_ZONES, parse_zone
-from devtls.net import contexts
+from devtls.net.tls import contexts
 from devtls.pki.leaf import PROFILE
 from devtls.routing import ClientAuth, build_routes
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

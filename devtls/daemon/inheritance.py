@@ -13,9 +13,9 @@ import sys
 import msgspec
 
 from devtls.config import ServeConfig
-from devtls.net.listener import Bound, adopt
-from devtls.system.inherited import Handed, Inheritance, take_listen_fds
-from devtls.system.launchd import started_by_launchd, take_launchd_sockets
+from devtls.net.client.listener import Bound, adopt
+from devtls.system.machine.activation import Handed, Inheritance, take_listen_fds
+from devtls.system.machine.launchd import started_by_launchd, take_launchd_sockets
 
 HTTPS, HTTP = "https", "http"
 

@@ -13,12 +13,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from devtls.daemon.log import Log
+from devtls.daemon.console.log import Log
 from devtls.errors import DevtlsError
 from devtls.pki.leaf import Signer
-from devtls.system.file_stamp import Stamp, stamp_of
-from devtls.system.generation import CRL, REGISTER
-from devtls.system.keystore import Keystore
+from devtls.system.machine.file_stamp import Stamp, stamp_of
+from devtls.system.storage.generation import CRL, REGISTER
+from devtls.system.storage.keystore import Keystore
 
 
 class Revocations:

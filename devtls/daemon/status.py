@@ -16,11 +16,11 @@ from devtls import __version__
 from devtls.config import ACME_ROUTE, COMMAND_LINE, TEMPORARY, StaticTarget
 from devtls.config.lines import visible
 from devtls.daemon.assembly import Daemon
-from devtls.daemon.banner import Findings, Remark, find_remarks
+from devtls.daemon.console.banner import Findings, Remark, find_remarks
+from devtls.daemon.console.style import Look
 from devtls.daemon.expiry import end_in_words
-from devtls.daemon.look import Look
 from devtls.errors import DevtlsError
-from devtls.net.pool import UpstreamState
+from devtls.net.upstream.pool import UpstreamState
 from devtls.pki.leaf import RENEW
 from devtls.routing import Route
 from devtls.web.control_messages import (

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devtls.pki.leaf import Leaf
-from devtls.system.pem import pem_path
+from devtls.system.machine.pem import pem_path
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\nConnection: close\r\n\r\nproof\n"
 _PATIENCE_S = 5.0

@@ -23,9 +23,9 @@ from devtls.doctor.listener import listening, server_context
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
 from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
-from devtls.system.execute import Finished, NotFinished, Runner, Trouble
-from devtls.system.keystore import new_leaf_key, new_passing_serial
-from devtls.system.plan import Run
+from devtls.system.machine.execute import Finished, NotFinished, Runner, Trouble
+from devtls.system.machine.plan import Run
+from devtls.system.storage.keystore import new_leaf_key, new_passing_serial
 
 _SETTLE_S = 1.0
 """How long the listener's thread may need to notice the handshake of a client that has ended already."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from devtls.system.setup import discovery
-from devtls.system.setup.protocol import Part
-from tests.system.setup.file_measure import FileMeasure
+from devtls.system.changes import discovery
+from devtls.system.changes.change import Part
+from tests.system.changes.file_measure import FileMeasure
 
 _FINDERS = {Part.NAMES: "find_names", Part.PORTS: "find_ports", Part.SERVICE: "find_service"}
 

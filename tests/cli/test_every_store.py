@@ -14,14 +14,14 @@ from typing import Any, TypeAlias
 import pytest
 
 from devtls.errors import ExitCode
-from devtls.system.execute import Finished, NotFinished, ProcessRunner
-from devtls.system.plan import Run
-from devtls.system.truststore.java_keystore import PASSWORD
-from devtls.system.truststore.machine import Machine
+from devtls.system.changes.truststore.java_keystore import PASSWORD
+from devtls.system.machine.execute import Finished, NotFinished, ProcessRunner
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import Run
 from tests.cli.desk import Desk
 from tests.conftest import RequireTool
-from tests.system.truststore.foreign_roots import make_foreign_root
-from tests.system.truststore.keytool import HOW_TO_INSTALL, aliases, keytool, make_jdk
+from tests.system.changes.truststore.foreign_roots import make_foreign_root
+from tests.system.changes.truststore.keytool import HOW_TO_INSTALL, aliases, keytool, make_jdk
 
 PATIENCE_S = 0.15
 NSS_PACKAGE = "sudo apt-get install libnss3-tools"

@@ -18,7 +18,7 @@ from devtls.pki import locked_key
 from devtls.pki.authority import Authority
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number, load_crl, reason_of
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.cli.desk import Desk
 
 PASSPHRASE = "correct horse battery"

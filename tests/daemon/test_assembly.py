@@ -17,7 +17,7 @@ import pytest
 
 from devtls.errors import ConfigError, PortInUse
 from devtls.names import DEFAULT_ZONES, Hostname
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 
 Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]

@@ -22,14 +22,14 @@ from h2.connection import H2Connection
 
 from devtls.daemon import state_watch
 from devtls.daemon.client_trust import ClientTrust
-from devtls.daemon.look import Look
+from devtls.daemon.console.style import Look
 from devtls.daemon.run import Process
 from devtls.errors import ConfigError, StateError
 from devtls.names import DEFAULT_ZONES, parse_zone
 from devtls.pki.authority import Authority
 from devtls.pki.imported import Brought, judge
-from devtls.system.keystore import Keystore
-from devtls.system.private_files import replace_private_file
+from devtls.system.machine.private_files import replace_private_file
+from devtls.system.storage.keystore import Keystore
 from tests.net.client_certificates import ClientCertificate, make_client_certificate, trust_pem
 from tests.net.harness import make_authority
 from tests.pki.elsewhere import mkcert

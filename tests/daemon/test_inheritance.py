@@ -9,8 +9,8 @@ import pytest
 from devtls.config import ServeConfig
 from devtls.daemon import inheritance
 from devtls.daemon.inheritance import Inherited, sort_out, take_inherited
-from devtls.net.listener import Origin
-from devtls.system.inherited import Handed, Inheritance
+from devtls.net.client.listener import Origin
+from devtls.system.machine.activation import Handed, Inheritance
 from tests.system.sockets import given, open_server
 
 

@@ -11,8 +11,9 @@ import pytest
 from devtls.config import ServeConfig
 from devtls.daemon import ports
 from devtls.errors import DevtlsError, PortInUse, Refused
-from devtls.net import landing, listener
-from devtls.net.listener import Bound, Origin, PortForbidden
+from devtls.net.client import listener
+from devtls.net.client import redirect_probe as landing
+from devtls.net.client.listener import Bound, Origin, PortForbidden
 from tests.system.sockets import given
 
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from devtls.daemon import assembly, issuer, pki_site
-from devtls.daemon.look import Look
+from devtls.daemon import assembly, issuer
+from devtls.daemon.console.style import Look
 from devtls.daemon.run import Process
+from devtls.daemon.sites import pki as pki_site
 from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
 from devtls.pki.authority import Authority
 from devtls.pki.imported import Brought, judge
 from devtls.pki.revocation import load_crl
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.pki.elsewhere import make, mkcert, step_ca
 
 Start = Callable[..., Awaitable[Any]]

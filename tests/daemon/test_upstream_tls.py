@@ -13,7 +13,7 @@ from devtls.daemon.upstream_tls import ClientContexts
 from devtls.errors import ConfigError
 from devtls.names import DEFAULT_ZONES
 from devtls.routing import RouteTable, build_routes
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 
 
 def table(folder: Path, options: str) -> RouteTable:

@@ -15,15 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from devtls.names import DEFAULT_ZONES
-from devtls.system.execute import ProcessRunner, execute
-from devtls.system.plan import ALREADY_ROOT
-from devtls.system.resolver.dnsmasq import DNSMASQ
-from devtls.system.resolver.drop_in import DropIn
-from devtls.system.resolver.hosts import HostsFile
-from devtls.system.resolver.hosts_unix import UnixHosts
-from devtls.system.resolver.resolved import DROP_IN
-from devtls.system.setup.protocol import AnyMeasure, User, Wish
-from devtls.system.truststore.machine import Machine
+from devtls.system.changes.change import AnyMeasure, User, Wish
+from devtls.system.changes.resolver.dnsmasq import DNSMASQ
+from devtls.system.changes.resolver.drop_in import DropIn
+from devtls.system.changes.resolver.hosts import HostsFile
+from devtls.system.changes.resolver.hosts_unix import UnixHosts
+from devtls.system.changes.resolver.resolved import DROP_IN
+from devtls.system.machine.execute import ProcessRunner, execute
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import ALREADY_ROOT
 
 
 def _measure(way: str) -> AnyMeasure:

@@ -18,9 +18,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.pki.authority import Authority
-from devtls.system.keystore import Keystore
-from devtls.system.paths import Paths
-from devtls.system.private_files import replace_private_file
+from devtls.system.machine.paths import Paths
+from devtls.system.machine.private_files import replace_private_file
+from devtls.system.storage.keystore import Keystore
 from tests.e2e.clients import Ended, RequireTool, run
 from tests.e2e.serving import DEVTLS, Serving, serving
 from tests.net.client_certificates import ClientCertificate, make_client_certificate, trust_pem

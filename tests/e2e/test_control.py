@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.keystore import Keystore
 from tests.e2e.serving import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform == "win32", reason="as another user, over /proc")]
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform == "win32", reaso
 DEVTLS = [sys.executable, "-m", "devtls"]
 BY_PORT = """\
 from devtls.__main__ import main
-from devtls.system import control_channel
+from devtls.system.control import channel as control_channel
 control_channel.uses_ports = lambda: True
 main()
 """

@@ -26,7 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from devtls.pki.foreign import FOREIGN_NAME
 from devtls.pki.java_truststore import write_pkcs12
-from devtls.system.clientenv.variables import NAMES as VARIABLES
+from devtls.system.changes.clientenv.variables import NAMES as VARIABLES
 from tests.e2e.clients import Ended, RequireTool, run
 from tests.e2e.https_site import forged_site, https_site, in_thread
 from tests.e2e.programs import ANSWER, NAMES, Program, make_site, program

@@ -22,8 +22,8 @@ from devtls.demo import start as start_demo
 from devtls.doctor.listener import listening, server_context
 from devtls.names import Hostname
 from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
-from devtls.system.keystore import Keystore, new_leaf_key, new_serial
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
 from tests.e2e.chromium import Chromium
 from tests.e2e.clients import Ended, RequireTool, fetch_command, named_setting, require_clients, run
 from tests.e2e.serving import DEVTLS, Serving, serving

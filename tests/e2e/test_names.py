@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.resolver.hosts_block import write_block
+from devtls.system.changes.resolver.hosts_block import write_block
 from tests.e2e.clients import RequireTool, run
 from tests.e2e.namespace import Namespace, namespace
 from tests.e2e.resolved import LINK_ADDRESS, find_resolved, make_link, resolving

@@ -28,7 +28,7 @@ import pytest
 from devtls.doctor.clients import Reason, read_reason
 from devtls.errors import ExitCode
 from devtls.pki.foreign import FOREIGN_NAME
-from devtls.system.clientenv.variables import NAMES as VARIABLES
+from devtls.system.changes.clientenv.variables import NAMES as VARIABLES
 from tests.e2e.chromium import Chromium
 from tests.e2e.clients import Ended, RequireTool, run
 from tests.e2e.firefox import Firefox

@@ -22,9 +22,9 @@ from devtls.http.events import (
 from devtls.http.exchange import ExchangeLimits, Terms
 from devtls.http.forward import Edge, ForwardPolicy
 from devtls.names import DEFAULT_ZONES
-from devtls.net.pool import Pool
 from devtls.net.relay import Relay
-from devtls.net.upstream import UpstreamHandle
+from devtls.net.upstream.h1 import UpstreamHandle
+from devtls.net.upstream.pool import Pool
 from devtls.routing import Route, build_routes
 
 

@@ -16,7 +16,7 @@ from devtls.errors import NoAuthority
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.authority import Authority
 from devtls.pki.revocation import crl_number, load_crl
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.system.power_cut import Machine, calls_of, crash
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -118,7 +118,7 @@ import sys
 from datetime import datetime, UTC
 from pathlib import Path
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.system.power_cut import Machine, calls_of, crash
 keystore = Keystore(Path(sys.argv[1]))
 while True:
@@ -145,7 +145,7 @@ import sys
 from datetime import datetime, UTC
 from pathlib import Path
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.system.power_cut import Machine, calls_of, crash
 print(Keystore(Path(sys.argv[1])).load_or_create(DEFAULT_ZONES, datetime.now(UTC)).fingerprint)
 """

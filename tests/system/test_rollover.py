@@ -16,11 +16,11 @@ from devtls.errors import NoAuthority, StateError
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki import locked_key
 from devtls.pki.authority import Authority
-from devtls.system.generation import plain_key
-from devtls.system.keystore import Keystore
-from devtls.system.locked_key import LockedKey, lock
-from devtls.system.pointer import Pointer
-from devtls.system.seal import open_sealed
+from devtls.system.storage.generation import plain_key
+from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.locked_key import LockedKey, lock
+from devtls.system.storage.pointer import Pointer
+from devtls.system.storage.seal import open_sealed
 from tests.system.power_cut import calls_of, crash
 from tests.system.test_keystore_crash import names_in
 
@@ -180,7 +180,7 @@ import sys
 from datetime import datetime, UTC
 from pathlib import Path
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 keystore = Keystore(Path(sys.argv[1]))
 following = keystore.prepare_next(DEFAULT_ZONES, datetime.now(UTC))
 keystore.switch_to_next(following)

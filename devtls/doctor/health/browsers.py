@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from devtls.doctor.health.finding import Finding, Level, Section, listed
-from devtls.system.truststore.nss_profiles import Notice
+from devtls.system.changes.truststore.nss_profiles import Notice
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,13 +38,13 @@ from devtls.doctor.health.service import judge_services
 from devtls.doctor.health.shell import judge_shell
 from devtls.doctor.health.stores import judge_stores
 from devtls.names import DEFAULT_ZONES, Hostname
-from devtls.system.clientenv.files import are_retired
-from devtls.system.execute import Finished, NotFinished, Runner
-from devtls.system.paths import Paths
-from devtls.system.plan import Run
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.protocol import Status
-from devtls.system.truststore.record import Record
+from devtls.system.changes.clientenv.files import are_retired
+from devtls.system.changes.truststore.protocol import Status
+from devtls.system.changes.truststore.record import Record
+from devtls.system.machine.execute import Finished, NotFinished, Runner
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.paths import Paths
+from devtls.system.machine.plan import Run
 
 QUICK_S = 6.0
 """Limit of a probe that reads files, asks the resolver or knocks on ports."""

@@ -18,16 +18,16 @@ from devtls.doctor.health.examine import Diagnosis
 from devtls.doctor.health.finding import CloseToOthers, Fix, InstallRoot, RemoveRoots, RenewFiles
 from devtls.doctor.health.probes.stores import Probed
 from devtls.errors import DevtlsError
-from devtls.system.clientenv.files import renew_files, write_files
-from devtls.system.clientenv.planning import plan_environment
-from devtls.system.clientenv.probe import probe
-from devtls.system.execute import Runner, write_atomically
-from devtls.system.plan import Plan, render_plan
-from devtls.system.truststore.installer import Proposal, Result, install, remove
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.protocol import Status, StoreState
-from devtls.system.truststore.record import Record
-from devtls.system.truststore.root import RootCertificate
+from devtls.system.changes.clientenv.files import renew_files, write_files
+from devtls.system.changes.clientenv.planning import plan_environment
+from devtls.system.changes.clientenv.probe import probe
+from devtls.system.changes.truststore.installer import Proposal, Result, install, remove
+from devtls.system.changes.truststore.protocol import Status, StoreState
+from devtls.system.changes.truststore.record import Record
+from devtls.system.changes.truststore.root import RootCertificate
+from devtls.system.machine.execute import Runner, write_atomically
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import Plan, render_plan
 
 
 @dataclass(frozen=True, slots=True)

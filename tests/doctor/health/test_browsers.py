@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from devtls.doctor.health.browsers import BrowserFacts, judge_browsers
 from devtls.doctor.health.finding import Finding, Level
-from devtls.system.truststore.nss_profiles import Notice
+from devtls.system.changes.truststore.nss_profiles import Notice
 
 OLD, NEW = "~/.pki/nssdb", "~/.local/share/pki/nssdb"
 

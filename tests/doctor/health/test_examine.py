@@ -14,9 +14,9 @@ from devtls.doctor.health import examine as examination
 from devtls.doctor.health.examine import Diagnosis, Patient, examine
 from devtls.doctor.health.finding import Level, Section
 from devtls.doctor.health.mending import propose
-from devtls.system.execute import ProcessRunner
-from devtls.system.keystore import Keystore
-from devtls.system.plan import ALREADY_ROOT, Run
+from devtls.system.machine.execute import ProcessRunner
+from devtls.system.machine.plan import ALREADY_ROOT, Run
+from devtls.system.storage.keystore import Keystore
 
 PROBES = {
     "look_at_ca": Section.CA,

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from devtls.doctor.health.authority import CaFacts, Older, Said
 from devtls.errors import DevtlsError, NoAuthority, StateError
 from devtls.pki.authority import Authority
-from devtls.system.clientenv.variables import ROOT_FILE
-from devtls.system.keystore import Keystore
-from devtls.system.pointer import Pointer
-from devtls.system.register import Register
-from devtls.system.truststore.record import Record
-from devtls.system.truststore.root import RootCertificate, ours
+from devtls.system.changes.clientenv.variables import ROOT_FILE
+from devtls.system.changes.truststore.record import Record
+from devtls.system.changes.truststore.root import RootCertificate, ours
+from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.pointer import Pointer
+from devtls.system.storage.register import Register
 
 _OTHERS = 0o077
 _POINTER = "ca.current"

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from devtls.doctor.health.browsers import BrowserFacts
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.nss_profiles import find_notices
-from devtls.system.truststore.record import Record
+from devtls.system.changes.truststore.nss_profiles import find_notices
+from devtls.system.changes.truststore.record import Record
+from devtls.system.machine.machine import Machine
 
 _BROWSERS = frozenset({"chromium", "chrome", "brave", "msedge", "firefox", "firefox-esr", "librewolf", "vivaldi-bin"})
 

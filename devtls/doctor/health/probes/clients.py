@@ -13,11 +13,11 @@ from pathlib import Path
 from devtls.doctor.clients import CLIENTS, Client
 from devtls.doctor.health.probes.authority import Ca
 from devtls.doctor.proof import Files, Report, prove
-from devtls.system.clientenv.planning import plan_environment
-from devtls.system.clientenv.probe import probe
-from devtls.system.execute import Runner
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.root import RootCertificate
+from devtls.system.changes.clientenv.planning import plan_environment
+from devtls.system.changes.clientenv.probe import probe
+from devtls.system.changes.truststore.root import RootCertificate
+from devtls.system.machine.execute import Runner
+from devtls.system.machine.machine import Machine
 
 
 def look_at_clients(machine: Machine, runner: Runner, ca: Ca, environ: Mapping[str, str]) -> tuple[Report, ...]:

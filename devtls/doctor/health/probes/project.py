@@ -15,8 +15,8 @@ from devtls.doctor.health.project import ProjectFacts
 from devtls.errors import DevtlsError, NotAllowed
 from devtls.names import Hostname
 from devtls.routing import Upstream, build_routes
-from devtls.system.discovery import find_config, load_config
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.config_discovery import find_config, load_config
 
 _KNOCK_S = 0.5
 _ALL_S = 2.0

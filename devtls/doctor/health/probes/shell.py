@@ -9,14 +9,14 @@ from devtls.doctor.health.probes.authority import Ca
 from devtls.doctor.health.shell import CHECKS_OFF, NO_PROXY, PROXY_VARIABLES, NamedFile, ShellFacts
 from devtls.errors import CertificateError
 from devtls.names import DEFAULT_ZONES
-from devtls.system.clientenv.files import are_retired, outdated_files
-from devtls.system.clientenv.java_options import named_truststore
-from devtls.system.clientenv.java_roots import certificates_of
-from devtls.system.clientenv.planning import plan_environment
-from devtls.system.clientenv.probe import probe
-from devtls.system.clientenv.variables import JAVA_VARIABLE, TRUSTSTORE_FILE, VARIABLES
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.root import certificates_in, fingerprint_of
+from devtls.system.changes.clientenv.files import are_retired, outdated_files
+from devtls.system.changes.clientenv.java_options import named_truststore
+from devtls.system.changes.clientenv.java_roots import certificates_of
+from devtls.system.changes.clientenv.planning import plan_environment
+from devtls.system.changes.clientenv.probe import probe
+from devtls.system.changes.clientenv.variables import JAVA_VARIABLE, TRUSTSTORE_FILE, VARIABLES
+from devtls.system.changes.truststore.root import certificates_in, fingerprint_of
+from devtls.system.machine.machine import Machine
 
 
 def look_at_shell(ca: Ca, machine: Machine, environ: Mapping[str, str]) -> ShellFacts:

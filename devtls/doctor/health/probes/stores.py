@@ -10,12 +10,12 @@ from typing import Any
 from devtls.doctor.health.probes.authority import Ca
 from devtls.doctor.health.stores import Stale, StoreFacts
 from devtls.errors import StateError
-from devtls.system.execute import Runner
-from devtls.system.plan import Plan
-from devtls.system.truststore.discovery import MACHINE_WIDE, AnyStore, Scope, find_stores
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.record import Installed, Record
-from devtls.system.truststore.root import fingerprint_of
+from devtls.system.changes.truststore.discovery import MACHINE_WIDE, AnyStore, Scope, find_stores
+from devtls.system.changes.truststore.record import Installed, Record
+from devtls.system.changes.truststore.root import fingerprint_of
+from devtls.system.machine.execute import Runner
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import Plan
 
 _AT_ONCE = 4
 

@@ -10,9 +10,9 @@ from devtls.doctor.health.authority import Said
 from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.errors import StateError
 from devtls.pki.register import Revoked, serial_text
-from devtls.system.clientenv.variables import ROOT_FILE
-from devtls.system.keystore import Keystore
-from devtls.system.register import Register, append_event
+from devtls.system.changes.clientenv.variables import ROOT_FILE
+from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.register import Register, append_event
 
 NOW = datetime.now(UTC)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from devtls.doctor.health.probes.browsers import look_at_browsers
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.record import Installed, Record
+from devtls.system.changes.truststore.record import Installed, Record
+from devtls.system.machine.machine import Machine
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

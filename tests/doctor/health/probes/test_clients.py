@@ -6,10 +6,10 @@ from pathlib import Path
 from devtls.doctor.health.probes.authority import Ca
 from devtls.doctor.health.probes.clients import look_at_clients
 from devtls.doctor.proof import Foreign, Verdict
-from devtls.system.execute import ProcessRunner
-from devtls.system.truststore.machine import Machine
+from devtls.system.machine.execute import ProcessRunner
+from devtls.system.machine.machine import Machine
 from tests.cli.desk import CURL
-from tests.system.truststore.foreign_roots import make_foreign_root
+from tests.system.changes.truststore.foreign_roots import make_foreign_root
 
 
 def tool(machine: Machine, name: str, script: str) -> None:

@@ -10,10 +10,10 @@ import pytest
 from devtls.doctor.health.names import Lookup, ResolverFacts
 from devtls.doctor.health.probes import names
 from devtls.doctor.health.probes.names import look_at_names, look_at_resolver, look_up
-from devtls.system.resolver.drop_in import MARK, Recipe
-from devtls.system.resolver.macos import RESOLVER
-from devtls.system.resolver.resolved import DELEGATE, DROP_IN
-from devtls.system.setup.protocol import User, Wish
+from devtls.system.changes.change import User, Wish
+from devtls.system.changes.resolver.drop_in import MARK, Recipe
+from devtls.system.changes.resolver.macos import RESOLVER
+from devtls.system.changes.resolver.resolved import DELEGATE, DROP_IN
 
 
 def test_localhost_is_here() -> None:

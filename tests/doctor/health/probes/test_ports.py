@@ -19,9 +19,9 @@ from devtls.doctor.health.probes.ports import look_at_ports
 from devtls.doctor.listener import listening, server_context
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.imported import Brought, judge
-from devtls.system.keystore import Keystore, new_leaf_key, new_serial
-from devtls.system.truststore.machine import Machine
-from tests.doctor.check.pki import Wish, self_signed, showing
+from devtls.system.machine.machine import Machine
+from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
+from tests.doctor.tls_check.pki import Wish, self_signed, showing
 from tests.pki.elsewhere import mkcert
 
 

@@ -9,8 +9,8 @@ from devtls.doctor.health.probes import project
 from devtls.doctor.health.probes.project import look_at_project
 from devtls.doctor.health.project import ProjectFacts
 from devtls.names import DEFAULT_ZONES
-from devtls.system.discovery import Found
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.config_discovery import Found
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.doctor.health.probes.shell import look_at_shell
 from devtls.doctor.health.shell import NamedFile, ShellFacts
 from devtls.names import DEFAULT_ZONES
-from devtls.system.clientenv.files import retire_files, write_files
-from devtls.system.clientenv.planning import plan_environment
-from devtls.system.clientenv.probe import probe
-from devtls.system.keystore import Keystore
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.record import Record
-from tests.system.truststore.foreign_roots import make_foreign_root
+from devtls.system.changes.clientenv.files import retire_files, write_files
+from devtls.system.changes.clientenv.planning import plan_environment
+from devtls.system.changes.clientenv.probe import probe
+from devtls.system.changes.truststore.record import Record
+from devtls.system.machine.machine import Machine
+from devtls.system.storage.keystore import Keystore
+from tests.system.changes.truststore.foreign_roots import make_foreign_root
 
 
 @pytest.fixture(autouse=True)

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.doctor.health.probes.stores import Probed, look_at_stores
 from devtls.names import DEFAULT_ZONES
-from devtls.system.execute import ProcessRunner
-from devtls.system.keystore import Keystore
-from devtls.system.plan import ALREADY_ROOT
-from devtls.system.truststore.installer import install, propose_install
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.protocol import Status
-from devtls.system.truststore.record import Record
+from devtls.system.changes.truststore.installer import install, propose_install
+from devtls.system.changes.truststore.protocol import Status
+from devtls.system.changes.truststore.record import Record
+from devtls.system.machine.execute import ProcessRunner
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import ALREADY_ROOT
+from devtls.system.storage.keystore import Keystore
 
 RUNNER = ProcessRunner(ALREADY_ROOT)
 NSS = "nss:~/.local/share/pki/nssdb"
