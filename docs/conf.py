@@ -6,7 +6,7 @@ from devtls import __version__
 
 project = "devtls"
 author = "the devtls authors"
-copyright = "the devtls authors, MIT"  # noqa: A001  # Sphinx names it so
+copyright = "the devtls authors, MIT"
 version = release = __version__
 
 extensions = ["myst_parser"]
