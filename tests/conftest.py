@@ -45,7 +45,7 @@ FOREIGN_VARIABLES = (
     "FORCE_COLOR",
 )
 
-OWN_FOLDERS = {
+OWN_DIRECTORYS = {
     "XDG_RUNTIME_DIR": "run",
     "XDG_CONFIG_HOME": ".config",
     "XDG_DATA_HOME": ".local/share",
@@ -73,8 +73,8 @@ def home() -> Iterator[Path]:
             patch.delenv(name, raising=False)
             patch.delenv(name.lower(), raising=False)
         patch.setenv("HOME", str(root))
-        for name, folder in OWN_FOLDERS.items():
-            patch.setenv(name, str(root / folder))
+        for name, directory in OWN_DIRECTORYS.items():
+            patch.setenv(name, str(root / directory))
         yield root
     shutil.rmtree(root, ignore_errors=True)
 

@@ -147,10 +147,10 @@ def test_every_option_of_a_route_stands_there() -> None:
 def test_the_configuration_can_be_used() -> None:
     tables, acme = [], []
     for block in code_blocks("toml"):
-        config = parse_config(block.encode(), source="README.md", folder="/project")
+        config = parse_config(block.encode(), source="README.md", directory="/project")
         acme.append(config.acme.enabled)
-        folders = {route.target.folder: "x" for route in config.routes if isinstance(route.target, StaticTarget)}
-        tables.append(build_routes(config, DEFAULT_ZONES, static_sockets=folders))
+        directories = {route.target.directory: "x" for route in config.routes if isinstance(route.target, StaticTarget)}
+        tables.append(build_routes(config, DEFAULT_ZONES, static_sockets=directories))
     routes, asking = (table for table, enabled in zip(tables, acme, strict=True) if not enabled)
     assert acme.count(True) == 2
     assert routes.match("app.dev.local", b"/api/x") is not routes.match("app.dev.local", b"/")
@@ -217,7 +217,7 @@ def test_every_exit_code_stands_there() -> None:
     assert [int(row[0]) for row in rows] == [code.value for code in ExitCode]
 
 
-def test_the_named_variables_move_the_folders() -> None:
+def test_the_named_variables_move_the_directories() -> None:
     names = re.findall(r"`(DEVTLS_\w+)`", section("Exit codes and environment"))
     moved = Paths.from_environment({name: f"/x/{name}" for name in names})
     assert (moved.state_dir, moved.config_dir, moved.runtime_dir) == tuple(Path(f"/x/{name}") for name in names)

@@ -21,7 +21,7 @@ from devtls.config import Config, Merged
 from devtls.daemon.console.log import Log
 from devtls.daemon.issuer import make_issuer
 from devtls.daemon.limits import head_limits, pool_limits, server_limits
-from devtls.daemon.ports import HTTP_PORT, Doors, open_doors
+from devtls.daemon.ports import HTTP_PORT, BoundListeners, bind_listeners
 from devtls.daemon.sites.control import ControlSite
 from devtls.daemon.sites.pki import PkiSite
 from devtls.daemon.sites.private_sockets import refuse_unix_targets
@@ -54,7 +54,7 @@ class Generation(msgspec.Struct, frozen=True):
     merged: Merged
     authority: Signer
     snapshot: Snapshot
-    static_folders: frozenset[str]
+    static_directories: frozenset[str]
     policies: Mapping[ClientAuth, ClientPolicy] = {}
     """What the routes' `client_auth` comes to."""
 
@@ -80,7 +80,7 @@ class Daemon:
         self.config_changed: Callable[[], None] = lambda: None
         """Called on the watch's thread; nobody calls it before `watch` is started."""
         self.generation: Generation
-        self.doors: Doors
+        self.doors: BoundListeners
         self.service: Service
         self.pki: PkiSite
         self._dns: DnsSite | None = None
@@ -109,7 +109,7 @@ class Daemon:
         try:
             self.generation = self._build(merged, authority)
             self.control.open()  # before the ports: whoever finds one of them open can ask
-            self.doors = open_doors(merged.config.serve)
+            self.doors = bind_listeners(merged.config.serve)
         except BaseException:
             self.control.abandon()
             self._abandon_sites()
@@ -254,13 +254,13 @@ class Daemon:
             try:
                 after = await asyncio.to_thread(self._read_again, source)
             except BaseException:
-                await self._static.retire(before.static_folders)
+                await self._static.retire(before.static_directories)
                 raise
             self.source = source
             self._static.start()
             self._swap(before, after)
             await self._replace_side_ports(after.snapshot)
-            await self._static.retire(after.static_folders)
+            await self._static.retire(after.static_directories)
 
     def _read_again(self, source: Source) -> Generation:
         merged = source.read()
@@ -345,9 +345,9 @@ class Daemon:
         self.cut()
         service.pool.close()
         await self.pki.close()
-        for side_port in (self._dns, self._pac):
-            if side_port is not None:
-                await side_port.close()
+        for auxiliary_listener in (self._dns, self._pac):
+            if auxiliary_listener is not None:
+                await auxiliary_listener.close()
         if self._acme is not None:
             await self._acme.close()
         await self._static.close()

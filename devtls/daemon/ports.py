@@ -31,7 +31,7 @@ _FORBIDDEN_HINTS = {
 }
 
 
-class Doors(msgspec.Struct):
+class BoundListeners(msgspec.Struct):
     """The open ports; `notes` are lines that a person should read."""
 
     https: Bound
@@ -57,7 +57,7 @@ class Doors(msgspec.Struct):
             self.http.close()
 
 
-def open_doors(serve: ServeConfig) -> Doors:
+def bind_listeners(serve: ServeConfig) -> BoundListeners:
     """Bind the ports of `serve`. Raises PortInUse (with its holder), PortForbidden, Refused, DevtlsError."""
     addresses = serve.listen or LOOPBACK
     notes: list[str] = []
@@ -75,7 +75,7 @@ def open_doors(serve: ServeConfig) -> Doors:
         raise
     if https.missing:
         notes.append(https.missing[0].upper() + https.missing[1:] + ".")
-    return Doors(https, http, tuple(notes), sent_here)
+    return BoundListeners(https, http, tuple(notes), sent_here)
 
 
 def _take_inherited(serve: ServeConfig, notes: list[str]) -> tuple[Bound | None, Bound | None]:

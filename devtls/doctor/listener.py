@@ -22,10 +22,10 @@ _PATIENCE_S = 5.0
 _LARGEST_REQUEST = 8192
 
 
-def server_context(leaf: Leaf, private_folder: Path) -> ssl.SSLContext:
+def server_context(leaf: Leaf, private_directory: Path) -> ssl.SSLContext:
     """Return a context that serves `leaf`; on Linux its key is in no folder even while OpenSSL reads it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with pem_path(private_folder, leaf.pem) as (path, password):
+    with pem_path(private_directory, leaf.pem) as (path, password):
         context.load_cert_chain(path, password=password)
     return context
 

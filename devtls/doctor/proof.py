@@ -99,7 +99,7 @@ class _Trial:
 class Files:
     """`for_client` makes the file that a client's variable shall name, or says None; `private_folder` is for keys."""
 
-    private_folder: Path
+    private_directory: Path
     for_client: Callable[[Client], Path | None]
 
 
@@ -109,7 +109,7 @@ def prove(
     """Run every client against the listener, all at the same time, and return one report for each."""
     name = Hostname(f"devtls-proof.{authority.zones[0]}")
     leaf = authority.issue(name, now=now, key=new_leaf_key(), serial=new_passing_serial())
-    wanted = _Offer(name, server_context(leaf, files.private_folder))
+    wanted = _Offer(name, server_context(leaf, files.private_directory))
     # A CA without limits, which was imported, would be believed: such a certificate must not come to be.
     unwanted = _Offer(FOREIGN_NAME, _foreign_context(authority, files, now)) if authority.fenced else None
     offers = (wanted, unwanted)
@@ -121,7 +121,7 @@ def prove(
 def _foreign_context(authority: Authority, files: Files, now: datetime) -> ssl.SSLContext:
     """Return the only holder of the foreign leaf's key; no name is left that leads to it."""
     leaf = issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_passing_serial())
-    return server_context(leaf, files.private_folder)
+    return server_context(leaf, files.private_directory)
 
 
 def _report(client: Client, tool: Path, offers: tuple[_Offer, _Offer | None], files: Files, runner: Runner) -> Report:

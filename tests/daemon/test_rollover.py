@@ -17,7 +17,7 @@ from devtls.daemon.run import Process
 from devtls.daemon.sites import pki as pki_site
 from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
 from devtls.pki.authority import Authority
-from devtls.pki.imported import Brought, judge
+from devtls.pki.imported import ImportBundle, judge
 from devtls.pki.revocation import load_crl
 from devtls.system.storage.keystore import Keystore
 from tests.pki.elsewhere import make, mkcert, step_ca
@@ -168,7 +168,7 @@ async def test_a_ca_that_signs_no_lists_publishes_none_neither_now_nor_as_the_ol
     running = await start(f"app={await app(b'x')}")
     keystore, now = running.daemon.keystore, datetime.now(UTC)
     made = mkcert()
-    brought = Brought(made.certificate, made.key)
+    brought = ImportBundle(made.certificate, made.key)
     parse = partial(parse_zone, is_public_suffix=lambda _name: False)
     imported = judge(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
     await asyncio.to_thread(keystore.adopt, imported, now)
@@ -190,7 +190,7 @@ async def test_another_intermediate_of_the_same_root_is_noticed(start: Start, ap
     second = make("Smallstep Intermediate CA", by=root, path_length=0)
     parse = partial(parse_zone, is_public_suffix=lambda _name: False)
     for made in (first, second):
-        brought = Brought(made.certificate, made.key, (root.certificate,))
+        brought = ImportBundle(made.certificate, made.key, (root.certificate,))
         authority = judge(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
         await asyncio.to_thread(keystore.adopt, authority, now)
         await asyncio.to_thread(keystore.switch_to_next, authority)
@@ -208,7 +208,7 @@ async def test_two_intermediates_of_one_root_publish_a_list_each(start: Start) -
     second = make("Smallstep Intermediate CA 2", by=root, path_length=0)
     parse = partial(parse_zone, is_public_suffix=lambda _name: False)
     for made in (first, second):
-        brought = Brought(made.certificate, made.key, (root.certificate,))
+        brought = ImportBundle(made.certificate, made.key, (root.certificate,))
         authority = judge(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
         await asyncio.to_thread(keystore.adopt, authority, now)
         await asyncio.to_thread(keystore.switch_to_next, authority)

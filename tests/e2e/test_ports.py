@@ -93,9 +93,9 @@ def net(home: Path, require_tool: RequireTool) -> Iterator[Network]:
         yield made
 
 
-async def change(net: Network, way: str, action: str, keepsake: dict[str, str] | None = None) -> dict[str, Any]:
+async def change(net: Network, way: str, action: str, previous_state: dict[str, str] | None = None) -> dict[str, Any]:
     """Let a measure do its plan as root, and return what came of it."""
-    told = json.loads(await net.python(MEASURE, way, action, json.dumps(keepsake or {})))
+    told = json.loads(await net.python(MEASURE, way, action, json.dumps(previous_state or {})))
     assert told["done"], told
     assert isinstance(told, dict)
     return told
@@ -273,11 +273,11 @@ async def test_a_client_that_comes_between_two_serves_is_served_by_the_second(ho
 
 
 @asynccontextmanager
-async def handed_over(given: socket.socket, folder: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
+async def handed_over(given: socket.socket, directory: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
     """Run a serve that gets `given` as a service manager would hand it over."""
     script = f'exec 3<&{given.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=https exec "$@"'
     process = subprocess.Popen(
-        ("bash", "-c", script, "bash", *SERVE, "--no-redirect"), cwd=folder, pass_fds=[given.fileno()]
+        ("bash", "-c", script, "bash", *SERVE, "--no-redirect"), cwd=directory, pass_fds=[given.fileno()]
     )
     try:
         yield process

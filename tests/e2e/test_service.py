@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform != "linux", reaso
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A home folder with a space in its name, and a module that `python -m` must not find there."""
-    folder = tmp_path / "my home"
-    folder.mkdir()
-    (folder / "asyncio.py").write_text("raise SystemExit('the wrong asyncio')\n")
-    return folder
+    directory = tmp_path / "my home"
+    directory.mkdir()
+    (directory / "asyncio.py").write_text("raise SystemExit('the wrong asyncio')\n")
+    return directory
 
 
 @pytest.fixture

@@ -58,20 +58,20 @@ def first_answer(port: int, root_pem: bytes, app: socket.socket) -> bytes:
             return client.recv(65536)
 
 
-def modules_of_a_start(folder: Path, *arguments: str) -> list[str]:
+def modules_of_a_start(directory: Path, *arguments: str) -> list[str]:
     """Return the modules in the order in which a start loaded them, until the file is watched or a while has passed."""
-    state, port = folder / "state", free_port()
+    state, port = directory / "state", free_port()
     authority = Keystore(state).create(DEFAULT_ZONES, datetime.now(UTC))
-    output = folder / "importtime"
-    folders = {f"DEVTLS_{name}_DIR": str(folder / name.lower()) for name in ("STATE", "CONFIG", "RUNTIME")}
+    output = directory / "importtime"
+    directories = {f"DEVTLS_{name}_DIR": str(directory / name.lower()) for name in ("STATE", "CONFIG", "RUNTIME")}
     with socket.create_server(("127.0.0.1", 0)) as app, output.open("wb") as stderr:
         app.settimeout(_TIMEOUT_S)
         target = f"app={app.getsockname()[1]}"
         argv = [sys.executable, "-X", "importtime", "-m", "devtls", "serve", "-q", "--no-redirect"]
         process = subprocess.Popen(
             [*argv, "--https-port", str(port), target, *arguments],
-            cwd=folder,
-            env={**os.environ, **folders, "HOME": str(folder)},
+            cwd=directory,
+            env={**os.environ, **directories, "HOME": str(directory)},
             stdin=subprocess.DEVNULL,
             stderr=stderr,
         )

@@ -182,7 +182,7 @@ class Proxy:
 
     def route(self, toml: str, policies: Mapping[ClientAuth, ClientPolicy] | None = None) -> None:
         """Replace the routes (the body of [routes]), and what their clients have to show."""
-        config = parse_config(f"[routes]\n{toml}\n".encode(), source="test.toml", folder="/")
+        config = parse_config(f"[routes]\n{toml}\n".encode(), source="test.toml", directory="/")
         routes = build_routes(config, self.zones, static_sockets={})
         self.service.snapshot, self.service.policies = Snapshot(config, routes, self.zones), policies or {}
         self.contexts.pin(routes.exact_hosts())
@@ -331,7 +331,7 @@ async def proxy(
     noted = Noted()
     limits = limits or ServerLimits()
     pool = Pool(pool_limits or PoolLimits(), HeadLimits(), client_context)
-    config = parse_config(b"", source="test.toml", folder="/")
+    config = parse_config(b"", source="test.toml", directory="/")
     snapshot = Snapshot(config, build_routes(config, DEFAULT_ZONES, static_sockets={}), DEFAULT_ZONES)
     service = Service(snapshot, pool, noted, limits, b"devtls-test")
     loop = asyncio.get_running_loop()

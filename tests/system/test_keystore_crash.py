@@ -98,9 +98,9 @@ def test_everything_is_on_disk_before_the_pointer_names_it(tmp_path: Path, monke
         authority = keystore.create(DEFAULT_ZONES, NOW)
     switch = next(index for index, (name, _) in enumerate(machine.trace) if name in ("replace", "rename"))
     synced = {where for name, where in machine.trace[:switch] if name == "fsync"}
-    folder = keystore.folder_of(authority)
-    files = {str(path) for path in folder.iterdir()}
-    assert synced >= files | {str(folder), str(keystore.state_dir), str(keystore.state_dir / "ca.current.new")}
+    directory = keystore.directory_of(authority)
+    files = {str(path) for path in directory.iterdir()}
+    assert synced >= files | {str(directory), str(keystore.state_dir), str(keystore.state_dir / "ca.current.new")}
     assert ("fsync", str(keystore.state_dir)) in machine.trace[switch:]
 
 

@@ -69,7 +69,7 @@ def listed(keystore: Keystore, authority: Authority) -> set[str]:
 def is_whole(keystore: Keystore) -> bool:
     """Say whether what starts would find a CA that works, and no file that a crash left."""
     authority = keystore.load(NOW)
-    stray = [path.name for path in keystore.folder_of(authority).iterdir() if path.name.startswith(".")]
+    stray = [path.name for path in keystore.directory_of(authority).iterdir() if path.name.startswith(".")]
     return keystore.load_signer(NOW).fingerprint == authority.fingerprint and not stray
 
 

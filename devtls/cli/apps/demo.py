@@ -68,11 +68,11 @@ def command(ctx: click.Context, *, with_trust: bool, check: bool, https_port: in
 
 @contextmanager
 def _temporary_paths() -> Iterator[Paths]:
-    folder = Path(tempfile.mkdtemp(prefix="devtls-demo-"))
+    directory = Path(tempfile.mkdtemp(prefix="devtls-demo-"))
     try:
-        yield Paths(folder / "state", folder / "config", folder / "run")
+        yield Paths(directory / "state", directory / "config", directory / "run")
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,12 +49,12 @@ def command(ctx: click.Context, as_json: bool) -> None:
         return
     keystore, now = Keystore(Paths.from_environment().state_dir), datetime.now(UTC)
     authority = keystore.load(now)
-    folder, pointer = keystore.folder_of(authority), keystore.pointer()
+    directory, pointer = keystore.directory_of(authority), keystore.pointer()
     older = pointer.older if pointer else ()
     if as_json:
-        click.echo(json.dumps(describe(authority, folder, now, older), indent=2))
+        click.echo(json.dumps(describe(authority, directory, now, older), indent=2))
     else:
-        click.echo(in_words(authority, folder, now, older))
+        click.echo(in_words(authority, directory, now, older))
 
 
 command.add_command(ca_import.command)
@@ -123,7 +123,7 @@ def _write(path: Path, content: bytes) -> None:
     click.echo(f"Written to {path}.", err=True)
 
 
-def describe(authority: Authority, folder: Path, now: datetime, older: Sequence[Entry] = ()) -> dict[str, object]:
+def describe(authority: Authority, directory: Path, now: datetime, older: Sequence[Entry] = ()) -> dict[str, object]:
     """Return everything that `devtls ca` knows, as JSON values."""
     root = authority.root
     return {
@@ -136,22 +136,22 @@ def describe(authority: Authority, folder: Path, now: datetime, older: Sequence[
         "sha256": authority.fingerprint,
         "sha1": root.fingerprint(SHA1()).hex(),  # noqa: S303 - keychains name certificates by it
         "intermediate": printable(common_name(authority.intermediate.certificate)),
-        "folder": str(folder),
+        "folder": str(directory),
         "pki_port": authority.pki_port,
         "page": _page(authority),
         "root_crl": crl_url(authority.pki_port, authority.root_crl_path),
         "intermediate_crl": crl_url(authority.pki_port, authority.intermediate_crl_path),
         "imported": authority.imported,
         "fenced": authority.fenced,
-        "root_key_kept": (folder / ROOT_KEY).exists(),
-        "locked": is_locked_file(folder / KEY),
+        "root_key_kept": (directory / ROOT_KEY).exists(),
+        "locked": is_locked_file(directory / KEY),
         "older": [
             {"id": entry.root_id, "sha256": entry.root_sha256, "not_after": _iso(entry.not_after)} for entry in older
         ],
     }
 
 
-def in_words(authority: Authority, folder: Path, now: datetime, older: Sequence[Entry] = ()) -> str:
+def in_words(authority: Authority, directory: Path, now: datetime, older: Sequence[Entry] = ()) -> str:
     """Return the page that `devtls ca` prints."""
     root, zones = authority.root, ", ".join(authority.zones)
     dates = f"{root.not_valid_before_utc:%Y-%m-%d} to {authority.not_after:%Y-%m-%d}"
@@ -161,13 +161,13 @@ def in_words(authority: Authority, folder: Path, now: datetime, older: Sequence[
         "Valid": f"{dates} ({(authority.not_after - now).days} days left)",
         "SHA-256": _fingerprint(root, SHA256()),
         "SHA-1": _fingerprint(root, SHA1()),  # noqa: S303 - keychains name certificates by it
-        "Files": str(folder),
+        "Files": str(directory),
         "Page": f"{_page(authority)} (while devtls serve runs: the root, and how other devices trust it)",
     }
     if older:
         ids = ", ".join(entry.root_id for entry in older)
         facts["Before it"] = f"devtls root {ids}, trusted until: devtls ca retire"
-    thief = _thief(authority, folder)
+    thief = _thief(authority, directory)
     return "\n".join(
         [
             click.style("The development CA of this machine", bold=True),
@@ -179,12 +179,12 @@ def in_words(authority: Authority, folder: Path, now: datetime, older: Sequence[
     )
 
 
-def _thief(authority: Authority, folder: Path) -> dict[str, str]:
+def _thief(authority: Authority, directory: Path) -> dict[str, str]:
     zones = ", ".join(authority.zones)
     facts = {
         "They can": f"pose as any name in {zones}, and as 127.0.0.1 and ::1, to whatever trusts this root.",
         "They cannot": "pose as any other site, or make another CA that works: the limits are in the certificates, "
-        f"and {_about_root_key(folder)}",
+        f"and {_about_root_key(directory)}",
         "The remedy": "devtls ca renew, then devtls ca retire: a new CA takes over, and this machine does not trust "
         "the stolen one any more. It was not revoked by that: remove its root from other devices too.",
     }
@@ -194,15 +194,15 @@ def _thief(authority: Authority, folder: Path) -> dict[str, str]:
             "The remedy": "devtls ca renew, then devtls ca retire: a CA that is limited takes over here. Whoever made "
             "this one must revoke it, and every device that trusts its root must stop.",
         }
-    if is_locked_file(folder / KEY):
+    if is_locked_file(directory / KEY):
         facts["They can"] = "do nothing, unless they find out the passphrase that the key lies under."
     return facts
 
 
-def _about_root_key(folder: Path) -> str:
-    if (folder / IMPORT).exists():
+def _about_root_key(directory: Path) -> str:
+    if (directory / IMPORT).exists():
         return "the root's key is elsewhere."
-    if (folder / ROOT_KEY).exists():
+    if (directory / ROOT_KEY).exists():
         return "the root's key lies under a passphrase that costs much to guess (scrypt)."
     return "the root's key was dropped when the CA was made. It was never on disk."
 

@@ -28,7 +28,7 @@ from devtls.errors import CertificateError, Refused, StateError, WrongPassphrase
 from devtls.names import parse_zone
 from devtls.pki.authority import Authority
 from devtls.pki.ca_chain import found, identifier_of
-from devtls.pki.imported import Brought, Judged, judge
+from devtls.pki.imported import ImportBundle, ValidatedCa, judge
 from devtls.pki.leaf import crl_path, crl_url
 from devtls.pki.profile import short_id
 from devtls.system.machine.paths import Paths
@@ -112,14 +112,14 @@ def command(
     _show(judged, as_json=as_json)
 
 
-def _read(files: _Files) -> Brought:
+def _read(files: _Files) -> ImportBundle:
     certificates = _certificates(files.certificate)
     above = _certificates(files.chain) if files.chain else []
     key = _load_key(_bytes(files.key), files)
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise CertificateError("The key is of a kind that no browser takes from a CA.", hint="ECDSA or RSA")
     first, *others = certificates
-    return Brought(first, key, (*others, *above), _bytes(files.crl) if files.crl else b"")
+    return ImportBundle(first, key, (*others, *above), _bytes(files.crl) if files.crl else b"")
 
 
 def _bytes(path: Path) -> bytes:
@@ -153,7 +153,7 @@ def _load_key(content: bytes, files: _Files) -> object:
         raise WrongPassphrase(f"The passphrase does not open {files.key}.") from error
 
 
-def _port_of(brought: Brought, present: Authority | None) -> int:
+def _port_of(brought: ImportBundle, present: Authority | None) -> int:
     """Return the port at which the intermediate says that its root's list is, if that is one of ours."""
     points = found(brought.certificate, x509.CRLDistributionPoints)
     names = [name.value for point in points.value for name in point.full_name or ()] if points else []
@@ -166,7 +166,7 @@ def _port_of(brought: Brought, present: Authority | None) -> int:
     return present.pki_port if present else free_port()
 
 
-def _tell(judged: Judged) -> None:
+def _tell(judged: ValidatedCa) -> None:
     authority = judged.authority
     click.echo(f"This CA signs for {', '.join(authority.zones)}. It differs from one that devtls makes:\n", err=True)
     for difference in judged.differences:
@@ -181,7 +181,7 @@ def _tell(judged: Judged) -> None:
     click.echo("", err=True)
 
 
-def _agree(judged: Judged, *, yes: bool, unconstrained: bool, asks: bool) -> None:
+def _agree(judged: ValidatedCa, *, yes: bool, unconstrained: bool, asks: bool) -> None:
     if judged.fenced or unconstrained:
         if asks and not yes:
             ask("Sign with it?")
@@ -191,7 +191,7 @@ def _agree(judged: Judged, *, yes: bool, unconstrained: bool, asks: bool) -> Non
     ask("Sign with it all the same?")
 
 
-def _show(judged: Judged, *, as_json: bool) -> None:
+def _show(judged: ValidatedCa, *, as_json: bool) -> None:
     if as_json:
         values = {"root": root_json(judged.authority), "fenced": judged.fenced, "differences": list(judged.differences)}
         click.echo(json.dumps(values, indent=2))

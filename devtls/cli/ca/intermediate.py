@@ -93,17 +93,20 @@ def _read(path: Path) -> bytes:
         raise StateError(f"{path} cannot be read: {error.strerror or error}.", path=str(path)) from error
 
 
-def _write(handed: _Handed, authority: Authority, folder: Path, *, force: bool) -> dict[str, Path]:
+def _write(handed: _Handed, authority: Authority, directory: Path, *, force: bool) -> dict[str, Path]:
     """Write the files, the key first; returns what is where."""
     stem = f"devtls-intermediate-{handed.id}"
-    files = {"certificate": folder / f"{stem}.pem"}
+    files = {"certificate": directory / f"{stem}.pem"}
     if handed.key is not None:
-        files = {"key": folder / f"{stem}-key.pem", **files}
+        files = {"key": directory / f"{stem}-key.pem", **files}
     if not force:
         refuse_to_overwrite(files.values())
     private = {files["key"]: key_pem(handed.key)} if handed.key is not None else {}
     write_files(private, {files["certificate"]: handed.certificate.public_bytes(Encoding.PEM)}, force=force)
-    files |= {"root": folder / f"devtls-root-{authority.id}.pem", "list": folder / f"devtls-root-{authority.id}.crl"}
+    files |= {
+        "root": directory / f"devtls-root-{authority.id}.pem",
+        "list": directory / f"devtls-root-{authority.id}.crl",
+    }
     write_files({}, {files["root"]: authority.root_pem, files["list"]: authority.root_crl_der}, force=True)
     return files
 

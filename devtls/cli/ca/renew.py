@@ -130,9 +130,9 @@ def take_over(rollover: Rollover, present: Authority, following: Authority, wish
 
     Raises Refused when the answer is no, TrustFailed when a store does not take it.
     """
-    folder = rollover.keystore.folder_of(following)
+    directory = rollover.keystore.directory_of(following)
     older = tuple(der for der in (present.root_der, *_ders_before(rollover)) if der != following.root_der)
-    root = RootCertificate(following.id, following.root_der, folder / ROOT, older)
+    root = RootCertificate(following.id, following.root_der, directory / ROOT, older)
     until = f"{following.not_after:%Y-%m-%d}"
     verb = "Imported" if following.imported else "Made"
     click.echo(f"{verb} devtls root {following.id} for {', '.join(following.zones)}, until {until}.", err=True)

@@ -44,7 +44,7 @@ def command(*, fix: bool, yes: bool, as_json: bool, verbose: bool) -> int:
             hint="devtls doctor --fix --yes does it without asking, devtls doctor only looks",
         )
     machine = Machine.here()
-    patient = Patient(machine, Paths.from_environment(), ProcessRunner(machine.elevation), os.environ, _folder())
+    patient = Patient(machine, Paths.from_environment(), ProcessRunner(machine.elevation), os.environ, _directory())
     diagnosis = _examine(patient)
     mended: tuple[Mended, ...] = ()
     if fix:
@@ -54,7 +54,7 @@ def command(*, fix: bool, yes: bool, as_json: bool, verbose: bool) -> int:
     return ExitCode.FAILED if diagnosis.wrong else ExitCode.OK
 
 
-def _folder() -> Path:
+def _directory() -> Path:
     try:
         return Path.cwd()
     except OSError:  # the folder that the shell stands in was removed

@@ -12,7 +12,7 @@ from dataclasses import replace
 from devtls.cli import printable
 from devtls.cli.terminal.rows import Sign, coloured, marked_row, painted, wrapped
 from devtls.doctor.health.finding import Finding, Level, Section, mends
-from devtls.doctor.health.mending import Mended, Mending
+from devtls.doctor.health.mending import Mended, ProposedFix
 
 _SIGNS = {Level.OK: Sign.FINE, Level.NOTE: Sign.NOTE, Level.WARNING: Sign.WARNING, Level.TROUBLE: Sign.BAD}
 _ORDER = (Level.TROUBLE, Level.WARNING, Level.NOTE, Level.OK)
@@ -88,7 +88,7 @@ def _list(title: str, commands: Sequence[str]) -> list[str]:
     return ["", title, *rows]
 
 
-def plan_text(mendings: Iterable[Mending]) -> str:
+def plan_text(mendings: Iterable[ProposedFix]) -> str:
     """Return what will be done, with the exact commands."""
     lines: list[str] = []
     for mending in mendings:

@@ -64,10 +64,10 @@ def command(
     refuse_sudo_for("add")
     paths, here = Paths.from_environment(), Path.cwd()
     if temporary:
-        value = typed_value(name, target, options, here=here, folder=here)
-        return _lend(paths, pid, AddRequest(name=name, value=value, folder=str(here)), as_values=as_values)
+        value = typed_value(name, target, options, here=here, directory=here)
+        return _lend(paths, pid, AddRequest(name=name, value=value, directory=str(here)), as_values=as_values)
     found = chosen_file(paths, config, of_user)
-    value = typed_value(name, target, options, here=here, folder=found.path.parent)
+    value = typed_value(name, target, options, here=here, directory=found.path.parent)
     return _write(paths, found, name, value, as_values=as_values)
 
 

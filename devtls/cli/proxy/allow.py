@@ -65,7 +65,7 @@ def _chosen(file: Path | None, paths: Paths, *, must_exist: bool = True) -> Path
 
 def _allow(path: Path, paths: Paths, allowlist: Allowlist, *, yes: bool, as_json: bool) -> None:
     data = read_config_file(path)
-    config = parse_config(data, source=str(path), folder=str(path.parent))
+    config = parse_config(data, source=str(path), directory=str(path.parent))
     check_private_sockets(config, paths)
     reasons = reasons_of(config, path)
     allowed = not reasons or allowlist.allows(path, data, reasons)

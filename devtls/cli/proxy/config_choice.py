@@ -26,7 +26,7 @@ def wants_ocsp(paths: Paths) -> bool:
     path = config_here(paths)
     if path is None:
         return False
-    return parse_config(read_config_file(path), source=str(path), folder=str(path.parent)).ca.ocsp
+    return parse_config(read_config_file(path), source=str(path), directory=str(path.parent)).ca.ocsp
 
 
 def chosen_file(paths: Paths, named: Path | None, of_user: bool) -> Found:

@@ -63,7 +63,7 @@ def _of_file(found: Found, paths: Paths) -> Routes:
 
 def _from_file(route: Route) -> RouteStatus:
     config, target = route.config, route.config.target
-    place = target.folder if isinstance(target, StaticTarget) else route.upstream.label
+    place = target.directory if isinstance(target, StaticTarget) else route.upstream.label
     return RouteStatus(name=config.key, hosts=route.hosts, urls=(), target=place, source="file", line=config.line)
 
 

@@ -19,7 +19,7 @@ from devtls.errors import NoAuthority
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.routing import RouteTable, build_routes
 from devtls.system.machine.paths import Paths
-from devtls.system.machine.private_files import ensure_private_folder, locked
+from devtls.system.machine.private_files import ensure_private_directory, locked
 from devtls.system.storage.allowlist import Allowlist, check_private_sockets, reasons_of
 from devtls.system.storage.config_discovery import Found, read_config_file
 from devtls.system.storage.config_file import replace_config_file
@@ -41,7 +41,7 @@ def rewrite(found: Found, paths: Paths, edit: Callable[[Written], bytes | None])
 
     Raises ConfigError, StateError.
     """
-    ensure_private_folder(paths.state_dir)
+    ensure_private_directory(paths.state_dir)
     with locked(paths.state_dir / _LOCK_NAME):
         data = read_config_file(found.path) if found.path.exists() else None
         old = Written(NEW_FILE if data is None else data, str(found.path), str(found.path.parent))
@@ -68,8 +68,8 @@ def _as_typed(change: Change) -> Config:
 
 def routes_of(config: Config, paths: Paths) -> RouteTable:
     """Return the routes as a proxy would have them. Raises ConfigError for a name in none of the zones."""
-    folders = (route.target.folder for route in config.routes if isinstance(route.target, StaticTarget))
-    return build_routes(config, zones(paths), static_sockets=dict.fromkeys(folders, ""))
+    directories = (route.target.directory for route in config.routes if isinstance(route.target, StaticTarget))
+    return build_routes(config, zones(paths), static_sockets=dict.fromkeys(directories, ""))
 
 
 def zones(paths: Paths) -> tuple[Hostname, ...]:

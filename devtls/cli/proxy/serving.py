@@ -50,8 +50,8 @@ def start(given: ServeArguments) -> int:
     if given.no_redirect:
         flags["redirect"] = False
     paths = Paths.from_environment()
-    folder = str(Path.cwd())
-    arguments = tuple(parse_route_argument(route, folder=folder) for route in given.routes)
+    directory = str(Path.cwd())
+    arguments = tuple(parse_route_argument(route, directory=directory) for route in given.routes)
     source = Source(paths, _find(given.config, paths), arguments, flags)
     try:
         level = "quiet" if given.quiet else "verbose" if given.verbose else "normal"

@@ -18,28 +18,28 @@ from devtls.errors import ConfigError
 _AS_TYPED = ("host", "strip_prefix", "allow_remote", "hsts", "client_auth")
 
 
-def typed_value(name: str, target: str, options: Mapping[str, Any], *, here: Path, folder: Path) -> Value:
+def typed_value(name: str, target: str, options: Mapping[str, Any], *, here: Path, directory: Path) -> Value:
     """Return what `name = …` is in a file of `folder`; `options` are those of `devtls add`. Raises ConfigError."""
     try:
-        written = _target(name, target, here, folder, allowed=options["allow_remote"])
+        written = _target(name, target, here, directory, allowed=options["allow_remote"])
         chosen = {key: options[key] for key in _AS_TYPED if options[key]}
         for key in ("ca", "client_ca"):
             if options[key]:
-                chosen[key] = _path(join_path(options[key], str(here)), here, folder)
+                chosen[key] = _path(join_path(options[key], str(here)), here, directory)
     except TargetError as error:
         raise ConfigError(f"{error}.", source=COMMAND_LINE, key=name, hint=error.hint) from error
     chosen |= {key: False for key in ("verify", "via") if options[f"no_{key}"]}
     return {"target": written, **chosen} if chosen else written
 
 
-def _target(name: str, target: str, here: Path, folder: Path, *, allowed: bool) -> int | str:
+def _target(name: str, target: str, here: Path, directory: Path, *, allowed: bool) -> int | str:
     meant = parse_target(target, str(here))
     match meant:
         case StaticTarget(path):
-            place = _path(path, here, folder)
+            place = _path(path, here, directory)
             return place if PurePath(place).is_absolute() else f"./{place}"
         case UnixTarget(path):
-            return f"unix:{_path(path, here, folder)}"
+            return f"unix:{_path(path, here, directory)}"
         case TcpTarget(_, host, _) if not is_loopback_host(host) and not allowed:
             raise ConfigError(
                 f"the target {host} is another machine.",
@@ -52,7 +52,7 @@ def _target(name: str, target: str, here: Path, folder: Path, *, allowed: bool) 
             return int(digits) if digits.isdigit() else target
 
 
-def _path(path: str, here: Path, folder: Path) -> str:
+def _path(path: str, here: Path, directory: Path) -> str:
     """Return a path as a file in `folder` says it: relative when it lies below, and only then."""
     whole = here / path
-    return whole.relative_to(folder).as_posix() if whole.is_relative_to(folder) else str(whole)
+    return whole.relative_to(directory).as_posix() if whole.is_relative_to(directory) else str(whole)

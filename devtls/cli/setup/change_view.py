@@ -24,7 +24,7 @@ def plan_lines(proposals: Iterable[Proposal], elevation: Elevation | None, parts
     proposals = tuple(proposals)
     for part in parts:
         yield f"\n{TITLES[part]}:"
-        own = [proposal for proposal in proposals if proposal.measure.part is part]
+        own = [proposal for proposal in proposals if proposal.change.part is part]
         if not own:
             yield "  nothing to do on this system"
         for proposal in own:
@@ -33,7 +33,7 @@ def plan_lines(proposals: Iterable[Proposal], elevation: Elevation | None, parts
 
 def measure_lines(proposal: Proposal, elevation: Elevation | None) -> Iterator[str]:
     """Yield a measure with its exact commands, or why there are none."""
-    yield f"  {printable(proposal.measure.label)}"
+    yield f"  {printable(proposal.change.label)}"
     state = proposal.state
     if not proposal.plan:
         detail = f": {state.detail}" if state.detail else ""
@@ -41,7 +41,7 @@ def measure_lines(proposal: Proposal, elevation: Elevation | None) -> Iterator[s
         if state.remedy:
             yield f"{_INDENT}try: {printable(state.remedy)}"
         return
-    yield from wrapped(proposal.measure.purpose, _INDENT)
+    yield from wrapped(proposal.change.purpose, _INDENT)
     yield from removal_lines(proposal, elevation)
 
 

@@ -105,7 +105,7 @@ def install(*, config: Path | None, yes: bool, dry_run: bool, as_json: bool) -> 
     wish = session.wish()
     proposal = propose(session.own, wish)
     result = as_planned(proposal, session.machine.elevation)
-    if not proposal.plan and not result.is_in_force:
+    if not proposal.plan and not result.is_applied:
         raise SetupFailed(f"The service cannot be installed: {_half(result)}.", hint=result.state.remedy)
     text = "\n".join(measure_lines(proposal, session.machine.elevation))
     if proposal.plan and not dry_run:
@@ -116,11 +116,11 @@ def install(*, config: Path | None, yes: bool, dry_run: bool, as_json: bool) -> 
         result = carry_out(proposal, wish, session.bench)
     if as_json:
         click.echo(results_json([result], dry_run=dry_run))
-    elif not result.is_in_force and dry_run:
+    elif not result.is_applied and dry_run:
         click.echo(f"This would be done:\n\n{text}\n\nNothing was changed.")
-    elif result.is_in_force:
+    elif result.is_applied:
         click.echo(_welcome(session) if result.changed else "It is installed already, and runs: devtls service status")
-    if not (dry_run or result.is_in_force):
+    if not (dry_run or result.is_applied):
         raise SetupFailed(f"The service was not installed: {_half(result)}.", hint=result.state.remedy)
 
 

@@ -29,8 +29,8 @@ from devtls.config import Config
 from devtls.errors import DevtlsError, SetupFailed
 from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
 from devtls.pki.authority import Authority
-from devtls.system.changes.change import AnyMeasure, MeasureState, Part, Status, Wish
-from devtls.system.changes.discovery import find_measures
+from devtls.system.changes.change import AnyChange, ChangeState, Part, Status, Wish
+from devtls.system.changes.discovery import find_changes
 from devtls.system.changes.engine import Bench, Proposal, Result, as_planned, carry_out, propose
 from devtls.system.changes.record import SetupRecord
 from devtls.system.changes.service.account import is_service
@@ -178,30 +178,30 @@ def _look(
     """Find the measures, read the wish, and plan; nothing is changed."""
     record = SetupRecord(session.paths.state_dir)
     recorded = [entry.name for entry in record.entries()]
-    measures = find_measures(session.machine, session.runner, asked.parts, ways=asked.ways, recorded=recorded)
+    changes = find_changes(session.machine, session.runner, asked.parts, ways=asked.ways, recorded=recorded)
     wish = read_wish(session.paths, session.machine.home, zones, names=asked.names, earlier=record.hostnames())
     whole = with_example(wish)
-    planned = [_plan_measure(measure, session, whole) for measure in measures]
-    wishes = {proposal.measure.name: own for proposal, own in planned}
+    planned = [_plan_measure(change, session, whole) for change in changes]
+    wishes = {proposal.change.name: own for proposal, own in planned}
     proposals = tuple(proposal for proposal, _ in planned)
     return _Setup(session, asked, whole, wish.hostnames, proposals, wishes, trusting, survey)
 
 
-def _plan_measure(measure: AnyMeasure, session: trust.Session, wish: Wish) -> tuple[Proposal, Wish]:
+def _plan_measure(change: AnyChange, session: trust.Session, wish: Wish) -> tuple[Proposal, Wish]:
     """Plan a measure; one that starts devtls goes by the file that this devtls will read, not by the one here."""
-    if measure.part is not Part.SERVICE and not is_service(measure):
-        return propose(measure, wish), wish
-    named = measure.account(measure.probe()).config if is_service(measure) else ""
+    if change.part is not Part.SERVICE and not is_service(change):
+        return propose(change, wish), wish
+    named = change.account(change.probe()).config if is_service(change) else ""
     file = Path(named) if named else None
     try:
         config = config_of_service(session.machine, session.paths, file, then="devtls setup service")
     except DevtlsError as error:
-        if measure.part is not Part.SERVICE:
-            return propose(measure, wish), wish
+        if change.part is not Part.SERVICE:
+            return propose(change, wish), wish
         own = wish_for_service(Config(), session.machine.home)
-        return _without_routes(propose(measure, own), error), own
+        return _without_routes(propose(change, own), error), own
     own = wish_for_service(config, session.machine.home)
-    return propose(measure, own), own
+    return propose(change, own), own
 
 
 def _without_routes(proposal: Proposal, why: DevtlsError) -> Proposal:
@@ -210,7 +210,7 @@ def _without_routes(proposal: Proposal, why: DevtlsError) -> Proposal:
         return proposal
     remedy = why.hint or "Mend that file, then devtls setup service."
     detail = str(why).rstrip(".")
-    state = MeasureState(Status.SKIPPED, detail[:1].lower() + detail[1:], remedy)
+    state = ChangeState(Status.SKIPPED, detail[:1].lower() + detail[1:], remedy)
     return replace(proposal, state=state, plan=Plan())
 
 
@@ -261,14 +261,14 @@ def _do(setup: _Setup) -> tuple[Trusted | None, tuple[Result, ...]]:
     results = []
     for proposal in setup.proposals:
         if proposal.plan and (elevation or not proposal.plan.elevated):
-            click.echo(f"{printable(proposal.measure.label)} …", err=True)
-        results.append(carry_out(proposal, setup.wishes[proposal.measure.name], setup.bench))
+            click.echo(f"{printable(proposal.change.label)} …", err=True)
+        results.append(carry_out(proposal, setup.wishes[proposal.change.name], setup.bench))
     return trusted, tuple(results)
 
 
 def _is_fine(result: Result) -> bool:
     """Whether nothing is left to do: it is in force, or the measure says that there is no need for it."""
-    return result.is_in_force or (result.state.status is Status.SKIPPED and not result.state.remedy)
+    return result.is_applied or (result.state.status is Status.SKIPPED and not result.state.remedy)
 
 
 def _is_plain(trusted: Trusted | None, results: Sequence[Result]) -> bool:

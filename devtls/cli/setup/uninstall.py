@@ -42,13 +42,13 @@ class _Uninstall:
 
     paths: Paths
     machine: Machine
-    measures: unsetup.Removal
+    changes: unsetup.Removal
     trust: untrust.Removal
     running: tuple[Running, ...]
 
     @property
     def plans(self) -> tuple[Plan, ...]:
-        return (*self.measures.plans, *(proposal.plan for proposal in self.trust.proposals))
+        return (*self.changes.plans, *(proposal.plan for proposal in self.trust.proposals))
 
     @property
     def has_work(self) -> bool:
@@ -56,7 +56,7 @@ class _Uninstall:
 
     def text(self, *, dry_run: bool) -> str:
         verb = "would" if dry_run else "will"
-        lines = list(self.measures.lines())
+        lines = list(self.changes.lines())
         stores = [proposal for proposal in self.trust.proposals if proposal.plan]
         if stores:
             lines.append(plan_text(stores, self.machine.elevation, untrust.ABSENT))
@@ -72,7 +72,7 @@ class _Uninstall:
 class _Ended:
     """What it came to; `kept` is what stays in the state folder, with the reason, `errors` of what did not end."""
 
-    measures: tuple[Result, ...]
+    changes: tuple[Result, ...]
     stores: tuple[installer.Result, ...]
     kept: tuple[str, ...]
     errors: tuple[DevtlsError, ...]
@@ -91,8 +91,8 @@ def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
     if sys.platform != "win32":
         refuse_sudo(os.environ, os.geteuid(), "uninstall")
     paths, machine = Paths.from_environment(), Machine.here()
-    measures = unsetup.look(paths, machine, list(Part))
-    found = _Uninstall(paths, machine, measures, untrust.look(paths, machine), tuple(find_running(paths)))
+    changes = unsetup.look(paths, machine, list(Part))
+    found = _Uninstall(paths, machine, changes, untrust.look(paths, machine), tuple(find_running(paths)))
     if dry_run:
         _show_dry_run(found, as_json=as_json)
         return
@@ -107,7 +107,7 @@ def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
         click.echo(json.dumps(_values(ended), indent=2))
     else:
         _show(found, ended)
-    unsetup.judge(ended.measures)
+    unsetup.judge(ended.changes)
     untrust.judge(ended.stores, found.trust)
     if ended.errors:
         raise ended.errors[0]
@@ -116,10 +116,10 @@ def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
 def _show_dry_run(found: _Uninstall, *, as_json: bool) -> None:
     if as_json:
         elevation = found.machine.elevation
-        measures = [proposal for proposal in found.measures.proposals if proposal.plan]
+        changes = [proposal for proposal in found.changes.proposals if proposal.plan]
         values = {
             "dry_run": True,
-            "measures": [measure_json(measure_as_planned(proposal, elevation)) for proposal in measures],
+            "measures": [measure_json(measure_as_planned(proposal, elevation)) for proposal in changes],
             "stores": [result_json(installer.as_planned(each, elevation)) for each in found.trust.proposals],
             "ends": [one.about.pid for one in found.running],
             "removes": str(found.paths.state_dir),
@@ -132,7 +132,7 @@ def _show_dry_run(found: _Uninstall, *, as_json: bool) -> None:
 
 
 def _carry_out(found: _Uninstall) -> _Ended:
-    measures = unsetup.carry_out(found.measures)  # the service first: it would start again what is ended
+    changes = unsetup.carry_out(found.changes)  # the service first: it would start again what is ended
     errors = []
     for one in found.running:
         try:
@@ -145,13 +145,13 @@ def _carry_out(found: _Uninstall) -> _Ended:
     found.trust.keystore.forget()
     untrust.retire_client_files(found.paths.state_dir)
     kept = remove_state(found.paths.state_dir, found.paths.runtime_dir)
-    return _Ended(measures, stores, kept, tuple(errors))
+    return _Ended(changes, stores, kept, tuple(errors))
 
 
 def _values(ended: _Ended) -> dict[str, object]:
     return {
         "dry_run": False,
-        "measures": [measure_json(result) for result in ended.measures],
+        "measures": [measure_json(result) for result in ended.changes],
         "stores": [result_json(result) for result in ended.stores],
         "kept": list(ended.kept),
         "program": _farewell(),
@@ -164,7 +164,7 @@ def _show(found: _Uninstall, ended: _Ended) -> None:
         (label, "removed" if result.changed else state, remedy)
         for result, (label, state, remedy) in zip(changed, store_rows(changed, untrust.ABSENT), strict=True)
     ]
-    if rows := [*removal_rows(ended.measures), *rows]:
+    if rows := [*removal_rows(ended.changes), *rows]:
         show_table(("What", "State", "Remedy"), rows)
     state_dir = found.paths.state_dir
     if ended.kept:

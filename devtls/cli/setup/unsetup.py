@@ -20,7 +20,7 @@ from devtls.cli.setup.setup import PARTS
 from devtls.cli.terminal.table import show_table
 from devtls.cli.trust.store_view import ask_or_refuse
 from devtls.errors import SetupFailed
-from devtls.system.changes.change import MeasureState, Part, Status
+from devtls.system.changes.change import ChangeState, Part, Status
 from devtls.system.changes.discovery import find_taken
 from devtls.system.changes.engine import Bench, Proposal, Result, as_planned, propose_removal, take_back
 from devtls.system.changes.record import SetupRecord, Taken
@@ -56,7 +56,7 @@ class Removal:
         """Yield each measure that would be taken back, with its exact commands."""
         for proposal in self.proposals:
             if proposal.plan:
-                yield f"  {printable(proposal.measure.label)}"
+                yield f"  {printable(proposal.change.label)}"
                 yield from removal_lines(proposal, self.bench.elevation)
 
 
@@ -94,11 +94,11 @@ def look(paths: Paths, machine: Machine, parts: Collection[Part]) -> Removal:
     """Look for what an earlier setup did to these parts. Raises StateError for a damaged record."""
     record, runner = SetupRecord(paths.state_dir), ProcessRunner(machine.elevation)
     entries = tuple(entry for entry in record.entries() if _is_of(entry, parts))
-    measures = find_taken(machine, runner, parts, recorded=[entry.name for entry in entries])
-    known = {measure.name for measure in measures}
+    changes = find_taken(machine, runner, parts, recorded=[entry.name for entry in entries])
+    known = {change.name for change in changes}
     strangers = tuple(entry for entry in entries if entry.name not in known)
     bench = Bench(runner, machine.elevation, record)
-    return Removal(bench, tuple(parts), propose_removal(measures, entries), strangers)
+    return Removal(bench, tuple(parts), propose_removal(changes, entries), strangers)
 
 
 def _is_of(entry: Taken, parts: Collection[Part]) -> bool:
@@ -132,9 +132,9 @@ def carry_out(removal: Removal) -> tuple[Result, ...]:
     recorded = {entry.name for entry in bench.record.entries()}
     for proposal in removal.proposals:
         if proposal.plan and (bench.elevation or not proposal.plan.elevated):
-            click.echo(f"{printable(proposal.measure.label)} …", err=True)
+            click.echo(f"{printable(proposal.change.label)} …", err=True)
         result = take_back(proposal, bench)
-        if proposal.plan or proposal.measure.name in recorded:
+        if proposal.plan or proposal.change.name in recorded:
             results.append(result)
     if Part.NAMES in removal.parts and bench.record.hostnames():
         bench.record.remember_hostnames(())
@@ -144,7 +144,7 @@ def carry_out(removal: Removal) -> tuple[Result, ...]:
 def _unknown(entry: Taken, file: Path) -> Result:
     part = next((part for part in Part if entry.name.startswith(f"{part.value}:")), Part.NAMES)
     remedy = f"Upgrade devtls; or, if you took it back by hand, take its entry out of {file}."
-    state = MeasureState(Status.FAILED, "this devtls does not know how to take it back", remedy)
+    state = ChangeState(Status.FAILED, "this devtls does not know how to take it back", remedy)
     return Result(entry.name, part, entry.name, state)
 
 

@@ -21,7 +21,7 @@ from devtls.errors import ConfigError, DevtlsError, Refused
 from devtls.names import LOCALHOST, Hostname, is_wildcard, parse_pattern, zone_of
 from devtls.routing import build_routes
 from devtls.system.changes.change import User, Wish
-from devtls.system.changes.service.account import FOLDER_VARIABLES
+from devtls.system.changes.service.account import DIRECTORY_VARIABLES
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.config_discovery import FILE_NAME, find_config, load_config, named_config, read_config_file
@@ -118,8 +118,8 @@ def _user(home: PurePath) -> User:
 
 def _environment() -> dict[str, str]:
     # A service works in another folder: what counts from this one is written in full.
-    folders = {name: Path(value).expanduser() for name in FOLDER_VARIABLES if (value := os.environ.get(name))}
-    return {name: str(folder.absolute()) for name, folder in folders.items()}
+    directories = {name: Path(value).expanduser() for name in DIRECTORY_VARIABLES if (value := os.environ.get(name))}
+    return {name: str(directory.absolute()) for name, directory in directories.items()}
 
 
 def _config_here(paths: Paths) -> Config:
@@ -128,7 +128,7 @@ def _config_here(paths: Paths) -> Config:
         found = find_config(Path.cwd(), home=Path.home(), config_dir=paths.config_dir)
         if found is None:
             return Config()
-        return parse_config(read_config_file(found.path), source=str(found.path), folder=str(found.path.parent))
+        return parse_config(read_config_file(found.path), source=str(found.path), directory=str(found.path.parent))
     except ConfigError as error:
         show(f"{error} Its names are left out.", error.hint)
     except FileNotFoundError as error:  # the folder that the shell stands in was removed
@@ -137,9 +137,9 @@ def _config_here(paths: Paths) -> Config:
 
 
 def _of_file(config: Config, zones: Sequence[Hostname]) -> Iterator[str]:
-    folders = (route.target.folder for route in config.routes if isinstance(route.target, StaticTarget))
+    directories = (route.target.directory for route in config.routes if isinstance(route.target, StaticTarget))
     try:
-        table = build_routes(config, zones, static_sockets=dict.fromkeys(folders, ""))
+        table = build_routes(config, zones, static_sockets=dict.fromkeys(directories, ""))
     except ConfigError as error:
         show(f"{error} Its names are left out.", error.hint)
         return

@@ -35,8 +35,8 @@ def guess_shell(environ: Mapping[str, str], platform: str = sys.platform) -> str
     """Return the shell that most likely reads the lines; raises Refused for one that is not among ours."""
     name = PurePath(environ.get("SHELL", "").replace("\\", "/")).name.removesuffix(".exe")
     if not name and platform == "win32":
-        folders = [part for part in environ.get("PSModulePath", "").split(";") if part]
-        return "pwsh" if len(folders) >= _OF_POWERSHELL_ALONE else "cmd"
+        directories = [part for part in environ.get("PSModulePath", "").split(";") if part]
+        return "pwsh" if len(directories) >= _OF_POWERSHELL_ALONE else "cmd"
     if not name or name in _LIKE_SH:
         return "sh"
     if name in ("fish", "pwsh"):

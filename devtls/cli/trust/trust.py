@@ -315,13 +315,13 @@ def _prove(authority: Authority, root: RootCertificate, session: Session) -> tup
 
 def _file_for(client: Client, root: RootCertificate, session: Session) -> Path | None:
     """Return the file that the client's variable shall name; what it names already stays in force."""
-    folder = session.paths.state_dir
+    directory = session.paths.state_dir
     named = Path(os.environ.get(client.variable, ""))
-    if named.is_file() and named not in (session.root_file, folder / BUNDLE_FILE):
-        return write_extended_bundle(folder / f"ca-bundle-{client.variable}.pem", root, named)
+    if named.is_file() and named not in (session.root_file, directory / BUNDLE_FILE):
+        return write_extended_bundle(directory / f"ca-bundle-{client.variable}.pem", root, named)
     if client.needs is Needs.ROOT:
         return session.root_file
-    return write_merged_bundle(folder / BUNDLE_FILE, root, session.machine.root)
+    return write_merged_bundle(directory / BUNDLE_FILE, root, session.machine.root)
 
 
 def judge(trusted: Trusted) -> None:

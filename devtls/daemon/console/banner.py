@@ -39,7 +39,7 @@ class Findings:
     names: Mapping[str, Resolves] = field(default_factory=dict)
     trusted: bool = False
     authority_is_new: bool = False
-    missing_folders: frozenset[str] = frozenset()
+    missing_directories: frozenset[str] = frozenset()
     written: frozenset[str] = frozenset()
 
 
@@ -88,8 +88,8 @@ def _goes_to(route: Route, findings: Findings, look: Look) -> tuple[str, str]:
     """Return where a route goes and, when that is known, whether it answers."""
     target = route.config.target
     if isinstance(target, StaticTarget):
-        missing = target.folder in findings.missing_folders
-        return target.folder, "  " + look.paint("there is no such folder", "33") if missing else ""
+        missing = target.directory in findings.missing_directories
+        return target.directory, "  " + look.paint("there is no such folder", "33") if missing else ""
     trouble = findings.apps.get(route.upstream.label)
     if trouble is None:
         return route.upstream.label, ""

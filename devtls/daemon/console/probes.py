@@ -53,14 +53,14 @@ async def examine(daemon: Daemon) -> Findings:
     apps = {
         route.upstream.label: route.upstream for route in routes if not isinstance(route.config.target, StaticTarget)
     }
-    folders = {route.config.target.folder for route in routes if isinstance(route.config.target, StaticTarget)}
+    directories = {route.config.target.directory for route in routes if isinstance(route.config.target, StaticTarget)}
     hosts = dict.fromkeys(host for route in routes for host in route.hosts)
     answers, names, (trusted,), missing = await asyncio.gather(
         asyncio.gather(*(_answers(upstream) for upstream in apps.values())),
         _resolve_all(list(hosts)[:_MOST_NAMES]),
         # A store that does not answer in time is taken at the record's word.
         _ask_all([partial(_is_trusted, daemon)], otherwise=True),
-        asyncio.to_thread(_missing_folders, folders),
+        asyncio.to_thread(_missing_directories, directories),
     )
     found = {label: why for label, why in zip(apps, answers, strict=True) if why is not None}
     lost = Resolves.NOWHERE in names.values()
@@ -78,8 +78,8 @@ def _written_names() -> frozenset[str]:
         return frozenset()
 
 
-def _missing_folders(folders: Iterable[str]) -> frozenset[str]:
-    return frozenset(folder for folder in folders if not Path(folder).is_dir())
+def _missing_directories(directories: Iterable[str]) -> frozenset[str]:
+    return frozenset(directory for directory in directories if not Path(directory).is_dir())
 
 
 async def _answers(upstream: Upstream) -> str | None:

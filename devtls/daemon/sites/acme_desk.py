@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import msgspec.json
 
 from devtls.acme.challenges import WELL_KNOWN
-from devtls.acme.encoding import Dice
+from devtls.acme.encoding import SeededTokens
 from devtls.acme.messages import Answer, Issue, Outcome, Policy, Renewal, Request, Revoke, Validate, Visit
 from devtls.acme.model import Ledger
 from devtls.acme.problems import CONTENT_TYPE, Problem, document
@@ -85,7 +85,7 @@ class AcmeDesk:
         snapshot = self._snapshot()
         acme = snapshot.config.acme
         policy = Policy(snapshot.zones, dict(acme.eab), tuple(pattern for pattern, _ in acme.tls_port))
-        return Visit(datetime.now(UTC), Dice(os.urandom(_SEED_OCTETS)), f"https://{host}", policy)
+        return Visit(datetime.now(UTC), SeededTokens(os.urandom(_SEED_OCTETS)), f"https://{host}", policy)
 
     def _look(self, ledger: Ledger, now: datetime) -> None:
         self.pending = frozenset((name, (WELL_KNOWN + token).encode()) for name, token in ledger.challenged(now))

@@ -41,7 +41,7 @@ class _AnyBound(Protocol):
     def port(self) -> int: ...
 
 
-class SideServer(Protocol):
+class AuxiliaryServer(Protocol):
     """What is behind an open port."""
 
     @property
@@ -64,12 +64,12 @@ class _Trouble(msgspec.Struct, frozen=True):
     holder: Holder | None = None
 
 
-ServerT = TypeVar("ServerT", bound=SideServer)
+ServerT = TypeVar("ServerT", bound=AuxiliaryServer)
 SubjectT = TypeVar("SubjectT")
 ContentT = TypeVar("ContentT")
 
 
-class SidePort(ABC, Generic[ServerT, SubjectT, ContentT]):
+class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
     """The server of one configuration after the other; `subject` is what it is about, compared at each reload."""
 
     words: Words

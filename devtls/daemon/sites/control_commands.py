@@ -56,7 +56,7 @@ class ControlCommands:
     async def add(self, asked: AddRequest) -> Done:
         """Take a route for this run, in the place of the one that had its name and path."""
         try:
-            route = parse_route_value(asked.name, asked.value, folder=asked.folder, source=TEMPORARY)
+            route = parse_route_value(asked.name, asked.value, directory=asked.directory, source=TEMPORARY)
             async with self._changing:
                 kept = tuple(one for one in self._temporary if one.identity != route.identity)
                 await self._take_over((*kept, route), f"devtls add --temporary {visible(asked.name)}")

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from devtls.daemon.sites.auxiliary_listener import SidePort, Words
+from devtls.daemon.sites.auxiliary_listener import AuxiliaryListener, Words
 from devtls.dns.zones import Zones
 from devtls.names import Hostname
 
@@ -28,7 +28,7 @@ def zones_of(names: Sequence[Hostname], https: Bound) -> Zones:
     return Zones(tuple(names), usual, next((address for address in addresses if ":" in address), None))
 
 
-class DnsSite(SidePort["DnsServer", Zones, "Responder"]):
+class DnsSite(AuxiliaryListener["DnsServer", Zones, "Responder"]):
     """The server of one configuration after the other."""
 
     words = Words("dns", "DNS port", "DNS server", "answers no DNS queries", "which answers there", udp=True)

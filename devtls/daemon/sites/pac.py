@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from devtls.config import PacConfig
 from devtls.daemon.console.log import Log
-from devtls.daemon.sites.auxiliary_listener import SidePort, Words
+from devtls.daemon.sites.auxiliary_listener import AuxiliaryListener, Words
 from devtls.http.pac import PacScope
 from devtls.names import Hostname
 from devtls.net.client.listener import Bound, Inside, TlsGate, bind
@@ -30,7 +30,7 @@ def scope_of(zones: Sequence[Hostname], https: Bound) -> PacScope:
     return PacScope(tuple(zones), frozenset({_USUAL_HTTPS_PORT, https.port, https.public_port}))
 
 
-class PacSite(SidePort["PacServer", PacScope, PacScope]):
+class PacSite(AuxiliaryListener["PacServer", PacScope, PacScope]):
     """The port of one configuration after the other; `entrance` is the https port's."""
 
     words = Words("pac", "PAC port", "PAC server", "hands out no PAC file", "which serves browsers there")

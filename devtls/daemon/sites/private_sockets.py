@@ -93,7 +93,7 @@ def _make_home(runtime_dir: Path) -> Path:
 
 def _only_ours(runtime_dir: Path) -> bool:
     """Whether nobody else can move the folder: without /run/user it is below /tmp, where anybody may come first."""
-    found = [folder.lstat() for folder in (runtime_dir, runtime_dir.parent)]
+    found = [directory.lstat() for directory in (runtime_dir, runtime_dir.parent)]
     return sys.platform != "win32" and all(
         one.st_uid == os.geteuid() and not one.st_mode & (stat.S_IWGRP | stat.S_IWOTH) for one in found
     )
@@ -102,10 +102,10 @@ def _only_ours(runtime_dir: Path) -> bool:
 def _remove_leftovers(runtime_dir: Path) -> None:
     import shutil
 
-    for folder in runtime_dir.glob("serve-*"):
-        pid = folder.name.removeprefix("serve-")
+    for directory in runtime_dir.glob("serve-*"):
+        pid = directory.name.removeprefix("serve-")
         if pid.isdecimal() and not _alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _alive(pid: int) -> bool:

@@ -40,8 +40,8 @@ class Publications:
         """Return what `authority` publishes, its list signed anew when that is due."""
         from devtls.pki.revocation import is_due
 
-        folder = self._keystore.folder_of(authority)
-        stamps = tuple(stamp_of(folder / name) for name in (REGISTER, CRL))
+        directory = self._keystore.directory_of(authority)
+        stamps = tuple(stamp_of(directory / name) for name in (REGISTER, CRL))
         known = self._known.get(authority.generation)
         if known is not None and known[0] == stamps and not is_due(known[1].crl, now):
             return known[1]
@@ -54,5 +54,5 @@ class Publications:
         from devtls.system.storage.register import read_history
 
         der = self._keystore.next_crl(authority, now)
-        history = read_history(self._keystore.folder_of(authority))
+        history = read_history(self._keystore.directory_of(authority))
         return Published(der, load_crl(der), frozenset(history.issued) - history.intermediates)

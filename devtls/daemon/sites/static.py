@@ -30,26 +30,26 @@ class StaticSites:
 
     def open_sockets(self, config: Config) -> Mapping[str, str]:
         """Return folder -> socket path for every static folder of `config`; each listens from now on."""
-        wanted = [route.target.folder for route in config.routes if isinstance(route.target, StaticTarget)]
-        for folder in wanted:
-            if folder not in self._sockets:
-                self._sockets[folder] = self.private.listen(
+        wanted = [route.target.directory for route in config.routes if isinstance(route.target, StaticTarget)]
+        for directory in wanted:
+            if directory not in self._sockets:
+                self._sockets[directory] = self.private.listen(
                     "static folders are not served", "Name the port of a web server."
                 )
-        return {folder: self._sockets[folder][0] for folder in wanted}
+        return {directory: self._sockets[directory][0] for directory in wanted}
 
     def start(self) -> None:
         """Serve what listens and is not served yet: aiohttp is loaded in a thread meanwhile."""
-        for folder, (_, listening) in self._sockets.items():
-            if folder not in self._sites:
-                site = self._sites[folder] = LazySite(listening, partial(_make_app, folder))
+        for directory, (_, listening) in self._sockets.items():
+            if directory not in self._sites:
+                site = self._sites[directory] = LazySite(listening, partial(_make_app, directory))
                 site.load()
 
     async def retire(self, keep: Collection[str]) -> None:
         """Stop serving the folders that are not in `keep`."""
-        for folder in [folder for folder in self._sockets if folder not in keep]:
-            path, listening = self._sockets.pop(folder)
-            site = self._sites.pop(folder, None)
+        for directory in [directory for directory in self._sockets if directory not in keep]:
+            path, listening = self._sockets.pop(directory)
+            site = self._sites.pop(directory, None)
             if site is None:
                 listening.close()
             else:
@@ -69,7 +69,7 @@ class StaticSites:
         await asyncio.to_thread(self.private.remove)
 
 
-def _make_app(folder: str) -> web.Application:
+def _make_app(directory: str) -> web.Application:
     from devtls.web.static import make_static_app
 
-    return make_static_app(Path(folder))
+    return make_static_app(Path(directory))

@@ -21,7 +21,7 @@ CRYPTOGRAPHY = "cryptography"
 
 
 @dataclass(frozen=True, slots=True)
-class Meeting:
+class Handshake:
     """A handshake that came about, nothing in it verified.
 
     `certificates` are DER as sent, the server's own first; `whole` = all that was sent could be read. `browserly` =
@@ -58,7 +58,7 @@ class Reason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class NoMeeting:
+class HandshakeFailed:
     """`detail` is what the system or the server said, `ip` how far it came, `open_port` another port that listens."""
 
     reason: Reason
@@ -82,7 +82,7 @@ class StoreAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class VerifierResult:
     """What a verifier that is not ours says of the same chain and the same roots; `verifier` is one of the above."""
 
     verifier: str
@@ -103,11 +103,11 @@ class Evidence:
     """All facts about a server that showed a certificate; `public` = the root is one that browsers bring along."""
 
     address: Address
-    meeting: Meeting
+    meeting: Handshake
     path: Path
     stores: tuple[StoreAnswer, ...]
     public: bool
     revocations: tuple[Revocation, ...]
-    opinions: tuple[Opinion, ...]
+    opinions: tuple[VerifierResult, ...]
     ours: Ours
     now: datetime

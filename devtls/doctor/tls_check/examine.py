@@ -14,7 +14,7 @@ from datetime import datetime
 from ipaddress import ip_address
 
 from devtls.doctor.tls_check.certificate import Certificate, read_certificate, shortened
-from devtls.doctor.tls_check.evidence import Evidence, Meeting, NoMeeting, Ours, Reason
+from devtls.doctor.tls_check.evidence import Evidence, Handshake, HandshakeFailed, Ours, Reason
 from devtls.doctor.tls_check.failure import Failure, explain
 from devtls.doctor.tls_check.fetch import Fetcher
 from devtls.doctor.tls_check.judge import judge
@@ -56,13 +56,13 @@ def examine(target: Target, around: Surroundings) -> Finding:
     """Return what a browser would decide about the server, or why it shows no certificate."""
     ours = _read_ours(around)
     met = meet(target)
-    if isinstance(met, Meeting) and not met.certificates:
-        met = NoMeeting(Reason.UNREADABLE, "the server sent none", met.ip)
-    if isinstance(met, NoMeeting):
+    if isinstance(met, Handshake) and not met.certificates:
+        met = HandshakeFailed(Reason.UNREADABLE, "the server sent none", met.ip)
+    if isinstance(met, HandshakeFailed):
         return Finding(explain(target.address, met, ours))
     sent, unreadable = _read_sent(met.certificates)
     if not sent:
-        failed = NoMeeting(Reason.UNREADABLE, shortened(unreadable), met.ip)
+        failed = HandshakeFailed(Reason.UNREADABLE, shortened(unreadable), met.ip)
         return Finding(explain(target.address, failed, ours))
     evidence = _gather(target, met, sent, ours, around)
     return Finding(judge(evidence, is_registry_suffix), evidence, sent)
@@ -91,7 +91,9 @@ def _read_sent(ders: Sequence[bytes]) -> tuple[tuple[Certificate, ...], str]:
     return tuple(found), ""
 
 
-def _gather(target: Target, met: Meeting, sent: tuple[Certificate, ...], ours: Ours, around: Surroundings) -> Evidence:
+def _gather(
+    target: Target, met: Handshake, sent: tuple[Certificate, ...], ours: Ours, around: Surroundings
+) -> Evidence:
     stores = read_stores(around.machine, around.runner, around.given, os.environ)
     anchors, now = stores.anchors, around.now
     path = find_path(sent, anchors, [ours.root] if ours.root else [], now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from devtls.doctor.tls_check.address import Address
-from devtls.doctor.tls_check.evidence import NoMeeting, Ours, Reason
+from devtls.doctor.tls_check.evidence import HandshakeFailed, Ours, Reason
 from devtls.names import is_below, zone_of
 
 
@@ -21,13 +21,13 @@ class Failure:
     advice: tuple[str, ...]
 
 
-def explain(address: Address, failed: NoMeeting, ours: Ours) -> Failure:
+def explain(address: Address, failed: HandshakeFailed, ours: Ours) -> Failure:
     """Return why `address` showed no certificate."""
     sentence, advice = _words(address, failed, ours)
     return Failure(failed.reason, sentence, advice)
 
 
-def _words(address: Address, failed: NoMeeting, ours: Ours) -> tuple[str, tuple[str, ...]]:
+def _words(address: Address, failed: HandshakeFailed, ours: Ours) -> tuple[str, tuple[str, ...]]:
     host, where = str(address.host), f"{address.host}, port {address.port},"
     detail = f" ({failed.detail})" if failed.detail else ""
     match failed.reason:
@@ -75,7 +75,7 @@ def _on_name(address: Address, ours: Ours) -> tuple[str, ...]:
     return (set_up, f"Or check it without the name: devtls check {authority} --connect 127.0.0.1")
 
 
-def _on_port(address: Address, failed: NoMeeting, ours: Ours) -> tuple[str, ...]:
+def _on_port(address: Address, failed: HandshakeFailed, ours: Ours) -> tuple[str, ...]:
     elsewhere = (
         f"Port {failed.open_port} listens there: devtls check {address.with_port(failed.open_port).authority}",
     )

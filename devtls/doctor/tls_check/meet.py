@@ -17,7 +17,7 @@ from typing import Any
 
 from devtls.doctor.tls_check.address import Address
 from devtls.doctor.tls_check.certificate import shortened
-from devtls.doctor.tls_check.evidence import Meeting, NoMeeting, Reason
+from devtls.doctor.tls_check.evidence import Handshake, HandshakeFailed, Reason
 from devtls.doctor.tls_check.resolve import CannotReach, accepts, connect, cut_after
 
 # What Chromium offers for TLS 1.2 (TLS 1.3's are always on); level 0 so that weak certificates are seen, too.
@@ -63,24 +63,24 @@ class Target:
         return connect(self.host, self.port, self.timeout_s)
 
 
-def meet(target: Target) -> Meeting | NoMeeting:
+def meet(target: Target) -> Handshake | HandshakeFailed:
     """Return what the server shows, or why there was no handshake."""
     met = _attempt(target, _context(_BROWSER_CIPHERS, ("h2", "http/1.1")))
-    if isinstance(met, Meeting):
+    if isinstance(met, Handshake):
         # A browser's request would go over HTTP/2 there; the answer's header is the same over HTTP/1.1.
         return met if met.alpn != "h2" else _as_over_http1(met, target)
     if met.reason is Reason.NO_SHARED_PROTOCOL:
         otherwise = _attempt(target, _permissive_context())
-        if isinstance(otherwise, Meeting):
+        if isinstance(otherwise, Handshake):
             return replace(otherwise, browserly=False)
     if met.reason in (Reason.NOT_TLS, Reason.CUT, Reason.SILENT) and met.ip and _speaks_http(target):
         return replace(met, reason=Reason.PLAIN_HTTP)
     return met
 
 
-def _as_over_http1(met: Meeting, target: Target) -> Meeting:
+def _as_over_http1(met: Handshake, target: Target) -> Handshake:
     again = _attempt(target, _context(_BROWSER_CIPHERS, ("http/1.1",)))
-    if not isinstance(again, Meeting):
+    if not isinstance(again, Handshake):
         return met
     return replace(met, hsts=again.hsts, wants_certificate=again.wants_certificate)
 
@@ -101,7 +101,7 @@ def _permissive_context() -> ssl.SSLContext:
     return context
 
 
-def _attempt(target: Target, context: ssl.SSLContext) -> Meeting | NoMeeting:
+def _attempt(target: Target, context: ssl.SSLContext) -> Handshake | HandshakeFailed:
     try:
         plain = target.connect()
     except CannotReach as error:
@@ -116,18 +116,18 @@ def _attempt(target: Target, context: ssl.SSLContext) -> Meeting | NoMeeting:
             ):
                 return _shake(tls, ip, target, limit)
         except OSError as error:  # wrap_socket looks for bytes that came before TLS
-            return NoMeeting(_reason(error, expired=False), shortened(_said(error)), ip)
+            return HandshakeFailed(_reason(error, expired=False), shortened(_said(error)), ip)
 
 
-def _shake(tls: ssl.SSLSocket, ip: str, target: Target, limit: threading.Event) -> Meeting | NoMeeting:
+def _shake(tls: ssl.SSLSocket, ip: str, target: Target, limit: threading.Event) -> Handshake | HandshakeFailed:
     try:
         tls.do_handshake()
     except OSError as error:
-        return NoMeeting(_reason(error, expired=limit.is_set()), shortened(_said(error)), ip)
+        return HandshakeFailed(_reason(error, expired=limit.is_set()), shortened(_said(error)), ip)
     certificates, whole = chain_of(tls)
     cipher = tls.cipher() or ("", "", 0)
     alpn = tls.selected_alpn_protocol() or ""
-    met = Meeting(ip, certificates, whole, _protocol(tls), cipher[0], alpn)
+    met = Handshake(ip, certificates, whole, _protocol(tls), cipher[0], alpn)
     return _ask(met, tls, target.address) if alpn != "h2" else met
 
 
@@ -152,7 +152,7 @@ def chain_of(tls: ssl.SSLSocket) -> tuple[tuple[bytes, ...], bool]:
     return ((own,) if own else ()), False
 
 
-def _ask(met: Meeting, tls: ssl.SSLSocket, address: Address) -> Meeting:
+def _ask(met: Handshake, tls: ssl.SSLSocket, address: Address) -> Handshake:
     """Add the header that has browsers insist on https for good, or that nobody is answered without a certificate."""
     head = b""
     try:
@@ -175,13 +175,13 @@ def _request(address: Address) -> bytes:
     return f"GET / HTTP/1.1\r\n{fields}\r\n".encode("ascii")
 
 
-def _out_of_reach(error: CannotReach, target: Target) -> NoMeeting:
+def _out_of_reach(error: CannotReach, target: Target) -> HandshakeFailed:
     if not error.resolved:
-        return NoMeeting(Reason.UNKNOWN_NAME, shortened(str(error)))
+        return HandshakeFailed(Reason.UNKNOWN_NAME, shortened(str(error)))
     if not error.refused:
-        return NoMeeting(Reason.SILENT if error.silent else Reason.UNREACHABLE, shortened(str(error)))
+        return HandshakeFailed(Reason.SILENT if error.silent else Reason.UNREACHABLE, shortened(str(error)))
     elsewhere = target.port != _USUAL_PORT and accepts(error.ip, _USUAL_PORT, min(target.timeout_s, 1.0))
-    return NoMeeting(Reason.REFUSED, shortened(str(error)), error.ip, _USUAL_PORT if elsewhere else 0)
+    return HandshakeFailed(Reason.REFUSED, shortened(str(error)), error.ip, _USUAL_PORT if elsewhere else 0)
 
 
 def _said(error: OSError) -> str:

@@ -15,12 +15,12 @@ from cryptography.x509 import DNSName, IPAddress, verification
 
 from devtls.doctor.tls_check.address import Address
 from devtls.doctor.tls_check.certificate import UNREADABLE, Certificate, shortened
-from devtls.doctor.tls_check.evidence import CRYPTOGRAPHY, OPENSSL, STRICT, Opinion
+from devtls.doctor.tls_check.evidence import CRYPTOGRAPHY, OPENSSL, STRICT, VerifierResult
 from devtls.doctor.tls_check.meet import Target
 from devtls.doctor.tls_check.resolve import CannotReach, cut_after
 
 
-def ask_openssl(target: Target, anchors: Sequence[Certificate]) -> tuple[Opinion, ...]:
+def ask_openssl(target: Target, anchors: Sequence[Certificate]) -> tuple[VerifierResult, ...]:
     """Return what OpenSSL says in two handshakes of its own: as usual, and strict."""
     usual, strict = _context(anchors, strict=False), _context(anchors, strict=True)
     return (_handshake(OPENSSL, target, usual), _handshake(STRICT, target, strict))
@@ -40,7 +40,7 @@ def _context(anchors: Sequence[Certificate], *, strict: bool) -> ssl.SSLContext:
     return context
 
 
-def _handshake(verifier: str, target: Target, context: ssl.SSLContext) -> Opinion:
+def _handshake(verifier: str, target: Target, context: ssl.SSLContext) -> VerifierResult:
     try:
         with target.connect() as plain:
             name = str(target.address.host)
@@ -50,19 +50,21 @@ def _handshake(verifier: str, target: Target, context: ssl.SSLContext) -> Opinio
             ):
                 tls.do_handshake()
     except ssl.SSLCertVerificationError as error:
-        return Opinion(verifier, False, shortened(error.verify_message))
+        return VerifierResult(verifier, False, shortened(error.verify_message))
     except (OSError, CannotReach) as error:
         reason = getattr(error, "reason", None)
-        return Opinion(verifier, False, shortened(str(reason).lower().replace("_", " ") if reason else str(error)))
-    return Opinion(verifier, True)
+        return VerifierResult(
+            verifier, False, shortened(str(reason).lower().replace("_", " ") if reason else str(error))
+        )
+    return VerifierResult(verifier, True)
 
 
 def ask_cryptography(
     address: Address, sent: Sequence[Certificate], anchors: Sequence[Certificate], now: datetime
-) -> Opinion:
+) -> VerifierResult:
     """Return what cryptography's verifier says about the chain that was sent."""
     if not anchors:
-        return Opinion(CRYPTOGRAPHY, False, "no root to begin with")
+        return VerifierResult(CRYPTOGRAPHY, False, "no root to begin with")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -71,8 +73,8 @@ def ask_cryptography(
             verifier = verification.PolicyBuilder().store(store).time(now).build_server_verifier(subject)
             verifier.verify(sent[0].raw, [each.raw for each in sent[1:]])
     except (verification.VerificationError, *UNREADABLE) as error:
-        return Opinion(CRYPTOGRAPHY, False, shortened(_innermost(str(error))))
-    return Opinion(CRYPTOGRAPHY, True)
+        return VerifierResult(CRYPTOGRAPHY, False, shortened(_innermost(str(error))))
+    return VerifierResult(CRYPTOGRAPHY, True)
 
 
 def _innermost(text: str) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from devtls.doctor.tls_check.certificate import shortened
-from devtls.doctor.tls_check.evidence import CRYPTOGRAPHY, OPENSSL, STRICT, Evidence, Meeting, Opinion
+from devtls.doctor.tls_check.evidence import CRYPTOGRAPHY, OPENSSL, STRICT, Evidence, Handshake, VerifierResult
 from devtls.doctor.tls_check.report import Answer, Mark
 from devtls.doctor.tls_check.revocation import Revocation, Standing
 
@@ -33,7 +33,7 @@ _ERRORS = (
 """Chromium shows one error alone, the worst; in its order."""
 
 
-def on_connection(meeting: Meeting) -> Iterator[Answer]:
+def on_connection(meeting: Handshake) -> Iterator[Answer]:
     """Yield what is wrong with protocol and cipher."""
     if not meeting.browserly:
         spoken = f"{meeting.protocol} with {meeting.cipher}"
@@ -65,7 +65,7 @@ def on_revocation(revocations: Iterable[Revocation]) -> Iterator[Answer]:
                 yield Answer("Revocation", Mark.WARNS, sentence, "it was revoked")
 
 
-def on_opinions(opinions: Sequence[Opinion], *, would_warn: bool) -> Iterator[Answer]:
+def on_opinions(opinions: Sequence[VerifierResult], *, would_warn: bool) -> Iterator[Answer]:
     """Yield where the verifiers disagree with each other, or both with our own answers."""
     by_name = {each.verifier: each for each in opinions}
     if not {OPENSSL, STRICT, CRYPTOGRAPHY} <= by_name.keys():
@@ -76,7 +76,7 @@ def on_opinions(opinions: Sequence[Opinion], *, would_warn: bool) -> Iterator[An
         yield Answer("Verifiers", Mark.NOTE, f"Python 3.13 and later are stricter and refuse it: {strict.says}.")
 
 
-def _compared(openssl: Opinion, other: Opinion, *, would_warn: bool) -> Answer:
+def _compared(openssl: VerifierResult, other: VerifierResult, *, would_warn: bool) -> Answer:
     if openssl.accepts != other.accepts:
         return Answer("Verifiers", Mark.NOTE, f"They disagree: {_says(openssl)}; {_says(other)}.")
     if not openssl.accepts and not would_warn:
@@ -90,7 +90,7 @@ def _compared(openssl: Opinion, other: Opinion, *, would_warn: bool) -> Answer:
     return Answer("Verifiers", Mark.FINE, "OpenSSL and cryptography accept it as well.")
 
 
-def _says(opinion: Opinion) -> str:
+def _says(opinion: VerifierResult) -> str:
     return f"{opinion.verifier} accepts it" if opinion.accepts else f"{opinion.verifier} refuses it ({opinion.says})"
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _connection_ids = itertools.count(1)
 
 
-class Reception:
+class RequestDispatcher:
     """One connection's requests; `sni` as in its ClientHello, None without one.
 
     `port` is the one that the client believes to be connected to, when a tunnel makes it another than ours.

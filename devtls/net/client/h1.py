@@ -24,7 +24,7 @@ from devtls.http.events import (
     Trailers,
 )
 from devtls.http.h1.server import H1Server
-from devtls.net.client.dispatch import Reception
+from devtls.net.client.dispatch import RequestDispatcher
 from devtls.net.client.service import Service
 from devtls.net.host_check import RefusalWatch
 from devtls.net.relay import Relay
@@ -49,7 +49,7 @@ class ServerConnection(asyncio.Protocol):
     def __init__(self, service: Service, sni: str | None, port: int | None = None) -> None:
         self.writable = True
         self._service = service
-        self._reception = Reception(service, sni, port)
+        self._dispatcher = RequestDispatcher(service, sni, port)
         self._limits = service.limits
         self._codec = H1Server(service.limits.head)
         self.loop = asyncio.get_running_loop()
@@ -79,17 +79,17 @@ class ServerConnection(asyncio.Protocol):
     @property
     def id(self) -> int:
         """The number under which the observer hears of this connection."""
-        return self._reception.id
+        return self._dispatcher.id
 
     @property
     def outdated(self) -> bool:
         """Whether the client would have to show another certificate today."""
-        return self._reception.outdated
+        return self._dispatcher.outdated
 
     @property
     def claim(self) -> Claim:
         """What the client has shown, and what it would have to show today."""
-        return self._reception.claim
+        return self._dispatcher.claim
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ class ServerConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(self._limits.max_buffer_bytes)
         service = self._service
         service.connections.add(self)
-        self._reception.meet(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
+        self._dispatcher.meet(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._set_deadline(self._limits.head_timeout_s)
 
     def data_received(self, data: bytes) -> None:
@@ -202,7 +202,7 @@ class ServerConnection(asyncio.Protocol):
         self._answering = request
         if self._service.draining:
             self._codec.close_after_response()
-        taken = self._reception.take(self, request)
+        taken = self._dispatcher.take(self, request)
         if isinstance(taken, Relay):
             self._relay = taken
             taken.begin(request)
@@ -220,7 +220,7 @@ class ServerConnection(asyncio.Protocol):
         if relay is not None:
             relay.client_event(event)  # the app must not take the request for whole
         if not self._cut:
-            request = Request(event.stream_id, method, b"", self._reception.sni, [])
+            request = Request(event.stream_id, method, b"", self._dispatcher.sni, [])
             self._respond(request, pages.malformed(event.status, event.reason))
 
     # -- answers ------------------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class ServerConnection(asyncio.Protocol):
         self._write_page(request, page)
         self._begun = False
         self._answered_stream = request.stream_id
-        self._reception.record_refused(request, page.status)
+        self._dispatcher.record_refused(request, page.status)
 
     def _write_page(self, request: Request, page: pages.Answer) -> None:
         stream = request.stream_id
@@ -243,7 +243,7 @@ class ServerConnection(asyncio.Protocol):
 
     def answer(self, relay: Relay, answer: Answer) -> None:
         """Answer in the app's stead (RelayClient)."""
-        self._write_page(relay.request, self._reception.failure(relay, answer))
+        self._write_page(relay.request, self._dispatcher.failure(relay, answer))
 
     # -- RelayClient --------------------------------------------------------------------------------------------------
 
@@ -276,12 +276,12 @@ class ServerConnection(asyncio.Protocol):
             # An answer before the end of the request: the rest of the body may never be read (RFC 9112 9.3).
             self._codec.close_after_response()
         if response.status >= 400 and self._relay is not None:
-            self._suspect = self._reception.watch(response)
+            self._suspect = self._dispatcher.watch(response)
 
     def _tell_of_refusal(self) -> None:
         suspect, self._suspect = self._suspect, None
         if suspect is not None and self._answering is not None:
-            self._reception.tell_of_refusal(suspect, self._answering.authority)
+            self._dispatcher.tell_of_refusal(suspect, self._answering.authority)
 
     def flush(self) -> None:
         """Send what was encoded, in one write; then see whether the connection ends here."""
@@ -307,7 +307,7 @@ class ServerConnection(asyncio.Protocol):
         self._answering = None
         self._suspect = None
         self._begun = False
-        self._reception.record(relay, complete=complete)
+        self._dispatcher.record(relay, complete=complete)
         if complete:
             self._over = True
             self._answered_stream = relay.request.stream_id
@@ -474,5 +474,5 @@ class ServerConnection(asyncio.Protocol):
 
     def fault(self, error: Exception) -> None:
         """End this connection, and no other, for a bug of ours (RelayClient)."""
-        self._service.observer.fault(self._reception.id, error)
+        self._service.observer.fault(self._dispatcher.id, error)
         self.abort()

@@ -15,7 +15,7 @@ from devtls.http.answers import pages
 from devtls.http.events import ClientEvent, Malformed, Request, Reset
 from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.server import H2Server
-from devtls.net.client.dispatch import Reception
+from devtls.net.client.dispatch import RequestDispatcher
 from devtls.net.client.h2_stream import ClientStream
 from devtls.net.client.service import ServerLimits, Service
 from devtls.net.outbox import outbox_of
@@ -53,7 +53,7 @@ class H2Connection(asyncio.Protocol):
     def __init__(self, service: Service, sni: str | None, port: int | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self._outbox = outbox_of(self.loop)
-        self.reception = Reception(service, sni, port)
+        self.dispatcher = RequestDispatcher(service, sni, port)
         self._service = service
         self._limits = service.limits
         self._codec = H2Server(h2_limits(service.limits), os.urandom(16))
@@ -77,17 +77,17 @@ class H2Connection(asyncio.Protocol):
     @property
     def id(self) -> int:
         """The number under which the observer hears of this connection."""
-        return self.reception.id
+        return self.dispatcher.id
 
     @property
     def outdated(self) -> bool:
         """Whether the client would have to show another certificate today."""
-        return self.reception.outdated
+        return self.dispatcher.outdated
 
     @property
     def claim(self) -> Claim:
         """What the client has shown, and what it would have to show today."""
-        return self.reception.claim
+        return self.dispatcher.claim
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class H2Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(self._limits.max_buffer_bytes)
         self._service.connections.add(self)
-        self.reception.meet(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
+        self.dispatcher.meet(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._rest(self._limits.head_timeout_s)
         self.flush()
         if self._service.draining:
@@ -138,7 +138,7 @@ class H2Connection(asyncio.Protocol):
             try:
                 stream.lose(reason)
             except Exception as error:  # noqa: BLE001 - the others have to be told all the same
-                self._service.observer.fault(self.reception.id, error)
+                self._service.observer.fault(self.dispatcher.id, error)
         self._streams.clear()
 
     def pause_writing(self) -> None:
@@ -187,7 +187,7 @@ class H2Connection(asyncio.Protocol):
                 return
             stream = ClientStream(self, self._codec, event.stream_id)
             method = self._codec.method_of(event.stream_id) or b"-"
-            request = Request(event.stream_id, method, b"", self.reception.sni, [], 0, b"2.0")
+            request = Request(event.stream_id, method, b"", self.dispatcher.sni, [], 0, b"2.0")
             stream.respond(request, pages.malformed(event.status, event.reason))
         elif isinstance(event, Reset):
             self._codec.release(event.stream_id)
@@ -202,7 +202,7 @@ class H2Connection(asyncio.Protocol):
 
     def stream_fault(self, stream: ClientStream, error: Exception) -> None:
         """End one stream for a bug of ours."""
-        self._service.observer.fault(self.reception.id, error)
+        self._service.observer.fault(self.dispatcher.id, error)
         stream.reset()
         stream.lose("devtls failed.")  # the app's side ends, too, and the request is recorded
         self.stream_over(stream)
@@ -376,5 +376,5 @@ class H2Connection(asyncio.Protocol):
 
     def fault(self, error: Exception) -> None:
         """End this connection, and no other, for a bug of ours."""
-        self._service.observer.fault(self.reception.id, error)
+        self._service.observer.fault(self.dispatcher.id, error)
         self.abort()

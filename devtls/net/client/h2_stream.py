@@ -67,7 +67,7 @@ class ClientStream:
 
     def begin(self, request: Request) -> None:
         """Give the request to an app, or refuse it."""
-        taken = self._connection.reception.take(self, request)
+        taken = self._connection.dispatcher.take(self, request)
         if isinstance(taken, Relay):
             self.relay = taken
             if request.upgrade:
@@ -116,7 +116,7 @@ class ClientStream:
     def respond(self, request: Request, page: pages.Answer) -> None:
         """Answer a request that reaches no app."""
         self._write_page(request, page)
-        self._connection.reception.record_refused(request, page.status)
+        self._connection.dispatcher.record_refused(request, page.status)
         self._connection.stream_over(self)
 
     def _write_page(self, request: Request, page: pages.Answer) -> None:
@@ -157,16 +157,16 @@ class ClientStream:
     def _before_response(self, response: Response) -> None:
         self.begun = True
         if response.status >= 400 and self.relay is not None:
-            self._suspect = self._connection.reception.watch(response)
+            self._suspect = self._connection.dispatcher.watch(response)
 
     def _tell_of_refusal(self) -> None:
         suspect, self._suspect = self._suspect, None
         if suspect is not None and self.relay is not None:
-            self._connection.reception.tell_of_refusal(suspect, self.relay.request.authority)
+            self._connection.dispatcher.tell_of_refusal(suspect, self.relay.request.authority)
 
     def answer(self, relay: Relay, answer: Answer) -> None:
         """Answer in the app's stead."""
-        self._write_page(relay.request, self._connection.reception.failure(relay, answer))
+        self._write_page(relay.request, self._connection.dispatcher.failure(relay, answer))
 
     def flush(self) -> None:
         """Send what was encoded, together with what the other streams of this turn encode."""
@@ -174,7 +174,7 @@ class ClientStream:
 
     def finished(self, relay: Relay, *, complete: bool) -> None:
         """The relay is done."""
-        self._connection.reception.record(relay, complete=complete)
+        self._connection.dispatcher.record(relay, complete=complete)
         if not complete:
             relay.when_upstream_ended(self._release)
         self._connection.stream_over(self)
@@ -203,7 +203,7 @@ class ClientStream:
 
     def open_tunnel(self, relay: Relay, upstream: UpstreamHandle) -> None:
         """Join the stream and the app's connection."""
-        limits = self._connection.reception.limits
+        limits = self._connection.dispatcher.limits
         assert self._early is not None  # noqa: S101 - an app's 101 is refused unless an upgrade was asked for
         transport = self._transport = self._early
         tunnel = self._tunnel = Tunnel(

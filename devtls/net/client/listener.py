@@ -26,7 +26,7 @@ from devtls.net.client.plain_http import PlainConnection
 from devtls.net.client.service import Service
 from devtls.net.tls.client_hello import ClientHello
 from devtls.net.tls.contexts import ContextCache
-from devtls.net.tls.handshake_limiter import Turnstile
+from devtls.net.tls.handshake_limiter import HandshakeLimiter
 from devtls.net.tls.layer import Alert, HandshakeFailure
 from devtls.net.tls.server import TlsServer
 from devtls.routing import RouteTable
@@ -239,9 +239,9 @@ class Listener:
         self.bound = bound
         self._protocol = protocol
         if bound.origin is Origin.EVERYWHERE:
-            from devtls.net.client.loopback_filter import only_from_here
+            from devtls.net.client.loopback_filter import filter_loopback
 
-            self._protocol = only_from_here(protocol)
+            self._protocol = filter_loopback(protocol)
         self._servers: list[asyncio.Server] = []
 
     async def start(self) -> None:
@@ -271,7 +271,7 @@ class Inside:
 
     def __init__(self, service: Service) -> None:
         self.connections: set[asyncio.BaseProtocol] = set()
-        self.turnstile = Turnstile()
+        self.handshake_limiter = HandshakeLimiter()
         self._service = service
 
     @property
@@ -281,14 +281,14 @@ class Inside:
 
     def entry(self, gate: TlsGate) -> TlsServer:
         """Return the protocol for a client that is let in to speak TLS."""
-        return _CountedTls(gate, self.turnstile, self.connections)
+        return _CountedTls(gate, self.handshake_limiter, self.connections)
 
 
 class _CountedTls(TlsServer):
     """A connection that counts from accept: one that never says hello holds a descriptor like any other."""
 
-    def __init__(self, gate: TlsGate, turnstile: Turnstile, inside: set[asyncio.BaseProtocol]) -> None:
-        super().__init__(gate, turnstile)
+    def __init__(self, gate: TlsGate, handshake_limiter: HandshakeLimiter, inside: set[asyncio.BaseProtocol]) -> None:
+        super().__init__(gate, handshake_limiter)
         self._inside = inside
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

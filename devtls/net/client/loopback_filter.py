@@ -13,12 +13,12 @@ from collections.abc import Callable
 from typing import cast
 
 
-def only_from_here(make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
+def filter_loopback(make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
     """Return a factory of connections that become one of `make`'s when the client is on this machine."""
-    return lambda: _Doorkeeper(make)
+    return lambda: _LoopbackFilter(make)
 
 
-class _Doorkeeper(asyncio.Protocol):
+class _LoopbackFilter(asyncio.Protocol):
     def __init__(self, make: Callable[[], asyncio.Protocol]) -> None:
         self._make = make
 

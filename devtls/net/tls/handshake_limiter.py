@@ -14,7 +14,7 @@ from collections.abc import Callable
 _PER_TURN = 16
 
 
-class Turnstile:
+class HandshakeLimiter:
     """Runs at most `per_turn` of what is brought to it in one turn of the loop."""
 
     def __init__(self, per_turn: int = _PER_TURN) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from devtls.net.tls.client_hello import ClientHello, Peek, peek_client_hello
-from devtls.net.tls.handshake_limiter import Turnstile
+from devtls.net.tls.handshake_limiter import HandshakeLimiter
 from devtls.net.tls.layer import Alert, HandshakeFailure, TlsLayer
 
 _STARTS_OF_HTTP = frozenset(b"\r\n" + bytes(range(0x21, 0x7F)))
@@ -43,10 +43,10 @@ class TlsHooks(Protocol):
 class TlsServer(TlsLayer):
     """The server side: looks at the first bytes, lets the owner choose, then hands the plaintext over."""
 
-    def __init__(self, hooks: TlsHooks, turnstile: Turnstile | None = None) -> None:
+    def __init__(self, hooks: TlsHooks, handshake_limiter: HandshakeLimiter | None = None) -> None:
         super().__init__()
         self._hooks = hooks
-        self._turnstile = turnstile or Turnstile()
+        self._handshake_limiter = handshake_limiter or HandshakeLimiter()
         self._waiting = False
         self._hello: ClientHello | None = None
         self._first = b""
@@ -77,7 +77,7 @@ class TlsServer(TlsLayer):
         match peek_client_hello(first):
             case ClientHello() as hello:
                 self._waiting = True
-                self._turnstile.admit(partial(self._start, hello))
+                self._handshake_limiter.admit(partial(self._start, hello))
             case Peek.NOT_TLS if first[0] in _STARTS_OF_HTTP:
                 self._become_plain(first)
             case Peek.NOT_TLS:

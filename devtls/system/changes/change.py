@@ -29,7 +29,7 @@ class Part(Enum):
 class Status(Enum):
     """Whether a measure is in force and, when not, what stands in the way."""
 
-    IN_FORCE = "in force"
+    APPLIED = "in force"
     ABSENT = "absent"
     OUTDATED = "outdated"
     NO_TOOL = "no tool"
@@ -44,7 +44,7 @@ BLOCKED = frozenset({Status.NO_TOOL, Status.SKIPPED, Status.READ_ONLY, Status.MA
 
 
 @dataclass(frozen=True, slots=True)
-class MeasureState:
+class ChangeState:
     """`detail` is half a sentence about the measure, `remedy` what a person does about it ("" = nothing to do)."""
 
     status: Status
@@ -84,11 +84,11 @@ class Wish:
 
 FactsT = TypeVar("FactsT")
 
-Keepsake: TypeAlias = Mapping[str, str]
+PreviousState: TypeAlias = Mapping[str, str]
 """What was there before, as far as taking the measure back needs it; kept in the record."""
 
 
-class Measure(Protocol[FactsT]):
+class Change(Protocol[FactsT]):
     """One change of the machine: the hosts file's block, a drop-in of a resolver, a sysctl, a unit."""
 
     @property
@@ -110,23 +110,23 @@ class Measure(Protocol[FactsT]):
     def probe(self) -> FactsT:
         """Look: no change, bounded in time, never raises for a machine in a bad state."""
 
-    def state(self, facts: FactsT, wish: Wish) -> MeasureState:
+    def state(self, facts: FactsT, wish: Wish) -> ChangeState:
         """Say whether the measure is in force as wished."""
 
     def install_plan(self, facts: FactsT, wish: Wish) -> Plan:
         """Return what puts it in force; empty when it is, or when nothing can be done."""
 
-    def keepsake(self, facts: FactsT) -> Keepsake:
+    def previous_state(self, facts: FactsT) -> PreviousState:
         """Return what `remove_plan` needs to know of the machine as it is before the measure is taken."""
 
-    def remove_plan(self, facts: FactsT, keepsake: Keepsake) -> Plan:
+    def remove_plan(self, facts: FactsT, previous_state: PreviousState) -> Plan:
         """Return what takes back exactly what we did; empty when nothing of ours is there."""
 
-    def read_failure(self, facts: FactsT, outcome: Outcome) -> MeasureState:
+    def read_failure(self, facts: FactsT, outcome: Outcome) -> ChangeState:
         """Put a plan that stopped into words: what the tool said, and what to do about it."""
 
     def explain(self, facts: FactsT, wish: Wish) -> str:
         """Return what a person does by hand when we cannot ("" = the plan's commands say it all)."""
 
 
-AnyMeasure: TypeAlias = Measure[Any]
+AnyChange: TypeAlias = Change[Any]

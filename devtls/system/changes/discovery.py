@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from devtls.errors import UnknownWay
-from devtls.system.changes.change import AnyMeasure, Part
-from devtls.system.changes.ports.discovery import find_measures as find_ports
-from devtls.system.changes.resolver.discovery import find_measures as find_names
-from devtls.system.changes.service.discovery import find_measures as find_service
+from devtls.system.changes.change import AnyChange, Part
+from devtls.system.changes.ports.discovery import find_changes as find_ports
+from devtls.system.changes.resolver.discovery import find_changes as find_names
+from devtls.system.changes.service.discovery import find_changes as find_service
 from devtls.system.machine.execute import Runner
 from devtls.system.machine.machine import Machine
 
@@ -25,16 +25,16 @@ WAYS = (
 """Every way of every system: what a search without a record asks for."""
 
 
-def find_measures(
+def find_changes(
     machine: Machine,
     runner: Runner,
     parts: Collection[Part],
     *,
     ways: Collection[str] = (),
     recorded: Iterable[str] = (),
-) -> tuple[AnyMeasure, ...]:
+) -> tuple[AnyChange, ...]:
     """Return what `devtls setup` wishes of these parts. Raises UnknownWay."""
-    here = {way_of(measure): measure.part for measure in _find(machine, runner, parts, WAYS)}
+    here = {way_of(change): change.part for change in _find(machine, runner, parts, WAYS)}
     for way in ways:
         if way not in here:
             hint = f"--way with one of: {', '.join(here)}" if here else ""
@@ -47,26 +47,26 @@ def find_measures(
     return tuple(each for each in found if each.part is not Part.PORTS or not exclusive or way_of(each) in exclusive)
 
 
-def way_of(measure: AnyMeasure) -> str:
+def way_of(change: AnyChange) -> str:
     """Return the second half of a measure's name."""
-    return measure.name.partition(":")[2]
+    return change.name.partition(":")[2]
 
 
 def find_taken(
     machine: Machine, runner: Runner, parts: Collection[Part], *, recorded: Collection[str]
-) -> tuple[AnyMeasure, ...]:
+) -> tuple[AnyChange, ...]:
     """Return every measure of these parts that an earlier setup may have taken, recorded or not."""
     return _find(machine, runner, parts, WAYS, recorded)
 
 
 def _find(
     machine: Machine, runner: Runner, parts: Collection[Part], ways: Collection[str], recorded: Collection[str] = ()
-) -> tuple[AnyMeasure, ...]:
+) -> tuple[AnyChange, ...]:
     """Return every measure once, in the order of the parts: a service's finder may know a way for ports."""
-    found: dict[str, AnyMeasure] = {}
+    found: dict[str, AnyChange] = {}
     for find in (find_names, find_ports, find_service):
-        for measure in find(machine, runner, ways=ways, recorded=recorded):
-            found.setdefault(measure.name, measure)
+        for change in find(machine, runner, ways=ways, recorded=recorded):
+            found.setdefault(change.name, change)
     order = list(Part)
-    wanted = (measure for measure in found.values() if measure.part in parts)
-    return tuple(sorted(wanted, key=lambda measure: order.index(measure.part)))
+    wanted = (change for change in found.values() if change.part in parts)
+    return tuple(sorted(wanted, key=lambda change: order.index(change.part)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from devtls.errors import DevtlsError
-from devtls.system.changes.change import BLOCKED, AnyMeasure, Keepsake, MeasureState, Part, Status, Wish
+from devtls.system.changes.change import BLOCKED, AnyChange, ChangeState, Part, PreviousState, Status, Wish
 from devtls.system.changes.record import SetupRecord, Taken
 from devtls.system.machine.execute import Outcome, Runner, execute
 from devtls.system.machine.plan import Elevation, Plan, render_plan
@@ -26,11 +26,11 @@ _LOOK_S = 0.2
 class Proposal:
     """What would be done about one measure; an empty plan = nothing to do, or nothing that we can do (see `state`)."""
 
-    measure: AnyMeasure
+    change: AnyChange
     facts: Any  # the measure's own: handed back to it, never looked into
-    state: MeasureState
+    state: ChangeState
     plan: Plan
-    keepsake: Keepsake
+    previous_state: PreviousState
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,15 @@ class Result:
     name: str
     part: Part
     label: str
-    state: MeasureState
+    state: ChangeState
     changed: bool = False
     commands: tuple[str, ...] = ()
     by_hand: str = ""
 
     @property
-    def is_in_force(self) -> bool:
+    def is_applied(self) -> bool:
         """Whether what was wished for is so."""
-        return self.state.status is Status.IN_FORCE
+        return self.state.status is Status.APPLIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,11 @@ class Bench:
     patience_s: float = 5.0
 
 
-def propose(measure: AnyMeasure, wish: Wish) -> Proposal:
+def propose(change: AnyChange, wish: Wish) -> Proposal:
     """Look at a measure and plan what puts it in force."""
-    facts = measure.probe()
-    plan = measure.install_plan(facts, wish)
-    return Proposal(measure, facts, measure.state(facts, wish), plan, measure.keepsake(facts))
+    facts = change.probe()
+    plan = change.install_plan(facts, wish)
+    return Proposal(change, facts, change.state(facts, wish), plan, change.previous_state(facts))
 
 
 def carry_out(proposal: Proposal, wish: Wish, bench: Bench) -> Result:
@@ -80,25 +80,25 @@ def carry_out(proposal: Proposal, wish: Wish, bench: Bench) -> Result:
     try:
         return _explained(_take(proposal, wish, bench), proposal, wish)
     except DevtlsError as error:  # the record cannot be written: what cannot be taken back is not done
-        return _result(proposal, MeasureState(Status.FAILED, _half(str(error)), error.hint), bench)
+        return _result(proposal, ChangeState(Status.FAILED, _half(str(error)), error.hint), bench)
 
 
 def _take(proposal: Proposal, wish: Wish, bench: Bench) -> Result:
-    measure, record = proposal.measure, bench.record
-    record.add(measure.name, proposal.keepsake)
+    change, record = proposal.change, bench.record
+    record.add(change.name, proposal.previous_state)
     outcome = execute(proposal.plan, bench.runner)
-    after, state = _settled(measure, wish, bench.patience_s if outcome.done else 0)
-    if state.status is Status.IN_FORCE:
+    after, state = _settled(change, wish, bench.patience_s if outcome.done else 0)
+    if state.status is Status.APPLIED:
         return _result(proposal, state, bench, changed=True)
-    failure = _failure(measure, after, outcome, state)
-    if proposal.state.status is Status.OUTDATED or (measure.part is Part.SERVICE and _is_in_place(proposal, outcome)):
+    failure = _failure(change, after, outcome, state)
+    if proposal.state.status is Status.OUTDATED or (change.part is Part.SERVICE and _is_in_place(proposal, outcome)):
         return _result(proposal, failure, bench)
-    keepsake = record.keepsake_of(measure.name) or {}
-    execute(measure.remove_plan(after, keepsake), bench.runner)
-    if measure.remove_plan(measure.probe(), keepsake):
+    previous_state = record.previous_state_of(change.name) or {}
+    execute(change.remove_plan(after, previous_state), bench.runner)
+    if change.remove_plan(change.probe(), previous_state):
         failure = replace(failure, detail=f"{failure.detail}; a part of it is left, which devtls unsetup takes back")
     else:
-        record.drop(measure.name)
+        record.drop(change.name)
     return _result(proposal, failure, bench)
 
 
@@ -107,36 +107,36 @@ def _is_in_place(proposal: Proposal, outcome: Outcome) -> bool:
     return outcome.done or outcome.failed is proposal.plan.steps[-1]
 
 
-def _settled(measure: AnyMeasure, wish: Wish, patience_s: float) -> tuple[Any, MeasureState]:
+def _settled(change: AnyChange, wish: Wish, patience_s: float) -> tuple[Any, ChangeState]:
     """Look at a measure until it is in force or its time is up."""
     deadline = time.monotonic() + patience_s
     while True:
-        facts = measure.probe()
-        state = measure.state(facts, wish)
-        if state.status is Status.IN_FORCE or state.status in BLOCKED or time.monotonic() >= deadline:
+        facts = change.probe()
+        state = change.state(facts, wish)
+        if state.status is Status.APPLIED or state.status in BLOCKED or time.monotonic() >= deadline:
             return facts, state
         time.sleep(_LOOK_S)
 
 
-def _failure(measure: AnyMeasure, after: Any, outcome: Outcome, state: MeasureState) -> MeasureState:
+def _failure(change: AnyChange, after: Any, outcome: Outcome, state: ChangeState) -> ChangeState:
     if not outcome.done:
-        return measure.read_failure(after, outcome)
+        return change.read_failure(after, outcome)
     if state.status in BLOCKED:  # it says itself what stands in the way
         return state
     why = state.detail or "it is not in force"
-    return MeasureState(Status.FAILED, f"its tools ended well; still, {why}", state.remedy or "devtls doctor")
+    return ChangeState(Status.FAILED, f"its tools ended well; still, {why}", state.remedy or "devtls doctor")
 
 
 def _explained(result: Result, proposal: Proposal, wish: Wish) -> Result:
     """Add the way by hand where the measure has one that its remedy does not name."""
     if result.state.status not in BLOCKED:
         return result
-    by_hand = proposal.measure.explain(proposal.facts, wish)
+    by_hand = proposal.change.explain(proposal.facts, wish)
     return result if by_hand == result.state.remedy else replace(result, by_hand=by_hand)
 
 
-def _skipped(command: str) -> MeasureState:
-    return MeasureState(
+def _skipped(command: str) -> ChangeState:
+    return ChangeState(
         Status.SKIPPED,
         "needs administrator rights, and neither sudo, doas nor pkexec is here",
         f"Run its commands as an administrator, then {command}.",
@@ -147,15 +147,15 @@ def _half(sentence: str) -> str:
     return sentence.rstrip(".")
 
 
-def propose_removal(measures: Iterable[AnyMeasure], entries: Iterable[Taken]) -> tuple[Proposal, ...]:
+def propose_removal(changes: Iterable[AnyChange], entries: Iterable[Taken]) -> tuple[Proposal, ...]:
     """Look at each measure and plan what takes back what is ours, recorded or not; what was taken last goes first."""
-    keepsakes = {entry.name: entry.keepsake for entry in entries}
+    previous_states = {entry.name: entry.previous_state for entry in entries}
     proposals: list[Proposal] = []
-    for measure in reversed(tuple(measures)):
-        facts, keepsake = measure.probe(), keepsakes.get(measure.name, {})
-        plan = measure.remove_plan(facts, keepsake)
-        state = MeasureState(Status.IN_FORCE if plan else Status.ABSENT)
-        proposals.append(Proposal(measure, facts, state, plan, keepsake))
+    for change in reversed(tuple(changes)):
+        facts, previous_state = change.probe(), previous_states.get(change.name, {})
+        plan = change.remove_plan(facts, previous_state)
+        state = ChangeState(Status.APPLIED if plan else Status.ABSENT)
+        proposals.append(Proposal(change, facts, state, plan, previous_state))
     return tuple(proposals)
 
 
@@ -164,38 +164,38 @@ def take_back(proposal: Proposal, bench: Bench) -> Result:
     try:
         return _take_back(proposal, bench)
     except DevtlsError as error:  # the record cannot be written: the entry is dropped by the next unsetup
-        return _result(proposal, MeasureState(Status.FAILED, _half(str(error)), error.hint), bench)
+        return _result(proposal, ChangeState(Status.FAILED, _half(str(error)), error.hint), bench)
 
 
 def _take_back(proposal: Proposal, bench: Bench) -> Result:
-    measure = proposal.measure
+    change = proposal.change
     if not proposal.plan:
-        bench.record.drop(measure.name)
-        return _result(proposal, MeasureState(Status.ABSENT), bench)
+        bench.record.drop(change.name)
+        return _result(proposal, ChangeState(Status.ABSENT), bench)
     if proposal.plan.elevated and bench.elevation is None:
         return _result(proposal, _skipped("devtls unsetup"), bench)
     outcome = execute(proposal.plan, bench.runner)
-    after = measure.probe()
+    after = change.probe()
     if not outcome.done:  # what came after the step that failed was not done, even where the measure itself is gone
-        return _result(proposal, _for_removal(measure.read_failure(after, outcome)), bench)
-    if measure.remove_plan(after, proposal.keepsake):
-        failed = MeasureState(Status.FAILED, "its tools ended well, but a part of it is still there", "devtls unsetup")
+        return _result(proposal, _for_removal(change.read_failure(after, outcome)), bench)
+    if change.remove_plan(after, proposal.previous_state):
+        failed = ChangeState(Status.FAILED, "its tools ended well, but a part of it is still there", "devtls unsetup")
         return _result(proposal, failed, bench)
-    bench.record.drop(measure.name)
-    return _result(proposal, MeasureState(Status.ABSENT), bench, changed=True)
+    bench.record.drop(change.name)
+    return _result(proposal, ChangeState(Status.ABSENT), bench, changed=True)
 
 
-def _for_removal(state: MeasureState) -> MeasureState:
+def _for_removal(state: ChangeState) -> ChangeState:
     """Return a failure in the words of taking back: measures only speak of taking."""
     return replace(state, remedy=state.remedy.replace("devtls setup", "devtls unsetup"))
 
 
-def _result(proposal: Proposal, state: MeasureState, bench: Bench, *, changed: bool = False) -> Result:
+def _result(proposal: Proposal, state: ChangeState, bench: Bench, *, changed: bool = False) -> Result:
     return replace(as_planned(proposal, bench.elevation), state=state, changed=changed)
 
 
 def as_planned(proposal: Proposal, elevation: Elevation | None) -> Result:
     """Return a proposal in the shape of a result, for showing what would be done."""
-    measure = proposal.measure
+    change = proposal.change
     commands = render_plan(proposal.plan, elevation)
-    return Result(measure.name, measure.part, measure.label, proposal.state, commands=commands)
+    return Result(change.name, change.part, change.label, proposal.state, commands=commands)

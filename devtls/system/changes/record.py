@@ -16,7 +16,7 @@ from typing import Any
 
 from devtls.errors import InvalidName, StateError
 from devtls.names import parse_hostname
-from devtls.system.changes.change import Keepsake
+from devtls.system.changes.change import PreviousState
 from devtls.system.machine.execute import write_atomically
 
 FORMAT = 1
@@ -28,12 +28,12 @@ class Taken:
     """One measure that was taken, or begun, by its name."""
 
     name: str
-    keepsake: Keepsake
+    previous_state: PreviousState
 
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    measures: tuple[Taken, ...] = ()
+    changes: tuple[Taken, ...] = ()
     hostnames: tuple[str, ...] = ()
 
 
@@ -41,43 +41,43 @@ class _Content:
 class SetupRecord:
     """The file in `folder`; each change reads and rewrites it whole. All raise StateError."""
 
-    folder: Path
+    directory: Path
 
     @property
     def path(self) -> Path:
         """The file."""
-        return self.folder / FILE_NAME
+        return self.directory / FILE_NAME
 
     def entries(self) -> tuple[Taken, ...]:
         """Return the measures, in the order in which they were taken."""
-        return self._read().measures
+        return self._read().changes
 
     def hostnames(self) -> tuple[str, ...]:
         """Return the names that were asked for so far."""
         return self._read().hostnames
 
-    def keepsake_of(self, name: str) -> Keepsake | None:
+    def previous_state_of(self, name: str) -> PreviousState | None:
         """Return what was there before a measure; None for one that is not recorded."""
-        return next((entry.keepsake for entry in self.entries() if entry.name == name), None)
+        return next((entry.previous_state for entry in self.entries() if entry.name == name), None)
 
-    def add(self, name: str, keepsake: Keepsake) -> None:
+    def add(self, name: str, previous_state: PreviousState) -> None:
         """Note a measure that is about to be taken; of one that is there already the first keepsake stays."""
         content = self._read()
-        if all(entry.name != name for entry in content.measures):
-            self._write(_Content((*content.measures, Taken(name, dict(keepsake))), content.hostnames))
+        if all(entry.name != name for entry in content.changes):
+            self._write(_Content((*content.changes, Taken(name, dict(previous_state))), content.hostnames))
 
     def drop(self, name: str) -> None:
         """Forget a measure that is gone."""
         content = self._read()
-        kept = tuple(entry for entry in content.measures if entry.name != name)
-        if kept != content.measures:
+        kept = tuple(entry for entry in content.changes if entry.name != name)
+        if kept != content.changes:
             self._write(_Content(kept, content.hostnames))
 
     def remember_hostnames(self, names: Iterable[str]) -> None:
         """Put these names in the place of those that were remembered."""
         content, wanted = self._read(), tuple(sorted(frozenset(names)))
         if wanted != content.hostnames:
-            self._write(_Content(content.measures, wanted))
+            self._write(_Content(content.changes, wanted))
 
     def _read(self) -> _Content:
         try:
@@ -100,10 +100,10 @@ class SetupRecord:
             ) from error
 
     def _write(self, content: _Content) -> None:
-        measures = [{"name": each.name, "keepsake": dict(each.keepsake)} for each in content.measures]
-        data = {"format": FORMAT, "hostnames": list(content.hostnames), "measures": measures}
+        changes = [{"name": each.name, "keepsake": dict(each.previous_state)} for each in content.changes]
+        data = {"format": FORMAT, "hostnames": list(content.hostnames), "measures": changes}
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomically(self.path, (json.dumps(data, indent=2) + "\n").encode(), 0o600)
         except OSError as error:
             raise StateError(
@@ -119,5 +119,5 @@ def _text(value: object) -> str:
     return value
 
 
-def _texts(values: dict[str, object]) -> Keepsake:
+def _texts(values: dict[str, object]) -> PreviousState:
     return {_text(name): _text(value) for name, value in values.items()}

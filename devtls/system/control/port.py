@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from devtls.errors import StateError
-from devtls.system.machine.private_files import create_private_file, ensure_private_folder, read_private_file
+from devtls.system.machine.private_files import create_private_file, ensure_private_directory, read_private_file
 
 _NAME = r"control-([0-9]+)-[0-9a-f]{8}\.json\Z"
 _FORMAT = 1
@@ -61,7 +61,7 @@ def open_control_port(runtime_dir: Path) -> tuple[ControlPort, socket.socket]:
     token = os.urandom(_TOKEN_BYTES)
     try:
         runtime_dir.parent.mkdir(parents=True, exist_ok=True)
-        ensure_private_folder(runtime_dir)
+        ensure_private_directory(runtime_dir)
         listening = _listen()
         try:
             port = int(listening.getsockname()[1])

@@ -54,7 +54,7 @@ def open_control_socket(runtime_dir: Path) -> tuple[ControlSocket, socket.socket
         raise StateError(_NONE_HERE, path=str(runtime_dir))
     try:
         runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_folder(runtime_dir)
+        _check_directory(runtime_dir)
         name = f"control-{os.getpid()}-{os.urandom(4).hex()}.sock"
         hidden, path = runtime_dir / f".{name}", runtime_dir / name
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -78,8 +78,8 @@ def open_control_socket(runtime_dir: Path) -> tuple[ControlSocket, socket.socket
     return ControlSocket(path, os.getpid()), listening
 
 
-def _check_folder(folder: Path) -> None:
-    for one in (folder, folder.parent):
+def _check_directory(directory: Path) -> None:
+    for one in (directory, directory.parent):
         found = one.lstat()
         if not _safe(found.st_mode, found.st_uid):
             raise StateError(
@@ -99,7 +99,7 @@ def find_control_sockets(runtime_dir: Path) -> list[ControlSocket]:
     """Return what is there, dead or alive, in the order of the process ids; blocks. Raises StateError."""
     found = [(path, match) for path in _entries(runtime_dir) if (match := re.match(_NAME, path.name)) and not match[1]]
     if found:
-        _check_folder(runtime_dir)
+        _check_directory(runtime_dir)
     return sorted((ControlSocket(path, int(match[2])) for path, match in found), key=lambda one: (one.pid, one.path))
 
 
@@ -183,8 +183,8 @@ def _short(path: Path) -> Iterator[str]:
     if len(os.fsencode(path)) <= _LONGEST_PATH or sys.platform != "linux":
         yield str(path)
         return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
+        yield f"/proc/self/fd/{directory}/{path.name}"
     finally:
-        os.close(folder)
+        os.close(directory)

@@ -27,7 +27,7 @@ _MOST_SOCKETS = 64
 _DIGITS = 10  # Python makes no numbers of thousands of them
 
 
-class Handed(msgspec.Struct, frozen=True):
+class ActivatedSocket(msgspec.Struct, frozen=True):
     """A socket that can be served; `name` is what its giver calls it ("" = nothing)."""
 
     sock: socket.socket
@@ -42,7 +42,7 @@ class Handed(msgspec.Struct, frozen=True):
 class Inheritance(msgspec.Struct, frozen=True):
     """What was handed over; `notes` are lines about what cannot be used."""
 
-    sockets: tuple[Handed, ...] = ()
+    sockets: tuple[ActivatedSocket, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -69,7 +69,7 @@ def receive(descriptors: Iterable[tuple[int, str]]) -> Inheritance:
                 notes.append(f"The socket {_called(descriptor, name)} that was handed over {problem}: it is closed.")
                 continue
             undo.callback(sock.close)
-            handed.append(Handed(sock, name))
+            handed.append(ActivatedSocket(sock, name))
         for each in handed:
             _refuse_strangers(each.sock)
         undo.pop_all()

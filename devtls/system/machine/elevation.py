@@ -12,7 +12,7 @@ from pathlib import Path
 
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation
 
-SYSTEM_FOLDERS = ("usr/sbin", "usr/bin", "sbin", "bin", "usr/local/sbin", "usr/local/bin")
+SYSTEM_DIRECTORYS = ("usr/sbin", "usr/bin", "sbin", "bin", "usr/local/sbin", "usr/local/bin")
 """Where tools that may be elevated are looked for, below the root of the file system."""
 
 _WRAPPERS = "run/wrappers/bin"  # NixOS keeps its setuid programs there
@@ -23,18 +23,20 @@ def find_elevation(effective_uid: int, root: Path = Path("/")) -> Elevation | No
     if effective_uid == 0:
         return ALREADY_ROOT
     for name in ("sudo", "doas", "pkexec"):
-        tool = find_tool((name,), (_WRAPPERS, *SYSTEM_FOLDERS), root)
+        tool = find_tool((name,), (_WRAPPERS, *SYSTEM_DIRECTORYS), root)
         if tool is not None:
             return Elevation(name, (str(tool),))
     return None
 
 
-def find_tool(names: Iterable[str], folders: Iterable[str] = SYSTEM_FOLDERS, root: Path = Path("/")) -> Path | None:
+def find_tool(
+    names: Iterable[str], directories: Iterable[str] = SYSTEM_DIRECTORYS, root: Path = Path("/")
+) -> Path | None:
     """Return the first of `names` that is an executable file in `folders` below `root`, or None."""
-    places = list(folders)
+    places = list(directories)
     for name in names:
-        for folder in places:
-            candidate = root / folder / name
+        for directory in places:
+            candidate = root / directory / name
             if candidate.is_file() and os.access(candidate, os.X_OK):
                 return candidate
     return None

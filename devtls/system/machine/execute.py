@@ -24,7 +24,7 @@ from typing import Protocol
 from devtls.system.machine.plan import (
     ByHand,
     Elevation,
-    MakeFolder,
+    MakeDirectory,
     Plan,
     RemoveFile,
     Run,
@@ -189,10 +189,10 @@ def _compare(step: Unchanged) -> Outcome:
     return Outcome() if found == step.sha256 else Outcome(step, Trouble.CHANGED, f"{step.path} was changed meanwhile")
 
 
-def _do_here(step: WriteFile | MakeFolder | RemoveFile) -> None:
+def _do_here(step: WriteFile | MakeDirectory | RemoveFile) -> None:
     path = Path(step.path)
     match step:
-        case MakeFolder():
+        case MakeDirectory():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir(mode=step.mode, exist_ok=True)
         case RemoveFile():

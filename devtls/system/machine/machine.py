@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devtls.system.machine.elevation import SYSTEM_FOLDERS, find_elevation, find_tool
+from devtls.system.machine.elevation import SYSTEM_DIRECTORYS, find_elevation, find_tool
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation
 
 
@@ -76,13 +76,13 @@ class Machine:
 
     def system_tool(self, *names: str) -> Path | None:
         """Return a tool that may be elevated: only from the system's own folders."""
-        return find_tool(names, SYSTEM_FOLDERS, self.root)
+        return find_tool(names, SYSTEM_DIRECTORYS, self.root)
 
     def user_tool(self, *names: str) -> Path | None:
         """Return a tool that runs as the user: from PATH, then from the system's folders."""
         return find_tool(names, self.search_path) or self.system_tool(*names)
 
-    def named_folder(self, variable: str, default: Path) -> Path:
+    def named_directory(self, variable: str, default: Path) -> Path:
         """Return the folder that an environment variable names, if it names one in full."""
         value = self.environ.get(variable, "")
         return Path(value) if Path(value).is_absolute() else default

@@ -17,7 +17,7 @@ import msgspec
 from devtls.errors import Refused
 
 _APPLICATION = "devtls"
-_USER_FOLDERS = "/run/user"
+_USER_DIRECTORYS = "/run/user"
 
 
 class Paths(msgspec.Struct, frozen=True):
@@ -38,11 +38,11 @@ class Paths(msgspec.Struct, frozen=True):
             _named(environ, variable) for variable in ("DEVTLS_STATE_DIR", "DEVTLS_CONFIG_DIR", "DEVTLS_RUNTIME_DIR")
         )
         if runtime is None and state is None:
-            runtime = _system_runtime_folder(environ)
-        state = state or _platform_folder("user_data_path")
+            runtime = _system_runtime_directory(environ)
+        state = state or _platform_directory("user_data_path")
         return cls(
             state_dir=state,
-            config_dir=config or _platform_folder("user_config_path"),
+            config_dir=config or _platform_directory("user_config_path"),
             runtime_dir=runtime or state / "run",
         )
 
@@ -52,26 +52,26 @@ def _named(environ: Mapping[str, str], variable: str) -> Path | None:
     return Path(value).expanduser().absolute() if value else None
 
 
-def _platform_folder(function: str) -> Path:
+def _platform_directory(function: str) -> Path:
     import platformdirs  # 19 ms to import, and not needed when the environment names the folders
 
-    folder: Path = getattr(platformdirs, function)(_APPLICATION, appauthor=False)
-    return folder
+    directory: Path = getattr(platformdirs, function)(_APPLICATION, appauthor=False)
+    return directory
 
 
-def _system_runtime_folder(environ: Mapping[str, str]) -> Path | None:
+def _system_runtime_directory(environ: Mapping[str, str]) -> Path | None:
     """Return our place in the user's runtime folder; platformdirs warns of a missing one on stderr and takes /tmp."""
     if sys.platform in ("win32", "darwin"):
-        return _platform_folder("user_runtime_path")
-    for folder in (environ.get("XDG_RUNTIME_DIR", ""), f"{_USER_FOLDERS}/{os.geteuid()}"):
-        if folder.startswith("/") and _is_ours_alone(folder):
-            return Path(folder) / _APPLICATION
+        return _platform_directory("user_runtime_path")
+    for directory in (environ.get("XDG_RUNTIME_DIR", ""), f"{_USER_DIRECTORYS}/{os.geteuid()}"):
+        if directory.startswith("/") and _is_ours_alone(directory):
+            return Path(directory) / _APPLICATION
     return None
 
 
-def _is_ours_alone(folder: str) -> bool:
+def _is_ours_alone(directory: str) -> bool:
     try:
-        found = os.lstat(folder)
+        found = os.lstat(directory)
     except OSError:
         return False
     ours = sys.platform != "win32" and found.st_uid == os.geteuid()

@@ -17,7 +17,7 @@ _KEY_MARK = b"-----BEGIN PRIVATE KEY-----"
 
 
 @contextmanager
-def pem_path(folder: Path, pem: bytes) -> Iterator[tuple[str, str | None]]:
+def pem_path(directory: Path, pem: bytes) -> Iterator[tuple[str, str | None]]:
     """Yield a path that `pem` (certificates, then one unencrypted key or none) can be read from, and its password."""
     if sys.platform == "linux" and hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("devtls-leaf", os.MFD_CLOEXEC)
@@ -27,12 +27,12 @@ def pem_path(folder: Path, pem: bytes) -> Iterator[tuple[str, str | None]]:
         finally:
             os.close(descriptor)
     else:
-        with encrypted_file(folder, pem) as found:
+        with encrypted_file(directory, pem) as found:
             yield found
 
 
 @contextmanager
-def encrypted_file(folder: Path, pem: bytes) -> Iterator[tuple[str, str]]:
+def encrypted_file(directory: Path, pem: bytes) -> Iterator[tuple[str, str]]:
     """Yield the path of a short-lived file in `folder` and the password of the key in it."""
     import secrets
 
@@ -51,7 +51,7 @@ def encrypted_file(folder: Path, pem: bytes) -> Iterator[tuple[str, str]]:
         locked = load_pem_private_key(_KEY_MARK + key, None).private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password.encode())
         )
-    path = folder / f"leaf-{secrets.token_hex(8)}.pem"
+    path = directory / f"leaf-{secrets.token_hex(8)}.pem"
     try:
         create_private_file(path, chain + locked)
         yield str(path), password

@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias, assert_never
 
 _INSTALL = PurePath("/usr/bin/install")
 _REMOVE = PurePath("/bin/rm")
-_MAKE_FOLDER = PurePath("/bin/mkdir")
+_MAKE_DIRECTORY = PurePath("/bin/mkdir")
 
 _MOST_LINES = 200
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -57,7 +57,7 @@ class WriteFile:
 
 
 @dataclass(frozen=True, slots=True)
-class MakeFolder:
+class MakeDirectory:
     """Make a folder with its parents; an existing one is left as it is."""
 
     path: PurePath
@@ -90,7 +90,7 @@ class ByHand:
     elevate: Literal[False] = False
 
 
-Command: TypeAlias = Run | WriteFile | MakeFolder | RemoveFile
+Command: TypeAlias = Run | WriteFile | MakeDirectory | RemoveFile
 """What is done by one command."""
 
 Step: TypeAlias = Command | Unchanged | ByHand
@@ -132,8 +132,8 @@ def lower(step: Command) -> Run:
             owner = () if step.owner is None else ("-o", str(step.owner[0]), "-g", str(step.owner[1]))
             argv = (str(_INSTALL), "-m", f"{step.mode:04o}", *owner, "--", source, str(step.path))
             return Run(argv, step.elevate, _limit(step.elevate), step.content if step.source is None else None)
-        case MakeFolder():
-            argv = (str(_MAKE_FOLDER), "-p", "-m", f"{step.mode:04o}", "--", str(step.path))
+        case MakeDirectory():
+            argv = (str(_MAKE_DIRECTORY), "-p", "-m", f"{step.mode:04o}", "--", str(step.path))
             return Run(argv, step.elevate, _limit(step.elevate))
         case RemoveFile():
             return Run((str(_REMOVE), "-f", "--", str(step.path)), step.elevate, _limit(step.elevate))
@@ -179,7 +179,7 @@ def render(step: Step, elevation: Elevation | None) -> str:
     return f"{line} <<'{end}'\n{text}{'' if text.endswith(chr(10)) else chr(10)}{end}"
 
 
-def _render_windows(step: WriteFile | MakeFolder | RemoveFile) -> str:
+def _render_windows(step: WriteFile | MakeDirectory | RemoveFile) -> str:
     """Return as a line of PowerShell what this process does itself."""
     path = "'" + str(step.path).replace("'", "''") + "'"
     match step:
@@ -188,7 +188,7 @@ def _render_windows(step: WriteFile | MakeFolder | RemoveFile) -> str:
             text = step.content.decode("utf-16" if wide else "utf-8", "backslashreplace").replace("\r\n", "\n")
             encoding = " -Encoding Unicode" if wide else ""
             return f"Set-Content -NoNewline{encoding} -Path {path} -Value @'\n{text}\n'@"
-        case MakeFolder():
+        case MakeDirectory():
             return f"New-Item -Force -ItemType Directory -Path {path}"
         case RemoveFile():
             return f"Remove-Item -Force -Path {path}"

@@ -62,9 +62,9 @@ def find_holder(port: int, *, protocol: Literal["tcp", "udp"] = "tcp", proc: Pat
     inodes = {f"socket:[{each.inode}]" for each in listening}
     if not inodes:
         return Holder("")
-    for folder in proc.glob("[0-9]*"):
-        if (descriptor := _descriptor_of(folder / "fd", inodes)) is not None:
-            return Holder(f"{_name(folder)} (process {folder.name})", descriptor, _target(descriptor))
+    for directory in proc.glob("[0-9]*"):
+        if (descriptor := _descriptor_of(directory / "fd", inodes)) is not None:
+            return Holder(f"{_name(directory)} (process {directory.name})", descriptor, _target(descriptor))
     return Holder(_somebody({each.uid for each in listening}))
 
 
@@ -117,8 +117,8 @@ def _target(entry: Path) -> str:
         return ""
 
 
-def _name(folder: Path) -> str:
+def _name(directory: Path) -> str:
     try:
-        return (folder / "comm").read_text("utf-8", "replace").strip()
+        return (directory / "comm").read_text("utf-8", "replace").strip()
     except OSError:
         return "a process"

@@ -18,7 +18,7 @@ from pathlib import Path
 from devtls.errors import StateError
 
 _FILE_MODE = 0o600
-_FOLDER_MODE = 0o700
+_DIRECTORY_MODE = 0o700
 _OTHERS = 0o077
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
@@ -30,7 +30,7 @@ _LOCK_TIMEOUT_S = 10.0
 _LOCK_RETRY_S = 0.02
 
 
-def ensure_private_folder(path: Path) -> None:
+def ensure_private_directory(path: Path) -> None:
     """Make sure that `path` is a folder of mode 0700 that is ours; parents are made 0700 too.
 
     An empty folder of ours is tightened; one with something in it that others can read is refused (StateError), because
@@ -38,22 +38,22 @@ def ensure_private_folder(path: Path) -> None:
     """
     if path.is_dir():
         if _is_ours(path.stat()) and not any(path.iterdir()):
-            path.chmod(_FOLDER_MODE)
-        check_private_folder(path)
+            path.chmod(_DIRECTORY_MODE)
+        check_private_directory(path)
         return
-    for folder in (*reversed(path.parents), path):
-        if not folder.is_dir():
-            make_private_folder(folder, exist_ok=True)
-    check_private_folder(path)
+    for directory in (*reversed(path.parents), path):
+        if not directory.is_dir():
+            make_private_directory(directory, exist_ok=True)
+    check_private_directory(path)
 
 
-def make_private_folder(path: Path, *, exist_ok: bool = False) -> None:
+def make_private_directory(path: Path, *, exist_ok: bool = False) -> None:
     """Make one folder of mode 0700."""
-    path.mkdir(_FOLDER_MODE, exist_ok=exist_ok)
-    path.chmod(_FOLDER_MODE)  # a umask can only have taken bits away
+    path.mkdir(_DIRECTORY_MODE, exist_ok=exist_ok)
+    path.chmod(_DIRECTORY_MODE)  # a umask can only have taken bits away
 
 
-def check_private_folder(path: Path) -> None:
+def check_private_directory(path: Path) -> None:
     """Raise StateError unless `path` is a folder that belongs to us and that nobody else can look into."""
     status = path.stat()
     if not stat.S_ISDIR(status.st_mode):
@@ -90,7 +90,7 @@ def append_private_file(path: Path, content: bytes) -> None:
     is_new = not path.exists()
     _write(path, content, os.O_APPEND)
     if is_new:
-        sync_folder(path.parent)
+        sync_directory(path.parent)
 
 
 def _write(path: Path, content: bytes, flags: int) -> None:
@@ -112,7 +112,7 @@ def replace_private_file(path: Path, content: bytes) -> None:
     fresh.unlink(missing_ok=True)  # what a crash left behind
     create_private_file(fresh, content)
     fresh.replace(path)
-    sync_folder(path.parent)
+    sync_directory(path.parent)
 
 
 def read_private_file(path: Path) -> bytes:
@@ -134,7 +134,7 @@ def read_private_file(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def sync_folder(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     """Put the names in a folder on disk."""
     if sys.platform == "win32":  # has no such thing: its journal does it
         return

@@ -14,14 +14,14 @@ from devtls.system.machine.plan import ELEVATED_S, Run
 _SAID_NO = ("1223", "canceled by the user", "cancelled by the user")
 
 
-def system_folder(environ: Mapping[str, str]) -> PureWindowsPath:
+def system_directory(environ: Mapping[str, str]) -> PureWindowsPath:
     """Return Windows' System32."""
     return PureWindowsPath(environ.get("SystemRoot", r"C:\Windows")) / "System32"
 
 
 def powershell(environ: Mapping[str, str]) -> PureWindowsPath:
     """Return the PowerShell that comes with Windows."""
-    return system_folder(environ) / "WindowsPowerShell" / "v1.0" / "powershell.exe"
+    return system_directory(environ) / "WindowsPowerShell" / "v1.0" / "powershell.exe"
 
 
 def run_script(environ: Mapping[str, str], script: str, timeout_s: float = ELEVATED_S) -> Run:

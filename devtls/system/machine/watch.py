@@ -66,10 +66,10 @@ class ConfigWatch:
             self._thread.join()
 
     def _run(self) -> None:
-        events = _FolderEvents(self._woken)
+        events = _DirectoryEvents(self._woken)
         try:
             while not self._closing:
-                poll_s = _SAFETY_POLL_S if events.cover(folders_of(self._path)) else _FALLBACK_POLL_S
+                poll_s = _SAFETY_POLL_S if events.cover(directories_of(self._path)) else _FALLBACK_POLL_S
                 self._report_change()
                 self.watching.set()
                 if self._woken.wait(poll_s):
@@ -91,7 +91,7 @@ class ConfigWatch:
             self._on_change()
 
 
-class _FolderEvents:
+class _DirectoryEvents:
     """watchdog over the folders that matter; without it (`broken`) the thread looks by itself."""
 
     def __init__(self, woken: threading.Event) -> None:
@@ -100,11 +100,11 @@ class _FolderEvents:
         self._covered: frozenset[tuple[str, int, int]] = frozenset()
         self._broken = False
 
-    def cover(self, folders: list[Path]) -> bool:
+    def cover(self, directories: list[Path]) -> bool:
         """Watch exactly `folders`, as they are now; False when events do not work here."""
         if self._broken:
             return False
-        wanted = frozenset(entry for folder in folders if (entry := _folder_identity(folder)) is not None)
+        wanted = frozenset(entry for directory in directories if (entry := _directory_identity(directory)) is not None)
         if wanted == self._covered and self._observer is not None:
             return True
         try:
@@ -134,8 +134,8 @@ class _FolderEvents:
             self._observer = observer
         self._observer.unschedule_all()
         self._covered = frozenset()
-        for folder, _, _ in wanted:
-            self._observer.schedule(Waker(), folder, recursive=False)
+        for directory, _, _ in wanted:
+            self._observer.schedule(Waker(), directory, recursive=False)
         self._covered = wanted
 
     def close(self) -> None:
@@ -157,22 +157,22 @@ def identity(path: Path) -> Identity:
     return (place, status.st_dev, status.st_ino, status.st_size, status.st_mode, *times)
 
 
-def folders_of(path: Path) -> list[Path]:
+def directories_of(path: Path) -> list[Path]:
     """Return the folder of `path` and of every link that it leads through: where a change can happen."""
-    folders = [path.parent]
+    directories = [path.parent]
     left = _MOST_LINKS
     # The outermost link first: what stands above it is free of links, so that `..` in its target means what it says.
     while left and (link := next((part for part in (*reversed(path.parents), path) if part.is_symlink()), None)):
         left -= 1
-        folders.append(link.parent)
+        directories.append(link.parent)
         path = Path(os.path.normpath(link.parent / link.readlink())) / path.relative_to(link)
-        folders.append(path.parent)
-    return list(dict.fromkeys(folders))
+        directories.append(path.parent)
+    return list(dict.fromkeys(directories))
 
 
-def _folder_identity(folder: Path) -> tuple[str, int, int] | None:
+def _directory_identity(directory: Path) -> tuple[str, int, int] | None:
     try:
-        status = folder.stat()
+        status = directory.stat()
     except OSError:
         return None
-    return str(folder), status.st_dev, status.st_ino
+    return str(directory), status.st_dev, status.st_ino

@@ -13,7 +13,12 @@ from pathlib import Path
 
 from devtls.acme.model import Ledger, parse_ledger, render_ledger
 from devtls.errors import StateError
-from devtls.system.machine.private_files import ensure_private_folder, locked, read_private_file, replace_private_file
+from devtls.system.machine.private_files import (
+    ensure_private_directory,
+    locked,
+    read_private_file,
+    replace_private_file,
+)
 
 _FILE = "acme.json"
 _LOCK = "acme.lock"
@@ -35,7 +40,7 @@ class LedgerFile:
         An error inside leaves the disk as it was.
         """
         try:
-            ensure_private_folder(self.path.parent)
+            ensure_private_directory(self.path.parent)
             with locked(self._lock):
                 self._read()
                 try:

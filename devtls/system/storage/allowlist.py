@@ -19,7 +19,12 @@ import msgspec.json
 from devtls.config import Config, Reason, StaticTarget, needs_allow, private_routes
 from devtls.errors import ConfigError, NotAllowed, StateError
 from devtls.system.machine.paths import Paths
-from devtls.system.machine.private_files import ensure_private_folder, locked, read_private_file, replace_private_file
+from devtls.system.machine.private_files import (
+    ensure_private_directory,
+    locked,
+    read_private_file,
+    replace_private_file,
+)
 
 _FORMAT = 1
 _FILE_NAME = "allowed.json"
@@ -39,7 +44,7 @@ class Allowlist:
     """The memory of `devtls allow`; every call reads the disk, so that a running serve sees what was just allowed."""
 
     def __init__(self, state_dir: Path) -> None:
-        self._folder = state_dir
+        self._directory = state_dir
         self._file = state_dir / _FILE_NAME
 
     def entries(self) -> tuple[Allowed, ...]:
@@ -74,8 +79,8 @@ class Allowlist:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
-            ensure_private_folder(self._folder)
-            with locked(self._folder / _LOCK_NAME):
+            ensure_private_directory(self._directory)
+            with locked(self._directory / _LOCK_NAME):
                 yield
         except OSError as error:
             raise StateError(

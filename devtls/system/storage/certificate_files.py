@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_an
 from devtls.errors import Refused, StateError
 from devtls.pki.certify import RSA_BITS
 from devtls.pki.leaf import Name
-from devtls.system.machine.private_files import sync_folder
+from devtls.system.machine.private_files import sync_directory
 
 _KEY_MODE, _MODE = 0o600, 0o644
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -99,7 +99,7 @@ def write_files(private: Mapping[Path, bytes], public: Mapping[Path, bytes], *, 
 
 def _write(path: Path, content: bytes, written: dict[Path, Path], *, force: bool, private: bool) -> None:
     """Write a file, with `force` under a name beside its own, and note where before it holds anything."""
-    _make_folder(path.parent)
+    _make_directory(path.parent)
     if force and path.is_dir() and not path.is_symlink():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     target = path.with_name(f"{path.name}.{os.getpid()}.new") if force else path
@@ -118,10 +118,10 @@ def _write(path: Path, content: bytes, written: dict[Path, Path], *, force: bool
 def _put(target: Path, path: Path) -> None:
     if target != path:
         target.replace(path)
-    sync_folder(path.parent)
+    sync_directory(path.parent)
 
 
-def _make_folder(path: Path) -> None:
+def _make_directory(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:

@@ -36,10 +36,10 @@ class Found(msgspec.Struct, frozen=True):
 def find_config(start: Path, *, home: Path, config_dir: Path) -> Found | None:
     """Return the file that counts for somebody who works in `start`, or None."""
     start, home = start.resolve(), home.resolve()
-    for folder in (start, *start.parents):
-        if _is_candidate(folder / FILE_NAME):
-            return Found(folder / FILE_NAME, explicit=False)
-        if folder == home:
+    for directory in (start, *start.parents):
+        if _is_candidate(directory / FILE_NAME):
+            return Found(directory / FILE_NAME, explicit=False)
+        if directory == home:
             break
     path = config_dir.absolute() / FILE_NAME
     return Found(path, explicit=False) if _is_candidate(path) else None
@@ -87,7 +87,7 @@ def load_config(found: Found, paths: Paths) -> Config:
     Raises ConfigError; NotAllowed when it asks for more than a found file may.
     """
     data = read_config_file(found.path)
-    config = parse_config(data, source=str(found.path), folder=str(found.path.parent))
+    config = parse_config(data, source=str(found.path), directory=str(found.path.parent))
     check_private_sockets(config, paths)
     if not found.explicit:
         check_allowed(config, found.path, data, Allowlist(paths.state_dir))

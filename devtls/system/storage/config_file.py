@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from devtls.errors import ConfigError
-from devtls.system.machine.private_files import sync_folder
+from devtls.system.machine.private_files import sync_directory
 from devtls.system.storage.config_discovery import read_config_file
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -34,7 +34,7 @@ def replace_config_file(path: Path, content: bytes, *, before: bytes | None) -> 
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
-        sync_folder(real.parent)
+        sync_directory(real.parent)
     except OSError as error:
         raise ConfigError(
             f"the file cannot be written: {error.strerror}.",

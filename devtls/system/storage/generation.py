@@ -20,12 +20,12 @@ from devtls.names import Hostname
 from devtls.pki.der import key_pem
 from devtls.pki.signature import sha256_hex
 from devtls.system.machine.private_files import (
-    check_private_folder,
+    check_private_directory,
     create_private_file,
-    make_private_folder,
+    make_private_directory,
     read_private_file,
     replace_private_file,
-    sync_folder,
+    sync_directory,
 )
 from devtls.system.machine.randomness import new_leaf_key, new_serial
 from devtls.system.storage.pointer import NEW_CA, Entry
@@ -123,22 +123,22 @@ def write_generation(
     if authority.imported:
         files[IMPORT] = msgspec.json.encode(_Import(IMPORT_FORMAT, authority.zones))
     files[SEAL] = seal(authority.signer, files)
-    folder = state_dir / generation_name(authority)
-    make_private_folder(folder)
+    directory = state_dir / generation_name(authority)
+    make_private_directory(directory)
     for name, content in files.items():
-        create_private_file(folder / name, content)
-    sync_folder(folder)
-    sync_folder(state_dir)
+        create_private_file(directory / name, content)
+    sync_directory(directory)
+    sync_directory(state_dir)
     end = authority.signer.not_after
-    return Entry(folder.name, authority.fingerprint, authority.pki_port, sha256_hex(files[SEAL]), end, authority.id)
+    return Entry(directory.name, authority.fingerprint, authority.pki_port, sha256_hex(files[SEAL]), end, authority.id)
 
 
-def replace_sealed(folder: Path, entry: Entry, authority: Authority, name: str, content: bytes) -> Entry:
+def replace_sealed(directory: Path, entry: Entry, authority: Authority, name: str, content: bytes) -> Entry:
     """Put a file of a CA (`name`, a sealed one) in the place of the present one; returns what the pointer says."""
-    files = {each: read_private_file(folder / each) for each in SEALED if each != name}
+    files = {each: read_private_file(directory / each) for each in SEALED if each != name}
     sealed = seal(authority.signer, {**files, name: content})
-    replace_private_file(folder / name, content)
-    replace_private_file(folder / SEAL, sealed)
+    replace_private_file(directory / name, content)
+    replace_private_file(directory / SEAL, sealed)
     return msgspec.structs.replace(entry, seal_sha256=sha256_hex(sealed))
 
 
@@ -151,7 +151,7 @@ def plain_key(key: IssuerKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def read_generation(folder: Path, entry: Entry, now: datetime | None, unlock: Unlock) -> Authority:
+def read_generation(directory: Path, entry: Entry, now: datetime | None, unlock: Unlock) -> Authority:
     """Return the CA in `folder`, checked as of `now` (None: whatever the date is).
 
     `unlock` opens its key, if that is locked, once something is signed. Raises FileNotFoundError, StateError,
@@ -161,16 +161,16 @@ def read_generation(folder: Path, entry: Entry, now: datetime | None, unlock: Un
 
     from devtls.pki.authority import Authority, Intermediate
 
-    check_private_folder(folder)
+    check_private_directory(directory)
     try:
-        root = x509.load_pem_x509_certificate(read_private_file(folder / ROOT))
-        below = read_private_file(folder / INTERMEDIATE)  # empty for an imported root that signs leaves itself
+        root = x509.load_pem_x509_certificate(read_private_file(directory / ROOT))
+        below = read_private_file(directory / INTERMEDIATE)  # empty for an imported root that signs leaves itself
         certificate, *between = x509.load_pem_x509_certificates(below) if below else [root]
-        limits = _read_limits(folder / IMPORT)
-        key = _read_key(folder / KEY, certificate, unlock)
+        limits = _read_limits(directory / IMPORT)
+        key = _read_key(directory / KEY, certificate, unlock)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise StateError(f"A file in {folder} is damaged.", path=str(folder), hint=NEW_CA) from error
-    root_crl = read_private_file(folder / ROOT_CRL)
+        raise StateError(f"A file in {directory} is damaged.", path=str(directory), hint=NEW_CA) from error
+    root_crl = read_private_file(directory / ROOT_CRL)
     authority = Authority(
         root, Intermediate(certificate, key), root_crl, entry.pki_port, between=tuple(between), limits=limits
     )
@@ -178,7 +178,7 @@ def read_generation(folder: Path, entry: Entry, now: datetime | None, unlock: Un
     if now is not None:
         authority.signer.check_dates(now)
     if authority.fingerprint != entry.root_sha256:
-        raise StateError(f"{folder} holds another CA than the one that was made.", path=str(folder), hint=NEW_CA)
+        raise StateError(f"{directory} holds another CA than the one that was made.", path=str(directory), hint=NEW_CA)
     return authority
 
 
@@ -209,13 +209,13 @@ def _read_key(path: Path, certificate: x509.Certificate, unlock: Unlock) -> Issu
     return key
 
 
-def read_root(folder: Path, entry: Entry) -> x509.Certificate | None:
+def read_root(directory: Path, entry: Entry) -> x509.Certificate | None:
     """Return the root of a CA whose other files do not matter; None when it is not there as it was."""
     from cryptography import x509
     from cryptography.hazmat.primitives.hashes import SHA256
 
     try:
-        root = x509.load_pem_x509_certificate(read_private_file(folder / ROOT))
+        root = x509.load_pem_x509_certificate(read_private_file(directory / ROOT))
     except (FileNotFoundError, StateError, ValueError):
         return None
     return root if root.fingerprint(SHA256()).hex() == entry.root_sha256 else None
@@ -233,12 +233,12 @@ def read_crl(path: Path, authority: Authority) -> x509.CertificateRevocationList
     return crl if crl.is_signature_valid(authority.intermediate.key.public_key()) else None
 
 
-def remove_generation(folder: Path) -> None:
+def remove_generation(directory: Path) -> None:
     """Remove one generation, the key first; a link is removed, never followed."""
-    if folder.is_symlink() or not folder.is_dir():
-        folder.unlink()
+    if directory.is_symlink() or not directory.is_dir():
+        directory.unlink()
         return
-    (folder / KEY).unlink(missing_ok=True)
-    for file in folder.iterdir():
+    (directory / KEY).unlink(missing_ok=True)
+    for file in directory.iterdir():
         file.unlink()
-    folder.rmdir()
+    directory.rmdir()

@@ -29,12 +29,12 @@ from devtls.errors import CertificateError, NoAuthority, Refused, StateError
 from devtls.names import Hostname
 from devtls.pki.leaf import Signer
 from devtls.system.machine.private_files import (
-    check_private_folder,
-    ensure_private_folder,
+    check_private_directory,
+    ensure_private_directory,
     locked,
     read_private_file,
     replace_private_file,
-    sync_folder,
+    sync_directory,
 )
 from devtls.system.machine.randomness import new_leaf_key, new_passing_serial, new_serial
 from devtls.system.storage.generation import (
@@ -101,7 +101,7 @@ class Keystore:
         pointer = self.pointer()
         if pointer is None:
             return True
-        return (pointer.root_sha256, pointer.generation) == (signer.fingerprint, signer.folder_name)
+        return (pointer.root_sha256, pointer.generation) == (signer.fingerprint, signer.directory_name)
 
     def pointer(self) -> Pointer | None:
         """Return which CA signs, which is next, and which are older; None without a CA. Raises StateError."""
@@ -116,7 +116,7 @@ class Keystore:
         found = (read_root(self.state_dir / entry.generation, entry) for entry in self._older())
         return tuple(root for root in found if root is not None)
 
-    def folder_of(self, authority: Authority) -> Path:
+    def directory_of(self, authority: Authority) -> Path:
         """Return the folder that holds the files of `authority`."""
         return self.state_dir / generation_name(authority)
 
@@ -149,15 +149,15 @@ class Keystore:
             pointer = self.pointer()
             if pointer is None:
                 raise NoAuthority("There is no CA on this machine yet.", path=str(self.state_dir), hint="devtls trust")
-            folder = self.state_dir / pointer.generation
+            directory = self.state_dir / pointer.generation
             try:
-                check_private_folder(self.state_dir)
+                check_private_directory(self.state_dir)
                 return self._read(pointer.current, now)
             except FileNotFoundError as error:
                 if self.pointer() == pointer:
                     raise StateError(f"{error.filename} is missing.", path=str(error.filename), hint=NEW_CA) from error
             except CertificateError as error:
-                raise StateError(str(error), path=str(folder), hint=error.hint) from error
+                raise StateError(str(error), path=str(directory), hint=error.hint) from error
         raise StateError("The CA is being replaced right now.", path=str(self.state_dir), hint="try again in a moment")
 
     def _read(self, entry: Entry, now: datetime | None) -> Authority:
@@ -186,7 +186,7 @@ class Keystore:
         """Return the part of the CA that mints, its key unlocked; raises what `load` raises, and WrongPassphrase."""
         pointer = self.pointer()
         if pointer is not None and pointer.seal_sha256:
-            check_private_folder(self.state_dir)
+            check_private_directory(self.state_dir)
             signer = open_sealed(self.state_dir / pointer.generation, pointer.seal_sha256, now)
             if signer is not None and (signer.fingerprint, signer.pki_port) == (pointer.root_sha256, pointer.pki_port):
                 return signer
@@ -214,7 +214,7 @@ class Keystore:
             return
         with self._writing():
             self._pointer_path.unlink(missing_ok=True)
-            sync_folder(self.state_dir)
+            sync_directory(self.state_dir)
             self._remove_generations(keep=None)
 
     def _create(self, zones: tuple[Hostname, ...], now: datetime, pki_port: int | None, locks: Locks) -> Authority:
@@ -303,15 +303,15 @@ class Keystore:
             return None  # it is made anew
 
     def _is_locked_like(self, authority: Authority, locks: Locks) -> bool:
-        folder = self.folder_of(authority)
-        now = is_locked_file(folder / KEY), (folder / ROOT_KEY).exists()
+        directory = self.directory_of(authority)
+        now = is_locked_file(directory / KEY), (directory / ROOT_KEY).exists()
         return now == (bool(locks.intermediate), bool(locks.root))
 
     # -- keys under a passphrase --------------------------------------------------------------------------------------
 
     def root_key_file(self, authority: Authority) -> Path | None:
         """Return the container of the root's key, None for a CA whose root's key was dropped when it was made."""
-        path = self.folder_of(authority) / ROOT_KEY
+        path = self.directory_of(authority) / ROOT_KEY
         return path if path.exists() else None
 
     def put_key(self, authority: Authority, content: bytes) -> None:
@@ -327,8 +327,8 @@ class Keystore:
         entry = next((one for one in among or pointer.entries if one.generation == authority.generation), None)
         if entry is None:
             raise StateError("The CA was replaced.", path=str(self._pointer_path), hint="try again")
-        folder = self.state_dir / entry.generation
-        self._point(pointer.renewed(replace_sealed(folder, entry, authority, name, content)))
+        directory = self.state_dir / entry.generation
+        self._point(pointer.renewed(replace_sealed(directory, entry, authority, name, content)))
 
     # -- revocation lists ---------------------------------------------------------------------------------------------
 
@@ -336,12 +336,12 @@ class Keystore:
         """Return the intermediate's list (DER), signed anew when it is due or more was revoked. Raises StateError."""
         from devtls.system.storage.register import current_crl
 
-        with self.writing(authority) as folder:
-            return current_crl(folder, authority, now)
+        with self.writing(authority) as directory:
+            return current_crl(directory, authority, now)
 
     def root_crl(self, authority: Authority) -> bytes:
         """Return the root's revocation list (DER) as it is now; empty when a root elsewhere publishes its own."""
-        return read_private_file(self.folder_of(authority) / ROOT_CRL)
+        return read_private_file(self.directory_of(authority) / ROOT_CRL)
 
     def put_root_crl(self, authority: Authority, der: bytes) -> None:
         """Publish another list of the root's; whoever calls holds the lock (`writing`)."""
@@ -360,10 +360,10 @@ class Keystore:
     def writing(self, authority: Authority) -> Iterator[Path]:
         """Hold the lock and give the folder of `authority`; raises StateError when the CA was replaced."""
         with self._writing():
-            folder = self.folder_of(authority)
-            if not folder.is_dir():
-                raise StateError("The CA was replaced.", path=str(folder), hint="restart devtls serve")
-            yield folder
+            directory = self.directory_of(authority)
+            if not directory.is_dir():
+                raise StateError("The CA was replaced.", path=str(directory), hint="restart devtls serve")
+            yield directory
 
     # -- files --------------------------------------------------------------------------------------------------------
 
@@ -373,14 +373,14 @@ class Keystore:
 
     def _remove_generations(self, *, keep: Pointer | None) -> None:
         kept = {entry.generation for entry in keep.entries} if keep else set()
-        for folder in self.state_dir.iterdir():
-            if GENERATION.match(folder.name) and folder.name not in kept:
-                remove_generation(folder)
+        for directory in self.state_dir.iterdir():
+            if GENERATION.match(directory.name) and directory.name not in kept:
+                remove_generation(directory)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
-            ensure_private_folder(self.state_dir)
+            ensure_private_directory(self.state_dir)
             with locked(self.state_dir / _LOCK):
                 yield
         except OSError as error:

@@ -39,9 +39,9 @@ def clear_state(state_dir: Path) -> tuple[str, ...]:
         if (state_dir / name).exists():
             with locked(state_dir / name):
                 (state_dir / name).unlink(missing_ok=True)
-    for folder in (state_dir / "run", state_dir):
+    for directory in (state_dir / "run", state_dir):
         with contextlib.suppress(OSError):  # not empty, or not ours to remove: then it is named below
-            folder.rmdir()
+            directory.rmdir()
     return tuple(_explain(path.name) for path in sorted(state_dir.iterdir())) if state_dir.is_dir() else ()
 
 

@@ -69,7 +69,7 @@ class Register:
     @property
     def path(self) -> Path:
         """Where it is, or will be."""
-        return self._keystore.folder_of(self.authority) / REGISTER
+        return self._keystore.directory_of(self.authority) / REGISTER
 
     def root_key_container(self) -> bytes | None:
         """Return the container of the root's key; None for a CA whose root's key is not here."""
@@ -113,8 +113,8 @@ class Register:
             sha256=certificate.fingerprint(SHA256()).hex(),
             place=place.encode("utf-8", "backslashreplace").decode(),  # a folder's name may be any octets
         )
-        with self._keystore.writing(self.authority) as folder:
-            append_event(folder, event)
+        with self._keystore.writing(self.authority) as directory:
+            append_event(directory, event)
 
     def published_crl(self, *, of_root: bool = False) -> bytes:
         """Return the list (DER) that was signed last."""
@@ -137,26 +137,26 @@ class Register:
         With `root_key` they are intermediates, and the list is the root's. Raises CertificateError for another key.
         """
         publish = self._publisher(root_key)
-        with self._keystore.writing(self.authority) as folder:
-            standing = read_history(folder).revoked
+        with self._keystore.writing(self.authority) as directory:
+            standing = read_history(directory).revoked
             fresh = tuple(serial for serial in dict.fromkeys(serials) if _can_follow(standing.get(serial), reason))
             at = now.replace(microsecond=0)
-            append_events(folder, [Revoked(serial=serial, at=at, reason=reason) for serial in fresh])
-            publish(folder, now)
+            append_events(directory, [Revoked(serial=serial, at=at, reason=reason) for serial in fresh])
+            publish(directory, now)
         return fresh
 
     def release(self, serials: Iterable[str], now: datetime, *, root_key: IssuerKey | None = None) -> tuple[str, ...]:
         """Take holds back, publish that and return them. Raises Refused, and takes none back, when one is no hold."""
         publish = self._publisher(root_key)
-        with self._keystore.writing(self.authority) as folder:
-            standing, at = read_history(folder).revoked, now.replace(microsecond=0)
+        with self._keystore.writing(self.authority) as directory:
+            standing, at = read_history(directory).revoked, now.replace(microsecond=0)
             wanted = tuple(dict.fromkeys(serials))
             begun = [] if root_key is None else [one for one, verb in self.unpublished().items() if verb == "unrevoke"]
             fresh = [serial for serial in wanted if serial not in begun]
             for serial in fresh:
                 _check_hold(serial, standing.get(serial))
-            append_events(folder, [Released(serial=serial, at=at) for serial in fresh])
-            publish(folder, now)
+            append_events(directory, [Released(serial=serial, at=at) for serial in fresh])
+            publish(directory, now)
         return wanted
 
     def _publisher(self, root_key: IssuerKey | None) -> Callable[[Path, datetime], object]:
@@ -167,12 +167,12 @@ class Register:
         key = self.authority.intermediate.key
         if isinstance(key, LockedKey):
             key.open()
-        return lambda folder, now: current_crl(folder, self.authority, now)
+        return lambda directory, now: current_crl(directory, self.authority, now)
 
-    def _publish_root_crl(self, root_key: IssuerKey, folder: Path, now: datetime) -> None:
+    def _publish_root_crl(self, root_key: IssuerKey, directory: Path, now: datetime) -> None:
         """Sign the root's list anew when the register says more than it; whoever calls holds the key store's lock."""
         der = self._keystore.root_crl(self.authority)
-        last, history = load_crl(der), read_history(folder)
+        last, history = load_crl(der), read_history(directory)
         if not says_the_same(last, history, of_root=True):
             number, entries = crl_number(last) + 1, entries_for(history, last, of_root=True)
             der = self.authority.root_crl(root_key, number=number, this_update=now, revoked=entries)
@@ -193,26 +193,26 @@ def _check_hold(serial: str, standing: Revoked | None) -> None:
         )
 
 
-def read_history(folder: Path) -> History:
+def read_history(directory: Path) -> History:
     """Return what the register in a CA's folder says; one that is not there yet says nothing."""
-    path = folder / REGISTER
+    path = directory / REGISTER
     try:
         return parse_register(read_private_file(path), str(path))
     except FileNotFoundError:
         return History()
 
 
-def append_event(folder: Path, event: Event) -> None:
+def append_event(directory: Path, event: Event) -> None:
     """Add a line and put it on disk; whoever calls holds the key store's lock."""
-    append_events(folder, [event])
+    append_events(directory, [event])
 
 
-def append_events(folder: Path, events: Iterable[Event]) -> None:
+def append_events(directory: Path, events: Iterable[Event]) -> None:
     """Add lines and put them on disk; whoever calls holds the key store's lock."""
     lines = b"".join(render_event(event) for event in events)
     if not lines:
         return
-    path = folder / REGISTER
+    path = directory / REGISTER
     try:
         content = read_private_file(path)
     except FileNotFoundError:
@@ -223,16 +223,16 @@ def append_events(folder: Path, events: Iterable[Event]) -> None:
     append_private_file(path, lines)
 
 
-def current_crl(folder: Path, authority: Authority, now: datetime) -> bytes:
+def current_crl(directory: Path, authority: Authority, now: datetime) -> bytes:
     """Return the intermediate's list (DER), signed anew when it is due or the register says more than it.
 
     Whoever calls holds the key store's lock. The number grows from one list to the next.
     """
-    last, history = read_crl(folder / CRL, authority), read_history(folder)
+    last, history = read_crl(directory / CRL, authority), read_history(directory)
     if last is not None and not is_due(last, now) and says_the_same(last, history):
         return last.public_bytes(Encoding.DER)
     # With the last list its number is gone: the seconds since 1970 are above every number counted so far.
     number = int(now.timestamp()) if last is None else crl_number(last) + 1
     der = authority.intermediate_crl(number=number, this_update=now, revoked=entries_for(history, last))
-    replace_private_file(folder / CRL, der)
+    replace_private_file(directory / CRL, der)
     return der

@@ -19,7 +19,7 @@ from devtls.errors import CertificateError
 from devtls.pki.der import point, read_key_pem
 from devtls.pki.leaf import Signer, SignerFacts
 from devtls.pki.signature import point_identifier, sha256_hex
-from devtls.system.machine.private_files import check_private_folder, read_private_file
+from devtls.system.machine.private_files import check_private_directory, read_private_file
 
 SEAL = "signer.json"
 KEY = "intermediate.key"
@@ -41,15 +41,15 @@ def seal(signer: Signer, files: Mapping[str, bytes]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(_Seal(SignerFacts(**facts), sums)), indent=1) + b"\n"
 
 
-def open_sealed(folder: Path, sha256: str, now: datetime) -> Signer | None:
+def open_sealed(directory: Path, sha256: str, now: datetime) -> Signer | None:
     """Return the signer of the CA in `folder` when all is as it was sealed (`sha256`: of `signer.json`).
 
     Raises StateError for what others can read or own.
     """
     try:
-        check_private_folder(folder)
-        content = read_private_file(folder / SEAL)
-        files = {name: read_private_file(folder / name) for name in SEALED}
+        check_private_directory(directory)
+        content = read_private_file(directory / SEAL)
+        files = {name: read_private_file(directory / name) for name in SEALED}
     except FileNotFoundError:
         return None
     if sha256_hex(content) != sha256:

@@ -28,7 +28,7 @@ def caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_run", run)
 
 
-def test_without_trust_the_folder_dies_with_the_demo(home: Path) -> None:
+def test_without_trust_the_directory_dies_with_the_demo(home: Path) -> None:
     CliRunner().invoke(module.command, ["--check", "--https-port", "9443"], standalone_mode=False)
     ((demo, port, check),) = TAKEN
     assert (demo.trusted, port, check) == (False, 9443, True)

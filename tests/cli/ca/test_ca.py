@@ -18,10 +18,12 @@ from devtls.system.storage.keystore import Keystore
 
 @pytest.fixture(autouse=True)
 def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "a state folder with a name so long that it would have to be broken in two if it were wrapped"
-    monkeypatch.setenv("DEVTLS_STATE_DIR", str(folder))
+    directory = (
+        tmp_path / "a state folder with a name so long that it would have to be broken in two if it were wrapped"
+    )
+    monkeypatch.setenv("DEVTLS_STATE_DIR", str(directory))
     monkeypatch.setenv("DEVTLS_CONFIG_DIR", str(tmp_path / "config"))
-    return folder
+    return directory
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_without_a_ca_each_form_says_devtls_trust(argv: list[str], state_dir: Pa
     assert not state_dir.exists()
 
 
-def test_in_words_it_names_zones_days_fingerprints_and_the_folder(authority: Authority, state_dir: Path) -> None:
+def test_in_words_it_names_zones_days_fingerprints_and_the_directory(authority: Authority, state_dir: Path) -> None:
     text = run().decode()
     assert "dev.local, localhost, test" in text
     assert "3649 days left" in text

@@ -146,7 +146,7 @@ def test_the_next_intermediate_of_the_same_root_takes_over_without_a_store_being
     assert not keystore.is_current(before.signer)
     assert keystore.is_current(after.signer)
     desk.succeed("ca", "retire", "--yes")
-    assert not keystore.folder_of(before).exists()
+    assert not keystore.directory_of(before).exists()
     assert after.root_pem in desk.bundle.read_bytes()
 
 

@@ -66,12 +66,12 @@ def test_files_that_shells_name_list_both_roots_until_the_old_one_is_retired(des
 def test_retiring_takes_the_old_root_out_and_deletes_its_key(desk: Desk, old: Authority) -> None:
     desk.succeed("ca", "renew", "--yes")
     new = present(desk)
-    old_folder = Keystore(desk.state).folder_of(old)
-    assert (old_folder / "intermediate.key").exists()
+    old_directory = Keystore(desk.state).directory_of(old)
+    assert (old_directory / "intermediate.key").exists()
     result = desk.succeed("ca", "retire", "--yes")
     assert f"devtls root {old.id}" in result.stderr
     assert [line.split()[-1] for line in result.stdout.splitlines()[1:]] == ["removed", "removed"]
-    assert not old_folder.exists()
+    assert not old_directory.exists()
     assert (in_stores(desk, old), in_stores(desk, new)) == ((False, False), (True, True))
     assert {entry.fingerprint for entry in Record(desk.state).entries()} == {new.fingerprint}
     assert "nothing to retire" in desk.succeed("ca", "retire", "--yes").stderr
@@ -178,10 +178,10 @@ def test_a_store_that_keeps_the_old_root_keeps_the_old_ca(desk: Desk, old: Autho
     desk.tool("usr/bin/certutil", f'case "$*" in *-D*) exit 1;; esac\n{CERTUTIL}')
     error = desk.fail(ExitCode.FAILED, "ca", "retire", "--yes")
     assert "nothing was deleted" in str(error)
-    assert Keystore(desk.state).folder_of(old).exists()
+    assert Keystore(desk.state).directory_of(old).exists()
     desk.tool("usr/bin/certutil", CERTUTIL)
     desk.succeed("ca", "retire", "--yes", "--json")
-    assert not Keystore(desk.state).folder_of(old).exists()
+    assert not Keystore(desk.state).directory_of(old).exists()
 
 
 def test_untrust_takes_both_roots_out_and_forget_both_keys(desk: Desk, old: Authority) -> None:

@@ -18,7 +18,7 @@ from devtls.errors import CertificateError, DevtlsError, Refused, StateError
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
 from devtls.pki.certify import Order
-from devtls.pki.imported import Brought, judge
+from devtls.pki.imported import ImportBundle, judge
 from devtls.pki.leaf import PASSING
 from devtls.pki.register import Issued, serial_text
 from devtls.pki.revocation import load_crl
@@ -253,7 +253,7 @@ def test_after_a_renewal_each_certificate_is_revoked_by_the_ca_that_issued_it(
 
 def test_a_ca_that_signs_no_lists_is_not_said_to_have_one(keystore: Keystore) -> None:
     made, now = mkcert(), datetime.now(UTC)
-    brought = Brought(made.certificate, made.key)
+    brought = ImportBundle(made.certificate, made.key)
     keystore.adopt(judge(brought, zones=(), parse_zone=Hostname, now=now, pki_port=29445).authority, now)
     issue(Register(keystore, keystore.load(now)), "a.test")
     said = run(revoke, "a.test")

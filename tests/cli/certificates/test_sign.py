@@ -22,7 +22,7 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "project"
     place.mkdir()
     monkeypatch.chdir(place)
@@ -48,8 +48,8 @@ def request(name: str, *, ca: bool = False) -> x509.CertificateSigningRequest:
 
 
 @pytest.fixture
-def csr(folder: Path) -> Path:
-    path = folder / "db.csr"
+def csr(directory: Path) -> Path:
+    path = directory / "db.csr"
     path.write_bytes(request("db.dev.local", ca=True).public_bytes(Encoding.PEM))
     return path
 
@@ -106,7 +106,7 @@ def test_it_says_where_its_status_can_be_asked_where_the_configuration_wants_tha
     assert access.access_method == AuthorityInformationAccessOID.OCSP
 
 
-def test_it_reads_stdin(authority: Authority, folder: Path) -> None:
+def test_it_reads_stdin(authority: Authority, directory: Path) -> None:
     said = run("-", given=request("x.test").public_bytes(Encoding.PEM))
     assert "For x.test, until" in said.stderr
 
@@ -132,6 +132,6 @@ def test_what_cannot_be_signed_is_not_recorded(why: str, authority: Authority, c
     assert Register(keystore, authority).history().events == ()
 
 
-def test_a_file_that_is_not_there(authority: Authority, folder: Path) -> None:
+def test_a_file_that_is_not_there(authority: Authority, directory: Path) -> None:
     with pytest.raises(StateError, match="cannot be read"):
         run("none.csr")

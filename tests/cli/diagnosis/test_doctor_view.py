@@ -9,7 +9,7 @@ import pytest
 
 from devtls.cli.diagnosis.doctor_view import as_values, in_words, plan_text, result_lines
 from devtls.doctor.health.finding import CloseToOthers, Finding, InstallRoot, Level, Section
-from devtls.doctor.health.mending import Mended, Mending
+from devtls.doctor.health.mending import Mended, ProposedFix
 
 HOSTS = "printf '%s app.dev.local a-second.dev.local a-third.dev.local\\n' 127.0.0.1 ::1 | sudo tee -a /etc/hosts"
 FINDINGS = [
@@ -131,7 +131,7 @@ def test_colours_are_for_terminals_without_NO_COLOR(
 
 def test_plans_and_results() -> None:
     fix = CloseToOthers((Path("/x"),))
-    assert plan_text([Mending("Close it\x07", ("chmod go= /x",), fix)]) == "  Close it\\x07\n      chmod go= /x"
+    assert plan_text([ProposedFix("Close it\x07", ("chmod go= /x",), fix)]) == "  Close it\\x07\n      chmod go= /x"
     assert result_lines([Mended("Close it", True), Mended("Open it", False, "it is locked")]) == [
         "  ✓ done      Close it.",
         "  ✗ not done  Open it: it is locked.",

@@ -26,10 +26,10 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def project(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = home / "project"
-    (folder / "web").mkdir(parents=True)
-    monkeypatch.chdir(folder)
-    return folder
+    directory = home / "project"
+    (directory / "web").mkdir(parents=True)
+    monkeypatch.chdir(directory)
+    return directory
 
 
 @pytest.fixture

@@ -22,16 +22,16 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
+    directory = tmp_path / "project"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("state", "config", "run"):
         variable = {"state": "STATE", "config": "CONFIG", "run": "RUNTIME"}[name]
         monkeypatch.setenv(f"DEVTLS_{variable}_DIR", str(tmp_path / name))
     monkeypatch.delenv("SUDO_UID", raising=False)
-    (folder / "devtls.toml").write_text(WANTS)
-    return folder
+    (directory / "devtls.toml").write_text(WANTS)
+    return directory
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_without_a_terminal_it_needs_yes(project: Path, run: Run) -> None:
 
 
 @pytest.mark.parametrize("argument", ["devtls.toml", ".", "../project/devtls.toml"])
-def test_a_file_or_its_folder_can_be_named(project: Path, run: Run, argument: str) -> None:
+def test_a_file_or_its_directory_can_be_named(project: Path, run: Run, argument: str) -> None:
     assert run("--yes", argument).exit_code == 0
     assert passes(project)
 

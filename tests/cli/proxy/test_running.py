@@ -119,7 +119,7 @@ def test_a_socket_of_another_user_is_named_and_passed_over(
     assert "belongs to another user" in capsys.readouterr().err
 
 
-def test_a_folder_that_others_can_write_is_not_looked_into(
+def test_a_directory_that_others_can_write_is_not_looked_into(
     answering: Answering, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answering(http(200, ABOUT)).parent.chmod(0o777)

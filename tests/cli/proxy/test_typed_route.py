@@ -13,11 +13,11 @@ from devtls.errors import ConfigError
 PLAIN: dict[str, Any] = dict.fromkeys(
     ("host", "strip_prefix", "allow_remote", "ca", "no_verify", "hsts", "no_via", "client_auth", "client_ca")
 )
-HERE, FOLDER = Path("/project/web"), Path("/project")
+HERE, DIRECTORY = Path("/project/web"), Path("/project")
 
 
 def value(target: str, **options: Any) -> Any:
-    return typed_value("app", target, PLAIN | options, here=HERE, folder=FOLDER)
+    return typed_value("app", target, PLAIN | options, here=HERE, directory=DIRECTORY)
 
 
 @pytest.mark.parametrize(

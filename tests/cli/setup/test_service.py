@@ -144,7 +144,7 @@ def test_a_file_that_was_named_is_the_services(
     assert f"devtls add app 3000 --config {tmp_path}/mine.toml" in said
 
 
-def test_folders_that_count_from_here_are_written_in_full(
+def test_directories_that_count_from_here_are_written_in_full(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

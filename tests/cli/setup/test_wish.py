@@ -17,7 +17,7 @@ from devtls.config import Config
 from devtls.errors import ConfigError, DevtlsError, InvalidName
 from devtls.names import Hostname
 from devtls.system.changes.change import Wish
-from devtls.system.changes.service.account import FOLDER_VARIABLES
+from devtls.system.changes.service.account import DIRECTORY_VARIABLES
 from devtls.system.machine.paths import Paths
 
 ZONES = (Hostname("dev.local"), Hostname("test"))
@@ -25,10 +25,10 @@ ZONES = (Hostname("dev.local"), Hostname("test"))
 
 @pytest.fixture(autouse=True)
 def project(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = home / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
+    directory = home / "project"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
+    return directory
 
 
 def read(home: Path, *, names: Sequence[str] = (), earlier: Sequence[str] = ()) -> Wish:
@@ -76,7 +76,7 @@ def test_a_broken_file_is_named_and_passed_over(
     assert "Its names are left out." in told
 
 
-def test_a_folder_that_is_gone_has_no_file(
+def test_a_directory_that_is_gone_has_no_file(
     project: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.rmdir()
@@ -144,7 +144,7 @@ def test_the_service_is_told_who_and_where(home: Path, monkeypatch: pytest.Monke
     assert (wish.user.uid, wish.user.gid, wish.user.home) == (os.getuid(), os.getgid(), home)
     assert wish.command == (sys.executable, "-m", "devtls")
     assert wish.environment["DEVTLS_STATE_DIR"] == str(home / "state")
-    assert frozenset(wish.environment) <= frozenset(FOLDER_VARIABLES)
+    assert frozenset(wish.environment) <= frozenset(DIRECTORY_VARIABLES)
     monkeypatch.setenv("DEVTLS_STATE_DIR", "here/state")
     assert read(home).environment["DEVTLS_STATE_DIR"] == str(home / "project/here/state")
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)

@@ -26,11 +26,11 @@ DEVTLS = (sys.executable, "-m", "devtls")
 
 @pytest.fixture(autouse=True)
 def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "it's my $tate"
-    monkeypatch.setenv("DEVTLS_STATE_DIR", str(folder))
+    directory = tmp_path / "it's my $tate"
+    monkeypatch.setenv("DEVTLS_STATE_DIR", str(directory))
     monkeypatch.setenv("SHELL", "/bin/sh")
     monkeypatch.setattr(probe, "system_certificates", lambda _: [PUBLIC])
-    return folder
+    return directory
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_what_excludes_each_other_is_wrong_usage(argv: list[str]) -> None:
     assert "exclude" in result.stderr
 
 
-def test_a_state_folder_that_cannot_be_written_is_an_error(authority: Authority, state_dir: Path) -> None:
+def test_a_state_directory_that_cannot_be_written_is_an_error(authority: Authority, state_dir: Path) -> None:
     (state_dir / ROOT_FILE).mkdir()
     with pytest.raises(StateError, match="cannot be written"):
         run()

@@ -131,7 +131,7 @@ def test_a_ca_that_a_serve_made_meanwhile_is_not_taken_for_the_wanted_one(
     assert not desk.nss.exists()
 
 
-def test_a_state_folder_that_takes_no_root_file_is_said_in_a_sentence(desk: Desk) -> None:
+def test_a_state_directory_that_takes_no_root_file_is_said_in_a_sentence(desk: Desk) -> None:
     (desk.state / ROOT_FILE).mkdir(mode=0o700, parents=True)
     desk.state.chmod(0o700)
     assert "cannot be written" in str(desk.fail(ExitCode.STATE, "trust", "--yes"))
@@ -414,7 +414,7 @@ def test_a_profile_that_was_deleted_holds_nothing_any_more(desk: Desk) -> None:
     assert not desk.state.exists()
 
 
-def test_a_folders_name_cannot_speak_to_the_terminal(desk: Desk) -> None:
+def test_a_directories_name_cannot_speak_to_the_terminal(desk: Desk) -> None:
     profile = desk.machine.home / ".mozilla/firefox/\x1b]0;owned\x07"
     profile.mkdir(parents=True)
     (profile / "cert9.db").write_bytes(b"")

@@ -40,9 +40,9 @@ def test_an_app_that_is_down_is_said_to_be() -> None:
     assert "not up: nothing listens there" in render("app=3000", apps={"127.0.0.1:3000": "nothing listens there"})
 
 
-def test_a_folder_is_named_and_missed() -> None:
+def test_a_directory_is_named_and_missed() -> None:
     assert "->  /srv/site\n" in render("docs=/srv/site")
-    shown = render("docs=/srv/site", missing_folders=frozenset({"/srv/site"}))
+    shown = render("docs=/srv/site", missing_directories=frozenset({"/srv/site"}))
     assert "->  /srv/site  there is no such folder\n" in shown
 
 

@@ -40,7 +40,7 @@ async def test_apps_names_and_trust_are_found_out(
         "127.0.0.1:1": "nothing listens there",
         "unix:/nowhere.sock": "no such file or directory",
     }
-    assert found.missing_folders == {f"{tmp_path}/gone"}
+    assert found.missing_directories == {f"{tmp_path}/gone"}
     assert found.names["app.dev.local"] is Resolves.HERE
     assert found.names["app.localhost"] is Resolves.HERE
     assert found.names["app.test"] is Resolves.ELSEWHERE

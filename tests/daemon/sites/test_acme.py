@@ -26,8 +26,8 @@ CONFIG = "[acme]\nenabled = true\n{settings}\n[routes]\n{routes}\n"
 CERTIFICATE_KEY = ec.derive_private_key(77, ec.SECP256R1())
 
 
-def config(folder: Path, settings: str = "", routes: str = "app = 9") -> Path:
-    file = folder / "devtls.toml"
+def config(directory: Path, settings: str = "", routes: str = "app = 9") -> Path:
+    file = directory / "devtls.toml"
     file.write_text(CONFIG.format(settings=settings, routes=routes))
     return file
 

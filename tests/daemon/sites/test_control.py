@@ -37,7 +37,7 @@ def test_a_start_that_fails_leaves_nothing(home: Path) -> None:
     assert list((home / "run/devtls").iterdir()) == []
 
 
-async def test_a_folder_that_cannot_be_used_stops_nothing(home: Path) -> None:
+async def test_a_directory_that_cannot_be_used_stops_nothing(home: Path) -> None:
     (home / "file").touch()
     site = ControlSite(home / "file/run")
     await asyncio.to_thread(site.open)

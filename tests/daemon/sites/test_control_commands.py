@@ -38,7 +38,7 @@ async def test_a_temporary_route_answers_at_once_and_outlives_a_reload(start: St
     running = await start(file=file)
     commands = commands_of(running)
     port = await app(b"lent")
-    done = await commands.add(AddRequest(name="api", value=port, folder="/"))
+    done = await commands.add(AddRequest(name="api", value=port, directory="/"))
     assert done.trouble is None
     assert [(route.name, route.source) for route in done.routes] == [("app", "file"), ("api", "temporary")]
     assert (await running.get("api.dev.local")).body == b"lent"
@@ -54,8 +54,8 @@ async def test_a_temporary_route_wins_and_gives_back_what_it_covered(start: Star
     running = await start("own=9", file=file)
     commands = commands_of(running)
     for name in ("app", "own"):
-        await commands.add(AddRequest(name=name, value=await app(name.encode()), folder="/"))
-        await commands.add(AddRequest(name=name, value=await app(name.encode() * 2), folder="/"))
+        await commands.add(AddRequest(name=name, value=await app(name.encode()), directory="/"))
+        await commands.add(AddRequest(name=name, value=await app(name.encode() * 2), directory="/"))
         assert (await running.get(f"{name}.dev.local")).body == name.encode() * 2
         assert (await commands.remove(RemoveRequest(name=name))).removed
         assert not (await commands.remove(RemoveRequest(name=name))).removed
@@ -76,10 +76,10 @@ async def test_a_temporary_route_wins_and_gives_back_what_it_covered(start: Star
 )
 async def test_what_the_file_could_not_have_is_refused(start: Start, name: str, value: Any, told: str) -> None:
     running = await start("app=9")
-    folder = str(running.daemon.source.paths.runtime_dir)
+    directory = str(running.daemon.source.paths.runtime_dir)
     if isinstance(value, dict):
-        value = {"target": value["target"].replace("RUN", folder)}
-    done = await commands_of(running).add(AddRequest(name=name, value=value, folder="/"))
+        value = {"target": value["target"].replace("RUN", directory)}
+    done = await commands_of(running).add(AddRequest(name=name, value=value, directory="/"))
     assert done.trouble is not None
     assert told in done.trouble.message
     assert done.trouble.exit_code == ExitCode.CONFIG
@@ -160,7 +160,7 @@ async def test_stop_answers_first(start: Start, wait_until: Wait, now: bool, gra
     await commands.stop(StopRequest())
     await asyncio.sleep(0)
     assert process._cutting.is_set() is now
-    done = await commands.add(AddRequest(name="api", value=1, folder="/"))
+    done = await commands.add(AddRequest(name="api", value=1, directory="/"))
     assert done.trouble is not None
     assert "about to end" in done.trouble.message
 

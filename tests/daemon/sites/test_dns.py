@@ -18,7 +18,7 @@ import pytest
 
 from devtls.daemon import run
 from devtls.daemon.console.style import Look
-from devtls.daemon.sites import auxiliary_listener as side_port
+from devtls.daemon.sites import auxiliary_listener
 from devtls.daemon.sites import dns as dns_site
 from devtls.daemon.sites.dns import zones_of
 from devtls.errors import PortInUse
@@ -200,8 +200,8 @@ OURS = "DNS port {} belongs to {}, which answers there."
 async def test_a_port_that_is_taken_is_told_once_and_the_rest_goes_on(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, *, holder: str, level: str, told: str
 ) -> None:
-    monkeypatch.setattr(side_port, "find_holder", lambda _, **__: Holder(holder))
-    monkeypatch.setattr(side_port, "_RETRY_S", 0.01)
+    monkeypatch.setattr(auxiliary_listener, "find_holder", lambda _, **__: Holder(holder))
+    monkeypatch.setattr(auxiliary_listener, "_RETRY_S", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         file.write_text(CONFIG.format(port))
@@ -224,7 +224,7 @@ async def test_whose_a_port_is_is_looked_up_once_for_each_that_takes_it(
         looks.append(port)
         return find_holder(port)
 
-    monkeypatch.setattr(side_port, "find_holder", look)
+    monkeypatch.setattr(auxiliary_listener, "find_holder", look)
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as heir:
         port = taken.getsockname()[1]
         file.write_text(CONFIG.format(port))
@@ -256,7 +256,7 @@ async def test_the_holder_of_the_datagram_port_is_found(start: Start, file: Path
 async def test_it_takes_the_port_over_when_the_other_program_ends(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
-    monkeypatch.setattr(side_port, "_RETRY_S", 0.01)
+    monkeypatch.setattr(auxiliary_listener, "_RETRY_S", 0.01)
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -273,7 +273,7 @@ async def test_it_takes_the_port_over_when_the_other_program_ends(
 async def test_a_lack_of_descriptors_is_told_and_mended(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
-    monkeypatch.setattr(side_port, "_RETRY_S", 0.01)
+    monkeypatch.setattr(auxiliary_listener, "_RETRY_S", 0.01)
     running = await start(file=file)
 
     def make_responder(_: object) -> object:

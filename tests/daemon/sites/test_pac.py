@@ -14,7 +14,7 @@ import pytest
 from devtls.daemon import run
 from devtls.daemon.console.style import Look
 from devtls.daemon.run import Process
-from devtls.daemon.sites import auxiliary_listener as side_port
+from devtls.daemon.sites import auxiliary_listener
 from devtls.daemon.sites.pac import scope_of
 from devtls.daemon.status import introduce
 from devtls.names import Hostname
@@ -124,8 +124,8 @@ async def test_the_zones_of_another_ca_are_led_here_on_the_same_port(start: Star
 async def test_a_port_that_is_taken_is_told_once_and_tried_again(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait, holder: str
 ) -> None:
-    monkeypatch.setattr(side_port, "find_holder", lambda _, **__: Holder(holder))
-    monkeypatch.setattr(side_port, "_RETRY_S", 0.01)
+    monkeypatch.setattr(auxiliary_listener, "find_holder", lambda _, **__: Holder(holder))
+    monkeypatch.setattr(auxiliary_listener, "_RETRY_S", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         file.write_text(CONFIG.format(port, 9))

@@ -23,7 +23,7 @@ from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
 from devtls.pki.certify import Order
-from devtls.pki.imported import Brought, judge
+from devtls.pki.imported import ImportBundle, judge
 from devtls.pki.leaf import Signer
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number, load_crl, revoked_entry
@@ -181,7 +181,7 @@ def withdrawn(paths: Paths) -> Authority:
     """A CA that was imported, and that its root revoked then."""
     now, keystore, root = datetime.now(UTC), Keystore(paths.state_dir), make("Corp Root")
     issuing = make("Corp Dev", by=root, path_length=0, constraints=permitting("dev.local", networks=True))
-    brought = Brought(issuing.certificate, issuing.key, (root.certificate,))
+    brought = ImportBundle(issuing.certificate, issuing.key, (root.certificate,))
     authority = judge(brought, zones=(), parse_zone=Hostname, now=now, pki_port=free_port()).authority
     keystore.adopt(authority, now)
     entry = revoked_entry(issuing.certificate.serial_number, now, "ca-compromise")

@@ -10,7 +10,7 @@ from devtls.config import parse_config
 from devtls.daemon.sites.private_sockets import refuse_unix_targets
 from devtls.errors import ConfigError
 
-ROUTES = parse_config(b'[routes]\napp = 3000\nold = "unix:/run/app.sock"\n', source="devtls.toml", folder="/").routes
+ROUTES = parse_config(b'[routes]\napp = 3000\nold = "unix:/run/app.sock"\n', source="devtls.toml", directory="/").routes
 
 
 def test_a_target_that_windows_cannot_reach_is_named_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def test_every_change_is_seen_at_once(keystore: Keystore, authority: Authority) 
     Register(keystore, authority).revoke([another], "superseded", NOW)
     (entry,) = publications.of(authority, NOW).crl
     assert serial_text(entry.serial_number) == another
-    (keystore.folder_of(authority) / "intermediate.crl").unlink()
+    (keystore.directory_of(authority) / "intermediate.crl").unlink()
     assert [serial_text(entry.serial_number) for entry in publications.of(authority, NOW).crl] == [another]
 
 

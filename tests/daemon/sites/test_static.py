@@ -14,8 +14,8 @@ from devtls.config import Config, parse_route_argument
 from devtls.daemon.sites.static import StaticSites
 
 
-def config(*folders: Path) -> Config:
-    return Config(routes=tuple(parse_route_argument(f"s{n}={folder}") for n, folder in enumerate(folders)))
+def config(*directories: Path) -> Config:
+    return Config(routes=tuple(parse_route_argument(f"s{n}={directory}") for n, directory in enumerate(directories)))
 
 
 async def test_sockets_are_private_and_reused(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ async def test_sockets_are_private_and_reused(tmp_path: Path) -> None:
     assert list(runtime.iterdir()) == []
 
 
-async def test_a_path_that_is_too_long_moves_to_the_temporary_folder(tmp_path: Path) -> None:
+async def test_a_path_that_is_too_long_moves_to_the_temporary_directory(tmp_path: Path) -> None:
     sites = StaticSites(tmp_path / ("x" * 100))
     (path,) = (await asyncio.to_thread(sites.open_sockets, config(tmp_path))).values()
     home = Path(path).parent
@@ -40,7 +40,7 @@ async def test_a_path_that_is_too_long_moves_to_the_temporary_folder(tmp_path: P
     assert not home.exists()
 
 
-async def test_a_runtime_folder_that_cannot_be_made_is_no_obstacle(tmp_path: Path) -> None:
+async def test_a_runtime_directory_that_cannot_be_made_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     sites = StaticSites(tmp_path / "file/run")
     (path,) = (await asyncio.to_thread(sites.open_sockets, config(tmp_path))).values()
@@ -50,7 +50,7 @@ async def test_a_runtime_folder_that_cannot_be_made_is_no_obstacle(tmp_path: Pat
 
 
 @pytest.mark.parametrize("open_one", ["run", "run/devtls"])
-async def test_a_runtime_folder_that_others_can_write_is_not_used(tmp_path: Path, open_one: str) -> None:
+async def test_a_runtime_directory_that_others_can_write_is_not_used(tmp_path: Path, open_one: str) -> None:
     """Whoever can move the folder could put sockets of their own in its place."""
     runtime = tmp_path / "run/devtls"
     runtime.mkdir(parents=True, mode=0o700)
@@ -65,9 +65,9 @@ async def test_what_a_crashed_process_left_is_removed(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     leftover, living = tmp_path / f"serve-{dead.pid}", tmp_path / f"serve-{os.getppid()}"
-    for folder in (leftover, living):
-        folder.mkdir()
-        (folder / "1.sock").touch()
+    for directory in (leftover, living):
+        directory.mkdir()
+        (directory / "1.sock").touch()
     sites = StaticSites(tmp_path)
     await asyncio.to_thread(sites.open_sockets, config(tmp_path))
     assert (leftover.exists(), living.exists()) == (False, True)

@@ -22,8 +22,8 @@ from tests.cli.desk import CERTUTIL
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     system, user = tmp_path / "system", tmp_path / "home"
-    for folder in (system / "usr/bin", system / "usr/sbin", system / "etc", user):
-        folder.mkdir(parents=True)
+    for directory in (system / "usr/bin", system / "usr/sbin", system / "etc", user):
+        directory.mkdir(parents=True)
     tool = system / "usr/bin/certutil"
     tool.write_text(f"#!/bin/sh\n{CERTUTIL}")
     tool.chmod(0o755)

@@ -38,11 +38,11 @@ def leaf(intermediate: Issued) -> Issued:
 @pytest.fixture
 def system(tmp_path: Path) -> Path:
     """Return an empty Debian: its stores hold what the test puts there."""
-    folder = tmp_path / "system"
-    (folder / "etc/ssl/certs").mkdir(parents=True)
-    (folder / "usr/local/share/ca-certificates").mkdir(parents=True)
-    (folder / "etc/os-release").write_text("ID=debian\n")
-    return folder
+    directory = tmp_path / "system"
+    (directory / "etc/ssl/certs").mkdir(parents=True)
+    (directory / "usr/local/share/ca-certificates").mkdir(parents=True)
+    (directory / "etc/os-release").write_text("ID=debian\n")
+    return directory
 
 
 @pytest.fixture

@@ -204,10 +204,10 @@ def make_crl(
 Tune = Callable[[ssl.SSLContext], None]
 
 
-def _server_context(folder: Path, leaf: Issued, chain: Sequence[Issued], tune: Tune | None) -> ssl.SSLContext:
+def _server_context(directory: Path, leaf: Issued, chain: Sequence[Issued], tune: Tune | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers("DEFAULT:@SECLEVEL=0")  # or OpenSSL would not load a weak certificate
-    file = folder / f"server-{leaf.raw.serial_number:x}.pem"
+    file = directory / f"server-{leaf.raw.serial_number:x}.pem"
     file.write_bytes(b"".join([leaf.pem, *(each.pem for each in chain), leaf.key_pem]))
     context.load_cert_chain(file)
     if tune is not None:
@@ -217,10 +217,10 @@ def _server_context(folder: Path, leaf: Issued, chain: Sequence[Issued], tune: T
 
 @contextmanager
 def showing(
-    folder: Path, leaf: Issued, *chain: Issued, answer: bytes = HTTP_OK, tune: Tune | None = None
+    directory: Path, leaf: Issued, *chain: Issued, answer: bytes = HTTP_OK, tune: Tune | None = None
 ) -> Iterator[int]:
     """Serve `leaf` and `chain` on a port of 127.0.0.1, and `answer` to whoever asks; yields the port."""
-    context = _server_context(folder, leaf, chain, tune)
+    context = _server_context(directory, leaf, chain, tune)
 
     def serve(connection: socket.socket) -> None:
         with context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as tls:

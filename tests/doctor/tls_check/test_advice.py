@@ -8,7 +8,7 @@ import pytest
 
 from devtls.doctor.tls_check.address import parse_address
 from devtls.doctor.tls_check.advice import is_public_address
-from devtls.doctor.tls_check.evidence import Evidence, Meeting, Ours
+from devtls.doctor.tls_check.evidence import Evidence, Handshake, Ours
 from devtls.doctor.tls_check.judge import judge
 from devtls.doctor.tls_check.path import find_path
 from devtls.names import DEFAULT_ZONES
@@ -24,7 +24,7 @@ def advice(
 ) -> str:
     certificates = [each.facts for each in sent]
     path = find_path(certificates, [], [ours.root] if ours.root else [], now)
-    met = Meeting(ip, (), True, "TLS 1.3", "TLS_AES_256_GCM_SHA384", "")
+    met = Handshake(ip, (), True, "TLS 1.3", "TLS_AES_256_GCM_SHA384", "")
     evidence = Evidence(parse_address(address), met, path, (), False, (), (), ours, now)
     return " ".join(judge(evidence, lambda _: False).advice)
 

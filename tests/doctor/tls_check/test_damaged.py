@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from devtls.doctor.tls_check.address import parse_address
 from devtls.doctor.tls_check.certificate import read_certificate
-from devtls.doctor.tls_check.evidence import Evidence, Meeting, Ours
+from devtls.doctor.tls_check.evidence import Evidence, Handshake, Ours
 from devtls.doctor.tls_check.judge import judge
 from devtls.doctor.tls_check.opinions import ask_cryptography
 from devtls.doctor.tls_check.path import find_path
@@ -20,7 +20,7 @@ from devtls.names import DEFAULT_ZONES
 from tests.doctor.tls_check.pki import NOW, Wish, make_crl, make_root
 
 ADDRESS = parse_address("app.check.test")
-MEETING = Meeting("127.0.0.1", (), True, "TLS 1.3", "TLS_AES_256_GCM_SHA384", "")
+MEETING = Handshake("127.0.0.1", (), True, "TLS 1.3", "TLS_AES_256_GCM_SHA384", "")
 ROOT = make_root(constraints=("check.test", "127.0.0.0/8"))
 LEAF = ROOT.issue(
     Wish(ips=("127.0.0.1",), crl="http://a.test/crl", ocsp="http://a.test/o", issuer_url="http://a.test/i")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from devtls.doctor.tls_check.address import parse_address
-from devtls.doctor.tls_check.evidence import NoMeeting, Ours, Reason
+from devtls.doctor.tls_check.evidence import HandshakeFailed, Ours, Reason
 from devtls.doctor.tls_check.failure import Failure, explain
 from devtls.names import DEFAULT_ZONES
 
@@ -11,7 +11,7 @@ OURS = Ours(DEFAULT_ZONES)
 
 
 def said(address: str, reason: Reason, **more: object) -> Failure:
-    return explain(parse_address(address), NoMeeting(reason, **more), OURS)  # type: ignore[arg-type] # NoMeeting's own
+    return explain(parse_address(address), HandshakeFailed(reason, **more), OURS)  # type: ignore[arg-type] # NoMeeting's own
 
 
 @pytest.mark.parametrize("reason", list(Reason))

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from devtls.doctor.tls_check.evidence import Meeting, Reason
+from devtls.doctor.tls_check.evidence import Handshake, Reason
 from devtls.doctor.tls_check.meet import chain_of
 from tests.doctor.tls_check.conftest import NAME, Check
 from tests.doctor.tls_check.pki import (
@@ -225,7 +225,7 @@ def test_a_server_that_wants_a_certificate_of_the_clients_is_judged_all_the_same
 
 
 def test_a_certificate_that_cannot_be_read(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = Meeting("127.0.0.1", (b"0\x03\x02\x01\x01",), True, "TLS 1.3", "TLS_AES_128_GCM_SHA256", "")
+    shown = Handshake("127.0.0.1", (b"0\x03\x02\x01\x01",), True, "TLS 1.3", "TLS_AES_128_GCM_SHA256", "")
     monkeypatch.setattr("devtls.doctor.tls_check.examine.meet", lambda _: shown)
     failure = failure_of(check(443))
     assert failure.reason is Reason.UNREADABLE

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from devtls.doctor.tls_check.address import parse_address
-from devtls.doctor.tls_check.evidence import CRYPTOGRAPHY, OPENSSL, STRICT, Evidence, Meeting, Opinion, Ours
+from devtls.doctor.tls_check.evidence import CRYPTOGRAPHY, OPENSSL, STRICT, Evidence, Handshake, Ours, VerifierResult
 from devtls.doctor.tls_check.path import find_path
 from devtls.doctor.tls_check.remarks import chromium_error, on_connection, on_hsts, on_opinions
 from devtls.doctor.tls_check.report import Answer, Mark
@@ -13,8 +13,8 @@ from tests.doctor.tls_check.pki import NOW, Wish, make_root
 LEAF = make_root().issue(Wish()).facts
 
 
-def meeting(*, whole: bool = True, hsts: str | None = None) -> Meeting:
-    return Meeting("127.0.0.1", (LEAF.der,), whole, "TLS 1.3", "TLS_AES_256_GCM_SHA384", "", hsts=hsts)
+def meeting(*, whole: bool = True, hsts: str | None = None) -> Handshake:
+    return Handshake("127.0.0.1", (LEAF.der,), whole, "TLS 1.3", "TLS_AES_256_GCM_SHA384", "", hsts=hsts)
 
 
 def hsts(address: str, value: str | None, *, would_warn: bool = True) -> list[str]:
@@ -52,8 +52,12 @@ def test_addresses_know_no_hsts_and_silence_says_nothing() -> None:
     assert hsts("app.test", None) == []
 
 
-def opinions(openssl: bool, strict: bool, other: bool) -> tuple[Opinion, ...]:
-    return (Opinion(OPENSSL, openssl, "x"), Opinion(STRICT, strict, "y"), Opinion(CRYPTOGRAPHY, other, "z"))
+def opinions(openssl: bool, strict: bool, other: bool) -> tuple[VerifierResult, ...]:
+    return (
+        VerifierResult(OPENSSL, openssl, "x"),
+        VerifierResult(STRICT, strict, "y"),
+        VerifierResult(CRYPTOGRAPHY, other, "z"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,15 +28,17 @@ def certutil(require_tool: RequireTool, system: Path) -> Path:
     return tool
 
 
-def database(certutil: Path, folder: Path, *, password: str = "", root: Path | None = None, trust: str = "C,,") -> None:
-    folder.mkdir(parents=True)
-    secret = folder / "password"
+def database(
+    certutil: Path, directory: Path, *, password: str = "", root: Path | None = None, trust: str = "C,,"
+) -> None:
+    directory.mkdir(parents=True)
+    secret = directory / "password"
     secret.write_text(f"{password}\n")
     how = ["-f", str(secret)] if password else ["--empty-password"]
-    subprocess.run([certutil, "-N", "-d", f"sql:{folder}", *how], check=True, capture_output=True, timeout=20)
+    subprocess.run([certutil, "-N", "-d", f"sql:{directory}", *how], check=True, capture_output=True, timeout=20)
     if root is not None:
         add = ["-A", "-n", "a root", "-t", trust, "-i", str(root)]
-        subprocess.run([certutil, *add, "-d", f"sql:{folder}"], check=True, capture_output=True, timeout=20)
+        subprocess.run([certutil, *add, "-d", f"sql:{directory}"], check=True, capture_output=True, timeout=20)
 
 
 @pytest.fixture
@@ -56,8 +58,8 @@ def checked(check: Check, root: Issued, tmp_path: Path) -> Report:
 def test_every_browser_has_it(
     check: Check, certutil: Path, root: Issued, root_file: Path, *, home: Path, tmp_path: Path
 ) -> None:
-    for folder in (CHROMIUM, FIREFOX):
-        database(certutil, home / folder, root=root_file)
+    for directory in (CHROMIUM, FIREFOX):
+        database(certutil, home / directory, root=root_file)
     report = checked(check, root, tmp_path)
     assert report.questions[0].sentence == (
         f"a root is trusted by Chromium and Chrome (~/{CHROMIUM}) and Firefox profile (~/{FIREFOX})."

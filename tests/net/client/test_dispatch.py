@@ -8,7 +8,7 @@ from typing import Any, cast
 from devtls.http.actions import Answer, FailureKind
 from devtls.http.answers import pages
 from devtls.http.events import Request, Response
-from devtls.net.client.dispatch import Reception
+from devtls.net.client.dispatch import RequestDispatcher
 from devtls.net.relay import Relay, RelayClient
 from tests.net.harness import Proxy
 
@@ -21,8 +21,8 @@ class Client:
         self.writable = True
 
 
-def reception(running: Proxy, sni: str | None = "app.dev.local") -> Reception:
-    made = Reception(running.service, sni)
+def dispatcher(running: Proxy, sni: str | None = "app.dev.local") -> RequestDispatcher:
+    made = RequestDispatcher(running.service, sni)
     made.meet(("127.0.0.1", 5))
     return made
 
@@ -31,13 +31,13 @@ def asking(authority: bytes = b"app.dev.local", target: bytes = b"/", method: by
     return Request(1, method, target, authority, [], 0, b"2.0")
 
 
-def take(made: Reception, request: Request) -> Relay | pages.Answer:
+def take(made: RequestDispatcher, request: Request) -> Relay | pages.Answer:
     return made.take(cast(RelayClient, Client()), request)
 
 
 async def test_a_request_for_a_route_becomes_a_relay_on_shared_terms(running: Proxy) -> None:
     running.route("app = 1")
-    made = reception(running)
+    made = dispatcher(running)
     first, second = take(made, asking()), take(made, asking())
     assert isinstance(first, Relay)
     assert isinstance(second, Relay)
@@ -48,7 +48,7 @@ async def test_a_request_for_a_route_becomes_a_relay_on_shared_terms(running: Pr
 
 async def test_terms_follow_a_reload(running: Proxy) -> None:
     running.route("app = 1")
-    made = reception(running)
+    made = dispatcher(running)
     before = take(made, asking())
     running.route("app = { target = 1, via = false }")
     after = take(made, asking())
@@ -66,13 +66,13 @@ async def test_what_no_route_serves_is_a_page(running: Proxy) -> None:
         (None, b"app.dev.local", 421),
         (None, b"localhost", 404),
     ):
-        page = take(reception(running, sni), asking(authority))
+        page = take(dispatcher(running, sni), asking(authority))
         assert isinstance(page, pages.Answer)
         assert page.status == status
 
 
 async def test_each_connection_has_a_number_of_its_own_and_knows_its_client(running: Proxy) -> None:
-    first, second = reception(running), reception(running, None)
+    first, second = dispatcher(running), dispatcher(running, None)
     assert second.id == first.id + 1
     assert (first.sni, second.sni) == (b"app.dev.local", b"")
     assert first.edge is second.edge
@@ -82,7 +82,7 @@ async def test_each_connection_has_a_number_of_its_own_and_knows_its_client(runn
 
 async def test_a_failure_is_a_page_and_its_status_the_relays(running: Proxy) -> None:
     running.route("app = 1")
-    made = reception(running)
+    made = dispatcher(running)
     relay = take(made, asking())
     assert isinstance(relay, Relay)
     page = made.failure(relay, Answer(FailureKind.UNREACHABLE, "The app cannot be reached.", (("127.0.0.1:1", "no"),)))
@@ -94,7 +94,7 @@ async def test_a_failure_is_a_page_and_its_status_the_relays(running: Proxy) -> 
 
 
 async def test_refused_requests_are_recorded_without_a_route(running: Proxy) -> None:
-    made = reception(running)
+    made = dispatcher(running)
     made.record_refused(asking(b"nobody.dev.local", b"/x"), 404)
     record = running.noted.requests[-1]
     assert (record.status, record.host, record.target) == (404, "nobody.dev.local", "/x")
@@ -104,7 +104,7 @@ async def test_refused_requests_are_recorded_without_a_route(running: Proxy) -> 
 async def test_nothing_is_recorded_for_an_observer_that_does_not_want_it(running: Proxy) -> None:
     running.noted.wants_requests = False
     running.route("app = 1")
-    made = reception(running)
+    made = dispatcher(running)
     relay = take(made, asking())
     assert isinstance(relay, Relay)
     assert relay.started_at == 0
@@ -114,7 +114,7 @@ async def test_nothing_is_recorded_for_an_observer_that_does_not_want_it(running
 
 
 async def test_only_refusals_are_watched_for_a_host_check(running: Proxy) -> None:
-    made = reception(running)
+    made = dispatcher(running)
     fields: Any = [(b"content-type", b"text/plain")]
     assert made.watch(Response(1, 200, fields, b"", 5)) is None
     watch = made.watch(Response(1, 403, fields, b"", 200))

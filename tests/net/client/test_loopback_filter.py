@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from devtls.net.client.listener import LOOPBACK, Listener, Origin, bind_everywhere
-from devtls.net.client.loopback_filter import only_from_here
+from devtls.net.client.loopback_filter import filter_loopback
 
 
 class Greeter(asyncio.Protocol):
@@ -42,7 +42,7 @@ class Made(asyncio.Protocol):
 @pytest.mark.parametrize("peer", [("127.0.0.1", 1), ("127.8.9.1", 1), ("::1", 1, 0, 0)])
 def test_a_client_of_this_machine_gets_its_protocol(peer: object) -> None:
     transport = Transport(peer)
-    only_from_here(Made)().connection_made(transport)
+    filter_loopback(Made)().connection_made(transport)
     assert isinstance(transport.protocol, Made)
     assert not transport.aborted
 
@@ -66,7 +66,7 @@ def test_a_client_of_this_machine_gets_its_protocol(peer: object) -> None:
 def test_everybody_else_is_dropped_and_nothing_is_made_for_them(peer: object) -> None:
     Made.count = 0
     transport = Transport(peer)
-    only_from_here(Made)().connection_made(transport)
+    filter_loopback(Made)().connection_made(transport)
     assert transport.aborted
     assert transport.protocol is None
     assert Made.count == 0

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from devtls.net.tls.handshake_limiter import Turnstile
+from devtls.net.tls.handshake_limiter import HandshakeLimiter
 
 
 async def test_what_comes_alone_passes_at_once() -> None:
-    turnstile, passed = Turnstile(2), list[int]()
+    handshake_limiter, passed = HandshakeLimiter(2), list[int]()
     for number in range(5):
-        turnstile.admit(partial(passed.append, number))
+        handshake_limiter.admit(partial(passed.append, number))
         assert passed[-1] == number
         await asyncio.sleep(0)
 
 
 async def test_a_crowd_passes_a_few_per_turn_in_order() -> None:
-    turnstile, passed = Turnstile(3), list[int]()
+    handshake_limiter, passed = HandshakeLimiter(3), list[int]()
     for number in range(8):
-        turnstile.admit(partial(passed.append, number))
+        handshake_limiter.admit(partial(passed.append, number))
     seen = [len(passed)]
     while len(passed) < 8:
         await asyncio.sleep(0)
@@ -29,11 +29,11 @@ async def test_a_crowd_passes_a_few_per_turn_in_order() -> None:
 
 
 async def test_nobody_overtakes_those_who_wait() -> None:
-    turnstile, passed = Turnstile(1), list[str]()
+    handshake_limiter, passed = HandshakeLimiter(1), list[str]()
     for name in ("a", "b"):
-        turnstile.admit(partial(passed.append, name))
+        handshake_limiter.admit(partial(passed.append, name))
     await asyncio.sleep(0)
-    turnstile.admit(partial(passed.append, "c"))
+    handshake_limiter.admit(partial(passed.append, "c"))
     for _ in range(4):
         await asyncio.sleep(0)
     assert passed == ["a", "b", "c"]

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.names import Hostname
 from devtls.net.tls.client import TlsClient
-from devtls.net.tls.handshake_limiter import Turnstile
+from devtls.net.tls.handshake_limiter import HandshakeLimiter
 from devtls.net.tls.layer import Alert
 from devtls.net.tls.server import TlsServer
 from devtls.pki.authority import Authority
@@ -219,9 +219,9 @@ async def test_a_client_that_leaves_within_the_handshake_is_a_failure(
 async def test_octets_that_come_while_a_handshake_waits_for_its_turn_are_kept(
     hooks: Hooks, authority: Authority
 ) -> None:
-    turnstile = Turnstile(per_turn=1)
-    turnstile.admit(lambda: None)
-    link = Link(TlsServer(hooks, turnstile), Peer(trusting(authority), name="app.dev.local"))
+    handshake_limiter = HandshakeLimiter(per_turn=1)
+    handshake_limiter.admit(lambda: None)
+    link = Link(TlsServer(hooks, handshake_limiter), Peer(trusting(authority), name="app.dev.local"))
     link.peer.step()
     hello = link.peer.out()
     link.layer.data_received(hello + b"\x14\x03\x03")
@@ -234,9 +234,9 @@ async def test_octets_that_come_while_a_handshake_waits_for_its_turn_are_kept(
 async def test_a_client_that_leaves_while_it_waits_for_its_turn_costs_nothing(
     hooks: Hooks, authority: Authority
 ) -> None:
-    turnstile = Turnstile(per_turn=1)
-    turnstile.admit(lambda: None)
-    link = Link(TlsServer(hooks, turnstile), Peer(trusting(authority), name="app.dev.local"))
+    handshake_limiter = HandshakeLimiter(per_turn=1)
+    handshake_limiter.admit(lambda: None)
+    link = Link(TlsServer(hooks, handshake_limiter), Peer(trusting(authority), name="app.dev.local"))
     link.peer.step()
     link.layer.data_received(link.peer.out())
     link.layer.connection_lost(None)

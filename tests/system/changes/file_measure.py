@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from devtls.system.changes.change import MeasureState, Part, Status, User, Wish
+from devtls.system.changes.change import ChangeState, Part, Status, User, Wish
 from devtls.system.machine.execute import Outcome
 from devtls.system.machine.plan import Plan, RemoveFile, Run, Step, WriteFile
 
@@ -29,7 +29,7 @@ class FileMeasure:
     elevate: bool = False
     lies: bool = False
     tail: tuple[Step, ...] = ()
-    blocked: MeasureState | None = None
+    blocked: ChangeState | None = None
     stuck: tuple[Step, ...] = field(default=())
     """What taking back begins with."""
 
@@ -51,14 +51,14 @@ class FileMeasure:
         except FileNotFoundError:
             return None
 
-    def state(self, facts: str | None, wish: Wish) -> MeasureState:
+    def state(self, facts: str | None, wish: Wish) -> ChangeState:
         if self.blocked:
             return self.blocked
         if facts == self.wanted(wish):
-            return MeasureState(Status.ABSENT, "half of it is missing") if self.tail else MeasureState(Status.IN_FORCE)
+            return ChangeState(Status.ABSENT, "half of it is missing") if self.tail else ChangeState(Status.APPLIED)
         if facts is not None and facts.startswith(MARK):
-            return MeasureState(Status.OUTDATED, "other names")
-        return MeasureState(Status.ABSENT)
+            return ChangeState(Status.OUTDATED, "other names")
+        return ChangeState(Status.ABSENT)
 
     def wanted(self, wish: Wish) -> str:
         return MARK + "".join(f"{name}\n" for name in wish.hostnames)
@@ -69,19 +69,19 @@ class FileMeasure:
         write = WriteFile(self.path, self.wanted(wish).encode(), elevate=self.elevate)
         return Plan((program("true") if self.lies else write, *self.tail))
 
-    def keepsake(self, facts: str | None) -> Mapping[str, str]:
+    def previous_state(self, facts: str | None) -> Mapping[str, str]:
         return {} if facts is None else {"content": facts}
 
-    def remove_plan(self, facts: str | None, keepsake: Mapping[str, str]) -> Plan:
+    def remove_plan(self, facts: str | None, previous_state: Mapping[str, str]) -> Plan:
         if facts is None or not facts.startswith(MARK):
             return Plan()
-        before = keepsake.get("content")
+        before = previous_state.get("content")
         if before is None or before.startswith(MARK):
             return Plan((*self.stuck, RemoveFile(self.path, elevate=self.elevate)))
         return Plan((*self.stuck, WriteFile(self.path, before.encode(), elevate=self.elevate)))
 
-    def read_failure(self, facts: str | None, outcome: Outcome) -> MeasureState:
-        return MeasureState(Status.FAILED, outcome.detail or "it failed", "devtls setup names")
+    def read_failure(self, facts: str | None, outcome: Outcome) -> ChangeState:
+        return ChangeState(Status.FAILED, outcome.detail or "it failed", "devtls setup names")
 
     def explain(self, facts: str | None, wish: Wish) -> str:
         return f"Write the names into {self.path.name}."

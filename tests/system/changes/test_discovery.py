@@ -8,29 +8,29 @@ import pytest
 
 from devtls.errors import ExitCode, UnknownWay
 from devtls.system.changes.change import Part
-from devtls.system.changes.discovery import WAYS, find_measures, find_taken, way_of
+from devtls.system.changes.discovery import WAYS, find_changes, find_taken, way_of
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
-from tests.cli.measures import Measures
+from tests.cli.changes import Measures
 
 RUNNER = ProcessRunner()
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    Measures(tmp_path / "measures").install(monkeypatch)
+    Measures(tmp_path / "changes").install(monkeypatch)
     return Machine.redirected(tmp_path, tmp_path, {})
 
 
 def test_parts_come_in_their_order(machine: Machine) -> None:
-    found = find_measures(machine, RUNNER, [Part.SERVICE, Part.NAMES])
-    assert [measure.name for measure in found] == ["names:names", "service:service"]
+    found = find_changes(machine, RUNNER, [Part.SERVICE, Part.NAMES])
+    assert [change.name for change in found] == ["names:names", "service:service"]
 
 
 def test_the_way_that_is_asked_for_counts_before_that_of_an_earlier_setup(machine: Machine) -> None:
     def ports(ways: list[str], recorded: list[str]) -> list[str]:
-        found = find_measures(machine, RUNNER, [Part.PORTS, Part.NAMES], ways=ways, recorded=recorded)
-        return [measure.name for measure in found if measure.part is Part.PORTS]
+        found = find_changes(machine, RUNNER, [Part.PORTS, Part.NAMES], ways=ways, recorded=recorded)
+        return [change.name for change in found if change.part is Part.PORTS]
 
     assert ports([], []) == ["ports:ports"]
     assert ports(["other"], []) == ["ports:other"]
@@ -42,17 +42,17 @@ def test_the_way_that_is_asked_for_counts_before_that_of_an_earlier_setup(machin
 
 def test_a_way_of_another_part_is_unknown_to_this_one(machine: Machine) -> None:
     with pytest.raises(UnknownWay, match="'ports'") as caught:
-        find_measures(machine, RUNNER, [Part.NAMES], ways=["ports"])
+        find_changes(machine, RUNNER, [Part.NAMES], ways=["ports"])
     assert (caught.value.hint, caught.value.exit_code) == ("--way with one of: names", ExitCode.USAGE)
 
 
 def test_what_may_have_been_taken_is_found_without_a_record(machine: Machine) -> None:
     found = find_taken(machine, RUNNER, list(Part), recorded=())
-    assert [measure.name for measure in found] == ["names:names", "ports:ports", "ports:other", "service:service"]
+    assert [change.name for change in found] == ["names:names", "ports:ports", "ports:other", "service:service"]
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
 def test_every_measure_of_a_system_can_be_asked_for_by_its_way(tmp_path: Path, platform: str) -> None:
     machine = Machine.redirected(tmp_path, tmp_path, {}, platform=platform)
-    for measure in find_measures(machine, RUNNER, list(Part)):
-        assert way_of(measure) in WAYS
+    for change in find_changes(machine, RUNNER, list(Part)):
+        assert way_of(change) in WAYS

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.changes.change import MeasureState, Part, Status
+from devtls.system.changes.change import ChangeState, Part, Status
 from devtls.system.changes.engine import Bench, Proposal, Result, carry_out, propose, propose_removal, take_back
 from devtls.system.changes.record import SetupRecord, Taken
 from devtls.system.machine.execute import Finished, ProcessRunner
@@ -28,20 +28,20 @@ def file(tmp_path: Path) -> FileMeasure:
     return FileMeasure(tmp_path / "names")
 
 
-def take(measure: FileMeasure, bench: Bench) -> Result:
-    proposal = propose(measure, WISH)
+def take(change: FileMeasure, bench: Bench) -> Result:
+    proposal = propose(change, WISH)
     return carry_out(proposal, WISH, bench)
 
 
-def undo(measure: FileMeasure, bench: Bench) -> Result:
-    (proposal,) = propose_removal([measure], bench.record.entries())
+def undo(change: FileMeasure, bench: Bench) -> Result:
+    (proposal,) = propose_removal([change], bench.record.entries())
     return take_back(proposal, bench)
 
 
 def test_a_measure_is_taken_remembered_and_taken_back(file: FileMeasure, bench: Bench) -> None:
     file.path.write_text("mine\n")
     taken = take(file, bench)
-    assert (taken.is_in_force, taken.changed) == (True, True)
+    assert (taken.is_applied, taken.changed) == (True, True)
     assert file.path.read_text() == MARK + "app.dev.local\napp.test\n"
     assert bench.record.entries() == (Taken("names:file", {"content": "mine\n"}),)
     undone = undo(file, bench)
@@ -55,12 +55,12 @@ def test_a_second_run_has_nothing_to_do(file: FileMeasure, bench: Bench) -> None
     proposal = propose(file, WISH)
     assert not proposal.plan
     again = carry_out(proposal, WISH, bench)
-    assert (again.is_in_force, again.changed, again.commands) == (True, False, ())
+    assert (again.is_applied, again.changed, again.commands) == (True, False, ())
 
 
 def test_what_was_in_force_without_us_is_not_called_ours(file: FileMeasure, bench: Bench) -> None:
     file.path.write_text(file.wanted(WISH))
-    assert take(file, bench).is_in_force
+    assert take(file, bench).is_applied
     assert bench.record.entries() == ()
 
 
@@ -140,18 +140,20 @@ def test_what_comes_into_force_a_moment_later_is_waited_for(file: FileMeasure, b
     late.start()
     result = take(replace(file, lies=True), replace(bench, patience_s=30))
     late.join()
-    assert (result.is_in_force, result.changed) == (True, True)
+    assert (result.is_applied, result.changed) == (True, True)
 
 
 def test_a_measure_that_is_blocked_afterwards_says_so_itself(file: FileMeasure, bench: Bench) -> None:
     proposal = propose(file, WISH)
-    locked = MeasureState(Status.READ_ONLY, "the disk is read-only now", "remount it")
-    late = Proposal(replace(file, blocked=locked), proposal.facts, proposal.state, proposal.plan, proposal.keepsake)
+    locked = ChangeState(Status.READ_ONLY, "the disk is read-only now", "remount it")
+    late = Proposal(
+        replace(file, blocked=locked), proposal.facts, proposal.state, proposal.plan, proposal.previous_state
+    )
     assert carry_out(late, WISH, bench).state == locked
 
 
 def test_nothing_is_done_that_could_not_be_recorded(file: FileMeasure, bench: Bench) -> None:
-    bench.record.folder.write_text("in the way")
+    bench.record.directory.write_text("in the way")
     result = take(file, bench)
     assert result.state.status is Status.FAILED
     assert "setup.json cannot be written" in result.state.detail
@@ -172,14 +174,14 @@ def test_without_elevation_the_commands_are_there_and_nothing_is_done(file: File
 
 def test_an_elevated_step_is_done_by_the_tool_that_is_shown(file: FileMeasure, tmp_path: Path) -> None:
     bench = Bench(ProcessRunner(ALREADY_ROOT), ALREADY_ROOT, SetupRecord(tmp_path / "state"), 0)
-    assert take(replace(file, elevate=True), bench).is_in_force
+    assert take(replace(file, elevate=True), bench).is_applied
     assert undo(replace(file, elevate=True), bench).changed
     shown = take(replace(file, elevate=True), Bench(bench.runner, Elevation("doas", ("/bin/doas",)), bench.record))
     assert shown.commands[0].startswith("/bin/doas /usr/bin/install -m 0644")
 
 
 def test_a_blocked_measure_is_passed_over_with_its_way_by_hand(file: FileMeasure, bench: Bench) -> None:
-    blocked = MeasureState(Status.MANUAL, "nobody may", "ask somebody")
+    blocked = ChangeState(Status.MANUAL, "nobody may", "ask somebody")
     result = take(replace(file, blocked=blocked), bench)
     assert (result.state, result.by_hand, result.commands) == (blocked, "Write the names into names.", ())
 
@@ -187,7 +189,7 @@ def test_a_blocked_measure_is_passed_over_with_its_way_by_hand(file: FileMeasure
 def test_what_is_marked_is_found_without_a_record(file: FileMeasure, bench: Bench) -> None:
     file.path.write_text(file.wanted(NEXT_WISH))
     (proposal,) = propose_removal([file], ())
-    assert proposal.state.status is Status.IN_FORCE
+    assert proposal.state.status is Status.APPLIED
     assert take_back(proposal, bench).changed
     assert not file.path.exists()
 
@@ -200,7 +202,7 @@ def test_an_entry_of_what_is_gone_is_dropped(file: FileMeasure, bench: Bench) ->
 
 def test_what_was_taken_last_is_taken_back_first(file: FileMeasure) -> None:
     other = replace(file, way="other")
-    assert [each.measure.name for each in propose_removal([file, other], ())] == ["names:other", "names:file"]
+    assert [each.change.name for each in propose_removal([file, other], ())] == ["names:other", "names:file"]
 
 
 def test_taking_back_that_fails_says_so_and_stays_recorded(file: FileMeasure, bench: Bench) -> None:

@@ -21,15 +21,15 @@ def test_what_was_taken_is_remembered_until_it_is_gone(tmp_path: Path) -> None:
     record.drop("names:hosts")
     record.drop("names:hosts")
     assert record.entries() == (Taken("ports:sysctl", {}),)
-    assert (record.path.stat().st_mode & 0o777, record.folder.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert (record.path.stat().st_mode & 0o777, record.directory.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
 def test_the_first_keepsake_stays(tmp_path: Path) -> None:
     record = SetupRecord(tmp_path)
     record.add("ports:sysctl", {"before": "1024"})
     record.add("ports:sysctl", {"before": "80"})
-    assert record.keepsake_of("ports:sysctl") == {"before": "1024"}
-    assert record.keepsake_of("ports:nft") is None
+    assert record.previous_state_of("ports:sysctl") == {"before": "1024"}
+    assert record.previous_state_of("ports:nft") is None
 
 
 def test_names_are_remembered_beside_the_measures(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_damaged_record_is_an_error_not_an_empty_one(tmp_path: Path, content: 
     assert record.path.read_bytes() == content
 
 
-def test_a_folder_that_cannot_be_holds_nothing_and_takes_nothing(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_holds_nothing_and_takes_nothing(tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"")
     record = SetupRecord(tmp_path / "taken" / "state")
     assert record.entries() == ()

@@ -39,7 +39,7 @@ def dead_pid() -> int:
     return ended.pid
 
 
-def test_socket_and_folder_are_ours_alone(runtime: Path) -> None:
+def test_socket_and_directory_are_ours_alone(runtime: Path) -> None:
     place, listening = open_control_socket(runtime)
     path = place.path
     with listening:
@@ -71,7 +71,7 @@ def test_a_path_of_any_length_will_do(tmp_path: Path) -> None:
         assert peer_uid(client) == os.geteuid()
 
 
-def test_nobody_is_found_where_there_is_no_folder(tmp_path: Path) -> None:
+def test_nobody_is_found_where_there_is_no_directory(tmp_path: Path) -> None:
     assert find_control_sockets(tmp_path / "none") == []
     remove_leftovers(tmp_path / "none")
 
@@ -92,7 +92,7 @@ def test_a_name_is_only_seen_when_the_socket_listens(runtime: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("open_one", [".", ".."])
-def test_a_folder_that_others_can_write_is_refused(runtime: Path, open_one: str) -> None:
+def test_a_directory_that_others_can_write_is_refused(runtime: Path, open_one: str) -> None:
     place, listening = open_control_socket(runtime)
     with listening:
         (runtime / open_one).resolve().chmod(0o777)
@@ -103,7 +103,7 @@ def test_a_folder_that_others_can_write_is_refused(runtime: Path, open_one: str)
     assert place.path.exists()
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StateError, match="no control socket can be made") as caught:
         open_control_socket(tmp_path / "file/run")

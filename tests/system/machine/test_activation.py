@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from devtls.errors import Refused
-from devtls.system.machine.activation import Handed, Inheritance, receive, take_listen_fds
+from devtls.system.machine.activation import ActivatedSocket, Inheritance, receive, take_listen_fds
 from tests.system.sockets import open_server, place
 
 
@@ -124,5 +124,5 @@ def test_a_system_that_cannot_say_whether_a_socket_listens_is_believed(monkeypat
         number = os.dup(sock.fileno())
         monkeypatch.setattr(socket, "socket", Silent)
         (handed,) = receive([(number, "https")]).sockets
-    assert isinstance(handed, Handed)
+    assert isinstance(handed, ActivatedSocket)
     handed.sock.close()

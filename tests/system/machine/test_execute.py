@@ -20,7 +20,7 @@ from devtls.system.machine.plan import (
     ALREADY_ROOT,
     ByHand,
     Elevation,
-    MakeFolder,
+    MakeDirectory,
     Plan,
     RemoveFile,
     Run,
@@ -146,17 +146,17 @@ def test_a_tool_that_is_missing_ends_the_plan() -> None:
     assert execute(Plan((Run(("/nowhere/tool",)),)), AS_ROOT).trouble is Trouble.NO_TOOL
 
 
-def test_files_and_folders_are_done_here_when_no_rights_are_needed(tmp_path: Path) -> None:
-    folder, file = tmp_path / "a" / "b", tmp_path / "a" / "b" / "file"
+def test_files_and_directories_are_done_here_when_no_rights_are_needed(tmp_path: Path) -> None:
+    directory, file = tmp_path / "a" / "b", tmp_path / "a" / "b" / "file"
     old_mask = os.umask(0o077)
     try:
-        assert execute(Plan((MakeFolder(folder, 0o700), WriteFile(file, b"content", 0o644))), AS_ROOT).done
+        assert execute(Plan((MakeDirectory(directory, 0o700), WriteFile(file, b"content", 0o644))), AS_ROOT).done
     finally:
         os.umask(old_mask)
-    assert folder.stat().st_mode & 0o777 == 0o700
+    assert directory.stat().st_mode & 0o777 == 0o700
     assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"content", 0o644)
-    assert execute(Plan((MakeFolder(folder), RemoveFile(file), RemoveFile(file))), AS_ROOT).done
-    assert list(folder.iterdir()) == []
+    assert execute(Plan((MakeDirectory(directory), RemoveFile(file), RemoveFile(file))), AS_ROOT).done
+    assert list(directory.iterdir()) == []
 
 
 def test_an_elevated_file_is_done_by_the_systems_tools(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_file_that_cannot_be_written_ends_the_plan(tmp_path: Path) -> None:
     assert "No such file" in outcome.detail
 
 
-def test_a_read_only_file_system_is_told_apart_from_a_missing_folder(
+def test_a_read_only_file_system_is_told_apart_from_a_missing_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:

@@ -12,7 +12,7 @@ from devtls.system.machine import paths as paths_module
 from devtls.system.machine.paths import Paths, refuse_sudo
 
 
-def test_the_environment_names_each_folder(tmp_path: Path) -> None:
+def test_the_environment_names_each_directory(tmp_path: Path) -> None:
     environ = {
         "DEVTLS_STATE_DIR": str(tmp_path / "s"),
         "DEVTLS_CONFIG_DIR": str(tmp_path / "c"),
@@ -21,12 +21,14 @@ def test_the_environment_names_each_folder(tmp_path: Path) -> None:
     assert Paths.from_environment(environ) == Paths(tmp_path / "s", tmp_path / "c", tmp_path / "r")
 
 
-def test_a_state_folder_of_its_own_has_sockets_of_its_own(tmp_path: Path) -> None:
+def test_a_state_directory_of_its_own_has_sockets_of_its_own(tmp_path: Path) -> None:
     paths = Paths.from_environment({"DEVTLS_STATE_DIR": str(tmp_path), "DEVTLS_CONFIG_DIR": str(tmp_path)})
     assert paths.runtime_dir == tmp_path / "run"
 
 
-def test_relative_folders_and_the_home_sign_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_directories_and_the_home_sign_become_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     paths = Paths.from_environment({"DEVTLS_STATE_DIR": "state", "DEVTLS_CONFIG_DIR": "~/config"})
@@ -43,8 +45,8 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.parametrize("folder", ["", "gone", "run", "open", "link", "file"])
-def test_a_runtime_folder_that_is_not_ours_alone_is_not_used(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
+def test_a_runtime_directory_that_is_not_ours_alone_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, directory: str
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setattr(paths_module, "_USER_FOLDERS", str(tmp_path / "none"))
@@ -53,11 +55,11 @@ def test_a_runtime_folder_that_is_not_ours_alone_is_not_used(
     (tmp_path / "mine").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to(tmp_path / "mine")
     (tmp_path / "file").touch(0o600)
-    named = {"XDG_RUNTIME_DIR": folder if folder == "run" else str(tmp_path / folder)}
-    assert Paths.from_environment(named if folder else {}).runtime_dir == tmp_path / "data/devtls/run"
+    named = {"XDG_RUNTIME_DIR": directory if directory == "run" else str(tmp_path / directory)}
+    assert Paths.from_environment(named if directory else {}).runtime_dir == tmp_path / "data/devtls/run"
 
 
-def test_the_systems_folder_of_the_user_is_found_without_a_variable(
+def test_the_systems_directory_of_the_user_is_found_without_a_variable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / str(os.geteuid())).mkdir(mode=0o700)

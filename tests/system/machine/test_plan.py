@@ -10,7 +10,7 @@ from devtls.system.machine.plan import (
     QUICK_S,
     ByHand,
     Elevation,
-    MakeFolder,
+    MakeDirectory,
     Plan,
     RemoveFile,
     Run,
@@ -61,8 +61,8 @@ ANCHOR = PurePosixPath("/etc/anchors/devtls 1.crt")
         (Unchanged(ANCHOR, "ab"), "# Only while /etc/anchors/devtls 1.crt is as it is now:"),
         (Unchanged(ANCHOR, None), "# Only while /etc/anchors/devtls 1.crt is missing:"),
         (ByHand("mend line 7"), "# By hand: mend line 7"),
-        (MakeFolder(PurePosixPath("/x"), 0o700), "/bin/mkdir -p -m 0700 -- /x"),
-        (MakeFolder(PureWindowsPath(r"C:\x")), r"New-Item -Force -ItemType Directory -Path 'C:\x'"),
+        (MakeDirectory(PurePosixPath("/x"), 0o700), "/bin/mkdir -p -m 0700 -- /x"),
+        (MakeDirectory(PureWindowsPath(r"C:\x")), r"New-Item -Force -ItemType Directory -Path 'C:\x'"),
         (RemoveFile(PureWindowsPath(r"C:\it's")), r"Remove-Item -Force -Path 'C:\it''s'"),
         (
             WriteFile(PureWindowsPath(r"C:\x"), b"a\r\nb"),
@@ -108,7 +108,7 @@ def test_a_plain_step_is_never_elevated() -> None:
     ("step", "shown"),
     [
         (
-            MakeFolder(PureWindowsPath(r"C:\Users\J Doe\x")),
+            MakeDirectory(PureWindowsPath(r"C:\Users\J Doe\x")),
             r"New-Item -Force -ItemType Directory -Path 'C:\Users\J Doe\x'",
         ),
         (RemoveFile(PureWindowsPath(r"C:\x\y.xml")), r"Remove-Item -Force -Path 'C:\x\y.xml'"),

@@ -11,9 +11,9 @@ import pytest
 from devtls.errors import StateError
 from devtls.system.machine import private_files
 from devtls.system.machine.private_files import (
-    check_private_folder,
+    check_private_directory,
     create_private_file,
-    ensure_private_folder,
+    ensure_private_directory,
     locked,
     read_private_file,
     replace_private_file,
@@ -32,12 +32,12 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_folders_and_files_have_their_mode_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    folder = tmp_path / "a" / "b"
-    ensure_private_folder(folder)
-    create_private_file(folder / "key", b"secret")
-    assert mode(tmp_path / "a") == mode(folder) == 0o700
-    assert mode(folder / "key") == 0o600
+def test_directories_and_files_have_their_mode_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    directory = tmp_path / "a" / "b"
+    ensure_private_directory(directory)
+    create_private_file(directory / "key", b"secret")
+    assert mode(tmp_path / "a") == mode(directory) == 0o700
+    assert mode(directory / "key") == 0o600
 
 
 def test_the_mode_is_right_in_the_very_call_that_creates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +46,7 @@ def test_the_mode_is_right_in_the_very_call_that_creates(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "fchmod", lambda descriptor, mode: None)
     monkeypatch.setattr(os, "chmod", lambda path, mode, **options: None)
     try:
-        ensure_private_folder(tmp_path / "state")
+        ensure_private_directory(tmp_path / "state")
         create_private_file(tmp_path / "state" / "key", b"secret")
     finally:
         os.umask(before)
@@ -54,28 +54,28 @@ def test_the_mode_is_right_in_the_very_call_that_creates(tmp_path: Path, monkeyp
     assert mode(tmp_path / "state" / "key") == 0o600
 
 
-def test_an_empty_folder_of_ours_is_tightened(tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    folder.mkdir()
-    folder.chmod(0o755)
-    ensure_private_folder(folder)
-    assert mode(folder) == 0o700
+def test_an_empty_directory_of_ours_is_tightened(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    directory.mkdir()
+    directory.chmod(0o755)
+    ensure_private_directory(directory)
+    assert mode(directory) == 0o700
 
 
-def test_a_folder_with_something_in_it_is_refused_not_changed(tmp_path: Path) -> None:
+def test_a_directory_with_something_in_it_is_refused_not_changed(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "file").touch()
     (tmp_path / "state").chmod(0o755)
     with pytest.raises(StateError, match="open to other users") as caught:
-        ensure_private_folder(tmp_path / "state")
+        ensure_private_directory(tmp_path / "state")
     assert caught.value.hint == f"chmod go= {tmp_path / 'state'}"
     assert mode(tmp_path / "state") == 0o755
 
 
-def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
     with pytest.raises(StateError, match="not a folder"):
-        check_private_folder(tmp_path / "state")
+        check_private_directory(tmp_path / "state")
 
 
 def test_another_users_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,8 +105,8 @@ def test_links_are_neither_read_nor_written_through(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
-    ensure_private_folder(tmp_path / "key")
+def test_a_directory_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    ensure_private_directory(tmp_path / "key")
     with pytest.raises(StateError, match="not a file"):
         read_private_file(tmp_path / "key")
 

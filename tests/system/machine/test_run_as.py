@@ -4,7 +4,7 @@ from pathlib import PureWindowsPath
 
 import pytest
 
-from devtls.system.machine.run_as import run_as_administrator, run_script, system_folder, was_refused
+from devtls.system.machine.run_as import run_as_administrator, run_script, system_directory, was_refused
 
 ENVIRON = {"SystemRoot": r"D:\Win"}
 
@@ -21,7 +21,7 @@ def test_the_program_is_elevated_and_powershell_is_not() -> None:
 
 
 def test_windows_is_where_the_environment_says() -> None:
-    assert system_folder({}) == PureWindowsPath(r"C:\Windows\System32")
+    assert system_directory({}) == PureWindowsPath(r"C:\Windows\System32")
 
 
 @pytest.mark.parametrize(("said", "no"), [("The operation was canceled by the user.", True), ("exit code 1", False)])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from devtls.system.machine import watch
-from devtls.system.machine.watch import ConfigWatch, folders_of
+from devtls.system.machine.watch import ConfigWatch, directories_of
 
 DEADLINE_S = 5.0
 
@@ -151,17 +151,17 @@ def test_other_files_and_reading_are_no_change(file: Path) -> None:
         assert watched.changes.empty()
 
 
-def test_a_folder_that_was_made_again_is_watched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_was_made_again_is_watched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "_SAFETY_POLL_S", 0.05)
-    folder = tmp_path / "project"
-    folder.mkdir()
-    file = folder / "devtls.toml"
+    directory = tmp_path / "project"
+    directory.mkdir()
+    file = directory / "devtls.toml"
     file.write_text("old")
     with watching(file) as watched:
         file.unlink()
-        folder.rmdir()
+        directory.rmdir()
         watched.expect("(gone)")
-        folder.mkdir()
+        directory.mkdir()
         file.write_text("new")
         watched.expect("new")
 
@@ -199,14 +199,14 @@ def test_a_watch_that_never_started_can_be_closed(file: Path) -> None:
 def test_a_link_to_itself_ends(tmp_path: Path) -> None:
     loop = tmp_path / "loop"
     loop.symlink_to("loop")
-    assert folders_of(loop) == [tmp_path]
+    assert directories_of(loop) == [tmp_path]
 
 
-def test_every_link_on_the_way_has_its_folder_watched(tmp_path: Path) -> None:
+def test_every_link_on_the_way_has_its_directory_watched(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "real.toml").write_text("")
     (tmp_path / "a" / "link.toml").symlink_to("../b/real.toml")
     (tmp_path / "current").symlink_to("a")
-    watched = folders_of(tmp_path / "current" / "link.toml")
+    watched = directories_of(tmp_path / "current" / "link.toml")
     assert {tmp_path, tmp_path / "a", tmp_path / "b"} <= set(watched)

@@ -82,7 +82,7 @@ def test_what_others_can_read_is_refused(state: Path) -> None:
         pytest.fail("opened")
 
 
-def test_a_folder_that_cannot_be_used_is_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_cannot_be_used_is_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = LedgerFile(state)
 
     def full(*_: object) -> None:

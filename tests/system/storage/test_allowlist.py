@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def parse(data: bytes, file: Path) -> Config:
-    return parse_config(data, source=str(file), folder=str(file.parent))
+    return parse_config(data, source=str(file), directory=str(file.parent))
 
 
 def check(data: bytes, file: Path, allowlist: Allowlist) -> None:
@@ -86,7 +86,7 @@ def test_a_harmless_file_needs_no_memory(file: Path, tmp_path: Path, allowlist: 
     assert not (tmp_path / "state").exists()
 
 
-def test_a_folder_that_is_a_link_to_elsewhere_is_refused_and_so_is_a_link_that_was_turned(
+def test_a_directory_that_is_a_link_to_elsewhere_is_refused_and_so_is_a_link_that_was_turned(
     file: Path, tmp_path: Path, allowlist: Allowlist
 ) -> None:
     data = b'[routes]\ndocs = { static = "site" }'
@@ -177,7 +177,7 @@ def test_the_command_in_the_hint_can_be_pasted(tmp_path: Path, allowlist: Allowl
     assert caught.value.hint == f"devtls allow '{tmp_path}/my; project/devtls.toml'"
 
 
-def test_a_folder_that_takes_no_files_is_said_in_a_sentence(file: Path, tmp_path: Path) -> None:
+def test_a_directory_that_takes_no_files_is_said_in_a_sentence(file: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"")
     with pytest.raises(StateError, match="cannot be written"):
         Allowlist(tmp_path / "taken").remember(file, b"", [], datetime.now(UTC))

@@ -83,7 +83,7 @@ def test_a_chain_is_one_text(chain: list[x509.Certificate]) -> None:
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_private_files_are_for_the_owner_alone_and_the_folder_is_made(tmp_path: Path, force: bool) -> None:
+def test_private_files_are_for_the_owner_alone_and_the_directory_is_made(tmp_path: Path, force: bool) -> None:
     key, certificate = tmp_path / "new" / "folder" / "a-key.pem", tmp_path / "new" / "folder" / "a.pem"
     before = os.umask(0o022)
     try:
@@ -127,7 +127,7 @@ def test_a_link_is_replaced_never_followed(tmp_path: Path) -> None:
     assert not key.is_symlink()
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StateError, match="cannot be written") as caught:
         write_files({}, {tmp_path / "file" / "a.pem": b""}, force=False)
@@ -155,7 +155,7 @@ def test_a_disk_that_is_full_gets_no_half_files(tmp_path: Path, monkeypatch: pyt
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_folder_in_the_place_of_a_certificate_leaves_the_old_key(tmp_path: Path) -> None:
+def test_a_directory_in_the_place_of_a_certificate_leaves_the_old_key(tmp_path: Path) -> None:
     key, certificate = tmp_path / "a-key.pem", tmp_path / "a.pem"
     key.write_bytes(b"old")
     certificate.mkdir()

@@ -34,8 +34,8 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def write(folder: Path, content: str = "") -> Path:
-    path = folder / "devtls.toml"
+def write(directory: Path, content: str = "") -> Path:
+    path = directory / "devtls.toml"
     path.write_text(content)
     return path
 

@@ -11,7 +11,7 @@ from devtls.errors import ConfigError
 from devtls.system.storage.config_file import replace_config_file
 
 
-def test_a_new_file_has_the_usual_mode_and_folders_are_made(tmp_path: Path) -> None:
+def test_a_new_file_has_the_usual_mode_and_directories_are_made(tmp_path: Path) -> None:
     file = tmp_path / "config/devtls.toml"
     replace_config_file(file, b"[routes]\n", before=None)
     assert file.read_bytes() == b"[routes]\n"
@@ -51,7 +51,7 @@ def test_what_changed_meanwhile_is_not_written_over(tmp_path: Path, now: bytes, 
     assert file.read_bytes() == now
 
 
-def test_a_folder_that_is_no_folder_is_said(tmp_path: Path) -> None:
+def test_a_directory_that_is_no_directory_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be written") as caught:
         replace_config_file(tmp_path / "file/devtls.toml", b"", before=None)

@@ -27,8 +27,8 @@ def keystore(tmp_path: Path) -> Keystore:
 
 
 def generation(keystore: Keystore) -> Path:
-    (folder,) = (path for path in keystore.state_dir.iterdir() if path.is_dir())
-    return folder
+    (directory,) = (path for path in keystore.state_dir.iterdir() if path.is_dir())
+    return directory
 
 
 def test_without_a_ca_the_hint_is_devtls_trust(keystore: Keystore) -> None:
@@ -49,7 +49,7 @@ def test_what_was_created_is_what_is_loaded(keystore: Keystore) -> None:
     assert loaded.zones == DEFAULT_ZONES
     assert loaded.pki_port == 20001
     assert keystore.fingerprint_on_disk() == created.fingerprint
-    assert keystore.folder_of(loaded) == generation(keystore)
+    assert keystore.directory_of(loaded) == generation(keystore)
 
 
 def test_a_chosen_port_lies_below_those_of_outgoing_connections_and_is_kept(keystore: Keystore) -> None:
@@ -174,7 +174,7 @@ def test_forget_deletes_every_key_and_leftover_but_nothing_else(keystore: Keysto
     keystore.forget()
 
 
-def test_forget_without_a_state_folder_makes_none(keystore: Keystore) -> None:
+def test_forget_without_a_state_directory_makes_none(keystore: Keystore) -> None:
     keystore.forget()
     assert not keystore.state_dir.exists()
 
@@ -294,7 +294,7 @@ def test_dates_are_checked_on_load(keystore: Keystore) -> None:
         keystore.load(NOW + timedelta(days=3651))
 
 
-def test_a_state_folder_that_cannot_be_made_is_a_state_error(tmp_path: Path) -> None:
+def test_a_state_directory_that_cannot_be_made_is_a_state_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     keystore = Keystore(tmp_path / "file" / "state")
     with pytest.raises(StateError, match="cannot be used") as caught:

@@ -9,7 +9,7 @@ from devtls.system.changes.truststore.record import Installed, Record
 from devtls.system.storage.leftovers import clear_state, remove_state
 
 
-def test_files_that_say_nothing_go_and_the_folder_with_them(tmp_path: Path) -> None:
+def test_files_that_say_nothing_go_and_the_directory_with_them(tmp_path: Path) -> None:
     state = tmp_path / "devtls"
     record, entry = Record(state), Installed("system", "ab" * 32, "12345678")
     record.add(entry)
@@ -36,13 +36,13 @@ def test_what_stays_is_named_with_its_reason(tmp_path: Path) -> None:
 def test_a_record_of_setup_stays_while_it_says_something_or_cannot_be_read(tmp_path: Path) -> None:
     setup = SetupRecord(tmp_path / "devtls")
     setup.add("names:hosts", {})
-    assert clear_state(setup.folder) == ("setup.json (devtls unsetup takes back what it names)",)
+    assert clear_state(setup.directory) == ("setup.json (devtls unsetup takes back what it names)",)
     setup.path.write_text("{")
-    assert len(clear_state(setup.folder)) == 1
+    assert len(clear_state(setup.directory)) == 1
     setup.path.unlink()
     setup.remember_hostnames(["app.test"])
-    assert clear_state(setup.folder) == ()
-    assert not setup.folder.exists()
+    assert clear_state(setup.directory) == ()
+    assert not setup.directory.exists()
 
 
 def test_what_goes_with_the_program_goes_too(tmp_path: Path) -> None:

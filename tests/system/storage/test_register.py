@@ -54,7 +54,7 @@ def test_a_register_that_is_not_there_yet_says_nothing(register: Register) -> No
     assert not register.path.exists()
 
 
-def test_a_folder_whose_name_is_no_text_is_recorded_as_well_as_can_be(register: Register) -> None:
+def test_a_directory_whose_name_is_no_text_is_recorded_as_well_as_can_be(register: Register) -> None:
     register.issue(ORDER, new_leaf_key().public_key(), by="cert", place="/x/\udcff/app.pem", now=NOW)
     assert [one.place for one in register.history().issued.values()] == ["/x/\\udcff/app.pem"]
 
@@ -204,25 +204,25 @@ def test_processes_that_issue_at_the_same_time_lose_no_line(tmp_path: Path) -> N
 def test_a_crash_on_the_way_to_the_files_leaves_no_certificate_that_is_not_recorded(
     register: Register, tmp_path: Path
 ) -> None:
-    def write(folder: Path) -> None:
+    def write(directory: Path) -> None:
         key = new_certificate_key("ecdsa")
-        place = folder / "a.pem"
+        place = directory / "a.pem"
         leaf = register.issue(ORDER, key.public_key(), by="cert", place=str(place), now=NOW)
-        write_files({folder / "a-key.pem": key_file(key)}, {place: chain_file([leaf])}, force=True)
+        write_files({directory / "a-key.pem": key_file(key)}, {place: chain_file([leaf])}, force=True)
 
     write(tmp_path / "first")
     total = calls_of(partial(write, tmp_path / "counted"))
     seen = set()
     for stop_at in range(1, total + 1):
-        folder = tmp_path / str(stop_at)
-        crash(stop_at, partial(write, folder))
-        there = (folder / "a.pem").exists()
+        directory = tmp_path / str(stop_at)
+        crash(stop_at, partial(write, directory))
+        there = (directory / "a.pem").exists()
         seen.add(there)
         if there:
-            leaf = x509.load_pem_x509_certificate((folder / "a.pem").read_bytes())
+            leaf = x509.load_pem_x509_certificate((directory / "a.pem").read_bytes())
             assert serial_text(leaf.serial_number) in register.history().issued
-            key = load_pem_private_key((folder / "a-key.pem").read_bytes(), None)
+            key = load_pem_private_key((directory / "a-key.pem").read_bytes(), None)
             assert key.public_key() == leaf.public_key()
-        write(folder)
-        assert {path.name for path in folder.iterdir()} == {"a-key.pem", "a.pem"}
+        write(directory)
+        assert {path.name for path in directory.iterdir()} == {"a-key.pem", "a.pem"}
     assert seen == {True, False}

@@ -28,9 +28,9 @@ def keystore(tmp_path: Path) -> Keystore:
     return found
 
 
-def folder_of(keystore: Keystore) -> Path:
-    (folder,) = keystore.state_dir.glob("ca-*")
-    return folder
+def directory_of(keystore: Keystore) -> Path:
+    (directory,) = keystore.state_dir.glob("ca-*")
+    return directory
 
 
 def rewrite_pointer(keystore: Keystore, **changes: object) -> None:
@@ -40,7 +40,7 @@ def rewrite_pointer(keystore: Keystore, **changes: object) -> None:
 
 def open_short(keystore: Keystore, now: datetime = NOW) -> object:
     pointer = json.loads((keystore.state_dir / "ca.current").read_text())
-    return open_sealed(folder_of(keystore), pointer["seal_sha256"], now)
+    return open_sealed(directory_of(keystore), pointer["seal_sha256"], now)
 
 
 def long_way(*_: object) -> None:
@@ -77,7 +77,7 @@ def test_a_pointer_of_an_earlier_devtls_knows_no_seal(keystore: Keystore) -> Non
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_that_is_not_as_it_was_breaks_the_seal(keystore: Keystore, name: str) -> None:
-    path = folder_of(keystore) / name
+    path = directory_of(keystore) / name
     path.write_bytes(path.read_bytes() + b"\n")
     assert open_short(keystore) is None
     assert keystore.load(NOW).fingerprint == keystore.load_signer(NOW).fingerprint if name != "root.crl" else True
@@ -85,7 +85,7 @@ def test_a_file_that_is_not_as_it_was_breaks_the_seal(keystore: Keystore, name: 
 
 @pytest.mark.parametrize("change", [{"facts": {"id": "of another version"}}, {"sha256": {}}])
 def test_a_seal_of_another_version_is_no_seal(keystore: Keystore, change: dict[str, object]) -> None:
-    path = folder_of(keystore) / "signer.json"
+    path = directory_of(keystore) / "signer.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     rewrite_pointer(keystore, seal_sha256=sha256_hex(path.read_bytes()))
     assert open_short(keystore) is None
@@ -94,7 +94,7 @@ def test_a_seal_of_another_version_is_no_seal(keystore: Keystore, change: dict[s
 
 @pytest.mark.parametrize("name", NAMES[:4])
 def test_a_damaged_file_is_refused_as_on_the_long_way(keystore: Keystore, name: str) -> None:
-    (folder_of(keystore) / name).write_bytes(b"junk")
+    (directory_of(keystore) / name).write_bytes(b"junk")
     with pytest.raises(StateError) as long:
         keystore.load(NOW)
     with pytest.raises(StateError) as short:
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_refused_as_on_the_long_way(keystore: Keystore, name: 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_that_is_missing_breaks_the_seal(keystore: Keystore, name: str) -> None:
-    (folder_of(keystore) / name).unlink()
+    (directory_of(keystore) / name).unlink()
     assert open_short(keystore) is None
     if name != "signer.json":
         with pytest.raises(StateError, match="is missing"):
@@ -113,12 +113,12 @@ def test_a_file_that_is_missing_breaks_the_seal(keystore: Keystore, name: str) -
 
 @pytest.mark.parametrize("name", [*NAMES, ""])
 def test_what_others_can_read_is_refused(keystore: Keystore, name: str) -> None:
-    (folder_of(keystore) / name).chmod(0o755 if not name else 0o640)
+    (directory_of(keystore) / name).chmod(0o755 if not name else 0o640)
     with pytest.raises(StateError, match="open to other users"):
         keystore.load_signer(NOW)
 
 
-def test_a_state_folder_that_others_can_read_is_refused(keystore: Keystore) -> None:
+def test_a_state_directory_that_others_can_read_is_refused(keystore: Keystore) -> None:
     keystore.state_dir.chmod(0o755)
     with pytest.raises(StateError, match="open to other users"):
         keystore.load_signer(NOW)
@@ -133,7 +133,7 @@ def test_outside_the_life_of_the_ca_it_is_refused(keystore: Keystore, now: datet
 
 def reseal(keystore: Keystore, change: Callable[[dict[str, dict[str, object]]], None]) -> None:
     """Change the seal so that only what it says about the files can tell."""
-    path = folder_of(keystore) / "signer.json"
+    path = directory_of(keystore) / "signer.json"
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
@@ -143,8 +143,8 @@ def reseal(keystore: Keystore, change: Callable[[dict[str, dict[str, object]]], 
 def test_a_key_of_another_certificate_is_no_pair(keystore: Keystore, tmp_path: Path) -> None:
     other = Keystore(tmp_path / "other")
     other.create(DEFAULT_ZONES, NOW)
-    key = (folder_of(other) / "intermediate.key").read_bytes()
-    (folder_of(keystore) / "intermediate.key").write_bytes(key)
+    key = (directory_of(other) / "intermediate.key").read_bytes()
+    (directory_of(keystore) / "intermediate.key").write_bytes(key)
     reseal(keystore, lambda content: content["sha256"].update({"intermediate.key": sha256_hex(key)}))
     assert open_short(keystore) is None
     with pytest.raises(StateError, match="does not belong to its certificate"):

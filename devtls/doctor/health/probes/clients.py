@@ -24,11 +24,11 @@ def look_at_clients(machine: Machine, runner: Runner, ca: Ca, environ: Mapping[s
     """Return how each client that is installed took a certificate of the CA; none without a CA that can sign."""
     if ca.authority is None:
         return ()
-    authority, folder = ca.authority, ca.facts.folder
+    authority, directory = ca.authority, ca.facts.directory
     found = [(machine.user_tool(*client.names), client) for client in CLIENTS]
     clients = {tool: client for tool, client in found if tool is not None}
-    root = RootCertificate(authority.id, authority.root_der, folder)
-    planned = plan_environment(probe(folder, root, environ, machine.root))
+    root = RootCertificate(authority.id, authority.root_der, directory)
+    planned = plan_environment(probe(directory, root, environ, machine.root))
     with tempfile.TemporaryDirectory(prefix="devtls-doctor-") as name:
         private = Path(name)
         for path, content in planned.files.items():

@@ -31,7 +31,7 @@ class Probed:
 
 def look_at_stores(machine: Machine, runner: Runner, ca: Ca) -> tuple[Probed, ...]:
     """Return every store of this machine as it is now."""
-    entries = _entries(Record(ca.facts.folder))
+    entries = _entries(Record(ca.facts.directory))
     recorded = tuple(dict.fromkeys(entry.store for entry in entries))
     scope = Scope.MACHINE if any(name in MACHINE_WIDE for name in recorded) else Scope.USER
     stores = find_stores(machine, runner, recorded=recorded, scope=scope)

@@ -29,39 +29,39 @@ def write_files(files: Mapping[Path, bytes]) -> tuple[Path, ...]:
     return tuple(path for path, content in files.items() if _write(path, content))
 
 
-def renew_files(folder: Path, root: RootCertificate) -> None:
+def renew_files(directory: Path, root: RootCertificate) -> None:
     """Make `root` and its older ones the only roots of ours in every list that a shell may name; raises StateError."""
-    for path in _lists(folder):
+    for path in _lists(directory):
         content = _with_root(path, root)
         if content:
             _write(path, content)
 
 
-def outdated_files(folder: Path, root: RootCertificate) -> tuple[Path, ...]:
+def outdated_files(directory: Path, root: RootCertificate) -> tuple[Path, ...]:
     """Return the files that `renew_files` would change; raises StateError."""
-    wanted = ((path, _with_root(path, root)) for path in _lists(folder))
+    wanted = ((path, _with_root(path, root)) for path in _lists(directory))
     return tuple(path for path, content in wanted if content and content != _read(path))
 
 
-def retire_files(folder: Path, environ: Mapping[str, str], fingerprints: Collection[str] = ()) -> tuple[str, ...]:
+def retire_files(directory: Path, environ: Mapping[str, str], fingerprints: Collection[str] = ()) -> tuple[str, ...]:
     """End the trust that variables give, and return the variables that still name a file of ours; raises StateError.
 
     `fingerprints` are roots that go besides those of ours: imported ones, which nothing tells from the user's own.
     """
-    named = {name: path for name in NAMES if (path := _named(name, environ)) and path.parent == folder}
-    for path in _lists(folder):
+    named = {name: path for name in NAMES if (path := _named(name, environ)) and path.parent == directory}
+    for path in _lists(directory):
         content = _with_root(path, None, fingerprints) if path in named.values() else b""
         if content:
             _write(path, content)
         else:
             path.unlink(missing_ok=True)
-    (folder / ROOT_FILE).unlink(missing_ok=True)
+    (directory / ROOT_FILE).unlink(missing_ok=True)
     return tuple(named)
 
 
-def are_retired(folder: Path) -> bool:
+def are_retired(directory: Path) -> bool:
     """Whether `devtls untrust` was the last word here: `devtls trust` writes the root's file, untrust removes it."""
-    return Record(folder).exists() and not (folder / ROOT_FILE).exists()
+    return Record(directory).exists() and not (directory / ROOT_FILE).exists()
 
 
 def _named(name: str, environ: Mapping[str, str]) -> Path | None:
@@ -70,9 +70,9 @@ def _named(name: str, environ: Mapping[str, str]) -> Path | None:
     return Path(path) if path else None
 
 
-def _lists(folder: Path) -> Iterator[Path]:
+def _lists(directory: Path) -> Iterator[Path]:
     for pattern in ("ca-bundle*.pem", f"{_STORE.stem}*{_STORE.suffix}"):
-        yield from sorted(folder.glob(pattern))
+        yield from sorted(directory.glob(pattern))
 
 
 def _with_root(path: Path, root: RootCertificate | None, dropped: Collection[str] = ()) -> bytes:

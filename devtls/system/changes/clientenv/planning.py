@@ -39,7 +39,7 @@ class ClientEnvironment:
 
 def plan_environment(facts: Facts) -> ClientEnvironment:
     """Return the environment that makes every client trust the root besides what it trusts already."""
-    planned = ClientEnvironment({}, {facts.folder / ROOT_FILE: facts.root.list_pem})
+    planned = ClientEnvironment({}, {facts.directory / ROOT_FILE: facts.root.list_pem})
     skipped = [variable.name for variable in VARIABLES if not _plan_variable(variable, facts, planned)]
     notes = [*_useless_files(facts), *_plan_java(facts, planned)]
     if skipped:
@@ -54,9 +54,9 @@ def _plan_variable(variable: Variable, facts: Facts, planned: ClientEnvironment)
     base = _base(variable, facts)
     certificates = base.certificates if base else facts.system
     if base is None and variable.effect is Effect.ADDS:
-        path = facts.folder / ROOT_FILE
+        path = facts.directory / ROOT_FILE
     elif certificates:
-        path = facts.folder / (_beside(BUNDLE_FILE, "ca-bundle", base.path) if base else BUNDLE_FILE)
+        path = facts.directory / (_beside(BUNDLE_FILE, "ca-bundle", base.path) if base else BUNDLE_FILE)
         planned.files[path] = render_bundle(_with_ours(certificates, facts.root), base.path if base else "")
     else:
         return False
@@ -94,7 +94,7 @@ def _plan_java(facts: Facts, planned: ClientEnvironment) -> tuple[str, ...]:
     if not certificates:
         return (f"{JAVA_VARIABLE} is left as it is: no roots were found that Java's list could be made from.",)
     base = java.base if java.certificates else ""
-    path = facts.folder / (_beside(TRUSTSTORE_FILE, Path(TRUSTSTORE_FILE).stem, base) if base else TRUSTSTORE_FILE)
+    path = facts.directory / (_beside(TRUSTSTORE_FILE, Path(TRUSTSTORE_FILE).stem, base) if base else TRUSTSTORE_FILE)
     planned.files[path] = java_truststore(_with_ours(certificates, facts.root), facts.root)
     planned.variables[JAVA_VARIABLE] = extend(java.options, str(path))
     return (f"Java's own list {java.trouble.removeprefix('names ')}: it gets the system's.",) if java.trouble else ()

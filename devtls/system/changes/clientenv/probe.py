@@ -37,29 +37,31 @@ class Named:
 class Facts:
     """`folder` is the state folder; `own` holds what the user's variables name, as far as they name anything."""
 
-    folder: Path
+    directory: Path
     root: RootCertificate
     system: tuple[bytes, ...]
     own: Mapping[str, Named] = field(default_factory=dict)
     java: JavaFacts = field(default_factory=JavaFacts)
 
 
-def probe(folder: Path, root: RootCertificate, environ: Mapping[str, str], system_root: Path = Path("/")) -> Facts:
+def probe(directory: Path, root: RootCertificate, environ: Mapping[str, str], system_root: Path = Path("/")) -> Facts:
     """Read everything once."""
-    own = {name: Named(path, _certificates(Path(path), folder)) for name, path in own_paths(environ, folder).items()}
-    configured = git_setting(folder, environ) if GIT_VARIABLE not in own else None
+    own = {
+        name: Named(path, _certificates(Path(path), directory)) for name, path in own_paths(environ, directory).items()
+    }
+    configured = git_setting(directory, environ) if GIT_VARIABLE not in own else None
     if configured:
         own[GIT_VARIABLE] = configured
-    return Facts(folder, root, _system_roots(system_root), own, probe_java(environ))
+    return Facts(directory, root, _system_roots(system_root), own, probe_java(environ))
 
 
-def own_paths(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+def own_paths(environ: Mapping[str, str], directory: Path) -> dict[str, str]:
     """Return variable -> the file that the user named in it, also where it names a bundle of ours by now.
 
     Not so where that bundle was made from what another variable named: then the user had not set this one.
     """
     values = {variable.name: environ[variable.name] for variable in VARIABLES if environ.get(variable.name)}
-    bases = {name: own_base(Path(value).absolute(), folder) for name, value in values.items()}
+    bases = {name: own_base(Path(value).absolute(), directory) for name, value in values.items()}
     found = {}
     for variable in VARIABLES:
         base = bases.get(variable.name)
@@ -70,18 +72,20 @@ def own_paths(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
     return found
 
 
-def own_base(path: Path, folder: Path) -> str:
+def own_base(path: Path, directory: Path) -> str:
     """Return the user's own file behind the one that a variable names; "" when there is only ours."""
-    if path in (folder / ROOT_FILE, folder / BUNDLE_FILE):
+    if path in (directory / ROOT_FILE, directory / BUNDLE_FILE):
         return ""
     base = base_of(_read(path)) if path.is_file() else None
     return str(path) if base is None else base
 
 
-def _certificates(path: Path, folder: Path) -> tuple[bytes, ...]:
+def _certificates(path: Path, directory: Path) -> tuple[bytes, ...]:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     found = dict.fromkeys(der for file in files if file.is_file() for der in certificates_in(_read(file)))
-    if path.is_relative_to(folder):  # made by an earlier devtls trust: what is ours in it may be of a CA that is gone
+    if path.is_relative_to(
+        directory
+    ):  # made by an earlier devtls trust: what is ours in it may be of a CA that is gone
         return tuple(der for der in found if ours(der) is None)
     return tuple(found)
 
@@ -93,9 +97,9 @@ def _read(file: Path) -> bytes:
         return b""
 
 
-def git_setting(folder: Path, environ: Mapping[str, str]) -> Named | None:
+def git_setting(directory: Path, environ: Mapping[str, str]) -> Named | None:
     """Return http.sslCAInfo of the user and the system; that of a repository holds in its folder only."""
-    argv = ["git", "-C", str(folder), "config", "--get", "--type=path", "http.sslCAInfo"]
+    argv = ["git", "-C", str(directory), "config", "--get", "--type=path", "http.sslCAInfo"]
     env = {name: value for name, value in environ.items() if name != "GIT_DIR"}
     try:
         asked = subprocess.run(
@@ -103,8 +107,8 @@ def git_setting(folder: Path, environ: Mapping[str, str]) -> Named | None:
         )
     except (OSError, subprocess.SubprocessError):  # no git, or nothing configured
         return None
-    base = own_base(Path(asked.stdout.rstrip("\n")).absolute(), folder)
-    return Named(base, _certificates(Path(base), folder)) if base else None
+    base = own_base(Path(asked.stdout.rstrip("\n")).absolute(), directory)
+    return Named(base, _certificates(Path(base), directory)) if base else None
 
 
 def _system_roots(system_root: Path) -> tuple[bytes, ...]:

@@ -14,15 +14,15 @@ from devtls.system.changes.clientenv.probe import GIT_VARIABLE, git_setting, own
 from devtls.system.changes.clientenv.variables import JAVA_VARIABLE, VARIABLES
 
 
-def former_values(environ: Mapping[str, str], folder: Path) -> dict[str, str | None]:
+def former_values(environ: Mapping[str, str], directory: Path) -> dict[str, str | None]:
     """Return variable -> the user's own value (None = it was not set), for each that names a file of ours."""
-    own = own_paths(environ, folder)
+    own = own_paths(environ, directory)
     found: dict[str, str | None] = {}
     for name in (variable.name for variable in VARIABLES if environ.get(variable.name)):
         path = str(Path(environ[name]).absolute())
-        if own_base(Path(path), folder) != path:
+        if own_base(Path(path), directory) != path:
             found[name] = own.get(name)
-    if found.get(GIT_VARIABLE) and _git_says_so(found[GIT_VARIABLE], folder, environ):
+    if found.get(GIT_VARIABLE) and _git_says_so(found[GIT_VARIABLE], directory, environ):
         found[GIT_VARIABLE] = None
     options = environ.get(JAVA_VARIABLE, "")
     if named_truststore(options):
@@ -30,7 +30,7 @@ def former_values(environ: Mapping[str, str], folder: Path) -> dict[str, str | N
     return found
 
 
-def _git_says_so(path: str | None, folder: Path, environ: Mapping[str, str]) -> bool:
+def _git_says_so(path: str | None, directory: Path, environ: Mapping[str, str]) -> bool:
     """Say whether git goes by the same file without its variable: then that was most likely not set."""
-    configured = git_setting(folder, environ)
+    configured = git_setting(directory, environ)
     return configured is not None and configured.path == path

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from devtls.system.changes.change import AnyMeasure
+from devtls.system.changes.change import AnyChange
 from devtls.system.changes.ports.nft import NftMeasure
 from devtls.system.changes.ports.open import OpenPorts
 from devtls.system.changes.ports.sysctl import SysctlMeasure
@@ -17,9 +17,9 @@ from devtls.system.machine.machine import Machine
 _USUAL_ON_LINUX = "sysctl"
 
 
-def find_measures(
+def find_changes(
     machine: Machine, runner: Runner, *, ways: Collection[str] = (), recorded: Collection[str] = ()
-) -> tuple[AnyMeasure, ...]:
+) -> tuple[AnyChange, ...]:
     """Return the measures that suit this machine, in their order.
 
     `ways` asks for certain ones by the second half of their names, in the place of the usual one; `recorded` adds those
@@ -29,7 +29,7 @@ def find_measures(
         return (OpenPorts(machine.platform),)
     if machine.platform != "linux":
         return ()
-    known: dict[str, Callable[[], AnyMeasure]] = {
+    known: dict[str, Callable[[], AnyChange]] = {
         _USUAL_ON_LINUX: lambda: SysctlMeasure(machine),
         "nft": lambda: NftMeasure(machine),
     }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from devtls.system.changes.change import Keepsake, MeasureState, Part, Status, Wish
+from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
 from devtls.system.changes.ports.redirect_probe import redirected_ports
 from devtls.system.changes.ports.sysctl import lowest_open
 from devtls.system.machine.execute import Outcome, Trouble
@@ -88,28 +88,28 @@ class NftMeasure:
             lowest=lowest_open(root),
         )
 
-    def state(self, facts: NftFacts, wish: Wish) -> MeasureState:
+    def state(self, facts: NftFacts, wish: Wish) -> ChangeState:
         """Say whether connections to the wished ports arrive at 8443, and will after the next boot."""
         if wish.https_port != HTTPS:
             detail = f"devtls.toml asks for port {wish.https_port}, and it is 443 that is redirected"
-            return MeasureState(Status.MANUAL, detail, "Take https_port out of devtls.toml, or take another way.")
+            return ChangeState(Status.MANUAL, detail, "Take https_port out of devtls.toml, or take another way.")
         if wish.user.uid == 0 or (facts.lowest is not None and facts.lowest <= HTTPS):
             # It would take the connections away from a devtls that listens on 443 itself.
-            return MeasureState(Status.SKIPPED, "there is no need: this user may have port 443 itself")
+            return ChangeState(Status.SKIPPED, "there is no need: this user may have port 443 itself")
         if facts.not_ours:
-            return MeasureState(Status.MANUAL, f"{facts.not_ours} is not devtls's own", f"Move it away, then {_AGAIN}.")
+            return ChangeState(Status.MANUAL, f"{facts.not_ours} is not devtls's own", f"Move it away, then {_AGAIN}.")
         if facts.tool is None:
-            return MeasureState(Status.NO_TOOL, "nft is not installed", f"Install nftables, then {_AGAIN}.")
+            return ChangeState(Status.NO_TOOL, "nft is not installed", f"Install nftables, then {_AGAIN}.")
         ports, kept = ports_of(wish), facts.rules is not None and facts.unit is not None
         if not ports <= facts.leading:
-            return MeasureState(Status.OUTDATED if kept else Status.ABSENT, _unled(ports - facts.leading))
+            return ChangeState(Status.OUTDATED if kept else Status.ABSENT, _unled(ports - facts.leading))
         if facts.systemctl is None:
-            return MeasureState(Status.IN_FORCE, _UNTIL_BOOT)
+            return ChangeState(Status.APPLIED, _UNTIL_BOOT)
         if not kept:
-            return MeasureState(Status.ABSENT, "it holds until the next boot only")
+            return ChangeState(Status.ABSENT, "it holds until the next boot only")
         if facts.rules != rules_for(ports):
-            return MeasureState(Status.OUTDATED, "its file names other ports")
-        return MeasureState(Status.IN_FORCE)
+            return ChangeState(Status.OUTDATED, "its file names other ports")
+        return ChangeState(Status.APPLIED)
 
     def install_plan(self, facts: NftFacts, wish: Wish) -> Plan:
         """Return: write rules and unit and start it; without systemd, hand the rules to nft."""
@@ -129,11 +129,11 @@ class NftMeasure:
             )
         )
 
-    def keepsake(self, facts: NftFacts) -> Keepsake:
+    def previous_state(self, facts: NftFacts) -> PreviousState:
         """Return nothing: the table is ours alone."""
         return {}
 
-    def remove_plan(self, facts: NftFacts, keepsake: Keepsake) -> Plan:
+    def remove_plan(self, facts: NftFacts, previous_state: PreviousState) -> Plan:
         """Return: stop the unit and remove the files and the table."""
         if facts.not_ours:
             return Plan()
@@ -154,18 +154,18 @@ class NftMeasure:
     def _systemctl(self, tool: Path, *arguments: str) -> Run:
         return Run((str(tool), *arguments), elevate=True, timeout_s=ELEVATED_S)
 
-    def read_failure(self, facts: NftFacts, outcome: Outcome) -> MeasureState:
+    def read_failure(self, facts: NftFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         remedy = f"Run the commands above yourself, then {_AGAIN}."
         match outcome.trouble:
             case Trouble.READ_ONLY:
-                return MeasureState(Status.READ_ONLY, outcome.detail, "Take another way: this system is read-only.")
+                return ChangeState(Status.READ_ONLY, outcome.detail, "Take another way: this system is read-only.")
             case Trouble.NO_ELEVATION:
-                return MeasureState(Status.MANUAL, outcome.detail, remedy)
+                return ChangeState(Status.MANUAL, outcome.detail, remedy)
             case Trouble.NO_TOOL:
-                return MeasureState(Status.NO_TOOL, outcome.detail, remedy)
+                return ChangeState(Status.NO_TOOL, outcome.detail, remedy)
             case _:
-                return MeasureState(Status.FAILED, outcome.detail, remedy)
+                return ChangeState(Status.FAILED, outcome.detail, remedy)
 
     def explain(self, facts: NftFacts, wish: Wish) -> str:
         """Return what a person does about what stands in the way."""

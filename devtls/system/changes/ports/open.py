@@ -6,7 +6,7 @@ there yet.
 
 from __future__ import annotations
 
-from devtls.system.changes.change import Keepsake, MeasureState, Part, Status, Wish
+from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
 from devtls.system.machine.execute import Outcome
 from devtls.system.machine.plan import Plan
 
@@ -41,25 +41,25 @@ class OpenPorts:
         """Return the system's name; there is nothing to look at."""
         return self._platform
 
-    def state(self, facts: str, wish: Wish) -> MeasureState:
+    def state(self, facts: str, wish: Wish) -> ChangeState:
         """Say why nothing is to be done."""
-        return MeasureState(Status.IN_FORCE, _STATES[facts])
+        return ChangeState(Status.APPLIED, _STATES[facts])
 
     def install_plan(self, facts: str, wish: Wish) -> Plan:
         """Return nothing."""
         return Plan()
 
-    def keepsake(self, facts: str) -> Keepsake:
+    def previous_state(self, facts: str) -> PreviousState:
         """Return nothing."""
         return {}
 
-    def remove_plan(self, facts: str, keepsake: Keepsake) -> Plan:
+    def remove_plan(self, facts: str, previous_state: PreviousState) -> Plan:
         """Return nothing."""
         return Plan()
 
-    def read_failure(self, facts: str, outcome: Outcome) -> MeasureState:
+    def read_failure(self, facts: str, outcome: Outcome) -> ChangeState:
         """Pass on what a plan that is none cannot have said."""
-        return MeasureState(Status.FAILED, outcome.detail)
+        return ChangeState(Status.FAILED, outcome.detail)
 
     def explain(self, facts: str, wish: Wish) -> str:
         """Return what a person should know of this system."""

@@ -14,7 +14,7 @@ from pathlib import Path
 KEY = "net.ipv4.ip_unprivileged_port_start"
 OWN_FILE = "etc/sysctl.d/60-devtls.conf"
 
-_FOLDERS = ("etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d")
+_DIRECTORYS = ("etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d")
 """A file in an earlier folder takes the place of one with its name in a later one."""
 _READ_LAST = "etc/sysctl.conf"
 _LARGEST = 1 << 20
@@ -82,8 +82,8 @@ def read_others(root: Path) -> tuple[Setting, ...]:
 
 def _in_order(root: Path) -> Iterator[Path]:
     by_name: dict[str, Path] = {}
-    for folder in _FOLDERS:
-        for path in (root / folder).glob("*.conf"):
+    for directory in _DIRECTORYS:
+        for path in (root / directory).glob("*.conf"):
             by_name.setdefault(path.name, path)
     by_name.pop(Path(OWN_FILE).name, None)
     yield from (by_name[name] for name in sorted(by_name))

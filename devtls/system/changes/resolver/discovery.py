@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from devtls.system.changes.change import AnyMeasure
+from devtls.system.changes.change import AnyChange
 from devtls.system.changes.resolver.dnsmasq import DNSMASQ, NETWORK_MANAGER
 from devtls.system.changes.resolver.drop_in import DropIn, Recipe
 from devtls.system.changes.resolver.hosts import HostsFile, HostsPlace
@@ -23,9 +23,9 @@ from devtls.system.machine.execute import Runner
 from devtls.system.machine.machine import Machine
 
 
-def find_measures(
+def find_changes(
     machine: Machine, runner: Runner, *, ways: Collection[str] = (), recorded: Collection[str] = ()
-) -> tuple[AnyMeasure, ...]:
+) -> tuple[AnyChange, ...]:
     """Return the measures that suit this machine, in their order.
 
     `ways` asks for certain ones by the second half of their names, beside those that suit by themselves; `recorded`
@@ -55,7 +55,7 @@ def _hosts_place(machine: Machine) -> HostsPlace:
     return WindowsHosts(machine) if machine.platform == "win32" else UnixHosts(machine)
 
 
-def _of_linux(machine: Machine, runner: Runner, asked: Collection[str]) -> Iterator[AnyMeasure]:
+def _of_linux(machine: Machine, runner: Runner, asked: Collection[str]) -> Iterator[AnyChange]:
     lookups = read_lookups(machine, runner)
     candidates: tuple[tuple[Recipe, str, bool], ...] = (
         (DELEGATE, lookups.against_delegate(), True),
@@ -64,7 +64,7 @@ def _of_linux(machine: Machine, runner: Runner, asked: Collection[str]) -> Itera
         (DNSMASQ, lookups.against_dnsmasq(), True),
     )
     for recipe, obstacle, harmless in candidates:
-        measure = DropIn(recipe, machine.root, obstacle)
+        change = DropIn(recipe, machine.root, obstacle)
         # Our file is there: a setup whose record is lost can still be taken back.
-        if measure.name in asked or (harmless and not obstacle) or measure.probe().ours:
-            yield measure
+        if change.name in asked or (harmless and not obstacle) or change.probe().ours:
+            yield change

@@ -35,7 +35,7 @@ NETWORK_MANAGER = Recipe(
     way="networkmanager",
     label="dnsmasq of NetworkManager",
     purpose=_PURPOSE,
-    folder="etc/NetworkManager/dnsmasq.d",
+    directory="etc/NetworkManager/dnsmasq.d",
     files=_files,
     # What nmcli(1) has for exactly this: start the DNS plugin again, leave connections and resolv.conf alone.
     refresh=(("/usr/bin/nmcli", "general", "reload", "dns-full"),),
@@ -45,7 +45,7 @@ DNSMASQ = Recipe(
     way="dnsmasq",
     label="Drop-in of dnsmasq",
     purpose=_PURPOSE,
-    folder="etc/dnsmasq.d",
+    directory="etc/dnsmasq.d",
     files=_files,
     refresh=((SYSTEMCTL, "try-restart", "dnsmasq.service"),),
 )

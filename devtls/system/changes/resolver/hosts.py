@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import Protocol
 
 from devtls.names import Hostname, zone_of
-from devtls.system.changes.change import Keepsake, MeasureState, Part, Status, Wish
+from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
 from devtls.system.changes.resolver.hosts_block import (
     ADDRESSES,
     UnusableHosts,
@@ -120,39 +120,37 @@ class HostsFile:
         """Read the file."""
         return self._place.look()
 
-    def state(self, facts: HostsFacts, wish: Wish) -> MeasureState:
+    def state(self, facts: HostsFacts, wish: Wish) -> ChangeState:
         """Say whether every name has its lines."""
         if facts.link or facts.trouble or facts.read_only:
             blocked = self._blocked(facts)
-            there = MeasureState(Status.IN_FORCE, f"the lines are there; {blocked.detail}")
+            there = ChangeState(Status.APPLIED, f"the lines are there; {blocked.detail}")
             return there if _has_all(facts, wish) else blocked
         try:
             text, new = parse_hosts(facts.content or b""), self._wished(facts, wish)
         except UnusableHosts as error:
             detail = f"{self._place.path} is left alone: {error}"
-            return MeasureState(Status.MANUAL, detail, f"Mend the file, then {_AGAIN}.")
+            return ChangeState(Status.MANUAL, detail, f"Mend the file, then {_AGAIN}.")
         if new == (facts.content or b""):
             detail = _rewriter(facts) if text.block else "no route has a name that needs a line"
-            return MeasureState(Status.IN_FORCE, detail)
+            return ChangeState(Status.APPLIED, detail)
         if not text.block:
-            return MeasureState(Status.ABSENT, _rewriter(facts))
+            return ChangeState(Status.ABSENT, _rewriter(facts))
         lacking = [name for name in _wanted(wish) if name not in text.names]
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        return MeasureState(Status.OUTDATED, f"it lacks {lacking[0]}{more}" if lacking else "some of its lines are old")
+        return ChangeState(Status.OUTDATED, f"it lacks {lacking[0]}{more}" if lacking else "some of its lines are old")
 
-    def _blocked(self, facts: HostsFacts) -> MeasureState:
+    def _blocked(self, facts: HostsFacts) -> ChangeState:
         path = self._place.path
         if facts.link.startswith("/nix/store/"):
-            return MeasureState(Status.MANUAL, "NixOS makes this file from its configuration", _NIXOS)
+            return ChangeState(Status.MANUAL, "NixOS makes this file from its configuration", _NIXOS)
         if facts.link:
             detail = f"{path} is a link to {facts.link}, and links are not followed as administrator"
-            return MeasureState(
-                Status.MANUAL, detail, f"Write the lines into that file, or put a file there: {_AGAIN}."
-            )
+            return ChangeState(Status.MANUAL, detail, f"Write the lines into that file, or put a file there: {_AGAIN}.")
         if facts.trouble:
-            return MeasureState(Status.MANUAL, f"{path} cannot be read: {facts.trouble}", f"Mend it, then {_AGAIN}.")
+            return ChangeState(Status.MANUAL, f"{path} cannot be read: {facts.trouble}", f"Mend it, then {_AGAIN}.")
         remedy = f"Make it writable, then {_AGAIN}."
-        return MeasureState(Status.READ_ONLY, f"{path} lies on a read-only file system", remedy)
+        return ChangeState(Status.READ_ONLY, f"{path} lies on a read-only file system", remedy)
 
     def _wished(self, facts: HostsFacts, wish: Wish) -> bytes:
         """Return the whole file as wished. Raises UnusableHosts."""
@@ -169,11 +167,11 @@ class HostsFile:
     def _plan(self, facts: HostsFacts, steps: tuple[Step, ...]) -> Plan:
         return Plan((Unchanged(self._place.path, facts.sha256), *steps, *self._place.flush))
 
-    def keepsake(self, facts: HostsFacts) -> Keepsake:
+    def previous_state(self, facts: HostsFacts) -> PreviousState:
         """Return whether there was a file at all."""
         return {_MISSING: "yes"} if facts.content is None else {}
 
-    def remove_plan(self, facts: HostsFacts, keepsake: Keepsake) -> Plan:
+    def remove_plan(self, facts: HostsFacts, previous_state: PreviousState) -> Plan:
         """Return: put the file without our block in the place of the one with it."""
         sweep = self._place.sweep(facts) if facts.left_over else ()
         content = facts.content or b""
@@ -186,28 +184,28 @@ class HostsFile:
             old = remove_block(content)
         except UnusableHosts as error:
             return Plan((*sweep, ByHand(f"take devtls' block out of {path}: {error}")))
-        gone = not old and _MISSING in keepsake
+        gone = not old and _MISSING in previous_state
         steps = self._place.take_away(facts) if gone else self._place.put(facts, old)
         return self._plan(facts, (*sweep, *steps))
 
-    def read_failure(self, facts: HostsFacts, outcome: Outcome) -> MeasureState:
+    def read_failure(self, facts: HostsFacts, outcome: Outcome) -> ChangeState:
         """Put a plan that stopped into words."""
         if outcome.failed in self._place.flush:
             detail = f"the file is written, but the resolver was not told: {outcome.detail}"
-            return MeasureState(Status.FAILED, detail, "Run that command yourself, or restart the machine.")
+            return ChangeState(Status.FAILED, detail, "Run that command yourself, or restart the machine.")
         if self._place.refused(outcome.detail):
-            return MeasureState(Status.SKIPPED, "the dialog was answered with no", _AGAIN)
+            return ChangeState(Status.SKIPPED, "the dialog was answered with no", _AGAIN)
         match outcome.trouble:
             case Trouble.BY_HAND:
-                return MeasureState(Status.MANUAL, outcome.detail, f"Mend the file, then {_AGAIN}.")
+                return ChangeState(Status.MANUAL, outcome.detail, f"Mend the file, then {_AGAIN}.")
             case Trouble.CHANGED:
-                return MeasureState(Status.FAILED, f"{outcome.detail}; nothing was written", _AGAIN)
+                return ChangeState(Status.FAILED, f"{outcome.detail}; nothing was written", _AGAIN)
             case Trouble.READ_ONLY:
-                return MeasureState(Status.READ_ONLY, outcome.detail, f"Make it writable, then {_AGAIN}.")
+                return ChangeState(Status.READ_ONLY, outcome.detail, f"Make it writable, then {_AGAIN}.")
             case Trouble.NO_TOOL:
-                return MeasureState(Status.NO_TOOL, outcome.detail, f"Add the lines yourself, then {_AGAIN}.")
+                return ChangeState(Status.NO_TOOL, outcome.detail, f"Add the lines yourself, then {_AGAIN}.")
             case _:
-                return MeasureState(Status.FAILED, outcome.detail, f"Run the commands above yourself, then {_AGAIN}.")
+                return ChangeState(Status.FAILED, outcome.detail, f"Run the commands above yourself, then {_AGAIN}.")
 
     def explain(self, facts: HostsFacts, wish: Wish) -> str:
         """Return the lines that a person adds where we do not."""

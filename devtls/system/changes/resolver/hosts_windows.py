@@ -16,15 +16,15 @@ from pathlib import Path, PureWindowsPath
 
 from devtls.system.changes.resolver.hosts import HostsFacts
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import QUICK_S, MakeFolder, RemoveFile, Run, Step, WriteFile
-from devtls.system.machine.run_as import run_as_administrator, system_folder, was_refused
+from devtls.system.machine.plan import QUICK_S, MakeDirectory, RemoveFile, Run, Step, WriteFile
+from devtls.system.machine.run_as import run_as_administrator, system_directory, was_refused
 
 _PARAMETERS = r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
 
 
-def find_folder(environ: Mapping[str, str]) -> PureWindowsPath:
+def find_directory(environ: Mapping[str, str]) -> PureWindowsPath:
     """Return the folder that the registry names, else the usual one."""
-    usual = system_folder(environ) / "drivers" / "etc"
+    usual = system_directory(environ) / "drivers" / "etc"
     if sys.platform != "win32":
         return usual
     import winreg
@@ -63,19 +63,19 @@ class WindowsHosts:
         self,
         machine: Machine,
         *,
-        folder: PureWindowsPath | None = None,
+        directory: PureWindowsPath | None = None,
         look: Callable[[PureWindowsPath], HostsFacts] = look_at,
     ) -> None:
         self._environ = machine.environ
         self._look = look
-        self.path = (folder or find_folder(machine.environ)) / "hosts"
+        self.path = (directory or find_directory(machine.environ)) / "hosts"
         local = machine.environ.get("LOCALAPPDATA") or str(PureWindowsPath(machine.home) / "AppData" / "Local")
         self._copy = PureWindowsPath(local) / "devtls" / "setup" / "hosts"
 
     @property
     def flush(self) -> tuple[Run, ...]:
         """Return the command that empties the resolver's cache."""
-        return (Run((str(system_folder(self._environ) / "ipconfig.exe"), "/flushdns"), timeout_s=QUICK_S),)
+        return (Run((str(system_directory(self._environ) / "ipconfig.exe"), "/flushdns"), timeout_s=QUICK_S),)
 
     def look(self) -> HostsFacts:
         """Read the file."""
@@ -85,11 +85,11 @@ class WindowsHosts:
         """Return: write it, or have a copy laid over it."""
         if facts.writable:
             return (WriteFile(self.path, content),)
-        xcopy = system_folder(self._environ) / "xcopy.exe"
+        xcopy = system_directory(self._environ) / "xcopy.exe"
         lay_over = run_as_administrator(
             self._environ, xcopy, (str(self._copy), str(self.path.parent), "/Y", "/R", "/Q")
         )
-        return (MakeFolder(self._copy.parent), WriteFile(self._copy, content), lay_over, RemoveFile(self._copy))
+        return (MakeDirectory(self._copy.parent), WriteFile(self._copy, content), lay_over, RemoveFile(self._copy))
 
     def take_away(self, facts: HostsFacts) -> tuple[Step, ...]:
         """Return: an empty file, which is what Windows takes a missing one for."""

@@ -20,7 +20,7 @@ from devtls.system.machine.plan import Run
 _STUBS = ("127.0.0.53", "127.0.0.54")
 _UNITS = ("systemd-resolved.service", "NetworkManager.service", "dnsmasq.service")
 _SYSTEMCTL_S = 5.0
-_NM_FOLDERS = ("usr/lib/NetworkManager/conf.d", "run/NetworkManager/conf.d", "etc/NetworkManager/conf.d")
+_NM_DIRECTORYS = ("usr/lib/NetworkManager/conf.d", "run/NetworkManager/conf.d", "etc/NetworkManager/conf.d")
 _LARGEST = 1 << 20
 
 
@@ -38,7 +38,7 @@ class Lookups:
     systemd: int = 0
     global_dns: str = ""
     nm_dns: str = ""
-    reads_folder: bool = False
+    reads_directory: bool = False
 
     def against_delegate(self) -> str:
         """Return why systemd-resolved's delegates are no way here ("" = they are)."""
@@ -76,7 +76,7 @@ class Lookups:
         """Return why a dnsmasq of its own is no way here."""
         if _UNITS[2] not in self.active:
             return "dnsmasq does not run"
-        return self._against_local_server() or ("" if self.reads_folder else "dnsmasq does not read /etc/dnsmasq.d")
+        return self._against_local_server() or ("" if self.reads_directory else "dnsmasq does not read /etc/dnsmasq.d")
 
     def _against_local_server(self) -> str:
         local = any(each == "::1" or (each.startswith("127.") and each not in _STUBS) for each in self.nameservers)
@@ -98,7 +98,7 @@ def read_lookups(machine: Machine, runner: Runner) -> Lookups:
         systemd=0 if systemctl is None else _version(systemctl, runner),
         global_dns=_global_dns(machine.root),
         nm_dns=_nm_dns(machine.root),
-        reads_folder=_reads_folder(etc),
+        reads_directory=_reads_directory(etc),
     )
 
 
@@ -126,8 +126,8 @@ def _sources(lines: Iterable[str]) -> tuple[str, ...]:
 def _global_dns(root: Path) -> str:
     """Return the first file but ours that gives systemd-resolved a server."""
     files = [root / "etc/systemd/resolved.conf"]
-    for folder in ("etc", "run", "usr/lib"):
-        files.extend(sorted((root / folder / "systemd/resolved.conf.d").glob("*.conf")))
+    for directory in ("etc", "run", "usr/lib"):
+        files.extend(sorted((root / directory / "systemd/resolved.conf.d").glob("*.conf")))
     for path in files:
         if path.name != "devtls.conf" and any(re.match(r"DNS\s*=\s*\S", line) for line in _lines(path)):
             return f"/{path.relative_to(root)}"
@@ -150,9 +150,9 @@ def _nm_dns(root: Path) -> str:
 def _nm_files(root: Path) -> Iterator[Path]:
     """Yield its files in the order in which it reads them; a name in a later folder hides its like."""
     found: dict[str, Path] = {}
-    for folder in _NM_FOLDERS:
+    for directory in _NM_DIRECTORYS:
         try:
-            found |= {path.name: path for path in (root / folder).iterdir() if path.suffix == ".conf"}
+            found |= {path.name: path for path in (root / directory).iterdir() if path.suffix == ".conf"}
         except OSError:
             continue
     of_admin = {name for name, path in found.items() if path.is_relative_to(root / "etc")}
@@ -161,7 +161,7 @@ def _nm_files(root: Path) -> Iterator[Path]:
     yield from (found[name] for name in sorted(of_admin))
 
 
-def _reads_folder(etc: Path) -> bool:
+def _reads_directory(etc: Path) -> bool:
     """Whether dnsmasq.conf names the folder, or Debian's way of starting it does."""
     if not (etc / "dnsmasq.d").is_dir():
         return False

@@ -34,7 +34,7 @@ RESOLVER = Recipe(
         "Lets macOS ask devtls for every name in your zones, wildcards too, and for no other name. They resolve while "
         "devtls serve runs. VPN software may look past these files; the hosts file it does not."
     ),
-    folder="etc/resolver",
+    directory="etc/resolver",
     files=_files,
     write=_write,
 )

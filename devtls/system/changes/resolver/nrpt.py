@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from devtls.system.changes.change import Keepsake, MeasureState, Part, Status, Wish
+from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
 from devtls.system.machine.execute import Finished, Outcome, Runner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Plan, Run
@@ -59,19 +59,19 @@ class NrptRules:
             return NrptFacts(trouble=ended.said)
         return NrptFacts(tuple(str(each) for each in (listed if isinstance(listed, list) else [listed])))
 
-    def state(self, facts: NrptFacts, wish: Wish) -> MeasureState:
+    def state(self, facts: NrptFacts, wish: Wish) -> ChangeState:
         """Say whether there is a rule for each zone, and for no other."""
         if facts.trouble:
-            return MeasureState(Status.FAILED, f"the rules cannot be listed: {facts.trouble}", "devtls setup names")
+            return ChangeState(Status.FAILED, f"the rules cannot be listed: {facts.trouble}", "devtls setup names")
         if wish.dns_port != _PORT:
-            return MeasureState(
+            return ChangeState(
                 Status.MANUAL,
                 f"a rule has no port, so devtls must answer DNS on port {_PORT}, not {wish.dns_port}",
                 f"Write port = {_PORT} under [dns] in devtls.toml, then devtls setup names.",
             )
         if set(facts.namespaces) == set(_namespaces(wish)):
-            return MeasureState(Status.IN_FORCE)
-        return MeasureState(Status.OUTDATED, "zones have changed") if facts.namespaces else MeasureState(Status.ABSENT)
+            return ChangeState(Status.APPLIED)
+        return ChangeState(Status.OUTDATED, "zones have changed") if facts.namespaces else ChangeState(Status.ABSENT)
 
     def install_plan(self, facts: NrptFacts, wish: Wish) -> Plan:
         """Return: one elevated line, which takes old rules of ours away first."""
@@ -81,11 +81,11 @@ class NrptRules:
         add = f"Add-DnsClientNrptRule -Namespace {spaces} -NameServers '127.0.0.1' -Comment '{_COMMENT}'"
         return Plan((self._run(f"{_REMOVE}; {add}" if facts.namespaces else add),))
 
-    def keepsake(self, facts: NrptFacts) -> Keepsake:
+    def previous_state(self, facts: NrptFacts) -> PreviousState:
         """Return nothing: rules of others are not touched."""
         return {}
 
-    def remove_plan(self, facts: NrptFacts, keepsake: Keepsake) -> Plan:
+    def remove_plan(self, facts: NrptFacts, previous_state: PreviousState) -> Plan:
         """Return: one elevated line for all rules that carry our comment."""
         return Plan((self._run(_REMOVE),)) if facts.namespaces else Plan()
 
@@ -93,11 +93,11 @@ class NrptRules:
         arguments = ("-NoProfile", "-NonInteractive", "-Command", script)
         return run_as_administrator(self._environ, powershell(self._environ), arguments)
 
-    def read_failure(self, facts: NrptFacts, outcome: Outcome) -> MeasureState:
+    def read_failure(self, facts: NrptFacts, outcome: Outcome) -> ChangeState:
         """Put a plan that stopped into words."""
         if was_refused(outcome.detail):
-            return MeasureState(Status.SKIPPED, "the dialog was answered with no", "devtls setup names")
-        return MeasureState(Status.FAILED, outcome.detail, "Run the command above yourself, then devtls setup names.")
+            return ChangeState(Status.SKIPPED, "the dialog was answered with no", "devtls setup names")
+        return ChangeState(Status.FAILED, outcome.detail, "Run the command above yourself, then devtls setup names.")
 
     def explain(self, facts: NrptFacts, wish: Wish) -> str:
         """Return nothing: the state says what to do first."""

@@ -41,7 +41,7 @@ DELEGATE = Recipe(
         "Lets systemd-resolved ask devtls for every name in your zones, wildcards too, and for no other name. They "
         "resolve while devtls serve runs."
     ),
-    folder="etc/systemd/dns-delegate.d",
+    directory="etc/systemd/dns-delegate.d",
     files=_delegate,
     # resolved reads delegates again at a reload (systemd's own TEST-75-RESOLVED does it so).
     refresh=((SYSTEMCTL, "try-reload-or-restart", _SERVICE),),
@@ -55,7 +55,7 @@ DROP_IN = Recipe(
         "also sends every other look-up of this machine to devtls beside your usual servers. devtls refuses those at "
         "once and writes none down, but servers that resolved took from /etc/resolv.conf may be passed over."
     ),
-    folder="etc/systemd/resolved.conf.d",
+    directory="etc/systemd/resolved.conf.d",
     files=_drop_in,
     refresh=((SYSTEMCTL, "try-restart", _SERVICE),),
 )

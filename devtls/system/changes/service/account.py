@@ -13,9 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeGuard
 
-from devtls.system.changes.change import AnyMeasure, FactsT, Measure, MeasureState, Status, Wish
+from devtls.system.changes.change import AnyChange, Change, ChangeState, FactsT, Status, Wish
 
-FOLDER_VARIABLES = ("DEVTLS_STATE_DIR", "DEVTLS_CONFIG_DIR", "DEVTLS_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+DIRECTORY_VARIABLES = (
+    "DEVTLS_STATE_DIR",
+    "DEVTLS_CONFIG_DIR",
+    "DEVTLS_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+)
 """What a service needs to find the same folders as the shell that it was installed from."""
 
 READ_LOG = "devtls service logs"
@@ -66,7 +72,7 @@ class Account:
         return config_of(self.argv)
 
 
-class Service(Measure[FactsT], Protocol[FactsT]):
+class Service(Change[FactsT], Protocol[FactsT]):
     """A measure that starts devtls by itself."""
 
     def account(self, facts: FactsT) -> Account:
@@ -79,9 +85,9 @@ class Service(Measure[FactsT], Protocol[FactsT]):
 AnyService: TypeAlias = Service[Any]
 
 
-def is_service(measure: AnyMeasure) -> TypeGuard[AnyService]:
+def is_service(change: AnyChange) -> TypeGuard[AnyService]:
     """Say whether a measure starts devtls by itself: sockets that do are a measure for ports."""
-    return hasattr(measure, "account")
+    return hasattr(change, "account")
 
 
 def service_argv(wish: Wish, config: str, *extra: str) -> tuple[str, ...]:
@@ -99,22 +105,22 @@ def config_of(argv: tuple[str, ...]) -> str:
     return argv[argv.index(_CONFIG) + 1] if _CONFIG in argv[:-1] else ""
 
 
-def folder_variables(environment: Mapping[str, str]) -> dict[str, str]:
+def directory_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that a service takes along."""
-    return {name: environment[name] for name in FOLDER_VARIABLES if environment.get(name)}
+    return {name: environment[name] for name in DIRECTORY_VARIABLES if environment.get(name)}
 
 
-def refusal_of_paths(wish: Wish, *paths: str) -> MeasureState | None:
+def refusal_of_paths(wish: Wish, *paths: str) -> ChangeState | None:
     """Return why a path of this service has no place in a text file of any system, None when all have.
 
     systemd passes over a line that is not UTF-8 and a variable with control characters; XML has no way to say them.
     """
-    every = (*wish.command, *folder_variables(wish.environment).values(), *paths)
+    every = (*wish.command, *directory_variables(wish.environment).values(), *paths)
     odd = next((path for path in every if any(unicodedata.category(char) in ("Cc", "Cs") for char in path)), None)
     if odd is None:
         return None
     detail = f"the path {odd!r} is not UTF-8, or has control characters, and no service can be told of it"
-    return MeasureState(Status.MANUAL, detail, "Move that folder, or name another (DEVTLS_STATE_DIR, --config).")
+    return ChangeState(Status.MANUAL, detail, "Move that folder, or name another (DEVTLS_STATE_DIR, --config).")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from devtls.system.changes.change import AnyMeasure
+from devtls.system.changes.change import AnyChange
 from devtls.system.changes.service.account import AnyService
 from devtls.system.machine.execute import Runner
 from devtls.system.machine.machine import Machine
 
 
-def find_measures(
+def find_changes(
     machine: Machine, runner: Runner, *, ways: Collection[str] = (), recorded: Collection[str] = ()
-) -> tuple[AnyMeasure, ...]:
+) -> tuple[AnyChange, ...]:
     """Return the measures that suit this machine, in their order.
 
     `ways` asks for certain ones by the second half of their names; `recorded` adds those of an earlier setup.

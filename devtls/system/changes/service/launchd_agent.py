@@ -17,21 +17,21 @@ from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
 
-from devtls.system.changes.change import Keepsake, MeasureState, Part, Status, Wish
+from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
 from devtls.system.changes.service.account import (
     READ_LOG,
     Account,
     Filed,
     LogFile,
     config_of,
-    folder_variables,
+    directory_variables,
     read_filed,
     refusal_of_paths,
     service_argv,
 )
 from devtls.system.machine.execute import Finished, Outcome, Runner, Trouble
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import MakeFolder, Plan, RemoveFile, Run, Step, WriteFile
+from devtls.system.machine.plan import MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 
 LABEL = "devtls.serve"
 LOG_NAME = "serve.log"
@@ -54,11 +54,11 @@ class AgentFacts:
     """
 
     filed: Filed
-    log_folder: Path
+    log_directory: Path
     desktop: bool = True
     told: bytes | None = None
     logs: tuple[Path, ...] = ()
-    log_folder_is_ours: bool = False
+    log_directory_is_ours: bool = False
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -112,22 +112,22 @@ class Agent:
             desktop=self._ask(self._domain) is not None,
             told=self._ask(f"{self._domain}/{LABEL}"),
             logs=tuple(logs / name for name in LOG_NAMES if name in names),
-            log_folder_is_ours=logs.is_dir() and names <= set(LOG_NAMES),
+            log_directory_is_ours=logs.is_dir() and names <= set(LOG_NAMES),
         )
 
     def _ask(self, target: str) -> bytes | None:
         ended = self._runner.run(Run((_LAUNCHCTL, "print", target), timeout_s=_ASK_S))
         return ended.stdout if isinstance(ended, Finished) and ended.code == 0 else None
 
-    def state(self, facts: AgentFacts, wish: Wish) -> MeasureState:
+    def state(self, facts: AgentFacts, wish: Wish) -> ChangeState:
         """Say whether the agent is there as wished, and loaded."""
         path = self._machine.tilde(facts.filed.path)
         if facts.filed.foreign:
-            return MeasureState(
+            return ChangeState(
                 Status.MANUAL, f"{path} was not written by devtls", "Move that file away, then devtls service install."
             )
         if not facts.desktop:
-            return MeasureState(
+            return ChangeState(
                 Status.MANUAL,
                 "you are not logged in on this Mac's own screen, and launchd starts agents there only",
                 "Log in there, then devtls service install.",
@@ -135,15 +135,15 @@ class Agent:
         if (unwritable := refusal_of_paths(wish, self._config_of(facts), str(self._machine.home))) is not None:
             return unwritable
         if facts.filed.content is None:
-            return MeasureState(Status.ABSENT)
+            return ChangeState(Status.ABSENT)
         if facts.filed.content != self._property_list(facts, wish):
-            return MeasureState(Status.OUTDATED, "the agent was written for another devtls, other folders or ports")
+            return ChangeState(Status.OUTDATED, "the agent was written for another devtls, other folders or ports")
         if facts.told is None:
-            return MeasureState(Status.OUTDATED, "the file is there, but launchd has not loaded it")
+            return ChangeState(Status.OUTDATED, "the file is there, but launchd has not loaded it")
         if facts.pid == 0:
             why = facts.trouble or "it does not run"
-            return MeasureState(Status.OUTDATED, f"launchd has loaded it, but {why}", READ_LOG)
-        return MeasureState(Status.IN_FORCE)
+            return ChangeState(Status.OUTDATED, f"launchd has loaded it, but {why}", READ_LOG)
+        return ChangeState(Status.APPLIED)
 
     def _config_of(self, facts: AgentFacts) -> str:
         return str(self._config) if self._config else config_of(facts.argv)
@@ -153,17 +153,17 @@ class Agent:
         ports = {"https": wish.https_port, **({} if wish.http_port is None else {"http": wish.http_port})}
         values: dict[str, Any] = {
             "Label": LABEL,
-            "ProgramArguments": list(service_argv(wish, config, "--log-file", str(facts.log_folder / LOG_NAME))),
+            "ProgramArguments": list(service_argv(wish, config, "--log-file", str(facts.log_directory / LOG_NAME))),
             "WorkingDirectory": str(self._machine.home),
-            "EnvironmentVariables": {**folder_variables(wish.environment), "PATH": _PATH},
+            "EnvironmentVariables": {**directory_variables(wish.environment), "PATH": _PATH},
             "RunAtLoad": True,
             "KeepAlive": {"SuccessfulExit": False},
             "ProcessType": "Interactive",
             "Umask": 0o077,
             "Sockets": {name: _listeners(port) for name, port in ports.items()},
             # Only what Python says before serve has its own log, or without it.
-            "StandardOutPath": str(facts.log_folder / "launchd.log"),
-            "StandardErrorPath": str(facts.log_folder / "launchd.log"),
+            "StandardOutPath": str(facts.log_directory / "launchd.log"),
+            "StandardErrorPath": str(facts.log_directory / "launchd.log"),
         }
         return plistlib.dumps(values, sort_keys=False)
 
@@ -174,36 +174,36 @@ class Agent:
         content, path = self._property_list(facts, wish), facts.filed.path
         steps: list[Step] = [] if facts.told is None else [self._launchctl("bootout", f"{self._domain}/{LABEL}")]
         if facts.filed.content != content:
-            steps += [MakeFolder(path.parent), WriteFile(path, content)]
-        steps.append(MakeFolder(facts.log_folder, 0o700))
+            steps += [MakeDirectory(path.parent), WriteFile(path, content)]
+        steps.append(MakeDirectory(facts.log_directory, 0o700))
         steps.append(self._launchctl("bootstrap", self._domain, str(path)))
         return Plan(tuple(steps))
 
-    def keepsake(self, facts: AgentFacts) -> Keepsake:
+    def previous_state(self, facts: AgentFacts) -> PreviousState:
         """Return nothing: what is ours says so itself."""
         return {}
 
-    def remove_plan(self, facts: AgentFacts, keepsake: Keepsake) -> Plan:
+    def remove_plan(self, facts: AgentFacts, previous_state: PreviousState) -> Plan:
         """Return: unload it, which stops it, and remove its files."""
         if facts.filed.foreign or (facts.filed.content is None and facts.told is None):
             return Plan()
         steps: list[Step] = [] if facts.told is None else [self._launchctl("bootout", f"{self._domain}/{LABEL}")]
         steps += [RemoveFile(path) for path in (facts.filed.path, *facts.logs)]
-        if facts.log_folder_is_ours:
-            steps.append(Run(("/bin/rmdir", str(facts.log_folder))))
+        if facts.log_directory_is_ours:
+            steps.append(Run(("/bin/rmdir", str(facts.log_directory))))
         return Plan(tuple(steps))
 
     def _launchctl(self, *arguments: str) -> Run:
         return Run((_LAUNCHCTL, *arguments), timeout_s=_CHANGE_S)
 
-    def read_failure(self, facts: AgentFacts, outcome: Outcome) -> MeasureState:
+    def read_failure(self, facts: AgentFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         if outcome.trouble is Trouble.NO_TOOL:
-            return MeasureState(Status.NO_TOOL, outcome.detail, "Run devtls service install on macOS itself.")
+            return ChangeState(Status.NO_TOOL, outcome.detail, "Run devtls service install on macOS itself.")
         if isinstance(outcome.failed, Run) and "bootstrap" in outcome.failed.argv:
             remedy = "Look in System Settings, Login Items, whether devtls may run in the background; then try again."
-            return MeasureState(Status.FAILED, f"launchd did not load it: {outcome.detail}", remedy)
-        return MeasureState(Status.FAILED, outcome.detail, "Run the commands above yourself.")
+            return ChangeState(Status.FAILED, f"launchd did not load it: {outcome.detail}", remedy)
+        return ChangeState(Status.FAILED, outcome.detail, "Run the commands above yourself.")
 
     def explain(self, facts: AgentFacts, wish: Wish) -> str:
         """Return the manual way where there is no plan."""
@@ -224,7 +224,7 @@ class Agent:
 
     def log(self, facts: AgentFacts) -> LogFile:
         """Return the file that serve writes."""
-        return LogFile(facts.log_folder / LOG_NAME)
+        return LogFile(facts.log_directory / LOG_NAME)
 
 
 def _listeners(port: int) -> list[dict[str, str]]:

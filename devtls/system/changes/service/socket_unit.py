@@ -12,13 +12,13 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devtls.system.changes.change import Keepsake, MeasureState, Part, Status, Wish
+from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
 from devtls.system.changes.service.account import (
     Account,
     Filed,
     LogCommand,
     config_of,
-    folder_variables,
+    directory_variables,
     read_filed,
     service_argv,
 )
@@ -36,9 +36,9 @@ from devtls.system.changes.service.systemd import (
 )
 from devtls.system.machine.execute import Outcome, Runner, Trouble
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import ELEVATED_S, MakeFolder, Plan, RemoveFile, Run, Step, WriteFile
+from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 
-_FOLDER = "etc/systemd/system"
+_DIRECTORY = "etc/systemd/system"
 _HTTPS, _HTTP = "devtls.socket", "devtls-http.socket"
 _UNITS = (_HTTPS, _HTTP, UNIT)
 _LOOPBACK6 = f"{ipaddress.IPv6Address('::1').packed.hex()} "
@@ -105,7 +105,7 @@ class SocketUnit:
     def probe(self) -> SocketFacts:
         """Read the files and ask the system's manager, which tells everybody."""
         machine = self._machine
-        filed = tuple(read_filed(machine.root / _FOLDER / name, MARK) for name in _UNITS)
+        filed = tuple(read_filed(machine.root / _DIRECTORY / name, MARK) for name in _UNITS)
         by_user = read_filed(machine.config_home / "systemd/user" / UNIT, MARK).content is not None
         systemctl = machine.system_tool("systemctl")
         if systemctl is None or not (machine.root / "run/systemd/system").is_dir():
@@ -128,31 +128,31 @@ class SocketUnit:
         except OSError:
             return False
 
-    def state(self, facts: SocketFacts, wish: Wish) -> MeasureState:
+    def state(self, facts: SocketFacts, wish: Wish) -> ChangeState:
         """Say whether the units are there as wished and the ports open."""
         blocked = self._blocked(facts, wish) or refusal(wish, self._config_of(facts))
         if blocked is not None:
             return blocked
         if not facts.ours:
-            return MeasureState(Status.ABSENT)
+            return ChangeState(Status.ABSENT)
         if {each.path: each.content for each in facts.ours} != self._units(facts, wish):
-            return MeasureState(Status.OUTDATED, "the units were written for another devtls, user or port")
+            return ChangeState(Status.OUTDATED, "the units were written for another devtls, user or port")
         if not runs(facts.socket):
             why = trouble_in(facts.socket) or "systemd does not hold the ports"
-            return MeasureState(Status.OUTDATED, f"the units are there, but {why}")
-        return MeasureState(Status.IN_FORCE)
+            return ChangeState(Status.OUTDATED, f"the units are there, but {why}")
+        return ChangeState(Status.APPLIED)
 
-    def _blocked(self, facts: SocketFacts, wish: Wish) -> MeasureState | None:
+    def _blocked(self, facts: SocketFacts, wish: Wish) -> ChangeState | None:
         foreign = [str(each.path) for each in facts.filed if each.foreign]
         if foreign:
             what = f"{' and '.join(foreign)} was not written by devtls"
-            return MeasureState(Status.MANUAL, what, "Move that file away, then devtls setup ports.")
+            return ChangeState(Status.MANUAL, what, "Move that file away, then devtls setup ports.")
         if facts.systemctl is None or facts.silent:
-            return MeasureState(Status.NO_TOOL, facts.silent or "this system has no systemd", _ANOTHER)
+            return ChangeState(Status.NO_TOOL, facts.silent or "this system has no systemd", _ANOTHER)
         if wish.user.uid == 0:
-            return MeasureState(Status.SKIPPED, "you are root, who may open every port without it")
+            return ChangeState(Status.SKIPPED, "you are root, who may open every port without it")
         if facts.by_user and not facts.ours:
-            return MeasureState(
+            return ChangeState(
                 Status.MANUAL, "a service of your own starts devtls already", "devtls service uninstall, then this."
             )
         return None
@@ -175,17 +175,17 @@ class SocketUnit:
         before = f"user-runtime-dir@{user.uid}.service"
         return service_unit(
             service_argv(wish, self._config_of(facts)),
-            folder_variables(wish.environment),
+            directory_variables(wish.environment),
             unit=[f"Requires={_HTTPS}", f"Wants={before}", f"After={before}"],
             service=[
                 f"User={user.name}",
                 f"Sockets={sockets}",
                 *_FENCES,
-                f"ReadWritePaths={quote(str(self._state_folder(wish)))} {quote(f'-{runtime}')}",
+                f"ReadWritePaths={quote(str(self._state_directory(wish)))} {quote(f'-{runtime}')}",
             ],
         )
 
-    def _state_folder(self, wish: Wish) -> Path:
+    def _state_directory(self, wish: Wish) -> Path:
         return Path(wish.environment.get("DEVTLS_STATE_DIR") or self._machine.data_home / "devtls")
 
     def install_plan(self, facts: SocketFacts, wish: Wish) -> Plan:
@@ -196,7 +196,7 @@ class SocketUnit:
         there = {each.path: each.content for each in facts.filed}
         wanted = self._units(facts, wish)
         # systemd sees to it that the folder can be written, not that it is there.
-        steps: list[Step] = [MakeFolder(self._state_folder(wish), 0o700)]
+        steps: list[Step] = [MakeDirectory(self._state_directory(wish), 0o700)]
         if there[facts.filed[-1].path] is not None:
             steps.append(self._systemctl(facts.systemctl, "stop", *(each.path.name for each in facts.ours)))
         steps += [WriteFile(path, data, elevate=True) for path, data in wanted.items() if there[path] != data]
@@ -206,11 +206,11 @@ class SocketUnit:
         steps.append(self._systemctl(facts.systemctl, "enable", "--now", *sockets))
         return Plan(tuple(steps))
 
-    def keepsake(self, facts: SocketFacts) -> Keepsake:
+    def previous_state(self, facts: SocketFacts) -> PreviousState:
         """Return nothing: what is ours says so itself."""
         return {}
 
-    def remove_plan(self, facts: SocketFacts, keepsake: Keepsake) -> Plan:
+    def remove_plan(self, facts: SocketFacts, previous_state: PreviousState) -> Plan:
         """Return: close the ports, stop the service, remove the files."""
         if not facts.ours:
             return Plan()
@@ -228,18 +228,18 @@ class SocketUnit:
     def _systemctl(self, tool: Path, *arguments: str) -> Run:
         return Run((str(tool), *arguments), elevate=True, timeout_s=ELEVATED_S)
 
-    def read_failure(self, facts: SocketFacts, outcome: Outcome) -> MeasureState:
+    def read_failure(self, facts: SocketFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         again = "Run the commands above yourself."
         match outcome.trouble:
             case Trouble.READ_ONLY:
-                return MeasureState(Status.READ_ONLY, outcome.detail, _ANOTHER)
+                return ChangeState(Status.READ_ONLY, outcome.detail, _ANOTHER)
             case Trouble.NO_TOOL | Trouble.NO_ELEVATION:
-                return MeasureState(Status.NO_TOOL, outcome.detail, again)
+                return ChangeState(Status.NO_TOOL, outcome.detail, again)
             case _ if isinstance(outcome.failed, Run) and "--now" in outcome.failed.argv:
-                return MeasureState(Status.FAILED, outcome.detail, "systemctl status devtls.socket devtls-http.socket")
+                return ChangeState(Status.FAILED, outcome.detail, "systemctl status devtls.socket devtls-http.socket")
             case _:
-                return MeasureState(Status.FAILED, outcome.detail, again)
+                return ChangeState(Status.FAILED, outcome.detail, again)
 
     def explain(self, facts: SocketFacts, wish: Wish) -> str:
         """Return the manual way where there is no plan."""

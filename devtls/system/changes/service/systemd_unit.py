@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devtls.system.changes.change import Keepsake, MeasureState, Part, Status, Wish
+from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
 from devtls.system.changes.service.account import (
     READ_LOG,
     Account,
     Filed,
     LogCommand,
     config_of,
-    folder_variables,
+    directory_variables,
     read_filed,
     service_argv,
 )
@@ -34,7 +34,7 @@ from devtls.system.changes.service.systemd import (
 )
 from devtls.system.machine.execute import Outcome, Runner, Trouble
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import MakeFolder, Plan, RemoveFile, Run, Step, WriteFile
+from devtls.system.machine.plan import MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 
 SYSTEM_SOCKET = "etc/systemd/system/devtls.socket"
 _LOGS = f"journalctl --user -u {UNIT} -n 20"
@@ -84,8 +84,8 @@ class UserUnit:
 
     def probe(self) -> UnitFacts:
         """Read the file and ask the user's manager."""
-        machine, folder = self._machine, self._machine.config_home / "systemd" / "user"
-        filed, link = read_filed(folder / UNIT, MARK), folder / "default.target.wants" / UNIT
+        machine, directory = self._machine, self._machine.config_home / "systemd" / "user"
+        filed, link = read_filed(directory / UNIT, MARK), directory / "default.target.wants" / UNIT
         systemctl = machine.system_tool("systemctl")
         by_socket = (machine.root / SYSTEM_SOCKET).is_file()
         if systemctl is None:
@@ -101,40 +101,40 @@ class UserUnit:
             by_socket=by_socket,
         )
 
-    def state(self, facts: UnitFacts, wish: Wish) -> MeasureState:
+    def state(self, facts: UnitFacts, wish: Wish) -> ChangeState:
         """Say whether the unit is there as wished, enabled and running."""
         blocked = self._blocked(facts) or refusal(wish, self._config_of(facts))
         if blocked is not None:
             return blocked
         if facts.filed.content is None:
-            return MeasureState(Status.ABSENT)
+            return ChangeState(Status.ABSENT)
         if facts.filed.content != self._unit(facts, wish):
-            return MeasureState(Status.OUTDATED, "the unit was written for another devtls, or for other folders")
+            return ChangeState(Status.OUTDATED, "the unit was written for another devtls, or for other folders")
         if not (facts.enabled and runs(facts.shown)):
             why = trouble_in(facts.shown) or ("it does not run" if facts.enabled else "it is not enabled")
-            return MeasureState(Status.OUTDATED, f"the unit is there, but {why}", READ_LOG)
-        return MeasureState(Status.IN_FORCE)
+            return ChangeState(Status.OUTDATED, f"the unit is there, but {why}", READ_LOG)
+        return ChangeState(Status.APPLIED)
 
-    def _blocked(self, facts: UnitFacts) -> MeasureState | None:
+    def _blocked(self, facts: UnitFacts) -> ChangeState | None:
         path = self._machine.tilde(facts.filed.path)
         if facts.filed.foreign:
-            return MeasureState(
+            return ChangeState(
                 Status.MANUAL, f"{path} was not written by devtls", "Move that file away, then devtls service install."
             )
         if facts.systemctl is None:
-            return MeasureState(
+            return ChangeState(
                 Status.NO_TOOL,
                 "this system has no systemd",
                 "Let your own init system run devtls serve, as your user.",
             )
         if facts.silent:
-            return MeasureState(
+            return ChangeState(
                 Status.MANUAL,
                 f"no systemd manager of yours runs here ({facts.silent.rstrip('.')})",
                 "Log in as this user (not by su or sudo; containers have none), then devtls service install.",
             )
         if facts.by_socket:
-            return MeasureState(Status.SKIPPED, "the system's devtls.socket starts devtls already")
+            return ChangeState(Status.SKIPPED, "the system's devtls.socket starts devtls already")
         return None
 
     def _config_of(self, facts: UnitFacts) -> str:
@@ -143,7 +143,7 @@ class UserUnit:
     def _unit(self, facts: UnitFacts, wish: Wish) -> bytes:
         return service_unit(
             service_argv(wish, self._config_of(facts)),
-            folder_variables(wish.environment),
+            directory_variables(wish.environment),
             install=["WantedBy=default.target"],
         )
 
@@ -155,7 +155,7 @@ class UserUnit:
         steps: list[Step] = []
         unit, path = self._unit(facts, wish), facts.filed.path
         if facts.filed.content != unit:
-            steps = [MakeFolder(path.parent), WriteFile(path, unit)]
+            steps = [MakeDirectory(path.parent), WriteFile(path, unit)]
         steps.append(self._systemctl(facts.systemctl, "daemon-reload"))
         if facts.filed.content is None:
             steps.append(self._systemctl(facts.systemctl, "enable", "--now", UNIT))
@@ -163,11 +163,11 @@ class UserUnit:
             steps += [self._systemctl(facts.systemctl, verb, UNIT) for verb in ("enable", "restart")]
         return Plan(tuple(steps))
 
-    def keepsake(self, facts: UnitFacts) -> Keepsake:
+    def previous_state(self, facts: UnitFacts) -> PreviousState:
         """Return nothing: what is ours says so itself."""
         return {}
 
-    def remove_plan(self, facts: UnitFacts, keepsake: Keepsake) -> Plan:
+    def remove_plan(self, facts: UnitFacts, previous_state: PreviousState) -> Plan:
         """Return: stop and disable it, remove the file; without a manager its link goes by hand."""
         if facts.filed.foreign or facts.filed.content is None:
             return Plan()
@@ -185,17 +185,17 @@ class UserUnit:
     def _systemctl(self, tool: Path, *arguments: str) -> Run:
         return Run((str(tool), "--user", *arguments), timeout_s=START_S)
 
-    def read_failure(self, facts: UnitFacts, outcome: Outcome) -> MeasureState:
+    def read_failure(self, facts: UnitFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         match outcome.trouble:
             case Trouble.READ_ONLY:
-                return MeasureState(Status.READ_ONLY, outcome.detail, "Make the folder writable, then try again.")
+                return ChangeState(Status.READ_ONLY, outcome.detail, "Make the folder writable, then try again.")
             case Trouble.NO_TOOL:
-                return MeasureState(Status.NO_TOOL, outcome.detail, "Run the commands above yourself.")
+                return ChangeState(Status.NO_TOOL, outcome.detail, "Run the commands above yourself.")
             case _ if isinstance(outcome.failed, Run) and outcome.failed.argv[-1] == UNIT:
-                return MeasureState(Status.FAILED, f"it did not start: {outcome.detail}", _LOGS)
+                return ChangeState(Status.FAILED, f"it did not start: {outcome.detail}", _LOGS)
             case _:
-                return MeasureState(Status.FAILED, outcome.detail, "Run the commands above yourself.")
+                return ChangeState(Status.FAILED, outcome.detail, "Run the commands above yourself.")
 
     def explain(self, facts: UnitFacts, wish: Wish) -> str:
         """Return the manual way where there is no plan."""

@@ -18,11 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from xml.sax.saxutils import escape
 
-from devtls.system.changes.change import Keepsake, MeasureState, Part, Status, Wish
-from devtls.system.changes.service.account import READ_LOG, Account, LogFile, config_of, folder_variables, service_argv
+from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
+from devtls.system.changes.service.account import (
+    READ_LOG,
+    Account,
+    LogFile,
+    config_of,
+    directory_variables,
+    service_argv,
+)
 from devtls.system.machine.execute import Finished, Outcome, Runner, Trouble
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import MakeFolder, Plan, RemoveFile, Run, Step, WriteFile
+from devtls.system.machine.plan import MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 
 TASK = "devtls"
 _ASK_S = 10.0
@@ -81,7 +88,7 @@ class LogonTask:
         return PureWindowsPath(self._machine.environ.get("SystemRoot", r"C:\Windows")) / "System32"
 
     @property
-    def _folder(self) -> PureWindowsPath:
+    def _directory(self) -> PureWindowsPath:
         local = self._machine.environ.get("LOCALAPPDATA") or PureWindowsPath(self._machine.home) / "AppData" / "Local"
         return PureWindowsPath(local) / "devtls"
 
@@ -100,22 +107,22 @@ class LogonTask:
         state, _, xml = ended.stdout.decode("utf-8", "replace").lstrip("\ufeff").partition("\n")
         return TaskFacts(xml, state.strip())
 
-    def state(self, facts: TaskFacts, wish: Wish) -> MeasureState:
+    def state(self, facts: TaskFacts, wish: Wish) -> ChangeState:
         """Say whether the task is there as wished, and runs."""
         if not facts.xml:
-            return MeasureState(Status.ABSENT)
+            return ChangeState(Status.ABSENT)
         if not facts.ours:
             remedy = "Rename that task in the Task Scheduler, then devtls service install."
-            return MeasureState(Status.MANUAL, f"a task {TASK!r} is there that devtls did not make", remedy)
+            return ChangeState(Status.MANUAL, f"a task {TASK!r} is there that devtls did not make", remedy)
         if facts.argv != self._argv(facts, wish):
-            return MeasureState(Status.OUTDATED, "the task was made for another devtls")
+            return ChangeState(Status.OUTDATED, "the task was made for another devtls")
         if facts.state != _RUNNING:
-            return MeasureState(Status.OUTDATED, "the task is there, but it does not run", READ_LOG)
-        return MeasureState(Status.IN_FORCE)
+            return ChangeState(Status.OUTDATED, "the task is there, but it does not run", READ_LOG)
+        return ChangeState(Status.APPLIED)
 
     def _argv(self, facts: TaskFacts, wish: Wish) -> tuple[str, ...]:
         config = str(self._config) if self._config else config_of(facts.argv)
-        python, *rest = service_argv(wish, config, "--log-file", str(self._folder / "serve.log"))
+        python, *rest = service_argv(wish, config, "--log-file", str(self._directory / "serve.log"))
         interpreter = PureWindowsPath(python)
         if interpreter.name.lower() == "python.exe":
             interpreter = interpreter.with_name("pythonw.exe")
@@ -125,11 +132,11 @@ class LogonTask:
         """Return: hand the XML to schtasks.exe, start the task."""
         if self.state(facts, wish).status not in (Status.ABSENT, Status.OUTDATED):
             return Plan()
-        argv, file = self._argv(facts, wish), self._folder / "service-task.xml"
+        argv, file = self._argv(facts, wish), self._directory / "service-task.xml"
         steps: list[Step] = [self._schtasks("/End")] if facts.state == _RUNNING else []
         if facts.argv != argv:
             steps += [
-                MakeFolder(self._folder),
+                MakeDirectory(self._directory),
                 WriteFile(file, self._xml(argv, wish).encode("utf-16")),
                 self._schtasks("/Create", "/XML", str(file), "/F"),
                 RemoveFile(file),
@@ -159,26 +166,28 @@ class LogonTask:
     def _schtasks(self, verb: str, *arguments: str) -> Run:
         return Run((str(self._system / "schtasks.exe"), verb, "/TN", TASK, *arguments), timeout_s=_CHANGE_S)
 
-    def keepsake(self, facts: TaskFacts) -> Keepsake:
+    def previous_state(self, facts: TaskFacts) -> PreviousState:
         """Return nothing: what is ours says so itself."""
         return {}
 
-    def remove_plan(self, facts: TaskFacts, keepsake: Keepsake) -> Plan:
+    def remove_plan(self, facts: TaskFacts, previous_state: PreviousState) -> Plan:
         """Return: end the task and delete it."""
         if not facts.ours:
             return Plan()
         end = (self._schtasks("/End"),) if facts.state == _RUNNING else ()
         return Plan((*end, self._schtasks("/Delete", "/F")))
 
-    def read_failure(self, facts: TaskFacts, outcome: Outcome) -> MeasureState:
+    def read_failure(self, facts: TaskFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         if outcome.trouble is Trouble.NO_TOOL:
-            return MeasureState(Status.NO_TOOL, outcome.detail, "Run devtls service install on Windows itself.")
-        return MeasureState(Status.FAILED, outcome.detail, "Run the commands above yourself.")
+            return ChangeState(Status.NO_TOOL, outcome.detail, "Run devtls service install on Windows itself.")
+        return ChangeState(Status.FAILED, outcome.detail, "Run the commands above yourself.")
 
     def explain(self, facts: TaskFacts, wish: Wish) -> str:
         """Return what a task cannot hold: the variables that move devtls' folders."""
-        moved = {name: value for name, value in folder_variables(wish.environment).items() if name.startswith("DEVTLS")}
+        moved = {
+            name: value for name, value in directory_variables(wish.environment).items() if name.startswith("DEVTLS")
+        }
         lines = "; ".join(subprocess.list2cmdline(["setx", name, value]) for name, value in moved.items())
         return lines and f"A task has the user's own variables only, so the service needs: {lines}"
 
@@ -195,7 +204,7 @@ class LogonTask:
 
     def log(self, facts: TaskFacts) -> LogFile:
         """Return the file that serve writes."""
-        return LogFile(Path(self._folder / "serve.log"))
+        return LogFile(Path(self._directory / "serve.log"))
 
 
 def split_arguments(line: str) -> Iterator[str]:

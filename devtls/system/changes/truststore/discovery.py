@@ -92,11 +92,11 @@ def _linux_stores(machine: Machine, runner: Runner, recorded: tuple[str, ...]) -
     certutil, family = machine.user_tool("certutil", "nsscertutil"), find_family(machine)
     package = family.nss_package if family else UNKNOWN_NSS_PACKAGE
     places = list(find_places(machine, runner, may_make=certutil is not None))
-    known = {place.folder for place in places}
+    known = {place.directory for place in places}
     places += [
-        NssPlace(folder, "NSS database", machine.tilde(folder))
-        for folder in _recorded(recorded, "nss", machine)
-        if folder not in known and (folder / "cert9.db").is_file()
+        NssPlace(directory, "NSS database", machine.tilde(directory))
+        for directory in _recorded(recorded, "nss", machine)
+        if directory not in known and (directory / "cert9.db").is_file()
     ]
     yield from (NssStore(place, certutil, runner, package=package) for place in places)
     policy = FirefoxPolicyStore(machine)
@@ -124,7 +124,7 @@ def _feeder(machine: Machine) -> Feeder | None:
     for name in family.java_keystores:
         keystore = machine.root / name
         if keystore.is_file():
-            return Feeder(keystore.resolve(), machine.root / family.anchor_folder)
+            return Feeder(keystore.resolve(), machine.root / family.anchor_directory)
     return None
 
 

@@ -34,7 +34,7 @@ class Family:
 
     name: str
     os_ids: tuple[str, ...]
-    anchor_folder: str
+    anchor_directory: str
     suffix: str
     refreshes: tuple[Refresh, ...]
     bundles: tuple[str, ...]
@@ -45,7 +45,7 @@ class Family:
     p11_kit: bool = False
 
 
-_DEBIAN_FOLDER = "usr/local/share/ca-certificates"
+_DEBIAN_DIRECTORY = "usr/local/share/ca-certificates"
 _DEBIAN_BUNDLE = ("etc/ssl/certs/ca-certificates.crt",)
 _DEBIAN_JAVA = ("etc/ssl/certs/java/cacerts",)
 # Without --fresh Debian's script leaves dangling links to a removed anchor in /etc/ssl/certs.
@@ -67,7 +67,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "Debian",
         ("debian", "ubuntu", "linuxmint", "raspbian", "pop", "kali"),
-        _DEBIAN_FOLDER,
+        _DEBIAN_DIRECTORY,
         ".crt",
         _DEBIAN_REFRESH,
         _DEBIAN_BUNDLE,
@@ -79,7 +79,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "Alpine",
         ("alpine", "postmarketos"),
-        _DEBIAN_FOLDER,
+        _DEBIAN_DIRECTORY,
         ".crt",
         (Refresh("update-ca-certificates"),),
         (*_DEBIAN_BUNDLE, "etc/ssl/cert.pem"),
@@ -91,7 +91,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "Gentoo",
         ("gentoo",),
-        _DEBIAN_FOLDER,
+        _DEBIAN_DIRECTORY,
         ".crt",
         _DEBIAN_REFRESH,
         _DEBIAN_BUNDLE,

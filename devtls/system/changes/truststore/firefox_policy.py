@@ -25,9 +25,9 @@ from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
 from devtls.system.machine.execute import Outcome, Trouble
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import ELEVATED_S, MakeFolder, Plan, RemoveFile, Run, Step, WriteFile
+from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 
-_FOLDER = "etc/firefox/policies"
+_DIRECTORY = "etc/firefox/policies"
 _FILE = "policies.json"
 _OUR_FILE = re.compile(r"devtls-[0-9a-f]{8}\.pem")
 _LARGEST = 1 << 20
@@ -74,8 +74,8 @@ class FirefoxPolicyStore:
     kind = Kind.BROWSER
 
     def __init__(self, machine: Machine) -> None:
-        self._folder = machine.root / _FOLDER
-        self._path = self._folder / _FILE
+        self._directory = machine.root / _DIRECTORY
+        self._path = self._directory / _FILE
 
     @property
     def label(self) -> str:
@@ -99,7 +99,7 @@ class FirefoxPolicyStore:
 
     def _beside(self) -> Iterator[PolicyFile]:
         try:
-            files = sorted(self._folder.iterdir())
+            files = sorted(self._directory.iterdir())
         except OSError:
             return
         for file in files:
@@ -117,8 +117,8 @@ class FirefoxPolicyStore:
         """Return: file the certificate where every user can read it, name it in the policy."""
         if self.state(facts, root.fingerprint).status is not Status.ABSENT:
             return Plan()
-        file = self._folder / f"devtls-{root.id}.pem"
-        steps: list[Step] = [] if self._folder.is_dir() else [MakeFolder(self._folder, elevate=True)]
+        file = self._directory / f"devtls-{root.id}.pem"
+        steps: list[Step] = [] if self._directory.is_dir() else [MakeDirectory(self._directory, elevate=True)]
         steps.append(WriteFile(file, root.pem, elevate=True, source=root.path))
         if not any(other.named and other.path == str(file) for other in facts.files):
             steps.extend(self._replace(facts, add_certificate(facts.text or "", str(file))))
@@ -145,13 +145,13 @@ class FirefoxPolicyStore:
             steps.extend(self._replace(facts, text))
         steps.extend(RemoveFile(Path(file.path), elevate=True) for file in wanted if self._is_ours(file))
         if emptied:
-            folders = (str(self._folder), str(self._folder.parent))
-            steps.append(Run(("/bin/rmdir", "--ignore-fail-on-non-empty", "--", *folders), True, ELEVATED_S))
+            directories = (str(self._directory), str(self._directory.parent))
+            steps.append(Run(("/bin/rmdir", "--ignore-fail-on-non-empty", "--", *directories), True, ELEVATED_S))
         return Plan(tuple(steps))
 
     def _is_ours(self, file: PolicyFile) -> bool:
         path = Path(file.path)
-        return path.parent == self._folder and _OUR_FILE.fullmatch(path.name) is not None
+        return path.parent == self._directory and _OUR_FILE.fullmatch(path.name) is not None
 
     def _is_left_over(self, file: PolicyFile) -> bool:
         return not file.der and self._is_ours(file)
@@ -174,7 +174,9 @@ class FirefoxPolicyStore:
             case Trouble.TIMED_OUT:
                 return StoreState(Status.HANGING, outcome.detail, again)
             case Trouble.READ_ONLY:
-                return StoreState(Status.READ_ONLY, outcome.detail, f"Make {self._folder} writable, then devtls trust.")
+                return StoreState(
+                    Status.READ_ONLY, outcome.detail, f"Make {self._directory} writable, then devtls trust."
+                )
             case _:
                 return StoreState(Status.FAILED, outcome.detail, again)
 

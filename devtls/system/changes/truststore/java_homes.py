@@ -18,7 +18,7 @@ from devtls.system.machine.execute import Finished, Runner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Run
 
-_LINUX_FOLDERS = (
+_LINUX_DIRECTORYS = (
     "usr/lib/jvm/*",
     "usr/lib64/jvm/*",
     "usr/java/*",
@@ -28,7 +28,7 @@ _LINUX_FOLDERS = (
     "usr/local/openjdk*",
     "home/linuxbrew/.linuxbrew/opt/openjdk*/libexec",
 )
-_MAC_FOLDERS = (
+_MAC_DIRECTORYS = (
     "Library/Java/JavaVirtualMachines/*/Contents/Home",
     "opt/homebrew/opt/openjdk*/libexec/openjdk.jdk/Contents/Home",
     "usr/local/opt/openjdk*/libexec/openjdk.jdk/Contents/Home",
@@ -46,11 +46,11 @@ _WINDOWS_VENDORS = (
     "Semeru",
     "Zulu",
 )
-_WINDOWS_FOLDERS = tuple(
+_WINDOWS_DIRECTORYS = tuple(
     f"{programs}/{vendor}/*" for programs in ("Program Files", "Program Files (x86)") for vendor in _WINDOWS_VENDORS
 )
-_FOLDERS = {"darwin": _MAC_FOLDERS, "win32": _WINDOWS_FOLDERS}
-_HOME_FOLDERS = (
+_DIRECTORYS = {"darwin": _MAC_DIRECTORYS, "win32": _WINDOWS_DIRECTORYS}
+_HOME_DIRECTORYS = (
     ".jdks/*",
     ".jdks/*/Contents/Home",
     ".gradle/jdks/*",
@@ -96,11 +96,11 @@ def _homes(machine: Machine, runner: Runner) -> Iterator[Path]:
     java = machine.user_tool("java", "java.exe")
     if java is not None and java.resolve().parent.name == "bin":
         yield java.resolve().parent.parent
-    yield from _inside(machine.root, _FOLDERS.get(machine.platform, _LINUX_FOLDERS))
-    yield from _inside(machine.home, _HOME_FOLDERS)
-    yield from _inside(machine.named_folder("SDKMAN_DIR", machine.home / ".sdkman"), ("candidates/java/*",))
-    yield from _inside(machine.named_folder("ASDF_DATA_DIR", machine.home / ".asdf"), ("installs/java/*",))
-    yield from _inside(machine.named_folder("MISE_DATA_DIR", machine.data_home / "mise"), ("installs/java/*",))
+    yield from _inside(machine.root, _DIRECTORYS.get(machine.platform, _LINUX_DIRECTORYS))
+    yield from _inside(machine.home, _HOME_DIRECTORYS)
+    yield from _inside(machine.named_directory("SDKMAN_DIR", machine.home / ".sdkman"), ("candidates/java/*",))
+    yield from _inside(machine.named_directory("ASDF_DATA_DIR", machine.home / ".asdf"), ("installs/java/*",))
+    yield from _inside(machine.named_directory("MISE_DATA_DIR", machine.data_home / "mise"), ("installs/java/*",))
     yield from _registered(machine, runner)
 
 
@@ -113,10 +113,10 @@ def _registered(machine: Machine, runner: Runner) -> Iterator[Path]:
             yield from (Path(line[1].decode("utf-8", "replace")) for line in _LISTED.finditer(ended.stderr))
 
 
-def _inside(folder: Path, patterns: Iterable[str]) -> Iterator[Path]:
+def _inside(directory: Path, patterns: Iterable[str]) -> Iterator[Path]:
     for pattern in patterns:
         try:
-            yield from sorted(folder.glob(pattern))
+            yield from sorted(directory.glob(pattern))
         except OSError:  # a folder on the way is closed to us
             continue
 

@@ -52,7 +52,7 @@ class SystemFacts:
     """
 
     family: Family | None = None
-    folder: Path = Path()
+    directory: Path = Path()
     tool: Path | None = None
     refresh: Refresh | None = None
     anchors: tuple[Anchor, ...] = ()
@@ -97,19 +97,19 @@ class SystemStore:
             return SystemFacts(
                 family, bundle=_fingerprints(certificates), roots=bundled, others=other_roots(certificates)
             )
-        folder = root / family.anchor_folder
+        directory = root / family.anchor_directory
         tool, refresh = _refresh(self._machine, family)
         java_store = root / _JAVA_STORE
-        anchors, anchored = _read_anchors(folder, java_store)
+        anchors, anchored = _read_anchors(directory, java_store)
         return SystemFacts(
             family=family,
-            folder=folder,
-            tool=tool if folder.is_dir() else None,
+            directory=directory,
+            tool=tool if directory.is_dir() else None,
             refresh=refresh,
             anchors=anchors,
             bundle=_fingerprints(certificates),
             roots=_distinct((*bundled, *anchored)),
-            read_only=is_read_only(folder),
+            read_only=is_read_only(directory),
             keytool=self._machine.system_tool("keytool"),
             java_store=java_store,
             anchored=self._anchored() if family.p11_kit else None,
@@ -150,7 +150,9 @@ class SystemStore:
                 f"{facts.family.ca_package}, then devtls trust",
             )
         if facts.read_only:
-            return StoreState(Status.READ_ONLY, f"{facts.folder} is read-only", "Make it writable, then devtls trust.")
+            return StoreState(
+                Status.READ_ONLY, f"{facts.directory} is read-only", "Make it writable, then devtls trust."
+            )
         if fingerprint in facts.bundle:
             return StoreState(Status.ABSENT, "the bundle holds the root, but p11-kit does not name it an anchor")
         stale = any(anchor.fingerprint == fingerprint for anchor in facts.anchors)
@@ -160,7 +162,7 @@ class SystemStore:
         """Return: file the anchor, rebuild the bundle."""
         if facts.family is None or facts.tool is None or facts.refresh is None or facts.holds(root.fingerprint):
             return Plan()
-        anchor = facts.folder / f"devtls-{root.id}{facts.family.suffix}"
+        anchor = facts.directory / f"devtls-{root.id}{facts.family.suffix}"
         file = WriteFile(anchor, root.pem, 0o644, elevate=True, source=root.path)
         return Plan((file, self._rebuild(facts.tool, facts.refresh.after_adding)))
 
@@ -221,7 +223,7 @@ def find_family(machine: Machine) -> Family | None:
 
 def is_complete(machine: Machine, family: Family) -> bool:
     """Whether a family's anchor folder and the tool that reads it are both there."""
-    return (machine.root / family.anchor_folder).is_dir() and _refresh(machine, family)[0] is not None
+    return (machine.root / family.anchor_directory).is_dir() and _refresh(machine, family)[0] is not None
 
 
 def _refresh(machine: Machine, family: Family) -> tuple[Path | None, Refresh | None]:
@@ -251,13 +253,13 @@ def _read_bundle(root: Path, family: Family) -> list[bytes]:
     return []
 
 
-def _read_anchors(folder: Path, java_store: Path) -> tuple[tuple[Anchor, ...], tuple[RootCertificate, ...]]:
-    if not folder.is_dir():
+def _read_anchors(directory: Path, java_store: Path) -> tuple[tuple[Anchor, ...], tuple[RootCertificate, ...]]:
+    if not directory.is_dir():
         return (), ()
     java = _read(java_store, 64 << 20) if java_store.is_file() else b""
     anchors: list[Anchor] = []
     roots: list[RootCertificate] = []
-    for file in sorted(folder.iterdir()):
+    for file in sorted(directory.iterdir()):
         if not file.is_file():
             continue
         held = list(certificates_in(_read(file, _LARGEST_ANCHOR)))

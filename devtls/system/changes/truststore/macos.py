@@ -117,8 +117,8 @@ class KeychainStore:
 
     def _export(self) -> bytes:
         """Return the trust settings; none at all is an error to `security`, and no file."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "settings.plist"
+        with tempfile.TemporaryDirectory() as directory:
+            file = Path(directory) / "settings.plist"
             self._runner.run(self._ask("trust-settings-export", *self._admin, str(file)))
             return file.read_bytes() if file.is_file() else b""
 

@@ -18,7 +18,7 @@ from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Runner, Trouble
-from devtls.system.machine.plan import QUICK_S, MakeFolder, Plan, Run, Step
+from devtls.system.machine.plan import QUICK_S, MakeDirectory, Plan, Run, Step
 
 _LISTED = re.compile(r"(?P<nickname>\S.*?)\s+(?P<flags>[a-zA-Z]*,[a-zA-Z]*,[a-zA-Z]*)\s*\Z")
 _TRUST = "C,,"
@@ -29,7 +29,7 @@ _VALUES = "SELECT a11 FROM nssPublic WHERE a11 IS NOT NULL"  # attribute 0x11 of
 class NssPlace:
     """A folder that holds, or shall hold, a database; `reader` is who reads it."""
 
-    folder: Path
+    directory: Path
     reader: str
     shown: str
 
@@ -99,7 +99,7 @@ class NssStore:
 
     def probe(self) -> NssFacts:
         """List the database; one more certutil for each nickname, since only the bytes identify a certificate."""
-        exists = (self.place.folder / "cert9.db").is_file()
+        exists = (self.place.directory / "cert9.db").is_file()
         if self._certutil is None:
             missing = StoreState(
                 Status.NO_TOOL, "NSS's certutil is not installed", f"{self._package}, then devtls trust"
@@ -122,7 +122,7 @@ class NssStore:
         """Yield the certificates without certutil: enough to say that one is there, not to change anything."""
         import sqlite3  # only without certutil
 
-        file = (self.place.folder / "cert9.db").absolute().as_uri()
+        file = (self.place.directory / "cert9.db").absolute().as_uri()
         try:
             with closing(sqlite3.connect(f"{file}?mode=ro&immutable=1", uri=True)) as database:
                 values = [row[0] for row in database.execute(_VALUES)]
@@ -131,7 +131,7 @@ class NssStore:
         yield from (NssEntry("", "", value) for value in values if isinstance(value, bytes))
 
     def _call(self, certutil: Path, action: str, *arguments: str) -> Run:
-        argv = (str(certutil), action, "-d", f"sql:{self.place.folder}", *arguments)
+        argv = (str(certutil), action, "-d", f"sql:{self.place.directory}", *arguments)
         return Run(argv, timeout_s=self._timeout_s)
 
     def _blocked(self, ended: Finished | NotFinished) -> StoreState:
@@ -158,7 +158,7 @@ class NssStore:
             return Plan()
         steps: list[Step] = []
         if not facts.exists:
-            steps.append(MakeFolder(self.place.folder, 0o700))
+            steps.append(MakeDirectory(self.place.directory, 0o700))
             steps.append(self._call(facts.certutil, "-N", "--empty-password"))
         steps.append(self._call(facts.certutil, "-A", "-t", _TRUST, "-n", root.nickname, "-i", str(root.path)))
         return Plan(tuple(steps))
@@ -179,7 +179,7 @@ class NssStore:
         return self._in_words(outcome.trouble or Trouble.FAILED, outcome.detail)
 
     def _in_words(self, trouble: Trouble, detail: str) -> StoreState:
-        folder = self.place.shown
+        directory = self.place.shown
         if trouble is Trouble.TIMED_OUT:
             return StoreState(Status.HANGING, detail, "Close the browser, then devtls trust.")
         if trouble is Trouble.NO_TOOL:
@@ -187,19 +187,19 @@ class NssStore:
         if "SEC_ERROR_BAD_PASSWORD" in detail:
             return StoreState(
                 Status.LOCKED,
-                f"{folder} has a password",
+                f"{directory} has a password",
                 "Run its command from devtls trust --dry-run in a terminal: certutil asks for the password.",
             )
         if trouble in (Trouble.READ_ONLY, Trouble.NOT_PERMITTED) or "SEC_ERROR_READ_ONLY" in detail:
             return StoreState(
                 Status.READ_ONLY,
-                f"{folder} cannot be written",
-                f'Take it back with sudo chown -R "$USER" {folder}, then devtls trust.',
+                f"{directory} cannot be written",
+                f'Take it back with sudo chown -R "$USER" {directory}, then devtls trust.',
             )
         if "SEC_ERROR_BAD_DATABASE" in detail:
             return StoreState(
                 Status.FAILED,
-                f"{folder} is no NSS database that certutil can read",
+                f"{directory} is no NSS database that certutil can read",
                 "Move the folder away; the browser makes a new one.",
             )
         return StoreState(Status.FAILED, detail, "Run its command from devtls trust --dry-run to see more.")

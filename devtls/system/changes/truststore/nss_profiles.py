@@ -19,7 +19,7 @@ from devtls.system.machine.execute import Finished, Runner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Run
 
-FIRST_WITH_NEW_FOLDER = 146
+FIRST_WITH_NEW_DIRECTORY = 146
 """The Chromium version that moved the shared database (platform guide A.2)."""
 
 _CHROMIUMS = (
@@ -34,7 +34,7 @@ _CHROMIUMS = (
 _MAJOR = re.compile(rb"\b(\d{2,4})\.\d+\.\d+")
 _VERSION_S = 5.0
 
-_FIREFOX_FOLDERS = (
+_FIREFOX_DIRECTORYS = (
     (".mozilla/firefox", "Firefox"),
     ("snap/firefox/common/.mozilla/firefox", "Firefox (snap)"),
     (".var/app/org.mozilla.firefox/.mozilla/firefox", "Firefox (Flatpak)"),
@@ -50,7 +50,7 @@ _FIREFOX_FOLDERS = (
     (".var/app/one.ablaze.floorp/.floorp", "Floorp (Flatpak)"),
 )
 """Firefox's Developer Edition, Beta and Nightly are profiles in Firefox's own folder."""
-_CONFIG_FOLDERS = (
+_CONFIG_DIRECTORYS = (
     ("mozilla/firefox", "Firefox"),
     ("librewolf/librewolf", "LibreWolf"),
     ("zen", "Zen"),
@@ -84,19 +84,19 @@ def find_places(machine: Machine, runner: Runner, *, may_make: bool) -> tuple[Ns
     """Return every database folder of this user, none twice; `may_make` = certutil is there to make a missing one."""
     found: dict[Path, NssPlace] = {}
     for place in (*_chromium(machine, runner, may_make), *_sandboxed(machine), *_firefox(machine)):
-        found.setdefault(place.folder.resolve(), place)
+        found.setdefault(place.directory.resolve(), place)
     return tuple(found.values())
 
 
 def _chromium(machine: Machine, runner: Runner, may_make: bool) -> Iterator[NssPlace]:
     new, old = machine.data_home / "pki" / "nssdb", machine.home / ".pki" / "nssdb"
-    existing = [folder for folder in (old, new) if folder.is_dir()]
+    existing = [directory for directory in (old, new) if directory.is_dir()]
     if not existing:
         versions = list(_versions(machine, runner))
         if versions or may_make:
-            existing = [old if any(version < FIRST_WITH_NEW_FOLDER for version in versions) else new]
-    for folder in existing:
-        yield NssPlace(folder, "Chromium and Chrome", machine.tilde(folder))
+            existing = [old if any(version < FIRST_WITH_NEW_DIRECTORY for version in versions) else new]
+    for directory in existing:
+        yield NssPlace(directory, "Chromium and Chrome", machine.tilde(directory))
 
 
 def _versions(machine: Machine, runner: Runner) -> Iterator[int]:
@@ -109,7 +109,7 @@ def _versions(machine: Machine, runner: Runner) -> Iterator[int]:
         ended = runner.run(Run((str(browser), "--version"), timeout_s=_VERSION_S))
         found = _MAJOR.search(ended.stdout) if isinstance(ended, Finished) else None
         # One that does not say is taken for a new one: a wrong old folder would do more harm than a missing root.
-        yield int(found[1]) if found else FIRST_WITH_NEW_FOLDER
+        yield int(found[1]) if found else FIRST_WITH_NEW_DIRECTORY
 
 
 def _sandboxed(machine: Machine) -> Iterator[NssPlace]:
@@ -117,21 +117,21 @@ def _sandboxed(machine: Machine) -> Iterator[NssPlace]:
         current = machine.home / "snap" / snap / "current"
         if current.is_dir():
             old, new = current / ".pki" / "nssdb", current / ".local" / "share" / "pki" / "nssdb"
-            for folder in [folder for folder in (old, new) if folder.is_dir()] or [new]:
-                yield NssPlace(folder, f"{reader} (snap)", machine.tilde(folder))
+            for directory in [directory for directory in (old, new) if directory.is_dir()] or [new]:
+                yield NssPlace(directory, f"{reader} (snap)", machine.tilde(directory))
     for app, reader in _FLATPAK_CHROMIUMS:
-        for folder in _flatpak_databases(machine, app):
-            yield NssPlace(folder, f"{reader} (Flatpak)", machine.tilde(folder))
+        for directory in _flatpak_databases(machine, app):
+            yield NssPlace(directory, f"{reader} (Flatpak)", machine.tilde(directory))
 
 
 def _flatpak_databases(machine: Machine, app: str) -> list[Path]:
-    folders = [machine.home / ".var" / "app" / app / inner for inner in _IN_FLATPAK]
-    return [folder for folder in folders if (folder / "cert9.db").is_file()]
+    directories = [machine.home / ".var" / "app" / app / inner for inner in _IN_FLATPAK]
+    return [directory for directory in directories if (directory / "cert9.db").is_file()]
 
 
 def _firefox(machine: Machine) -> Iterator[NssPlace]:
-    places = [(machine.home / folder, reader) for folder, reader in _FIREFOX_FOLDERS]
-    places[1:1] = [(machine.config_home / folder, reader) for folder, reader in _CONFIG_FOLDERS]
+    places = [(machine.home / directory, reader) for directory, reader in _FIREFOX_DIRECTORYS]
+    places[1:1] = [(machine.config_home / directory, reader) for directory, reader in _CONFIG_DIRECTORYS]
     for base, reader in places:
         for profile in _profiles(base):
             if (profile / "cert9.db").is_file():

@@ -33,12 +33,12 @@ class Installed:
 class Record:
     """The file in `folder`; each change reads and rewrites it whole."""
 
-    folder: Path
+    directory: Path
 
     @property
     def path(self) -> Path:
         """The file."""
-        return self.folder / _NAME
+        return self.directory / _NAME
 
     def exists(self) -> bool:
         """Whether anything was ever recorded."""
@@ -88,5 +88,5 @@ class Record:
 
     def _write(self, entries: tuple[Installed, ...]) -> None:
         data = {"format": FORMAT, "installed": [asdict(entry) for entry in entries]}
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(self.path, (json.dumps(data, indent=2) + "\n").encode(), 0o600)

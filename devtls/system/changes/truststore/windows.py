@@ -19,7 +19,7 @@ from devtls.system.changes.truststore.root import RootCertificate, fingerprint_o
 from devtls.system.machine.execute import Outcome, Trouble
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, Plan, Run
-from devtls.system.machine.run_as import run_as_administrator, system_folder, was_refused
+from devtls.system.machine.run_as import run_as_administrator, system_directory, was_refused
 
 _PROGRAM = ("-P", "-m", "devtls.system.changes.truststore.crypt32")
 _SAID_NO = "with no"
@@ -124,7 +124,7 @@ class WindowsStore:
         if self._location is Location.CURRENT_USER:
             return Run((self._python, *_PROGRAM, verb, subject), timeout_s=ELEVATED_S)
         environ = self._machine.environ
-        return run_as_administrator(environ, system_folder(environ) / "certutil.exe", certutil)
+        return run_as_administrator(environ, system_directory(environ) / "certutil.exe", certutil)
 
     def read_failure(self, facts: WindowsFacts, outcome: Outcome) -> StoreState:
         """Put a failed step into words."""

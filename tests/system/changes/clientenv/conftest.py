@@ -10,17 +10,17 @@ from tests.system.changes.truststore.conftest import make_root
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     """A state folder whose name no shell likes."""
-    folder = tmp_path / 'it\'s a "$tate" folder'
-    folder.mkdir()
-    return folder
+    directory = tmp_path / 'it\'s a "$tate" folder'
+    directory.mkdir()
+    return directory
 
 
 @pytest.fixture
-def root(folder: Path) -> RootCertificate:
-    made = make_root(folder)
-    return RootCertificate(made.id, made.der, folder / ROOT_FILE)
+def root(directory: Path) -> RootCertificate:
+    made = make_root(directory)
+    return RootCertificate(made.id, made.der, directory / ROOT_FILE)
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ def test_java_home_leads_to_its_cacerts(jdk: Path) -> None:
 
 
 def test_the_java_on_the_path_leads_to_its_own_through_links(jdk: Path, tmp_path: Path) -> None:
-    for folder in (jdk / "bin", tmp_path / "bin"):
-        folder.mkdir()
+    for directory in (jdk / "bin", tmp_path / "bin"):
+        directory.mkdir()
     (jdk / "bin/java").write_text("#!/bin/sh\n")
     (jdk / "bin/java").chmod(0o755)
     (tmp_path / "bin/java").symlink_to(jdk / "bin/java")

@@ -28,8 +28,8 @@ REPLACING = [variable.name for variable in VARIABLES if variable.effect is Effec
 
 
 @pytest.fixture
-def facts(folder: Path, root: RootCertificate) -> Facts:
-    return Facts(folder, root, (PUBLIC, root.der, OTHER))
+def facts(directory: Path, root: RootCertificate) -> Facts:
+    return Facts(directory, root, (PUBLIC, root.der, OTHER))
 
 
 def trusted(facts: Facts, name: str) -> list[bytes]:
@@ -84,8 +84,10 @@ def test_a_file_without_certificates_counts_as_not_set_and_is_told_of(facts: Fac
 
 def test_without_a_bundle_of_the_system_nothing_is_replaced(facts: Facts) -> None:
     planned = plan_environment(replace(facts, system=()))
-    assert planned.variables == {name: str(facts.folder / ROOT_FILE) for name in ("NODE_EXTRA_CA_CERTS", "DENO_CERT")}
-    assert list(planned.files) == [facts.folder / ROOT_FILE]
+    assert planned.variables == {
+        name: str(facts.directory / ROOT_FILE) for name in ("NODE_EXTRA_CA_CERTS", "DENO_CERT")
+    }
+    assert list(planned.files) == [facts.directory / ROOT_FILE]
     assert len(planned.notes) == 2
     assert all(name in planned.notes[1] for name in REPLACING)
 
@@ -113,5 +115,5 @@ def test_a_truststore_of_the_users_own_that_cannot_be_read_is_left_in_force(fact
 def test_a_jdk_whose_list_cannot_be_read_gets_the_systems(facts: Facts) -> None:
     java = JavaFacts("", "/jdk/cacerts", trouble="names /jdk/cacerts, which cannot be read (odd)")
     planned = plan_environment(replace(facts, java=java))
-    assert read_truststore(planned.files[facts.folder / TRUSTSTORE_FILE]) == (PUBLIC, OTHER, facts.root.der)
+    assert read_truststore(planned.files[facts.directory / TRUSTSTORE_FILE]) == (PUBLIC, OTHER, facts.root.der)
     assert planned.notes == ("Java's own list /jdk/cacerts, which cannot be read (odd): it gets the system's.",)

@@ -21,20 +21,20 @@ def corporate(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_bare_environment_names_nothing(folder: Path, root: RootCertificate, system: Path) -> None:
-    facts = probe(folder, root, {"SSL_CERT_FILE": ""}, system)
+def test_a_bare_environment_names_nothing(directory: Path, root: RootCertificate, system: Path) -> None:
+    facts = probe(directory, root, {"SSL_CERT_FILE": ""}, system)
     assert (facts.own, facts.system) == ({}, (PUBLIC, OTHER))
 
 
-def test_own_files_folders_and_missing_ones_are_told_apart(
-    folder: Path, root: RootCertificate, system: Path, corporate: Path
+def test_own_files_directories_and_missing_ones_are_told_apart(
+    directory: Path, root: RootCertificate, system: Path, corporate: Path
 ) -> None:
     gone, store = corporate.with_name("gone.pem"), corporate.parent / "store"
     store.mkdir()
     (store / "a.0").write_bytes(CORPORATE_PEM)
     (store / "sub").mkdir()
     environ = {"SSL_CERT_FILE": str(corporate), "PIP_CERT": str(gone), "REQUESTS_CA_BUNDLE": str(store)}
-    assert probe(folder, root, environ, system).own == {
+    assert probe(directory, root, environ, system).own == {
         "SSL_CERT_FILE": Named(str(corporate), (CORPORATE,)),
         "PIP_CERT": Named(str(gone), ()),
         "REQUESTS_CA_BUNDLE": Named(str(store), (CORPORATE,)),
@@ -42,56 +42,56 @@ def test_own_files_folders_and_missing_ones_are_told_apart(
 
 
 def test_a_relative_name_is_kept_as_what_it_means_here(
-    folder: Path, root: RootCertificate, system: Path, corporate: Path, monkeypatch: pytest.MonkeyPatch
+    directory: Path, root: RootCertificate, system: Path, corporate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(corporate.parent)
-    own = probe(folder, root, {"SSL_CERT_FILE": "corp.pem"}, system).own
+    own = probe(directory, root, {"SSL_CERT_FILE": "corp.pem"}, system).own
     assert own == {"SSL_CERT_FILE": Named(str(corporate), (CORPORATE,))}
 
 
 def test_bundles_of_ours_stand_for_what_they_were_made_from(
-    folder: Path, root: RootCertificate, system: Path, corporate: Path
+    directory: Path, root: RootCertificate, system: Path, corporate: Path
 ) -> None:
-    (folder / "ca-bundle-1.pem").write_bytes(render_bundle([CORPORATE, root.der], str(corporate)))
-    (folder / "ca-bundle-2.pem").write_bytes(render_bundle([PUBLIC, root.der], ""))
+    (directory / "ca-bundle-1.pem").write_bytes(render_bundle([CORPORATE, root.der], str(corporate)))
+    (directory / "ca-bundle-2.pem").write_bytes(render_bundle([PUBLIC, root.der], ""))
     environ = {
-        "SSL_CERT_FILE": str(folder / "ca-bundle-1.pem"),
-        "CURL_CA_BUNDLE": str(folder / "ca-bundle-2.pem"),
-        "PIP_CERT": str(folder / BUNDLE_FILE),
-        "NODE_EXTRA_CA_CERTS": str(folder / ROOT_FILE),
+        "SSL_CERT_FILE": str(directory / "ca-bundle-1.pem"),
+        "CURL_CA_BUNDLE": str(directory / "ca-bundle-2.pem"),
+        "PIP_CERT": str(directory / BUNDLE_FILE),
+        "NODE_EXTRA_CA_CERTS": str(directory / ROOT_FILE),
     }
-    assert probe(folder, root, environ, system).own == {"SSL_CERT_FILE": Named(str(corporate), (CORPORATE,))}
+    assert probe(directory, root, environ, system).own == {"SSL_CERT_FILE": Named(str(corporate), (CORPORATE,))}
 
 
-def test_twice_is_the_same_as_once(folder: Path, root: RootCertificate, system: Path, corporate: Path) -> None:
+def test_twice_is_the_same_as_once(directory: Path, root: RootCertificate, system: Path, corporate: Path) -> None:
     environ = {"SSL_CERT_FILE": str(corporate), "JAVA_TOOL_OPTIONS": "-Xmx1g", "PATH": ""}
-    first = plan_environment(probe(folder, root, environ, system))
+    first = plan_environment(probe(directory, root, environ, system))
     for path, content in first.files.items():
         path.write_bytes(content)
-    second = plan_environment(probe(folder, root, {**environ, **first.variables}, system))
+    second = plan_environment(probe(directory, root, {**environ, **first.variables}, system))
     assert second == first
 
 
 def test_a_bundle_that_an_earlier_devtls_trust_made_gives_only_what_is_not_ours(
-    folder: Path, root: RootCertificate, older_root: RootCertificate, system: Path
+    directory: Path, root: RootCertificate, older_root: RootCertificate, system: Path
 ) -> None:
-    former = folder / "ca-bundle-SSL_CERT_FILE.pem"
+    former = directory / "ca-bundle-SSL_CERT_FILE.pem"
     former.write_bytes(CORPORATE_PEM + pem_of(older_root.der))
-    own = probe(folder, root, {"SSL_CERT_FILE": str(former)}, system).own
+    own = probe(directory, root, {"SSL_CERT_FILE": str(former)}, system).own
     assert own == {"SSL_CERT_FILE": Named(str(former), (CORPORATE,))}
 
 
 def test_gits_own_setting_counts_unless_its_variable_is_set(
-    folder: Path, root: RootCertificate, corporate: Path, home: Path, require_tool: RequireTool
+    directory: Path, root: RootCertificate, corporate: Path, home: Path, require_tool: RequireTool
 ) -> None:
     git = require_tool("git", "sudo apt-get install git")
     environ = {"HOME": str(home), "PATH": str(Path(git).parent), "GIT_DIR": "/nowhere", "XDG_CONFIG_HOME": str(home)}
-    assert probe(folder, root, environ).own == {}
+    assert probe(directory, root, environ).own == {}
     subprocess.run([git, "config", "--global", "http.sslCAInfo", str(corporate)], env=environ, check=True)
     expected = Named(str(corporate), (CORPORATE,))
-    assert probe(folder, root, environ).own == {"GIT_SSL_CAINFO": expected}
-    own = probe(folder, root, {**environ, "GIT_SSL_CAINFO": str(folder / "x")}).own
-    assert own == {"GIT_SSL_CAINFO": Named(str(folder / "x"), ())}
+    assert probe(directory, root, environ).own == {"GIT_SSL_CAINFO": expected}
+    own = probe(directory, root, {**environ, "GIT_SSL_CAINFO": str(directory / "x")}).own
+    assert own == {"GIT_SSL_CAINFO": Named(str(directory / "x"), ())}
 
 
 def test_of_a_windows_store_only_certificates_for_servers_count() -> None:

@@ -13,8 +13,8 @@ from devtls.system.machine.plan import ALREADY_ROOT
 def machine(tmp_path: Path) -> Machine:
     """A Linux whose system lies in a folder: sysctl is there, and the kernel keeps ports below 1024."""
     system, home = tmp_path / "system", tmp_path / "home"
-    for folder in ("usr/sbin", "etc/sysctl.d", "usr/lib/sysctl.d", "proc/sys/net/ipv4", "etc/systemd/system"):
-        (system / folder).mkdir(parents=True)
+    for directory in ("usr/sbin", "etc/sysctl.d", "usr/lib/sysctl.d", "proc/sys/net/ipv4", "etc/systemd/system"):
+        (system / directory).mkdir(parents=True)
     home.mkdir()
     (system / "proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("1024\n")
     put_tool(system, "sysctl")

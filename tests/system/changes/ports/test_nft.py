@@ -59,7 +59,7 @@ def kernel(machine: Machine) -> Kernel:
 
 
 @pytest.fixture
-def measure(machine: Machine, kernel: Kernel) -> NftMeasure:
+def change(machine: Machine, kernel: Kernel) -> NftMeasure:
     return NftMeasure(machine, knock=kernel.knock)
 
 
@@ -69,17 +69,17 @@ def systemd(machine: Machine) -> None:
     put_tool(machine.root, "systemctl")
 
 
-def install(measure: NftMeasure, kernel: Kernel, wish: Wish) -> None:
-    assert execute(measure.install_plan(measure.probe(), wish), kernel).done
+def install(change: NftMeasure, kernel: Kernel, wish: Wish) -> None:
+    assert execute(change.install_plan(change.probe(), wish), kernel).done
 
 
-def remove(measure: NftMeasure, kernel: Kernel) -> None:
-    assert execute(measure.remove_plan(measure.probe(), {}), kernel).done
+def remove(change: NftMeasure, kernel: Kernel) -> None:
+    assert execute(change.remove_plan(change.probe(), {}), kernel).done
 
 
 @pytest.mark.usefixtures("systemd")
-def test_the_plan_is_two_files_and_a_unit(machine: Machine, measure: NftMeasure, wish: Wish) -> None:
-    lines = render_plan(measure.install_plan(measure.probe(), wish), SUDO)
+def test_the_plan_is_two_files_and_a_unit(machine: Machine, change: NftMeasure, wish: Wish) -> None:
+    lines = render_plan(change.install_plan(change.probe(), wish), SUDO)
     assert [line.replace(str(machine.root), "") for line in lines] == [
         "/usr/bin/sudo /usr/bin/install -m 0644 -- /dev/stdin /etc/devtls-redirect.nft <<'DEVTLS'\n"
         "# Made by `devtls setup ports`; `devtls unsetup ports` takes it back.\n"
@@ -117,67 +117,67 @@ def test_the_plan_is_two_files_and_a_unit(machine: Machine, measure: NftMeasure,
 
 
 @pytest.mark.usefixtures("systemd")
-def test_it_comes_and_goes_without_a_trace(machine: Machine, measure: NftMeasure, kernel: Kernel, wish: Wish) -> None:
-    state = measure.state(measure.probe(), wish)
+def test_it_comes_and_goes_without_a_trace(machine: Machine, change: NftMeasure, kernel: Kernel, wish: Wish) -> None:
+    state = change.state(change.probe(), wish)
     assert (state.status, state.detail) == (Status.ABSENT, "ports 443 and 80 of this machine lead nowhere yet")
-    install(measure, kernel, wish)
-    assert measure.state(measure.probe(), wish).status is Status.IN_FORCE
-    assert not measure.install_plan(measure.probe(), wish)
-    lines = render_plan(measure.remove_plan(measure.probe(), measure.keepsake(measure.probe())), SUDO)
+    install(change, kernel, wish)
+    assert change.state(change.probe(), wish).status is Status.APPLIED
+    assert not change.install_plan(change.probe(), wish)
+    lines = render_plan(change.remove_plan(change.probe(), change.previous_state(change.probe())), SUDO)
     assert [line.replace(str(machine.root), "") for line in lines] == [
         "/usr/bin/sudo /usr/sbin/systemctl disable --now devtls-redirect.service",
         "/usr/bin/sudo /bin/rm -f -- /etc/systemd/system/devtls-redirect.service",
         "/usr/bin/sudo /bin/rm -f -- /etc/devtls-redirect.nft",
         "/usr/bin/sudo /usr/sbin/systemctl daemon-reload",
     ]
-    remove(measure, kernel)
+    remove(change, kernel)
     assert (kernel.leading, kernel.rules_file.exists(), kernel.unit_file.exists()) == (frozenset(), False, False)
-    assert not measure.remove_plan(measure.probe(), {})
+    assert not change.remove_plan(change.probe(), {})
 
 
 def test_without_systemd_it_lasts_until_the_next_boot_and_says_so(
-    measure: NftMeasure, kernel: Kernel, wish: Wish
+    change: NftMeasure, kernel: Kernel, wish: Wish
 ) -> None:
-    plan = measure.install_plan(measure.probe(), wish)
+    plan = change.install_plan(change.probe(), wish)
     assert len(plan.steps) == 1
-    install(measure, kernel, wish)
-    state = measure.state(measure.probe(), wish)
-    assert state.status is Status.IN_FORCE
+    install(change, kernel, wish)
+    state = change.state(change.probe(), wish)
+    assert state.status is Status.APPLIED
     assert "until the next boot" in state.detail
-    remove(measure, kernel)
+    remove(change, kernel)
     assert kernel.leading == frozenset()
-    assert not measure.remove_plan(measure.probe(), {})
+    assert not change.remove_plan(change.probe(), {})
 
 
 @pytest.mark.usefixtures("systemd")
-def test_what_was_lost_or_is_wished_otherwise_is_done_again(measure: NftMeasure, kernel: Kernel, wish: Wish) -> None:
+def test_what_was_lost_or_is_wished_otherwise_is_done_again(change: NftMeasure, kernel: Kernel, wish: Wish) -> None:
     alone = replace(wish, http_port=None)
-    install(measure, kernel, alone)
+    install(change, kernel, alone)
     assert kernel.leading == {443}
     assert kernel.rules_file.read_bytes() == rules_for(frozenset({443}))
-    assert measure.state(measure.probe(), wish).status is Status.OUTDATED
-    install(measure, kernel, wish)
-    assert measure.state(measure.probe(), wish).status is Status.IN_FORCE
-    state = measure.state(measure.probe(), alone)
+    assert change.state(change.probe(), wish).status is Status.OUTDATED
+    install(change, kernel, wish)
+    assert change.state(change.probe(), wish).status is Status.APPLIED
+    state = change.state(change.probe(), alone)
     assert (state.status, state.detail) == (Status.OUTDATED, "its file names other ports")
     kernel.leading = frozenset()  # somebody emptied all tables
-    assert measure.state(measure.probe(), wish).status is Status.OUTDATED
-    install(measure, kernel, wish)
+    assert change.state(change.probe(), wish).status is Status.OUTDATED
+    install(change, kernel, wish)
     assert kernel.leading == {443, 80}
 
 
 @pytest.mark.usefixtures("systemd")
-def test_rules_without_a_unit_are_kept_by_one(measure: NftMeasure, kernel: Kernel, wish: Wish) -> None:
+def test_rules_without_a_unit_are_kept_by_one(change: NftMeasure, kernel: Kernel, wish: Wish) -> None:
     kernel.leading = frozenset({443, 80})
-    assert measure.state(measure.probe(), wish).detail == "it holds until the next boot only"
-    install(measure, kernel, wish)
-    assert measure.state(measure.probe(), wish).status is Status.IN_FORCE
+    assert change.state(change.probe(), wish).detail == "it holds until the next boot only"
+    install(change, kernel, wish)
+    assert change.state(change.probe(), wish).status is Status.APPLIED
 
 
 @pytest.mark.parametrize("name", ["rules_file", "unit_file"])
 @pytest.mark.parametrize("kind", ["text", "folder", "link"])
 def test_files_of_somebody_else_are_left_alone(
-    measure: NftMeasure, kernel: Kernel, wish: Wish, name: str, kind: str
+    change: NftMeasure, kernel: Kernel, wish: Wish, name: str, kind: str
 ) -> None:
     path: Path = getattr(kernel, name)
     if kind == "text":
@@ -188,31 +188,31 @@ def test_files_of_somebody_else_are_left_alone(
         (kernel.root / "elsewhere").write_bytes(rules_for(frozenset({443})))
         path.symlink_to(kernel.root / "elsewhere")
     kernel.leading = frozenset({443, 80})
-    facts = measure.probe()
-    assert measure.state(facts, wish).status is Status.MANUAL
-    assert path.name in measure.state(facts, wish).detail
-    assert measure.explain(facts, wish).startswith("Move it away")
-    assert not measure.install_plan(facts, wish)
-    assert not measure.remove_plan(facts, {})
+    facts = change.probe()
+    assert change.state(facts, wish).status is Status.MANUAL
+    assert path.name in change.state(facts, wish).detail
+    assert change.explain(facts, wish).startswith("Move it away")
+    assert not change.install_plan(facts, wish)
+    assert not change.remove_plan(facts, {})
 
 
-def test_another_https_port_is_not_redirected(measure: NftMeasure, wish: Wish) -> None:
-    state = measure.state(measure.probe(), replace(wish, https_port=444))
+def test_another_https_port_is_not_redirected(change: NftMeasure, wish: Wish) -> None:
+    state = change.state(change.probe(), replace(wish, https_port=444))
     assert state.status is Status.MANUAL
-    assert not measure.install_plan(measure.probe(), replace(wish, https_port=444))
+    assert not change.install_plan(change.probe(), replace(wish, https_port=444))
 
 
-def test_who_may_have_443_needs_no_redirect(machine: Machine, measure: NftMeasure, wish: Wish) -> None:
+def test_who_may_have_443_needs_no_redirect(machine: Machine, change: NftMeasure, wish: Wish) -> None:
     root = replace(wish, user=User("root", 0, 0, wish.user.home))
-    assert measure.state(measure.probe(), root).status is Status.SKIPPED
+    assert change.state(change.probe(), root).status is Status.SKIPPED
     (machine.root / "proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("80\n")
-    assert measure.state(measure.probe(), wish).status is Status.SKIPPED
-    assert not measure.install_plan(measure.probe(), wish)
+    assert change.state(change.probe(), wish).status is Status.SKIPPED
+    assert not change.install_plan(change.probe(), wish)
 
 
-def test_without_nft_its_package_is_named(machine: Machine, measure: NftMeasure, wish: Wish) -> None:
+def test_without_nft_its_package_is_named(machine: Machine, change: NftMeasure, wish: Wish) -> None:
     (machine.root / "usr/sbin/nft").unlink()
-    state = measure.state(measure.probe(), wish)
+    state = change.state(change.probe(), wish)
     assert (state.status, "Install nftables" in state.remedy) == (Status.NO_TOOL, True)
 
 
@@ -225,7 +225,7 @@ def test_without_nft_its_package_is_named(machine: Machine, measure: NftMeasure,
         (Trouble.FAILED, Status.FAILED),
     ],
 )
-def test_a_failed_step_is_put_into_words(measure: NftMeasure, trouble: Trouble, expected: Status) -> None:
-    state = measure.read_failure(measure.probe(), Outcome(None, trouble, "Operation not supported"))
+def test_a_failed_step_is_put_into_words(change: NftMeasure, trouble: Trouble, expected: Status) -> None:
+    state = change.read_failure(change.probe(), Outcome(None, trouble, "Operation not supported"))
     assert (state.status, state.detail) == (expected, "Operation not supported")
     assert state.status in BLOCKED

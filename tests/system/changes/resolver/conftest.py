@@ -34,6 +34,6 @@ def make_wish(*hostnames: str, zones: tuple[str, ...] = ZONES, dns_port: int = 1
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     system = tmp_path / "system"
-    for folder in ("etc", "usr/bin"):
-        (system / folder).mkdir(parents=True)
+    for directory in ("etc", "usr/bin"):
+        (system / directory).mkdir(parents=True)
     return Machine.redirected(system, tmp_path / "home", {}, elevation=ALREADY_ROOT)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.changes.change import Measure, Part, Status
+from devtls.system.changes.change import Change, Part, Status
 from devtls.system.changes.resolver.dnsmasq import DNSMASQ, NETWORK_MANAGER
 from devtls.system.changes.resolver.drop_in import MARK, DropIn, DropInFacts, Recipe
 from devtls.system.changes.resolver.macos import RESOLVER
@@ -27,55 +27,55 @@ def _measure(root: Path, recipe: Recipe = QUIET, obstacle: str = "") -> DropIn:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     made = tmp_path / "etc" / "quiet.d"
     made.mkdir(parents=True)
     return made
 
 
-def test_a_file_and_its_folder_come_and_go(tmp_path: Path) -> None:
+def test_a_file_and_its_directory_come_and_go(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     drop_in = _measure(tmp_path)
-    measure: Measure[DropInFacts] = drop_in
-    assert (measure.name, measure.part, measure.label) == ("names:quiet", Part.NAMES, "Quiet")
+    change: Change[DropInFacts] = drop_in
+    assert (change.name, change.part, change.label) == ("names:quiet", Part.NAMES, "Quiet")
     facts = drop_in.probe()
-    kept = drop_in.keepsake(facts)
+    kept = drop_in.previous_state(facts)
     assert (drop_in.state(facts, WISH).status, kept) == (Status.ABSENT, {"folder": "absent"})
     assert execute(drop_in.install_plan(facts, WISH), AS_ROOT).done
     file = tmp_path / "etc/quiet.d/devtls.conf"
     assert (file.read_bytes(), file.stat().st_mode & 0o777) == (HEAD + b"x\n", 0o644)
     facts = drop_in.probe()
-    assert drop_in.state(facts, WISH).status is Status.IN_FORCE
-    assert (drop_in.install_plan(facts, WISH), drop_in.keepsake(facts)) == (Plan(), {})
+    assert drop_in.state(facts, WISH).status is Status.APPLIED
+    assert (drop_in.install_plan(facts, WISH), drop_in.previous_state(facts)) == (Plan(), {})
     assert execute(drop_in.remove_plan(facts, kept), AS_ROOT).done
     assert not file.parent.exists()
     assert not drop_in.remove_plan(drop_in.probe(), kept)
 
 
-def test_a_folder_that_was_there_or_holds_more_stays(tmp_path: Path, folder: Path) -> None:
+def test_a_directory_that_was_there_or_holds_more_stays(tmp_path: Path, directory: Path) -> None:
     drop_in = _measure(tmp_path)
     assert execute(drop_in.install_plan(drop_in.probe(), WISH), AS_ROOT).done
-    (folder / "other.conf").write_text("theirs\n")
+    (directory / "other.conf").write_text("theirs\n")
     assert execute(drop_in.remove_plan(drop_in.probe(), {"folder": "absent"}), AS_ROOT).done
-    assert [path.name for path in folder.iterdir()] == ["other.conf"]
-    (folder / "other.conf").unlink()
+    assert [path.name for path in directory.iterdir()] == ["other.conf"]
+    (directory / "other.conf").unlink()
     assert execute(drop_in.remove_plan(drop_in.probe(), {}), AS_ROOT).done
-    assert folder.is_dir()
+    assert directory.is_dir()
 
 
-def test_old_content_is_replaced_and_files_of_lost_zones_go(tmp_path: Path, folder: Path) -> None:
-    (folder / "devtls.conf").write_bytes(HEAD + b"old\n")
-    (folder / "gone").write_bytes(HEAD + b"x\n")
+def test_old_content_is_replaced_and_files_of_lost_zones_go(tmp_path: Path, directory: Path) -> None:
+    (directory / "devtls.conf").write_bytes(HEAD + b"old\n")
+    (directory / "gone").write_bytes(HEAD + b"x\n")
     drop_in = _measure(tmp_path)
     assert drop_in.state(drop_in.probe(), WISH).status is Status.OUTDATED
     assert execute(drop_in.install_plan(drop_in.probe(), WISH), AS_ROOT).done
-    assert [path.name for path in folder.iterdir()] == ["devtls.conf"]
-    assert drop_in.state(drop_in.probe(), WISH).status is Status.IN_FORCE
+    assert [path.name for path in directory.iterdir()] == ["devtls.conf"]
+    assert drop_in.state(drop_in.probe(), WISH).status is Status.APPLIED
 
 
 @pytest.mark.parametrize("what", ["file", "link", "folder"])
-def test_what_is_not_ours_is_never_touched(tmp_path: Path, folder: Path, what: str) -> None:
-    path = folder / "devtls.conf"
+def test_what_is_not_ours_is_never_touched(tmp_path: Path, directory: Path, what: str) -> None:
+    path = directory / "devtls.conf"
     if what == "file":
         path.write_text("# mine\nx\n")
     elif what == "link":
@@ -92,22 +92,22 @@ def test_what_is_not_ours_is_never_touched(tmp_path: Path, folder: Path, what: s
     assert drop_in.explain(facts, WISH) == ""
 
 
-def test_a_folder_that_is_a_link_or_open_to_others_is_refused(tmp_path: Path, folder: Path) -> None:
-    folder.chmod(0o777)
+def test_a_directory_that_is_a_link_or_open_to_others_is_refused(tmp_path: Path, directory: Path) -> None:
+    directory.chmod(0o777)
     state = _measure(tmp_path).state(_measure(tmp_path).probe(), WISH)
     assert (state.status, "others than root may write" in state.detail) == (Status.MANUAL, True)
-    folder.chmod(0o755)
+    directory.chmod(0o755)
     stranger = DropIn(QUIET, tmp_path, owner=os.getuid() + 1)
     state = stranger.state(stranger.probe(), WISH)
     assert (state.status, "does not belong to root" in state.detail) == (Status.MANUAL, True)
-    folder.rename(tmp_path / "elsewhere")
-    folder.symlink_to(tmp_path / "elsewhere")
+    directory.rename(tmp_path / "elsewhere")
+    directory.symlink_to(tmp_path / "elsewhere")
     state = _measure(tmp_path).state(_measure(tmp_path).probe(), WISH)
     assert (state.status, "is a link" in state.detail) == (Status.MANUAL, True)
     assert not _measure(tmp_path).install_plan(_measure(tmp_path).probe(), WISH)
 
 
-def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/quiet.d").write_text("a file")
     state = _measure(tmp_path).state(_measure(tmp_path).probe(), WISH)
@@ -118,14 +118,14 @@ def test_a_read_only_system_is_said(tmp_path: Path) -> None:
     drop_in = _measure(tmp_path)
     assert drop_in.state(DropInFacts(read_only=True), WISH).status is Status.READ_ONLY
     there = DropInFacts(ours={"devtls.conf": HEAD + b"x\n"}, read_only=True)
-    assert drop_in.state(there, WISH).status is Status.IN_FORCE
+    assert drop_in.state(there, WISH).status is Status.APPLIED
 
 
-def test_a_way_that_the_machine_does_not_go_says_why(tmp_path: Path, folder: Path) -> None:
+def test_a_way_that_the_machine_does_not_go_says_why(tmp_path: Path, directory: Path) -> None:
     drop_in = _measure(tmp_path, obstacle="it does not run")
     state = drop_in.state(drop_in.probe(), WISH)
     assert (state.status, state.detail, state.remedy) == (Status.NO_TOOL, "it does not run", "")
-    (folder / "devtls.conf").write_bytes(HEAD + b"x\n")
+    (directory / "devtls.conf").write_bytes(HEAD + b"x\n")
     facts = drop_in.probe()
     assert "devtls unsetup names" in drop_in.state(facts, WISH).remedy
     assert not drop_in.install_plan(facts, WISH)
@@ -167,4 +167,4 @@ def test_a_resolver_that_fails_to_read_the_file_ends_the_plan(tmp_path: Path) ->
     drop_in = _measure(tmp_path, told)
     outcome = execute(drop_in.install_plan(drop_in.probe(), WISH), AS_ROOT)
     assert (outcome.done, outcome.detail) == (False, "no")
-    assert drop_in.state(drop_in.probe(), WISH).status is Status.IN_FORCE
+    assert drop_in.state(drop_in.probe(), WISH).status is Status.APPLIED

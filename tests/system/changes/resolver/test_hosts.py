@@ -6,10 +6,10 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
-from devtls.system.changes.change import Measure, Part, Status
+from devtls.system.changes.change import Change, Part, Status
 from devtls.system.changes.resolver.hosts import HostsFacts, HostsFile
 from devtls.system.changes.resolver.hosts_unix import UnixHosts, is_mount_point
-from devtls.system.changes.resolver.hosts_windows import WindowsHosts, find_folder, look_at
+from devtls.system.changes.resolver.hosts_windows import WindowsHosts, find_directory, look_at
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, ProcessRunner, Trouble, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, ByHand, Plan, Run, WriteFile
@@ -42,18 +42,18 @@ def _status(hosts: HostsFile, facts: HostsFacts) -> Status:
 
 
 def test_names_come_and_go_by_the_systems_own_tools(hosts: HostsFile, path: Path) -> None:
-    measure: Measure[HostsFacts] = hosts
-    assert (measure.name, measure.part, measure.label) == ("names:hosts", Part.NAMES, f"Block in {path}")
+    change: Change[HostsFacts] = hosts
+    assert (change.name, change.part, change.label) == ("names:hosts", Part.NAMES, f"Block in {path}")
     before, facts = path.stat(), hosts.probe()
     assert _status(hosts, facts) is Status.ABSENT
-    assert not hosts.remove_plan(facts, hosts.keepsake(facts))
+    assert not hosts.remove_plan(facts, hosts.previous_state(facts))
     assert execute(hosts.install_plan(facts, WISH), AS_ROOT).done
     assert path.read_bytes() == b"127.0.0.1 localhost\n" + BLOCK
     after = path.stat()
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
     assert after.st_ino != before.st_ino  # another file took its place
     written = hosts.probe()
-    assert _status(hosts, written) is Status.IN_FORCE
+    assert _status(hosts, written) is Status.APPLIED
     assert not hosts.install_plan(written, WISH)
     assert hosts.explain(written, WISH) == ""
     assert execute(hosts.remove_plan(written, {}), AS_ROOT).done
@@ -67,8 +67,8 @@ def test_a_second_project_adds_its_names(hosts: HostsFile, path: Path) -> None:
     state = hosts.state(hosts.probe(), other)
     assert (state.status, state.detail) == (Status.OUTDATED, "it lacks shop.test and 1 more")
     assert execute(hosts.install_plan(hosts.probe(), other), AS_ROOT).done
-    assert hosts.state(hosts.probe(), other).status is Status.IN_FORCE
-    assert _status(hosts, hosts.probe()) is Status.IN_FORCE
+    assert hosts.state(hosts.probe(), other).status is Status.APPLIED
+    assert _status(hosts, hosts.probe()) is Status.APPLIED
     gone = make_wish("app.test", zones=("test",))
     assert hosts.state(hosts.probe(), gone).detail == "some of its lines are old"
     assert execute(hosts.install_plan(hosts.probe(), gone), AS_ROOT).done
@@ -77,7 +77,7 @@ def test_a_second_project_adds_its_names(hosts: HostsFile, path: Path) -> None:
 
 def test_names_outside_the_zones_and_localhost_get_no_lines(hosts: HostsFile) -> None:
     state = hosts.state(hosts.probe(), make_wish("bank.example", "localhost"))
-    assert (state.status, state.detail) == (Status.IN_FORCE, "no route has a name that needs a line")
+    assert (state.status, state.detail) == (Status.APPLIED, "no route has a name that needs a line")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_names_outside_the_zones_and_localhost_get_no_lines(hosts: HostsFile) ->
     [(b"# [network]\n# generateHosts = false\n", "WSL"), (b"# 'manage_etc_hosts' as True\n", "cloud-init")],
 )
 def test_a_file_that_somebody_else_makes_anew_is_said(hosts: HostsFile, path: Path, comment: bytes, who: str) -> None:
-    for content, status in ((comment, Status.ABSENT), (comment + BLOCK, Status.IN_FORCE)):
+    for content, status in ((comment, Status.ABSENT), (comment + BLOCK, Status.APPLIED)):
         path.write_bytes(content)
         state = hosts.state(hosts.probe(), WISH)
         assert (state.status, state.detail.startswith(f"{who} makes this file anew")) == (status, True)
@@ -94,7 +94,7 @@ def test_a_file_that_somebody_else_makes_anew_is_said(hosts: HostsFile, path: Pa
 def test_a_missing_file_is_made_and_removed_again(hosts: HostsFile, path: Path) -> None:
     path.unlink()
     facts = hosts.probe()
-    kept = hosts.keepsake(facts)
+    kept = hosts.previous_state(facts)
     assert (facts.content, _status(hosts, facts), kept) == (None, Status.ABSENT, {"missing": "yes"})
     plan = hosts.install_plan(facts, WISH)
     # As root the file is root's; here it is whoever runs the test.
@@ -155,7 +155,7 @@ def test_a_link_is_not_followed(hosts: HostsFile, path: Path) -> None:
     assert not hosts.install_plan(facts, WISH)
     assert hosts.explain(facts, WISH) == f"Lines for {target}:\n{LINES.decode().rstrip()}"
     target.write_bytes(LINES)
-    assert _status(hosts, hosts.probe()) is Status.IN_FORCE
+    assert _status(hosts, hosts.probe()) is Status.APPLIED
     target.write_bytes(BLOCK)
     removal = hosts.remove_plan(hosts.probe(), {})
     assert [step for step in removal.steps if isinstance(step, ByHand)]
@@ -208,7 +208,7 @@ def test_a_read_only_file_system_is_said(hosts: HostsFile) -> None:
     facts = HostsFacts(b"", read_only=True)
     assert _status(hosts, facts) is Status.READ_ONLY
     assert not hosts.install_plan(facts, WISH)
-    assert _status(hosts, HostsFacts(BLOCK, read_only=True)) is Status.IN_FORCE
+    assert _status(hosts, HostsFacts(BLOCK, read_only=True)) is Status.APPLIED
     assert hosts.remove_plan(HostsFacts(BLOCK, read_only=True), {})  # fails, and says so
 
 
@@ -280,7 +280,7 @@ def test_the_commands_are_the_ones_of_windows(machine: Machine, writable: bool) 
     plans = (hosts.install_plan(hosts.probe(), WISH), hosts.remove_plan(written, {}))
     who = "as administrator" if writable else "as a user"
     check_section(f"hosts, Windows, {who}", plans, {})
-    assert hosts.state(written, WISH).status is Status.IN_FORCE
+    assert hosts.state(written, WISH).status is Status.APPLIED
     contents = [step.content for step in plans[0].steps if isinstance(step, WriteFile)]
     assert contents == [b"# Copyright\r\n" + block]
 
@@ -312,8 +312,8 @@ def test_windows_file_is_read_where_it_is(tmp_path: Path) -> None:
     assert look_at(there).trouble
 
 
-def test_the_usual_folder_is_below_the_root_of_windows() -> None:
-    assert find_folder({"SystemRoot": r"D:\Win"}) == PureWindowsPath(r"D:\Win\System32\drivers\etc")
+def test_the_usual_directory_is_below_the_root_of_windows() -> None:
+    assert find_directory({"SystemRoot": r"D:\Win"}) == PureWindowsPath(r"D:\Win\System32\drivers\etc")
 
 
 def test_nothing_is_started_to_look(machine: Machine, path: Path) -> None:

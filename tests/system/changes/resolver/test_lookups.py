@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.changes.resolver.discovery import find_measures, names_in_block
+from devtls.system.changes.resolver.discovery import find_changes, names_in_block
 from devtls.system.changes.resolver.drop_in import MARK
 from devtls.system.changes.resolver.hosts_block import write_block
 from devtls.system.changes.resolver.lookups import Lookups, read_lookups
@@ -35,8 +35,8 @@ class Debian:
         self.runner.said = {"systemctl is-active": words.encode(), "systemctl --version": version.encode()}
 
     def ways(self, *asked: str, recorded: tuple[str, ...] = ()) -> list[str]:
-        measures = find_measures(self.machine, self.runner, ways=asked, recorded=recorded)
-        return [measure.name.partition(":")[2] for measure in measures]
+        changes = find_changes(self.machine, self.runner, ways=asked, recorded=recorded)
+        return [change.name.partition(":")[2] for change in changes]
 
     def lookups(self) -> Lookups:
         return read_lookups(self.machine, self.runner)
@@ -139,7 +139,7 @@ def test_a_file_in_etc_hides_one_of_its_name(debian: Debian) -> None:
         ("etc/default/dnsmasq", 'CONFIG_DIR="/etc/dnsmasq.d"', True),
     ],
 )
-def test_a_dnsmasq_of_its_own_must_read_the_folder(debian: Debian, path: str, line: str, reads: bool) -> None:
+def test_a_dnsmasq_of_its_own_must_read_the_directory(debian: Debian, path: str, line: str, reads: bool) -> None:
     debian.write("etc/resolv.conf", "nameserver ::1\n")
     debian.write(path, line + "\n")
     debian.runs("dnsmasq")
@@ -186,7 +186,7 @@ def test_other_systems_have_their_own(
     tmp_path: Path, platform: str, asked: tuple[str, ...], expected: list[str]
 ) -> None:
     machine = Machine.redirected(tmp_path, tmp_path, {}, platform=platform)
-    assert [measure.name for measure in find_measures(machine, Said(), ways=asked)] == expected
+    assert [change.name for change in find_changes(machine, Said(), ways=asked)] == expected
 
 
 def test_the_names_of_an_earlier_setup_are_read_from_the_block(debian: Debian) -> None:

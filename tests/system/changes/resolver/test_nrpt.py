@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from devtls.system.changes.change import Measure, Status
+from devtls.system.changes.change import Change, Status
 from devtls.system.changes.resolver.nrpt import NrptFacts, NrptRules
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble
 from devtls.system.machine.machine import Machine
@@ -23,14 +23,14 @@ def _rules(machine: Machine, answer: bytes | Finished | NotFinished = b"[]") -> 
 
 def test_the_commands_are_the_ones_of_windows(machine: Machine) -> None:
     rules = _rules(machine)
-    measure: Measure[NrptFacts] = rules
-    facts = measure.probe()
+    change: Change[NrptFacts] = rules
+    facts = change.probe()
     assert (facts, rules.state(facts, WISH).status) == (NrptFacts(), Status.ABSENT)
     old = NrptFacts((".dev.local",))
     assert rules.state(old, WISH).status is Status.OUTDATED
     plans = (rules.install_plan(facts, WISH), rules.install_plan(old, WISH), rules.remove_plan(old, {}))
     check_section("names:nrpt", plans, {})
-    assert not rules.remove_plan(facts, rules.keepsake(facts))
+    assert not rules.remove_plan(facts, rules.previous_state(facts))
     assert rules.explain(facts, WISH) == ""
 
 
@@ -43,7 +43,7 @@ def test_rules_are_listed(machine: Machine, said: bytes, namespaces: tuple[str, 
 
 def test_rules_for_every_zone_are_in_force(machine: Machine) -> None:
     rules, facts = _rules(machine), NrptFacts(OURS)
-    assert rules.state(facts, WISH).status is Status.IN_FORCE
+    assert rules.state(facts, WISH).status is Status.APPLIED
     assert not rules.install_plan(facts, WISH)
 
 

@@ -16,8 +16,8 @@ from devtls.system.machine.plan import ALREADY_ROOT, Plan, Run
 class Systemd:
     """A manager as systemctl shows it; units are read where the test's machine has them."""
 
-    def __init__(self, *folders: Path) -> None:
-        self.folders = folders
+    def __init__(self, *directories: Path) -> None:
+        self.directories = directories
         self.loaded: dict[str, str] = {}
         self.enabled: set[str] = set()
         self.active: set[str] = set()
@@ -44,7 +44,9 @@ class Systemd:
                 return Finished(0, self._show(units[0]).encode())
             case "daemon-reload":
                 self.loaded = {
-                    file.name: file.read_text() for folder in self.folders for file in folder.glob("devtls*.s*")
+                    file.name: file.read_text()
+                    for directory in self.directories
+                    for file in directory.glob("devtls*.s*")
                 }
             case "enable":
                 self.enabled.update(units)
@@ -73,8 +75,8 @@ class Systemd:
 def machine(tmp_path: Path) -> Machine:
     """A Linux with systemd, whose user has done nothing yet."""
     root, home = tmp_path / "system", tmp_path / "home"
-    for folder in (root / "usr/bin", root / "run/systemd/system", root / "etc/systemd/system", root / "proc/net"):
-        folder.mkdir(parents=True)
+    for directory in (root / "usr/bin", root / "run/systemd/system", root / "etc/systemd/system", root / "proc/net"):
+        directory.mkdir(parents=True)
     home.mkdir()
     systemctl = root / "usr/bin/systemctl"
     systemctl.write_text("")

@@ -27,33 +27,35 @@ _EXPOSED_AT_MOST = 4.0
 @pytest.fixture(params=ODD)
 def odd_wish(request: pytest.FixtureRequest, wish: Wish, tmp_path: Path) -> Wish:
     """A wish whose interpreter and state folder lie in a folder of an odd name."""
-    folder = tmp_path / request.param
-    folder.mkdir()
-    (folder / "python").symlink_to(sys.executable)
+    directory = tmp_path / request.param
+    directory.mkdir()
+    (directory / "python").symlink_to(sys.executable)
     user = User("daemon", 1, 1, tmp_path)
-    variables = {"DEVTLS_STATE_DIR": str(folder)}
-    return dataclasses.replace(wish, user=user, command=(str(folder / "python"), "-m", "devtls"), environment=variables)
+    variables = {"DEVTLS_STATE_DIR": str(directory)}
+    return dataclasses.replace(
+        wish, user=user, command=(str(directory / "python"), "-m", "devtls"), environment=variables
+    )
 
 
-def verify(tool: str, plan: Plan, folder: Path, *options: str) -> str:
+def verify(tool: str, plan: Plan, directory: Path, *options: str) -> str:
     """Write the plan's units to a folder and return what systemd says of them."""
-    folder.mkdir()
+    directory.mkdir()
     units = [step for step in plan.steps if isinstance(step, WriteFile)]
     for unit in units:
-        (folder / unit.path.name).write_bytes(unit.content)
-    files = [str(folder / unit.path.name) for unit in units]
+        (directory / unit.path.name).write_bytes(unit.content)
+    files = [str(directory / unit.path.name) for unit in units]
     done = subprocess.run([tool, "verify", *options, *files], capture_output=True, text=True, check=False, timeout=60)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
-    return "\n".join(line for line in said.splitlines() if "devtls" in line or str(folder) in line)
+    return "\n".join(line for line in said.splitlines() if "devtls" in line or str(directory) in line)
 
 
 def test_the_users_unit_is_liked(
     machine: Machine, systemd: Systemd, odd_wish: Wish, tmp_path: Path, require_tool: RequireTool
 ) -> None:
     tool = require_tool("systemd-analyze", "sudo apt-get install systemd")
-    measure = UserUnit(machine, systemd, config=tmp_path / "a b$c%d" / "devtls.toml")
-    plan = measure.install_plan(measure.probe(), odd_wish)
+    change = UserUnit(machine, systemd, config=tmp_path / "a b$c%d" / "devtls.toml")
+    plan = change.install_plan(change.probe(), odd_wish)
     assert verify(tool, plan, tmp_path / "units", "--user", "--man=no") == ""
 
 
@@ -61,25 +63,25 @@ def test_the_systems_units_are_liked(
     machine: Machine, systemd: Systemd, odd_wish: Wish, tmp_path: Path, require_tool: RequireTool
 ) -> None:
     tool = require_tool("systemd-analyze", "sudo apt-get install systemd")
-    measure = SocketUnit(machine, systemd)
-    plan = measure.install_plan(measure.probe(), odd_wish)
+    change = SocketUnit(machine, systemd)
+    plan = change.install_plan(change.probe(), odd_wish)
     assert verify(tool, plan, tmp_path / "units", "--man=no") == ""
 
 
 @pytest.mark.parametrize("char", ['"', "'", "\\"])
 def test_what_systemd_never_starts_is_not_tried(machine: Machine, systemd: Systemd, wish: Wish, char: str) -> None:
     odd = dataclasses.replace(wish, command=(f"/opt/a{char}b/python", "-m", "devtls"))
-    for measure in find_services(machine, systemd):
-        assert "quote or a backslash" in measure.state(measure.probe(), odd).detail
-        assert not measure.install_plan(measure.probe(), odd)
+    for change in find_services(machine, systemd):
+        assert "quote or a backslash" in change.state(change.probe(), odd).detail
+        assert not change.install_plan(change.probe(), odd)
 
 
 def test_a_program_that_is_not_there_is_seen(
     machine: Machine, systemd: Systemd, wish: Wish, tmp_path: Path, require_tool: RequireTool
 ) -> None:
     tool = require_tool("systemd-analyze", "sudo apt-get install systemd")
-    measure = UserUnit(machine, systemd)
-    plan = measure.install_plan(measure.probe(), wish)
+    change = UserUnit(machine, systemd)
+    plan = change.install_plan(change.probe(), wish)
     with pytest.raises(AssertionError, match="/opt/my tools/python is not executable"):
         verify(tool, plan, tmp_path / "units", "--user", "--man=no")
 
@@ -90,8 +92,8 @@ def test_the_system_service_is_little_exposed(
     tool = require_tool("systemd-analyze", "sudo apt-get install systemd")
     if "--offline" not in subprocess.run([tool, "--help"], capture_output=True, text=True, check=True).stdout:
         pytest.skip("systemd before 250")
-    measure = SocketUnit(machine, systemd)
-    unit = next(step for step in measure.install_plan(measure.probe(), wish).steps if isinstance(step, WriteFile))
+    change = SocketUnit(machine, systemd)
+    unit = next(step for step in change.install_plan(change.probe(), wish).steps if isinstance(step, WriteFile))
     file = tmp_path / "devtls.service"
     file.write_bytes(unit.content)
     argv = [tool, "security", "--offline=true", "--no-pager", str(file)]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devtls.system.changes.change import Status, User, Wish
-from devtls.system.changes.service.discovery import find_measures
+from devtls.system.changes.service.discovery import find_changes
 from devtls.system.changes.service.windows_task import LogonTask, split_arguments
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble
 from devtls.system.machine.machine import Machine
@@ -72,47 +72,47 @@ def scheduler() -> Scheduler:
 
 
 @pytest.fixture
-def measure(windows: Machine, scheduler: Scheduler) -> LogonTask:
+def change(windows: Machine, scheduler: Scheduler) -> LogonTask:
     return LogonTask(windows, scheduler)
 
 
-def status_of(measure: LogonTask, wish: Wish) -> Status:
-    return measure.state(measure.probe(), wish).status
+def status_of(change: LogonTask, wish: Wish) -> Status:
+    return change.state(change.probe(), wish).status
 
 
 def test_the_plans_are_the_ones_of_the_manual(
-    measure: LogonTask, windows: Machine, scheduler: Scheduler, wish: Wish
+    change: LogonTask, windows: Machine, scheduler: Scheduler, wish: Wish
 ) -> None:
     config = Path(r"C:\my project\devtls.toml")
     named = LogonTask(windows, scheduler, config=config)
     plans = {"install": named.install_plan(named.probe(), wish)}
     scheduler.do(plans["install"])
     other = dataclasses.replace(wish, command=(r"C:\new\python.exe", "-P", "-m", "devtls"))
-    plans["after an upgrade"] = measure.install_plan(measure.probe(), other)
-    plans["uninstall"] = measure.remove_plan(measure.probe(), {})
+    plans["after an upgrade"] = change.install_plan(change.probe(), other)
+    plans["uninstall"] = change.remove_plan(change.probe(), {})
     check_section("Windows", plans, {})
 
 
-def test_it_comes_and_goes(measure: LogonTask, scheduler: Scheduler, wish: Wish) -> None:
-    assert status_of(measure, wish) is Status.ABSENT
-    scheduler.do(measure.install_plan(measure.probe(), wish))
-    assert status_of(measure, wish) is Status.IN_FORCE
-    assert not measure.install_plan(measure.probe(), wish)
-    account = measure.account(measure.probe())
+def test_it_comes_and_goes(change: LogonTask, scheduler: Scheduler, wish: Wish) -> None:
+    assert status_of(change, wish) is Status.ABSENT
+    scheduler.do(change.install_plan(change.probe(), wish))
+    assert status_of(change, wish) is Status.APPLIED
+    assert not change.install_plan(change.probe(), wish)
+    account = change.account(change.probe())
     assert (account.installed, account.enabled, account.running) == (True, True, True)
     assert account.argv[0] == r"C:\Users\J & D\tools\pythonw.exe"
     scheduler.state = 3
-    assert status_of(measure, wish) is Status.OUTDATED
-    plan = measure.install_plan(measure.probe(), wish)
+    assert status_of(change, wish) is Status.OUTDATED
+    plan = change.install_plan(change.probe(), wish)
     assert [step.argv[1] for step in plan.steps if isinstance(step, Run)] == ["/Run"]
     scheduler.do(plan)
-    scheduler.do(measure.remove_plan(measure.probe(), {}))
-    assert status_of(measure, wish) is Status.ABSENT
-    assert not measure.remove_plan(measure.probe(), {})
+    scheduler.do(change.remove_plan(change.probe(), {}))
+    assert status_of(change, wish) is Status.ABSENT
+    assert not change.remove_plan(change.probe(), {})
 
 
-def test_the_xml_says_what_the_defaults_would_not(measure: LogonTask, wish: Wish) -> None:
-    (file,) = [step for step in measure.install_plan(measure.probe(), wish).steps if isinstance(step, WriteFile)]
+def test_the_xml_says_what_the_defaults_would_not(change: LogonTask, wish: Wish) -> None:
+    (file,) = [step for step in change.install_plan(change.probe(), wish).steps if isinstance(step, WriteFile)]
     assert file.content[:2] == b"\xff\xfe"
     task = ElementTree.fromstring(file.content)
 
@@ -129,31 +129,31 @@ def test_the_xml_says_what_the_defaults_would_not(measure: LogonTask, wish: Wish
 
 
 def test_a_file_that_was_asked_for_is_kept(
-    measure: LogonTask, windows: Machine, scheduler: Scheduler, wish: Wish
+    change: LogonTask, windows: Machine, scheduler: Scheduler, wish: Wish
 ) -> None:
     named = LogonTask(windows, scheduler, config=Path(r"C:\my project\devtls.toml"))
     scheduler.do(named.install_plan(named.probe(), wish))
-    assert status_of(measure, wish) is Status.IN_FORCE
-    assert measure.account(measure.probe()).config == r"C:\my project\devtls.toml"
+    assert status_of(change, wish) is Status.APPLIED
+    assert change.account(change.probe()).config == r"C:\my project\devtls.toml"
 
 
-def test_a_task_of_somebody_else_is_left_alone(measure: LogonTask, scheduler: Scheduler, wish: Wish) -> None:
+def test_a_task_of_somebody_else_is_left_alone(change: LogonTask, scheduler: Scheduler, wish: Wish) -> None:
     scheduler.xml = "<Task><Actions><Exec><Command>x.exe</Command></Exec></Actions></Task>"
-    assert status_of(measure, wish) is Status.MANUAL
-    assert not measure.install_plan(measure.probe(), wish)
-    assert not measure.remove_plan(measure.probe(), {})
-    assert not measure.account(measure.probe()).installed
+    assert status_of(change, wish) is Status.MANUAL
+    assert not change.install_plan(change.probe(), wish)
+    assert not change.remove_plan(change.probe(), {})
+    assert not change.account(change.probe()).installed
 
 
-def test_variables_that_a_task_cannot_carry_are_said(measure: LogonTask, wish: Wish) -> None:
-    assert measure.explain(measure.probe(), wish) == ""
+def test_variables_that_a_task_cannot_carry_are_said(change: LogonTask, wish: Wish) -> None:
+    assert change.explain(change.probe(), wish) == ""
     moved = dataclasses.replace(wish, environment={"DEVTLS_STATE_DIR": r"D:\my state"})
-    assert measure.explain(measure.probe(), moved).endswith(r'setx DEVTLS_STATE_DIR "D:\my state"')
+    assert change.explain(change.probe(), moved).endswith(r'setx DEVTLS_STATE_DIR "D:\my state"')
 
 
-def test_failures_are_put_into_words(measure: LogonTask) -> None:
+def test_failures_are_put_into_words(change: LogonTask) -> None:
     for trouble, status in ((Trouble.NO_TOOL, Status.NO_TOOL), (Trouble.FAILED, Status.FAILED)):
-        state = measure.read_failure(measure.probe(), Outcome(Run(("x",)), trouble, "ERROR: Access is denied."))
+        state = change.read_failure(change.probe(), Outcome(Run(("x",)), trouble, "ERROR: Access is denied."))
         assert (state.status, state.detail, bool(state.remedy)) == (status, "ERROR: Access is denied.", True)
 
 
@@ -163,4 +163,4 @@ def test_a_command_line_is_read_as_windows_does(words: list[str]) -> None:
 
 
 def test_discovery_offers_it_on_windows(windows: Machine, scheduler: Scheduler) -> None:
-    assert [each.name for each in find_measures(windows, scheduler)] == ["service:task"]
+    assert [each.name for each in find_changes(windows, scheduler)] == ["service:task"]

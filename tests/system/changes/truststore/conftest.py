@@ -31,9 +31,9 @@ def make_authority() -> Authority:
     )
 
 
-def make_root(folder: Path) -> RootCertificate:
+def make_root(directory: Path) -> RootCertificate:
     authority = make_authority()
-    path = folder / f"{authority.id}.pem"
+    path = directory / f"{authority.id}.pem"
     path.write_bytes(authority.root_pem)
     return RootCertificate(authority.id, authority.root_der, path)
 
@@ -51,8 +51,8 @@ def older_root(tmp_path: Path) -> RootCertificate:
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     system, home = tmp_path / "system", tmp_path / "home"
-    for folder in (system / "usr" / "bin", system / "usr" / "sbin", system / "etc", home):
-        folder.mkdir(parents=True)
+    for directory in (system / "usr" / "bin", system / "usr" / "sbin", system / "etc", home):
+        directory.mkdir(parents=True)
     return Machine.redirected(system, home, {}, elevation=ALREADY_ROOT)
 
 

@@ -46,13 +46,13 @@ def test_an_unknown_system_has_no_family() -> None:
     assert choose_family(("neverheard",), ()) is None
 
 
-def test_nixos_is_never_written_to_whatever_folders_it_has() -> None:
+def test_nixos_is_never_written_to_whatever_directories_it_has() -> None:
     assert choose_family(("nixos",), ALL) is NIXOS
 
 
 def test_every_row_is_complete_and_uses_a_name_that_debians_script_leaves_alone() -> None:
     for family in FAMILIES:
-        assert family.anchor_folder
+        assert family.anchor_directory
         assert family.refreshes
         assert family.bundles
         assert family.suffix in (".crt", ".pem")

@@ -19,7 +19,7 @@ CORPORATE = '{\n  "policies": {\n    "DisableTelemetry": true\n  }\n}\n'
 
 
 @pytest.fixture
-def folder(machine: Machine) -> Path:
+def directory(machine: Machine) -> Path:
     return machine.root / "etc/firefox/policies"
 
 
@@ -28,10 +28,10 @@ def store(machine: Machine) -> FirefoxPolicyStore:
     return FirefoxPolicyStore(machine)
 
 
-def _write(folder: Path, text: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "policies.json").write_text(text)
-    return folder / "policies.json"
+def _write(directory: Path, text: str) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "policies.json").write_text(text)
+    return directory / "policies.json"
 
 
 def _install(store: FirefoxPolicyStore, root: RootCertificate) -> None:
@@ -44,13 +44,13 @@ def _remove(store: FirefoxPolicyStore, *roots: RootCertificate) -> None:
 
 
 def test_where_there_was_no_policy_there_is_none_afterwards(
-    machine: Machine, store: FirefoxPolicyStore, folder: Path, root: RootCertificate
+    machine: Machine, store: FirefoxPolicyStore, directory: Path, root: RootCertificate
 ) -> None:
     assert store.state(store.probe(), root.fingerprint).status is Status.ABSENT
     _install(store, root)
-    values = json.loads((folder / "policies.json").read_text())
-    assert values == {"policies": {"Certificates": {"Install": [str(folder / f"devtls-{root.id}.pem")]}}}
-    assert (folder / f"devtls-{root.id}.pem").stat().st_mode & 0o777 == 0o644
+    values = json.loads((directory / "policies.json").read_text())
+    assert values == {"policies": {"Certificates": {"Install": [str(directory / f"devtls-{root.id}.pem")]}}}
+    assert (directory / f"devtls-{root.id}.pem").stat().st_mode & 0o777 == 0o644
     assert not store.install_plan(store.probe(), root)
     assert [found.fingerprint for found in store.probe().roots] == [root.fingerprint]
     _remove(store, root)
@@ -59,9 +59,9 @@ def test_where_there_was_no_policy_there_is_none_afterwards(
 
 
 def test_an_administrators_policy_is_merged_into_and_comes_back_to_the_byte(
-    store: FirefoxPolicyStore, folder: Path, root: RootCertificate, older_root: RootCertificate
+    store: FirefoxPolicyStore, directory: Path, root: RootCertificate, older_root: RootCertificate
 ) -> None:
-    policies = _write(folder, CORPORATE)
+    policies = _write(directory, CORPORATE)
     policies.chmod(0o640)
     _install(store, older_root)
     _install(store, root)
@@ -71,55 +71,55 @@ def test_an_administrators_policy_is_merged_into_and_comes_back_to_the_byte(
     assert store.state(store.probe(), root.fingerprint).status is Status.TRUSTED
     _remove(store, root)
     assert policies.read_text() == CORPORATE
-    assert [path.name for path in folder.iterdir()] == ["policies.json"]
+    assert [path.name for path in directory.iterdir()] == ["policies.json"]
 
 
 def test_a_root_that_somebody_named_by_another_file_is_found_by_its_bytes(
-    store: FirefoxPolicyStore, folder: Path, root: RootCertificate
+    store: FirefoxPolicyStore, directory: Path, root: RootCertificate
 ) -> None:
     text = json.dumps({"policies": {"Certificates": {"Install": ["corp.pem", str(root.path)]}}})
-    policies = _write(folder, text)
+    policies = _write(directory, text)
     assert store.state(store.probe(), root.fingerprint).status is Status.TRUSTED
     _remove(store, root)
     assert json.loads(policies.read_text())["policies"]["Certificates"]["Install"] == ["corp.pem"]
     assert Path(root.path).exists()
 
 
-def test_a_line_whose_file_is_gone_is_mended(store: FirefoxPolicyStore, folder: Path, root: RootCertificate) -> None:
+def test_a_line_whose_file_is_gone_is_mended(store: FirefoxPolicyStore, directory: Path, root: RootCertificate) -> None:
     _install(store, root)
-    before = (folder / "policies.json").read_text()
-    (folder / f"devtls-{root.id}.pem").unlink()
+    before = (directory / "policies.json").read_text()
+    (directory / f"devtls-{root.id}.pem").unlink()
     assert store.state(store.probe(), root.fingerprint).status is Status.ABSENT
     _install(store, root)
-    assert (folder / "policies.json").read_text() == before
+    assert (directory / "policies.json").read_text() == before
 
 
 def test_a_file_without_its_line_is_taken_away_too(
-    machine: Machine, store: FirefoxPolicyStore, folder: Path, root: RootCertificate
+    machine: Machine, store: FirefoxPolicyStore, directory: Path, root: RootCertificate
 ) -> None:
-    policies = _write(folder, CORPORATE)
-    (folder / f"devtls-{root.id}.pem").write_bytes(root.pem)
+    policies = _write(directory, CORPORATE)
+    (directory / f"devtls-{root.id}.pem").write_bytes(root.pem)
     assert store.state(store.probe(), root.fingerprint).status is Status.ABSENT
     _remove(store, root)
-    assert [path.name for path in folder.iterdir()] == ["policies.json"]
+    assert [path.name for path in directory.iterdir()] == ["policies.json"]
     assert policies.read_text() == CORPORATE
 
 
 def test_a_line_of_ours_that_names_nothing_goes_with_the_next_removal(
-    store: FirefoxPolicyStore, folder: Path, root: RootCertificate, older_root: RootCertificate
+    store: FirefoxPolicyStore, directory: Path, root: RootCertificate, older_root: RootCertificate
 ) -> None:
     _install(store, older_root)
     _install(store, root)
-    (folder / f"devtls-{older_root.id}.pem").unlink()
+    (directory / f"devtls-{older_root.id}.pem").unlink()
     _remove(store, root)
-    assert not folder.exists()
+    assert not directory.exists()
 
 
 @pytest.mark.parametrize("text", ["{", "", '{"policies": []}', "\udcff"])
 def test_a_policy_that_cannot_be_merged_into_is_left_alone(
-    store: FirefoxPolicyStore, folder: Path, root: RootCertificate, text: str
+    store: FirefoxPolicyStore, directory: Path, root: RootCertificate, text: str
 ) -> None:
-    policies = _write(folder, "")
+    policies = _write(directory, "")
     policies.write_bytes(text.encode("utf-8", "surrogateescape"))
     before = policies.read_bytes()
     facts = store.probe()
@@ -132,10 +132,10 @@ def test_a_policy_that_cannot_be_merged_into_is_left_alone(
 
 
 def test_a_write_that_fails_leaves_the_old_policy(
-    machine: Machine, store: FirefoxPolicyStore, folder: Path, root: RootCertificate
+    machine: Machine, store: FirefoxPolicyStore, directory: Path, root: RootCertificate
 ) -> None:
-    policies = _write(folder, CORPORATE)
-    (folder / "policies.json.devtls").mkdir()
+    policies = _write(directory, CORPORATE)
+    (directory / "policies.json.devtls").mkdir()
     outcome = execute(store.install_plan(store.probe(), root), RUNNER)
     assert not outcome.done
     assert store.read_failure(store.probe(), outcome).status is Status.FAILED
@@ -163,23 +163,23 @@ def test_the_plans_are_the_golden_ones(machine: Machine, store: FirefoxPolicySto
 
 
 def test_what_a_failure_left_behind_is_taken_away(
-    store: FirefoxPolicyStore, folder: Path, root: RootCertificate
+    store: FirefoxPolicyStore, directory: Path, root: RootCertificate
 ) -> None:
-    policies = _write(folder, CORPORATE)
+    policies = _write(directory, CORPORATE)
     before = store.probe()
     new = store._new_path()
-    (folder / f"devtls-{root.id}.pem").write_bytes(root.pem)
+    (directory / f"devtls-{root.id}.pem").write_bytes(root.pem)
     new.write_text("{")
     assert execute(store.undo_plan(before, store.probe(), root), RUNNER).done
-    assert list(folder.iterdir()) == [policies]
+    assert list(directory.iterdir()) == [policies]
 
 
 def test_every_command_is_shown_and_elevated(
-    machine: Machine, store: FirefoxPolicyStore, folder: Path, root: RootCertificate
+    machine: Machine, store: FirefoxPolicyStore, directory: Path, root: RootCertificate
 ) -> None:
     lines = render_plan(store.install_plan(store.probe(), root), SUDO)
     assert all(line.startswith("/usr/bin/sudo /") for line in lines)
-    assert lines[-1] == f"/usr/bin/sudo /bin/mv -f -- {folder}/policies.json.devtls {folder}/policies.json"
+    assert lines[-1] == f"/usr/bin/sudo /bin/mv -f -- {directory}/policies.json.devtls {directory}/policies.json"
     assert (store.name, store.kind) == ("firefox-policy", Kind.BROWSER)
-    assert store.label == f"Firefox, every profile ({folder}/policies.json)"
+    assert store.label == f"Firefox, every profile ({directory}/policies.json)"
     assert store.explain(store.probe(), root) == ""

@@ -76,9 +76,9 @@ def test_the_machines_own_list_of_roots_comes_back_as_it_was(
     cacerts.parent.mkdir(parents=True)
     shutil.copy(real, cacerts)
     before = aliases(tool, cacerts)
-    bin_folder = machine.home / ".jdks/debian/bin"
-    bin_folder.mkdir()
-    (bin_folder / "keytool").symlink_to(tool)
+    bin_directory = machine.home / ".jdks/debian/bin"
+    bin_directory.mkdir()
+    (bin_directory / "keytool").symlink_to(tool)
     store = _store(machine)
     assert execute(store.install_plan(store.probe(), root), RUNNER).done
     assert len(aliases(tool, cacerts)) == len(before) + 1

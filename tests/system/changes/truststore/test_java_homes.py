@@ -46,8 +46,8 @@ def _homes(machine: Machine) -> list[str]:
         "home/.gradle/jdks/eclipse_adoptium-21-amd64-linux.2",
     ],
 )
-def test_a_jdk_is_found_wherever_tools_keep_them(machine: Machine, tmp_path: Path, folder: str) -> None:
-    home = _jdk(tmp_path / folder)
+def test_a_jdk_is_found_wherever_tools_keep_them(machine: Machine, tmp_path: Path, directory: str) -> None:
+    home = _jdk(tmp_path / directory)
     assert _homes(machine) == [str(home)]
 
 
@@ -55,7 +55,7 @@ def test_a_jdk_is_found_wherever_tools_keep_them(machine: Machine, tmp_path: Pat
     ("variable", "below"),
     [("SDKMAN_DIR", "candidates/java/x"), ("ASDF_DATA_DIR", "installs/java/x"), ("MISE_DATA_DIR", "installs/java/x")],
 )
-def test_moved_folders_of_version_managers_are_followed(
+def test_moved_directories_of_version_managers_are_followed(
     machine: Machine, tmp_path: Path, variable: str, below: str
 ) -> None:
     home = _jdk(tmp_path / "moved" / below)
@@ -74,10 +74,10 @@ def test_moved_folders_of_version_managers_are_followed(
         ("win32", "home/scoop/apps/temurin17-jdk/current"),
     ],
 )
-def test_the_other_systems_have_folders_of_their_own(
-    machine: Machine, tmp_path: Path, platform: str, folder: str
+def test_the_other_systems_have_directories_of_their_own(
+    machine: Machine, tmp_path: Path, platform: str, directory: str
 ) -> None:
-    home = _jdk(tmp_path / folder)
+    home = _jdk(tmp_path / directory)
     assert _homes(dataclasses.replace(machine, platform=platform)) == [str(home)]
 
 

@@ -21,23 +21,23 @@ DEBIAN_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 
 def become(machine: Machine, family: Family, script: str = "exit 0") -> Path:
     """Give the redirected system a family's folder, tool and name; return the anchor folder."""
-    folder = machine.root / family.anchor_folder
-    folder.mkdir(parents=True)
+    directory = machine.root / family.anchor_directory
+    directory.mkdir(parents=True)
     tool = machine.root / "usr" / "sbin" / family.refreshes[0].tool
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
     (machine.root / "etc" / "os-release").write_text(f"ID={family.os_ids[0]}\n")
-    return folder
+    return directory
 
 
 def become_debian(machine: Machine, script: str | None = None) -> Path:
     family = next(family for family in FAMILIES if family.name == "Debian")
     bundle = machine.root / DEBIAN_BUNDLE
     bundle.parent.mkdir(parents=True)
-    folder = machine.root / family.anchor_folder
-    rebuild = f"cat /dev/null {folder}/*.crt >{bundle} 2>/dev/null; echo $* >>{machine.root}/calls"
+    directory = machine.root / family.anchor_directory
+    rebuild = f"cat /dev/null {directory}/*.crt >{bundle} 2>/dev/null; echo $* >>{machine.root}/calls"
     become(machine, family, rebuild if script is None else script)
-    return folder
+    return directory
 
 
 def _golden(machine: Machine, root: RootCertificate, text: str) -> str:
@@ -48,10 +48,10 @@ def _golden(machine: Machine, root: RootCertificate, text: str) -> str:
 def test_each_family_gets_the_commands_that_its_manual_names(
     family: Family, machine: Machine, root: RootCertificate
 ) -> None:
-    folder = become(machine, family)
+    directory = become(machine, family)
     store = SystemStore(machine)
     lines = [f"[{family.name}]", *render_plan(store.install_plan(store.probe(), root), SUDO)]
-    (folder / f"devtls-{root.id}{family.suffix}").write_bytes(root.pem)
+    (directory / f"devtls-{root.id}{family.suffix}").write_bytes(root.pem)
     lines += render_plan(store.remove_plan(store.probe(), {root.fingerprint}), SUDO)
     section = _golden(machine, root, "\n".join(lines)) + "\n"
     assert section in GOLDEN.read_text()
@@ -66,10 +66,10 @@ def test_arch_without_update_ca_trust_uses_p11_kits_own_tool(machine: Machine, r
 
 
 def test_installing_and_removing_leaves_the_bundle_as_it_was(machine: Machine, root: RootCertificate) -> None:
-    folder = become_debian(machine)
-    (folder / "corp.crt").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    directory = become_debian(machine)
+    (directory / "corp.crt").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     bundle = machine.root / DEBIAN_BUNDLE
-    bundle.write_bytes((folder / "corp.crt").read_bytes())
+    bundle.write_bytes((directory / "corp.crt").read_bytes())
     before = bundle.read_bytes()
     store = SystemStore(machine)
     assert store.state(store.probe(), root.fingerprint).status is Status.ABSENT
@@ -78,7 +78,7 @@ def test_installing_and_removing_leaves_the_bundle_as_it_was(machine: Machine, r
     assert store.state(facts, root.fingerprint).status is Status.TRUSTED
     assert [found.id for found in facts.roots] == [root.id]
     assert not store.install_plan(facts, root)
-    assert (folder / f"devtls-{root.id}.crt").stat().st_mode & 0o777 == 0o644
+    assert (directory / f"devtls-{root.id}.crt").stat().st_mode & 0o777 == 0o644
     assert execute(store.remove_plan(facts, {root.fingerprint}), RUNNER).done
     assert bundle.read_bytes() == before
     assert not store.remove_plan(store.probe(), {root.fingerprint})
@@ -86,10 +86,10 @@ def test_installing_and_removing_leaves_the_bundle_as_it_was(machine: Machine, r
 
 
 def test_an_anchor_under_any_name_is_found_by_its_fingerprint(machine: Machine, root: RootCertificate) -> None:
-    folder = become_debian(machine)
-    (folder / "renamed by hand.crt").write_bytes(root.der)
-    (folder / "two.crt").write_bytes(root.pem * 2)
-    (folder / "subfolder").mkdir()
+    directory = become_debian(machine)
+    (directory / "renamed by hand.crt").write_bytes(root.der)
+    (directory / "two.crt").write_bytes(root.pem * 2)
+    (directory / "subfolder").mkdir()
     store = SystemStore(machine)
     commands = render_plan(store.remove_plan(store.probe(), {root.fingerprint}), ALREADY_ROOT)
     assert any("renamed by hand.crt" in line for line in commands)
@@ -97,8 +97,8 @@ def test_an_anchor_under_any_name_is_found_by_its_fingerprint(machine: Machine, 
 
 
 def test_an_anchor_that_the_bundle_lacks_is_said_and_mended(machine: Machine, root: RootCertificate) -> None:
-    folder = become_debian(machine)
-    (folder / "old.crt").write_bytes(root.pem)
+    directory = become_debian(machine)
+    (directory / "old.crt").write_bytes(root.pem)
     store = SystemStore(machine)
     state = store.state(store.probe(), root.fingerprint)
     assert (state.status, "bundle" in state.detail) == (Status.ABSENT, True)
@@ -106,8 +106,8 @@ def test_an_anchor_that_the_bundle_lacks_is_said_and_mended(machine: Machine, ro
 
 
 def test_what_debians_java_hook_keeps_is_deleted_with_keytool(machine: Machine, root: RootCertificate) -> None:
-    folder = become_debian(machine)
-    (folder / f"devtls-{root.id}.crt").write_bytes(root.pem)
+    directory = become_debian(machine)
+    (directory / f"devtls-{root.id}.crt").write_bytes(root.pem)
     java = machine.root / "etc/ssl/certs/java/cacerts"
     java.parent.mkdir(parents=True)
     java.write_bytes(b"\xfe\xed\xfe\xed" + root.der)
@@ -183,19 +183,19 @@ def test_each_trouble_has_its_own_state_and_a_remedy(machine: Machine, trouble: 
     assert state.remedy
 
 
-def test_freebsds_folder_of_single_files_is_read_as_a_bundle(machine: Machine, root: RootCertificate) -> None:
+def test_freebsds_directory_of_single_files_is_read_as_a_bundle(machine: Machine, root: RootCertificate) -> None:
     become(machine, next(family for family in FAMILIES if family.name == "FreeBSD"))
-    folder = machine.root / "etc/ssl/certs"
-    folder.mkdir(parents=True)
-    (folder / "1234.0").write_bytes(root.pem)
-    (folder / "sub").mkdir()
+    directory = machine.root / "etc/ssl/certs"
+    directory.mkdir(parents=True)
+    (directory / "1234.0").write_bytes(root.pem)
+    (directory / "sub").mkdir()
     store = SystemStore(machine)
     assert store.state(store.probe(), root.fingerprint).status is Status.TRUSTED
 
 
 def test_an_unreadable_anchor_is_no_reason_to_stop(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = become_debian(machine)
-    (folder / "secret.crt").write_bytes(b"x")
+    directory = become_debian(machine)
+    (directory / "secret.crt").write_bytes(b"x")
     opened = Path.open
 
     def refuse(path: Path, *args: object, **kwargs: object) -> object:

@@ -26,24 +26,24 @@ class Says:
         return Finished(0, self.version.encode())
 
 
-def _folders(machine: Machine, runner: Runner | None = None, *, may_make: bool = True) -> list[str]:
+def _directories(machine: Machine, runner: Runner | None = None, *, may_make: bool = True) -> list[str]:
     return [place.shown for place in find_places(machine, runner or Says(None), may_make=may_make)]
 
 
-def _database(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "cert9.db").touch()
-    return folder
+def _database(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "cert9.db").touch()
+    return directory
 
 
-def test_every_existing_chromium_folder_counts(machine: Machine) -> None:
+def test_every_existing_chromium_directory_counts(machine: Machine) -> None:
     old, new = machine.home / ".pki/nssdb", machine.home / ".local/share/pki/nssdb"
     old.mkdir(parents=True)
-    assert _folders(machine) == ["~/.pki/nssdb"]
+    assert _directories(machine) == ["~/.pki/nssdb"]
     new.mkdir(parents=True)
-    assert _folders(machine) == ["~/.pki/nssdb", "~/.local/share/pki/nssdb"]
+    assert _directories(machine) == ["~/.pki/nssdb", "~/.local/share/pki/nssdb"]
     old.rmdir()
-    assert _folders(machine) == ["~/.local/share/pki/nssdb"]
+    assert _directories(machine) == ["~/.local/share/pki/nssdb"]
 
 
 @pytest.mark.parametrize(
@@ -56,44 +56,44 @@ def test_every_existing_chromium_folder_counts(machine: Machine) -> None:
         (None, "~/.local/share/pki/nssdb"),
     ],
 )
-def test_where_no_folder_exists_the_installed_version_decides(
-    machine: Machine, make_tool: Callable[[str, str], Path], version: str | None, folder: str
+def test_where_no_directory_exists_the_installed_version_decides(
+    machine: Machine, make_tool: Callable[[str, str], Path], version: str | None, directory: str
 ) -> None:
     make_tool("usr/bin/chromium", "")
-    assert _folders(machine, Says(version), may_make=False) == [folder]
+    assert _directories(machine, Says(version), may_make=False) == [directory]
 
 
 def test_a_browser_under_two_names_is_asked_once(machine: Machine, make_tool: Callable[[str, str], Path]) -> None:
     tool = make_tool("usr/bin/google-chrome-stable", "")
     (tool.parent / "google-chrome").symlink_to(tool)
     runner = Says("Google Chrome 150.0.1.1")
-    _folders(machine, runner)
+    _directories(machine, runner)
     assert len(runner.started) == 1
 
 
 def test_a_real_program_is_asked_for_its_version(machine: Machine, make_tool: Callable[[str, str], Path]) -> None:
     make_tool("usr/bin/chromium", "echo Chromium 120.0.6099.224")
-    assert _folders(machine, ProcessRunner()) == ["~/.pki/nssdb"]
+    assert _directories(machine, ProcessRunner()) == ["~/.pki/nssdb"]
 
 
-def test_without_browser_or_certutil_no_folder_is_invented(machine: Machine) -> None:
-    assert _folders(machine, may_make=False) == []
-    assert _folders(machine, may_make=True) == ["~/.local/share/pki/nssdb"]
+def test_without_browser_or_certutil_no_directory_is_invented(machine: Machine) -> None:
+    assert _directories(machine, may_make=False) == []
+    assert _directories(machine, may_make=True) == ["~/.local/share/pki/nssdb"]
 
 
 def test_xdg_data_home_is_honoured(machine: Machine, tmp_path: Path) -> None:
     moved = Machine.redirected(machine.root, machine.home, {"XDG_DATA_HOME": str(tmp_path / "data")})
-    assert _folders(moved) == [str(tmp_path / "data/pki/nssdb")]
+    assert _directories(moved) == [str(tmp_path / "data/pki/nssdb")]
     relative = Machine.redirected(machine.root, machine.home, {"XDG_DATA_HOME": "data"})
-    assert _folders(relative) == ["~/.local/share/pki/nssdb"]
+    assert _directories(relative) == ["~/.local/share/pki/nssdb"]
 
 
-def test_snap_chromium_has_folders_of_its_own(machine: Machine) -> None:
+def test_snap_chromium_has_directories_of_its_own(machine: Machine) -> None:
     current = machine.home / "snap/chromium/current"
     current.mkdir(parents=True)
-    assert _folders(machine, may_make=False) == ["~/snap/chromium/current/.local/share/pki/nssdb"]
+    assert _directories(machine, may_make=False) == ["~/snap/chromium/current/.local/share/pki/nssdb"]
     (current / ".pki/nssdb").mkdir(parents=True)
-    assert _folders(machine, may_make=False) == ["~/snap/chromium/current/.pki/nssdb"]
+    assert _directories(machine, may_make=False) == ["~/snap/chromium/current/.pki/nssdb"]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_firefox_profiles_are_found_wherever_firefox_keeps_them(machine: Machine
     _database(machine.home / base / "abc.default")
     (machine.home / base / "never-started").mkdir()
     (machine.home / base / "installs.ini").touch()
-    assert _folders(machine, may_make=False) == [f"~/{base}/abc.default"]
+    assert _directories(machine, may_make=False) == [f"~/{base}/abc.default"]
 
 
 def test_profiles_ini_names_profiles_anywhere(machine: Machine, tmp_path: Path) -> None:
@@ -132,30 +132,30 @@ def test_profiles_ini_names_profiles_anywhere(machine: Machine, tmp_path: Path) 
         f"[Install4F96D1932A9F858E]\nDefault=plain\n[Profile0]\nName=a\nIsRelative=0\nPath={elsewhere}\n"
         "[Profile1]\nIsRelative=1\nPath=Profiles/inner\n[Profile2]\nPath=plain\n[General]\nVersion=2\n"
     )
-    assert _folders(machine, may_make=False) == [
+    assert _directories(machine, may_make=False) == [
         "~/.mozilla/firefox/plain",
         str(elsewhere),
         "~/.mozilla/firefox/Profiles/inner",
     ]
 
 
-def test_a_broken_profiles_ini_does_not_hide_the_folders(machine: Machine) -> None:
+def test_a_broken_profiles_ini_does_not_hide_the_directories(machine: Machine) -> None:
     base = machine.home / ".mozilla/firefox"
     _database(base / "plain")
     (base / "profiles.ini").write_text("Path=without section\n")
-    assert _folders(machine, may_make=False) == ["~/.mozilla/firefox/plain"]
+    assert _directories(machine, may_make=False) == ["~/.mozilla/firefox/plain"]
 
 
-def test_a_folder_that_is_a_file_is_no_folder(machine: Machine) -> None:
+def test_a_directory_that_is_a_file_is_no_directory(machine: Machine) -> None:
     (machine.home / ".librewolf").touch()
-    assert _folders(machine, may_make=False) == []
+    assert _directories(machine, may_make=False) == []
 
 
 def test_one_database_behind_two_names_is_one_store(machine: Machine) -> None:
     profile = _database(machine.home / ".mozilla/firefox/abc.default")
     (machine.home / ".librewolf").mkdir()
     (machine.home / ".librewolf/link").symlink_to(profile)
-    assert _folders(machine, may_make=False) == ["~/.mozilla/firefox/abc.default"]
+    assert _directories(machine, may_make=False) == ["~/.mozilla/firefox/abc.default"]
 
 
 def test_flatpak_chromium_is_reported(machine: Machine) -> None:
@@ -168,10 +168,10 @@ def test_flatpak_chromium_is_reported(machine: Machine) -> None:
 
 def test_a_flatpak_with_a_database_of_its_own_is_a_place_and_no_notice(machine: Machine) -> None:
     own = _database(machine.home / ".var/app/com.brave.Browser/data/pki/nssdb")
-    assert _folders(machine, may_make=False) == [f"~/{own.relative_to(machine.home)}"]
+    assert _directories(machine, may_make=False) == [f"~/{own.relative_to(machine.home)}"]
     assert find_notices(machine) == ()
     kept = _database(machine.home / ".var/app/com.brave.Browser/.pki/nssdb")
-    assert _folders(machine, may_make=False)[0] == f"~/{kept.relative_to(machine.home)}"
+    assert _directories(machine, may_make=False)[0] == f"~/{kept.relative_to(machine.home)}"
 
 
 @pytest.mark.parametrize("snap", ["chromium", "brave", "opera", "vivaldi"])
@@ -179,7 +179,7 @@ def test_each_snap_is_followed_through_the_link_that_moves(machine: Machine, sna
     revision = machine.home / "snap" / snap / "42"
     _database(revision / ".pki/nssdb")
     (machine.home / "snap" / snap / "current").symlink_to("42")
-    assert _folders(machine, may_make=False) == [f"~/snap/{snap}/current/.pki/nssdb"]
+    assert _directories(machine, may_make=False) == [f"~/snap/{snap}/current/.pki/nssdb"]
 
 
 def test_firefox_is_known_by_its_program_or_by_a_profile(

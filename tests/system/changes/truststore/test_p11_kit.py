@@ -42,11 +42,11 @@ def trust(require_tool: RequireTool, missing: Missing) -> str:
 
 def _become(machine: Machine, family: Family, trust: str) -> Path:
     """Give the redirected system p11-kit's tool and a refresh that extracts with it; return the anchor folder."""
-    folder = machine.root / family.anchor_folder
-    folder.mkdir(parents=True)
+    directory = machine.root / family.anchor_directory
+    directory.mkdir(parents=True)
     settings = machine.root / "p11-kit-trust.module"
     lines = [line for line in SETTINGS.read_text().splitlines() if not line.startswith(("x-init-reserved", "#"))]
-    settings.write_text("\n".join([*lines, f"x-init-reserved: paths='{folder.parent}'", ""]))
+    settings.write_text("\n".join([*lines, f"x-init-reserved: paths='{directory.parent}'", ""]))
     tool = machine.root / "usr/bin/trust"
     mount = f'mount --bind {settings} {SETTINGS} && exec {trust} "$@"'
     tool.write_text(f"#!/bin/sh\nexec unshare --mount sh -c '{mount}' sh \"$@\"\n")
@@ -57,15 +57,15 @@ def _become(machine: Machine, family: Family, trust: str) -> Path:
     refresh.write_text(f"#!/bin/sh\n{tool} {EXTRACT} {bundle}\n")
     refresh.chmod(0o755)
     (machine.root / "etc/os-release").write_text(f"ID={family.os_ids[0]}\n")
-    return folder
+    return directory
 
 
 @pytest.mark.parametrize("family", FAMILIES_WITH_P11_KIT, ids=lambda family: family.name)
 def test_an_anchor_reaches_the_bundle_through_p11_kit_and_leaves_it_again(
     family: Family, machine: Machine, trust: str, root: RootCertificate, older_root: RootCertificate
 ) -> None:
-    folder = _become(machine, family, trust)
-    (folder / "company.pem").write_bytes(older_root.pem)
+    directory = _become(machine, family, trust)
+    (directory / "company.pem").write_bytes(older_root.pem)
     subprocess.run([machine.root / "usr/sbin" / family.refreshes[0].tool], check=True)
     bundle = machine.root / family.bundles[0]
     before = bundle.read_bytes()
@@ -86,10 +86,10 @@ def test_a_root_that_an_administrator_blocked_is_not_called_trusted(
 ) -> None:
     """The bundle is older than the block: OpenSSL would still trust it, GnuTLS and Firefox do not."""
     family = FAMILIES_WITH_P11_KIT[0]
-    folder = _become(machine, family, trust)
+    directory = _become(machine, family, trust)
     store = SystemStore(machine, runner=RUNNER)
     assert execute(store.install_plan(store.probe(), root), RUNNER).done
-    blocked = folder.parent / "blocklist"
+    blocked = directory.parent / "blocklist"
     blocked.mkdir()
     (blocked / "root.pem").write_bytes(root.pem)
     state = store.state(store.probe(), root.fingerprint)

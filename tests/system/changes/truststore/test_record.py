@@ -52,6 +52,6 @@ def test_a_damaged_record_is_an_error_not_an_empty_one(tmp_path: Path, content: 
         record.entries()
 
 
-def test_a_state_folder_that_cannot_be_holds_no_record(tmp_path: Path) -> None:
+def test_a_state_directory_that_cannot_be_holds_no_record(tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"")
     assert Record(tmp_path / "taken" / "state").entries() == ()

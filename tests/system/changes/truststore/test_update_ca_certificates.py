@@ -23,14 +23,14 @@ WITH_DEBIANS_SCRIPT = [family for family in FAMILIES if family.name in ("Debian"
 
 def _become(machine: Machine, family: Family, script: str) -> tuple[Path, Path]:
     """Give the redirected system Debian's script and its folders; return those of the anchors and of the bundle."""
-    anchors, certificates = machine.root / family.anchor_folder, machine.root / "etc/ssl/certs"
+    anchors, certificates = machine.root / family.anchor_directory, machine.root / "etc/ssl/certs"
     shipped, hooks = machine.root / "usr/share/ca-certificates", machine.root / "etc/ca-certificates/update.d"
-    for folder in (anchors, certificates, shipped, hooks):
-        folder.mkdir(parents=True)
+    for directory in (anchors, certificates, shipped, hooks):
+        directory.mkdir(parents=True)
     settings = machine.root / "etc/ca-certificates.conf"
     settings.write_text("")
-    folders = {"certsconf": settings, "certsdir": shipped, "localcertsdir": anchors, "etccertsdir": certificates}
-    options = " ".join(f"--{name} {folder}" for name, folder in {**folders, "hooksdir": hooks}.items())
+    directories = {"certsconf": settings, "certsdir": shipped, "localcertsdir": anchors, "etccertsdir": certificates}
+    options = " ".join(f"--{name} {directory}" for name, directory in {**directories, "hooksdir": hooks}.items())
     tool = machine.root / "usr/sbin/update-ca-certificates"
     tool.write_text(f'#!/bin/sh\nexec {script} {options} "$@"\n')
     tool.chmod(0o755)
@@ -38,9 +38,9 @@ def _become(machine: Machine, family: Family, script: str) -> tuple[Path, Path]:
     return anchors, certificates
 
 
-def _everything(folder: Path) -> dict[str, bytes | str]:
+def _everything(directory: Path) -> dict[str, bytes | str]:
     """Return each file's bytes and each link's target."""
-    found = sorted(folder.iterdir())
+    found = sorted(directory.iterdir())
     return {path.name: str(path.readlink()) if path.is_symlink() else path.read_bytes() for path in found}
 
 

@@ -20,26 +20,26 @@ _FINDERS = {Part.NAMES: "find_names", Part.PORTS: "find_ports", Part.SERVICE: "f
 class Measures:
     """One usual measure for each part, and `ports:other`, which is there when it is asked for."""
 
-    folder: Path
+    directory: Path
     found: dict[str, FileMeasure] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.folder.mkdir(parents=True)
+        self.directory.mkdir(parents=True)
         for part in Part:
-            self.put(FileMeasure(self.folder / part.value, part.value, part, elevate=part is not Part.SERVICE))
-        self.put(FileMeasure(self.folder / "other", "other", Part.PORTS))
+            self.put(FileMeasure(self.directory / part.value, part.value, part, elevate=part is not Part.SERVICE))
+        self.put(FileMeasure(self.directory / "other", "other", Part.PORTS))
 
-    def put(self, measure: FileMeasure) -> None:
-        self.found[measure.name] = measure
+    def put(self, change: FileMeasure) -> None:
+        self.found[change.name] = change
 
     def change(self, name: str, **values: Any) -> None:
         self.put(replace(self.found[name], **values))
 
     def files(self) -> dict[str, str]:
-        return {path.name: path.read_text() for path in sorted(self.folder.iterdir())}
+        return {path.name: path.read_text() for path in sorted(self.directory.iterdir())}
 
     def find(self, part: Part, ways: Collection[str], recorded: Collection[str]) -> tuple[FileMeasure, ...]:
-        own = [measure for measure in self.found.values() if measure.part is part]
+        own = [change for change in self.found.values() if change.part is part]
         return tuple(each for each in own if each.way != "other" or each.way in ways or each.name in recorded)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
