@@ -49,7 +49,7 @@ def command(address: str | None, connect: str | None, files: tuple[str, ...], ti
     there = parse_address(connect, wanted.port) if connect is not None else wanted
     paths, machine = Paths.from_environment(), Machine.here()
     given = tuple(_read_given(name) for name in files)
-    around = Surroundings(machine, ProcessRunner(), Keystore(paths.state_dir), given, datetime.now(UTC))
+    around = Surroundings(machine, ProcessRunner(), Keystore(paths.state_dir, terminal_passphrases()), given, datetime.now(UTC))
     finding = examine(Target(wanted, str(there.host), there.port, timeout), around)
     if as_json:
         click.echo(json.dumps(as_values(wanted, finding), indent=2))
