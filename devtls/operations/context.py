@@ -15,6 +15,7 @@ from devtls.errors import DevtlsError
 from devtls.system.machine.execute import ProcessRunner, Runner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
+from devtls.system.machine.plan import Plan
 from devtls.system.storage.keystore import Keystore
 
 
@@ -57,3 +58,10 @@ class Context:
     def keystore(self) -> Keystore:
         """The CA."""
         return Keystore(self.paths.state_dir)
+
+    def begin(self, label: str, plan: Plan) -> None:
+        """Report that `plan` begins, unless there is nothing to do or no way to run it elevated."""
+        elevation = self.machine.elevation
+        if plan and (elevation or not plan.elevated):
+            asks = plan.elevated and elevation is not None and elevation.argv
+            self.reporter.begin(label, elevation.name if asks and elevation else "")
