@@ -15,11 +15,11 @@ PAGE, _, REMAINDER = RULES.partition("\n## Rules that no test cites by number\n"
 
 STATED = {int(number): title for number, title in re.findall(r"^(\d+)\. \*\*(.+?)\.\*\* ", PAGE, re.MULTILINE)}
 UNCITED = {int(number): reason for number, reason in re.findall(r"^\* (\d+): (.+?\.)$", REMAINDER, re.MULTILINE)}
-PROMISES = dict(re.findall(r"^\* \*\*([a-z])\*\* (.+)$", PAGE, re.MULTILINE))
+GUARANTEES = dict(re.findall(r"^\* \*\*([a-z])\*\* (.+)$", PAGE, re.MULTILINE))
 
 NAMED = re.compile(r"^test_rule_(\d+(?:_and_\d+)*)(?=_|$)")
 SPOKEN = re.compile(r"\brules? (\d+(?:-\d+)?(?:(?:, | and |, and )\d+(?:-\d+)?)*)")
-PROMISED = re.compile(r"\bpromise[ _]([a-z])(?![a-z])", re.IGNORECASE)
+GUARANTEED = re.compile(r"\bguarantee (\w) of RULES|\btest_guarantee_([a-z])_", re.IGNORECASE)
 
 
 def _python(*packages: str) -> Iterator[Path]:
@@ -71,4 +71,4 @@ def test_what_code_and_docstrings_cite_stands_on_the_page() -> None:
     for path in _python("devtls", "tests"):
         text = path.read_text("utf-8")
         assert set(_spoken(text)) <= STATED.keys(), path
-        assert {letter.lower() for letter in PROMISED.findall(text)} <= PROMISES.keys(), path
+        assert {letter for found in GUARANTEED.findall(text) for letter in found if letter} <= GUARANTEES.keys(), path
