@@ -305,8 +305,8 @@ def _build_upstream(route: RouteConfig, static_sockets: Mapping[str, str]) -> Up
             return _tcp_upstream(target, route)
         case UnixTarget(path, label):
             return Upstream((), "", 0, path, None, label or f"unix:{visible(path)}")
-        case StaticTarget(folder):
-            return Upstream((), "", 0, static_sockets[folder], None, "static site")
+        case StaticTarget(directory):
+            return Upstream((), "", 0, static_sockets[directory], None, "static site")
         case unknown:
             assert_never(unknown)
 

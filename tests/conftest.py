@@ -45,7 +45,7 @@ FOREIGN_VARIABLES = (
     "FORCE_COLOR",
 )
 
-OWN_FOLDERS = {
+OWN_DIRECTORYS = {
     "XDG_RUNTIME_DIR": "run",
     "XDG_CONFIG_HOME": ".config",
     "XDG_DATA_HOME": ".local/share",
@@ -73,8 +73,8 @@ def home() -> Iterator[Path]:
             patch.delenv(name, raising=False)
             patch.delenv(name.lower(), raising=False)
         patch.setenv("HOME", str(root))
-        for name, folder in OWN_FOLDERS.items():
-            patch.setenv(name, str(root / folder))
+        for name, directory in OWN_DIRECTORYS.items():
+            patch.setenv(name, str(root / directory))
         yield root
     shutil.rmtree(root, ignore_errors=True)
 
@@ -108,7 +108,7 @@ def never_blocks(request: pytest.FixtureRequest) -> Iterator[None]:
     with blockbuster_ctx("devtls") as detector:
         for function in detector.functions.values():
             # SSLContext.load_cert_chain takes paths only; the memfd behind one is never on a disk.
-            function.can_block_in("system/pem.py", "pem_path")
+            function.can_block_in("system/machine/pem.py", "pem_path")
         yield
 
 

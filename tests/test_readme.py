@@ -27,13 +27,13 @@ from devtls.config.model import (
 )
 from devtls.config.target import parse_target
 from devtls.errors import ExitCode, InvalidName
-from devtls.http import hostcheck
+from devtls.http.answers import host_check as hostcheck
 from devtls.http.forward import LOOP_LIMIT
 from devtls.names import DEFAULT_ZONES, parse_zone
-from devtls.net import contexts
+from devtls.net.tls import contexts
 from devtls.pki.leaf import PROFILE
 from devtls.routing import ClientAuth, build_routes
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -147,10 +147,10 @@ def test_every_option_of_a_route_stands_there() -> None:
 def test_the_configuration_can_be_used() -> None:
     tables, acme = [], []
     for block in code_blocks("toml"):
-        config = parse_config(block.encode(), source="README.md", folder="/project")
+        config = parse_config(block.encode(), source="README.md", directory="/project")
         acme.append(config.acme.enabled)
-        folders = {route.target.folder: "x" for route in config.routes if isinstance(route.target, StaticTarget)}
-        tables.append(build_routes(config, DEFAULT_ZONES, static_sockets=folders))
+        directories = {route.target.directory: "x" for route in config.routes if isinstance(route.target, StaticTarget)}
+        tables.append(build_routes(config, DEFAULT_ZONES, static_sockets=directories))
     routes, asking = (table for table, enabled in zip(tables, acme, strict=True) if not enabled)
     assert acme.count(True) == 2
     assert routes.match("app.dev.local", b"/api/x") is not routes.match("app.dev.local", b"/")
@@ -217,7 +217,7 @@ def test_every_exit_code_stands_there() -> None:
     assert [int(row[0]) for row in rows] == [code.value for code in ExitCode]
 
 
-def test_the_named_variables_move_the_folders() -> None:
+def test_the_named_variables_move_the_directories() -> None:
     names = re.findall(r"`(DEVTLS_\w+)`", section("Exit codes and environment"))
     moved = Paths.from_environment({name: f"/x/{name}" for name in names})
     assert (moved.state_dir, moved.config_dir, moved.runtime_dir) == tuple(Path(f"/x/{name}") for name in names)
@@ -225,7 +225,7 @@ def test_the_named_variables_move_the_folders() -> None:
 
 def test_the_lines_for_frameworks_are_those_of_the_log() -> None:
     rows = [[cell.strip("`") for cell in row] for row in table(section("When a framework refuses the name"))[1:]]
-    checks = [sign.check for sign in hostcheck._SIGNS]
+    checks = [sign.check for sign in hostcheck.SIGNS]
     expected = {
         check.framework: [
             check.file,

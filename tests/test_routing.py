@@ -25,7 +25,7 @@ SITE = "/project/site"
 
 
 def config(routes: str) -> Config:
-    return parse_config(f"[routes]\n{routes}".encode(), source="devtls.toml", folder="/project")
+    return parse_config(f"[routes]\n{routes}".encode(), source="devtls.toml", directory="/project")
 
 
 def table(routes: str, zones: tuple[Hostname, ...] = DEFAULT_ZONES) -> RouteTable:
@@ -275,7 +275,7 @@ def test_a_prefix_is_stripped_when_there_is_one() -> None:
 
 
 def test_trust_forwarded_is_for_all_routes() -> None:
-    trusting = parse_config(b"serve.trust_forwarded = true\nroutes.a = 1", source="devtls.toml", folder="/")
+    trusting = parse_config(b"serve.trust_forwarded = true\nroutes.a = 1", source="devtls.toml", directory="/")
     (route,) = build_routes(trusting, DEFAULT_ZONES, static_sockets={}).routes
     assert route.policy.trust_forwarded
 

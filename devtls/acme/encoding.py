@@ -27,7 +27,7 @@ def from_text(text: str, what: str) -> bytes:
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-class Dice:
+class SeededTokens:
     """What one request needs of chance: tokens that nobody can guess who does not know the seed (32 random octets)."""
 
     def __init__(self, seed: bytes) -> None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 import msgspec.json
 
-from devtls.acme.encoding import Dice
+from devtls.acme.encoding import SeededTokens
 from devtls.acme.model import ChallengeKind
 from devtls.acme.problems import refusal
 from devtls.acme.signed import Envelope, Jwk
@@ -70,7 +70,7 @@ class Visit(msgspec.Struct, frozen=True):
     """The circumstances of one request: when, with what chance, under which address, under which rules."""
 
     now: datetime
-    dice: Dice
+    dice: SeededTokens
     base: str
     policy: Policy
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 _MOST = 4096
 
 
-class NonceJar:
+class NonceStore:
     """The nonces of one process; a restart forgets them, which costs each client one more request."""
 
     def __init__(self, most: int = _MOST) -> None:

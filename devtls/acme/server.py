@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from devtls.acme import accounts, challenges, messages, orders, renewal, revocation
 from devtls.acme.messages import Answer, Issue, Outcome, Request, Signed, Validate, Visit
 from devtls.acme.model import Certificate, Ledger
-from devtls.acme.nonces import NonceJar
+from devtls.acme.nonces import NonceStore
 from devtls.acme.problems import CONTENT_TYPE, Problem, refusal, refused_document
 from devtls.acme.signed import Envelope, open_envelope, public_jwk, verify
 from devtls.errors import AcmeProblem
@@ -42,7 +42,7 @@ class Server:
     """The server of one process: the nonces that it gave out; everything else is in the ledger."""
 
     def __init__(self) -> None:
-        self._nonces = NonceJar()
+        self._nonces = NonceStore()
 
     def answer(self, ledger: Ledger, request: Request, visit: Visit) -> Outcome:
         """Return what a request comes to; no request raises."""

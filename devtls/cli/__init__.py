@@ -35,11 +35,11 @@ def run(argv: list[str] | None = None) -> NoReturn:
 
 def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["serve"]:
-        from devtls.cli.serve_arguments import read_plain
+        from devtls.cli.proxy.serve_arguments import read_plain
 
         plain = read_plain(arguments[1:])
         if plain is not None:
-            from devtls.cli.serving import start
+            from devtls.cli.proxy.serving import start
 
             return start(plain)
     gc.enable()

@@ -14,33 +14,33 @@ from devtls.cli import show
 from devtls.errors import ExitCode
 
 _COMMANDS = {
-    "setup": "Trust, names that resolve, ports without a number: all at once, shown first",
-    "trust": "Make browsers and tools on this machine trust the development CA",
-    "serve": "Run the HTTPS proxy in front of your apps",
-    "unsetup": "Take back what setup did: names, ports, the service",
-    "uninstall": "Take back everything, and delete the CA",
-    "untrust": "Take the trust back (--forget also deletes the CA)",
-    "status": "Say what runs: ports, routes and whether their apps answer, the CA",
-    "list": "Show the routes of what runs, or of the file",
-    "add": "Add a route to devtls.toml, or for this run only",
-    "remove": "Take a route out again",
-    "reload": "Read the configuration again",
-    "stop": "End a running devtls serve",
-    "service": "Have devtls serve started by the system, as you: install, uninstall, status, logs",
-    "pac": "Print the address that makes names resolve in browsers, without an administrator",
-    "env": "Print the variables for tools with a list of their own, or run a command with them",
-    "cert": "Write a certificate and its key, for another server or a client",
-    "sign": "Sign a certificate request that was made elsewhere",
-    "certs": "List the certificates that were given out, or show one",
-    "revoke": "Revoke certificates, and publish that at once",
-    "unrevoke": "Take a revocation back that was only a hold",
-    "ca": "Show, export, renew the development CA",
-    "doctor": "Find out what is wrong on this machine, and mend what is safe to mend",
-    "check": "Say what a browser would decide about a server's certificate, and why",
-    "allow": "Let a project's devtls.toml name remote targets and other folders",
-    "demo": "Run a sample app behind the proxy",
+    "setup": ("setup", "Trust, names that resolve, ports without a number: all at once, shown first"),
+    "trust": ("trust", "Make browsers and tools on this machine trust the development CA"),
+    "serve": ("proxy", "Run the HTTPS proxy in front of your apps"),
+    "unsetup": ("setup", "Take back what setup did: names, ports, the service"),
+    "uninstall": ("setup", "Take back everything, and delete the CA"),
+    "untrust": ("trust", "Take the trust back (--forget also deletes the CA)"),
+    "status": ("proxy", "Say what runs: ports, routes and whether their apps answer, the CA"),
+    "list": ("proxy", "Show the routes of what runs, or of the file"),
+    "add": ("proxy", "Add a route to devtls.toml, or for this run only"),
+    "remove": ("proxy", "Take a route out again"),
+    "reload": ("proxy", "Read the configuration again"),
+    "stop": ("proxy", "End a running devtls serve"),
+    "service": ("setup", "Have devtls serve started by the system, as you: install, uninstall, status, logs"),
+    "pac": ("proxy", "Print the address that makes names resolve in browsers, without an administrator"),
+    "env": ("trust", "Print the variables for tools with a list of their own, or run a command with them"),
+    "cert": ("certificates", "Write a certificate and its key, for another server or a client"),
+    "sign": ("certificates", "Sign a certificate request that was made elsewhere"),
+    "certs": ("certificates", "List the certificates that were given out, or show one"),
+    "revoke": ("certificates", "Revoke certificates, and publish that at once"),
+    "unrevoke": ("certificates", "Take a revocation back that was only a hold"),
+    "ca": ("ca", "Show, export, renew the development CA"),
+    "doctor": ("diagnosis", "Find out what is wrong on this machine, and mend what is safe to mend"),
+    "check": ("diagnosis", "Say what a browser would decide about a server's certificate, and why"),
+    "allow": ("proxy", "Let a project's devtls.toml name remote targets and other folders"),
+    "demo": ("apps", "Run a sample app behind the proxy"),
 }
-"""Command name -> help line. The module is devtls.cli.<name>, the click command in it is called `command`."""
+"""Command name -> its package and help line: devtls.cli.<package>.<name> holds a click command called `command`."""
 
 _EXAMPLES = """\
 Local HTTPS without warnings.
@@ -60,9 +60,10 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = importlib.import_module(f"devtls.cli.{cmd_name}").command
+        module = f"devtls.cli.{_COMMANDS[cmd_name][0]}.{cmd_name}"
+        command = importlib.import_module(module).command
         if not isinstance(command, click.Command):
-            raise TypeError(f"devtls.cli.{cmd_name}.command is no click command")
+            raise TypeError(f"{module}.command is no click command")
         return command
 
     def resolve_command(
@@ -78,7 +79,7 @@ class _LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
 
 @click.group(cls=_LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

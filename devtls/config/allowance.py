@@ -28,12 +28,12 @@ class Reason(msgspec.Struct, frozen=True):
     is_route: bool = True
 
 
-def needs_allow(config: Config, folder: str, *, resolve: Callable[[str], str]) -> list[Reason]:
+def needs_allow(config: Config, directory: str, *, resolve: Callable[[str], str]) -> list[Reason]:
     """Return what `config`, a file in `folder`, may not do without `devtls allow`; [] = nothing.
 
     `resolve` returns a path with its links followed.
     """
-    home = PurePath(resolve(folder))
+    home = PurePath(resolve(directory))
     given_out = [Reason("acme", config.acme.line, _GIVEN_OUT, is_route=False)] if config.acme.enabled else []
     return given_out + [
         Reason(visible(route.key), route.line, visible(text))
@@ -49,8 +49,8 @@ def _wishes(route: RouteConfig, home: PurePath, resolve: Callable[[str], str]) -
                 yield f"sends requests to another machine: {host} port {port}"
         case UnixTarget(path):
             yield f"talks to the Unix socket {path}"
-        case StaticTarget(folder):
-            real = PurePath(resolve(folder))
+        case StaticTarget(directory):
+            real = PurePath(resolve(directory))
             if real == home:  # with .git, .env and whatever else lies beside the file
                 yield f"serves the file's own folder {real} with everything in it"
             elif not real.is_relative_to(home):
@@ -65,21 +65,21 @@ def _wishes(route: RouteConfig, home: PurePath, resolve: Callable[[str], str]) -
             yield f"reads the certificate file {real}"
 
 
-def private_routes(config: Config, folders: Iterable[str], *, resolve: Callable[[str], str]) -> list[RouteConfig]:
+def private_routes(config: Config, directories: Iterable[str], *, resolve: Callable[[str], str]) -> list[RouteConfig]:
     """Return the routes that lead into one of our own `folders`: to a socket there, or to files there.
 
     The control API is never behind a route, and a site that holds the state folder would publish the CA's key.
     """
-    ours = [PurePath(resolve(folder)) for folder in folders]
-    return [route for route in config.routes if any(_leads_into(route, folder, resolve) for folder in ours)]
+    ours = [PurePath(resolve(directory)) for directory in directories]
+    return [route for route in config.routes if any(_leads_into(route, directory, resolve) for directory in ours)]
 
 
 def _leads_into(route: RouteConfig, ours: PurePath, resolve: Callable[[str], str]) -> bool:
     match route.target:
         case UnixTarget(path):
             return PurePath(resolve(path)).is_relative_to(ours)
-        case StaticTarget(folder):
-            site = PurePath(resolve(folder))
+        case StaticTarget(directory):
+            site = PurePath(resolve(directory))
             return site.is_relative_to(ours) or ours.is_relative_to(site)
         case _:
             return False

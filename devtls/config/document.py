@@ -19,7 +19,7 @@ class Document(msgspec.Struct, frozen=True):
     """Where errors point to: the source, the folder that relative paths count from, and the lines of the keys."""
 
     source: str
-    folder: str
+    directory: str
     lines: dict[Key, int]
 
     def line(self, key: Key) -> int:

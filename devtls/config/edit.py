@@ -37,11 +37,11 @@ class Written(msgspec.Struct, frozen=True):
 
     data: bytes
     source: str
-    folder: str
+    directory: str
 
     def parse(self) -> Config:
         """Return what it means. Raises ConfigError."""
-        return parse_config(self.data, source=self.source, folder=self.folder)
+        return parse_config(self.data, source=self.source, directory=self.directory)
 
 
 def find_route(config: Config, written: str) -> RouteConfig | None:
@@ -53,7 +53,7 @@ def find_route(config: Config, written: str) -> RouteConfig | None:
 def add_route(file: Written, written: str, value: Value) -> bytes:
     """Return the file with the route added, or with the one of the same name and path replaced. Raises ConfigError."""
     before = file.parse()
-    route = parse_route_value(written, value, folder=file.folder)
+    route = parse_route_value(written, value, directory=file.directory)
     old = find_route(before, written)
     key = written if old is None else old.key
 

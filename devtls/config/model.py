@@ -49,7 +49,7 @@ class UnixTarget(msgspec.Struct, frozen=True):
 class StaticTarget(msgspec.Struct, frozen=True):
     """A folder of files that devtls serves itself."""
 
-    folder: str
+    directory: str
 
 
 Target = TcpTarget | UnixTarget | StaticTarget

@@ -20,7 +20,7 @@ from devtls.config.target import (
     TargetError,
     is_loopback_host,
     join_path,
-    parse_folder,
+    parse_directory,
     parse_port,
     parse_target,
 )
@@ -51,13 +51,13 @@ def parse_routes(table: dict[str, Any], document: Document) -> tuple[RouteConfig
     return tuple(routes)
 
 
-def parse_route_argument(argument: str, *, folder: str = "") -> RouteConfig:
+def parse_route_argument(argument: str, *, directory: str = "") -> RouteConfig:
     """Return the route that `devtls serve` was given, such as `app=3000`; relative paths count from `folder`.
 
     To write the route is to allow it: remote targets need no `allow_remote` here. Raises ConfigError.
     """
     key, equals, written = argument.partition("=")
-    document = Document(COMMAND_LINE, folder, {})
+    document = Document(COMMAND_LINE, directory, {})
     if not equals or not key or not written:
         raise ConfigError(
             f"{argument!r} is no route.",
@@ -70,9 +70,9 @@ def parse_route_argument(argument: str, *, folder: str = "") -> RouteConfig:
     return RouteConfig(name, path_prefix, target, allow_remote=remote, key=key)
 
 
-def parse_route_value(written: str, value: object, *, folder: str, source: str = COMMAND_LINE) -> RouteConfig:
+def parse_route_value(written: str, value: object, *, directory: str, source: str = COMMAND_LINE) -> RouteConfig:
     """Return the route that `written = value` would be in a file's `[routes]`. Raises ConfigError."""
-    return _parse_route(written, value, Document(source, folder, {}))
+    return _parse_route(written, value, Document(source, directory, {}))
 
 
 def parse_identity(written: str) -> tuple[str, str]:
@@ -154,14 +154,14 @@ def _parse_target_value(value: object, key: Key, document: Document) -> Target:
             return TcpTarget("http", "", parse_port(value))
         if not isinstance(value, str):
             document.fail(key, f"{shown(value)} is no target.", _TARGET_HINT)
-        return parse_target(value, document.folder)
+        return parse_target(value, document.directory)
     except TargetError as error:
         document.fail(key, f"{error}.", error.hint)
 
 
 def _parse_static(value: object, key: Key, document: Document) -> StaticTarget:
     try:
-        return parse_folder(text_value(value, key, document, '"site"'), document.folder)
+        return parse_directory(text_value(value, key, document, '"site"'), document.directory)
     except TargetError as error:
         document.fail(key, f"{error}.", error.hint)
 
@@ -185,7 +185,7 @@ def _parse_options(options: dict[str, Any], key: Key, document: Document) -> dic
 
 def _parse_ca(value: object, key: Key, document: Document) -> str:
     try:
-        return join_path(text_value(value, key, document, '"corp.pem"'), document.folder)
+        return join_path(text_value(value, key, document, '"corp.pem"'), document.directory)
     except TargetError as error:
         document.fail(key, f"{error}.", error.hint)
 

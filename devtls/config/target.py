@@ -26,7 +26,7 @@ SCHEMES: Final[dict[str, Scheme]] = {"http": "http", "https": "https", "h2c": "h
 DEFAULT_PORTS: Final[dict[Scheme, int]] = {"http": 80, "https": 443, "h2c": 80, "h2": 443}
 SECURE: Final[frozenset[Scheme]] = frozenset(("https", "h2"))
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
-_FOLDER = re.compile(r"(?:\.{1,2}(?:[/\\]|\Z)|/|\\|[A-Za-z]:[/\\])")
+_DIRECTORY = re.compile(r"(?:\.{1,2}(?:[/\\]|\Z)|/|\\|[A-Za-z]:[/\\])")
 _NUMBER_LABEL = re.compile(r"(?:0[xX][0-9A-Fa-f]*|[0-9]+)\Z")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -40,14 +40,14 @@ class TargetError(ValueError):
         self.hint = hint
 
 
-def parse_target(text: str, folder: str) -> Target:
+def parse_target(text: str, directory: str) -> Target:
     """Return the target that `text` spells; relative paths count from `folder`. Raises TargetError."""
     if text.startswith("unix:"):
-        return parse_socket(text.removeprefix("unix:"), folder)
+        return parse_socket(text.removeprefix("unix:"), directory)
     if scheme := _SCHEME.match(text):
         return _parse_url(scheme[1].lower(), scheme[2])
-    if _FOLDER.match(text):
-        return parse_folder(text, folder)
+    if _DIRECTORY.match(text):
+        return parse_directory(text, directory)
     if text.isascii() and text.removeprefix(":").isdigit():
         return TcpTarget("http", "", parse_port(int(text.removeprefix(":")[:6])))
     host, port = _split_host_port(text)
@@ -65,16 +65,16 @@ def parse_port(number: int) -> int:
     return number
 
 
-def parse_folder(text: str, folder: str) -> StaticTarget:
+def parse_directory(text: str, directory: str) -> StaticTarget:
     """Return the static target `text`, counted from `folder`. Raises TargetError."""
-    return StaticTarget(join_path(text, folder))
+    return StaticTarget(join_path(text, directory))
 
 
-def parse_socket(text: str, folder: str) -> UnixTarget:
+def parse_socket(text: str, directory: str) -> UnixTarget:
     """Return the Unix socket `text`, counted from `folder`. Raises TargetError."""
     if text.startswith("@"):
         raise TargetError(f"the abstract socket {text!r} is not supported", 'Use a socket file: "unix:/run/app.sock".')
-    path = join_path("/" + text.lstrip("/") if text.startswith("//") else text, folder)
+    path = join_path("/" + text.lstrip("/") if text.startswith("//") else text, directory)
     if len(path.encode()) > MAX_SOCKET_PATH_BYTES:
         raise TargetError(
             f"the socket path {path!r} has more than {MAX_SOCKET_PATH_BYTES} bytes",
@@ -83,7 +83,7 @@ def parse_socket(text: str, folder: str) -> UnixTarget:
     return UnixTarget(path)
 
 
-def join_path(text: str, folder: str) -> str:
+def join_path(text: str, directory: str) -> str:
     """Return the path `text`, counted from `folder`; `..` stays, since links may make it mean something else."""
     if not text:
         raise TargetError("the path is empty")
@@ -93,7 +93,7 @@ def join_path(text: str, folder: str) -> str:
         raise TargetError(
             f"~ is not expanded in {text!r}", "Write the whole path, or one that counts from the file's folder."
         )
-    return str(PurePath(folder) / text)
+    return str(PurePath(directory) / text)
 
 
 def _parse_url(scheme: str, rest: str) -> TcpTarget:

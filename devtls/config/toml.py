@@ -34,14 +34,14 @@ _SECTIONS = ("serve", "dns", "pac", "ca", "acme", "limits", "routes")
 _QUOTES_HINT = 'Names with a dot, a star or a slash need quotes: "*.app" = 3000.'
 
 
-def parse_config(data: bytes, *, source: str, folder: str) -> Config:
+def parse_config(data: bytes, *, source: str, directory: str) -> Config:
     """Return the configuration in `data`; relative paths in it count from `folder`, errors name `source`.
 
     Raises ConfigError.
     """
     text = _decode(data, source)
     tables = _load(text, source)
-    document = Document(source, folder, key_lines(text))
+    document = Document(source, directory, key_lines(text))
     document.check_names(tables, _SECTIONS, (), "section")
     for name in _SECTIONS:
         if not isinstance(tables.get(name, {}), dict):

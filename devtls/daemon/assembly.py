@@ -18,34 +18,34 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from devtls.config import Config, Merged
-from devtls.daemon.control_site import ControlSite
+from devtls.daemon.console.log import Log
 from devtls.daemon.issuer import make_issuer
 from devtls.daemon.limits import head_limits, pool_limits, server_limits
-from devtls.daemon.log import Log
-from devtls.daemon.pki_site import PkiSite
-from devtls.daemon.ports import HTTP_PORT, Doors, open_doors
-from devtls.daemon.private_sockets import refuse_unix_targets
+from devtls.daemon.ports import HTTP_PORT, BoundListeners, bind_listeners
+from devtls.daemon.sites.control import ControlSite
+from devtls.daemon.sites.pki import PkiSite
+from devtls.daemon.sites.private_sockets import refuse_unix_targets
+from devtls.daemon.sites.static import StaticSites
 from devtls.daemon.source import Source
-from devtls.daemon.static_sites import StaticSites
 from devtls.daemon.upstream_tls import ClientContexts
 from devtls.errors import NoAuthority
 from devtls.names import DEFAULT_ZONES
-from devtls.net.contexts import HTTP_1, HTTP_2, ContextCache
-from devtls.net.listener import Inside, Listener, TlsGate, https_protocol, redirect_protocol
-from devtls.net.pool import Pool
-from devtls.net.service import Service
+from devtls.net.client.listener import Inside, Listener, TlsGate, https_protocol, redirect_protocol
+from devtls.net.client.service import Service
+from devtls.net.tls.contexts import HTTP_1, HTTP_2, ContextCache
+from devtls.net.upstream.pool import Pool
 from devtls.pki.leaf import Signer
 from devtls.routing import ClientAuth, RouteTable, Snapshot, build_routes
-from devtls.system.keystore import Keystore
-from devtls.system.watch import ConfigWatch
+from devtls.system.machine.watch import ConfigWatch
+from devtls.system.storage.keystore import Keystore
 
 if TYPE_CHECKING:
-    from devtls.daemon.acme_site import AcmeSite
     from devtls.daemon.client_trust import ClientTrust
-    from devtls.daemon.dns_site import DnsSite
-    from devtls.daemon.pac_site import PacSite
     from devtls.daemon.revocations import Revocations
-    from devtls.net.client_auth import ClientPolicy
+    from devtls.daemon.sites.acme import AcmeSite
+    from devtls.daemon.sites.dns import DnsSite
+    from devtls.daemon.sites.pac import PacSite
+    from devtls.net.client.client_auth import ClientPolicy
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ class Generation(msgspec.Struct, frozen=True):
     merged: Merged
     authority: Signer
     snapshot: Snapshot
-    static_folders: frozenset[str]
+    static_directories: frozenset[str]
     policies: Mapping[ClientAuth, ClientPolicy] = {}
     """What the routes' `client_auth` comes to."""
 
@@ -80,7 +80,7 @@ class Daemon:
         self.config_changed: Callable[[], None] = lambda: None
         """Called on the watch's thread; nobody calls it before `watch` is started."""
         self.generation: Generation
-        self.doors: Doors
+        self.doors: BoundListeners
         self.service: Service
         self.pki: PkiSite
         self._dns: DnsSite | None = None
@@ -109,7 +109,7 @@ class Daemon:
         try:
             self.generation = self._build(merged, authority)
             self.control.open()  # before the ports: whoever finds one of them open can ask
-            self.doors = open_doors(merged.config.serve)
+            self.doors = bind_listeners(merged.config.serve)
         except BaseException:
             self.control.abandon()
             self._abandon_sites()
@@ -159,7 +159,7 @@ class Daemon:
         if not config.acme.enabled:
             return config
         if self._acme is None:
-            from devtls.daemon.acme_site import AcmeSite
+            from devtls.daemon.sites.acme import AcmeSite
 
             private, contexts = self._static.private, self._client_contexts
             self._acme = AcmeSite(self.keystore, private, lambda: self.generation.snapshot, contexts, self.log)
@@ -214,7 +214,7 @@ class Daemon:
     def dns(self) -> DnsSite:
         """The DNS server."""
         if self._dns is None:
-            from devtls.daemon.dns_site import DnsSite, zones_of
+            from devtls.daemon.sites.dns import DnsSite, zones_of
 
             snapshot = self.generation.snapshot
             self._dns = DnsSite(snapshot.config.dns, zones_of(snapshot.zones, self.doors.https), self.log)
@@ -224,7 +224,7 @@ class Daemon:
     def pac(self) -> PacSite:
         """The port for browsers that use devtls as their proxy."""
         if self._pac is None:
-            from devtls.daemon.pac_site import PacSite, scope_of
+            from devtls.daemon.sites.pac import PacSite, scope_of
 
             snapshot, entrance = self.generation.snapshot, (self.service, self._gate, self._inside)
             scope = scope_of(snapshot.zones, self.doors.https)
@@ -233,11 +233,11 @@ class Daemon:
 
     async def _replace_side_ports(self, snapshot: Snapshot) -> None:
         if self._dns is not None:
-            from devtls.daemon.dns_site import zones_of
+            from devtls.daemon.sites.dns import zones_of
 
             await self._dns.replace(snapshot.config.dns, zones_of(snapshot.zones, self.doors.https))
         if self._pac is not None:
-            from devtls.daemon.pac_site import scope_of
+            from devtls.daemon.sites.pac import scope_of
 
             await self._pac.replace(snapshot.config.pac, scope_of(snapshot.zones, self.doors.https))
 
@@ -254,13 +254,13 @@ class Daemon:
             try:
                 after = await asyncio.to_thread(self._read_again, source)
             except BaseException:
-                await self._static.retire(before.static_folders)
+                await self._static.retire(before.static_directories)
                 raise
             self.source = source
             self._static.start()
             self._swap(before, after)
             await self._replace_side_ports(after.snapshot)
-            await self._static.retire(after.static_folders)
+            await self._static.retire(after.static_directories)
 
     def _read_again(self, source: Source) -> Generation:
         merged = source.read()
@@ -345,9 +345,9 @@ class Daemon:
         self.cut()
         service.pool.close()
         await self.pki.close()
-        for side_port in (self._dns, self._pac):
-            if side_port is not None:
-                await side_port.close()
+        for auxiliary_listener in (self._dns, self._pac):
+            if auxiliary_listener is not None:
+                await auxiliary_listener.close()
         if self._acme is not None:
             await self._acme.close()
         await self._static.close()

@@ -14,11 +14,11 @@ from datetime import datetime
 from pathlib import Path
 
 from devtls.errors import ConfigError, StateError
-from devtls.net.client_auth import Claim, ClientPolicy
+from devtls.net.client.client_auth import Claim, ClientPolicy
 from devtls.pki.der import pem
 from devtls.pki.leaf import Signer
 from devtls.routing import ClientAuth, Route
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 
 _MAX_OCTETS = 1_048_576
 

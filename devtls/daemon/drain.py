@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Set as AbstractSet
 
-from devtls.net.service import ClientConnection
+from devtls.net.client.service import ClientConnection
 
 STILL_S = 0.5
 """An event stream's client connects again by itself; a transfer that pauses longer than this is rare on loopback."""

@@ -13,9 +13,9 @@ import sys
 import msgspec
 
 from devtls.config import ServeConfig
-from devtls.net.listener import Bound, adopt
-from devtls.system.inherited import Handed, Inheritance, take_listen_fds
-from devtls.system.launchd import started_by_launchd, take_launchd_sockets
+from devtls.net.client.listener import Bound, adopt
+from devtls.system.machine.activation import ActivatedSocket, Inheritance, take_listen_fds
+from devtls.system.machine.launchd import started_by_launchd, take_launchd_sockets
 
 HTTPS, HTTP = "https", "http"
 
@@ -37,7 +37,7 @@ def take_inherited(serve: ServeConfig) -> Inherited:
 
 def sort_out(inheritance: Inheritance, serve: ServeConfig) -> Inherited:
     """Return the doors among these sockets; what is none of them is closed."""
-    doors: dict[str, list[Handed]] = {HTTPS: [], HTTP: []}
+    doors: dict[str, list[ActivatedSocket]] = {HTTPS: [], HTTP: []}
     notes = list(inheritance.notes)
     for handed in inheritance.sockets:
         door = _door_of(handed.name, handed.port, serve)
@@ -67,7 +67,7 @@ def _door_of(name: str, port: int, serve: ServeConfig) -> str | None:
     return HTTP if str(port).endswith("80") else None
 
 
-def _bound(handed: list[Handed]) -> Bound | None:
+def _bound(handed: list[ActivatedSocket]) -> Bound | None:
     """Return one door; where its sockets have several ports, all are served and the lowest is the one in addresses."""
     return adopt(min(each.port for each in handed), [each.sock for each in handed]) if handed else None
 

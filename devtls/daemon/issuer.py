@@ -11,10 +11,10 @@ from pathlib import Path
 
 from devtls.errors import InvalidName
 from devtls.names import Hostname, parse_hostname
-from devtls.net.contexts import Issuer
+from devtls.net.tls.contexts import Issuer
 from devtls.pki.leaf import Leaf, Signer
-from devtls.system.keystore import new_leaf_key, new_passing_serial
-from devtls.system.pem import pem_path
+from devtls.system.machine.pem import pem_path
+from devtls.system.storage.keystore import new_leaf_key, new_passing_serial
 
 
 def make_issuer(signer: Signer, state_dir: Path) -> Issuer:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from devtls.config import LimitsConfig
 from devtls.http.exchange import ExchangeLimits
 from devtls.http.h1.head import HeadLimits
-from devtls.net.pool import PoolLimits
-from devtls.net.service import ServerLimits
+from devtls.net.client.service import ServerLimits
+from devtls.net.upstream.pool import PoolLimits
 
 
 def head_limits(limits: LimitsConfig) -> HeadLimits:

@@ -16,8 +16,8 @@ import msgspec
 
 from devtls.config import ServeConfig
 from devtls.errors import DevtlsError, PortInUse
-from devtls.net.listener import LOOPBACK, Bound, Origin, PortForbidden, bind
-from devtls.system.port_holder import is_listened_to, port_holder
+from devtls.net.client.listener import LOOPBACK, Bound, Origin, PortForbidden, bind
+from devtls.system.machine.port_holder import is_listened_to, port_holder
 
 HTTPS_PORT = 443
 HTTPS_STAND_IN = 8443
@@ -31,7 +31,7 @@ _FORBIDDEN_HINTS = {
 }
 
 
-class Doors(msgspec.Struct):
+class BoundListeners(msgspec.Struct):
     """The open ports; `notes` are lines that a person should read."""
 
     https: Bound
@@ -57,7 +57,7 @@ class Doors(msgspec.Struct):
             self.http.close()
 
 
-def open_doors(serve: ServeConfig) -> Doors:
+def bind_listeners(serve: ServeConfig) -> BoundListeners:
     """Bind the ports of `serve`. Raises PortInUse (with its holder), PortForbidden, Refused, DevtlsError."""
     addresses = serve.listen or LOOPBACK
     notes: list[str] = []
@@ -75,7 +75,7 @@ def open_doors(serve: ServeConfig) -> Doors:
         raise
     if https.missing:
         notes.append(https.missing[0].upper() + https.missing[1:] + ".")
-    return Doors(https, http, tuple(notes), sent_here)
+    return BoundListeners(https, http, tuple(notes), sent_here)
 
 
 def _take_inherited(serve: ServeConfig, notes: list[str]) -> tuple[Bound | None, Bound | None]:
@@ -112,7 +112,7 @@ def _is_redirected(bound: Bound) -> bool:
     """Note on `bound` whether the system sends 443 there."""
     if is_listened_to(HTTPS_PORT):
         return False  # by somebody of root's; knocking there would cost a wait
-    from devtls.net.landing import leads_here
+    from devtls.net.client.redirect_probe import leads_here
 
     if not leads_here(bound, HTTPS_PORT):
         return False
@@ -141,7 +141,7 @@ def _sent_here(serve: ServeConfig, https: Bound) -> int | None:
     """Return 80 where the system sends that to the https port as well."""
     if https.origin is not Origin.REDIRECTED or serve.http_port is not None:
         return None
-    from devtls.net.landing import leads_here
+    from devtls.net.client.redirect_probe import leads_here
 
     return HTTP_PORT if leads_here(https, HTTP_PORT) else None
 
@@ -171,8 +171,8 @@ def _bind_somehow(port: int, addresses: Sequence[str]) -> Bound:
 
 
 def _bind_everywhere(port: int) -> Bound:
-    from devtls.net.landing import leads_here
-    from devtls.net.listener import bind_everywhere
+    from devtls.net.client.listener import bind_everywhere
+    from devtls.net.client.redirect_probe import leads_here
 
     bound = bind_everywhere(port)
     if not leads_here(bound, port):  # a socket on 127.0.0.1 itself, which root may have, comes first

@@ -13,12 +13,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from devtls.daemon.log import Log
+from devtls.daemon.console.log import Log
 from devtls.errors import DevtlsError
 from devtls.pki.leaf import Signer
-from devtls.system.file_stamp import Stamp, stamp_of
-from devtls.system.generation import CRL, REGISTER
-from devtls.system.keystore import Keystore
+from devtls.system.machine.file_stamp import Stamp, stamp_of
+from devtls.system.storage.generation import CRL, REGISTER
+from devtls.system.storage.keystore import Keystore
 
 
 class Revocations:
@@ -48,14 +48,14 @@ class Revocations:
         pointer = self._keystore.pointer()
         if pointer is None or pointer.root_sha256 != self._authority().fingerprint:
             return  # the CA was replaced: news of another kind
-        folders = [self._keystore.state_dir / entry.generation for entry in (pointer.current, *pointer.older)]
-        if self._seen == _stamps(folders):
+        directories = [self._keystore.state_dir / entry.generation for entry in (pointer.current, *pointer.older)]
+        if self._seen == _stamps(directories):
             return
-        if any((folder / REGISTER).exists() for folder in folders):
+        if any((directory / REGISTER).exists() for directory in directories):
             self._read_lists()
         else:  # nothing was ever issued or revoked
             self.serials = frozenset()
-        self._seen = _stamps(folders)
+        self._seen = _stamps(directories)
 
     def _read_lists(self) -> None:
         from devtls.pki.revocation import load_crl
@@ -68,5 +68,5 @@ class Revocations:
         self.serials = frozenset(entry.serial_number for crl in lists for entry in crl)
 
 
-def _stamps(folders: Iterable[Path]) -> tuple[Stamp, ...]:
-    return tuple(stamp_of(folder / name) for folder in folders for name in (REGISTER, CRL))
+def _stamps(directories: Iterable[Path]) -> tuple[Stamp, ...]:
+    return tuple(stamp_of(directory / name) for directory in directories for name in (REGISTER, CRL))

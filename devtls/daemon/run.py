@@ -21,17 +21,17 @@ from typing import TYPE_CHECKING, Any
 
 from devtls.config import Merged
 from devtls.daemon.assembly import Daemon, Generation, needs_restart
-from devtls.daemon.log import Log
+from devtls.daemon.console.log import Log
 from devtls.daemon.source import Source
 from devtls.errors import DevtlsError, ExitCode, NotAllowed
-from devtls.system.descriptors import raise_descriptor_limit
+from devtls.system.machine.descriptors import raise_descriptor_limit
 
 if TYPE_CHECKING:
-    from devtls.daemon.banner import Remark
-    from devtls.daemon.look import Look
+    from devtls.daemon.console.banner import Remark
+    from devtls.daemon.console.style import Look
     from devtls.daemon.state_watch import StateWatch
     from devtls.daemon.status import Life
-    from devtls.system.notify import Manager
+    from devtls.system.machine.notify import Manager
     from devtls.web.control_endpoint import Commands
     from devtls.web.control_messages import Trouble
 
@@ -127,7 +127,7 @@ class Process:
 
     def _tell_manager(self) -> None:
         if "NOTIFY_SOCKET" in os.environ:
-            from devtls.system.notify import take_manager  # only a service has somebody to tell
+            from devtls.system.machine.notify import take_manager  # only a service has somebody to tell
 
             self._manager = take_manager()
         self._tell_readiness()
@@ -146,7 +146,7 @@ class Process:
         await asyncio.sleep(_SETTLE_S)
         # A start does not wait for HTTP/2, nor does the browser that is started next.
         with contextlib.suppress(OSError):  # no file can be opened just now: the first connection loads it
-            await asyncio.to_thread(import_module, "devtls.net.h2_connection")
+            await asyncio.to_thread(import_module, "devtls.net.client.h2")
         self._start_watch()
         self._spawn(self._open_side_ports())
         await asyncio.to_thread(self.daemon.control.clean)
@@ -163,14 +163,14 @@ class Process:
         if self._log.level == "quiet":
             return
         await _load("banner", "probes")
-        from devtls.daemon.probes import show
+        from devtls.daemon.console.probes import show
 
         self._remarks = await show(self.daemon, self._look, self._remarks)
 
     # -- what others ask ----------------------------------------------------------------------------------------------
 
     def _commands(self) -> Commands:
-        from devtls.daemon.control_commands import ControlCommands  # no start waits for it
+        from devtls.daemon.sites.control_commands import ControlCommands  # no start waits for it
 
         return ControlCommands(self)
 

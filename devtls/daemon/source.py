@@ -13,9 +13,9 @@ import msgspec
 from msgspec.structs import replace
 
 from devtls.config import Config, Merged, RouteConfig, merge
-from devtls.system.allowlist import check_private_sockets
-from devtls.system.discovery import Found, load_config
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.allowlist import check_private_sockets
+from devtls.system.storage.config_discovery import Found, load_config
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -16,11 +16,11 @@ from devtls import __version__
 from devtls.config import ACME_ROUTE, COMMAND_LINE, TEMPORARY, StaticTarget
 from devtls.config.lines import visible
 from devtls.daemon.assembly import Daemon
-from devtls.daemon.banner import Findings, Remark, find_remarks
+from devtls.daemon.console.banner import Findings, Remark, find_remarks
+from devtls.daemon.console.style import Look
 from devtls.daemon.expiry import end_in_words
-from devtls.daemon.look import Look
 from devtls.errors import DevtlsError
-from devtls.net.pool import UpstreamState
+from devtls.net.upstream.pool import UpstreamState
 from devtls.pki.leaf import RENEW
 from devtls.routing import Route
 from devtls.web.control_messages import (
@@ -116,7 +116,7 @@ def _route(daemon: Daemon, route: Route, port: int, findings: Findings | None, n
         name=config.key,
         hosts=route.hosts,
         urls=route.urls(port),
-        target=target.folder if isinstance(target, StaticTarget) else route.upstream.label,
+        target=target.directory if isinstance(target, StaticTarget) else route.upstream.label,
         source=_SOURCES.get(config.source, "file"),
         line=config.line,
         health=health,
@@ -132,7 +132,7 @@ def _route(daemon: Daemon, route: Route, port: int, findings: Findings | None, n
 def _health(route: Route, findings: Findings) -> tuple[str, str]:
     target = route.config.target
     if isinstance(target, StaticTarget):
-        return ("down", "there is no such folder") if target.folder in findings.missing_folders else ("up", "")
+        return ("down", "there is no such folder") if target.directory in findings.missing_directories else ("up", "")
     trouble = findings.apps.get(route.upstream.label)
     if trouble is None:
         return "unknown", ""

@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devtls.pki.leaf import Leaf
-from devtls.system.pem import pem_path
+from devtls.system.machine.pem import pem_path
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\nConnection: close\r\n\r\nproof\n"
 _PATIENCE_S = 5.0
 _LARGEST_REQUEST = 8192
 
 
-def server_context(leaf: Leaf, private_folder: Path) -> ssl.SSLContext:
+def server_context(leaf: Leaf, private_directory: Path) -> ssl.SSLContext:
     """Return a context that serves `leaf`; on Linux its key is in no folder even while OpenSSL reads it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with pem_path(private_folder, leaf.pem) as (path, password):
+    with pem_path(private_directory, leaf.pem) as (path, password):
         context.load_cert_chain(path, password=password)
     return context
 

@@ -23,9 +23,9 @@ from devtls.doctor.listener import listening, server_context
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
 from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
-from devtls.system.execute import Finished, NotFinished, Runner, Trouble
-from devtls.system.keystore import new_leaf_key, new_passing_serial
-from devtls.system.plan import Run
+from devtls.system.machine.execute import Finished, NotFinished, Runner, Trouble
+from devtls.system.machine.plan import Run
+from devtls.system.storage.keystore import new_leaf_key, new_passing_serial
 
 _SETTLE_S = 1.0
 """How long the listener's thread may need to notice the handshake of a client that has ended already."""
@@ -99,7 +99,7 @@ class _Trial:
 class Files:
     """`for_client` makes the file that a client's variable shall name, or says None; `private_folder` is for keys."""
 
-    private_folder: Path
+    private_directory: Path
     for_client: Callable[[Client], Path | None]
 
 
@@ -109,7 +109,7 @@ def prove(
     """Run every client against the listener, all at the same time, and return one report for each."""
     name = Hostname(f"devtls-proof.{authority.zones[0]}")
     leaf = authority.issue(name, now=now, key=new_leaf_key(), serial=new_passing_serial())
-    wanted = _Offer(name, server_context(leaf, files.private_folder))
+    wanted = _Offer(name, server_context(leaf, files.private_directory))
     # A CA without limits, which was imported, would be believed: such a certificate must not come to be.
     unwanted = _Offer(FOREIGN_NAME, _foreign_context(authority, files, now)) if authority.fenced else None
     offers = (wanted, unwanted)
@@ -121,7 +121,7 @@ def prove(
 def _foreign_context(authority: Authority, files: Files, now: datetime) -> ssl.SSLContext:
     """Return the only holder of the foreign leaf's key; no name is left that leads to it."""
     leaf = issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_passing_serial())
-    return server_context(leaf, files.private_folder)
+    return server_context(leaf, files.private_directory)
 
 
 def _report(client: Client, tool: Path, offers: tuple[_Offer, _Offer | None], files: Files, runner: Runner) -> Report:

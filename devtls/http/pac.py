@@ -14,7 +14,7 @@ import json
 import msgspec
 
 from devtls.errors import InvalidName, ProtocolViolation
-from devtls.http import pages
+from devtls.http.answers import pages
 from devtls.http.h1.fields import parse_fields
 from devtls.http.h1.framing import RequestFrame, frame_request
 from devtls.http.h1.head import HeadLimits, parse_request_line

@@ -18,7 +18,7 @@ from typing import Protocol, cast
 import msgspec
 
 from devtls.errors import PortInUse
-from devtls.net.listener import LOOPBACK, Bound, Listener, bind, bind_error
+from devtls.net.client.listener import LOOPBACK, Bound, Listener, bind, bind_error
 
 _FREE_PORT_TRIES = 20
 _RECEIVE_OCTETS = 1 << 20

@@ -12,13 +12,13 @@ import asyncio
 from typing import cast
 
 from devtls.errors import ProtocolViolation
-from devtls.http import pages
+from devtls.http.answers import pages
 from devtls.http.h1 import writer
 from devtls.http.h1.head import HeadSplitter, parse_request_line
 from devtls.http.pac import HEAD_LIMITS, PacScope, PlainRequest, Tunnel, judge
-from devtls.net.listener import Bound, Inside, Listener, TlsGate, TurnedAway
-from devtls.net.plain import plain_page
-from devtls.net.service import Service
+from devtls.net.client.listener import Bound, Inside, Listener, TlsGate, TurnedAway
+from devtls.net.client.plain_http import plain_page
+from devtls.net.client.service import Service
 
 _TIMEOUT_S = 10.0
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"

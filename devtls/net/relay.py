@@ -39,8 +39,8 @@ from devtls.http.events import (
     UpstreamEvent,
 )
 from devtls.http.exchange import BY_TABLE, Exchange, Terms
-from devtls.net.pool import Pool
-from devtls.net.upstream import UpstreamHandle
+from devtls.net.upstream.h1 import UpstreamHandle
+from devtls.net.upstream.pool import Pool
 from devtls.routing import Route
 
 _HELD_OCTETS = 65536

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     ParseZone = Callable[[str], Hostname]
 
 
-class Brought(msgspec.Struct, frozen=True):
+class ImportBundle(msgspec.Struct, frozen=True):
     """What somebody brings along: a CA's certificate, its key, the certificates above it, the root's list if any.
 
     `root_list` is the content of a file, PEM or DER.
@@ -56,7 +56,7 @@ class Brought(msgspec.Struct, frozen=True):
     root_list: bytes = b""
 
 
-class Judged(msgspec.Struct, frozen=True):
+class ValidatedCa(msgspec.Struct, frozen=True):
     """The CA as it will sign; `differences` from one of ours, in sentences."""
 
     authority: Authority
@@ -65,8 +65,8 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 def judge(
-    brought: Brought, *, zones: Iterable[Hostname], parse_zone: ParseZone, now: datetime, pki_port: int
-) -> Judged:
+    brought: ImportBundle, *, zones: Iterable[Hostname], parse_zone: ParseZone, now: datetime, pki_port: int
+) -> ValidatedCa:
     """Return the CA for `zones`; none = what its constraints permit, else the default ones. Raises CertificateError."""
     certificate = brought.certificate
     if checked_key(certificate.public_key()) != brought.key.public_key():
@@ -90,7 +90,7 @@ def judge(
             "root's list.",
             hint="ask whoever has the root's key for another",
         )
-    return Judged(authority, tuple(_differences(path, now)), is_fenced(path))
+    return ValidatedCa(authority, tuple(_differences(path, now)), is_fenced(path))
 
 
 def _zones(path: Path, wanted: tuple[Hostname, ...], parse_zone: ParseZone) -> tuple[Hostname, ...]:

@@ -145,7 +145,7 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
     """Whether leaves say where their status can be asked."""
 
     @property
-    def folder_name(self) -> str:
+    def directory_name(self) -> str:
         """The name of the CA's folder; a seal from before there was `generation` does not say it."""
         return self.generation or f"ca-{self.id}"
 
@@ -157,7 +157,7 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
     @property
     def intermediate_crl_path(self) -> str:
         """Where the intermediate's revocation list is on the PKI port."""
-        return crl_path("intermediate", self.folder_name.removeprefix("ca-"))
+        return crl_path("intermediate", self.directory_name.removeprefix("ca-"))
 
     def permits(self, name: str) -> bool:
         """Say whether `name` (lower-case A-labels) lies in one of the zones."""

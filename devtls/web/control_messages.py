@@ -128,11 +128,11 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AddRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Take a route for this run: `name = value` as in `[routes]`; relative paths count from `folder`."""
+    """Take a route for this run: `name = value` as in `[routes]`; relative paths count from `directory`."""
 
     name: str
     value: Any
-    folder: str
+    directory: str = msgspec.field(name="folder")
     format: int = FORMAT
 
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from devtls.http.page_layout import preferred_form
+from devtls.http.answers.layout import preferred_form
 from devtls.web.pki_page import POLICY, RootCard, render_html, render_text
 from devtls.web.server_name import name_server
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 
-from devtls.http.page_html import frame, marked, static_policy
+from devtls.http.answers.html import frame, marked, static_policy
 
 _TEXT_WIDTH = 100
 _COMMAND = re.compile("`[^`]* [^`]*`")

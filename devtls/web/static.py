@@ -82,19 +82,19 @@ class Elsewhere:
 def find(root: Path, raw_path: str) -> Opened | Elsewhere:
     """Return the file for a raw request path; blocks. Raises NotHere."""
     segments = _segments(raw_path)
-    folder = raw_path.endswith("/")
+    directory = raw_path.endswith("/")
     path = root.joinpath(*segments)
     try:
         home, real = root.resolve(strict=True), path.resolve(strict=True)
         if not real.is_relative_to(home):
             raise NotHere
         if real.is_dir():
-            if not folder and segments:
+            if not directory and segments:
                 return Elsewhere(f"./{raw_path.rpartition('/')[2]}/")
             real = (path / _INDEX).resolve(strict=True)
             if not real.is_relative_to(home):
                 raise NotHere
-        elif folder:
+        elif directory:
             raise NotHere
         # The resolved path, not the written one: a link that is swapped after the check leads nowhere new.
         return _open(real, content_type_of((path / _INDEX) if path.is_dir() else path))

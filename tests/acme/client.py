@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from josepy.jwa import ES256, JWASignature
 from josepy.jwk import JWK, JWKEC
 
-from devtls.acme.encoding import Dice
+from devtls.acme.encoding import SeededTokens
 from devtls.acme.messages import JOSE, Answer, Outcome, Policy, Request, Visit
 from devtls.acme.model import Ledger
 from devtls.acme.server import Server
@@ -54,7 +54,7 @@ class World:
 
     def visit(self) -> Visit:
         self.asked += 1
-        return Visit(self.now, Dice(self.asked.to_bytes(32, "big")), BASE, self.policy)
+        return Visit(self.now, SeededTokens(self.asked.to_bytes(32, "big")), BASE, self.policy)
 
     def later(self, **much: float) -> None:
         self.now += timedelta(**much)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.plan import ALREADY_ROOT
-from devtls.system.truststore.machine import Machine
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import ALREADY_ROOT
 from tests.cli.desk import CERTUTIL, CURL, Desk
-from tests.system.truststore.foreign_roots import make_foreign_root
+from tests.system.changes.truststore.foreign_roots import make_foreign_root
 
 
 @pytest.fixture

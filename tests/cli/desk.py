@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from devtls.cli.group import cli
 from devtls.errors import DevtlsError, ExitCode
-from devtls.system.truststore.machine import Machine
+from devtls.system.machine.machine import Machine
 
 CERTUTIL = """\
 while [ $# -gt 0 ]; do

@@ -15,15 +15,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from devtls.cli import store_view
 from devtls.cli.group import cli
+from devtls.cli.trust import store_view
 from devtls.errors import DevtlsError, ExitCode
 from devtls.pki import locked_key
 from devtls.pki.authority import Authority
 from devtls.pki.register import serial_text
-from devtls.system import passphrase as asking
-from devtls.system.keystore import Keystore
-from devtls.system.locked_key import LockedKey
+from devtls.system.storage import passphrase as asking
+from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.locked_key import LockedKey
 from tests.cli.desk import Desk
 
 PASSPHRASE = "correct horse battery"

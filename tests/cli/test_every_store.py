@@ -14,14 +14,14 @@ from typing import Any, TypeAlias
 import pytest
 
 from devtls.errors import ExitCode
-from devtls.system.execute import Finished, NotFinished, ProcessRunner
-from devtls.system.plan import Run
-from devtls.system.truststore.java_keystore import PASSWORD
-from devtls.system.truststore.machine import Machine
+from devtls.system.changes.truststore.java_keystore import PASSWORD
+from devtls.system.machine.execute import Finished, NotFinished, ProcessRunner
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import Run
 from tests.cli.desk import Desk
 from tests.conftest import RequireTool
-from tests.system.truststore.foreign_roots import make_foreign_root
-from tests.system.truststore.keytool import HOW_TO_INSTALL, aliases, keytool, make_jdk
+from tests.system.changes.truststore.foreign_roots import make_foreign_root
+from tests.system.changes.truststore.keytool import HOW_TO_INSTALL, aliases, keytool, make_jdk
 
 PATIENCE_S = 0.15
 NSS_PACKAGE = "sudo apt-get install libnss3-tools"
@@ -51,14 +51,14 @@ class Workshop:
     def policies(self) -> Path:
         return self.desk.machine.root / "etc/firefox/policies/policies.json"
 
-    def nss(self, folder: Path) -> str:
+    def nss(self, directory: Path) -> str:
         """Return nicknames and flags as certutil itself lists them."""
-        argv = [self.certutil, "-L", "-d", f"sql:{folder}"]
+        argv = [self.certutil, "-L", "-d", f"sql:{directory}"]
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
     def everything(self) -> tuple[object, ...]:
         """Return what the stores hold: text to the byte, databases as their own tools list them."""
-        databases = [self.nss(folder) for folder in (self.desk.nss, self.profile)]
+        databases = [self.nss(directory) for directory in (self.desk.nss, self.profile)]
         policy = self.policies.read_bytes() if self.policies.exists() else None
         anchors = sorted((self.desk.machine.root / "usr/local/share/ca-certificates").iterdir())
         return self.desk.bundle.read_bytes(), anchors, databases, aliases(self.keytool, self.cacerts), policy
@@ -75,16 +75,16 @@ class Workshop:
 @pytest.fixture(scope="module")
 def stocked(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a database and a JDK once: each with the root of a company."""
-    folder = tmp_path_factory.mktemp("stocked")
-    certutil, other = require_tool("certutil", NSS_PACKAGE), folder / "company.pem"
+    directory = tmp_path_factory.mktemp("stocked")
+    certutil, other = require_tool("certutil", NSS_PACKAGE), directory / "company.pem"
     other.write_bytes(make_foreign_root("Company CA"))
-    database = f"sql:{folder / 'nssdb'}"
-    (folder / "nssdb").mkdir()
+    database = f"sql:{directory / 'nssdb'}"
+    (directory / "nssdb").mkdir()
     subprocess.run([certutil, "-N", "--empty-password", "-d", database], check=True)
     argv = [certutil, "-A", "-d", database, "-t", "CT,,C", "-n", "of a company", "-i", str(other)]
     subprocess.run(argv, check=True)
-    make_jdk(folder / "jdk", require_tool("keytool", HOW_TO_INSTALL), other)
-    return folder
+    make_jdk(directory / "jdk", require_tool("keytool", HOW_TO_INSTALL), other)
+    return directory
 
 
 @pytest.fixture
@@ -94,8 +94,8 @@ def workshop(desk: Desk, stocked: Path, require_tool: RequireTool) -> Workshop:
     link.unlink()
     link.symlink_to(made.certutil)
     (desk.machine.root / "usr/bin/curl").unlink()  # what clients say is another test's question
-    for folder in (desk.nss, made.profile):
-        shutil.copytree(stocked / "nssdb", folder)
+    for directory in (desk.nss, made.profile):
+        shutil.copytree(stocked / "nssdb", directory)
     shutil.copytree(stocked / "jdk", made.jdk, symlinks=True)
     return made
 
@@ -115,7 +115,7 @@ def test_all_of_them_trust_and_come_back_exactly(workshop: Workshop) -> None:
     assert workshop.everything() == before
 
 
-def test_they_come_back_exactly_with_the_state_folder_gone(workshop: Workshop, tmp_path: Path) -> None:
+def test_they_come_back_exactly_with_the_state_directory_gone(workshop: Workshop, tmp_path: Path) -> None:
     before = workshop.everything()
     workshop.states()
     workshop.desk.state.rename(tmp_path / "first")
@@ -296,7 +296,7 @@ def _hurry(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 def _contents(workshop: Workshop, name: str) -> object:
     """Return what a store holds: every file of it, but a database that can be read as certutil lists it."""
     machine = workshop.desk.machine
-    folders = {
+    directories = {
         "system": (workshop.desk.bundle.parent, machine.root / "usr/local/share/ca-certificates"),
         "profile": (workshop.profile,),
         "java": (workshop.cacerts.parent,),
@@ -305,7 +305,7 @@ def _contents(workshop: Workshop, name: str) -> object:
     listed = subprocess.run(argv, capture_output=True, text=True, check=False) if name == "profile" else None
     if listed is not None and listed.returncode == 0:
         return listed.stdout
-    return {str(file): file.read_bytes() for folder in folders for file in folder.iterdir() if file.is_file()}
+    return {str(file): file.read_bytes() for directory in directories for file in directory.iterdir() if file.is_file()}
 
 
 def test_a_broken_java_home_is_one_row_more(workshop: Workshop) -> None:

@@ -9,8 +9,8 @@ import pytest
 import uvloop
 
 from devtls.http.exchange import ExchangeLimits
-from devtls.net.pool import PoolLimits
-from devtls.net.service import ServerLimits
+from devtls.net.client.service import ServerLimits
+from devtls.net.upstream.pool import PoolLimits
 from devtls.pki.authority import Authority
 from tests.net.harness import Proxy, make_authority, proxy
 

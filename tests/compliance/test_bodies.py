@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from devtls.http.actions import DialFailed
-from devtls.net.upstream import UpstreamHandle
+from devtls.net.upstream.h1 import UpstreamHandle
 from devtls.routing import Upstream
 from tests.compliance.wire import TlsWire, reset, server_context, tls_app, wire_client
 from tests.net.harness import AppConnection, Conversation, Proxy, app, until

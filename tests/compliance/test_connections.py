@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from devtls.net.service import ServerLimits
+from devtls.net.client.service import ServerLimits
 from devtls.pki.authority import Authority
 from tests.compliance.wire import reset, wire_client
 from tests.net.harness import App, AppConnection, Conversation, Proxy, answering, app, proxy, until

@@ -2,6 +2,7 @@
 
 import pytest
 
+from devtls.http.answers.pages import redirect
 from devtls.http.events import Headers, InformationalResponse, Request, Response, Trailers
 from devtls.http.forward import (
     LOOP_LIMIT,
@@ -14,7 +15,6 @@ from devtls.http.forward import (
     is_loop,
 )
 from devtls.http.headers import get, get_all
-from devtls.http.pages import redirect
 from devtls.http.upgrade import refusal_of
 
 EDGE = Edge(b"127.0.0.1", b"https", 8443, b"devtls-5f3a")

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from devtls.http.exchange import ExchangeLimits
-from devtls.net.service import ServerLimits
+from devtls.net.client.service import ServerLimits
 from devtls.pki.authority import Authority
 from tests.compliance.h2wire import (
     ACK,

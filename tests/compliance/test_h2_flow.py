@@ -141,11 +141,11 @@ async def test_rule_77_a_client_with_closed_windows_holds_the_app_back(running: 
         client.close()
 
 
-async def _until_still(measure: object) -> None:
+async def _until_still(change: object) -> None:
     """Wait until a number has not changed for a tenth of a second."""
-    assert callable(measure)
+    assert callable(change)
     before = -1
-    while before != (now := measure()):
+    while before != (now := change()):
         before = now
         await asyncio.sleep(0.1)
 

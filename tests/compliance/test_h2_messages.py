@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from devtls.net.service import ServerLimits
+from devtls.net.client.service import ServerLimits
 from devtls.pki.authority import Authority
 from tests.compliance.h2wire import (
     CONTINUATION,

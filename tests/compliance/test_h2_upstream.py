@@ -9,7 +9,7 @@ import pytest
 from h2.settings import SettingCodes
 
 from devtls.http.exchange import ExchangeLimits
-from devtls.net.service import ServerLimits
+from devtls.net.client.service import ServerLimits
 from devtls.pki.authority import Authority
 from tests.compliance.h2app import AppStream, H2App, h2_app
 from tests.compliance.h2wire import (

@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-from devtls.net.tls import Alert
+from devtls.net.tls.layer import Alert
 from tests.compliance.wire import TlsWire, wire_client
 from tests.net.harness import DEADLINE_S, Proxy, Reply, answering, app, until
 
@@ -261,7 +261,7 @@ async def test_rule_98_plain_http_with_a_body_gets_its_redirect_whole(running: P
 
 async def test_rule_75_a_handshake_that_never_ends_is_closed(running: Proxy) -> None:
     """The clock runs from accept, and the half of a hello does not stop it."""
-    from devtls.net.listener import Listener, TlsGate, bind, https_protocol
+    from devtls.net.client.listener import Listener, TlsGate, bind, https_protocol
 
     bound = bind(0)
     listener = Listener(bound, https_protocol(running.service, TlsGate(running.service, running.contexts, 0.1)))

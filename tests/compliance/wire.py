@@ -13,7 +13,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from devtls.net.hello import ClientHello
+from devtls.net.tls.client_hello import ClientHello
 from tests.net.harness import DEADLINE_S, Client, Proxy
 
 _READ_OCTETS = 65536

@@ -10,7 +10,7 @@ from devtls.errors import ConfigError
 
 
 def parse(text: str) -> AcmeConfig:
-    return parse_config(text.encode(), source="devtls.toml", folder="/project").acme
+    return parse_config(text.encode(), source="devtls.toml", directory="/project").acme
 
 
 def refuse(text: str) -> ConfigError:
@@ -73,7 +73,7 @@ def test_a_wrong_setting_is_told_with_what_is_allowed(line: str, key: str, hint:
 
 
 def test_a_found_file_needs_a_word_to_give_out_certificates() -> None:
-    config = parse_config(b"[acme]\nenabled = true\n[routes]\napp = 1", source="devtls.toml", folder="/project")
+    config = parse_config(b"[acme]\nenabled = true\n[routes]\napp = 1", source="devtls.toml", directory="/project")
     (reason,) = needs_allow(config, "/project", resolve=str)
     assert (reason.key, reason.line) == ("acme", 2)
     assert "certificates of your CA" in reason.text

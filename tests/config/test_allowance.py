@@ -8,7 +8,7 @@ from devtls.config import Reason, needs_allow, parse_config, private_routes
 
 
 def reasons(line: str, links: dict[str, str] | None = None) -> list[Reason]:
-    config = parse_config(f"[routes]\n{line}".encode(), source="devtls.toml", folder="/project")
+    config = parse_config(f"[routes]\n{line}".encode(), source="devtls.toml", directory="/project")
 
     def resolve(path: str) -> str:
         for link, real in (links or {}).items():
@@ -33,7 +33,7 @@ def reasons(line: str, links: dict[str, str] | None = None) -> list[Reason]:
         'app = { target = 3000, client_auth = "require", client_ca = "clients.pem" }',
     ],
 )
-def test_loopback_ports_and_folders_below_the_file_need_nothing(line: str) -> None:
+def test_loopback_ports_and_directories_below_the_file_need_nothing(line: str) -> None:
     assert reasons(line) == []
 
 
@@ -76,7 +76,7 @@ def test_our_own_sockets_are_recognised_through_links() -> None:
     config = parse_config(
         b'[routes]\na = "unix:/state/control.sock"\nb = "unix:/link/control.sock"\nc = "unix:/run/app.sock"\nd = 3000',
         source="devtls.toml",
-        folder="/project",
+        directory="/project",
     )
     found = private_routes(config, ["/state"], resolve=lambda path: path.replace("/link", "/state"))
     assert [route.key for route in found] == ["a", "b"]
@@ -87,6 +87,6 @@ def test_our_own_sockets_are_recognised_through_links() -> None:
     [("/state", True), ("/state/ca", True), ("/", True), ("/link", True), ("/stated", False), ("/project/site", False)],
 )
 def test_a_site_that_holds_our_files_is_recognised(site: str, private: bool) -> None:
-    config = parse_config(f'[routes]\na = {{ static = "{site}" }}'.encode(), source="devtls.toml", folder="/project")
+    config = parse_config(f'[routes]\na = {{ static = "{site}" }}'.encode(), source="devtls.toml", directory="/project")
     found = private_routes(config, ["/state"], resolve=lambda path: path.replace("/link", "/state"))
     assert bool(found) is private

@@ -21,7 +21,7 @@ from devtls.errors import ConfigError
 
 
 def parse(text: str) -> Config:
-    return parse_config(text.encode(), source="devtls.toml", folder="/project")
+    return parse_config(text.encode(), source="devtls.toml", directory="/project")
 
 
 def route(line: str) -> RouteConfig:
@@ -223,7 +223,7 @@ def test_every_switch_can_be_written() -> None:
     ],
 )
 def test_route_arguments(argument: str, name: str, prefix: str, target: TcpTarget) -> None:
-    written = parse_route_argument(argument, folder="/here")
+    written = parse_route_argument(argument, directory="/here")
     assert written == RouteConfig(name, prefix, target)
     assert (written.source, written.line, written.key) == ("command line", 0, argument.partition("=")[0])
 
@@ -268,11 +268,11 @@ def test_the_same_argument_twice_is_refused() -> None:
 
 
 def test_one_route_is_read_as_in_a_file() -> None:
-    route = parse_route_value("app/api", {"target": "unix:x", "via": False}, folder="/here", source=TEMPORARY)
+    route = parse_route_value("app/api", {"target": "unix:x", "via": False}, directory="/here", source=TEMPORARY)
     assert route.target == UnixTarget("/here/x")
     assert (route.identity, route.via, route.source, route.line) == (("app", "/api"), False, TEMPORARY, 0)
     with pytest.raises(ConfigError, match=f"{TEMPORARY}: routes.app: 0 is no port"):
-        parse_route_value("app", 0, folder="/here", source=TEMPORARY)
+        parse_route_value("app", 0, directory="/here", source=TEMPORARY)
 
 
 def test_a_name_is_known_in_every_spelling() -> None:

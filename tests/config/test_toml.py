@@ -24,7 +24,7 @@ from devtls.errors import ConfigError
 
 def parse(text: str | bytes) -> Config:
     data = text.encode() if isinstance(text, str) else text
-    return parse_config(data, source="devtls.toml", folder="/project")
+    return parse_config(data, source="devtls.toml", directory="/project")
 
 
 def refuse(text: str | bytes) -> ConfigError:
@@ -243,8 +243,8 @@ def test_values_are_shown_as_they_were_written_and_never_too_long(value: object,
 def test_whatever_stands_in_the_file_the_answer_is_a_config_or_a_config_error(text: str, frame: str) -> None:
     data = frame.format(text).encode()
     try:
-        config = parse_config(data, source="devtls.toml", folder="/project")
+        config = parse_config(data, source="devtls.toml", directory="/project")
     except ConfigError as error:
         assert str(error).startswith("devtls.toml")
     else:
-        assert parse_config(data, source="devtls.toml", folder="/project") == config
+        assert parse_config(data, source="devtls.toml", directory="/project") == config

@@ -14,10 +14,10 @@ import pytest
 
 from devtls.config import parse_route_argument
 from devtls.daemon.assembly import Daemon
-from devtls.daemon.log import Log
+from devtls.daemon.console.log import Log
 from devtls.daemon.source import Source
-from devtls.system.discovery import named_config
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.config_discovery import named_config
 
 FLAGS = {"https_port": 0, "redirect": False}
 

@@ -17,7 +17,7 @@ import pytest
 
 from devtls.errors import ConfigError, PortInUse
 from devtls.names import DEFAULT_ZONES, Hostname
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 
 Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]
@@ -61,7 +61,7 @@ async def test_a_name_outside_the_zones_is_refused_before_a_key_is_made(start: S
         await running.get("evil.example.com")
 
 
-async def test_a_static_folder_is_served_and_its_socket_goes_with_the_proxy(start: Start, tmp_path: Path) -> None:
+async def test_a_static_directory_is_served_and_its_socket_goes_with_the_proxy(start: Start, tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("static")
     running = await start(f"docs={tmp_path}")
     assert (await running.get("docs.dev.local")).body == b"static"

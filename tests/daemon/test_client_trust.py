@@ -22,14 +22,14 @@ from h2.connection import H2Connection
 
 from devtls.daemon import state_watch
 from devtls.daemon.client_trust import ClientTrust
-from devtls.daemon.look import Look
+from devtls.daemon.console.style import Look
 from devtls.daemon.run import Process
 from devtls.errors import ConfigError, StateError
 from devtls.names import DEFAULT_ZONES, parse_zone
 from devtls.pki.authority import Authority
-from devtls.pki.imported import Brought, judge
-from devtls.system.keystore import Keystore
-from devtls.system.private_files import replace_private_file
+from devtls.pki.imported import ImportBundle, judge
+from devtls.system.machine.private_files import replace_private_file
+from devtls.system.storage.keystore import Keystore
 from tests.net.client_certificates import ClientCertificate, make_client_certificate, trust_pem
 from tests.net.harness import make_authority
 from tests.pki.elsewhere import mkcert
@@ -49,8 +49,8 @@ def revoke(running: Any, certificate: ClientCertificate) -> None:
     """Publish a list with this certificate in it, as whoever keeps the list does."""
     crl = trust_pem(authority_of(running), certificate).partition(b"-----BEGIN X509 CRL")
     der = x509.load_pem_x509_crl(crl[1] + crl[2]).public_bytes(Encoding.DER)
-    folder = running.daemon.keystore.folder_of(authority_of(running))
-    replace_private_file(folder / "intermediate.crl", der)
+    directory = running.daemon.keystore.directory_of(authority_of(running))
+    replace_private_file(directory / "intermediate.crl", der)
 
 
 async def fetch(running: Any, certificate: ClientCertificate | None) -> bytes:
@@ -353,7 +353,9 @@ async def test_a_pipe_in_the_place_of_a_ca_is_not_waited_for(start: Start, file:
 def test_an_imported_ca_that_may_sign_no_lists_checks_no_clients(tmp_path: Path) -> None:
     keystore, now, made = Keystore(tmp_path / "state"), datetime.now(UTC), mkcert()
     parse = partial(parse_zone, is_public_suffix=lambda _name: False)
-    imported = judge(Brought(made.certificate, made.key), zones=(), parse_zone=parse, now=now, pki_port=20443).authority
+    imported = judge(
+        ImportBundle(made.certificate, made.key), zones=(), parse_zone=parse, now=now, pki_port=20443
+    ).authority
     keystore.adopt(imported, now)
     with pytest.raises(StateError, match="may sign revocation lists") as caught:
         ClientTrust(keystore)._own_trust(imported.signer, now)

@@ -9,8 +9,8 @@ import pytest
 from devtls.config import ServeConfig
 from devtls.daemon import inheritance
 from devtls.daemon.inheritance import Inherited, sort_out, take_inherited
-from devtls.net.listener import Origin
-from devtls.system.inherited import Handed, Inheritance
+from devtls.net.client.listener import Origin
+from devtls.system.machine.activation import ActivatedSocket, Inheritance
 from tests.system.sockets import given, open_server
 
 
@@ -23,14 +23,16 @@ class Numbered(socket.socket):
         return "127.0.0.1", self.number
 
 
-def handed(number: int, name: str = "") -> Handed:
+def handed(number: int, name: str = "") -> ActivatedSocket:
     opened = open_server("127.0.0.1")
     sock = Numbered(opened.family, opened.type, opened.proto, fileno=opened.detach())
     sock.number = number
-    return Handed(sock, name)
+    return ActivatedSocket(sock, name)
 
 
-def doors(*sockets: Handed, serve: ServeConfig | None = None) -> tuple[int | None, int | None, tuple[str, ...]]:
+def doors(
+    *sockets: ActivatedSocket, serve: ServeConfig | None = None
+) -> tuple[int | None, int | None, tuple[str, ...]]:
     """Return the ports of https and http, and the notes."""
     found = sort_out(Inheritance(sockets), serve or ServeConfig())
     for bound in (found.https, found.http):

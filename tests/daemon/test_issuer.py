@@ -10,8 +10,8 @@ import pytest
 from devtls.daemon.issuer import make_issuer
 from devtls.errors import NameNotPermitted
 from devtls.names import DEFAULT_ZONES, Hostname
-from devtls.net.contexts import Issuer
-from devtls.system.keystore import Keystore
+from devtls.net.tls.contexts import Issuer
+from devtls.system.storage.keystore import Keystore
 
 
 @pytest.fixture

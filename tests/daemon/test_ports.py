@@ -11,8 +11,9 @@ import pytest
 from devtls.config import ServeConfig
 from devtls.daemon import ports
 from devtls.errors import DevtlsError, PortInUse, Refused
-from devtls.net import landing, listener
-from devtls.net.listener import Bound, Origin, PortForbidden
+from devtls.net.client import listener
+from devtls.net.client import redirect_probe as landing
+from devtls.net.client.listener import Bound, Origin, PortForbidden
 from tests.system.sockets import given
 
 
@@ -43,7 +44,7 @@ def play(monkeypatch: pytest.MonkeyPatch, system: System, redirected: Sequence[i
 
 def test_the_usual_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System())
-    doors = ports.open_doors(ServeConfig())
+    doors = ports.bind_listeners(ServeConfig())
     assert (doors.https.port, doors.http and doors.http.port) == (443, 80)
     assert doors.notes == ("No IPv6 on this machine: listening on 127.0.0.1 alone.",)
     doors.close()
@@ -51,7 +52,7 @@ def test_the_usual_ports(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_low_ports_that_are_closed_have_a_stand_in_for_https_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(closed=[443, 80]))
-    doors = ports.open_doors(ServeConfig())
+    doors = ports.bind_listeners(ServeConfig())
     assert (doors.https.port, doors.http) == (8443, None)
     assert doors.notes == (
         "Port 443 is closed to this user, so it is 8443. To get it: devtls setup ports",
@@ -63,14 +64,14 @@ def test_low_ports_that_are_closed_have_a_stand_in_for_https_alone(monkeypatch: 
 def test_a_taken_443_stops_and_says_by_whom(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(taken=[443]))
     with pytest.raises(PortInUse, match=r"Port 443 is taken: nginx \(process 443\) has it\.") as caught:
-        ports.open_doors(ServeConfig())
+        ports.bind_listeners(ServeConfig())
     assert "--https-port 8443" in caught.value.hint
     assert "stop" in caught.value.hint
 
 
 def test_https_on_port_80_needs_no_second_listener_there(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System())
-    doors = ports.open_doors(ServeConfig(https_port=80))
+    doors = ports.bind_listeners(ServeConfig(https_port=80))
     assert (doors.https.port, doors.http, doors.notes) == (80, None, ())
 
 
@@ -78,22 +79,22 @@ def test_a_443_that_another_devtls_has_may_be_shared(monkeypatch: pytest.MonkeyP
     play(monkeypatch, System(taken=[443]))
     monkeypatch.setattr(ports, "port_holder", lambda port: f"devtls (process {port})")
     with pytest.raises(PortInUse) as caught:
-        ports.open_doors(ServeConfig())
+        ports.bind_listeners(ServeConfig())
     assert caught.value.hint == "give that one your routes too, or --https-port 8443"
 
 
 def test_a_port_that_was_asked_for_has_no_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(closed=[444], taken=[445]))
     with pytest.raises(PortForbidden):
-        ports.open_doors(ServeConfig(https_port=444))
+        ports.bind_listeners(ServeConfig(https_port=444))
     with pytest.raises(PortInUse):
-        ports.open_doors(ServeConfig(https_port=445))
+        ports.bind_listeners(ServeConfig(https_port=445))
 
 
 @pytest.mark.parametrize("system", [System(taken=[80]), System(broken=[80])])
 def test_port_80_is_never_worth_a_stop(monkeypatch: pytest.MonkeyPatch, system: System) -> None:
     play(monkeypatch, system)
-    doors = ports.open_doors(ServeConfig(https_port=9443))
+    doors = ports.bind_listeners(ServeConfig(https_port=9443))
     assert doors.http is None
     assert "not redirected" in doors.notes[0]
 
@@ -101,24 +102,24 @@ def test_port_80_is_never_worth_a_stop(monkeypatch: pytest.MonkeyPatch, system: 
 def test_a_redirect_port_that_was_asked_for_is(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(taken=[8080]))
     with pytest.raises(PortInUse, match="8080"):
-        ports.open_doors(ServeConfig(http_port=8080))
+        ports.bind_listeners(ServeConfig(http_port=8080))
 
 
 def test_without_redirect_there_is_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
     system = System()
     play(monkeypatch, system)
-    ports.open_doors(ServeConfig(redirect=False))
+    ports.bind_listeners(ServeConfig(redirect=False))
     assert system.open == [443]
 
 
 def test_the_real_holder_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortInUse) as caught:
-        ports.open_doors(ServeConfig(https_port=taken.getsockname()[1], redirect=False))
+        ports.bind_listeners(ServeConfig(https_port=taken.getsockname()[1], redirect=False))
     assert f"process {os.getpid()}" in caught.value.holder
 
 
 def test_both_families_have_the_same_free_port() -> None:
-    doors = ports.open_doors(ServeConfig(https_port=0, http_port=0))
+    doors = ports.bind_listeners(ServeConfig(https_port=0, http_port=0))
     assert doors.https.port not in (0, doors.http and doors.http.port)
     assert len({sock.getsockname()[1] for sock in doors.https.sockets}) == 1
     doors.close()
@@ -129,7 +130,7 @@ def test_both_families_have_the_same_free_port() -> None:
 
 def test_a_redirected_443_is_the_port_in_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(closed=[443, 80]), redirected=[443])
-    doors = ports.open_doors(ServeConfig())
+    doors = ports.bind_listeners(ServeConfig())
     assert (doors.https.port, doors.https_port, doors.https.origin) == (8443, 443, Origin.REDIRECTED)
     assert doors.http_port is None
     assert doors.notes == ("Port 80 is closed to this user: http:// addresses are not redirected.",)
@@ -137,24 +138,24 @@ def test_a_redirected_443_is_the_port_in_addresses(monkeypatch: pytest.MonkeyPat
 
 def test_a_redirected_80_needs_no_second_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, (system := System(closed=[443, 80])), redirected=[443, 80])
-    doors = ports.open_doors(ServeConfig())
+    doors = ports.bind_listeners(ServeConfig())
     assert (doors.https_port, doors.http, doors.http_port, doors.notes) == (443, None, 80, ())
     assert system.open == [8443]
 
 
 def test_a_redirected_443_that_was_asked_for_is_that_port(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(closed=[443]), redirected=[443])
-    assert ports.open_doors(ServeConfig(https_port=443, redirect=False)).https_port == 443
+    assert ports.bind_listeners(ServeConfig(https_port=443, redirect=False)).https_port == 443
     play(monkeypatch, System(closed=[443]))
     with pytest.raises(PortForbidden) as caught:
-        ports.open_doors(ServeConfig(https_port=443, redirect=False))
+        ports.bind_listeners(ServeConfig(https_port=443, redirect=False))
     assert caught.value.hint == "devtls setup ports"
 
 
 def test_a_program_of_roots_on_443_is_not_knocked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel forbids the port before it says that it is taken."""
     play(monkeypatch, System(closed=[443], taken=[443]), redirected=[443])
-    assert ports.open_doors(ServeConfig(redirect=False)).https_port == 8443
+    assert ports.bind_listeners(ServeConfig(redirect=False)).https_port == 8443
 
 
 # -- macOS ------------------------------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_macos_gives_low_ports_on_every_address_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(closed=[443, 80]))
     asked = everywhere(monkeypatch)
-    doors = ports.open_doors(ServeConfig())
+    doors = ports.bind_listeners(ServeConfig())
     assert asked == [443, 80]
     assert (doors.https_port, doors.http_port, doors.notes) == (443, 80, ())
     assert doors.https.origin is Origin.EVERYWHERE
@@ -185,7 +186,7 @@ def test_macos_gives_low_ports_on_every_address_alone(monkeypatch: pytest.Monkey
 def test_macos_gives_no_more_addresses_than_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(closed=[443]))
     asked = everywhere(monkeypatch)
-    assert ports.open_doors(ServeConfig(listen=("127.0.0.1",), redirect=False)).https_port == 8443
+    assert ports.bind_listeners(ServeConfig(listen=("127.0.0.1",), redirect=False)).https_port == 8443
     assert asked == []
 
 
@@ -194,15 +195,15 @@ def test_a_socket_of_root_on_the_address_itself_comes_first_on_macos(monkeypatch
     everywhere(monkeypatch)
     monkeypatch.setattr(landing, "leads_here", lambda _bound, _port: False)
     with pytest.raises(PortInUse, match="Port 443 is taken"):
-        ports.open_doors(ServeConfig(redirect=False))
+        ports.bind_listeners(ServeConfig(redirect=False))
 
 
 def test_windows_forbids_what_it_keeps_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(closed=[443, 9443]))
     monkeypatch.setattr(ports.sys, "platform", "win32")  # type: ignore[attr-defined]  # sys is what ports imports
-    assert "netsh interface ipv4 show excludedportrange" in ports.open_doors(ServeConfig(redirect=False)).notes[0]
+    assert "netsh interface ipv4 show excludedportrange" in ports.bind_listeners(ServeConfig(redirect=False)).notes[0]
     with pytest.raises(PortForbidden) as caught:
-        ports.open_doors(ServeConfig(https_port=9443))
+        ports.bind_listeners(ServeConfig(https_port=9443))
     assert "netsh" in caught.value.hint
 
 
@@ -212,7 +213,7 @@ def test_windows_forbids_what_it_keeps_for_others(monkeypatch: pytest.MonkeyPatc
 def test_what_was_handed_over_is_not_bound_again(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, (system := System(closed=[443, 80])))
     with given(monkeypatch, "127.0.0.1", "::1", names=("https", "https")) as listening:
-        doors = ports.open_doors(ServeConfig(redirect=False))
+        doors = ports.bind_listeners(ServeConfig(redirect=False))
         assert doors.https_port == min(sock.getsockname()[1] for sock in listening)
         assert doors.https.origin is Origin.INHERITED
         assert doors.https.addresses == ("127.0.0.1", "::1")
@@ -224,7 +225,7 @@ def test_what_was_handed_over_is_not_bound_again(monkeypatch: pytest.MonkeyPatch
 def test_without_a_socket_for_http_port_80_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, (system := System()))
     with given(monkeypatch, "127.0.0.1", names=("https",)):
-        doors = ports.open_doors(ServeConfig())
+        doors = ports.bind_listeners(ServeConfig())
         assert (system.open, doors.http_port) == ([80], 80)
         doors.close()
 
@@ -232,7 +233,7 @@ def test_without_a_socket_for_http_port_80_is_bound(monkeypatch: pytest.MonkeyPa
 def test_a_socket_for_http_alone_leaves_https_to_be_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, (system := System()))
     with given(monkeypatch, "127.0.0.1", names=("http",)) as listening:
-        doors = ports.open_doors(ServeConfig())
+        doors = ports.bind_listeners(ServeConfig())
         assert (system.open, doors.http_port) == ([443], listening[0].getsockname()[1])
         doors.close()
 
@@ -242,7 +243,7 @@ def test_what_was_handed_over_is_closed_when_the_start_fails(monkeypatch: pytest
     with given(monkeypatch, "127.0.0.1", names=("https",)) as listening:
         port = listening[0].getsockname()[1]
         with pytest.raises(PortInUse):
-            ports.open_doors(ServeConfig(http_port=8080))
+            ports.bind_listeners(ServeConfig(http_port=8080))
         listening[0].close()
         socket.create_server(("127.0.0.1", port)).close()  # nobody holds it any more
 
@@ -250,4 +251,4 @@ def test_what_was_handed_over_is_closed_when_the_start_fails(monkeypatch: pytest
 def test_a_socket_that_other_machines_reach_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System())
     with given(monkeypatch, "0.0.0.0", names=("https",)), pytest.raises(Refused, match="open to other machines"):
-        ports.open_doors(ServeConfig())
+        ports.bind_listeners(ServeConfig())

@@ -13,18 +13,18 @@ import pytest
 from cryptography import x509
 
 from devtls.daemon import state_watch
-from devtls.daemon.control_commands import ControlCommands
-from devtls.daemon.look import Look
+from devtls.daemon.console.style import Look
 from devtls.daemon.run import Process
+from devtls.daemon.sites.control_commands import ControlCommands
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.certify import Order
 from devtls.pki.leaf import PASSING
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import load_crl
-from devtls.system import keystore as keystore_module
-from devtls.system.generation import REGISTER
-from devtls.system.keystore import Keystore, new_leaf_key
-from devtls.system.register import Register
+from devtls.system.storage import keystore as keystore_module
+from devtls.system.storage.generation import REGISTER
+from devtls.system.storage.keystore import Keystore, new_leaf_key
+from devtls.system.storage.register import Register
 from devtls.web.control_messages import LeavesRequest, RevokedRequest
 
 Start = Callable[..., Awaitable[Any]]
@@ -113,7 +113,7 @@ async def test_a_line_without_a_list_is_brought_onto_the_list(start: Start, monk
         return [entry.serial_number for entry in load_crl(await asyncio.to_thread(register.published_crl))]
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr("devtls.system.register.current_crl", killed)
+        patch.setattr("devtls.system.storage.register.current_crl", killed)
         await asyncio.to_thread(register.revoke, [serial_text(PASSING)], "superseded", datetime.now(UTC))
     assert await listed() == []
     assert await running.daemon.revocations.look() == {PASSING}

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from devtls.daemon import assembly, issuer, pki_site
-from devtls.daemon.look import Look
+from devtls.daemon import assembly, issuer
+from devtls.daemon.console.style import Look
 from devtls.daemon.run import Process
+from devtls.daemon.sites import pki as pki_site
 from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
 from devtls.pki.authority import Authority
-from devtls.pki.imported import Brought, judge
+from devtls.pki.imported import ImportBundle, judge
 from devtls.pki.revocation import load_crl
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.pki.elsewhere import make, mkcert, step_ca
 
 Start = Callable[..., Awaitable[Any]]
@@ -167,7 +168,7 @@ async def test_a_ca_that_signs_no_lists_publishes_none_neither_now_nor_as_the_ol
     running = await start(f"app={await app(b'x')}")
     keystore, now = running.daemon.keystore, datetime.now(UTC)
     made = mkcert()
-    brought = Brought(made.certificate, made.key)
+    brought = ImportBundle(made.certificate, made.key)
     parse = partial(parse_zone, is_public_suffix=lambda _name: False)
     imported = judge(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
     await asyncio.to_thread(keystore.adopt, imported, now)
@@ -189,7 +190,7 @@ async def test_another_intermediate_of_the_same_root_is_noticed(start: Start, ap
     second = make("Smallstep Intermediate CA", by=root, path_length=0)
     parse = partial(parse_zone, is_public_suffix=lambda _name: False)
     for made in (first, second):
-        brought = Brought(made.certificate, made.key, (root.certificate,))
+        brought = ImportBundle(made.certificate, made.key, (root.certificate,))
         authority = judge(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
         await asyncio.to_thread(keystore.adopt, authority, now)
         await asyncio.to_thread(keystore.switch_to_next, authority)
@@ -207,7 +208,7 @@ async def test_two_intermediates_of_one_root_publish_a_list_each(start: Start) -
     second = make("Smallstep Intermediate CA 2", by=root, path_length=0)
     parse = partial(parse_zone, is_public_suffix=lambda _name: False)
     for made in (first, second):
-        brought = Brought(made.certificate, made.key, (root.certificate,))
+        brought = ImportBundle(made.certificate, made.key, (root.certificate,))
         authority = judge(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
         await asyncio.to_thread(keystore.adopt, authority, now)
         await asyncio.to_thread(keystore.switch_to_next, authority)

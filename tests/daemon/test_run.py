@@ -16,11 +16,11 @@ import pytest
 
 from devtls.daemon import run, state_watch
 from devtls.daemon.assembly import Daemon
-from devtls.daemon.look import Look
+from devtls.daemon.console.style import Look
 from devtls.daemon.source import Source
 from devtls.errors import ExitCode
-from devtls.system.discovery import Found
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.config_discovery import Found
 
 Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]

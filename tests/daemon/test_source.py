@@ -9,8 +9,8 @@ import pytest
 from devtls.config import TcpTarget, parse_route_argument
 from devtls.daemon.source import Source
 from devtls.errors import ConfigError, NotAllowed
-from devtls.system.discovery import Found, named_config
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.config_discovery import Found, named_config
 
 
 @pytest.fixture

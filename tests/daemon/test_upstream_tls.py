@@ -13,12 +13,12 @@ from devtls.daemon.upstream_tls import ClientContexts
 from devtls.errors import ConfigError
 from devtls.names import DEFAULT_ZONES
 from devtls.routing import RouteTable, build_routes
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 
 
-def table(folder: Path, options: str) -> RouteTable:
+def table(directory: Path, options: str) -> RouteTable:
     text = f'[routes]\napi = {{ target = "https://127.0.0.1:1"{options and ", " + options} }}\n'
-    config = parse_config(text.encode(), source="devtls.toml", folder=str(folder))
+    config = parse_config(text.encode(), source="devtls.toml", directory=str(directory))
     return build_routes(config, DEFAULT_ZONES, static_sockets={})
 
 

@@ -20,8 +20,8 @@ from devtls.doctor.proof import Files, Foreign, Report, Verdict, prove
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority, create_authority
 from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
-from devtls.system.execute import ProcessRunner
-from devtls.system.keystore import new_leaf_key, new_serial
+from devtls.system.machine.execute import ProcessRunner
+from devtls.system.storage.keystore import new_leaf_key, new_serial
 
 
 def now() -> datetime:
@@ -94,7 +94,7 @@ def test_each_real_client_says_that_it_does_not_know_the_root(
     found = shutil.which(client.names[0])
     if found is None:
         pytest.skip(f"{client.name} is missing")
-    report = _one(authority, Path(found), client, Files(files.private_folder, lambda _: None))
+    report = _one(authority, Path(found), client, Files(files.private_directory, lambda _: None))
     assert str(report) == "refused: it does not know the root"
     assert report.foreign is Foreign.NOT_TRIED
 
@@ -145,7 +145,7 @@ def test_a_client_that_no_variable_helps_is_refused(authority: Authority, files:
 
 def test_a_client_without_a_bundle_to_use_is_refused(authority: Authority, files: Files, tmp_path: Path) -> None:
     tool, client = _script(tmp_path, "echo unknown ca >&2; exit 1", needs=Needs.BUNDLE)
-    report = _one(authority, tool, client, Files(files.private_folder, lambda _: None))
+    report = _one(authority, tool, client, Files(files.private_directory, lambda _: None))
     assert str(report) == "refused: it does not know the root"
 
 
@@ -174,7 +174,10 @@ def test_a_listener_serves_its_certificate_notices_handshakes_and_goes_away(auth
     name = Hostname("app.dev.local")
     leaf = authority.issue(name, now=now(), key=new_leaf_key(), serial=new_serial())
     probe_leaf = issue_foreign_probe(authority, now=now(), key=new_leaf_key(), serial=new_serial())
-    trusted, foreign = server_context(leaf, files.private_folder), server_context(probe_leaf, files.private_folder)
+    trusted, foreign = (
+        server_context(leaf, files.private_directory),
+        server_context(probe_leaf, files.private_directory),
+    )
     client = ssl.create_default_context(cadata=authority.root_pem.decode())
     with listening(trusted) as here, listening(foreign) as unwanted:
         with (
@@ -201,7 +204,7 @@ def test_a_listener_serves_its_certificate_notices_handshakes_and_goes_away(auth
 
 def test_a_listener_ends_at_once(authority: Authority, files: Files) -> None:
     leaf = authority.issue(Hostname("app.dev.local"), now=now(), key=new_leaf_key(), serial=new_serial())
-    context, start = server_context(leaf, files.private_folder), time.monotonic()
+    context, start = server_context(leaf, files.private_directory), time.monotonic()
     for _ in range(200):
         with listening(context):
             pass

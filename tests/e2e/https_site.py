@@ -18,7 +18,7 @@ from pathlib import Path
 
 from devtls.doctor.listener import server_context
 from devtls.pki.foreign import issue_foreign_probe
-from devtls.system.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -15,33 +15,33 @@ from dataclasses import replace
 from pathlib import Path
 
 from devtls.names import DEFAULT_ZONES
-from devtls.system.execute import ProcessRunner, execute
-from devtls.system.plan import ALREADY_ROOT
-from devtls.system.resolver.dnsmasq import DNSMASQ
-from devtls.system.resolver.drop_in import DropIn
-from devtls.system.resolver.hosts import HostsFile
-from devtls.system.resolver.hosts_unix import UnixHosts
-from devtls.system.resolver.resolved import DROP_IN
-from devtls.system.setup.protocol import AnyMeasure, User, Wish
-from devtls.system.truststore.machine import Machine
+from devtls.system.changes.change import AnyChange, User, Wish
+from devtls.system.changes.resolver.dnsmasq import DNSMASQ
+from devtls.system.changes.resolver.drop_in import DropIn
+from devtls.system.changes.resolver.hosts import HostsFile
+from devtls.system.changes.resolver.hosts_unix import UnixHosts
+from devtls.system.changes.resolver.resolved import DROP_IN
+from devtls.system.machine.execute import ProcessRunner, execute
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import ALREADY_ROOT
 
 
-def _measure(way: str) -> AnyMeasure:
+def _measure(way: str) -> AnyChange:
     if way == "hosts":
         return HostsFile(UnixHosts(Machine.here()))
     recipe = {"dnsmasq": DNSMASQ, "resolved": DROP_IN}[way]
     return DropIn(replace(recipe, refresh=()), Path("/"))
 
 
-def _take(measure: AnyMeasure, action: str, wish: Wish) -> dict[str, str]:
-    facts = measure.probe()
+def _take(change: AnyChange, action: str, wish: Wish) -> dict[str, str]:
+    facts = change.probe()
     # What the record would hold: the tests take back what they took, and the folder was there or was not.
     kept = {"folder": "absent"}
-    plan = measure.install_plan(facts, wish) if action == "install" else measure.remove_plan(facts, kept)
+    plan = change.install_plan(facts, wish) if action == "install" else change.remove_plan(facts, kept)
     outcome = execute(plan, ProcessRunner(ALREADY_ROOT))
-    after = measure.state(measure.probe(), wish)
-    failure = "" if outcome.done else measure.read_failure(facts, outcome).detail
-    before = measure.state(facts, wish).status.value
+    after = change.state(change.probe(), wish)
+    failure = "" if outcome.done else change.read_failure(facts, outcome).detail
+    before = change.state(facts, wish).status.value
     return {"before": before, "after": after.status.value, "detail": after.detail, "failure": failure}
 
 

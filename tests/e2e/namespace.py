@@ -62,9 +62,9 @@ class Namespace:
             process.terminate()
             await asyncio.to_thread(process.wait, 10)
 
-    def program(self, tool: str, folder: Path) -> str:
+    def program(self, tool: str, directory: Path) -> str:
         """Write a program to `folder` that is `tool` inside, for a driver that starts one by its path."""
-        path = folder / f"inside-{Path(tool).name}"
+        path = directory / f"inside-{Path(tool).name}"
         path.write_text(f'#!/bin/sh\nexec {shlex.join(self.inside((tool,)))} "$@"\n')
         path.chmod(0o755)
         return str(path)

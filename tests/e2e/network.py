@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.e2e.clients import Ended, RequireTool, run
 from tests.e2e.serving import DEVTLS
 from tests.e2e.waiting import until

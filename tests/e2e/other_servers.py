@@ -60,7 +60,7 @@ SERVERS = ("nginx", "apache2")
 
 def server_command(
     name: str,
-    folder: Path,
+    directory: Path,
     port: int,
     files: tuple[Path, Path],
     require_tool: RequireTool,
@@ -74,17 +74,17 @@ def server_command(
     what the OCSP responder says of its certificate, and hands it on.
     """
     certificate, key = files
-    config = folder / f"{name}.conf"
-    common = {"folder": folder, "port": port, "certificate": certificate, "key": key, "answer": ANSWER}
+    config = directory / f"{name}.conf"
+    common = {"folder": directory, "port": port, "certificate": certificate, "key": key, "answer": ANSWER}
     if name == "nginx":
         tool = require_tool("nginx", "apt-get install nginx")
         shown = " $ssl_client_verify $ssl_client_s_dn" if more else ""
         staple = "ssl_stapling on;" if stapling else ""
         config.write_text(_NGINX.format(**common, more=more + staple, shown=shown))
-        return [tool, "-p", str(folder), "-e", str(folder / "nginx.log"), "-c", str(config)]
+        return [tool, "-p", str(directory), "-e", str(directory / "nginx.log"), "-c", str(config)]
     tool = require_tool("apache2", "apt-get install apache2-bin")
     # Apache refuses to answer requests as root.
     user = "User nobody" if os.geteuid() == 0 else ""
-    cache = f"SSLUseStapling on\nSSLStaplingCache shmcb:{folder}/stapling(131072)" if stapling else ""
+    cache = f"SSLUseStapling on\nSSLStaplingCache shmcb:{directory}/stapling(131072)" if stapling else ""
     config.write_text(_APACHE.format(**common, modules=_MODULES, user=user, stapling=cache))
-    return [tool, "-X", "-d", str(folder), "-f", str(config)]
+    return [tool, "-X", "-d", str(directory), "-f", str(config)]

@@ -53,17 +53,17 @@ class Program:
     shows: str = ANSWER
 
 
-def make_site(folder: Path, require_tool: RequireTool) -> Path:
+def make_site(directory: Path, require_tool: RequireTool) -> Path:
     """Make a folder with what the programs ask for: a file, a repository for git, a page for browsers."""
     git = require_tool("git", "sudo apt-get install git")
-    subprocess.run([git, "init", "--quiet", "--bare", str(folder / "repository")], check=True, capture_output=True)
-    subprocess.run([git, "-C", str(folder / "repository"), "update-server-info"], check=True)
-    (folder / "ready").write_text(ANSWER)
-    (folder / "index.html").write_text(f"<!doctype html><title>ready</title><p>{ANSWER}")
-    return folder
+    subprocess.run([git, "init", "--quiet", "--bare", str(directory / "repository")], check=True, capture_output=True)
+    subprocess.run([git, "-C", str(directory / "repository"), "update-server-info"], check=True)
+    (directory / "ready").write_text(ANSWER)
+    (directory / "index.html").write_text(f"<!doctype html><title>ready</title><p>{ANSWER}")
+    return directory
 
 
-def program(name: str, folder: Path, require_tool: RequireTool) -> Program:
+def program(name: str, directory: Path, require_tool: RequireTool) -> Program:
     """Return a row; a program that is missing skips the test, in CI fails it. `folder` takes what has to be built."""
 
     def tool(name: str, package: str) -> str:
@@ -89,8 +89,8 @@ def program(name: str, folder: Path, require_tool: RequireTool) -> Program:
             node = tool("node", "nodejs")
             return Program(lambda url: (node, "-e", _NODE, url), reads_system=_node_reads_system(node))
         case "java":
-            _build_java(tool("javac", "default-jdk-headless"), folder)
-            java = (tool("java", "default-jdk-headless"), "-cp", str(folder), "Fetch")
+            _build_java(tool("javac", "default-jdk-headless"), directory)
+            java = (tool("java", "default-jdk-headless"), "-cp", str(directory), "Fetch")
             return Program(lambda url: (*java, url), reads_system=True)
         case "gnutls-cli":
             return _gnutls(tool("gnutls-cli", "gnutls-bin"))
@@ -126,8 +126,8 @@ def _node_reads_system(node: str) -> bool:
     return subprocess.run([node, "-p", script], capture_output=True, text=True, check=True).stdout == "true\n"
 
 
-def _build_java(javac: str, folder: Path) -> None:
+def _build_java(javac: str, directory: Path) -> None:
     """Compile once: a source file as program costs each start a second."""
-    source = folder / "Fetch.java"
+    source = directory / "Fetch.java"
     source.write_text(_JAVA)
-    subprocess.run([javac, "-nowarn", "-d", str(folder), str(source)], capture_output=True, check=True, timeout=60)
+    subprocess.run([javac, "-nowarn", "-d", str(directory), str(source)], capture_output=True, check=True, timeout=60)

@@ -47,7 +47,7 @@ echo nameserver 127.0.0.53 > /etc/resolv.conf
 """
 
 
-def find_resolved(folder: Path) -> tuple[str, ...]:
+def find_resolved(directory: Path) -> tuple[str, ...]:
     """Return the command of systemd-resolved; the test is skipped where it cannot be had."""
     installed = Path("/") / _PROGRAM
     if installed.is_file():
@@ -55,13 +55,13 @@ def find_resolved(folder: Path) -> tuple[str, ...]:
     if shutil.which("apt-get") is None:
         pytest.skip("no systemd-resolved here, and no apt-get to download it with")
     argv = ("apt-get", "download", *_PACKAGES)
-    got = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+    got = subprocess.run(argv, cwd=directory, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
     if got.returncode != 0:
         pytest.skip(f"systemd-resolved cannot be downloaded: {got.stderr.strip()}")
-    for package in folder.glob("*.deb"):
-        subprocess.run(("dpkg", "-x", str(package), str(folder / "unpacked")), check=True, timeout=_PATIENCE_S)
-    libraries = folder / "unpacked" / f"usr/lib/{platform.machine()}-linux-gnu/systemd"
-    return ("env", f"LD_LIBRARY_PATH={libraries}", str(folder / "unpacked" / _PROGRAM))
+    for package in directory.glob("*.deb"):
+        subprocess.run(("dpkg", "-x", str(package), str(directory / "unpacked")), check=True, timeout=_PATIENCE_S)
+    libraries = directory / "unpacked" / f"usr/lib/{platform.machine()}-linux-gnu/systemd"
+    return ("env", f"LD_LIBRARY_PATH={libraries}", str(directory / "unpacked" / _PROGRAM))
 
 
 async def make_link(machine: Namespace) -> None:
@@ -70,9 +70,9 @@ async def make_link(machine: Namespace) -> None:
 
 
 @asynccontextmanager
-async def resolving(machine: Namespace, command: tuple[str, ...], folder: Path) -> AsyncIterator[None]:
+async def resolving(machine: Namespace, command: tuple[str, ...], directory: Path) -> AsyncIterator[None]:
     """Run it until the block ends; entered when its stub listens."""
-    log = folder / "resolved.log"
+    log = directory / "resolved.log"
     async with machine.runs(command, log) as process:
         for _ in range(500):
             if "127.0.0.53%lo:53 " in await machine.shell("ss -Hlun"):

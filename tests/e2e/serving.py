@@ -65,14 +65,14 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def running(
-    argv: Sequence[str], *, folder: Path, port: int, env: Mapping[str, str] | None = None
+    argv: Sequence[str], *, directory: Path, port: int, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[Program]:
     """Run a program in `folder` until the block ends; entered when `port` accepts on loopback."""
-    log = folder / f".output-{port}.log"
+    log = directory / f".output-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             argv,
-            cwd=folder,
+            cwd=directory,
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -89,12 +89,12 @@ async def running(
 
 @asynccontextmanager
 async def serving(
-    home: Path, *arguments: str, folder: Path | None = None, env: Mapping[str, str] | None = None
+    home: Path, *arguments: str, directory: Path | None = None, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[Serving]:
     """Run `devtls serve ARGUMENTS` on a free port, without the redirect listener."""
     port = free_port()
     argv = [*DEVTLS, "serve", "--https-port", str(port), "--no-redirect", *arguments]
-    async with running(argv, folder=folder or home, port=port, env=env) as program:
+    async with running(argv, directory=directory or home, port=port, env=env) as program:
         yield Serving(program, port, export_root(home, env))
 
 

@@ -123,10 +123,10 @@ def _plain_environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "DEVTLS_", "DBUS_"))}
 
 
-def _enter(holder: int, folder: Path, *kinds: str) -> tuple[str, ...]:
+def _enter(holder: int, directory: Path, *kinds: str) -> tuple[str, ...]:
     names = {"pid": "pid_for_children"}
     spaces = (f"--{_OPTIONS[kind]}=/proc/{holder}/ns/{names.get(kind, kind)}" for kind in kinds)
-    return ("nsenter", *spaces, f"--wd={folder}")
+    return ("nsenter", *spaces, f"--wd={directory}")
 
 
 _OPTIONS = {"pid": "pid", "mnt": "mount", "net": "net"}
@@ -165,7 +165,7 @@ def _remove(group: Path) -> None:
     """Remove a control group and those below it, once the kernel has buried their processes."""
     deadline = time.monotonic() + _GONE_S
     while group.is_dir() and time.monotonic() < deadline:
-        for folder, _, _ in os.walk(group, topdown=False):
+        for directory, _, _ in os.walk(group, topdown=False):
             with suppress(OSError):
-                Path(folder).rmdir()
+                Path(directory).rmdir()
         time.sleep(0.02)

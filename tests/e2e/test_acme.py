@@ -73,8 +73,8 @@ async def acme(home: Path, settings: str = "", routes: str = "") -> AsyncIterato
 
 
 def certbot(place: Place, *arguments: str) -> list[str]:
-    folders = [f"--{name}-dir={place.home / name}" for name in ("config", "work", "logs")]
-    return [str(BIN / "certbot"), *arguments, "--non-interactive", *folders]
+    directories = [f"--{name}-dir={place.home / name}" for name in ("config", "work", "logs")]
+    return [str(BIN / "certbot"), *arguments, "--non-interactive", *directories]
 
 
 def certonly(place: Place, *names: str, more: Sequence[str] = ()) -> list[str]:
@@ -145,7 +145,7 @@ async def test_a_key_revokes_its_certificate_and_an_account_outlives_a_restart(h
         await asyncio.to_thread(place.serve.program.process.wait, 20)
         # The same port, hence the same directory: certbot finds its account again.
         argv = [*DEVTLS, "serve", "--https-port", str(place.serve.port), "--no-redirect", "--config"]
-        async with running([*argv, str(home / "devtls.toml"), "-v"], folder=home, port=place.serve.port) as program:
+        async with running([*argv, str(home / "devtls.toml"), "-v"], directory=home, port=place.serve.port) as program:
             await until(lambda: "Browsers may use" in program.output(), program.output)
             await place.run(certonly(place, "other.test"))
             assert len(json.loads((place.home / "state/acme.json").read_text())["accounts"]) == 1
@@ -219,7 +219,7 @@ async def caddy(place: Place, settings: str) -> AsyncIterator[Program]:
         text = text.replace(word, value)
     (place.home / "Caddyfile").write_text(text)
     argv = [str(BIN / "caddy"), "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
-    async with running(argv, folder=place.home, port=place.tls_port, env=place.env) as program:
+    async with running(argv, directory=place.home, port=place.tls_port, env=place.env) as program:
         yield program
 
 

@@ -18,9 +18,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.pki.authority import Authority
-from devtls.system.keystore import Keystore
-from devtls.system.paths import Paths
-from devtls.system.private_files import replace_private_file
+from devtls.system.machine.paths import Paths
+from devtls.system.machine.private_files import replace_private_file
+from devtls.system.storage.keystore import Keystore
 from tests.e2e.clients import Ended, RequireTool, run
 from tests.e2e.serving import DEVTLS, Serving, serving
 from tests.net.client_certificates import ClientCertificate, make_client_certificate, trust_pem
@@ -48,12 +48,12 @@ class Scene:
 
     proxy: Serving
     authority: Authority
-    folder: Path
+    directory: Path
     curl_path: str
     openssl: str
 
     def certificate(self, authority: Authority | None = None) -> ClientCertificate:
-        return make_client_certificate(self.folder, (authority or self.authority).intermediate)
+        return make_client_certificate(self.directory, (authority or self.authority).intermediate)
 
     async def curl(self, name: str, certificate: ClientCertificate | None, *options: str) -> Ended:
         quiet = (self.curl_path, "--silent", "--show-error", "--max-time", "20", "--cacert", str(self.proxy.root))
@@ -118,13 +118,13 @@ async def test_curl_is_let_in_with_a_certificate_and_refused_without(scene: Scen
 
 async def test_a_certificate_that_devtls_made_opens_the_door(scene: Scene) -> None:
     """The README's two commands."""
-    made = await run((*DEVTLS, "cert", "alice.dev.local", "--client", "--out", str(scene.folder)))
+    made = await run((*DEVTLS, "cert", "alice.dev.local", "--client", "--out", str(scene.directory)))
     assert made.returncode == 0, made.stderr
     shown = (
         "--cert",
-        str(scene.folder / "alice.dev.local.pem"),
+        str(scene.directory / "alice.dev.local.pem"),
         "--key",
-        str(scene.folder / "alice.dev.local-key.pem"),
+        str(scene.directory / "alice.dev.local-key.pem"),
     )
     done = await scene.curl(SAFE, None, *shown)
     assert done.stdout.startswith("hello\nClient-Cert: :"), done.stderr
@@ -152,8 +152,8 @@ async def test_a_certificate_that_is_taken_back_while_it_runs(scene: Scene) -> N
     assert (await scene.curl(SAFE, alice)).returncode == 0
     crl = trust_pem(scene.authority, alice)
     der = x509.load_pem_x509_crl(crl[crl.index(b"-----BEGIN X509 CRL") :]).public_bytes(Encoding.DER)
-    folder = Keystore(Paths.from_environment().state_dir).folder_of(scene.authority)
-    replace_private_file(folder / "intermediate.crl", der)
+    directory = Keystore(Paths.from_environment().state_dir).directory_of(scene.authority)
+    replace_private_file(directory / "intermediate.crl", der)
     # The request that is under way at that moment is cut off, with another word.
     while "certificate revoked" not in (await scene.curl(SAFE, alice)).stderr.lower():
         assert scene.proxy.program.process.poll() is None
@@ -162,7 +162,7 @@ async def test_a_certificate_that_is_taken_back_while_it_runs(scene: Scene) -> N
 
 @pytest.mark.parametrize("version", ["-tls1_3", "-tls1_2"])
 async def test_a_session_of_another_name_is_worth_nothing(scene: Scene, version: str) -> None:
-    session, alice = str(scene.folder / "session"), scene.certificate()
+    session, alice = str(scene.directory / "session"), scene.certificate()
     said = await scene.s_client(OPEN, None, version, "-sess_out", session)
     assert "hello" in said
     assert "Reused" in await scene.s_client(OPEN, None, version, "-sess_in", session), "else this shows nothing"
@@ -178,7 +178,7 @@ async def test_a_session_of_another_name_is_worth_nothing(scene: Scene, version:
 
 
 async def test_tls_1_3_gives_no_ticket_to_those_who_were_let_in(scene: Scene) -> None:
-    session, alice = scene.folder / "session", scene.certificate()
+    session, alice = scene.directory / "session", scene.certificate()
     assert "hello" in await scene.s_client(SAFE, alice, "-tls1_3", "-sess_out", str(session))
     again = ("-sess_in", str(session)) if session.exists() else ()
     assert "Reused" not in await scene.s_client(SAFE, alice, "-tls1_3", *again)

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.keystore import Keystore
 from tests.e2e.serving import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform == "win32", reason="as another user, over /proc")]
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform == "win32", reaso
 DEVTLS = [sys.executable, "-m", "devtls"]
 BY_PORT = """\
 from devtls.__main__ import main
-from devtls.system import control_channel
+from devtls.system.control import channel as control_channel
 control_channel.uses_ports = lambda: True
 main()
 """
@@ -104,9 +104,9 @@ def files(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 @pytest.fixture
 def project(home: Path) -> Path:
     Keystore(Paths.from_environment().state_dir).load_or_create(DEFAULT_ZONES, datetime.now(UTC))
-    folder = home / "project"
-    folder.mkdir()
-    return folder
+    directory = home / "project"
+    directory.mkdir()
+    return directory
 
 
 @pytest.fixture
@@ -219,8 +219,8 @@ def test_a_killed_serve_is_in_nobodys_way(serve: Begin, project: Path, runtime: 
 def test_two_serves_of_one_user(serve: Begin, project: Path, home: Path) -> None:
     other = home / "other"
     other.mkdir()
-    for folder in (project, other):
-        (folder / "devtls.toml").write_text(FILE)
+    for directory in (project, other):
+        (directory / "devtls.toml").write_text(FILE)
     one, two = serve(cwd=project), serve(cwd=other)
     pids = {one.process.pid, two.process.pid}
     assert {each["pid"] for each in told("status", cwd=home)["serves"]} == pids
@@ -281,8 +281,8 @@ def test_another_user_is_refused_by_mode_and_by_name(serve: Begin, project: Path
     ask = [setpriv, "--reuid", "65534", "--clear-groups", shutil.which("python3", path="/usr/bin") or sys.executable]
     ask += ["-c", _KNOCK, str(path)]
     assert "Permission denied" in subprocess.run(ask, capture_output=True, text=True, check=False).stdout
-    for folder in (home, *(each for each in runtime.parents if each.is_relative_to(home)), runtime):
-        folder.chmod(0o755)
+    for directory in (home, *(each for each in runtime.parents if each.is_relative_to(home)), runtime):
+        directory.chmod(0o755)
     path.chmod(0o666)
     answer = subprocess.run(ask, capture_output=True, text=True, check=False).stdout
     assert "403" in answer

@@ -19,24 +19,24 @@ PATIENCE_S = 20.0
 
 
 @pytest.fixture(autouse=True)
-def temporary_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = home / "tmp"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
-    return folder
+def temporary_directory(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    directory = home / "tmp"
+    directory.mkdir()
+    monkeypatch.setenv("TMPDIR", str(directory))
+    return directory
 
 
-def test_the_check_fetches_everything_and_leaves_nothing(temporary_folder: Path, home: Path) -> None:
+def test_the_check_fetches_everything_and_leaves_nothing(temporary_directory: Path, home: Path) -> None:
     done = subprocess.run([*DEMO, "--check"], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, "")
     assert {line.split()[0] for line in lines} == {"page", "WebSocket", "events"}
     assert all(line.endswith("  ok") for line in lines)
-    assert list(temporary_folder.iterdir()) == []
+    assert list(temporary_directory.iterdir()) == []
     assert not (home / "state").exists()
 
 
-def test_the_curl_line_works_as_printed(temporary_folder: Path, require_tool: Callable[[str, str], str]) -> None:
+def test_the_curl_line_works_as_printed(temporary_directory: Path, require_tool: Callable[[str, str], str]) -> None:
     require_tool("curl", "apt-get install curl")
     demo = subprocess.Popen(DEMO, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert demo.stdout is not None
@@ -46,7 +46,7 @@ def test_the_curl_line_works_as_printed(temporary_folder: Path, require_tool: Ca
     demo.send_signal(signal.SIGINT)
     assert demo.wait(PATIENCE_S) == 0
     demo.stdout.close()
-    assert list(temporary_folder.iterdir()) == []
+    assert list(temporary_directory.iterdir()) == []
 
 
 def test_a_port_that_is_taken_is_an_error() -> None:

@@ -36,7 +36,7 @@ async def test_serve_answers_for_its_zones(tmp_path: Path, require_tool: Require
     port, https_port = free_port(), free_port()
     (tmp_path / "devtls.toml").write_text(f"[dns]\nport = {port}\n[routes]\napp = 9\n")
     argv = [*DEVTLS, "serve", "--https-port", str(https_port), "--no-redirect"]
-    async with running(argv, folder=tmp_path, port=https_port) as serve:
+    async with running(argv, directory=tmp_path, port=https_port) as serve:
         for protocol in ("+notcp", "+tcp"):
             assert dig(program, port, protocol, "+short", "app.dev.local") == "127.0.0.1\n"
             assert dig(program, port, protocol, "+short", "never.heard.of.dev.local", "AAAA") == "::1\n"
@@ -55,7 +55,7 @@ async def test_a_port_that_is_taken_is_a_warning_and_serving_goes_on(tmp_path: P
         port, https_port = taken.getsockname()[1], free_port()
         (tmp_path / "devtls.toml").write_text(f"[dns]\nport = {port}\n[routes]\napp = 9\n")
         argv = [*DEVTLS, "serve", "-q", "--https-port", str(https_port), "--no-redirect"]
-        async with running(argv, folder=tmp_path, port=https_port) as serve:
+        async with running(argv, directory=tmp_path, port=https_port) as serve:
             deadline = time.monotonic() + PATIENCE_S
             while "DNS" not in serve.output() and time.monotonic() < deadline:
                 time.sleep(0.05)

@@ -26,7 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from devtls.pki.foreign import FOREIGN_NAME
 from devtls.pki.java_truststore import write_pkcs12
-from devtls.system.clientenv.variables import NAMES as VARIABLES
+from devtls.system.changes.clientenv.variables import NAMES as VARIABLES
 from tests.e2e.clients import Ended, RequireTool, run
 from tests.e2e.https_site import forged_site, https_site, in_thread
 from tests.e2e.programs import ANSWER, NAMES, Program, make_site, program
@@ -49,7 +49,7 @@ class Sites:
     corporate: int
     foreign: int
     proxy: int
-    folder: Path
+    directory: Path
 
 
 class _Tunnel(socketserver.StreamRequestHandler):
@@ -102,11 +102,11 @@ class Corporation:
             builder = builder.add_extension(extension, critical=not isinstance(extension, x509.ExtendedKeyUsage))
         return builder.sign(self._key, SHA256())
 
-    def context(self, name: str, folder: Path) -> ssl.SSLContext:
+    def context(self, name: str, directory: Path) -> ssl.SSLContext:
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.DNSName(name)])
         leaf = self._certificate(x509.Name([]), key, names, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]))
-        file = folder / "corporate-leaf.pem"
+        file = directory / "corporate-leaf.pem"
         file.write_bytes(
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + leaf.public_bytes(Encoding.PEM)
         )
@@ -131,15 +131,15 @@ def own(home: Path, corporation: Corporation) -> dict[str, str]:
 
 @pytest.fixture
 async def sites(home: Path, corporation: Corporation, require_tool: RequireTool) -> AsyncIterator[Sites]:
-    folder = make_site(home / "site", require_tool)
+    directory = make_site(home / "site", require_tool)
     async with serving(home, "app=./site") as proxy:
         with ExitStack() as stack:
             yield Sites(
                 proxy.port,
-                stack.enter_context(https_site(corporation.context(CORPORATE_NAME, home), folder)),
-                stack.enter_context(forged_site(home / "state", folder)),
+                stack.enter_context(https_site(corporation.context(CORPORATE_NAME, home), directory)),
+                stack.enter_context(forged_site(home / "state", directory)),
                 stack.enter_context(in_thread(socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Tunnel))),
-                folder,
+                directory,
             )
 
 

@@ -55,22 +55,22 @@ async def browsing(proxy: Serving) -> AsyncIterator[aiohttp.ClientSession]:
 async def example(home: Path, name: str, written_port: int, *command: str) -> AsyncIterator[tuple[Serving, Path]]:
     """Run a copy of an example (`{port}` in its command is a free one) and the proxy in front of it."""
     port = free_port()
-    folder = copy_of(name, home, written_port, port)
+    directory = copy_of(name, home, written_port, port)
     app = [part.format(port=port) for part in command]
-    async with running(app, folder=folder, port=port), serving(home, folder=folder) as proxy:
-        yield proxy, folder
+    async with running(app, directory=directory, port=port), serving(home, directory=directory) as proxy:
+        yield proxy, directory
 
 
 def copy_of(example: str, home: Path, written_port: int | None = None, port: int = 0) -> Path:
     """Copy an example and give its app another port, since the written one may be taken here."""
-    folder = home / example
-    shutil.copytree(EXAMPLES / example, folder, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+    directory = home / example
+    shutil.copytree(EXAMPLES / example, directory, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
     if written_port is not None:
-        config = folder / "devtls.toml"
+        config = directory / "devtls.toml"
         text = config.read_text()
         assert f"= {written_port} " in text
         config.write_text(text.replace(str(written_port), str(port)))
-    return folder
+    return directory
 
 
 def need(module: str, missing: Missing) -> None:
@@ -141,8 +141,8 @@ async def test_django_accepts_the_host_and_its_form_passes_the_csrf_check(home: 
 
 
 async def test_static_files_come_with_indexes_redirects_and_ranges(home: Path) -> None:
-    folder = copy_of("static", home)
-    async with serving(home, folder=folder) as proxy, browsing(proxy) as browser:
+    directory = copy_of("static", home)
+    async with serving(home, directory=directory) as proxy, browsing(proxy) as browser:
         async with browser.get(proxy.url("docs.dev.local")) as answer:
             assert answer.status == 200
             assert "A folder, served" in await answer.text()
@@ -163,10 +163,10 @@ async def test_vite_replaces_a_module_in_the_open_page(
     npm = require_tool("npm", "sudo apt-get install nodejs npm")
     chromium = require_tool("chromium", "sudo apt-get install chromium")
     port = free_port()
-    folder = copy_of("vite", home, 5173, port)
-    install_packages(npm, folder, outer_environ)
-    app = [str(folder / "node_modules/.bin/vite"), "--port", str(port), "--strictPort"]
-    async with running(app, folder=folder, port=port), serving(home, folder=folder) as proxy:
+    directory = copy_of("vite", home, 5173, port)
+    install_packages(npm, directory, outer_environ)
+    app = [str(directory / "node_modules/.bin/vite"), "--port", str(port), "--strictPort"]
+    async with running(app, directory=directory, port=port), serving(home, directory=directory) as proxy:
         trust_in_browser(proxy.root, home, require_tool)
         async with Chromium(home, resolver={"*.dev.local": "127.0.0.1"}, executable=chromium) as browser:
             page = await browser.open(proxy.url("vite.dev.local"))
@@ -174,18 +174,18 @@ async def test_vite_replaces_a_module_in_the_open_page(
             await page.wait_for("document.querySelector('#greeting').textContent === 'Hello from Vite'")
             await page.wait_for_console("[vite] connected.")
             await page.evaluate("window.stillTheSamePage = true")
-            (folder / "src/greeting.js").write_text('export const greeting = "Hello again";\n')
+            (directory / "src/greeting.js").write_text('export const greeting = "Hello again";\n')
             await page.wait_for("document.querySelector('#greeting').textContent === 'Hello again'", timeout_s=15)
             assert await page.evaluate("window.stillTheSamePage") is True
             assert page.loads == 1
             assert not any("WebSocket" in line for line in page.console)  # Vite's fallback past the proxy complains.
 
 
-def install_packages(npm: str, folder: Path, environ: dict[str, str]) -> None:
+def install_packages(npm: str, directory: Path, environ: dict[str, str]) -> None:
     """Run `npm install` with the user's own settings (registry, proxy, cache)."""
     argv = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
     done = subprocess.run(
-        argv, cwd=folder, env=environ, capture_output=True, text=True, timeout=NPM_INSTALL_TIMEOUT_S, check=False
+        argv, cwd=directory, env=environ, capture_output=True, text=True, timeout=NPM_INSTALL_TIMEOUT_S, check=False
     )
     assert done.returncode == 0, done.stderr
 

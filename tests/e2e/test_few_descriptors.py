@@ -77,7 +77,7 @@ async def until_status(proxy: Serving, wanted: int) -> None:
 
 async def test_without_descriptors_it_refuses_does_not_spin_and_recovers(home: Path) -> None:
     port = free_port()
-    app = running([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)], folder=home, port=port)
+    app = running([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)], directory=home, port=port)
     async with app, serving(home, f"app={port}") as proxy:
         pid = proxy.program.process.pid
         await until_status(proxy, 200)

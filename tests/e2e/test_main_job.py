@@ -22,8 +22,8 @@ from devtls.demo import start as start_demo
 from devtls.doctor.listener import listening, server_context
 from devtls.names import Hostname
 from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
-from devtls.system.keystore import Keystore, new_leaf_key, new_serial
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
 from tests.e2e.chromium import Chromium
 from tests.e2e.clients import Ended, RequireTool, fetch_command, named_setting, require_clients, run
 from tests.e2e.serving import DEVTLS, Serving, serving
@@ -32,8 +32,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 NAMES = ("app.dev.local", "app.localhost", "app.test")
 FOREIGN = "example.com"
-NEW_FOLDER = ".local/share/pki/nssdb"
-OLD_FOLDER = ".pki/nssdb"
+NEW_DIRECTORY = ".local/share/pki/nssdb"
+OLD_DIRECTORY = ".pki/nssdb"
 CLIENT_S = 15.0
 
 
@@ -50,13 +50,13 @@ class Machine:
         return Chromium(self.home, resolver=here, executable=self.chromium, flags=())
 
 
-@pytest.fixture(params=[NEW_FOLDER, OLD_FOLDER], ids=["fresh home", "home of an older Chromium"])
+@pytest.fixture(params=[NEW_DIRECTORY, OLD_DIRECTORY], ids=["fresh home", "home of an older Chromium"])
 def machine(request: pytest.FixtureRequest, home: Path, require_tool: RequireTool) -> Machine:
     """Return a home as it is found: empty, or with the database folder of Chromium before version 146."""
     certutil = require_tool("certutil", "sudo apt-get install libnss3-tools")
-    if request.param == OLD_FOLDER:
-        (home / OLD_FOLDER).mkdir(parents=True)
-        argv = [certutil, "-N", "-d", f"sql:{home / OLD_FOLDER}", "--empty-password"]
+    if request.param == OLD_DIRECTORY:
+        (home / OLD_DIRECTORY).mkdir(parents=True)
+        argv = [certutil, "-N", "-d", f"sql:{home / OLD_DIRECTORY}", "--empty-password"]
         subprocess.run(argv, check=True, timeout=CLIENT_S)
     return Machine(home, require_tool("chromium", "sudo apt-get install chromium"))
 
@@ -118,11 +118,11 @@ async def test_trust_once_then_browse_without_a_warning(machine: Machine) -> Non
 async def test_a_browser_refuses_a_certificate_of_ours_for_a_foreign_name(fresh_machine: Machine) -> None:
     """The name constraints, proved on the browser: what a thief of the key could make is worth nothing there."""
     await trust()
-    now, folder = datetime.now(UTC), Paths.from_environment().state_dir
-    authority = Keystore(folder).load(now)
+    now, directory = datetime.now(UTC), Paths.from_environment().state_dir
+    authority = Keystore(directory).load(now)
     ours = authority.issue(Hostname(NAMES[0]), now=now, key=new_leaf_key(), serial=new_serial())
     foreign = issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_serial())
-    contexts = [server_context(leaf, folder) for leaf in (ours, foreign)]
+    contexts = [server_context(leaf, directory) for leaf in (ours, foreign)]
     with listening(contexts[0]) as wanted, listening(contexts[1]) as unwanted:
         async with fresh_machine.browser() as browser:
             assert await error_of(browser, f"https://{NAMES[0]}:{wanted.port}/") == ""
@@ -147,6 +147,6 @@ async def test_the_root_can_be_taken_back_after_the_ca_is_gone(fresh_machine: Ma
     await trust()
     shutil.rmtree(Paths.from_environment().state_dir)
     await devtls("untrust", "--yes", "--store", "nss")
-    folder = fresh_machine.home / NEW_FOLDER
-    listed = await run(("certutil", "-L", "-d", f"sql:{folder}"))
+    directory = fresh_machine.home / NEW_DIRECTORY
+    listed = await run(("certutil", "-L", "-d", f"sql:{directory}"))
     assert (listed.returncode, "devtls" in listed.stdout) == (0, False)

@@ -19,9 +19,9 @@ NO_ENSUREPIP = f'#!/bin/sh\ncase "$*" in *"import ensurepip"*) exit 1 ;; esac\ne
 TOO_OLD = "#!/bin/sh\nexit 1\n"
 
 
-def make(folder: Path, require_tool: RequireTool, target: str, **programs: str) -> subprocess.CompletedProcess[str]:
+def make(directory: Path, require_tool: RequireTool, target: str, **programs: str) -> subprocess.CompletedProcess[str]:
     """Run `make` where PATH holds a shell, make and `programs` alone."""
-    path = folder / "bin"
+    path = directory / "bin"
     path.mkdir()
     for tool in ("sh", "echo", "printf", "rm", "touch"):
         (path / tool).symlink_to(require_tool(tool, "part of every system"))
@@ -30,9 +30,9 @@ def make(folder: Path, require_tool: RequireTool, target: str, **programs: str) 
         program.write_text(script)
         program.chmod(0o755)
     for part in ("Makefile", "pyproject.toml"):
-        shutil.copy(PROJECT / part, folder)
+        shutil.copy(PROJECT / part, directory)
     argv = [require_tool("make", "sudo apt-get install make"), target]
-    return subprocess.run(argv, cwd=folder, env={"PATH": str(path)}, capture_output=True, text=True, check=False)
+    return subprocess.run(argv, cwd=directory, env={"PATH": str(path)}, capture_output=True, text=True, check=False)
 
 
 def test_without_ensurepip_it_names_the_one_apt_command(tmp_path: Path, require_tool: RequireTool) -> None:

@@ -61,17 +61,17 @@ async def backend() -> AsyncIterator[Backend]:
     server.close()
 
 
-def write_config(folder: Path, backend: Backend) -> None:
+def write_config(directory: Path, backend: Backend) -> None:
     """Route to the app; its idle connections are dropped soon, since the tests count what stays open."""
     limits = f"[limits]\nupstream_idle_s = {UPSTREAM_IDLE_S}\nlinger_s = 0.1\n"
-    (folder / "devtls.toml").write_text(f"{limits}[routes]\napp = {backend.port}\n")
+    (directory / "devtls.toml").write_text(f"{limits}[routes]\napp = {backend.port}\n")
 
 
 @contextlib.asynccontextmanager
-async def proxy_on(port: int, folder: Path) -> AsyncIterator[Serving]:
+async def proxy_on(port: int, directory: Path) -> AsyncIterator[Serving]:
     argv = [*DEVTLS, "serve", "--https-port", str(port), "--no-redirect"]
-    async with running(argv, folder=folder, port=port) as program:
-        yield Serving(program, port, export_root(folder))
+    async with running(argv, directory=directory, port=port) as program:
+        yield Serving(program, port, export_root(directory))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.resolver.hosts_block import write_block
+from devtls.system.changes.resolver.hosts_block import write_block
 from tests.e2e.clients import RequireTool, run
 from tests.e2e.namespace import Namespace, namespace
 from tests.e2e.resolved import LINK_ADDRESS, find_resolved, make_link, resolving
@@ -76,9 +76,9 @@ print(json.dumps(took))
 class Resolving:
     """The machine, and what its programs make of a name."""
 
-    def __init__(self, machine: Namespace, folder: Path, node: str) -> None:
+    def __init__(self, machine: Namespace, directory: Path, node: str) -> None:
         self.machine = machine
-        self.folder = folder
+        self.directory = directory
         self._node = node
 
     async def take(self, way: str, action: str, *names: str, port: int = 15353) -> dict[str, str]:
@@ -90,12 +90,12 @@ class Resolving:
         return told
 
     async def write(self, content: bytes, path: str = "/etc/hosts") -> None:
-        given = self.folder / "given"
+        given = self.directory / "given"
         given.write_bytes(content)
         await self.machine.shell('rm -f "$2"; cp "$1" "$2"; chmod 0640 "$2"; chown 1:2 "$2"', str(given), path)
 
     async def read(self, path: str = "/etc/hosts") -> bytes:
-        taken = self.folder / "taken"
+        taken = self.directory / "taken"
         await self.machine.shell('cp "$1" "$2"', path, str(taken))
         return taken.read_bytes()
 
@@ -200,12 +200,12 @@ async def test_dnsmasq_finds_every_name_and_asks_for_the_others_where_it_did(
     curl = require_tool("curl", "sudo apt-get install curl")
     told = await networked.take("dnsmasq", "install")
     assert (told["before"], told["after"]) == ("absent", "in force")
-    log, asked = networked.folder / "dnsmasq.log", networked.folder / "upstream.log"
+    log, asked = networked.directory / "dnsmasq.log", networked.directory / "upstream.log"
     upstream = (sys.executable, "-m", "tests.e2e.upstream_dns", "127.0.0.1", "5300")
     server = ("--keep-in-foreground", "--user=root", "--log-facility=-", "--pid-file=", "--no-resolv")
-    folder = ("--conf-file=/dev/null", "--conf-dir=/etc/dnsmasq.d", "--server=127.0.0.1#5300")
+    directory = ("--conf-file=/dev/null", "--conf-dir=/etc/dnsmasq.d", "--server=127.0.0.1#5300")
     inside = networked.machine
-    async with inside.runs(upstream, asked), inside.runs((dnsmasq, *server, *folder), log):
+    async with inside.runs(upstream, asked), inside.runs((dnsmasq, *server, *directory), log):
         await until(lambda: b"ready" in asked.read_bytes(), asked.read_text)
         await until(lambda: b"read /etc/hosts" in log.read_bytes(), log.read_text)
         await inside.shell("echo nameserver 127.0.0.1 > /etc/resolv.conf")
@@ -225,13 +225,13 @@ async def test_resolved_asks_devtls_for_its_zones_and_the_link_for_the_rest(
     networked: Resolving, require_tool: RequireTool, home: Path
 ) -> None:
     curl = require_tool("curl", "sudo apt-get install curl")
-    command = find_resolved(networked.folder)
-    inside, asked = networked.machine, networked.folder / "upstream.log"
+    command = find_resolved(networked.directory)
+    inside, asked = networked.machine, networked.directory / "upstream.log"
     await make_link(inside)
     upstream = (sys.executable, "-m", "tests.e2e.upstream_dns", LINK_ADDRESS, "53")
     told = await networked.take("resolved", "install")
     assert (told["before"], told["after"]) == ("absent", "in force")
-    async with inside.runs(upstream, asked), resolving(inside, command, networked.folder):
+    async with inside.runs(upstream, asked), resolving(inside, command, networked.directory):
         await until(lambda: b"ready" in asked.read_bytes(), asked.read_text)
         async with _serve(networked):
             await networked.all_programs_find("any.deep.dev.local", "two.deep.dev.local", "x.test")
@@ -243,7 +243,7 @@ async def test_resolved_asks_devtls_for_its_zones_and_the_link_for_the_rest(
         assert known == {"ready", "example.com", "other.example.com"}
     assert not (await networked.take("resolved", "remove"))["failure"]
     # With devtls gone and its file too, everything is as it was.
-    async with inside.runs(upstream, asked), resolving(inside, command, networked.folder):
+    async with inside.runs(upstream, asked), resolving(inside, command, networked.directory):
         await until(lambda: b"ready" in asked.read_bytes(), asked.read_text)
         assert await networked.addresses("any.deep.dev.local") == []
         assert await networked.addresses("example.com") == [ANSWER]
@@ -253,7 +253,7 @@ async def test_resolved_asks_devtls_for_its_zones_and_the_link_for_the_rest(
 async def _serve(machine: Resolving) -> AsyncIterator[None]:
     """Run devtls inside with a wildcard route, until its DNS is open, too."""
     argv = (*DEVTLS, "serve", "--verbose", "--https-port", "8443", "--no-redirect", "*.deep=9")
-    log = machine.folder / "serve.log"
+    log = machine.directory / "serve.log"
     async with machine.machine.runs(argv, log):
         await until(lambda: b"is answered on port 15353" in log.read_bytes(), log.read_text)
         yield

@@ -10,7 +10,7 @@ from time import monotonic
 import pytest
 
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.conftest import RequireTool
 from tests.e2e.clients import Ended, run
 from tests.e2e.other_servers import ANSWER, SERVERS, server_command
@@ -47,7 +47,7 @@ async def test_curl_accepts_a_certificate_with_an_rsa_key(home: Path, server: st
     await devtls("cert", NAME, "--out", str(home), "--key-type", "rsa")
     port = free_port()
     files = (home / f"{NAME}.pem", home / f"{NAME}-key.pem")
-    async with running(server_command(server, home, port, files, require_tool), folder=home, port=port):
+    async with running(server_command(server, home, port, files, require_tool), directory=home, port=port):
         accepted = await curl(home, port, require_tool)
         assert (accepted.returncode, accepted.stdout.strip()) == (0, ANSWER), accepted.stderr
 
@@ -60,7 +60,7 @@ async def test_curl_accepts_a_certificate_until_it_is_revoked(
     port = free_port()
     files = (home / f"{NAME}.pem", home / f"{NAME}-key.pem")
     argv = server_command(server, home, port, files, require_tool)
-    async with running(argv, folder=home, port=port):
+    async with running(argv, directory=home, port=port):
         accepted = await curl(home, port, require_tool)
         assert (accepted.returncode, accepted.stdout.strip()) == (0, ANSWER), accepted.stderr
         await devtls("revoke", str(files[0]), "--reason", "hold")
@@ -89,17 +89,17 @@ async def test_a_server_staples_what_the_responder_says(home: Path, server: str,
     project, files = home / "project", (home / f"{NAME}.pem", home / f"{NAME}-key.pem")
     project.mkdir()
     (project / "devtls.toml").write_text("[ca]\nocsp = true\n[routes]\napp = 9\n")
-    async with serving(home, folder=project):
+    async with serving(home, directory=project):
         done = await run(
             ["/bin/sh", "-c", 'cd "$0" && exec "$@"', str(project), *DEVTLS, "cert", NAME, "--out", str(home)]
         )
         assert done.returncode == 0, done.stderr
         port = free_port()
         argv = server_command(server, home, port, files, require_tool, stapling=True)
-        async with running(argv, folder=home, port=port):
+        async with running(argv, directory=home, port=port):
             await staples(port, "Cert Status: good", require_tool)
         await devtls("revoke", NAME)
-        async with running(argv, folder=home, port=port):
+        async with running(argv, directory=home, port=port):
             if server == "apache2":
                 await staples(port, "Cert Status: revoked", require_tool)
             else:  # it hands on good news alone, and writes the other kind into its log
@@ -123,7 +123,7 @@ async def test_nginx_asks_clients_and_refuses_those_that_were_revoked(home: Path
     argv = server_command("nginx", home, port, files, require_tool, more=clients)
     start = [tool, "--silent", "--show-error", "--max-time", "20", "--cacert", str(root)]
     start += ["--resolve", f"{NAME}:{port}:127.0.0.1", f"https://{NAME}:{port}/"]
-    async with running(argv, folder=home, port=port):
+    async with running(argv, directory=home, port=port):
         said = {}
         for name in ("alice", "bob"):
             own = ["--cert", f"{home}/{name}.dev.local.pem", "--key", f"{home}/{name}.dev.local-key.pem"]

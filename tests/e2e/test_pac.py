@@ -90,7 +90,7 @@ async def serving(person: Person) -> AsyncIterator[tuple[Program, str]]:
     person.own()
     argv = person.argv(*DEVTLS, "serve", "--no-redirect", "--https-port", str(https_port), rights=_READ_ONLY)
     try:
-        async with running(argv, folder=person.home, port=https_port) as program:
+        async with running(argv, directory=person.home, port=https_port) as program:
             yield program, await printed_address(person, program)
     finally:
         await runner.cleanup()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.conftest import RequireTool
 from tests.e2e.clients import Ended, run
 

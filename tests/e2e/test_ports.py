@@ -23,7 +23,7 @@ import pytest
 
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.e2e.clients import Ended, RequireTool
 from tests.e2e.network import SITE, Network, network
 from tests.e2e.serving import DEVTLS
@@ -36,10 +36,10 @@ BOTH = ("127.0.0.1", "::1")
 MEASURE = """\
 import json, sys
 from pathlib import PurePath
-from devtls.system.execute import ProcessRunner, execute
-from devtls.system.ports.discovery import find_measures
-from devtls.system.setup.protocol import User, Wish
-from devtls.system.truststore.machine import Machine
+from devtls.system.machine.execute import ProcessRunner, execute
+from devtls.system.changes.ports.discovery import find_measures
+from devtls.system.changes.change import User, Wish
+from devtls.system.machine.machine import Machine
 
 way, action, keepsake = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 machine = Machine.here()
@@ -57,7 +57,7 @@ print(json.dumps({
 EVERYWHERE = """\
 import asyncio, json
 from devtls.daemon.run import loop_factory
-from devtls.net.listener import Listener, bind_everywhere
+from devtls.net.client.listener import Listener, bind_everywhere
 
 class Greeter(asyncio.Protocol):
     def connection_made(self, transport):
@@ -93,9 +93,9 @@ def net(home: Path, require_tool: RequireTool) -> Iterator[Network]:
         yield made
 
 
-async def change(net: Network, way: str, action: str, keepsake: dict[str, str] | None = None) -> dict[str, Any]:
+async def change(net: Network, way: str, action: str, previous_state: dict[str, str] | None = None) -> dict[str, Any]:
     """Let a measure do its plan as root, and return what came of it."""
-    told = json.loads(await net.python(MEASURE, way, action, json.dumps(keepsake or {})))
+    told = json.loads(await net.python(MEASURE, way, action, json.dumps(previous_state or {})))
     assert told["done"], told
     assert isinstance(told, dict)
     return told
@@ -236,7 +236,10 @@ async def test_the_redirect_leads_443_and_80_to_a_user_and_is_taken_back(
 
 async def knocked(net: Network) -> list[int]:
     """Return which ports are redirected, as far as the user can see."""
-    script = "from devtls.system.ports.knock import redirected_ports as r; print(sorted(r((443, 80), 8443)))"
+    script = (
+        "from devtls.system.changes.ports.redirect_probe import redirected_ports as r\n"
+        "print(sorted(r((443, 80), 8443)))"
+    )
     ports = json.loads((await net.run(sys.executable, "-c", script, as_user=True)).stdout)
     assert isinstance(ports, list)
     return ports
@@ -270,11 +273,11 @@ async def test_a_client_that_comes_between_two_serves_is_served_by_the_second(ho
 
 
 @asynccontextmanager
-async def handed_over(given: socket.socket, folder: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
+async def handed_over(given: socket.socket, directory: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
     """Run a serve that gets `given` as a service manager would hand it over."""
     script = f'exec 3<&{given.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=https exec "$@"'
     process = subprocess.Popen(
-        ("bash", "-c", script, "bash", *SERVE, "--no-redirect"), cwd=folder, pass_fds=[given.fileno()]
+        ("bash", "-c", script, "bash", *SERVE, "--no-redirect"), cwd=directory, pass_fds=[given.fileno()]
     )
     try:
         yield process

@@ -67,7 +67,7 @@ async def test_the_transcript_is_what_the_commands_print(home: Path, app_port: i
 
     port = free_port()
     serve = [*DEVTLS, "serve", f"app={app_port}", "--https-port", str(port), "--no-redirect"]
-    async with running(serve, folder=home, port=port) as program:
+    async with running(serve, directory=home, port=port) as program:
         subprocess.run(curl(home, port), capture_output=True, timeout=PATIENCE_S, check=True)
         expected = "\n".join(shown["devtls serve app=3000"]).replace("8443", str(port)).replace("3000", str(app_port))
         said = await until_said(program.log, folded(expected))

@@ -27,17 +27,17 @@ async def devtls(*argv: str) -> str:
     return done.stdout
 
 
-async def sh(folder: Path, *argv: str) -> Ended:
-    return await run(["/bin/sh", "-c", 'cd "$0" && exec "$@"', str(folder), *argv])
+async def sh(directory: Path, *argv: str) -> Ended:
+    return await run(["/bin/sh", "-c", 'cd "$0" && exec "$@"', str(directory), *argv])
 
 
 @pytest.fixture
-async def folder(home: Path) -> AsyncIterator[Path]:
+async def directory(home: Path) -> AsyncIterator[Path]:
     """A project with a proxy that runs, a certificate that names the responder, and what a verifier wants as files."""
     project = home / "project"
     project.mkdir()
     (project / "devtls.toml").write_text("[ca]\nocsp = true\n[routes]\napp = 9\n")
-    async with serving(home, folder=project) as proxy:
+    async with serving(home, directory=project) as proxy:
         (project / "root.pem").write_bytes(proxy.root.read_bytes())
         for argv in (
             ("ca", "export", "--intermediate", "--out", f"{project}/intermediate.pem"),
@@ -52,14 +52,14 @@ async def base() -> str:
     return f"http://127.0.0.1:{json.loads(await devtls('ca', '--json'))['pki_port']}"
 
 
-async def list_at_its_address(folder: Path) -> Path:
+async def list_at_its_address(directory: Path) -> Path:
     url = json.loads(await devtls("ca", "--json"))["intermediate_crl"]
     with await asyncio.to_thread(urllib.request.urlopen, url) as answer:
-        (folder / "fetched.crl").write_bytes(answer.read())
-    return folder / "fetched.crl"
+        (directory / "fetched.crl").write_bytes(answer.read())
+    return directory / "fetched.crl"
 
 
-async def test_openssl_reads_list_and_status(folder: Path, require_tool: RequireTool) -> None:
+async def test_openssl_reads_list_and_status(directory: Path, require_tool: RequireTool) -> None:
     openssl = require_tool("openssl", "apt-get install openssl")
     ask = ["ocsp", "-issuer", "intermediate.pem", "-cert", f"{NAME}.pem", "-url", f"{await base()}/ocsp"]
     ask += ["-CAfile", "root.pem"]
@@ -67,73 +67,73 @@ async def test_openssl_reads_list_and_status(folder: Path, require_tool: Require
         if revoked:
             await devtls("revoke", NAME, "--reason", "key-compromise")
         for nonce in ("-nonce", "-no_nonce"):
-            done = await sh(folder, openssl, *ask, nonce)
+            done = await sh(directory, openssl, *ask, nonce)
             assert "Response verify OK" in done.stderr, done.stderr
             assert f"{NAME}.pem: {'revoked' if revoked else 'good'}" in done.stdout
             assert "WARNING" not in done.stderr
             assert ("Reason: keyCompromise" in done.stdout) == revoked
-        file = await list_at_its_address(folder)
+        file = await list_at_its_address(directory)
         done = await sh(
-            folder, openssl, "crl", "-inform", "DER", "-in", str(file), "-text", "-CAfile", "intermediate.pem"
+            directory, openssl, "crl", "-inform", "DER", "-in", str(file), "-text", "-CAfile", "intermediate.pem"
         )
         assert "verify OK" in done.stderr
         assert ("Key Compromise" in done.stdout) == revoked
 
 
-async def test_openssl_is_told_unknown_and_malformed(folder: Path, require_tool: RequireTool) -> None:
+async def test_openssl_is_told_unknown_and_malformed(directory: Path, require_tool: RequireTool) -> None:
     openssl = require_tool("openssl", "apt-get install openssl")
     ask = ["ocsp", "-issuer", "intermediate.pem", "-url", f"{await base()}/ocsp", "-CAfile", "root.pem"]
-    unknown = await sh(folder, openssl, *ask, "-serial", "0x1234")
+    unknown = await sh(directory, openssl, *ask, "-serial", "0x1234")
     assert "0x1234: unknown" in unknown.stdout
-    several = await sh(folder, openssl, *ask, "-serial", "0x1234", "-serial", "0x1235")
+    several = await sh(directory, openssl, *ask, "-serial", "0x1234", "-serial", "0x1235")
     assert "malformedrequest" in several.stdout + several.stderr
     foreign = [*ask[:2], "root.pem", *ask[3:], "-serial", "0x1234"]
-    assert "unauthorized" in (await sh(folder, openssl, *foreign)).stdout
+    assert "unauthorized" in (await sh(directory, openssl, *foreign)).stdout
 
 
-async def test_gnutls_asks_for_the_status(folder: Path, require_tool: RequireTool) -> None:
+async def test_gnutls_asks_for_the_status(directory: Path, require_tool: RequireTool) -> None:
     tool = require_tool("ocsptool", "apt-get install gnutls-bin")
     files = ["--load-cert", f"{NAME}.pem", "--load-issuer", "intermediate.pem", "--load-signer", "intermediate.pem"]
     for revoked in (False, True):
         if revoked:
             await devtls("revoke", NAME)
-        done = await sh(folder, tool, f"--ask={await base()}/ocsp", *files)
+        done = await sh(directory, tool, f"--ask={await base()}/ocsp", *files)
         assert f"Certificate Status: {'revoked' if revoked else 'good'}" in done.stdout, done.stdout + done.stderr
         assert "Verifying OCSP Response: Success" in done.stdout + done.stderr
 
 
-async def test_nss_asks_for_the_status(folder: Path, require_tool: RequireTool) -> None:
+async def test_nss_asks_for_the_status(directory: Path, require_tool: RequireTool) -> None:
     certutil = require_tool("certutil", "apt-get install libnss3-tools")
     vfychain = require_tool("vfychain", "apt-get install libnss3-tools")
-    database = ["-d", f"sql:{folder}"]
-    await sh(folder, certutil, *database, "-N", "--empty-password")
-    await sh(folder, certutil, *database, "-A", "-n", "root", "-t", "C,,", "-a", "-i", "root.pem")
+    database = ["-d", f"sql:{directory}"]
+    await sh(directory, certutil, *database, "-N", "--empty-password")
+    await sh(directory, certutil, *database, "-A", "-n", "root", "-t", "C,,", "-a", "-i", "root.pem")
     only_ocsp = ["-pp", "-u", "1", "-g", "leaf", "-m", "ocsp", "-s", "requireFreshInfo"]
     ask = (vfychain, *database, *only_ocsp, "-a", f"{NAME}.pem", "intermediate.pem")
-    good = await sh(folder, *ask)
+    good = await sh(directory, *ask)
     assert "Chain is good!" in good.stdout + good.stderr
     await devtls("revoke", NAME)
-    bad = await sh(folder, *ask)
+    bad = await sh(directory, *ask)
     assert "has been revoked" in bad.stdout + bad.stderr
 
 
-async def test_nss_takes_the_list_from_its_address_and_refuses(folder: Path, require_tool: RequireTool) -> None:
+async def test_nss_takes_the_list_from_its_address_and_refuses(directory: Path, require_tool: RequireTool) -> None:
     certutil = require_tool("certutil", "apt-get install libnss3-tools")
     crlutil = require_tool("crlutil", "apt-get install libnss3-tools")
     await devtls("revoke", NAME)
-    database = ["-d", f"sql:{folder}"]
+    database = ["-d", f"sql:{directory}"]
     for argv in (
         (certutil, *database, "-N", "--empty-password"),
         (certutil, *database, "-A", "-n", "root", "-t", "C,,", "-a", "-i", "root.pem"),
         (certutil, *database, "-A", "-n", "intermediate", "-t", ",,", "-a", "-i", "intermediate.pem"),
         (certutil, *database, "-A", "-n", "leaf", "-t", ",,", "-a", "-i", f"{NAME}.pem"),
     ):
-        assert (await sh(folder, *argv)).returncode == 0, argv
+        assert (await sh(directory, *argv)).returncode == 0, argv
     verify = (certutil, *database, "-V", "-n", "leaf", "-u", "V")
-    assert "is valid" in (await sh(folder, *verify)).stdout
-    done = await sh(folder, crlutil, *database, "-I", "-i", str(await list_at_its_address(folder)))
+    assert "is valid" in (await sh(directory, *verify)).stdout
+    done = await sh(directory, crlutil, *database, "-I", "-i", str(await list_at_its_address(directory)))
     assert done.returncode == 0, done.stderr
-    said = await sh(folder, *verify)
+    said = await sh(directory, *verify)
     assert "revoked" in (said.stdout + said.stderr).lower()
 
 
@@ -165,15 +165,15 @@ class Ask {
 
 
 @pytest.mark.parametrize("way", ["crl", "ocsp"])
-async def test_java_fetches_what_the_certificate_names(folder: Path, way: str, require_tool: RequireTool) -> None:
+async def test_java_fetches_what_the_certificate_names(directory: Path, way: str, require_tool: RequireTool) -> None:
     java = require_tool("java", "apt-get install default-jdk-headless")
     require_tool("javac", "apt-get install default-jdk-headless")
-    (folder / "Ask.java").write_text(_JAVA)
+    (directory / "Ask.java").write_text(_JAVA)
     ask = (java, "-Dcom.sun.security.enableCRLDP=true", "Ask.java", f"{NAME}.pem", way)
-    accepted = await sh(folder, *ask)
+    accepted = await sh(directory, *ask)
     assert accepted.stdout == "accepted\n", accepted.stderr
     await devtls("revoke", NAME, "--reason", "key-compromise")
-    refused = await sh(folder, *ask)
+    refused = await sh(directory, *ask)
     assert refused.returncode != 0
     assert "has been revoked, reason: KEY_COMPROMISE" in refused.stderr
 

@@ -45,7 +45,7 @@ async def test_what_runs_has_taken_the_next_ca_over_when_the_command_ends(home: 
 
 async def test_a_proxy_that_cannot_follow_is_named_and_goes_on(home: Path) -> None:
     (home / "devtls.toml").write_text("[routes]\napp = 9\n")
-    async with serving(home, folder=home) as proxy:
+    async with serving(home, directory=home) as proxy:
         (home / "devtls.toml").write_text("[routes]\napp = no\n")
         said = await devtls("ca", "renew", "--yes")
         assert f"devtls serve (process {proxy.program.process.pid}) goes on as before: " in said.stderr

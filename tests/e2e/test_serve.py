@@ -25,8 +25,8 @@ import pytest
 from devtls.demo import start as start_demo
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.keystore import Keystore
 
 pytestmark = [pytest.mark.e2e, pytest.mark.may_block]
 

@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform != "linux", reaso
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A home folder with a space in its name, and a module that `python -m` must not find there."""
-    folder = tmp_path / "my home"
-    folder.mkdir()
-    (folder / "asyncio.py").write_text("raise SystemExit('the wrong asyncio')\n")
-    return folder
+    directory = tmp_path / "my home"
+    directory.mkdir()
+    (directory / "asyncio.py").write_text("raise SystemExit('the wrong asyncio')\n")
+    return directory
 
 
 @pytest.fixture
@@ -106,11 +106,11 @@ async def test_a_service_that_cannot_start_is_said_and_leaves_no_loop(manager: M
 TAKE_SOCKETS = """\
 import os, pwd, sys
 from pathlib import Path
-from devtls.system.execute import ProcessRunner, execute
-from devtls.system.plan import ALREADY_ROOT
-from devtls.system.service.socket_unit import SocketUnit
-from devtls.system.setup.protocol import User, Wish
-from devtls.system.truststore.machine import Machine
+from devtls.system.machine.execute import ProcessRunner, execute
+from devtls.system.machine.plan import ALREADY_ROOT
+from devtls.system.changes.service.socket_unit import SocketUnit
+from devtls.system.changes.change import User, Wish
+from devtls.system.machine.machine import Machine
 
 command, home, user = sys.argv[1], Path(sys.argv[2]), pwd.getpwnam("daemon")
 runner = ProcessRunner(ALREADY_ROOT)

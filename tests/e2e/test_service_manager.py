@@ -32,11 +32,11 @@ def test_a_manager_hears_of_the_start_a_reload_a_mistake_and_the_end(tmp_path: P
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.settimeout(_PATIENCE_S)
         channel.bind(str(tmp_path / "notify"))
-        folders = {f"DEVTLS_{name}_DIR": str(tmp_path / name.lower()) for name in ("STATE", "CONFIG", "RUNTIME")}
+        directories = {f"DEVTLS_{name}_DIR": str(tmp_path / name.lower()) for name in ("STATE", "CONFIG", "RUNTIME")}
         process = subprocess.Popen(
             [sys.executable, "-m", "devtls", "serve", "--https-port", str(port), "--no-redirect", "--config", file],
             cwd=tmp_path,
-            env={**os.environ, **folders, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+            env={**os.environ, **directories, "NOTIFY_SOCKET": str(tmp_path / "notify")},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -54,7 +54,7 @@ async def test_setup_is_one_command_and_comes_back_to_the_byte(machine: Namespac
 
     done = json.loads((await machine.devtls("setup", "--yes", "--json", "--name", "api")).stdout)
     assert (done["complete"], done["trust"]["trusted"]) == (True, True)
-    assert {measure["state"] for measure in done["measures"]} <= {"in force"}
+    assert {change["state"] for change in done["measures"]} <= {"in force"}
     assert await everything(machine) != before
 
     again = await machine.devtls("setup", "--yes")

@@ -21,19 +21,19 @@ from pathlib import Path
 import pytest
 
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.e2e.serving import free_port
 
 pytestmark = pytest.mark.e2e
 
 NEVER = {
     "aiohttp", "click", "cryptography.hazmat.primitives.serialization", "cryptography.x509", "dataclasses",
-    "devtls.daemon.banner", "devtls.daemon.inheritance", "devtls.daemon.side_port", "devtls.dns.responder",
-    "devtls.http.hostcheck", "devtls.http.page_html", "devtls.http.pac", "devtls.net.dns", "devtls.net.everywhere",
-    "devtls.net.landing", "devtls.net.pac", "devtls.pki.authority", "devtls.system.inherited", "devtls.system.launchd",
-    "difflib", "dns", "email", "hashlib", "html", "http.server", "idna", "importlib.metadata", "json", "platformdirs",
-    "publicsuffixlist", "rich", "secrets", "shlex", "shutil",
-    "tempfile",
+    "devtls.daemon.console.banner", "devtls.daemon.inheritance", "devtls.daemon.sites.auxiliary_listener",
+    "devtls.dns.responder", "devtls.http.answers.host_check", "devtls.http.answers.html", "devtls.http.pac",
+    "devtls.net.client.loopback_filter", "devtls.net.client.redirect_probe", "devtls.net.dns", "devtls.net.pac",
+    "devtls.pki.authority", "devtls.system.machine.activation", "devtls.system.machine.launchd", "difflib", "dns",
+    "email", "hashlib", "html", "http.server", "idna", "importlib.metadata", "json", "platformdirs",
+    "publicsuffixlist", "rich", "secrets", "shlex", "shutil", "tempfile",
 }  # fmt: skip
 LATER = "watchdog"
 _TIMEOUT_S = 20.0
@@ -58,20 +58,20 @@ def first_answer(port: int, root_pem: bytes, app: socket.socket) -> bytes:
             return client.recv(65536)
 
 
-def modules_of_a_start(folder: Path, *arguments: str) -> list[str]:
+def modules_of_a_start(directory: Path, *arguments: str) -> list[str]:
     """Return the modules in the order in which a start loaded them, until the file is watched or a while has passed."""
-    state, port = folder / "state", free_port()
+    state, port = directory / "state", free_port()
     authority = Keystore(state).create(DEFAULT_ZONES, datetime.now(UTC))
-    output = folder / "importtime"
-    folders = {f"DEVTLS_{name}_DIR": str(folder / name.lower()) for name in ("STATE", "CONFIG", "RUNTIME")}
+    output = directory / "importtime"
+    directories = {f"DEVTLS_{name}_DIR": str(directory / name.lower()) for name in ("STATE", "CONFIG", "RUNTIME")}
     with socket.create_server(("127.0.0.1", 0)) as app, output.open("wb") as stderr:
         app.settimeout(_TIMEOUT_S)
         target = f"app={app.getsockname()[1]}"
         argv = [sys.executable, "-X", "importtime", "-m", "devtls", "serve", "-q", "--no-redirect"]
         process = subprocess.Popen(
             [*argv, "--https-port", str(port), target, *arguments],
-            cwd=folder,
-            env={**os.environ, **folders, "HOME": str(folder)},
+            cwd=directory,
+            env={**os.environ, **directories, "HOME": str(directory)},
             stdin=subprocess.DEVNULL,
             stderr=stderr,
         )
@@ -86,14 +86,14 @@ def modules_of_a_start(folder: Path, *arguments: str) -> list[str]:
 
 def test_without_a_file_nothing_is_loaded_that_the_first_answer_does_not_need(tmp_path: Path) -> None:
     loaded = modules_of_a_start(tmp_path)
-    assert "devtls.net.server" in loaded
+    assert "devtls.net.client.h1" in loaded
     assert not (NEVER | {"tomllib", LATER}).intersection(loaded)
 
 
 def test_with_a_file_it_takes_a_toml_parser_and_no_more(tmp_path: Path) -> None:
     (tmp_path / "devtls.toml").write_text("[routes]\nother = 9\n")
     loaded = modules_of_a_start(tmp_path)
-    assert {"devtls.net.server", "tomllib"} <= set(loaded)
+    assert {"devtls.net.client.h1", "tomllib"} <= set(loaded)
     assert not NEVER.intersection(loaded)
     assert len(loaded) < 400
 

@@ -28,7 +28,7 @@ import pytest
 from devtls.doctor.clients import Reason, read_reason
 from devtls.errors import ExitCode
 from devtls.pki.foreign import FOREIGN_NAME
-from devtls.system.clientenv.variables import NAMES as VARIABLES
+from devtls.system.changes.clientenv.variables import NAMES as VARIABLES
 from tests.e2e.chromium import Chromium
 from tests.e2e.clients import Ended, RequireTool, run
 from tests.e2e.firefox import Firefox
@@ -146,10 +146,10 @@ def machine(require_tool: RequireTool) -> Iterator[Namespace]:
 async def sites(machine: Namespace, home: Path, require_tool: RequireTool) -> AsyncIterator[Sites]:
     """Serve before anything is trusted; the forged site has an answer for everybody who asks without checking."""
     await machine.know(*APPS, FOREIGN_NAME)
-    folder, port = make_site(home / "site", require_tool), free_port()
-    argv = machine.inside((*DEVTLS, "serve", f"app={folder}", "--https-port", str(port), "--no-redirect"))
-    async with running(argv, folder=home, port=port):
-        with forged_site(home / "state", folder) as forged:
+    directory, port = make_site(home / "site", require_tool), free_port()
+    argv = machine.inside((*DEVTLS, "serve", f"app={directory}", "--https-port", str(port), "--no-redirect"))
+    async with running(argv, directory=home, port=port):
+        with forged_site(home / "state", directory) as forged:
             assert await asyncio.to_thread(_fetch_unchecked, f"https://127.0.0.1:{forged}/ready") == ANSWER
             yield Sites(tuple(f"https://{name}:{port}" for name in APPS), f"https://{FOREIGN_NAME}:{forged}")
 
@@ -173,8 +173,8 @@ def _fetch_unchecked(url: str) -> str:
 
 def _outside() -> list[str]:
     """Return what must not change out here: names of files that devtls would make, and the hosts file."""
-    folders = (ANCHORS, Path("/etc/ssl/certs"), POLICIES.parent)
-    ours = (str(path) for folder in folders if folder.is_dir() for path in folder.glob("devtls*"))
+    directories = (ANCHORS, Path("/etc/ssl/certs"), POLICIES.parent)
+    ours = (str(path) for directory in directories if directory.is_dir() for path in directory.glob("devtls*"))
     return [*sorted(ours), Path("/etc/hosts").read_text()]
 
 
@@ -275,7 +275,7 @@ async def test_firefox_trusts_by_its_policy_file_where_certutil_is_missing(
 ) -> None:
     """With an administrator's policies in it, which stay in force and come back to the byte."""
     await machine.shell('mkdir -p "${1%/*}" && printf %s "$2" > "$1"', str(POLICIES), ADMINISTRATOR)
-    before = await _policy_folder(machine)
+    before = await _policy_directory(machine)
     await machine.hide("certutil")
     trusted: dict[str, Any] = json.loads((await machine.devtls("trust", "--yes", "--json")).stdout)
     states = {store["name"]: store["state"] for store in trusted["stores"]}
@@ -290,21 +290,21 @@ async def test_firefox_trusts_by_its_policy_file_where_certutil_is_missing(
     ended = await run(machine.inside((*DEVTLS, "untrust", "--yes")))
     assert ended.returncode == ExitCode.FAILED, "Firefox copied the root into its profile: only certutil undoes that"
     assert "Firefox profile (~/.config/mozilla/firefox/test.default) may still hold the root" in ended.stderr
-    assert await _policy_folder(machine) == before
+    assert await _policy_directory(machine) == before
     shutil.rmtree(browsers.profile)
     assert await browsers.firefox(sites.apps[:1]) == [UNKNOWN["firefox"]]
 
 
 async def test_policies_that_are_ours_alone_are_gone_after_untrust(machine: Namespace) -> None:
-    before = await _policy_folder(machine)
+    before = await _policy_directory(machine)
     await machine.hide("certutil")
     await machine.devtls("trust", "--yes", "--store", "firefox-policy")
     assert "devtls-" in await machine.shell(f"cat {POLICIES}")
     await machine.devtls("untrust", "--yes", "--store", "firefox-policy")
-    assert await _policy_folder(machine) == before
+    assert await _policy_directory(machine) == before
 
 
-async def _policy_folder(machine: Namespace) -> str:
+async def _policy_directory(machine: Namespace) -> str:
     """Return what is there, with rights and owners, and the policies to the byte."""
     top = POLICIES.parent.parent
     listed = f"find {top} -exec ls -ld --time-style=+ {{}} +; od -c {POLICIES}"

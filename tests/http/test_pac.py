@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from devtls.http import pages
+from devtls.http.answers import pages
 from devtls.http.pac import HEAD_LIMITS, PacScope, PlainRequest, Tunnel, judge, pac_text
 from devtls.names import Hostname
 

@@ -29,7 +29,7 @@ class ClientCertificate:
 
 
 def make_client_certificate(
-    folder: Path,
+    directory: Path,
     issuer: Intermediate,
     name: str = "alice.dev.local",
     *,
@@ -55,7 +55,7 @@ def make_client_certificate(
         .sign(issuer.key, SHA256())
     )
     stem = f"{certificate.serial_number:x}"
-    made = ClientCertificate(certificate, folder / f"{stem}.pem", folder / f"{stem}.key")
+    made = ClientCertificate(certificate, directory / f"{stem}.pem", directory / f"{stem}.key")
     made.pem.write_bytes(certificate.public_bytes(Encoding.PEM))
     made.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return made

@@ -12,8 +12,8 @@ import h2.events
 from devtls.http.actions import DialFailed
 from devtls.http.events import Request, UpstreamEvent
 from devtls.http.h2.limits import H2Limits
-from devtls.net.upstream_h2 import MultiplexedUpstream
-from devtls.net.upstream_stream import UpstreamStream
+from devtls.net.upstream.h2 import MultiplexedUpstream
+from devtls.net.upstream.h2_stream import UpstreamStream
 from devtls.routing import Upstream
 
 UPSTREAM = Upstream((("127.0.0.1", 9),), "127.0.0.1", 9, "", None, "http://127.0.0.1:9", True)

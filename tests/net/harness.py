@@ -21,21 +21,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.config import parse_config
 from devtls.errors import InvalidName
+from devtls.http.answers.host_check import HostCheck
 from devtls.http.h1.head import HeadLimits
-from devtls.http.hostcheck import HostCheck
 from devtls.names import DEFAULT_ZONES, Hostname, parse_hostname
-from devtls.net.access import AccessRecord
-from devtls.net.client_auth import ClientPolicy
-from devtls.net.contexts import ContextCache, Issuer
-from devtls.net.listener import Listener, TlsGate, bind, https_protocol, redirect_protocol
-from devtls.net.pool import Pool, PoolLimits
-from devtls.net.server import ServerConnection
-from devtls.net.service import ServerLimits, Service
-from devtls.net.tls import HandshakeFailure
+from devtls.net.client.access import AccessRecord
+from devtls.net.client.client_auth import ClientPolicy
+from devtls.net.client.h1 import ServerConnection
+from devtls.net.client.listener import Listener, TlsGate, bind, https_protocol, redirect_protocol
+from devtls.net.client.service import ServerLimits, Service
+from devtls.net.tls.contexts import ContextCache, Issuer
+from devtls.net.tls.layer import HandshakeFailure
+from devtls.net.upstream.pool import Pool, PoolLimits
 from devtls.pki.authority import Authority, create_authority
 from devtls.pki.leaf import Leaf
 from devtls.routing import ClientAuth, Snapshot, Upstream, build_routes
-from devtls.system.pem import pem_path
+from devtls.system.machine.pem import pem_path
 
 DEADLINE_S = 5.0
 
@@ -182,7 +182,7 @@ class Proxy:
 
     def route(self, toml: str, policies: Mapping[ClientAuth, ClientPolicy] | None = None) -> None:
         """Replace the routes (the body of [routes]), and what their clients have to show."""
-        config = parse_config(f"[routes]\n{toml}\n".encode(), source="test.toml", folder="/")
+        config = parse_config(f"[routes]\n{toml}\n".encode(), source="test.toml", directory="/")
         routes = build_routes(config, self.zones, static_sockets={})
         self.service.snapshot, self.service.policies = Snapshot(config, routes, self.zones), policies or {}
         self.contexts.pin(routes.exact_hosts())
@@ -331,7 +331,7 @@ async def proxy(
     noted = Noted()
     limits = limits or ServerLimits()
     pool = Pool(pool_limits or PoolLimits(), HeadLimits(), client_context)
-    config = parse_config(b"", source="test.toml", folder="/")
+    config = parse_config(b"", source="test.toml", directory="/")
     snapshot = Snapshot(config, build_routes(config, DEFAULT_ZONES, static_sockets={}), DEFAULT_ZONES)
     service = Service(snapshot, pool, noted, limits, b"devtls-test")
     loop = asyncio.get_running_loop()

@@ -8,9 +8,9 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
-from devtls.net.hello import ClientHello
-from devtls.net.tls import Alert, HandshakeFailure, TlsLayer
-from devtls.net.tls_server import TlsServer
+from devtls.net.tls.client_hello import ClientHello
+from devtls.net.tls.layer import Alert, HandshakeFailure, TlsLayer
+from devtls.net.tls.server import TlsServer
 
 
 class MemoryTcp(asyncio.Transport):

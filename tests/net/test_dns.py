@@ -14,8 +14,8 @@ import pytest
 
 from devtls.errors import DevtlsError, PortInUse
 from devtls.net import dns as net_dns
+from devtls.net.client.listener import Listener
 from devtls.net.dns import DnsBound, DnsLimits, DnsServer, bind_dns
-from devtls.net.listener import Listener
 from tests.net.harness import until
 
 HASTY = DnsLimits(idle_s=0.15)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from devtls.http.pac import PacScope
 from devtls.names import Hostname
 from devtls.net import pac
-from devtls.net.listener import Inside, TlsGate, bind
+from devtls.net.client.listener import Inside, TlsGate, bind
 from devtls.net.pac import PacServer
 from tests.net.harness import DEADLINE_S, Client, Proxy, Reply, aborted, answering, app, until
 

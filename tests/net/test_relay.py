@@ -22,9 +22,9 @@ from devtls.http.events import (
 from devtls.http.exchange import ExchangeLimits, Terms
 from devtls.http.forward import Edge, ForwardPolicy
 from devtls.names import DEFAULT_ZONES
-from devtls.net.pool import Pool
 from devtls.net.relay import Relay
-from devtls.net.upstream import UpstreamHandle
+from devtls.net.upstream.h1 import UpstreamHandle
+from devtls.net.upstream.pool import Pool
 from devtls.routing import Route, build_routes
 
 
@@ -114,7 +114,7 @@ class OneConnectionPool:
 
 class Rig:
     def __init__(self) -> None:
-        config = parse_config(b"[routes]\napp = 3000\n", source="test.toml", folder="/")
+        config = parse_config(b"[routes]\napp = 3000\n", source="test.toml", directory="/")
         route: Route = build_routes(config, DEFAULT_ZONES, static_sockets={}).routes[0]
         edge = Edge(b"127.0.0.1", b"https", 443, b"devtls-test")
         limits = ExchangeLimits(response_head_timeout_s=10, body_idle_timeout_s=1)

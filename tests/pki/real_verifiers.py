@@ -30,7 +30,7 @@ class Case:
     crl: bytes
     kind: Kind = "server"
     name: str = "app.dev.local"
-    folder: Path = field(default_factory=Path)
+    directory: Path = field(default_factory=Path)
 
     def write(self) -> Path:
         """Write everything a verifier may want, and return the folder."""
@@ -48,17 +48,17 @@ class Case:
             "intermediate.crl": self.crl,
         }
         for name, content in files.items():
-            (self.folder / name).write_bytes(content)
-        return self.folder
+            (self.directory / name).write_bytes(content)
+        return self.directory
 
 
 Verify = Callable[[Case, RequireTool], str]
 _PURPOSES = {"server": "1.3.6.1.5.5.7.3.1", "client": "1.3.6.1.5.5.7.3.2"}
 
 
-def run(argv: list[str], folder: Path, accepted: str, environment: Mapping[str, str] | None = None) -> str:
+def run(argv: list[str], directory: Path, accepted: str, environment: Mapping[str, str] | None = None) -> str:
     """Return "" when a program ends well and says `accepted`, else what it said."""
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, timeout=60, check=False, env=environment)
     said = done.stdout + done.stderr
     return "" if done.returncode == 0 and accepted in said else said or f"exit code {done.returncode}"
 
@@ -82,8 +82,8 @@ def gnutls(case: Case, require_tool: RequireTool) -> str:
 def nss(case: Case, require_tool: RequireTool) -> str:
     certutil = require_tool("certutil", "apt-get install libnss3-tools")
     crlutil = require_tool("crlutil", "apt-get install libnss3-tools")
-    folder = case.write()
-    database = ["-d", "sql:" + str(folder)]
+    directory = case.write()
+    database = ["-d", "sql:" + str(directory)]
     steps = [
         [certutil, *database, "-N", "--empty-password"],
         [certutil, *database, "-A", "-n", "root", "-t", "CT,,", "-a", "-i", "root.pem"],
@@ -93,10 +93,10 @@ def nss(case: Case, require_tool: RequireTool) -> str:
         [crlutil, *database, "-I", "-i", "intermediate.crl"],
     ]
     for step in steps:
-        if said := run(step, folder, ""):
+        if said := run(step, directory, ""):
             raise AssertionError(f"{step}: {said}")
     return run(
-        [certutil, *database, "-V", "-n", "leaf", "-u", "V" if case.kind == "server" else "C"], folder, "is valid"
+        [certutil, *database, "-V", "-n", "leaf", "-u", "V" if case.kind == "server" else "C"], directory, "is valid"
     )
 
 
@@ -128,10 +128,10 @@ class Verify {
 def java(case: Case, require_tool: RequireTool) -> str:
     tool = require_tool("java", "apt-get install default-jdk-headless")
     require_tool("javac", "apt-get install default-jdk-headless")
-    folder = case.write()
-    (folder / "Verify.java").write_text(_JAVA)
+    directory = case.write()
+    (directory / "Verify.java").write_text(_JAVA)
     options = ["-XX:TieredStopAtLevel=1", "-Dcom.sun.security.enableCRLDP=false"]
-    return run([tool, *options, "Verify.java", _PURPOSES[case.kind]], folder, "accepted")
+    return run([tool, *options, "Verify.java", _PURPOSES[case.kind]], directory, "accepted")
 
 
 _NODE = """\
@@ -159,9 +159,9 @@ server.listen(0, "127.0.0.1", () => {
 
 def node(case: Case, require_tool: RequireTool) -> str:
     tool = require_tool("node", "apt-get install nodejs")
-    folder = case.write()
-    _make_other(folder, require_tool)
-    return run([tool, "-e", _NODE, case.kind, case.name], folder, "accepted")
+    directory = case.write()
+    _make_other(directory, require_tool)
+    return run([tool, "-e", _NODE, case.kind, case.name], directory, "accepted")
 
 
 _PYTHON = """\
@@ -199,15 +199,15 @@ print("accepted")
 
 def python(case: Case, require_tool: RequireTool) -> str:
     """Shake hands as Python 3.13 does by default, and with both lists."""
-    folder = case.write()
-    _make_other(folder, require_tool)
-    return run([sys.executable, "-c", _PYTHON, case.kind, case.name], folder, "accepted")
+    directory = case.write()
+    _make_other(directory, require_tool)
+    return run([sys.executable, "-c", _PYTHON, case.kind, case.name], directory, "accepted")
 
 
-def _make_other(folder: Path, require_tool: RequireTool) -> None:
+def _make_other(directory: Path, require_tool: RequireTool) -> None:
     openssl = require_tool("openssl", "apt-get install openssl")
     made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"]
-    said = run([openssl, "req", "-x509", *made, "-keyout", "other-key.pem", "-out", "other.pem"], folder, "")
+    said = run([openssl, "req", "-x509", *made, "-keyout", "other-key.pem", "-out", "other.pem"], directory, "")
     assert not said, said
 
 

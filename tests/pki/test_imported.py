@@ -19,7 +19,7 @@ from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
 from devtls.pki.authority import Authority
 from devtls.pki.ca_chain import allows_loopback, allows_zone, check_path, common_name, identifier_of, in_words, is_root
 from devtls.pki.certify import Order, certify
-from devtls.pki.imported import Brought, Judged, judge
+from devtls.pki.imported import ImportBundle, ValidatedCa, judge
 from devtls.pki.profile import distribution_point
 from devtls.pki.revocation import build_crl
 from tests.pki.elsewhere import CERT_SIGN_ONLY, Made, company, excluding, make, mkcert, new_key, permitting, step_ca
@@ -33,8 +33,8 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def judged(now: datetime, issuer: Made, *others: Made, zones: tuple[str, ...] = (), crl: bytes = b"") -> Judged:
-    brought = Brought(issuer.certificate, issuer.key, tuple(each.certificate for each in others), crl)
+def judged(now: datetime, issuer: Made, *others: Made, zones: tuple[str, ...] = (), crl: bytes = b"") -> ValidatedCa:
+    brought = ImportBundle(issuer.certificate, issuer.key, tuple(each.certificate for each in others), crl)
     return judge(brought, zones=[Hostname(zone) for zone in zones], parse_zone=PARSE, now=now, pki_port=20443)
 
 
@@ -140,8 +140,8 @@ def test_certificates_for_other_servers_name_no_list_that_cannot_be_signed(now: 
 
 
 def test_a_seal_from_before_imports_says_no_generation(authority: Authority) -> None:
-    assert authority.signer.folder_name == authority.generation == f"ca-{authority.id}"
-    assert msgspec.structs.replace(authority.signer, generation="").folder_name == authority.generation
+    assert authority.signer.directory_name == authority.generation == f"ca-{authority.id}"
+    assert msgspec.structs.replace(authority.signer, generation="").directory_name == authority.generation
 
 
 def test_parts_that_were_exchanged_on_disk_are_noticed(now: datetime) -> None:

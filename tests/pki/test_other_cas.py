@@ -17,7 +17,7 @@ from devtls.names import Hostname, parse_zone
 from devtls.pki.authority import Authority, Intermediate
 from devtls.pki.certify import Order, certify
 from devtls.pki.delegation import checked_key, delegate
-from devtls.pki.imported import Brought, judge
+from devtls.pki.imported import ImportBundle, judge
 from devtls.pki.revocation import build_crl, revoked_entry
 from tests.conftest import RequireTool
 from tests.pki.conftest import fixed_key
@@ -44,7 +44,7 @@ def handed_out(own: Authority, kind: str, *zones: str) -> Authority:
 
 
 def imported(issuer: Made, root_crl: bytes, *above: Made) -> Authority:
-    brought = Brought(issuer.certificate, issuer.key, tuple(each.certificate for each in above), root_crl)
+    brought = ImportBundle(issuer.certificate, issuer.key, tuple(each.certificate for each in above), root_crl)
     return judge(brought, zones=(), parse_zone=PARSE, now=datetime.now(UTC), pki_port=20443).authority
 
 
@@ -68,12 +68,12 @@ CAS: dict[str, Callable[[Authority], Authority]] = {
 }
 
 
-def make_case(authority: Authority, folder: Path, name: str = "app.dev.local") -> Case:
+def make_case(authority: Authority, directory: Path, name: str = "app.dev.local") -> Case:
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     leaf = certify(authority, Order((Hostname(name),)), key.public_key(), now=now, serial=0x1234)
     key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     crl = authority.intermediate_crl(number=1, this_update=now)
-    return Case(authority, leaf, key_pem, crl, name=name, folder=folder)
+    return Case(authority, leaf, key_pem, crl, name=name, directory=directory)
 
 
 @pytest.mark.parametrize("verifier", VERIFIERS)

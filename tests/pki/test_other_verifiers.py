@@ -40,7 +40,9 @@ def make_key(kind: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
             return ec.generate_private_key(ec.SECP256R1())
 
 
-def make_case(authority: Authority, order: Order, folder: Path, key_type: str = "P-256", *, days_ago: int = 0) -> Case:
+def make_case(
+    authority: Authority, order: Order, directory: Path, key_type: str = "P-256", *, days_ago: int = 0
+) -> Case:
     key, now = make_key(key_type), datetime.now(UTC)
     leaf = certify(authority, order, key.public_key(), now=now - timedelta(days=days_ago), serial=0x1234)
     return Case(
@@ -49,7 +51,7 @@ def make_case(authority: Authority, order: Order, folder: Path, key_type: str = 
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         authority.intermediate_crl(number=1, this_update=now),
         order.kind,
-        folder=folder,
+        directory=directory,
     )
 
 
@@ -132,7 +134,7 @@ def test_the_lists_are_read_by_openssl_crl(
     authority_of_today: Authority, tmp_path: Path, require_tool: RequireTool
 ) -> None:
     openssl = require_tool("openssl", "apt-get install openssl")
-    folder = revoked(make_case(authority_of_today, ORDERS["server"], tmp_path)).write()
+    directory = revoked(make_case(authority_of_today, ORDERS["server"], tmp_path)).write()
     argv = [
         openssl,
         "crl",
@@ -145,10 +147,10 @@ def test_the_lists_are_read_by_openssl_crl(
         "-CAfile",
         "intermediate.pem",
     ]
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, timeout=20, check=True)
     assert "verify OK" in done.stderr
     for part in ("Version 2", "X509v3 CRL Number", "Serial Number: 1234", "Key Compromise", "Authority Key Identifier"):
         assert part in done.stdout
-    assert x509.load_der_x509_crl((folder / "intermediate.crl").read_bytes()).is_signature_valid(
+    assert x509.load_der_x509_crl((directory / "intermediate.crl").read_bytes()).is_signature_valid(
         authority_of_today.intermediate.key.public_key()
     )

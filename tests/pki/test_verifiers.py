@@ -47,9 +47,9 @@ def issue_probe(authority: Authority) -> Leaf:
     return issue_foreign_probe(authority, now=datetime.now(UTC), key=key, serial=97)
 
 
-def handshake(authority: Authority, leaf: Leaf, name: str, folder: Path) -> None:
+def handshake(authority: Authority, leaf: Leaf, name: str, directory: Path) -> None:
     """Shake hands in memory as a strict Python 3.13 client would; raises ssl.SSLCertVerificationError."""
-    pem = folder / "leaf.pem"
+    pem = directory / "leaf.pem"
     pem.write_bytes(leaf.pem)
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(pem)
@@ -131,7 +131,7 @@ def openssl() -> str:
     return path
 
 
-def openssl_verify(openssl: str, authority: Authority, leaf: Leaf, folder: Path, crl: bytes) -> str:
+def openssl_verify(openssl: str, authority: Authority, leaf: Leaf, directory: Path, crl: bytes) -> str:
     files = {
         "root.pem": authority.root_pem,
         "intermediate.pem": authority.intermediate_pem,
@@ -141,11 +141,11 @@ def openssl_verify(openssl: str, authority: Authority, leaf: Leaf, folder: Path,
         ),
     }
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        (directory / name).write_bytes(content)
     options = ["-x509_strict", "-purpose", "sslserver", "-crl_check_all", "-CRLfile", "crls.pem"]
     chain = ["-CAfile", "root.pem", "-untrusted", "intermediate.pem", "leaf.pem"]
     result = subprocess.run(
-        [openssl, "verify", *options, *chain], check=False, cwd=folder, capture_output=True, text=True, timeout=20
+        [openssl, "verify", *options, *chain], check=False, cwd=directory, capture_output=True, text=True, timeout=20
     )
     return result.stdout + result.stderr
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from devtls.system import inherited
+from devtls.system.machine import activation as inherited
 
 
 def open_server(address: str, port: int = 0) -> socket.socket:

@@ -16,7 +16,7 @@ from devtls.errors import NoAuthority
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.authority import Authority
 from devtls.pki.revocation import crl_number, load_crl
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.system.power_cut import Machine, calls_of, crash
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -98,9 +98,9 @@ def test_everything_is_on_disk_before_the_pointer_names_it(tmp_path: Path, monke
         authority = keystore.create(DEFAULT_ZONES, NOW)
     switch = next(index for index, (name, _) in enumerate(machine.trace) if name in ("replace", "rename"))
     synced = {where for name, where in machine.trace[:switch] if name == "fsync"}
-    folder = keystore.folder_of(authority)
-    files = {str(path) for path in folder.iterdir()}
-    assert synced >= files | {str(folder), str(keystore.state_dir), str(keystore.state_dir / "ca.current.new")}
+    directory = keystore.directory_of(authority)
+    files = {str(path) for path in directory.iterdir()}
+    assert synced >= files | {str(directory), str(keystore.state_dir), str(keystore.state_dir / "ca.current.new")}
     assert ("fsync", str(keystore.state_dir)) in machine.trace[switch:]
 
 
@@ -118,7 +118,7 @@ import sys
 from datetime import datetime, UTC
 from pathlib import Path
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.system.power_cut import Machine, calls_of, crash
 keystore = Keystore(Path(sys.argv[1]))
 while True:
@@ -145,7 +145,7 @@ import sys
 from datetime import datetime, UTC
 from pathlib import Path
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 from tests.system.power_cut import Machine, calls_of, crash
 print(Keystore(Path(sys.argv[1])).load_or_create(DEFAULT_ZONES, datetime.now(UTC)).fingerprint)
 """

@@ -19,9 +19,9 @@ from devtls.pki.authority import Authority
 from devtls.pki.certify import Order
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number, load_crl, reason_of
-from devtls.system.generation import CRL
-from devtls.system.keystore import Keystore, new_leaf_key
-from devtls.system.register import Register
+from devtls.system.storage.generation import CRL
+from devtls.system.storage.keystore import Keystore, new_leaf_key
+from devtls.system.storage.register import Register
 from tests.system.power_cut import calls_of, crash
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -177,8 +177,8 @@ REVOKE = """
 import sys
 from datetime import datetime, UTC
 from pathlib import Path
-from devtls.system.keystore import Keystore
-from devtls.system.register import Register
+from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.register import Register
 keystore, now = Keystore(Path(sys.argv[1])), datetime.now(UTC)
 register = Register(keystore, keystore.load(now))
 for serial in sys.argv[2:]:
@@ -203,8 +203,8 @@ from datetime import datetime, UTC
 from pathlib import Path
 from devtls.pki.certify import Order
 from devtls.pki.register import serial_text
-from devtls.system.keystore import Keystore, new_leaf_key
-from devtls.system.register import Register
+from devtls.system.storage.keystore import Keystore, new_leaf_key
+from devtls.system.storage.register import Register
 keystore = Keystore(Path(sys.argv[1]))
 register = Register(keystore, keystore.load(datetime.now(UTC)))
 while True:

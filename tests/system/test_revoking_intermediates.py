@@ -16,9 +16,9 @@ from devtls.pki.authority import Authority
 from devtls.pki.delegation import checked_key, delegate
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number, load_crl
-from devtls.system.generation import Locks
-from devtls.system.keystore import Keystore, new_leaf_key, new_serial
-from devtls.system.register import Register
+from devtls.system.storage.generation import Locks
+from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.storage.register import Register
 from tests.system.power_cut import calls_of, crash
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def listed(keystore: Keystore, authority: Authority) -> set[str]:
 def is_whole(keystore: Keystore) -> bool:
     """Say whether what starts would find a CA that works, and no file that a crash left."""
     authority = keystore.load(NOW)
-    stray = [path.name for path in keystore.folder_of(authority).iterdir() if path.name.startswith(".")]
+    stray = [path.name for path in keystore.directory_of(authority).iterdir() if path.name.startswith(".")]
     return keystore.load_signer(NOW).fingerprint == authority.fingerprint and not stray
 
 

@@ -16,11 +16,11 @@ from devtls.errors import NoAuthority, StateError
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki import locked_key
 from devtls.pki.authority import Authority
-from devtls.system.generation import plain_key
-from devtls.system.keystore import Keystore
-from devtls.system.locked_key import LockedKey, lock
-from devtls.system.pointer import Pointer
-from devtls.system.seal import open_sealed
+from devtls.system.storage.generation import plain_key
+from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.locked_key import LockedKey, lock
+from devtls.system.storage.pointer import Pointer
+from devtls.system.storage.seal import open_sealed
 from tests.system.power_cut import calls_of, crash
 from tests.system.test_keystore_crash import names_in
 
@@ -64,10 +64,10 @@ def test_a_preparation_for_the_same_zones_is_taken_up_again_and_for_others_made_
     assert keystore.prepare_next(DEFAULT_ZONES, NOW).fingerprint == first.fingerprint
     other = keystore.prepare_next((*DEFAULT_ZONES, Hostname("shop.internal")), NOW)
     assert other.fingerprint != first.fingerprint
-    assert not keystore.folder_of(first).exists()
+    assert not keystore.directory_of(first).exists()
     with pytest.raises(StateError, match="Another renewal"):
         keystore.switch_to_next(first)
-    (keystore.folder_of(other) / "root.pem").write_bytes(b"junk")
+    (keystore.directory_of(other) / "root.pem").write_bytes(b"junk")
     assert keystore.prepare_next(other.zones, NOW).fingerprint != other.fingerprint
 
 
@@ -89,7 +89,7 @@ def test_an_older_ca_goes_on_signing_its_list_until_it_ends(keystore: Keystore) 
     assert keystore.next_crl(older, NOW + timedelta(days=30)) != keystore.next_crl(older, NOW + timedelta(days=60))
     assert keystore.load_older(NOW + timedelta(days=3651)) == ()
     assert keystore.older_roots() == (old.root,)
-    (keystore.folder_of(old) / "root.pem").unlink()
+    (keystore.directory_of(old) / "root.pem").unlink()
     assert keystore.load_older(NOW) == keystore.older_roots() == ()
 
 
@@ -180,7 +180,7 @@ import sys
 from datetime import datetime, UTC
 from pathlib import Path
 from devtls.names import DEFAULT_ZONES
-from devtls.system.keystore import Keystore
+from devtls.system.storage.keystore import Keystore
 keystore = Keystore(Path(sys.argv[1]))
 following = keystore.prepare_next(DEFAULT_ZONES, datetime.now(UTC))
 keystore.switch_to_next(following)
@@ -226,4 +226,4 @@ def test_the_sealed_start_is_the_short_one_again_once_the_key_is_unlocked(keysto
     authority = keystore.load(NOW)
     keystore.put_key(authority, plain_key(authority.intermediate.key))
     entry = pointer_of(keystore).current
-    assert open_sealed(keystore.folder_of(authority), entry.seal_sha256, NOW) is not None
+    assert open_sealed(keystore.directory_of(authority), entry.seal_sha256, NOW) is not None

@@ -145,7 +145,7 @@ async def test_orders_reach_the_proxy(ask: Ask, commands: Recorded) -> None:
     ):
         assert (await ask("POST", path, body))[0] == 200
     assert commands.asked == [
-        AddRequest(name="app", value=3000, folder="/"),
+        AddRequest(name="app", value=3000, directory="/"),
         RemoveRequest(name="app"),
         ReloadRequest(why="x"),
         StopRequest(now=False),

@@ -99,12 +99,12 @@ async def test_a_pipe_is_no_file(base: str, session: ClientSession, site: Path) 
         assert answer.status == 404
 
 
-async def test_a_folder_without_its_slash_is_redirected_relatively(base: str, session: ClientSession) -> None:
+async def test_a_directory_without_its_slash_is_redirected_relatively(base: str, session: ClientSession) -> None:
     async with session.get(base + "/sub?x=1", allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (307, "./sub/?x=1")
 
 
-async def test_a_folder_named_like_a_scheme_stays_a_path(base: str, session: ClientSession, site: Path) -> None:
+async def test_a_directory_named_like_a_scheme_stays_a_path(base: str, session: ClientSession, site: Path) -> None:
     (site / "http:x").mkdir()
     async with session.get(URL(base + "/http:x", encoded=True), allow_redirects=False) as answer:
         assert answer.headers["Location"] == "./http:x/"

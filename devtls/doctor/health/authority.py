@@ -48,7 +48,7 @@ class CaFacts:
     `unpublished` are the intermediates that a crash kept from that list: serial number -> the command to give again.
     """
 
-    folder: Path
+    directory: Path
     now: datetime
     exists: bool = False
     id: str = ""

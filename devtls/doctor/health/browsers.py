@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from devtls.doctor.health.finding import Finding, Level, Section, listed
-from devtls.system.truststore.nss_profiles import Notice
+from devtls.system.changes.truststore.nss_profiles import Notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class BrowserFacts:
 def judge_browsers(facts: BrowserFacts) -> Iterator[Finding]:
     """Yield what stands between a browser and the store."""
     if facts.legacy and facts.modern:
-        yield _on_two_folders(facts)
+        yield _on_two_directories(facts)
     for notice in facts.notices:
         yield Finding(
             "browser-sandboxed",
@@ -55,7 +55,7 @@ def judge_browsers(facts: BrowserFacts) -> Iterator[Finding]:
         yield Finding("browsers-fine", Section.BROWSERS, Level.OK, "Nothing stands between browsers and their stores.")
 
 
-def _on_two_folders(facts: BrowserFacts) -> Finding:
+def _on_two_directories(facts: BrowserFacts) -> Finding:
     hides = f"Chromium reads {facts.legacy} alone: that folder hides {facts.modern}"
     if f"nss:{facts.modern}" in facts.trusting and f"nss:{facts.legacy}" not in facts.trusting:
         return Finding(

@@ -38,13 +38,13 @@ from devtls.doctor.health.service import judge_services
 from devtls.doctor.health.shell import judge_shell
 from devtls.doctor.health.stores import judge_stores
 from devtls.names import DEFAULT_ZONES, Hostname
-from devtls.system.clientenv.files import are_retired
-from devtls.system.execute import Finished, NotFinished, Runner
-from devtls.system.paths import Paths
-from devtls.system.plan import Run
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.protocol import Status
-from devtls.system.truststore.record import Record
+from devtls.system.changes.clientenv.files import are_retired
+from devtls.system.changes.truststore.protocol import Status
+from devtls.system.changes.truststore.record import Record
+from devtls.system.machine.execute import Finished, NotFinished, Runner
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.paths import Paths
+from devtls.system.machine.plan import Run
 
 QUICK_S = 6.0
 """Limit of a probe that reads files, asks the resolver or knocks on ports."""
@@ -64,7 +64,7 @@ class Patient:
     paths: Paths
     runner: Runner
     environ: Mapping[str, str]
-    folder: Path
+    directory: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class _Examination:
         known = () if isinstance(probed, Broken) else probed
         findings += self._browsers(known)
         if ca.authority is not None:
-            reports, retired = clients.answer(self._began + PROGRAMS_S), are_retired(ca.facts.folder)
+            reports, retired = clients.answer(self._began + PROGRAMS_S), are_retired(ca.facts.directory)
             findings += _judge(Section.CLIENTS, reports, lambda found: judge_clients(found, retired=retired))
         return findings, known
 
@@ -144,7 +144,7 @@ class _Examination:
     def _project_names_and_ports(self) -> list[Finding]:
         patient, ca = self._patient, self._ca
         zones = tuple(Hostname(zone) for zone in ca.facts.zones) or DEFAULT_ZONES
-        found = ask(lambda: look_at_project(patient.folder, patient.machine.home, patient.paths, zones), QUICK_S)
+        found = ask(lambda: look_at_project(patient.directory, patient.machine.home, patient.paths, zones), QUICK_S)
         project = ProjectFacts() if isinstance(found, Broken) else found
         pki = ca.authority.pki_port if ca.authority else 0
         numbers = [HTTPS, STAND_IN, HTTP, project.https_port or 0, pki]
@@ -169,7 +169,7 @@ class _Examination:
             for each in stores
             if each.facts.state is not None and each.facts.state.status is Status.TRUSTED
         ]
-        record = Record(self._ca.facts.folder)
+        record = Record(self._ca.facts.directory)
         found = ask(lambda: look_at_browsers(patient.machine, record, trusting), QUICK_S)
         return _judge(Section.BROWSERS, found, judge_browsers)
 

@@ -18,20 +18,20 @@ from devtls.doctor.health.examine import Diagnosis
 from devtls.doctor.health.finding import CloseToOthers, Fix, InstallRoot, RemoveRoots, RenewFiles
 from devtls.doctor.health.probes.stores import Probed
 from devtls.errors import DevtlsError
-from devtls.system.clientenv.files import renew_files, write_files
-from devtls.system.clientenv.planning import plan_environment
-from devtls.system.clientenv.probe import probe
-from devtls.system.execute import Runner, write_atomically
-from devtls.system.plan import Plan, render_plan
-from devtls.system.truststore.installer import Proposal, Result, install, remove
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.protocol import Status, StoreState
-from devtls.system.truststore.record import Record
-from devtls.system.truststore.root import RootCertificate
+from devtls.system.changes.clientenv.files import renew_files, write_files
+from devtls.system.changes.clientenv.planning import plan_environment
+from devtls.system.changes.clientenv.probe import probe
+from devtls.system.changes.truststore.installer import Proposal, Result, install, remove
+from devtls.system.changes.truststore.protocol import Status, StoreState
+from devtls.system.changes.truststore.record import Record
+from devtls.system.changes.truststore.root import RootCertificate
+from devtls.system.machine.execute import Runner, write_atomically
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import Plan, render_plan
 
 
 @dataclass(frozen=True, slots=True)
-class Mending:
+class ProposedFix:
     """One thing that will be done: a sentence without a full stop, and its exact commands."""
 
     what: str
@@ -57,27 +57,27 @@ class Bench:
     environ: Mapping[str, str]
 
 
-def propose(diagnosis: Diagnosis) -> tuple[Mending, ...]:
+def propose(diagnosis: Diagnosis) -> tuple[ProposedFix, ...]:
     """Return what may be done about the findings, nothing twice."""
     wanted = dict.fromkeys(finding.fix for finding in diagnosis.findings if finding.fix is not None)
     return tuple(_describe(fix, diagnosis) for fix in wanted)
 
 
-def _describe(fix: Fix, diagnosis: Diagnosis) -> Mending:
+def _describe(fix: Fix, diagnosis: Diagnosis) -> ProposedFix:
     match fix:
         case CloseToOthers(paths):
             commands = tuple(f"chmod go= {shlex.quote(str(path))}" for path in paths)
-            return Mending("Close the CA's files to other users", commands, fix)
+            return ProposedFix("Close the CA's files to other users", commands, fix)
         case InstallRoot(name):
             store = _find(name, diagnosis)
             commands = render_plan(_installation(store, _root(diagnosis)), None)
-            return Mending(f"{store.facts.label}: put the root in", commands, fix)
+            return ProposedFix(f"{store.facts.label}: put the root in", commands, fix)
         case RemoveRoots(name, fingerprints):
             store = _find(name, diagnosis)
             commands = render_plan(store.store.remove_plan(store.found, fingerprints), None)
-            return Mending(f"{store.facts.label}: take the root of an earlier CA out", commands, fix)
+            return ProposedFix(f"{store.facts.label}: take the root of an earlier CA out", commands, fix)
         case RenewFiles(paths):
-            return Mending("Make the files of devtls env anew", tuple(f"# {path}" for path in paths), fix)
+            return ProposedFix("Make the files of devtls env anew", tuple(f"# {path}" for path in paths), fix)
         case unknown:
             assert_never(unknown)
 
@@ -96,7 +96,7 @@ def _installation(probed: Probed, root: RootCertificate) -> Plan:
     return probed.store.install_plan(probed.found, root)
 
 
-def mend(mending: Mending, diagnosis: Diagnosis, bench: Bench) -> Mended:
+def mend(mending: ProposedFix, diagnosis: Diagnosis, bench: Bench) -> Mended:
     """Do one thing and return how it went; one that fails stops nothing."""
     try:
         detail = _do(mending.fix, diagnosis, bench)
@@ -115,30 +115,30 @@ def _do(fix: Fix, diagnosis: Diagnosis, bench: Bench) -> str:
                 path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o077)
             return ""
         case InstallRoot(name):
-            return _install(_find(name, diagnosis), _root(diagnosis), diagnosis.ca.facts.folder, bench)
+            return _install(_find(name, diagnosis), _root(diagnosis), diagnosis.ca.facts.directory, bench)
         case RemoveRoots(name, fingerprints):
-            return _remove(_find(name, diagnosis), fingerprints, diagnosis.ca.facts.folder, bench)
+            return _remove(_find(name, diagnosis), fingerprints, diagnosis.ca.facts.directory, bench)
         case RenewFiles(paths):
-            _renew(paths, _root(diagnosis), diagnosis.ca.facts.folder, bench)
+            _renew(paths, _root(diagnosis), diagnosis.ca.facts.directory, bench)
             return ""
         case unknown:
             assert_never(unknown)
 
 
-def _install(probed: Probed, root: RootCertificate, folder: Path, bench: Bench) -> str:
+def _install(probed: Probed, root: RootCertificate, directory: Path, bench: Bench) -> str:
     write_atomically(Path(root.path), root.pem, 0o644)
     state = probed.facts.state or StoreState(Status.ABSENT)
     plan = _installation(probed, root)
     proposal = Proposal(probed.store, probed.found, state, plan, frozenset({root.fingerprint}))
-    result = install(proposal, root, bench.runner, None, Record(folder))
+    result = install(proposal, root, bench.runner, None, Record(directory))
     write_atomically(Path(root.path), root.list_pem, 0o644)  # with the older ones, which the store was not to be given
     return _reason(result, Status.TRUSTED)
 
 
-def _remove(probed: Probed, fingerprints: frozenset[str], folder: Path, bench: Bench) -> str:
+def _remove(probed: Probed, fingerprints: frozenset[str], directory: Path, bench: Bench) -> str:
     plan = probed.store.remove_plan(probed.found, fingerprints)
     proposal = Proposal(probed.store, probed.found, StoreState(Status.TRUSTED), plan, fingerprints)
-    return _reason(remove(proposal, bench.runner, None, Record(folder)), Status.ABSENT)
+    return _reason(remove(proposal, bench.runner, None, Record(directory)), Status.ABSENT)
 
 
 def _reason(result: Result, wanted: Status) -> str:
@@ -147,7 +147,7 @@ def _reason(result: Result, wanted: Status) -> str:
     return result.state.detail or result.state.status.value
 
 
-def _renew(paths: tuple[Path, ...], root: RootCertificate, folder: Path, bench: Bench) -> None:
-    planned = plan_environment(probe(folder, root, bench.environ, bench.machine.root)).files
+def _renew(paths: tuple[Path, ...], root: RootCertificate, directory: Path, bench: Bench) -> None:
+    planned = plan_environment(probe(directory, root, bench.environ, bench.machine.root)).files
     write_files({path: content for path, content in planned.items() if path in paths})
-    renew_files(folder, root)
+    renew_files(directory, root)

@@ -22,7 +22,7 @@ class ProjectFacts:
     forbidden: bool = False
     routes: int = 0
     apps: Mapping[str, str] = field(default_factory=dict)
-    missing_folders: tuple[str, ...] = ()
+    missing_directories: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     https_port: int | None = None
@@ -42,7 +42,7 @@ def judge_project(facts: ProjectFacts) -> Iterator[Finding]:
         yield _on_refusal(facts.refused, forbidden=facts.forbidden)
         return
     down = {target: why for target, why in facts.apps.items() if why}
-    if not down and not facts.missing_folders:
+    if not down and not facts.missing_directories:
         what = f"{facts.file} has {facts.routes} {'route' if facts.routes == 1 else 'routes'}, and every app answers."
         yield Finding("config-fine", Section.PROJECT, Level.OK, what)
     for target, why in down.items():
@@ -55,15 +55,15 @@ def judge_project(facts: ProjectFacts) -> Iterator[Finding]:
             "Start the app",
             target,
         )
-    for folder in facts.missing_folders:
+    for directory in facts.missing_directories:
         yield Finding(
             "folder-missing",
             Section.PROJECT,
             Level.WARNING,
-            f"There is no folder {visible(folder)}, which a route serves.",
+            f"There is no folder {visible(directory)}, which a route serves.",
             "Its addresses answer 404.",
             f"Make the folder, or change the route in {facts.file}",
-            folder,
+            directory,
         )
     if facts.kept:
         yield _on_hsts(facts.kept)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from devtls.doctor.health.finding import Finding, InstallRoot, Level, RemoveRoots, Section, as_command, listed
-from devtls.system.truststore.other_tools import OtherRoot
-from devtls.system.truststore.protocol import BLOCKED, Kind, Status, StoreState
+from devtls.system.changes.truststore.other_tools import OtherRoot
+from devtls.system.changes.truststore.protocol import BLOCKED, Kind, Status, StoreState
 
 _TRUST = "devtls trust"
 _ONLY_OURS = "devtls untrust --all && devtls trust"

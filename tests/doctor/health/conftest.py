@@ -11,19 +11,19 @@ import pytest
 from devtls.doctor.health.examine import Patient
 from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.names import DEFAULT_ZONES
-from devtls.system.execute import ProcessRunner
-from devtls.system.keystore import Keystore
-from devtls.system.paths import Paths
-from devtls.system.plan import ALREADY_ROOT
-from devtls.system.truststore.machine import Machine
+from devtls.system.machine.execute import ProcessRunner
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.paths import Paths
+from devtls.system.machine.plan import ALREADY_ROOT
+from devtls.system.storage.keystore import Keystore
 from tests.cli.desk import CERTUTIL
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     system, user = tmp_path / "system", tmp_path / "home"
-    for folder in (system / "usr/bin", system / "usr/sbin", system / "etc", user):
-        folder.mkdir(parents=True)
+    for directory in (system / "usr/bin", system / "usr/sbin", system / "etc", user):
+        directory.mkdir(parents=True)
     tool = system / "usr/bin/certutil"
     tool.write_text(f"#!/bin/sh\n{CERTUTIL}")
     tool.chmod(0o755)

@@ -9,9 +9,9 @@ from devtls.doctor.health.finding import CloseToOthers, Finding, Level
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
-FOLDER = Path("/home/me/state")
+DIRECTORY = Path("/home/me/state")
 FINE = CaFacts(
-    FOLDER,
+    DIRECTORY,
     NOW,
     exists=True,
     id="0a1b2c3d",
@@ -39,21 +39,21 @@ def test_a_fine_ca_is_one_sentence() -> None:
 
 
 def test_no_ca_is_the_first_trouble() -> None:
-    finding = only(CaFacts(FOLDER, NOW))
+    finding = only(CaFacts(DIRECTORY, NOW))
     assert (finding.id, finding.level, finding.mend) == ("ca-missing", Level.TROUBLE, "devtls trust")
 
 
 def test_files_that_others_can_read_are_closed_by_fix_and_say_why_the_keystore_refuses() -> None:
-    path = FOLDER / "ca x/intermediate.key"
+    path = DIRECTORY / "ca x/intermediate.key"
     finding = only(replace(FINE, exposed=(path,), refused=REFUSED))
     assert (finding.id, finding.fix) == ("ca-exposed", CloseToOthers((path,)))
     assert finding.mend == f"chmod go= '{path}'"
 
 
 def test_files_of_another_user_are_no_matter_of_fix() -> None:
-    finding = only(replace(FINE, foreign=(FOLDER,), refused=REFUSED))
+    finding = only(replace(FINE, foreign=(DIRECTORY,), refused=REFUSED))
     assert (finding.id, finding.fix) == ("ca-foreign-owner", None)
-    assert finding.mend == f'sudo chown "$USER" {FOLDER}'
+    assert finding.mend == f'sudo chown "$USER" {DIRECTORY}'
 
 
 def test_what_the_keystore_refuses_is_said_in_its_words() -> None:
@@ -89,7 +89,7 @@ def test_a_ca_without_dates_says_nothing_about_time() -> None:
 def test_a_record_that_cannot_be_read_is_told_with_and_without_a_ca() -> None:
     record = Said("trusted.json cannot be read.", "Remove the file.")
     assert ids(replace(FINE, record=record)) == ["ca-fine", "record-unreadable"]
-    assert ids(CaFacts(FOLDER, NOW, record=record)) == ["ca-missing", "record-unreadable"]
+    assert ids(CaFacts(DIRECTORY, NOW, record=record)) == ["ca-missing", "record-unreadable"]
 
 
 def test_a_renewal_that_was_not_finished_is_a_warning() -> None:

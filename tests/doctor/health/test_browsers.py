@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from devtls.doctor.health.browsers import BrowserFacts, judge_browsers
 from devtls.doctor.health.finding import Finding, Level
-from devtls.system.truststore.nss_profiles import Notice
+from devtls.system.changes.truststore.nss_profiles import Notice
 
 OLD, NEW = "~/.pki/nssdb", "~/.local/share/pki/nssdb"
 
@@ -11,18 +11,18 @@ def judged(facts: BrowserFacts) -> dict[str, Finding]:
     return {finding.id: finding for finding in judge_browsers(facts)}
 
 
-def test_one_folder_or_none_is_fine() -> None:
+def test_one_directory_or_none_is_fine() -> None:
     assert list(judged(BrowserFacts())) == ["browsers-fine"]
     assert list(judged(BrowserFacts(legacy=OLD))) == ["browsers-fine"]
 
 
-def test_an_old_folder_without_the_root_hides_the_new_one() -> None:
+def test_an_old_directory_without_the_root_hides_the_new_one() -> None:
     finding = judged(BrowserFacts(OLD, NEW, frozenset({f"nss:{NEW}"})))["browser-folder-hidden"]
     assert (finding.level, finding.mend) == (Level.WARNING, "devtls trust")
     assert finding.what == f"Chromium reads {OLD} alone: that folder hides {NEW}, where the root is."
 
 
-def test_two_folders_with_the_root_in_the_one_that_counts_are_a_fact() -> None:
+def test_two_directories_with_the_root_in_the_one_that_counts_are_a_fact() -> None:
     both = frozenset({f"nss:{NEW}", f"nss:{OLD}"})
     for trusting in (both, frozenset({f"nss:{OLD}"}), frozenset[str]()):
         found = judged(BrowserFacts(OLD, NEW, trusting))

@@ -14,9 +14,9 @@ from devtls.doctor.health import examine as examination
 from devtls.doctor.health.examine import Diagnosis, Patient, examine
 from devtls.doctor.health.finding import Level, Section
 from devtls.doctor.health.mending import propose
-from devtls.system.execute import ProcessRunner
-from devtls.system.keystore import Keystore
-from devtls.system.plan import ALREADY_ROOT, Run
+from devtls.system.machine.execute import ProcessRunner
+from devtls.system.machine.plan import ALREADY_ROOT, Run
+from devtls.system.storage.keystore import Keystore
 
 PROBES = {
     "look_at_ca": Section.CA,
@@ -42,8 +42,8 @@ def ids(diagnosis: Diagnosis) -> set[str]:
     return {finding.id for finding in diagnosis.findings}
 
 
-def files(folder: Path) -> dict[str, tuple[float, bytes]]:
-    found = (path for path in folder.rglob("*") if path.is_file())
+def files(directory: Path) -> dict[str, tuple[float, bytes]]:
+    found = (path for path in directory.rglob("*") if path.is_file())
     return {str(path): (path.stat().st_mtime, path.read_bytes()) for path in found}
 
 
@@ -69,7 +69,7 @@ def test_looking_changes_nothing(patient: Patient, keystore: Keystore, tmp_path:
     assert files(tmp_path) == before
 
 
-def test_the_configuration_of_the_folder_leads_to_its_names_and_port(
+def test_the_configuration_of_the_directory_leads_to_its_names_and_port(
     patient: Patient, keystore: Keystore, tmp_path: Path
 ) -> None:
     (tmp_path / "devtls.toml").write_text('[serve]\nhttps_port = 29443\n[routes]\n"localhost" = 3000\n')

@@ -14,11 +14,11 @@ from devtls.doctor.health.examine import Diagnosis, Patient, examine
 from devtls.doctor.health.finding import InstallRoot
 from devtls.doctor.health.mending import Bench, Mended, mend, propose
 from devtls.names import DEFAULT_ZONES
-from devtls.system.clientenv.files import write_files
-from devtls.system.clientenv.planning import plan_environment
-from devtls.system.clientenv.probe import probe
-from devtls.system.keystore import Keystore
-from tests.system.truststore.foreign_roots import make_foreign_root
+from devtls.system.changes.clientenv.files import write_files
+from devtls.system.changes.clientenv.planning import plan_environment
+from devtls.system.changes.clientenv.probe import probe
+from devtls.system.storage.keystore import Keystore
+from tests.system.changes.truststore.foreign_roots import make_foreign_root
 
 DATABASE = ".local/share/pki/nssdb"
 

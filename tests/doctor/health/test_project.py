@@ -39,8 +39,8 @@ def test_an_app_that_is_down_is_a_note_and_its_text_is_escaped() -> None:
     assert finding.what == "The app at unix:/\\x1b[2J does not answer: no\\x07."
 
 
-def test_a_folder_that_is_not_there_is_a_warning() -> None:
-    found = judged(replace(FINE, missing_folders=("/p/site",)))
+def test_a_directory_that_is_not_there_is_a_warning() -> None:
+    found = judged(replace(FINE, missing_directories=("/p/site",)))
     assert found["folder-missing"].level is Level.WARNING
     assert "config-fine" not in found
 

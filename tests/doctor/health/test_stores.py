@@ -6,8 +6,8 @@ import pytest
 
 from devtls.doctor.health.finding import Finding, InstallRoot, Level, RemoveRoots
 from devtls.doctor.health.stores import Stale, StoreFacts, judge_stores
-from devtls.system.truststore.other_tools import OtherRoot
-from devtls.system.truststore.protocol import Kind, Status, StoreState
+from devtls.system.changes.truststore.other_tools import OtherRoot
+from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
 
 TRUSTED, ABSENT = StoreState(Status.TRUSTED), StoreState(Status.ABSENT)
 BROWSER = StoreFacts("nss:~/new", "Chromium", Kind.BROWSER, TRUSTED, recorded=True)

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from devtls.doctor.health.authority import CaFacts, Older, Said
 from devtls.errors import DevtlsError, NoAuthority, StateError
 from devtls.pki.authority import Authority
-from devtls.system.clientenv.variables import ROOT_FILE
-from devtls.system.keystore import Keystore
-from devtls.system.pointer import Pointer
-from devtls.system.register import Register
-from devtls.system.truststore.record import Record
-from devtls.system.truststore.root import RootCertificate, ours
+from devtls.system.changes.clientenv.variables import ROOT_FILE
+from devtls.system.changes.truststore.record import Record
+from devtls.system.changes.truststore.root import RootCertificate, ours
+from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.pointer import Pointer
+from devtls.system.storage.register import Register
 
 _OTHERS = 0o077
 _POINTER = "ca.current"
@@ -44,7 +44,7 @@ def look_at_ca(state_dir: Path, now: datetime) -> Ca:
     entries = _entries_of(keystore)
     root = authority.root if authority else _root_on_disk(state_dir, entries)
     facts = CaFacts(
-        folder=state_dir,
+        directory=state_dir,
         now=now,
         exists=authority is not None or refused is not None,
         id=authority.id if authority else "",
@@ -107,7 +107,7 @@ def _load(keystore: Keystore, now: datetime) -> tuple[Authority | None, Said | N
 def _private_files(state_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield what only the user may read: the folder, the pointer, and the CA's own files."""
     generations = [*state_dir.glob("ca-????????")] if state_dir.is_dir() else []
-    inside = [file for folder in generations if folder.is_dir() for file in _entries(folder)]
+    inside = [file for directory in generations if directory.is_dir() for file in _entries(directory)]
     for path in (state_dir, state_dir / _POINTER, *generations, *inside):
         try:
             yield path, path.lstat()
@@ -115,9 +115,9 @@ def _private_files(state_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
             continue
 
 
-def _entries(folder: Path) -> list[Path]:
+def _entries(directory: Path) -> list[Path]:
     try:
-        return sorted(folder.iterdir())
+        return sorted(directory.iterdir())
     except OSError:
         return []
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from devtls.doctor.health.browsers import BrowserFacts
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.nss_profiles import find_notices
-from devtls.system.truststore.record import Record
+from devtls.system.changes.truststore.nss_profiles import find_notices
+from devtls.system.changes.truststore.record import Record
+from devtls.system.machine.machine import Machine
 
 _BROWSERS = frozenset({"chromium", "chrome", "brave", "msedge", "firefox", "firefox-esr", "librewolf", "vivaldi-bin"})
 
@@ -36,19 +36,19 @@ def _older_than(file: Path, proc: Path) -> Iterator[tuple[str, int]]:
         written = file.stat().st_mtime
     except OSError:
         return
-    for folder in sorted(proc.glob("[0-9]*"), key=lambda folder: int(folder.name), reverse=True):
+    for directory in sorted(proc.glob("[0-9]*"), key=lambda directory: int(directory.name), reverse=True):
         try:
-            name = (folder / "comm").read_text("utf-8", "replace").strip()
-            status = folder.stat()
-            if name in _BROWSERS and status.st_uid == os.geteuid() and _started(folder, proc, ticks) < written:
-                yield name, int(folder.name)
+            name = (directory / "comm").read_text("utf-8", "replace").strip()
+            status = directory.stat()
+            if name in _BROWSERS and status.st_uid == os.geteuid() and _started(directory, proc, ticks) < written:
+                yield name, int(directory.name)
         except (OSError, ValueError, IndexError):  # it ended meanwhile
             continue
 
 
-def _started(folder: Path, proc: Path, ticks: int) -> float:
+def _started(directory: Path, proc: Path, ticks: int) -> float:
     """Return when a process started, in seconds since 1970: proc(5), field 22 of stat, in `ticks` of a second."""
-    fields = (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    fields = (directory / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     lines = (proc / "stat").read_text("ascii", "replace").splitlines()
     boot = [line.split()[1] for line in lines if line.startswith("btime ")][0]  # noqa: RUF015 - IndexError, not StopIteration
     return float(boot) + int(fields[19]) / ticks

@@ -13,22 +13,22 @@ from pathlib import Path
 from devtls.doctor.clients import CLIENTS, Client
 from devtls.doctor.health.probes.authority import Ca
 from devtls.doctor.proof import Files, Report, prove
-from devtls.system.clientenv.planning import plan_environment
-from devtls.system.clientenv.probe import probe
-from devtls.system.execute import Runner
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.root import RootCertificate
+from devtls.system.changes.clientenv.planning import plan_environment
+from devtls.system.changes.clientenv.probe import probe
+from devtls.system.changes.truststore.root import RootCertificate
+from devtls.system.machine.execute import Runner
+from devtls.system.machine.machine import Machine
 
 
 def look_at_clients(machine: Machine, runner: Runner, ca: Ca, environ: Mapping[str, str]) -> tuple[Report, ...]:
     """Return how each client that is installed took a certificate of the CA; none without a CA that can sign."""
     if ca.authority is None:
         return ()
-    authority, folder = ca.authority, ca.facts.folder
+    authority, directory = ca.authority, ca.facts.directory
     found = [(machine.user_tool(*client.names), client) for client in CLIENTS]
     clients = {tool: client for tool, client in found if tool is not None}
-    root = RootCertificate(authority.id, authority.root_der, folder)
-    planned = plan_environment(probe(folder, root, environ, machine.root))
+    root = RootCertificate(authority.id, authority.root_der, directory)
+    planned = plan_environment(probe(directory, root, environ, machine.root))
     with tempfile.TemporaryDirectory(prefix="devtls-doctor-") as name:
         private = Path(name)
         for path, content in planned.files.items():

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from devtls.doctor.health.files import CertificateFile
 from devtls.errors import CertificateError, StateError
 from devtls.pki.register import Issued, serial_text
-from devtls.system.keystore import Keystore
-from devtls.system.register import open_registers
+from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.register import open_registers
 
 _PKCS12 = ".p12"
 _MAX_BYTES = 1_048_576

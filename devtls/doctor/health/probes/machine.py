@@ -9,10 +9,10 @@ import ssl
 import devtls
 from devtls.doctor.health.machine import MachineFacts
 from devtls.doctor.health.probes.names import look_at_resolver
-from devtls.system.execute import Finished, Runner
-from devtls.system.plan import Run
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.wsl import is_wsl
+from devtls.system.changes.truststore.wsl import is_wsl
+from devtls.system.machine.execute import Finished, Runner
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import Run
 
 _SYSTEMCTL_S = 2.0
 

@@ -14,9 +14,9 @@ from dns.message import make_query
 from devtls.doctor.health.names import Lookup, NameFacts, ResolverFacts
 from devtls.doctor.health.probes.bounded import ask_all
 from devtls.names import is_wildcard
-from devtls.system.resolver.drop_in import DropIn
-from devtls.system.resolver.macos import RESOLVER
-from devtls.system.resolver.resolved import DELEGATE, DROP_IN
+from devtls.system.changes.resolver.drop_in import DropIn
+from devtls.system.changes.resolver.macos import RESOLVER
+from devtls.system.changes.resolver.resolved import DELEGATE, DROP_IN
 
 LIMIT_S = 3.0
 _ANSWER_S = 0.5

@@ -19,8 +19,8 @@ from cryptography.exceptions import InvalidSignature
 from devtls.doctor.health.ports import HTTP, STAND_IN, Held, PortFacts
 from devtls.doctor.health.probes.authority import Ca
 from devtls.pki.authority import Authority
-from devtls.system.port_holder import is_listened_to, port_holder
-from devtls.system.truststore.machine import Machine
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.port_holder import is_listened_to, port_holder
 
 _CONNECT_S = 0.5
 _HANDSHAKE_S = 2.0

@@ -15,24 +15,24 @@ from devtls.doctor.health.project import ProjectFacts
 from devtls.errors import DevtlsError, NotAllowed
 from devtls.names import Hostname
 from devtls.routing import Upstream, build_routes
-from devtls.system.discovery import find_config, load_config
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.config_discovery import find_config, load_config
 
 _KNOCK_S = 0.5
 _ALL_S = 2.0
 _NOT_IN_TIME = "no answer in time"
 
 
-def look_at_project(folder: Path, home: Path, paths: Paths, zones: tuple[Hostname, ...]) -> ProjectFacts:
+def look_at_project(directory: Path, home: Path, paths: Paths, zones: tuple[Hostname, ...]) -> ProjectFacts:
     """Return the configuration that `devtls serve` would find in `folder`, and how its apps are."""
-    found = find_config(folder, home=home, config_dir=paths.config_dir)
+    found = find_config(directory, home=home, config_dir=paths.config_dir)
     if found is None:
         return ProjectFacts()
     file = str(found.path)
     try:
         config = load_config(found, paths)
-        folders = {route.target.folder: "-" for route in config.routes if isinstance(route.target, StaticTarget)}
-        routes = build_routes(config, zones, static_sockets=folders).routes
+        directories = {route.target.directory: "-" for route in config.routes if isinstance(route.target, StaticTarget)}
+        routes = build_routes(config, zones, static_sockets=directories).routes
     except DevtlsError as error:
         return ProjectFacts(file, Said(str(error), error.hint), isinstance(error, NotAllowed))
     apps = {
@@ -42,7 +42,7 @@ def look_at_project(folder: Path, home: Path, paths: Paths, zones: tuple[Hostnam
         file=file,
         routes=len(routes),
         apps=_knock_on(apps),
-        missing_folders=tuple(name for name in folders if not Path(name).is_dir()),
+        missing_directories=tuple(name for name in directories if not Path(name).is_dir()),
         kept=_names_with_hsts(config),
         hosts=tuple(dict.fromkeys(host for route in routes for host in route.hosts)),
         https_port=config.serve.https_port,

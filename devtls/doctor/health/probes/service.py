@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from devtls.doctor.health.service import ServiceFacts
-from devtls.system.execute import Runner
-from devtls.system.service.discovery import find_services
-from devtls.system.setup.protocol import Part
-from devtls.system.truststore.machine import Machine
+from devtls.system.changes.change import Part
+from devtls.system.changes.service.discovery import find_services
+from devtls.system.machine.execute import Runner
+from devtls.system.machine.machine import Machine
 
 _MENDS = {Part.SERVICE: "devtls service install", Part.PORTS: "devtls setup ports"}
 

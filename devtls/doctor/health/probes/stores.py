@@ -10,12 +10,12 @@ from typing import Any
 from devtls.doctor.health.probes.authority import Ca
 from devtls.doctor.health.stores import Stale, StoreFacts
 from devtls.errors import StateError
-from devtls.system.execute import Runner
-from devtls.system.plan import Plan
-from devtls.system.truststore.discovery import MACHINE_WIDE, AnyStore, Scope, find_stores
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.record import Installed, Record
-from devtls.system.truststore.root import fingerprint_of
+from devtls.system.changes.truststore.discovery import MACHINE_WIDE, AnyStore, Scope, find_stores
+from devtls.system.changes.truststore.record import Installed, Record
+from devtls.system.changes.truststore.root import fingerprint_of
+from devtls.system.machine.execute import Runner
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import Plan
 
 _AT_ONCE = 4
 
@@ -31,7 +31,7 @@ class Probed:
 
 def look_at_stores(machine: Machine, runner: Runner, ca: Ca) -> tuple[Probed, ...]:
     """Return every store of this machine as it is now."""
-    entries = _entries(Record(ca.facts.folder))
+    entries = _entries(Record(ca.facts.directory))
     recorded = tuple(dict.fromkeys(entry.store for entry in entries))
     scope = Scope.MACHINE if any(name in MACHINE_WIDE for name in recorded) else Scope.USER
     stores = find_stores(machine, runner, recorded=recorded, scope=scope)

@@ -10,14 +10,14 @@ from devtls.doctor.health.authority import Said
 from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.errors import StateError
 from devtls.pki.register import Revoked, serial_text
-from devtls.system.clientenv.variables import ROOT_FILE
-from devtls.system.keystore import Keystore
-from devtls.system.register import Register, append_event
+from devtls.system.changes.clientenv.variables import ROOT_FILE
+from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.register import Register, append_event
 
 NOW = datetime.now(UTC)
 
 
-def test_without_a_folder_there_is_nothing(tmp_path: Path) -> None:
+def test_without_a_directory_there_is_nothing(tmp_path: Path) -> None:
     found = look_at_ca(tmp_path / "state", NOW)
     assert (found.facts.exists, found.authority, found.root, found.facts.newest) == (False, None, None, None)
     assert not (tmp_path / "state").exists()
@@ -64,14 +64,14 @@ def test_a_damaged_file_is_told_in_the_keystores_words(keystore: Keystore, state
     assert (found.root is None) is (name != "ca.current")
 
 
-def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     found = look_at_ca(tmp_path / "state", NOW)
     assert found.facts.exists
     assert found.facts.refused is not None
 
 
-def test_a_folder_that_is_closed_to_us_is_told(
+def test_a_directory_that_is_closed_to_us_is_told(
     keystore: Keystore, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def closed(*_: object) -> None:
@@ -111,14 +111,14 @@ def test_a_renewal_is_seen_at_each_of_its_steps(keystore: Keystore, state: Path)
 def test_the_root_of_a_refused_ca_is_that_of_the_one_that_signs(keystore: Keystore, state: Path) -> None:
     following = keystore.prepare_next(keystore.load(NOW).zones, NOW)
     keystore.switch_to_next(following)
-    (keystore.folder_of(following) / "intermediate.key").write_bytes(b"junk")
+    (keystore.directory_of(following) / "intermediate.key").write_bytes(b"junk")
     found = look_at_ca(state, NOW)
     assert found.authority is None
     assert found.root is not None
     assert found.root.id == following.id
 
 
-def test_a_state_folder_that_cannot_be_read_again_has_no_older_roots(
+def test_a_state_directory_that_cannot_be_read_again_has_no_older_roots(
     keystore: Keystore, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(_keystore: Keystore) -> None:

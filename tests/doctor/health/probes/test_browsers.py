@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from devtls.doctor.health.probes.browsers import look_at_browsers
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.record import Installed, Record
+from devtls.system.changes.truststore.record import Installed, Record
+from devtls.system.machine.machine import Machine
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def process(machine: Machine, number: int, name: str, started_s: float) -> None:
     """Put a process into the redirected /proc whose boot was at 1000."""
-    folder = machine.root / "proc" / str(number)
-    folder.mkdir(parents=True)
-    (folder / "comm").write_text(f"{name}\n")
+    directory = machine.root / "proc" / str(number)
+    directory.mkdir(parents=True)
+    (directory / "comm").write_text(f"{name}\n")
     fields = ["S", *("0" * 18), str(int(started_s * TICKS)), "0"]
-    (folder / "stat").write_text(f"{number} (a ) b) {' '.join(fields)}")
+    (directory / "stat").write_text(f"{number} (a ) b) {' '.join(fields)}")
     (machine.root / "proc/stat").write_text("cpu 1 2\nbtime 1000\nctxt 5\n")
 
 
@@ -32,7 +32,7 @@ def record(state: Path) -> Record:
     return made
 
 
-def test_folders_are_named_as_far_as_they_exist(machine: Machine, state: Path) -> None:
+def test_directories_are_named_as_far_as_they_exist(machine: Machine, state: Path) -> None:
     found = look_at_browsers(machine, Record(state), ["nss:x"])
     assert (found.legacy, found.modern, found.trusting) == ("", "", frozenset({"nss:x"}))
     (machine.home / ".pki/nssdb").mkdir(parents=True)
@@ -60,5 +60,5 @@ def test_without_a_record_or_a_proc_nobody_is(machine: Machine, record: Record, 
     process(machine, 11, "firefox", 400)
     (machine.root / "proc/stat").write_text("")
     assert look_at_browsers(machine, record, []).old_processes == {}
-    nothing = replace(record, folder=state / "none")
+    nothing = replace(record, directory=state / "none")
     assert look_at_browsers(machine, nothing, []).old_processes == {}

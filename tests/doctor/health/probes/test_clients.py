@@ -6,10 +6,10 @@ from pathlib import Path
 from devtls.doctor.health.probes.authority import Ca
 from devtls.doctor.health.probes.clients import look_at_clients
 from devtls.doctor.proof import Foreign, Verdict
-from devtls.system.execute import ProcessRunner
-from devtls.system.truststore.machine import Machine
+from devtls.system.machine.execute import ProcessRunner
+from devtls.system.machine.machine import Machine
 from tests.cli.desk import CURL
-from tests.system.truststore.foreign_roots import make_foreign_root
+from tests.system.changes.truststore.foreign_roots import make_foreign_root
 
 
 def tool(machine: Machine, name: str, script: str) -> None:
@@ -18,8 +18,8 @@ def tool(machine: Machine, name: str, script: str) -> None:
     path.chmod(0o755)
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def files(directory: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def test_a_client_is_tried_with_what_devtls_env_would_give_and_nothing_is_written(ca: Ca, machine: Machine) -> None:
@@ -27,10 +27,10 @@ def test_a_client_is_tried_with_what_devtls_env_would_give_and_nothing_is_writte
     bundle.parent.mkdir(parents=True)
     bundle.write_bytes(make_foreign_root("mkcert a", "mkcert development CA"))
     tool(machine, "curl", CURL)
-    before = files(ca.facts.folder)
+    before = files(ca.facts.directory)
     (report,) = look_at_clients(machine, ProcessRunner(), ca, {})
     assert (report.client, report.verdict, report.foreign) == ("curl", Verdict.TRUSTED_WITH, Foreign.REFUSED_FOR_NAME)
-    assert files(ca.facts.folder) == before
+    assert files(ca.facts.directory) == before
     assert not Path(report.setting.partition("=")[2]).exists()
 
 

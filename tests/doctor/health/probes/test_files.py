@@ -9,9 +9,9 @@ from devtls.doctor.health.probes.files import look_at_files
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.certify import Order
 from devtls.pki.register import serial_text
-from devtls.system.certificate_files import chain_file, new_certificate_key
-from devtls.system.keystore import Keystore
-from devtls.system.register import Register
+from devtls.system.storage.certificate_files import chain_file, new_certificate_key
+from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.register import Register
 
 NOW = datetime.now(UTC)
 

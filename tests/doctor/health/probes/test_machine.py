@@ -6,8 +6,8 @@ import pytest
 
 from devtls import __version__
 from devtls.doctor.health.probes.machine import look_at_machine
-from devtls.system.execute import ProcessRunner
-from devtls.system.truststore.machine import Machine
+from devtls.system.machine.execute import ProcessRunner
+from devtls.system.machine.machine import Machine
 
 
 @pytest.mark.parametrize(

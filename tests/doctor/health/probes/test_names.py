@@ -10,10 +10,10 @@ import pytest
 from devtls.doctor.health.names import Lookup, ResolverFacts
 from devtls.doctor.health.probes import names
 from devtls.doctor.health.probes.names import look_at_names, look_at_resolver, look_up
-from devtls.system.resolver.drop_in import MARK, Recipe
-from devtls.system.resolver.macos import RESOLVER
-from devtls.system.resolver.resolved import DELEGATE, DROP_IN
-from devtls.system.setup.protocol import User, Wish
+from devtls.system.changes.change import User, Wish
+from devtls.system.changes.resolver.drop_in import MARK, Recipe
+from devtls.system.changes.resolver.macos import RESOLVER
+from devtls.system.changes.resolver.resolved import DELEGATE, DROP_IN
 
 
 def test_localhost_is_here() -> None:
@@ -79,10 +79,10 @@ def test_a_resolver_that_asks_devtls_is_told_from_one_that_gets_an_answer(
         server.bind(("127.0.0.1", 0))
         server.settimeout(10)
         port = server.getsockname()[1]
-        (tmp_path / recipe.folder).mkdir(parents=True)
+        (tmp_path / recipe.directory).mkdir(parents=True)
         wish = Wish(User("me", 1000, 1000, tmp_path), ("dev.local",), (), dns_port=port)
         for file, content in recipe.files(wish).items():
-            (tmp_path / recipe.folder / file).write_text(f"{MARK}\n{content}")
+            (tmp_path / recipe.directory / file).write_text(f"{MARK}\n{content}")
 
         def answer() -> None:
             question, client = server.recvfrom(512)

@@ -18,19 +18,19 @@ from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.doctor.health.probes.ports import look_at_ports
 from devtls.doctor.listener import listening, server_context
 from devtls.names import DEFAULT_ZONES, Hostname
-from devtls.pki.imported import Brought, judge
-from devtls.system.keystore import Keystore, new_leaf_key, new_serial
-from devtls.system.truststore.machine import Machine
-from tests.doctor.check.pki import Wish, self_signed, showing
+from devtls.pki.imported import ImportBundle, judge
+from devtls.system.machine.machine import Machine
+from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
+from tests.doctor.tls_check.pki import Wish, self_signed, showing
 from tests.pki.elsewhere import mkcert
 
 
 @contextmanager
-def serving(ca: Ca, folder: Path) -> Iterator[int]:
+def serving(ca: Ca, directory: Path) -> Iterator[int]:
     """Serve a leaf of the CA, as devtls would."""
     assert ca.authority is not None
     leaf = ca.authority.issue(Hostname("app.test"), now=datetime.now(UTC), key=new_leaf_key(), serial=new_serial())
-    with listening(server_context(leaf, folder)) as here:
+    with listening(server_context(leaf, directory)) as here:
         yield here.port
 
 
@@ -59,7 +59,7 @@ def test_an_imported_ca_signs_for_others_as_well_so_the_holder_decides(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holder: str, whose: Held
 ) -> None:
     made, now = mkcert(), datetime.now(UTC)
-    brought, keystore = Brought(made.certificate, made.key), Keystore(tmp_path / "imported")
+    brought, keystore = ImportBundle(made.certificate, made.key), Keystore(tmp_path / "imported")
     judged = judge(brought, zones=(), parse_zone=Hostname, now=now, pki_port=29444)
     keystore.adopt(judged.authority, now)
     ca = look_at_ca(keystore.state_dir, now)

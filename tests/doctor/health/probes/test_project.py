@@ -9,8 +9,8 @@ from devtls.doctor.health.probes import project
 from devtls.doctor.health.probes.project import look_at_project
 from devtls.doctor.health.project import ProjectFacts
 from devtls.names import DEFAULT_ZONES
-from devtls.system.discovery import Found
-from devtls.system.paths import Paths
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.config_discovery import Found
 
 
 @pytest.fixture
@@ -18,10 +18,10 @@ def paths(tmp_path: Path) -> Paths:
     return Paths(tmp_path / "state", tmp_path / "config", tmp_path / "run")
 
 
-def look(folder: Path, paths: Paths, text: str = "") -> ProjectFacts:
+def look(directory: Path, paths: Paths, text: str = "") -> ProjectFacts:
     if text:
-        (folder / "devtls.toml").write_text(text)
-    return look_at_project(folder, folder, paths, DEFAULT_ZONES)
+        (directory / "devtls.toml").write_text(text)
+    return look_at_project(directory, directory, paths, DEFAULT_ZONES)
 
 
 def test_no_file_is_nothing(tmp_path: Path, paths: Paths) -> None:
@@ -39,7 +39,7 @@ def test_routes_and_their_apps_are_looked_at(tmp_path: Path, paths: Paths) -> No
             'site = "./site"\nkept = { target = %d, hsts = "keep" }\n' % here,
         )
     assert found.apps == {f"127.0.0.1:{here}": "", f"127.0.0.1:{nowhere}": "nothing listens there"}
-    assert found.missing_folders == (str(tmp_path / "site"),)
+    assert found.missing_directories == (str(tmp_path / "site"),)
     assert (found.routes, found.kept, found.https_port) == (4, ("kept",), 9443)
     assert {"app.dev.local", "*.shop.test", "site.localhost"} <= set(found.hosts)
 

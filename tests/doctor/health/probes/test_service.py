@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from devtls.doctor.health.probes.service import look_at_services
-from devtls.system.execute import ProcessRunner
-from devtls.system.service.systemd import service_unit
-from devtls.system.truststore.machine import Machine
+from devtls.system.changes.service.systemd import service_unit
+from devtls.system.machine.execute import ProcessRunner
+from devtls.system.machine.machine import Machine
 
 
 def install(machine: Machine, *argv: str) -> None:

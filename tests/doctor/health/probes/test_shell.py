@@ -9,13 +9,13 @@ from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.doctor.health.probes.shell import look_at_shell
 from devtls.doctor.health.shell import NamedFile, ShellFacts
 from devtls.names import DEFAULT_ZONES
-from devtls.system.clientenv.files import retire_files, write_files
-from devtls.system.clientenv.planning import plan_environment
-from devtls.system.clientenv.probe import probe
-from devtls.system.keystore import Keystore
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.record import Record
-from tests.system.truststore.foreign_roots import make_foreign_root
+from devtls.system.changes.clientenv.files import retire_files, write_files
+from devtls.system.changes.clientenv.planning import plan_environment
+from devtls.system.changes.clientenv.probe import probe
+from devtls.system.changes.truststore.record import Record
+from devtls.system.machine.machine import Machine
+from devtls.system.storage.keystore import Keystore
+from tests.system.changes.truststore.foreign_roots import make_foreign_root
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def system_bundle(machine: Machine) -> Path:
 def env(ca: Ca, machine: Machine) -> dict[str, str]:
     """Do what devtls env does, and return the variables."""
     assert ca.root is not None
-    planned = plan_environment(probe(ca.facts.folder, ca.root, {}, machine.root))
+    planned = plan_environment(probe(ca.facts.directory, ca.root, {}, machine.root))
     write_files(planned.files)
     return dict(planned.variables)
 
@@ -44,9 +44,9 @@ def test_what_devtls_env_has_set_is_as_it_should_be(ca: Ca, machine: Machine) ->
 
 def test_after_untrust_it_is_told_that_files_without_the_root_are_right(ca: Ca, machine: Machine) -> None:
     variables = env(ca, machine)
-    Record(ca.facts.folder).begin()
+    Record(ca.facts.directory).begin()
     assert not look_at_shell(ca, machine, variables).retired
-    retire_files(ca.facts.folder, variables)
+    retire_files(ca.facts.directory, variables)
     found = look_at_shell(ca, machine, variables)
     assert found.retired
     assert [file.variable for file in found.files if file.certificates and not file.holds_root]
@@ -71,18 +71,18 @@ def test_after_an_update_of_the_systems_roots_bundles_are_outdated(
     assert "devtls-root.pem" not in names
 
 
-def test_files_and_folders_of_the_users_own_are_read(ca: Ca, machine: Machine, tmp_path: Path) -> None:
-    folder = tmp_path / "roots"
-    (folder / "sub").mkdir(parents=True)
-    (folder / "a.pem").write_bytes(make_foreign_root("mkcert a", "mkcert development CA"))
+def test_files_and_directories_of_the_users_own_are_read(ca: Ca, machine: Machine, tmp_path: Path) -> None:
+    directory = tmp_path / "roots"
+    (directory / "sub").mkdir(parents=True)
+    (directory / "a.pem").write_bytes(make_foreign_root("mkcert a", "mkcert development CA"))
     (tmp_path / "no.p12").write_bytes(b"rubbish")
     environ = {
-        "SSL_CERT_FILE": str(folder),
+        "SSL_CERT_FILE": str(directory),
         "PIP_CERT": str(tmp_path / "gone"),
         "AWS_CA_BUNDLE": str(tmp_path / "no.p12"),
     }
     assert look_at_shell(ca, machine, environ).files == (
-        NamedFile("SSL_CERT_FILE", str(folder), 1, holds_root=False, is_ours=False),
+        NamedFile("SSL_CERT_FILE", str(directory), 1, holds_root=False, is_ours=False),
         NamedFile("PIP_CERT", str(tmp_path / "gone"), 0, holds_root=False, is_ours=False),
         NamedFile("AWS_CA_BUNDLE", str(tmp_path / "no.p12"), 0, holds_root=False, is_ours=False),
     )

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.doctor.health.probes.stores import Probed, look_at_stores
 from devtls.names import DEFAULT_ZONES
-from devtls.system.execute import ProcessRunner
-from devtls.system.keystore import Keystore
-from devtls.system.plan import ALREADY_ROOT
-from devtls.system.truststore.installer import install, propose_install
-from devtls.system.truststore.machine import Machine
-from devtls.system.truststore.protocol import Status
-from devtls.system.truststore.record import Record
+from devtls.system.changes.truststore.installer import install, propose_install
+from devtls.system.changes.truststore.protocol import Status
+from devtls.system.changes.truststore.record import Record
+from devtls.system.machine.execute import ProcessRunner
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import ALREADY_ROOT
+from devtls.system.storage.keystore import Keystore
 
 RUNNER = ProcessRunner(ALREADY_ROOT)
 NSS = "nss:~/.local/share/pki/nssdb"
@@ -24,10 +24,10 @@ def look(machine: Machine, ca: Ca) -> dict[str, Probed]:
 
 def trust(machine: Machine, ca: Ca) -> None:
     assert ca.root is not None
-    ca.facts.folder.joinpath(ca.root.path.name).write_bytes(ca.root.pem)
+    ca.facts.directory.joinpath(ca.root.path.name).write_bytes(ca.root.pem)
     stores = [probed.store for probed in look(machine, ca).values() if probed.facts.name == NSS]
     for proposal in propose_install(stores, ca.root):
-        install(proposal, ca.root, RUNNER, ALREADY_ROOT, Record(ca.facts.folder))
+        install(proposal, ca.root, RUNNER, ALREADY_ROOT, Record(ca.facts.directory))
 
 
 def test_a_store_without_the_root_can_be_filled_without_an_administrator(machine: Machine, ca: Ca) -> None:
@@ -56,7 +56,7 @@ def test_the_root_is_found_by_its_fingerprint_and_an_earlier_one_by_the_record(
 
 def test_without_its_record_an_earlier_root_is_anybodys(machine: Machine, ca: Ca, no_ca: Ca) -> None:
     trust(machine, ca)
-    Record(ca.facts.folder).path.unlink()
+    Record(ca.facts.directory).path.unlink()
     found = look(machine, no_ca)[NSS].facts
     assert found.state is None
     assert [root.recorded for root in found.stale] == [False]
@@ -65,7 +65,7 @@ def test_without_its_record_an_earlier_root_is_anybodys(machine: Machine, ca: Ca
 
 def test_a_record_that_cannot_be_read_makes_nothing_recorded(machine: Machine, ca: Ca) -> None:
     trust(machine, ca)
-    Record(ca.facts.folder).path.write_text("{")
+    Record(ca.facts.directory).path.write_text("{")
     assert not look(machine, ca)[NSS].facts.recorded
 
 

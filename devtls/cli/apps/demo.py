@@ -1,0 +1,231 @@
+"""`devtls demo`: a sample app behind the proxy, to see it work before anything is set up.
+
+Owns the demo's lifetime: its CA lives in a temporary folder and dies with it, unless `--trust` asks for the real one.
+`--check` is the same demo with nobody watching: it fetches its own addresses and says how that went.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import shutil
+import socket
+import ssl
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from devtls.cli.terminal.port_argument import PORT
+from devtls.config import parse_route_argument
+from devtls.daemon.assembly import Daemon
+from devtls.daemon.console.lines import LineWriter
+from devtls.daemon.console.log import Log, forward_logging
+from devtls.daemon.console.style import Look
+from devtls.daemon.run import Process, loop_factory
+from devtls.daemon.source import Source
+from devtls.errors import ExitCode
+from devtls.system.machine.paths import Paths, refuse_sudo
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+NAME = "demo"
+_USUAL_PORT = 8443
+_CHECK_TIMEOUT_S = 10.0
+_ROOT_FILE = "root.pem"
+
+
+@click.command()
+@click.option("--trust", "with_trust", is_flag=True, help="Use your own CA, and run devtls trust first.")
+@click.option("--check", is_flag=True, help="Fetch the demo's own addresses, say how it went, and end.")
+@click.option("--https-port", type=PORT, help="Default: 8443 if it is free, else any.")
+@click.pass_context
+def command(ctx: click.Context, *, with_trust: bool, check: bool, https_port: int | None) -> int:
+    """Run a sample app behind the proxy: a page with its headers, a WebSocket, an event stream.
+
+    Without --trust nothing on this machine changes: the demo's CA lives in a temporary folder until Ctrl-C.
+    """
+    if sys.platform != "win32":
+        refuse_sudo(os.environ, os.geteuid(), "demo")
+    if with_trust:
+        from devtls.cli.trust.trust import command as trust
+
+        ctx.invoke(trust)
+        paths = Paths.from_environment()
+        return _run(Demo(paths, paths.state_dir / "devtls-root.pem", with_trust), https_port, check=check)
+    with _temporary_paths() as paths:
+        return _run(Demo(paths, paths.state_dir.parent / _ROOT_FILE, with_trust), https_port, check=check)
+
+
+@contextmanager
+def _temporary_paths() -> Iterator[Paths]:
+    directory = Path(tempfile.mkdtemp(prefix="devtls-demo-"))
+    try:
+        yield Paths(directory / "state", directory / "config", directory / "run")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """Where one demo keeps its CA, and the file that clients verify it with."""
+
+    paths: Paths
+    root_file: Path
+    trusted: bool
+
+
+def _run(demo: Demo, https_port: int | None, *, check: bool) -> int:
+    terminal = sys.stderr.isatty()
+    look = Look(colour=terminal and "NO_COLOR" not in os.environ, links=terminal)
+    writer = LineWriter(sys.stderr)
+    log = Log(writer.write, level="quiet" if check else "normal", colour=look.colour, monotonic=time.monotonic)
+    forward_logging(log)
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(_serve(demo, log, look, https_port, check=check))
+    finally:
+        writer.close()
+
+
+async def _serve(demo: Demo, log: Log, look: Look, https_port: int | None, *, check: bool) -> ExitCode:
+    from devtls.demo import start
+
+    app, app_port = await start("127.0.0.1")
+    try:
+        port = _usual_port() if https_port is None else https_port
+        flags = {"https_port": port, "redirect": False}
+        daemon = Daemon(Source(demo.paths, None, (parse_route_argument(f"{NAME}={app_port}"),), flags), log)
+        daemon.prepare()
+        if not demo.trusted:
+            demo.root_file.write_bytes(daemon.generation.authority.root_pem)
+        process = Process(daemon, look)
+        outcome = ExitCode.OK
+
+        async def present() -> None:
+            nonlocal outcome
+            hosts = _best_hosts(daemon)
+            if not check:
+                click.echo(_introduction(demo, hosts, daemon.doors.https_port, look))
+                return
+            outcome = await _check(demo.root_file, hosts, daemon.doors.https_port)
+            process.end()
+
+        code = await process.run(present)
+        return outcome or code
+    finally:
+        await app.cleanup()
+
+
+def _usual_port() -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", _USUAL_PORT))
+        except OSError:
+            return 0
+    return _USUAL_PORT
+
+
+def _best_hosts(daemon: Daemon) -> list[str]:
+    """Return two of the demo's names: one that browsers resolve by themselves comes first."""
+    hosts = daemon.generation.snapshot.routes.routes[0].hosts
+    return sorted(hosts, key=lambda host: not host.endswith(".localhost"))[:2]
+
+
+def _introduction(demo: Demo, hosts: list[str], port: int, look: Look) -> str:
+    urls = [f"https://{host}:{port}" for host in hosts]
+    shown = [f"  {look.paint(look.link(url), '1')}" for url in urls]
+    lines = ["A sample app is running behind devtls:", "", *shown, ""]
+    if demo.trusted:
+        lines.append("Open one of them in a browser. From a terminal:")
+    else:
+        lines += [
+            "A browser will warn: nothing on this machine trusts the demo's CA, which ends with the demo.",
+            "`devtls demo --trust` shows it without a warning. From a terminal it works now:",
+        ]
+    lines += ["", f"  {look.paint(_curl(demo.root_file, hosts[0], port), '36')}", "", "Ctrl-C ends it."]
+    return "\n".join(lines)
+
+
+def _curl(root_file: Path, host: str, port: int) -> str:
+    argv = ["curl", "--cacert", str(root_file)]
+    if not _resolves_here(host):
+        argv += ["--resolve", f"{host}:{port}:127.0.0.1"]
+    return shlex.join([*argv, f"https://{host}:{port}/headers"])
+
+
+def _resolves_here(host: str) -> bool:
+    try:
+        return socket.gethostbyname(host).startswith("127.")
+    except OSError:
+        return False
+
+
+async def _check(root_file: Path, hosts: list[str], port: int) -> ExitCode:
+    from aiohttp import ClientSession, ClientTimeout, TCPConnector
+    from aiohttp.abc import AbstractResolver, ResolveResult
+
+    class Loopback(AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
+            found = ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)
+            return [found]
+
+        async def close(self) -> None:
+            return
+
+    context = ssl.create_default_context(cafile=root_file)
+    connector = TCPConnector(ssl=context, resolver=Loopback(), use_dns_cache=False)
+    failed = False
+    async with ClientSession(connector=connector, timeout=ClientTimeout(_CHECK_TIMEOUT_S)) as session:
+        for host in hosts:
+            for name, look_at in _CHECKS:
+                failed |= not await _report(f"{name:<10} https://{host}:{port}", look_at(session, f"{host}:{port}"))
+    return ExitCode.FAILED if failed else ExitCode.OK
+
+
+async def _report(what: str, work: Awaitable[str]) -> bool:
+    from aiohttp import ClientError
+
+    try:
+        async with asyncio.timeout(_CHECK_TIMEOUT_S):
+            trouble = await work
+    except (ClientError, OSError, TimeoutError, ValueError) as error:
+        trouble = str(error) or type(error).__name__
+    click.echo(f"{what}  {trouble or 'ok'}")
+    return not trouble
+
+
+async def _page(session: ClientSession, authority: str) -> str:
+    async with session.get(f"https://{authority}/") as page:
+        text = await page.text()
+        return "" if page.status == 200 and authority in text else f"status {page.status}"
+
+
+async def _websocket(session: ClientSession, authority: str) -> str:
+    async with session.ws_connect(f"wss://{authority}/echo") as channel:
+        await channel.send_str("hello")
+        echoed = await channel.receive_str()
+        return "" if echoed == "hello" else f"the echo of hello is {echoed!r}"
+
+
+async def _events(session: ClientSession, authority: str) -> str:
+    async with session.get(f"https://{authority}/clock") as stream:
+        line = await stream.content.readline()
+        return "" if "time" in json.loads(line.removeprefix(b"data: ")) else f"no time in {line!r}"
+
+
+_CHECKS: tuple[tuple[str, Callable[[ClientSession, str], Awaitable[str]]], ...] = (
+    ("page", _page),
+    ("WebSocket", _websocket),
+    ("events", _events),
+)

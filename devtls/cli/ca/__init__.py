@@ -1,0 +1,1 @@
+"""`devtls ca` and its subcommands."""

@@ -1,0 +1,1 @@
+"""`devtls cert`, `sign`, `certs`, `revoke`, `unrevoke`."""

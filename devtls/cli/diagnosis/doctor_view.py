@@ -1,0 +1,135 @@
+"""How `devtls doctor` shows what was found: rows per section, what to do, one verdict; or JSON.
+
+Owns the layout. What is fine is one line per section, unless somebody wants to see all of it. Commands are never
+wrapped: what is broken in two cannot be copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from devtls.cli import printable
+from devtls.cli.terminal.rows import Sign, coloured, marked_row, painted, wrapped
+from devtls.doctor.health.finding import Finding, Level, Section, mends
+from devtls.doctor.health.mending import Mended, ProposedFix
+
+_SIGNS = {Level.OK: Sign.FINE, Level.NOTE: Sign.NOTE, Level.WARNING: Sign.WARNING, Level.TROUBLE: Sign.BAD}
+_ORDER = (Level.TROUBLE, Level.WARNING, Level.NOTE, Level.OK)
+_LABEL_WIDTH = 9
+_MANY_FINE = {
+    "store-trusts": "{} stores trust the root.",
+    "client-trusts": "{} programs accept the CA, and refuse names outside its zones.",
+    "client-trusts-unlimited": "{} programs accept the CA.",
+}
+
+
+def in_words(findings: Sequence[Finding], *, verbose: bool) -> str:
+    """Return everything as text."""
+    lines: list[str] = []
+    for section in Section:
+        lines += _section(section, [each for each in findings if each.section is section], verbose=verbose)
+    lines += ["", *_verdict(findings)]
+    lines += _list("What to do:", mends(findings))
+    notes = [each.mend for each in findings if each.level is Level.NOTE and each.mend]
+    lines += _list("If you like:", [each for each in dict.fromkeys(notes) if each not in mends(findings)])
+    return "\n".join(lines)
+
+
+def _section(section: Section, findings: Sequence[Finding], *, verbose: bool) -> Iterator[str]:
+    label = section.value
+    for level in _ORDER:
+        for finding in _shown([each for each in findings if each.level is level], section, verbose=verbose):
+            text = f"{finding.what} {finding.why}" if finding.why and (finding.wrong or verbose) else finding.what
+            yield from marked_row(_SIGNS[level], label, text, _LABEL_WIDTH)
+            label = ""
+
+
+def _shown(findings: list[Finding], section: Section, *, verbose: bool) -> list[Finding]:
+    """Return what one level of a section comes to: everything, or the gist of what needs nobody."""
+    if verbose or len(findings) < 2 or findings[0].wrong:
+        return findings
+    if findings[0].level is Level.NOTE:
+        return _gathered(findings)
+    kind = findings[0].id
+    if kind not in _MANY_FINE:
+        return findings[:1]
+    return [Finding("", section, Level.OK, _MANY_FINE[kind].format(len(findings)))]
+
+
+def _gathered(notes: list[Finding]) -> list[Finding]:
+    """Return notes with those of one kind told by the first of them: a machine may have a dozen JDKs."""
+    kinds = dict.fromkeys(note.id for note in notes)
+    shown = []
+    for kind in kinds:
+        first, *others = [note for note in notes if note.id == kind]
+        more = f" ({len(others)} more like this: --verbose shows them.)" if len(others) > 1 else ""
+        shown += [replace(first, what=first.what + more)] if more else [first, *others]
+    return shown
+
+
+def _verdict(findings: Iterable[Finding]) -> list[str]:
+    wrong = [each for each in findings if each.wrong]
+    if not wrong:
+        return [painted(line, Sign.FINE) for line in wrapped("Nothing is wrong.")]
+    troubles = sum(each.level is Level.TROUBLE for each in wrong)
+    what = "One thing is" if len(wrong) == 1 else f"{len(wrong)} things are"
+    text = f"{what} to be mended."
+    if any(each.fix is not None for each in wrong):
+        text += " devtls doctor --fix does what is safe, and asks before."
+    return [painted(line, Sign.BAD if troubles else Sign.WARNING) for line in wrapped(text)]
+
+
+def _list(title: str, commands: Sequence[str]) -> list[str]:
+    if not commands:
+        return []
+    width = len(str(len(commands)))
+    rows = [f"  {number:>{width}}. {coloured(printable(each), '36')}" for number, each in enumerate(commands, 1)]
+    return ["", title, *rows]
+
+
+def plan_text(mendings: Iterable[ProposedFix]) -> str:
+    """Return what will be done, with the exact commands."""
+    lines: list[str] = []
+    for mending in mendings:
+        lines.append(f"  {printable(mending.what)}")
+        lines += [f"      {printable(command)}" for command in mending.commands]
+    return "\n".join(lines)
+
+
+def result_lines(mended: Iterable[Mended]) -> list[str]:
+    """Return how each went."""
+    return [
+        line
+        for each in mended
+        for line in marked_row(
+            Sign.FINE if each.done else Sign.BAD,
+            "done" if each.done else "not done",
+            f"{each.what}{f': {each.detail}' if each.detail else ''}.",
+            _LABEL_WIDTH,
+        )
+    ]
+
+
+def as_values(findings: Sequence[Finding], mended: Sequence[Mended] = ()) -> dict[str, object]:
+    """Return everything as JSON values."""
+    return {
+        "wrong": any(each.wrong for each in findings),
+        "counts": {level.value: sum(each.level is level for each in findings) for level in Level},
+        "findings": [
+            {
+                "id": each.id,
+                "section": each.section.value.lower(),
+                "level": each.level.value,
+                "subject": each.subject,
+                "what": each.what,
+                "why": each.why,
+                "mend": each.mend,
+                "mend_is_command": each.is_command,
+                "fixable": each.fix is not None,
+            }
+            for each in findings
+        ],
+        "what_to_do": list(mends(findings)),
+        "fixed": [{"what": each.what, "done": each.done, "detail": each.detail} for each in mended],
+    }

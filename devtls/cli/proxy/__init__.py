@@ -1,0 +1,1 @@
+"""`devtls serve`, `status`, `list`, `add`, `remove`, `reload`, `stop`, `pac`, `allow`."""

@@ -1,0 +1,126 @@
+"""`devtls status`: what runs, and how it is.
+
+Owns how that looks. Finds nothing out itself: each running proxy is asked over its control socket. The exit code is 9
+when nothing runs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator
+from datetime import datetime
+
+import click
+
+from devtls.cli import printable
+from devtls.cli.proxy.route_lines import route_lines
+from devtls.cli.proxy.running import as_json, find_running, nothing_runs, refuse_sudo_for
+from devtls.errors import ExitCode
+from devtls.system.machine.paths import Paths
+from devtls.web.control_messages import FORMAT, STATUS, Advice, ServeStatus, StatusAnswer, Trouble
+
+_LABEL_WIDTH = 14
+_ORIGINS = {
+    "inherited": "handed over by the service manager",
+    "everywhere": "on every address, but closed to other machines",
+    "redirected": "by a redirect of the system's",
+}
+_WIDEST = 80
+
+
+@click.command()
+@click.option("--json", "as_values", is_flag=True, help="Print it as JSON.")
+def command(as_values: bool) -> int:
+    """Say what runs: ports, routes and whether their apps answer, certificates, the CA, mistakes in the file."""
+    refuse_sudo_for("status")
+    running = find_running(Paths.from_environment())
+    serves = [one.get(STATUS, StatusAnswer).serve for one in running]
+    if as_values:
+        click.echo(as_json({"format": FORMAT, "serves": serves}))
+        return ExitCode.OK if serves else ExitCode.NOT_RUNNING
+    if not serves:
+        raise nothing_runs()
+    now = datetime.now().astimezone()
+    click.echo("\n\n".join("\n".join(in_words(serve, now)) for serve in serves))
+    return ExitCode.OK
+
+
+def in_words(serve: ServeStatus, now: datetime) -> Iterator[str]:
+    """Return the lines of one proxy."""
+    ends = ", and is about to end" if serve.stopping else ""
+    yield click.style(
+        f"devtls {printable(serve.version)} serves since {_moment(serve.since, now)} (process {serve.pid}){ends}.",
+        bold=True,
+    )
+    yield ""
+    yield from (line for label, text in _facts(serve).items() for line in _row(label, text))
+    yield ""
+    if serve.routes:
+        yield from route_lines(serve.routes, details=True)
+    else:
+        yield "  No routes: devtls add app 3000"
+    if serve.reload_error is not None:
+        yield ""
+        when = _moment(serve.reload_error.at, now)
+        yield from _trouble(serve.reload_error, f"Not in effect, since {when}: ", "red")
+    for warning in serve.warnings:
+        yield ""
+        yield from _trouble(warning, "", "yellow")
+
+
+def _facts(serve: ServeStatus) -> dict[str, str]:
+    clients, certificates, ca = serve.clients, serve.certificates, serve.ca
+    pac = "hands out no PAC file" if serve.pac_port is None else f"PAC file on port {serve.pac_port} (devtls pac)"
+    pki = f"port {ca.pki_port}" if ca.pki_port_open else f"port {ca.pki_port} (another process has it)"
+    return {
+        "Ports": f"{_ports(serve)}; on {', '.join(serve.listen)}",
+        "Zones": ", ".join(serve.zones),
+        "File": serve.config_file or "none: the routes are from the command line",
+        "Browsers": pac,
+        "Clients": f"{_count(clients.open, 'connection')}, {clients.http2} of them HTTP/2",
+        "Certificates": f"{certificates.pinned} of routed names, {certificates.others} of others in memory; "
+        f"{certificates.minted} made since the start",
+        "CA": f"devtls root {ca.id}, until {ca.not_after[:10]}; page and revocation lists on {pki}",
+        "SHA-256": ca.sha256,
+    }
+
+
+def _ports(serve: ServeStatus) -> str:
+    https = f"https {serve.https_port}"
+    http = "no http" if serve.http_port is None else f"http {serve.http_port} redirects"
+    how_https, how_http = (_ORIGINS.get(origin, "") for origin in (serve.https_origin, serve.http_origin))
+    if serve.http_port is None or how_https == how_http:
+        return f"{https}, {http}" + (f"; {how_https}" if how_https else "")
+    return f"{_with(https, how_https)}, {_with(http, how_http)}"
+
+
+def _with(port: str, how: str) -> str:
+    return f"{port} ({how})" if how else port
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _moment(text: str, now: datetime) -> str:
+    moment = datetime.fromisoformat(text).astimezone(now.tzinfo)
+    return f"{moment:%H:%M:%S}" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _row(label: str, text: str) -> list[str]:
+    first, *others = _wrapped(text, _LABEL_WIDTH + 2) or [""]
+    return [f"  {label:<{_LABEL_WIDTH}}{first}", *(" " * (_LABEL_WIDTH + 2) + line for line in others)]
+
+
+def _trouble(trouble: Trouble | Advice, prefix: str, colour: str) -> Iterator[str]:
+    lines = _wrapped(prefix + trouble.message, 4)
+    yield f"  {click.style('!', fg=colour)} {lines[0]}"
+    yield from (f"    {line}" for line in lines[1:])
+    if trouble.hint:
+        yield f"      {click.style(printable(trouble.hint), fg='cyan')}"
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST) - indent
+    return textwrap.wrap(printable(text), max(width, 20), break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,1 @@
+"""`devtls setup`, `unsetup`, `uninstall`, `service`."""

@@ -1,0 +1,1 @@
+"""Tables, rows, colours and prompts: everything that knows about terminals."""

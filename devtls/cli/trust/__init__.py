@@ -1,0 +1,1 @@
+"""`devtls trust`, `untrust`, `env`."""

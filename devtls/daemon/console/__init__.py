@@ -1,0 +1,1 @@
+"""What a running proxy writes to its terminal and log."""

@@ -1,0 +1,200 @@
+"""What a running proxy says: one line per request, and the few things a person must hear of.
+
+Owns the wording and the two formats (text for people, one JSON object per line for programs). Refuses to repeat
+itself: hints come once, refusals of our certificate once a minute and name. Everything from the network is escaped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from msgspec.structs import asdict, replace
+
+from devtls.config.lines import visible
+from devtls.errors import DevtlsError
+from devtls.net.client.access import AccessRecord
+from devtls.net.tls.layer import HUNG_UP, HandshakeFailure
+
+if TYPE_CHECKING:
+    from devtls.http.answers.host_check import HostCheck
+
+Level = Literal["quiet", "normal", "verbose"]
+
+_QUIET_S = 60.0
+_MOST_REMEMBERED = 256
+_LONGEST_TARGET = 200
+
+_SHORT_PROTOCOLS = {"HTTP/1.0": "h1.0", "HTTP/1.1": "h1", "HTTP/2": "h2"}
+_COLOURS = {"2": "32", "3": "36", "4": "33", "5": "31"}
+
+
+class Log:
+    """Observer of all connections and voice of the daemon; `write` takes one line, `monotonic` gives seconds."""
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        *,
+        as_json: bool = False,
+        level: Level = "normal",
+        colour: bool = False,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._write = write
+        self.as_json = as_json
+        self.level = level
+        self.colour = colour
+        self._monotonic = monotonic
+        self._said: dict[str, float] = {}
+        self._hinted: set[tuple[str, str]] = set()
+        self.other_name: Callable[[str], str] = lambda _: ""
+        """Gives for a host the same route's name below localhost, "" when it has none; the daemon sets it."""
+
+    # -- requests (net.access.Observer) -------------------------------------------------------------------------------
+
+    @property
+    def wants_requests(self) -> bool:
+        """Whether each request is recorded."""
+        return self.level != "quiet"
+
+    def request(self, record: AccessRecord) -> None:
+        """Write one line about a request."""
+        self._write(self._request_json(record) if self.as_json else self._request_text(record))
+
+    def _request_text(self, record: AccessRecord) -> str:
+        host, target = visible(record.host), visible(record.target)
+        if len(target) > _LONGEST_TARGET:
+            target = target[:_LONGEST_TARGET] + "…"
+        status = self.paint(str(record.status), _COLOURS.get(str(record.status)[:1], "0"))
+        went = f" -> {visible(record.upstream)}" if record.upstream else ""
+        cut = "" if record.complete else "  (cut off)"
+        took = f"{record.duration_s * 1000:6.0f} ms" if record.upstream else "         "
+        address = self.paint(f"https://{host}", "2") + (" *" if target == "*" else target)
+        now = datetime.now().astimezone()
+        protocol = _SHORT_PROTOCOLS[record.protocol]
+        return f"{now:%H:%M:%S}  {status}  {took}  {protocol:<4}  {visible(record.method):<6} {address}{went}{cut}"
+
+    def _request_json(self, record: AccessRecord) -> str:
+        return _json("request", **asdict(record) | {"duration_s": round(record.duration_s, 6)})
+
+    # -- hints --------------------------------------------------------------------------------------------------------
+
+    def host_check(self, host: str, found: HostCheck) -> None:
+        """Say once per name and framework which line to add."""
+        key = (host, found.framework)
+        if key in self._hinted or len(self._hinted) >= _MOST_REMEMBERED:
+            return
+        self._hinted.add(key)
+        other = self.other_name(host)
+        if not other:
+            found = replace(found, localhost_works=False)
+        self.warn(found.hint(host, other), event="host_check", host=host, framework=found.framework)
+
+    def handshake_failed(self, failure: HandshakeFailure) -> None:
+        """Say that a client does not trust us, or we not it, once a minute and name; the rest only with -v."""
+        name = failure.sni or "localhost"
+        if failure.refused_certificate:
+            if self._first_in_a_while(f"refused {name}"):
+                self.warn(
+                    f"a client refused our certificate for {name}: its store lacks the root. "
+                    "Run `devtls trust`, then restart the client.",
+                    event="certificate_refused",
+                    host=name,
+                    reason=failure.reason,
+                )
+        elif failure.asked and failure.reason != HUNG_UP:  # a browser does, while its user looks for a certificate
+            if self._first_in_a_while(f"asked {name} {failure.reason}"):
+                from devtls.daemon.console.refused_clients import why_refused  # with what most starts never need
+
+                self.warn(
+                    f"a client of {name}, which asks for a certificate, was not let in: {why_refused(failure.reason)}",
+                    event="client_refused",
+                    host=name,
+                    reason=failure.reason,
+                )
+        elif self.level == "verbose":
+            self.say(f"TLS with {failure.client_ip or 'a client'} for {name} failed: {failure.reason}")
+
+    def report(self, sentence: str) -> None:
+        """Pass on what the certificate cache says, once a minute."""
+        if self._first_in_a_while(sentence.partition(":")[0]):
+            self.warn(sentence)
+
+    def fault(self, connection_id: int, error: Exception) -> None:
+        """A bug of ours ended a connection: this is what a bug report needs."""
+        import traceback
+
+        place = "".join(traceback.format_exception(error)) if self.level == "verbose" else repr(error)
+        self.warn(f"a bug of devtls ended connection {connection_id}: {place}", event="fault")
+
+    def _first_in_a_while(self, what: str) -> bool:
+        now = self._monotonic()
+        if now - self._said.get(what, -_QUIET_S) < _QUIET_S:
+            return False
+        if len(self._said) >= _MOST_REMEMBERED:
+            self._said = {key: at for key, at in self._said.items() if now - at < _QUIET_S}
+            if len(self._said) >= _MOST_REMEMBERED:
+                return False
+        self._said[what] = now
+        return True
+
+    # -- the daemon's own words ---------------------------------------------------------------------------------------
+
+    def say(self, text: str, *, event: str = "note", **facts: object) -> None:
+        """Write a line, unless -q."""
+        if self.level != "quiet":
+            self._line(text, event, "", facts)
+
+    def warn(self, text: str, *, event: str = "warning", **facts: object) -> None:
+        """Write a line that -q keeps."""
+        self._line(text, event, self.paint("! ", "33"), facts)
+
+    def error(self, error: DevtlsError) -> None:
+        """Write an error with its hint."""
+        if self.as_json:
+            self._write(_json("error", message=str(error), hint=error.hint))
+            return
+        self._write(self.paint("error: ", "31") + _visible_lines(str(error)))
+        if error.hint:
+            self._write(self.paint("  try: ", "36") + _visible_lines(error.hint))
+
+    def event(self, name: str, **facts: object) -> None:
+        """Write an event that only programs are told of."""
+        if self.as_json:
+            self._write(_json(name, **facts))
+
+    def block(self, text: str) -> None:
+        """Write prepared text for people (the banner)."""
+        if not self.as_json and self.level != "quiet":
+            self._write(text)
+
+    def paint(self, text: str, code: str) -> str:
+        """Return `text` in a colour, where there are colours."""
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
+
+    def _line(self, text: str, event: str, mark: str, facts: dict[str, object]) -> None:
+        self._write(_json(event, message=text, **facts) if self.as_json else mark + _visible_lines(text))
+
+
+def forward_logging(log: Log) -> None:
+    """Let what libraries and our threads log reach the log: warnings only."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            log.warn(record.getMessage())
+
+    root = logging.getLogger()
+    root.addHandler(Handler(logging.WARNING))
+
+
+def _visible_lines(text: str) -> str:
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def _json(event: str, /, **facts: object) -> str:
+    import json  # 1 ms; and msgspec's writer would let control characters above 0x7f through
+
+    return json.dumps({"event": event, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts})

@@ -1,0 +1,180 @@
+"""What the banner tells: does each app answer, does each name lead here, is the root trusted.
+
+Owns the time that may take: one second, then what is not known is not said. Nothing here delays a request: it runs
+after the ports are open, apps are asked by the loop, names by threads that may be left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from devtls.config import StaticTarget
+from devtls.daemon.assembly import Daemon
+from devtls.daemon.console.banner import Findings, Remark, Resolves, find_remarks, join_banner, render_routes
+from devtls.daemon.console.style import Look
+from devtls.errors import DevtlsError
+from devtls.names import is_wildcard
+from devtls.routing import Upstream
+
+_CAP_S = 0.9
+_MOST_NAMES = 40
+_T = TypeVar("_T")
+_PROBE_LABEL = "devtls-check"
+"""Stands for any name below a wildcard."""
+
+
+async def show(daemon: Daemon, look: Look, said: Sequence[Remark]) -> list[Remark]:
+    """Probe, then show the banner without what was `said` already; returns all that was there to be said."""
+    findings = await examine(daemon)
+    generation, port, log = daemon.generation, daemon.doors.https_port, daemon.log
+    routes = generation.snapshot.routes.routes
+    remarks = find_remarks(routes, port, findings, generation.merged.overridden, look)
+    fresh = [remark for remark in remarks if remark not in said]
+    log.block(join_banner(render_routes(routes, port, findings, look), fresh))
+    log.event(
+        "ready",
+        trusted=findings.trusted,
+        apps={label: not why for label, why in findings.apps.items()},
+        names={host: found.value for host, found in findings.names.items()},
+    )
+    return remarks
+
+
+async def examine(daemon: Daemon) -> Findings:
+    """Find everything out, within a second."""
+    routes = daemon.generation.snapshot.routes.routes
+    apps = {
+        route.upstream.label: route.upstream for route in routes if not isinstance(route.config.target, StaticTarget)
+    }
+    directories = {route.config.target.directory for route in routes if isinstance(route.config.target, StaticTarget)}
+    hosts = dict.fromkeys(host for route in routes for host in route.hosts)
+    answers, names, (trusted,), missing = await asyncio.gather(
+        asyncio.gather(*(_answers(upstream) for upstream in apps.values())),
+        _resolve_all(list(hosts)[:_MOST_NAMES]),
+        # A store that does not answer in time is taken at the record's word.
+        _ask_all([partial(_is_trusted, daemon)], otherwise=True),
+        asyncio.to_thread(_missing_directories, directories),
+    )
+    found = {label: why for label, why in zip(apps, answers, strict=True) if why is not None}
+    lost = Resolves.NOWHERE in names.values()
+    written = await asyncio.to_thread(_written_names) if lost else frozenset[str]()
+    return Findings(found, names, trusted, daemon.made_authority, missing, written)
+
+
+def _written_names() -> frozenset[str]:
+    try:
+        from devtls.system.changes.resolver.discovery import names_in_block
+        from devtls.system.machine.machine import Machine
+
+        return names_in_block(Machine.here())
+    except OSError:  # no file can be opened just now: then nothing is known to be written
+        return frozenset()
+
+
+def _missing_directories(directories: Iterable[str]) -> frozenset[str]:
+    return frozenset(directory for directory in directories if not Path(directory).is_dir())
+
+
+async def _answers(upstream: Upstream) -> str | None:
+    """Return "" when something listens there, why not, or None when that is not known."""
+    try:
+        async with asyncio.timeout(_CAP_S):
+            if upstream.unix_path:
+                return await _knock(None, upstream.unix_path)
+            tried = [await _knock(address, "") for address in upstream.addresses]
+            if not upstream.addresses:
+                tried = [await _knock((upstream.host, upstream.port), "")]
+            return "" if "" in tried else tried[0]
+    except TimeoutError:
+        return "no answer yet"
+
+
+async def _knock(address: tuple[str, int] | None, unix_path: str) -> str:
+    loop = asyncio.get_running_loop()
+    try:
+        if address is None:
+            transport, _ = await loop.create_unix_connection(asyncio.Protocol, unix_path)
+        else:
+            transport, _ = await loop.create_connection(asyncio.Protocol, *address)
+    except OSError as error:
+        return "nothing listens there" if isinstance(error, ConnectionRefusedError) else _words(error)
+    transport.close()
+    return ""
+
+
+def _words(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+async def _resolve_all(hosts: Sequence[str]) -> dict[str, Resolves]:
+    asking = [partial(_resolve, _PROBE_LABEL + host[1:] if is_wildcard(host) else host) for host in hosts]
+    return dict(zip(hosts, await _ask_all(asking, otherwise=Resolves.UNKNOWN), strict=True))
+
+
+async def _ask_all(questions: Sequence[Callable[[], _T]], *, otherwise: _T) -> list[_T]:
+    """Call each in a thread of its own; what has no answer in time is `otherwise`."""
+    # Not the loop's executor: its threads are waited for at the end, and a resolver may hang for minutes.
+    loop = asyncio.get_running_loop()
+    waiting: list[asyncio.Future[_T]] = [loop.create_future() for _ in questions]
+
+    def ask(question: Callable[[], _T], future: asyncio.Future[_T]) -> None:
+        found = question()
+
+        def settle() -> None:
+            if not future.done():
+                future.set_result(found)
+
+        try:
+            loop.call_soon_threadsafe(settle)
+        except RuntimeError:  # the loop is gone: nobody waits any more
+            return
+
+    for question, future in zip(questions, waiting, strict=True):
+        threading.Thread(target=ask, args=(question, future), name="devtls-probe", daemon=True).start()
+    if waiting:
+        await asyncio.wait(waiting, timeout=_CAP_S)
+    found = [future.result() if future.done() else otherwise for future in waiting]
+    for future in waiting:
+        future.cancel()
+    return found
+
+
+def _resolve(host: str) -> Resolves:
+    try:
+        answers = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        return Resolves.UNKNOWN if error.errno == socket.EAI_AGAIN else Resolves.NOWHERE
+    except OSError:
+        return Resolves.UNKNOWN
+    return Resolves.HERE if _all_loopback(str(answer[4][0]) for answer in answers) else Resolves.ELSEWHERE
+
+
+def _all_loopback(addresses: Iterable[str]) -> bool:
+    return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
+
+
+def _is_trusted(daemon: Daemon) -> bool:
+    """Whether `devtls trust` put the root somewhere, and it is still there.
+
+    Without an entry no store is asked: finding the stores of a machine that was never prepared is slow.
+    """
+    from devtls.system.changes.truststore.discovery import root_is_trusted
+    from devtls.system.changes.truststore.record import Record
+    from devtls.system.machine.execute import ProcessRunner
+    from devtls.system.machine.machine import Machine
+
+    fingerprint = daemon.generation.authority.fingerprint
+    try:
+        if all(entry.fingerprint != fingerprint for entry in Record(daemon.source.paths.state_dir).entries()):
+            return False
+        machine = Machine.here()
+        return root_is_trusted(machine, ProcessRunner(machine.elevation), fingerprint)
+    except (DevtlsError, OSError):
+        return False

@@ -1,0 +1,1 @@
+"""The endpoints that a running proxy serves itself, beside its routes."""

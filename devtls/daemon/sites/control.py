@@ -1,0 +1,84 @@
+"""The control channel of a running proxy: open before anything answers, gone when the process is.
+
+Owns the socket and what is loaded behind it at the first question, so that no start has to wait for it. A socket that
+cannot be made is worth a warning, never a stop: the proxy does its work without being asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devtls.errors import StateError
+from devtls.system.control.channel import open_channel, remove_leftovers
+from devtls.web.lazy_site import LazySite
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from devtls.system.control.channel import Place
+    from devtls.web.control_endpoint import Commands
+
+
+class ControlSite:
+    """One socket; `open` and `abandon` may block, the rest runs on the loop."""
+
+    def __init__(self, runtime_dir: Path) -> None:
+        self._runtime_dir = runtime_dir
+        self._socket: socket.socket | None = None
+        self._site: LazySite | None = None
+        self.place: Place | None = None
+        self.trouble: StateError | None = None
+        """Why there is none."""
+
+    def open(self) -> None:
+        """Listen: who asks now waits for `start`."""
+        try:
+            self.place, self._socket = open_channel(self._runtime_dir)
+        except StateError as error:
+            self.trouble = error
+
+    def start(self, commands: Callable[[], Commands]) -> None:
+        """Answer, from the first question on."""
+        if self._socket is not None and self.place is not None:
+            self._site = LazySite(self._socket, partial(_make_app, commands, self.place))
+            self._site.start()
+
+    def clean(self) -> None:
+        """Remove what killed processes left; blocks."""
+        remove_leftovers(self._runtime_dir)
+
+    def abandon(self) -> None:
+        """Close what nobody answers: the start failed."""
+        if self._socket is not None:
+            self._socket.close()
+        self._remove()
+
+    async def close(self) -> None:
+        """Answer what was asked, and be gone."""
+        # First the name: whoever waits for the end sees it, and nobody new finds a socket that is about to close.
+        await asyncio.to_thread(self._remove)
+        if self._site is not None:
+            await self._site.close()
+        elif self._socket is not None:
+            self._socket.close()
+
+    def _remove(self) -> None:
+        if self.place is not None:
+            with contextlib.suppress(OSError):  # gone already, or left: it answers nobody
+                self.place.path.unlink()
+
+
+def _make_app(commands: Callable[[], Commands], place: Place) -> web.Application:
+    from devtls.system.control.port import ControlPort
+    from devtls.system.control.unix_socket import peer_uid
+    from devtls.web.control_endpoint import make_control_app
+    from devtls.web.control_guard import port_guard, socket_guard
+
+    guard = port_guard(place.port, place.token) if isinstance(place, ControlPort) else socket_guard(peer_uid)
+    return make_control_app(commands(), guard)

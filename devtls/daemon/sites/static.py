@@ -1,0 +1,75 @@
+"""The private sockets that static folders are served on: made before their routes go live, gone after.
+
+Owns one private socket per static folder, and the site behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devtls.config import Config, StaticTarget
+from devtls.daemon.sites.private_sockets import PrivateSockets
+from devtls.web.lazy_site import LazySite
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+
+class StaticSites:
+    """Static folder -> site. `open_sockets` may block; the rest runs on the loop."""
+
+    def __init__(self, runtime_dir: Path) -> None:
+        self.private = PrivateSockets(runtime_dir)
+        self._sockets: dict[str, tuple[str, socket.socket]] = {}
+        self._sites: dict[str, LazySite] = {}
+
+    def open_sockets(self, config: Config) -> Mapping[str, str]:
+        """Return folder -> socket path for every static folder of `config`; each listens from now on."""
+        wanted = [route.target.directory for route in config.routes if isinstance(route.target, StaticTarget)]
+        for directory in wanted:
+            if directory not in self._sockets:
+                self._sockets[directory] = self.private.listen(
+                    "static folders are not served", "Name the port of a web server."
+                )
+        return {directory: self._sockets[directory][0] for directory in wanted}
+
+    def start(self) -> None:
+        """Serve what listens and is not served yet: aiohttp is loaded in a thread meanwhile."""
+        for directory, (_, listening) in self._sockets.items():
+            if directory not in self._sites:
+                site = self._sites[directory] = LazySite(listening, partial(_make_app, directory))
+                site.load()
+
+    async def retire(self, keep: Collection[str]) -> None:
+        """Stop serving the folders that are not in `keep`."""
+        for directory in [directory for directory in self._sockets if directory not in keep]:
+            path, listening = self._sockets.pop(directory)
+            site = self._sites.pop(directory, None)
+            if site is None:
+                listening.close()
+            else:
+                await site.close()
+            await asyncio.to_thread(Path(path).unlink, missing_ok=True)
+
+    def abandon(self) -> None:
+        """Close sockets that nothing serves yet: the start failed."""
+        for _, listening in self._sockets.values():
+            listening.close()
+        self._sockets.clear()
+        self.private.remove()
+
+    async def close(self) -> None:
+        """Stop everything and leave nothing behind."""
+        await self.retire(())
+        await asyncio.to_thread(self.private.remove)
+
+
+def _make_app(directory: str) -> web.Application:
+    from devtls.web.static import make_static_app
+
+    return make_static_app(Path(directory))

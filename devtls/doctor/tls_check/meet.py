@@ -1,0 +1,208 @@
+"""A TLS handshake with a server that nobody has judged yet: what it shows, or why it does not come to that.
+
+Owns the connection and the words of TLS libraries for failures. Verifies nothing, by design: the certificates of a bad
+server are what this is about, and nothing but one bare GET is ever sent. Strategy: first with what browsers offer;
+where that finds no common ground, with everything that OpenSSL has, to be able to say what the server speaks instead.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from devtls.doctor.tls_check.address import Address
+from devtls.doctor.tls_check.certificate import shortened
+from devtls.doctor.tls_check.evidence import Handshake, HandshakeFailed, Reason
+from devtls.doctor.tls_check.resolve import CannotReach, accepts, connect, cut_after
+
+# What Chromium offers for TLS 1.2 (TLS 1.3's are always on); level 0 so that weak certificates are seen, too.
+_BROWSER_CIPHERS = ":".join(
+    [
+        *("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+        *("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384"),
+        *("ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"),
+        *("ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA", "AES128-GCM-SHA256", "AES256-GCM-SHA384"),
+        *("AES128-SHA", "AES256-SHA", "@SECLEVEL=0"),
+    ]
+)
+_EVERY_CIPHER = "ALL:!aNULL:!eNULL:@SECLEVEL=0"
+_LEGACY_SERVER_CONNECT = 0x4  # ssl.OP_LEGACY_SERVER_CONNECT, which Python names from 3.12 on
+_DER = 2  # _ssl.ENCODING_DER
+_LONGEST_HEAD = 64 << 10
+_ANSWER_S = 3.0
+"""How long an app may think about the one request; nothing but HSTS is lost."""
+_USUAL_PORT = 8443
+_HSTS = re.compile(rb"^strict-transport-security[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+
+_COMMON_GROUND = "PROTOCOL VERSION|HANDSHAKE FAILURE|UNSUPPORTED PROTOCOL|NO PROTOCOLS|INSUFFICIENT SECURITY"
+_REASONS = (
+    (Reason.UNRECOGNIZED_NAME, "UNRECOGNIZED NAME"),
+    (Reason.WANTS_CERTIFICATE, "CERTIFICATE REQUIRED"),
+    (Reason.NO_SHARED_PROTOCOL, f"{_COMMON_GROUND}|WRONG SSL VERSION|VERSION TOO LOW|NO APPLICATION PROTOCOL|DH KEY"),
+    (Reason.NOT_TLS, "WRONG VERSION NUMBER|HTTP REQUEST|RECORD LAYER|PACKET LENGTH|UNEXPECTED MESSAGE|BEFORE TLS"),
+)
+"""What OpenSSL's and Python's words mean; the first that fits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom to ask for: `host` and `port` are where the connection goes, the address is who is meant."""
+
+    address: Address
+    host: str
+    port: int
+    timeout_s: float
+
+    def connect(self) -> socket.socket:
+        """Return a TCP connection; raises CannotReach."""
+        return connect(self.host, self.port, self.timeout_s)
+
+
+def meet(target: Target) -> Handshake | HandshakeFailed:
+    """Return what the server shows, or why there was no handshake."""
+    met = _attempt(target, _context(_BROWSER_CIPHERS, ("h2", "http/1.1")))
+    if isinstance(met, Handshake):
+        # A browser's request would go over HTTP/2 there; the answer's header is the same over HTTP/1.1.
+        return met if met.alpn != "h2" else _as_over_http1(met, target)
+    if met.reason is Reason.NO_SHARED_PROTOCOL:
+        otherwise = _attempt(target, _permissive_context())
+        if isinstance(otherwise, Handshake):
+            return replace(otherwise, browserly=False)
+    if met.reason in (Reason.NOT_TLS, Reason.CUT, Reason.SILENT) and met.ip and _speaks_http(target):
+        return replace(met, reason=Reason.PLAIN_HTTP)
+    return met
+
+
+def _as_over_http1(met: Handshake, target: Target) -> Handshake:
+    again = _attempt(target, _context(_BROWSER_CIPHERS, ("http/1.1",)))
+    if not isinstance(again, Handshake):
+        return met
+    return replace(met, hsts=again.hsts, wants_certificate=again.wants_certificate)
+
+
+def _context(ciphers: str, alpn: Iterable[str]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # see the module's docstring
+    context.set_ciphers(ciphers)
+    context.options |= _LEGACY_SERVER_CONNECT
+    context.set_alpn_protocols(list(alpn))
+    return context
+
+
+def _permissive_context() -> ssl.SSLContext:
+    context = _context(_EVERY_CIPHER, ("h2", "http/1.1", "http/1.0"))
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    return context
+
+
+def _attempt(target: Target, context: ssl.SSLContext) -> Handshake | HandshakeFailed:
+    try:
+        plain = target.connect()
+    except CannotReach as error:
+        return _out_of_reach(error, target)
+    ip = str(plain.getpeername()[0])
+    with plain:
+        try:
+            name = str(target.address.host)
+            with (
+                context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False) as tls,
+                cut_after(tls, target.timeout_s) as limit,
+            ):
+                return _shake(tls, ip, target, limit)
+        except OSError as error:  # wrap_socket looks for bytes that came before TLS
+            return HandshakeFailed(_reason(error, expired=False), shortened(_said(error)), ip)
+
+
+def _shake(tls: ssl.SSLSocket, ip: str, target: Target, limit: threading.Event) -> Handshake | HandshakeFailed:
+    try:
+        tls.do_handshake()
+    except OSError as error:
+        return HandshakeFailed(_reason(error, expired=limit.is_set()), shortened(_said(error)), ip)
+    certificates, whole = chain_of(tls)
+    cipher = tls.cipher() or ("", "", 0)
+    alpn = tls.selected_alpn_protocol() or ""
+    met = Handshake(ip, certificates, whole, _protocol(tls), cipher[0], alpn)
+    return _ask(met, tls, target.address) if alpn != "h2" else met
+
+
+def _protocol(tls: ssl.SSLSocket) -> str:
+    version = tls.version() or ""
+    return version.replace("TLSv1.", "TLS 1.") if "." in version else version.replace("TLSv1", "TLS 1.0")
+
+
+def chain_of(tls: ssl.SSLSocket) -> tuple[tuple[bytes, ...], bool]:
+    """Return the certificates that the server sent (DER), and whether these are all of them.
+
+    Public from Python 3.13 on; 3.11 and 3.12 have the same in a private place, and where that is gone, too, only the
+    server's own certificate can be had.
+    """
+    public: Any = getattr(tls, "get_unverified_chain", None)
+    if public is not None:
+        return tuple(public()), True
+    private: Any = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", None)
+    if private is not None:
+        return tuple(each.public_bytes(_DER) for each in private() or ()), True
+    own = tls.getpeercert(binary_form=True)
+    return ((own,) if own else ()), False
+
+
+def _ask(met: Handshake, tls: ssl.SSLSocket, address: Address) -> Handshake:
+    """Add the header that has browsers insist on https for good, or that nobody is answered without a certificate."""
+    head = b""
+    try:
+        with cut_after(tls, _ANSWER_S):
+            tls.sendall(_request(address))
+            while b"\r\n\r\n" not in head and len(head) < _LONGEST_HEAD:
+                piece = tls.recv(4096)
+                if not piece:
+                    break
+                head += piece
+    except OSError as error:  # one that speaks no HTTP ends here, too
+        return replace(met, wants_certificate=_reason(error, expired=False) is Reason.WANTS_CERTIFICATE)
+    found = _HSTS.search(head.partition(b"\r\n\r\n")[0]) if head.startswith(b"HTTP/") else None
+    return replace(met, hsts=found[1].decode("latin-1").strip()) if found else met
+
+
+def _request(address: Address) -> bytes:
+    # GET, although the body is of no interest: many small servers know no HEAD, and would be waited for.
+    fields = f"Host: {address.authority}\r\nUser-Agent: devtls-check\r\nAccept: */*\r\nConnection: close\r\n"
+    return f"GET / HTTP/1.1\r\n{fields}\r\n".encode("ascii")
+
+
+def _out_of_reach(error: CannotReach, target: Target) -> HandshakeFailed:
+    if not error.resolved:
+        return HandshakeFailed(Reason.UNKNOWN_NAME, shortened(str(error)))
+    if not error.refused:
+        return HandshakeFailed(Reason.SILENT if error.silent else Reason.UNREACHABLE, shortened(str(error)))
+    elsewhere = target.port != _USUAL_PORT and accepts(error.ip, _USUAL_PORT, min(target.timeout_s, 1.0))
+    return HandshakeFailed(Reason.REFUSED, shortened(str(error)), error.ip, _USUAL_PORT if elsewhere else 0)
+
+
+def _said(error: OSError) -> str:
+    reason = getattr(error, "reason", None)
+    return str(reason).lower().replace("_", " ") if reason else (error.strerror or str(error))
+
+
+def _reason(error: OSError, *, expired: bool) -> Reason:
+    if expired or isinstance(error, TimeoutError):
+        return Reason.SILENT
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or not isinstance(error, ssl.SSLError):
+        return Reason.CUT
+    words = f"{error.reason} {error}".upper().replace("_", " ")
+    return next((reason for reason, marks in _REASONS if re.search(marks, words)), Reason.OTHER_ALERT)
+
+
+def _speaks_http(target: Target) -> bool:
+    """Say whether plain HTTP is answered on the same port."""
+    try:
+        with target.connect() as plain, cut_after(plain, _ANSWER_S):
+            plain.sendall(_request(target.address))
+            return plain.recv(16).startswith(b"HTTP/")
+    except (OSError, CannotReach):
+        return False

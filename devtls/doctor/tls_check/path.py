@@ -1,0 +1,116 @@
+"""The way from a server's certificate to a root: who signed whom, proved by the signatures themselves.
+
+Owns the search and the ways in which it ends. Refuses to fetch what is missing: a browser that never saw an
+intermediate has only what the server sent (some do fetch it; the answers say so). Strategy: depth first over all
+certificates at hand; a trusted end inside its dates beats a trusted end, which beats any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from devtls.doctor.tls_check.certificate import Certificate
+
+_DEEPEST = 8
+_MOST_SIGNATURES = 200
+"""A server may send many certificates of one name: each costs a signature check, and no real chain needs more."""
+
+
+class End(Enum):
+    """How a path ends, the best first."""
+
+    ANCHORED = "anchored"
+    UNTRUSTED_ROOT = "untrusted root"
+    SELF_SIGNED = "self-signed"
+    INCOMPLETE = "incomplete"
+    OTHER_KEY = "other key"
+    BAD_SIGNATURE = "bad signature"
+
+
+_ORDER = list(End)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Certificates from the server's own to the last that was found; every signature between them holds."""
+
+    certificates: tuple[Certificate, ...]
+    end: End
+
+    @property
+    def leaf(self) -> Certificate:
+        """The server's own certificate."""
+        return self.certificates[0]
+
+    @property
+    def last(self) -> Certificate:
+        """The root, or where the path stops."""
+        return self.certificates[-1]
+
+    @property
+    def below_the_root(self) -> tuple[Certificate, ...]:
+        """Everything that a browser judges in full: not the root, which counts because somebody chose it."""
+        ends_at_root = self.end in (End.ANCHORED, End.UNTRUSTED_ROOT) and len(self.certificates) > 1
+        return self.certificates[:-1] if ends_at_root else self.certificates
+
+    @property
+    def links(self) -> Iterator[tuple[Certificate, Certificate]]:
+        """Each certificate with the one that signed it."""
+        return zip(self.certificates, self.certificates[1:], strict=False)
+
+
+@dataclass(slots=True)
+class _Search:
+    anchors: dict[str, Certificate]
+    pool: Sequence[Certificate]
+    left: int = _MOST_SIGNATURES
+
+    def paths(self, chain: tuple[Certificate, ...]) -> Iterator[Path]:
+        last = chain[-1]
+        if last.fingerprint in self.anchors:
+            yield Path(chain, End.ANCHORED)
+            return
+        if last.self_signed:
+            yield Path(chain, End.SELF_SIGNED if len(chain) == 1 else End.UNTRUSTED_ROOT)
+            return
+        named = [each for each in self.pool if each.raw.subject == last.raw.issuer and each not in chain]
+        signing = [each for each in named if len(chain) < _DEEPEST and self._signs(each, last)]
+        for signer in signing:
+            yield from self.paths((*chain, signer))
+        if not signing:
+            yield Path(chain, _stop(last, named))
+
+    def _signs(self, signer: Certificate, signed: Certificate) -> bool:
+        self.left -= 1
+        return self.left >= 0 and signed.is_signed_by(signer)
+
+
+def _stop(last: Certificate, named: Sequence[Certificate]) -> End:
+    """Tell a signature that is wrong from one by a key that only has the name of one at hand."""
+    candidates = [last, *named] if last.raw.subject == last.raw.issuer else named
+    if not candidates:
+        return End.INCOMPLETE
+    meant = last.issuer_key_id
+    if meant is not None and all(each.key_id not in (meant, None) for each in candidates):
+        return End.OTHER_KEY
+    return End.BAD_SIGNATURE
+
+
+def find_path(
+    sent: Sequence[Certificate], anchors: Sequence[Certificate], known: Sequence[Certificate], now: datetime
+) -> Path:
+    """Return the best path for the first of `sent`.
+
+    `anchors` are trusted by somebody; `known` are certificates at hand that nobody trusts.
+    """
+    distinct = {each.fingerprint: each for each in (*anchors, *sent[1:], *known)}
+    search = _Search({each.fingerprint: each for each in anchors}, tuple(distinct.values()))
+
+    def rank(path: Path) -> tuple[int, bool, int]:
+        in_date = all(each.valid_at(now) for each in path.certificates)
+        return _ORDER.index(path.end), not in_date, -len(path.certificates)
+
+    return min(search.paths((sent[0],)), key=rank)

@@ -1,0 +1,72 @@
+"""What a connection tells about itself: one record per request, and the few things a person should hear of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from devtls.http.events import Request
+from devtls.http.forward import Edge
+from devtls.net.tls.layer import HandshakeFailure
+
+if TYPE_CHECKING:
+    from devtls.http.answers.host_check import HostCheck
+
+
+_PROTOCOLS = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1", b"2.0": "HTTP/2"}
+
+
+class AccessRecord(msgspec.Struct):
+    """One answered request; text fields are as the client sent them: escape them before showing."""
+
+    method: str
+    host: str
+    target: str
+    status: int
+    route: str
+    upstream: str
+    """Where it went, "" when devtls answered itself."""
+    octets_sent: int
+    duration_s: float
+    protocol: str
+    """HTTP/1.0, HTTP/1.1 or HTTP/2: what the client spoke."""
+    client_ip: str
+    complete: bool
+
+
+def record_of(request: Request, edge: Edge, status: int, *, complete: bool = True) -> AccessRecord:
+    """Return the record of a request that reached no app; the rest is added for one that did."""
+    return AccessRecord(
+        method=request.method.decode("latin-1"),
+        host=request.authority.decode("latin-1"),
+        target=request.target.decode("latin-1"),
+        status=status,
+        route="",
+        upstream="",
+        octets_sent=0,
+        duration_s=0.0,
+        protocol=_PROTOCOLS[request.http_version],
+        client_ip=edge.client_ip.decode("latin-1"),
+        complete=complete,
+    )
+
+
+class Observer(Protocol):
+    """Who wants to know; calls are made on the loop and must return at once."""
+
+    @property
+    def wants_requests(self) -> bool:
+        """Asked once per connection: False saves the record of each request."""
+
+    def request(self, record: AccessRecord) -> None:
+        """A request is over."""
+
+    def host_check(self, host: str, found: HostCheck) -> None:
+        """An app refused the public name."""
+
+    def handshake_failed(self, failure: HandshakeFailure) -> None:
+        """A TLS handshake failed."""
+
+    def fault(self, connection_id: int, error: Exception) -> None:
+        """A bug of ours ended a connection."""

@@ -1,0 +1,145 @@
+"""What one client connection does with requests, whichever HTTP it speaks: choose, begin, explain, record.
+
+Owns the connection's view of the service: its name, its edge, the terms of the routes that it has used, and the records
+for the observer. Decides nothing that `routing` and `http.exchange` decide, and writes nothing: the connection does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from devtls.http.actions import Answer
+from devtls.http.answers import pages
+from devtls.http.events import Request, Response
+from devtls.http.exchange import Terms
+from devtls.http.forward import Edge
+from devtls.net.client.access import record_of
+from devtls.net.client.refusal_pages import failure_page, outdated_page, refusal_page
+from devtls.net.client.service import ServerLimits, Service
+from devtls.net.host_check import RefusalWatch, watch_for_refusal
+from devtls.net.relay import Relay, RelayClient
+from devtls.routing import Route, host_of, select
+
+if TYPE_CHECKING:
+    from devtls.net.client.client_auth import Claim, ClientPolicy
+
+_connection_ids = itertools.count(1)
+
+
+class RequestDispatcher:
+    """One connection's requests; `sni` as in its ClientHello, None without one.
+
+    `port` is the one that the client believes to be connected to, when a tunnel makes it another than ours.
+    """
+
+    __slots__ = (
+        "_chain", "_last", "_policy", "_port", "_proven_edge", "_recording", "_sni", "_terms", "edge", "id", "limits",
+        "service",
+    )  # fmt: skip
+
+    def __init__(self, service: Service, sni: str | None, port: int | None = None) -> None:
+        self.id = next(_connection_ids)
+        self.service = service
+        self.limits: ServerLimits = service.limits
+        self.edge: Edge
+        self._proven_edge: Edge
+        """The same with what the client has shown, for routes that ask for it."""
+        self._policy: ClientPolicy | None = None
+        self._chain: tuple[bytes, ...] = ()
+        self._sni = sni
+        self._port = service.https_port if port is None else port
+        self._terms: dict[int, Terms] = {}
+        self._last: tuple[Any, ...] = (None, None, None)
+        self._recording = service.observer.wants_requests
+
+    def meet(self, peername: tuple[str, int] | None, ssl_object: ssl.SSLObject | None = None) -> None:
+        """Take note of who the client is."""
+        client_ip = str(peername[0]).encode("ascii", "replace") if peername else b"127.0.0.1"
+        self.edge = self._proven_edge = self.service.edge(client_ip, self._port)
+        if self.service.policies and ssl_object is not None:
+            from devtls.net.client.client_auth import policy_of, proof, shown
+
+            self._policy = policy_of(ssl_object)
+            if self._policy is not None and (chain := shown(ssl_object)):
+                self._chain = chain
+                self._proven_edge = msgspec.structs.replace(self.edge, client_cert=proof(chain))
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the client would have to show another certificate today."""
+        return self._policy != self.service.policy(self._sni or "")
+
+    @property
+    def claim(self) -> Claim:
+        """What the client has shown, and what it would have to show today."""
+        from devtls.net.client.client_auth import Claim
+
+        return Claim(self._chain, self.service.policy(self._sni or ""))
+
+    @property
+    def sni(self) -> bytes:
+        """The name of the connection, b"" without one."""
+        return (self._sni or "").encode("ascii")
+
+    def take(self, client: RelayClient, request: Request) -> Relay | pages.Answer:
+        """Return a relay that is to be given the request, or the page that refuses it."""
+        service = self.service
+        table, last = service.snapshot.routes, self._last
+        if request.authority is last[1] and request.target is last[2] and table is last[0]:
+            chosen, terms = last[3], last[4]  # the codec remembers heads: these are the same objects again
+        else:
+            found = select(table, sni=self._sni, authority=request.authority, path=request.target)
+            if not isinstance(found, Route):
+                return refusal_page(service, self._sni, self._port, request, found)
+            if found.client_auth is not None and self._policy != service.policies[found.client_auth]:
+                return outdated_page(request)  # a reload has come between, and the connection is about to end
+            chosen, terms = found, self._terms_of(found)
+            self._last = table, request.authority, request.target, chosen, terms
+        relay = Relay(client, service.pool, chosen, terms, request)
+        if self._recording:
+            relay.started_at = client.loop.time()
+        return relay
+
+    def _terms_of(self, route: Route) -> Terms:
+        terms = self._terms.get(id(route))
+        if terms is None or terms.policy is not route.policy:
+            edge = self.edge if route.client_auth is None else self._proven_edge
+            terms = self._terms[id(route)] = Terms(route.policy, edge, self.limits.exchange)
+        return terms
+
+    def failure(self, relay: Relay, answer: Answer) -> pages.Answer:
+        """Return the page that answers in the app's stead."""
+        page = failure_page(self.service, relay.route, relay.request, answer)
+        relay.status = page.status
+        if relay.request.upgrade:
+            from devtls.http.answers.host_check import recognise_refused_socket
+
+            if (found := recognise_refused_socket(answer.detail)) is not None:
+                self.service.observer.host_check(host_of(relay.request.authority), found)
+        return page
+
+    def watch(self, response: Response) -> RefusalWatch | None:
+        """Return a watch for an answer that may be a framework's host check."""
+        return watch_for_refusal(response) if response.status >= 400 else None
+
+    def tell_of_refusal(self, suspect: RefusalWatch, authority: bytes) -> None:
+        """Pass on what a watch has found."""
+        if (found := suspect.verdict()) is not None:
+            self.service.observer.host_check(host_of(authority), found)
+
+    def record_refused(self, request: Request, status: int) -> None:
+        """Record a request that reached no app."""
+        if self._recording:
+            self.service.observer.request(record_of(request, self.edge, status))
+
+    def record(self, relay: Relay, *, complete: bool) -> None:
+        """Record a request that a relay has finished."""
+        if self._recording:
+            record = record_of(relay.request, self.edge, relay.status, complete=complete)
+            record.route, record.upstream = relay.route.name, relay.route.upstream.label
+            record.octets_sent, record.duration_s = relay.received, relay.elapsed_s
+            self.service.observer.request(record)

@@ -1,0 +1,380 @@
+"""One client connection of HTTP/2: bytes to events, a stream per request, one write for what a turn of the loop made.
+
+Owns the codec, the socket and the clock of the connection. Refuses nothing by itself: the codec judges the peer,
+`reception` the requests. Answers of streams that are served in the same turn leave in one record: to encrypt and send
+each by itself would cost half of what a request costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+from devtls.http.answers import pages
+from devtls.http.events import ClientEvent, Malformed, Request, Reset
+from devtls.http.h2.limits import H2Limits
+from devtls.http.h2.server import H2Server
+from devtls.net.client.dispatch import RequestDispatcher
+from devtls.net.client.h2_stream import ClientStream
+from devtls.net.client.service import ServerLimits, Service
+from devtls.net.outbox import outbox_of
+
+if TYPE_CHECKING:
+    from devtls.net.client.client_auth import Claim
+
+_LAST_CALL_S = 0.05
+"""Between the two GOAWAYs: what a client on this machine has sent before it read the first is here by then."""
+_LOOK_S = 1.0
+_READY_OCTETS = 262_144
+"""What may be ready for a client that does not read before it is not read any more either."""
+_OWN_OCTETS = 8192
+"""What a client sends of its own accord while it reads the last answers: WINDOW_UPDATE, acknowledgements."""
+
+
+def h2_limits(limits: ServerLimits) -> H2Limits:
+    """Return the codec's limits."""
+    return H2Limits(
+        head=limits.head,
+        window_octets=limits.max_buffer_bytes,
+        max_streams=limits.max_streams,
+        still_s=limits.exchange.body_idle_timeout_s,
+        linger_s=limits.linger_s,
+        max_drain_octets=limits.max_drain_bytes,
+        answer_s=limits.head_timeout_s,
+    )
+
+
+class H2Connection(asyncio.Protocol):
+    """A client inside TLS that chose `h2`; `sni` as in its ClientHello, None without one; `port` as in Reception."""
+
+    http2 = True
+
+    def __init__(self, service: Service, sni: str | None, port: int | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._outbox = outbox_of(self.loop)
+        self.dispatcher = RequestDispatcher(service, sni, port)
+        self._service = service
+        self._limits = service.limits
+        self._codec = H2Server(h2_limits(service.limits), os.urandom(16))
+        self._transport: asyncio.Transport
+        self._streams: dict[int, ClientStream] = {}
+        self._writable = True
+        self._handling = False
+        self._flush_due = False
+        self._read_paused = False
+        self._closed = False
+        self._draining = False
+        self._idle_until: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._stuck_octets: int | None = None
+        self._stuck_since = 0.0
+        self._linger_octets = 0
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._met = False
+
+    @property
+    def id(self) -> int:
+        """The number under which the observer hears of this connection."""
+        return self.dispatcher.id
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the client would have to show another certificate today."""
+        return self.dispatcher.outdated
+
+    @property
+    def claim(self) -> Claim:
+        """What the client has shown, and what it would have to show today."""
+        return self.dispatcher.claim
+
+    # -- asyncio ------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: our settings go first."""
+        # uvloop's transports are none of asyncio's classes, though they have the same methods.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(self._limits.max_buffer_bytes)
+        self._service.connections.add(self)
+        self.dispatcher.meet(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
+        self._rest(self._limits.head_timeout_s)
+        self.flush()
+        if self._service.draining:
+            self.drain()
+
+    def data_received(self, data: bytes) -> None:
+        """Take plaintext."""
+        if self._closed:
+            self._linger_on(len(data))
+            return
+        try:
+            self._handle(self._codec.receive_data(data, self.loop.time()))
+            if not self._met and not self._codec.awaits_preface:
+                self._met = True
+                if self._idle_until is not None:  # browsers connect before they have anything to ask
+                    self._rest(self._limits.keep_alive_s)
+        except Exception as error:  # noqa: BLE001 - no input ends the process; the observer logs it with our id
+            self.fault(error)
+
+    def eof_received(self) -> bool:
+        """The client ended: whatever runs is for nobody."""
+        self._lose_streams("The client closed the connection.")
+        self._close()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone: free what it used."""
+        self._closed = True
+        self._service.connections.discard(self)
+        for timer in (self._timer, self._linger_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._linger_timer = None
+        self._lose_streams("The client's connection was lost.")
+
+    def _lose_streams(self, reason: str) -> None:
+        for stream in list(self._streams.values()):
+            try:
+                stream.lose(reason)
+            except Exception as error:  # noqa: BLE001 - the others have to be told all the same
+                self._service.observer.fault(self.dispatcher.id, error)
+        self._streams.clear()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write."""
+        self._writable = False
+        self._codec.paused = True
+        self._stuck_octets = None
+        self.wake_at(self.loop.time() + _LOOK_S)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._writable = True
+        self._codec.paused = False
+        if self._read_paused:
+            self._read_paused = False
+            self._transport.resume_reading()
+        self.flush_soon()
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def _handle(self, events: list[ClientEvent]) -> None:
+        self._handling = True
+        touched: list[ClientStream] = []
+        for event in events:
+            if type(event) is Request:
+                stream = self._streams[event.stream_id] = ClientStream(self, self._codec, event.stream_id)
+                self._idle_until = None
+                stream.begin(event)
+                touched.append(stream)
+            elif (known := self._streams.get(event.stream_id)) is not None:
+                known.client_event(event)
+                if touched[-1:] != [known]:
+                    touched.append(known)
+            else:
+                self._other_event(event)
+        for stream in touched:
+            stream.flush_upstream()
+        self._handling = False
+        self.flush()
+
+    def _other_event(self, event: ClientEvent) -> None:
+        """Take an event that belongs to no exchange."""
+        if isinstance(event, Malformed):
+            if event.stream_id == 0:
+                self._lose_streams(event.reason)
+                return
+            stream = ClientStream(self, self._codec, event.stream_id)
+            method = self._codec.method_of(event.stream_id) or b"-"
+            request = Request(event.stream_id, method, b"", self.dispatcher.sni, [], 0, b"2.0")
+            stream.respond(request, pages.malformed(event.status, event.reason))
+        elif isinstance(event, Reset):
+            self._codec.release(event.stream_id)
+
+    # -- what streams ask ---------------------------------------------------------------------------------------------
+
+    def stream_over(self, stream: ClientStream) -> None:
+        """An exchange has ended; its last octets may still be queued."""
+        self._streams.pop(stream.id, None)
+        if not self._streams:
+            self._rest(self._limits.keep_alive_s)
+
+    def stream_fault(self, stream: ClientStream, error: Exception) -> None:
+        """End one stream for a bug of ours."""
+        self._service.observer.fault(self.dispatcher.id, error)
+        stream.reset()
+        stream.lose("devtls failed.")  # the app's side ends, too, and the request is recorded
+        self.stream_over(stream)
+
+    def extra_info(self, name: str) -> Any:
+        """Return what the transport says about itself."""
+        return self._transport.get_extra_info(name)
+
+    def flush_soon(self) -> None:
+        """Send what is ready, with what other streams make in this turn."""
+        if not self._handling and not self._flush_due:
+            self._flush_due = True
+            self._outbox.add(self)
+
+    def send_out(self) -> None:
+        """Send what is ready (Sender)."""
+        self._flush_due = False
+        try:
+            self.flush()
+        except Exception as error:  # noqa: BLE001
+            self.fault(error)
+
+    def flush(self) -> None:
+        """Send what is ready, as far as the client takes it."""
+        codec = self._codec
+        if self._closed:
+            return
+        while self._writable and (data := codec.data_to_send()):
+            self._transport.write(data)
+        if codec.drained:
+            self._tell_drained()
+        if codec.waits:
+            self.wake_at(self.loop.time() + _LOOK_S)
+        if not self._writable and codec.ready_octets > _READY_OCTETS and not self._read_paused:
+            self._read_paused = True
+            self._transport.pause_reading()
+        if codec.broken or (self._draining and not codec.open_streams and not self._streams):
+            self._end()
+
+    def _tell_drained(self) -> None:
+        drained, self._codec.drained = self._codec.drained, []
+        for stream_id in drained:
+            if (stream := self._streams.get(stream_id)) is not None:
+                stream.drained()
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def wake_at(self, when: float) -> None:
+        """Make sure that `_tick` runs at `when`; an earlier timer finds out by itself."""
+        if self._timer is None or when < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = when
+            self._timer = self.loop.call_at(when, self._tick)
+
+    def _rest(self, for_s: float) -> None:
+        self._idle_until = self.loop.time() + for_s
+        self.wake_at(self._idle_until)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._closed:
+            return
+        now = self.loop.time() + 0.001
+        try:
+            if self._idle_until is not None and self._idle_until <= now:
+                if not self._codec.open_streams:
+                    self._idle_until = None
+                    self._end()
+                    return
+                self._idle_until = now + self._limits.keep_alive_s  # the client has yet to take the rest of an answer
+            self._handle(self._codec.tick(now))
+            for stream in list(self._streams.values()):
+                if (relay := stream.relay) is not None and (due := relay.next_deadline) is not None and due <= now:
+                    relay.tick(now)
+            if not self._writable:
+                self._watch_stuck(now)
+        except Exception as error:  # noqa: BLE001
+            self.fault(error)
+            return
+        self._wake_for_the_next(now)
+
+    def _wake_for_the_next(self, now: float) -> None:
+        if self._closed:
+            return
+        relays = [stream.relay for stream in self._streams.values() if stream.relay is not None]
+        deadlines = [due for relay in relays if (due := relay.next_deadline) is not None]
+        if self._idle_until is not None:
+            deadlines.append(self._idle_until)
+        if self._codec.waits or not self._writable:
+            deadlines.append(now + _LOOK_S)
+        if deadlines:
+            self.wake_at(max(min(deadlines), now))
+
+    def _watch_stuck(self, now: float) -> None:
+        """Let go of a client that takes not an octet for as long as a body may stand still."""
+        octets = self._transport.get_write_buffer_size()
+        if octets != self._stuck_octets:
+            self._stuck_octets, self._stuck_since = octets, now
+        elif now - self._stuck_since >= self._limits.exchange.body_idle_timeout_s:
+            self.abort()
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Finish what runs, take nothing new (RFC 9113 6.8: in two steps, so that no request is lost)."""
+        if self._draining or self._closed:
+            return
+        for stream in list(self._streams.values()):
+            stream.drain()
+        self._codec.announce_end()
+        self.flush()
+        self.loop.call_later(_LAST_CALL_S, self._last_call)
+
+    def _last_call(self) -> None:
+        if not self._closed:
+            self._draining = True
+            self._codec.end()
+            self.flush()
+
+    @property
+    def answer_position(self) -> int | None:
+        """How many octets of answers are on their way; None while one has not begun."""
+        if any(not stream.begun for stream in self._streams.values()):
+            return None
+        return self._codec.octets_sent - self._transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def _end(self) -> None:
+        """Say goodbye, and close."""
+        self._codec.end()
+        if data := self._codec.data_to_send():  # be the transport full: an answer may stand before it
+            self._transport.write(data)
+        self._lose_streams("The connection has ended.")
+        if not self._closed:
+            self._linger()
+
+    def _linger(self) -> None:
+        # Close while the client still sends, be it WINDOW_UPDATE, and TCP's reset may destroy what is on its way to it.
+        self._closed = True
+        self._linger_octets = max(self._limits.max_drain_bytes, _OWN_OCTETS)
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        self._wait_for_the_end(self._transport.get_write_buffer_size())
+
+    def _linger_on(self, octets: int) -> None:
+        self._linger_octets -= octets
+        if self._linger_octets < 0:
+            self._transport.abort()
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._transport.close()
+            self._wait_for_the_end(self._transport.get_write_buffer_size())
+
+    def _wait_for_the_end(self, octets: int) -> None:
+        # `linger_s` is for what the client may still send, and may be 0; what we have sent it has to be given time for.
+        after_s = max(self._limits.linger_s, _LOOK_S) if octets else self._limits.linger_s
+        self._linger_timer = self.loop.call_later(after_s, self._linger_look, octets)
+
+    def _linger_look(self, before: int) -> None:
+        octets = self._transport.get_write_buffer_size()
+        if octets and octets != before:
+            self._wait_for_the_end(octets)
+        else:
+            self._transport.abort()
+
+    def fault(self, error: Exception) -> None:
+        """End this connection, and no other, for a bug of ours."""
+        self._service.observer.fault(self.dispatcher.id, error)
+        self.abort()

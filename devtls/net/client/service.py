@@ -1,0 +1,109 @@
+"""What all client connections of a process share.
+
+Owns the references that a reload swaps, the limits, and the list of open connections. Decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from devtls.http.answers import pages
+from devtls.http.exchange import ExchangeLimits
+from devtls.http.forward import Edge
+from devtls.http.h1.head import HeadLimits
+from devtls.names import LOCALHOST
+from devtls.net.client.access import Observer
+from devtls.net.upstream.pool import Pool
+from devtls.routing import ClientAuth, Snapshot
+
+if TYPE_CHECKING:
+    from devtls.net.acme_challenge import Challenges
+    from devtls.net.client.client_auth import Claim, ClientPolicy
+
+
+class ClientConnection(Protocol):
+    """What the daemon asks of an open connection, whichever HTTP it speaks."""
+
+    @property
+    def id(self) -> int:
+        """The number under which the observer hears of it."""
+
+    @property
+    def outdated(self) -> bool:
+        """Whether its client would have to show another certificate today."""
+
+    @property
+    def claim(self) -> Claim:
+        """What its client has shown, and what it would have to show today."""
+
+    @property
+    def http2(self) -> bool:
+        """Whether it speaks HTTP/2."""
+
+    def drain(self) -> None:
+        """Finish what runs, take nothing new."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+    @property
+    def answer_position(self) -> int | None:
+        """How far the answers are, in octets; None while a request waits for its answer to begin."""
+
+
+class ServerLimits(msgspec.Struct, frozen=True):
+    """Limits of a client connection; times in seconds, sizes in octets."""
+
+    head: HeadLimits = msgspec.field(default_factory=HeadLimits)
+    exchange: ExchangeLimits = msgspec.field(default_factory=ExchangeLimits)
+    head_timeout_s: float = 10.0
+    keep_alive_s: float = 75.0
+    linger_s: float = 2.0
+    tunnel_idle_timeout_s: float = 3600.0
+    half_close_grace_s: float = 5.0
+    max_drain_bytes: int = 64 * 1024 * 1024
+    max_buffer_bytes: int = 256 * 1024
+    max_connections: int = 1000
+    max_streams: int = 128
+
+
+class Service(msgspec.Struct, eq=False):
+    """What all connections of a process share; a reload swaps `snapshot`, `policies` and `limits`."""
+
+    snapshot: Snapshot
+    pool: Pool
+    observer: Observer
+    limits: ServerLimits
+    pseudonym: bytes
+    https_port: int = 443
+    """The port that people type: the one in our redirects and lists."""
+    policies: Mapping[ClientAuth, ClientPolicy] = {}
+    """What the routes' `client_auth` comes to, as of now."""
+    draining: bool = False
+    challenges: Challenges | None = None
+    """What of plain HTTP is not redirected: proofs for the ACME server, where there is one."""
+    connections: set[ClientConnection] = msgspec.field(default_factory=set)
+    _edges: dict[tuple[bytes, int], Edge] = msgspec.field(default_factory=dict)
+
+    def policy(self, sni: str) -> ClientPolicy | None:
+        """Return what clients who name `sni` ("" = nobody) have to show."""
+        auth = self.snapshot.routes.client_auth(sni or LOCALHOST)
+        return None if auth is None else self.policies[auth]
+
+    def edge(self, client_ip: bytes, port: int) -> Edge:
+        """Return what `forward` needs of a client that came to `port`: always the same object, for edits to be kept."""
+        edge = self._edges.get((client_ip, port))
+        if edge is None:
+            edge = self._edges[client_ip, port] = Edge(client_ip, b"https", port, self.pseudonym)
+        return edge
+
+    def route_lines(self, port: int) -> list[pages.RouteLine]:
+        """Return the routes as our 404 page lists them for a client that came to `port`."""
+        return [
+            pages.RouteLine(url, route.upstream.label)
+            for route in self.snapshot.routes.routes
+            for url in route.urls(port)
+        ]

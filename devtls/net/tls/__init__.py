@@ -1,0 +1,1 @@
+"""TLS over memory buffers, for both sides."""

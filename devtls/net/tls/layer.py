@@ -1,0 +1,341 @@
+"""TLS over a plain TCP protocol: `ssl.SSLObject` on memory buffers, for both sides.
+
+Owns the record layer between a TCP transport and an application protocol, which sees an ordinary `asyncio.Transport`.
+Refuses clients before any key is made: the first bytes are read (`net.hello`), `choose` answers with a context or an
+alert. The loop's own `ssl=` is not used: it drops the alert of a failed handshake (the client sees a bare EOF), the
+bytes that are written after the peer's close_notify, and the difference between a clean end and a cut; and it costs
+as much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from enum import IntEnum
+from typing import cast
+
+import msgspec
+
+from devtls.net.outbox import Outbox, outbox_of
+from devtls.net.tls.transport import TlsTransport
+
+_READ_OCTETS = 16384  # SSL_read returns one record at most
+_PROMPT_OCTETS = 65536
+"""So much ciphertext does not wait for the end of the turn: a transport that has enough must be able to say so."""
+
+
+class Alert(IntEnum):
+    """TLS alert descriptions that we send or name (RFC 8446 6)."""
+
+    BAD_CERTIFICATE = 42
+    CERTIFICATE_UNKNOWN = 46
+    UNKNOWN_CA = 48
+    DECODE_ERROR = 50
+    PROTOCOL_VERSION = 70
+    INTERNAL_ERROR = 80
+    UNRECOGNIZED_NAME = 112
+    NO_APPLICATION_PROTOCOL = 120
+
+
+HUNG_UP = "the connection ended during the handshake"
+"""The reason when the client gave none."""
+
+
+class HandshakeFailure(msgspec.Struct, frozen=True):
+    """Why a handshake did not come about: `sni` as sent, `reason` as OpenSSL names it (lower case) or our own word."""
+
+    sni: str | None
+    reason: str
+    client_ip: str = ""
+    asked: bool = False
+    """The client was asked for a certificate."""
+
+    @property
+    def refused_certificate(self) -> bool:
+        """The client said that it does not accept our certificate."""
+        return any(word in self.reason for word in ("unknown ca", "bad certificate", "certificate unknown"))
+
+
+class TlsLayer(asyncio.Protocol):
+    """The record layer of one connection after its context is known; subclasses say who begins."""
+
+    def __init__(self) -> None:
+        self.tcp: asyncio.Transport
+        self._outbox: Outbox
+        self._is_due = False
+        self.ssl_object: ssl.SSLObject
+        self.closing = False
+        self.truncated = False
+        self.paused = False
+        self._app: asyncio.Protocol | None = None
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._aside: deque[bytes] = deque()
+        self._established = False
+        self._reported = False
+        self._peer_ended = False
+        self._reading = False
+        self._notified = False
+        self._timeout: asyncio.TimerHandle | None = None
+
+    @property
+    def application_protocol(self) -> asyncio.Protocol:
+        """The protocol inside; there is one once the handshake is done."""
+        assert self._app is not None  # noqa: S101
+        return self._app
+
+    @property
+    def undelivered(self) -> bool:
+        """Say whether something that arrived has not been delivered, be it decrypted or not."""
+        return bool(self._incoming.pending or self.ssl_object.pending() or self._aside)
+
+    def set_application(self, protocol: asyncio.Protocol) -> None:
+        """Change the protocol inside."""
+        self._app = protocol
+
+    # -- from the TCP transport ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the TCP transport."""
+        # uvloop's transports are none of asyncio's classes, though they have the same methods.
+        self.tcp = cast(asyncio.Transport, transport)
+        self._outbox = outbox_of(asyncio.get_running_loop())
+
+    def data_received(self, data: bytes) -> None:
+        """Take ciphertext."""
+        self._incoming.write(data)
+        if self._established:
+            self._deliver()
+        elif not self.closing:
+            self._handshake()
+
+    def eof_received(self) -> bool:
+        """TCP ended: clean only after close_notify. The write side stays open."""
+        self._incoming.write_eof()
+        if not self._established:
+            self._fail(HUNG_UP)
+            return False
+        self._deliver()
+        if not self._peer_ended and not self.paused:
+            self._end_of_peer(truncated=True)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """TCP is gone."""
+        self.closing = True
+        self._stop_timer()
+        app, self._app = self._app, None
+        if app is not None:
+            app.connection_lost(exc)
+        elif not self._established and not self._reported:
+            self._failed("the connection was lost during the handshake")
+
+    def pause_writing(self) -> None:
+        """Pass the write side's backpressure up."""
+        if self._app is not None:
+            self._app.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass the end of the backpressure up."""
+        if self._app is not None:
+            self._app.resume_writing()
+
+    # -- handshake ----------------------------------------------------------------------------------------------------
+
+    def _begin(self, ssl_object: ssl.SSLObject) -> None:
+        self.ssl_object = ssl_object
+        self._handshake()
+
+    def _handshake(self) -> None:
+        try:
+            self.ssl_object.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return
+        except ssl.SSLError as error:
+            self._flush()  # holds the alert that tells the peer why
+            self._fail(_reason(error))
+            return
+        self._flush()
+        self._established = True
+        self._stop_timer()
+        self._app = self._application()
+        self._app.connection_made(TlsTransport(self))
+        if not self.closing:
+            self._deliver()
+
+    def _application(self) -> asyncio.Protocol:
+        raise NotImplementedError
+
+    def _failed(self, reason: str) -> None:
+        """Report a handshake that failed; the connection is closing already."""
+        raise NotImplementedError
+
+    def _fail(self, reason: str) -> None:
+        if not self.closing:
+            self.closing = True
+            self._stop_timer()
+            self._reported = True
+            self._failed(reason)
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.tcp.close()
+
+    def _stop_timer(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _deliver(self) -> None:
+        if self._reading:
+            return  # the application paused and resumed from within data_received
+        self._reading = True
+        try:
+            self._read_records()
+        finally:
+            self._reading = False
+        if self._outgoing.pending:
+            self._send_soon()
+
+    def _read_records(self) -> None:
+        read, incoming = self.ssl_object.read, self._incoming
+        while not self.paused and not self._peer_ended and self._app is not None:
+            try:
+                data = self._aside.popleft() if self._aside else read(_READ_OCTETS)
+            except ssl.SSLWantReadError:
+                return
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as error:
+                self._end_of_peer(truncated=isinstance(error, ssl.SSLEOFError))
+                return
+            except ssl.SSLError:
+                self.truncated = True
+                self.abort()
+                return
+            if not data:
+                self._end_of_peer(truncated=False)
+                return
+            self._app.data_received(data)
+            if not incoming.pending and not self.ssl_object.pending() and not incoming.eof and not self._aside:
+                return
+
+    def _end_of_peer(self, *, truncated: bool) -> None:
+        if self._peer_ended:
+            return
+        self._peer_ended = True
+        self.truncated = truncated
+        if self._app is not None and not self._app.eof_received():
+            self.close()
+
+    def pause_reading(self) -> None:
+        """Stop delivering; ciphertext stops too."""
+        if not self.paused:
+            self.paused = True
+            if not self.tcp.is_closing():
+                self.tcp.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Deliver again on the next turn of the loop: the caller is usually inside another callback."""
+        if self.paused:
+            self.paused = False
+            if not self.tcp.is_closing():
+                self.tcp.resume_reading()
+            asyncio.get_running_loop().call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if self.paused or self._app is None:
+            return
+        try:
+            self._deliver()
+        except Exception as error:  # noqa: BLE001 - as the loop does with what data_received raises
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "what was held back could not be delivered", "exception": error, "protocol": self._app}
+            )
+            self.abort()
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Encrypt, and send at the end of the turn; ignored when the connection is closing."""
+        if self.closing or not data:
+            return
+        try:
+            self.ssl_object.write(data)
+        except ssl.SSLError:
+            self.abort()
+            return
+        self._send_soon()
+
+    def _send_soon(self) -> None:
+        if self._outgoing.pending >= _PROMPT_OCTETS:
+            self._flush()
+        elif not self._is_due:
+            self._is_due = True
+            self._outbox.add(self)
+
+    def send_out(self) -> None:
+        """Send what was encrypted (Sender)."""
+        self._is_due = False
+        self._flush()
+
+    @property
+    def unsent(self) -> int:
+        """What has been written and is not yet with the kernel, in octets."""
+        return self._outgoing.pending + self.tcp.get_write_buffer_size()
+
+    def _flush(self) -> None:
+        if self._outgoing.pending and not self.tcp.is_closing():
+            self.tcp.write(self._outgoing.read())
+
+    def write_eof(self) -> None:
+        """Send close_notify once; what the peer sends is still delivered."""
+        if self._notified or self.closing:
+            return
+        self._set_aside()
+        self._notify()
+        if self._aside and not self.paused:
+            asyncio.get_running_loop().call_soon(self._resume)
+
+    def _set_aside(self) -> None:
+        """Decrypt what is here already: SSL_shutdown looks for the peer's close_notify and drops other records."""
+        with contextlib.suppress(ssl.SSLError):
+            while data := self.ssl_object.read(_READ_OCTETS):
+                self._aside.append(data)
+
+    def _notify(self) -> None:
+        self._notified = True
+        # The peer's close_notify is not here yet: OpenSSL says so by an error, after it has written ours.
+        with contextlib.suppress(ssl.SSLError):
+            self.ssl_object.unwrap()
+        self._flush()
+
+    def close(self) -> None:
+        """Send close_notify, flush what waits, close."""
+        if not self.closing:
+            if not self._notified:
+                self._notify()
+            self._flush()
+            self.closing = True
+            self.tcp.close()
+
+    def cut(self) -> None:
+        """Flush what was written, then close without close_notify: the peer must see that something is missing."""
+        self._flush()
+        self.closing = True
+        self.tcp.close()
+
+    def abort(self) -> None:
+        """Close without ceremony."""
+        self.closing = True
+        self.tcp.abort()
+
+
+def _reason(error: ssl.SSLError) -> str:
+    """Return what OpenSSL says, in plain lower-case words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    return (error.reason or str(error)).lower().replace("_", " ")

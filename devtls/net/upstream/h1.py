@@ -1,0 +1,316 @@
+"""One connection to an app: its codec, its socket, and whoever is using it now.
+
+Owns the bytes between the app and its client codec. While an exchange uses it, every event goes to that exchange's
+relay; while it is idle, anything that arrives (data, an end) makes it worthless and the pool is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, cast
+
+from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Request, Reset, Trailers, UpstreamEvent
+from devtls.http.h1.client import H1Client
+from devtls.http.h1.head import HeadLimits
+from devtls.net.outbox import outbox_of
+from devtls.routing import Upstream
+
+if TYPE_CHECKING:
+    from devtls.net.upstream.pool import UpstreamState
+
+_MAX_PUT_OFF = 16
+
+
+class UpstreamUser(Protocol):
+    """Who uses a connection: a relay."""
+
+    def upstream_event(self, event: UpstreamEvent) -> None:
+        """Take an event of the app's answer; `upstream_flush` follows."""
+
+    def upstream_events(self, events: list[UpstreamEvent]) -> None:
+        """Take all events of one read, and send what they made."""
+
+    def upstream_flush(self) -> None:
+        """All events of one read are delivered: send what they made."""
+
+    def upstream_writable(self, writable: bool) -> None:
+        """The app reads more slowly (False) or again (True)."""
+
+
+class UpstreamHandle(Protocol):
+    """What a relay and the pool need of a way to an app: a connection of its own, or a stream of a shared one."""
+
+    upstream: Upstream
+    user: UpstreamUser | None
+    writable: bool
+    closed: bool
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What a tunnel writes to."""
+
+    def start_tunnel(self) -> bytes:
+        """Leave HTTP after a 101 arrived: return what the upstream sent behind it."""
+
+    def send(self, event: Request | Data | Trailers | EndOfMessage) -> None:
+        """Encode an event; `flush` sends it."""
+
+    def flush(self) -> None:
+        """Send what was encoded, in one write."""
+
+    def pause_reading(self) -> None:
+        """Let the app wait."""
+
+    def resume_reading(self) -> None:
+        """Let the app go on."""
+
+    def abort(self) -> None:
+        """End it at once; its user hears of it no more."""
+
+    def when_lost(self, then: Callable[[], None]) -> None:
+        """Call `then` when nothing of it is left."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection to `upstream`; `discarded` is called once, when it can no longer serve.
+
+    `max_buffer_bytes` may wait for an app that does not read; then its user is told.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_discarded",
+        "_gone",
+        "_head_unsent",
+        "_is_due",
+        "_is_put_off",
+        "_lost",
+        "_max_buffer_bytes",
+        "_outbox",
+        "_paused",
+        "_put_off",
+        "_stream_id",
+        "_uploading",
+        "closed",
+        "codec",
+        "idle_since",
+        "state",
+        "transport",
+        "upstream",
+        "user",
+        "writable",
+    )
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        limits: HeadLimits,
+        discarded: Callable[[UpstreamConnection], None],
+        max_buffer_bytes: int = 256 * 1024,
+    ) -> None:
+        self.upstream = upstream
+        self.codec = H1Client(limits)
+        self.user: UpstreamUser | None = None
+        self.idle_since = 0.0
+        self.state: UpstreamState | None = None
+        """Its app's, where the pool keeps it."""
+        self.closed = False
+        self.writable = True
+        self.transport: asyncio.Transport
+        self._buffer: list[bytes] = []
+        self._paused = False
+        self._stream_id = 0
+        self._uploading = False
+        self._put_off = 0
+        self._gone = False
+        self._is_due = False
+        self._head_unsent = False
+        self._outbox = outbox_of(asyncio.get_running_loop())
+        self._lost: Callable[[], None] | None = None
+        self._is_put_off = False
+        self._discarded = discarded
+        self._max_buffer_bytes = max_buffer_bytes
+
+    # -- what the user does -------------------------------------------------------------------------------------------
+
+    def send(self, event: Request | Data | Trailers | EndOfMessage) -> None:
+        """Encode an event; `flush` sends it."""
+        if type(event) is Request:
+            self._stream_id = event.stream_id
+            self._head_unsent = True
+        if data := self.codec.send(event):
+            self._buffer.append(data)
+            self._uploading = type(event) is Data
+
+    def flush(self) -> None:
+        """Send what was encoded, in one write: a body at once, anything else at the end of the turn."""
+        if not self._buffer:
+            return
+        if self._uploading:
+            if not self._waits_to_be_read():
+                self.send_out()
+        elif not self._is_due:
+            self._is_due = True
+            self._outbox.add(self)
+
+    def send_out(self) -> None:
+        """Write what was encoded (Sender)."""
+        self._is_due = self._head_unsent = False
+        buffer = self._buffer
+        if not buffer:
+            return
+        data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
+        buffer.clear()
+        if not self.closed:
+            self.transport.write(data)
+
+    @property
+    def has_unread(self) -> bool:
+        """Say whether something of the app's waits in the kernel: an answer, or the end of the connection."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is None:
+            return False
+        if sys.platform == "win32":
+            return bool(select.select([sock], [], [], 0)[0])
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(sock.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    @property
+    def has_undelivered(self) -> bool:
+        """Say whether records lie behind the answer: they would pass for the next one (conformance 48)."""
+        return self.upstream.tls is not None and bool(self.transport.get_extra_info("undelivered"))
+
+    def _waits_to_be_read(self) -> bool:
+        """Put a write off while the app's answer waits in the kernel.
+
+        An app that refuses an upload answers and closes; our next write would fail, and with it the loop throws the
+        unread answer away (conformance 54). Bounded: an app may well send and receive at the same time.
+        """
+        if self._is_put_off:
+            return True
+        if self._paused or self.closed or self._put_off >= _MAX_PUT_OFF or not self.has_unread:
+            self._put_off = 0
+            return False
+        self._put_off += 1
+        self._is_put_off = True
+        loop = asyncio.get_running_loop()
+        # Two turns: what is due at once runs before the sockets of the next turn are read.
+        loop.call_soon(loop.call_soon, self._flush_again)
+        return True
+
+    def _flush_again(self) -> None:
+        self._is_put_off = False
+        self.flush()
+
+    def pause_reading(self) -> None:
+        """Let the app wait."""
+        if not self._paused:
+            self._paused = True
+            if not self.closed:
+                self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Let the app go on."""
+        if self._paused:
+            self._paused = False
+            if not self.closed:
+                self.transport.resume_reading()
+
+    async def ready(self) -> str | None:
+        """An HTTP/1.1 server says nothing before it is asked (Dialled)."""
+        return None
+
+    def start_tunnel(self) -> bytes:
+        """Leave HTTP after a 101 arrived: return what the upstream sent behind it."""
+        self.send_out()
+        return self.codec.start_tunnel()
+
+    def when_lost(self, then: Callable[[], None]) -> None:
+        """Call `then` when the transport is gone; once, soon after `abort`."""
+        if self._gone:
+            then()
+        else:
+            self._lost = then
+
+    def abort(self) -> None:
+        """Close at once; nobody hears of it any more."""
+        self.user = None
+        if not self.closed:
+            self.closed = True
+            self.transport.abort()
+            self._discarded(self)
+
+    # -- asyncio ------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport (TCP, Unix or TLS)."""
+        # uvloop's transports are none of asyncio's classes, though they have the same methods.
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(self._max_buffer_bytes)
+
+    def data_received(self, data: bytes) -> None:
+        """Turn bytes into events for the user."""
+        user = self.user
+        if user is None:
+            # An answer nobody asked for (conformance 48): a 408 before closing, or an app that is out of step.
+            self.abort()
+            return
+        if self._head_unsent:
+            # It cannot be the answer to a request that is not sent: the app is out of step, as above.
+            self.abort()
+            user.upstream_event(ConnectionClosed(self._stream_id))
+            user.upstream_flush()
+            return
+        user.upstream_events(self.codec.receive_data(data))
+
+    def eof_received(self) -> bool:
+        """The app ended its direction: that may complete an answer, be a cut, or end an idle connection."""
+        user = self.user
+        if user is None:
+            self.abort()
+            return False
+        if self.transport.get_extra_info("truncated"):
+            # TLS ended without close_notify: a close-delimited body may be cut (RFC 8446 6.1, RFC 9112 9.8).
+            self.connection_lost(ConnectionResetError("the TLS connection was cut"))
+            return False
+        for event in self.codec.receive_eof() if self.codec.response_started else [ConnectionClosed(self._stream_id)]:
+            user.upstream_event(event)
+        user.upstream_flush()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._gone = True
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost()
+        if self.closed:
+            return
+        self.closed = True
+        user, self.user = self.user, None
+        self._discarded(self)
+        if user is None:
+            return
+        if self.codec.response_started:
+            # Not an orderly end: even a body that ends with the connection is cut (RFC 9112 8).
+            why = f"The connection to the app was lost: {exc}." if exc else "The connection to the app was lost."
+            user.upstream_event(Reset(self._stream_id, why))
+        else:
+            user.upstream_event(ConnectionClosed(self._stream_id))  # not a byte came: the request may be sent again
+        user.upstream_flush()
+
+    def pause_writing(self) -> None:
+        """The app does not keep up."""
+        self.writable = False
+        if self.user is not None:
+            self.user.upstream_writable(False)
+
+    def resume_writing(self) -> None:
+        """The app has caught up."""
+        self.writable = True
+        if self.user is not None:
+            self.user.upstream_writable(True)

@@ -1,0 +1,85 @@
+"""The connections to one app that speaks HTTP/2: as few as possible, each shared by many requests.
+
+Owns who may take another request, and that many who come at once wait for one dial, not for one each. A connection
+that nobody uses is kept a minute: unlike in HTTP/1.1 an app can say that it leaves (GOAWAY) without losing a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from devtls.http.actions import DialFailed
+from devtls.net.upstream.h2 import MultiplexedUpstream
+from devtls.net.upstream.h2_stream import UpstreamStream
+
+IDLE_S = 60.0
+
+Connect = Callable[[], Awaitable[MultiplexedUpstream | DialFailed]]
+
+
+class SharedConnections:
+    """Connections to one upstream; `connect` opens another."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._connections: list[MultiplexedUpstream] = []
+        self._dialling: asyncio.Task[DialFailed | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    @property
+    def idle_count(self) -> int:
+        """How many of them nobody uses."""
+        return sum(connection.idle for connection in self._connections)
+
+    def open(self) -> UpstreamStream | None:
+        """Return a stream on a connection that can take one more request, or None: then `dial`."""
+        for connection in self._connections:
+            if connection.available:
+                return connection.open()
+        return None
+
+    async def dial(self) -> UpstreamStream | DialFailed:
+        """Return a stream on a fresh connection; who asks meanwhile gets one on the same."""
+        while (stream := self.open()) is None:
+            if self._dialling is None:
+                self._dialling = asyncio.get_running_loop().create_task(self._add())
+            failed = await asyncio.shield(self._dialling)
+            if failed is not None:
+                return failed
+        return stream
+
+    async def _add(self) -> DialFailed | None:
+        try:
+            outcome = await self._connect()
+            if isinstance(outcome, DialFailed):
+                return outcome
+            if not outcome.available:  # to dial again and again would lead to the same
+                outcome.close()
+                return DialFailed(((outcome.upstream.label, "the app takes no requests on a new connection"),))
+            self._connections.append(outcome)
+            return None
+        finally:
+            self._dialling = None
+
+    def drop(self, connection: MultiplexedUpstream) -> None:
+        """It takes no more requests."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+
+    def sweep(self, now: float) -> int:
+        """Close what nobody has used for a minute; return how many are left."""
+        for connection in list(self._connections):
+            if connection.idle and now - connection.idle_since > IDLE_S:
+                connection.close()
+        return len(self._connections)
+
+    def close(self) -> None:
+        """Close what nobody uses."""
+        if self._dialling is not None:
+            self._dialling.cancel()
+        for connection in list(self._connections):
+            if connection.idle:
+                connection.close()

@@ -1,0 +1,258 @@
+"""Connections to apps: idle ones kept a little while, new ones dialled on every address the app may listen on.
+
+Owns who is idle and for how long it may stay so. An app closes its idle connections after a time it seldom announces
+(Node: 5 s): ours are kept 4 s, or a second less than it announced, and half of that after each one that turned out
+stale; so a request meets a closed door rarely, and a POST never by our choice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from devtls.http.actions import DialFailed
+from devtls.http.h1.head import HeadLimits
+from devtls.net.upstream.dial import Connecting, DialledT
+from devtls.net.upstream.h1 import UpstreamConnection, UpstreamHandle
+from devtls.routing import Upstream
+
+if TYPE_CHECKING:
+    from devtls.net.upstream.h2 import MultiplexedUpstream
+    from devtls.net.upstream.h2_pool import SharedConnections
+    from devtls.net.upstream.h2_stream import UpstreamStream
+
+_MIN_IDLE_S = 1.0
+_MAX_IDLE_PER_UPSTREAM = 256
+
+
+class PoolLimits(msgspec.Struct, frozen=True):
+    """Seconds that dialling may take and that idle connections are kept; octets that may wait for a slow app."""
+
+    connect_timeout_s: float = 5.0
+    idle_s: float = 4.0
+    max_buffer_bytes: int = 256 * 1024
+
+
+class UpstreamState(msgspec.Struct):
+    """What is known of an app beyond one request; outlives reloads."""
+
+    base_s: float
+    """How long idle connections are kept before anything is known against it."""
+    penalty: float = 1.0
+    idle: deque[UpstreamConnection] = msgspec.field(default_factory=deque)
+    shared: SharedConnections | None = None
+    """Connections to an app that speaks HTTP/2."""
+    preferred: tuple[str, int] | None = None
+    """The address that answered last: tried first."""
+    active: int = 0
+    last_error: str = ""
+
+    @property
+    def keep_idle_s(self) -> float:
+        """How long an idle connection is kept, in seconds."""
+        # The floor is for stale closes; an app that announces less than it (timeout=1) is taken at its word.
+        return max(min(_MIN_IDLE_S, self.base_s), self.base_s * self.penalty)
+
+
+class Pool:
+    """All connections to apps, by Upstream."""
+
+    def __init__(
+        self, limits: PoolLimits, head_limits: HeadLimits, client_context: Callable[[Upstream], ssl.SSLContext]
+    ) -> None:
+        self._limits = limits
+        self._head_limits = head_limits
+        self._client_context = client_context
+        self._states: dict[Upstream, UpstreamState] = {}
+        self._last: tuple[Upstream | None, UpstreamState | None] = (None, None)
+        """The look-up before: an Upstream is hashed by Python code, which is most of what one costs."""
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._cached_loop: asyncio.AbstractEventLoop | None = None
+
+    def __repr__(self) -> str:
+        apps = ", ".join(
+            f"{u.label}: {len(s.idle)} idle, {s.active} active" + (f", {s.last_error}" if s.last_error else "")
+            for u, s in self._states.items()
+        )
+        return f"<Pool {apps or 'empty'}>"
+
+    def limit(self, limits: PoolLimits, head_limits: HeadLimits) -> None:
+        """Take other limits over: for connections from now on, idle ones included."""
+        for state in self._states.values():
+            if state.base_s == self._limits.idle_s:  # nothing better is known of this app
+                state.base_s = limits.idle_s
+        self._limits = limits
+        self._head_limits = head_limits
+
+    def state(self, upstream: Upstream) -> UpstreamState:
+        """Return what is known of an app."""
+        state = self._states.get(upstream)
+        if state is None:
+            state = self._states[upstream] = UpstreamState(self._limits.idle_s)
+            self._last = (None, None)
+        return state
+
+    def known(self, upstream: Upstream) -> UpstreamState | None:
+        """Return what is known of an app, None when no request was for it yet."""
+        return self._states.get(upstream)
+
+    @property
+    def connect_timeout_s(self) -> float:
+        """How long a dial may take, in seconds."""
+        return self._limits.connect_timeout_s
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        # Kept: until Python 3.12 get_running_loop asks the kernel for the process id, a quarter of a request's cost.
+        if self._cached_loop is None:
+            self._cached_loop = asyncio.get_running_loop()
+        return self._cached_loop
+
+    # -- using --------------------------------------------------------------------------------------------------------
+
+    def acquire(self, upstream: Upstream, max_idle_s: float | None) -> UpstreamHandle | None:
+        """Return an idle connection that is fresh enough, or None: then `dial`."""
+        last = self._last
+        if last[0] is upstream:
+            state = last[1]
+        else:
+            state = self._states.get(upstream)
+            self._last = upstream, state
+        if state is None:
+            return None
+        if state.shared is not None:
+            stream = state.shared.open()
+            if stream is not None:
+                state.active += 1
+            return stream
+        if not state.idle or max_idle_s == 0:
+            return None
+        now = self._loop.time()
+        limit = state.keep_idle_s if max_idle_s is None else min(max_idle_s, state.keep_idle_s)
+        connection = state.idle[-1]  # the one used last is the one least likely to be stale
+        if now - connection.idle_since > limit:
+            return None
+        if max_idle_s is not None and connection.has_unread:
+            return None  # the app has closed it, though the loop has not got to that yet: this request has one try
+        state.idle.pop()
+        state.active += 1
+        return connection
+
+    def release(self, connection: UpstreamHandle) -> None:
+        """Take a connection back; it is kept only when its codec says that it can serve again."""
+        connection.user = None
+        if not isinstance(connection, UpstreamConnection):
+            self._states[connection.upstream].active -= 1
+            cast("UpstreamStream", connection).release()
+            return
+        state = connection.state or self._states[connection.upstream]
+        connection.state = state
+        state.active -= 1
+        codec = connection.codec
+        full = len(state.idle) >= _MAX_IDLE_PER_UPSTREAM
+        if connection.closed or not codec.reusable or full or connection.has_undelivered:
+            connection.abort()
+            return
+        if codec.keep_alive_timeout_s is not None:
+            state.base_s = codec.keep_alive_timeout_s - 1
+        connection.resume_reading()
+        connection.idle_since = self._loop.time()
+        state.idle.append(connection)
+        self._sweep_later()
+
+    def abort(self, connection: UpstreamHandle, *, stale: bool = False) -> None:
+        """Close a connection in use; a stale one shortens how long this app's are kept."""
+        state = self.state(connection.upstream)
+        state.active -= 1
+        if stale and state.shared is None:
+            state.penalty /= 2
+            self._drop_idle(state)
+        connection.abort()
+
+    def hand_over(self, connection: UpstreamHandle) -> None:
+        """The connection became a tunnel: it is nobody's business here any more."""
+        connection.user = None
+        self.state(connection.upstream).active -= 1
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for state in self._states.values():
+            self._drop_idle(state)
+            if state.shared is not None:
+                state.shared.close()
+
+    def _drop_idle(self, state: UpstreamState) -> None:
+        while state.idle:
+            state.idle.popleft().abort()
+
+    def _discarded(self, connection: UpstreamConnection) -> None:
+        state = self._states.get(connection.upstream)
+        if state is not None and connection in state.idle:
+            state.idle.remove(connection)
+
+    def _sweep_later(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(1.0, self._sweep)
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        left = 0
+        for state in self._states.values():
+            while state.idle and now - state.idle[0].idle_since > state.keep_idle_s:
+                state.idle.popleft().abort()
+            left += len(state.idle) + (state.shared.sweep(now) if state.shared is not None else 0)
+        self._sweeper = self._loop.call_later(1.0, self._sweep) if left else None
+
+    # -- dialling -----------------------------------------------------------------------------------------------------
+
+    async def dial(self, upstream: Upstream) -> UpstreamHandle | DialFailed:
+        """Open a fresh connection; every address is tried, each error is kept for the 502 page."""
+        state = self.state(upstream)
+        outcome: UpstreamHandle | DialFailed
+        if upstream.http2:
+            outcome = await self._shared(upstream, state).dial()
+        else:
+            outcome = await self._dial(upstream, state, self._make_connection)
+        if not isinstance(outcome, DialFailed):
+            state.active += 1
+        return outcome
+
+    async def _dial(
+        self, upstream: Upstream, state: UpstreamState, make: Callable[[Upstream], DialledT]
+    ) -> DialledT | DialFailed:
+        connecting = Connecting(upstream, lambda: make(upstream), self._client_context)
+        outcome = await connecting.connect(self._limits.connect_timeout_s, state.preferred)
+        if isinstance(outcome, DialFailed):
+            state.last_error = outcome.tried[-1][1] if outcome.tried else "no address"
+        else:
+            state.last_error = ""
+            state.preferred = connecting.answered
+        return outcome
+
+    def _make_connection(self, upstream: Upstream) -> UpstreamConnection:
+        return UpstreamConnection(upstream, self._head_limits, self._discarded, self._limits.max_buffer_bytes)
+
+    def _shared(self, upstream: Upstream, state: UpstreamState) -> SharedConnections:
+        if state.shared is None:
+            from devtls.net.upstream.h2_pool import SharedConnections  # apps that speak HTTP/2 are the exception
+
+            state.shared = SharedConnections(lambda: self._dial_shared(upstream, state))
+        return state.shared
+
+    async def _dial_shared(self, upstream: Upstream, state: UpstreamState) -> MultiplexedUpstream | DialFailed:
+        from devtls.http.h2.limits import H2Limits
+        from devtls.net.upstream.h2 import MultiplexedUpstream
+
+        shared = self._shared(upstream, state)
+        limits = H2Limits(head=self._head_limits, window_octets=self._limits.max_buffer_bytes)
+        outcome = await self._dial(upstream, state, lambda _: MultiplexedUpstream(upstream, limits, shared.drop))
+        self._sweep_later()
+        return outcome

@@ -1,0 +1,59 @@
+"""The context of an operation: the machine, its paths, the time, and the Reporter that hears of its progress.
+
+Owns what is looked up once for a whole operation: the runner of programs, the CA's keystore. Refuses to know of
+terminals: a Reporter is told, never asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Protocol
+
+from devtls.errors import DevtlsError
+from devtls.system.machine.execute import ProcessRunner, Runner
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.keystore import Keystore
+
+
+class Reporter(Protocol):
+    """Hears of an operation's progress while it goes on; results are returned, not reported."""
+
+    def info(self, message: str) -> None:
+        """Take a sentence about what is done or was done."""
+
+    def warning(self, message: str, hint: str = "") -> None:
+        """Take a sentence about something that did not go well and does not end the operation, and what to do."""
+
+    def error(self, error: DevtlsError) -> None:
+        """Take an error that ended one part of the operation while the others go on."""
+
+    def begin(self, label: str, elevation: str = "") -> None:
+        """Take the label of a change that begins; `elevation` names the tool that may ask for a password."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every operation works with; one lives as long as one operation."""
+
+    machine: Machine
+    paths: Paths
+    now: datetime
+    reporter: Reporter
+
+    @classmethod
+    def here(cls, reporter: Reporter) -> Context:
+        """Return the context of this machine, user and moment."""
+        return cls(Machine.here(), Paths.from_environment(), datetime.now(UTC), reporter)
+
+    @cached_property
+    def runner(self) -> Runner:
+        """Starts programs as this user, or elevated."""
+        return ProcessRunner(self.machine.elevation)
+
+    @cached_property
+    def keystore(self) -> Keystore:
+        """The CA."""
+        return Keystore(self.paths.state_dir)

@@ -1,0 +1,40 @@
+"""macOS: one file for each zone in /etc/resolver, which sends it to devtls (resolver(5)).
+
+Owns their content. configd watches the folder, so nobody has to be told. The bare name of a zone of two labels below
+.local, dev.local itself, is asked for by mDNS first and stays unreliable this way; the hosts file has it when a route
+serves it. `install` of macOS takes no pipe, so `tee` writes the files; the folder's own mode is never changed. Its
+plans are tested, no Mac has run them yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from devtls.system.changes.change import Wish
+from devtls.system.changes.resolver.drop_in import Recipe
+from devtls.system.machine.plan import ELEVATED_S, Run, Step
+
+
+def _files(wish: Wish) -> Mapping[str, str]:
+    return dict.fromkeys(wish.zones, f"nameserver 127.0.0.1\nport {wish.dns_port}\n")
+
+
+def _write(path: Path, content: bytes) -> tuple[Step, ...]:
+    return (
+        Run(("/usr/bin/tee", str(path)), elevate=True, timeout_s=ELEVATED_S, stdin=content),
+        Run(("/bin/chmod", "0644", str(path)), elevate=True, timeout_s=ELEVATED_S),
+    )
+
+
+RESOLVER = Recipe(
+    way="resolver",
+    label="Files in /etc/resolver",
+    purpose=(
+        "Lets macOS ask devtls for every name in your zones, wildcards too, and for no other name. They resolve while "
+        "devtls serve runs. VPN software may look past these files; the hosts file it does not."
+    ),
+    directory="etc/resolver",
+    files=_files,
+    write=_write,
+)

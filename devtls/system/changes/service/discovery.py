@@ -1,0 +1,41 @@
+"""Which measures for service there are on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from devtls.system.changes.change import AnyChange
+from devtls.system.changes.service.account import AnyService
+from devtls.system.machine.execute import Runner
+from devtls.system.machine.machine import Machine
+
+
+def find_changes(
+    machine: Machine, runner: Runner, *, ways: Collection[str] = (), recorded: Collection[str] = ()
+) -> tuple[AnyChange, ...]:
+    """Return the measures that suit this machine, in their order.
+
+    `ways` asks for certain ones by the second half of their names; `recorded` adds those of an earlier setup.
+    """
+    wanted = {f"service:{way}" for way in ways} | {f"ports:{way}" for way in ways} | set(recorded)
+    user, *system = find_services(machine, runner)
+    return (user, *(each for each in system if each.name in wanted))
+
+
+def find_services(machine: Machine, runner: Runner, *, config: Path | None = None) -> tuple[AnyService, ...]:
+    """Return every way to start devtls by itself here, the user's own first; `config` is the file to read."""
+    match machine.platform:
+        case "darwin":
+            from devtls.system.changes.service.launchd_agent import Agent
+
+            return (Agent(machine, runner, config=config),)
+        case "win32":
+            from devtls.system.changes.service.windows_task import LogonTask
+
+            return (LogonTask(machine, runner, config=config),)
+        case _:
+            from devtls.system.changes.service.socket_unit import SocketUnit
+            from devtls.system.changes.service.systemd_unit import UserUnit
+
+            return (UserUnit(machine, runner, config=config), SocketUnit(machine, runner, config=config))

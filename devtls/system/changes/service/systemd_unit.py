@@ -1,0 +1,221 @@
+"""devtls as a service of the user's own systemd manager: no administrator, started at login.
+
+Owns `devtls.service` in the user's folder of units. Refuses a unit of that name that devtls did not write, and does not
+turn lingering on (a service before login and after logout), which is the user's to decide. The unit holds the
+interpreter's full path: an upgrade that moves it makes the unit outdated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
+from devtls.system.changes.service.account import (
+    READ_LOG,
+    Account,
+    Filed,
+    LogCommand,
+    config_of,
+    directory_variables,
+    read_filed,
+    service_argv,
+)
+from devtls.system.changes.service.systemd import (
+    MARK,
+    START_S,
+    UNIT,
+    argv_of,
+    ask_systemctl,
+    refusal,
+    runs,
+    service_unit,
+    trouble_in,
+)
+from devtls.system.machine.execute import Outcome, Runner, Trouble
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
+
+SYSTEM_SOCKET = "etc/systemd/system/devtls.socket"
+_LOGS = f"journalctl --user -u {UNIT} -n 20"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFacts:
+    """The unit's file, and what the user's manager says of it: `shown`, or `silent`, why it says nothing.
+
+    `link` is what has it started at login; `by_socket` = the system's devtls.socket is installed.
+    """
+
+    filed: Filed
+    link: Path
+    systemctl: Path | None = None
+    shown: dict[str, str] = field(default_factory=dict)
+    silent: str = ""
+    linked: bool = False
+    by_socket: bool = False
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """What the unit starts."""
+        return () if self.filed.foreign else argv_of(self.filed.content)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is started at login."""
+        return self.linked or self.shown.get("UnitFileState") == "enabled"
+
+
+class UserUnit:
+    """The measure `service:systemd`; `config` is the file that the service shall read."""
+
+    name = "service:systemd"
+    part = Part.SERVICE
+    label = "systemd service of yours"
+    purpose = (
+        "Starts devtls serve when you log in, as you, and again when it crashes; "
+        "it ends when you log out, unless you allow lingering (loginctl enable-linger)."
+    )
+
+    def __init__(self, machine: Machine, runner: Runner, *, config: Path | None = None) -> None:
+        self._machine = machine
+        self._runner = runner
+        self._config = config
+
+    def probe(self) -> UnitFacts:
+        """Read the file and ask the user's manager."""
+        machine, directory = self._machine, self._machine.config_home / "systemd" / "user"
+        filed, link = read_filed(directory / UNIT, MARK), directory / "default.target.wants" / UNIT
+        systemctl = machine.system_tool("systemctl")
+        by_socket = (machine.root / SYSTEM_SOCKET).is_file()
+        if systemctl is None:
+            return UnitFacts(filed, link, linked=link.is_symlink(), by_socket=by_socket)
+        told = ask_systemctl(self._runner, systemctl, ("--user",), UNIT)
+        return UnitFacts(
+            filed,
+            link,
+            systemctl,
+            shown=told if isinstance(told, dict) else {},
+            silent="" if isinstance(told, dict) else told,
+            linked=link.is_symlink(),
+            by_socket=by_socket,
+        )
+
+    def state(self, facts: UnitFacts, wish: Wish) -> ChangeState:
+        """Say whether the unit is there as wished, enabled and running."""
+        blocked = self._blocked(facts) or refusal(wish, self._config_of(facts))
+        if blocked is not None:
+            return blocked
+        if facts.filed.content is None:
+            return ChangeState(Status.ABSENT)
+        if facts.filed.content != self._unit(facts, wish):
+            return ChangeState(Status.OUTDATED, "the unit was written for another devtls, or for other folders")
+        if not (facts.enabled and runs(facts.shown)):
+            why = trouble_in(facts.shown) or ("it does not run" if facts.enabled else "it is not enabled")
+            return ChangeState(Status.OUTDATED, f"the unit is there, but {why}", READ_LOG)
+        return ChangeState(Status.APPLIED)
+
+    def _blocked(self, facts: UnitFacts) -> ChangeState | None:
+        path = self._machine.tilde(facts.filed.path)
+        if facts.filed.foreign:
+            return ChangeState(
+                Status.MANUAL, f"{path} was not written by devtls", "Move that file away, then devtls service install."
+            )
+        if facts.systemctl is None:
+            return ChangeState(
+                Status.NO_TOOL,
+                "this system has no systemd",
+                "Let your own init system run devtls serve, as your user.",
+            )
+        if facts.silent:
+            return ChangeState(
+                Status.MANUAL,
+                f"no systemd manager of yours runs here ({facts.silent.rstrip('.')})",
+                "Log in as this user (not by su or sudo; containers have none), then devtls service install.",
+            )
+        if facts.by_socket:
+            return ChangeState(Status.SKIPPED, "the system's devtls.socket starts devtls already")
+        return None
+
+    def _config_of(self, facts: UnitFacts) -> str:
+        return str(self._config) if self._config else config_of(facts.argv)
+
+    def _unit(self, facts: UnitFacts, wish: Wish) -> bytes:
+        return service_unit(
+            service_argv(wish, self._config_of(facts)),
+            directory_variables(wish.environment),
+            install=["WantedBy=default.target"],
+        )
+
+    def install_plan(self, facts: UnitFacts, wish: Wish) -> Plan:
+        """Return: write the unit, have it read, enable and start it."""
+        status = self.state(facts, wish).status
+        if facts.systemctl is None or status not in (Status.ABSENT, Status.OUTDATED):
+            return Plan()
+        steps: list[Step] = []
+        unit, path = self._unit(facts, wish), facts.filed.path
+        if facts.filed.content != unit:
+            steps = [MakeDirectory(path.parent), WriteFile(path, unit)]
+        steps.append(self._systemctl(facts.systemctl, "daemon-reload"))
+        if facts.filed.content is None:
+            steps.append(self._systemctl(facts.systemctl, "enable", "--now", UNIT))
+        else:  # what runs, runs the old one
+            steps += [self._systemctl(facts.systemctl, verb, UNIT) for verb in ("enable", "restart")]
+        return Plan(tuple(steps))
+
+    def previous_state(self, facts: UnitFacts) -> PreviousState:
+        """Return nothing: what is ours says so itself."""
+        return {}
+
+    def remove_plan(self, facts: UnitFacts, previous_state: PreviousState) -> Plan:
+        """Return: stop and disable it, remove the file; without a manager its link goes by hand."""
+        if facts.filed.foreign or facts.filed.content is None:
+            return Plan()
+        remove = RemoveFile(facts.filed.path)
+        if facts.systemctl is None or facts.silent:
+            return Plan((*((RemoveFile(facts.link),) if facts.linked else ()), remove))
+        return Plan(
+            (
+                self._systemctl(facts.systemctl, "disable", "--now", UNIT),
+                remove,
+                self._systemctl(facts.systemctl, "daemon-reload"),
+            )
+        )
+
+    def _systemctl(self, tool: Path, *arguments: str) -> Run:
+        return Run((str(tool), "--user", *arguments), timeout_s=START_S)
+
+    def read_failure(self, facts: UnitFacts, outcome: Outcome) -> ChangeState:
+        """Put a failed step into words."""
+        match outcome.trouble:
+            case Trouble.READ_ONLY:
+                return ChangeState(Status.READ_ONLY, outcome.detail, "Make the folder writable, then try again.")
+            case Trouble.NO_TOOL:
+                return ChangeState(Status.NO_TOOL, outcome.detail, "Run the commands above yourself.")
+            case _ if isinstance(outcome.failed, Run) and outcome.failed.argv[-1] == UNIT:
+                return ChangeState(Status.FAILED, f"it did not start: {outcome.detail}", _LOGS)
+            case _:
+                return ChangeState(Status.FAILED, outcome.detail, "Run the commands above yourself.")
+
+    def explain(self, facts: UnitFacts, wish: Wish) -> str:
+        """Return the manual way where there is no plan."""
+        state = self.state(facts, wish)
+        return state.remedy
+
+    def account(self, facts: UnitFacts) -> Account:
+        """Say what is installed, and whether it runs."""
+        return Account(
+            installed=facts.filed.content is not None and not facts.filed.foreign,
+            place=self._machine.tilde(facts.filed.path),
+            argv=facts.argv,
+            enabled=facts.enabled,
+            running=runs(facts.shown),
+            pid=int(facts.shown.get("MainPID", "0")),
+            trouble=trouble_in(facts.shown) or (facts.silent and "no systemd manager of yours runs here"),
+            stop=("systemctl", "--user", "stop", "devtls"),
+        )
+
+    def log(self, facts: UnitFacts) -> LogCommand:
+        """Return journalctl's command."""
+        argv = (str(self._machine.system_tool("journalctl") or "journalctl"), "--user", "--unit", UNIT)
+        return LogCommand((*argv, "--no-pager", "--lines"), (*argv, "--follow", "--lines"))

@@ -1,0 +1,207 @@
+"""The list of roots that one or several JDKs read, changed through Java's own keytool.
+
+Owns the argv of keytool and the question whether it must be elevated: only where the file is not ours to write, and
+only with a keytool that nobody but root can replace. Refuses a keystore whose password is not the usual one (it is
+somebody's own), and one that the system's store writes: there a root of ours comes and goes with the system's.
+Certificates are told apart by their bytes, the alias is only the handle. Java ignores the name constraints of a root;
+those of the intermediate hold there, which is what fences the CA in.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from devtls.system.changes.truststore.java_homes import JavaPlace, java_version
+from devtls.system.changes.truststore.java_keystore import PASSWORD, KeystoreEntry, Unreadable, read_keystore
+from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
+from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
+from devtls.system.changes.truststore.root import RootCertificate, ours
+from devtls.system.machine.elevation import find_tool
+from devtls.system.machine.execute import Outcome, Trouble
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import ELEVATED_S, Plan, Run, elevated_argv
+
+KEYTOOL_S = 60.0
+"""Time limit of keytool: a JVM on a busy machine is slow to start."""
+_TOOLS = ("keytool", "keytool.exe")
+_BIN = ("bin", "jre/bin")
+_DEBIAN_ALIAS = "debian:"
+
+
+@dataclass(frozen=True, slots=True)
+class Feeder:
+    """What writes a keystore from the system's anchors; `anchors` is the folder that it takes them from."""
+
+    keystore: Path
+    anchors: Path
+
+
+@dataclass(frozen=True, slots=True)
+class JavaFacts:
+    """What the file holds; `blocked` is set when nothing can be said or done."""
+
+    entries: tuple[KeystoreEntry, ...] = ()
+    keytool: Path | None = None
+    elevate: bool = False
+    blocked: StoreState | None = None
+
+    @property
+    def roots(self) -> tuple[RootCertificate, ...]:
+        """Every devtls root in the file."""
+        return tuple(found for entry in self.entries if (found := ours(entry.der)))
+
+    @property
+    def others(self) -> tuple[OtherRoot, ...]:
+        """Every root of another tool in the file."""
+        return other_roots(entry.der for entry in self.entries)
+
+
+class JavaStore:
+    """The TrustStore of one keystore file."""
+
+    kind = Kind.RUNTIME
+
+    def __init__(
+        self, place: JavaPlace, machine: Machine, *, feeder: Feeder | None = None, timeout_s: float = KEYTOOL_S
+    ) -> None:
+        self.place = place
+        self._machine = machine
+        self._feeder = feeder if feeder and feeder.keystore == place.keystore else None
+        self._timeout_s = timeout_s
+
+    @property
+    def name(self) -> str:
+        """`java:` and the file."""
+        return f"java:{self._machine.tilde(self.place.keystore)}"
+
+    @property
+    def label(self) -> str:
+        """The versions, and the JDK's folder, or the file where several share it."""
+        versions = " and ".join(dict.fromkeys(filter(None, map(java_version, self.place.homes))))
+        shared = len(self.place.homes) > 1 or self.place.dormant
+        where = self.place.keystore if shared else self.place.homes[0]
+        return f"Java {versions} ({self._machine.tilde(where)})".replace("  ", " ")
+
+    def probe(self) -> JavaFacts:
+        """Read the file and find the keytool that may change it; no JVM is started."""
+        if self.place.problem:
+            return JavaFacts(blocked=_broken(self.place.problem))
+        keystore = self.place.keystore
+        try:
+            held = read_keystore(keystore.read_bytes())
+        except OSError as error:
+            return JavaFacts(blocked=StoreState(Status.FAILED, f"{keystore}: {error.strerror}", _look(keystore)))
+        keytool, elevate = self._keytool(writable=os.access(keystore, os.W_OK))
+        if isinstance(held, Unreadable):
+            return JavaFacts((), keytool, elevate, _unreadable(keystore, held))
+        return JavaFacts(held, keytool, elevate)
+
+    def _keytool(self, *, writable: bool) -> tuple[Path | None, bool]:
+        own = [tool for home in self.place.homes if (tool := find_tool(_TOOLS, _BIN, home))]
+        if writable:
+            return (own[0] if own else self._machine.user_tool(*_TOOLS)), False
+        return next((tool for tool in own if _is_roots(tool)), self._machine.system_tool(*_TOOLS)), True
+
+    def state(self, facts: JavaFacts, fingerprint: str) -> StoreState:
+        """Say whether the file holds the certificate: in this file every certificate is trusted."""
+        if facts.blocked is not None:
+            return facts.blocked
+        if any(entry.fingerprint == fingerprint for entry in facts.entries):
+            return StoreState(Status.TRUSTED)
+        if self._feeder:
+            return StoreState(Status.ABSENT, "it follows the system store")
+        if self.place.dormant:
+            return StoreState(Status.ABSENT, "jssecacerts beside it is what this Java reads")
+        if facts.keytool is None:
+            return StoreState(
+                Status.NO_TOOL, "there is no keytool to change it with", "Install a JDK, then devtls trust."
+            )
+        return StoreState(Status.ABSENT)
+
+    def install_plan(self, facts: JavaFacts, root: RootCertificate) -> Plan:
+        """Return: one import, unless the system's store does it."""
+        if self._feeder or self.place.dormant or facts.keytool is None:
+            return Plan()
+        if self.state(facts, root.fingerprint).status is not Status.ABSENT:
+            return Plan()
+        return Plan((self._call(facts, "-importcert", alias_of(root), "-file", str(root.path)),))
+
+    def remove_plan(self, facts: JavaFacts, fingerprints: Collection[str]) -> Plan:
+        """Return: one deletion for each entry with one of these fingerprints that the system's store will not take."""
+        if facts.keytool is None or facts.blocked is not None:
+            return Plan()
+        aliases = [entry.alias for entry in facts.entries if entry.fingerprint in fingerprints]
+        return Plan(
+            tuple(self._call(facts, "-delete", alias) for alias in aliases if not self._goes_with_anchor(alias))
+        )
+
+    def _goes_with_anchor(self, alias: str) -> bool:
+        """Whether Debian's hook put it there for an anchor that is still filed: the system store's plan takes both."""
+        if self._feeder is None or not alias.startswith(_DEBIAN_ALIAS):
+            return False
+        stem = alias.removeprefix(_DEBIAN_ALIAS).removesuffix(".pem")
+        # Java has no upper case in its aliases.
+        return any(file.name.lower() == f"{stem}.crt".lower() for file in self._feeder.anchors.glob("*.crt"))
+
+    def _call(self, facts: JavaFacts, action: str, alias: str, *arguments: str) -> Run:
+        where = ("-keystore", str(self.place.keystore), "-storepass", PASSWORD)
+        argv = (str(facts.keytool), action, "-noprompt", "-alias", alias, *arguments, *where)
+        return Run(argv, facts.elevate, ELEVATED_S if facts.elevate else self._timeout_s)
+
+    def undo_plan(self, before: JavaFacts, after: JavaFacts, root: RootCertificate) -> Plan:
+        """Return: nothing, since keytool's one command writes all of a keystore or none of it."""
+        return Plan()
+
+    def read_failure(self, facts: JavaFacts, outcome: Outcome) -> StoreState:
+        """Put a failed step into words."""
+        again = "Run the command above yourself, then devtls trust."
+        match outcome.trouble:
+            case Trouble.TIMED_OUT:
+                return StoreState(Status.HANGING, outcome.detail, again)
+            case Trouble.READ_ONLY:
+                return StoreState(
+                    Status.READ_ONLY, outcome.detail, f"Make {self.place.keystore} writable, then devtls trust."
+                )
+            case Trouble.NO_TOOL:
+                return StoreState(Status.NO_TOOL, outcome.detail, "Mend that JDK, then devtls trust.")
+            case _:
+                return StoreState(Status.FAILED, outcome.detail, again)
+
+    def explain(self, facts: JavaFacts, root: RootCertificate) -> str:
+        """Return the command that asks for the password, where it is not the usual one."""
+        if facts.blocked is None or facts.blocked.status is not Status.LOCKED or facts.keytool is None:
+            return ""
+        run = self._call(facts, "-importcert", alias_of(root), "-file", str(root.path))
+        words = elevated_argv(run, self._machine.elevation)[: -len(("-storepass", PASSWORD))]
+        return f"{shlex.join(words)}  # asks for the keystore's password"
+
+
+def alias_of(root: RootCertificate) -> str:
+    """Return the alias under which a root of ours is imported: unique for its bytes, once there are any."""
+    return f"devtls-{root.fingerprint[:16] if root.der else root.id}"
+
+
+def _is_roots(tool: Path) -> bool:
+    status = tool.resolve().stat()
+    return status.st_uid == 0 and not status.st_mode & 0o022
+
+
+def _look(path: Path) -> str:
+    return f"ls -l {path}"
+
+
+def _broken(problem: str) -> StoreState:
+    return StoreState(Status.FAILED, problem, "Correct or unset JAVA_HOME, then devtls trust.")
+
+
+def _unreadable(keystore: Path, why: Unreadable) -> StoreState:
+    match why:
+        case Unreadable.OTHER_PASSWORD:
+            remedy = f"Change it yourself: keytool -keystore {keystore} asks for the password."
+            return StoreState(Status.LOCKED, "its password is not the usual one", remedy)
+        case Unreadable.NO_KEYSTORE:
+            return StoreState(Status.FAILED, f"{keystore} is no Java keystore", _look(keystore))

@@ -1,0 +1,142 @@
+"""Windows' Root store: the user's through crypt32, the machine's through certutil.exe with administrator rights.
+
+Owns the commands and the reading of the stores. The user's store is the default: no administrator, one dialog of
+Windows' own. Refuses to start that dialog where nobody can see it (ssh, services); there the machine's store is the
+way. Chrome, Edge, Firefox 120 and later, .NET, curl and git follow both. certutil.exe is named in full, since NSS has a
+tool of the same name; what it returns is not believed. Its plans are tested, no Windows has run them yet.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from devtls.system.changes.truststore.crypt32 import Location, RootStore
+from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
+from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
+from devtls.system.changes.truststore.root import RootCertificate, fingerprint_of, ours, sha1_of
+from devtls.system.machine.execute import Outcome, Trouble
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import ELEVATED_S, Plan, Run
+from devtls.system.machine.run_as import run_as_administrator, system_directory, was_refused
+
+_PROGRAM = ("-P", "-m", "devtls.system.changes.truststore.crypt32")
+_SAID_NO = "with no"
+_NAMES = {Location.CURRENT_USER: "user", Location.LOCAL_MACHINE: "machine"}
+
+
+@dataclass(frozen=True, slots=True)
+class WindowsFacts:
+    """What the store holds; `desktop` = somebody could answer a dialog."""
+
+    certificates: tuple[bytes, ...] = ()
+    desktop: bool = True
+    blocked: StoreState | None = None
+
+    @property
+    def roots(self) -> tuple[RootCertificate, ...]:
+        """Every devtls root in the store."""
+        return tuple(found for der in self.certificates if (found := ours(der)))
+
+    @property
+    def others(self) -> tuple[OtherRoot, ...]:
+        """Every root of another tool in the store."""
+        return other_roots(self.certificates)
+
+    def holds(self, fingerprint: str) -> bool:
+        """Whether the certificate is there."""
+        return any(fingerprint_of(der) == fingerprint for der in self.certificates)
+
+
+def read_windows(location: Location) -> tuple[bytes, ...]:
+    """Return the certificates of a location's Root store. Raises OSError."""
+    return RootStore.of_windows().certificates(location)
+
+
+class WindowsStore:
+    """The TrustStore of one location; `read` is the seam where tests put their own."""
+
+    kind = Kind.SYSTEM
+
+    def __init__(
+        self,
+        location: Location,
+        machine: Machine,
+        *,
+        read: Callable[[Location], tuple[bytes, ...]] = read_windows,
+        python: str = sys.executable,
+    ) -> None:
+        self._location = location
+        self._machine = machine
+        self._read = read
+        self._python = python
+
+    @property
+    def name(self) -> str:
+        """`windows:` and whose."""
+        return f"windows:{_NAMES[self._location]}"
+
+    @property
+    def label(self) -> str:
+        """What it is and whose."""
+        return f"Windows Root store of this {_NAMES[self._location]}"
+
+    def probe(self) -> WindowsFacts:
+        """Read the store; no dialog comes of that."""
+        desktop = not self._machine.environ.get("SSH_CONNECTION")
+        try:
+            return WindowsFacts(self._read(self._location), desktop)
+        except OSError as error:
+            why = error.strerror or str(error)
+            return WindowsFacts(blocked=StoreState(Status.FAILED, f"the store cannot be read: {why}", "devtls trust"))
+
+    def state(self, facts: WindowsFacts, fingerprint: str) -> StoreState:
+        """Say whether the store holds the certificate: in this store every certificate is trusted."""
+        if facts.blocked is not None:
+            return facts.blocked
+        if facts.holds(fingerprint):
+            return StoreState(Status.TRUSTED)
+        if self._location is Location.CURRENT_USER and not facts.desktop:
+            return StoreState(
+                Status.MANUAL,
+                "Windows asks for consent in a window, and this session has no desktop",
+                "Run devtls trust on the desktop, or devtls trust --system as an administrator.",
+            )
+        return StoreState(Status.ABSENT)
+
+    def install_plan(self, facts: WindowsFacts, root: RootCertificate) -> Plan:
+        """Return: one command."""
+        if self.state(facts, root.fingerprint).status is not Status.ABSENT:
+            return Plan()
+        return Plan((self._run("add", ("-addstore", "Root", str(root.path)), str(root.path)),))
+
+    def remove_plan(self, facts: WindowsFacts, fingerprints: Collection[str]) -> Plan:
+        """Return: one deletion for each of these certificates, by hash."""
+        hashes = [sha1_of(der) for der in facts.certificates if fingerprint_of(der) in fingerprints]
+        return Plan(tuple(self._run("remove", ("-delstore", "Root", sha1), sha1) for sha1 in hashes))
+
+    def undo_plan(self, before: WindowsFacts, after: WindowsFacts, root: RootCertificate) -> Plan:
+        """Return: nothing, since Windows adds a certificate after the dialog or not at all."""
+        return Plan()
+
+    def _run(self, verb: str, certutil: tuple[str, ...], subject: str) -> Run:
+        if self._location is Location.CURRENT_USER:
+            return Run((self._python, *_PROGRAM, verb, subject), timeout_s=ELEVATED_S)
+        environ = self._machine.environ
+        return run_as_administrator(environ, system_directory(environ) / "certutil.exe", certutil)
+
+    def read_failure(self, facts: WindowsFacts, outcome: Outcome) -> StoreState:
+        """Put a failed step into words."""
+        if outcome.trouble is Trouble.TIMED_OUT:
+            return StoreState(Status.HANGING, outcome.detail, "Answer Windows' dialog, then devtls trust.")
+        if _SAID_NO in outcome.detail or was_refused(outcome.detail):
+            return StoreState(Status.SKIPPED, "the dialog was answered with no", "devtls trust")
+        return StoreState(Status.FAILED, outcome.detail, "Run the command above yourself, then devtls trust.")
+
+    def explain(self, facts: WindowsFacts, root: RootCertificate) -> str:
+        """Return the way through Windows' own window."""
+        return (
+            f"Open certmgr.msc, Trusted Root Certification Authorities, All Tasks, Import, and choose {root.path} "
+            "(show all files)."
+        )

@@ -1,0 +1,1 @@
+"""This machine: its paths, plans and how they are carried out, elevation, ports held, private files."""

@@ -1,0 +1,92 @@
+"""Where this machine keeps things: the folders that stores are looked for in, and the tools that change them.
+
+Owns the one value through which every store sees the file system, so that a test can redirect all of it. Refuses to
+guess a home folder for real work: `Machine.here` takes it from the user database when HOME is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devtls.system.machine.elevation import SYSTEM_DIRECTORYS, find_elevation, find_tool
+from devtls.system.machine.plan import ALREADY_ROOT, Elevation
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`root` is "/" outside tests; `search_path` are the folders of PATH, for tools that run as the user.
+
+    `platform` is what `sys.platform` says; `environ` is asked for places only (JAVA_HOME, WSL_DISTRO_NAME, ...).
+    """
+
+    root: Path
+    home: Path
+    data_home: Path
+    config_home: Path
+    search_path: tuple[str, ...] = ()
+    elevation: Elevation | None = None
+    platform: str = "linux"
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def here(cls, environ: Mapping[str, str] = os.environ) -> Machine:
+        """Return this machine as the current user sees it."""
+        home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+        elevation: Elevation | None = ALREADY_ROOT
+        if sys.platform != "win32":
+            elevation = find_elevation(os.geteuid())
+        return cls.redirected(
+            Path("/"),
+            home,
+            environ,
+            elevation=elevation,
+            search_path=tuple(
+                part for part in environ.get("PATH", os.defpath).split(os.pathsep) if Path(part).is_absolute()
+            ),
+            platform=sys.platform,
+        )
+
+    @classmethod
+    def redirected(
+        cls,
+        root: Path,
+        home: Path,
+        environ: Mapping[str, str],
+        *,
+        elevation: Elevation | None = None,
+        search_path: tuple[str, ...] = (),
+        platform: str = "linux",
+    ) -> Machine:
+        """Return a machine whose system lies below `root`; relative XDG folders do not count."""
+        data, config = environ.get("XDG_DATA_HOME", ""), environ.get("XDG_CONFIG_HOME", "")
+        return cls(
+            root=root,
+            home=home,
+            data_home=Path(data) if data.startswith("/") else home / ".local" / "share",
+            config_home=Path(config) if config.startswith("/") else home / ".config",
+            search_path=search_path,
+            elevation=elevation,
+            platform=platform,
+            environ=dict(environ),
+        )
+
+    def system_tool(self, *names: str) -> Path | None:
+        """Return a tool that may be elevated: only from the system's own folders."""
+        return find_tool(names, SYSTEM_DIRECTORYS, self.root)
+
+    def user_tool(self, *names: str) -> Path | None:
+        """Return a tool that runs as the user: from PATH, then from the system's folders."""
+        return find_tool(names, self.search_path) or self.system_tool(*names)
+
+    def named_directory(self, variable: str, default: Path) -> Path:
+        """Return the folder that an environment variable names, if it names one in full."""
+        value = self.environ.get(variable, "")
+        return Path(value) if Path(value).is_absolute() else default
+
+    def tilde(self, path: Path) -> str:
+        """Return `path` with the home folder written as ~."""
+        return f"~/{path.relative_to(self.home)}" if path.is_relative_to(self.home) else str(path)

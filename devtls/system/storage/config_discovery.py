@@ -1,0 +1,94 @@
+"""Which `devtls.toml` counts, and how it becomes a Config.
+
+Owns the search (the nearest file upwards from the current folder, then the user's config folder) and the reading.
+Refuses what is no regular file, files over 1 MiB (without reading them whole), and, while searching, files of other
+users: whoever may write to /tmp must not configure the proxy of everybody who works below it. The search ends at the
+home folder, or at the file system's root.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import msgspec
+
+from devtls.config import MAX_FILE_BYTES, Config, parse_config
+from devtls.errors import ConfigError
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.allowlist import Allowlist, check_allowed, check_private_sockets
+
+FILE_NAME = "devtls.toml"
+
+# A pipe in the place of the file must not block us; Windows has neither the flag nor the problem.
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A configuration file; `explicit` says that a person named it, which counts as `devtls allow`."""
+
+    path: Path
+    explicit: bool
+
+
+def find_config(start: Path, *, home: Path, config_dir: Path) -> Found | None:
+    """Return the file that counts for somebody who works in `start`, or None."""
+    start, home = start.resolve(), home.resolve()
+    for directory in (start, *start.parents):
+        if _is_candidate(directory / FILE_NAME):
+            return Found(directory / FILE_NAME, explicit=False)
+        if directory == home:
+            break
+    path = config_dir.absolute() / FILE_NAME
+    return Found(path, explicit=False) if _is_candidate(path) else None
+
+
+def named_config(path: Path) -> Found:
+    """Return the file of `--config`."""
+    return Found(path.absolute(), explicit=True)
+
+
+def _is_candidate(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False  # not there, or in a folder that is closed to us: the search goes on above it
+    return stat.S_ISREG(status.st_mode) and _may_configure(status.st_uid)
+
+
+def _may_configure(owner: int) -> bool:
+    # Root may: it can do all that we can. And root itself, in a container, works on mounted files of any owner.
+    return sys.platform == "win32" or os.geteuid() == 0 or owner in (0, os.geteuid())
+
+
+def read_config_file(path: Path) -> bytes:
+    """Return the file's bytes, at most one more than a config may have. Raises ConfigError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ConfigError("this is no regular file.", source=str(path), hint="Name a file such as devtls.toml.")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(MAX_FILE_BYTES + 1)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        import shlex
+
+        hint = "Check the path." if isinstance(error, FileNotFoundError) else f"ls -l {shlex.quote(str(path))}"
+        raise ConfigError(f"the file cannot be read: {error.strerror}.", source=str(path), hint=hint) from error
+
+
+def load_config(found: Found, paths: Paths) -> Config:
+    """Read, parse and check a file: what `serve` does at the start and at each reload.
+
+    Raises ConfigError; NotAllowed when it asks for more than a found file may.
+    """
+    data = read_config_file(found.path)
+    config = parse_config(data, source=str(found.path), directory=str(found.path.parent))
+    check_private_sockets(config, paths)
+    if not found.explicit:
+        check_allowed(config, found.path, data, Allowlist(paths.state_dir))
+    return config

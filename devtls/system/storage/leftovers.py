@@ -1,0 +1,62 @@
+"""What is left in the state folder once the CA is forgotten.
+
+Owns the last step of `devtls untrust --forget` and of `devtls uninstall`: files that only said "nothing" go, and with
+them the folder. Refuses to remove what somebody may still need, and says what that is; a file that it does not know
+stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from devtls.errors import StateError
+from devtls.system.changes.record import SetupRecord
+from devtls.system.changes.truststore.record import Record
+from devtls.system.control.channel import remove_leftovers
+from devtls.system.machine.private_files import locked
+
+_LOCKS = ("ca.lock", "allowed.lock")
+_MEMORIES = ("allowed.json", "config.lock")
+"""What goes with the program only."""
+_REASONS = {
+    "trusted.json": "a store may still hold the root",
+    "setup.json": "devtls unsetup takes back what it names",
+    "allowed.json": "what devtls allow remembers",
+    "run": "a devtls that is still running",
+}
+
+
+def clear_state(state_dir: Path) -> tuple[str, ...]:
+    """Remove what nobody needs any more, and the folder if that was all; return what stays and why."""
+    if not state_dir.is_dir():
+        return ()
+    for record in (Record(state_dir), SetupRecord(state_dir)):
+        with contextlib.suppress(StateError):  # a damaged one may say something
+            if not record.entries():
+                record.path.unlink(missing_ok=True)
+    for name in _LOCKS:
+        if (state_dir / name).exists():
+            with locked(state_dir / name):
+                (state_dir / name).unlink(missing_ok=True)
+    for directory in (state_dir / "run", state_dir):
+        with contextlib.suppress(OSError):  # not empty, or not ours to remove: then it is named below
+            directory.rmdir()
+    return tuple(_explain(path.name) for path in sorted(state_dir.iterdir())) if state_dir.is_dir() else ()
+
+
+def remove_state(state_dir: Path, runtime_dir: Path) -> tuple[str, ...]:
+    """Remove also what is remembered and the sockets of proxies that died; return what stays and why."""
+    remove_leftovers(runtime_dir)
+    for name in _MEMORIES:
+        (state_dir / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not there, or somebody runs
+        runtime_dir.rmdir()
+    return clear_state(state_dir)
+
+
+def _explain(name: str) -> str:
+    if name.startswith(("ca-bundle", "devtls-truststore")):
+        return f"{name} (a variable of your shell names it)"
+    reason = _REASONS.get(name)
+    return f"{name} ({reason})" if reason else name

@@ -1,0 +1,238 @@
+"""The register of a CA on disk, and the one way to a certificate that leaves the process, or back.
+
+Owns `register.jsonl` in the CA's folder, and when a revocation list is signed from it. Refuses to hand out a
+certificate before its line is on disk, to take back what is no hold, and to write for a CA that was replaced.
+Strategy: lines are only ever added, one write and one fsync each, under the key store's lock. A crash leaves a line
+whole or unfinished; an unfinished one never counted, since nobody had got the certificate yet, and the next writer
+cuts it off. A revocation is a line first and on the list then, both under the same lock: a crash between the two
+leaves a list that whoever asks for the next one brings up to date. The root's list waits for whoever has its key: the
+same command again, which `unpublished` asks for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from devtls.errors import Refused
+from devtls.pki.authority import Authority
+from devtls.pki.certify import Order, certify
+from devtls.pki.register import (
+    Event,
+    History,
+    Issued,
+    Maker,
+    Reason,
+    RecordedKind,
+    Released,
+    Revoked,
+    parse_register,
+    render_event,
+    serial_text,
+    whole_lines,
+)
+from devtls.pki.revocation import crl_number, entries_for, is_due, load_crl, says_the_same
+from devtls.system.machine.private_files import append_private_file, read_private_file, replace_private_file
+from devtls.system.storage.generation import CRL, REGISTER, read_crl
+from devtls.system.storage.keystore import Keystore, new_serial
+from devtls.system.storage.locked_key import LockedKey
+
+if TYPE_CHECKING:
+    from devtls.pki.signature import IssuerKey
+
+
+def open_registers(keystore: Keystore, now: datetime) -> tuple[Register, ...]:
+    """Return the register of the CA that signs, and of the older ones whose certificates still count.
+
+    Raises what `Keystore.load` raises.
+    """
+    return tuple(Register(keystore, each) for each in (keystore.load(now), *keystore.load_older(now)))
+
+
+class Register:
+    """The register of one CA; every call may block, and may raise StateError."""
+
+    def __init__(self, keystore: Keystore, authority: Authority) -> None:
+        self._keystore = keystore
+        self.authority = authority
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or will be."""
+        return self._keystore.directory_of(self.authority) / REGISTER
+
+    def root_key_container(self) -> bytes | None:
+        """Return the container of the root's key; None for a CA whose root's key is not here."""
+        kept = self._keystore.root_key_file(self.authority)
+        return read_private_file(kept) if kept else None
+
+    def history(self) -> History:
+        """Return all that it says."""
+        return read_history(self.path.parent)
+
+    def issue(
+        self, order: Order, key: CertificatePublicKeyTypes, *, by: Maker, place: str, now: datetime
+    ) -> x509.Certificate:
+        """Sign a certificate and record it; `place` is where it will go. Raises CertificateError as `certify` does."""
+        certificate = certify(self.authority, order, key, now=now, serial=new_serial())
+        names = tuple(str(name) for name in order.names)
+        self.record(certificate, kind=order.kind, names=names, by=by, place=place, now=now)
+        return certificate
+
+    def record(
+        self,
+        certificate: x509.Certificate,
+        *,
+        kind: RecordedKind,
+        names: tuple[str, ...],
+        by: Maker,
+        place: str,
+        now: datetime,
+    ) -> None:
+        """Note a certificate that was signed and has not gone anywhere yet."""
+        key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        event = Issued(
+            serial=serial_text(certificate.serial_number),
+            at=now.replace(microsecond=0),
+            by=by,
+            kind=kind,
+            names=names,
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            key_sha256=sha256(key).hexdigest(),
+            sha256=certificate.fingerprint(SHA256()).hex(),
+            place=place.encode("utf-8", "backslashreplace").decode(),  # a folder's name may be any octets
+        )
+        with self._keystore.writing(self.authority) as directory:
+            append_event(directory, event)
+
+    def published_crl(self, *, of_root: bool = False) -> bytes:
+        """Return the list (DER) that was signed last."""
+        return self._keystore.root_crl(self.authority) if of_root else read_private_file(self.path.with_name(CRL))
+
+    def unpublished(self) -> dict[str, str]:
+        """Return serial -> the command to give again, of intermediates that a crash kept from the root's list."""
+        history, der = self.history(), self._keystore.root_crl(self.authority)
+        if not der or not history.intermediates:
+            return {}
+        listed = {serial_text(entry.serial_number) for entry in load_crl(der)}
+        differing = (listed ^ history.revoked.keys()) & history.intermediates
+        return {serial: "revoke" if serial in history.revoked else "unrevoke" for serial in sorted(differing)}
+
+    def revoke(
+        self, serials: Iterable[str], reason: Reason, now: datetime, *, root_key: IssuerKey | None = None
+    ) -> tuple[str, ...]:
+        """Revoke certificates and publish that; returns those that were not revoked before, or only held.
+
+        With `root_key` they are intermediates, and the list is the root's. Raises CertificateError for another key.
+        """
+        publish = self._publisher(root_key)
+        with self._keystore.writing(self.authority) as directory:
+            standing = read_history(directory).revoked
+            fresh = tuple(serial for serial in dict.fromkeys(serials) if _can_follow(standing.get(serial), reason))
+            at = now.replace(microsecond=0)
+            append_events(directory, [Revoked(serial=serial, at=at, reason=reason) for serial in fresh])
+            publish(directory, now)
+        return fresh
+
+    def release(self, serials: Iterable[str], now: datetime, *, root_key: IssuerKey | None = None) -> tuple[str, ...]:
+        """Take holds back, publish that and return them. Raises Refused, and takes none back, when one is no hold."""
+        publish = self._publisher(root_key)
+        with self._keystore.writing(self.authority) as directory:
+            standing, at = read_history(directory).revoked, now.replace(microsecond=0)
+            wanted = tuple(dict.fromkeys(serials))
+            begun = [] if root_key is None else [one for one, verb in self.unpublished().items() if verb == "unrevoke"]
+            fresh = [serial for serial in wanted if serial not in begun]
+            for serial in fresh:
+                _check_hold(serial, standing.get(serial))
+            append_events(directory, [Released(serial=serial, at=at) for serial in fresh])
+            publish(directory, now)
+        return wanted
+
+    def _publisher(self, root_key: IssuerKey | None) -> Callable[[Path, datetime], object]:
+        """Return what signs the list; a passphrase is asked for now, so that nobody waits for the lock meanwhile."""
+        if root_key is not None:
+            self.authority.check_root_key(root_key)
+            return partial(self._publish_root_crl, root_key)
+        key = self.authority.intermediate.key
+        if isinstance(key, LockedKey):
+            key.open()
+        return lambda directory, now: current_crl(directory, self.authority, now)
+
+    def _publish_root_crl(self, root_key: IssuerKey, directory: Path, now: datetime) -> None:
+        """Sign the root's list anew when the register says more than it; whoever calls holds the key store's lock."""
+        der = self._keystore.root_crl(self.authority)
+        last, history = load_crl(der), read_history(directory)
+        if not says_the_same(last, history, of_root=True):
+            number, entries = crl_number(last) + 1, entries_for(history, last, of_root=True)
+            der = self.authority.root_crl(root_key, number=number, this_update=now, revoked=entries)
+        self._keystore.put_root_crl(self.authority, der)  # one that is there already, too: a crash left it unsealed
+
+
+def _can_follow(standing: Revoked | None, reason: Reason) -> bool:
+    return standing is None or (standing.reason == "hold" and reason != "hold")
+
+
+def _check_hold(serial: str, standing: Revoked | None) -> None:
+    if standing is None:
+        raise Refused(f"The certificate {serial} is not revoked.", hint="devtls certs list")
+    if standing.reason != "hold":
+        raise Refused(
+            f"The certificate {serial} is revoked for good ({standing.reason}): only a hold can be taken back.",
+            hint="devtls cert makes a new one",
+        )
+
+
+def read_history(directory: Path) -> History:
+    """Return what the register in a CA's folder says; one that is not there yet says nothing."""
+    path = directory / REGISTER
+    try:
+        return parse_register(read_private_file(path), str(path))
+    except FileNotFoundError:
+        return History()
+
+
+def append_event(directory: Path, event: Event) -> None:
+    """Add a line and put it on disk; whoever calls holds the key store's lock."""
+    append_events(directory, [event])
+
+
+def append_events(directory: Path, events: Iterable[Event]) -> None:
+    """Add lines and put them on disk; whoever calls holds the key store's lock."""
+    lines = b"".join(render_event(event) for event in events)
+    if not lines:
+        return
+    path = directory / REGISTER
+    try:
+        content = read_private_file(path)
+    except FileNotFoundError:
+        content = b""
+    parse_register(content, str(path))  # a later devtls's register is not ours to write to
+    if whole_lines(content) < len(content):
+        os.truncate(path, whole_lines(content))
+    append_private_file(path, lines)
+
+
+def current_crl(directory: Path, authority: Authority, now: datetime) -> bytes:
+    """Return the intermediate's list (DER), signed anew when it is due or the register says more than it.
+
+    Whoever calls holds the key store's lock. The number grows from one list to the next.
+    """
+    last, history = read_crl(directory / CRL, authority), read_history(directory)
+    if last is not None and not is_due(last, now) and says_the_same(last, history):
+        return last.public_bytes(Encoding.DER)
+    # With the last list its number is gone: the seconds since 1970 are above every number counted so far.
+    number = int(now.timestamp()) if last is None else crl_number(last) + 1
+    der = authority.intermediate_crl(number=number, this_update=now, revoked=entries_for(history, last))
+    replace_private_file(directory / CRL, der)
+    return der

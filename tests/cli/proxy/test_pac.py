@@ -1,0 +1,63 @@
+"""`devtls pac`: the address alone on stdout, the rest as talk, and a reason where there is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devtls.cli.group import main
+from devtls.cli.proxy import pac
+from devtls.cli.proxy.pac import in_words, ways
+from devtls.cli.proxy.running import Running
+from devtls.errors import DevtlsError, NotRunning
+from devtls.system.control.unix_socket import ControlSocket
+from devtls.web.control_messages import About
+
+URL = "http://127.0.0.1:15354/proxy.pac"
+
+
+def run_with(monkeypatch: pytest.MonkeyPatch, *arguments: str, **facts: Any) -> None:
+    about = About(version="1", pid=7, https_port=8443, config_file=None, **facts)
+    found = [Running(ControlSocket(Path("control-7-0.sock"), 7), about)]
+    monkeypatch.setattr(pac, "find_running", lambda _: found)
+    assert main(["pac", *arguments]) == 0
+
+
+def test_the_address_stands_alone_on_stdout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_with(monkeypatch, pac_port=15354)
+    said = capsys.readouterr()
+    assert said.out == URL + "\n"
+    assert f"--proxy-pac-url={URL}" in said.err
+    run_with(monkeypatch, "--json", pac_port=15354)
+    assert json.loads(capsys.readouterr().out) == {"format": 1, "url": URL, "port": 15354}
+
+
+def test_why_there_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DevtlsError, match="PAC port 15354 belongs to nginx"):
+        run_with(monkeypatch, pac_trouble="PAC port 15354 belongs to nginx: devtls hands out no PAC file.")
+    with pytest.raises(DevtlsError, match=r"devtls serve \(process 7\) hands out no PAC file\."):
+        run_with(monkeypatch)
+    monkeypatch.setattr(pac, "find_running", lambda _: [])
+    with pytest.raises(NotRunning):
+        main(["pac"])
+
+
+@pytest.mark.parametrize(
+    ("platform", "expected"),
+    [
+        ("linux", ["gsettings set org.gnome.system.proxy mode auto", "mode none", f"autoconfig-url '{URL}'"]),
+        ("darwin", [f"networksetup -setautoproxyurl Wi-Fi {URL}", "networksetup -setautoproxystate Wi-Fi off"]),
+        ("win32", [rf"\Internet Settings\" /v AutoConfigURL /d {URL} /f".replace('\\"', '"'), "reg delete"]),
+    ],
+)
+def test_each_system_is_told_its_way_there_and_back(platform: str, expected: list[str]) -> None:
+    text = "\n".join(in_words(ways(15354, platform)))
+    assert f'user_pref("network.proxy.autoconfig_url", "{URL}");' in text
+    assert "curl --proxy http://127.0.0.1:15354 https://app.dev.local/" in text
+    for part in expected:
+        assert part in text

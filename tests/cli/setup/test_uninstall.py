@@ -1,0 +1,157 @@
+"""`devtls uninstall` leaves nothing but what is the user's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from devtls.cli.setup import uninstall
+from devtls.errors import DevtlsError, ExitCode, NotRunning
+from devtls.system.changes.clientenv.variables import BUNDLE_FILE
+from devtls.system.changes.record import SetupRecord
+from devtls.system.changes.truststore.record import Record
+from tests.cli.changes import Measures
+from tests.cli.desk import Desk
+from tests.system.changes.file_measure import program
+
+
+@pytest.fixture
+def changes(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measures:
+    made = Measures(tmp_path / "measures")
+    made.install(monkeypatch)
+    monkeypatch.chdir(desk.machine.home)
+    return made
+
+
+def test_nothing_is_left_but_what_is_the_users(
+    desk: Desk, changes: Measures, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = home / "config"
+    config.mkdir()
+    file = config / "devtls.toml"
+    file.write_text('[routes]\napp = "unix:/run/app.sock"\n')
+    before = desk.bundle.read_bytes()
+    desk.succeed("add", "app", "3000", "--global")
+    desk.succeed("setup", "--yes", "--service")
+    desk.succeed("allow", str(file), "--yes")
+    desk.succeed("add", "api", "4000", "--global")
+    (desk.state / "run").mkdir()
+    result = desk.succeed("uninstall", "--yes")
+    assert changes.files() == {}
+    assert desk.bundle.read_bytes() == before
+    assert not desk.state.exists()
+    assert file.exists()
+    assert f"{config} is yours, and stays." in result.stderr
+    assert f"{desk.state} is gone, and the CA with it." in result.stderr
+    assert "The CA will be deleted for good" in result.stderr
+    assert "Remove the program itself: " in result.stderr
+    assert result.stdout.count("removed") == 5
+
+
+def test_where_nothing_is_there_is_nothing_to_ask(desk: Desk, changes: Measures) -> None:
+    assert desk.succeed("uninstall", "--dry-run").stdout.startswith("Nothing of devtls is on this machine")
+    assert "This will be done" not in desk.succeed("uninstall", "--yes").stderr
+
+
+def test_a_dry_run_changes_nothing(desk: Desk, changes: Measures) -> None:
+    desk.succeed("setup", "--yes")
+    shown = desk.succeed("uninstall", "--dry-run").stdout
+    for line in ("  Lines in names", "  System store", f"  {desk.state} would be removed", "would be deleted for good"):
+        assert line in shown
+    values = json.loads(desk.succeed("uninstall", "--dry-run", "--json").stdout)
+    assert [each["name"] for each in values["measures"]] == ["ports:ports", "names:names"]
+    assert (values["removes"], values["ends"]) == (str(desk.state), [])
+    assert desk.state.exists()
+    assert list(changes.files()) == ["names", "ports"]
+
+
+def test_a_damaged_ca_is_no_obstacle(desk: Desk, changes: Measures) -> None:
+    desk.succeed("setup", "--yes")
+    (desk.state / "ca.current").write_text("{")
+    result = desk.succeed("uninstall", "--yes")
+    assert "it cannot be read any more" in result.stderr
+    assert not desk.state.exists()
+    assert "devtls root" not in desk.bundle.read_text()
+
+
+def test_without_a_ca_the_rest_is_taken_back(desk: Desk, changes: Measures) -> None:
+    desk.succeed("setup", "names", "--yes")
+    values = json.loads(desk.succeed("uninstall", "--yes", "--json").stdout)
+    assert (values["kept"], [each["changed"] for each in values["measures"]]) == ([], [True])
+    assert not desk.state.exists()
+
+
+def test_what_cannot_be_taken_back_stays_recorded_and_a_second_run_ends_it(desk: Desk, changes: Measures) -> None:
+    desk.succeed("setup", "--yes")
+    changes.change("ports:ports", stuck=(program("false"),))
+    assert "Lines in ports" in str(desk.fail(ExitCode.FAILED, "uninstall", "--yes"))
+    assert [path.name for path in desk.state.iterdir()] == ["setup.json"]
+    changes.change("ports:ports", stuck=())
+    desk.succeed("uninstall", "--yes")
+    assert not desk.state.exists()
+    assert changes.files() == {}
+
+
+def test_a_store_that_keeps_the_root_is_named(desk: Desk, changes: Measures) -> None:
+    desk.succeed("setup", "--yes")
+    desk.tool("usr/sbin/update-ca-certificates", "exit 1")
+    assert "System store" in str(desk.fail(ExitCode.FAILED, "uninstall", "--yes"))
+    assert Record(desk.state).entries() != ()
+    assert SetupRecord(desk.state).entries() == ()
+
+
+def test_what_a_variable_names_and_what_devtls_did_not_make_stays_and_is_said(
+    desk: Desk, changes: Measures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.succeed("setup", "--yes")
+    (desk.state / "notes.txt").touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(desk.state / BUNDLE_FILE))
+    result = desk.succeed("uninstall", "--yes")
+    assert "notes.txt" in result.stderr
+    assert "a variable of your shell names it" in result.stderr
+    assert sorted(path.name for path in desk.state.iterdir()) == [BUNDLE_FILE, "notes.txt"]
+
+
+class Proxy:
+    """A running proxy that ends as it is told."""
+
+    label = "devtls serve (process 77)"
+
+    class about:
+        pid = 77
+
+
+def test_what_runs_is_ended_as_part_of_the_plan(desk: Desk, changes: Measures, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[object] = []
+    proxy = Proxy()
+    monkeypatch.setattr(uninstall, "find_running", lambda paths: [proxy])
+    monkeypatch.setattr(uninstall, "end", ended.append)
+    assert "process 77) would be ended" in desk.succeed("uninstall", "--dry-run").stdout
+    assert ended == []
+    assert "process 77) will be ended" in desk.succeed("uninstall", "--yes").stderr
+    assert ended == [proxy]
+
+
+@pytest.mark.parametrize(
+    ("error", "fails"), [(NotRunning("gone"), False), (DevtlsError("it has not ended yet.", hint="kill 77"), True)]
+)
+def test_one_that_does_not_end_stops_nothing_else(
+    desk: Desk, changes: Measures, monkeypatch: pytest.MonkeyPatch, error: DevtlsError, fails: bool
+) -> None:
+    def refuse(one: object) -> None:
+        raise error
+
+    desk.succeed("setup", "--yes")
+    monkeypatch.setattr(uninstall, "find_running", lambda paths: [Proxy()])
+    monkeypatch.setattr(uninstall, "end", refuse)
+    result = desk.run("uninstall", "--yes")
+    assert (result.exception is error) is fails
+    assert not desk.state.exists()
+
+
+def test_the_program_is_removed_as_it_was_installed() -> None:
+    assert uninstall._farewell("/home/me/.local/share/uv/tools/devtls") == "uv tool uninstall devtls"
+    assert uninstall._farewell("/home/me/.local/share/pipx/venvs/devtls") == "pipx uninstall devtls"
+    assert uninstall._farewell("/venv", "/venv/bin/python") == "/venv/bin/python -m pip uninstall devtls"

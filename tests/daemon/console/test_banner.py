@@ -1,0 +1,100 @@
+"""The banner's text."""
+
+from __future__ import annotations
+
+from devtls.config import Config, parse_route_argument
+from devtls.daemon.console.banner import Findings, Resolves, find_remarks, join_banner, render_routes
+from devtls.daemon.console.style import Look
+from devtls.names import DEFAULT_ZONES
+from devtls.routing import Route, build_routes
+
+
+def routes(*arguments: str) -> tuple[Route, ...]:
+    config = Config(routes=tuple(parse_route_argument(argument) for argument in arguments))
+    return build_routes(config, DEFAULT_ZONES, static_sockets={"/srv/site": "/run/s"}).routes
+
+
+def render(*arguments: str, port: int = 443, look: Look | None = None, **findings: object) -> str:
+    found = Findings(**{"trusted": True, **findings})  # type: ignore[arg-type] # the tests name real fields
+    return draw(routes(*arguments), port, found, (), look or Look())
+
+
+def draw(table: tuple[Route, ...], port: int, found: Findings, overridden: tuple[str, ...], look: Look) -> str:
+    return join_banner(render_routes(table, port, found, look), find_remarks(table, port, found, overridden, look))
+
+
+def test_each_address_is_on_its_own_line_and_the_first_says_where_it_goes() -> None:
+    assert render("app=3000", apps={"127.0.0.1:3000": ""}) == (
+        "\n"
+        "  https://app.dev.local  ->  127.0.0.1:3000  up\n"
+        "  https://app.localhost\n"
+        "  https://app.test\n"
+    )  # fmt: skip
+
+
+def test_other_ports_show() -> None:
+    assert "https://app.test:8443\n" in render("app=3000", port=8443)
+
+
+def test_an_app_that_is_down_is_said_to_be() -> None:
+    assert "not up: nothing listens there" in render("app=3000", apps={"127.0.0.1:3000": "nothing listens there"})
+
+
+def test_a_directory_is_named_and_missed() -> None:
+    assert "->  /srv/site\n" in render("docs=/srv/site")
+    shown = render("docs=/srv/site", missing_directories=frozenset({"/srv/site"}))
+    assert "->  /srv/site  there is no such folder\n" in shown
+
+
+def test_the_next_command_for_a_root_that_nothing_trusts() -> None:
+    shown = render("app=3000", trusted=False, authority_is_new=True)
+    assert "A new CA was made; no browser trusts it yet." in shown
+    assert "    devtls trust\n" in shown
+
+
+def test_the_next_command_for_names_that_do_not_resolve() -> None:
+    names = {"app.dev.local": Resolves.NOWHERE, "app.localhost": Resolves.NOWHERE, "app.test": Resolves.HERE}
+    shown = render("app=3000", port=8443, names=names)
+    assert "app.dev.local does not resolve on this machine yet (https://app.localhost:8443 works" in shown
+    assert ":\n\n      devtls setup names\n" in shown
+
+
+def test_names_that_setup_has_written_and_that_do_not_resolve_are_for_the_doctor() -> None:
+    names = {"app.dev.local": Resolves.NOWHERE, "app.test": Resolves.NOWHERE}
+    shown = render("app=3000", names=names, written=frozenset({"app.test"}))
+    assert "app.dev.local does not resolve on this machine yet" in shown
+    assert (
+        "app.test does not resolve, though setup wrote the lines into the hosts file:\n\n      devtls doctor" in shown
+    )
+    every = render("app=3000", names=names, written=frozenset(names))
+    assert "app.dev.local, app.test do not resolve, though" in every
+    assert "devtls setup names" not in every
+
+
+def test_names_that_lead_elsewhere_are_said_to() -> None:
+    shown = render("app=3000", names={"app.dev.local": Resolves.ELSEWHERE, "app.test": Resolves.UNKNOWN})
+    assert "app.dev.local: the DNS sends this name to another machine" in shown
+    assert "resolve on" not in shown
+
+
+def test_wildcards_are_no_links_and_many_routes_are_cut() -> None:
+    shown = render("*.app=3000", look=Look(colour=True, links=True))
+    assert "\x1b]8;;" not in shown
+    assert "\x1b]8;;https://app.test\x1b\\https://app.test\x1b]8;;\x1b\\" in render("app=1", look=Look(links=True))
+    assert "… and 5 more routes" in render(*(f"a{n}=1" for n in range(25)))
+
+
+def test_without_a_terminal_there_is_no_escape() -> None:
+    assert "\x1b" not in render("app=3000", trusted=False, names={"app.test": Resolves.NOWHERE})
+
+
+def test_overridden_names_are_said() -> None:
+    shown = draw(routes("api=1"), 443, Findings(trusted=True), ("api",), Look())
+    assert "The command line replaces what devtls.toml says about: api." in shown
+
+
+def test_wildcards_that_do_not_resolve_are_explained() -> None:
+    names = {"*.app.dev.local": Resolves.NOWHERE, "*.app.localhost": Resolves.NOWHERE, "*.app.test": Resolves.HERE}
+    shown = render("*.app=3000", names=names)
+    assert "Names below app.dev.local do not resolve on this machine. devtls setup names shows whether" in shown
+    assert "In browsers *.app.localhost works now." in shown

@@ -1,0 +1,30 @@
+"""How the tests read what a check found: a report or a failure, the marks of the four questions, one remark."""
+
+from __future__ import annotations
+
+from devtls.doctor.tls_check.examine import Finding
+from devtls.doctor.tls_check.failure import Failure
+from devtls.doctor.tls_check.report import Answer, Mark, Report
+
+FINE, NOTE, WARNS = Mark.FINE, Mark.NOTE, Mark.WARNS
+
+
+def report_of(finding: Finding) -> Report:
+    assert isinstance(finding.report, Report), finding.report
+    return finding.report
+
+
+def failure_of(finding: Finding) -> Failure:
+    assert isinstance(finding.report, Failure), finding.report
+    return finding.report
+
+
+def marks(report: Report) -> tuple[Mark, ...]:
+    """Return issuer, dates, name, signatures."""
+    return tuple(each.mark for each in report.questions)
+
+
+def remark(report: Report, about: str) -> Answer:
+    found = [each for each in report.remarks if each.about == about]
+    assert len(found) == 1, report.remarks
+    return found[0]

@@ -1,0 +1,126 @@
+"""Reception: what becomes of a request before any HTTP version is concerned, and what the observer hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from devtls.http.actions import Answer, FailureKind
+from devtls.http.answers import pages
+from devtls.http.events import Request, Response
+from devtls.net.client.dispatch import RequestDispatcher
+from devtls.net.relay import Relay, RelayClient
+from tests.net.harness import Proxy
+
+
+class Client:
+    """What `take` needs of a RelayClient."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.writable = True
+
+
+def dispatcher(running: Proxy, sni: str | None = "app.dev.local") -> RequestDispatcher:
+    made = RequestDispatcher(running.service, sni)
+    made.meet(("127.0.0.1", 5))
+    return made
+
+
+def asking(authority: bytes = b"app.dev.local", target: bytes = b"/", method: bytes = b"GET") -> Request:
+    return Request(1, method, target, authority, [], 0, b"2.0")
+
+
+def take(made: RequestDispatcher, request: Request) -> Relay | pages.Answer:
+    return made.take(cast(RelayClient, Client()), request)
+
+
+async def test_a_request_for_a_route_becomes_a_relay_on_shared_terms(running: Proxy) -> None:
+    running.route("app = 1")
+    made = dispatcher(running)
+    first, second = take(made, asking()), take(made, asking())
+    assert isinstance(first, Relay)
+    assert isinstance(second, Relay)
+    assert first.route is second.route
+    assert first._exchange._terms is second._exchange._terms
+    assert first.started_at > 0
+
+
+async def test_terms_follow_a_reload(running: Proxy) -> None:
+    running.route("app = 1")
+    made = dispatcher(running)
+    before = take(made, asking())
+    running.route("app = { target = 1, via = false }")
+    after = take(made, asking())
+    assert isinstance(before, Relay)
+    assert isinstance(after, Relay)
+    assert after._exchange._terms.policy is after.route.policy
+    assert before._exchange._terms is not after._exchange._terms
+
+
+async def test_what_no_route_serves_is_a_page(running: Proxy) -> None:
+    running.route("app = 1")
+    for sni, authority, status in (
+        ("nobody.dev.local", b"nobody.dev.local", 404),
+        ("app.dev.local", b"other.dev.local", 421),
+        (None, b"app.dev.local", 421),
+        (None, b"localhost", 404),
+    ):
+        page = take(dispatcher(running, sni), asking(authority))
+        assert isinstance(page, pages.Answer)
+        assert page.status == status
+
+
+async def test_each_connection_has_a_number_of_its_own_and_knows_its_client(running: Proxy) -> None:
+    first, second = dispatcher(running), dispatcher(running, None)
+    assert second.id == first.id + 1
+    assert (first.sni, second.sni) == (b"app.dev.local", b"")
+    assert first.edge is second.edge
+    second.meet(None)
+    assert second.edge.client_ip == b"127.0.0.1"
+
+
+async def test_a_failure_is_a_page_and_its_status_the_relays(running: Proxy) -> None:
+    running.route("app = 1")
+    made = dispatcher(running)
+    relay = take(made, asking())
+    assert isinstance(relay, Relay)
+    page = made.failure(relay, Answer(FailureKind.UNREACHABLE, "The app cannot be reached.", (("127.0.0.1:1", "no"),)))
+    assert (page.status, relay.status) == (502, 502)
+    assert b"127.0.0.1:1" in page.body
+    made.record(relay, complete=True)
+    record = running.noted.requests[-1]
+    assert (record.status, record.protocol, record.upstream) == (502, "HTTP/2", relay.route.upstream.label)
+
+
+async def test_refused_requests_are_recorded_without_a_route(running: Proxy) -> None:
+    made = dispatcher(running)
+    made.record_refused(asking(b"nobody.dev.local", b"/x"), 404)
+    record = running.noted.requests[-1]
+    assert (record.status, record.host, record.target) == (404, "nobody.dev.local", "/x")
+    assert not record.route
+
+
+async def test_nothing_is_recorded_for_an_observer_that_does_not_want_it(running: Proxy) -> None:
+    running.noted.wants_requests = False
+    running.route("app = 1")
+    made = dispatcher(running)
+    relay = take(made, asking())
+    assert isinstance(relay, Relay)
+    assert relay.started_at == 0
+    made.record(relay, complete=True)
+    made.record_refused(asking(), 400)
+    assert running.noted.requests == []
+
+
+async def test_only_refusals_are_watched_for_a_host_check(running: Proxy) -> None:
+    made = dispatcher(running)
+    fields: Any = [(b"content-type", b"text/plain")]
+    assert made.watch(Response(1, 200, fields, b"", 5)) is None
+    watch = made.watch(Response(1, 403, fields, b"", 200))
+    assert watch is not None
+    watch.add(
+        b'Blocked request. This host ("app.dev.local") is not allowed.\nTo allow this host, add it to vite.config.js'
+    )
+    made.tell_of_refusal(watch, b"app.dev.local:8443")
+    assert [host for host, _ in running.noted.host_checks] == ["app.dev.local"]

@@ -1,0 +1,189 @@
+"""Binding: both families, the same port, and a refusal that says why."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+
+import pytest
+
+from devtls.errors import DevtlsError, PortInUse
+from devtls.net.client import listener
+from devtls.net.client.listener import Listener, PortForbidden, bind
+from tests.net.harness import Proxy, until
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, code: int, *addresses: str, times: int = 1000) -> list[tuple[str, int]]:
+    """Let binding these addresses fail; return what was asked for."""
+    real, asked = listener._bind_one, []
+
+    def bind_one(address: str, port: int) -> socket.socket:
+        asked.append((address, port))
+        if address in addresses and sum(1 for seen, _ in asked if seen == address) <= times:
+            raise OSError(code, "made up")
+        return real(address, port)
+
+    monkeypatch.setattr(listener, "_bind_one", bind_one)
+    return asked
+
+
+def test_both_families_get_the_same_free_port() -> None:
+    bound = bind(0)
+    assert [sock.getsockname()[:2] for sock in bound.sockets] == [("127.0.0.1", bound.port), ("::1", bound.port)]
+    assert bound.port > 0
+    assert bound.missing == ""
+    bound.close()
+    again = bind(bound.port)
+    again.close()
+
+
+async def test_what_is_written_goes_out_at_once() -> None:
+    """Nagle's algorithm holds a second small write back until the first is acknowledged: 40 ms later."""
+    nodelay: list[int] = []
+
+    class Accepted(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            sock = transport.get_extra_info("socket")
+            nodelay.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            transport.abort()  # type: ignore[attr-defined]  # uvloop's transports are none of asyncio's classes
+
+    listening = Listener(bound := bind(0), Accepted)
+    await listening.start()
+    for host in ("127.0.0.1", "::1"):
+        _, writer = await asyncio.open_connection(host, bound.port)
+        await until(lambda: len(nodelay) == (1 if host == "127.0.0.1" else 2))  # noqa: B023
+        writer.transport.abort()
+    listening.stop()
+    assert all(nodelay)
+    await asyncio.sleep(0)
+
+
+def test_a_machine_without_ipv6_gets_127_0_0_1_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, errno.EADDRNOTAVAIL, "::1")
+    bound = bind(0)
+    assert len(bound.sockets) == 1
+    assert bound.missing == "no IPv6 on this machine: listening on 127.0.0.1 alone"
+    bound.close()
+
+
+def test_ipv6_alone_is_not_forgiven(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, errno.EAFNOSUPPORT, "::1")
+    with pytest.raises(DevtlsError, match=r"Cannot listen on \[::1\]:8443: made up\."):
+        bind(8443, ["::1"])
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_taken_port_is_named_and_nothing_stays_bound(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as other:
+        other.bind((address, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(PortInUse) as caught:
+            bind(port)
+    assert caught.value.port == port
+    assert str(port) in str(caught.value)
+    bind(port).close()
+
+
+def test_a_forbidden_port_is_another_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, errno.EACCES, "127.0.0.1")
+    with pytest.raises(PortForbidden, match=r"127\.0\.0\.1:443"):
+        bind(443)
+
+
+def test_a_free_port_that_is_taken_in_the_other_family_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = failing(monkeypatch, errno.EADDRINUSE, "::1", times=2)
+    bound = bind(0)
+    bound.close()
+    assert [port for address, port in asked if address == "127.0.0.1"] == [0, 0, 0]
+
+
+def test_no_free_port_at_all_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, errno.EADDRINUSE, "127.0.0.1")
+    with pytest.raises(PortInUse):
+        bind(0)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1", "169.254.1.1"])
+def test_only_loopback_addresses_are_bound(address: str) -> None:
+    with pytest.raises(ValueError, match="is not a loopback address"):
+        bind(0, ["127.0.0.1", address])
+
+
+async def test_a_listener_that_stopped_takes_no_more_but_keeps_what_is_open() -> None:
+    got: list[bytes] = []
+
+    class Keep(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            got.append(data)
+
+    bound = bind(0)
+    listening = Listener(bound, Keep)
+    await listening.start()
+    _, writer = await asyncio.open_connection("::1", bound.port)
+    listening.stop()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", bound.port)
+    writer.write(b"still here")
+    await until(lambda: got == [b"still here"])
+    writer.close()
+    await writer.wait_closed()
+    await asyncio.sleep(0.01)
+
+
+async def refused(running: Proxy, name: str, context: ssl.SSLContext) -> str:
+    """Return what a blocking client says when our port refuses it: asyncio's own sends no alerts."""
+
+    def visit() -> str:
+        with socket.create_connection(("127.0.0.1", running.port)) as sock, pytest.raises(ssl.SSLError) as caught:
+            context.wrap_socket(sock, server_hostname=name)
+        return str(caught.value.reason)
+
+    return await asyncio.wait_for(asyncio.to_thread(visit), 5)
+
+
+async def test_a_name_outside_the_zones_is_refused_by_an_alert_on_the_wire(running: Proxy) -> None:
+    reason = await refused(running, "evil.example.com", running.client_context())
+    assert reason == "TLSV1_UNRECOGNIZED_NAME"
+    assert running.contexts.minted == 0
+    assert [failure.reason for failure in running.noted.failures] == ["unrecognized name"]
+
+
+async def test_a_client_of_another_protocol_is_refused_by_an_alert_on_the_wire(running: Proxy) -> None:
+    context = running.client_context()
+    context.set_alpn_protocols(["h3"])
+    # None: Python 3.11 has no word for this alert.
+    assert await refused(running, "app.dev.local", context) in ("TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "None")
+    assert running.contexts.minted == 0
+    assert [failure.reason for failure in running.noted.failures] == ["no application protocol"]
+
+
+async def test_a_client_that_lacks_our_root_is_noted_with_the_name_it_asked_for(running: Proxy) -> None:
+    assert await refused(running, "app.dev.local", ssl.create_default_context()) == "CERTIFICATE_VERIFY_FAILED"
+    await until(lambda: running.noted.failures)
+    (failure,) = running.noted.failures
+    assert failure.refused_certificate
+    assert (failure.sni, failure.client_ip) == ("app.dev.local", "127.0.0.1")
+
+
+async def test_a_client_without_a_name_gets_the_leaf_for_the_loopback_addresses(running: Proxy) -> None:
+    _, writer = await asyncio.open_connection(
+        "127.0.0.1", running.port, ssl=running.client_context(), server_hostname="127.0.0.1"
+    )
+    names = {value for _, value in writer.get_extra_info("peercert")["subjectAltName"]}
+    assert names == {"localhost", "127.0.0.1", "0:0:0:0:0:0:0:1"}
+    writer.close()
+
+
+async def test_more_connections_than_allowed_are_turned_away(running: Proxy) -> None:
+    running.service.limits = type(running.service.limits)(max_connections=1)
+    first = await running.connect()
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+    first.close()
+    await until(lambda: not running.service.connections)
+    (await running.connect()).close()

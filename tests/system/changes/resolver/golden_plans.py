@@ -1,0 +1,23 @@
+"""Plans of measures compared with a golden file: one section each, with what differs from run to run written out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from devtls.system.machine.plan import Elevation, Plan, render_plan
+
+GOLDEN = Path(__file__).parent / "golden" / "plans.txt"
+SUDO = Elevation("sudo", ("/usr/bin/sudo",))
+
+
+def check_section(title: str, plans: tuple[Plan, ...], names: Mapping[str, str], elevation: Elevation = SUDO) -> None:
+    """Assert that a section of the golden file is what these plans print; `names` maps words of this run to its own."""
+    lines = [f"[{title}]"]
+    for plan in plans:
+        assert plan, f"{title}: nothing is planned"
+        lines += render_plan(plan, elevation)
+    text = "\n".join(lines) + "\n"
+    for word, name in names.items():
+        text = text.replace(word, name)
+    assert f"\n{text}\n" in f"\n{GOLDEN.read_text()}\n", text

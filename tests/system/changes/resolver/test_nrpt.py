@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from devtls.system.changes.change import Change, Status
+from devtls.system.changes.resolver.nrpt import NrptFacts, NrptRules
+from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import Run
+from tests.system.changes.resolver.conftest import Said, make_wish
+from tests.system.changes.resolver.golden_plans import check_section
+
+WISH = make_wish("app.dev.local", dns_port=53)
+OURS = (".dev.local", ".test")
+
+
+def _rules(machine: Machine, answer: bytes | Finished | NotFinished = b"[]") -> NrptRules:
+    windows = replace(machine, platform="win32", environ={"SystemRoot": r"C:\Windows"})
+    return NrptRules(windows, Said({r"C:\Windows\System32\WindowsPowerShell\v1.0\powershell.exe -NoProfile": answer}))
+
+
+def test_the_commands_are_the_ones_of_windows(machine: Machine) -> None:
+    rules = _rules(machine)
+    change: Change[NrptFacts] = rules
+    facts = change.probe()
+    assert (facts, rules.state(facts, WISH).status) == (NrptFacts(), Status.ABSENT)
+    old = NrptFacts((".dev.local",))
+    assert rules.state(old, WISH).status is Status.OUTDATED
+    plans = (rules.install_plan(facts, WISH), rules.install_plan(old, WISH), rules.remove_plan(old, {}))
+    check_section("names:nrpt", plans, {})
+    assert not rules.remove_plan(facts, rules.previous_state(facts))
+    assert rules.explain(facts, WISH) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "namespaces"), [(b"", ()), (b'[".dev.local",".test"]\r\n', OURS), (b'".test"', (".test",))]
+)
+def test_rules_are_listed(machine: Machine, said: bytes, namespaces: tuple[str, ...]) -> None:
+    assert _rules(machine, said).probe() == NrptFacts(namespaces)
+
+
+def test_rules_for_every_zone_are_in_force(machine: Machine) -> None:
+    rules, facts = _rules(machine), NrptFacts(OURS)
+    assert rules.state(facts, WISH).status is Status.APPLIED
+    assert not rules.install_plan(facts, WISH)
+
+
+def test_another_port_than_53_is_not_possible(machine: Machine) -> None:
+    rules, usual = _rules(machine), make_wish("app.dev.local")
+    state = rules.state(NrptFacts(), usual)
+    assert (state.status, "port 53, not 15353" in state.detail) == (Status.MANUAL, True)
+    assert not rules.install_plan(NrptFacts(), usual)
+    assert rules.remove_plan(NrptFacts(OURS), {})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [NotFinished(Trouble.NO_TOOL, "no such file"), Finished(1, b"", b"no cmdlet"), Finished(0, b"not JSON")],
+)
+def test_a_list_that_cannot_be_had_is_said(machine: Machine, answer: Finished | NotFinished) -> None:
+    rules = _rules(machine, answer)
+    facts = rules.probe()
+    assert rules.state(facts, WISH).status is Status.FAILED
+    assert not rules.install_plan(facts, WISH)
+
+
+@pytest.mark.parametrize(
+    ("said", "status"), [("The operation was canceled by the user.", Status.SKIPPED), ("exit code 1", Status.FAILED)]
+)
+def test_a_command_that_failed_is_put_into_words(machine: Machine, said: str, status: Status) -> None:
+    outcome = Outcome(Run(("powershell.exe",)), Trouble.FAILED, said)
+    state = _rules(machine).read_failure(NrptFacts(), outcome)
+    assert (state.status, bool(state.remedy)) == (status, True)

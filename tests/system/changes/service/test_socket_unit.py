@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from devtls.system.changes.change import Status, User, Wish
+from devtls.system.changes.service.socket_unit import SocketUnit
+from devtls.system.changes.service.systemd_unit import UserUnit
+from devtls.system.machine.execute import Outcome, Trouble
+from devtls.system.machine.machine import Machine
+from devtls.system.machine.plan import MakeDirectory, Plan, Run
+from tests.system.changes.service.conftest import NO_BUS, Systemd, moved
+
+Do = Callable[[Plan], Outcome]
+
+
+@pytest.fixture
+def change(machine: Machine, systemd: Systemd) -> SocketUnit:
+    return SocketUnit(machine, systemd)
+
+
+@pytest.fixture
+def wish(wish: Wish, tmp_path: Path) -> Wish:
+    return dataclasses.replace(wish, environment={"DEVTLS_STATE_DIR": str(tmp_path / "50% state")})
+
+
+def status_of(change: SocketUnit, wish: Wish) -> Status:
+    return change.state(change.probe(), wish).status
+
+
+def install(change: SocketUnit, wish: Wish, do: Do) -> None:
+    assert do(change.install_plan(change.probe(), wish)).done
+
+
+def text_of(machine: Machine, unit: str) -> list[str]:
+    return (machine.root / "etc/systemd/system" / unit).read_text().splitlines()
+
+
+def test_the_ports_come_and_go_without_a_trace(
+    change: SocketUnit, machine: Machine, systemd: Systemd, wish: Wish, do: Do
+) -> None:
+    state = Path(wish.environment["DEVTLS_STATE_DIR"])
+    assert status_of(change, wish) is Status.ABSENT
+    install(change, wish, do)
+    assert status_of(change, wish) is Status.APPLIED
+    assert systemd.enabled == systemd.active == {"devtls.socket", "devtls-http.socket"}
+    https, http, service = (
+        text_of(machine, unit) for unit in ("devtls.socket", "devtls-http.socket", "devtls.service")
+    )
+    assert [line for line in https if line.startswith("Listen")] == [
+        "ListenStream=127.0.0.1:443",
+        "ListenStream=[::1]:443",
+    ]
+    assert [line for line in http if line.startswith("Listen")] == [
+        "ListenStream=127.0.0.1:80",
+        "ListenStream=[::1]:80",
+    ]
+    assert "FileDescriptorName=https" in https
+    assert "FileDescriptorName=http" in http
+    assert "User=ann" in service
+    assert "CapabilityBoundingSet=" in service
+    assert f'ReadWritePaths="{state.parent}/50%% state" -/run/user/1000' in service
+    assert state.is_dir()
+    facts = change.probe()
+    assert do(change.remove_plan(facts, change.previous_state(facts))).done
+    assert (systemd.enabled, systemd.active, systemd.loaded) == (set(), set(), {})
+    assert list((machine.root / "etc/systemd/system").iterdir()) == []
+    assert not change.remove_plan(change.probe(), {})
+
+
+def test_only_tools_of_the_system_are_elevated(change: SocketUnit, machine: Machine, wish: Wish) -> None:
+    plan = change.install_plan(change.probe(), wish)
+    assert [step.elevate for step in plan.steps] == [not isinstance(step, MakeDirectory) for step in plan.steps]
+    programs = {step.argv[0] for step in plan.steps if isinstance(step, Run)}
+    assert programs == {str(machine.root / "usr/bin/systemctl")}
+
+
+def test_what_changed_is_written_again_and_what_is_not_wanted_any_more_goes(
+    change: SocketUnit, machine: Machine, systemd: Systemd, wish: Wish, do: Do
+) -> None:
+    install(change, wish, do)
+    without = dataclasses.replace(moved(wish), http_port=None)
+    assert status_of(change, without) is Status.OUTDATED
+    install(change, without, do)
+    assert status_of(change, without) is Status.APPLIED
+    assert {path.name for path in (machine.root / "etc/systemd/system").iterdir()} == {
+        "devtls.socket",
+        "devtls.service",
+    }
+    assert systemd.active == {"devtls.socket"}
+    assert "Sockets=devtls.socket" in text_of(machine, "devtls.service")
+
+
+def test_without_ipv6_one_address_is_enough(change: SocketUnit, machine: Machine, wish: Wish, do: Do) -> None:
+    (machine.root / "proc/net/if_inet6").write_text("")
+    install(change, wish, do)
+    assert [line for line in text_of(machine, "devtls.socket") if "Listen" in line] == ["ListenStream=127.0.0.1:443"]
+    (machine.root / "proc/net/if_inet6").unlink()
+    assert status_of(change, wish) is Status.APPLIED
+
+
+def test_sockets_that_were_stopped_are_opened_again(change: SocketUnit, systemd: Systemd, wish: Wish, do: Do) -> None:
+    install(change, wish, do)
+    systemd.active.clear()
+    state = change.state(change.probe(), wish)
+    assert (state.status, "does not hold the ports" in state.detail) == (Status.OUTDATED, True)
+    install(change, wish, do)
+    assert status_of(change, wish) is Status.APPLIED
+
+
+def test_units_of_somebody_else_are_left_alone(change: SocketUnit, machine: Machine, wish: Wish) -> None:
+    file = machine.root / "etc/systemd/system/devtls.service"
+    file.write_text("[Service]\n")
+    facts = change.probe()
+    assert change.state(facts, wish).status is Status.MANUAL
+    assert not change.install_plan(facts, wish)
+    assert not change.remove_plan(facts, {})
+    assert change.account(facts).argv == ()
+
+
+def test_root_needs_no_such_thing(change: SocketUnit, machine: Machine, wish: Wish) -> None:
+    root = dataclasses.replace(wish, user=User("root", 0, 0, machine.home))
+    assert status_of(change, root) is Status.SKIPPED
+    assert not change.install_plan(change.probe(), root)
+
+
+def test_the_users_own_service_comes_first(
+    change: SocketUnit, machine: Machine, systemd: Systemd, wish: Wish, do: Do
+) -> None:
+    own = UserUnit(machine, systemd)
+    do(own.install_plan(own.probe(), wish))
+    state = change.state(change.probe(), wish)
+    assert (state.status, "devtls service uninstall" in change.explain(change.probe(), wish)) == (Status.MANUAL, True)
+
+
+def test_where_systemd_does_not_run_the_machine_it_is_no_way(
+    change: SocketUnit, machine: Machine, systemd: Systemd, wish: Wish, do: Do
+) -> None:
+    install(change, wish, do)
+    (machine.root / "run/systemd/system").rmdir()
+    assert status_of(change, wish) is Status.NO_TOOL
+    assert do(change.remove_plan(change.probe(), {})).done
+    assert list((machine.root / "etc/systemd/system").iterdir()) == []
+    (machine.root / "run/systemd/system").mkdir()
+    systemd.silent = NO_BUS
+    assert change.state(change.probe(), wish).detail == "Failed to connect to bus: No medium found"
+
+
+@pytest.mark.parametrize(
+    ("step", "trouble", "status"),
+    [
+        (Run(("systemctl", "enable", "--now", "x")), Trouble.FAILED, Status.FAILED),
+        (Run(("install",)), Trouble.READ_ONLY, Status.READ_ONLY),
+        (Run(("install",)), Trouble.NO_ELEVATION, Status.NO_TOOL),
+        (Run(("install",)), Trouble.FAILED, Status.FAILED),
+    ],
+)
+def test_failures_are_put_into_words(change: SocketUnit, step: Run, trouble: Trouble, status: Status) -> None:
+    state = change.read_failure(change.probe(), Outcome(step, trouble, "why"))
+    assert (state.status, state.detail) == (status, "why")
+    assert state.remedy

@@ -1,0 +1,156 @@
+"""Which devtls.toml counts, and that reading one never hangs or goes wrong silently."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from devtls.errors import ConfigError, NotAllowed
+from devtls.system.machine.paths import Paths
+from devtls.system.storage import config_discovery as discovery
+from devtls.system.storage.config_discovery import Found, find_config, load_config, named_config, read_config_file
+
+
+class Machine:
+    """A home with a project in it, and a config folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.home = root / "home"
+        self.project = self.home / "src" / "project"
+        self.config_dir = root / "config"
+        self.project.mkdir(parents=True)
+        self.config_dir.mkdir()
+        self.paths = Paths(root / "state", self.config_dir, root / "run")
+
+    def find(self, start: Path | None = None) -> Path | None:
+        found = find_config(start or self.project, home=self.home, config_dir=self.config_dir)
+        return found.path if found else None
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def write(directory: Path, content: str = "") -> Path:
+    path = directory / "devtls.toml"
+    path.write_text(content)
+    return path
+
+
+def test_no_file_anywhere(machine: Machine) -> None:
+    assert machine.find() is None
+
+
+def test_the_nearest_file_upwards_counts(machine: Machine) -> None:
+    users = write(machine.config_dir)
+    assert machine.find() == users
+    at_home = write(machine.home)
+    assert machine.find() == at_home
+    near = write(machine.project)
+    assert machine.find() == near
+    (machine.project / "deep" / "er").mkdir(parents=True)
+    assert machine.find(machine.project / "deep" / "er") == near
+
+
+def test_the_search_ends_at_home(machine: Machine) -> None:
+    write(machine.home.parent)
+    assert machine.find() is None
+    assert machine.find(machine.home) is None
+
+
+def test_outside_of_home_the_search_goes_to_the_root(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "srv" / "app").mkdir(parents=True)
+    above = write(tmp_path)
+    assert machine.find(tmp_path / "srv" / "app") == above
+
+
+def test_a_found_file_is_not_a_named_one(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(machine.project)
+    found = find_config(machine.project, home=machine.home, config_dir=machine.config_dir)
+    assert found == Found(path, explicit=False)
+    monkeypatch.chdir(machine.project)
+    assert named_config(Path("devtls.toml")) == Found(path, explicit=True)
+
+
+def test_the_users_own_file_is_searched_for_too_and_needs_the_same_word(machine: Machine) -> None:
+    write(machine.config_dir)
+    found = find_config(machine.project, home=machine.home, config_dir=machine.config_dir)
+    assert found is not None
+    assert not found.explicit
+
+
+def test_a_file_of_another_user_is_passed_over(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(machine.project)
+    owner = path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    assert machine.find() == (path if owner == 0 else None)
+    assert discovery._may_configure(4711)
+    assert discovery._may_configure(0)
+    assert not discovery._may_configure(4712)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert discovery._may_configure(4712)
+
+
+def test_what_is_no_file_is_passed_over(machine: Machine) -> None:
+    (machine.project / "devtls.toml").mkdir()
+    (machine.project.parent / "devtls.toml").symlink_to("nowhere")
+    os.mkfifo(machine.home / "devtls.toml")
+    assert machine.find() is None
+
+
+def test_reading_what_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file") as caught:
+        read_config_file(tmp_path / "none.toml")
+    assert caught.value.hint == "Check the path."
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_reading_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "devtls.toml"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    with pytest.raises(ConfigError, match="no regular file"):
+        read_config_file(path)
+
+
+def test_a_closed_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(ConfigError, match="Permission denied") as caught:
+        read_config_file(tmp_path / "devtls.toml")
+    assert caught.value.hint.startswith("ls -l")
+
+
+def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "devtls.toml"
+    with path.open("wb") as file:
+        file.truncate(1 << 32)
+    assert len(read_config_file(path)) == (1 << 20) + 1
+    with pytest.raises(ConfigError, match="1 MiB"):
+        load_config(named_config(path), Paths(tmp_path, tmp_path, tmp_path))
+
+
+def test_paths_in_the_file_count_from_the_file(machine: Machine) -> None:
+    path = write(machine.project, '[routes]\ndocs = { static = "site" }')
+    config = load_config(Found(path, explicit=False), machine.paths)
+    assert str(config.routes[0].target) == f"StaticTarget(folder='{machine.project}/site')"
+
+
+def test_a_found_file_needs_a_word_for_what_a_named_one_may_do(machine: Machine) -> None:
+    path = write(machine.project, '[routes]\nsock = "unix:/run/app.sock"')
+    assert len(load_config(Found(path, explicit=True), machine.paths).routes) == 1
+    with pytest.raises(NotAllowed):
+        load_config(Found(path, explicit=False), machine.paths)
+
+
+def test_not_even_a_named_file_may_route_to_our_own_socket(machine: Machine) -> None:
+    path = write(machine.project, f'[routes]\nsock = "unix:{machine.paths.runtime_dir}/control.sock"')
+    with pytest.raises(ConfigError, match="devtls's own"):
+        load_config(Found(path, explicit=True), machine.paths)
