@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
+from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.operations.context import Context
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
@@ -48,3 +49,14 @@ def test_the_runner_and_the_ca_are_looked_up_once(tmp_path: Path) -> None:
     assert context.runner is context.runner
     assert context.keystore is context.keystore
     assert replace(context, now=context.now).keystore is not context.keystore
+
+
+def test_the_zones_are_those_of_the_ca_else_of_one_that_would_be_made(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    reporter = RecordingReporter()
+    context = Context(
+        Machine.redirected(tmp_path, tmp_path, {}), Paths(state, state, state), datetime.now(UTC), reporter
+    )
+    assert context.zones == DEFAULT_ZONES
+    context.keystore.create((Hostname("corp.dev"),), context.now)
+    assert replace(context, now=context.now).zones == ("corp.dev",)
