@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.config import COMMAND_LINE, Config, StaticTarget
 from devtls.config.edit import NEW_FILE, Written
 from devtls.errors import NoAuthority

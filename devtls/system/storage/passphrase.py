@@ -19,7 +19,7 @@ SHORTEST = 8
 _LONGEST_BYTES = 4096
 
 Ask = Callable[[str], str]
-"""Puts a question to a person without showing what they type, and returns it; raises Refused when there is no answer."""
+"""Asks a person without showing what they type, and returns it; raises Refused when the input ends."""
 
 
 class PassphraseSource(msgspec.Struct, frozen=True):

@@ -20,18 +20,18 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from devtls.cli.terminal import passphrase as asking
 from devtls.cli.trust import store_view
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES
 from devtls.pki import locked_key
 from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE
-from devtls.system.storage import passphrase as asking
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import LockedKey
 from tests.cli.desk import Desk
 from tests.pki.elsewhere import Made, company, make, mkcert, step_ca
-from tests.system.power_cut import calls_of, crash
+from tests.system.storage.power_cut import calls_of, crash
 
 PASSPHRASE = "correct horse battery"
 
