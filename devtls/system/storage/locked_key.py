@@ -14,7 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.errors import CertificateError, StateError, WrongPassphrase
-from devtls.pki.locked_key import NONCE_BYTES, SALT_BYTES, lock_key, unlock_key
+from devtls.pki.locked_key import IV_BYTES, SALT_BYTES, lock_key, unlock_key
 from devtls.system.storage.keyring_entry import from_keyring
 from devtls.system.storage.passphrase import NO_PASSPHRASES, Ask, PassphraseSource, normal, read_from
 
@@ -32,7 +32,7 @@ _TRIES = 3
 
 def lock(key: IssuerKey, passphrase: str) -> bytes:
     """Return a container with `key`, under a fresh salt."""
-    return lock_key(key, passphrase, salt=os.urandom(SALT_BYTES), nonce=os.urandom(NONCE_BYTES))
+    return lock_key(key, passphrase, salt=os.urandom(SALT_BYTES), iv=os.urandom(IV_BYTES))
 
 
 class LockedKey(ec.EllipticCurvePrivateKey):

@@ -38,7 +38,7 @@ PASSPHRASE = "correct horse battery"
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locked_key, "_COST", bytes((4, 8, 1)))
+    monkeypatch.setattr(locked_key, "_COST", (16, 8, 1))
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ def test_the_successor_of_a_locked_ca_is_locked_as_well(
     monkeypatch.setattr(asking, "_is_terminal", lambda: True)
     monkeypatch.setattr(asking, "getpass", lambda _question: PASSPHRASE)
     bring(desk, "--unconstrained", *files(mkcert()))
-    keystore = Keystore(desk.state)
+    keystore = Keystore(desk.state, asking.terminal_passphrases())
     authority = keystore.load(datetime.now(UTC))
     assert isinstance(authority.intermediate.key, LockedKey)
     assert keystore.load_signer(datetime.now(UTC)).key.public_key() == authority.root.public_key()

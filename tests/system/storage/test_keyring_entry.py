@@ -8,16 +8,19 @@ from devtls.errors import StateError
 from devtls.system.storage.keyring_entry import drop_from_keyring, from_keyring, to_keyring
 from tests.system.storage.keyring_in_memory import KeyringInMemory
 
-CONTAINER = b"the head of a container, which names its entry, and its content"
-OTHER = b"another head of a container, and whatever its content is"
+CONTAINER, OTHER = b"a container", b"another container"
+FIRST_FORMAT = b"devtls-key" + bytes(32)
 
 
 def test_an_entry_belongs_to_one_container(memory: KeyringInMemory) -> None:
     to_keyring(CONTAINER, "correct horse")
-    assert from_keyring(CONTAINER) == from_keyring(CONTAINER[:50]) == "correct horse"
+    to_keyring(FIRST_FORMAT + b"content", "battery staple")
+    assert from_keyring(CONTAINER) == "correct horse"
+    assert from_keyring(FIRST_FORMAT) == "battery staple"
     assert from_keyring(OTHER) == ""
     drop_from_keyring(CONTAINER)
     drop_from_keyring(CONTAINER)
+    drop_from_keyring(FIRST_FORMAT)
     assert memory.entries == {}
 
 
