@@ -18,7 +18,7 @@ import click
 from devtls.cli import printable, show_error
 from devtls.cli.proxy.running import find_running, raise_trouble
 from devtls.cli.terminal.passphrase import terminal_passphrases
-from devtls.cli.trust.store_view import refuse_without_terminal
+from devtls.cli.terminal.prompts import refuse_without_terminal
 from devtls.errors import DevtlsError, StateError
 from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.files import renew_files
