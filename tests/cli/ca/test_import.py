@@ -224,7 +224,7 @@ def test_what_is_in_the_way_is_said(desk: Desk, files: Callable[..., tuple[str, 
     assert not desk.state.exists()
 
 
-@pytest.mark.parametrize("unfenced", [True, False])
+@pytest.mark.parametrize("unconstrained", [True, False])
 def test_a_terminal_is_asked(
     desk: Desk, files: Callable[..., tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, unconstrained: bool
 ) -> None:

@@ -180,13 +180,13 @@ ISSUE = """
 import sys
 from datetime import datetime, UTC
 from pathlib import Path
-from devtls.pki.certify import Order
+from devtls.pki.certify import CertificateTemplate
 from devtls.system.storage.keystore import Keystore, new_leaf_key
 from devtls.system.storage.register import Register
 keystore, now = Keystore(Path(sys.argv[1])), datetime.now(UTC)
 register = Register(keystore, keystore.load(now))
 for number in range(5):
-    order = Order((f"{sys.argv[2]}-{number}.test",))
+    order = CertificateTemplate((f"{sys.argv[2]}-{number}.test",))
     register.issue(order, new_leaf_key().public_key(), by="cert", place="x", now=now)
 """
 

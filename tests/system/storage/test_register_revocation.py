@@ -201,7 +201,7 @@ ENDLESS = """
 import sys
 from datetime import datetime, UTC
 from pathlib import Path
-from devtls.pki.certify import Order
+from devtls.pki.certify import CertificateTemplate
 from devtls.pki.register import serial_text
 from devtls.system.storage.keystore import Keystore, new_leaf_key
 from devtls.system.storage.register import Register
@@ -209,7 +209,7 @@ keystore = Keystore(Path(sys.argv[1]))
 register = Register(keystore, keystore.load(datetime.now(UTC)))
 while True:
     now = datetime.now(UTC)
-    leaf = register.issue(Order(("a.test",)), new_leaf_key().public_key(), by="cert", place="x", now=now)
+    leaf = register.issue(CertificateTemplate(("a.test",)), new_leaf_key().public_key(), by="cert", place="x", now=now)
     print(serial_text(leaf.serial_number), flush=True)
     register.revoke([serial_text(leaf.serial_number)], "superseded", now)
     print("revoked", flush=True)
