@@ -201,7 +201,7 @@ def test_processes_that_renew_together_leave_one_ca_that_signs_and_lose_no_root(
 def test_a_crash_while_the_key_is_locked_leaves_it_locked_or_not_and_the_ca_whole(
     keystore: Keystore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locked_key, "_COST", bytes((4, 8, 1)))
+    monkeypatch.setattr(locked_key, "_COST", (16, 8, 1))
     authority = keystore.load(NOW)
     container, plain = lock(authority.intermediate.key, "correct horse"), plain_key(authority.intermediate.key)
     seen = set()

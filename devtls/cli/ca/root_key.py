@@ -33,7 +33,7 @@ WHAT = "the root's key"
 def command(*, out: Path | None, passphrase_fd: int | None, force: bool, as_json: bool) -> None:
     """Say whether the root's key was kept when the CA was made; with --export-pkcs8 write it for other tools.
 
-    The file has the same passphrase, but its encryption (PBKDF2) is weaker against guessing than our own (scrypt).
+    The file has the same passphrase and the same encryption (PKCS #8 with scrypt) as the key in the state directory.
     """
     keystore = Keystore(Paths.from_environment().state_dir)
     authority = keystore.load(datetime.now(UTC))
@@ -73,16 +73,9 @@ def kept_root_key(descriptor: int | None) -> Locks:
 
 
 def _export(container: bytes, out: Path, descriptor: int | None, *, force: bool) -> None:
-    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
-
     if not force:
         refuse_to_overwrite([out])
     unlock = Unlocker(WHAT, descriptor)
     key = unlock(container)
-    encryption = BestAvailableEncryption(unlock.passphrase.encode())
-    write_files({out: key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)}, {}, force=force)
-    click.echo(
-        f"Written to {out}, under the same passphrase. Guessing it is easier there than in our own file:\n"
-        "PKCS #8 derives its key with PBKDF2, which graphics cards try fast. Delete it when it has served.",
-        err=True,
-    )
+    write_files({out: lock(key, unlock.passphrase)}, {}, force=force)
+    click.echo(f"Written to {out}, under the same passphrase. Delete it when it has served.", err=True)

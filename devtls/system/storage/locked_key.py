@@ -14,7 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.errors import CertificateError
-from devtls.pki.locked_key import NONCE_BYTES, SALT_BYTES, lock_key
+from devtls.pki.locked_key import IV_BYTES, SALT_BYTES, lock_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives import _serialization
@@ -28,7 +28,7 @@ Unlock = Callable[[bytes], "IssuerKey"]
 
 def lock(key: IssuerKey, passphrase: str) -> bytes:
     """Return a container with `key`, under a fresh salt."""
-    return lock_key(key, passphrase, salt=os.urandom(SALT_BYTES), nonce=os.urandom(NONCE_BYTES))
+    return lock_key(key, passphrase, salt=os.urandom(SALT_BYTES), iv=os.urandom(IV_BYTES))
 
 
 class LockedKey(ec.EllipticCurvePrivateKey):
