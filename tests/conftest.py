@@ -61,6 +61,13 @@ Missing = Callable[[str], NoReturn]
 """(sentence) -> the test ends: skipped here, failed in CI."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that ask for a program of somebody else's."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "require_tool" in item.fixturenames:
+            item.add_marker("tools")
+
+
 @pytest.fixture(autouse=True)
 def home() -> Iterator[Path]:
     """Give the test an empty home; its path is short because a Unix socket's path ends at 107 bytes."""
