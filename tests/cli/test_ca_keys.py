@@ -16,14 +16,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from devtls.cli.group import cli
-from devtls.cli.trust import store_view
+from devtls.cli.terminal import passphrase as asking
+from devtls.cli.terminal import prompts
 from devtls.errors import DevtlsError, ExitCode
 from devtls.pki import locked_key
 from devtls.pki.authority import Authority
 from devtls.pki.register import serial_text
-from devtls.system.storage import passphrase as asking
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import LockedKey
+from devtls.system.storage.passphrase import PassphraseSource
 from tests.cli.desk import Desk
 
 PASSPHRASE = "correct horse battery"
@@ -55,7 +56,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Sit somebody at a terminal: return the list of what they type."""
     answers: list[str] = []
     monkeypatch.setattr(asking, "_is_terminal", lambda: True)
-    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     monkeypatch.setattr(asking, "getpass", lambda _question: answers.pop(0))
     return answers
 
@@ -224,10 +225,10 @@ def test_a_locked_key_signs_only_with_its_passphrase_and_comes_back_as_it_was(
     with pytest.raises(DevtlsError, match="nobody to ask") as caught:
         locked.intermediate_crl(number=9, this_update=datetime.now(UTC))
     assert "--passphrase-fd" in caught.value.hint
-    keystore.passphrase_fd = int(given(PASSPHRASE))
+    keystore.passphrases = PassphraseSource(int(given(PASSPHRASE)))
     assert Keystore(desk.state).fingerprint_on_disk() == before.fingerprint
     opened = Keystore(desk.state)
-    opened.passphrase_fd = int(given(PASSPHRASE))
+    opened.passphrases = PassphraseSource(int(given(PASSPHRASE)))
     signer = opened.load_signer(datetime.now(UTC))
     assert not isinstance(signer.key, LockedKey)
     assert signer.key.public_key() == before.intermediate.key.public_key()

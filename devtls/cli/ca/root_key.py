@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.errors import Refused
 from devtls.pki.authority import Authority
 from devtls.system.machine.paths import Paths
@@ -19,8 +20,7 @@ from devtls.system.machine.private_files import read_private_file
 from devtls.system.storage.certificate_files import refuse_to_overwrite, write_files
 from devtls.system.storage.generation import Locks
 from devtls.system.storage.keystore import Keystore
-from devtls.system.storage.locked_key import lock
-from devtls.system.storage.passphrase import Unlocker, new_passphrase
+from devtls.system.storage.locked_key import Unlocker, lock
 
 WHAT = "the root's key"
 
@@ -69,13 +69,13 @@ def required_root_key(keystore: Keystore, authority: Authority) -> bytes:
 
 def kept_root_key(descriptor: int | None) -> Locks:
     """Return what keeps the key of a root that is to be made, under a passphrase that is asked for now."""
-    return Locks(root=partial(lock, passphrase=new_passphrase(WHAT, descriptor)))
+    return Locks(root=partial(lock, passphrase=terminal_passphrases(descriptor).new(WHAT)))
 
 
 def _export(container: bytes, out: Path, descriptor: int | None, *, force: bool) -> None:
     if not force:
         refuse_to_overwrite([out])
-    unlock = Unlocker(WHAT, descriptor)
+    unlock = Unlocker(WHAT, terminal_passphrases(descriptor))
     key = unlock(container)
     write_files({out: lock(key, unlock.passphrase)}, {}, force=force)
     click.echo(f"Written to {out}, under the same passphrase. Delete it when it has served.", err=True)

@@ -21,8 +21,8 @@ from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import LockedKey, lock
 from devtls.system.storage.pointer import Pointer
 from devtls.system.storage.seal import open_sealed
-from tests.system.power_cut import calls_of, crash
-from tests.system.test_keystore_crash import names_in
+from tests.system.storage.power_cut import calls_of, crash
+from tests.system.storage.test_keystore_crash import names_in
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
