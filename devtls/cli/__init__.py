@@ -10,9 +10,11 @@ import errno
 import gc
 import os
 import sys
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from devtls.errors import DevtlsError, ExitCode
+
+_COLOURS = {"error": "31;1", "warning": "33;1"}
 
 
 def run(argv: list[str] | None = None) -> NoReturn:
@@ -61,9 +63,9 @@ def show_error(error: DevtlsError) -> None:
     show(str(error), error.hint)
 
 
-def show(message: str, hint: str) -> None:
-    """Print what went wrong on stderr, and what to do next, if anything."""
-    sys.stderr.write(_painted("error: ", "31;1") + printable(message) + "\n")
+def show(message: str, hint: str, kind: Literal["error", "warning"] = "error") -> None:
+    """Print an error or a warning on stderr, and what to do next, if anything."""
+    sys.stderr.write(_painted(f"{kind}: ", _COLOURS[kind]) + printable(message) + "\n")
     if hint:
         sys.stderr.write(_painted("  try: ", "36") + printable(hint) + "\n")
 
