@@ -10,11 +10,9 @@ import errno
 import gc
 import os
 import sys
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from devtls.errors import DevtlsError, ExitCode
-
-_COLOURS = {"error": "31;1", "warning": "33;1"}
 
 
 def run(argv: list[str] | None = None) -> NoReturn:
@@ -63,9 +61,18 @@ def show_error(error: DevtlsError) -> None:
     show(str(error), error.hint)
 
 
-def show(message: str, hint: str, kind: Literal["error", "warning"] = "error") -> None:
-    """Print an error or a warning on stderr, and what to do next, if anything."""
-    sys.stderr.write(_painted(f"{kind}: ", _COLOURS[kind]) + printable(message) + "\n")
+def show(message: str, hint: str) -> None:
+    """Print what went wrong on stderr, and what to do next, if anything."""
+    _show("error: ", "31;1", message, hint)
+
+
+def show_warning(message: str, hint: str = "") -> None:
+    """Print what did not go well and ends nothing on stderr, and what to do next, if anything."""
+    _show("warning: ", "33;1", message, hint)
+
+
+def _show(prefix: str, colour: str, message: str, hint: str) -> None:
+    sys.stderr.write(_painted(prefix, colour) + printable(message) + "\n")
     if hint:
         sys.stderr.write(_painted("  try: ", "36") + printable(hint) + "\n")
 

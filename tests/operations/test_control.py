@@ -19,7 +19,7 @@ from devtls.system.control import unix_socket as control_socket
 from devtls.system.control.unix_socket import ControlSocket, open_control_socket
 from devtls.system.machine.paths import Paths
 from devtls.web.control_messages import STATUS, About, Done, StatusAnswer, Trouble
-from tests.operations.recording_reporter import RecordingReporter
+from tests.operations.recording import RecordingReporter
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
 
@@ -90,7 +90,7 @@ def test_who_is_gone_is_passed_over_and_who_is_silent_is_named(
     answering(answer)
     reporter = RecordingReporter()
     assert find_running(Paths.from_environment(), reporter) == []
-    told = " ".join(f"{error} {error.hint}" for error in reporter.errors)
+    told = " ".join(f"{error} {error.hint}" for error in reporter.raised)
     assert ("does not answer in time" in told) is (answer == b"silence")
     assert (f"kill {os.getpid()}" in told) is (answer == b"silence")
 
@@ -119,14 +119,14 @@ def test_a_socket_of_another_user_is_named_and_passed_over(
     monkeypatch.setattr(control_socket, "peer_uid", lambda _: os.geteuid() + 1)
     reporter = RecordingReporter()
     assert find_running(Paths.from_environment(), reporter) == []
-    assert "belongs to another user" in str(reporter.errors[0])
+    assert "belongs to another user" in str(reporter.raised[0])
 
 
 def test_a_directory_that_others_can_write_is_not_looked_into(answering: Answering) -> None:
     answering(http(200, ABOUT)).parent.chmod(0o777)
     reporter = RecordingReporter()
     assert find_running(Paths.from_environment(), reporter) == []
-    assert "others could put a socket" in str(reporter.errors[0])
+    assert "others could put a socket" in str(reporter.raised[0])
 
 
 def proxy(pid: int, file: str | None = None) -> RunningProxy:

@@ -15,7 +15,7 @@ from devtls.system.control import channel as control_channel
 from devtls.system.control.port import ControlPort, open_control_port
 from devtls.system.machine.paths import Paths
 from devtls.web.control_proof import NONCE_FIELD, PROOF_FIELD
-from tests.operations.recording_reporter import RecordingReporter
+from tests.operations.recording import RecordingReporter
 
 
 class Stranger:

@@ -22,8 +22,8 @@ from devtls.cli.setup.change_view import measure_lines, results_json
 from devtls.cli.setup.service_view import status_json, status_lines
 from devtls.cli.setup.wish import config_of_service, wish_for_service
 from devtls.cli.terminal.log_tail import show_log
+from devtls.cli.terminal.prompts import ask_or_refuse
 from devtls.cli.terminal.reporter import TerminalReporter
-from devtls.cli.trust.store_view import ask_or_refuse
 from devtls.errors import ExitCode, NotRunning, SetupFailed
 from devtls.operations.control import find_running
 from devtls.system.changes.change import Part, Wish

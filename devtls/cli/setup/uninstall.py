@@ -20,10 +20,11 @@ from devtls.cli import printable
 from devtls.cli.proxy.stop import end
 from devtls.cli.setup import unsetup
 from devtls.cli.setup.change_view import measure_json, password_notice, removal_rows
+from devtls.cli.terminal.prompts import ask_or_refuse
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.table import Row, show_table
 from devtls.cli.trust import untrust
-from devtls.cli.trust.store_view import ask_or_refuse, plan_text, result_json, store_rows
+from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.errors import DevtlsError, NotRunning
 from devtls.operations.control import RunningProxy, find_running
 from devtls.system.changes.change import Part

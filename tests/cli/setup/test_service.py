@@ -11,8 +11,8 @@ import pytest
 
 from devtls.cli import run as run_command
 from devtls.cli.setup import service
+from devtls.cli.terminal import prompts
 from devtls.cli.terminal.log_tail import show_log
-from devtls.cli.trust import store_view
 from devtls.errors import StateError
 from devtls.operations.control import RunningProxy
 from devtls.system.changes.engine import Bench
@@ -196,7 +196,7 @@ def test_without_a_terminal_nothing_is_done_unasked(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     devtls("install", code=7)
-    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     monkeypatch.setattr("click.confirm", lambda *_, **__: False)
     devtls("install", code=7)
     assert "nothing was changed" in capsys.readouterr().err
