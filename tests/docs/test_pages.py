@@ -116,7 +116,7 @@ def test_every_command_line_is_understood(line: str) -> None:
 
 
 def test_the_named_variables_move_the_folders() -> None:
-    names = [row[0].strip("`") for row in table(page("reference/environment.md"))[1:]]
+    names = [row[0].strip("`") for row in table(section(page("reference/environment.md"), "Environment and directories"))[1:]]
     assert len(names) == 3
     moved = Paths.from_environment({name: f"/x/{name}" for name in names})
     assert (moved.state_dir, moved.config_dir, moved.runtime_dir) == tuple(Path(f"/x/{name}") for name in names)
