@@ -69,7 +69,9 @@ command.add_command(ca_retire.command)
 
 @command.command(short_help="Write the root certificate (never a key).")
 @click.option("--out", default="-", metavar="FILE", help="Where to write it; - is standard output (the default).")
-@click.option("--format", "form", type=click.Choice(["pem", "der"]), default="pem", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["pem", "der"]), default="pem", show_default=True, help="The encoding."
+)
 @click.option("--mobileconfig", is_flag=True, help="The root as a profile for iPhone, iPad and Mac.")
 @click.option("--intermediate", "what", flag_value="intermediate", help="The intermediate instead of the root.")
 @click.option("--chain", "what", flag_value="chain", help="Intermediate and root in one PEM file.")
