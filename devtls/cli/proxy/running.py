@@ -21,7 +21,7 @@ from devtls.cli.proxy.control_client import send
 from devtls.errors import DevtlsError, ExitCode, NotRunning, Refused, StateError
 from devtls.system.control.channel import end_by_force, find_channels
 from devtls.system.machine.paths import Paths, refuse_sudo
-from devtls.web.control_messages import ABOUT, About, Done, Trouble
+from devtls.web.control_messages import ABOUT, About, Done, ErrorInfo
 
 if TYPE_CHECKING:
     from devtls.system.control.channel import Place
@@ -104,7 +104,7 @@ def choose(running: Sequence[Running], pid: int | None, file: Path | None, comma
     raise Refused(f"{len(running)} of them run: {which}.", hint=f"devtls {command} --pid {running[0].about.pid}")
 
 
-def raise_trouble(trouble: Trouble | None, prefix: str = "") -> None:
+def raise_trouble(trouble: ErrorInfo | None, prefix: str = "") -> None:
     """Raise what a proxy said went wrong, with its exit code."""
     if trouble is None:
         return

@@ -7,6 +7,7 @@ one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -51,9 +52,7 @@ class PrivateSockets:
     def remove(self) -> None:
         """Leave nothing behind; the sockets are closed."""
         if self._home is not None:
-            import shutil  # with tempfile 2 ms that a start without private sockets need not pay
-
-            shutil.rmtree(self._home, ignore_errors=True)
+            _remove_home(self._home)
             self._home = None
 
 
@@ -73,22 +72,34 @@ def refuse_unix_targets(routes: Iterable[RouteConfig]) -> None:
 
 
 def _make_home(runtime_dir: Path) -> Path:
-    import shutil
-    import tempfile
-
     home = runtime_dir / f"serve-{os.getpid()}"
     if len(os.fsencode(home)) > _LONGEST_PATH - len("/9999.sock"):
-        return Path(tempfile.mkdtemp(prefix="devtls-"))
+        return _make_temporary_home()
     try:
         runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _only_ours(runtime_dir):
-            return Path(tempfile.mkdtemp(prefix="devtls-"))
+            return _make_temporary_home()
         _remove_leftovers(runtime_dir)
-        shutil.rmtree(home, ignore_errors=True)
+        _remove_home(home)
         home.mkdir(mode=0o700)
     except OSError:  # no /run/user/1000 in a container or over `su`
-        return Path(tempfile.mkdtemp(prefix="devtls-"))
+        return _make_temporary_home()
     return home
+
+
+def _make_temporary_home() -> Path:
+    # tempfile and shutil take 2 ms to import, which a start without private sockets need not pay.
+    home = Path(os.environ.get("TMPDIR", "/tmp"), f"devtls-{os.urandom(8).hex()}")  # noqa: S108 - mode 0700, a new name
+    home.mkdir(mode=0o700)
+    return home
+
+
+def _remove_home(home: Path) -> None:
+    """Remove a directory of sockets; what is already gone, or is not ours to remove, stays as it is."""
+    with contextlib.suppress(OSError):
+        for path in home.iterdir():
+            path.unlink()
+        home.rmdir()
 
 
 def _only_ours(runtime_dir: Path) -> bool:
@@ -100,12 +111,10 @@ def _only_ours(runtime_dir: Path) -> bool:
 
 
 def _remove_leftovers(runtime_dir: Path) -> None:
-    import shutil
-
     for directory in runtime_dir.glob("serve-*"):
         pid = directory.name.removeprefix("serve-")
         if pid.isdecimal() and not _alive(int(pid)):
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove_home(directory)
 
 
 def _alive(pid: int) -> bool:
