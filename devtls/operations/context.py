@@ -18,6 +18,7 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
 from devtls.system.machine.plan import Plan
 from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.passphrase import NO_PASSPHRASES, PassphraseSource
 
 
 class Reporter(Protocol):
@@ -44,11 +45,13 @@ class Context:
     paths: Paths
     now: datetime
     reporter: Reporter
+    passphrases: PassphraseSource = NO_PASSPHRASES
+    """Where the passphrase of a locked key comes from, when one is needed."""
 
     @classmethod
-    def here(cls, reporter: Reporter) -> Context:
+    def here(cls, reporter: Reporter, passphrases: PassphraseSource = NO_PASSPHRASES) -> Context:
         """Return the context of this machine, user and moment."""
-        return cls(Machine.here(), Paths.from_environment(), datetime.now(UTC), reporter)
+        return cls(Machine.here(), Paths.from_environment(), datetime.now(UTC), reporter, passphrases)
 
     @cached_property
     def runner(self) -> Runner:
@@ -58,7 +61,7 @@ class Context:
     @cached_property
     def keystore(self) -> Keystore:
         """The CA."""
-        return Keystore(self.paths.state_dir)
+        return Keystore(self.paths.state_dir, self.passphrases)
 
     @cached_property
     def zones(self) -> tuple[Hostname, ...]:

@@ -21,9 +21,11 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.ca.root_key import kept_root_key, required_root_key
+from devtls.cli.terminal.passphrase import terminal_passphrases
+from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.table import show_table
 from devtls.cli.trust.proof_view import Trusted, show_rest
-from devtls.cli.trust.store_view import ask, plan_text, refuse_without_terminal, result_json, store_rows
+from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.doctor.clients import CLIENTS, Client, Needs
 from devtls.doctor.proof import Files, Foreign, Report, prove
 from devtls.errors import Refused, StateError, TrustFailed
@@ -67,7 +69,7 @@ class Session:
     @cached_property
     def keystore(self) -> Keystore:
         """The CA."""
-        return Keystore(self.paths.state_dir)
+        return Keystore(self.paths.state_dir, terminal_passphrases())
 
     @cached_property
     def record(self) -> Record:

@@ -10,14 +10,10 @@ import asyncio
 import contextlib
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from devtls.errors import StateError
-from devtls.system.control.channel import open_channel, remove_leftovers
+from devtls.system.control.channel import ControlChannel, open_channel, remove_leftovers
 from devtls.web.lazy_site import LazySite
-
-if TYPE_CHECKING:
-    from devtls.system.control.channel import Place
 
 _APP = "devtls.daemon.sites.control_commands:make_app"
 
@@ -29,7 +25,7 @@ class ControlSite:
         self._runtime_dir = runtime_dir
         self._socket: socket.socket | None = None
         self._site: LazySite | None = None
-        self.place: Place | None = None
+        self.place: ControlChannel | None = None
         self.error: StateError | None = None
         """Why there is no socket."""
 
