@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from devtls.acme.challenges import ALPN, WELL_KNOWN, judge_http, judge_tls
-from devtls.acme.messages import Answer, Request, Validate
+from devtls.acme.challenges import ALPN, WELL_KNOWN, check_alpn_certificate, check_http_response
+from devtls.acme.messages import AcmeRequest, AcmeResponse, Validate
 from devtls.acme.problems import Problem
 from devtls.config.acme import port_for
 from devtls.daemon.console.log import Log
@@ -62,7 +62,7 @@ class AcmeRequests:
             task.cancel()
         await asyncio.gather(*self._validating, return_exceptions=True)
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: AcmeRequest) -> AcmeResponse:
         """Return the answer to a request of a client."""
         async with self._answering:
             answer, work = await asyncio.to_thread(self._context.answer, request)
@@ -94,9 +94,13 @@ class AcmeRequests:
             shown = await shake_hands(port, work.name, ALPN)
             if isinstance(shown, str):
                 return Problem("connection", shown)
-            return judge_tls(work, shown.alpn, shown.certificate)
+            return check_alpn_certificate(work, shown.alpn, shown.certificate)
         place = self._place(work.name)
         if place is None:
             return Problem("connection", f"{work.name} leads nowhere: it needs a route, or a port in [acme] http_port.")
         found = await fetch(place, work.name, (WELL_KNOWN + work.token).encode("ascii"), self._challenges.contexts)
-        return Problem("connection", found) if isinstance(found, str) else judge_http(work, found.status, found.body)
+        return (
+            Problem("connection", found)
+            if isinstance(found, str)
+            else check_http_response(work, found.status, found.body)
+        )

@@ -19,7 +19,7 @@ from devtls.daemon.sites.publications import Publications
 from devtls.errors import DevtlsError, StateError
 from devtls.pki.apple_profile import CONTENT_TYPE, apple_profile
 from devtls.pki.leaf import Signer
-from devtls.pki.ocsp import RESPONSE_TYPE, Answer, Publisher, answer, answer_later
+from devtls.pki.ocsp import RESPONSE_TYPE, OcspResponse, Publisher, respond, try_later_response
 from devtls.pki.revocation import load_crl
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.pointer import Pointer
@@ -71,10 +71,10 @@ class PkiContent:
             found = await asyncio.to_thread(self._answer, request, now)
         except DevtlsError as error:
             self._log.report(f"the status of a certificate cannot be told: {error}")
-            found = answer_later()
+            found = try_later_response()
         return Document(found.der, RESPONSE_TYPE, _refresh_at(found.until), None if found.until is None else now)
 
-    def _answer(self, request: bytes, now: datetime) -> Answer:
+    def _answer(self, request: bytes, now: datetime) -> OcspResponse:
 
         pointer = self._keystore.pointer()
         if pointer is None or self._opened is None or self._opened[0] != pointer:
@@ -85,7 +85,7 @@ class PkiContent:
         for register in older:
             with contextlib.suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
                 publishers.append(self._publisher(register, now))
-        return answer(request, publishers, now)
+        return respond(request, publishers, now)
 
     def _publisher(self, register: Register, now: datetime) -> Publisher:
 
