@@ -1,4 +1,4 @@
-"""The lists that a running proxy publishes, and what it answers from: read again when a file changed, or one is due.
+"""The CRLs that a running proxy publishes: read again when a file has changed, signed anew when one is due.
 
 Owns the memory of them. Reading a register of 10,000 lines takes a tenth of a second, which no question is worth.
 Refuses to remember anything that was read before a file changed: the stamps are older than what they vouch for.
