@@ -9,7 +9,7 @@ import pytest
 from devtls.config import ServeConfig
 from devtls.daemon import inheritance
 from devtls.daemon.inheritance import Inherited, sort_out, take_inherited
-from devtls.net.client.listener import Origin
+from devtls.net.bind import Origin
 from devtls.system.machine.activation import ActivatedSocket, Inheritance
 from tests.system.sockets import given, open_server
 

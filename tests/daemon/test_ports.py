@@ -11,9 +11,9 @@ import pytest
 from devtls.config import ServeConfig
 from devtls.daemon import ports
 from devtls.errors import DevtlsError, PortInUse, Refused
+from devtls.net import bind as listening
+from devtls.net.bind import Bound, Origin, PortForbidden
 from devtls.net.client import listener
-from devtls.net.client import redirect_probe as landing
-from devtls.net.client.listener import Bound, Origin, PortForbidden
 from tests.system.sockets import given
 
 
@@ -38,7 +38,7 @@ class System:
 def play(monkeypatch: pytest.MonkeyPatch, system: System, redirected: Sequence[int] = ()) -> None:
     monkeypatch.setattr(ports, "bind", system.bind)
     monkeypatch.setattr(ports, "is_listened_to", lambda port: port in system.taken)
-    monkeypatch.setattr(landing, "leads_here", lambda bound, port: port in (bound.port, *redirected))
+    monkeypatch.setattr(listening, "is_redirected_here", lambda bound, port: port in (bound.port, *redirected))
     monkeypatch.setattr(ports, "port_holder", lambda port: f"nginx (process {port})")
 
 
@@ -165,12 +165,12 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let the system be a Mac, and return the ports that were bound on every address."""
     asked: list[int] = []
 
-    def bind_everywhere(port: int) -> Bound:
+    def bind_all_addresses(port: int) -> Bound:
         asked.append(port)
-        return Bound(port, [], origin=Origin.EVERYWHERE)
+        return Bound(port, [], origin=Origin.ALL_ADDRESSES)
 
     monkeypatch.setattr(ports.sys, "platform", "darwin")  # type: ignore[attr-defined]  # sys is what ports imports
-    monkeypatch.setattr(listener, "bind_everywhere", bind_everywhere)
+    monkeypatch.setattr(listener, "bind_all_addresses", bind_all_addresses)
     return asked
 
 
@@ -180,7 +180,7 @@ def test_macos_gives_low_ports_on_every_address_alone(monkeypatch: pytest.Monkey
     doors = ports.bind_listeners(ServeConfig())
     assert asked == [443, 80]
     assert (doors.https_port, doors.http_port, doors.notes) == (443, 80, ())
-    assert doors.https.origin is Origin.EVERYWHERE
+    assert doors.https.origin is Origin.ALL_ADDRESSES
 
 
 def test_macos_gives_no_more_addresses_than_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_macos_gives_no_more_addresses_than_were_asked_for(monkeypatch: pytest.M
 def test_a_socket_of_root_on_the_address_itself_comes_first_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(closed=[443]))
     everywhere(monkeypatch)
-    monkeypatch.setattr(landing, "leads_here", lambda _bound, _port: False)
+    monkeypatch.setattr(listening, "is_redirected_here", lambda _bound, _port: False)
     with pytest.raises(PortInUse, match="Port 443 is taken"):
         ports.bind_listeners(ServeConfig(redirect=False))
 

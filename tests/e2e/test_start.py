@@ -30,7 +30,7 @@ NEVER = {
     "aiohttp", "click", "cryptography.hazmat.primitives.serialization", "cryptography.x509", "dataclasses",
     "devtls.daemon.console.banner", "devtls.daemon.inheritance", "devtls.daemon.sites.auxiliary_listener",
     "devtls.dns.responder", "devtls.http.answers.host_check", "devtls.http.answers.html", "devtls.http.pac",
-    "devtls.net.client.loopback_filter", "devtls.net.client.redirect_probe", "devtls.net.dns", "devtls.net.pac",
+    "devtls.net.client.listener", "devtls.net.bind", "devtls.net.dns", "devtls.net.pac",
     "devtls.pki.authority", "devtls.system.machine.activation", "devtls.system.machine.launchd", "difflib", "dns",
     "email", "hashlib", "html", "http.server", "idna", "importlib.metadata", "json", "platformdirs",
     "publicsuffixlist", "rich", "secrets", "shlex", "shutil", "tempfile",

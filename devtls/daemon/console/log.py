@@ -16,7 +16,7 @@ from msgspec.structs import asdict, replace
 from devtls.config.lines import visible
 from devtls.errors import DevtlsError
 from devtls.net.client.access import AccessRecord
-from devtls.net.tls.layer import HUNG_UP, HandshakeFailure
+from devtls.net.tls.handshake import HUNG_UP, HandshakeFailure
 
 if TYPE_CHECKING:
     from devtls.http.answers.host_check import HostCheck

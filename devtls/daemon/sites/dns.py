@@ -16,7 +16,7 @@ from devtls.names import Hostname
 
 if TYPE_CHECKING:
     from devtls.dns.responder import Responder
-    from devtls.net.client.listener import Bound
+    from devtls.net.bind import Bound
     from devtls.net.dns import DnsServer
 
 

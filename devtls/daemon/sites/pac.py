@@ -16,8 +16,9 @@ from devtls.daemon.console.log import Log
 from devtls.daemon.sites.auxiliary_listener import AuxiliaryListener, Words
 from devtls.http.pac import PacScope
 from devtls.names import Hostname
-from devtls.net.client.listener import Bound, Inside, TlsGate, bind
-from devtls.net.client.service import Service
+from devtls.net.bind import Bound, bind
+from devtls.net.client.listener import ConnectionLimiter, TlsGate
+from devtls.net.client.service import ProxyService
 
 if TYPE_CHECKING:
     from devtls.net.pac import PacServer
@@ -36,7 +37,7 @@ class PacSite(AuxiliaryListener["PacServer", PacScope, PacScope]):
     words = Words("pac", "PAC port", "PAC server", "hands out no PAC file", "which serves browsers there")
 
     def __init__(
-        self, config: PacConfig, subject: PacScope, log: Log, entrance: tuple[Service, TlsGate, Inside]
+        self, config: PacConfig, subject: PacScope, log: Log, entrance: tuple[ProxyService, TlsGate, ConnectionLimiter]
     ) -> None:
         super().__init__(config, subject, log)
         self._entrance = entrance

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from devtls.daemon.console.log import Log
 from devtls.daemon.sites.publications import Publications
 from devtls.errors import DevtlsError, StateError
-from devtls.net.client.listener import Bound, bind
+from devtls.net.bind import Bound, bind
 from devtls.pki.leaf import Signer
 from devtls.system.machine.port_holder import port_holder
 from devtls.system.storage.keystore import Keystore
