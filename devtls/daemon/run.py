@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from devtls.daemon.status import Life
     from devtls.system.machine.notify import Manager
     from devtls.web.control_endpoint import Commands
-    from devtls.web.control_messages import Trouble
+    from devtls.web.control_messages import ErrorInfo
 
 _RETRY_S = 2.0
 _SETTLE_S = 0.25
@@ -193,13 +193,13 @@ class Process:
             authority_deleted=self.state_watch.is_orphan,
         )
 
-    def _shown_reload_error(self) -> Trouble | None:
-        from devtls.daemon.status import stamp, trouble_of
+    def _shown_reload_error(self) -> ErrorInfo | None:
+        from devtls.daemon.status import error_info, stamp
 
         if self._reload_error is None:
             return None
         error, at = self._reload_error
-        return trouble_of(error, stamp(at))
+        return error_info(error, stamp(at))
 
     # -- reload -------------------------------------------------------------------------------------------------------
 

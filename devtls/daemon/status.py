@@ -29,9 +29,9 @@ from devtls.web.control_messages import (
     CaStatus,
     Certificates,
     Clients,
+    ErrorInfo,
     RouteStatus,
     ServeStatus,
-    Trouble,
 )
 
 _SOURCES = {COMMAND_LINE: "command line", TEMPORARY: "temporary", ACME_ROUTE: "acme"}
@@ -42,7 +42,7 @@ class Life(msgspec.Struct, frozen=True):
 
     since: datetime
     stopping: bool = False
-    reload_error: Trouble | None = None
+    reload_error: ErrorInfo | None = None
     late: str = ""
     authority_deleted: bool = False
 
@@ -52,9 +52,9 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def trouble_of(error: DevtlsError, at: str = "") -> Trouble:
+def error_info(error: DevtlsError, at: str = "") -> ErrorInfo:
     """Return an error as it goes over the socket."""
-    return Trouble(str(error), error.hint, at, int(error.exit_code))
+    return ErrorInfo(str(error), error.hint, at, int(error.exit_code))
 
 
 def introduce(daemon: Daemon) -> About:

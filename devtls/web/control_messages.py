@@ -17,8 +17,8 @@ ROUTES, REMOVE, RELOAD, STOP = f"{PREFIX}/routes", f"{PREFIX}/remove", f"{PREFIX
 LEAVES, REVOKED, LOOK = f"{PREFIX}/leaves", f"{PREFIX}/revoked", f"{PREFIX}/look"
 
 
-class Trouble(msgspec.Struct, frozen=True):
-    """What went wrong: a sentence, what to do, and the exit code for it; `at` is ISO 8601, "" = now."""
+class ErrorInfo(msgspec.Struct, frozen=True):
+    """An error: a sentence, a hint, and the exit code for it; `at` is ISO 8601, "" = now."""
 
     message: str
     hint: str = ""
@@ -103,7 +103,7 @@ class ServeStatus(msgspec.Struct, frozen=True, kw_only=True):
     clients: Clients
     certificates: Certificates
     ca: CaStatus
-    reload_error: Trouble | None
+    reload_error: ErrorInfo | None
     warnings: tuple[Advice, ...]
     pac_port: int | None = None
 
@@ -185,13 +185,13 @@ class LookRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a request: `trouble` null when it was done; `routes` as they are from now on.
+    """The result of a command: `error` is None when it was done; `routes` as they are from now on.
 
     `grace_s` is how long a proxy that ends may wait for its requests; `dropped` the names whose leaf was revoked and
     will be minted anew.
     """
 
-    trouble: Trouble | None = None
+    error: ErrorInfo | None = msgspec.field(name="trouble", default=None)
     routes: tuple[RouteStatus, ...] = ()
     removed: bool = False
     grace_s: float = 0.0

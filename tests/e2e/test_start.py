@@ -106,6 +106,8 @@ def test_importing_the_package_loads_nothing_else() -> None:
 
 @pytest.mark.parametrize("command", ["cert", "certs", "revoke", "sign", "unrevoke"])
 def test_commands_about_certificates_load_nothing_of_trust_stores(command: str) -> None:
-    code = f"import sys, devtls.cli.{command}; print(*(name for name in sys.modules if 'truststore' in name))"
+    code = (
+        f"import sys, devtls.cli.certificates.{command}; print(*(name for name in sys.modules if 'truststore' in name))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from devtls.config import TEMPORARY, RouteConfig, parse_identity, parse_route_value
 from devtls.config.lines import visible
 from devtls.daemon.console.probes import examine
-from devtls.daemon.status import describe, describe_routes, introduce, trouble_of
+from devtls.daemon.status import describe, describe_routes, error_info, introduce
 from devtls.errors import DevtlsError, Refused
 from devtls.web.control_messages import (
     About,
@@ -120,4 +120,4 @@ class ControlCommands:
 
 
 def _failed(error: DevtlsError) -> Done:
-    return Done(trouble=trouble_of(error))
+    return Done(error=error_info(error))
