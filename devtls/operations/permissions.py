@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from devtls.config import Reason, parse_config
+from devtls.config import AllowanceReason, parse_config
 from devtls.errors import ConfigError
 from devtls.operations.config_choice import config_here
 from devtls.operations.context import Context
@@ -23,7 +23,7 @@ class PermissionRequest(msgspec.Struct, frozen=True):
 
     path: Path
     data: bytes
-    reasons: tuple[Reason, ...]
+    reasons: tuple[AllowanceReason, ...]
     allowed: bool
     """True as well when it needs none."""
 

@@ -43,5 +43,5 @@ def test_the_file_is_the_named_one_or_the_one_here(project: Path) -> None:
     assert file_for_permission(context, project) == project / "devtls.toml"
     assert file_for_permission(context, project / "x.toml") == project / "x.toml"
     assert file_for_permission(context, None, must_exist=False) == project / "devtls.toml"
-    with pytest.raises(ConfigError, match="no devtls.toml here"):
+    with pytest.raises(ConfigError, match=r"no devtls\.toml here"):
         file_for_permission(context, None)

@@ -19,7 +19,7 @@ from devtls.config import parse_listen_arguments, parse_route_argument
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.console.lines import LineWriter
 from devtls.daemon.console.log import Log, forward_logging
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.run import run_daemon
 from devtls.daemon.source import Source
 from devtls.errors import ExitCode
@@ -72,7 +72,7 @@ def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = 
     """Run the proxy until it is told to end; return the exit code. A locked CA is unlocked before anything is open."""
     gc.disable()  # run_daemon enables it again
     terminal = sys.stderr.isatty()
-    look = Look(colour=terminal and "NO_COLOR" not in os.environ, links=terminal)
+    look = TerminalStyle(colour=terminal and "NO_COLOR" not in os.environ, links=terminal)
     writer = LineWriter(sys.stderr)
     log = Log(writer.write, level=level, colour=look.colour, monotonic=time.monotonic)
     try:

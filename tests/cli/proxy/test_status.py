@@ -9,7 +9,15 @@ import click
 import pytest
 
 from devtls.cli.proxy.status import in_words
-from devtls.web.control_messages import Advice, CaStatus, Certificates, Clients, ErrorInfo, RouteStatus, ServeStatus
+from devtls.web.control_messages import (
+    Advice,
+    CaStatus,
+    Certificates,
+    Clients,
+    ErrorInfo,
+    RouteStatus,
+    ServeStatus,
+)
 
 NOW = datetime(2026, 5, 6, 12, 0, 0, tzinfo=UTC)
 ROUTE: dict[str, Any] = {"hosts": ("app.test",), "urls": ("https://app.test",), "target": "127.0.0.1:1"}
