@@ -32,7 +32,7 @@ from devtls.system.machine.execute import ProcessRunner, write_atomically
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths, refuse_sudo
 from devtls.system.storage.keystore import Keystore
-from devtls.web.control_messages import LOOK, LookRequest
+from devtls.web.control_messages import LOOK, RefreshRequest
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def tell_running() -> tuple[int, ...]:
     told = []
     for one in find_running(Paths.from_environment(), TerminalReporter()):
         try:
-            raise_failure(one.send(LOOK, LookRequest()).error, f"{one.label} goes on as before: ")
+            raise_failure(one.send(LOOK, RefreshRequest()).error, f"{one.label} goes on as before: ")
         except DevtlsError as error:
             show_error(error)
         else:
