@@ -23,7 +23,7 @@ from devtls.cli import printable
 from devtls.cli.ca.renew import Wish, take_over
 from devtls.cli.ca.rollover import Rollover, root_json, tell_running
 from devtls.cli.ca.root_crl import take_list
-from devtls.cli.trust.store_view import ask
+from devtls.cli.terminal.prompts import ask
 from devtls.errors import CertificateError, Refused, StateError, WrongPassphrase
 from devtls.names import parse_zone
 from devtls.pki.authority import Authority

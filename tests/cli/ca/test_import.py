@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from devtls.cli.trust import store_view
+from devtls.cli.terminal import prompts
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES
 from devtls.pki import locked_key
@@ -228,7 +228,7 @@ def test_what_is_in_the_way_is_said(desk: Desk, files: Callable[..., tuple[str, 
 def test_a_terminal_is_asked(
     desk: Desk, files: Callable[..., tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, unfenced: bool
 ) -> None:
-    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     root, policy, issuing = company()
     options = files(mkcert()) if unfenced else files(issuing, policy, root)
     desk.fail(ExitCode.REFUSED, "ca", "import", *options, answer="n\n")

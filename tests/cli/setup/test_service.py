@@ -13,10 +13,10 @@ from devtls.cli import run as run_command
 from devtls.cli.proxy.running import Running
 from devtls.cli.setup import service
 from devtls.cli.terminal.log_tail import show_log
-from devtls.cli.trust import store_view
+from devtls.cli.terminal import prompts
 from devtls.errors import StateError
 from devtls.system.changes.engine import Bench
-from devtls.system.changes.record import SetupRecord
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.control.unix_socket import ControlSocket
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
@@ -118,7 +118,7 @@ def test_json_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
 def test_it_is_recorded_like_every_measure_of_setup(
     machine: Machine, systemd: Systemd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = SetupRecord(tmp_path / "state")
+    record = ChangeRecord(tmp_path / "state")
     devtls("install", "--yes")
     assert [entry.name for entry in record.entries()] == ["service:systemd"]
     with pytest.raises(SystemExit) as ended:
@@ -196,7 +196,7 @@ def test_without_a_terminal_nothing_is_done_unasked(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     devtls("install", code=7)
-    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     monkeypatch.setattr("click.confirm", lambda *_, **__: False)
     devtls("install", code=7)
     assert "nothing was changed" in capsys.readouterr().err

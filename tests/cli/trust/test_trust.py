@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from devtls.system.changes.change import Part
+from devtls.system.changes.record import AppliedChange, ChangeRecord, Installed
 
 from devtls.cli.group import cli
 from devtls.cli.terminal import table
-from devtls.cli.trust import proof_view, store_view, trust
+from devtls.cli.trust import proof_view, trust
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE
-from devtls.system.changes.truststore.record import Installed, Record
 from devtls.system.machine.elevation import find_elevation
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Elevation
@@ -68,7 +69,7 @@ def test_without_a_terminal_nothing_happens_unless_yes_is_said(desk: Desk) -> No
 
 @pytest.mark.parametrize(("answer", "trusted"), [("y\n", True), ("n\n", False)])
 def test_a_terminal_is_asked_once(desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: str, trusted: bool) -> None:
-    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     if trusted:
         assert desk.succeed("trust", answer=answer).stderr.count("Go ahead?") == 1
     else:
@@ -444,7 +445,7 @@ def test_an_untrust_dry_run_changes_nothing(desk: Desk) -> None:
 def test_untrust_asks_and_needs_a_terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.succeed("trust", "--yes")
     desk.fail(ExitCode.REFUSED, "untrust")
-    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     desk.fail(ExitCode.REFUSED, "untrust", answer="n\n")
     assert len(list(desk.nss.glob("*.pem"))) == 1
     desk.succeed("untrust", answer="y\n")
@@ -465,7 +466,7 @@ def test_on_a_mac_the_keychain_of_the_user_or_with_system_of_everybody(desk: Des
     assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:login"]
     shown = desk.succeed("trust", "--dry-run", "--json", "--system").stdout
     assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:system"]
-    Record(desk.state).add(Installed("keychain:system", "00", "00"))
+    ChangeRecord(desk.state).add(Installed("keychain:system", "00", "00"))
     shown = desk.succeed("trust", "--dry-run", "--json").stdout
     assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:system"]
     shown = desk.succeed("untrust", "--dry-run", "--json").stdout
