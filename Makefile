@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 CANDIDATES := python3.13 python3.12 python3.11 python3
 STAGE = @printf '\033[1m==> %s\033[0m\n'
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint docs bench clean
 .SUFFIXES:
 
 help:
 	@echo 'make demo    see devtls work: a sample app behind the proxy, nothing on your system is changed'
 	@echo 'make test    linters, types, architecture, the demo and every test'
 	@echo 'make lint    only the linters, types and architecture'
+	@echo 'make docs    write the generated pages and build the documentation into build/docs; a broken link is an error'
 	@echo 'make bench   measure devtls, Caddy and nginx side by side (about seven minutes; needs nginx, h2load and wrk)'
 	@echo 'make clean   remove what these made'
 
@@ -35,6 +36,12 @@ lint: $(VENV)/.dev
 	$(STAGE) 'import-linter'
 	@shown=$$($(BIN)/lint-imports 2>&1) || { printf '%s\n' "$$shown"; exit 1; }
 
+docs: $(VENV)/.docs
+	$(STAGE) 'python -m docs.generate'
+	@$(BIN)/python -m docs.generate
+	$(STAGE) 'sphinx-build'
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky docs build/docs
+
 bench: $(VENV)/.bench
 	@$(BIN)/python -m tests.bench $(BENCH)
 
@@ -51,6 +58,11 @@ $(VENV)/.runtime: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(STAGE) 'install devtls and the tools for its tests'
 	@$(call install,--group dev --group examples)
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(STAGE) 'install devtls, Sphinx and its theme'
+	@$(call install,--group docs)
 	@touch $@ $(VENV)/.runtime
 
 $(VENV)/.bench: pyproject.toml | $(BIN)/python

@@ -37,18 +37,31 @@ class ExitCode(IntEnum):
     """What `devtls` returns to the shell; the one place where the numbers stand."""
 
     OK = 0
+    """done"""
     FAILED = 1
+    """something failed; `doctor`: something is broken or will break; `check`: a browser would warn"""
     USAGE = 2
+    """wrong usage"""
     CONFIG = 3
+    """the configuration cannot be used"""
     STATE = 4
+    """the CA or the state directory cannot be used"""
     PORT_IN_USE = 5
+    """the port is taken"""
     NOT_TRUSTED = 6
+    """no store that matters trusts the root"""
     REFUSED = 7
+    """refused: under sudo, or nobody there to ask"""
     NO_CONNECTION = 8
+    """no TLS connection"""
     NOT_RUNNING = 9
+    """no `devtls serve` of yours runs"""
     CANNOT_RUN = 126
+    """the command of `devtls env` may not be run"""
     NO_SUCH_COMMAND = 127
+    """there is no such command"""
     INTERRUPTED = 130
+    """interrupted"""
 
 
 class DevtlsError(Exception):

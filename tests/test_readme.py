@@ -225,7 +225,7 @@ def test_the_named_variables_move_the_directories() -> None:
 
 def test_the_lines_for_frameworks_are_those_of_the_log() -> None:
     rows = [[cell.strip("`") for cell in row] for row in table(section("When a framework refuses the name"))[1:]]
-    checks = [sign.check for sign in hostcheck._SIGNS]
+    checks = [sign.check for sign in hostcheck.SIGNS]
     expected = {
         check.framework: [
             check.file,

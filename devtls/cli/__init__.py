@@ -63,7 +63,16 @@ def show_error(error: DevtlsError) -> None:
 
 def show(message: str, hint: str) -> None:
     """Print what went wrong on stderr, and what to do next, if anything."""
-    sys.stderr.write(_painted("error: ", "31;1") + printable(message) + "\n")
+    _show("error: ", "31;1", message, hint)
+
+
+def show_warning(message: str, hint: str = "") -> None:
+    """Print what did not go well and ends nothing on stderr, and what to do next, if anything."""
+    _show("warning: ", "33;1", message, hint)
+
+
+def _show(prefix: str, colour: str, message: str, hint: str) -> None:
+    sys.stderr.write(_painted(prefix, colour) + printable(message) + "\n")
     if hint:
         sys.stderr.write(_painted("  try: ", "36") + printable(hint) + "\n")
 

@@ -105,7 +105,8 @@ class Daemon:
             self.watch = ConfigWatch(self.source.found.path, lambda: self.config_changed())  # noqa: PLW0108 - it is set later
         merged = self.source.read()
         authority = self._load_authority()
-        self.keystore.may_ask = False  # whoever reads the log need not sit at a keyboard
+        # From now on nobody is asked: the reader of the log need not sit at a keyboard.
+        self.keystore.passphrases = msgspec.structs.replace(self.keystore.passphrases, ask=None)
         try:
             self.generation = self._build(merged, authority)
             self.control.open()  # before the ports: whoever finds one of them open can ask

@@ -154,7 +154,7 @@ class Process:
         await self.state_watch.run()
 
     async def _open_side_ports(self) -> None:
-        await _load("dns_site", "pac_site")
+        await _load("sites.dns", "sites.pac")
         await self.daemon.dns.start()
         await self.daemon.pac.start()
 
@@ -162,7 +162,7 @@ class Process:
         """Probe, then tell."""
         if self._log.level == "quiet":
             return
-        await _load("banner", "probes")
+        await _load("console.banner", "console.probes")
         from devtls.daemon.console.probes import show
 
         self._remarks = await show(self.daemon, self._look, self._remarks)

@@ -11,11 +11,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Protocol
 
-from devtls.errors import DevtlsError
+from devtls.errors import DevtlsError, NoAuthority
+from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.system.machine.execute import ProcessRunner, Runner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
+from devtls.system.machine.plan import Plan
 from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.passphrase import NO_PASSPHRASES, PassphraseSource
 
 
 class Reporter(Protocol):
@@ -42,11 +45,13 @@ class Context:
     paths: Paths
     now: datetime
     reporter: Reporter
+    passphrases: PassphraseSource = NO_PASSPHRASES
+    """Where the passphrase of a locked key comes from, when one is needed."""
 
     @classmethod
-    def here(cls, reporter: Reporter) -> Context:
+    def here(cls, reporter: Reporter, passphrases: PassphraseSource = NO_PASSPHRASES) -> Context:
         """Return the context of this machine, user and moment."""
-        return cls(Machine.here(), Paths.from_environment(), datetime.now(UTC), reporter)
+        return cls(Machine.here(), Paths.from_environment(), datetime.now(UTC), reporter, passphrases)
 
     @cached_property
     def runner(self) -> Runner:
@@ -56,4 +61,19 @@ class Context:
     @cached_property
     def keystore(self) -> Keystore:
         """The CA."""
-        return Keystore(self.paths.state_dir)
+        return Keystore(self.paths.state_dir, self.passphrases)
+
+    @cached_property
+    def zones(self) -> tuple[Hostname, ...]:
+        """The zones of the CA, or those that a new one would have; raises StateError for a CA that cannot be read."""
+        try:
+            return self.keystore.load_signer(self.now).zones
+        except NoAuthority:
+            return DEFAULT_ZONES
+
+    def begin(self, label: str, plan: Plan) -> None:
+        """Report that `plan` begins, unless there is nothing to do or no way to run it elevated."""
+        elevation = self.machine.elevation
+        if plan and (elevation or not plan.elevated):
+            asks = plan.elevated and elevation is not None and elevation.argv
+            self.reporter.begin(label, elevation.name if asks and elevation else "")

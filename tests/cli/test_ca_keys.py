@@ -16,14 +16,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from devtls.cli.group import cli
+from devtls.cli.terminal import passphrase as asking
 from devtls.cli.terminal import prompts
 from devtls.errors import DevtlsError, ExitCode
 from devtls.pki import locked_key
 from devtls.pki.authority import Authority
 from devtls.pki.register import serial_text
-from devtls.system.storage import passphrase as asking
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import LockedKey
+from devtls.system.storage.passphrase import PassphraseSource
 from tests.cli.desk import Desk
 
 PASSPHRASE = "correct horse battery"
@@ -31,7 +32,7 @@ PASSPHRASE = "correct horse battery"
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locked_key, "_COST", bytes((4, 8, 1)))
+    monkeypatch.setattr(locked_key, "_COST", (16, 8, 1))
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def kept(desk: Desk, given: Callable[[str], str]) -> Authority:
 
 def keys_on_disk(desk: Desk) -> list[str]:
     files = (path for path in desk.state.rglob("*") if path.is_file())
-    return sorted(path.name for path in files if b"PRIVATE KEY" in path.read_bytes())
+    return sorted(path.name for path in files if b"BEGIN PRIVATE KEY" in path.read_bytes())
 
 
 def test_a_kept_root_key_lies_under_its_passphrase_and_nowhere_else(desk: Desk, kept: Authority) -> None:
@@ -149,7 +150,7 @@ def test_the_root_key_is_exported_as_pkcs8_with_a_warning(
     out = tmp_path / "root-key.pem"
     argv = ("ca", "root-key", "--export-pkcs8", str(out), "--passphrase-fd")
     result = desk.succeed(*argv, given(PASSPHRASE + "\n"))
-    assert "PBKDF2" in result.stderr
+    assert "under the same passphrase" in result.stderr
     assert out.stat().st_mode & 0o777 == 0o600
     key = load_pem_private_key(out.read_bytes(), PASSPHRASE.encode())
     assert key.public_key() == kept.root.public_key()
@@ -224,10 +225,10 @@ def test_a_locked_key_signs_only_with_its_passphrase_and_comes_back_as_it_was(
     with pytest.raises(DevtlsError, match="nobody to ask") as caught:
         locked.intermediate_crl(number=9, this_update=datetime.now(UTC))
     assert "--passphrase-fd" in caught.value.hint
-    keystore.passphrase_fd = int(given(PASSPHRASE))
+    keystore.passphrases = PassphraseSource(int(given(PASSPHRASE)))
     assert Keystore(desk.state).fingerprint_on_disk() == before.fingerprint
     opened = Keystore(desk.state)
-    opened.passphrase_fd = int(given(PASSPHRASE))
+    opened.passphrases = PassphraseSource(int(given(PASSPHRASE)))
     signer = opened.load_signer(datetime.now(UTC))
     assert not isinstance(signer.key, LockedKey)
     assert signer.key.public_key() == before.intermediate.key.public_key()

@@ -26,7 +26,7 @@ PASSPHRASE = "correct horse battery"
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locked_key, "_COST", bytes((4, 8, 1)))
+    monkeypatch.setattr(locked_key, "_COST", (16, 8, 1))
 
 
 @pytest.fixture

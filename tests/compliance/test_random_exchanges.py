@@ -1,6 +1,6 @@
 """Random messages in random pieces: what the browser receives is what the app sent, and the other way round.
 
-Promise (d) of the conformance guide. Everything is drawn from one seed, which stands in the test's name.
+Guarantee d of RULES.md. Everything is drawn from one seed, which stands in the test's name.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ async def check(client: Client, plan: Plan) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_promise_d_random_exchanges_arrive_as_they_were_sent(running: Proxy, seed: int) -> None:
+async def test_guarantee_d_random_exchanges_arrive_as_they_were_sent(running: Proxy, seed: int) -> None:
     """RFC 9112 6, 7, 9: all framings, pipelined, several connections at once, one pool."""
     random = Random(seed)
     plans = {b"/%d/%d" % (c, r): draw(random) for c in range(CONNECTIONS) for r in range(REQUESTS)}

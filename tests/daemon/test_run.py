@@ -200,7 +200,7 @@ async def test_modules_that_cannot_be_opened_now_are_loaded_later(
     monkeypatch.setattr(run, "import_module", load)
     monkeypatch.setattr(run, "_RETRY_S", 0.01)
     monkeypatch.setattr(run, "_SETTLE_S", 0.01)
-    late = {f"devtls.daemon.{name}" for name in ("state_watch", "revocations", "dns_site", "pac_site")}
+    late = {f"devtls.daemon.{name}" for name in ("state_watch", "revocations", "sites.dns", "sites.pac")}
     running = await start(file=file)
     for name in late & sys.modules.keys():
         monkeypatch.delitem(sys.modules, name)

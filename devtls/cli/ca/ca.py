@@ -24,6 +24,7 @@ from devtls.cli.ca import lock as ca_lock
 from devtls.cli.ca import renew as ca_renew
 from devtls.cli.ca import retire as ca_retire
 from devtls.cli.ca import root_key as ca_root_key
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.errors import Refused, StateError
 from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
@@ -47,7 +48,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """Show the development CA: zones, dates, fingerprints, files, and what a thief could do with it."""
     if ctx.invoked_subcommand is not None:
         return
-    keystore, now = Keystore(Paths.from_environment().state_dir), datetime.now(UTC)
+    keystore, now = Keystore(Paths.from_environment().state_dir, terminal_passphrases()), datetime.now(UTC)
     authority = keystore.load(now)
     directory, pointer = keystore.directory_of(authority), keystore.pointer()
     older = pointer.older if pointer else ()
@@ -79,7 +80,7 @@ def export(*, out: str, form: str, mobileconfig: bool, what: str | None) -> None
         raise click.UsageError(f"DER holds one certificate or list: --{what} needs --format pem.")
     if mobileconfig and (what or form == "der"):
         raise click.UsageError("A profile holds the root, in a format of its own: --mobileconfig stands alone.")
-    keystore, now = Keystore(Paths.from_environment().state_dir), datetime.now(UTC)
+    keystore, now = Keystore(Paths.from_environment().state_dir, terminal_passphrases()), datetime.now(UTC)
     authority = keystore.load(now)
     if mobileconfig:
         content = apple_profile(authority.root_der, authority.id)

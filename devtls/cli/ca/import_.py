@@ -23,6 +23,7 @@ from devtls.cli import printable
 from devtls.cli.ca.renew import Wish, take_over
 from devtls.cli.ca.rollover import Rollover, root_json, tell_running
 from devtls.cli.ca.root_crl import take_list
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask
 from devtls.errors import CertificateError, Refused, StateError, WrongPassphrase
 from devtls.names import parse_zone
@@ -34,7 +35,6 @@ from devtls.pki.profile import short_id
 from devtls.system.machine.paths import Paths
 from devtls.system.machine.suffixes import is_public_suffix
 from devtls.system.storage.keystore import Keystore
-from devtls.system.storage.passphrase import known_passphrase
 from devtls.system.storage.pki_port import free_port
 
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
@@ -144,7 +144,7 @@ def _load_key(content: bytes, files: _Files) -> object:
     try:
         return load(content, None)
     except TypeError:  # it is encrypted
-        passphrase = known_passphrase(str(files.key), files.passphrase_fd)
+        passphrase = terminal_passphrases(files.passphrase_fd).known(str(files.key))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CertificateError(f"{files.key} holds no key.", hint="PEM or DER, PKCS #8 or the older forms") from error
     try:

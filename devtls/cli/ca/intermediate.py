@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.cli.ca.root_key import WHAT, required_root_key
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.errors import StateError
 from devtls.names import Hostname, parse_zone
 from devtls.pki.authority import Authority
@@ -29,7 +30,7 @@ from devtls.system.machine.paths import Paths
 from devtls.system.machine.suffixes import is_public_suffix
 from devtls.system.storage.certificate_files import refuse_to_overwrite, write_files
 from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
-from devtls.system.storage.passphrase import Unlocker
+from devtls.system.storage.locked_key import Unlocker
 from devtls.system.storage.register import Register
 
 _DAYS = 365
@@ -76,7 +77,7 @@ def command(
     wanted = tuple(parse_zone(zone, is_public_suffix=is_public_suffix) for zone in zones)
     own_key = new_leaf_key() if csr is None else None
     subject_key = own_key.public_key() if own_key else key_in_request(_read(csr or Path()))
-    root_key = Unlocker(WHAT, passphrase_fd)(container)
+    root_key = Unlocker(WHAT, terminal_passphrases(passphrase_fd))(container)
     certificate = delegate(authority, root_key, subject_key, zones=wanted, now=now, days=days, serial=new_serial())
     handed = _Handed(certificate, own_key, wanted or authority.zones)
     names, place = handed.zones, str(out.absolute())

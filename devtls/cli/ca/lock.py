@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 
 import click
 
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.errors import Refused
 from devtls.pki.authority import Authority
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.generation import plain_key
 from devtls.system.storage.keyring_entry import drop_from_keyring, to_keyring
 from devtls.system.storage.keystore import Keystore
-from devtls.system.storage.locked_key import LockedKey, lock
-from devtls.system.storage.passphrase import Unlocker, new_passphrase
+from devtls.system.storage.locked_key import LockedKey, Unlocker, lock
 
 WHAT = "the CA's key"
 
@@ -33,7 +33,7 @@ def lock_command(*, passphrase_fd: int | None, remember: bool) -> None:
     keystore, authority = _load()
     if isinstance(authority.intermediate.key, LockedKey):
         raise Refused("The CA's key is locked already.", hint="devtls ca unlock first, for another passphrase")
-    passphrase = new_passphrase(WHAT, passphrase_fd)
+    passphrase = terminal_passphrases(passphrase_fd).new(WHAT)
     container = lock(authority.intermediate.key, passphrase)
     if remember:
         to_keyring(container, passphrase)
@@ -49,7 +49,7 @@ def unlock_command(*, passphrase_fd: int | None) -> None:
     key = authority.intermediate.key
     if not isinstance(key, LockedKey):
         raise Refused("The CA's key is not locked.", hint="devtls ca lock")
-    keystore.put_key(authority, plain_key(Unlocker(WHAT, passphrase_fd)(key.container)))
+    keystore.put_key(authority, plain_key(Unlocker(WHAT, terminal_passphrases(passphrase_fd))(key.container)))
     drop_from_keyring(key.container)
     click.echo("The CA's key is not locked any more.", err=True)
 

@@ -17,6 +17,7 @@ import click
 
 from devtls.cli import printable, show_error
 from devtls.cli.proxy.running import find_running, raise_trouble
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import refuse_without_terminal
 from devtls.errors import DevtlsError, StateError
 from devtls.pki.authority import Authority
@@ -49,7 +50,9 @@ class Rollover:
             refuse_sudo(os.environ, os.geteuid(), command)
         if asks:
             refuse_without_terminal(command)
-        return cls(Machine.here(), Keystore(Paths.from_environment().state_dir), datetime.now(UTC))
+        return cls(
+            Machine.here(), Keystore(Paths.from_environment().state_dir, terminal_passphrases()), datetime.now(UTC)
+        )
 
     @cached_property
     def runner(self) -> ProcessRunner:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.errors import Refused
 from devtls.pki.authority import Authority
 from devtls.system.machine.paths import Paths
@@ -19,8 +20,7 @@ from devtls.system.machine.private_files import read_private_file
 from devtls.system.storage.certificate_files import refuse_to_overwrite, write_files
 from devtls.system.storage.generation import Locks
 from devtls.system.storage.keystore import Keystore
-from devtls.system.storage.locked_key import lock
-from devtls.system.storage.passphrase import Unlocker, new_passphrase
+from devtls.system.storage.locked_key import Unlocker, lock
 
 WHAT = "the root's key"
 
@@ -33,7 +33,7 @@ WHAT = "the root's key"
 def command(*, out: Path | None, passphrase_fd: int | None, force: bool, as_json: bool) -> None:
     """Say whether the root's key was kept when the CA was made; with --export-pkcs8 write it for other tools.
 
-    The file has the same passphrase, but its encryption (PBKDF2) is weaker against guessing than our own (scrypt).
+    The file has the same passphrase and the same encryption (PKCS #8 with scrypt) as the key in the state directory.
     """
     keystore = Keystore(Paths.from_environment().state_dir)
     authority = keystore.load(datetime.now(UTC))
@@ -69,20 +69,13 @@ def required_root_key(keystore: Keystore, authority: Authority) -> bytes:
 
 def kept_root_key(descriptor: int | None) -> Locks:
     """Return what keeps the key of a root that is to be made, under a passphrase that is asked for now."""
-    return Locks(root=partial(lock, passphrase=new_passphrase(WHAT, descriptor)))
+    return Locks(root=partial(lock, passphrase=terminal_passphrases(descriptor).new(WHAT)))
 
 
 def _export(container: bytes, out: Path, descriptor: int | None, *, force: bool) -> None:
-    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
-
     if not force:
         refuse_to_overwrite([out])
-    unlock = Unlocker(WHAT, descriptor)
+    unlock = Unlocker(WHAT, terminal_passphrases(descriptor))
     key = unlock(container)
-    encryption = BestAvailableEncryption(unlock.passphrase.encode())
-    write_files({out: key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)}, {}, force=force)
-    click.echo(
-        f"Written to {out}, under the same passphrase. Guessing it is easier there than in our own file:\n"
-        "PKCS #8 derives its key with PBKDF2, which graphics cards try fast. Delete it when it has served.",
-        err=True,
-    )
+    write_files({out: lock(key, unlock.passphrase)}, {}, force=force)
+    click.echo(f"Written to {out}, under the same passphrase. Delete it when it has served.", err=True)

@@ -15,6 +15,7 @@ from devtls.cli import printable
 from devtls.cli.certificates.certificate_view import certificate_json
 from devtls.cli.certificates.issuing import begin, in_words
 from devtls.cli.proxy.running import refuse_sudo_for
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.pki.certify import MAX_DAYS, Order
 from devtls.pki.leaf import PROFILE
 from devtls.system.storage.certificate_files import (
@@ -26,7 +27,6 @@ from devtls.system.storage.certificate_files import (
     refuse_to_overwrite,
     write_files,
 )
-from devtls.system.storage.passphrase import new_passphrase
 
 
 @click.command()
@@ -69,7 +69,7 @@ def command(
     places = [_with(stem, ".p12")] if p12 else [_with(stem, "-key.pem"), _with(stem, ".pem")]
     if not force:
         refuse_to_overwrite(places)
-    passphrase = new_passphrase(places[0].name, password_fd, option="--password-fd").encode() if p12 else b""
+    passphrase = terminal_passphrases(password_fd, option="--password-fd").new(places[0].name).encode() if p12 else b""
     key = new_certificate_key(key_type)
     leaf = issuing.issue(key.public_key(), by="cert", place=str(places[-1]))
     chain = issuing.chain(leaf, fullchain=fullchain)

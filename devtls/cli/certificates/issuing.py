@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from devtls.cli.proxy.config_choice import wants_ocsp
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.pki.certify import Order, check_days
 from devtls.pki.names_in_certificates import Kind, parse_names
 from devtls.pki.register import Maker
@@ -42,8 +43,7 @@ def begin(names: Iterable[str], *, client: bool, days: int, passphrase_fd: int |
     """Check what was asked for; a locked CA will read its passphrase from `passphrase_fd`. Raises DevtlsError."""
     now, paths = datetime.now(UTC), Paths.from_environment()
     check_days(days)
-    keystore = Keystore(paths.state_dir)
-    keystore.passphrase_fd = passphrase_fd
+    keystore = Keystore(paths.state_dir, terminal_passphrases(passphrase_fd))
     authority = keystore.load(now)
     kind: Kind = "client" if client else "server"
     order = Order(parse_names(names, authority.zones, kind), kind, days, wants_ocsp(paths))

@@ -19,12 +19,13 @@ from devtls.cli.ca.root_key import WHAT
 from devtls.cli.certificates.certificate_view import SHORT_SERIAL
 from devtls.cli.certificates.revocation_targets import IN_MEMORY, Desk, Target
 from devtls.cli.proxy.running import find_running
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.errors import DevtlsError, Refused
 from devtls.pki.leaf import crl_url
 from devtls.pki.revocation import crl_number, load_crl
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.keystore import Keystore
-from devtls.system.storage.passphrase import Unlocker
+from devtls.system.storage.locked_key import Unlocker
 from devtls.system.storage.register import Register, open_registers
 from devtls.web.control_messages import REVOKED, RevokedRequest
 
@@ -64,8 +65,7 @@ def open_desk(passphrase_fd: int | None) -> Desk:
     Raises DevtlsError.
     """
     now, paths = datetime.now(UTC), Paths.from_environment()
-    keystore = Keystore(paths.state_dir)
-    keystore.passphrase_fd = passphrase_fd
+    keystore = Keystore(paths.state_dir, terminal_passphrases(passphrase_fd))
     return Desk(open_registers(keystore, now), find_running(paths), now)
 
 
@@ -77,7 +77,7 @@ def root_key_for(desk: Desk, targets: Iterable[Target], passphrase_fd: int | Non
     concerned = {one.ca for one in targets if one.of_root}
     for register in desk.registers:
         if register.authority.id in concerned:
-            return Unlocker(WHAT, passphrase_fd)(_kept(register))
+            return Unlocker(WHAT, terminal_passphrases(passphrase_fd))(_kept(register))
     return None
 
 

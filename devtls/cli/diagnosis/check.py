@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.rows import Sign, marked_row, painted, wrapped
 from devtls.doctor.tls_check.address import Address, parse_address
 from devtls.doctor.tls_check.certificate import Certificate
@@ -49,7 +50,9 @@ def command(address: str | None, connect: str | None, files: tuple[str, ...], ti
     there = parse_address(connect, wanted.port) if connect is not None else wanted
     paths, machine = Paths.from_environment(), Machine.here()
     given = tuple(_read_given(name) for name in files)
-    around = Surroundings(machine, ProcessRunner(), Keystore(paths.state_dir), given, datetime.now(UTC))
+    around = Surroundings(
+        machine, ProcessRunner(), Keystore(paths.state_dir, terminal_passphrases()), given, datetime.now(UTC)
+    )
     finding = examine(Target(wanted, str(there.host), there.port, timeout), around)
     if as_json:
         click.echo(json.dumps(as_values(wanted, finding), indent=2))

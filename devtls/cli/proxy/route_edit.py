@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.config import COMMAND_LINE, Config, StaticTarget
 from devtls.config.edit import NEW_FILE, Written
 from devtls.errors import NoAuthority
@@ -75,7 +76,7 @@ def routes_of(config: Config, paths: Paths) -> RouteTable:
 def zones(paths: Paths) -> tuple[Hostname, ...]:
     """Return the zones of the CA, or those that a new one would have."""
     try:
-        return Keystore(paths.state_dir).load_signer(datetime.now(UTC)).zones
+        return Keystore(paths.state_dir, terminal_passphrases()).load_signer(datetime.now(UTC)).zones
     except NoAuthority:
         return DEFAULT_ZONES
 

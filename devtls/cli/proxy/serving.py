@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from devtls.cli.proxy.serve_arguments import ServeArguments
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.config import parse_listen_arguments, parse_route_argument
 from devtls.daemon.source import Source
 from devtls.errors import PortInUse
@@ -84,7 +85,7 @@ def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = 
     log = Log(writer.write, level=level, colour=look.colour, monotonic=time.monotonic)
     try:
         daemon = Daemon(source, log)
-        daemon.keystore.passphrase_fd = passphrase_fd
+        daemon.keystore.passphrases = terminal_passphrases(passphrase_fd)
         daemon.prepare()
         log.as_json = daemon.config.serve.log_format == "json"
         if not daemon.config.routes:

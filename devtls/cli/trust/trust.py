@@ -22,6 +22,7 @@ import click
 from devtls.cli import printable
 from devtls.cli.ca.root_key import kept_root_key, required_root_key
 from devtls.cli.terminal.change_view import change_json, change_rows, plan_text
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.table import show_table
 from devtls.cli.trust.proof_view import Trusted, show_rest
@@ -69,7 +70,7 @@ class Session:
     @cached_property
     def keystore(self) -> Keystore:
         """The CA."""
-        return Keystore(self.paths.state_dir)
+        return Keystore(self.paths.state_dir, terminal_passphrases())
 
     @cached_property
     def record(self) -> ChangeRecord:

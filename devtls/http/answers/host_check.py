@@ -60,7 +60,7 @@ _PROXY_SSL = 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")'
 _NEXT = HostCheck("Next.js", "next.config.js", 'allowedDevOrigins: ["{host}"]', upstream_works=False)
 
 # Angular's text is Vite's as well, so it comes first.
-_SIGNS = (
+SIGNS = (
     _Sign(
         403,
         _HTML,
@@ -136,7 +136,7 @@ def recognise(status: int, content_type: bytes, body_start: bytes) -> HostCheck 
     """
     if status not in STATUSES:
         return None
-    for sign in _SIGNS:
+    for sign in SIGNS:
         if sign.status == status and sign.content_type.match(content_type) and sign.body.search(body_start):
             return sign.check
     return None

@@ -50,7 +50,7 @@ IMPORT_FORMAT = 1
 Lock = Callable[["IssuerKey"], bytes]
 """Turns a key into a container."""
 
-_LOCKED = b"devtls-key"
+_LOCKED = (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"devtls-key")
 
 
 def is_locked(content: bytes) -> bool:

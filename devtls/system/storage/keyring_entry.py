@@ -1,16 +1,18 @@
 """The passphrase of a locked key in the system's keyring, where the extra `keyring` is installed.
 
-Owns the entry's name. Refuses nothing when it only looks: without the extra, a service behind it, or an entry,
-somebody is asked. An entry is found by the head of its container, so a copy of the file finds it and another key does
-not.
+Owns the entry's name: SHA-256 of the container (the header, for one of an earlier version), so a copy of the file has
+the same entry and another key has none. Refuses nothing when it only looks: without the extra, a service behind it, or
+an entry, the passphrase is asked for.
 """
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from devtls.errors import StateError
 
 _SERVICE = "devtls"
-_HEAD_BYTES = 42
+_V1_MARK, _V1_HEADER_BYTES = b"devtls-key", 42  # containers of earlier versions: `devtls.pki.locked_key`
 
 
 def from_keyring(container: bytes) -> str:
@@ -53,4 +55,6 @@ def drop_from_keyring(container: bytes) -> None:
 
 
 def _name(container: bytes) -> str:
-    return container[:_HEAD_BYTES].hex()
+    if container.startswith(_V1_MARK):
+        return container[:_V1_HEADER_BYTES].hex()
+    return sha256(container).hexdigest()

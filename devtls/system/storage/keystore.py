@@ -52,6 +52,7 @@ from devtls.system.storage.generation import (
     replace_sealed,
     write_generation,
 )
+from devtls.system.storage.passphrase import NO_PASSPHRASES, PassphraseSource
 from devtls.system.storage.pki_port import free_port
 from devtls.system.storage.pointer import GENERATION, NEW_CA, Entry, Pointer, parse_pointer, point_at, render_pointer
 from devtls.system.storage.seal import KEY, ROOT_CRL, open_sealed
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 
     from devtls.pki.authority import Authority
     from devtls.pki.signature import IssuerKey
-    from devtls.system.storage.passphrase import Unlocker
+    from devtls.system.storage.locked_key import Unlocker
 
 __all__ = ["Keystore", "new_leaf_key", "new_passing_serial", "new_serial"]
 
@@ -73,12 +74,10 @@ _READ_ATTEMPTS = 5
 class Keystore:
     """The CA in one state folder."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, passphrases: PassphraseSource = NO_PASSPHRASES) -> None:
         self.state_dir = state_dir
-        self.passphrase_fd: int | None = None
-        """Where the passphrase of a locked key is read from; None = the keyring, then the terminal."""
-        self.may_ask = True
-        """Whether the terminal may be asked: not in the middle of serving."""
+        self.passphrases = passphrases
+        """Where the passphrase of a locked key comes from, besides the keyring."""
         self._unlocker: Unlocker | None = None
         self._pointer_path = state_dir / _POINTER
 
@@ -166,10 +165,10 @@ class Keystore:
     def _unlock(self, container: bytes) -> IssuerKey:
         """Open a locked key, once something is signed with it."""
         if self._unlocker is None:
-            from devtls.system.storage.passphrase import Unlocker
+            from devtls.system.storage.locked_key import Unlocker
 
-            self._unlocker = Unlocker("the CA's key", self.passphrase_fd)
-        self._unlocker.may_ask = self.may_ask
+            self._unlocker = Unlocker("the CA's key")
+        self._unlocker.source = self.passphrases
         return self._unlocker(container)
 
     def lock_like(self, authority: Authority) -> Lock | None:

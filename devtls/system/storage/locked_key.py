@@ -1,20 +1,22 @@
-"""A key of the CA that lies under a passphrase, and that opens when something is to be signed with it.
+"""A key of the CA that is encrypted under a passphrase, and that is opened when something is to be signed with it.
 
-Owns the moment at which the passphrase is needed: not when the CA is read (what it says of itself is public), but at
-the first signature. Refuses to show the key. Whoever asks for the passphrase is handed in.
+Owns the moment at which the passphrase is needed: not when the CA is read (its certificates are public), but at the
+first signature; and the order in which passphrases are tried. Refuses to show the key.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from devtls.errors import CertificateError
-from devtls.pki.locked_key import NONCE_BYTES, SALT_BYTES, lock_key
+from devtls.errors import CertificateError, StateError, WrongPassphrase
+from devtls.pki.locked_key import IV_BYTES, SALT_BYTES, lock_key, unlock_key
+from devtls.system.storage.keyring_entry import from_keyring
+from devtls.system.storage.passphrase import NO_PASSPHRASES, Ask, PassphraseSource, normal, read_from
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives import _serialization
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
 Unlock = Callable[[bytes], "IssuerKey"]
 """Opens a container; raises WrongPassphrase, or StateError when nobody can be asked."""
 
+_TRIES = 3
+
 
 def lock(key: IssuerKey, passphrase: str) -> bytes:
     """Return a container with `key`, under a fresh salt."""
-    return lock_key(key, passphrase, salt=os.urandom(SALT_BYTES), nonce=os.urandom(NONCE_BYTES))
+    return lock_key(key, passphrase, salt=os.urandom(SALT_BYTES), iv=os.urandom(IV_BYTES))
 
 
 class LockedKey(ec.EllipticCurvePrivateKey):
@@ -102,3 +106,54 @@ def with_open_key(signer: Signer) -> Signer:
     """Return the signer with its key opened, if it was locked."""
     key = signer.key
     return msgspec.structs.replace(signer, key=key.open()) if isinstance(key, LockedKey) else signer
+
+
+class Unlocker:
+    """Opens containers: with the passphrase that opened one before, the source's descriptor, the keyring, a person.
+
+    `what` names the key in questions and errors; `source` may be replaced between two calls.
+    """
+
+    def __init__(self, what: str, source: PassphraseSource = NO_PASSPHRASES) -> None:
+        self._what = what
+        self._is_read = False
+        self.source = source
+        self.passphrase = ""
+        """The one that opened a container."""
+
+    def __call__(self, container: bytes) -> IssuerKey:
+        """Return the key; raises WrongPassphrase, StateError, CertificateError."""
+        for passphrase in self._known(container):
+            if passphrase and (key := self._try(container, passphrase)) is not None:
+                return key
+        if self.source.descriptor is not None:
+            raise WrongPassphrase("What the descriptor gave is not the passphrase.", hint="look at what the file holds")
+        if self.source.ask is None:
+            raise StateError(
+                f"{self._what} is locked, and there is nobody to ask for the passphrase.",
+                hint="run it in a terminal, give --passphrase-fd N, or use the keyring: devtls ca lock --keyring",
+            )
+        return self._asked(container, self.source.ask)
+
+    def _known(self, container: bytes) -> Iterator[str]:
+        yield self.passphrase
+        if self.source.descriptor is not None and not self._is_read:
+            self._is_read = True
+            yield read_from(self.source.descriptor)
+        yield from_keyring(container)
+
+    def _asked(self, container: bytes, ask: Ask) -> IssuerKey:
+        question = f"Passphrase of {self._what}: "
+        for prefix in ("", *("That is not it. " for _ in range(_TRIES - 1))):
+            key = self._try(container, normal(ask(prefix + question)))
+            if key is not None:
+                return key
+        raise WrongPassphrase(f"None of them was the passphrase of {self._what}.")
+
+    def _try(self, container: bytes, passphrase: str) -> IssuerKey | None:
+        try:
+            key = unlock_key(container, passphrase)
+        except WrongPassphrase:
+            return None
+        self.passphrase = passphrase
+        return key

@@ -1,29 +1,61 @@
-"""Passphrases: read from the terminal or from a descriptor, never from the command line or the environment.
+"""Passphrases: from a descriptor or from a person, never from the command line or the environment.
 
-Owns the asking: twice for a new one, three tries for a known one, the keyring first where its extra is installed.
-Refuses short ones, and to wait where nobody can answer.
+Owns where one comes from, and what a new one must be like. Refuses short ones, and to wait where nobody can be asked.
+How a person is asked is a parameter (`Ask`): nothing here knows of terminals.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import unicodedata
-from collections.abc import Iterator
-from getpass import getpass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from devtls.errors import Refused, StateError, WrongPassphrase
-from devtls.pki.locked_key import unlock_key
-from devtls.system.storage.keyring_entry import from_keyring
+import msgspec
 
-if TYPE_CHECKING:
-    from devtls.pki.signature import IssuerKey
+from devtls.errors import Refused
 
 OPTION = "--passphrase-fd"
 SHORTEST = 8
 _LONGEST_BYTES = 4096
-_TRIES = 3
+
+Ask = Callable[[str], str]
+"""Asks a person without showing what they type, and returns it; raises Refused when the input ends."""
+
+
+class PassphraseSource(msgspec.Struct, frozen=True):
+    """Where a passphrase comes from: the descriptor that `option` named, else a person; without `ask` from nobody."""
+
+    descriptor: int | None = None
+    ask: Ask | None = None
+    option: str = OPTION
+
+    def new(self, what: str) -> str:
+        """Return a passphrase for something new, asked for twice; raises Refused."""
+        if self.descriptor is not None:
+            return _long_enough(read_from(self.descriptor, self.option))
+        ask = self._person(what)
+        passphrase = _long_enough(normal(ask(f"New passphrase for {what}: ")))
+        if normal(ask("The same again: ")) != passphrase:
+            raise Refused("The two were not the same: nothing was done.")
+        return passphrase
+
+    def known(self, what: str) -> str:
+        """Return the passphrase of something that exists, asked for once; raises Refused."""
+        if self.descriptor is not None:
+            return read_from(self.descriptor, self.option)
+        return normal(self._person(what)(f"Passphrase of {what}: "))
+
+    def _person(self, what: str) -> Ask:
+        if self.ask is None:
+            raise Refused(
+                f"The passphrase of {what} is needed, and this is no terminal to ask on.",
+                hint=f"{self.option} N reads it from a descriptor: devtls … {self.option} 3 3< FILE",
+            )
+        return self.ask
+
+
+NO_PASSPHRASES = PassphraseSource()
+"""Nobody is asked: a locked key stays locked, unless the keyring knows its passphrase."""
 
 
 def normal(text: str) -> str:
@@ -32,7 +64,7 @@ def normal(text: str) -> str:
 
 
 def read_from(descriptor: int, option: str = OPTION) -> str:
-    """Return the first line of what `descriptor` gives, without its end; raises Refused, with a hint for `option`."""
+    """Return the first line that `descriptor` gives, without its end; raises Refused, with a hint for `option`."""
     try:
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             line = file.readline(_LONGEST_BYTES)
@@ -44,101 +76,9 @@ def read_from(descriptor: int, option: str = OPTION) -> str:
         ) from error
 
 
-def new_passphrase(what: str, descriptor: int | None = None, *, option: str = OPTION) -> str:
-    """Return a passphrase for something new, asked twice, or read from the descriptor of `option`; raises Refused."""
-    if descriptor is not None:
-        return _long_enough(read_from(descriptor, option))
-    _refuse_without_terminal(what, option)
-    passphrase = _long_enough(_typed(f"New passphrase for {what}: "))
-    if _typed("The same again: ") != passphrase:
-        raise Refused("The two were not the same: nothing was done.")
-    return passphrase
-
-
-def known_passphrase(what: str, descriptor: int | None = None, *, option: str = OPTION) -> str:
-    """Return the passphrase of something that is there already, asked once; raises Refused."""
-    if descriptor is not None:
-        return read_from(descriptor, option)
-    _refuse_without_terminal(what, option)
-    return _typed(f"Passphrase of {what}: ")
-
-
-def _typed(question: str) -> str:
-    """Return what a person types without showing it; raises Refused at the end of the input (Ctrl-D)."""
-    try:
-        return normal(getpass(question))
-    except EOFError as error:
-        raise Refused("The input ended before a passphrase was typed: nothing was done.") from error
-
-
 def _long_enough(passphrase: str) -> str:
     if len(passphrase) < SHORTEST:
         raise Refused(
             f"A passphrase needs {SHORTEST} characters at least.", hint="a few words that do not belong together"
         )
     return passphrase
-
-
-def _refuse_without_terminal(what: str, option: str) -> None:
-    if not _is_terminal():
-        raise Refused(
-            f"The passphrase of {what} is asked for, and this is no terminal to ask on.",
-            hint=f"{option} N reads it from a descriptor: devtls … {option} 3 3< FILE",
-        )
-
-
-def _is_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()
-
-
-class Unlocker:
-    """Opens containers: with what opened one before, a descriptor, the keyring, the terminal, in this order.
-
-    `what` is how a person knows the key; `may_ask` False leaves the terminal out.
-    """
-
-    def __init__(self, what: str, descriptor: int | None = None, *, may_ask: bool = True) -> None:
-        self._what = what
-        self._descriptor = descriptor
-        self._is_read = False
-        self.may_ask = may_ask
-        self.passphrase = ""
-        """The one that opened a container."""
-
-    def __call__(self, container: bytes) -> IssuerKey:
-        """Return the key; raises WrongPassphrase, StateError, CertificateError."""
-        for passphrase in self._known(container):
-            if passphrase and (key := self._try(container, passphrase)) is not None:
-                return key
-        if self._descriptor is not None:
-            raise WrongPassphrase("What the descriptor gave is not the passphrase.", hint="look at what the file holds")
-        if not (self.may_ask and _is_terminal()):
-            raise StateError(
-                f"{self._what} is locked, and there is nobody to ask for the passphrase.",
-                hint="run it in a terminal, give --passphrase-fd N, or use the keyring: devtls ca lock --keyring",
-            )
-        return self._ask(container)
-
-    def _known(self, container: bytes) -> Iterator[str]:
-        yield self.passphrase
-        if self._descriptor is not None and not self._is_read:
-            self._is_read = True
-            yield read_from(self._descriptor)
-        yield from_keyring(container)
-
-    def _ask(self, container: bytes) -> IssuerKey:
-        for tries_left in reversed(range(_TRIES)):
-            key = self._try(container, _typed(f"Passphrase of {self._what}: "))
-            if key is not None:
-                return key
-            if tries_left:
-                sys.stderr.write("That is not it. Try again.\n")
-        raise WrongPassphrase(f"None of them was the passphrase of {self._what}.")
-
-    def _try(self, container: bytes, passphrase: str) -> IssuerKey | None:
-        try:
-            key = unlock_key(container, passphrase)
-        except WrongPassphrase:
-            return None
-        self.passphrase = passphrase
-        return key

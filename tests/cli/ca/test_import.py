@@ -20,25 +20,25 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from devtls.cli.terminal import passphrase as asking
 from devtls.cli.terminal import prompts
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES
 from devtls.pki import locked_key
 from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE
-from devtls.system.storage import passphrase as asking
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import LockedKey
 from tests.cli.desk import Desk
 from tests.pki.elsewhere import Made, company, make, mkcert, step_ca
-from tests.system.power_cut import calls_of, crash
+from tests.system.storage.power_cut import calls_of, crash
 
 PASSPHRASE = "correct horse battery"
 
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locked_key, "_COST", bytes((4, 8, 1)))
+    monkeypatch.setattr(locked_key, "_COST", (16, 8, 1))
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ def test_the_successor_of_a_locked_ca_is_locked_as_well(
     monkeypatch.setattr(asking, "_is_terminal", lambda: True)
     monkeypatch.setattr(asking, "getpass", lambda _question: PASSPHRASE)
     bring(desk, "--unconstrained", *files(mkcert()))
-    keystore = Keystore(desk.state)
+    keystore = Keystore(desk.state, asking.terminal_passphrases())
     authority = keystore.load(datetime.now(UTC))
     assert isinstance(authority.intermediate.key, LockedKey)
     assert keystore.load_signer(datetime.now(UTC)).key.public_key() == authority.root.public_key()

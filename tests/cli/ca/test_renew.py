@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from devtls.system.changes.record import ChangeRecord
 
 from devtls.cli.terminal import prompts
 from devtls.errors import ExitCode
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.root import certificates_in
 from devtls.system.storage.keystore import Keystore
 from tests.cli.desk import CERTUTIL, Desk
@@ -215,4 +215,6 @@ def test_a_store_that_is_gone_is_forgotten(desk: Desk, old: Authority) -> None:
     desk.succeed("ca", "renew", "--yes")
     shutil.rmtree(desk.nss)
     desk.succeed("ca", "retire", "--yes")
-    assert {entry.store for entry in ChangeRecord(desk.state).entries() if entry.fingerprint == old.fingerprint} == set()
+    assert {
+        entry.store for entry in ChangeRecord(desk.state).entries() if entry.fingerprint == old.fingerprint
+    } == set()

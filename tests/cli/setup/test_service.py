@@ -12,8 +12,8 @@ import pytest
 from devtls.cli import run as run_command
 from devtls.cli.proxy.running import Running
 from devtls.cli.setup import service
-from devtls.cli.terminal.log_tail import show_log
 from devtls.cli.terminal import prompts
+from devtls.cli.terminal.log_tail import show_log
 from devtls.errors import StateError
 from devtls.system.changes.engine import Bench
 from devtls.system.changes.record import ChangeRecord

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from devtls.system.changes.record import ChangeRecord
 
 from devtls.cli.setup import uninstall
 from devtls.errors import DevtlsError, ExitCode, NotRunning
@@ -123,7 +122,9 @@ class Proxy:
         pid = 77
 
 
-def test_what_runs_is_ended_as_part_of_the_plan(desk: Desk, changes: FakeChanges, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_runs_is_ended_as_part_of_the_plan(
+    desk: Desk, changes: FakeChanges, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ended: list[object] = []
     proxy = Proxy()
     monkeypatch.setattr(uninstall, "find_running", lambda paths: [proxy])

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from devtls.system.changes.change import Part
-from devtls.system.changes.record import AppliedChange, ChangeRecord, Installed
 
 from devtls.cli.group import cli
 from devtls.cli.terminal import table
@@ -19,6 +17,7 @@ from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE
+from devtls.system.changes.record import ChangeRecord, Installed
 from devtls.system.machine.elevation import find_elevation
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Elevation

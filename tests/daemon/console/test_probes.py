@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devtls.system.changes.change import Part
-from devtls.system.changes.record import AppliedChange, ChangeRecord, Installed
 
 from devtls.daemon.console import probes
 from devtls.daemon.console.banner import Resolves
+from devtls.system.changes.record import ChangeRecord, Installed
 from devtls.system.changes.truststore import discovery
 
 Start = Callable[..., Awaitable[Any]]

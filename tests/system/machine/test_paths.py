@@ -44,7 +44,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, tmp_
     assert paths == Paths(tmp_path / "data/devtls", tmp_path / "config/devtls", tmp_path / "runtime/devtls")
 
 
-@pytest.mark.parametrize("folder", ["", "gone", "run", "open", "link", "file"])
+@pytest.mark.parametrize("directory", ["", "gone", "run", "open", "link", "file"])
 def test_a_runtime_directory_that_is_not_ours_alone_is_not_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, directory: str
 ) -> None:

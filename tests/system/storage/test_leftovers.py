@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from devtls.system.changes.change import Part
-from devtls.system.changes.record import AppliedChange, ChangeRecord, Installed
-
-from devtls.system.changes.record import ChangeRecord
+from devtls.system.changes.record import ChangeRecord, Installed
 from devtls.system.storage.leftovers import clear_state, remove_state
 
 

@@ -24,7 +24,7 @@ from devtls.system.storage.certificate_files import chain_file, key_file, new_ce
 from devtls.system.storage.generation import REGISTER
 from devtls.system.storage.keystore import Keystore, new_leaf_key, new_passing_serial, new_serial
 from devtls.system.storage.register import Register
-from tests.system.power_cut import calls_of, crash
+from tests.system.storage.power_cut import calls_of, crash
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ORDER = Order(("app.dev.local", "x.test"), days=30)

@@ -201,7 +201,7 @@ def test_discovery_offers_it_on_macos(mac: Machine, launchd: Launchd) -> None:
     assert [each.name for each in find_changes(mac, launchd)] == ["service:launchd"]
 
 
-@pytest.mark.parametrize("folder", ["/Users/a\udcff", "/Users/a\x1b[31m"])
+@pytest.mark.parametrize("directory", ["/Users/a\udcff", "/Users/a\x1b[31m"])
 def test_a_path_that_no_property_list_can_hold_is_refused(
     change: LaunchAgent, desired: DesiredState, directory: str
 ) -> None:

@@ -213,7 +213,7 @@ def test_discovery_offers_the_users_own_service_and_the_sockets_on_request(machi
     assert [each.part for each in find_services(machine, systemd)] == [Part.SERVICE, Part.PORTS]
 
 
-@pytest.mark.parametrize("folder", ["/home/a\udcff", "/home/a\x1b[31m", "/home/a\nExecStartPre=/bin/true"])
+@pytest.mark.parametrize("directory", ["/home/a\udcff", "/home/a\x1b[31m", "/home/a\nExecStartPre=/bin/true"])
 @pytest.mark.parametrize("where", ["command", "variable", "config"])
 def test_a_path_that_no_unit_can_hold_is_refused(
     machine: Machine, systemd: Systemd, desired: DesiredState, directory: str, where: str

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from devtls.system.changes.truststore.installer import install, propose_install, propose_removal, remove
-from devtls.system.changes.record import ChangeRecord
 
 from devtls.system.changes.change import Kind, Status
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore import java
 from devtls.system.changes.truststore.java import Feeder, JavaStore, alias_of
 from devtls.system.changes.truststore.java_homes import JavaPlace, find_java

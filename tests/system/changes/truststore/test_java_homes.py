@@ -31,7 +31,7 @@ def _homes(machine: Machine) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "folder",
+    "directory",
     [
         "system/usr/lib/jvm/java-17-openjdk-amd64",
         "system/usr/lib64/jvm/java-11-openjdk",
@@ -64,7 +64,7 @@ def test_moved_directories_of_version_managers_are_followed(
 
 
 @pytest.mark.parametrize(
-    ("platform", "folder"),
+    ("platform", "directory"),
     [
         ("darwin", "system/Library/Java/JavaVirtualMachines/temurin-21.jdk/Contents/Home"),
         ("darwin", "home/Library/Java/JavaVirtualMachines/corretto-17.jdk/Contents/Home"),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from devtls.system.changes.truststore.installer import install, propose_install
-from devtls.system.changes.record import ChangeRecord
 
 from devtls.system.changes.change import Kind, Status
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.macos import Domain, KeychainStore, read_trust_settings
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, pem_of, sha1_of
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble

@@ -47,7 +47,7 @@ def test_every_existing_chromium_directory_counts(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "folder"),
+    ("version", "directory"),
     [
         ("Chromium 156.0.8078.79 built on Debian GNU/Linux 12 (bookworm)", "~/.local/share/pki/nssdb"),
         ("Google Chrome 146.0.1.2", "~/.local/share/pki/nssdb"),

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from devtls.system.changes.change import Part
-from devtls.system.changes.record import AppliedChange, ChangeRecord, Installed
 
 from devtls.errors import StateError
+from devtls.system.changes.record import ChangeRecord, Installed
 
 ENTRY = Installed("nss:~/db", "ab" * 32, "1a2b3c4d")
 OTHER = Installed("system", "ab" * 32, "1a2b3c4d")

@@ -15,11 +15,10 @@ from devtls.system.changes.truststore.installer import (
     propose_removal,
     remove,
 )
-from devtls.system.changes.change import Part
-from devtls.system.changes.record import AppliedChange, ChangeRecord, Installed
 
 from devtls.errors import ExitCode, UnknownStore
 from devtls.system.changes.change import ChangeState, Kind, Status
+from devtls.system.changes.record import ChangeRecord, Installed
 from devtls.system.changes.truststore.discovery import Scope, find_stores, is_gone, root_is_trusted, select_stores
 from devtls.system.changes.truststore.java import Feeder, JavaStore
 from devtls.system.changes.truststore.other_tools import OtherRoot
@@ -197,7 +196,9 @@ def test_removing_what_is_not_there_forgets_the_record(root: RootCertificate, re
 
 
 @pytest.mark.parametrize(("fails", "detail"), [(True, "hung"), (False, "still holds")])
-def test_a_removal_that_fails_keeps_the_record(root: RootCertificate, record: ChangeRecord, fails: bool, detail: str) -> None:
+def test_a_removal_that_fails_keeps_the_record(
+    root: RootCertificate, record: ChangeRecord, fails: bool, detail: str
+) -> None:
     store = SetStore(held={root.fingerprint})
     record.add(Installed("set", root.fingerprint, root.id))
     (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)

@@ -21,8 +21,8 @@ from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import LockedKey, lock
 from devtls.system.storage.pointer import Pointer
 from devtls.system.storage.seal import open_sealed
-from tests.system.power_cut import calls_of, crash
-from tests.system.test_keystore_crash import names_in
+from tests.system.storage.power_cut import calls_of, crash
+from tests.system.storage.test_keystore_crash import names_in
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -201,7 +201,7 @@ def test_processes_that_renew_together_leave_one_ca_that_signs_and_lose_no_root(
 def test_a_crash_while_the_key_is_locked_leaves_it_locked_or_not_and_the_ca_whole(
     keystore: Keystore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locked_key, "_COST", bytes((4, 8, 1)))
+    monkeypatch.setattr(locked_key, "_COST", (16, 8, 1))
     authority = keystore.load(NOW)
     container, plain = lock(authority.intermediate.key, "correct horse"), plain_key(authority.intermediate.key)
     seen = set()

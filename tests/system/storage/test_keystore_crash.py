@@ -17,7 +17,7 @@ from devtls.names import DEFAULT_ZONES
 from devtls.pki.authority import Authority
 from devtls.pki.revocation import crl_number, load_crl
 from devtls.system.storage.keystore import Keystore
-from tests.system.power_cut import Machine, calls_of, crash
+from tests.system.storage.power_cut import Machine, calls_of, crash
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -119,7 +119,7 @@ from datetime import datetime, UTC
 from pathlib import Path
 from devtls.names import DEFAULT_ZONES
 from devtls.system.storage.keystore import Keystore
-from tests.system.power_cut import Machine, calls_of, crash
+from tests.system.storage.power_cut import Machine, calls_of, crash
 keystore = Keystore(Path(sys.argv[1]))
 while True:
     keystore.create(DEFAULT_ZONES, datetime.now(UTC))
@@ -146,7 +146,7 @@ from datetime import datetime, UTC
 from pathlib import Path
 from devtls.names import DEFAULT_ZONES
 from devtls.system.storage.keystore import Keystore
-from tests.system.power_cut import Machine, calls_of, crash
+from tests.system.storage.power_cut import Machine, calls_of, crash
 print(Keystore(Path(sys.argv[1])).load_or_create(DEFAULT_ZONES, datetime.now(UTC)).fingerprint)
 """
 

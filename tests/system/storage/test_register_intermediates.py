@@ -19,7 +19,7 @@ from devtls.pki.revocation import crl_number, load_crl
 from devtls.system.storage.generation import Locks
 from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
 from devtls.system.storage.register import Register
-from tests.system.power_cut import calls_of, crash
+from tests.system.storage.power_cut import calls_of, crash
 
 if TYPE_CHECKING:
     from devtls.pki.signature import IssuerKey

@@ -22,7 +22,7 @@ from devtls.pki.revocation import crl_number, load_crl, reason_of
 from devtls.system.storage.generation import CRL
 from devtls.system.storage.keystore import Keystore, new_leaf_key
 from devtls.system.storage.register import Register
-from tests.system.power_cut import calls_of, crash
+from tests.system.storage.power_cut import calls_of, crash
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
