@@ -15,7 +15,7 @@ from devtls.cli.setup import service
 from devtls.cli.terminal import prompts
 from devtls.cli.terminal.log_tail import show_log
 from devtls.errors import StateError
-from devtls.system.changes.engine import Bench
+from devtls.system.changes.engine import Executor
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.control.unix_socket import ControlSocket
 from devtls.system.machine.execute import ProcessRunner
@@ -44,7 +44,7 @@ def systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("DEVTLS_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("DEVTLS_CONFIG_DIR", str(machine.home / ".config/devtls"))
     monkeypatch.delenv("SUDO_UID", raising=False)
-    monkeypatch.setattr(service, "Bench", partial(Bench, patience_s=0.0))
+    monkeypatch.setattr(service, "Executor", partial(Executor, patience_s=0.0))
     return played
 
 
