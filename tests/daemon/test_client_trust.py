@@ -22,12 +22,12 @@ from h2.connection import H2Connection
 
 from devtls.daemon import state_watch
 from devtls.daemon.client_trust import ClientTrust
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.run import Process
 from devtls.errors import ConfigError, StateError
 from devtls.names import DEFAULT_ZONES, parse_zone
 from devtls.pki.authority import Authority
-from devtls.pki.imported import ImportBundle, judge
+from devtls.pki.imported import ImportBundle, validate_import
 from devtls.system.machine.private_files import replace_private_file
 from devtls.system.storage.keystore import Keystore
 from tests.net.client_certificates import ClientCertificate, make_client_certificate, trust_pem
@@ -224,7 +224,7 @@ async def test_the_process_looks_again_and_again(
     (tmp_path / "team.pem").write_bytes(trust_pem(team))
     file.write_text(LINE.format(await app(b"hello"), ', client_ca = "team.pem"'))
     running = await start(file=file)
-    looking = asyncio.ensure_future(Process(running.daemon, Look()).state_watch.run())
+    looking = asyncio.ensure_future(Process(running.daemon, TerminalStyle()).state_watch.run())
     alice = make_client_certificate(tmp_path, team.intermediate)
     assert await fetch(running, alice) == b"hello"
     before = running.daemon.service.policies
@@ -353,7 +353,7 @@ async def test_a_pipe_in_the_place_of_a_ca_is_not_waited_for(start: Start, file:
 def test_an_imported_ca_that_may_sign_no_lists_checks_no_clients(tmp_path: Path) -> None:
     keystore, now, made = Keystore(tmp_path / "state"), datetime.now(UTC), mkcert()
     parse = partial(parse_zone, is_public_suffix=lambda _name: False)
-    imported = judge(
+    imported = validate_import(
         ImportBundle(made.certificate, made.key), zones=(), parse_zone=parse, now=now, pki_port=20443
     ).authority
     keystore.adopt(imported, now)

@@ -13,11 +13,11 @@ import pytest
 from cryptography import x509
 
 from devtls.daemon import state_watch
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.run import Process
 from devtls.daemon.sites.control_commands import ControlCommands
 from devtls.names import DEFAULT_ZONES
-from devtls.pki.certify import Order
+from devtls.pki.certify import CertificateTemplate
 from devtls.pki.leaf import PASSING
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import load_crl
@@ -56,7 +56,10 @@ async def shown(running: Any, host: str) -> x509.Certificate:
 
 
 def commands_of(running: Any) -> ControlCommands:
-    return ControlCommands(Process(running.daemon, Look()))
+    process = Process(running.daemon, TerminalStyle())
+    return ControlCommands(
+        process.daemon, process.since, process.reloader, process.shutdown, lambda: process.state_watch
+    )
 
 
 async def test_a_revoked_leaf_is_dropped_at_once_and_another_key_takes_its_place(start: Start) -> None:
@@ -95,7 +98,7 @@ async def test_it_is_noticed_also_when_nobody_tells(
     monkeypatch.setattr(state_watch, "_LOOK_S", 0.01)
     running = await start("app=9")
     first = await shown(running, "app.test")
-    looking = asyncio.ensure_future(Process(running.daemon, Look()).state_watch.run())
+    looking = asyncio.ensure_future(Process(running.daemon, TerminalStyle()).state_watch.run())
     await revoke(running, first.serial_number)
     await wait_until(lambda: running.daemon.contexts.serials_of("app.test") == [])
     assert running.daemon.revocations.is_revoked(first.serial_number)
@@ -202,7 +205,7 @@ async def test_issuing_makes_a_register_that_is_no_news(start: Start) -> None:
     running = await start("app=9")
     register = await asyncio.to_thread(lambda: register_of(running))
     key = new_leaf_key().public_key()
-    order = Order(("a.test",))
+    order = CertificateTemplate(("a.test",))
     await asyncio.to_thread(
         lambda: register.issue(order, key, by="cert", place="x", now=datetime.now(UTC)),
     )

@@ -50,7 +50,8 @@ facts = change.probe()
 plan = change.apply_plan(facts, desired) if action == "install" else change.revert_plan(facts, previous_state)
 outcome = execute(plan, runner)
 print(json.dumps({
-    "done": outcome.done, "detail": outcome.detail, "steps": len(plan.steps), "before": dict(change.previous_state(facts, desired)),
+    "done": outcome.done, "detail": outcome.detail, "steps": len(plan.steps),
+    "before": dict(change.previous_state(facts, desired)),
     "was": change.state(facts, desired).status.value, "is": change.state(change.probe(), desired).status.value,
 }))
 """

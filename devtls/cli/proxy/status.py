@@ -15,10 +15,12 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.proxy.route_lines import route_lines
-from devtls.cli.proxy.running import as_json, find_running, nothing_runs, refuse_sudo_for
+from devtls.cli.terminal.output import print_json
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import ExitCode
-from devtls.system.machine.paths import Paths
-from devtls.web.control_messages import FORMAT, STATUS, Advice, ServeStatus, StatusAnswer, Trouble
+from devtls.operations.control import find_running, nothing_runs
+from devtls.system.machine.paths import Paths, refuse_sudo_for
+from devtls.web.control_messages import FORMAT, STATUS, Advice, ErrorInfo, ServeStatus, StatusAnswer
 
 _LABEL_WIDTH = 14
 _ORIGINS = {
@@ -34,10 +36,10 @@ _WIDEST = 80
 def command(as_values: bool) -> int:
     """Say what runs: ports, routes and whether their apps answer, certificates, the CA, mistakes in the file."""
     refuse_sudo_for("status")
-    running = find_running(Paths.from_environment())
+    running = find_running(Paths.from_environment(), TerminalReporter())
     serves = [one.get(STATUS, StatusAnswer).serve for one in running]
     if as_values:
-        click.echo(as_json({"format": FORMAT, "serves": serves}))
+        print_json({"format": FORMAT, "serves": serves})
         return ExitCode.OK if serves else ExitCode.NOT_RUNNING
     if not serves:
         raise nothing_runs()
@@ -113,7 +115,7 @@ def _row(label: str, text: str) -> list[str]:
     return [f"  {label:<{_LABEL_WIDTH}}{first}", *(" " * (_LABEL_WIDTH + 2) + line for line in others)]
 
 
-def _trouble(trouble: Trouble | Advice, prefix: str, colour: str) -> Iterator[str]:
+def _trouble(trouble: ErrorInfo | Advice, prefix: str, colour: str) -> Iterator[str]:
     lines = _wrapped(prefix + trouble.message, 4)
     yield f"  {click.style('!', fg=colour)} {lines[0]}"
     yield from (f"    {line}" for line in lines[1:])

@@ -269,7 +269,7 @@ def introduction(authority: Authority, *, made: bool) -> str:
     """Return the sentence that says which CA this is, and what it may."""
     zones, until = ", ".join(authority.zones), authority.root.not_valid_after_utc
     verb = "Made" if made else "Using"
-    fence = "and for nothing else" if authority.fenced else "and NOTHING LIMITS IT to them"
+    fence = "and for nothing else" if authority.name_constrained else "and NOTHING LIMITS IT to them"
     return f"{verb} devtls root {authority.id}: it speaks for {zones}, {fence}, until {until:%Y-%m-%d}."
 
 

@@ -143,7 +143,7 @@ def command(
     if forget or not names:
         retire_client_files(paths.state_dir, removal.fingerprints)
     if keystore.exists() and not names:
-        removal.record.begin_trust()  # devtls env then knows that the trust was reverted, also where it was never recorded
+        removal.record.begin_trust()  # devtls env then knows that the trust was reverted, recorded or not
     kept = clear_state(paths.state_dir) if forget else ()
     _show(results, keystore, wish, _Ended(forgotten, kept, _others(removal.proposals)))
     judge(results, removal)

@@ -1,12 +1,14 @@
-"""Private Unix sockets for what this process serves behind routes of its own: static folders, the ACME server.
+"""Private Unix sockets behind routes that this process serves itself: static directories, the ACME server.
 
-Owns one folder of mode 0700 per process in the runtime folder, and the 0600 sockets in it. Removes what a crashed
-process of ours left there. A path that no Unix socket can have (107 bytes) moves the folder to the system's temporary
-one.
+Owns one directory of mode 0700 per process in the runtime directory, and the 0600 sockets in it. The directory is
+locked while its process runs. One that can be locked was left by a killed process and is removed: a process id would
+prove less, since numbers are used again and mean nothing in another container. A path that no Unix socket can have
+(107 bytes) moves the directory to the system's temporary one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -17,8 +19,13 @@ from pathlib import Path
 from devtls.config import RouteConfig, UnixTarget
 from devtls.errors import ConfigError
 
+if sys.platform != "win32":
+    import fcntl
+
 _LONGEST_PATH = 100
+_LONGEST_NAME = len("serve-4194304-abcdefgh/9999.sock")
 _BACKLOG = 128
+_ATTEMPTS = 5
 
 
 class PrivateSockets:
@@ -27,6 +34,7 @@ class PrivateSockets:
     def __init__(self, runtime_dir: Path) -> None:
         self._runtime_dir = runtime_dir
         self._home: Path | None = None
+        self._lock: int | None = None
         self._count = 0
 
     def listen(self, what: str, hint: str) -> tuple[str, socket.socket]:
@@ -34,14 +42,14 @@ class PrivateSockets:
         if sys.platform == "win32":
             raise ConfigError(f"{what} on Windows yet.", hint=hint)
         if self._home is None:
-            self._home = _make_home(self._runtime_dir)
+            self._home, self._lock = _make_home(self._runtime_dir)
         self._count += 1
         path = str(self._home / f"{self._count}.sock")
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             listening.setblocking(False)
             listening.bind(path)
-            Path(path).chmod(0o600)  # nobody else gets into the folder before that
+            Path(path).chmod(0o600)  # nobody else gets into the directory before that
             listening.listen(_BACKLOG)
         except BaseException:
             listening.close()
@@ -51,10 +59,11 @@ class PrivateSockets:
     def remove(self) -> None:
         """Leave nothing behind; the sockets are closed."""
         if self._home is not None:
-            import shutil  # with tempfile 2 ms that a start without private sockets need not pay
-
-            shutil.rmtree(self._home, ignore_errors=True)
+            _remove_home(self._home)
             self._home = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def refuse_unix_targets(routes: Iterable[RouteConfig]) -> None:
@@ -72,27 +81,48 @@ def refuse_unix_targets(routes: Iterable[RouteConfig]) -> None:
             )
 
 
-def _make_home(runtime_dir: Path) -> Path:
-    import shutil
-    import tempfile
+def _make_home(runtime_dir: Path) -> tuple[Path, int | None]:
+    """Return a new directory, and the descriptor that locks it where others look for leftovers."""
+    if len(os.fsencode(runtime_dir)) + 1 + _LONGEST_NAME <= _LONGEST_PATH:
+        try:
+            runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _only_ours(runtime_dir):
+                _remove_leftovers(runtime_dir)
+                return _make_locked(runtime_dir)
+        except OSError:  # no /run/user/1000 in a container or over `su`
+            pass
+    return _make_directory("devtls-"), None
 
-    home = runtime_dir / f"serve-{os.getpid()}"
-    if len(os.fsencode(home)) > _LONGEST_PATH - len("/9999.sock"):
-        return Path(tempfile.mkdtemp(prefix="devtls-"))
-    try:
-        runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _only_ours(runtime_dir):
-            return Path(tempfile.mkdtemp(prefix="devtls-"))
-        _remove_leftovers(runtime_dir)
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir(mode=0o700)
-    except OSError:  # no /run/user/1000 in a container or over `su`
-        return Path(tempfile.mkdtemp(prefix="devtls-"))
+
+def _make_locked(runtime_dir: Path) -> tuple[Path, int]:
+    for _ in range(_ATTEMPTS):
+        home = _make_directory(f"serve-{os.getpid()}-", runtime_dir)
+        lock = _lock(home)
+        if lock is not None:
+            if home.exists():
+                return home, lock
+            os.close(lock)  # another start took it for a leftover in the moment before it was locked
+    raise OSError("no directory stayed ours")
+
+
+def _make_directory(prefix: str, parent: Path | None = None) -> Path:
+    # tempfile and shutil take 2 ms to import, which a start without private sockets need not pay.
+    parent = Path(os.environ.get("TMPDIR", "/tmp")) if parent is None else parent  # noqa: S108 - a new name, mode 0700
+    home = parent / f"{prefix}{os.urandom(4).hex()}"
+    home.mkdir(mode=0o700)
     return home
 
 
+def _remove_home(home: Path) -> None:
+    """Remove a directory of sockets; what is already gone, or is not ours to remove, stays as it is."""
+    with contextlib.suppress(OSError):
+        for path in home.iterdir():
+            path.unlink()
+        home.rmdir()
+
+
 def _only_ours(runtime_dir: Path) -> bool:
-    """Whether nobody else can move the folder: without /run/user it is below /tmp, where anybody may come first."""
+    """Whether nobody else can move the directory: without /run/user it is below /tmp, where anybody may come first."""
     found = [directory.lstat() for directory in (runtime_dir, runtime_dir.parent)]
     return sys.platform != "win32" and all(
         one.st_uid == os.geteuid() and not one.st_mode & (stat.S_IWGRP | stat.S_IWOTH) for one in found
@@ -100,19 +130,24 @@ def _only_ours(runtime_dir: Path) -> bool:
 
 
 def _remove_leftovers(runtime_dir: Path) -> None:
-    import shutil
-
     for directory in runtime_dir.glob("serve-*"):
-        pid = directory.name.removeprefix("serve-")
-        if pid.isdecimal() and not _alive(int(pid)):
-            shutil.rmtree(directory, ignore_errors=True)
+        lock = _lock(directory)
+        if lock is not None:
+            _remove_home(directory)
+            os.close(lock)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+def _lock(directory: Path) -> int | None:
+    """Return a descriptor that locks the directory until it is closed; None where another process has the lock."""
+    if sys.platform != "win32":
+        try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # gone meanwhile
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+        return descriptor
+    return None
