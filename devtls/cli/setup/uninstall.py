@@ -17,7 +17,6 @@ from pathlib import Path, PurePath
 import click
 
 from devtls.cli import printable
-from devtls.cli.proxy.stop import end
 from devtls.cli.setup import unsetup
 from devtls.cli.terminal.change_view import change_json, password_notice, plan_text, revert_rows
 from devtls.cli.terminal.prompts import ask_or_refuse
@@ -26,6 +25,7 @@ from devtls.cli.terminal.table import show_table
 from devtls.cli.trust import untrust
 from devtls.errors import DevtlsError, NotRunning
 from devtls.operations.control import RunningProxy, find_running
+from devtls.operations.proxies import end
 from devtls.system.changes.change import SETUP_PARTS, Status
 from devtls.system.changes.engine import Result, as_planned
 from devtls.system.machine.machine import Machine
