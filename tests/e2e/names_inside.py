@@ -26,7 +26,7 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT
 
 
-def _measure(way: str) -> AnyChange:
+def _change(way: str) -> AnyChange:
     if way == "hosts":
         return HostsFile(UnixHosts(Machine.here()))
     recipe = {"dnsmasq": DNSMASQ, "resolved": DROP_IN}[way]
@@ -49,4 +49,4 @@ if __name__ == "__main__":
     way, action, port, *names = sys.argv[1:]
     me = User("root", os.getuid(), os.getgid(), Path.home())
     wish = Wish(me, DEFAULT_ZONES, tuple(names), dns_port=int(port))
-    print(json.dumps(_take(_measure(way), action, wish)))
+    print(json.dumps(_take(_change(way), action, wish)))
