@@ -26,9 +26,8 @@ from devtls.system.changes.truststore.installer import Proposal, Result, as_plan
 from devtls.system.changes.truststore.protocol import Kind, Status
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.machine.suffixes import is_public_suffix
-from devtls.system.storage.generation import Locks
+from devtls.system.storage.ca_directory import ROOT, Locks
 from devtls.system.storage.keystore import Keystore
-from devtls.system.storage.seal import ROOT
 
 _ABSENT = "not trusted"
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import click
 
 from devtls.cli import printable
-from devtls.cli.proxy.route_edit import zones as zones_of
 from devtls.cli.setup.change_view import measure_json, measure_rows, password_notice, plan_lines
 from devtls.cli.setup.wish import EXAMPLE, config_of_service, read_wish, wish_for_service, with_example
 from devtls.cli.terminal.prompts import ask_or_refuse, refuse_without_terminal
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.table import show_table
 from devtls.cli.trust import trust
 from devtls.cli.trust.proof_view import Trusted, show_rest
@@ -29,6 +29,7 @@ from devtls.cli.trust.store_view import plan_text, store_rows
 from devtls.config import Config
 from devtls.errors import DevtlsError, SetupFailed
 from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
+from devtls.operations.context import Context
 from devtls.pki.authority import Authority
 from devtls.system.changes.change import AnyChange, ChangeState, Part, Status, Wish
 from devtls.system.changes.discovery import find_changes
@@ -146,7 +147,7 @@ def _wished_parts(named: Sequence[str], *, service: bool) -> tuple[Part, ...]:
 
 def _show_dry_run(session: trust.Session, asked: _Asked) -> None:
     if not asked.whole:
-        existing, setup = None, _look(session, asked, zones_of(session.paths))
+        existing, setup = None, _look(session, asked, Context.here(TerminalReporter()).zones)
     else:
         existing = trust.existing_authority(session, asked.zones)
         zones = existing.zones if existing else asked.zones or DEFAULT_ZONES
@@ -238,7 +239,7 @@ def _set_up(session: trust.Session, asked: _Asked, *, yes: bool) -> None:
 def _survey(session: trust.Session, asked: _Asked, *, yes: bool) -> tuple[_Setup, bool]:
     """Look at everything; the CA is made here where there is none. Returns whether it was."""
     if not asked.whole:
-        return _look(session, asked, zones_of(session.paths)), False
+        return _look(session, asked, Context.here(TerminalReporter()).zones), False
     existing = trust.existing_authority(session, asked.zones)
     stores = trust.find(session)
     if existing is None:  # what is refused is refused before a CA is made

@@ -17,7 +17,6 @@ from pathlib import Path, PurePath
 import click
 
 from devtls.cli import printable
-from devtls.cli.proxy.stop import end
 from devtls.cli.setup import unsetup
 from devtls.cli.setup.change_view import measure_json, password_notice, removal_rows
 from devtls.cli.terminal.prompts import ask_or_refuse
@@ -27,6 +26,7 @@ from devtls.cli.trust import untrust
 from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.errors import DevtlsError, NotRunning
 from devtls.operations.control import RunningProxy, find_running
+from devtls.operations.proxies import end
 from devtls.system.changes.change import Part
 from devtls.system.changes.engine import Result
 from devtls.system.changes.engine import as_planned as measure_as_planned
