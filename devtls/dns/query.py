@@ -1,4 +1,4 @@
-"""One DNS query, read and judged (RFC 1035 4, 6891, 9619): what it asks, why it is refused, or that nobody is answered.
+"""One DNS query, read and checked (RFC 1035 4, 6891, 9619): the question, the reason for a refusal, or no response.
 
 Owns the walk through a message: header, the one question, and the OPT record among what follows. Refuses with FORMERR
 what is malformed, with NOTIMP other opcodes; drops answers (two servers must not talk to each other for ever) and what

@@ -9,7 +9,6 @@ import re
 
 import pytest
 from h2.settings import SettingCodes
-from tests.compliance.wire import reset
 
 from devtls.http.exchange import ExchangeLimits
 from devtls.net.client.service import ClientLimits
@@ -26,6 +25,7 @@ from tests.compliance.h2wire import (
     rst_stream,
     window_update,
 )
+from tests.compliance.wire import reset
 from tests.net.harness import AppConnection, Proxy, answering, app, proxy, until
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

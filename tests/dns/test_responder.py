@@ -317,5 +317,5 @@ def changed_queries(draw: st.DrawFn) -> bytes:
 
 @given(changed_queries(), st.booleans())
 @settings(max_examples=examples(500))
-def test_queries_that_were_changed_on_the_way(wire: bytes, over_tcp: bool) -> None:
+def test_queries_that_were_changed_in_transit(wire: bytes, over_tcp: bool) -> None:
     check_against_the_table(wire, SHARED.answer(wire, over_tcp=over_tcp))

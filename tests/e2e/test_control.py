@@ -188,7 +188,7 @@ def test_a_temporary_route_is_gone_after_the_run(serve: Begin, project: Path) ->
     assert "never behind a route" in refused.stderr
 
 
-def test_a_mistake_is_told_until_it_is_mended(serve: Begin, project: Path) -> None:
+def test_a_mistake_is_told_until_it_is_corrected(serve: Begin, project: Path) -> None:
     file = project / "devtls.toml"
     file.write_text(FILE)
     serve()
@@ -202,7 +202,7 @@ def test_a_mistake_is_told_until_it_is_mended(serve: Begin, project: Path) -> No
     assert told("status", cwd=project)["serves"][0]["reload_error"] is None
 
 
-def test_a_killed_serve_is_in_nobodys_way(serve: Begin, project: Path, runtime: Path, files: str) -> None:
+def test_a_killed_serve_disturbs_nobody(serve: Begin, project: Path, runtime: Path, files: str) -> None:
     one = serve("app=9")
     (left,) = runtime.glob(files)
     one.process.send_signal(signal.SIGKILL)
