@@ -23,7 +23,8 @@ from devtls.doctor.listener import listening, server_context
 from devtls.names import Hostname
 from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
 from devtls.system.machine.paths import Paths
-from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.machine.randomness import new_leaf_key, new_serial
+from devtls.system.storage.keystore import Keystore
 from tests.e2e.chromium import Chromium
 from tests.e2e.clients import Ended, RequireTool, fetch_command, named_setting, require_clients, run
 from tests.e2e.serving import DEVTLS, Serving, serving
@@ -142,7 +143,7 @@ async def test_clients_work_as_the_proofs_table_says(fresh_machine: Machine, req
                 assert done.stdout.rstrip().endswith("ready"), (client, name, done.stderr)
 
 
-async def test_the_root_can_be_taken_back_after_the_ca_is_gone(fresh_machine: Machine) -> None:
+async def test_the_root_can_be_removed_after_the_ca_is_gone(fresh_machine: Machine) -> None:
     """Somebody who cleaned up too early still gets a clean browser."""
     await trust()
     shutil.rmtree(Paths.from_environment().state_dir)
