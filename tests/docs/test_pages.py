@@ -115,7 +115,7 @@ def test_every_command_line_is_understood(line: str) -> None:
         command.make_context(line, words)
 
 
-def test_the_named_variables_move_the_folders() -> None:
+def test_the_named_variables_move_the_directories() -> None:
     names = [
         row[0].strip("`") for row in table(section(page("reference/environment.md"), "Environment and directories"))[1:]
     ]
@@ -169,6 +169,16 @@ def test_every_link_leads_somewhere(name: str) -> None:
             assert anchor in anchors(path.read_text()), target
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_every_file_of_the_repository_that_is_named_exists(name: str) -> None:
+    for span in code_spans(PAGES[name]):
+        if (
+            re.fullmatch(r"(devtls|tests|docs|examples|\.github|\.ci|\.devcontainer)(/[\w.-]+)*/?", span)
+            and span != "devtls"
+        ):
+            assert (ROOT / span).exists(), span
+
+
 def test_every_make_target_exists() -> None:
     rules = re.findall(r"^([a-z][a-z -]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     targets = {target for rule in rules for target in rule.split()}
@@ -185,7 +195,7 @@ def test_the_layers_are_those_that_the_linter_enforces() -> None:
     assert [line[: line.index("   ")] for line in drawn] == layers
 
 
-def test_there_is_one_place_for_the_figures_of_the_bench() -> None:
+def test_there_is_one_place_for_the_figures_of_the_benchmark() -> None:
     assert WHOLE.count("<!-- bench -->") == WHOLE.count("<!-- /bench -->") == 1
 
 

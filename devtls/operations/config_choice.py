@@ -1,0 +1,46 @@
+"""The file that the commands which read or write routes work on.
+
+Owns the rule: the file that is named, the user's own with `--global`, else the one that `devtls serve` would use here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devtls.config import parse_config
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.config_discovery import FILE_NAME, Found, find_config, named_config, read_config_file
+
+
+def config_here(paths: Paths) -> Path | None:
+    """Return the file that counts in the current directory, None when there is none."""
+    found = find_config(Path.cwd(), home=Path.home(), config_dir=paths.config_dir)
+    return None if found is None else found.path
+
+
+def wants_ocsp(paths: Paths) -> bool:
+    """Say whether certificates are to name the OCSP responder: `ocsp` in the file that counts here. Raises ConfigError.
+
+    Nothing else of the file counts, so none needs `devtls allow` for it.
+    """
+    path = config_here(paths)
+    if path is None:
+        return False
+    return parse_config(read_config_file(path), source=str(path), directory=str(path.parent)).ca.ocsp
+
+
+def chosen_file(paths: Paths, named: Path | None, of_user: bool) -> Found:
+    """Return the named file, the user's own or the one that counts here; it need not exist."""
+    if named is not None:
+        return named_config(named)
+    if of_user:
+        return Found(paths.config_dir / FILE_NAME, explicit=False)
+    return Found(config_here(paths) or Path.cwd() / FILE_NAME, explicit=False)
+
+
+def display_path(path: Path) -> str:
+    """Return a file's name relative to the current directory, or to the home directory, where it lies below one."""
+    for directory, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if path.is_relative_to(directory):
+            return f"{prefix}{path.relative_to(directory)}"
+    return str(path)
