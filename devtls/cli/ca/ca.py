@@ -17,13 +17,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from devtls.cli import printable
 from devtls.cli.ca import import_ as ca_import
 from devtls.cli.ca import intermediate as ca_intermediate
 from devtls.cli.ca import lock as ca_lock
 from devtls.cli.ca import renew as ca_renew
 from devtls.cli.ca import retire as ca_retire
 from devtls.cli.ca import root_key as ca_root_key
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.errors import Refused, StateError
 from devtls.pki.apple_profile import apple_profile

@@ -19,10 +19,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
-from devtls.cli import printable
 from devtls.cli.ca.renew import Wish, take_over
 from devtls.cli.ca.rollover import Rollover, root_json, tell_running
 from devtls.cli.ca.root_crl import take_list
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask
 from devtls.errors import CertificateError, Refused, StateError, WrongPassphrase

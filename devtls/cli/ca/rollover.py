@@ -15,7 +15,7 @@ from functools import cached_property
 
 import click
 
-from devtls.cli import printable, show_error
+from devtls.cli.terminal.messages import printable, show_error
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter

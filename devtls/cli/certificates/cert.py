@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 from cryptography import x509
 
-from devtls.cli import printable
 from devtls.cli.certificates.certificate_view import certificate_json
 from devtls.cli.certificates.issuing import begin, in_words
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.pki.certify import MAX_DAYS, CertificateTemplate
 from devtls.pki.leaf import PROFILE

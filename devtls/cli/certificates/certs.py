@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.certificates.certificate_choice import chosen
 from devtls.cli.certificates.certificate_view import TITLES, record_facts, record_json, record_row
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.table import show_table
 from devtls.pki.authority import Authority
 from devtls.pki.register import History, joined

@@ -13,8 +13,8 @@ from functools import cached_property
 import msgspec
 from cryptography import x509
 
-from devtls.cli import show_error
 from devtls.cli.certificates.certificate_choice import certificate_in_file, chosen, is_intermediate, issuer_of
+from devtls.cli.terminal.messages import show_error
 from devtls.errors import CertificateError, DevtlsError, Refused
 from devtls.operations.control import RunningProxy
 from devtls.pki.authority import Authority

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from devtls.cli import printable, show_error
 from devtls.cli.ca.root_key import WHAT
 from devtls.cli.certificates.certificate_view import SHORT_SERIAL
 from devtls.cli.certificates.revocation_targets import IN_MEMORY, Desk, Target
+from devtls.cli.terminal.messages import printable, show_error
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import DevtlsError, Refused

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.certificates.issuing import begin, in_words
+from devtls.cli.terminal.messages import printable
 from devtls.errors import StateError
 from devtls.pki.certify import MAX_DAYS, check_key
 from devtls.pki.leaf import PROFILE

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from devtls.cli import printable
-from devtls.cli.terminal.rows import Sign, coloured, marked_row, painted, wrapped
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import paint, wrapped
+from devtls.cli.terminal.rows import Symbol, marked_row
+from devtls.daemon.console.style import CYAN
 from devtls.doctor.health.finding import Finding, Level, Section, mends
 from devtls.doctor.health.mending import Mended, ProposedFix
 
-_SIGNS = {Level.OK: Sign.FINE, Level.NOTE: Sign.NOTE, Level.WARNING: Sign.WARNING, Level.TROUBLE: Sign.BAD}
+_SYMBOLS = {Level.OK: Symbol.OK, Level.NOTE: Symbol.NOTE, Level.WARNING: Symbol.WARNING, Level.TROUBLE: Symbol.ERROR}
 _ORDER = (Level.TROUBLE, Level.WARNING, Level.NOTE, Level.OK)
 _LABEL_WIDTH = 9
 _MANY_FINE = {
@@ -41,7 +43,7 @@ def _section(section: Section, findings: Sequence[Finding], *, verbose: bool) ->
     for level in _ORDER:
         for finding in _shown([each for each in findings if each.level is level], section, verbose=verbose):
             text = f"{finding.what} {finding.why}" if finding.why and (finding.wrong or verbose) else finding.what
-            yield from marked_row(_SIGNS[level], label, text, _LABEL_WIDTH)
+            yield from marked_row(_SYMBOLS[level], label, text, _LABEL_WIDTH)
             label = ""
 
 
@@ -71,20 +73,20 @@ def _gathered(notes: list[Finding]) -> list[Finding]:
 def _verdict(findings: Iterable[Finding]) -> list[str]:
     wrong = [each for each in findings if each.wrong]
     if not wrong:
-        return [painted(line, Sign.FINE) for line in wrapped("Nothing is wrong.")]
+        return [paint(line, *Symbol.OK.codes) for line in wrapped("Nothing is wrong.")]
     troubles = sum(each.level is Level.TROUBLE for each in wrong)
     what = "One thing is" if len(wrong) == 1 else f"{len(wrong)} things are"
     text = f"{what} to be mended."
     if any(each.fix is not None for each in wrong):
         text += " devtls doctor --fix does what is safe, and asks before."
-    return [painted(line, Sign.BAD if troubles else Sign.WARNING) for line in wrapped(text)]
+    return [paint(line, *(Symbol.ERROR if troubles else Symbol.WARNING).codes) for line in wrapped(text)]
 
 
 def _list(title: str, commands: Sequence[str]) -> list[str]:
     if not commands:
         return []
     width = len(str(len(commands)))
-    rows = [f"  {number:>{width}}. {coloured(printable(each), '36')}" for number, each in enumerate(commands, 1)]
+    rows = [f"  {number:>{width}}. {paint(printable(each), CYAN)}" for number, each in enumerate(commands, 1)]
     return ["", title, *rows]
 
 
@@ -103,7 +105,7 @@ def result_lines(mended: Iterable[Mended]) -> list[str]:
         line
         for each in mended
         for line in marked_row(
-            Sign.FINE if each.done else Sign.BAD,
+            Symbol.OK if each.done else Symbol.ERROR,
             "done" if each.done else "not done",
             f"{each.what}{f': {each.detail}' if each.detail else ''}.",
             _LABEL_WIDTH,

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.setup import unsetup
 from devtls.cli.setup.service_view import status_json, status_lines
 from devtls.cli.setup.wish import config_of_service, wish_for_service
 from devtls.cli.terminal.change_view import change_lines, results_json
 from devtls.cli.terminal.log_tail import show_log
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.prompts import ask_or_refuse
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import ExitCode, NotRunning, SetupFailed

@@ -9,8 +9,8 @@ from datetime import datetime
 import click
 import msgspec
 
-from devtls.cli import printable
 from devtls.cli.proxy.status import in_words
+from devtls.cli.terminal.messages import printable
 from devtls.system.changes.change import Part
 from devtls.system.changes.service.account import Account, AnyService
 from devtls.web.control_messages import ServeStatus

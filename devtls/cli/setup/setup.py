@@ -17,9 +17,9 @@ from pathlib import Path
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.setup.wish import EXAMPLE, config_of_service, read_wish, wish_for_service, with_example
 from devtls.cli.terminal.change_view import change_json, change_rows, password_notice, plan_lines, plan_text
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.prompts import ask_or_refuse, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.table import show_table

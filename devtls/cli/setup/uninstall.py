@@ -16,9 +16,9 @@ from pathlib import Path, PurePath
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.setup import unsetup
 from devtls.cli.terminal.change_view import change_json, password_notice, plan_text, revert_rows
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.prompts import ask_or_refuse
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.table import show_table

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.setup.setup import PARTS
 from devtls.cli.terminal.change_view import command_lines, password_notice, results_json, revert_rows
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.prompts import ask_or_refuse
 from devtls.cli.terminal.table import show_table
 from devtls.errors import SetupFailed

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from devtls.cli import show
+from devtls.cli.terminal.messages import show
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.config import Config, RouteConfig, StaticTarget, TcpTarget, parse_config
 from devtls.errors import ConfigError, DevtlsError, Refused

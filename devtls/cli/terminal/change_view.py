@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
-from devtls.cli import printable
-from devtls.cli.terminal.rows import wrapped
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import wrapped
 from devtls.cli.terminal.table import Row
 from devtls.system.changes.change import ChangeState, Part, Status
 from devtls.system.changes.engine import Proposal, Result

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from devtls.cli import printable
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.shell_lines import SHELLS, USAGE, guess_shell, shell_lines
 from devtls.errors import Refused
 from devtls.system.changes.clientenv.files import are_retired, write_files

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import click
 
-from devtls.cli import printable
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.table import is_wrapped, show_table
 from devtls.doctor.proof import Foreign, Report
 from devtls.system.changes.change import Status

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.ca.root_key import kept_root_key, required_root_key
 from devtls.cli.terminal.change_view import change_json, change_rows, plan_text
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.table import show_table

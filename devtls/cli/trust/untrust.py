@@ -17,8 +17,8 @@ from pathlib import Path
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.terminal.change_view import change_json, plan_text, revert_rows
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.table import show_table
 from devtls.errors import DevtlsError, StateError
