@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from devtls.cli.ca.rollover import root_json
+from devtls.pki.crl_files import newer_root_crl
 from devtls.pki.leaf import crl_url
 from devtls.pki.revocation import crl_number, load_crl
-from devtls.pki.root_list import newer_root_list
 from devtls.system.storage.keystore import Keystore
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def take_list(keystore: Keystore, content: bytes, now: datetime, *, as_json: boo
     """Publish the list in a file from now on. Raises DevtlsError."""
     authority = keystore.load(now)
     with keystore.writing(authority):
-        der = newer_root_list(content, authority.root, keystore.root_crl(authority))
+        der = newer_root_crl(content, authority.root, keystore.root_crl(authority))
         keystore.put_root_crl(authority, der)
     _show(keystore.load(now), crl_number(load_crl(der)), as_json=as_json)
 

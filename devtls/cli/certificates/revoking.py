@@ -122,7 +122,7 @@ def show_change(change: Change, desk: Desk, dropped: tuple[str, ...], *, as_valu
     concerned = {one.ca for one in change.targets}
     registers = [register for register in desk.registers if register.authority.id in concerned]
     of_root = any(one.of_root for one in change.targets)
-    lists = [_published(register, of_root) for register in registers if of_root or register.authority.signs_lists]
+    lists = [_published(register, of_root) for register in registers if of_root or register.authority.signs_crls]
     done = [one for one in change.targets if one.serial in change.changed]
     before = [one for one in change.targets if one.serial not in change.changed]
     if as_values:
