@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from devtls.cli.group import cli
 from devtls.cli.terminal import passphrase as asking
-from devtls.cli.trust import store_view
+from devtls.cli.terminal import prompts
 from devtls.errors import DevtlsError, ExitCode
 from devtls.pki import locked_key
 from devtls.pki.authority import Authority
@@ -56,7 +56,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Sit somebody at a terminal: return the list of what they type."""
     answers: list[str] = []
     monkeypatch.setattr(asking, "_is_terminal", lambda: True)
-    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     monkeypatch.setattr(asking, "getpass", lambda _question: answers.pop(0))
     return answers
 

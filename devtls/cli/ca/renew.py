@@ -16,8 +16,9 @@ import click
 
 from devtls.cli.ca.rollover import Rollover, root_json, tell_running
 from devtls.cli.ca.root_key import kept_root_key
+from devtls.cli.terminal.prompts import ask
 from devtls.cli.terminal.table import show_table
-from devtls.cli.trust.store_view import ask, plan_text, result_json, store_rows
+from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.errors import Refused, TrustFailed
 from devtls.names import Hostname, is_below, parse_zone
 from devtls.pki.authority import Authority

@@ -13,8 +13,9 @@ from collections.abc import Iterable
 import click
 
 from devtls.cli.ca.rollover import Rollover, tell_running
+from devtls.cli.terminal.prompts import ask
 from devtls.cli.terminal.table import show_table
-from devtls.cli.trust.store_view import ask, plan_text, result_json, store_rows
+from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.errors import DevtlsError
 from devtls.system.changes.clientenv.variables import ROOT_FILE
 from devtls.system.changes.truststore.discovery import is_gone

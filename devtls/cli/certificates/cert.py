@@ -14,10 +14,10 @@ from cryptography import x509
 from devtls.cli import printable
 from devtls.cli.certificates.certificate_view import certificate_json
 from devtls.cli.certificates.issuing import begin, in_words
-from devtls.cli.proxy.running import refuse_sudo_for
 from devtls.cli.terminal.passphrase import terminal_passphrases
-from devtls.pki.certify import MAX_DAYS, Order
+from devtls.pki.certify import MAX_DAYS, CertificateTemplate
 from devtls.pki.leaf import PROFILE
+from devtls.system.machine.paths import refuse_sudo_for
 from devtls.system.storage.certificate_files import (
     chain_file,
     file_stem,
@@ -85,7 +85,7 @@ def _with(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
 
 
-def _tell(order: Order, leaf: x509.Certificate, places: list[Path], as_values: bool) -> None:
+def _tell(order: CertificateTemplate, leaf: x509.Certificate, places: list[Path], as_values: bool) -> None:
     if as_values:
         files = (
             {"pkcs12": str(places[0])} if len(places) == 1 else {"key": str(places[0]), "certificate": str(places[1])}

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from devtls.cli.diagnosis.doctor_view import as_values, in_words, plan_text, result_lines
-from devtls.cli.trust.store_view import ask, is_terminal
+from devtls.cli.terminal.prompts import ask, is_terminal
 from devtls.doctor.health.examine import Diagnosis, Patient, examine
 from devtls.doctor.health.mending import Bench, Mended, mend, propose
 from devtls.errors import ExitCode, Refused

@@ -10,10 +10,11 @@ import time
 import click
 
 from devtls.cli.proxy.config_choice import config_here
-from devtls.cli.proxy.running import Running, choose, find_running, raise_trouble, refuse_sudo_for
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import DevtlsError
+from devtls.operations.control import RunningProxy, choose, find_running, raise_trouble
 from devtls.system.control.channel import end_by_force, is_gone
-from devtls.system.machine.paths import Paths
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 from devtls.web.control_messages import STOP, StopRequest
 
 _LOOK_S = 0.02
@@ -27,17 +28,17 @@ def command(pid: int | None, now: bool) -> None:
     """End a running devtls serve: requests may finish first, as with Ctrl-C."""
     refuse_sudo_for("stop")
     paths = Paths.from_environment()
-    one = choose(find_running(paths), pid, config_here(paths), "stop")
+    one = choose(find_running(paths, TerminalReporter()), pid, config_here(paths), "stop")
     end(one, now=now)
     click.echo(f"{one.label} has ended.")
 
 
-def end(one: Running, *, now: bool = False) -> None:
+def end(one: RunningProxy, *, now: bool = False) -> None:
     """End a proxy and wait until it is gone. Raises DevtlsError."""
-    done = one.order(STOP, StopRequest(now=now))
+    done = one.send(STOP, StopRequest(now=now))
     raise_trouble(done.trouble)
     deadline = time.monotonic() + done.grace_s + _MARGIN_S
-    while not is_gone(one.place):
+    while not is_gone(one.channel):
         if time.monotonic() > deadline:
             raise DevtlsError(f"{one.label} has not ended yet.", hint=end_by_force(one.about.pid))
         time.sleep(_LOOK_S)

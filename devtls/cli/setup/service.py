@@ -17,14 +17,15 @@ from pathlib import Path
 import click
 
 from devtls.cli import printable
-from devtls.cli.proxy.running import find_running, refuse_sudo_for
 from devtls.cli.setup import unsetup
 from devtls.cli.setup.change_view import measure_lines, results_json
 from devtls.cli.setup.service_view import status_json, status_lines
 from devtls.cli.setup.wish import config_of_service, wish_for_service
 from devtls.cli.terminal.log_tail import show_log
-from devtls.cli.trust.store_view import ask_or_refuse
+from devtls.cli.terminal.prompts import ask_or_refuse
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import ExitCode, NotRunning, SetupFailed
+from devtls.operations.control import find_running
 from devtls.system.changes.change import Part, Wish
 from devtls.system.changes.engine import Bench, Result, as_planned, carry_out, propose
 from devtls.system.changes.record import SetupRecord
@@ -33,7 +34,7 @@ from devtls.system.changes.service.discovery import find_services
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.launch import launch
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.paths import Paths
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 from devtls.web.control_messages import FORMAT, STATUS, ServeStatus, StatusAnswer
 
 _NONE = "No service of devtls is installed for you."
@@ -197,13 +198,13 @@ def _echo(text: str) -> None:
 
 def _serves(paths: Paths) -> dict[int, ServeStatus]:
     """Return what the running proxies say, by process."""
-    return {one.about.pid: one.get(STATUS, StatusAnswer).serve for one in find_running(paths)}
+    return {one.about.pid: one.get(STATUS, StatusAnswer).serve for one in find_running(paths, TerminalReporter())}
 
 
 def _warn_of_others(session: _Session) -> None:
     service = session.own
     own = service.account(service.probe())
-    for one in find_running(session.paths):
+    for one in find_running(session.paths, TerminalReporter()):
         if one.about.pid != own.pid:
             click.echo(
                 f"{one.label} runs already, on port {one.about.https_port}, which the service will not get while it "

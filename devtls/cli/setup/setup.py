@@ -21,10 +21,11 @@ from devtls.cli import printable
 from devtls.cli.proxy.route_edit import zones as zones_of
 from devtls.cli.setup.change_view import measure_json, measure_rows, password_notice, plan_lines
 from devtls.cli.setup.wish import EXAMPLE, config_of_service, read_wish, wish_for_service, with_example
+from devtls.cli.terminal.prompts import ask_or_refuse, refuse_without_terminal
 from devtls.cli.terminal.table import show_table
 from devtls.cli.trust import trust
 from devtls.cli.trust.proof_view import Trusted, show_rest
-from devtls.cli.trust.store_view import ask_or_refuse, plan_text, refuse_without_terminal, store_rows
+from devtls.cli.trust.store_view import plan_text, store_rows
 from devtls.config import Config
 from devtls.errors import DevtlsError, SetupFailed
 from devtls.names import DEFAULT_ZONES, Hostname, parse_zone

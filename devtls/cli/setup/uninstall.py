@@ -17,14 +17,16 @@ from pathlib import Path, PurePath
 import click
 
 from devtls.cli import printable
-from devtls.cli.proxy.running import Running, find_running
 from devtls.cli.proxy.stop import end
 from devtls.cli.setup import unsetup
 from devtls.cli.setup.change_view import measure_json, password_notice, removal_rows
+from devtls.cli.terminal.prompts import ask_or_refuse
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.table import Row, show_table
 from devtls.cli.trust import untrust
-from devtls.cli.trust.store_view import ask_or_refuse, plan_text, result_json, store_rows
+from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.errors import DevtlsError, NotRunning
+from devtls.operations.control import RunningProxy, find_running
 from devtls.system.changes.change import Part
 from devtls.system.changes.engine import Result
 from devtls.system.changes.engine import as_planned as measure_as_planned
@@ -44,7 +46,7 @@ class _Uninstall:
     machine: Machine
     changes: unsetup.Removal
     trust: untrust.Removal
-    running: tuple[Running, ...]
+    running: tuple[RunningProxy, ...]
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -92,7 +94,9 @@ def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
         refuse_sudo(os.environ, os.geteuid(), "uninstall")
     paths, machine = Paths.from_environment(), Machine.here()
     changes = unsetup.look(paths, machine, list(Part))
-    found = _Uninstall(paths, machine, changes, untrust.look(paths, machine), tuple(find_running(paths)))
+    found = _Uninstall(
+        paths, machine, changes, untrust.look(paths, machine), tuple(find_running(paths, TerminalReporter()))
+    )
     if dry_run:
         _show_dry_run(found, as_json=as_json)
         return

@@ -17,8 +17,8 @@ import click
 from devtls.cli import printable
 from devtls.cli.setup.change_view import password_notice, removal_lines, removal_rows, results_json
 from devtls.cli.setup.setup import PARTS
+from devtls.cli.terminal.prompts import ask_or_refuse
 from devtls.cli.terminal.table import show_table
-from devtls.cli.trust.store_view import ask_or_refuse
 from devtls.errors import SetupFailed
 from devtls.system.changes.change import ChangeState, Part, Status
 from devtls.system.changes.discovery import find_taken

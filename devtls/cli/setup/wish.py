@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from devtls.cli import show
-from devtls.cli.proxy.running import find_running
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.config import Config, RouteConfig, StaticTarget, TcpTarget, parse_config
 from devtls.errors import ConfigError, DevtlsError, Refused
 from devtls.names import LOCALHOST, Hostname, is_wildcard, parse_pattern, zone_of
+from devtls.operations.control import find_running
 from devtls.routing import build_routes
 from devtls.system.changes.change import User, Wish
 from devtls.system.changes.service.account import DIRECTORY_VARIABLES
@@ -148,7 +149,7 @@ def _of_file(config: Config, zones: Sequence[Hostname]) -> Iterator[str]:
 
 
 def _of_what_runs(paths: Paths) -> Iterator[str]:
-    for one in find_running(paths):
+    for one in find_running(paths, TerminalReporter()):
         try:
             serve = one.get(STATUS, StatusAnswer).serve
         except DevtlsError as error:

@@ -1,48 +1,15 @@
-"""How `devtls trust` and `devtls untrust` show plans and results: text for people, JSON for programs.
-
-Owns the wording, and how somebody is asked.
-"""
+"""How `devtls trust` and `devtls untrust` show plans and results: text for people, JSON for programs."""
 
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterable
-
-import click
 
 from devtls.cli import printable
 from devtls.cli.terminal.table import Row
-from devtls.errors import Refused
 from devtls.system.changes.truststore.installer import Proposal, Result
 from devtls.system.changes.truststore.protocol import Status
 from devtls.system.machine.plan import Elevation, render_plan
-
-
-def is_terminal() -> bool:
-    """Say whether somebody is there to be asked."""
-    return sys.stdin.isatty()
-
-
-def refuse_without_terminal(command: str) -> None:
-    """Raise Refused when nobody can be asked."""
-    if not is_terminal():
-        raise Refused(
-            f"devtls {command} asks before it changes anything, and this is no terminal to ask on.",
-            hint=f"devtls {command} --yes does it without asking, --dry-run only shows it",
-        )
-
-
-def ask_or_refuse(command: str, where: str) -> None:
-    """Ask whether to go ahead; raise Refused where nobody can be asked, and unless the answer is yes."""
-    refuse_without_terminal(command)
-    ask("Go ahead?", where)
-
-
-def ask(question: str, where: str = "in any store") -> None:
-    """Ask once, on stderr; raise Refused unless the answer is yes."""
-    if not click.confirm(question, err=True):
-        raise Refused(f"You did not say yes: nothing was changed {where}.")
 
 
 def plan_text(proposals: Iterable[Proposal], elevation: Elevation | None, absent: str) -> str:

@@ -22,9 +22,10 @@ import click
 from devtls.cli import printable
 from devtls.cli.ca.root_key import kept_root_key, required_root_key
 from devtls.cli.terminal.passphrase import terminal_passphrases
+from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.table import show_table
 from devtls.cli.trust.proof_view import Trusted, show_rest
-from devtls.cli.trust.store_view import ask, plan_text, refuse_without_terminal, result_json, store_rows
+from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.doctor.clients import CLIENTS, Client, Needs
 from devtls.doctor.proof import Files, Foreign, Report, prove
 from devtls.errors import Refused, StateError, TrustFailed
@@ -267,7 +268,7 @@ def introduction(authority: Authority, *, made: bool) -> str:
     """Return the sentence that says which CA this is, and what it may."""
     zones, until = ", ".join(authority.zones), authority.root.not_valid_after_utc
     verb = "Made" if made else "Using"
-    fence = "and for nothing else" if authority.fenced else "and NOTHING LIMITS IT to them"
+    fence = "and for nothing else" if authority.name_constrained else "and NOTHING LIMITS IT to them"
     return f"{verb} devtls root {authority.id}: it speaks for {zones}, {fence}, until {until:%Y-%m-%d}."
 
 

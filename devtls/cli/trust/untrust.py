@@ -18,8 +18,9 @@ from pathlib import Path
 import click
 
 from devtls.cli import printable
+from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.table import show_table
-from devtls.cli.trust.store_view import ask, plan_text, refuse_without_terminal, result_json, store_rows
+from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.errors import DevtlsError, StateError
 from devtls.system.changes.clientenv.files import retire_files
 from devtls.system.changes.truststore.discovery import Scope, find_stores, is_gone, select_stores

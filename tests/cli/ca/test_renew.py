@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.cli.trust import store_view
+from devtls.cli.terminal import prompts
 from devtls.errors import ExitCode
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
@@ -153,7 +153,7 @@ def test_a_renewal_that_was_not_finished_is_taken_back_by_retire(desk: Desk, old
 def test_it_asks_once_and_no_leaves_nothing_behind(
     desk: Desk, old: Authority, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
-    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     if answer == "y\n":
         assert desk.succeed("ca", "renew", answer=answer).stderr.count("Go ahead?") == 1
         assert present(desk).fingerprint != old.fingerprint

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from devtls.cli.diagnosis import doctor
 from devtls.cli.diagnosis.doctor import command
-from devtls.cli.trust import store_view
+from devtls.cli.terminal import prompts
 from devtls.doctor.health.examine import Diagnosis, Patient, examine
 from devtls.errors import ExitCode, Refused
 from tests.cli.desk import Desk
@@ -70,7 +70,7 @@ def test_without_fix_it_needs_no_terminal_and_changes_nothing(untrusted: Desk) -
 
 
 def test_fix_shows_its_commands_asks_once_and_looks_again(untrusted: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (doctor, store_view):
+    for module in (doctor, prompts):
         monkeypatch.setattr(module, "is_terminal", lambda: True)
     result = run("--fix", answer="y\n")
     assert result.return_value is ExitCode.OK, result.output

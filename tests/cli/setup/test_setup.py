@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.cli.trust import store_view
+from devtls.cli.terminal import prompts
 from devtls.errors import ExitCode
 from devtls.system.changes.change import ChangeState, Status, Wish
 from devtls.system.changes.clientenv.variables import ROOT_FILE
@@ -74,7 +74,7 @@ def test_a_second_run_says_one_line_and_asks_nothing(desk: Desk, changes: Measur
 def test_a_terminal_is_asked_once(
     desk: Desk, changes: Measures, monkeypatch: pytest.MonkeyPatch, answer: str, done: bool
 ) -> None:
-    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     if done:
         assert desk.succeed("setup", answer=answer).stderr.count("Go ahead?") == 1
         assert "Go ahead?" not in desk.succeed("setup").stderr

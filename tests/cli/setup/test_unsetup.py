@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.cli.trust import store_view
+from devtls.cli.terminal import prompts
 from devtls.errors import ExitCode
 from devtls.system.changes.record import SetupRecord
 from tests.cli.changes import Measures
@@ -88,7 +88,7 @@ def test_json_is_one_document_on_stdout(desk: Desk, changes: Measures) -> None:
 
 def test_a_no_leaves_everything(desk: Desk, changes: Measures, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.succeed("setup", "--yes")
-    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     for command in ("unsetup", "uninstall"):
         assert "did not say yes" in str(desk.fail(ExitCode.REFUSED, command, answer="n\n"))
     assert list(changes.files()) == ["names", "ports"]

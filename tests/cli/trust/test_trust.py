@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from devtls.cli.group import cli
-from devtls.cli.terminal import table
-from devtls.cli.trust import proof_view, store_view, trust
+from devtls.cli.terminal import prompts, table
+from devtls.cli.trust import proof_view, trust
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
@@ -68,7 +68,7 @@ def test_without_a_terminal_nothing_happens_unless_yes_is_said(desk: Desk) -> No
 
 @pytest.mark.parametrize(("answer", "trusted"), [("y\n", True), ("n\n", False)])
 def test_a_terminal_is_asked_once(desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: str, trusted: bool) -> None:
-    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     if trusted:
         assert desk.succeed("trust", answer=answer).stderr.count("Go ahead?") == 1
     else:
@@ -444,7 +444,7 @@ def test_an_untrust_dry_run_changes_nothing(desk: Desk) -> None:
 def test_untrust_asks_and_needs_a_terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.succeed("trust", "--yes")
     desk.fail(ExitCode.REFUSED, "untrust")
-    monkeypatch.setattr(store_view, "is_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     desk.fail(ExitCode.REFUSED, "untrust", answer="n\n")
     assert len(list(desk.nss.glob("*.pem"))) == 1
     desk.succeed("untrust", answer="y\n")

@@ -1,0 +1,38 @@
+"""Questions on a terminal: asked once, on stderr, and refused where nobody can answer.
+
+Owns the wording of the question and of both refusals. A command asks after it showed what it will do.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from devtls.errors import Refused
+
+
+def is_terminal() -> bool:
+    """Say whether somebody is there to be asked."""
+    return sys.stdin.isatty()
+
+
+def refuse_without_terminal(command: str) -> None:
+    """Raise Refused when nobody can be asked."""
+    if not is_terminal():
+        raise Refused(
+            f"devtls {command} asks before it changes anything, and this is no terminal to ask on.",
+            hint=f"devtls {command} --yes does it without asking, --dry-run only shows it",
+        )
+
+
+def ask_or_refuse(command: str, where: str) -> None:
+    """Ask whether to go ahead; raise Refused where nobody can be asked, and unless the answer is yes."""
+    refuse_without_terminal(command)
+    ask("Go ahead?", where)
+
+
+def ask(question: str, where: str = "in any store") -> None:
+    """Ask once, on stderr; raise Refused unless the answer is yes."""
+    if not click.confirm(question, err=True):
+        raise Refused(f"You did not say yes: nothing was changed {where}.")
