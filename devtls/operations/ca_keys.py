@@ -70,7 +70,7 @@ def open_root_key(context: Context, encrypted: bytes) -> IssuerKey:
 
 
 def export_root_key(context: Context, out: Path, *, force: bool) -> None:
-    """Write the root's key as PKCS #8 under the passphrase that it has here; `force` replaces a file. Raises Refused."""
+    """Write the root's key as PKCS #8 under its own passphrase; `force` replaces a file. Raises Refused, StateError."""
     keystore = context.keystore
     encrypted = encrypted_root_key(keystore, keystore.load(context.now))
     if not force:
@@ -81,7 +81,7 @@ def export_root_key(context: Context, out: Path, *, force: bool) -> None:
 
 
 def lock_ca(context: Context, *, remember: bool) -> None:
-    """Encrypt the key that signs under a new passphrase; `remember` stores it in the system's keyring. Raises Refused."""
+    """Encrypt the key that signs under a new passphrase, which the system's keyring may `remember`. Raises Refused."""
     authority = context.keystore.load(context.now)
     if isinstance(authority.intermediate.key, LockedKey):
         raise Refused("The CA's key is locked already.", hint="devtls ca unlock first, for another passphrase")

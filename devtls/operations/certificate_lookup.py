@@ -95,7 +95,7 @@ class CertificateRegisters(msgspec.Struct, frozen=True, dict=True):
 
 
 def open_certificates(context: Context) -> CertificateRegisters:
-    """Return the registers of this machine; lines that cannot be read are reported. Raises what `Keystore.load` does."""
+    """Return the registers of this machine, and report damaged lines. Raises what `Keystore.load` raises."""
     found = CertificateRegisters(open_registers(context.keystore, context.now), context.now)
     if found.history.damaged:
         lines = ", ".join(str(number) for number in found.history.damaged)

@@ -13,10 +13,10 @@ from pathlib import Path
 from cryptography import x509
 
 from devtls.operations.context import Context
-from devtls.pki.certify import Order, check_days, check_key
+from devtls.pki.certify import CertificateTemplate, check_days, check_key
 from devtls.pki.leaf import PROFILE
 from devtls.pki.names_in_certificates import Kind, parse_names
-from devtls.pki.request import Request
+from devtls.pki.request import CertificateRequest
 from devtls.system.storage.certificate_files import (
     chain_file,
     file_stem,
@@ -56,7 +56,7 @@ class KeyAndFiles:
 class IssuedCertificate:
     """A certificate that was signed and recorded, its chain as PEM, and its files by role: pkcs12, key, certificate."""
 
-    order: Order
+    template: CertificateTemplate
     certificate: x509.Certificate
     chain_pem: bytes
     files: dict[str, Path]
@@ -66,51 +66,58 @@ def issue_certificate(
     context: Context, names: Iterable[str], options: CertificateOptions, wanted: KeyAndFiles
 ) -> IssuedCertificate:
     """Make a key and a certificate for `names`, and write both. Raises DevtlsError."""
-    register, order = _prepare(context, names, options)
-    files = _files(wanted, order)
+    register, template = _prepare(context, names, options)
+    files = _files(wanted, template)
     if not wanted.force:
         refuse_to_overwrite(files.values())
     passphrase = wanted.pkcs12.new(files["pkcs12"].name).encode() if wanted.pkcs12 else b""
     key = new_certificate_key(wanted.key_type)
     place = files["pkcs12" if wanted.pkcs12 else "certificate"]
-    leaf = register.issue(order, key.public_key(), by="cert", place=str(place), now=context.now)
+    leaf = register.issue(template, key.public_key(), by="cert", place=str(place), now=context.now)
     chain = _chain(register, leaf, options)
     if wanted.pkcs12:
-        content = pkcs12_file(key, chain, str(order.names[0]), passphrase)
+        content = pkcs12_file(key, chain, str(template.names[0]), passphrase)
         write_files({files["pkcs12"]: content}, {}, force=wanted.force)
     else:
         write_files({files["key"]: key_file(key)}, {files["certificate"]: chain_file(chain)}, force=wanted.force)
-    return IssuedCertificate(order, leaf, chain_file(chain), files)
+    return IssuedCertificate(template, leaf, chain_file(chain), files)
 
 
 def sign_request(
-    context: Context, request: Request, options: CertificateOptions, out: Path | None = None, *, force: bool = False
+    context: Context,
+    request: CertificateRequest,
+    options: CertificateOptions,
+    out: Path | None = None,
+    *,
+    force: bool = False,
 ) -> IssuedCertificate:
     """Sign the names and the key of a request; the result goes to `out`, or to the caller. Raises DevtlsError."""
     check_key(request.key)
-    register, order = _prepare(context, request.names, options)
+    register, template = _prepare(context, request.names, options)
     if out is not None and not force:
         refuse_to_overwrite([out])
     if request.left_out:
         left = "; ".join(request.left_out)
         context.reporter.info(f"Not taken from the request: {left}. Only its names and its key count.")
     place = "standard output" if out is None else str(out)
-    leaf = register.issue(order, request.key, by="sign", place=place, now=context.now)
+    leaf = register.issue(template, request.key, by="sign", place=place, now=context.now)
     content = chain_file(_chain(register, leaf, options))
     if out is not None:
         write_files({}, {out: content}, force=force)
-    return IssuedCertificate(order, leaf, content, {} if out is None else {"certificate": out})
+    return IssuedCertificate(template, leaf, content, {} if out is None else {"certificate": out})
 
 
-def _prepare(context: Context, names: Iterable[str], options: CertificateOptions) -> tuple[Register, Order]:
+def _prepare(
+    context: Context, names: Iterable[str], options: CertificateOptions
+) -> tuple[Register, CertificateTemplate]:
     check_days(options.days)
     authority = context.keystore.load(context.now)
     checked = parse_names(names, authority.zones, options.kind)
-    return Register(context.keystore, authority), Order(checked, options.kind, options.days, options.ocsp)
+    return Register(context.keystore, authority), CertificateTemplate(checked, options.kind, options.days, options.ocsp)
 
 
-def _files(wanted: KeyAndFiles, order: Order) -> dict[str, Path]:
-    stem = wanted.directory.absolute() / file_stem(order.names[0])
+def _files(wanted: KeyAndFiles, template: CertificateTemplate) -> dict[str, Path]:
+    stem = wanted.directory.absolute() / file_stem(template.names[0])
     if wanted.pkcs12:
         return {"pkcs12": stem.with_name(f"{stem.name}.p12")}
     return {"key": stem.with_name(f"{stem.name}-key.pem"), "certificate": stem.with_name(f"{stem.name}.pem")}

@@ -20,7 +20,6 @@ from pathlib import Path
 import click
 
 from devtls.cli import printable
-from devtls.cli.ca.root_key import kept_root_key, required_root_key
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.table import show_table
@@ -30,6 +29,7 @@ from devtls.doctor.clients import CLIENTS, Client, Needs
 from devtls.doctor.proof import Files, Foreign, Report, prove
 from devtls.errors import Refused, StateError, TrustFailed
 from devtls.names import DEFAULT_ZONES, Hostname, is_below, parse_zone
+from devtls.operations.ca_keys import encrypted_root_key, root_key_lock
 from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.files import renew_files
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE
@@ -134,11 +134,11 @@ def command(
     stores = find(session, names)
     existing = existing_authority(session, wanted)
     if keep_root_key and existing is not None:
-        required_root_key(session.keystore, existing)
+        encrypted_root_key(session.keystore, existing)
     if dry_run:
         _show_dry_run(session, existing, wanted or DEFAULT_ZONES, stores)
     else:
-        locks = kept_root_key(passphrase_fd) if keep_root_key and existing is None else NO_LOCKS
+        locks = root_key_lock(terminal_passphrases(passphrase_fd)) if keep_root_key and existing is None else NO_LOCKS
         authority = make_authority(session, existing, wanted, locks)
         click.echo(introduction(authority, made=existing is None), err=True)
         _trust(session, authority, stores, yes=yes)
