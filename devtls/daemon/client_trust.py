@@ -15,8 +15,10 @@ from pathlib import Path
 
 from devtls.errors import ConfigError, StateError
 from devtls.net.client.client_auth import Claim, ClientPolicy
+from devtls.pki.client_chain import lists_are_complete, would_pass
 from devtls.pki.der import pem
 from devtls.pki.leaf import Signer
+from devtls.pki.revocation import load_crl, resign_at
 from devtls.routing import ClientAuth, Route
 from devtls.system.storage.keystore import Keystore
 
@@ -56,8 +58,6 @@ class ClientTrust:
         return self._own
 
     def _make_own(self, signer: Signer, now: datetime) -> bytes:
-        from devtls.pki.revocation import load_crl, resign_at
-
         authority = self._keystore.load(now)
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
@@ -85,14 +85,10 @@ def is_barred(claim: Claim) -> bool:
         return False
     if not claim.chain:
         return policy.required
-    from devtls.pki.client_chain import would_pass
-
     return not would_pass(claim.chain, policy.trust_pem)
 
 
 def _policy_of_file(required: bool, trust: bytes) -> ClientPolicy:
-    from devtls.pki.client_chain import lists_are_complete
-
     return ClientPolicy(required, trust, lists_are_complete(trust))
 
 

@@ -22,7 +22,7 @@ from devtls.operations.context import Reporter
 from devtls.system.control.channel import ControlChannel, end_by_force, find_channels
 from devtls.system.control.port import ControlPort
 from devtls.system.machine.paths import Paths
-from devtls.web.control_messages import ABOUT, About, Done, Trouble
+from devtls.web.control_messages import ABOUT, About, Done, ErrorInfo
 from devtls.web.control_proof import (
     NONCE_FIELD,
     PROOF_FIELD,
@@ -108,7 +108,7 @@ def choose(running: Sequence[RunningProxy], pid: int | None, file: Path | None, 
     raise Refused(f"{len(running)} of them run: {which}.", hint=f"devtls {command} --pid {running[0].about.pid}")
 
 
-def raise_trouble(trouble: Trouble | None, prefix: str = "") -> None:
+def raise_trouble(trouble: ErrorInfo | None, prefix: str = "") -> None:
     """Raise the failure that a proxy answered with, with its exit code."""
     if trouble is None:
         return

@@ -25,6 +25,7 @@ from devtls.web.control_messages import (
     About,
     AddRequest,
     Done,
+    ErrorInfo,
     LeavesAnswer,
     LeavesRequest,
     LookRequest,
@@ -33,7 +34,6 @@ from devtls.web.control_messages import (
     RevokedRequest,
     StatusAnswer,
     StopRequest,
-    Trouble,
 )
 from devtls.web.server_name import name_server
 
@@ -120,7 +120,7 @@ def _reading(kind: type[_Asked], act: Callable[[_Asked], Awaitable[msgspec.Struc
 
 def refusal(status: int, message: str) -> web.Response:
     """Return an answer that says why nothing was done."""
-    return _answer(Done(trouble=Trouble(message)), status)
+    return _answer(Done(trouble=ErrorInfo(message)), status)
 
 
 def _answer(content: msgspec.Struct, status: int = 200) -> web.Response:

@@ -17,7 +17,7 @@ ROUTES, REMOVE, RELOAD, STOP = f"{PREFIX}/routes", f"{PREFIX}/remove", f"{PREFIX
 LEAVES, REVOKED, LOOK = f"{PREFIX}/leaves", f"{PREFIX}/revoked", f"{PREFIX}/look"
 
 
-class Trouble(msgspec.Struct, frozen=True):
+class ErrorInfo(msgspec.Struct, frozen=True):
     """What went wrong: a sentence, what to do, and the exit code for it; `at` is ISO 8601, "" = now."""
 
     message: str
@@ -103,7 +103,7 @@ class ServeStatus(msgspec.Struct, frozen=True, kw_only=True):
     clients: Clients
     certificates: Certificates
     ca: CaStatus
-    reload_error: Trouble | None
+    reload_error: ErrorInfo | None
     warnings: tuple[Advice, ...]
     pac_port: int | None = None
 
@@ -191,7 +191,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     will be minted anew.
     """
 
-    trouble: Trouble | None = None
+    trouble: ErrorInfo | None = None
     routes: tuple[RouteStatus, ...] = ()
     removed: bool = False
     grace_s: float = 0.0

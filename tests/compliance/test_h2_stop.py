@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-from devtls.daemon.drain import drain
+from devtls.daemon.shutdown import drain
 from devtls.http.exchange import ExchangeLimits
 from devtls.net.client.service import ServerLimits
 from devtls.pki.authority import Authority

@@ -20,7 +20,9 @@ _ENCODINGS = {"pem": Encoding.PEM, "der": Encoding.DER}
 
 @click.command(name="export", short_help="Write the root certificate (never a key).")
 @click.option("--out", default="-", metavar="FILE", help="Where to write it; - is standard output (the default).")
-@click.option("--format", "form", type=click.Choice(list(_ENCODINGS)), default="pem", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(list(_ENCODINGS)), default="pem", show_default=True, help="The encoding."
+)
 @click.option("--mobileconfig", is_flag=True, help="The root as a profile for iPhone, iPad and Mac.")
 @click.option("--intermediate", "part", flag_value="intermediate", help="The intermediate instead of the root.")
 @click.option("--chain", "part", flag_value="chain", help="Intermediate and root in one PEM file.")

@@ -26,7 +26,13 @@ from devtls.system.machine.paths import refuse_sudo_for
 @click.option("--client", is_flag=True, help="For a client that logs in with it, not for a server.")
 @click.option("--p12", is_flag=True, help="One PKCS #12 file with a passphrase in the place of the two PEM files.")
 @click.option("--password-fd", type=int, metavar="N", help="With --p12: read its passphrase from this descriptor.")
-@click.option("--key-type", type=click.Choice(["ecdsa", "rsa"]), default="ecdsa", show_default=True)
+@click.option(
+    "--key-type",
+    type=click.Choice(["ecdsa", "rsa"]),
+    default="ecdsa",
+    show_default=True,
+    help="The kind of key: ECDSA on P-256, or RSA of 2,048 bits.",
+)
 @click.option("--fullchain", is_flag=True, help="The root as well, at the end of the chain.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase of a locked CA from this descriptor.")

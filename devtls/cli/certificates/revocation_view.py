@@ -12,8 +12,8 @@ from devtls.cli.certificates.certificate_view import SHORT_SERIAL
 from devtls.operations.revocation import IN_MEMORY, PublishedCrl, RevocationResult, RevocationTarget
 
 _UNLISTED = (
-    "The CA was imported and may sign no CRL (no cRLSign): devtls itself shows such a certificate no more, and no\n"
-    "other program learns of it. devtls ca renew makes a CA that can revoke."
+    "The CA was imported and may sign no CRL (no cRLSign): devtls itself shows such a certificate no more, and\n"
+    "no other program learns of it. devtls ca renew makes a CA that can revoke."
 )
 _ABOUT_INTERMEDIATES = (
     "Programs that check CRLs refuse it, and everything that it signed. The machine that has it is told with\n"

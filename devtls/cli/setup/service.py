@@ -176,7 +176,15 @@ def status(*, as_json: bool) -> int:
 
 
 @command.command()
-@click.option("--lines", "-n", type=click.IntRange(0, 1_000_000), default=50, show_default=True, metavar="N")
+@click.option(
+    "--lines",
+    "-n",
+    type=click.IntRange(0, 1_000_000),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="So many lines.",
+)
 @click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 def logs(*, lines: int, follow: bool) -> int:
     """Show the last lines of the service's log."""

@@ -7,6 +7,7 @@ itself: hints come once, refusals of our certificate once a minute and name. Eve
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec.structs import asdict, replace
 
 from devtls.config.lines import visible
+from devtls.daemon.console.refused_clients import why_refused
 from devtls.errors import DevtlsError
 from devtls.net.client.access import AccessRecord
 from devtls.net.tls.layer import HUNG_UP, HandshakeFailure
@@ -107,8 +109,6 @@ class Log:
                 )
         elif failure.asked and failure.reason != HUNG_UP:  # a browser does, while its user looks for a certificate
             if self._first_in_a_while(f"asked {name} {failure.reason}"):
-                from devtls.daemon.console.refused_clients import why_refused  # with what most starts never need
-
                 self.warn(
                     f"a client of {name}, which asks for a certificate, was not let in: {why_refused(failure.reason)}",
                     event="client_refused",
@@ -125,8 +125,6 @@ class Log:
 
     def fault(self, connection_id: int, error: Exception) -> None:
         """A bug of ours ended a connection: this is what a bug report needs."""
-        import traceback
-
         place = "".join(traceback.format_exception(error)) if self.level == "verbose" else repr(error)
         self.warn(f"a bug of devtls ended connection {connection_id}: {place}", event="fault")
 

@@ -18,10 +18,12 @@ from typing import TypeVar
 from devtls.config import StaticTarget
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.console.banner import Findings, Remark, Resolves, find_remarks, join_banner, render_routes
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.errors import DevtlsError
 from devtls.names import is_wildcard
 from devtls.routing import Upstream
+from devtls.system.changes.resolver.discovery import names_in_block
+from devtls.system.machine.machine import Machine
 
 _CAP_S = 0.9
 _MOST_NAMES = 40
@@ -30,14 +32,14 @@ _PROBE_LABEL = "devtls-check"
 """Stands for any name below a wildcard."""
 
 
-async def show(daemon: Daemon, look: Look, said: Sequence[Remark]) -> list[Remark]:
+async def show(daemon: Daemon, style: TerminalStyle, said: Sequence[Remark]) -> list[Remark]:
     """Probe, then show the banner without what was `said` already; returns all that was there to be said."""
-    findings = await examine(daemon)
-    generation, port, log = daemon.generation, daemon.doors.https_port, daemon.log
+    findings = await probe(daemon)
+    generation, port, log = daemon.generation, daemon.bound.https_port, daemon.log
     routes = generation.snapshot.routes.routes
-    remarks = find_remarks(routes, port, findings, generation.merged.overridden, look)
+    remarks = find_remarks(routes, port, findings, generation.merged.overridden, style)
     fresh = [remark for remark in remarks if remark not in said]
-    log.block(join_banner(render_routes(routes, port, findings, look), fresh))
+    log.block(join_banner(render_routes(routes, port, findings, style), fresh))
     log.event(
         "ready",
         trusted=findings.trusted,
@@ -47,7 +49,7 @@ async def show(daemon: Daemon, look: Look, said: Sequence[Remark]) -> list[Remar
     return remarks
 
 
-async def examine(daemon: Daemon) -> Findings:
+async def probe(daemon: Daemon) -> Findings:
     """Find everything out, within a second."""
     routes = daemon.generation.snapshot.routes.routes
     apps = {
@@ -70,9 +72,6 @@ async def examine(daemon: Daemon) -> Findings:
 
 def _written_names() -> frozenset[str]:
     try:
-        from devtls.system.changes.resolver.discovery import names_in_block
-        from devtls.system.machine.machine import Machine
-
         return names_in_block(Machine.here())
     except OSError:  # no file can be opened just now: then nothing is known to be written
         return frozenset()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Look(msgspec.Struct, frozen=True):
+class TerminalStyle(msgspec.Struct, frozen=True):
     """Plain text unless told otherwise."""
 
     colour: bool = False

@@ -14,13 +14,13 @@ import msgspec
 
 from devtls.config import ServeConfig
 from devtls.net.client.listener import Bound, adopt
-from devtls.system.machine.activation import ActivatedSocket, Inheritance, take_listen_fds
+from devtls.system.machine.activation import ActivatedSocket, ActivatedSockets, take_listen_fds
 from devtls.system.machine.launchd import started_by_launchd, take_launchd_sockets
 
 HTTPS, HTTP = "https", "http"
 
 
-class Inherited(msgspec.Struct, frozen=True):
+class ActivatedListeners(msgspec.Struct, frozen=True):
     """The doors that need not be opened; `notes` are lines that a person should read."""
 
     https: Bound | None = None
@@ -28,16 +28,16 @@ class Inherited(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def take_inherited(serve: ServeConfig) -> Inherited:
+def take_activated_listeners(serve: ServeConfig) -> ActivatedListeners:
     """Return what systemd or launchd opened for this process. Raises Refused for what other machines reach."""
     if started_by_launchd(sys.platform):
         return sort_out(take_launchd_sockets(), serve)
     return sort_out(take_listen_fds(os.environ, os.getpid()), serve)
 
 
-def sort_out(inheritance: Inheritance, serve: ServeConfig) -> Inherited:
+def sort_out(inheritance: ActivatedSockets, serve: ServeConfig) -> ActivatedListeners:
     """Return the doors among these sockets; what is none of them is closed."""
-    doors: dict[str, list[ActivatedSocket]] = {HTTPS: [], HTTP: []}
+    bound: dict[str, list[ActivatedSocket]] = {HTTPS: [], HTTP: []}
     notes = list(inheritance.notes)
     for handed in inheritance.sockets:
         door = _door_of(handed.name, handed.port, serve)
@@ -46,13 +46,13 @@ def sort_out(inheritance: Inheritance, serve: ServeConfig) -> Inherited:
             notes.append(f"Port {handed.port} was handed over {named}; is it https or http? It is closed.")
             handed.sock.close()
         else:
-            doors[door].append(handed)
-    if doors[HTTP] and not serve.redirect:
-        notes.append(f"Port {doors[HTTP][0].port} was handed over, but redirect is off: nothing answers there.")
-        for handed in doors.pop(HTTP):
+            bound[door].append(handed)
+    if bound[HTTP] and not serve.redirect:
+        notes.append(f"Port {bound[HTTP][0].port} was handed over, but redirect is off: nothing answers there.")
+        for handed in bound.pop(HTTP):
             handed.sock.close()
-    https, http = (_bound(doors.get(door, [])) for door in (HTTPS, HTTP))
-    return Inherited(https, http, (*notes, *_unlike(https, "https_port", serve.https_port)))
+    https, http = (_bound(bound.get(door, [])) for door in (HTTPS, HTTP))
+    return ActivatedListeners(https, http, (*notes, *_unlike(https, "https_port", serve.https_port)))
 
 
 def _door_of(name: str, port: int, serve: ServeConfig) -> str | None:

@@ -38,7 +38,7 @@ from devtls.system.storage.keystore import Keystore
 _SEED_OCTETS = 32
 
 
-class AcmeDesk:
+class AcmeContext:
     """Answers requests; every call blocks.
 
     `snapshot` gives the rules of the moment, `report` tells of our own troubles.
