@@ -1,4 +1,4 @@
-"""Which of the sockets that were handed over to this process is which door: https, http, or none that we know.
+"""Sockets that systemd or launchd opened for this process, sorted into the https and the http listener.
 
 Owns that choice. A name says it (FileDescriptorName=https), else the port: 443 and what ends like it is https, 80 and
 what ends like it is http. Refuses to guess about others: they are closed and named. Loaded only where sockets were
@@ -39,23 +39,23 @@ def sort_out(inheritance: ActivatedSockets, serve: ServeConfig) -> ActivatedList
     """Return the doors among these sockets; what is none of them is closed."""
     bound: dict[str, list[ActivatedSocket]] = {HTTPS: [], HTTP: []}
     notes = list(inheritance.notes)
-    for handed in inheritance.sockets:
-        door = _door_of(handed.name, handed.port, serve)
-        if door is None:
-            named = f"as {handed.name!r}" if handed.name else "without a name"
-            notes.append(f"Port {handed.port} was handed over {named}; is it https or http? It is closed.")
-            handed.sock.close()
+    for activated in inheritance.sockets:
+        role = _role_of(activated.name, activated.port, serve)
+        if role is None:
+            named = f"as {activated.name!r}" if activated.name else "without a name"
+            notes.append(f"Port {activated.port} was handed over {named}; is it https or http? It is closed.")
+            activated.sock.close()
         else:
-            bound[door].append(handed)
+            bound[role].append(activated)
     if bound[HTTP] and not serve.redirect:
         notes.append(f"Port {bound[HTTP][0].port} was handed over, but redirect is off: nothing answers there.")
-        for handed in bound.pop(HTTP):
-            handed.sock.close()
-    https, http = (_bound(bound.get(door, [])) for door in (HTTPS, HTTP))
+        for activated in bound.pop(HTTP):
+            activated.sock.close()
+    https, http = (_bound(bound.get(role, [])) for role in (HTTPS, HTTP))
     return ActivatedListeners(https, http, (*notes, *_unlike(https, "https_port", serve.https_port)))
 
 
-def _door_of(name: str, port: int, serve: ServeConfig) -> str | None:
+def _role_of(name: str, port: int, serve: ServeConfig) -> str | None:
     if name in (HTTPS, HTTP):
         return name
     if port == serve.https_port:
@@ -67,9 +67,9 @@ def _door_of(name: str, port: int, serve: ServeConfig) -> str | None:
     return HTTP if str(port).endswith("80") else None
 
 
-def _bound(handed: list[ActivatedSocket]) -> Bound | None:
-    """Return one door; where its sockets have several ports, all are served and the lowest is the one in addresses."""
-    return adopt(min(each.port for each in handed), [each.sock for each in handed]) if handed else None
+def _bound(activated: list[ActivatedSocket]) -> Bound | None:
+    """Return one role; where its sockets have several ports, all are served and the lowest is the one in addresses."""
+    return adopt(min(each.port for each in activated), [each.sock for each in activated]) if activated else None
 
 
 def _unlike(bound: Bound | None, key: str, wanted: int | None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What clients of routes with `client_auth` have to show, read from files: the CA's certificates and revocation lists.
+"""The CA certificates and CRLs by which clients of routes with `client_auth` are verified.
 
 Owns one policy per way of asking. By default a client's certificate is one of our own CA, and its revocation list
 counts, signed anew when half of its life is over; `client_ca` names another CA's file, lists included. Refuses a file
@@ -22,7 +22,7 @@ from devtls.pki.revocation import load_crl, resign_at
 from devtls.routing import ClientAuth, Route
 from devtls.system.storage.keystore import Keystore
 
-_MAX_OCTETS = 1_048_576
+_MAX_BYTES = 1_048_576
 
 Policies = dict[ClientAuth, ClientPolicy]
 
@@ -97,8 +97,8 @@ def _read(file: str, route: Route) -> bytes:
         if Path(file).exists() and not Path(file).is_file():  # a FIFO would never end
             raise _unusable(file, route, "is not a file")
         with Path(file).open("rb") as opened:
-            content = opened.read(_MAX_OCTETS + 1)
-        if len(content) > _MAX_OCTETS:
+            content = opened.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
             raise _unusable(file, route, "is larger than 1 MiB")
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(file)
     except (OSError, ssl.SSLError) as error:

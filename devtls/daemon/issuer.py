@@ -1,4 +1,4 @@
-"""How leaves come about in a running proxy: the authority, fresh keys and serials, the clock, a path for OpenSSL.
+"""The issuer of leaves in a running proxy: the CA joined to keys, serial numbers, the clock and a path for OpenSSL.
 
 Owns the joint between pki, system and net: net knows none of them.
 """
@@ -14,7 +14,7 @@ from devtls.names import Hostname, parse_hostname
 from devtls.net.tls.contexts import Issuer
 from devtls.pki.leaf import Leaf, Signer
 from devtls.system.machine.pem import pem_path
-from devtls.system.storage.keystore import new_leaf_key, new_passing_serial
+from devtls.system.machine.randomness import new_leaf_key, new_passing_serial
 
 
 def make_issuer(signer: Signer, state_dir: Path) -> Issuer:

@@ -1,4 +1,4 @@
-"""Which ports the proxy gets: the usual ones, their one stand-in, or the ones that were asked for.
+"""The listeners of the proxy: bound on the usual ports, their one stand-in, or the configured ones.
 
 Owns the order: sockets that systemd or launchd opened for us; 443, or the port that was asked for; on macOS the same on
 every address, with a filter; 8443 where this user may not have 443, under the name of 443 when the system redirects it
@@ -164,10 +164,10 @@ def _bind_somehow(port: int, addresses: Sequence[str]) -> Bound:
     except PortForbidden:
         if sys.platform != "darwin" or tuple(addresses) != LOOPBACK:
             raise
-    return _bind_everywhere(port)
+    return _bind_wildcard(port)
 
 
-def _bind_everywhere(port: int) -> Bound:
+def _bind_wildcard(port: int) -> Bound:
     bound = bind_everywhere(port)
     if not leads_here(bound, port):  # a socket on 127.0.0.1 itself, which root may have, comes first
         bound.close()

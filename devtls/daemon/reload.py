@@ -1,4 +1,4 @@
-"""Reloads of a running proxy: what causes one, what is said of it, and what became of the last.
+"""Reloads of a running proxy: their causes, their log lines, and the result of the last one.
 
 Owns the watch on the configuration file, the error of the last reload, and the service manager's view of both. Refuses
 to repeat itself: an error that comes again by itself is said once, and a change that a command has just made is not

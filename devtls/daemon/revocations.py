@@ -1,4 +1,4 @@
-"""What a running proxy knows of revoked certificates: read anew when a register on disk has changed.
+"""The revoked serial numbers that a running proxy knows: read anew when a register on disk has changed.
 
 Owns the serial numbers that are revoked now, of the CA that signs and of the older ones that are still trusted. Refuses
 to read anything while the registers are as they were: a look is a few calls of stat. A register that is ahead
@@ -18,7 +18,7 @@ from devtls.errors import DevtlsError
 from devtls.pki.leaf import Signer
 from devtls.pki.revocation import load_crl
 from devtls.system.machine.file_stamp import Stamp, stamp_of
-from devtls.system.storage.generation import CRL, REGISTER
+from devtls.system.storage.ca_directory import CRL, REGISTER
 from devtls.system.storage.keystore import Keystore
 
 

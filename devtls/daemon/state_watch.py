@@ -1,4 +1,4 @@
-"""The look at the state folder every other second: what other commands of devtls change while this one serves.
+"""The watch on the state directory, every other second: changes that other commands make while this proxy serves.
 
 Owns the rhythm and what follows from each find: another CA, a deleted one, one that comes to its end, revocations,
 other lists for clients, a file that was allowed. Refuses to end for a state that cannot be read: the next look may.

@@ -1,4 +1,4 @@
-"""How a running proxy is, as values for whoever asks over the control socket.
+"""The status of a running proxy as values, for the control API.
 
 Owns what is told and in which words. Decides and changes nothing; what it needs to find out first (do the apps answer,
 do the names resolve) was found out by `probes`. Loaded at the first question.

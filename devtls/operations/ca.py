@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from devtls.operations.context import Context
 from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
-from devtls.system.storage.generation import ROOT_KEY, is_locked_file
+from devtls.system.storage.ca_directory import KEY, ROOT_KEY
+from devtls.system.storage.generation import is_locked_file
 from devtls.system.storage.pointer import PointerEntry
-from devtls.system.storage.seal import KEY
 
 PublicPart = Literal["root", "intermediate", "chain", "crl", "mobileconfig"]
 """What can be exported: a certificate, both in one file, the CRLs, or the root as a profile for Apple's devices."""

@@ -28,8 +28,8 @@ from devtls.pki.profile import short_id
 from devtls.pki.revocation import crl_number, load_crl
 from devtls.pki.root_list import newer_root_list
 from devtls.system.machine.suffixes import is_public_suffix
+from devtls.system.storage.generation import free_pki_port
 from devtls.system.storage.passphrase import PassphraseSource
-from devtls.system.storage.pki_port import free_port
 
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
@@ -162,4 +162,4 @@ def _port_of(bundle: ImportBundle, present: Authority | None) -> int:
             port = str(name).removeprefix("http://127.0.0.1:").removesuffix(path)
             if port.isdigit() and 0 < int(port) < 65536 and name == crl_url(int(port), path):
                 return int(port)
-    return present.pki_port if present else free_port()
+    return present.pki_port if present else free_pki_port()

@@ -15,8 +15,9 @@ from devtls.errors import Refused
 from devtls.operations.context import Context
 from devtls.pki.authority import Authority
 from devtls.system.machine.private_files import read_private_file
+from devtls.system.storage.ca_directory import Locks
 from devtls.system.storage.certificate_files import refuse_to_overwrite, write_files
-from devtls.system.storage.generation import Locks, plain_key
+from devtls.system.storage.generation import plain_key
 from devtls.system.storage.keyring_entry import drop_from_keyring, to_keyring
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import LockedKey, Unlocker, lock

@@ -21,8 +21,8 @@ from devtls.pki.delegation import delegate, key_in_request
 from devtls.pki.der import key_pem
 from devtls.pki.profile import short_id
 from devtls.pki.register import serial_text
+from devtls.system.machine.randomness import new_leaf_key, new_serial
 from devtls.system.storage.certificate_files import refuse_to_overwrite, write_files
-from devtls.system.storage.keystore import new_leaf_key, new_serial
 from devtls.system.storage.register import Register
 
 

@@ -34,10 +34,9 @@ from devtls.system.changes.truststore.protocol import Status
 from devtls.system.changes.truststore.record import Record
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.machine.execute import write_atomically
-from devtls.system.storage.generation import Locks
+from devtls.system.storage.ca_directory import ROOT, Locks
 from devtls.system.storage.passphrase import PassphraseSource
-from devtls.system.storage.seal import ROOT
-from devtls.web.control_messages import LOOK, LookRequest
+from devtls.web.control_messages import LOOK, RefreshRequest
 
 _ID = "ID"
 """Stands for the id of a root that is not made yet."""
@@ -240,7 +239,7 @@ def tell_running(context: Context) -> tuple[int, ...]:
     told = []
     for proxy in find_running(context.paths, context.reporter):
         try:
-            raise_trouble(proxy.send(LOOK, LookRequest()).trouble, f"{proxy.label} goes on as before: ")
+            raise_trouble(proxy.send(LOOK, RefreshRequest()).trouble, f"{proxy.label} goes on as before: ")
         except DevtlsError as error:
             context.reporter.error(error)
         else:

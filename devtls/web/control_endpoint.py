@@ -28,7 +28,7 @@ from devtls.web.control_messages import (
     ErrorInfo,
     LeavesAnswer,
     LeavesRequest,
-    LookRequest,
+    RefreshRequest,
     ReloadRequest,
     RemoveRequest,
     RevokedRequest,
@@ -68,7 +68,7 @@ class Commands(Protocol):
     async def revoked(self, asked: RevokedRequest) -> Done:
         """Give up the leaves that were revoked."""
 
-    async def look(self, asked: LookRequest) -> Done:
+    async def look(self, asked: RefreshRequest) -> Done:
         """Take over what changed in the state folder."""
 
 
@@ -107,7 +107,7 @@ def make_control_app(commands: Commands, guard: Guard) -> web.Application:
     app.router.add_post(STOP, _reading(StopRequest, commands.stop))
     app.router.add_post(LEAVES, _reading(LeavesRequest, commands.leaves))
     app.router.add_post(REVOKED, _reading(RevokedRequest, commands.revoked))
-    app.router.add_post(LOOK, _reading(LookRequest, commands.look))
+    app.router.add_post(LOOK, _reading(RefreshRequest, commands.look))
     return app
 
 

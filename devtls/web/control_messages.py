@@ -1,4 +1,4 @@
-"""What is said over the control socket: requests and answers as values, JSON on the wire, with a version.
+"""The messages of the control API: requests and responses as values, JSON on the wire, with a format version.
 
 Owns their shape, which `devtls status --json` and `devtls list --json` hand out as it is. FORMAT grows when a meaning
 changes; new fields may come at any time. Refuses nothing itself: msgspec refuses what has another shape.
@@ -178,7 +178,7 @@ class RevokedRequest(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
 
 
-class LookRequest(msgspec.Struct, frozen=True, kw_only=True):
+class RefreshRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Look at the state folder now: another CA signs, or an earlier one was retired."""
 
     format: int = FORMAT

@@ -1,4 +1,4 @@
-"""What a request for one file deserves: all of it, a part, nothing new, or a failed condition (RFC 9110 13 and 14).
+"""The response to a request for one file: whole, partial, not modified, or a failed condition (RFC 9110 13 and 14).
 
 Owns validators, conditions and ranges; pure. aiohttp's own FileResponse takes an ETag in If-Range for no condition at
 all, answers several ranges with 416, and prefers a stale `app.js.gz` to the `app.js` that was just edited.

@@ -1,4 +1,4 @@
-"""A listening socket whose aiohttp app is loaded later: in a thread, when it is first needed.
+"""A listening socket whose aiohttp app is imported later: in a thread, at the first connection.
 
 Owns the socket from the moment it listens until `close`. Clients that come early wait in the backlog: importing
 aiohttp takes 190 ms, which neither the start nor the loop may spend on it.

@@ -1,4 +1,4 @@
-"""One folder over HTTP: files, index.html, redirects to folders.
+"""One directory over HTTP: files, index.html, redirects to directories.
 
 Owns the way from a request's path to a file. Refuses whatever lies outside the folder once links are followed, `..`
 and slashes in percent-encoding, and listing a folder. Nothing is cached here: the next request sees the next edit.
@@ -20,7 +20,7 @@ from aiohttp import web
 from devtls.web.file_response import FileFacts, respond_with_file
 from devtls.web.server_name import name_server
 
-_CHUNK_OCTETS = 262_144
+_CHUNK_BYTES = 262_144
 _INDEX = "index.html"
 _FORBIDDEN = frozenset("/\0\\:" if os.name == "nt" else "/\0")
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -179,19 +179,19 @@ async def _send(request: web.Request, found: OpenedFile) -> web.StreamResponse:
         headers["Content-Type"] = found.content_type
     await response.prepare(request)
     if request.method != "HEAD" and answer.length:
-        await _send_octets(response, found.file, answer.start, answer.length)
+        await _send_bytes(response, found.file, answer.start, answer.length)
     await response.write_eof()
     return response
 
 
-async def _send_octets(response: web.StreamResponse, file: BinaryIO, start: int, length: int) -> None:
-    def read(offset: int, octets: int) -> bytes:
+async def _send_bytes(response: web.StreamResponse, file: BinaryIO, start: int, length: int) -> None:
+    def read(offset: int, length: int) -> bytes:
         file.seek(offset)
-        return file.read(octets)
+        return file.read(length)
 
     end = start + length
     while start < end:
-        chunk = await asyncio.to_thread(read, start, min(_CHUNK_OCTETS, end - start))
+        chunk = await asyncio.to_thread(read, start, min(_CHUNK_BYTES, end - start))
         if not chunk:  # the file shrank: the promised length cannot be kept, so the connection must break
             raise ConnectionResetError("the file became shorter while it was sent")
         await response.write(chunk)

@@ -1,4 +1,4 @@
-"""The end of HTTP/2 connections: GOAWAY in two steps (RFC 9113 6.8), and nothing lost; conformance 80 and 82."""
+"""The end of HTTP/2 connections: GOAWAY in two steps (RFC 9113 6.8), and nothing lost; rules 80 and 82."""
 
 from __future__ import annotations
 

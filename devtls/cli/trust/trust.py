@@ -45,7 +45,7 @@ from devtls.system.machine.execute import ProcessRunner, write_atomically
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths, refuse_sudo
 from devtls.system.machine.suffixes import is_public_suffix
-from devtls.system.storage.generation import NO_LOCKS, Locks
+from devtls.system.storage.ca_directory import NO_LOCKS, Locks
 from devtls.system.storage.keystore import Keystore
 
 ABSENT = "not trusted"

@@ -1,4 +1,4 @@
-"""What `devtls serve` shows when it is up: addresses, where they go, and the one next command for what is missing.
+"""The banner of `devtls serve`: addresses, their targets, and one next command for each thing that is missing.
 
 Owns the words; pure. What it shows was found out by `probes`. Addresses become links only where the terminal is one.
 """

@@ -1,4 +1,4 @@
-"""What a running proxy says: one line per request, and the few things a person must hear of.
+"""The log of a running proxy: one line per request, and the few events that a person must see.
 
 Owns the wording and the two formats (text for people, one JSON object per line for programs). Refuses to repeat
 itself: hints come once, refusals of our certificate once a minute and name. Everything from the network is escaped.
@@ -50,7 +50,7 @@ class Log:
         self.level = level
         self.colour = colour
         self._monotonic = monotonic
-        self._said: dict[str, float] = {}
+        self._last_written: dict[str, float] = {}
         self._hinted: set[tuple[str, str]] = set()
         self.other_name: Callable[[str], str] = lambda _: ""
         """Gives for a host the same route's name below localhost, "" when it has none; the daemon sets it."""
@@ -130,13 +130,13 @@ class Log:
 
     def _first_in_a_while(self, what: str) -> bool:
         now = self._monotonic()
-        if now - self._said.get(what, -_QUIET_S) < _QUIET_S:
+        if now - self._last_written.get(what, -_QUIET_S) < _QUIET_S:
             return False
-        if len(self._said) >= _MOST_REMEMBERED:
-            self._said = {key: at for key, at in self._said.items() if now - at < _QUIET_S}
-            if len(self._said) >= _MOST_REMEMBERED:
+        if len(self._last_written) >= _MOST_REMEMBERED:
+            self._last_written = {key: at for key, at in self._last_written.items() if now - at < _QUIET_S}
+            if len(self._last_written) >= _MOST_REMEMBERED:
                 return False
-        self._said[what] = now
+        self._last_written[what] = now
         return True
 
     # -- the daemon's own words ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How the terminal wants what we say: colours, clickable addresses."""
+"""Terminal style: colours and clickable addresses, where the terminal has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ACME server of a running proxy: an ordinary route to a private socket, and the looking for proofs.
+"""The ACME server of a running proxy: a route to a private socket, and the places where proofs are looked for.
 
 Owns the route `acme` while the server is switched on, when josepy is loaded (at the first request), and where the proof
 of a name is looked for: the port that [acme] names, else where the name's route leads, else port 80 of this machine.

@@ -1,4 +1,4 @@
-"""What the control socket's questions and orders come to in a running proxy.
+"""The commands of the control API, carried out in a running proxy.
 
 Owns the routes that were added for this run. Refuses to take a route that the configuration could not have, to give up
 one that is written in a file or on the command line, and to add anything while the proxy ends.
@@ -32,7 +32,7 @@ from devtls.web.control_messages import (
     Done,
     LeavesAnswer,
     LeavesRequest,
-    LookRequest,
+    RefreshRequest,
     ReloadRequest,
     RemoveRequest,
     RevokedRequest,
@@ -115,7 +115,7 @@ class ControlCommands:
         await self._state_watch().refresh_policies()
         return Done(dropped=tuple(dropped))
 
-    async def look(self, asked: LookRequest) -> Done:
+    async def look(self, asked: RefreshRequest) -> Done:
         """Take over what changed in the state folder, before the next look would."""
         error = await self._state_watch().look(by_command=True)
         return Done(routes=self._routes()) if error is None else _failed(error)

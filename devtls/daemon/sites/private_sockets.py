@@ -1,4 +1,4 @@
-"""Private Unix sockets for what this process serves behind routes of its own: static directories, the ACME server.
+"""Private Unix sockets behind routes that this process serves itself: static directories, the ACME server.
 
 Owns one directory of mode 0700 per process in the runtime directory, and the 0600 sockets in it. The directory is
 locked while its process runs. One that can be locked was left by a killed process and is removed: a process id would

@@ -1,4 +1,4 @@
-"""The lists that a running proxy publishes, and what it answers from: read again when a file changed, or one is due.
+"""The CRLs that a running proxy publishes: read again when a file has changed, signed anew when one is due.
 
 Owns the memory of them. Reading a register of 10,000 lines takes a tenth of a second, which no question is worth.
 Refuses to remember anything that was read before a file changed: the stamps are older than what they vouch for.
@@ -14,9 +14,9 @@ from cryptography import x509
 from devtls.pki.authority import Authority
 from devtls.pki.revocation import is_due, load_crl
 from devtls.system.machine.file_stamp import Stamp, stamp_of
-from devtls.system.storage.generation import CRL, REGISTER
+from devtls.system.storage.ca_directory import CRL, REGISTER
 from devtls.system.storage.keystore import Keystore
-from devtls.system.storage.register import read_history
+from devtls.system.storage.register_file import read_history
 
 
 class PublishedCrl(msgspec.Struct, frozen=True):

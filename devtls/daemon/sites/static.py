@@ -1,4 +1,4 @@
-"""The private sockets that static folders are served on: made before their routes go live, gone after.
+"""Static directories: one private socket for each, opened before its route goes live and removed after it.
 
 Owns one private socket per static folder, and the site behind it.
 """

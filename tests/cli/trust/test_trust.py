@@ -21,7 +21,7 @@ from devtls.system.changes.truststore.record import Installed, Record
 from devtls.system.machine.elevation import find_elevation
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Elevation
-from devtls.system.storage.generation import NO_LOCKS, Locks
+from devtls.system.storage.ca_directory import NO_LOCKS, Locks
 from devtls.system.storage.keystore import Keystore
 from tests.cli.desk import CURL, MEET, Desk
 

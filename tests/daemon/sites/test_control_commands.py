@@ -16,7 +16,7 @@ from devtls.daemon.run import Process
 from devtls.daemon.sites.control_commands import ControlCommands
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES
-from devtls.web.control_messages import AddRequest, LookRequest, ReloadRequest, RemoveRequest, StopRequest
+from devtls.web.control_messages import AddRequest, RefreshRequest, ReloadRequest, RemoveRequest, StopRequest
 
 Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]
@@ -178,11 +178,11 @@ async def test_a_look_takes_the_next_ca_over_once_or_says_why_not(start: Start, 
     following = await asyncio.to_thread(keystore.prepare_next, DEFAULT_ZONES, datetime.now(UTC))
     await asyncio.to_thread(keystore.switch_to_next, following)
     file.write_text("[routes]\napp = no\n")
-    done = await commands.look(LookRequest())
+    done = await commands.look(RefreshRequest())
     assert done.trouble is not None
     assert "devtls.toml" in done.trouble.message
     file.write_text("[routes]\napp = 9\n")
-    for done in await asyncio.gather(commands.look(LookRequest()), commands.look(LookRequest())):
+    for done in await asyncio.gather(commands.look(RefreshRequest()), commands.look(RefreshRequest())):
         assert (done.trouble, [route.name for route in done.routes]) == (None, ["app"])
     assert running.daemon.generation.authority.fingerprint == following.fingerprint
     assert sum(f"devtls root {following.id}" in line for line in running.lines) == 1
