@@ -35,7 +35,7 @@ class Responder(Protocol):
 
 
 class DnsLimits(msgspec.Struct, frozen=True):
-    """Bounds of TCP: `idle_s` counts from the last answer, so that octets that drip in do not extend it."""
+    """Bounds of TCP: `idle_s` counts from the last answer, so that bytes that drip in do not extend it."""
 
     idle_s: float = 10.0
     max_connections: int = 64

@@ -108,14 +108,14 @@ def choose(running: Sequence[RunningProxy], pid: int | None, file: Path | None, 
     raise Refused(f"{len(running)} of them run: {which}.", hint=f"devtls {command} --pid {running[0].about.pid}")
 
 
-def raise_trouble(trouble: ErrorInfo | None, prefix: str = "") -> None:
+def raise_failure(error: ErrorInfo | None, prefix: str = "") -> None:
     """Raise the failure that a proxy answered with, with its exit code."""
-    if trouble is None:
+    if error is None:
         return
-    error = DevtlsError(prefix + trouble.message, hint=trouble.hint)
-    if trouble.exit_code in {code.value for code in ExitCode}:
-        error.exit_code = ExitCode(trouble.exit_code)
-    raise error
+    raised = DevtlsError(prefix + error.message, hint=error.hint)
+    if error.exit_code in {code.value for code in ExitCode}:
+        raised.exit_code = ExitCode(error.exit_code)
+    raise raised
 
 
 def _call(channel: ControlChannel, method: str, path: str, body: bytes | None, kind: type[_Answer]) -> _Answer:
@@ -139,10 +139,10 @@ def _call(channel: ControlChannel, method: str, path: str, body: bytes | None, k
 
 def _refusal(content: bytes) -> str:
     try:
-        trouble = msgspec.json.decode(content, type=Done).trouble
+        error = msgspec.json.decode(content, type=Done).error
     except msgspec.MsgspecError:
-        trouble = None
-    return "without a reason" if trouble is None else trouble.message.rstrip(".")
+        error = None
+    return "without a reason" if error is None else error.message.rstrip(".")
 
 
 def _other_version(channel: ControlChannel, why: str) -> DevtlsError:

@@ -17,22 +17,16 @@ from devtls.errors import DevtlsError, Refused, StateError, TrustFailed
 from devtls.names import Hostname, is_below
 from devtls.operations.ca_keys import root_key_lock
 from devtls.operations.context import Context
-from devtls.operations.control import find_running, raise_trouble
+from devtls.operations.control import find_running, raise_failure
 from devtls.pki.authority import Authority
+from devtls.system.changes.change import Part, Status
 from devtls.system.changes.clientenv.files import renew_files
 from devtls.system.changes.clientenv.variables import ROOT_FILE
-from devtls.system.changes.truststore.discovery import AnyStore, Scope, find_stores, is_gone
-from devtls.system.changes.truststore.installer import (
-    Proposal,
-    Result,
-    install,
-    propose_install,
-    propose_removal,
-    remove,
-)
-from devtls.system.changes.truststore.protocol import Status
-from devtls.system.changes.truststore.record import Record
+from devtls.system.changes.engine import Executor, Proposal, Result, apply, revert
+from devtls.system.changes.record import ChangeRecord
+from devtls.system.changes.truststore.discovery import Scope, find_stores, is_gone
 from devtls.system.changes.truststore.root import RootCertificate
+from devtls.system.changes.truststore.store import AnyStore, propose_trust, propose_untrust
 from devtls.system.machine.execute import write_atomically
 from devtls.system.storage.ca_directory import ROOT, Locks
 from devtls.system.storage.passphrase import PassphraseSource
@@ -72,11 +66,11 @@ class RolloverResult:
     loses_root_key: bool
     """The present root's key was kept, the following one's was not."""
 
-    def check(self) -> None:
+    def raise_for_failure(self) -> None:
         """Raise TrustFailed when a store did not take the root, so that the present CA goes on signing."""
         if self.switched:
             return
-        missing = [result for result in self.results if result.state.status is not Status.TRUSTED]
+        missing = [result for result in self.results if result.state.status is not Status.APPLIED]
         names = ", ".join(result.label for result in missing)
         verb = "do" if len(missing) > 1 else "does"
         remedies = [result.state.remedy.rstrip(".") for result in missing if result.state.remedy]
@@ -107,7 +101,7 @@ class RetirementResult:
     retired: tuple[str, ...]
     results: tuple[Result, ...]
 
-    def check(self) -> None:
+    def raise_for_failure(self) -> None:
         """Raise DevtlsError when a store may still hold an earlier root, so that nothing was deleted."""
         left = [result for result in self.results if result.state.status is not Status.ABSENT]
         if left:
@@ -167,7 +161,7 @@ def plan_rollover(context: Context, present: Authority, following: Authority) ->
 
 def abandon_rollover(context: Context, plan: RolloverPlan) -> None:
     """Delete the following CA, unless a store was given its root once: then the next rollover goes on with it."""
-    if all(entry.fingerprint != plan.following.fingerprint for entry in _record(context).entries()):
+    if all(entry.fingerprint != plan.following.fingerprint for entry in _record(context).installed()):
         context.keystore.drop_next()
 
 
@@ -176,8 +170,8 @@ def apply_rollover(context: Context, plan: RolloverPlan, *, anyway: bool = False
 
     `anyway` switches also when a store does not take the root. Raises StateError.
     """
-    results = tuple(_install(context, proposal, plan.root) for proposal in plan.proposals)
-    switched = anyway or all(result.state.status is Status.TRUSTED for result in results)
+    results = tuple(_apply(context, proposal) for proposal in plan.proposals)
+    switched = anyway or all(result.state.status is Status.APPLIED for result in results)
     if switched:
         _list_roots(context, plan.root)
         context.keystore.switch_to_next(plan.following)
@@ -193,7 +187,7 @@ def apply_rollover(context: Context, plan: RolloverPlan, *, anyway: bool = False
 def plan_retirement(context: Context) -> RetirementPlan:
     """Return the earlier roots and the stores that may hold them. Raises NoAuthority, StateError."""
     present, pointer = context.keystore.load_ended_too(), context.keystore.pointer()
-    entries = _record(context).entries()
+    entries = _record(context).installed()
     known = {entry.root_sha256: entry.root_id for entry in (pointer.entries if pointer else ())}
     known |= {entry.fingerprint: entry.id for entry in entries}
     roots = {fingerprint: root_id for fingerprint, root_id in known.items() if fingerprint != present.fingerprint}
@@ -202,8 +196,8 @@ def plan_retirement(context: Context) -> RetirementPlan:
     recorded = {entry.store for entry in entries if entry.fingerprint in roots}
     proposals = tuple(
         proposal
-        for proposal in propose_removal(_stores(context), roots, every_root=False)
-        if proposal.plan or proposal.state.status is Status.TRUSTED or proposal.store.name in recorded
+        for proposal in propose_untrust(_stores(context), roots, every_root=False)
+        if proposal.plan or proposal.state.status is Status.APPLIED or proposal.change.name in recorded
     )
     return RetirementPlan(roots, proposals)
 
@@ -215,11 +209,11 @@ def apply_retirement(context: Context, plan: RetirementPlan) -> RetirementResult
         context.keystore.retire(())
         return RetirementResult((), ())
     record = _record(context)
-    entries = record.entries()
-    results = tuple(_remove(context, proposal) for proposal in plan.proposals)
+    entries = record.installed()
+    results = tuple(_revert(context, proposal) for proposal in plan.proposals)
     for entry in entries:
         if entry.fingerprint in plan.roots and is_gone(entry.store, context.machine):
-            record.drop(entry.store, {entry.fingerprint})
+            record.drop(Part.TRUST, entry.store, {entry.fingerprint})
     if all(result.state.status is Status.ABSENT for result in results):
         present = context.keystore.load_ended_too()
         _list_roots(context, RootCertificate(present.id, present.root_der, context.paths.state_dir / ROOT_FILE))
@@ -239,7 +233,7 @@ def tell_running(context: Context) -> tuple[int, ...]:
     told = []
     for proxy in find_running(context.paths, context.reporter):
         try:
-            raise_trouble(proxy.send(LOOK, RefreshRequest()).trouble, f"{proxy.label} goes on as before: ")
+            raise_failure(proxy.send(LOOK, RefreshRequest()).error, f"{proxy.label} goes on as before: ")
         except DevtlsError as error:
             context.reporter.error(error)
         else:
@@ -250,34 +244,40 @@ def tell_running(context: Context) -> tuple[int, ...]:
 # -- stores and files that list roots ---------------------------------------------------------------------------------
 
 
-def _record(context: Context) -> Record:
-    return Record(context.paths.state_dir)
+def _record(context: Context) -> ChangeRecord:
+    return ChangeRecord(context.paths.state_dir)
+
+
+def _executor(context: Context) -> Executor:
+    return Executor(context.runner, context.machine.elevation, _record(context))
 
 
 def _stores(context: Context) -> tuple[AnyStore, ...]:
-    recorded = tuple(dict.fromkeys(entry.store for entry in _record(context).entries()))
+    recorded = tuple(dict.fromkeys(entry.store for entry in _record(context).installed()))
     return find_stores(context.machine, context.runner, recorded=recorded, scope=Scope.BOTH)
 
 
 def _holders(context: Context, present: Authority, root: RootCertificate) -> tuple[Proposal, ...]:
     """Return a proposal for each store that has, or once got, the present root."""
-    recorded = {entry.store for entry in _record(context).entries() if entry.fingerprint == present.fingerprint}
+    recorded = {entry.store for entry in _record(context).installed() if entry.fingerprint == present.fingerprint}
+
+    held = RootCertificate(present.id, present.root_der, context.paths.state_dir / ROOT_FILE)
 
     def holds(proposal: Proposal) -> bool:
-        state = proposal.store.state(proposal.facts, present.fingerprint)
-        return state.status is Status.TRUSTED or (proposal.store.name in recorded and state.status is not Status.ABSENT)
+        status = proposal.change.state(proposal.facts, held).status
+        return status is Status.APPLIED or (proposal.change.name in recorded and status is not Status.ABSENT)
 
-    return tuple(proposal for proposal in propose_install(_stores(context), root) if holds(proposal))
-
-
-def _install(context: Context, proposal: Proposal, root: RootCertificate) -> Result:
-    context.begin(proposal.store.label, proposal.plan)
-    return install(proposal, root, context.runner, context.machine.elevation, _record(context))
+    return tuple(proposal for proposal in propose_trust(_stores(context), root) if holds(proposal))
 
 
-def _remove(context: Context, proposal: Proposal) -> Result:
-    context.begin(proposal.store.label, proposal.plan)
-    return remove(proposal, context.runner, context.machine.elevation, _record(context))
+def _apply(context: Context, proposal: Proposal) -> Result:
+    context.begin(proposal.change.label, proposal.plan)
+    return apply(proposal, _executor(context))
+
+
+def _revert(context: Context, proposal: Proposal) -> Result:
+    context.begin(proposal.change.label, proposal.plan)
+    return revert(proposal, _executor(context))
 
 
 def _list_roots(context: Context, root: RootCertificate) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from devtls.dns.query import MAX_QUERY_OCTETS, MAX_RECORDS, Edns, Query, Refusal, read_query
+from devtls.dns.query import MAX_QUERY_BYTES, MAX_RECORDS, Edns, Query, Refusal, read_query
 from tests.dns.asking import OPT, header, question, wire_of
 from tests.effort import examples
 
@@ -42,7 +42,7 @@ def test_a_query_is_read_with_its_own_spelling_and_in_lower_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ttl", "octets", "expected"),
+    ("ttl", "size", "expected"),
     [
         (0, 4096, Edns(0, 4096, False)),
         (0x8000, 0, Edns(0, 0, True)),
@@ -50,8 +50,8 @@ def test_a_query_is_read_with_its_own_spelling_and_in_lower_case() -> None:
         (0x7F64_FFFF, 512, Edns(100, 512, True)),
     ],
 )
-def test_what_the_opt_record_says(ttl: int, octets: int, expected: Edns) -> None:
-    found = read_query(header(counts=(1, 0, 0, 1)) + PLAIN[12:] + record(b"\0", 41, b"", ttl, octets))
+def test_what_the_opt_record_says(ttl: int, size: int, expected: Edns) -> None:
+    found = read_query(header(counts=(1, 0, 0, 1)) + PLAIN[12:] + record(b"\0", 41, b"", ttl, size))
     assert isinstance(found, Query)
     assert found.edns == expected
 
@@ -154,12 +154,12 @@ def test_an_opt_record_has_its_place(counts: tuple[int, int, int, int]) -> None:
     assert refusal(header(counts=counts) + PLAIN[12:] + OPT) == FORMERR
 
 
-@pytest.mark.parametrize(("octets", "good"), [(MAX_QUERY_OCTETS, True), (MAX_QUERY_OCTETS + 1, False)])
-def test_a_message_has_an_end(octets: int, good: bool) -> None:
-    padding = octets - len(PLAIN) - len(OPT) - 4
+@pytest.mark.parametrize(("size", "good"), [(MAX_QUERY_BYTES, True), (MAX_QUERY_BYTES + 1, False)])
+def test_a_message_has_an_end(size: int, good: bool) -> None:
+    padding = size - len(PLAIN) - len(OPT) - 4
     option = struct.pack("!HH", 12, padding) + bytes(padding)
     whole = header(counts=(1, 0, 0, 1)) + PLAIN[12:] + record(b"\0", 41, option)
-    assert len(whole) == octets
+    assert len(whole) == size
     assert isinstance(read_query(whole), Query) is good
 
 
@@ -185,8 +185,8 @@ MUTATIONS = st.lists(st.tuples(st.integers(0, 80), st.integers(0, 255)), max_siz
 @settings(max_examples=examples(300))
 def test_what_is_accepted_is_what_dnspython_reads(wire: bytes, mutations: list[tuple[int, int]]) -> None:
     mutated = bytearray(wire)
-    for at, octet in mutations:
-        mutated[at % len(mutated)] = octet
+    for at, byte in mutations:
+        mutated[at % len(mutated)] = byte
     found = read_query(bytes(mutated))
     try:
         message = dns.message.from_wire(bytes(mutated))
@@ -200,5 +200,5 @@ def test_what_is_accepted_is_what_dnspython_reads(wire: bytes, mutations: list[t
         assert (message.question[0].rdtype, message.question[0].rdclass) == (found.rdtype, found.rdclass)
         assert message.edns == (-1 if found.edns is None else found.edns.version)
         if found.edns is not None:
-            assert message.payload == found.edns.udp_octets
+            assert message.payload == found.edns.udp_bytes
             assert bool(message.ednsflags & dns.flags.DO) == found.edns.wants_dnssec

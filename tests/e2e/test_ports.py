@@ -33,25 +33,26 @@ pytestmark = pytest.mark.e2e
 SERVE = (*DEVTLS, "serve", "docs=./site")
 URL = "https://docs.dev.local/"
 BOTH = ("127.0.0.1", "::1")
-MEASURE = """\
+CHANGE = """\
 import json, sys
 from pathlib import PurePath
 from devtls.system.machine.execute import ProcessRunner, execute
-from devtls.system.changes.ports.discovery import find_measures
-from devtls.system.changes.change import User, Wish
+from devtls.system.changes.ports.discovery import find_changes
+from devtls.system.changes.change import User, DesiredState
 from devtls.system.machine.machine import Machine
 
-way, action, keepsake = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+method, action, previous_state = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 machine = Machine.here()
 runner = ProcessRunner(machine.elevation)
-(measure,) = find_measures(machine, runner, ways=(way,))
-wish = Wish(User("user", 65534, 65534, PurePath("/")), ("dev.local",), ())
-facts = measure.probe()
-plan = measure.install_plan(facts, wish) if action == "install" else measure.remove_plan(facts, keepsake)
+(change,) = find_changes(machine, runner, methods=(method,))
+desired = DesiredState(User("user", 65534, 65534, PurePath("/")), ("dev.local",), ())
+facts = change.probe()
+plan = change.apply_plan(facts, desired) if action == "install" else change.revert_plan(facts, previous_state)
 outcome = execute(plan, runner)
 print(json.dumps({
-    "done": outcome.done, "detail": outcome.detail, "steps": len(plan.steps), "before": dict(measure.keepsake(facts)),
-    "was": measure.state(facts, wish).status.value, "is": measure.state(measure.probe(), wish).status.value,
+    "done": outcome.done, "detail": outcome.detail, "steps": len(plan.steps),
+    "before": dict(change.previous_state(facts, desired)),
+    "was": change.state(facts, desired).status.value, "is": change.state(change.probe(), desired).status.value,
 }))
 """
 EVERYWHERE = """\
@@ -93,9 +94,11 @@ def net(home: Path, require_tool: RequireTool) -> Iterator[Network]:
         yield made
 
 
-async def change(net: Network, way: str, action: str, previous_state: dict[str, str] | None = None) -> dict[str, Any]:
+async def change(
+    net: Network, method: str, action: str, previous_state: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Let a measure do its plan as root, and return what came of it."""
-    told = json.loads(await net.python(MEASURE, way, action, json.dumps(previous_state or {})))
+    told = json.loads(await net.python(CHANGE, method, action, json.dumps(previous_state or {})))
     assert told["done"], told
     assert isinstance(told, dict)
     return told
@@ -141,7 +144,7 @@ async def test_sockets_from_systemd_give_443_to_a_user_and_outlive_reloads(
     async with net.started(activated(net, tool, *addresses), as_user=False) as serve:
         await serve.wait_for("Listening on [::1]:443")
         await assert_served(net)
-        assert "serves https on port 443, redirects from port 80" in serve.said()
+        assert "serves https on port 443, redirects from port 80" in serve.output()
         await assert_redirected(net)
         serve.process.send_signal(signal.SIGHUP)
         await serve.wait_for("SIGHUP: 1 route now.")
@@ -163,7 +166,7 @@ async def test_a_name_makes_any_port_the_one_for_https(net: Network, require_too
         await serve.wait_for("Listening on 127.0.0.1:700")
         (answer,) = await net.curl("https://docs.dev.local:700/", "127.0.0.1")
         assert is_site(answer), answer
-        assert "Port 80 is closed to this user" in serve.said()
+        assert "Port 80 is closed to this user" in serve.output()
 
 
 async def test_a_socket_that_other_machines_reach_is_refused(net: Network, require_tool: RequireTool) -> None:
@@ -178,12 +181,12 @@ async def test_a_socket_that_other_machines_reach_is_refused(net: Network, requi
 # -- the sysctl -------------------------------------------------------------------------------------------------------
 
 
-async def test_the_sysctl_gives_443_and_80_to_a_user_and_is_taken_back(net: Network) -> None:
+async def test_the_sysctl_gives_443_and_80_to_a_user_and_is_reverted(net: Network) -> None:
     async with net.started(SERVE) as serve:
         await serve.wait_for("Port 443 is closed to this user, so it is 8443. To get it: devtls setup ports")
         assert await serve.end() == ExitCode.OK
     installed = await change(net, "sysctl", "install")
-    assert (installed["was"], installed["is"], installed["before"]) == ("absent", "in force", {"value": "1024"})
+    assert (installed["was"], installed["is"], installed["before"]) == ("absent", "applied", {"value": "1024"})
     assert (await change(net, "sysctl", "install"))["steps"] == 0
     async with net.started(SERVE) as serve:
         await serve.wait_for("serves https on port 443, redirects from port 80")
@@ -204,12 +207,10 @@ async def test_the_sysctl_gives_443_and_80_to_a_user_and_is_taken_back(net: Netw
 # -- the redirect by nft ----------------------------------------------------------------------------------------------
 
 
-async def test_the_redirect_leads_443_and_80_to_a_user_and_is_taken_back(
-    net: Network, require_tool: RequireTool
-) -> None:
+async def test_the_redirect_leads_443_and_80_to_a_user_and_is_reverted(net: Network, require_tool: RequireTool) -> None:
     require_tool("nft", "sudo apt-get install nftables")
     installed = await change(net, "nft", "install")
-    assert (installed["was"], installed["is"]) == ("absent", "in force")
+    assert (installed["was"], installed["is"]) == ("absent", "applied")
     assert (await change(net, "nft", "install"))["steps"] == 0
     async with net.started(SERVE) as serve:
         await serve.wait_for("serves https on port 443, redirects from port 80")
@@ -221,7 +222,7 @@ async def test_the_redirect_leads_443_and_80_to_a_user_and_is_taken_back(
         assert (told["https_origin"], told["http_port"]) == ("redirected", 80)
         assert "https://docs.dev.local" in told["routes"][0]["urls"]
         # A user, who may not list rules, finds the same while the port is in use.
-        assert (await knocked(net)) == [80, 443]
+        assert (await redirected(net)) == [80, 443]
         # What this machine has for others is not redirected.
         (other,) = await net.curl("https://docs.dev.local/", "192.0.2.1")
         assert other.returncode == CURL_REFUSED, other
@@ -231,10 +232,10 @@ async def test_the_redirect_leads_443_and_80_to_a_user_and_is_taken_back(
         assert gone.returncode == CURL_REFUSED, gone
         assert await serve.end() == ExitCode.OK
     assert (await net.run("nft", "list", "ruleset")).stdout == ""
-    assert await knocked(net) == []
+    assert await redirected(net) == []
 
 
-async def knocked(net: Network) -> list[int]:
+async def redirected(net: Network) -> list[int]:
     """Return which ports are redirected, as far as the user can see."""
     script = (
         "from devtls.system.changes.ports.redirect_probe import redirected_ports as r\n"
@@ -263,17 +264,17 @@ async def test_a_client_that_comes_between_two_serves_is_served_by_the_second(ho
     (home / "site/index.html").write_text(SITE)
     context = client_context()
     with socket.create_server(("127.0.0.1", 0)) as given:
-        async with handed_over(given, home) as first:
+        async with serve_activated_with(given, home) as first:
             assert (await fetch(given, context)).endswith(SITE.encode())
             first.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(first.wait, 15) == ExitCode.OK
         waiting = asyncio.create_task(fetch(given, context))
-        async with handed_over(given, home):
+        async with serve_activated_with(given, home):
             assert (await waiting).endswith(SITE.encode())
 
 
 @asynccontextmanager
-async def handed_over(given: socket.socket, directory: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
+async def serve_activated_with(given: socket.socket, directory: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
     """Run a serve that gets `given` as a service manager would hand it over."""
     script = f'exec 3<&{given.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=https exec "$@"'
     process = subprocess.Popen(

@@ -155,8 +155,8 @@ async def test_messages_in_a_row_are_answered_in_a_row(host: str) -> None:
 async def test_a_message_may_come_octet_by_octet() -> None:
     async with running() as one:
         reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
-        for octet in framed(b"one", b"two"):
-            writer.write(bytes([octet]))
+        for byte in framed(b"one", b"two"):
+            writer.write(bytes([byte]))
             await asyncio.sleep(0.002)
         assert [await read_message(reader), await read_message(reader)] == [b"tcp:one", b"tcp:two"]
         writer.close()

@@ -7,14 +7,14 @@ import json
 import click
 
 from devtls.cli.ca.rollover_view import ABSENT, carry_out_rollover, root_json
+from devtls.cli.terminal.change_view import change_json, plan_text
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
-from devtls.cli.trust.store_view import plan_text, result_json
 from devtls.names import parse_zone
 from devtls.operations.context import Context
 from devtls.operations.rollover import RenewalPreview, prepare_renewal, preview_renewal
-from devtls.system.changes.truststore.installer import as_planned
+from devtls.system.changes.engine import as_planned
 from devtls.system.machine.paths import refuse_sudo_for
 from devtls.system.machine.suffixes import is_public_suffix
 
@@ -62,7 +62,7 @@ def _show_preview(context: Context, preview: RenewalPreview, *, as_json: bool) -
         context.machine.elevation,
     )
     if as_json:
-        planned = [result_json(as_planned(proposal, elevation)) for proposal in proposals]
+        planned = [change_json(as_planned(proposal, elevation)) for proposal in proposals]
         values = {"dry_run": True, "older": root_json(present), "zones": list(zones), "stores": planned}
         click.echo(json.dumps(values, indent=2))
         return

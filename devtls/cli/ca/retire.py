@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 import click
 
+from devtls.cli.terminal.change_view import change_json, plan_text, revert_rows
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.table import show_table
-from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.operations.context import Context
 from devtls.operations.rollover import RetirementPlan, RetirementResult, apply_retirement, plan_retirement
-from devtls.system.changes.truststore.installer import as_planned
-from devtls.system.changes.truststore.protocol import Kind
+from devtls.system.changes.change import Kind
+from devtls.system.changes.engine import as_planned
 from devtls.system.machine.paths import refuse_sudo_for
 
 _ABSENT = "not there"
@@ -43,7 +43,7 @@ def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
             ask("Go ahead?")
     result = apply_retirement(context, plan)
     _show(result, as_json=as_json)
-    result.check()
+    result.raise_for_failure()
 
 
 def _names(ids: Iterable[str]) -> str:
@@ -53,7 +53,7 @@ def _names(ids: Iterable[str]) -> str:
 def _show_dry_run(context: Context, plan: RetirementPlan, *, as_json: bool) -> None:
     elevation = context.machine.elevation
     if as_json:
-        planned = [result_json(as_planned(proposal, elevation)) for proposal in plan.proposals]
+        planned = [change_json(as_planned(proposal, elevation)) for proposal in plan.proposals]
         click.echo(json.dumps({"dry_run": True, "retired": list(plan.ids), "stores": planned}, indent=2))
     elif not plan.roots:
         click.echo("There is no earlier CA.")
@@ -71,17 +71,13 @@ def _announce(context: Context, plan: RetirementPlan) -> None:
 
 def _show(result: RetirementResult, *, as_json: bool) -> None:
     if as_json:
-        stores = [result_json(each) for each in result.results]
+        stores = [change_json(each) for each in result.results]
         click.echo(json.dumps({"dry_run": False, "retired": list(result.retired), "stores": stores}, indent=2))
         return
     if not result.retired:
         click.echo("There is no earlier CA: nothing to retire.", err=True)
         return
-    rows = [
-        (label, "removed" if each.changed else state, remedy)
-        for each, (label, state, remedy) in zip(result.results, store_rows(result.results, _ABSENT), strict=True)
-    ]
-    if rows:
-        show_table(("Store", "State", "Remedy"), rows)
+    if result.results:
+        show_table(("Store", "State", "Remedy"), revert_rows(result.results))
     if any(each.changed and each.kind is Kind.BROWSER for each in result.results):
         click.echo("Restart browsers that are open: they remember.", err=True)

@@ -7,14 +7,14 @@ from datetime import datetime
 
 import click
 
+from devtls.cli.terminal.change_view import change_json, change_rows, plan_text
 from devtls.cli.terminal.prompts import ask
 from devtls.cli.terminal.table import show_table
-from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.errors import Refused
 from devtls.operations.context import Context
 from devtls.operations.rollover import RolloverPlan, RolloverResult, abandon_rollover, apply_rollover
 from devtls.pki.authority import Authority
-from devtls.system.changes.truststore.protocol import Kind
+from devtls.system.changes.change import Kind
 
 ABSENT = "not trusted"
 
@@ -33,7 +33,7 @@ def carry_out_rollover(context: Context, plan: RolloverPlan, *, yes: bool, anywa
         click.echo(json.dumps(_values(result), indent=2))
     else:
         _show(result, context.now)
-    result.check()
+    result.raise_for_failure()
 
 
 def root_json(authority: Authority) -> dict[str, object]:
@@ -60,14 +60,14 @@ def _values(result: RolloverResult) -> dict[str, object]:
         "switched": result.switched,
         "root": root_json(result.plan.following),
         "older": root_json(result.plan.present),
-        "stores": [result_json(each) for each in result.results],
+        "stores": [change_json(each) for each in result.results],
         "taken_over_by": list(result.told),
     }
 
 
 def _show(result: RolloverResult, now: datetime) -> None:
     if result.results:
-        show_table(("Store", "State", "Remedy"), store_rows(result.results, ABSENT))
+        show_table(("Store", "State", "Remedy"), change_rows(result.results, ABSENT))
     if not result.switched:
         return
     click.echo(f"\ndevtls root {result.plan.following.id} signs from now on.", err=True)

@@ -9,10 +9,10 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.certificates.certificate_view import certificate_json, certificate_text
-from devtls.cli.proxy.config_choice import wants_ocsp
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.operations.certificates import CertificateOptions, IssuedCertificate, KeyAndFiles, issue_certificate
+from devtls.operations.config_choice import wants_ocsp
 from devtls.operations.context import Context
 from devtls.pki.certify import MAX_DAYS
 from devtls.pki.leaf import PROFILE
