@@ -6,7 +6,9 @@ terminals: a Reporter is told, never asked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Protocol
@@ -47,6 +49,8 @@ class Context:
     reporter: Reporter
     passphrases: PassphraseSource = NO_PASSPHRASES
     """Where the passphrase of a locked key comes from, when one is needed."""
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    """The variables of the shell that asks: what they name is kept, and what they hold of ours is known."""
 
     @classmethod
     def here(cls, reporter: Reporter, passphrases: PassphraseSource = NO_PASSPHRASES) -> Context:

@@ -11,6 +11,9 @@ from devtls.system.changes.truststore.installer import Proposal, Result
 from devtls.system.changes.truststore.protocol import Status
 from devtls.system.machine.plan import Elevation, render_plan
 
+ABSENT = "not trusted"
+"""The state of a store without the root, in the words of trusting."""
+
 
 def plan_text(proposals: Iterable[Proposal], elevation: Elevation | None, absent: str) -> str:
     """Return each store with its exact commands, or why there are none; `absent` = how to say "not there"."""
