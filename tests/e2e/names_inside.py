@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from devtls.names import DEFAULT_ZONES
-from devtls.system.changes.change import AnyChange, User, Wish
+from devtls.system.changes.change import AnyChange, DesiredState, User
 from devtls.system.changes.resolver.dnsmasq import DNSMASQ
 from devtls.system.changes.resolver.drop_in import DropIn
 from devtls.system.changes.resolver.hosts import HostsFile
@@ -33,20 +33,20 @@ def _measure(way: str) -> AnyChange:
     return DropIn(replace(recipe, refresh=()), Path("/"))
 
 
-def _take(change: AnyChange, action: str, wish: Wish) -> dict[str, str]:
+def _take(change: AnyChange, action: str, desired: DesiredState) -> dict[str, str]:
     facts = change.probe()
     # What the record would hold: the tests take back what they took, and the folder was there or was not.
     kept = {"folder": "absent"}
-    plan = change.install_plan(facts, wish) if action == "install" else change.remove_plan(facts, kept)
+    plan = change.apply_plan(facts, desired) if action == "install" else change.revert_plan(facts, kept)
     outcome = execute(plan, ProcessRunner(ALREADY_ROOT))
-    after = change.state(change.probe(), wish)
+    after = change.state(change.probe(), desired)
     failure = "" if outcome.done else change.read_failure(facts, outcome).detail
-    before = change.state(facts, wish).status.value
+    before = change.state(facts, desired).status.value
     return {"before": before, "after": after.status.value, "detail": after.detail, "failure": failure}
 
 
 if __name__ == "__main__":
     way, action, port, *names = sys.argv[1:]
     me = User("root", os.getuid(), os.getgid(), Path.home())
-    wish = Wish(me, DEFAULT_ZONES, tuple(names), dns_port=int(port))
-    print(json.dumps(_take(_measure(way), action, wish)))
+    desired = DesiredState(me, DEFAULT_ZONES, tuple(names), dns_port=int(port))
+    print(json.dumps(_take(_measure(way), action, desired)))

@@ -38,20 +38,20 @@ import json, sys
 from pathlib import PurePath
 from devtls.system.machine.execute import ProcessRunner, execute
 from devtls.system.changes.ports.discovery import find_measures
-from devtls.system.changes.change import User, Wish
+from devtls.system.changes.change import User, DesiredState
 from devtls.system.machine.machine import Machine
 
 way, action, keepsake = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 machine = Machine.here()
 runner = ProcessRunner(machine.elevation)
-(measure,) = find_measures(machine, runner, ways=(way,))
-wish = Wish(User("user", 65534, 65534, PurePath("/")), ("dev.local",), ())
+(measure,) = find_measures(machine, runner, methods=(way,))
+desired = DesiredState(User("user", 65534, 65534, PurePath("/")), ("dev.local",), ())
 facts = measure.probe()
-plan = measure.install_plan(facts, wish) if action == "install" else measure.remove_plan(facts, keepsake)
+plan = measure.apply_plan(facts, desired) if action == "install" else measure.revert_plan(facts, keepsake)
 outcome = execute(plan, runner)
 print(json.dumps({
     "done": outcome.done, "detail": outcome.detail, "steps": len(plan.steps), "before": dict(measure.keepsake(facts)),
-    "was": measure.state(facts, wish).status.value, "is": measure.state(measure.probe(), wish).status.value,
+    "was": measure.state(facts, desired).status.value, "is": measure.state(measure.probe(), desired).status.value,
 }))
 """
 EVERYWHERE = """\

@@ -109,23 +109,23 @@ from pathlib import Path
 from devtls.system.machine.execute import ProcessRunner, execute
 from devtls.system.machine.plan import ALREADY_ROOT
 from devtls.system.changes.service.socket_unit import SocketUnit
-from devtls.system.changes.change import User, Wish
+from devtls.system.changes.change import User, DesiredState
 from devtls.system.machine.machine import Machine
 
 command, home, user = sys.argv[1], Path(sys.argv[2]), pwd.getpwnam("daemon")
 runner = ProcessRunner(ALREADY_ROOT)
 measure = SocketUnit(Machine.redirected(Path("/"), home, {}, elevation=ALREADY_ROOT), runner)
-wish = Wish(
+desired = DesiredState(
     User("daemon", user.pw_uid, user.pw_gid, home), (), (),
     command=(sys.executable, "-m", "devtls"),
     environment={f"DEVTLS_{name}_DIR": str(home / name.lower()) for name in ("STATE", "CONFIG")},
 )
 facts = measure.probe()
-plan = measure.install_plan(facts, wish) if command == "install" else measure.remove_plan(facts, {})
+plan = measure.apply_plan(facts, desired) if command == "install" else measure.revert_plan(facts, {})
 assert plan
 outcome = execute(plan, runner)
 assert outcome.done, outcome
-print(measure.state(measure.probe(), wish).status.value)
+print(measure.state(measure.probe(), desired).status.value)
 """
 
 

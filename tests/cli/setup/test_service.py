@@ -16,7 +16,7 @@ from devtls.cli.terminal import prompts
 from devtls.cli.terminal.log_tail import show_log
 from devtls.errors import StateError
 from devtls.system.changes.engine import Bench
-from devtls.system.changes.record import SetupRecord
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.control.unix_socket import ControlSocket
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
@@ -118,7 +118,7 @@ def test_json_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
 def test_it_is_recorded_like_every_measure_of_setup(
     machine: Machine, systemd: Systemd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = SetupRecord(tmp_path / "state")
+    record = ChangeRecord(tmp_path / "state")
     devtls("install", "--yes")
     assert [entry.name for entry in record.entries()] == ["service:systemd"]
     with pytest.raises(SystemExit) as ended:

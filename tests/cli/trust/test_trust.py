@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from devtls.cli.group import cli
-from devtls.cli.terminal import prompts, table
+from devtls.cli.terminal import table
 from devtls.cli.trust import proof_view, trust
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE
-from devtls.system.changes.truststore.record import Installed, Record
+from devtls.system.changes.record import ChangeRecord, Installed
 from devtls.system.machine.elevation import find_elevation
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Elevation
@@ -465,7 +465,7 @@ def test_on_a_mac_the_keychain_of_the_user_or_with_system_of_everybody(desk: Des
     assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:login"]
     shown = desk.succeed("trust", "--dry-run", "--json", "--system").stdout
     assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:system"]
-    Record(desk.state).add(Installed("keychain:system", "00", "00"))
+    ChangeRecord(desk.state).add(Installed("keychain:system", "00", "00"))
     shown = desk.succeed("trust", "--dry-run", "--json").stdout
     assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:system"]
     shown = desk.succeed("untrust", "--dry-run", "--json").stdout

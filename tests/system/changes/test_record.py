@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from devtls.errors import StateError
-from devtls.system.changes.record import SetupRecord, Taken
+from devtls.system.changes.record import ChangeRecord, Taken
 
 
 def test_what_was_taken_is_remembered_until_it_is_gone(tmp_path: Path) -> None:
-    record = SetupRecord(tmp_path / "state")
+    record = ChangeRecord(tmp_path / "state")
     assert record.entries() == ()
     record.add("names:hosts", {"mode": "0644"})
     record.add("ports:sysctl", {})
-    assert SetupRecord(tmp_path / "state").entries() == (
+    assert ChangeRecord(tmp_path / "state").entries() == (
         Taken("names:hosts", {"mode": "0644"}),
         Taken("ports:sysctl", {}),
     )
@@ -25,7 +25,7 @@ def test_what_was_taken_is_remembered_until_it_is_gone(tmp_path: Path) -> None:
 
 
 def test_the_first_keepsake_stays(tmp_path: Path) -> None:
-    record = SetupRecord(tmp_path)
+    record = ChangeRecord(tmp_path)
     record.add("ports:sysctl", {"before": "1024"})
     record.add("ports:sysctl", {"before": "80"})
     assert record.previous_state_of("ports:sysctl") == {"before": "1024"}
@@ -33,7 +33,7 @@ def test_the_first_keepsake_stays(tmp_path: Path) -> None:
 
 
 def test_names_are_remembered_beside_the_measures(tmp_path: Path) -> None:
-    record = SetupRecord(tmp_path)
+    record = ChangeRecord(tmp_path)
     record.add("names:hosts", {})
     record.remember_hostnames(["b.test", "a.test", "b.test"])
     record.add("ports:sysctl", {})
@@ -44,7 +44,7 @@ def test_names_are_remembered_beside_the_measures(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused_with_the_next_step(tmp_path: Path) -> None:
-    record = SetupRecord(tmp_path)
+    record = ChangeRecord(tmp_path)
     record.path.write_text(json.dumps({"format": 2, "measures": [], "hostnames": []}))
     with pytest.raises(StateError, match="newer devtls") as caught:
         record.entries()
@@ -69,7 +69,7 @@ def test_a_newer_format_is_refused_with_the_next_step(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_record_is_an_error_not_an_empty_one(tmp_path: Path, content: bytes) -> None:
-    record = SetupRecord(tmp_path)
+    record = ChangeRecord(tmp_path)
     record.path.write_bytes(content)
     with pytest.raises(StateError, match="cannot be read") as caught:
         record.entries()
@@ -81,7 +81,7 @@ def test_a_damaged_record_is_an_error_not_an_empty_one(tmp_path: Path, content: 
 
 def test_a_directory_that_cannot_be_holds_nothing_and_takes_nothing(tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"")
-    record = SetupRecord(tmp_path / "taken" / "state")
+    record = ChangeRecord(tmp_path / "taken" / "state")
     assert record.entries() == ()
     with pytest.raises(StateError, match="cannot be written"):
         record.add("names:hosts", {})

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from devtls.system.changes.record import SetupRecord
-from devtls.system.changes.truststore.record import Installed, Record
+from devtls.system.changes.record import ChangeRecord, Installed
 from devtls.system.storage.leftovers import clear_state, remove_state
 
 
 def test_files_that_say_nothing_go_and_the_directory_with_them(tmp_path: Path) -> None:
     state = tmp_path / "devtls"
-    record, entry = Record(state), Installed("system", "ab" * 32, "12345678")
+    record, entry = ChangeRecord(state), Installed("system", "ab" * 32, "12345678")
     record.add(entry)
     record.drop("system", [entry.fingerprint])
     for name in ("ca.lock", "allowed.lock"):
@@ -23,7 +22,7 @@ def test_files_that_say_nothing_go_and_the_directory_with_them(tmp_path: Path) -
 
 
 def test_what_stays_is_named_with_its_reason(tmp_path: Path) -> None:
-    Record(tmp_path).add(Installed("system", "ab" * 32, "12345678"))
+    ChangeRecord(tmp_path).add(Installed("system", "ab" * 32, "12345678"))
     (tmp_path / "run" / "serve-1").mkdir(parents=True)
     (tmp_path / "notes.txt").touch()
     assert clear_state(tmp_path) == (
@@ -34,7 +33,7 @@ def test_what_stays_is_named_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_a_record_of_setup_stays_while_it_says_something_or_cannot_be_read(tmp_path: Path) -> None:
-    setup = SetupRecord(tmp_path / "devtls")
+    setup = ChangeRecord(tmp_path / "devtls")
     setup.add("names:hosts", {})
     assert clear_state(setup.directory) == ("setup.json (devtls unsetup takes back what it names)",)
     setup.path.write_text("{")

@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import pytest
-
-from devtls.errors import ExitCode, UnknownStore
-from devtls.system.changes.truststore.discovery import Scope, find_stores, is_gone, root_is_trusted, select_stores
 from devtls.system.changes.truststore.installer import (
     Proposal,
     as_planned,
@@ -18,10 +15,13 @@ from devtls.system.changes.truststore.installer import (
     propose_removal,
     remove,
 )
+
+from devtls.errors import ExitCode, UnknownStore
+from devtls.system.changes.change import ChangeState, Kind, Status
+from devtls.system.changes.record import ChangeRecord, Installed
+from devtls.system.changes.truststore.discovery import Scope, find_stores, is_gone, root_is_trusted, select_stores
 from devtls.system.changes.truststore.java import Feeder, JavaStore
 from devtls.system.changes.truststore.other_tools import OtherRoot
-from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
-from devtls.system.changes.truststore.record import Installed, Record
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, ProcessRunner, Trouble
 from devtls.system.machine.machine import Machine
@@ -46,31 +46,31 @@ class SetStore:
     elevate: bool = False
     held: set[str] = field(default_factory=set)
     known: dict[str, RootCertificate] = field(default_factory=dict)
-    blocked: StoreState | None = None
+    blocked: ChangeState | None = None
 
     def probe(self) -> SetFacts:
         roots = tuple(self.known[held] for held in sorted(self.held) if held in self.known)
         return SetFacts(frozenset(self.held), roots)
 
-    def state(self, facts: SetFacts, fingerprint: str) -> StoreState:
+    def state(self, facts: SetFacts, fingerprint: str) -> ChangeState:
         if self.blocked:
             return self.blocked
-        return StoreState(Status.TRUSTED if fingerprint in facts.held else Status.ABSENT)
+        return ChangeState(Status.APPLIED if fingerprint in facts.held else Status.ABSENT)
 
-    def install_plan(self, facts: SetFacts, root: RootCertificate) -> Plan:
+    def apply_plan(self, facts: SetFacts, root: RootCertificate) -> Plan:
         if self.blocked or root.fingerprint in facts.held:
             return Plan()
         return Plan((Run(("/bin/add", root.fingerprint), self.elevate),))
 
-    def remove_plan(self, facts: SetFacts, fingerprints: Collection[str]) -> Plan:
+    def revert_plan(self, facts: SetFacts, fingerprints: Collection[str]) -> Plan:
         held = sorted(facts.held & set(fingerprints))
         return Plan(tuple(Run(("/bin/drop", fingerprint), self.elevate) for fingerprint in held))
 
     def undo_plan(self, before: SetFacts, after: SetFacts, root: RootCertificate) -> Plan:
-        return Plan() if root.fingerprint in before.held else self.remove_plan(after, {root.fingerprint})
+        return Plan() if root.fingerprint in before.held else self.revert_plan(after, {root.fingerprint})
 
-    def read_failure(self, facts: SetFacts, outcome: Outcome) -> StoreState:
-        return StoreState(Status.FAILED, outcome.detail, "devtls trust")
+    def read_failure(self, facts: SetFacts, outcome: Outcome) -> ChangeState:
+        return ChangeState(Status.FAILED, outcome.detail, "devtls trust")
 
     def explain(self, facts: SetFacts, root: RootCertificate) -> str:
         return "by hand"
@@ -92,29 +92,29 @@ class SetRunner:
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Record:
-    return Record(tmp_path / "state")
+def record(tmp_path: Path) -> ChangeRecord:
+    return ChangeRecord(tmp_path / "state")
 
 
-def test_the_store_is_asked_again_and_remembered(root: RootCertificate, record: Record) -> None:
+def test_the_store_is_asked_again_and_remembered(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore()
     (proposal,) = propose_install([store], root)
     result = install(proposal, root, SetRunner(store), None, record)
-    assert (result.state.status, result.changed) == (Status.TRUSTED, True)
+    assert (result.state.status, result.changed) == (Status.APPLIED, True)
     assert record.entries() == (Installed("set", root.fingerprint, root.id),)
     assert counts([result])
 
 
-def test_a_second_run_has_nothing_to_do(root: RootCertificate, record: Record) -> None:
+def test_a_second_run_has_nothing_to_do(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore(held={root.fingerprint})
     (proposal,) = propose_install([store], root)
     assert not proposal.plan
     result = install(proposal, root, SetRunner(store, fails=True), None, record)
-    assert (result.state.status, result.changed, result.commands) == (Status.TRUSTED, False, ())
+    assert (result.state.status, result.changed, result.commands) == (Status.APPLIED, False, ())
     assert record.entries() != ()
 
 
-def test_a_tool_that_lies_about_success_is_found_out(root: RootCertificate, record: Record) -> None:
+def test_a_tool_that_lies_about_success_is_found_out(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore()
     (proposal,) = propose_install([store], root)
     result = install(proposal, root, SetRunner(store, lies=True), None, record)
@@ -124,13 +124,13 @@ def test_a_tool_that_lies_about_success_is_found_out(root: RootCertificate, reco
     assert not counts([result])
 
 
-def test_a_tool_that_fails_after_doing_its_work_counts_as_done(root: RootCertificate, record: Record) -> None:
+def test_a_tool_that_fails_after_doing_its_work_counts_as_done(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore()
     (proposal,) = propose_install([store], root)
-    assert install(proposal, root, SetRunner(store, fails=True), None, record).state.status is Status.TRUSTED
+    assert install(proposal, root, SetRunner(store, fails=True), None, record).state.status is Status.APPLIED
 
 
-def test_a_tool_that_fails_is_put_into_words_and_stays_recorded(root: RootCertificate, record: Record) -> None:
+def test_a_tool_that_fails_is_put_into_words_and_stays_recorded(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore()
     (proposal,) = propose_install([store], root)
     result = install(proposal, root, SetRunner(store, fails=True, lies=True), None, record)
@@ -155,19 +155,19 @@ def test_without_elevation_the_commands_are_shown_and_the_store_is_skipped(
     assert "devtls untrust" in skipped.state.remedy
 
 
-def test_a_blocked_store_says_so_and_changes_nothing(root: RootCertificate, record: Record) -> None:
-    store = SetStore(blocked=StoreState(Status.NO_TOOL, "no tool", "by hand"))
+def test_a_blocked_store_says_so_and_changes_nothing(root: RootCertificate, record: ChangeRecord) -> None:
+    store = SetStore(blocked=ChangeState(Status.NO_TOOL, "no tool", "by hand"))
     (proposal,) = propose_install([store], root)
     result = install(proposal, root, SetRunner(store), None, record)
     assert (result.state.status, result.by_hand) == (Status.NO_TOOL, "")
     assert record.entries() == ()
 
 
-def test_a_runtime_alone_does_not_count(root: RootCertificate, record: Record) -> None:
+def test_a_runtime_alone_does_not_count(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore(kind=Kind.RUNTIME)
     (proposal,) = propose_install([store], root)
     result = install(proposal, root, SetRunner(store), None, record)
-    assert result.state.status is Status.TRUSTED
+    assert result.state.status is Status.APPLIED
     assert not counts([result])
 
 
@@ -187,7 +187,7 @@ def test_removal_takes_only_what_it_was_told(
     assert store.held == {"foreign"}
 
 
-def test_removing_what_is_not_there_forgets_the_record(root: RootCertificate, record: Record) -> None:
+def test_removing_what_is_not_there_forgets_the_record(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore()
     record.add(Installed("set", root.fingerprint, root.id))
     (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
@@ -196,7 +196,9 @@ def test_removing_what_is_not_there_forgets_the_record(root: RootCertificate, re
 
 
 @pytest.mark.parametrize(("fails", "detail"), [(True, "hung"), (False, "still holds")])
-def test_a_removal_that_fails_keeps_the_record(root: RootCertificate, record: Record, fails: bool, detail: str) -> None:
+def test_a_removal_that_fails_keeps_the_record(
+    root: RootCertificate, record: ChangeRecord, fails: bool, detail: str
+) -> None:
     store = SetStore(held={root.fingerprint})
     record.add(Installed("set", root.fingerprint, root.id))
     (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
@@ -207,8 +209,8 @@ def test_a_removal_that_fails_keeps_the_record(root: RootCertificate, record: Re
     assert record.entries() != ()
 
 
-def test_a_blocked_store_keeps_its_record_on_removal(root: RootCertificate, record: Record) -> None:
-    store = SetStore(blocked=StoreState(Status.LOCKED, "a password", "then devtls trust"))
+def test_a_blocked_store_keeps_its_record_on_removal(root: RootCertificate, record: ChangeRecord) -> None:
+    store = SetStore(blocked=ChangeState(Status.LOCKED, "a password", "then devtls trust"))
     record.add(Installed("set", root.fingerprint, root.id))
     (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
     result = remove(proposal, SetRunner(store), None, record)
@@ -218,13 +220,13 @@ def test_a_blocked_store_keeps_its_record_on_removal(root: RootCertificate, reco
 
 @pytest.mark.parametrize("fails", [True, False])
 def test_a_store_that_cannot_be_asked_again_is_not_called_empty(
-    root: RootCertificate, record: Record, fails: bool
+    root: RootCertificate, record: ChangeRecord, fails: bool
 ) -> None:
     store = SetStore(held={root.fingerprint})
     record.add(Installed("set", root.fingerprint, root.id))
     (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
     store.held.clear()
-    store.blocked = StoreState(Status.HANGING, "its tool hangs")
+    store.blocked = ChangeState(Status.HANGING, "its tool hangs")
     result = remove(proposal, SetRunner(store, fails=fails), None, record)
     assert result.state.status is (Status.FAILED if fails else Status.HANGING)
     assert not result.changed
@@ -241,14 +243,14 @@ def test_a_removal_that_stops_half_way_is_said_even_when_the_root_is_gone(
     assert (result.state.status, result.state.detail, result.changed) == (Status.FAILED, "hung", False)
 
 
-def test_one_broken_store_does_not_stop_the_next(root: RootCertificate, record: Record) -> None:
+def test_one_broken_store_does_not_stop_the_next(root: RootCertificate, record: ChangeRecord) -> None:
     broken, whole = SetStore("a"), SetStore("b")
     proposals = propose_install([broken, whole], root)
     runners = [SetRunner(broken, fails=True, lies=True), SetRunner(whole)]
     results = [
         install(proposal, root, runner, None, record) for proposal, runner in zip(proposals, runners, strict=True)
     ]
-    assert [result.state.status for result in results] == [Status.FAILED, Status.TRUSTED]
+    assert [result.state.status for result in results] == [Status.FAILED, Status.APPLIED]
     assert counts(results)
 
 
@@ -262,7 +264,7 @@ def test_the_system_comes_first_and_recorded_databases_are_found_again(machine: 
     recorded = ("system", f"nss:{moved}", "nss:~/profile", "nss:/gone")
     stores = find_stores(machine, ProcessRunner(), recorded=recorded)
     assert [store.name for store in stores] == ["system", f"nss:{moved}", "nss:~/profile"]
-    assert stores[1].state(stores[1].probe(), "").remedy.startswith("install the package")
+    assert stores[1].trust_state(stores[1].probe(), "").remedy.startswith("install the package")
 
 
 @pytest.mark.parametrize(
@@ -318,16 +320,16 @@ def test_a_store_that_was_deleted_is_known_to_be_gone(machine: Machine, name: st
     assert is_gone(name, machine) is gone
 
 
-def test_a_plan_that_failed_half_way_is_taken_back(root: RootCertificate, record: Record) -> None:
+def test_a_plan_that_failed_half_way_is_taken_back(root: RootCertificate, record: ChangeRecord) -> None:
     class Untrusting(SetStore):
         """Takes the certificate, but does not trust it."""
 
-        def state(self, facts: SetFacts, fingerprint: str) -> StoreState:
-            return StoreState(Status.ABSENT)
+        def state(self, facts: SetFacts, fingerprint: str) -> ChangeState:
+            return ChangeState(Status.ABSENT)
 
     store = Untrusting()
     proposal = Proposal(
-        store, store.probe(), StoreState(Status.ABSENT), Plan((Run(("/bin/add", root.fingerprint)),)), frozenset()
+        store, store.probe(), ChangeState(Status.ABSENT), Plan((Run(("/bin/add", root.fingerprint)),)), frozenset()
     )
     assert install(proposal, root, SetRunner(store, fails=True), None, record).state.status is Status.FAILED
     assert store.held == set()
