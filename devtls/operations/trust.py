@@ -15,18 +15,19 @@ from devtls.doctor.clients import CLIENTS, Client
 from devtls.doctor.proof import Files, Foreign, Report, prove
 from devtls.errors import Refused, TrustFailed
 from devtls.names import DEFAULT_ZONES, Hostname, is_below
+from devtls.operations.changes import apply_all
 from devtls.operations.client_environment import file_for, write_root_file
 from devtls.operations.context import Context
 from devtls.pki.authority import Authority
+from devtls.system.changes.change import Kind
 from devtls.system.changes.clientenv.files import renew_files
 from devtls.system.changes.clientenv.variables import ROOT_FILE
-from devtls.system.changes.truststore.discovery import MACHINE_WIDE, AnyStore, Scope, find_stores, select_stores
-from devtls.system.changes.truststore.installer import Proposal, Result, as_planned, counts, install, propose_install
+from devtls.system.changes.engine import Proposal, Result
+from devtls.system.changes.truststore.discovery import MACHINE_WIDE, Scope, find_stores, select_stores
 from devtls.system.changes.truststore.nss_profiles import Notice, find_notices
 from devtls.system.changes.truststore.present import present_root
-from devtls.system.changes.truststore.protocol import Kind
-from devtls.system.changes.truststore.record import Record
 from devtls.system.changes.truststore.root import RootCertificate, fingerprint_of
+from devtls.system.changes.truststore.store import AnyStore, is_trusted, propose_trust
 from devtls.system.storage.generation import NO_LOCKS, Locks
 
 
@@ -77,7 +78,7 @@ class TrustResult:
     @property
     def trusted(self) -> bool:
         """Whether a store that matters, the system's or a browser's, trusts the root."""
-        return counts(self.stores)
+        return is_trusted(self.stores)
 
     @property
     def changed_a_browser(self) -> bool:
@@ -103,7 +104,7 @@ class TrustResult:
 
 def plan_trust(context: Context, request: TrustRequest) -> TrustPlan:
     """Probe the stores and plan; nothing is changed. Raises UnknownStore, Refused, StateError."""
-    recorded = tuple(dict.fromkeys(entry.store for entry in Record(context.paths.state_dir).entries()))
+    recorded = tuple(dict.fromkeys(entry.store for entry in context.record.installed()))
     scope = Scope.MACHINE if request.system_wide or any(name in MACHINE_WIDE for name in recorded) else Scope.USER
     found = find_stores(context.machine, context.runner, recorded=recorded, scope=scope)
     stores = select_stores(found, request.stores)
@@ -112,7 +113,7 @@ def plan_trust(context: Context, request: TrustRequest) -> TrustPlan:
     root = RootCertificate("ID", b"", context.paths.state_dir / ROOT_FILE)
     if authority is not None:
         root = present_root(context.keystore, authority)
-    return TrustPlan(request, authority, root, stores, propose_install(stores, root))
+    return TrustPlan(request, authority, root, stores, propose_trust(stores, root))
 
 
 def _check_zones(authority: Authority | None, zones: tuple[Hostname, ...]) -> None:
@@ -142,7 +143,7 @@ def _create(context: Context, plan: TrustPlan, locks: Locks) -> tuple[Authority,
     authority = context.keystore.load_or_create(plan.zones, context.now, locks)
     _check_zones(authority, plan.request.zones)
     root = present_root(context.keystore, authority)
-    proposals = propose_install(plan.stores, root)
+    proposals = propose_trust(plan.stores, root)
     return authority, replace(plan, authority=authority, root=root, proposals=proposals, created=True)
 
 
@@ -158,20 +159,11 @@ def apply_trust(context: Context, plan: TrustPlan) -> TrustResult:
     if authority is None:
         authority, plan = _create(context, plan, NO_LOCKS)
     _write_files(context, plan)
-    record, elevation = Record(context.paths.state_dir), context.machine.elevation
-    results: list[Result] = []
-    for proposal in plan.proposals:
-        context.begin(proposal.store.label, proposal.plan)
-        results.append(install(proposal, plan.root, context.runner, elevation, record))
+    results = apply_all(context, plan.proposals)
     reports = _prove(authority, plan.root, context)
     write_root_file(context, plan.root.list_pem)
     notices = (*_older_roots(plan.proposals, plan.root), *find_notices(context.machine))
-    return TrustResult(authority, tuple(results), reports, notices)
-
-
-def planned_results(context: Context, plan: TrustPlan) -> tuple[Result, ...]:
-    """Return the stores as they are, in the shape of results, with the commands that would change them."""
-    return tuple(as_planned(proposal, context.machine.elevation) for proposal in plan.proposals)
+    return TrustResult(authority, results, reports, notices)
 
 
 def _older_roots(proposals: Iterable[Proposal], root: RootCertificate) -> tuple[Notice, ...]:
@@ -181,7 +173,7 @@ def _older_roots(proposals: Iterable[Proposal], root: RootCertificate) -> tuple[
     for proposal in proposals:
         for other in proposal.facts.roots:
             if other.fingerprint not in known:
-                holders.setdefault(other.nickname, []).append(proposal.store.label)
+                holders.setdefault(other.nickname, []).append(proposal.change.label)
     remedy = "devtls untrust --all, then devtls trust: only the present one stays"
     return tuple(
         Notice(f"{nickname}, of an earlier or another CA, is still in: {', '.join(dict.fromkeys(labels))}.", remedy)

@@ -10,14 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from devtls.errors import DevtlsError, StateError
+from devtls.operations.changes import revert_all
 from devtls.operations.context import Context
 from devtls.pki.authority import Authority
+from devtls.system.changes.change import Kind, Part, Status
 from devtls.system.changes.clientenv.files import retire_files
+from devtls.system.changes.engine import Proposal, Result
+from devtls.system.changes.record import Installed
 from devtls.system.changes.truststore.discovery import Scope, find_stores, is_gone, select_stores
-from devtls.system.changes.truststore.installer import Proposal, Result, as_planned, propose_removal, remove
 from devtls.system.changes.truststore.other_tools import OtherRoot
-from devtls.system.changes.truststore.protocol import Kind, Status
-from devtls.system.changes.truststore.record import Installed, Record
+from devtls.system.changes.truststore.store import fingerprints_of, may_hold_a_root, propose_untrust
 from devtls.system.storage.leftovers import clear_state
 
 
@@ -69,7 +71,7 @@ class UntrustPlan:
     @property
     def fingerprints(self) -> frozenset[str]:
         """The roots that are removed."""
-        return frozenset(each for proposal in self.proposals for each in proposal.fingerprints)
+        return frozenset(each for proposal in self.proposals for each in fingerprints_of(proposal))
 
     @property
     def remaining_roots(self) -> tuple[RemainingRoot, ...]:
@@ -77,8 +79,8 @@ class UntrustPlan:
         found: dict[OtherRoot, list[str]] = {}
         for proposal in self.proposals:
             for root in proposal.facts.others:
-                if root.fingerprint not in proposal.fingerprints:
-                    found.setdefault(root, []).append(proposal.store.label)
+                if root.fingerprint not in fingerprints_of(proposal):
+                    found.setdefault(root, []).append(proposal.change.label)
         return tuple(RemainingRoot(root, tuple(labels)) for root, labels in found.items())
 
     @property
@@ -86,9 +88,9 @@ class UntrustPlan:
         """A store's label and the nicknames of roots of other devtls CAs that stay in it."""
         found: list[tuple[str, tuple[str, ...]]] = []
         for proposal in self.proposals:
-            roots = [root for root in proposal.facts.roots if root.fingerprint not in proposal.fingerprints]
+            roots = [root for root in proposal.facts.roots if root.fingerprint not in fingerprints_of(proposal)]
             if roots:
-                found.append((proposal.store.label, tuple(root.nickname for root in roots)))
+                found.append((proposal.change.label, tuple(root.nickname for root in roots)))
         return tuple(found)
 
 
@@ -100,12 +102,11 @@ class UntrustResult:
     and `variables` are those of this shell that name a file of ours.
     """
 
+    plan: UntrustPlan
     stores: tuple[Result, ...]
-    recorded: frozenset[str]
     forgotten: bool = False
     kept: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
-    remaining_roots: tuple[RemainingRoot, ...] = ()
 
     @property
     def changed_a_browser(self) -> bool:
@@ -114,30 +115,29 @@ class UntrustResult:
 
     def raise_for_failure(self) -> None:
         """Raise DevtlsError when a root is left; a store that cannot be read counts when it once got the root."""
-        left = [result for result in self.stores if self._may_hold_a_root(result)]
+        recorded = {entry.store for entry in self.plan.recorded}
+        left = [
+            result
+            for proposal, result in zip(self.plan.proposals, self.stores, strict=True)
+            if result.state.status is not Status.ABSENT
+            and (result.commands or result.is_applied or result.name in recorded or may_hold_a_root(proposal, result))
+        ]
         if left:
             raise DevtlsError(
                 f"{', '.join(result.label for result in left)} may still hold the root.",
                 hint=left[0].state.remedy or "devtls untrust",
             )
 
-    def _may_hold_a_root(self, result: Result) -> bool:
-        if result.state.status is Status.ABSENT:
-            return False
-        known = result.holds or result.state.status is Status.TRUSTED or result.name in self.recorded
-        return bool(result.commands) or known
-
 
 def plan_untrust(context: Context, request: UntrustRequest) -> UntrustPlan:
     """Probe each store and plan the removal; nothing is changed. Raises UnknownStore, StateError (damaged record)."""
-    record = Record(context.paths.state_dir)
-    recorded = record.entries()
+    recorded = context.record.installed()
     names = tuple(dict.fromkeys(entry.store for entry in recorded))
     found = find_stores(context.machine, context.runner, recorded=names, scope=Scope.BOTH)
     fingerprints = {entry.fingerprint for entry in recorded} | _own_roots(context)
-    every_root = request.every_root or not record.exists()
+    every_root = request.every_root or not context.record.knows_roots()
     stores = select_stores(found, request.stores)
-    proposals = propose_removal(stores, fingerprints, every_root=every_root, also=request.also)
+    proposals = propose_untrust(stores, fingerprints, every_root=every_root, also=request.also)
     deletes = request.forget and context.keystore.exists()
     return UntrustPlan(request, recorded, proposals, deletes, _authority(context) if deletes else None)
 
@@ -170,25 +170,15 @@ def apply_untrust(context: Context, plan: UntrustPlan) -> UntrustResult:
         variables = retire_files(state_dir, context.environ, plan.fingerprints)
     if keystore.exists() and not request.stores:
         # An empty record says that untrust ran: devtls env then stays silent, even where env was all there was.
-        Record(state_dir).begin()
+        context.record.begin_trust()
     kept = clear_state(state_dir) if request.forget else ()
-    recorded = frozenset(entry.store for entry in plan.recorded)
-    return UntrustResult(stores, recorded, forgotten, kept, variables, plan.remaining_roots)
+    return UntrustResult(plan, stores, forgotten, kept, variables)
 
 
 def _remove_from_stores(context: Context, plan: UntrustPlan) -> tuple[Result, ...]:
     """Remove the root store by store; entries of stores that are gone from this machine are dropped."""
-    record, elevation = Record(context.paths.state_dir), context.machine.elevation
-    results: list[Result] = []
-    for proposal in plan.proposals:
-        context.begin(proposal.store.label, proposal.plan)
-        results.append(remove(proposal, context.runner, elevation, record))
+    results = revert_all(context, plan.proposals)
     for entry in plan.recorded:
         if is_gone(entry.store, context.machine):
-            record.drop(entry.store, {entry.fingerprint})
-    return tuple(results)
-
-
-def planned_removals(context: Context, plan: UntrustPlan) -> tuple[Result, ...]:
-    """Return the stores as they are, in the shape of results, with the commands that would change them."""
-    return tuple(as_planned(proposal, context.machine.elevation) for proposal in plan.proposals)
+            context.record.drop(Part.TRUST, entry.store, {entry.fingerprint})
+    return results

@@ -11,11 +11,18 @@ import click
 
 from devtls.cli.ca.root_key import kept_root_key, required_root_key
 from devtls.cli.proxy.running import refuse_sudo_for
+from devtls.cli.terminal.change_view import plan_text
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
-from devtls.cli.trust.store_view import ABSENT, plan_text
-from devtls.cli.trust.trust_view import planned_trust_json, show_result, trust_json, which_ca, which_ca_would_be_made
+from devtls.cli.trust.trust_view import (
+    ABSENT,
+    planned_trust_json,
+    show_result,
+    trust_json,
+    which_ca,
+    which_ca_would_be_made,
+)
 from devtls.names import parse_zone
 from devtls.operations.context import Context
 from devtls.operations.trust import TrustPlan, TrustRequest, apply_trust, create_authority, plan_trust

@@ -5,18 +5,23 @@ Owns the wording, the layout and the shape of the JSON document. Decides nothing
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 
 import click
 
 from devtls.cli import printable
+from devtls.cli.terminal.change_view import change_json, change_rows
 from devtls.cli.terminal.table import is_wrapped, show_table
-from devtls.cli.trust.store_view import ABSENT, result_json, setting_for_shell, store_rows
 from devtls.doctor.proof import Foreign, Report
+from devtls.operations.changes import planned_results
 from devtls.operations.context import Context
-from devtls.operations.trust import TrustPlan, TrustResult, planned_results
+from devtls.operations.trust import TrustPlan, TrustResult
 from devtls.pki.authority import Authority
-from devtls.system.changes.truststore.protocol import Status
+from devtls.system.changes.change import Status
+
+ABSENT = "not trusted"
+"""The state of a store without the root."""
 
 
 def which_ca(plan: TrustPlan) -> str:
@@ -36,7 +41,7 @@ def which_ca_would_be_made(zones: Iterable[str]) -> str:
 
 def show_result(result: TrustResult) -> None:
     """Show a table of the stores, and the rest."""
-    show_table(("Store", "State", "Remedy"), store_rows(result.stores, ABSENT))
+    show_table(("Store", "State", "Remedy"), change_rows(result.stores, ABSENT))
     show_rest(result)
 
 
@@ -48,8 +53,8 @@ def show_rest(result: TrustResult) -> None:
         rows = [(report.client, _proof_text(report), _foreign_text(report)) for report in reports]
         show_table(("Client", "Proof", "A name outside the zones"), rows)
         _show_variables(reports)
-    for manual in dict.fromkeys(store.by_hand for store in stores if store.by_hand):
-        click.echo(f"\nBy hand: {manual}", err=True)
+    for manual in dict.fromkeys(store.manual for store in stores if store.manual):
+        click.echo(f"\nManually: {printable(manual)}", err=True)
     completing = dict.fromkeys(store.state.remedy for store in stores if store.state.status is Status.NO_TOOL)
     if completing:
         click.echo(f"\nTo complete it: {printable('; '.join(completing))}.", err=True)
@@ -68,11 +73,17 @@ def _show_variables(reports: Iterable[Report]) -> None:
     """Show the lines that keep the variables which clients needed."""
     needed = [report for report in reports if report.setting]
     if needed:
-        lines = "\n".join(f"  export {setting_for_shell(setting)}" for setting in {r.setting: None for r in needed})
+        lines = "\n".join(f"  export {_setting_for_shell(setting)}" for setting in {r.setting: None for r in needed})
         *others, last = [report.client for report in needed]
         clients = f"{', '.join(others)} and {last}" if others else last
         click.echo(f"\nFor {clients}, add this to your shell's profile (~/.profile):\n\n{lines}", err=True)
         click.echo('\nOr, for these and every other tool with a list of its own: eval "$(devtls env)"', err=True)
+
+
+def _setting_for_shell(setting: str) -> str:
+    """Return `NAME=value` as a shell reads it."""
+    name, _, value = setting.partition("=")
+    return f"{name}={shlex.quote(printable(value))}"
 
 
 def _foreign_text(report: Report) -> str:
@@ -89,7 +100,7 @@ def _foreign_text(report: Report) -> str:
 
 def planned_trust_json(context: Context, plan: TrustPlan) -> dict[str, object]:
     """Return a dry run as JSON values."""
-    stores = [result_json(result) for result in planned_results(context, plan)]
+    stores = [change_json(result) for result in planned_results(context, plan.proposals)]
     return {"dry_run": True, "root": _root_json(plan.authority), "zones": list(plan.zones), "stores": stores}
 
 
@@ -99,7 +110,7 @@ def trust_json(result: TrustResult) -> dict[str, object]:
         "dry_run": False,
         "root": _root_json(result.authority),
         "trusted": result.trusted,
-        "stores": [result_json(store) for store in result.stores],
+        "stores": [change_json(store) for store in result.stores],
         "clients": [
             {
                 "client": report.client,

@@ -60,5 +60,5 @@ def command(
     if as_json:
         click.echo(json.dumps(untrust_json(result), indent=2))
     else:
-        show_result(context, plan, result)
+        show_result(context, result)
     result.raise_for_failure()

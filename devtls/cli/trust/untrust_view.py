@@ -5,16 +5,16 @@ Owns the wording, the layout and the shape of the JSON documents. Decides nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
 from devtls.cli import printable
-from devtls.cli.terminal.table import Row, show_table
-from devtls.cli.trust.store_view import plan_text, result_json, store_rows
+from devtls.cli.terminal.change_view import change_json, plan_text, revert_rows
+from devtls.cli.terminal.table import show_table
+from devtls.operations.changes import planned_results
 from devtls.operations.context import Context
-from devtls.operations.untrust import RemainingRoot, UntrustPlan, UntrustResult, planned_removals
-from devtls.system.changes.truststore.installer import Result
+from devtls.operations.untrust import RemainingRoot, UntrustPlan, UntrustResult
 
 NOT_THERE = "not there"
 
@@ -54,26 +54,17 @@ def deletion_text(context: Context, plan: UntrustPlan, *, dry_run: bool) -> str:
     )
 
 
-def show_result(context: Context, plan: UntrustPlan, result: UntrustResult) -> None:
+def show_result(context: Context, result: UntrustResult) -> None:
     """Show the stores afterwards, and what became of the CA."""
-    show_table(("Store", "State", "Remedy"), removal_rows(result.stores))
+    show_table(("Store", "State", "Remedy"), revert_rows(result.stores))
     if result.changed_a_browser:
         click.echo("Restart browsers that are open: they remember.", err=True)
-    if plan.request.forget:
+    if result.plan.request.forget:
         click.echo("The CA and its key are deleted." if result.forgotten else "There is no CA to delete.", err=True)
         if result.kept:
             click.echo(f"Still in {context.paths.state_dir}: {', '.join(result.kept)}.", err=True)
     elif context.keystore.exists():
         click.echo("The CA is kept: devtls trust uses it again, devtls untrust --forget deletes it.", err=True)
-
-
-def removal_rows(stores: Iterable[Result]) -> list[Row]:
-    """Return label, state and remedy of each store, in the words of a removal."""
-    results = tuple(stores)
-    return [
-        (label, "removed" if result.changed else state, remedy)
-        for result, (label, state, remedy) in zip(results, store_rows(results, NOT_THERE), strict=True)
-    ]
 
 
 def show_variables(variables: Sequence[str]) -> None:
@@ -90,7 +81,7 @@ def planned_untrust_json(context: Context, plan: UntrustPlan) -> dict[str, objec
     return {
         "dry_run": True,
         "forget": plan.request.forget,
-        "stores": [result_json(result) for result in planned_removals(context, plan)],
+        "stores": [change_json(result) for result in planned_results(context, plan.proposals)],
         "others": [_remaining_json(each) for each in plan.remaining_roots],
     }
 
@@ -101,8 +92,8 @@ def untrust_json(result: UntrustResult) -> dict[str, object]:
         "dry_run": False,
         "forgotten": result.forgotten,
         "kept": list(result.kept),
-        "stores": [result_json(store) for store in result.stores],
-        "others": [_remaining_json(each) for each in result.remaining_roots],
+        "stores": [change_json(store) for store in result.stores],
+        "others": [_remaining_json(each) for each in result.plan.remaining_roots],
     }
 
 
