@@ -5,12 +5,23 @@ BIN := $(VENV)/bin
 CANDIDATES := python3.13 python3.12 python3.11 python3
 STAGE = @printf '\033[1m==> %s\033[0m\n'
 
-.PHONY: help demo test lint docs bench clean
+# Tests beside each other, as many as there are cores; the long ones of one are taken over by another that is done.
+PYTEST := $(BIN)/pytest -n auto --dist worksteal
+# What `make quick` leaves out: tests with sockets, with whole programs, and with programs of somebody else's.
+SLOW := $(addprefix tests/,__pycache__ bench compliance daemon demo doctor e2e net web)
+QUICK := $(filter-out $(SLOW),$(patsubst %/,%,$(wildcard tests/*/))) $(wildcard tests/test_*.py)
+TYPES := types-linux types-darwin types-win32
+
+.PHONY: help demo quick check test test-frameworks test-engines test-packages lint types $(TYPES) docs bench clean
 .SUFFIXES:
 
 help:
 	@echo 'make demo    see devtls work: a sample app behind the proxy, nothing on your system is changed'
-	@echo 'make test    linters, types, architecture, the demo and every test'
+	@echo 'make quick   the tests of the pure packages, the command line and the system: under a minute'
+	@echo 'make check   linters, types, architecture and every test but those with whole programs: about three minutes'
+	@echo 'make test    all of that, the demo and every test: at most ten minutes'
+	@echo 'make test-frameworks, test-engines, test-packages'
+	@echo '             the examples, other servers and verifiers, how devtls is installed: these tests alone'
 	@echo 'make lint    only the linters, types and architecture'
 	@echo 'make docs    write the generated pages and build the documentation into build/docs; a broken link is an error'
 	@echo 'make bench   measure devtls, Caddy and nginx side by side (about seven minutes; needs nginx, h2load and wrk)'
@@ -19,22 +30,41 @@ help:
 demo: $(VENV)/.runtime
 	@$(BIN)/devtls demo
 
+quick: $(VENV)/.dev
+	$(STAGE) 'pytest (pure packages, command line, system)'
+	@$(PYTEST) --quiet -m 'not tools and not bench' $(QUICK)
+
+check: lint
+	$(STAGE) 'pytest (all but whole programs)'
+	@$(PYTEST) --quiet -m 'not bench' --ignore tests/e2e
+
 test: lint
 	$(STAGE) 'devtls demo --check'
 	@$(BIN)/devtls demo --check
 	$(STAGE) 'pytest (pure packages: every branch covered)'
-	@$(BIN)/pytest --cov --cov-branch -m 'not bench'
+	@$(PYTEST) --cov --cov-branch -m 'not bench'
+
+test-frameworks test-engines test-packages: test-%: $(VENV)/.dev
+	$(STAGE) 'pytest ($*)'
+	@$(PYTEST) -m '$* and not bench'
 
 lint: $(VENV)/.dev
 	$(STAGE) 'ruff check'
 	@$(BIN)/ruff check --quiet
 	$(STAGE) 'ruff format --check'
 	@$(BIN)/ruff format --quiet --check
-	$(STAGE) 'mypy --strict'
-	@$(BIN)/mypy --strict --no-error-summary
-	@for platform in darwin win32; do $(BIN)/mypy --strict --no-error-summary --platform $$platform --cache-dir .mypy_cache/$$platform devtls || exit 1; done
+	$(STAGE) 'mypy --strict, on three systems at the same time'
+	@$(MAKE) --no-print-directory --jobs=3 $(TYPES)
 	$(STAGE) 'import-linter'
 	@shown=$$($(BIN)/lint-imports 2>&1) || { printf '%s\n' "$$shown"; exit 1; }
+
+types: $(TYPES)
+
+types-linux: $(VENV)/.dev
+	@$(BIN)/mypy --strict --no-error-summary
+
+types-darwin types-win32: types-%: $(VENV)/.dev
+	@$(BIN)/mypy --strict --no-error-summary --platform $* --cache-dir .mypy_cache/$* devtls
 
 docs: $(VENV)/.docs
 	$(STAGE) 'python -m docs.generate'

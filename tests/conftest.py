@@ -14,11 +14,10 @@ from typing import NoReturn
 
 import pytest
 from blockbuster import blockbuster_ctx
-from hypothesis import settings
 
-settings.register_profile("dev", deadline=None, max_examples=50)
-settings.register_profile("ci", deadline=None, max_examples=25, derandomize=True, print_blob=True)
-settings.load_profile("ci" if os.environ.get("CI") else "dev")
+from tests.effort import IS_CI, load_profile
+
+load_profile()
 
 OUTER_ENVIRON = dict(os.environ)
 NEVER_BLOCKS = ("net", "daemon")
@@ -60,6 +59,13 @@ RequireTool = Callable[[str, str], str]
 
 Missing = Callable[[str], NoReturn]
 """(sentence) -> the test ends: skipped here, failed in CI."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that ask for a program of somebody else's."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "require_tool" in item.fixturenames:
+            item.add_marker("tools")
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +126,6 @@ def _require_tool(name: str, install_hint: str) -> str:
 
 
 def _missing(message: str) -> NoReturn:
-    if OUTER_ENVIRON.get("CI"):
+    if IS_CI:
         pytest.fail(message, pytrace=False)
     pytest.skip(message)

@@ -20,6 +20,7 @@ from devtls.config import (
 )
 from devtls.config.document import shown
 from devtls.errors import ConfigError
+from tests.effort import examples
 
 
 def parse(text: str | bytes) -> Config:
@@ -239,7 +240,7 @@ def test_values_are_shown_as_they_were_written_and_never_too_long(value: object,
 @given(
     st.text(alphabet='ab.*/:"=[]{}\n1é\\ ', max_size=40), st.sampled_from(['routes."{}" = 1', 'routes.a = "{}"', "{}"])
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_whatever_stands_in_the_file_the_answer_is_a_config_or_a_config_error(text: str, frame: str) -> None:
     data = frame.format(text).encode()
     try:

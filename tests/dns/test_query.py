@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from devtls.dns.query import MAX_QUERY_OCTETS, MAX_RECORDS, Edns, Query, Refusal, read_query
 from tests.dns.asking import OPT, header, question, wire_of
+from tests.effort import examples
 
 PLAIN = header() + question(b"App", b"dev", b"LOCAL")
 FORMERR, NOTIMP = int(dns.rcode.FORMERR), int(dns.rcode.NOTIMP)
@@ -181,7 +182,7 @@ MUTATIONS = st.lists(st.tuples(st.integers(0, 80), st.integers(0, 255)), max_siz
 
 @given(st.sampled_from([wire_of("app.dev.local"), wire_of("X.test", "HTTPS", use_edns=0, payload=600)]), MUTATIONS)
 @example(wire_of("app.dev.local"), [])
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_what_is_accepted_is_what_dnspython_reads(wire: bytes, mutations: list[tuple[int, int]]) -> None:
     mutated = bytearray(wire)
     for at, octet in mutations:

@@ -21,6 +21,7 @@ from devtls.dns.responder import MOST_REMEMBERED, PLAIN_UDP_OCTETS, Responder
 from devtls.dns.zones import Zones
 from devtls.names import Hostname
 from tests.dns.asking import OPT, SOA_TEXT, ZONES, ask, header, lines, question, wire_of
+from tests.effort import examples
 
 ZONE_OF = {
     "dev.local": "dev.local.",
@@ -292,7 +293,7 @@ SHARED = Responder(ZONES)
 
 
 @given(st.binary(max_size=600), st.booleans())
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_any_octets(wire: bytes, over_tcp: bool) -> None:
     check_against_the_table(wire, SHARED.answer(wire, over_tcp=over_tcp))
 
@@ -315,6 +316,6 @@ def changed_queries(draw: st.DrawFn) -> bytes:
 
 
 @given(changed_queries(), st.booleans())
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_queries_that_were_changed_on_the_way(wire: bytes, over_tcp: bool) -> None:
     check_against_the_table(wire, SHARED.answer(wire, over_tcp=over_tcp))

@@ -2,7 +2,8 @@
 
 With a network of its own, loopback and nothing else, its ports are all free and its resolver is the test's. Owns the
 namespace for the length of a `with`. What devtls changes there, as root and by the system's own tools, is
-gone at its end; nothing outside changes. Names of a test are in its /etc/hosts, so programs find them as a user's do.
+gone at its end; nothing outside changes. Its hosts file knows this machine and nothing else: names of a test are put
+there, so programs find them as a user's do.
 Refuses to go on without the rights it needs: the test is skipped, with the kernel's words.
 """
 
@@ -21,6 +22,7 @@ import pytest
 
 from tests.e2e.clients import Ended, run
 from tests.e2e.serving import DEVTLS
+from tests.locks import SYSTEM_STORE, locked
 
 ANCHORS = Path("/usr/local/share/ca-certificates")
 COPIED = ("/etc", str(ANCHORS))
@@ -35,6 +37,7 @@ for folder in "$@"; do
   cp -a "$folder" "$copies/$(basename "$folder")"
   mount --bind "$copies/$(basename "$folder")" "$folder"
 done
+printf '127.0.0.1 localhost\n127.0.1.1 %s\n::1 localhost\n' "$(hostname)" > /etc/hosts
 echo ready
 exec cat
 """
@@ -101,10 +104,12 @@ def namespace(*, network: bool = False) -> Iterator[Namespace]:
         pytest.skip("needs root on a Debian, to give the machine a copy of /etc")
     kinds = ("--mount", "--net") if network else ("--mount",)
     argv = ("unshare", *kinds, "sh", "-c", _LOOPBACK + _COPY if network else _COPY, "sh", *COPIED)
-    holder = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert holder.stdin and holder.stdout and holder.stderr
+    with locked(SYSTEM_STORE, shared=True):
+        holder = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert holder.stdin and holder.stdout and holder.stderr
+        is_ready = holder.stdout.readline() == b"ready\n"
     try:
-        if holder.stdout.readline() != b"ready\n":
+        if not is_ready:
             pytest.skip(f"no mount namespace here: {holder.stderr.read().decode(errors='replace').strip()}")
         yield Namespace(holder.pid, kinds)
     finally:

@@ -27,6 +27,7 @@ from devtls.system.storage.keystore import Keystore
 from tests.e2e.clients import Ended, RequireTool, run
 from tests.e2e.serving import DEVTLS
 from tests.e2e.waiting import until
+from tests.locks import SYSTEM_STORE, locked
 
 SITE = "it is the site"
 
@@ -37,6 +38,7 @@ ip link set lo up
 ip address add 192.0.2.1/32 dev lo
 mount -t tmpfs none "$COPY"
 cp -a /etc "$COPY/etc"
+printf '127.0.0.1 localhost\n127.0.1.1 %s\n::1 localhost\n' "$(hostname)" > "$COPY/etc/hosts"
 mount --bind "$COPY/etc" /etc
 for folder in /etc/sysctl.d /etc/systemd/system; do mkdir -p "$folder"; mount -t tmpfs none "$folder"; done
 if [ -d /run/systemd/system ]; then mount -t tmpfs none /run/systemd; fi
@@ -148,16 +150,18 @@ def network(home: Path, require_tool: RequireTool) -> Iterator[Network]:
         require_tool(tool, f"sudo apt-get install {package}")
     argv = ("unshare", "--net", "--mount", "sh", "-c", _HOLD)
     (home / "copy").mkdir()
-    holder = subprocess.Popen(
-        argv,
-        env={**os.environ, "COPY": str(home / "copy")},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert holder.stdin and holder.stdout and holder.stderr
+    with locked(SYSTEM_STORE, shared=True):
+        holder = subprocess.Popen(
+            argv,
+            env={**os.environ, "COPY": str(home / "copy")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert holder.stdin and holder.stdout and holder.stderr
+        is_ready = holder.stdout.readline() == b"ready\n"
     try:
-        if holder.stdout.readline() != b"ready\n":
+        if not is_ready:
             pytest.skip(f"no network namespace here: {holder.stderr.read().decode(errors='replace').strip()}")
         yield Network(holder.pid, home)
     finally:

@@ -19,6 +19,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.locks import free_port
+
 DEVTLS = (sys.executable, "-m", "devtls")
 
 _READY_TIMEOUT_S = 30.0
@@ -55,12 +57,6 @@ class Serving:
 
     def url(self, name: str, path: str = "/") -> str:
         return f"https://{name}:{self.port}{path}"
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago, for a program that cannot be told "any"."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @asynccontextmanager

@@ -20,10 +20,11 @@ import pytest
 from cryptography import x509
 
 from devtls.pki.register import serial_text
-from tests.e2e.serving import DEVTLS, Program, ProgramFailed, Serving, free_port, running, serving
+from tests.e2e.serving import DEVTLS, Program, ProgramFailed, Serving, running, serving
 from tests.e2e.waiting import until
+from tests.locks import free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.may_block]
+pytestmark = [pytest.mark.engines, pytest.mark.e2e, pytest.mark.may_block]
 
 BIN = Path(sys.executable).parent
 NAME = "web.dev.local"

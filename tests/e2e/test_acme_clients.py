@@ -15,7 +15,7 @@ from tests.conftest import RequireTool
 from tests.e2e.https_site import in_thread
 from tests.e2e.test_acme import NAME, Place, acme, shows_revoked
 
-pytestmark = [pytest.mark.e2e, pytest.mark.may_block]
+pytestmark = [pytest.mark.engines, pytest.mark.e2e, pytest.mark.may_block]
 
 
 def lego(place: Place, tool: str, challenge: Sequence[str], *command: str) -> list[str]:

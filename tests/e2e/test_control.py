@@ -24,7 +24,7 @@ import pytest
 from devtls.names import DEFAULT_ZONES
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.keystore import Keystore
-from tests.e2e.serving import free_port
+from tests.locks import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform == "win32", reason="as another user, over /proc")]
 

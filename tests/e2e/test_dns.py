@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.serving import DEVTLS, free_port, running
+from tests.e2e.serving import DEVTLS, running
+from tests.locks import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.may_block]
 

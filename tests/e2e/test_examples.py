@@ -18,9 +18,10 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.e2e.chromium import Chromium
-from tests.e2e.serving import Serving, free_port, running, serving
+from tests.e2e.serving import Serving, running, serving
+from tests.locks import free_port
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.frameworks]
 
 RequireTool = Callable[[str, str], str]
 Missing = Callable[[str], NoReturn]

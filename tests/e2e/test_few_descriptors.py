@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.serving import Serving, free_port, running, serving
+from tests.e2e.serving import Serving, running, serving
+from tests.locks import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform != "linux", reason="prlimit and /proc are Linux's")]
 

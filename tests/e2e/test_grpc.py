@@ -15,7 +15,8 @@ import pytest
 
 from tests.bench.certificates import write_chain
 from tests.e2e.grpc_service import SERVICE, SIZES, TROUBLE, Service, grpc_service
-from tests.e2e.serving import Serving, free_port, serving
+from tests.e2e.serving import Serving, serving
+from tests.locks import free_port
 
 pytestmark = pytest.mark.e2e
 

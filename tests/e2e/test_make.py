@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.packages]
 
 RequireTool = Callable[[str, str], str]
 
@@ -59,5 +59,5 @@ def test_an_old_python_is_named_as_the_reason(tmp_path: Path, require_tool: Requ
 def test_no_target_lists_the_targets(tmp_path: Path, require_tool: RequireTool) -> None:
     done = make(tmp_path, require_tool, "help")
     assert done.returncode == 0
-    for target in ("demo", "test", "lint", "bench", "clean"):
+    for target in ("demo", "quick", "check", "test", "lint", "docs", "bench", "clean"):
         assert f"make {target}" in done.stdout

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.serving import DEVTLS, Serving, export_root, free_port, running
+from tests.e2e.serving import DEVTLS, Serving, export_root, running
 from tests.e2e.waiting import until
+from tests.locks import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -14,10 +14,11 @@ from devtls.system.storage.keystore import Keystore
 from tests.conftest import RequireTool
 from tests.e2e.clients import Ended, run
 from tests.e2e.other_servers import ANSWER, SERVERS, server_command
-from tests.e2e.serving import DEVTLS, export_root, free_port, running, serving
+from tests.e2e.serving import DEVTLS, export_root, running, serving
 from tests.e2e.waiting import until
+from tests.locks import free_port
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.engines]
 
 NAME = "db.dev.local"
 

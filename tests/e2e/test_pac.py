@@ -25,7 +25,8 @@ from devtls import demo
 from tests.e2e.chromium import QUIET_FLAGS, Chromium
 from tests.e2e.clients import Ended, RequireTool, run
 from tests.e2e.firefox import Firefox
-from tests.e2e.serving import DEVTLS, Program, free_port, running
+from tests.e2e.serving import DEVTLS, Program, running
+from tests.locks import free_port
 
 pytestmark = [
     pytest.mark.e2e,

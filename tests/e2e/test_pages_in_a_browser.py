@@ -11,7 +11,8 @@ import pytest
 from devtls.demo import start as start_demo
 from tests.e2e.chromium import Chromium
 from tests.e2e.clients import RequireTool, run
-from tests.e2e.serving import DEVTLS, Serving, free_port, serving
+from tests.e2e.serving import DEVTLS, Serving, serving
+from tests.locks import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RequireTool
-from tests.e2e.serving import DEVTLS, export_root, free_port, running
+from tests.e2e.serving import DEVTLS, export_root, running
+from tests.locks import free_port
 
 pytestmark = pytest.mark.e2e
 

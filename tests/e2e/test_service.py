@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.serving import DEVTLS, free_port
+from tests.e2e.serving import DEVTLS
 from tests.e2e.systemd import HOMES, Manager, system_manager, user_manager
 from tests.e2e.waiting import until
+from tests.locks import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")]
 

@@ -22,7 +22,7 @@ import pytest
 
 from devtls.names import DEFAULT_ZONES
 from devtls.system.storage.keystore import Keystore
-from tests.e2e.serving import free_port
+from tests.locks import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -35,7 +35,8 @@ from tests.e2e.firefox import Firefox
 from tests.e2e.https_site import forged_site
 from tests.e2e.namespace import ANCHORS, Namespace, namespace
 from tests.e2e.programs import ANSWER, NAMES, Program, make_site, program
-from tests.e2e.serving import DEVTLS, free_port, running
+from tests.e2e.serving import DEVTLS, running
+from tests.locks import free_port
 
 pytestmark = [
     pytest.mark.e2e,

@@ -12,6 +12,7 @@ from devtls.http.forward import (
     forward_trailers,
     is_loop,
 )
+from tests.effort import examples
 
 EDGE = Edge(b"127.0.0.1", b"https", 8443, b"devtls-5f3a")
 PLAIN = ForwardPolicy(via=False)
@@ -342,7 +343,7 @@ def touchy_fields(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 
 @given(st.lists(touchy_fields(), max_size=12), st.sampled_from([0, 5, None]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_no_field_list_smuggles_anything_past_the_rules(fields: Headers, length: int | None) -> None:
     headers = forward_request(request(*fields, body_length=length), ForwardPolicy(), EDGE).headers
     names = [name.lower().replace(b"_", b"-") for name, _ in headers]

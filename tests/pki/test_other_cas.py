@@ -25,6 +25,8 @@ from tests.pki.elsewhere import Made, make, mkcert, new_key, permitting
 from tests.pki.real_verifiers import VERIFIERS, Case, run
 from tests.pki.test_verifiers import handshake
 
+pytestmark = pytest.mark.engines
+
 PARSE = partial(parse_zone, is_public_suffix=lambda _name: False)
 
 

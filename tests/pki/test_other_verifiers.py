@@ -21,6 +21,8 @@ from devtls.pki.revocation import revoked_entry
 from tests.conftest import RequireTool
 from tests.pki.real_verifiers import VERIFIERS, Case
 
+pytestmark = pytest.mark.engines
+
 NAMES = ("app.dev.local", "*.app.dev.local", ip_address("127.0.0.1"), ip_address("::1"))
 ORDERS = {
     "server": Order(("app.dev.local",), ocsp=True),

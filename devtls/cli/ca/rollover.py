@@ -16,10 +16,11 @@ from functools import cached_property
 import click
 
 from devtls.cli import printable, show_error
-from devtls.cli.proxy.running import find_running, raise_trouble
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import refuse_without_terminal
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import DevtlsError, StateError
+from devtls.operations.control import find_running, raise_trouble
 from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.files import renew_files
 from devtls.system.changes.clientenv.variables import ROOT_FILE
@@ -105,9 +106,9 @@ class Rollover:
 def tell_running() -> tuple[int, ...]:
     """Have every running proxy take over which CA signs; returns the process ids of those that did."""
     told = []
-    for one in find_running(Paths.from_environment()):
+    for one in find_running(Paths.from_environment(), TerminalReporter()):
         try:
-            raise_trouble(one.order(LOOK, LookRequest()).trouble, f"{one.label} goes on as before: ")
+            raise_trouble(one.send(LOOK, LookRequest()).trouble, f"{one.label} goes on as before: ")
         except DevtlsError as error:
             show_error(error)
         else:

@@ -14,10 +14,10 @@ from cryptography import x509
 from devtls.cli import printable
 from devtls.cli.certificates.certificate_view import certificate_json
 from devtls.cli.certificates.issuing import begin, in_words
-from devtls.cli.proxy.running import refuse_sudo_for
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.pki.certify import MAX_DAYS, Order
 from devtls.pki.leaf import PROFILE
+from devtls.system.machine.paths import refuse_sudo_for
 from devtls.system.storage.certificate_files import (
     chain_file,
     file_stem,

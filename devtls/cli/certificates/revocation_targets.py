@@ -15,8 +15,8 @@ from cryptography import x509
 
 from devtls.cli import show_error
 from devtls.cli.certificates.certificate_choice import certificate_in_file, chosen, is_intermediate, issuer_of
-from devtls.cli.proxy.running import Running
 from devtls.errors import CertificateError, DevtlsError, Refused
+from devtls.operations.control import RunningProxy
 from devtls.pki.authority import Authority
 from devtls.pki.ca_chain import common_name, permitted_names
 from devtls.pki.leaf import PASSING
@@ -52,7 +52,7 @@ class Desk(msgspec.Struct, frozen=True, dict=True):
     """What the commands look things up in; the register of the CA that signs is the first."""
 
     registers: tuple[Register, ...]
-    running: Sequence[Running]
+    running: Sequence[RunningProxy]
     now: datetime
 
     @cached_property

@@ -12,9 +12,9 @@ import click
 
 from devtls.cli.certificates.revocation_targets import to_revoke
 from devtls.cli.certificates.revoking import Change, change_each, open_desk, publish, root_key_for, show_change
-from devtls.cli.proxy.running import refuse_sudo_for
 from devtls.errors import Refused
 from devtls.pki.register import Reason
+from devtls.system.machine.paths import refuse_sudo_for
 
 
 class _ReasonChoice(click.Choice[str]):

@@ -18,9 +18,10 @@ from devtls.cli import printable, show_error
 from devtls.cli.ca.root_key import WHAT
 from devtls.cli.certificates.certificate_view import SHORT_SERIAL
 from devtls.cli.certificates.revocation_targets import IN_MEMORY, Desk, Target
-from devtls.cli.proxy.running import find_running
 from devtls.cli.terminal.passphrase import terminal_passphrases
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import DevtlsError, Refused
+from devtls.operations.control import find_running
 from devtls.pki.leaf import crl_url
 from devtls.pki.revocation import crl_number, load_crl
 from devtls.system.machine.paths import Paths
@@ -66,7 +67,7 @@ def open_desk(passphrase_fd: int | None) -> Desk:
     """
     now, paths = datetime.now(UTC), Paths.from_environment()
     keystore = Keystore(paths.state_dir, terminal_passphrases(passphrase_fd))
-    return Desk(open_registers(keystore, now), find_running(paths), now)
+    return Desk(open_registers(keystore, now), find_running(paths, TerminalReporter()), now)
 
 
 def root_key_for(desk: Desk, targets: Iterable[Target], passphrase_fd: int | None) -> IssuerKey | None:
@@ -110,7 +111,7 @@ def publish(desk: Desk) -> tuple[str, ...]:
     dropped: list[str] = []
     for one in desk.running:
         try:
-            dropped += one.order(REVOKED, RevokedRequest()).dropped
+            dropped += one.send(REVOKED, RevokedRequest()).dropped
         except DevtlsError as error:
             show_error(error)
     return tuple(dropped)

@@ -12,12 +12,12 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.certificates.issuing import begin, in_words
-from devtls.cli.proxy.running import refuse_sudo_for
 from devtls.errors import StateError
 from devtls.pki.certify import MAX_DAYS, check_key
 from devtls.pki.leaf import PROFILE
 from devtls.pki.register import serial_text
 from devtls.pki.request import Request, read_request
+from devtls.system.machine.paths import refuse_sudo_for
 from devtls.system.storage.certificate_files import chain_file, refuse_to_overwrite, write_files
 
 

@@ -9,7 +9,7 @@ import click
 
 from devtls.cli.certificates.revocation_targets import to_release
 from devtls.cli.certificates.revoking import Change, change_each, open_desk, publish, root_key_for, show_change
-from devtls.cli.proxy.running import refuse_sudo_for
+from devtls.system.machine.paths import refuse_sudo_for
 
 
 @click.command()

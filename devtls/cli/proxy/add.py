@@ -13,13 +13,15 @@ import click
 from devtls.cli import printable
 from devtls.cli.proxy.config_choice import chosen_file, config_here
 from devtls.cli.proxy.route_edit import rewrite, spelled
-from devtls.cli.proxy.running import as_json, choose, find_running, raise_trouble, refuse_sudo_for
 from devtls.cli.proxy.takeover import Takeover, ask_for_takeover, taken, tell
 from devtls.cli.proxy.typed_route import typed_value
+from devtls.cli.terminal.output import print_json
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.config import parse_identity
 from devtls.config.edit import Value, add_route, as_line, find_route
 from devtls.errors import ExitCode
-from devtls.system.machine.paths import Paths
+from devtls.operations.control import choose, find_running, raise_trouble
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 from devtls.system.storage.config_discovery import Found
 from devtls.web.control_messages import FORMAT, ROUTES, AddRequest
 
@@ -73,8 +75,10 @@ def command(
 
 def _lend(paths: Paths, pid: int | None, request: AddRequest, *, as_values: bool) -> int:
     identity = parse_identity(request.name)
-    one = choose(find_running(paths), pid, config_here(paths), f"add {request.name} TARGET --temporary")
-    done = one.order(ROUTES, request)
+    one = choose(
+        find_running(paths, TerminalReporter()), pid, config_here(paths), f"add {request.name} TARGET --temporary"
+    )
+    done = one.send(ROUTES, request)
     raise_trouble(done.trouble)
     takeover = taken(one, done, identity)
     if as_values:
@@ -83,7 +87,7 @@ def _lend(paths: Paths, pid: int | None, request: AddRequest, *, as_values: bool
 
 
 def _write(paths: Paths, found: Found, name: str, value: Value, *, as_values: bool) -> int:
-    running = find_running(paths)  # before: the file's own watch must not come first
+    running = find_running(paths, TerminalReporter())  # before: the file's own watch must not come first
     change = rewrite(found, paths, lambda file: add_route(file, name, value))
     if change is None:
         raise TypeError("add_route always returns a file")
@@ -100,5 +104,5 @@ def _write(paths: Paths, found: Found, name: str, value: Value, *, as_values: bo
 
 def _print(file: str | None, created: bool, line: str, replaced: str | None, takeovers: list[Takeover]) -> int:
     told = {"file": file, "created": created, "line": line, "replaced": replaced, "serves": takeovers}
-    click.echo(as_json({"format": FORMAT, **told}))
+    print_json({"format": FORMAT, **told})
     return ExitCode.OK if all(one.taken_over for one in takeovers) else ExitCode.FAILED

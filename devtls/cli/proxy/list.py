@@ -14,11 +14,13 @@ from devtls.cli import printable
 from devtls.cli.proxy.config_choice import chosen_file
 from devtls.cli.proxy.route_edit import routes_of, spelled
 from devtls.cli.proxy.route_lines import route_lines
-from devtls.cli.proxy.running import as_json, find_running, refuse_sudo_for
+from devtls.cli.terminal.output import print_json
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.config import StaticTarget
 from devtls.errors import NotRunning
+from devtls.operations.control import find_running
 from devtls.routing import Route
-from devtls.system.machine.paths import Paths
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 from devtls.system.storage.config_discovery import Found, load_config
 from devtls.web.control_messages import FORMAT, STATUS, RouteStatus, StatusAnswer
 
@@ -44,13 +46,13 @@ def command(config: Path | None, as_values: bool) -> None:
     if not lists:
         lists = [_of_file(chosen_file(paths, config, False), paths)]
     if as_values:
-        click.echo(as_json({"format": FORMAT, "running": lists[0].pid is not None, "lists": lists}))
+        print_json({"format": FORMAT, "running": lists[0].pid is not None, "lists": lists})
         return
     click.echo("\n\n".join(_in_words(each) for each in lists))
 
 
 def _of_what_runs(paths: Paths) -> list[Routes]:
-    serves = [one.get(STATUS, StatusAnswer).serve for one in find_running(paths)]
+    serves = [one.get(STATUS, StatusAnswer).serve for one in find_running(paths, TerminalReporter())]
     return [Routes(serve.pid, serve.config_file, serve.routes) for serve in serves]
 
 

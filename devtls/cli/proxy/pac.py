@@ -12,9 +12,11 @@ from collections.abc import Sequence
 import click
 
 from devtls.cli.proxy.config_choice import config_here
-from devtls.cli.proxy.running import as_json, choose, find_running, refuse_sudo_for
+from devtls.cli.terminal.output import print_json
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import DevtlsError
-from devtls.system.machine.paths import Paths
+from devtls.operations.control import choose, find_running
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 from devtls.web.control_messages import FORMAT
 
 _INTRODUCTION = """\
@@ -35,7 +37,7 @@ def command(pid: int | None, as_values: bool) -> None:
     port = _open_port(paths, pid)
     url = f"http://127.0.0.1:{port}/proxy.pac"
     if as_values:
-        click.echo(as_json({"format": FORMAT, "url": url, "port": port}))
+        print_json({"format": FORMAT, "url": url, "port": port})
         return
     click.echo(url)
     click.echo(_INTRODUCTION, err=True)
@@ -43,7 +45,7 @@ def command(pid: int | None, as_values: bool) -> None:
 
 
 def _open_port(paths: Paths, pid: int | None) -> int:
-    one = choose(find_running(paths), pid, config_here(paths), "pac")
+    one = choose(find_running(paths, TerminalReporter()), pid, config_here(paths), "pac")
     port, trouble = one.about.pac_port, one.about.pac_trouble
     if port is None:
         raise DevtlsError(

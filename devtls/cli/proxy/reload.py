@@ -9,8 +9,9 @@ import click
 
 from devtls.cli.proxy.config_choice import config_here
 from devtls.cli.proxy.route_lines import route_lines
-from devtls.cli.proxy.running import choose, find_running, raise_trouble, refuse_sudo_for
-from devtls.system.machine.paths import Paths
+from devtls.cli.terminal.reporter import TerminalReporter
+from devtls.operations.control import choose, find_running, raise_trouble
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 from devtls.web.control_messages import RELOAD, ReloadRequest
 
 
@@ -23,8 +24,8 @@ def command(pid: int | None) -> None:
     """
     refuse_sudo_for("reload")
     paths = Paths.from_environment()
-    one = choose(find_running(paths), pid, config_here(paths), "reload")
-    done = one.order(RELOAD, ReloadRequest(why="devtls reload"))
+    one = choose(find_running(paths, TerminalReporter()), pid, config_here(paths), "reload")
+    done = one.send(RELOAD, ReloadRequest(why="devtls reload"))
     raise_trouble(done.trouble, f"{one.label} goes on with what it had: ")
     click.echo(f"{one.label} has read everything again.\n")
     click.echo("\n".join(route_lines(done.routes, details=False)))

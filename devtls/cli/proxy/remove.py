@@ -14,12 +14,14 @@ import click
 from devtls.cli import printable
 from devtls.cli.proxy.config_choice import chosen_file
 from devtls.cli.proxy.route_edit import rewrite, spelled
-from devtls.cli.proxy.running import Running, as_json, find_running, raise_trouble, refuse_sudo_for
 from devtls.cli.proxy.takeover import Takeover, ask_for_takeover, taken, tell
+from devtls.cli.terminal.output import print_json
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.config import parse_identity
 from devtls.config.edit import remove_route
 from devtls.errors import ConfigError, DevtlsError, ExitCode
-from devtls.system.machine.paths import Paths
+from devtls.operations.control import RunningProxy, find_running, raise_trouble
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 from devtls.web.control_messages import FORMAT, REMOVE, RemoveRequest, RouteStatus
 
 
@@ -38,7 +40,7 @@ def command(name: str, of_user: bool, config: Path | None, as_values: bool) -> i
     refuse_sudo_for("remove")
     paths, identity = Paths.from_environment(), parse_identity(name)
     found = chosen_file(paths, config, of_user)
-    running = find_running(paths)  # before: the file's own watch must not come first
+    running = find_running(paths, TerminalReporter())  # before: the file's own watch must not come first
     change = rewrite(found, paths, lambda file: remove_route(file, name)) if found.path.exists() else None
     if change is None:
         takeovers = _give_up(running, found.path, name)
@@ -46,18 +48,18 @@ def command(name: str, of_user: bool, config: Path | None, as_values: bool) -> i
         takeovers = ask_for_takeover(running, found.path, f"devtls remove {printable(name)}", identity)
     if as_values:
         told = {"file": None if change is None else str(found.path), "name": name, "serves": takeovers}
-        click.echo(as_json({"format": FORMAT, **told}))
+        print_json({"format": FORMAT, **told})
         return ExitCode.OK if all(one.taken_over for one in takeovers) else ExitCode.FAILED
     if change is not None:
         click.echo(printable(f"Taken out of {spelled(found.path)}: {name}"))
     return tell(takeovers, running, "")
 
 
-def _give_up(running: list[Running], file: Path, name: str) -> list[Takeover]:
+def _give_up(running: list[RunningProxy], file: Path, name: str) -> list[Takeover]:
     """Have every proxy give up what it was lent. Raises DevtlsError when none was lent a route of that name."""
     identity, takeovers, kept = parse_identity(name), [], None
     for one in running:
-        done = one.order(REMOVE, RemoveRequest(name=name))
+        done = one.send(REMOVE, RemoveRequest(name=name))
         raise_trouble(done.trouble)
         answer = taken(one, done, identity)
         if done.removed:
@@ -69,7 +71,7 @@ def _give_up(running: list[Running], file: Path, name: str) -> list[Takeover]:
     return takeovers
 
 
-def _not_there(file: Path, name: str, kept: tuple[Running, RouteStatus] | None) -> DevtlsError:
+def _not_there(file: Path, name: str, kept: tuple[RunningProxy, RouteStatus] | None) -> DevtlsError:
     missing = (
         f"{spelled(file)} has no route {name}" if file.exists() else f"There is no devtls.toml here, and no {name}"
     )

@@ -10,8 +10,9 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from devtls.cli.proxy.running import Running, find_running
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import PortInUse
+from devtls.operations.control import RunningProxy, find_running
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.config_discovery import Found
 
@@ -19,7 +20,9 @@ from devtls.system.storage.config_discovery import Found
 def explain(error: PortInUse, paths: Paths, routes: Sequence[str], found: Found | None) -> PortInUse:
     """Return the error as it is, or a better one when a proxy of this user has the port."""
     process = re.search(r"\(process ([0-9]+)\)", error.holder)
-    first = next((one for one in find_running(paths) if process and one.about.pid == int(process[1])), None)
+    first = next(
+        (one for one in find_running(paths, TerminalReporter()) if process and one.about.pid == int(process[1])), None
+    )
     if first is None:
         return error
     stop = find_stop_command(first.about.pid)
@@ -43,7 +46,7 @@ def find_stop_command(pid: int) -> str:
     return next((shlex.join(each.stop) for each in accounts if each.installed and each.pid == pid), "")
 
 
-def _offer(first: Running, routes: Sequence[str], found: Found | None) -> str:
+def _offer(first: RunningProxy, routes: Sequence[str], found: Found | None) -> str:
     lines = [f"devtls add {_spaced(route)} --temporary" for route in routes]
     if lines:
         lines[-1] += "   gives that one your route" + ("s" if len(lines) > 1 else "")

@@ -15,9 +15,11 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.proxy.route_lines import route_lines
-from devtls.cli.proxy.running import as_json, find_running, nothing_runs, refuse_sudo_for
+from devtls.cli.terminal.output import print_json
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import ExitCode
-from devtls.system.machine.paths import Paths
+from devtls.operations.control import find_running, nothing_runs
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 from devtls.web.control_messages import FORMAT, STATUS, Advice, ServeStatus, StatusAnswer, Trouble
 
 _LABEL_WIDTH = 14
@@ -34,10 +36,10 @@ _WIDEST = 80
 def command(as_values: bool) -> int:
     """Say what runs: ports, routes and whether their apps answer, certificates, the CA, mistakes in the file."""
     refuse_sudo_for("status")
-    running = find_running(Paths.from_environment())
+    running = find_running(Paths.from_environment(), TerminalReporter())
     serves = [one.get(STATUS, StatusAnswer).serve for one in running]
     if as_values:
-        click.echo(as_json({"format": FORMAT, "serves": serves}))
+        print_json({"format": FORMAT, "serves": serves})
         return ExitCode.OK if serves else ExitCode.NOT_RUNNING
     if not serves:
         raise nothing_runs()

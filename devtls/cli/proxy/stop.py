@@ -1,23 +1,13 @@
-"""`devtls stop`: a running proxy ends, as with Ctrl-C.
-
-Owns the wait for its end. Refuses to call it ended while it is there.
-"""
+"""`devtls stop`: a running proxy ends, as with Ctrl-C."""
 
 from __future__ import annotations
-
-import time
 
 import click
 
 from devtls.cli.proxy.config_choice import config_here
-from devtls.cli.proxy.running import Running, choose, find_running, raise_trouble, refuse_sudo_for
-from devtls.errors import DevtlsError
-from devtls.system.control.channel import end_by_force, is_gone
-from devtls.system.machine.paths import Paths
-from devtls.web.control_messages import STOP, StopRequest
-
-_LOOK_S = 0.02
-_MARGIN_S = 5.0
+from devtls.cli.terminal.reporter import TerminalReporter
+from devtls.operations.control import choose, find_running, stop_proxy
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 
 
 @click.command()
@@ -27,17 +17,6 @@ def command(pid: int | None, now: bool) -> None:
     """End a running devtls serve: requests may finish first, as with Ctrl-C."""
     refuse_sudo_for("stop")
     paths = Paths.from_environment()
-    one = choose(find_running(paths), pid, config_here(paths), "stop")
-    end(one, now=now)
-    click.echo(f"{one.label} has ended.")
-
-
-def end(one: Running, *, now: bool = False) -> None:
-    """End a proxy and wait until it is gone. Raises DevtlsError."""
-    done = one.order(STOP, StopRequest(now=now))
-    raise_trouble(done.trouble)
-    deadline = time.monotonic() + done.grace_s + _MARGIN_S
-    while not is_gone(one.place):
-        if time.monotonic() > deadline:
-            raise DevtlsError(f"{one.label} has not ended yet.", hint=end_by_force(one.about.pid))
-        time.sleep(_LOOK_S)
+    proxy = choose(find_running(paths, TerminalReporter()), pid, config_here(paths), "stop")
+    stop_proxy(proxy, now=now)
+    click.echo(f"{proxy.label} has ended.")

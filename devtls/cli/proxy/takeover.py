@@ -14,9 +14,9 @@ import msgspec
 
 from devtls.cli import printable, show
 from devtls.cli.proxy.route_lines import route_lines
-from devtls.cli.proxy.running import Running
 from devtls.config import parse_identity
 from devtls.errors import DevtlsError, ExitCode
+from devtls.operations.control import RunningProxy
 from devtls.web.control_messages import RELOAD, Done, ReloadRequest, RouteStatus, Trouble
 
 _SOURCES = {
@@ -36,26 +36,28 @@ class Takeover(msgspec.Struct, frozen=True):
     route: RouteStatus | None = None
 
 
-def ask_for_takeover(running: Sequence[Running], file: Path, why: str, identity: tuple[str, str]) -> list[Takeover]:
+def ask_for_takeover(
+    running: Sequence[RunningProxy], file: Path, why: str, identity: tuple[str, str]
+) -> list[Takeover]:
     """Have every proxy that reads `file` read it now."""
     found = []
     for one in running:
         if one.reads(file):
             try:
-                done = one.order(RELOAD, ReloadRequest(why=why))
+                done = one.send(RELOAD, ReloadRequest(why=why))
             except DevtlsError as error:
                 done = Done(trouble=Trouble(str(error), error.hint, exit_code=int(error.exit_code)))
             found.append(taken(one, done, identity))
     return found
 
 
-def taken(one: Running, done: Done, identity: tuple[str, str]) -> Takeover:
+def taken(one: RunningProxy, done: Done, identity: tuple[str, str]) -> Takeover:
     """Return what an answer means for the route of that name and path."""
     route = next((each for each in done.routes if parse_identity(each.name) == identity), None)
     return Takeover(one.about.pid, done.trouble is None, done.trouble, route)
 
 
-def tell(takeovers: Sequence[Takeover], running: Sequence[Running], wanted: str) -> ExitCode:
+def tell(takeovers: Sequence[Takeover], running: Sequence[RunningProxy], wanted: str) -> ExitCode:
     """Show what came of it; `wanted` is the source that the route should have now, "" when it should be gone."""
     code = ExitCode.OK
     for one in takeovers:
@@ -82,7 +84,7 @@ def _outcome(name: str, route: RouteStatus | None, wanted: str) -> Iterator[str]
         yield from route_lines([route], details=False)
 
 
-def _nobody(running: Sequence[Running], wanted: str) -> str:
+def _nobody(running: Sequence[RunningProxy], wanted: str) -> str:
     if not running:
         return "It counts from the next devtls serve on."
     one = running[0]

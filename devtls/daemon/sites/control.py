@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devtls.errors import StateError
-from devtls.system.control.channel import open_channel, remove_leftovers
+from devtls.system.control.channel import ControlChannel, open_channel, remove_leftovers
+from devtls.system.control.port import ControlPort
+from devtls.system.control.unix_socket import peer_uid
 from devtls.web.lazy_site import LazySite
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from devtls.system.control.channel import Place
     from devtls.web.control_endpoint import Commands
 
 
@@ -32,7 +33,7 @@ class ControlSite:
         self._runtime_dir = runtime_dir
         self._socket: socket.socket | None = None
         self._site: LazySite | None = None
-        self.place: Place | None = None
+        self.place: ControlChannel | None = None
         self.trouble: StateError | None = None
         """Why there is none."""
 
@@ -74,9 +75,7 @@ class ControlSite:
                 self.place.path.unlink()
 
 
-def _make_app(commands: Callable[[], Commands], place: Place) -> web.Application:
-    from devtls.system.control.port import ControlPort
-    from devtls.system.control.unix_socket import peer_uid
+def _make_app(commands: Callable[[], Commands], place: ControlChannel) -> web.Application:
     from devtls.web.control_endpoint import make_control_app
     from devtls.web.control_guard import port_guard, socket_guard
 

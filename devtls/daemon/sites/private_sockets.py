@@ -1,8 +1,9 @@
-"""Private Unix sockets for what this process serves behind routes of its own: static folders, the ACME server.
+"""Private Unix sockets for what this process serves behind routes of its own: static directories, the ACME server.
 
-Owns one folder of mode 0700 per process in the runtime folder, and the 0600 sockets in it. Removes what a crashed
-process of ours left there. A path that no Unix socket can have (107 bytes) moves the folder to the system's temporary
-one.
+Owns one directory of mode 0700 per process in the runtime directory, and the 0600 sockets in it. The directory is
+locked while its process runs. One that can be locked was left by a killed process and is removed: a process id would
+prove less, since numbers are used again and mean nothing in another container. A path that no Unix socket can have
+(107 bytes) moves the directory to the system's temporary one.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ from pathlib import Path
 from devtls.config import RouteConfig, UnixTarget
 from devtls.errors import ConfigError
 
+if sys.platform != "win32":
+    import fcntl
+
 _LONGEST_PATH = 100
+_LONGEST_NAME = len("serve-4194304-abcdefgh/9999.sock")
 _BACKLOG = 128
+_ATTEMPTS = 5
 
 
 class PrivateSockets:
@@ -27,6 +33,7 @@ class PrivateSockets:
     def __init__(self, runtime_dir: Path) -> None:
         self._runtime_dir = runtime_dir
         self._home: Path | None = None
+        self._lock: int | None = None
         self._count = 0
 
     def listen(self, what: str, hint: str) -> tuple[str, socket.socket]:
@@ -34,14 +41,14 @@ class PrivateSockets:
         if sys.platform == "win32":
             raise ConfigError(f"{what} on Windows yet.", hint=hint)
         if self._home is None:
-            self._home = _make_home(self._runtime_dir)
+            self._home, self._lock = _make_home(self._runtime_dir)
         self._count += 1
         path = str(self._home / f"{self._count}.sock")
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             listening.setblocking(False)
             listening.bind(path)
-            Path(path).chmod(0o600)  # nobody else gets into the folder before that
+            Path(path).chmod(0o600)  # nobody else gets into the directory before that
             listening.listen(_BACKLOG)
         except BaseException:
             listening.close()
@@ -55,6 +62,9 @@ class PrivateSockets:
 
             shutil.rmtree(self._home, ignore_errors=True)
             self._home = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def refuse_unix_targets(routes: Iterable[RouteConfig]) -> None:
@@ -72,27 +82,36 @@ def refuse_unix_targets(routes: Iterable[RouteConfig]) -> None:
             )
 
 
-def _make_home(runtime_dir: Path) -> Path:
-    import shutil
+def _make_home(runtime_dir: Path) -> tuple[Path, int | None]:
+    """Return a new directory, and the descriptor that locks it where others look for leftovers."""
     import tempfile
 
-    home = runtime_dir / f"serve-{os.getpid()}"
-    if len(os.fsencode(home)) > _LONGEST_PATH - len("/9999.sock"):
-        return Path(tempfile.mkdtemp(prefix="devtls-"))
-    try:
-        runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _only_ours(runtime_dir):
-            return Path(tempfile.mkdtemp(prefix="devtls-"))
-        _remove_leftovers(runtime_dir)
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir(mode=0o700)
-    except OSError:  # no /run/user/1000 in a container or over `su`
-        return Path(tempfile.mkdtemp(prefix="devtls-"))
-    return home
+    if len(os.fsencode(runtime_dir)) + 1 + _LONGEST_NAME <= _LONGEST_PATH:
+        try:
+            runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _only_ours(runtime_dir):
+                _remove_leftovers(runtime_dir)
+                return _make_locked(runtime_dir)
+        except OSError:  # no /run/user/1000 in a container or over `su`
+            pass
+    return Path(tempfile.mkdtemp(prefix="devtls-")), None
+
+
+def _make_locked(runtime_dir: Path) -> tuple[Path, int]:
+    import tempfile
+
+    for _ in range(_ATTEMPTS):
+        home = Path(tempfile.mkdtemp(prefix=f"serve-{os.getpid()}-", dir=runtime_dir))
+        lock = _lock(home)
+        if lock is not None:
+            if home.exists():
+                return home, lock
+            os.close(lock)  # another start took it for a leftover in the moment before it was locked
+    raise OSError("no directory stayed ours")
 
 
 def _only_ours(runtime_dir: Path) -> bool:
-    """Whether nobody else can move the folder: without /run/user it is below /tmp, where anybody may come first."""
+    """Whether nobody else can move the directory: without /run/user it is below /tmp, where anybody may come first."""
     found = [directory.lstat() for directory in (runtime_dir, runtime_dir.parent)]
     return sys.platform != "win32" and all(
         one.st_uid == os.geteuid() and not one.st_mode & (stat.S_IWGRP | stat.S_IWOTH) for one in found
@@ -103,16 +122,23 @@ def _remove_leftovers(runtime_dir: Path) -> None:
     import shutil
 
     for directory in runtime_dir.glob("serve-*"):
-        pid = directory.name.removeprefix("serve-")
-        if pid.isdecimal() and not _alive(int(pid)):
+        lock = _lock(directory)
+        if lock is not None:
             shutil.rmtree(directory, ignore_errors=True)
+            os.close(lock)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+def _lock(directory: Path) -> int | None:
+    """Return a descriptor that locks the directory until it is closed; None where another process has the lock."""
+    if sys.platform != "win32":
+        try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # gone meanwhile
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+        return descriptor
+    return None

@@ -87,3 +87,9 @@ def refuse_sudo(environ: Mapping[str, str], euid: int, command: str) -> None:
                 f"devtls {command} runs under {tool}: the CA would be root's, not yours.",
                 hint=f"devtls {command}, without {tool}: only the commands that it shows are elevated",
             )
+
+
+def refuse_sudo_for(command: str) -> None:
+    """Raise Refused when this process runs `command` as root on behalf of a user."""
+    if sys.platform != "win32":
+        refuse_sudo(os.environ, os.geteuid(), command)

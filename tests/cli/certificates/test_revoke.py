@@ -60,7 +60,7 @@ class Proxy:
         found = self._serials.get(request.name.partition(".")[0])
         return LeavesAnswer(sha256=self._sha256, serials=() if found is None else (f"{found:x}",))
 
-    def order(self, _path: str, request: RevokedRequest) -> Done:
+    def send(self, _path: str, request: RevokedRequest) -> Done:
         self._note(request)
         return Done(dropped=("app.test",))
 
@@ -73,7 +73,7 @@ class Proxy:
 @pytest.fixture
 def running(monkeypatch: pytest.MonkeyPatch) -> list[Proxy]:
     proxies: list[Proxy] = []
-    monkeypatch.setattr(revoking, "find_running", lambda _paths: proxies)
+    monkeypatch.setattr(revoking, "find_running", lambda *_: proxies)
     return proxies
 
 

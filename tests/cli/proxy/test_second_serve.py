@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from devtls.cli.proxy import second_serve
-from devtls.cli.proxy.running import Running
 from devtls.cli.proxy.second_serve import explain
 from devtls.errors import ExitCode, PortInUse
+from devtls.operations.control import RunningProxy
 from devtls.system.control.unix_socket import ControlSocket
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.config_discovery import named_config
@@ -19,10 +19,10 @@ TAKEN = PortInUse("Port 443 is taken.", port=443, holder="python3 (process 7)", 
 
 
 @pytest.fixture(autouse=True)
-def first(monkeypatch: pytest.MonkeyPatch) -> Running:
+def first(monkeypatch: pytest.MonkeyPatch) -> RunningProxy:
     about = About(version="1", pid=7, https_port=443, config_file="/project/devtls.toml")
-    one = Running(ControlSocket(Path("/x"), 7), about)
-    monkeypatch.setattr(second_serve, "find_running", lambda _: [one])
+    one = RunningProxy(ControlSocket(Path("/x"), 7), about)
+    monkeypatch.setattr(second_serve, "find_running", lambda *_: [one])
     monkeypatch.setattr(second_serve, "find_stop_command", lambda _: "")
     return one
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from devtls.cli.proxy.running import Running
 from devtls.cli.proxy.takeover import Takeover, ask_for_takeover, tell
 from devtls.errors import DevtlsError, ExitCode
+from devtls.operations.control import RunningProxy
 from devtls.system.control.unix_socket import ControlSocket
 from devtls.web.control_messages import About, Done, RouteStatus, Trouble
 
@@ -18,15 +18,15 @@ ROUTE = RouteStatus(name="App", hosts=("app.test",), urls=("https://app.test",),
 LENT = RouteStatus(name="app", hosts=("app.test",), urls=("https://app.test",), target="x", source="temporary")
 
 
-def proxy(monkeypatch: pytest.MonkeyPatch, answer: Done | DevtlsError, file: Path | None = FILE) -> Running:
-    def order(*_: Any) -> Done:
+def proxy(monkeypatch: pytest.MonkeyPatch, answer: Done | DevtlsError, file: Path | None = FILE) -> RunningProxy:
+    def send(*_: Any) -> Done:
         if isinstance(answer, DevtlsError):
             raise answer
         return answer
 
-    monkeypatch.setattr(Running, "order", order)
+    monkeypatch.setattr(RunningProxy, "send", send)
     about = About(version="1", pid=7, https_port=443, config_file=None if file is None else str(file))
-    return Running(ControlSocket(Path("/x"), 7), about)
+    return RunningProxy(ControlSocket(Path("/x"), 7), about)
 
 
 def test_only_who_reads_the_file_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from devtls.cli import run as run_command
-from devtls.cli.proxy.running import Running
 from devtls.cli.setup import service
 from devtls.cli.terminal import prompts
 from devtls.cli.terminal.log_tail import show_log
 from devtls.errors import StateError
+from devtls.operations.control import RunningProxy
 from devtls.system.changes.engine import Bench
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.control.unix_socket import ControlSocket
@@ -207,7 +207,7 @@ def test_one_that_was_started_by_hand_is_pointed_out(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     about = About(version="1", pid=42, https_port=443, config_file=None)
-    monkeypatch.setattr(service, "find_running", lambda _: [Running(ControlSocket(Path("/x"), 42), about)])
+    monkeypatch.setattr(service, "find_running", lambda *_: [RunningProxy(ControlSocket(Path("/x"), 42), about)])
     devtls("install", "--yes")
     assert "devtls serve (process 42) runs already, on port 443" in capsys.readouterr().err
 

@@ -127,7 +127,7 @@ def test_what_runs_is_ended_as_part_of_the_plan(
 ) -> None:
     ended: list[object] = []
     proxy = Proxy()
-    monkeypatch.setattr(uninstall, "find_running", lambda paths: [proxy])
+    monkeypatch.setattr(uninstall, "find_running", lambda *_: [proxy])
     monkeypatch.setattr(uninstall, "end", ended.append)
     assert "process 77) would be ended" in desk.succeed("uninstall", "--dry-run").stdout
     assert ended == []
@@ -145,7 +145,7 @@ def test_one_that_does_not_end_stops_nothing_else(
         raise error
 
     desk.succeed("setup", "--yes")
-    monkeypatch.setattr(uninstall, "find_running", lambda paths: [Proxy()])
+    monkeypatch.setattr(uninstall, "find_running", lambda *_: [Proxy()])
     monkeypatch.setattr(uninstall, "end", refuse)
     result = desk.run("uninstall", "--yes")
     assert (result.exception is error) is fails

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from devtls.cli.setup.wish import read_wish, wish_for_service, with_example
 
 from devtls.cli.setup import wish as module
-from devtls.cli.setup.wish import read_wish, wish_for_service, with_example
 from devtls.config import Config
 from devtls.errors import ConfigError, DevtlsError, InvalidName
 from devtls.names import Hostname
@@ -124,7 +124,7 @@ def test_what_runs_adds_its_names_and_a_silent_one_is_named(
             return Answer
 
     proxies = [Proxy(), Proxy(DevtlsError("process 7 does not answer.", hint="kill 7"))]
-    monkeypatch.setattr(module, "find_running", lambda paths: proxies)
+    monkeypatch.setattr(module, "find_running", lambda *_: proxies)
     wish = read(home)
     assert (wish.hostnames, wish.wildcards) == (("web.dev.local",), True)
     assert "process 7 does not answer." in capsys.readouterr().err

@@ -61,16 +61,41 @@ async def test_a_runtime_directory_that_others_can_write_is_not_used(tmp_path: P
     await sites.close()
 
 
-async def test_what_a_crashed_process_left_is_removed(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    leftover, living = tmp_path / f"serve-{dead.pid}", tmp_path / f"serve-{os.getppid()}"
-    for directory in (leftover, living):
-        directory.mkdir()
-        (directory / "1.sock").touch()
-    sites = StaticSites(tmp_path)
-    await asyncio.to_thread(sites.open_sockets, config(tmp_path))
-    assert (leftover.exists(), living.exists()) == (False, True)
+LISTENS_UNTIL_KILLED = """\
+import sys
+from pathlib import Path
+from devtls.daemon.sites.private_sockets import PrivateSockets
+sockets = PrivateSockets(Path(sys.argv[1]))
+path, listening = sockets.listen("x", "y")
+print(path, flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_what_a_killed_process_left_is_removed_and_no_other(home: Path) -> None:
+    runtime, started = home / "r", []
+    for _ in range(2):
+        argv = [sys.executable, "-c", LISTENS_UNTIL_KILLED, str(runtime)]
+        started.append(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    homes = [Path(str(each.stdout and each.stdout.readline()).strip()).parent for each in started]
+    assert [each.parent for each in homes] == [runtime, runtime]
+    started[0].kill()
+    started[0].communicate()
+    sites = StaticSites(runtime)
+    await asyncio.to_thread(sites.open_sockets, config(home))
+    assert [each.exists() for each in homes] == [False, True]
+    started[1].communicate()
+    await sites.close()
+
+
+async def test_a_number_that_is_used_again_keeps_no_leftover(home: Path) -> None:
+    """A killed process's number may be that of any process now; what it left is known by nobody holding its lock."""
+    leftover = home / "r" / f"serve-{os.getppid()}-abcdefgh"
+    leftover.mkdir(parents=True, mode=0o700)
+    (leftover / "1.sock").touch()
+    sites = StaticSites(home / "r")
+    await asyncio.to_thread(sites.open_sockets, config(home))
+    assert not leftover.exists()
     await sites.close()
 
 

@@ -27,8 +27,9 @@ from devtls.http.events import (
     Trailers,
 )
 from devtls.http.h1 import H1Client, H1Server, HeadLimits
+from tests.effort import examples
 
-BOUNDED = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+BOUNDED = settings(max_examples=examples(150), deadline=None, derandomize=True, database=None)
 TOKEN_CHARACTERS = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CODEC_FIELDS = {
     b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"proxy-connection", b"te", b"trailer",
@@ -290,7 +291,7 @@ def check_agreement(ours: list[Message], refused: bool, theirs: list[Message]) -
     assert refused or len(theirs) <= len(ours)
 
 
-@settings(BOUNDED, max_examples=600)
+@settings(BOUNDED, max_examples=examples(600))
 @given(st.sampled_from(REQUEST_SEEDS), edits)
 @example(REQUEST_SEEDS[1], [(31, 0, b"Content-Length: 5\r\n")])
 def test_requests_that_we_accept_are_never_read_differently(seed: bytes, changes: list[tuple[int, int, bytes]]) -> None:
@@ -303,7 +304,7 @@ def test_requests_that_we_accept_are_never_read_differently(seed: bytes, changes
         check_agreement(ours, refused, httptools_of(data, httptools.HttpRequestParser).messages)
 
 
-@settings(BOUNDED, max_examples=600)
+@settings(BOUNDED, max_examples=examples(600))
 @given(st.sampled_from(RESPONSE_SEEDS), edits, st.booleans())
 def test_responses_that_we_accept_are_never_read_differently(
     seed: bytes, changes: list[tuple[int, int, bytes]], eof: bool

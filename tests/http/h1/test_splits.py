@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from devtls.http.events import Data, EndOfMessage, Request, Response
 from devtls.http.h1 import H1Client, H1Server, HeadLimits
+from tests.effort import examples
 
 SMALL = HeadLimits(max_head_bytes=400, max_fields=5, max_target_bytes=40)
 HOST = b"Host: app.test\r\n"
@@ -131,7 +132,7 @@ PIECES = [b"\r\n", b"\n", b"\r", b" ", b"\t", b"\0", b":", b";", b"0", b"f", b"\
 edits = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 3), st.sampled_from(PIECES)), max_size=3)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(300), deadline=None, derandomize=True, database=None)
 @given(st.sampled_from([*REQUESTS, *RESPONSES]), edits, st.lists(st.integers(0, 600), max_size=5))
 def test_damaged_messages_do_not_depend_on_how_they_are_cut(
     data: bytes, changes: list[tuple[int, int, bytes]], cuts: list[int]

@@ -14,10 +14,11 @@ from devtls.http.events import Headers
 from devtls.http.h2 import hpack as ours
 from devtls.http.h2.frames import ConnectionFault, ErrorCode
 from devtls.http.h2.hpack import EMPTY_TABLE, TABLE_OCTETS, FieldDecoder, encode_field
+from tests.effort import examples
 from tests.http.h2.test_huffman import encode as huffman
 from tests.http.h2.wire import integer, string
 
-BOUNDED = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+BOUNDED = settings(max_examples=examples(200), deadline=None, derandomize=True, database=None)
 RESIZED_TO_256 = integer(256, 5, 0x20)
 INDEXED, PLAIN, NEVER = (6, 0x40), (4, 0x00), (4, 0x10)
 """Bits of the prefix and pattern of a literal: with indexing, without, never indexed."""
@@ -202,7 +203,7 @@ def both(decoder: FieldDecoder, peer: hpack.Decoder, block: bytes) -> bool:
     return True
 
 
-@settings(BOUNDED, max_examples=300)
+@settings(BOUNDED, max_examples=examples(300))
 @given(st.lists(blocks, max_size=6))
 def test_blocks_of_every_kind_are_decoded_as_hpack_decodes_them(sequence: list[bytes]) -> None:
     decoder, peer = FieldDecoder(), hpack.Decoder(max_header_list_size=2**30)
@@ -211,7 +212,7 @@ def test_blocks_of_every_kind_are_decoded_as_hpack_decodes_them(sequence: list[b
             return
 
 
-@settings(BOUNDED, max_examples=1500)
+@settings(BOUNDED, max_examples=examples(1500))
 @given(st.binary(max_size=40))
 @example(b"\x00")
 def test_whatever_we_accept_hpack_reads_the_same(block: bytes) -> None:
@@ -326,7 +327,7 @@ def test_a_bomb_of_references_takes_no_more_than_the_block() -> None:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-@settings(BOUNDED, max_examples=250)
+@settings(BOUNDED, max_examples=examples(250))
 @given(
     st.lists(
         st.tuples(

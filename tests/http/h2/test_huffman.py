@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from devtls.http.h2 import huffman
 from devtls.http.h2.frames import ConnectionFault, ErrorCode
 from devtls.http.h2.huffman import decode_huffman
+from tests.effort import examples
 
-BOUNDED = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+BOUNDED = settings(max_examples=examples(300), deadline=None, derandomize=True, database=None)
 encode = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode
 EOS_AND_MORE = "1" * 30
 
@@ -44,7 +45,7 @@ def test_what_hpack_encodes_is_decoded(text: bytes) -> None:
     assert decode_huffman(encode(text)) == text
 
 
-@settings(BOUNDED, max_examples=1500)
+@settings(BOUNDED, max_examples=examples(1500))
 @given(st.binary(max_size=12) | st.binary(min_size=250, max_size=270))
 @example(b"\xff")
 @example(b"\xff\xff\xff\xff")

@@ -32,9 +32,10 @@ from devtls.http.h2.client import H2Client
 from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.server import H2Server
 from devtls.http.upgrade import refusal_of
+from tests.effort import examples
 from tests.http.h2.wire import SECRET
 
-BOUNDED = settings(max_examples=200, phases=[Phase.generate], deadline=None, derandomize=True, database=None)
+BOUNDED = settings(max_examples=examples(200), phases=[Phase.generate], deadline=None, derandomize=True, database=None)
 LIMITS = H2Limits(window_octets=65_535, max_streams=100)
 SPECIAL = {
     b"connection", b"content-length", b"cookie", b"expect", b"host", b"keep-alive", b"proxy-connection", b"te",

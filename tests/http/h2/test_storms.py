@@ -22,11 +22,12 @@ from devtls.http.h2.client import H2Client
 from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.outgoing import OUT_OCTETS, QUEUE_OCTETS
 from devtls.http.h2.server import H2Server
+from tests.effort import examples
 from tests.http.h2 import wire
 from tests.http.h2.wire import CONNECT, GET, OK, POST
 
 BOUNDED = settings(
-    max_examples=300, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
+    max_examples=examples(300), deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
 )
 LIMITS = H2Limits(max_streams=4, window_octets=65_535)
 

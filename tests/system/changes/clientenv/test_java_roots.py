@@ -14,6 +14,7 @@ from devtls.system.changes.clientenv.java_roots import JavaFacts, certificates_o
 from devtls.system.changes.truststore.root import RootCertificate
 from tests.conftest import RequireTool
 from tests.system.changes.clientenv.conftest import CORPORATE, PUBLIC
+from tests.system.changes.truststore.keytool import QUICK_START
 
 TRUST = "-Djavax.net.ssl.trustStore="
 
@@ -99,7 +100,18 @@ def test_what_keytool_makes_is_read(
     keytool = require_tool("keytool", "sudo apt-get install default-jdk-headless")
     root_file, store = tmp_path / "root.pem", tmp_path / "store"
     root_file.write_bytes(root.pem)
-    argv = [keytool, "-importcert", "-noprompt", "-alias", "a", "-file", str(root_file), "-keystore", str(store)]
+    argv = [
+        keytool,
+        *QUICK_START,
+        "-importcert",
+        "-noprompt",
+        "-alias",
+        "a",
+        "-file",
+        str(root_file),
+        "-keystore",
+        str(store),
+    ]
     subprocess.run([*argv, "-storetype", form, "-storepass", "changeit"], check=True, capture_output=True, timeout=60)
     assert certificates_of(store.read_bytes()) == (root.der,)
 
@@ -110,7 +122,7 @@ def test_keytool_reads_what_we_make_with_and_without_a_password(
     keytool = require_tool("keytool", "sudo apt-get install default-jdk-headless")
     (tmp_path / "store.p12").write_bytes(write_pkcs12({"devtls root": root.der}))
     for password in ((), ("-storepass", "anything")):
-        argv = [keytool, "-list", "-keystore", str(tmp_path / "store.p12"), *password]
+        argv = [keytool, *QUICK_START, "-list", "-keystore", str(tmp_path / "store.p12"), *password]
         listed = subprocess.run(argv, input="", capture_output=True, text=True, check=True, timeout=60).stdout
         assert "devtls root" in listed
         assert "trustedCertEntry" in listed

@@ -31,8 +31,8 @@ def make_authority() -> Authority:
     )
 
 
-def make_root(directory: Path) -> RootCertificate:
-    authority = make_authority()
+def make_root(directory: Path, authority: Authority | None = None) -> RootCertificate:
+    authority = authority or make_authority()
     path = directory / f"{authority.id}.pem"
     path.write_bytes(authority.root_pem)
     return RootCertificate(authority.id, authority.root_der, path)
@@ -43,9 +43,15 @@ def root(tmp_path: Path) -> RootCertificate:
     return make_root(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def older_authority() -> Authority:
+    """The CA whose root is in a store already; one for all, so that a store with it is made once."""
+    return make_authority()
+
+
 @pytest.fixture
-def older_root(tmp_path: Path) -> RootCertificate:
-    return make_root(tmp_path)
+def older_root(tmp_path: Path, older_authority: Authority) -> RootCertificate:
+    return make_root(tmp_path, older_authority)
 
 
 @pytest.fixture

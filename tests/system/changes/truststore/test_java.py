@@ -21,7 +21,7 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation, Plan, render_plan
 from tests.conftest import RequireTool
 from tests.system.changes.truststore.golden_plans import check_section
-from tests.system.changes.truststore.keytool import HOW_TO_INSTALL, aliases, keytool, make_jdk
+from tests.system.changes.truststore.keytool import HOW_TO_INSTALL, aliases, keytool, make_jdk, put_keytool
 
 RUNNER = ProcessRunner(ALREADY_ROOT)
 SUDO = Elevation("sudo", ("/usr/bin/sudo",))
@@ -76,9 +76,7 @@ def test_the_machines_own_list_of_roots_comes_back_as_it_was(
     cacerts.parent.mkdir(parents=True)
     shutil.copy(real, cacerts)
     before = aliases(tool, cacerts)
-    bin_directory = machine.home / ".jdks/debian/bin"
-    bin_directory.mkdir()
-    (bin_directory / "keytool").symlink_to(tool)
+    put_keytool(machine.home / ".jdks/debian", tool)
     store = _store(machine)
     assert execute(store.apply_plan(store.probe(), root), RUNNER).done
     assert len(aliases(tool, cacerts)) == len(before) + 1

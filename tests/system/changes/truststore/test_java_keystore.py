@@ -8,7 +8,7 @@ import pytest
 from devtls.system.changes.truststore.java_keystore import PASSWORD, Unreadable, read_keystore
 from devtls.system.changes.truststore.root import RootCertificate
 from tests.conftest import RequireTool
-from tests.system.changes.truststore.keytool import HOW_TO_INSTALL, NO_PASSWORD, aliases, import_into
+from tests.system.changes.truststore.keytool import HOW_TO_INSTALL, NO_PASSWORD, QUICK_START, aliases, import_into
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_what_keytool_wrote_is_read_as_keytool_lists_it(
 def test_a_private_key_beside_the_roots_is_skipped(tmp_path: Path, tool: str, root: RootCertificate) -> None:
     store = _made(tmp_path, tool, [root], "-storetype", "JKS")
     where = ("-keystore", str(store), "-storepass", PASSWORD, "-keypass", PASSWORD)
-    argv = [tool, "-genkeypair", "-alias", "own", "-keyalg", "EC", "-dname", "CN=own", *where]
+    argv = [tool, *QUICK_START, "-genkeypair", "-alias", "own", "-keyalg", "EC", "-dname", "CN=own", *where]
     subprocess.run(argv, check=True, capture_output=True)
     held = read_keystore(store.read_bytes())
     assert not isinstance(held, Unreadable)
@@ -49,7 +49,7 @@ def test_a_private_key_beside_the_roots_is_skipped(tmp_path: Path, tool: str, ro
 @pytest.mark.parametrize("kind", ["JKS", "PKCS12"])
 def test_another_password_is_noticed(tmp_path: Path, tool: str, root: RootCertificate, kind: str) -> None:
     store = tmp_path / "store"
-    argv = [tool, "-importcert", "-noprompt", "-alias", "a", "-file", str(root.path), "-storetype", kind]
+    argv = [tool, *QUICK_START, "-importcert", "-noprompt", "-alias", "a", "-file", str(root.path), "-storetype", kind]
     subprocess.run([*argv, "-keystore", store, "-storepass", "of my own"], check=True, capture_output=True)
     assert read_keystore(store.read_bytes()) is Unreadable.OTHER_PASSWORD
 

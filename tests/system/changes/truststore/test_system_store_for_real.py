@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from devtls.system.changes.truststore.linux import SystemStore
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.machine.execute import ProcessRunner, execute
 from devtls.system.machine.machine import Machine
+from tests.locks import SYSTEM_STORE, locked
 
 CERTS = Path("/etc/ssl/certs")
 
@@ -39,6 +41,13 @@ def _java_aliases() -> set[str]:
     argv = [keytool, "-list", "-keystore", str(store), "-storepass", "changeit"]
     listed = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     return {line.split(",")[0] for line in listed.splitlines() if "trustedCertEntry" in line}
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    """Nobody else looks at the system's store meanwhile."""
+    with locked(SYSTEM_STORE):
+        yield
 
 
 def test_trusting_and_untrusting_leaves_the_system_as_it_was(root: RootCertificate) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from devtls.cli.proxy.control_client import send
-from devtls.cli.proxy.running import find_running
 from devtls.errors import NotRunning
+from devtls.operations.control import exchange, find_running
 from devtls.system.control import channel as control_channel
 from devtls.system.control.port import ControlPort, open_control_port
 from devtls.system.machine.paths import Paths
 from devtls.web.control_proof import NONCE_FIELD, PROOF_FIELD
+from tests.operations.recording import RecordingReporter
 
 
 class Stranger:
@@ -62,7 +62,7 @@ def stranger(request: pytest.FixtureRequest, place: ControlPort) -> Iterator[Str
 
 def test_a_stranger_learns_nothing(place: ControlPort, stranger: Stranger) -> None:
     with pytest.raises(NotRunning, match="Somebody else has the port"):
-        send(place, "POST", "/v1/stop", b'{"now": true}')
+        exchange(place, "POST", "/v1/stop", b'{"now": true}')
     stranger.end()
     assert stranger.heard.startswith(b"GET /v1/proof HTTP/1.1\r\n")
     for secret in (place.token.hex().encode(), place.token, b"stop", b"now", PROOF_FIELD.encode()):
@@ -73,16 +73,15 @@ def test_commands_pass_it_over(
     place: ControlPort,
     stranger: Stranger,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(control_channel, "uses_ports", lambda: True)
-    assert find_running(Paths.from_environment()) == []
-    assert capsys.readouterr().err == ""
+    reporter = RecordingReporter()
+    assert find_running(Paths.from_environment(), reporter) == []
+    assert reporter == RecordingReporter()
 
 
-def test_nobody_on_the_port_is_nobody_who_runs(
-    place: ControlPort, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nobody_on_the_port_is_nobody_who_runs(place: ControlPort, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_channel, "uses_ports", lambda: True)
-    assert find_running(Paths.from_environment()) == []
-    assert capsys.readouterr().err == ""
+    reporter = RecordingReporter()
+    assert find_running(Paths.from_environment(), reporter) == []
+    assert reporter == RecordingReporter()

@@ -12,13 +12,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from devtls.cli.proxy import control_client
-from devtls.cli.proxy.running import Running, choose, find_running, raise_trouble
 from devtls.errors import DevtlsError, ExitCode, NotRunning, Refused
+from devtls.operations import control
+from devtls.operations.control import RunningProxy, choose, find_running, raise_trouble
 from devtls.system.control import unix_socket as control_socket
 from devtls.system.control.unix_socket import ControlSocket, open_control_socket
 from devtls.system.machine.paths import Paths
 from devtls.web.control_messages import STATUS, About, Done, StatusAnswer, Trouble
+from tests.operations.recording import RecordingReporter
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
 
@@ -74,7 +75,7 @@ def answering() -> Iterator[Answering]:
 
 def test_who_answers_is_found(answering: Answering) -> None:
     answering(http(200, ABOUT))
-    (one,) = find_running(Paths.from_environment())
+    (one,) = find_running(Paths.from_environment(), RecordingReporter())
     assert one.about == ABOUT
     assert one.label == f"devtls serve (process {os.getpid()})"
     assert one.reads(Path("/project/../project/devtls.toml"))
@@ -83,12 +84,13 @@ def test_who_answers_is_found(answering: Answering) -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"silence"])
 def test_who_is_gone_is_passed_over_and_who_is_silent_is_named(
-    answering: Answering, answer: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    answering: Answering, answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control_client, "_TIMEOUT_S", 0.15)
+    monkeypatch.setattr(control, "_TIMEOUT_S", 0.15)
     answering(answer)
-    assert find_running(Paths.from_environment()) == []
-    told = capsys.readouterr().err
+    reporter = RecordingReporter()
+    assert find_running(Paths.from_environment(), reporter) == []
+    told = " ".join(f"{error} {error.hint}" for error in reporter.raised)
     assert ("does not answer in time" in told) is (answer == b"silence")
     assert (f"kill {os.getpid()}" in told) is (answer == b"silence")
 
@@ -103,7 +105,7 @@ def test_who_is_gone_is_passed_over_and_who_is_silent_is_named(
     ],
 )
 def test_another_version_is_said(answering: Answering, answer: bytes, told: str) -> None:
-    one = Running(ControlSocket(answering(answer), 77), ABOUT)
+    one = RunningProxy(ControlSocket(answering(answer), 77), ABOUT)
     with pytest.raises(DevtlsError, match=told) as caught:
         one.get(STATUS, StatusAnswer)
     assert "process 77" in str(caught.value)
@@ -111,25 +113,25 @@ def test_another_version_is_said(answering: Answering, answer: bytes, told: str)
 
 
 def test_a_socket_of_another_user_is_named_and_passed_over(
-    answering: Answering, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    answering: Answering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answering(http(200, ABOUT))
     monkeypatch.setattr(control_socket, "peer_uid", lambda _: os.geteuid() + 1)
-    assert find_running(Paths.from_environment()) == []
-    assert "belongs to another user" in capsys.readouterr().err
+    reporter = RecordingReporter()
+    assert find_running(Paths.from_environment(), reporter) == []
+    assert "belongs to another user" in str(reporter.raised[0])
 
 
-def test_a_directory_that_others_can_write_is_not_looked_into(
-    answering: Answering, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_directory_that_others_can_write_is_not_looked_into(answering: Answering) -> None:
     answering(http(200, ABOUT)).parent.chmod(0o777)
-    assert find_running(Paths.from_environment()) == []
-    assert "others could put a socket" in capsys.readouterr().err
+    reporter = RecordingReporter()
+    assert find_running(Paths.from_environment(), reporter) == []
+    assert "others could put a socket" in str(reporter.raised[0])
 
 
-def proxy(pid: int, file: str | None = None) -> Running:
+def proxy(pid: int, file: str | None = None) -> RunningProxy:
     about = About(version="1", pid=pid, https_port=8000 + pid, config_file=file)
-    return Running(ControlSocket(Path("/x"), pid), about)
+    return RunningProxy(ControlSocket(Path("/x"), pid), about)
 
 
 def test_which_one_is_meant() -> None:

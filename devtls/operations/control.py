@@ -1,0 +1,207 @@
+"""The running proxies of this user: found, chosen, and asked over their control channels.
+
+Owns the client's side of the control API, and of both channels: a Unix socket whose peer the kernel names, and a port
+whose server proves to know the token before anything is asked of it. Refuses sockets of other users. A proxy that was
+killed is passed over in silence; the Reporter hears of one that does not answer.
+"""
+
+from __future__ import annotations
+
+import hmac
+import http.client
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from devtls.errors import DevtlsError, ExitCode, NotRunning, Refused, StateError
+from devtls.operations.context import Reporter
+from devtls.system.control.channel import ControlChannel, end_by_force, find_channels, is_gone
+from devtls.system.control.port import ControlPort
+from devtls.system.machine.paths import Paths
+from devtls.web.control_messages import ABOUT, STOP, About, Done, StopRequest, Trouble
+from devtls.web.control_proof import (
+    NONCE_FIELD,
+    PROOF_FIELD,
+    PROOF_PATH,
+    Asked,
+    new_nonce,
+    proof_of_client,
+    proof_of_server,
+)
+
+_TIMEOUT_S = 10.0
+"""A status takes a second at most; a machine that has just woken up, a little more."""
+
+_STOP_INTERVAL_S = 0.02
+_STOP_MARGIN_S = 5.0
+
+_Answer = TypeVar("_Answer", bound=msgspec.Struct)
+
+
+class RunningProxy(msgspec.Struct, frozen=True):
+    """A `devtls serve` that answers on its control channel."""
+
+    channel: ControlChannel
+    about: About
+
+    @property
+    def label(self) -> str:
+        """Its name in a sentence."""
+        return f"devtls serve (process {self.about.pid})"
+
+    def reads(self, file: Path) -> bool:
+        """Say whether its routes come from `file`."""
+        own = self.about.config_file
+        return own is not None and os.path.realpath(own) == os.path.realpath(file)
+
+    def get(self, path: str, kind: type[_Answer]) -> _Answer:
+        """Return the answer to a GET request. Raises DevtlsError."""
+        return _call(self.channel, "GET", path, None, kind)
+
+    def ask(self, path: str, request: msgspec.Struct, kind: type[_Answer]) -> _Answer:
+        """Return the answer to a POST request. Raises DevtlsError."""
+        return _call(self.channel, "POST", path, msgspec.json.encode(request), kind)
+
+    def send(self, path: str, request: msgspec.Struct) -> Done:
+        """Return the result of a command; its failure is in the result. Raises DevtlsError when none came."""
+        return self.ask(path, request, Done)
+
+
+def nothing_runs() -> NotRunning:
+    """Return the error for a user who has no running proxy."""
+    return NotRunning("No devtls serve of yours runs.", hint="devtls serve app=3000")
+
+
+def find_running(paths: Paths, reporter: Reporter) -> list[RunningProxy]:
+    """Return every proxy of this user that answers; `reporter` hears of those that do not."""
+    found = []
+    try:
+        channels = find_channels(paths.runtime_dir)
+    except StateError as error:
+        reporter.error(error)
+        return []
+    for channel in channels:
+        try:
+            found.append(RunningProxy(channel, _call(channel, "GET", ABOUT, None, About)))
+        except NotRunning:
+            continue
+        except DevtlsError as error:
+            reporter.error(error)
+    return found
+
+
+def choose(running: Sequence[RunningProxy], pid: int | None, file: Path | None, command: str) -> RunningProxy:
+    """Return the proxy of that process id, the only one, or the only one that reads `file`. Raises DevtlsError."""
+    if pid is not None:
+        running = [one for one in running if one.about.pid == pid]
+        if not running:
+            raise NotRunning(f"No devtls serve of yours has the process id {pid}.", hint="devtls status")
+    if not running:
+        raise nothing_runs()
+    if len(running) == 1:
+        return running[0]
+    here = [one for one in running if file is not None and one.reads(file)]
+    if len(here) == 1:
+        return here[0]
+    which = ", ".join(f"{one.about.pid} (port {one.about.https_port})" for one in running)
+    raise Refused(f"{len(running)} of them run: {which}.", hint=f"devtls {command} --pid {running[0].about.pid}")
+
+
+def stop_proxy(proxy: RunningProxy, *, now: bool = False) -> None:
+    """Stop a proxy, as Ctrl-C does, and wait until it has ended; `now` cuts requests off. Raises DevtlsError."""
+    done = proxy.send(STOP, StopRequest(now=now))
+    raise_trouble(done.trouble)
+    deadline = time.monotonic() + done.grace_s + _STOP_MARGIN_S
+    while not is_gone(proxy.channel):
+        if time.monotonic() > deadline:
+            raise DevtlsError(f"{proxy.label} has not ended yet.", hint=end_by_force(proxy.about.pid))
+        time.sleep(_STOP_INTERVAL_S)
+
+
+def raise_trouble(trouble: Trouble | None, prefix: str = "") -> None:
+    """Raise the failure that a proxy answered with, with its exit code."""
+    if trouble is None:
+        return
+    error = DevtlsError(prefix + trouble.message, hint=trouble.hint)
+    if trouble.exit_code in {code.value for code in ExitCode}:
+        error.exit_code = ExitCode(trouble.exit_code)
+    raise error
+
+
+def _call(channel: ControlChannel, method: str, path: str, body: bytes | None, kind: type[_Answer]) -> _Answer:
+    try:
+        status, content = exchange(channel, method, path, body)
+    except (ConnectionError, FileNotFoundError) as error:  # killed, or gone before it answered
+        raise nothing_runs() from error
+    except (OSError, http.client.HTTPException) as error:
+        why = "in time" if isinstance(error, TimeoutError) else f"as it should: {error}"
+        raise DevtlsError(
+            f"devtls serve (process {channel.pid}) does not answer {why}.",
+            hint=f"{end_by_force(channel.pid)}, then devtls serve",
+        ) from error
+    if status == http.HTTPStatus.OK:
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except msgspec.MsgspecError as error:
+            raise _other_version(channel, str(error)) from error
+    raise _other_version(channel, _refusal(content))
+
+
+def _refusal(content: bytes) -> str:
+    try:
+        trouble = msgspec.json.decode(content, type=Done).trouble
+    except msgspec.MsgspecError:
+        trouble = None
+    return "without a reason" if trouble is None else trouble.message.rstrip(".")
+
+
+def _other_version(channel: ControlChannel, why: str) -> DevtlsError:
+    return DevtlsError(
+        f"devtls serve (process {channel.pid}) does not understand this command ({why}); it may be another version.",
+        hint=f"{end_by_force(channel.pid)}, then devtls serve",
+    )
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, channel: ControlChannel) -> None:
+        host, port = ("127.0.0.1", channel.port) if isinstance(channel, ControlPort) else ("devtls", None)
+        super().__init__(host, port, timeout=_TIMEOUT_S)
+        self._channel = channel
+
+    def connect(self) -> None:
+        self.sock: socket.socket = self._channel.connect(_TIMEOUT_S)
+
+
+def exchange(channel: ControlChannel, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    """Return status and content of a response.
+
+    Raises NotRunning when another program has the port, OSError, HTTPException.
+    """
+    connection = _Connection(channel)
+    headers = {"Content-Type": "application/json"}
+    try:
+        asked = Asked(method, path, body or b"")
+        proof = _authenticate(connection, channel, asked) if isinstance(channel, ControlPort) else {}
+        connection.request(method, path, body, {**headers, **proof, "Connection": "close"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def _authenticate(connection: _Connection, channel: ControlPort, asked: Asked) -> Mapping[str, str]:
+    """Have the server prove that it knows the token, and return our proof; raises NotRunning when it does not."""
+    nonce = new_nonce()
+    connection.request("GET", PROOF_PATH, headers={NONCE_FIELD: nonce})
+    response = connection.getresponse()
+    response.read()
+    given, proof = response.headers.get(NONCE_FIELD, ""), response.headers.get(PROOF_FIELD, "")
+    wanted = proof_of_server(channel.token, channel.port, nonce, given)
+    if not hmac.compare_digest(wanted.encode(), proof.encode("utf-8", "replace")):
+        raise NotRunning("Somebody else has the port of a devtls serve that ended.", hint="devtls serve app=3000")
+    return {NONCE_FIELD: given, PROOF_FIELD: proof_of_client(channel.token, channel.port, given, asked)}
