@@ -1,7 +1,12 @@
 # devtls: `make` lists the targets. Needs Python >= 3.11 and make; uses uv when it is there.
 
 VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+EXE := .exe
+else
 BIN := $(VENV)/bin
+endif
 CANDIDATES := python3.13 python3.12 python3.11 python3
 STAGE = @printf '\033[1m==> %s\033[0m\n'
 
@@ -80,22 +85,22 @@ clean:
 
 # One stamp per set of packages; a change of pyproject.toml installs again.
 
-$(VENV)/.runtime: pyproject.toml | $(BIN)/python
+$(VENV)/.runtime: pyproject.toml | $(BIN)/python$(EXE)
 	$(STAGE) 'install devtls'
 	@$(call install,)
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
+$(VENV)/.dev: pyproject.toml | $(BIN)/python$(EXE)
 	$(STAGE) 'install devtls and the tools for its tests'
 	@$(call install,--group dev --group examples)
 	@touch $@ $(VENV)/.runtime
 
-$(VENV)/.docs: pyproject.toml | $(BIN)/python
+$(VENV)/.docs: pyproject.toml | $(BIN)/python$(EXE)
 	$(STAGE) 'install devtls, Sphinx and its theme'
 	@$(call install,--group docs)
 	@touch $@ $(VENV)/.runtime
 
-$(VENV)/.bench: pyproject.toml | $(BIN)/python
+$(VENV)/.bench: pyproject.toml | $(BIN)/python$(EXE)
 	$(STAGE) 'install devtls, Caddy and h2'
 	@$(call install,--group bench)
 	@touch $@ $(VENV)/.runtime
@@ -109,7 +114,7 @@ fi
 endef
 
 # pip learned --group in 25.1; the pip that comes with Python 3.11 is older.
-$(BIN)/python:
+$(BIN)/python$(EXE):
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv --quiet --python '>=3.11' $(VENV); exit $$?; \
 	fi; \

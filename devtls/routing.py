@@ -345,10 +345,10 @@ def _authorities(host: str, target: TcpTarget) -> list[bytes]:
 def _origins(route: RouteConfig) -> tuple[bytes, ...]:
     match route.target:
         case TcpTarget(scheme, host, _) as target:
-            said = "https" if scheme in SECURE else "http"
+            web = "https" if scheme in SECURE else "http"
             hosts = dict.fromkeys([host, "localhost", *LOCAL_ADDRESSES] if is_loopback_host(host) else [host])
             return tuple(
-                f"{said}://".encode() + authority for name in hosts if name for authority in _authorities(name, target)
+                f"{web}://".encode() + authority for name in hosts if name for authority in _authorities(name, target)
             )
         case UnixTarget():
             return (b"http://localhost",)

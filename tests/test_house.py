@@ -26,7 +26,7 @@ WITHOUT_A_MODULE = {
     "tests/compliance": "RULES.md: a test per rule of the wire, whatever module obeys it",
     "tests/e2e": "the command and real clients",
     "tests/test_house.py": "this file",
-    "tests/test_readme.py": "what README.md claims",
+    "tests/docs": "the pages, and the programs of docs/generate",
     "tests/test_words.py": "docs/contributing/glossary.md",
 }
 """Tests that belong to no single module, and what they belong to."""

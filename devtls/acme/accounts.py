@@ -14,8 +14,8 @@ import msgspec.json
 from msgspec.structs import replace
 
 from devtls.acme import messages
-from devtls.acme.messages import Outcome, Signed, Visit, answered
-from devtls.acme.model import Account, Ledger
+from devtls.acme.messages import AcmeOutcome, RequestContext, SignedRequest, json_outcome
+from devtls.acme.model import AcmeAccount, Ledger
 from devtls.acme.problems import Problem, refusal
 from devtls.acme.signed import open_envelope, public_jwk, thumbprint, verify, verify_mac
 
@@ -32,7 +32,7 @@ class _NewAccount(msgspec.Struct, rename="camel"):
     external_account_binding: dict[str, Any] | None = None
 
 
-class _Change(msgspec.Struct):
+class _AccountChange(msgspec.Struct):
     contact: tuple[str, ...] | None = None
     status: Literal["deactivated"] | None = None
 
@@ -42,56 +42,58 @@ class _KeyChange(msgspec.Struct, rename="camel"):
     old_key: dict[str, Any]
 
 
-def new_account(ledger: Ledger, signed: Signed, visit: Visit) -> Outcome:
+def new_account(ledger: Ledger, signed: SignedRequest, context: RequestContext) -> AcmeOutcome:
     """Make an account, or find the one that the key has."""
     wanted, mark = signed.read(_NewAccount), thumbprint(signed.key)
     account = ledger.account_with(mark)
     if account is not None:
         if account.status != "valid":
             raise refusal("unauthorized", "The account of this key was deactivated.")
-        return _shown(account, visit, 200)
+        return _shown(account, context, 200)
     if wanted.only_return_existing:
         raise refusal("accountDoesNotExist", "No account has this key.")
     _check_contacts(wanted.contact)
-    _check_room(ledger, visit)
-    account = Account(
-        id=visit.dice.token(),
+    _check_room(ledger, context)
+    account = AcmeAccount(
+        id=context.tokens.token(),
         key=signed.key,
         thumbprint=mark,
-        created=visit.now,
+        created=context.now,
         contact=wanted.contact,
-        binding=_binding(wanted.external_account_binding, signed, visit),
+        binding=_binding(wanted.external_account_binding, signed, context),
     )
     ledger.accounts[account.id] = account
-    return _shown(account, visit, 201)
+    return _shown(account, context, 201)
 
 
-def account(ledger: Ledger, signed: Signed, visit: Visit, rest: tuple[str, ...]) -> Outcome:
+def account(ledger: Ledger, signed: SignedRequest, context: RequestContext, rest: tuple[str, ...]) -> AcmeOutcome:
     """Show an account or its orders, change its contacts, or end it."""
     account = ledger.accounts[signed.account]
     if rest[0] != account.id:
         raise refusal("unauthorized", "This account is another's.")
     if rest[1:] == ("orders",):
-        urls = [f"{visit.base}{messages.ORDER}{one.id}" for one in ledger.orders_of(account) if one.status != "invalid"]
-        return answered(200, {"orders": urls})
+        urls = [
+            f"{context.base}{messages.ORDER}{one.id}" for one in ledger.orders_of(account) if one.status != "invalid"
+        ]
+        return json_outcome(200, {"orders": urls})
     if rest[1:]:
         raise refusal("malformed", "There is nothing here.", status=404)
     if not signed.is_get:
-        account = _changed(account, signed.read(_Change))
+        account = _changed(account, signed.read(_AccountChange))
         ledger.accounts[account.id] = account
         if account.status == "deactivated":
             _give_up_orders(ledger, account)
-    return _shown(account, visit, 200)
+    return _shown(account, context, 200)
 
 
-def _changed(account: Account, change: _Change) -> Account:
+def _changed(account: AcmeAccount, change: _AccountChange) -> AcmeAccount:
     if change.contact is not None:
         _check_contacts(change.contact)
         account = replace(account, contact=change.contact)
     return account if change.status is None else replace(account, status=change.status)
 
 
-def _give_up_orders(ledger: Ledger, account: Account) -> None:
+def _give_up_orders(ledger: Ledger, account: AcmeAccount) -> None:
     """RFC 8555 7.3.6: what an account that ends has begun, ends with it."""
     for order in ledger.orders_of(account):
         if order.status in ("pending", "ready"):
@@ -99,34 +101,34 @@ def _give_up_orders(ledger: Ledger, account: Account) -> None:
             ledger.orders[order.id] = replace(order, status="invalid", error=problem)
 
 
-def change_key(ledger: Ledger, signed: Signed, visit: Visit) -> Outcome:
+def change_key(ledger: Ledger, signed: SignedRequest, context: RequestContext) -> AcmeOutcome:
     """Give an account another key: the old one signs a request of the new one (RFC 8555 7.3.5)."""
     account, inner = ledger.accounts[signed.account], open_envelope(signed.envelope.payload)
     if inner.jwk is None or inner.nonce is not None or inner.url != signed.envelope.url:
         raise refusal("malformed", "The inner request needs the new key as jwk, the same url, and no nonce.")
     key = public_jwk(inner.jwk)
     verify(inner, key)
-    wanted = Signed(inner, key).read(_KeyChange)
+    wanted = SignedRequest(inner, key).read(_KeyChange)
     if wanted.account != signed.envelope.kid or public_jwk(wanted.old_key) != account.key:
         raise refusal("malformed", "account and oldKey are not those of the account that signed.")
     mark = thumbprint(key)
     holder = ledger.account_with(mark)
     if holder is not None:
-        place = f"{visit.base}{messages.ACCOUNT}{holder.id}"
+        place = f"{context.base}{messages.ACCOUNT}{holder.id}"
         raise refusal("malformed", "Another account has this key.", status=409, location=place)
     account = replace(account, key=key, thumbprint=mark)
     ledger.accounts[account.id] = account
-    return _shown(account, visit, 200)
+    return _shown(account, context, 200)
 
 
-def _binding(written: dict[str, Any] | None, signed: Signed, visit: Visit) -> str:
+def _binding(written: dict[str, Any] | None, signed: SignedRequest, context: RequestContext) -> str:
     """Return the external account that is bound, "" where none is asked for (RFC 8555 7.3.4)."""
-    if not visit.policy.bindings:
+    if not context.policy.bindings:
         return ""
     if written is None:
         raise refusal("externalAccountRequired", "[acme] eab in devtls.toml says that accounts need a binding.")
     inner = open_envelope(msgspec.json.encode(written))
-    secret = visit.policy.bindings.get(inner.kid or "")
+    secret = context.policy.bindings.get(inner.kid or "")
     if secret is None:
         raise refusal("unauthorized", "[acme] eab in devtls.toml has no key of that name.")
     verify_mac(inner, secret)
@@ -149,10 +151,10 @@ def _check_contacts(contacts: tuple[str, ...]) -> None:
             raise refusal("invalidContact", "A contact is one mail address and nothing else.")
 
 
-def _check_room(ledger: Ledger, visit: Visit) -> None:
-    recent = sorted(one.created for one in ledger.accounts.values() if visit.now - one.created < _HOUR)
+def _check_room(ledger: Ledger, context: RequestContext) -> None:
+    recent = sorted(one.created for one in ledger.accounts.values() if context.now - one.created < _HOUR)
     if len(recent) >= NEW_ACCOUNTS_PER_HOUR:
-        wait = recent[-NEW_ACCOUNTS_PER_HOUR] + _HOUR - visit.now
+        wait = recent[-NEW_ACCOUNTS_PER_HOUR] + _HOUR - context.now
         raise refusal(
             "rateLimited",
             f"{NEW_ACCOUNTS_PER_HOUR} accounts were made within the hour.",
@@ -171,7 +173,7 @@ def _forget_idle(ledger: Ledger) -> None:
     del ledger.accounts[idle]
 
 
-def _shown(account: Account, visit: Visit, status: int) -> Outcome:
-    place = f"{visit.base}{messages.ACCOUNT}{account.id}"
+def _shown(account: AcmeAccount, context: RequestContext, status: int) -> AcmeOutcome:
+    place = f"{context.base}{messages.ACCOUNT}{account.id}"
     content = {"status": account.status, "contact": account.contact, "orders": f"{place}/orders"}
-    return answered(status, content, ("Location", place))
+    return json_outcome(status, content, ("Location", place))

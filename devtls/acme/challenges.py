@@ -14,33 +14,33 @@ from cryptography import x509
 from msgspec.structs import replace
 
 from devtls.acme import messages
-from devtls.acme.messages import Outcome, Signed, Validate, Visit, answered, stamp
-from devtls.acme.model import Authorization, Challenge, Ledger, Order, advanced, settle, with_authorization
+from devtls.acme.messages import AcmeOutcome, RequestContext, SignedRequest, Validate, json_outcome, stamp
+from devtls.acme.model import AcmeOrder, Authorization, Challenge, Ledger, advanced, settle, with_authorization
 from devtls.acme.orders import own_order
 from devtls.acme.problems import Problem, document, refusal
 
 WELL_KNOWN = "/.well-known/acme-challenge/"
 ALPN = "acme-tls/1"
 _IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")  # RFC 8737 6.1, id-pe-acmeIdentifier
-_SHOWN_OCTETS = 100
+_SHOWN_BYTES = 100
 
 
-class _Change(msgspec.Struct):
+class _AuthorizationChange(msgspec.Struct):
     status: Literal["deactivated"]
 
 
-def authorization(ledger: Ledger, signed: Signed, visit: Visit, rest: tuple[str, ...]) -> Outcome:
+def authorization(ledger: Ledger, signed: SignedRequest, context: RequestContext, rest: tuple[str, ...]) -> AcmeOutcome:
     """Show an authorization, or give it up."""
     order, index = _found(ledger, signed, rest)
     one = order.authorizations[index]
     if not signed.is_get:
-        one = replace(one, status=signed.read(_Change).status)
+        one = replace(one, status=signed.read(_AuthorizationChange).status)
         order = with_authorization(order, index, one)
         ledger.orders[order.id] = advanced(order) if order.status in ("pending", "ready") else order
-    return answered(200, _shown(order, index, one, visit))
+    return json_outcome(200, _shown(order, index, one, context))
 
 
-def challenge(ledger: Ledger, signed: Signed, visit: Visit, rest: tuple[str, ...]) -> Outcome:
+def challenge(ledger: Ledger, signed: SignedRequest, context: RequestContext, rest: tuple[str, ...]) -> AcmeOutcome:
     """Show a challenge; the first POST that is no POST-as-GET says that its proof is there."""
     order, index = _found(ledger, signed, rest[:2])
     one = order.authorizations[index]
@@ -51,22 +51,22 @@ def challenge(ledger: Ledger, signed: Signed, visit: Visit, rest: tuple[str, ...
     if not signed.is_get:
         signed.read(dict[str, Any])
         if order.status == one.status == wanted.status == "pending":
-            wanted = replace(wanted, status="processing", since=visit.now)
+            wanted = replace(wanted, status="processing", since=context.now)
             ledger.orders[order.id] = with_authorization(order, index, _with_challenge(one, wanted))
             proof = f"{wanted.token}.{ledger.accounts[signed.account].thumbprint}"
             work = Validate(order.id, index, wanted.kind, one.name, wanted.token, proof)
-    up = f'<{visit.base}{messages.AUTHORIZATION}{order.id}/{index}>;rel="up"'
-    return answered(200, _challenge(order, index, wanted, visit), ("Link", up), work=work)
+    up = f'<{context.base}{messages.AUTHORIZATION}{order.id}/{index}>;rel="up"'
+    return json_outcome(200, _challenge(order, index, wanted, context), ("Link", up), work=work)
 
 
-def validated(ledger: Ledger, work: Validate, problem: Problem | None, visit: Visit) -> None:
+def validated(ledger: Ledger, work: Validate, problem: Problem | None, context: RequestContext) -> None:
     """Take in what became of a challenge; an order that is gone by now is nobody's any more."""
     order = ledger.orders.get(work.order)
     if order is not None:
-        ledger.orders[order.id] = settle(order, work.index, work.kind, problem, visit.now)
+        ledger.orders[order.id] = settle(order, work.index, work.kind, problem, context.now)
 
 
-def _found(ledger: Ledger, signed: Signed, rest: tuple[str, ...]) -> tuple[Order, int]:
+def _found(ledger: Ledger, signed: SignedRequest, rest: tuple[str, ...]) -> tuple[AcmeOrder, int]:
     order = own_order(ledger, signed, rest[0])
     if len(rest) != 2 or not rest[1].isascii() or not rest[1].isdecimal():
         raise refusal("malformed", "There is nothing here.", status=404)
@@ -80,20 +80,20 @@ def _with_challenge(one: Authorization, changed: Challenge) -> Authorization:
     return replace(one, challenges=tuple(changed if each.kind == changed.kind else each for each in one.challenges))
 
 
-def _shown(order: Order, index: int, one: Authorization, visit: Visit) -> dict[str, Any]:
+def _shown(order: AcmeOrder, index: int, one: Authorization, context: RequestContext) -> dict[str, Any]:
     status = "invalid" if one.status == "pending" and order.status == "invalid" else one.status
     return {
         "identifier": {"type": "dns", "value": one.name},
         "status": status,
         "expires": stamp(order.expires),
-        "challenges": [_challenge(order, index, each, visit) for each in one.challenges],
+        "challenges": [_challenge(order, index, each, context) for each in one.challenges],
     }
 
 
-def _challenge(order: Order, index: int, one: Challenge, visit: Visit) -> dict[str, Any]:
+def _challenge(order: AcmeOrder, index: int, one: Challenge, context: RequestContext) -> dict[str, Any]:
     content: dict[str, Any] = {
         "type": one.kind,
-        "url": f"{visit.base}{messages.CHALLENGE}{order.id}/{index}/{one.kind}",
+        "url": f"{context.base}{messages.CHALLENGE}{order.id}/{index}/{one.kind}",
         "status": one.status,
         "token": one.token,
     }
@@ -104,17 +104,17 @@ def _challenge(order: Order, index: int, one: Challenge, visit: Visit) -> dict[s
     return content
 
 
-def judge_http(work: Validate, status: int, body: bytes) -> Problem | None:
+def check_http_response(work: Validate, status: int, body: bytes) -> Problem | None:
     """Say what is wrong with the answer to http-01, None for nothing (RFC 8555 8.3)."""
     if status != 200:
         return Problem("unauthorized", f"{WELL_KNOWN}{work.token} was answered with {status}, not 200.")
     if body.rstrip(b" \t\r\n") != work.key_authorization.encode("ascii"):
-        found = body[:_SHOWN_OCTETS].decode("ascii", "backslashreplace")
+        found = body[:_SHOWN_BYTES].decode("ascii", "backslashreplace")
         return Problem("incorrectResponse", f"{WELL_KNOWN}{work.token} has other content: {found!r}.")
     return None
 
 
-def judge_tls(work: Validate, alpn: str | None, certificate: bytes) -> Problem | None:
+def check_alpn_certificate(work: Validate, alpn: str | None, certificate: bytes) -> Problem | None:
     """Say what is wrong with the certificate (DER) that was shown for tls-alpn-01, None for nothing (RFC 8737 3)."""
     if alpn != ALPN:
         return Problem("tls", f"{work.name} was reached, but does not speak {ALPN}.")

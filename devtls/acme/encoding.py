@@ -12,7 +12,7 @@ from hashlib import sha256
 from devtls.acme.problems import refusal
 
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*\Z")
-_TOKEN_OCTETS = 24  # RFC 8555 8.3 asks for 128 bits at least
+_TOKEN_BYTES = 24  # RFC 8555 8.3 asks for 128 bits at least
 
 
 def to_text(content: bytes) -> str:
@@ -37,4 +37,4 @@ class SeededTokens:
     def token(self) -> str:
         """Return another token, fit for a URL."""
         self._rolled += 1
-        return to_text(sha256(self._seed + self._rolled.to_bytes(4, "big")).digest()[:_TOKEN_OCTETS])
+        return to_text(sha256(self._seed + self._rolled.to_bytes(4, "big")).digest()[:_TOKEN_BYTES])

@@ -30,7 +30,7 @@ CHALLENGE, CERTIFICATE = "/challenge/", "/certificate/"
 _PayloadT = TypeVar("_PayloadT")
 
 
-class Request(msgspec.Struct, frozen=True):
+class AcmeRequest(msgspec.Struct, frozen=True):
     """One HTTP request; `host` is the Host that the client sent, which is what the URLs in answers begin with."""
 
     method: str
@@ -40,7 +40,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes = b""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class AcmeResponse(msgspec.Struct, frozen=True):
     """One HTTP response."""
 
     status: int
@@ -66,16 +66,16 @@ class Policy(msgspec.Struct, frozen=True):
         return ("http-01", "tls-alpn-01") if by_tls else ("http-01",)
 
 
-class Visit(msgspec.Struct, frozen=True):
+class RequestContext(msgspec.Struct, frozen=True):
     """The circumstances of one request: when, with what chance, under which address, under which rules."""
 
     now: datetime
-    dice: SeededTokens
+    tokens: SeededTokens
     base: str
     policy: Policy
 
 
-class Signed(msgspec.Struct, frozen=True):
+class SignedRequest(msgspec.Struct, frozen=True):
     """A request whose signature was verified; `account` is the id of who signed, "" for a key without an account."""
 
     envelope: Envelope
@@ -135,21 +135,21 @@ class Renewal(msgspec.Struct, frozen=True):
 Work = Validate | Issue | Revoke | Renewal
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class AcmeOutcome(msgspec.Struct, frozen=True):
     """What a request came to. With `Issue`, `Revoke` and `Renewal` there is no answer yet: the work comes first."""
 
-    answer: Answer | None
+    response: AcmeResponse | None
     work: Work | None = None
 
 
-def json_answer(status: int, content: object, *headers: tuple[str, str]) -> Answer:
+def json_response(status: int, content: object, *headers: tuple[str, str]) -> AcmeResponse:
     """Return an answer in JSON."""
-    return Answer(status, msgspec.json.encode(content), JSON, headers)
+    return AcmeResponse(status, msgspec.json.encode(content), JSON, headers)
 
 
-def answered(status: int, content: object, *headers: tuple[str, str], work: Work | None = None) -> Outcome:
+def json_outcome(status: int, content: object, *headers: tuple[str, str], work: Work | None = None) -> AcmeOutcome:
     """Return an outcome whose answer is JSON."""
-    return Outcome(json_answer(status, content, *headers), work)
+    return AcmeOutcome(json_response(status, content, *headers), work)
 
 
 def stamp(moment: datetime) -> str:

@@ -34,7 +34,7 @@ OrderStatus = Literal["pending", "ready", "valid", "invalid"]
 AccountStatus = Literal["valid", "deactivated"]
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
+class AcmeAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Who orders: a key. `binding` is the external account that it belongs to, "" for none."""
 
     id: str
@@ -65,7 +65,7 @@ class Authorization(msgspec.Struct, frozen=True):
     status: AuthorizationStatus = "pending"
 
 
-class Certificate(msgspec.Struct, frozen=True):
+class AcmeCertificate(msgspec.Struct, frozen=True):
     """What an order came to; `serial` is hex."""
 
     chain_pem: str
@@ -73,7 +73,7 @@ class Certificate(msgspec.Struct, frozen=True):
     not_after: datetime
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class AcmeOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What an account asked for."""
 
     id: str
@@ -82,7 +82,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     created: datetime
     authorizations: tuple[Authorization, ...]
     status: OrderStatus = "pending"
-    certificate: Certificate | None = None
+    certificate: AcmeCertificate | None = None
     error: Problem | None = None
     replaces: str | None = None
     """The certificate that this is to follow, as the client named it (RFC 9773 5)."""
@@ -103,14 +103,14 @@ class Ledger(msgspec.Struct):
     """Everything that outlives a process."""
 
     format: int = FORMAT
-    accounts: dict[str, Account] = {}
-    orders: dict[str, Order] = {}
+    accounts: dict[str, AcmeAccount] = {}
+    orders: dict[str, AcmeOrder] = {}
 
-    def orders_of(self, account: Account) -> list[Order]:
+    def orders_of(self, account: AcmeAccount) -> list[AcmeOrder]:
         """Return an account's orders, the oldest first."""
         return [order for order in self.orders.values() if order.account == account.id]
 
-    def account_with(self, thumbprint: str) -> Account | None:
+    def account_with(self, thumbprint: str) -> AcmeAccount | None:
         """Return the account that has a key."""
         return next((one for one in self.accounts.values() if one.thumbprint == thumbprint), None)
 
@@ -135,7 +135,7 @@ class Ledger(msgspec.Struct):
         ]
 
 
-def _tidied(order: Order, now: datetime) -> Order:
+def _tidied(order: AcmeOrder, now: datetime) -> AcmeOrder:
     if order.status in ("pending", "ready") and now >= order.expires:
         return replace(order, status="invalid", error=Problem("malformed", "The order expired before it was done."))
     for index, authorization in enumerate(order.authorizations):
@@ -146,7 +146,7 @@ def _tidied(order: Order, now: datetime) -> Order:
     return order
 
 
-def settle(order: Order, index: int, kind: ChallengeKind, problem: Problem | None, now: datetime) -> Order:
+def settle(order: AcmeOrder, index: int, kind: ChallengeKind, problem: Problem | None, now: datetime) -> AcmeOrder:
     """Return `order` after a challenge of its authorization number `index` was met, or failed with `problem`."""
     authorization = order.authorizations[index]
     if order.status != "pending" or authorization.status != "pending":
@@ -160,7 +160,7 @@ def settle(order: Order, index: int, kind: ChallengeKind, problem: Problem | Non
     return advanced(replace(order, authorizations=_exchanged(order.authorizations, index, settled)))
 
 
-def advanced(order: Order) -> Order:
+def advanced(order: AcmeOrder) -> AcmeOrder:
     """Return a pending order in the state that its authorizations put it into (RFC 8555 7.1.6)."""
     statuses = {authorization.status for authorization in order.authorizations}
     if statuses & {"invalid", "deactivated"}:
@@ -168,7 +168,7 @@ def advanced(order: Order) -> Order:
     return replace(order, status="ready") if statuses == {"valid"} else order
 
 
-def with_authorization(order: Order, index: int, authorization: Authorization) -> Order:
+def with_authorization(order: AcmeOrder, index: int, authorization: Authorization) -> AcmeOrder:
     """Return `order` with its authorization number `index` replaced."""
     return replace(order, authorizations=_exchanged(order.authorizations, index, authorization))
 
@@ -179,7 +179,7 @@ def _exchanged(
     return (*authorizations[:index], authorization, *authorizations[index + 1 :])
 
 
-class _Version(msgspec.Struct):
+class _LedgerVersion(msgspec.Struct):
     format: int
 
 
@@ -191,7 +191,7 @@ def render_ledger(ledger: Ledger) -> bytes:
 def parse_ledger(content: bytes, path: str) -> Ledger:
     """Return what a text says; errors name `path`. Raises StateError."""
     try:
-        version = msgspec.json.decode(content, type=_Version).format
+        version = msgspec.json.decode(content, type=_LedgerVersion).format
         if version <= FORMAT:
             return msgspec.json.decode(content, type=Ledger)
     except msgspec.DecodeError as error:

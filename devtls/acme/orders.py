@@ -14,8 +14,17 @@ from msgspec.structs import replace
 
 from devtls.acme import messages, renewal
 from devtls.acme.encoding import from_text
-from devtls.acme.messages import Answer, Issue, Outcome, Signed, Visit, answered, json_answer, stamp
-from devtls.acme.model import Authorization, Certificate, Challenge, Ledger, Order
+from devtls.acme.messages import (
+    AcmeOutcome,
+    AcmeResponse,
+    Issue,
+    RequestContext,
+    SignedRequest,
+    json_outcome,
+    json_response,
+    stamp,
+)
+from devtls.acme.model import AcmeCertificate, AcmeOrder, Authorization, Challenge, Ledger
 from devtls.acme.problems import document, refusal
 from devtls.acme.signed import key_info
 from devtls.errors import InvalidName
@@ -43,51 +52,53 @@ class _Finalize(msgspec.Struct):
     csr: str
 
 
-def new_order(ledger: Ledger, signed: Signed, visit: Visit) -> Outcome:
+def new_order(ledger: Ledger, signed: SignedRequest, context: RequestContext) -> AcmeOutcome:
     """Begin: one authorization for each name."""
     wanted = signed.read(_NewOrder)
     if wanted.not_before is not None or wanted.not_after is not None or wanted.profile is not None:
         raise refusal(
             "malformed", "Dates and profile are this CA's own; order without notBefore, notAfter and profile."
         )
-    names = _names(wanted.identifiers, visit.policy.zones)
+    names = _names(wanted.identifiers, context.policy.zones)
     if wanted.replaces is not None:
         renewal.asked(wanted.replaces)
-    _check_rate(ledger, signed.account, visit)
-    order = Order(
-        id=visit.dice.token(),
+    _check_rate(ledger, signed.account, context)
+    order = AcmeOrder(
+        id=context.tokens.token(),
         account=signed.account,
         names=names,
-        created=visit.now,
+        created=context.now,
         replaces=wanted.replaces,
         authorizations=tuple(
-            Authorization(name, tuple(Challenge(kind, visit.dice.token()) for kind in visit.policy.challenges(name)))
+            Authorization(
+                name, tuple(Challenge(kind, context.tokens.token()) for kind in context.policy.challenges(name))
+            )
             for name in names
         ),
     )
     ledger.orders[order.id] = order
-    return answered(201, shown(order, visit), _place(order, visit))
+    return json_outcome(201, shown(order, context), _place(order, context))
 
 
-def order(ledger: Ledger, signed: Signed, visit: Visit, rest: tuple[str, ...]) -> Outcome:
+def order(ledger: Ledger, signed: SignedRequest, context: RequestContext, rest: tuple[str, ...]) -> AcmeOutcome:
     """Show an order, or finish it with a certificate request."""
     order = own_order(ledger, signed, rest[0])
     if rest[1:] == ("finalize",):
         return _finalize(ledger, order, signed)
     if rest[1:]:
         raise refusal("malformed", "There is nothing here.", status=404)
-    return answered(200, shown(order, visit), _place(order, visit))
+    return json_outcome(200, shown(order, context), _place(order, context))
 
 
-def certificate(ledger: Ledger, signed: Signed, _: Visit, rest: tuple[str, ...]) -> Outcome:
+def certificate(ledger: Ledger, signed: SignedRequest, _: RequestContext, rest: tuple[str, ...]) -> AcmeOutcome:
     """Hand out the certificate of an order."""
     order = own_order(ledger, signed, rest[0])
     if order.certificate is None or rest[1:]:
         raise refusal("malformed", "There is no certificate here.", status=404)
-    return Outcome(Answer(200, order.certificate.chain_pem.encode("ascii"), messages.PEM_CHAIN))
+    return AcmeOutcome(AcmeResponse(200, order.certificate.chain_pem.encode("ascii"), messages.PEM_CHAIN))
 
 
-def own_order(ledger: Ledger, signed: Signed, wanted: str) -> Order:
+def own_order(ledger: Ledger, signed: SignedRequest, wanted: str) -> AcmeOrder:
     """Return the order of that id, if it is the account's. Raises AcmeProblem."""
     order = ledger.orders.get(wanted)
     if order is None or order.account != signed.account:
@@ -95,18 +106,18 @@ def own_order(ledger: Ledger, signed: Signed, wanted: str) -> Order:
     return order
 
 
-def _finalize(ledger: Ledger, order: Order, signed: Signed) -> Outcome:
+def _finalize(ledger: Ledger, order: AcmeOrder, signed: SignedRequest) -> AcmeOutcome:
     if order.status != "ready":
         raise refusal("orderNotReady", f"The order is {order.status}.")
     request = from_text(signed.read(_Finalize).csr, "csr")
-    return Outcome(None, Issue(order.id, request, order.names, key_info(ledger.accounts[order.account].key)))
+    return AcmeOutcome(None, Issue(order.id, request, order.names, key_info(ledger.accounts[order.account].key)))
 
 
-def issued(ledger: Ledger, work: Issue, certificate: Certificate, visit: Visit) -> Answer:
+def issued(ledger: Ledger, work: Issue, certificate: AcmeCertificate, context: RequestContext) -> AcmeResponse:
     """Take in the certificate of an order, and show the order."""
     order = replace(ledger.orders[work.order], status="valid", certificate=certificate)
     ledger.orders[order.id] = order
-    return json_answer(200, shown(order, visit), _place(order, visit))
+    return json_response(200, shown(order, context), _place(order, context))
 
 
 def _names(identifiers: tuple[_Identifier, ...], zones: tuple[Hostname, ...]) -> tuple[str, ...]:
@@ -135,12 +146,12 @@ def _name(text: str, zones: tuple[Hostname, ...]) -> str:
     return name
 
 
-def _check_rate(ledger: Ledger, account: str, visit: Visit) -> None:
+def _check_rate(ledger: Ledger, account: str, context: RequestContext) -> None:
     recent = sorted(
-        one.created for one in ledger.orders.values() if one.account == account and visit.now - one.created < _HOUR
+        one.created for one in ledger.orders.values() if one.account == account and context.now - one.created < _HOUR
     )
     if len(recent) >= ORDERS_PER_HOUR:
-        wait = recent[-ORDERS_PER_HOUR] + _HOUR - visit.now
+        wait = recent[-ORDERS_PER_HOUR] + _HOUR - context.now
         raise refusal(
             "rateLimited",
             f"This account made {ORDERS_PER_HOUR} orders within the hour.",
@@ -148,15 +159,15 @@ def _check_rate(ledger: Ledger, account: str, visit: Visit) -> None:
         )
 
 
-def shown(order: Order, visit: Visit) -> dict[str, Any]:
+def shown(order: AcmeOrder, context: RequestContext) -> dict[str, Any]:
     """Return an order as it is sent."""
-    place = f"{visit.base}{messages.ORDER}{order.id}"
+    place = f"{context.base}{messages.ORDER}{order.id}"
     content: dict[str, Any] = {
         "status": order.status,
         "expires": stamp(order.expires if order.certificate is None else order.certificate.not_after),
         "identifiers": [{"type": "dns", "value": name} for name in order.names],
         "authorizations": [
-            f"{visit.base}{messages.AUTHORIZATION}{order.id}/{index}" for index in range(len(order.authorizations))
+            f"{context.base}{messages.AUTHORIZATION}{order.id}/{index}" for index in range(len(order.authorizations))
         ],
         "finalize": f"{place}/finalize",
     }
@@ -165,9 +176,9 @@ def shown(order: Order, visit: Visit) -> dict[str, Any]:
     if order.replaces is not None:
         content["replaces"] = order.replaces
     if order.certificate is not None:
-        content["certificate"] = f"{visit.base}{messages.CERTIFICATE}{order.id}"
+        content["certificate"] = f"{context.base}{messages.CERTIFICATE}{order.id}"
     return content
 
 
-def _place(order: Order, visit: Visit) -> tuple[str, str]:
-    return "Location", f"{visit.base}{messages.ORDER}{order.id}"
+def _place(order: AcmeOrder, context: RequestContext) -> tuple[str, str]:
+    return "Location", f"{context.base}{messages.ORDER}{order.id}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from devtls.acme.encoding import from_text
-from devtls.acme.messages import Answer, Outcome, Renewal, json_answer, stamp
+from devtls.acme.messages import AcmeOutcome, AcmeResponse, Renewal, json_response, stamp
 from devtls.acme.problems import refusal
 
 _PARTS = 2
@@ -18,13 +18,13 @@ _PAST = timedelta(hours=1)
 """A window that has passed says: now (RFC 9773 4.2). Clocks of clients may be slow."""
 
 
-def asked(named: str) -> Outcome:
+def asked(named: str) -> AcmeOutcome:
     """Ask for what is known of a certificate; `named` is its issuer's key identifier and its serial (RFC 9773 4.1)."""
     parts = named.split(".")
     if len(parts) != _PARTS or not all(parts):
         raise refusal("malformed", "A certificate is named by key identifier and serial number, a dot between them.")
     issuer, serial = from_text(parts[0], "key identifier"), from_text(parts[1], "serial number")
-    return Outcome(None, Renewal(issuer, int.from_bytes(serial, "big")))
+    return AcmeOutcome(None, Renewal(issuer, int.from_bytes(serial, "big")))
 
 
 def window(not_before: datetime, not_after: datetime) -> tuple[datetime, datetime]:
@@ -39,9 +39,9 @@ def at_once(now: datetime) -> tuple[datetime, datetime]:
     return now - 2 * _PAST, now - _PAST
 
 
-def told(suggested: tuple[datetime, datetime] | None) -> Answer:
+def told(suggested: tuple[datetime, datetime] | None) -> AcmeResponse:
     """Return the answer; None = the certificate is unknown. Raises AcmeProblem for that."""
     if suggested is None:
         raise refusal("malformed", "This CA gave out no such certificate.", status=404)
     start, end = map(stamp, suggested)
-    return json_answer(200, {"suggestedWindow": {"start": start, "end": end}}, ("Retry-After", str(_ASK_AGAIN_S)))
+    return json_response(200, {"suggestedWindow": {"start": start, "end": end}}, ("Retry-After", str(_ASK_AGAIN_S)))

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from devtls.acme.encoding import from_text
-from devtls.acme.messages import Outcome, Revoke, Signed
+from devtls.acme.messages import AcmeOutcome, Revoke, SignedRequest
 from devtls.acme.model import Ledger
 from devtls.acme.problems import refusal
 from devtls.acme.signed import Jwk, jwk_of
@@ -41,7 +41,7 @@ class _Facts(msgspec.Struct, frozen=True):
     key: Jwk | None
 
 
-def revoke(ledger: Ledger, signed: Signed) -> Outcome:
+def revoke(ledger: Ledger, signed: SignedRequest) -> AcmeOutcome:
     """Ask for a revocation to be done, if whoever signed may."""
     wanted = signed.read(_Wanted)
     if wanted.reason not in _REASONS:
@@ -54,7 +54,7 @@ def revoke(ledger: Ledger, signed: Signed) -> Outcome:
             raise refusal("unauthorized", "The request is signed with another key than the certificate's.")
     elif not _may(ledger, signed.account, facts):
         raise refusal("unauthorized", "This account neither ordered the certificate nor showed that its names are its.")
-    return Outcome(None, Revoke(der, _REASONS[wanted.reason]))
+    return AcmeOutcome(None, Revoke(der, _REASONS[wanted.reason]))
 
 
 def _read(der: bytes) -> _Facts:

@@ -16,8 +16,8 @@ import msgspec.json
 from msgspec.structs import replace
 
 from devtls.acme import accounts, challenges, messages, orders, renewal, revocation
-from devtls.acme.messages import Answer, Issue, Outcome, Request, Signed, Validate, Visit
-from devtls.acme.model import Certificate, Ledger
+from devtls.acme.messages import AcmeOutcome, AcmeRequest, AcmeResponse, Issue, RequestContext, SignedRequest, Validate
+from devtls.acme.model import AcmeCertificate, Ledger
 from devtls.acme.nonces import NonceStore
 from devtls.acme.problems import CONTENT_TYPE, Problem, refusal, refused_document
 from devtls.acme.signed import Envelope, open_envelope, public_jwk, verify
@@ -25,7 +25,7 @@ from devtls.errors import AcmeProblem
 
 MAX_BODY_BYTES = 65_536
 
-_Resource = Callable[[Ledger, Signed, Visit, tuple[str, ...]], Outcome]
+_Resource = Callable[[Ledger, SignedRequest, RequestContext, tuple[str, ...]], AcmeOutcome]
 _RESOURCES: dict[str, _Resource] = {
     messages.ACCOUNT: accounts.account,
     messages.ORDER: orders.order,
@@ -38,66 +38,68 @@ _WELCOME = "This is the ACME server of devtls. Point your ACME client at {base}/
 _NO_STORE = ("Cache-Control", "no-store")
 
 
-class Server:
+class AcmeServer:
     """The server of one process: the nonces that it gave out; everything else is in the ledger."""
 
     def __init__(self) -> None:
         self._nonces = NonceStore()
 
-    def answer(self, ledger: Ledger, request: Request, visit: Visit) -> Outcome:
+    def respond(self, ledger: Ledger, request: AcmeRequest, context: RequestContext) -> AcmeOutcome:
         """Return what a request comes to; no request raises."""
         try:
-            outcome = self._dispatch(ledger, request, visit)
+            outcome = self._dispatch(ledger, request, context)
         except AcmeProblem as error:
-            outcome = Outcome(_refused(error))
-        if outcome.answer is None or request.method != "POST":
+            outcome = AcmeOutcome(_refused(error))
+        if outcome.response is None or request.method != "POST":
             return outcome
-        return Outcome(self._complete(outcome.answer, visit), outcome.work)
+        return AcmeOutcome(self._complete(outcome.response, context), outcome.work)
 
-    def issued(self, ledger: Ledger, work: Issue, done: Certificate | Problem, visit: Visit) -> Answer:
+    def issued(
+        self, ledger: Ledger, work: Issue, done: AcmeCertificate | Problem, context: RequestContext
+    ) -> AcmeResponse:
         """Return the answer that waited for a certificate."""
         if isinstance(done, Problem):
-            answer = _refused(refusal(done.kind, done.detail))
+            response = _refused(refusal(done.kind, done.detail))
         else:
-            answer = orders.issued(ledger, work, done, visit)
-        return self._complete(answer, visit)
+            response = orders.issued(ledger, work, done, context)
+        return self._complete(response, context)
 
-    def revoked(self, problem: Problem | None, visit: Visit) -> Answer:
+    def revoked(self, problem: Problem | None, context: RequestContext) -> AcmeResponse:
         """Return the answer that waited for a revocation."""
-        answer = Answer(200) if problem is None else _refused(refusal(problem.kind, problem.detail))
-        return self._complete(answer, visit)
+        response = AcmeResponse(200) if problem is None else _refused(refusal(problem.kind, problem.detail))
+        return self._complete(response, context)
 
-    def advised(self, suggested: tuple[datetime, datetime] | None) -> Answer:
+    def advised(self, suggested: tuple[datetime, datetime] | None) -> AcmeResponse:
         """Return the answer that waited for a look at the register."""
         try:
             return renewal.told(suggested)
         except AcmeProblem as error:
             return _refused(error)
 
-    def validated(self, ledger: Ledger, work: Validate, problem: Problem | None, visit: Visit) -> None:
+    def validated(self, ledger: Ledger, work: Validate, problem: Problem | None, context: RequestContext) -> None:
         """Take in what became of a challenge."""
-        challenges.validated(ledger, work, problem, visit)
+        challenges.validated(ledger, work, problem, context)
 
-    def _complete(self, answer: Answer, visit: Visit) -> Answer:
+    def _complete(self, response: AcmeResponse, context: RequestContext) -> AcmeResponse:
         """Return an answer to POST with what each of them carries (RFC 8555 6.5, 7.1)."""
         headers = (
-            *answer.headers,
-            ("Replay-Nonce", self._nonces.give(visit.dice.token())),
-            ("Link", f'<{visit.base}{messages.DIRECTORY}>;rel="index"'),
+            *response.headers,
+            ("Replay-Nonce", self._nonces.give(context.tokens.token())),
+            ("Link", f'<{context.base}{messages.DIRECTORY}>;rel="index"'),
             _NO_STORE,
         )
-        return replace(answer, headers=headers)
+        return replace(response, headers=headers)
 
-    def _dispatch(self, ledger: Ledger, request: Request, visit: Visit) -> Outcome:
+    def _dispatch(self, ledger: Ledger, request: AcmeRequest, context: RequestContext) -> AcmeOutcome:
         match request.path:
             case "/":
-                return Outcome(Answer(200, _WELCOME.format(base=visit.base).encode(), "text/plain"))
+                return AcmeOutcome(AcmeResponse(200, _WELCOME.format(base=context.base).encode(), "text/plain"))
             case messages.DIRECTORY:
                 _check_method(request, "GET", "HEAD")
-                return messages.answered(200, _directory(visit))
+                return messages.json_outcome(200, _directory(context))
             case messages.NEW_NONCE:
                 _check_method(request, "GET", "HEAD")
-                return self._new_nonce(request, visit)
+                return self._new_nonce(request, context)
         first, *rest = request.path.removeprefix("/").split("/")
         if f"/{first}" == messages.RENEWAL_INFO and len(rest) == 1:
             _check_method(request, "GET", "HEAD")
@@ -106,36 +108,36 @@ class Server:
         if resource is None and request.path not in _SIGNED:
             raise refusal("malformed", "There is nothing here.", status=404)
         _check_method(request, "POST")
-        ledger.tidy(visit.now)
-        signed = self._authenticate(ledger, request, visit)
+        ledger.tidy(context.now)
+        signed = self._authenticate(ledger, request, context)
         if resource is not None:
-            return resource(ledger, signed, visit, tuple(rest))
-        return _act(request.path, ledger, signed, visit)
+            return resource(ledger, signed, context, tuple(rest))
+        return _act(request.path, ledger, signed, context)
 
-    def _new_nonce(self, request: Request, visit: Visit) -> Outcome:
-        nonce = ("Replay-Nonce", self._nonces.give(visit.dice.token()))
-        index = ("Link", f'<{visit.base}{messages.DIRECTORY}>;rel="index"')
-        return Outcome(Answer(200 if request.method == "HEAD" else 204, headers=(nonce, index, _NO_STORE)))
+    def _new_nonce(self, request: AcmeRequest, context: RequestContext) -> AcmeOutcome:
+        nonce = ("Replay-Nonce", self._nonces.give(context.tokens.token()))
+        index = ("Link", f'<{context.base}{messages.DIRECTORY}>;rel="index"')
+        return AcmeOutcome(AcmeResponse(200 if request.method == "HEAD" else 204, headers=(nonce, index, _NO_STORE)))
 
-    def _authenticate(self, ledger: Ledger, request: Request, visit: Visit) -> Signed:
+    def _authenticate(self, ledger: Ledger, request: AcmeRequest, context: RequestContext) -> SignedRequest:
         if request.content_type.partition(";")[0].strip().lower() != messages.JOSE:
             raise refusal("malformed", f"A signed request has the content type {messages.JOSE}.", status=415)
         envelope = open_envelope(request.body)
         signed = _signer(ledger, request.path, envelope)
         verify(envelope, signed.key)
-        if envelope.url != visit.base + request.path:
+        if envelope.url != context.base + request.path:
             raise refusal("unauthorized", "The request was signed for another address.")
         if envelope.nonce is None or not self._nonces.take(envelope.nonce):
             raise refusal("badNonce", "The nonce is not one of ours, or was used before.")
         return signed
 
 
-def _signer(ledger: Ledger, path: str, envelope: Envelope) -> Signed:
+def _signer(ledger: Ledger, path: str, envelope: Envelope) -> SignedRequest:
     """Return who says to have signed: new accounts show their key, all others name their account (RFC 8555 6.2)."""
     if envelope.jwk is not None:
         if path not in (messages.NEW_ACCOUNT, messages.REVOKE):
             raise refusal("malformed", "Name your account (kid) here, not its key.")
-        return Signed(envelope, public_jwk(envelope.jwk))
+        return SignedRequest(envelope, public_jwk(envelope.jwk))
     if path == messages.NEW_ACCOUNT:
         raise refusal("malformed", "A new account shows its key (jwk).")
     try:
@@ -147,26 +149,26 @@ def _signer(ledger: Ledger, path: str, envelope: Envelope) -> Signed:
         raise refusal("accountDoesNotExist", "There is no such account here.")
     if account.status != "valid":
         raise refusal("unauthorized", f"The account is {account.status}.")
-    return Signed(envelope, account.key, account.id)
+    return SignedRequest(envelope, account.key, account.id)
 
 
-def _act(path: str, ledger: Ledger, signed: Signed, visit: Visit) -> Outcome:
+def _act(path: str, ledger: Ledger, signed: SignedRequest, context: RequestContext) -> AcmeOutcome:
     if path == messages.NEW_ACCOUNT:
-        return accounts.new_account(ledger, signed, visit)
+        return accounts.new_account(ledger, signed, context)
     if path == messages.NEW_ORDER:
-        return orders.new_order(ledger, signed, visit)
+        return orders.new_order(ledger, signed, context)
     if path == messages.KEY_CHANGE:
-        return accounts.change_key(ledger, signed, visit)
+        return accounts.change_key(ledger, signed, context)
     return revocation.revoke(ledger, signed)
 
 
-def _check_method(request: Request, *allowed: str) -> None:
+def _check_method(request: AcmeRequest, *allowed: str) -> None:
     if request.method not in allowed:
         raise refusal("malformed", f"Only {' and '.join(allowed)} here.", status=405)
 
 
-def _directory(visit: Visit) -> dict[str, object]:
-    base = visit.base
+def _directory(context: RequestContext) -> dict[str, object]:
+    base = context.base
     return {
         "newNonce": base + messages.NEW_NONCE,
         "newAccount": base + messages.NEW_ACCOUNT,
@@ -174,14 +176,14 @@ def _directory(visit: Visit) -> dict[str, object]:
         "revokeCert": base + messages.REVOKE,
         "keyChange": base + messages.KEY_CHANGE,
         "renewalInfo": base + messages.RENEWAL_INFO,
-        "meta": {"externalAccountRequired": bool(visit.policy.bindings)},
+        "meta": {"externalAccountRequired": bool(context.policy.bindings)},
     }
 
 
-def _refused(error: AcmeProblem) -> Answer:
+def _refused(error: AcmeProblem) -> AcmeResponse:
     headers: list[tuple[str, str]] = []
     if error.retry_after_s:
         headers.append(("Retry-After", str(error.retry_after_s)))
     if error.location:
         headers.append(("Location", error.location))
-    return Answer(error.status, msgspec.json.encode(refused_document(error)), CONTENT_TYPE, tuple(headers))
+    return AcmeResponse(error.status, msgspec.json.encode(refused_document(error)), CONTENT_TYPE, tuple(headers))

@@ -5,7 +5,7 @@ spelling of targets and addresses, `lines` finds keys for error messages, `allow
 allow` for. `edit` writes routes into a file; it is loaded by whoever does that.
 """
 
-from devtls.config.allowance import Reason, needs_allow, private_routes
+from devtls.config.allowance import AllowanceReason, needs_allow, private_routes
 from devtls.config.model import (
     ACME_ROUTE,
     COMMAND_LINE,
@@ -36,13 +36,13 @@ __all__ = [
     "MAX_FILE_BYTES",
     "TEMPORARY",
     "AcmeConfig",
+    "AllowanceReason",
     "CaConfig",
     "Config",
     "DnsConfig",
     "LimitsConfig",
     "Merged",
     "PacConfig",
-    "Reason",
     "RouteConfig",
     "ServeConfig",
     "StaticTarget",

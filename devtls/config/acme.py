@@ -9,7 +9,7 @@ from __future__ import annotations
 from binascii import a2b_base64
 from typing import Any
 
-from devtls.config.document import Document, boolean, shown
+from devtls.config.document import ConfigDocument, boolean, shown
 from devtls.config.lines import Key
 from devtls.config.model import AcmeConfig, PortByName
 from devtls.errors import InvalidName
@@ -19,7 +19,7 @@ _SETTINGS = ("enabled", "http_port", "tls_port", "eab")
 _SHORTEST_KEY_BYTES = 16
 
 
-def parse_acme(table: dict[str, Any], document: Document) -> AcmeConfig:
+def parse_acme(table: dict[str, Any], document: ConfigDocument) -> AcmeConfig:
     """Return what the section says. Raises ConfigError."""
     document.check_names(table, _SETTINGS, ("acme",), "setting")
     return AcmeConfig(
@@ -38,13 +38,13 @@ def port_for(ports: tuple[PortByName, ...], name: str) -> int | None:
     return exact[0] if exact else max(holding, key=lambda one: len(one[0]), default=("", None))[1]
 
 
-def _ports(value: object, key: Key, document: Document) -> tuple[PortByName, ...]:
+def _ports(value: object, key: Key, document: ConfigDocument) -> tuple[PortByName, ...]:
     if not isinstance(value, dict):
         return (("*", _port(value, key, document)),)
     return tuple((_pattern(name, key, document), _port(port, (*key, name), document)) for name, port in value.items())
 
 
-def _port(value: object, key: Key, document: Document) -> int:
+def _port(value: object, key: Key, document: ConfigDocument) -> int:
     if type(value) is not int or not 1 <= value <= 65535:
         document.fail(
             key, f"{shown(value)} is no port.", 'Write a port of this machine, or { "web.dev.local" = 8080 } per name.'
@@ -52,7 +52,7 @@ def _port(value: object, key: Key, document: Document) -> int:
     return value
 
 
-def _pattern(text: str, key: Key, document: Document) -> str:
+def _pattern(text: str, key: Key, document: ConfigDocument) -> str:
     try:
         pattern = parse_pattern(text) if text != "*" else text
     except InvalidName as error:
@@ -62,13 +62,13 @@ def _pattern(text: str, key: Key, document: Document) -> str:
     return pattern
 
 
-def _keys(value: object, key: Key, document: Document) -> tuple[tuple[str, bytes], ...]:
+def _keys(value: object, key: Key, document: ConfigDocument) -> tuple[tuple[str, bytes], ...]:
     if not isinstance(value, dict):
         document.fail(key, "this is no table of keys.", 'Write eab = { "name" = "key in base64url" }.')
     return tuple((name, _key(text, (*key, name), document)) for name, text in value.items())
 
 
-def _key(text: object, key: Key, document: Document) -> bytes:
+def _key(text: object, key: Key, document: ConfigDocument) -> bytes:
     secret = _decoded(text) if isinstance(text, str) else b""
     if len(secret) < _SHORTEST_KEY_BYTES:
         document.fail(

@@ -19,7 +19,7 @@ from devtls.config.target import is_loopback_host
 _GIVEN_OUT = "gives certificates of your CA to programs on this machine that ask by ACME"
 
 
-class Reason(msgspec.Struct, frozen=True):
+class AllowanceReason(msgspec.Struct, frozen=True):
     """One thing that needs to be allowed: a route's or a section's key, its line, what it wants in plain words."""
 
     key: str
@@ -28,21 +28,21 @@ class Reason(msgspec.Struct, frozen=True):
     is_route: bool = True
 
 
-def needs_allow(config: Config, directory: str, *, resolve: Callable[[str], str]) -> list[Reason]:
+def needs_allow(config: Config, directory: str, *, resolve: Callable[[str], str]) -> list[AllowanceReason]:
     """Return what `config`, a file in `folder`, may not do without `devtls allow`; [] = nothing.
 
     `resolve` returns a path with its links followed.
     """
     home = PurePath(resolve(directory))
-    given_out = [Reason("acme", config.acme.line, _GIVEN_OUT, is_route=False)] if config.acme.enabled else []
+    given_out = [AllowanceReason("acme", config.acme.line, _GIVEN_OUT, is_route=False)] if config.acme.enabled else []
     return given_out + [
-        Reason(visible(route.key), route.line, visible(text))
+        AllowanceReason(visible(route.key), route.line, visible(text))
         for route in config.routes
-        for text in _wishes(route, home, resolve)
+        for text in _demands(route, home, resolve)
     ]
 
 
-def _wishes(route: RouteConfig, home: PurePath, resolve: Callable[[str], str]) -> Iterable[str]:
+def _demands(route: RouteConfig, home: PurePath, resolve: Callable[[str], str]) -> Iterable[str]:
     match route.target:
         case TcpTarget(_, host, port):
             if not is_loopback_host(host):

@@ -15,7 +15,7 @@ from devtls.config.lines import Key, dotted, find_line, visible
 from devtls.errors import ConfigError
 
 
-class Document(msgspec.Struct, frozen=True):
+class ConfigDocument(msgspec.Struct, frozen=True):
     """Where errors point to: the source, the folder that relative paths count from, and the lines of the keys."""
 
     source: str
@@ -46,7 +46,7 @@ def did_you_mean(name: str, known: list[str]) -> str:
     return f"Did you mean {near[0]}?" if near else f"Allowed are: {', '.join(known)}."
 
 
-def boolean(value: object, key: Key, document: Document) -> bool:
+def boolean(value: object, key: Key, document: ConfigDocument) -> bool:
     """Return `value` when it is true or false. Raises ConfigError."""
     if not isinstance(value, bool):
         document.fail(
@@ -55,7 +55,7 @@ def boolean(value: object, key: Key, document: Document) -> bool:
     return value
 
 
-def choice(value: object, allowed: tuple[str, ...], key: Key, document: Document) -> str:
+def choice(value: object, allowed: tuple[str, ...], key: Key, document: ConfigDocument) -> str:
     """Return `value` when it is one of `allowed`. Raises ConfigError."""
     if not isinstance(value, str) or value not in allowed:
         document.fail(
@@ -66,7 +66,7 @@ def choice(value: object, allowed: tuple[str, ...], key: Key, document: Document
     return value
 
 
-def text_value(value: object, key: Key, document: Document, example: str) -> str:
+def text_value(value: object, key: Key, document: ConfigDocument, example: str) -> str:
     """Return `value` when it is a string that is not empty. Raises ConfigError."""
     if not isinstance(value, str) or not value:
         document.fail(key, f"{shown(value)} is no text.", f"Write {key[-1]} = {example}.")

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from devtls.config.document import Document, boolean, choice, did_you_mean, shown, text_value
+from devtls.config.document import ConfigDocument, boolean, choice, did_you_mean, shown, text_value
 from devtls.config.lines import Key, dotted
 from devtls.config.model import COMMAND_LINE, Config, Merged, RouteConfig, StaticTarget, Target, TcpTarget
 from devtls.config.target import (
@@ -38,7 +38,7 @@ _SEGMENTS = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*
 _TARGET_HINT = 'Write app = 3000, app = "host:port", or app = { target = 3000 }.'
 
 
-def parse_routes(table: dict[str, Any], document: Document) -> tuple[RouteConfig, ...]:
+def parse_routes(table: dict[str, Any], document: ConfigDocument) -> tuple[RouteConfig, ...]:
     """Return the routes of the `[routes]` table, in its order. Raises ConfigError."""
     routes = [_parse_route(written, value, document) for written, value in table.items()]
     seen: dict[tuple[str, str], RouteConfig] = {}
@@ -57,7 +57,7 @@ def parse_route_argument(argument: str, *, directory: str = "") -> RouteConfig:
     To write the route is to allow it: remote targets need no `allow_remote` here. Raises ConfigError.
     """
     key, equals, written = argument.partition("=")
-    document = Document(COMMAND_LINE, directory, {})
+    document = ConfigDocument(COMMAND_LINE, directory, {})
     if not equals or not key or not written:
         raise ConfigError(
             f"{argument!r} is no route.",
@@ -72,12 +72,12 @@ def parse_route_argument(argument: str, *, directory: str = "") -> RouteConfig:
 
 def parse_route_value(written: str, value: object, *, directory: str, source: str = COMMAND_LINE) -> RouteConfig:
     """Return the route that `written = value` would be in a file's `[routes]`. Raises ConfigError."""
-    return _parse_route(written, value, Document(source, directory, {}))
+    return _parse_route(written, value, ConfigDocument(source, directory, {}))
 
 
 def parse_identity(written: str) -> tuple[str, str]:
     """Return the name and path prefix that a route's key stands for. Raises ConfigError."""
-    return _parse_key(written, (written,), Document(COMMAND_LINE, "", {}))
+    return _parse_key(written, (written,), ConfigDocument(COMMAND_LINE, "", {}))
 
 
 def merge(file: Config, arguments: Sequence[RouteConfig]) -> Merged:
@@ -96,7 +96,7 @@ def merge(file: Config, arguments: Sequence[RouteConfig]) -> Merged:
     return Merged(replace(file, routes=(*kept, *added.values())), overridden)
 
 
-def _parse_route(written: str, value: object, document: Document) -> RouteConfig:
+def _parse_route(written: str, value: object, document: ConfigDocument) -> RouteConfig:
     key = ("routes", written)
     options: dict[str, Any] = {"target": value}
     if isinstance(value, dict):
@@ -116,7 +116,7 @@ def _parse_route(written: str, value: object, document: Document) -> RouteConfig
     return route
 
 
-def _check_option_names(written: str, table: dict[str, Any], document: Document) -> None:
+def _check_option_names(written: str, table: dict[str, Any], document: ConfigDocument) -> None:
     unknown = next((name for name in table if name not in _OPTIONS), None)
     if unknown is None:
         return
@@ -134,7 +134,7 @@ def _check_option_names(written: str, table: dict[str, Any], document: Document)
     document.fail(("routes", *path), f"there is no option {unknown!r} here.", hint)
 
 
-def _parse_key(written: str, key: Key, document: Document) -> tuple[str, str]:
+def _parse_key(written: str, key: Key, document: ConfigDocument) -> tuple[str, str]:
     name, slash, path = written.partition("/")
     try:
         pattern = parse_pattern(name)
@@ -148,7 +148,7 @@ def _parse_key(written: str, key: Key, document: Document) -> tuple[str, str]:
     return pattern, prefix or "/"
 
 
-def _parse_target_value(value: object, key: Key, document: Document) -> Target:
+def _parse_target_value(value: object, key: Key, document: ConfigDocument) -> Target:
     try:
         if type(value) is int:
             return TcpTarget("http", "", parse_port(value))
@@ -159,14 +159,14 @@ def _parse_target_value(value: object, key: Key, document: Document) -> Target:
         document.fail(key, f"{error}.", error.hint)
 
 
-def _parse_static(value: object, key: Key, document: Document) -> StaticTarget:
+def _parse_static(value: object, key: Key, document: ConfigDocument) -> StaticTarget:
     try:
         return parse_directory(text_value(value, key, document, '"site"'), document.directory)
     except TargetError as error:
         document.fail(key, f"{error}.", error.hint)
 
 
-def _parse_options(options: dict[str, Any], key: Key, document: Document) -> dict[str, Any]:
+def _parse_options(options: dict[str, Any], key: Key, document: ConfigDocument) -> dict[str, Any]:
     checked: dict[str, Any] = {}
     for name, value in options.items():
         place = (*key, name)
@@ -183,14 +183,14 @@ def _parse_options(options: dict[str, Any], key: Key, document: Document) -> dic
     return checked
 
 
-def _parse_ca(value: object, key: Key, document: Document) -> str:
+def _parse_ca(value: object, key: Key, document: ConfigDocument) -> str:
     try:
         return join_path(text_value(value, key, document, '"corp.pem"'), document.directory)
     except TargetError as error:
         document.fail(key, f"{error}.", error.hint)
 
 
-def _check_options(route: RouteConfig, options: dict[str, Any], key: Key, document: Document) -> None:
+def _check_options(route: RouteConfig, options: dict[str, Any], key: Key, document: ConfigDocument) -> None:
     target = route.target
     secure = isinstance(target, TcpTarget) and target.scheme in SECURE
     for name in options:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from devtls.config.acme import parse_acme
-from devtls.config.document import Document, boolean, choice, shown
+from devtls.config.document import ConfigDocument, boolean, choice, shown
 from devtls.config.lines import Key, key_lines
 from devtls.config.model import (
     COMMAND_LINE,
@@ -41,7 +41,7 @@ def parse_config(data: bytes, *, source: str, directory: str) -> Config:
     """
     text = _decode(data, source)
     tables = _load(text, source)
-    document = Document(source, directory, key_lines(text))
+    document = ConfigDocument(source, directory, key_lines(text))
     document.check_names(tables, _SECTIONS, (), "section")
     for name in _SECTIONS:
         if not isinstance(tables.get(name, {}), dict):
@@ -50,8 +50,8 @@ def parse_config(data: bytes, *, source: str, directory: str) -> Config:
             )
     routes = parse_routes(tables.get("routes", {}), document)
     serve = _parse_serve(tables.get("serve", {}), document)
-    dns = DnsConfig(*_parse_side_port("dns", DnsConfig(), tables, document))
-    pac = PacConfig(*_parse_side_port("pac", PacConfig(), tables, document))
+    dns = DnsConfig(*_parse_auxiliary_port("dns", DnsConfig(), tables, document))
+    pac = PacConfig(*_parse_auxiliary_port("pac", PacConfig(), tables, document))
     ca = _parse_ca(tables.get("ca", {}), document)
     acme = parse_acme(tables.get("acme", {}), document)
     return Config(serve, _parse_limits(tables.get("limits", {}), document), routes, source, dns, pac, ca, acme)
@@ -96,7 +96,7 @@ def _place_of(error: ValueError, text: str) -> tuple[int, str]:
     return int(found[1]) if found else text.rstrip("\n").count("\n") + 1, message
 
 
-def _parse_serve(table: dict[str, Any], document: Document) -> ServeConfig:
+def _parse_serve(table: dict[str, Any], document: ConfigDocument) -> ServeConfig:
     document.check_names(table, ServeConfig.__struct_fields__, ("serve",), "setting")
     checked: dict[str, Any] = {}
     for name, value in table.items():
@@ -112,8 +112,8 @@ def _parse_serve(table: dict[str, Any], document: Document) -> ServeConfig:
     return ServeConfig(**checked)
 
 
-def _parse_side_port(
-    section: str, usual: DnsConfig | PacConfig, tables: dict[str, Any], document: Document
+def _parse_auxiliary_port(
+    section: str, usual: DnsConfig | PacConfig, tables: dict[str, Any], document: ConfigDocument
 ) -> tuple[bool, int]:
     table = tables.get(section, {})
     document.check_names(table, ("enabled", "port"), (section,), "setting")
@@ -121,18 +121,18 @@ def _parse_side_port(
     return boolean(enabled, (section, "enabled"), document), _port(port, (section, "port"), document)
 
 
-def _parse_ca(table: dict[str, Any], document: Document) -> CaConfig:
+def _parse_ca(table: dict[str, Any], document: ConfigDocument) -> CaConfig:
     document.check_names(table, CaConfig.__struct_fields__, ("ca",), "setting")
     return CaConfig(**{name: boolean(value, ("ca", name), document) for name, value in table.items()})
 
 
-def _port(value: object, key: Key, document: Document) -> int:
+def _port(value: object, key: Key, document: ConfigDocument) -> int:
     if type(value) is not int or not 0 <= value <= 65535:
         document.fail(key, f"{shown(value)} is no port.", "Ports go from 1 to 65535; 0 takes any free one.")
     return value
 
 
-def _listen(value: object, key: Key, document: Document) -> tuple[str, ...]:
+def _listen(value: object, key: Key, document: ConfigDocument) -> tuple[str, ...]:
     addresses = [value] if isinstance(value, str) else value
     if not isinstance(addresses, list) or not addresses:
         document.fail(key, f"{shown(value)} is no list of addresses.", 'Write listen = ["127.0.0.1", "::1"].')
@@ -141,17 +141,17 @@ def _listen(value: object, key: Key, document: Document) -> tuple[str, ...]:
 
 def parse_listen_arguments(addresses: Iterable[str]) -> tuple[str, ...]:
     """Return the addresses of `--listen`, each once. Raises ConfigError for one that is not loopback."""
-    return _loopback(addresses, ("--listen",), Document(COMMAND_LINE, "", {}))
+    return _loopback(addresses, ("--listen",), ConfigDocument(COMMAND_LINE, "", {}))
 
 
-def _loopback(addresses: Iterable[str], key: Key, document: Document) -> tuple[str, ...]:
+def _loopback(addresses: Iterable[str], key: Key, document: ConfigDocument) -> tuple[str, ...]:
     try:
         return tuple(dict.fromkeys(parse_listen_address(address) for address in addresses))
     except TargetError as error:
         document.fail(key, f"{error}.", error.hint)
 
 
-def _parse_limits(table: dict[str, Any], document: Document) -> LimitsConfig:
+def _parse_limits(table: dict[str, Any], document: ConfigDocument) -> LimitsConfig:
     document.check_names(table, LIMIT_RANGES, ("limits",), "limit")
     checked: dict[str, Any] = {}
     for name, value in table.items():

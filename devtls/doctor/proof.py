@@ -111,7 +111,7 @@ def prove(
     leaf = authority.issue(name, now=now, key=new_leaf_key(), serial=new_passing_serial())
     wanted = _Offer(name, server_context(leaf, files.private_directory))
     # A CA without limits, which was imported, would be believed: such a certificate must not come to be.
-    unwanted = _Offer(FOREIGN_NAME, _foreign_context(authority, files, now)) if authority.fenced else None
+    unwanted = _Offer(FOREIGN_NAME, _foreign_context(authority, files, now)) if authority.name_constrained else None
     offers = (wanted, unwanted)
     with ThreadPoolExecutor(max(1, len(clients))) as pool:
         running = [pool.submit(_report, client, tool, offers, files, runner) for tool, client in clients.items()]

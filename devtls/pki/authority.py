@@ -23,7 +23,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.errors import CertificateError
 from devtls.names import Hostname
-from devtls.pki.ca_chain import allows_loopback, check_path, identifier_of, is_fenced, issuer_id, may_sign_lists
+from devtls.pki.ca_chain import (
+    allows_loopback,
+    check_path,
+    identifier_of,
+    is_name_constrained,
+    issuer_id,
+    may_sign_lists,
+)
 from devtls.pki.leaf import NEW_CA, PROFILE, Leaf, Signer, crl_path, crl_url, whole_seconds
 from devtls.pki.profile import build_intermediate, build_root, key_identifier, short_id
 from devtls.pki.revocation import build_crl, load_crl
@@ -93,9 +100,9 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
         return tuple(dict.fromkeys((self.intermediate.certificate, *self.between, self.root)))
 
     @property
-    def fenced(self) -> bool:
+    def name_constrained(self) -> bool:
         """Whether constraints limit what a thief could do with it."""
-        return is_fenced(self.path)
+        return is_name_constrained(self.path)
 
     @property
     def signs_lists(self) -> bool:

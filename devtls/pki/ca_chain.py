@@ -50,8 +50,8 @@ def in_words(certificate: x509.Certificate) -> str:
 
 def identifier_of(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
     """Return what the certificate says its key is called, or the usual name where it says nothing."""
-    said = found(certificate, x509.SubjectKeyIdentifier)
-    return said.value if said else x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
+    extension = found(certificate, x509.SubjectKeyIdentifier)
+    return extension.value if extension else x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
 
 
 def is_root(certificate: x509.Certificate) -> bool:
@@ -164,7 +164,7 @@ def allows_loopback(path: Path) -> bool:
     return True
 
 
-def is_fenced(path: Path) -> bool:
+def is_name_constrained(path: Path) -> bool:
     """Say whether a thief of the issuer's key is limited to some names."""
     return bool(permitted_names(path))
 

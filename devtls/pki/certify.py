@@ -35,7 +35,7 @@ _PURPOSES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsa
 _GOOD_KEYS = "use ECDSA on P-256 or P-384, or RSA with 2048 bits and more"
 
 
-class Order(msgspec.Struct, frozen=True):
+class CertificateTemplate(msgspec.Struct, frozen=True):
     """What is to be certified, besides the key; `names` are checked (`parse_names`).
 
     `ocsp`: the certificate says where its status can be asked.
@@ -71,7 +71,7 @@ def check_key(key: object) -> None:
 
 
 def certify(
-    authority: Authority, order: Order, key: CertificatePublicKeyTypes, *, now: datetime, serial: int
+    authority: Authority, order: CertificateTemplate, key: CertificatePublicKeyTypes, *, now: datetime, serial: int
 ) -> x509.Certificate:
     """Return the certificate; it ends with the CA if that comes first. Raises CertificateError."""
     check_days(order.days)
@@ -98,7 +98,7 @@ def _life(authority: Authority, days: int, now: datetime) -> tuple[datetime, dat
     return start, min(whole_seconds(now) + timedelta(days=days), longest, authority.signer.not_after)
 
 
-def _subject(order: Order) -> x509.Name:
+def _subject(order: CertificateTemplate) -> x509.Name:
     """Return an empty name, but for clients: servers that map clients to users read the common name."""
     first = str(order.names[0])
     if order.kind == "server" or len(first) > _COMMON_NAME_LENGTH:
@@ -107,7 +107,7 @@ def _subject(order: Order) -> x509.Name:
 
 
 def _extensions(
-    authority: Authority, order: Order, key: CertificatePublicKeyTypes
+    authority: Authority, order: CertificateTemplate, key: CertificatePublicKeyTypes
 ) -> list[tuple[x509.ExtensionType, bool]]:
     signer = authority.signer
     # Servers that still speak TLS 1.2 with RSA key exchange need the second usage.

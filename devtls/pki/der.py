@@ -46,12 +46,12 @@ def integer(number: int) -> bytes:
     return encode(0x02, number.to_bytes(number.bit_length() // 8 + 1, "big"))
 
 
-def octets(content: bytes) -> bytes:
+def byte_string(content: bytes) -> bytes:
     """Return an OCTET STRING."""
     return encode(0x04, content)
 
 
-def bits(content: bytes) -> bytes:
+def bit_string(content: bytes) -> bytes:
     """Return a BIT STRING of whole octets."""
     return encode(0x03, b"\0", content)
 
@@ -71,7 +71,7 @@ def point(key: ec.EllipticCurvePublicKey) -> bytes:
 
 def public_key_info(key_point: bytes) -> bytes:
     """Return the SubjectPublicKeyInfo of a P-256 point."""
-    return sequence(_P256, bits(key_point))
+    return sequence(_P256, bit_string(key_point))
 
 
 def pem(label: str, der: bytes) -> bytes:

@@ -26,7 +26,7 @@ from devtls.pki.ca_chain import (
     check_path,
     found,
     in_words,
-    is_fenced,
+    is_name_constrained,
     is_root,
     limits_of,
     may_sign_lists,
@@ -61,24 +61,24 @@ class ValidatedCa(msgspec.Struct, frozen=True):
 
     authority: Authority
     differences: tuple[str, ...]
-    fenced: bool
+    name_constrained: bool
 
 
-def judge(
-    brought: ImportBundle, *, zones: Iterable[Hostname], parse_zone: ParseZone, now: datetime, pki_port: int
+def validate_import(
+    bundle: ImportBundle, *, zones: Iterable[Hostname], parse_zone: ParseZone, now: datetime, pki_port: int
 ) -> ValidatedCa:
     """Return the CA for `zones`; none = what its constraints permit, else the default ones. Raises CertificateError."""
-    certificate = brought.certificate
-    if checked_key(certificate.public_key()) != brought.key.public_key():
+    certificate = bundle.certificate
+    if checked_key(certificate.public_key()) != bundle.key.public_key():
         raise CertificateError(f"The key does not belong to {in_words(certificate)}.", hint="--key FILE: its own")
-    path = order_path(certificate, brought.others)
+    path = order_path(certificate, bundle.others)
     check_path(path)
     check_dates(path, now)
     limits = _zones(path, tuple(dict.fromkeys(zones)), parse_zone)
     authority = Authority(
         root=path[-1],
-        intermediate=Intermediate(certificate, brought.key),
-        root_crl_der=root_list_in(brought.root_list, path[-1]) if brought.root_list else b"",
+        intermediate=Intermediate(certificate, bundle.key),
+        root_crl_der=root_list_in(bundle.root_list, path[-1]) if bundle.root_list else b"",
         pki_port=pki_port,
         between=path[1:-1],
         limits=limits,
@@ -90,7 +90,7 @@ def judge(
             "root's list.",
             hint="ask whoever has the root's key for another",
         )
-    return ValidatedCa(authority, tuple(_differences(path, now)), is_fenced(path))
+    return ValidatedCa(authority, tuple(_differences(path, now)), is_name_constrained(path))
 
 
 def _zones(path: Path, wanted: tuple[Hostname, ...], parse_zone: ParseZone) -> tuple[Hostname, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from devtls.errors import CertificateError
-from devtls.pki.der import encode, integer, octets, sequence
+from devtls.pki.der import byte_string, encode, integer, sequence
 
 _DATA = bytes.fromhex("06092a864886f70d010701")
 _CERTIFICATE_BAG = bytes.fromhex("060b2a864886f70d010c0a0103")
@@ -21,7 +21,7 @@ _FRIENDLY_NAME = bytes.fromhex("06092a864886f70d010914")
 _TRUSTED_KEY_USAGE = bytes.fromhex("060c6086480186f966adca7b0101")
 _ANY_USAGE = bytes.fromhex("0604551d2500")
 
-_SEQUENCE, _SET, _OCTETS, _EXPLICIT, _BMP_STRING = 0x30, 0x31, 0x04, 0xA0, 0x1E
+_SEQUENCE, _SET, _BYTE_STRING, _EXPLICIT, _BMP_STRING = 0x30, 0x31, 0x04, 0xA0, 0x1E
 
 _JKS = bytes.fromhex("feedfeed")
 
@@ -33,11 +33,11 @@ def write_pkcs12(entries: Mapping[str, bytes]) -> bytes:
 
 
 def _content(data: bytes) -> bytes:
-    return sequence(_DATA, encode(_EXPLICIT, octets(data)))
+    return sequence(_DATA, encode(_EXPLICIT, byte_string(data)))
 
 
 def _bag(alias: str, der: bytes) -> bytes:
-    certificate = sequence(_X509, encode(_EXPLICIT, octets(der)))
+    certificate = sequence(_X509, encode(_EXPLICIT, byte_string(der)))
     attributes = [
         sequence(_TRUSTED_KEY_USAGE, encode(_SET, _ANY_USAGE)),
         sequence(_FRIENDLY_NAME, encode(_SET, encode(_BMP_STRING, alias.encode("utf-16-be")))),
@@ -68,14 +68,14 @@ def _trusted(bag: bytes) -> Iterator[bytes]:
     if kind[2] != _CERTIFICATE_BAG or not any(_TRUSTED_KEY_USAGE in attribute[1] for attribute in attributes):
         return
     _, certificate = _items(_only(value[1], _SEQUENCE))
-    yield _only(certificate[1], _OCTETS)
+    yield _only(certificate[1], _BYTE_STRING)
 
 
 def _data_in(content: bytes) -> bytes:
     kind, value = _items(content)
     if kind[2] != _DATA:
         raise ValueError("it is encrypted")
-    return _only(value[1], _OCTETS)
+    return _only(value[1], _BYTE_STRING)
 
 
 _Item = tuple[int, bytes, bytes]

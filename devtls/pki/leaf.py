@@ -215,7 +215,7 @@ def sign_leaf(
         der.public_key_info(key_point),
         der.encode(0xA3, der.sequence(*_extensions(signer, names, point_identifier(key_point)))),
     )
-    certificate = der.sequence(content, algorithm_of(signer.key), der.bits(sign(signer.key, content)))
+    certificate = der.sequence(content, algorithm_of(signer.key), der.bit_string(sign(signer.key, content)))
     return Leaf(
         names=tuple(str(name) for name in names),
         chain_pem=der.pem("CERTIFICATE", certificate) + signer.intermediate_pem,
@@ -232,7 +232,7 @@ def _extensions(signer: Signer, names: Sequence[Name], identifier: bytes) -> lis
         _extension("551d13", der.sequence(), _CRITICAL),  # basicConstraints: no CA
         _extension("551d0f", bytes.fromhex("03020780"), _CRITICAL),  # keyUsage: digitalSignature
         _extension("551d25", bytes.fromhex("300a06082b06010505070301")),  # extKeyUsage: serverAuth
-        _extension("551d0e", der.octets(identifier)),
+        _extension("551d0e", der.byte_string(identifier)),
         _extension("551d23", der.sequence(der.encode(0x80, signer.identifier))),
         _extension("551d11", der.sequence(*(_general_name(name) for name in names)), _CRITICAL),
     ]
@@ -250,7 +250,7 @@ def _url(text: str) -> bytes:
 
 
 def _extension(identifier: str, value: bytes, critical: bytes = b"") -> bytes:
-    return der.sequence(der.encode(0x06, bytes.fromhex(identifier)), critical, der.octets(value))
+    return der.sequence(der.encode(0x06, bytes.fromhex(identifier)), critical, der.byte_string(value))
 
 
 def _general_name(name: Name) -> bytes:

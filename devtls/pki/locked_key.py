@@ -82,9 +82,9 @@ def lock_key(key: IssuerKey, passphrase: str, *, salt: bytes, iv: bytes) -> byte
     encryptor = Cipher(AES(secret), CBC(iv)).encryptor()
     encrypted = encryptor.update(padded) + encryptor.finalize()
     # keyLength is left out, as OpenSSL leaves it out: the cipher's name says it.
-    kdf = der.sequence(_SCRYPT, der.sequence(der.octets(salt), *map(der.integer, (n, r, p))))
-    scheme = der.sequence(_PBES2, der.sequence(kdf, der.sequence(_AES_256_CBC, der.octets(iv))))
-    return der.pem(_LABEL, der.sequence(scheme, der.octets(encrypted)))
+    kdf = der.sequence(_SCRYPT, der.sequence(der.byte_string(salt), *map(der.integer, (n, r, p))))
+    scheme = der.sequence(_PBES2, der.sequence(kdf, der.sequence(_AES_256_CBC, der.byte_string(iv))))
+    return der.pem(_LABEL, der.sequence(scheme, der.byte_string(encrypted)))
 
 
 def unlock_key(container: bytes, passphrase: str) -> IssuerKey:

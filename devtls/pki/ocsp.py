@@ -45,7 +45,7 @@ class Publisher(msgspec.Struct, frozen=True):
     issued: Container[str]
 
 
-class Answer(msgspec.Struct, frozen=True):
+class OcspResponse(msgspec.Struct, frozen=True):
     """A response, DER; `until` is None for one that may not be kept: an error, or one for a single request (nonce)."""
 
     der: bytes
@@ -60,7 +60,7 @@ class _Refusal(Enum):
     LATER = ocsp.OCSPResponseStatus.TRY_LATER
 
 
-def answer(request_der: bytes, publishers: Iterable[Publisher], now: datetime) -> Answer:
+def respond(request_der: bytes, publishers: Iterable[Publisher], now: datetime) -> OcspResponse:
     """Return what to answer to a request, whatever it is."""
     try:
         request = ocsp.load_der_ocsp_request(request_der[: MAX_REQUEST_BYTES + 1])
@@ -75,14 +75,14 @@ def answer(request_der: bytes, publishers: Iterable[Publisher], now: datetime) -
     return _signed(request, nonce, publisher, now)
 
 
-def answer_later() -> Answer:
+def try_later_response() -> OcspResponse:
     """Return the answer of somebody who cannot sign just now."""
     return _refused(_Refusal.LATER)
 
 
-def _refused(why: _Refusal) -> Answer:
+def _refused(why: _Refusal) -> OcspResponse:
     response = ocsp.OCSPResponseBuilder.build_unsuccessful(why.value)
-    return Answer(response.public_bytes(Encoding.DER))
+    return OcspResponse(response.public_bytes(Encoding.DER))
 
 
 def _nonce(request: ocsp.OCSPRequest) -> x509.OCSPNonce | None:
@@ -120,7 +120,9 @@ def _hashed(content: bytes, algorithm: HashAlgorithm) -> bytes:
     return digest.finalize()
 
 
-def _signed(request: ocsp.OCSPRequest, nonce: x509.OCSPNonce | None, publisher: Publisher, now: datetime) -> Answer:
+def _signed(
+    request: ocsp.OCSPRequest, nonce: x509.OCSPNonce | None, publisher: Publisher, now: datetime
+) -> OcspResponse:
     status, entry = _status(request.serial_number, publisher)
     this_update = whole_seconds(now)
     issuer = publisher.authority.intermediate
@@ -140,7 +142,7 @@ def _signed(request: ocsp.OCSPRequest, nonce: x509.OCSPNonce | None, publisher: 
     if nonce is not None:
         builder = builder.add_extension(nonce, critical=False)
     response = builder.sign(issuer.key, SHA256())
-    return Answer(response.public_bytes(Encoding.DER), None if nonce is not None else next_update)
+    return OcspResponse(response.public_bytes(Encoding.DER), None if nonce is not None else next_update)
 
 
 def _status(serial: int, publisher: Publisher) -> tuple[ocsp.OCSPCertStatus, x509.RevokedCertificate | None]:

@@ -21,7 +21,7 @@ from devtls.pki.names_in_certificates import Kind
 
 FORMAT = 1
 
-Reason = Literal[
+RevocationReason = Literal[
     "unspecified",
     "key-compromise",
     "ca-compromise",
@@ -72,7 +72,7 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked", tag_fiel
     format: int = FORMAT
     serial: _Serial
     at: _Time
-    reason: Reason
+    reason: RevocationReason
 
 
 class Released(msgspec.Struct, frozen=True, kw_only=True, tag="released", tag_field=_TAG):
@@ -87,7 +87,7 @@ Event = Issued | Revoked | Released
 _DECODER = msgspec.json.Decoder(Event)
 
 
-class _Version(msgspec.Struct):
+class _RegisterVersion(msgspec.Struct):
     format: int
 
 
@@ -105,13 +105,13 @@ class History(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def revoked(self) -> dict[str, Revoked]:
         """What is revoked now, by serial."""
-        standing: dict[str, Revoked] = {}
+        current: dict[str, Revoked] = {}
         for event in self.events:
             if isinstance(event, Revoked):
-                standing[event.serial] = event
+                current[event.serial] = event
             elif isinstance(event, Released):
-                standing.pop(event.serial, None)
-        return standing
+                current.pop(event.serial, None)
+        return current
 
     @cached_property
     def intermediates(self) -> frozenset[str]:
@@ -174,7 +174,7 @@ def whole_lines(content: bytes) -> int:
 
 def _refuse_later_version(line: bytes, path: str) -> None:
     try:
-        version = msgspec.json.decode(line, type=_Version).format
+        version = msgspec.json.decode(line, type=_RegisterVersion).format
     except (msgspec.DecodeError, UnicodeDecodeError):
         return
     if version > FORMAT:

@@ -24,7 +24,7 @@ _REQUESTS = re.compile(rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----")
 _EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")  # RFC 2985 5.4.2: the extensions themselves
 
 
-class Request(msgspec.Struct, frozen=True):
+class CertificateRequest(msgspec.Struct, frozen=True):
     """What counts of a request: names as they were written, not checked yet, and the key.
 
     `left_out` is everything else that stood in it, in words.
@@ -35,7 +35,7 @@ class Request(msgspec.Struct, frozen=True):
     left_out: tuple[str, ...]
 
 
-def read_request(content: bytes) -> Request:
+def read_request(content: bytes) -> CertificateRequest:
     """Return what is in a request, PEM or DER. Raises CertificateError when it is none, or not its key's."""
     request = _load(content)
     try:
@@ -53,7 +53,7 @@ def read_request(content: bytes) -> Request:
     names = tuple(_names_of(alternative[0])) if alternative else _common_names(request)
     if not names:
         raise CertificateError("The certificate request names no host.", hint=_CSR_HINT)
-    return Request(names, key, tuple(_left_out(request, extensions, names)))
+    return CertificateRequest(names, key, tuple(_left_out(request, extensions, names)))
 
 
 def _load(content: bytes) -> x509.CertificateSigningRequest:

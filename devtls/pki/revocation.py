@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from devtls.errors import CertificateError
 from devtls.pki.ca_chain import identifier_of
 from devtls.pki.leaf import whole_seconds
-from devtls.pki.register import History, Reason, Revoked
+from devtls.pki.register import History, RevocationReason, Revoked
 from devtls.pki.signature import deterministic_with
 
 if TYPE_CHECKING:
     from devtls.pki.signature import IssuerKey
 
-REASON_FLAGS: dict[Reason, x509.ReasonFlags] = {
+REASON_FLAGS: dict[RevocationReason, x509.ReasonFlags] = {
     "unspecified": x509.ReasonFlags.unspecified,
     "key-compromise": x509.ReasonFlags.key_compromise,
     "ca-compromise": x509.ReasonFlags.ca_compromise,
@@ -59,7 +59,7 @@ def build_crl(
     return builder.sign(key, SHA256(), ecdsa_deterministic=deterministic_with(key))
 
 
-def revoked_entry(serial: int, at: datetime, reason: Reason) -> x509.RevokedCertificate:
+def revoked_entry(serial: int, at: datetime, reason: RevocationReason) -> x509.RevokedCertificate:
     """Return the line of a list for one certificate; "unspecified" is said by silence (RFC 5280 5.3.1)."""
     builder = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(whole_seconds(at))
     if reason != "unspecified":
@@ -86,7 +86,10 @@ def entries_for(
     """
     decided = _decided(history)
     known = [entry for entry in last or () if entry.serial_number not in decided]
-    return (*known, *(revoked_entry(int(one.serial, 16), one.at, one.reason) for one in _said(history, of_root)))
+    return (
+        *known,
+        *(revoked_entry(int(one.serial, 16), one.at, one.reason) for one in _revocations_on(history, of_root)),
+    )
 
 
 def says_the_same(crl: x509.CertificateRevocationList, history: History, *, of_root: bool = False) -> bool:
@@ -99,7 +102,7 @@ def says_the_same(crl: x509.CertificateRevocationList, history: History, *, of_r
     }
     return listed == {
         (int(one.serial, 16), whole_seconds(one.at), None if one.reason == "unspecified" else REASON_FLAGS[one.reason])
-        for one in _said(history, of_root)
+        for one in _revocations_on(history, of_root)
     }
 
 
@@ -107,7 +110,7 @@ def _decided(history: History) -> frozenset[int]:
     return frozenset(int(serial, 16) for serial in history.decided)
 
 
-def _said(history: History, of_root: bool) -> list[Revoked]:
+def _revocations_on(history: History, of_root: bool) -> list[Revoked]:
     return [one for serial, one in history.revoked.items() if (serial in history.intermediates) is of_root]
 
 

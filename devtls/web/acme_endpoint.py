@@ -11,13 +11,13 @@ import msgspec.json
 from aiohttp import web
 from multidict import CIMultiDict
 
-from devtls.acme.messages import Answer, Request
+from devtls.acme.messages import AcmeRequest, AcmeResponse
 from devtls.acme.problems import CONTENT_TYPE, Problem, document
 from devtls.acme.server import MAX_BODY_BYTES
 from devtls.web.server_name import name_server
 
 
-def make_acme_app(answer: Callable[[Request], Awaitable[Answer]]) -> web.Application:
+def make_acme_app(answer: Callable[[AcmeRequest], Awaitable[AcmeResponse]]) -> web.Application:
     """Return the app; `answer` gives the answer to a request."""
 
     async def handle(request: web.Request) -> web.Response:
@@ -27,7 +27,7 @@ def make_acme_app(answer: Callable[[Request], Awaitable[Answer]]) -> web.Applica
             problem = document(Problem("malformed", f"A request has at most {MAX_BODY_BYTES} octets."))
             return web.Response(status=413, body=msgspec.json.encode(problem), content_type=CONTENT_TYPE)
         content_type = request.headers.get("Content-Type", "")
-        found = await answer(Request(request.method, request.raw_path, request.host, content_type, body))
+        found = await answer(AcmeRequest(request.method, request.raw_path, request.host, content_type, body))
         headers = CIMultiDict([*found.headers, ("X-Content-Type-Options", "nosniff")])
         if found.body:
             headers["Content-Type"] = found.content_type

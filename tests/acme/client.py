@@ -13,9 +13,9 @@ from josepy.jwa import ES256, JWASignature
 from josepy.jwk import JWK, JWKEC
 
 from devtls.acme.encoding import SeededTokens
-from devtls.acme.messages import JOSE, Answer, Outcome, Policy, Request, Visit
+from devtls.acme.messages import JOSE, AcmeOutcome, AcmeRequest, AcmeResponse, Policy, RequestContext
 from devtls.acme.model import Ledger
-from devtls.acme.server import Server
+from devtls.acme.server import AcmeServer
 from devtls.names import Hostname
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -49,40 +49,40 @@ class World:
     policy: Policy = POLICY
     now: datetime = NOW
     ledger: Ledger = field(default_factory=Ledger)
-    server: Server = field(default_factory=Server)
+    server: AcmeServer = field(default_factory=AcmeServer)
     asked: int = 0
 
-    def visit(self) -> Visit:
+    def context(self) -> RequestContext:
         self.asked += 1
-        return Visit(self.now, SeededTokens(self.asked.to_bytes(32, "big")), BASE, self.policy)
+        return RequestContext(self.now, SeededTokens(self.asked.to_bytes(32, "big")), BASE, self.policy)
 
     def later(self, **much: float) -> None:
         self.now += timedelta(**much)
 
-    def send(self, request: Request) -> Outcome:
-        return self.server.answer(self.ledger, request, self.visit())
+    def send(self, request: AcmeRequest) -> AcmeOutcome:
+        return self.server.respond(self.ledger, request, self.context())
 
-    def get(self, path: str, method: str = "GET") -> Answer:
-        answer = self.send(Request(method, path, HOST)).answer
-        assert answer is not None
-        return answer
+    def get(self, path: str, method: str = "GET") -> AcmeResponse:
+        response = self.send(AcmeRequest(method, path, HOST)).response
+        assert response is not None
+        return response
 
     def nonce(self) -> str:
         return header(self.get("/new-nonce", "HEAD"), "Replay-Nonce")
 
 
-def header(answer: Answer, name: str) -> str:
-    return next((value for key, value in answer.headers if key == name), "")
+def header(response: AcmeResponse, name: str) -> str:
+    return next((value for key, value in response.headers if key == name), "")
 
 
-def content(answer: Answer) -> dict[str, Any]:
-    return dict(json.loads(answer.body))
+def content(response: AcmeResponse) -> dict[str, Any]:
+    return dict(json.loads(response.body))
 
 
-def problem(answer: Answer) -> tuple[int, str]:
+def problem(response: AcmeResponse) -> tuple[int, str]:
     """Return the status and the error type of a refusal."""
-    assert answer.content_type == "application/problem+json", answer
-    return answer.status, str(content(answer)["type"]).removeprefix("urn:ietf:params:acme:error:")
+    assert response.content_type == "application/problem+json", response
+    return response.status, str(content(response)["type"]).removeprefix("urn:ietf:params:acme:error:")
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Client:
     key: JWK = EC_KEY
     account: str = ""
 
-    def post(self, path: str, payload: Any = None, **changes: Any) -> Outcome:
+    def post(self, path: str, payload: Any = None, **changes: Any) -> AcmeOutcome:
         """Send a signed request; no payload is POST-as-GET. `changes` replace parts of the protected header."""
         protected: dict[str, Any] = {"alg": "ES256", "nonce": self.world.nonce(), "url": BASE + path}
         protected |= {"kid": self.account} if self.account else {"jwk": public(self.key)}
@@ -102,24 +102,24 @@ class Client:
         kept = {name: value for name, value in protected.items() if value is not None}
         return self.raw(path, json.dumps(flattened(kept, body, self.key.key)).encode())
 
-    def raw(self, path: str, body: bytes, content_type: str = JOSE) -> Outcome:
-        return self.world.send(Request("POST", path, HOST, content_type, body))
+    def raw(self, path: str, body: bytes, content_type: str = JOSE) -> AcmeOutcome:
+        return self.world.send(AcmeRequest("POST", path, HOST, content_type, body))
 
-    def ask(self, path: str, payload: Any = None, **changes: Any) -> Answer:
-        answer = self.post(path, payload, **changes).answer
-        assert answer is not None
-        return answer
+    def ask(self, path: str, payload: Any = None, **changes: Any) -> AcmeResponse:
+        response = self.post(path, payload, **changes).response
+        assert response is not None
+        return response
 
-    def register(self, **payload: Any) -> Answer:
-        answer = self.ask("/new-account", {"termsOfServiceAgreed": True, **payload})
-        self.account = header(answer, "Location")
-        return answer
+    def register(self, **payload: Any) -> AcmeResponse:
+        response = self.ask("/new-account", {"termsOfServiceAgreed": True, **payload})
+        self.account = header(response, "Location")
+        return response
 
     def order(self, *names: str) -> dict[str, Any]:
         """Order, and return the order with its `path`."""
-        answer = self.ask("/new-order", {"identifiers": [{"type": "dns", "value": name} for name in names]})
-        assert answer.status == 201, answer
-        return {**content(answer), "path": path_of(header(answer, "Location"))}
+        response = self.ask("/new-order", {"identifiers": [{"type": "dns", "value": name} for name in names]})
+        assert response.status == 201, response
+        return {**content(response), "path": path_of(header(response, "Location"))}
 
 
 def path_of(url: str) -> str:

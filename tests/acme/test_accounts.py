@@ -11,7 +11,7 @@ import pytest
 from josepy.jwa import HS256, JWASignature
 
 from devtls.acme.accounts import MOST_ACCOUNTS, NEW_ACCOUNTS_PER_HOUR
-from devtls.acme.model import Account
+from devtls.acme.model import AcmeAccount
 from tests.acme.client import (
     BASE,
     EC_KEY,
@@ -116,9 +116,9 @@ def test_new_accounts_are_limited_by_the_hour() -> None:
     for number in range(NEW_ACCOUNTS_PER_HOUR):
         made = NOW - timedelta(minutes=30, seconds=-number / 10)
         add_account(client.world, str(number), made)
-    answer = client.ask("/new-account", {})
-    assert problem(answer) == (429, "rateLimited")
-    assert header(answer, "Retry-After") == str(30 * 60 + 1)
+    response = client.ask("/new-account", {})
+    assert problem(response) == (429, "rateLimited")
+    assert header(response, "Retry-After") == str(30 * 60 + 1)
     client.world.later(seconds=30 * 60 + 1)
     assert client.ask("/new-account", {}).status == 201
 
@@ -145,7 +145,7 @@ def test_when_all_are_in_use_there_is_no_room() -> None:
 
 
 def add_account(world: World, name: str, created: Any) -> None:
-    world.ledger.accounts[name] = Account(id=name, key={}, thumbprint=name, created=created)
+    world.ledger.accounts[name] = AcmeAccount(id=name, key={}, thumbprint=name, created=created)
 
 
 # -- another key ------------------------------------------------------------------------------------------------------
@@ -196,9 +196,9 @@ def test_a_change_of_keys_that_does_not_add_up_is_refused(changes: dict[str, Any
 def test_a_key_of_another_account_cannot_be_taken() -> None:
     client = registered()
     other = registered(client.world, OTHER_KEY)
-    answer = key_change(client)
-    assert problem(answer) == (409, "malformed")
-    assert header(answer, "Location") == other.account
+    response = key_change(client)
+    assert problem(response) == (409, "malformed")
+    assert header(response, "Location") == other.account
 
 
 # -- external accounts ------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from devtls.acme.challenges import judge_http, judge_tls
+from devtls.acme.challenges import check_alpn_certificate, check_http_response
 from devtls.acme.messages import Validate
 
 PROOF = "token.thumbprint"
@@ -23,18 +23,18 @@ DIGEST = b"\x04\x20" + sha256(PROOF.encode()).digest()
 
 @pytest.mark.parametrize("body", [PROOF.encode(), PROOF.encode() + b"\r\n", PROOF.encode() + b" \t\n"])
 def test_the_key_authorization_is_the_proof(body: bytes) -> None:
-    assert judge_http(WORK, 200, body) is None
+    assert check_http_response(WORK, 200, body) is None
 
 
 def test_other_content_is_shown_escaped_and_cut() -> None:
-    problem = judge_http(WORK, 200, b"<html>\x1b\xff" + b"x" * 1000)
+    problem = check_http_response(WORK, 200, b"<html>\x1b\xff" + b"x" * 1000)
     assert problem is not None and problem.kind == "incorrectResponse"
     assert "\\x1b\\\\xff" in problem.detail and len(problem.detail) < 300
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 404, 502])
 def test_other_answers_are_no_proof(status: int) -> None:
-    problem = judge_http(WORK, status, PROOF.encode())
+    problem = check_http_response(WORK, status, PROOF.encode())
     assert problem is not None and problem.kind == "unauthorized" and str(status) in problem.detail
 
 
@@ -54,12 +54,12 @@ def certificate(
 
 
 def test_a_certificate_with_the_digest_is_the_proof() -> None:
-    assert judge_tls(WORK, "acme-tls/1", certificate()) is None
+    assert check_alpn_certificate(WORK, "acme-tls/1", certificate()) is None
 
 
 @pytest.mark.parametrize("alpn", [None, "h2", "http/1.1"])
 def test_another_protocol_is_no_proof(alpn: str | None) -> None:
-    problem = judge_tls(WORK, alpn, certificate())
+    problem = check_alpn_certificate(WORK, alpn, certificate())
     assert problem is not None and problem.kind == "tls"
 
 
@@ -79,5 +79,5 @@ def test_another_protocol_is_no_proof(alpn: str | None) -> None:
     ],
 )
 def test_another_certificate_is_no_proof(shown: bytes) -> None:
-    problem = judge_tls(WORK, "acme-tls/1", shown)
+    problem = check_alpn_certificate(WORK, "acme-tls/1", shown)
     assert problem is not None and problem.kind == "incorrectResponse"

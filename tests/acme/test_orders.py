@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from devtls.acme.messages import Issue, Validate
-from devtls.acme.model import Certificate
+from devtls.acme.model import AcmeCertificate
 from devtls.acme.orders import ORDERS_PER_HOUR
 from devtls.acme.problems import Problem
 from devtls.acme.signed import key_info
@@ -29,7 +29,7 @@ from tests.acme.client import (
     registered,
 )
 
-CERTIFICATE = Certificate("-----BEGIN CERTIFICATE-----\n…\n".replace("…", "AAAA"), "0a0b", NOW + timedelta(days=90))
+CERTIFICATE = AcmeCertificate("-----BEGIN CERTIFICATE-----\n…\n".replace("…", "AAAA"), "0a0b", NOW + timedelta(days=90))
 
 
 def identifiers(*names: str) -> dict[str, Any]:
@@ -42,46 +42,46 @@ def challenge_of(client: Client, order: dict[str, Any], index: int = 0) -> dict[
     return {**found, "path": path_of(found["url"])}
 
 
-def meet(client: Client, order: dict[str, Any], trouble: Problem | None = None) -> None:
+def prove(client: Client, order: dict[str, Any], trouble: Problem | None = None) -> None:
     """Have every challenge of an order looked at; it is met, or fails with `trouble`."""
     for index in range(len(order["authorizations"])):
         work = client.post(challenge_of(client, order, index)["path"], {}).work
         assert isinstance(work, Validate)
-        client.world.server.validated(client.world.ledger, work, trouble, client.world.visit())
+        client.world.server.validated(client.world.ledger, work, trouble, client.world.context())
 
 
 def finalize(client: Client, order: dict[str, Any]) -> Issue:
     outcome = client.post(path_of(order["finalize"]), {"csr": b64(b"request")})
-    assert outcome.answer is None and isinstance(outcome.work, Issue), outcome
+    assert outcome.response is None and isinstance(outcome.work, Issue), outcome
     return outcome.work
 
 
-def test_an_order_goes_all_the_way_to_its_certificate() -> None:
+def test_an_order_leads_to_its_certificate() -> None:
     client = registered()
     order = client.order("Web.dev.local", "api.test", "web.dev.local")
     assert order["identifiers"] == [{"type": "dns", "value": name} for name in ("web.dev.local", "api.test")]
     assert (order["status"], order["expires"]) == ("pending", "2026-03-01T13:00:00Z")
-    meet(client, order)
+    prove(client, order)
     ready = content(client.ask(order["path"]))
     assert ready["status"] == "ready"
     work = finalize(client, order)
     assert (work.request, work.names) == (b"request", ("web.dev.local", "api.test"))
     assert work.account_key == key_info(public(client.key))
-    answer = client.world.server.issued(client.world.ledger, work, CERTIFICATE, client.world.visit())
-    assert header(answer, "Replay-Nonce") and header(answer, "Location") == BASE + order["path"]
-    done = content(answer)
+    response = client.world.server.issued(client.world.ledger, work, CERTIFICATE, client.world.context())
+    assert header(response, "Replay-Nonce") and header(response, "Location") == BASE + order["path"]
+    done = content(response)
     assert (done["status"], done["expires"]) == ("valid", "2026-05-30T12:00:00Z")
     chain = client.ask(path_of(done["certificate"]))
     assert (chain.content_type, chain.body) == ("application/pem-certificate-chain", CERTIFICATE.chain_pem.encode())
     assert content(client.ask(order["path"])) == done
 
 
-def test_the_way_in_steps() -> None:
+def test_the_states_of_an_order_step_by_step() -> None:
     client = registered()
     order = client.order("web.test")
     assert problem(client.ask(path_of(order["finalize"]), {"csr": ""})) == (403, "orderNotReady")
     assert problem(client.ask("/certificate/" + order["path"].rpartition("/")[2])) == (404, "malformed")
-    meet(client, order)
+    prove(client, order)
     assert problem(client.ask(path_of(order["finalize"]), {"csr": "?"})) == (400, "malformed")
     assert problem(client.ask(path_of(order["finalize"]), {})) == (400, "malformed")
 
@@ -89,11 +89,11 @@ def test_the_way_in_steps() -> None:
 def test_a_bad_request_for_the_certificate_leaves_the_order_ready() -> None:
     client = registered()
     order = client.order("web.test")
-    meet(client, order)
+    prove(client, order)
     trouble = Problem("badCSR", "The request is for another name.")
     work = finalize(client, order)
-    answer = client.world.server.issued(client.world.ledger, work, trouble, client.world.visit())
-    assert problem(answer) == (400, "badCSR")
+    response = client.world.server.issued(client.world.ledger, work, trouble, client.world.context())
+    assert problem(response) == (400, "badCSR")
     assert content(client.ask(order["path"]))["status"] == "ready"
 
 
@@ -130,8 +130,8 @@ def test_orders_that_cannot_be_filled_are_refused(payload: Any, refused: tuple[i
 
 
 def test_each_refused_name_comes_with_its_reason() -> None:
-    answer = registered().ask("/new-order", identifiers("good.test", "a.example.com", "*.b.test"))
-    found = content(answer)
+    response = registered().ask("/new-order", identifiers("good.test", "a.example.com", "*.b.test"))
+    found = content(response)
     assert "zones (dev.local, test)" in found["detail"]
     assert [one["identifier"]["value"] for one in found["subproblems"]] == ["a.example.com", "*.b.test"]
     assert {one["type"] for one in found["subproblems"]} == {"urn:ietf:params:acme:error:rejectedIdentifier"}
@@ -145,9 +145,9 @@ def test_orders_are_limited_by_the_hour_and_the_account() -> None:
     for number in range(ORDERS_PER_HOUR - 1):
         client.world.ledger.orders[str(number)] = msgspec.structs.replace(order, id=str(number))
     client.world.later(minutes=20)
-    answer = client.ask("/new-order", identifiers("b.test"))
-    assert problem(answer) == (429, "rateLimited")
-    assert header(answer, "Retry-After") == str(40 * 60 + 1)
+    response = client.ask("/new-order", identifiers("b.test"))
+    assert problem(response) == (429, "rateLimited")
+    assert header(response, "Retry-After") == str(40 * 60 + 1)
     registered(client.world, OTHER_KEY).order("b.test")
     client.world.later(minutes=40)
     client.order("b.test")
@@ -164,8 +164,8 @@ def test_a_challenge_is_looked_at_once_and_shown_as_it_goes() -> None:
     assert client.world.ledger.challenged(client.world.now) == [("web.test", challenge["token"])]
     assert client.post(challenge["path"]).work is None  # POST-as-GET says nothing
     outcome = client.post(challenge["path"], {})
-    assert outcome.answer is not None and content(outcome.answer)["status"] == "processing"
-    links = [value for name, value in outcome.answer.headers if name == "Link"]
+    assert outcome.response is not None and content(outcome.response)["status"] == "processing"
+    links = [value for name, value in outcome.response.headers if name == "Link"]
     assert links == [f'<{order["authorizations"][0]}>;rel="up"', f'<{BASE}/directory>;rel="index"']
     (account,) = client.world.ledger.accounts.values()
     token = challenge["token"]
@@ -174,14 +174,14 @@ def test_a_challenge_is_looked_at_once_and_shown_as_it_goes() -> None:
     assert outcome.work == expected
     assert client.post(challenge["path"], {}).work is None  # it is being looked at
     client.world.later(seconds=5)
-    client.world.server.validated(client.world.ledger, expected, None, client.world.visit())
+    client.world.server.validated(client.world.ledger, expected, None, client.world.context())
     shown = content(client.ask(challenge["path"]))
     assert (shown["status"], shown["validated"]) == ("valid", "2026-03-01T12:00:05Z")
     assert content(client.ask(path_of(order["authorizations"][0])))["status"] == "valid"
     assert client.world.ledger.challenged(client.world.now) == []
     # What comes late changes nothing any more.
     late = Problem("connection", "refused")
-    client.world.server.validated(client.world.ledger, expected, late, client.world.visit())
+    client.world.server.validated(client.world.ledger, expected, late, client.world.context())
     assert content(client.ask(order["path"]))["status"] == "ready"
 
 
@@ -191,7 +191,7 @@ def test_a_proof_that_was_not_there_ends_the_order() -> None:
     outcome = client.post(challenge_of(client, order)["path"], {})
     assert isinstance(outcome.work, Validate)
     trouble = Problem("connection", "127.0.0.1:80: connection refused.")
-    client.world.server.validated(client.world.ledger, outcome.work, trouble, client.world.visit())
+    client.world.server.validated(client.world.ledger, outcome.work, trouble, client.world.context())
     shown = content(client.ask(order["path"]))
     assert shown["status"] == "invalid" and shown["error"]["type"].endswith(":unauthorized")
     first, second = (content(client.ask(path_of(url))) for url in order["authorizations"])
@@ -206,14 +206,14 @@ def test_two_names_need_two_proofs() -> None:
     for index, status in enumerate(("pending", "ready")):
         work = client.post(challenge_of(client, order, index)["path"], {}).work
         assert isinstance(work, Validate)
-        client.world.server.validated(client.world.ledger, work, None, client.world.visit())
+        client.world.server.validated(client.world.ledger, work, None, client.world.context())
         assert content(client.ask(order["path"]))["status"] == status
 
 
 def test_an_authorization_can_be_given_up() -> None:
     client = registered()
     order = client.order("web.test")
-    meet(client, order)
+    prove(client, order)
     path = path_of(order["authorizations"][0])
     assert problem(client.ask(path, {"status": "valid"})) == (400, "malformed")
     assert content(client.ask(path, {"status": "deactivated"}))["status"] == "deactivated"
@@ -241,7 +241,7 @@ def test_tls_alpn_is_offered_where_there_is_a_port_for_it() -> None:
     assert kinds == [["http-01", "tls-alpn-01"], ["http-01", "tls-alpn-01"], ["http-01"]]
     # One proof is enough; the other kind stays as it was.
     order = client.order("web.test")
-    meet(client, order)
+    prove(client, order)
     shown = content(client.ask(path_of(order["authorizations"][0])))
     assert [one["status"] for one in shown["challenges"]] == ["valid", "pending"]
 
@@ -265,8 +265,8 @@ def test_an_order_that_is_not_finished_expires() -> None:
 def test_a_certificate_can_be_fetched_until_it_expires() -> None:
     client = registered()
     order = client.order("web.test")
-    meet(client, order)
-    client.world.server.issued(client.world.ledger, finalize(client, order), CERTIFICATE, client.world.visit())
+    prove(client, order)
+    client.world.server.issued(client.world.ledger, finalize(client, order), CERTIFICATE, client.world.context())
     client.world.later(days=89)
     assert content(client.ask(order["path"]))["status"] == "valid"
     client.world.later(days=1)
@@ -291,5 +291,5 @@ def test_a_proof_for_an_order_that_is_gone_is_nobodys() -> None:
     work = client.post(challenge_of(client, client.order("web.test"))["path"], {}).work
     assert isinstance(work, Validate)
     client.world.ledger.orders.clear()
-    client.world.server.validated(client.world.ledger, work, None, client.world.visit())
+    client.world.server.validated(client.world.ledger, work, None, client.world.context())
     assert not client.world.ledger.orders

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from devtls.acme.messages import Renewal, Request
+from devtls.acme.messages import AcmeRequest, Renewal
 from devtls.acme.renewal import at_once, window
 from tests.acme.client import HOST, NOW, World, content, header, path_of, problem, registered
 
@@ -17,14 +17,14 @@ WORK = Renewal(bytes.fromhex("69885b6b87464041e1b37b847ba0ae2cde01c8d4"), 0x8765
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_certificate_is_named_by_its_issuers_key_and_its_serial(method: str) -> None:
-    outcome = World().send(Request(method, f"/renewal-info/{NAMED}", HOST))
-    assert (outcome.answer, outcome.work) == (None, WORK)
+    outcome = World().send(AcmeRequest(method, f"/renewal-info/{NAMED}", HOST))
+    assert (outcome.response, outcome.work) == (None, WORK)
 
 
 @pytest.mark.parametrize("named", ["x", "x.y.z", ".AIdlQyE", "aYhb.", "a+b.AIdl", "aYhb.AIdl=", "aYhba.AIdl"])
 def test_what_names_none_is_refused(named: str) -> None:
-    answer = World().get(f"/renewal-info/{named}")
-    assert problem(answer) == (400, "malformed")
+    response = World().get(f"/renewal-info/{named}")
+    assert problem(response) == (400, "malformed")
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [
@@ -45,14 +45,14 @@ def test_what_counts_no_more_is_renewed_at_once() -> None:
 
 
 def test_the_window_is_told_with_the_time_to_ask_again() -> None:
-    answer = World().server.advised(window(NOW, NOW + timedelta(days=90)))
-    assert content(answer) == {"suggestedWindow": {"start": "2026-04-30T12:00:00Z", "end": "2026-05-03T12:00:00Z"}}
-    assert (answer.status, header(answer, "Retry-After")) == (200, "3600")
+    response = World().server.advised(window(NOW, NOW + timedelta(days=90)))
+    assert content(response) == {"suggestedWindow": {"start": "2026-04-30T12:00:00Z", "end": "2026-05-03T12:00:00Z"}}
+    assert (response.status, header(response, "Retry-After")) == (200, "3600")
 
 
 def test_an_unknown_certificate_is_not_found() -> None:
-    answer = World().server.advised(None)
-    assert problem(answer) == (404, "malformed")
+    response = World().server.advised(None)
+    assert problem(response) == (404, "malformed")
 
 
 def test_an_order_says_what_it_replaces() -> None:

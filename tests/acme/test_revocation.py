@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from josepy.jwk import JWKEC
 
 from devtls.acme.messages import Revoke
-from devtls.acme.model import Authorization, Certificate
+from devtls.acme.model import AcmeCertificate, Authorization
 from devtls.acme.problems import Problem
 from tests.acme.client import NOW, OTHER_KEY, Client, b64, problem, registered
 
@@ -40,7 +40,7 @@ def ordered(client: Client) -> None:
     """Give the client the order that the certificate came from."""
     client.order("web.test")
     (order,) = client.world.ledger.orders.values()
-    issued = Certificate("", f"{SERIAL:x}", NOW + timedelta(days=90))
+    issued = AcmeCertificate("", f"{SERIAL:x}", NOW + timedelta(days=90))
     client.world.ledger.orders[order.id] = msgspec.structs.replace(order, status="valid", certificate=issued)
 
 
@@ -52,10 +52,10 @@ def test_the_account_that_ordered_a_certificate_may_revoke_it() -> None:
     client = registered()
     ordered(client)
     outcome = client.post("/revoke-cert", wanted(CERTIFICATE, reason=4))
-    assert (outcome.answer, outcome.work) == (None, Revoke(CERTIFICATE, "superseded"))
-    done = client.world.server.revoked(None, client.world.visit())
+    assert (outcome.response, outcome.work) == (None, Revoke(CERTIFICATE, "superseded"))
+    done = client.world.server.revoked(None, client.world.context())
     assert (done.status, done.body) == (200, b"")
-    again = client.world.server.revoked(Problem("alreadyRevoked", "It is."), client.world.visit())
+    again = client.world.server.revoked(Problem("alreadyRevoked", "It is."), client.world.context())
     assert problem(again) == (400, "alreadyRevoked")
 
 
@@ -94,5 +94,5 @@ def test_what_is_no_certificate_is_refused(der: bytes) -> None:
 
 @pytest.mark.parametrize("key", [ed25519.Ed25519PrivateKey.generate(), ec.derive_private_key(3, ec.SECP224R1())])
 def test_keys_that_sign_no_request_revoke_nothing(key: Any) -> None:
-    answer = Client(registered().world, OTHER_KEY).ask("/revoke-cert", wanted(certificate(key=key)))
-    assert problem(answer) == (403, "unauthorized")
+    response = Client(registered().world, OTHER_KEY).ask("/revoke-cert", wanted(certificate(key=key)))
+    assert problem(response) == (403, "unauthorized")

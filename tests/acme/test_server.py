@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from josepy.jwa import ES384, HS256, RS256
 from josepy.jwk import JWKEC, JWKRSA
 
-from devtls.acme.messages import Request
+from devtls.acme.messages import AcmeRequest
 from tests.acme.client import (
     BASE,
     EC_KEY,
@@ -31,18 +31,18 @@ from tests.acme.client import (
 
 
 def test_the_directory_names_every_resource_under_the_address_that_was_asked() -> None:
-    answer = World().get("/directory")
-    assert (answer.status, answer.content_type) == (200, "application/json")
-    found = content(answer)
+    response = World().get("/directory")
+    assert (response.status, response.content_type) == (200, "application/json")
+    found = content(response)
     assert found.pop("meta") == {"externalAccountRequired": False}
     assert set(found) == {"newNonce", "newAccount", "newOrder", "revokeCert", "keyChange", "renewalInfo"}
     assert all(url.startswith(f"{BASE}/") for url in found.values())
 
 
 def test_a_browser_is_told_what_this_is() -> None:
-    answer = World().get("/")
-    assert (answer.status, answer.content_type) == (200, "text/plain")
-    assert f"{BASE}/directory".encode() in answer.body
+    response = World().get("/")
+    assert (response.status, response.content_type) == (200, "text/plain")
+    assert f"{BASE}/directory".encode() in response.body
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204)])
@@ -101,8 +101,11 @@ def test_a_request_for_another_address_does_not_count() -> None:
 def test_only_signed_requests_of_the_right_type_are_read() -> None:
     client = Client(World())
     signed = json.dumps(flattened({}, b"{}", EC_KEY.key)).encode()
-    assert problem(client.raw("/new-account", signed, "application/json").answer or pytest.fail()) == (415, "malformed")
-    typed = client.raw("/new-account", b"no json", "Application/JOSE+json; charset=utf-8").answer
+    assert problem(client.raw("/new-account", signed, "application/json").response or pytest.fail()) == (
+        415,
+        "malformed",
+    )
+    typed = client.raw("/new-account", b"no json", "Application/JOSE+json; charset=utf-8").response
     assert problem(typed or pytest.fail()) == (400, "malformed")
 
 
@@ -122,10 +125,10 @@ def test_only_signed_requests_of_the_right_type_are_read() -> None:
     ],
 )
 def test_what_is_no_flattened_jws_is_refused(body: bytes) -> None:
-    answer = Client(World()).raw("/new-account", body).answer
-    assert answer is not None
-    assert problem(answer) == (400, "malformed")
-    assert header(answer, "Replay-Nonce")
+    response = Client(World()).raw("/new-account", body).response
+    assert response is not None
+    assert problem(response) == (400, "malformed")
+    assert header(response, "Replay-Nonce")
 
 
 @pytest.mark.parametrize(
@@ -150,17 +153,17 @@ def test_a_signature_must_be_the_keys() -> None:
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "PS256", "EdDSA", ""])
 def test_other_algorithms_are_refused_with_those_that_are_there(algorithm: str) -> None:
-    answer = Client(World()).ask("/new-account", {}, alg=algorithm)
-    assert problem(answer) == (400, "badSignatureAlgorithm")
-    assert content(answer)["algorithms"] == ["ES256", "ES384", "ES512", "RS256"]
+    response = Client(World()).ask("/new-account", {}, alg=algorithm)
+    assert problem(response) == (400, "badSignatureAlgorithm")
+    assert content(response)["algorithms"] == ["ES256", "ES384", "ES512", "RS256"]
 
 
 def test_a_mac_with_the_public_key_is_no_signature() -> None:
     world = World()
     head = {"alg": "HS256", "nonce": world.nonce(), "url": f"{BASE}/new-account", "jwk": public(EC_KEY)}
     body = json.dumps(flattened(head, b"{}", json.dumps(public(EC_KEY)).encode(), HS256)).encode()
-    answer = Client(world).raw("/new-account", body).answer
-    assert problem(answer or pytest.fail()) == (400, "badSignatureAlgorithm")
+    response = Client(world).raw("/new-account", body).response
+    assert problem(response or pytest.fail()) == (400, "badSignatureAlgorithm")
 
 
 @pytest.mark.parametrize(
@@ -173,8 +176,10 @@ def test_a_mac_with_the_public_key_is_no_signature() -> None:
 def test_rsa_and_other_curves_sign_as_well(key: Any, algorithm: Any, name: str) -> None:
     world = World()
     head = {"alg": name, "nonce": world.nonce(), "url": f"{BASE}/new-account", "jwk": public(key)}
-    answer = Client(world).raw("/new-account", json.dumps(flattened(head, b"{}", key.key, algorithm)).encode()).answer
-    assert answer is not None and answer.status == 201
+    response = (
+        Client(world).raw("/new-account", json.dumps(flattened(head, b"{}", key.key, algorithm)).encode()).response
+    )
+    assert response is not None and response.status == 201
 
 
 @pytest.mark.parametrize(
@@ -205,12 +210,12 @@ def test_an_account_is_named_by_its_address_whatever_port_it_was_given_out_at() 
 
 def test_every_answer_to_post_names_the_directory() -> None:
     client = Client(World())
-    answer = client.register()
-    links = [value for name, value in answer.headers if name == "Link"]
+    response = client.register()
+    links = [value for name, value in response.headers if name == "Link"]
     assert links == [f'<{BASE}/directory>;rel="index"']
     assert header(client.ask(path_of(client.account)), "Cache-Control") == "no-store"
 
 
 def test_head_is_answered_like_get() -> None:
     world = World()
-    assert world.send(Request("HEAD", "/directory", HOST)).answer == world.get("/directory")
+    assert world.send(AcmeRequest("HEAD", "/directory", HOST)).response == world.get("/directory")

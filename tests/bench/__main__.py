@@ -1,4 +1,4 @@
-"""`make bench`: measure devtls, Caddy and nginx side by side in one run and print the table of the README.
+"""`make bench`: measure devtls, Caddy and nginx side by side in one run and print the table of the documentation.
 
     python -m tests.bench [speed|memory] [--quick] [--json] [--gate] [--only LABEL ...]
 

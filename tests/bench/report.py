@@ -1,4 +1,4 @@
-"""The numbers as a table for people (Markdown, as in the README) and as JSON for programs, and the gates."""
+"""The numbers as a table for people (Markdown, as in the documentation) and as JSON for programs, and the gates."""
 
 from __future__ import annotations
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from devtls.config import Reason, needs_allow, parse_config, private_routes
+from devtls.config import AllowanceReason, needs_allow, parse_config, private_routes
 
 
-def reasons(line: str, links: dict[str, str] | None = None) -> list[Reason]:
+def reasons(line: str, links: dict[str, str] | None = None) -> list[AllowanceReason]:
     config = parse_config(f"[routes]\n{line}".encode(), source="devtls.toml", directory="/project")
 
     def resolve(path: str) -> str:
@@ -62,7 +62,7 @@ def test_links_are_followed() -> None:
     assert reasons('app = { target = "https://localhost", ca = "c/x" }', {"/project/c": "/etc"})
 
 
-def test_every_wish_is_told() -> None:
+def test_every_reason_is_told() -> None:
     line = 'app = { target = "https://10.0.0.5", allow_remote = true, verify = false }\nb = "unix:/x"'
     assert [reason.key for reason in reasons(line)] == ["app", "app", "b"]
 

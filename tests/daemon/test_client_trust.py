@@ -27,7 +27,7 @@ from devtls.daemon.run import Process
 from devtls.errors import ConfigError, StateError
 from devtls.names import DEFAULT_ZONES, parse_zone
 from devtls.pki.authority import Authority
-from devtls.pki.imported import ImportBundle, judge
+from devtls.pki.imported import ImportBundle, validate_import
 from devtls.system.machine.private_files import replace_private_file
 from devtls.system.storage.keystore import Keystore
 from tests.net.client_certificates import ClientCertificate, make_client_certificate, trust_pem
@@ -353,7 +353,7 @@ async def test_a_pipe_in_the_place_of_a_ca_is_not_waited_for(start: Start, file:
 def test_an_imported_ca_that_may_sign_no_lists_checks_no_clients(tmp_path: Path) -> None:
     keystore, now, made = Keystore(tmp_path / "state"), datetime.now(UTC), mkcert()
     parse = partial(parse_zone, is_public_suffix=lambda _name: False)
-    imported = judge(
+    imported = validate_import(
         ImportBundle(made.certificate, made.key), zones=(), parse_zone=parse, now=now, pki_port=20443
     ).authority
     keystore.adopt(imported, now)

@@ -17,7 +17,7 @@ from devtls.daemon.console.style import Look
 from devtls.daemon.run import Process
 from devtls.daemon.sites.control_commands import ControlCommands
 from devtls.names import DEFAULT_ZONES
-from devtls.pki.certify import Order
+from devtls.pki.certify import CertificateTemplate
 from devtls.pki.leaf import PASSING
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import load_crl
@@ -202,7 +202,7 @@ async def test_issuing_makes_a_register_that_is_no_news(start: Start) -> None:
     running = await start("app=9")
     register = await asyncio.to_thread(lambda: register_of(running))
     key = new_leaf_key().public_key()
-    order = Order(("a.test",))
+    order = CertificateTemplate(("a.test",))
     await asyncio.to_thread(
         lambda: register.issue(order, key, by="cert", place="x", now=datetime.now(UTC)),
     )

@@ -17,7 +17,7 @@ from devtls.daemon.run import Process
 from devtls.daemon.sites import pki as pki_site
 from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
 from devtls.pki.authority import Authority
-from devtls.pki.imported import ImportBundle, judge
+from devtls.pki.imported import ImportBundle, validate_import
 from devtls.pki.revocation import load_crl
 from devtls.system.storage.keystore import Keystore
 from tests.pki.elsewhere import make, mkcert, step_ca
@@ -170,7 +170,7 @@ async def test_a_ca_that_signs_no_lists_publishes_none_neither_now_nor_as_the_ol
     made = mkcert()
     brought = ImportBundle(made.certificate, made.key)
     parse = partial(parse_zone, is_public_suffix=lambda _name: False)
-    imported = judge(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
+    imported = validate_import(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
     await asyncio.to_thread(keystore.adopt, imported, now)
     await asyncio.to_thread(keystore.switch_to_next, imported)
     await running.daemon.reload()
@@ -191,7 +191,7 @@ async def test_another_intermediate_of_the_same_root_is_noticed(start: Start, ap
     parse = partial(parse_zone, is_public_suffix=lambda _name: False)
     for made in (first, second):
         brought = ImportBundle(made.certificate, made.key, (root.certificate,))
-        authority = judge(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
+        authority = validate_import(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
         await asyncio.to_thread(keystore.adopt, authority, now)
         await asyncio.to_thread(keystore.switch_to_next, authority)
         assert await asyncio.to_thread(running.daemon.authority_replaced)
@@ -209,7 +209,7 @@ async def test_two_intermediates_of_one_root_publish_a_list_each(start: Start) -
     parse = partial(parse_zone, is_public_suffix=lambda _name: False)
     for made in (first, second):
         brought = ImportBundle(made.certificate, made.key, (root.certificate,))
-        authority = judge(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
+        authority = validate_import(brought, zones=(), parse_zone=parse, now=now, pki_port=20443).authority
         await asyncio.to_thread(keystore.adopt, authority, now)
         await asyncio.to_thread(keystore.switch_to_next, authority)
     await running.daemon.reload()

@@ -1,7 +1,7 @@
 """Every program on the command line that an address is given to: how each fetches it, and whose list it reads.
 
 Owns one row per program, and the folder that it fetches from. Refuses to switch a check off and to name a certificate,
-but for wget and gnutls-cli, which listen to no variable and are told the file that one names, as the README says.
+but for wget and gnutls-cli, which listen to no variable and are told the file that one names, as the guide says.
 Strategy: success is the exit code and what was shown; whether a program reads the system's list where nothing tells it
 otherwise is asked of the build where builds differ.
 """

@@ -204,7 +204,7 @@ web.dev.local {
 	respond "from caddy"
 }
 """
-OURS = "ca DIRECTORY\nca_root ROOT\n"  # as the README has it
+OURS = "ca DIRECTORY\nca_root ROOT\n"  # as the documentation has it
 
 
 @asynccontextmanager

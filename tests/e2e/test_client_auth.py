@@ -117,7 +117,7 @@ async def test_curl_is_let_in_with_a_certificate_and_refused_without(scene: Scen
 
 
 async def test_a_certificate_that_devtls_made_opens_the_door(scene: Scene) -> None:
-    """The README's two commands."""
+    """The two commands of the documentation."""
     made = await run((*DEVTLS, "cert", "alice.dev.local", "--client", "--out", str(scene.directory)))
     assert made.returncode == 0, made.stderr
     shown = (

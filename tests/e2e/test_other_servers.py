@@ -134,12 +134,12 @@ async def test_nginx_asks_clients_and_refuses_those_that_were_revoked(home: Path
     assert ANSWER not in said["bob"]
 
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/how-to/certificates.md").read_text()
 
 
 async def test_the_recipe_with_a_request_works_as_printed(home: Path, require_tool: RequireTool) -> None:
     openssl = require_tool("openssl", "apt-get install openssl")
-    recipe = README.partition("<!-- csr -->")[2].partition("<!-- /csr -->")[0]
+    recipe = PAGE.partition("<!-- csr -->")[2].partition("<!-- /csr -->")[0]
     script = recipe.strip().removeprefix("```sh").removesuffix("```")
     here = f"PATH={Path(sys.executable).parent}:{Path(openssl).parent}:$PATH; cd {home}\n"
     done = await run(["/bin/sh", "-euc", here + script])

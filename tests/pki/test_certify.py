@@ -15,14 +15,14 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from devtls.errors import CertificateError
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
-from devtls.pki.certify import MAX_DAYS, Order, certify, check_key
+from devtls.pki.certify import MAX_DAYS, CertificateTemplate, certify, check_key
 from devtls.pki.names_in_certificates import Kind
 
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
 
 
 def certified(
-    authority: Authority, order: Order, now: datetime, key: CertificatePublicKeyTypes | None = None
+    authority: Authority, order: CertificateTemplate, now: datetime, key: CertificatePublicKeyTypes | None = None
 ) -> x509.Certificate:
     return certify(authority, order, key or ec.generate_private_key(ec.SECP256R1()).public_key(), now=now, serial=7)
 
@@ -34,7 +34,7 @@ def test_for_a_p256_key_it_is_what_the_proxy_shows(
     """Two builders, one profile."""
     signer = msgspec.structs.replace(authority.signer, ocsp=ocsp)
     leaf = signer.issue(Hostname("app.dev.local"), now=now, key=leaf_key, serial=7)
-    ours = certified(authority, Order(("app.dev.local",), ocsp=ocsp), now, leaf_key.public_key())
+    ours = certified(authority, CertificateTemplate(("app.dev.local",), ocsp=ocsp), now, leaf_key.public_key())
     theirs = x509.load_pem_x509_certificate(leaf.chain_pem)
     assert [each.oid for each in ours.extensions if each not in list(theirs.extensions)] == []
     assert len(ours.extensions) == len(theirs.extensions)
@@ -48,7 +48,7 @@ def test_for_a_p256_key_it_is_what_the_proxy_shows(
 
 def test_it_holds_every_name(authority: Authority, now: datetime) -> None:
     names = ("app.dev.local", "*.app.dev.local", ip_address("127.0.0.1"), ip_address("::1"))
-    certificate = certified(authority, Order(names), now)
+    certificate = certified(authority, CertificateTemplate(names), now)
     held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert held.get_values_for_type(x509.DNSName) == ["app.dev.local", "*.app.dev.local"]
     assert held.get_values_for_type(x509.IPAddress) == [ip_address("127.0.0.1"), ip_address("::1")]
@@ -58,12 +58,12 @@ def test_it_holds_every_name(authority: Authority, now: datetime) -> None:
     ("kind", "purpose"), [("server", ExtendedKeyUsageOID.SERVER_AUTH), ("client", ExtendedKeyUsageOID.CLIENT_AUTH)]
 )
 def test_it_serves_one_purpose(authority: Authority, now: datetime, kind: Kind, purpose: x509.ObjectIdentifier) -> None:
-    certificate = certified(authority, Order(("a.test",), kind), now)
+    certificate = certified(authority, CertificateTemplate(("a.test",), kind), now)
     assert list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [purpose]
 
 
 def test_a_client_has_its_name_as_the_subject_too(authority: Authority, now: datetime) -> None:
-    certificate = certified(authority, Order(("alice.dev.local", "alice.test"), "client"), now)
+    certificate = certified(authority, CertificateTemplate(("alice.dev.local", "alice.test"), "client"), now)
     assert certificate.subject.rfc4514_string() == "CN=alice.dev.local"
     assert not certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
 
@@ -71,7 +71,7 @@ def test_a_client_has_its_name_as_the_subject_too(authority: Authority, now: dat
 def test_a_clients_name_that_is_too_long_for_a_subject_stands_only_where_it_counts(
     authority: Authority, now: datetime
 ) -> None:
-    certificate = certified(authority, Order(("a" * 60 + ".test",), "client"), now)
+    certificate = certified(authority, CertificateTemplate(("a" * 60 + ".test",), "client"), now)
     assert certificate.subject == x509.Name([])
     assert certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
 
@@ -80,7 +80,7 @@ def test_a_clients_name_that_is_too_long_for_a_subject_stands_only_where_it_coun
 def test_an_rsa_key_of_a_server_may_also_encipher_keys(
     authority: Authority, now: datetime, kind: Kind, expected: bool
 ) -> None:
-    certificate = certified(authority, Order(("a.test",), kind), now, RSA_KEY)
+    certificate = certified(authority, CertificateTemplate(("a.test",), kind), now, RSA_KEY)
     assert certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_encipherment is expected
 
 
@@ -88,7 +88,7 @@ def test_an_rsa_key_of_a_server_may_also_encipher_keys(
 def test_it_lasts_as_many_days_as_asked_for_but_never_more_than_apple_takes(
     authority: Authority, now: datetime, days: int
 ) -> None:
-    certificate = certified(authority, Order(("a.test",), days=days), now)
+    certificate = certified(authority, CertificateTemplate(("a.test",), days=days), now)
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     assert start == now.replace(microsecond=0) - timedelta(hours=1)
     assert end - start <= timedelta(days=MAX_DAYS)
@@ -98,23 +98,23 @@ def test_it_lasts_as_many_days_as_asked_for_but_never_more_than_apple_takes(
 def test_it_ends_with_the_ca(authority: Authority) -> None:
     end = authority.intermediate.certificate.not_valid_after_utc
     late = end - timedelta(days=3)
-    assert certified(authority, Order(("a.test",)), late).not_valid_after_utc == end
+    assert certified(authority, CertificateTemplate(("a.test",)), late).not_valid_after_utc == end
     with pytest.raises(CertificateError, match="The CA ended"):
-        certified(authority, Order(("a.test",)), end)
+        certified(authority, CertificateTemplate(("a.test",)), end)
 
 
 @pytest.mark.parametrize("days", [0, -1, 826])
 def test_a_life_that_nobody_accepts_is_refused(authority: Authority, now: datetime, days: int) -> None:
     with pytest.raises(CertificateError, match=f"cannot last {days} days"):
-        certified(authority, Order(("a.test",), days=days), now)
+        certified(authority, CertificateTemplate(("a.test",), days=days), now)
 
 
 def test_where_its_status_can_be_asked_stands_there_only_when_wanted(authority: Authority, now: datetime) -> None:
     with pytest.raises(x509.ExtensionNotFound):
-        certified(authority, Order(("a.test",)), now).extensions.get_extension_for_class(
+        certified(authority, CertificateTemplate(("a.test",)), now).extensions.get_extension_for_class(
             x509.AuthorityInformationAccess
         )
-    certificate = certified(authority, Order(("a.test",), ocsp=True), now)
+    certificate = certified(authority, CertificateTemplate(("a.test",), ocsp=True), now)
     (access,) = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
     assert access.access_method == AuthorityInformationAccessOID.OCSP
     assert access.access_location == x509.UniformResourceIdentifier("http://127.0.0.1:20443/ocsp")
@@ -141,4 +141,4 @@ def test_keys_that_are_weak_or_that_no_browser_takes_are_refused(key: Certificat
 
 @pytest.mark.parametrize("key", [RSA_KEY, ec.generate_private_key(ec.SECP384R1()).public_key()], ids=["RSA", "P-384"])
 def test_common_keys_are_taken(authority: Authority, now: datetime, key: CertificatePublicKeyTypes) -> None:
-    assert certified(authority, Order(("a.test",)), now, key).public_key() == key
+    assert certified(authority, CertificateTemplate(("a.test",)), now, key).public_key() == key

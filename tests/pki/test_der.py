@@ -80,7 +80,7 @@ def test_another_curve_is_left_to_a_real_parser() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 255, 256, 65535, 65536])
 def test_lengths_are_in_the_shortest_form(size: int) -> None:
-    encoded = der.octets(b"x" * size)
+    encoded = der.byte_string(b"x" * size)
     assert encoded[1] == size if size < 128 else encoded[1] - 128 == (size.bit_length() + 7) // 8
     assert encoded.endswith(b"x" * size)
     assert len(encoded) - size == (2 if size < 128 else 2 + encoded[1] - 128)

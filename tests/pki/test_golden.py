@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
-from devtls.pki.certify import Order, certify
+from devtls.pki.certify import CertificateTemplate, certify
 from devtls.pki.foreign import issue_foreign_probe
 from devtls.pki.signature import deterministic
 
@@ -33,7 +33,7 @@ def produced(authority: Authority, now: datetime, key: ec.EllipticCurvePrivateKe
     default = authority.issue_default(now=now, key=key, serial=0x4444)
     probe = issue_foreign_probe(authority, now=now, key=key, serial=0x5555)
 
-    def certified(order: Order, public_key: CertificatePublicKeyTypes, serial: int) -> bytes:
+    def certified(order: CertificateTemplate, public_key: CertificatePublicKeyTypes, serial: int) -> bytes:
         return certify(authority, order, public_key, now=now, serial=serial).public_bytes(Encoding.PEM)
 
     names = ("app.dev.local", "*.app.dev.local", ip_address("127.0.0.1"), ip_address("::1"))
@@ -44,9 +44,9 @@ def produced(authority: Authority, now: datetime, key: ec.EllipticCurvePrivateKe
         "app.pem": app.chain_pem.removesuffix(authority.intermediate_pem),
         "default.pem": default.chain_pem.removesuffix(authority.intermediate_pem),
         "probe.pem": probe.chain_pem.removesuffix(authority.intermediate_pem),
-        "server.pem": certified(Order(names, days=30), key.public_key(), 0x6666),
-        "server-rsa.pem": certified(Order(("db.test",), ocsp=True), FIXED_RSA_KEY, 0x7777),
-        "client.pem": certified(Order(("alice.dev.local",), "client", days=825), p384, 0x8888),
+        "server.pem": certified(CertificateTemplate(names, days=30), key.public_key(), 0x6666),
+        "server-rsa.pem": certified(CertificateTemplate(("db.test",), ocsp=True), FIXED_RSA_KEY, 0x7777),
+        "client.pem": certified(CertificateTemplate(("alice.dev.local",), "client", days=825), p384, 0x8888),
         "root.crl": authority.root_crl_der,
         "intermediate.crl": authority.intermediate_crl(number=1, this_update=now),
     }

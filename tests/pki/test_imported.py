@@ -18,8 +18,8 @@ from devtls.errors import CertificateError, NameNotPermitted
 from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
 from devtls.pki.authority import Authority
 from devtls.pki.ca_chain import allows_loopback, allows_zone, check_path, common_name, identifier_of, in_words, is_root
-from devtls.pki.certify import Order, certify
-from devtls.pki.imported import ImportBundle, ValidatedCa, judge
+from devtls.pki.certify import CertificateTemplate, certify
+from devtls.pki.imported import ImportBundle, ValidatedCa, validate_import
 from devtls.pki.profile import distribution_point
 from devtls.pki.revocation import build_crl
 from tests.pki.elsewhere import CERT_SIGN_ONLY, Made, company, excluding, make, mkcert, new_key, permitting, step_ca
@@ -33,9 +33,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def judged(now: datetime, issuer: Made, *others: Made, zones: tuple[str, ...] = (), crl: bytes = b"") -> ValidatedCa:
+def check(now: datetime, issuer: Made, *others: Made, zones: tuple[str, ...] = (), crl: bytes = b"") -> ValidatedCa:
     brought = ImportBundle(issuer.certificate, issuer.key, tuple(each.certificate for each in others), crl)
-    return judge(brought, zones=[Hostname(zone) for zone in zones], parse_zone=PARSE, now=now, pki_port=20443)
+    return validate_import(brought, zones=[Hostname(zone) for zone in zones], parse_zone=PARSE, now=now, pki_port=20443)
 
 
 def issue(authority: Authority, name: str, now: datetime) -> x509.Certificate:
@@ -46,10 +46,15 @@ def issue(authority: Authority, name: str, now: datetime) -> x509.Certificate:
     return certificates[0]
 
 
-def test_mkcerts_root_signs_leaves_itself_and_what_that_costs_is_said(now: datetime) -> None:
-    found = judged(now, mkcert())
+def test_mkcerts_root_signs_leaves_itself_and_the_differences_are_listed(now: datetime) -> None:
+    found = check(now, mkcert())
     authority = found.authority
-    assert (authority.imported, authority.fenced, found.fenced, authority.signs_lists) == (True, False, False, False)
+    assert (authority.imported, authority.name_constrained, found.name_constrained, authority.signs_lists) == (
+        True,
+        False,
+        False,
+        False,
+    )
     assert (authority.zones, authority.intermediate_pem) == (DEFAULT_ZONES, b"")
     leaf = issue(authority, "app.test", now)
     assert not [each for each in leaf.extensions if isinstance(each.value, x509.CRLDistributionPoints)]
@@ -62,7 +67,7 @@ def test_mkcerts_root_signs_leaves_itself_and_what_that_costs_is_said(now: datet
 
 def test_step_cas_intermediate_signs_with_its_root_above(now: datetime) -> None:
     root, intermediate = step_ca()
-    found = judged(now, intermediate, root)
+    found = check(now, intermediate, root)
     assert found.authority.path == (intermediate.certificate, root.certificate)
     assert issue(found.authority, "app.localhost", now).issuer == intermediate.certificate.subject
     assert "names no revocation list of its own" in " ".join(found.differences)
@@ -71,36 +76,36 @@ def test_step_cas_intermediate_signs_with_its_root_above(now: datetime) -> None:
 
 def test_a_companys_three_tiers_in_any_order_for_what_its_constraints_permit(now: datetime) -> None:
     root, policy, issuing = company()
-    found = judged(now, issuing, root, mkcert(), policy)
+    found = check(now, issuing, root, mkcert(), policy)
     assert found.authority.path == (issuing.certificate, policy.certificate, root.certificate)
-    assert (found.fenced, found.authority.zones) == (True, ("dev.corp.example",))
+    assert (found.name_constrained, found.authority.zones) == (True, ("dev.corp.example",))
     issue(found.authority, "app.dev.corp.example", now)
-    assert judged(now, issuing, root, policy, zones=("a.dev.corp.example",)).authority.zones == ("a.dev.corp.example",)
+    assert check(now, issuing, root, policy, zones=("a.dev.corp.example",)).authority.zones == ("a.dev.corp.example",)
     with pytest.raises(NameNotPermitted, match="do not permit test") as caught:
-        judged(now, issuing, root, policy, zones=("test",))
+        check(now, issuing, root, policy, zones=("test",))
     assert caught.value.hint == "it permits dev.corp.example"
 
 
 def test_the_life_is_the_shortest_in_the_path(now: datetime) -> None:
     root = make("Root", begin=now - timedelta(hours=2), end=now + timedelta(days=3))
-    found = judged(now, make("Below", by=root), root)
+    found = check(now, make("Below", by=root), root)
     assert found.authority.not_after == found.authority.signer.not_after == root.certificate.not_valid_after_utc
     assert found.authority.signer.not_before == root.certificate.not_valid_before_utc
     with pytest.raises(CertificateError, match="ended"):
-        judged(now + timedelta(days=4), make("Below", by=root), root)
+        check(now + timedelta(days=4), make("Below", by=root), root)
     with pytest.raises(CertificateError, match="not valid before"):
-        judged(now - timedelta(days=2), make("Below", by=root), root)
+        check(now - timedelta(days=2), make("Below", by=root), root)
 
 
 def test_a_key_of_another_certificate_is_refused(now: datetime) -> None:
     with pytest.raises(CertificateError, match="does not belong"):
-        judged(now, Made(mkcert().certificate, new_key()))
+        check(now, Made(mkcert().certificate, new_key()))
 
 
 def test_a_chain_that_breaks_off_names_what_is_missing(now: datetime) -> None:
     _, policy, issuing = company()
     with pytest.raises(CertificateError, match="CN=Corp Root") as caught:
-        judged(now, issuing, policy)
+        check(now, issuing, policy)
     assert "--chain" in caught.value.hint
 
 
@@ -113,14 +118,14 @@ def test_what_is_no_ca_or_not_for_servers_signs_nothing(now: datetime) -> None:
         (make("Mail", purposes=mail), "not for web servers"),
     ):
         with pytest.raises(CertificateError, match=why):
-            judged(now, bad)
-    assert judged(now, make("Any", purposes=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])).authority.imported
+            check(now, bad)
+    assert check(now, make("Any", purposes=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])).authority.imported
 
 
 def test_a_path_that_is_too_long_is_refused(now: datetime) -> None:
     root = make("Root", path_length=0)
     with pytest.raises(CertificateError, match="'Root' allows 0 CAs below it, and here are 1"):
-        judged(now, make("Below", by=root), root)
+        check(now, make("Below", by=root), root)
 
 
 def test_a_signature_that_no_verifier_takes_is_refused(now: datetime) -> None:
@@ -132,9 +137,9 @@ def test_a_signature_that_no_verifier_takes_is_refused(now: datetime) -> None:
 
 
 def test_certificates_for_other_servers_name_no_list_that_cannot_be_signed(now: datetime) -> None:
-    authority = judged(now, mkcert()).authority
+    authority = check(now, mkcert()).authority
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
-    leaf = certify(authority, Order(("app.test",)), key, now=now, serial=5)
+    leaf = certify(authority, CertificateTemplate(("app.test",)), key, now=now, serial=5)
     assert not [each for each in leaf.extensions if isinstance(each.value, x509.CRLDistributionPoints)]
     leaf.verify_directly_issued_by(authority.root)
 
@@ -146,7 +151,7 @@ def test_a_seal_from_before_imports_says_no_generation(authority: Authority) -> 
 
 def test_parts_that_were_exchanged_on_disk_are_noticed(now: datetime) -> None:
     root, intermediate = step_ca()
-    authority = judged(now, intermediate, root).authority
+    authority = check(now, intermediate, root).authority
     other = Authority(step_ca()[0].certificate, authority.intermediate, b"", 1, limits=authority.limits)
     with pytest.raises(CertificateError, match="was not signed by"):
         other.check_parts()
@@ -173,23 +178,23 @@ def test_constraints_are_read_as_verifiers_read_them(limits: x509.NameConstraint
 def test_constraints_anywhere_in_the_path_count(now: datetime) -> None:
     root = make("Root", constraints=permitting("test", "co.uk", "dev.local"))
     issuing = make("Issuing", by=root, constraints=excluding("dev.local"))
-    found = judged(now, issuing, root)
+    found = check(now, issuing, root)
     assert found.authority.zones == ("test",)  # co.uk is a public suffix, dev.local excluded below
     outside = make("Outside", by=root, constraints=permitting("com"))
     with pytest.raises(CertificateError, match="no zone that devtls could serve"):
-        judged(now, outside, root)
-    plain = judged(now, make("Plain", by=root, path_length=0), root)
+        check(now, outside, root)
+    plain = check(now, make("Plain", by=root, path_length=0), root)
     assert "on the root alone, where Java does not look" in " ".join(plain.differences)
 
 
 def test_addresses_are_left_out_where_they_are_not_permitted(now: datetime) -> None:
     only = x509.NameConstraints([x509.DNSName("test"), x509.IPAddress(PRIVATE)], None)
-    authority = judged(now, make("No loopback", constraints=only)).authority
+    authority = check(now, make("No loopback", constraints=only)).authority
     assert not authority.signer.addresses
     with pytest.raises(NameNotPermitted, match="neither localhost"):
         authority.issue_default(now=now, key=ec.generate_private_key(ec.SECP256R1()), serial=3)
     wide = x509.NameConstraints([x509.DNSName("localhost"), x509.IPAddress(PRIVATE)], None)
-    leaf = judged(now, make("localhost", constraints=wide)).authority.issue_default(
+    leaf = check(now, make("localhost", constraints=wide)).authority.issue_default(
         now=now, key=ec.generate_private_key(ec.SECP256R1()), serial=3
     )
     assert leaf.names == ("localhost",)
@@ -202,16 +207,16 @@ def test_the_roots_list_is_taken_when_the_root_signed_it(now: datetime) -> None:
     root, intermediate = step_ca()
     crl = build_crl(root.certificate, root.key, number=1, this_update=now, next_update=now + timedelta(days=9))
     der = crl.public_bytes(Encoding.DER)
-    assert judged(now, intermediate, root, crl=der).authority.root_crl_der == der
+    assert check(now, intermediate, root, crl=der).authority.root_crl_der == der
     with pytest.raises(CertificateError, match="was not signed by"):
-        judged(
+        check(
             now,
             intermediate,
             root,
-            crl=judged(now, intermediate, root).authority.intermediate_crl(number=1, this_update=now),
+            crl=check(now, intermediate, root).authority.intermediate_crl(number=1, this_update=now),
         )
     with pytest.raises(CertificateError, match="holds no revocation list"):
-        judged(now, intermediate, root, crl=b"junk")
+        check(now, intermediate, root, crl=b"junk")
 
 
 def test_a_ca_like_ours_differs_in_little(now: datetime) -> None:
@@ -220,7 +225,7 @@ def test_a_ca_like_ours_differs_in_little(now: datetime) -> None:
     root = make("Root", path_length=1, constraints=limits, purposes=server)
     point = distribution_point("http://127.0.0.1:1/x.crl")
     issuing = make("Issuing", by=root, path_length=0, constraints=limits, purposes=server, more=(point,))
-    differences = judged(now, issuing, root).differences
+    differences = check(now, issuing, root).differences
     assert len(differences) == 1
     assert differences[0].startswith("It ends on")
 
@@ -237,16 +242,16 @@ def bare(name: str, key: ec.EllipticCurvePrivateKey, *extensions: tuple[x509.Ext
 def test_extensions_that_strict_verifiers_want_are_missed(now: datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     made = bare("Bare", key, (x509.BasicConstraints(ca=True, path_length=0), False))
-    found = judged(now, made)
+    found = check(now, made)
     assert "OpenSSL in strict mode" in " ".join(found.differences)
     assert found.authority.signs_lists
     assert identifier_of(made.certificate) == x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     assert (common_name(made.certificate), in_words(made.certificate)) == ("O=Bare", "'O=Bare'")
     with pytest.raises(CertificateError, match="not the certificate of a CA"):
-        judged(now, bare("Nothing", key))
+        check(now, bare("Nothing", key))
     broken = bare("Broken", key, (x509.UnrecognizedExtension(x509.BasicConstraints.oid, b"\x01"), True))
     with pytest.raises(CertificateError, match="cannot be read"):
-        judged(now, broken)
+        check(now, broken)
 
 
 def test_a_root_is_what_signed_itself() -> None:

@@ -43,9 +43,7 @@ def test_the_zones_themselves_can_be_certified() -> None:
         ("@", "is a mail address", "me.dev.local"),
     ],
 )
-def test_what_the_ca_cannot_speak_for_is_refused_with_the_reason_and_a_way_out(
-    text: str, said: str, way_out: str
-) -> None:
+def test_a_name_outside_the_ca_is_refused_with_the_reason_and_a_hint(text: str, said: str, way_out: str) -> None:
     with pytest.raises(NameNotPermitted) as caught:
         parse_names([text], DEFAULT_ZONES, "server")
     assert said in str(caught.value)

@@ -13,10 +13,10 @@ from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponseStatus
 from devtls.names import DEFAULT_ZONES
 from devtls.pki import der
 from devtls.pki.authority import Authority, Intermediate, create_authority
-from devtls.pki.certify import Order, certify
+from devtls.pki.certify import CertificateTemplate, certify
 from devtls.pki.leaf import PASSING
-from devtls.pki.ocsp import LIFETIME, MAX_REQUEST_BYTES, Answer, Publisher, answer, answer_later
-from devtls.pki.register import Reason, serial_text
+from devtls.pki.ocsp import LIFETIME, MAX_REQUEST_BYTES, OcspResponse, Publisher, respond, try_later_response
+from devtls.pki.register import RevocationReason, serial_text
 from devtls.pki.revocation import load_crl, revoked_entry
 from tests.pki.conftest import fixed_key
 
@@ -24,7 +24,7 @@ SERIAL = 0x0A0B0C
 
 
 def certificate(authority: Authority, now: datetime, serial: int = SERIAL) -> x509.Certificate:
-    return certify(authority, Order(("a.test",)), fixed_key(1003).public_key(), now=now, serial=serial)
+    return certify(authority, CertificateTemplate(("a.test",)), fixed_key(1003).public_key(), now=now, serial=serial)
 
 
 def request(
@@ -46,12 +46,12 @@ def publisher(authority: Authority, now: datetime, *revoked: x509.RevokedCertifi
     return Publisher(authority, crl, {serial_text(SERIAL)})
 
 
-def response(answered: Answer) -> ocsp.OCSPResponse:
+def response(answered: OcspResponse) -> ocsp.OCSPResponse:
     return ocsp.load_der_ocsp_response(answered.der)
 
 
 def test_a_certificate_that_was_issued_is_good_for_an_hour(authority: Authority, now: datetime) -> None:
-    answered = answer(request(authority, now), [publisher(authority, now)], now)
+    answered = respond(request(authority, now), [publisher(authority, now)], now)
     said = response(answered)
     start = now.replace(microsecond=0)
     assert said.response_status is OCSPResponseStatus.SUCCESSFUL
@@ -62,7 +62,7 @@ def test_a_certificate_that_was_issued_is_good_for_an_hour(authority: Authority,
 
 
 def test_the_intermediate_signs_by_itself_and_is_named_by_its_key(authority: Authority, now: datetime) -> None:
-    said = response(answer(request(authority, now), [publisher(authority, now)], now))
+    said = response(respond(request(authority, now), [publisher(authority, now)], now))
     assert said.certificates == []
     assert said.responder_key_hash == authority.signer.identifier
     public_key = authority.intermediate.certificate.public_key()
@@ -79,26 +79,26 @@ def test_the_intermediate_signs_by_itself_and_is_named_by_its_key(authority: Aut
     ],
 )
 def test_what_is_on_the_list_is_revoked_since_and_why(
-    authority: Authority, now: datetime, reason: Reason, flag: x509.ReasonFlags | None
+    authority: Authority, now: datetime, reason: RevocationReason, flag: x509.ReasonFlags | None
 ) -> None:
     entry = revoked_entry(SERIAL, now - timedelta(days=2), reason)
-    said = response(answer(request(authority, now), [publisher(authority, now, entry)], now))
+    said = response(respond(request(authority, now), [publisher(authority, now, entry)], now))
     assert said.certificate_status is OCSPCertStatus.REVOKED
     assert said.revocation_time_utc == entry.revocation_date_utc
     assert said.revocation_reason is flag
 
 
 def test_a_serial_that_was_never_given_out_is_unknown(authority: Authority, now: datetime) -> None:
-    said = response(answer(request(authority, now, serial=77), [publisher(authority, now)], now))
+    said = response(respond(request(authority, now, serial=77), [publisher(authority, now)], now))
     assert said.certificate_status is OCSPCertStatus.UNKNOWN
 
 
 def test_what_a_proxy_holds_in_memory_is_good_until_it_is_on_the_list(authority: Authority, now: datetime) -> None:
     serial = PASSING | 5
-    said = response(answer(request(authority, now, serial), [publisher(authority, now)], now))
+    said = response(respond(request(authority, now, serial), [publisher(authority, now)], now))
     assert said.certificate_status is OCSPCertStatus.GOOD
     entry = revoked_entry(serial, now, "superseded")
-    said = response(answer(request(authority, now, serial), [publisher(authority, now, entry)], now))
+    said = response(respond(request(authority, now, serial), [publisher(authority, now, entry)], now))
     assert said.certificate_status is OCSPCertStatus.REVOKED
 
 
@@ -106,21 +106,21 @@ def test_what_a_proxy_holds_in_memory_is_good_until_it_is_on_the_list(authority:
 def test_a_certificate_that_has_expired_keeps_its_answer(authority: Authority, now: datetime, revoked: bool) -> None:
     later = now + timedelta(days=200)
     entries = [revoked_entry(SERIAL, now, "superseded")] if revoked else []
-    said = response(answer(request(authority, now), [publisher(authority, later, *entries)], later))
+    said = response(respond(request(authority, now), [publisher(authority, later, *entries)], later))
     assert said.certificate_status is (OCSPCertStatus.REVOKED if revoked else OCSPCertStatus.GOOD)
     assert said.this_update_utc == later.replace(microsecond=0)
 
 
 @pytest.mark.parametrize("size", [1, 16, 32, 128])
 def test_a_nonce_is_given_back_and_such_an_answer_is_for_once(authority: Authority, now: datetime, size: int) -> None:
-    answered = answer(request(authority, now, nonce=b"n" * size), [publisher(authority, now)], now)
+    answered = respond(request(authority, now, nonce=b"n" * size), [publisher(authority, now)], now)
     assert response(answered).extensions.get_extension_for_class(x509.OCSPNonce).value.nonce == b"n" * size
     assert answered.until is None
 
 
 @pytest.mark.parametrize("algorithm", [SHA1(), SHA256(), SHA384()], ids=lambda one: one.name)
 def test_every_hash_names_the_issuer(authority: Authority, now: datetime, algorithm: HashAlgorithm) -> None:
-    said = response(answer(request(authority, now, algorithm=algorithm), [publisher(authority, now)], now))
+    said = response(respond(request(authority, now, algorithm=algorithm), [publisher(authority, now)], now))
     assert said.certificate_status is OCSPCertStatus.GOOD
     assert said.hash_algorithm.name == algorithm.name
 
@@ -129,7 +129,7 @@ def test_of_several_cas_the_one_that_is_asked_about_answers(authority: Authority
     other = other_authority(now)
     both = [publisher(other, now), publisher(authority, now)]
     for one in (authority, other):
-        said = response(answer(request(one, now), both, now))
+        said = response(respond(request(one, now), both, now))
         assert said.responder_key_hash == one.signer.identifier
 
 
@@ -157,13 +157,13 @@ def test_a_ca_with_an_rsa_key_answers_too(authority: Authority, now: datetime) -
     leaf = leaf.public_key(fixed_key(5).public_key()).not_valid_before(now).not_valid_after(now + timedelta(days=1))
     asked = ocsp.OCSPRequestBuilder().add_certificate(leaf.sign(key, SHA256()), own, SHA256()).build()
     crl = load_crl(authority.intermediate_crl(number=1, this_update=now))
-    said = response(answer(asked.public_bytes(Encoding.DER), [Publisher(imported, crl, {serial_text(SERIAL)})], now))
+    said = response(respond(asked.public_bytes(Encoding.DER), [Publisher(imported, crl, {serial_text(SERIAL)})], now))
     assert said.certificate_status is OCSPCertStatus.GOOD
     key.public_key().verify(said.signature, said.tbs_response_bytes, padding.PKCS1v15(), SHA256())
 
 
 def test_for_other_issuers_nobody_answers(authority: Authority, now: datetime) -> None:
-    answered = answer(request(other_authority(now), now), [publisher(authority, now)], now)
+    answered = respond(request(other_authority(now), now), [publisher(authority, now)], now)
     assert response(answered).response_status is OCSPResponseStatus.UNAUTHORIZED
     assert answered.until is None
 
@@ -171,19 +171,19 @@ def test_for_other_issuers_nobody_answers(authority: Authority, now: datetime) -
 def test_an_answer_ends_with_the_ca_that_signed_it(authority: Authority, now: datetime) -> None:
     end = authority.intermediate.certificate.not_valid_after_utc
     late = end - timedelta(minutes=10)
-    answered = answer(request(authority, now), [publisher(authority, late)], late)
+    answered = respond(request(authority, now), [publisher(authority, late)], late)
     assert (response(answered).next_update_utc, answered.until) == (end, end)
 
 
 def test_a_ca_that_has_ended_answers_for_nobody(authority: Authority, now: datetime) -> None:
     end = authority.intermediate.certificate.not_valid_after_utc
-    answered = answer(request(authority, now), [publisher(authority, now)], end)
+    answered = respond(request(authority, now), [publisher(authority, now)], end)
     assert response(answered).response_status is OCSPResponseStatus.UNAUTHORIZED
     assert answered.until is None
 
 
 def test_whoever_cannot_sign_says_try_later() -> None:
-    assert response(answer_later()).response_status is OCSPResponseStatus.TRY_LATER
+    assert response(try_later_response()).response_status is OCSPResponseStatus.TRY_LATER
 
 
 def two_certificates(authority: Authority, now: datetime) -> bytes:
@@ -205,13 +205,13 @@ def inner_request(whole: bytes) -> bytes:
 
 def with_extension(authority: Authority, now: datetime, identifier: str, critical: bytes, value: bytes) -> bytes:
     single = inner_request(request(authority, now))
-    extension = der.sequence(der.encode(0x06, bytes.fromhex(identifier)), critical, der.octets(value))
+    extension = der.sequence(der.encode(0x06, bytes.fromhex(identifier)), critical, der.byte_string(value))
     extensions = der.encode(0xA2, der.sequence(extension))
     return der.sequence(der.sequence(der.sequence(single), extensions))
 
 
 def test_a_request_for_several_certificates_is_malformed(authority: Authority, now: datetime) -> None:
-    answered = answer(two_certificates(authority, now), [publisher(authority, now)], now)
+    answered = respond(two_certificates(authority, now), [publisher(authority, now)], now)
     assert response(answered).response_status is OCSPResponseStatus.MALFORMED_REQUEST
 
 
@@ -221,14 +221,14 @@ def test_an_unknown_extension_is_passed_over_unless_it_is_critical(authority: Au
         (b"\x01\x01\xff", OCSPResponseStatus.MALFORMED_REQUEST),
     ):
         asked = with_extension(authority, now, "2a0304", critical, b"\x05\x00")
-        assert response(answer(asked, [publisher(authority, now)], now)).response_status is status
+        assert response(respond(asked, [publisher(authority, now)], now)).response_status is status
 
 
 @pytest.mark.parametrize("size", [0, 129])
 def test_a_nonce_of_an_impossible_length_is_malformed(authority: Authority, now: datetime, size: int) -> None:
-    asked = with_extension(authority, now, "2b0601050507300102", b"", der.octets(b"n" * size))
+    asked = with_extension(authority, now, "2b0601050507300102", b"", der.byte_string(b"n" * size))
     assert (
-        response(answer(asked, [publisher(authority, now)], now)).response_status
+        response(respond(asked, [publisher(authority, now)], now)).response_status
         is OCSPResponseStatus.MALFORMED_REQUEST
     )
 
@@ -236,19 +236,19 @@ def test_a_nonce_of_an_impossible_length_is_malformed(authority: Authority, now:
 def test_every_cut_of_a_request_is_malformed(authority: Authority, now: datetime) -> None:
     whole, ready = request(authority, now), [publisher(authority, now)]
     for size in range(len(whole)):
-        status = response(answer(whole[:size], ready, now)).response_status
+        status = response(respond(whole[:size], ready, now)).response_status
         assert status is OCSPResponseStatus.MALFORMED_REQUEST, size
 
 
 def test_what_is_too_large_is_malformed(authority: Authority, now: datetime) -> None:
-    answered = answer(request(authority, now) + bytes(MAX_REQUEST_BYTES), [publisher(authority, now)], now)
+    answered = respond(request(authority, now) + bytes(MAX_REQUEST_BYTES), [publisher(authority, now)], now)
     assert response(answered).response_status is OCSPResponseStatus.MALFORMED_REQUEST
 
 
 def test_a_negative_serial_number_is_malformed(authority: Authority, now: datetime) -> None:
     whole, positive, negative = request(authority, now), b"\x02\x03\x0a\x0b\x0c", b"\x02\x03\xff\x0b\x0c"
     assert positive in whole
-    answered = answer(whole.replace(positive, negative), [publisher(authority, now)], now)
+    answered = respond(whole.replace(positive, negative), [publisher(authority, now)], now)
     assert response(answered).response_status is OCSPResponseStatus.MALFORMED_REQUEST
 
 
@@ -256,5 +256,5 @@ def test_an_unknown_hash_is_malformed(authority: Authority, now: datetime) -> No
     sha1, unknown = bytes.fromhex("06052b0e03021a"), bytes.fromhex("06052b0e03027a")
     asked = request(authority, now)
     assert sha1 in asked
-    answered = answer(asked.replace(sha1, unknown), [publisher(authority, now)], now)
+    answered = respond(asked.replace(sha1, unknown), [publisher(authority, now)], now)
     assert response(answered).response_status is OCSPResponseStatus.MALFORMED_REQUEST

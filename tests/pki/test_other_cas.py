@@ -15,9 +15,9 @@ from msgspec import structs
 
 from devtls.names import Hostname, parse_zone
 from devtls.pki.authority import Authority, Intermediate
-from devtls.pki.certify import Order, certify
+from devtls.pki.certify import CertificateTemplate, certify
 from devtls.pki.delegation import checked_key, delegate
-from devtls.pki.imported import ImportBundle, judge
+from devtls.pki.imported import ImportBundle, validate_import
 from devtls.pki.revocation import build_crl, revoked_entry
 from tests.conftest import RequireTool
 from tests.pki.conftest import fixed_key
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.engines
 PARSE = partial(parse_zone, is_public_suffix=lambda _name: False)
 
 
-def handed_out(own: Authority, kind: str, *zones: str) -> Authority:
+def delegated(own: Authority, kind: str, *zones: str) -> Authority:
     """Return the CA of a colleague, below the root of `own`."""
     key, now = new_key(kind), datetime.now(UTC)
     certificate = delegate(
@@ -47,7 +47,7 @@ def handed_out(own: Authority, kind: str, *zones: str) -> Authority:
 
 def imported(issuer: Made, root_crl: bytes, *above: Made) -> Authority:
     brought = ImportBundle(issuer.certificate, issuer.key, tuple(each.certificate for each in above), root_crl)
-    return judge(brought, zones=(), parse_zone=PARSE, now=datetime.now(UTC), pki_port=20443).authority
+    return validate_import(brought, zones=(), parse_zone=PARSE, now=datetime.now(UTC), pki_port=20443).authority
 
 
 def two_tiers(kind: str, called: bytes = b"") -> Authority:
@@ -61,9 +61,9 @@ def two_tiers(kind: str, called: bytes = b"") -> Authority:
 
 
 CAS: dict[str, Callable[[Authority], Authority]] = {
-    "colleague": lambda own: handed_out(own, "ec"),
-    "colleague with RSA": lambda own: handed_out(own, "rsa"),
-    "colleague with one zone": lambda own: handed_out(own, "ec", "dev.local"),
+    "colleague": lambda own: delegated(own, "ec"),
+    "colleague with RSA": lambda own: delegated(own, "rsa"),
+    "colleague with one zone": lambda own: delegated(own, "ec", "dev.local"),
     "company": lambda _own: two_tiers("ec"),
     "company with RSA": lambda _own: two_tiers("rsa"),
     "company with key identifiers of its own": lambda _own: two_tiers("ec", b"another identifier"),
@@ -72,7 +72,7 @@ CAS: dict[str, Callable[[Authority], Authority]] = {
 
 def make_case(authority: Authority, directory: Path, name: str = "app.dev.local") -> Case:
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    leaf = certify(authority, Order((Hostname(name),)), key.public_key(), now=now, serial=0x1234)
+    leaf = certify(authority, CertificateTemplate((Hostname(name),)), key.public_key(), now=now, serial=0x1234)
     key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     crl = authority.intermediate_crl(number=1, this_update=now)
     return Case(authority, leaf, key_pem, crl, name=name, directory=directory)
@@ -101,7 +101,7 @@ def test_what_they_revoked_is_refused(
 def test_an_intermediate_for_one_zone_speaks_for_no_other_of_the_roots(
     authority_of_today: Authority, verifier: str, tmp_path: Path, require_tool: RequireTool
 ) -> None:
-    case = make_case(handed_out(authority_of_today, "ec", "dev.local"), tmp_path, "app.test")
+    case = make_case(delegated(authority_of_today, "ec", "dev.local"), tmp_path, "app.test")
     said = VERIFIERS[verifier](case, require_tool).lower()
     assert any(word in said for word in ("permitted", "name constraints", "not trusted")), said
 
@@ -111,7 +111,7 @@ def test_a_revoked_intermediate_is_refused(
     authority_of_today: Authority, verifier: str, tmp_path: Path, require_tool: RequireTool
 ) -> None:
     """With a root's key that was kept, its list can be signed again."""
-    case, now = make_case(handed_out(authority_of_today, "ec"), tmp_path), datetime.now(UTC)
+    case, now = make_case(delegated(authority_of_today, "ec"), tmp_path), datetime.now(UTC)
     entry = revoked_entry(0x3333, now, "ca-compromise")
     crl = authority_of_today.root_crl(fixed_key(1001), number=2, this_update=now, revoked=[entry])
     theirs, root = case.authority, authority_of_today.root

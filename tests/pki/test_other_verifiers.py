@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
-from devtls.pki.certify import Order, certify
+from devtls.pki.certify import CertificateTemplate, certify
 from devtls.pki.names_in_certificates import Kind
 from devtls.pki.revocation import revoked_entry
 from tests.conftest import RequireTool
@@ -25,10 +25,10 @@ pytestmark = pytest.mark.engines
 
 NAMES = ("app.dev.local", "*.app.dev.local", ip_address("127.0.0.1"), ip_address("::1"))
 ORDERS = {
-    "server": Order(("app.dev.local",), ocsp=True),
-    "several names": Order(NAMES, days=825),
-    "client": Order(("alice.dev.local",), "client"),
-    "client with a long name": Order(("a" * 60 + ".dev.local",), "client"),
+    "server": CertificateTemplate(("app.dev.local",), ocsp=True),
+    "several names": CertificateTemplate(NAMES, days=825),
+    "client": CertificateTemplate(("alice.dev.local",), "client"),
+    "client with a long name": CertificateTemplate(("a" * 60 + ".dev.local",), "client"),
 }
 
 
@@ -43,7 +43,7 @@ def make_key(kind: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
 
 
 def make_case(
-    authority: Authority, order: Order, directory: Path, key_type: str = "P-256", *, days_ago: int = 0
+    authority: Authority, order: CertificateTemplate, directory: Path, key_type: str = "P-256", *, days_ago: int = 0
 ) -> Case:
     key, now = make_key(key_type), datetime.now(UTC)
     leaf = certify(authority, order, key.public_key(), now=now - timedelta(days=days_ago), serial=0x1234)
@@ -113,7 +113,7 @@ def test_a_name_outside_the_zones_is_refused(
     authority_of_today: Authority, verifier: str, tmp_path: Path, require_tool: RequireTool
 ) -> None:
     """A thief with the key can sign it; the constraints make it worthless."""
-    order = Order((Hostname("evil.example.com"),))
+    order = CertificateTemplate((Hostname("evil.example.com"),))
     case = replace(make_case(authority_of_today, order, tmp_path), name="evil.example.com")
     said = VERIFIERS[verifier](case, require_tool).lower()
     assert any(word in said for word in ("permitted", "name constraints", "not trusted", "not permitted")), said
@@ -124,7 +124,7 @@ def test_a_name_outside_the_zones_is_refused(
 def test_a_certificate_for_another_purpose_is_refused(
     authority_of_today: Authority, asked: Kind, verifier: str, tmp_path: Path, require_tool: RequireTool
 ) -> None:
-    order = Order(("app.dev.local",), "client" if asked == "server" else "server")
+    order = CertificateTemplate(("app.dev.local",), "client" if asked == "server" else "server")
     case = replace(make_case(authority_of_today, order, tmp_path), kind=asked)
     said = VERIFIERS[verifier](case, require_tool).lower()
     assert any(word in said for word in ("purpose", "usage", "type not approved", "target certificate constraints")), (

@@ -10,8 +10,8 @@ from devtls.pki.register import (
     Event,
     History,
     Issued,
-    Reason,
     Released,
+    RevocationReason,
     Revoked,
     joined,
     matching,
@@ -39,7 +39,7 @@ def issued(serial: str, *names: str, days: int = 90) -> Issued:
     )
 
 
-def revoked(serial: str, reason: Reason = "unspecified") -> Revoked:
+def revoked(serial: str, reason: RevocationReason = "unspecified") -> Revoked:
     return Revoked(serial=serial, at=NOW, reason=reason)
 
 
@@ -118,7 +118,7 @@ def test_the_state_of_a_certificate() -> None:
 
 
 @pytest.mark.parametrize(("serial", "text"), [(0, "00"), (10, "0a"), (0x1234, "1234"), (0x123, "0123")])
-def test_a_serial_is_written_in_whole_octets(serial: int, text: str) -> None:
+def test_a_serial_is_written_in_whole_bytes(serial: int, text: str) -> None:
     assert serial_text(serial) == text
 
 

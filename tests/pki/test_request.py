@@ -132,7 +132,7 @@ def test_a_key_of_an_unknown_kind_is_refused() -> None:
 def _twice() -> bytes:
     one = request(subject(CN="a.test"), alternative(x509.DNSName("a.test"))).public_bytes(Encoding.DER)
     extension = der.sequence(
-        der.encode(0x06, bytes.fromhex("551d11")), der.octets(der.sequence(der.encode(0x82, b"a.test")))
+        der.encode(0x06, bytes.fromhex("551d11")), der.byte_string(der.sequence(der.encode(0x82, b"a.test")))
     )
     assert extension in one
     asked = der.encode(0x06, bytes.fromhex("2a864886f70d01090e"))
@@ -141,4 +141,4 @@ def _twice() -> bytes:
     key = der.public_key_info(der.point(KEY.public_key()))
     info = der.sequence(der.integer(0), name, key, der.encode(0xA0, attribute))
     signature = KEY.sign(info, ec.ECDSA(SHA256()))
-    return der.sequence(info, bytes.fromhex("300a06082a8648ce3d040302"), der.bits(signature))
+    return der.sequence(info, bytes.fromhex("300a06082a8648ce3d040302"), der.bit_string(signature))

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from devtls.errors import CertificateError
 from devtls.pki.authority import Authority
-from devtls.pki.register import History, Reason, Released, Revoked
+from devtls.pki.register import History, Released, RevocationReason, Revoked
 from devtls.pki.revocation import (
     build_crl,
     crl_number,
@@ -97,7 +97,7 @@ def test_an_entry_says_why_unless_there_is_nothing_to_say(now: datetime) -> None
     assert list(silent.extensions) == []
 
 
-def event(serial: str, reason: Reason, at: datetime) -> Revoked:
+def event(serial: str, reason: RevocationReason, at: datetime) -> Revoked:
     return Revoked(serial=serial, at=at.replace(microsecond=0), reason=reason)
 
 
@@ -136,7 +136,7 @@ def test_the_register_and_what_only_the_last_list_knows_make_the_next_one(author
     ],
 )
 def test_a_list_says_the_same_as_a_register_that_decided_the_same(
-    authority: Authority, now: datetime, serial: str, reason: Reason, seconds: int, *, same: bool
+    authority: Authority, now: datetime, serial: str, reason: RevocationReason, seconds: int, *, same: bool
 ) -> None:
     began = now.replace(microsecond=0)
     old = [entry(1, began), revoked_entry(3, began, "superseded")]

@@ -33,7 +33,7 @@ from devtls.pki.leaf import crl_url
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.generation import IMPORT, ROOT_KEY, is_locked_file
 from devtls.system.storage.keystore import Keystore
-from devtls.system.storage.pointer import Entry
+from devtls.system.storage.pointer import PointerEntry
 from devtls.system.storage.seal import KEY
 
 _LABEL_WIDTH = 16
@@ -69,7 +69,9 @@ command.add_command(ca_retire.command)
 
 @command.command(short_help="Write the root certificate (never a key).")
 @click.option("--out", default="-", metavar="FILE", help="Where to write it; - is standard output (the default).")
-@click.option("--format", "form", type=click.Choice(["pem", "der"]), default="pem", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["pem", "der"]), default="pem", show_default=True, help="The encoding."
+)
 @click.option("--mobileconfig", is_flag=True, help="The root as a profile for iPhone, iPad and Mac.")
 @click.option("--intermediate", "what", flag_value="intermediate", help="The intermediate instead of the root.")
 @click.option("--chain", "what", flag_value="chain", help="Intermediate and root in one PEM file.")
@@ -124,7 +126,9 @@ def _write(path: Path, content: bytes) -> None:
     click.echo(f"Written to {path}.", err=True)
 
 
-def describe(authority: Authority, directory: Path, now: datetime, older: Sequence[Entry] = ()) -> dict[str, object]:
+def describe(
+    authority: Authority, directory: Path, now: datetime, older: Sequence[PointerEntry] = ()
+) -> dict[str, object]:
     """Return everything that `devtls ca` knows, as JSON values."""
     root = authority.root
     return {
@@ -143,7 +147,7 @@ def describe(authority: Authority, directory: Path, now: datetime, older: Sequen
         "root_crl": crl_url(authority.pki_port, authority.root_crl_path),
         "intermediate_crl": crl_url(authority.pki_port, authority.intermediate_crl_path),
         "imported": authority.imported,
-        "fenced": authority.fenced,
+        "fenced": authority.name_constrained,
         "root_key_kept": (directory / ROOT_KEY).exists(),
         "locked": is_locked_file(directory / KEY),
         "older": [
@@ -152,7 +156,7 @@ def describe(authority: Authority, directory: Path, now: datetime, older: Sequen
     }
 
 
-def in_words(authority: Authority, directory: Path, now: datetime, older: Sequence[Entry] = ()) -> str:
+def in_words(authority: Authority, directory: Path, now: datetime, older: Sequence[PointerEntry] = ()) -> str:
     """Return the page that `devtls ca` prints."""
     root, zones = authority.root, ", ".join(authority.zones)
     dates = f"{root.not_valid_before_utc:%Y-%m-%d} to {authority.not_after:%Y-%m-%d}"
@@ -189,7 +193,7 @@ def _thief(authority: Authority, directory: Path) -> dict[str, str]:
         "The remedy": "devtls ca renew, then devtls ca retire: a new CA takes over, and this machine does not trust "
         "the stolen one any more. It was not revoked by that: remove its root from other devices too.",
     }
-    if not authority.fenced:
+    if not authority.name_constrained:
         facts = {
             "They can": "pose as any site on earth to whatever trusts this root: it was imported, NOTHING LIMITS IT.",
             "The remedy": "devtls ca renew, then devtls ca retire: a CA that is limited takes over here. Whoever made "

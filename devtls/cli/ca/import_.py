@@ -29,7 +29,7 @@ from devtls.errors import CertificateError, Refused, StateError, WrongPassphrase
 from devtls.names import parse_zone
 from devtls.pki.authority import Authority
 from devtls.pki.ca_chain import found, identifier_of
-from devtls.pki.imported import ImportBundle, ValidatedCa, judge
+from devtls.pki.imported import ImportBundle, ValidatedCa, validate_import
 from devtls.pki.leaf import crl_path, crl_url
 from devtls.pki.profile import short_id
 from devtls.system.machine.paths import Paths
@@ -94,7 +94,7 @@ def command(
     present = rollover.keystore.load_ended_too() if rollover.keystore.exists() else None
     brought = _read(_Files(certificate, key, chain, crl, passphrase_fd))
     parse = partial(parse_zone, is_public_suffix=is_public_suffix)
-    judged = judge(
+    judged = validate_import(
         brought,
         zones=tuple(parse(zone) for zone in zones),
         parse_zone=parse,
@@ -171,7 +171,7 @@ def _tell(judged: ValidatedCa) -> None:
     click.echo(f"This CA signs for {', '.join(authority.zones)}. It differs from one that devtls makes:\n", err=True)
     for difference in judged.differences:
         click.echo(f"  * {printable(difference)}", err=True)
-    if not judged.fenced:
+    if not judged.name_constrained:
         click.echo(
             click.style("\n  NOTHING LIMITS THIS CA TO DEVELOPMENT NAMES.", fg="red", bold=True)
             + "\n  Whoever copies its key from this machine can pose as any site on earth, your bank's included, to\n"
@@ -182,7 +182,7 @@ def _tell(judged: ValidatedCa) -> None:
 
 
 def _agree(judged: ValidatedCa, *, yes: bool, unconstrained: bool, asks: bool) -> None:
-    if judged.fenced or unconstrained:
+    if judged.name_constrained or unconstrained:
         if asks and not yes:
             ask("Sign with it?")
         return
@@ -193,7 +193,11 @@ def _agree(judged: ValidatedCa, *, yes: bool, unconstrained: bool, asks: bool) -
 
 def _show(judged: ValidatedCa, *, as_json: bool) -> None:
     if as_json:
-        values = {"root": root_json(judged.authority), "fenced": judged.fenced, "differences": list(judged.differences)}
+        values = {
+            "root": root_json(judged.authority),
+            "fenced": judged.name_constrained,
+            "differences": list(judged.differences),
+        }
         click.echo(json.dumps(values, indent=2))
         return
     click.echo(f"devtls root {judged.authority.id} signs from now on. Next: devtls trust", err=True)

@@ -15,7 +15,7 @@ from devtls.cli import printable
 from devtls.cli.certificates.certificate_view import certificate_json
 from devtls.cli.certificates.issuing import begin, in_words
 from devtls.cli.terminal.passphrase import terminal_passphrases
-from devtls.pki.certify import MAX_DAYS, Order
+from devtls.pki.certify import MAX_DAYS, CertificateTemplate
 from devtls.pki.leaf import PROFILE
 from devtls.system.machine.paths import refuse_sudo_for
 from devtls.system.storage.certificate_files import (
@@ -36,7 +36,13 @@ from devtls.system.storage.certificate_files import (
 @click.option("--client", is_flag=True, help="For a client that logs in with it, not for a server.")
 @click.option("--p12", is_flag=True, help="One PKCS #12 file with a passphrase in the place of the two PEM files.")
 @click.option("--password-fd", type=int, metavar="N", help="With --p12: read its passphrase from this descriptor.")
-@click.option("--key-type", type=click.Choice(["ecdsa", "rsa"]), default="ecdsa", show_default=True)
+@click.option(
+    "--key-type",
+    type=click.Choice(["ecdsa", "rsa"]),
+    default="ecdsa",
+    show_default=True,
+    help="The kind of key: ECDSA on P-256, or RSA of 2,048 bits.",
+)
 @click.option("--fullchain", is_flag=True, help="The root as well, at the end of the chain.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase of a locked CA from this descriptor.")
@@ -85,7 +91,7 @@ def _with(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
 
 
-def _tell(order: Order, leaf: x509.Certificate, places: list[Path], as_values: bool) -> None:
+def _tell(order: CertificateTemplate, leaf: x509.Certificate, places: list[Path], as_values: bool) -> None:
     if as_values:
         files = (
             {"pkcs12": str(places[0])} if len(places) == 1 else {"key": str(places[0]), "certificate": str(places[1])}

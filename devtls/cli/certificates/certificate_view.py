@@ -10,7 +10,7 @@ from datetime import datetime
 from cryptography import x509
 
 from devtls.cli.terminal.table import Row
-from devtls.pki.certify import Order
+from devtls.pki.certify import CertificateTemplate
 from devtls.pki.register import History, Issued, serial_text
 
 SHORT_SERIAL = 8
@@ -19,7 +19,7 @@ _FOR = {"server": "a server", "client": "a client", "intermediate": "an intermed
 TITLES = ("Serial", "Names", "For", "Until", "State", "Place")
 
 
-def certificate_json(order: Order, leaf: x509.Certificate) -> dict[str, object]:
+def certificate_json(order: CertificateTemplate, leaf: x509.Certificate) -> dict[str, object]:
     """Return what was just issued."""
     return {
         "serial": serial_text(leaf.serial_number),

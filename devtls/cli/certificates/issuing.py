@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 
 from devtls.cli.proxy.config_choice import wants_ocsp
 from devtls.cli.terminal.passphrase import terminal_passphrases
-from devtls.pki.certify import Order, check_days
+from devtls.pki.certify import CertificateTemplate, check_days
 from devtls.pki.names_in_certificates import Kind, parse_names
 from devtls.pki.register import Maker
 from devtls.system.machine.paths import Paths
@@ -26,7 +26,7 @@ class Issuing(msgspec.Struct, frozen=True):
     """An order that can be carried out."""
 
     register: Register
-    order: Order
+    order: CertificateTemplate
     now: datetime
 
     def issue(self, key: CertificatePublicKeyTypes, *, by: Maker, place: str) -> x509.Certificate:
@@ -46,11 +46,11 @@ def begin(names: Iterable[str], *, client: bool, days: int, passphrase_fd: int |
     keystore = Keystore(paths.state_dir, terminal_passphrases(passphrase_fd))
     authority = keystore.load(now)
     kind: Kind = "client" if client else "server"
-    order = Order(parse_names(names, authority.zones, kind), kind, days, wants_ocsp(paths))
+    order = CertificateTemplate(parse_names(names, authority.zones, kind), kind, days, wants_ocsp(paths))
     return Issuing(Register(keystore, authority), order, now)
 
 
-def in_words(order: Order, leaf: x509.Certificate) -> str:
+def in_words(order: CertificateTemplate, leaf: x509.Certificate) -> str:
     """Return for whom a certificate is, and until when."""
     names = ", ".join(str(name) for name in order.names)
     return f"For {names}, until {leaf.not_valid_after_utc:%Y-%m-%d}"

@@ -13,7 +13,7 @@ import click
 from devtls.cli.certificates.revocation_targets import to_revoke
 from devtls.cli.certificates.revoking import Change, change_each, open_desk, publish, root_key_for, show_change
 from devtls.errors import Refused
-from devtls.pki.register import Reason
+from devtls.pki.register import RevocationReason
 from devtls.system.machine.paths import refuse_sudo_for
 
 
@@ -30,14 +30,14 @@ class _ReasonChoice(click.Choice[str]):
 @click.argument("which", metavar="SERIAL|NAME|FILE")
 @click.option(
     "--reason",
-    type=_ReasonChoice(get_args(Reason)),
+    type=_ReasonChoice(get_args(RevocationReason)),
     default="unspecified",
     metavar="REASON",
-    help=f"{', '.join(get_args(Reason)[1:])}; unspecified by default.",
+    help=f"{', '.join(get_args(RevocationReason)[1:])}; unspecified by default.",
 )
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read a passphrase (locked CA, root's key) from here.")
 @click.option("--json", "as_values", is_flag=True, help="Print the result as JSON.")
-def command(*, which: str, reason: Reason, passphrase_fd: int | None, as_values: bool) -> None:
+def command(*, which: str, reason: RevocationReason, passphrase_fd: int | None, as_values: bool) -> None:
     """Revoke a certificate: by its serial number or how that begins, its file, or a name in it.
 
     A name means every certificate that holds it, those in the memory of a running devtls serve included: it shows the

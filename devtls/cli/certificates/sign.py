@@ -16,7 +16,7 @@ from devtls.errors import StateError
 from devtls.pki.certify import MAX_DAYS, check_key
 from devtls.pki.leaf import PROFILE
 from devtls.pki.register import serial_text
-from devtls.pki.request import Request, read_request
+from devtls.pki.request import CertificateRequest, read_request
 from devtls.system.machine.paths import refuse_sudo_for
 from devtls.system.storage.certificate_files import chain_file, refuse_to_overwrite, write_files
 
@@ -64,7 +64,7 @@ def _read(file: str) -> bytes:
         ) from error
 
 
-def _tell_left_out(request: Request) -> None:
+def _tell_left_out(request: CertificateRequest) -> None:
     if request.left_out:
         left = "; ".join(request.left_out)
         click.echo(printable(f"Not taken from the request: {left}. Only its names and its key count."), err=True)

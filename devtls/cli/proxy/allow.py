@@ -16,7 +16,7 @@ import click
 from msgspec.structs import asdict
 
 from devtls.cli import printable
-from devtls.config import Reason, parse_config
+from devtls.config import AllowanceReason, parse_config
 from devtls.errors import ConfigError, Refused
 from devtls.system.machine.paths import Paths, refuse_sudo
 from devtls.system.storage.allowlist import Allowlist, check_private_sockets, reasons_of
@@ -81,7 +81,7 @@ def _allow(path: Path, paths: Paths, allowlist: Allowlist, *, yes: bool, as_json
         click.echo(json.dumps(told, indent=2))
 
 
-def _show(path: Path, reasons: list[Reason], *, allowed: bool) -> None:
+def _show(path: Path, reasons: list[AllowanceReason], *, allowed: bool) -> None:
     if not reasons:
         click.echo(printable(f"{path} asks for nothing that needs a permission."))
         return

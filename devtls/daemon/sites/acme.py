@@ -31,7 +31,7 @@ from devtls.web.lazy_site import LazySite
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from devtls.acme.messages import Answer, Request, Validate
+    from devtls.acme.messages import AcmeRequest, AcmeResponse, Validate
     from devtls.acme.problems import Problem
     from devtls.daemon.sites.acme_desk import AcmeDesk
 
@@ -113,7 +113,7 @@ class AcmeSite:
         else:
             self.abandon()
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: AcmeRequest) -> AcmeResponse:
         """Return the answer to a request of a client."""
         desk = self._open_desk()
         async with self._answering:
@@ -146,7 +146,7 @@ class AcmeSite:
             self._log.fault(0, error)
 
     async def _proof(self, work: Validate) -> Problem | None:
-        from devtls.acme.challenges import ALPN, WELL_KNOWN, judge_http, judge_tls
+        from devtls.acme.challenges import ALPN, WELL_KNOWN, check_alpn_certificate, check_http_response
         from devtls.acme.problems import Problem
 
         if work.kind == "tls-alpn-01":
@@ -156,12 +156,16 @@ class AcmeSite:
             shown = await shake_hands(port, work.name, ALPN)
             if isinstance(shown, str):
                 return Problem("connection", shown)
-            return judge_tls(work, shown.alpn, shown.certificate)
+            return check_alpn_certificate(work, shown.alpn, shown.certificate)
         place = self._place(work.name)
         if place is None:
             return Problem("connection", f"{work.name} leads nowhere: it needs a route, or a port in [acme] http_port.")
         found = await fetch(place, work.name, (WELL_KNOWN + work.token).encode("ascii"), self.challenges.contexts)
-        return Problem("connection", found) if isinstance(found, str) else judge_http(work, found.status, found.body)
+        return (
+            Problem("connection", found)
+            if isinstance(found, str)
+            else check_http_response(work, found.status, found.body)
+        )
 
     def _place(self, name: str) -> Upstream | None:
         snapshot = self._snapshot()

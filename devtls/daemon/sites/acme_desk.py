@@ -15,10 +15,20 @@ import msgspec.json
 
 from devtls.acme.challenges import WELL_KNOWN
 from devtls.acme.encoding import SeededTokens
-from devtls.acme.messages import Answer, Issue, Outcome, Policy, Renewal, Request, Revoke, Validate, Visit
+from devtls.acme.messages import (
+    AcmeOutcome,
+    AcmeRequest,
+    AcmeResponse,
+    Issue,
+    Policy,
+    Renewal,
+    RequestContext,
+    Revoke,
+    Validate,
+)
 from devtls.acme.model import Ledger
 from devtls.acme.problems import CONTENT_TYPE, Problem, document
-from devtls.acme.server import Server
+from devtls.acme.server import AcmeServer
 from devtls.daemon.sites.acme_issuing import advise, issue, revoke
 from devtls.errors import DevtlsError
 from devtls.routing import Snapshot
@@ -39,19 +49,19 @@ class AcmeDesk:
         self._snapshot = snapshot
         self._report = report
         self._file = LedgerFile(keystore.state_dir)
-        self._server = Server()
+        self._server = AcmeServer()
         self.pending: frozenset[tuple[str, bytes]] = frozenset()
         """Hosts and paths of the proofs that may be asked for now."""
 
-    def answer(self, request: Request) -> tuple[Answer, Validate | None]:
+    def answer(self, request: AcmeRequest) -> tuple[AcmeResponse, Validate | None]:
         """Return the answer, and a challenge whose proof is to be looked for now."""
-        visit = self._visit(request.host)
+        context = self._visit(request.host)
         try:
             if request.method != "POST":  # directory, nonces, renewals: nothing of the ledger is asked for
-                return self._complete(Ledger(), self._server.answer(Ledger(), request, visit), visit)
+                return self._complete(Ledger(), self._server.respond(Ledger(), request, context), context)
             with self._file.opened() as ledger:
-                answer, work = self._complete(ledger, self._server.answer(ledger, request, visit), visit)
-                self._look(ledger, visit.now)
+                answer, work = self._complete(ledger, self._server.respond(ledger, request, context), context)
+                self._look(ledger, context.now)
         except DevtlsError as error:
             self._report(f"an ACME request could not be answered: {error}")
             return _failure(str(error)), None
@@ -59,37 +69,39 @@ class AcmeDesk:
 
     def validated(self, work: Validate, problem: Problem | None) -> None:
         """Take in what became of a challenge."""
-        visit = self._visit("")
+        context = self._visit("")
         try:
             with self._file.opened() as ledger:
-                self._server.validated(ledger, work, problem, visit)
-                self._look(ledger, visit.now)
+                self._server.validated(ledger, work, problem, context)
+                self._look(ledger, context.now)
         except DevtlsError as error:
             self._report(f"the proof of an ACME challenge could not be recorded: {error}")
 
-    def _complete(self, ledger: Ledger, outcome: Outcome, visit: Visit) -> tuple[Answer, Validate | None]:
+    def _complete(
+        self, ledger: Ledger, outcome: AcmeOutcome, context: RequestContext
+    ) -> tuple[AcmeResponse, Validate | None]:
         """Do the work that comes before the answer."""
         match outcome.work:
             case Issue() as work:
-                done = issue(self._keystore, work, visit.now, ocsp=self._snapshot().config.ca.ocsp)
-                return self._server.issued(ledger, work, done, visit), None
+                done = issue(self._keystore, work, context.now, ocsp=self._snapshot().config.ca.ocsp)
+                return self._server.issued(ledger, work, done, context), None
             case Revoke() as work:
-                return self._server.revoked(revoke(self._keystore, work, visit.now), visit), None
+                return self._server.revoked(revoke(self._keystore, work, context.now), context), None
             case Renewal() as work:
-                return self._server.advised(advise(self._keystore, work, visit.now)), None
+                return self._server.advised(advise(self._keystore, work, context.now)), None
             case work:
-                assert outcome.answer is not None  # noqa: S101 - only those above are without one
-                return outcome.answer, work
+                assert outcome.response is not None  # noqa: S101 - only those above are without one
+                return outcome.response, work
 
-    def _visit(self, host: str) -> Visit:
+    def _visit(self, host: str) -> RequestContext:
         snapshot = self._snapshot()
         acme = snapshot.config.acme
         policy = Policy(snapshot.zones, dict(acme.eab), tuple(pattern for pattern, _ in acme.tls_port))
-        return Visit(datetime.now(UTC), SeededTokens(os.urandom(_SEED_OCTETS)), f"https://{host}", policy)
+        return RequestContext(datetime.now(UTC), SeededTokens(os.urandom(_SEED_OCTETS)), f"https://{host}", policy)
 
     def _look(self, ledger: Ledger, now: datetime) -> None:
         self.pending = frozenset((name, (WELL_KNOWN + token).encode()) for name, token in ledger.challenged(now))
 
 
-def _failure(detail: str) -> Answer:
-    return Answer(500, msgspec.json.encode(document(Problem("serverInternal", detail))), CONTENT_TYPE)
+def _failure(detail: str) -> AcmeResponse:
+    return AcmeResponse(500, msgspec.json.encode(document(Problem("serverInternal", detail))), CONTENT_TYPE)

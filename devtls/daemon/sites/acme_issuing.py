@@ -13,14 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from devtls.acme.messages import Issue, Renewal, Revoke
-from devtls.acme.model import Certificate
+from devtls.acme.model import AcmeCertificate
 from devtls.acme.problems import Problem
 from devtls.acme.renewal import at_once, window
 from devtls.errors import CertificateError, InvalidName
 from devtls.pki.ca_chain import identifier_of, signed_by
-from devtls.pki.certify import Order, check_key
+from devtls.pki.certify import CertificateTemplate, check_key
 from devtls.pki.names_in_certificates import parse_names
-from devtls.pki.register import Reason, serial_text
+from devtls.pki.register import RevocationReason, serial_text
 from devtls.pki.request import read_request
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.register import Register, open_registers
@@ -28,13 +28,13 @@ from devtls.system.storage.register import Register, open_registers
 _PLACE = "an ACME client"
 
 
-def issue(keystore: Keystore, work: Issue, now: datetime, *, ocsp: bool) -> Certificate | Problem:
+def issue(keystore: Keystore, work: Issue, now: datetime, *, ocsp: bool) -> AcmeCertificate | Problem:
     """Return the certificate, or what is wrong with the request; `ocsp` as in `Order`. Raises StateError."""
     authority = keystore.load(now)
     try:
         request = read_request(work.request)
         check_key(request.key)
-        order = Order(parse_names(request.names, authority.zones, "server"), "server", ocsp=ocsp)
+        order = CertificateTemplate(parse_names(request.names, authority.zones, "server"), "server", ocsp=ocsp)
     except (CertificateError, InvalidName) as error:
         return Problem("badCSR", str(error))
     if {str(name) for name in order.names} != set(work.names):
@@ -44,7 +44,7 @@ def issue(keystore: Keystore, work: Issue, now: datetime, *, ocsp: bool) -> Cert
         return Problem("badCSR", "The certificate's key must be another one than the account's (RFC 8555 11.1).")
     leaf = Register(keystore, authority).issue(order, request.key, by="acme", place=_PLACE, now=now)
     chain = leaf.public_bytes(Encoding.PEM) + authority.intermediate_pem
-    return Certificate(chain.decode("ascii"), serial_text(leaf.serial_number), leaf.not_valid_after_utc)
+    return AcmeCertificate(chain.decode("ascii"), serial_text(leaf.serial_number), leaf.not_valid_after_utc)
 
 
 def advise(keystore: Keystore, work: Renewal, now: datetime) -> tuple[datetime, datetime] | None:
@@ -71,6 +71,6 @@ def revoke(keystore: Keystore, work: Revoke, now: datetime) -> Problem | None:
     register = next((one for one in registers if signed_by(certificate, one.authority.intermediate.certificate)), None)
     if register is None:
         return Problem("unauthorized", "The certificate is none of this CA's.")
-    if not register.revoke([serial_text(certificate.serial_number)], cast(Reason, work.reason), now):
+    if not register.revoke([serial_text(certificate.serial_number)], cast(RevocationReason, work.reason), now):
         return Problem("alreadyRevoked", "The certificate is revoked already.")
     return None

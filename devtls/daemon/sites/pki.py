@@ -27,7 +27,7 @@ from devtls.web.lazy_site import LazySite
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from devtls.pki.ocsp import Answer, Publisher
+    from devtls.pki.ocsp import OcspResponse, Publisher
     from devtls.system.storage.pointer import Pointer
     from devtls.system.storage.register import Register
     from devtls.web.pki_endpoint import Document
@@ -133,7 +133,7 @@ class PkiSite:
 
     async def status(self, request: bytes) -> Document:
         """Return the answer to an OCSP request, as of now."""
-        from devtls.pki.ocsp import RESPONSE_TYPE, answer_later
+        from devtls.pki.ocsp import RESPONSE_TYPE, try_later_response
         from devtls.web.pki_endpoint import Document
 
         now = datetime.now(UTC)
@@ -141,11 +141,11 @@ class PkiSite:
             found = await asyncio.to_thread(self._answer, request, now)
         except DevtlsError as error:
             self._log.report(f"the status of a certificate cannot be told: {error}")
-            found = answer_later()
+            found = try_later_response()
         return Document(found.der, RESPONSE_TYPE, _refresh_at(found.until), None if found.until is None else now)
 
-    def _answer(self, request: bytes, now: datetime) -> Answer:
-        from devtls.pki.ocsp import answer
+    def _answer(self, request: bytes, now: datetime) -> OcspResponse:
+        from devtls.pki.ocsp import respond
         from devtls.system.storage.register import open_registers
 
         pointer = self._keystore.pointer()
@@ -157,7 +157,7 @@ class PkiSite:
         for register in older:
             with contextlib.suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
                 publishers.append(self._publisher(register, now))
-        return answer(request, publishers, now)
+        return respond(request, publishers, now)
 
     def _publisher(self, register: Register, now: datetime) -> Publisher:
         from devtls.pki.ocsp import Publisher

@@ -23,7 +23,7 @@ _NAME = r"control-([0-9]+)-[0-9a-f]{8}\.json\Z"
 _FORMAT = 1
 _BACKLOG = 16
 _TOKEN_BYTES = 32
-_KNOCK_S = 3.0
+_CONNECT_S = 3.0
 """Windows tries a port that refuses three times, half a second apart, before it says so."""
 
 
@@ -37,12 +37,12 @@ class ControlPort(msgspec.Struct, frozen=True):
 
     def connect(self, timeout_s: float) -> socket.socket:
         """Return a connection. Raises OSError when nobody listens."""
-        return socket.create_connection(("127.0.0.1", self.port), max(timeout_s, _KNOCK_S))
+        return socket.create_connection(("127.0.0.1", self.port), max(timeout_s, _CONNECT_S))
 
     def answers(self) -> bool:
         """Say whether somebody listens, ours or not; blocks."""
         try:
-            self.connect(_KNOCK_S).close()
+            self.connect(_CONNECT_S).close()
         except ConnectionRefusedError:
             return False
         except OSError:
@@ -105,8 +105,8 @@ def find_control_ports(runtime_dir: Path) -> list[ControlPort]:
 
 def _read(path: Path, pid: int) -> ControlPort | None:
     try:
-        said = msgspec.json.decode(read_private_file(path), type=_File)
-        return ControlPort(path, pid, said.port, bytes.fromhex(said.token))
+        content = msgspec.json.decode(read_private_file(path), type=_File)
+        return ControlPort(path, pid, content.port, bytes.fromhex(content.token))
     except (FileNotFoundError, msgspec.DecodeError, ValueError):  # gone meanwhile, or half written by one that starts
         return None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation
 
-SYSTEM_DIRECTORYS = ("usr/sbin", "usr/bin", "sbin", "bin", "usr/local/sbin", "usr/local/bin")
+SYSTEM_DIRECTORIES = ("usr/sbin", "usr/bin", "sbin", "bin", "usr/local/sbin", "usr/local/bin")
 """Where tools that may be elevated are looked for, below the root of the file system."""
 
 _WRAPPERS = "run/wrappers/bin"  # NixOS keeps its setuid programs there
@@ -23,14 +23,14 @@ def find_elevation(effective_uid: int, root: Path = Path("/")) -> Elevation | No
     if effective_uid == 0:
         return ALREADY_ROOT
     for name in ("sudo", "doas", "pkexec"):
-        tool = find_tool((name,), (_WRAPPERS, *SYSTEM_DIRECTORYS), root)
+        tool = find_tool((name,), (_WRAPPERS, *SYSTEM_DIRECTORIES), root)
         if tool is not None:
             return Elevation(name, (str(tool),))
     return None
 
 
 def find_tool(
-    names: Iterable[str], directories: Iterable[str] = SYSTEM_DIRECTORYS, root: Path = Path("/")
+    names: Iterable[str], directories: Iterable[str] = SYSTEM_DIRECTORIES, root: Path = Path("/")
 ) -> Path | None:
     """Return the first of `names` that is an executable file in `folders` below `root`, or None."""
     places = list(directories)

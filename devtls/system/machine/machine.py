@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devtls.system.machine.elevation import SYSTEM_DIRECTORYS, find_elevation, find_tool
+from devtls.system.machine.elevation import SYSTEM_DIRECTORIES, find_elevation, find_tool
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation
 
 
@@ -76,7 +76,7 @@ class Machine:
 
     def system_tool(self, *names: str) -> Path | None:
         """Return a tool that may be elevated: only from the system's own folders."""
-        return find_tool(names, SYSTEM_DIRECTORYS, self.root)
+        return find_tool(names, SYSTEM_DIRECTORIES, self.root)
 
     def user_tool(self, *names: str) -> Path | None:
         """Return a tool that runs as the user: from PATH, then from the system's folders."""

@@ -17,7 +17,7 @@ import msgspec
 from devtls.errors import Refused
 
 _APPLICATION = "devtls"
-_USER_DIRECTORYS = "/run/user"
+_USER_DIRECTORIES = "/run/user"
 
 
 class Paths(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ def _system_runtime_directory(environ: Mapping[str, str]) -> Path | None:
     """Return our place in the user's runtime folder; platformdirs warns of a missing one on stderr and takes /tmp."""
     if sys.platform in ("win32", "darwin"):
         return _platform_directory("user_runtime_path")
-    for directory in (environ.get("XDG_RUNTIME_DIR", ""), f"{_USER_DIRECTORYS}/{os.geteuid()}"):
+    for directory in (environ.get("XDG_RUNTIME_DIR", ""), f"{_USER_DIRECTORIES}/{os.geteuid()}"):
         if directory.startswith("/") and _is_ours_alone(directory):
             return Path(directory) / _APPLICATION
     return None

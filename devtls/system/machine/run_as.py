@@ -11,7 +11,7 @@ from pathlib import PureWindowsPath
 
 from devtls.system.machine.plan import ELEVATED_S, Run
 
-_SAID_NO = ("1223", "canceled by the user", "cancelled by the user")
+_DECLINED = ("1223", "canceled by the user", "cancelled by the user")
 
 
 def system_directory(environ: Mapping[str, str]) -> PureWindowsPath:
@@ -42,7 +42,7 @@ def run_as_administrator(environ: Mapping[str, str], program: PureWindowsPath, a
 
 def was_refused(detail: str) -> bool:
     """Say whether a command's last words are that the question was answered with no."""
-    return any(word in detail for word in _SAID_NO)
+    return any(word in detail for word in _DECLINED)
 
 
 def quoted(text: str) -> str:

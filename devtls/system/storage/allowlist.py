@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec.json
 
-from devtls.config import Config, Reason, StaticTarget, needs_allow, private_routes
+from devtls.config import AllowanceReason, Config, StaticTarget, needs_allow, private_routes
 from devtls.errors import ConfigError, NotAllowed, StateError
 from devtls.system.machine.paths import Paths
 from devtls.system.machine.private_files import (
@@ -51,12 +51,12 @@ class Allowlist:
         """Return what is remembered, in the order of the paths. Raises StateError."""
         return tuple(sorted(self._read().values(), key=lambda entry: entry.path))
 
-    def allows(self, path: Path, data: bytes, reasons: list[Reason]) -> bool:
+    def allows(self, path: Path, data: bytes, reasons: list[AllowanceReason]) -> bool:
         """Say whether this content at this path was allowed for all of `reasons`."""
         entry = self._read().get(os.path.realpath(path))
         return entry is not None and entry.sha256 == _digest(data) and set(_texts(reasons)) <= set(entry.reasons)
 
-    def remember(self, path: Path, data: bytes, reasons: list[Reason], now: datetime) -> None:
+    def remember(self, path: Path, data: bytes, reasons: list[AllowanceReason], now: datetime) -> None:
         """Allow this content at this path."""
         place = os.path.realpath(path)
         stamp = now.isoformat(timespec="seconds")
@@ -141,11 +141,11 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _texts(reasons: list[Reason]) -> tuple[str, ...]:
+def _texts(reasons: list[AllowanceReason]) -> tuple[str, ...]:
     return tuple(f"{reason.key}: {reason.text}" for reason in reasons)
 
 
-def reasons_of(config: Config, path: Path) -> list[Reason]:
+def reasons_of(config: Config, path: Path) -> list[AllowanceReason]:
     """Return what the file at `path` needs `devtls allow` for; links are followed."""
     return needs_allow(config, str(path.parent), resolve=os.path.realpath)
 

@@ -28,7 +28,7 @@ from devtls.system.machine.private_files import (
     sync_directory,
 )
 from devtls.system.machine.randomness import new_leaf_key, new_serial
-from devtls.system.storage.pointer import NEW_CA, Entry
+from devtls.system.storage.pointer import NEW_CA, PointerEntry
 from devtls.system.storage.seal import INTERMEDIATE, KEY, ROOT, ROOT_CRL, SEAL, SEALED, seal
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ NO_LOCKS = Locks()
 
 def make_generation(
     state_dir: Path, zones: tuple[Hostname, ...], now: datetime, pki_port: int, locks: Locks
-) -> tuple[Authority, Entry]:
+) -> tuple[Authority, PointerEntry]:
     """Make and write a new CA; what is not locked of the root's key is dropped here."""
     from devtls.pki.authority import create_authority
 
@@ -106,7 +106,7 @@ def make_generation(
 
 def write_generation(
     state_dir: Path, authority: Authority, now: datetime, *, lock: Lock | None = None, root_key: bytes = b""
-) -> Entry:
+) -> PointerEntry:
     """Write all files of a CA and put them on disk; returns what the pointer has to say of it.
 
     `lock` locks the intermediate's key, `root_key` is the container of the root's if that is kept.
@@ -130,10 +130,14 @@ def write_generation(
     sync_directory(directory)
     sync_directory(state_dir)
     end = authority.signer.not_after
-    return Entry(directory.name, authority.fingerprint, authority.pki_port, sha256_hex(files[SEAL]), end, authority.id)
+    return PointerEntry(
+        directory.name, authority.fingerprint, authority.pki_port, sha256_hex(files[SEAL]), end, authority.id
+    )
 
 
-def replace_sealed(directory: Path, entry: Entry, authority: Authority, name: str, content: bytes) -> Entry:
+def replace_sealed(
+    directory: Path, entry: PointerEntry, authority: Authority, name: str, content: bytes
+) -> PointerEntry:
     """Put a file of a CA (`name`, a sealed one) in the place of the present one; returns what the pointer says."""
     files = {each: read_private_file(directory / each) for each in SEALED if each != name}
     sealed = seal(authority.signer, {**files, name: content})
@@ -151,7 +155,7 @@ def plain_key(key: IssuerKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def read_generation(directory: Path, entry: Entry, now: datetime | None, unlock: Unlock) -> Authority:
+def read_generation(directory: Path, entry: PointerEntry, now: datetime | None, unlock: Unlock) -> Authority:
     """Return the CA in `folder`, checked as of `now` (None: whatever the date is).
 
     `unlock` opens its key, if that is locked, once something is signed. Raises FileNotFoundError, StateError,
@@ -209,7 +213,7 @@ def _read_key(path: Path, certificate: x509.Certificate, unlock: Unlock) -> Issu
     return key
 
 
-def read_root(directory: Path, entry: Entry) -> x509.Certificate | None:
+def read_root(directory: Path, entry: PointerEntry) -> x509.Certificate | None:
     """Return the root of a CA whose other files do not matter; None when it is not there as it was."""
     from cryptography import x509
     from cryptography.hazmat.primitives.hashes import SHA256

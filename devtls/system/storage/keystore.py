@@ -54,7 +54,15 @@ from devtls.system.storage.generation import (
 )
 from devtls.system.storage.passphrase import NO_PASSPHRASES, PassphraseSource
 from devtls.system.storage.pki_port import free_port
-from devtls.system.storage.pointer import GENERATION, NEW_CA, Entry, Pointer, parse_pointer, point_at, render_pointer
+from devtls.system.storage.pointer import (
+    GENERATION,
+    NEW_CA,
+    Pointer,
+    PointerEntry,
+    parse_pointer,
+    point_at,
+    render_pointer,
+)
 from devtls.system.storage.seal import KEY, ROOT_CRL, open_sealed
 
 if TYPE_CHECKING:
@@ -139,7 +147,7 @@ class Keystore:
                 continue  # it signs nothing any more, and its root can be taken back without it
         return tuple(found)
 
-    def _older(self) -> tuple[Entry, ...]:
+    def _older(self) -> tuple[PointerEntry, ...]:
         pointer = self.pointer()
         return pointer.older if pointer else ()
 
@@ -159,7 +167,7 @@ class Keystore:
                 raise StateError(str(error), path=str(directory), hint=error.hint) from error
         raise StateError("The CA is being replaced right now.", path=str(self.state_dir), hint="try again in a moment")
 
-    def _read(self, entry: Entry, now: datetime | None) -> Authority:
+    def _read(self, entry: PointerEntry, now: datetime | None) -> Authority:
         return read_generation(self.state_dir / entry.generation, entry, now, self._unlock)
 
     def _unlock(self, container: bytes) -> IssuerKey:
@@ -319,7 +327,7 @@ class Keystore:
             self._replace_sealed(authority, KEY, content, among=[self._present().current])
 
     def _replace_sealed(
-        self, authority: Authority, name: str, content: bytes, *, among: Collection[Entry] | None = None
+        self, authority: Authority, name: str, content: bytes, *, among: Collection[PointerEntry] | None = None
     ) -> None:
         """Replace a sealed file in one step, then the seal and the pointer: a start in between takes the long way."""
         pointer = self._present()
@@ -393,5 +401,5 @@ class Keystore:
         )
 
 
-def _without(older: tuple[Entry, ...], entry: Entry) -> tuple[Entry, ...]:
+def _without(older: tuple[PointerEntry, ...], entry: PointerEntry) -> tuple[PointerEntry, ...]:
     return tuple(each for each in older if each.generation != entry.generation)

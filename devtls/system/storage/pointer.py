@@ -20,7 +20,7 @@ NEW_CA = "devtls untrust --forget, then devtls trust"
 GENERATION = re.compile(r"ca-[0-9a-f]{8}\Z")
 
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PointerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One CA: its folder, SHA-256 of its root (hex), its PKI port, SHA-256 of its `signer.json`, its end."""
 
     generation: str
@@ -39,38 +39,40 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.id or self.generation.removeprefix("ca-")
 
 
-class Pointer(Entry, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Pointer(PointerEntry, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `ca.current` says; its own fields are those of the CA that signs."""
 
     format: int
-    next: Entry | None = None
-    older: tuple[Entry, ...] = ()
+    next: PointerEntry | None = None
+    older: tuple[PointerEntry, ...] = ()
 
     @property
-    def current(self) -> Entry:
+    def current(self) -> PointerEntry:
         """The CA that signs."""
-        return Entry(**{name: getattr(self, name) for name in Entry.__struct_fields__})
+        return PointerEntry(**{name: getattr(self, name) for name in PointerEntry.__struct_fields__})
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[PointerEntry, ...]:
         """Every CA that is kept, the one that signs first."""
         return (self.current, *([self.next] if self.next else []), *self.older)
 
-    def renewed(self, entry: Entry) -> Pointer:
+    def renewed(self, entry: PointerEntry) -> Pointer:
         """Return the same with `entry` in the place of the one that has its generation."""
 
-        def fresh(each: Entry) -> Entry:
+        def fresh(each: PointerEntry) -> PointerEntry:
             return entry if each.generation == entry.generation else each
 
         following = fresh(self.next) if self.next else None
         return point_at(fresh(self.current), following=following, older=tuple(map(fresh, self.older)))
 
 
-class _Stamp(msgspec.Struct):
+class _PointerFormat(msgspec.Struct):
     format: int
 
 
-def point_at(current: Entry, *, following: Entry | None = None, older: tuple[Entry, ...] = ()) -> Pointer:
+def point_at(
+    current: PointerEntry, *, following: PointerEntry | None = None, older: tuple[PointerEntry, ...] = ()
+) -> Pointer:
     """Return what `ca.current` has to say."""
     return Pointer(**msgspec.structs.asdict(current), format=FORMAT, next=following, older=older)
 
@@ -83,7 +85,7 @@ def render_pointer(pointer: Pointer) -> bytes:
 def parse_pointer(content: bytes, path: Path) -> Pointer:
     """Return what the file says; raises StateError."""
     try:
-        written_by = msgspec.json.decode(content, type=_Stamp).format
+        written_by = msgspec.json.decode(content, type=_PointerFormat).format
         if written_by > FORMAT:
             raise StateError(
                 f"The CA was written by a later devtls (format {written_by}, this one knows {FORMAT}).",

@@ -26,15 +26,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from devtls.errors import Refused
 from devtls.pki.authority import Authority
-from devtls.pki.certify import Order, certify
+from devtls.pki.certify import CertificateTemplate, certify
 from devtls.pki.register import (
     Event,
     History,
     Issued,
     Maker,
-    Reason,
     RecordedKind,
     Released,
+    RevocationReason,
     Revoked,
     parse_register,
     render_event,
@@ -81,7 +81,7 @@ class Register:
         return read_history(self.path.parent)
 
     def issue(
-        self, order: Order, key: CertificatePublicKeyTypes, *, by: Maker, place: str, now: datetime
+        self, order: CertificateTemplate, key: CertificatePublicKeyTypes, *, by: Maker, place: str, now: datetime
     ) -> x509.Certificate:
         """Sign a certificate and record it; `place` is where it will go. Raises CertificateError as `certify` does."""
         certificate = certify(self.authority, order, key, now=now, serial=new_serial())
@@ -130,7 +130,7 @@ class Register:
         return {serial: "revoke" if serial in history.revoked else "unrevoke" for serial in sorted(differing)}
 
     def revoke(
-        self, serials: Iterable[str], reason: Reason, now: datetime, *, root_key: IssuerKey | None = None
+        self, serials: Iterable[str], reason: RevocationReason, now: datetime, *, root_key: IssuerKey | None = None
     ) -> tuple[str, ...]:
         """Revoke certificates and publish that; returns those that were not revoked before, or only held.
 
@@ -138,8 +138,8 @@ class Register:
         """
         publish = self._publisher(root_key)
         with self._keystore.writing(self.authority) as directory:
-            standing = read_history(directory).revoked
-            fresh = tuple(serial for serial in dict.fromkeys(serials) if _can_follow(standing.get(serial), reason))
+            present = read_history(directory).revoked
+            fresh = tuple(serial for serial in dict.fromkeys(serials) if _can_follow(present.get(serial), reason))
             at = now.replace(microsecond=0)
             append_events(directory, [Revoked(serial=serial, at=at, reason=reason) for serial in fresh])
             publish(directory, now)
@@ -149,12 +149,12 @@ class Register:
         """Take holds back, publish that and return them. Raises Refused, and takes none back, when one is no hold."""
         publish = self._publisher(root_key)
         with self._keystore.writing(self.authority) as directory:
-            standing, at = read_history(directory).revoked, now.replace(microsecond=0)
+            present, at = read_history(directory).revoked, now.replace(microsecond=0)
             wanted = tuple(dict.fromkeys(serials))
             begun = [] if root_key is None else [one for one, verb in self.unpublished().items() if verb == "unrevoke"]
             fresh = [serial for serial in wanted if serial not in begun]
             for serial in fresh:
-                _check_hold(serial, standing.get(serial))
+                _check_hold(serial, present.get(serial))
             append_events(directory, [Released(serial=serial, at=at) for serial in fresh])
             publish(directory, now)
         return wanted
@@ -179,16 +179,16 @@ class Register:
         self._keystore.put_root_crl(self.authority, der)  # one that is there already, too: a crash left it unsealed
 
 
-def _can_follow(standing: Revoked | None, reason: Reason) -> bool:
-    return standing is None or (standing.reason == "hold" and reason != "hold")
+def _can_follow(present: Revoked | None, reason: RevocationReason) -> bool:
+    return present is None or (present.reason == "hold" and reason != "hold")
 
 
-def _check_hold(serial: str, standing: Revoked | None) -> None:
-    if standing is None:
+def _check_hold(serial: str, present: Revoked | None) -> None:
+    if present is None:
         raise Refused(f"The certificate {serial} is not revoked.", hint="devtls certs list")
-    if standing.reason != "hold":
+    if present.reason != "hold":
         raise Refused(
-            f"The certificate {serial} is revoked for good ({standing.reason}): only a hold can be taken back.",
+            f"The certificate {serial} is revoked for good ({present.reason}): only a hold can be taken back.",
             hint="devtls cert makes a new one",
         )
 

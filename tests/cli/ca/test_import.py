@@ -189,7 +189,7 @@ def test_a_colleagues_intermediate_comes_with_the_port_of_its_list(
     root, crl = next(out.glob("devtls-root-*.pem")), next(out.glob("*.crl"))
     said = bring(desk, "--cert", str(certificate), "--key", str(key), "--chain", str(root), "--crl", str(crl))
     authority = present(desk)
-    assert (authority.zones, authority.pki_port, authority.fenced) == (("test",), theirs.pki_port, True)
+    assert (authority.zones, authority.pki_port, authority.name_constrained) == (("test",), theirs.pki_port, True)
     assert (authority.root_crl_der, authority.root) == (theirs.root_crl_der, theirs.root)
     assert said.count("  * ") == 1  # its end
 
@@ -224,13 +224,13 @@ def test_what_is_in_the_way_is_said(desk: Desk, files: Callable[..., tuple[str, 
     assert not desk.state.exists()
 
 
-@pytest.mark.parametrize("unfenced", [True, False])
+@pytest.mark.parametrize("unconstrained", [True, False])
 def test_a_terminal_is_asked(
-    desk: Desk, files: Callable[..., tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, unfenced: bool
+    desk: Desk, files: Callable[..., tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, unconstrained: bool
 ) -> None:
     monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     root, policy, issuing = company()
-    options = files(mkcert()) if unfenced else files(issuing, policy, root)
+    options = files(mkcert()) if unconstrained else files(issuing, policy, root)
     desk.fail(ExitCode.REFUSED, "ca", "import", *options, answer="n\n")
     assert not desk.state.exists()
     desk.succeed("ca", "import", *options, answer="y\n")

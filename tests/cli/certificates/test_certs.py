@@ -15,7 +15,7 @@ from devtls.cli.certificates.certs import command
 from devtls.errors import CertificateError, Refused
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.authority import Authority
-from devtls.pki.certify import Order
+from devtls.pki.certify import CertificateTemplate
 from devtls.pki.register import Issued, serial_text
 from devtls.system.storage.generation import Locks
 from devtls.system.storage.keystore import Keystore, new_leaf_key
@@ -41,7 +41,7 @@ def register(keystore: Keystore, authority: Authority) -> Register:
 
 def issue(register: Register, *names: str, days_ago: int = 0) -> x509.Certificate:
     key, now = new_leaf_key().public_key(), datetime.now(UTC) - timedelta(days=days_ago)
-    return register.issue(Order(names, days=90), key, by="cert", place=f"/x/{names[0]}.pem", now=now)
+    return register.issue(CertificateTemplate(names, days=90), key, by="cert", place=f"/x/{names[0]}.pem", now=now)
 
 
 def run(*argv: str) -> Result:

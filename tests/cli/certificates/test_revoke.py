@@ -17,8 +17,8 @@ from devtls.cli.certificates import certs, revoke, revoking, unrevoke
 from devtls.errors import CertificateError, DevtlsError, Refused, StateError
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
-from devtls.pki.certify import Order
-from devtls.pki.imported import ImportBundle, judge
+from devtls.pki.certify import CertificateTemplate
+from devtls.pki.imported import ImportBundle, validate_import
 from devtls.pki.leaf import PASSING
 from devtls.pki.register import Issued, serial_text
 from devtls.pki.revocation import load_crl
@@ -79,7 +79,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> list[Proxy]:
 
 def issue(register: Register, *names: str) -> x509.Certificate:
     key = new_leaf_key().public_key()
-    return register.issue(Order(names), key, by="cert", place=f"/x/{names[0]}.pem", now=datetime.now(UTC))
+    return register.issue(CertificateTemplate(names), key, by="cert", place=f"/x/{names[0]}.pem", now=datetime.now(UTC))
 
 
 def serial(leaf: x509.Certificate) -> str:
@@ -254,7 +254,7 @@ def test_after_a_renewal_each_certificate_is_revoked_by_the_ca_that_issued_it(
 def test_a_ca_that_signs_no_lists_is_not_said_to_have_one(keystore: Keystore) -> None:
     made, now = mkcert(), datetime.now(UTC)
     brought = ImportBundle(made.certificate, made.key)
-    keystore.adopt(judge(brought, zones=(), parse_zone=Hostname, now=now, pki_port=29445).authority, now)
+    keystore.adopt(validate_import(brought, zones=(), parse_zone=Hostname, now=now, pki_port=29445).authority, now)
     issue(Register(keystore, keystore.load(now)), "a.test")
     said = run(revoke, "a.test")
     assert "List number" not in said.stderr

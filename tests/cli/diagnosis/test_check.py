@@ -17,7 +17,7 @@ from devtls.cli.group import main
 from devtls.errors import ExitCode, InvalidAddress, NoConnection
 from tests.doctor.tls_check.pki import DAY, NOW, Issued, Wish, make_root, self_signed, showing
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
+DOCS = Path(__file__).parents[3] / "docs"
 NAME = "app.check.test"
 
 
@@ -138,7 +138,8 @@ def test_json_has_the_documented_shape(root: Issued, ca: Path, tmp_path: Path) -
     assert values["path"]["ends"] == "anchored"
     assert [each["sent"] for each in values["path"]["certificates"]] == [True, False]
     assert values["path"]["certificates"][0]["sha256"] == leaf.facts.fingerprint
-    documented = re.findall(r"`(\w+)`", README.partition("`--json` has ")[2].partition("\n## ")[0])
+    page = (DOCS / "reference/json.md").read_text()
+    documented = re.findall(r"`(\w+)`", page.partition("<!-- json: check -->")[2].partition("<!-- /json -->")[0])
     assert values.keys() - {"address"} <= set(documented)
 
 
@@ -201,8 +202,8 @@ def test_a_ca_that_cannot_be_read_does_not_stop_a_check(home: Path, root: Issued
         assert run(f"{NAME}:{port}", "--connect", "127.0.0.1", "--ca", str(ca)).return_value is ExitCode.OK
 
 
-def test_the_readmes_example_is_what_is_printed(tmp_path: Path) -> None:
-    shown = README.partition("<!-- check -->")[2].partition("<!-- /check -->")[0]
+def test_the_example_in_the_documentation_is_what_is_printed(tmp_path: Path) -> None:
+    shown = (DOCS / "how-to/diagnose.md").read_text().partition("<!-- check -->")[2].partition("<!-- /check -->")[0]
     lines = [line for line in shown.splitlines() if line and not line.startswith(("```", "$ "))]
     with showing(
         tmp_path, self_signed(Wish(subject="localhost", dns=("localhost",), not_after=NOW + 90 * DAY))

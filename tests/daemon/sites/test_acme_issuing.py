@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from devtls.acme.messages import Issue, Renewal, Revoke
-from devtls.acme.model import Certificate
+from devtls.acme.model import AcmeCertificate
 from devtls.acme.problems import Problem
 from devtls.acme.renewal import at_once, window
 from devtls.daemon.sites.acme_issuing import advise, issue, revoke
@@ -50,8 +50,8 @@ def work(request: bytes, *names: str, account_key: bytes = b"another") -> Issue:
     return Issue("order", request, names or ("web.test",), account_key)
 
 
-def certificate_in(done: Certificate | Problem) -> x509.Certificate:
-    assert isinstance(done, Certificate), done
+def certificate_in(done: AcmeCertificate | Problem) -> x509.Certificate:
+    assert isinstance(done, AcmeCertificate), done
     return x509.load_pem_x509_certificates(done.chain_pem.encode())[0]
 
 
@@ -63,7 +63,7 @@ def test_a_request_for_the_names_of_the_order_is_signed_and_recorded(keystore: K
     leaf.verify_directly_issued_by(authority.intermediate.certificate)
     assert leaf.public_key() == KEY.public_key() and not list(leaf.subject)
     (recorded,) = Register(keystore, authority).history().issued.values()
-    assert isinstance(done, Certificate)
+    assert isinstance(done, AcmeCertificate)
     assert (recorded.by, recorded.names, recorded.serial) == ("acme", ("web.test",), done.serial)
     assert done.not_after == leaf.not_valid_after_utc
 

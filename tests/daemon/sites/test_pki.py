@@ -22,8 +22,8 @@ from devtls.daemon.sites import pki as pki_site
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
-from devtls.pki.certify import Order
-from devtls.pki.imported import ImportBundle, judge
+from devtls.pki.certify import CertificateTemplate
+from devtls.pki.imported import ImportBundle, validate_import
 from devtls.pki.leaf import Signer
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number, load_crl, revoked_entry
@@ -182,7 +182,7 @@ def withdrawn(paths: Paths) -> Authority:
     now, keystore, root = datetime.now(UTC), Keystore(paths.state_dir), make("Corp Root")
     issuing = make("Corp Dev", by=root, path_length=0, constraints=permitting("dev.local", networks=True))
     brought = ImportBundle(issuing.certificate, issuing.key, (root.certificate,))
-    authority = judge(brought, zones=(), parse_zone=Hostname, now=now, pki_port=free_port()).authority
+    authority = validate_import(brought, zones=(), parse_zone=Hostname, now=now, pki_port=free_port()).authority
     keystore.adopt(authority, now)
     entry = revoked_entry(issuing.certificate.serial_number, now, "ca-compromise")
     with keystore.writing(authority):
@@ -216,7 +216,7 @@ async def certificate_of(running: Any) -> tuple[x509.Certificate, Register, Auth
         authority = keystore.load(now)
         register = Register(keystore, authority)
         key = new_leaf_key().public_key()
-        return register.issue(Order(("a.test",)), key, by="cert", place="x", now=now), register, authority
+        return register.issue(CertificateTemplate(("a.test",)), key, by="cert", place="x", now=now), register, authority
 
     return await asyncio.to_thread(make)
 

@@ -10,7 +10,7 @@ import pytest
 from devtls.daemon.sites.publications import Publications
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.authority import Authority
-from devtls.pki.certify import Order
+from devtls.pki.certify import CertificateTemplate
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number
 from devtls.system.storage.keystore import Keystore, new_leaf_key
@@ -32,7 +32,9 @@ def authority(keystore: Keystore) -> Authority:
 def issue(keystore: Keystore, authority: Authority) -> str:
     key = new_leaf_key().public_key()
     register = Register(keystore, authority)
-    return serial_text(register.issue(Order(("a.test",)), key, by="cert", place="x", now=NOW).serial_number)
+    return serial_text(
+        register.issue(CertificateTemplate(("a.test",)), key, by="cert", place="x", now=NOW).serial_number
+    )
 
 
 def test_nothing_is_read_twice_while_nothing_changes(

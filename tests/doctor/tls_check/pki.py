@@ -127,7 +127,7 @@ def signed_with_sha1(issued: Issued, root: Issued) -> Issued:
     assert isinstance(root.key, rsa.RSAPrivateKey)
     inside = issued.raw.tbs_certificate_bytes.replace(_RSA_SHA256, _RSA_SHA1)
     signature = root.key.sign(inside, PKCS1v15(), SHA1())
-    whole = der.sequence(inside, der.sequence(_RSA_SHA1, b"\x05\x00"), der.bits(signature))
+    whole = der.sequence(inside, der.sequence(_RSA_SHA1, b"\x05\x00"), der.bit_string(signature))
     return Issued(x509.load_der_x509_certificate(whole), issued.key, root)
 
 

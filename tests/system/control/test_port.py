@@ -74,7 +74,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(runtime: Path) -
     assert not dead.path.exists()
 
 
-def test_a_directory_that_cannot_be_used_is_said(home: Path) -> None:
+def test_a_directory_that_cannot_be_used_is_named(home: Path) -> None:
     (home / "file").touch()
     with pytest.raises(StateError):
         open_control_port(home / "file/run")

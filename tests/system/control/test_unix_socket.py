@@ -55,7 +55,7 @@ def test_socket_and_directory_are_ours_alone(runtime: Path) -> None:
     assert is_gone(place)
 
 
-def test_two_of_one_process_do_not_meet(runtime: Path) -> None:
+def test_two_sockets_of_one_process_have_different_names(runtime: Path) -> None:
     one, first = open_control_socket(runtime)
     two, second = open_control_socket(runtime)
     with first, second:
@@ -103,7 +103,7 @@ def test_a_directory_that_others_can_write_is_refused(runtime: Path, open_one: s
     assert place.path.exists()
 
 
-def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StateError, match="no control socket can be made") as caught:
         open_control_socket(tmp_path / "file/run")

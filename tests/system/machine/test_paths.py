@@ -49,7 +49,7 @@ def test_a_runtime_directory_that_is_not_ours_alone_is_not_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, directory: str
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr(paths_module, "_USER_FOLDERS", str(tmp_path / "none"))
+    monkeypatch.setattr(paths_module, "_USER_DIRECTORIES", str(tmp_path / "none"))
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o755)
     (tmp_path / "mine").mkdir(mode=0o700)
@@ -63,7 +63,7 @@ def test_the_systems_directory_of_the_user_is_found_without_a_variable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / str(os.geteuid())).mkdir(mode=0o700)
-    monkeypatch.setattr(paths_module, "_USER_FOLDERS", str(tmp_path))
+    monkeypatch.setattr(paths_module, "_USER_DIRECTORIES", str(tmp_path))
     assert Paths.from_environment({}).runtime_dir == tmp_path / str(os.geteuid()) / "devtls"
 
 

@@ -75,7 +75,7 @@ def test_a_step_is_shown_as_the_command_that_runs(step: Step, shown: str) -> Non
     assert render(step, SUDO) == shown
 
 
-def test_without_a_way_to_elevate_the_text_says_sudo_for_the_person_who_has_it() -> None:
+def test_without_elevation_the_text_shows_sudo() -> None:
     step = Run(("/bin/tool",), elevate=True)
     assert render(step, None) == "sudo /bin/tool"
     assert render(step, ALREADY_ROOT) == "/bin/tool"

@@ -202,7 +202,7 @@ def test_a_link_to_itself_ends(tmp_path: Path) -> None:
     assert directories_of(loop) == [tmp_path]
 
 
-def test_every_link_on_the_way_has_its_directory_watched(tmp_path: Path) -> None:
+def test_every_link_to_the_file_has_its_directory_watched(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "real.toml").write_text("")

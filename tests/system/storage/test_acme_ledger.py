@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from devtls.acme.model import Account
+from devtls.acme.model import AcmeAccount
 from devtls.errors import StateError
 from devtls.system.storage.acme_ledger import LedgerFile
 
 
-def account(name: str) -> Account:
-    return Account(id=name, key={}, thumbprint=name, created=datetime(2026, 1, 1, tzinfo=UTC))
+def account(name: str) -> AcmeAccount:
+    return AcmeAccount(id=name, key={}, thumbprint=name, created=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.fixture

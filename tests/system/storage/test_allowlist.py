@@ -57,7 +57,7 @@ def test_a_section_that_needs_a_word_is_named_as_one(file: Path, allowlist: Allo
     assert (caught.value.key, caught.value.line) == ("acme", 2)
 
 
-def test_several_wishes_are_counted(file: Path, allowlist: Allowlist) -> None:
+def test_several_reasons_are_counted(file: Path, allowlist: Allowlist) -> None:
     with pytest.raises(NotAllowed, match="and 1 more"):
         check(WANTS_SOCKET + b'b = "unix:/run/b.sock"', file, allowlist)
 
@@ -75,7 +75,7 @@ def test_the_same_content_elsewhere_is_another_file(file: Path, tmp_path: Path, 
         check(WANTS_SOCKET, tmp_path / "devtls.toml", allowlist)
 
 
-def test_another_way_to_the_same_file_is_the_same_file(file: Path, tmp_path: Path, allowlist: Allowlist) -> None:
+def test_another_path_to_the_same_file_is_the_same_file(file: Path, tmp_path: Path, allowlist: Allowlist) -> None:
     remember(file, WANTS_SOCKET, allowlist)
     (tmp_path / "link").symlink_to(file.parent)
     check(WANTS_SOCKET, tmp_path / "link" / "devtls.toml", allowlist)
@@ -177,7 +177,7 @@ def test_the_command_in_the_hint_can_be_pasted(tmp_path: Path, allowlist: Allowl
     assert caught.value.hint == f"devtls allow '{tmp_path}/my; project/devtls.toml'"
 
 
-def test_a_directory_that_takes_no_files_is_said_in_a_sentence(file: Path, tmp_path: Path) -> None:
+def test_a_directory_that_takes_no_files_is_named(file: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"")
     with pytest.raises(StateError, match="cannot be written"):
         Allowlist(tmp_path / "taken").remember(file, b"", [], datetime.now(UTC))

@@ -95,7 +95,7 @@ def test_private_files_are_for_the_owner_alone_and_the_directory_is_made(tmp_pat
     assert {path.name for path in key.parent.iterdir()} == {"a-key.pem", "a.pem"}
 
 
-def test_nothing_is_overwritten_unless_that_was_said(tmp_path: Path) -> None:
+def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     key, certificate = tmp_path / "a-key.pem", tmp_path / "a.pem"
     key.write_bytes(b"old")
     with pytest.raises(Refused, match=r"a-key\.pem exists already") as caught:
@@ -127,7 +127,7 @@ def test_a_link_is_replaced_never_followed(tmp_path: Path) -> None:
     assert not key.is_symlink()
 
 
-def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StateError, match="cannot be written") as caught:
         write_files({}, {tmp_path / "file" / "a.pem": b""}, force=False)
@@ -165,7 +165,7 @@ def test_a_directory_in_the_place_of_a_certificate_leaves_the_old_key(tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-key.pem", "a.pem"]
 
 
-def test_a_certificate_in_the_way_leaves_no_key_behind(tmp_path: Path) -> None:
+def test_a_certificate_that_exists_leaves_no_key_behind(tmp_path: Path) -> None:
     key, certificate = tmp_path / "a-key.pem", tmp_path / "a.pem"
     certificate.write_bytes(b"old")
     with pytest.raises(Refused, match=r"a\.pem exists already"):

@@ -140,7 +140,7 @@ def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
 def test_paths_in_the_file_count_from_the_file(machine: Machine) -> None:
     path = write(machine.project, '[routes]\ndocs = { static = "site" }')
     config = load_config(Found(path, explicit=False), machine.paths)
-    assert str(config.routes[0].target) == f"StaticTarget(folder='{machine.project}/site')"
+    assert str(config.routes[0].target) == f"StaticTarget(directory='{machine.project}/site')"
 
 
 def test_a_found_file_needs_a_word_for_what_a_named_one_may_do(machine: Machine) -> None:

@@ -51,7 +51,7 @@ def test_what_changed_meanwhile_is_not_written_over(tmp_path: Path, now: bytes, 
     assert file.read_bytes() == now
 
 
-def test_a_directory_that_is_no_directory_is_said(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be written") as caught:
         replace_config_file(tmp_path / "file/devtls.toml", b"", before=None)

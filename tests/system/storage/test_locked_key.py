@@ -51,7 +51,7 @@ def test_the_passphrase_of_one_container_opens_the_next_without_a_question(conta
     assert person.questions == ["Passphrase of the key: "]
 
 
-def test_a_wrong_passphrase_is_said_to_be_wrong_while_there_are_tries_left(container: bytes) -> None:
+def test_a_wrong_passphrase_is_reported_while_there_are_tries_left(container: bytes) -> None:
     unlock, person = unlocker("not this", "nor this", PASSPHRASE)
     unlock(container)
     again = "That is not it. Passphrase of the key: "

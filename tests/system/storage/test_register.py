@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from devtls.errors import CertificateError, StateError
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.authority import Authority
-from devtls.pki.certify import Order
+from devtls.pki.certify import CertificateTemplate
 from devtls.pki.leaf import PASSING
 from devtls.pki.register import Issued, serial_text
 from devtls.pki.signature import sha256_hex
@@ -27,7 +27,7 @@ from devtls.system.storage.register import Register
 from tests.system.storage.power_cut import calls_of, crash
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-ORDER = Order(("app.dev.local", "x.test"), days=30)
+ORDER = CertificateTemplate(("app.dev.local", "x.test"), days=30)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def register(keystore: Keystore, authority: Authority) -> Register:
     return Register(keystore, authority)
 
 
-def issue(register: Register, order: Order = ORDER) -> x509.Certificate:
+def issue(register: Register, order: CertificateTemplate = ORDER) -> x509.Certificate:
     return register.issue(order, new_leaf_key().public_key(), by="cert", place="/x/app.pem", now=NOW)
 
 
@@ -91,7 +91,7 @@ def test_lines_are_only_ever_added(register: Register) -> None:
 
 def test_what_cannot_be_issued_is_not_recorded(register: Register) -> None:
     with pytest.raises(CertificateError):
-        issue(register, Order(("a.test",), days=900))
+        issue(register, CertificateTemplate(("a.test",), days=900))
     assert register.history().events == ()
 
 
@@ -180,13 +180,13 @@ ISSUE = """
 import sys
 from datetime import datetime, UTC
 from pathlib import Path
-from devtls.pki.certify import Order
+from devtls.pki.certify import CertificateTemplate
 from devtls.system.storage.keystore import Keystore, new_leaf_key
 from devtls.system.storage.register import Register
 keystore, now = Keystore(Path(sys.argv[1])), datetime.now(UTC)
 register = Register(keystore, keystore.load(now))
 for number in range(5):
-    order = Order((f"{sys.argv[2]}-{number}.test",))
+    order = CertificateTemplate((f"{sys.argv[2]}-{number}.test",))
     register.issue(order, new_leaf_key().public_key(), by="cert", place="x", now=now)
 """
 
@@ -201,7 +201,7 @@ def test_processes_that_issue_at_the_same_time_lose_no_line(tmp_path: Path) -> N
     assert names == {f"{name}-{number}.test" for name in "abc" for number in range(5)}
 
 
-def test_a_crash_on_the_way_to_the_files_leaves_no_certificate_that_is_not_recorded(
+def test_a_crash_before_the_files_leaves_no_certificate_that_is_not_recorded(
     register: Register, tmp_path: Path
 ) -> None:
     def write(directory: Path) -> None:

@@ -73,7 +73,7 @@ def is_whole(keystore: Keystore) -> bool:
     return keystore.load_signer(NOW).fingerprint == authority.fingerprint and not stray
 
 
-def test_a_crash_at_any_step_of_a_revocation_is_found_and_mended(
+def test_a_crash_at_any_step_of_a_revocation_is_found_and_repaired(
     register: Register, keystore: Keystore, root_key: IssuerKey
 ) -> None:
     revoke = partial(register.revoke, reason="ca-compromise", now=NOW, root_key=root_key)
@@ -97,7 +97,7 @@ def test_a_crash_at_any_step_of_a_revocation_is_found_and_mended(
     assert seen == {(False, False), (True, False), (True, True)}
 
 
-def test_a_crash_at_any_step_of_a_release_is_found_and_mended(
+def test_a_crash_at_any_step_of_a_release_is_found_and_repaired(
     register: Register, keystore: Keystore, root_key: IssuerKey
 ) -> None:
     revoke = partial(register.revoke, reason="hold", now=NOW, root_key=root_key)
@@ -137,7 +137,7 @@ def test_another_key_than_the_roots_revokes_nothing(register: Register, root_key
     assert register.history().revoked == {}
 
 
-def test_a_ca_whose_root_publishes_elsewhere_has_nothing_to_mend(register: Register, root_key: IssuerKey) -> None:
+def test_a_ca_whose_root_publishes_elsewhere_has_nothing_to_repair(register: Register, root_key: IssuerKey) -> None:
     hand_out(register, root_key)
     (register.path.parent / "root.crl").write_bytes(b"")
     assert register.unpublished() == {}

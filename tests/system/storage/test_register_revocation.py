@@ -16,7 +16,7 @@ from cryptography import x509
 from devtls.errors import Refused, StateError
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.authority import Authority
-from devtls.pki.certify import Order
+from devtls.pki.certify import CertificateTemplate
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number, load_crl, reason_of
 from devtls.system.storage.generation import CRL
@@ -44,7 +44,7 @@ def register(keystore: Keystore, authority: Authority) -> Register:
 
 def issue(register: Register, now: datetime = NOW) -> str:
     key = new_leaf_key().public_key()
-    certificate = register.issue(Order(("a.test",)), key, by="cert", place="x", now=now)
+    certificate = register.issue(CertificateTemplate(("a.test",)), key, by="cert", place="x", now=now)
     return serial_text(certificate.serial_number)
 
 
@@ -75,7 +75,7 @@ def test_revoking_again_changes_nothing(register: Register) -> None:
     assert (register.path.read_bytes(), published(register)) == before
 
 
-def test_a_hold_can_be_taken_back_or_become_final(register: Register) -> None:
+def test_a_hold_can_be_released_or_become_final(register: Register) -> None:
     first, second = issue(register), issue(register)
     assert register.revoke([first, second, first], "hold", NOW) == (first, second)
     assert register.revoke([first], "hold", NOW) == ()
@@ -86,7 +86,7 @@ def test_a_hold_can_be_taken_back_or_become_final(register: Register) -> None:
     assert crl_number(published(register)) == 4
 
 
-def test_only_holds_are_taken_back_and_all_or_none(register: Register) -> None:
+def test_only_holds_are_released_and_all_or_none(register: Register) -> None:
     held, final, good = issue(register), issue(register), issue(register)
     register.revoke([held], "hold", NOW)
     register.revoke([final], "superseded", NOW)
@@ -201,7 +201,7 @@ ENDLESS = """
 import sys
 from datetime import datetime, UTC
 from pathlib import Path
-from devtls.pki.certify import Order
+from devtls.pki.certify import CertificateTemplate
 from devtls.pki.register import serial_text
 from devtls.system.storage.keystore import Keystore, new_leaf_key
 from devtls.system.storage.register import Register
@@ -209,7 +209,7 @@ keystore = Keystore(Path(sys.argv[1]))
 register = Register(keystore, keystore.load(datetime.now(UTC)))
 while True:
     now = datetime.now(UTC)
-    leaf = register.issue(Order(("a.test",)), new_leaf_key().public_key(), by="cert", place="x", now=now)
+    leaf = register.issue(CertificateTemplate(("a.test",)), new_leaf_key().public_key(), by="cert", place="x", now=now)
     print(serial_text(leaf.serial_number), flush=True)
     register.revoke([serial_text(leaf.serial_number)], "superseded", now)
     print("revoked", flush=True)

@@ -43,13 +43,13 @@ def open_short(keystore: Keystore, now: datetime = NOW) -> object:
     return open_sealed(directory_of(keystore), pointer["seal_sha256"], now)
 
 
-def long_way(*_: object) -> None:
+def load_whole_authority(*_: object) -> None:
     raise AssertionError("the long way was taken")
 
 
-def test_the_short_way_gives_the_signer_of_the_whole_ca(keystore: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seal_gives_the_signer_of_the_whole_ca(keystore: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = keystore.load(NOW).signer
-    monkeypatch.setattr(Keystore, "load", long_way)
+    monkeypatch.setattr(Keystore, "load", load_whole_authority)
     signer = keystore.load_signer(NOW)
     for name in whole.__struct_fields__:
         if name != "key":
@@ -58,13 +58,13 @@ def test_the_short_way_gives_the_signer_of_the_whole_ca(keystore: Keystore, monk
     assert signer.issue(Hostname("app.dev.local"), now=NOW, key=new_leaf_key(), serial=new_serial()).usable(NOW)
 
 
-def test_without_a_ca_both_ways_say_so(tmp_path: Path) -> None:
+def test_without_a_ca_loading_with_and_without_the_seal_say_so(tmp_path: Path) -> None:
     with pytest.raises(NoAuthority):
         Keystore(tmp_path / "state").load_signer(NOW)
 
 
 @pytest.mark.parametrize("seal", ["", "0" * 64])
-def test_a_ca_without_its_seal_is_read_the_long_way(keystore: Keystore, seal: str) -> None:
+def test_a_ca_without_its_seal_is_parsed(keystore: Keystore, seal: str) -> None:
     rewrite_pointer(keystore, seal_sha256=seal)
     assert keystore.load_signer(NOW).fingerprint == keystore.load(NOW).fingerprint
 
@@ -93,7 +93,7 @@ def test_a_seal_of_another_version_is_no_seal(keystore: Keystore, change: dict[s
 
 
 @pytest.mark.parametrize("name", NAMES[:4])
-def test_a_damaged_file_is_refused_as_on_the_long_way(keystore: Keystore, name: str) -> None:
+def test_a_damaged_file_is_refused_as_without_the_seal(keystore: Keystore, name: str) -> None:
     (directory_of(keystore) / name).write_bytes(b"junk")
     with pytest.raises(StateError) as long:
         keystore.load(NOW)
@@ -157,7 +157,7 @@ def test_a_pointer_and_a_seal_of_different_cas_are_refused(keystore: Keystore) -
         keystore.load_signer(NOW)
 
 
-def test_the_short_way_loads_no_x509(keystore: Keystore) -> None:
+def test_the_seal_loads_no_x509(keystore: Keystore) -> None:
     code = (
         "import sys; from pathlib import Path; from datetime import datetime, UTC\n"
         "from devtls.names import Hostname\n"

@@ -58,7 +58,7 @@ def look_at_ca(state_dir: Path, now: datetime) -> Ca:
         newest=max((datetime.fromtimestamp(status.st_mtime, UTC) for _, status in files), default=None),
         older=tuple(Older(entry.root_id, entry.not_after) for entry in entries.older) if entries else (),
         next_id=entries.next.root_id if entries and entries.next else "",
-        limited=authority is None or authority.fenced,
+        limited=authority is None or authority.name_constrained,
         withdrawn=authority.withdrawn_in_words if authority else "",
         unpublished=_unpublished(keystore, authority),
     )

@@ -7,7 +7,7 @@ import pytest
 
 from devtls.doctor.health.probes.files import look_at_files
 from devtls.names import DEFAULT_ZONES
-from devtls.pki.certify import Order
+from devtls.pki.certify import CertificateTemplate
 from devtls.pki.register import serial_text
 from devtls.system.storage.certificate_files import chain_file, new_certificate_key
 from devtls.system.storage.keystore import Keystore
@@ -19,7 +19,7 @@ NOW = datetime.now(UTC)
 def write(keystore: Keystore, place: Path, key_type: str = "ecdsa") -> str:
     register = Register(keystore, keystore.load(NOW))
     key = new_certificate_key(key_type).public_key()
-    leaf = register.issue(Order(("a.test",)), key, by="cert", place=str(place), now=NOW)
+    leaf = register.issue(CertificateTemplate(("a.test",)), key, by="cert", place=str(place), now=NOW)
     place.write_bytes(chain_file([leaf, register.authority.root]))
     return serial_text(leaf.serial_number)
 
@@ -62,7 +62,7 @@ def test_nobody_looks_into_pkcs12(keystore: Keystore, state: Path, tmp_path: Pat
 def test_a_certificate_that_went_to_stdout_is_nobodys_file(keystore: Keystore, state: Path) -> None:
     register = Register(keystore, keystore.load(NOW))
     key = new_certificate_key("ecdsa").public_key()
-    register.issue(Order(("a.test",)), key, by="sign", place="standard output", now=NOW)
+    register.issue(CertificateTemplate(("a.test",)), key, by="sign", place="standard output", now=NOW)
     assert found(state) == []
 
 

@@ -18,7 +18,7 @@ from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.doctor.health.probes.ports import look_at_ports
 from devtls.doctor.listener import listening, server_context
 from devtls.names import DEFAULT_ZONES, Hostname
-from devtls.pki.imported import ImportBundle, judge
+from devtls.pki.imported import ImportBundle, validate_import
 from devtls.system.machine.machine import Machine
 from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
 from tests.doctor.tls_check.pki import Wish, self_signed, showing
@@ -60,7 +60,7 @@ def test_an_imported_ca_signs_for_others_as_well_so_the_holder_decides(
 ) -> None:
     made, now = mkcert(), datetime.now(UTC)
     brought, keystore = ImportBundle(made.certificate, made.key), Keystore(tmp_path / "imported")
-    judged = judge(brought, zones=(), parse_zone=Hostname, now=now, pki_port=29444)
+    judged = validate_import(brought, zones=(), parse_zone=Hostname, now=now, pki_port=29444)
     keystore.adopt(judged.authority, now)
     ca = look_at_ca(keystore.state_dir, now)
     monkeypatch.setattr(ports, "port_holder", lambda _number: f"{holder} (process 1)")

@@ -1,4 +1,4 @@
-"""The README's transcript, run: what it prints is what the commands print."""
+"""The tutorial's transcript, run: what it shows is what the commands print."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.locks import free_port
 
 pytestmark = pytest.mark.e2e
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/tutorial/index.md").read_text()
 PATIENCE_S = 60.0
 POLL_S = 0.05
 NOT_HERE = "System store"
@@ -26,16 +26,17 @@ NOT_HERE = "System store"
 
 
 def transcript() -> dict[str, list[str]]:
-    """Return command -> the lines that the README shows below it."""
-    shown = README.partition("<!-- transcript -->")[2].partition("<!-- /transcript -->")[0]
+    """Return command -> the lines that the tutorial shows below it."""
+    shown = PAGE.partition("<!-- transcript -->")[2].partition("<!-- /transcript -->")[0]
     found: dict[str, list[str]] = {}
     command = ""
-    for line in shown.splitlines():
-        if line.startswith("$ "):
-            command = line[2:]
-            found[command] = []
-        elif command and not line.startswith(("```", "…", NOT_HERE)):
-            found[command].append(line)
+    for block in re.findall(r"```console\n(.*?)```", shown, re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                command = line[2:]
+                found[command] = []
+            elif not line.startswith(("…", NOT_HERE)):
+                found[command].append(line)
     return found
 
 
@@ -78,7 +79,7 @@ async def test_the_transcript_is_what_the_commands_print(home: Path, app_port: i
 def curl(home: Path, port: int) -> list[str]:
     name = "app.localhost"
     line = f"curl https://{name}:{port}/"
-    assert line.replace(str(port), "8443") in README
+    assert line.replace(str(port), "8443") in PAGE
     # The test's CA is in no store that curl reads, and not every machine resolves *.localhost.
     own = ["--cacert", str(export_root(home)), "--resolve", f"{name}:{port}:127.0.0.1"]
     return [*line.split(), "--silent", "--show-error", "--fail", *own]
