@@ -29,7 +29,7 @@ def which_ca(plan: TrustPlan) -> str:
     if plan.authority is None:
         return ""
     authority, verb = plan.authority, "Made" if plan.created else "Using"
-    limit = "and for nothing else" if authority.fenced else "and NOTHING LIMITS IT to them"
+    limit = "and for nothing else" if authority.name_constrained else "and NOTHING LIMITS IT to them"
     zones, until = ", ".join(authority.zones), authority.root.not_valid_after_utc
     return f"{verb} devtls root {authority.id}: it speaks for {zones}, {limit}, until {until:%Y-%m-%d}."
 
