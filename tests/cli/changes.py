@@ -1,4 +1,4 @@
-"""FakeChanges of files, in the place of this system's own: what `devtls setup` finds on a desk."""
+"""Changes of files, in the place of this system's own: what `devtls setup` finds on a desk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from devtls.system.changes import discovery
-from devtls.system.changes.change import Part
+from devtls.system.changes.change import SETUP_PARTS, Part
 from tests.system.changes.file_change import FileChange
 
 _FINDERS = {Part.NAMES: "find_names", Part.PORTS: "find_ports", Part.SERVICE: "find_service"}
@@ -18,14 +18,14 @@ _FINDERS = {Part.NAMES: "find_names", Part.PORTS: "find_ports", Part.SERVICE: "f
 
 @dataclass
 class FakeChanges:
-    """One usual measure for each part, and `ports:other`, which is there when it is asked for."""
+    """One usual change for each part, and `ports:other`, which is there when it is asked for."""
 
     directory: Path
     found: dict[str, FileChange] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True)
-        for part in Part:
+        for part in SETUP_PARTS:
             self.put(FileChange(self.directory / part.value, part.value, part, elevate=part is not Part.SERVICE))
         self.put(FileChange(self.directory / "other", "other", Part.PORTS))
 
@@ -40,7 +40,7 @@ class FakeChanges:
 
     def find(self, part: Part, methods: Collection[str], recorded: Collection[str]) -> tuple[FileChange, ...]:
         own = [change for change in self.found.values() if change.part is part]
-        return tuple(each for each in own if each.method != "other" or each.method in ways or each.name in recorded)
+        return tuple(each for each in own if each.method != "other" or each.method in methods or each.name in recorded)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for part, finder in _FINDERS.items():
@@ -49,4 +49,4 @@ class FakeChanges:
                 return self.find(part, ways, recorded)
 
             monkeypatch.setattr(discovery, finder, find)
-        monkeypatch.setattr(discovery, "METHODS", (*(part.value for part in Part), "other"))
+        monkeypatch.setattr(discovery, "METHODS", (*(part.value for part in SETUP_PARTS), "other"))

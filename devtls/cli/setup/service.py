@@ -150,10 +150,6 @@ def status(*, as_json: bool) -> int:
 
 
 @command.command()
-<<<<<<< HEAD
-@click.option("--lines", "-n", type=click.IntRange(0, 1_000_000), default=50, show_default=True, metavar="N")
-@click.option("--follow", "-f", is_flag=True, help="Go on with new lines, until Ctrl-C.")
-=======
 @click.option(
     "--lines",
     "-n",
@@ -163,8 +159,7 @@ def status(*, as_json: bool) -> int:
     metavar="N",
     help="So many lines.",
 )
-@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
->>>>>>> main
+@click.option("--follow", "-f", is_flag=True, help="Go on with new lines, until Ctrl-C.")
 def logs(*, lines: int, follow: bool) -> int:
     """Show the last lines of the service's log."""
     log = service_log(_context("logs"))

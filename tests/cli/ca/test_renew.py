@@ -17,7 +17,8 @@ from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.root import certificates_in
 from devtls.system.storage.keystore import Keystore
-from tests.cli.desk import CERTUTIL, Desk
+from tests.cli.desk import Desk
+from tests.system.machine.small_debian import CERTUTIL
 
 
 def present(desk: Desk) -> Authority:
@@ -73,7 +74,7 @@ def test_retiring_takes_the_old_root_out_and_deletes_its_key(desk: Desk, old: Au
     assert [line.split()[-1] for line in result.stdout.splitlines()[1:]] == ["removed", "removed"]
     assert not old_directory.exists()
     assert (in_stores(desk, old), in_stores(desk, new)) == ((False, False), (True, True))
-    assert {entry.fingerprint for entry in ChangeRecord(desk.state).entries()} == {new.fingerprint}
+    assert {entry.fingerprint for entry in ChangeRecord(desk.state).installed()} == {new.fingerprint}
     assert "nothing to retire" in desk.succeed("ca", "retire", "--yes").stderr
     assert present(desk).fingerprint == new.fingerprint
 
@@ -188,7 +189,7 @@ def test_untrust_takes_both_roots_out_and_forget_both_keys(desk: Desk, old: Auth
     desk.succeed("ca", "renew", "--yes")
     new = present(desk)
     ChangeRecord(desk.state).path.unlink()  # the pointer alone knows them
-    ChangeRecord(desk.state).begin()
+    ChangeRecord(desk.state).begin_trust()
     desk.succeed("untrust", "--yes", "--forget")
     assert in_stores(desk, old) == in_stores(desk, new) == (False, False)
     assert not desk.state.exists()
@@ -216,5 +217,5 @@ def test_a_store_that_is_gone_is_forgotten(desk: Desk, old: Authority) -> None:
     shutil.rmtree(desk.nss)
     desk.succeed("ca", "retire", "--yes")
     assert {
-        entry.store for entry in ChangeRecord(desk.state).entries() if entry.fingerprint == old.fingerprint
+        entry.store for entry in ChangeRecord(desk.state).installed() if entry.fingerprint == old.fingerprint
     } == set()

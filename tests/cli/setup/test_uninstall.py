@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from devtls.cli.setup import uninstall
 from devtls.errors import DevtlsError, ExitCode, NotRunning
+from devtls.operations import uninstall
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE
 from devtls.system.changes.record import ChangeRecord
 from tests.cli.changes import FakeChanges
@@ -128,7 +128,7 @@ def test_what_runs_is_ended_as_part_of_the_plan(
     ended: list[object] = []
     proxy = Proxy()
     monkeypatch.setattr(uninstall, "find_running", lambda *_: [proxy])
-    monkeypatch.setattr(uninstall, "end", ended.append)
+    monkeypatch.setattr(uninstall, "stop_proxy", ended.append)
     assert "process 77) would be ended" in desk.succeed("uninstall", "--dry-run").stdout
     assert ended == []
     assert "process 77) will be ended" in desk.succeed("uninstall", "--yes").stderr
@@ -146,13 +146,13 @@ def test_one_that_does_not_end_stops_nothing_else(
 
     desk.succeed("setup", "--yes")
     monkeypatch.setattr(uninstall, "find_running", lambda *_: [Proxy()])
-    monkeypatch.setattr(uninstall, "end", refuse)
+    monkeypatch.setattr(uninstall, "stop_proxy", refuse)
     result = desk.run("uninstall", "--yes")
     assert (result.exception is error) is fails
     assert not desk.state.exists()
 
 
 def test_the_program_is_removed_as_it_was_installed() -> None:
-    assert uninstall._farewell("/home/me/.local/share/uv/tools/devtls") == "uv tool uninstall devtls"
-    assert uninstall._farewell("/home/me/.local/share/pipx/venvs/devtls") == "pipx uninstall devtls"
-    assert uninstall._farewell("/venv", "/venv/bin/python") == "/venv/bin/python -m pip uninstall devtls"
+    assert uninstall.program_removal("/home/me/.local/share/uv/tools/devtls") == "uv tool uninstall devtls"
+    assert uninstall.program_removal("/home/me/.local/share/pipx/venvs/devtls") == "pipx uninstall devtls"
+    assert uninstall.program_removal("/venv", "/venv/bin/python") == "/venv/bin/python -m pip uninstall devtls"

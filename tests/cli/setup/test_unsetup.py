@@ -9,7 +9,8 @@ import pytest
 
 from devtls.cli.terminal import prompts
 from devtls.errors import ExitCode
-from devtls.system.changes.record import ChangeRecord
+from devtls.system.changes.change import Part
+from devtls.system.changes.record import AppliedChange, ChangeRecord
 from tests.cli.changes import FakeChanges
 from tests.cli.desk import Desk
 from tests.system.changes.file_change import MARK, program
@@ -104,10 +105,10 @@ def test_one_that_cannot_be_taken_back_stops_no_other_and_stays_recorded(desk: D
 
 
 def test_what_another_version_did_is_named_not_forgotten(desk: Desk, changes: FakeChanges) -> None:
-    ChangeRecord(desk.state).add("names:telepathy", {})
+    ChangeRecord(desk.state).add(AppliedChange(Part.NAMES, "names:telepathy", {}))
     error = desk.fail(ExitCode.FAILED, "unsetup", "--yes")
     assert str(error) == "Still there: names:telepathy."
-    assert error.hint.startswith("Upgrade devtls; or, if you took it back by hand, take its entry out of ")
+    assert error.hint.startswith("Upgrade devtls; or, if you reverted it yourself, take its entry out of ")
     assert len(ChangeRecord(desk.state).entries()) == 1
     assert desk.succeed("unsetup", "ports", "--yes").stdout == NOTHING
 

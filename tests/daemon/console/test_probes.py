@@ -12,7 +12,8 @@ import pytest
 
 from devtls.daemon.console import probes
 from devtls.daemon.console.banner import Resolves
-from devtls.system.changes.record import ChangeRecord, Installed
+from devtls.system.changes.change import Part
+from devtls.system.changes.record import AppliedChange, ChangeRecord
 from devtls.system.changes.truststore import discovery
 
 Start = Callable[..., Awaitable[Any]]
@@ -56,7 +57,7 @@ async def test_a_root_counts_as_trusted_if_it_is_recorded_and_still_there(
     running = await start("app=1")
     authority = running.daemon.generation.authority
     record = ChangeRecord(running.daemon.source.paths.state_dir)
-    await asyncio.to_thread(record.add, Installed("nss", authority.fingerprint, authority.id))
+    await asyncio.to_thread(record.add, AppliedChange(Part.TRUST, "nss", {authority.fingerprint: authority.id}))
     assert not (await probes.examine(running.daemon)).trusted
     held.add(authority.fingerprint)
     assert (await probes.examine(running.daemon)).trusted

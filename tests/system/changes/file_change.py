@@ -1,4 +1,4 @@
-"""A measure that is as real as a file: the marked content in it, what was there before, and ways to go wrong."""
+"""A change that is as real as a file: the marked content in it, what was there before, and ways to go wrong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from devtls.system.changes.change import ChangeState, DesiredState, Part, Status, User
+from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, Status, User
 from devtls.system.machine.execute import Outcome
 from devtls.system.machine.plan import Plan, RemoveFile, Run, Step, WriteFile
 
@@ -22,8 +22,8 @@ def program(name: str) -> Step:
 
 
 @dataclass(frozen=True)
-class FileChange:
-    """The names of the desired below a mark in one file; with a `tail` the file is half of it; `lies` writes nothing."""
+class FileChange(Change[str | None, DesiredState]):
+    """The desired names below a mark in one file; with a `tail` the file is half of it; `lies` writes nothing."""
 
     path: Path
     method: str = "file"
@@ -33,7 +33,7 @@ class FileChange:
     tail: tuple[Step, ...] = ()
     blocked: ChangeState | None = None
     stuck: tuple[Step, ...] = field(default=())
-    """What taking back begins with."""
+    """The first steps of a revert."""
 
     @property
     def name(self) -> str:
@@ -71,7 +71,7 @@ class FileChange:
         write = WriteFile(self.path, self.wanted(desired).encode(), elevate=self.elevate)
         return Plan((program("true") if self.lies else write, *self.tail))
 
-    def previous_state(self, facts: str | None) -> Mapping[str, str]:
+    def previous_state(self, facts: str | None, desired: DesiredState) -> Mapping[str, str]:
         return {} if facts is None else {"content": facts}
 
     def revert_plan(self, facts: str | None, previous_state: Mapping[str, str]) -> Plan:

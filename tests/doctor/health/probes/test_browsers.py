@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from devtls.doctor.health.probes.browsers import look_at_browsers
-from devtls.system.changes.record import ChangeRecord, Installed
+from devtls.system.changes.change import Part
+from devtls.system.changes.record import AppliedChange, ChangeRecord
 from devtls.system.machine.machine import Machine
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -27,7 +28,7 @@ def process(machine: Machine, number: int, name: str, started_s: float) -> None:
 def record(state: Path) -> ChangeRecord:
     """Return a record that was last written at 1500."""
     made = ChangeRecord(state)
-    made.add(Installed("system", "ff", "0a"))
+    made.add(AppliedChange(Part.TRUST, "system", {"ff": "0a"}))
     os.utime(made.path, (1500, 1500))
     return made
 

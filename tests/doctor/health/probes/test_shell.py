@@ -44,7 +44,7 @@ def test_what_devtls_env_has_set_is_as_it_should_be(ca: Ca, machine: Machine) ->
 
 def test_after_untrust_it_is_told_that_files_without_the_root_are_right(ca: Ca, machine: Machine) -> None:
     variables = env(ca, machine)
-    ChangeRecord(ca.facts.directory).begin()
+    ChangeRecord(ca.facts.directory).begin_trust()
     assert not look_at_shell(ca, machine, variables).retired
     retire_files(ca.facts.directory, variables)
     found = look_at_shell(ca, machine, variables)

@@ -3,13 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from devtls.system.changes.truststore.installer import install, propose_install
-
 from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.doctor.health.probes.stores import Probed, look_at_stores
 from devtls.names import DEFAULT_ZONES
 from devtls.system.changes.change import Status
+from devtls.system.changes.engine import Executor, apply
 from devtls.system.changes.record import ChangeRecord
+from devtls.system.changes.truststore.store import propose_trust
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT
@@ -27,8 +27,8 @@ def trust(machine: Machine, ca: Ca) -> None:
     assert ca.root is not None
     ca.facts.directory.joinpath(ca.root.path.name).write_bytes(ca.root.pem)
     stores = [probed.store for probed in look(machine, ca).values() if probed.facts.name == NSS]
-    for proposal in propose_install(stores, ca.root):
-        install(proposal, ca.root, RUNNER, ALREADY_ROOT, ChangeRecord(ca.facts.directory))
+    for proposal in propose_trust(stores, ca.root):
+        apply(proposal, Executor(RUNNER, ALREADY_ROOT, ChangeRecord(ca.facts.directory)))
 
 
 def test_a_store_without_the_root_can_be_filled_without_an_administrator(machine: Machine, ca: Ca) -> None:

@@ -46,5 +46,5 @@ def test_a_system_that_needs_nothing_says_so(machine: Machine, desired: DesiredS
     assert change.state(facts, desired).detail
     assert word in change.explain(facts, desired)
     assert not change.apply_plan(facts, desired)
-    assert not change.revert_plan(facts, change.previous_state(facts))
+    assert not change.revert_plan(facts, change.previous_state(facts, desired) or {})
     assert change.read_failure(facts, Outcome(None, Trouble.FAILED, "no")).status is Status.FAILED

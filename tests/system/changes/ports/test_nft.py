@@ -125,7 +125,7 @@ def test_it_comes_and_goes_without_a_trace(
     install(change, kernel, desired)
     assert change.state(change.probe(), desired).status is Status.APPLIED
     assert not change.apply_plan(change.probe(), desired)
-    lines = render_plan(change.revert_plan(change.probe(), change.previous_state(change.probe())), SUDO)
+    lines = render_plan(change.revert_plan(change.probe(), change.previous_state(change.probe(), desired)), SUDO)
     assert [line.replace(str(machine.root), "") for line in lines] == [
         "/usr/bin/sudo /usr/sbin/systemctl disable --now devtls-redirect.service",
         "/usr/bin/sudo /bin/rm -f -- /etc/systemd/system/devtls-redirect.service",

@@ -70,7 +70,7 @@ def do(plan: Plan) -> None:
 def install(change: SysctlChange, desired: DesiredState) -> dict[str, str]:
     facts = change.probe()
     do(change.apply_plan(facts, desired))
-    return dict(change.previous_state(facts))
+    return dict(change.previous_state(facts, desired))
 
 
 def test_the_commands_are_the_ones_of_the_manual(machine: Machine, change: SysctlChange, desired: DesiredState) -> None:
@@ -85,7 +85,7 @@ def test_the_commands_are_the_ones_of_the_manual(machine: Machine, change: Sysct
         "DEVTLS",
         "/usr/bin/sudo /usr/sbin/sysctl -p /etc/sysctl.d/60-devtls.conf",
     ]
-    assert change.previous_state(facts) == {"value": "1024"}
+    assert change.previous_state(facts, desired) == {"value": "1024"}
 
 
 def test_it_comes_and_goes_without_a_trace(
@@ -362,7 +362,7 @@ def test_a_kernel_without_the_setting_is_named(
     facts = change.probe()
     assert change.state(facts, desired).status is Status.MANUAL
     assert not change.apply_plan(facts, desired)
-    assert change.previous_state(facts) == {}
+    assert change.previous_state(facts, desired) == {}
 
 
 @pytest.mark.parametrize(

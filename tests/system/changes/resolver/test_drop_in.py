@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.changes.change import Change, Part, Status
+from devtls.system.changes.change import Change, DesiredState, Part, Status
 from devtls.system.changes.resolver.dnsmasq import DNSMASQ, NETWORK_MANAGER
 from devtls.system.changes.resolver.drop_in import MARK, DropIn, DropInFacts, Recipe
 from devtls.system.changes.resolver.macos import RESOLVER
@@ -36,17 +36,17 @@ def directory(tmp_path: Path) -> Path:
 def test_a_file_and_its_directory_come_and_go(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     drop_in = _measure(tmp_path)
-    change: Change[DropInFacts] = drop_in
+    change: Change[DropInFacts, DesiredState] = drop_in
     assert (change.name, change.part, change.label) == ("names:quiet", Part.NAMES, "Quiet")
     facts = drop_in.probe()
-    kept = drop_in.previous_state(facts)
+    kept = drop_in.previous_state(facts, DESIRED)
     assert (drop_in.state(facts, DESIRED).status, kept) == (Status.ABSENT, {"folder": "absent"})
     assert execute(drop_in.apply_plan(facts, DESIRED), AS_ROOT).done
     file = tmp_path / "etc/quiet.d/devtls.conf"
     assert (file.read_bytes(), file.stat().st_mode & 0o777) == (HEAD + b"x\n", 0o644)
     facts = drop_in.probe()
     assert drop_in.state(facts, DESIRED).status is Status.APPLIED
-    assert (drop_in.apply_plan(facts, DESIRED), drop_in.previous_state(facts)) == (Plan(), {})
+    assert (drop_in.apply_plan(facts, DESIRED), drop_in.previous_state(facts, DESIRED)) == (Plan(), {})
     assert execute(drop_in.revert_plan(facts, kept), AS_ROOT).done
     assert not file.parent.exists()
     assert not drop_in.revert_plan(drop_in.probe(), kept)

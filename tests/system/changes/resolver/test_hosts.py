@@ -6,7 +6,7 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
-from devtls.system.changes.change import Change, Part, Status
+from devtls.system.changes.change import Change, DesiredState, Part, Status
 from devtls.system.changes.resolver.hosts import HostsFacts, HostsFile
 from devtls.system.changes.resolver.hosts_unix import UnixHosts, is_mount_point
 from devtls.system.changes.resolver.hosts_windows import WindowsHosts, find_directory, look_at
@@ -42,11 +42,11 @@ def _status(hosts: HostsFile, facts: HostsFacts) -> Status:
 
 
 def test_names_come_and_go_by_the_systems_own_tools(hosts: HostsFile, path: Path) -> None:
-    change: Change[HostsFacts] = hosts
+    change: Change[HostsFacts, DesiredState] = hosts
     assert (change.name, change.part, change.label) == ("names:hosts", Part.NAMES, f"Block in {path}")
     before, facts = path.stat(), hosts.probe()
     assert _status(hosts, facts) is Status.ABSENT
-    assert not hosts.revert_plan(facts, hosts.previous_state(facts))
+    assert not hosts.revert_plan(facts, hosts.previous_state(facts, DESIRED))
     assert execute(hosts.apply_plan(facts, DESIRED), AS_ROOT).done
     assert path.read_bytes() == b"127.0.0.1 localhost\n" + BLOCK
     after = path.stat()
@@ -94,7 +94,7 @@ def test_a_file_that_somebody_else_makes_anew_is_said(hosts: HostsFile, path: Pa
 def test_a_missing_file_is_made_and_removed_again(hosts: HostsFile, path: Path) -> None:
     path.unlink()
     facts = hosts.probe()
-    kept = hosts.previous_state(facts)
+    kept = hosts.previous_state(facts, DESIRED)
     assert (facts.content, _status(hosts, facts), kept) == (None, Status.ABSENT, {"missing": "yes"})
     plan = hosts.apply_plan(facts, DESIRED)
     # As root the file is root's; here it is whoever runs the test.

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from devtls.system.changes.change import Change, Status
+from devtls.system.changes.change import Change, DesiredState, Status
 from devtls.system.changes.resolver.nrpt import NrptFacts, NrptRules
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble
 from devtls.system.machine.machine import Machine
@@ -23,14 +23,14 @@ def _rules(machine: Machine, answer: bytes | Finished | NotFinished = b"[]") -> 
 
 def test_the_commands_are_the_ones_of_windows(machine: Machine) -> None:
     rules = _rules(machine)
-    change: Change[NrptFacts] = rules
+    change: Change[NrptFacts, DesiredState] = rules
     facts = change.probe()
     assert (facts, rules.state(facts, DESIRED).status) == (NrptFacts(), Status.ABSENT)
     old = NrptFacts((".dev.local",))
     assert rules.state(old, DESIRED).status is Status.OUTDATED
     plans = (rules.apply_plan(facts, DESIRED), rules.apply_plan(old, DESIRED), rules.revert_plan(old, {}))
     check_section("names:nrpt", plans, {})
-    assert not rules.revert_plan(facts, rules.previous_state(facts))
+    assert not rules.revert_plan(facts, rules.previous_state(facts, DESIRED))
     assert rules.explain(facts, DESIRED) == ""
 
 

@@ -65,7 +65,7 @@ def test_the_ports_come_and_go_without_a_trace(
     assert f'ReadWritePaths="{state.parent}/50%% state" -/run/user/1000' in service
     assert state.is_dir()
     facts = change.probe()
-    assert do(change.revert_plan(facts, change.previous_state(facts))).done
+    assert do(change.revert_plan(facts, change.previous_state(facts, desired))).done
     assert (systemd.enabled, systemd.active, systemd.loaded) == (set(), set(), {})
     assert list((machine.root / "etc/systemd/system").iterdir()) == []
     assert not change.revert_plan(change.probe(), {})

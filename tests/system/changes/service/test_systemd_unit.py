@@ -52,7 +52,7 @@ def test_it_comes_and_goes_without_a_trace(
     assert (account.installed, account.enabled, account.running, account.pid) == (True, True, True, 77)
     assert account.argv[0] == "/opt/my tools/python"
     facts = change.probe()
-    assert do(change.revert_plan(facts, change.previous_state(facts))).done
+    assert do(change.revert_plan(facts, change.previous_state(facts, desired))).done
     assert status_of(change, desired) is Status.ABSENT
     assert (systemd.enabled, systemd.active, systemd.loaded) == (set(), set(), {})
     assert not [path for path in machine.home.rglob("*") if path.is_file()]

@@ -170,7 +170,7 @@ def test_what_a_failure_left_behind_is_taken_away(
     new = store._new_path()
     (directory / f"devtls-{root.id}.pem").write_bytes(root.pem)
     new.write_text("{")
-    assert execute(store.undo_plan(before, store.probe(), root), RUNNER).done
+    assert execute(store.undo_plan(before, store.probe(), {root.fingerprint}), RUNNER).done
     assert list(directory.iterdir()) == [policies]
 
 

@@ -8,14 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from devtls.system.changes.truststore.installer import install, propose_install, propose_removal, remove
 
 from devtls.system.changes.change import Kind, Status
+from devtls.system.changes.engine import Executor, apply, revert
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore import java
 from devtls.system.changes.truststore.java import Feeder, JavaStore, alias_of
 from devtls.system.changes.truststore.java_homes import JavaPlace, find_java
 from devtls.system.changes.truststore.root import RootCertificate
+from devtls.system.changes.truststore.store import propose_trust, propose_untrust
 from devtls.system.machine.execute import Outcome, ProcessRunner, Trouble, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation, Plan, render_plan
@@ -293,23 +294,23 @@ def test_a_keystore_that_the_system_writes_follows_it(
     machine: Machine, jdk: Path, tool: str, root: RootCertificate, tmp_path: Path
 ) -> None:
     fed, record = Fed(machine, jdk), ChangeRecord(tmp_path / "state")
-    (proposal,) = propose_install([fed.store], root)
+    (proposal,) = propose_trust([fed.store], root)
     assert not proposal.plan
     assert proposal.state.detail == "it follows the system store"
-    assert install(proposal, root, RUNNER, None, record).state.status is Status.ABSENT
+    assert apply(proposal, Executor(RUNNER, None, record)).state.status is Status.ABSENT
     alias = f"debian:devtls-{root.id}.pem"
     keytool(tool, "-importcert", "-noprompt", "-alias", alias, "-file", str(root.path), store=fed.cacerts)
-    result = install(proposal, root, RUNNER, None, record)
+    result = apply(proposal, Executor(RUNNER, None, record))
     assert (result.state.status, result.changed) == (Status.APPLIED, True)
-    assert [entry.store for entry in record.entries()] == [fed.store.name]
+    assert [entry.store for entry in record.installed()] == [fed.store.name]
 
     (fed.anchors / f"devtls-{root.id}.crt").write_bytes(root.pem)
-    (removal,) = propose_removal([fed.store], {root.fingerprint}, every_root=False)
+    (removal,) = propose_untrust([fed.store], {root.fingerprint}, every_root=False)
     assert not removal.plan
     keytool(tool, "-delete", "-alias", alias, store=fed.cacerts)
-    result = remove(removal, RUNNER, None, record)
+    result = revert(removal, Executor(RUNNER, None, record))
     assert (result.state.status, result.changed) == (Status.ABSENT, True)
-    assert record.entries() == ()
+    assert record.installed() == ()
 
 
 def test_what_the_hook_left_of_an_anchor_that_is_gone_is_deleted_here(

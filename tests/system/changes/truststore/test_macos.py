@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devtls.system.changes.truststore.installer import install, propose_install
 
 from devtls.system.changes.change import Kind, Status
+from devtls.system.changes.engine import Executor, apply
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.macos import Domain, KeychainStore, read_trust_settings
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, pem_of, sha1_of
+from devtls.system.changes.truststore.store import propose_trust
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, RemoveFile, Run, WriteFile
@@ -118,8 +119,8 @@ def test_a_root_comes_and_goes_with_its_trust_settings(
     store = _store(domain, machine, mac)
     mac.keychains[str(store._keychain)] = [older_root.der]
     record = ChangeRecord(machine.home / "state")
-    (proposal,) = propose_install([store], root)
-    result = install(proposal, root, mac, machine.elevation, record)
+    (proposal,) = propose_trust([store], root)
+    result = apply(proposal, Executor(mac, machine.elevation, record))
     assert (result.state.status, result.name) == (Status.APPLIED, f"keychain:{domain.value}")
     assert not store.apply_plan(store.probe(), root)
     assert {found.fingerprint for found in store.probe().roots} == {root.fingerprint, older_root.fingerprint}
@@ -195,8 +196,8 @@ def test_a_certificate_that_was_added_without_trust_is_taken_back(
     said, status = answer
     mac.answer = Finished(1, b"", said.encode())
     store = _store(Domain.USER, machine, mac)
-    (proposal,) = propose_install([store], root)
-    result = install(proposal, root, mac, machine.elevation, ChangeRecord(machine.home / "state"))
+    (proposal,) = propose_trust([store], root)
+    result = apply(proposal, Executor(mac, machine.elevation, ChangeRecord(machine.home / "state")))
     assert result.state.status is status
     assert result.state.remedy
     assert mac.keychains[str(store._keychain)] == []

@@ -57,7 +57,7 @@ def test_the_plans_are_the_ones_of_the_manual(
     assert not store.apply_plan(facts, _there(root))
     removing = store.revert_plan(facts, {root.fingerprint})
     check_section(f"Windows, {location.name}", (installing, removing), {sha1_of(root.der): "ROOT-SHA1"})
-    assert not store.undo_plan(facts, facts, root)
+    assert not store.undo_plan(facts, facts, {root.fingerprint})
     assert store.kind is Kind.SYSTEM
     assert store.name.removeprefix("windows:") in store.label
 

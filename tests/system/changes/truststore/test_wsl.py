@@ -76,7 +76,7 @@ def test_a_root_comes_and_goes_on_the_windows_side(machine: Machine, windows: Wi
     assert store.trust_state(facts, root.fingerprint).status is Status.APPLIED
     assert [found.fingerprint for found in facts.roots] == [root.fingerprint]
     assert not store.apply_plan(facts, root)
-    assert not store.undo_plan(facts, facts, root)
+    assert not store.undo_plan(facts, facts, {root.fingerprint})
     assert execute(store.revert_plan(facts, {root.fingerprint}), windows).done
     assert windows.held == []
 
