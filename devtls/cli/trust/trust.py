@@ -10,7 +10,6 @@ import json
 import click
 
 from devtls.cli.ca.root_key import kept_root_key, required_root_key
-from devtls.cli.proxy.running import refuse_sudo_for
 from devtls.cli.terminal.change_view import plan_text
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
@@ -26,6 +25,7 @@ from devtls.cli.trust.trust_view import (
 from devtls.names import parse_zone
 from devtls.operations.context import Context
 from devtls.operations.trust import TrustPlan, TrustRequest, apply_trust, create_authority, plan_trust
+from devtls.system.machine.paths import refuse_sudo_for
 from devtls.system.machine.suffixes import is_public_suffix
 from devtls.system.storage.generation import NO_LOCKS
 

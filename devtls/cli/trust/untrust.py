@@ -9,7 +9,6 @@ import json
 
 import click
 
-from devtls.cli.proxy.running import refuse_sudo_for
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -17,6 +16,7 @@ from devtls.cli.trust.untrust_view import planned_untrust_json, show_plan, show_
 from devtls.operations.context import Context
 from devtls.operations.untrust import UntrustRequest, apply_untrust, plan_untrust
 from devtls.system.changes.truststore.other_tools import TOOLS
+from devtls.system.machine.paths import refuse_sudo_for
 
 
 @click.command()

@@ -476,6 +476,6 @@ def test_on_a_mac_the_keychain_of_the_user_or_with_system_of_everybody(desk: Des
 
 
 def test_help_names_every_option() -> None:
-    text = CliRunner().invoke(trust.command, ["--help"]).output
+    text = CliRunner().invoke(cli, ["trust", "--help"]).output
     for option in ("--yes", "--dry-run", "--json", "--store", "--system", "--zone"):
         assert option in text
