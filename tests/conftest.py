@@ -22,29 +22,35 @@ load_profile()
 OUTER_ENVIRON = dict(os.environ)
 NEVER_BLOCKS = ("net", "daemon")
 FOREIGN_VARIABLES = (
-    "SUDO_UID",
-    "SUDO_GID",
-    "SUDO_USER",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "NODE_EXTRA_CA_CERTS",
-    "CURL_CA_BUNDLE",
-    "REQUESTS_CA_BUNDLE",
-    "DENO_CERT",
-    "PIP_CERT",
-    "AWS_CA_BUNDLE",
-    "GIT_SSL_CAINFO",
-    "CARGO_HTTP_CAINFO",
-    "JAVA_TOOL_OPTIONS",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "NO_COLOR",
-    "FORCE_COLOR",
+    *(
+        "SUDO_UID",
+        "SUDO_GID",
+        "SUDO_USER",
+        "PKEXEC_UID",
+        "DOAS_USER",
+        "SSH_CONNECTION",
+        "WSL_DISTRO_NAME",
+        "WSL_INTEROP",
+    ),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "DENO_CERT"),
+    *("PIP_CERT", "AWS_CA_BUNDLE", "GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO", "SSLKEYLOGFILE", "OPENSSL_CONF"),
+    *(
+        "GIT_SSL_NO_VERIFY",
+        "NODE_TLS_REJECT_UNAUTHORIZED",
+        "NODE_OPTIONS",
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+    ),
+    *("JAVA_HOME", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "SDKMAN_DIR", "ASDF_DATA_DIR", "MISE_DATA_DIR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM"),
+    *("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES", "PYTHONWARNINGS", "PYTHONUTF8"),
 )
+OWN_SWITCH = "DEVTLS_TEST_"
+"""The variables of the tests themselves begin so; every other one of devtls' is its user's."""
 
-OWN_DIRECTORYS = {
+OWN_DIRECTORIES = {
     "XDG_RUNTIME_DIR": "run",
     "XDG_CONFIG_HOME": ".config",
     "XDG_DATA_HOME": ".local/share",
@@ -75,11 +81,12 @@ def home() -> Iterator[Path]:
     (root / "run").mkdir(mode=0o700)
     # Not the test's own monkeypatch: what that changed (os.open, say) must be back before the folder is removed.
     with pytest.MonkeyPatch.context() as patch:
-        for name in FOREIGN_VARIABLES:
-            patch.delenv(name, raising=False)
-            patch.delenv(name.lower(), raising=False)
+        for name in tuple(os.environ):
+            foreign = name.startswith("DEVTLS_") and not name.startswith(OWN_SWITCH)
+            if foreign or name.upper() in FOREIGN_VARIABLES:
+                patch.delenv(name)
         patch.setenv("HOME", str(root))
-        for name, directory in OWN_DIRECTORYS.items():
+        for name, directory in OWN_DIRECTORIES.items():
             patch.setenv(name, str(root / directory))
         yield root
     shutil.rmtree(root, ignore_errors=True)

@@ -19,18 +19,20 @@ import msgspec
 
 from devtls.config import Config, Merged
 from devtls.daemon.console.log import Log
+from devtls.daemon.generation import Generation, Site
 from devtls.daemon.issuer import make_issuer
 from devtls.daemon.limits import head_limits, pool_limits, server_limits
-from devtls.daemon.ports import HTTP_PORT, BoundListeners, bind_listeners
+from devtls.daemon.listeners import HTTP_PORT, BoundListeners, bind_listeners
+from devtls.daemon.shutdown import drain
 from devtls.daemon.sites.control import ControlSite
 from devtls.daemon.sites.pki import PkiSite
-from devtls.daemon.sites.private_sockets import refuse_unix_targets
+from devtls.daemon.sites.private_sockets import PrivateSockets, refuse_unix_targets
 from devtls.daemon.sites.static import StaticSites
 from devtls.daemon.source import Source
 from devtls.daemon.upstream_tls import ClientContexts
 from devtls.errors import NoAuthority
 from devtls.names import DEFAULT_ZONES
-from devtls.net.client.listener import Inside, Listener, TlsGate, https_protocol, redirect_protocol
+from devtls.net.client.listener import Bound, Inside, Listener, TlsGate, https_protocol, redirect_protocol
 from devtls.net.client.service import Service
 from devtls.net.tls.contexts import HTTP_1, HTTP_2, ContextCache
 from devtls.net.upstream.pool import Pool
@@ -45,27 +47,7 @@ if TYPE_CHECKING:
     from devtls.daemon.sites.acme import AcmeSite
     from devtls.daemon.sites.dns import DnsSite
     from devtls.daemon.sites.pac import PacSite
-    from devtls.net.client.client_auth import ClientPolicy
-
-
-class Generation(msgspec.Struct, frozen=True):
-    """What one reading of configuration and CA came to."""
-
-    merged: Merged
-    authority: Signer
-    snapshot: Snapshot
-    static_directories: frozenset[str]
-    policies: Mapping[ClientAuth, ClientPolicy] = {}
-    """What the routes' `client_auth` comes to."""
-
-
-def needs_restart(begun: Generation, before: Generation, after: Generation) -> str:
-    """Return the changed settings that a proxy which runs since `begun` cannot take over, as they are written."""
-    first, old, new = (generation.merged.config.serve for generation in (begun, before, after))
-    return ", ".join(
-        f"serve.{name}" for name in ("https_port", "http_port", "listen", "redirect", "log_format", "http2")
-        if getattr(new, name) not in (getattr(old, name), getattr(first, name))
-    )  # fmt: skip
+    from devtls.net.client.client_auth import Claim, ClientPolicy
 
 
 class Daemon:
@@ -80,11 +62,11 @@ class Daemon:
         self.config_changed: Callable[[], None] = lambda: None
         """Called on the watch's thread; nobody calls it before `watch` is started."""
         self.generation: Generation
-        self.doors: BoundListeners
+        self.bound: BoundListeners
         self.service: Service
         self.pki: PkiSite
-        self._dns: DnsSite | None = None
-        self._pac: PacSite | None = None
+        self._sites: list[Site] = []
+        """What a reload replaces and the end closes, in the order in which they were started."""
         self._acme: AcmeSite | None = None
         self._client_contexts = ClientContexts()
         self._client_trust: ClientTrust | None = None
@@ -110,7 +92,7 @@ class Daemon:
         try:
             self.generation = self._build(merged, authority)
             self.control.open()  # before the ports: whoever finds one of them open can ask
-            self.doors = bind_listeners(merged.config.serve)
+            self.bound = bind_listeners(merged.config.serve)
         except BaseException:
             self.control.abandon()
             self._abandon_sites()
@@ -119,7 +101,7 @@ class Daemon:
     def abandon(self) -> None:
         """Give up what `prepare` opened: the proxy will not start."""
         self.control.abandon()
-        self.doors.close()
+        self.bound.close()
         self._abandon_sites()
 
     def _abandon_sites(self) -> None:
@@ -150,9 +132,7 @@ class Daemon:
         if not routes.client_auths:
             return {}
         if self._client_trust is None:
-            from devtls.daemon.client_trust import ClientTrust  # with what most starts never need
-
-            self._client_trust = ClientTrust(self.keystore)
+            self._client_trust = _make_client_trust(self.keystore)
         return self._client_trust.read(routes.routes, authority, datetime.now(UTC))
 
     def _with_acme(self, config: Config) -> Config:
@@ -160,19 +140,9 @@ class Daemon:
         if not config.acme.enabled:
             return config
         if self._acme is None:
-            from devtls.daemon.sites.acme import AcmeSite
-
             private, contexts = self._static.private, self._client_contexts
-            self._acme = AcmeSite(self.keystore, private, lambda: self.generation.snapshot, contexts, self.log)
+            self._acme = _make_acme_site(self.keystore, private, lambda: self.generation.snapshot, contexts, self.log)
         return self._acme.routed(config)
-
-    def _start_acme(self) -> None:
-        if self._acme is None:
-            return
-        enabled = self.config.acme.enabled
-        self.service.challenges = self._acme.challenges if enabled else None
-        if enabled:
-            self._acme.start(http_is_ours=self.doors.http_port == HTTP_PORT)
 
     async def start(self) -> None:
         """Serve."""
@@ -183,7 +153,7 @@ class Daemon:
             observer=self.log,
             limits=server_limits(config.limits),
             pseudonym=b"devtls-" + os.urandom(4).hex().encode(),
-            https_port=self.doors.https_port,
+            https_port=self.bound.https_port,
             policies=generation.policies,
         )
         self.log.other_name = self._localhost_name
@@ -198,49 +168,43 @@ class Daemon:
         self.contexts.pin(generation.snapshot.routes.exact_hosts())
         self._gate = TlsGate(self.service, self.contexts, config.limits.handshake_timeout_s)
         self._inside = Inside(self.service)
-        self._listeners = [Listener(self.doors.https, https_protocol(self.service, self._gate, self._inside))]
-        if self.doors.http is not None:
-            self._listeners.append(Listener(self.doors.http, redirect_protocol(self.service)))
+        self._listeners = [Listener(self.bound.https, https_protocol(self.service, self._gate, self._inside))]
+        if self.bound.http is not None:
+            self._listeners.append(Listener(self.bound.http, redirect_protocol(self.service)))
         for listener in self._listeners:
             await listener.start()
-        self._static.start()
-        self._start_acme()
         self.pki = PkiSite(self.keystore, generation.authority, self.log)
-        self.pki.start()
+        self._sites += [self._static, self.pki]
+        self._connect_acme()
+        for site in self._sites:
+            await site.start()
 
-    # The side ports open when they are started: what comes after the first answer is `run`'s to decide, and no start
-    # loads them.
+    def _connect_acme(self) -> None:
+        """Join the ACME server to port 80's listener and to the end of the proxy, once it was ever switched on."""
+        if self._acme is None:
+            return
+        if self._acme not in self._sites:
+            self._acme.http_is_ours = self.bound.http_port == HTTP_PORT
+            self._sites.append(self._acme)
+        self.service.challenges = self._acme.challenges if self.config.acme.enabled else None
 
-    @property
+    # DNS and PAC are made when they are first asked for: `run` starts them after the first answer, and no start imports
+    # them.
+
+    @cached_property
     def dns(self) -> DnsSite:
         """The DNS server."""
-        if self._dns is None:
-            from devtls.daemon.sites.dns import DnsSite, zones_of
+        site = _make_dns_site(self.generation, self.bound.https, self.log)
+        self._sites.append(site)
+        return site
 
-            snapshot = self.generation.snapshot
-            self._dns = DnsSite(snapshot.config.dns, zones_of(snapshot.zones, self.doors.https), self.log)
-        return self._dns
-
-    @property
+    @cached_property
     def pac(self) -> PacSite:
         """The port for browsers that use devtls as their proxy."""
-        if self._pac is None:
-            from devtls.daemon.sites.pac import PacSite, scope_of
-
-            snapshot, entrance = self.generation.snapshot, (self.service, self._gate, self._inside)
-            scope = scope_of(snapshot.zones, self.doors.https)
-            self._pac = PacSite(snapshot.config.pac, scope, self.log, entrance)
-        return self._pac
-
-    async def _replace_side_ports(self, snapshot: Snapshot) -> None:
-        if self._dns is not None:
-            from devtls.daemon.sites.dns import zones_of
-
-            await self._dns.replace(snapshot.config.dns, zones_of(snapshot.zones, self.doors.https))
-        if self._pac is not None:
-            from devtls.daemon.sites.pac import scope_of
-
-            await self._pac.replace(snapshot.config.pac, scope_of(snapshot.zones, self.doors.https))
+        entrance = (self.service, self._gate, self._inside)
+        site = _make_pac_site(self.generation, self.bound.https, self.log, entrance)
+        self._sites.append(site)
+        return site
 
     # -- reload -------------------------------------------------------------------------------------------------------
 
@@ -255,13 +219,13 @@ class Daemon:
             try:
                 after = await asyncio.to_thread(self._read_again, source)
             except BaseException:
-                await self._static.retire(before.static_directories)
+                await self._static.replace(before)
                 raise
             self.source = source
-            self._static.start()
             self._swap(before, after)
-            await self._replace_side_ports(after.snapshot)
-            await self._static.retire(after.static_directories)
+            self._connect_acme()
+            for site in list(self._sites):
+                await site.replace(after)
 
     def _read_again(self, source: Source) -> Generation:
         merged = source.read()
@@ -278,9 +242,7 @@ class Daemon:
         self._gate.handshake_timeout_s = after.snapshot.config.limits.handshake_timeout_s
         if after.authority is not before.authority:
             self.contexts.replace_issuer(make_issuer(after.authority, self.keystore.state_dir))
-            self.pki.replace(after.authority)
         self.contexts.pin(after.snapshot.routes.exact_hosts())
-        self._start_acme()
         if before.policies or after.policies:
             self._end_outdated()
 
@@ -289,12 +251,10 @@ class Daemon:
 
         What runs is finished, except for those who would be let in no more: an event stream has no end.
         """
-        from devtls.daemon.client_trust import is_barred
-
         for connection in list(self.service.connections):
             if connection.outdated:
                 connection.drain()
-                if is_barred(connection.claim):
+                if _is_barred(connection.claim):
                     connection.abort()
 
     async def refresh_policies(self) -> None:
@@ -313,9 +273,7 @@ class Daemon:
     @cached_property
     def revocations(self) -> Revocations:
         """What is revoked; no start needs it."""
-        from devtls.daemon.revocations import Revocations
-
-        return Revocations(self.keystore, lambda: self.generation.authority, self.log)
+        return _make_revocations(self.keystore, lambda: self.generation.authority, self.log)
 
     async def give_up_revoked(self) -> list[str]:
         """Drop leaves that were revoked, as the register is now; returns their names."""
@@ -336,8 +294,6 @@ class Daemon:
 
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, finish what runs within `grace_s`, cut the rest."""
-        from devtls.daemon.drain import drain
-
         service = self.service
         service.draining = True
         for listener in self._listeners:
@@ -345,13 +301,8 @@ class Daemon:
         await drain(service.connections, grace_s)
         self.cut()
         service.pool.close()
-        await self.pki.close()
-        for auxiliary_listener in (self._dns, self._pac):
-            if auxiliary_listener is not None:
-                await auxiliary_listener.close()
-        if self._acme is not None:
-            await self._acme.close()
-        await self._static.close()
+        for site in reversed(self._sites):
+            await site.close()
         await self.control.close()
 
     def cut(self) -> None:
@@ -377,3 +328,50 @@ class Daemon:
                 port = self.service.https_port
                 return other if port == 443 else f"{other}:{port}"
         return ""
+
+
+# What a start without it must not import: each makes one part of a daemon, when its configuration or time has come.
+
+
+def _make_client_trust(keystore: Keystore) -> ClientTrust:
+    from devtls.daemon.client_trust import ClientTrust  # cryptography.x509: 30 ms
+
+    return ClientTrust(keystore)
+
+
+def _is_barred(claim: Claim) -> bool:
+    from devtls.daemon.client_trust import is_barred
+
+    return is_barred(claim)
+
+
+def _make_revocations(keystore: Keystore, authority: Callable[[], Signer], log: Log) -> Revocations:
+    from devtls.daemon.revocations import Revocations  # cryptography.x509
+
+    return Revocations(keystore, authority, log)
+
+
+def _make_acme_site(
+    keystore: Keystore,
+    private: PrivateSockets,
+    snapshot: Callable[[], Snapshot],
+    contexts: ClientContexts,
+    log: Log,
+) -> AcmeSite:
+    from devtls.daemon.sites.acme import AcmeSite
+
+    return AcmeSite(keystore, private, snapshot, contexts, log)
+
+
+def _make_dns_site(generation: Generation, https: Bound, log: Log) -> DnsSite:
+    from devtls.daemon.sites.dns import DnsSite  # dnspython
+
+    return DnsSite(generation, https, log)
+
+
+def _make_pac_site(
+    generation: Generation, https: Bound, log: Log, entrance: tuple[Service, TlsGate, Inside]
+) -> PacSite:
+    from devtls.daemon.sites.pac import PacSite
+
+    return PacSite(generation, https, log, entrance)

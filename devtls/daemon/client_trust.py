@@ -1,4 +1,4 @@
-"""What clients of routes with `client_auth` have to show, read from files: the CA's certificates and revocation lists.
+"""The CA certificates and CRLs by which clients of routes with `client_auth` are verified.
 
 Owns one policy per way of asking. By default a client's certificate is one of our own CA, and its revocation list
 counts, signed anew when half of its life is over; `client_ca` names another CA's file, lists included. Refuses a file
@@ -15,12 +15,14 @@ from pathlib import Path
 
 from devtls.errors import ConfigError, StateError
 from devtls.net.client.client_auth import Claim, ClientPolicy
+from devtls.pki.client_chain import lists_are_complete, would_pass
 from devtls.pki.der import pem
 from devtls.pki.leaf import Signer
+from devtls.pki.revocation import load_crl, resign_at
 from devtls.routing import ClientAuth, Route
 from devtls.system.storage.keystore import Keystore
 
-_MAX_OCTETS = 1_048_576
+_MAX_BYTES = 1_048_576
 
 Policies = dict[ClientAuth, ClientPolicy]
 
@@ -56,8 +58,6 @@ class ClientTrust:
         return self._own
 
     def _make_own(self, signer: Signer, now: datetime) -> bytes:
-        from devtls.pki.revocation import load_crl, resign_at
-
         authority = self._keystore.load(now)
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
@@ -85,14 +85,10 @@ def is_barred(claim: Claim) -> bool:
         return False
     if not claim.chain:
         return policy.required
-    from devtls.pki.client_chain import would_pass
-
     return not would_pass(claim.chain, policy.trust_pem)
 
 
 def _policy_of_file(required: bool, trust: bytes) -> ClientPolicy:
-    from devtls.pki.client_chain import lists_are_complete
-
     return ClientPolicy(required, trust, lists_are_complete(trust))
 
 
@@ -101,8 +97,8 @@ def _read(file: str, route: Route) -> bytes:
         if Path(file).exists() and not Path(file).is_file():  # a FIFO would never end
             raise _unusable(file, route, "is not a file")
         with Path(file).open("rb") as opened:
-            content = opened.read(_MAX_OCTETS + 1)
-        if len(content) > _MAX_OCTETS:
+            content = opened.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
             raise _unusable(file, route, "is larger than 1 MiB")
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(file)
     except (OSError, ssl.SSLError) as error:

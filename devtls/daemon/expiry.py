@@ -1,4 +1,4 @@
-"""That the CA comes to its end: said sixty days ahead, once a day, by the wall clock.
+"""The notice that the CA expires: written sixty days ahead, once a day, by the wall clock.
 
 Owns the sentence and the rhythm. Refuses to count seconds of its own: a machine that slept for weeks, or whose clock
 was set, is told at the next look. Loaded after the start.
@@ -26,16 +26,16 @@ class EndNotice:
     """What was said of the end, and when."""
 
     def __init__(self) -> None:
-        self._said: tuple[datetime, datetime] | None = None
+        self._last: tuple[datetime, datetime] | None = None
 
     def due(self, not_after: datetime, now: datetime) -> str:
         """Return what is to be said now, "" for nothing: another CA's end and another day are news."""
         text = end_in_words(not_after, now)
-        if self._said is not None:
-            said_of, said_at = self._said
-            if said_of == not_after and abs(now - said_at) < _RHYTHM:
+        if self._last is not None:
+            last_end, last_time = self._last
+            if last_end == not_after and abs(now - last_time) < _RHYTHM:
                 return ""
         if text:
-            self._said = not_after, now
+            self._last = not_after, now
             return f"{text} `{RENEW}` makes the next one, which takes over while everything goes on."
         return ""

@@ -1,4 +1,4 @@
-"""How leaves come about in a running proxy: the authority, fresh keys and serials, the clock, a path for OpenSSL.
+"""The issuer of leaves in a running proxy: the CA joined to keys, serial numbers, the clock and a path for OpenSSL.
 
 Owns the joint between pki, system and net: net knows none of them.
 """

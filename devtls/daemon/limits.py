@@ -1,4 +1,4 @@
-"""The numbers of `[limits]` in the types that each layer takes.
+"""The numbers of `[limits]` as the types of each layer.
 
 Owns nothing but the mapping: `config` knows the names and the ranges, the layers know what a number means.
 """

@@ -1,8 +1,8 @@
-"""What a running proxy knows of revoked certificates: read anew when a register on disk has changed.
+"""The revoked serial numbers that a running proxy knows: read anew when a register on disk has changed.
 
 Owns the serial numbers that are revoked now, of the CA that signs and of the older ones that are still trusted. Refuses
-to read anything while the registers are as they were: a look is a few calls of stat. Whoever finds a register ahead of
-its list (a crash in between) signs the list; X.509 is loaded only then.
+to read anything while the registers are as they were: a look is a few calls of stat. A register that is ahead
+of its CRL (a crash in between) has the CRL signed. Imported after the start.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from devtls.daemon.console.log import Log
 from devtls.errors import DevtlsError
 from devtls.pki.leaf import Signer
+from devtls.pki.revocation import load_crl
 from devtls.system.machine.file_stamp import Stamp, stamp_of
 from devtls.system.storage.generation import CRL, REGISTER
 from devtls.system.storage.keystore import Keystore
@@ -58,8 +59,6 @@ class Revocations:
         self._seen = _stamps(directories)
 
     def _read_lists(self) -> None:
-        from devtls.pki.revocation import load_crl
-
         now = datetime.now(UTC)
         lists = [load_crl(self._keystore.next_crl(self._keystore.load(now), now))]
         for older in self._keystore.load_older(now):

@@ -1,4 +1,4 @@
-"""What was asked for: a file, arguments, flags; read again at each reload.
+"""The source of the configuration: a file, arguments and flags; read again at each reload.
 
 Owns how the three add up: routes of the command line win over the file's, flags win over `[serve]`. Refuses what the
 file may not do without `devtls allow`.

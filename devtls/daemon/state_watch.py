@@ -1,4 +1,4 @@
-"""The look at the state folder every other second: what other commands of devtls change while this one serves.
+"""The watch on the state directory, every other second: changes that other commands make while this proxy serves.
 
 Owns the rhythm and what follows from each find: another CA, a deleted one, one that comes to its end, revocations,
 other lists for clients, a file that was allowed. Refuses to end for a state that cannot be read: the next look may.
@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
+from devtls.daemon.assembly import Daemon
 from devtls.daemon.expiry import EndNotice
+from devtls.daemon.reload import Reloader
 from devtls.errors import DevtlsError
-
-if TYPE_CHECKING:
-    from devtls.daemon.run import Process
 
 _LOOK_S = 2.0
 
@@ -23,11 +21,11 @@ _LOOK_S = 2.0
 class StateWatch:
     """The looks of one process; `is_orphan` = its CA was deleted."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, daemon: Daemon, reloader: Reloader) -> None:
         self.is_orphan = False
-        self._process = process
-        self._daemon = process.daemon
-        self._log = process.daemon.log
+        self._daemon = daemon
+        self._reloader = reloader
+        self._log = daemon.log
         self._end = EndNotice()
         self._looking = asyncio.Lock()
 
@@ -46,7 +44,7 @@ class StateWatch:
             return await self._look(by_command)
 
     async def _look(self, by_command: bool) -> DevtlsError | None:
-        daemon, process = self._daemon, self._process
+        daemon, reloader = self._daemon, self._reloader
         await daemon.give_up_revoked()
         if text := self._end.due(daemon.generation.authority.not_after, datetime.now(UTC)):
             self._log.warn(text, event="authority_ends")
@@ -58,10 +56,10 @@ class StateWatch:
             return error
         await self.refresh_policies()
         if replaced:
-            return await process.reload("The CA was replaced", by_itself=True, by_command=by_command)
-        if process.waits_for_allow:
+            return await reloader.reload("The CA was replaced", by_itself=True, by_command=by_command)
+        if reloader.waits_for_allow:
             # `devtls allow` changes a file of ours, not the one that is watched.
-            return await process.reload(f"{process.file_name} was allowed", by_itself=True)
+            return await reloader.reload(f"{reloader.file_name} was allowed", by_itself=True)
         return None
 
     async def refresh_policies(self) -> None:

@@ -1,4 +1,4 @@
-"""How a running proxy is, as values for whoever asks over the control socket.
+"""The status of a running proxy as values, for the control API.
 
 Owns what is told and in which words. Decides and changes nothing; what it needs to find out first (do the apps answer,
 do the names resolve) was found out by `probes`. Loaded at the first question.
@@ -17,7 +17,7 @@ from devtls.config import ACME_ROUTE, COMMAND_LINE, TEMPORARY, StaticTarget
 from devtls.config.lines import visible
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.console.banner import Findings, Remark, find_remarks
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.expiry import end_in_words
 from devtls.errors import DevtlsError
 from devtls.net.upstream.pool import UpstreamState
@@ -29,20 +29,20 @@ from devtls.web.control_messages import (
     CaStatus,
     Certificates,
     Clients,
+    ErrorInfo,
     RouteStatus,
     ServeStatus,
-    Trouble,
 )
 
 _SOURCES = {COMMAND_LINE: "command line", TEMPORARY: "temporary", ACME_ROUTE: "acme"}
 
 
-class Life(msgspec.Struct, frozen=True):
+class ProcessInfo(msgspec.Struct, frozen=True):
     """What the process knows of itself; `late` names settings that count from the next start on."""
 
     since: datetime
     stopping: bool = False
-    reload_error: Trouble | None = None
+    reload_error: ErrorInfo | None = None
     late: str = ""
     authority_deleted: bool = False
 
@@ -52,9 +52,9 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def trouble_of(error: DevtlsError, at: str = "") -> Trouble:
+def error_info(error: DevtlsError, at: str = "") -> ErrorInfo:
     """Return an error as it goes over the socket."""
-    return Trouble(str(error), error.hint, at, int(error.exit_code))
+    return ErrorInfo(str(error), error.hint, at, int(error.exit_code))
 
 
 def introduce(daemon: Daemon) -> About:
@@ -64,27 +64,27 @@ def introduce(daemon: Daemon) -> About:
     return About(
         version=__version__,
         pid=os.getpid(),
-        https_port=daemon.doors.https_port,
+        https_port=daemon.bound.https_port,
         config_file=file,
         pac_port=daemon.pac.port,
-        pac_trouble=daemon.pac.trouble,
+        pac_trouble=daemon.pac.error,
     )
 
 
-def describe(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> ServeStatus:
+def describe(daemon: Daemon, life: ProcessInfo, findings: Findings, now: datetime) -> ServeStatus:
     """Return everything; `findings` are as of `now`."""
-    generation, doors, service = daemon.generation, daemon.doors, daemon.service
+    generation, bound, service = daemon.generation, daemon.bound, daemon.service
     found, authority = daemon.source.found, generation.authority
     return ServeStatus(
         version=__version__,
         pid=os.getpid(),
         since=stamp(life.since),
         stopping=life.stopping,
-        https_port=doors.https_port,
-        http_port=doors.http_port,
-        https_origin=doors.https.origin.value,
-        http_origin=(doors.http or doors.https).origin.value,
-        listen=doors.https.addresses,
+        https_port=bound.https_port,
+        http_port=bound.http_port,
+        https_origin=bound.https.origin.value,
+        http_origin=(bound.http or bound.https).origin.value,
+        listen=bound.https.addresses,
         zones=generation.snapshot.zones,
         config_file=None if found is None else str(found.path),
         routes=describe_routes(daemon, findings, now),
@@ -101,7 +101,7 @@ def describe(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> S
 
 def describe_routes(daemon: Daemon, findings: Findings | None, now: datetime) -> tuple[RouteStatus, ...]:
     """Return the routes; without `findings` nothing is said of their health."""
-    port = daemon.doors.https_port
+    port = daemon.bound.https_port
     return tuple(_route(daemon, route, port, findings, now) for route in daemon.generation.snapshot.routes.routes)
 
 
@@ -143,9 +143,9 @@ def _idle(state: UpstreamState) -> int:
     return len(state.idle) if state.shared is None else state.shared.idle_count
 
 
-def _warnings(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> Iterator[Advice]:
+def _warnings(daemon: Daemon, life: ProcessInfo, findings: Findings, now: datetime) -> Iterator[Advice]:
     generation = daemon.generation
-    for note in daemon.doors.notes:
+    for note in daemon.bound.notes:
         yield Advice(note)
     routes = generation.snapshot.routes.routes
     for route in routes:
@@ -159,7 +159,7 @@ def _warnings(daemon: Daemon, life: Life, findings: Findings, now: datetime) -> 
     if life.authority_deleted:
         yield Advice("The CA was deleted; this devtls goes on with it.", "devtls trust")
     overridden = generation.merged.overridden
-    for remark in find_remarks(routes, daemon.doors.https_port, findings, overridden, Look()):
+    for remark in find_remarks(routes, daemon.bound.https_port, findings, overridden, TerminalStyle()):
         yield _advice(remark)
 
 

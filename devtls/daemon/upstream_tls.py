@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from devtls.errors import ConfigError
 from devtls.routing import Route, Upstream, UpstreamTls
 
-_Way = tuple[str | None, bool, bool]
+_Verification = tuple[str | None, bool, bool]
 
 
 class ClientContexts:
     """Contexts by way of verifying; `prepare` may block, calling it does not."""
 
     def __init__(self) -> None:
-        self._contexts: dict[_Way, ssl.SSLContext] = {}
+        self._contexts: dict[_Verification, ssl.SSLContext] = {}
 
     def prepare(self, routes: Iterable[Route]) -> None:
         """Make what `routes` need. Raises ConfigError."""
@@ -27,15 +27,15 @@ class ClientContexts:
             tls = route.upstream.tls
             if tls is not None:
                 # Made anew at each reload, so that a `ca` file that was written again counts.
-                self._contexts[_way(route.upstream)] = _make(tls, route)
+                self._contexts[_verification(route.upstream)] = _make(tls, route)
 
     def __call__(self, upstream: Upstream) -> ssl.SSLContext:
         """Return the context for an upstream that speaks TLS."""
         assert upstream.tls is not None  # noqa: S101 - net asks for no others
-        return self._contexts[_way(upstream)]
+        return self._contexts[_verification(upstream)]
 
 
-def _way(upstream: Upstream) -> _Way:
+def _verification(upstream: Upstream) -> _Verification:
     assert upstream.tls is not None  # noqa: S101 - asked for no others
     return upstream.tls.ca_file, upstream.tls.verify, upstream.http2
 

@@ -23,7 +23,7 @@ from devtls.operations.context import Reporter
 from devtls.system.control.channel import ControlChannel, end_by_force, find_channels, is_gone
 from devtls.system.control.port import ControlPort
 from devtls.system.machine.paths import Paths
-from devtls.web.control_messages import ABOUT, STOP, About, Done, StopRequest, Trouble
+from devtls.web.control_messages import ABOUT, STOP, About, Done, ErrorInfo, StopRequest
 from devtls.web.control_proof import (
     NONCE_FIELD,
     PROOF_FIELD,
@@ -123,7 +123,7 @@ def stop_proxy(proxy: RunningProxy, *, now: bool = False) -> None:
         time.sleep(_STOP_INTERVAL_S)
 
 
-def raise_trouble(trouble: Trouble | None, prefix: str = "") -> None:
+def raise_trouble(trouble: ErrorInfo | None, prefix: str = "") -> None:
     """Raise the failure that a proxy answered with, with its exit code."""
     if trouble is None:
         return

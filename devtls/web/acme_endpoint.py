@@ -1,4 +1,4 @@
-"""ACME over HTTP: aiohttp's requests to the server's own and back (RFC 8555 6).
+"""ACME over HTTP: requests of aiohttp to the server and its responses back (RFC 8555 6).
 
 Owns the limit on bodies. Decides nothing: what a path means and who may do what is the server's.
 """

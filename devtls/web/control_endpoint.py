@@ -25,15 +25,15 @@ from devtls.web.control_messages import (
     About,
     AddRequest,
     Done,
+    ErrorInfo,
     LeavesAnswer,
     LeavesRequest,
-    LookRequest,
+    RefreshRequest,
     ReloadRequest,
     RemoveRequest,
     RevokedRequest,
     StatusAnswer,
     StopRequest,
-    Trouble,
 )
 from devtls.web.server_name import name_server
 
@@ -68,7 +68,7 @@ class Commands(Protocol):
     async def revoked(self, asked: RevokedRequest) -> Done:
         """Give up the leaves that were revoked."""
 
-    async def look(self, asked: LookRequest) -> Done:
+    async def look(self, asked: RefreshRequest) -> Done:
         """Take over what changed in the state folder."""
 
 
@@ -107,7 +107,7 @@ def make_control_app(commands: Commands, guard: Guard) -> web.Application:
     app.router.add_post(STOP, _reading(StopRequest, commands.stop))
     app.router.add_post(LEAVES, _reading(LeavesRequest, commands.leaves))
     app.router.add_post(REVOKED, _reading(RevokedRequest, commands.revoked))
-    app.router.add_post(LOOK, _reading(LookRequest, commands.look))
+    app.router.add_post(LOOK, _reading(RefreshRequest, commands.look))
     return app
 
 
@@ -120,7 +120,7 @@ def _reading(kind: type[_Asked], act: Callable[[_Asked], Awaitable[msgspec.Struc
 
 def refusal(status: int, message: str) -> web.Response:
     """Return an answer that says why nothing was done."""
-    return _answer(Done(trouble=Trouble(message)), status)
+    return _answer(Done(trouble=ErrorInfo(message)), status)
 
 
 def _answer(content: msgspec.Struct, status: int = 200) -> web.Response:

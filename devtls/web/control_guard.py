@@ -1,4 +1,4 @@
-"""Who may ask a running proxy: processes of the same user, by the kernel's word or by a proof of the token.
+"""The guard of the control API: only processes of the same user, by the kernel's word or by a proof of the token.
 
 Owns both judgements. A port can be reached by web pages, too, so its Host must be its own address and no browser may
 have sent the request (Origin, Sec-Fetch-Site).
@@ -32,7 +32,7 @@ _NONCE_DIGITS = 32
 def socket_guard(peer_uid: Callable[[socket.socket], int]) -> Guard:
     """Return the guard of a Unix socket; `peer_uid` gives the user at the other end, and may raise OSError."""
 
-    async def judge(request: web.Request) -> web.Response | None:
+    async def check(request: web.Request) -> web.Response | None:
         connection = None if request.transport is None else request.transport.get_extra_info("socket")
         if connection is not None and sys.platform != "win32":  # else it is gone already
             try:
@@ -42,14 +42,14 @@ def socket_guard(peer_uid: Callable[[socket.socket], int]) -> Guard:
                 pass  # the kernel does not tell, so it is nobody of ours
         return _no("This control socket belongs to another user.")
 
-    return judge
+    return check
 
 
 def port_guard(port: int, token: bytes, monotonic: Callable[[], float] = time.monotonic) -> Guard:
     """Return the guard of a control port: it proves the token itself when asked, and wants a proof for all else."""
     nonces = Nonces(monotonic)
 
-    async def judge(request: web.Request) -> web.Response | None:
+    async def check(request: web.Request) -> web.Response | None:
         browser = "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none"
         if browser or request.headers.getall("Host", []) != [f"127.0.0.1:{port}"]:
             return _no("This port is for the commands of devtls alone.")
@@ -67,7 +67,7 @@ def port_guard(port: int, token: bytes, monotonic: Callable[[], float] = time.mo
         given = nonces.give()
         return web.Response(headers={NONCE_FIELD: given, PROOF_FIELD: proof_of_server(token, port, asked, given)})
 
-    return judge
+    return check
 
 
 def _no(message: str) -> web.Response:

@@ -1,4 +1,4 @@
-"""What is said over the control socket: requests and answers as values, JSON on the wire, with a version.
+"""The messages of the control API: requests and responses as values, JSON on the wire, with a format version.
 
 Owns their shape, which `devtls status --json` and `devtls list --json` hand out as it is. FORMAT grows when a meaning
 changes; new fields may come at any time. Refuses nothing itself: msgspec refuses what has another shape.
@@ -17,7 +17,7 @@ ROUTES, REMOVE, RELOAD, STOP = f"{PREFIX}/routes", f"{PREFIX}/remove", f"{PREFIX
 LEAVES, REVOKED, LOOK = f"{PREFIX}/leaves", f"{PREFIX}/revoked", f"{PREFIX}/look"
 
 
-class Trouble(msgspec.Struct, frozen=True):
+class ErrorInfo(msgspec.Struct, frozen=True):
     """What went wrong: a sentence, what to do, and the exit code for it; `at` is ISO 8601, "" = now."""
 
     message: str
@@ -103,7 +103,7 @@ class ServeStatus(msgspec.Struct, frozen=True, kw_only=True):
     clients: Clients
     certificates: Certificates
     ca: CaStatus
-    reload_error: Trouble | None
+    reload_error: ErrorInfo | None
     warnings: tuple[Advice, ...]
     pac_port: int | None = None
 
@@ -178,7 +178,7 @@ class RevokedRequest(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
 
 
-class LookRequest(msgspec.Struct, frozen=True, kw_only=True):
+class RefreshRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Look at the state folder now: another CA signs, or an earlier one was retired."""
 
     format: int = FORMAT
@@ -191,7 +191,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     will be minted anew.
     """
 
-    trouble: Trouble | None = None
+    trouble: ErrorInfo | None = None
     routes: tuple[RouteStatus, ...] = ()
     removed: bool = False
     grace_s: float = 0.0

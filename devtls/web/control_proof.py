@@ -1,4 +1,4 @@
-"""Proof of a token that never travels: the server's for the client's question, then the client's for each request.
+"""Proof of a token that is never sent: the server's for the client's nonce, then the client's for each request.
 
 Owns what is proven, and that a question counts once and for seconds only. Whoever listens on a port in the place of a
 proxy that was killed learns nothing that it could use, and whoever asks without the token gets nothing. HMAC-SHA-256

@@ -1,4 +1,4 @@
-"""A listening socket whose aiohttp app is loaded later: in a thread, when it is first needed.
+"""A listening socket whose aiohttp app is imported later: in a thread, at the first connection.
 
 Owns the socket from the moment it listens until `close`. Clients that come early wait in the backlog: importing
 aiohttp takes 190 ms, which neither the start nor the loop may spend on it.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import socket
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,14 +18,15 @@ _SHUTDOWN_S = 0.5
 
 
 class LazySite:
-    """One app on one socket; `make_app` is called when aiohttp and the modules in `needs` are there."""
+    """One app on one socket; `app` names the function that makes it, "package.module:function", `args` are passed on.
 
-    def __init__(
-        self, listening: socket.socket, make_app: Callable[[], web.Application], *, needs: Sequence[str] = ()
-    ) -> None:
+    The module is imported in a thread, and with it aiohttp: nothing here waits for either.
+    """
+
+    def __init__(self, listening: socket.socket, app: str, *args: object) -> None:
         self._socket = listening
-        self._make_app = make_app
-        self._needs = ("aiohttp.web", *needs)
+        self._module, _, self._function = app.partition(":")
+        self._args = args
         self._runner: web.AppRunner | None = None
         self._loading: asyncio.Task[None] | None = None
         self._watched = False
@@ -54,13 +54,13 @@ class LazySite:
             await self._loading
 
     async def _load(self) -> None:
-        for module in self._needs:
-            await asyncio.to_thread(importlib.import_module, module)
-        from aiohttp import web  # loaded by now: this is a look-up
-
-        runner = self._runner = web.AppRunner(self._make_app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+        aiohttp_web = await asyncio.to_thread(importlib.import_module, "aiohttp.web")
+        module = await asyncio.to_thread(importlib.import_module, self._module)
+        app: web.Application = getattr(module, self._function)(*self._args)
+        runner: web.AppRunner = aiohttp_web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+        self._runner = runner
         await runner.setup()
-        await web.SockSite(runner, self._socket).start()
+        await aiohttp_web.SockSite(runner, self._socket).start()
 
     async def close(self) -> None:
         """Stop answering and close the socket."""

@@ -1,4 +1,4 @@
-"""Revocation lists, the root certificate and OCSP over plain HTTP on 127.0.0.1, where the certificates say they are.
+"""CRLs, the root certificate and OCSP over plain HTTP on 127.0.0.1, at the addresses that certificates name.
 
 Owns the paths, the caching and who may ask; the page at `/` is drawn by `pki_page`. Refuses every Host that is not this
 machine's own (a page on the internet may point its name at 127.0.0.1) and every other path. It signs nothing:

@@ -1,4 +1,4 @@
-"""The Server field of what we serve ourselves: no versions of Python and aiohttp for whoever asks."""
+"""The Server field of our own responses: without the versions of Python and aiohttp."""
 
 from __future__ import annotations
 

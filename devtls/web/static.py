@@ -1,4 +1,4 @@
-"""One folder over HTTP: files, index.html, redirects to folders.
+"""One directory over HTTP: files, index.html, redirects to directories.
 
 Owns the way from a request's path to a file. Refuses whatever lies outside the folder once links are followed, `..`
 and slashes in percent-encoding, and listing a folder. Nothing is cached here: the next request sees the next edit.
@@ -17,10 +17,10 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from devtls.web.file_answer import FileFacts, answer_file
+from devtls.web.file_response import FileFacts, respond_with_file
 from devtls.web.server_name import name_server
 
-_CHUNK_OCTETS = 262_144
+_CHUNK_BYTES = 262_144
 _INDEX = "index.html"
 _FORBIDDEN = frozenset("/\0\\:" if os.name == "nt" else "/\0")
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -59,12 +59,12 @@ _NOT_FOUND = (
 )
 
 
-class NotHere(Exception):
+class FileMissing(Exception):
     """There is no such file, or it is none that may be served."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedFile:
     """A file ready to be sent."""
 
     file: BinaryIO
@@ -73,13 +73,13 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class DirectoryRedirect:
     """The path is a folder's and lacks its slash; `location` is relative, so that any prefix in front stays."""
 
     location: str
 
 
-def find(root: Path, raw_path: str) -> Opened | Elsewhere:
+def find(root: Path, raw_path: str) -> OpenedFile | DirectoryRedirect:
     """Return the file for a raw request path; blocks. Raises NotHere."""
     segments = _segments(raw_path)
     directory = raw_path.endswith("/")
@@ -87,19 +87,19 @@ def find(root: Path, raw_path: str) -> Opened | Elsewhere:
     try:
         home, real = root.resolve(strict=True), path.resolve(strict=True)
         if not real.is_relative_to(home):
-            raise NotHere
+            raise FileMissing
         if real.is_dir():
             if not directory and segments:
-                return Elsewhere(f"./{raw_path.rpartition('/')[2]}/")
+                return DirectoryRedirect(f"./{raw_path.rpartition('/')[2]}/")
             real = (path / _INDEX).resolve(strict=True)
             if not real.is_relative_to(home):
-                raise NotHere
+                raise FileMissing
         elif directory:
-            raise NotHere
+            raise FileMissing
         # The resolved path, not the written one: a link that is swapped after the check leads nowhere new.
         return _open(real, content_type_of((path / _INDEX) if path.is_dir() else path))
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
-        raise NotHere from error
+        raise FileMissing from error
 
 
 def _segments(raw_path: str) -> list[str]:
@@ -111,17 +111,17 @@ def _segments(raw_path: str) -> list[str]:
             or "\0" in segment
             or (os.name == "nt" and set(segment) & set("\\:"))
         ):
-            raise NotHere
+            raise FileMissing
     return segments
 
 
-def _open(path: Path, content_type: str) -> Opened:
+def _open(path: Path, content_type: str) -> OpenedFile:
     descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)  # a FIFO must not hold a thread for ever
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise NotHere
-        return Opened(os.fdopen(descriptor, "rb"), FileFacts(status.st_size, status.st_mtime_ns), content_type)
+            raise FileMissing
+        return OpenedFile(os.fdopen(descriptor, "rb"), FileFacts(status.st_size, status.st_mtime_ns), content_type)
     except BaseException:
         os.close(descriptor)
         raise
@@ -147,9 +147,9 @@ def make_static_app(root: Path) -> web.Application:
         raw_path, _, query = request.raw_path.partition("?")
         try:
             found = await asyncio.to_thread(find, root, raw_path)
-        except NotHere:
+        except FileMissing:
             return web.Response(status=404, text=_NOT_FOUND, content_type="text/html")
-        if isinstance(found, Elsewhere):
+        if isinstance(found, DirectoryRedirect):
             # 307, because browsers remember 301 and 308 long after the folder is gone.
             location = found.location + (f"?{query}" if query else "")
             return web.Response(status=307, headers={"Location": location, "Cache-Control": "no-cache"})
@@ -164,8 +164,8 @@ def make_static_app(root: Path) -> web.Application:
     return app
 
 
-async def _send(request: web.Request, found: Opened) -> web.StreamResponse:
-    answer = answer_file(request.headers, found.facts)
+async def _send(request: web.Request, found: OpenedFile) -> web.StreamResponse:
+    answer = respond_with_file(request.headers, found.facts)
     response = web.StreamResponse(status=answer.status)
     headers = response.headers
     headers["ETag"] = found.facts.etag
@@ -179,19 +179,19 @@ async def _send(request: web.Request, found: Opened) -> web.StreamResponse:
         headers["Content-Type"] = found.content_type
     await response.prepare(request)
     if request.method != "HEAD" and answer.length:
-        await _send_octets(response, found.file, answer.start, answer.length)
+        await _send_bytes(response, found.file, answer.start, answer.length)
     await response.write_eof()
     return response
 
 
-async def _send_octets(response: web.StreamResponse, file: BinaryIO, start: int, length: int) -> None:
-    def read(offset: int, octets: int) -> bytes:
+async def _send_bytes(response: web.StreamResponse, file: BinaryIO, start: int, length: int) -> None:
+    def read(offset: int, length: int) -> bytes:
         file.seek(offset)
-        return file.read(octets)
+        return file.read(length)
 
     end = start + length
     while start < end:
-        chunk = await asyncio.to_thread(read, start, min(_CHUNK_OCTETS, end - start))
+        chunk = await asyncio.to_thread(read, start, min(_CHUNK_BYTES, end - start))
         if not chunk:  # the file shrank: the promised length cannot be kept, so the connection must break
             raise ConnectionResetError("the file became shorter while it was sent")
         await response.write(chunk)

@@ -45,8 +45,10 @@ class FakeChanges:
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for part, finder in _FINDERS.items():
 
-            def find(machine: object, runner: object, *, ways: Any = (), recorded: Any = (), part: Part = part) -> Any:
-                return self.find(part, ways, recorded)
+            def find(
+                machine: object, runner: object, *, methods: Any = (), recorded: Any = (), part: Part = part
+            ) -> Any:
+                return self.find(part, methods, recorded)
 
             monkeypatch.setattr(discovery, finder, find)
         monkeypatch.setattr(discovery, "METHODS", (*(part.value for part in SETUP_PARTS), "other"))

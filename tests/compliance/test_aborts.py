@@ -1,4 +1,4 @@
-"""Who goes away and who does not keep up: aborts and backpressure (conformance 2.5, rules 76 and 77)."""
+"""Clients that abort and readers that do not keep up: aborts and backpressure (rules 76 and 77)."""
 
 from __future__ import annotations
 

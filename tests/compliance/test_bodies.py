@@ -1,4 +1,4 @@
-"""Bodies and trailers: what the app sent arrives whole, or its loss is seen (conformance 2.3)."""
+"""Bodies and trailers: what the app sent arrives whole, or its loss is seen (rules 42-59)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections on both sides: reuse, retries, aborts, backpressure, limits, the end (conformance 2.5)."""
+"""Connections on both sides: reuse, retries, aborts, backpressure, limits, the end (rules 70-82)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields on their way through real sockets (conformance 2.2, 96-100); the rules one by one are in test_fields.py."""
+"""Fields on their way through real sockets (rules 24-40 and 96-100), each also in test_fields.py."""
 
 from __future__ import annotations
 

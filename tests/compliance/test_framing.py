@@ -1,4 +1,4 @@
-"""Message framing at the wire: what is refused, how, and that nothing behind it is read (conformance 2.1)."""
+"""Message framing at the wire: what is refused, how, and that nothing behind it is read (rules 1-23)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules 1-23, 40 and 60 of the conformance guide: what the codec that faces the client takes and refuses."""
+"""The codec that faces the client, and the requests that it refuses (rules 1-23, 40 and 60)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP/2 abuse: conformance 2.7, each attack beside an ordinary client that is still answered.
+"""HTTP/2 abuse, by the names of the attacks: each one beside an ordinary client that is still answered.
 
 RFC 9113 10.5: what a peer may do without end is bounded, and a bound that is passed ends that connection only.
 """
@@ -366,7 +366,7 @@ async def test_cve_2019_9517_answers_that_are_not_read_are_not_kept(running: Pro
 
 
 async def test_a_client_that_never_sends_its_preface_is_let_go(hasty: Proxy) -> None:
-    """Conformance 75: TLS is done, nothing comes."""
+    """Rule 75: TLS is done, nothing comes."""
     client = await bare_h2(hasty)
     await client.to_end(within_s=2)
     assert client.wire.saw_close_notify

@@ -1,4 +1,4 @@
-"""HTTP/2 flow control and backpressure: RFC 9113 5.2 and 6.9, conformance 76 to 78, down and up."""
+"""HTTP/2 flow control and backpressure: RFC 9113 5.2 and 6.9, rules 76-78, down and up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP/2 messages: RFC 9113 section 8 and conformance 2.6, and what of a request reaches an HTTP/1.1 app.
+"""HTTP/2 messages: RFC 9113 section 8 and rules 83-90, and what of a request reaches an HTTP/1.1 app.
 
 Whatever is refused is refused before the app sees one octet of it, and the connection's other streams live on.
 """
@@ -144,7 +144,7 @@ ANSWERED: dict[str, tuple[Fields, int]] = {
 @pytest.mark.parametrize("what", ANSWERED)
 @pytest.mark.parametrize("end", [True, False], ids=["whole", "open"])
 async def test_what_deserves_an_answer_gets_one_and_the_app_nothing(running: Proxy, what: str, end: bool) -> None:
-    """Conformance 2.6: a status; where the client goes on, that is for nobody."""
+    """A status; the app learns nothing of such a request."""
     fields, status = ANSWERED[what]
     async with app(answering()) as backend:
         running.route(f"app = {backend.port}")
@@ -399,7 +399,7 @@ async def test_8_1_an_answer_without_a_body_ends_with_its_head(
 
 
 async def test_8_2_2_connection_fields_of_an_app_are_gone_and_names_in_lower_case(running: Proxy) -> None:
-    """RFC 9113 8.2, 8.2.2, conformance 84 and 34: Set-Cookie lines stay separate and in order."""
+    """RFC 9113 8.2, 8.2.2, rules 84 and 34: Set-Cookie lines stay separate and in order."""
     fields = (
         b"Connection: keep-alive, X-Named\r\nKeep-Alive: timeout=5\r\nProxy-Connection: x\r\nX-Named: 1\r\n"
         b"Upgrade: h2c\r\nSet-Cookie: a=1\r\nX-Kept: Yes\r\nSet-Cookie: b=2\r\n"

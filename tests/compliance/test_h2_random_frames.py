@@ -1,6 +1,6 @@
 """Random frames, legal and illegal, in random pieces: no error escapes, the connection serves or ends, others live.
 
-Conformance 3.2, part 4. Everything is drawn from one seed, which stands in the test's name.
+Everything is drawn from one seed, which stands in the test's name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The end of HTTP/2 connections: GOAWAY in two steps (RFC 9113 6.8), and nothing lost; conformance 80 and 82."""
+"""The end of HTTP/2 connections: GOAWAY in two steps (RFC 9113 6.8), and nothing lost; rules 80 and 82."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-from devtls.daemon.drain import drain
+from devtls.daemon.shutdown import drain
 from devtls.http.exchange import ExchangeLimits
 from devtls.net.client.service import ServerLimits
 from devtls.pki.authority import Authority

@@ -1,4 +1,4 @@
-"""Apps that speak HTTP/2 (`h2c://`, `h2://`): one connection for many requests, and gRPC's ways; conformance 2.8."""
+"""Apps that speak HTTP/2 (`h2c://`, `h2://`): one connection for many requests, and gRPC's needs (rules 91-95)."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ async def test_6_9_an_app_that_does_not_read_one_upload_reads_another(running: P
 
 
 async def test_6_8_after_goaway_new_requests_take_a_new_connection_and_old_ones_end(running: Proxy) -> None:
-    """RFC 9113 6.8, conformance 93."""
+    """RFC 9113 6.8, rule 93."""
     gate = asyncio.Event()
 
     async def talk(stream: AppStream) -> None:
@@ -332,7 +332,7 @@ async def test_rule_92_a_reset_in_the_middle_passes_with_its_code(running: Proxy
 
 
 async def test_rule_92_an_app_that_dies_in_the_middle_resets_every_stream(running: Proxy) -> None:
-    """Conformance 46, 92: no END_STREAM, no trailers; the next request finds the app that is back."""
+    """Rules 46 and 92: no END_STREAM, no trailers; the next request finds the app that is back."""
 
     async def talk(stream: AppStream) -> None:
         if stream.value(b":path") == b"/ok":

@@ -1,4 +1,4 @@
-"""WebSockets over HTTP/2 (RFC 8441), to apps that speak HTTP/1.1 and to such that speak HTTP/2; conformance 2.4."""
+"""WebSockets over HTTP/2 (RFC 8441), to apps that speak HTTP/1.1 and to such that speak HTTP/2 (rules 61-69)."""
 
 from __future__ import annotations
 
@@ -386,7 +386,7 @@ async def test_9113_8_5_trailers_in_a_tunnel_are_a_stream_error(running: Proxy) 
 
 
 async def test_a_tunnel_that_is_silent_is_not_reaped_as_a_stalled_stream(authority: Authority) -> None:
-    """Conformance 67: no timeout below an hour; body timeouts are not for tunnels."""
+    """Rule 67: no timeout below an hour; body timeouts are not for tunnels."""
     limits = ServerLimits(
         exchange=ExchangeLimits(body_idle_timeout_s=0.1, response_head_timeout_s=0.2), keep_alive_s=0.1
     )

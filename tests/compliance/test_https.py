@@ -1,4 +1,4 @@
-"""TLS, names and who may ask for what (conformance 2.6 rules 87-89, 2.9 rules 98 and 102, B4, F17)."""
+"""TLS, names and the requests that a connection may carry (rules 87-90, 98 and 102)."""
 
 from __future__ import annotations
 

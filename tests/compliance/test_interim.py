@@ -1,4 +1,4 @@
-"""Interim responses, Expect, and answers that come before the request's end (conformance 2.3, rules 50-54)."""
+"""Interim responses, Expect, and answers that come before the request's end (rules 50-54)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ UNCITED = {int(number): reason for number, reason in re.findall(r"^\* (\d+): (.+
 GUARANTEES = dict(re.findall(r"^\* \*\*([a-z])\*\* (.+)$", PAGE, re.MULTILINE))
 
 NAMED = re.compile(r"^test_rule_(\d+(?:_and_\d+)*)(?=_|$)")
-SPOKEN = re.compile(r"\brules? (\d+(?:-\d+)?(?:(?:, | and |, and )\d+(?:-\d+)?)*)")
+SPOKEN = re.compile(r"\b[Rr]ules? (\d+(?:-\d+)?(?:(?:, | and |, and )\d+(?:-\d+)?)*)")
 GUARANTEED = re.compile(r"\bguarantee (\w) of RULES|\btest_guarantee_([a-z])_", re.IGNORECASE)
 
 

@@ -1,4 +1,4 @@
-"""WebSocket upgrades over HTTP/1.1 and the raw tunnel behind them (conformance 2.4)."""
+"""WebSocket upgrades over HTTP/1.1 and the raw tunnel behind them (rules 61-69)."""
 
 from __future__ import annotations
 

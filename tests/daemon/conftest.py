@@ -40,7 +40,7 @@ class Running:
 
     @property
     def port(self) -> int:
-        return self.daemon.doors.https.port
+        return self.daemon.bound.https.port
 
     async def connect(self, host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         context = ssl.create_default_context(cadata=self.daemon.generation.authority.root_pem.decode())

@@ -140,7 +140,7 @@ async def test_a_ca_that_was_replaced_on_disk_is_picked_up(start: Start, app: Ap
     assert (await running.get("app.dev.local")).body == b"x"  # verified under the new root
     with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
         await running.get("app.test")  # no zone of the new CA
-    documents = await running.daemon.pki.documents()
+    documents = await running.daemon.pki.content().documents()
     assert new.root_crl_path in documents
     assert old.root_crl_path not in documents
 

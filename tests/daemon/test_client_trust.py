@@ -22,7 +22,7 @@ from h2.connection import H2Connection
 
 from devtls.daemon import state_watch
 from devtls.daemon.client_trust import ClientTrust
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.run import Process
 from devtls.errors import ConfigError, StateError
 from devtls.names import DEFAULT_ZONES, parse_zone
@@ -224,7 +224,7 @@ async def test_the_process_looks_again_and_again(
     (tmp_path / "team.pem").write_bytes(trust_pem(team))
     file.write_text(LINE.format(await app(b"hello"), ', client_ca = "team.pem"'))
     running = await start(file=file)
-    looking = asyncio.ensure_future(Process(running.daemon, Look()).state_watch.run())
+    looking = asyncio.ensure_future(Process(running.daemon, TerminalStyle()).state_watch.run())
     alice = make_client_certificate(tmp_path, team.intermediate)
     assert await fetch(running, alice) == b"hello"
     before = running.daemon.service.policies

@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 
 from devtls.daemon import state_watch
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.run import Process
 from devtls.daemon.sites.control_commands import ControlCommands
 from devtls.names import DEFAULT_ZONES
@@ -56,7 +56,10 @@ async def shown(running: Any, host: str) -> x509.Certificate:
 
 
 def commands_of(running: Any) -> ControlCommands:
-    return ControlCommands(Process(running.daemon, Look()))
+    process = Process(running.daemon, TerminalStyle())
+    return ControlCommands(
+        process.daemon, process.since, process.reloader, process.shutdown, lambda: process.state_watch
+    )
 
 
 async def test_a_revoked_leaf_is_dropped_at_once_and_another_key_takes_its_place(start: Start) -> None:
@@ -95,7 +98,7 @@ async def test_it_is_noticed_also_when_nobody_tells(
     monkeypatch.setattr(state_watch, "_LOOK_S", 0.01)
     running = await start("app=9")
     first = await shown(running, "app.test")
-    looking = asyncio.ensure_future(Process(running.daemon, Look()).state_watch.run())
+    looking = asyncio.ensure_future(Process(running.daemon, TerminalStyle()).state_watch.run())
     await revoke(running, first.serial_number)
     await wait_until(lambda: running.daemon.contexts.serials_of("app.test") == [])
     assert running.daemon.revocations.is_revoked(first.serial_number)

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from devtls.daemon import assembly, issuer
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.run import Process
 from devtls.daemon.sites import pki as pki_site
+from devtls.daemon.sites import pki_app
 from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
 from devtls.pki.authority import Authority
 from devtls.pki.imported import ImportBundle, validate_import
@@ -45,7 +46,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
             def now(cls, tz: Any = None) -> Any:
                 return datetime.now(tz) + ahead
 
-        for module in (assembly, issuer, pki_site):
+        for module in (assembly, issuer, pki_site, pki_app):
             monkeypatch.setattr(module, "datetime", Jumped)
 
     return jump
@@ -59,9 +60,9 @@ async def test_the_next_ca_is_taken_over_and_an_open_connection_goes_on(
     writer.write(REQUEST)
     assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
     following = await asyncio.to_thread(renew, running.daemon.keystore)
-    process = Process(running.daemon, Look())
+    process = Process(running.daemon, TerminalStyle())
     assert await asyncio.to_thread(running.daemon.authority_replaced)
-    assert await process.reload("The CA was replaced", by_itself=True) is None
+    assert await process.reloader.reload("The CA was replaced", by_itself=True) is None
     assert running.daemon.generation.authority.fingerprint == following.fingerprint
     writer.write(REQUEST)
     assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")  # the same connection, under the old root
@@ -81,11 +82,11 @@ async def test_both_lists_are_published_until_the_old_ca_is_retired(start: Start
     keystore, old = running.daemon.keystore, running.daemon.generation.authority
     new = await asyncio.to_thread(renew, keystore)
     await running.daemon.reload()
-    documents = await running.daemon.pki.documents()
+    documents = await running.daemon.pki.content().documents()
     paths = {each.root_crl_path for each in (old, new)} | {each.intermediate_crl_path for each in (old, new)}
     assert paths <= set(documents)
     await asyncio.to_thread(keystore.retire, {old.fingerprint})
-    assert old.intermediate_crl_path not in await running.daemon.pki.documents()
+    assert old.intermediate_crl_path not in await running.daemon.pki.content().documents()
 
 
 async def test_a_clock_that_jumps_ahead_gets_a_new_leaf_and_a_new_list(
@@ -94,7 +95,7 @@ async def test_a_clock_that_jumps_ahead_gets_a_new_leaf_and_a_new_list(
     running = await start(f"app={await app(b'x')}")
     await running.get("app.dev.local")
     path = running.daemon.generation.authority.intermediate_crl_path
-    minted, first = running.daemon.contexts.minted, (await running.daemon.pki.documents())[path].content
+    minted, first = running.daemon.contexts.minted, (await running.daemon.pki.content().documents())[path].content
     set_clock(timedelta(days=59))  # two thirds of 90 days are 60
     await running.get("app.dev.local")
     assert running.daemon.contexts.minted == minted
@@ -102,11 +103,11 @@ async def test_a_clock_that_jumps_ahead_gets_a_new_leaf_and_a_new_list(
     with pytest.raises(ssl.SSLCertVerificationError, match="not yet valid"):  # the clock of this client did not jump
         await running.get("app.dev.local")
     assert running.daemon.contexts.minted == minted + 1
-    second = (await running.daemon.pki.documents())[path].content
+    second = (await running.daemon.pki.content().documents())[path].content
     assert load_crl(second).last_update_utc - load_crl(first).last_update_utc >= timedelta(days=60)
     set_clock(timedelta())  # and back: what was signed in the future is no good
     assert (await running.get("app.dev.local")).body == b"x"
-    third = load_crl((await running.daemon.pki.documents())[path].content)
+    third = load_crl((await running.daemon.pki.content().documents())[path].content)
     assert third.last_update_utc <= datetime.now(UTC)
 
 
@@ -155,7 +156,7 @@ async def test_the_end_is_told_by_the_watch_on_the_state(
             return datetime.now(tz) + timedelta(days=3600)
 
     running = await start("app=9")
-    process = Process(running.daemon, Look())
+    process = Process(running.daemon, TerminalStyle())
     monkeypatch.setattr(state_watch, "_LOOK_S", 0.01)
     monkeypatch.setattr(state_watch, "datetime", Late)
     looking = asyncio.get_running_loop().create_task(process.state_watch.run())
@@ -175,12 +176,13 @@ async def test_a_ca_that_signs_no_lists_publishes_none_neither_now_nor_as_the_ol
     await asyncio.to_thread(keystore.switch_to_next, imported)
     await running.daemon.reload()
     assert (await running.get("app.dev.local")).body == b"x"  # under mkcert's root, which signed the leaf itself
-    assert not {imported.root_crl_path, imported.intermediate_crl_path} & set(await running.daemon.pki.documents())
+    crl_paths = {imported.root_crl_path, imported.intermediate_crl_path}
+    assert not crl_paths & set(await running.daemon.pki.content().documents())
     following = await asyncio.to_thread(renew, keystore)
     await running.daemon.reload()
-    documents = set(await running.daemon.pki.documents())
+    documents = set(await running.daemon.pki.content().documents())
     assert {following.root_crl_path, following.intermediate_crl_path} <= documents
-    assert not {imported.root_crl_path, imported.intermediate_crl_path} & documents
+    assert not crl_paths & documents
 
 
 async def test_another_intermediate_of_the_same_root_is_noticed(start: Start, app: App) -> None:
@@ -214,7 +216,7 @@ async def test_two_intermediates_of_one_root_publish_a_list_each(start: Start) -
         await asyncio.to_thread(keystore.switch_to_next, authority)
     await running.daemon.reload()
     older = next(each for each in await asyncio.to_thread(keystore.load_older, now) if each.imported)
-    documents = await running.daemon.pki.documents()
+    documents = await running.daemon.pki.content().documents()
     issuers = {
         each.certificate: load_crl(documents[path].content).issuer
         for each, path in ((first, older.intermediate_crl_path), (second, authority.intermediate_crl_path))

@@ -16,7 +16,7 @@ import pytest
 
 from devtls.daemon import run, state_watch
 from devtls.daemon.assembly import Daemon
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.source import Source
 from devtls.errors import ExitCode
 from devtls.system.machine.paths import Paths
@@ -36,29 +36,29 @@ def file(tmp_path: Path) -> Path:
 
 async def test_an_error_is_shown_after_each_change_and_the_mended_file_takes_over(start: Start, file: Path) -> None:
     running = await start(file=file)
-    process = run.Process(running.daemon, Look())
+    process = run.Process(running.daemon, TerminalStyle())
     file.write_text("[routes]\napp = -1\n")
-    await process.reload("devtls.toml changed")
-    await process.reload("The CA was replaced", by_itself=True)
+    await process.reloader.reload("devtls.toml changed")
+    await process.reloader.reload("The CA was replaced", by_itself=True)
     shown = "\n".join(running.lines)
     assert shown.count("the routes from before go on") == 1
-    await process.reload("devtls.toml changed")
+    await process.reloader.reload("devtls.toml changed")
     assert "\n".join(running.lines).count("the routes from before go on") == 2
     assert f"{file}:2" in shown
     file.write_text("[routes]\napp = 9\nother = 9\n")
-    await process.reload("devtls.toml changed")
+    await process.reloader.reload("devtls.toml changed")
     assert "devtls.toml changed: 2 routes now." in running.lines
     assert any("https://other.dev.local" in line for line in running.lines)
     assert "\n".join(running.lines).count("devtls trust") == 1
     file.write_text("[routes]\napp = 9\n")
-    await process.reload("devtls.toml changed")
+    await process.reloader.reload("devtls.toml changed")
     assert "\n".join(running.lines).count("devtls trust") == 1
 
 
 async def test_settings_that_need_a_restart_are_named(start: Start, file: Path) -> None:
     running = await start(file=file)
     file.write_text("[serve]\nhttp_port = 8081\n[limits]\nconnect_timeout_s = 1\n[routes]\napp = 9\n")
-    await run.Process(running.daemon, Look()).reload("devtls.toml changed")
+    await run.Process(running.daemon, TerminalStyle()).reloader.reload("devtls.toml changed")
     assert "! serve.http_port changed: that counts from the next start on." in running.lines
     assert running.daemon.service.pool.connect_timeout_s == 1
     assert not any("https://app" in line for line in running.lines)
@@ -66,11 +66,11 @@ async def test_settings_that_need_a_restart_are_named(start: Start, file: Path) 
 
 async def test_a_setting_that_is_what_it_was_at_the_start_needs_no_restart(start: Start, file: Path) -> None:
     running = await start(file=file)
-    process, before = run.Process(running.daemon, Look()), file.read_text()
+    process, before = run.Process(running.daemon, TerminalStyle()), file.read_text()
     file.write_text("[serve]\nhttp_port = 8081\n" + before)
-    await process.reload("devtls.toml changed")
+    await process.reloader.reload("devtls.toml changed")
     file.write_text(before)
-    await process.reload("devtls.toml changed")
+    await process.reloader.reload("devtls.toml changed")
     assert "\n".join(running.lines).count("counts from the next start on") == 1
 
 
@@ -81,10 +81,10 @@ async def test_a_file_that_is_allowed_later_takes_over(
     running = await start(file=file)
     daemon = running.daemon
     daemon.source = Source(daemon.source.paths, Found(file, explicit=False), (), daemon.source.flags)
-    process = run.Process(daemon, Look())
+    process = run.Process(daemon, TerminalStyle())
     file.write_text('[routes]\nsock = "unix:/run/app.sock"\n')
     looking = asyncio.ensure_future(process.state_watch.run())
-    await process.reload("devtls.toml changed")
+    await process.reloader.reload("devtls.toml changed")
     assert any("devtls allow" in line for line in running.lines)
     daemon.source = Source(daemon.source.paths, Found(file, explicit=True), (), daemon.source.flags)
     await wait_until(lambda: any("was allowed" in line for line in running.lines))
@@ -96,7 +96,7 @@ async def test_a_deleted_authority_is_mentioned_once(
 ) -> None:
     monkeypatch.setattr(state_watch, "_LOOK_S", 0.02)
     running = await start(file=file)
-    looking = asyncio.ensure_future(run.Process(running.daemon, Look()).state_watch.run())
+    looking = asyncio.ensure_future(run.Process(running.daemon, TerminalStyle()).state_watch.run())
     await asyncio.sleep(0.05)
     assert not any("deleted" in line for line in running.lines)
     await asyncio.to_thread(running.daemon.keystore.forget)
@@ -112,7 +112,7 @@ async def test_the_process_serves_until_it_is_ended(
     port = await app(b"x")
     file.write_text(f"[routes]\napp = {port}\n")
     running = await start(file=file)
-    process = run.Process(running.daemon, Look())
+    process = run.Process(running.daemon, TerminalStyle())
 
     async def already() -> None:
         return
@@ -124,14 +124,14 @@ async def test_the_process_serves_until_it_is_ended(
     assert f"Routes are in {file}, which is read again when it changes." in running.lines
     file.write_text(f"[routes]\napp = {port}\nmore = {port}\n")
     await wait_until(lambda: "devtls.toml changed: 2 routes now." in running.lines)
-    process.end()
+    process.shutdown.end()
     assert await serving is ExitCode.OK
     assert running.lines[-1] == "devtls has ended."
 
 
 async def test_a_second_end_cuts(start: Start, app: App, monkeypatch: pytest.MonkeyPatch, wait_until: Wait) -> None:
     running = await start(f"app={await app(delay_s=30)}")
-    process = run.Process(running.daemon, Look())
+    process = run.Process(running.daemon, TerminalStyle())
 
     async def nothing() -> None:
         return
@@ -141,9 +141,9 @@ async def test_a_second_end_cuts(start: Start, app: App, monkeypatch: pytest.Mon
     _, writer = await running.connect("app.dev.local")
     writer.write(b"GET / HTTP/1.1\r\nHost: app.dev.local\r\n\r\n")
     await wait_until(lambda: running.daemon.busy_connections() == 1)
-    process.end()
+    process.shutdown.end()
     await wait_until(lambda: any("Ctrl-C again cuts" in line for line in running.lines))
-    process.end()
+    process.shutdown.end()
     assert await serving is ExitCode.INTERRUPTED
     writer.close()
 
@@ -151,26 +151,26 @@ async def test_a_second_end_cuts(start: Start, app: App, monkeypatch: pytest.Mon
 async def test_unchecked_certificates_are_said_also_to_the_quiet(start: Start, file: Path) -> None:
     file.write_text('[routes]\napi = { target = "https://127.0.0.1:1", verify = false }\n')
     running = await start(file=file, level="quiet")
-    process = run.Process(running.daemon, Look())
+    process = run.Process(running.daemon, TerminalStyle())
     process._announce()
-    await process.reload("SIGHUP")
+    await process.reloader.reload("SIGHUP")
     told = "! api: the certificate of https://127.0.0.1:1 is not checked (verify = false)."
     assert running.lines == [told, told]
 
 
 async def test_the_watch_does_not_repeat_what_a_command_has_just_done(start: Start, file: Path) -> None:
     running = await start(file=file)
-    process = run.Process(running.daemon, Look())
+    process = run.Process(running.daemon, TerminalStyle())
     file.write_text("[routes]\napp = 9\nother = 9\n")
-    assert await process.reload("devtls add other", by_command=True) is None
-    await process._reload_watched()
+    assert await process.reloader.reload("devtls add other", by_command=True) is None
+    await process.reloader._reload_watched()
     assert not any("changed" in line for line in running.lines)
     file.write_text("[routes]\napp = 9\n")
-    await process._reload_watched()
+    await process.reloader._reload_watched()
     assert "devtls.toml changed: 1 route now." in running.lines
-    assert await process.reload("devtls add other", by_command=True) is None
+    assert await process.reloader.reload("devtls add other", by_command=True) is None
     file.write_text("[routes]\napp = -1\n")
-    await process._reload_watched()
+    await process.reloader._reload_watched()
     assert any("the routes from before go on" in line for line in running.lines)
 
 
@@ -181,7 +181,7 @@ async def test_a_proxy_that_cannot_be_asked_says_so(start: Start, monkeypatch: p
     await running.daemon.control.close()
     running.daemon.control = Daemon(Source(Paths.from_environment()), running.daemon.log).control
     await asyncio.to_thread(running.daemon.control.open)
-    run.Process(running.daemon, Look())._announce()
+    run.Process(running.daemon, TerminalStyle())._announce()
     assert any("cannot reach this serve: no control socket can be made" in line for line in running.lines)
 
 
@@ -204,11 +204,11 @@ async def test_modules_that_cannot_be_opened_now_are_loaded_later(
     running = await start(file=file)
     for name in late & sys.modules.keys():
         monkeypatch.delitem(sys.modules, name)
-    after = asyncio.ensure_future(run.Process(running.daemon, Look())._after_start())
+    after = asyncio.ensure_future(run.Process(running.daemon, TerminalStyle())._after_start())
     await wait_until(lambda: late <= sys.modules.keys())
     assert late <= set(refused)
     assert not after.done()
-    assert not any("a bug of devtls" in line for line in running.lines)
+    assert not [line for line in running.lines if "a bug of devtls" in line]
     after.cancel()
     assert running.daemon.watch is not None
     await asyncio.to_thread(running.daemon.watch.close)
@@ -224,7 +224,7 @@ async def test_a_look_that_cannot_open_a_file_is_told_and_not_the_last(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     running.daemon.give_up_revoked = full
-    looking = asyncio.ensure_future(run.Process(running.daemon, Look()).state_watch.run())
+    looking = asyncio.ensure_future(run.Process(running.daemon, TerminalStyle()).state_watch.run())
     await wait_until(lambda: any("the state folder cannot be read: Too many open" in line for line in running.lines))
     del running.daemon.give_up_revoked
     await asyncio.to_thread(running.daemon.keystore.forget)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from devtls.daemon.status import _advice, stamp, trouble_of
+from devtls.daemon.status import _advice, error_info, stamp
 from devtls.errors import ConfigError, ExitCode
-from devtls.web.control_messages import Advice, Trouble
+from devtls.web.control_messages import Advice, ErrorInfo
 
 
 def test_a_command_stands_apart_from_its_sentence() -> None:
@@ -18,7 +18,7 @@ def test_a_command_stands_apart_from_its_sentence() -> None:
 
 def test_errors_keep_their_place_hint_and_exit_code() -> None:
     error = ConfigError("-1 is no port.", source="devtls.toml", key="routes.app", line=2, hint="Ports go from 1.")
-    assert trouble_of(error, "now") == Trouble(
+    assert error_info(error, "now") == ErrorInfo(
         "devtls.toml:2: routes.app: -1 is no port.", "Ports go from 1.", "now", ExitCode.CONFIG
     )
 

@@ -1,8 +1,8 @@
-"""One way of `devtls setup names`, taken or taken back inside a namespace; prints how it stood before and stands after.
+"""One method of `devtls setup names`, applied or reverted inside a namespace; prints the states before and after.
 
-    python -m tests.e2e.names_inside WAY (install|remove) DNS_PORT [NAME...]
+    python -m tests.e2e.names_inside METHOD (install|remove) DNS_PORT [NAME...]
 
-Strategy: the measures are the real ones, and so are their plans and the tools that carry them out; only the step that
+Strategy: the changes are the real ones, and so are their plans and the tools that execute them; only the step that
 tells a resolver of systemd's is left out, since the test starts the resolver itself.
 """
 
@@ -26,16 +26,16 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT
 
 
-def _measure(way: str) -> AnyChange:
-    if way == "hosts":
+def _change(method: str) -> AnyChange:
+    if method == "hosts":
         return HostsFile(UnixHosts(Machine.here()))
-    recipe = {"dnsmasq": DNSMASQ, "resolved": DROP_IN}[way]
+    recipe = {"dnsmasq": DNSMASQ, "resolved": DROP_IN}[method]
     return DropIn(replace(recipe, refresh=()), Path("/"))
 
 
-def _take(change: AnyChange, action: str, desired: DesiredState) -> dict[str, str]:
+def _act(change: AnyChange, action: str, desired: DesiredState) -> dict[str, str]:
     facts = change.probe()
-    # What the record would hold: the tests take back what they took, and the folder was there or was not.
+    # What the record would hold: the tests revert what they applied, and the folder was there or was not.
     kept = {"folder": "absent"}
     plan = change.apply_plan(facts, desired) if action == "install" else change.revert_plan(facts, kept)
     outcome = execute(plan, ProcessRunner(ALREADY_ROOT))
@@ -46,7 +46,7 @@ def _take(change: AnyChange, action: str, desired: DesiredState) -> dict[str, st
 
 
 if __name__ == "__main__":
-    way, action, port, *names = sys.argv[1:]
+    method, action, port, *names = sys.argv[1:]
     me = User("root", os.getuid(), os.getgid(), Path.home())
     desired = DesiredState(me, DEFAULT_ZONES, tuple(names), dns_port=int(port))
-    print(json.dumps(_take(_measure(way), action, desired)))
+    print(json.dumps(_act(_change(method), action, desired)))

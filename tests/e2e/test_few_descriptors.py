@@ -1,4 +1,4 @@
-"""`devtls serve` with no file descriptors left (conformance 79): polite, quiet, and well again afterwards."""
+"""`devtls serve` with no file descriptors left (rule 79): polite, quiet, and well again afterwards."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ MIB = 1024 * 1024
 SIZE = (1024 if os.environ.get("DEVTLS_TEST_BIG") else 256) * MIB
 GROWTH = 20 * MIB
 STALLED = 12_000_000
-"""What an app may get rid of while the client does not read (conformance 77); most of it is in kernel buffers."""
+"""What an app may get rid of while the client does not read (rule 77); most of it is in kernel buffers."""
 PIECE = bytes(256 * 1024)
 
 

@@ -28,9 +28,9 @@ pytestmark = pytest.mark.e2e
 
 NEVER = {
     "aiohttp", "click", "cryptography.hazmat.primitives.serialization", "cryptography.x509", "dataclasses",
-    "devtls.daemon.console.banner", "devtls.daemon.inheritance", "devtls.daemon.sites.auxiliary_listener",
+    "devtls.daemon.console.banner", "devtls.daemon.activation", "devtls.daemon.sites.auxiliary_listener",
     "devtls.dns.responder", "devtls.http.answers.host_check", "devtls.http.answers.html", "devtls.http.pac",
-    "devtls.net.client.loopback_filter", "devtls.net.client.redirect_probe", "devtls.net.dns", "devtls.net.pac",
+    "devtls.net.dns", "devtls.net.pac",
     "devtls.pki.authority", "devtls.system.machine.activation", "devtls.system.machine.launchd", "difflib", "dns",
     "email", "hashlib", "html", "http.server", "idna", "importlib.metadata", "json", "platformdirs",
     "publicsuffixlist", "rich", "secrets", "shlex", "shutil", "tempfile",
@@ -106,6 +106,7 @@ def test_importing_the_package_loads_nothing_else() -> None:
 
 @pytest.mark.parametrize("command", ["cert", "certs", "revoke", "sign", "unrevoke"])
 def test_commands_about_certificates_load_nothing_of_trust_stores(command: str) -> None:
-    code = f"import sys, devtls.cli.{command}; print(*(name for name in sys.modules if 'truststore' in name))"
+    names = "print(*(name for name in sys.modules if 'truststore' in name))"
+    code = f"import sys, devtls.cli.certificates.{command}; {names}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

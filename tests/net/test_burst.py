@@ -1,4 +1,4 @@
-"""Many clients at once (conformance 102): one leaf for one new name, and a loop that stays awake."""
+"""Many clients at once (rule 102): one leaf for one new name, and a loop that stays awake."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from devtls.operations.control import RunningProxy, choose, find_running, raise_
 from devtls.system.control import unix_socket as control_socket
 from devtls.system.control.unix_socket import ControlSocket, open_control_socket
 from devtls.system.machine.paths import Paths
-from devtls.web.control_messages import STATUS, About, Done, StatusAnswer, Trouble
+from devtls.web.control_messages import STATUS, About, Done, ErrorInfo, StatusAnswer
 from tests.operations.recording import RecordingReporter
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
@@ -98,7 +98,7 @@ def test_who_is_gone_is_passed_over_and_who_is_silent_is_named(
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (http(404, Done(trouble=Trouble("GET /v2/x is nothing that this devtls can do."))), "GET /v2/x is nothing"),
+        (http(404, Done(trouble=ErrorInfo("GET /v2/x is nothing that this devtls can do."))), "GET /v2/x is nothing"),
         (http(500, b"oops"), "without a reason"),
         (http(200, b"{}"), "missing required field"),
         (b"nonsense\r\n\r\n", "as it should"),
@@ -152,8 +152,8 @@ def test_which_one_is_meant() -> None:
 def test_a_trouble_keeps_its_hint_and_exit_code() -> None:
     raise_trouble(None)
     with pytest.raises(DevtlsError, match="it: no") as caught:
-        raise_trouble(Trouble("no", "try this", exit_code=3), "it: ")
+        raise_trouble(ErrorInfo("no", "try this", exit_code=3), "it: ")
     assert (caught.value.hint, caught.value.exit_code) == ("try this", ExitCode.CONFIG)
     with pytest.raises(DevtlsError) as caught:
-        raise_trouble(Trouble("no", exit_code=4711))
+        raise_trouble(ErrorInfo("no", exit_code=4711))
     assert caught.value.exit_code is ExitCode.FAILED

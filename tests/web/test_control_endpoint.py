@@ -32,7 +32,7 @@ from devtls.web.control_messages import (
     Done,
     LeavesAnswer,
     LeavesRequest,
-    LookRequest,
+    RefreshRequest,
     ReloadRequest,
     RemoveRequest,
     RevokedRequest,
@@ -79,7 +79,7 @@ class Recorded:
     async def revoked(self, asked: RevokedRequest) -> Done:
         return self._note(asked)
 
-    async def look(self, asked: LookRequest) -> Done:
+    async def look(self, asked: RefreshRequest) -> Done:
         return self._note(asked)
 
     def _note(self, asked: object) -> Done:
@@ -151,7 +151,7 @@ async def test_orders_reach_the_proxy(ask: Ask, commands: Recorded) -> None:
         StopRequest(now=False),
         LeavesRequest(name="app.test"),
         RevokedRequest(),
-        LookRequest(),
+        RefreshRequest(),
     ]
     assert (await ask("POST", LEAVES, {"name": "x"}))[1] == {"sha256": "ab", "serials": ["0a"], "format": FORMAT}
 

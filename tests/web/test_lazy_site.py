@@ -16,24 +16,25 @@ def listen() -> tuple[socket.socket, str]:
     return listening, f"http://127.0.0.1:{listening.getsockname()[1]}/"
 
 
-def app() -> web.Application:
+def make_app(made: list[web.Application] | None = None) -> web.Application:
     async def handle(_: web.Request) -> web.Response:
         return web.Response(text="here")
 
-    made = web.Application()
-    made.router.add_get("/", handle)
-    return made
+    app = web.Application()
+    app.router.add_get("/", handle)
+    if made is not None:
+        made.append(app)
+    return app
+
+
+APP = f"{__name__}:make_app"
 
 
 async def test_the_first_client_makes_it_load() -> None:
     listening, url = listen()
     made: list[web.Application] = []
 
-    def make() -> web.Application:
-        made.append(app())
-        return made[0]
-
-    site = LazySite(listening, make)
+    site = LazySite(listening, APP, made)
     site.start()
     await asyncio.sleep(0)
     assert not made
@@ -46,7 +47,7 @@ async def test_the_first_client_makes_it_load() -> None:
 
 async def test_it_can_be_loaded_ahead() -> None:
     listening, url = listen()
-    site = LazySite(listening, app)
+    site = LazySite(listening, APP)
     site.start()
     await site.loaded()
     async with ClientSession() as session, session.get(url) as answer:
@@ -57,7 +58,7 @@ async def test_it_can_be_loaded_ahead() -> None:
 async def test_it_can_be_closed_unused_and_while_loading() -> None:
     for load in (False, True):
         listening, _ = listen()
-        site = LazySite(listening, app)
+        site = LazySite(listening, APP)
         site.start()
         if load:
             site.load()

@@ -154,7 +154,7 @@ async def test_a_file_that_shrinks_while_it_is_sent_is_seen_to_be_cut(
     monkeypatch.setattr(static, "_CHUNK_OCTETS", 10)
     opened = static._open
 
-    def shrink(path: Path, content_type: str) -> static.Opened:
+    def shrink(path: Path, content_type: str) -> static.OpenedFile:
         found = opened(path, content_type)
         path.write_text("short")
         return found

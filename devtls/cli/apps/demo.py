@@ -29,7 +29,7 @@ from devtls.config import parse_route_argument
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.console.lines import LineWriter
 from devtls.daemon.console.log import Log, forward_logging
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.run import Process, loop_factory
 from devtls.daemon.source import Source
 from devtls.errors import ExitCode
@@ -86,7 +86,7 @@ class Demo:
 
 def _run(demo: Demo, https_port: int | None, *, check: bool) -> int:
     terminal = sys.stderr.isatty()
-    look = Look(colour=terminal and "NO_COLOR" not in os.environ, links=terminal)
+    look = TerminalStyle(colour=terminal and "NO_COLOR" not in os.environ, links=terminal)
     writer = LineWriter(sys.stderr)
     log = Log(writer.write, level="quiet" if check else "normal", colour=look.colour, monotonic=time.monotonic)
     forward_logging(log)
@@ -97,7 +97,7 @@ def _run(demo: Demo, https_port: int | None, *, check: bool) -> int:
         writer.close()
 
 
-async def _serve(demo: Demo, log: Log, look: Look, https_port: int | None, *, check: bool) -> ExitCode:
+async def _serve(demo: Demo, log: Log, look: TerminalStyle, https_port: int | None, *, check: bool) -> ExitCode:
     from devtls.demo import start
 
     app, app_port = await start("127.0.0.1")
@@ -115,10 +115,10 @@ async def _serve(demo: Demo, log: Log, look: Look, https_port: int | None, *, ch
             nonlocal outcome
             hosts = _best_hosts(daemon)
             if not check:
-                click.echo(_introduction(demo, hosts, daemon.doors.https_port, look))
+                click.echo(_introduction(demo, hosts, daemon.bound.https_port, look))
                 return
-            outcome = await _check(demo.root_file, hosts, daemon.doors.https_port)
-            process.end()
+            outcome = await _check(demo.root_file, hosts, daemon.bound.https_port)
+            process.shutdown.end()
 
         code = await process.run(present)
         return outcome or code
@@ -142,7 +142,7 @@ def _best_hosts(daemon: Daemon) -> list[str]:
     return sorted(hosts, key=lambda host: not host.endswith(".localhost"))[:2]
 
 
-def _introduction(demo: Demo, hosts: list[str], port: int, look: Look) -> str:
+def _introduction(demo: Demo, hosts: list[str], port: int, look: TerminalStyle) -> str:
     urls = [f"https://{host}:{port}" for host in hosts]
     shown = [f"  {look.paint(look.link(url), '1')}" for url in urls]
     lines = ["A sample app is running behind devtls:", "", *shown, ""]

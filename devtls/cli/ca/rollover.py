@@ -33,7 +33,7 @@ from devtls.system.machine.execute import ProcessRunner, write_atomically
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths, refuse_sudo
 from devtls.system.storage.keystore import Keystore
-from devtls.web.control_messages import LOOK, LookRequest
+from devtls.web.control_messages import LOOK, RefreshRequest
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def tell_running() -> tuple[int, ...]:
     told = []
     for one in find_running(Paths.from_environment(), TerminalReporter()):
         try:
-            raise_trouble(one.send(LOOK, LookRequest()).trouble, f"{one.label} goes on as before: ")
+            raise_trouble(one.send(LOOK, RefreshRequest()).trouble, f"{one.label} goes on as before: ")
         except DevtlsError as error:
             show_error(error)
         else:

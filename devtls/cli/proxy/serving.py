@@ -75,12 +75,12 @@ def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = 
     from devtls.daemon.assembly import Daemon
     from devtls.daemon.console.lines import LineWriter
     from devtls.daemon.console.log import Log, forward_logging
-    from devtls.daemon.console.style import Look
+    from devtls.daemon.console.style import TerminalStyle
     from devtls.daemon.run import run_daemon
     from devtls.errors import ExitCode
 
     terminal = sys.stderr.isatty()
-    look = Look(colour=terminal and "NO_COLOR" not in os.environ, links=terminal)
+    look = TerminalStyle(colour=terminal and "NO_COLOR" not in os.environ, links=terminal)
     writer = LineWriter(sys.stderr)
     log = Log(writer.write, level=level, colour=look.colour, monotonic=time.monotonic)
     try:

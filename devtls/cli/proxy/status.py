@@ -20,7 +20,7 @@ from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import ExitCode
 from devtls.operations.control import find_running, nothing_runs
 from devtls.system.machine.paths import Paths, refuse_sudo_for
-from devtls.web.control_messages import FORMAT, STATUS, Advice, ServeStatus, StatusAnswer, Trouble
+from devtls.web.control_messages import FORMAT, STATUS, Advice, ErrorInfo, ServeStatus, StatusAnswer
 
 _LABEL_WIDTH = 14
 _ORIGINS = {
@@ -115,7 +115,7 @@ def _row(label: str, text: str) -> list[str]:
     return [f"  {label:<{_LABEL_WIDTH}}{first}", *(" " * (_LABEL_WIDTH + 2) + line for line in others)]
 
 
-def _trouble(trouble: Trouble | Advice, prefix: str, colour: str) -> Iterator[str]:
+def _trouble(trouble: ErrorInfo | Advice, prefix: str, colour: str) -> Iterator[str]:
     lines = _wrapped(prefix + trouble.message, 4)
     yield f"  {click.style('!', fg=colour)} {lines[0]}"
     yield from (f"    {line}" for line in lines[1:])

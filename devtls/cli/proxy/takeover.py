@@ -17,7 +17,7 @@ from devtls.cli.proxy.route_lines import route_lines
 from devtls.config import parse_identity
 from devtls.errors import DevtlsError, ExitCode
 from devtls.operations.control import RunningProxy
-from devtls.web.control_messages import RELOAD, Done, ReloadRequest, RouteStatus, Trouble
+from devtls.web.control_messages import RELOAD, Done, ErrorInfo, ReloadRequest, RouteStatus
 
 _SOURCES = {
     "file": "its file",
@@ -32,7 +32,7 @@ class Takeover(msgspec.Struct, frozen=True):
 
     pid: int
     taken_over: bool
-    trouble: Trouble | None = None
+    trouble: ErrorInfo | None = None
     route: RouteStatus | None = None
 
 
@@ -46,7 +46,7 @@ def ask_for_takeover(
             try:
                 done = one.send(RELOAD, ReloadRequest(why=why))
             except DevtlsError as error:
-                done = Done(trouble=Trouble(str(error), error.hint, exit_code=int(error.exit_code)))
+                done = Done(trouble=ErrorInfo(str(error), error.hint, exit_code=int(error.exit_code)))
             found.append(taken(one, done, identity))
     return found
 

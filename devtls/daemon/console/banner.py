@@ -1,4 +1,4 @@
-"""What `devtls serve` shows when it is up: addresses, where they go, and the one next command for what is missing.
+"""The banner of `devtls serve`: addresses, their targets, and one next command for each thing that is missing.
 
 Owns the words; pure. What it shows was found out by `probes`. Addresses become links only where the terminal is one.
 """
@@ -11,7 +11,7 @@ from enum import Enum
 
 from devtls.config import StaticTarget
 from devtls.config.lines import visible
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.names import is_below, is_wildcard
 from devtls.routing import Route
 
@@ -47,22 +47,22 @@ Remark = tuple[str, ...]
 """The lines of one thing that is missing, or that should not be overlooked."""
 
 
-def render_routes(routes: Sequence[Route], port: int, findings: Findings, look: Look) -> list[str]:
+def render_routes(routes: Sequence[Route], port: int, findings: Findings, style: TerminalStyle) -> list[str]:
     """Return the lines of the list of routes."""
     lines = []
     width = max((len(url) for route in routes[:_MOST_ROUTES] for url in route.urls(port)), default=0)
     for route in routes[:_MOST_ROUTES]:
-        lines += _route_lines(route, port, width, findings, look)
+        lines += _route_lines(route, port, width, findings, style)
     if len(routes) > _MOST_ROUTES:
         lines.append(f"  … and {len(routes) - _MOST_ROUTES} more routes")
     return lines
 
 
 def find_remarks(
-    routes: Sequence[Route], port: int, findings: Findings, overridden: Sequence[str], look: Look
+    routes: Sequence[Route], port: int, findings: Findings, overridden: Sequence[str], style: TerminalStyle
 ) -> list[Remark]:
     """Return what a person should know or do next."""
-    remarks = [*_override_remarks(overridden), *_missing(routes, port, findings, look.paint)]
+    remarks = [*_override_remarks(overridden), *_missing(routes, port, findings, style.paint)]
     return [tuple(remark) for remark in remarks]
 
 
@@ -74,26 +74,26 @@ def join_banner(route_lines: Sequence[str], remarks: Sequence[Remark]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _route_lines(route: Route, port: int, width: int, findings: Findings, look: Look) -> list[str]:
-    label, state = _goes_to(route, findings, look)
+def _route_lines(route: Route, port: int, width: int, findings: Findings, style: TerminalStyle) -> list[str]:
+    label, state = _goes_to(route, findings, style)
     lines = []
     for number, url in enumerate(route.urls(port)):
-        shown = look.paint(url if "*" in url else look.link(url), "1" if number == 0 else "0")
+        shown = style.paint(url if "*" in url else style.link(url), "1" if number == 0 else "0")
         goes = f"{' ' * (width - len(url))}  ->  {visible(label)}{state}" if number == 0 else ""
         lines.append(f"  {shown}{goes}")
     return lines
 
 
-def _goes_to(route: Route, findings: Findings, look: Look) -> tuple[str, str]:
+def _goes_to(route: Route, findings: Findings, style: TerminalStyle) -> tuple[str, str]:
     """Return where a route goes and, when that is known, whether it answers."""
     target = route.config.target
     if isinstance(target, StaticTarget):
         missing = target.directory in findings.missing_directories
-        return target.directory, "  " + look.paint("there is no such folder", "33") if missing else ""
+        return target.directory, "  " + style.paint("there is no such folder", "33") if missing else ""
     trouble = findings.apps.get(route.upstream.label)
     if trouble is None:
         return route.upstream.label, ""
-    state = look.paint(f"not up: {visible(trouble)}", "33") if trouble else look.paint("up", "32")
+    state = style.paint(f"not up: {visible(trouble)}", "33") if trouble else style.paint("up", "32")
     return route.upstream.label, f"  {state}"
 
 

@@ -1,4 +1,4 @@
-"""Lines on a terminal or in a pipe, written by a thread: a reader that stops (Ctrl-S, a full pipe) stops nobody else.
+"""Lines for a terminal or a pipe, written by a thread: a reader that stops (Ctrl-S, a full pipe) blocks nothing else.
 
 Owns the order of the lines and their bound: what a reader does not take within 10,000 lines is dropped and counted.
 A burst of lines is one write.

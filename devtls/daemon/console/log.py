@@ -1,4 +1,4 @@
-"""What a running proxy says: one line per request, and the few things a person must hear of.
+"""The log of a running proxy: one line per request, and the few events that a person must see.
 
 Owns the wording and the two formats (text for people, one JSON object per line for programs). Refuses to repeat
 itself: hints come once, refusals of our certificate once a minute and name. Everything from the network is escaped.
@@ -7,6 +7,7 @@ itself: hints come once, refusals of our certificate once a minute and name. Eve
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec.structs import asdict, replace
 
 from devtls.config.lines import visible
+from devtls.daemon.console.refused_clients import why_refused
 from devtls.errors import DevtlsError
 from devtls.net.client.access import AccessRecord
 from devtls.net.tls.layer import HUNG_UP, HandshakeFailure
@@ -48,7 +50,7 @@ class Log:
         self.level = level
         self.colour = colour
         self._monotonic = monotonic
-        self._said: dict[str, float] = {}
+        self._last_written: dict[str, float] = {}
         self._hinted: set[tuple[str, str]] = set()
         self.other_name: Callable[[str], str] = lambda _: ""
         """Gives for a host the same route's name below localhost, "" when it has none; the daemon sets it."""
@@ -107,8 +109,6 @@ class Log:
                 )
         elif failure.asked and failure.reason != HUNG_UP:  # a browser does, while its user looks for a certificate
             if self._first_in_a_while(f"asked {name} {failure.reason}"):
-                from devtls.daemon.console.refused_clients import why_refused  # with what most starts never need
-
                 self.warn(
                     f"a client of {name}, which asks for a certificate, was not let in: {why_refused(failure.reason)}",
                     event="client_refused",
@@ -125,20 +125,18 @@ class Log:
 
     def fault(self, connection_id: int, error: Exception) -> None:
         """A bug of ours ended a connection: this is what a bug report needs."""
-        import traceback
-
         place = "".join(traceback.format_exception(error)) if self.level == "verbose" else repr(error)
         self.warn(f"a bug of devtls ended connection {connection_id}: {place}", event="fault")
 
     def _first_in_a_while(self, what: str) -> bool:
         now = self._monotonic()
-        if now - self._said.get(what, -_QUIET_S) < _QUIET_S:
+        if now - self._last_written.get(what, -_QUIET_S) < _QUIET_S:
             return False
-        if len(self._said) >= _MOST_REMEMBERED:
-            self._said = {key: at for key, at in self._said.items() if now - at < _QUIET_S}
-            if len(self._said) >= _MOST_REMEMBERED:
+        if len(self._last_written) >= _MOST_REMEMBERED:
+            self._last_written = {key: at for key, at in self._last_written.items() if now - at < _QUIET_S}
+            if len(self._last_written) >= _MOST_REMEMBERED:
                 return False
-        self._said[what] = now
+        self._last_written[what] = now
         return True
 
     # -- the daemon's own words ---------------------------------------------------------------------------------------

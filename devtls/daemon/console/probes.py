@@ -1,4 +1,4 @@
-"""What the banner tells: does each app answer, does each name lead here, is the root trusted.
+"""Probes behind the banner: does each app answer, does each name resolve to us, is the root trusted.
 
 Owns the time that may take: one second, then what is not known is not said. Nothing here delays a request: it runs
 after the ports are open, apps are asked by the loop, names by threads that may be left behind.
@@ -18,10 +18,12 @@ from typing import TypeVar
 from devtls.config import StaticTarget
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.console.banner import Findings, Remark, Resolves, find_remarks, join_banner, render_routes
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.errors import DevtlsError
 from devtls.names import is_wildcard
 from devtls.routing import Upstream
+from devtls.system.changes.resolver.discovery import names_in_block
+from devtls.system.machine.machine import Machine
 
 _CAP_S = 0.9
 _MOST_NAMES = 40
@@ -30,14 +32,14 @@ _PROBE_LABEL = "devtls-check"
 """Stands for any name below a wildcard."""
 
 
-async def show(daemon: Daemon, look: Look, said: Sequence[Remark]) -> list[Remark]:
-    """Probe, then show the banner without what was `said` already; returns all that was there to be said."""
-    findings = await examine(daemon)
-    generation, port, log = daemon.generation, daemon.doors.https_port, daemon.log
+async def show(daemon: Daemon, style: TerminalStyle, shown: Sequence[Remark]) -> list[Remark]:
+    """Probe, then show the banner without the remarks that were `shown` already; returns all remarks."""
+    findings = await probe(daemon)
+    generation, port, log = daemon.generation, daemon.bound.https_port, daemon.log
     routes = generation.snapshot.routes.routes
-    remarks = find_remarks(routes, port, findings, generation.merged.overridden, look)
-    fresh = [remark for remark in remarks if remark not in said]
-    log.block(join_banner(render_routes(routes, port, findings, look), fresh))
+    remarks = find_remarks(routes, port, findings, generation.merged.overridden, style)
+    fresh = [remark for remark in remarks if remark not in shown]
+    log.block(join_banner(render_routes(routes, port, findings, style), fresh))
     log.event(
         "ready",
         trusted=findings.trusted,
@@ -47,7 +49,7 @@ async def show(daemon: Daemon, look: Look, said: Sequence[Remark]) -> list[Remar
     return remarks
 
 
-async def examine(daemon: Daemon) -> Findings:
+async def probe(daemon: Daemon) -> Findings:
     """Find everything out, within a second."""
     routes = daemon.generation.snapshot.routes.routes
     apps = {
@@ -70,9 +72,6 @@ async def examine(daemon: Daemon) -> Findings:
 
 def _written_names() -> frozenset[str]:
     try:
-        from devtls.system.changes.resolver.discovery import names_in_block
-        from devtls.system.machine.machine import Machine
-
         return names_in_block(Machine.here())
     except OSError:  # no file can be opened just now: then nothing is known to be written
         return frozenset()
@@ -87,16 +86,16 @@ async def _answers(upstream: Upstream) -> str | None:
     try:
         async with asyncio.timeout(_CAP_S):
             if upstream.unix_path:
-                return await _knock(None, upstream.unix_path)
-            tried = [await _knock(address, "") for address in upstream.addresses]
+                return await _connect(None, upstream.unix_path)
+            tried = [await _connect(address, "") for address in upstream.addresses]
             if not upstream.addresses:
-                tried = [await _knock((upstream.host, upstream.port), "")]
+                tried = [await _connect((upstream.host, upstream.port), "")]
             return "" if "" in tried else tried[0]
     except TimeoutError:
         return "no answer yet"
 
 
-async def _knock(address: tuple[str, int] | None, unix_path: str) -> str:
+async def _connect(address: tuple[str, int] | None, unix_path: str) -> str:
     loop = asyncio.get_running_loop()
     try:
         if address is None:

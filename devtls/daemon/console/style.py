@@ -1,11 +1,11 @@
-"""How the terminal wants what we say: colours, clickable addresses."""
+"""Terminal style: colours and clickable addresses, where the terminal has them."""
 
 from __future__ import annotations
 
 import msgspec
 
 
-class Look(msgspec.Struct, frozen=True):
+class TerminalStyle(msgspec.Struct, frozen=True):
     """Plain text unless told otherwise."""
 
     colour: bool = False

@@ -1,4 +1,4 @@
-"""Certificates for ACME clients: judged, signed, recorded and revoked like those of `devtls sign`.
+"""Certificates for ACME clients: checked, signed, recorded and revoked like those of `devtls sign`.
 
 Owns what makes a certificate request fit an order. Refuses one for other names than the order's, one with the
 account's own key, and revoking what is none of this CA's. Every call blocks.

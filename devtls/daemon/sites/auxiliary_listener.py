@@ -1,8 +1,8 @@
-"""A port beside those of the proxy: opened after the start, moved by a reload, no stop when somebody else has it.
+"""A listener beside those of the proxy: opened after the start, moved by a reload, no stop when its port is taken.
 
-Owns when it opens (after the first answer: what is behind it may take longer to load than a start may last) and what is
-said. A port that is taken is tried again, since a second devtls serve may end first; anybody else on it is worth a
-warning. A new port is opened before the old one is closed.
+Owns when it opens (after the first response: what is behind it may take longer to import than a start may last) and its
+log lines. A port that is taken is tried again, since a second devtls serve may end first; another program on it is
+worth a warning. A new port is opened before the old one is closed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _OURSELVES = "devtls "
 """How `find_holder` names another process of ours."""
 
 
-class Words(msgspec.Struct, frozen=True):
-    """How a side port is spoken of; `section` is that of devtls.toml, and the event in the log."""
+class ListenerWording(msgspec.Struct, frozen=True):
+    """The phrases of the log lines about a listener; `section` is that of devtls.toml, and the event in the log."""
 
     section: str
     port: str
@@ -55,7 +55,7 @@ class AuxiliaryServer(Protocol):
         """Accept no more."""
 
 
-class _Trouble(msgspec.Struct, frozen=True):
+class _Failure(msgspec.Struct, frozen=True):
     """Why the port that was asked for is not open."""
 
     port: int
@@ -72,7 +72,7 @@ ContentT = TypeVar("ContentT")
 class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
     """The server of one configuration after the other; `subject` is what it is about, compared at each reload."""
 
-    words: Words
+    words: ListenerWording
 
     def __init__(self, config: DnsConfig | PacConfig, subject: SubjectT, log: Log) -> None:
         self._config = config
@@ -81,7 +81,7 @@ class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
         self._server: ServerT | None = None
         self._opened_as = -1
         """The port that was asked for when the server was opened."""
-        self._trouble: _Trouble | None = None
+        self._failure: _Failure | None = None
         self._retrying: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
 
@@ -111,17 +111,17 @@ class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
         return None if self._server is None else self._server.bound.port
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """Why the port that was asked for is not open; "" when it is, or nobody wants it."""
-        return "" if self._trouble is None else self._trouble.sentence
+        return "" if self._failure is None else self._failure.sentence
 
     async def start(self) -> None:
         """Answer, and go on trying where that is not possible yet."""
         self._retrying = asyncio.get_running_loop().create_task(self._retry())
         await self._apply()
 
-    async def replace(self, config: DnsConfig | PacConfig, subject: SubjectT) -> None:
-        """Take over what a reload brought."""
+    async def _replace(self, config: DnsConfig | PacConfig, subject: SubjectT) -> None:
+        """Apply what a reload brought."""
         if (config, subject) == (self._config, self._subject):
             return
         self._config, self._subject = config, subject
@@ -146,12 +146,12 @@ class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
         async with self._changing:
             if not self._config.enabled:
                 self._close_server()
-                self._trouble = None
+                self._failure = None
                 return
             try:
                 await self._open()
             except DevtlsError as error:
-                await self._tell_of_trouble(error)
+                await self._tell_of_failure(error)
 
     async def _open(self) -> None:
         """Open the port, or give the open one the subject of the moment. Raises DevtlsError."""
@@ -160,7 +160,7 @@ class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
             if self._server is not None:
                 self._renew(self._server, content)  # also while its successor's port is taken
             if port in (self._opened_as, self.port):
-                self._opened_as, self._trouble = port, None
+                self._opened_as, self._failure = port, None
                 return
             server = self._make(port, content)
             await server.start()
@@ -177,37 +177,37 @@ class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
 
     def _tell_of_success(self, port: int) -> None:
         event, (text, facts) = self.words.section, self._success(port)
-        was_told = self._trouble is not None and not self._trouble.is_ours
+        was_told = self._failure is not None and not self._failure.is_ours
         if was_told or self._log.level == "verbose":
             self._log.say(text, event=event, **facts)
         else:
             self._log.event(event, **facts)
-        self._trouble = None
+        self._failure = None
 
-    async def _tell_of_trouble(self, error: DevtlsError) -> None:
+    async def _tell_of_failure(self, error: DevtlsError) -> None:
         words = self.words
         instead = words.without if self.port is None else f"goes on answering on port {self.port}"
-        trouble = await asyncio.to_thread(_explain, error, self._config.port, words, instead, self._trouble)
-        told, self._trouble = self.trouble, trouble
-        if trouble.sentence == told:
+        failure = await asyncio.to_thread(_explain, error, self._config.port, words, instead, self._failure)
+        told, self._failure = self.error, failure
+        if failure.sentence == told:
             return
-        if not trouble.is_ours:
-            self._log.warn(trouble.sentence, event=f"{words.section}_unavailable", port=trouble.port)
+        if not failure.is_ours:
+            self._log.warn(failure.sentence, event=f"{words.section}_unavailable", port=failure.port)
         elif self._log.level == "verbose":
-            self._log.say(trouble.sentence, event=f"{words.section}_elsewhere", port=trouble.port)
+            self._log.say(failure.sentence, event=f"{words.section}_elsewhere", port=failure.port)
 
 
-def _explain(error: DevtlsError, port: int, words: Words, instead: str, before: _Trouble | None) -> _Trouble:
+def _explain(error: DevtlsError, port: int, words: ListenerWording, instead: str, before: _Failure | None) -> _Failure:
     """Return what happened to `port`, and what devtls does `instead`; blocks for a moment."""
     if not isinstance(error, PortInUse):
-        return _Trouble(port, f"{error} devtls {instead}.")
+        return _Failure(port, f"{error} devtls {instead}.")
     if before is not None and before.port == port and before.holder is not None and before.holder.stays:
         return before  # a port may be taken for days
     holder = find_holder(port)
     if not holder.words and words.udp:
         holder = find_holder(port, protocol="udp")
     if holder.words.startswith(_OURSELVES):
-        return _Trouble(port, f"{words.port} {port} belongs to {holder.words}, {words.elsewhere}.", True, holder)
+        return _Failure(port, f"{words.port} {port} belongs to {holder.words}, {words.elsewhere}.", True, holder)
     by = holder.words or "another program"
     hint = f"`port` in [{words.section}] chooses another."
-    return _Trouble(port, f"{words.port} {port} belongs to {by}: devtls {instead}. {hint}", holder=holder)
+    return _Failure(port, f"{words.port} {port} belongs to {by}: devtls {instead}. {hint}", holder=holder)

@@ -9,21 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from devtls.errors import StateError
 from devtls.system.control.channel import ControlChannel, open_channel, remove_leftovers
-from devtls.system.control.port import ControlPort
-from devtls.system.control.unix_socket import peer_uid
 from devtls.web.lazy_site import LazySite
 
-if TYPE_CHECKING:
-    from aiohttp import web
-
-    from devtls.web.control_endpoint import Commands
+_APP = "devtls.daemon.sites.control_commands:make_app"
 
 
 class ControlSite:
@@ -34,20 +26,20 @@ class ControlSite:
         self._socket: socket.socket | None = None
         self._site: LazySite | None = None
         self.place: ControlChannel | None = None
-        self.trouble: StateError | None = None
-        """Why there is none."""
+        self.error: StateError | None = None
+        """Why there is no socket."""
 
     def open(self) -> None:
         """Listen: who asks now waits for `start`."""
         try:
             self.place, self._socket = open_channel(self._runtime_dir)
         except StateError as error:
-            self.trouble = error
+            self.error = error
 
-    def start(self, commands: Callable[[], Commands]) -> None:
-        """Answer, from the first question on."""
+    def start(self, *process: object) -> None:
+        """Answer, from the first request on; `process` is what the commands act on (`control_commands.make_app`)."""
         if self._socket is not None and self.place is not None:
-            self._site = LazySite(self._socket, partial(_make_app, commands, self.place))
+            self._site = LazySite(self._socket, _APP, self.place, *process)
             self._site.start()
 
     def clean(self) -> None:
@@ -73,11 +65,3 @@ class ControlSite:
         if self.place is not None:
             with contextlib.suppress(OSError):  # gone already, or left: it answers nobody
                 self.place.path.unlink()
-
-
-def _make_app(commands: Callable[[], Commands], place: ControlChannel) -> web.Application:
-    from devtls.web.control_endpoint import make_control_app
-    from devtls.web.control_guard import port_guard, socket_guard
-
-    guard = port_guard(place.port, place.token) if isinstance(place, ControlPort) else socket_guard(peer_uid)
-    return make_control_app(commands(), guard)

@@ -1,4 +1,4 @@
-"""What the control socket's questions and orders come to in a running proxy.
+"""The commands of the control API, carried out in a running proxy.
 
 Owns the routes that were added for this run. Refuses to take a route that the configuration could not have, to give up
 one that is written in a file or on the command line, and to add anything while the proxy ends.
@@ -7,23 +7,32 @@ one that is written in a file or on the command line, and to add anything while 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
+from aiohttp import web
 from msgspec.structs import replace
 
 from devtls.config import TEMPORARY, RouteConfig, parse_identity, parse_route_value
 from devtls.config.lines import visible
-from devtls.daemon.console.probes import examine
-from devtls.daemon.status import describe, describe_routes, introduce, trouble_of
+from devtls.daemon.assembly import Daemon
+from devtls.daemon.console.probes import probe
+from devtls.daemon.reload import Reloader
+from devtls.daemon.shutdown import Shutdown
+from devtls.daemon.state_watch import StateWatch
+from devtls.daemon.status import ProcessInfo, describe, describe_routes, error_info, introduce, stamp
 from devtls.errors import DevtlsError, Refused
+from devtls.system.control.port import ControlPort
+from devtls.system.control.unix_socket import ControlSocket, peer_uid
+from devtls.web.control_endpoint import make_control_app
+from devtls.web.control_guard import port_guard, socket_guard
 from devtls.web.control_messages import (
     About,
     AddRequest,
     Done,
     LeavesAnswer,
     LeavesRequest,
-    LookRequest,
+    RefreshRequest,
     ReloadRequest,
     RemoveRequest,
     RevokedRequest,
@@ -32,16 +41,23 @@ from devtls.web.control_messages import (
     StopRequest,
 )
 
-if TYPE_CHECKING:
-    from devtls.daemon.run import Process
-
 
 class ControlCommands:
     """`web.control_endpoint.Commands` for one process."""
 
-    def __init__(self, process: Process) -> None:
-        self._process = process
-        self._daemon = process.daemon
+    def __init__(
+        self,
+        daemon: Daemon,
+        since: datetime,
+        reloader: Reloader,
+        shutdown: Shutdown,
+        state_watch: Callable[[], StateWatch],
+    ) -> None:
+        self._daemon = daemon
+        self._since = since
+        self._reloader = reloader
+        self._shutdown = shutdown
+        self._state_watch = state_watch
         self._changing = asyncio.Lock()
 
     def about(self) -> About:
@@ -50,8 +66,8 @@ class ControlCommands:
 
     async def status(self) -> StatusAnswer:
         """Look at apps and names, then tell."""
-        findings = await examine(self._daemon)
-        return StatusAnswer(serve=describe(self._daemon, self._process.life(), findings, datetime.now(UTC)))
+        findings = await probe(self._daemon)
+        return StatusAnswer(serve=describe(self._daemon, self._info(), findings, datetime.now(UTC)))
 
     async def add(self, asked: AddRequest) -> Done:
         """Take a route for this run, in the place of the one that had its name and path."""
@@ -79,12 +95,12 @@ class ControlCommands:
 
     async def reload(self, asked: ReloadRequest) -> Done:
         """Read everything again; a trouble leaves all as it was."""
-        error = await self._process.reload(visible(asked.why), by_command=True)
+        error = await self._reloader.reload(visible(asked.why), by_command=True)
         return Done(routes=self._routes()) if error is None else _failed(error)
 
     async def stop(self, asked: StopRequest) -> Done:
         """Let requests finish, or `now` cut them; the answer comes first."""
-        asyncio.get_running_loop().call_soon(self._process.end_by_command, asked.now)
+        asyncio.get_running_loop().call_soon(self._shutdown.end_by_command, asked.now)
         return Done(grace_s=0.0 if asked.now else self._daemon.config.limits.shutdown_grace_s)
 
     async def leaves(self, asked: LeavesRequest) -> LeavesAnswer:
@@ -96,12 +112,12 @@ class ControlCommands:
     async def revoked(self, asked: RevokedRequest) -> Done:
         """Give up the leaves that were revoked, and refuse the clients: the next handshake goes by the new lists."""
         dropped = await self._daemon.give_up_revoked()
-        await self._process.state_watch.refresh_policies()
+        await self._state_watch().refresh_policies()
         return Done(dropped=tuple(dropped))
 
-    async def look(self, asked: LookRequest) -> Done:
+    async def look(self, asked: RefreshRequest) -> Done:
         """Take over what changed in the state folder, before the next look would."""
-        error = await self._process.state_watch.look(by_command=True)
+        error = await self._state_watch().look(by_command=True)
         return Done(routes=self._routes()) if error is None else _failed(error)
 
     @property
@@ -109,15 +125,38 @@ class ControlCommands:
         return self._daemon.source.temporary
 
     async def _take_over(self, temporary: tuple[RouteConfig, ...], why: str) -> None:
-        if self._process.ending:
+        if self._shutdown.has_begun:
             raise Refused("This devtls serve is about to end.", hint="devtls serve")
-        error = await self._process.reload(why, replace(self._daemon.source, temporary=temporary), by_command=True)
+        error = await self._reloader.reload(why, replace(self._daemon.source, temporary=temporary), by_command=True)
         if error is not None:
             raise error
+
+    def _info(self) -> ProcessInfo:
+        failed = self._reloader.error
+        return ProcessInfo(
+            since=self._since,
+            stopping=self._shutdown.has_begun,
+            reload_error=None if failed is None else error_info(failed[0], stamp(failed[1])),
+            late=self._reloader.late,
+            authority_deleted=self._state_watch().is_orphan,
+        )
 
     def _routes(self) -> tuple[RouteStatus, ...]:
         return describe_routes(self._daemon, None, datetime.now(UTC))
 
 
 def _failed(error: DevtlsError) -> Done:
-    return Done(trouble=trouble_of(error))
+    return Done(trouble=error_info(error))
+
+
+def make_app(  # noqa: PLR0917 - LazySite passes its arguments by position
+    place: ControlSocket | ControlPort,
+    daemon: Daemon,
+    since: datetime,
+    reloader: Reloader,
+    shutdown: Shutdown,
+    state_watch: Callable[[], StateWatch],
+) -> web.Application:
+    """Return the app behind a control channel."""
+    guard = port_guard(place.port, place.token) if isinstance(place, ControlPort) else socket_guard(peer_uid)
+    return make_control_app(ControlCommands(daemon, since, reloader, shutdown, state_watch), guard)

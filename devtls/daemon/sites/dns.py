@@ -1,23 +1,22 @@
 """The DNS server of a running proxy: on one loopback port, for the zones of the CA.
 
-Owns what it answers and how it is spoken of; when it opens and what a reload changes is `side_port`'s. dnspython takes
-longer to load than a start may last, so it is loaded in a thread.
+Owns what it answers and its log lines; when it opens and what a reload changes is `auxiliary_listener`'s. dnspython
+takes longer to import than a start may last, so this module is imported in a thread, after the start.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from devtls.daemon.sites.auxiliary_listener import AuxiliaryListener, Words
+from devtls.daemon.console.log import Log
+from devtls.daemon.generation import Generation
+from devtls.daemon.sites.auxiliary_listener import AuxiliaryListener, ListenerWording
+from devtls.dns.responder import Responder
 from devtls.dns.zones import Zones
 from devtls.names import Hostname
-
-if TYPE_CHECKING:
-    from devtls.dns.responder import Responder
-    from devtls.net.client.listener import Bound
-    from devtls.net.dns import DnsServer
+from devtls.net.client.listener import Bound
+from devtls.net.dns import DnsServer, bind_dns
 
 
 def zones_of(names: Sequence[Hostname], https: Bound) -> Zones:
@@ -28,31 +27,30 @@ def zones_of(names: Sequence[Hostname], https: Bound) -> Zones:
     return Zones(tuple(names), usual, next((address for address in addresses if ":" in address), None))
 
 
-class DnsSite(AuxiliaryListener["DnsServer", Zones, "Responder"]):
+class DnsSite(AuxiliaryListener[DnsServer, Zones, Responder]):
     """The server of one configuration after the other."""
 
-    words = Words("dns", "DNS port", "DNS server", "answers no DNS queries", "which answers there", udp=True)
+    words = ListenerWording("dns", "DNS port", "DNS server", "answers no DNS queries", "which answers there", udp=True)
+
+    def __init__(self, generation: Generation, https: Bound, log: Log) -> None:
+        self._https = https
+        super().__init__(generation.config.dns, zones_of(generation.snapshot.zones, https), log)
+
+    async def replace(self, generation: Generation) -> None:
+        """Answer for the zones, on the port, that a reload brought."""
+        await self._replace(generation.config.dns, zones_of(generation.snapshot.zones, self._https))
 
     async def _prepare(self, subject: Zones) -> Responder:
-        return await asyncio.to_thread(_make_responder, subject)
+        # In a thread: dnspython loads a module for each type of record when it meets the first.
+        return await asyncio.to_thread(Responder, subject)
 
     def _renew(self, server: DnsServer, content: Responder) -> None:
         server.responder = content
 
     def _make(self, port: int, content: Responder) -> DnsServer:
-        from devtls.net.dns import DnsServer, bind_dns
-
         return DnsServer(bind_dns(port), content, lambda error: self._log.fault(0, error))
 
     def _success(self, port: int) -> tuple[str, dict[str, object]]:
         zones = list(self._subject.names)
         text = f"DNS for {', '.join(zones)} is answered on port {port}, UDP and TCP."
         return text, {"port": port, "zones": zones}
-
-
-def _make_responder(zones: Zones) -> Responder:
-    # In a thread: dnspython loads a module for each type of record when it meets the first.
-    import devtls.net.dns  # noqa: F401 - so that the loop need not wait for it
-    from devtls.dns.responder import Responder
-
-    return Responder(zones)

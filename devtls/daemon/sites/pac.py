@@ -1,26 +1,21 @@
 """The port for browsers whose proxy settings name our PAC file: names resolve in them without an administrator.
 
-Owns what leads to devtls (the zones of the CA, at the https port and at 443, which need not be ours for that) and how
-the port is spoken of; when it opens and what a reload changes is `side_port`'s.
+Owns what leads to devtls (the zones of the CA, at the https port and at 443, which need not be ours for that) and
+its log lines; when it opens and what a reload changes is `auxiliary_listener`'s.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING
 
-from devtls.config import PacConfig
 from devtls.daemon.console.log import Log
-from devtls.daemon.sites.auxiliary_listener import AuxiliaryListener, Words
+from devtls.daemon.generation import Generation
+from devtls.daemon.sites.auxiliary_listener import AuxiliaryListener, ListenerWording
 from devtls.http.pac import PacScope
 from devtls.names import Hostname
 from devtls.net.client.listener import Bound, Inside, TlsGate, bind
 from devtls.net.client.service import Service
-
-if TYPE_CHECKING:
-    from devtls.net.pac import PacServer
+from devtls.net.pac import PacServer
 
 _USUAL_HTTPS_PORT = 443
 
@@ -30,27 +25,29 @@ def scope_of(zones: Sequence[Hostname], https: Bound) -> PacScope:
     return PacScope(tuple(zones), frozenset({_USUAL_HTTPS_PORT, https.port, https.public_port}))
 
 
-class PacSite(AuxiliaryListener["PacServer", PacScope, PacScope]):
+class PacSite(AuxiliaryListener[PacServer, PacScope, PacScope]):
     """The port of one configuration after the other; `entrance` is the https port's."""
 
-    words = Words("pac", "PAC port", "PAC server", "hands out no PAC file", "which serves browsers there")
+    words = ListenerWording("pac", "PAC port", "PAC server", "hands out no PAC file", "which serves browsers there")
 
     def __init__(
-        self, config: PacConfig, subject: PacScope, log: Log, entrance: tuple[Service, TlsGate, Inside]
+        self, generation: Generation, https: Bound, log: Log, entrance: tuple[Service, TlsGate, Inside]
     ) -> None:
-        super().__init__(config, subject, log)
+        super().__init__(generation.config.pac, scope_of(generation.snapshot.zones, https), log)
+        self._https = https
         self._entrance = entrance
 
+    async def replace(self, generation: Generation) -> None:
+        """Lead browsers to the zones, from the port, that a reload brought."""
+        await self._replace(generation.config.pac, scope_of(generation.snapshot.zones, self._https))
+
     async def _prepare(self, subject: PacScope) -> PacScope:
-        await asyncio.to_thread(import_module, "devtls.net.pac")
         return subject
 
     def _renew(self, server: PacServer, content: PacScope) -> None:
         server.scope = content
 
     def _make(self, port: int, content: PacScope) -> PacServer:
-        from devtls.net.pac import PacServer
-
         return PacServer(bind(port), content, *self._entrance)
 
     def _success(self, port: int) -> tuple[str, dict[str, object]]:

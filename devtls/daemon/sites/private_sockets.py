@@ -1,4 +1,4 @@
-"""Private Unix sockets for what this process serves behind routes of its own: static directories, the ACME server.
+"""Private Unix sockets behind routes that this process serves itself: static directories, the ACME server.
 
 Owns one directory of mode 0700 per process in the runtime directory, and the 0600 sockets in it. The directory is
 locked while its process runs. One that can be locked was left by a killed process and is removed: a process id would
@@ -8,6 +8,7 @@ prove less, since numbers are used again and mean nothing in another container. 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -58,9 +59,7 @@ class PrivateSockets:
     def remove(self) -> None:
         """Leave nothing behind; the sockets are closed."""
         if self._home is not None:
-            import shutil  # with tempfile 2 ms that a start without private sockets need not pay
-
-            shutil.rmtree(self._home, ignore_errors=True)
+            _remove_home(self._home)
             self._home = None
         if self._lock is not None:
             os.close(self._lock)
@@ -84,8 +83,6 @@ def refuse_unix_targets(routes: Iterable[RouteConfig]) -> None:
 
 def _make_home(runtime_dir: Path) -> tuple[Path, int | None]:
     """Return a new directory, and the descriptor that locks it where others look for leftovers."""
-    import tempfile
-
     if len(os.fsencode(runtime_dir)) + 1 + _LONGEST_NAME <= _LONGEST_PATH:
         try:
             runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -94,20 +91,34 @@ def _make_home(runtime_dir: Path) -> tuple[Path, int | None]:
                 return _make_locked(runtime_dir)
         except OSError:  # no /run/user/1000 in a container or over `su`
             pass
-    return Path(tempfile.mkdtemp(prefix="devtls-")), None
+    return _make_directory("devtls-"), None
 
 
 def _make_locked(runtime_dir: Path) -> tuple[Path, int]:
-    import tempfile
-
     for _ in range(_ATTEMPTS):
-        home = Path(tempfile.mkdtemp(prefix=f"serve-{os.getpid()}-", dir=runtime_dir))
+        home = _make_directory(f"serve-{os.getpid()}-", runtime_dir)
         lock = _lock(home)
         if lock is not None:
             if home.exists():
                 return home, lock
             os.close(lock)  # another start took it for a leftover in the moment before it was locked
     raise OSError("no directory stayed ours")
+
+
+def _make_directory(prefix: str, parent: Path | None = None) -> Path:
+    # tempfile and shutil take 2 ms to import, which a start without private sockets need not pay.
+    parent = Path(os.environ.get("TMPDIR", "/tmp")) if parent is None else parent  # noqa: S108 - a new name, mode 0700
+    home = parent / f"{prefix}{os.urandom(4).hex()}"
+    home.mkdir(mode=0o700)
+    return home
+
+
+def _remove_home(home: Path) -> None:
+    """Remove a directory of sockets; what is already gone, or is not ours to remove, stays as it is."""
+    with contextlib.suppress(OSError):
+        for path in home.iterdir():
+            path.unlink()
+        home.rmdir()
 
 
 def _only_ours(runtime_dir: Path) -> bool:
@@ -119,12 +130,10 @@ def _only_ours(runtime_dir: Path) -> bool:
 
 
 def _remove_leftovers(runtime_dir: Path) -> None:
-    import shutil
-
     for directory in runtime_dir.glob("serve-*"):
         lock = _lock(directory)
         if lock is not None:
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove_home(directory)
             os.close(lock)
 
 

@@ -1,4 +1,4 @@
-"""The lists that a running proxy publishes, and what it answers from: read again when a file changed, or one is due.
+"""The CRLs that a running proxy publishes: read again when a file has changed, signed anew when one is due.
 
 Owns the memory of them. Reading a register of 10,000 lines takes a tenth of a second, which no question is worth.
 Refuses to remember anything that was read before a file changed: the stamps are older than what they vouch for.
@@ -7,21 +7,19 @@ Refuses to remember anything that was read before a file changed: the stamps are
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import msgspec
+from cryptography import x509
 
+from devtls.pki.authority import Authority
+from devtls.pki.revocation import is_due, load_crl
 from devtls.system.machine.file_stamp import Stamp, stamp_of
 from devtls.system.storage.generation import CRL, REGISTER
 from devtls.system.storage.keystore import Keystore
-
-if TYPE_CHECKING:
-    from cryptography import x509
-
-    from devtls.pki.authority import Authority
+from devtls.system.storage.register import read_history
 
 
-class Published(msgspec.Struct, frozen=True):
+class PublishedCrl(msgspec.Struct, frozen=True):
     """One CA's list, and the serial numbers of what it signed for servers and clients."""
 
     der: bytes
@@ -34,12 +32,10 @@ class Publications:
 
     def __init__(self, keystore: Keystore) -> None:
         self._keystore = keystore
-        self._known: dict[str, tuple[tuple[Stamp, ...], Published]] = {}
+        self._known: dict[str, tuple[tuple[Stamp, ...], PublishedCrl]] = {}
 
-    def of(self, authority: Authority, now: datetime) -> Published:
+    def of(self, authority: Authority, now: datetime) -> PublishedCrl:
         """Return what `authority` publishes, its list signed anew when that is due."""
-        from devtls.pki.revocation import is_due
-
         directory = self._keystore.directory_of(authority)
         stamps = tuple(stamp_of(directory / name) for name in (REGISTER, CRL))
         known = self._known.get(authority.generation)
@@ -49,10 +45,7 @@ class Publications:
         self._known[authority.generation] = stamps, found
         return found
 
-    def _read(self, authority: Authority, now: datetime) -> Published:
-        from devtls.pki.revocation import load_crl
-        from devtls.system.storage.register import read_history
-
+    def _read(self, authority: Authority, now: datetime) -> PublishedCrl:
         der = self._keystore.next_crl(authority, now)
         history = read_history(self._keystore.directory_of(authority))
-        return Published(der, load_crl(der), frozenset(history.issued) - history.intermediates)
+        return PublishedCrl(der, load_crl(der), frozenset(history.issued) - history.intermediates)

@@ -1,4 +1,4 @@
-"""The private sockets that static folders are served on: made before their routes go live, gone after.
+"""Static directories: one private socket for each, opened before its route goes live and removed after it.
 
 Owns one private socket per static folder, and the site behind it.
 """
@@ -8,16 +8,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Collection, Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from devtls.config import Config, StaticTarget
+from devtls.daemon.generation import Generation
 from devtls.daemon.sites.private_sockets import PrivateSockets
 from devtls.web.lazy_site import LazySite
 
-if TYPE_CHECKING:
-    from aiohttp import web
+_APP = "devtls.web.static:make_static_app"
 
 
 class StaticSites:
@@ -38,15 +36,19 @@ class StaticSites:
                 )
         return {directory: self._sockets[directory][0] for directory in wanted}
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Serve what listens and is not served yet: aiohttp is loaded in a thread meanwhile."""
         for directory, (_, listening) in self._sockets.items():
             if directory not in self._sites:
-                site = self._sites[directory] = LazySite(listening, partial(_make_app, directory))
+                site = self._sites[directory] = LazySite(listening, _APP, Path(directory))
                 site.load()
 
-    async def retire(self, keep: Collection[str]) -> None:
-        """Stop serving the folders that are not in `keep`."""
+    async def replace(self, generation: Generation) -> None:
+        """Serve the directories of a generation, and no others."""
+        await self.start()
+        await self._retire(generation.static_directories)
+
+    async def _retire(self, keep: Collection[str]) -> None:
         for directory in [directory for directory in self._sockets if directory not in keep]:
             path, listening = self._sockets.pop(directory)
             site = self._sites.pop(directory, None)
@@ -65,11 +67,5 @@ class StaticSites:
 
     async def close(self) -> None:
         """Stop everything and leave nothing behind."""
-        await self.retire(())
+        await self._retire(())
         await asyncio.to_thread(self.private.remove)
-
-
-def _make_app(directory: str) -> web.Application:
-    from devtls.web.static import make_static_app
-
-    return make_static_app(Path(directory))

@@ -181,14 +181,14 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def has_undelivered(self) -> bool:
-        """Say whether records lie behind the answer: they would pass for the next one (conformance 48)."""
+        """Say whether records lie behind the answer: they would pass for the next one (rule 48)."""
         return self.upstream.tls is not None and bool(self.transport.get_extra_info("undelivered"))
 
     def _waits_to_be_read(self) -> bool:
         """Put a write off while the app's answer waits in the kernel.
 
         An app that refuses an upload answers and closes; our next write would fail, and with it the loop throws the
-        unread answer away (conformance 54). Bounded: an app may well send and receive at the same time.
+        unread answer away (rule 54). Bounded: an app may well send and receive at the same time.
         """
         if self._is_put_off:
             return True
@@ -256,7 +256,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Turn bytes into events for the user."""
         user = self.user
         if user is None:
-            # An answer nobody asked for (conformance 48): a 408 before closing, or an app that is out of step.
+            # An answer nobody asked for (rule 48): a 408 before closing, or an app that is out of step.
             self.abort()
             return
         if self._head_unsent:

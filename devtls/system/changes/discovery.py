@@ -1,8 +1,8 @@
-"""Which measures `devtls setup` has on this machine: the one place that asks every part.
+"""The changes that `devtls setup` offers on this machine: the one place that asks every part.
 
-Owns the order (names, ports, the service) and which methods count: those that are asked for, else those that an earlier
-setup was asked for, beside what suits the machine by itself. Ports have one method at a time. Refuses methods that do not
-exist here.
+Owns the order (names, ports, the service) and the choice of methods: those that are asked for, else those that an
+earlier setup was asked for, beside those that suit the machine by themselves. Ports have one method at a time. Refuses
+methods that do not exist here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ METHODS = (
     *("open", "sysctl", "socket-unit", "nft"),
     *("systemd", "launchd", "task"),
 )
-"""Every method of every system: what a search without a record asks for."""
+"""Every method of every system, for a search without a record."""
 
 
 def find_changes(
@@ -33,7 +33,7 @@ def find_changes(
     methods: Collection[str] = (),
     recorded: Iterable[str] = (),
 ) -> tuple[AnyChange, ...]:
-    """Return what `devtls setup` wishes of these parts. Raises UnknownMethod."""
+    """Return the changes of these parts that `devtls setup` applies. Raises UnknownMethod."""
     here = {method_of(change): change.part for change in _find(machine, runner, parts, METHODS)}
     for method in methods:
         if method not in here:
@@ -50,21 +50,21 @@ def find_changes(
 
 
 def method_of(change: AnyChange) -> str:
-    """Return the second half of a measure's name."""
+    """Return the second half of a change's name."""
     return change.name.partition(":")[2]
 
 
 def find_applied(
     machine: Machine, runner: Runner, parts: Collection[Part], *, recorded: Collection[str]
 ) -> tuple[AnyChange, ...]:
-    """Return every measure of these parts that an earlier setup may have taken, recorded or not."""
+    """Return every change of these parts that an earlier setup may have applied, recorded or not."""
     return _find(machine, runner, parts, METHODS, recorded)
 
 
 def _find(
     machine: Machine, runner: Runner, parts: Collection[Part], methods: Collection[str], recorded: Collection[str] = ()
 ) -> tuple[AnyChange, ...]:
-    """Return every measure once, in the order of the parts: a service's finder may know a method for ports."""
+    """Return every change once, in the order of the parts: the finder of services may know a method for ports."""
     found: dict[str, AnyChange] = {}
     for find in (find_names, find_ports, find_service):
         for change in find(machine, runner, methods=methods, recorded=recorded):

@@ -66,7 +66,7 @@ class _Content:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRecord:
-    """The file in `directory`; each change reads and rewrites it whole. All methods but `knows_roots` raise StateError."""
+    """The file in `directory`; each change reads and rewrites it whole. All but `knows_roots` raise StateError."""
 
     directory: Path
 

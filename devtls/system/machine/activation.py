@@ -39,25 +39,27 @@ class ActivatedSocket(msgspec.Struct, frozen=True):
         return int(self.sock.getsockname()[1])
 
 
-class Inheritance(msgspec.Struct, frozen=True):
+class ActivatedSockets(msgspec.Struct, frozen=True):
     """What was handed over; `notes` are lines about what cannot be used."""
 
     sockets: tuple[ActivatedSocket, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def take_listen_fds(environ: MutableMapping[str, str], pid: int) -> Inheritance:
+def take_listen_fds(environ: MutableMapping[str, str], pid: int) -> ActivatedSockets:
     """Return what the service manager gave to process `pid`, and remove its variables. Raises Refused."""
     for_pid, count, names = (environ.pop(name, "") for name in _VARIABLES)
     if for_pid != str(pid) or not count:
-        return Inheritance()  # meant for a process that started us, and believed no longer
+        return ActivatedSockets()  # meant for a process that started us, and believed no longer
     if not (count.isascii() and count.isdigit() and len(count) < _DIGITS and int(count) <= _MOST_SOCKETS):
-        return Inheritance(notes=(f"LISTEN_FDS says {count[:20]!r}, which is no number of sockets: none is used.",))
+        return ActivatedSockets(
+            notes=(f"LISTEN_FDS says {count[:20]!r}, which is no number of sockets: none is used.",)
+        )
     called = [*names.split(":"), *[""] * int(count)]
     return receive((FIRST_DESCRIPTOR + place, called[place]) for place in range(int(count)))
 
 
-def receive(descriptors: Iterable[tuple[int, str]]) -> Inheritance:
+def receive(descriptors: Iterable[tuple[int, str]]) -> ActivatedSockets:
     """Return what of these descriptors, with their names, can be served; the others are closed. Raises Refused."""
     notes: list[str] = []
     with contextlib.ExitStack() as undo:
@@ -73,7 +75,7 @@ def receive(descriptors: Iterable[tuple[int, str]]) -> Inheritance:
         for each in handed:
             _refuse_strangers(each.sock)
         undo.pop_all()
-    return Inheritance(tuple(handed), tuple(notes))
+    return ActivatedSockets(tuple(handed), tuple(notes))
 
 
 class _Unusable(Exception):

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from devtls.system.machine.activation import Inheritance, receive
+from devtls.system.machine.activation import ActivatedSockets, receive
 
 SOCKET_NAMES = ("https", "http")
 """The keys of the agent's `Sockets` dictionary."""
@@ -24,7 +24,7 @@ def started_by_launchd(platform: str) -> bool:
     return platform == "darwin" and os.getppid() == _LAUNCHD
 
 
-def take_launchd_sockets(library: Any = None, names: Sequence[str] = SOCKET_NAMES) -> Inheritance:
+def take_launchd_sockets(library: Any = None, names: Sequence[str] = SOCKET_NAMES) -> ActivatedSockets:
     """Return the sockets of our agent; `library` stands in for libSystem. Raises Refused."""
     system = ctypes.CDLL(_LIBRARY) if library is None else library
     return receive((descriptor, name) for name in names for descriptor in _activate(system, name))

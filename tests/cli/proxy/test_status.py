@@ -9,7 +9,15 @@ import click
 import pytest
 
 from devtls.cli.proxy.status import in_words
-from devtls.web.control_messages import Advice, CaStatus, Certificates, Clients, RouteStatus, ServeStatus, Trouble
+from devtls.web.control_messages import (
+    Advice,
+    CaStatus,
+    Certificates,
+    Clients,
+    ErrorInfo,
+    RouteStatus,
+    ServeStatus,
+)
 
 NOW = datetime(2026, 5, 6, 12, 0, 0, tzinfo=UTC)
 ROUTE: dict[str, Any] = {"hosts": ("app.test",), "urls": ("https://app.test",), "target": "127.0.0.1:1"}
@@ -79,7 +87,7 @@ def test_what_is_out_of_the_ordinary_is_said() -> None:
     lent = RouteStatus(name="lent", source="temporary", health="down", reason="no", last_error="reset", idle=2, **ROUTE)
     typed = RouteStatus(name="typed", source="command line", active=1, client_auth="require", **ROUTE)
     asking = RouteStatus(name="asking", source="file", client_auth="request", **ROUTE)
-    error = Trouble("devtls.toml:2: no.", "Ports go from 1.", (NOW - timedelta(days=1)).isoformat(), 3)
+    error = ErrorInfo("devtls.toml:2: no.", "Ports go from 1.", (NOW - timedelta(days=1)).isoformat(), 3)
     ca = CaStatus("0123abcd", "ab" * 32, "2036-01-02T03:04:05+00:00", 2345, False)
     text = words(
         stopping=True, since=(NOW - timedelta(days=2)).isoformat(), http_port=None, config_file=None, ca=ca,

@@ -11,7 +11,7 @@ from devtls.cli.proxy.takeover import Takeover, ask_for_takeover, tell
 from devtls.errors import DevtlsError, ExitCode
 from devtls.operations.control import RunningProxy
 from devtls.system.control.unix_socket import ControlSocket
-from devtls.web.control_messages import About, Done, RouteStatus, Trouble
+from devtls.web.control_messages import About, Done, ErrorInfo, RouteStatus
 
 FILE = Path("/project/devtls.toml")
 ROUTE = RouteStatus(name="App", hosts=("app.test",), urls=("https://app.test",), target="127.0.0.1:1", source="file")
@@ -37,7 +37,7 @@ def test_only_who_reads_the_file_is_asked(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    "answer", [Done(trouble=Trouble("no", "do this", exit_code=3)), DevtlsError("no", hint="do this")]
+    "answer", [Done(trouble=ErrorInfo("no", "do this", exit_code=3)), DevtlsError("no", hint="do this")]
 )
 def test_a_refusal_is_an_error_after_the_file_was_written(
     monkeypatch: pytest.MonkeyPatch, answer: Done | DevtlsError, capsys: pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ import pytest
 
 from devtls.cli.terminal import prompts
 from devtls.errors import ExitCode
-from devtls.system.changes.change import ChangeState, DesiredState, Status
+from devtls.system.changes.change import SETUP_PARTS, ChangeState, DesiredState, Status
 from devtls.system.changes.clientenv.variables import ROOT_FILE
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.machine.elevation import find_elevation
@@ -51,23 +51,23 @@ def test_trust_names_and_ports_are_one_plan_done_and_shown(desk: Desk, changes: 
     table = rows(result.stdout)
     assert (table["System store"], table["Lines in names"], table["Lines in ports"]) == (
         "trusted",
-        "in force",
-        "in force",
+        "applied",
+        "applied",
     )
     assert "curl" in table
     assert told.rstrip().endswith(
         "Next: devtls serve app=3000, where 3000 is your app's port; then open https://app.dev.local"
     )
-    assert [entry.name for entry in ChangeRecord(desk.state).entries()] == ["names:names", "ports:ports"]
+    assert [entry.name for entry in ChangeRecord(desk.state).entries(*SETUP_PARTS)] == ["names:names", "ports:ports"]
 
 
 def test_a_second_run_says_one_line_and_asks_nothing(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "--yes")
     (desk.machine.root / "usr/bin/curl").unlink()  # nothing is proved once more
     result = desk.succeed("setup", "--yes")
-    assert result.stdout == "Everything is in force already: trust, names, ports.\n"
+    assert result.stdout == "Everything is applied already: trust, names, ports.\n"
     assert result.stderr == ""
-    assert desk.succeed("setup", "ports", "--yes").stdout == "Everything is in force already: ports.\n"
+    assert desk.succeed("setup", "ports", "--yes").stdout == "Everything is applied already: ports.\n"
 
 
 @pytest.mark.parametrize(("answer", "done"), [("y\n", True), ("n\n", False)])
@@ -101,7 +101,7 @@ def test_nobody_need_be_there_where_nothing_is_asked(desk: Desk, changes: FakeCh
     for command in ("unsetup", "uninstall"):
         desk.succeed(command)
     desk.succeed("setup", "--yes")
-    assert desk.succeed("setup").stdout == "Everything is in force already: trust, names, ports.\n"
+    assert desk.succeed("setup").stdout == "Everything is applied already: trust, names, ports.\n"
 
 
 @pytest.mark.parametrize("command", ["setup", "unsetup", "uninstall"])
@@ -147,7 +147,7 @@ def test_a_service_without_routes_is_not_installed(desk: Desk, changes: FakeChan
     own.write_text("[routes]\napp = 3000\n")
     desk.succeed("setup", "service", "--yes")
     own.unlink()  # one that is installed is its owner's business
-    assert desk.succeed("setup", "service", "--yes").stdout == "Everything is in force already: service.\n"
+    assert desk.succeed("setup", "service", "--yes").stdout == "Everything is applied already: service.\n"
 
 
 def test_a_service_goes_by_the_file_that_it_will_read(
@@ -192,12 +192,12 @@ def test_json_is_one_document_on_stdout(desk: Desk, changes: FakeChanges) -> Non
 def test_one_failing_measure_leaves_the_others_and_is_named(desk: Desk, changes: FakeChanges) -> None:
     changes.change("names:names", tail=(program("false"),))
     result = desk.run("setup", "--yes")
-    assert str(result.exception) == "Not in force: Lines in names."
+    assert str(result.exception) == "Not applied: Lines in names."
     assert getattr(result.exception, "exit_code", None) is ExitCode.FAILED
     assert getattr(result.exception, "hint", "") == "devtls setup names"
     assert rows(result.stdout)["Lines in names"].startswith("failed")
-    assert rows(result.stdout)["Lines in ports"] == "in force"
-    assert "By hand: Write the names into names." in result.stderr
+    assert rows(result.stdout)["Lines in ports"] == "applied"
+    assert "Manually: Write the names into names." in result.stderr
     assert "Next:" not in result.stderr
     assert changes.files() == {"ports": APP}
 
@@ -212,7 +212,7 @@ def test_when_no_store_trusts_it_the_rest_is_done_all_the_same(desk: Desk, chang
 def test_what_is_not_needed_is_no_failure(desk: Desk, changes: FakeChanges) -> None:
     changes.change("ports:ports", blocked=ChangeState(Status.SKIPPED, "you are root already"))
     desk.succeed("setup", "--yes")
-    assert desk.succeed("setup", "--yes").stdout == "Everything is in force already: trust, names, ports.\n"
+    assert desk.succeed("setup", "--yes").stdout == "Everything is applied already: trust, names, ports.\n"
     changes.change("ports:ports", blocked=ChangeState(Status.SKIPPED, "no tool", "get one"))
     assert desk.fail(ExitCode.FAILED, "setup", "--yes").hint == "get one"
 
@@ -224,17 +224,17 @@ def test_a_system_without_measures_needs_none(desk: Desk, changes: FakeChanges) 
 
 
 def test_a_certain_way_takes_the_place_of_the_usual_one_for_ports_and_stays(desk: Desk, changes: FakeChanges) -> None:
-    desk.succeed("setup", "--yes", "--way", "other")
+    desk.succeed("setup", "--yes", "--method", "other")
     assert list(changes.files()) == ["names", "other"]
-    assert desk.succeed("setup", "--yes").stdout.startswith("Everything is in force already")
+    assert desk.succeed("setup", "--yes").stdout.startswith("Everything is applied already")
     assert list(changes.files()) == ["names", "other"]
 
 
 def test_an_unknown_way_is_refused_with_those_that_exist_before_a_ca_is_made(desk: Desk, changes: FakeChanges) -> None:
-    error = desk.fail(ExitCode.USAGE, "setup", "--yes", "--way", "magic")
-    assert str(error) == "There is no way 'magic' for this on this machine."
-    assert error.hint == "--way with one of: names, ports, other"
-    assert "other" not in desk.fail(ExitCode.USAGE, "setup", "names", "--yes", "--way", "other").hint
+    error = desk.fail(ExitCode.USAGE, "setup", "--yes", "--method", "magic")
+    assert str(error) == "There is no method 'magic' for this on this machine."
+    assert error.hint == "--method with one of: names, ports, other"
+    assert "other" not in desk.fail(ExitCode.USAGE, "setup", "names", "--yes", "--method", "other").hint
     assert not desk.state.exists()
 
 
@@ -292,7 +292,7 @@ def test_without_elevation_the_commands_are_printed_and_the_code_says_so(
     monkeypatch.setattr(Machine, "here", classmethod(lambda cls: machine))
     result = desk.run("setup", "names", "--yes")
     assert "# skipped: neither sudo, doas nor pkexec is here\n      sudo /usr/bin/install" in result.stderr
-    assert str(result.exception) == "Not in force: Lines in names."
+    assert str(result.exception) == "Not applied: Lines in names."
     assert changes.files() == {}
 
 
@@ -308,5 +308,5 @@ def test_the_file_of_roots_keeps_the_older_one_of_a_renewed_ca(desk: Desk, chang
     desk.succeed("setup", "--yes")
     before = (desk.state / ROOT_FILE).read_bytes()
     assert before.count(b"BEGIN CERTIFICATE") == 2
-    assert desk.succeed("setup").stdout.startswith("Everything is in force already")
+    assert desk.succeed("setup").stdout.startswith("Everything is applied already")
     assert (desk.state / ROOT_FILE).read_bytes() == before

@@ -9,7 +9,7 @@ import pytest
 
 from devtls.cli.terminal import prompts
 from devtls.errors import ExitCode
-from devtls.system.changes.change import Part
+from devtls.system.changes.change import SETUP_PARTS, Part
 from devtls.system.changes.record import AppliedChange, ChangeRecord
 from tests.cli.changes import FakeChanges
 from tests.cli.desk import Desk
@@ -38,7 +38,7 @@ def test_everything_comes_back_as_it_was_and_the_ca_stays(desk: Desk, changes: F
     assert shown.index("Lines in service") < shown.index("Lines in ports") < shown.index("Lines in names")
     assert result.stdout.count("removed") == 3
     record = ChangeRecord(desk.state)
-    assert (record.entries(), record.hostnames()) == ((), ())
+    assert (record.entries(*SETUP_PARTS), record.hostnames()) == ((), ())
     assert "trusts the root already" in desk.succeed("trust", "--dry-run").stdout
     assert desk.succeed("unsetup", "--yes").stdout == NOTHING
 
@@ -47,12 +47,12 @@ def test_parts_are_taken_back_singly(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "--yes", "--name", "api")
     desk.succeed("unsetup", "ports", "--yes")
     assert list(changes.files()) == ["names"]
-    assert [entry.name for entry in ChangeRecord(desk.state).entries()] == ["names:names"]
+    assert [entry.name for entry in ChangeRecord(desk.state).entries(*SETUP_PARTS)] == ["names:names"]
     assert ChangeRecord(desk.state).hostnames() != ()
 
 
 def test_without_the_record_the_marks_say_what_is_ours(desk: Desk, changes: FakeChanges) -> None:
-    desk.succeed("setup", "--yes", "--way", "other")
+    desk.succeed("setup", "--yes", "--method", "other")
     ChangeRecord(desk.state).path.unlink()
     (changes.directory / "ports").write_text("an administrator's\n")
     desk.succeed("unsetup", "--yes")
@@ -101,7 +101,7 @@ def test_one_that_cannot_be_taken_back_stops_no_other_and_stays_recorded(desk: D
     error = desk.fail(ExitCode.FAILED, "unsetup", "--yes")
     assert str(error) == "Still there: Lines in ports."
     assert list(changes.files()) == ["ports"]
-    assert [entry.name for entry in ChangeRecord(desk.state).entries()] == ["ports:ports"]
+    assert [entry.name for entry in ChangeRecord(desk.state).entries(*SETUP_PARTS)] == ["ports:ports"]
 
 
 def test_what_another_version_did_is_named_not_forgotten(desk: Desk, changes: FakeChanges) -> None:
@@ -109,7 +109,7 @@ def test_what_another_version_did_is_named_not_forgotten(desk: Desk, changes: Fa
     error = desk.fail(ExitCode.FAILED, "unsetup", "--yes")
     assert str(error) == "Still there: names:telepathy."
     assert error.hint.startswith("Upgrade devtls; or, if you reverted it yourself, take its entry out of ")
-    assert len(ChangeRecord(desk.state).entries()) == 1
+    assert len(ChangeRecord(desk.state).entries(*SETUP_PARTS)) == 1
     assert desk.succeed("unsetup", "ports", "--yes").stdout == NOTHING
 
 
@@ -117,7 +117,7 @@ def test_an_entry_of_what_is_gone_by_itself_is_cleared(desk: Desk, changes: Fake
     desk.succeed("setup", "ports", "--yes")
     (changes.directory / "ports").unlink()
     assert "not there" in desk.succeed("unsetup", "--yes").stdout
-    assert ChangeRecord(desk.state).entries() == ()
+    assert ChangeRecord(desk.state).entries(*SETUP_PARTS) == ()
 
 
 def test_it_knows_nothing_of_marks_that_are_not_ours(desk: Desk, changes: FakeChanges) -> None:

@@ -165,7 +165,7 @@ def test_without_certutil_the_package_and_the_way_by_hand_are_named(desk: Desk) 
     desk.nss.mkdir(parents=True)
     result = desk.succeed("trust", "--yes")
     assert "sudo apt install libnss3-tools, then devtls trust" in result.stdout
-    assert "By hand: In the browser's settings" in result.stderr
+    assert "Manually: In the browser's settings" in result.stderr
 
 
 def test_without_elevation_the_commands_are_printed_and_the_rest_goes_on(
@@ -393,7 +393,7 @@ def test_a_store_that_kept_the_root_is_remembered_after_forget(desk: Desk) -> No
     desk.succeed("trust", "--yes")
     desk.tool("usr/sbin/update-ca-certificates", "echo full disk >&2; exit 1")
     desk.fail(ExitCode.FAILED, "untrust", "--forget", "--yes")
-    assert [path.name for path in desk.state.iterdir()] == ["trusted.json"]
+    assert [path.name for path in desk.state.iterdir()] == ["changes.json"]
 
 
 def test_a_damaged_ca_is_forgotten_too(desk: Desk) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from devtls.config import Config, parse_route_argument
 from devtls.daemon.console.banner import Findings, Resolves, find_remarks, join_banner, render_routes
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.names import DEFAULT_ZONES
 from devtls.routing import Route, build_routes
 
@@ -14,12 +14,12 @@ def routes(*arguments: str) -> tuple[Route, ...]:
     return build_routes(config, DEFAULT_ZONES, static_sockets={"/srv/site": "/run/s"}).routes
 
 
-def render(*arguments: str, port: int = 443, look: Look | None = None, **findings: object) -> str:
+def render(*arguments: str, port: int = 443, look: TerminalStyle | None = None, **findings: object) -> str:
     found = Findings(**{"trusted": True, **findings})  # type: ignore[arg-type] # the tests name real fields
-    return draw(routes(*arguments), port, found, (), look or Look())
+    return draw(routes(*arguments), port, found, (), look or TerminalStyle())
 
 
-def draw(table: tuple[Route, ...], port: int, found: Findings, overridden: tuple[str, ...], look: Look) -> str:
+def draw(table: tuple[Route, ...], port: int, found: Findings, overridden: tuple[str, ...], look: TerminalStyle) -> str:
     return join_banner(render_routes(table, port, found, look), find_remarks(table, port, found, overridden, look))
 
 
@@ -78,9 +78,11 @@ def test_names_that_lead_elsewhere_are_said_to() -> None:
 
 
 def test_wildcards_are_no_links_and_many_routes_are_cut() -> None:
-    shown = render("*.app=3000", look=Look(colour=True, links=True))
+    shown = render("*.app=3000", look=TerminalStyle(colour=True, links=True))
     assert "\x1b]8;;" not in shown
-    assert "\x1b]8;;https://app.test\x1b\\https://app.test\x1b]8;;\x1b\\" in render("app=1", look=Look(links=True))
+    assert "\x1b]8;;https://app.test\x1b\\https://app.test\x1b]8;;\x1b\\" in render(
+        "app=1", look=TerminalStyle(links=True)
+    )
     assert "… and 5 more routes" in render(*(f"a{n}=1" for n in range(25)))
 
 
@@ -89,7 +91,7 @@ def test_without_a_terminal_there_is_no_escape() -> None:
 
 
 def test_overridden_names_are_said() -> None:
-    shown = draw(routes("api=1"), 443, Findings(trusted=True), ("api",), Look())
+    shown = draw(routes("api=1"), 443, Findings(trusted=True), ("api",), TerminalStyle())
     assert "The command line replaces what devtls.toml says about: api." in shown
 
 

@@ -35,7 +35,7 @@ async def test_apps_names_and_trust_are_found_out(
     running = await start(
         f"app={port}", "down=1", "sock=unix:/nowhere.sock", "*.app=1", f"docs={tmp_path}", f"gone={tmp_path}/gone"
     )
-    found = await probes.examine(running.daemon)
+    found = await probes.probe(running.daemon)
     assert found.apps == {
         f"127.0.0.1:{port}": "",
         "127.0.0.1:1": "nothing listens there",
@@ -58,11 +58,11 @@ async def test_a_root_counts_as_trusted_if_it_is_recorded_and_still_there(
     authority = running.daemon.generation.authority
     record = ChangeRecord(running.daemon.source.paths.state_dir)
     await asyncio.to_thread(record.add, AppliedChange(Part.TRUST, "nss", {authority.fingerprint: authority.id}))
-    assert not (await probes.examine(running.daemon)).trusted
+    assert not (await probes.probe(running.daemon)).trusted
     held.add(authority.fingerprint)
-    assert (await probes.examine(running.daemon)).trusted
+    assert (await probes.probe(running.daemon)).trusted
     record.path.write_text("damaged")
-    assert not (await probes.examine(running.daemon)).trusted
+    assert not (await probes.probe(running.daemon)).trusted
 
 
 async def test_a_resolver_that_hangs_is_not_waited_for(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +77,6 @@ async def test_a_resolver_that_hangs_is_not_waited_for(start: Start, monkeypatch
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     monkeypatch.setattr(probes, "_CAP_S", 0.05)
     running = await start("app=1")
-    found = await probes.examine(running.daemon)
+    found = await probes.probe(running.daemon)
     assert set(found.names.values()) == {Resolves.UNKNOWN}
     go_on.set()

@@ -159,7 +159,7 @@ async def test_a_port_for_a_name_comes_before_its_route(start: Start, app: App, 
     assert by_route is not None and by_route.port == 9
     nowhere = site._place("other.test")
     assert nowhere is not None and nowhere.port == 80
-    site.start(http_is_ours=True)
+    site.http_is_ours = True
     assert site._place("other.test") is None
 
 

@@ -42,7 +42,7 @@ async def test_a_directory_that_cannot_be_used_stops_nothing(home: Path) -> None
     site = ControlSite(home / "file/run")
     await asyncio.to_thread(site.open)
     assert site.place is None
-    assert "control" in str(site.trouble)
+    assert "control" in str(site.error)
     site.start(lambda: pytest.fail("nobody can ask"))
     await asyncio.to_thread(site.clean)
     await site.close()

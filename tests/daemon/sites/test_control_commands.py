@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.run import Process
 from devtls.daemon.sites.control_commands import ControlCommands
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES
-from devtls.web.control_messages import AddRequest, LookRequest, ReloadRequest, RemoveRequest, StopRequest
+from devtls.web.control_messages import AddRequest, RefreshRequest, ReloadRequest, RemoveRequest, StopRequest
 
 Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]
@@ -31,7 +31,13 @@ def file(tmp_path: Path) -> Path:
 
 
 def commands_of(running: Any) -> ControlCommands:
-    return ControlCommands(Process(running.daemon, Look()))
+    return commands_in(Process(running.daemon, TerminalStyle()))
+
+
+def commands_in(process: Process) -> ControlCommands:
+    return ControlCommands(
+        process.daemon, process.since, process.reloader, process.shutdown, lambda: process.state_watch
+    )
 
 
 async def test_a_temporary_route_answers_at_once_and_outlives_a_reload(start: Start, app: App, file: Path) -> None:
@@ -152,14 +158,14 @@ async def test_about_needs_no_look_at_anything(start: Start, file: Path) -> None
 @pytest.mark.parametrize(("now", "grace_s"), [(False, 5.0), (True, 0.0)])
 async def test_stop_answers_first(start: Start, wait_until: Wait, now: bool, grace_s: float) -> None:
     running = await start("app=9")
-    process = Process(running.daemon, Look())
-    commands = ControlCommands(process)
+    process = Process(running.daemon, TerminalStyle())
+    commands = commands_in(process)
     done = await commands.stop(StopRequest(now=now))
-    assert (done.grace_s, process.ending) == (grace_s, False)
-    await wait_until(lambda: process.ending)
+    assert (done.grace_s, process.shutdown.has_begun) == (grace_s, False)
+    await wait_until(lambda: process.shutdown.has_begun)
     await commands.stop(StopRequest())
     await asyncio.sleep(0)
-    assert process._cutting.is_set() is now
+    assert process.shutdown.cutting.is_set() is now
     done = await commands.add(AddRequest(name="api", value=1, directory="/"))
     assert done.trouble is not None
     assert "about to end" in done.trouble.message
@@ -167,16 +173,16 @@ async def test_stop_answers_first(start: Start, wait_until: Wait, now: bool, gra
 
 async def test_a_look_takes_the_next_ca_over_once_or_says_why_not(start: Start, file: Path) -> None:
     running = await start(file=file)
-    process = Process(running.daemon, Look())
-    commands, keystore = ControlCommands(process), running.daemon.keystore
+    process = Process(running.daemon, TerminalStyle())
+    commands, keystore = commands_in(process), running.daemon.keystore
     following = await asyncio.to_thread(keystore.prepare_next, DEFAULT_ZONES, datetime.now(UTC))
     await asyncio.to_thread(keystore.switch_to_next, following)
     file.write_text("[routes]\napp = no\n")
-    done = await commands.look(LookRequest())
+    done = await commands.look(RefreshRequest())
     assert done.trouble is not None
     assert "devtls.toml" in done.trouble.message
     file.write_text("[routes]\napp = 9\n")
-    for done in await asyncio.gather(commands.look(LookRequest()), commands.look(LookRequest())):
+    for done in await asyncio.gather(commands.look(RefreshRequest()), commands.look(RefreshRequest())):
         assert (done.trouble, [route.name for route in done.routes]) == (None, ["app"])
     assert running.daemon.generation.authority.fingerprint == following.fingerprint
     assert sum(f"devtls root {following.id}" in line for line in running.lines) == 1

@@ -17,7 +17,7 @@ import dns.rcode
 import pytest
 
 from devtls.daemon import run
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.sites import auxiliary_listener
 from devtls.daemon.sites import dns as dns_site
 from devtls.daemon.sites.dns import zones_of
@@ -95,7 +95,7 @@ async def test_the_process_opens_it_when_the_first_answer_is_out(
 ) -> None:
     monkeypatch.setattr(run, "_SETTLE_S", 0.02)
     running = await start(file=file)
-    after = asyncio.ensure_future(run.Process(running.daemon, Look())._after_start())
+    after = asyncio.ensure_future(run.Process(running.daemon, TerminalStyle())._after_start())
     await wait_until(lambda: port_of(running) is not None)
     after.cancel()
     await asyncio.to_thread(running.daemon.watch.close)
@@ -280,7 +280,7 @@ async def test_a_lack_of_descriptors_is_told_and_mended(
         raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr(dns_site, "_make_responder", make_responder)
+        patch.setattr(dns_site, "Responder", make_responder)
         await running.daemon.dns.start()
     assert said(running, "! The DNS server cannot be opened: Too many open files. devtls answers no DNS queries.") == 1
     await wait_until(lambda: port_of(running) is not None)

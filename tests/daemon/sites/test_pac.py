@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from devtls.daemon import run
-from devtls.daemon.console.style import Look
+from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.run import Process
 from devtls.daemon.sites import auxiliary_listener
 from devtls.daemon.sites.pac import scope_of
@@ -67,7 +67,7 @@ async def through(running: Any, port: int) -> bytes:
 async def test_both_ports_lead_to_the_app_and_no_start_waits_for_it(start: Start, file: Path, app: App) -> None:
     file.write_text(CONFIG.format(0, await app(b"hello")))
     running = await start(file=file)
-    assert running.daemon._pac is None
+    assert "pac" not in vars(running.daemon)
     assert running.daemon.pac.port is None
     await running.daemon.pac.start()
     assert (await through(running, 443)).endswith(b"hello")
@@ -82,7 +82,7 @@ async def test_the_process_opens_it_when_the_first_answer_is_out(
 ) -> None:
     monkeypatch.setattr(run, "_SETTLE_S", 0.02)
     running = await start(file=file, level="verbose")
-    after = asyncio.ensure_future(Process(running.daemon, Look())._after_start())
+    after = asyncio.ensure_future(Process(running.daemon, TerminalStyle())._after_start())
     await wait_until(lambda: running.daemon.pac.port is not None)
     url = f"http://127.0.0.1:{running.daemon.pac.port}/proxy.pac"
     assert said(running, f"Browsers may use devtls as their proxy: {url}") == 1

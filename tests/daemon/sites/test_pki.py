@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from devtls.daemon.sites import pki as pki_site
+from devtls.daemon.sites import pki_app
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
@@ -115,8 +116,8 @@ async def test_a_list_is_signed_anew_when_its_half_life_is_over(start: Start, mo
         def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz) + timedelta(days=4)
 
-    monkeypatch.setattr(pki_site, "datetime", Later)
-    document = (await running.daemon.pki.documents())[path]
+    monkeypatch.setattr(pki_app, "datetime", Later)
+    document = (await running.daemon.pki.content().documents())[path]
     assert crl_number(load_crl(document.content)) == 2
 
 
@@ -151,6 +152,7 @@ async def test_a_list_is_signed_anew_by_the_wall_clock_though_nobody_asks(
             return datetime.now(tz) + shift
 
     monkeypatch.setattr(pki_site, "datetime", Shifted)
+    monkeypatch.setattr(pki_app, "datetime", Shifted)
     monkeypatch.setattr(pki_site, "_TICK_S", 0.01)
     numbers: list[int] = []
     real = Keystore.next_crl
@@ -172,7 +174,7 @@ async def test_a_list_that_cannot_be_written_is_left_out_and_said_once(start: St
     running = await start("app=9")
     await asyncio.to_thread(Keystore(running.daemon.source.paths.state_dir).forget)
     for _ in range(2):
-        assert "/root.pem" in await running.daemon.pki.documents()
+        assert "/root.pem" in await running.daemon.pki.content().documents()
     assert len([line for line in running.lines if "cannot be renewed" in line]) == 1
 
 
@@ -195,7 +197,7 @@ async def test_a_ca_on_its_roots_list_is_told_of_at_the_start(
 ) -> None:
     running = await start("app=9")
     await wait_until(lambda: any("This machine's own CA was revoked on" in line for line in running.lines))
-    assert withdrawn.root_crl_path in await running.daemon.pki.documents()
+    assert withdrawn.root_crl_path in await running.daemon.pki.content().documents()
 
 
 async def test_a_new_ca_with_another_port_moves_the_endpoint(start: Start) -> None:
@@ -225,9 +227,9 @@ async def test_a_revocation_is_published_at_once(start: Start) -> None:
     running = await start("app=9")
     leaf, register, _ = await certificate_of(running)
     path = running.daemon.generation.authority.intermediate_crl_path
-    before = (await running.daemon.pki.documents())[path]
+    before = (await running.daemon.pki.content().documents())[path]
     await asyncio.to_thread(register.revoke, [serial_text(leaf.serial_number)], "superseded", datetime.now(UTC))
-    after = (await running.daemon.pki.documents())[path]
+    after = (await running.daemon.pki.content().documents())[path]
     assert after.etag != before.etag
     assert [entry.serial_number for entry in load_crl(after.content)] == [leaf.serial_number]
     assert after.modified == load_crl(after.content).last_update_utc
@@ -266,18 +268,18 @@ async def test_an_older_ca_is_spoken_for_as_long_as_it_is_trusted(start: Start) 
     await running.daemon.reload()
     await asyncio.to_thread(register.revoke, [serial_text(leaf.serial_number)], "superseded", now)
     builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, authority.intermediate.certificate, SHA1())
-    document = await running.daemon.pki.status(builder.build().public_bytes(Encoding.DER))
+    document = await running.daemon.pki.content().status(builder.build().public_bytes(Encoding.DER))
     found = ocsp.load_der_ocsp_response(document.content)
     assert found.certificate_status is ocsp.OCSPCertStatus.REVOKED
     assert found.responder_key_hash == authority.signer.identifier
-    crl = load_crl((await running.daemon.pki.documents())[authority.intermediate_crl_path].content)
+    crl = load_crl((await running.daemon.pki.content().documents())[authority.intermediate_crl_path].content)
     assert [entry.serial_number for entry in crl] == [leaf.serial_number]
 
 
 async def test_a_ca_that_is_gone_says_try_later(start: Start) -> None:
     running = await start("app=9")
     await asyncio.to_thread(Keystore(running.daemon.source.paths.state_dir).forget)
-    document = await running.daemon.pki.status(b"")
+    document = await running.daemon.pki.content().status(b"")
     status = ocsp.load_der_ocsp_response(document.content).response_status
     assert status is ocsp.OCSPResponseStatus.TRY_LATER
     assert (document.expires, document.content_type) == (None, "application/ocsp-response")

@@ -26,7 +26,7 @@ async def test_sockets_are_private_and_reused(tmp_path: Path) -> None:
     assert one[str(tmp_path)] == two[str(tmp_path)]
     assert {Path(path).stat().st_mode & 0o777 for path in two.values()} == {0o600}
     assert Path(two[str(tmp_path)]).parent.stat().st_mode & 0o777 == 0o700
-    sites.start()
+    await sites.start()
     await sites.close()
     assert list(runtime.iterdir()) == []
 

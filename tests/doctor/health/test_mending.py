@@ -104,7 +104,10 @@ def test_a_tool_that_lies_is_not_believed(patient: Patient, keystore: Keystore) 
     (patient.machine.home / DATABASE / "cert9.db").write_text("")
     certutil(patient, "exit 0\n")
     (mended,) = mend_all(patient)
-    assert (mended.done, mended.detail) == (False, "its tool ended well, but the store does not hold the root")
+    assert (mended.done, mended.detail) == (
+        False,
+        "its tools reported success; still, the store does not hold the root",
+    )
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(28, "No space left", "/x/y")])
@@ -123,7 +126,7 @@ def test_a_full_disk_is_told_in_a_sentence(
 def test_a_damaged_record_is_told_in_a_sentence(patient: Patient, keystore: Keystore, state: Path) -> None:
     (state / "trusted.json").write_text("{")
     (mended,) = mend_all(patient)
-    assert mended == Mended(mended.what, False, f"{state / 'trusted.json'} cannot be read.")
+    assert mended == Mended(mended.what, False, f"{state / 'trusted.json'} cannot be read")
 
 
 def test_without_a_root_there_is_nothing_to_put_anywhere(patient: Patient, keystore: Keystore) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import pytest
 
 from devtls.errors import Refused
-from devtls.system.machine.activation import ActivatedSocket, Inheritance, receive, take_listen_fds
+from devtls.system.machine.activation import ActivatedSocket, ActivatedSockets, receive, take_listen_fds
 from tests.system.sockets import open_server, place
 
 
 def take(
     monkeypatch: pytest.MonkeyPatch, sockets: Sequence[socket.socket], **variables: str
-) -> tuple[Inheritance, dict[str, str]]:
+) -> tuple[ActivatedSockets, dict[str, str]]:
     environ = {"LISTEN_PID": "12", "LISTEN_FDS": str(len(sockets)), "OTHER": "stays", **variables}
     place(monkeypatch, sockets)
     inheritance = take_listen_fds(environ, 12)
@@ -24,7 +24,7 @@ def take(
     return inheritance, environ
 
 
-def names_of(inheritance: Inheritance) -> list[str]:
+def names_of(inheritance: ActivatedSockets) -> list[str]:
     return [handed.name for handed in inheritance.sockets]
 
 
@@ -59,7 +59,7 @@ def test_what_is_meant_for_another_process_is_left_alone_and_forgotten(
     with open_server("127.0.0.1") as sock:
         first = place(monkeypatch, [sock])
         environ = {"LISTEN_PID": "12", "LISTEN_FDS": "1", **variables}
-        assert take_listen_fds(environ, 12) == Inheritance()
+        assert take_listen_fds(environ, 12) == ActivatedSockets()
         assert environ == {}
         os.close(first)  # it is still open
 
@@ -72,8 +72,8 @@ def test_a_count_that_is_none_is_named(count: str) -> None:
 
 
 def test_no_sockets_are_none() -> None:
-    assert take_listen_fds({"LISTEN_PID": "12", "LISTEN_FDS": "0"}, 12) == Inheritance()
-    assert take_listen_fds({}, 12) == Inheritance()
+    assert take_listen_fds({"LISTEN_PID": "12", "LISTEN_FDS": "0"}, 12) == ActivatedSockets()
+    assert take_listen_fds({}, 12) == ActivatedSockets()
 
 
 def test_what_cannot_be_served_is_closed_and_named() -> None:

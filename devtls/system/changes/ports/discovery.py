@@ -20,10 +20,10 @@ _USUAL_ON_LINUX = "sysctl"
 def find_changes(
     machine: Machine, runner: Runner, *, methods: Collection[str] = (), recorded: Collection[str] = ()
 ) -> tuple[AnyChange, ...]:
-    """Return the measures that suit this machine, in their order.
+    """Return the changes that suit this machine, in their order.
 
-    `methods` asks for certain ones by the second half of their names, in the place of the usual one; `recorded` adds those
-    of an earlier setup.
+    `methods` asks for certain ones by the second half of their names, in the place of the usual one; `recorded` adds
+    those of an earlier setup.
     """
     if machine.platform in ("darwin", "win32"):
         return (OpenPorts(machine.platform),)

@@ -1,7 +1,8 @@
-"""Which methods there are by which this machine's resolver can learn the names of the zones.
+"""The methods by which this machine's resolver can learn the names of the zones.
 
-Owns the choice: the hosts file always, beside it the method that knows wildcards where one is harmless. A method with a price
-(systemd-resolved's drop-in, Windows' NRPT) is there for those who ask for it by name, and says why when it cannot be.
+Owns the choice: the hosts file always, beside it the method that knows wildcards where one is harmless. A method with a
+price (systemd-resolved's drop-in, Windows' NRPT) is there for those who ask for it by name, and says why when it cannot
+be applied.
 """
 
 from __future__ import annotations

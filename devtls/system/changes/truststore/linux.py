@@ -212,8 +212,8 @@ class SystemStore(TrustStore[SystemFacts]):
         """Return the manual way where there is no plan."""
         if facts.family is NIXOS:
             return (
-                f"cp {shlex.quote(str(desired.path))} /etc/nixos/devtls-root.pem, add {_NIX_LINE} to configuration.nix, "
-                "and run sudo nixos-rebuild switch; browsers and JDKs need none of that"
+                f"cp {shlex.quote(str(desired.path))} /etc/nixos/devtls-root.pem, add {_NIX_LINE} to "
+                "configuration.nix, and run sudo nixos-rebuild switch; browsers and JDKs need none of that"
             )
         return self.trust_state(facts, desired.fingerprint).remedy
 

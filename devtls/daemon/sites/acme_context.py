@@ -35,10 +35,10 @@ from devtls.routing import Snapshot
 from devtls.system.storage.acme_ledger import LedgerFile
 from devtls.system.storage.keystore import Keystore
 
-_SEED_OCTETS = 32
+_SEED_BYTES = 32
 
 
-class AcmeDesk:
+class AcmeContext:
     """Answers requests; every call blocks.
 
     `snapshot` gives the rules of the moment, `report` tells of our own troubles.
@@ -97,7 +97,7 @@ class AcmeDesk:
         snapshot = self._snapshot()
         acme = snapshot.config.acme
         policy = Policy(snapshot.zones, dict(acme.eab), tuple(pattern for pattern, _ in acme.tls_port))
-        return RequestContext(datetime.now(UTC), SeededTokens(os.urandom(_SEED_OCTETS)), f"https://{host}", policy)
+        return RequestContext(datetime.now(UTC), SeededTokens(os.urandom(_SEED_BYTES)), f"https://{host}", policy)
 
     def _look(self, ledger: Ledger, now: datetime) -> None:
         self.pending = frozenset((name, (WELL_KNOWN + token).encode()) for name, token in ledger.challenged(now))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from devtls.web.file_answer import FileAnswer, FileFacts, answer_file
+from devtls.web.file_response import FileFacts, FileResponse, respond_with_file
 
 FACTS = FileFacts(10, 1_700_000_000_500_000_000)
 TAG = FACTS.etag
 DATE = FACTS.last_modified
 LATER = "Wed, 15 Nov 2023 22:13:20 GMT"
 EARLIER = "Mon, 13 Nov 2023 22:13:20 GMT"
-WHOLE = FileAnswer(200, 0, 10)
+WHOLE = FileResponse(200, 0, 10)
 
 
 def test_the_date_is_an_http_date() -> None:
@@ -42,19 +42,19 @@ def test_the_date_is_an_http_date() -> None:
     ],
 )
 def test_conditions(headers: dict[str, str], status: int) -> None:
-    assert answer_file(headers, FACTS).status == status
+    assert respond_with_file(headers, FACTS).status == status
 
 
 @pytest.mark.parametrize(
     ("wanted", "answer"),
     [
-        ("bytes=0-3", FileAnswer(206, 0, 4, "bytes 0-3/10")),
-        ("bytes=4-", FileAnswer(206, 4, 6, "bytes 4-9/10")),
-        ("bytes=-3", FileAnswer(206, 7, 3, "bytes 7-9/10")),
-        ("bytes=-30", FileAnswer(206, 0, 10, "bytes 0-9/10")),
-        ("bytes=5-99", FileAnswer(206, 5, 5, "bytes 5-9/10")),
-        ("bytes=10-", FileAnswer(416, content_range="bytes */10")),
-        ("bytes=-0", FileAnswer(416, content_range="bytes */10")),
+        ("bytes=0-3", FileResponse(206, 0, 4, "bytes 0-3/10")),
+        ("bytes=4-", FileResponse(206, 4, 6, "bytes 4-9/10")),
+        ("bytes=-3", FileResponse(206, 7, 3, "bytes 7-9/10")),
+        ("bytes=-30", FileResponse(206, 0, 10, "bytes 0-9/10")),
+        ("bytes=5-99", FileResponse(206, 5, 5, "bytes 5-9/10")),
+        ("bytes=10-", FileResponse(416, content_range="bytes */10")),
+        ("bytes=-0", FileResponse(416, content_range="bytes */10")),
         ("bytes=3-2", WHOLE),
         ("bytes=0-1,3-4", WHOLE),
         ("bytes=-", WHOLE),
@@ -62,12 +62,12 @@ def test_conditions(headers: dict[str, str], status: int) -> None:
         (f"bytes=0-{'9' * 5000}", WHOLE),
     ],
 )
-def test_ranges(wanted: str, answer: FileAnswer) -> None:
-    assert answer_file({"Range": wanted}, FACTS) == answer
+def test_ranges(wanted: str, answer: FileResponse) -> None:
+    assert respond_with_file({"Range": wanted}, FACTS) == answer
 
 
 def test_no_part_of_an_empty_file() -> None:
-    assert answer_file({"Range": "bytes=0-"}, FileFacts(0, 0)).status == 416
+    assert respond_with_file({"Range": "bytes=0-"}, FileFacts(0, 0)).status == 416
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_no_part_of_an_empty_file() -> None:
     [(TAG, 206), (f"W/{TAG}", 200), ('"other"', 200), (DATE, 206), (LATER, 200), (EARLIER, 200), ("x", 200)],
 )
 def test_a_range_of_another_version_is_the_whole_file(condition: str, status: int) -> None:
-    assert answer_file({"Range": "bytes=0-3", "If-Range": condition}, FACTS).status == status
+    assert respond_with_file({"Range": "bytes=0-3", "If-Range": condition}, FACTS).status == status

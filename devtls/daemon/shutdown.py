@@ -1,8 +1,8 @@
-"""The end of open connections when the proxy stops.
+"""The shutdown of a running proxy: who asked for it, and the end of its open connections.
 
-Owns who gets how much of the grace: an answer that moves, and a request whose answer has not begun, get all of it; an
-answer that stands still is a stream without end (events, a log that is followed) and holds Ctrl-C no longer than
-`STILL_S`. Refuses nobody in the middle of a transfer.
+Owns the two degrees, to drain and to cut, and how connections share the grace: a response that moves, and a request
+whose response has not begun, get all of it; a response that stands still is a stream without end (events, a log that is
+followed) and holds Ctrl-C no longer than `STILL_S`. Refuses to cut a transfer in the middle.
 """
 
 from __future__ import annotations
@@ -34,3 +34,28 @@ async def drain(connections: AbstractSet[ClientConnection], grace_s: float) -> N
             elif now - moved[connection][1] >= STILL_S:
                 connection.abort()
         await asyncio.sleep(_LOOK_S)
+
+
+class Shutdown:
+    """The first request to end drains connections, the second cuts them."""
+
+    def __init__(self) -> None:
+        self.ending = asyncio.Event()
+        self.cutting = asyncio.Event()
+
+    def end(self) -> None:
+        """Drain; when that goes on already, cut."""
+        if self.ending.is_set():
+            self.cutting.set()
+        self.ending.set()
+
+    def end_by_command(self, now: bool) -> None:
+        """Drain, or cut `now`; a second `devtls stop` is as patient as the first."""
+        if now:
+            self.cutting.set()
+        self.ending.set()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the proxy is about to end."""
+        return self.ending.is_set()

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from devtls.daemon import drain
+from devtls.daemon import shutdown
 from tests.daemon.conftest import Running, Start
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -64,7 +64,7 @@ async def asking(running: Running, *, until: bytes) -> AsyncIterator[asyncio.Str
 async def test_a_stream_that_says_nothing_does_not_hold_the_exit(
     start: Start, script: Callable[[Talk], Awaitable[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drain, "STILL_S", 0.1)
+    monkeypatch.setattr(shutdown, "STILL_S", 0.1)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(EVENTS)
@@ -82,7 +82,7 @@ async def test_a_stream_that_says_nothing_does_not_hold_the_exit(
 async def test_an_answer_that_moves_is_finished(
     start: Start, script: Callable[[Talk], Awaitable[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drain, "STILL_S", 0.15)
+    monkeypatch.setattr(shutdown, "STILL_S", 0.15)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
@@ -99,7 +99,7 @@ async def test_an_answer_that_moves_is_finished(
 async def test_an_answer_that_has_not_begun_gets_the_whole_grace(
     start: Start, script: Callable[[Talk], Awaitable[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drain, "STILL_S", 0.05)
+    monkeypatch.setattr(shutdown, "STILL_S", 0.05)
     asked = asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

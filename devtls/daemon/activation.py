@@ -1,4 +1,4 @@
-"""Which of the sockets that were handed over to this process is which door: https, http, or none that we know.
+"""Sockets that systemd or launchd opened for this process, sorted into the https and the http listener.
 
 Owns that choice. A name says it (FileDescriptorName=https), else the port: 443 and what ends like it is https, 80 and
 what ends like it is http. Refuses to guess about others: they are closed and named. Loaded only where sockets were
@@ -14,13 +14,13 @@ import msgspec
 
 from devtls.config import ServeConfig
 from devtls.net.client.listener import Bound, adopt
-from devtls.system.machine.activation import ActivatedSocket, Inheritance, take_listen_fds
+from devtls.system.machine.activation import ActivatedSocket, ActivatedSockets, take_listen_fds
 from devtls.system.machine.launchd import started_by_launchd, take_launchd_sockets
 
 HTTPS, HTTP = "https", "http"
 
 
-class Inherited(msgspec.Struct, frozen=True):
+class ActivatedListeners(msgspec.Struct, frozen=True):
     """The doors that need not be opened; `notes` are lines that a person should read."""
 
     https: Bound | None = None
@@ -28,34 +28,34 @@ class Inherited(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def take_inherited(serve: ServeConfig) -> Inherited:
+def take_activated_listeners(serve: ServeConfig) -> ActivatedListeners:
     """Return what systemd or launchd opened for this process. Raises Refused for what other machines reach."""
     if started_by_launchd(sys.platform):
         return sort_out(take_launchd_sockets(), serve)
     return sort_out(take_listen_fds(os.environ, os.getpid()), serve)
 
 
-def sort_out(inheritance: Inheritance, serve: ServeConfig) -> Inherited:
+def sort_out(inheritance: ActivatedSockets, serve: ServeConfig) -> ActivatedListeners:
     """Return the doors among these sockets; what is none of them is closed."""
-    doors: dict[str, list[ActivatedSocket]] = {HTTPS: [], HTTP: []}
+    bound: dict[str, list[ActivatedSocket]] = {HTTPS: [], HTTP: []}
     notes = list(inheritance.notes)
-    for handed in inheritance.sockets:
-        door = _door_of(handed.name, handed.port, serve)
-        if door is None:
-            named = f"as {handed.name!r}" if handed.name else "without a name"
-            notes.append(f"Port {handed.port} was handed over {named}; is it https or http? It is closed.")
-            handed.sock.close()
+    for activated in inheritance.sockets:
+        role = _role_of(activated.name, activated.port, serve)
+        if role is None:
+            named = f"as {activated.name!r}" if activated.name else "without a name"
+            notes.append(f"Port {activated.port} was handed over {named}; is it https or http? It is closed.")
+            activated.sock.close()
         else:
-            doors[door].append(handed)
-    if doors[HTTP] and not serve.redirect:
-        notes.append(f"Port {doors[HTTP][0].port} was handed over, but redirect is off: nothing answers there.")
-        for handed in doors.pop(HTTP):
-            handed.sock.close()
-    https, http = (_bound(doors.get(door, [])) for door in (HTTPS, HTTP))
-    return Inherited(https, http, (*notes, *_unlike(https, "https_port", serve.https_port)))
+            bound[role].append(activated)
+    if bound[HTTP] and not serve.redirect:
+        notes.append(f"Port {bound[HTTP][0].port} was handed over, but redirect is off: nothing answers there.")
+        for activated in bound.pop(HTTP):
+            activated.sock.close()
+    https, http = (_bound(bound.get(role, [])) for role in (HTTPS, HTTP))
+    return ActivatedListeners(https, http, (*notes, *_unlike(https, "https_port", serve.https_port)))
 
 
-def _door_of(name: str, port: int, serve: ServeConfig) -> str | None:
+def _role_of(name: str, port: int, serve: ServeConfig) -> str | None:
     if name in (HTTPS, HTTP):
         return name
     if port == serve.https_port:
@@ -67,9 +67,9 @@ def _door_of(name: str, port: int, serve: ServeConfig) -> str | None:
     return HTTP if str(port).endswith("80") else None
 
 
-def _bound(handed: list[ActivatedSocket]) -> Bound | None:
-    """Return one door; where its sockets have several ports, all are served and the lowest is the one in addresses."""
-    return adopt(min(each.port for each in handed), [each.sock for each in handed]) if handed else None
+def _bound(activated: list[ActivatedSocket]) -> Bound | None:
+    """Return one role; where its sockets have several ports, all are served and the lowest is the one in addresses."""
+    return adopt(min(each.port for each in activated), [each.sock for each in activated]) if activated else None
 
 
 def _unlike(bound: Bound | None, key: str, wanted: int | None) -> tuple[str, ...]:

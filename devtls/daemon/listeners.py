@@ -1,4 +1,4 @@
-"""Which ports the proxy gets: the usual ones, their one stand-in, or the ones that were asked for.
+"""The listeners of the proxy: bound on the usual ports, their one stand-in, or the configured ones.
 
 Owns the order: sockets that systemd or launchd opened for us; 443, or the port that was asked for; on macOS the same on
 every address, with a filter; 8443 where this user may not have 443, under the name of 443 when the system redirects it
@@ -16,7 +16,8 @@ import msgspec
 
 from devtls.config import ServeConfig
 from devtls.errors import DevtlsError, PortInUse
-from devtls.net.client.listener import LOOPBACK, Bound, Origin, PortForbidden, bind
+from devtls.net.client.listener import LOOPBACK, Bound, Origin, PortForbidden, bind, bind_everywhere
+from devtls.net.client.redirect_probe import leads_here
 from devtls.system.machine.port_holder import is_listened_to, port_holder
 
 HTTPS_PORT = 443
@@ -61,7 +62,7 @@ def bind_listeners(serve: ServeConfig) -> BoundListeners:
     """Bind the ports of `serve`. Raises PortInUse (with its holder), PortForbidden, Refused, DevtlsError."""
     addresses = serve.listen or LOOPBACK
     notes: list[str] = []
-    https, http = _take_inherited(serve, notes)
+    https, http = _take_activated(serve, notes)
     sent_here = None
     try:
         https = https or _open_https(serve.https_port, addresses, notes)
@@ -78,13 +79,13 @@ def bind_listeners(serve: ServeConfig) -> BoundListeners:
     return BoundListeners(https, http, tuple(notes), sent_here)
 
 
-def _take_inherited(serve: ServeConfig, notes: list[str]) -> tuple[Bound | None, Bound | None]:
-    # Nobody else loads ctypes for it. A child of process 1 on macOS may be launchd's.
+def _take_activated(serve: ServeConfig, notes: list[str]) -> tuple[Bound | None, Bound | None]:
+    # A child of process 1 on macOS may be launchd's.
     if "LISTEN_FDS" not in os.environ and not (sys.platform == "darwin" and os.getppid() == 1):
         return None, None
-    from devtls.daemon.inheritance import take_inherited
+    from devtls.daemon.activation import take_activated_listeners  # ctypes: 2 ms that no other start needs
 
-    inherited = take_inherited(serve)
+    inherited = take_activated_listeners(serve)
     notes.extend(inherited.notes)
     return inherited.https, inherited.http
 
@@ -112,8 +113,6 @@ def _is_redirected(bound: Bound) -> bool:
     """Note on `bound` whether the system sends 443 there."""
     if is_listened_to(HTTPS_PORT):
         return False  # by somebody of root's; knocking there would cost a wait
-    from devtls.net.client.redirect_probe import leads_here
-
     if not leads_here(bound, HTTPS_PORT):
         return False
     bound.origin, bound.redirected_from = Origin.REDIRECTED, HTTPS_PORT
@@ -141,8 +140,6 @@ def _sent_here(serve: ServeConfig, https: Bound) -> int | None:
     """Return 80 where the system sends that to the https port as well."""
     if https.origin is not Origin.REDIRECTED or serve.http_port is not None:
         return None
-    from devtls.net.client.redirect_probe import leads_here
-
     return HTTP_PORT if leads_here(https, HTTP_PORT) else None
 
 
@@ -167,13 +164,10 @@ def _bind_somehow(port: int, addresses: Sequence[str]) -> Bound:
     except PortForbidden:
         if sys.platform != "darwin" or tuple(addresses) != LOOPBACK:
             raise
-    return _bind_everywhere(port)
+    return _bind_wildcard(port)
 
 
-def _bind_everywhere(port: int) -> Bound:
-    from devtls.net.client.listener import bind_everywhere
-    from devtls.net.client.redirect_probe import leads_here
-
+def _bind_wildcard(port: int) -> Bound:
     bound = bind_everywhere(port)
     if not leads_here(bound, port):  # a socket on 127.0.0.1 itself, which root may have, comes first
         bound.close()

@@ -1,4 +1,4 @@
-"""What a request for one file deserves: all of it, a part, nothing new, or a failed condition (RFC 9110 13 and 14).
+"""The response to a request for one file: whole, partial, not modified, or a failed condition (RFC 9110 13 and 14).
 
 Owns validators, conditions and ranges; pure. aiohttp's own FileResponse takes an ETag in If-Range for no condition at
 all, answers several ranges with 416, and prefers a stale `app.js.gz` to the `app.js` that was just edited.
@@ -40,7 +40,7 @@ class FileFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class FileAnswer:
+class FileResponse:
     """The status, and which octets follow: `length` of them from `start`."""
 
     status: int
@@ -49,15 +49,15 @@ class FileAnswer:
     content_range: str = ""
 
 
-def answer_file(headers: Mapping[str, str], facts: FileFacts) -> FileAnswer:
+def respond_with_file(headers: Mapping[str, str], facts: FileFacts) -> FileResponse:
     """Return what a GET or HEAD with `headers` gets, in the order of RFC 9110 13.2.2."""
     if not _preconditions_hold(headers, facts):
-        return FileAnswer(412)
+        return FileResponse(412)
     if _not_modified(headers, facts):
-        return FileAnswer(304)
+        return FileResponse(304)
     wanted = headers.get("Range")
     if wanted is None or not _range_counts(headers.get("If-Range"), facts):
-        return FileAnswer(200, 0, facts.size)
+        return FileResponse(200, 0, facts.size)
     return _part(wanted, facts.size)
 
 
@@ -80,20 +80,20 @@ def _range_counts(condition: str | None, facts: FileFacts) -> bool:
     return condition is None or condition.strip() == facts.etag or _date(condition) == facts.modified_s
 
 
-def _part(wanted: str, size: int) -> FileAnswer:
+def _part(wanted: str, size: int) -> FileResponse:
     found = _RANGE.fullmatch(wanted)
     if found is None or found[1] + found[2] == "" or max(len(found[1]), len(found[2])) > _MOST_DIGITS:
-        return FileAnswer(200, 0, size)  # other units, several ranges, nonsense: ignored (RFC 9110 14.2)
+        return FileResponse(200, 0, size)  # other units, several ranges, nonsense: ignored (RFC 9110 14.2)
     if found[1]:
         start, end = int(found[1]), int(found[2]) if found[2] else size - 1
         if found[2] and end < start:
-            return FileAnswer(200, 0, size)
+            return FileResponse(200, 0, size)
     else:
         start, end = max(0, size - int(found[2])), size - 1
     end = min(end, size - 1)
     if start > end:
-        return FileAnswer(416, content_range=f"bytes */{size}")
-    return FileAnswer(206, start, end - start + 1, f"bytes {start}-{end}/{size}")
+        return FileResponse(416, content_range=f"bytes */{size}")
+    return FileResponse(206, start, end - start + 1, f"bytes {start}-{end}/{size}")
 
 
 def _date(value: str | None) -> int | None:

@@ -7,10 +7,10 @@ import socket
 import pytest
 
 from devtls.config import ServeConfig
-from devtls.daemon import inheritance
-from devtls.daemon.inheritance import Inherited, sort_out, take_inherited
+from devtls.daemon import activation
+from devtls.daemon.activation import ActivatedListeners, sort_out, take_activated_listeners
 from devtls.net.client.listener import Origin
-from devtls.system.machine.activation import ActivatedSocket, Inheritance
+from devtls.system.machine.activation import ActivatedSocket, ActivatedSockets
 from tests.system.sockets import given, open_server
 
 
@@ -30,11 +30,11 @@ def handed(number: int, name: str = "") -> ActivatedSocket:
     return ActivatedSocket(sock, name)
 
 
-def doors(
+def bound(
     *sockets: ActivatedSocket, serve: ServeConfig | None = None
 ) -> tuple[int | None, int | None, tuple[str, ...]]:
     """Return the ports of https and http, and the notes."""
-    found = sort_out(Inheritance(sockets), serve or ServeConfig())
+    found = sort_out(ActivatedSockets(sockets), serve or ServeConfig())
     for bound in (found.https, found.http):
         if bound is not None:
             assert bound.origin is Origin.INHERITED
@@ -59,17 +59,17 @@ def doors(
     ],
 )
 def test_the_name_decides_then_the_port(number: int, name: str, door: str) -> None:
-    https, http, _ = doors(handed(number, name), serve=ServeConfig(https_port=9001, http_port=9002))
+    https, http, _ = bound(handed(number, name), serve=ServeConfig(https_port=9001, http_port=9002))
     assert (https, http) == ((number, None) if door == "https" else (None, number))
 
 
 def test_the_order_does_not_matter() -> None:
-    assert doors(handed(80), handed(443), handed(80), handed(443)) == (443, 80, ())
+    assert bound(handed(80), handed(443), handed(80), handed(443)) == (443, 80, ())
 
 
 def test_another_port_is_closed_and_named() -> None:
     other = handed(5432, "postgres")
-    https, http, notes = doors(other, handed(443), handed(9000))
+    https, http, notes = bound(other, handed(443), handed(9000))
     assert (https, http) == (443, None)
     assert notes == (
         "Port 5432 was handed over as 'postgres'; is it https or http? It is closed.",
@@ -80,19 +80,19 @@ def test_another_port_is_closed_and_named() -> None:
 
 def test_without_redirect_the_socket_for_http_is_closed() -> None:
     http = handed(80)
-    assert doors(handed(443), http, serve=ServeConfig(redirect=False))[:2] == (443, None)
+    assert bound(handed(443), http, serve=ServeConfig(redirect=False))[:2] == (443, None)
     assert http.sock.fileno() == -1
 
 
 def test_a_socket_on_another_port_than_the_configured_one_wins_and_says_so() -> None:
-    _, _, notes = doors(handed(443), serve=ServeConfig(https_port=9000))
+    _, _, notes = bound(handed(443), serve=ServeConfig(https_port=9000))
     assert notes == ("https_port is 9000, but the socket that was handed over is on port 443: that one counts.",)
-    assert doors(handed(443), serve=ServeConfig(https_port=0))[2] == ()
+    assert bound(handed(443), serve=ServeConfig(https_port=0))[2] == ()
 
 
 def test_what_ours_have_theirs_get() -> None:
     only = handed(443)
-    found = sort_out(Inheritance((only,)), ServeConfig())
+    found = sort_out(ActivatedSockets((only,)), ServeConfig())
     assert found.https is not None
     assert only.sock.gettimeout() == 0
     assert only.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -103,16 +103,16 @@ def test_what_ours_have_theirs_get() -> None:
 
 def test_the_environment_of_this_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     with given(monkeypatch, "127.0.0.1", names=("http",)):
-        found = take_inherited(ServeConfig())
+        found = take_activated_listeners(ServeConfig())
         assert found.http is not None
         found.http.close()
     with given(monkeypatch, "127.0.0.1", names=("http",), pid=1):
-        assert take_inherited(ServeConfig()) == Inherited()
+        assert take_activated_listeners(ServeConfig()) == ActivatedListeners()
 
 
 def test_launchds_child_asks_launchd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inheritance, "started_by_launchd", lambda _platform: True)
-    monkeypatch.setattr(inheritance, "take_launchd_sockets", lambda: Inheritance((handed(443, "https"),)))
-    found = take_inherited(ServeConfig())
+    monkeypatch.setattr(activation, "started_by_launchd", lambda _platform: True)
+    monkeypatch.setattr(activation, "take_launchd_sockets", lambda: ActivatedSockets((handed(443, "https"),)))
+    found = take_activated_listeners(ServeConfig())
     assert found.https is not None
     found.https.close()
