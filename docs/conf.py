@@ -25,7 +25,8 @@ myst_heading_anchors = 4
 
 html_theme = "furo"
 html_title = "devtls"
-html_static_path = ["images"]
+html_static_path = ["style"]
+html_css_files = ["devtls.css"]
 html_theme_options = {"top_of_page_buttons": []}
 html_copy_source = False
 html_show_sourcelink = False

@@ -14,7 +14,7 @@ from devtls.names import Hostname, parse_hostname
 from devtls.net.tls.contexts import Issuer
 from devtls.pki.leaf import Leaf, Signer
 from devtls.system.machine.pem import pem_path
-from devtls.system.storage.keystore import new_leaf_key, new_passing_serial
+from devtls.system.machine.randomness import new_leaf_key, new_passing_serial
 
 
 def make_issuer(signer: Signer, state_dir: Path) -> Issuer:

@@ -18,7 +18,7 @@ from devtls.errors import DevtlsError
 from devtls.pki.leaf import Signer
 from devtls.pki.revocation import load_crl
 from devtls.system.machine.file_stamp import Stamp, stamp_of
-from devtls.system.storage.generation import CRL, REGISTER
+from devtls.system.storage.ca_directory import CRL, REGISTER
 from devtls.system.storage.keystore import Keystore
 
 

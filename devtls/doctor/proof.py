@@ -25,7 +25,7 @@ from devtls.pki.authority import Authority
 from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
 from devtls.system.machine.execute import Finished, NotFinished, Runner, Trouble
 from devtls.system.machine.plan import Run
-from devtls.system.storage.keystore import new_leaf_key, new_passing_serial
+from devtls.system.machine.randomness import new_leaf_key, new_passing_serial
 
 _SETTLE_S = 1.0
 """How long the listener's thread may need to notice the handshake of a client that has ended already."""

@@ -28,7 +28,7 @@ from devtls.system.changes.truststore.nss_profiles import Notice, find_notices
 from devtls.system.changes.truststore.present import present_root
 from devtls.system.changes.truststore.root import RootCertificate, fingerprint_of
 from devtls.system.changes.truststore.store import AnyStore, is_trusted, propose_trust
-from devtls.system.storage.generation import NO_LOCKS, Locks
+from devtls.system.storage.ca_directory import NO_LOCKS, Locks
 
 
 @dataclass(frozen=True, slots=True)

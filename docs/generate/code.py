@@ -90,8 +90,8 @@ def _json_type(hint: Any) -> str:
 def frameworks() -> str:
     """Return the table of frameworks that refuse a name, with the line that makes them accept it."""
     rows = {sign.check.framework: _framework_row(sign.check) for sign in SIGNS}
-    titles = ("Framework", "File", "Line", "`app.localhost` works as it is", '`host = "upstream"` helps')
-    return table(titles, rows.values())
+    titles = ("Framework", "File", "Line", "`app.localhost`", '`"upstream"`')
+    return table(titles, (rows[name] for name in sorted(rows)))
 
 
 def _framework_row(check: HostCheck) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class Shot(NamedTuple):
     lines: list[str]
 
 
-class Run(NamedTuple):
+class Span(NamedTuple):
     """Characters of one look, from a column on; `styles` are SGR parameters."""
 
     column: int
@@ -166,10 +166,10 @@ def _table(lines: list[str]) -> Iterator[str]:
 
 def draw(shots: Iterable[Shot], palette: dict[str, str]) -> str:
     """Return the recording as an SVG document that needs nothing from elsewhere."""
-    lines: list[list[Run]] = []
+    lines: list[list[Span]] = []
     for shot in shots:
-        prompt = Run(0, "$", frozenset({"2"}))
-        lines += [[prompt, Run(2, shot.command, frozenset({"1"}))], *(runs(line) for line in shot.lines), []]
+        prompt = Span(0, "$", frozenset({"2"}))
+        lines += [[prompt, Span(2, shot.command, frozenset({"1"}))], *(spans(line) for line in shot.lines), []]
     lines.pop()
     width = COLUMNS * CHAR_WIDTH + 2 * MARGIN
     height = len(lines) * LINE_HEIGHT + 2 * MARGIN
@@ -188,9 +188,9 @@ stroke="{palette["edge"]}"/>
 """
 
 
-def runs(line: str) -> list[Run]:
+def spans(line: str) -> list[Span]:
     """Return a line of a terminal as pieces of one look each."""
-    found: list[Run] = []
+    found: list[Span] = []
     styles: frozenset[str] = frozenset()
     column = 0
     for number, piece in enumerate(_SGR.split(line.rstrip())):
@@ -198,23 +198,23 @@ def runs(line: str) -> list[Run]:
             codes = set(piece.split(";")) - {""}
             styles = frozenset() if not codes or "0" in codes else styles | codes
         elif piece:
-            found.append(Run(column, piece, styles))
+            found.append(Span(column, piece, styles))
             column += len(piece)
     if found:
         found[-1] = found[-1]._replace(text=found[-1].text.rstrip())
-    return [run for run in found if run.text.strip()]
+    return [span for span in found if span.text.strip()]
 
 
-def _line(number: int, line: list[Run], palette: dict[str, str]) -> str:
+def _line(number: int, line: list[Span], palette: dict[str, str]) -> str:
     y = MARGIN + (number + 0.75) * LINE_HEIGHT
-    return f'<text y="{y:g}">{"".join(_run(run, palette) for run in line)}</text>'
+    return f'<text y="{y:g}">{"".join(_span(span, palette) for span in line)}</text>'
 
 
-def _run(run: Run, palette: dict[str, str]) -> str:
-    colour = next((f' fill="{palette[style]}"' for style in sorted(run.styles) if style in palette), "")
-    bold = ' font-weight="bold"' if "1" in run.styles else ""
-    x, length = MARGIN + run.column * CHAR_WIDTH, len(run.text) * CHAR_WIDTH
-    return f'<tspan x="{x:g}" textLength="{length:g}"{colour}{bold}>{escape(run.text).replace(" ", "&#160;")}</tspan>'
+def _span(span: Span, palette: dict[str, str]) -> str:
+    colour = next((f' fill="{palette[style]}"' for style in sorted(span.styles) if style in palette), "")
+    bold = ' font-weight="bold"' if "1" in span.styles else ""
+    x, length = MARGIN + span.column * CHAR_WIDTH, len(span.text) * CHAR_WIDTH
+    return f'<tspan x="{x:g}" textLength="{length:g}"{colour}{bold}>{escape(span.text).replace(" ", "&#160;")}</tspan>'
 
 
 def main() -> None:

@@ -21,9 +21,10 @@ from devtls.pki.certify import CertificateTemplate
 from devtls.pki.leaf import PASSING
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import load_crl
+from devtls.system.machine.randomness import new_leaf_key
 from devtls.system.storage import keystore as keystore_module
-from devtls.system.storage.generation import REGISTER
-from devtls.system.storage.keystore import Keystore, new_leaf_key
+from devtls.system.storage.ca_directory import REGISTER
+from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.register import Register
 from devtls.web.control_messages import LeavesRequest, RevokedRequest
 

@@ -21,7 +21,7 @@ from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority, create_authority
 from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
 from devtls.system.machine.execute import ProcessRunner
-from devtls.system.storage.keystore import new_leaf_key, new_serial
+from devtls.system.machine.randomness import new_leaf_key, new_serial
 
 
 def now() -> datetime:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from devtls.doctor.listener import server_context
 from devtls.pki.foreign import issue_foreign_probe
-from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.machine.randomness import new_leaf_key, new_serial
+from devtls.system.storage.keystore import Keystore
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -23,7 +23,8 @@ from devtls.doctor.listener import listening, server_context
 from devtls.names import Hostname
 from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
 from devtls.system.machine.paths import Paths
-from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.machine.randomness import new_leaf_key, new_serial
+from devtls.system.storage.keystore import Keystore
 from tests.e2e.chromium import Chromium
 from tests.e2e.clients import Ended, RequireTool, fetch_command, named_setting, require_clients, run
 from tests.e2e.serving import DEVTLS, Serving, serving

@@ -19,7 +19,7 @@ from devtls.names import parse_hostname
 from devtls.net import acme_challenge as challenge
 from devtls.net.acme_challenge import Challenges, Fetched, Shown, fetch, local_port, shake_hands
 from devtls.routing import Upstream
-from devtls.system.storage.keystore import new_leaf_key
+from devtls.system.machine.randomness import new_leaf_key
 from tests.net.harness import Proxy, Reply
 
 PATH = b"/.well-known/acme-challenge/token"

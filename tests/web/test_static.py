@@ -151,7 +151,7 @@ async def test_a_file_that_shrinks_while_it_is_sent_is_seen_to_be_cut(
     base: str, session: ClientSession, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (site / "log").write_text("x" * 100)
-    monkeypatch.setattr(static, "_CHUNK_OCTETS", 10)
+    monkeypatch.setattr(static, "_CHUNK_BYTES", 10)
     opened = static._open
 
     def shrink(path: Path, content_type: str) -> static.OpenedFile:

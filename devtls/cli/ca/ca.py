@@ -31,10 +31,10 @@ from devtls.pki.authority import Authority
 from devtls.pki.ca_chain import common_name
 from devtls.pki.leaf import crl_url
 from devtls.system.machine.paths import Paths
-from devtls.system.storage.generation import IMPORT, ROOT_KEY, is_locked_file
+from devtls.system.storage.ca_directory import IMPORT, KEY, ROOT_KEY
+from devtls.system.storage.generation import is_locked_file
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.pointer import PointerEntry
-from devtls.system.storage.seal import KEY
 
 _LABEL_WIDTH = 16
 _TEXT_WIDTH = 100

@@ -34,8 +34,8 @@ from devtls.pki.leaf import crl_path, crl_url
 from devtls.pki.profile import short_id
 from devtls.system.machine.paths import Paths
 from devtls.system.machine.suffixes import is_public_suffix
+from devtls.system.storage.generation import free_pki_port
 from devtls.system.storage.keystore import Keystore
-from devtls.system.storage.pki_port import free_port
 
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _FILE = click.Path(path_type=Path)
@@ -163,7 +163,7 @@ def _port_of(brought: ImportBundle, present: Authority | None) -> int:
             port = str(name).removeprefix("http://127.0.0.1:").removesuffix(path)
             if port.isdigit() and 0 < int(port) < 65536 and name == crl_url(int(port), path):
                 return int(port)
-    return present.pki_port if present else free_port()
+    return present.pki_port if present else free_pki_port()
 
 
 def _tell(judged: ValidatedCa) -> None:

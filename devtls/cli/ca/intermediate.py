@@ -27,9 +27,10 @@ from devtls.pki.der import key_pem
 from devtls.pki.profile import short_id
 from devtls.pki.register import serial_text
 from devtls.system.machine.paths import Paths
+from devtls.system.machine.randomness import new_leaf_key, new_serial
 from devtls.system.machine.suffixes import is_public_suffix
 from devtls.system.storage.certificate_files import refuse_to_overwrite, write_files
-from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import Unlocker
 from devtls.system.storage.register import Register
 

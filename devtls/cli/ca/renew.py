@@ -27,9 +27,8 @@ from devtls.system.changes.engine import Proposal, Result, apply, as_planned
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.changes.truststore.store import propose_trust
 from devtls.system.machine.suffixes import is_public_suffix
-from devtls.system.storage.generation import Locks
+from devtls.system.storage.ca_directory import ROOT, Locks
 from devtls.system.storage.keystore import Keystore
-from devtls.system.storage.seal import ROOT
 
 _ABSENT = "not trusted"
 

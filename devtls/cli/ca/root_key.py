@@ -17,8 +17,8 @@ from devtls.errors import Refused
 from devtls.pki.authority import Authority
 from devtls.system.machine.paths import Paths
 from devtls.system.machine.private_files import read_private_file
+from devtls.system.storage.ca_directory import Locks
 from devtls.system.storage.certificate_files import refuse_to_overwrite, write_files
-from devtls.system.storage.generation import Locks
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import Unlocker, lock
 

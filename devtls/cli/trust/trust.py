@@ -27,7 +27,7 @@ from devtls.operations.context import Context
 from devtls.operations.trust import TrustPlan, TrustRequest, apply_trust, create_authority, plan_trust
 from devtls.system.machine.paths import refuse_sudo_for
 from devtls.system.machine.suffixes import is_public_suffix
-from devtls.system.storage.generation import NO_LOCKS
+from devtls.system.storage.ca_directory import NO_LOCKS
 
 
 @click.command()

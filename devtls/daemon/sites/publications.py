@@ -14,9 +14,9 @@ from cryptography import x509
 from devtls.pki.authority import Authority
 from devtls.pki.revocation import is_due, load_crl
 from devtls.system.machine.file_stamp import Stamp, stamp_of
-from devtls.system.storage.generation import CRL, REGISTER
+from devtls.system.storage.ca_directory import CRL, REGISTER
 from devtls.system.storage.keystore import Keystore
-from devtls.system.storage.register import read_history
+from devtls.system.storage.register_file import read_history
 
 
 class PublishedCrl(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ import msgspec
 
 from devtls.errors import CertificateError, NoAuthority, Refused, StateError
 from devtls.names import Hostname
-from devtls.pki.leaf import Signer
+from devtls.pki.leaf import NEW_CA, Signer
 from devtls.system.machine.private_files import (
     check_private_directory,
     ensure_private_directory,
@@ -36,43 +36,16 @@ from devtls.system.machine.private_files import (
     replace_private_file,
     sync_directory,
 )
-from devtls.system.machine.randomness import new_leaf_key, new_passing_serial, new_serial
-from devtls.system.storage.generation import (
-    CRL,
-    NO_LOCKS,
-    ROOT_KEY,
-    Lock,
-    Locks,
-    generation_name,
-    is_locked_file,
-    make_generation,
-    read_generation,
-    read_root,
-    remove_generation,
-    replace_sealed,
-    write_generation,
-)
+from devtls.system.storage.ca_directory import CRL, KEY, NO_LOCKS, ROOT_CRL, ROOT_KEY, Lock, Locks, remove_generation
 from devtls.system.storage.passphrase import NO_PASSPHRASES, PassphraseSource
-from devtls.system.storage.pki_port import free_port
-from devtls.system.storage.pointer import (
-    GENERATION,
-    NEW_CA,
-    Pointer,
-    PointerEntry,
-    parse_pointer,
-    point_at,
-    render_pointer,
-)
-from devtls.system.storage.seal import KEY, ROOT_CRL, open_sealed
+from devtls.system.storage.pointer import GENERATION, Pointer, PointerEntry, parse_pointer, point_at, render_pointer
+from devtls.system.storage.seal import open_sealed
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from devtls.pki.authority import Authority
-    from devtls.pki.signature import IssuerKey
-    from devtls.system.storage.locked_key import Unlocker
-
-__all__ = ["Keystore", "new_leaf_key", "new_passing_serial", "new_serial"]
+    from devtls.system.storage.generation import Generations
 
 _POINTER = "ca.current"
 _LOCK = "ca.lock"
@@ -86,7 +59,6 @@ class Keystore:
         self.state_dir = state_dir
         self.passphrases = passphrases
         """Where the passphrase of a locked key comes from, besides the keyring."""
-        self._unlocker: Unlocker | None = None
         self._pointer_path = state_dir / _POINTER
 
     # -- what there is ------------------------------------------------------------------------------------------------
@@ -120,12 +92,12 @@ class Keystore:
 
     def older_roots(self) -> tuple[x509.Certificate, ...]:
         """Return the roots of the older CAs, the latest first; one whose file is gone is left out."""
-        found = (read_root(self.state_dir / entry.generation, entry) for entry in self._older())
+        found = map(self._generations.read_root, self._older())
         return tuple(root for root in found if root is not None)
 
     def directory_of(self, authority: Authority) -> Path:
         """Return the folder that holds the files of `authority`."""
-        return self.state_dir / generation_name(authority)
+        return self.state_dir / authority.generation
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -142,7 +114,7 @@ class Keystore:
         found: list[Authority] = []
         for entry in self._older():
             try:
-                found.append(self._read(entry, now))
+                found.append(self._generations.read(entry, now))
             except (FileNotFoundError, StateError, CertificateError):
                 continue  # it signs nothing any more, and its root can be taken back without it
         return tuple(found)
@@ -159,7 +131,7 @@ class Keystore:
             directory = self.state_dir / pointer.generation
             try:
                 check_private_directory(self.state_dir)
-                return self._read(pointer.current, now)
+                return self._generations.read(pointer.current, now)
             except FileNotFoundError as error:
                 if self.pointer() == pointer:
                     raise StateError(f"{error.filename} is missing.", path=str(error.filename), hint=NEW_CA) from error
@@ -167,27 +139,20 @@ class Keystore:
                 raise StateError(str(error), path=str(directory), hint=error.hint) from error
         raise StateError("The CA is being replaced right now.", path=str(self.state_dir), hint="try again in a moment")
 
-    def _read(self, entry: PointerEntry, now: datetime | None) -> Authority:
-        return read_generation(self.state_dir / entry.generation, entry, now, self._unlock)
+    @cached_property
+    def _generations(self) -> Generations:
+        """The part that parses, makes and writes CAs.
 
-    def _unlock(self, container: bytes) -> IssuerKey:
-        """Open a locked key, once something is signed with it."""
-        if self._unlocker is None:
-            from devtls.system.storage.locked_key import Unlocker
+        The start-up policy's late import: it loads cryptography's x509 and key formats (60 ms), which neither a start
+        nor a command that only asks for the zones has to wait for. They read the pointer and the seal.
+        """
+        from devtls.system.storage.generation import Generations
 
-            self._unlocker = Unlocker("the CA's key")
-        self._unlocker.source = self.passphrases
-        return self._unlocker(container)
+        return Generations(self.state_dir, lambda: self.passphrases)
 
     def lock_like(self, authority: Authority) -> Lock | None:
         """Return what locks another key as that of `authority` is, None when it is not; may ask for its passphrase."""
-        from devtls.system.storage.locked_key import LockedKey, lock
-
-        key = authority.intermediate.key
-        if not isinstance(key, LockedKey):
-            return None
-        key.open()
-        return partial(lock, passphrase=self._unlocker.passphrase if self._unlocker else "")
+        return self._generations.lock_like(authority)
 
     def load_signer(self, now: datetime) -> Signer:
         """Return the part of the CA that mints, its key unlocked; raises what `load` raises, and WrongPassphrase."""
@@ -197,9 +162,7 @@ class Keystore:
             signer = open_sealed(self.state_dir / pointer.generation, pointer.seal_sha256, now)
             if signer is not None and (signer.fingerprint, signer.pki_port) == (pointer.root_sha256, pointer.pki_port):
                 return signer
-        from devtls.system.storage.locked_key import with_open_key
-
-        return with_open_key(self.load(now).signer)
+        return self._generations.open_signer(self.load(now))
 
     # -- making and forgetting ----------------------------------------------------------------------------------------
 
@@ -226,7 +189,7 @@ class Keystore:
 
     def _create(self, zones: tuple[Hostname, ...], now: datetime, pki_port: int | None, locks: Locks) -> Authority:
         self._remove_generations(keep=self.pointer())
-        authority, entry = make_generation(self.state_dir, zones, now, pki_port or free_port(), locks)
+        authority, entry = self._generations.make(zones, now, locks, pki_port=pki_port)
         self._point(point_at(entry))
         return authority
 
@@ -241,10 +204,10 @@ class Keystore:
         with self._writing():
             pointer = self._present()
             begun = self._begun(pointer, now)
-            if begun is not None and begun.zones == wanted and self._is_locked_like(begun, locks):
+            if begun is not None and begun.zones == wanted and self._generations.is_locked_like(begun, locks):
                 return begun
             self._remove_generations(keep=pointer)
-            authority, entry = make_generation(self.state_dir, wanted, now, pointer.pki_port, locks)
+            authority, entry = self._generations.make(wanted, now, locks, pki_port=pointer.pki_port)
             self._point(point_at(pointer.current, following=entry, older=pointer.older))
             return authority
 
@@ -259,7 +222,7 @@ class Keystore:
                 raise Refused("This CA is the present one already.")
             kept = msgspec.structs.replace(pointer, next=None) if pointer else None
             self._remove_generations(keep=kept)
-            entry = write_generation(self.state_dir, authority, now, lock=lock)
+            entry = self._generations.write(authority, now, lock=lock)
             if kept is None:
                 self._point(point_at(entry))
             else:
@@ -305,14 +268,9 @@ class Keystore:
         if pointer.next is None:
             return None
         try:
-            return self._read(pointer.next, now)
+            return self._generations.read(pointer.next, now)
         except (FileNotFoundError, StateError, CertificateError):
             return None  # it is made anew
-
-    def _is_locked_like(self, authority: Authority, locks: Locks) -> bool:
-        directory = self.directory_of(authority)
-        now = is_locked_file(directory / KEY), (directory / ROOT_KEY).exists()
-        return now == (bool(locks.intermediate), bool(locks.root))
 
     # -- keys under a passphrase --------------------------------------------------------------------------------------
 
@@ -334,17 +292,14 @@ class Keystore:
         entry = next((one for one in among or pointer.entries if one.generation == authority.generation), None)
         if entry is None:
             raise StateError("The CA was replaced.", path=str(self._pointer_path), hint="try again")
-        directory = self.state_dir / entry.generation
-        self._point(pointer.renewed(replace_sealed(directory, entry, authority, name, content)))
+        self._point(pointer.renewed(self._generations.replace_sealed(entry, authority, name, content)))
 
     # -- revocation lists ---------------------------------------------------------------------------------------------
 
     def next_crl(self, authority: Authority, now: datetime) -> bytes:
         """Return the intermediate's list (DER), signed anew when it is due or more was revoked. Raises StateError."""
-        from devtls.system.storage.register import current_crl
-
-        with self.writing(authority) as directory:
-            return current_crl(directory, authority, now)
+        with self.writing(authority):
+            return self._generations.current_crl(authority, now)
 
     def root_crl(self, authority: Authority) -> bytes:
         """Return the root's revocation list (DER) as it is now; empty when a root elsewhere publishes its own."""

@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec.json
 
 from devtls.errors import StateError
+from devtls.pki.leaf import NEW_CA
 
 FORMAT = 2
-NEW_CA = "devtls untrust --forget, then devtls trust"
 GENERATION = re.compile(r"ca-[0-9a-f]{8}\Z")
 
 

@@ -11,7 +11,6 @@ same command again, which `unpublished` asks for.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -28,7 +27,6 @@ from devtls.errors import Refused
 from devtls.pki.authority import Authority
 from devtls.pki.certify import CertificateTemplate, certify
 from devtls.pki.register import (
-    Event,
     History,
     Issued,
     Maker,
@@ -36,16 +34,15 @@ from devtls.pki.register import (
     Released,
     RevocationReason,
     Revoked,
-    parse_register,
-    render_event,
     serial_text,
-    whole_lines,
 )
-from devtls.pki.revocation import crl_number, entries_for, is_due, load_crl, says_the_same
-from devtls.system.machine.private_files import append_private_file, read_private_file, replace_private_file
-from devtls.system.storage.generation import CRL, REGISTER, read_crl
-from devtls.system.storage.keystore import Keystore, new_serial
+from devtls.pki.revocation import crl_number, entries_for, load_crl, says_the_same
+from devtls.system.machine.private_files import read_private_file
+from devtls.system.machine.randomness import new_serial
+from devtls.system.storage.ca_directory import CRL, REGISTER
+from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import LockedKey
+from devtls.system.storage.register_file import append_event, append_events, current_crl, read_history
 
 if TYPE_CHECKING:
     from devtls.pki.signature import IssuerKey
@@ -191,48 +188,3 @@ def _check_hold(serial: str, present: Revoked | None) -> None:
             f"The certificate {serial} is revoked for good ({present.reason}): only a hold can be taken back.",
             hint="devtls cert makes a new one",
         )
-
-
-def read_history(directory: Path) -> History:
-    """Return what the register in a CA's folder says; one that is not there yet says nothing."""
-    path = directory / REGISTER
-    try:
-        return parse_register(read_private_file(path), str(path))
-    except FileNotFoundError:
-        return History()
-
-
-def append_event(directory: Path, event: Event) -> None:
-    """Add a line and put it on disk; whoever calls holds the key store's lock."""
-    append_events(directory, [event])
-
-
-def append_events(directory: Path, events: Iterable[Event]) -> None:
-    """Add lines and put them on disk; whoever calls holds the key store's lock."""
-    lines = b"".join(render_event(event) for event in events)
-    if not lines:
-        return
-    path = directory / REGISTER
-    try:
-        content = read_private_file(path)
-    except FileNotFoundError:
-        content = b""
-    parse_register(content, str(path))  # a later devtls's register is not ours to write to
-    if whole_lines(content) < len(content):
-        os.truncate(path, whole_lines(content))
-    append_private_file(path, lines)
-
-
-def current_crl(directory: Path, authority: Authority, now: datetime) -> bytes:
-    """Return the intermediate's list (DER), signed anew when it is due or the register says more than it.
-
-    Whoever calls holds the key store's lock. The number grows from one list to the next.
-    """
-    last, history = read_crl(directory / CRL, authority), read_history(directory)
-    if last is not None and not is_due(last, now) and says_the_same(last, history):
-        return last.public_bytes(Encoding.DER)
-    # With the last list its number is gone: the seconds since 1970 are above every number counted so far.
-    number = int(now.timestamp()) if last is None else crl_number(last) + 1
-    der = authority.intermediate_crl(number=number, this_update=now, revoked=entries_for(history, last))
-    replace_private_file(directory / CRL, der)
-    return der

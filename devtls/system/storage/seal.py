@@ -20,12 +20,8 @@ from devtls.pki.der import point, read_key_pem
 from devtls.pki.leaf import Signer, SignerFacts
 from devtls.pki.signature import point_identifier, sha256_hex
 from devtls.system.machine.private_files import check_private_directory, read_private_file
+from devtls.system.storage.ca_directory import INTERMEDIATE, KEY, ROOT, ROOT_CRL, SEAL
 
-SEAL = "signer.json"
-KEY = "intermediate.key"
-INTERMEDIATE = "intermediate.pem"
-ROOT = "root.pem"
-ROOT_CRL = "root.crl"
 SEALED = (KEY, INTERMEDIATE, ROOT, ROOT_CRL)
 
 

@@ -17,10 +17,12 @@ from devtls.names import DEFAULT_ZONES
 from devtls.pki.authority import Authority
 from devtls.pki.certify import CertificateTemplate
 from devtls.pki.register import Issued, serial_text
-from devtls.system.storage.generation import Locks
-from devtls.system.storage.keystore import Keystore, new_leaf_key
+from devtls.system.machine.randomness import new_leaf_key
+from devtls.system.storage.ca_directory import Locks
+from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import lock
-from devtls.system.storage.register import Register, append_event
+from devtls.system.storage.register import Register
+from devtls.system.storage.register_file import append_event
 from tests.pki.elsewhere import mkcert
 
 

@@ -22,9 +22,11 @@ from devtls.pki.imported import ImportBundle, validate_import
 from devtls.pki.leaf import PASSING
 from devtls.pki.register import Issued, serial_text
 from devtls.pki.revocation import load_crl
-from devtls.system.storage.keystore import Keystore, new_leaf_key, new_passing_serial
+from devtls.system.machine.randomness import new_leaf_key, new_passing_serial
+from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import lock
-from devtls.system.storage.register import Register, append_event
+from devtls.system.storage.register import Register
+from devtls.system.storage.register_file import append_event
 from devtls.web.control_messages import Done, LeavesAnswer, LeavesRequest, RevokedRequest
 from tests.pki.elsewhere import mkcert
 

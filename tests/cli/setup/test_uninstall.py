@@ -9,6 +9,7 @@ import pytest
 
 from devtls.errors import DevtlsError, ExitCode, NotRunning
 from devtls.operations import uninstall
+from devtls.system.changes.change import SETUP_PARTS, Part
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE
 from devtls.system.changes.record import ChangeRecord
 from tests.cli.changes import FakeChanges
@@ -86,7 +87,7 @@ def test_what_cannot_be_taken_back_stays_recorded_and_a_second_run_ends_it(desk:
     desk.succeed("setup", "--yes")
     changes.change("ports:ports", stuck=(program("false"),))
     assert "Lines in ports" in str(desk.fail(ExitCode.FAILED, "uninstall", "--yes"))
-    assert [path.name for path in desk.state.iterdir()] == ["setup.json"]
+    assert [path.name for path in desk.state.iterdir()] == ["changes.json"]
     changes.change("ports:ports", stuck=())
     desk.succeed("uninstall", "--yes")
     assert not desk.state.exists()
@@ -97,8 +98,8 @@ def test_a_store_that_keeps_the_root_is_named(desk: Desk, changes: FakeChanges) 
     desk.succeed("setup", "--yes")
     desk.tool("usr/sbin/update-ca-certificates", "exit 1")
     assert "System store" in str(desk.fail(ExitCode.FAILED, "uninstall", "--yes"))
-    assert ChangeRecord(desk.state).entries() != ()
-    assert ChangeRecord(desk.state).entries() == ()
+    assert ChangeRecord(desk.state).entries(Part.TRUST) != ()
+    assert ChangeRecord(desk.state).entries(*SETUP_PARTS) == ()
 
 
 def test_what_a_variable_names_and_what_devtls_did_not_make_stays_and_is_said(

@@ -22,7 +22,7 @@ from devtls.system.changes.record import AppliedChange, ChangeRecord
 from devtls.system.machine.elevation import find_elevation
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Elevation
-from devtls.system.storage.generation import NO_LOCKS, Locks
+from devtls.system.storage.ca_directory import NO_LOCKS, Locks
 from devtls.system.storage.keystore import Keystore
 from tests.cli.desk import Desk
 from tests.system.machine.small_debian import CURL, HANDSHAKE

@@ -29,8 +29,9 @@ from devtls.pki.leaf import Signer
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number, load_crl, revoked_entry
 from devtls.system.machine.paths import Paths
-from devtls.system.storage.keystore import Keystore, new_leaf_key
-from devtls.system.storage.pki_port import free_port
+from devtls.system.machine.randomness import new_leaf_key
+from devtls.system.storage.generation import free_pki_port
+from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.register import Register
 from tests.pki.elsewhere import make, permitting
 
@@ -184,7 +185,7 @@ def withdrawn(paths: Paths) -> Authority:
     now, keystore, root = datetime.now(UTC), Keystore(paths.state_dir), make("Corp Root")
     issuing = make("Corp Dev", by=root, path_length=0, constraints=permitting("dev.local", networks=True))
     brought = ImportBundle(issuing.certificate, issuing.key, (root.certificate,))
-    authority = validate_import(brought, zones=(), parse_zone=Hostname, now=now, pki_port=free_port()).authority
+    authority = validate_import(brought, zones=(), parse_zone=Hostname, now=now, pki_port=free_pki_port()).authority
     keystore.adopt(authority, now)
     entry = revoked_entry(issuing.certificate.serial_number, now, "ca-compromise")
     with keystore.writing(authority):

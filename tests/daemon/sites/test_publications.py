@@ -13,7 +13,8 @@ from devtls.pki.authority import Authority
 from devtls.pki.certify import CertificateTemplate
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number
-from devtls.system.storage.keystore import Keystore, new_leaf_key
+from devtls.system.machine.randomness import new_leaf_key
+from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.register import Register
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -12,7 +12,8 @@ import pytest
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.leaf import Leaf
 from devtls.system.machine import pem
-from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.machine.randomness import new_leaf_key, new_serial
+from devtls.system.storage.keystore import Keystore
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from devtls.errors import NoAuthority, StateError
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.revocation import crl_number, load_crl
-from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.machine.randomness import new_leaf_key, new_serial
+from devtls.system.storage.keystore import Keystore
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -68,7 +69,7 @@ def test_without_a_free_port_there_is_an_error(keystore: Keystore, monkeypatch: 
         def bind(self, address: object) -> None:
             raise OSError("in use")
 
-    monkeypatch.setattr("devtls.system.storage.pki_port.socket.socket", Taken)
+    monkeypatch.setattr("devtls.system.storage.generation.socket.socket", Taken)
     with pytest.raises(StateError, match="No free port"):
         keystore.create(DEFAULT_ZONES, NOW)
     assert not keystore.exists()
@@ -158,7 +159,7 @@ def test_a_ca_that_is_replaced_at_each_look_is_not_waited_for_forever(
         raise FileNotFoundError(2, "No such file or directory", "root.pem")
 
     keystore.create(DEFAULT_ZONES, NOW)
-    monkeypatch.setattr("devtls.system.storage.keystore.read_generation", replaced)
+    monkeypatch.setattr("devtls.system.storage.generation.Generations.read", replaced)
     with pytest.raises(StateError, match="being replaced"):
         keystore.load(NOW)
 

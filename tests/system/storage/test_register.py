@@ -20,9 +20,10 @@ from devtls.pki.certify import CertificateTemplate
 from devtls.pki.leaf import PASSING
 from devtls.pki.register import Issued, serial_text
 from devtls.pki.signature import sha256_hex
+from devtls.system.machine.randomness import new_leaf_key, new_passing_serial, new_serial
+from devtls.system.storage.ca_directory import REGISTER
 from devtls.system.storage.certificate_files import chain_file, key_file, new_certificate_key, write_files
-from devtls.system.storage.generation import REGISTER
-from devtls.system.storage.keystore import Keystore, new_leaf_key, new_passing_serial, new_serial
+from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.register import Register
 from tests.system.storage.power_cut import calls_of, crash
 
@@ -181,7 +182,8 @@ import sys
 from datetime import datetime, UTC
 from pathlib import Path
 from devtls.pki.certify import CertificateTemplate
-from devtls.system.storage.keystore import Keystore, new_leaf_key
+from devtls.system.storage.keystore import Keystore
+from devtls.system.machine.randomness import new_leaf_key
 from devtls.system.storage.register import Register
 keystore, now = Keystore(Path(sys.argv[1])), datetime.now(UTC)
 register = Register(keystore, keystore.load(now))

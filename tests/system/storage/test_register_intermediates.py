@@ -16,8 +16,9 @@ from devtls.pki.authority import Authority
 from devtls.pki.delegation import checked_key, delegate
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number, load_crl
-from devtls.system.storage.generation import Locks
-from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.machine.randomness import new_leaf_key, new_serial
+from devtls.system.storage.ca_directory import Locks
+from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.register import Register
 from tests.system.storage.power_cut import calls_of, crash
 

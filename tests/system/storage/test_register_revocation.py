@@ -19,8 +19,9 @@ from devtls.pki.authority import Authority
 from devtls.pki.certify import CertificateTemplate
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number, load_crl, reason_of
-from devtls.system.storage.generation import CRL
-from devtls.system.storage.keystore import Keystore, new_leaf_key
+from devtls.system.machine.randomness import new_leaf_key
+from devtls.system.storage.ca_directory import CRL
+from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.register import Register
 from tests.system.storage.power_cut import calls_of, crash
 
@@ -203,7 +204,8 @@ from datetime import datetime, UTC
 from pathlib import Path
 from devtls.pki.certify import CertificateTemplate
 from devtls.pki.register import serial_text
-from devtls.system.storage.keystore import Keystore, new_leaf_key
+from devtls.system.storage.keystore import Keystore
+from devtls.system.machine.randomness import new_leaf_key
 from devtls.system.storage.register import Register
 keystore = Keystore(Path(sys.argv[1]))
 register = Register(keystore, keystore.load(datetime.now(UTC)))

@@ -14,7 +14,8 @@ import pytest
 from devtls.errors import NoAuthority, StateError
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.signature import sha256_hex
-from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.machine.randomness import new_leaf_key, new_serial
+from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.seal import open_sealed
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -161,7 +162,8 @@ def test_the_seal_loads_no_x509(keystore: Keystore) -> None:
     code = (
         "import sys; from pathlib import Path; from datetime import datetime, UTC\n"
         "from devtls.names import Hostname\n"
-        "from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial\n"
+        "from devtls.system.machine.randomness import new_leaf_key, new_serial\n"
+        "from devtls.system.storage.keystore import Keystore\n"
         "now = datetime(2026, 11, 23, 12, tzinfo=UTC)\n"
         "signer = Keystore(Path(sys.argv[1])).load_signer(now)\n"
         "signer.issue(Hostname('app.test'), now=now, key=new_leaf_key(), serial=new_serial())\n"

@@ -12,7 +12,8 @@ from devtls.errors import StateError
 from devtls.pki.register import Revoked, serial_text
 from devtls.system.changes.clientenv.variables import ROOT_FILE
 from devtls.system.storage.keystore import Keystore
-from devtls.system.storage.register import Register, append_event
+from devtls.system.storage.register import Register
+from devtls.system.storage.register_file import append_event
 
 NOW = datetime.now(UTC)
 

@@ -20,7 +20,8 @@ from devtls.doctor.listener import listening, server_context
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.imported import ImportBundle, validate_import
 from devtls.system.machine.machine import Machine
-from devtls.system.storage.keystore import Keystore, new_leaf_key, new_serial
+from devtls.system.machine.randomness import new_leaf_key, new_serial
+from devtls.system.storage.keystore import Keystore
 from tests.doctor.tls_check.pki import Wish, self_signed, showing
 from tests.pki.elsewhere import mkcert
 

@@ -1,0 +1,51 @@
+"""The directory of one CA: the names of its files, and its removal.
+
+Owns what a start has to know of these files; `generation` writes and parses them, with cryptography's x509.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from devtls.pki.signature import IssuerKey
+
+KEY = "intermediate.key"
+INTERMEDIATE = "intermediate.pem"
+CRL = "intermediate.crl"
+ROOT = "root.pem"
+ROOT_CRL = "root.crl"
+ROOT_KEY = "root.key"
+"""The root's key under a passphrase; only where it was kept."""
+SEAL = "signer.json"
+REGISTER = "register.jsonl"
+IMPORT = "import.json"
+"""The zones of a CA that was made elsewhere, which its constraints need not name."""
+
+Lock = Callable[["IssuerKey"], bytes]
+"""Encrypts a key under a passphrase and returns the container."""
+
+
+class Locks(msgspec.Struct, frozen=True):
+    """How the keys of a new CA are encrypted: the root's, which is dropped without it, and the intermediate's."""
+
+    root: Lock | None = None
+    intermediate: Lock | None = None
+
+
+NO_LOCKS = Locks()
+
+
+def remove_generation(directory: Path) -> None:
+    """Remove one generation, the key first; a link is removed, never followed."""
+    if directory.is_symlink() or not directory.is_dir():
+        directory.unlink()
+        return
+    (directory / KEY).unlink(missing_ok=True)
+    for file in directory.iterdir():
+        file.unlink()
+    directory.rmdir()
