@@ -126,7 +126,7 @@ def test_it_is_recorded_like_every_measure_of_setup(
     with pytest.raises(SystemExit) as ended:
         run_command(["setup", "service", "--yes"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out.endswith("Everything is in force already: service.\n")
+    assert capsys.readouterr().out.endswith("Everything is applied already: service.\n")
     with pytest.raises(SystemExit):
         run_command(["unsetup", "service", "--yes"])
     assert (record.entries(), unit(machine).exists(), systemd.active) == ((), False, set())
