@@ -12,7 +12,7 @@ import os
 import sys
 from typing import NoReturn
 
-from devtls.errors import DevtlsError, ExitCode
+from devtls.errors import DevtlsError, ExitCode, PortInUse
 
 
 def run(argv: list[str] | None = None) -> NoReturn:
@@ -41,7 +41,12 @@ def _run(arguments: list[str]) -> int:
         if plain is not None:
             from devtls.cli.proxy.serving import start
 
-            return start(plain)
+            try:
+                return start(plain)
+            except PortInUse as error:
+                from devtls.cli.proxy.serve import explained
+
+                raise explained(error, plain) from error
     gc.enable()
     from devtls.cli.group import main
 

@@ -23,7 +23,7 @@ from devtls.names import Hostname
 
 TTL_S = 5
 """Also of the empty answers: how long a removed zone is remembered."""
-UDP_OCTETS = 1232
+UDP_BYTES = 1232
 """What we take and send in one datagram: it fits into one packet on every network (RFC 9715)."""
 
 _IN = dns.rdataclass.IN
@@ -57,7 +57,7 @@ class ZoneAnswers:
         rdclass, rdtype = dns.rdataclass.RdataClass.make(query.rdclass), dns.rdatatype.RdataType.make(query.rdtype)
         message.question.append(dns.rrset.RRset(name, rdclass, rdtype))
         if (edns := query.edns) is not None:
-            message.use_edns(0, int(dns.flags.DO) if edns.wants_dnssec else 0, UDP_OCTETS)
+            message.use_edns(0, int(dns.flags.DO) if edns.wants_dnssec else 0, UDP_BYTES)
         if edns is not None and edns.version > 0:
             message.set_rcode(dns.rcode.BADVERS)
         elif (zone := self._zone_of(name)) is None or rdclass != _IN:
@@ -80,6 +80,6 @@ class ZoneAnswers:
             message.authority.append(dns.rrset.from_rdata(zone.name, TTL_S, zone.soa))
 
 
-def render(message: dns.message.QueryMessage, max_octets: int) -> bytes:
-    """Return the message's octets; one that is too long loses records and gets the mark TC: ask again over TCP."""
-    return message.to_wire(max_size=max_octets, prefer_truncation=True)
+def render(message: dns.message.QueryMessage, max_bytes: int) -> bytes:
+    """Return the message's bytes; one that is too long loses records and gets the mark TC: ask again over TCP."""
+    return message.to_wire(max_size=max_bytes, prefer_truncation=True)

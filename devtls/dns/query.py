@@ -1,4 +1,4 @@
-"""One DNS query, read and judged (RFC 1035 4, 6891, 9619): what it asks, why it is refused, or that nobody is answered.
+"""One DNS query, read and checked (RFC 1035 4, 6891, 9619): the question, the reason for a refusal, or no response.
 
 Owns the walk through a message: header, the one question, and the OPT record among what follows. Refuses with FORMERR
 what is malformed, with NOTIMP other opcodes; drops answers (two servers must not talk to each other for ever) and what
@@ -17,9 +17,9 @@ import dns.rcode
 import dns.rdatatype
 import msgspec
 
-HEADER_OCTETS = 12
-MAX_QUERY_OCTETS = 4096
-"""Nobody's query is larger: a name of 255 octets, an OPT record, perhaps a signature."""
+HEADER_BYTES = 12
+MAX_QUERY_BYTES = 4096
+"""Nobody's query is larger: a name of 255 bytes, an OPT record, perhaps a signature."""
 MAX_RECORDS = 16
 
 QR, AA, RD, CD = (int(flag) for flag in (dns.flags.QR, dns.flags.AA, dns.flags.RD, dns.flags.CD))
@@ -39,15 +39,15 @@ _FIXED = Struct("!HHLH")
 
 
 class Edns(msgspec.Struct, frozen=True):
-    """What the OPT record says; `udp_octets` is how much the client takes in a datagram."""
+    """What the OPT record says; `udp_bytes` is how much the client takes in a datagram."""
 
     version: int
-    udp_octets: int
+    udp_bytes: int
     wants_dnssec: bool
 
 
 class Query(msgspec.Struct, frozen=True):
-    """A query that can be answered; `question` are its octets as they came, `name` the same name in lower case."""
+    """A query that can be answered; `question` are its bytes as they came, `name` the same name in lower case."""
 
     id: bytes
     flags: int
@@ -58,7 +58,7 @@ class Query(msgspec.Struct, frozen=True):
     edns: Edns | None
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class RefusedQuery(msgspec.Struct, frozen=True):
     """A query that gets a bare header for an answer."""
 
     id: bytes
@@ -72,24 +72,24 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class _MalformedError(Exception):
-    """The octets are no DNS message; never leaves this module."""
+    """The bytes are no DNS message; never leaves this module."""
 
 
-def read_query(wire: bytes) -> Query | Refusal | None:
+def read_query(wire: bytes) -> Query | RefusedQuery | None:
     """Return the query in `wire`, or how it is refused; None: it gets no answer at all."""
-    if len(wire) < HEADER_OCTETS:
+    if len(wire) < HEADER_BYTES:
         return None
     flags, questions, *records = _COUNTS.unpack_from(wire)
     if flags & QR:
         return None
     if flags & _OPCODE_BITS:
-        return Refusal(wire[:2], flags, int(dns.rcode.NOTIMP))
+        return RefusedQuery(wire[:2], flags, int(dns.rcode.NOTIMP))
     try:
-        if questions != 1 or sum(records) > MAX_RECORDS or len(wire) > MAX_QUERY_OCTETS:
+        if questions != 1 or sum(records) > MAX_RECORDS or len(wire) > MAX_QUERY_BYTES:
             raise _MalformedError
         return _read_body(wire, flags, records[0] + records[1], records[2])
     except (_MalformedError, IndexError, StructError):
-        return Refusal(wire[:2], flags, int(dns.rcode.FORMERR))
+        return RefusedQuery(wire[:2], flags, int(dns.rcode.FORMERR))
 
 
 def _read_body(wire: bytes, flags: int, before: int, additional: int) -> Query:
@@ -97,19 +97,19 @@ def _read_body(wire: bytes, flags: int, before: int, additional: int) -> Query:
     rdtype, rdclass = _PAIR.unpack_from(wire, name_end)
     end = name_end + _PAIR.size
     edns = _read_records(wire, end, before, additional)
-    # Length octets are below 64, no letter in either case: lower() changes letters alone.
-    name = wire[HEADER_OCTETS:name_end].lower()
-    return Query(wire[:2], flags, wire[HEADER_OCTETS:end], name, rdtype, rdclass, edns)
+    # Length bytes are below 64, no letter in either case: lower() changes letters alone.
+    name = wire[HEADER_BYTES:name_end].lower()
+    return Query(wire[:2], flags, wire[HEADER_BYTES:end], name, rdtype, rdclass, edns)
 
 
 def _question_name_end(wire: bytes) -> int:
     # Before the first name there is no name that a pointer could lead to.
-    at = HEADER_OCTETS
+    at = HEADER_BYTES
     while length := wire[at]:
         if length > _MAX_LABEL:
             raise _MalformedError
         at += 1 + length
-    if at + 1 - HEADER_OCTETS > _MAX_NAME:
+    if at + 1 - HEADER_BYTES > _MAX_NAME:
         raise _MalformedError
     return at + 1
 

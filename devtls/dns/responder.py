@@ -2,19 +2,23 @@
 
 Owns how large an answer may be, and a memory of answers by name, type, class and flags, because a message costs forty
 times what a look-up does and programs ask for the same few names. What is remembered is an answer without its id and
-question, which are the asker's own octets: resolvers that vary the case of a name (0x20) get theirs back. The memory is
+question, which are the asker's own bytes: resolvers that vary the case of a name (0x20) get theirs back. The memory is
 bounded, the answer that was asked for longest ago goes first; it dies with its zones. Refuses nothing itself.
 """
 
 from __future__ import annotations
 
-from devtls.dns.answers import UDP_OCTETS, ZoneAnswers, render
-from devtls.dns.query import ECHOED, HEADER_OCTETS, Query, Refusal, read_query
+from devtls.dns.answers import UDP_BYTES, ZoneAnswers, render
+<<<<<<< HEAD
+from devtls.dns.query import ECHOED, HEADER_BYTES, Query, RefusedQuery, read_query
+=======
+from devtls.dns.query import ECHOED, HEADER_BYTES, Query, Refusal, read_query
+>>>>>>> main
 from devtls.dns.zones import Zones
 
-PLAIN_UDP_OCTETS = 512
+PLAIN_UDP_BYTES = 512
 """What every client takes in a datagram (RFC 1035 4.2.1)."""
-TCP_OCTETS = 65_535
+TCP_BYTES = 65_535
 MOST_REMEMBERED = 1024
 
 _Key = tuple[bytes, int, int, int, int, bool, int]
@@ -33,27 +37,27 @@ class Responder:
         query = read_query(wire)
         if query is None:
             return None
-        if isinstance(query, Refusal):
+        if isinstance(query, RefusedQuery):
             return query.to_wire()
-        head, tail = self._parts(query, TCP_OCTETS if over_tcp else _udp_octets(query))
+        head, tail = self._parts(query, TCP_BYTES if over_tcp else _udp_bytes(query))
         return query.id + head + query.question + tail
 
-    def _parts(self, query: Query, max_octets: int) -> tuple[bytes, bytes]:
-        """Return the answer's octets before and behind the question, without the id."""
+    def _parts(self, query: Query, max_bytes: int) -> tuple[bytes, bytes]:
+        """Return the answer's bytes before and behind the question, without the id."""
         edns = query.edns
         version, wants_dnssec = (-1, False) if edns is None else (min(edns.version, 1), edns.wants_dnssec)
-        key = (query.name, query.rdtype, query.rdclass, query.flags & ECHOED, version, wants_dnssec, max_octets)
+        key = (query.name, query.rdtype, query.rdclass, query.flags & ECHOED, version, wants_dnssec, max_bytes)
         parts = self._remembered.pop(key, None)
         if parts is None:
-            whole = render(self._answers.answer(query), max_octets)
-            parts = whole[2:HEADER_OCTETS], whole[HEADER_OCTETS + len(query.question) :]
+            whole = render(self._answers.answer(query), max_bytes)
+            parts = whole[2:HEADER_BYTES], whole[HEADER_BYTES + len(query.question) :]
             if len(self._remembered) >= MOST_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
         self._remembered[key] = parts
         return parts
 
 
-def _udp_octets(query: Query) -> int:
+def _udp_bytes(query: Query) -> int:
     # Two sizes only, so that one answer is remembered and not one for each number that a client may name.
     edns = query.edns
-    return UDP_OCTETS if edns is not None and edns.udp_octets >= UDP_OCTETS else PLAIN_UDP_OCTETS
+    return UDP_BYTES if edns is not None and edns.udp_bytes >= UDP_BYTES else PLAIN_UDP_BYTES

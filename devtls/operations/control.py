@@ -11,7 +11,6 @@ import hmac
 import http.client
 import os
 import socket
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -20,10 +19,10 @@ import msgspec
 
 from devtls.errors import DevtlsError, ExitCode, NotRunning, Refused, StateError
 from devtls.operations.context import Reporter
-from devtls.system.control.channel import ControlChannel, end_by_force, find_channels, is_gone
+from devtls.system.control.channel import ControlChannel, end_by_force, find_channels
 from devtls.system.control.port import ControlPort
 from devtls.system.machine.paths import Paths
-from devtls.web.control_messages import ABOUT, STOP, About, Done, ErrorInfo, StopRequest
+from devtls.web.control_messages import ABOUT, About, Done, ErrorInfo
 from devtls.web.control_proof import (
     NONCE_FIELD,
     PROOF_FIELD,
@@ -36,9 +35,6 @@ from devtls.web.control_proof import (
 
 _TIMEOUT_S = 10.0
 """A status takes a second at most; a machine that has just woken up, a little more."""
-
-_STOP_INTERVAL_S = 0.02
-_STOP_MARGIN_S = 5.0
 
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)
 
@@ -112,25 +108,14 @@ def choose(running: Sequence[RunningProxy], pid: int | None, file: Path | None, 
     raise Refused(f"{len(running)} of them run: {which}.", hint=f"devtls {command} --pid {running[0].about.pid}")
 
 
-def stop_proxy(proxy: RunningProxy, *, now: bool = False) -> None:
-    """Stop a proxy, as Ctrl-C does, and wait until it has ended; `now` cuts requests off. Raises DevtlsError."""
-    done = proxy.send(STOP, StopRequest(now=now))
-    raise_trouble(done.trouble)
-    deadline = time.monotonic() + done.grace_s + _STOP_MARGIN_S
-    while not is_gone(proxy.channel):
-        if time.monotonic() > deadline:
-            raise DevtlsError(f"{proxy.label} has not ended yet.", hint=end_by_force(proxy.about.pid))
-        time.sleep(_STOP_INTERVAL_S)
-
-
-def raise_trouble(trouble: ErrorInfo | None, prefix: str = "") -> None:
+def raise_failure(error: ErrorInfo | None, prefix: str = "") -> None:
     """Raise the failure that a proxy answered with, with its exit code."""
-    if trouble is None:
+    if error is None:
         return
-    error = DevtlsError(prefix + trouble.message, hint=trouble.hint)
-    if trouble.exit_code in {code.value for code in ExitCode}:
-        error.exit_code = ExitCode(trouble.exit_code)
-    raise error
+    raised = DevtlsError(prefix + error.message, hint=error.hint)
+    if error.exit_code in {code.value for code in ExitCode}:
+        raised.exit_code = ExitCode(error.exit_code)
+    raise raised
 
 
 def _call(channel: ControlChannel, method: str, path: str, body: bytes | None, kind: type[_Answer]) -> _Answer:
@@ -154,10 +139,10 @@ def _call(channel: ControlChannel, method: str, path: str, body: bytes | None, k
 
 def _refusal(content: bytes) -> str:
     try:
-        trouble = msgspec.json.decode(content, type=Done).trouble
+        error = msgspec.json.decode(content, type=Done).error
     except msgspec.MsgspecError:
-        trouble = None
-    return "without a reason" if trouble is None else trouble.message.rstrip(".")
+        error = None
+    return "without a reason" if error is None else error.message.rstrip(".")
 
 
 def _other_version(channel: ControlChannel, why: str) -> DevtlsError:

@@ -15,7 +15,8 @@ from pathlib import Path, PurePath
 
 from devtls.errors import DevtlsError, NotRunning
 from devtls.operations.context import Context
-from devtls.operations.control import RunningProxy, find_running, stop_proxy
+from devtls.operations.control import RunningProxy, find_running
+from devtls.operations.proxies import end
 from devtls.operations.unsetup import UnsetupPlan, UnsetupResult, apply_unsetup, plan_unsetup
 from devtls.operations.untrust import UntrustPlan, UntrustRequest, UntrustResult, apply_untrust, plan_untrust
 from devtls.system.machine.plan import Plan
@@ -75,7 +76,7 @@ def apply_uninstall(context: Context, plan: UninstallPlan) -> UninstallResult:
     errors: list[DevtlsError] = []
     for proxy in plan.running:
         try:
-            stop_proxy(proxy)
+            end(proxy)
         except NotRunning:  # the service that was reverted
             continue
         except DevtlsError as error:

@@ -120,7 +120,7 @@ def _reading(kind: type[_Asked], act: Callable[[_Asked], Awaitable[msgspec.Struc
 
 def refusal(status: int, message: str) -> web.Response:
     """Return an answer that says why nothing was done."""
-    return _answer(Done(trouble=ErrorInfo(message)), status)
+    return _answer(Done(error=ErrorInfo(message)), status)
 
 
 def _answer(content: msgspec.Struct, status: int = 200) -> web.Response:

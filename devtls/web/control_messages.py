@@ -18,7 +18,7 @@ LEAVES, REVOKED, LOOK = f"{PREFIX}/leaves", f"{PREFIX}/revoked", f"{PREFIX}/look
 
 
 class ErrorInfo(msgspec.Struct, frozen=True):
-    """What went wrong: a sentence, what to do, and the exit code for it; `at` is ISO 8601, "" = now."""
+    """An error: a sentence, a hint, and the exit code for it; `at` is ISO 8601, "" = now."""
 
     message: str
     hint: str = ""
@@ -185,13 +185,13 @@ class RefreshRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a request: `trouble` null when it was done; `routes` as they are from now on.
+    """The result of a command: `error` is None when it was done; `routes` as they are from now on.
 
     `grace_s` is how long a proxy that ends may wait for its requests; `dropped` the names whose leaf was revoked and
     will be minted anew.
     """
 
-    trouble: ErrorInfo | None = None
+    error: ErrorInfo | None = msgspec.field(name="trouble", default=None)
     routes: tuple[RouteStatus, ...] = ()
     removed: bool = False
     grace_s: float = 0.0

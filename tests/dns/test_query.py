@@ -13,7 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from devtls.dns.query import MAX_QUERY_OCTETS, MAX_RECORDS, Edns, Query, Refusal, read_query
+<<<<<<< HEAD
+from devtls.dns.query import MAX_QUERY_BYTES, MAX_RECORDS, Edns, Query, RefusedQuery, read_query
+=======
+from devtls.dns.query import MAX_QUERY_BYTES, MAX_RECORDS, Edns, Query, Refusal, read_query
+>>>>>>> main
 from tests.dns.asking import OPT, header, question, wire_of
 from tests.effort import examples
 
@@ -28,7 +32,7 @@ def record(name: bytes, rdtype: int, rdata: bytes = b"", ttl: int = 0, rdclass: 
 def refusal(wire: bytes) -> int:
     """Return the code with which `wire` is refused."""
     found = read_query(wire)
-    assert isinstance(found, Refusal)
+    assert isinstance(found, RefusedQuery)
     answer = dns.message.from_wire(found.to_wire())
     assert len(found.to_wire()) == 12
     assert found.to_wire()[:2] == wire[:2]
@@ -42,7 +46,7 @@ def test_a_query_is_read_with_its_own_spelling_and_in_lower_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ttl", "octets", "expected"),
+    ("ttl", "size", "expected"),
     [
         (0, 4096, Edns(0, 4096, False)),
         (0x8000, 0, Edns(0, 0, True)),
@@ -50,8 +54,8 @@ def test_a_query_is_read_with_its_own_spelling_and_in_lower_case() -> None:
         (0x7F64_FFFF, 512, Edns(100, 512, True)),
     ],
 )
-def test_what_the_opt_record_says(ttl: int, octets: int, expected: Edns) -> None:
-    found = read_query(header(counts=(1, 0, 0, 1)) + PLAIN[12:] + record(b"\0", 41, b"", ttl, octets))
+def test_what_the_opt_record_says(ttl: int, size: int, expected: Edns) -> None:
+    found = read_query(header(counts=(1, 0, 0, 1)) + PLAIN[12:] + record(b"\0", 41, b"", ttl, size))
     assert isinstance(found, Query)
     assert found.edns == expected
 
@@ -83,7 +87,7 @@ def test_other_opcodes_are_not_implemented_and_come_back(opcode: int) -> None:
     for wire in (header(opcode << 11 | 0x0100), header(opcode << 11, (7, 7, 7, 7)) + b"\xff" * 50):
         assert refusal(wire) == NOTIMP
         found = read_query(wire)
-        assert isinstance(found, Refusal)
+        assert isinstance(found, RefusedQuery)
         answer = dns.message.from_wire(found.to_wire())
         assert answer.opcode() == dns.opcode.from_flags(opcode << 11)
         assert bool(answer.flags & dns.flags.RD) == bool(wire[2] & 1)
@@ -154,12 +158,12 @@ def test_an_opt_record_has_its_place(counts: tuple[int, int, int, int]) -> None:
     assert refusal(header(counts=counts) + PLAIN[12:] + OPT) == FORMERR
 
 
-@pytest.mark.parametrize(("octets", "good"), [(MAX_QUERY_OCTETS, True), (MAX_QUERY_OCTETS + 1, False)])
-def test_a_message_has_an_end(octets: int, good: bool) -> None:
-    padding = octets - len(PLAIN) - len(OPT) - 4
+@pytest.mark.parametrize(("size", "good"), [(MAX_QUERY_BYTES, True), (MAX_QUERY_BYTES + 1, False)])
+def test_a_message_has_an_end(size: int, good: bool) -> None:
+    padding = size - len(PLAIN) - len(OPT) - 4
     option = struct.pack("!HH", 12, padding) + bytes(padding)
     whole = header(counts=(1, 0, 0, 1)) + PLAIN[12:] + record(b"\0", 41, option)
-    assert len(whole) == octets
+    assert len(whole) == size
     assert isinstance(read_query(whole), Query) is good
 
 
@@ -185,8 +189,8 @@ MUTATIONS = st.lists(st.tuples(st.integers(0, 80), st.integers(0, 255)), max_siz
 @settings(max_examples=examples(300))
 def test_what_is_accepted_is_what_dnspython_reads(wire: bytes, mutations: list[tuple[int, int]]) -> None:
     mutated = bytearray(wire)
-    for at, octet in mutations:
-        mutated[at % len(mutated)] = octet
+    for at, byte in mutations:
+        mutated[at % len(mutated)] = byte
     found = read_query(bytes(mutated))
     try:
         message = dns.message.from_wire(bytes(mutated))
@@ -200,5 +204,5 @@ def test_what_is_accepted_is_what_dnspython_reads(wire: bytes, mutations: list[t
         assert (message.question[0].rdtype, message.question[0].rdclass) == (found.rdtype, found.rdclass)
         assert message.edns == (-1 if found.edns is None else found.edns.version)
         if found.edns is not None:
-            assert message.payload == found.edns.udp_octets
+            assert message.payload == found.edns.udp_bytes
             assert bool(message.ednsflags & dns.flags.DO) == found.edns.wants_dnssec

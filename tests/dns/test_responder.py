@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from devtls.dns import answers
 from devtls.dns import responder as responder_module
-from devtls.dns.responder import MOST_REMEMBERED, PLAIN_UDP_OCTETS, Responder
+from devtls.dns.responder import MOST_REMEMBERED, PLAIN_UDP_BYTES, Responder
 from devtls.dns.zones import Zones
 from devtls.names import Hostname
 from tests.dns.asking import OPT, SOA_TEXT, ZONES, ask, header, lines, question, wire_of
@@ -196,10 +196,10 @@ def test_a_message_is_made_once(responder: Responder, monkeypatch: pytest.Monkey
     made = 0
     real = answers.render
 
-    def render(message: dns.message.QueryMessage, max_octets: int) -> bytes:
+    def render(message: dns.message.QueryMessage, max_bytes: int) -> bytes:
         nonlocal made
         made += 1
-        return real(message, max_octets)
+        return real(message, max_bytes)
 
     monkeypatch.setattr(responder_module, "render", render)
     for number, name in enumerate(("app.test", "APP.test", "app.TEST") * 5):
@@ -235,7 +235,7 @@ def test_the_longest_answers_fit_into_every_datagram() -> None:
             for more in (plain, {"use_edns": 0, "payload": 0, "want_dnssec": True}):
                 found = long.answer(wire_of(name, rdtype, **more))
                 assert found is not None
-                assert len(found) <= PLAIN_UDP_OCTETS
+                assert len(found) <= PLAIN_UDP_BYTES
                 assert not dns.message.from_wire(found).flags & FLAGS.TC
 
 
@@ -294,13 +294,13 @@ SHARED = Responder(ZONES)
 
 @given(st.binary(max_size=600), st.booleans())
 @settings(max_examples=examples(500))
-def test_any_octets(wire: bytes, over_tcp: bool) -> None:
+def test_any_bytes(wire: bytes, over_tcp: bool) -> None:
     check_against_the_table(wire, SHARED.answer(wire, over_tcp=over_tcp))
 
 
 @st.composite
 def changed_queries(draw: st.DrawFn) -> bytes:
-    """A query with any type and flags, with a few octets changed, and perhaps cut."""
+    """A query with any type and flags, with a few bytes changed, and perhaps cut."""
     name = dns.name.from_text(
         draw(st.sampled_from(["app.dev.local", "DEV.local", "localhost", "example.com", ".", "a.b.test"]))
     )
@@ -310,12 +310,12 @@ def changed_queries(draw: st.DrawFn) -> bytes:
     opts = draw(st.sampled_from([[], [OPT], [OPT[:5] + b"\0\1" + OPT[7:]], [OPT, OPT], [OPT[:-2] + b"\0\4\0\x09\0\0"]]))
     flags = draw(st.integers(0, 0x7FFF) | st.sampled_from([0, 0x0100, 0x0110]))
     wire = bytearray(header(flags, (1, 0, 0, len(opts))) + asked + b"".join(opts))
-    for at, octet in draw(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 255)), max_size=3)):
-        wire[at % len(wire)] = octet
+    for at, byte in draw(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 255)), max_size=3)):
+        wire[at % len(wire)] = byte
     return bytes(wire[: len(wire) - draw(st.integers(0, 3))])
 
 
 @given(changed_queries(), st.booleans())
 @settings(max_examples=examples(500))
-def test_queries_that_were_changed_on_the_way(wire: bytes, over_tcp: bool) -> None:
+def test_queries_that_were_changed_in_transit(wire: bytes, over_tcp: bool) -> None:
     check_against_the_table(wire, SHARED.answer(wire, over_tcp=over_tcp))

@@ -56,7 +56,7 @@ def test_every_limit_has_an_effect() -> None:
     assert not [name for name in LIMIT_RANGES if f"limits.{name}" not in sources]
 
 
-def test_a_default_is_that_of_the_model_or_said_in_words() -> None:
+def test_a_default_is_that_of_the_model_or_described() -> None:
     rows = {row[0].strip("`"): row[1:] for row in table(configuration.section("serve"))[1:]}
     assert rows["https_port"][:2] == ["a port", "443, or 8443"]
     assert rows["redirect"][:2] == ["true or false", "`true`"]

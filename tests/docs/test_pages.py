@@ -115,7 +115,7 @@ def test_every_command_line_is_understood(line: str) -> None:
         command.make_context(line, words)
 
 
-def test_the_named_variables_move_the_folders() -> None:
+def test_the_named_variables_move_the_directories() -> None:
     names = [
         row[0].strip("`") for row in table(section(page("reference/environment.md"), "Environment and directories"))[1:]
     ]
@@ -185,7 +185,7 @@ def test_the_layers_are_those_that_the_linter_enforces() -> None:
     assert [line[: line.index("   ")] for line in drawn] == layers
 
 
-def test_there_is_one_place_for_the_figures_of_the_bench() -> None:
+def test_there_is_one_place_for_the_figures_of_the_benchmark() -> None:
     assert WHOLE.count("<!-- bench -->") == WHOLE.count("<!-- /bench -->") == 1
 
 

@@ -67,7 +67,7 @@ async def _answer(app: BodyApp, reader: asyncio.StreamReader, writer: asyncio.St
     text = f'{{"octets": {octets}, "sha256": "{sha256}"}}'.encode()
     start_line = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n"
     if path.startswith("/octets/"):
-        await _send_octets(writer, start_line, int(path.removeprefix("/octets/")))
+        await _send_bytes(writer, start_line, int(path.removeprefix("/octets/")))
     elif path == "/trailers":
         back = "".join(f"x-back-{name}: {value}\r\n" for name, value in trailers) + "x-end: yes\r\n"
         body = b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(text), text, back.encode())
@@ -88,7 +88,7 @@ async def _wait(app: BodyApp, reader: asyncio.StreamReader) -> None:
         app.given_up += 1
 
 
-async def _send_octets(writer: asyncio.StreamWriter, start_line: bytes, octets: int) -> None:
+async def _send_bytes(writer: asyncio.StreamWriter, start_line: bytes, octets: int) -> None:
     writer.write(start_line + b"Content-Length: %d\r\n\r\n" % octets)
     while octets > 0:
         writer.write(PIECE[:octets])

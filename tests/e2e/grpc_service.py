@@ -77,7 +77,7 @@ class Service:
             yield message
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, TROUBLE, (("why-bin", b"\x00\xff\r\n"),))
 
-    async def meet(self, message: bytes, _: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+    async def rendezvous(self, message: bytes, _: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         """Answer once as many calls are open as the message says."""
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -95,7 +95,7 @@ class Service:
             "Talk": grpc.stream_stream_rpc_method_handler(self.talk),
             "Wait": grpc.unary_stream_rpc_method_handler(self.wait),
             "Fail": grpc.stream_stream_rpc_method_handler(self.fail),
-            "Meet": grpc.unary_unary_rpc_method_handler(self.meet),
+            "Rendezvous": grpc.unary_unary_rpc_method_handler(self.rendezvous),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 

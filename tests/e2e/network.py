@@ -56,18 +56,18 @@ class Started:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(errors="replace")
 
     async def wait_for(self, text: str, count: int = 1) -> None:
         """Return once it has said `text`, `count` times."""
 
         def has_come() -> bool:
-            found = self.said().count(text) >= count
-            assert found or self.process.poll() is None, f"{text!r} did not come before the end: {self.said()}"
+            found = self.output().count(text) >= count
+            assert found or self.process.poll() is None, f"{text!r} did not come before the end: {self.output()}"
             return found
 
-        await until(has_come, lambda: f"{text!r} did not come: {self.said()}", timeout_s=_PATIENCE_S)
+        await until(has_come, lambda: f"{text!r} did not come: {self.output()}", timeout_s=_PATIENCE_S)
 
     async def end(self) -> int:
         """Ask it to end and return its exit code."""

@@ -116,7 +116,7 @@ async def test_curl_is_let_in_with_a_certificate_and_refused_without(scene: Scen
     assert f"{start}it showed no certificate. `devtls cert NAME --client`" in said
 
 
-async def test_a_certificate_that_devtls_made_opens_the_door(scene: Scene) -> None:
+async def test_a_certificate_that_devtls_made_is_accepted(scene: Scene) -> None:
     """The two commands of the documentation."""
     made = await run((*DEVTLS, "cert", "alice.dev.local", "--client", "--out", str(scene.directory)))
     assert made.returncode == 0, made.stderr
@@ -147,7 +147,7 @@ async def test_curl_opens_a_connection_for_each_name(scene: Scene) -> None:
     assert sorted(counts) == ["0 200", "1 200", "1 200"], "three requests to two names"
 
 
-async def test_a_certificate_that_is_taken_back_while_it_runs(scene: Scene) -> None:
+async def test_a_certificate_that_is_revoked_while_it_runs(scene: Scene) -> None:
     alice, bob = scene.certificate(), scene.certificate()
     assert (await scene.curl(SAFE, alice)).returncode == 0
     crl = trust_pem(scene.authority, alice)

@@ -159,7 +159,7 @@ def test_routes_come_and_go_and_comments_stay(serve: Begin, project: Path) -> No
     one = serve()
     shown = devtls("add", "api", "4000", "--host", "upstream", cwd=project).stdout
     assert 'Added to devtls.toml: api = { target = 4000, host = "upstream" }' in shown
-    assert "has taken it over" in shown
+    assert "has applied it" in shown
     assert f"https://api.dev.local:{one.port}" in shown
     assert 'app = 9 # the app\napi = { target = 4000, host = "upstream" }\n\n# rare' in file.read_text()
     (listed,) = told("list", cwd=project)["lists"]
@@ -188,13 +188,13 @@ def test_a_temporary_route_is_gone_after_the_run(serve: Begin, project: Path) ->
     assert "never behind a route" in refused.stderr
 
 
-def test_a_mistake_is_told_until_it_is_mended(serve: Begin, project: Path) -> None:
+def test_a_mistake_is_told_until_it_is_corrected(serve: Begin, project: Path) -> None:
     file = project / "devtls.toml"
     file.write_text(FILE)
     serve()
     file.write_text("[routes]\napp = -1\n")
     refused = devtls("reload", cwd=project, code=3)
-    assert "goes on with what it had" in refused.stderr
+    assert "goes on with its old configuration" in refused.stderr
     assert "devtls.toml:2" in refused.stderr
     assert "Not in effect, since" in devtls("status", cwd=project).stdout
     file.write_text(FILE)
@@ -202,7 +202,7 @@ def test_a_mistake_is_told_until_it_is_mended(serve: Begin, project: Path) -> No
     assert told("status", cwd=project)["serves"][0]["reload_error"] is None
 
 
-def test_a_killed_serve_is_in_nobodys_way(serve: Begin, project: Path, runtime: Path, files: str) -> None:
+def test_a_killed_serve_disturbs_nobody(serve: Begin, project: Path, runtime: Path, files: str) -> None:
     one = serve("app=9")
     (left,) = runtime.glob(files)
     one.process.send_signal(signal.SIGKILL)

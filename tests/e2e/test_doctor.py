@@ -40,7 +40,7 @@ async def doctor(*arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-async def examine(*arguments: str) -> dict[str, Any]:
+async def findings_of(*arguments: str) -> dict[str, Any]:
     """Return id -> finding; where there are several with one id, the last."""
     _, text = await doctor("--json", *arguments)
     return {finding["id"]: finding for finding in json.loads(text)["findings"]}
@@ -63,18 +63,18 @@ async def test_before_trust_between_and_after(home: Path) -> None:
     assert not (home / "state").exists()
 
     await devtls("trust", "--store", "nss", "--yes")
-    found = await examine()
+    found = await findings_of()
     assert mine(found) == set()
     assert found["store-trusts"]["subject"] == f"nss:~/{NEW}"
     assert found["client-needs-env"]["mend"] == 'eval "$(devtls env)"'
 
     await devtls("untrust", "--yes")
-    found = await examine()
+    found = await findings_of()
     assert mine(found) == {"untrusted"}
     assert found["untrusted"]["mend"] == found["client-needs-env"]["mend"] == "devtls trust"
 
     await devtls("untrust", "--yes", "--forget")
-    assert mine(await examine()) == {"ca-missing"}
+    assert mine(await findings_of()) == {"ca-missing"}
 
 
 async def test_clients_under_devtls_env_need_nothing_more(home: Path, require_tool: RequireTool) -> None:
@@ -96,7 +96,7 @@ async def test_fix_mends_what_it_says(home: Path) -> None:
             path.unlink()
     await devtls("trust", "--store", "nss", "--yes")
     (home / "state").chmod(0o755)
-    found = await examine()
+    found = await findings_of()
     assert mine(found) == {"ca-exposed", "root-stale"}
     assert f"devtls root {earlier}" in found["root-stale"]["what"]
     assert {each["fixable"] for each in found.values() if each["id"] in mine(found)} == {True}
@@ -105,7 +105,7 @@ async def test_fix_mends_what_it_says(home: Path) -> None:
     assert f"chmod go= {home / 'state'}" in done.stderr
     assert "certutil -D" in done.stderr
     assert done.stdout.count("✓ done") == 2
-    assert mine(await examine()) == set()
+    assert mine(await findings_of()) == set()
     listed = await run(("certutil", "-L", "-d", f"sql:{home / NEW}"))
     assert earlier not in listed.stdout
 
@@ -118,7 +118,7 @@ async def test_a_root_that_no_record_knows_is_left_to_the_user(home: Path) -> No
     await devtls("trust", "--store", "nss", "--yes")
     added = await run(("certutil", "-A", "-d", f"sql:{home / NEW}", "-t", "C,,", "-n", "old", "-i", str(root)))
     assert added.returncode == 0, added.stderr
-    found = await examine("--fix", "--yes")
+    found = await findings_of("--fix", "--yes")
     assert mine(found) == {"root-unknown"}
     assert found["root-unknown"]["mend"] == "devtls untrust --all && devtls trust"
 
@@ -126,7 +126,7 @@ async def test_a_root_that_no_record_knows_is_left_to_the_user(home: Path) -> No
 async def test_an_untrusted_ca_is_put_into_the_browsers_store_by_fix(home: Path) -> None:
     await devtls("trust", "--store", "nss", "--yes")
     await devtls("untrust", "--yes")
-    assert mine(await examine("--fix", "--yes")) == set()
+    assert mine(await findings_of("--fix", "--yes")) == set()
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ async def test_an_untrusted_ca_is_put_into_the_browsers_store_by_fix(home: Path)
 async def test_a_broken_state_file_is_a_finding(home: Path, file: str, content: str, expected: str) -> None:
     await devtls("trust", "--store", "nss", "--yes")
     (home / "state" / file).write_text(content)
-    found = await examine()
+    found = await findings_of()
     assert mine(found) == {expected}
     assert found[expected]["mend"]
 
@@ -162,17 +162,17 @@ async def test_a_taken_port_is_told_with_its_holder(home: Path, taken: int) -> N
 async def test_a_running_serve_is_found_and_another_cas_told_apart(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(home, "app=3000") as proxy:
         (home / "devtls.toml").write_text(f"[serve]\nhttps_port = {proxy.port}\n[routes]\nlocalhost = 3000\n")
-        found = await examine()
+        found = await findings_of()
         assert "serve-runs" in found
         assert not {"port-taken", "pki-port-taken", "serve-of-another-ca"} & found.keys()
         monkeypatch.setenv("DEVTLS_STATE_DIR", str(home / "another"))
         await devtls("trust", "--store", "nss", "--yes")
-        assert (await examine())["serve-of-another-ca"]["subject"] == str(proxy.port)
+        assert (await findings_of())["serve-of-another-ca"]["subject"] == str(proxy.port)
 
 
 async def test_a_configuration_that_cannot_be_read_is_told_with_its_line(home: Path) -> None:
     (home / "devtls.toml").write_text("[routes]\napp = { target = 3000, hots = 1 }\n")
-    found = await examine()
+    found = await findings_of()
     assert "devtls.toml:2" in found["config-refused"]["what"]
 
 
@@ -184,6 +184,6 @@ async def test_a_file_of_devtls_env_from_another_ca_is_made_anew(home: Path) -> 
     await devtls("untrust", "--yes", "--forget")
     await devtls("trust", "--store", "nss", "--yes")
     bundle.write_bytes(old)
-    assert mine(await examine()) == {"env-outdated"}
-    assert mine(await examine("--fix", "--yes")) == set()
+    assert mine(await findings_of()) == {"env-outdated"}
+    assert mine(await findings_of("--fix", "--yes")) == set()
     assert bundle.read_bytes() != old

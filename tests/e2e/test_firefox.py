@@ -44,7 +44,7 @@ async def tls_port(tmp_path: Path) -> AsyncIterator[int]:
     await runner.cleanup()
 
 
-async def test_pages_are_live_and_what_goes_wrong_in_them_is_said(firefox: Firefox, demo_port: int) -> None:
+async def test_pages_are_live_and_what_goes_wrong_in_them_is_shown(firefox: Firefox, demo_port: int) -> None:
     async with firefox as browser:
         page = await browser.open(f"http://127.0.0.1:{demo_port}/")
         assert (page.error, page.status, page.protocol) == ("", 200, "http/1.1")

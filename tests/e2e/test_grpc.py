@@ -112,7 +112,7 @@ async def test_both_sides_talk_at_once(caller: Caller) -> None:
     assert await call.code() is grpc.StatusCode.OK
 
 
-async def test_metadata_go_both_ways_before_and_after_the_message(caller: Caller) -> None:
+async def test_metadata_go_in_both_directions_before_and_after_the_message(caller: Caller) -> None:
     asked: list[tuple[str, str | bytes]] = [("x-ask", "plain, with a comma"), ("x-ask-bin", bytes(range(256)))]
     call = caller.unary("Echo")(b"", metadata=asked, timeout=PATIENCE_S)
     await call
@@ -142,7 +142,7 @@ async def test_an_answer_of_trailers_alone_stays_one(caller: Caller) -> None:
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED, caught.value
 
 
-async def test_large_messages_go_both_ways(caller: Caller) -> None:
+async def test_large_messages_pass_in_both_directions(caller: Caller) -> None:
     message = bytes(range(256)) * (LARGE // 256)
     assert await caller.unary("Echo")(message, timeout=PATIENCE_S) == message
     answers = [answer async for answer in caller.both("Talk")(repeat(message, 3), timeout=PATIENCE_S)]
@@ -152,7 +152,7 @@ async def test_large_messages_go_both_ways(caller: Caller) -> None:
 async def test_a_hundred_calls_are_open_at_once(caller: Caller, service: Service) -> None:
     """Each waits in the service until all of them are there."""
     wanted = str(AT_ONCE).encode()
-    calls = [caller.unary("Meet")(wanted, timeout=PATIENCE_S) for _ in range(AT_ONCE)]
+    calls = [caller.unary("Rendezvous")(wanted, timeout=PATIENCE_S) for _ in range(AT_ONCE)]
     assert await asyncio.gather(*calls) == [wanted] * AT_ONCE
     assert service.most_at_once == AT_ONCE
 

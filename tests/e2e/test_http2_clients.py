@@ -143,7 +143,7 @@ async def test_nodes_http2_streams_trailers_and_aborts(scene: Scene, require_too
     assert scene.app.waiting == 0
 
 
-async def test_httpx_shares_a_connection_and_streams_both_ways(scene: Scene) -> None:
+async def test_httpx_shares_a_connection_and_streams_in_both_directions(scene: Scene) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(16):
             yield PIECE

@@ -143,7 +143,7 @@ async def test_clients_work_as_the_proofs_table_says(fresh_machine: Machine, req
                 assert done.stdout.rstrip().endswith("ready"), (client, name, done.stderr)
 
 
-async def test_the_root_can_be_taken_back_after_the_ca_is_gone(fresh_machine: Machine) -> None:
+async def test_the_root_can_be_removed_after_the_ca_is_gone(fresh_machine: Machine) -> None:
     """Somebody who cleaned up too early still gets a clean browser."""
     await trust()
     shutil.rmtree(Paths.from_environment().state_dir)

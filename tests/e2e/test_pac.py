@@ -158,7 +158,7 @@ async def test_firefox_opens_it_with_the_two_settings_that_devtls_pac_names(
             await page.wait_for("document.querySelector('#ws.good')")
 
 
-async def test_curl_takes_the_same_way_and_no_other(person: Person, require_tool: RequireTool) -> None:
+async def test_curl_goes_through_the_same_proxy_and_no_other(person: Person, require_tool: RequireTool) -> None:
     curl = require_tool("curl", "sudo apt-get install curl")
     async with serving(person) as (_, url):
         root = person.home / "root.pem"

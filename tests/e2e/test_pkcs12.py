@@ -30,7 +30,7 @@ def file(home: Path, request: pytest.FixtureRequest) -> Path:
     return home / f"{NAME}.p12"
 
 
-async def said_by(*argv: str) -> Ended:
+async def output_of(*argv: str) -> Ended:
     done = await run(argv)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -38,7 +38,7 @@ async def said_by(*argv: str) -> Ended:
 
 async def test_openssl_opens_it(file: Path, require_tool: RequireTool) -> None:
     openssl = require_tool("openssl", "apt-get install openssl")
-    done = await said_by(openssl, "pkcs12", "-in", str(file), "-passin", f"pass:{PASSPHRASE}", "-nodes")
+    done = await output_of(openssl, "pkcs12", "-in", str(file), "-passin", f"pass:{PASSPHRASE}", "-nodes")
     assert done.stdout.count("BEGIN CERTIFICATE") == 2
     assert "BEGIN PRIVATE KEY" in done.stdout
     assert f"CN = {NAME}" in done.stdout
@@ -50,14 +50,14 @@ async def test_nss_imports_it(file: Path, home: Path, require_tool: RequireTool)
     certutil = require_tool("certutil", "apt-get install libnss3-tools")
     pk12util = require_tool("pk12util", "apt-get install libnss3-tools")
     database = ["-d", f"sql:{home}"]
-    await said_by(certutil, *database, "-N", "--empty-password")
-    await said_by(pk12util, *database, "-i", str(file), "-W", PASSPHRASE)
-    listed = (await said_by(certutil, *database, "-L")).stdout
+    await output_of(certutil, *database, "-N", "--empty-password")
+    await output_of(pk12util, *database, "-i", str(file), "-W", PASSPHRASE)
+    listed = (await output_of(certutil, *database, "-L")).stdout
     assert any(line.split() == [NAME, "u,u,u"] for line in listed.splitlines())
 
 
 async def test_java_opens_it(file: Path, require_tool: RequireTool) -> None:
     keytool = require_tool("keytool", "apt-get install default-jre-headless")
-    done = await said_by(keytool, "-list", "-keystore", str(file), "-storepass", PASSPHRASE)
+    done = await output_of(keytool, "-list", "-keystore", str(file), "-storepass", PASSPHRASE)
     assert f"{NAME}, " in done.stdout
     assert "PrivateKeyEntry" in done.stdout

@@ -58,7 +58,8 @@ print(json.dumps({
 EVERYWHERE = """\
 import asyncio, json
 from devtls.daemon.run import loop_factory
-from devtls.net.client.listener import Listener, bind_everywhere
+from devtls.net.client.listener import Listener
+from devtls.net.bind import bind_all_addresses
 
 class Greeter(asyncio.Protocol):
     def connection_made(self, transport):
@@ -75,7 +76,7 @@ async def visit(address, port):
     return answer.decode()
 
 async def main():
-    bound = bind_everywhere(443)
+    bound = bind_all_addresses(443)
     await Listener(bound, Greeter).start()
     addresses = ("127.0.0.1", "::1", "127.9.9.9", "192.0.2.1")  # the last is this machine's as others see it
     print(json.dumps({address: await visit(address, 443) for address in addresses}))
@@ -144,7 +145,7 @@ async def test_sockets_from_systemd_give_443_to_a_user_and_outlive_reloads(
     async with net.started(activated(net, tool, *addresses), as_user=False) as serve:
         await serve.wait_for("Listening on [::1]:443")
         await assert_served(net)
-        assert "serves https on port 443, redirects from port 80" in serve.said()
+        assert "serves https on port 443, redirects from port 80" in serve.output()
         await assert_redirected(net)
         serve.process.send_signal(signal.SIGHUP)
         await serve.wait_for("SIGHUP: 1 route now.")
@@ -166,7 +167,7 @@ async def test_a_name_makes_any_port_the_one_for_https(net: Network, require_too
         await serve.wait_for("Listening on 127.0.0.1:700")
         (answer,) = await net.curl("https://docs.dev.local:700/", "127.0.0.1")
         assert is_site(answer), answer
-        assert "Port 80 is closed to this user" in serve.said()
+        assert "Port 80 is closed to this user" in serve.output()
 
 
 async def test_a_socket_that_other_machines_reach_is_refused(net: Network, require_tool: RequireTool) -> None:
@@ -181,7 +182,7 @@ async def test_a_socket_that_other_machines_reach_is_refused(net: Network, requi
 # -- the sysctl -------------------------------------------------------------------------------------------------------
 
 
-async def test_the_sysctl_gives_443_and_80_to_a_user_and_is_taken_back(net: Network) -> None:
+async def test_the_sysctl_gives_443_and_80_to_a_user_and_is_reverted(net: Network) -> None:
     async with net.started(SERVE) as serve:
         await serve.wait_for("Port 443 is closed to this user, so it is 8443. To get it: devtls setup ports")
         assert await serve.end() == ExitCode.OK
@@ -207,9 +208,7 @@ async def test_the_sysctl_gives_443_and_80_to_a_user_and_is_taken_back(net: Netw
 # -- the redirect by nft ----------------------------------------------------------------------------------------------
 
 
-async def test_the_redirect_leads_443_and_80_to_a_user_and_is_taken_back(
-    net: Network, require_tool: RequireTool
-) -> None:
+async def test_the_redirect_leads_443_and_80_to_a_user_and_is_reverted(net: Network, require_tool: RequireTool) -> None:
     require_tool("nft", "sudo apt-get install nftables")
     installed = await change(net, "nft", "install")
     assert (installed["was"], installed["is"]) == ("absent", "applied")
@@ -224,7 +223,7 @@ async def test_the_redirect_leads_443_and_80_to_a_user_and_is_taken_back(
         assert (told["https_origin"], told["http_port"]) == ("redirected", 80)
         assert "https://docs.dev.local" in told["routes"][0]["urls"]
         # A user, who may not list rules, finds the same while the port is in use.
-        assert (await knocked(net)) == [80, 443]
+        assert (await redirected(net)) == [80, 443]
         # What this machine has for others is not redirected.
         (other,) = await net.curl("https://docs.dev.local/", "192.0.2.1")
         assert other.returncode == CURL_REFUSED, other
@@ -234,10 +233,10 @@ async def test_the_redirect_leads_443_and_80_to_a_user_and_is_taken_back(
         assert gone.returncode == CURL_REFUSED, gone
         assert await serve.end() == ExitCode.OK
     assert (await net.run("nft", "list", "ruleset")).stdout == ""
-    assert await knocked(net) == []
+    assert await redirected(net) == []
 
 
-async def knocked(net: Network) -> list[int]:
+async def redirected(net: Network) -> list[int]:
     """Return which ports are redirected, as far as the user can see."""
     script = (
         "from devtls.system.changes.ports.redirect_probe import redirected_ports as r\n"
@@ -266,17 +265,17 @@ async def test_a_client_that_comes_between_two_serves_is_served_by_the_second(ho
     (home / "site/index.html").write_text(SITE)
     context = client_context()
     with socket.create_server(("127.0.0.1", 0)) as given:
-        async with handed_over(given, home) as first:
+        async with serve_activated_with(given, home) as first:
             assert (await fetch(given, context)).endswith(SITE.encode())
             first.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(first.wait, 15) == ExitCode.OK
         waiting = asyncio.create_task(fetch(given, context))
-        async with handed_over(given, home):
+        async with serve_activated_with(given, home):
             assert (await waiting).endswith(SITE.encode())
 
 
 @asynccontextmanager
-async def handed_over(given: socket.socket, directory: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
+async def serve_activated_with(given: socket.socket, directory: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
     """Run a serve that gets `given` as a service manager would hand it over."""
     script = f'exec 3<&{given.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=https exec "$@"'
     process = subprocess.Popen(

@@ -220,7 +220,7 @@ def test_sudo_is_refused(monkeypatch: pytest.MonkeyPatch, serve: Callable[..., S
     assert "without sudo" in "\n".join(running.lines)
 
 
-def test_requests_under_load_survive_a_broken_and_a_mended_file(
+def test_requests_under_load_survive_a_broken_and_a_corrected_file(
     serve: Callable[..., Serve], app: int, tmp_path: Path, trusting: ssl.SSLContext
 ) -> None:
     file = tmp_path / "devtls.toml"

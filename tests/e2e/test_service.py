@@ -91,7 +91,7 @@ async def test_the_service_runs_survives_and_goes(manager: Manager, home: Path, 
     assert "No service of devtls" in manager.run(*DEVTLS, "service", "uninstall", "--yes")
 
 
-async def test_a_service_that_cannot_start_is_said_and_leaves_no_loop(manager: Manager, home: Path) -> None:
+async def test_a_service_that_cannot_start_is_reported_and_leaves_no_loop(manager: Manager, home: Path) -> None:
     port = write_config(home)
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", port)
     async with server:

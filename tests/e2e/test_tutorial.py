@@ -72,7 +72,7 @@ async def test_the_transcript_is_what_the_commands_print(home: Path, app_port: i
     async with running(serve, directory=home, port=port) as program:
         subprocess.run(curl(home, port), capture_output=True, timeout=PATIENCE_S, check=True)
         expected = "\n".join(shown["devtls serve app=3000"]).replace("8443", str(port)).replace("3000", str(app_port))
-        said = await until_said(program.log, folded(expected))
+        said = await until_printed(program.log, folded(expected))
         assert [line for line in folded(expected) if line not in said] == []
 
 
@@ -85,7 +85,7 @@ def curl(home: Path, port: int) -> list[str]:
     return [*line.split(), "--silent", "--show-error", "--fail", *own]
 
 
-async def until_said(log: Path, expected: list[str]) -> list[str]:
+async def until_printed(log: Path, expected: list[str]) -> list[str]:
     for _ in range(int(PATIENCE_S / 6 / POLL_S)):
         said = folded(log.read_text(errors="replace"))
         if all(line in said for line in expected):

@@ -14,7 +14,7 @@ import pytest
 
 from devtls.errors import DevtlsError, ExitCode, NotRunning, Refused
 from devtls.operations import control
-from devtls.operations.control import RunningProxy, choose, find_running, raise_trouble
+from devtls.operations.control import RunningProxy, choose, find_running, raise_failure
 from devtls.system.control import unix_socket as control_socket
 from devtls.system.control.unix_socket import ControlSocket, open_control_socket
 from devtls.system.machine.paths import Paths
@@ -98,7 +98,7 @@ def test_who_is_gone_is_passed_over_and_who_is_silent_is_named(
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (http(404, Done(trouble=ErrorInfo("GET /v2/x is nothing that this devtls can do."))), "GET /v2/x is nothing"),
+        (http(404, Done(error=ErrorInfo("GET /v2/x is nothing that this devtls can do."))), "GET /v2/x is nothing"),
         (http(500, b"oops"), "without a reason"),
         (http(200, b"{}"), "missing required field"),
         (b"nonsense\r\n\r\n", "as it should"),
@@ -149,11 +149,11 @@ def test_which_one_is_meant() -> None:
     assert caught.value.hint == "devtls stop --pid 1"
 
 
-def test_a_trouble_keeps_its_hint_and_exit_code() -> None:
-    raise_trouble(None)
+def test_an_error_keeps_its_hint_and_exit_code() -> None:
+    raise_failure(None)
     with pytest.raises(DevtlsError, match="it: no") as caught:
-        raise_trouble(ErrorInfo("no", "try this", exit_code=3), "it: ")
+        raise_failure(ErrorInfo("no", "try this", exit_code=3), "it: ")
     assert (caught.value.hint, caught.value.exit_code) == ("try this", ExitCode.CONFIG)
     with pytest.raises(DevtlsError) as caught:
-        raise_trouble(ErrorInfo("no", exit_code=4711))
+        raise_failure(ErrorInfo("no", exit_code=4711))
     assert caught.value.exit_code is ExitCode.FAILED

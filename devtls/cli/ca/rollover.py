@@ -20,7 +20,7 @@ from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import DevtlsError, StateError
-from devtls.operations.control import find_running, raise_trouble
+from devtls.operations.control import find_running, raise_failure
 from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.files import renew_files
 from devtls.system.changes.clientenv.variables import ROOT_FILE
@@ -108,7 +108,7 @@ def tell_running() -> tuple[int, ...]:
     told = []
     for one in find_running(Paths.from_environment(), TerminalReporter()):
         try:
-            raise_trouble(one.send(LOOK, RefreshRequest()).trouble, f"{one.label} goes on as before: ")
+            raise_failure(one.send(LOOK, RefreshRequest()).error, f"{one.label} goes on as before: ")
         except DevtlsError as error:
             show_error(error)
         else:

@@ -12,8 +12,8 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-from devtls.cli.proxy.config_choice import wants_ocsp
 from devtls.cli.terminal.passphrase import terminal_passphrases
+from devtls.operations.config_choice import wants_ocsp
 from devtls.pki.certify import CertificateTemplate, check_days
 from devtls.pki.names_in_certificates import Kind, parse_names
 from devtls.pki.register import Maker

@@ -1,7 +1,4 @@
-"""`devtls add NAME TARGET`: a route, written into the file that counts here, or given to what runs for this run only.
-
-Owns the options and how the result is shown. `route_edit` writes, `takeover` asks what runs.
-"""
+"""`devtls add NAME TARGET`: the options of a route, and how its addition is shown."""
 
 from __future__ import annotations
 
@@ -11,19 +8,15 @@ from typing import Any
 import click
 
 from devtls.cli import printable
-from devtls.cli.proxy.config_choice import chosen_file, config_here
-from devtls.cli.proxy.route_edit import rewrite, spelled
-from devtls.cli.proxy.takeover import Takeover, ask_for_takeover, taken, tell
-from devtls.cli.proxy.typed_route import typed_value
+from devtls.cli.proxy.outcome_lines import exit_code, show_outcomes
 from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.reporter import TerminalReporter
-from devtls.config import parse_identity
-from devtls.config.edit import Value, add_route, as_line, find_route
-from devtls.errors import ExitCode
-from devtls.operations.control import choose, find_running, raise_trouble
-from devtls.system.machine.paths import Paths, refuse_sudo_for
-from devtls.system.storage.config_discovery import Found
-from devtls.web.control_messages import FORMAT, ROUTES, AddRequest
+from devtls.operations.config_choice import chosen_file, display_path
+from devtls.operations.context import Context
+from devtls.operations.route_file import RouteOptions
+from devtls.operations.routes import AddedRoute, add, add_temporarily
+from devtls.system.machine.paths import refuse_sudo_for
+from devtls.web.control_messages import FORMAT
 
 
 @click.command()
@@ -33,7 +26,7 @@ from devtls.web.control_messages import FORMAT, ROUTES, AddRequest
 @click.option("--global", "of_user", is_flag=True, help="Into your own devtls.toml, which counts where no other is.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Into this file.")
 @click.option("--pid", type=int, metavar="N", help="With --temporary: which devtls serve, when several run.")
-@click.option("--host", type=click.Choice(["keep", "upstream"]), help="The Host that the app sees.")
+@click.option("--host", type=click.Choice(["keep", "upstream"]), default=None, help="The Host that the app sees.")
 @click.option("--strip-prefix", is_flag=True, help="Cut the route's path off before the app sees it.")
 @click.option("--allow-remote", is_flag=True, help="The target is another machine, and that is meant.")
 @click.option("--ca", type=click.Path(), metavar="FILE", help="PEM file that an https or h2 target is verified with.")
@@ -56,53 +49,34 @@ def command(
 ) -> int:
     """Add a route, or replace the one of that name: devtls add api 4000.
 
-    It is written into the devtls.toml that devtls serve would use here, or into a new one in this folder; comments and
-    order stay. What runs with that file takes it over at once.
+    It is written into the devtls.toml that devtls serve would use here, or into a new one in this directory; comments
+    and order stay. A devtls serve that runs with that file applies it at once.
     """
     if sum((temporary, of_user, config is not None)) > 1:
         raise click.UsageError("Use only one of --temporary, --global and --config.")
     if pid is not None and not temporary:
         raise click.UsageError("--pid goes with --temporary.")
     refuse_sudo_for("add")
-    paths, here = Paths.from_environment(), Path.cwd()
+    context = Context.here(TerminalReporter())
+    given = RouteOptions(**{key: value for key, value in options.items() if value is not None})
     if temporary:
-        value = typed_value(name, target, options, here=here, directory=here)
-        return _lend(paths, pid, AddRequest(name=name, value=value, directory=str(here)), as_values=as_values)
-    found = chosen_file(paths, config, of_user)
-    value = typed_value(name, target, options, here=here, directory=found.path.parent)
-    return _write(paths, found, name, value, as_values=as_values)
-
-
-def _lend(paths: Paths, pid: int | None, request: AddRequest, *, as_values: bool) -> int:
-    identity = parse_identity(request.name)
-    one = choose(
-        find_running(paths, TerminalReporter()), pid, config_here(paths), f"add {request.name} TARGET --temporary"
-    )
-    done = one.send(ROUTES, request)
-    raise_trouble(done.trouble)
-    takeover = taken(one, done, identity)
+        added = add_temporarily(context, pid, name, target, given)
+    else:
+        added = add(context, chosen_file(context.paths, config, of_user), name, target, given)
     if as_values:
-        return _print(None, False, as_line(request.name, request.value), None, [takeover])
-    return tell([takeover], [one], "temporary")
+        print_json({"format": FORMAT, **_values(added)})
+        return exit_code(added.outcomes)
+    if added.file is not None:
+        verb = "Changed in" if added.replaced is not None else "Written to a new" if added.created else "Added to"
+        click.echo(printable(f"{verb} {display_path(added.file)}: {added.line}"))
+    return show_outcomes(added.outcomes, added.running, "temporary" if added.file is None else "file")
 
 
-def _write(paths: Paths, found: Found, name: str, value: Value, *, as_values: bool) -> int:
-    running = find_running(paths, TerminalReporter())  # before: the file's own watch must not come first
-    change = rewrite(found, paths, lambda file: add_route(file, name, value))
-    if change is None:
-        raise TypeError("add_route always returns a file")
-    old, new = find_route(change.before, name), find_route(change.after, name)
-    key = name if new is None else new.key
-    takeovers = ask_for_takeover(running, found.path, f"devtls add {printable(name)}", parse_identity(name))
-    line = as_line(key, value)
-    if as_values:
-        return _print(str(found.path), change.created, line, None if old is None else old.key, takeovers)
-    verb = "Changed in" if old is not None else "Written to a new" if change.created else "Added to"
-    click.echo(printable(f"{verb} {spelled(found.path)}: {line}"))
-    return tell(takeovers, running, "file")
-
-
-def _print(file: str | None, created: bool, line: str, replaced: str | None, takeovers: list[Takeover]) -> int:
-    told = {"file": file, "created": created, "line": line, "replaced": replaced, "serves": takeovers}
-    print_json({"format": FORMAT, **told})
-    return ExitCode.OK if all(one.taken_over for one in takeovers) else ExitCode.FAILED
+def _values(added: AddedRoute) -> dict[str, Any]:
+    return {
+        "file": None if added.file is None else str(added.file),
+        "created": added.created,
+        "line": added.line,
+        "replaced": added.replaced,
+        "serves": added.outcomes,
+    }

@@ -1,119 +1,102 @@
 """`devtls allow`: let a project's devtls.toml do more than a cloned file may do by itself.
 
-Owns the question and how the answer is shown. Refuses to remember anything without an answer, files that are broken,
-and files that ask for what nobody may allow.
+Owns the question and how the answer is shown. Refuses to remember anything without an answer.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from msgspec.structs import asdict
 
 from devtls.cli import printable
-from devtls.config import AllowanceReason, parse_config
-from devtls.errors import ConfigError, Refused
-from devtls.system.machine.paths import Paths, refuse_sudo
-from devtls.system.storage.allowlist import Allowlist, check_private_sockets, reasons_of
-from devtls.system.storage.config_discovery import FILE_NAME, find_config, read_config_file
+from devtls.cli.terminal.output import print_json
+from devtls.cli.terminal.prompts import is_terminal
+from devtls.cli.terminal.reporter import TerminalReporter
+from devtls.errors import Refused
+from devtls.operations.context import Context
+from devtls.operations.permissions import (
+    PermissionRequest,
+    allow,
+    file_for_permission,
+    permission_request,
+    revoke,
+)
+from devtls.system.machine.paths import refuse_sudo_for
+from devtls.system.storage.allowlist import Allowlist
 
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--revoke", is_flag=True, help="Take the permission back.")
+@click.option("--revoke", "revokes", is_flag=True, help="Revoke the permission.")
 @click.option("--list", "show_list", is_flag=True, help="Show every file that is allowed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; without --yes nothing is remembered.")
-def command(file: Path | None, yes: bool, revoke: bool, show_list: bool, as_json: bool) -> None:
-    """Let a project's devtls.toml name other machines, Unix sockets and folders elsewhere.
+def command(file: Path | None, yes: bool, revokes: bool, show_list: bool, as_json: bool) -> None:
+    """Let a project's devtls.toml name other machines, Unix sockets and directories elsewhere.
 
     Without FILE it is the devtls.toml that devtls serve would use here. The permission holds for this content:
     after any change of the file devtls asks again.
     """
-    if sum((yes, revoke, show_list)) > 1:
+    if sum((yes, revokes, show_list)) > 1:
         raise click.UsageError("Use only one of --yes, --revoke and --list.")
-    if sys.platform != "win32":
-        refuse_sudo(os.environ, os.geteuid(), "allow")
-    paths = Paths.from_environment()
-    allowlist = Allowlist(paths.state_dir)
+    refuse_sudo_for("allow")
+    context = Context.here(TerminalReporter())
     if show_list:
-        _list(allowlist, as_json)
-    elif revoke:
-        _revoke(_chosen(file, paths, must_exist=False), allowlist, as_json)
+        _list(context, as_json)
+    elif revokes:
+        _revoke(context, file_for_permission(context, file, must_exist=False), as_json)
     else:
-        _allow(_chosen(file, paths), paths, allowlist, yes=yes, as_json=as_json)
+        _allow(context, file_for_permission(context, file), yes=yes, as_json=as_json)
 
 
-def _chosen(file: Path | None, paths: Paths, *, must_exist: bool = True) -> Path:
-    if file is not None:
-        path = file.absolute()
-        return path / FILE_NAME if path.is_dir() else path
-    found = find_config(Path.cwd(), home=Path.home(), config_dir=paths.config_dir)
-    if found is not None:
-        return found.path
-    if not must_exist:
-        return Path.cwd() / FILE_NAME
-    raise ConfigError(
-        f"there is no {FILE_NAME} here or in a folder above.", hint=f"Name it: devtls allow PATH/{FILE_NAME}"
-    )
-
-
-def _allow(path: Path, paths: Paths, allowlist: Allowlist, *, yes: bool, as_json: bool) -> None:
-    data = read_config_file(path)
-    config = parse_config(data, source=str(path), directory=str(path.parent))
-    check_private_sockets(config, paths)
-    reasons = reasons_of(config, path)
-    allowed = not reasons or allowlist.allows(path, data, reasons)
+def _allow(context: Context, path: Path, *, yes: bool, as_json: bool) -> None:
+    request = permission_request(context, path)
+    allowed = request.allowed
     if not as_json:
-        _show(path, reasons, allowed=allowed)
+        _show(request)
     if not allowed and (yes or (not as_json and _agreed())):
-        allowlist.remember(path, data, reasons, datetime.now(UTC))
+        allow(context, request)
         allowed = True
         if not as_json:
-            click.echo("Allowed, until the file changes. Take it back: devtls allow --revoke")
+            click.echo("Allowed, until the file changes. Revoke it: devtls allow --revoke")
     if as_json:
-        told = {"file": str(path), "allowed": allowed, "reasons": [asdict(reason) for reason in reasons]}
-        click.echo(json.dumps(told, indent=2))
+        print_json({"file": str(path), "allowed": allowed, "reasons": [asdict(one) for one in request.reasons]})
 
 
-def _show(path: Path, reasons: list[AllowanceReason], *, allowed: bool) -> None:
-    if not reasons:
+def _show(request: PermissionRequest) -> None:
+    path = request.path
+    if not request.reasons:
         click.echo(printable(f"{path} asks for nothing that needs a permission."))
         return
-    click.echo(printable(f"{path} {'is allowed already' if allowed else 'wants more than a project file may'}:"))
-    for reason in reasons:
+    click.echo(
+        printable(f"{path} {'is allowed already' if request.allowed else 'wants more than a project file may'}:")
+    )
+    for reason in request.reasons:
         click.echo(printable(f"  line {reason.line}  {reason.key}  {reason.text}"))
 
 
 def _agreed() -> bool:
-    if not _is_terminal():
+    if not is_terminal():
         raise Refused("This needs an answer, and there is no terminal to ask on.", hint="devtls allow --yes")
     if not click.confirm("Allow it?", err=True):
         raise Refused("Nothing was allowed.")
     return True
 
 
-def _is_terminal() -> bool:
-    return sys.stdin.isatty()
-
-
-def _revoke(path: Path, allowlist: Allowlist, as_json: bool) -> None:
-    revoked = allowlist.revoke(path)
+def _revoke(context: Context, path: Path, as_json: bool) -> None:
+    revoked = revoke(context, path)
     if as_json:
-        click.echo(json.dumps({"file": str(path), "revoked": revoked}, indent=2))
+        print_json({"file": str(path), "revoked": revoked})
     else:
         click.echo(printable(f"{path} is not allowed any more." if revoked else f"{path} was not allowed."))
 
 
-def _list(allowlist: Allowlist, as_json: bool) -> None:
-    entries = allowlist.entries()
+def _list(context: Context, as_json: bool) -> None:
+    entries = Allowlist(context.paths.state_dir).entries()
     if as_json:
-        click.echo(json.dumps([asdict(entry) for entry in entries], indent=2))
+        print_json([asdict(entry) for entry in entries])
         return
     if not entries:
         click.echo("No file is allowed.")

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 
 import click
 
-from devtls.cli.proxy.config_choice import config_here
 from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.reporter import TerminalReporter
-from devtls.errors import DevtlsError
-from devtls.operations.control import choose, find_running
-from devtls.system.machine.paths import Paths, refuse_sudo_for
+from devtls.operations.context import Context
+from devtls.operations.proxies import pac_port
+from devtls.system.machine.paths import refuse_sudo_for
 from devtls.web.control_messages import FORMAT
 
 _INTRODUCTION = """\
@@ -33,29 +32,18 @@ this way: browsers know them.
 def command(pid: int | None, as_values: bool) -> None:
     """Print the address of the PAC file that makes names resolve in browsers, and how each is told."""
     refuse_sudo_for("pac")
-    paths = Paths.from_environment()
-    port = _open_port(paths, pid)
+    port = pac_port(Context.here(TerminalReporter()), pid)
     url = f"http://127.0.0.1:{port}/proxy.pac"
     if as_values:
         print_json({"format": FORMAT, "url": url, "port": port})
         return
     click.echo(url)
     click.echo(_INTRODUCTION, err=True)
-    click.echo("\n".join(in_words(ways(port, sys.platform))), err=True)
+    click.echo("\n".join(in_words(browser_settings(port, sys.platform))), err=True)
 
 
-def _open_port(paths: Paths, pid: int | None) -> int:
-    one = choose(find_running(paths, TerminalReporter()), pid, config_here(paths), "pac")
-    port, trouble = one.about.pac_port, one.about.pac_trouble
-    if port is None:
-        raise DevtlsError(
-            trouble or f"{one.label} hands out no PAC file.", hint="`enabled` and `port` in [pac] of devtls.toml"
-        )
-    return port
-
-
-def ways(port: int, platform: str) -> list[tuple[str, Sequence[str]]]:
-    """Return (who, what to do) for the browsers of a platform, as Python names it."""
+def browser_settings(port: int, platform: str) -> list[tuple[str, Sequence[str]]]:
+    """Return (browser, its setting) for the browsers of a platform, as Python names it."""
     url = f"http://127.0.0.1:{port}/proxy.pac"
     return [
         ("Chrome, Edge", (f"--proxy-pac-url={url}", "as an argument, when no window of it is open yet")),
@@ -67,12 +55,12 @@ def ways(port: int, platform: str) -> list[tuple[str, Sequence[str]]]:
                 f'user_pref("network.proxy.autoconfig_url", "{url}");',
             ),
         ),
-        _system_way(url, platform),
+        _system_setting(url, platform),
         ("curl", (f"curl --proxy http://127.0.0.1:{port} https://app.dev.local/",)),
     ]
 
 
-def _system_way(url: str, platform: str) -> tuple[str, Sequence[str]]:
+def _system_setting(url: str, platform: str) -> tuple[str, Sequence[str]]:
     match platform:
         case "darwin":
             on = f"networksetup -setautoproxyurl Wi-Fi {url}"

@@ -1,6 +1,7 @@
 """`devtls serve`: the proxy in front of your apps.
 
-Owns the options and their help. `serve_arguments` reads the plain ones without click; `serving` does the work.
+Owns the options and their help, and the explanation of a port that is taken. `serve_arguments` reads plain arguments
+without click; `serving` runs the proxy.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ from pathlib import Path
 import click
 
 from devtls.cli.proxy.serve_arguments import ServeArguments
-from devtls.cli.proxy.serving import start
+from devtls.cli.proxy.serving import find_file, start
 from devtls.cli.terminal.port_argument import PORT
+from devtls.cli.terminal.reporter import TerminalReporter
+from devtls.errors import PortInUse
+from devtls.operations.context import Context
+from devtls.operations.port_conflict import explain_port_in_use
 from devtls.system.storage.config_discovery import FILE_NAME
 
 
@@ -23,9 +28,9 @@ from devtls.system.storage.config_discovery import FILE_NAME
 @click.option("--http-port", type=PORT, help="Port that redirects to https. Default: 80.")
 @click.option("--no-redirect", is_flag=True, help="Do not listen for http:// at all.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="One JSON object per line on stderr.")
-@click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Say everything there, not here.")
+@click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Write everything there, not here.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Where the passphrase of a locked CA is read from.")
-@click.option("-v", "--verbose", is_flag=True, help="Also say why handshakes fail, and when DNS is open.")
+@click.option("-v", "--verbose", is_flag=True, help="Also log why handshakes fail, and when DNS is open.")
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors.")
 def command(
     *,
@@ -43,7 +48,7 @@ def command(
 ) -> int:
     """Serve your apps over https, under names that browsers trust.
 
-    A TARGET is a port (3000), host:port, a folder (./site), unix:/path or https://host. A short NAME is served in
+    A TARGET is a port (3000), host:port, a directory (./site), unix:/path or https://host. A short NAME is served in
     every zone of your CA: app is https://app.dev.local, https://app.localhost and https://app.test. Routes add up
     with those of devtls.toml, which is read again whenever it changes.
     """
@@ -62,4 +67,13 @@ def command(
         quiet=quiet,
         passphrase_fd=passphrase_fd,
     )
-    return start(given)
+    try:
+        return start(given)
+    except PortInUse as error:
+        raise explained(error, given) from error
+
+
+def explained(error: PortInUse, given: ServeArguments) -> PortInUse:
+    """Return the error as it is, or a better one when a proxy of this user has the port."""
+    context = Context.here(TerminalReporter())
+    return explain_port_in_use(context, error, given.routes, find_file(given.config, context.paths))

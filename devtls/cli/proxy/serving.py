@@ -1,7 +1,7 @@
-"""What `devtls serve` does with its arguments.
+"""`devtls serve` without its command line: from its arguments to a running proxy.
 
-Owns how they become a Source, and the process around the proxy. Refuses to run under sudo, to listen beyond loopback,
-and to start with nothing to serve. Knows nothing of click, which a start must not wait for.
+Owns how the arguments become a Source, and the process around the proxy. Refuses to run under sudo, to listen beyond
+loopback, and to start without a route. Imports nothing of click, which a start must not wait for.
 """
 
 from __future__ import annotations
@@ -16,18 +16,24 @@ from typing import Any
 from devtls.cli.proxy.serve_arguments import ServeArguments
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.config import parse_listen_arguments, parse_route_argument
+from devtls.daemon.assembly import Daemon
+from devtls.daemon.console.lines import LineWriter
+from devtls.daemon.console.log import Log, forward_logging
+from devtls.daemon.console.style import TerminalStyle
+from devtls.daemon.run import run_daemon
 from devtls.daemon.source import Source
-from devtls.errors import PortInUse
-from devtls.system.machine.paths import Paths, refuse_sudo
+from devtls.errors import ExitCode
+from devtls.system.machine.log_file import divert_output
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 from devtls.system.storage.config_discovery import FILE_NAME, Found, find_config, named_config
 
 _EXAMPLES = f"""\
-There is nothing to serve: no routes here, and no {FILE_NAME} in this folder or above.
+There is nothing to serve: no routes here, and no {FILE_NAME} in this directory or above.
 
   devtls serve app=3000                    https://app.dev.local -> port 3000
   devtls serve app=3000 '*.app=3000'       and every name below it
   devtls serve app=3000 app/api=8000       one path to another app
-  devtls serve docs=./site                 a folder of files
+  devtls serve docs=./site                 a directory of files
 
 Or write a {FILE_NAME}:
 
@@ -39,11 +45,8 @@ Or write a {FILE_NAME}:
 def start(given: ServeArguments) -> int:
     """Serve what was asked for until told to end; returns the exit code. Raises DevtlsError."""
     if given.log_file is not None:
-        from devtls.system.machine.log_file import divert_output
-
         divert_output(given.log_file)
-    if sys.platform != "win32":
-        refuse_sudo(os.environ, os.geteuid(), "serve")
+    refuse_sudo_for("serve")
     flags: dict[str, Any] = {name: getattr(given, name) for name in ("https_port", "http_port", "log_format")}
     flags = {name: value for name, value in flags.items() if value is not None}
     if given.listen:
@@ -53,17 +56,13 @@ def start(given: ServeArguments) -> int:
     paths = Paths.from_environment()
     directory = str(Path.cwd())
     arguments = tuple(parse_route_argument(route, directory=directory) for route in given.routes)
-    source = Source(paths, _find(given.config, paths), arguments, flags)
-    try:
-        level = "quiet" if given.quiet else "verbose" if given.verbose else "normal"
-        return serve(source, level=level, passphrase_fd=given.passphrase_fd)
-    except PortInUse as error:
-        from devtls.cli.proxy.second_serve import explain
-
-        raise explain(error, paths, given.routes, source.found) from error
+    source = Source(paths, find_file(given.config, paths), arguments, flags)
+    level = "quiet" if given.quiet else "verbose" if given.verbose else "normal"
+    return serve(source, level=level, passphrase_fd=given.passphrase_fd)
 
 
-def _find(config: Path | None, paths: Paths) -> Found | None:
+def find_file(config: Path | None, paths: Paths) -> Found | None:
+    """Return the named file, else the one that counts here, None when there is none."""
     if config is not None:
         return named_config(config)
     return find_config(Path.cwd(), home=Path.home(), config_dir=paths.config_dir)
@@ -72,13 +71,6 @@ def _find(config: Path | None, paths: Paths) -> Found | None:
 def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = None) -> int:
     """Run the proxy until it is told to end; return the exit code. A locked CA is unlocked before anything is open."""
     gc.disable()  # run_daemon enables it again
-    from devtls.daemon.assembly import Daemon
-    from devtls.daemon.console.lines import LineWriter
-    from devtls.daemon.console.log import Log, forward_logging
-    from devtls.daemon.console.style import TerminalStyle
-    from devtls.daemon.run import run_daemon
-    from devtls.errors import ExitCode
-
     terminal = sys.stderr.isatty()
     look = TerminalStyle(colour=terminal and "NO_COLOR" not in os.environ, links=terminal)
     writer = LineWriter(sys.stderr)

@@ -18,9 +18,11 @@ from devtls.cli.proxy.route_lines import route_lines
 from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import ExitCode
-from devtls.operations.control import find_running, nothing_runs
-from devtls.system.machine.paths import Paths, refuse_sudo_for
-from devtls.web.control_messages import FORMAT, STATUS, Advice, ErrorInfo, ServeStatus, StatusAnswer
+from devtls.operations.context import Context
+from devtls.operations.control import nothing_runs
+from devtls.operations.proxies import statuses
+from devtls.system.machine.paths import refuse_sudo_for
+from devtls.web.control_messages import FORMAT, Advice, ErrorInfo, ServeStatus
 
 _LABEL_WIDTH = 14
 _ORIGINS = {
@@ -36,8 +38,7 @@ _WIDEST = 80
 def command(as_values: bool) -> int:
     """Say what runs: ports, routes and whether their apps answer, certificates, the CA, mistakes in the file."""
     refuse_sudo_for("status")
-    running = find_running(Paths.from_environment(), TerminalReporter())
-    serves = [one.get(STATUS, StatusAnswer).serve for one in running]
+    serves = statuses(Context.here(TerminalReporter()))
     if as_values:
         print_json({"format": FORMAT, "serves": serves})
         return ExitCode.OK if serves else ExitCode.NOT_RUNNING

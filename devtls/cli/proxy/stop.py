@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from devtls.cli.proxy.config_choice import config_here
 from devtls.cli.terminal.reporter import TerminalReporter
-from devtls.operations.control import choose, find_running, stop_proxy
-from devtls.system.machine.paths import Paths, refuse_sudo_for
+from devtls.operations.context import Context
+from devtls.operations.proxies import stop
+from devtls.system.machine.paths import refuse_sudo_for
 
 
 @click.command()
@@ -16,7 +16,5 @@ from devtls.system.machine.paths import Paths, refuse_sudo_for
 def command(pid: int | None, now: bool) -> None:
     """End a running devtls serve: requests may finish first, as with Ctrl-C."""
     refuse_sudo_for("stop")
-    paths = Paths.from_environment()
-    proxy = choose(find_running(paths, TerminalReporter()), pid, config_here(paths), "stop")
-    stop_proxy(proxy, now=now)
-    click.echo(f"{proxy.label} has ended.")
+    label = stop(Context.here(TerminalReporter()), pid, now=now)
+    click.echo(f"{label} has ended.")

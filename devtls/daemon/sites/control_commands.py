@@ -146,7 +146,7 @@ class ControlCommands:
 
 
 def _failed(error: DevtlsError) -> Done:
-    return Done(trouble=error_info(error))
+    return Done(error=error_info(error))
 
 
 def make_app(  # noqa: PLR0917 - LazySite passes its arguments by position

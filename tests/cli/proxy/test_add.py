@@ -42,7 +42,7 @@ def run(project: Path) -> Run:
 
 def test_a_first_route_makes_a_file_that_explains_itself(project: Path, run: Run) -> None:
     shown = run(add, "app", "3000").output
-    assert shown == "Written to a new devtls.toml: app = 3000\nIt counts from the next devtls serve on.\n"
+    assert shown == "Written to a new devtls.toml: app = 3000\nThe next devtls serve uses it.\n"
     assert (project / "devtls.toml").read_bytes() == NEW_FILE + b"app = 3000\n"
 
 
@@ -54,7 +54,7 @@ def test_comments_stay_through_add_replace_and_remove(project: Path, run: Run, m
     assert 'site = "./web/dist"\n\n# rare' in file.read_text()
     assert run(add, "APP", "4000").output.startswith(f"Changed in {'~/project/devtls.toml'}: app = 4000")
     assert "app = 4000 # the app\n" in file.read_text()
-    assert "Taken out of" in run(remove, "site").output
+    assert "Removed from" in run(remove, "site").output
     assert file.read_text() == "# mine\n[routes]\napp = 4000 # the app\n\n# rare\n[limits]\nmax_fields = 100\n"
 
 

@@ -1,4 +1,4 @@
-"""`devtls allow`: shows, asks, remembers, takes back."""
+"""`devtls allow`: shows, asks, remembers, revokes."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def passes(project: Path) -> bool:
 
 
 def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allow, "_is_terminal", lambda: True)
+    monkeypatch.setattr(allow, "is_terminal", lambda: True)
 
 
-def test_it_shows_every_wish_and_remembers_a_yes(project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_shows_every_reason_and_remembers_a_yes(project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     at_a_terminal(monkeypatch)
     assert not passes(project)
     result = run(answer="y\n")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from devtls.cli.group import main
-from devtls.cli.proxy import pac
-from devtls.cli.proxy.pac import in_words, ways
+from devtls.cli.proxy.pac import browser_settings, in_words
 from devtls.errors import DevtlsError, NotRunning
+from devtls.operations import proxies
 from devtls.operations.control import RunningProxy
 from devtls.system.control.unix_socket import ControlSocket
 from devtls.web.control_messages import About
@@ -22,7 +22,7 @@ URL = "http://127.0.0.1:15354/proxy.pac"
 def run_with(monkeypatch: pytest.MonkeyPatch, *arguments: str, **facts: Any) -> None:
     about = About(version="1", pid=7, https_port=8443, config_file=None, **facts)
     found = [RunningProxy(ControlSocket(Path("control-7-0.sock"), 7), about)]
-    monkeypatch.setattr(pac, "find_running", lambda *_: found)
+    monkeypatch.setattr(proxies, "find_running", lambda *_: found)
     assert main(["pac", *arguments]) == 0
 
 
@@ -42,7 +42,7 @@ def test_why_there_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         run_with(monkeypatch, pac_trouble="PAC port 15354 belongs to nginx: devtls hands out no PAC file.")
     with pytest.raises(DevtlsError, match=r"devtls serve \(process 7\) hands out no PAC file\."):
         run_with(monkeypatch)
-    monkeypatch.setattr(pac, "find_running", lambda *_: [])
+    monkeypatch.setattr(proxies, "find_running", lambda *_: [])
     with pytest.raises(NotRunning):
         main(["pac"])
 
@@ -56,7 +56,7 @@ def test_why_there_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_each_system_is_told_its_way_there_and_back(platform: str, expected: list[str]) -> None:
-    text = "\n".join(in_words(ways(15354, platform)))
+    text = "\n".join(in_words(browser_settings(15354, platform)))
     assert f'user_pref("network.proxy.autoconfig_url", "{URL}");' in text
     assert "curl --proxy http://127.0.0.1:15354 https://app.dev.local/" in text
     for part in expected:

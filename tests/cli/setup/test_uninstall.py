@@ -129,7 +129,7 @@ def test_what_runs_is_ended_as_part_of_the_plan(
     ended: list[object] = []
     proxy = Proxy()
     monkeypatch.setattr(uninstall, "find_running", lambda *_: [proxy])
-    monkeypatch.setattr(uninstall, "stop_proxy", ended.append)
+    monkeypatch.setattr(uninstall, "end", ended.append)
     assert "process 77) would be ended" in desk.succeed("uninstall", "--dry-run").stdout
     assert ended == []
     assert "process 77) will be ended" in desk.succeed("uninstall", "--yes").stderr
@@ -147,7 +147,7 @@ def test_one_that_does_not_end_stops_nothing_else(
 
     desk.succeed("setup", "--yes")
     monkeypatch.setattr(uninstall, "find_running", lambda *_: [Proxy()])
-    monkeypatch.setattr(uninstall, "stop_proxy", refuse)
+    monkeypatch.setattr(uninstall, "end", refuse)
     result = desk.run("uninstall", "--yes")
     assert (result.exception is error) is fails
     assert not desk.state.exists()

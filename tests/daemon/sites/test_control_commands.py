@@ -45,7 +45,7 @@ async def test_a_temporary_route_answers_at_once_and_outlives_a_reload(start: St
     commands = commands_of(running)
     port = await app(b"lent")
     done = await commands.add(AddRequest(name="api", value=port, directory="/"))
-    assert done.trouble is None
+    assert done.error is None
     assert [(route.name, route.source) for route in done.routes] == [("app", "file"), ("api", "temporary")]
     assert (await running.get("api.dev.local")).body == b"lent"
     file.write_text("[routes]\napp = 9\nmore = 9\n")
@@ -86,9 +86,9 @@ async def test_what_the_file_could_not_have_is_refused(start: Start, name: str, 
     if isinstance(value, dict):
         value = {"target": value["target"].replace("RUN", directory)}
     done = await commands_of(running).add(AddRequest(name=name, value=value, directory="/"))
-    assert done.trouble is not None
-    assert told in done.trouble.message
-    assert done.trouble.exit_code == ExitCode.CONFIG
+    assert done.error is not None
+    assert told in done.error.message
+    assert done.error.exit_code == ExitCode.CONFIG
     assert running.daemon.source.temporary == ()
 
 
@@ -97,14 +97,14 @@ async def test_a_mistake_in_the_file_is_told_until_it_is_mended(start: Start, fi
     commands = commands_of(running)
     file.write_text("[routes]\napp = -1\n")
     done = await commands.reload(ReloadRequest(why="devtls reload"))
-    assert done.trouble is not None
-    assert f"{file}:2" in done.trouble.message
+    assert done.error is not None
+    assert f"{file}:2" in done.error.message
     told = (await commands.status()).serve
     assert told.reload_error is not None
-    assert (told.reload_error.message, bool(told.reload_error.at)) == (done.trouble.message, True)
+    assert (told.reload_error.message, bool(told.reload_error.at)) == (done.error.message, True)
     assert [route.name for route in told.routes] == ["app"]
     file.write_text("[serve]\nhttp_port = 8081\n[routes]\napp = 9\n")
-    assert (await commands.reload(ReloadRequest(why="devtls reload"))).trouble is None
+    assert (await commands.reload(ReloadRequest(why="devtls reload"))).error is None
     told = (await commands.status()).serve
     assert told.reload_error is None
     assert any(one.message.startswith("serve.http_port changed") for one in told.warnings)
@@ -167,8 +167,8 @@ async def test_stop_answers_first(start: Start, wait_until: Wait, now: bool, gra
     await asyncio.sleep(0)
     assert process.shutdown.cutting.is_set() is now
     done = await commands.add(AddRequest(name="api", value=1, directory="/"))
-    assert done.trouble is not None
-    assert "about to end" in done.trouble.message
+    assert done.error is not None
+    assert "about to end" in done.error.message
 
 
 async def test_a_look_takes_the_next_ca_over_once_or_says_why_not(start: Start, file: Path) -> None:
@@ -179,10 +179,10 @@ async def test_a_look_takes_the_next_ca_over_once_or_says_why_not(start: Start, 
     await asyncio.to_thread(keystore.switch_to_next, following)
     file.write_text("[routes]\napp = no\n")
     done = await commands.look(RefreshRequest())
-    assert done.trouble is not None
-    assert "devtls.toml" in done.trouble.message
+    assert done.error is not None
+    assert "devtls.toml" in done.error.message
     file.write_text("[routes]\napp = 9\n")
     for done in await asyncio.gather(commands.look(RefreshRequest()), commands.look(RefreshRequest())):
-        assert (done.trouble, [route.name for route in done.routes]) == (None, ["app"])
+        assert (done.error, [route.name for route in done.routes]) == (None, ["app"])
     assert running.daemon.generation.authority.fingerprint == following.fingerprint
     assert sum(f"devtls root {following.id}" in line for line in running.lines) == 1

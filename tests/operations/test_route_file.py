@@ -7,17 +7,14 @@ from typing import Any
 
 import pytest
 
-from devtls.cli.proxy.typed_route import typed_value
 from devtls.errors import ConfigError
+from devtls.operations.route_file import RouteOptions, route_value
 
-PLAIN: dict[str, Any] = dict.fromkeys(
-    ("host", "strip_prefix", "allow_remote", "ca", "no_verify", "hsts", "no_via", "client_auth", "client_ca")
-)
 HERE, DIRECTORY = Path("/project/web"), Path("/project")
 
 
 def value(target: str, **options: Any) -> Any:
-    return typed_value("app", target, PLAIN | options, here=HERE, directory=DIRECTORY)
+    return route_value("app", target, RouteOptions(**options), here=HERE, directory=DIRECTORY)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Which file the commands that read or write routes mean.
+"""The file that the commands which read or write routes work on.
 
-Owns the rule: the one that is named, the user's own with `--global`, else the one that `devtls serve` would use here.
+Owns the rule: the file that is named, the user's own with `--global`, else the one that `devtls serve` would use here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from devtls.system.storage.config_discovery import FILE_NAME, Found, find_config
 
 
 def config_here(paths: Paths) -> Path | None:
-    """Return the file that counts in this folder, None when there is none."""
+    """Return the file that counts in the current directory, None when there is none."""
     found = find_config(Path.cwd(), home=Path.home(), config_dir=paths.config_dir)
     return None if found is None else found.path
 
@@ -30,9 +30,17 @@ def wants_ocsp(paths: Paths) -> bool:
 
 
 def chosen_file(paths: Paths, named: Path | None, of_user: bool) -> Found:
-    """Return the file that is meant; it need not exist."""
+    """Return the named file, the user's own or the one that counts here; it need not exist."""
     if named is not None:
         return named_config(named)
     if of_user:
         return Found(paths.config_dir / FILE_NAME, explicit=False)
     return Found(config_here(paths) or Path.cwd() / FILE_NAME, explicit=False)
+
+
+def display_path(path: Path) -> str:
+    """Return a file's name relative to the current directory, or to the home directory, where it lies below one."""
+    for directory, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if path.is_relative_to(directory):
+            return f"{prefix}{path.relative_to(directory)}"
+    return str(path)

@@ -1,0 +1,82 @@
+"""Requests to running proxies: status, reload, stop, the address of the PAC file.
+
+Owns the wait for the end of a proxy that was told to stop. Refuses to call it ended while it answers.
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from devtls.errors import DevtlsError
+from devtls.operations.config_choice import config_here
+from devtls.operations.context import Context
+from devtls.operations.control import RunningProxy, choose, find_running, raise_failure
+from devtls.system.control.channel import end_by_force, is_gone
+from devtls.web.control_messages import (
+    RELOAD,
+    STATUS,
+    STOP,
+    ReloadRequest,
+    RouteStatus,
+    ServeStatus,
+    StatusAnswer,
+    StopRequest,
+)
+
+_POLL_S = 0.02
+_MARGIN_S = 5.0
+
+
+class ReloadedProxy(msgspec.Struct, frozen=True):
+    """A proxy that has read everything again, and its routes from now on."""
+
+    label: str
+    routes: tuple[RouteStatus, ...]
+
+
+def statuses(context: Context) -> list[ServeStatus]:
+    """Return the status of every running proxy. Raises DevtlsError."""
+    return [one.get(STATUS, StatusAnswer).serve for one in find_running(context.paths, context.reporter)]
+
+
+def reload(context: Context, pid: int | None) -> ReloadedProxy:
+    """Have a proxy read its file and the CA again. Raises DevtlsError with the proxy's own reason."""
+    one = _chosen(context, pid, "reload")
+    done = one.send(RELOAD, ReloadRequest(why="devtls reload"))
+    raise_failure(done.error, f"{one.label} goes on with its old configuration: ")
+    return ReloadedProxy(one.label, done.routes)
+
+
+def stop(context: Context, pid: int | None, *, now: bool) -> str:
+    """End a proxy and wait until it is gone; return its label. Raises DevtlsError."""
+    one = _chosen(context, pid, "stop")
+    end(one, now=now)
+    return one.label
+
+
+def end(one: RunningProxy, *, now: bool = False) -> None:
+    """End a proxy and wait until it is gone. Raises DevtlsError."""
+    done = one.send(STOP, StopRequest(now=now))
+    raise_failure(done.error)
+    deadline = time.monotonic() + done.grace_s + _MARGIN_S
+    while not is_gone(one.channel):
+        if time.monotonic() > deadline:
+            raise DevtlsError(f"{one.label} has not ended yet.", hint=end_by_force(one.about.pid))
+        time.sleep(_POLL_S)
+
+
+def pac_port(context: Context, pid: int | None) -> int:
+    """Return the port on which a proxy serves the PAC file. Raises DevtlsError."""
+    one = _chosen(context, pid, "pac")
+    port, reason = one.about.pac_port, one.about.pac_trouble
+    if port is None:
+        raise DevtlsError(
+            reason or f"{one.label} hands out no PAC file.", hint="`enabled` and `port` in [pac] of devtls.toml"
+        )
+    return port
+
+
+def _chosen(context: Context, pid: int | None, command: str) -> RunningProxy:
+    return choose(find_running(context.paths, context.reporter), pid, config_here(context.paths), command)

@@ -1,0 +1,82 @@
+"""Requests to running proxies: reload, stop, status, the PAC port."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from devtls.errors import DevtlsError, ExitCode, NotRunning
+from devtls.operations import proxies
+from devtls.operations.context import Context
+from devtls.operations.control import RunningProxy
+from devtls.system.control.unix_socket import ControlSocket
+from devtls.web.control_messages import RELOAD, STOP, About, Done, ErrorInfo, RouteStatus
+from tests.operations.recording import RecordingReporter
+
+ROUTE = RouteStatus(name="app", hosts=("app.test",), urls=("https://app.test",), target="127.0.0.1:1", source="file")
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> dict[str, Done]:
+    """Answers by path; one proxy runs."""
+    answers: dict[str, Done] = {}
+    about = About(version="1", pid=7, https_port=443, config_file=None, pac_port=15354)
+    one = RunningProxy(ControlSocket(Path("/nowhere/control"), 7), about)
+    monkeypatch.setattr(proxies, "find_running", lambda *_: [one])
+
+    def send(self: RunningProxy, path: str, request: msgspec.Struct) -> Done:
+        return answers[path]
+
+    monkeypatch.setattr(RunningProxy, "send", send)
+    return answers
+
+
+@pytest.fixture
+def context() -> Context:
+    return Context.here(RecordingReporter())
+
+
+def test_a_reload_returns_the_routes(sent: dict[str, Done], context: Context) -> None:
+    sent[RELOAD] = Done(routes=(ROUTE,))
+    done = proxies.reload(context, None)
+    assert (done.label, done.routes) == ("devtls serve (process 7)", (ROUTE,))
+
+
+def test_a_failed_reload_is_raised_with_its_exit_code(sent: dict[str, Done], context: Context) -> None:
+    sent[RELOAD] = Done(error=ErrorInfo("no", "do this", exit_code=3))
+    with pytest.raises(DevtlsError, match="goes on with its old configuration: no") as caught:
+        proxies.reload(context, None)
+    assert (caught.value.hint, caught.value.exit_code) == ("do this", ExitCode.CONFIG)
+
+
+def test_stop_waits_for_the_end(sent: dict[str, Done], context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = iter([False, False, True])
+    monkeypatch.setattr(proxies, "is_gone", lambda _: next(gone))
+    sent[STOP] = Done()
+    assert proxies.stop(context, 7, now=True) == "devtls serve (process 7)"
+    assert list(gone) == []
+
+
+def test_a_proxy_that_does_not_end_is_named(
+    sent: dict[str, Done], context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxies, "is_gone", lambda _: False)
+    monkeypatch.setattr(proxies, "_MARGIN_S", 0.0)
+    sent[STOP] = Done()
+    with pytest.raises(DevtlsError, match="has not ended yet"):
+        proxies.stop(context, None, now=False)
+
+
+def test_the_pac_port(sent: dict[str, Done], context: Context) -> None:
+    assert proxies.pac_port(context, None) == 15354
+
+
+def test_without_a_proxy_there_is_no_status(context: Context) -> None:
+    assert proxies.statuses(context) == []
+    requests: list[Any] = [lambda: proxies.reload(context, None), lambda: proxies.pac_port(context, 5)]
+    for request in requests:
+        with pytest.raises(NotRunning):
+            request()
