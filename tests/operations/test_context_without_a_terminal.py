@@ -24,7 +24,7 @@ from tests.system.machine.small_debian import SmallDebian, redirected
 PROGRAM = """\
 import importlib, sys
 sys.modules["click"] = None
-importlib.import_module("tests.operations.test_without_a_terminal").run(*sys.argv[1:])
+importlib.import_module("tests.operations.test_context_without_a_terminal").run(*sys.argv[1:])
 """
 
 
