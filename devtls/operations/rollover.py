@@ -13,21 +13,20 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from devtls.errors import DevtlsError, Refused, StateError, TrustFailed
+from devtls.errors import DevtlsError, Refused, TrustFailed
 from devtls.names import Hostname, is_below
 from devtls.operations.ca_keys import root_key_lock
+from devtls.operations.changes import apply_all, revert_all
+from devtls.operations.client_environment import list_roots
 from devtls.operations.context import Context
 from devtls.operations.control import find_running, raise_failure
 from devtls.pki.authority import Authority
 from devtls.system.changes.change import Part, Status
-from devtls.system.changes.clientenv.files import renew_files
 from devtls.system.changes.clientenv.variables import ROOT_FILE
-from devtls.system.changes.engine import Executor, Proposal, Result, apply, revert
-from devtls.system.changes.record import ChangeRecord
+from devtls.system.changes.engine import Proposal, Result
 from devtls.system.changes.truststore.discovery import Scope, find_stores, is_gone
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.changes.truststore.store import AnyStore, propose_trust, propose_untrust
-from devtls.system.machine.execute import write_atomically
 from devtls.system.storage.ca_directory import ROOT, Locks
 from devtls.system.storage.passphrase import PassphraseSource
 from devtls.web.control_messages import LOOK, RefreshRequest
@@ -161,7 +160,7 @@ def plan_rollover(context: Context, present: Authority, following: Authority) ->
 
 def abandon_rollover(context: Context, plan: RolloverPlan) -> None:
     """Delete the following CA, unless a store was given its root once: then the next rollover goes on with it."""
-    if all(entry.fingerprint != plan.following.fingerprint for entry in _record(context).installed()):
+    if all(entry.fingerprint != plan.following.fingerprint for entry in context.record.installed()):
         context.keystore.drop_next()
 
 
@@ -170,10 +169,10 @@ def apply_rollover(context: Context, plan: RolloverPlan, *, anyway: bool = False
 
     `anyway` switches also when a store does not take the root. Raises StateError.
     """
-    results = tuple(_apply(context, proposal) for proposal in plan.proposals)
+    results = apply_all(context, plan.proposals)
     switched = anyway or all(result.state.status is Status.APPLIED for result in results)
     if switched:
-        _list_roots(context, plan.root)
+        list_roots(context, plan.root)
         context.keystore.switch_to_next(plan.following)
     told = tell_running(context) if switched else ()
     key_of = context.keystore.root_key_file
@@ -187,7 +186,7 @@ def apply_rollover(context: Context, plan: RolloverPlan, *, anyway: bool = False
 def plan_retirement(context: Context) -> RetirementPlan:
     """Return the earlier roots and the stores that may hold them. Raises NoAuthority, StateError."""
     present, pointer = context.keystore.load_ended_too(), context.keystore.pointer()
-    entries = _record(context).installed()
+    entries = context.record.installed()
     known = {entry.root_sha256: entry.root_id for entry in (pointer.entries if pointer else ())}
     known |= {entry.fingerprint: entry.id for entry in entries}
     roots = {fingerprint: root_id for fingerprint, root_id in known.items() if fingerprint != present.fingerprint}
@@ -208,15 +207,14 @@ def apply_retirement(context: Context, plan: RetirementPlan) -> RetirementResult
         # An earlier intermediate of the present root, of a CA that was imported twice, needs no store to change.
         context.keystore.retire(())
         return RetirementResult((), ())
-    record = _record(context)
-    entries = record.installed()
-    results = tuple(_revert(context, proposal) for proposal in plan.proposals)
+    entries = context.record.installed()
+    results = revert_all(context, plan.proposals)
     for entry in entries:
         if entry.fingerprint in plan.roots and is_gone(entry.store, context.machine):
-            record.drop(Part.TRUST, entry.store, {entry.fingerprint})
+            context.record.drop(Part.TRUST, entry.store, {entry.fingerprint})
     if all(result.state.status is Status.ABSENT for result in results):
         present = context.keystore.load_ended_too()
-        _list_roots(context, RootCertificate(present.id, present.root_der, context.paths.state_dir / ROOT_FILE))
+        list_roots(context, RootCertificate(present.id, present.root_der, context.paths.state_dir / ROOT_FILE))
         context.keystore.retire(plan.roots)
         tell_running(context)
     return RetirementResult(plan.ids, results)
@@ -241,26 +239,17 @@ def tell_running(context: Context) -> tuple[int, ...]:
     return tuple(told)
 
 
-# -- stores and files that list roots ---------------------------------------------------------------------------------
-
-
-def _record(context: Context) -> ChangeRecord:
-    return ChangeRecord(context.paths.state_dir)
-
-
-def _executor(context: Context) -> Executor:
-    return Executor(context.runner, context.machine.elevation, _record(context))
+# -- stores ------------------------------------------------------------------------------------------------------------
 
 
 def _stores(context: Context) -> tuple[AnyStore, ...]:
-    recorded = tuple(dict.fromkeys(entry.store for entry in _record(context).installed()))
+    recorded = tuple(dict.fromkeys(entry.store for entry in context.record.installed()))
     return find_stores(context.machine, context.runner, recorded=recorded, scope=Scope.BOTH)
 
 
 def _holders(context: Context, present: Authority, root: RootCertificate) -> tuple[Proposal, ...]:
     """Return a proposal for each store that has, or once got, the present root."""
-    recorded = {entry.store for entry in _record(context).installed() if entry.fingerprint == present.fingerprint}
-
+    recorded = {entry.store for entry in context.record.installed() if entry.fingerprint == present.fingerprint}
     held = RootCertificate(present.id, present.root_der, context.paths.state_dir / ROOT_FILE)
 
     def holds(proposal: Proposal) -> bool:
@@ -268,28 +257,3 @@ def _holders(context: Context, present: Authority, root: RootCertificate) -> tup
         return status is Status.APPLIED or (proposal.change.name in recorded and status is not Status.ABSENT)
 
     return tuple(proposal for proposal in propose_trust(_stores(context), root) if holds(proposal))
-
-
-def _apply(context: Context, proposal: Proposal) -> Result:
-    context.begin(proposal.change.label, proposal.plan)
-    return apply(proposal, _executor(context))
-
-
-def _revert(context: Context, proposal: Proposal) -> Result:
-    context.begin(proposal.change.label, proposal.plan)
-    return revert(proposal, _executor(context))
-
-
-def _list_roots(context: Context, root: RootCertificate) -> None:
-    """Make `root` and its older ones the content of every file that a shell may name; raises StateError."""
-    file = context.paths.state_dir / ROOT_FILE
-    if file.exists():  # else devtls untrust was the last word
-        try:
-            write_atomically(file, root.list_pem, 0o644)
-        except OSError as error:
-            raise StateError(
-                f"{file} cannot be written: {error.strerror or error}.",
-                path=str(file),
-                hint="check who owns the directory and whether the disk is full",
-            ) from error
-    renew_files(context.paths.state_dir, root)

@@ -12,9 +12,9 @@ from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.names import parse_zone
+from devtls.operations.changes import planned_results
 from devtls.operations.context import Context
 from devtls.operations.rollover import RenewalPreview, prepare_renewal, preview_renewal
-from devtls.system.changes.engine import as_planned
 from devtls.system.machine.paths import refuse_sudo_for
 from devtls.system.machine.suffixes import is_public_suffix
 
@@ -55,18 +55,13 @@ def command(
 
 
 def _show_preview(context: Context, preview: RenewalPreview, *, as_json: bool) -> None:
-    present, zones, proposals, elevation = (
-        preview.present,
-        preview.zones,
-        preview.proposals,
-        context.machine.elevation,
-    )
+    present, zones, proposals = preview.present, preview.zones, preview.proposals
     if as_json:
-        planned = [change_json(as_planned(proposal, elevation)) for proposal in proposals]
+        planned = [change_json(each) for each in planned_results(context, proposals)]
         values = {"dry_run": True, "older": root_json(present), "zones": list(zones), "stores": planned}
         click.echo(json.dumps(values, indent=2))
         return
     click.echo(f"A CA would be made for {', '.join(zones)}, beside devtls root {present.id}; ID stands for its number.")
     if proposals:
-        click.echo(f"This would be done:\n\n{plan_text(proposals, elevation, ABSENT)}\n")
+        click.echo(f"This would be done:\n\n{plan_text(proposals, context.machine.elevation, ABSENT)}\n")
     click.echo("Then it would sign. Nothing was changed.")

@@ -11,10 +11,10 @@ from devtls.cli.terminal.change_view import change_json, plan_text, revert_rows
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.table import show_table
+from devtls.operations.changes import planned_results
 from devtls.operations.context import Context
 from devtls.operations.rollover import RetirementPlan, RetirementResult, apply_retirement, plan_retirement
 from devtls.system.changes.change import Kind
-from devtls.system.changes.engine import as_planned
 from devtls.system.machine.paths import refuse_sudo_for
 
 _ABSENT = "not there"
@@ -53,7 +53,7 @@ def _names(ids: Iterable[str]) -> str:
 def _show_dry_run(context: Context, plan: RetirementPlan, *, as_json: bool) -> None:
     elevation = context.machine.elevation
     if as_json:
-        planned = [change_json(as_planned(proposal, elevation)) for proposal in plan.proposals]
+        planned = [change_json(each) for each in planned_results(context, plan.proposals)]
         click.echo(json.dumps({"dry_run": True, "retired": list(plan.ids), "stores": planned}, indent=2))
     elif not plan.roots:
         click.echo("There is no earlier CA.")
