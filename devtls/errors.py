@@ -13,7 +13,7 @@ Owns the exception tree, refuses nothing, depends on nothing::
     │   └── NoAuthority          there is no CA yet
     ├── Refused                  the request itself is refused (under sudo, no terminal and no --yes)
     │   ├── UnknownStore         `--store` names a store that this machine does not have
-    │   ├── UnknownWay           `--way` names what `devtls setup` does not have, or not on this machine
+    │   ├── UnknownMethod           `--method` names a method that `devtls setup` does not have on this machine
     │   └── InvalidAddress       `devtls check` was pointed at what no browser opens with TLS
     ├── PortInUse                a port that was asked for belongs to somebody else
     ├── TrustFailed              no store that matters trusts the root
@@ -157,7 +157,7 @@ class UnknownStore(Refused):
     exit_code = ExitCode.USAGE
 
 
-class UnknownWay(Refused):
+class UnknownMethod(Refused):
     """`--way` names a way that does not exist, or not on this machine."""
 
     exit_code = ExitCode.USAGE

@@ -9,7 +9,7 @@ import pytest
 from devtls.config import ServeConfig
 from devtls.daemon import activation
 from devtls.daemon.activation import ActivatedListeners, sort_out, take_activated_listeners
-from devtls.net.client.listener import Origin
+from devtls.net.bind import Origin
 from devtls.system.machine.activation import ActivatedSocket, ActivatedSockets
 from tests.system.sockets import given, open_server
 

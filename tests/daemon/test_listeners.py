@@ -11,7 +11,7 @@ import pytest
 from devtls.config import ServeConfig
 from devtls.daemon import listeners
 from devtls.errors import DevtlsError, PortInUse, Refused
-from devtls.net.client.listener import Bound, Origin, PortForbidden
+from devtls.net.bind import Bound, Origin, PortForbidden
 from tests.system.sockets import given
 
 
@@ -36,7 +36,7 @@ class System:
 def play(monkeypatch: pytest.MonkeyPatch, system: System, redirected: Sequence[int] = ()) -> None:
     monkeypatch.setattr(listeners, "bind", system.bind)
     monkeypatch.setattr(listeners, "is_listened_to", lambda port: port in system.taken)
-    monkeypatch.setattr(listeners, "leads_here", lambda bound, port: port in (bound.port, *redirected))
+    monkeypatch.setattr(listeners, "is_redirected_here", lambda bound, port: port in (bound.port, *redirected))
     monkeypatch.setattr(listeners, "port_holder", lambda port: f"nginx (process {port})")
 
 
@@ -163,12 +163,12 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let the system be a Mac, and return the ports that were bound on every address."""
     asked: list[int] = []
 
-    def bind_everywhere(port: int) -> Bound:
+    def bind_all_addresses(port: int) -> Bound:
         asked.append(port)
-        return Bound(port, [], origin=Origin.EVERYWHERE)
+        return Bound(port, [], origin=Origin.ALL_ADDRESSES)
 
     monkeypatch.setattr(listeners.sys, "platform", "darwin")  # type: ignore[attr-defined]  # sys is what ports imports
-    monkeypatch.setattr(listeners, "bind_everywhere", bind_everywhere)
+    monkeypatch.setattr(listeners, "bind_all_addresses", bind_all_addresses)
     return asked
 
 
@@ -178,7 +178,7 @@ def test_macos_gives_low_ports_on_every_address_alone(monkeypatch: pytest.Monkey
     bound = listeners.bind_listeners(ServeConfig())
     assert asked == [443, 80]
     assert (bound.https_port, bound.http_port, bound.notes) == (443, 80, ())
-    assert bound.https.origin is Origin.EVERYWHERE
+    assert bound.https.origin is Origin.ALL_ADDRESSES
 
 
 def test_macos_gives_no_more_addresses_than_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_macos_gives_no_more_addresses_than_were_asked_for(monkeypatch: pytest.M
 def test_a_socket_of_root_on_the_address_itself_comes_first_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(closed=[443]))
     everywhere(monkeypatch)
-    monkeypatch.setattr(listeners, "leads_here", lambda _bound, _port: False)
+    monkeypatch.setattr(listeners, "is_redirected_here", lambda _bound, _port: False)
     with pytest.raises(PortInUse, match="Port 443 is taken"):
         listeners.bind_listeners(ServeConfig(redirect=False))
 

@@ -1,8 +1,8 @@
-"""One way of `devtls setup names`, taken or taken back inside a namespace; prints how it stood before and stands after.
+"""One method of `devtls setup names`, applied or reverted inside a namespace; prints the states before and after.
 
-    python -m tests.e2e.names_inside WAY (install|remove) DNS_PORT [NAME...]
+    python -m tests.e2e.names_inside METHOD (install|remove) DNS_PORT [NAME...]
 
-Strategy: the measures are the real ones, and so are their plans and the tools that carry them out; only the step that
+Strategy: the changes are the real ones, and so are their plans and the tools that execute them; only the step that
 tells a resolver of systemd's is left out, since the test starts the resolver itself.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from devtls.names import DEFAULT_ZONES
-from devtls.system.changes.change import AnyChange, User, Wish
+from devtls.system.changes.change import AnyChange, DesiredState, User
 from devtls.system.changes.resolver.dnsmasq import DNSMASQ
 from devtls.system.changes.resolver.drop_in import DropIn
 from devtls.system.changes.resolver.hosts import HostsFile
@@ -26,27 +26,27 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT
 
 
-def _change(way: str) -> AnyChange:
-    if way == "hosts":
+def _change(method: str) -> AnyChange:
+    if method == "hosts":
         return HostsFile(UnixHosts(Machine.here()))
-    recipe = {"dnsmasq": DNSMASQ, "resolved": DROP_IN}[way]
+    recipe = {"dnsmasq": DNSMASQ, "resolved": DROP_IN}[method]
     return DropIn(replace(recipe, refresh=()), Path("/"))
 
 
-def _take(change: AnyChange, action: str, wish: Wish) -> dict[str, str]:
+def _act(change: AnyChange, action: str, desired: DesiredState) -> dict[str, str]:
     facts = change.probe()
-    # What the record would hold: the tests take back what they took, and the folder was there or was not.
+    # What the record would hold: the tests revert what they applied, and the folder was there or was not.
     kept = {"folder": "absent"}
-    plan = change.install_plan(facts, wish) if action == "install" else change.remove_plan(facts, kept)
+    plan = change.apply_plan(facts, desired) if action == "install" else change.revert_plan(facts, kept)
     outcome = execute(plan, ProcessRunner(ALREADY_ROOT))
-    after = change.state(change.probe(), wish)
+    after = change.state(change.probe(), desired)
     failure = "" if outcome.done else change.read_failure(facts, outcome).detail
-    before = change.state(facts, wish).status.value
+    before = change.state(facts, desired).status.value
     return {"before": before, "after": after.status.value, "detail": after.detail, "failure": failure}
 
 
 if __name__ == "__main__":
-    way, action, port, *names = sys.argv[1:]
+    method, action, port, *names = sys.argv[1:]
     me = User("root", os.getuid(), os.getgid(), Path.home())
-    wish = Wish(me, DEFAULT_ZONES, tuple(names), dns_port=int(port))
-    print(json.dumps(_take(_change(way), action, wish)))
+    desired = DesiredState(me, DEFAULT_ZONES, tuple(names), dns_port=int(port))
+    print(json.dumps(_act(_change(method), action, desired)))

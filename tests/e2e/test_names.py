@@ -139,11 +139,11 @@ def networked(tmp_path: Path, node: str, require_tool: RequireTool) -> Iterator[
 async def test_the_block_comes_changes_and_goes_byte_for_byte(machine: Resolving) -> None:
     for kind, content in FILES.items():
         await machine.write(content)
-        assert (await machine.take("hosts", "install", "app.dev.local"))["after"] == "in force", kind
+        assert (await machine.take("hosts", "install", "app.dev.local"))["after"] == "applied", kind
         assert await machine.read() == write_block(content, ["app.dev.local"]), kind
         assert await machine.addresses("app.dev.local") == ["127.0.0.1", "::1"], kind
         told = await machine.take("hosts", "install", "shop.test")
-        assert (told["before"], told["after"]) == ("outdated", "in force"), kind
+        assert (told["before"], told["after"]) == ("outdated", "applied"), kind
         assert await machine.read() == write_block(content, ["app.dev.local", "shop.test"]), kind
         assert await machine.machine.shell("stat -c '%a %u %g' /etc/hosts") == "640 1 2\n", kind
         assert not (await machine.take("hosts", "remove"))["failure"], kind
@@ -162,7 +162,7 @@ async def test_a_hosts_file_that_is_mounted_is_written_in_place(machine: Resolvi
     content = FILES["plain"]
     await machine.write(content, "/etc/elsewhere")
     await machine.machine.shell("mount --bind /etc/elsewhere /etc/hosts")
-    assert (await machine.take("hosts", "install", "app.test"))["after"] == "in force"
+    assert (await machine.take("hosts", "install", "app.test"))["after"] == "applied"
     assert await machine.read("/etc/elsewhere") == write_block(content, ["app.test"])
     assert not (await machine.take("hosts", "remove"))["failure"]
     assert await machine.read("/etc/elsewhere") == content
@@ -180,7 +180,7 @@ async def test_a_read_only_hosts_file_stays_and_is_named(machine: Resolving) -> 
 async def test_a_hosts_file_with_broken_markers_stays_and_the_line_is_named(machine: Resolving, broken: bytes) -> None:
     await machine.write(FILES["with a last line end"] + broken)
     told = await machine.take("hosts", "install", "app.test")
-    assert told["after"] == "by hand"
+    assert told["after"] == "manual"
     assert "line 2" in told["detail"]
     assert "line 2" in (await machine.take("hosts", "remove"))["failure"]
     assert await machine.read() == FILES["with a last line end"] + broken
@@ -189,7 +189,7 @@ async def test_a_hosts_file_with_broken_markers_stays_and_the_line_is_named(mach
 async def test_a_hosts_file_that_is_a_link_stays(machine: Resolving) -> None:
     await machine.write(FILES["plain"], "/etc/elsewhere")
     await machine.machine.shell("ln -sf /etc/elsewhere /etc/hosts")
-    assert (await machine.take("hosts", "install", "app.test"))["after"] == "by hand"
+    assert (await machine.take("hosts", "install", "app.test"))["after"] == "manual"
     assert await machine.read("/etc/elsewhere") == FILES["plain"]
 
 
@@ -199,7 +199,7 @@ async def test_dnsmasq_finds_every_name_and_asks_for_the_others_where_it_did(
     dnsmasq = require_tool("dnsmasq", "sudo apt-get install dnsmasq-base")
     curl = require_tool("curl", "sudo apt-get install curl")
     told = await networked.take("dnsmasq", "install")
-    assert (told["before"], told["after"]) == ("absent", "in force")
+    assert (told["before"], told["after"]) == ("absent", "applied")
     log, asked = networked.directory / "dnsmasq.log", networked.directory / "upstream.log"
     upstream = (sys.executable, "-m", "tests.e2e.upstream_dns", "127.0.0.1", "5300")
     server = ("--keep-in-foreground", "--user=root", "--log-facility=-", "--pid-file=", "--no-resolv")
@@ -230,7 +230,7 @@ async def test_resolved_asks_devtls_for_its_zones_and_the_link_for_the_rest(
     await make_link(inside)
     upstream = (sys.executable, "-m", "tests.e2e.upstream_dns", LINK_ADDRESS, "53")
     told = await networked.take("resolved", "install")
-    assert (told["before"], told["after"]) == ("absent", "in force")
+    assert (told["before"], told["after"]) == ("absent", "applied")
     async with inside.runs(upstream, asked), resolving(inside, command, networked.directory):
         await until(lambda: b"ready" in asked.read_bytes(), asked.read_text)
         async with _serve(networked):

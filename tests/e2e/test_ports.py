@@ -33,31 +33,33 @@ pytestmark = pytest.mark.e2e
 SERVE = (*DEVTLS, "serve", "docs=./site")
 URL = "https://docs.dev.local/"
 BOTH = ("127.0.0.1", "::1")
-MEASURE = """\
+CHANGE = """\
 import json, sys
 from pathlib import PurePath
 from devtls.system.machine.execute import ProcessRunner, execute
-from devtls.system.changes.ports.discovery import find_measures
-from devtls.system.changes.change import User, Wish
+from devtls.system.changes.ports.discovery import find_changes
+from devtls.system.changes.change import User, DesiredState
 from devtls.system.machine.machine import Machine
 
-way, action, keepsake = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+method, action, previous_state = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 machine = Machine.here()
 runner = ProcessRunner(machine.elevation)
-(measure,) = find_measures(machine, runner, ways=(way,))
-wish = Wish(User("user", 65534, 65534, PurePath("/")), ("dev.local",), ())
-facts = measure.probe()
-plan = measure.install_plan(facts, wish) if action == "install" else measure.remove_plan(facts, keepsake)
+(change,) = find_changes(machine, runner, methods=(method,))
+desired = DesiredState(User("user", 65534, 65534, PurePath("/")), ("dev.local",), ())
+facts = change.probe()
+plan = change.apply_plan(facts, desired) if action == "install" else change.revert_plan(facts, previous_state)
 outcome = execute(plan, runner)
 print(json.dumps({
-    "done": outcome.done, "detail": outcome.detail, "steps": len(plan.steps), "before": dict(measure.keepsake(facts)),
-    "was": measure.state(facts, wish).status.value, "is": measure.state(measure.probe(), wish).status.value,
+    "done": outcome.done, "detail": outcome.detail, "steps": len(plan.steps),
+    "before": dict(change.previous_state(facts, desired)),
+    "was": change.state(facts, desired).status.value, "is": change.state(change.probe(), desired).status.value,
 }))
 """
 EVERYWHERE = """\
 import asyncio, json
 from devtls.daemon.run import loop_factory
-from devtls.net.client.listener import Listener, bind_everywhere
+from devtls.net.client.listener import Listener
+from devtls.net.bind import bind_all_addresses
 
 class Greeter(asyncio.Protocol):
     def connection_made(self, transport):
@@ -74,7 +76,7 @@ async def visit(address, port):
     return answer.decode()
 
 async def main():
-    bound = bind_everywhere(443)
+    bound = bind_all_addresses(443)
     await Listener(bound, Greeter).start()
     addresses = ("127.0.0.1", "::1", "127.9.9.9", "192.0.2.1")  # the last is this machine's as others see it
     print(json.dumps({address: await visit(address, 443) for address in addresses}))
@@ -93,9 +95,11 @@ def net(home: Path, require_tool: RequireTool) -> Iterator[Network]:
         yield made
 
 
-async def change(net: Network, way: str, action: str, previous_state: dict[str, str] | None = None) -> dict[str, Any]:
+async def change(
+    net: Network, method: str, action: str, previous_state: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Let a measure do its plan as root, and return what came of it."""
-    told = json.loads(await net.python(MEASURE, way, action, json.dumps(previous_state or {})))
+    told = json.loads(await net.python(CHANGE, method, action, json.dumps(previous_state or {})))
     assert told["done"], told
     assert isinstance(told, dict)
     return told
@@ -183,7 +187,7 @@ async def test_the_sysctl_gives_443_and_80_to_a_user_and_is_reverted(net: Networ
         await serve.wait_for("Port 443 is closed to this user, so it is 8443. To get it: devtls setup ports")
         assert await serve.end() == ExitCode.OK
     installed = await change(net, "sysctl", "install")
-    assert (installed["was"], installed["is"], installed["before"]) == ("absent", "in force", {"value": "1024"})
+    assert (installed["was"], installed["is"], installed["before"]) == ("absent", "applied", {"value": "1024"})
     assert (await change(net, "sysctl", "install"))["steps"] == 0
     async with net.started(SERVE) as serve:
         await serve.wait_for("serves https on port 443, redirects from port 80")
@@ -207,7 +211,7 @@ async def test_the_sysctl_gives_443_and_80_to_a_user_and_is_reverted(net: Networ
 async def test_the_redirect_leads_443_and_80_to_a_user_and_is_reverted(net: Network, require_tool: RequireTool) -> None:
     require_tool("nft", "sudo apt-get install nftables")
     installed = await change(net, "nft", "install")
-    assert (installed["was"], installed["is"]) == ("absent", "in force")
+    assert (installed["was"], installed["is"]) == ("absent", "applied")
     assert (await change(net, "nft", "install"))["steps"] == 0
     async with net.started(SERVE) as serve:
         await serve.wait_for("serves https on port 443, redirects from port 80")

@@ -110,23 +110,23 @@ from pathlib import Path
 from devtls.system.machine.execute import ProcessRunner, execute
 from devtls.system.machine.plan import ALREADY_ROOT
 from devtls.system.changes.service.socket_unit import SocketUnit
-from devtls.system.changes.change import User, Wish
+from devtls.system.changes.change import User, DesiredState
 from devtls.system.machine.machine import Machine
 
 command, home, user = sys.argv[1], Path(sys.argv[2]), pwd.getpwnam("daemon")
 runner = ProcessRunner(ALREADY_ROOT)
-measure = SocketUnit(Machine.redirected(Path("/"), home, {}, elevation=ALREADY_ROOT), runner)
-wish = Wish(
+change = SocketUnit(Machine.redirected(Path("/"), home, {}, elevation=ALREADY_ROOT), runner)
+desired = DesiredState(
     User("daemon", user.pw_uid, user.pw_gid, home), (), (),
     command=(sys.executable, "-m", "devtls"),
     environment={f"DEVTLS_{name}_DIR": str(home / name.lower()) for name in ("STATE", "CONFIG")},
 )
-facts = measure.probe()
-plan = measure.install_plan(facts, wish) if command == "install" else measure.remove_plan(facts, {})
+facts = change.probe()
+plan = change.apply_plan(facts, desired) if command == "install" else change.revert_plan(facts, {})
 assert plan
 outcome = execute(plan, runner)
 assert outcome.done, outcome
-print(measure.state(measure.probe(), wish).status.value)
+print(change.state(change.probe(), desired).status.value)
 """
 
 
@@ -140,7 +140,7 @@ def test_the_systems_sockets_start_a_devtls_of_the_user(tmp_path: Path) -> None:
         manager.run("mkdir", "-p", f"{home}/config")
         manager.run("sh", "-c", 'printf "[routes]\napp = 9\n" > "$1"', "sh", f"{home}/config/devtls.toml")
         manager.run("install", "-d", "-o", "daemon", "-m", "0700", f"{home}/state")
-        assert manager.run(*take, "install", home) == "in force\n"
+        assert manager.run(*take, "install", home) == "applied\n"
         assert manager.property("ActiveState", "devtls.socket") == "active"
         assert manager.property("MainPID") == "0"
 

@@ -58,7 +58,7 @@ async def test_setup_is_one_command_and_comes_back_to_the_byte(machine: Namespac
     assert await everything(machine) != before
 
     again = await machine.devtls("setup", "--yes")
-    assert (again.stdout, again.stderr) == ("Everything is in force already: trust, names, ports.\n", "")
+    assert (again.stdout, again.stderr) == ("Everything is applied already: trust, names, ports.\n", "")
 
     await machine.devtls("unsetup", "--yes")
     await machine.devtls("untrust", "--yes")
@@ -69,7 +69,7 @@ async def test_uninstall_leaves_nothing(machine: Namespace, home: Path) -> None:
     await machine.shell("update-ca-certificates --fresh")
     before = await everything(machine)
     await machine.devtls("setup", "--yes")
-    (home / "state/setup.json").unlink(missing_ok=True)  # what is marked is found without a record
+    (home / "state/changes.json").unlink(missing_ok=True)  # what is marked is found without a record
     said = await machine.devtls("uninstall", "--yes")
     assert await everything(machine) == before
     assert not (home / "state").exists()

@@ -46,7 +46,7 @@ def enough_descriptors() -> None:
 
 
 class Watch:
-    """Measures how much CPU time of this thread passes while a timer of 5 ms waits for the loop."""
+    """FakeChanges how much CPU time of this thread passes while a timer of 5 ms waits for the loop."""
 
     def __init__(self) -> None:
         self.worst_s = 0.0

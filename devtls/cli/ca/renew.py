@@ -16,15 +16,16 @@ import click
 
 from devtls.cli.ca.rollover import Rollover, root_json, tell_running
 from devtls.cli.ca.root_key import kept_root_key
+from devtls.cli.terminal.change_view import change_json, change_rows, plan_text
 from devtls.cli.terminal.prompts import ask
 from devtls.cli.terminal.table import show_table
-from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.errors import Refused, TrustFailed
 from devtls.names import Hostname, is_below, parse_zone
 from devtls.pki.authority import Authority
-from devtls.system.changes.truststore.installer import Proposal, Result, as_planned, install, propose_install
-from devtls.system.changes.truststore.protocol import Kind, Status
+from devtls.system.changes.change import Kind, Status
+from devtls.system.changes.engine import Proposal, Result, apply, as_planned
 from devtls.system.changes.truststore.root import RootCertificate
+from devtls.system.changes.truststore.store import propose_trust
 from devtls.system.machine.suffixes import is_public_suffix
 from devtls.system.storage.ca_directory import ROOT, Locks
 from devtls.system.storage.keystore import Keystore
@@ -104,18 +105,22 @@ def _holders(rollover: Rollover, present: Authority, root: RootCertificate) -> t
     """Return a proposal for each store that has, or once got, the present root."""
     recorded = {entry.store for entry in rollover.entries if entry.fingerprint == present.fingerprint}
 
-    def holds(proposal: Proposal) -> bool:
-        state = proposal.store.state(proposal.facts, present.fingerprint)
-        return state.status is Status.TRUSTED or (proposal.store.name in recorded and state.status is not Status.ABSENT)
+    held = RootCertificate(present.id, present.root_der, rollover.keystore.state_dir / ROOT)
 
-    return tuple(proposal for proposal in propose_install(rollover.stores(), root) if holds(proposal))
+    def holds(proposal: Proposal) -> bool:
+        state = proposal.change.state(proposal.facts, held)
+        return state.status is Status.APPLIED or (
+            proposal.change.name in recorded and state.status is not Status.ABSENT
+        )
+
+    return tuple(proposal for proposal in propose_trust(rollover.stores(), root) if holds(proposal))
 
 
 def _show_dry_run(rollover: Rollover, present: Authority, zones: tuple[Hostname, ...], wish: Wish) -> None:
     root = RootCertificate("ID", b"", rollover.keystore.state_dir / "ca-ID" / ROOT)
     proposals, elevation = _holders(rollover, present, root), rollover.machine.elevation
     if wish.as_json:
-        planned = [result_json(as_planned(proposal, elevation)) for proposal in proposals]
+        planned = [change_json(as_planned(proposal, elevation)) for proposal in proposals]
         values = {"dry_run": True, "older": root_json(present), "zones": list(zones), "stores": planned}
         click.echo(json.dumps(values, indent=2))
         return
@@ -138,8 +143,8 @@ def take_over(rollover: Rollover, present: Authority, following: Authority, wish
     click.echo(f"{verb} devtls root {following.id} for {', '.join(following.zones)}, until {until}.", err=True)
     proposals = _holders(rollover, present, root)
     _announce(rollover, proposals, following, wish)
-    results = tuple(_install(rollover, proposal, root) for proposal in proposals)
-    missing = tuple(result for result in results if result.state.status is not Status.TRUSTED)
+    results = tuple(_apply(rollover, proposal) for proposal in proposals)
+    missing = tuple(result for result in results if result.state.status is not Status.APPLIED)
     switched = wish.anyway or not missing
     if switched:
         rollover.list_roots(root)
@@ -175,9 +180,9 @@ def _announce(rollover: Rollover, proposals: tuple[Proposal, ...], following: Au
         raise
 
 
-def _install(rollover: Rollover, proposal: Proposal, root: RootCertificate) -> Result:
+def _apply(rollover: Rollover, proposal: Proposal) -> Result:
     rollover.say_begin(proposal)
-    return install(proposal, root, rollover.runner, rollover.machine.elevation, rollover.record)
+    return apply(proposal, rollover.executor)
 
 
 def _show_json(outcome: _Outcome) -> None:
@@ -186,7 +191,7 @@ def _show_json(outcome: _Outcome) -> None:
         "switched": outcome.switched,
         "root": root_json(outcome.following),
         "older": root_json(outcome.present),
-        "stores": [result_json(result) for result in outcome.results],
+        "stores": [change_json(result) for result in outcome.results],
         "taken_over_by": list(outcome.told),
     }
     click.echo(json.dumps(values, indent=2))
@@ -195,7 +200,7 @@ def _show_json(outcome: _Outcome) -> None:
 def _show(outcome: _Outcome, *, loses_key: bool) -> None:
     present, following, results = outcome.present, outcome.following, outcome.results
     if results:
-        show_table(("Store", "State", "Remedy"), store_rows(results, _ABSENT))
+        show_table(("Store", "State", "Remedy"), change_rows(results, _ABSENT))
     if not outcome.switched:
         return
     click.echo(f"\ndevtls root {following.id} signs from now on.", err=True)

@@ -13,15 +13,16 @@ from collections.abc import Iterable
 import click
 
 from devtls.cli.ca.rollover import Rollover, tell_running
+from devtls.cli.terminal.change_view import change_json, plan_text, revert_rows
 from devtls.cli.terminal.prompts import ask
 from devtls.cli.terminal.table import show_table
-from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.errors import DevtlsError
+from devtls.system.changes.change import Kind, Part, Status
 from devtls.system.changes.clientenv.variables import ROOT_FILE
+from devtls.system.changes.engine import Proposal, Result, as_planned, revert
 from devtls.system.changes.truststore.discovery import is_gone
-from devtls.system.changes.truststore.installer import Proposal, Result, as_planned, propose_removal, remove
-from devtls.system.changes.truststore.protocol import Kind, Status
 from devtls.system.changes.truststore.root import RootCertificate
+from devtls.system.changes.truststore.store import propose_untrust
 
 _ABSENT = "not there"
 
@@ -51,7 +52,7 @@ def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
     results = tuple(_remove(rollover, proposal) for proposal in proposals)
     for entry in entries:
         if entry.fingerprint in retiring and is_gone(entry.store, rollover.machine):
-            rollover.record.drop(entry.store, {entry.fingerprint})
+            rollover.record.drop(Part.TRUST, entry.store, {entry.fingerprint})
     left = tuple(result for result in results if result.state.status is not Status.ABSENT)
     if not left:
         _delete(rollover, retiring)
@@ -80,8 +81,8 @@ def _holding(rollover: Rollover, retiring: dict[str, str]) -> tuple[Proposal, ..
     recorded = {entry.store for entry in rollover.entries if entry.fingerprint in retiring}
     return tuple(
         proposal
-        for proposal in propose_removal(rollover.stores(), retiring, every_root=False)
-        if proposal.plan or proposal.state.status is Status.TRUSTED or proposal.store.name in recorded
+        for proposal in propose_untrust(rollover.stores(), retiring, every_root=False)
+        if proposal.plan or proposal.state.status is Status.APPLIED or proposal.change.name in recorded
     )
 
 
@@ -94,7 +95,7 @@ def _show_dry_run(
 ) -> None:
     elevation = rollover.machine.elevation
     if as_json:
-        planned = [result_json(as_planned(proposal, elevation)) for proposal in proposals]
+        planned = [change_json(as_planned(proposal, elevation)) for proposal in proposals]
         click.echo(json.dumps({"dry_run": True, "retired": list(retiring.values()), "stores": planned}, indent=2))
     elif not retiring:
         click.echo("There is no earlier CA.")
@@ -114,7 +115,7 @@ def _announce(rollover: Rollover, retiring: dict[str, str], proposals: tuple[Pro
 
 def _remove(rollover: Rollover, proposal: Proposal) -> Result:
     rollover.say_begin(proposal)
-    return remove(proposal, rollover.runner, rollover.machine.elevation, rollover.record)
+    return revert(proposal, rollover.executor)
 
 
 def _delete(rollover: Rollover, retiring: dict[str, str]) -> None:
@@ -126,17 +127,13 @@ def _delete(rollover: Rollover, retiring: dict[str, str]) -> None:
 
 def _show(retired: tuple[str, ...], results: tuple[Result, ...], *, as_json: bool) -> None:
     if as_json:
-        stores = [result_json(result) for result in results]
+        stores = [change_json(result) for result in results]
         click.echo(json.dumps({"dry_run": False, "retired": list(retired), "stores": stores}, indent=2))
         return
     if not retired:
         click.echo("There is no earlier CA: nothing to retire.", err=True)
         return
-    rows = [
-        (label, "removed" if result.changed else state, remedy)
-        for result, (label, state, remedy) in zip(results, store_rows(results, _ABSENT), strict=True)
-    ]
-    if rows:
-        show_table(("Store", "State", "Remedy"), rows)
+    if results:
+        show_table(("Store", "State", "Remedy"), revert_rows(results))
     if any(result.changed and result.kind is Kind.BROWSER for result in results):
         click.echo("Restart browsers that are open: they remember.", err=True)

@@ -24,10 +24,11 @@ from devtls.operations.control import find_running, raise_failure
 from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.files import renew_files
 from devtls.system.changes.clientenv.variables import ROOT_FILE
-from devtls.system.changes.truststore.discovery import AnyStore, Scope, find_stores
-from devtls.system.changes.truststore.installer import Proposal
-from devtls.system.changes.truststore.record import Installed, Record
+from devtls.system.changes.engine import Executor, Proposal
+from devtls.system.changes.record import ChangeRecord, Installed
+from devtls.system.changes.truststore.discovery import Scope, find_stores
 from devtls.system.changes.truststore.root import RootCertificate
+from devtls.system.changes.truststore.store import AnyStore
 from devtls.system.machine.execute import ProcessRunner, write_atomically
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths, refuse_sudo
@@ -60,14 +61,19 @@ class Rollover:
         return ProcessRunner(self.machine.elevation)
 
     @cached_property
-    def record(self) -> Record:
-        """What was installed where."""
-        return Record(self.keystore.state_dir)
+    def record(self) -> ChangeRecord:
+        """The record of every change."""
+        return ChangeRecord(self.keystore.state_dir)
+
+    @property
+    def executor(self) -> Executor:
+        """Executes the plans."""
+        return Executor(self.runner, self.machine.elevation, self.record)
 
     @cached_property
     def entries(self) -> tuple[Installed, ...]:
         """The record as it was when the command began."""
-        return self.record.entries()
+        return self.record.installed()
 
     def stores(self) -> tuple[AnyStore, ...]:
         """Return every store of this machine."""
@@ -94,7 +100,7 @@ class Rollover:
         if proposal.plan and (elevation or not proposal.plan.elevated):
             asks = proposal.plan.elevated and elevation is not None and elevation.argv
             hint = f" ({elevation.name} may ask for your password)" if asks and elevation else ""
-            click.echo(f"{printable(proposal.store.label)} …{hint}", err=True)
+            click.echo(f"{printable(proposal.change.label)} …{hint}", err=True)
 
 
 def tell_running() -> tuple[int, ...]:
@@ -122,4 +128,4 @@ def root_json(authority: Authority) -> dict[str, object]:
 
 def labels(proposals: Iterable[Proposal]) -> str:
     """Return the names of the stores as a part of a sentence."""
-    return ", ".join(printable(proposal.store.label) for proposal in proposals)
+    return ", ".join(printable(proposal.change.label) for proposal in proposals)

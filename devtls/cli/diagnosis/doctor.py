@@ -17,7 +17,7 @@ import click
 from devtls.cli.diagnosis.doctor_view import as_values, in_words, plan_text, result_lines
 from devtls.cli.terminal.prompts import ask, is_terminal
 from devtls.doctor.health.examine import Diagnosis, Patient, examine
-from devtls.doctor.health.mending import Bench, Mended, mend, propose
+from devtls.doctor.health.mending import Bench, Mended, mend, propose_fixes
 from devtls.errors import ExitCode, Refused
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
@@ -73,7 +73,7 @@ def _examine(patient: Patient) -> Diagnosis:
 
 
 def _fix(diagnosis: Diagnosis, patient: Patient, *, yes: bool) -> tuple[Mended, ...]:
-    mendings = propose(diagnosis)
+    mendings = propose_fixes(diagnosis)
     if not mendings:
         click.echo("There is nothing that --fix may do.\n", err=True)
         return ()

@@ -18,17 +18,17 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.setup import unsetup
-from devtls.cli.setup.change_view import measure_lines, results_json
 from devtls.cli.setup.service_view import status_json, status_lines
 from devtls.cli.setup.wish import config_of_service, wish_for_service
+from devtls.cli.terminal.change_view import change_lines, results_json
 from devtls.cli.terminal.log_tail import show_log
 from devtls.cli.terminal.prompts import ask_or_refuse
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import ExitCode, NotRunning, SetupFailed
 from devtls.operations.control import find_running
-from devtls.system.changes.change import Part, Wish
-from devtls.system.changes.engine import Bench, Result, as_planned, carry_out, propose
-from devtls.system.changes.record import SetupRecord
+from devtls.system.changes.change import DesiredState, Part
+from devtls.system.changes.engine import Executor, Result, apply, as_planned, propose
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.service.account import AnyService, LogFile
 from devtls.system.changes.service.discovery import find_services
 from devtls.system.machine.execute import ProcessRunner
@@ -68,11 +68,11 @@ class _Session:
         return next(service for service in self.services if service.part is Part.SERVICE)
 
     @property
-    def bench(self) -> Bench:
-        return Bench(self.runner, self.machine.elevation, SetupRecord(self.paths.state_dir))
+    def executor(self) -> Executor:
+        return Executor(self.runner, self.machine.elevation, ChangeRecord(self.paths.state_dir))
 
-    def wish(self) -> Wish:
-        """Return what the service shall be; a file that an earlier run was told to use, stays. Raises DevtlsError."""
+    def desired(self) -> DesiredState:
+        """Return the desired service; a file that an earlier run was told to use, stays. Raises DevtlsError."""
         kept = self.own.account(self.own.probe()).config
         file = self.config or (Path(kept) if kept else None)
         config = config_of_service(self.machine, self.paths, file, then="devtls service install")
@@ -103,18 +103,17 @@ def install(*, config: Path | None, yes: bool, dry_run: bool, as_json: bool) -> 
     It serves your own devtls.toml (~/.config/devtls), not the one of the folder you are in, unless FILE is given.
     """
     session = _Session.begin("install", config)
-    wish = session.wish()
-    proposal = propose(session.own, wish)
+    proposal = propose(session.own, session.desired())
     result = as_planned(proposal, session.machine.elevation)
     if not proposal.plan and not result.is_applied:
         raise SetupFailed(f"The service cannot be installed: {_half(result)}.", hint=result.state.remedy)
-    text = "\n".join(measure_lines(proposal, session.machine.elevation))
+    text = "\n".join(change_lines(proposal, session.machine.elevation))
     if proposal.plan and not dry_run:
         click.echo(f"This will be done:\n\n{text}\n", err=True)
         _warn_of_others(session)
         if not yes:
             ask_or_refuse("service install", "on this machine")
-        result = carry_out(proposal, wish, session.bench)
+        result = apply(proposal, session.executor)
     if as_json:
         click.echo(results_json([result], dry_run=dry_run))
     elif not result.is_applied and dry_run:

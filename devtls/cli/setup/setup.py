@@ -1,8 +1,8 @@
 """`devtls setup`: trust, names that resolve and ports without a number, in one plan that is shown and asked for once.
 
 Owns the order: look, show, ask once, do step by step, look again, show. Refuses to run under sudo, and to change
-anything without an answer. One measure's trouble never stops the others; the exit code is 0 only if all that was
-wished for is in force.
+anything without an answer. One change that fails never stops the others; the exit code is 0 only if everything
+that was asked for is applied.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,32 +18,29 @@ from pathlib import Path
 import click
 
 from devtls.cli import printable
-from devtls.cli.setup.change_view import measure_json, measure_rows, password_notice, plan_lines
 from devtls.cli.setup.wish import EXAMPLE, config_of_service, read_wish, wish_for_service, with_example
+from devtls.cli.terminal.change_view import change_json, change_rows, password_notice, plan_lines, plan_text
 from devtls.cli.terminal.prompts import ask_or_refuse, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.table import show_table
 from devtls.cli.trust import trust
 from devtls.cli.trust.proof_view import Trusted, show_rest
-from devtls.cli.trust.store_view import plan_text, store_rows
 from devtls.config import Config
 from devtls.errors import DevtlsError, SetupFailed
 from devtls.names import DEFAULT_ZONES, Hostname, parse_zone
 from devtls.operations.context import Context
 from devtls.pki.authority import Authority
-from devtls.system.changes.change import AnyChange, ChangeState, Part, Status, Wish
+from devtls.system.changes.change import BLOCKED, SETUP_PARTS, AnyChange, ChangeState, DesiredState, Kind, Part, Status
 from devtls.system.changes.discovery import find_changes
-from devtls.system.changes.engine import Bench, Proposal, Result, as_planned, carry_out, propose
-from devtls.system.changes.record import SetupRecord
+from devtls.system.changes.engine import Executor, Proposal, Result, apply, as_planned, propose
 from devtls.system.changes.service.account import is_service
-from devtls.system.changes.truststore import installer
-from devtls.system.changes.truststore.protocol import BLOCKED, Kind
+from devtls.system.changes.truststore.store import is_trusted
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths, refuse_sudo
 from devtls.system.machine.plan import Plan
 from devtls.system.machine.suffixes import is_public_suffix
 
-PARTS = click.Choice([part.value for part in Part])
+PARTS = click.Choice([part.value for part in SETUP_PARTS])
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class _Asked:
 
     parts: tuple[Part, ...]
     whole: bool
-    ways: tuple[str, ...]
+    methods: tuple[str, ...]
     names: tuple[str, ...]
     zones: tuple[Hostname, ...]
 
@@ -61,23 +58,22 @@ class _Asked:
 class _Setup:
     """Everything that was looked at, and what would be done.
 
-    `wish` is that of somebody in this folder, `wishes` by which each measure goes; `known` are the names that somebody
-    asked for; `trusting` are the stores, () when only parts are wished; `survey` is there when the CA is.
+    `desired` is the state that somebody in this directory wants; `known` are the names that somebody asked for;
+    `trusting` are the stores, () when only parts are wanted; `survey` is there when the CA is.
     """
 
     session: trust.Session
     asked: _Asked
-    wish: Wish
+    desired: DesiredState
     known: tuple[str, ...]
     proposals: tuple[Proposal, ...]
-    wishes: Mapping[str, Wish]
-    trusting: tuple[installer.Proposal, ...] = ()
+    trusting: tuple[Proposal, ...] = ()
     survey: trust.Survey | None = None
 
     @property
-    def bench(self) -> Bench:
+    def executor(self) -> Executor:
         session = self.session
-        return Bench(session.runner, session.machine.elevation, SetupRecord(session.paths.state_dir))
+        return Executor(session.runner, session.machine.elevation, session.record)
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -91,7 +87,7 @@ class _Setup:
         elevation = self.session.machine.elevation
         lines = ["Trust:", plan_text(self.trusting, elevation, trust.ABSENT)] if self.asked.whole else []
         lines += plan_lines(self.proposals, elevation, self.asked.parts)
-        if self.wish.hostnames and not self.known and Part.NAMES in self.asked.parts:
+        if self.desired.hostnames and not self.known and Part.NAMES in self.asked.parts:
             lines += ["", f"No route is known yet, so the names are those of {EXAMPLE}; devtls setup names adds yours."]
         return "\n".join(lines).lstrip("\n") + "\n" + password_notice(self.plans, elevation)
 
@@ -99,7 +95,10 @@ class _Setup:
 @click.command()
 @click.argument("parts", nargs=-1, type=PARTS, metavar="[names|ports|service]...")
 @click.option("--service", is_flag=True, help="Also start devtls at each login.")
-@click.option("--way", "ways", multiple=True, metavar="WAY", help="By this way, not by the usual one (repeatable).")
+@click.option(
+    "--method", "methods", multiple=True, metavar="METHOD", help="By this method, not by the usual one (repeatable)."
+)
+@click.option("--way", "ways", multiple=True, hidden=True)  # the name of --method before
 @click.option("--name", "names", multiple=True, metavar="HOST", help="One more name that shall resolve (repeatable).")
 @click.option("--zone", "zones", multiple=True, metavar="ZONE", help="A zone of the new CA (repeatable).")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
@@ -109,6 +108,7 @@ def command(
     *,
     parts: tuple[str, ...],
     service: bool,
+    methods: tuple[str, ...],
     ways: tuple[str, ...],
     names: tuple[str, ...],
     zones: tuple[str, ...],
@@ -127,9 +127,9 @@ def command(
     if zones and parts:
         raise click.UsageError("--zone is for the CA: devtls setup --zone ZONE, without a part.")
     asked = _Asked(
-        _wished_parts(parts, service=service),
+        _wanted_parts(parts, service=service),
         not parts,
-        ways,
+        (*methods, *ways),
         names,
         tuple(parse_zone(zone, is_public_suffix=is_public_suffix) for zone in zones),
     )
@@ -140,9 +140,9 @@ def command(
         _set_up(session, asked, yes=yes)
 
 
-def _wished_parts(named: Sequence[str], *, service: bool) -> tuple[Part, ...]:
-    wished = {Part(name) for name in named} if named else {Part.NAMES, Part.PORTS}
-    return tuple(part for part in Part if part in wished or (service and part is Part.SERVICE))
+def _wanted_parts(named: Sequence[str], *, service: bool) -> tuple[Part, ...]:
+    wanted = {Part(name) for name in named} if named else {Part.NAMES, Part.PORTS}
+    return tuple(part for part in SETUP_PARTS if part in wanted or (service and part is Part.SERVICE))
 
 
 def _show_dry_run(session: trust.Session, asked: _Asked) -> None:
@@ -156,17 +156,17 @@ def _show_dry_run(session: trust.Session, asked: _Asked) -> None:
         click.echo(json.dumps(_planned_values(setup, existing), indent=2))
         return
     if asked.whole and existing is None:
-        click.echo(trust.promise(setup.wish.zones))
+        click.echo(trust.promise(setup.desired.zones))
     click.echo(f"This would be done:\n\n{setup.text()}\nNothing was changed.")
 
 
 def _planned_values(setup: _Setup, existing: Authority | None) -> dict[str, object]:
-    session, zones = setup.session, tuple(Hostname(zone) for zone in setup.wish.zones)
+    session, zones = setup.session, tuple(Hostname(zone) for zone in setup.desired.zones)
     return {
         "dry_run": True,
-        "hostnames": list(setup.wish.hostnames),
+        "hostnames": list(setup.desired.hostnames),
         "trust": trust.planned_values(session, existing, zones, setup.trusting) if setup.asked.whole else None,
-        "measures": [measure_json(as_planned(each, session.machine.elevation)) for each in setup.proposals],
+        "measures": [change_json(as_planned(each, session.machine.elevation)) for each in setup.proposals],
     }
 
 
@@ -174,40 +174,36 @@ def _look(
     session: trust.Session,
     asked: _Asked,
     zones: tuple[Hostname, ...],
-    trusting: tuple[installer.Proposal, ...] = (),
+    trusting: tuple[Proposal, ...] = (),
     survey: trust.Survey | None = None,
 ) -> _Setup:
-    """Find the measures, read the wish, and plan; nothing is changed."""
-    record = SetupRecord(session.paths.state_dir)
-    recorded = [entry.name for entry in record.entries()]
-    changes = find_changes(session.machine, session.runner, asked.parts, ways=asked.ways, recorded=recorded)
-    wish = read_wish(session.paths, session.machine.home, zones, names=asked.names, earlier=record.hostnames())
-    whole = with_example(wish)
-    planned = [_plan_measure(change, session, whole) for change in changes]
-    wishes = {proposal.change.name: own for proposal, own in planned}
-    proposals = tuple(proposal for proposal, _ in planned)
-    return _Setup(session, asked, whole, wish.hostnames, proposals, wishes, trusting, survey)
+    """Find the changes, read the desired state, and plan; nothing is changed."""
+    record = session.record
+    recorded = [entry.name for entry in record.entries(*SETUP_PARTS)]
+    changes = find_changes(session.machine, session.runner, asked.parts, methods=asked.methods, recorded=recorded)
+    desired = read_wish(session.paths, session.machine.home, zones, names=asked.names, earlier=record.hostnames())
+    whole = with_example(desired)
+    proposals = tuple(_plan_change(change, session, whole) for change in changes)
+    return _Setup(session, asked, whole, desired.hostnames, proposals, trusting, survey)
 
 
-def _plan_measure(change: AnyChange, session: trust.Session, wish: Wish) -> tuple[Proposal, Wish]:
-    """Plan a measure; one that starts devtls goes by the file that this devtls will read, not by the one here."""
+def _plan_change(change: AnyChange, session: trust.Session, desired: DesiredState) -> Proposal:
+    """Plan a change; one that starts devtls goes by the file that this devtls will read, not by the one here."""
     if change.part is not Part.SERVICE and not is_service(change):
-        return propose(change, wish), wish
+        return propose(change, desired)
     named = change.account(change.probe()).config if is_service(change) else ""
     file = Path(named) if named else None
     try:
         config = config_of_service(session.machine, session.paths, file, then="devtls setup service")
     except DevtlsError as error:
         if change.part is not Part.SERVICE:
-            return propose(change, wish), wish
-        own = wish_for_service(Config(), session.machine.home)
-        return _without_routes(propose(change, own), error), own
-    own = wish_for_service(config, session.machine.home)
-    return propose(change, own), own
+            return propose(change, desired)
+        return _without_routes(propose(change, wish_for_service(Config(), session.machine.home)), error)
+    return propose(change, wish_for_service(config, session.machine.home))
 
 
 def _without_routes(proposal: Proposal, why: DevtlsError) -> Proposal:
-    """Return a proposal that does nothing: the service would end at once, again and again; what is in force stays."""
+    """Return a proposal that does nothing: the service would end at once, again and again; what is applied stays."""
     if not proposal.plan:
         return proposal
     remedy = why.hint or "Mend that file, then devtls setup service."
@@ -233,7 +229,7 @@ def _set_up(session: trust.Session, asked: _Asked, *, yes: bool) -> None:
         _show(trusted, results)
     _judge(trusted, results)
     if setup.has_work and asked.whole and not session.as_json:
-        click.echo(f"\n{_next_step(setup.wish)}", err=True)
+        click.echo(f"\n{_next_step(setup.desired)}", err=True)
 
 
 def _survey(session: trust.Session, asked: _Asked, *, yes: bool) -> tuple[_Setup, bool]:
@@ -257,19 +253,19 @@ def _do(setup: _Setup) -> tuple[Trusted | None, tuple[Result, ...]]:
         if setup.survey.has_work:
             trusted = trust.carry_out(setup.survey, setup.session)
         else:
-            trusted = Trusted(tuple(installer.as_planned(each, elevation) for each in setup.survey.proposals), (), ())
+            trusted = Trusted(tuple(as_planned(each, elevation) for each in setup.survey.proposals), (), ())
     if Part.NAMES in setup.asked.parts and setup.known:
-        setup.bench.record.remember_hostnames(setup.known)
+        setup.executor.record.remember_hostnames(setup.known)
     results = []
     for proposal in setup.proposals:
         if proposal.plan and (elevation or not proposal.plan.elevated):
             click.echo(f"{printable(proposal.change.label)} …", err=True)
-        results.append(carry_out(proposal, setup.wishes[proposal.change.name], setup.bench))
+        results.append(apply(proposal, setup.executor))
     return trusted, tuple(results)
 
 
 def _is_fine(result: Result) -> bool:
-    """Whether nothing is left to do: it is in force, or the measure says that there is no need for it."""
+    """Whether nothing is left to do: it is applied, or the change says that there is no need for it."""
     return result.is_applied or (result.state.status is Status.SKIPPED and not result.state.remedy)
 
 
@@ -281,31 +277,31 @@ def _is_plain(trusted: Trusted | None, results: Sequence[Result]) -> bool:
 
 def _everything(setup: _Setup) -> str:
     parts = [*(["trust"] if setup.asked.whole else []), *(part.value for part in setup.asked.parts)]
-    return f"Everything is in force already: {', '.join(parts)}."
+    return f"Everything is applied already: {', '.join(parts)}."
 
 
 def _values(setup: _Setup, trusted: Trusted | None, results: Sequence[Result]) -> dict[str, object]:
     whole = trust.as_values(setup.survey.authority, trusted) if setup.survey and trusted else None
-    complete = all(map(_is_fine, results)) and (trusted is None or installer.counts(trusted.results))
+    complete = all(map(_is_fine, results)) and (trusted is None or is_trusted(trusted.results))
     return {
         "dry_run": False,
         "complete": complete,
-        "hostnames": list(setup.wish.hostnames),
+        "hostnames": list(setup.desired.hostnames),
         "trust": whole,
-        "measures": [measure_json(result) for result in results],
+        "measures": [change_json(result) for result in results],
     }
 
 
 def _show(trusted: Trusted | None, results: Sequence[Result]) -> None:
-    rows = [*(store_rows(trusted.results, trust.ABSENT) if trusted else []), *measure_rows(results)]
+    rows = [*(change_rows(trusted.results, trust.ABSENT) if trusted else []), *change_rows(results)]
     if rows:
         show_table(("What", "State", "Remedy"), rows)
     else:
         click.echo("Nothing needs to be set up on this system.")
     if trusted:
         show_rest(trusted)
-    for by_hand in dict.fromkeys(result.by_hand for result in results if result.by_hand):
-        click.echo(f"\nBy hand: {printable(by_hand)}", err=True)
+    for manual in dict.fromkeys(result.manual for result in results if result.manual):
+        click.echo(f"\nManually: {printable(manual)}", err=True)
     if trusted and any(result.changed and result.kind is Kind.BROWSER for result in trusted.results):
         click.echo("\nRestart browsers that are open: they remember.", err=True)
 
@@ -317,20 +313,20 @@ def _judge(trusted: Trusted | None, results: Sequence[Result]) -> None:
     if missing:
         labels = ", ".join(result.label for result in missing)
         raise SetupFailed(
-            f"Not in force: {labels}.", hint=next((each.state.remedy for each in missing if each.state.remedy), "")
+            f"Not applied: {labels}.", hint=next((each.state.remedy for each in missing if each.state.remedy), "")
         )
 
 
-def _next_step(wish: Wish) -> str:
-    host = next(_examples(wish), f"{EXAMPLE}.{wish.zones[0]}")
-    short = host.removesuffix(f".{wish.zones[0]}")
-    url = f"https://{host}" + ("" if wish.https_port == 443 else f":{wish.https_port}")
+def _next_step(desired: DesiredState) -> str:
+    host = next(_examples(desired), f"{EXAMPLE}.{desired.zones[0]}")
+    short = host.removesuffix(f".{desired.zones[0]}")
+    url = f"https://{host}" + ("" if desired.https_port == 443 else f":{desired.https_port}")
     return f"Next: devtls serve {short}=3000, where 3000 is your app's port; then open {url}"
 
 
-def _examples(wish: Wish) -> Iterator[str]:
+def _examples(desired: DesiredState) -> Iterator[str]:
     """Yield names to try, the best first: `app` in the first zone, else what is there."""
-    zone = wish.zones[0]
-    below = [name for name in wish.hostnames if name.endswith(f".{zone}")]
+    zone = desired.zones[0]
+    below = [name for name in desired.hostnames if name.endswith(f".{zone}")]
     yield from (name for name in below if name == f"{EXAMPLE}.{zone}")
     yield from below

@@ -18,20 +18,16 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.setup import unsetup
-from devtls.cli.setup.change_view import measure_json, password_notice, removal_rows
+from devtls.cli.terminal.change_view import change_json, password_notice, plan_text, revert_rows
 from devtls.cli.terminal.prompts import ask_or_refuse
 from devtls.cli.terminal.reporter import TerminalReporter
-from devtls.cli.terminal.table import Row, show_table
+from devtls.cli.terminal.table import show_table
 from devtls.cli.trust import untrust
-from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.errors import DevtlsError, NotRunning
 from devtls.operations.control import RunningProxy, find_running
 from devtls.operations.proxies import end
-from devtls.system.changes.change import Part
-from devtls.system.changes.engine import Result
-from devtls.system.changes.engine import as_planned as measure_as_planned
-from devtls.system.changes.truststore import installer
-from devtls.system.changes.truststore.protocol import Status
+from devtls.system.changes.change import SETUP_PARTS, Status
+from devtls.system.changes.engine import Result, as_planned
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths, refuse_sudo
 from devtls.system.machine.plan import Plan
@@ -75,7 +71,7 @@ class _Ended:
     """What it came to; `kept` is what stays in the state folder, with the reason, `errors` of what did not end."""
 
     changes: tuple[Result, ...]
-    stores: tuple[installer.Result, ...]
+    stores: tuple[Result, ...]
     kept: tuple[str, ...]
     errors: tuple[DevtlsError, ...]
 
@@ -93,7 +89,7 @@ def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
     if sys.platform != "win32":
         refuse_sudo(os.environ, os.geteuid(), "uninstall")
     paths, machine = Paths.from_environment(), Machine.here()
-    changes = unsetup.look(paths, machine, list(Part))
+    changes = unsetup.look(paths, machine, SETUP_PARTS)
     found = _Uninstall(
         paths, machine, changes, untrust.look(paths, machine), tuple(find_running(paths, TerminalReporter()))
     )
@@ -123,8 +119,8 @@ def _show_dry_run(found: _Uninstall, *, as_json: bool) -> None:
         changes = [proposal for proposal in found.changes.proposals if proposal.plan]
         values = {
             "dry_run": True,
-            "measures": [measure_json(measure_as_planned(proposal, elevation)) for proposal in changes],
-            "stores": [result_json(installer.as_planned(each, elevation)) for each in found.trust.proposals],
+            "measures": [change_json(as_planned(proposal, elevation)) for proposal in changes],
+            "stores": [change_json(as_planned(each, elevation)) for each in found.trust.proposals],
             "ends": [one.about.pid for one in found.running],
             "removes": str(found.paths.state_dir),
         }
@@ -155,8 +151,8 @@ def _carry_out(found: _Uninstall) -> _Ended:
 def _values(ended: _Ended) -> dict[str, object]:
     return {
         "dry_run": False,
-        "measures": [measure_json(result) for result in ended.changes],
-        "stores": [result_json(result) for result in ended.stores],
+        "measures": [change_json(result) for result in ended.changes],
+        "stores": [change_json(result) for result in ended.stores],
         "kept": list(ended.kept),
         "program": _farewell(),
     }
@@ -164,11 +160,7 @@ def _values(ended: _Ended) -> dict[str, object]:
 
 def _show(found: _Uninstall, ended: _Ended) -> None:
     changed = [result for result in ended.stores if result.changed or result.state.status is not Status.ABSENT]
-    rows: list[Row] = [
-        (label, "removed" if result.changed else state, remedy)
-        for result, (label, state, remedy) in zip(changed, store_rows(changed, untrust.ABSENT), strict=True)
-    ]
-    if rows := [*removal_rows(ended.changes), *rows]:
+    if rows := revert_rows((*ended.changes, *changed)):
         show_table(("What", "State", "Remedy"), rows)
     state_dir = found.paths.state_dir
     if ended.kept:

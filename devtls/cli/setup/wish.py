@@ -21,7 +21,7 @@ from devtls.errors import ConfigError, DevtlsError, Refused
 from devtls.names import LOCALHOST, Hostname, is_wildcard, parse_pattern, zone_of
 from devtls.operations.control import find_running
 from devtls.routing import build_routes
-from devtls.system.changes.change import User, Wish
+from devtls.system.changes.change import DesiredState, User
 from devtls.system.changes.service.account import DIRECTORY_VARIABLES
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
@@ -41,7 +41,7 @@ class Hosts:
 
 def read_wish(
     paths: Paths, home: Path, zones: Sequence[Hostname], *, names: Sequence[str], earlier: Sequence[str]
-) -> Wish:
+) -> DesiredState:
     """Return the wish of somebody who works in this folder. Raises InvalidName, ConfigError for `names`."""
     config = _config_here(paths)
     hosts = [*_named(names, zones), *_of_file(config, zones), *_of_what_runs(paths)]
@@ -50,14 +50,14 @@ def read_wish(
     return replace(_by_file(config, home), zones=tuple(zones), hostnames=exact, wildcards=found.wildcards)
 
 
-def wish_for_service(config: Config, home: PurePath) -> Wish:
+def wish_for_service(config: Config, home: PurePath) -> DesiredState:
     """Return the wish of a service that reads `config`; names are no business of its."""
     return _by_file(config, home)
 
 
-def _by_file(config: Config, home: PurePath) -> Wish:
+def _by_file(config: Config, home: PurePath) -> DesiredState:
     serve = config.serve
-    return Wish(
+    return DesiredState(
         user=_user(home),
         zones=(),
         hostnames=(),
@@ -69,7 +69,7 @@ def _by_file(config: Config, home: PurePath) -> Wish:
     )
 
 
-def with_example(wish: Wish) -> Wish:
+def with_example(wish: DesiredState) -> DesiredState:
     """Return the wish of somebody who has no route yet: for `app`, the name of every example."""
     if wish.hostnames or wish.wildcards:
         return wish

@@ -5,6 +5,7 @@ Owns wording and layout. Decides nothing.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,11 +13,10 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.terminal.table import is_wrapped, show_table
-from devtls.cli.trust.store_view import setting_for_shell
 from devtls.doctor.proof import Foreign, Report
-from devtls.system.changes.truststore.installer import Result
+from devtls.system.changes.change import Status
+from devtls.system.changes.engine import Result
 from devtls.system.changes.truststore.nss_profiles import Notice
-from devtls.system.changes.truststore.protocol import Status
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def show_rest(trusted: Trusted) -> None:
         rows = [(report.client, _proof_text(report), _foreign_text(report)) for report in reports]
         show_table(("Client", "Proof", "A name outside the zones"), rows)
         _advise_variables(reports)
-    for by_hand in dict.fromkeys(result.by_hand for result in results if result.by_hand):
-        click.echo(f"\nBy hand: {by_hand}", err=True)
+    for manual in dict.fromkeys(result.manual for result in results if result.manual):
+        click.echo(f"\nManually: {printable(manual)}", err=True)
     completing = dict.fromkeys(result.state.remedy for result in results if result.state.status is Status.NO_TOOL)
     if completing:
         click.echo(f"\nTo complete it: {printable('; '.join(completing))}.", err=True)
@@ -61,6 +61,12 @@ def _advise_variables(reports: Iterable[Report]) -> None:
         clients = f"{', '.join(others)} and {last}" if others else last
         click.echo(f"\nFor {clients}, add this to your shell's profile (~/.profile):\n\n{lines}", err=True)
         click.echo('\nOr, for these and every other tool with a list of its own: eval "$(devtls env)"', err=True)
+
+
+def setting_for_shell(setting: str) -> str:
+    """Return `NAME=value` as a shell reads it."""
+    name, _, value = setting.partition("=")
+    return f"{name}={shlex.quote(printable(value))}"
 
 
 def _foreign_text(report: Report) -> str:

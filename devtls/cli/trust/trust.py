@@ -21,26 +21,27 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.ca.root_key import kept_root_key, required_root_key
+from devtls.cli.terminal.change_view import change_json, change_rows, plan_text
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.table import show_table
 from devtls.cli.trust.proof_view import Trusted, show_rest
-from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.doctor.clients import CLIENTS, Client, Needs
 from devtls.doctor.proof import Files, Foreign, Report, prove
 from devtls.errors import Refused, StateError, TrustFailed
 from devtls.names import DEFAULT_ZONES, Hostname, is_below, parse_zone
 from devtls.pki.authority import Authority
+from devtls.system.changes.change import Kind
 from devtls.system.changes.clientenv.files import renew_files
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE
+from devtls.system.changes.engine import Executor, Proposal, Result, apply, as_planned
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.bundle import write_extended_bundle, write_merged_bundle
-from devtls.system.changes.truststore.discovery import MACHINE_WIDE, AnyStore, Scope, find_stores, select_stores
-from devtls.system.changes.truststore.installer import Proposal, Result, as_planned, counts, install, propose_install
+from devtls.system.changes.truststore.discovery import MACHINE_WIDE, Scope, find_stores, select_stores
 from devtls.system.changes.truststore.nss_profiles import Notice, find_notices
 from devtls.system.changes.truststore.present import present_root
-from devtls.system.changes.truststore.protocol import Kind
-from devtls.system.changes.truststore.record import Record
 from devtls.system.changes.truststore.root import RootCertificate, fingerprint_of
+from devtls.system.changes.truststore.store import AnyStore, is_trusted, propose_trust
 from devtls.system.machine.execute import ProcessRunner, write_atomically
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths, refuse_sudo
@@ -72,9 +73,9 @@ class Session:
         return Keystore(self.paths.state_dir, terminal_passphrases())
 
     @cached_property
-    def record(self) -> Record:
-        """What was installed where."""
-        return Record(self.paths.state_dir)
+    def record(self) -> ChangeRecord:
+        """The record of every change."""
+        return ChangeRecord(self.paths.state_dir)
 
     @property
     def root_file(self) -> Path:
@@ -174,7 +175,7 @@ def _check_zones(authority: Authority | None, wanted: tuple[Hostname, ...]) -> N
 
 def find(session: Session, names: tuple[str, ...] = ()) -> tuple[AnyStore, ...]:
     """Return the stores with these names, without any all of them. Raises UnknownStore."""
-    recorded = tuple(dict.fromkeys(entry.store for entry in session.record.entries()))
+    recorded = tuple(dict.fromkeys(entry.store for entry in session.record.installed()))
     scope = Scope.MACHINE if session.system_wide or any(name in MACHINE_WIDE for name in recorded) else Scope.USER
     return select_stores(find_stores(session.machine, session.runner, recorded=recorded, scope=scope), names)
 
@@ -195,14 +196,14 @@ def _show_dry_run(
 def propose_dry(session: Session, authority: Authority | None, stores: tuple[AnyStore, ...]) -> tuple[Proposal, ...]:
     """Plan without writing anything, also for a CA that is not there yet."""
     root = _root(authority, session.root_file) if authority else RootCertificate("ID", b"", session.root_file)
-    return propose_install(stores, root)
+    return propose_trust(stores, root)
 
 
 def planned_values(
     session: Session, authority: Authority | None, zones: tuple[Hostname, ...], proposals: Iterable[Proposal]
 ) -> dict[str, object]:
     """Return what would be done as JSON values."""
-    planned = [result_json(as_planned(proposal, session.machine.elevation)) for proposal in proposals]
+    planned = [change_json(as_planned(proposal, session.machine.elevation)) for proposal in proposals]
     shown = list(authority.zones if authority else zones)
     return {"dry_run": True, "root": _root_json(authority), "zones": shown, "stores": planned}
 
@@ -221,7 +222,7 @@ def _trust(session: Session, authority: Authority, stores: tuple[AnyStore, ...],
     if session.as_json:
         click.echo(json.dumps(as_values(authority, trusted), indent=2))
     else:
-        show_table(("Store", "State", "Remedy"), store_rows(trusted.results, ABSENT))
+        show_table(("Store", "State", "Remedy"), change_rows(trusted.results, ABSENT))
         show_rest(trusted)
         if any(result.changed and result.kind is Kind.BROWSER for result in trusted.results):
             click.echo("\nRestart browsers that are open. Next: devtls serve app=3000", err=True)
@@ -233,7 +234,7 @@ def look(session: Session, authority: Authority, stores: tuple[AnyStore, ...]) -
     _write_root_file(session.root_file, authority.root_pem)
     root = _root(authority, session.root_file)
     renew_files(session.paths.state_dir, root)  # shells that devtls env prepared go on with this CA
-    survey = Survey(authority, root, propose_install(stores, root))
+    survey = Survey(authority, root, propose_trust(stores, root))
     if not survey.has_work:
         _write_root_file(session.root_file, root.list_pem)
     return survey
@@ -242,7 +243,7 @@ def look(session: Session, authority: Authority, stores: tuple[AnyStore, ...]) -
 def carry_out(survey: Survey, session: Session) -> Trusted:
     """Do what was planned, store by store, and let real clients prove it."""
     root = survey.root
-    results = tuple(_install(proposal, root, session) for proposal in survey.proposals)
+    results = tuple(_apply(proposal, session) for proposal in survey.proposals)
     reports = _prove(survey.authority, root, session)
     _write_root_file(session.root_file, root.list_pem)  # with the older ones, which no store was to be given
     notices = (*_other_roots(survey.proposals, root), *find_notices(session.machine))
@@ -287,7 +288,7 @@ def _other_roots(proposals: Iterable[Proposal], root: RootCertificate) -> tuple[
     for proposal in proposals:
         for other in proposal.facts.roots:
             if other.fingerprint not in known:
-                holders.setdefault(other.nickname, []).append(proposal.store.label)
+                holders.setdefault(other.nickname, []).append(proposal.change.label)
     remedy = "devtls untrust --all, then devtls trust: only the present one stays"
     return tuple(
         Notice(f"{nickname}, of an earlier or another CA, is still in: {', '.join(dict.fromkeys(labels))}.", remedy)
@@ -295,12 +296,12 @@ def _other_roots(proposals: Iterable[Proposal], root: RootCertificate) -> tuple[
     )
 
 
-def _install(proposal: Proposal, root: RootCertificate, session: Session) -> Result:
+def _apply(proposal: Proposal, session: Session) -> Result:
     elevation = session.machine.elevation
     if proposal.plan and (elevation or not proposal.plan.elevated):
         asks = f" ({elevation.name} may ask for your password)" if proposal.plan.elevated and elevation else ""
-        click.echo(f"{printable(proposal.store.label)} …{asks if elevation and elevation.argv else ''}", err=True)
-    return install(proposal, root, session.runner, elevation, session.record)
+        click.echo(f"{printable(proposal.change.label)} …{asks if elevation and elevation.argv else ''}", err=True)
+    return apply(proposal, Executor(session.runner, elevation, session.record))
 
 
 def _prove(authority: Authority, root: RootCertificate, session: Session) -> tuple[Report, ...]:
@@ -335,7 +336,7 @@ def judge(trusted: Trusted) -> None:
             hint="look for a setting that turns its checks off (insecure in .curlrc, NODE_TLS_REJECT_UNAUTHORIZED), "
             "then devtls trust again; devtls untrust takes the root back",
         )
-    if not counts(trusted.results):
+    if not is_trusted(trusted.results):
         remedies = [result.state.remedy for result in trusted.results if result.state.remedy]
         raise TrustFailed(
             "Neither the system's store nor a browser's trusts the root.",
@@ -355,8 +356,8 @@ def as_values(authority: Authority, trusted: Trusted) -> dict[str, object]:
     return {
         "dry_run": False,
         "root": _root_json(authority),
-        "trusted": counts(trusted.results),
-        "stores": [result_json(result) for result in trusted.results],
+        "trusted": is_trusted(trusted.results),
+        "stores": [change_json(result) for result in trusted.results],
         "clients": [
             {
                 "client": report.client,

@@ -18,16 +18,17 @@ from pathlib import Path
 import click
 
 from devtls.cli import printable
+from devtls.cli.terminal.change_view import change_json, plan_text, revert_rows
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.table import show_table
-from devtls.cli.trust.store_view import plan_text, result_json, store_rows
 from devtls.errors import DevtlsError, StateError
+from devtls.system.changes.change import Kind, Part, Status
 from devtls.system.changes.clientenv.files import retire_files
+from devtls.system.changes.engine import Executor, Proposal, Result, as_planned, revert
+from devtls.system.changes.record import ChangeRecord, Installed
 from devtls.system.changes.truststore.discovery import Scope, find_stores, is_gone, select_stores
-from devtls.system.changes.truststore.installer import Proposal, Result, as_planned, propose_removal, remove
 from devtls.system.changes.truststore.other_tools import TOOLS, OtherRoot
-from devtls.system.changes.truststore.protocol import Kind, Status
-from devtls.system.changes.truststore.record import Installed, Record
+from devtls.system.changes.truststore.store import fingerprints_of, may_hold_a_root, propose_untrust
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths, refuse_sudo
@@ -55,7 +56,7 @@ class Removal:
 
     machine: Machine
     keystore: Keystore
-    record: Record
+    record: ChangeRecord
     entries: tuple[Installed, ...]
     proposals: tuple[Proposal, ...]
 
@@ -67,7 +68,7 @@ class Removal:
     @property
     def fingerprints(self) -> frozenset[str]:
         """The roots that are taken out."""
-        return frozenset(each for proposal in self.proposals for each in proposal.fingerprints)
+        return frozenset(each for proposal in self.proposals for each in fingerprints_of(proposal))
 
     @property
     def recorded(self) -> tuple[str, ...]:
@@ -142,7 +143,7 @@ def command(
     if forget or not names:
         retire_client_files(paths.state_dir, removal.fingerprints)
     if keystore.exists() and not names:
-        removal.record.begin()  # devtls env then knows that the trust was taken back, also where it was all there was
+        removal.record.begin_trust()  # devtls env then knows that the trust was reverted, recorded or not
     kept = clear_state(paths.state_dir) if forget else ()
     _show(results, keystore, wish, _Ended(forgotten, kept, _others(removal.proposals)))
     judge(results, removal)
@@ -152,23 +153,27 @@ def look(
     paths: Paths, machine: Machine, *, names: tuple[str, ...] = (), everything: bool = False, also: Collection[str] = ()
 ) -> Removal:
     """Look at each store and plan what takes the root out. Raises UnknownStore, StateError for a damaged record."""
-    keystore, record, runner = Keystore(paths.state_dir), Record(paths.state_dir), ProcessRunner(machine.elevation)
-    entries = record.entries()
+    keystore, record, runner = (
+        Keystore(paths.state_dir),
+        ChangeRecord(paths.state_dir),
+        ProcessRunner(machine.elevation),
+    )
+    entries = record.installed()
     recorded = tuple(dict.fromkeys(entry.store for entry in entries))
     stores = select_stores(find_stores(machine, runner, recorded=recorded, scope=Scope.BOTH), names)
     known = {entry.fingerprint for entry in entries} | _own_roots(keystore)
-    proposals = propose_removal(stores, known, every_root=everything or not record.exists(), also=also)
+    proposals = propose_untrust(stores, known, every_root=everything or not record.knows_roots(), also=also)
     return Removal(machine, keystore, record, entries, proposals)
 
 
 def carry_out(removal: Removal) -> tuple[Result, ...]:
     """Take the root out, store by store."""
     machine, record = removal.machine, removal.record
-    runner = ProcessRunner(machine.elevation)
-    results = tuple(remove(proposal, runner, machine.elevation, record) for proposal in removal.proposals)
+    executor = Executor(ProcessRunner(machine.elevation), machine.elevation, record)
+    results = tuple(revert(proposal, executor) for proposal in removal.proposals)
     for entry in removal.entries:
         if is_gone(entry.store, machine):
-            record.drop(entry.store, {entry.fingerprint})
+            record.drop(Part.TRUST, entry.store, {entry.fingerprint})
     return results
 
 
@@ -184,7 +189,7 @@ def _own_roots(keystore: Keystore) -> set[str]:
 def _introduce(removal: Removal, wish: _Wish) -> None:
     machine, keystore, proposals = removal.machine, removal.keystore, removal.proposals
     if wish.dry_run and wish.as_json:
-        planned = [result_json(as_planned(proposal, machine.elevation)) for proposal in proposals]
+        planned = [change_json(as_planned(proposal, machine.elevation)) for proposal in proposals]
         left = [_json_of(other) for other in _others(proposals)]
         click.echo(json.dumps({"dry_run": True, "forget": wish.forget, "stores": planned, "others": left}, indent=2))
         return
@@ -201,10 +206,10 @@ def _introduce(removal: Removal, wish: _Wish) -> None:
 def staying(proposals: tuple[Proposal, ...]) -> Iterator[str]:
     """Yield a sentence for each root of others that stays."""
     for proposal in proposals:
-        others = [root for root in proposal.facts.roots if root.fingerprint not in proposal.fingerprints]
+        others = [root for root in proposal.facts.roots if root.fingerprint not in fingerprints_of(proposal)]
         if others:
             nicknames = ", ".join(root.nickname for root in others)
-            label = printable(proposal.store.label)
+            label = printable(proposal.change.label)
             yield f"{label} also holds {nicknames}, made elsewhere: --all removes it."
     yield from (other.sentence for other in _others(proposals))
 
@@ -214,8 +219,8 @@ def _others(proposals: Iterable[Proposal]) -> tuple[_Other, ...]:
     found: dict[OtherRoot, list[str]] = {}
     for proposal in proposals:
         for root in proposal.facts.others:
-            if root.fingerprint not in proposal.fingerprints:
-                found.setdefault(root, []).append(proposal.store.label)
+            if root.fingerprint not in fingerprints_of(proposal):
+                found.setdefault(root, []).append(proposal.change.label)
     return tuple(_Other(root, tuple(labels)) for root, labels in found.items())
 
 
@@ -250,7 +255,7 @@ def retire_client_files(state_dir: Path, known: Collection[str] = ()) -> None:
 
 def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish, ended: _Ended) -> None:
     if wish.as_json:
-        stores = [result_json(result) for result in results]
+        stores = [change_json(result) for result in results]
         values = {
             "dry_run": False,
             "forgotten": ended.forgotten,
@@ -260,11 +265,7 @@ def _show(results: tuple[Result, ...], keystore: Keystore, wish: _Wish, ended: _
         }
         click.echo(json.dumps(values, indent=2))
         return
-    rows = [
-        (label, "removed" if result.changed else state, remedy)
-        for result, (label, state, remedy) in zip(results, store_rows(results, ABSENT), strict=True)
-    ]
-    show_table(("Store", "State", "Remedy"), rows)
+    show_table(("Store", "State", "Remedy"), revert_rows(results))
     if any(result.changed and result.kind is Kind.BROWSER for result in results):
         click.echo("Restart browsers that are open: they remember.", err=True)
     if wish.forget:
@@ -279,10 +280,10 @@ def judge(results: Iterable[Result], removal: Removal) -> None:
     """Raise when a root is left behind; a store that cannot be read only counts when it once got the root."""
     left = [
         result
-        for result in results
+        for proposal, result in zip(removal.proposals, results, strict=True)
         if result.state.status is not Status.ABSENT
         and (
-            result.commands or result.holds or result.state.status is Status.TRUSTED or result.name in removal.recorded
+            result.commands or result.is_applied or result.name in removal.recorded or may_hold_a_root(proposal, result)
         )
     ]
     if left:

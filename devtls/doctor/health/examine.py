@@ -38,9 +38,9 @@ from devtls.doctor.health.service import judge_services
 from devtls.doctor.health.shell import judge_shell
 from devtls.doctor.health.stores import judge_stores
 from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.system.changes.change import Status
 from devtls.system.changes.clientenv.files import are_retired
-from devtls.system.changes.truststore.protocol import Status
-from devtls.system.changes.truststore.record import Record
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.machine.execute import Finished, NotFinished, Runner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
@@ -167,9 +167,9 @@ class _Examination:
         trusting = [
             each.facts.name
             for each in stores
-            if each.facts.state is not None and each.facts.state.status is Status.TRUSTED
+            if each.facts.state is not None and each.facts.state.status is Status.APPLIED
         ]
-        record = Record(self._ca.facts.directory)
+        record = ChangeRecord(self._ca.facts.directory)
         found = ask(lambda: look_at_browsers(patient.machine, record, trusting), QUICK_S)
         return _judge(Section.BROWSERS, found, judge_browsers)
 

@@ -18,12 +18,12 @@ from devtls.doctor.health.examine import Diagnosis
 from devtls.doctor.health.finding import CloseToOthers, Fix, InstallRoot, RemoveRoots, RenewFiles
 from devtls.doctor.health.probes.stores import Probed
 from devtls.errors import DevtlsError
+from devtls.system.changes.change import Status
 from devtls.system.changes.clientenv.files import renew_files, write_files
 from devtls.system.changes.clientenv.planning import plan_environment
 from devtls.system.changes.clientenv.probe import probe
-from devtls.system.changes.truststore.installer import Proposal, Result, install, remove
-from devtls.system.changes.truststore.protocol import Status, StoreState
-from devtls.system.changes.truststore.record import Record
+from devtls.system.changes.engine import Executor, Result, apply, propose, propose_revert, revert
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.machine.execute import Runner, write_atomically
 from devtls.system.machine.machine import Machine
@@ -57,7 +57,7 @@ class Bench:
     environ: Mapping[str, str]
 
 
-def propose(diagnosis: Diagnosis) -> tuple[ProposedFix, ...]:
+def propose_fixes(diagnosis: Diagnosis) -> tuple[ProposedFix, ...]:
     """Return what may be done about the findings, nothing twice."""
     wanted = dict.fromkeys(finding.fix for finding in diagnosis.findings if finding.fix is not None)
     return tuple(_describe(fix, diagnosis) for fix in wanted)
@@ -74,7 +74,7 @@ def _describe(fix: Fix, diagnosis: Diagnosis) -> ProposedFix:
             return ProposedFix(f"{store.facts.label}: put the root in", commands, fix)
         case RemoveRoots(name, fingerprints):
             store = _find(name, diagnosis)
-            commands = render_plan(store.store.remove_plan(store.found, fingerprints), None)
+            commands = render_plan(store.store.revert_plan(store.found, fingerprints), None)
             return ProposedFix(f"{store.facts.label}: take the root of an earlier CA out", commands, fix)
         case RenewFiles(paths):
             return ProposedFix("Make the files of devtls env anew", tuple(f"# {path}" for path in paths), fix)
@@ -93,7 +93,7 @@ def _root(diagnosis: Diagnosis) -> RootCertificate:
 
 
 def _installation(probed: Probed, root: RootCertificate) -> Plan:
-    return probed.store.install_plan(probed.found, root)
+    return probed.store.apply_plan(probed.found, root)
 
 
 def mend(mending: ProposedFix, diagnosis: Diagnosis, bench: Bench) -> Mended:
@@ -127,18 +127,16 @@ def _do(fix: Fix, diagnosis: Diagnosis, bench: Bench) -> str:
 
 def _install(probed: Probed, root: RootCertificate, directory: Path, bench: Bench) -> str:
     write_atomically(Path(root.path), root.pem, 0o644)
-    state = probed.facts.state or StoreState(Status.ABSENT)
-    plan = _installation(probed, root)
-    proposal = Proposal(probed.store, probed.found, state, plan, frozenset({root.fingerprint}))
-    result = install(proposal, root, bench.runner, None, Record(directory))
+    executor = Executor(bench.runner, None, ChangeRecord(directory))
+    result = apply(propose(probed.store, root), executor)
     write_atomically(Path(root.path), root.list_pem, 0o644)  # with the older ones, which the store was not to be given
-    return _reason(result, Status.TRUSTED)
+    return _reason(result, Status.APPLIED)
 
 
 def _remove(probed: Probed, fingerprints: frozenset[str], directory: Path, bench: Bench) -> str:
-    plan = probed.store.remove_plan(probed.found, fingerprints)
-    proposal = Proposal(probed.store, probed.found, StoreState(Status.TRUSTED), plan, fingerprints)
-    return _reason(remove(proposal, bench.runner, None, Record(directory)), Status.ABSENT)
+    executor = Executor(bench.runner, None, ChangeRecord(directory))
+    result = revert(propose_revert(probed.store, dict.fromkeys(fingerprints, "")), executor)
+    return _reason(result, Status.ABSENT)
 
 
 def _reason(result: Result, wanted: Status) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from devtls.doctor.health.finding import Finding, InstallRoot, Level, RemoveRoots, Section, as_command, listed
+from devtls.system.changes.change import BLOCKED, ChangeState, Kind, Status
 from devtls.system.changes.truststore.other_tools import OtherRoot
-from devtls.system.changes.truststore.protocol import BLOCKED, Kind, Status, StoreState
 
 _TRUST = "devtls trust"
 _ONLY_OURS = "devtls untrust --all && devtls trust"
@@ -41,7 +41,7 @@ class StoreFacts:
     name: str
     label: str
     kind: Kind
-    state: StoreState | None
+    state: ChangeState | None
     recorded: bool = False
     installable: bool = False
     removable: bool = False
@@ -52,7 +52,7 @@ class StoreFacts:
 def judge_stores(stores: Sequence[StoreFacts]) -> Iterator[Finding]:
     """Yield what each store says; when none that matters trusts the root, that first."""
     asked = [(store, store.state) for store in stores if store.state is not None]
-    trusted = any(state.status is Status.TRUSTED and store.kind is not Kind.RUNTIME for store, state in asked)
+    trusted = any(state.status is Status.APPLIED and store.kind is not Kind.RUNTIME for store, state in asked)
     if asked and not trusted:
         unread = any(state.status in BLOCKED and store.kind is not Kind.RUNTIME for store, state in asked)
         yield Finding(
@@ -70,12 +70,12 @@ def judge_stores(stores: Sequence[StoreFacts]) -> Iterator[Finding]:
     yield from _on_other_tools(stores)
 
 
-def _on_state(store: StoreFacts, state: StoreState, *, elsewhere: bool) -> Finding:
+def _on_state(store: StoreFacts, state: ChangeState, *, elsewhere: bool) -> Finding:
     def found(name: str, level: Level, what: str, why: str = "", mend: str = "") -> Finding:
         fix = InstallRoot(store.name) if store.installable and level is not Level.OK else None
         return Finding(name, Section.STORES, level, what, why, mend, store.name, fix)
 
-    if state.status is Status.TRUSTED:
+    if state.status is Status.APPLIED:
         return found("store-trusts", Level.OK, f"{store.label}: the root is there.")
     matters = store.recorded or store.kind is Kind.BROWSER
     level = Level.WARNING if matters and elsewhere else Level.NOTE

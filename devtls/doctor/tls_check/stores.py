@@ -16,12 +16,13 @@ from typing import Any
 from devtls.doctor.tls_check.certificate import Certificate, read_certificate
 from devtls.doctor.tls_check.evidence import StoreAnswer
 from devtls.errors import CertificateError
+from devtls.system.changes.change import BLOCKED, Kind, Status
 from devtls.system.changes.truststore.bundle import system_certificates
-from devtls.system.changes.truststore.discovery import AnyStore, Scope, find_stores
+from devtls.system.changes.truststore.discovery import Scope, find_stores
 from devtls.system.changes.truststore.linux import SystemFacts
 from devtls.system.changes.truststore.nss import NssFacts
-from devtls.system.changes.truststore.protocol import BLOCKED, Kind, Status
 from devtls.system.changes.truststore.root import certificates_in
+from devtls.system.changes.truststore.store import AnyStore
 from devtls.system.machine.execute import Runner
 from devtls.system.machine.machine import Machine
 
@@ -128,9 +129,9 @@ def _java_answer(path: Path, content: bytes, root: Certificate) -> StoreAnswer:
 
 
 def _answer(store: AnyStore, facts: Any, root: Certificate) -> StoreAnswer:
-    state = store.state(facts, root.fingerprint)
+    state = store.trust_state(facts, root.fingerprint)
     unknown = store.kind is not Kind.SYSTEM and state.status in BLOCKED
-    trusts = None if unknown else state.status is Status.TRUSTED
+    trusts = None if unknown else state.status is Status.APPLIED
     return StoreAnswer(store.name, _label(store, facts), store.kind.value, trusts, state.detail if unknown else "")
 
 

@@ -1,9 +1,10 @@
-"""What every measure of `devtls setup` answers, whatever the system: names that resolve, ports, the service.
+"""The protocol of a change to this machine: a root in a trust store, a drop-in of a resolver, a sysctl, a service.
 
-Owns the Measure protocol and the words for a measure's state. A measure is asked in this order: `probe()` (the only
-I/O, and it changes nothing), then `state`, `install_plan`, `keepsake`, `remove_plan` and `explain`, all pure functions
-of what the probe found. After a plan was executed the measure is probed again: what a tool says about its own success
-is never believed. Facts are the measure's own.
+Owns the Change protocol and the words for a change's state. The engine calls a change in this order: `probe()` (the
+only I/O, and it changes nothing), then `state`, `apply_plan`, `previous_state`, `revert_plan` and `explain`, all pure
+functions of the facts that the probe returned. After a plan was executed the change is probed again: the exit code of
+a tool proves nothing. Each change has its own type of facts, and what is desired of it is a root for a trust store, a
+DesiredState for the parts of `devtls setup`.
 """
 
 from __future__ import annotations
@@ -12,40 +13,66 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from devtls.system.machine.execute import Outcome
 from devtls.system.machine.plan import Plan
 
 
 class Part(Enum):
-    """What a measure is for: `devtls setup PART` does it alone."""
+    """The purpose of a change; `devtls setup PART` applies the changes of one part."""
 
+    TRUST = "trust"
     NAMES = "names"
     PORTS = "ports"
     SERVICE = "service"
+    FILES = "files"
+
+    @property
+    def apply_command(self) -> str:
+        """The command that applies changes of this part."""
+        return {Part.TRUST: "devtls trust", Part.FILES: "devtls env"}.get(self, "devtls setup")
+
+    @property
+    def revert_command(self) -> str:
+        """The command that reverts them."""
+        return "devtls untrust" if self in (Part.TRUST, Part.FILES) else "devtls unsetup"
+
+
+SETUP_PARTS = (Part.NAMES, Part.PORTS, Part.SERVICE)
+"""The parts of `devtls setup`, in their order."""
+
+
+class Kind(Enum):
+    """The programs that read a trust store."""
+
+    SYSTEM = "system"
+    BROWSER = "browser"
+    RUNTIME = "runtime"
 
 
 class Status(Enum):
-    """Whether a measure is in force and, when not, what stands in the way."""
+    """Whether a change is applied and, when it is not, the obstacle."""
 
-    APPLIED = "in force"
+    APPLIED = "applied"
     ABSENT = "absent"
     OUTDATED = "outdated"
     NO_TOOL = "no tool"
     SKIPPED = "skipped"
+    LOCKED = "locked"
     READ_ONLY = "read-only"
-    MANUAL = "by hand"
+    HANGING = "hanging"
+    MANUAL = "manual"
     FAILED = "failed"
 
 
-BLOCKED = frozenset({Status.NO_TOOL, Status.SKIPPED, Status.READ_ONLY, Status.MANUAL, Status.FAILED})
+BLOCKED = frozenset(Status) - {Status.APPLIED, Status.ABSENT, Status.OUTDATED}
 """States that no plan of ours changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeState:
-    """`detail` is half a sentence about the measure, `remedy` what a person does about it ("" = nothing to do)."""
+    """`detail` is half a sentence about the change, `remedy` the next step of a person ("" = nothing to do)."""
 
     status: Status
     detail: str = ""
@@ -54,7 +81,7 @@ class ChangeState:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """For whom: the name and numbers of the user who runs devtls (numbers are -1 on Windows)."""
+    """The user who runs devtls: name and numbers (the numbers are -1 on Windows)."""
 
     name: str
     uid: int
@@ -63,12 +90,12 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is wanted of all measures together.
+class DesiredState:
+    """The state of names, ports and service that `devtls setup` shall bring about.
 
     `hostnames` are the exact names that routes serve, in every zone, without wildcards; `wildcards` whether a route has
     one. `http_port` None = no redirects. `command` is how this devtls is started (absolute interpreter, -m, devtls),
-    `environment` what its service must know of the environment: the variables that move devtls' folders, in full.
+    `environment` the variables that its service needs: those that move devtls' directories, in full.
     """
 
     user: User
@@ -83,50 +110,74 @@ class Wish:
 
 
 FactsT = TypeVar("FactsT")
+DesiredT_contra = TypeVar("DesiredT_contra", contravariant=True)
 
 PreviousState: TypeAlias = Mapping[str, str]
-"""What was there before, as far as taking the measure back needs it; kept in the record."""
+"""What `revert_plan` has to know, kept in the record: for a setting the state before the change, for a trust store the
+roots that were put in (SHA-256 -> the root's id)."""
 
 
-class Change(Protocol[FactsT]):
-    """One change of the machine: the hosts file's block, a drop-in of a resolver, a sysctl, a unit."""
+class Change(Protocol[FactsT, DesiredT_contra]):
+    """One change of the machine. Implementations inherit, for the sake of the methods with a default."""
+
+    takes_effect_later: ClassVar[bool] = True
+    """Whether its effect may come a moment after its tools ended, so that the second probe waits for it."""
+    stays_recorded: ClassVar[bool] = False
+    """Whether it is recorded also where it was applied already, and forgotten after a verified revert only."""
+    not_applied: ClassVar[str] = "it is not applied"
+    """Half a sentence for a change that is not applied although its tools reported success."""
+    not_reverted: ClassVar[str] = "a part of it is still there"
+    """The same for a change that is not reverted."""
 
     @property
     def name(self) -> str:
-        """A part and the way: `names:hosts`, `ports:sysctl`; what the record calls it."""
+        """The name in the record and in JSON: `names:hosts`, `ports:sysctl`, `system`, `nss:~/.pki/nssdb`."""
 
     @property
     def part(self) -> Part:
-        """What it is for."""
+        """The purpose."""
+
+    @property
+    def kind(self) -> Kind | None:
+        """The readers of a trust store, None for every other change."""
+        return None
 
     @property
     def label(self) -> str:
-        """What a person calls it: `Block in /etc/hosts`."""
+        """The name for people: `Block in /etc/hosts`, `Firefox profile abc.default`."""
 
     @property
     def purpose(self) -> str:
-        """One sentence: what it does, and what a person should know before saying yes."""
+        """One sentence: its effect, and what a person should know before agreeing; "" where the label says it."""
 
     def probe(self) -> FactsT:
-        """Look: no change, bounded in time, never raises for a machine in a bad state."""
+        """Read the present state: no change, bounded in time, never raises for a machine in a bad state."""
 
-    def state(self, facts: FactsT, wish: Wish) -> ChangeState:
-        """Say whether the measure is in force as wished."""
+    def state(self, facts: FactsT, desired: DesiredT_contra) -> ChangeState:
+        """Say whether the change is applied as desired."""
 
-    def install_plan(self, facts: FactsT, wish: Wish) -> Plan:
-        """Return what puts it in force; empty when it is, or when nothing can be done."""
+    def apply_plan(self, facts: FactsT, desired: DesiredT_contra) -> Plan:
+        """Return the steps that apply it; empty when it is applied, or when nothing can be done."""
 
-    def previous_state(self, facts: FactsT) -> PreviousState:
-        """Return what `remove_plan` needs to know of the machine as it is before the measure is taken."""
+    def previous_state(self, facts: FactsT, desired: DesiredT_contra) -> PreviousState | None:
+        """Return what `revert_plan` has to know later, of the machine before the change; None = nothing to record."""
 
-    def remove_plan(self, facts: FactsT, previous_state: PreviousState) -> Plan:
-        """Return what takes back exactly what we did; empty when nothing of ours is there."""
+    def revert_plan(self, facts: FactsT, previous_state: PreviousState) -> Plan:
+        """Return the steps that revert exactly our change; empty when nothing of ours is there."""
+
+    def revert_state(self, facts: FactsT, previous_state: PreviousState) -> ChangeState:
+        """Say whether anything of ours is there."""
+        return ChangeState(Status.APPLIED if self.revert_plan(facts, previous_state) else Status.ABSENT)
+
+    def undo_plan(self, before: FactsT, after: FactsT, previous_state: PreviousState) -> Plan:
+        """Return the steps that revert a plan which stopped halfway; empty where it left nothing behind."""
+        return self.revert_plan(after, previous_state)
 
     def read_failure(self, facts: FactsT, outcome: Outcome) -> ChangeState:
-        """Put a plan that stopped into words: what the tool said, and what to do about it."""
+        """Put a plan that stopped into words: the message of the tool, and the next step of a person."""
 
-    def explain(self, facts: FactsT, wish: Wish) -> str:
-        """Return what a person does by hand when we cannot ("" = the plan's commands say it all)."""
+    def explain(self, facts: FactsT, desired: DesiredT_contra) -> str:
+        """Return the steps of a person where we cannot do it ("" = the plan's commands say it all)."""
 
 
-AnyChange: TypeAlias = Change[Any]
+AnyChange: TypeAlias = Change[Any, Any]

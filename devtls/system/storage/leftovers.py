@@ -11,17 +11,16 @@ import contextlib
 from pathlib import Path
 
 from devtls.errors import StateError
-from devtls.system.changes.record import SetupRecord
-from devtls.system.changes.truststore.record import Record
+from devtls.system.changes.change import Part
+from devtls.system.changes.record import LOCK_NAME, ChangeRecord
 from devtls.system.control.channel import remove_leftovers
 from devtls.system.machine.private_files import locked
 
-_LOCKS = ("ca.lock", "allowed.lock")
+_LOCKS = ("ca.lock", "allowed.lock", LOCK_NAME)
 _MEMORIES = ("allowed.json", "config.lock")
 """What goes with the program only."""
+_STORES, _MACHINE = "a store may still hold the root", "devtls unsetup reverts the changes that it names"
 _REASONS = {
-    "trusted.json": "a store may still hold the root",
-    "setup.json": "devtls unsetup takes back what it names",
     "allowed.json": "what devtls allow remembers",
     "run": "a devtls that is still running",
 }
@@ -31,10 +30,9 @@ def clear_state(state_dir: Path) -> tuple[str, ...]:
     """Remove what nobody needs any more, and the folder if that was all; return what stays and why."""
     if not state_dir.is_dir():
         return ()
-    for record in (Record(state_dir), SetupRecord(state_dir)):
-        with contextlib.suppress(StateError):  # a damaged one may say something
-            if not record.entries():
-                record.path.unlink(missing_ok=True)
+    record = ChangeRecord(state_dir)
+    with contextlib.suppress(StateError):  # a damaged one may say something
+        record.remove_if_empty()
     for name in _LOCKS:
         if (state_dir / name).exists():
             with locked(state_dir / name):
@@ -42,7 +40,10 @@ def clear_state(state_dir: Path) -> tuple[str, ...]:
     for directory in (state_dir / "run", state_dir):
         with contextlib.suppress(OSError):  # not empty, or not ours to remove: then it is named below
             directory.rmdir()
-    return tuple(_explain(path.name) for path in sorted(state_dir.iterdir())) if state_dir.is_dir() else ()
+    if not state_dir.is_dir():
+        return ()
+    reasons = {**_REASONS, **dict.fromkeys((path.name for path in record.paths), _reason_of(record))}
+    return tuple(_explain(path.name, reasons.get(path.name, "")) for path in sorted(state_dir.iterdir()))
 
 
 def remove_state(state_dir: Path, runtime_dir: Path) -> tuple[str, ...]:
@@ -55,8 +56,17 @@ def remove_state(state_dir: Path, runtime_dir: Path) -> tuple[str, ...]:
     return clear_state(state_dir)
 
 
-def _explain(name: str) -> str:
+def _reason_of(record: ChangeRecord) -> str:
+    """Return why the record stays: by what it says, or for everything that it may say."""
+    try:
+        parts = {entry.part for entry in record.entries()}
+    except StateError:
+        parts = set(Part)
+    stores = [_STORES] if Part.TRUST in parts else []
+    return "; ".join([*stores, *([_MACHINE] if parts - {Part.TRUST} else [])])
+
+
+def _explain(name: str, reason: str) -> str:
     if name.startswith(("ca-bundle", "devtls-truststore")):
         return f"{name} (a variable of your shell names it)"
-    reason = _REASONS.get(name)
     return f"{name} ({reason})" if reason else name

@@ -14,7 +14,7 @@ from devtls.errors import ExitCode
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE
-from devtls.system.changes.truststore.record import Record
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.root import certificates_in
 from devtls.system.storage.keystore import Keystore
 from tests.cli.desk import CERTUTIL, Desk
@@ -73,7 +73,7 @@ def test_retiring_takes_the_old_root_out_and_deletes_its_key(desk: Desk, old: Au
     assert [line.split()[-1] for line in result.stdout.splitlines()[1:]] == ["removed", "removed"]
     assert not old_directory.exists()
     assert (in_stores(desk, old), in_stores(desk, new)) == ((False, False), (True, True))
-    assert {entry.fingerprint for entry in Record(desk.state).entries()} == {new.fingerprint}
+    assert {entry.fingerprint for entry in ChangeRecord(desk.state).installed()} == {new.fingerprint}
     assert "nothing to retire" in desk.succeed("ca", "retire", "--yes").stderr
     assert present(desk).fingerprint == new.fingerprint
 
@@ -187,8 +187,8 @@ def test_a_store_that_keeps_the_old_root_keeps_the_old_ca(desk: Desk, old: Autho
 def test_untrust_takes_both_roots_out_and_forget_both_keys(desk: Desk, old: Authority) -> None:
     desk.succeed("ca", "renew", "--yes")
     new = present(desk)
-    Record(desk.state).path.unlink()  # the pointer alone knows them
-    Record(desk.state).begin()
+    ChangeRecord(desk.state).path.unlink()  # the pointer alone knows them
+    ChangeRecord(desk.state).begin_trust()
     desk.succeed("untrust", "--yes", "--forget")
     assert in_stores(desk, old) == in_stores(desk, new) == (False, False)
     assert not desk.state.exists()
@@ -215,4 +215,6 @@ def test_a_store_that_is_gone_is_forgotten(desk: Desk, old: Authority) -> None:
     desk.succeed("ca", "renew", "--yes")
     shutil.rmtree(desk.nss)
     desk.succeed("ca", "retire", "--yes")
-    assert {entry.store for entry in Record(desk.state).entries() if entry.fingerprint == old.fingerprint} == set()
+    assert {
+        entry.store for entry in ChangeRecord(desk.state).installed() if entry.fingerprint == old.fingerprint
+    } == set()

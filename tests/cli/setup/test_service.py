@@ -15,8 +15,8 @@ from devtls.cli.terminal import prompts
 from devtls.cli.terminal.log_tail import show_log
 from devtls.errors import StateError
 from devtls.operations.control import RunningProxy
-from devtls.system.changes.engine import Bench
-from devtls.system.changes.record import SetupRecord
+from devtls.system.changes.engine import Executor
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.control.unix_socket import ControlSocket
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
@@ -44,7 +44,7 @@ def systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("DEVTLS_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("DEVTLS_CONFIG_DIR", str(machine.home / ".config/devtls"))
     monkeypatch.delenv("SUDO_UID", raising=False)
-    monkeypatch.setattr(service, "Bench", partial(Bench, patience_s=0.0))
+    monkeypatch.setattr(service, "Executor", partial(Executor, patience_s=0.0))
     return played
 
 
@@ -118,13 +118,13 @@ def test_json_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
 def test_it_is_recorded_like_every_measure_of_setup(
     machine: Machine, systemd: Systemd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = SetupRecord(tmp_path / "state")
+    record = ChangeRecord(tmp_path / "state")
     devtls("install", "--yes")
     assert [entry.name for entry in record.entries()] == ["service:systemd"]
     with pytest.raises(SystemExit) as ended:
         run_command(["setup", "service", "--yes"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out.endswith("Everything is in force already: service.\n")
+    assert capsys.readouterr().out.endswith("Everything is applied already: service.\n")
     with pytest.raises(SystemExit):
         run_command(["unsetup", "service", "--yes"])
     assert (record.entries(), unit(machine).exists(), systemd.active) == ((), False, set())

@@ -9,24 +9,24 @@ import pytest
 
 from devtls.cli.setup import uninstall
 from devtls.errors import DevtlsError, ExitCode, NotRunning
+from devtls.system.changes.change import SETUP_PARTS, Part
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE
-from devtls.system.changes.record import SetupRecord
-from devtls.system.changes.truststore.record import Record
-from tests.cli.changes import Measures
+from devtls.system.changes.record import ChangeRecord
+from tests.cli.changes import FakeChanges
 from tests.cli.desk import Desk
-from tests.system.changes.file_measure import program
+from tests.system.changes.file_change import program
 
 
 @pytest.fixture
-def changes(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measures:
-    made = Measures(tmp_path / "measures")
+def changes(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChanges:
+    made = FakeChanges(tmp_path / "measures")
     made.install(monkeypatch)
     monkeypatch.chdir(desk.machine.home)
     return made
 
 
 def test_nothing_is_left_but_what_is_the_users(
-    desk: Desk, changes: Measures, home: Path, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, changes: FakeChanges, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = home / "config"
     config.mkdir()
@@ -50,12 +50,12 @@ def test_nothing_is_left_but_what_is_the_users(
     assert result.stdout.count("removed") == 5
 
 
-def test_where_nothing_is_there_is_nothing_to_ask(desk: Desk, changes: Measures) -> None:
+def test_where_nothing_is_there_is_nothing_to_ask(desk: Desk, changes: FakeChanges) -> None:
     assert desk.succeed("uninstall", "--dry-run").stdout.startswith("Nothing of devtls is on this machine")
     assert "This will be done" not in desk.succeed("uninstall", "--yes").stderr
 
 
-def test_a_dry_run_changes_nothing(desk: Desk, changes: Measures) -> None:
+def test_a_dry_run_changes_nothing(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "--yes")
     shown = desk.succeed("uninstall", "--dry-run").stdout
     for line in ("  Lines in names", "  System store", f"  {desk.state} would be removed", "would be deleted for good"):
@@ -67,7 +67,7 @@ def test_a_dry_run_changes_nothing(desk: Desk, changes: Measures) -> None:
     assert list(changes.files()) == ["names", "ports"]
 
 
-def test_a_damaged_ca_is_no_obstacle(desk: Desk, changes: Measures) -> None:
+def test_a_damaged_ca_is_no_obstacle(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "--yes")
     (desk.state / "ca.current").write_text("{")
     result = desk.succeed("uninstall", "--yes")
@@ -76,34 +76,34 @@ def test_a_damaged_ca_is_no_obstacle(desk: Desk, changes: Measures) -> None:
     assert "devtls root" not in desk.bundle.read_text()
 
 
-def test_without_a_ca_the_rest_is_taken_back(desk: Desk, changes: Measures) -> None:
+def test_without_a_ca_the_rest_is_taken_back(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "names", "--yes")
     values = json.loads(desk.succeed("uninstall", "--yes", "--json").stdout)
     assert (values["kept"], [each["changed"] for each in values["measures"]]) == ([], [True])
     assert not desk.state.exists()
 
 
-def test_what_cannot_be_taken_back_stays_recorded_and_a_second_run_ends_it(desk: Desk, changes: Measures) -> None:
+def test_what_cannot_be_taken_back_stays_recorded_and_a_second_run_ends_it(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "--yes")
     changes.change("ports:ports", stuck=(program("false"),))
     assert "Lines in ports" in str(desk.fail(ExitCode.FAILED, "uninstall", "--yes"))
-    assert [path.name for path in desk.state.iterdir()] == ["setup.json"]
+    assert [path.name for path in desk.state.iterdir()] == ["changes.json"]
     changes.change("ports:ports", stuck=())
     desk.succeed("uninstall", "--yes")
     assert not desk.state.exists()
     assert changes.files() == {}
 
 
-def test_a_store_that_keeps_the_root_is_named(desk: Desk, changes: Measures) -> None:
+def test_a_store_that_keeps_the_root_is_named(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "--yes")
     desk.tool("usr/sbin/update-ca-certificates", "exit 1")
     assert "System store" in str(desk.fail(ExitCode.FAILED, "uninstall", "--yes"))
-    assert Record(desk.state).entries() != ()
-    assert SetupRecord(desk.state).entries() == ()
+    assert ChangeRecord(desk.state).entries(Part.TRUST) != ()
+    assert ChangeRecord(desk.state).entries(*SETUP_PARTS) == ()
 
 
 def test_what_a_variable_names_and_what_devtls_did_not_make_stays_and_is_said(
-    desk: Desk, changes: Measures, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, changes: FakeChanges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.succeed("setup", "--yes")
     (desk.state / "notes.txt").touch()
@@ -123,7 +123,9 @@ class Proxy:
         pid = 77
 
 
-def test_what_runs_is_ended_as_part_of_the_plan(desk: Desk, changes: Measures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_runs_is_ended_as_part_of_the_plan(
+    desk: Desk, changes: FakeChanges, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ended: list[object] = []
     proxy = Proxy()
     monkeypatch.setattr(uninstall, "find_running", lambda *_: [proxy])
@@ -138,7 +140,7 @@ def test_what_runs_is_ended_as_part_of_the_plan(desk: Desk, changes: Measures, m
     ("error", "fails"), [(NotRunning("gone"), False), (DevtlsError("it has not ended yet.", hint="kill 77"), True)]
 )
 def test_one_that_does_not_end_stops_nothing_else(
-    desk: Desk, changes: Measures, monkeypatch: pytest.MonkeyPatch, error: DevtlsError, fails: bool
+    desk: Desk, changes: FakeChanges, monkeypatch: pytest.MonkeyPatch, error: DevtlsError, fails: bool
 ) -> None:
     def refuse(one: object) -> None:
         raise error

@@ -9,23 +9,24 @@ import pytest
 
 from devtls.cli.terminal import prompts
 from devtls.errors import ExitCode
-from devtls.system.changes.record import SetupRecord
-from tests.cli.changes import Measures
+from devtls.system.changes.change import SETUP_PARTS, Part
+from devtls.system.changes.record import AppliedChange, ChangeRecord
+from tests.cli.changes import FakeChanges
 from tests.cli.desk import Desk
-from tests.system.changes.file_measure import MARK, program
+from tests.system.changes.file_change import MARK, program
 
 NOTHING = "Nothing of devtls setup is on this machine.\n"
 
 
 @pytest.fixture
-def changes(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measures:
-    made = Measures(tmp_path / "measures")
+def changes(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChanges:
+    made = FakeChanges(tmp_path / "measures")
     made.install(monkeypatch)
     monkeypatch.chdir(desk.machine.home)
     return made
 
 
-def test_everything_comes_back_as_it_was_and_the_ca_stays(desk: Desk, changes: Measures) -> None:
+def test_everything_comes_back_as_it_was_and_the_ca_stays(desk: Desk, changes: FakeChanges) -> None:
     (changes.directory / "names").write_text("mine\n")
     before = changes.files()
     desk.succeed("add", "app", "3000", "--global")
@@ -36,31 +37,31 @@ def test_everything_comes_back_as_it_was_and_the_ca_stays(desk: Desk, changes: M
     shown = result.stderr
     assert shown.index("Lines in service") < shown.index("Lines in ports") < shown.index("Lines in names")
     assert result.stdout.count("removed") == 3
-    record = SetupRecord(desk.state)
-    assert (record.entries(), record.hostnames()) == ((), ())
+    record = ChangeRecord(desk.state)
+    assert (record.entries(*SETUP_PARTS), record.hostnames()) == ((), ())
     assert "trusts the root already" in desk.succeed("trust", "--dry-run").stdout
     assert desk.succeed("unsetup", "--yes").stdout == NOTHING
 
 
-def test_parts_are_taken_back_singly(desk: Desk, changes: Measures) -> None:
+def test_parts_are_taken_back_singly(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "--yes", "--name", "api")
     desk.succeed("unsetup", "ports", "--yes")
     assert list(changes.files()) == ["names"]
-    assert [entry.name for entry in SetupRecord(desk.state).entries()] == ["names:names"]
-    assert SetupRecord(desk.state).hostnames() != ()
+    assert [entry.name for entry in ChangeRecord(desk.state).entries(*SETUP_PARTS)] == ["names:names"]
+    assert ChangeRecord(desk.state).hostnames() != ()
 
 
-def test_without_the_record_the_marks_say_what_is_ours(desk: Desk, changes: Measures) -> None:
-    desk.succeed("setup", "--yes", "--way", "other")
-    SetupRecord(desk.state).path.unlink()
+def test_without_the_record_the_marks_say_what_is_ours(desk: Desk, changes: FakeChanges) -> None:
+    desk.succeed("setup", "--yes", "--method", "other")
+    ChangeRecord(desk.state).path.unlink()
     (changes.directory / "ports").write_text("an administrator's\n")
     desk.succeed("unsetup", "--yes")
     assert changes.files() == {"ports": "an administrator's\n"}
 
 
-def test_a_damaged_record_is_said_and_without_it_the_rest_goes_on(desk: Desk, changes: Measures) -> None:
+def test_a_damaged_record_is_said_and_without_it_the_rest_goes_on(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "names", "--yes")
-    record = SetupRecord(desk.state)
+    record = ChangeRecord(desk.state)
     record.path.write_text("{")
     error = desk.fail(ExitCode.STATE, "unsetup", "--yes")
     assert "Remove the file" in error.hint
@@ -69,7 +70,7 @@ def test_a_damaged_record_is_said_and_without_it_the_rest_goes_on(desk: Desk, ch
     assert changes.files() == {}
 
 
-def test_a_dry_run_changes_nothing(desk: Desk, changes: Measures) -> None:
+def test_a_dry_run_changes_nothing(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "--yes")
     before = changes.files()
     assert "Lines in ports\n      /bin/rm -f" in desk.succeed("unsetup", "--dry-run").stdout
@@ -80,13 +81,13 @@ def test_a_dry_run_changes_nothing(desk: Desk, changes: Measures) -> None:
     assert desk.succeed("unsetup", "--dry-run").stdout == NOTHING
 
 
-def test_json_is_one_document_on_stdout(desk: Desk, changes: Measures) -> None:
+def test_json_is_one_document_on_stdout(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "--yes")
     values = json.loads(desk.succeed("unsetup", "--yes", "--json").stdout)
     assert [(each["state"], each["changed"]) for each in values["measures"]] == [("absent", True)] * 2
 
 
-def test_a_no_leaves_everything(desk: Desk, changes: Measures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_no_leaves_everything(desk: Desk, changes: FakeChanges, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.succeed("setup", "--yes")
     monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     for command in ("unsetup", "uninstall"):
@@ -94,31 +95,31 @@ def test_a_no_leaves_everything(desk: Desk, changes: Measures, monkeypatch: pyte
     assert list(changes.files()) == ["names", "ports"]
 
 
-def test_one_that_cannot_be_taken_back_stops_no_other_and_stays_recorded(desk: Desk, changes: Measures) -> None:
+def test_one_that_cannot_be_taken_back_stops_no_other_and_stays_recorded(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "--yes")
     changes.change("ports:ports", stuck=(program("false"),))
     error = desk.fail(ExitCode.FAILED, "unsetup", "--yes")
     assert str(error) == "Still there: Lines in ports."
     assert list(changes.files()) == ["ports"]
-    assert [entry.name for entry in SetupRecord(desk.state).entries()] == ["ports:ports"]
+    assert [entry.name for entry in ChangeRecord(desk.state).entries(*SETUP_PARTS)] == ["ports:ports"]
 
 
-def test_what_another_version_did_is_named_not_forgotten(desk: Desk, changes: Measures) -> None:
-    SetupRecord(desk.state).add("names:telepathy", {})
+def test_what_another_version_did_is_named_not_forgotten(desk: Desk, changes: FakeChanges) -> None:
+    ChangeRecord(desk.state).add(AppliedChange(Part.NAMES, "names:telepathy", {}))
     error = desk.fail(ExitCode.FAILED, "unsetup", "--yes")
     assert str(error) == "Still there: names:telepathy."
-    assert error.hint.startswith("Upgrade devtls; or, if you took it back by hand, take its entry out of ")
-    assert len(SetupRecord(desk.state).entries()) == 1
+    assert error.hint.startswith("Upgrade devtls; or, if you reverted it yourself, take its entry out of ")
+    assert len(ChangeRecord(desk.state).entries(*SETUP_PARTS)) == 1
     assert desk.succeed("unsetup", "ports", "--yes").stdout == NOTHING
 
 
-def test_an_entry_of_what_is_gone_by_itself_is_cleared(desk: Desk, changes: Measures) -> None:
+def test_an_entry_of_what_is_gone_by_itself_is_cleared(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "ports", "--yes")
     (changes.directory / "ports").unlink()
     assert "not there" in desk.succeed("unsetup", "--yes").stdout
-    assert SetupRecord(desk.state).entries() == ()
+    assert ChangeRecord(desk.state).entries(*SETUP_PARTS) == ()
 
 
-def test_it_knows_nothing_of_marks_that_are_not_ours(desk: Desk, changes: Measures) -> None:
+def test_it_knows_nothing_of_marks_that_are_not_ours(desk: Desk, changes: FakeChanges) -> None:
     (changes.directory / "names").write_text(f"mine\n{MARK}")
     assert desk.succeed("unsetup", "--yes").stdout == NOTHING

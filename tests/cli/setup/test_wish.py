@@ -16,7 +16,7 @@ from devtls.cli.setup.wish import read_wish, wish_for_service, with_example
 from devtls.config import Config
 from devtls.errors import ConfigError, DevtlsError, InvalidName
 from devtls.names import Hostname
-from devtls.system.changes.change import Wish
+from devtls.system.changes.change import DesiredState
 from devtls.system.changes.service.account import DIRECTORY_VARIABLES
 from devtls.system.machine.paths import Paths
 
@@ -31,7 +31,7 @@ def project(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-def read(home: Path, *, names: Sequence[str] = (), earlier: Sequence[str] = ()) -> Wish:
+def read(home: Path, *, names: Sequence[str] = (), earlier: Sequence[str] = ()) -> DesiredState:
     return read_wish(Paths.from_environment(), home, ZONES, names=names, earlier=earlier)
 
 

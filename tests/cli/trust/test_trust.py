@@ -16,8 +16,9 @@ from devtls.cli.trust import proof_view, trust
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
+from devtls.system.changes.change import Part
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE
-from devtls.system.changes.truststore.record import Installed, Record
+from devtls.system.changes.record import AppliedChange, ChangeRecord
 from devtls.system.machine.elevation import find_elevation
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Elevation
@@ -162,7 +163,7 @@ def test_without_certutil_the_package_and_the_way_by_hand_are_named(desk: Desk) 
     desk.nss.mkdir(parents=True)
     result = desk.succeed("trust", "--yes")
     assert "sudo apt install libnss3-tools, then devtls trust" in result.stdout
-    assert "By hand: In the browser's settings" in result.stderr
+    assert "Manually: In the browser's settings" in result.stderr
 
 
 def test_without_elevation_the_commands_are_printed_and_the_rest_goes_on(
@@ -390,7 +391,7 @@ def test_a_store_that_kept_the_root_is_remembered_after_forget(desk: Desk) -> No
     desk.succeed("trust", "--yes")
     desk.tool("usr/sbin/update-ca-certificates", "echo full disk >&2; exit 1")
     desk.fail(ExitCode.FAILED, "untrust", "--forget", "--yes")
-    assert [path.name for path in desk.state.iterdir()] == ["trusted.json"]
+    assert [path.name for path in desk.state.iterdir()] == ["changes.json"]
 
 
 def test_a_damaged_ca_is_forgotten_too(desk: Desk) -> None:
@@ -465,7 +466,7 @@ def test_on_a_mac_the_keychain_of_the_user_or_with_system_of_everybody(desk: Des
     assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:login"]
     shown = desk.succeed("trust", "--dry-run", "--json", "--system").stdout
     assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:system"]
-    Record(desk.state).add(Installed("keychain:system", "00", "00"))
+    ChangeRecord(desk.state).add(AppliedChange(Part.TRUST, "keychain:system", {"00": "00"}))
     shown = desk.succeed("trust", "--dry-run", "--json").stdout
     assert [store["name"] for store in json.loads(shown)["stores"]] == ["keychain:system"]
     shown = desk.succeed("untrust", "--dry-run", "--json").stdout

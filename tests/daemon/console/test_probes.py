@@ -12,8 +12,9 @@ import pytest
 
 from devtls.daemon.console import probes
 from devtls.daemon.console.banner import Resolves
+from devtls.system.changes.change import Part
+from devtls.system.changes.record import AppliedChange, ChangeRecord
 from devtls.system.changes.truststore import discovery
-from devtls.system.changes.truststore.record import Installed, Record
 
 Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]
@@ -55,8 +56,8 @@ async def test_a_root_counts_as_trusted_if_it_is_recorded_and_still_there(
     monkeypatch.setattr(discovery, "root_is_trusted", lambda _machine, _runner, fingerprint: fingerprint in held)
     running = await start("app=1")
     authority = running.daemon.generation.authority
-    record = Record(running.daemon.source.paths.state_dir)
-    await asyncio.to_thread(record.add, Installed("nss", authority.fingerprint, authority.id))
+    record = ChangeRecord(running.daemon.source.paths.state_dir)
+    await asyncio.to_thread(record.add, AppliedChange(Part.TRUST, "nss", {authority.fingerprint: authority.id}))
     assert not (await probes.probe(running.daemon)).trusted
     held.add(authority.fingerprint)
     assert (await probes.probe(running.daemon)).trusted

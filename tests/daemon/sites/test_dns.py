@@ -24,7 +24,7 @@ from devtls.daemon.sites.dns import zones_of
 from devtls.errors import PortInUse
 from devtls.names import Hostname
 from devtls.net import dns as net_dns
-from devtls.net.client.listener import bind
+from devtls.net.bind import bind
 from devtls.system.machine.port_holder import Holder, find_holder
 from devtls.system.storage.keystore import Keystore
 

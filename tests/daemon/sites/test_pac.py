@@ -18,7 +18,7 @@ from devtls.daemon.sites import auxiliary_listener
 from devtls.daemon.sites.pac import scope_of
 from devtls.daemon.status import introduce
 from devtls.names import Hostname
-from devtls.net.client.listener import Bound, bind
+from devtls.net.bind import Bound, bind
 from devtls.system.machine.port_holder import Holder
 from devtls.system.storage.keystore import Keystore
 from tests.daemon.sites.test_dns import said

@@ -13,7 +13,7 @@ import pytest
 from devtls.doctor.health import examine as examination
 from devtls.doctor.health.examine import Diagnosis, Patient, examine
 from devtls.doctor.health.finding import Level, Section
-from devtls.doctor.health.mending import propose
+from devtls.doctor.health.mending import propose_fixes
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.plan import ALREADY_ROOT, Run
 from devtls.system.storage.keystore import Keystore
@@ -125,7 +125,7 @@ def test_a_ca_that_could_not_be_looked_at_makes_no_root_superfluous(
     monkeypatch.setattr(examination, "look_at_ca", fail)
     diagnosis = diagnose(patient)
     assert not {"ca-missing", "root-stale", "untrusted"} & ids(diagnosis)
-    assert propose(diagnosis) == ()
+    assert propose_fixes(diagnosis) == ()
 
 
 def test_no_program_gets_more_than_its_share_of_time(patient: Patient, keystore: Keystore) -> None:

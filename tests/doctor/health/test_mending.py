@@ -12,7 +12,7 @@ import pytest
 from devtls.doctor.health import mending
 from devtls.doctor.health.examine import Diagnosis, Patient, examine
 from devtls.doctor.health.finding import InstallRoot
-from devtls.doctor.health.mending import Bench, Mended, mend, propose
+from devtls.doctor.health.mending import Bench, Mended, mend, propose_fixes
 from devtls.names import DEFAULT_ZONES
 from devtls.system.changes.clientenv.files import write_files
 from devtls.system.changes.clientenv.planning import plan_environment
@@ -34,7 +34,7 @@ def ids(patient: Patient) -> set[str]:
 def mend_all(patient: Patient) -> list[Mended]:
     diagnosis = diagnose(patient)
     bench = Bench(patient.machine, patient.runner, patient.environ)
-    return [mend(each, diagnosis, bench) for each in propose(diagnosis)]
+    return [mend(each, diagnosis, bench) for each in propose_fixes(diagnosis)]
 
 
 def certutil(patient: Patient, script: str) -> None:
@@ -43,7 +43,7 @@ def certutil(patient: Patient, script: str) -> None:
 
 
 def test_the_root_is_put_into_the_users_own_stores(patient: Patient, keystore: Keystore) -> None:
-    (proposed,) = propose(diagnose(patient))
+    (proposed,) = propose_fixes(diagnose(patient))
     assert proposed.what.endswith(f"(~/{DATABASE}): put the root in")
     assert any("certutil -A" in command for command in proposed.commands)
     assert mend_all(patient) == [Mended(proposed.what, True)]
@@ -65,7 +65,7 @@ def test_files_that_others_can_read_are_closed(patient: Patient, keystore: Keyst
     key = next(state.glob("ca-*/intermediate.key"))
     key.chmod(0o644)
     state.chmod(0o750)
-    (proposed,) = propose(diagnose(patient))
+    (proposed,) = propose_fixes(diagnose(patient))
     assert proposed.commands == (f"chmod go= {state}", f"chmod go= {key}")
     assert mend_all(patient) == [Mended("Close the CA's files to other users", True)]
     assert (stat.S_IMODE(key.stat().st_mode), stat.S_IMODE(state.stat().st_mode)) == (0o600, 0o700)
@@ -104,7 +104,10 @@ def test_a_tool_that_lies_is_not_believed(patient: Patient, keystore: Keystore) 
     (patient.machine.home / DATABASE / "cert9.db").write_text("")
     certutil(patient, "exit 0\n")
     (mended,) = mend_all(patient)
-    assert (mended.done, mended.detail) == (False, "its tool ended well, but the store does not hold the root")
+    assert (mended.done, mended.detail) == (
+        False,
+        "its tools reported success; still, the store does not hold the root",
+    )
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(28, "No space left", "/x/y")])
@@ -123,7 +126,7 @@ def test_a_full_disk_is_told_in_a_sentence(
 def test_a_damaged_record_is_told_in_a_sentence(patient: Patient, keystore: Keystore, state: Path) -> None:
     (state / "trusted.json").write_text("{")
     (mended,) = mend_all(patient)
-    assert mended == Mended(mended.what, False, f"{state / 'trusted.json'} cannot be read.")
+    assert mended == Mended(mended.what, False, f"{state / 'trusted.json'} cannot be read")
 
 
 def test_without_a_root_there_is_nothing_to_put_anywhere(patient: Patient, keystore: Keystore) -> None:
@@ -131,4 +134,4 @@ def test_without_a_root_there_is_nothing_to_put_anywhere(patient: Patient, keyst
     without = replace(diagnosis, ca=replace(diagnosis.ca, root=None))
     assert any(isinstance(finding.fix, InstallRoot) for finding in without.findings)
     with pytest.raises(ValueError, match="without one"):
-        propose(without)
+        propose_fixes(without)

@@ -6,10 +6,10 @@ import pytest
 
 from devtls.doctor.health.finding import Finding, InstallRoot, Level, RemoveRoots
 from devtls.doctor.health.stores import Stale, StoreFacts, judge_stores
+from devtls.system.changes.change import ChangeState, Kind, Status
 from devtls.system.changes.truststore.other_tools import OtherRoot
-from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
 
-TRUSTED, ABSENT = StoreState(Status.TRUSTED), StoreState(Status.ABSENT)
+TRUSTED, ABSENT = ChangeState(Status.APPLIED), ChangeState(Status.ABSENT)
 BROWSER = StoreFacts("nss:~/new", "Chromium", Kind.BROWSER, TRUSTED, recorded=True)
 SYSTEM = StoreFacts("system", "System store", Kind.SYSTEM, ABSENT)
 JAVA = StoreFacts("java:/j", "Java 17", Kind.RUNTIME, ABSENT)
@@ -50,13 +50,13 @@ def test_a_root_that_was_there_and_is_gone_is_a_warning_in_any_store() -> None:
 
 @pytest.mark.parametrize(("store", "level"), [(BROWSER, Level.WARNING), (SYSTEM, Level.NOTE)])
 def test_a_store_that_cannot_be_changed_says_its_own_remedy(store: StoreFacts, level: Level) -> None:
-    locked = replace(store, recorded=False, state=StoreState(Status.LOCKED, "it has a password", "Type it."))
+    locked = replace(store, recorded=False, state=ChangeState(Status.LOCKED, "it has a password", "Type it."))
     finding = judged(locked)["store-blocked", store.name]
     assert (finding.level, finding.mend) == (level, "Type it.")
     assert finding.what == f"{store.label}: it cannot be worked with (locked: it has a password)."
     seen = judged(locked)["untrusted", ""].what
     assert seen == "Neither the system nor any browser is seen to trust the root."
-    bare = replace(locked, state=StoreState(Status.HANGING))
+    bare = replace(locked, state=ChangeState(Status.HANGING))
     assert judged(bare)["store-blocked", store.name].what.endswith("(hanging).")
     assert judged(bare)["store-blocked", store.name].mend == "devtls trust"
 

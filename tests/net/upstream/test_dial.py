@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from devtls.http.actions import DialFailed
-from devtls.net.upstream.dial import Connecting
+from devtls.net.upstream.dial import Dialler
 from devtls.routing import Upstream, UpstreamTls
 from tests.net.harness import client_context, until
 
@@ -102,8 +102,8 @@ def upstream(*addresses: tuple[str, int], host: str = "", unix: str = "") -> Ups
     return Upstream(addresses, host, port, unix, None, f"http://test:{port}")
 
 
-def connecting(target: Upstream, make: type[Knock] = ReadyAtOnce) -> Connecting[Knock]:
-    return Connecting(target, make, client_context)
+def connecting(target: Upstream, make: type[Knock] = ReadyAtOnce) -> Dialler[Knock]:
+    return Dialler(target, make, client_context)
 
 
 async def test_the_first_address_that_answers_is_taken_and_remembered() -> None:
@@ -233,7 +233,7 @@ async def test_a_handshake_that_fails_says_so() -> None:
     target = Upstream(
         (("127.0.0.1", port),), "", port, "", UpstreamTls("localhost", None, True), f"https://test:{port}"
     )
-    attempt: Connecting[Knock] = Connecting(target, ReadyAtOnce, lambda _: ssl.create_default_context())
+    attempt: Dialler[Knock] = Dialler(target, ReadyAtOnce, lambda _: ssl.create_default_context())
     outcome = await attempt.connect(2, None)
     server.close()
     assert isinstance(outcome, DialFailed)

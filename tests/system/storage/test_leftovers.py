@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from devtls.system.changes.record import SetupRecord
-from devtls.system.changes.truststore.record import Installed, Record
+from devtls.system.changes.change import Part
+from devtls.system.changes.record import AppliedChange, ChangeRecord
 from devtls.system.storage.leftovers import clear_state, remove_state
+
+ENTRY = AppliedChange(Part.TRUST, "system", {"ab" * 32: "12345678"})
 
 
 def test_files_that_say_nothing_go_and_the_directory_with_them(tmp_path: Path) -> None:
     state = tmp_path / "devtls"
-    record, entry = Record(state), Installed("system", "ab" * 32, "12345678")
-    record.add(entry)
-    record.drop("system", [entry.fingerprint])
+    record = ChangeRecord(state)
+    record.add(ENTRY)
+    record.drop(Part.TRUST, "system", ["ab" * 32])
     for name in ("ca.lock", "allowed.lock"):
         (state / name).touch()
     (state / "run").mkdir()
@@ -23,22 +25,26 @@ def test_files_that_say_nothing_go_and_the_directory_with_them(tmp_path: Path) -
 
 
 def test_what_stays_is_named_with_its_reason(tmp_path: Path) -> None:
-    Record(tmp_path).add(Installed("system", "ab" * 32, "12345678"))
+    ChangeRecord(tmp_path).add(ENTRY)
     (tmp_path / "run" / "serve-1").mkdir(parents=True)
     (tmp_path / "notes.txt").touch()
     assert clear_state(tmp_path) == (
+        "changes.json (a store may still hold the root)",
         "notes.txt",
         "run (a devtls that is still running)",
-        "trusted.json (a store may still hold the root)",
     )
 
 
 def test_a_record_of_setup_stays_while_it_says_something_or_cannot_be_read(tmp_path: Path) -> None:
-    setup = SetupRecord(tmp_path / "devtls")
-    setup.add("names:hosts", {})
-    assert clear_state(setup.directory) == ("setup.json (devtls unsetup takes back what it names)",)
+    setup = ChangeRecord(tmp_path / "devtls")
+    setup.add(AppliedChange(Part.NAMES, "names:hosts", {}))
+    assert clear_state(setup.directory) == ("changes.json (devtls unsetup reverts the changes that it names)",)
     setup.path.write_text("{")
-    assert len(clear_state(setup.directory)) == 1
+    (left,) = clear_state(setup.directory)
+    assert "a store may still hold the root; devtls unsetup" in left
+    (setup.directory / "setup.json").write_text("{")
+    assert len(clear_state(setup.directory)) == 2
+    (setup.directory / "setup.json").unlink()
     setup.path.unlink()
     setup.remember_hostnames(["app.test"])
     assert clear_state(setup.directory) == ()

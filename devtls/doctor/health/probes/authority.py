@@ -17,7 +17,7 @@ from devtls.doctor.health.authority import CaFacts, Older, Said
 from devtls.errors import DevtlsError, NoAuthority, StateError
 from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.variables import ROOT_FILE
-from devtls.system.changes.truststore.record import Record
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.root import RootCertificate, ours
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.pointer import Pointer
@@ -143,7 +143,7 @@ def _root_on_disk(state_dir: Path, pointer: Pointer | None) -> x509.Certificate 
 
 def _record_trouble(state_dir: Path) -> Said | None:
     try:
-        Record(state_dir).entries()
+        ChangeRecord(state_dir).entries()
     except DevtlsError as error:
         return Said(str(error), error.hint)
     return None

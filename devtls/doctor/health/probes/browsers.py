@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from devtls.doctor.health.browsers import BrowserFacts
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.nss_profiles import find_notices
-from devtls.system.changes.truststore.record import Record
 from devtls.system.machine.machine import Machine
 
 _BROWSERS = frozenset({"chromium", "chrome", "brave", "msedge", "firefox", "firefox-esr", "librewolf", "vivaldi-bin"})
 
 
-def look_at_browsers(machine: Machine, record: Record, trusting: Iterable[str]) -> BrowserFacts:
+def look_at_browsers(machine: Machine, record: ChangeRecord, trusting: Iterable[str]) -> BrowserFacts:
     """Return what is there; `trusting` are the names of the stores that trust the root."""
     legacy, modern = machine.home / ".pki" / "nssdb", machine.data_home / "pki" / "nssdb"
     return BrowserFacts(

@@ -10,9 +10,10 @@ from typing import Any
 from devtls.doctor.health.probes.authority import Ca
 from devtls.doctor.health.stores import Stale, StoreFacts
 from devtls.errors import StateError
-from devtls.system.changes.truststore.discovery import MACHINE_WIDE, AnyStore, Scope, find_stores
-from devtls.system.changes.truststore.record import Installed, Record
+from devtls.system.changes.record import ChangeRecord, Installed
+from devtls.system.changes.truststore.discovery import MACHINE_WIDE, Scope, find_stores
 from devtls.system.changes.truststore.root import fingerprint_of
+from devtls.system.changes.truststore.store import AnyStore
 from devtls.system.machine.execute import Runner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Plan
@@ -31,7 +32,7 @@ class Probed:
 
 def look_at_stores(machine: Machine, runner: Runner, ca: Ca) -> tuple[Probed, ...]:
     """Return every store of this machine as it is now."""
-    entries = _entries(Record(ca.facts.directory))
+    entries = _entries(ChangeRecord(ca.facts.directory))
     recorded = tuple(dict.fromkeys(entry.store for entry in entries))
     scope = Scope.MACHINE if any(name in MACHINE_WIDE for name in recorded) else Scope.USER
     stores = find_stores(machine, runner, recorded=recorded, scope=scope)
@@ -39,9 +40,9 @@ def look_at_stores(machine: Machine, runner: Runner, ca: Ca) -> tuple[Probed, ..
         return tuple(pool.map(lambda store: _probe(store, ca, entries), stores))
 
 
-def _entries(record: Record) -> tuple[Installed, ...]:
+def _entries(record: ChangeRecord) -> tuple[Installed, ...]:
     try:
-        return record.entries()
+        return record.installed()
     except StateError:  # a finding about the CA says so
         return ()
 
@@ -56,14 +57,14 @@ def _probe(store: AnyStore, ca: Ca, entries: Collection[Installed]) -> Probed:
         for each in found.roots
         if each.fingerprint not in known and (root or not ca.facts.exists)  # else any of them may be the present one
     )
-    removal = store.remove_plan(found, frozenset(each.fingerprint for each in stale if each.recorded))
+    removal = store.revert_plan(found, frozenset(each.fingerprint for each in stale if each.recorded))
     facts = StoreFacts(
         name=store.name,
         label=store.label,
         kind=store.kind,
-        state=store.state(found, present) if root else None,
+        state=store.trust_state(found, present) if root else None,
         recorded=present in mine,
-        installable=root is not None and ca.authority is not None and _is_safe(store.install_plan(found, root)),
+        installable=root is not None and ca.authority is not None and _is_safe(store.apply_plan(found, root)),
         removable=_is_safe(removal),
         stale=stale,
         others=tuple(other for other in found.others if other.fingerprint not in known),

@@ -16,7 +16,7 @@ from devtls.system.changes.clientenv.java_options import named_truststore
 from devtls.system.changes.clientenv.java_roots import certificates_of
 from devtls.system.changes.clientenv.planning import java_truststore
 from devtls.system.changes.clientenv.variables import JAVA_VARIABLE, NAMES, ROOT_FILE, TRUSTSTORE_FILE
-from devtls.system.changes.truststore.record import Record
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours, pem_of
 from devtls.system.machine.execute import write_atomically
 
@@ -61,7 +61,7 @@ def retire_files(directory: Path, environ: Mapping[str, str], fingerprints: Coll
 
 def are_retired(directory: Path) -> bool:
     """Whether `devtls untrust` was the last word here: `devtls trust` writes the root's file, untrust removes it."""
-    return Record(directory).exists() and not (directory / ROOT_FILE).exists()
+    return ChangeRecord(directory).knows_roots() and not (directory / ROOT_FILE).exists()
 
 
 def _named(name: str, environ: Mapping[str, str]) -> Path | None:

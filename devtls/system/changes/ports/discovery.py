@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from devtls.system.changes.change import AnyChange
-from devtls.system.changes.ports.nft import NftMeasure
+from devtls.system.changes.ports.nft import NftRedirect
 from devtls.system.changes.ports.open import OpenPorts
-from devtls.system.changes.ports.sysctl import SysctlMeasure
+from devtls.system.changes.ports.sysctl import SysctlChange
 from devtls.system.machine.execute import Runner
 from devtls.system.machine.machine import Machine
 
@@ -18,21 +18,21 @@ _USUAL_ON_LINUX = "sysctl"
 
 
 def find_changes(
-    machine: Machine, runner: Runner, *, ways: Collection[str] = (), recorded: Collection[str] = ()
+    machine: Machine, runner: Runner, *, methods: Collection[str] = (), recorded: Collection[str] = ()
 ) -> tuple[AnyChange, ...]:
-    """Return the measures that suit this machine, in their order.
+    """Return the changes that suit this machine, in their order.
 
-    `ways` asks for certain ones by the second half of their names, in the place of the usual one; `recorded` adds those
-    of an earlier setup.
+    `methods` asks for certain ones by the second half of their names, in the place of the usual one; `recorded` adds
+    those of an earlier setup.
     """
     if machine.platform in ("darwin", "win32"):
         return (OpenPorts(machine.platform),)
     if machine.platform != "linux":
         return ()
     known: dict[str, Callable[[], AnyChange]] = {
-        _USUAL_ON_LINUX: lambda: SysctlMeasure(machine),
-        "nft": lambda: NftMeasure(machine),
+        _USUAL_ON_LINUX: lambda: SysctlChange(machine),
+        "nft": lambda: NftRedirect(machine),
     }
-    asked = {way for way in ways if way in known} or {_USUAL_ON_LINUX}
+    asked = {method for method in methods if method in known} or {_USUAL_ON_LINUX}
     asked |= {name.removeprefix("ports:") for name in recorded if name.startswith("ports:")}
-    return tuple(make() for way, make in known.items() if way in asked)
+    return tuple(make() for method, make in known.items() if method in asked)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
+from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.changes.ports.redirect_probe import redirected_ports
 from devtls.system.changes.ports.sysctl import lowest_open
 from devtls.system.machine.execute import Outcome, Trouble
@@ -29,7 +29,7 @@ _UNITS = "etc/systemd/system"
 _MARK = "# Made by `devtls setup ports`; `devtls unsetup ports` takes it back.\n"
 _EMPTY = "table inet devtls\ndelete table inet devtls\n"
 """Naming a table makes it where there is none: so this removes it whether it is there or not."""
-_AGAIN = "devtls setup ports --way nft"
+_AGAIN = "devtls setup ports --method nft"
 _UNTIL_BOOT = "until the next boot: without systemd nothing loads it again"
 _LARGEST = 1 << 16
 
@@ -54,7 +54,7 @@ class NftFacts:
     lowest: int | None = None
 
 
-class NftMeasure:
+class NftRedirect(Change[NftFacts, DesiredState]):
     """The Measure that sends 443 and 80 to 8443."""
 
     name = "ports:nft"
@@ -88,19 +88,19 @@ class NftMeasure:
             lowest=lowest_open(root),
         )
 
-    def state(self, facts: NftFacts, wish: Wish) -> ChangeState:
+    def state(self, facts: NftFacts, desired: DesiredState) -> ChangeState:
         """Say whether connections to the wished ports arrive at 8443, and will after the next boot."""
-        if wish.https_port != HTTPS:
-            detail = f"devtls.toml asks for port {wish.https_port}, and it is 443 that is redirected"
-            return ChangeState(Status.MANUAL, detail, "Take https_port out of devtls.toml, or take another way.")
-        if wish.user.uid == 0 or (facts.lowest is not None and facts.lowest <= HTTPS):
+        if desired.https_port != HTTPS:
+            detail = f"devtls.toml asks for port {desired.https_port}, and it is 443 that is redirected"
+            return ChangeState(Status.MANUAL, detail, "Take https_port out of devtls.toml, or choose another method.")
+        if desired.user.uid == 0 or (facts.lowest is not None and facts.lowest <= HTTPS):
             # It would take the connections away from a devtls that listens on 443 itself.
             return ChangeState(Status.SKIPPED, "there is no need: this user may have port 443 itself")
         if facts.not_ours:
             return ChangeState(Status.MANUAL, f"{facts.not_ours} is not devtls's own", f"Move it away, then {_AGAIN}.")
         if facts.tool is None:
             return ChangeState(Status.NO_TOOL, "nft is not installed", f"Install nftables, then {_AGAIN}.")
-        ports, kept = ports_of(wish), facts.rules is not None and facts.unit is not None
+        ports, kept = ports_of(desired), facts.rules is not None and facts.unit is not None
         if not ports <= facts.leading:
             return ChangeState(Status.OUTDATED if kept else Status.ABSENT, _unled(ports - facts.leading))
         if facts.systemctl is None:
@@ -111,11 +111,11 @@ class NftMeasure:
             return ChangeState(Status.OUTDATED, "its file names other ports")
         return ChangeState(Status.APPLIED)
 
-    def install_plan(self, facts: NftFacts, wish: Wish) -> Plan:
+    def apply_plan(self, facts: NftFacts, desired: DesiredState) -> Plan:
         """Return: write rules and unit and start it; without systemd, hand the rules to nft."""
-        if facts.tool is None or self.state(facts, wish).status not in (Status.ABSENT, Status.OUTDATED):
+        if facts.tool is None or self.state(facts, desired).status not in (Status.ABSENT, Status.OUTDATED):
             return Plan()
-        rules = rules_for(ports_of(wish))
+        rules = rules_for(ports_of(desired))
         if facts.systemctl is None:
             return Plan((self._load(facts.tool, rules),))
         unit = unit_for(_as_seen(facts.tool, self._machine), PurePath("/") / _RULES_FILE)
@@ -129,11 +129,11 @@ class NftMeasure:
             )
         )
 
-    def previous_state(self, facts: NftFacts) -> PreviousState:
+    def previous_state(self, facts: NftFacts, desired: DesiredState) -> PreviousState:
         """Return nothing: the table is ours alone."""
         return {}
 
-    def remove_plan(self, facts: NftFacts, previous_state: PreviousState) -> Plan:
+    def revert_plan(self, facts: NftFacts, previous_state: PreviousState) -> Plan:
         """Return: stop the unit and remove the files and the table."""
         if facts.not_ours:
             return Plan()
@@ -159,7 +159,7 @@ class NftMeasure:
         remedy = f"Run the commands above yourself, then {_AGAIN}."
         match outcome.trouble:
             case Trouble.READ_ONLY:
-                return ChangeState(Status.READ_ONLY, outcome.detail, "Take another way: this system is read-only.")
+                return ChangeState(Status.READ_ONLY, outcome.detail, "Choose another method: this system is read-only.")
             case Trouble.NO_ELEVATION:
                 return ChangeState(Status.MANUAL, outcome.detail, remedy)
             case Trouble.NO_TOOL:
@@ -167,14 +167,14 @@ class NftMeasure:
             case _:
                 return ChangeState(Status.FAILED, outcome.detail, remedy)
 
-    def explain(self, facts: NftFacts, wish: Wish) -> str:
+    def explain(self, facts: NftFacts, desired: DesiredState) -> str:
         """Return what a person does about what stands in the way."""
-        return self.state(facts, wish).remedy
+        return self.state(facts, desired).remedy
 
 
-def ports_of(wish: Wish) -> frozenset[int]:
+def ports_of(desired: DesiredState) -> frozenset[int]:
     """Return the ports that are to lead to 8443."""
-    return frozenset({HTTPS, HTTP} if wish.http_port == HTTP else {HTTPS})
+    return frozenset({HTTPS, HTTP} if desired.http_port == HTTP else {HTTPS})
 
 
 def rules_for(ports: frozenset[int]) -> bytes:

@@ -6,7 +6,7 @@ there yet.
 
 from __future__ import annotations
 
-from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
+from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.machine.execute import Outcome
 from devtls.system.machine.plan import Plan
 
@@ -26,7 +26,7 @@ _WORDS = {
 }
 
 
-class OpenPorts:
+class OpenPorts(Change[str, DesiredState]):
     """The Measure of a system that needs none."""
 
     name = "ports:open"
@@ -41,19 +41,19 @@ class OpenPorts:
         """Return the system's name; there is nothing to look at."""
         return self._platform
 
-    def state(self, facts: str, wish: Wish) -> ChangeState:
+    def state(self, facts: str, desired: DesiredState) -> ChangeState:
         """Say why nothing is to be done."""
         return ChangeState(Status.APPLIED, _STATES[facts])
 
-    def install_plan(self, facts: str, wish: Wish) -> Plan:
+    def apply_plan(self, facts: str, desired: DesiredState) -> Plan:
         """Return nothing."""
         return Plan()
 
-    def previous_state(self, facts: str) -> PreviousState:
+    def previous_state(self, facts: str, desired: DesiredState) -> PreviousState:
         """Return nothing."""
         return {}
 
-    def remove_plan(self, facts: str, previous_state: PreviousState) -> Plan:
+    def revert_plan(self, facts: str, previous_state: PreviousState) -> Plan:
         """Return nothing."""
         return Plan()
 
@@ -61,6 +61,6 @@ class OpenPorts:
         """Pass on what a plan that is none cannot have said."""
         return ChangeState(Status.FAILED, outcome.detail)
 
-    def explain(self, facts: str, wish: Wish) -> str:
+    def explain(self, facts: str, desired: DesiredState) -> str:
         """Return what a person should know of this system."""
         return _WORDS[facts]

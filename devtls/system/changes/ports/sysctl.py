@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
+from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.changes.ports.sysctl_files import KEY, OWN_FILE, OwnFile, Setting, read_others, read_own, write_own
 from devtls.system.machine.execute import Outcome, Trouble
 from devtls.system.machine.machine import Machine
@@ -60,7 +60,7 @@ class SysctlFacts:
         return (self.others[-1].value, self.others[-1].path) if self.others else None
 
 
-class SysctlMeasure:
+class SysctlChange(Change[SysctlFacts, DesiredState]):
     """The Measure that lets every user have the ports from the lowest of ours up."""
 
     name = "ports:sysctl"
@@ -90,12 +90,12 @@ class SysctlMeasure:
             declared=(root / "etc/NIXOS").exists(),
         )
 
-    def state(self, facts: SysctlFacts, wish: Wish) -> ChangeState:
+    def state(self, facts: SysctlFacts, desired: DesiredState) -> ChangeState:
         """Say whether the kernel lets this user have the ports, and will after the next boot."""
-        wanted = lowest_wanted(wish)
+        wanted = lowest_wanted(desired)
         if wanted is None:
             return ChangeState(Status.APPLIED, "no port below 1024 is wanted")
-        if wish.user.uid == 0:
+        if desired.user.uid == 0:
             return ChangeState(Status.APPLIED, "root may have every port")
         if facts.lowest is None:
             return ChangeState(Status.MANUAL, f"this kernel has no {KEY}", f"{_WITHOUT}.")
@@ -103,10 +103,10 @@ class SysctlMeasure:
             return stays
         return _obstacle(facts, wanted) or _missing(facts, wanted)
 
-    def install_plan(self, facts: SysctlFacts, wish: Wish) -> Plan:
+    def apply_plan(self, facts: SysctlFacts, desired: DesiredState) -> Plan:
         """Return: write the file, make the kernel read it."""
-        wanted = lowest_wanted(wish)
-        if wanted is None or facts.tool is None or facts.lowest is None or self.state(facts, wish).status not in (
+        wanted = lowest_wanted(desired)
+        if wanted is None or facts.tool is None or facts.lowest is None or self.state(facts, desired).status not in (
             Status.ABSENT, Status.OUTDATED
         ):  # fmt: skip
             return Plan()
@@ -117,12 +117,12 @@ class SysctlMeasure:
             steps.append(Run((str(facts.tool), "-p", str(facts.path)), elevate=True, timeout_s=ELEVATED_S))
         return Plan(tuple(steps))
 
-    def previous_state(self, facts: SysctlFacts) -> PreviousState:
+    def previous_state(self, facts: SysctlFacts, desired: DesiredState) -> PreviousState:
         """Return the kernel's value from before our file."""
         before = facts.own.before if facts.own is not None else facts.lowest
         return {} if before is None else {"value": str(before)}
 
-    def remove_plan(self, facts: SysctlFacts, previous_state: PreviousState) -> Plan:
+    def revert_plan(self, facts: SysctlFacts, previous_state: PreviousState) -> Plan:
         """Return: remove the file, and bring the value back unless somebody has changed it since.
 
         The record is the user's own, the file is root's: a record can close ports again, it opens none.
@@ -149,16 +149,16 @@ class SysctlMeasure:
             case _:
                 return ChangeState(Status.FAILED, outcome.detail, f"Run the commands above yourself, then {_AGAIN}.")
 
-    def explain(self, facts: SysctlFacts, wish: Wish) -> str:
+    def explain(self, facts: SysctlFacts, desired: DesiredState) -> str:
         """Return what helps where no file of ours does."""
-        wanted = lowest_wanted(wish)
+        wanted = lowest_wanted(desired)
         blocked = None if wanted is None else _obstacle(facts, wanted)
         return blocked.remedy if blocked is not None else ""
 
 
-def lowest_wanted(wish: Wish) -> int | None:
+def lowest_wanted(desired: DesiredState) -> int | None:
     """Return the lowest port of root's that is wished for, None for none."""
-    return min((port for port in (wish.https_port, wish.http_port) if port and port < _FIRST_OPEN), default=None)
+    return min((port for port in (desired.https_port, desired.http_port) if port and port < _FIRST_OPEN), default=None)
 
 
 def _stays(facts: SysctlFacts, wanted: int) -> ChangeState | None:

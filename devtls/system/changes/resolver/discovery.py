@@ -1,7 +1,8 @@
-"""Which ways there are by which this machine's resolver can learn the names of the zones.
+"""The methods by which this machine's resolver can learn the names of the zones.
 
-Owns the choice: the hosts file always, beside it the way that knows wildcards where one is harmless. A way with a price
-(systemd-resolved's drop-in, Windows' NRPT) is there for those who ask for it by name, and says why when it cannot be.
+Owns the choice: the hosts file always, beside it the method that knows wildcards where one is harmless. A method with a
+price (systemd-resolved's drop-in, Windows' NRPT) is there for those who ask for it by name, and says why when it cannot
+be applied.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from devtls.system.machine.machine import Machine
 
 
 def find_changes(
-    machine: Machine, runner: Runner, *, ways: Collection[str] = (), recorded: Collection[str] = ()
+    machine: Machine, runner: Runner, *, methods: Collection[str] = (), recorded: Collection[str] = ()
 ) -> tuple[AnyChange, ...]:
     """Return the measures that suit this machine, in their order.
 
-    `ways` asks for certain ones by the second half of their names, beside those that suit by themselves; `recorded`
+    `methods` asks for certain ones by the second half of their names, beside those that suit by themselves; `recorded`
     adds those of an earlier setup.
     """
     hosts = HostsFile(_hosts_place(machine))
-    asked = {*(f"names:{way}" for way in ways), *recorded}
+    asked = {*(f"names:{method}" for method in methods), *recorded}
     match machine.platform:
         case "darwin":
             return (hosts, DropIn(RESOLVER, machine.root))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from devtls.system.changes.change import Wish
+from devtls.system.changes.change import DesiredState
 from devtls.system.changes.resolver.drop_in import Recipe
 from devtls.system.changes.resolver.hosts_block import ADDRESSES
 from devtls.system.changes.resolver.resolved import SYSTEMCTL
@@ -22,17 +22,17 @@ _PURPOSE = (
 )
 
 
-def _files(wish: Wish) -> Mapping[str, str]:
+def _files(desired: DesiredState) -> Mapping[str, str]:
     lines = [
         line
-        for zone in wish.zones
+        for zone in desired.zones
         for line in (*(f"address=/{zone}/{address}" for address in ADDRESSES), f"local=/{zone}/")
     ]
     return {"devtls.conf": "\n".join(lines) + "\n"}
 
 
 NETWORK_MANAGER = Recipe(
-    way="networkmanager",
+    method="networkmanager",
     label="dnsmasq of NetworkManager",
     purpose=_PURPOSE,
     directory="etc/NetworkManager/dnsmasq.d",
@@ -42,7 +42,7 @@ NETWORK_MANAGER = Recipe(
 )
 
 DNSMASQ = Recipe(
-    way="dnsmasq",
+    method="dnsmasq",
     label="Drop-in of dnsmasq",
     purpose=_PURPOSE,
     directory="etc/dnsmasq.d",

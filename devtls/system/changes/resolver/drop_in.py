@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
+from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.machine.execute import Outcome, Trouble
 from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 from devtls.system.machine.read_only import is_read_only
@@ -46,21 +46,21 @@ def write_elevated(path: Path, content: bytes) -> tuple[Step, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One resolver's way: `folder` counts from the root of the file system, `files` are name -> content for a wish.
+    """One resolver's way: `folder` counts from the root of the file system, `files` are name -> content for a desired.
 
     `refresh` makes the resolver read them; `write` returns the steps for one file.
     """
 
-    way: str
+    method: str
     label: str
     purpose: str
     directory: str
-    files: Callable[[Wish], Mapping[str, str]]
+    files: Callable[[DesiredState], Mapping[str, str]]
     refresh: tuple[tuple[str, ...], ...] = ()
     write: Callable[[Path, bytes], tuple[Step, ...]] = write_elevated
 
 
-class DropIn:
+class DropIn(Change[DropInFacts, DesiredState]):
     """The Measure of one recipe; `obstacle` is why this machine does not go by it ("" = it does)."""
 
     part = Part.NAMES
@@ -74,7 +74,7 @@ class DropIn:
     @property
     def name(self) -> str:
         """`names:` and the way."""
-        return f"names:{self._recipe.way}"
+        return f"names:{self._recipe.method}"
 
     @property
     def label(self) -> str:
@@ -107,14 +107,14 @@ class DropIn:
         taken = {name: what for name, what in found.items() if isinstance(what, str)}
         return DropInFacts(True, ours, taken, is_read_only(directory), trouble)
 
-    def state(self, facts: DropInFacts, wish: Wish) -> ChangeState:
+    def state(self, facts: DropInFacts, desired: DesiredState) -> ChangeState:
         """Say whether our files are there as wished, and only those."""
         if facts.trouble:
             return ChangeState(Status.MANUAL, facts.trouble, f"Mend that, then {_AGAIN}.")
         if self._obstacle:
             remedy = "devtls unsetup names takes out what an earlier setup left." if facts.ours else ""
             return ChangeState(Status.NO_TOOL, self._obstacle, remedy)
-        wanted = self._wanted(wish)
+        wanted = self._wanted(desired)
         for name in wanted:
             if name in facts.taken:
                 path = self._directory / name
@@ -127,15 +127,15 @@ class DropIn:
             return ChangeState(Status.READ_ONLY, detail, f"Make it writable, then {_AGAIN}.")
         return ChangeState(Status.OUTDATED, "zones or port have changed") if facts.ours else ChangeState(Status.ABSENT)
 
-    def _wanted(self, wish: Wish) -> dict[str, bytes]:
-        files = self._recipe.files(wish).items()
+    def _wanted(self, desired: DesiredState) -> dict[str, bytes]:
+        files = self._recipe.files(desired).items()
         return {name: f"{MARK}\n{content}".encode("ascii") for name, content in files}
 
-    def install_plan(self, facts: DropInFacts, wish: Wish) -> Plan:
+    def apply_plan(self, facts: DropInFacts, desired: DesiredState) -> Plan:
         """Return: write what is missing or old, remove what is wanted no more, tell the resolver."""
-        if self.state(facts, wish).status not in {Status.ABSENT, Status.OUTDATED}:
+        if self.state(facts, desired).status not in {Status.ABSENT, Status.OUTDATED}:
             return Plan()
-        wanted = self._wanted(wish)
+        wanted = self._wanted(desired)
         steps: list[Step] = [] if facts.is_there else [MakeDirectory(self._directory, elevate=True)]
         for name, content in wanted.items():
             if facts.ours.get(name) != content:
@@ -147,11 +147,11 @@ class DropIn:
     def _refresh(self) -> tuple[Run, ...]:
         return tuple(Run(argv, elevate=True, timeout_s=ELEVATED_S) for argv in self._recipe.refresh)
 
-    def previous_state(self, facts: DropInFacts) -> PreviousState:
+    def previous_state(self, facts: DropInFacts, desired: DesiredState) -> PreviousState:
         """Return whether the folder has to be made."""
         return {} if facts.is_there else {_DIRECTORY: _ABSENT}
 
-    def remove_plan(self, facts: DropInFacts, previous_state: PreviousState) -> Plan:
+    def revert_plan(self, facts: DropInFacts, previous_state: PreviousState) -> Plan:
         """Return: remove our files, and the folder if we made it and it holds nothing else; tell the resolver."""
         made = previous_state.get(_DIRECTORY) == _ABSENT and facts.is_there and not facts.taken and not facts.trouble
         steps: list[Step] = [RemoveFile(self._directory / name, elevate=True) for name in facts.ours]
@@ -168,7 +168,7 @@ class DropIn:
             return ChangeState(Status.READ_ONLY, outcome.detail, f"Make it writable, then {_AGAIN}.")
         return ChangeState(Status.FAILED, outcome.detail, f"Run the commands above yourself, then {_AGAIN}.")
 
-    def explain(self, facts: DropInFacts, wish: Wish) -> str:
+    def explain(self, facts: DropInFacts, desired: DesiredState) -> str:
         """Return nothing: where there is no plan, the state says what to do first."""
         return ""
 

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import Protocol
 
 from devtls.names import Hostname, zone_of
-from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
+from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.changes.resolver.hosts_block import (
     ADDRESSES,
     UnusableHosts,
@@ -94,7 +94,7 @@ class HostsPlace(Protocol):
         """Whether a tool's last words say that the administrator said no."""
 
 
-class HostsFile:
+class HostsFile(Change[HostsFacts, DesiredState]):
     """The Measure of our block in the hosts file."""
 
     name = "names:hosts"
@@ -120,14 +120,14 @@ class HostsFile:
         """Read the file."""
         return self._place.look()
 
-    def state(self, facts: HostsFacts, wish: Wish) -> ChangeState:
+    def state(self, facts: HostsFacts, desired: DesiredState) -> ChangeState:
         """Say whether every name has its lines."""
         if facts.link or facts.trouble or facts.read_only:
             blocked = self._blocked(facts)
             there = ChangeState(Status.APPLIED, f"the lines are there; {blocked.detail}")
-            return there if _has_all(facts, wish) else blocked
+            return there if _has_all(facts, desired) else blocked
         try:
-            text, new = parse_hosts(facts.content or b""), self._wished(facts, wish)
+            text, new = parse_hosts(facts.content or b""), self._wished(facts, desired)
         except UnusableHosts as error:
             detail = f"{self._place.path} is left alone: {error}"
             return ChangeState(Status.MANUAL, detail, f"Mend the file, then {_AGAIN}.")
@@ -136,7 +136,7 @@ class HostsFile:
             return ChangeState(Status.APPLIED, detail)
         if not text.block:
             return ChangeState(Status.ABSENT, _rewriter(facts))
-        lacking = [name for name in _wanted(wish) if name not in text.names]
+        lacking = [name for name in _wanted(desired) if name not in text.names]
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         return ChangeState(Status.OUTDATED, f"it lacks {lacking[0]}{more}" if lacking else "some of its lines are old")
 
@@ -152,26 +152,26 @@ class HostsFile:
         remedy = f"Make it writable, then {_AGAIN}."
         return ChangeState(Status.READ_ONLY, f"{path} lies on a read-only file system", remedy)
 
-    def _wished(self, facts: HostsFacts, wish: Wish) -> bytes:
+    def _wished(self, facts: HostsFacts, desired: DesiredState) -> bytes:
         """Return the whole file as wished. Raises UnusableHosts."""
-        content, zones = facts.content or b"", tuple(map(Hostname, wish.zones))
-        names = choose_names(parse_hosts(content).names, _wanted(wish), zones)
+        content, zones = facts.content or b"", tuple(map(Hostname, desired.zones))
+        names = choose_names(parse_hosts(content).names, _wanted(desired), zones)
         return write_block(content, names, self._place.newline)
 
-    def install_plan(self, facts: HostsFacts, wish: Wish) -> Plan:
+    def apply_plan(self, facts: HostsFacts, desired: DesiredState) -> Plan:
         """Return: put the file with our block in the place of the one without, if it is still that one."""
-        if self.state(facts, wish).status not in {Status.ABSENT, Status.OUTDATED}:
+        if self.state(facts, desired).status not in {Status.ABSENT, Status.OUTDATED}:
             return Plan()
-        return self._plan(facts, self._place.put(facts, self._wished(facts, wish)))
+        return self._plan(facts, self._place.put(facts, self._wished(facts, desired)))
 
     def _plan(self, facts: HostsFacts, steps: tuple[Step, ...]) -> Plan:
         return Plan((Unchanged(self._place.path, facts.sha256), *steps, *self._place.flush))
 
-    def previous_state(self, facts: HostsFacts) -> PreviousState:
+    def previous_state(self, facts: HostsFacts, desired: DesiredState) -> PreviousState:
         """Return whether there was a file at all."""
         return {_MISSING: "yes"} if facts.content is None else {}
 
-    def remove_plan(self, facts: HostsFacts, previous_state: PreviousState) -> Plan:
+    def revert_plan(self, facts: HostsFacts, previous_state: PreviousState) -> Plan:
         """Return: put the file without our block in the place of the one with it."""
         sweep = self._place.sweep(facts) if facts.left_over else ()
         content = facts.content or b""
@@ -207,10 +207,10 @@ class HostsFile:
             case _:
                 return ChangeState(Status.FAILED, outcome.detail, f"Run the commands above yourself, then {_AGAIN}.")
 
-    def explain(self, facts: HostsFacts, wish: Wish) -> str:
+    def explain(self, facts: HostsFacts, desired: DesiredState) -> str:
         """Return the lines that a person adds where we do not."""
-        names = _wanted(wish)
-        if not names or self.state(facts, wish).status not in {Status.MANUAL, Status.READ_ONLY}:
+        names = _wanted(desired)
+        if not names or self.state(facts, desired).status not in {Status.MANUAL, Status.READ_ONLY}:
             return ""
         if facts.link.startswith("/nix/store/"):
             quoted = " ".join(f'"{name}"' for name in names)
@@ -228,12 +228,12 @@ def _rewriter(facts: HostsFacts) -> str:
     return next((said for mark, said in _REWRITERS.items() if mark in (facts.content or b"")), "")
 
 
-def _has_all(facts: HostsFacts, wish: Wish) -> bool:
-    names, written = _wanted(wish), read_addresses(facts.content or b"")
+def _has_all(facts: HostsFacts, desired: DesiredState) -> bool:
+    names, written = _wanted(desired), read_addresses(facts.content or b"")
     return bool(names) and all(written.get(name, frozenset()) >= set(ADDRESSES) for name in names)
 
 
-def _wanted(wish: Wish) -> tuple[Hostname, ...]:
+def _wanted(desired: DesiredState) -> tuple[Hostname, ...]:
     """Return the names that lines are for; what lies in no zone of the CA is none of ours."""
-    zones = tuple(map(Hostname, wish.zones))
-    return choose_names((), (name for name in wish.hostnames if zone_of(name, zones)), zones)
+    zones = tuple(map(Hostname, desired.zones))
+    return choose_names((), (name for name in desired.hostnames if zone_of(name, zones)), zones)

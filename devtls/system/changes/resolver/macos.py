@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from devtls.system.changes.change import Wish
+from devtls.system.changes.change import DesiredState
 from devtls.system.changes.resolver.drop_in import Recipe
 from devtls.system.machine.plan import ELEVATED_S, Run, Step
 
 
-def _files(wish: Wish) -> Mapping[str, str]:
-    return dict.fromkeys(wish.zones, f"nameserver 127.0.0.1\nport {wish.dns_port}\n")
+def _files(desired: DesiredState) -> Mapping[str, str]:
+    return dict.fromkeys(desired.zones, f"nameserver 127.0.0.1\nport {desired.dns_port}\n")
 
 
 def _write(path: Path, content: bytes) -> tuple[Step, ...]:
@@ -28,7 +28,7 @@ def _write(path: Path, content: bytes) -> tuple[Step, ...]:
 
 
 RESOLVER = Recipe(
-    way="resolver",
+    method="resolver",
     label="Files in /etc/resolver",
     purpose=(
         "Lets macOS ask devtls for every name in your zones, wildcards too, and for no other name. They resolve while "

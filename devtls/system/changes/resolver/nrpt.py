@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
+from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.machine.execute import Finished, Outcome, Runner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Plan, Run
@@ -31,7 +31,7 @@ class NrptFacts:
     trouble: str = ""
 
 
-class NrptRules:
+class NrptRules(Change[NrptFacts, DesiredState]):
     """The Measure of the rules."""
 
     name = "names:nrpt"
@@ -59,33 +59,33 @@ class NrptRules:
             return NrptFacts(trouble=ended.said)
         return NrptFacts(tuple(str(each) for each in (listed if isinstance(listed, list) else [listed])))
 
-    def state(self, facts: NrptFacts, wish: Wish) -> ChangeState:
+    def state(self, facts: NrptFacts, desired: DesiredState) -> ChangeState:
         """Say whether there is a rule for each zone, and for no other."""
         if facts.trouble:
             return ChangeState(Status.FAILED, f"the rules cannot be listed: {facts.trouble}", "devtls setup names")
-        if wish.dns_port != _PORT:
+        if desired.dns_port != _PORT:
             return ChangeState(
                 Status.MANUAL,
-                f"a rule has no port, so devtls must answer DNS on port {_PORT}, not {wish.dns_port}",
+                f"a rule has no port, so devtls must answer DNS on port {_PORT}, not {desired.dns_port}",
                 f"Write port = {_PORT} under [dns] in devtls.toml, then devtls setup names.",
             )
-        if set(facts.namespaces) == set(_namespaces(wish)):
+        if set(facts.namespaces) == set(_namespaces(desired)):
             return ChangeState(Status.APPLIED)
         return ChangeState(Status.OUTDATED, "zones have changed") if facts.namespaces else ChangeState(Status.ABSENT)
 
-    def install_plan(self, facts: NrptFacts, wish: Wish) -> Plan:
+    def apply_plan(self, facts: NrptFacts, desired: DesiredState) -> Plan:
         """Return: one elevated line, which takes old rules of ours away first."""
-        if self.state(facts, wish).status not in {Status.ABSENT, Status.OUTDATED}:
+        if self.state(facts, desired).status not in {Status.ABSENT, Status.OUTDATED}:
             return Plan()
-        spaces = ",".join(quoted(each) for each in _namespaces(wish))
+        spaces = ",".join(quoted(each) for each in _namespaces(desired))
         add = f"Add-DnsClientNrptRule -Namespace {spaces} -NameServers '127.0.0.1' -Comment '{_COMMENT}'"
         return Plan((self._run(f"{_REMOVE}; {add}" if facts.namespaces else add),))
 
-    def previous_state(self, facts: NrptFacts) -> PreviousState:
+    def previous_state(self, facts: NrptFacts, desired: DesiredState) -> PreviousState:
         """Return nothing: rules of others are not touched."""
         return {}
 
-    def remove_plan(self, facts: NrptFacts, previous_state: PreviousState) -> Plan:
+    def revert_plan(self, facts: NrptFacts, previous_state: PreviousState) -> Plan:
         """Return: one elevated line for all rules that carry our comment."""
         return Plan((self._run(_REMOVE),)) if facts.namespaces else Plan()
 
@@ -99,7 +99,7 @@ class NrptRules:
             return ChangeState(Status.SKIPPED, "the dialog was answered with no", "devtls setup names")
         return ChangeState(Status.FAILED, outcome.detail, "Run the command above yourself, then devtls setup names.")
 
-    def explain(self, facts: NrptFacts, wish: Wish) -> str:
+    def explain(self, facts: NrptFacts, desired: DesiredState) -> str:
         """Return nothing: the state says what to do first."""
         return ""
 
@@ -107,6 +107,6 @@ class NrptRules:
 _REMOVE = f"{_OURS} | Remove-DnsClientNrptRule -Force"
 
 
-def _namespaces(wish: Wish) -> tuple[str, ...]:
+def _namespaces(desired: DesiredState) -> tuple[str, ...]:
     """Return the zones with a dot in front, which is how a rule covers what lies below."""
-    return tuple(f".{zone}" for zone in wish.zones if zone != "localhost")
+    return tuple(f".{zone}" for zone in desired.zones if zone != "localhost")

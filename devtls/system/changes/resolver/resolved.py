@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from devtls.system.changes.change import Wish
+from devtls.system.changes.change import DesiredState
 from devtls.system.changes.resolver.drop_in import Recipe
 
 SYSTEMCTL = "/usr/bin/systemctl"
@@ -21,21 +21,21 @@ FIRST_DELEGATES, FIRST_PORTS = 258, 246
 _SERVICE = "systemd-resolved.service"
 
 
-def _settings(section: str, wish: Wish) -> str:
-    domains = " ".join(f"~{zone}" for zone in wish.zones if zone != "localhost")
-    return f"[{section}]\nDNS=127.0.0.1:{wish.dns_port}\nDomains={domains}\n"
+def _settings(section: str, desired: DesiredState) -> str:
+    domains = " ".join(f"~{zone}" for zone in desired.zones if zone != "localhost")
+    return f"[{section}]\nDNS=127.0.0.1:{desired.dns_port}\nDomains={domains}\n"
 
 
-def _delegate(wish: Wish) -> Mapping[str, str]:
-    return {"devtls.dns-delegate": _settings("Delegate", wish)}
+def _delegate(desired: DesiredState) -> Mapping[str, str]:
+    return {"devtls.dns-delegate": _settings("Delegate", desired)}
 
 
-def _drop_in(wish: Wish) -> Mapping[str, str]:
-    return {"devtls.conf": _settings("Resolve", wish)}
+def _drop_in(desired: DesiredState) -> Mapping[str, str]:
+    return {"devtls.conf": _settings("Resolve", desired)}
 
 
 DELEGATE = Recipe(
-    way="delegate",
+    method="delegate",
     label="Delegate of systemd-resolved",
     purpose=(
         "Lets systemd-resolved ask devtls for every name in your zones, wildcards too, and for no other name. They "
@@ -48,7 +48,7 @@ DELEGATE = Recipe(
 )
 
 DROP_IN = Recipe(
-    way="resolved",
+    method="resolved",
     label="Drop-in of systemd-resolved",
     purpose=(
         "Lets systemd-resolved ask devtls for every name in your zones, wildcards too. Know before: this version then "

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeGuard
 
-from devtls.system.changes.change import AnyChange, Change, ChangeState, FactsT, Status, Wish
+from devtls.system.changes.change import AnyChange, Change, ChangeState, DesiredState, FactsT, Status
 
 DIRECTORY_VARIABLES = (
     "DEVTLS_STATE_DIR",
@@ -72,7 +72,7 @@ class Account:
         return config_of(self.argv)
 
 
-class Service(Change[FactsT], Protocol[FactsT]):
+class Service(Change[FactsT, DesiredState], Protocol[FactsT]):
     """A measure that starts devtls by itself."""
 
     def account(self, facts: FactsT) -> Account:
@@ -90,12 +90,12 @@ def is_service(change: AnyChange) -> TypeGuard[AnyService]:
     return hasattr(change, "account")
 
 
-def service_argv(wish: Wish, config: str, *extra: str) -> tuple[str, ...]:
+def service_argv(desired: DesiredState, config: str, *extra: str) -> tuple[str, ...]:
     """Return the command of a service; `config` "" leaves the search to serve.
 
     The service works in the home folder, where `python -m` would look for modules first: -P says not to.
     """
-    interpreter, *rest = wish.command
+    interpreter, *rest = desired.command
     safe = rest if "-P" in rest else ["-P", *rest]
     return (interpreter, *safe, "serve", *((_CONFIG, config) if config else ()), *extra)
 
@@ -110,12 +110,12 @@ def directory_variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: environment[name] for name in DIRECTORY_VARIABLES if environment.get(name)}
 
 
-def refusal_of_paths(wish: Wish, *paths: str) -> ChangeState | None:
+def refusal_of_paths(desired: DesiredState, *paths: str) -> ChangeState | None:
     """Return why a path of this service has no place in a text file of any system, None when all have.
 
     systemd passes over a line that is not UTF-8 and a variable with control characters; XML has no way to say them.
     """
-    every = (*wish.command, *directory_variables(wish.environment).values(), *paths)
+    every = (*desired.command, *directory_variables(desired.environment).values(), *paths)
     odd = next((path for path in every if any(unicodedata.category(char) in ("Cc", "Cs") for char in path)), None)
     if odd is None:
         return None

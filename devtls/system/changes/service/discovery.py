@@ -12,24 +12,24 @@ from devtls.system.machine.machine import Machine
 
 
 def find_changes(
-    machine: Machine, runner: Runner, *, ways: Collection[str] = (), recorded: Collection[str] = ()
+    machine: Machine, runner: Runner, *, methods: Collection[str] = (), recorded: Collection[str] = ()
 ) -> tuple[AnyChange, ...]:
     """Return the measures that suit this machine, in their order.
 
-    `ways` asks for certain ones by the second half of their names; `recorded` adds those of an earlier setup.
+    `methods` asks for certain ones by the second half of their names; `recorded` adds those of an earlier setup.
     """
-    wanted = {f"service:{way}" for way in ways} | {f"ports:{way}" for way in ways} | set(recorded)
+    wanted = {f"service:{method}" for method in methods} | {f"ports:{method}" for method in methods} | set(recorded)
     user, *system = find_services(machine, runner)
     return (user, *(each for each in system if each.name in wanted))
 
 
 def find_services(machine: Machine, runner: Runner, *, config: Path | None = None) -> tuple[AnyService, ...]:
-    """Return every way to start devtls by itself here, the user's own first; `config` is the file to read."""
+    """Return every method to start devtls by itself here, the user's own first; `config` is the file to read."""
     match machine.platform:
         case "darwin":
-            from devtls.system.changes.service.launchd_agent import Agent
+            from devtls.system.changes.service.launchd_agent import LaunchAgent
 
-            return (Agent(machine, runner, config=config),)
+            return (LaunchAgent(machine, runner, config=config),)
         case "win32":
             from devtls.system.changes.service.windows_task import LogonTask
 

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
 
-from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
+from devtls.system.changes.change import ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.changes.service.account import (
     READ_LOG,
     Account,
     Filed,
     LogFile,
+    Service,
     config_of,
     directory_variables,
     read_filed,
@@ -83,7 +84,7 @@ class AgentFacts:
         return f"it ended with exit code {int(code[1])}" if code and not self.pid else ""
 
 
-class Agent:
+class LaunchAgent(Service[AgentFacts]):
     """The measure `service:launchd`; `config` is the file that the service shall read."""
 
     name = "service:launchd"
@@ -119,7 +120,7 @@ class Agent:
         ended = self._runner.run(Run((_LAUNCHCTL, "print", target), timeout_s=_ASK_S))
         return ended.stdout if isinstance(ended, Finished) and ended.code == 0 else None
 
-    def state(self, facts: AgentFacts, wish: Wish) -> ChangeState:
+    def state(self, facts: AgentFacts, desired: DesiredState) -> ChangeState:
         """Say whether the agent is there as wished, and loaded."""
         path = self._machine.tilde(facts.filed.path)
         if facts.filed.foreign:
@@ -132,11 +133,11 @@ class Agent:
                 "you are not logged in on this Mac's own screen, and launchd starts agents there only",
                 "Log in there, then devtls service install.",
             )
-        if (unwritable := refusal_of_paths(wish, self._config_of(facts), str(self._machine.home))) is not None:
+        if (unwritable := refusal_of_paths(desired, self._config_of(facts), str(self._machine.home))) is not None:
             return unwritable
         if facts.filed.content is None:
             return ChangeState(Status.ABSENT)
-        if facts.filed.content != self._property_list(facts, wish):
+        if facts.filed.content != self._property_list(facts, desired):
             return ChangeState(Status.OUTDATED, "the agent was written for another devtls, other folders or ports")
         if facts.told is None:
             return ChangeState(Status.OUTDATED, "the file is there, but launchd has not loaded it")
@@ -148,14 +149,14 @@ class Agent:
     def _config_of(self, facts: AgentFacts) -> str:
         return str(self._config) if self._config else config_of(facts.argv)
 
-    def _property_list(self, facts: AgentFacts, wish: Wish) -> bytes:
+    def _property_list(self, facts: AgentFacts, desired: DesiredState) -> bytes:
         config = self._config_of(facts)
-        ports = {"https": wish.https_port, **({} if wish.http_port is None else {"http": wish.http_port})}
+        ports = {"https": desired.https_port, **({} if desired.http_port is None else {"http": desired.http_port})}
         values: dict[str, Any] = {
             "Label": LABEL,
-            "ProgramArguments": list(service_argv(wish, config, "--log-file", str(facts.log_directory / LOG_NAME))),
+            "ProgramArguments": list(service_argv(desired, config, "--log-file", str(facts.log_directory / LOG_NAME))),
             "WorkingDirectory": str(self._machine.home),
-            "EnvironmentVariables": {**directory_variables(wish.environment), "PATH": _PATH},
+            "EnvironmentVariables": {**directory_variables(desired.environment), "PATH": _PATH},
             "RunAtLoad": True,
             "KeepAlive": {"SuccessfulExit": False},
             "ProcessType": "Interactive",
@@ -167,11 +168,11 @@ class Agent:
         }
         return plistlib.dumps(values, sort_keys=False)
 
-    def install_plan(self, facts: AgentFacts, wish: Wish) -> Plan:
+    def apply_plan(self, facts: AgentFacts, desired: DesiredState) -> Plan:
         """Return: write the property list, and have launchd load it, which starts it."""
-        if self.state(facts, wish).status not in (Status.ABSENT, Status.OUTDATED):
+        if self.state(facts, desired).status not in (Status.ABSENT, Status.OUTDATED):
             return Plan()
-        content, path = self._property_list(facts, wish), facts.filed.path
+        content, path = self._property_list(facts, desired), facts.filed.path
         steps: list[Step] = [] if facts.told is None else [self._launchctl("bootout", f"{self._domain}/{LABEL}")]
         if facts.filed.content != content:
             steps += [MakeDirectory(path.parent), WriteFile(path, content)]
@@ -179,11 +180,11 @@ class Agent:
         steps.append(self._launchctl("bootstrap", self._domain, str(path)))
         return Plan(tuple(steps))
 
-    def previous_state(self, facts: AgentFacts) -> PreviousState:
+    def previous_state(self, facts: AgentFacts, desired: DesiredState) -> PreviousState:
         """Return nothing: what is ours says so itself."""
         return {}
 
-    def remove_plan(self, facts: AgentFacts, previous_state: PreviousState) -> Plan:
+    def revert_plan(self, facts: AgentFacts, previous_state: PreviousState) -> Plan:
         """Return: unload it, which stops it, and remove its files."""
         if facts.filed.foreign or (facts.filed.content is None and facts.told is None):
             return Plan()
@@ -205,9 +206,9 @@ class Agent:
             return ChangeState(Status.FAILED, f"launchd did not load it: {outcome.detail}", remedy)
         return ChangeState(Status.FAILED, outcome.detail, "Run the commands above yourself.")
 
-    def explain(self, facts: AgentFacts, wish: Wish) -> str:
+    def explain(self, facts: AgentFacts, desired: DesiredState) -> str:
         """Return the manual way where there is no plan."""
-        return self.state(facts, wish).remedy
+        return self.state(facts, desired).remedy
 
     def account(self, facts: AgentFacts) -> Account:
         """Say what is installed, and whether it runs."""

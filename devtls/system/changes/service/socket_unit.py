@@ -12,11 +12,12 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
+from devtls.system.changes.change import ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.changes.service.account import (
     Account,
     Filed,
     LogCommand,
+    Service,
     config_of,
     directory_variables,
     read_filed,
@@ -43,7 +44,7 @@ _HTTPS, _HTTP = "devtls.socket", "devtls-http.socket"
 _UNITS = (_HTTPS, _HTTP, UNIT)
 _LOOPBACK6 = f"{ipaddress.IPv6Address('::1').packed.hex()} "
 
-_ANOTHER = "devtls setup ports, without --way, takes the usual way."
+_ANOTHER = "devtls setup ports, without --method, applies the usual one."
 
 _FENCES = (
     "CapabilityBoundingSet=",
@@ -86,7 +87,7 @@ class SocketFacts:
         return () if self.filed[-1].foreign else argv_of(self.filed[-1].content)
 
 
-class SocketUnit:
+class SocketUnit(Service[SocketFacts]):
     """The measure `ports:socket-unit`, which is taken when it is asked for."""
 
     name = "ports:socket-unit"
@@ -128,28 +129,28 @@ class SocketUnit:
         except OSError:
             return False
 
-    def state(self, facts: SocketFacts, wish: Wish) -> ChangeState:
+    def state(self, facts: SocketFacts, desired: DesiredState) -> ChangeState:
         """Say whether the units are there as wished and the ports open."""
-        blocked = self._blocked(facts, wish) or refusal(wish, self._config_of(facts))
+        blocked = self._blocked(facts, desired) or refusal(desired, self._config_of(facts))
         if blocked is not None:
             return blocked
         if not facts.ours:
             return ChangeState(Status.ABSENT)
-        if {each.path: each.content for each in facts.ours} != self._units(facts, wish):
+        if {each.path: each.content for each in facts.ours} != self._units(facts, desired):
             return ChangeState(Status.OUTDATED, "the units were written for another devtls, user or port")
         if not runs(facts.socket):
             why = trouble_in(facts.socket) or "systemd does not hold the ports"
             return ChangeState(Status.OUTDATED, f"the units are there, but {why}")
         return ChangeState(Status.APPLIED)
 
-    def _blocked(self, facts: SocketFacts, wish: Wish) -> ChangeState | None:
+    def _blocked(self, facts: SocketFacts, desired: DesiredState) -> ChangeState | None:
         foreign = [str(each.path) for each in facts.filed if each.foreign]
         if foreign:
             what = f"{' and '.join(foreign)} was not written by devtls"
             return ChangeState(Status.MANUAL, what, "Move that file away, then devtls setup ports.")
         if facts.systemctl is None or facts.silent:
             return ChangeState(Status.NO_TOOL, facts.silent or "this system has no systemd", _ANOTHER)
-        if wish.user.uid == 0:
+        if desired.user.uid == 0:
             return ChangeState(Status.SKIPPED, "you are root, who may open every port without it")
         if facts.by_user and not facts.ours:
             return ChangeState(
@@ -157,46 +158,46 @@ class SocketUnit:
             )
         return None
 
-    def _units(self, facts: SocketFacts, wish: Wish) -> dict[Path, bytes]:
+    def _units(self, facts: SocketFacts, desired: DesiredState) -> dict[Path, bytes]:
         """Return the wanted files; the service's first, since a socket must not start what is not there."""
         https, http, service = (each.path for each in facts.filed)
-        files = {service: self._service(facts, wish), https: _socket(wish.https_port, "https", ipv6=facts.ipv6)}
-        if wish.http_port is not None:
-            files[http] = _socket(wish.http_port, "http", ipv6=facts.ipv6)
+        files = {service: self._service(facts, desired), https: _socket(desired.https_port, "https", ipv6=facts.ipv6)}
+        if desired.http_port is not None:
+            files[http] = _socket(desired.http_port, "http", ipv6=facts.ipv6)
         return files
 
     def _config_of(self, facts: SocketFacts) -> str:
         return str(self._config) if self._config else config_of(facts.argv)
 
-    def _service(self, facts: SocketFacts, wish: Wish) -> bytes:
-        user, runtime = wish.user, f"/run/user/{wish.user.uid}"
-        sockets = " ".join((_HTTPS, *((_HTTP,) if wish.http_port is not None else ())))
+    def _service(self, facts: SocketFacts, desired: DesiredState) -> bytes:
+        user, runtime = desired.user, f"/run/user/{desired.user.uid}"
+        sockets = " ".join((_HTTPS, *((_HTTP,) if desired.http_port is not None else ())))
         # Before the user logs in nobody else makes the folder in which `devtls status` looks for the control socket.
         before = f"user-runtime-dir@{user.uid}.service"
         return service_unit(
-            service_argv(wish, self._config_of(facts)),
-            directory_variables(wish.environment),
+            service_argv(desired, self._config_of(facts)),
+            directory_variables(desired.environment),
             unit=[f"Requires={_HTTPS}", f"Wants={before}", f"After={before}"],
             service=[
                 f"User={user.name}",
                 f"Sockets={sockets}",
                 *_FENCES,
-                f"ReadWritePaths={quote(str(self._state_directory(wish)))} {quote(f'-{runtime}')}",
+                f"ReadWritePaths={quote(str(self._state_directory(desired)))} {quote(f'-{runtime}')}",
             ],
         )
 
-    def _state_directory(self, wish: Wish) -> Path:
-        return Path(wish.environment.get("DEVTLS_STATE_DIR") or self._machine.data_home / "devtls")
+    def _state_directory(self, desired: DesiredState) -> Path:
+        return Path(desired.environment.get("DEVTLS_STATE_DIR") or self._machine.data_home / "devtls")
 
-    def install_plan(self, facts: SocketFacts, wish: Wish) -> Plan:
+    def apply_plan(self, facts: SocketFacts, desired: DesiredState) -> Plan:
         """Return: write the units, have them read, open the ports."""
-        status = self.state(facts, wish).status
+        status = self.state(facts, desired).status
         if facts.systemctl is None or status not in (Status.ABSENT, Status.OUTDATED):
             return Plan()
         there = {each.path: each.content for each in facts.filed}
-        wanted = self._units(facts, wish)
+        wanted = self._units(facts, desired)
         # systemd sees to it that the folder can be written, not that it is there.
-        steps: list[Step] = [MakeDirectory(self._state_directory(wish), 0o700)]
+        steps: list[Step] = [MakeDirectory(self._state_directory(desired), 0o700)]
         if there[facts.filed[-1].path] is not None:
             steps.append(self._systemctl(facts.systemctl, "stop", *(each.path.name for each in facts.ours)))
         steps += [WriteFile(path, data, elevate=True) for path, data in wanted.items() if there[path] != data]
@@ -206,11 +207,11 @@ class SocketUnit:
         steps.append(self._systemctl(facts.systemctl, "enable", "--now", *sockets))
         return Plan(tuple(steps))
 
-    def previous_state(self, facts: SocketFacts) -> PreviousState:
+    def previous_state(self, facts: SocketFacts, desired: DesiredState) -> PreviousState:
         """Return nothing: what is ours says so itself."""
         return {}
 
-    def remove_plan(self, facts: SocketFacts, previous_state: PreviousState) -> Plan:
+    def revert_plan(self, facts: SocketFacts, previous_state: PreviousState) -> Plan:
         """Return: close the ports, stop the service, remove the files."""
         if not facts.ours:
             return Plan()
@@ -241,9 +242,9 @@ class SocketUnit:
             case _:
                 return ChangeState(Status.FAILED, outcome.detail, again)
 
-    def explain(self, facts: SocketFacts, wish: Wish) -> str:
+    def explain(self, facts: SocketFacts, desired: DesiredState) -> str:
         """Return the manual way where there is no plan."""
-        return self.state(facts, wish).remedy
+        return self.state(facts, desired).remedy
 
     def account(self, facts: SocketFacts) -> Account:
         """Say what is installed, and whether it runs."""

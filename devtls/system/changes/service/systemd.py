@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from devtls.errors import ExitCode
-from devtls.system.changes.change import ChangeState, Status, Wish
+from devtls.system.changes.change import ChangeState, DesiredState, Status
 from devtls.system.changes.service.account import refusal_of_paths
 from devtls.system.changes.service.quoting import command_line, environment_lines, read_command_line
 from devtls.system.machine.execute import Finished, Runner
@@ -85,14 +85,14 @@ def unit_file(lines: Iterable[str]) -> bytes:
     return (_HEAD + "\n".join(lines) + "\n").encode()
 
 
-def refusal(wish: Wish, config: str) -> ChangeState | None:
+def refusal(desired: DesiredState, config: str) -> ChangeState | None:
     """Return why systemd would not start this devtls at all, None when it would."""
-    if (unwritable := refusal_of_paths(wish, config)) is not None:
+    if (unwritable := refusal_of_paths(desired, config)) is not None:
         return unwritable
-    if not set(wish.command[0]) & _REFUSED_IN_PATHS:
+    if not set(desired.command[0]) & _REFUSED_IN_PATHS:
         return None
     what = "systemd starts no program that has a quote or a backslash in its path"
-    return ChangeState(Status.MANUAL, f"{what}, as {wish.command[0]} has", "Install devtls in another folder.")
+    return ChangeState(Status.MANUAL, f"{what}, as {desired.command[0]} has", "Install devtls in another folder.")
 
 
 def argv_of(content: bytes | None) -> tuple[str, ...]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
+from devtls.system.changes.change import ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.changes.service.account import (
     READ_LOG,
     Account,
     Filed,
     LogCommand,
+    Service,
     config_of,
     directory_variables,
     read_filed,
@@ -66,7 +67,7 @@ class UnitFacts:
         return self.linked or self.shown.get("UnitFileState") == "enabled"
 
 
-class UserUnit:
+class UserUnit(Service[UnitFacts]):
     """The measure `service:systemd`; `config` is the file that the service shall read."""
 
     name = "service:systemd"
@@ -101,14 +102,14 @@ class UserUnit:
             by_socket=by_socket,
         )
 
-    def state(self, facts: UnitFacts, wish: Wish) -> ChangeState:
+    def state(self, facts: UnitFacts, desired: DesiredState) -> ChangeState:
         """Say whether the unit is there as wished, enabled and running."""
-        blocked = self._blocked(facts) or refusal(wish, self._config_of(facts))
+        blocked = self._blocked(facts) or refusal(desired, self._config_of(facts))
         if blocked is not None:
             return blocked
         if facts.filed.content is None:
             return ChangeState(Status.ABSENT)
-        if facts.filed.content != self._unit(facts, wish):
+        if facts.filed.content != self._unit(facts, desired):
             return ChangeState(Status.OUTDATED, "the unit was written for another devtls, or for other folders")
         if not (facts.enabled and runs(facts.shown)):
             why = trouble_in(facts.shown) or ("it does not run" if facts.enabled else "it is not enabled")
@@ -140,20 +141,20 @@ class UserUnit:
     def _config_of(self, facts: UnitFacts) -> str:
         return str(self._config) if self._config else config_of(facts.argv)
 
-    def _unit(self, facts: UnitFacts, wish: Wish) -> bytes:
+    def _unit(self, facts: UnitFacts, desired: DesiredState) -> bytes:
         return service_unit(
-            service_argv(wish, self._config_of(facts)),
-            directory_variables(wish.environment),
+            service_argv(desired, self._config_of(facts)),
+            directory_variables(desired.environment),
             install=["WantedBy=default.target"],
         )
 
-    def install_plan(self, facts: UnitFacts, wish: Wish) -> Plan:
+    def apply_plan(self, facts: UnitFacts, desired: DesiredState) -> Plan:
         """Return: write the unit, have it read, enable and start it."""
-        status = self.state(facts, wish).status
+        status = self.state(facts, desired).status
         if facts.systemctl is None or status not in (Status.ABSENT, Status.OUTDATED):
             return Plan()
         steps: list[Step] = []
-        unit, path = self._unit(facts, wish), facts.filed.path
+        unit, path = self._unit(facts, desired), facts.filed.path
         if facts.filed.content != unit:
             steps = [MakeDirectory(path.parent), WriteFile(path, unit)]
         steps.append(self._systemctl(facts.systemctl, "daemon-reload"))
@@ -163,11 +164,11 @@ class UserUnit:
             steps += [self._systemctl(facts.systemctl, verb, UNIT) for verb in ("enable", "restart")]
         return Plan(tuple(steps))
 
-    def previous_state(self, facts: UnitFacts) -> PreviousState:
+    def previous_state(self, facts: UnitFacts, desired: DesiredState) -> PreviousState:
         """Return nothing: what is ours says so itself."""
         return {}
 
-    def remove_plan(self, facts: UnitFacts, previous_state: PreviousState) -> Plan:
+    def revert_plan(self, facts: UnitFacts, previous_state: PreviousState) -> Plan:
         """Return: stop and disable it, remove the file; without a manager its link goes by hand."""
         if facts.filed.foreign or facts.filed.content is None:
             return Plan()
@@ -197,9 +198,9 @@ class UserUnit:
             case _:
                 return ChangeState(Status.FAILED, outcome.detail, "Run the commands above yourself.")
 
-    def explain(self, facts: UnitFacts, wish: Wish) -> str:
+    def explain(self, facts: UnitFacts, desired: DesiredState) -> str:
         """Return the manual way where there is no plan."""
-        state = self.state(facts, wish)
+        state = self.state(facts, desired)
         return state.remedy
 
     def account(self, facts: UnitFacts) -> Account:

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from xml.sax.saxutils import escape
 
-from devtls.system.changes.change import ChangeState, Part, PreviousState, Status, Wish
+from devtls.system.changes.change import ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.changes.service.account import (
     READ_LOG,
     Account,
     LogFile,
+    Service,
     config_of,
     directory_variables,
     service_argv,
@@ -70,7 +71,7 @@ class TaskFacts:
         return html.unescape(found[1]).strip() if found else ""
 
 
-class LogonTask:
+class LogonTask(Service[TaskFacts]):
     """The measure `service:task`; `config` is the file that the service shall read."""
 
     name = "service:task"
@@ -107,45 +108,47 @@ class LogonTask:
         state, _, xml = ended.stdout.decode("utf-8", "replace").lstrip("\ufeff").partition("\n")
         return TaskFacts(xml, state.strip())
 
-    def state(self, facts: TaskFacts, wish: Wish) -> ChangeState:
+    def state(self, facts: TaskFacts, desired: DesiredState) -> ChangeState:
         """Say whether the task is there as wished, and runs."""
         if not facts.xml:
             return ChangeState(Status.ABSENT)
         if not facts.ours:
             remedy = "Rename that task in the Task Scheduler, then devtls service install."
             return ChangeState(Status.MANUAL, f"a task {TASK!r} is there that devtls did not make", remedy)
-        if facts.argv != self._argv(facts, wish):
+        if facts.argv != self._argv(facts, desired):
             return ChangeState(Status.OUTDATED, "the task was made for another devtls")
         if facts.state != _RUNNING:
             return ChangeState(Status.OUTDATED, "the task is there, but it does not run", READ_LOG)
         return ChangeState(Status.APPLIED)
 
-    def _argv(self, facts: TaskFacts, wish: Wish) -> tuple[str, ...]:
+    def _argv(self, facts: TaskFacts, desired: DesiredState) -> tuple[str, ...]:
         config = str(self._config) if self._config else config_of(facts.argv)
-        python, *rest = service_argv(wish, config, "--log-file", str(self._directory / "serve.log"))
+        python, *rest = service_argv(desired, config, "--log-file", str(self._directory / "serve.log"))
         interpreter = PureWindowsPath(python)
         if interpreter.name.lower() == "python.exe":
             interpreter = interpreter.with_name("pythonw.exe")
         return (str(interpreter), *rest)
 
-    def install_plan(self, facts: TaskFacts, wish: Wish) -> Plan:
+    def apply_plan(self, facts: TaskFacts, desired: DesiredState) -> Plan:
         """Return: hand the XML to schtasks.exe, start the task."""
-        if self.state(facts, wish).status not in (Status.ABSENT, Status.OUTDATED):
+        if self.state(facts, desired).status not in (Status.ABSENT, Status.OUTDATED):
             return Plan()
-        argv, file = self._argv(facts, wish), self._directory / "service-task.xml"
+        argv, file = self._argv(facts, desired), self._directory / "service-task.xml"
         steps: list[Step] = [self._schtasks("/End")] if facts.state == _RUNNING else []
         if facts.argv != argv:
             steps += [
                 MakeDirectory(self._directory),
-                WriteFile(file, self._xml(argv, wish).encode("utf-16")),
+                WriteFile(file, self._xml(argv, desired).encode("utf-16")),
                 self._schtasks("/Create", "/XML", str(file), "/F"),
                 RemoveFile(file),
             ]
         return Plan((*steps, self._schtasks("/Run")))
 
-    def _xml(self, argv: tuple[str, ...], wish: Wish) -> str:
+    def _xml(self, argv: tuple[str, ...], desired: DesiredState) -> str:
         environ = self._machine.environ
-        user = escape(f"{environ['USERDOMAIN']}\\{wish.user.name}" if environ.get("USERDOMAIN") else wish.user.name)
+        user = escape(
+            f"{environ['USERDOMAIN']}\\{desired.user.name}" if environ.get("USERDOMAIN") else desired.user.name
+        )
         settings = "".join(f"<{name}>{value}</{name}>" for name, value in _SETTINGS.items())
         command, *arguments = argv
         return (
@@ -159,18 +162,18 @@ class LogonTask:
             "<RestartOnFailure><Interval>PT1M</Interval><Count>3</Count></RestartOnFailure></Settings>\n"
             f'<Actions Context="Author"><Exec><Command>{escape(command)}</Command>'
             f"<Arguments>{escape(subprocess.list2cmdline(arguments))}</Arguments>"
-            f"<WorkingDirectory>{escape(str(wish.user.home))}</WorkingDirectory></Exec></Actions>\n"
+            f"<WorkingDirectory>{escape(str(desired.user.home))}</WorkingDirectory></Exec></Actions>\n"
             "</Task>\n"
         )
 
     def _schtasks(self, verb: str, *arguments: str) -> Run:
         return Run((str(self._system / "schtasks.exe"), verb, "/TN", TASK, *arguments), timeout_s=_CHANGE_S)
 
-    def previous_state(self, facts: TaskFacts) -> PreviousState:
+    def previous_state(self, facts: TaskFacts, desired: DesiredState) -> PreviousState:
         """Return nothing: what is ours says so itself."""
         return {}
 
-    def remove_plan(self, facts: TaskFacts, previous_state: PreviousState) -> Plan:
+    def revert_plan(self, facts: TaskFacts, previous_state: PreviousState) -> Plan:
         """Return: end the task and delete it."""
         if not facts.ours:
             return Plan()
@@ -183,10 +186,10 @@ class LogonTask:
             return ChangeState(Status.NO_TOOL, outcome.detail, "Run devtls service install on Windows itself.")
         return ChangeState(Status.FAILED, outcome.detail, "Run the commands above yourself.")
 
-    def explain(self, facts: TaskFacts, wish: Wish) -> str:
+    def explain(self, facts: TaskFacts, desired: DesiredState) -> str:
         """Return what a task cannot hold: the variables that move devtls' folders."""
         moved = {
-            name: value for name, value in directory_variables(wish.environment).items() if name.startswith("DEVTLS")
+            name: value for name, value in directory_variables(desired.environment).items() if name.startswith("DEVTLS")
         }
         lines = "; ".join(subprocess.list2cmdline(["setx", name, value]) for name, value in moved.items())
         return lines and f"A task has the user's own variables only, so the service needs: {lines}"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from devtls.errors import UnknownStore
+from devtls.system.changes.change import Kind, Status
 from devtls.system.changes.truststore.families import NIXOS, UNKNOWN_NSS_PACKAGE, Family
 from devtls.system.changes.truststore.firefox_policy import FirefoxPolicyStore
 from devtls.system.changes.truststore.java import Feeder, JavaStore
@@ -19,13 +19,9 @@ from devtls.system.changes.truststore.java_homes import JavaPlace, find_java
 from devtls.system.changes.truststore.linux import SystemStore, find_family, is_complete
 from devtls.system.changes.truststore.nss import NssPlace, NssStore
 from devtls.system.changes.truststore.nss_profiles import find_places, has_firefox
-from devtls.system.changes.truststore.protocol import Kind, Status, TrustStore
+from devtls.system.changes.truststore.store import AnyStore
 from devtls.system.machine.execute import Runner
 from devtls.system.machine.machine import Machine
-
-AnyStore: TypeAlias = TrustStore[Any]
-"""A store whose kind of Facts the caller does not care about."""
-
 
 MACHINE_WIDE = ("keychain:system", "windows:machine")
 """Stores that make the user's own superfluous."""
@@ -135,7 +131,7 @@ def _feeds_java(machine: Machine, family: Family) -> bool:
 def root_is_trusted(machine: Machine, runner: Runner, fingerprint: str) -> bool:
     """Say whether the system's store or a browser's trusts the root; stops at the first that does (4 ms)."""
     return any(
-        store.state(store.probe(), fingerprint).status is Status.TRUSTED
+        store.trust_state(store.probe(), fingerprint).status is Status.APPLIED
         for store in _native_stores(machine, runner)
         if store.kind is not Kind.RUNTIME
     )

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from devtls.system.changes.change import ChangeState, Kind, Status
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.changes.truststore.policy_json import (
     UnusablePolicies,
@@ -21,8 +22,8 @@ from devtls.system.changes.truststore.policy_json import (
     named_certificates,
     remove_certificate,
 )
-from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
+from devtls.system.changes.truststore.store import TrustStore
 from devtls.system.machine.execute import Outcome, Trouble
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
@@ -54,7 +55,7 @@ class PolicyFacts:
     text: str | None = None
     mode: int = 0o644
     files: tuple[PolicyFile, ...] = ()
-    blocked: StoreState | None = None
+    blocked: ChangeState | None = None
 
     @property
     def roots(self) -> tuple[RootCertificate, ...]:
@@ -67,7 +68,7 @@ class PolicyFacts:
         return other_roots(file.der for file in self.files)
 
 
-class FirefoxPolicyStore:
+class FirefoxPolicyStore(TrustStore[PolicyFacts]):
     """The TrustStore of /etc/firefox/policies."""
 
     name = "firefox-policy"
@@ -92,7 +93,7 @@ class FirefoxPolicyStore:
             return PolicyFacts(files=beside)
         except (OSError, UnicodeDecodeError, UnusablePolicies) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            return PolicyFacts(blocked=StoreState(Status.MANUAL, f"{self._path} cannot be merged into: {why}", _MEND))
+            return PolicyFacts(blocked=ChangeState(Status.MANUAL, f"{self._path} cannot be merged into: {why}", _MEND))
         listed = tuple(PolicyFile(path, _certificate(Path(path)), named=True) for path in named if path.startswith("/"))
         paths = {file.path for file in listed}
         return PolicyFacts(text, mode, (*listed, *(file for file in beside if file.path not in paths)))
@@ -106,20 +107,20 @@ class FirefoxPolicyStore:
             if _OUR_FILE.fullmatch(file.name):
                 yield PolicyFile(str(file), _certificate(file), named=False)
 
-    def state(self, facts: PolicyFacts, fingerprint: str) -> StoreState:
+    def trust_state(self, facts: PolicyFacts, fingerprint: str) -> ChangeState:
         """Say whether the policy names a file that holds the certificate."""
         if facts.blocked is not None:
             return facts.blocked
         named = any(file.named and file.fingerprint == fingerprint for file in facts.files)
-        return StoreState(Status.TRUSTED if named else Status.ABSENT)
+        return ChangeState(Status.APPLIED if named else Status.ABSENT)
 
-    def install_plan(self, facts: PolicyFacts, root: RootCertificate) -> Plan:
+    def apply_plan(self, facts: PolicyFacts, desired: RootCertificate) -> Plan:
         """Return: file the certificate where every user can read it, name it in the policy."""
-        if self.state(facts, root.fingerprint).status is not Status.ABSENT:
+        if self.trust_state(facts, desired.fingerprint).status is not Status.ABSENT:
             return Plan()
-        file = self._directory / f"devtls-{root.id}.pem"
+        file = self._directory / f"devtls-{desired.id}.pem"
         steps: list[Step] = [] if self._directory.is_dir() else [MakeDirectory(self._directory, elevate=True)]
-        steps.append(WriteFile(file, root.pem, elevate=True, source=root.path))
+        steps.append(WriteFile(file, desired.pem, elevate=True, source=desired.path))
         if not any(other.named and other.path == str(file) for other in facts.files):
             steps.extend(self._replace(facts, add_certificate(facts.text or "", str(file))))
         return Plan(tuple(steps))
@@ -129,10 +130,10 @@ class FirefoxPolicyStore:
         move = Run(("/bin/mv", "-f", "--", str(new), str(self._path)), elevate=True, timeout_s=ELEVATED_S)
         return WriteFile(new, text.encode(), facts.mode, elevate=True), move
 
-    def remove_plan(self, facts: PolicyFacts, fingerprints: Collection[str]) -> Plan:
+    def revert_plan(self, facts: PolicyFacts, previous_state: Collection[str]) -> Plan:
         """Return: take the lines and files of these roots away, and what is empty without them."""
-        wanted = [file for file in facts.files if file.fingerprint in fingerprints or self._is_left_over(file)]
-        if facts.blocked is not None or not any(file.fingerprint in fingerprints for file in wanted):
+        wanted = [file for file in facts.files if file.fingerprint in previous_state or self._is_left_over(file)]
+        if facts.blocked is not None or not any(file.fingerprint in previous_state for file in wanted):
             return Plan()
         text = facts.text
         for file in wanted:
@@ -156,10 +157,10 @@ class FirefoxPolicyStore:
     def _is_left_over(self, file: PolicyFile) -> bool:
         return not file.der and self._is_ours(file)
 
-    def undo_plan(self, before: PolicyFacts, after: PolicyFacts, root: RootCertificate) -> Plan:
+    def undo_plan(self, before: PolicyFacts, after: PolicyFacts, previous_state: Collection[str]) -> Plan:
         """Return: remove the certificate that nothing names, and the text that did not get into its place."""
         known = {file.path for file in before.files if file.der}
-        added = [file for file in after.files if file.path not in known and file.fingerprint == root.fingerprint]
+        added = [file for file in after.files if file.path not in known and file.fingerprint in previous_state]
         left = [Path(file.path) for file in added if self._is_ours(file)]
         new = self._new_path()
         return Plan(tuple(RemoveFile(path, elevate=True) for path in (*left, *([new] if new.is_file() else []))))
@@ -167,24 +168,24 @@ class FirefoxPolicyStore:
     def _new_path(self) -> Path:
         return self._path.with_name(f"{_FILE}.devtls")
 
-    def read_failure(self, facts: PolicyFacts, outcome: Outcome) -> StoreState:
+    def read_failure(self, facts: PolicyFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         again = "Run the commands above yourself, then devtls trust."
         match outcome.trouble:
             case Trouble.TIMED_OUT:
-                return StoreState(Status.HANGING, outcome.detail, again)
+                return ChangeState(Status.HANGING, outcome.detail, again)
             case Trouble.READ_ONLY:
-                return StoreState(
+                return ChangeState(
                     Status.READ_ONLY, outcome.detail, f"Make {self._directory} writable, then devtls trust."
                 )
             case _:
-                return StoreState(Status.FAILED, outcome.detail, again)
+                return ChangeState(Status.FAILED, outcome.detail, again)
 
-    def explain(self, facts: PolicyFacts, root: RootCertificate) -> str:
+    def explain(self, facts: PolicyFacts, desired: RootCertificate) -> str:
         """Return the line to add by hand to a file that we cannot merge into."""
         if facts.blocked is None:
             return ""
-        return f'In {self._path}, add "{root.path}" to the list "Install" of "Certificates" of "policies".'
+        return f'In {self._path}, add "{desired.path}" to the list "Install" of "Certificates" of "policies".'
 
 
 _MEND = "Mend the file, then devtls trust."

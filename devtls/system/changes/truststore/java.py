@@ -15,11 +15,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from devtls.system.changes.change import ChangeState, Kind, Status
 from devtls.system.changes.truststore.java_homes import JavaPlace, java_version
 from devtls.system.changes.truststore.java_keystore import PASSWORD, KeystoreEntry, Unreadable, read_keystore
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
-from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
 from devtls.system.changes.truststore.root import RootCertificate, ours
+from devtls.system.changes.truststore.store import TrustStore
 from devtls.system.machine.elevation import find_tool
 from devtls.system.machine.execute import Outcome, Trouble
 from devtls.system.machine.machine import Machine
@@ -47,7 +48,7 @@ class JavaFacts:
     entries: tuple[KeystoreEntry, ...] = ()
     keytool: Path | None = None
     elevate: bool = False
-    blocked: StoreState | None = None
+    blocked: ChangeState | None = None
 
     @property
     def roots(self) -> tuple[RootCertificate, ...]:
@@ -60,7 +61,7 @@ class JavaFacts:
         return other_roots(entry.der for entry in self.entries)
 
 
-class JavaStore:
+class JavaStore(TrustStore[JavaFacts]):
     """The TrustStore of one keystore file."""
 
     kind = Kind.RUNTIME
@@ -94,7 +95,7 @@ class JavaStore:
         try:
             held = read_keystore(keystore.read_bytes())
         except OSError as error:
-            return JavaFacts(blocked=StoreState(Status.FAILED, f"{keystore}: {error.strerror}", _look(keystore)))
+            return JavaFacts(blocked=ChangeState(Status.FAILED, f"{keystore}: {error.strerror}", _look(keystore)))
         keytool, elevate = self._keytool(writable=os.access(keystore, os.W_OK))
         if isinstance(held, Unreadable):
             return JavaFacts((), keytool, elevate, _unreadable(keystore, held))
@@ -106,35 +107,35 @@ class JavaStore:
             return (own[0] if own else self._machine.user_tool(*_TOOLS)), False
         return next((tool for tool in own if _is_roots(tool)), self._machine.system_tool(*_TOOLS)), True
 
-    def state(self, facts: JavaFacts, fingerprint: str) -> StoreState:
+    def trust_state(self, facts: JavaFacts, fingerprint: str) -> ChangeState:
         """Say whether the file holds the certificate: in this file every certificate is trusted."""
         if facts.blocked is not None:
             return facts.blocked
         if any(entry.fingerprint == fingerprint for entry in facts.entries):
-            return StoreState(Status.TRUSTED)
+            return ChangeState(Status.APPLIED)
         if self._feeder:
-            return StoreState(Status.ABSENT, "it follows the system store")
+            return ChangeState(Status.ABSENT, "it follows the system store")
         if self.place.dormant:
-            return StoreState(Status.ABSENT, "jssecacerts beside it is what this Java reads")
+            return ChangeState(Status.ABSENT, "jssecacerts beside it is what this Java reads")
         if facts.keytool is None:
-            return StoreState(
+            return ChangeState(
                 Status.NO_TOOL, "there is no keytool to change it with", "Install a JDK, then devtls trust."
             )
-        return StoreState(Status.ABSENT)
+        return ChangeState(Status.ABSENT)
 
-    def install_plan(self, facts: JavaFacts, root: RootCertificate) -> Plan:
+    def apply_plan(self, facts: JavaFacts, desired: RootCertificate) -> Plan:
         """Return: one import, unless the system's store does it."""
         if self._feeder or self.place.dormant or facts.keytool is None:
             return Plan()
-        if self.state(facts, root.fingerprint).status is not Status.ABSENT:
+        if self.trust_state(facts, desired.fingerprint).status is not Status.ABSENT:
             return Plan()
-        return Plan((self._call(facts, "-importcert", alias_of(root), "-file", str(root.path)),))
+        return Plan((self._call(facts, "-importcert", alias_of(desired), "-file", str(desired.path)),))
 
-    def remove_plan(self, facts: JavaFacts, fingerprints: Collection[str]) -> Plan:
+    def revert_plan(self, facts: JavaFacts, previous_state: Collection[str]) -> Plan:
         """Return: one deletion for each entry with one of these fingerprints that the system's store will not take."""
         if facts.keytool is None or facts.blocked is not None:
             return Plan()
-        aliases = [entry.alias for entry in facts.entries if entry.fingerprint in fingerprints]
+        aliases = [entry.alias for entry in facts.entries if entry.fingerprint in previous_state]
         return Plan(
             tuple(self._call(facts, "-delete", alias) for alias in aliases if not self._goes_with_anchor(alias))
         )
@@ -152,30 +153,30 @@ class JavaStore:
         argv = (str(facts.keytool), action, "-noprompt", "-alias", alias, *arguments, *where)
         return Run(argv, facts.elevate, ELEVATED_S if facts.elevate else self._timeout_s)
 
-    def undo_plan(self, before: JavaFacts, after: JavaFacts, root: RootCertificate) -> Plan:
+    def undo_plan(self, before: JavaFacts, after: JavaFacts, previous_state: Collection[str]) -> Plan:
         """Return: nothing, since keytool's one command writes all of a keystore or none of it."""
         return Plan()
 
-    def read_failure(self, facts: JavaFacts, outcome: Outcome) -> StoreState:
+    def read_failure(self, facts: JavaFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         again = "Run the command above yourself, then devtls trust."
         match outcome.trouble:
             case Trouble.TIMED_OUT:
-                return StoreState(Status.HANGING, outcome.detail, again)
+                return ChangeState(Status.HANGING, outcome.detail, again)
             case Trouble.READ_ONLY:
-                return StoreState(
+                return ChangeState(
                     Status.READ_ONLY, outcome.detail, f"Make {self.place.keystore} writable, then devtls trust."
                 )
             case Trouble.NO_TOOL:
-                return StoreState(Status.NO_TOOL, outcome.detail, "Mend that JDK, then devtls trust.")
+                return ChangeState(Status.NO_TOOL, outcome.detail, "Mend that JDK, then devtls trust.")
             case _:
-                return StoreState(Status.FAILED, outcome.detail, again)
+                return ChangeState(Status.FAILED, outcome.detail, again)
 
-    def explain(self, facts: JavaFacts, root: RootCertificate) -> str:
+    def explain(self, facts: JavaFacts, desired: RootCertificate) -> str:
         """Return the command that asks for the password, where it is not the usual one."""
         if facts.blocked is None or facts.blocked.status is not Status.LOCKED or facts.keytool is None:
             return ""
-        run = self._call(facts, "-importcert", alias_of(root), "-file", str(root.path))
+        run = self._call(facts, "-importcert", alias_of(desired), "-file", str(desired.path))
         words = elevated_argv(run, self._machine.elevation)[: -len(("-storepass", PASSWORD))]
         return f"{shlex.join(words)}  # asks for the keystore's password"
 
@@ -194,14 +195,14 @@ def _look(path: Path) -> str:
     return f"ls -l {path}"
 
 
-def _broken(problem: str) -> StoreState:
-    return StoreState(Status.FAILED, problem, "Correct or unset JAVA_HOME, then devtls trust.")
+def _broken(problem: str) -> ChangeState:
+    return ChangeState(Status.FAILED, problem, "Correct or unset JAVA_HOME, then devtls trust.")
 
 
-def _unreadable(keystore: Path, why: Unreadable) -> StoreState:
+def _unreadable(keystore: Path, why: Unreadable) -> ChangeState:
     match why:
         case Unreadable.OTHER_PASSWORD:
             remedy = f"Change it yourself: keytool -keystore {keystore} asks for the password."
-            return StoreState(Status.LOCKED, "its password is not the usual one", remedy)
+            return ChangeState(Status.LOCKED, "its password is not the usual one", remedy)
         case Unreadable.NO_KEYSTORE:
-            return StoreState(Status.FAILED, f"{keystore} is no Java keystore", _look(keystore))
+            return ChangeState(Status.FAILED, f"{keystore} is no Java keystore", _look(keystore))

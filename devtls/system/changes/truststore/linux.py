@@ -14,10 +14,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from devtls.system.changes.change import ChangeState, Kind, Status
 from devtls.system.changes.truststore.families import FAMILIES, NIXOS, Family, Refresh, choose_family, read_os_ids
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
-from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
+from devtls.system.changes.truststore.store import TrustStore
 from devtls.system.machine.execute import Finished, Outcome, Runner, Trouble
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, Plan, RemoveFile, Run, Step, WriteFile
@@ -69,7 +70,7 @@ class SystemFacts:
         return fingerprint in self.bundle and (self.anchored is None or fingerprint in self.anchored)
 
 
-class SystemStore:
+class SystemStore(TrustStore[SystemFacts]):
     """The TrustStore of the whole system."""
 
     name = "system"
@@ -130,46 +131,46 @@ class SystemStore:
         )
         return anchors - blocked
 
-    def state(self, facts: SystemFacts, fingerprint: str) -> StoreState:
+    def trust_state(self, facts: SystemFacts, fingerprint: str) -> ChangeState:
         """Say whether the bundle holds the certificate."""
         if facts.holds(fingerprint):
-            return StoreState(Status.TRUSTED)
+            return ChangeState(Status.APPLIED)
         if facts.family is None:
-            return StoreState(
+            return ChangeState(
                 Status.MANUAL,
                 "this system keeps its certificates in a way that devtls does not know",
                 "Run devtls ca export and add that file the way your system's manual says.",
             )
         if facts.family is NIXOS:
             remedy = f"Add {_NIX_LINE} to your configuration and run nixos-rebuild switch."
-            return StoreState(Status.MANUAL, "NixOS declares its certificates", remedy)
+            return ChangeState(Status.MANUAL, "NixOS declares its certificates", remedy)
         if facts.tool is None:
-            return StoreState(
+            return ChangeState(
                 Status.NO_TOOL,
                 f"{facts.family.refreshes[0].tool} is not installed",
                 f"{facts.family.ca_package}, then devtls trust",
             )
         if facts.read_only:
-            return StoreState(
+            return ChangeState(
                 Status.READ_ONLY, f"{facts.directory} is read-only", "Make it writable, then devtls trust."
             )
         if fingerprint in facts.bundle:
-            return StoreState(Status.ABSENT, "the bundle holds the root, but p11-kit does not name it an anchor")
+            return ChangeState(Status.ABSENT, "the bundle holds the root, but p11-kit does not name it an anchor")
         stale = any(anchor.fingerprint == fingerprint for anchor in facts.anchors)
-        return StoreState(Status.ABSENT, "the root is filed but not in the bundle" if stale else "")
+        return ChangeState(Status.ABSENT, "the root is filed but not in the bundle" if stale else "")
 
-    def install_plan(self, facts: SystemFacts, root: RootCertificate) -> Plan:
+    def apply_plan(self, facts: SystemFacts, desired: RootCertificate) -> Plan:
         """Return: file the anchor, rebuild the bundle."""
-        if facts.family is None or facts.tool is None or facts.refresh is None or facts.holds(root.fingerprint):
+        if facts.family is None or facts.tool is None or facts.refresh is None or facts.holds(desired.fingerprint):
             return Plan()
-        anchor = facts.directory / f"devtls-{root.id}{facts.family.suffix}"
-        file = WriteFile(anchor, root.pem, 0o644, elevate=True, source=root.path)
+        anchor = facts.directory / f"devtls-{desired.id}{facts.family.suffix}"
+        file = WriteFile(anchor, desired.pem, 0o644, elevate=True, source=desired.path)
         return Plan((file, self._rebuild(facts.tool, facts.refresh.after_adding)))
 
-    def remove_plan(self, facts: SystemFacts, fingerprints: Collection[str]) -> Plan:
+    def revert_plan(self, facts: SystemFacts, previous_state: Collection[str]) -> Plan:
         """Return: remove the anchors with these fingerprints, rebuild the bundle, clear what the Java hook kept."""
-        anchors = [anchor for anchor in facts.anchors if anchor.fingerprint in fingerprints]
-        bundled = any(fingerprint in facts.bundle for fingerprint in fingerprints)
+        anchors = [anchor for anchor in facts.anchors if anchor.fingerprint in previous_state]
+        bundled = any(fingerprint in facts.bundle for fingerprint in previous_state)
         if facts.tool is None or facts.refresh is None or not (anchors or bundled):
             return Plan()
         steps: list[Step] = [RemoveFile(anchor.path, elevate=True) for anchor in anchors]
@@ -186,33 +187,35 @@ class SystemStore:
         where = ("-keystore", str(facts.java_store), "-storepass", "changeit")
         return Run((str(keytool), "-delete", "-noprompt", "-alias", alias, *where), True, self._timeout_s)
 
-    def undo_plan(self, before: SystemFacts, after: SystemFacts, root: RootCertificate) -> Plan:
+    def undo_plan(self, before: SystemFacts, after: SystemFacts, previous_state: Collection[str]) -> Plan:
         """Return: remove the anchor that the plan filed; the bundle was not rebuilt from it."""
         filed = {anchor.path for anchor in before.anchors}
-        added = [anchor for anchor in after.anchors if anchor.path not in filed and anchor.der == root.der]
+        added = [
+            anchor for anchor in after.anchors if anchor.path not in filed and anchor.fingerprint in previous_state
+        ]
         return Plan(tuple(RemoveFile(anchor.path, elevate=True) for anchor in added))
 
-    def read_failure(self, facts: SystemFacts, outcome: Outcome) -> StoreState:
+    def read_failure(self, facts: SystemFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         again = "Run the commands above yourself, then devtls trust."
         match outcome.trouble:
             case Trouble.TIMED_OUT:
-                return StoreState(Status.HANGING, outcome.detail, again)
+                return ChangeState(Status.HANGING, outcome.detail, again)
             case Trouble.READ_ONLY:
-                return StoreState(Status.READ_ONLY, outcome.detail, "Make the folder writable, then devtls trust.")
+                return ChangeState(Status.READ_ONLY, outcome.detail, "Make the folder writable, then devtls trust.")
             case Trouble.NO_TOOL:
-                return StoreState(Status.NO_TOOL, outcome.detail, again)
+                return ChangeState(Status.NO_TOOL, outcome.detail, again)
             case _:
-                return StoreState(Status.FAILED, outcome.detail, again)
+                return ChangeState(Status.FAILED, outcome.detail, again)
 
-    def explain(self, facts: SystemFacts, root: RootCertificate) -> str:
+    def explain(self, facts: SystemFacts, desired: RootCertificate) -> str:
         """Return the manual way where there is no plan."""
         if facts.family is NIXOS:
             return (
-                f"cp {shlex.quote(str(root.path))} /etc/nixos/devtls-root.pem, add {_NIX_LINE} to configuration.nix, "
-                "and run sudo nixos-rebuild switch; browsers and JDKs need none of that"
+                f"cp {shlex.quote(str(desired.path))} /etc/nixos/devtls-root.pem, add {_NIX_LINE} to "
+                "configuration.nix, and run sudo nixos-rebuild switch; browsers and JDKs need none of that"
             )
-        return self.state(facts, root.fingerprint).remedy
+        return self.trust_state(facts, desired.fingerprint).remedy
 
 
 def find_family(machine: Machine) -> Family | None:

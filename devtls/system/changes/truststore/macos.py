@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
 
+from devtls.system.changes.change import ChangeState, Kind, Status
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
-from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
 from devtls.system.changes.truststore.root import (
     RootCertificate,
     certificates_in,
@@ -29,6 +29,7 @@ from devtls.system.changes.truststore.root import (
     pem_of,
     sha1_of,
 )
+from devtls.system.changes.truststore.store import TrustStore
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Runner, Trouble
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, QUICK_S, Plan, RemoveFile, Run, Step, WriteFile
@@ -56,7 +57,7 @@ class KeychainFacts:
     settled: frozenset[str] = frozenset()
     trusted: frozenset[str] = frozenset()
     desktop: bool = True
-    blocked: StoreState | None = None
+    blocked: ChangeState | None = None
 
     @property
     def roots(self) -> tuple[RootCertificate, ...]:
@@ -73,7 +74,7 @@ class KeychainFacts:
         return next((der for der in self.certificates if fingerprint_of(der) == fingerprint), None)
 
 
-class KeychainStore:
+class KeychainStore(TrustStore[KeychainFacts]):
     """The TrustStore of one domain."""
 
     kind = Kind.SYSTEM
@@ -128,34 +129,34 @@ class KeychainStore:
     def _change(self, *arguments: str) -> Run:
         return Run((_SECURITY, *arguments), self._domain is Domain.ADMIN, self._timeout_s)
 
-    def state(self, facts: KeychainFacts, fingerprint: str) -> StoreState:
+    def trust_state(self, facts: KeychainFacts, fingerprint: str) -> ChangeState:
         """Say whether the certificate is there with trust for web sites."""
         if facts.blocked is not None:
             return facts.blocked
         held = facts.holds(fingerprint)
         if held is not None and sha1_of(held) in facts.trusted:
-            return StoreState(Status.TRUSTED)
+            return ChangeState(Status.APPLIED)
         if self._domain is Domain.USER and not facts.desktop:
-            return StoreState(
+            return ChangeState(
                 Status.MANUAL,
                 "macOS asks for consent in a window, and this session has no desktop",
                 "Run devtls trust in a terminal on the Mac's own screen, or devtls trust --system.",
             )
-        return StoreState(Status.ABSENT, "" if held is None else "the root is there without trust for web sites")
+        return ChangeState(Status.ABSENT, "" if held is None else "the root is there without trust for web sites")
 
-    def install_plan(self, facts: KeychainFacts, root: RootCertificate) -> Plan:
+    def apply_plan(self, facts: KeychainFacts, desired: RootCertificate) -> Plan:
         """Return: one command, which adds the certificate and its trust settings."""
-        if self.state(facts, root.fingerprint).status is not Status.ABSENT:
+        if self.trust_state(facts, desired.fingerprint).status is not Status.ABSENT:
             return Plan()
         policies = ("-r", "trustRoot", "-p", "ssl", "-p", "basic")
-        where = ("-k", str(self._keychain), str(root.path))
+        where = ("-k", str(self._keychain), str(desired.path))
         return Plan((self._change("add-trusted-cert", *self._admin, *policies, *where),))
 
-    def remove_plan(self, facts: KeychainFacts, fingerprints: Collection[str]) -> Plan:
+    def revert_plan(self, facts: KeychainFacts, previous_state: Collection[str]) -> Plan:
         """Return: for each of these certificates its trust settings, then itself, by hash."""
         steps: list[Step] = []
         for der in facts.certificates:
-            if fingerprint_of(der) in fingerprints:
+            if fingerprint_of(der) in previous_state:
                 steps.extend(self._forget(facts, der))
         return Plan(tuple(steps))
 
@@ -168,30 +169,30 @@ class KeychainStore:
         untrust = self._change("remove-trusted-cert", *self._admin, str(file))
         return [WriteFile(file, pem_of(der)), untrust, delete, RemoveFile(file)]
 
-    def undo_plan(self, before: KeychainFacts, after: KeychainFacts, root: RootCertificate) -> Plan:
+    def undo_plan(self, before: KeychainFacts, after: KeychainFacts, previous_state: Collection[str]) -> Plan:
         """Return: delete the certificate, which is added before the dialog is answered."""
-        return Plan() if before.holds(root.fingerprint) else self.remove_plan(after, {root.fingerprint})
+        return Plan() if any(map(before.holds, previous_state)) else self.revert_plan(after, previous_state)
 
-    def read_failure(self, facts: KeychainFacts, outcome: Outcome) -> StoreState:
+    def read_failure(self, facts: KeychainFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         return self._in_words(outcome.trouble or Trouble.FAILED, outcome.detail)
 
-    def _in_words(self, trouble: Trouble, detail: str) -> StoreState:
+    def _in_words(self, trouble: Trouble, detail: str) -> ChangeState:
         if trouble is Trouble.TIMED_OUT:
-            return StoreState(Status.HANGING, detail, "Answer macOS's dialog, or log out and in, then devtls trust.")
+            return ChangeState(Status.HANGING, detail, "Answer macOS's dialog, or log out and in, then devtls trust.")
         if any(word in detail.lower() for word in _SAID_NO):
-            return StoreState(Status.SKIPPED, "the dialog was answered with no", "devtls trust")
+            return ChangeState(Status.SKIPPED, "the dialog was answered with no", "devtls trust")
         if any(word in detail.lower() for word in _NO_DIALOG):
             remedy = f"security unlock-keychain {self._keychain}, then devtls trust in a terminal on the Mac's screen."
-            return StoreState(Status.LOCKED, "the keychain is locked, or no window could be shown", remedy)
+            return ChangeState(Status.LOCKED, "the keychain is locked, or no window could be shown", remedy)
         if trouble is Trouble.NO_TOOL:
-            return StoreState(Status.NO_TOOL, detail, "Run devtls trust on macOS itself.")
-        return StoreState(Status.FAILED, detail, "Run the command above yourself, then devtls trust.")
+            return ChangeState(Status.NO_TOOL, detail, "Run devtls trust on macOS itself.")
+        return ChangeState(Status.FAILED, detail, "Run the command above yourself, then devtls trust.")
 
-    def explain(self, facts: KeychainFacts, root: RootCertificate) -> str:
+    def explain(self, facts: KeychainFacts, desired: RootCertificate) -> str:
         """Return the way through Keychain Access."""
         return (
-            f"In Keychain Access, drag {root.path} into the {self._domain.value} keychain, open it there, "
+            f"In Keychain Access, drag {desired.path} into the {self._domain.value} keychain, open it there, "
             "and under Trust set Secure Sockets Layer (SSL) to Always Trust."
         )
 

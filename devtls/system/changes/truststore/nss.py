@@ -14,9 +14,10 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from devtls.system.changes.change import ChangeState, Kind, Status
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
-from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
+from devtls.system.changes.truststore.store import TrustStore
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Runner, Trouble
 from devtls.system.machine.plan import QUICK_S, MakeDirectory, Plan, Run, Step
 
@@ -60,7 +61,7 @@ class NssFacts:
     exists: bool
     certutil: Path | None
     entries: tuple[NssEntry, ...] = ()
-    blocked: StoreState | None = None
+    blocked: ChangeState | None = None
 
     @property
     def roots(self) -> tuple[RootCertificate, ...]:
@@ -73,7 +74,7 @@ class NssFacts:
         return other_roots(entry.der for entry in self.entries)
 
 
-class NssStore:
+class NssStore(TrustStore[NssFacts]):
     """The TrustStore of one database."""
 
     kind = Kind.BROWSER
@@ -101,7 +102,7 @@ class NssStore:
         """List the database; one more certutil for each nickname, since only the bytes identify a certificate."""
         exists = (self.place.directory / "cert9.db").is_file()
         if self._certutil is None:
-            missing = StoreState(
+            missing = ChangeState(
                 Status.NO_TOOL, "NSS's certutil is not installed", f"{self._package}, then devtls trust"
             )
             return NssFacts(exists, None, tuple(self._peek()) if exists else (), missing)
@@ -134,12 +135,12 @@ class NssStore:
         argv = (str(certutil), action, "-d", f"sql:{self.place.directory}", *arguments)
         return Run(argv, timeout_s=self._timeout_s)
 
-    def _blocked(self, ended: Finished | NotFinished) -> StoreState:
+    def _blocked(self, ended: Finished | NotFinished) -> ChangeState:
         if isinstance(ended, NotFinished):
             return self._in_words(ended.trouble, ended.detail)
         return self._in_words(Trouble.FAILED, ended.said)
 
-    def state(self, facts: NssFacts, fingerprint: str) -> StoreState:
+    def trust_state(self, facts: NssFacts, fingerprint: str) -> ChangeState:
         """Say whether the certificate is there with trust for servers."""
         held = [entry for entry in facts.entries if entry.fingerprint == fingerprint]
         if facts.blocked is not None:
@@ -147,70 +148,70 @@ class NssStore:
                 replace(facts.blocked, detail=f"it holds the root, {facts.blocked.detail}") if held else facts.blocked
             )
         if any(entry.trusted for entry in held):
-            return StoreState(Status.TRUSTED)
+            return ChangeState(Status.APPLIED)
         if held:
-            return StoreState(Status.ABSENT, "the root is there without trust for web sites")
-        return StoreState(Status.ABSENT, "" if facts.exists else "the database will be made")
+            return ChangeState(Status.ABSENT, "the root is there without trust for web sites")
+        return ChangeState(Status.ABSENT, "" if facts.exists else "the database will be made")
 
-    def install_plan(self, facts: NssFacts, root: RootCertificate) -> Plan:
+    def apply_plan(self, facts: NssFacts, desired: RootCertificate) -> Plan:
         """Return: make the database when there is none, add the root (which also mends its trust flags)."""
-        if facts.certutil is None or self.state(facts, root.fingerprint).status is not Status.ABSENT:
+        if facts.certutil is None or self.trust_state(facts, desired.fingerprint).status is not Status.ABSENT:
             return Plan()
         steps: list[Step] = []
         if not facts.exists:
             steps.append(MakeDirectory(self.place.directory, 0o700))
             steps.append(self._call(facts.certutil, "-N", "--empty-password"))
-        steps.append(self._call(facts.certutil, "-A", "-t", _TRUST, "-n", root.nickname, "-i", str(root.path)))
+        steps.append(self._call(facts.certutil, "-A", "-t", _TRUST, "-n", desired.nickname, "-i", str(desired.path)))
         return Plan(tuple(steps))
 
-    def remove_plan(self, facts: NssFacts, fingerprints: Collection[str]) -> Plan:
+    def revert_plan(self, facts: NssFacts, previous_state: Collection[str]) -> Plan:
         """Return: one deletion for each entry with one of these fingerprints."""
         if facts.certutil is None:
             return Plan()
-        nicknames = [entry.nickname for entry in facts.entries if entry.fingerprint in fingerprints]
+        nicknames = [entry.nickname for entry in facts.entries if entry.fingerprint in previous_state]
         return Plan(tuple(self._call(facts.certutil, "-D", "-n", nickname) for nickname in nicknames))
 
-    def undo_plan(self, before: NssFacts, after: NssFacts, root: RootCertificate) -> Plan:
+    def undo_plan(self, before: NssFacts, after: NssFacts, previous_state: Collection[str]) -> Plan:
         """Return: delete the root, which certutil files before it asks for the password that trust needs."""
-        return Plan() if _holds(before, root) else self.remove_plan(after, {root.fingerprint})
+        return Plan() if _holds(before, previous_state) else self.revert_plan(after, previous_state)
 
-    def read_failure(self, facts: NssFacts, outcome: Outcome) -> StoreState:
+    def read_failure(self, facts: NssFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         return self._in_words(outcome.trouble or Trouble.FAILED, outcome.detail)
 
-    def _in_words(self, trouble: Trouble, detail: str) -> StoreState:
+    def _in_words(self, trouble: Trouble, detail: str) -> ChangeState:
         directory = self.place.shown
         if trouble is Trouble.TIMED_OUT:
-            return StoreState(Status.HANGING, detail, "Close the browser, then devtls trust.")
+            return ChangeState(Status.HANGING, detail, "Close the browser, then devtls trust.")
         if trouble is Trouble.NO_TOOL:
-            return StoreState(Status.NO_TOOL, detail, f"{self._package}, then devtls trust")
+            return ChangeState(Status.NO_TOOL, detail, f"{self._package}, then devtls trust")
         if "SEC_ERROR_BAD_PASSWORD" in detail:
-            return StoreState(
+            return ChangeState(
                 Status.LOCKED,
                 f"{directory} has a password",
                 "Run its command from devtls trust --dry-run in a terminal: certutil asks for the password.",
             )
         if trouble in (Trouble.READ_ONLY, Trouble.NOT_PERMITTED) or "SEC_ERROR_READ_ONLY" in detail:
-            return StoreState(
+            return ChangeState(
                 Status.READ_ONLY,
                 f"{directory} cannot be written",
                 f'Take it back with sudo chown -R "$USER" {directory}, then devtls trust.',
             )
         if "SEC_ERROR_BAD_DATABASE" in detail:
-            return StoreState(
+            return ChangeState(
                 Status.FAILED,
                 f"{directory} is no NSS database that certutil can read",
                 "Move the folder away; the browser makes a new one.",
             )
-        return StoreState(Status.FAILED, detail, "Run its command from devtls trust --dry-run to see more.")
+        return ChangeState(Status.FAILED, detail, "Run its command from devtls trust --dry-run to see more.")
 
-    def explain(self, facts: NssFacts, root: RootCertificate) -> str:
+    def explain(self, facts: NssFacts, desired: RootCertificate) -> str:
         """Return the way through the browser's own window, for when certutil cannot help."""
-        return f"In the browser's settings, open the certificate manager, Authorities, and import {root.path}."
+        return f"In the browser's settings, open the certificate manager, Authorities, and import {desired.path}."
 
 
-def _holds(facts: NssFacts, root: RootCertificate) -> bool:
-    return any(entry.fingerprint == root.fingerprint for entry in facts.entries)
+def _holds(facts: NssFacts, fingerprints: Collection[str]) -> bool:
+    return any(entry.fingerprint in fingerprints for entry in facts.entries)
 
 
 def _listed(output: bytes) -> Iterator[tuple[str, str]]:

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from devtls.system.changes.change import ChangeState, Kind, Status
 from devtls.system.changes.truststore.crypt32 import Location, RootStore
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
-from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
 from devtls.system.changes.truststore.root import RootCertificate, fingerprint_of, ours, sha1_of
+from devtls.system.changes.truststore.store import TrustStore
 from devtls.system.machine.execute import Outcome, Trouble
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, Plan, Run
@@ -32,7 +33,7 @@ class WindowsFacts:
 
     certificates: tuple[bytes, ...] = ()
     desktop: bool = True
-    blocked: StoreState | None = None
+    blocked: ChangeState | None = None
 
     @property
     def roots(self) -> tuple[RootCertificate, ...]:
@@ -54,7 +55,7 @@ def read_windows(location: Location) -> tuple[bytes, ...]:
     return RootStore.of_windows().certificates(location)
 
 
-class WindowsStore:
+class WindowsStore(TrustStore[WindowsFacts]):
     """The TrustStore of one location; `read` is the seam where tests put their own."""
 
     kind = Kind.SYSTEM
@@ -89,34 +90,34 @@ class WindowsStore:
             return WindowsFacts(self._read(self._location), desktop)
         except OSError as error:
             why = error.strerror or str(error)
-            return WindowsFacts(blocked=StoreState(Status.FAILED, f"the store cannot be read: {why}", "devtls trust"))
+            return WindowsFacts(blocked=ChangeState(Status.FAILED, f"the store cannot be read: {why}", "devtls trust"))
 
-    def state(self, facts: WindowsFacts, fingerprint: str) -> StoreState:
+    def trust_state(self, facts: WindowsFacts, fingerprint: str) -> ChangeState:
         """Say whether the store holds the certificate: in this store every certificate is trusted."""
         if facts.blocked is not None:
             return facts.blocked
         if facts.holds(fingerprint):
-            return StoreState(Status.TRUSTED)
+            return ChangeState(Status.APPLIED)
         if self._location is Location.CURRENT_USER and not facts.desktop:
-            return StoreState(
+            return ChangeState(
                 Status.MANUAL,
                 "Windows asks for consent in a window, and this session has no desktop",
                 "Run devtls trust on the desktop, or devtls trust --system as an administrator.",
             )
-        return StoreState(Status.ABSENT)
+        return ChangeState(Status.ABSENT)
 
-    def install_plan(self, facts: WindowsFacts, root: RootCertificate) -> Plan:
+    def apply_plan(self, facts: WindowsFacts, desired: RootCertificate) -> Plan:
         """Return: one command."""
-        if self.state(facts, root.fingerprint).status is not Status.ABSENT:
+        if self.trust_state(facts, desired.fingerprint).status is not Status.ABSENT:
             return Plan()
-        return Plan((self._run("add", ("-addstore", "Root", str(root.path)), str(root.path)),))
+        return Plan((self._run("add", ("-addstore", "Root", str(desired.path)), str(desired.path)),))
 
-    def remove_plan(self, facts: WindowsFacts, fingerprints: Collection[str]) -> Plan:
+    def revert_plan(self, facts: WindowsFacts, previous_state: Collection[str]) -> Plan:
         """Return: one deletion for each of these certificates, by hash."""
-        hashes = [sha1_of(der) for der in facts.certificates if fingerprint_of(der) in fingerprints]
+        hashes = [sha1_of(der) for der in facts.certificates if fingerprint_of(der) in previous_state]
         return Plan(tuple(self._run("remove", ("-delstore", "Root", sha1), sha1) for sha1 in hashes))
 
-    def undo_plan(self, before: WindowsFacts, after: WindowsFacts, root: RootCertificate) -> Plan:
+    def undo_plan(self, before: WindowsFacts, after: WindowsFacts, previous_state: Collection[str]) -> Plan:
         """Return: nothing, since Windows adds a certificate after the dialog or not at all."""
         return Plan()
 
@@ -126,17 +127,17 @@ class WindowsStore:
         environ = self._machine.environ
         return run_as_administrator(environ, system_directory(environ) / "certutil.exe", certutil)
 
-    def read_failure(self, facts: WindowsFacts, outcome: Outcome) -> StoreState:
+    def read_failure(self, facts: WindowsFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         if outcome.trouble is Trouble.TIMED_OUT:
-            return StoreState(Status.HANGING, outcome.detail, "Answer Windows' dialog, then devtls trust.")
+            return ChangeState(Status.HANGING, outcome.detail, "Answer Windows' dialog, then devtls trust.")
         if _SAID_NO in outcome.detail or was_refused(outcome.detail):
-            return StoreState(Status.SKIPPED, "the dialog was answered with no", "devtls trust")
-        return StoreState(Status.FAILED, outcome.detail, "Run the command above yourself, then devtls trust.")
+            return ChangeState(Status.SKIPPED, "the dialog was answered with no", "devtls trust")
+        return ChangeState(Status.FAILED, outcome.detail, "Run the command above yourself, then devtls trust.")
 
-    def explain(self, facts: WindowsFacts, root: RootCertificate) -> str:
+    def explain(self, facts: WindowsFacts, desired: RootCertificate) -> str:
         """Return the way through Windows' own window."""
         return (
-            f"Open certmgr.msc, Trusted Root Certification Authorities, All Tasks, Import, and choose {root.path} "
+            f"Open certmgr.msc, Trusted Root Certification Authorities, All Tasks, Import, and choose {desired.path} "
             "(show all files)."
         )

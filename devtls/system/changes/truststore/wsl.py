@@ -14,9 +14,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PureWindowsPath
 
+from devtls.system.changes.change import ChangeState, Kind, Status
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
-from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
 from devtls.system.changes.truststore.root import RootCertificate, fingerprint_of, ours, sha1_of
+from devtls.system.changes.truststore.store import TrustStore
 from devtls.system.machine.execute import Finished, Outcome, Runner, Trouble
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, Plan, Run
@@ -35,7 +36,7 @@ class WslFacts:
     certificates: tuple[bytes, ...] = ()
     certutil: Path | None = None
     prefix: str = ""
-    blocked: StoreState | None = None
+    blocked: ChangeState | None = None
 
     @property
     def roots(self) -> tuple[RootCertificate, ...]:
@@ -58,7 +59,7 @@ def is_wsl(machine: Machine) -> bool:
         return False
 
 
-class WslStore:
+class WslStore(TrustStore[WslFacts]):
     """The TrustStore of the Windows user."""
 
     name = "windows"
@@ -90,38 +91,38 @@ class WslStore:
         ended = self._runner.run(Run((str(tool), direction, path)))
         return ended.stdout.decode("utf-8", "replace").strip() if isinstance(ended, Finished) and not ended.code else ""
 
-    def state(self, facts: WslFacts, fingerprint: str) -> StoreState:
+    def trust_state(self, facts: WslFacts, fingerprint: str) -> ChangeState:
         """Say whether the store holds the certificate."""
         if facts.blocked is not None:
             return facts.blocked
         held = any(fingerprint_of(der) == fingerprint for der in facts.certificates)
-        return StoreState(Status.TRUSTED if held else Status.ABSENT)
+        return ChangeState(Status.APPLIED if held else Status.ABSENT)
 
-    def install_plan(self, facts: WslFacts, root: RootCertificate) -> Plan:
+    def apply_plan(self, facts: WslFacts, desired: RootCertificate) -> Plan:
         """Return: one command, with the file as Windows names it."""
-        if self.state(facts, root.fingerprint).status is not Status.ABSENT:
+        if self.trust_state(facts, desired.fingerprint).status is not Status.ABSENT:
             return Plan()
-        return Plan((self._certutil(facts, "-addstore", windows_path(facts.prefix, root.path)),))
+        return Plan((self._certutil(facts, "-addstore", windows_path(facts.prefix, desired.path)),))
 
-    def remove_plan(self, facts: WslFacts, fingerprints: Collection[str]) -> Plan:
+    def revert_plan(self, facts: WslFacts, previous_state: Collection[str]) -> Plan:
         """Return: one deletion for each of these certificates, by hash."""
-        hashes = [sha1_of(der) for der in facts.certificates if fingerprint_of(der) in fingerprints]
+        hashes = [sha1_of(der) for der in facts.certificates if fingerprint_of(der) in previous_state]
         return Plan(tuple(self._certutil(facts, "-delstore", sha1) for sha1 in hashes))
 
-    def undo_plan(self, before: WslFacts, after: WslFacts, root: RootCertificate) -> Plan:
+    def undo_plan(self, before: WslFacts, after: WslFacts, previous_state: Collection[str]) -> Plan:
         """Return: nothing, since Windows adds a certificate after the dialog or not at all."""
         return Plan()
 
     def _certutil(self, facts: WslFacts, verb: str, subject: str) -> Run:
         return Run((str(facts.certutil), "-user", verb, "Root", subject), timeout_s=self._timeout_s)
 
-    def read_failure(self, facts: WslFacts, outcome: Outcome) -> StoreState:
+    def read_failure(self, facts: WslFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         if outcome.trouble is Trouble.TIMED_OUT:
-            return StoreState(Status.HANGING, outcome.detail, "Answer Windows' dialog, then devtls trust.")
-        return StoreState(Status.FAILED, outcome.detail, "Run the command above yourself, then devtls trust.")
+            return ChangeState(Status.HANGING, outcome.detail, "Answer Windows' dialog, then devtls trust.")
+        return ChangeState(Status.FAILED, outcome.detail, "Run the command above yourself, then devtls trust.")
 
-    def explain(self, facts: WslFacts, root: RootCertificate) -> str:
+    def explain(self, facts: WslFacts, desired: RootCertificate) -> str:
         """Return what to do on the Windows side."""
         return (
             "On the Windows side: devtls ca export --format der --out devtls-root.cer into a folder that Windows sees, "
@@ -137,8 +138,8 @@ def windows_path(prefix: str, path: PurePath) -> str:
     return prefix.rstrip("\\") + "\\" + "\\".join(parts[1:])
 
 
-def _closed(why: str) -> StoreState:
-    return StoreState(
+def _closed(why: str) -> ChangeState:
+    return ChangeState(
         Status.MANUAL,
         f"Windows' programs cannot be started from here: {why}",
         "Turn interop on in /etc/wsl.conf and run wsl --shutdown, or change it on the Windows side.",

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from devtls.doctor.health.probes.browsers import look_at_browsers
-from devtls.system.changes.truststore.record import Installed, Record
+from devtls.system.changes.change import Part
+from devtls.system.changes.record import AppliedChange, ChangeRecord
 from devtls.system.machine.machine import Machine
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -24,30 +25,30 @@ def process(machine: Machine, number: int, name: str, started_s: float) -> None:
 
 
 @pytest.fixture
-def record(state: Path) -> Record:
+def record(state: Path) -> ChangeRecord:
     """Return a record that was last written at 1500."""
-    made = Record(state)
-    made.add(Installed("system", "ff", "0a"))
+    made = ChangeRecord(state)
+    made.add(AppliedChange(Part.TRUST, "system", {"ff": "0a"}))
     os.utime(made.path, (1500, 1500))
     return made
 
 
 def test_directories_are_named_as_far_as_they_exist(machine: Machine, state: Path) -> None:
-    found = look_at_browsers(machine, Record(state), ["nss:x"])
+    found = look_at_browsers(machine, ChangeRecord(state), ["nss:x"])
     assert (found.legacy, found.modern, found.trusting) == ("", "", frozenset({"nss:x"}))
     (machine.home / ".pki/nssdb").mkdir(parents=True)
     (machine.data_home / "pki/nssdb").mkdir(parents=True)
-    found = look_at_browsers(machine, Record(state), [])
+    found = look_at_browsers(machine, ChangeRecord(state), [])
     assert (found.legacy, found.modern) == ("~/.pki/nssdb", "~/.local/share/pki/nssdb")
 
 
 def test_sandboxed_browsers_are_noticed(machine: Machine, state: Path) -> None:
     (machine.home / ".var/app/com.google.Chrome").mkdir(parents=True)
-    (notice,) = look_at_browsers(machine, Record(state), []).notices
+    (notice,) = look_at_browsers(machine, ChangeRecord(state), []).notices
     assert "Flatpak" in notice.text
 
 
-def test_browsers_older_than_the_record_are_named(machine: Machine, record: Record) -> None:
+def test_browsers_older_than_the_record_are_named(machine: Machine, record: ChangeRecord) -> None:
     process(machine, 11, "firefox", 400)
     process(machine, 12, "chromium", 600)
     process(machine, 13, "bash", 400)
@@ -55,7 +56,7 @@ def test_browsers_older_than_the_record_are_named(machine: Machine, record: Reco
     assert look_at_browsers(machine, record, []).old_processes == {"firefox": 11}
 
 
-def test_without_a_record_or_a_proc_nobody_is(machine: Machine, record: Record, state: Path) -> None:
+def test_without_a_record_or_a_proc_nobody_is(machine: Machine, record: ChangeRecord, state: Path) -> None:
     assert look_at_browsers(machine, record, []).old_processes == {}
     process(machine, 11, "firefox", 400)
     (machine.root / "proc/stat").write_text("")

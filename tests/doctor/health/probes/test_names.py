@@ -10,7 +10,7 @@ import pytest
 from devtls.doctor.health.names import Lookup, ResolverFacts
 from devtls.doctor.health.probes import names
 from devtls.doctor.health.probes.names import look_at_names, look_at_resolver, look_up
-from devtls.system.changes.change import User, Wish
+from devtls.system.changes.change import DesiredState, User
 from devtls.system.changes.resolver.drop_in import MARK, Recipe
 from devtls.system.changes.resolver.macos import RESOLVER
 from devtls.system.changes.resolver.resolved import DELEGATE, DROP_IN
@@ -80,8 +80,8 @@ def test_a_resolver_that_asks_devtls_is_told_from_one_that_gets_an_answer(
         server.settimeout(10)
         port = server.getsockname()[1]
         (tmp_path / recipe.directory).mkdir(parents=True)
-        wish = Wish(User("me", 1000, 1000, tmp_path), ("dev.local",), (), dns_port=port)
-        for file, content in recipe.files(wish).items():
+        desired = DesiredState(User("me", 1000, 1000, tmp_path), ("dev.local",), (), dns_port=port)
+        for file, content in recipe.files(desired).items():
             (tmp_path / recipe.directory / file).write_text(f"{MARK}\n{content}")
 
         def answer() -> None:

@@ -12,7 +12,7 @@ from devtls.names import DEFAULT_ZONES
 from devtls.system.changes.clientenv.files import retire_files, write_files
 from devtls.system.changes.clientenv.planning import plan_environment
 from devtls.system.changes.clientenv.probe import probe
-from devtls.system.changes.truststore.record import Record
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.machine.machine import Machine
 from devtls.system.storage.keystore import Keystore
 from tests.system.changes.truststore.foreign_roots import make_foreign_root
@@ -44,7 +44,7 @@ def test_what_devtls_env_has_set_is_as_it_should_be(ca: Ca, machine: Machine) ->
 
 def test_after_untrust_it_is_told_that_files_without_the_root_are_right(ca: Ca, machine: Machine) -> None:
     variables = env(ca, machine)
-    Record(ca.facts.directory).begin()
+    ChangeRecord(ca.facts.directory).begin_trust()
     assert not look_at_shell(ca, machine, variables).retired
     retire_files(ca.facts.directory, variables)
     found = look_at_shell(ca, machine, variables)

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from devtls.doctor.health.probes.authority import Ca, look_at_ca
 from devtls.doctor.health.probes.stores import Probed, look_at_stores
 from devtls.names import DEFAULT_ZONES
-from devtls.system.changes.truststore.installer import install, propose_install
-from devtls.system.changes.truststore.protocol import Status
-from devtls.system.changes.truststore.record import Record
+from devtls.system.changes.change import Status
+from devtls.system.changes.engine import Executor, apply
+from devtls.system.changes.record import ChangeRecord
+from devtls.system.changes.truststore.store import propose_trust
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT
@@ -26,8 +27,8 @@ def trust(machine: Machine, ca: Ca) -> None:
     assert ca.root is not None
     ca.facts.directory.joinpath(ca.root.path.name).write_bytes(ca.root.pem)
     stores = [probed.store for probed in look(machine, ca).values() if probed.facts.name == NSS]
-    for proposal in propose_install(stores, ca.root):
-        install(proposal, ca.root, RUNNER, ALREADY_ROOT, Record(ca.facts.directory))
+    for proposal in propose_trust(stores, ca.root):
+        apply(proposal, Executor(RUNNER, ALREADY_ROOT, ChangeRecord(ca.facts.directory)))
 
 
 def test_a_store_without_the_root_can_be_filled_without_an_administrator(machine: Machine, ca: Ca) -> None:
@@ -47,7 +48,7 @@ def test_the_root_is_found_by_its_fingerprint_and_an_earlier_one_by_the_record(
     trust(machine, ca)
     found = look(machine, ca)[NSS].facts
     assert found.state is not None
-    assert (found.state.status, found.recorded, found.stale) == (Status.TRUSTED, True, ())
+    assert (found.state.status, found.recorded, found.stale) == (Status.APPLIED, True, ())
     keystore.create(DEFAULT_ZONES, datetime.now(UTC))
     later = look(machine, look_at_ca(keystore.state_dir, datetime.now(UTC)))[NSS].facts
     assert [(root.nickname, root.recorded) for root in later.stale] == [(f"devtls root {ca.facts.id}", True)]
@@ -56,7 +57,7 @@ def test_the_root_is_found_by_its_fingerprint_and_an_earlier_one_by_the_record(
 
 def test_without_its_record_an_earlier_root_is_anybodys(machine: Machine, ca: Ca, no_ca: Ca) -> None:
     trust(machine, ca)
-    Record(ca.facts.directory).path.unlink()
+    ChangeRecord(ca.facts.directory).path.unlink()
     found = look(machine, no_ca)[NSS].facts
     assert found.state is None
     assert [root.recorded for root in found.stale] == [False]
@@ -65,7 +66,7 @@ def test_without_its_record_an_earlier_root_is_anybodys(machine: Machine, ca: Ca
 
 def test_a_record_that_cannot_be_read_makes_nothing_recorded(machine: Machine, ca: Ca) -> None:
     trust(machine, ca)
-    Record(ca.facts.directory).path.write_text("{")
+    ChangeRecord(ca.facts.directory).path.write_text("{")
     assert not look(machine, ca)[NSS].facts.recorded
 
 

@@ -4,7 +4,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from devtls.system.changes.change import User, Wish
+from devtls.system.changes.change import DesiredState, User
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT
 
@@ -29,5 +29,5 @@ def put_tool(system: Path, name: str, script: str = "") -> Path:
 
 
 @pytest.fixture
-def wish() -> Wish:
-    return Wish(User("ann", 1000, 1000, PurePath("/home/ann")), ("dev.local",), ("app.dev.local",))
+def desired() -> DesiredState:
+    return DesiredState(User("ann", 1000, 1000, PurePath("/home/ann")), ("dev.local",), ("app.dev.local",))

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from devtls.system.changes.change import Part, Status, Wish
+from devtls.system.changes.change import DesiredState, Part, Status
 from devtls.system.changes.ports.discovery import find_changes
 from devtls.system.machine.execute import Outcome, ProcessRunner, Trouble
 from devtls.system.machine.machine import Machine
 
 
 def names(machine: Machine, ways: tuple[str, ...] = (), recorded: tuple[str, ...] = ()) -> list[str]:
-    return [change.name for change in find_changes(machine, ProcessRunner(), ways=ways, recorded=recorded)]
+    return [change.name for change in find_changes(machine, ProcessRunner(), methods=ways, recorded=recorded)]
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ def test_another_unix_has_none(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(("platform", "word"), [("darwin", "launchd"), ("win32", "netsh")])
-def test_a_system_that_needs_nothing_says_so(machine: Machine, wish: Wish, platform: str, word: str) -> None:
+def test_a_system_that_needs_nothing_says_so(machine: Machine, desired: DesiredState, platform: str, word: str) -> None:
     (change,) = find_changes(replace(machine, platform=platform), ProcessRunner())
     facts = change.probe()
     assert change.part is Part.PORTS
-    assert change.state(facts, wish).status is Status.APPLIED
-    assert change.state(facts, wish).detail
-    assert word in change.explain(facts, wish)
-    assert not change.install_plan(facts, wish)
-    assert not change.remove_plan(facts, change.previous_state(facts))
+    assert change.state(facts, desired).status is Status.APPLIED
+    assert change.state(facts, desired).detail
+    assert word in change.explain(facts, desired)
+    assert not change.apply_plan(facts, desired)
+    assert not change.revert_plan(facts, change.previous_state(facts, desired) or {})
     assert change.read_failure(facts, Outcome(None, Trouble.FAILED, "no")).status is Status.FAILED

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.changes.change import BLOCKED, Status, User, Wish
-from devtls.system.changes.ports.nft import NftMeasure, rules_for
+from devtls.system.changes.change import BLOCKED, DesiredState, Status, User
+from devtls.system.changes.ports.nft import NftRedirect, rules_for
 from devtls.system.machine.execute import Finished, Outcome, Trouble, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Elevation, Run, render_plan
@@ -59,8 +59,8 @@ def kernel(machine: Machine) -> Kernel:
 
 
 @pytest.fixture
-def change(machine: Machine, kernel: Kernel) -> NftMeasure:
-    return NftMeasure(machine, knock=kernel.knock)
+def change(machine: Machine, kernel: Kernel) -> NftRedirect:
+    return NftRedirect(machine, knock=kernel.knock)
 
 
 @pytest.fixture
@@ -69,17 +69,17 @@ def systemd(machine: Machine) -> None:
     put_tool(machine.root, "systemctl")
 
 
-def install(change: NftMeasure, kernel: Kernel, wish: Wish) -> None:
-    assert execute(change.install_plan(change.probe(), wish), kernel).done
+def install(change: NftRedirect, kernel: Kernel, desired: DesiredState) -> None:
+    assert execute(change.apply_plan(change.probe(), desired), kernel).done
 
 
-def remove(change: NftMeasure, kernel: Kernel) -> None:
-    assert execute(change.remove_plan(change.probe(), {}), kernel).done
+def remove(change: NftRedirect, kernel: Kernel) -> None:
+    assert execute(change.revert_plan(change.probe(), {}), kernel).done
 
 
 @pytest.mark.usefixtures("systemd")
-def test_the_plan_is_two_files_and_a_unit(machine: Machine, change: NftMeasure, wish: Wish) -> None:
-    lines = render_plan(change.install_plan(change.probe(), wish), SUDO)
+def test_the_plan_is_two_files_and_a_unit(machine: Machine, change: NftRedirect, desired: DesiredState) -> None:
+    lines = render_plan(change.apply_plan(change.probe(), desired), SUDO)
     assert [line.replace(str(machine.root), "") for line in lines] == [
         "/usr/bin/sudo /usr/bin/install -m 0644 -- /dev/stdin /etc/devtls-redirect.nft <<'DEVTLS'\n"
         "# Made by `devtls setup ports`; `devtls unsetup ports` takes it back.\n"
@@ -117,13 +117,15 @@ def test_the_plan_is_two_files_and_a_unit(machine: Machine, change: NftMeasure, 
 
 
 @pytest.mark.usefixtures("systemd")
-def test_it_comes_and_goes_without_a_trace(machine: Machine, change: NftMeasure, kernel: Kernel, wish: Wish) -> None:
-    state = change.state(change.probe(), wish)
+def test_it_comes_and_goes_without_a_trace(
+    machine: Machine, change: NftRedirect, kernel: Kernel, desired: DesiredState
+) -> None:
+    state = change.state(change.probe(), desired)
     assert (state.status, state.detail) == (Status.ABSENT, "ports 443 and 80 of this machine lead nowhere yet")
-    install(change, kernel, wish)
-    assert change.state(change.probe(), wish).status is Status.APPLIED
-    assert not change.install_plan(change.probe(), wish)
-    lines = render_plan(change.remove_plan(change.probe(), change.previous_state(change.probe())), SUDO)
+    install(change, kernel, desired)
+    assert change.state(change.probe(), desired).status is Status.APPLIED
+    assert not change.apply_plan(change.probe(), desired)
+    lines = render_plan(change.revert_plan(change.probe(), change.previous_state(change.probe(), desired)), SUDO)
     assert [line.replace(str(machine.root), "") for line in lines] == [
         "/usr/bin/sudo /usr/sbin/systemctl disable --now devtls-redirect.service",
         "/usr/bin/sudo /bin/rm -f -- /etc/systemd/system/devtls-redirect.service",
@@ -132,52 +134,54 @@ def test_it_comes_and_goes_without_a_trace(machine: Machine, change: NftMeasure,
     ]
     remove(change, kernel)
     assert (kernel.leading, kernel.rules_file.exists(), kernel.unit_file.exists()) == (frozenset(), False, False)
-    assert not change.remove_plan(change.probe(), {})
+    assert not change.revert_plan(change.probe(), {})
 
 
 def test_without_systemd_it_lasts_until_the_next_boot_and_says_so(
-    change: NftMeasure, kernel: Kernel, wish: Wish
+    change: NftRedirect, kernel: Kernel, desired: DesiredState
 ) -> None:
-    plan = change.install_plan(change.probe(), wish)
+    plan = change.apply_plan(change.probe(), desired)
     assert len(plan.steps) == 1
-    install(change, kernel, wish)
-    state = change.state(change.probe(), wish)
+    install(change, kernel, desired)
+    state = change.state(change.probe(), desired)
     assert state.status is Status.APPLIED
     assert "until the next boot" in state.detail
     remove(change, kernel)
     assert kernel.leading == frozenset()
-    assert not change.remove_plan(change.probe(), {})
+    assert not change.revert_plan(change.probe(), {})
 
 
 @pytest.mark.usefixtures("systemd")
-def test_what_was_lost_or_is_wished_otherwise_is_done_again(change: NftMeasure, kernel: Kernel, wish: Wish) -> None:
-    alone = replace(wish, http_port=None)
+def test_what_was_lost_or_is_wished_otherwise_is_done_again(
+    change: NftRedirect, kernel: Kernel, desired: DesiredState
+) -> None:
+    alone = replace(desired, http_port=None)
     install(change, kernel, alone)
     assert kernel.leading == {443}
     assert kernel.rules_file.read_bytes() == rules_for(frozenset({443}))
-    assert change.state(change.probe(), wish).status is Status.OUTDATED
-    install(change, kernel, wish)
-    assert change.state(change.probe(), wish).status is Status.APPLIED
+    assert change.state(change.probe(), desired).status is Status.OUTDATED
+    install(change, kernel, desired)
+    assert change.state(change.probe(), desired).status is Status.APPLIED
     state = change.state(change.probe(), alone)
     assert (state.status, state.detail) == (Status.OUTDATED, "its file names other ports")
     kernel.leading = frozenset()  # somebody emptied all tables
-    assert change.state(change.probe(), wish).status is Status.OUTDATED
-    install(change, kernel, wish)
+    assert change.state(change.probe(), desired).status is Status.OUTDATED
+    install(change, kernel, desired)
     assert kernel.leading == {443, 80}
 
 
 @pytest.mark.usefixtures("systemd")
-def test_rules_without_a_unit_are_kept_by_one(change: NftMeasure, kernel: Kernel, wish: Wish) -> None:
+def test_rules_without_a_unit_are_kept_by_one(change: NftRedirect, kernel: Kernel, desired: DesiredState) -> None:
     kernel.leading = frozenset({443, 80})
-    assert change.state(change.probe(), wish).detail == "it holds until the next boot only"
-    install(change, kernel, wish)
-    assert change.state(change.probe(), wish).status is Status.APPLIED
+    assert change.state(change.probe(), desired).detail == "it holds until the next boot only"
+    install(change, kernel, desired)
+    assert change.state(change.probe(), desired).status is Status.APPLIED
 
 
 @pytest.mark.parametrize("name", ["rules_file", "unit_file"])
 @pytest.mark.parametrize("kind", ["text", "folder", "link"])
 def test_files_of_somebody_else_are_left_alone(
-    change: NftMeasure, kernel: Kernel, wish: Wish, name: str, kind: str
+    change: NftRedirect, kernel: Kernel, desired: DesiredState, name: str, kind: str
 ) -> None:
     path: Path = getattr(kernel, name)
     if kind == "text":
@@ -189,30 +193,30 @@ def test_files_of_somebody_else_are_left_alone(
         path.symlink_to(kernel.root / "elsewhere")
     kernel.leading = frozenset({443, 80})
     facts = change.probe()
-    assert change.state(facts, wish).status is Status.MANUAL
-    assert path.name in change.state(facts, wish).detail
-    assert change.explain(facts, wish).startswith("Move it away")
-    assert not change.install_plan(facts, wish)
-    assert not change.remove_plan(facts, {})
+    assert change.state(facts, desired).status is Status.MANUAL
+    assert path.name in change.state(facts, desired).detail
+    assert change.explain(facts, desired).startswith("Move it away")
+    assert not change.apply_plan(facts, desired)
+    assert not change.revert_plan(facts, {})
 
 
-def test_another_https_port_is_not_redirected(change: NftMeasure, wish: Wish) -> None:
-    state = change.state(change.probe(), replace(wish, https_port=444))
+def test_another_https_port_is_not_redirected(change: NftRedirect, desired: DesiredState) -> None:
+    state = change.state(change.probe(), replace(desired, https_port=444))
     assert state.status is Status.MANUAL
-    assert not change.install_plan(change.probe(), replace(wish, https_port=444))
+    assert not change.apply_plan(change.probe(), replace(desired, https_port=444))
 
 
-def test_who_may_have_443_needs_no_redirect(machine: Machine, change: NftMeasure, wish: Wish) -> None:
-    root = replace(wish, user=User("root", 0, 0, wish.user.home))
+def test_who_may_have_443_needs_no_redirect(machine: Machine, change: NftRedirect, desired: DesiredState) -> None:
+    root = replace(desired, user=User("root", 0, 0, desired.user.home))
     assert change.state(change.probe(), root).status is Status.SKIPPED
     (machine.root / "proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("80\n")
-    assert change.state(change.probe(), wish).status is Status.SKIPPED
-    assert not change.install_plan(change.probe(), wish)
+    assert change.state(change.probe(), desired).status is Status.SKIPPED
+    assert not change.apply_plan(change.probe(), desired)
 
 
-def test_without_nft_its_package_is_named(machine: Machine, change: NftMeasure, wish: Wish) -> None:
+def test_without_nft_its_package_is_named(machine: Machine, change: NftRedirect, desired: DesiredState) -> None:
     (machine.root / "usr/sbin/nft").unlink()
-    state = change.state(change.probe(), wish)
+    state = change.state(change.probe(), desired)
     assert (state.status, "Install nftables" in state.remedy) == (Status.NO_TOOL, True)
 
 
@@ -225,7 +229,7 @@ def test_without_nft_its_package_is_named(machine: Machine, change: NftMeasure, 
         (Trouble.FAILED, Status.FAILED),
     ],
 )
-def test_a_failed_step_is_put_into_words(change: NftMeasure, trouble: Trouble, expected: Status) -> None:
+def test_a_failed_step_is_put_into_words(change: NftRedirect, trouble: Trouble, expected: Status) -> None:
     state = change.read_failure(change.probe(), Outcome(None, trouble, "Operation not supported"))
     assert (state.status, state.detail) == (expected, "Operation not supported")
     assert state.status in BLOCKED

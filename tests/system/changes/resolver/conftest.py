@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from devtls.system.changes.change import User, Wish
+from devtls.system.changes.change import DesiredState, User
 from devtls.system.machine.execute import Finished, NotFinished
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, Run
@@ -26,9 +26,9 @@ class Said:
         return Finished(0, answer) if isinstance(answer, bytes) else answer
 
 
-def make_wish(*hostnames: str, zones: tuple[str, ...] = ZONES, dns_port: int = 15353) -> Wish:
+def make_wish(*hostnames: str, zones: tuple[str, ...] = ZONES, dns_port: int = 15353) -> DesiredState:
     me = User("me", 1000, 1000, PurePosixPath("/home/me"))
-    return Wish(me, zones, hostnames, dns_port=dns_port)
+    return DesiredState(me, zones, hostnames, dns_port=dns_port)
 
 
 @pytest.fixture

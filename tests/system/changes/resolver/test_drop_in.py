@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.changes.change import Change, Part, Status
+from devtls.system.changes.change import Change, DesiredState, Part, Status
 from devtls.system.changes.resolver.dnsmasq import DNSMASQ, NETWORK_MANAGER
 from devtls.system.changes.resolver.drop_in import MARK, DropIn, DropInFacts, Recipe
 from devtls.system.changes.resolver.macos import RESOLVER
@@ -17,8 +17,8 @@ from tests.system.changes.resolver.conftest import make_wish
 from tests.system.changes.resolver.golden_plans import check_section
 
 AS_ROOT = ProcessRunner(ALREADY_ROOT)
-WISH = make_wish("app.dev.local")
-QUIET = Recipe("quiet", "Quiet", "Nobody has to be told.", "etc/quiet.d", lambda wish: {"devtls.conf": "x\n"})
+DESIRED = make_wish("app.dev.local")
+QUIET = Recipe("quiet", "Quiet", "Nobody has to be told.", "etc/quiet.d", lambda desired: {"devtls.conf": "x\n"})
 HEAD = f"{MARK}\n".encode()
 
 
@@ -36,30 +36,30 @@ def directory(tmp_path: Path) -> Path:
 def test_a_file_and_its_directory_come_and_go(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     drop_in = _measure(tmp_path)
-    change: Change[DropInFacts] = drop_in
+    change: Change[DropInFacts, DesiredState] = drop_in
     assert (change.name, change.part, change.label) == ("names:quiet", Part.NAMES, "Quiet")
     facts = drop_in.probe()
-    kept = drop_in.previous_state(facts)
-    assert (drop_in.state(facts, WISH).status, kept) == (Status.ABSENT, {"folder": "absent"})
-    assert execute(drop_in.install_plan(facts, WISH), AS_ROOT).done
+    kept = drop_in.previous_state(facts, DESIRED)
+    assert (drop_in.state(facts, DESIRED).status, kept) == (Status.ABSENT, {"folder": "absent"})
+    assert execute(drop_in.apply_plan(facts, DESIRED), AS_ROOT).done
     file = tmp_path / "etc/quiet.d/devtls.conf"
     assert (file.read_bytes(), file.stat().st_mode & 0o777) == (HEAD + b"x\n", 0o644)
     facts = drop_in.probe()
-    assert drop_in.state(facts, WISH).status is Status.APPLIED
-    assert (drop_in.install_plan(facts, WISH), drop_in.previous_state(facts)) == (Plan(), {})
-    assert execute(drop_in.remove_plan(facts, kept), AS_ROOT).done
+    assert drop_in.state(facts, DESIRED).status is Status.APPLIED
+    assert (drop_in.apply_plan(facts, DESIRED), drop_in.previous_state(facts, DESIRED)) == (Plan(), {})
+    assert execute(drop_in.revert_plan(facts, kept), AS_ROOT).done
     assert not file.parent.exists()
-    assert not drop_in.remove_plan(drop_in.probe(), kept)
+    assert not drop_in.revert_plan(drop_in.probe(), kept)
 
 
 def test_a_directory_that_was_there_or_holds_more_stays(tmp_path: Path, directory: Path) -> None:
     drop_in = _measure(tmp_path)
-    assert execute(drop_in.install_plan(drop_in.probe(), WISH), AS_ROOT).done
+    assert execute(drop_in.apply_plan(drop_in.probe(), DESIRED), AS_ROOT).done
     (directory / "other.conf").write_text("theirs\n")
-    assert execute(drop_in.remove_plan(drop_in.probe(), {"folder": "absent"}), AS_ROOT).done
+    assert execute(drop_in.revert_plan(drop_in.probe(), {"folder": "absent"}), AS_ROOT).done
     assert [path.name for path in directory.iterdir()] == ["other.conf"]
     (directory / "other.conf").unlink()
-    assert execute(drop_in.remove_plan(drop_in.probe(), {}), AS_ROOT).done
+    assert execute(drop_in.revert_plan(drop_in.probe(), {}), AS_ROOT).done
     assert directory.is_dir()
 
 
@@ -67,10 +67,10 @@ def test_old_content_is_replaced_and_files_of_lost_zones_go(tmp_path: Path, dire
     (directory / "devtls.conf").write_bytes(HEAD + b"old\n")
     (directory / "gone").write_bytes(HEAD + b"x\n")
     drop_in = _measure(tmp_path)
-    assert drop_in.state(drop_in.probe(), WISH).status is Status.OUTDATED
-    assert execute(drop_in.install_plan(drop_in.probe(), WISH), AS_ROOT).done
+    assert drop_in.state(drop_in.probe(), DESIRED).status is Status.OUTDATED
+    assert execute(drop_in.apply_plan(drop_in.probe(), DESIRED), AS_ROOT).done
     assert [path.name for path in directory.iterdir()] == ["devtls.conf"]
-    assert drop_in.state(drop_in.probe(), WISH).status is Status.APPLIED
+    assert drop_in.state(drop_in.probe(), DESIRED).status is Status.APPLIED
 
 
 @pytest.mark.parametrize("what", ["file", "link", "folder"])
@@ -85,51 +85,51 @@ def test_what_is_not_ours_is_never_touched(tmp_path: Path, directory: Path, what
         path.mkdir()
     drop_in = _measure(tmp_path)
     facts = drop_in.probe()
-    state = drop_in.state(facts, WISH)
+    state = drop_in.state(facts, DESIRED)
     assert (state.status, "left as it is" in state.detail) == (Status.MANUAL, True)
-    assert not drop_in.install_plan(facts, WISH)
-    assert not drop_in.remove_plan(facts, {"folder": "absent"})
-    assert drop_in.explain(facts, WISH) == ""
+    assert not drop_in.apply_plan(facts, DESIRED)
+    assert not drop_in.revert_plan(facts, {"folder": "absent"})
+    assert drop_in.explain(facts, DESIRED) == ""
 
 
 def test_a_directory_that_is_a_link_or_open_to_others_is_refused(tmp_path: Path, directory: Path) -> None:
     directory.chmod(0o777)
-    state = _measure(tmp_path).state(_measure(tmp_path).probe(), WISH)
+    state = _measure(tmp_path).state(_measure(tmp_path).probe(), DESIRED)
     assert (state.status, "others than root may write" in state.detail) == (Status.MANUAL, True)
     directory.chmod(0o755)
     stranger = DropIn(QUIET, tmp_path, owner=os.getuid() + 1)
-    state = stranger.state(stranger.probe(), WISH)
+    state = stranger.state(stranger.probe(), DESIRED)
     assert (state.status, "does not belong to root" in state.detail) == (Status.MANUAL, True)
     directory.rename(tmp_path / "elsewhere")
     directory.symlink_to(tmp_path / "elsewhere")
-    state = _measure(tmp_path).state(_measure(tmp_path).probe(), WISH)
+    state = _measure(tmp_path).state(_measure(tmp_path).probe(), DESIRED)
     assert (state.status, "is a link" in state.detail) == (Status.MANUAL, True)
-    assert not _measure(tmp_path).install_plan(_measure(tmp_path).probe(), WISH)
+    assert not _measure(tmp_path).apply_plan(_measure(tmp_path).probe(), DESIRED)
 
 
 def test_a_directory_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/quiet.d").write_text("a file")
-    state = _measure(tmp_path).state(_measure(tmp_path).probe(), WISH)
+    state = _measure(tmp_path).state(_measure(tmp_path).probe(), DESIRED)
     assert (state.status, "cannot be read" in state.detail) == (Status.MANUAL, True)
 
 
 def test_a_read_only_system_is_said(tmp_path: Path) -> None:
     drop_in = _measure(tmp_path)
-    assert drop_in.state(DropInFacts(read_only=True), WISH).status is Status.READ_ONLY
+    assert drop_in.state(DropInFacts(read_only=True), DESIRED).status is Status.READ_ONLY
     there = DropInFacts(ours={"devtls.conf": HEAD + b"x\n"}, read_only=True)
-    assert drop_in.state(there, WISH).status is Status.APPLIED
+    assert drop_in.state(there, DESIRED).status is Status.APPLIED
 
 
 def test_a_way_that_the_machine_does_not_go_says_why(tmp_path: Path, directory: Path) -> None:
     drop_in = _measure(tmp_path, obstacle="it does not run")
-    state = drop_in.state(drop_in.probe(), WISH)
+    state = drop_in.state(drop_in.probe(), DESIRED)
     assert (state.status, state.detail, state.remedy) == (Status.NO_TOOL, "it does not run", "")
     (directory / "devtls.conf").write_bytes(HEAD + b"x\n")
     facts = drop_in.probe()
-    assert "devtls unsetup names" in drop_in.state(facts, WISH).remedy
-    assert not drop_in.install_plan(facts, WISH)
-    assert drop_in.remove_plan(facts, {})
+    assert "devtls unsetup names" in drop_in.state(facts, DESIRED).remedy
+    assert not drop_in.apply_plan(facts, DESIRED)
+    assert drop_in.revert_plan(facts, {})
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_way_that_the_machine_does_not_go_says_why(tmp_path: Path, directory: 
 )
 def test_each_trouble_has_a_state_and_a_remedy(tmp_path: Path, trouble: Trouble, status: Status) -> None:
     drop_in = DropIn(DELEGATE, tmp_path)
-    plan = drop_in.install_plan(DropInFacts(), WISH)
+    plan = drop_in.apply_plan(DropInFacts(), DESIRED)
     state = drop_in.read_failure(DropInFacts(), Outcome(plan.steps[0], trouble, "why"))
     assert (state.status, state.detail) == (status, "why")
     state = drop_in.read_failure(DropInFacts(), Outcome(plan.steps[-1], Trouble.FAILED, "Job failed"))
@@ -148,10 +148,10 @@ def test_each_trouble_has_a_state_and_a_remedy(tmp_path: Path, trouble: Trouble,
 @pytest.mark.parametrize("recipe", [DELEGATE, DROP_IN, NETWORK_MANAGER, DNSMASQ, RESOLVER])
 def test_the_files_and_commands_are_the_ones_of_the_manuals(recipe: Recipe) -> None:
     drop_in = DropIn(recipe, Path("/"))
-    planned = drop_in.install_plan(DropInFacts(is_there=False), WISH)
-    written = {Path(name).name: content for name, content in drop_in._wanted(WISH).items()}
-    removal = drop_in.remove_plan(DropInFacts(ours=written), {"folder": "absent"})
-    check_section(f"names:{recipe.way}", (planned, removal), {})
+    planned = drop_in.apply_plan(DropInFacts(is_there=False), DESIRED)
+    written = {Path(name).name: content for name, content in drop_in._wanted(DESIRED).items()}
+    removal = drop_in.revert_plan(DropInFacts(ours=written), {"folder": "absent"})
+    check_section(f"names:{recipe.method}", (planned, removal), {})
     assert drop_in.purpose.endswith(".")
 
 
@@ -165,6 +165,6 @@ def test_a_resolver_that_fails_to_read_the_file_ends_the_plan(tmp_path: Path) ->
     told = replace(QUIET, refresh=(("/bin/sh", "-c", "echo no >&2; exit 3"),))
     (tmp_path / "etc").mkdir()
     drop_in = _measure(tmp_path, told)
-    outcome = execute(drop_in.install_plan(drop_in.probe(), WISH), AS_ROOT)
+    outcome = execute(drop_in.apply_plan(drop_in.probe(), DESIRED), AS_ROOT)
     assert (outcome.done, outcome.detail) == (False, "no")
-    assert drop_in.state(drop_in.probe(), WISH).status is Status.APPLIED
+    assert drop_in.state(drop_in.probe(), DESIRED).status is Status.APPLIED

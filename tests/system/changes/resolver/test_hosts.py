@@ -6,7 +6,7 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
-from devtls.system.changes.change import Change, Part, Status
+from devtls.system.changes.change import Change, DesiredState, Part, Status
 from devtls.system.changes.resolver.hosts import HostsFacts, HostsFile
 from devtls.system.changes.resolver.hosts_unix import UnixHosts, is_mount_point
 from devtls.system.changes.resolver.hosts_windows import WindowsHosts, find_directory, look_at
@@ -17,7 +17,7 @@ from tests.system.changes.resolver.conftest import Said, make_wish
 from tests.system.changes.resolver.golden_plans import check_section
 
 AS_ROOT = ProcessRunner(ALREADY_ROOT)
-WISH = make_wish("app.dev.local", "app.test")
+DESIRED = make_wish("app.dev.local", "app.test")
 LINES = b"127.0.0.1 app.dev.local\n::1 app.dev.local\n127.0.0.1 app.test\n::1 app.test\n"
 FIRST = b"# devtls begin (format 1; devtls setup writes this, devtls unsetup takes it out)\n"
 BLOCK = FIRST + LINES + b"# devtls end\n"
@@ -38,25 +38,25 @@ def hosts(machine: Machine, path: Path) -> HostsFile:
 
 
 def _status(hosts: HostsFile, facts: HostsFacts) -> Status:
-    return hosts.state(facts, WISH).status
+    return hosts.state(facts, DESIRED).status
 
 
 def test_names_come_and_go_by_the_systems_own_tools(hosts: HostsFile, path: Path) -> None:
-    change: Change[HostsFacts] = hosts
+    change: Change[HostsFacts, DesiredState] = hosts
     assert (change.name, change.part, change.label) == ("names:hosts", Part.NAMES, f"Block in {path}")
     before, facts = path.stat(), hosts.probe()
     assert _status(hosts, facts) is Status.ABSENT
-    assert not hosts.remove_plan(facts, hosts.previous_state(facts))
-    assert execute(hosts.install_plan(facts, WISH), AS_ROOT).done
+    assert not hosts.revert_plan(facts, hosts.previous_state(facts, DESIRED))
+    assert execute(hosts.apply_plan(facts, DESIRED), AS_ROOT).done
     assert path.read_bytes() == b"127.0.0.1 localhost\n" + BLOCK
     after = path.stat()
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
     assert after.st_ino != before.st_ino  # another file took its place
     written = hosts.probe()
     assert _status(hosts, written) is Status.APPLIED
-    assert not hosts.install_plan(written, WISH)
-    assert hosts.explain(written, WISH) == ""
-    assert execute(hosts.remove_plan(written, {}), AS_ROOT).done
+    assert not hosts.apply_plan(written, DESIRED)
+    assert hosts.explain(written, DESIRED) == ""
+    assert execute(hosts.revert_plan(written, {}), AS_ROOT).done
     assert path.read_bytes() == b"127.0.0.1 localhost\n"
     assert [file.name for file in path.parent.iterdir()] == ["hosts"]
 
@@ -66,12 +66,12 @@ def test_a_second_project_adds_its_names(hosts: HostsFile, path: Path) -> None:
     other = make_wish("shop.test", "cart.test")
     state = hosts.state(hosts.probe(), other)
     assert (state.status, state.detail) == (Status.OUTDATED, "it lacks shop.test and 1 more")
-    assert execute(hosts.install_plan(hosts.probe(), other), AS_ROOT).done
+    assert execute(hosts.apply_plan(hosts.probe(), other), AS_ROOT).done
     assert hosts.state(hosts.probe(), other).status is Status.APPLIED
     assert _status(hosts, hosts.probe()) is Status.APPLIED
     gone = make_wish("app.test", zones=("test",))
     assert hosts.state(hosts.probe(), gone).detail == "some of its lines are old"
-    assert execute(hosts.install_plan(hosts.probe(), gone), AS_ROOT).done
+    assert execute(hosts.apply_plan(hosts.probe(), gone), AS_ROOT).done
     assert b"dev.local" not in path.read_bytes()
 
 
@@ -87,16 +87,16 @@ def test_names_outside_the_zones_and_localhost_get_no_lines(hosts: HostsFile) ->
 def test_a_file_that_somebody_else_makes_anew_is_said(hosts: HostsFile, path: Path, comment: bytes, who: str) -> None:
     for content, status in ((comment, Status.ABSENT), (comment + BLOCK, Status.APPLIED)):
         path.write_bytes(content)
-        state = hosts.state(hosts.probe(), WISH)
+        state = hosts.state(hosts.probe(), DESIRED)
         assert (state.status, state.detail.startswith(f"{who} makes this file anew")) == (status, True)
 
 
 def test_a_missing_file_is_made_and_removed_again(hosts: HostsFile, path: Path) -> None:
     path.unlink()
     facts = hosts.probe()
-    kept = hosts.previous_state(facts)
+    kept = hosts.previous_state(facts, DESIRED)
     assert (facts.content, _status(hosts, facts), kept) == (None, Status.ABSENT, {"missing": "yes"})
-    plan = hosts.install_plan(facts, WISH)
+    plan = hosts.apply_plan(facts, DESIRED)
     # As root the file is root's; here it is whoever runs the test.
     mine = Plan(
         tuple(
@@ -106,15 +106,15 @@ def test_a_missing_file_is_made_and_removed_again(hosts: HostsFile, path: Path) 
     )
     assert execute(mine, AS_ROOT).done
     assert path.read_bytes() == BLOCK
-    assert execute(hosts.remove_plan(hosts.probe(), kept), AS_ROOT).done
+    assert execute(hosts.revert_plan(hosts.probe(), kept), AS_ROOT).done
     assert not path.exists()
     path.write_bytes(BLOCK)
-    assert execute(hosts.remove_plan(hosts.probe(), {}), AS_ROOT).done
+    assert execute(hosts.revert_plan(hosts.probe(), {}), AS_ROOT).done
     assert path.read_bytes() == b""
 
 
 def test_what_was_changed_after_the_look_is_not_written_over(hosts: HostsFile, path: Path) -> None:
-    plan = hosts.install_plan(hosts.probe(), WISH)
+    plan = hosts.apply_plan(hosts.probe(), DESIRED)
     path.write_bytes(b"192.0.2.1 new\n")
     outcome = execute(plan, AS_ROOT)
     assert path.read_bytes() == b"192.0.2.1 new\n"
@@ -130,9 +130,9 @@ def test_what_was_changed_while_a_password_was_asked_for_is_not_written_over(hos
                 path.write_bytes(b"192.0.2.1 new\n")
             return AS_ROOT.run(run)
 
-    outcome = execute(hosts.install_plan(hosts.probe(), WISH), Slow())
+    outcome = execute(hosts.apply_plan(hosts.probe(), DESIRED), Slow())
     assert (outcome.trouble, path.read_bytes()) == (Trouble.CHANGED, b"192.0.2.1 new\n")
-    assert execute(hosts.remove_plan(hosts.probe(), {}), AS_ROOT).done
+    assert execute(hosts.revert_plan(hosts.probe(), {}), AS_ROOT).done
     assert [each.name for each in path.parent.iterdir()] == ["hosts"]
 
 
@@ -140,9 +140,9 @@ def test_what_a_plan_left_half_way_is_swept(hosts: HostsFile, path: Path) -> Non
     left = path.with_name(".hosts.devtls")
     left.write_bytes(b"x")
     facts = hosts.probe()
-    assert execute(hosts.remove_plan(facts, {}), AS_ROOT).done
+    assert execute(hosts.revert_plan(facts, {}), AS_ROOT).done
     assert not left.exists()
-    assert not hosts.remove_plan(hosts.probe(), {})
+    assert not hosts.revert_plan(hosts.probe(), {})
 
 
 def test_a_link_is_not_followed(hosts: HostsFile, path: Path) -> None:
@@ -150,14 +150,14 @@ def test_a_link_is_not_followed(hosts: HostsFile, path: Path) -> None:
     path.rename(target)
     path.symlink_to(target)
     facts = hosts.probe()
-    state = hosts.state(facts, WISH)
+    state = hosts.state(facts, DESIRED)
     assert (state.status, str(target) in state.detail) == (Status.MANUAL, True)
-    assert not hosts.install_plan(facts, WISH)
-    assert hosts.explain(facts, WISH) == f"Lines for {target}:\n{LINES.decode().rstrip()}"
+    assert not hosts.apply_plan(facts, DESIRED)
+    assert hosts.explain(facts, DESIRED) == f"Lines for {target}:\n{LINES.decode().rstrip()}"
     target.write_bytes(LINES)
     assert _status(hosts, hosts.probe()) is Status.APPLIED
     target.write_bytes(BLOCK)
-    removal = hosts.remove_plan(hosts.probe(), {})
+    removal = hosts.revert_plan(hosts.probe(), {})
     assert [step for step in removal.steps if isinstance(step, ByHand)]
     outcome = execute(removal, AS_ROOT)
     assert outcome.trouble is Trouble.BY_HAND
@@ -167,9 +167,9 @@ def test_a_link_is_not_followed(hosts: HostsFile, path: Path) -> None:
 
 def test_nixos_gets_a_line_for_its_configuration(hosts: HostsFile) -> None:
     facts = HostsFacts(b"127.0.0.1 localhost\n", link=STORE)
-    state = hosts.state(facts, WISH)
+    state = hosts.state(facts, DESIRED)
     assert (state.status, "nixos-rebuild" in state.remedy) == (Status.MANUAL, True)
-    assert hosts.explain(facts, WISH) == (
+    assert hosts.explain(facts, DESIRED) == (
         'networking.hosts = { "127.0.0.1" = [ "app.dev.local" "app.test" ]; "::1" = [ "app.dev.local" "app.test" ]; };'
     )
 
@@ -178,38 +178,38 @@ def test_a_dangling_link_is_a_link(hosts: HostsFile, path: Path) -> None:
     path.unlink()
     path.symlink_to(path.with_name("nowhere"))
     assert _status(hosts, hosts.probe()) is Status.MANUAL
-    assert not hosts.install_plan(hosts.probe(), WISH)
+    assert not hosts.apply_plan(hosts.probe(), DESIRED)
 
 
 def test_a_file_with_broken_markers_is_left_to_a_person(hosts: HostsFile, path: Path) -> None:
     path.write_bytes(b"# mine\n" + FIRST + LINES)
     facts = hosts.probe()
-    state = hosts.state(facts, WISH)
+    state = hosts.state(facts, DESIRED)
     assert (state.status, "begins in line 2 and does not end" in state.detail) == (Status.MANUAL, True)
-    assert not hosts.install_plan(facts, WISH)
-    assert hosts.explain(facts, WISH).startswith("Lines for")
-    outcome = execute(hosts.remove_plan(facts, {}), AS_ROOT)
+    assert not hosts.apply_plan(facts, DESIRED)
+    assert hosts.explain(facts, DESIRED).startswith("Lines for")
+    outcome = execute(hosts.revert_plan(facts, {}), AS_ROOT)
     assert "begins in line 2" in hosts.read_failure(facts, outcome).detail
     path.write_bytes(b"\xff\xfe1\x00")
     assert _status(hosts, hosts.probe()) is Status.MANUAL
-    assert not hosts.remove_plan(hosts.probe(), {})
+    assert not hosts.revert_plan(hosts.probe(), {})
 
 
 def test_a_file_that_cannot_be_read_is_said(hosts: HostsFile, path: Path) -> None:
     path.unlink()
     path.mkdir()
-    state = hosts.state(hosts.probe(), WISH)
+    state = hosts.state(hosts.probe(), DESIRED)
     assert (state.status, "is a directory" in state.detail) == (Status.MANUAL, True)
-    assert not hosts.install_plan(hosts.probe(), WISH)
-    assert not hosts.remove_plan(hosts.probe(), {})
+    assert not hosts.apply_plan(hosts.probe(), DESIRED)
+    assert not hosts.revert_plan(hosts.probe(), {})
 
 
 def test_a_read_only_file_system_is_said(hosts: HostsFile) -> None:
     facts = HostsFacts(b"", read_only=True)
     assert _status(hosts, facts) is Status.READ_ONLY
-    assert not hosts.install_plan(facts, WISH)
+    assert not hosts.apply_plan(facts, DESIRED)
     assert _status(hosts, HostsFacts(BLOCK, read_only=True)) is Status.APPLIED
-    assert hosts.remove_plan(HostsFacts(BLOCK, read_only=True), {})  # fails, and says so
+    assert hosts.revert_plan(HostsFacts(BLOCK, read_only=True), {})  # fails, and says so
 
 
 def test_a_file_that_is_a_mount_is_written_in_place(hosts: HostsFile, path: Path, machine: Machine) -> None:
@@ -218,9 +218,9 @@ def test_a_file_that_is_a_mount_is_written_in_place(hosts: HostsFile, path: Path
     (machine.root / "proc/self/mountinfo").write_text(mounts)
     facts, inode = hosts.probe(), path.stat().st_ino
     assert facts.mounted
-    assert execute(hosts.install_plan(facts, WISH), AS_ROOT).done
+    assert execute(hosts.apply_plan(facts, DESIRED), AS_ROOT).done
     assert (path.read_bytes().endswith(BLOCK), path.stat().st_ino) == (True, inode)
-    assert execute(hosts.remove_plan(hosts.probe(), {}), AS_ROOT).done
+    assert execute(hosts.revert_plan(hosts.probe(), {}), AS_ROOT).done
     assert path.read_bytes() == b"127.0.0.1 localhost\n"
 
 
@@ -249,16 +249,16 @@ def test_the_commands_are_the_ones_of_each_unix(machine: Machine, path: Path, pl
     hosts = HostsFile(UnixHosts(replace(machine, platform=platform.partition(" ")[0])))
     facts = replace(hosts.probe(), owner=(0, 0), mode=0o644, labelled="SELinux" in platform)
     written = replace(facts, content=b"127.0.0.1 localhost\n" + BLOCK)
-    plans = (hosts.install_plan(facts, WISH), hosts.remove_plan(written, {}))
+    plans = (hosts.apply_plan(facts, DESIRED), hosts.revert_plan(written, {}))
     check_section(f"hosts, {platform}", plans, {str(machine.root): ""})
     missing = HostsFacts(None)
-    made = (hosts.install_plan(missing, WISH), hosts.remove_plan(replace(facts, content=BLOCK), {"missing": "yes"}))
+    made = (hosts.apply_plan(missing, DESIRED), hosts.revert_plan(replace(facts, content=BLOCK), {"missing": "yes"}))
     check_section(f"hosts that were missing, {platform}", made, {str(machine.root): ""})
 
 
 def test_a_resolver_that_was_not_told_is_said(machine: Machine, path: Path) -> None:
     hosts = HostsFile(UnixHosts(replace(machine, platform="darwin")))
-    last = hosts.install_plan(hosts.probe(), WISH).steps[-1]
+    last = hosts.apply_plan(hosts.probe(), DESIRED).steps[-1]
     state = hosts.read_failure(hosts.probe(), Outcome(last, Trouble.FAILED, "No matching processes"))
     assert (state.status, "the file is written" in state.detail) == (Status.FAILED, True)
 
@@ -277,19 +277,21 @@ def test_the_commands_are_the_ones_of_windows(machine: Machine, writable: bool) 
     hosts = _windows(HostsFacts(b"# Copyright\r\n", writable=writable), machine)
     block = BLOCK.replace(b"\n", b"\r\n")
     written = HostsFacts(b"# Copyright\r\n" + block, writable=writable)
-    plans = (hosts.install_plan(hosts.probe(), WISH), hosts.remove_plan(written, {}))
+    plans = (hosts.apply_plan(hosts.probe(), DESIRED), hosts.revert_plan(written, {}))
     who = "as administrator" if writable else "as a user"
     check_section(f"hosts, Windows, {who}", plans, {})
-    assert hosts.state(written, WISH).status is Status.APPLIED
+    assert hosts.state(written, DESIRED).status is Status.APPLIED
     contents = [step.content for step in plans[0].steps if isinstance(step, WriteFile)]
     assert contents == [b"# Copyright\r\n" + block]
 
 
 def test_an_empty_file_of_windows_gets_its_line_ends_and_may_be_empty_again(machine: Machine) -> None:
     hosts = _windows(HostsFacts(None, writable=True), machine)
-    (written,) = [step.content for step in hosts.install_plan(hosts.probe(), WISH).steps if isinstance(step, WriteFile)]
+    (written,) = [
+        step.content for step in hosts.apply_plan(hosts.probe(), DESIRED).steps if isinstance(step, WriteFile)
+    ]
     assert written == BLOCK.replace(b"\n", b"\r\n")
-    removal = hosts.remove_plan(HostsFacts(written, writable=True, left_over=True), {"missing": "yes"})
+    removal = hosts.revert_plan(HostsFacts(written, writable=True, left_over=True), {"missing": "yes"})
     assert [step.content for step in removal.steps if isinstance(step, WriteFile)] == [b""]
 
 

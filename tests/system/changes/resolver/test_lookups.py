@@ -35,7 +35,7 @@ class Debian:
         self.runner.said = {"systemctl is-active": words.encode(), "systemctl --version": version.encode()}
 
     def ways(self, *asked: str, recorded: tuple[str, ...] = ()) -> list[str]:
-        changes = find_changes(self.machine, self.runner, ways=asked, recorded=recorded)
+        changes = find_changes(self.machine, self.runner, methods=asked, recorded=recorded)
         return [change.name.partition(":")[2] for change in changes]
 
     def lookups(self) -> Lookups:
@@ -56,7 +56,7 @@ def test_a_machine_without_a_resolver_of_its_own_has_its_hosts_file(debian: Debi
     assert debian.runner.calls == []  # there is no systemctl
 
 
-def test_delegates_are_the_way_of_a_new_systemd(debian: Debian) -> None:
+def test_delegates_are_the_method_of_a_new_systemd(debian: Debian) -> None:
     debian.write("etc/resolv.conf", STUB)
     debian.runs("systemd-resolved", version="systemd 258 (258.1-1)\n")
     assert debian.ways() == ["hosts", "delegate"]
@@ -186,7 +186,7 @@ def test_other_systems_have_their_own(
     tmp_path: Path, platform: str, asked: tuple[str, ...], expected: list[str]
 ) -> None:
     machine = Machine.redirected(tmp_path, tmp_path, {}, platform=platform)
-    assert [change.name for change in find_changes(machine, Said(), ways=asked)] == expected
+    assert [change.name for change in find_changes(machine, Said(), methods=asked)] == expected
 
 
 def test_the_names_of_an_earlier_setup_are_read_from_the_block(debian: Debian) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from devtls.system.changes.change import Change, Status
+from devtls.system.changes.change import Change, DesiredState, Status
 from devtls.system.changes.resolver.nrpt import NrptFacts, NrptRules
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble
 from devtls.system.machine.machine import Machine
@@ -12,7 +12,7 @@ from devtls.system.machine.plan import Run
 from tests.system.changes.resolver.conftest import Said, make_wish
 from tests.system.changes.resolver.golden_plans import check_section
 
-WISH = make_wish("app.dev.local", dns_port=53)
+DESIRED = make_wish("app.dev.local", dns_port=53)
 OURS = (".dev.local", ".test")
 
 
@@ -23,15 +23,15 @@ def _rules(machine: Machine, answer: bytes | Finished | NotFinished = b"[]") -> 
 
 def test_the_commands_are_the_ones_of_windows(machine: Machine) -> None:
     rules = _rules(machine)
-    change: Change[NrptFacts] = rules
+    change: Change[NrptFacts, DesiredState] = rules
     facts = change.probe()
-    assert (facts, rules.state(facts, WISH).status) == (NrptFacts(), Status.ABSENT)
+    assert (facts, rules.state(facts, DESIRED).status) == (NrptFacts(), Status.ABSENT)
     old = NrptFacts((".dev.local",))
-    assert rules.state(old, WISH).status is Status.OUTDATED
-    plans = (rules.install_plan(facts, WISH), rules.install_plan(old, WISH), rules.remove_plan(old, {}))
+    assert rules.state(old, DESIRED).status is Status.OUTDATED
+    plans = (rules.apply_plan(facts, DESIRED), rules.apply_plan(old, DESIRED), rules.revert_plan(old, {}))
     check_section("names:nrpt", plans, {})
-    assert not rules.remove_plan(facts, rules.previous_state(facts))
-    assert rules.explain(facts, WISH) == ""
+    assert not rules.revert_plan(facts, rules.previous_state(facts, DESIRED))
+    assert rules.explain(facts, DESIRED) == ""
 
 
 @pytest.mark.parametrize(
@@ -43,16 +43,16 @@ def test_rules_are_listed(machine: Machine, said: bytes, namespaces: tuple[str, 
 
 def test_rules_for_every_zone_are_in_force(machine: Machine) -> None:
     rules, facts = _rules(machine), NrptFacts(OURS)
-    assert rules.state(facts, WISH).status is Status.APPLIED
-    assert not rules.install_plan(facts, WISH)
+    assert rules.state(facts, DESIRED).status is Status.APPLIED
+    assert not rules.apply_plan(facts, DESIRED)
 
 
 def test_another_port_than_53_is_not_possible(machine: Machine) -> None:
     rules, usual = _rules(machine), make_wish("app.dev.local")
     state = rules.state(NrptFacts(), usual)
     assert (state.status, "port 53, not 15353" in state.detail) == (Status.MANUAL, True)
-    assert not rules.install_plan(NrptFacts(), usual)
-    assert rules.remove_plan(NrptFacts(OURS), {})
+    assert not rules.apply_plan(NrptFacts(), usual)
+    assert rules.revert_plan(NrptFacts(OURS), {})
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_another_port_than_53_is_not_possible(machine: Machine) -> None:
 def test_a_list_that_cannot_be_had_is_said(machine: Machine, answer: Finished | NotFinished) -> None:
     rules = _rules(machine, answer)
     facts = rules.probe()
-    assert rules.state(facts, WISH).status is Status.FAILED
-    assert not rules.install_plan(facts, WISH)
+    assert rules.state(facts, DESIRED).status is Status.FAILED
+    assert not rules.apply_plan(facts, DESIRED)
 
 
 @pytest.mark.parametrize(

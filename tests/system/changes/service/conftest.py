@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.changes.change import User, Wish
+from devtls.system.changes.change import DesiredState, User
 from devtls.system.changes.service.systemd import UNIT
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble, execute
 from devtls.system.machine.machine import Machine
@@ -91,8 +91,8 @@ def systemd(machine: Machine) -> Systemd:
 
 
 @pytest.fixture
-def wish(machine: Machine) -> Wish:
-    return Wish(
+def desired(machine: Machine) -> DesiredState:
+    return DesiredState(
         user=User("ann", 1000, 1000, machine.home),
         zones=(),
         hostnames=(),
@@ -106,9 +106,9 @@ def do(systemd: Systemd) -> Callable[[Plan], Outcome]:
     return lambda plan: execute(plan, systemd)
 
 
-def moved(wish: Wish) -> Wish:
-    """Return the wish after an upgrade that put the interpreter elsewhere."""
-    return dataclasses.replace(wish, command=("/opt/new/python", "-m", "devtls"))
+def moved(desired: DesiredState) -> DesiredState:
+    """Return the desired after an upgrade that put the interpreter elsewhere."""
+    return dataclasses.replace(desired, command=("/opt/new/python", "-m", "devtls"))
 
 
 NO_BUS = Finished(1, b"", b"Failed to connect to bus: No medium found\n")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.changes.change import Status, Wish
+from devtls.system.changes.change import DesiredState, Status
 from devtls.system.changes.service.discovery import find_changes
-from devtls.system.changes.service.launchd_agent import Agent
+from devtls.system.changes.service.launchd_agent import LaunchAgent
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Plan, Run
@@ -64,8 +64,8 @@ def launchd() -> Launchd:
 
 
 @pytest.fixture
-def change(mac: Machine, launchd: Launchd) -> Agent:
-    return Agent(mac, launchd, uid=501)
+def change(mac: Machine, launchd: Launchd) -> LaunchAgent:
+    return LaunchAgent(mac, launchd, uid=501)
 
 
 @pytest.fixture
@@ -76,44 +76,50 @@ def do(launchd: Launchd) -> Callable[[Plan], Outcome]:
 Do = Callable[[Plan], Outcome]
 
 
-def install(change: Agent, wish: Wish, do: Do) -> None:
-    assert do(change.install_plan(change.probe(), wish)).done
+def install(change: LaunchAgent, desired: DesiredState, do: Do) -> None:
+    assert do(change.apply_plan(change.probe(), desired)).done
 
 
-def test_the_plans_are_the_ones_of_the_manual(change: Agent, mac: Machine, wish: Wish, do: Do) -> None:
-    named = Agent(mac, change._runner, uid=501, config=Path("/Users/me/my project/devtls.toml"))
-    plans = {"install": named.install_plan(named.probe(), wish)}
-    install(named, wish, do)
+def test_the_plans_are_the_ones_of_the_manual(change: LaunchAgent, mac: Machine, desired: DesiredState, do: Do) -> None:
+    named = LaunchAgent(mac, change._runner, uid=501, config=Path("/Users/me/my project/devtls.toml"))
+    plans = {"install": named.apply_plan(named.probe(), desired)}
+    install(named, desired, do)
     for name in ("serve.log", "serve.log.1"):
         (mac.home / "Library/Logs/devtls" / name).write_text("")
-    plans["after an upgrade"] = change.install_plan(change.probe(), dataclasses.replace(moved(wish), http_port=None))
-    plans["uninstall"] = change.remove_plan(change.probe(), {})
+    plans["after an upgrade"] = change.apply_plan(change.probe(), dataclasses.replace(moved(desired), http_port=None))
+    plans["uninstall"] = change.revert_plan(change.probe(), {})
     check_section("macOS", plans, {str(mac.home): "/Users/me"})
 
 
-def test_it_comes_and_goes_without_a_trace(change: Agent, mac: Machine, launchd: Launchd, wish: Wish, do: Do) -> None:
-    assert change.state(change.probe(), wish).status is Status.ABSENT
-    install(change, wish, do)
-    assert change.state(change.probe(), wish).status is Status.APPLIED
-    assert not change.install_plan(change.probe(), wish)
+def test_it_comes_and_goes_without_a_trace(
+    change: LaunchAgent, mac: Machine, launchd: Launchd, desired: DesiredState, do: Do
+) -> None:
+    assert change.state(change.probe(), desired).status is Status.ABSENT
+    install(change, desired, do)
+    assert change.state(change.probe(), desired).status is Status.APPLIED
+    assert not change.apply_plan(change.probe(), desired)
     account = change.account(change.probe())
     assert (account.installed, account.enabled, account.running, account.pid) == (True, True, True, 4711)
     assert account.argv[:5] == ("/opt/my tools/python", "-P", "-m", "devtls", "serve")
-    assert do(change.remove_plan(change.probe(), {})).done
+    assert do(change.revert_plan(change.probe(), {})).done
     assert launchd.loaded == {}
     assert not [path for path in mac.home.rglob("*") if path.is_file() or path.name == "devtls"]
-    assert not change.remove_plan(change.probe(), {})
+    assert not change.revert_plan(change.probe(), {})
 
 
-def test_logs_of_others_stay_with_their_directory(change: Agent, mac: Machine, wish: Wish, do: Do) -> None:
-    install(change, wish, do)
+def test_logs_of_others_stay_with_their_directory(
+    change: LaunchAgent, mac: Machine, desired: DesiredState, do: Do
+) -> None:
+    install(change, desired, do)
     (mac.home / "Library/Logs/devtls/mine.txt").write_text("")
-    assert do(change.remove_plan(change.probe(), {})).done
+    assert do(change.revert_plan(change.probe(), {})).done
     assert (mac.home / "Library/Logs/devtls/mine.txt").exists()
 
 
-def test_each_port_has_a_name_and_both_loopback_addresses(change: Agent, launchd: Launchd, wish: Wish, do: Do) -> None:
-    install(change, wish, do)
+def test_each_port_has_a_name_and_both_loopback_addresses(
+    change: LaunchAgent, launchd: Launchd, desired: DesiredState, do: Do
+) -> None:
+    install(change, desired, do)
     sockets = launchd.loaded[LABEL]["Sockets"]
     assert isinstance(sockets, dict)
     assert {
@@ -124,56 +130,58 @@ def test_each_port_has_a_name_and_both_loopback_addresses(change: Agent, launchd
     assert isinstance(variables, dict)
     assert set(variables) == {"DEVTLS_STATE_DIR", "PATH"}
     assert variables["DEVTLS_STATE_DIR"] == "/home/ann/50% state"
-    shell = {**wish.environment, "PATH": "/another/shell"}
-    assert not change.install_plan(change.probe(), dataclasses.replace(wish, environment=shell))
+    shell = {**desired.environment, "PATH": "/another/shell"}
+    assert not change.apply_plan(change.probe(), dataclasses.replace(desired, environment=shell))
 
 
 def test_after_an_upgrade_it_is_loaded_anew_and_keeps_its_file(
-    change: Agent, mac: Machine, launchd: Launchd, wish: Wish, do: Do
+    change: LaunchAgent, mac: Machine, launchd: Launchd, desired: DesiredState, do: Do
 ) -> None:
-    install(Agent(mac, launchd, uid=501, config=Path("/p/devtls.toml")), wish, do)
-    assert change.state(change.probe(), moved(wish)).status is Status.OUTDATED
-    install(change, moved(wish), do)
-    assert change.state(change.probe(), moved(wish)).status is Status.APPLIED
+    install(LaunchAgent(mac, launchd, uid=501, config=Path("/p/devtls.toml")), desired, do)
+    assert change.state(change.probe(), moved(desired)).status is Status.OUTDATED
+    install(change, moved(desired), do)
+    assert change.state(change.probe(), moved(desired)).status is Status.APPLIED
     assert change.account(change.probe()).config == "/p/devtls.toml"
 
 
-def test_without_a_desktop_launchd_starts_no_agent(change: Agent, launchd: Launchd, wish: Wish) -> None:
+def test_without_a_desktop_launchd_starts_no_agent(
+    change: LaunchAgent, launchd: Launchd, desired: DesiredState
+) -> None:
     launchd.desktop = False
-    assert change.state(change.probe(), wish).status is Status.MANUAL
-    assert not change.install_plan(change.probe(), wish)
-    assert "Log in there" in change.explain(change.probe(), wish)
+    assert change.state(change.probe(), desired).status is Status.MANUAL
+    assert not change.apply_plan(change.probe(), desired)
+    assert "Log in there" in change.explain(change.probe(), desired)
 
 
 def test_one_that_is_not_loaded_is_loaded_and_one_that_crashed_says_so(
-    change: Agent, launchd: Launchd, wish: Wish, do: Do
+    change: LaunchAgent, launchd: Launchd, desired: DesiredState, do: Do
 ) -> None:
-    install(change, wish, do)
+    install(change, desired, do)
     launchd.crashed = True
     account = change.account(change.probe())
     assert (account.running, account.trouble) == (False, "it ended with exit code 5")
     launchd.loaded.clear()
-    assert "not loaded" in change.state(change.probe(), wish).detail
-    install(change, wish, do)
+    assert "not loaded" in change.state(change.probe(), desired).detail
+    install(change, desired, do)
     assert LABEL in launchd.loaded
 
 
 @pytest.mark.parametrize("content", [b"", b"<plist><dict/></plist>", b"junk"])
-def test_a_file_of_somebody_else_is_left_alone(change: Agent, wish: Wish, content: bytes) -> None:
+def test_a_file_of_somebody_else_is_left_alone(change: LaunchAgent, desired: DesiredState, content: bytes) -> None:
     path = change.probe().filed.path
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    assert change.state(change.probe(), wish).status is Status.MANUAL
-    assert not change.install_plan(change.probe(), wish)
-    assert not change.remove_plan(change.probe(), {})
+    assert change.state(change.probe(), desired).status is Status.MANUAL
+    assert not change.apply_plan(change.probe(), desired)
+    assert not change.revert_plan(change.probe(), {})
 
 
-def test_a_damaged_file_of_ours_is_replaced(change: Agent, wish: Wish, do: Do) -> None:
-    install(change, wish, do)
+def test_a_damaged_file_of_ours_is_replaced(change: LaunchAgent, desired: DesiredState, do: Do) -> None:
+    install(change, desired, do)
     path = change.probe().filed.path
     path.write_bytes(path.read_bytes()[:-40])
     assert change.account(change.probe()).argv == ()
-    assert change.state(change.probe(), wish).status is Status.OUTDATED
+    assert change.state(change.probe(), desired).status is Status.OUTDATED
 
 
 @pytest.mark.parametrize(
@@ -184,7 +192,7 @@ def test_a_damaged_file_of_ours_is_replaced(change: Agent, wish: Wish, do: Do) -
         (Run(("/bin/launchctl", "bootout")), Trouble.NO_TOOL, Status.NO_TOOL),
     ],
 )
-def test_failures_are_put_into_words(change: Agent, step: Run, trouble: Trouble, status: Status) -> None:
+def test_failures_are_put_into_words(change: LaunchAgent, step: Run, trouble: Trouble, status: Status) -> None:
     state = change.read_failure(change.probe(), Outcome(step, trouble, "why"))
     assert (state.status, "why" in state.detail, bool(state.remedy)) == (status, True, True)
 
@@ -194,8 +202,10 @@ def test_discovery_offers_it_on_macos(mac: Machine, launchd: Launchd) -> None:
 
 
 @pytest.mark.parametrize("directory", ["/Users/a\udcff", "/Users/a\x1b[31m"])
-def test_a_path_that_no_property_list_can_hold_is_refused(change: Agent, wish: Wish, directory: str) -> None:
-    odd = dataclasses.replace(wish, command=(f"{directory}/python", "-m", "devtls"))
+def test_a_path_that_no_property_list_can_hold_is_refused(
+    change: LaunchAgent, desired: DesiredState, directory: str
+) -> None:
+    odd = dataclasses.replace(desired, command=(f"{directory}/python", "-m", "devtls"))
     facts = change.probe()
     assert change.state(facts, odd).status is Status.MANUAL
-    assert not change.install_plan(facts, odd)
+    assert not change.apply_plan(facts, odd)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.changes.change import Status, User, Wish
+from devtls.system.changes.change import DesiredState, Status, User
 from devtls.system.changes.service.socket_unit import SocketUnit
 from devtls.system.changes.service.systemd_unit import UserUnit
 from devtls.system.machine.execute import Outcome, Trouble
@@ -23,16 +23,16 @@ def change(machine: Machine, systemd: Systemd) -> SocketUnit:
 
 
 @pytest.fixture
-def wish(wish: Wish, tmp_path: Path) -> Wish:
-    return dataclasses.replace(wish, environment={"DEVTLS_STATE_DIR": str(tmp_path / "50% state")})
+def desired(desired: DesiredState, tmp_path: Path) -> DesiredState:
+    return dataclasses.replace(desired, environment={"DEVTLS_STATE_DIR": str(tmp_path / "50% state")})
 
 
-def status_of(change: SocketUnit, wish: Wish) -> Status:
-    return change.state(change.probe(), wish).status
+def status_of(change: SocketUnit, desired: DesiredState) -> Status:
+    return change.state(change.probe(), desired).status
 
 
-def install(change: SocketUnit, wish: Wish, do: Do) -> None:
-    assert do(change.install_plan(change.probe(), wish)).done
+def install(change: SocketUnit, desired: DesiredState, do: Do) -> None:
+    assert do(change.apply_plan(change.probe(), desired)).done
 
 
 def text_of(machine: Machine, unit: str) -> list[str]:
@@ -40,12 +40,12 @@ def text_of(machine: Machine, unit: str) -> list[str]:
 
 
 def test_the_ports_come_and_go_without_a_trace(
-    change: SocketUnit, machine: Machine, systemd: Systemd, wish: Wish, do: Do
+    change: SocketUnit, machine: Machine, systemd: Systemd, desired: DesiredState, do: Do
 ) -> None:
-    state = Path(wish.environment["DEVTLS_STATE_DIR"])
-    assert status_of(change, wish) is Status.ABSENT
-    install(change, wish, do)
-    assert status_of(change, wish) is Status.APPLIED
+    state = Path(desired.environment["DEVTLS_STATE_DIR"])
+    assert status_of(change, desired) is Status.ABSENT
+    install(change, desired, do)
+    assert status_of(change, desired) is Status.APPLIED
     assert systemd.enabled == systemd.active == {"devtls.socket", "devtls-http.socket"}
     https, http, service = (
         text_of(machine, unit) for unit in ("devtls.socket", "devtls-http.socket", "devtls.service")
@@ -65,24 +65,24 @@ def test_the_ports_come_and_go_without_a_trace(
     assert f'ReadWritePaths="{state.parent}/50%% state" -/run/user/1000' in service
     assert state.is_dir()
     facts = change.probe()
-    assert do(change.remove_plan(facts, change.previous_state(facts))).done
+    assert do(change.revert_plan(facts, change.previous_state(facts, desired))).done
     assert (systemd.enabled, systemd.active, systemd.loaded) == (set(), set(), {})
     assert list((machine.root / "etc/systemd/system").iterdir()) == []
-    assert not change.remove_plan(change.probe(), {})
+    assert not change.revert_plan(change.probe(), {})
 
 
-def test_only_tools_of_the_system_are_elevated(change: SocketUnit, machine: Machine, wish: Wish) -> None:
-    plan = change.install_plan(change.probe(), wish)
+def test_only_tools_of_the_system_are_elevated(change: SocketUnit, machine: Machine, desired: DesiredState) -> None:
+    plan = change.apply_plan(change.probe(), desired)
     assert [step.elevate for step in plan.steps] == [not isinstance(step, MakeDirectory) for step in plan.steps]
     programs = {step.argv[0] for step in plan.steps if isinstance(step, Run)}
     assert programs == {str(machine.root / "usr/bin/systemctl")}
 
 
 def test_what_changed_is_written_again_and_what_is_not_wanted_any_more_goes(
-    change: SocketUnit, machine: Machine, systemd: Systemd, wish: Wish, do: Do
+    change: SocketUnit, machine: Machine, systemd: Systemd, desired: DesiredState, do: Do
 ) -> None:
-    install(change, wish, do)
-    without = dataclasses.replace(moved(wish), http_port=None)
+    install(change, desired, do)
+    without = dataclasses.replace(moved(desired), http_port=None)
     assert status_of(change, without) is Status.OUTDATED
     install(change, without, do)
     assert status_of(change, without) is Status.APPLIED
@@ -94,59 +94,66 @@ def test_what_changed_is_written_again_and_what_is_not_wanted_any_more_goes(
     assert "Sockets=devtls.socket" in text_of(machine, "devtls.service")
 
 
-def test_without_ipv6_one_address_is_enough(change: SocketUnit, machine: Machine, wish: Wish, do: Do) -> None:
+def test_without_ipv6_one_address_is_enough(
+    change: SocketUnit, machine: Machine, desired: DesiredState, do: Do
+) -> None:
     (machine.root / "proc/net/if_inet6").write_text("")
-    install(change, wish, do)
+    install(change, desired, do)
     assert [line for line in text_of(machine, "devtls.socket") if "Listen" in line] == ["ListenStream=127.0.0.1:443"]
     (machine.root / "proc/net/if_inet6").unlink()
-    assert status_of(change, wish) is Status.APPLIED
+    assert status_of(change, desired) is Status.APPLIED
 
 
-def test_sockets_that_were_stopped_are_opened_again(change: SocketUnit, systemd: Systemd, wish: Wish, do: Do) -> None:
-    install(change, wish, do)
+def test_sockets_that_were_stopped_are_opened_again(
+    change: SocketUnit, systemd: Systemd, desired: DesiredState, do: Do
+) -> None:
+    install(change, desired, do)
     systemd.active.clear()
-    state = change.state(change.probe(), wish)
+    state = change.state(change.probe(), desired)
     assert (state.status, "does not hold the ports" in state.detail) == (Status.OUTDATED, True)
-    install(change, wish, do)
-    assert status_of(change, wish) is Status.APPLIED
+    install(change, desired, do)
+    assert status_of(change, desired) is Status.APPLIED
 
 
-def test_units_of_somebody_else_are_left_alone(change: SocketUnit, machine: Machine, wish: Wish) -> None:
+def test_units_of_somebody_else_are_left_alone(change: SocketUnit, machine: Machine, desired: DesiredState) -> None:
     file = machine.root / "etc/systemd/system/devtls.service"
     file.write_text("[Service]\n")
     facts = change.probe()
-    assert change.state(facts, wish).status is Status.MANUAL
-    assert not change.install_plan(facts, wish)
-    assert not change.remove_plan(facts, {})
+    assert change.state(facts, desired).status is Status.MANUAL
+    assert not change.apply_plan(facts, desired)
+    assert not change.revert_plan(facts, {})
     assert change.account(facts).argv == ()
 
 
-def test_root_needs_no_such_thing(change: SocketUnit, machine: Machine, wish: Wish) -> None:
-    root = dataclasses.replace(wish, user=User("root", 0, 0, machine.home))
+def test_root_needs_no_such_thing(change: SocketUnit, machine: Machine, desired: DesiredState) -> None:
+    root = dataclasses.replace(desired, user=User("root", 0, 0, machine.home))
     assert status_of(change, root) is Status.SKIPPED
-    assert not change.install_plan(change.probe(), root)
+    assert not change.apply_plan(change.probe(), root)
 
 
 def test_the_users_own_service_comes_first(
-    change: SocketUnit, machine: Machine, systemd: Systemd, wish: Wish, do: Do
+    change: SocketUnit, machine: Machine, systemd: Systemd, desired: DesiredState, do: Do
 ) -> None:
     own = UserUnit(machine, systemd)
-    do(own.install_plan(own.probe(), wish))
-    state = change.state(change.probe(), wish)
-    assert (state.status, "devtls service uninstall" in change.explain(change.probe(), wish)) == (Status.MANUAL, True)
+    do(own.apply_plan(own.probe(), desired))
+    state = change.state(change.probe(), desired)
+    assert (state.status, "devtls service uninstall" in change.explain(change.probe(), desired)) == (
+        Status.MANUAL,
+        True,
+    )
 
 
 def test_where_systemd_does_not_run_the_machine_it_is_no_way(
-    change: SocketUnit, machine: Machine, systemd: Systemd, wish: Wish, do: Do
+    change: SocketUnit, machine: Machine, systemd: Systemd, desired: DesiredState, do: Do
 ) -> None:
-    install(change, wish, do)
+    install(change, desired, do)
     (machine.root / "run/systemd/system").rmdir()
-    assert status_of(change, wish) is Status.NO_TOOL
-    assert do(change.remove_plan(change.probe(), {})).done
+    assert status_of(change, desired) is Status.NO_TOOL
+    assert do(change.revert_plan(change.probe(), {})).done
     assert list((machine.root / "etc/systemd/system").iterdir()) == []
     (machine.root / "run/systemd/system").mkdir()
     systemd.silent = NO_BUS
-    assert change.state(change.probe(), wish).detail == "Failed to connect to bus: No medium found"
+    assert change.state(change.probe(), desired).detail == "Failed to connect to bus: No medium found"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.changes.change import User, Wish
+from devtls.system.changes.change import DesiredState, User
 from devtls.system.changes.service.discovery import find_services
 from devtls.system.changes.service.socket_unit import SocketUnit
 from devtls.system.changes.service.systemd_unit import UserUnit
@@ -25,15 +25,15 @@ _EXPOSED_AT_MOST = 4.0
 
 
 @pytest.fixture(params=ODD)
-def odd_wish(request: pytest.FixtureRequest, wish: Wish, tmp_path: Path) -> Wish:
-    """A wish whose interpreter and state folder lie in a folder of an odd name."""
+def odd_wish(request: pytest.FixtureRequest, desired: DesiredState, tmp_path: Path) -> DesiredState:
+    """A desired whose interpreter and state folder lie in a folder of an odd name."""
     directory = tmp_path / request.param
     directory.mkdir()
     (directory / "python").symlink_to(sys.executable)
     user = User("daemon", 1, 1, tmp_path)
     variables = {"DEVTLS_STATE_DIR": str(directory)}
     return dataclasses.replace(
-        wish, user=user, command=(str(directory / "python"), "-m", "devtls"), environment=variables
+        desired, user=user, command=(str(directory / "python"), "-m", "devtls"), environment=variables
     )
 
 
@@ -51,49 +51,51 @@ def verify(tool: str, plan: Plan, directory: Path, *options: str) -> str:
 
 
 def test_the_users_unit_is_liked(
-    machine: Machine, systemd: Systemd, odd_wish: Wish, tmp_path: Path, require_tool: RequireTool
+    machine: Machine, systemd: Systemd, odd_wish: DesiredState, tmp_path: Path, require_tool: RequireTool
 ) -> None:
     tool = require_tool("systemd-analyze", "sudo apt-get install systemd")
     change = UserUnit(machine, systemd, config=tmp_path / "a b$c%d" / "devtls.toml")
-    plan = change.install_plan(change.probe(), odd_wish)
+    plan = change.apply_plan(change.probe(), odd_wish)
     assert verify(tool, plan, tmp_path / "units", "--user", "--man=no") == ""
 
 
 def test_the_systems_units_are_liked(
-    machine: Machine, systemd: Systemd, odd_wish: Wish, tmp_path: Path, require_tool: RequireTool
+    machine: Machine, systemd: Systemd, odd_wish: DesiredState, tmp_path: Path, require_tool: RequireTool
 ) -> None:
     tool = require_tool("systemd-analyze", "sudo apt-get install systemd")
     change = SocketUnit(machine, systemd)
-    plan = change.install_plan(change.probe(), odd_wish)
+    plan = change.apply_plan(change.probe(), odd_wish)
     assert verify(tool, plan, tmp_path / "units", "--man=no") == ""
 
 
 @pytest.mark.parametrize("char", ['"', "'", "\\"])
-def test_what_systemd_never_starts_is_not_tried(machine: Machine, systemd: Systemd, wish: Wish, char: str) -> None:
-    odd = dataclasses.replace(wish, command=(f"/opt/a{char}b/python", "-m", "devtls"))
+def test_what_systemd_never_starts_is_not_tried(
+    machine: Machine, systemd: Systemd, desired: DesiredState, char: str
+) -> None:
+    odd = dataclasses.replace(desired, command=(f"/opt/a{char}b/python", "-m", "devtls"))
     for change in find_services(machine, systemd):
         assert "quote or a backslash" in change.state(change.probe(), odd).detail
-        assert not change.install_plan(change.probe(), odd)
+        assert not change.apply_plan(change.probe(), odd)
 
 
 def test_a_program_that_is_not_there_is_seen(
-    machine: Machine, systemd: Systemd, wish: Wish, tmp_path: Path, require_tool: RequireTool
+    machine: Machine, systemd: Systemd, desired: DesiredState, tmp_path: Path, require_tool: RequireTool
 ) -> None:
     tool = require_tool("systemd-analyze", "sudo apt-get install systemd")
     change = UserUnit(machine, systemd)
-    plan = change.install_plan(change.probe(), wish)
+    plan = change.apply_plan(change.probe(), desired)
     with pytest.raises(AssertionError, match="/opt/my tools/python is not executable"):
         verify(tool, plan, tmp_path / "units", "--user", "--man=no")
 
 
 def test_the_system_service_is_little_exposed(
-    machine: Machine, systemd: Systemd, wish: Wish, tmp_path: Path, require_tool: RequireTool
+    machine: Machine, systemd: Systemd, desired: DesiredState, tmp_path: Path, require_tool: RequireTool
 ) -> None:
     tool = require_tool("systemd-analyze", "sudo apt-get install systemd")
     if "--offline" not in subprocess.run([tool, "--help"], capture_output=True, text=True, check=True).stdout:
         pytest.skip("systemd before 250")
     change = SocketUnit(machine, systemd)
-    unit = next(step for step in change.install_plan(change.probe(), wish).steps if isinstance(step, WriteFile))
+    unit = next(step for step in change.apply_plan(change.probe(), desired).steps if isinstance(step, WriteFile))
     file = tmp_path / "devtls.service"
     file.write_bytes(unit.content)
     argv = [tool, "security", "--offline=true", "--no-pager", str(file)]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devtls.system.changes.change import Status, User, Wish
+from devtls.system.changes.change import DesiredState, Status, User
 from devtls.system.changes.service.discovery import find_changes
 from devtls.system.changes.service.windows_task import LogonTask, split_arguments
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble
@@ -57,9 +57,9 @@ def windows() -> Machine:
 
 
 @pytest.fixture
-def wish(wish: Wish) -> Wish:
+def desired(desired: DesiredState) -> DesiredState:
     return dataclasses.replace(
-        wish,
+        desired,
         user=User("jd", -1, -1, PureWindowsPath(r"C:\Users\J & D")),
         command=(r"C:\Users\J & D\tools\python.exe", "-m", "devtls"),
         environment={"PATH": "x"},
@@ -76,43 +76,43 @@ def change(windows: Machine, scheduler: Scheduler) -> LogonTask:
     return LogonTask(windows, scheduler)
 
 
-def status_of(change: LogonTask, wish: Wish) -> Status:
-    return change.state(change.probe(), wish).status
+def status_of(change: LogonTask, desired: DesiredState) -> Status:
+    return change.state(change.probe(), desired).status
 
 
 def test_the_plans_are_the_ones_of_the_manual(
-    change: LogonTask, windows: Machine, scheduler: Scheduler, wish: Wish
+    change: LogonTask, windows: Machine, scheduler: Scheduler, desired: DesiredState
 ) -> None:
     config = Path(r"C:\my project\devtls.toml")
     named = LogonTask(windows, scheduler, config=config)
-    plans = {"install": named.install_plan(named.probe(), wish)}
+    plans = {"install": named.apply_plan(named.probe(), desired)}
     scheduler.do(plans["install"])
-    other = dataclasses.replace(wish, command=(r"C:\new\python.exe", "-P", "-m", "devtls"))
-    plans["after an upgrade"] = change.install_plan(change.probe(), other)
-    plans["uninstall"] = change.remove_plan(change.probe(), {})
+    other = dataclasses.replace(desired, command=(r"C:\new\python.exe", "-P", "-m", "devtls"))
+    plans["after an upgrade"] = change.apply_plan(change.probe(), other)
+    plans["uninstall"] = change.revert_plan(change.probe(), {})
     check_section("Windows", plans, {})
 
 
-def test_it_comes_and_goes(change: LogonTask, scheduler: Scheduler, wish: Wish) -> None:
-    assert status_of(change, wish) is Status.ABSENT
-    scheduler.do(change.install_plan(change.probe(), wish))
-    assert status_of(change, wish) is Status.APPLIED
-    assert not change.install_plan(change.probe(), wish)
+def test_it_comes_and_goes(change: LogonTask, scheduler: Scheduler, desired: DesiredState) -> None:
+    assert status_of(change, desired) is Status.ABSENT
+    scheduler.do(change.apply_plan(change.probe(), desired))
+    assert status_of(change, desired) is Status.APPLIED
+    assert not change.apply_plan(change.probe(), desired)
     account = change.account(change.probe())
     assert (account.installed, account.enabled, account.running) == (True, True, True)
     assert account.argv[0] == r"C:\Users\J & D\tools\pythonw.exe"
     scheduler.state = 3
-    assert status_of(change, wish) is Status.OUTDATED
-    plan = change.install_plan(change.probe(), wish)
+    assert status_of(change, desired) is Status.OUTDATED
+    plan = change.apply_plan(change.probe(), desired)
     assert [step.argv[1] for step in plan.steps if isinstance(step, Run)] == ["/Run"]
     scheduler.do(plan)
-    scheduler.do(change.remove_plan(change.probe(), {}))
-    assert status_of(change, wish) is Status.ABSENT
-    assert not change.remove_plan(change.probe(), {})
+    scheduler.do(change.revert_plan(change.probe(), {}))
+    assert status_of(change, desired) is Status.ABSENT
+    assert not change.revert_plan(change.probe(), {})
 
 
-def test_the_xml_says_what_the_defaults_would_not(change: LogonTask, wish: Wish) -> None:
-    (file,) = [step for step in change.install_plan(change.probe(), wish).steps if isinstance(step, WriteFile)]
+def test_the_xml_says_what_the_defaults_would_not(change: LogonTask, desired: DesiredState) -> None:
+    (file,) = [step for step in change.apply_plan(change.probe(), desired).steps if isinstance(step, WriteFile)]
     assert file.content[:2] == b"\xff\xfe"
     task = ElementTree.fromstring(file.content)
 
@@ -129,25 +129,25 @@ def test_the_xml_says_what_the_defaults_would_not(change: LogonTask, wish: Wish)
 
 
 def test_a_file_that_was_asked_for_is_kept(
-    change: LogonTask, windows: Machine, scheduler: Scheduler, wish: Wish
+    change: LogonTask, windows: Machine, scheduler: Scheduler, desired: DesiredState
 ) -> None:
     named = LogonTask(windows, scheduler, config=Path(r"C:\my project\devtls.toml"))
-    scheduler.do(named.install_plan(named.probe(), wish))
-    assert status_of(change, wish) is Status.APPLIED
+    scheduler.do(named.apply_plan(named.probe(), desired))
+    assert status_of(change, desired) is Status.APPLIED
     assert change.account(change.probe()).config == r"C:\my project\devtls.toml"
 
 
-def test_a_task_of_somebody_else_is_left_alone(change: LogonTask, scheduler: Scheduler, wish: Wish) -> None:
+def test_a_task_of_somebody_else_is_left_alone(change: LogonTask, scheduler: Scheduler, desired: DesiredState) -> None:
     scheduler.xml = "<Task><Actions><Exec><Command>x.exe</Command></Exec></Actions></Task>"
-    assert status_of(change, wish) is Status.MANUAL
-    assert not change.install_plan(change.probe(), wish)
-    assert not change.remove_plan(change.probe(), {})
+    assert status_of(change, desired) is Status.MANUAL
+    assert not change.apply_plan(change.probe(), desired)
+    assert not change.revert_plan(change.probe(), {})
     assert not change.account(change.probe()).installed
 
 
-def test_variables_that_a_task_cannot_carry_are_said(change: LogonTask, wish: Wish) -> None:
-    assert change.explain(change.probe(), wish) == ""
-    moved = dataclasses.replace(wish, environment={"DEVTLS_STATE_DIR": r"D:\my state"})
+def test_variables_that_a_task_cannot_carry_are_said(change: LogonTask, desired: DesiredState) -> None:
+    assert change.explain(change.probe(), desired) == ""
+    moved = dataclasses.replace(desired, environment={"DEVTLS_STATE_DIR": r"D:\my state"})
     assert change.explain(change.probe(), moved).endswith(r'setx DEVTLS_STATE_DIR "D:\my state"')
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from devtls.system.changes.change import Kind, Status
+from devtls.system.changes.engine import Executor, apply, revert
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore import java
-from devtls.system.changes.truststore.installer import install, propose_install, propose_removal, remove
 from devtls.system.changes.truststore.java import Feeder, JavaStore, alias_of
 from devtls.system.changes.truststore.java_homes import JavaPlace, find_java
-from devtls.system.changes.truststore.protocol import Kind, Status
-from devtls.system.changes.truststore.record import Record
 from devtls.system.changes.truststore.root import RootCertificate
+from devtls.system.changes.truststore.store import propose_trust, propose_untrust
 from devtls.system.machine.execute import Outcome, ProcessRunner, Trouble, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation, Plan, render_plan
@@ -54,16 +55,16 @@ def test_a_keystore_gets_the_root_and_loses_it_again_with_all_others_as_before(
     cacerts = _cacerts(make_jdk(machine.home / ".jdks/one", tool, Path(older_root.path), kind=kind))
     before = aliases(tool, cacerts)
     store = _store(machine)
-    assert store.state(store.probe(), root.fingerprint).status is Status.ABSENT
-    assert execute(store.install_plan(store.probe(), root), RUNNER).done
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.ABSENT
+    assert execute(store.apply_plan(store.probe(), root), RUNNER).done
     facts = store.probe()
-    assert store.state(facts, root.fingerprint).status is Status.TRUSTED
+    assert store.trust_state(facts, root.fingerprint).status is Status.APPLIED
     assert aliases(tool, cacerts) == {**before, alias_of(root): root.fingerprint}
-    assert not store.install_plan(facts, root)
+    assert not store.apply_plan(facts, root)
     assert {found.fingerprint for found in facts.roots} == {root.fingerprint, older_root.fingerprint}
-    assert execute(store.remove_plan(facts, {root.fingerprint}), RUNNER).done
+    assert execute(store.revert_plan(facts, {root.fingerprint}), RUNNER).done
     assert aliases(tool, cacerts) == before
-    assert not store.remove_plan(store.probe(), {root.fingerprint})
+    assert not store.revert_plan(store.probe(), {root.fingerprint})
 
 
 def test_the_machines_own_list_of_roots_comes_back_as_it_was(
@@ -78,9 +79,9 @@ def test_the_machines_own_list_of_roots_comes_back_as_it_was(
     before = aliases(tool, cacerts)
     put_keytool(machine.home / ".jdks/debian", tool)
     store = _store(machine)
-    assert execute(store.install_plan(store.probe(), root), RUNNER).done
+    assert execute(store.apply_plan(store.probe(), root), RUNNER).done
     assert len(aliases(tool, cacerts)) == len(before) + 1
-    assert execute(store.remove_plan(store.probe(), {root.fingerprint}), RUNNER).done
+    assert execute(store.revert_plan(store.probe(), {root.fingerprint}), RUNNER).done
     assert aliases(tool, cacerts) == before
 
 
@@ -90,14 +91,14 @@ def test_a_root_under_an_alias_of_somebody_elses_choice_is_found_by_its_bytes(
     argv = ("-importcert", "-noprompt", "-alias", "by hand, once", "-file", str(root.path))
     keytool(tool, *argv, store=_cacerts(jdk))
     store = _store(machine)
-    assert store.state(store.probe(), root.fingerprint).status is Status.TRUSTED
-    assert execute(store.remove_plan(store.probe(), {root.fingerprint}), RUNNER).done
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.APPLIED
+    assert execute(store.revert_plan(store.probe(), {root.fingerprint}), RUNNER).done
     assert "by hand, once" not in aliases(tool, _cacerts(jdk))
 
 
 def test_the_commands_are_the_ones_of_the_manual(machine: Machine, jdk: Path, root: RootCertificate) -> None:
     store = _store(machine)
-    (line,) = render_plan(store.install_plan(store.probe(), root), SUDO)
+    (line,) = render_plan(store.apply_plan(store.probe(), root), SUDO)
     where = f"-keystore {_cacerts(jdk)} -storepass changeit"
     assert line == (
         f"{jdk}/bin/keytool -importcert -noprompt -alias devtls-{root.fingerprint[:16]} -file {root.path} {where}"
@@ -108,7 +109,7 @@ def test_the_commands_are_the_ones_of_the_manual(machine: Machine, jdk: Path, ro
         Kind.RUNTIME,
     )
     unmade = RootCertificate("ID", b"", root.path)
-    assert "-alias devtls-ID " in render_plan(store.install_plan(store.probe(), unmade), SUDO)[0]
+    assert "-alias devtls-ID " in render_plan(store.apply_plan(store.probe(), unmade), SUDO)[0]
 
 
 def test_several_jdks_on_one_file_are_named_with_their_versions(machine: Machine, tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_only_a_file_that_is_not_ours_is_changed_by_an_administrator(
 ) -> None:
     Unprivileged(monkeypatch)
     store = _store(machine)
-    plan = store.install_plan(store.probe(), root)
+    plan = store.apply_plan(store.probe(), root)
     assert plan.elevated
     assert render_plan(plan, SUDO)[0].startswith(f"/usr/bin/sudo {jdk}/bin/keytool ")
 
@@ -152,10 +153,10 @@ def test_a_keytool_that_somebody_could_swap_is_never_elevated(
     own.write_text("#!/bin/sh\n")
     own.chmod(0o777)
     store = _store(machine)
-    assert store.state(store.probe(), root.fingerprint).status is Status.NO_TOOL
-    assert not store.install_plan(store.probe(), root)
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.NO_TOOL
+    assert not store.apply_plan(store.probe(), root)
     system = make_tool("usr/bin/keytool", "")
-    (line,) = render_plan(store.install_plan(store.probe(), root), SUDO)
+    (line,) = render_plan(store.apply_plan(store.probe(), root), SUDO)
     assert line.startswith(f"/usr/bin/sudo {system} ")
 
 
@@ -166,9 +167,9 @@ def test_a_keystore_with_a_password_of_its_own_is_locked_and_untouched(
     before = _cacerts(jdk).read_bytes()
     store = _store(machine)
     facts = store.probe()
-    assert store.state(facts, root.fingerprint).status is Status.LOCKED
-    assert not store.install_plan(facts, root)
-    assert not store.remove_plan(facts, {root.fingerprint})
+    assert store.trust_state(facts, root.fingerprint).status is Status.LOCKED
+    assert not store.apply_plan(facts, root)
+    assert not store.revert_plan(facts, {root.fingerprint})
     by_hand = store.explain(facts, root)
     assert by_hand.startswith(f"{jdk}/bin/keytool -importcert")
     assert "changeit" not in by_hand
@@ -181,7 +182,7 @@ def test_a_keystore_with_a_password_of_its_own_is_locked_and_untouched(
 def test_a_file_that_is_no_keystore_is_said(machine: Machine, jdk: Path, root: RootCertificate) -> None:
     _cacerts(jdk).write_bytes(b"no keystore")
     store = _store(machine)
-    state = store.state(store.probe(), root.fingerprint)
+    state = store.trust_state(store.probe(), root.fingerprint)
     assert (state.status, "is no Java keystore" in state.detail) == (Status.FAILED, True)
     assert store.explain(store.probe(), root) == ""
 
@@ -189,18 +190,18 @@ def test_a_file_that_is_no_keystore_is_said(machine: Machine, jdk: Path, root: R
 def test_a_broken_java_home_says_what_to_correct(machine: Machine, root: RootCertificate, tmp_path: Path) -> None:
     store = _store(dataclasses.replace(machine, environ={"JAVA_HOME": str(tmp_path / "gone")}))
     facts = store.probe()
-    state = store.state(facts, root.fingerprint)
+    state = store.trust_state(facts, root.fingerprint)
     assert state.status is Status.FAILED
     assert state.detail == f"JAVA_HOME is {tmp_path / 'gone'}, which is not there"
     assert "JAVA_HOME" in state.remedy
-    assert not store.install_plan(facts, root)
+    assert not store.apply_plan(facts, root)
     assert store.label == f"Java ({tmp_path / 'gone'})"
 
 
 def test_a_jdk_that_goes_while_it_is_looked_at_is_said(machine: Machine, jdk: Path, root: RootCertificate) -> None:
     store = _store(machine)
     shutil.rmtree(jdk)
-    assert store.state(store.probe(), root.fingerprint).status is Status.FAILED
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.FAILED
 
 
 def _replace_keytool(jdk: Path, script: str) -> None:
@@ -223,7 +224,7 @@ def test_what_keytool_does_instead_of_its_work_is_said_and_nothing_is_half_writt
     _replace_keytool(jdk, script)
     before = _cacerts(jdk).read_bytes()
     store = _store(machine, timeout_s=0.15)
-    outcome = execute(store.install_plan(store.probe(), root), RUNNER)
+    outcome = execute(store.apply_plan(store.probe(), root), RUNNER)
     state = store.read_failure(store.probe(), outcome)
     assert state.status is status
     assert state.remedy
@@ -233,7 +234,7 @@ def test_what_keytool_does_instead_of_its_work_is_said_and_nothing_is_half_writt
 def test_a_jvms_remark_on_its_variable_is_not_its_last_word(machine: Machine, jdk: Path, root: RootCertificate) -> None:
     _replace_keytool(jdk, f"echo Picked up JAVA_TOOL_OPTIONS: -Dx >&2; {WRITES_JUNK}")
     store = _store(machine)
-    outcome = execute(store.install_plan(store.probe(), root), RUNNER)
+    outcome = execute(store.apply_plan(store.probe(), root), RUNNER)
     assert outcome.detail == "keytool error: java.io.IOException: No space left"
 
 
@@ -245,8 +246,8 @@ def test_a_keytool_that_vanishes_is_said(machine: Machine, jdk: Path) -> None:
 def test_without_any_keytool_nothing_is_planned(machine: Machine, jdk: Path, root: RootCertificate) -> None:
     (jdk / "bin/keytool").unlink()
     store = _store(machine)
-    assert store.state(store.probe(), root.fingerprint).status is Status.NO_TOOL
-    assert not store.install_plan(store.probe(), root)
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.NO_TOOL
+    assert not store.apply_plan(store.probe(), root)
 
 
 def test_a_keystore_that_has_been_put_aside_only_loses_roots(
@@ -255,9 +256,9 @@ def test_a_keystore_that_has_been_put_aside_only_loses_roots(
     shutil.copy(_cacerts(jdk), jdk / "lib/security/jssecacerts")
     used, aside = (JavaStore(place, machine) for place in find_java(machine, RUNNER))
     assert used.name.endswith("jssecacerts")
-    assert not aside.install_plan(aside.probe(), root)
-    assert "jssecacerts" in aside.state(aside.probe(), root.fingerprint).detail
-    assert execute(aside.remove_plan(aside.probe(), {older_root.fingerprint}), RUNNER).done
+    assert not aside.apply_plan(aside.probe(), root)
+    assert "jssecacerts" in aside.trust_state(aside.probe(), root.fingerprint).detail
+    assert execute(aside.revert_plan(aside.probe(), {older_root.fingerprint}), RUNNER).done
     assert aliases(tool, _cacerts(jdk)) == {}
     assert len(find_java(machine, RUNNER)) == 1
 
@@ -267,12 +268,12 @@ def test_the_plans_of_an_administrator_are_the_golden_ones(
 ) -> None:
     make_jdk(machine.root / "usr/lib/jvm/java-21", tool, Path(older_root.path))
     store = _store(machine)
-    assert execute(store.install_plan(store.probe(), root), RUNNER).done
+    assert execute(store.apply_plan(store.probe(), root), RUNNER).done
     Unprivileged(monkeypatch)
     held = store.probe()
     plans = (
-        store.install_plan(dataclasses.replace(held, entries=()), root),
-        store.remove_plan(held, {root.fingerprint}),
+        store.apply_plan(dataclasses.replace(held, entries=()), root),
+        store.revert_plan(held, {root.fingerprint}),
     )
     names = {str(root.path): "ROOT.pem", root.fingerprint[:16]: "ROOT", str(machine.root): ""}
     check_section("Java, of an administrator", plans, names)
@@ -292,24 +293,24 @@ class Fed:
 def test_a_keystore_that_the_system_writes_follows_it(
     machine: Machine, jdk: Path, tool: str, root: RootCertificate, tmp_path: Path
 ) -> None:
-    fed, record = Fed(machine, jdk), Record(tmp_path / "state")
-    (proposal,) = propose_install([fed.store], root)
+    fed, record = Fed(machine, jdk), ChangeRecord(tmp_path / "state")
+    (proposal,) = propose_trust([fed.store], root)
     assert not proposal.plan
     assert proposal.state.detail == "it follows the system store"
-    assert install(proposal, root, RUNNER, None, record).state.status is Status.ABSENT
+    assert apply(proposal, Executor(RUNNER, None, record)).state.status is Status.ABSENT
     alias = f"debian:devtls-{root.id}.pem"
     keytool(tool, "-importcert", "-noprompt", "-alias", alias, "-file", str(root.path), store=fed.cacerts)
-    result = install(proposal, root, RUNNER, None, record)
-    assert (result.state.status, result.changed) == (Status.TRUSTED, True)
-    assert [entry.store for entry in record.entries()] == [fed.store.name]
+    result = apply(proposal, Executor(RUNNER, None, record))
+    assert (result.state.status, result.changed) == (Status.APPLIED, True)
+    assert [entry.store for entry in record.installed()] == [fed.store.name]
 
     (fed.anchors / f"devtls-{root.id}.crt").write_bytes(root.pem)
-    (removal,) = propose_removal([fed.store], {root.fingerprint}, every_root=False)
+    (removal,) = propose_untrust([fed.store], {root.fingerprint}, every_root=False)
     assert not removal.plan
     keytool(tool, "-delete", "-alias", alias, store=fed.cacerts)
-    result = remove(removal, RUNNER, None, record)
+    result = revert(removal, Executor(RUNNER, None, record))
     assert (result.state.status, result.changed) == (Status.ABSENT, True)
-    assert record.entries() == ()
+    assert record.installed() == ()
 
 
 def test_what_the_hook_left_of_an_anchor_that_is_gone_is_deleted_here(
@@ -318,10 +319,10 @@ def test_what_the_hook_left_of_an_anchor_that_is_gone_is_deleted_here(
     fed = Fed(machine, jdk)
     alias = f"debian:devtls-{root.id}.pem"
     keytool(tool, "-importcert", "-noprompt", "-alias", alias, "-file", str(root.path), store=fed.cacerts)
-    assert execute(fed.store.remove_plan(fed.store.probe(), {root.fingerprint}), RUNNER).done
+    assert execute(fed.store.revert_plan(fed.store.probe(), {root.fingerprint}), RUNNER).done
     assert alias not in aliases(tool, fed.cacerts)
 
 
 def test_keytool_may_take_its_time(machine: Machine, jdk: Path, root: RootCertificate) -> None:
-    plan: Plan = _store(machine).install_plan(_store(machine).probe(), root)
+    plan: Plan = _store(machine).apply_plan(_store(machine).probe(), root)
     assert plan.steps[0].timeout_s == java.KEYTOOL_S  # type: ignore[union-attr]  # a Run

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from devtls.system.changes.change import Status
 from devtls.system.changes.truststore.families import FAMILIES, Family
 from devtls.system.changes.truststore.linux import SystemStore
-from devtls.system.changes.truststore.protocol import Status
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.machine.execute import Outcome, ProcessRunner, Trouble, execute
 from devtls.system.machine.machine import Machine
@@ -50,9 +50,9 @@ def test_each_family_gets_the_commands_that_its_manual_names(
 ) -> None:
     directory = become(machine, family)
     store = SystemStore(machine)
-    lines = [f"[{family.name}]", *render_plan(store.install_plan(store.probe(), root), SUDO)]
+    lines = [f"[{family.name}]", *render_plan(store.apply_plan(store.probe(), root), SUDO)]
     (directory / f"devtls-{root.id}{family.suffix}").write_bytes(root.pem)
-    lines += render_plan(store.remove_plan(store.probe(), {root.fingerprint}), SUDO)
+    lines += render_plan(store.revert_plan(store.probe(), {root.fingerprint}), SUDO)
     section = _golden(machine, root, "\n".join(lines)) + "\n"
     assert section in GOLDEN.read_text()
 
@@ -61,7 +61,7 @@ def test_arch_without_update_ca_trust_uses_p11_kits_own_tool(machine: Machine, r
     family = next(family for family in FAMILIES if family.name == "Arch")
     become(machine, family)
     (machine.root / "usr/sbin/update-ca-trust").rename(machine.root / "usr/bin/trust")
-    commands = render_plan(SystemStore(machine).install_plan(SystemStore(machine).probe(), root), SUDO)
+    commands = render_plan(SystemStore(machine).apply_plan(SystemStore(machine).probe(), root), SUDO)
     assert commands[-1].endswith("/usr/bin/trust extract-compat")
 
 
@@ -72,16 +72,16 @@ def test_installing_and_removing_leaves_the_bundle_as_it_was(machine: Machine, r
     bundle.write_bytes((directory / "corp.crt").read_bytes())
     before = bundle.read_bytes()
     store = SystemStore(machine)
-    assert store.state(store.probe(), root.fingerprint).status is Status.ABSENT
-    assert execute(store.install_plan(store.probe(), root), RUNNER).done
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.ABSENT
+    assert execute(store.apply_plan(store.probe(), root), RUNNER).done
     facts = store.probe()
-    assert store.state(facts, root.fingerprint).status is Status.TRUSTED
+    assert store.trust_state(facts, root.fingerprint).status is Status.APPLIED
     assert [found.id for found in facts.roots] == [root.id]
-    assert not store.install_plan(facts, root)
+    assert not store.apply_plan(facts, root)
     assert (directory / f"devtls-{root.id}.crt").stat().st_mode & 0o777 == 0o644
-    assert execute(store.remove_plan(facts, {root.fingerprint}), RUNNER).done
+    assert execute(store.revert_plan(facts, {root.fingerprint}), RUNNER).done
     assert bundle.read_bytes() == before
-    assert not store.remove_plan(store.probe(), {root.fingerprint})
+    assert not store.revert_plan(store.probe(), {root.fingerprint})
     assert (machine.root / "calls").read_text() == "\n--fresh\n"
 
 
@@ -91,7 +91,7 @@ def test_an_anchor_under_any_name_is_found_by_its_fingerprint(machine: Machine, 
     (directory / "two.crt").write_bytes(root.pem * 2)
     (directory / "subfolder").mkdir()
     store = SystemStore(machine)
-    commands = render_plan(store.remove_plan(store.probe(), {root.fingerprint}), ALREADY_ROOT)
+    commands = render_plan(store.revert_plan(store.probe(), {root.fingerprint}), ALREADY_ROOT)
     assert any("renamed by hand.crt" in line for line in commands)
     assert not any("two.crt" in line for line in commands)
 
@@ -100,9 +100,9 @@ def test_an_anchor_that_the_bundle_lacks_is_said_and_mended(machine: Machine, ro
     directory = become_debian(machine)
     (directory / "old.crt").write_bytes(root.pem)
     store = SystemStore(machine)
-    state = store.state(store.probe(), root.fingerprint)
+    state = store.trust_state(store.probe(), root.fingerprint)
     assert (state.status, "bundle" in state.detail) == (Status.ABSENT, True)
-    assert store.install_plan(store.probe(), root)
+    assert store.apply_plan(store.probe(), root)
 
 
 def test_what_debians_java_hook_keeps_is_deleted_with_keytool(machine: Machine, root: RootCertificate) -> None:
@@ -112,14 +112,14 @@ def test_what_debians_java_hook_keeps_is_deleted_with_keytool(machine: Machine, 
     java.parent.mkdir(parents=True)
     java.write_bytes(b"\xfe\xed\xfe\xed" + root.der)
     store = SystemStore(machine)
-    assert len(store.remove_plan(store.probe(), {root.fingerprint}).steps) == 2
+    assert len(store.revert_plan(store.probe(), {root.fingerprint}).steps) == 2
     keytool = machine.root / "usr/bin/keytool"
     keytool.write_text("#!/bin/sh\n")
     keytool.chmod(0o755)
-    last = render_plan(store.remove_plan(store.probe(), {root.fingerprint}), SUDO)[-1]
+    last = render_plan(store.revert_plan(store.probe(), {root.fingerprint}), SUDO)[-1]
     assert f"-alias debian:devtls-{root.id}.pem" in last
     java.write_bytes(b"\xfe\xed\xfe\xed")
-    assert len(store.remove_plan(store.probe(), {root.fingerprint}).steps) == 2
+    assert len(store.revert_plan(store.probe(), {root.fingerprint}).steps) == 2
 
 
 def test_nixos_gets_instructions_and_no_plan(machine: Machine, root: RootCertificate) -> None:
@@ -127,19 +127,19 @@ def test_nixos_gets_instructions_and_no_plan(machine: Machine, root: RootCertifi
     (machine.root / "etc/os-release").write_text("ID=nixos\n")
     store = SystemStore(machine)
     facts = store.probe()
-    state = store.state(facts, root.fingerprint)
+    state = store.trust_state(facts, root.fingerprint)
     assert state.status is Status.MANUAL
     assert "security.pki.certificateFiles" in state.remedy
     assert f"cp {root.path} /etc/nixos/devtls-root.pem" in store.explain(facts, root)
-    assert not store.install_plan(facts, root)
-    assert not store.remove_plan(facts, {root.fingerprint})
+    assert not store.apply_plan(facts, root)
+    assert not store.revert_plan(facts, {root.fingerprint})
 
 
 def test_an_unknown_system_is_left_alone(machine: Machine, root: RootCertificate) -> None:
     store = SystemStore(machine)
     facts = store.probe()
-    assert store.state(facts, root.fingerprint).status is Status.MANUAL
-    assert not store.install_plan(facts, root)
+    assert store.trust_state(facts, root.fingerprint).status is Status.MANUAL
+    assert not store.apply_plan(facts, root)
     assert store.label == "System store"
 
 
@@ -147,22 +147,22 @@ def test_a_missing_refresh_tool_names_the_package(machine: Machine, root: RootCe
     become_debian(machine)
     (machine.root / "usr/sbin/update-ca-certificates").unlink()
     store = SystemStore(machine)
-    state = store.state(store.probe(), root.fingerprint)
+    state = store.trust_state(store.probe(), root.fingerprint)
     assert state.status is Status.NO_TOOL
     assert state.remedy == "sudo apt install ca-certificates, then devtls trust"
-    assert not store.install_plan(store.probe(), root)
+    assert not store.apply_plan(store.probe(), root)
 
 
 def test_a_read_only_system_is_said(machine: Machine, root: RootCertificate) -> None:
     become_debian(machine)
     facts = dataclasses.replace(SystemStore(machine).probe(), read_only=True)
-    assert SystemStore(machine).state(facts, root.fingerprint).status is Status.READ_ONLY
+    assert SystemStore(machine).trust_state(facts, root.fingerprint).status is Status.READ_ONLY
 
 
 def test_a_hanging_refresh_is_given_up(machine: Machine, root: RootCertificate) -> None:
     become_debian(machine, "sleep 60")
     store = SystemStore(machine, timeout_s=0.2)
-    outcome = execute(store.install_plan(store.probe(), root), RUNNER)
+    outcome = execute(store.apply_plan(store.probe(), root), RUNNER)
     assert store.read_failure(store.probe(), outcome).status is Status.HANGING
 
 
@@ -190,7 +190,7 @@ def test_freebsds_directory_of_single_files_is_read_as_a_bundle(machine: Machine
     (directory / "1234.0").write_bytes(root.pem)
     (directory / "sub").mkdir()
     store = SystemStore(machine)
-    assert store.state(store.probe(), root.fingerprint).status is Status.TRUSTED
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.APPLIED
 
 
 def test_an_unreadable_anchor_is_no_reason_to_stop(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from devtls.system.changes.change import Status
 from devtls.system.changes.truststore.linux import SystemStore
-from devtls.system.changes.truststore.protocol import Status
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.machine.execute import ProcessRunner, execute
 from devtls.system.machine.machine import Machine
@@ -56,12 +56,12 @@ def test_trusting_and_untrusting_leaves_the_system_as_it_was(root: RootCertifica
     subprocess.run(["update-ca-certificates", "--fresh"], check=True, capture_output=True)
     before, java_before = _snapshot(), _java_aliases()
     try:
-        assert execute(store.install_plan(store.probe(), root), runner).done
-        assert store.state(store.probe(), root.fingerprint).status is Status.TRUSTED
+        assert execute(store.apply_plan(store.probe(), root), runner).done
+        assert store.trust_state(store.probe(), root.fingerprint).status is Status.APPLIED
         assert _snapshot() != before
     finally:
-        outcome = execute(store.remove_plan(store.probe(), {root.fingerprint}), runner)
+        outcome = execute(store.revert_plan(store.probe(), {root.fingerprint}), runner)
     assert outcome.done, outcome
-    assert store.state(store.probe(), root.fingerprint).status is Status.ABSENT
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.ABSENT
     assert _snapshot() == before
     assert _java_aliases() == java_before

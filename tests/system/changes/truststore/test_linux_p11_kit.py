@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from devtls.system.changes.change import Status
 from devtls.system.changes.truststore.families import FAMILIES, Family
 from devtls.system.changes.truststore.linux import SystemStore
-from devtls.system.changes.truststore.protocol import Status
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.machine.execute import ProcessRunner, execute
 from devtls.system.machine.machine import Machine
@@ -70,15 +70,15 @@ def test_an_anchor_reaches_the_bundle_through_p11_kit_and_leaves_it_again(
     bundle = machine.root / family.bundles[0]
     before = bundle.read_bytes()
     store = SystemStore(machine, runner=RUNNER)
-    assert store.state(store.probe(), root.fingerprint).status is Status.ABSENT
-    assert execute(store.install_plan(store.probe(), root), RUNNER).done
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.ABSENT
+    assert execute(store.apply_plan(store.probe(), root), RUNNER).done
     facts = store.probe()
-    assert store.state(facts, root.fingerprint).status is Status.TRUSTED
+    assert store.trust_state(facts, root.fingerprint).status is Status.APPLIED
     assert facts.anchored == frozenset({root.fingerprint, older_root.fingerprint})
-    assert not store.install_plan(facts, root)
-    assert execute(store.remove_plan(facts, {root.fingerprint}), RUNNER).done
+    assert not store.apply_plan(facts, root)
+    assert execute(store.revert_plan(facts, {root.fingerprint}), RUNNER).done
     assert bundle.read_bytes() == before
-    assert store.state(store.probe(), root.fingerprint).status is Status.ABSENT
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.ABSENT
 
 
 def test_a_root_that_an_administrator_blocked_is_not_called_trusted(
@@ -88,11 +88,11 @@ def test_a_root_that_an_administrator_blocked_is_not_called_trusted(
     family = FAMILIES_WITH_P11_KIT[0]
     directory = _become(machine, family, trust)
     store = SystemStore(machine, runner=RUNNER)
-    assert execute(store.install_plan(store.probe(), root), RUNNER).done
+    assert execute(store.apply_plan(store.probe(), root), RUNNER).done
     blocked = directory.parent / "blocklist"
     blocked.mkdir()
     (blocked / "root.pem").write_bytes(root.pem)
-    state = store.state(store.probe(), root.fingerprint)
+    state = store.trust_state(store.probe(), root.fingerprint)
     assert (state.status, "p11-kit does not name it an anchor" in state.detail) == (Status.ABSENT, True)
 
 
@@ -100,8 +100,8 @@ def test_a_p11_kit_that_cannot_say_is_not_asked_to_agree(machine: Machine, trust
     family = FAMILIES_WITH_P11_KIT[0]
     _become(machine, family, trust)
     store = SystemStore(machine, runner=RUNNER)
-    assert execute(store.install_plan(store.probe(), root), RUNNER).done
+    assert execute(store.apply_plan(store.probe(), root), RUNNER).done
     (machine.root / "usr/bin/trust").write_text("#!/bin/sh\nexit 2\n")
     facts = store.probe()
     assert facts.anchored is None
-    assert store.state(facts, root.fingerprint).status is Status.TRUSTED
+    assert store.trust_state(facts, root.fingerprint).status is Status.APPLIED

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from devtls.system.changes.change import Status
 from devtls.system.changes.truststore.families import FAMILIES, Family
 from devtls.system.changes.truststore.linux import SystemStore
-from devtls.system.changes.truststore.protocol import Status
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.machine.execute import ProcessRunner, execute
 from devtls.system.machine.machine import Machine
@@ -56,9 +56,9 @@ def test_bundle_and_links_come_back_byte_for_byte(
     before = _everything(certificates), _everything(anchors)
     assert "ca-certificates.crt" in before[0]
     store = SystemStore(machine)
-    assert execute(store.install_plan(store.probe(), root), RUNNER).done
-    assert store.state(store.probe(), root.fingerprint).status is Status.TRUSTED
+    assert execute(store.apply_plan(store.probe(), root), RUNNER).done
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.APPLIED
     assert len(_everything(certificates)) == len(before[0]) + 2  # the link by name and the one by hash
-    assert not store.install_plan(store.probe(), root)
-    assert execute(store.remove_plan(store.probe(), {root.fingerprint}), RUNNER).done
+    assert not store.apply_plan(store.probe(), root)
+    assert execute(store.revert_plan(store.probe(), {root.fingerprint}), RUNNER).done
     assert (_everything(certificates), _everything(anchors)) == before

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from devtls.system.changes.truststore.installer import install, propose_install
+from devtls.system.changes.change import Kind, Status
+from devtls.system.changes.engine import Executor, apply
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.macos import Domain, KeychainStore, read_trust_settings
-from devtls.system.changes.truststore.protocol import Kind, Status
-from devtls.system.changes.truststore.record import Record
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, pem_of, sha1_of
+from devtls.system.changes.truststore.store import propose_trust
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, RemoveFile, Run, WriteFile
@@ -92,11 +93,11 @@ def test_the_plans_are_the_ones_of_the_manual(
     domain: Domain, machine: Machine, mac: Mac, root: RootCertificate, older_root: RootCertificate
 ) -> None:
     store = _store(domain, machine, mac)
-    installing = store.install_plan(store.probe(), root)
+    installing = store.apply_plan(store.probe(), root)
     keychain = str(store._keychain)
     mac.keychains[keychain] = [root.der, older_root.der]
     mac.settings[domain is Domain.ADMIN] = {sha1_of(root.der): {"trustSettings": _rules()}}
-    removing = store.remove_plan(store.probe(), {root.fingerprint, older_root.fingerprint})
+    removing = store.revert_plan(store.probe(), {root.fingerprint, older_root.fingerprint})
     names = {
         str(root.path): "ROOT.pem",
         root.pem.decode(): "PEM\n",
@@ -117,13 +118,13 @@ def test_a_root_comes_and_goes_with_its_trust_settings(
 ) -> None:
     store = _store(domain, machine, mac)
     mac.keychains[str(store._keychain)] = [older_root.der]
-    record = Record(machine.home / "state")
-    (proposal,) = propose_install([store], root)
-    result = install(proposal, root, mac, machine.elevation, record)
-    assert (result.state.status, result.name) == (Status.TRUSTED, f"keychain:{domain.value}")
-    assert not store.install_plan(store.probe(), root)
+    record = ChangeRecord(machine.home / "state")
+    (proposal,) = propose_trust([store], root)
+    result = apply(proposal, Executor(mac, machine.elevation, record))
+    assert (result.state.status, result.name) == (Status.APPLIED, f"keychain:{domain.value}")
+    assert not store.apply_plan(store.probe(), root)
     assert {found.fingerprint for found in store.probe().roots} == {root.fingerprint, older_root.fingerprint}
-    for step in store.remove_plan(store.probe(), {root.fingerprint}).steps:
+    for step in store.revert_plan(store.probe(), {root.fingerprint}).steps:
         if isinstance(step, Run):
             assert mac.run(step) == Finished(0)
         elif isinstance(step, WriteFile):
@@ -138,9 +139,9 @@ def test_a_root_comes_and_goes_with_its_trust_settings(
 def test_a_certificate_without_trust_settings_is_not_trusted(machine: Machine, mac: Mac, root: RootCertificate) -> None:
     store = _store(Domain.USER, machine, mac)
     mac.keychains[str(store._keychain)] = [root.der]
-    state = store.state(store.probe(), root.fingerprint)
+    state = store.trust_state(store.probe(), root.fingerprint)
     assert (state.status, "without trust" in state.detail) == (Status.ABSENT, True)
-    assert store.install_plan(store.probe(), root)
+    assert store.apply_plan(store.probe(), root)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_trust_settings_mean_what_apples_manual_says(
     store = _store(Domain.USER, machine, mac)
     mac.keychains[str(store._keychain)] = [root.der]
     mac.settings[False] = {sha1_of(root.der): {"trustSettings": rules}}
-    assert (store.state(store.probe(), root.fingerprint).status is Status.TRUSTED) is trusted
+    assert (store.trust_state(store.probe(), root.fingerprint).status is Status.APPLIED) is trusted
 
 
 @pytest.mark.parametrize("data", [b"", b"junk", b"<?xml", plistlib.dumps({}), plistlib.dumps({"trustList": {"A": 1}})])
@@ -173,11 +174,11 @@ def test_where_no_window_can_be_shown_nothing_is_started(machine: Machine, mac: 
     mac.desktop = "Background"
     store = _store(Domain.USER, machine, mac)
     facts = store.probe()
-    state = store.state(facts, root.fingerprint)
+    state = store.trust_state(facts, root.fingerprint)
     assert (state.status, "devtls trust --system" in state.remedy) == (Status.MANUAL, True)
-    assert not store.install_plan(facts, root)
+    assert not store.apply_plan(facts, root)
     assert "Keychain Access" in store.explain(facts, root)
-    assert _store(Domain.ADMIN, machine, mac).install_plan(_store(Domain.ADMIN, machine, mac).probe(), root)
+    assert _store(Domain.ADMIN, machine, mac).apply_plan(_store(Domain.ADMIN, machine, mac).probe(), root)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +196,8 @@ def test_a_certificate_that_was_added_without_trust_is_taken_back(
     said, status = answer
     mac.answer = Finished(1, b"", said.encode())
     store = _store(Domain.USER, machine, mac)
-    (proposal,) = propose_install([store], root)
-    result = install(proposal, root, mac, machine.elevation, Record(machine.home / "state"))
+    (proposal,) = propose_trust([store], root)
+    result = apply(proposal, Executor(mac, machine.elevation, ChangeRecord(machine.home / "state")))
     assert result.state.status is status
     assert result.state.remedy
     assert mac.keychains[str(store._keychain)] == []
@@ -213,6 +214,6 @@ def test_a_security_that_cannot_be_asked_is_said(
             return NotFinished(trouble, "why")
 
     store = KeychainStore(Domain.USER, machine, Silent())
-    assert store.state(store.probe(), root.fingerprint).status is status
-    assert not store.install_plan(store.probe(), root)
+    assert store.trust_state(store.probe(), root.fingerprint).status is status
+    assert not store.apply_plan(store.probe(), root)
     assert store.read_failure(store.probe(), Outcome(None, trouble, "why")).status is status

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from devtls.system.changes.change import Kind, Status
 from devtls.system.changes.truststore.nss import NssPlace, NssStore
-from devtls.system.changes.truststore.protocol import Kind, Status
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.machine.execute import Outcome, ProcessRunner, Trouble, execute
 from devtls.system.machine.machine import Machine
@@ -55,14 +55,14 @@ def _add(certutil: Path, directory: Path, root: RootCertificate, nickname: str, 
 def test_a_database_is_made_trusted_and_emptied_again(certutil: Path, directory: Path, root: RootCertificate) -> None:
     store = _store(directory, certutil)
     facts = store.probe()
-    assert store.state(facts, root.fingerprint).detail == "the database will be made"
-    assert execute(store.install_plan(facts, root), RUNNER).done
+    assert store.trust_state(facts, root.fingerprint).detail == "the database will be made"
+    assert execute(store.apply_plan(facts, root), RUNNER).done
     assert directory.stat().st_mode & 0o777 == 0o700
     facts = store.probe()
-    assert store.state(facts, root.fingerprint).status is Status.TRUSTED
+    assert store.trust_state(facts, root.fingerprint).status is Status.APPLIED
     assert [found.fingerprint for found in facts.roots] == [root.fingerprint]
-    assert not store.install_plan(facts, root)
-    assert execute(store.remove_plan(facts, {root.fingerprint}), RUNNER).done
+    assert not store.apply_plan(facts, root)
+    assert execute(store.revert_plan(facts, {root.fingerprint}), RUNNER).done
     assert store.probe().entries == ()
 
 
@@ -70,11 +70,11 @@ def test_the_other_entries_of_a_database_stay_as_they_were(
     certutil: Path, directory: Path, root: RootCertificate, older_root: RootCertificate
 ) -> None:
     store = _store(directory, certutil)
-    assert execute(store.install_plan(store.probe(), older_root), RUNNER).done
+    assert execute(store.apply_plan(store.probe(), older_root), RUNNER).done
     before = store.probe().entries
-    assert execute(store.install_plan(store.probe(), root), RUNNER).done
+    assert execute(store.apply_plan(store.probe(), root), RUNNER).done
     assert len(store.probe().entries) == 2
-    assert execute(store.remove_plan(store.probe(), {root.fingerprint}), RUNNER).done
+    assert execute(store.revert_plan(store.probe(), {root.fingerprint}), RUNNER).done
     assert store.probe().entries == before
 
 
@@ -82,12 +82,12 @@ def test_a_root_under_another_nickname_is_found_by_its_bytes(
     certutil: Path, directory: Path, root: RootCertificate
 ) -> None:
     store = _store(directory, certutil)
-    assert execute(store.install_plan(store.probe(), root), RUNNER).done
-    assert execute(store.remove_plan(store.probe(), {root.fingerprint}), RUNNER).done
+    assert execute(store.apply_plan(store.probe(), root), RUNNER).done
+    assert execute(store.revert_plan(store.probe(), {root.fingerprint}), RUNNER).done
     _add(certutil, directory, root, "odd,  name, C,,", "C,,")
     facts = store.probe()
-    assert store.state(facts, root.fingerprint).status is Status.TRUSTED
-    assert execute(store.remove_plan(facts, {root.fingerprint}), RUNNER).done
+    assert store.trust_state(facts, root.fingerprint).status is Status.APPLIED
+    assert execute(store.revert_plan(facts, {root.fingerprint}), RUNNER).done
     assert store.probe().entries == ()
 
 
@@ -96,10 +96,10 @@ def test_a_root_without_trust_for_sites_is_mended(certutil: Path, directory: Pat
     subprocess.run([certutil, "-N", "--empty-password", "-d", f"sql:{directory}"], check=True)
     _add(certutil, directory, root, "devtls", ",,")
     store = _store(directory, certutil)
-    state = store.state(store.probe(), root.fingerprint)
+    state = store.trust_state(store.probe(), root.fingerprint)
     assert (state.status, "without trust" in state.detail) == (Status.ABSENT, True)
-    assert execute(store.install_plan(store.probe(), root), RUNNER).done
-    assert store.state(store.probe(), root.fingerprint).status is Status.TRUSTED
+    assert execute(store.apply_plan(store.probe(), root), RUNNER).done
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.APPLIED
 
 
 def test_a_database_with_a_password_is_locked_and_nobody_is_asked(
@@ -110,7 +110,7 @@ def test_a_database_with_a_password_is_locked_and_nobody_is_asked(
     password.write_text("hunter2\n")
     subprocess.run([certutil, "-N", "-f", password, "-d", f"sql:{directory}"], check=True)
     store = _store(directory, certutil)
-    outcome = execute(store.install_plan(store.probe(), root), RUNNER)
+    outcome = execute(store.apply_plan(store.probe(), root), RUNNER)
     assert not outcome.done
     state = store.read_failure(store.probe(), outcome)
     assert (state.status, "password" in state.remedy) == (Status.LOCKED, True)
@@ -120,14 +120,14 @@ def test_a_damaged_database_is_said(certutil: Path, directory: Path, root: RootC
     directory.mkdir(parents=True)
     (directory / "cert9.db").write_text("no database")
     store = _store(directory, certutil)
-    state = store.state(store.probe(), root.fingerprint)
+    state = store.trust_state(store.probe(), root.fingerprint)
     assert (state.status, "Move the folder away" in state.remedy) == (Status.FAILED, True)
-    assert not store.install_plan(store.probe(), root)
+    assert not store.apply_plan(store.probe(), root)
 
 
 def test_the_commands_are_the_ones_of_the_manual(directory: Path, root: RootCertificate) -> None:
     store = _store(directory, Path("/usr/bin/certutil"))
-    lines = render_plan(store.install_plan(store.probe(), root), None)
+    lines = render_plan(store.apply_plan(store.probe(), root), None)
     assert lines == (
         f"/bin/mkdir -p -m 0700 -- {directory}",
         f"/usr/bin/certutil -N -d sql:{directory} --empty-password",
@@ -139,10 +139,10 @@ def test_the_commands_are_the_ones_of_the_manual(directory: Path, root: RootCert
 def test_without_certutil_the_package_is_named(directory: Path, root: RootCertificate) -> None:
     store = _store(directory, None)
     facts = store.probe()
-    state = store.state(facts, root.fingerprint)
+    state = store.trust_state(facts, root.fingerprint)
     assert (state.status, state.remedy) == (Status.NO_TOOL, f"{PACKAGE}, then devtls trust")
-    assert not store.install_plan(facts, root)
-    assert not store.remove_plan(facts, {root.fingerprint})
+    assert not store.apply_plan(facts, root)
+    assert not store.revert_plan(facts, {root.fingerprint})
     assert str(root.path) in store.explain(facts, root)
 
 
@@ -150,14 +150,14 @@ def test_without_certutil_a_root_can_still_be_seen(
     certutil: Path, directory: Path, root: RootCertificate, older_root: RootCertificate
 ) -> None:
     store = _store(directory, certutil)
-    assert execute(store.install_plan(store.probe(), root), RUNNER).done
+    assert execute(store.apply_plan(store.probe(), root), RUNNER).done
     before = (directory / "cert9.db").read_bytes()
     blind = _store(directory, None)
     facts = blind.probe()
     assert [found.fingerprint for found in facts.roots] == [root.fingerprint]
-    assert blind.state(facts, root.fingerprint).detail.startswith("it holds the root, ")
-    assert "holds" not in blind.state(facts, older_root.fingerprint).detail
-    assert not blind.remove_plan(facts, {root.fingerprint})
+    assert blind.trust_state(facts, root.fingerprint).detail.startswith("it holds the root, ")
+    assert "holds" not in blind.trust_state(facts, older_root.fingerprint).detail
+    assert not blind.revert_plan(facts, {root.fingerprint})
     assert (directory / "cert9.db").read_bytes() == before
     (directory / "cert9.db").write_text("no database")
     assert blind.probe().roots == ()
@@ -172,27 +172,27 @@ def test_a_certificate_that_a_locked_database_took_is_taken_out_again(
     subprocess.run([certutil, "-N", "-f", password, "-d", f"sql:{directory}"], check=True)
     store = _store(directory, certutil)
     before = store.probe()
-    assert not execute(store.install_plan(before, root), RUNNER).done
+    assert not execute(store.apply_plan(before, root), RUNNER).done
     assert len(store.probe().entries) == 1
-    assert execute(store.undo_plan(before, store.probe(), root), RUNNER).done
+    assert execute(store.undo_plan(before, store.probe(), {root.fingerprint}), RUNNER).done
     assert store.probe().entries == ()
 
 
 def test_a_certutil_that_hangs_is_given_up(directory: Path, root: RootCertificate) -> None:
     store = _store(directory, _fake(directory, "sleep 60"), timeout_s=0.15)
-    assert store.state(store.probe(), root.fingerprint).status is Status.HANGING
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.HANGING
 
 
 def test_a_certutil_that_hangs_at_the_second_question_is_given_up(directory: Path, root: RootCertificate) -> None:
     script = 'case "$*" in *-n*) sleep 60;; *) echo "devtls root 12345678    C,,";; esac'
     store = _store(directory, _fake(directory, script), timeout_s=0.15)
-    assert store.state(store.probe(), root.fingerprint).status is Status.HANGING
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.HANGING
 
 
 def test_a_certutil_that_vanishes_is_said(directory: Path, root: RootCertificate) -> None:
     _fake(directory, "")
     store = _store(directory, directory.parent / "gone")
-    assert store.state(store.probe(), root.fingerprint).status is Status.NO_TOOL
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.NO_TOOL
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_what_certutil_says_becomes_a_state(directory: Path, root: RootCertifica
     store = _store(
         directory, _fake(directory, f'case "$2" in *) [ "$1" = -L ] || {{ echo "{said}" >&2; exit 255; }};; esac')
     )
-    outcome = execute(store.install_plan(store.probe(), root), RUNNER)
+    outcome = execute(store.apply_plan(store.probe(), root), RUNNER)
     state = store.read_failure(store.probe(), outcome)
     assert state.status is status
     assert state.remedy

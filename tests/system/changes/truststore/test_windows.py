@@ -5,8 +5,8 @@ from pathlib import PureWindowsPath
 
 import pytest
 
+from devtls.system.changes.change import Kind, Status
 from devtls.system.changes.truststore.crypt32 import Location
-from devtls.system.changes.truststore.protocol import Kind, Status
 from devtls.system.changes.truststore.root import RootCertificate, sha1_of
 from devtls.system.changes.truststore.windows import WindowsStore
 from devtls.system.machine.execute import Outcome, Trouble
@@ -49,15 +49,15 @@ def test_the_plans_are_the_ones_of_the_manual(
     location: Location, machine: Machine, stores: Stores, root: RootCertificate
 ) -> None:
     store = _store(location, machine, stores)
-    installing = store.install_plan(store.probe(), _there(root))
+    installing = store.apply_plan(store.probe(), _there(root))
     stores.held[location] = (root.der,)
     facts = store.probe()
-    assert store.state(facts, root.fingerprint).status is Status.TRUSTED
+    assert store.trust_state(facts, root.fingerprint).status is Status.APPLIED
     assert [found.fingerprint for found in facts.roots] == [root.fingerprint]
-    assert not store.install_plan(facts, _there(root))
-    removing = store.remove_plan(facts, {root.fingerprint})
+    assert not store.apply_plan(facts, _there(root))
+    removing = store.revert_plan(facts, {root.fingerprint})
     check_section(f"Windows, {location.name}", (installing, removing), {sha1_of(root.der): "ROOT-SHA1"})
-    assert not store.undo_plan(facts, facts, root)
+    assert not store.undo_plan(facts, facts, {root.fingerprint})
     assert store.kind is Kind.SYSTEM
     assert store.name.removeprefix("windows:") in store.label
 
@@ -67,20 +67,20 @@ def test_where_no_window_can_be_shown_nothing_is_started(
 ) -> None:
     remote = dataclasses.replace(machine, environ={"SSH_CONNECTION": "1 2 3 4"})
     store = _store(Location.CURRENT_USER, remote, stores)
-    state = store.state(store.probe(), root.fingerprint)
+    state = store.trust_state(store.probe(), root.fingerprint)
     assert (state.status, "--system" in state.remedy) == (Status.MANUAL, True)
-    assert not store.install_plan(store.probe(), root)
+    assert not store.apply_plan(store.probe(), root)
     assert "certmgr.msc" in store.explain(store.probe(), root)
     machine_wide = _store(Location.LOCAL_MACHINE, remote, stores)
-    assert machine_wide.install_plan(machine_wide.probe(), root)
+    assert machine_wide.apply_plan(machine_wide.probe(), root)
 
 
 def test_a_store_that_cannot_be_read_is_said(machine: Machine, root: RootCertificate) -> None:
     store = WindowsStore(Location.CURRENT_USER, machine)  # the real one, which only Windows has
-    state = store.state(store.probe(), root.fingerprint)
+    state = store.trust_state(store.probe(), root.fingerprint)
     assert (state.status, "part of Windows" in state.detail) == (Status.FAILED, True)
-    assert not store.install_plan(store.probe(), root)
-    assert not store.remove_plan(store.probe(), {root.fingerprint})
+    assert not store.apply_plan(store.probe(), root)
+    assert not store.revert_plan(store.probe(), {root.fingerprint})
 
 
 @pytest.mark.parametrize(

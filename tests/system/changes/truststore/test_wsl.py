@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from devtls.system.changes.change import Kind, Status
 from devtls.system.changes.truststore.discovery import find_stores, root_is_trusted
-from devtls.system.changes.truststore.protocol import Kind, Status
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, sha1_of
 from devtls.system.changes.truststore.wsl import WslStore, is_wsl, windows_path
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, ProcessRunner, Trouble, execute
@@ -61,23 +61,23 @@ def windows(tmp_path: Path) -> Windows:
 def test_the_plans_name_files_as_windows_does(machine: Machine, windows: Windows, root: RootCertificate) -> None:
     store = WslStore(machine, windows)
     there = dataclasses.replace(root, path=PurePosixPath("/home/me/.local/share/devtls/devtls-root.pem"))
-    installing = store.install_plan(store.probe(), there)
+    installing = store.apply_plan(store.probe(), there)
     windows.held = [root.der]
-    removing = store.remove_plan(store.probe(), {root.fingerprint})
+    removing = store.revert_plan(store.probe(), {root.fingerprint})
     check_section("WSL, the Windows side", (installing, removing), {sha1_of(root.der): "ROOT-SHA1"})
     assert (store.name, store.kind) == ("windows", Kind.BROWSER)
 
 
 def test_a_root_comes_and_goes_on_the_windows_side(machine: Machine, windows: Windows, root: RootCertificate) -> None:
     store = WslStore(machine, windows)
-    assert store.state(store.probe(), root.fingerprint).status is Status.ABSENT
-    assert execute(store.install_plan(store.probe(), root), windows).done
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.ABSENT
+    assert execute(store.apply_plan(store.probe(), root), windows).done
     facts = store.probe()
-    assert store.state(facts, root.fingerprint).status is Status.TRUSTED
+    assert store.trust_state(facts, root.fingerprint).status is Status.APPLIED
     assert [found.fingerprint for found in facts.roots] == [root.fingerprint]
-    assert not store.install_plan(facts, root)
-    assert not store.undo_plan(facts, facts, root)
-    assert execute(store.remove_plan(facts, {root.fingerprint}), windows).done
+    assert not store.apply_plan(facts, root)
+    assert not store.undo_plan(facts, facts, {root.fingerprint})
+    assert execute(store.revert_plan(facts, {root.fingerprint}), windows).done
     assert windows.held == []
 
 
@@ -90,16 +90,16 @@ def test_without_interop_the_way_on_the_windows_side_is_told(
     windows.interop = closed
     store = WslStore(machine, windows)
     facts = store.probe()
-    state = store.state(facts, root.fingerprint)
+    state = store.trust_state(facts, root.fingerprint)
     assert (state.status, "Exec format error" in state.detail) == (Status.MANUAL, True)
     assert "certutil -user -addstore Root devtls-root.cer" in store.explain(facts, root)
-    assert not store.install_plan(facts, root)
+    assert not store.apply_plan(facts, root)
 
 
 def test_without_wslpath_nothing_is_guessed(machine: Machine, windows: Windows, root: RootCertificate) -> None:
     (machine.root / "usr/bin/wslpath").unlink()
     store = WslStore(machine, windows)
-    assert store.state(store.probe(), root.fingerprint).status is Status.MANUAL
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.MANUAL
 
 
 @pytest.mark.parametrize(

@@ -8,21 +8,14 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from devtls.errors import ExitCode, UnknownStore
+from devtls.system.changes.change import ChangeState, Kind, Part, Status
+from devtls.system.changes.engine import Executor, Proposal, apply, as_planned, revert
+from devtls.system.changes.record import AppliedChange, ChangeRecord, Installed
 from devtls.system.changes.truststore.discovery import Scope, find_stores, is_gone, root_is_trusted, select_stores
-from devtls.system.changes.truststore.installer import (
-    Proposal,
-    as_planned,
-    counts,
-    install,
-    propose_install,
-    propose_removal,
-    remove,
-)
 from devtls.system.changes.truststore.java import Feeder, JavaStore
 from devtls.system.changes.truststore.other_tools import OtherRoot
-from devtls.system.changes.truststore.protocol import Kind, Status, StoreState
-from devtls.system.changes.truststore.record import Installed, Record
 from devtls.system.changes.truststore.root import RootCertificate
+from devtls.system.changes.truststore.store import TrustStore, is_trusted, propose_trust, propose_untrust
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, ProcessRunner, Trouble
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, Plan, Run
@@ -37,7 +30,7 @@ class SetFacts:
 
 
 @dataclass
-class SetStore:
+class SetStore(TrustStore[SetFacts]):
     """A store that is a set of fingerprints; the runner below changes it."""
 
     name: str = "set"
@@ -46,33 +39,33 @@ class SetStore:
     elevate: bool = False
     held: set[str] = field(default_factory=set)
     known: dict[str, RootCertificate] = field(default_factory=dict)
-    blocked: StoreState | None = None
+    blocked: ChangeState | None = None
 
     def probe(self) -> SetFacts:
         roots = tuple(self.known[held] for held in sorted(self.held) if held in self.known)
         return SetFacts(frozenset(self.held), roots)
 
-    def state(self, facts: SetFacts, fingerprint: str) -> StoreState:
+    def trust_state(self, facts: SetFacts, fingerprint: str) -> ChangeState:
         if self.blocked:
             return self.blocked
-        return StoreState(Status.TRUSTED if fingerprint in facts.held else Status.ABSENT)
+        return ChangeState(Status.APPLIED if fingerprint in facts.held else Status.ABSENT)
 
-    def install_plan(self, facts: SetFacts, root: RootCertificate) -> Plan:
-        if self.blocked or root.fingerprint in facts.held:
+    def apply_plan(self, facts: SetFacts, desired: RootCertificate) -> Plan:
+        if self.blocked or desired.fingerprint in facts.held:
             return Plan()
-        return Plan((Run(("/bin/add", root.fingerprint), self.elevate),))
+        return Plan((Run(("/bin/add", desired.fingerprint), self.elevate),))
 
-    def remove_plan(self, facts: SetFacts, fingerprints: Collection[str]) -> Plan:
-        held = sorted(facts.held & set(fingerprints))
+    def revert_plan(self, facts: SetFacts, previous_state: Collection[str]) -> Plan:
+        held = sorted(facts.held & set(previous_state))
         return Plan(tuple(Run(("/bin/drop", fingerprint), self.elevate) for fingerprint in held))
 
-    def undo_plan(self, before: SetFacts, after: SetFacts, root: RootCertificate) -> Plan:
-        return Plan() if root.fingerprint in before.held else self.remove_plan(after, {root.fingerprint})
+    def undo_plan(self, before: SetFacts, after: SetFacts, previous_state: Collection[str]) -> Plan:
+        return Plan() if before.held & set(previous_state) else self.revert_plan(after, previous_state)
 
-    def read_failure(self, facts: SetFacts, outcome: Outcome) -> StoreState:
-        return StoreState(Status.FAILED, outcome.detail, "devtls trust")
+    def read_failure(self, facts: SetFacts, outcome: Outcome) -> ChangeState:
+        return ChangeState(Status.FAILED, outcome.detail, "devtls trust")
 
-    def explain(self, facts: SetFacts, root: RootCertificate) -> str:
+    def explain(self, facts: SetFacts, desired: RootCertificate) -> str:
         return "by hand"
 
 
@@ -92,164 +85,166 @@ class SetRunner:
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Record:
-    return Record(tmp_path / "state")
+def record(tmp_path: Path) -> ChangeRecord:
+    return ChangeRecord(tmp_path / "state")
 
 
-def test_the_store_is_asked_again_and_remembered(root: RootCertificate, record: Record) -> None:
+def test_the_store_is_asked_again_and_remembered(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore()
-    (proposal,) = propose_install([store], root)
-    result = install(proposal, root, SetRunner(store), None, record)
-    assert (result.state.status, result.changed) == (Status.TRUSTED, True)
-    assert record.entries() == (Installed("set", root.fingerprint, root.id),)
-    assert counts([result])
+    (proposal,) = propose_trust([store], root)
+    result = apply(proposal, Executor(SetRunner(store), None, record))
+    assert (result.state.status, result.changed) == (Status.APPLIED, True)
+    assert record.installed() == (Installed("set", root.fingerprint, root.id),)
+    assert is_trusted([result])
 
 
-def test_a_second_run_has_nothing_to_do(root: RootCertificate, record: Record) -> None:
+def test_a_second_run_has_nothing_to_do(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore(held={root.fingerprint})
-    (proposal,) = propose_install([store], root)
+    (proposal,) = propose_trust([store], root)
     assert not proposal.plan
-    result = install(proposal, root, SetRunner(store, fails=True), None, record)
-    assert (result.state.status, result.changed, result.commands) == (Status.TRUSTED, False, ())
-    assert record.entries() != ()
+    result = apply(proposal, Executor(SetRunner(store, fails=True), None, record))
+    assert (result.state.status, result.changed, result.commands) == (Status.APPLIED, False, ())
+    assert record.installed() != ()
 
 
-def test_a_tool_that_lies_about_success_is_found_out(root: RootCertificate, record: Record) -> None:
+def test_a_tool_that_lies_about_success_is_found_out(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore()
-    (proposal,) = propose_install([store], root)
-    result = install(proposal, root, SetRunner(store, lies=True), None, record)
+    (proposal,) = propose_trust([store], root)
+    result = apply(proposal, Executor(SetRunner(store, lies=True), None, record))
     assert (result.state.status, result.changed) == (Status.FAILED, False)
     assert "does not hold" in result.state.detail
-    assert result.by_hand == "by hand"
-    assert not counts([result])
+    assert result.manual == "by hand"
+    assert not is_trusted([result])
 
 
-def test_a_tool_that_fails_after_doing_its_work_counts_as_done(root: RootCertificate, record: Record) -> None:
+def test_a_tool_that_fails_after_doing_its_work_counts_as_done(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore()
-    (proposal,) = propose_install([store], root)
-    assert install(proposal, root, SetRunner(store, fails=True), None, record).state.status is Status.TRUSTED
+    (proposal,) = propose_trust([store], root)
+    assert apply(proposal, Executor(SetRunner(store, fails=True), None, record)).state.status is Status.APPLIED
 
 
-def test_a_tool_that_fails_is_put_into_words_and_stays_recorded(root: RootCertificate, record: Record) -> None:
+def test_a_tool_that_fails_is_put_into_words_and_stays_recorded(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore()
-    (proposal,) = propose_install([store], root)
-    result = install(proposal, root, SetRunner(store, fails=True, lies=True), None, record)
+    (proposal,) = propose_trust([store], root)
+    result = apply(proposal, Executor(SetRunner(store, fails=True, lies=True), None, record))
     assert (result.state.status, result.state.detail) == (Status.FAILED, "hung")
-    assert record.entries() != ()
+    assert record.installed() != ()
 
 
 def test_without_elevation_the_commands_are_shown_and_the_store_is_skipped(
-    root: RootCertificate, record: Record
+    root: RootCertificate, record: ChangeRecord
 ) -> None:
     store = SetStore(elevate=True)
-    (proposal,) = propose_install([store], root)
-    result = install(proposal, root, SetRunner(store), None, record)
+    (proposal,) = propose_trust([store], root)
+    result = apply(proposal, Executor(SetRunner(store), None, record))
     assert result.state.status is Status.SKIPPED
     assert result.commands == (f"sudo /bin/add {root.fingerprint}",)
     assert store.held == set()
-    assert record.entries() == ()
+    assert record.installed() == ()
     assert as_planned(proposal, ALREADY_ROOT).commands == (f"/bin/add {root.fingerprint}",)
     held = SetStore(elevate=True, held={root.fingerprint})
-    (removal,) = propose_removal([held], {root.fingerprint}, every_root=False)
-    skipped = remove(removal, SetRunner(held), None, record)
+    (removal,) = propose_untrust([held], {root.fingerprint}, every_root=False)
+    skipped = revert(removal, Executor(SetRunner(held), None, record))
     assert "devtls untrust" in skipped.state.remedy
 
 
-def test_a_blocked_store_says_so_and_changes_nothing(root: RootCertificate, record: Record) -> None:
-    store = SetStore(blocked=StoreState(Status.NO_TOOL, "no tool", "by hand"))
-    (proposal,) = propose_install([store], root)
-    result = install(proposal, root, SetRunner(store), None, record)
-    assert (result.state.status, result.by_hand) == (Status.NO_TOOL, "")
-    assert record.entries() == ()
+def test_a_blocked_store_says_so_and_changes_nothing(root: RootCertificate, record: ChangeRecord) -> None:
+    store = SetStore(blocked=ChangeState(Status.NO_TOOL, "no tool", "by hand"))
+    (proposal,) = propose_trust([store], root)
+    result = apply(proposal, Executor(SetRunner(store), None, record))
+    assert (result.state.status, result.manual) == (Status.NO_TOOL, "")
+    assert record.installed() == ()
 
 
-def test_a_runtime_alone_does_not_count(root: RootCertificate, record: Record) -> None:
+def test_a_runtime_alone_does_not_count(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore(kind=Kind.RUNTIME)
-    (proposal,) = propose_install([store], root)
-    result = install(proposal, root, SetRunner(store), None, record)
-    assert result.state.status is Status.TRUSTED
-    assert not counts([result])
+    (proposal,) = propose_trust([store], root)
+    result = apply(proposal, Executor(SetRunner(store), None, record))
+    assert result.state.status is Status.APPLIED
+    assert not is_trusted([result])
 
 
 def test_removal_takes_only_what_it_was_told(
-    root: RootCertificate, older_root: RootCertificate, record: Record
+    root: RootCertificate, older_root: RootCertificate, record: ChangeRecord
 ) -> None:
     known = {item.fingerprint: item for item in (root, older_root)}
     store = SetStore(held={*known, "foreign"}, known=known)
-    record.add(Installed("set", root.fingerprint, root.id))
-    (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
-    result = remove(proposal, SetRunner(store), None, record)
+    record.add(AppliedChange(Part.TRUST, "set", {root.fingerprint: root.id}))
+    (proposal,) = propose_untrust([store], {root.fingerprint}, every_root=False)
+    result = revert(proposal, Executor(SetRunner(store), None, record))
     assert (result.state.status, result.changed) == (Status.ABSENT, True)
     assert store.held == {older_root.fingerprint, "foreign"}
-    assert record.entries() == ()
-    (everything,) = propose_removal([store], set(), every_root=True)
-    remove(everything, SetRunner(store), None, record)
+    assert record.installed() == ()
+    (everything,) = propose_untrust([store], set(), every_root=True)
+    revert(everything, Executor(SetRunner(store), None, record))
     assert store.held == {"foreign"}
 
 
-def test_removing_what_is_not_there_forgets_the_record(root: RootCertificate, record: Record) -> None:
+def test_removing_what_is_not_there_forgets_the_record(root: RootCertificate, record: ChangeRecord) -> None:
     store = SetStore()
-    record.add(Installed("set", root.fingerprint, root.id))
-    (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
-    assert not remove(proposal, SetRunner(store), None, record).changed
-    assert record.entries() == ()
+    record.add(AppliedChange(Part.TRUST, "set", {root.fingerprint: root.id}))
+    (proposal,) = propose_untrust([store], {root.fingerprint}, every_root=False)
+    assert not revert(proposal, Executor(SetRunner(store), None, record)).changed
+    assert record.installed() == ()
 
 
 @pytest.mark.parametrize(("fails", "detail"), [(True, "hung"), (False, "still holds")])
-def test_a_removal_that_fails_keeps_the_record(root: RootCertificate, record: Record, fails: bool, detail: str) -> None:
+def test_a_removal_that_fails_keeps_the_record(
+    root: RootCertificate, record: ChangeRecord, fails: bool, detail: str
+) -> None:
     store = SetStore(held={root.fingerprint})
-    record.add(Installed("set", root.fingerprint, root.id))
-    (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
-    result = remove(proposal, SetRunner(store, fails=fails, lies=True), None, record)
+    record.add(AppliedChange(Part.TRUST, "set", {root.fingerprint: root.id}))
+    (proposal,) = propose_untrust([store], {root.fingerprint}, every_root=False)
+    result = revert(proposal, Executor(SetRunner(store, fails=fails, lies=True), None, record))
     assert result.state.status is Status.FAILED
     assert detail in result.state.detail
     assert result.state.remedy == "devtls untrust"
-    assert record.entries() != ()
+    assert record.installed() != ()
 
 
-def test_a_blocked_store_keeps_its_record_on_removal(root: RootCertificate, record: Record) -> None:
-    store = SetStore(blocked=StoreState(Status.LOCKED, "a password", "then devtls trust"))
-    record.add(Installed("set", root.fingerprint, root.id))
-    (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
-    result = remove(proposal, SetRunner(store), None, record)
+def test_a_blocked_store_keeps_its_record_on_removal(root: RootCertificate, record: ChangeRecord) -> None:
+    store = SetStore(blocked=ChangeState(Status.LOCKED, "a password", "then devtls trust"))
+    record.add(AppliedChange(Part.TRUST, "set", {root.fingerprint: root.id}))
+    (proposal,) = propose_untrust([store], {root.fingerprint}, every_root=False)
+    result = revert(proposal, Executor(SetRunner(store), None, record))
     assert (result.state.status, result.state.remedy) == (Status.LOCKED, "then devtls untrust")
-    assert record.entries() != ()
+    assert record.installed() != ()
 
 
 @pytest.mark.parametrize("fails", [True, False])
 def test_a_store_that_cannot_be_asked_again_is_not_called_empty(
-    root: RootCertificate, record: Record, fails: bool
+    root: RootCertificate, record: ChangeRecord, fails: bool
 ) -> None:
     store = SetStore(held={root.fingerprint})
-    record.add(Installed("set", root.fingerprint, root.id))
-    (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
+    record.add(AppliedChange(Part.TRUST, "set", {root.fingerprint: root.id}))
+    (proposal,) = propose_untrust([store], {root.fingerprint}, every_root=False)
     store.held.clear()
-    store.blocked = StoreState(Status.HANGING, "its tool hangs")
-    result = remove(proposal, SetRunner(store, fails=fails), None, record)
+    store.blocked = ChangeState(Status.HANGING, "its tool hangs")
+    result = revert(proposal, Executor(SetRunner(store, fails=fails), None, record))
     assert result.state.status is (Status.FAILED if fails else Status.HANGING)
     assert not result.changed
-    assert record.entries() != ()
+    assert record.installed() != ()
 
 
 def test_a_removal_that_stops_half_way_is_said_even_when_the_root_is_gone(
-    root: RootCertificate, record: Record
+    root: RootCertificate, record: ChangeRecord
 ) -> None:
     store = SetStore(held={root.fingerprint})
-    record.add(Installed("set", root.fingerprint, root.id))
-    (proposal,) = propose_removal([store], {root.fingerprint}, every_root=False)
-    result = remove(proposal, SetRunner(store, fails=True), None, record)
+    record.add(AppliedChange(Part.TRUST, "set", {root.fingerprint: root.id}))
+    (proposal,) = propose_untrust([store], {root.fingerprint}, every_root=False)
+    result = revert(proposal, Executor(SetRunner(store, fails=True), None, record))
     assert (result.state.status, result.state.detail, result.changed) == (Status.FAILED, "hung", False)
 
 
-def test_one_broken_store_does_not_stop_the_next(root: RootCertificate, record: Record) -> None:
+def test_one_broken_store_does_not_stop_the_next(root: RootCertificate, record: ChangeRecord) -> None:
     broken, whole = SetStore("a"), SetStore("b")
-    proposals = propose_install([broken, whole], root)
+    proposals = propose_trust([broken, whole], root)
     runners = [SetRunner(broken, fails=True, lies=True), SetRunner(whole)]
     results = [
-        install(proposal, root, runner, None, record) for proposal, runner in zip(proposals, runners, strict=True)
+        apply(proposal, Executor(runner, None, record)) for proposal, runner in zip(proposals, runners, strict=True)
     ]
-    assert [result.state.status for result in results] == [Status.FAILED, Status.TRUSTED]
-    assert counts(results)
+    assert [result.state.status for result in results] == [Status.FAILED, Status.APPLIED]
+    assert is_trusted(results)
 
 
 def test_the_system_comes_first_and_recorded_databases_are_found_again(machine: Machine, tmp_path: Path) -> None:
@@ -262,7 +257,7 @@ def test_the_system_comes_first_and_recorded_databases_are_found_again(machine: 
     recorded = ("system", f"nss:{moved}", "nss:~/profile", "nss:/gone")
     stores = find_stores(machine, ProcessRunner(), recorded=recorded)
     assert [store.name for store in stores] == ["system", f"nss:{moved}", "nss:~/profile"]
-    assert stores[1].state(stores[1].probe(), "").remedy.startswith("install the package")
+    assert stores[1].trust_state(stores[1].probe(), "").remedy.startswith("install the package")
 
 
 @pytest.mark.parametrize(
@@ -318,18 +313,17 @@ def test_a_store_that_was_deleted_is_known_to_be_gone(machine: Machine, name: st
     assert is_gone(name, machine) is gone
 
 
-def test_a_plan_that_failed_half_way_is_taken_back(root: RootCertificate, record: Record) -> None:
+def test_a_plan_that_failed_half_way_is_taken_back(root: RootCertificate, record: ChangeRecord) -> None:
     class Untrusting(SetStore):
         """Takes the certificate, but does not trust it."""
 
-        def state(self, facts: SetFacts, fingerprint: str) -> StoreState:
-            return StoreState(Status.ABSENT)
+        def trust_state(self, facts: SetFacts, fingerprint: str) -> ChangeState:
+            return ChangeState(Status.ABSENT)
 
     store = Untrusting()
-    proposal = Proposal(
-        store, store.probe(), StoreState(Status.ABSENT), Plan((Run(("/bin/add", root.fingerprint)),)), frozenset()
-    )
-    assert install(proposal, root, SetRunner(store, fails=True), None, record).state.status is Status.FAILED
+    state, plan = ChangeState(Status.ABSENT), Plan((Run(("/bin/add", root.fingerprint)),))
+    proposal = Proposal(store, store.probe(), root, state, plan, {root.fingerprint: root.id})
+    assert apply(proposal, Executor(SetRunner(store, fails=True), None, record)).state.status is Status.FAILED
     assert store.held == set()
 
 

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from devtls.net.client.listener import LOOPBACK, Listener, Origin, bind_everywhere
-from devtls.net.client.loopback_filter import filter_loopback
+from devtls.net.bind import LOOPBACK, Origin, bind_all_addresses
+from devtls.net.client.listener import Listener, filter_loopback
 
 
 class Greeter(asyncio.Protocol):
@@ -73,8 +73,8 @@ def test_everybody_else_is_dropped_and_nothing_is_made_for_them(peer: object) ->
 
 
 async def test_the_listener_of_such_a_socket_filters() -> None:
-    bound = bind_everywhere(0)
-    assert bound.origin is Origin.EVERYWHERE
+    bound = bind_all_addresses(0)
+    assert bound.origin is Origin.ALL_ADDRESSES
     assert bound.addresses == LOOPBACK
     assert [sock.getsockname()[:2] for sock in bound.sockets] == [("0.0.0.0", bound.port), ("::", bound.port)]
     listening = Listener(bound, Greeter)

@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from devtls.net.client.client_auth import ClientPolicy
-from devtls.net.client.listener import LOOPBACK
+from devtls.net.bind import LOOPBACK
+from devtls.net.tls.client_auth import ClientPolicy
 from devtls.pki.authority import Authority
 from devtls.routing import ClientAuth
 from tests.net.client_certificates import ClientCertificate, make_client_certificate, trust_pem
