@@ -9,11 +9,7 @@ bounded, the answer that was asked for longest ago goes first; it dies with its 
 from __future__ import annotations
 
 from devtls.dns.answers import UDP_BYTES, ZoneAnswers, render
-<<<<<<< HEAD
 from devtls.dns.query import ECHOED, HEADER_BYTES, Query, RefusedQuery, read_query
-=======
-from devtls.dns.query import ECHOED, HEADER_BYTES, Query, Refusal, read_query
->>>>>>> main
 from devtls.dns.zones import Zones
 
 PLAIN_UDP_BYTES = 512

@@ -13,11 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-<<<<<<< HEAD
 from devtls.dns.query import MAX_QUERY_BYTES, MAX_RECORDS, Edns, Query, RefusedQuery, read_query
-=======
-from devtls.dns.query import MAX_QUERY_BYTES, MAX_RECORDS, Edns, Query, Refusal, read_query
->>>>>>> main
 from tests.dns.asking import OPT, header, question, wire_of
 from tests.effort import examples
 
