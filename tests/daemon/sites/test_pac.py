@@ -73,7 +73,7 @@ async def test_both_ports_lead_to_the_app_and_no_start_waits_for_it(start: Start
     assert (await through(running, 443)).endswith(b"hello")
     assert (await through(running, running.port)).endswith(b"hello")
     assert b" 403 " in await through(running, running.port + 1)
-    assert lines_with(running, "PAC") == said(running, "Browsers") == 0
+    assert lines_with(running, "PAC") == lines_with(running, "Browsers") == 0
     assert introduce(running.daemon).pac_port == running.daemon.pac.port
 
 
@@ -137,7 +137,7 @@ async def test_a_port_that_is_taken_is_told_once_and_tried_again(
         assert introduce(running.daemon).pac_trouble.startswith(told)
     await wait_until(lambda: running.daemon.pac.port == port)
     assert introduce(running.daemon).pac_trouble == ""
-    assert lines_with(running, "PAC") == said(running, "Browsers may") == (holder[0] == "n")
+    assert lines_with(running, "PAC") == lines_with(running, "Browsers may") == (holder[0] == "n")
 
 
 def test_the_usual_port_is_always_led_here() -> None:
