@@ -13,30 +13,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from devtls.doctor.health.authority import CaFacts, judge_ca
-from devtls.doctor.health.browsers import judge_browsers
-from devtls.doctor.health.clients import judge_clients
-from devtls.doctor.health.files import judge_files
+from devtls.doctor.health.authority import Ca, CaFacts, judge_ca, look_at_ca
+from devtls.doctor.health.bounded import Asked, Broken, ask
+from devtls.doctor.health.browsers import judge_browsers, look_at_browsers
+from devtls.doctor.health.clients import judge_clients, look_at_clients
+from devtls.doctor.health.files import judge_files, look_at_files
 from devtls.doctor.health.finding import Finding, Level, Section
-from devtls.doctor.health.machine import judge_machine
-from devtls.doctor.health.names import judge_names
-from devtls.doctor.health.ports import HTTP, HTTPS, STAND_IN, WantedPorts, judge_ports
-from devtls.doctor.health.probes.authority import Ca, look_at_ca
-from devtls.doctor.health.probes.bounded import Asked, Broken, ask
-from devtls.doctor.health.probes.browsers import look_at_browsers
-from devtls.doctor.health.probes.clients import look_at_clients
-from devtls.doctor.health.probes.files import look_at_files
-from devtls.doctor.health.probes.machine import look_at_machine
-from devtls.doctor.health.probes.names import look_at_names, look_at_resolver
-from devtls.doctor.health.probes.ports import look_at_ports
-from devtls.doctor.health.probes.project import look_at_project
-from devtls.doctor.health.probes.service import look_at_services
-from devtls.doctor.health.probes.shell import look_at_shell
-from devtls.doctor.health.probes.stores import Probed, look_at_stores
-from devtls.doctor.health.project import ProjectFacts, judge_project
-from devtls.doctor.health.service import judge_services
-from devtls.doctor.health.shell import judge_shell
-from devtls.doctor.health.stores import judge_stores
+from devtls.doctor.health.machine import judge_machine, look_at_machine
+from devtls.doctor.health.names import judge_names, look_at_names, look_at_resolver
+from devtls.doctor.health.ports import HTTP, HTTPS, STAND_IN, WantedPorts, judge_ports, look_at_ports
+from devtls.doctor.health.project import ProjectFacts, judge_project, look_at_project
+from devtls.doctor.health.service import judge_services, look_at_services
+from devtls.doctor.health.shell import judge_shell, look_at_shell
+from devtls.doctor.health.stores import Probed, judge_stores, look_at_stores
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.system.changes.change import Status
 from devtls.system.changes.clientenv.files import are_retired

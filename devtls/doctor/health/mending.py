@@ -16,7 +16,7 @@ from typing import assert_never
 
 from devtls.doctor.health.examine import Diagnosis
 from devtls.doctor.health.finding import CloseToOthers, Fix, InstallRoot, RemoveRoots, RenewFiles
-from devtls.doctor.health.probes.stores import Probed
+from devtls.doctor.health.stores import Probed
 from devtls.errors import DevtlsError
 from devtls.system.changes.change import Status
 from devtls.system.changes.clientenv.files import renew_files, write_files

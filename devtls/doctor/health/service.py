@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from devtls.doctor.health.finding import Finding, Level, Section
+from devtls.system.changes.change import Part
+from devtls.system.changes.service.discovery import find_services
+from devtls.system.machine.execute import Runner
+from devtls.system.machine.machine import Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +74,28 @@ def _judge(facts: ServiceFacts) -> Finding:
 
 def _finding(facts: ServiceFacts, name: str, level: Level, what: str, *, why: str = "", mend: str = "") -> Finding:
     return Finding(name, Section.SERVICE, level, what, why, mend, subject=facts.label)
+
+
+_MENDS = {Part.SERVICE: "devtls service install", Part.PORTS: "devtls setup ports"}
+
+
+def look_at_services(machine: Machine, runner: Runner) -> tuple[ServiceFacts, ...]:
+    """Return what is installed."""
+    found = []
+    for service in find_services(machine, runner):
+        account = service.account(service.probe())
+        if account.installed:
+            interpreter = account.argv[0] if account.argv else ""
+            facts = ServiceFacts(
+                service.label,
+                _MENDS.get(service.part, ""),
+                interpreter=interpreter or "a program that cannot be read",
+                interpreter_is_there=bool(interpreter) and Path(interpreter).exists(),
+                config=account.config,
+                config_is_there=not account.config or Path(account.config).exists(),
+                running=account.running,
+                on_demand=service.part is Part.PORTS,
+                trouble=account.trouble,
+            )
+            found.append(facts)
+    return tuple(found)
