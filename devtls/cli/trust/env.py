@@ -59,7 +59,7 @@ def _prepare(state_dir: Path) -> ClientEnvironment:
     if are_retired(state_dir):  # a shell's profile that still asks must not bring the trust back
         raise Refused("devtls untrust took the trust in this CA back.", hint="devtls trust, then devtls env again")
     environment = plan_environment(probe(state_dir, present_root(keystore, authority), os.environ))
-    write_files(environment.files)
+    write_files(state_dir, environment.files)
     return environment
 
 

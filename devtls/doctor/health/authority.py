@@ -1,6 +1,7 @@
-"""Whether the CA is there, safe, and in its time.
+"""The CA: whether it is there, safe, and in its time.
 
-Owns the judgement about the state folder and the clock. What the keystore itself refuses is said in its words.
+Owns the verdict on the state directory and the clock, and the probe that reads both. What the keystore itself refuses
+is said in its words.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from devtls.doctor.health.finding import CloseToOthers, Finding, Level, Section, as_command
+from devtls.doctor.health.finding import Finding, Level, Section, as_command
 from devtls.errors import DevtlsError, NoAuthority, StateError
 from devtls.pki.authority import Authority
 from devtls.pki.leaf import PROFILE
 from devtls.system.changes.clientenv.variables import ROOT_FILE
+from devtls.system.changes.engine import Proposal, propose
+from devtls.system.changes.permissions import PrivateFiles
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.root import RootCertificate, ours
 from devtls.system.storage.keystore import Keystore
@@ -36,7 +39,7 @@ _RETIRE = "devtls ca retire"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ErrorMessage:
     """An error of ours: its sentence, and what it says to do."""
 
     sentence: str
@@ -44,7 +47,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Older:
+class OlderCa:
     """A CA before the present one, whose root is trusted until it is retired."""
 
     id: str
@@ -53,13 +56,14 @@ class Older:
 
 @dataclass(frozen=True, slots=True)
 class CaFacts:
-    """What the state folder holds.
+    """The content of the state directory.
 
-    `refused` is why the keystore does not load the CA, `record` why the record of installations cannot be read;
-    `exposed` can be read by others and is ours, `foreign` belongs to another user; `newest` is when the youngest file
-    was written; `next_id` names the CA of a renewal that was begun and not finished; `limited` is false for a CA that
-    was imported and may speak for every site; `withdrawn` says that this CA is on its root's list ("" = it is not),
-    `unpublished` are the intermediates that a crash kept from that list: serial number -> the command to give again.
+    `refused` is why the keystore does not load the CA, `record` why the record of changes cannot be read; `exposed` can
+    be read by others and is ours, which `closing` ends; `foreign` belongs to another user; `newest` is when the
+    youngest file was written; `next_id` names the CA of a renewal that was begun and not finished; `limited` is false
+    for a CA that was imported and may speak for every site; `withdrawn` says that this CA is on its root's CRL ("" = it
+    is not), `unpublished` are the intermediates that a crash kept from that CRL: serial number -> the command to give
+    again.
     """
 
     directory: Path
@@ -69,19 +73,20 @@ class CaFacts:
     zones: tuple[str, ...] = ()
     not_before: datetime | None = None
     not_after: datetime | None = None
-    refused: Said | None = None
-    record: Said | None = None
+    refused: ErrorMessage | None = None
+    record: ErrorMessage | None = None
     exposed: tuple[Path, ...] = ()
+    closing: Proposal | None = None
     foreign: tuple[Path, ...] = ()
     newest: datetime | None = None
-    older: tuple[Older, ...] = ()
+    older: tuple[OlderCa, ...] = ()
     next_id: str = ""
     limited: bool = True
     withdrawn: str = ""
     unpublished: Mapping[str, str] = field(default_factory=dict)
 
 
-def judge_ca(facts: CaFacts) -> Iterator[Finding]:
+def check_ca(facts: CaFacts) -> Iterator[Finding]:
     """Yield what there is to say about the CA."""
     if not facts.exists:
         yield Finding(
@@ -129,7 +134,7 @@ def _on_files(facts: CaFacts) -> Iterator[Finding]:
             f"Other users can look into {len(facts.exposed)} of the CA's files and folders.",
             "Who reads the key can pose as your development sites, so devtls refuses to use it.",
             f"chmod go= {paths}",
-            fix=CloseToOthers(facts.exposed),
+            fix=facts.closing,
         )
     if facts.refused is not None and not (facts.exposed or facts.foreign or _clock_is_behind(facts)):
         yield Finding(
@@ -230,7 +235,7 @@ _ROOT = "root.pem"
 
 
 @dataclass(frozen=True)
-class Ca:
+class ProbedCa:
     """The facts, the CA when it can be used, and its root: that of a CA which is refused is in the stores as well."""
 
     facts: CaFacts
@@ -238,12 +243,13 @@ class Ca:
     root: RootCertificate | None
 
 
-def look_at_ca(state_dir: Path, now: datetime) -> Ca:
+def probe_ca(state_dir: Path, now: datetime) -> ProbedCa:
     """Return what the state folder holds."""
     files, keystore = list(_private_files(state_dir)), Keystore(state_dir)
     authority, refused = _load(keystore, now)
     entries = _entries_of(keystore)
     root = authority.root if authority else _root_on_disk(state_dir, entries)
+    exposed = tuple(path for path, status in files if _is_ours(status) and _is_open(status))
     facts = CaFacts(
         directory=state_dir,
         now=now,
@@ -254,16 +260,17 @@ def look_at_ca(state_dir: Path, now: datetime) -> Ca:
         not_after=authority.not_after if authority else root.not_valid_after_utc if root else None,
         refused=refused,
         record=_record_trouble(state_dir),
-        exposed=tuple(path for path, status in files if _is_ours(status) and _is_open(status)),
+        exposed=exposed,
+        closing=propose(PrivateFiles(exposed), exposed) if exposed else None,
         foreign=tuple(path for path, status in files if not _is_ours(status)),
         newest=max((datetime.fromtimestamp(status.st_mtime, UTC) for _, status in files), default=None),
-        older=tuple(Older(entry.root_id, entry.not_after) for entry in entries.older) if entries else (),
+        older=tuple(OlderCa(entry.root_id, entry.not_after) for entry in entries.older) if entries else (),
         next_id=entries.next.root_id if entries and entries.next else "",
         limited=authority is None or authority.name_constrained,
         withdrawn=authority.withdrawn_in_words if authority else "",
         unpublished=_unpublished(keystore, authority),
     )
-    return Ca(facts, authority, _installable(root, authority, keystore))
+    return ProbedCa(facts, authority, _installable(root, authority, keystore))
 
 
 def _installable(
@@ -294,15 +301,15 @@ def _entries_of(keystore: Keystore) -> Pointer | None:
         return None
 
 
-def _load(keystore: Keystore, now: datetime) -> tuple[Authority | None, Said | None]:
+def _load(keystore: Keystore, now: datetime) -> tuple[Authority | None, ErrorMessage | None]:
     try:
         return keystore.load(now), None
     except NoAuthority:
         return None, None
     except StateError as error:
-        return None, Said(str(error), error.hint)
+        return None, ErrorMessage(str(error), error.hint)
     except OSError as error:
-        return None, Said(f"{keystore.state_dir} cannot be read: {error.strerror or error}.", "")
+        return None, ErrorMessage(f"{keystore.state_dir} cannot be read: {error.strerror or error}.", "")
 
 
 def _private_files(state_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -342,9 +349,9 @@ def _root_on_disk(state_dir: Path, pointer: Pointer | None) -> x509.Certificate 
     return None
 
 
-def _record_trouble(state_dir: Path) -> Said | None:
+def _record_trouble(state_dir: Path) -> ErrorMessage | None:
     try:
         ChangeRecord(state_dir).entries()
     except DevtlsError as error:
-        return Said(str(error), error.hint)
+        return ErrorMessage(str(error), error.hint)
     return None

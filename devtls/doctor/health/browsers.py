@@ -1,6 +1,7 @@
-"""What a browser needs besides a root in a store: the right folder, a sandbox that sees it, and a restart.
+"""Browsers: the right directory, a sandbox that sees it, and a restart, besides a root in a store.
 
-Owns Chromium's rule of two folders (platform guide A.2): where ~/.pki/nssdb exists, it is the only one that is read.
+Owns Chromium's rule of two directories (docs/explanation/platforms.md): where ~/.pki/nssdb exists, it is the only one
+that is read.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class BrowserFacts:
     old_processes: dict[str, int] = field(default_factory=dict)
 
 
-def judge_browsers(facts: BrowserFacts) -> Iterator[Finding]:
+def check_browsers(facts: BrowserFacts) -> Iterator[Finding]:
     """Yield what stands between a browser and the store."""
     if facts.legacy and facts.modern:
         yield _on_two_directories(facts)
@@ -77,7 +78,7 @@ def _on_two_directories(facts: BrowserFacts) -> Finding:
 _BROWSERS = frozenset({"chromium", "chrome", "brave", "msedge", "firefox", "firefox-esr", "librewolf", "vivaldi-bin"})
 
 
-def look_at_browsers(machine: Machine, record: ChangeRecord, trusting: Iterable[str]) -> BrowserFacts:
+def probe_browsers(machine: Machine, record: ChangeRecord, trusting: Iterable[str]) -> BrowserFacts:
     """Return what is there; `trusting` are the names of the stores that trust the root."""
     legacy, modern = machine.home / ".pki" / "nssdb", machine.data_home / "pki" / "nssdb"
     return BrowserFacts(

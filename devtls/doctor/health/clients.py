@@ -1,7 +1,8 @@
-"""What real programs made of a certificate of the CA: bare, and with what `devtls env` gives them.
+"""Real programs and a certificate of the CA: bare, and with the variables of `devtls env`.
 
-Owns what a verdict means. A program that needs a variable is no trouble (it brings a list of its own, and `devtls env`
-is the way); one that refuses with the variable, or that accepts a name outside the zones, is.
+Owns the meaning of a verdict. A program that needs a variable is no trouble (it brings a list of its own, and
+`devtls env` is the way); one that refuses with the variable, or that accepts a name outside the zones, is. The probe
+writes nothing into the state directory: the files of `devtls env` stand in a private directory while the clients run.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from devtls.doctor.clients import CLIENTS, Client
-from devtls.doctor.health.authority import Ca
+from devtls.doctor.health.authority import ProbedCa
 from devtls.doctor.health.finding import Finding, Level, Section, listed
 from devtls.doctor.proof import Files, Foreign, Report, Verdict, prove
 from devtls.system.changes.clientenv.planning import plan_environment
@@ -24,7 +25,7 @@ _ENV = 'eval "$(devtls env)"'
 _TRUST = "devtls trust"
 
 
-def judge_clients(reports: Sequence[Report], *, retired: bool = False) -> Iterator[Finding]:
+def check_clients(reports: Sequence[Report], *, retired: bool = False) -> Iterator[Finding]:
     """Yield what each client's handshake showed; `retired` = after devtls untrust, when devtls env refuses."""
     if not reports:
         yield Finding(
@@ -79,7 +80,7 @@ def _on_fooled(report: Report) -> Finding:
     )
 
 
-def look_at_clients(machine: Machine, runner: Runner, ca: Ca, environ: Mapping[str, str]) -> tuple[Report, ...]:
+def probe_clients(machine: Machine, runner: Runner, ca: ProbedCa, environ: Mapping[str, str]) -> tuple[Report, ...]:
     """Return how each client that is installed took a certificate of the CA; none without a CA that can sign."""
     if ca.authority is None:
         return ()

@@ -1,7 +1,8 @@
-"""Whether certificates in files, of other servers and clients, come to their end.
+"""Certificates in files, of other servers and clients, that come to their end.
 
-Owns when that is said (a third of the life before, sixty days at most) and the command for the next one. Refuses to
-speak of certificates that are revoked, that ACME clients renew by themselves, or that are no longer where they went.
+Owns the moment of the warning (a third of the life before, sixty days at most) and the command for the next one.
+Refuses to speak of certificates that are revoked, that ACME clients renew by themselves, or that are no longer in their
+file.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class CertificateFile:
     has_rsa: bool = False
 
 
-def judge_files(found: Iterable[CertificateFile]) -> Iterator[Finding]:
+def check_files(found: Iterable[CertificateFile]) -> Iterator[Finding]:
     """Yield what there is to say about certificates in files."""
     for file in found:
         one = file.issued
@@ -74,11 +75,10 @@ def _next(file: CertificateFile) -> str:
     return shlex.join(words)
 
 
-_PKCS12 = ".p12"
 _MAX_BYTES = 1_048_576
 
 
-def look_at_files(state_dir: Path, now: datetime) -> tuple[CertificateFile, ...]:
+def probe_files(state_dir: Path, now: datetime) -> tuple[CertificateFile, ...]:
     """Return every certificate that is not revoked and still in its file; none where the CA cannot be used."""
     try:
         histories = [register.history() for register in open_registers(Keystore(state_dir), now)]

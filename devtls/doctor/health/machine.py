@@ -1,4 +1,4 @@
-"""What this machine is: versions that explain what else was found. Facts, never a fault."""
+"""This machine: versions that explain the other findings. Facts, never a fault."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import devtls
 from devtls.doctor.health.finding import Finding, Level, Section
-from devtls.doctor.health.names import look_at_resolver
+from devtls.doctor.health.names import probe_resolver
 from devtls.system.changes.truststore.wsl import is_wsl
 from devtls.system.machine.execute import Finished, Runner
 from devtls.system.machine.machine import Machine
@@ -34,7 +34,7 @@ class MachineFacts:
     wsl: bool = False
 
 
-def judge_machine(facts: MachineFacts) -> Iterator[Finding]:
+def check_machine(facts: MachineFacts) -> Iterator[Finding]:
     """Yield what to write into a bug report."""
     where = f"{facts.system}{', inside WSL' if facts.wsl else ''}"
     yield _fact("versions", f"devtls {facts.devtls}, Python {facts.python}, {facts.openssl}, {where}.")
@@ -59,7 +59,7 @@ def _fact(name: str, what: str) -> Finding:
 _SYSTEMCTL_S = 2.0
 
 
-def look_at_machine(machine: Machine, runner: Runner) -> MachineFacts:
+def probe_machine(machine: Machine, runner: Runner) -> MachineFacts:
     """Return the versions of what matters."""
     return MachineFacts(
         system=f"{platform.system()} {platform.machine()}",
@@ -68,7 +68,7 @@ def look_at_machine(machine: Machine, runner: Runner) -> MachineFacts:
         openssl=ssl.OPENSSL_VERSION,
         systemd=_systemd(machine, runner),
         resolved=(machine.root / "run/systemd/resolve/stub-resolv.conf").is_file(),
-        sources=look_at_resolver(machine.root).sources,
+        sources=probe_resolver(machine.root).sources,
         wsl=machine.platform == "linux" and is_wsl(machine),
     )
 

@@ -1,8 +1,7 @@
-"""Whether the names of the routes lead here, quickly, over both families.
+"""The names of the routes: whether they lead here, quickly, over both families.
 
-Owns the verdict on what the resolver said, and the command that mends it, which writes lines for both families. Names
-below localhost are browsers' own business: they and curl resolve them without asking, so only other programs are spoken
-of.
+Owns the verdict on what the resolver said, and the command that writes lines for both families. Names below localhost
+are browsers' own business: they and curl resolve them without asking, so only other programs are spoken of.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from dns.message import make_query
 
-from devtls.doctor.health.bounded import ask_all
+from devtls.doctor.health.bounded import probe_all
 from devtls.doctor.health.finding import Finding, Level, Section, listed
 from devtls.names import is_below, is_wildcard
 from devtls.system.changes.resolver.drop_in import DropIn
@@ -80,7 +79,7 @@ class ResolverFacts:
     silent_port: int = 0
 
 
-def judge_names(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Finding]:
+def check_names(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Finding]:
     """Yield what there is to say about the names."""
     unanswered = [each for each in names if resolver.silent_port and not each.elsewhere and _is_missing(each)]
     others = [each for each in names if each not in unanswered]
@@ -232,12 +231,12 @@ _ASKING = (DELEGATE, DROP_IN, RESOLVER)
 _PORT = re.compile(rb"(?:127\.0\.0\.1:|^port )(\d{1,5})$", re.MULTILINE)
 
 
-def look_at_names(hosts: Sequence[str]) -> tuple[NameFacts, ...]:
+def probe_names(hosts: Sequence[str]) -> tuple[NameFacts, ...]:
     """Look up each host over both families, all at the same time; `*.name` is asked for by one name below it."""
     names = [(_LABEL + host[1:] if is_wildcard(host) else host, is_wildcard(host)) for host in hosts[:_MOST_NAMES]]
     families = (socket.AF_INET, socket.AF_INET6)
     questions = [partial(look_up, name, family) for name, _ in names for family in families]
-    answers = ask_all(questions, LIMIT_S, otherwise=Lookup(took_s=None))
+    answers = probe_all(questions, LIMIT_S, otherwise=Lookup(took_s=None))
     pairs = zip(answers[::2], answers[1::2], strict=True)
     return tuple(NameFacts(name, v4, v6, wild) for (name, wild), (v4, v6) in zip(names, pairs, strict=True))
 
@@ -253,7 +252,7 @@ def look_up(name: str, family: socket.AddressFamily) -> Lookup:
     return Lookup(tuple(found), time.monotonic() - began)
 
 
-def look_at_resolver(system: Path) -> ResolverFacts:
+def probe_resolver(system: Path) -> ResolverFacts:
     """Return how names are looked up here."""
     port = asked_port(system)
     silent = port if port and not _answers(port) else 0

@@ -1,6 +1,6 @@
-"""The configuration that counts in this folder: whether it can be read, fits the CA, and its apps answer.
+"""The configuration that counts in this directory: whether it can be read, fits the CA, and its apps answer.
 
-Owns what a person is told about routes. An app that is down is a note: that is everyday life, and no fault of devtls.
+Owns the findings about routes. An app that is down is a note: that is everyday life, and no fault of devtls.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from devtls.config import Config, StaticTarget
 from devtls.config.lines import visible
-from devtls.doctor.health.authority import Said
-from devtls.doctor.health.bounded import ask_all
+from devtls.doctor.health.authority import ErrorMessage
+from devtls.doctor.health.bounded import probe_all
 from devtls.doctor.health.finding import Finding, Level, Section, as_command, listed
 from devtls.errors import DevtlsError, NotAllowed
 from devtls.names import Hostname
@@ -29,7 +29,7 @@ class ProjectFacts:
     """`file` is "" where there is none; `apps`: target -> "" or why not; `kept`: names that keep HSTS."""
 
     file: str = ""
-    refused: Said | None = None
+    refused: ErrorMessage | None = None
     forbidden: bool = False
     routes: int = 0
     apps: Mapping[str, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class ProjectFacts:
     https_port: int | None = None
 
 
-def judge_project(facts: ProjectFacts) -> Iterator[Finding]:
+def check_project(facts: ProjectFacts) -> Iterator[Finding]:
     """Yield what there is to say about the configuration."""
     if not facts.file:
         yield Finding(
@@ -80,7 +80,7 @@ def judge_project(facts: ProjectFacts) -> Iterator[Finding]:
         yield _on_hsts(facts.kept)
 
 
-def _on_refusal(said: Said, *, forbidden: bool) -> Finding:
+def _on_refusal(said: ErrorMessage, *, forbidden: bool) -> Finding:
     name = "config-not-allowed" if forbidden else "config-refused"
     why = "devtls serve does not start with it; one that runs goes on with the last good version."
     return Finding(
@@ -104,7 +104,7 @@ _ALL_S = 2.0
 _NOT_IN_TIME = "no answer in time"
 
 
-def look_at_project(directory: Path, home: Path, paths: Paths, zones: tuple[Hostname, ...]) -> ProjectFacts:
+def probe_project(directory: Path, home: Path, paths: Paths, zones: tuple[Hostname, ...]) -> ProjectFacts:
     """Return the configuration that `devtls serve` would find in `folder`, and how its apps are."""
     found = find_config(directory, home=home, config_dir=paths.config_dir)
     if found is None:
@@ -115,7 +115,7 @@ def look_at_project(directory: Path, home: Path, paths: Paths, zones: tuple[Host
         directories = {route.target.directory: "-" for route in config.routes if isinstance(route.target, StaticTarget)}
         routes = build_routes(config, zones, static_sockets=directories).routes
     except DevtlsError as error:
-        return ProjectFacts(file, Said(str(error), error.hint), isinstance(error, NotAllowed))
+        return ProjectFacts(file, ErrorMessage(str(error), error.hint), isinstance(error, NotAllowed))
     apps = {
         route.upstream.label: route.upstream for route in routes if not isinstance(route.config.target, StaticTarget)
     }
@@ -135,7 +135,7 @@ def _names_with_hsts(config: Config) -> tuple[str, ...]:
 
 
 def _knock_on(apps: dict[str, Upstream]) -> dict[str, str]:
-    answers = ask_all([partial(_knock, app) for app in apps.values()], _ALL_S, otherwise=_NOT_IN_TIME)
+    answers = probe_all([partial(_knock, app) for app in apps.values()], _ALL_S, otherwise=_NOT_IN_TIME)
     return dict(zip(apps, answers, strict=True))
 
 

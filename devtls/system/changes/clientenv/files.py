@@ -106,6 +106,10 @@ class ClientFiles(Change[FilesFacts, DesiredFiles]):
         outdated = self._outdated(facts, desired)
         return Plan(tuple(WriteFile(path, content, _MODE) for path, content in outdated.items()))
 
+    def outdated(self, desired: DesiredFiles) -> tuple[Path, ...]:
+        """Return the files that are not as desired."""
+        return tuple(self._outdated(self.probe(), desired))
+
     def _outdated(self, facts: FilesFacts, desired: DesiredFiles) -> dict[Path, bytes]:
         wanted: dict[Path, bytes] = dict(desired.files)
         if desired.root is not None:
@@ -143,9 +147,7 @@ class ClientFiles(Change[FilesFacts, DesiredFiles]):
         """Put a file that could not be written into words."""
         step = outcome.failed
         path = str(step.path) if isinstance(step, WriteFile | RemoveFile) else self.label
-        return ChangeState(
-            Status.FAILED, f"{path} cannot be written{outcome.detail.removeprefix(path)}", f"{_REMEDY}"
-        )
+        return ChangeState(Status.FAILED, f"{path} cannot be written{outcome.detail.removeprefix(path)}", f"{_REMEDY}")
 
     def explain(self, facts: FilesFacts, desired: DesiredFiles) -> str:
         """Return nothing: the plan's commands say it all."""
