@@ -13,7 +13,7 @@ import sys
 import msgspec
 
 from devtls.config import ServeConfig
-from devtls.net.client.listener import Bound, adopt
+from devtls.net.bind import Bound, adopt
 from devtls.system.machine.activation import ActivatedSocket, ActivatedSockets, take_listen_fds
 from devtls.system.machine.launchd import started_by_launchd, take_launchd_sockets
 

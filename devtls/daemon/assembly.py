@@ -32,8 +32,9 @@ from devtls.daemon.source import Source
 from devtls.daemon.upstream_tls import ClientContexts
 from devtls.errors import NoAuthority
 from devtls.names import DEFAULT_ZONES
-from devtls.net.client.listener import Bound, Inside, Listener, TlsGate, https_protocol, redirect_protocol
-from devtls.net.client.service import Service
+from devtls.net.bind import Bound
+from devtls.net.client.listener import ConnectionLimiter, Listener, TlsGate, https_protocol, redirect_protocol
+from devtls.net.client.service import ProxyService
 from devtls.net.tls.contexts import HTTP_1, HTTP_2, ContextCache
 from devtls.net.upstream.pool import Pool
 from devtls.pki.leaf import Signer
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from devtls.daemon.sites.acme import AcmeSite
     from devtls.daemon.sites.dns import DnsSite
     from devtls.daemon.sites.pac import PacSite
-    from devtls.net.client.client_auth import Claim, ClientPolicy
+    from devtls.net.tls.client_auth import Claim, ClientPolicy
 
 
 class Daemon:
@@ -63,7 +64,7 @@ class Daemon:
         """Called on the watch's thread; nobody calls it before `watch` is started."""
         self.generation: Generation
         self.bound: BoundListeners
-        self.service: Service
+        self.service: ProxyService
         self.pki: PkiSite
         self._sites: list[Site] = []
         """What a reload replaces and the end closes, in the order in which they were started."""
@@ -75,7 +76,7 @@ class Daemon:
         self._listeners: list[Listener] = []
         self.contexts: ContextCache
         self._gate: TlsGate
-        self._inside: Inside
+        self._inside: ConnectionLimiter
         self._reloading = asyncio.Lock()
 
     # -- start --------------------------------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ class Daemon:
     async def start(self) -> None:
         """Serve."""
         generation, config = self.generation, self.generation.snapshot.config
-        self.service = Service(
+        self.service = ProxyService(
             snapshot=generation.snapshot,
             pool=Pool(pool_limits(config.limits), head_limits(config.limits), self._client_contexts),
             observer=self.log,
@@ -167,7 +168,7 @@ class Daemon:
         )
         self.contexts.pin(generation.snapshot.routes.exact_hosts())
         self._gate = TlsGate(self.service, self.contexts, config.limits.handshake_timeout_s)
-        self._inside = Inside(self.service)
+        self._inside = ConnectionLimiter(self.service)
         self._listeners = [Listener(self.bound.https, https_protocol(self.service, self._gate, self._inside))]
         if self.bound.http is not None:
             self._listeners.append(Listener(self.bound.http, redirect_protocol(self.service)))
@@ -370,7 +371,7 @@ def _make_dns_site(generation: Generation, https: Bound, log: Log) -> DnsSite:
 
 
 def _make_pac_site(
-    generation: Generation, https: Bound, log: Log, entrance: tuple[Service, TlsGate, Inside]
+    generation: Generation, https: Bound, log: Log, entrance: tuple[ProxyService, TlsGate, ConnectionLimiter]
 ) -> PacSite:
     from devtls.daemon.sites.pac import PacSite
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from devtls.errors import ConfigError, StateError
-from devtls.net.client.client_auth import Claim, ClientPolicy
+from devtls.net.tls.client_auth import Claim, ClientPolicy
 from devtls.pki.client_chain import lists_are_complete, would_pass
 from devtls.pki.der import pem
 from devtls.pki.leaf import Signer

@@ -12,7 +12,7 @@ from devtls.pki.leaf import Signer
 from devtls.routing import ClientAuth, Snapshot
 
 if TYPE_CHECKING:
-    from devtls.net.client.client_auth import ClientPolicy
+    from devtls.net.tls.client_auth import ClientPolicy
 
 _FIXED = ("https_port", "http_port", "listen", "redirect", "log_format", "http2")
 """Keys of [serve] that a running proxy cannot change."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from devtls.config import LimitsConfig
 from devtls.http.exchange import ExchangeLimits
 from devtls.http.h1.head import HeadLimits
-from devtls.net.client.service import ServerLimits
+from devtls.net.client.service import ClientLimits
 from devtls.net.upstream.pool import PoolLimits
 
 
@@ -17,9 +17,9 @@ def head_limits(limits: LimitsConfig) -> HeadLimits:
     return HeadLimits(limits.max_head_bytes, limits.max_fields, limits.max_target_bytes, limits.max_informational)
 
 
-def server_limits(limits: LimitsConfig) -> ServerLimits:
+def server_limits(limits: LimitsConfig) -> ClientLimits:
     """Return the limits of a client's connection."""
-    return ServerLimits(
+    return ClientLimits(
         head=head_limits(limits),
         exchange=ExchangeLimits(
             response_head_timeout_s=limits.response_head_timeout_s,

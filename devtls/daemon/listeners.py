@@ -16,8 +16,7 @@ import msgspec
 
 from devtls.config import ServeConfig
 from devtls.errors import DevtlsError, PortInUse
-from devtls.net.client.listener import LOOPBACK, Bound, Origin, PortForbidden, bind, bind_everywhere
-from devtls.net.client.redirect_probe import leads_here
+from devtls.net.bind import LOOPBACK, Bound, Origin, PortForbidden, bind, bind_all_addresses, is_redirected_here
 from devtls.system.machine.port_holder import is_listened_to, port_holder
 
 HTTPS_PORT = 443
@@ -113,7 +112,7 @@ def _is_redirected(bound: Bound) -> bool:
     """Note on `bound` whether the system sends 443 there."""
     if is_listened_to(HTTPS_PORT):
         return False  # by somebody of root's; knocking there would cost a wait
-    if not leads_here(bound, HTTPS_PORT):
+    if not is_redirected_here(bound, HTTPS_PORT):
         return False
     bound.origin, bound.redirected_from = Origin.REDIRECTED, HTTPS_PORT
     return True
@@ -140,7 +139,7 @@ def _sent_here(serve: ServeConfig, https: Bound) -> int | None:
     """Return 80 where the system sends that to the https port as well."""
     if https.origin is not Origin.REDIRECTED or serve.http_port is not None:
         return None
-    return HTTP_PORT if leads_here(https, HTTP_PORT) else None
+    return HTTP_PORT if is_redirected_here(https, HTTP_PORT) else None
 
 
 def _bind(port: int, addresses: Sequence[str], hint: str) -> Bound:
@@ -168,8 +167,8 @@ def _bind_somehow(port: int, addresses: Sequence[str]) -> Bound:
 
 
 def _bind_wildcard(port: int) -> Bound:
-    bound = bind_everywhere(port)
-    if not leads_here(bound, port):  # a socket on 127.0.0.1 itself, which root may have, comes first
+    bound = bind_all_addresses(port)
+    if not is_redirected_here(bound, port):  # a socket on 127.0.0.1 itself, which root may have, comes first
         bound.close()
         raise PortInUse(f"Port {port} is taken: something else listens on 127.0.0.1 or ::1.", port=port)
     return bound

@@ -58,7 +58,7 @@ class Query(msgspec.Struct, frozen=True):
     edns: Edns | None
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class RefusedQuery(msgspec.Struct, frozen=True):
     """A query that gets a bare header for an answer."""
 
     id: bytes
@@ -75,7 +75,7 @@ class _MalformedError(Exception):
     """The bytes are no DNS message; never leaves this module."""
 
 
-def read_query(wire: bytes) -> Query | Refusal | None:
+def read_query(wire: bytes) -> Query | RefusedQuery | None:
     """Return the query in `wire`, or how it is refused; None: it gets no answer at all."""
     if len(wire) < HEADER_BYTES:
         return None
@@ -83,13 +83,13 @@ def read_query(wire: bytes) -> Query | Refusal | None:
     if flags & QR:
         return None
     if flags & _OPCODE_BITS:
-        return Refusal(wire[:2], flags, int(dns.rcode.NOTIMP))
+        return RefusedQuery(wire[:2], flags, int(dns.rcode.NOTIMP))
     try:
         if questions != 1 or sum(records) > MAX_RECORDS or len(wire) > MAX_QUERY_BYTES:
             raise _MalformedError
         return _read_body(wire, flags, records[0] + records[1], records[2])
     except (_MalformedError, IndexError, StructError):
-        return Refusal(wire[:2], flags, int(dns.rcode.FORMERR))
+        return RefusedQuery(wire[:2], flags, int(dns.rcode.FORMERR))
 
 
 def _read_body(wire: bytes, flags: int, before: int, additional: int) -> Query:

@@ -9,7 +9,7 @@ bounded, the answer that was asked for longest ago goes first; it dies with its 
 from __future__ import annotations
 
 from devtls.dns.answers import UDP_BYTES, ZoneAnswers, render
-from devtls.dns.query import ECHOED, HEADER_BYTES, Query, Refusal, read_query
+from devtls.dns.query import ECHOED, HEADER_BYTES, Query, RefusedQuery, read_query
 from devtls.dns.zones import Zones
 
 PLAIN_UDP_BYTES = 512
@@ -33,7 +33,7 @@ class Responder:
         query = read_query(wire)
         if query is None:
             return None
-        if isinstance(query, Refusal):
+        if isinstance(query, RefusedQuery):
             return query.to_wire()
         head, tail = self._parts(query, TCP_BYTES if over_tcp else _udp_bytes(query))
         return query.id + head + query.question + tail

@@ -69,7 +69,7 @@ class SendClient(msgspec.Struct, gc=False):
     event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset
 
 
-class Answer(msgspec.Struct, gc=False):
+class SendErrorPage(msgspec.Struct, gc=False):
     """Answer the client ourselves; `tried` as in DialFailed."""
 
     kind: FailureKind
@@ -111,5 +111,14 @@ class Finish(msgspec.Struct, gc=False):
 
 
 Action = (
-    Acquire | SendUpstream | SendClient | Answer | Arm | Disarm | ReleaseUpstream | AbortUpstream | OpenTunnel | Finish
+    Acquire
+    | SendUpstream
+    | SendClient
+    | SendErrorPage
+    | Arm
+    | Disarm
+    | ReleaseUpstream
+    | AbortUpstream
+    | OpenTunnel
+    | Finish
 )

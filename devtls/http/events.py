@@ -16,7 +16,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class RememberedHeaders(list[tuple[bytes, bytes]]):
-    """A field list that a codec remembers by its octets: the same fields again are this same object.
+    """A field list that a codec remembers by its bytes: the same fields again are this same object.
 
     What others make of it is kept with it: `edited` by `http.forward`, `written` by the HTTP/1 writer, `packed` by the
     HTTP/2 one. Like every event it is never changed, or they would lie.
@@ -36,7 +36,7 @@ class Request(msgspec.Struct, gc=False):
 
     `target` is origin-form (`/path?query`) or `*`, byte for byte as sent; `authority` is the effective host[:port] in
     lower case (absolute-form and :authority win over Host), b"" when an HTTP/1.0 client sent none. `headers` still hold
-    every field that arrived, Host included. `body_length` counts octets: 0 = no body, the message ends with its head
+    every field that arrived, Host included. `body_length` counts bytes: 0 = no body, the message ends with its head
     (codecs report EndOfMessage all the same, senders need none); None = unknown until EndOfMessage.
     """
 

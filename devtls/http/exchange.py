@@ -15,7 +15,6 @@ from devtls.http.actions import (
     AbortUpstream,
     Acquire,
     Action,
-    Answer,
     Arm,
     DialFailed,
     Disarm,
@@ -24,6 +23,7 @@ from devtls.http.actions import (
     OpenTunnel,
     ReleaseUpstream,
     SendClient,
+    SendErrorPage,
     SendUpstream,
     Timer,
     UpstreamReady,
@@ -344,7 +344,7 @@ class Exchange:
 
     def _fail(self, kind: FailureKind, detail: str, tried: tuple[tuple[str, str], ...] = ()) -> list[Action]:
         self.phase = Phase.DONE
-        return [Answer(kind, detail, tried), Finish(complete=True)]
+        return [SendErrorPage(kind, detail, tried), Finish(complete=True)]
 
     def _finish(self, last: Action, *, complete: bool) -> list[Action]:
         self.phase = Phase.DONE

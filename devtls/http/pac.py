@@ -52,7 +52,7 @@ class PacScope(msgspec.Struct, frozen=True):
     https_ports: frozenset[int]
 
 
-class Tunnel(msgspec.Struct, frozen=True):
+class PacTunnel(msgspec.Struct, frozen=True):
     """The client may speak TLS from now on; `port` is the one that it believes to be connected to."""
 
     port: int
@@ -71,7 +71,7 @@ def pac_text(zones: tuple[Hostname, ...], port: int) -> bytes:
     return (_SCRIPT % {"zones": json.dumps(zones), "port": port}).encode("ascii")
 
 
-def judge(head: bytes, scope: PacScope, own_port: int) -> Tunnel | PlainRequest | pages.Answer:
+def judge(head: bytes, scope: PacScope, own_port: int) -> PacTunnel | PlainRequest | pages.LocalResponse:
     """Say what a whole head (without its CRLFCRLF) gets at `own_port`."""
     try:
         line, _, block = head.partition(b"\r\n")
@@ -90,7 +90,7 @@ def judge(head: bytes, scope: PacScope, own_port: int) -> Tunnel | PlainRequest 
         return pages.malformed(violation.status, str(violation))
 
 
-def _judge_connect(target: bytes, frame: RequestFrame, scope: PacScope) -> Tunnel | pages.Answer:
+def _judge_connect(target: bytes, frame: RequestFrame, scope: PacScope) -> PacTunnel | pages.LocalResponse:
     host, port = _split(parse_authority(target))
     if port is None:
         raise ProtocolViolation("CONNECT names a host and a port.")  # RFC 9110 9.3.6
@@ -103,12 +103,12 @@ def _judge_connect(target: bytes, frame: RequestFrame, scope: PacScope) -> Tunne
     if port not in scope.https_ports:
         ports = " and ".join(map(str, sorted(scope.https_ports)))
         return pages.refused(f"Port {port} of {host} is not reached through devtls, only {ports}.", b"")
-    return Tunnel(port)
+    return PacTunnel(port)
 
 
 def _judge_absolute(
     path: bytes, authority: bytes, scheme: bytes, accept: bytes, scope: PacScope
-) -> PlainRequest | pages.Answer:
+) -> PlainRequest | pages.LocalResponse:
     host, port = _split(authority)
     if not _is_ours(host, scope):
         return _no_way_to(host, scope, accept)
@@ -119,7 +119,9 @@ def _judge_absolute(
     return PlainRequest(parse_hostname(host), path, accept)
 
 
-def _judge_own(method: bytes, target: bytes, frame: RequestFrame, scope: PacScope, own_port: int) -> pages.Answer:
+def _judge_own(
+    method: bytes, target: bytes, frame: RequestFrame, scope: PacScope, own_port: int
+) -> pages.LocalResponse:
     host = "" if frame.host is None else _split(parse_authority(frame.host))[0]
     if host not in _LOOPBACK_NAMES:
         return pages.refused("What lies here is for this machine, under the name 127.0.0.1.", b"")
@@ -134,7 +136,7 @@ def _judge_own(method: bytes, target: bytes, frame: RequestFrame, scope: PacScop
         (b"Cache-Control", b"no-store"),
         (b"X-Content-Type-Options", b"nosniff"),
     ]
-    return pages.Answer(200, headers, body)
+    return pages.LocalResponse(200, headers, body)
 
 
 def _is_ours(host: str, scope: PacScope) -> bool:
@@ -144,7 +146,7 @@ def _is_ours(host: str, scope: PacScope) -> bool:
         return False
 
 
-def _no_way_to(host: str, scope: PacScope, accept: bytes) -> pages.Answer:
+def _no_way_to(host: str, scope: PacScope, accept: bytes) -> pages.LocalResponse:
     return pages.refused(f"devtls leads to names in {', '.join(scope.zones)}, not to {host or 'this one'}.", accept)
 
 

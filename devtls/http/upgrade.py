@@ -8,6 +8,9 @@ It refuses every other 101, also one that nobody asked for.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 from devtls.http.events import Headers, InformationalResponse, Request
 from devtls.http.headers import get, has_token
 
@@ -17,9 +20,6 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 def accept_of(request_headers: Headers) -> bytes:
     """Return the Sec-WebSocket-Accept that a request asks for (RFC 6455 4.2.2)."""
-    import base64
-    import hashlib  # with OpenSSL's digests 3 ms, and only HTTP/2 has us compute one
-
     key = get(request_headers, b"sec-websocket-key") or b""
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 

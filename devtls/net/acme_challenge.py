@@ -17,13 +17,13 @@ import msgspec
 
 from devtls.http.actions import DialFailed
 from devtls.http.events import Data, EndOfMessage, Malformed, Request, Reset, Response, UpstreamEvent
-from devtls.http.h1.client import H1Client
 from devtls.http.h1.head import HeadLimits
-from devtls.net.upstream.dial import Connecting
+from devtls.http.h1.upstream import H1UpstreamCodec
+from devtls.net.upstream.dial import Dialler
 from devtls.routing import LOCAL_ADDRESSES, Upstream
 
 TIMEOUT_S = 10.0
-_MOST_OCTETS = 4096
+_MOST_BYTES = 4096
 _AGENT = b"devtls ACME validation"
 
 
@@ -73,7 +73,7 @@ async def fetch(upstream: Upstream, host: str, path: bytes, contexts: Contexts) 
         return f"{upstream.label} speaks HTTP/2 only."
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            found = await Connecting(upstream, _Fetch, contexts).connect(TIMEOUT_S, None)
+            found = await Dialler(upstream, _Fetch, contexts).connect(TIMEOUT_S, None)
             if isinstance(found, DialFailed):
                 return "; ".join(f"{address}: {why}" for address, why in found.tried) + "."
             try:
@@ -89,7 +89,7 @@ class _Fetch(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.closed = False
-        self._codec = H1Client(HeadLimits())
+        self._codec = H1UpstreamCodec(HeadLimits())
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Fetched | str] = asyncio.get_running_loop().create_future()
         self._status = 0
@@ -117,8 +117,8 @@ class _Fetch(asyncio.Protocol):
                     self._status = event.status
                 case Data():
                     self._body += event.data
-                    if len(self._body) > _MOST_OCTETS:
-                        self._settle(f"The answer is longer than {_MOST_OCTETS} octets.")
+                    if len(self._body) > _MOST_BYTES:
+                        self._settle(f"The answer is longer than {_MOST_BYTES} bytes.")
                 case EndOfMessage():
                     self._settle(Fetched(self._status, self._body))
                 case Malformed() | Reset():

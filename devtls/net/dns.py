@@ -18,12 +18,13 @@ from typing import Protocol, cast
 import msgspec
 
 from devtls.errors import PortInUse
-from devtls.net.client.listener import LOOPBACK, Bound, Listener, bind, bind_error
+from devtls.net.bind import LOOPBACK, Bound, bind, bind_error
+from devtls.net.client.listener import Listener
 
 _FREE_PORT_TRIES = 20
-_RECEIVE_OCTETS = 1 << 20
+_RECEIVE_BYTES = 1 << 20
 """What the kernel may hold while the loop is busy; it takes less where its own limit is lower."""
-_PREFIX_OCTETS = 2
+_PREFIX_BYTES = 2
 _PER_TURN = 8
 
 
@@ -94,7 +95,7 @@ def _bind_udp(address: str, port: int) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_OCTETS)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
         sock.setblocking(False)
         sock.bind((address, port))
     except BaseException:
@@ -250,7 +251,7 @@ class _Stream(asyncio.Protocol):
     def _work(self) -> None:
         """Answer the next messages, then read on, wait for the client, or go on in the next turn."""
         answers = [self._server.answer(message, over_tcp=True) for message in self._next_messages()]
-        out = [len(answer).to_bytes(_PREFIX_OCTETS, "big") + answer for answer in answers if answer is not None]
+        out = [len(answer).to_bytes(_PREFIX_BYTES, "big") + answer for answer in answers if answer is not None]
         if out:
             loop = asyncio.get_running_loop()
             self._moved_at = loop.time()
@@ -270,15 +271,15 @@ class _Stream(asyncio.Protocol):
         messages: list[bytes] = []
         while len(messages) < _PER_TURN and self._has_message():
             end = self._message_end()
-            messages.append(bytes(self._buffer[_PREFIX_OCTETS:end]))
+            messages.append(bytes(self._buffer[_PREFIX_BYTES:end]))
             del self._buffer[:end]
         return messages
 
     def _has_message(self) -> bool:
-        return len(self._buffer) >= _PREFIX_OCTETS and len(self._buffer) >= self._message_end()
+        return len(self._buffer) >= _PREFIX_BYTES and len(self._buffer) >= self._message_end()
 
     def _message_end(self) -> int:
-        return _PREFIX_OCTETS + int.from_bytes(self._buffer[:_PREFIX_OCTETS], "big")
+        return _PREFIX_BYTES + int.from_bytes(self._buffer[:_PREFIX_BYTES], "big")
 
 
 def _is_loopback(address: str) -> bool:

@@ -1,17 +1,13 @@
 """Looks at the answers with which an app may refuse the public host name, without holding them up.
 
-Owns the first octets of such a body, until they are enough to tell; `http.hostcheck` knows what they mean.
+Owns the first bytes of such a body, until they are enough to tell; `http.hostcheck` knows what they mean.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from devtls.http.answers.host_check import SNIFF_BYTES, STATUSES, HostCheck, recognise
 from devtls.http.events import Response
 from devtls.http.headers import get
-
-if TYPE_CHECKING:
-    from devtls.http.answers.host_check import HostCheck
 
 
 class RefusalWatch:
@@ -32,16 +28,9 @@ class RefusalWatch:
 
     def verdict(self) -> HostCheck | None:
         """Return which framework's host check this was, if it was one."""
-        from devtls.http.answers.host_check import recognise
-
         return recognise(self._status, self._content_type, self._body)
 
 
 def watch_for_refusal(response: Response) -> RefusalWatch | None:
     """Return a watch for an error that may be a host check, else None."""
-    from devtls.http.answers.host_check import (  # its patterns take 1 ms, and many apps never answer so
-        SNIFF_BYTES,
-        STATUSES,
-    )
-
     return RefusalWatch(response, SNIFF_BYTES) if response.status in STATUSES else None

@@ -15,10 +15,11 @@ from devtls.errors import ProtocolViolation
 from devtls.http.answers import pages
 from devtls.http.h1 import writer
 from devtls.http.h1.head import HeadSplitter, parse_request_line
-from devtls.http.pac import HEAD_LIMITS, PacScope, PlainRequest, Tunnel, judge
-from devtls.net.client.listener import Bound, Inside, Listener, TlsGate, TurnedAway
+from devtls.http.pac import HEAD_LIMITS, PacScope, PacTunnel, PlainRequest, judge
+from devtls.net.bind import Bound
+from devtls.net.client.listener import ConnectionLimiter, Listener, RefusedConnection, TlsGate
 from devtls.net.client.plain_http import plain_page
-from devtls.net.client.service import Service
+from devtls.net.client.service import ProxyService
 
 _TIMEOUT_S = 10.0
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -28,7 +29,9 @@ _USUAL_HTTPS_PORT = 443
 class PacServer:
     """The open port; `scope` may be replaced at any time."""
 
-    def __init__(self, bound: Bound, scope: PacScope, service: Service, gate: TlsGate, inside: Inside) -> None:
+    def __init__(
+        self, bound: Bound, scope: PacScope, service: ProxyService, gate: TlsGate, inside: ConnectionLimiter
+    ) -> None:
         self.bound = bound
         self.scope = scope
         self.inside = inside
@@ -45,9 +48,9 @@ class PacServer:
         self._listener.stop()
 
     def _accept(self) -> asyncio.Protocol:
-        return TurnedAway() if self.inside.closed else PacConnection(self)
+        return RefusedConnection() if self.inside.closed else PacConnection(self)
 
-    def verdict(self, head: bytes) -> Tunnel | pages.Answer:
+    def verdict(self, head: bytes) -> PacTunnel | pages.LocalResponse:
         """Say what a head gets."""
         match judge(head, self.scope, self.bound.port):
             case PlainRequest(host, target, accept):
@@ -90,7 +93,7 @@ class PacConnection(asyncio.Protocol):
             return
         head, rest = found
         verdict = self._server.verdict(head)
-        if isinstance(verdict, Tunnel):
+        if isinstance(verdict, PacTunnel):
             self._enter(verdict.port, rest)
         else:
             self._answer(verdict, head)
@@ -118,7 +121,7 @@ class PacConnection(asyncio.Protocol):
         if first:  # a client that did not wait for the 200
             protocol.data_received(first)
 
-    def _answer(self, page: pages.Answer, head: bytes) -> None:
+    def _answer(self, page: pages.LocalResponse, head: bytes) -> None:
         self._answered = True
         fields, _, _ = writer.write_fields(page.headers)
         out = writer.seal(writer.status_line(page.status, b""), fields, writer.CONNECTION_CLOSE)

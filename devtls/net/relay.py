@@ -15,7 +15,6 @@ from devtls.http.actions import (
     AbortUpstream,
     Acquire,
     Action,
-    Answer,
     Arm,
     DialFailed,
     Disarm,
@@ -23,6 +22,7 @@ from devtls.http.actions import (
     OpenTunnel,
     ReleaseUpstream,
     SendClient,
+    SendErrorPage,
     SendUpstream,
     Timer,
     UpstreamReady,
@@ -39,11 +39,11 @@ from devtls.http.events import (
     UpstreamEvent,
 )
 from devtls.http.exchange import BY_TABLE, Exchange, Terms
-from devtls.net.upstream.h1 import UpstreamHandle
+from devtls.net.upstream.handle import UpstreamHandle
 from devtls.net.upstream.pool import Pool
 from devtls.routing import Route
 
-_HELD_OCTETS = 65536
+_HELD_BYTES = 65536
 """How much of a request's body is read while the app is still being dialled."""
 
 
@@ -59,7 +59,7 @@ class RelayClient(Protocol):
     def flush(self) -> None:
         """Send what was encoded."""
 
-    def answer(self, relay: Relay, answer: Answer) -> None:
+    def answer(self, relay: Relay, answer: SendErrorPage) -> None:
         """Answer with one of our own pages."""
 
     def open_tunnel(self, relay: Relay, upstream: UpstreamHandle) -> None:
@@ -154,7 +154,7 @@ class Relay:
             self._perform(actions)
         if self._dialling is not None and isinstance(event, Data):
             self._held_back += len(event.data)
-            if self._held_back > _HELD_OCTETS and not self._request_paused:
+            if self._held_back > _HELD_BYTES and not self._request_paused:
                 self._request_paused = True
                 self._client.pause_request()
 
@@ -283,7 +283,7 @@ class Relay:
         match action:
             case AbortUpstream():
                 self._abort(stale=action.stale)
-            case Answer():
+            case SendErrorPage():
                 self._client.answer(self, action)
             case OpenTunnel():
                 self._open_tunnel()

@@ -15,7 +15,7 @@ class StreamCarrier(Protocol):
     """What a transport needs of the stream underneath."""
 
     def carry(self, data: bytes) -> bool:
-        """Send octets; True when no more should be sent until `resume_writing`."""
+        """Send bytes; True when no more should be sent until `resume_writing`."""
 
     def carry_end(self) -> None:
         """Send nothing after this."""
@@ -36,7 +36,7 @@ class StreamCarrier(Protocol):
         """Return what the connection's transport says about itself."""
 
     @property
-    def waiting_octets(self) -> int:
+    def waiting_bytes(self) -> int:
         """How much waits to be sent."""
 
 
@@ -55,7 +55,7 @@ class StreamTransport(asyncio.Transport):
     # -- from the carrier ---------------------------------------------------------------------------------------------
 
     def deliver(self, data: bytes) -> None:
-        """Pass octets on; they are kept while nobody is there to take them."""
+        """Pass bytes on; they are kept while nobody is there to take them."""
         if self._protocol is None:
             self._held.append(data)
         elif not self._closing:
@@ -150,5 +150,5 @@ class StreamTransport(asyncio.Transport):
         """A stream's queue has its own limits."""
 
     def get_write_buffer_size(self) -> int:
-        """Return what waits, in octets."""
-        return self._carrier.waiting_octets
+        """Return what waits, in bytes."""
+        return self._carrier.waiting_bytes

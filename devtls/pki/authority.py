@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -34,9 +35,15 @@ from devtls.pki.ca_chain import (
 from devtls.pki.leaf import NEW_CA, PROFILE, Leaf, Signer, crl_path, crl_url, whole_seconds
 from devtls.pki.profile import build_intermediate, build_root, key_identifier, short_id
 from devtls.pki.revocation import build_crl, load_crl
+from devtls.pki.signature import ECDSA_SHA256, SignatureScheme
 
 if TYPE_CHECKING:
     from devtls.pki.signature import IssuerKey
+
+RSA_SHA256 = SignatureScheme(
+    bytes.fromhex("300d06092a864886f70d01010b0500"), lambda key, content: bytes(key.sign(content, PKCS1v15(), SHA256()))
+)
+"""sha256WithRSAEncryption (RFC 4055 5), for the key of a CA that was made elsewhere."""
 
 _ExtensionT = TypeVar("_ExtensionT", bound=x509.ExtensionType)
 
@@ -168,6 +175,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
             root_pem=self.root_pem,
             intermediate_pem=self.intermediate_pem,
             key=self.intermediate.key,
+            scheme=RSA_SHA256 if isinstance(certificate.public_key(), rsa.RSAPublicKey) else ECDSA_SHA256,
             generation=self.generation,
             signs_lists=self.signs_lists,
             addresses=allows_loopback(self.path),

@@ -21,7 +21,7 @@ _TIMEOUT_S = 10.0
 _BODY = b"yes"
 
 
-class H2Server:
+class H2ClientCodec:
     """Answers each request with `status` and a few octets, as far as the window allows; notes names and authorities."""
 
     def __init__(self, folder: Path, status: str, protocols: list[str]) -> None:
@@ -38,7 +38,7 @@ class H2Server:
         self._thread = threading.Thread(target=self._serve)
 
     @contextmanager
-    def running(self) -> Iterator[H2Server]:
+    def running(self) -> Iterator[H2ClientCodec]:
         self._thread.start()
         try:
             yield self
@@ -82,12 +82,12 @@ class H2Server:
 
 
 @pytest.fixture
-def h2_server(tmp_path: Path) -> Iterator[Callable[..., H2Server]]:
+def h2_server(tmp_path: Path) -> Iterator[Callable[..., H2ClientCodec]]:
     """Start a server: (status, protocols that it negotiates)."""
     write_chain(tmp_path, NAME)
     with ExitStack() as stack:
 
-        def start(status: str = "200", protocols: tuple[str, ...] = ("h2", "http/1.1")) -> H2Server:
-            return stack.enter_context(H2Server(tmp_path, status, list(protocols)).running())
+        def start(status: str = "200", protocols: tuple[str, ...] = ("h2", "http/1.1")) -> H2ClientCodec:
+            return stack.enter_context(H2ClientCodec(tmp_path, status, list(protocols)).running())
 
         yield start

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.bench.conftest import H2Server
+from tests.bench.conftest import H2ClientCodec
 from tests.bench.contenders import NAME
 from tests.bench.h2load import Load, Shape, command, parse_h2load, run_h2load, write_paths
 from tests.bench.load import LoadFailed
@@ -83,7 +83,7 @@ def test_no_path_comes_twice(tmp_path: Path) -> None:
     assert {urlsplit(path).path for path in paths} == {"/"}
 
 
-def test_the_name_is_in_sni_and_authority(h2_server: Callable[..., H2Server], require_tool: RequireTool) -> None:
+def test_the_name_is_in_sni_and_authority(h2_server: Callable[..., H2ClientCodec], require_tool: RequireTool) -> None:
     require_tool("h2load", "nghttp2-client")
     server = h2_server()
     assert run_h2load(server.port, Shape(h2=True, connections=1, streams=5), 20, timeout_s=10).requests == 20
@@ -94,7 +94,7 @@ def test_the_name_is_in_sni_and_authority(h2_server: Callable[..., H2Server], re
 
 
 def test_each_path_of_the_file_is_asked_for(
-    h2_server: Callable[..., H2Server], require_tool: RequireTool, tmp_path: Path
+    h2_server: Callable[..., H2ClientCodec], require_tool: RequireTool, tmp_path: Path
 ) -> None:
     require_tool("h2load", "nghttp2-client")
     server = h2_server()
@@ -105,13 +105,13 @@ def test_each_path_of_the_file_is_asked_for(
     assert {head[b":path"] for head in server.heads} == {f"/?{number}".encode() for number in range(20)}
 
 
-def test_a_run_that_is_refused_fails(h2_server: Callable[..., H2Server], require_tool: RequireTool) -> None:
+def test_a_run_that_is_refused_fails(h2_server: Callable[..., H2ClientCodec], require_tool: RequireTool) -> None:
     require_tool("h2load", "nghttp2-client")
     with pytest.raises(LoadFailed, match=r"of 3 requests: .*'failed': 3.*'5xx': 3"):
         run_h2load(h2_server("503").port, Shape(h2=True, connections=1), 3, timeout_s=10)
 
 
-def test_a_run_in_the_other_version_fails(h2_server: Callable[..., H2Server], require_tool: RequireTool) -> None:
+def test_a_run_in_the_other_version_fails(h2_server: Callable[..., H2ClientCodec], require_tool: RequireTool) -> None:
     require_tool("h2load", "nghttp2-client")
     with pytest.raises(LoadFailed, match="not h2"):
         run_h2load(h2_server(protocols=("http/1.1",)).port, Shape(h2=True, connections=1), 1, timeout_s=10)

@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from devtls.http.exchange import ExchangeLimits
-from devtls.net.client.service import ServerLimits
+from devtls.net.client.service import ClientLimits
 from devtls.net.upstream.pool import PoolLimits
 from devtls.pki.authority import Authority
 from tests.net.harness import Proxy, make_authority, proxy
@@ -37,6 +37,6 @@ async def running(authority: Authority) -> AsyncIterator[Proxy]:
 async def hasty(authority: Authority) -> AsyncIterator[Proxy]:
     """A proxy that waits for nothing longer than 0.15 s."""
     exchange = ExchangeLimits(response_head_timeout_s=0.15, body_idle_timeout_s=0.15, continue_wait_s=0.1)
-    limits = ServerLimits(exchange=exchange, head_timeout_s=0.15, keep_alive_s=0.15, linger_s=0.15)
+    limits = ClientLimits(exchange=exchange, head_timeout_s=0.15, keep_alive_s=0.15, linger_s=0.15)
     async with proxy(authority, limits=limits, pool_limits=PoolLimits(connect_timeout_s=0.3)) as started:
         yield started

@@ -146,8 +146,8 @@ class AppH2:
 
     async def flush(self) -> None:
         """Write what is ready."""
-        if octets := self.h2.data_to_send():
-            self.writer.write(octets)
+        if wire := self.h2.data_to_send():
+            self.writer.write(wire)
             await self.writer.drain()
 
     def acknowledge(self, credit: int, stream_id: int) -> None:
@@ -169,8 +169,8 @@ class AppH2:
         self.h2.initiate_connection()
         await self.flush()
         try:
-            while octets := await self.reader.read(65536):
-                for event in self.h2.receive_data(octets):
+            while wire := await self.reader.read(65536):
+                for event in self.h2.receive_data(wire):
                     self._on(event)
                 await self.flush()
         except (ConnectionError, h2.exceptions.ProtocolError) as error:

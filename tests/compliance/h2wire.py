@@ -1,4 +1,4 @@
-"""HTTP/2 by hand for the client: frames as octets, so that what no library would send can be sent.
+"""HTTP/2 by hand for the client: frames as bytes, so that what no library would send can be sent.
 
 A WireH2 reads when it is asked to and never ahead; what it has read is sorted by stream. It gives credit for DATA only
 when `credit` is set, and acknowledges settings only when `polite` is.
@@ -61,9 +61,9 @@ def rst_stream(stream: int, code: int = CANCEL) -> bytes:
     return frame(RST_STREAM, 0, stream, struct.pack(">L", code))
 
 
-def data(stream: int, octets: bytes, *, end: bool = False) -> bytes:
+def data(stream: int, wire: bytes, *, end: bool = False) -> bytes:
     """Return DATA."""
-    return frame(DATA, END_STREAM if end else 0, stream, octets)
+    return frame(DATA, END_STREAM if end else 0, stream, wire)
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Seen:
 
     heads: list[Fields] = field(default_factory=list)
     """Every field block: interim responses, the response, trailers."""
-    octets: int = 0
+    size: int = 0
     pieces: list[bytes] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
     """The sizes of the DATA frames."""
@@ -126,11 +126,11 @@ class WireH2:
     # -- sending ------------------------------------------------------------------------------------------------------
 
     async def send(self, *frames: bytes) -> None:
-        """Send octets."""
+        """Send bytes."""
         await self.wire.send(b"".join(frames))
 
     async def try_to_send(self, *frames: bytes) -> None:
-        """Send octets; the proxy may have closed already."""
+        """Send bytes; the proxy may have closed already."""
         try:
             await self.send(*frames)
         except (OSError, ssl.SSLError):
@@ -238,7 +238,7 @@ class WireH2:
             self.credit_of_connection += int.from_bytes(payload)
 
     async def _take_data(self, seen: Seen, stream: int, flags: int, payload: bytes) -> None:
-        seen.octets += len(payload)
+        seen.size += len(payload)
         seen.pieces.append(payload)
         seen.frames.append(len(payload))
         seen.ended = bool(flags & END_STREAM)

@@ -107,7 +107,7 @@ async def test_rule_77_a_client_that_stops_reading_stops_the_app(running: Proxy)
 
     async with app(talk) as backend:
         running.route(f"app = {backend.port}")
-        before = _resident_octets()
+        before = _resident_bytes()
         client = await wire_client(running)
         await client.request(path=b"/big")
         await client.head()
@@ -116,7 +116,7 @@ async def test_rule_77_a_client_that_stops_reading_stops_the_app(running: Proxy)
             last = sent
             await asyncio.sleep(0.15)
         assert sent <= 12_000_000
-        assert _resident_octets() - before < 8 * MEBIBYTE
+        assert _resident_bytes() - before < 8 * MEBIBYTE
         async with asyncio.timeout(0.5):
             assert (await running.get()).status == 200
         await client.read(20_000_000)  # and it goes on where it stopped
@@ -158,7 +158,7 @@ async def test_rule_77_an_app_that_stops_reading_stops_the_client(running: Proxy
         client.close()
 
 
-def _resident_octets() -> int:
+def _resident_bytes() -> int:
     statm = Path("/proc/self/statm")
     if not statm.exists():
         pytest.skip("memory is read from /proc")

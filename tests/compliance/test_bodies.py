@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from devtls.http.actions import DialFailed
-from devtls.net.upstream.h1 import UpstreamHandle
+from devtls.net.upstream.handle import UpstreamHandle
 from devtls.routing import Upstream
 from tests.compliance.wire import TlsWire, reset, server_context, tls_app, wire_client
 from tests.net.harness import AppConnection, Conversation, Proxy, app, until
@@ -16,7 +16,7 @@ MEBIBYTE = 1024 * 1024
 
 
 def once(answer: bytes) -> Conversation:
-    """Return a conversation that answers one request with these octets and closes."""
+    """Return a conversation that answers one request with these bytes and closes."""
 
     async def talk(connection: AppConnection) -> None:
         await connection.head()
@@ -70,7 +70,7 @@ async def test_rule_42_204_and_304_end_at_their_head(running: Proxy, status: byt
 
 
 async def test_rule_43_205_has_no_body(running: Proxy) -> None:
-    """RFC 9110 15.3.6; the octets that the app sent all the same never reach the next answer."""
+    """RFC 9110 15.3.6; the bytes that the app sent all the same never reach the next answer."""
     async with app(once(b"HTTP/1.1 205 Reset Content\r\nContent-Length: 4\r\n\r\nleak")) as backend:
         running.route(f"app = {backend.port}")
         client = await running.connect()
@@ -200,7 +200,7 @@ CUTS = {
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
 async def test_rule_46_a_cut_body_is_seen_as_one(running: Proxy, cut: str, version: bytes) -> None:
-    """RFC 9112 8: no last chunk, too few octets, and no close_notify, which is all that a 1.0 client can see."""
+    """RFC 9112 8: no last chunk, too few bytes, and no close_notify, which is all that a 1.0 client can see."""
     async with app(once(CUTS[cut])) as backend:
         running.route(f"app = {backend.port}")
         client = await wire_client(running)

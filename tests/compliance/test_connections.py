@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from devtls.net.client.service import ServerLimits
+from devtls.net.client.service import ClientLimits
 from devtls.pki.authority import Authority
 from tests.compliance.wire import reset, wire_client
 from tests.net.harness import App, AppConnection, Conversation, Proxy, answering, app, proxy, until
@@ -91,7 +91,7 @@ async def test_rule_72_what_is_not_idempotent_is_never_sent_twice(running: Proxy
         assert len(sent) == 1
 
 
-async def test_rule_72_nothing_is_sent_twice_after_an_octet_of_the_answer(running: Proxy) -> None:
+async def test_rule_72_nothing_is_sent_twice_after_a_byte_of_the_answer(running: Proxy) -> None:
     """RFC 9112 9.3.1: the app was there and has answered, if badly."""
     async with app(one_answer_each(closing="byte")) as backend:
         running.route(f"app = {backend.port}")
@@ -140,7 +140,7 @@ async def test_rule_71_a_connection_that_the_app_closed_is_not_used(running: Pro
         assert len(backend.connections) == 10
 
 
-async def test_rule_71_a_body_meets_no_end_that_has_arrived_already(running: Proxy) -> None:
+async def test_rule_71_a_body_is_not_sent_to_an_end_that_has_arrived_already(running: Proxy) -> None:
     """RFC 9112 9.3.1: the app's FIN is in the kernel, the loop has not got to it; only a GET could be sent twice."""
     async with app(answering()) as backend:
         running.route(f"app = {backend.port}")
@@ -329,7 +329,7 @@ async def test_rule_75_an_app_that_cannot_be_reached_in_time_is_a_504(hasty: Pro
 
 async def test_rule_79_connections_above_the_limit_are_turned_away(authority: Authority) -> None:
     """Those that are open go on; when one has ended, the next is welcome."""
-    few = ServerLimits(max_connections=2)
+    few = ClientLimits(max_connections=2)
     async with proxy(authority, limits=few) as running, app(answering()) as backend:
         running.route(f"app = {backend.port}")
         clients = [await running.connect() for _ in range(2)]
@@ -346,7 +346,7 @@ async def test_rule_79_connections_above_the_limit_are_turned_away(authority: Au
 
 async def test_rule_79_a_connection_that_says_nothing_counts_as_well(authority: Authority) -> None:
     """It holds a descriptor like any other; its place is free when it ends."""
-    async with proxy(authority, limits=ServerLimits(max_connections=2)) as running, app(answering()) as backend:
+    async with proxy(authority, limits=ClientLimits(max_connections=2)) as running, app(answering()) as backend:
         running.route(f"app = {backend.port}")
         silent = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(2)]
         await asyncio.sleep(0.01)

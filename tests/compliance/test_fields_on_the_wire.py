@@ -100,7 +100,7 @@ async def test_rule_32_via_is_added_both_ways_unless_the_route_forbids_it(runnin
 
 
 async def test_rule_33_nothing_is_encoded_or_decoded(running: Proxy) -> None:
-    """RFC 9110 8.4: the octets and their Content-Encoding pass; no Accept-Encoding is made up."""
+    """RFC 9110 8.4: the bytes and their Content-Encoding pass; no Accept-Encoding is made up."""
     squeezed = b"\x1f\x8b not really gzip"
     head, reply = await through(running, answering(squeezed, fields=b"Content-Encoding: gzip\r\n"))
     assert values(head, b"accept-encoding") == []

@@ -55,12 +55,12 @@ REFUSED = {
 
 @pytest.mark.parametrize("rule", REFUSED)
 async def test_rule_23_a_refused_request_has_one_answer_and_ends_the_connection(running: Proxy, rule: str) -> None:
-    """RFC 9112 2.2, 3.2, 5, 6.3: one 4xx or 5xx, a clean end, and not one octet for the app."""
-    octets, status = REFUSED[rule]
+    """RFC 9112 2.2, 3.2, 5, 6.3: one 4xx or 5xx, a clean end, and not one byte for the app."""
+    wire, status = REFUSED[rule]
     async with app(answering()) as backend:
         running.route(f"app = {backend.port}")
         client = await wire_client(running)
-        await client.send(octets + SMUGGLED)
+        await client.send(wire + SMUGGLED)
         reply = await client.reply()
         assert reply.status == status
         assert reply.field(b"connection") == [b"close"]
@@ -73,13 +73,13 @@ async def test_rule_23_a_refused_request_has_one_answer_and_ends_the_connection(
 @pytest.mark.parametrize("rule", ["rule 15: no Host", "rule 40: 70 kB of fields"])
 async def test_rule_23_the_same_after_a_request_that_went_well(running: Proxy, rule: str) -> None:
     """RFC 9112 9.3: the second request of a connection is refused like the first."""
-    octets, status = REFUSED[rule]
+    wire, status = REFUSED[rule]
     async with app(answering()) as backend:
         running.route(f"app = {backend.port}")
         client = await wire_client(running)
         await client.request()
         assert (await client.reply()).status == 200
-        await client.send(octets)
+        await client.send(wire)
         assert (await client.reply()).status == status
         assert await client.to_eof() == b""
         client.close()
@@ -254,7 +254,7 @@ async def test_rule_60_pipelined_requests_are_answered_in_order(running: Proxy) 
 
 
 async def test_rule_77_who_pipelines_without_reading_is_no_longer_read(running: Proxy) -> None:
-    """Our own answers are as bounded as an app's: 40 octets in, a page out."""
+    """Our own answers are as bounded as an app's: 40 bytes in, a page out."""
     client = await wire_client(running)
     request = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
     with pytest.raises(TimeoutError):
@@ -303,7 +303,7 @@ async def test_rule_49_an_answer_that_cannot_be_trusted_is_a_502(running: Proxy,
         assert len(backend.connections) == 2
 
 
-async def test_rule_49_both_lengths_in_an_answer_are_mended(running: Proxy) -> None:
+async def test_rule_49_both_lengths_in_a_response_are_repaired(running: Proxy) -> None:
     """RFC 9112 6.3: chunked counts, one of them is forwarded, and the connection to the app is not used again."""
 
     async def talk(connection: AppConnection) -> None:
@@ -324,7 +324,7 @@ async def test_rule_49_both_lengths_in_an_answer_are_mended(running: Proxy) -> N
         assert len(backend.connections) == 2
 
 
-async def test_rule_48_octets_behind_an_answer_end_the_apps_connection(running: Proxy) -> None:
+async def test_rule_48_bytes_behind_an_answer_end_the_apps_connection(running: Proxy) -> None:
     """RFC 9112 6.3 and 9.3: they are never the start of the next answer."""
 
     async def talk(connection: AppConnection) -> None:

@@ -14,18 +14,19 @@ from devtls.http.events import (
     Response,
     Trailers,
 )
-from devtls.http.h1 import H1Server, HeadLimits
+from devtls.http.h1.client import H1ClientCodec
+from devtls.http.h1.head import HeadLimits
 
 HOST = b"Host: app.test\r\n"
 
 
 def receive(data: bytes, limits: HeadLimits | None = None) -> list[ClientEvent]:
-    return H1Server(limits or HeadLimits()).receive_data(data)
+    return H1ClientCodec(limits or HeadLimits()).receive_data(data)
 
 
 def refusal(data: bytes, limits: HeadLimits | None = None) -> int:
     """Return the status of the refusal, after proving that nothing behind it is parsed."""
-    server = H1Server(limits or HeadLimits())
+    server = H1ClientCodec(limits or HeadLimits())
     last = server.receive_data(data)[-1]
     assert isinstance(last, Malformed), last
     assert server.closing
@@ -150,7 +151,7 @@ def test_rule_6_a_chunk_size_is_hexadecimal_digits_only(size: bytes) -> None:
 
 @pytest.mark.parametrize("end", [b"XY", b"\n", b"\rX", b"\n\r", b"X\r\n", b""])
 def test_rule_6_chunk_data_ends_in_crlf(end: bytes) -> None:
-    """RFC 9112 7.1: h11 before 0.16 took any two octets here (CVE-2025-43859)."""
+    """RFC 9112 7.1: h11 before 0.16 took any two bytes here (CVE-2025-43859)."""
     body = b"5\r\nhello" + end + b"0\r\n\r\n"
     events = receive(post(b"Transfer-Encoding: chunked", body=body))
     assert events[1] == Data(1, b"hello")
@@ -187,18 +188,18 @@ def test_rule_7_a_bare_lf_in_the_chunked_coding_is_refused(body: bytes) -> None:
         post(b"Transfer-Encoding: chunked", body=b"0\r\nA: b\rc\r\n\r\n"),
     ],
 )
-def test_rule_8_a_bare_cr_is_refused_everywhere(data: bytes) -> None:
+def test_rule_8_a_bare_cr_is_refused_in_every_place(data: bytes) -> None:
     """RFC 9112 2.2."""
     assert refusal(data) == 400
 
 
-@pytest.mark.parametrize("octet", [bytes([code]) for code in (*range(9), *range(10, 32), 127)])
-def test_rule_9_control_characters_in_values_are_refused(octet: bytes) -> None:
+@pytest.mark.parametrize("byte", [bytes([code]) for code in (*range(9), *range(10, 32), 127)])
+def test_rule_9_control_characters_in_values_are_refused(byte: bytes) -> None:
     """RFC 9110 5.5: CR, LF and NUL must be, the others may be."""
-    assert refusal(get(b"A: b" + octet + b"c")) == 400
+    assert refusal(get(b"A: b" + byte + b"c")) == 400
 
 
-def test_rule_9_tab_and_octets_above_ascii_are_kept_in_values() -> None:
+def test_rule_9_tab_and_bytes_above_ascii_are_kept_in_values() -> None:
     """RFC 9110 5.5: HTAB and obs-text are part of a value."""
     assert request_of(get("A: b\tcäö".encode())).headers[-1] == (b"A", "b\tcäö".encode())
 
@@ -390,7 +391,7 @@ def test_rule_21_a_fragment_is_refused() -> None:
 
 def test_rule_22_what_follows_a_request_without_body_is_the_next_request() -> None:
     """RFC 9112 6.3, 9.3."""
-    server = H1Server(HeadLimits())
+    server = H1ClientCodec(HeadLimits())
     first = server.receive_data(get(target=b"/1") + get(b"Content-Length: 3", target=b"/2") + b"abc" + b"junk")
     assert [type(event) for event in first] == [Request, EndOfMessage]
     assert server.buffered > 0
@@ -404,7 +405,7 @@ def test_rule_22_what_follows_a_request_without_body_is_the_next_request() -> No
 
 def test_rule_23_after_a_framing_error_one_answer_goes_out() -> None:
     """RFC 9112 2.2, 9.6: answer, close, parse nothing more."""
-    server = H1Server(HeadLimits())
+    server = H1ClientCodec(HeadLimits())
     (malformed,) = server.receive_data(b"GET / HTTP/1.1\r\n\r\n" + get())
     assert isinstance(malformed, Malformed)
     head = server.send(Response(malformed.stream_id, 400, [], body_length=2))
@@ -466,7 +467,7 @@ def test_rule_55_trailers_obey_the_rules_of_heads() -> None:
 
 def test_rule_60_pipelined_requests_are_answered_in_order() -> None:
     """RFC 9112 9.3.2; also when the client ends its side at once."""
-    server = H1Server(HeadLimits())
+    server = H1ClientCodec(HeadLimits())
     events = server.receive_data(get(target=b"/1") + get(target=b"/2") + get(target=b"/3"))
     assert server.receive_eof() == [ConnectionClosed(1)]
     targets = []

@@ -17,14 +17,16 @@ from devtls.http.events import (
     TunnelData,
     UpstreamEvent,
 )
-from devtls.http.h1 import H1Client, H1Server, HeadLimits
+from devtls.http.h1.client import H1ClientCodec
+from devtls.http.h1.head import HeadLimits
+from devtls.http.h1.upstream import H1UpstreamCodec
 
 OK = b"HTTP/1.1 200 OK\r\n"
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
-def asking(method: bytes = b"GET", *, upgrade: bytes = b"") -> H1Client:
-    client = H1Client(HeadLimits())
+def asking(method: bytes = b"GET", *, upgrade: bytes = b"") -> H1UpstreamCodec:
+    client = H1UpstreamCodec(HeadLimits())
     client.send(Request(7, method, b"/", b"app", [(b"Host", b"app")], upgrade=upgrade))
     client.send(EndOfMessage(7))
     return client
@@ -45,8 +47,8 @@ def fault(data: bytes, method: bytes = b"GET") -> str:
     return last.reason
 
 
-def asked(data: bytes) -> H1Server:
-    server = H1Server(HeadLimits())
+def asked(data: bytes) -> H1ClientCodec:
+    server = H1ClientCodec(HeadLimits())
     assert isinstance(server.receive_data(data)[0], Request)
     return server
 
@@ -56,7 +58,7 @@ def head(response: UpstreamEvent) -> Response:
     return response
 
 
-def test_rule_10_and_11_responses_are_mended() -> None:
+def test_rule_10_and_11_responses_are_repaired() -> None:
     """RFC 9112 5.1, 5.2: a proxy removes whitespace before the colon and unfolds lines."""
     events = answer(OK + b"X-B : b\r\nX-C: c\r\n  d\r\n\t e\r\nContent-Length\t: 0\r\n\r\n")
     assert head(events[0]).headers == [(b"X-B", b"b"), (b"X-C", b"c d e"), (b"Content-Length", b"0")]
@@ -215,7 +217,7 @@ def test_rule_48_bytes_after_a_response_end_the_use_of_the_connection(fields: by
 
 def test_rule_48_a_response_without_a_request() -> None:
     """RFC 9112 9.3."""
-    client = H1Client(HeadLimits())
+    client = H1UpstreamCodec(HeadLimits())
     assert client.reusable
     assert client.receive_data(OK) == []
     assert not client.reusable
@@ -253,7 +255,7 @@ def test_rule_49_what_cannot_be_trusted_is_a_fault(data: bytes) -> None:
     assert fault(data)
 
 
-def test_rule_49_two_lengths_are_mended_at_the_price_of_the_connection() -> None:
+def test_rule_49_two_lengths_are_repaired_at_the_price_of_the_connection() -> None:
     """RFC 9112 6.3: Transfer-Encoding overrides Content-Length."""
     client = asking()
     events = client.receive_data(OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
@@ -317,7 +319,7 @@ def test_rule_54_an_early_answer_ends_the_connection_of_an_unread_body() -> None
     assert b"Connection" not in server.send(Response(1, 413, [], body_length=0))
     server.send(EndOfMessage(1))
     assert server.closing
-    client = H1Client(HeadLimits())
+    client = H1UpstreamCodec(HeadLimits())
     client.send(Request(7, b"POST", b"/", b"a", [], body_length=9))
     events = client.receive_data(OK + b"Content-Length: 0\r\n\r\n")
     assert events[-1] == EndOfMessage(7)
@@ -340,18 +342,18 @@ def test_rule_55_trailers_are_relayed_without_those_that_frame() -> None:
 
 def test_rule_56_te_is_announced_as_a_connection_option() -> None:
     """RFC 9110 10.1.4."""
-    client = H1Client(HeadLimits())
+    client = H1UpstreamCodec(HeadLimits())
     sent = client.send(Request(1, b"GET", b"/", b"a", [(b"Host", b"a"), (b"te", b"trailers")]))
     assert sent == b"GET / HTTP/1.1\r\nHost: a\r\nte: trailers\r\nConnection: TE\r\n\r\n"
 
 
 def test_rule_61_a_websocket_handshake_loses_no_byte_in_either_direction() -> None:
     """RFC 9110 7.8, RFC 6455 4."""
-    server = H1Server(HeadLimits())
+    server = H1ClientCodec(HeadLimits())
     request = server.receive_data(UPGRADE + b"early frames")[0]
     assert isinstance(request, Request)
     assert request.upgrade == b"websocket"
-    client = H1Client(HeadLimits())
+    client = H1UpstreamCodec(HeadLimits())
     sent = client.send(Request(1, b"GET", b"/ws", b"a", [(b"Host", b"a")], upgrade=request.upgrade))
     assert sent == b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
     assert client.send(EndOfMessage(1)) == b""
@@ -384,7 +386,7 @@ def test_rule_61_a_websocket_handshake_loses_no_byte_in_either_direction() -> No
 )
 def test_rule_29_other_upgrades_are_ordinary_requests(data: bytes) -> None:
     """RFC 9110 7.8: an Upgrade may be ignored."""
-    event = H1Server(HeadLimits()).receive_data(data)[0]
+    event = H1ClientCodec(HeadLimits()).receive_data(data)[0]
     assert isinstance(event, Request)
     assert event.upgrade == b""
 

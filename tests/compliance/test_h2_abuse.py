@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from devtls.http.exchange import ExchangeLimits
-from devtls.net.client.service import ServerLimits
+from devtls.net.client.service import ClientLimits
 from devtls.pki.authority import Authority
 from tests.compliance.h2wire import (
     ACK,
@@ -116,7 +116,7 @@ async def test_cve_2023_44487_rapid_reset_ends_the_connection_and_starts_few_req
     assert len(slow) <= client.settings[MAX_STREAMS]
 
 
-async def test_cve_2023_44487_streams_taken_back_count_until_the_app_is_rid_of_them(running: Proxy) -> None:
+async def test_cve_2023_44487_streams_that_were_reset_count_until_the_app_is_rid_of_them(running: Proxy) -> None:
     """An app that is slow to notice is not given ever more requests; what is too much is REFUSED_STREAM."""
     async with app(_silent) as backend:
         running.route(f"app = {backend.port}")
@@ -152,7 +152,7 @@ async def test_5_1_2_streams_above_the_limit_are_refused(running: Proxy) -> None
 MADE_YOU_RESET = {
     "WINDOW_UPDATE by 0": lambda stream: window_update(stream, 0),
     "a window too large": lambda stream: window_update(stream, 2**31 - 1),
-    "PRIORITY of four octets": lambda stream: frame(PRIORITY, 0, stream, bytes(4)),
+    "PRIORITY of four bytes": lambda stream: frame(PRIORITY, 0, stream, bytes(4)),
     "HEADERS behind the end": lambda stream: frame(HEADERS, END_HEADERS, stream, b"\x82"),
     "DATA behind the end": lambda stream: data(stream, b"x"),
 }
@@ -240,7 +240,7 @@ async def test_cve_2016_6581_an_hpack_bomb_is_not_unpacked(running: Proxy) -> No
 
 async def test_cve_2026_49975_the_http_2_bomb_with_a_held_window_is_reaped(authority: Authority) -> None:
     """Large answers whose windows stay at zero: each stream is ended when nothing was taken for too long."""
-    limits = ServerLimits(exchange=ExchangeLimits(body_idle_timeout_s=0.2))
+    limits = ClientLimits(exchange=ExchangeLimits(body_idle_timeout_s=0.2))
     async with proxy(authority, limits=limits) as running, app(answering(b"b" * 200_000)) as backend:
         running.route(f"app = {backend.port}")
         client = await h2_client(running, "app.dev.local", (INITIAL_WINDOW, 0))
@@ -249,13 +249,13 @@ async def test_cve_2026_49975_the_http_2_bomb_with_a_held_window_is_reaped(autho
             while not all(client.seen(stream).over for stream in streams):
                 assert await client.read_frame()
         assert {client.seen(stream).reset for stream in streams} == {CANCEL}
-        assert all(client.seen(stream).octets == 0 for stream in streams)
+        assert all(client.seen(stream).size == 0 for stream in streams)
         await until(lambda: all(connection.writer.is_closing() for connection in backend.connections))
         client.close()
 
 
-async def test_a_window_of_one_octet_at_a_time_does_not_keep_the_loop_busy(running: Proxy) -> None:
-    """CVE-2019-9511, data dribble: one octet for each WINDOW_UPDATE, and others are answered."""
+async def test_a_window_of_one_byte_at_a_time_does_not_keep_the_loop_busy(running: Proxy) -> None:
+    """CVE-2019-9511, data dribble: one byte for each WINDOW_UPDATE, and others are answered."""
     async with app(answering(b"d" * 100_000)) as backend:
         running.route(f"app = {backend.port}")
         client = await h2_client(running, "app.dev.local", (INITIAL_WINDOW, 0), credit=False)
@@ -264,7 +264,7 @@ async def test_a_window_of_one_octet_at_a_time_does_not_keep_the_loop_busy(runni
             for _ in range(20):
                 await client.send(window_update(stream, 1) * 50)
                 await client.settle()
-        assert client.seen(stream).octets == 1000
+        assert client.seen(stream).size == 1000
         client.close()
 
 
@@ -283,7 +283,7 @@ async def test_acknowledgements_that_nobody_reads_are_bounded(running: Proxy, wh
         async with beside_an_ordinary_client(running):
             await _flood(client, FLOODS[what] * 1000, 400)
         connection = next(c for c in running.service.connections if c.id == _oldest(running))
-        assert connection.extra_info("ssl_object") is not None  # type: ignore[attr-defined]  # an H2Connection
+        assert connection.extra_info("ssl_object") is not None  # type: ignore[attr-defined]  # an H2ClientConnection
         client.close()
 
 
@@ -357,7 +357,7 @@ async def test_cve_2019_9517_answers_that_are_not_read_are_not_kept(running: Pro
                 await client.send(*[client.head(client.stream(), path=b"/big") for _ in range(10)])
                 await asyncio.sleep(0.01)
             connection = min(running.service.connections, key=lambda c: c.id)
-            kept = connection._transport.get_write_buffer_size()  # type: ignore[attr-defined]  # an H2Connection
+            kept = connection._transport.get_write_buffer_size()  # type: ignore[attr-defined]  # an H2ClientConnection
             assert kept < 2_000_000
         client.close()
 
@@ -375,7 +375,7 @@ async def test_a_client_that_never_sends_its_preface_is_let_go(hasty: Proxy) -> 
 
 async def test_6_5_3_settings_that_are_not_acknowledged_end_the_connection(authority: Authority) -> None:
     """RFC 9113 6.5.3: SETTINGS_TIMEOUT, though requests are answered meanwhile."""
-    limits = ServerLimits(head_timeout_s=0.1)
+    limits = ClientLimits(head_timeout_s=0.1)
     async with proxy(authority, limits=limits) as running, app(_silent) as backend:
         running.route(f"app = {backend.port}")
         client = await bare_h2(running, polite=False)
@@ -388,7 +388,7 @@ async def test_6_5_3_settings_that_are_not_acknowledged_end_the_connection(autho
 
 async def test_a_field_block_that_is_never_completed_ends_the_connection(authority: Authority) -> None:
     """Slow loris by CONTINUATION: the time for a head is absolute."""
-    limits = ServerLimits(head_timeout_s=0.2)
+    limits = ClientLimits(head_timeout_s=0.2)
     async with proxy(authority, limits=limits) as running, app(answering()) as backend:
         running.route(f"app = {backend.port}")
         client = await h2_client(running)
@@ -409,7 +409,7 @@ async def test_a_field_block_that_is_never_completed_ends_the_connection(authori
 
 async def test_an_idle_connection_ends_with_a_goaway(authority: Authority) -> None:
     """RFC 9113 9.1, 6.8: NO_ERROR and the last stream that was served."""
-    limits = ServerLimits(keep_alive_s=0.15)
+    limits = ClientLimits(keep_alive_s=0.15)
     async with proxy(authority, limits=limits) as running, app(answering()) as backend:
         running.route(f"app = {backend.port}")
         client = await h2_client(running)

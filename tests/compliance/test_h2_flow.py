@@ -26,37 +26,37 @@ BIG = bytes(range(256)) * 1200  # 300 KiB that are not all alike
 async def _settled(client: WireH2) -> None:
     """Read until nothing comes for a moment."""
     before = -1
-    while before != (now := sum(seen.octets for seen in client.streams.values())):
+    while before != (now := sum(seen.size for seen in client.streams.values())):
         before = now
         await client.read_for(0.05)
 
 
 async def test_6_9_2_the_initial_window_bounds_what_is_sent(running: Proxy) -> None:
-    """RFC 9113 6.9.1, 6.9.2: not an octet more, and the rest when the window opens."""
+    """RFC 9113 6.9.1, 6.9.2: not a byte more, and the rest when the window opens."""
     async with app(answering(BIG)) as backend:
         running.route(f"app = {backend.port}")
         client = await h2_client(running, "app.dev.local", (INITIAL_WINDOW, 1000), credit=False)
         stream = await client.request()
         seen = client.seen(stream)
-        await client.until(lambda: seen.octets == 1000)
+        await client.until(lambda: seen.size == 1000)
         await _settled(client)
-        assert seen.octets == 1000
+        assert seen.size == 1000
         await client.send(window_update(stream, 1))
-        await client.until(lambda: seen.octets == 1001)
+        await client.until(lambda: seen.size == 1001)
         await client.send(window_update(stream, MAX_WINDOW - 1), window_update(0, len(BIG)))
         assert (await client.reply(stream)).body == BIG
         client.close()
 
 
 async def test_6_9_1_the_connections_window_bounds_all_streams_together(running: Proxy) -> None:
-    """RFC 9113 6.9.1: 65,535 octets over all streams, whatever theirs allow."""
+    """RFC 9113 6.9.1: 65,535 bytes over all streams, whatever theirs allow."""
     async with app(answering(BIG)) as backend:
         running.route(f"app = {backend.port}")
         client = await h2_client(running, "app.dev.local", (INITIAL_WINDOW, 10_000_000), credit=False)
         streams = [await client.request() for _ in range(3)]
-        await client.until(lambda: sum(client.seen(stream).octets for stream in streams) == 65535)
+        await client.until(lambda: sum(client.seen(stream).size for stream in streams) == 65535)
         await _settled(client)
-        assert sum(client.seen(stream).octets for stream in streams) == 65535
+        assert sum(client.seen(stream).size for stream in streams) == 65535
         await client.send(window_update(0, 3 * len(BIG)))
         for stream in streams:
             assert (await client.reply(stream)).body == BIG
@@ -70,15 +70,15 @@ async def test_6_9_2_a_smaller_initial_window_makes_windows_negative(running: Pr
         client = await h2_client(running, "app.dev.local", (INITIAL_WINDOW, 20_000), credit=False)
         stream = await client.request()
         seen = client.seen(stream)
-        await client.until(lambda: seen.octets == 20_000)
+        await client.until(lambda: seen.size == 20_000)
         await client.send(settings((INITIAL_WINDOW, 5_000)), window_update(stream, 15_000))
         await client.settle()
         await _settled(client)
-        assert seen.octets == 20_000
+        assert seen.size == 20_000
         await client.send(window_update(stream, 7))
-        await client.until(lambda: seen.octets == 20_007)
+        await client.until(lambda: seen.size == 20_007)
         await client.send(settings((INITIAL_WINDOW, 6_000)))
-        await client.until(lambda: seen.octets == 21_007)
+        await client.until(lambda: seen.size == 21_007)
         client.close()
 
 
@@ -96,9 +96,9 @@ async def test_6_9_2_the_initial_window_may_be_zero_and_streams_without_bodies_p
         blocked = await client.request()
         assert (await client.head_of(blocked)).status == 200
         assert (await client.get(b"/empty")).status == 200
-        assert client.seen(blocked).octets == 0
+        assert client.seen(blocked).size == 0
         await client.send(window_update(blocked, 3))
-        await client.until(lambda: client.seen(blocked).octets == 3)
+        await client.until(lambda: client.seen(blocked).size == 3)
         await client.send(settings((INITIAL_WINDOW, 1)))
         assert (await client.reply(blocked)).body == b"body"
         client.close()
@@ -166,7 +166,7 @@ async def test_rule_77_a_hundred_stalled_streams_are_bounded_too(running: Proxy)
         for stream in streams:
             await client.head_of(stream)
         connection = next(iter(running.service.connections))
-        codec = connection._codec  # type: ignore[attr-defined]  # an H2Connection
+        codec = connection._codec  # type: ignore[attr-defined]  # an H2ClientConnection
         await _until_still(lambda: sum(codec.queued(stream) for stream in streams))
         held = [codec.queued(stream) for stream in streams]
         assert min(held) > 0
@@ -225,11 +225,11 @@ async def test_two_large_downloads_are_interleaved_fairly(running: Proxy) -> Non
         await client.send(window_update(0, 1_000_000))
         streams = [await client.request() for _ in range(2)]
         first, second = (client.seen(stream) for stream in streams)
-        await client.until(lambda: first.octets + second.octets >= 4_000_000)
-        assert min(first.octets, second.octets) > 1_000_000
+        await client.until(lambda: first.size + second.size >= 4_000_000)
+        assert min(first.size, second.size) > 1_000_000
         await client.reply(streams[0])
         await client.reply(streams[1])
-        assert (first.octets, second.octets) == (4_000_000, 4_000_000)
+        assert (first.size, second.size) == (4_000_000, 4_000_000)
         client.close()
 
 
@@ -245,10 +245,10 @@ async def test_a_small_answer_does_not_wait_behind_a_large_one(running: Proxy) -
         client = await h2_client(running, "app.dev.local", (INITIAL_WINDOW, 500_000))
         await client.send(window_update(0, 500_000))
         large = await client.request(path=b"/large")
-        await client.until(lambda: client.seen(large).octets > 100_000)
-        before = client.seen(large).octets
+        await client.until(lambda: client.seen(large).size > 100_000)
+        before = client.seen(large).size
         assert (await client.get(b"/small")).body == b"small"
-        assert client.seen(large).octets - before < 4_000_000
+        assert client.seen(large).size - before < 4_000_000
         client.close()
 
 
@@ -263,11 +263,11 @@ class Upload:
 
     @property
     def room(self) -> int:
-        """Octets of the stream's window."""
+        """Bytes of the stream's window."""
         return self.client.settings[INITIAL_WINDOW] + self.client.seen(self.stream).credit - self.sent
 
     async def run(self, most: int, *, end: bool = False) -> None:
-        """Send up to `most` octets in all, until no credit comes any more."""
+        """Send up to `most` bytes in all, until no credit comes any more."""
         while self.sent < most:
             if self.room <= 0:
                 await self.client.settle()
@@ -275,9 +275,9 @@ class Upload:
                     await self.client.read_for(0.1)
                 if self.room <= 0:
                     return
-            octets = min(self.room, 16_384, most - self.sent)
-            self.sent += octets
-            await self.client.send(data(self.stream, bytes(octets), end=end and self.sent == most))
+            size = min(self.room, 16_384, most - self.sent)
+            self.sent += size
+            await self.client.send(data(self.stream, bytes(size), end=end and self.sent == most))
 
 
 async def _upload_app(connection: AppConnection) -> None:
@@ -333,7 +333,7 @@ async def test_rule_78_what_streams_that_were_reset_had_sent_is_given_back(runni
         client.close()
 
 
-async def test_rule_78_credit_is_given_for_octets_that_were_consumed(running: Proxy) -> None:
+async def test_rule_78_credit_is_given_for_bytes_that_were_consumed(running: Proxy) -> None:
     """RFC 9113 6.9.1: an app that reads gets everything, over and above any window."""
     async with app(_upload_app) as backend:
         running.route(f"app = {backend.port}")
@@ -397,7 +397,7 @@ async def test_rule_76_an_abort_while_the_app_is_dialled_or_answers(running: Pro
             await client.send(client.head(stream), rst_stream(stream))
         for _ in range(10):
             stream = await client.request()
-            await client.until(lambda: client.seen(stream).octets)  # noqa: B023
+            await client.until(lambda: client.seen(stream).size)  # noqa: B023
             await client.send(rst_stream(stream))
         assert (await client.get(b"/ok")).status == 200
         await until(lambda: all(c.writer.is_closing() for c in backend.connections if b"/ok" not in b"".join(c.heads)))

@@ -88,14 +88,14 @@ async def test_3_4_requests_may_follow_the_preface_before_our_settings_were_read
         client.close()
 
 
-async def test_3_4_the_preface_may_come_octet_by_octet(running: Proxy) -> None:
+async def test_3_4_the_preface_may_come_byte_by_byte(running: Proxy) -> None:
     """RFC 9113 3.4, 4.1: TCP knows no frames."""
     async with app(answering()) as backend:
         running.route(f"app = {backend.port}")
         client = await bare_h2(running)
         stream = client.stream()
-        for octet in PREFACE + settings((INITIAL_WINDOW, 1000)) + client.head(stream):
-            await client.send(bytes((octet,)))
+        for byte in PREFACE + settings((INITIAL_WINDOW, 1000)) + client.head(stream):
+            await client.send(bytes((byte,)))
         assert (await client.reply(stream)).body == b"ok"
         client.close()
 
@@ -227,11 +227,11 @@ CONNECTION_ERRORS: dict[str, tuple[Callable[[WireH2], bytes], int]] = {
     ),
     "6.3 PRIORITY on stream 0": (lambda _: frame(PRIORITY, 0, 0, bytes(5)), PROTOCOL_ERROR),
     "6.4 RST_STREAM on stream 0": (lambda _: rst_stream(0), PROTOCOL_ERROR),
-    "6.4 RST_STREAM of three octets": (lambda c: _opened(c) + frame(RST_STREAM, 0, 1, bytes(3)), FRAME_SIZE_ERROR),
-    "6.4 RST_STREAM of five octets": (lambda c: _opened(c) + frame(RST_STREAM, 0, 1, bytes(5)), FRAME_SIZE_ERROR),
+    "6.4 RST_STREAM of three bytes": (lambda c: _opened(c) + frame(RST_STREAM, 0, 1, bytes(3)), FRAME_SIZE_ERROR),
+    "6.4 RST_STREAM of five bytes": (lambda c: _opened(c) + frame(RST_STREAM, 0, 1, bytes(5)), FRAME_SIZE_ERROR),
     "6.5 SETTINGS on a stream": (lambda _: frame(SETTINGS, 0, 1), PROTOCOL_ERROR),
     "6.5 an acknowledgement with a payload": (lambda _: frame(SETTINGS, ACK, 0, bytes(6)), FRAME_SIZE_ERROR),
-    "6.5 SETTINGS of five octets": (lambda _: frame(SETTINGS, 0, 0, bytes(5)), FRAME_SIZE_ERROR),
+    "6.5 SETTINGS of five bytes": (lambda _: frame(SETTINGS, 0, 0, bytes(5)), FRAME_SIZE_ERROR),
     "6.5.2 ENABLE_PUSH 2": (lambda _: settings((ENABLE_PUSH, 2)), PROTOCOL_ERROR),
     "6.5.2 INITIAL_WINDOW_SIZE 2^31": (lambda _: settings((INITIAL_WINDOW, 2**31)), FLOW_CONTROL_ERROR),
     "6.5.2 MAX_FRAME_SIZE 16383": (lambda _: settings((MAX_FRAME, 16383)), PROTOCOL_ERROR),
@@ -242,12 +242,12 @@ CONNECTION_ERRORS: dict[str, tuple[Callable[[WireH2], bytes], int]] = {
         PROTOCOL_ERROR,
     ),
     "6.7 PING on a stream": (lambda _: frame(PING, 0, 1, bytes(8)), PROTOCOL_ERROR),
-    "6.7 PING of seven octets": (lambda _: frame(PING, 0, 0, bytes(7)), FRAME_SIZE_ERROR),
-    "6.7 PING of nine octets": (lambda _: frame(PING, 0, 0, bytes(9)), FRAME_SIZE_ERROR),
+    "6.7 PING of seven bytes": (lambda _: frame(PING, 0, 0, bytes(7)), FRAME_SIZE_ERROR),
+    "6.7 PING of nine bytes": (lambda _: frame(PING, 0, 0, bytes(9)), FRAME_SIZE_ERROR),
     "6.8 GOAWAY on a stream": (lambda _: frame(GOAWAY, 0, 1, bytes(8)), PROTOCOL_ERROR),
-    "6.8 GOAWAY of seven octets": (lambda _: frame(GOAWAY, 0, 0, bytes(7)), FRAME_SIZE_ERROR),
-    "6.9 WINDOW_UPDATE of three octets": (lambda _: frame(WINDOW_UPDATE, 0, 0, bytes(3)), FRAME_SIZE_ERROR),
-    "6.9 WINDOW_UPDATE of five octets": (
+    "6.8 GOAWAY of seven bytes": (lambda _: frame(GOAWAY, 0, 0, bytes(7)), FRAME_SIZE_ERROR),
+    "6.9 WINDOW_UPDATE of three bytes": (lambda _: frame(WINDOW_UPDATE, 0, 0, bytes(3)), FRAME_SIZE_ERROR),
+    "6.9 WINDOW_UPDATE of five bytes": (
         lambda c: _opened(c) + frame(WINDOW_UPDATE, 0, 1, bytes(5)),
         FRAME_SIZE_ERROR,
     ),
@@ -351,7 +351,7 @@ async def test_6_5_3_each_settings_frame_is_acknowledged_in_order(running: Proxy
     client.close()
 
 
-async def test_6_7_a_ping_comes_back_with_its_octets(running: Proxy) -> None:
+async def test_6_7_a_ping_comes_back_with_its_bytes(running: Proxy) -> None:
     """RFC 9113 6.7."""
     client = await h2_client(running)
     await client.send(frame(PING, 0, 0, b"\0\1\2\3\xff\xfe\xfd\xfc"))
@@ -403,7 +403,7 @@ async def test_4_2_padding_and_priority_are_taken_off_and_fragments_joined(runni
             [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"app.dev.local"), (b":path", b"/pieces")]
         )
         padded = b"\x07" + bytes(5) + block[:3] + bytes(7)
-        pieces = [frame(CONTINUATION, 0, stream, bytes((octet,))) for octet in block[3:]]
+        pieces = [frame(CONTINUATION, 0, stream, bytes((byte,))) for byte in block[3:]]
         await client.send(
             frame(HEADERS, END_STREAM | PADDED | PRIORITISED, stream, padded),
             *pieces,

@@ -1,6 +1,6 @@
 """HTTP/2 messages: RFC 9113 section 8 and rules 83-90, and what of a request reaches an HTTP/1.1 app.
 
-Whatever is refused is refused before the app sees one octet of it, and the connection's other streams live on.
+Whatever is refused is refused before the app sees one byte of it, and the connection's other streams live on.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from devtls.net.client.service import ServerLimits
+from devtls.net.client.service import ClientLimits
 from devtls.pki.authority import Authority
 from tests.compliance.h2wire import (
     CONTINUATION,
@@ -42,7 +42,7 @@ MALFORMED: dict[str, Fields] = {
     "8.2.1 a space in a name": [*PSEUDO, (b"x y", b"1")],
     "8.2.1 a colon in a name": [*PSEUDO, (b"x:y", b"1")],
     "8.2.1 a line end in a name": [*PSEUDO, (b"x\r\ny", b"1")],
-    "8.2.1 an octet above 0x7e in a name": [*PSEUDO, (b"x\xff", b"1")],
+    "8.2.1 a byte above 0x7e in a name": [*PSEUDO, (b"x\xff", b"1")],
     "8.2.1 a parenthesis in a name": [*PSEUDO, (b"x(", b"1")],
     "8.2.1 an empty name": [*PSEUDO, (b"", b"1")],
     "8.2.1 a NUL in a value": [*PSEUDO, (b"x", b"a\0b")],
@@ -72,7 +72,7 @@ MALFORMED: dict[str, Fields] = {
     "10.3 a request line in :path": _with(path=b"/a HTTP/1.1"),
     "10.3 a line end in :path": _with(path=b"/\r\nHost: evil"),
     "10.3 a tab in :path": _with(path=b"/a\tb"),
-    "10.3 an octet above 0x7e in :path": _with(path=b"/\xff"),
+    "10.3 a byte above 0x7e in :path": _with(path=b"/\xff"),
     "10.3 a fragment in :path": _with(path=b"/a#b"),
     "10.3 a space in :method": _with(method=b"GE T"),
     "10.3 a line end in :method": _with(method=b"GET / HTTP/1.1\r\n"),
@@ -172,7 +172,7 @@ async def test_rule_40_a_head_above_the_limit_is_431_or_ends_the_connection(runn
         await client.send(frame(CONTINUATION, END_HEADERS, stream))
         assert (await client.reply(stream)).status == 200  # 40 kB: real cookies and tokens are that big
         assert len(backend.connections[0].heads[0]) > 40_000
-        table = [(b"x-long", b"y" * 3_900)]  # one entry of the table, one octet each time it is named
+        table = [(b"x-long", b"y" * 3_900)]  # one entry of the table, one byte each time it is named
         await client.reply(await client.request(*table))
         big = await client.request(*table * 30)
         assert (await client.reply(big)).status == 431
@@ -393,7 +393,7 @@ async def test_8_1_an_answer_without_a_body_ends_with_its_head(
         running.route(f"app = {backend.port}")
         client = await h2_client(running)
         seen = await client.reply(await client.request(method=method))
-        assert (seen.status, seen.octets, seen.reset) == (status, 0, None)
+        assert (seen.status, seen.size, seen.reset) == (status, 0, None)
         assert seen.values(b"content-length") == length
         client.close()
 
@@ -453,7 +453,7 @@ async def test_8_1_an_early_answer_arrives_whole_and_the_upload_is_told_to_stop(
         await connection.head()
         await connection.answer(b"n" * 20_000, status=b"413 Content Too Large")
 
-    async with proxy(authority, limits=ServerLimits(linger_s=0.05)) as running, app(talk) as backend:
+    async with proxy(authority, limits=ClientLimits(linger_s=0.05)) as running, app(talk) as backend:
         running.route(f"app = {backend.port}")
         client = await h2_client(running)
         stream = await client.request((b"content-length", b"30000000"), method=b"POST", end=False)
@@ -470,7 +470,7 @@ async def test_8_1_an_early_answer_arrives_whole_and_the_upload_is_told_to_stop(
 
 
 @pytest.mark.parametrize("code", [100, 417])
-async def test_rule_53_an_expectation_is_the_apps_to_meet(running: Proxy, code: int) -> None:
+async def test_rule_53_an_expectation_is_the_apps_to_answer(running: Proxy, code: int) -> None:
     """RFC 9110 10.1.1."""
 
     async def talk(connection: AppConnection) -> None:
@@ -528,7 +528,7 @@ async def test_8_3_1_authority_becomes_host(running: Proxy) -> None:
         assert [line for line in lines if line.lower().startswith(b"host:")] == [b"Host: app.dev.local"]
 
 
-async def test_rule_20_a_target_arrives_octet_for_octet(running: Proxy) -> None:
+async def test_rule_20_a_target_arrives_byte_for_byte(running: Proxy) -> None:
     """RFC 9110 7.1; OPTIONS * is kept as well."""
     target = b"/a%2Fb//c/../d;v=1?x=1&y=%20;z&q[]=%zz|^`{}"
     assert (await _head_at_the_app(running, _with(path=target)))[0] == b"GET " + target + b" HTTP/1.1"

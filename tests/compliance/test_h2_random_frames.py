@@ -100,15 +100,15 @@ async def _storm(running: Proxy, random: Random) -> None:
     """Send on one connection until it ends or everything is sent; it must do one or the other in good time."""
     client = await bare_h2(running)
     wild = random.random() < 0.7
-    octets = PREFACE + settings()
+    wire = PREFACE + settings()
     for _ in range(random.randrange(FRAMES)):
-        octets += _any(random, client) if wild and random.random() < 0.08 else _legal(random, client)
+        wire += _any(random, client) if wild and random.random() < 0.08 else _legal(random, client)
     if random.random() < 0.2:
-        octets = octets[: random.randrange(len(octets))]
+        wire = wire[: random.randrange(len(wire))]
     place = 0
-    while place < len(octets) and not client.closed:
+    while place < len(wire) and not client.closed:
         size = random.choice([1, 9, 100, 5000])
-        await client.try_to_send(octets[place : place + size])
+        await client.try_to_send(wire[place : place + size])
         place += size
         await asyncio.sleep(0)
     await client.read_for(0.05)

@@ -9,7 +9,7 @@ import pytest
 
 from devtls.daemon.shutdown import drain
 from devtls.http.exchange import ExchangeLimits
-from devtls.net.client.service import ServerLimits
+from devtls.net.client.service import ClientLimits
 from devtls.pki.authority import Authority
 from tests.compliance.h2app import AppStream, h2_app
 from tests.compliance.h2wire import (
@@ -122,7 +122,7 @@ async def test_rule_80_a_stop_under_load_loses_no_request(running: Proxy) -> Non
                 break
         last = min(last for last, _ in client.goaways)
         taken = [stream for stream in streams if stream <= last]
-        assert all(client.seen(stream).ended and client.seen(stream).octets == 5000 for stream in taken)
+        assert all(client.seen(stream).ended and client.seen(stream).size == 5000 for stream in taken)
         return len(taken), len(streams) - len(taken)
 
     async with app(talk) as backend:
@@ -145,9 +145,9 @@ async def test_rule_80_a_download_under_way_ends_whole(running: Proxy) -> None:
         running.route(f"app = {backend.port}")
         client = await h2_client(running, "app.dev.local", (INITIAL_WINDOW, 100_000))
         stream = await client.request()
-        await client.until(lambda: client.seen(stream).octets > 200_000)
+        await client.until(lambda: client.seen(stream).size > 200_000)
         _drain(running)
-        assert (await client.reply(stream)).octets == 3_000_000
+        assert (await client.reply(stream)).size == 3_000_000
         await client.to_end()
         client.close()
 
@@ -201,16 +201,16 @@ async def test_a_connection_that_shakes_hands_while_the_proxy_stops_is_told_so(r
 
 async def test_keep_alive_does_not_cut_an_answer_that_is_still_read(authority: Authority) -> None:
     """The app is done, the client is not: the connection is not idle."""
-    limits = ServerLimits(keep_alive_s=0.1, exchange=ExchangeLimits(body_idle_timeout_s=5))
+    limits = ClientLimits(keep_alive_s=0.1, exchange=ExchangeLimits(body_idle_timeout_s=5))
     async with proxy(authority, limits=limits) as running, app(answering(bytes(60_000))) as backend:
         running.route(f"app = {backend.port}")
         client = await h2_client(running, "app.dev.local", (INITIAL_WINDOW, 100), credit=False)
         stream = await client.request()
-        await client.until(lambda: client.seen(stream).octets == 100)
+        await client.until(lambda: client.seen(stream).size == 100)
         await client.read_for(0.4)
         assert not client.closed
         await client.send(window_update(stream, 100_000))
-        assert (await client.reply(stream)).octets == 60_000
+        assert (await client.reply(stream)).size == 60_000
         await client.to_end()
         assert client.goaways[-1] == (stream, NO_ERROR)
         client.close()
@@ -218,7 +218,7 @@ async def test_keep_alive_does_not_cut_an_answer_that_is_still_read(authority: A
 
 async def test_pings_do_not_keep_an_idle_connection(authority: Authority) -> None:
     """RFC 9113 9.1: only requests do."""
-    limits = ServerLimits(keep_alive_s=0.2)
+    limits = ClientLimits(keep_alive_s=0.2)
     async with proxy(authority, limits=limits) as running, app(answering()) as backend:
         running.route(f"app = {backend.port}")
         client = await h2_client(running)
@@ -238,7 +238,7 @@ async def test_pings_do_not_keep_an_idle_connection(authority: Authority) -> Non
 
 async def test_a_connection_opened_in_advance_is_kept_as_an_idle_one(authority: Authority) -> None:
     """Browsers open connections before they need them: only the preface is urgent."""
-    limits = ServerLimits(head_timeout_s=0.1, keep_alive_s=5)
+    limits = ClientLimits(head_timeout_s=0.1, keep_alive_s=5)
     async with proxy(authority, limits=limits) as running, app(answering()) as backend:
         running.route(f"app = {backend.port}")
         client = await h2_client(running)

@@ -9,7 +9,7 @@ import pytest
 from h2.settings import SettingCodes
 
 from devtls.http.exchange import ExchangeLimits
-from devtls.net.client.service import ServerLimits
+from devtls.net.client.service import ClientLimits
 from devtls.pki.authority import Authority
 from tests.compliance.h2app import AppStream, H2App, h2_app
 from tests.compliance.h2wire import (
@@ -180,7 +180,7 @@ async def test_6_9_a_slow_stream_of_an_app_does_not_stall_its_siblings(running: 
             await stalled.head_of(await stalled.request())
         client = await h2_client(running)
         seen = await client.get()
-        assert (seen.octets, seen.ended) == (3_000_000, True)
+        assert (seen.size, seen.ended) == (3_000_000, True)
         assert len(backend.connections) == 1
         stalled.close()
         client.close()
@@ -204,7 +204,7 @@ async def test_6_9_an_app_that_does_not_read_one_upload_reads_another(running: P
         stream = await client.request(method=b"PUT", body=bytes(10_000))
         assert client.seen(stalled).credit < 600_000
         assert not client.seen(stream).over
-        # The connection to the app has 65,535 octets of window, and the stalled upload has taken them all.
+        # The connection to the app has 65,535 bytes of window, and the stalled upload has taken them all.
         await client.send(rst_stream(stalled))
         assert (await client.reply(stream)).body == b"10000"
         client.close()
@@ -489,7 +489,7 @@ async def test_rule_91_an_answer_of_trailers_only_passes(running: Proxy) -> None
         client = await h2_client(running)
         stream = await client.request(GRPC, method=b"POST", body=b"\0\0\0\0\0")
         seen = await client.reply(stream)
-        assert (seen.values(b"grpc-status"), seen.ended, seen.octets) == ([b"12"], True, 0)
+        assert (seen.values(b"grpc-status"), seen.ended, seen.size) == ([b"12"], True, 0)
         client.close()
 
 
@@ -527,7 +527,7 @@ async def test_rule_93_a_cancellation_reaches_the_app_within_a_fifth_of_a_second
 
 
 async def test_rule_91_trailers_behind_a_length_of_0_pass(running: Proxy) -> None:
-    """RFC 9113 8.1: a body of no octets may have trailers."""
+    """RFC 9113 8.1: a body of no bytes may have trailers."""
 
     async def talk(stream: AppStream) -> None:
         await stream.head(200, (b"content-length", b"0"))
@@ -584,7 +584,7 @@ async def test_rule_93_calls_in_both_directions_at_once(running: Proxy) -> None:
 
 async def test_rule_93_an_idle_call_is_not_cut(authority: Authority) -> None:
     """gRPC streams may be silent for hours: neither side's timeouts are for them."""
-    limits = ServerLimits(exchange=ExchangeLimits(body_idle_timeout_s=0.15), keep_alive_s=0.15)
+    limits = ClientLimits(exchange=ExchangeLimits(body_idle_timeout_s=0.15), keep_alive_s=0.15)
 
     async def talk(stream: AppStream) -> None:
         await stream.head(200, GRPC)
@@ -605,7 +605,7 @@ async def test_rule_93_an_idle_call_is_not_cut(authority: Authority) -> None:
 
 async def test_rule_75_another_upload_that_stands_still_is_cut(authority: Authority) -> None:
     """What is no call of gRPC has the usual time, also towards an app with HTTP/2."""
-    limits = ServerLimits(exchange=ExchangeLimits(body_idle_timeout_s=0.15))
+    limits = ClientLimits(exchange=ExchangeLimits(body_idle_timeout_s=0.15))
 
     async def talk(stream: AppStream) -> None:
         await stream.was_reset()
@@ -637,13 +637,13 @@ async def test_rule_94_messages_larger_than_any_window_pass_both_ways(running: P
         await _upload(client, streams, size)
         for stream in streams:
             seen = await client.reply(stream)
-            assert (seen.octets, seen.heads[-1]) == (size, [(b"grpc-status", b"0")])
+            assert (seen.size, seen.heads[-1]) == (size, [(b"grpc-status", b"0")])
         assert len(backend.connections) == 1
         client.close()
 
 
 async def _upload(client: WireH2, streams: list[int], size: int) -> None:
-    """Send `size` octets on each stream, in turns, as the windows allow."""
+    """Send `size` bytes on each stream, in turns, as the windows allow."""
     sent = dict.fromkeys(streams, 0)
     window = client.settings[INITIAL_WINDOW]
     while waiting := [stream for stream in streams if sent[stream] < size]:
@@ -693,7 +693,7 @@ async def test_interim_responses_of_an_app_with_http_2_pass(running: Proxy) -> N
         client.close()
 
 
-async def test_calls_taken_back_in_numbers_leave_the_shared_connection_in_order(running: Proxy) -> None:
+async def test_calls_cancelled_in_numbers_leave_the_shared_connection_in_order(running: Proxy) -> None:
     """Answers that were on their way when hundreds of requests were taken back: no fault, and others are served."""
 
     async def talk(stream: AppStream) -> None:

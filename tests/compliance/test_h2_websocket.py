@@ -11,7 +11,7 @@ import pytest
 from h2.settings import SettingCodes
 
 from devtls.http.exchange import ExchangeLimits
-from devtls.net.client.service import ServerLimits
+from devtls.net.client.service import ClientLimits
 from devtls.pki.authority import Authority
 from tests.compliance.h2app import AppStream, h2_app
 from tests.compliance.h2wire import (
@@ -50,8 +50,8 @@ async def accept(connection: AppConnection, *fields: bytes, accept: bytes | None
 async def echo(connection: AppConnection) -> None:
     """Take the upgrade and send back what comes."""
     await accept(connection)
-    while octets := await connection.reader.read(65536):
-        await connection.send(octets)
+    while wire := await connection.reader.read(65536):
+        await connection.send(wire)
 
 
 async def _opened(client: WireH2) -> int:
@@ -97,7 +97,7 @@ async def test_rfc_8441_5_a_connect_becomes_an_upgrade_and_its_101_a_200(running
 async def test_rule_64_a_version_that_firefox_left_out_is_added_and_a_key_of_the_client_replaced(
     running: Proxy,
 ) -> None:
-    """RFC 6455 4.1; each stream has a key of its own, of 16 octets."""
+    """RFC 6455 4.1; each stream has a key of its own, of 16 bytes."""
     keys: list[bytes] = []
 
     async def talk(connection: AppConnection) -> None:
@@ -159,7 +159,7 @@ async def test_rfc_8441_5_a_page_is_no_websocket(running: Proxy) -> None:
         client.close()
 
 
-async def test_rule_61_octets_around_the_handshake_are_not_lost(running: Proxy) -> None:
+async def test_rule_61_bytes_around_the_handshake_are_not_lost(running: Proxy) -> None:
     """RFC 9110 7.8: what a client sends before it is answered, and an app right behind its 101."""
 
     async def talk(connection: AppConnection) -> None:
@@ -177,7 +177,7 @@ async def test_rule_61_octets_around_the_handshake_are_not_lost(running: Proxy) 
         client.close()
 
 
-async def test_rule_61_early_octets_wait_for_an_app_that_takes_its_time(running: Proxy) -> None:
+async def test_rule_61_early_bytes_wait_for_an_app_that_takes_its_time(running: Proxy) -> None:
     """RFC 9110 7.8: more than one frame, while the app thinks about its 101."""
     think = asyncio.Event()
 
@@ -200,7 +200,7 @@ async def test_rule_61_early_octets_wait_for_an_app_that_takes_its_time(running:
         client.close()
 
 
-async def test_rule_61_a_refused_upgrade_leaves_early_octets_aside(running: Proxy) -> None:
+async def test_rule_61_a_refused_upgrade_leaves_early_bytes_aside(running: Proxy) -> None:
     """They were for a WebSocket that never was: the app's next request is not made of them."""
     async with app(answering(b"no", status=b"404 Not Found")) as backend:
         running.route(f"app = {backend.port}")
@@ -300,7 +300,7 @@ async def test_rule_67_a_lost_connection_frees_every_tunnel(running: Proxy) -> N
 
 
 async def test_rule_65_a_client_that_never_reads_holds_the_app_back(running: Proxy) -> None:
-    """RFC 9113 6.9 holds in tunnels: few octets are taken, and a sibling goes on."""
+    """RFC 9113 6.9 holds in tunnels: few bytes are taken, and a sibling goes on."""
     sent = 0
 
     async def talk(connection: AppConnection) -> None:
@@ -321,7 +321,7 @@ async def test_rule_65_a_client_that_never_reads_holds_the_app_back(running: Pro
         while sent != before:
             before = sent
             await client.read_for(0.1)
-        assert client.seen(stream).octets == 65535
+        assert client.seen(stream).size == 65535
         assert sent < 8_000_000
         await client.send(window_update(0, 1000))
         other = await client.connect(path=b"/echo")
@@ -387,7 +387,7 @@ async def test_9113_8_5_trailers_in_a_tunnel_are_a_stream_error(running: Proxy) 
 
 async def test_a_tunnel_that_is_silent_is_not_reaped_as_a_stalled_stream(authority: Authority) -> None:
     """Rule 67: no timeout below an hour; body timeouts are not for tunnels."""
-    limits = ServerLimits(
+    limits = ClientLimits(
         exchange=ExchangeLimits(body_idle_timeout_s=0.1, response_head_timeout_s=0.2), keep_alive_s=0.1
     )
     async with proxy(authority, limits=limits) as running, app(echo) as backend:
@@ -401,14 +401,14 @@ async def test_a_tunnel_that_is_silent_is_not_reaped_as_a_stalled_stream(authori
 
 
 async def test_many_tunnels_share_a_connection(running: Proxy) -> None:
-    """100 WebSockets, each with its own octets."""
+    """100 WebSockets, each with its own bytes."""
     async with app(echo) as backend:
         running.route(f"app = {backend.port}")
         client = await h2_client(running)
         streams = [await client.connect() for _ in range(100)]
         for stream in streams:
             await client.send(data(stream, b"%05d" % stream))
-        await client.until(lambda: all(client.seen(stream).octets == 5 for stream in streams))
+        await client.until(lambda: all(client.seen(stream).size == 5 for stream in streams))
         assert all(client.seen(stream).body == b"%05d" % stream for stream in streams)
         client.close()
 

@@ -7,15 +7,15 @@ import ssl
 
 import pytest
 
-from devtls.net.tls.layer import Alert
+from devtls.net.tls.handshake import Alert
 from tests.compliance.wire import TlsWire, wire_client
 from tests.net.harness import DEADLINE_S, Proxy, Reply, answering, app, until
 
 
-async def raw(running: Proxy, octets: bytes, *, port: int = 0) -> bytes:
-    """Send octets to the TLS port without TLS; return all that comes back."""
+async def raw(running: Proxy, wire: bytes, *, port: int = 0) -> bytes:
+    """Send bytes to the TLS port without TLS; return all that comes back."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port or running.port)
-    writer.write(octets)
+    writer.write(wire)
     try:
         return await asyncio.wait_for(reader.read(-1), DEADLINE_S)
     finally:
@@ -175,7 +175,7 @@ async def test_a_client_that_does_not_trust_us_is_reported(running: Proxy) -> No
 
 
 @pytest.mark.parametrize(
-    "octets",
+    "wire",
     [
         b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00",
         b"\x16\x03\x01\xff\xff" + b"\xff" * 100,
@@ -183,18 +183,18 @@ async def test_a_client_that_does_not_trust_us_is_reported(running: Proxy) -> No
     ],
     ids=["no hello", "oversized", "old version"],
 )
-async def test_b4_a_record_that_is_no_client_hello_gets_an_alert(running: Proxy, octets: bytes) -> None:
+async def test_b4_a_record_that_is_no_client_hello_gets_an_alert(running: Proxy, wire: bytes) -> None:
     """RFC 8446 6.2: at once, and the listener goes on."""
-    answer = await raw(running, octets)
+    answer = await raw(running, wire)
     assert answer[:1] == b"\x15"
     assert answer[-1] in {Alert.DECODE_ERROR, Alert.PROTOCOL_VERSION}
     await _still_serves(running)
 
 
-@pytest.mark.parametrize("octets", [b"\x80\x2e\x01\x00\x02", b"\0" * 64, b"\xff\xfe\xfd\r\n\r\n", b"SSH-2.0-x\r\n\r\n"])
-async def test_b4_garbage_on_the_tls_port_is_answered_or_closed(running: Proxy, octets: bytes) -> None:
+@pytest.mark.parametrize("wire", [b"\x80\x2e\x01\x00\x02", b"\0" * 64, b"\xff\xfe\xfd\r\n\r\n", b"SSH-2.0-x\r\n\r\n"])
+async def test_b4_garbage_on_the_tls_port_is_answered_or_closed(running: Proxy, wire: bytes) -> None:
     """Nothing crashes and nothing waits: an alert, or a 400 for what might be HTTP."""
-    answer = await raw(running, octets)
+    answer = await raw(running, wire)
     assert answer[:1] == b"\x15" or parsed(answer).status in {400, 505}
     await _still_serves(running)
 
@@ -205,7 +205,7 @@ async def _still_serves(running: Proxy) -> None:
         assert (await running.get()).status == 200
 
 
-async def test_b4_a_hello_that_comes_octet_by_octet_is_understood(running: Proxy) -> None:
+async def test_b4_a_hello_that_comes_byte_by_byte_is_understood(running: Proxy) -> None:
     """RFC 8446 5.1: a ClientHello may come in any number of segments and records."""
     async with app(answering()) as backend:
         running.route(f"app = {backend.port}")
@@ -215,9 +215,9 @@ async def test_b4_a_hello_that_comes_octet_by_octet_is_understood(running: Proxy
         hello = running.client_context().wrap_bio(incoming, outgoing, server_hostname="app.dev.local")
         with pytest.raises(ssl.SSLWantReadError):
             hello.do_handshake()
-        octets = outgoing.read()
-        for place in range(0, len(octets), 7):
-            writer.write(octets[place : place + 7])
+        sent = outgoing.read()
+        for place in range(0, len(sent), 7):
+            writer.write(sent[place : place + 7])
             await asyncio.sleep(0)
         answer = await asyncio.wait_for(reader.read(5), DEADLINE_S)
         assert answer[:1] == b"\x16"
@@ -261,7 +261,8 @@ async def test_rule_98_plain_http_with_a_body_gets_its_redirect_whole(running: P
 
 async def test_rule_75_a_handshake_that_never_ends_is_closed(running: Proxy) -> None:
     """The clock runs from accept, and the half of a hello does not stop it."""
-    from devtls.net.client.listener import Listener, TlsGate, bind, https_protocol
+    from devtls.net.bind import bind
+    from devtls.net.client.listener import Listener, TlsGate, https_protocol
 
     bound = bind(0)
     listener = Listener(bound, https_protocol(running.service, TlsGate(running.service, running.contexts, 0.1)))

@@ -115,8 +115,8 @@ async def ask_all(random: Random, client: Client, paths: list[bytes], plans: dic
     while place < len(paths):
         batch = paths[place : place + random.choice([1, 1, 2, 4])]
         place += len(batch)
-        octets = b"".join(render_request(random, path, plans[path]) for path in batch)
-        sending = asyncio.create_task(send_in_pieces(random, client.writer, octets))
+        wire = b"".join(render_request(random, path, plans[path]) for path in batch)
+        sending = asyncio.create_task(send_in_pieces(random, client.writer, wire))
         for path in batch:
             await check(client, plans[path])
         await sending

@@ -74,7 +74,7 @@ async def test_a_websocket_that_next_refuses_without_an_answer_gives_its_hint(ru
         client.close()
 
 
-async def test_rule_61_octets_behind_the_handshake_are_not_lost(running: Proxy) -> None:
+async def test_rule_61_bytes_behind_the_handshake_are_not_lost(running: Proxy) -> None:
     """RFC 6455 4.1: an app may speak in the packet of its 101, a client before it has read that."""
 
     async def talk(connection: AppConnection) -> None:
@@ -117,7 +117,7 @@ async def test_rule_61_a_client_that_does_not_wait_for_the_101_loses_nothing(run
         client.close()
 
 
-async def test_rule_61_the_tunnel_carries_octets_and_not_messages(running: Proxy) -> None:
+async def test_rule_61_the_tunnel_carries_bytes_and_not_messages(running: Proxy) -> None:
     """RFC 6455 5: whatever they look like, in both directions, 4 MiB of them."""
     pattern = bytes(range(256)) * 256
     async with app(echo) as backend:
@@ -202,7 +202,7 @@ async def test_rule_52_a_101_to_something_else_is_a_502(running: Proxy, answer: 
 
 
 async def test_rule_66_a_client_that_ends_its_direction_still_gets_the_rest(running: Proxy) -> None:
-    """RFC 8446 6.1: its close_notify becomes a FIN for the app, whose octets still arrive."""
+    """RFC 8446 6.1: its close_notify becomes a FIN for the app, whose bytes still arrive."""
 
     async def talk(connection: AppConnection) -> None:
         await connection.head()
@@ -223,7 +223,7 @@ async def test_rule_66_a_client_that_ends_its_direction_still_gets_the_rest(runn
 
 
 async def test_rule_66_an_app_that_ends_its_direction_still_gets_the_rest(running: Proxy) -> None:
-    """RFC 9112 9.6: its FIN becomes a close_notify for the client, whose octets still arrive."""
+    """RFC 9112 9.6: its FIN becomes a close_notify for the client, whose bytes still arrive."""
     got: list[bytes] = []
 
     async def talk(connection: AppConnection) -> None:

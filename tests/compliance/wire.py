@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from devtls.net.tls.client_hello import ClientHello
 from tests.net.harness import DEADLINE_S, Client, Proxy
 
-_READ_OCTETS = 65536
+_READ_BYTES = 65536
 
 
 class TlsWire:
@@ -58,7 +58,7 @@ class TlsWire:
 
     async def _fill(self) -> None:
         try:
-            data = await self.tcp_reader.read(_READ_OCTETS)
+            data = await self.tcp_reader.read(_READ_BYTES)
         except ConnectionError:
             data = b""
         if data:
@@ -102,7 +102,7 @@ class TlsWire:
         return found + marker
 
     async def exactly(self, count: int) -> bytes:
-        """Read `count` octets."""
+        """Read `count` bytes."""
         pieces, held = [self.plaintext], len(self.plaintext)
         while held < count:
             data = await self.more()
@@ -167,7 +167,7 @@ class WireClient(Client):
         return await self.wire.until(b"\r\n")
 
     async def read(self, count: int) -> bytes:
-        """Read exactly `count` octets."""
+        """Read exactly `count` bytes."""
         return await self.wire.exactly(count)
 
     async def to_eof(self) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from devtls.dns.query import MAX_QUERY_BYTES, MAX_RECORDS, Edns, Query, Refusal, read_query
+from devtls.dns.query import MAX_QUERY_BYTES, MAX_RECORDS, Edns, Query, RefusedQuery, read_query
 from tests.dns.asking import OPT, header, question, wire_of
 from tests.effort import examples
 
@@ -28,7 +28,7 @@ def record(name: bytes, rdtype: int, rdata: bytes = b"", ttl: int = 0, rdclass: 
 def refusal(wire: bytes) -> int:
     """Return the code with which `wire` is refused."""
     found = read_query(wire)
-    assert isinstance(found, Refusal)
+    assert isinstance(found, RefusedQuery)
     answer = dns.message.from_wire(found.to_wire())
     assert len(found.to_wire()) == 12
     assert found.to_wire()[:2] == wire[:2]
@@ -83,7 +83,7 @@ def test_other_opcodes_are_not_implemented_and_come_back(opcode: int) -> None:
     for wire in (header(opcode << 11 | 0x0100), header(opcode << 11, (7, 7, 7, 7)) + b"\xff" * 50):
         assert refusal(wire) == NOTIMP
         found = read_query(wire)
-        assert isinstance(found, Refusal)
+        assert isinstance(found, RefusedQuery)
         answer = dns.message.from_wire(found.to_wire())
         assert answer.opcode() == dns.opcode.from_flags(opcode << 11)
         assert bool(answer.flags & dns.flags.RD) == bool(wire[2] & 1)

@@ -169,6 +169,16 @@ def test_every_link_leads_somewhere(name: str) -> None:
             assert anchor in anchors(path.read_text()), target
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_every_file_of_the_repository_that_is_named_exists(name: str) -> None:
+    for span in code_spans(PAGES[name]):
+        if (
+            re.fullmatch(r"(devtls|tests|docs|examples|\.github|\.ci|\.devcontainer)(/[\w.-]+)*/?", span)
+            and span != "devtls"
+        ):
+            assert (ROOT / span).exists(), span
+
+
 def test_every_make_target_exists() -> None:
     rules = re.findall(r"^([a-z][a-z -]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     targets = {target for rule in rules for target in rule.split()}

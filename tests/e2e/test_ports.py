@@ -58,7 +58,8 @@ print(json.dumps({
 EVERYWHERE = """\
 import asyncio, json
 from devtls.daemon.run import loop_factory
-from devtls.net.client.listener import Listener, bind_everywhere
+from devtls.net.client.listener import Listener
+from devtls.net.bind import bind_all_addresses
 
 class Greeter(asyncio.Protocol):
     def connection_made(self, transport):
@@ -75,7 +76,7 @@ async def visit(address, port):
     return answer.decode()
 
 async def main():
-    bound = bind_everywhere(443)
+    bound = bind_all_addresses(443)
     await Listener(bound, Greeter).start()
     addresses = ("127.0.0.1", "::1", "127.9.9.9", "192.0.2.1")  # the last is this machine's as others see it
     print(json.dumps({address: await visit(address, 443) for address in addresses}))

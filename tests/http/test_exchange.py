@@ -13,7 +13,6 @@ from devtls.http.actions import (
     AbortUpstream,
     Acquire,
     Action,
-    Answer,
     Arm,
     DialFailed,
     Disarm,
@@ -22,6 +21,7 @@ from devtls.http.actions import (
     OpenTunnel,
     ReleaseUpstream,
     SendClient,
+    SendErrorPage,
     SendUpstream,
     Timer,
     UpstreamReady,
@@ -117,8 +117,8 @@ def test_a_request_that_went_round_five_times_is_answered_at_once() -> None:
     exchange = Exchange(TERMS)
     via = b", ".join([b"1.1 devtls-test"] * 5)
     actions = exchange.on_client(request(via=via))
-    assert kinds(actions) == [Answer, Finish]
-    assert isinstance(actions[0], Answer)
+    assert kinds(actions) == [SendErrorPage, Finish]
+    assert isinstance(actions[0], SendErrorPage)
     assert actions[0].kind is FailureKind.LOOP
     assert exchange.phase is Phase.DONE
 
@@ -166,14 +166,14 @@ def test_a_failed_dial_is_answered_with_every_address_that_was_tried() -> None:
     exchange.on_client(request())
     tried = (("127.0.0.1:1", "connection refused"), ("[::1]:1", "connection refused"))
     actions = exchange.on_upstream(DialFailed(tried))
-    assert actions == [Answer(FailureKind.UNREACHABLE, "The app cannot be reached.", tried), Finish(True)]
+    assert actions == [SendErrorPage(FailureKind.UNREACHABLE, "The app cannot be reached.", tried), Finish(True)]
 
 
 def test_a_dial_that_took_too_long_is_another_failure() -> None:
     exchange = Exchange(TERMS)
     exchange.on_client(request())
     actions = exchange.on_upstream(DialFailed((), timed_out=True))
-    assert isinstance(actions[0], Answer)
+    assert isinstance(actions[0], SendErrorPage)
     assert actions[0].kind is FailureKind.CONNECT_TIMEOUT
 
 
@@ -195,8 +195,8 @@ def test_a_body_that_ends_after_the_answer_began_starts_no_wait_for_a_head() -> 
 def test_a_client_that_stops_sending_is_told_so() -> None:
     exchange = waiting(request(b"POST", length=10), done=False)
     actions = exchange.on_timer(Timer.REQUEST_BODY)
-    assert kinds(actions) == [AbortUpstream, Answer, Finish]
-    assert isinstance(actions[1], Answer)
+    assert kinds(actions) == [AbortUpstream, SendErrorPage, Finish]
+    assert isinstance(actions[1], SendErrorPage)
     assert actions[1].kind is FailureKind.REQUEST_TIMEOUT
 
 
@@ -330,8 +330,8 @@ def test_a_switch_of_protocols_opens_the_tunnel() -> None:
 
 def test_a_switch_that_is_no_websocket_is_a_broken_answer() -> None:
     actions = waiting().on_upstream(InformationalResponse(1, 101, SWITCH))
-    assert kinds(actions) == [AbortUpstream, Answer, Finish]
-    assert isinstance(actions[1], Answer)
+    assert kinds(actions) == [AbortUpstream, SendErrorPage, Finish]
+    assert isinstance(actions[1], SendErrorPage)
     assert actions[1].kind is FailureKind.BROKEN_ANSWER
 
 
@@ -342,14 +342,14 @@ def test_only_a_101_opens_a_websocket_whose_client_would_take_any_2xx_for_one(st
     exchange = waiting(asked)
     assert exchange.take_whole_answer(response(status)) is None
     actions = exchange.on_upstream(response(status))
-    assert kinds(actions) == ([SendClient, Disarm] if refused else [AbortUpstream, Answer, Finish])
+    assert kinds(actions) == ([SendClient, Disarm] if refused else [AbortUpstream, SendErrorPage, Finish])
 
 
 def test_an_app_that_never_answers_is_given_up() -> None:
     actions = waiting().on_timer(Timer.RESPONSE_HEAD)
     assert actions == [
         ABORT,
-        Answer(FailureKind.RESPONSE_TIMEOUT, "The app sent no answer for 600 s."),
+        SendErrorPage(FailureKind.RESPONSE_TIMEOUT, "The app sent no answer for 600 s."),
         Finish(True),
     ]
 
@@ -364,9 +364,9 @@ def test_an_app_that_never_answers_is_given_up() -> None:
 )
 def test_a_failure_before_the_answer_is_explained(event: UpstreamEvent, kind: FailureKind) -> None:
     actions = waiting().on_upstream(event)
-    assert kinds(actions) == [AbortUpstream, Answer, Finish]
+    assert kinds(actions) == [AbortUpstream, SendErrorPage, Finish]
     assert actions[0] == ABORT
-    assert isinstance(actions[1], Answer)
+    assert isinstance(actions[1], SendErrorPage)
     assert actions[1].kind is kind
 
 
@@ -405,7 +405,7 @@ def test_a_stale_connection_is_replaced_by_a_fresh_one_once() -> None:
     again = exchange.on_upstream(UpstreamReady(False))
     assert isinstance(sent_upstream(again)[0], Request)
     assert again[1:] == [HEAD_WAIT]
-    assert kinds(exchange.on_upstream(ConnectionClosed(1))) == [AbortUpstream, Answer, Finish]
+    assert kinds(exchange.on_upstream(ConnectionClosed(1))) == [AbortUpstream, SendErrorPage, Finish]
 
 
 def test_a_request_that_the_app_says_it_has_not_seen_is_sent_again_whatever_its_method() -> None:
@@ -418,14 +418,14 @@ def test_a_request_that_the_app_says_it_has_not_seen_is_sent_again_whatever_its_
     ]
     exchange.on_upstream(UpstreamReady(reused=False))
     actions = exchange.on_upstream(ConnectionClosed(1, unseen=True))
-    assert actions[1] == Answer(FailureKind.NO_ANSWER, "The app refused the request.", ())
+    assert actions[1] == SendErrorPage(FailureKind.NO_ANSWER, "The app refused the request.", ())
 
 
 def test_a_body_that_is_gone_cannot_be_sent_again_though_the_app_has_not_seen_it() -> None:
     exchange = waiting(request(b"POST", length=5), done=False)
     exchange.on_client(PIECE)
     exchange.on_client(END)
-    assert kinds(exchange.on_upstream(ConnectionClosed(1, unseen=True))) == [AbortUpstream, Answer, Finish]
+    assert kinds(exchange.on_upstream(ConnectionClosed(1, unseen=True))) == [AbortUpstream, SendErrorPage, Finish]
 
 
 def test_a_client_with_http_2_is_told_that_it_may_send_its_body_again() -> None:
@@ -461,27 +461,27 @@ def test_a_call_of_grpc_may_be_silent_for_hours(content_type: bytes) -> None:
 )
 def test_what_may_not_be_sent_twice_is_not_but_the_stale_connection_is_noted(asked: Request) -> None:
     actions = waiting(asked, reused=True).on_upstream(ConnectionClosed(1))
-    assert kinds(actions) == [AbortUpstream, Answer, Finish]
+    assert kinds(actions) == [AbortUpstream, SendErrorPage, Finish]
     assert actions[0] == AbortUpstream(stale=True)
 
 
 def test_a_failed_retry_to_dial_is_answered() -> None:
     exchange = waiting(reused=True)
     exchange.on_upstream(ConnectionClosed(1))
-    assert kinds(exchange.on_upstream(DialFailed(()))) == [Answer, Finish]
+    assert kinds(exchange.on_upstream(DialFailed(()))) == [SendErrorPage, Finish]
 
 
 @pytest.mark.parametrize("event", [Reset(1, "within the head"), Malformed(1, 502, "no HTTP")])
 def test_an_answer_that_had_begun_is_never_asked_for_again(event: UpstreamEvent) -> None:
     actions = waiting(reused=True).on_upstream(event)
     assert actions[0] == AbortUpstream(stale=False)
-    assert kinds(actions) == [AbortUpstream, Answer, Finish]
+    assert kinds(actions) == [AbortUpstream, SendErrorPage, Finish]
 
 
 def test_an_interim_answer_forbids_the_retry() -> None:
     exchange = waiting(reused=True)
     exchange.on_upstream(InformationalResponse(1, 103, []))
-    assert kinds(exchange.on_upstream(ConnectionClosed(1))) == [AbortUpstream, Answer, Finish]
+    assert kinds(exchange.on_upstream(ConnectionClosed(1))) == [AbortUpstream, SendErrorPage, Finish]
 
 
 # -- every order of events -------------------------------------------------------------------------------------------
@@ -559,11 +559,11 @@ def test_the_client_gets_one_final_answer_at_most(asked: Request, steps: list[tu
     heads = [
         action
         for action in actions
-        if isinstance(action, Answer) or (isinstance(action, SendClient) and isinstance(action.event, Response))
+        if isinstance(action, SendErrorPage) or (isinstance(action, SendClient) and isinstance(action.event, Response))
     ]
     assert len(heads) <= 1
     for before, after in pairwise(actions):
-        assert not (isinstance(before, Answer) and not isinstance(after, Finish))
+        assert not (isinstance(before, SendErrorPage) and not isinstance(after, Finish))
 
 
 @given(_REQUESTS, _STEPS)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from devtls.http.answers import pages
-from devtls.http.pac import HEAD_LIMITS, PacScope, PlainRequest, Tunnel, judge, pac_text
+from devtls.http.pac import HEAD_LIMITS, PacScope, PacTunnel, PlainRequest, judge, pac_text
 from devtls.names import Hostname
 
 ZONES = (Hostname("dev.local"), Hostname("localhost"), Hostname("test"))
@@ -15,31 +15,31 @@ SCOPE = PacScope(ZONES, frozenset({443, 8443}))
 PORT = 15354
 
 
-def connect(target: str, host: str | None = None, *more: str) -> Tunnel | PlainRequest | pages.Answer:
+def connect(target: str, host: str | None = None, *more: str) -> PacTunnel | PlainRequest | pages.LocalResponse:
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target if host is None else host}", *more]
     return judge("\r\n".join(lines).encode(), SCOPE, PORT)
 
 
-def request(line: str, *fields: str) -> Tunnel | PlainRequest | pages.Answer:
+def request(line: str, *fields: str) -> PacTunnel | PlainRequest | pages.LocalResponse:
     return judge("\r\n".join([line, *(fields or ["Host: 127.0.0.1:15354"])]).encode(), SCOPE, PORT)
 
 
-def status(found: Tunnel | PlainRequest | pages.Answer) -> int:
-    assert isinstance(found, pages.Answer), found
+def status(found: PacTunnel | PlainRequest | pages.LocalResponse) -> int:
+    assert isinstance(found, pages.LocalResponse), found
     return found.status
 
 
 @pytest.mark.parametrize("name", ["app.dev.local", "dev.local", "a.b.test", "APP.Dev.LOCAL", "app.test.", "localhost"])
 def test_names_in_a_zone_get_a_tunnel(name: str) -> None:
-    assert connect(f"{name}:443") == Tunnel(443)
-    assert connect(f"{name}:8443") == Tunnel(8443)
+    assert connect(f"{name}:443") == PacTunnel(443)
+    assert connect(f"{name}:8443") == PacTunnel(8443)
 
 
 def test_host_may_be_written_without_its_port_and_http_1_0_has_none() -> None:
-    assert connect("app.test:443", "app.test") == Tunnel(443)
-    assert connect("app.test:443", "APP.test:80") == Tunnel(443)
-    assert judge(b"CONNECT app.test:443 HTTP/1.0", SCOPE, PORT) == Tunnel(443)
-    assert connect("app.test:443", None, "Content-Length: 0", "Proxy-Connection: keep-alive") == Tunnel(443)
+    assert connect("app.test:443", "app.test") == PacTunnel(443)
+    assert connect("app.test:443", "APP.test:80") == PacTunnel(443)
+    assert judge(b"CONNECT app.test:443 HTTP/1.0", SCOPE, PORT) == PacTunnel(443)
+    assert connect("app.test:443", None, "Content-Length: 0", "Proxy-Connection: keep-alive") == PacTunnel(443)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_host_may_be_written_without_its_port_and_http_1_0_has_none() -> None:
 def test_every_other_name_and_every_address_is_refused(host: str) -> None:
     found = connect(f"{host}:443")
     assert status(found) == 403
-    assert isinstance(found, pages.Answer)
+    assert isinstance(found, pages.LocalResponse)
     assert f"devtls leads to names in dev.local, localhost, test, not to {host}.".encode() in found.body
     assert status(request(f"GET http://{host}/ HTTP/1.1")) == 403
 
@@ -78,7 +78,7 @@ def test_every_other_name_and_every_address_is_refused(host: str) -> None:
 def test_every_other_port_is_refused(port: int) -> None:
     found = connect(f"app.test:{port}")
     assert status(found) == 403
-    assert isinstance(found, pages.Answer)
+    assert isinstance(found, pages.LocalResponse)
     assert f"Port {port} of app.test is not reached through devtls, only 443 and 8443.".encode() in found.body
 
 
@@ -134,14 +134,14 @@ def test_an_address_in_the_open_leads_to_no_other_port_and_not_to_tls() -> None:
     assert status(request("GET http://app.test:3000/ HTTP/1.1")) == 403
     found = request("GET https://app.test/ HTTP/1.1")
     assert status(found) == 403
-    assert isinstance(found, pages.Answer)
+    assert isinstance(found, pages.LocalResponse)
     assert b"CONNECT" in found.body
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:15354", "localhost:15354", "LOCALHOST", "[::1]:15354"])
 def test_the_file_is_there_under_loopback_names(host: str) -> None:
     found = request("GET /proxy.pac HTTP/1.1", f"Host: {host}")
-    assert isinstance(found, pages.Answer)
+    assert isinstance(found, pages.LocalResponse)
     assert (found.status, dict(found.headers)[b"Content-Type"]) == (200, b"application/x-ns-proxy-autoconfig")
     assert found.body == pac_text(ZONES, PORT)
     assert dict(found.headers)[b"Content-Length"] == b"%d" % len(found.body)
@@ -153,7 +153,7 @@ def test_under_another_name_nothing_is_read(host: str) -> None:
     for target in ("/proxy.pac", "/", "*"):
         method = "OPTIONS" if target == "*" else "GET"
         found = request(f"{method} {target} HTTP/1.1", f"Host: {host}")
-        assert isinstance(found, pages.Answer)
+        assert isinstance(found, pages.LocalResponse)
         assert found.status in (400, 403)
         assert b"dev.local" not in found.body
     assert status(judge(b"GET /proxy.pac HTTP/1.0", SCOPE, PORT)) == 403

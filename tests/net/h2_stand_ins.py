@@ -12,8 +12,8 @@ import h2.events
 from devtls.http.actions import DialFailed
 from devtls.http.events import Request, UpstreamEvent
 from devtls.http.h2.limits import H2Limits
-from devtls.net.upstream.h2 import MultiplexedUpstream
-from devtls.net.upstream.h2_stream import UpstreamStream
+from devtls.net.upstream.h2 import H2UpstreamConnection
+from devtls.net.upstream.h2_stream import H2UpstreamStream
 from devtls.routing import Upstream
 
 UPSTREAM = Upstream((("127.0.0.1", 9),), "127.0.0.1", 9, "", None, "http://127.0.0.1:9", True)
@@ -111,8 +111,8 @@ class Shared:
     """The connection, its transport, and the app on `h2`."""
 
     def __init__(self, limits: H2Limits | None = None) -> None:
-        self.lost: list[MultiplexedUpstream] = []
-        self.connection = MultiplexedUpstream(UPSTREAM, limits or H2Limits(), self.lost.append)
+        self.lost: list[H2UpstreamConnection] = []
+        self.connection = H2UpstreamConnection(UPSTREAM, limits or H2Limits(), self.lost.append)
         self.transport = NotingTransport()
         self.app = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
         self.heard: list[h2.events.Event] = []
@@ -141,7 +141,7 @@ class Shared:
         await asyncio.sleep(0)
         self.exchange()
 
-    def asked(self, label: int = 1, **more: Any) -> tuple[UpstreamStream, User]:
+    def asked(self, label: int = 1, **more: Any) -> tuple[H2UpstreamStream, User]:
         stream, user = self.connection.open(), User()
         stream.user = user
         fields = [(b"Host", b"app.dev.local")]

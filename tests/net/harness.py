@@ -24,13 +24,14 @@ from devtls.errors import InvalidName
 from devtls.http.answers.host_check import HostCheck
 from devtls.http.h1.head import HeadLimits
 from devtls.names import DEFAULT_ZONES, Hostname, parse_hostname
+from devtls.net.bind import bind
 from devtls.net.client.access import AccessRecord
-from devtls.net.client.client_auth import ClientPolicy
-from devtls.net.client.h1 import ServerConnection
-from devtls.net.client.listener import Listener, TlsGate, bind, https_protocol, redirect_protocol
-from devtls.net.client.service import ServerLimits, Service
+from devtls.net.client.h1 import H1ClientConnection
+from devtls.net.client.listener import Listener, TlsGate, https_protocol, redirect_protocol
+from devtls.net.client.service import ClientLimits, ProxyService
+from devtls.net.tls.client_auth import ClientPolicy
 from devtls.net.tls.contexts import ContextCache, Issuer
-from devtls.net.tls.layer import HandshakeFailure
+from devtls.net.tls.handshake import HandshakeFailure
 from devtls.net.upstream.pool import Pool, PoolLimits
 from devtls.pki.authority import Authority, create_authority
 from devtls.pki.leaf import Leaf
@@ -57,7 +58,7 @@ class AppConnection:
         return self.heads[-1]
 
     async def body(self, count: int) -> bytes:
-        """Read exactly `count` octets."""
+        """Read exactly `count` bytes."""
         return await asyncio.wait_for(self.reader.readexactly(count), DEADLINE_S)
 
     async def to_eof(self) -> bytes:
@@ -164,7 +165,7 @@ class Noted:
 class Proxy:
     """The proxy under test."""
 
-    def __init__(self, service: Service, contexts: ContextCache, noted: Noted, authority: Authority) -> None:
+    def __init__(self, service: ProxyService, contexts: ContextCache, noted: Noted, authority: Authority) -> None:
         self.service = service
         self.contexts = contexts
         self.noted = noted
@@ -196,9 +197,9 @@ class Proxy:
         return self.clients[-1]
 
     @property
-    def h1_connections(self) -> list[ServerConnection]:
+    def h1_connections(self) -> list[H1ClientConnection]:
         """Return the open connections of clients that speak HTTP/1."""
-        return [connection for connection in self.service.connections if isinstance(connection, ServerConnection)]
+        return [connection for connection in self.service.connections if isinstance(connection, H1ClientConnection)]
 
     async def get(self, path: bytes = b"/", *, fields: bytes = b"", method: bytes = b"GET") -> Reply:
         """Send one bodyless request to app.dev.local on a connection of its own."""
@@ -249,7 +250,7 @@ class Client:
         return await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), DEADLINE_S)
 
     async def read(self, count: int) -> bytes:
-        """Read exactly `count` octets."""
+        """Read exactly `count` bytes."""
         return await asyncio.wait_for(self.reader.readexactly(count), DEADLINE_S)
 
     async def line(self) -> bytes:
@@ -325,15 +326,15 @@ def client_context(upstream: Upstream) -> ssl.SSLContext:
 
 @contextlib.asynccontextmanager
 async def proxy(
-    authority: Authority, *, limits: ServerLimits | None = None, pool_limits: PoolLimits | None = None
+    authority: Authority, *, limits: ClientLimits | None = None, pool_limits: PoolLimits | None = None
 ) -> AsyncIterator[Proxy]:
     """Run a proxy without routes; `Proxy.route` adds them."""
     noted = Noted()
-    limits = limits or ServerLimits()
+    limits = limits or ClientLimits()
     pool = Pool(pool_limits or PoolLimits(), HeadLimits(), client_context)
     config = parse_config(b"", source="test.toml", directory="/")
     snapshot = Snapshot(config, build_routes(config, DEFAULT_ZONES, static_sockets={}), DEFAULT_ZONES)
-    service = Service(snapshot, pool, noted, limits, b"devtls-test")
+    service = ProxyService(snapshot, pool, noted, limits, b"devtls-test")
     loop = asyncio.get_running_loop()
     contexts = ContextCache(
         issuer_for(authority),

@@ -8,9 +8,10 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
+from devtls.net.tls.client import ClientTlsLayer
 from devtls.net.tls.client_hello import ClientHello
-from devtls.net.tls.layer import Alert, HandshakeFailure, TlsLayer
-from devtls.net.tls.server import TlsServer
+from devtls.net.tls.handshake import Alert, HandshakeFailure
+from devtls.net.tls.layer import TlsLayer
 
 
 class MemoryTcp(asyncio.Transport):
@@ -144,7 +145,7 @@ class Hooks:
 
 
 class Peer:
-    """The other end of a layer: OpenSSL as Python drives it, its octets moved by `pump`."""
+    """The other end of a layer: OpenSSL as Python drives it, its bytes moved by `pump`."""
 
     def __init__(self, context: ssl.SSLContext, *, name: str | None = None, session: ssl.SSLSession | None = None):
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -205,7 +206,7 @@ class Link:
         layer.connection_made(self.tcp)
 
     def pump(self, *, piece: int = 1 << 20) -> None:
-        """Carry octets both ways, in pieces of at most that size, until neither side has any."""
+        """Carry bytes both ways, in pieces of at most that size, until neither side has any."""
         while True:
             self.peer.step()
             sent, answer = self.peer.out(), b""
@@ -224,7 +225,7 @@ class Link:
 
 def established(hooks: Hooks, client: ssl.SSLContext, *, name: str = "app.dev.local") -> Link:
     """Return a server layer whose handshake is done, with its first tickets delivered."""
-    link = Link(TlsServer(hooks), Peer(client, name=name))
+    link = Link(ClientTlsLayer(hooks), Peer(client, name=name))
     link.pump()
     assert link.peer.done, link.peer.error
     link.peer.read()

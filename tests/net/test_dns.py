@@ -152,7 +152,7 @@ async def test_messages_in_a_row_are_answered_in_a_row(host: str) -> None:
         writer.close()
 
 
-async def test_a_message_may_come_octet_by_octet() -> None:
+async def test_a_message_may_come_byte_by_byte() -> None:
     async with running() as one:
         reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
         for byte in framed(b"one", b"two"):
@@ -212,7 +212,7 @@ async def test_an_idle_connection_ends(sent: bytes) -> None:
         writer.close()
 
 
-async def test_octets_that_drip_in_do_not_keep_it_open() -> None:
+async def test_bytes_that_drip_in_do_not_keep_it_open() -> None:
     async with running(HASTY) as one:
         reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
         begun, ending = time.monotonic(), asyncio.ensure_future(ended(reader))

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from devtls.http.pac import PacScope
 from devtls.names import Hostname
 from devtls.net import pac
-from devtls.net.client.listener import Inside, TlsGate, bind
+from devtls.net.bind import bind
+from devtls.net.client.listener import ConnectionLimiter, TlsGate
 from devtls.net.pac import PacServer
 from tests.net.harness import DEADLINE_S, Client, Proxy, Reply, aborted, answering, app, until
 
@@ -35,7 +36,7 @@ class Pac:
         return reader, writer
 
     async def answer(self, sent: bytes) -> Reply:
-        """Send octets and return the one answer that comes before the end."""
+        """Send bytes and return the one answer that comes before the end."""
         reader, writer = await self.raw(sent)
         data = await asyncio.wait_for(reader.read(), DEADLINE_S)
         writer.close()
@@ -54,7 +55,7 @@ class Pac:
 
 @pytest.fixture
 async def port(running: Proxy) -> AsyncIterator[Pac]:
-    gate, inside = TlsGate(running.service, running.contexts), Inside(running.service)
+    gate, inside = TlsGate(running.service, running.contexts), ConnectionLimiter(running.service)
     scope = PacScope((Hostname("dev.local"), Hostname("test")), frozenset({443, running.port}))
     server = PacServer(bind(0), scope, running.service, gate, inside)
     await server.start()
@@ -129,8 +130,8 @@ async def test_a_client_need_not_wait_for_the_answer(running: Proxy, port: Pac) 
         client.do_handshake()
     sent = b"CONNECT app.dev.local:443 HTTP/1.1\r\nHost: app.dev.local\r\n\r\n" + outgoing.read()
     reader, writer = await port.raw(b"")
-    for octets in (sent[:9], sent[9:60], sent[60:]):
-        writer.write(octets)
+    for wire in (sent[:9], sent[9:60], sent[60:]):
+        writer.write(wire)
         await asyncio.sleep(0.01)
     assert await asyncio.wait_for(reader.readexactly(len(ESTABLISHED)), DEADLINE_S) == ESTABLISHED
     async with asyncio.timeout(DEADLINE_S):
@@ -173,7 +174,7 @@ async def test_the_port_of_a_listening_program_is_not_reached(running: Proxy, po
         assert state.connections == []
 
 
-async def test_the_file_is_handed_out(port: Pac) -> None:
+async def test_the_file_is_served(port: Pac) -> None:
     own = port.server.bound.port
     head = b"GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % own
     reply = await port.answer(head * 2)

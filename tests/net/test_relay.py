@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from devtls.config import parse_config
-from devtls.http.actions import Answer, FailureKind
+from devtls.http.actions import FailureKind, SendErrorPage
 from devtls.http.events import (
     Data,
     EndOfMessage,
@@ -23,7 +23,7 @@ from devtls.http.exchange import ExchangeLimits, Terms
 from devtls.http.forward import Edge, ForwardPolicy
 from devtls.names import DEFAULT_ZONES
 from devtls.net.relay import Relay
-from devtls.net.upstream.h1 import UpstreamHandle
+from devtls.net.upstream.handle import UpstreamHandle
 from devtls.net.upstream.pool import Pool
 from devtls.routing import Route, build_routes
 
@@ -37,7 +37,7 @@ class NotingClient:
         self.calls: list[str] = []
         self.sent: list[object] = []
         self.woken: list[float] = []
-        self.answers: list[Answer] = []
+        self.answers: list[SendErrorPage] = []
 
     def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> None:
         self.sent.append(event)
@@ -48,7 +48,7 @@ class NotingClient:
     def flush(self) -> None:
         return
 
-    def answer(self, relay: Relay, answer: Answer) -> None:
+    def answer(self, relay: Relay, answer: SendErrorPage) -> None:
         self.answers.append(answer)
 
     def open_tunnel(self, relay: Relay, upstream: UpstreamHandle) -> None:
@@ -71,7 +71,7 @@ class NotingClient:
 
 
 class NotingUpstream:
-    """What a relay uses of an UpstreamConnection."""
+    """What a relay uses of an H1UpstreamConnection."""
 
     def __init__(self) -> None:
         self.user: object = None
@@ -194,7 +194,7 @@ async def test_a_slow_client_slows_the_app(rig: Rig) -> None:
     assert rig.pool.upstream.calls == ["pause", "resume", "pause"]
 
 
-async def test_octets_and_status_of_the_answer_are_counted(rig: Rig) -> None:
+async def test_bytes_and_status_of_the_answer_are_counted(rig: Rig) -> None:
     rig.begin()
     rig.relay.client_event(EndOfMessage(1))
     rig.upstream(Response(1, 201, [], b"", 5), Data(1, b"hello"), EndOfMessage(1))
@@ -203,7 +203,7 @@ async def test_octets_and_status_of_the_answer_are_counted(rig: Rig) -> None:
     assert rig.relay.next_deadline is None
 
 
-async def test_a_switch_of_protocols_is_handed_on(rig: Rig) -> None:
+async def test_a_switch_of_protocols_is_relayed(rig: Rig) -> None:
     rig.request.upgrade = b"websocket"
     rig.relay.client_event(rig.request)
     rig.relay.client_event(EndOfMessage(1))

@@ -16,7 +16,7 @@ class Carrier:
     def __init__(self) -> None:
         self.calls: list[Any] = []
         self.full = False
-        self.waiting_octets = 7
+        self.waiting_bytes = 7
 
     def carry(self, data: bytes) -> bool:
         self.calls.append(data)
@@ -96,7 +96,7 @@ async def test_a_pause_or_an_end_before_there_is_a_protocol_concerns_nobody(carr
     assert carrier.calls == []
 
 
-async def test_octets_are_delivered_and_sent(carrier: Carrier) -> None:
+async def test_bytes_are_delivered_and_sent(carrier: Carrier) -> None:
     transport, protocol = joined(carrier)
     transport.deliver(b"up")
     transport.write(bytearray(b"down"))

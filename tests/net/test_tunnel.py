@@ -1,4 +1,4 @@
-"""The tunnel: every octet both ways, each direction's own end, and nothing left open."""
+"""The tunnel: every byte both ways, each direction's own end, and nothing left open."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def ends() -> Ends:
     return Ends()
 
 
-async def test_octets_that_were_read_too_far_come_first(ends: Ends) -> None:
+async def test_bytes_that_were_read_too_far_come_first(ends: Ends) -> None:
     await ends.join(from_client=b"frame 1 ", from_upstream=b"hello ")
     await ends.client.send(b"frame 2")
     await ends.app.send(b"there")

@@ -18,7 +18,7 @@ from devtls.config.lines import visible
 from devtls.daemon.console.refused_clients import why_refused
 from devtls.errors import DevtlsError
 from devtls.net.client.access import AccessRecord
-from devtls.net.tls.layer import HUNG_UP, HandshakeFailure
+from devtls.net.tls.handshake import HUNG_UP, HandshakeFailure
 
 if TYPE_CHECKING:
     from devtls.http.answers.host_check import HostCheck

@@ -15,7 +15,7 @@ from devtls.daemon.sites.auxiliary_listener import AuxiliaryListener, ListenerWo
 from devtls.dns.responder import Responder
 from devtls.dns.zones import Zones
 from devtls.names import Hostname
-from devtls.net.client.listener import Bound
+from devtls.net.bind import Bound
 from devtls.net.dns import DnsServer, bind_dns
 
 

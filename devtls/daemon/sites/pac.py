@@ -13,8 +13,9 @@ from devtls.daemon.generation import Generation
 from devtls.daemon.sites.auxiliary_listener import AuxiliaryListener, ListenerWording
 from devtls.http.pac import PacScope
 from devtls.names import Hostname
-from devtls.net.client.listener import Bound, Inside, TlsGate, bind
-from devtls.net.client.service import Service
+from devtls.net.bind import Bound, bind
+from devtls.net.client.listener import ConnectionLimiter, TlsGate
+from devtls.net.client.service import ProxyService
 from devtls.net.pac import PacServer
 
 _USUAL_HTTPS_PORT = 443
@@ -31,7 +32,7 @@ class PacSite(AuxiliaryListener[PacServer, PacScope, PacScope]):
     words = ListenerWording("pac", "PAC port", "PAC server", "hands out no PAC file", "which serves browsers there")
 
     def __init__(
-        self, generation: Generation, https: Bound, log: Log, entrance: tuple[Service, TlsGate, Inside]
+        self, generation: Generation, https: Bound, log: Log, entrance: tuple[ProxyService, TlsGate, ConnectionLimiter]
     ) -> None:
         super().__init__(generation.config.pac, scope_of(generation.snapshot.zones, https), log)
         self._https = https

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from devtls.daemon.console.log import Log
 from devtls.daemon.generation import Generation
 from devtls.errors import DevtlsError
-from devtls.net.client.listener import Bound, bind
+from devtls.net.bind import Bound, bind
 from devtls.pki.leaf import Signer
 from devtls.system.machine.port_holder import port_holder
 from devtls.system.storage.keystore import Keystore

@@ -1,8 +1,8 @@
-"""Our own answers as a page: markup, style, the script that looks whether the app is up, the policy that allows both.
+"""Our own responses as a page: markup, style, the script that looks whether the app is up, the policy that allows both.
 
 Owns the look. Refuses to load anything: the page is one file without images, fonts or scripts from elsewhere, and its
 Content-Security-Policy names its own style and script by their hash, so that text which slipped through the escaping
-still could not run. Every text is escaped here. Imported when the first page is shown.
+still could not run. Every text is escaped here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from base64 import b64encode
 from hashlib import sha256
 from html import escape
 
-from devtls.http.answers.layout import Notice, Row, printable
+from devtls.http.answers.content import PageRow, PageText, printable
 
 _CODE_SPAN = re.compile(r"`([^`]+)`")
 
@@ -22,25 +22,25 @@ def marked(text: str) -> str:
     return _CODE_SPAN.sub(r"<code>\1</code>", escape(printable(text)))
 
 
-def _row(row: Row) -> str:
+def _row(row: PageRow) -> str:
     label = escape(printable(row.label))
     if row.href.startswith(("https://", "http://")):
         label = f'<a href="{escape(printable(row.href))}">{label}</a>'
     return f"<li><span>{label}</span><span>{escape(printable(row.detail))}</span></li>"
 
 
-def render(notice: Notice) -> bytes:
-    """Return the page of `notice`."""
-    rows = f"<ul>{''.join(map(_row, notice.rows))}</ul>" if notice.rows else ""
-    hint = f'<p class="next">{marked(notice.hint)}</p>' if notice.hint else ""
-    body = f"<p>{marked(notice.message)}</p>{rows}{hint}{_WAITING if notice.reloads else ''}"
+def render(text: PageText) -> bytes:
+    """Return the page of `text`."""
+    rows = f"<ul>{''.join(map(_row, text.rows))}</ul>" if text.rows else ""
+    hint = f'<p class="next">{marked(text.hint)}</p>' if text.hint else ""
+    body = f"<p>{marked(text.message)}</p>{rows}{hint}{_WAITING if text.reloads else ''}"
     return frame(
-        notice.title,
-        str(notice.status),
+        text.title,
+        str(text.status),
         body,
         footer="This page comes from devtls, the HTTPS proxy on this machine, not from the app.",
-        head=_RELOAD_WITHOUT_SCRIPT if notice.reloads else "",
-        script=_SCRIPT_ELEMENT if notice.reloads else "",
+        head=_RELOAD_WITHOUT_SCRIPT if text.reloads else "",
+        script=_SCRIPT_ELEMENT if text.reloads else "",
     )
 
 

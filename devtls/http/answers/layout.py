@@ -1,75 +1,37 @@
-"""How one of our own answers looks: a page for browsers, JSON for programs, one line of text for everybody else.
+"""Renders one of our own responses: a page for browsers, JSON for programs, one line of text for every other client.
 
-Owns the choice between the three (RFC 9110 12.5.1) and two of them; the page is drawn by `page_html`. Every text is
-escaped where it is drawn: callers hand over what the network said as it is.
+Owns the choice between the three (RFC 9110 12.5.1), and the last two; `html` draws the page.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
 
-import msgspec
-
-from devtls.http.events import Headers
-
-ERROR_HEADER = b"Devtls-Error"
-"""Stands in each of our own error answers and is how a program, or our page, tells them from the app's."""
+from devtls.http.answers.content import ERROR_HEADER, LocalResponse, PageText, printable
+from devtls.http.answers.html import POLICY, render
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A whole answer of ours; to HEAD the caller sends it without the body and keeps Content-Length."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One line of a notice's table; with `href` the label is a link."""
-
-    label: str
-    detail: str
-    href: str = ""
-
-
-class Notice(msgspec.Struct, frozen=True):
-    """What one answer has to say; `code` is the value of Devtls-Error, backticks in texts mark code."""
-
-    status: int
-    code: str
-    title: str
-    message: str
-    hint: str = ""
-    rows: Sequence[Row] = ()
-    facts: Mapping[str, object] = msgspec.field(default_factory=dict)
-    """What the JSON rendering holds beyond the texts."""
-    reloads: bool = False
-    """The page looks again and again whether the app is up."""
-
-
-def draw(notice: Notice, accept: bytes, *extra: tuple[bytes, bytes]) -> Answer:
-    """Return `notice` in the form that an Accept value asks for, with `extra` fields."""
+def draw(text: PageText, accept: bytes, *extra: tuple[bytes, bytes]) -> LocalResponse:
+    """Return `text` in the form that an Accept value asks for, with `extra` fields."""
     match preferred_form(accept):
         case "html":
-            from devtls.http.answers.html import POLICY, render  # 3 ms that no request for a route has to wait for
-
-            kind, body = b"text/html; charset=utf-8", render(notice)
+            kind, body = b"text/html; charset=utf-8", render(text)
             extra = (*extra, (b"Content-Security-Policy", POLICY))
         case "json":
-            kind, body = b"application/json", _json(notice)
+            kind, body = b"application/json", _json(text)
         case _:
-            kind, body = b"text/plain; charset=utf-8", _line(notice)
+            kind, body = b"text/plain; charset=utf-8", _line(text)
     headers = [
         (b"Content-Type", kind),
         (b"Content-Length", b"%d" % len(body)),
         (b"Cache-Control", b"no-store"),
         (b"X-Content-Type-Options", b"nosniff"),
         (b"Referrer-Policy", b"no-referrer"),
-        (ERROR_HEADER, notice.code.encode()),
+        (ERROR_HEADER, text.code.encode()),
         *extra,
     ]
-    return Answer(notice.status, headers, body)
+    return LocalResponse(text.status, headers, body)
 
 
 _FORMS = {
@@ -105,20 +67,13 @@ def _weight(parameters: list[str]) -> float:
     return 1.0
 
 
-def printable(text: str) -> str:
-    """Return `text` with control and direction characters written out, which could forge what a reader sees."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+def _line(text: PageText) -> bytes:
+    rows = ", ".join(f"{row.label} ({row.detail})" for row in text.rows)
+    message = f"{text.message} {rows}." if rows else text.message
+    line = f"devtls: {text.status} {text.title}. {message} {text.hint}"
+    return (printable(line.rstrip()) + "\n").encode("utf-8", "replace")
 
 
-def _line(notice: Notice) -> bytes:
-    rows = ", ".join(f"{row.label} ({row.detail})" for row in notice.rows)
-    message = f"{notice.message} {rows}." if rows else notice.message
-    text = f"devtls: {notice.status} {notice.title}. {message} {notice.hint}"
-    return (printable(text.rstrip()) + "\n").encode("utf-8", "replace")
-
-
-def _json(notice: Notice) -> bytes:
-    import json
-
-    texts = {"title": notice.title, "message": notice.message, "hint": notice.hint}
-    return json.dumps({"error": notice.code, "status": notice.status, **texts, **notice.facts}).encode() + b"\n"
+def _json(text: PageText) -> bytes:
+    texts = {"title": text.title, "message": text.message, "hint": text.hint}
+    return json.dumps({"error": text.code, "status": text.status, **texts, **text.facts}).encode() + b"\n"

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from devtls.http.answers.layout import ERROR_HEADER, Answer, Notice, Row, draw
+from devtls.http.answers.content import ERROR_HEADER, LocalResponse, PageRow, PageText
+from devtls.http.answers.layout import draw
 
 __all__ = [
     "ERROR_HEADER",
     "HANDSHAKE_FAILED",
-    "Answer",
+    "LocalResponse",
     "RouteLine",
     "bad_gateway",
     "broken_answer",
@@ -54,16 +55,16 @@ class RouteLine(msgspec.Struct, frozen=True):
     target: str
 
 
-def not_found(host: str, routes: Sequence[RouteLine], accept: bytes) -> Answer:
+def not_found(host: str, routes: Sequence[RouteLine], accept: bytes) -> LocalResponse:
     """Return 404: no route for `host`, and the routes there are. Only for answers over TLS: the list is not public."""
     label = _route_name(host)
     if routes:
         message, hint = "These names have one:", f"To add it: `devtls serve {label}=3000`, or a line in devtls.toml."
     else:
         message, hint = "There are no routes yet.", f"To add the first one: `devtls serve {label}=3000`."
-    rows = [Row(route.url, route.target, "" if "*" in route.url else route.url) for route in routes]
+    rows = [PageRow(route.url, route.target, "" if "*" in route.url else route.url) for route in routes]
     facts = {"host": host, "routes": [{"url": route.url, "target": route.target} for route in routes]}
-    return draw(Notice(404, "no-route", f"No route for {host or 'this request'}", message, hint, rows, facts), accept)
+    return draw(PageText(404, "no-route", f"No route for {host or 'this request'}", message, hint, rows, facts), accept)
 
 
 def _route_name(host: str) -> str:
@@ -74,19 +75,19 @@ def _route_name(host: str) -> str:
     return label if label.replace("-", "").isalnum() else "app"
 
 
-def bad_gateway(label: str, tried: Sequence[tuple[str, str]], retry: bool, accept: bytes) -> Answer:
+def bad_gateway(label: str, tried: Sequence[tuple[str, str]], retry: bool, accept: bytes) -> LocalResponse:
     """Return 502: nothing at `tried`, pairs of address and error, took the connection for `label`.
 
     With `retry`, right for GET and HEAD only, the page reloads itself when the app is up.
     """
     untrusted = any(error.startswith(HANDSHAKE_FAILED) for _, error in tried)
-    notice = Notice(
+    notice = PageText(
         502,
         "upstream",
         f"{label} cannot be reached over TLS" if untrusted else f"{label} is not up",
         "devtls could not connect to the app:",
         _TLS_HINT if untrusted else _start_hint([address for address, _ in tried]),
-        [Row(address, error) for address, error in tried],
+        [PageRow(address, error) for address, error in tried],
         {"tried": [{"address": address, "error": error} for address, error in tried]},
         reloads=retry,
     )
@@ -100,23 +101,23 @@ def _start_hint(addresses: Sequence[str]) -> str:
     return "Start your app, or point the route at where it listens."
 
 
-def broken_answer(label: str, address: str, reason: str, accept: bytes) -> Answer:
+def broken_answer(label: str, address: str, reason: str, accept: bytes) -> LocalResponse:
     """Return 502: the app answered, but not with HTTP that can be passed on; `reason` is one sentence."""
-    notice = Notice(
+    notice = PageText(
         502,
         "broken-answer",
         f"{label} sent a broken answer",
         "The app took the request, but its answer cannot be passed on:",
         "Look at the app's log: it may have crashed, or it may not speak HTTP/1.1 on this port.",
-        [Row(address, reason)],
+        [PageRow(address, reason)],
         {"address": address, "reason": reason},
     )
     return draw(notice, accept)
 
 
-def gateway_timeout(label: str, address: str, waited_s: float, accept: bytes) -> Answer:
+def gateway_timeout(label: str, address: str, waited_s: float, accept: bytes) -> LocalResponse:
     """Return 504: the app at `address` said nothing for `waited_s` seconds."""
-    notice = Notice(
+    notice = PageText(
         504,
         "timeout",
         f"{label} takes too long",
@@ -128,14 +129,14 @@ def gateway_timeout(label: str, address: str, waited_s: float, accept: bytes) ->
     return draw(notice, accept)
 
 
-def misdirected(host: str, sni: str, https_port: int, accept: bytes) -> Answer:
+def misdirected(host: str, sni: str, https_port: int, accept: bytes) -> LocalResponse:
     """Return 421 (RFC 9110 15.5.20): the connection was opened for `sni` ("" = no name), the request is for `host`."""
     meant = host or sni or "localhost"  # HTTP/1.0 may leave the Host out
     name = f"[{meant}]" if ":" in meant else meant
     url = f"https://{name}" if https_port == 443 else f"https://{name}:{https_port}"
     wanted = f"is for `{host}`" if host else "has no Host"
     opened = f"was opened for `{sni}`" if sni else "was opened without a server name"
-    notice = Notice(
+    notice = PageText(
         421,
         "misdirected",
         "Wrong connection for this name",
@@ -149,9 +150,9 @@ def misdirected(host: str, sni: str, https_port: int, accept: bytes) -> Answer:
     return draw(notice, accept)
 
 
-def outdated(host: str, accept: bytes) -> Answer:
+def outdated(host: str, accept: bytes) -> LocalResponse:
     """Return 421: since the connection was opened, what `host` asks of its clients has changed."""
-    notice = Notice(
+    notice = PageText(
         421,
         "misdirected",
         "This connection is out of date",
@@ -163,23 +164,23 @@ def outdated(host: str, accept: bytes) -> Answer:
     return draw(notice, accept)
 
 
-def connect_timeout(label: str, tried: Sequence[tuple[str, str]], waited_s: float, accept: bytes) -> Answer:
+def connect_timeout(label: str, tried: Sequence[tuple[str, str]], waited_s: float, accept: bytes) -> LocalResponse:
     """Return 504: nothing at `tried`, pairs of address and what it said, took the connection in `waited_s` seconds."""
-    notice = Notice(
+    notice = PageText(
         504,
         "timeout",
         f"{label} does not take the connection",
         f"devtls tried for {waited_s:g} seconds to connect to the app:",
         "The app may be stopped in a debugger or have too much to do. Look at its log, or restart it.",
-        [Row(address, error) for address, error in tried],
+        [PageRow(address, error) for address, error in tried],
         {"tried": [{"address": address, "error": error} for address, error in tried], "waited_s": waited_s},
     )
     return draw(notice, accept)
 
 
-def loop_detected(host: str, accept: bytes) -> Answer:
+def loop_detected(host: str, accept: bytes) -> LocalResponse:
     """Return 508: the request has come through this process again and again."""
-    notice = Notice(
+    notice = PageText(
         508,
         "loop",
         "This request goes in circles",
@@ -206,9 +207,9 @@ _MALFORMED_TITLES = {
 _ALLOWED = (b"Allow", b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")
 
 
-def malformed(status: int, reason: str, accept: bytes = b"") -> Answer:
+def malformed(status: int, reason: str, accept: bytes = b"") -> LocalResponse:
     """Return a refusal of a request that breaks HTTP or a limit; the connection is closed after it."""
-    notice = Notice(
+    notice = PageText(
         status,
         "malformed",
         _MALFORMED_TITLES.get(status, "The request was refused"),
@@ -220,9 +221,9 @@ def malformed(status: int, reason: str, accept: bytes = b"") -> Answer:
     return draw(notice, accept, *([_ALLOWED] if status == 405 else []))
 
 
-def overloaded(reason: str, retry_after_s: int, accept: bytes) -> Answer:
+def overloaded(reason: str, retry_after_s: int, accept: bytes) -> LocalResponse:
     """Return 503: a limit of ours is reached (connections to one app, requests waiting); `reason` names it."""
-    notice = Notice(
+    notice = PageText(
         503,
         "overloaded",
         "Too much at once",
@@ -234,15 +235,15 @@ def overloaded(reason: str, retry_after_s: int, accept: bytes) -> Answer:
     return draw(notice, accept, (b"Retry-After", b"%d" % retry_after_s))
 
 
-def redirect(location: bytes) -> Answer:
+def redirect(location: bytes) -> LocalResponse:
     """Return 307 to `location`: method and body are kept, and no browser remembers it (RFC 9110 15.4.8)."""
     headers = [(b"Location", location), (b"Content-Length", b"0"), (b"Cache-Control", b"no-store")]
-    return Answer(307, headers, b"")
+    return LocalResponse(307, headers, b"")
 
 
-def plain_http_help(accept: bytes) -> Answer:
+def plain_http_help(accept: bytes) -> LocalResponse:
     """Return 404 on a plain-HTTP port for a Host that no route has: always the same text (DNS rebinding)."""
-    notice = Notice(
+    notice = PageText(
         404,
         "help",
         "This is devtls",
@@ -252,13 +253,13 @@ def plain_http_help(accept: bytes) -> Answer:
     return draw(notice, accept)
 
 
-def refused(reason: str, accept: bytes) -> Answer:
+def refused(reason: str, accept: bytes) -> LocalResponse:
     """Return 403 to a browser that was told to use devtls as its proxy, for what devtls does not lead to."""
     hint = "Browsers that follow the PAC file of `devtls pac` ask for nothing else here."
-    return draw(Notice(403, "refused", "devtls does not lead there", reason, hint), accept)
+    return draw(PageText(403, "refused", "devtls does not lead there", reason, hint), accept)
 
 
-def no_such_file(path: str) -> Answer:
+def no_such_file(path: str) -> LocalResponse:
     """Return 404 for everything but `path` on the port of the PAC file."""
     message = f"The file for browsers on this port is {path}."
-    return draw(Notice(404, "help", "This is devtls", message, "`devtls pac` says how it is used."), b"")
+    return draw(PageText(404, "help", "This is devtls", message, "`devtls pac` says how it is used."), b"")

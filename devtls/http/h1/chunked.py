@@ -12,7 +12,7 @@ import re
 
 from devtls.errors import ProtocolViolation
 from devtls.http.events import Data, EndOfMessage, Trailers
-from devtls.http.h1.fields import check_octets, parse_fields
+from devtls.http.h1.fields import check_bytes, parse_fields
 from devtls.http.h1.head import HeadLimits, HeadSplitter
 
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
@@ -44,7 +44,7 @@ class ChunkedDecoder:
         self._held = b""
         self._remaining = 0
         self._extension_allowance = _FREE_EXTENSIONS
-        self._trailers = HeadSplitter(limits, check_octets)
+        self._trailers = HeadSplitter(limits, check_bytes)
         self.violation: ProtocolViolation | None = None
 
     @property
@@ -53,7 +53,7 @@ class ChunkedDecoder:
         return self._state == _DONE
 
     def receive(self, data: bytes) -> tuple[list[Data | Trailers | EndOfMessage], bytes]:
-        """Return what `data` completes and, after the end of the body, the octets that follow it.
+        """Return what `data` completes and, after the end of the body, the bytes that follow it.
 
         Never raises: what is wrong with the coding stands in `violation`, behind the data that came before it.
         """
@@ -117,7 +117,7 @@ class ChunkedDecoder:
             raise ProtocolViolation("The size of a chunk is not a hexadecimal number.")
         self._remaining = int(digits, 16)
         if semicolon:
-            check_octets(extension)
+            check_bytes(extension)
             self._extension_allowance -= len(extension)
             if len(extension) > _MAX_EXTENSION or self._extension_allowance < 0:
                 raise ProtocolViolation("The chunk extensions are too long.")

@@ -2,7 +2,7 @@
 
 Owns the syntax of RFC 9112 section 5 and RFC 9110 section 5. Refuses control characters, bare CR and LF, names that
 are no token, whitespace before the colon and, in requests, folded lines. Strategy: one `translate` clears the whole
-block of bad octets; a line that this connection has seen is looked up; one that it has not seen is judged, and usual
+block of bad bytes; a line that this connection has seen is looked up; one that it has not seen is judged, and usual
 names need no regular expression for that.
 """
 
@@ -83,15 +83,15 @@ def list_members(values: list[bytes]) -> list[bytes]:
     return [member for member in members if member]
 
 
-def bad_octets() -> ProtocolViolation:
-    """Return the one error for octets that no head may hold; one text, so that no split of the input changes it."""
+def bad_bytes() -> ProtocolViolation:
+    """Return the one error for bytes that no head may hold; one text, so that no split of the input changes it."""
     return ProtocolViolation("The head holds a control character or a bare CR or LF.")
 
 
-def check_octets(block: bytes) -> None:
+def check_bytes(block: bytes) -> None:
     """Refuse control characters and any CR or LF that is not part of a CRLF (RFC 9112 2.2, RFC 9110 5.5)."""
     if len(block) - len(block.translate(None, _CONTROLS_AND_CRLF)) != 2 * block.count(b"\r\n"):
-        raise bad_octets()
+        raise bad_bytes()
 
 
 def unfold(block: bytes) -> bytes:
@@ -112,7 +112,7 @@ def parse_fields(block: bytes, max_fields: int, memo: LineMemo) -> tuple[Headers
     lines = block.split(b"\r\n")
     # each CRLF between lines is two control characters: one more is one too many (0.2 us; a regex takes 1)
     if len(block) - len(block.translate(None, _CONTROLS_AND_CRLF)) != 2 * (len(lines) - 1):
-        raise bad_octets()
+        raise bad_bytes()
     if len(lines) > max_fields:
         raise ProtocolViolation(f"The head has more than {max_fields} fields.", status=431)
     recall = memo.get

@@ -16,7 +16,7 @@ import msgspec
 
 from devtls.errors import ProtocolViolation
 from devtls.http.events import Headers, InformationalResponse, RememberedHeaders, Request, Response
-from devtls.http.h1.fields import Acted, LineMemo, bad_octets, check_octets, is_token, parse_fields, unfold
+from devtls.http.h1.fields import Acted, LineMemo, bad_bytes, check_bytes, is_token, parse_fields, unfold
 from devtls.http.h1.framing import RequestFrame, ResponseFrame, frame_interim, frame_request, frame_response
 from devtls.http.h1.target import resolve_target
 from devtls.http.h1.writer import STATUS_LINES
@@ -34,7 +34,7 @@ _BODILESS = frozenset((204, 205, 304))
 
 
 class HeadLimits(msgspec.Struct, frozen=True):
-    """What heads may cost: octets of one (its end included), its fields, octets of a target, 1xx before an answer."""
+    """What heads may cost: bytes of one (its end included), its fields, bytes of a target, 1xx before an answer."""
 
     max_head_bytes: int = 65536
     max_fields: int = 256
@@ -43,7 +43,7 @@ class HeadLimits(msgspec.Struct, frozen=True):
 
     @property
     def max_start_line_bytes(self) -> int:
-        """Octets of a start line: the target's and a method's, a version's or a reason's."""
+        """Bytes of a start line: the target's and a method's, a version's or a reason's."""
         return self.max_target_bytes + _START_LINE_SLACK
 
 
@@ -119,7 +119,7 @@ def _parse_mendable(block: bytes, max_fields: int, memo: LineMemo) -> tuple[Head
 
 
 class HeadSplitter:
-    """Holds the octets of a head until it is complete, and refuses what cannot become one."""
+    """Holds the bytes of a head until it is complete, and refuses what cannot become one."""
 
     __slots__ = ("_blank_lines", "_check_start_line", "_checked", "_limits", "_skips_blank_lines", "held")
 
@@ -179,10 +179,10 @@ class HeadSplitter:
         if self._checked:
             last = visible.rfind(b"\r\n", self._checked)
             if last >= 0:
-                check_octets(visible[self._checked : last])
+                check_bytes(visible[self._checked : last])
                 self._checked = last + 2
             if b"\n" in visible[self._checked :]:
-                raise bad_octets()
+                raise bad_bytes()
         if end >= 0 or len(data) >= limit:
             raise ProtocolViolation(f"The head is longer than {limit} bytes.", status=431)
 
@@ -191,7 +191,7 @@ def check_line_length(line: bytes, limits: HeadLimits, *, partial: bool = False)
     """Refuse a start line with a bare LF or over its limit; a `partial` one may end with the CR of its CRLF."""
     limit = limits.max_start_line_bytes
     if b"\n" in line[: limit + 1]:
-        raise bad_octets()
+        raise bad_bytes()
     if len(line) > limit + partial:
         raise ProtocolViolation(f"The start line is longer than {limit} bytes.", status=414)
 
@@ -215,7 +215,7 @@ def parse_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, b
 def _explain_request_line(line: bytes, limits: HeadLimits) -> ProtocolViolation:
     check_line_length(line, limits)
     if line.translate(None, _IN_START_LINE):
-        return bad_octets()
+        return bad_bytes()
     parts = line.split(b" ")
     if len(parts) == 2 and is_token(parts[0]) and parts[1].startswith(b"/"):
         return ProtocolViolation("HTTP/0.9 is not spoken here.", status=505)
@@ -227,7 +227,7 @@ def _explain_request_line(line: bytes, limits: HeadLimits) -> ProtocolViolation:
         return ProtocolViolation(f"The request target is longer than {limits.max_target_bytes} bytes.", status=414)
     if b"#" in parts[1]:
         return ProtocolViolation("The request target has a fragment.")
-    return ProtocolViolation("The request target has an octet outside ASCII.")
+    return ProtocolViolation("The request target has a byte outside ASCII.")
 
 
 def parse_request(head: bytes, stream_id: int, limits: HeadLimits, memo: HeadMemo) -> tuple[Request, bool]:

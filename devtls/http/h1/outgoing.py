@@ -1,6 +1,6 @@
 """The body of the message that is being sent: framed as its head promised, and never otherwise.
 
-Owns the count of promised octets. Refuses (LocalProtocolError) more or fewer of them: to go on after that would make
+Owns the count of promised bytes. Refuses (LocalProtocolError) more or fewer of them: to go on after that would make
 the peer read a body as a head. Both codecs use one of these for message after message.
 """
 
@@ -32,7 +32,7 @@ class OutgoingBody:
         self._trailers: Headers = []
 
     def begin(self, framing: int, promised: int = 0) -> None:
-        """Start a body; `promised` counts the octets of a LENGTH body."""
+        """Start a body; `promised` counts the bytes of a LENGTH body."""
         self._framing = framing
         self._promised = promised
         self._trailers = []

@@ -26,7 +26,7 @@ def parse_authority(text: bytes) -> bytes:
     return _parse_short_authority(text)
 
 
-@lru_cache(maxsize=256)  # at most 256 * 300 octets; a connection asks for the same few names over and over
+@lru_cache(maxsize=256)  # at most 256 * 300 bytes; a connection asks for the same few names over and over
 def _parse_short_authority(text: bytes) -> bytes:
     if _AUTHORITY.fullmatch(text) is None:
         raise ProtocolViolation("The Host of the request is not a host name with an optional port.")

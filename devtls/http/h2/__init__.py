@@ -1,6 +1,7 @@
-"""HTTP/2: bytes <-> events, for the client's side (`server`) and the upstream's (`client`). Pure.
+"""HTTP/2 as bytes in and bytes out: two codecs, one for each side of the proxy (RFC 9113). Pure.
 
-`frames` is the wire, `hpack` the field blocks (with `huffman` and `fields`), `heads` what they mean, `streams` what is
-open and `budget` what a peer may waste; `endpoint` is what both sides of a connection have in common. Nothing above
-this package knows the version.
+`client.H2ClientCodec` reads requests and writes responses, `upstream.H2UpstreamCodec` the other way round. Beneath
+them: `frames` (the wire), `hpack` with `huffman` and `fields` (field blocks), `heads` (the meaning of field blocks),
+`streams` (the record of a stream), `outgoing`, `settings` and `endpoint` (what both sides have in common). Nothing
+above this package knows the version.
 """

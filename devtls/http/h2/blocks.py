@@ -1,6 +1,6 @@
 """Field blocks as they arrive: HEADERS and the CONTINUATIONs behind them become one block (RFC 9113 6.2, 6.10).
 
-Owns the block that is not complete. Refuses blocks that go on without end, before they are anything but octets
+Owns the block that is not complete. Refuses blocks that go on without end, before they are anything but bytes
 (CVE-2024-27316 and its kin).
 """
 
@@ -12,7 +12,7 @@ from devtls.http.h2 import frames
 from devtls.http.h2.frames import ConnectionFault, ErrorCode, protocol_error, without_padding
 
 _MAX_PIECES: Final = 64
-_PRIORITY_OCTETS: Final = 5
+_PRIORITY_BYTES: Final = 5
 
 
 class WholeBlock(NamedTuple):
@@ -25,12 +25,12 @@ class WholeBlock(NamedTuple):
 class BlockAssembler:
     """One connection's; `stream_id` is 0 while no block is open, `since_s` when the open one began."""
 
-    __slots__ = ("_end_stream", "_max_octets", "_octets", "_pieces", "since_s", "stream_id")
+    __slots__ = ("_bytes", "_end_stream", "_max_bytes", "_pieces", "since_s", "stream_id")
 
-    def __init__(self, max_octets: int) -> None:
-        self._max_octets = max_octets
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._pieces: list[bytes] = []
-        self._octets = 0
+        self._bytes = 0
         self._end_stream = False
         self.stream_id = 0
         self.since_s = 0.0
@@ -40,13 +40,13 @@ class BlockAssembler:
         if flags & frames.PADDED:
             payload = without_padding(payload)
         if flags & frames.PRIORITISED:
-            if len(payload) < _PRIORITY_OCTETS:
+            if len(payload) < _PRIORITY_BYTES:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS are too short for their priority.")
-            payload = payload[_PRIORITY_OCTETS:]
+            payload = payload[_PRIORITY_BYTES:]
         if flags & frames.END_HEADERS:
             return payload
         self.stream_id, self.since_s = stream_id, now_s
-        self._pieces, self._octets = [payload], len(payload)
+        self._pieces, self._bytes = [payload], len(payload)
         self._end_stream = bool(flags & frames.END_STREAM)
         return None
 
@@ -55,8 +55,8 @@ class BlockAssembler:
         if not self.stream_id:
             raise protocol_error("CONTINUATION without HEADERS.")
         self._pieces.append(payload)
-        self._octets += len(payload)
-        if len(self._pieces) > _MAX_PIECES or self._octets > self._max_octets:
+        self._bytes += len(payload)
+        if len(self._pieces) > _MAX_PIECES or self._bytes > self._max_bytes:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "A field block goes on without end.")
         if not flags & frames.END_HEADERS:
             return None

@@ -1,192 +1,292 @@
-"""The codec that faces an upstream which speaks HTTP/2: requests out, responses in, many at a time.
+"""The codec that faces the client: requests in, responses out, many at a time.
 
-Owns the streams that we open. Refuses pushes, responses that are none, and interim responses without end. Strategy:
-each event comes with the number of its stream here and carries the number of the request that it answers there; a
-request that the upstream has said it did not look at (GOAWAY, REFUSED_STREAM) ends as if its connection had closed
-before it, so that it may be sent again.
+Owns the streams that clients open and their order. Refuses streams beyond the limit, a client that resets as fast as it
+asks (RFC 9113 10.5), and malformed requests before an app hears of them. Strategy: a field block that comes again while
+the decoder's table is the same stands for the same request, and so is neither decoded nor judged again; what was made
+of it on its way is remembered with it (`RememberedHeaders`).
 """
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import cast
 
 from devtls.errors import LocalProtocolError, ProtocolViolation
 from devtls.http.events import (
-    ConnectionClosed,
+    ClientEvent,
     Data,
     EndOfMessage,
     InformationalResponse,
     Malformed,
+    RememberedHeaders,
     Request,
+    Reset,
     Response,
     Trailers,
-    UpstreamEvent,
 )
 from devtls.http.h2 import frames, heads
 from devtls.http.h2.endpoint import Endpoint, Event
 from devtls.http.h2.frames import ConnectionFault, ErrorCode, StreamFault
 from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.streams import END, Ended, Stream
-from devtls.http.upgrade import accept_of
 
-_ASSUMED_STREAMS: Final = 100
-"""How many streams an upstream that does not say takes at once."""
-Addressed = tuple[int, UpstreamEvent]
-"""An event and the stream that it came on."""
+_NOT_YET_S = -1.0
+_MAX_BLOCKS = 32
+_MAX_BLOCK_BYTES = 4096
 
 
-class H2Client(Endpoint[Addressed]):
-    """One upstream connection; `scheme` is b"http" (h2c) or b"https"."""
+class H2ClientCodec(Endpoint[ClientEvent]):
+    """One client connection; `secret` (16 bytes, random) is what WebSocket keys are made from."""
 
-    def __init__(self, limits: H2Limits, scheme: bytes) -> None:
+    def __init__(self, limits: H2Limits, secret: bytes) -> None:
         super().__init__(limits)
-        self._scheme = scheme
-        self._next_stream = 1
-        self._peer_streams = min(_ASSUMED_STREAMS, limits.max_streams)
-        self.carries_websockets = False
-        """The upstream takes extended CONNECT (RFC 8441)."""
-        self._append(frames.PREFACE)
-        self._greet({frames.SETTINGS_ENABLE_PUSH: 0, frames.SETTINGS_MAX_HEADER_LIST_SIZE: limits.head.max_head_bytes})
-
-    @property
-    def ready(self) -> bool:
-        """Whether the upstream's settings are known."""
-        return self._greeted
-
-    @property
-    def available(self) -> bool:
-        """Whether another request may be sent."""
-        usable = not self.broken and not self.peer_leaves and self._next_stream <= frames.MAX_STREAM_ID
-        return usable and len(self._streams) < self._peer_streams
+        self._secret = secret
+        self._preface = frames.PREFACE
+        self._leaving = False
+        self._last_taken: int | None = None
+        self._known: dict[bytes, Request] = {}
+        self._seen: set[bytes] = set()
+        self._known_generation = 0
+        self._refused_method = b""
+        self._lingering: set[int] = set()
+        self._discarding: dict[int, float] = {}
+        """Streams whose answer is whole before their request is, and when something was last heard on them."""
+        self._greet(
+            {
+                frames.SETTINGS_MAX_CONCURRENT_STREAMS: limits.max_streams,
+                frames.SETTINGS_MAX_HEADER_LIST_SIZE: limits.head.max_head_bytes,
+                frames.SETTINGS_ENABLE_CONNECT_PROTOCOL: 1,
+            }
+        )
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
+    def receive_data(self, data: bytes, now_s: float) -> list[ClientEvent]:
+        """Return what `data` completes: events of several requests, in the order of the wire."""
+        if self._preface and not self.broken:
+            held = self._buffer + data
+            expected = self._preface[: len(held)]
+            if not held.startswith(expected):
+                self._events = []
+                self._fail(ConnectionFault(ErrorCode.PROTOCOL_ERROR, "The connection does not begin as HTTP/2 does."))
+                return self._events
+            if len(held) < len(self._preface):
+                self._buffer = held
+                return []
+            self._buffer, data = b"", held[len(self._preface) :]
+            self._preface = b""
+        return super().receive_data(data, now_s)
+
+    @property
+    def awaits_preface(self) -> bool:
+        """Whether the client has yet to say that it speaks HTTP/2."""
+        return bool(self._preface)
+
     def _emit(self, stream: Stream, event: Event) -> None:
-        self._events.append((stream.id, cast(UpstreamEvent, event)))
+        self._events.append(cast(ClientEvent, event))
 
     def _emit_fault(self, reason: str) -> None:
-        for stream in self._streams.values():
-            self._emit(stream, Malformed(stream.label, 502, reason))
+        self._events.append(Malformed(0, 400, reason))
 
     def _is_idle(self, stream_id: int) -> bool:
-        return stream_id % 2 == 0 or stream_id >= self._next_stream
+        return stream_id % 2 == 0 or stream_id > self._last_peer_stream
 
-    def _apply_other(self, key: int, value: int) -> None:
-        if key == frames.SETTINGS_ENABLE_PUSH and value:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "A server's ENABLE_PUSH is not 0.")
-        super()._apply_other(key, value)
-        if key == frames.SETTINGS_MAX_CONCURRENT_STREAMS:
-            self._peer_streams = min(value, self._limits.max_streams)
-        elif key == frames.SETTINGS_ENABLE_CONNECT_PROTOCOL:
-            self.carries_websockets = value == 1
+    def _last_looked_at(self) -> int:
+        return self._last_peer_stream if self._last_taken is None else self._last_taken  # RFC 9113 6.8: never more
 
     def _on_block(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
+        if stream_id > self._last_peer_stream and stream_id % 2:
+            self._begin(stream_id, block, end_stream=end_stream)
+            return
         decoded = self._decoder.decode(block)
         stream = self._streams.get(stream_id)
-        if stream is None:
-            self._on_late_frame(stream_id, frames.HEADERS)
-            return
-        if stream.answered:
+        if stream is not None:
             self._on_trailers(stream, decoded, end_stream=end_stream)
-            return
-        try:
-            heads.check_size(decoded, self._limits.head)
-        except ProtocolViolation as violation:
-            raise StreamFault(ErrorCode.ENHANCE_YOUR_CALM, str(violation)) from None
-        response = heads.read_response(decoded, stream.label, method=stream.method, end_stream=end_stream)
-        if isinstance(response, InformationalResponse):
-            self._on_interim(stream, response)
+        elif stream_id % 2 == 0 or self._ended.how(stream_id) is None:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "A stream's number is even or lower than the last one's.")
         else:
-            self._on_response(stream, response, end_stream=end_stream)
+            self._on_late_frame(stream_id, frames.HEADERS)
 
-    def _on_interim(self, stream: Stream, response: InformationalResponse) -> None:
-        limit = self._limits.head.max_informational
-        stream.interims += 1
-        if stream.interims > limit:
-            raise StreamFault(ErrorCode.ENHANCE_YOUR_CALM, f"The app sent more than {limit} interim responses.")
-        self._emit(stream, response)
-
-    def _on_response(self, stream: Stream, response: Response, *, end_stream: bool) -> None:
-        stream.answered = True
-        if stream.tunnel and 200 <= response.status < 300 and not end_stream:
-            switched = InformationalResponse(stream.label, 101, [*response.headers, *stream.handshake])
-            stream.body_left = None
-            self._emit(stream, switched)
-            return
-        if stream.tunnel:
-            stream.tunnel = False
-            self._send_last(stream, END)  # it was refused: nobody will send anything on it
-        stream.body_left = response.body_length
-        self._emit(stream, response)
+    def _begin(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
+        request: Request | None = None
+        refused: ProtocolViolation | None = None
+        self._last_peer_stream = stream_id
+        try:
+            request = self._read_request(stream_id, block, end_stream=end_stream)
+        except ProtocolViolation as violation:
+            refused = violation
+        if self._last_taken is not None and stream_id > self._last_taken:
+            self._ended.note(stream_id, Ended.RESET_BY_US)  # its body may be on its way
+            return  # RFC 9113 6.8: it was told that this one is not looked at
+        if len(self._streams) + len(self._lingering) >= self._limits.max_streams:
+            raise StreamFault(ErrorCode.REFUSED_STREAM, "Too many streams are open.")
+        method = self._refused_method if request is None else request.method
+        stream = self._streams[stream_id] = Stream(stream_id, stream_id, self._peer_window, self._window, method)
+        if request is None:
+            assert refused is not None  # noqa: S101 - one of the two is there
+            self._events.append(Malformed(stream_id, refused.status, str(refused)))
+        else:
+            stream.tunnel = bool(request.upgrade)
+            stream.body_left = None if end_stream or stream.tunnel else request.body_length
+            self._events.append(request)
         if end_stream:
-            stream.body_left = None
-            self._peer_ended(stream)
+            stream.peer_open = False
+            self._events.append(EndOfMessage(stream_id))
 
-    def _count_body(self, stream: Stream, octets: int) -> None:
-        if not stream.answered:
-            raise heads.malformed("There is a body before the response.")
-        super()._count_body(stream, octets)
+    def _read_request(self, stream_id: int, block: bytes, *, end_stream: bool) -> Request:
+        decoder = self._decoder
+        if decoder.generation != self._known_generation:
+            self._known.clear()
+            self._seen.clear()
+            self._known_generation = decoder.generation
+        if end_stream and (known := self._known.get(block)) is not None:
+            return Request(stream_id, known.method, known.target, known.authority, known.headers, 0, heads.HTTP_VERSION)
+        decoded = decoder.decode(block)
+        try:
+            request = heads.read_request(
+                decoded,
+                stream_id,
+                self._limits.head,
+                end_stream=end_stream,
+                websocket_key=lambda: heads.make_websocket_key(self._secret, stream_id),
+            )
+        except ProtocolViolation:
+            self._refused_method = heads.method_of(decoded)
+            raise
+        if end_stream and not request.upgrade and decoder.generation == self._known_generation:
+            self._remember(block, request)
+        return request
 
-    def _peer_ended(self, stream: Stream) -> None:
-        if not stream.answered:
-            raise heads.malformed("The stream ends without a response.")
-        super()._peer_ended(stream)
+    def _remember(self, block: bytes, request: Request) -> None:
+        # When it comes for the second time: most never do.
+        if len(block) > _MAX_BLOCK_BYTES:
+            return
+        if block not in self._seen:
+            if len(self._seen) >= _MAX_BLOCKS:
+                self._seen.clear()
+            self._seen.add(block)
+            return
+        if len(self._known) >= _MAX_BLOCKS:
+            self._known.clear()
+        request.headers = RememberedHeaders(request.headers)
+        self._known[block] = request
 
     def _peer_reset(self, stream: Stream, code: int) -> None:
-        if code == ErrorCode.REFUSED_STREAM and not stream.answered:
-            self._give_back(stream)
-        elif code == ErrorCode.NO_ERROR and not stream.peer_open:
-            self._remove(stream, Ended.RESET_BY_PEER)  # RFC 9113 8.1: the answer was whole
-        else:
-            super()._peer_reset(stream, code)
+        answered = not stream.our_side_open
+        super()._peer_reset(stream, code)
+        if not answered and not self._abuse.take(self._now_s):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "Too many requests were taken back.")
 
-    def _give_back(self, stream: Stream) -> None:
-        self._remove(stream, Ended.RESET_BY_PEER)
-        self._emit(stream, ConnectionClosed(stream.label, unseen=True))
+    def _take_data(self, stream: Stream, data: bytes) -> None:
+        if stream.our_side_open or stream.tunnel:
+            super()._take_data(stream, data)
+            return
+        self._discarding[stream.id] = self._now_s
+        stream.discarded += len(data)
+        if stream.discarded > self._limits.max_drain_bytes:
+            self.reset(stream.id, ErrorCode.NO_ERROR)
 
-    def _on_goaway(self, stream_id: int, payload: bytes) -> None:
-        super()._on_goaway(stream_id, payload)
-        last = int.from_bytes(payload[:4]) & frames.MAX_STREAM_ID
-        for stream in [stream for stream in self._streams.values() if stream.id > last]:
-            self._give_back(stream)
+    def _fail(self, fault: ConnectionFault) -> None:
+        super()._fail(fault)
+        self._discarding.clear()
 
-    def is_answered(self, stream_id: int) -> bool:
-        """Say whether a response to a stream's request has begun."""
+    def tick(self, now_s: float) -> list[ClientEvent]:
+        """Give up on a client that does not do its part in time; ask about once a second while `waits`."""
+        events = super().tick(now_s)
+        for stream_id, heard_s in list(self._discarding.items()):
+            if heard_s == _NOT_YET_S:
+                self._discarding[stream_id] = now_s
+            elif now_s - heard_s >= self._limits.linger_s:
+                self.reset(stream_id, ErrorCode.NO_ERROR)
+        return events
+
+    @property
+    def waits(self) -> bool:
+        """Whether `tick` has something to look after."""
+        return bool(self._discarding) or super().waits
+
+    def _remove(self, stream: Stream, how: Ended) -> None:
+        self._discarding.pop(stream.id, None)
+        if how is not Ended.COMPLETE and stream.our_side_open:
+            self._lingering.add(stream.id)  # the app may still be at it
+        super()._remove(stream, how)
+
+    def method_of(self, stream_id: int) -> bytes:
+        """Return the method of an open stream's request, refused or not; b"" when it had none."""
         stream = self._streams.get(stream_id)
-        return stream is not None and stream.answered
+        return b"" if stream is None else stream.method
+
+    def release(self, stream_id: int) -> None:
+        """The app's part in a stream that the client took back is over: it counts no longer."""
+        self._lingering.discard(stream_id)
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
-    def request(self, request: Request) -> int:
-        """Queue a request's head; return the number of its stream. Raises LocalProtocolError unless `available`."""
-        if not self.available:
-            raise LocalProtocolError("This connection cannot take another request.")
-        write = heads.write_connect if request.upgrade else heads.write_request
-        block = write(request, self._scheme)
-        stream_id = self._next_stream
-        self._next_stream += 2
-        stream = Stream(stream_id, request.stream_id, self._peer_window, self._window, request.method)
-        stream.body_left = 0  # until there is a response
-        self._streams[stream_id] = stream
-        if request.upgrade:
-            stream.tunnel = True
-            stream.handshake = [
-                (b"Connection", b"Upgrade"),
-                (b"Upgrade", request.upgrade),
-                (b"Sec-WebSocket-Accept", accept_of(request.headers)),
-            ]
-        bodiless = request.body_length == 0 and not request.upgrade
-        self._append_block(stream, block, end_stream=bodiless)
-        if bodiless:
-            self._our_side_ended(stream)
-        return stream_id
+    def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> bool:
+        """Queue an event; True when its stream's queue is full: send no more until it stands in `drained`.
 
-    def send(self, stream_id: int, event: Data | Trailers | EndOfMessage) -> bool:
-        """Queue an event; True when the stream's queue is full: send no more until it stands in `drained`."""
-        stream = self._streams.get(stream_id)
+        Nothing happens on a stream that is over: the client may have ended it at any moment.
+        """
+        stream = self._streams.get(event.stream_id)
         if stream is None:
             return False
         if isinstance(event, Data):
             return self._send_data(stream, event.data)
-        self._send_last(stream, event if isinstance(event, Trailers) else END)
+        if isinstance(event, Response):
+            self._send_response(stream, event)
+        elif isinstance(event, EndOfMessage):
+            self._send_last(stream, END)
+        elif isinstance(event, Trailers):
+            self._send_last(stream, event)
+        elif isinstance(event, InformationalResponse):
+            self._send_informational(stream, event)
+        else:
+            self.reset(stream.id, event.code)
         return False
+
+    def send_whole(self, head: Response, body: Data) -> bool:
+        """Queue a response, the only piece of its body and its end; returns what `send` does."""
+        stream = self._streams.get(head.stream_id)
+        if stream is None:
+            return False
+        self._send_response(stream, head)
+        full = self._send_data(stream, body.data)
+        self._send_last(stream, END)
+        return full
+
+    def _send_response(self, stream: Stream, event: Response) -> None:
+        if stream.answered:
+            raise LocalProtocolError("The request has its final response already.")
+        stream.answered = True
+        stream.tunnel = False  # what was to be one was refused
+        # Its end is an event of its own, also without a body: trailers may come before it.
+        self._append_block(stream, heads.write_response(event.status, event.headers), end_stream=False)
+
+    def _send_informational(self, stream: Stream, event: InformationalResponse) -> None:
+        if event.status == 101:
+            stream.answered = True
+            block = heads.write_switched(event.headers)
+        else:
+            block = heads.write_response(event.status, event.headers)
+        self._append_block(stream, block, end_stream=False)
+
+    def _our_side_ended(self, stream: Stream) -> None:
+        super()._our_side_ended(stream)
+        if stream.peer_open and not stream.tunnel:
+            # RFC 9113 8.1 lets us reset at once, but curl 7.88 throws the answer away then: read on for a while.
+            self._discarding[stream.id] = _NOT_YET_S
+            self.resume_reading(stream.id)  # whoever held it back is gone
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def announce_end(self) -> None:
+        """Say that the connection will end; requests that are on their way are still taken (RFC 9113 6.8)."""
+        if not self._leaving and not self.broken:
+            self._leaving = True
+            self._append(frames.goaway(frames.MAX_STREAM_ID, ErrorCode.NO_ERROR))
+
+    def end(self) -> None:
+        """Take no more requests."""
+        if self._last_taken is None and not self.broken:
+            self._leaving = True
+            self._last_taken = self._last_peer_stream
+            self._append(frames.goaway(self._last_taken, ErrorCode.NO_ERROR))

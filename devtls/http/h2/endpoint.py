@@ -13,11 +13,11 @@ from typing import Generic, TypeVar
 from devtls.errors import ProtocolViolation
 from devtls.http.events import ClientEvent, Data, EndOfMessage, Reset, Trailers, UpstreamEvent
 from devtls.http.h2 import frames, heads
-from devtls.http.h2.agreement import Agreement
 from devtls.http.h2.blocks import BlockAssembler
 from devtls.http.h2.frames import ConnectionFault, ErrorCode, StreamFault, protocol_error, without_padding
 from devtls.http.h2.hpack import Block, FieldDecoder
 from devtls.http.h2.limits import H2Limits
+from devtls.http.h2.settings import Settings
 from devtls.http.h2.streams import END, Ended, Stream
 
 _MAX_EMPTIES = 100
@@ -26,7 +26,7 @@ Event = ClientEvent | UpstreamEvent
 EventT = TypeVar("EventT")
 
 
-class Endpoint(Agreement, Generic[EventT]):
+class Endpoint(Settings, Generic[EventT]):
     """One side of a connection; `now_s` are seconds of whatever clock the caller has."""
 
     def __init__(self, limits: H2Limits) -> None:
@@ -60,12 +60,12 @@ class Endpoint(Agreement, Generic[EventT]):
         data = self._buffer + data if self._buffer else data
         position, end = 0, len(data)
         try:
-            while end - position >= frames.HEADER_OCTETS:
+            while end - position >= frames.HEADER_BYTES:
                 high, low, kind, flags, stream_id = frames.unpack_header(data, position)
                 length = high << 8 | low
-                if length > frames.MIN_FRAME_OCTETS:
+                if length > frames.MIN_FRAME_BYTES:
                     raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "A frame is larger than was agreed.")
-                start = position + frames.HEADER_OCTETS
+                start = position + frames.HEADER_BYTES
                 if end - start < length:
                     break
                 position = start + length
@@ -144,24 +144,24 @@ class Endpoint(Agreement, Generic[EventT]):
     # -- DATA and windows ---------------------------------------------------------------------------------------------
 
     def _on_data(self, stream_id: int, flags: int, payload: bytes) -> None:
-        octets = len(payload)
+        size = len(payload)
         if stream_id == 0:
             raise protocol_error("DATA on stream 0.")
-        self._receive_window -= octets
+        self._receive_window -= size
         if self._receive_window < 0:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "More DATA than the connection's window allows.")
         stream = self._streams.get(stream_id)
         if stream is None or not stream.peer_open:
-            self._credit_connection(octets)
+            self._credit_connection(size)
             self._on_late_frame(stream_id, frames.DATA)
             return
         data = without_padding(payload) if flags & frames.PADDED else payload
         ends = flags & frames.END_STREAM
-        stream.receive_window -= octets
+        stream.receive_window -= size
         if stream.receive_window < 0:
-            self._credit_connection(octets)
+            self._credit_connection(size)
             raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR, "More DATA than the stream's window allows.")
-        stream.held += octets
+        stream.held += size
         if data:
             stream.empties = 0
             if stream.body_left is not None:
@@ -181,9 +181,9 @@ class Endpoint(Agreement, Generic[EventT]):
     def _take_data(self, stream: Stream, data: bytes) -> None:
         self._emit(stream, Data(stream.label, data))
 
-    def _count_body(self, stream: Stream, octets: int) -> None:
+    def _count_body(self, stream: Stream, size: int) -> None:
         assert stream.body_left is not None  # noqa: S101 - the caller has looked
-        stream.body_left -= octets
+        stream.body_left -= size
         if stream.body_left < 0:
             raise heads.malformed("The body is longer than its Content-Length.")
 
@@ -199,7 +199,7 @@ class Endpoint(Agreement, Generic[EventT]):
 
     def _on_window_update(self, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE is not four octets.")
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE is not four bytes.")
         increment = int.from_bytes(payload) & frames.MAX_WINDOW
         if stream_id == 0:
             self._send_window += increment
@@ -224,7 +224,7 @@ class Endpoint(Agreement, Generic[EventT]):
         if stream_id:
             raise protocol_error("PING on a stream.")
         if len(payload) != 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING is not eight octets.")
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING is not eight bytes.")
         if not flags & frames.ACK:
             self._reply(frames.ping(payload, ack=True))
 
@@ -234,13 +234,13 @@ class Endpoint(Agreement, Generic[EventT]):
             raise protocol_error("PRIORITY on stream 0.")
         if len(payload) != 5 and self._is_idle(stream_id):
             # RFC 9113 6.4: a RST_STREAM must not be sent for an idle stream
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY is not five octets.")
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY is not five bytes.")
         if len(payload) != 5:
-            raise StreamFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY is not five octets.")
+            raise StreamFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY is not five bytes.")
 
     def _on_rst_stream(self, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM is not four octets.")
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM is not four bytes.")
         stream = self._streams.get(stream_id)
         if stream is None:
             self._on_late_frame(stream_id, frames.RST_STREAM)
@@ -255,7 +255,7 @@ class Endpoint(Agreement, Generic[EventT]):
         if stream_id:
             raise protocol_error("GOAWAY on a stream.")
         if len(payload) < 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is shorter than eight octets.")
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is shorter than eight bytes.")
         self.peer_leaves = True
 
     def _on_late_frame(self, stream_id: int, kind: int) -> None:
@@ -301,7 +301,7 @@ class Endpoint(Agreement, Generic[EventT]):
         self._waiting = 0
 
     def _fail_stream(self, stream_id: int, fault: StreamFault) -> None:
-        if not self._nuisances.take(self._now_s):
+        if not self._abuse.take(self._now_s):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "Too many streams were reset.") from fault
         self._append(frames.rst_stream(stream_id, fault.code))
         stream = self._streams.get(stream_id)
@@ -344,7 +344,7 @@ class Endpoint(Agreement, Generic[EventT]):
     # -- the end of streams and of the connection ---------------------------------------------------------------------
 
     def finish(self, stream_id: int) -> None:
-        """End a tunnel: what is queued still goes, what the peer still sends is for nobody."""
+        """EndMarker a tunnel: what is queued still goes, what the peer still sends is for nobody."""
         stream = self._streams.get(stream_id)
         if stream is None:
             return

@@ -54,23 +54,23 @@ _CONTROLS = bytes(code for code in (*range(0x20), 0x7F) if code != ord("\t"))
 _IN_PATH = bytes(code for code in range(0x21, 0x7F) if code != ord("#"))
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+\-.]*")
 _STATUS = re.compile(rb"[1-9][0-9]{2}")
-_FIELD_OCTETS = 32  # RFC 9113 6.5.2: what a list is charged for each of its fields
+_FIELD_BYTES = 32  # RFC 9113 6.5.2: what a list is charged for each of its fields
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class FieldEntry(msgspec.Struct, frozen=True, gc=False):
     """A field and what is known of it; `flaw` is a sentence when it makes its message malformed."""
 
     field: tuple[bytes, bytes]
     kind: int
-    octets: int
+    size: int
     flaw: str = ""
 
 
-def judge(name: bytes, value: bytes) -> Entry:
+def judge(name: bytes, value: bytes) -> FieldEntry:
     """Return the entry of a field as it was decoded."""
     kind = _KINDS.get(name, PLAIN)
     flaw = _flaw(name, value, kind)
-    return Entry((name, value), MALFORMED if flaw else kind, len(name) + len(value) + _FIELD_OCTETS, flaw)
+    return FieldEntry((name, value), MALFORMED if flaw else kind, len(name) + len(value) + _FIELD_BYTES, flaw)
 
 
 def _flaw(name: bytes, value: bytes, kind: int) -> str:

@@ -1,7 +1,7 @@
 """The wire of HTTP/2: frame headers, types, flags, settings and error codes (RFC 9113 sections 4, 6 and 7).
 
-Owns the octets of every frame that we send. Refuses nothing: who reads frames judges them (`endpoint`). Strategy: a
-frame header is one `struct` call; what is sent often (acknowledgements, resets) is a few octets made on the spot.
+Owns the bytes of every frame that we send. Refuses nothing: who reads frames judges them (`endpoint`). Strategy: a
+frame header is one `struct` call; what is sent often (acknowledgements, resets) is a few bytes made on the spot.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Final
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-HEADER_OCTETS: Final = 9
-MIN_FRAME_OCTETS: Final = 16384
+HEADER_BYTES: Final = 9
+MIN_FRAME_BYTES: Final = 16384
 """Every endpoint takes frames of this size (RFC 9113 4.2)."""
-MAX_FRAME_OCTETS: Final = 2**24 - 1
+MAX_FRAME_BYTES: Final = 2**24 - 1
 MAX_WINDOW: Final = 2**31 - 1
 DEFAULT_WINDOW: Final = 65535
 MAX_STREAM_ID: Final = 2**31 - 1
@@ -107,14 +107,14 @@ _setting = struct.Struct(">HL")
 
 
 def frame_header(length: int, kind: int, flags: int, stream_id: int) -> bytes:
-    """Return the nine octets before a payload."""
+    """Return the nine bytes before a payload."""
     return _pack(length >> 8, length & 255, kind, flags, stream_id)
 
 
-def continued(stream_id: int, block: bytes, *, end_stream: bool, max_octets: int) -> bytes:
+def continued(stream_id: int, block: bytes, *, end_stream: bool, max_bytes: int) -> bytes:
     """Return a field block that is too long for a frame: HEADERS, and CONTINUATIONs behind it."""
     ends = END_STREAM if end_stream else 0
-    pieces = [block[start : start + max_octets] for start in range(0, len(block), max_octets)]
+    pieces = [block[start : start + max_bytes] for start in range(0, len(block), max_bytes)]
     last = len(pieces) - 1
     return b"".join(
         frame_header(len(piece), CONTINUATION if place else HEADERS, _continued(place, last, ends), stream_id) + piece
@@ -141,7 +141,7 @@ def parse_settings(payload: bytes) -> list[tuple[int, int]]:
 
 
 def ping(payload: bytes, *, ack: bool) -> bytes:
-    """Return a PING with its eight octets."""
+    """Return a PING with its eight bytes."""
     return frame_header(8, PING, ACK if ack else 0, 0) + payload
 
 

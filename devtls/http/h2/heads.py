@@ -19,7 +19,7 @@ from devtls.http.h1.framing import parse_content_length
 from devtls.http.h1.head import HeadLimits
 from devtls.http.h1.target import parse_authority
 from devtls.http.h2 import fields
-from devtls.http.h2.fields import Entry
+from devtls.http.h2.fields import FieldEntry
 from devtls.http.h2.frames import ErrorCode, StreamFault
 from devtls.http.h2.hpack import Block, encode_field
 
@@ -52,7 +52,7 @@ class _Head:
 
     __slots__ = ("_cookie_place", "_cookies", "body_length", "expects", "headers", "host", "pseudo", "websocket")
 
-    def __init__(self, entries: list[Entry]) -> None:
+    def __init__(self, entries: list[FieldEntry]) -> None:
         self.pseudo: dict[int, bytes] = {}
         self.headers: Headers = []
         self.host: bytes | None = None
@@ -79,7 +79,7 @@ class _Head:
             # RFC 9113 8.2.3: crumbs are joined before anybody sees them who does not speak HTTP/2.
             self.headers.insert(self._cookie_place, (b"cookie", b"; ".join(self._cookies)))
 
-    def _take(self, entry: Entry, kind: int) -> None:
+    def _take(self, entry: FieldEntry, kind: int) -> None:
         if kind == fields.MALFORMED:
             raise malformed(entry.flaw)
         value = entry.field[1]
@@ -112,7 +112,7 @@ def _length(value: bytes) -> int:
 
 def check_size(block: Block, limits: HeadLimits) -> None:
     """Refuse a head over its limits. Raises ProtocolViolation (431)."""
-    if block.octets > limits.max_head_bytes:
+    if block.size > limits.max_head_bytes:
         raise ProtocolViolation(f"The head is longer than {limits.max_head_bytes} bytes.", status=431)
     if len(block.entries) > limits.max_fields:
         raise ProtocolViolation(f"The head has more than {limits.max_fields} fields.", status=431)

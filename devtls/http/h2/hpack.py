@@ -4,11 +4,11 @@ Owns the decoder's tables. Refuses, as COMPRESSION_ERROR, every block that anoth
 that would desynchronise the tables: bad indices, integers and lengths that leave the block, a size update in its
 middle, Huffman padding that is none.
 
-Strategy. Reading: most fields of a request are one octet that points into a table, so an entry of our table is the
-field *and* what is known of it (`Entry`), judged once, when it is made; a usual block costs one list look-up for each
-field and no codec call. Huffman strings go to jh2's compiled codec, or to hpack's where jh2 has none (`huffman`).
-Writing: without a dynamic table. A field is written once and remembered as octets; a block is a join. On loopback the
-octets that a table would save cost nothing, and the table would cost each response a microsecond and a state to lose.
+Strategy. Reading: most fields of a request are one byte that points into a table, so an entry of our table is the
+field *and* what is known of it (`FieldEntry`), checked once, when it is made; a usual block costs one list look-up for
+each field and no codec call. Huffman strings go to jh2's compiled codec, or to hpack's where jh2 has none (`huffman`).
+Writing: without a dynamic table. A field is written once and remembered as bytes; a block is a join. On loopback the
+bytes that a table would save cost nothing, and the table would cost each response a microsecond and a state to lose.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Final, NamedTuple
 
 from devtls.errors import LocalProtocolError
 from devtls.http.events import Headers
-from devtls.http.h2.fields import CONNECTION_SPECIFIC, Entry, judge
+from devtls.http.h2.fields import CONNECTION_SPECIFIC, FieldEntry, judge
 from devtls.http.h2.frames import ConnectionFault, ErrorCode
 from devtls.http.h2.huffman import decode_huffman
 
-TABLE_OCTETS: Final = 4096
+TABLE_BYTES: Final = 4096
 """SETTINGS_HEADER_TABLE_SIZE as everybody starts with it; we ask for no other."""
 
 STATIC_TABLE: Final[Headers] = [
@@ -89,33 +89,33 @@ STATIC_TABLE: Final[Headers] = [
     (b"www-authenticate", b""),
 ]
 _FIRST_DYNAMIC = len(STATIC_TABLE) + 1
-_MAX_INTEGER_OCTETS = 4
-_STATIC_ENTRIES: list[Entry] = [judge(name, value) for name, value in STATIC_TABLE]
+_MAX_INTEGER_BYTES = 4
+_STATIC_ENTRIES: list[FieldEntry] = [judge(name, value) for name, value in STATIC_TABLE]
 
 
 class Block(NamedTuple):
-    """A decoded field block; `octets` as RFC 9113 6.5.2 counts them: names, values and 32 for each field."""
+    """A decoded field block; `bytes` as RFC 9113 6.5.2 counts them: names, values and 32 for each field."""
 
-    entries: list[Entry]
-    octets: int
+    entries: list[FieldEntry]
+    size: int
 
 
 class FieldDecoder:
     """Reads the blocks of one direction of one connection; `generation` changes when its table does."""
 
-    __slots__ = ("_dynamic_octets", "_max_octets", "_table", "generation")
+    __slots__ = ("_dynamic_bytes", "_max_bytes", "_table", "generation")
 
     def __init__(self) -> None:
-        self._table: list[Entry] = [_STATIC_ENTRIES[0], *_STATIC_ENTRIES]  # RFC 7541 2.3.3 counts from 1
-        self._dynamic_octets = 0
-        self._max_octets = TABLE_OCTETS
+        self._table: list[FieldEntry] = [_STATIC_ENTRIES[0], *_STATIC_ENTRIES]  # RFC 7541 2.3.3 counts from 1
+        self._dynamic_bytes = 0
+        self._max_bytes = TABLE_BYTES
         self.generation = 0
 
     def decode(self, block: bytes) -> Block:
         """Return the fields of a block. Raises ConnectionFault (COMPRESSION_ERROR): the tables are lost then."""
-        entries: list[Entry] = []
+        entries: list[FieldEntry] = []
         append, table = entries.append, self._table
-        octets = position = 0
+        size = position = 0
         end = len(block)
         try:
             if block and block[0] & 0xE0 == 0x20:
@@ -130,18 +130,18 @@ class FieldDecoder:
                 else:
                     entry, position = self._literal(block, position, first)
                 append(entry)
-                octets += entry.octets
+                size += entry.size
         except IndexError:
             raise _broken("a field block points outside its tables or ends in the middle of a field") from None
-        return Block(entries, octets)
+        return Block(entries, size)
 
-    def _indexed(self, block: bytes, position: int, first: int) -> tuple[Entry, int]:
+    def _indexed(self, block: bytes, position: int, first: int) -> tuple[FieldEntry, int]:
         if first == 0x80:
             raise _broken("a field block has the index 0")
         index, position = _integer(block, position, 0x7F)
         return self._table[index], position
 
-    def _literal(self, block: bytes, position: int, first: int) -> tuple[Entry, int]:
+    def _literal(self, block: bytes, position: int, first: int) -> tuple[FieldEntry, int]:
         indexing = first & 0x40
         if not indexing and first & 0x20:
             raise _broken("a field block changes the table's size in its middle")
@@ -159,16 +159,16 @@ class FieldDecoder:
             self._add(entry)
         return entry, position
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: FieldEntry) -> None:
         self.generation += 1
-        self._dynamic_octets += entry.octets
+        self._dynamic_bytes += entry.size
         self._table.insert(_FIRST_DYNAMIC, entry)
         self._evict()  # an entry larger than the table empties it, itself included (RFC 7541 4.4)
 
     def _evict(self) -> None:
         table = self._table
-        while self._dynamic_octets > self._max_octets:
-            self._dynamic_octets -= table.pop().octets
+        while self._dynamic_bytes > self._max_bytes:
+            self._dynamic_bytes -= table.pop().size
 
     def _resize(self, block: bytes) -> int:
         position = 0
@@ -177,9 +177,9 @@ class FieldDecoder:
             position += 1
             if size == 0x1F:
                 size, position = _integer(block, position, 0x1F)
-            if size > TABLE_OCTETS:
+            if size > TABLE_BYTES:
                 raise _broken("a field block wants a larger table than was offered")
-            self._max_octets = size
+            self._max_bytes = size
             self.generation += 1
             self._evict()
         return position
@@ -188,11 +188,11 @@ class FieldDecoder:
 def _integer(block: bytes, position: int, prefix: int) -> tuple[int, int]:
     """Return an integer that did not fit its prefix (RFC 7541 5.1), and where it ends."""
     number = prefix
-    for shift in range(0, 7 * _MAX_INTEGER_OCTETS, 7):
-        octet = block[position]
+    for shift in range(0, 7 * _MAX_INTEGER_BYTES, 7):
+        byte = block[position]
         position += 1
-        number += (octet & 0x7F) << shift
-        if octet < 0x80:
+        number += (byte & 0x7F) << shift
+        if byte < 0x80:
             return number, position
     raise _broken("an integer in a field block is too large")
 
@@ -226,7 +226,7 @@ for _index, (_name, _) in enumerate(STATIC_TABLE, 1):
 
 _ENDS_A_LINE = re.compile(rb"[\r\n\0]")
 _MAX_REMEMBERED = 1024
-_MAX_REMEMBERED_OCTETS = 256
+_MAX_REMEMBERED_BYTES = 256
 _written: dict[tuple[bytes, bytes], bytes] = {}
 
 
@@ -238,7 +238,7 @@ def encode_field(field: tuple[bytes, bytes]) -> bytes:
     known = _written.get(field)
     if known is None:
         known = _encode_field(field[0].lower(), field[1])
-        if len(field[0]) + len(field[1]) <= _MAX_REMEMBERED_OCTETS:
+        if len(field[0]) + len(field[1]) <= _MAX_REMEMBERED_BYTES:
             if len(_written) >= _MAX_REMEMBERED:
                 _written.clear()
             _written[field] = known
@@ -266,10 +266,10 @@ def _length(number: int) -> bytes:
 def _prefixed(number: int, prefix: int, pattern: int = 0) -> bytes:
     if number < prefix:
         return bytes((pattern | number,))
-    octets = bytearray((pattern | prefix,))
+    encoded = bytearray((pattern | prefix,))
     number -= prefix
     while number >= 0x80:
-        octets.append(number & 0x7F | 0x80)
+        encoded.append(number & 0x7F | 0x80)
         number >>= 7
-    octets.append(number)
-    return bytes(octets)
+    encoded.append(number)
+    return bytes(encoded)

@@ -22,8 +22,8 @@ _BITS: Final = bytes.fromhex(
     "716161815161717151516151716171714161616171616171a1a1413161716191a1a1a1b1b1a181913151a1b1b1a1b1815151a1a1c1b1b1b14"
     "181415161515171616191918181a171a1b1a1a1b1b1b1b1b1c1b1b1b1b1b1a"
 )
-"""The length of each octet's code, in bits (RFC 7541 appendix B)."""
-_MAX_REMEMBERED_OCTETS = 256
+"""The length of each byte's code, in bits (RFC 7541 appendix B)."""
+_MAX_REMEMBERED_BYTES = 256
 _ROOM = 1 << 24  # of the codec's own limit on a list: ours is the length of a block
 
 
@@ -66,13 +66,13 @@ def _length(number: int) -> bytes:
     """Return the length of a Huffman string: 7 bits, then groups of 7 (RFC 7541 5.1, 5.2)."""
     if number < 0x7F:
         return bytes((0x80 | number,))
-    octets = bytearray((0xFF,))
+    encoded = bytearray((0xFF,))
     number -= 0x7F
     while number >= 0x80:
-        octets.append(number & 0x7F | 0x80)
+        encoded.append(number & 0x7F | 0x80)
         number >>= 7
-    octets.append(number)
-    return bytes(octets)
+    encoded.append(number)
+    return bytes(encoded)
 
 
 def _broken() -> ConnectionFault:
@@ -84,7 +84,7 @@ _decode = _load()
 
 def decode_huffman(text: bytes) -> bytes:
     """Return a decoded string. Raises ConnectionFault (COMPRESSION_ERROR)."""
-    return _remembered(text) if len(text) <= _MAX_REMEMBERED_OCTETS else _decode_strictly(text)
+    return _remembered(text) if len(text) <= _MAX_REMEMBERED_BYTES else _decode_strictly(text)
 
 
 def _decode_strictly(text: bytes) -> bytes:
@@ -94,7 +94,7 @@ def _decode_strictly(text: bytes) -> bytes:
     padding = 8 * len(text) - sum(decoded.translate(_BITS))
     ones = (1 << padding) - 1 if 0 <= padding < 8 else -1
     if text[-1] & ones != ones:
-        raise _broken()  # RFC 7541 5.2: a whole octet of padding, or padding that is not the start of EOS
+        raise _broken()  # RFC 7541 5.2: a whole byte of padding, or padding that is not the start of EOS
     return decoded
 
 

@@ -15,14 +15,14 @@ from devtls.http.events import Trailers
 from devtls.http.h2 import frames, heads
 from devtls.http.h2.frames import ConnectionFault, ErrorCode
 from devtls.http.h2.hpack import EMPTY_TABLE
-from devtls.http.h2.streams import END, End, Ended, EndedStreams, Stream
+from devtls.http.h2.streams import END, Ended, EndedStreams, EndMarker, Stream
 
-OUT_OCTETS: Final = 65536
+OUT_BYTES: Final = 65536
 """How much is made ready for one write; more waits in the streams' queues, where it is shared fairly."""
-QUEUE_OCTETS: Final = 65536
+QUEUE_BYTES: Final = 65536
 """How much may wait in one stream before its sender is asked to stop; at half of it, to go on."""
 _QUEUE_PIECES = 1024
-"""The same for pieces: one of a single octet costs two hundred."""
+"""The same for pieces: one of a single byte costs two hundred."""
 _MAX_UNREAD_REPLIES = 1000
 _WHOLE_AND_LAST = frames.END_HEADERS | frames.END_STREAM
 
@@ -35,34 +35,34 @@ class Outgoing:
         self._ended = EndedStreams()
         self._table_prefix = EMPTY_TABLE
         self._out: list[bytes | memoryview] = []
-        self._out_octets = 0
+        self._out_bytes = 0
         self._tail: Stream | None = None
         """The stream whose head or DATA stands last in `_out`: its END_STREAM needs no frame of its own."""
         self._ring: deque[Stream] = deque()
         self._waiting = 0
         """How many streams have a queue."""
         self._send_window = frames.DEFAULT_WINDOW
-        self._peer_max_frame = frames.MIN_FRAME_OCTETS
+        self._peer_max_frame = frames.MIN_FRAME_BYTES
         self._replies = 0
         self.paused = False
         """Set by the owner while its transport takes no more: then nothing but replies is made ready."""
-        self.octets_sent = 0
+        self.bytes_sent = 0
         """DATA, over all streams."""
         self.drained: list[int] = []
         """Streams whose queue has emptied enough that their senders may go on; the owner takes them out."""
 
     @property
-    def ready_octets(self) -> int:
+    def ready_bytes(self) -> int:
         """How much waits for `data_to_send`, queues not counted."""
-        return self._out_octets
+        return self._out_bytes
 
     def queued(self, stream_id: int) -> int:
-        """Return how many octets wait in a stream's queue."""
+        """Return how many bytes wait in a stream's queue."""
         stream = self._streams.get(stream_id)
         return 0 if stream is None else stream.queued
 
     def data_to_send(self) -> bytes:
-        """Return what is ready, about OUT_OCTETS of it at most; call again until it returns nothing."""
+        """Return what is ready, about OUT_BYTES of it at most; call again until it returns nothing."""
         if self._ring and not self.paused:
             self._serve_queues()
         out = self._out
@@ -70,13 +70,13 @@ class Outgoing:
             return b""
         data = b"".join(out)
         out.clear()
-        self._out_octets = self._replies = 0
+        self._out_bytes = self._replies = 0
         self._tail = None
         return data
 
     def _append(self, frame: bytes) -> None:
         self._out.append(frame)
-        self._out_octets += len(frame)
+        self._out_bytes += len(frame)
         self._tail = None
 
     def _reply(self, frame: bytes) -> None:
@@ -88,14 +88,14 @@ class Outgoing:
     def _append_block(self, stream: Stream, block: bytes, *, end_stream: bool) -> None:
         if self._table_prefix:
             block, self._table_prefix = self._table_prefix + block, b""
-        octets = len(block)
-        if octets > self._peer_max_frame:
-            self._append(frames.continued(stream.id, block, end_stream=end_stream, max_octets=self._peer_max_frame))
+        size = len(block)
+        if size > self._peer_max_frame:
+            self._append(frames.continued(stream.id, block, end_stream=end_stream, max_bytes=self._peer_max_frame))
             return
         flags = _WHOLE_AND_LAST if end_stream else frames.END_HEADERS
-        self._out.append(frames.frame_header(octets, frames.HEADERS, flags, stream.id))
+        self._out.append(frames.frame_header(size, frames.HEADERS, flags, stream.id))
         self._out.append(block)
-        self._out_octets += octets + frames.HEADER_OCTETS
+        self._out_bytes += size + frames.HEADER_BYTES
         self._tail = stream
 
     def _send_data(self, stream: Stream, data: bytes) -> bool:
@@ -104,18 +104,18 @@ class Outgoing:
             return False
         view = memoryview(data)
         if not stream.queue and not self.paused:
-            view = view[self._write_data(stream, view, OUT_OCTETS - self._out_octets) :]
+            view = view[self._write_data(stream, view, OUT_BYTES - self._out_bytes) :]
             if not view:
                 return False
         if _is_ended(stream):
             return False
         self._enqueue(stream, view)
         stream.queued += len(view)
-        if stream.queued >= QUEUE_OCTETS or len(stream.queue) >= _QUEUE_PIECES:
+        if stream.queued >= QUEUE_BYTES or len(stream.queue) >= _QUEUE_PIECES:
             stream.full = True
         return stream.full
 
-    def _send_last(self, stream: Stream, last: Trailers | End) -> None:
+    def _send_last(self, stream: Stream, last: Trailers | EndMarker) -> None:
         if not stream.our_side_open:
             return
         if not stream.queue and not self.paused:
@@ -123,34 +123,34 @@ class Outgoing:
         elif not _is_ended(stream):
             self._enqueue(stream, last)
 
-    def _enqueue(self, stream: Stream, item: memoryview | Trailers | End) -> None:
+    def _enqueue(self, stream: Stream, item: memoryview | Trailers | EndMarker) -> None:
         if not stream.queue:
             self._waiting += 1
         stream.queue.append(item)
         self._into_ring(stream)
 
     def _write_data(self, stream: Stream, view: memoryview, room: int) -> int:
-        """Write frames while windows and `room` allow it; return how many octets went."""
+        """Write frames while windows and `room` allow it; return how many bytes went."""
         written = 0
         out, stream_id = self._out, stream.id
         while room > 0 and written < len(view):
-            octets = min(len(view) - written, self._peer_max_frame, stream.send_window, self._send_window)
-            if octets <= 0:
+            size = min(len(view) - written, self._peer_max_frame, stream.send_window, self._send_window)
+            if size <= 0:
                 break
-            stream.send_window -= octets
-            self._send_window -= octets
-            out.append(frames.frame_header(octets, frames.DATA, 0, stream_id))
-            out.append(view[written : written + octets])
-            written += octets
-            room -= octets + frames.HEADER_OCTETS
-            self._out_octets += octets + frames.HEADER_OCTETS
+            stream.send_window -= size
+            self._send_window -= size
+            out.append(frames.frame_header(size, frames.DATA, 0, stream_id))
+            out.append(view[written : written + size])
+            written += size
+            room -= size + frames.HEADER_BYTES
+            self._out_bytes += size + frames.HEADER_BYTES
         if written:
             stream.sent += written
-            self.octets_sent += written
+            self.bytes_sent += written
             self._tail = stream
         return written
 
-    def _write_last(self, stream: Stream, last: Trailers | End) -> None:
+    def _write_last(self, stream: Stream, last: Trailers | EndMarker) -> None:
         block = heads.write_trailers(last.headers) if isinstance(last, Trailers) else b""
         if block:
             self._append_block(stream, block, end_stream=True)
@@ -176,7 +176,7 @@ class Outgoing:
     def _serve_queues(self) -> None:
         ring = self._ring
         in_vain = 0
-        while ring and self._out_octets < OUT_OCTETS and in_vain < len(ring):
+        while ring and self._out_bytes < OUT_BYTES and in_vain < len(ring):
             stream = ring.popleft()
             served = self._serve(stream)
             if stream.queue and (stream.send_window > 0 or not isinstance(stream.queue[0], memoryview)):
@@ -207,7 +207,7 @@ class Outgoing:
                 self._waiting -= 1
         else:
             stream.queue[0] = first[written:]
-        if stream.full and stream.queued * 2 < QUEUE_OCTETS and len(stream.queue) * 2 < _QUEUE_PIECES:
+        if stream.full and stream.queued * 2 < QUEUE_BYTES and len(stream.queue) * 2 < _QUEUE_PIECES:
             stream.full = False
             self.drained.append(stream.id)
         return written > 0
@@ -224,7 +224,7 @@ class Outgoing:
         stream.peer_open = stream.our_side_open = False
 
     def reset(self, stream_id: int, code: int = ErrorCode.CANCEL) -> None:
-        """End a stream at once; nothing happens when it is over."""
+        """EndMarker a stream at once; nothing happens when it is over."""
         if (stream := self._streams.get(stream_id)) is not None:
             self._append(frames.rst_stream(stream_id, code))
             self._remove(stream, Ended.RESET_BY_US)

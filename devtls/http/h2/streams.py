@@ -26,18 +26,18 @@ class Ended(IntEnum):
     FORGOTTEN = 3
 
 
-class End:
+class EndMarker:
     """What stands last in a stream's queue."""
 
 
-END: Final = End()
+END: Final = EndMarker()
 
 
 class Stream:
     """One open stream.
 
-    `send_window` and `receive_window` count the octets of DATA that either side may still send; `held` were received
-    and not yet credited; `queue` is what waits to be sent, `queued` its octets of DATA. `label` is the stream number in
+    `send_window` and `receive_window` count the bytes of DATA that either side may still send; `held` were received
+    and not yet credited; `queue` is what waits to be sent, `queued` its bytes of DATA. `label` is the stream number in
     its events: on the upstream's side that of the request which it serves.
     """
 
@@ -91,7 +91,7 @@ class Stream:
         self.interims = 0
         self.held = 0
         self.paused = False
-        self.queue: deque[memoryview | Trailers | End] = deque()
+        self.queue: deque[memoryview | Trailers | EndMarker] = deque()
         self.queued = 0
         self.ringed = False
         self.full = False

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
+from devtls.http.answers.host_check import HostCheck
 from devtls.http.events import Request
 from devtls.http.forward import Edge
-from devtls.net.tls.layer import HandshakeFailure
-
-if TYPE_CHECKING:
-    from devtls.http.answers.host_check import HostCheck
-
+from devtls.net.tls.handshake import HandshakeFailure
 
 _PROTOCOLS = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1", b"2.0": "HTTP/2"}
 
@@ -27,7 +24,7 @@ class AccessRecord(msgspec.Struct):
     route: str
     upstream: str
     """Where it went, "" when devtls answered itself."""
-    octets_sent: int
+    bytes_sent: int
     duration_s: float
     protocol: str
     """HTTP/1.0, HTTP/1.1 or HTTP/2: what the client spoke."""
@@ -44,7 +41,7 @@ def record_of(request: Request, edge: Edge, status: int, *, complete: bool = Tru
         status=status,
         route="",
         upstream="",
-        octets_sent=0,
+        bytes_sent=0,
         duration_s=0.0,
         protocol=_PROTOCOLS[request.http_version],
         client_ip=edge.client_ip.decode("latin-1"),

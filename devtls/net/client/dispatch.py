@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import itertools
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from devtls.http.actions import Answer
+from devtls.http.actions import FailureKind, SendErrorPage
 from devtls.http.answers import pages
+from devtls.http.answers.host_check import recognise_refused_socket
 from devtls.http.events import Request, Response
 from devtls.http.exchange import Terms
 from devtls.http.forward import Edge
+from devtls.http.headers import get
 from devtls.net.client.access import record_of
-from devtls.net.client.refusal_pages import failure_page, outdated_page, refusal_page
-from devtls.net.client.service import ServerLimits, Service
+from devtls.net.client.service import ClientLimits, ProxyService
 from devtls.net.host_check import RefusalWatch, watch_for_refusal
 from devtls.net.relay import Relay, RelayClient
-from devtls.routing import Route, host_of, select
-
-if TYPE_CHECKING:
-    from devtls.net.client.client_auth import Claim, ClientPolicy
+from devtls.net.tls.client_auth import Claim, ClientPolicy, policy_of, proof, shown
+from devtls.routing import Refusal, Route, host_of, select
 
 _connection_ids = itertools.count(1)
 
@@ -41,10 +40,10 @@ class RequestDispatcher:
         "service",
     )  # fmt: skip
 
-    def __init__(self, service: Service, sni: str | None, port: int | None = None) -> None:
+    def __init__(self, service: ProxyService, sni: str | None, port: int | None = None) -> None:
         self.id = next(_connection_ids)
         self.service = service
-        self.limits: ServerLimits = service.limits
+        self.limits: ClientLimits = service.limits
         self.edge: Edge
         self._proven_edge: Edge
         """The same with what the client has shown, for routes that ask for it."""
@@ -61,8 +60,6 @@ class RequestDispatcher:
         client_ip = str(peername[0]).encode("ascii", "replace") if peername else b"127.0.0.1"
         self.edge = self._proven_edge = self.service.edge(client_ip, self._port)
         if self.service.policies and ssl_object is not None:
-            from devtls.net.client.client_auth import policy_of, proof, shown
-
             self._policy = policy_of(ssl_object)
             if self._policy is not None and (chain := shown(ssl_object)):
                 self._chain = chain
@@ -76,8 +73,6 @@ class RequestDispatcher:
     @property
     def claim(self) -> Claim:
         """What the client has shown, and what it would have to show today."""
-        from devtls.net.client.client_auth import Claim
-
         return Claim(self._chain, self.service.policy(self._sni or ""))
 
     @property
@@ -85,7 +80,7 @@ class RequestDispatcher:
         """The name of the connection, b"" without one."""
         return (self._sni or "").encode("ascii")
 
-    def take(self, client: RelayClient, request: Request) -> Relay | pages.Answer:
+    def take(self, client: RelayClient, request: Request) -> Relay | pages.LocalResponse:
         """Return a relay that is to be given the request, or the page that refuses it."""
         service = self.service
         table, last = service.snapshot.routes, self._last
@@ -94,9 +89,9 @@ class RequestDispatcher:
         else:
             found = select(table, sni=self._sni, authority=request.authority, path=request.target)
             if not isinstance(found, Route):
-                return refusal_page(service, self._sni, self._port, request, found)
+                return _refusal_page(service, self._sni, self._port, request, found)
             if found.client_auth is not None and self._policy != service.policies[found.client_auth]:
-                return outdated_page(request)  # a reload has come between, and the connection is about to end
+                return _outdated_page(request)  # a reload has come between, and the connection is about to end
             chosen, terms = found, self._terms_of(found)
             self._last = table, request.authority, request.target, chosen, terms
         relay = Relay(client, service.pool, chosen, terms, request)
@@ -111,15 +106,12 @@ class RequestDispatcher:
             terms = self._terms[id(route)] = Terms(route.policy, edge, self.limits.exchange)
         return terms
 
-    def failure(self, relay: Relay, answer: Answer) -> pages.Answer:
+    def failure(self, relay: Relay, answer: SendErrorPage) -> pages.LocalResponse:
         """Return the page that answers in the app's stead."""
-        page = failure_page(self.service, relay.route, relay.request, answer)
+        page = _failure_page(self.service, relay.route, relay.request, answer)
         relay.status = page.status
-        if relay.request.upgrade:
-            from devtls.http.answers.host_check import recognise_refused_socket
-
-            if (found := recognise_refused_socket(answer.detail)) is not None:
-                self.service.observer.host_check(host_of(relay.request.authority), found)
+        if relay.request.upgrade and (found := recognise_refused_socket(answer.detail)) is not None:
+            self.service.observer.host_check(host_of(relay.request.authority), found)
         return page
 
     def watch(self, response: Response) -> RefusalWatch | None:
@@ -141,5 +133,44 @@ class RequestDispatcher:
         if self._recording:
             record = record_of(relay.request, self.edge, relay.status, complete=complete)
             record.route, record.upstream = relay.route.name, relay.route.upstream.label
-            record.octets_sent, record.duration_s = relay.received, relay.elapsed_s
+            record.bytes_sent, record.duration_s = relay.received, relay.elapsed_s
             self.service.observer.request(record)
+
+
+def _refusal_page(
+    service: ProxyService, sni: str | None, port: int, request: Request, refusal: Refusal
+) -> pages.LocalResponse:
+    """Return the answer to a request that no route takes; `port` is the one that its client came to."""
+    match refusal:
+        case Refusal.MISDIRECTED:
+            return pages.misdirected(host_of(request.authority), sni or "", port, _accept(request))
+        case Refusal.UNKNOWN:
+            return pages.not_found(host_of(request.authority), service.route_lines(port), _accept(request))
+
+
+def _outdated_page(request: Request) -> pages.LocalResponse:
+    """Return the answer on a connection whose client has to show another certificate than when it began."""
+    return pages.outdated(host_of(request.authority), _accept(request))
+
+
+def _failure_page(service: ProxyService, route: Route, request: Request, failure: SendErrorPage) -> pages.LocalResponse:
+    """Return the answer in an app's stead."""
+    accept = _accept(request)
+    label = route.upstream.label
+    match failure.kind:
+        case FailureKind.UNREACHABLE:
+            return pages.bad_gateway(label, failure.tried, request.method in (b"GET", b"HEAD"), accept)
+        case FailureKind.CONNECT_TIMEOUT:
+            return pages.connect_timeout(label, failure.tried, service.pool.connect_timeout_s, accept)
+        case FailureKind.BROKEN_ANSWER | FailureKind.NO_ANSWER:
+            return pages.broken_answer(label, label, failure.detail, accept)
+        case FailureKind.RESPONSE_TIMEOUT:
+            return pages.gateway_timeout(label, label, service.limits.exchange.response_head_timeout_s, accept)
+        case FailureKind.REQUEST_TIMEOUT:
+            return pages.malformed(408, failure.detail, accept)
+        case FailureKind.LOOP:
+            return pages.loop_detected(host_of(request.authority), accept)
+
+
+def _accept(request: Request) -> bytes:
+    return get(request.headers, b"accept") or b""

@@ -8,9 +8,9 @@ file should be, for one reason: what a connection is doing decides how it may en
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from devtls.http.actions import Answer
+from devtls.http.actions import SendErrorPage
 from devtls.http.answers import pages
 from devtls.http.events import (
     ClientEvent,
@@ -23,35 +23,33 @@ from devtls.http.events import (
     Response,
     Trailers,
 )
-from devtls.http.h1.server import H1Server
+from devtls.http.h1.client import H1ClientCodec
 from devtls.net.client.dispatch import RequestDispatcher
-from devtls.net.client.service import Service
+from devtls.net.client.service import ProxyService
 from devtls.net.host_check import RefusalWatch
 from devtls.net.relay import Relay
-from devtls.net.tls.transport import TlsTransport
+from devtls.net.tls.client_auth import Claim
+from devtls.net.tls.layer import TlsTransport
 from devtls.net.tunnel import Tunnel
-from devtls.net.upstream.h1 import UpstreamHandle
+from devtls.net.upstream.handle import UpstreamHandle
 
-if TYPE_CHECKING:
-    from devtls.net.client.client_auth import Claim
-
-_PIPELINE_OCTETS = 65536
+_PIPELINE_BYTES = 65536
 """What a client may send ahead of its answer before we stop reading."""
 _LINGER_FACTOR = 15
 """`linger_s` is for silence; a client that goes on sending gets so many times as long (30 s), and no more."""
 
 
-class ServerConnection(asyncio.Protocol):
+class H1ClientConnection(asyncio.Protocol):
     """A client inside TLS; `sni` as in its ClientHello, None without one; `port` as in Reception."""
 
     http2 = False
 
-    def __init__(self, service: Service, sni: str | None, port: int | None = None) -> None:
+    def __init__(self, service: ProxyService, sni: str | None, port: int | None = None) -> None:
         self.writable = True
         self._service = service
         self._dispatcher = RequestDispatcher(service, sni, port)
         self._limits = service.limits
-        self._codec = H1Server(service.limits.head)
+        self._codec = H1ClientCodec(service.limits.head)
         self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._out: list[bytes] = []
@@ -183,7 +181,7 @@ class ServerConnection(asyncio.Protocol):
         busy = self._relay is not None or self._answering is not None
         if not busy:
             self._watch_head()
-        if (busy or self._stalled) and self._codec.buffered > _PIPELINE_OCTETS:
+        if (busy or self._stalled) and self._codec.buffered > _PIPELINE_BYTES:
             self._held_back = True
             self._transport.pause_reading()
 
@@ -225,7 +223,7 @@ class ServerConnection(asyncio.Protocol):
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
-    def _respond(self, request: Request, page: pages.Answer) -> None:
+    def _respond(self, request: Request, page: pages.LocalResponse) -> None:
         """Answer a request that reaches no app."""
         self._answering = None
         self._write_page(request, page)
@@ -233,7 +231,7 @@ class ServerConnection(asyncio.Protocol):
         self._answered_stream = request.stream_id
         self._dispatcher.record_refused(request, page.status)
 
-    def _write_page(self, request: Request, page: pages.Answer) -> None:
+    def _write_page(self, request: Request, page: pages.LocalResponse) -> None:
         stream = request.stream_id
         bodiless = request.method == b"HEAD"
         self.send(Response(stream, page.status, list(page.headers), b"", 0 if bodiless else len(page.body)))
@@ -241,7 +239,7 @@ class ServerConnection(asyncio.Protocol):
             self.send(Data(stream, page.body))
         self.send(EndOfMessage(stream))
 
-    def answer(self, relay: Relay, answer: Answer) -> None:
+    def answer(self, relay: Relay, answer: SendErrorPage) -> None:
         """Answer in the app's stead (RelayClient)."""
         self._write_page(relay.request, self._dispatcher.failure(relay, answer))
 
@@ -387,7 +385,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _timed_out(self) -> None:
         if self._unsent is not None:
-            self._watch_last_octets()
+            self._watch_last_bytes()
         elif self._lingering or not self._codec.in_head:
             self._close()
         else:
@@ -408,7 +406,7 @@ class ServerConnection(asyncio.Protocol):
 
     @property
     def answer_position(self) -> int | None:
-        """How many octets of an answer are on their way; None before it begins and while the request still comes."""
+        """How many bytes of an answer are on their way; None before it begins and while the request still comes."""
         relay = self._relay
         if relay is None or not self._begun or not self._codec.request_complete:
             return None
@@ -442,8 +440,8 @@ class ServerConnection(asyncio.Protocol):
         self._linger_until = self.loop.time() + _LINGER_FACTOR * self._limits.linger_s
         self._set_deadline(self._limits.linger_s)
 
-    def _linger_on(self, octets: int) -> None:
-        self._lingering -= octets
+    def _linger_on(self, size: int) -> None:
+        self._lingering -= size
         if self._lingering <= 0:
             self._lingering = 1
             self._close()
@@ -453,23 +451,23 @@ class ServerConnection(asyncio.Protocol):
     def _close(self) -> None:
         if not self._closed:
             self._transport.close()
-            self._watch_last_octets()
+            self._watch_last_bytes()
 
     def _cut_off(self) -> None:
         if self._closed:
             return
         if isinstance(self._transport, TlsTransport):
             self._transport.cut()
-            self._watch_last_octets()
+            self._watch_last_bytes()
         else:
             self._transport.abort()
 
-    def _watch_last_octets(self) -> None:
+    def _watch_last_bytes(self) -> None:
         """Let a closing transport deliver what it holds as long as the client reads any of it."""
         before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
         if before is None or self._unsent < before:
             self._set_deadline(self._limits.keep_alive_s)
-        elif self._deadline is None:  # its time is over, and not an octet went
+        elif self._deadline is None:  # its time is over, and not a byte went
             self._transport.abort()
 
     def fault(self, error: Exception) -> None:

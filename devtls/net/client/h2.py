@@ -9,56 +9,54 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from devtls.http.answers import pages
 from devtls.http.events import ClientEvent, Malformed, Request, Reset
+from devtls.http.h2.client import H2ClientCodec
 from devtls.http.h2.limits import H2Limits
-from devtls.http.h2.server import H2Server
 from devtls.net.client.dispatch import RequestDispatcher
-from devtls.net.client.h2_stream import ClientStream
-from devtls.net.client.service import ServerLimits, Service
+from devtls.net.client.h2_stream import H2ClientStream
+from devtls.net.client.service import ClientLimits, ProxyService
 from devtls.net.outbox import outbox_of
-
-if TYPE_CHECKING:
-    from devtls.net.client.client_auth import Claim
+from devtls.net.tls.client_auth import Claim
 
 _LAST_CALL_S = 0.05
 """Between the two GOAWAYs: what a client on this machine has sent before it read the first is here by then."""
 _LOOK_S = 1.0
-_READY_OCTETS = 262_144
+_READY_BYTES = 262_144
 """What may be ready for a client that does not read before it is not read any more either."""
-_OWN_OCTETS = 8192
+_OWN_BYTES = 8192
 """What a client sends of its own accord while it reads the last answers: WINDOW_UPDATE, acknowledgements."""
 
 
-def h2_limits(limits: ServerLimits) -> H2Limits:
+def h2_limits(limits: ClientLimits) -> H2Limits:
     """Return the codec's limits."""
     return H2Limits(
         head=limits.head,
-        window_octets=limits.max_buffer_bytes,
+        window_bytes=limits.max_buffer_bytes,
         max_streams=limits.max_streams,
         still_s=limits.exchange.body_idle_timeout_s,
         linger_s=limits.linger_s,
-        max_drain_octets=limits.max_drain_bytes,
+        max_drain_bytes=limits.max_drain_bytes,
         answer_s=limits.head_timeout_s,
     )
 
 
-class H2Connection(asyncio.Protocol):
+class H2ClientConnection(asyncio.Protocol):
     """A client inside TLS that chose `h2`; `sni` as in its ClientHello, None without one; `port` as in Reception."""
 
     http2 = True
 
-    def __init__(self, service: Service, sni: str | None, port: int | None = None) -> None:
+    def __init__(self, service: ProxyService, sni: str | None, port: int | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self._outbox = outbox_of(self.loop)
         self.dispatcher = RequestDispatcher(service, sni, port)
         self._service = service
         self._limits = service.limits
-        self._codec = H2Server(h2_limits(service.limits), os.urandom(16))
+        self._codec = H2ClientCodec(h2_limits(service.limits), os.urandom(16))
         self._transport: asyncio.Transport
-        self._streams: dict[int, ClientStream] = {}
+        self._streams: dict[int, H2ClientStream] = {}
         self._writable = True
         self._handling = False
         self._flush_due = False
@@ -68,9 +66,9 @@ class H2Connection(asyncio.Protocol):
         self._idle_until: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._stuck_octets: int | None = None
+        self._stuck_bytes: int | None = None
         self._stuck_since = 0.0
-        self._linger_octets = 0
+        self._linger_bytes = 0
         self._linger_timer: asyncio.TimerHandle | None = None
         self._met = False
 
@@ -145,7 +143,7 @@ class H2Connection(asyncio.Protocol):
         """The client reads more slowly than we write."""
         self._writable = False
         self._codec.paused = True
-        self._stuck_octets = None
+        self._stuck_bytes = None
         self.wake_at(self.loop.time() + _LOOK_S)
 
     def resume_writing(self) -> None:
@@ -161,10 +159,10 @@ class H2Connection(asyncio.Protocol):
 
     def _handle(self, events: list[ClientEvent]) -> None:
         self._handling = True
-        touched: list[ClientStream] = []
+        touched: list[H2ClientStream] = []
         for event in events:
             if type(event) is Request:
-                stream = self._streams[event.stream_id] = ClientStream(self, self._codec, event.stream_id)
+                stream = self._streams[event.stream_id] = H2ClientStream(self, self._codec, event.stream_id)
                 self._idle_until = None
                 stream.begin(event)
                 touched.append(stream)
@@ -185,7 +183,7 @@ class H2Connection(asyncio.Protocol):
             if event.stream_id == 0:
                 self._lose_streams(event.reason)
                 return
-            stream = ClientStream(self, self._codec, event.stream_id)
+            stream = H2ClientStream(self, self._codec, event.stream_id)
             method = self._codec.method_of(event.stream_id) or b"-"
             request = Request(event.stream_id, method, b"", self.dispatcher.sni, [], 0, b"2.0")
             stream.respond(request, pages.malformed(event.status, event.reason))
@@ -194,13 +192,13 @@ class H2Connection(asyncio.Protocol):
 
     # -- what streams ask ---------------------------------------------------------------------------------------------
 
-    def stream_over(self, stream: ClientStream) -> None:
-        """An exchange has ended; its last octets may still be queued."""
+    def stream_over(self, stream: H2ClientStream) -> None:
+        """An exchange has ended; its last bytes may still be queued."""
         self._streams.pop(stream.id, None)
         if not self._streams:
             self._rest(self._limits.keep_alive_s)
 
-    def stream_fault(self, stream: ClientStream, error: Exception) -> None:
+    def stream_fault(self, stream: H2ClientStream, error: Exception) -> None:
         """End one stream for a bug of ours."""
         self._service.observer.fault(self.dispatcher.id, error)
         stream.reset()
@@ -236,7 +234,7 @@ class H2Connection(asyncio.Protocol):
             self._tell_drained()
         if codec.waits:
             self.wake_at(self.loop.time() + _LOOK_S)
-        if not self._writable and codec.ready_octets > _READY_OCTETS and not self._read_paused:
+        if not self._writable and codec.ready_bytes > _READY_BYTES and not self._read_paused:
             self._read_paused = True
             self._transport.pause_reading()
         if codec.broken or (self._draining and not codec.open_streams and not self._streams):
@@ -298,10 +296,10 @@ class H2Connection(asyncio.Protocol):
             self.wake_at(max(min(deadlines), now))
 
     def _watch_stuck(self, now: float) -> None:
-        """Let go of a client that takes not an octet for as long as a body may stand still."""
-        octets = self._transport.get_write_buffer_size()
-        if octets != self._stuck_octets:
-            self._stuck_octets, self._stuck_since = octets, now
+        """Let go of a client that takes not a byte for as long as a body may stand still."""
+        size = self._transport.get_write_buffer_size()
+        if size != self._stuck_bytes:
+            self._stuck_bytes, self._stuck_since = size, now
         elif now - self._stuck_since >= self._limits.exchange.body_idle_timeout_s:
             self.abort()
 
@@ -325,10 +323,10 @@ class H2Connection(asyncio.Protocol):
 
     @property
     def answer_position(self) -> int | None:
-        """How many octets of answers are on their way; None while one has not begun."""
+        """How many bytes of answers are on their way; None while one has not begun."""
         if any(not stream.begun for stream in self._streams.values()):
             return None
-        return self._codec.octets_sent - self._transport.get_write_buffer_size()
+        return self._codec.bytes_sent - self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
         """Close at once."""
@@ -346,14 +344,14 @@ class H2Connection(asyncio.Protocol):
     def _linger(self) -> None:
         # Close while the client still sends, be it WINDOW_UPDATE, and TCP's reset may destroy what is on its way to it.
         self._closed = True
-        self._linger_octets = max(self._limits.max_drain_bytes, _OWN_OCTETS)
+        self._linger_bytes = max(self._limits.max_drain_bytes, _OWN_BYTES)
         self._transport.write_eof()
         self._transport.resume_reading()
         self._wait_for_the_end(self._transport.get_write_buffer_size())
 
-    def _linger_on(self, octets: int) -> None:
-        self._linger_octets -= octets
-        if self._linger_octets < 0:
+    def _linger_on(self, size: int) -> None:
+        self._linger_bytes -= size
+        if self._linger_bytes < 0:
             self._transport.abort()
 
     def _close(self) -> None:
@@ -362,15 +360,15 @@ class H2Connection(asyncio.Protocol):
             self._transport.close()
             self._wait_for_the_end(self._transport.get_write_buffer_size())
 
-    def _wait_for_the_end(self, octets: int) -> None:
+    def _wait_for_the_end(self, size: int) -> None:
         # `linger_s` is for what the client may still send, and may be 0; what we have sent it has to be given time for.
-        after_s = max(self._limits.linger_s, _LOOK_S) if octets else self._limits.linger_s
-        self._linger_timer = self.loop.call_later(after_s, self._linger_look, octets)
+        after_s = max(self._limits.linger_s, _LOOK_S) if size else self._limits.linger_s
+        self._linger_timer = self.loop.call_later(after_s, self._linger_look, size)
 
     def _linger_look(self, before: int) -> None:
-        octets = self._transport.get_write_buffer_size()
-        if octets and octets != before:
-            self._wait_for_the_end(octets)
+        size = self._transport.get_write_buffer_size()
+        if size and size != before:
+            self._wait_for_the_end(size)
         else:
             self._transport.abort()
 

@@ -7,9 +7,9 @@ the connection the socket. Everything that it encodes is sent when the connectio
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from devtls.http.actions import Answer
+from devtls.http.actions import SendErrorPage
 from devtls.http.answers import pages
 from devtls.http.events import (
     ClientEvent,
@@ -21,18 +21,38 @@ from devtls.http.events import (
     Response,
     Trailers,
 )
-from devtls.http.h2.server import H2Server
+from devtls.http.h2.client import H2ClientCodec
+from devtls.net.client.dispatch import RequestDispatcher
 from devtls.net.host_check import RefusalWatch
 from devtls.net.relay import Relay
 from devtls.net.stream_transport import StreamTransport
 from devtls.net.tunnel import Tunnel
-from devtls.net.upstream.h1 import UpstreamHandle
-
-if TYPE_CHECKING:
-    from devtls.net.client.h2 import H2Connection
+from devtls.net.upstream.handle import UpstreamHandle
 
 
-class ClientStream:
+class H2ClientStreams(Protocol):
+    """What a stream needs of its connection."""
+
+    loop: asyncio.AbstractEventLoop
+    dispatcher: RequestDispatcher
+
+    def stream_over(self, stream: H2ClientStream) -> None:
+        """Take note that an exchange has ended."""
+
+    def stream_fault(self, stream: H2ClientStream, error: Exception) -> None:
+        """End one stream for a bug of ours."""
+
+    def flush_soon(self) -> None:
+        """Send what is ready at the end of the turn."""
+
+    def wake_at(self, when: float) -> None:
+        """Tick at this time of the loop, or a little later."""
+
+    def extra_info(self, name: str) -> Any:
+        """Return what the transport says about itself."""
+
+
+class H2ClientStream:
     """The client's side of one exchange (RelayClient), and of one tunnel (StreamCarrier)."""
 
     __slots__ = (
@@ -49,7 +69,7 @@ class ClientStream:
         "writable",
     )
 
-    def __init__(self, connection: H2Connection, codec: H2Server, stream_id: int) -> None:
+    def __init__(self, connection: H2ClientStreams, codec: H2ClientCodec, stream_id: int) -> None:
         self._connection = connection
         self._codec = codec
         self.loop: asyncio.AbstractEventLoop = connection.loop
@@ -113,13 +133,13 @@ class ClientStream:
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
-    def respond(self, request: Request, page: pages.Answer) -> None:
+    def respond(self, request: Request, page: pages.LocalResponse) -> None:
         """Answer a request that reaches no app."""
         self._write_page(request, page)
         self._connection.dispatcher.record_refused(request, page.status)
         self._connection.stream_over(self)
 
-    def _write_page(self, request: Request, page: pages.Answer) -> None:
+    def _write_page(self, request: Request, page: pages.LocalResponse) -> None:
         bodiless = request.method == b"HEAD" or not page.body
         self.send(Response(self.id, page.status, list(page.headers), b"", 0 if bodiless else len(page.body)))
         if not bodiless:
@@ -164,7 +184,7 @@ class ClientStream:
         if suspect is not None and self.relay is not None:
             self._connection.dispatcher.tell_of_refusal(suspect, self.relay.request.authority)
 
-    def answer(self, relay: Relay, answer: Answer) -> None:
+    def answer(self, relay: Relay, answer: SendErrorPage) -> None:
         """Answer in the app's stead."""
         self._write_page(relay.request, self._connection.dispatcher.failure(relay, answer))
 
@@ -222,7 +242,7 @@ class ClientStream:
             self._release()
 
     def carry(self, data: bytes) -> bool:
-        """Send octets of the app (StreamCarrier)."""
+        """Send bytes of the app (StreamCarrier)."""
         full = self._codec.send(Data(self.id, data))
         self._connection.flush_soon()
         if full:
@@ -258,6 +278,6 @@ class ClientStream:
         return self._connection.extra_info(name)
 
     @property
-    def waiting_octets(self) -> int:
+    def waiting_bytes(self) -> int:
         """How much waits for the client."""
         return self._codec.queued(self.id)

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from devtls.http.answers import pages
 from devtls.http.events import ClientEvent, Data, EndOfMessage, Malformed, Request, Response
+from devtls.http.h1.client import H1ClientCodec
 from devtls.http.h1.head import HeadLimits
-from devtls.http.h1.server import H1Server
 from devtls.http.headers import get
+from devtls.net.acme_challenge import Challenges, fetch
 from devtls.routing import RouteTable, Upstream, host_of
-
-if TYPE_CHECKING:
-    from devtls.net.acme_challenge import Challenges
 
 _TIMEOUT_S = 10.0
 
 
-def plain_page(host: str, target: bytes, accept: bytes, routes: RouteTable, https_port: int) -> pages.Answer:
+def plain_page(host: str, target: bytes, accept: bytes, routes: RouteTable, https_port: int) -> pages.LocalResponse:
     """Return what an `http://` address gets: the way to https when a route serves `host`, else a page without data."""
     if not routes.serves(host):
         return pages.plain_http_help(accept)
@@ -49,7 +47,7 @@ class PlainConnection(asyncio.Protocol):
         self._https_port = https_port
         self._challenges = challenges
         self._fetching: asyncio.Task[None] | None = None
-        self._codec = H1Server(HeadLimits())
+        self._codec = H1ClientCodec(HeadLimits())
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
         self._answered = False
@@ -97,8 +95,6 @@ class PlainConnection(asyncio.Protocol):
                 return
 
     async def _fetch(self, request: Request, place: Upstream, challenges: Challenges) -> None:
-        from devtls.net.acme_challenge import fetch
-
         found = await fetch(place, host_of(request.authority), request.target, challenges.contexts)
         if isinstance(found, str) or found.status != 200:
             reason = found if isinstance(found, str) else f"the proof was answered with {found.status}"
@@ -106,13 +102,15 @@ class PlainConnection(asyncio.Protocol):
             return
         headers = [(b"Content-Type", b"text/plain"), (b"Content-Length", b"%d" % len(found.body))]
         nosniff = (b"X-Content-Type-Options", b"nosniff")
-        self._answer(request, pages.Answer(200, [*headers, (b"Cache-Control", b"no-store"), nosniff], found.body))
+        self._answer(
+            request, pages.LocalResponse(200, [*headers, (b"Cache-Control", b"no-store"), nosniff], found.body)
+        )
 
-    def _page(self, request: Request) -> pages.Answer:
+    def _page(self, request: Request) -> pages.LocalResponse:
         accept = get(request.headers, b"accept") or b""
         return plain_page(host_of(request.authority), request.target, accept, self._routes(), self._https_port)
 
-    def _answer(self, request: Request, page: pages.Answer) -> None:
+    def _answer(self, request: Request, page: pages.LocalResponse) -> None:
         self._answered = True
         codec, stream = self._codec, request.stream_id
         codec.close_after_response()

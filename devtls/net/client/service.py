@@ -6,7 +6,7 @@ Owns the references that a reload swaps, the limits, and the list of open connec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -15,13 +15,11 @@ from devtls.http.exchange import ExchangeLimits
 from devtls.http.forward import Edge
 from devtls.http.h1.head import HeadLimits
 from devtls.names import LOCALHOST
+from devtls.net.acme_challenge import Challenges
 from devtls.net.client.access import Observer
+from devtls.net.tls.client_auth import Claim, ClientPolicy
 from devtls.net.upstream.pool import Pool
 from devtls.routing import ClientAuth, Snapshot
-
-if TYPE_CHECKING:
-    from devtls.net.acme_challenge import Challenges
-    from devtls.net.client.client_auth import Claim, ClientPolicy
 
 
 class ClientConnection(Protocol):
@@ -51,11 +49,11 @@ class ClientConnection(Protocol):
 
     @property
     def answer_position(self) -> int | None:
-        """How far the answers are, in octets; None while a request waits for its answer to begin."""
+        """How far the answers are, in bytes; None while a request waits for its answer to begin."""
 
 
-class ServerLimits(msgspec.Struct, frozen=True):
-    """Limits of a client connection; times in seconds, sizes in octets."""
+class ClientLimits(msgspec.Struct, frozen=True):
+    """Limits of a client connection; times in seconds, sizes in bytes."""
 
     head: HeadLimits = msgspec.field(default_factory=HeadLimits)
     exchange: ExchangeLimits = msgspec.field(default_factory=ExchangeLimits)
@@ -70,13 +68,13 @@ class ServerLimits(msgspec.Struct, frozen=True):
     max_streams: int = 128
 
 
-class Service(msgspec.Struct, eq=False):
+class ProxyService(msgspec.Struct, eq=False):
     """What all connections of a process share; a reload swaps `snapshot`, `policies` and `limits`."""
 
     snapshot: Snapshot
     pool: Pool
     observer: Observer
-    limits: ServerLimits
+    limits: ClientLimits
     pseudonym: bytes
     https_port: int = 443
     """The port that people type: the one in our redirects and lists."""

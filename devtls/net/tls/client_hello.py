@@ -103,9 +103,9 @@ def _uint16(data: bytes, pos: int) -> int:
     return data[pos] << 8 | data[pos + 1]
 
 
-def _vector(data: bytes, pos: int, length_octets: int) -> bytes:
+def _vector(data: bytes, pos: int, length_bytes: int) -> bytes:
     """Return the vector at `pos`; raises IndexError when it is longer than what there is."""
-    start = pos + length_octets
+    start = pos + length_bytes
     end = start + int.from_bytes(data[pos:start], "big")
     if end > len(data) or start > len(data):
         raise IndexError

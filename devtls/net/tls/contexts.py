@@ -15,17 +15,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from devtls.errors import DevtlsError, NameNotPermitted
 from devtls.names import Hostname
+from devtls.net.tls.client_auth import AskingContext, ClientPolicy
 from devtls.net.tls.client_hello import ClientHello
-from devtls.net.tls.layer import Alert
-
-if TYPE_CHECKING:
-    from devtls.net.client.client_auth import ClientPolicy
+from devtls.net.tls.handshake import Alert
 
 _LRU_SIZE = 1024
 _BURST = 500
@@ -212,8 +210,6 @@ class ContextCache:
         return context
 
     def _asking_context(self, leaf: ServableLeaf, policy: ClientPolicy) -> ssl.SSLContext:
-        from devtls.net.client.client_auth import AskingContext  # no start waits for what most never use
-
         context = self._prepared(AskingContext(ssl.PROTOCOL_TLS_SERVER))
         with self._issuer.pem_path(leaf.chain_pem + leaf.key_pem) as (path, password):
             context.load_cert_chain(path, password=password)

@@ -13,49 +13,14 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from enum import IntEnum
-from typing import cast
-
-import msgspec
+from typing import Any, cast
 
 from devtls.net.outbox import Outbox, outbox_of
-from devtls.net.tls.transport import TlsTransport
+from devtls.net.tls.handshake import HUNG_UP
 
-_READ_OCTETS = 16384  # SSL_read returns one record at most
-_PROMPT_OCTETS = 65536
+_READ_BYTES = 16384  # SSL_read returns one record at most
+_PROMPT_BYTES = 65536
 """So much ciphertext does not wait for the end of the turn: a transport that has enough must be able to say so."""
-
-
-class Alert(IntEnum):
-    """TLS alert descriptions that we send or name (RFC 8446 6)."""
-
-    BAD_CERTIFICATE = 42
-    CERTIFICATE_UNKNOWN = 46
-    UNKNOWN_CA = 48
-    DECODE_ERROR = 50
-    PROTOCOL_VERSION = 70
-    INTERNAL_ERROR = 80
-    UNRECOGNIZED_NAME = 112
-    NO_APPLICATION_PROTOCOL = 120
-
-
-HUNG_UP = "the connection ended during the handshake"
-"""The reason when the client gave none."""
-
-
-class HandshakeFailure(msgspec.Struct, frozen=True):
-    """Why a handshake did not come about: `sni` as sent, `reason` as OpenSSL names it (lower case) or our own word."""
-
-    sni: str | None
-    reason: str
-    client_ip: str = ""
-    asked: bool = False
-    """The client was asked for a certificate."""
-
-    @property
-    def refused_certificate(self) -> bool:
-        """The client said that it does not accept our certificate."""
-        return any(word in self.reason for word in ("unknown ca", "bad certificate", "certificate unknown"))
 
 
 class TlsLayer(asyncio.Protocol):
@@ -206,7 +171,7 @@ class TlsLayer(asyncio.Protocol):
         read, incoming = self.ssl_object.read, self._incoming
         while not self.paused and not self._peer_ended and self._app is not None:
             try:
-                data = self._aside.popleft() if self._aside else read(_READ_OCTETS)
+                data = self._aside.popleft() if self._aside else read(_READ_BYTES)
             except ssl.SSLWantReadError:
                 return
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as error:
@@ -271,7 +236,7 @@ class TlsLayer(asyncio.Protocol):
         self._send_soon()
 
     def _send_soon(self) -> None:
-        if self._outgoing.pending >= _PROMPT_OCTETS:
+        if self._outgoing.pending >= _PROMPT_BYTES:
             self._flush()
         elif not self._is_due:
             self._is_due = True
@@ -284,7 +249,7 @@ class TlsLayer(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        """What has been written and is not yet with the kernel, in octets."""
+        """What has been written and is not yet with the kernel, in bytes."""
         return self._outgoing.pending + self.tcp.get_write_buffer_size()
 
     def _flush(self) -> None:
@@ -303,7 +268,7 @@ class TlsLayer(asyncio.Protocol):
     def _set_aside(self) -> None:
         """Decrypt what is here already: SSL_shutdown looks for the peer's close_notify and drops other records."""
         with contextlib.suppress(ssl.SSLError):
-            while data := self.ssl_object.read(_READ_OCTETS):
+            while data := self.ssl_object.read(_READ_BYTES):
                 self._aside.append(data)
 
     def _notify(self) -> None:
@@ -332,6 +297,86 @@ class TlsLayer(asyncio.Protocol):
         """Close without ceremony."""
         self.closing = True
         self.tcp.abort()
+
+
+class TlsTransport(asyncio.Transport):
+    """What the application protocol writes to; reads and writes plaintext of a TlsLayer."""
+
+    __slots__ = ("_layer",)
+
+    def __init__(self, layer: TlsLayer) -> None:
+        super().__init__()
+        self._layer = layer
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As asyncio's; `ssl_object` is the SSLObject, `truncated` says that the peer ended without close_notify.
+
+        `undelivered` says that records have arrived which the application has not been given yet.
+        """
+        layer = self._layer
+        if name == "ssl_object":
+            return layer.ssl_object
+        if name == "truncated":
+            return layer.truncated
+        if name == "undelivered":
+            return layer.undelivered
+        return layer.tcp.get_extra_info(name, default)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Encrypt and send."""
+        self._layer.write(data)
+
+    def is_closing(self) -> bool:
+        """Say whether close or abort was called, or the peer is gone."""
+        return self._layer.closing
+
+    def close(self) -> None:
+        """Send close_notify, flush, close the TCP connection."""
+        self._layer.close()
+
+    def abort(self) -> None:
+        """Close the TCP connection at once."""
+        self._layer.abort()
+
+    def cut(self) -> None:
+        """Close so that the peer sees a truncation (RFC 8446 6.1)."""
+        self._layer.cut()
+
+    def can_write_eof(self) -> bool:
+        """TLS can end one direction (RFC 8446 6.1)."""
+        return True
+
+    def write_eof(self) -> None:
+        """Send close_notify and keep reading."""
+        self._layer.write_eof()
+
+    def pause_reading(self) -> None:
+        """Stop delivering data."""
+        self._layer.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Deliver again, first what is already decrypted."""
+        self._layer.resume_reading()
+
+    def is_reading(self) -> bool:
+        """Say whether data is delivered."""
+        return not self._layer.paused
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Deliver to another protocol from now on (a tunnel takes over)."""
+        self._layer.set_application(cast(asyncio.Protocol, protocol))
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return the protocol that data is delivered to."""
+        return self._layer.application_protocol
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set the limits of the TCP transport underneath."""
+        self._layer.tcp.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_size(self) -> int:
+        """Return what waits here and in the TCP transport, in bytes."""
+        return self._layer.unsent
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar, cast
 from devtls.config import is_refused_address
 from devtls.http.actions import DialFailed
 from devtls.http.answers.pages import HANDSHAKE_FAILED
-from devtls.net.tls.client import TlsClient
+from devtls.net.tls.layer import TlsLayer
 from devtls.routing import Upstream
 
 _STAGGER_S = 0.25  # RFC 8305 section 5: the next address is tried when the one before has not answered by then
@@ -36,7 +36,36 @@ class Dialled(Protocol):
 DialledT = TypeVar("DialledT", bound=Dialled)
 
 
-class Connecting(Generic[DialledT]):
+class UpstreamTlsLayer(TlsLayer):
+    """The client side, towards an app that speaks TLS; `established` receives None or what went wrong."""
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        server_name: str,
+        application: asyncio.Protocol,
+        established: Callable[[str | None], None],
+    ) -> None:
+        super().__init__()
+        self._context = context
+        self._server_name = server_name
+        self._inner = application
+        self._report = established
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the ClientHello."""
+        super().connection_made(transport)
+        self._begin(self._context.wrap_bio(self._incoming, self._outgoing, server_hostname=self._server_name))
+
+    def _application(self) -> asyncio.Protocol:
+        asyncio.get_running_loop().call_soon(self._report, None)
+        return self._inner
+
+    def _failed(self, reason: str) -> None:
+        self._report(reason)
+
+
+class Dialler(Generic[DialledT]):
     """One attempt to reach `upstream`; `make` gives a connection's protocol, `answered` is the address that took it."""
 
     def __init__(
@@ -120,7 +149,9 @@ class Connecting(Generic[DialledT]):
         established: asyncio.Future[str | None] | None = None
         if upstream.tls is not None:
             established = loop.create_future()
-            layer = TlsClient(self._client_context(upstream), upstream.tls.server_name, factory(), _settle(established))
+            layer = UpstreamTlsLayer(
+                self._client_context(upstream), upstream.tls.server_name, factory(), _settle(established)
+            )
             factory = lambda: layer  # noqa: E731
         if address is None:
             transport, _ = await loop.create_unix_connection(factory, upstream.unix_path)

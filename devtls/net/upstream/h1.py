@@ -10,71 +10,19 @@ import asyncio
 import select
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import cast
 
-from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Request, Reset, Trailers, UpstreamEvent
-from devtls.http.h1.client import H1Client
+from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Request, Reset, Trailers
 from devtls.http.h1.head import HeadLimits
+from devtls.http.h1.upstream import H1UpstreamCodec
 from devtls.net.outbox import outbox_of
+from devtls.net.upstream.handle import UpstreamUser
 from devtls.routing import Upstream
-
-if TYPE_CHECKING:
-    from devtls.net.upstream.pool import UpstreamState
 
 _MAX_PUT_OFF = 16
 
 
-class UpstreamUser(Protocol):
-    """Who uses a connection: a relay."""
-
-    def upstream_event(self, event: UpstreamEvent) -> None:
-        """Take an event of the app's answer; `upstream_flush` follows."""
-
-    def upstream_events(self, events: list[UpstreamEvent]) -> None:
-        """Take all events of one read, and send what they made."""
-
-    def upstream_flush(self) -> None:
-        """All events of one read are delivered: send what they made."""
-
-    def upstream_writable(self, writable: bool) -> None:
-        """The app reads more slowly (False) or again (True)."""
-
-
-class UpstreamHandle(Protocol):
-    """What a relay and the pool need of a way to an app: a connection of its own, or a stream of a shared one."""
-
-    upstream: Upstream
-    user: UpstreamUser | None
-    writable: bool
-    closed: bool
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        """What a tunnel writes to."""
-
-    def start_tunnel(self) -> bytes:
-        """Leave HTTP after a 101 arrived: return what the upstream sent behind it."""
-
-    def send(self, event: Request | Data | Trailers | EndOfMessage) -> None:
-        """Encode an event; `flush` sends it."""
-
-    def flush(self) -> None:
-        """Send what was encoded, in one write."""
-
-    def pause_reading(self) -> None:
-        """Let the app wait."""
-
-    def resume_reading(self) -> None:
-        """Let the app go on."""
-
-    def abort(self) -> None:
-        """End it at once; its user hears of it no more."""
-
-    def when_lost(self, then: Callable[[], None]) -> None:
-        """Call `then` when nothing of it is left."""
-
-
-class UpstreamConnection(asyncio.Protocol):
+class H1UpstreamConnection(asyncio.Protocol):
     """A connection to `upstream`; `discarded` is called once, when it can no longer serve.
 
     `max_buffer_bytes` may wait for an app that does not read; then its user is told.
@@ -97,7 +45,6 @@ class UpstreamConnection(asyncio.Protocol):
         "closed",
         "codec",
         "idle_since",
-        "state",
         "transport",
         "upstream",
         "user",
@@ -108,15 +55,13 @@ class UpstreamConnection(asyncio.Protocol):
         self,
         upstream: Upstream,
         limits: HeadLimits,
-        discarded: Callable[[UpstreamConnection], None],
+        discarded: Callable[[H1UpstreamConnection], None],
         max_buffer_bytes: int = 256 * 1024,
     ) -> None:
         self.upstream = upstream
-        self.codec = H1Client(limits)
+        self.codec = H1UpstreamCodec(limits)
         self.user: UpstreamUser | None = None
         self.idle_since = 0.0
-        self.state: UpstreamState | None = None
-        """Its app's, where the pool keeps it."""
         self.closed = False
         self.writable = True
         self.transport: asyncio.Transport

@@ -12,32 +12,32 @@ from collections.abc import Callable
 from typing import cast
 
 from devtls.http.events import Request, UpstreamEvent
-from devtls.http.h2.client import Addressed, H2Client
 from devtls.http.h2.limits import H2Limits
+from devtls.http.h2.upstream import Addressed, H2UpstreamCodec
 from devtls.net.outbox import outbox_of
-from devtls.net.upstream.h2_stream import UpstreamStream
+from devtls.net.upstream.h2_stream import H2UpstreamStream
 from devtls.routing import Upstream
 
 _LOOK_S = 1.0
 _LAST_WORDS_S = 5.0
 """How long an app that reads nothing may keep a connection that was closed from going away."""
-_READY_OCTETS = 262_144
+_READY_BYTES = 262_144
 """What may be ready for an app that does not read; a client that asks and takes back would add to it without end."""
 
 
-class MultiplexedUpstream(asyncio.Protocol):
+class H2UpstreamConnection(asyncio.Protocol):
     """A connection to `upstream`; `lost` is called once, when it can take no more requests."""
 
-    def __init__(self, upstream: Upstream, limits: H2Limits, lost: Callable[[MultiplexedUpstream], None]) -> None:
+    def __init__(self, upstream: Upstream, limits: H2Limits, lost: Callable[[H2UpstreamConnection], None]) -> None:
         self.upstream = upstream
-        self.codec = H2Client(limits, b"http" if upstream.tls is None else b"https")
+        self.codec = H2UpstreamCodec(limits, b"http" if upstream.tls is None else b"https")
         self.transport: asyncio.Transport
         self.closed = False
         self.idle_since = 0.0
         self.loop = asyncio.get_running_loop()
         self._outbox = outbox_of(self.loop)
-        self._streams: dict[int, UpstreamStream] = {}
-        self._lost: Callable[[MultiplexedUpstream], None] | None = lost
+        self._streams: dict[int, H2UpstreamStream] = {}
+        self._lost: Callable[[H2UpstreamConnection], None] | None = lost
         self._writable = True
         self._flush_due = False
         self._handling = False
@@ -52,18 +52,18 @@ class MultiplexedUpstream(asyncio.Protocol):
     def available(self) -> bool:
         """Whether another request can be sent."""
         codec = self.codec
-        return not self.closed and codec.ready and codec.available and codec.ready_octets < _READY_OCTETS
+        return not self.closed and codec.ready and codec.available and codec.ready_bytes < _READY_BYTES
 
     @property
     def idle(self) -> bool:
         """Whether nobody uses it."""
         return not self._streams
 
-    def open(self) -> UpstreamStream:
+    def open(self) -> H2UpstreamStream:
         """Return a stream for one request."""
-        return UpstreamStream(self)
+        return H2UpstreamStream(self)
 
-    def begin(self, stream: UpstreamStream, request: Request) -> int:
+    def begin(self, stream: H2UpstreamStream, request: Request) -> int:
         """Send a request's head; return the number of its stream."""
         stream_id = self.codec.request(request)
         self._streams[stream_id] = stream

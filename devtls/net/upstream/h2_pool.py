@@ -10,20 +10,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from devtls.http.actions import DialFailed
-from devtls.net.upstream.h2 import MultiplexedUpstream
-from devtls.net.upstream.h2_stream import UpstreamStream
+from devtls.net.upstream.h2 import H2UpstreamConnection
+from devtls.net.upstream.h2_stream import H2UpstreamStream
 
 IDLE_S = 60.0
 
-Connect = Callable[[], Awaitable[MultiplexedUpstream | DialFailed]]
+Connect = Callable[[], Awaitable[H2UpstreamConnection | DialFailed]]
 
 
-class SharedConnections:
+class H2UpstreamPool:
     """Connections to one upstream; `connect` opens another."""
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
-        self._connections: list[MultiplexedUpstream] = []
+        self._connections: list[H2UpstreamConnection] = []
         self._dialling: asyncio.Task[DialFailed | None] | None = None
 
     def __len__(self) -> int:
@@ -34,14 +34,14 @@ class SharedConnections:
         """How many of them nobody uses."""
         return sum(connection.idle for connection in self._connections)
 
-    def open(self) -> UpstreamStream | None:
+    def open(self) -> H2UpstreamStream | None:
         """Return a stream on a connection that can take one more request, or None: then `dial`."""
         for connection in self._connections:
             if connection.available:
                 return connection.open()
         return None
 
-    async def dial(self) -> UpstreamStream | DialFailed:
+    async def dial(self) -> H2UpstreamStream | DialFailed:
         """Return a stream on a fresh connection; who asks meanwhile gets one on the same."""
         while (stream := self.open()) is None:
             if self._dialling is None:
@@ -64,7 +64,7 @@ class SharedConnections:
         finally:
             self._dialling = None
 
-    def drop(self, connection: MultiplexedUpstream) -> None:
+    def drop(self, connection: H2UpstreamConnection) -> None:
         """It takes no more requests."""
         if connection in self._connections:
             self._connections.remove(connection)

@@ -8,20 +8,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Malformed, Request, Reset, Trailers, UpstreamEvent
+from devtls.http.h2.upstream import H2UpstreamCodec
 from devtls.net.stream_transport import StreamTransport
-from devtls.net.upstream.h1 import UpstreamUser
+from devtls.net.upstream.handle import UpstreamUser
 from devtls.routing import Upstream
-
-if TYPE_CHECKING:
-    from devtls.net.upstream.h2 import MultiplexedUpstream
 
 _NO_WEBSOCKETS = "The app speaks HTTP/2 but takes no WebSockets over it (RFC 8441): write http:// for it."
 
 
-class UpstreamStream:
+class H2UpstreamStreams(Protocol):
+    """What a stream needs of its connection."""
+
+    upstream: Upstream
+    codec: H2UpstreamCodec
+    transport: asyncio.Transport
+    loop: asyncio.AbstractEventLoop
+
+    def begin(self, stream: H2UpstreamStream, request: Request) -> int:
+        """Send a request's head; return the number of its stream."""
+
+    def forget(self, stream_id: int) -> None:
+        """Take note that a stream has no user any more."""
+
+    def flush_soon(self) -> None:
+        """Send what is ready at the end of the turn."""
+
+
+class H2UpstreamStream:
     """One request on a shared connection (UpstreamHandle), and the app's end of a tunnel (StreamCarrier)."""
 
     __slots__ = (
@@ -36,7 +52,7 @@ class UpstreamStream:
         "writable",
     )
 
-    def __init__(self, connection: MultiplexedUpstream) -> None:
+    def __init__(self, connection: H2UpstreamStreams) -> None:
         self._connection = connection
         self._id = 0
         self._label = 0
@@ -164,7 +180,7 @@ class UpstreamStream:
     # -- StreamCarrier ------------------------------------------------------------------------------------------------
 
     def carry(self, data: bytes) -> bool:
-        """Send octets of the client."""
+        """Send bytes of the client."""
         full = self._connection.codec.send(self._id, Data(self._label, data))
         self._connection.flush_soon()
         if full:
@@ -191,6 +207,6 @@ class UpstreamStream:
         return self._connection.transport.get_extra_info(name)
 
     @property
-    def waiting_octets(self) -> int:
+    def waiting_bytes(self) -> int:
         """How much waits for the app."""
         return self._connection.codec.queued(self._id)

@@ -11,27 +11,27 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import msgspec
 
 from devtls.http.actions import DialFailed
 from devtls.http.h1.head import HeadLimits
-from devtls.net.upstream.dial import Connecting, DialledT
-from devtls.net.upstream.h1 import UpstreamConnection, UpstreamHandle
+from devtls.http.h2.limits import H2Limits
+from devtls.net.upstream.dial import DialledT, Dialler
+from devtls.net.upstream.h1 import H1UpstreamConnection
+from devtls.net.upstream.h2 import H2UpstreamConnection
+from devtls.net.upstream.h2_pool import H2UpstreamPool
+from devtls.net.upstream.h2_stream import H2UpstreamStream
+from devtls.net.upstream.handle import UpstreamHandle
 from devtls.routing import Upstream
-
-if TYPE_CHECKING:
-    from devtls.net.upstream.h2 import MultiplexedUpstream
-    from devtls.net.upstream.h2_pool import SharedConnections
-    from devtls.net.upstream.h2_stream import UpstreamStream
 
 _MIN_IDLE_S = 1.0
 _MAX_IDLE_PER_UPSTREAM = 256
 
 
 class PoolLimits(msgspec.Struct, frozen=True):
-    """Seconds that dialling may take and that idle connections are kept; octets that may wait for a slow app."""
+    """Seconds that dialling may take and that idle connections are kept; bytes that may wait for a slow app."""
 
     connect_timeout_s: float = 5.0
     idle_s: float = 4.0
@@ -44,8 +44,8 @@ class UpstreamState(msgspec.Struct):
     base_s: float
     """How long idle connections are kept before anything is known against it."""
     penalty: float = 1.0
-    idle: deque[UpstreamConnection] = msgspec.field(default_factory=deque)
-    shared: SharedConnections | None = None
+    idle: deque[PooledConnection] = msgspec.field(default_factory=deque)
+    shared: H2UpstreamPool | None = None
     """Connections to an app that speaks HTTP/2."""
     preferred: tuple[str, int] | None = None
     """The address that answered last: tried first."""
@@ -57,6 +57,23 @@ class UpstreamState(msgspec.Struct):
         """How long an idle connection is kept, in seconds."""
         # The floor is for stale closes; an app that announces less than it (timeout=1) is taken at its word.
         return max(min(_MIN_IDLE_S, self.base_s), self.base_s * self.penalty)
+
+
+class PooledConnection(H1UpstreamConnection):
+    """An HTTP/1 connection that knows its app's state: to look that up would hash the Upstream once more, 1 us."""
+
+    __slots__ = ("state",)
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        limits: HeadLimits,
+        discarded: Callable[[H1UpstreamConnection], None],
+        max_buffer_bytes: int,
+        state: UpstreamState,
+    ) -> None:
+        super().__init__(upstream, limits, discarded, max_buffer_bytes)
+        self.state = state
 
 
 class Pool:
@@ -146,12 +163,11 @@ class Pool:
     def release(self, connection: UpstreamHandle) -> None:
         """Take a connection back; it is kept only when its codec says that it can serve again."""
         connection.user = None
-        if not isinstance(connection, UpstreamConnection):
+        if not isinstance(connection, PooledConnection):
             self._states[connection.upstream].active -= 1
-            cast("UpstreamStream", connection).release()
+            cast(H2UpstreamStream, connection).release()
             return
-        state = connection.state or self._states[connection.upstream]
-        connection.state = state
+        state = connection.state
         state.active -= 1
         codec = connection.codec
         full = len(state.idle) >= _MAX_IDLE_PER_UPSTREAM
@@ -193,9 +209,9 @@ class Pool:
         while state.idle:
             state.idle.popleft().abort()
 
-    def _discarded(self, connection: UpstreamConnection) -> None:
+    def _discarded(self, connection: H1UpstreamConnection) -> None:
         state = self._states.get(connection.upstream)
-        if state is not None and connection in state.idle:
+        if state is not None and isinstance(connection, PooledConnection) and connection in state.idle:
             state.idle.remove(connection)
 
     def _sweep_later(self) -> None:
@@ -220,7 +236,7 @@ class Pool:
         if upstream.http2:
             outcome = await self._shared(upstream, state).dial()
         else:
-            outcome = await self._dial(upstream, state, self._make_connection)
+            outcome = await self._dial(upstream, state, lambda _: self._make_connection(upstream, state))
         if not isinstance(outcome, DialFailed):
             state.active += 1
         return outcome
@@ -228,7 +244,7 @@ class Pool:
     async def _dial(
         self, upstream: Upstream, state: UpstreamState, make: Callable[[Upstream], DialledT]
     ) -> DialledT | DialFailed:
-        connecting = Connecting(upstream, lambda: make(upstream), self._client_context)
+        connecting = Dialler(upstream, lambda: make(upstream), self._client_context)
         outcome = await connecting.connect(self._limits.connect_timeout_s, state.preferred)
         if isinstance(outcome, DialFailed):
             state.last_error = outcome.tried[-1][1] if outcome.tried else "no address"
@@ -237,22 +253,17 @@ class Pool:
             state.preferred = connecting.answered
         return outcome
 
-    def _make_connection(self, upstream: Upstream) -> UpstreamConnection:
-        return UpstreamConnection(upstream, self._head_limits, self._discarded, self._limits.max_buffer_bytes)
+    def _make_connection(self, upstream: Upstream, state: UpstreamState) -> PooledConnection:
+        return PooledConnection(upstream, self._head_limits, self._discarded, self._limits.max_buffer_bytes, state)
 
-    def _shared(self, upstream: Upstream, state: UpstreamState) -> SharedConnections:
+    def _shared(self, upstream: Upstream, state: UpstreamState) -> H2UpstreamPool:
         if state.shared is None:
-            from devtls.net.upstream.h2_pool import SharedConnections  # apps that speak HTTP/2 are the exception
-
-            state.shared = SharedConnections(lambda: self._dial_shared(upstream, state))
+            state.shared = H2UpstreamPool(lambda: self._dial_shared(upstream, state))
         return state.shared
 
-    async def _dial_shared(self, upstream: Upstream, state: UpstreamState) -> MultiplexedUpstream | DialFailed:
-        from devtls.http.h2.limits import H2Limits
-        from devtls.net.upstream.h2 import MultiplexedUpstream
-
+    async def _dial_shared(self, upstream: Upstream, state: UpstreamState) -> H2UpstreamConnection | DialFailed:
         shared = self._shared(upstream, state)
-        limits = H2Limits(head=self._head_limits, window_octets=self._limits.max_buffer_bytes)
-        outcome = await self._dial(upstream, state, lambda _: MultiplexedUpstream(upstream, limits, shared.drop))
+        limits = H2Limits(head=self._head_limits, window_bytes=self._limits.max_buffer_bytes)
+        outcome = await self._dial(upstream, state, lambda _: H2UpstreamConnection(upstream, limits, shared.drop))
         self._sweep_later()
         return outcome

@@ -17,7 +17,8 @@ from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.root import certificates_in
 from devtls.system.storage.keystore import Keystore
-from tests.cli.desk import CERTUTIL, Desk
+from tests.cli.desk import Desk
+from tests.system.machine.small_debian import CERTUTIL
 
 
 def present(desk: Desk) -> Authority:

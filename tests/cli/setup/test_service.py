@@ -14,6 +14,8 @@ from devtls.cli.setup import service
 from devtls.cli.terminal import prompts
 from devtls.cli.terminal.log_tail import show_log
 from devtls.errors import StateError
+from devtls.operations import context
+from devtls.operations import service as operation
 from devtls.operations.control import RunningProxy
 from devtls.system.changes.engine import Executor
 from devtls.system.changes.record import ChangeRecord
@@ -44,7 +46,7 @@ def systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("DEVTLS_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("DEVTLS_CONFIG_DIR", str(machine.home / ".config/devtls"))
     monkeypatch.delenv("SUDO_UID", raising=False)
-    monkeypatch.setattr(service, "Executor", partial(Executor, patience_s=0.0))
+    monkeypatch.setattr(context, "Executor", partial(Executor, patience_s=0.0))
     return played
 
 
@@ -207,7 +209,7 @@ def test_one_that_was_started_by_hand_is_pointed_out(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     about = About(version="1", pid=42, https_port=443, config_file=None)
-    monkeypatch.setattr(service, "find_running", lambda *_: [RunningProxy(ControlSocket(Path("/x"), 42), about)])
+    monkeypatch.setattr(operation, "find_running", lambda *_: [RunningProxy(ControlSocket(Path("/x"), 42), about)])
     devtls("install", "--yes")
     assert "devtls serve (process 42) runs already, on port 443" in capsys.readouterr().err
 

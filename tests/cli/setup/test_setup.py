@@ -80,7 +80,7 @@ def test_a_terminal_is_asked_once(
         assert "Go ahead?" not in desk.succeed("setup").stderr
     else:
         error = desk.fail(ExitCode.REFUSED, "setup", answer=answer)
-        assert str(error) == "You did not say yes: nothing was changed on this machine but the folder of the new CA."
+        assert str(error) == "You did not say yes: nothing was changed on this machine but the directory of the new CA."
         assert str(desk.fail(ExitCode.REFUSED, "setup", answer=answer)).endswith("on this machine.")
     assert bool(changes.files()) is done
     assert desk.nss.exists() is done

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from devtls.cli.setup import uninstall
 from devtls.errors import DevtlsError, ExitCode, NotRunning
+from devtls.operations import uninstall
 from devtls.system.changes.change import SETUP_PARTS, Part
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE
 from devtls.system.changes.record import ChangeRecord
@@ -154,6 +154,6 @@ def test_one_that_does_not_end_stops_nothing_else(
 
 
 def test_the_program_is_removed_as_it_was_installed() -> None:
-    assert uninstall._farewell("/home/me/.local/share/uv/tools/devtls") == "uv tool uninstall devtls"
-    assert uninstall._farewell("/home/me/.local/share/pipx/venvs/devtls") == "pipx uninstall devtls"
-    assert uninstall._farewell("/venv", "/venv/bin/python") == "/venv/bin/python -m pip uninstall devtls"
+    assert uninstall.program_removal("/home/me/.local/share/uv/tools/devtls") == "uv tool uninstall devtls"
+    assert uninstall.program_removal("/home/me/.local/share/pipx/venvs/devtls") == "pipx uninstall devtls"
+    assert uninstall.program_removal("/venv", "/venv/bin/python") == "/venv/bin/python -m pip uninstall devtls"

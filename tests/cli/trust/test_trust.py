@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from devtls.cli.group import cli
 from devtls.cli.terminal import prompts, table
-from devtls.cli.trust import proof_view, trust
+from devtls.cli.trust import trust_view
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
@@ -24,7 +24,8 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Elevation
 from devtls.system.storage.ca_directory import NO_LOCKS, Locks
 from devtls.system.storage.keystore import Keystore
-from tests.cli.desk import CURL, MEET, Desk
+from tests.cli.desk import Desk
+from tests.system.machine.small_debian import CURL, HANDSHAKE
 
 
 def _elevate(desk: Desk, monkeypatch: pytest.MonkeyPatch, elevation: Elevation | None) -> None:
@@ -123,11 +124,12 @@ def test_zones_are_named_when_the_ca_is_made(desk: Desk) -> None:
 def test_a_ca_that_a_serve_made_meanwhile_is_not_taken_for_the_wanted_one(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Overtaken(Keystore):
-        def load_or_create(self, zones: Iterable[Hostname], now: datetime, locks: Locks = NO_LOCKS) -> Authority:
-            return super().load_or_create(DEFAULT_ZONES, now)
+    create = Keystore.load_or_create
 
-    monkeypatch.setattr(trust, "Keystore", Overtaken)
+    def overtaken(keystore: Keystore, zones: Iterable[Hostname], now: datetime, locks: Locks = NO_LOCKS) -> Authority:
+        return create(keystore, DEFAULT_ZONES, now)
+
+    monkeypatch.setattr(Keystore, "load_or_create", overtaken)
     assert "corp.dev needs a new one" in str(desk.fail(ExitCode.REFUSED, "trust", "--yes", "--zone", "corp.dev"))
     assert not desk.nss.exists()
 
@@ -187,7 +189,7 @@ def test_only_the_shown_commands_are_elevated(desk: Desk, monkeypatch: pytest.Mo
 
 
 def test_a_client_that_accepts_foreign_names_is_a_loud_failure(desk: Desk) -> None:
-    desk.tool("usr/bin/curl", MEET)
+    desk.tool("usr/bin/curl", HANDSHAKE)
     error = desk.fail(ExitCode.NOT_TRUSTED, "trust", "--yes")
     assert "curl accepted a certificate for a name outside the zones" in str(error)
 
@@ -200,7 +202,7 @@ def test_a_client_that_accepts_foreign_names_is_a_loud_failure(desk: Desk) -> No
     ],
 )
 def test_every_verdict_on_the_foreign_name_is_shown(desk: Desk, script: str, shown: str) -> None:
-    desk.tool("usr/bin/curl", script + MEET)
+    desk.tool("usr/bin/curl", script + HANDSHAKE)
     assert shown in desk.succeed("trust", "--yes").stdout
 
 
@@ -244,7 +246,7 @@ def test_a_variable_that_a_client_needs_comes_as_a_line_for_the_profile(desk: De
 def test_a_terminals_table_leaves_the_value_of_a_variable_to_the_line_below(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proof_view, "is_wrapped", lambda: True)
+    monkeypatch.setattr(trust_view, "is_wrapped", lambda: True)
     result = desk.succeed("trust", "--yes")
     assert "trusted with CURL_CA_BUNDLE=…" in result.stdout
     assert f"  export CURL_CA_BUNDLE={desk.state / BUNDLE_FILE}\n" in result.stderr
@@ -474,6 +476,6 @@ def test_on_a_mac_the_keychain_of_the_user_or_with_system_of_everybody(desk: Des
 
 
 def test_help_names_every_option() -> None:
-    text = CliRunner().invoke(trust.command, ["--help"]).output
+    text = CliRunner().invoke(cli, ["trust", "--help"]).output
     for option in ("--yes", "--dry-run", "--json", "--store", "--system", "--zone"):
         assert option in text

@@ -12,7 +12,7 @@ from devtls.daemon.console.log import Level, Log
 from devtls.errors import ConfigError
 from devtls.http.answers.host_check import HostCheck
 from devtls.net.client.access import AccessRecord
-from devtls.net.tls.layer import HUNG_UP, HandshakeFailure
+from devtls.net.tls.handshake import HUNG_UP, HandshakeFailure
 
 RECORD = AccessRecord(
     "GET", "app.dev.local", "/x", 200, "app", "127.0.0.1:3000", 12, 0.0421, "HTTP/1.1", "127.0.0.1", True

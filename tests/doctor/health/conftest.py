@@ -16,7 +16,7 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
 from devtls.system.machine.plan import ALREADY_ROOT
 from devtls.system.storage.keystore import Keystore
-from tests.cli.desk import CERTUTIL
+from tests.system.machine.small_debian import CERTUTIL
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from devtls.doctor.health.clients import probe_clients
 from devtls.doctor.proof import Foreign, Verdict
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
-from tests.cli.desk import CURL
 from tests.system.changes.truststore.foreign_roots import make_foreign_root
+from tests.system.machine.small_debian import CURL
 
 
 def tool(machine: Machine, name: str, script: str) -> None:

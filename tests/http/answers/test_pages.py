@@ -10,7 +10,7 @@ from devtls.http.answers.layout import preferred_form
 from devtls.http.answers.pages import (
     ERROR_HEADER,
     HANDSHAKE_FAILED,
-    Answer,
+    LocalResponse,
     RouteLine,
     bad_gateway,
     broken_answer,
@@ -32,7 +32,7 @@ ROUTES = [RouteLine("https://app.dev.local", "127.0.0.1:3000"), RouteLine("https
 EVIL = "<script>alert(1)</script>\"'&\x1b[31m\u202e"
 
 
-def every(accept: bytes, text: str = "app.dev.local") -> list[Answer]:
+def every(accept: bytes, text: str = "app.dev.local") -> list[LocalResponse]:
     return [
         not_found(text, [RouteLine(text, text), RouteLine("https://" + text, text)], accept),
         not_found(text, [], accept),
@@ -49,7 +49,7 @@ def every(accept: bytes, text: str = "app.dev.local") -> list[Answer]:
     ]
 
 
-def field(answer: Answer, name: bytes) -> bytes:
+def field(answer: LocalResponse, name: bytes) -> bytes:
     values = [value for field_name, value in answer.headers if field_name == name]
     assert len(values) == 1
     return values[0]
@@ -93,7 +93,7 @@ class _Tags(HTMLParser):
         self.seen.append((tag, dict(attrs)))
 
 
-def tags(answer: Answer) -> list[tuple[str, dict[str, str | None]]]:
+def tags(answer: LocalResponse) -> list[tuple[str, dict[str, str | None]]]:
     parser = _Tags()
     parser.feed(answer.body.decode())
     return parser.seen
@@ -202,7 +202,7 @@ def test_the_way_of_a_pac_file_has_its_own_refusals() -> None:
     assert b"/proxy.pac" in no_such_file("/proxy.pac").body
 
 
-def test_a_missing_server_name_is_said() -> None:
+def test_a_missing_server_name_is_named() -> None:
     assert b"without a server name" in misdirected("app.dev.local", "", 443, b"").body
     assert misdirected("app.dev.local", "b.dev.local", 443, b"").status == 421
 

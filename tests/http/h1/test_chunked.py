@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from devtls.http.events import Data, EndOfMessage
-from devtls.http.h1 import HeadLimits
 from devtls.http.h1.chunked import ChunkedDecoder
+from devtls.http.h1.head import HeadLimits
 
 
 def decoder() -> ChunkedDecoder:

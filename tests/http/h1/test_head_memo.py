@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from devtls.errors import LocalProtocolError
 from devtls.http.events import Data, EndOfMessage, RememberedHeaders, Request, Response
 from devtls.http.forward import Edge, ForwardPolicy, forward_request, forward_response
-from devtls.http.h1 import H1Client, H1Server, HeadLimits
+from devtls.http.h1.client import H1ClientCodec
+from devtls.http.h1.head import HeadLimits
+from devtls.http.h1.upstream import H1UpstreamCodec
 
 LIMITS = HeadLimits()
 EDGE = Edge(b"127.0.0.1", b"https", 443, b"devtls-test")
@@ -33,7 +35,7 @@ ANSWERS = [
 OK = Response(1, 200, [], b"OK", 0)
 
 
-def ask(codec: H1Server, data: bytes) -> list[object]:
+def ask(codec: H1ClientCodec, data: bytes) -> list[object]:
     """Return the events of one request, and answer it."""
     events: list[object] = [*codec.receive_data(data)]
     stream = events[0].stream_id if isinstance(events[0], Request) else 0
@@ -43,7 +45,7 @@ def ask(codec: H1Server, data: bytes) -> list[object]:
     return events
 
 
-def fetch(codec: H1Client, number: int, method: bytes, answer: bytes) -> list[object]:
+def fetch(codec: H1UpstreamCodec, number: int, method: bytes, answer: bytes) -> list[object]:
     """Return the events of one answer."""
     codec.send(Request(number, method, b"/", b"", [], 0))
     return [*codec.receive_data(answer)]
@@ -51,10 +53,10 @@ def fetch(codec: H1Client, number: int, method: bytes, answer: bytes) -> list[ob
 
 @given(st.lists(st.sampled_from(HEADS), min_size=1, max_size=30))
 def test_requests_on_one_connection_are_read_as_on_connections_of_their_own(heads: list[bytes]) -> None:
-    shared = H1Server(LIMITS)
+    shared = H1ClientCodec(LIMITS)
     for number, head in enumerate(heads, start=1):
         events = ask(shared, head)
-        fresh = ask(H1Server(LIMITS), head)
+        fresh = ask(H1ClientCodec(LIMITS), head)
         for event in fresh:
             event.stream_id = number  # type: ignore[attr-defined]  # every event has one
         assert events == fresh
@@ -62,16 +64,16 @@ def test_requests_on_one_connection_are_read_as_on_connections_of_their_own(head
 
 @given(st.lists(st.tuples(st.sampled_from([b"GET", b"HEAD"]), st.sampled_from(ANSWERS)), min_size=1, max_size=30))
 def test_answers_on_one_connection_are_read_as_on_connections_of_their_own(pairs: list[tuple[bytes, bytes]]) -> None:
-    shared = H1Client(LIMITS)
+    shared = H1UpstreamCodec(LIMITS)
     for method, answer in pairs:
         sent = answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if method == b"HEAD" else answer
         if not shared.reusable:
-            shared = H1Client(LIMITS)
-        assert fetch(shared, 1, method, sent) == fetch(H1Client(LIMITS), 1, method, sent)
+            shared = H1UpstreamCodec(LIMITS)
+        assert fetch(shared, 1, method, sent) == fetch(H1UpstreamCodec(LIMITS), 1, method, sent)
 
 
 def test_the_same_block_of_fields_is_the_same_object() -> None:
-    codec = H1Server(LIMITS)
+    codec = H1ClientCodec(LIMITS)
     once, first, second = (ask(codec, head)[0] for head in (HEADS[0], HEADS[0], HEADS[1]))
     assert isinstance(once, Request)
     assert isinstance(first, Request)
@@ -82,7 +84,7 @@ def test_the_same_block_of_fields_is_the_same_object() -> None:
 
 
 def test_many_different_heads_are_forgotten_again() -> None:
-    codec = H1Server(LIMITS)
+    codec = H1ClientCodec(LIMITS)
     for number in range(100):
         head = b"GET /%d HTTP/1.1\r\nHost: app.dev.local\r\nX-Number: %d\r\n\r\n" % (number, number)
         ask(codec, head)
@@ -91,7 +93,7 @@ def test_many_different_heads_are_forgotten_again() -> None:
 
 
 def test_a_large_block_is_not_kept() -> None:
-    codec = H1Server(LIMITS)
+    codec = H1ClientCodec(LIMITS)
     for _ in range(3):
         ask(codec, b"GET / HTTP/1.1\r\nHost: app.dev.local\r\nCookie: %b\r\n\r\n" % (b"x" * 5000))
     assert not codec._memo.heads
@@ -123,15 +125,15 @@ def test_an_answers_edit_is_remembered_likewise() -> None:
 
 def test_a_remembered_list_is_written_as_any_other() -> None:
     fields = [(b"Host", b"app.dev.local"), (b"TE", b"trailers"), (b"Connection", b"x")]
-    plain = H1Client(LIMITS).send(Request(1, b"GET", b"/", b"", list(fields)))
+    plain = H1UpstreamCodec(LIMITS).send(Request(1, b"GET", b"/", b"", list(fields)))
     remembered = RememberedHeaders(fields)
     for _ in range(2):
-        assert H1Client(LIMITS).send(Request(1, b"GET", b"/", b"", remembered)) == plain
+        assert H1UpstreamCodec(LIMITS).send(Request(1, b"GET", b"/", b"", remembered)) == plain
 
 
 def test_a_whole_answer_is_written_as_its_parts_are() -> None:
     for head, body in ((OK, b""), (Response(1, 200, [], b"OK", 2), b"hi"), (Response(1, 200, [], b"OK", None), b"hi")):
-        whole, parts = H1Server(LIMITS), H1Server(LIMITS)
+        whole, parts = H1ClientCodec(LIMITS), H1ClientCodec(LIMITS)
         whole.receive_data(HEADS[0])
         parts.receive_data(HEADS[0])
         written = b"".join(parts.send(event) for event in (head, Data(1, body), EndOfMessage(1)))
@@ -140,14 +142,14 @@ def test_a_whole_answer_is_written_as_its_parts_are() -> None:
 
 
 def test_a_whole_answer_to_another_request_is_our_bug() -> None:
-    codec = H1Server(LIMITS)
+    codec = H1ClientCodec(LIMITS)
     codec.receive_data(HEADS[0])
     with pytest.raises(LocalProtocolError):
         codec.send_whole(Response(2, 200, [], b"OK", 0), Data(2, b""))
 
 
 def test_a_connection_rests_only_when_both_messages_are_complete() -> None:
-    codec = H1Server(LIMITS)
+    codec = H1ClientCodec(LIMITS)
     codec.receive_data(HEADS[0])
     assert not codec.rest()
     codec.send(OK)

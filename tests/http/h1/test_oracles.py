@@ -26,7 +26,9 @@ from devtls.http.events import (
     Response,
     Trailers,
 )
-from devtls.http.h1 import H1Client, H1Server, HeadLimits
+from devtls.http.h1.client import H1ClientCodec
+from devtls.http.h1.head import HeadLimits
+from devtls.http.h1.upstream import H1UpstreamCodec
 from tests.effort import examples
 
 BOUNDED = settings(max_examples=examples(150), deadline=None, derandomize=True, database=None)
@@ -53,7 +55,7 @@ def folded(headers: Any) -> list[tuple[bytes, bytes]]:
 
 def ours_of_requests(data: bytes) -> tuple[list[Message], bool]:
     """Return the complete messages, and whether the rest was refused."""
-    server, messages = H1Server(HeadLimits()), list[Message]()
+    server, messages = H1ClientCodec(HeadLimits()), list[Message]()
     events = server.receive_data(data)
     current = Message((), [])
     while events:
@@ -148,7 +150,7 @@ def httptools_of(data: bytes, make: Callable[[Any], Any]) -> Collector:
 
 
 def ours_of_response(data: bytes, *, eof: bool) -> tuple[list[Message], bool]:
-    client, messages = H1Client(HeadLimits()), list[Message]()
+    client, messages = H1UpstreamCodec(HeadLimits()), list[Message]()
     client.send(Request(1, b"GET", b"/", b"a", [(b"Host", b"a")]))
     client.send(EndOfMessage(1))
     current = Message((), [])
@@ -213,7 +215,7 @@ def test_the_requests_that_we_write_are_read_alike_by_all(
     start: tuple[bytes, bytes], fields: Headers, body: list[bytes], known: bool, trailers: Headers
 ) -> None:
     method, target = start
-    client = H1Client(HeadLimits())
+    client = H1UpstreamCodec(HeadLimits())
     length = len(b"".join(body)) if known else None
     sent = client.send(Request(1, method, target, b"a", [(b"Host", b"a"), *fields], length))
     sent += b"".join(client.send(Data(1, piece)) for piece in body)
@@ -234,7 +236,7 @@ def test_the_requests_that_we_write_are_read_alike_by_all(
 def test_the_responses_that_we_write_are_read_alike_by_all(
     status: int, fields: Headers, body: list[bytes], known: bool, trailers: Headers
 ) -> None:
-    server = H1Server(HeadLimits())
+    server = H1ClientCodec(HeadLimits())
     server.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     body = [] if status in (204, 304) else body
     length = len(b"".join(body)) if known else None

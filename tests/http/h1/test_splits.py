@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devtls.http.events import Data, EndOfMessage, Request, Response
-from devtls.http.h1 import H1Client, H1Server, HeadLimits
+from devtls.http.h1.client import H1ClientCodec
+from devtls.http.h1.head import HeadLimits
+from devtls.http.h1.upstream import H1UpstreamCodec
 from tests.effort import examples
 
 SMALL = HeadLimits(max_head_bytes=400, max_fields=5, max_target_bytes=40)
@@ -79,7 +81,7 @@ def merged(events: list[object]) -> list[object]:
 
 def served(pieces: Iterator[bytes]) -> list[object]:
     """Feed a client's bytes, answer each request at once, return all events."""
-    server = H1Server(SMALL)
+    server = H1ClientCodec(SMALL)
     events: list[object] = []
     for piece in pieces:
         new = list(server.receive_data(piece))
@@ -95,7 +97,7 @@ def served(pieces: Iterator[bytes]) -> list[object]:
 
 
 def relayed(pieces: Iterator[bytes]) -> list[object]:
-    client = H1Client(SMALL)
+    client = H1UpstreamCodec(SMALL)
     client.send(Request(1, b"GET", b"/", b"a", [], upgrade=b"websocket"))
     client.send(EndOfMessage(1))
     events: list[object] = []

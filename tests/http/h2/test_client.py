@@ -4,11 +4,11 @@ import pytest
 
 from devtls.errors import LocalProtocolError
 from devtls.http.events import (
-    ConnectionClosed,
     Data,
     EndOfMessage,
     InformationalResponse,
     Malformed,
+    RememberedHeaders,
     Request,
     Reset,
     Response,
@@ -16,320 +16,501 @@ from devtls.http.events import (
 )
 from devtls.http.h1.head import HeadLimits
 from devtls.http.h2 import frames
-from devtls.http.h2.client import H2Client
+from devtls.http.h2.client import H2ClientCodec
 from devtls.http.h2.frames import ErrorCode
 from devtls.http.h2.limits import H2Limits
-from devtls.http.upgrade import accept_of
 from tests.http.h2.wire import (
+    CONNECT,
+    GET,
     OK,
+    POST,
+    SECRET,
     Frame,
-    asked,
+    block,
+    code_of,
     codes,
     data,
     frame,
-    goaway,
     headers,
-    opened_client,
+    integer,
+    opened_server,
     parse,
     rst_stream,
     sent,
-    sent_octets,
     settings,
-    window_update,
+    string,
 )
 
-REFUSED = [(b":status", b"403")]
+
+def test_a_request_behind_the_last_one_is_ignored_with_its_body() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, POST, end_stream=False), 0.0)
+    server.announce_end()
+    server.end()
+    sent(server)
+    assert server.receive_data(headers(3, POST, end_stream=False) + data(3, b"body", end_stream=True), 0.0) == []
+    assert not server.broken
+    assert codes(server) == []
+    assert server.receive_data(data(1, b"more"), 0.0) == [Data(1, b"more")]
 
 
-@pytest.mark.parametrize("early", [data(1, b"body"), data(1, b"body", end_stream=True), data(1, end_stream=True)])
-def test_a_body_before_the_response_is_malformed(early: bytes) -> None:
-    client = opened_client()
-    client.request(asked(7))
-    client.data_to_send()
-    events = client.receive_data(early, 0.0)
-    assert [(number, type(event), event.stream_id) for number, event in events] == [(1, Reset, 7)]
-    assert codes(client) == [(1, ErrorCode.PROTOCOL_ERROR)]
-
-
-def test_a_request_that_cannot_be_written_leaves_nothing_behind() -> None:
-    client = opened_client()
-    with pytest.raises(LocalProtocolError):
-        client.request(Request(1, b"GET", b"/", b"a.test", [(b"A", b"b\r\nc: d")]))
-    assert client.open_streams == 0
-    assert client.data_to_send() == b""
-    assert client.request(asked()) == 1
-
-
-def test_the_stream_of_a_refused_websocket_ends_with_the_answer() -> None:
-    client = opened_client()
-    client.request(asked(upgrade=b"websocket"))
-    client.data_to_send()
-    events = client.receive_data(headers(1, REFUSED, end_stream=False) + data(1, b"no", end_stream=True), 0.0)
-    assert [type(event) for _, event in events] == [Response, Data, EndOfMessage]
-    assert sent(client) == [Frame(frames.DATA, frames.END_STREAM, 1)]
-    assert client.open_streams == 0
-
-
-def test_a_tunnel_that_is_finished_holds_no_stream_though_the_app_does_not_end_it() -> None:
-    client = opened_client(pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 0})
-    client.request(asked(upgrade=b"websocket"))
-    events = client.receive_data(headers(1, OK, end_stream=False), 0.0)
-    assert [type(event) for _, event in events] == [InformationalResponse]
-    client.data_to_send()
-    client.send(1, Data(1, b"last words"))
-    client.finish(1)
-    assert client.data_to_send() == b""
-    client.receive_data(window_update(1, 100), 0.0)
-    assert sent(client) == [
-        Frame(frames.DATA, frames.END_STREAM, 1, b"last words"),
-        Frame(frames.RST_STREAM, 0, 1, bytes(4)),
-    ]
-    assert client.open_streams == 0
-
-
-def test_no_more_streams_are_opened_than_the_connections_window_is_made_for() -> None:
-    client = opened_client(H2Limits(max_streams=2), {frames.SETTINGS_MAX_CONCURRENT_STREAMS: 1000})
-    client.request(asked(1))
-    assert client.available
-    client.request(asked(2))
-    assert not client.available
-    with pytest.raises(LocalProtocolError):
-        client.request(asked(3))
-
-
-def asking(*labels: int, length: int | None = 0, limits: H2Limits | None = None) -> H2Client:
-    """Return a client that has asked."""
-    client = opened_client(limits)
-    for label in labels:
-        client.request(asked(label, length=length))
-    client.data_to_send()
-    return client
+def test_a_fault_behind_the_last_request_does_not_raise_its_number() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, GET), 0.0)
+    server.end()
+    server.receive_data(headers(3, GET) + data(0), 0.0)
+    assert [int.from_bytes(found.payload[:4]) for found in sent(server) if found.kind == frames.GOAWAY] == [1, 1]
 
 
 # -- the beginning ----------------------------------------------------------------------------------------------------
 
 
-def test_preface_and_settings_go_first() -> None:
-    client = H2Client(H2Limits(head=HeadLimits(max_head_bytes=9_000)), b"https")
-    octets = sent_octets(client)
-    assert octets.startswith(frames.PREFACE)
-    first, update = parse(octets[len(frames.PREFACE) :])
-    assert dict(frames.parse_settings(first.payload)) == {
-        frames.SETTINGS_INITIAL_WINDOW_SIZE: 262_144,
-        frames.SETTINGS_ENABLE_PUSH: 0,
-        frames.SETTINGS_MAX_HEADER_LIST_SIZE: 9_000,
-    }
-    assert update.kind == frames.WINDOW_UPDATE
-    assert not client.ready
-    client.receive_data(settings(), 0.0)
-    assert client.ready
-
-
-def test_an_app_says_how_many_streams_it_takes_and_whether_websockets() -> None:
-    client = opened_client()
-    assert (client.available, client.carries_websockets) == (True, False)
-    client.receive_data(
-        settings(
-            {
-                frames.SETTINGS_MAX_CONCURRENT_STREAMS: 1,
-                frames.SETTINGS_ENABLE_CONNECT_PROTOCOL: 1,
-                frames.SETTINGS_ENABLE_PUSH: 0,
-                frames.SETTINGS_MAX_HEADER_LIST_SIZE: 1,
-            }
-        ),
-        0.0,
+def test_our_settings_go_first() -> None:
+    limits = H2Limits(head=HeadLimits(max_head_bytes=9_000), window_bytes=100_000, max_streams=7)
+    first, update = sent(H2ClientCodec(limits, SECRET))
+    assert (first.kind, dict(frames.parse_settings(first.payload))) == (
+        frames.SETTINGS,
+        {
+            frames.SETTINGS_INITIAL_WINDOW_SIZE: 100_000,
+            frames.SETTINGS_MAX_CONCURRENT_STREAMS: 7,
+            frames.SETTINGS_MAX_HEADER_LIST_SIZE: 9_000,
+            frames.SETTINGS_ENABLE_CONNECT_PROTOCOL: 1,
+        },
     )
-    client.request(asked())
-    assert (client.available, client.carries_websockets) == (False, True)
-    client.receive_data(settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: 2}), 0.0)
-    assert client.available
+    assert update == Frame(frames.WINDOW_UPDATE, 0, 0, (700_000 - 65_535).to_bytes(4))
+    assert len(sent(H2ClientCodec(H2Limits(window_bytes=1, max_streams=1), SECRET))) == 1
 
 
-@pytest.mark.parametrize(
-    "octets",
-    [
-        settings({frames.SETTINGS_ENABLE_PUSH: 1}),
-        settings({frames.SETTINGS_ENABLE_CONNECT_PROTOCOL: 2}),
-        frame(frames.PUSH_PROMISE, 4, 1, bytes(4)),
-        headers(2, OK),
-        headers(5, OK),
-        data(2),
-    ],
-)
-def test_what_no_app_may_send_ends_the_connection_and_all_requests(octets: bytes) -> None:
-    client = asking(7, 8)
-    events = client.receive_data(octets, 0.0)
-    assert [(number, type(event), event.stream_id) for number, event in events] == [
-        (1, Malformed, 7),
-        (3, Malformed, 8),
+def test_the_preface_is_awaited() -> None:
+    server = H2ClientCodec(H2Limits(), SECRET)
+    assert server.awaits_preface
+    assert server.receive_data(frames.PREFACE[:10], 0.0) == []
+    assert server.awaits_preface
+    server.receive_data(frames.PREFACE[10:], 0.0)
+    assert not server.awaits_preface
+
+
+def test_another_beginning_is_refused_at_its_first_byte() -> None:
+    server = H2ClientCodec(H2Limits(), SECRET)
+    server.receive_data(b"P", 0.0)
+    (event,) = server.receive_data(b"O", 0.0)
+    assert isinstance(event, Malformed)
+    assert codes(server) == [(0, ErrorCode.PROTOCOL_ERROR)]
+    assert server.receive_data(b"ST", 0.0) == []
+
+
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_without_a_body_ends_with_its_head() -> None:
+    server = opened_server()
+    assert server.receive_data(headers(1, GET), 0.0) == [
+        Request(1, b"GET", b"/", b"a.test", [], 0, b"2.0"),
+        EndOfMessage(1),
     ]
-    assert {event.status for _, event in events if isinstance(event, Malformed)} == {502}
-    assert codes(client) == [(0, ErrorCode.PROTOCOL_ERROR)]
-    assert (client.available, client.open_streams) == (False, 0)
+    assert not server._streams[1].peer_open
 
 
-# -- exchanges --------------------------------------------------------------------------------------------------------
+def test_a_request_that_is_not_served_is_to_be_answered() -> None:
+    server = opened_server()
+    events = server.receive_data(headers(1, [*GET, (b"expect", b"x")]), 0.0)
+    assert [type(event) for event in events] == [Malformed, EndOfMessage]
+    assert isinstance(events[0], Malformed)
+    assert (events[0].stream_id, events[0].status) == (1, 417)
+    server.send(Response(1, 417, []))
+    server.send(EndOfMessage(1))
+    assert server.open_streams == 0
 
 
-def test_an_exchange_has_the_label_of_its_request() -> None:
-    client = asking(7)
-    octets = headers(1, [(b":status", b"103"), (b"link", b"a")], end_stream=False)
-    octets += headers(1, [*OK, (b"a", b"b")], end_stream=False) + data(1, b"body") + headers(1, [(b"c", b"d")])
-    assert client.receive_data(octets, 0.0) == [
-        (1, InformationalResponse(7, 103, [(b"link", b"a")])),
-        (1, Response(7, 200, [(b"a", b"b")], b"", None, b"2.0")),
-        (1, Data(7, b"body")),
-        (1, Trailers(7, [(b"c", b"d")])),
-        (1, EndOfMessage(7)),
+@pytest.mark.parametrize("fields", [[*GET, (b"a", b"x" * 9_000)], [*GET, *[(b"a", b"")] * 9]])
+def test_a_head_over_its_limits_is_answered_and_its_body_awaited_by_nobody(fields: list[tuple[bytes, bytes]]) -> None:
+    server = opened_server(H2Limits(head=HeadLimits(max_head_bytes=9_000, max_fields=12)))
+    (event,) = server.receive_data(headers(1, fields, end_stream=False), 0.0)
+    assert isinstance(event, Malformed)
+    assert (event.stream_id, event.status) == (1, 431)
+    server.send(Response(1, 431, []))
+    server.send(EndOfMessage(1))
+    assert server.receive_data(data(1, b"body"), 0.0) == []
+    assert server.receive_data(data(1, end_stream=True), 0.0) == [EndOfMessage(1)]
+    assert server.open_streams == 0
+    assert isinstance(server.receive_data(headers(3, GET), 0.0)[0], Request)
+
+
+def test_a_bomb_of_references_is_answered_with_431() -> None:
+    server = opened_server()
+    bomb = block(GET) + b"\x40" + string(b"n") + string(b"x" * 4_000)
+    server.receive_data(frame(frames.HEADERS, 5, 1, bomb), 0.0)
+    server.send(Response(1, 204, []))
+    server.send(EndOfMessage(1))
+    events = server.receive_data(frame(frames.HEADERS, 5, 3, integer(62, 7, 0x80) * 16_000), 0.0)
+    assert isinstance(events[0], Malformed)
+    assert events[0].status == 431
+
+
+def test_a_malformed_request_resets_its_stream_and_no_other() -> None:
+    server = opened_server()
+    events = server.receive_data(headers(1, GET) + headers(3, [*GET, (b"A", b"b")]) + headers(5, GET), 0.0)
+    assert [event.stream_id for event in events] == [1, 1, 5, 5]
+    assert codes(server) == [(3, ErrorCode.PROTOCOL_ERROR)]
+
+
+def test_a_block_that_comes_again_stands_for_the_same_request() -> None:
+    server = opened_server()
+    fields = [*GET, (b"accept", b"*/*")]
+    requests = [server.receive_data(headers(number, fields), 0.0)[0] for number in (1, 3, 5, 7)]
+    lists = [request.headers for request in requests if isinstance(request, Request)]
+    assert lists == [[(b"accept", b"*/*")]] * 4
+    assert [type(one) for one in lists] == [list, RememberedHeaders, RememberedHeaders, RememberedHeaders]
+    assert lists[1] is lists[2] is lists[3]
+    assert [request.stream_id for request in requests] == [1, 3, 5, 7]
+
+
+def test_a_block_means_something_else_when_the_table_has_changed() -> None:
+    server = opened_server()
+
+    def ask(number: int, field_block: bytes, flags: int = 5) -> object:
+        event = server.receive_data(frame(frames.HEADERS, flags, number, field_block), 0.0)[0]
+        server.reset(number)
+        server.release(number)
+        return event.headers if isinstance(event, Request) else event
+
+    ask(1, block(GET) + b"\x40" + string(b"a") + string(b"1"))
+    again = block(GET) + b"\xbe"
+    assert [ask(number, again) for number in (3, 5, 7)] == [[(b"a", b"1")]] * 3
+    ask(9, block(GET) + b"\x40" + string(b"a") + string(b"2"))
+    assert ask(11, again) == [(b"a", b"2")]
+
+
+def test_a_block_with_a_body_behind_it_is_not_the_one_without() -> None:
+    server = opened_server()
+    for number in (1, 3, 5):
+        server.receive_data(headers(number, POST), 0.0)
+    (request,) = server.receive_data(headers(7, POST, end_stream=False), 0.0)
+    assert isinstance(request, Request)
+    assert request.body_length is None
+    assert server._streams[7].peer_open
+
+
+def test_what_is_remembered_of_blocks_is_bounded() -> None:
+    server = opened_server()
+    number = 1
+    for value in range(100):
+        for _ in range(2):
+            server.receive_data(headers(number, [*GET, (b"a", b"%d" % value)]), 0.0)
+            server.send(Response(number, 204, []))
+            server.send(EndOfMessage(number))
+            number += 2
+    for _ in range(3):
+        server.receive_data(headers(number, [*GET, (b"a", b"x" * 5_000)]), 0.0)
+        server.send(Response(number, 204, []))
+        server.send(EndOfMessage(number))
+        number += 2
+    for value in range(100):
+        server.receive_data(headers(number, [*GET, (b"b", b"%d" % value)]), 0.0)
+        server.send(Response(number, 204, []))
+        server.send(EndOfMessage(number))
+        number += 2
+    assert 0 < len(server._known) <= 32
+    assert 0 < len(server._seen) <= 32
+    assert max(map(len, server._known)) < 4_096
+
+
+# -- limits -----------------------------------------------------------------------------------------------------------
+
+
+def test_streams_beyond_the_limit_are_refused() -> None:
+    server = opened_server(H2Limits(max_streams=2))
+    events = server.receive_data(headers(1, GET) + headers(3, GET) + headers(5, GET), 0.0)
+    assert [event.stream_id for event in events] == [1, 1, 3, 3]
+    assert codes(server) == [(5, ErrorCode.REFUSED_STREAM)]
+    server.send(Response(1, 204, []))
+    server.send(EndOfMessage(1))
+    assert len(server.receive_data(headers(7, GET), 0.0)) == 2
+
+
+def test_an_aborted_stream_counts_until_its_upstream_has_ended() -> None:
+    server = opened_server(H2Limits(max_streams=1))
+    assert server.receive_data(headers(1, GET) + rst_stream(1), 0.0)[2:] == [
+        Reset(1, "The peer ended the stream: CANCEL.", ErrorCode.CANCEL)
     ]
-    assert client.open_streams == 0
+    assert server.open_streams == 0
+    server.receive_data(headers(3, GET), 0.0)
+    assert codes(server) == [(3, ErrorCode.REFUSED_STREAM)]
+    server.release(1)
+    assert isinstance(server.receive_data(headers(5, GET), 0.0)[0], Request)
 
 
-def test_a_body_goes_up_and_comes_down_at_once() -> None:
-    client = asking(7, length=None)
-    client.receive_data(headers(1, OK, end_stream=False), 0.0)
-    assert client.is_answered(1)
-    assert not client.send(1, Data(7, b"up"))
-    assert client.receive_data(data(1, b"down", end_stream=True), 0.0) == [(1, Data(7, b"down")), (1, EndOfMessage(7))]
-    assert client.open_streams == 1
-    client.send(1, Trailers(7, [(b"a", b"b")]))
-    assert [(one.kind, one.flags) for one in sent(client)] == [(frames.DATA, 0), (frames.HEADERS, 5)]
-    assert client.open_streams == 0
-    assert not client.is_answered(1)
-    assert not client.send(1, Data(7, b"more"))
+def test_an_answered_stream_counts_no_longer_however_it_ended() -> None:
+    server = opened_server(H2Limits(max_streams=1))
+    server.receive_data(headers(1, POST, end_stream=False), 0.0)
+    server.send(Response(1, 204, []))
+    server.send(EndOfMessage(1))
+    server.receive_data(rst_stream(1), 0.0)
+    assert isinstance(server.receive_data(headers(3, GET), 0.0)[0], Request)
 
 
-def test_an_answer_without_a_body_ends_with_its_head() -> None:
-    client = asking(7)
-    assert client.receive_data(headers(1, OK), 0.0) == [
-        (1, Response(7, 200, [], b"", 0, b"2.0")),
-        (1, EndOfMessage(7)),
-    ]
+def test_the_end_of_a_tunnel_that_was_answered_in_full_costs_no_reset() -> None:
+    server = opened_server()
+    for number in range(1, 2_401, 2):
+        server.receive_data(headers(number, CONNECT, end_stream=False), 0.0)
+        server.send(InformationalResponse(number, 101, []))
+        server.send(EndOfMessage(number))
+        server.receive_data(rst_stream(number), 0.0)
+        server.data_to_send()
+    assert not server.broken
 
 
-@pytest.mark.parametrize(
-    "octets",
-    [
-        headers(1, [(b"a", b"b")]),
-        headers(1, [*OK, (b"content-length", b"3")], end_stream=False) + data(1, b"four"),
-        headers(1, [(b":status", b"204")], end_stream=False) + data(1, b"x"),
-        headers(1, OK, end_stream=False) + headers(1, OK),
-    ],
-)
-def test_a_malformed_answer_resets_its_stream(octets: bytes) -> None:
-    client = asking(7, 8)
-    number, last = client.receive_data(octets, 0.0)[-1]
-    assert (number, type(last), last.stream_id) == (1, Reset, 7)
-    assert codes(client) == [(1, ErrorCode.PROTOCOL_ERROR)]
-    assert len(client.receive_data(headers(3, OK), 0.0)) == 2
+def test_a_client_that_resets_as_fast_as_it_asks_is_disconnected() -> None:
+    server = opened_server()
+    for number in range(1, 2_001, 2):
+        server.receive_data(headers(number, GET) + rst_stream(number), 0.0)
+        server.release(number)
+    assert not server.broken
+    events = server.receive_data(headers(2_001, GET) + rst_stream(2_001), 0.0)
+    assert [type(event) for event in events] == [Request, EndOfMessage, Reset, Malformed]
+    assert codes(server) == [(0, ErrorCode.ENHANCE_YOUR_CALM)]
 
 
-def test_interim_responses_have_an_end() -> None:
-    client = asking(7, limits=H2Limits(head=HeadLimits(max_informational=3)))
-    interim = headers(1, [(b":status", b"103")], end_stream=False)
-    assert len(client.receive_data(interim * 3, 0.0)) == 3
-    ((_, event),) = client.receive_data(interim, 0.0)
-    assert isinstance(event, Reset)
-    assert codes(client) == [(1, ErrorCode.ENHANCE_YOUR_CALM)]
+def test_three_reloads_of_a_page_of_600_modules_are_no_attack() -> None:
+    server = opened_server()
+    number = 1
+    for _ in range(3):
+        for batch in (88, 128, 128, 128, 128):
+            for one in list(server._streams):
+                server.send(Response(one, 204, []))
+                server.send(EndOfMessage(one))
+            asked = range(number, number + 2 * batch, 2)
+            number += 2 * batch
+            server.receive_data(b"".join(headers(one, GET) for one in asked), 0.0)
+        # a reload takes back what is open: no more than may be open at once
+        waiting = list(server._streams)
+        assert len(waiting) == 128
+        server.receive_data(b"".join(map(rst_stream, waiting)), 0.0)
+        for one in waiting:
+            server.release(one)
+    assert codes(server) == []
 
 
-def test_an_answers_head_has_limits() -> None:
-    client = asking(7, limits=H2Limits(head=HeadLimits(max_head_bytes=9_000)))
-    ((_, event),) = client.receive_data(headers(1, [*OK, (b"a", b"x" * 9_000)]), 0.0)
-    assert isinstance(event, Reset)
-    assert codes(client) == [(1, ErrorCode.ENHANCE_YOUR_CALM)]
+# -- answers ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_comes_for_a_request_that_was_given_up_is_decoded_and_ignored() -> None:
-    client = asking(7, 8)
-    client.reset(1)
-    late = frame(frames.HEADERS, 4, 1, b"\x88\x40\x01a\x01b")
-    assert client.receive_data(late + data(1, b"late"), 0.0) == []
-    assert client.receive_data(frame(frames.HEADERS, 5, 3, b"\x88\xbe"), 0.0)[0] == (
-        3,
-        Response(8, 200, [(b"a", b"b")], b"", 0, b"2.0"),
-    )
+def test_an_answer_is_sent() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, GET), 0.0)
+    server.send(InformationalResponse(1, 103, [(b"Link", b"a")]))
+    server.send(Response(1, 200, [(b"Content-Length", b"4")], body_length=4))
+    server.send(Data(1, b"body"))
+    server.send(EndOfMessage(1))
+    found = sent(server)
+    assert [(one.kind, one.flags) for one in found] == [(1, 4), (1, 4), (0, 1)]
+    assert server.open_streams == 0
 
 
-# -- WebSockets -------------------------------------------------------------------------------------------------------
+def test_an_answer_without_a_body_ends_with_its_head_when_nothing_comes_between() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, GET) + headers(3, GET), 0.0)
+    for number in (1, 3):
+        server.send(Response(number, 304, []))
+        server.send(EndOfMessage(number))
+    assert [(one.kind, one.flags, one.stream_id) for one in sent(server)] == [(1, 5, 1), (1, 5, 3)]
 
 
-def test_a_yes_to_a_websocket_becomes_the_101_of_an_app() -> None:
-    client = opened_client()
-    key = (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==")
-    client.request(Request(7, b"GET", b"/", b"a", [key], upgrade=b"websocket"))
-    ((_, event),) = client.receive_data(headers(1, [*OK, (b"sec-websocket-protocol", b"x")], end_stream=False), 0.0)
-    assert isinstance(event, InformationalResponse)
-    assert (event.stream_id, event.status) == (7, 101)
-    assert event.headers == [
-        (b"sec-websocket-protocol", b"x"),
-        (b"Connection", b"Upgrade"),
-        (b"Upgrade", b"websocket"),
-        (b"Sec-WebSocket-Accept", accept_of([key])),
-    ]
-    assert client.receive_data(data(1, b"frames"), 0.0) == [(1, Data(7, b"frames"))]
+def test_an_answer_without_a_body_is_open_until_its_end_which_may_be_trailers() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, GET), 0.0)
+    server.send(Response(1, 200, [(b"Content-Length", b"0")]))
+    assert [(one.kind, one.flags) for one in sent(server)] == [(1, 4)]
+    assert server.open_streams == 1
+    server.send(Trailers(1, [(b"a", b"b")]))
+    assert [(one.kind, one.flags) for one in sent(server)] == [(1, 5)]
+    assert server.open_streams == 0
 
 
-def test_a_yes_that_ends_at_once_is_no_tunnel() -> None:
-    client = opened_client()
-    client.request(asked(7, upgrade=b"websocket"))
-    events = client.receive_data(headers(1, OK), 0.0)
-    assert [type(event) for _, event in events] == [Response, EndOfMessage]
-    assert client.open_streams == 0
+def test_a_whole_answer_is_sent_at_once() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, GET), 0.0)
+    assert not server.send_whole(Response(1, 200, [], body_length=4), Data(1, b"body"))
+    assert [(one.kind, one.flags) for one in sent(server)] == [(1, 4), (0, 1)]
+    assert not server.send_whole(Response(1, 200, [], body_length=4), Data(1, b"body"))
+    assert sent(server) == []
 
 
-# -- resets and the end -----------------------------------------------------------------------------------------------
+def test_a_whole_answer_that_does_not_go_at_once_says_so() -> None:
+    server = opened_server(pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 0})
+    server.receive_data(headers(1, GET), 0.0)
+    assert server.send_whole(Response(1, 200, [], body_length=70_000), Data(1, bytes(70_000)))
 
 
-def test_a_reset_ends_a_request() -> None:
-    client = asking(7)
-    reset = Reset(7, "The peer ended the stream: INTERNAL_ERROR.", 2)
-    assert client.receive_data(rst_stream(1, 2), 0.0) == [(1, reset)]
-    assert client.open_streams == 0
+def test_a_request_has_one_answer() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, GET), 0.0)
+    server.send(Response(1, 200, [], body_length=None))
+    with pytest.raises(LocalProtocolError):
+        server.send(Response(1, 200, [], body_length=None))
 
 
-def test_a_request_that_was_refused_can_be_sent_again_unless_it_was_answered() -> None:
-    client = asking(7, 8)
-    assert client.receive_data(rst_stream(1, 7), 0.0) == [(1, ConnectionClosed(7, unseen=True))]
-    events = client.receive_data(headers(3, OK, end_stream=False) + rst_stream(3, 7), 0.0)
-    assert [type(event) for _, event in events] == [Response, Reset]
+def test_an_answer_can_be_cut() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, GET), 0.0)
+    server.send(Response(1, 200, [], body_length=None))
+    server.send(Reset(1, "cut", ErrorCode.INTERNAL_ERROR))
+    assert codes(server) == [(1, ErrorCode.INTERNAL_ERROR)]
+    assert not server.send(Data(1, b"more"))
 
 
-def test_an_upload_that_nobody_wants_ends_without_harm_to_its_answer() -> None:
-    client = asking(7, length=None)
-    events = client.receive_data(headers(1, OK) + rst_stream(1, 0), 0.0)
-    assert [type(event) for _, event in events] == [Response, EndOfMessage]
-    assert client.open_streams == 0
+def answered_early(limits: H2Limits | None = None) -> H2ClientCodec:
+    server = opened_server(limits)
+    server.receive_data(headers(1, POST, end_stream=False), 0.0)
+    server.send(Response(1, 413, [], body_length=None))
+    server.send(Trailers(1, [(b"a", b"b")]))
+    assert codes(server) == []
+    return server
 
 
-def test_a_reset_without_an_error_cuts_an_answer_that_is_not_whole() -> None:
-    client = asking(7)
-    events = client.receive_data(headers(1, OK, end_stream=False) + rst_stream(1, 0), 0.0)
-    assert [type(event) for _, event in events] == [Response, Reset]
+def test_an_upload_behind_its_answer_is_read_away_until_it_is_silent() -> None:
+    server = answered_early()
+    assert server.waits
+    assert server.receive_data(data(1, b"late"), 1.0) == []
+    assert server.tick(2.9) == []
+    assert codes(server) == []
+    server.tick(3.0)
+    assert codes(server) == [(1, ErrorCode.NO_ERROR)]
+    assert server.receive_data(data(1, b"later"), 3.0) == []
+    assert (server.open_streams, server.waits, server.broken) == (0, False, False)
 
 
-def test_requests_that_an_app_did_not_look_at_can_be_sent_again() -> None:
-    client = asking(7, 8, 9)
-    assert client.receive_data(goaway(2**31 - 1), 0.0) == []
-    assert not client.available
-    assert client.receive_data(goaway(1), 0.0) == [
-        (3, ConnectionClosed(8, unseen=True)),
-        (5, ConnectionClosed(9, unseen=True)),
-    ]
-    assert len(client.receive_data(headers(1, OK), 0.0)) == 2
-    assert client.open_streams == 0
+def test_an_upload_that_was_never_heard_of_again_is_given_the_same_time() -> None:
+    server = answered_early()
+    server.tick(50.0)
+    server.tick(51.9)
+    assert codes(server) == []
+    server.tick(52.0)
+    assert codes(server) == [(1, ErrorCode.NO_ERROR)]
 
 
-def test_an_upload_that_stands_still_is_given_up() -> None:
-    client = opened_client(pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 0})
-    client.request(asked(7, length=None))
-    client.send(1, Data(7, b"body"))
-    client.tick(0.0)
-    assert client.tick(60.0) == [(1, Reset(7, "The peer took no more of the body.", ErrorCode.CANCEL))]
+def test_no_more_of_an_upload_is_read_away_than_was_agreed() -> None:
+    server = answered_early(H2Limits(max_drain_bytes=10))
+    server.receive_data(data(1, b"x" * 10), 0.0)
+    assert codes(server) == []
+    server.receive_data(data(1, b"x"), 0.0)
+    assert codes(server) == [(1, ErrorCode.NO_ERROR)]
 
 
-def test_the_last_number_of_a_stream_is_the_last() -> None:
-    client = opened_client()
-    client._next_stream = 2**31 - 1
-    assert client.request(asked()) == 2**31 - 1
-    assert not client.available
+def test_an_upload_that_was_held_back_is_read_away_all_the_same() -> None:
+    server = opened_server(H2Limits(window_bytes=65_536))
+    server.receive_data(headers(1, POST, end_stream=False), 0.0)
+    server.pause_reading(1)
+    server.receive_data(data(1, bytes(16_384)) * 4, 0.0)
+    server.send(Response(1, 413, []))
+    server.send(EndOfMessage(1))
+    assert (frames.WINDOW_UPDATE, 1) in [(one.kind, one.stream_id) for one in sent(server)]
+    assert server.receive_data(data(1, bytes(16_384), end_stream=True), 0.0) == [EndOfMessage(1)]
+    assert server.open_streams == 0
+
+
+def test_a_connection_that_broke_reads_nothing_away() -> None:
+    server = answered_early()
+    server.receive_data(data(0), 0.0)
+    assert not server.waits
+
+
+# -- tunnels ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_websocket_is_a_tunnel_whose_sides_end_one_by_one() -> None:
+    server = opened_server()
+    (request,) = server.receive_data(headers(1, CONNECT, end_stream=False), 0.0)
+    assert isinstance(request, Request)
+    assert request.upgrade == b"websocket"
+    server.send(InformationalResponse(1, 101, [(b"Upgrade", b"websocket"), (b"Sec-WebSocket-Accept", b"x")]))
+    (yes,) = sent(server)
+    assert (yes.flags, yes.payload) == (frames.END_HEADERS, b"\x20\x88")
+    server.send(Data(1, b"down"))
+    server.send(EndOfMessage(1))
+    assert sent(server) == [Frame(frames.DATA, frames.END_STREAM, 1, b"down")]
+    assert server.receive_data(data(1, b"up", end_stream=True), 0.0) == [Data(1, b"up"), EndOfMessage(1)]
+    assert server.open_streams == 0
+
+
+def test_a_tunnel_is_finished_in_order() -> None:
+    server = opened_server(pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 0})
+    server.receive_data(headers(1, CONNECT, end_stream=False), 0.0)
+    server.send(InformationalResponse(1, 101, []))
+    server.send(Data(1, b"last"))
+    server.finish(1)
+    assert codes(server) == []
+    server.receive_data(settings({frames.SETTINGS_INITIAL_WINDOW_SIZE: 9}), 0.0)
+    assert [one.kind for one in sent(server)] == [frames.SETTINGS, frames.DATA, frames.RST_STREAM]
+    server.receive_data(headers(3, CONNECT, end_stream=False), 0.0)
+    server.send(InformationalResponse(3, 101, []))
+    server.send(EndOfMessage(3))
+    server.finish(3)
+    assert codes(server) == [(3, ErrorCode.NO_ERROR)]
+
+
+def test_a_refused_websocket_is_an_answer_like_others() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, CONNECT, end_stream=False), 0.0)
+    server.send(Response(1, 403, []))
+    server.send(EndOfMessage(1))
+    server.finish(1)
+    assert codes(server) == [(1, ErrorCode.NO_ERROR)]
+    assert server.open_streams == 0
+
+
+# -- the end ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_end_comes_in_two_steps() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, GET), 0.0)
+    server.announce_end()
+    server.announce_end()
+    assert isinstance(server.receive_data(headers(3, GET), 0.0)[0], Request)
+    server.end()
+    server.end()
+    server.announce_end()
+    found = sent(server)
+    assert [int.from_bytes(one.payload[:4]) for one in found] == [2**31 - 1, 3]
+    assert {code_of(one) for one in found} == {ErrorCode.NO_ERROR}
+    server.send(Response(1, 204, []))
+    server.send(EndOfMessage(1))
+    assert [one.kind for one in sent(server)] == [frames.HEADERS]
+
+
+def test_the_blocks_of_requests_that_come_too_late_are_decoded() -> None:
+    server = opened_server()
+    server.end()
+    late = block(GET) + b"\x40" + string(b"a") + string(b"1")
+    assert server.receive_data(frame(frames.HEADERS, 5, 1, late), 0.0) == []
+    assert [entry.field for entry in server._decoder.decode(b"\xbe").entries] == [(b"a", b"1")]
+    assert server.receive_data(headers(3, [*GET, (b"expect", b"x")]), 0.0) == []
+    assert server.open_streams == 0
+
+
+def test_a_broken_connection_says_nothing_more() -> None:
+    server = opened_server()
+    server.receive_data(data(0), 0.0)
+    server.data_to_send()
+    server.announce_end()
+    server.end()
+    assert parse(server.data_to_send()) == []
+
+
+def test_a_response_is_no_request() -> None:
+    server = opened_server()
+    assert server.receive_data(headers(1, OK), 0.0) == []
+    assert codes(server) == [(1, ErrorCode.PROTOCOL_ERROR)]
+
+
+def test_what_comes_for_a_stream_that_is_long_forgotten_is_ignored() -> None:
+    server = opened_server()
+    for number in range(1, 1_201, 2):
+        server.receive_data(headers(number, GET), 0.0)
+        server.send(Response(number, 204, []))
+        server.send(EndOfMessage(number))
+    server.data_to_send()
+    assert server.receive_data(data(1, b"late") + headers(1, [(b"a", b"b")]) + rst_stream(1), 0.0) == []
+    assert not server.broken
+    server.receive_data(data(1_199, b"late"), 0.0)
+    assert codes(server) == [(0, ErrorCode.STREAM_CLOSED)]

@@ -10,10 +10,10 @@ import pytest
 from devtls.http.events import Data, EndOfMessage, Headers, Malformed, Request, Reset, Response, Trailers
 from devtls.http.h1.head import HeadLimits
 from devtls.http.h2 import frames
+from devtls.http.h2.client import H2ClientCodec
 from devtls.http.h2.frames import ErrorCode
 from devtls.http.h2.limits import H2Limits
-from devtls.http.h2.outgoing import OUT_OCTETS, QUEUE_OCTETS
-from devtls.http.h2.server import H2Server
+from devtls.http.h2.outgoing import OUT_BYTES, QUEUE_BYTES
 from tests.http.h2.wire import (
     CONNECT,
     GET,
@@ -57,7 +57,7 @@ def test_a_priority_of_a_wrong_length_on_an_idle_stream_is_no_reason_for_a_reset
 
 
 def test_a_connection_breaks_once() -> None:
-    server = H2Server(H2Limits(), SECRET)
+    server = H2ClientCodec(H2Limits(), SECRET)
     server.receive_data(frames.PREFACE + settings() + data(0), 0.0)
     assert codes(server) == [(0, ErrorCode.PROTOCOL_ERROR)]
     assert not server.waits
@@ -66,7 +66,7 @@ def test_a_connection_breaks_once() -> None:
 
 
 def test_small_windows_are_no_smaller_than_what_a_peer_assumes_before_it_reads_our_settings() -> None:
-    server = opened_server(H2Limits(window_octets=16_384, max_streams=1))
+    server = opened_server(H2Limits(window_bytes=16_384, max_streams=1))
     piece = bytes(16_384)
     server.receive_data(headers(1, POST, end_stream=False), 0.0)
     server.pause_reading(1)
@@ -75,24 +75,24 @@ def test_small_windows_are_no_smaller_than_what_a_peer_assumes_before_it_reads_o
 
 
 def test_streams_that_nobody_reads_leave_enough_of_the_connections_window_for_the_last_one() -> None:
-    limits = H2Limits(window_octets=65_535, max_streams=8)
+    limits = H2Limits(window_bytes=65_535, max_streams=8)
     server = opened_server(limits)
     window = dict.fromkeys(range(1, 17, 2), 65535)
-    connection = limits.connection_window_octets
+    connection = limits.connection_window_bytes
 
-    def upload(stream_id: int, octets: int) -> int:
+    def upload(stream_id: int, size: int) -> int:
         nonlocal connection
-        octets = min(octets, window[stream_id], connection, frames.MIN_FRAME_OCTETS)
-        server.receive_data(data(stream_id, bytes(octets)), 0.0)
-        window[stream_id] -= octets
-        connection -= octets
+        size = min(size, window[stream_id], connection, frames.MIN_FRAME_BYTES)
+        server.receive_data(data(stream_id, bytes(size)), 0.0)
+        window[stream_id] -= size
+        connection -= size
         for found in sent(server):
             assert found.kind == frames.WINDOW_UPDATE
             if found.stream_id:
                 window[found.stream_id] += int.from_bytes(found.payload)
             else:
                 connection += int.from_bytes(found.payload)
-        return octets
+        return size
 
     for stream_id in window:
         server.receive_data(headers(stream_id, POST, end_stream=False), 0.0)
@@ -101,9 +101,9 @@ def test_streams_that_nobody_reads_leave_enough_of_the_connections_window_for_th
             upload(stream_id, 10_000)
     for stream_id in list(window)[:-1]:
         server.pause_reading(stream_id)
-        while upload(stream_id, frames.MIN_FRAME_OCTETS):
+        while upload(stream_id, frames.MIN_FRAME_BYTES):
             pass
-    total = sum(upload(15, frames.MIN_FRAME_OCTETS) for _ in range(100))
+    total = sum(upload(15, frames.MIN_FRAME_BYTES) for _ in range(100))
     assert total > 1_000_000
 
 
@@ -125,7 +125,7 @@ def test_what_comes_behind_the_end_of_a_message_is_not_queued() -> None:
     assert server.waits
 
 
-def test_a_queue_of_tiny_pieces_is_full_before_its_octets_are_many() -> None:
+def test_a_queue_of_tiny_pieces_is_full_before_its_bytes_are_many() -> None:
     server = opened_server(pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 0})
     server.receive_data(headers(1, GET), 0.0)
     server.send(Response(1, 200, [], body_length=None))
@@ -142,18 +142,18 @@ def test_a_queue_of_tiny_pieces_is_full_before_its_octets_are_many() -> None:
     assert server.drained == [1]
 
 
-def test_the_headers_of_tiny_frames_count_as_octets_that_are_ready() -> None:
+def test_the_headers_of_tiny_frames_count_as_bytes_that_are_ready() -> None:
     server = opened_server()
     server.receive_data(headers(1, GET), 0.0)
     server.send(Response(1, 200, [], body_length=None))
     server.data_to_send()
     for _ in range(10_000):
         server.send(Data(1, b"x"))
-    assert server.ready_octets <= OUT_OCTETS + 10
-    assert len(server.data_to_send()) <= OUT_OCTETS + 10
+    assert server.ready_bytes <= OUT_BYTES + 10
+    assert len(server.data_to_send()) <= OUT_BYTES + 10
 
 
-def answering(*stream_ids: int, pairs: dict[int, int] | None = None) -> H2Server:
+def answering(*stream_ids: int, pairs: dict[int, int] | None = None) -> H2ClientCodec:
     """Return a server that has begun to answer GETs on streams."""
     server = opened_server(pairs=pairs)
     for stream_id in stream_ids:
@@ -163,7 +163,7 @@ def answering(*stream_ids: int, pairs: dict[int, int] | None = None) -> H2Server
     return server
 
 
-def sizes(server: H2Server) -> list[tuple[int, int]]:
+def sizes(server: H2ClientCodec) -> list[tuple[int, int]]:
     return [(found.stream_id, len(found.payload)) for found in sent(server) if found.kind == frames.DATA]
 
 
@@ -214,10 +214,10 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("octets", "code"), FAULTS)
-def test_what_breaks_a_connections_rules_ends_it(octets: bytes, code: ErrorCode) -> None:
+@pytest.mark.parametrize(("wire", "code"), FAULTS)
+def test_what_breaks_a_connections_rules_ends_it(wire: bytes, code: ErrorCode) -> None:
     server = opened_server()
-    events = server.receive_data(octets, 0.0)
+    events = server.receive_data(wire, 0.0)
     last = events[-1]
     assert isinstance(last, Malformed)
     assert (last.stream_id, last.status) == (0, 400)
@@ -248,10 +248,10 @@ STREAM_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("octets", "code"), STREAM_FAULTS)
-def test_what_breaks_a_streams_rules_ends_that_stream(octets: bytes, code: ErrorCode) -> None:
+@pytest.mark.parametrize(("wire", "code"), STREAM_FAULTS)
+def test_what_breaks_a_streams_rules_ends_that_stream(wire: bytes, code: ErrorCode) -> None:
     server = opened_server()
-    events = server.receive_data(octets, 0.0)
+    events = server.receive_data(wire, 0.0)
     assert isinstance(events[-1], Reset)
     assert codes(server) == [(1, code)]
     assert (server.broken, server.open_streams) == (False, 0)
@@ -271,13 +271,13 @@ def test_a_frame_on_a_stream_that_was_complete_ends_the_connection() -> None:
 
 def test_the_first_frame_is_settings() -> None:
     for first in (frames.SETTINGS_ACK, headers(1, GET), frame(frames.PING, 0, 0, bytes(8)), window_update(0, 1)):
-        server = H2Server(H2Limits(), SECRET)
+        server = H2ClientCodec(H2Limits(), SECRET)
         server.receive_data(frames.PREFACE + first, 0.0)
         assert codes(server) == [(0, ErrorCode.PROTOCOL_ERROR)]
 
 
 def test_more_than_the_windows_allow_is_refused() -> None:
-    limits = H2Limits(window_octets=65_535, max_streams=2)
+    limits = H2Limits(window_bytes=65_535, max_streams=2)
     piece = bytes(16_384)
     server = opened_server(limits)
     for stream_id in (1, 3):
@@ -287,8 +287,8 @@ def test_more_than_the_windows_allow_is_refused() -> None:
     assert codes(server) == []
     assert isinstance(server.receive_data(data(1, b"1"), 0.0)[0], Reset)
     assert codes(server) == [(1, ErrorCode.FLOW_CONTROL_ERROR)]
-    assert server._receive_window + server._held == limits.connection_window_octets
-    server = opened_server(H2Limits(window_octets=65_535, max_streams=1))
+    assert server._receive_window + server._held == limits.connection_window_bytes
+    server = opened_server(H2Limits(window_bytes=65_535, max_streams=1))
     server.receive_data(OPEN, 0.0)
     server.pause_reading(1)
     server.receive_data(data(1, piece) * 4, 0.0)
@@ -377,7 +377,7 @@ def test_a_field_block_that_is_not_completed_ends_the_connection() -> None:
 
 
 def test_settings_are_to_be_acknowledged_in_time() -> None:
-    server = H2Server(H2Limits(), SECRET)
+    server = H2ClientCodec(H2Limits(), SECRET)
     server.receive_data(frames.PREFACE + settings(), 5.0)
     assert server.waits
     server.tick(15.0)
@@ -444,7 +444,7 @@ def test_two_large_bodies_take_turns_frame_by_frame() -> None:
     server.receive_data(window_update(1, 80_000) + window_update(3, 80_000), 0.0)
     assert [number for number, _ in sizes(server)] == [1, 3] * 5
     assert server.drained == [1, 3]
-    assert (server.open_streams, server.octets_sent) == (0, 160_000)
+    assert (server.open_streams, server.bytes_sent) == (0, 160_000)
 
 
 def test_no_call_makes_much_more_ready_than_one_write_takes() -> None:
@@ -454,8 +454,8 @@ def test_no_call_makes_much_more_ready_than_one_write_takes() -> None:
     lengths = []
     while out := server.data_to_send():
         lengths.append(len(out))
-    assert max(lengths) < OUT_OCTETS + 16_384 + 9
-    assert server.octets_sent == 300_000
+    assert max(lengths) < OUT_BYTES + 16_384 + 9
+    assert server.bytes_sent == 300_000
 
 
 def test_data_that_exactly_fills_the_windows_needs_no_more_credit_for_its_end() -> None:
@@ -551,10 +551,10 @@ def test_frames_grow_with_what_the_peer_takes() -> None:
 
 def test_a_full_queue_says_so_until_half_of_it_is_gone() -> None:
     server = answering(1, pairs={frames.SETTINGS_INITIAL_WINDOW_SIZE: 0})
-    assert not server.send(Data(1, bytes(QUEUE_OCTETS - 1)))
+    assert not server.send(Data(1, bytes(QUEUE_BYTES - 1)))
     assert server.send(Data(1, b"x"))
     assert server.send(Data(1, b"x"))
-    server.receive_data(window_update(1, QUEUE_OCTETS // 2 + 1), 0.0)
+    server.receive_data(window_update(1, QUEUE_BYTES // 2 + 1), 0.0)
     sent(server)
     assert server.drained == []
     server.receive_data(window_update(1, 1), 0.0)
@@ -601,7 +601,7 @@ def test_a_long_head_goes_on_in_continuations() -> None:
 
 
 def test_credit_is_given_by_halves_of_a_window_and_not_while_nobody_reads() -> None:
-    server = opened_server(H2Limits(window_octets=65_536))
+    server = opened_server(H2Limits(window_bytes=65_536))
     server.receive_data(OPEN + data(1, bytes(16_384)), 0.0)
     assert sent(server) == []
     server.receive_data(data(1, bytes(16_384)), 0.0)
@@ -616,7 +616,7 @@ def test_credit_is_given_by_halves_of_a_window_and_not_while_nobody_reads() -> N
 
 def test_what_a_stream_held_comes_back_to_the_connection_when_it_ends() -> None:
     for ending in (data(1, end_stream=True), rst_stream(1)):
-        server = opened_server(H2Limits(window_octets=65_536))
+        server = opened_server(H2Limits(window_bytes=65_536))
         server.receive_data(OPEN, 0.0)
         server.pause_reading(1)
         server.receive_data(data(1, bytes(16_384)) * 2 + ending, 0.0)
@@ -626,7 +626,7 @@ def test_what_a_stream_held_comes_back_to_the_connection_when_it_ends() -> None:
 
 
 def test_what_comes_for_nobody_comes_back_to_the_connection() -> None:
-    server = opened_server(H2Limits(window_octets=65_536))
+    server = opened_server(H2Limits(window_bytes=65_536))
     server.receive_data(OPEN, 0.0)
     server.reset(1)
     server.receive_data(data(1, bytes(16_384)) * 2, 0.0)
@@ -670,6 +670,6 @@ def test_streams_that_are_over_are_left_alone() -> None:
 def test_what_is_ready_is_counted() -> None:
     server = answering(1)
     server.send(Data(1, b"body"))
-    assert server.ready_octets == 13
+    assert server.ready_bytes == 13
     assert len(server.data_to_send()) == 13
-    assert server.ready_octets == 0
+    assert server.ready_bytes == 0

@@ -28,7 +28,7 @@ from devtls.http.h2.fields import judge
 def test_a_field_has_a_kind_and_a_size(name: bytes, value: bytes, kind: int) -> None:
     entry = judge(name, value)
     assert (entry.field, entry.kind, entry.flaw) == ((name, value), kind, "")
-    assert entry.octets == len(name) + len(value) + 32
+    assert entry.size == len(name) + len(value) + 32
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,14 @@ from devtls.http.h2 import frames
 from devtls.http.h2.frames import ErrorCode
 
 
-def read(octets: bytes) -> list[Any]:
+def read(wire: bytes) -> list[Any]:
     found = []
-    while octets:
-        one, length = Frame.parse_frame_header(memoryview(octets[:9]), strict=True)
-        assert length <= len(octets) - 9
-        one.parse_body(memoryview(octets[9 : 9 + length]))
+    while wire:
+        one, length = Frame.parse_frame_header(memoryview(wire[:9]), strict=True)
+        assert length <= len(wire) - 9
+        one.parse_body(memoryview(wire[9 : 9 + length]))
         found.append(one)
-        octets = octets[9 + length :]
+        wire = wire[9 + length :]
     return found
 
 
@@ -39,7 +39,7 @@ def test_a_frame_header_is_written_and_read() -> None:
 
 
 def test_the_frames_of_the_connection_are_read_alike() -> None:
-    octets = (
+    wire = (
         frames.settings({frames.SETTINGS_INITIAL_WINDOW_SIZE: 70_000, frames.SETTINGS_ENABLE_CONNECT_PROTOCOL: 1})
         + frames.SETTINGS_ACK
         + frames.ping(b"12345678", ack=True)
@@ -48,7 +48,7 @@ def test_the_frames_of_the_connection_are_read_alike() -> None:
         + frames.window_update(0, 2**31 - 1)
         + frames.rst_stream(7, ErrorCode.CANCEL)
     )
-    one, ack, pong, ping, goaway, update, reset = read(octets)
+    one, ack, pong, ping, goaway, update, reset = read(wire)
     assert isinstance(one, SettingsFrame)
     assert one.settings == {4: 70_000, 8: 1}
     assert isinstance(ack, SettingsFrame)
@@ -72,7 +72,7 @@ def test_settings_are_read_in_their_order() -> None:
 @pytest.mark.parametrize("length", [101, 200, 201])
 def test_a_field_block_goes_on_in_continuations(length: int, end_stream: bool) -> None:
     block = bytes(index & 255 for index in range(length))
-    first, *rest = read(frames.continued(3, block, end_stream=end_stream, max_octets=100))
+    first, *rest = read(frames.continued(3, block, end_stream=end_stream, max_bytes=100))
     assert isinstance(first, HeadersFrame)
     assert ("END_STREAM" in first.flags) is end_stream
     assert all(isinstance(one, ContinuationFrame) and one.stream_id == 3 for one in rest)
@@ -81,7 +81,7 @@ def test_a_field_block_goes_on_in_continuations(length: int, end_stream: bool) -
     assert b"".join(one.data for one in (first, *rest)) == block
 
 
-def test_data_is_a_header_and_its_octets() -> None:
+def test_data_is_a_header_and_its_bytes() -> None:
     (one,) = read(frames.frame_header(4, frames.DATA, frames.END_STREAM, 1) + b"body")
     assert isinstance(one, DataFrame)
     assert (one.data, set(one.flags)) == (b"body", {"END_STREAM"})

@@ -18,7 +18,7 @@ LIMITS = HeadLimits()
 
 def decoded(fields: Headers) -> Block:
     entries = [judge(name, value) for name, value in fields]
-    return Block(entries, sum(entry.octets for entry in entries))
+    return Block(entries, sum(entry.size for entry in entries))
 
 
 def read(fields: Headers, *, end_stream: bool = True, limits: HeadLimits = LIMITS) -> Request:

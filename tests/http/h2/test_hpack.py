@@ -13,7 +13,7 @@ from devtls.errors import LocalProtocolError
 from devtls.http.events import Headers
 from devtls.http.h2 import hpack as ours
 from devtls.http.h2.frames import ConnectionFault, ErrorCode
-from devtls.http.h2.hpack import EMPTY_TABLE, TABLE_OCTETS, FieldDecoder, encode_field
+from devtls.http.h2.hpack import EMPTY_TABLE, TABLE_BYTES, FieldDecoder, encode_field
 from tests.effort import examples
 from tests.http.h2.test_huffman import encode as huffman
 from tests.http.h2.wire import integer, string
@@ -28,7 +28,7 @@ MODES = (INDEXED, PLAIN, NEVER)
 def read(decoder: FieldDecoder, block: bytes) -> Headers:
     decoded = decoder.decode(block)
     fields = [entry.field for entry in decoded.entries]
-    assert decoded.octets == sum(len(name) + len(value) + 32 for name, value in fields)
+    assert decoded.size == sum(len(name) + len(value) + 32 for name, value in fields)
     return fields
 
 
@@ -121,9 +121,9 @@ def test_the_fields_of_appendix_c_2(block: str, fields: Headers, table: Headers)
 )
 def test_the_requests_of_appendix_c(blocks: tuple[str, ...]) -> None:
     decoder = FieldDecoder()
-    for block, fields, octets in zip(blocks, (GET_1, GET_2, GET_3), (57, 110, 164), strict=True):
+    for block, fields, wire in zip(blocks, (GET_1, GET_2, GET_3), (57, 110, 164), strict=True):
         assert read(decoder, bytes.fromhex(block)) == fields
-        assert decoder._dynamic_octets == octets
+        assert decoder._dynamic_bytes == wire
     assert dynamic(decoder) == [GET_3[-1], GET_2[-1], GET_1[-1]]
 
 
@@ -156,9 +156,9 @@ def test_the_requests_of_appendix_c(blocks: tuple[str, ...]) -> None:
 def test_the_responses_of_appendix_c_evict(blocks: tuple[str, ...]) -> None:
     decoder = FieldDecoder()
     assert read(decoder, RESIZED_TO_256) == []
-    for block, fields, octets in zip(blocks, (FOUND, REDIRECTED, DONE), (222, 222, 215), strict=True):
+    for block, fields, wire in zip(blocks, (FOUND, REDIRECTED, DONE), (222, 222, 215), strict=True):
         assert read(decoder, bytes.fromhex(block)) == fields
-        assert decoder._dynamic_octets == octets
+        assert decoder._dynamic_bytes == wire
     assert dynamic(decoder) == [COOKIE, GZIP, LATER]
 
 
@@ -264,7 +264,7 @@ def test_truncated_blocks_are_refused(block: bytes) -> None:
         b"\xff\xff\xff\xff\xff\x0f",
         b"\xff\x80\x80\x80\x80\x00",  # 127, by leading zeros that no encoder needs
         b"\x00\x7f\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
-        b"\x00\x01a\x7f\xff\xff\xff\x7f",  # a length of 2^28 in a block of 8 octets
+        b"\x00\x01a\x7f\xff\xff\xff\x7f",  # a length of 2^28 in a block of 8 bytes
         b"\x00\x01a\x81\xff",
         b"\x00\x81\x00\x01b",
     ],
@@ -286,14 +286,14 @@ def test_an_entry_larger_than_the_table_empties_it() -> None:
     decoder = FieldDecoder()
     read(decoder, literal(INDEXED, b"a", b"b"))
     assert read(decoder, literal(INDEXED, b"n", b"x" * 4064)) == [(b"n", b"x" * 4064)]
-    assert (dynamic(decoder), decoder._dynamic_octets) == ([], 0)
+    assert (dynamic(decoder), decoder._dynamic_bytes) == ([], 0)
     read(decoder, literal(INDEXED, b"n", b"x" * 4063))
-    assert decoder._dynamic_octets == TABLE_OCTETS
+    assert decoder._dynamic_bytes == TABLE_BYTES
     read(decoder, literal(INDEXED, b"c", b"d"))
     assert dynamic(decoder) == [(b"c", b"d")]
 
 
-def test_a_size_of_nothing_empties_the_table_and_may_be_taken_back() -> None:
+def test_a_size_of_nothing_empties_the_table_and_may_be_undone() -> None:
     decoder = FieldDecoder()
     read(decoder, literal(INDEXED, b"a", b"b"))
     read(decoder, integer(0, 5, 0x20) + integer(4096, 5, 0x20) + b"\x82")
@@ -319,7 +319,7 @@ def test_a_bomb_of_references_takes_no_more_than_the_block() -> None:
     read(decoder, literal(INDEXED, b"n", b"x" * 4000))
     bomb = integer(62, 7, 0x80) * 16_384
     decoded = decoder.decode(bomb)
-    assert decoded.octets == 16_384 * 4033
+    assert decoded.size == 16_384 * 4033
     assert len({id(entry) for entry in decoded.entries}) == 1
     assert sys.getsizeof(decoded.entries) < 200_000
 

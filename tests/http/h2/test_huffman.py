@@ -25,7 +25,7 @@ EOS_AND_MORE = "1" * 30
 
 
 def bits(text: str) -> bytes:
-    """Return bits as octets, the last of which is whole."""
+    """Return bits as bytes, the last of which is whole."""
     assert len(text) % 8 == 0
     return int(text, 2).to_bytes(len(text) // 8)
 
@@ -49,7 +49,7 @@ def test_what_hpack_encodes_is_decoded(text: bytes) -> None:
 @given(st.binary(max_size=12) | st.binary(min_size=250, max_size=270))
 @example(b"\xff")
 @example(b"\xff\xff\xff\xff")
-def test_any_octets_are_decoded_as_hpack_decodes_them(text: bytes) -> None:
+def test_any_bytes_are_decoded_as_hpack_decodes_them(text: bytes) -> None:
     try:
         expected = decode_by_hpack(text)
     except HPACKDecodingError:
@@ -61,8 +61,8 @@ def test_any_octets_are_decoded_as_hpack_decodes_them(text: bytes) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        b"\xff",  # padding of a whole octet
-        bits("00000" + "111" + "11111111"),  # "0", its padding, and an octet more
+        b"\xff",  # padding of a whole byte
+        bits("00000" + "111" + "11111111"),  # "0", its padding, and a byte more
         bits("00000" + "110"),  # padding that does not begin as EOS does
         bits("00000" + "000"),
         bits("00000" + EOS_AND_MORE + "11111"),  # EOS itself
@@ -84,7 +84,7 @@ def test_padding_that_is_none_is_refused(text: bytes) -> None:
         (bits("11111000" + "00000" + "111"), b"&0"),
     ],
 )
-def test_padding_of_less_than_an_octet_is_taken(text: bytes, decoded: bytes) -> None:
+def test_padding_of_less_than_a_byte_is_taken(text: bytes, decoded: bytes) -> None:
     assert decode_huffman(text) == decoded
 
 

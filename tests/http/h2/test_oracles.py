@@ -28,15 +28,15 @@ from devtls.http.events import (
     Response,
     Trailers,
 )
-from devtls.http.h2.client import H2Client
+from devtls.http.h2.client import H2ClientCodec
 from devtls.http.h2.limits import H2Limits
-from devtls.http.h2.server import H2Server
+from devtls.http.h2.upstream import H2UpstreamCodec
 from devtls.http.upgrade import refusal_of
 from tests.effort import examples
 from tests.http.h2.wire import SECRET
 
 BOUNDED = settings(max_examples=examples(200), phases=[Phase.generate], deadline=None, derandomize=True, database=None)
-LIMITS = H2Limits(window_octets=65_535, max_streams=100)
+LIMITS = H2Limits(window_bytes=65_535, max_streams=100)
 SPECIAL = {
     b"connection", b"content-length", b"cookie", b"expect", b"host", b"keep-alive", b"proxy-connection", b"te",
     b"transfer-encoding", b"upgrade",
@@ -109,9 +109,9 @@ def plain(fields: Any) -> list[tuple[bytes, bytes]]:
 class Session:
     """Our codec and h2's connection, with nothing between them."""
 
-    def __init__(self, ours: H2Server | H2Client, start: dict[SettingCodes, int], *, holds: bool) -> None:
+    def __init__(self, ours: H2ClientCodec | H2UpstreamCodec, start: dict[SettingCodes, int], *, holds: bool) -> None:
         self.ours = ours
-        client_side = isinstance(ours, H2Server)
+        client_side = isinstance(ours, H2ClientCodec)
         self.theirs = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=client_side, header_encoding=False)
         )
@@ -129,10 +129,10 @@ class Session:
         self.unread: list[h2.events.DataReceived] = []
 
     def pump(self) -> None:
-        """Carry octets until both are silent."""
+        """Carry bytes until both are silent."""
         while True:
             out = self.ours.data_to_send()
-            if isinstance(self.ours, H2Server):
+            if isinstance(self.ours, H2ClientCodec):
                 self.discarded.update(self.ours._discarding)
             for event in self.theirs.receive_data(out) if out else []:
                 self.they_see(event)
@@ -198,7 +198,7 @@ class Session:
         else:
             assert isinstance(event, Reset)
             seen.reset = True
-            if isinstance(self.ours, H2Server):
+            if isinstance(self.ours, H2ClientCodec):
                 self.ours.release(event.stream_id)
 
     # -- the senders --------------------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ class Session:
         return label in self.we_saw and self.we_saw[label].reset
 
     def send(self, stream_id: int, event: Data | Trailers | EndOfMessage) -> bool:
-        if isinstance(self.ours, H2Client):
+        if isinstance(self.ours, H2UpstreamCodec):
             return self.ours.send(stream_id, event)
         return self.ours.send(event)
 
@@ -283,9 +283,9 @@ def play(
     session.pump()
 
 
-def check_accounts(ours: H2Server | H2Client, limits: H2Limits) -> None:
+def check_accounts(ours: H2ClientCodec | H2UpstreamCodec, limits: H2Limits) -> None:
     assert ours.open_streams == 0
-    assert ours._receive_window + ours._held == limits.connection_window_octets
+    assert ours._receive_window + ours._held == limits.connection_window_bytes
     assert ours._waiting == 0
 
 
@@ -350,7 +350,7 @@ def test_what_a_client_and_our_server_say_to_each_other_arrives(
     change: dict[int, dict[SettingCodes, int]],
     holds: bool,
 ) -> None:
-    server = H2Server(LIMITS, SECRET)
+    server = H2ClientCodec(LIMITS, SECRET)
     session = Session(server, start, holds=holds)
     actors: list[Iterator[None]] = []
     opened: list[Script] = []
@@ -389,7 +389,7 @@ def _browser(session: Session, script: Script, opened: list[Script]) -> Iterator
 
 def _app(session: Session, script: Script, opened: list[Script]) -> Iterator[None]:
     server = session.ours
-    assert isinstance(server, H2Server)
+    assert isinstance(server, H2ClientCodec)
     while not any(script is one for one in opened):
         yield
     stream_id = 2 * [script is one for one in opened].index(True) + 1
@@ -424,7 +424,7 @@ def test_what_our_client_and_an_app_say_to_each_other_arrives(
     change: dict[int, dict[SettingCodes, int]],
     holds: bool,
 ) -> None:
-    client = H2Client(LIMITS, b"https")
+    client = H2UpstreamCodec(LIMITS, b"https")
     session = Session(client, start, holds=holds)
     session.pump()
     actors: list[Iterator[None]] = []
@@ -474,11 +474,11 @@ def _grpc_app(session: Session, script: Script, stream_id: int) -> Iterator[None
 
 
 def test_a_websocket_crosses_both_codecs_and_the_oracle() -> None:
-    client = H2Client(LIMITS, b"http")
+    client = H2UpstreamCodec(LIMITS, b"http")
     app = Session(client, {SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}, holds=False)
     app.pump()
     assert client.carries_websockets
-    server = H2Server(LIMITS, SECRET)
+    server = H2ClientCodec(LIMITS, SECRET)
     browser = Session(server, {}, holds=False)
     browser.pump()
     pseudo = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), (b":scheme", b"https"), (b":path", b"/chat")]

@@ -8,9 +8,9 @@ import pytest
 
 from devtls.http.events import Data
 from devtls.http.h2 import frames
-from devtls.http.h2.client import H2Client
+from devtls.http.h2.client import H2ClientCodec
 from devtls.http.h2.limits import H2Limits
-from devtls.http.h2.server import H2Server
+from devtls.http.h2.upstream import H2UpstreamCodec
 from tests.http.h2.wire import (
     CONNECT,
     GET,
@@ -24,7 +24,7 @@ from tests.http.h2.wire import (
     goaway,
     headers,
     rst_stream,
-    sent_octets,
+    sent_bytes,
     settings,
     window_update,
 )
@@ -77,35 +77,35 @@ def merged(events: list[object]) -> list[object]:
 
 
 def served(pieces: Iterator[bytes]) -> list[object]:
-    server = H2Server(H2Limits(), SECRET)
+    server = H2ClientCodec(H2Limits(), SECRET)
     events: list[object] = []
     for piece in pieces:
         events += server.receive_data(piece, 0.0)
-    return [*merged(events), server.broken, sent_octets(server)]
+    return [*merged(events), server.broken, sent_bytes(server)]
 
 
 def relayed(pieces: Iterator[bytes]) -> list[object]:
-    client = H2Client(H2Limits(), b"http")
+    client = H2UpstreamCodec(H2Limits(), b"http")
     client.request(asked(1))
     client.request(asked(2))
     events: list[object] = []
     for piece in pieces:
         events += client.receive_data(piece, 0.0)
-    return [*events, client.broken, client.available, sent_octets(client)]
+    return [*events, client.broken, client.available, sent_bytes(client)]
 
 
-def check_splits(octets: bytes, run: Callable[[Iterator[bytes]], list[object]]) -> None:
-    whole = run(iter([octets]))
-    assert run(octets[place : place + 1] for place in range(len(octets))) == whole
-    for place in range(1, len(octets)):
-        assert run(iter([octets[:place], octets[place:]])) == whole, place
+def check_splits(wire: bytes, run: Callable[[Iterator[bytes]], list[object]]) -> None:
+    whole = run(iter([wire]))
+    assert run(wire[place : place + 1] for place in range(len(wire))) == whole
+    for place in range(1, len(wire)):
+        assert run(iter([wire[:place], wire[place:]])) == whole, place
 
 
-@pytest.mark.parametrize("octets", CLIENTS)
-def test_what_a_client_sends_does_not_depend_on_how_it_is_cut(octets: bytes) -> None:
-    check_splits(octets, served)
+@pytest.mark.parametrize("wire", CLIENTS)
+def test_what_a_client_sends_does_not_depend_on_how_it_is_cut(wire: bytes) -> None:
+    check_splits(wire, served)
 
 
-@pytest.mark.parametrize("octets", APPS)
-def test_what_an_app_sends_does_not_depend_on_how_it_is_cut(octets: bytes) -> None:
-    check_splits(octets, relayed)
+@pytest.mark.parametrize("wire", APPS)
+def test_what_an_app_sends_does_not_depend_on_how_it_is_cut(wire: bytes) -> None:
+    check_splits(wire, relayed)

@@ -18,10 +18,10 @@ from devtls.http.events import (
     Trailers,
 )
 from devtls.http.h2 import frames
-from devtls.http.h2.client import H2Client
+from devtls.http.h2.client import H2ClientCodec
 from devtls.http.h2.limits import H2Limits
-from devtls.http.h2.outgoing import OUT_OCTETS, QUEUE_OCTETS
-from devtls.http.h2.server import H2Server
+from devtls.http.h2.outgoing import OUT_BYTES, QUEUE_BYTES
+from devtls.http.h2.upstream import H2UpstreamCodec
 from tests.effort import examples
 from tests.http.h2 import wire
 from tests.http.h2.wire import CONNECT, GET, OK, POST
@@ -29,7 +29,7 @@ from tests.http.h2.wire import CONNECT, GET, OK, POST
 BOUNDED = settings(
     max_examples=examples(300), deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
 )
-LIMITS = H2Limits(max_streams=4, window_octets=65_535)
+LIMITS = H2Limits(max_streams=4, window_bytes=65_535)
 
 streams = st.sampled_from([0, 1, 1, 3, 3, 5, 7, 9, 2, 11])
 lists: st.SearchStrategy[Headers] = st.sampled_from(
@@ -67,8 +67,8 @@ received = st.one_of(
 Act = Callable[[Any], list[Any]]
 
 
-def receives(octets: bytes) -> Act:
-    return lambda endpoint: endpoint.receive_data(octets, 0.0)
+def receives(wire: bytes) -> Act:
+    return lambda endpoint: endpoint.receive_data(wire, 0.0)
 
 
 def one_of_its_streams(kind: str, number: int, size: int, flag: bool) -> Act:
@@ -82,7 +82,7 @@ def one_of_its_streams(kind: str, number: int, size: int, flag: bool) -> Act:
     }
     if kind in frame_of:
         return receives(frame_of[kind])
-    controls: dict[str, Callable[[H2Server | H2Client], object]] = {
+    controls: dict[str, Callable[[H2ClientCodec | H2UpstreamCodec], object]] = {
         "hold": lambda endpoint: endpoint.pause_reading(number),
         "resume": lambda endpoint: endpoint.resume_reading(number),
         "finish": lambda endpoint: endpoint.finish(number),
@@ -94,29 +94,29 @@ def one_of_its_streams(kind: str, number: int, size: int, flag: bool) -> Act:
         "interim": lambda endpoint: interim(endpoint, number, flag),
     }
 
-    def act(endpoint: H2Server | H2Client) -> list[Any]:
+    def act(endpoint: H2ClientCodec | H2UpstreamCodec) -> list[Any]:
         controls[kind](endpoint)
         return []
 
     return act
 
 
-def sends(endpoint: H2Server | H2Client, number: int, event: Data | Trailers | EndOfMessage) -> None:
-    if isinstance(endpoint, H2Client):
+def sends(endpoint: H2ClientCodec | H2UpstreamCodec, number: int, event: Data | Trailers | EndOfMessage) -> None:
+    if isinstance(endpoint, H2UpstreamCodec):
         endpoint.send(number, event)
     elif endpoint._streams[number].answered:  # an exchange sends no body before its head
         endpoint.send(event)
 
 
-def answers(endpoint: H2Server | H2Client, number: int, bodiless: bool) -> None:
-    if isinstance(endpoint, H2Client):
+def answers(endpoint: H2ClientCodec | H2UpstreamCodec, number: int, bodiless: bool) -> None:
+    if isinstance(endpoint, H2UpstreamCodec):
         endpoint.receive_data(wire.headers(number, OK, end_stream=bodiless), 0.0)
     elif not endpoint._streams[number].answered:
         endpoint.send(Response(number, 200, [], body_length=0 if bodiless else None))
 
 
-def interim(endpoint: H2Server | H2Client, number: int, switch: bool) -> None:
-    if isinstance(endpoint, H2Client):
+def interim(endpoint: H2ClientCodec | H2UpstreamCodec, number: int, switch: bool) -> None:
+    if isinstance(endpoint, H2UpstreamCodec):
         endpoint.receive_data(wire.headers(number, [(b":status", b"103")], end_stream=False), 0.0)
     elif not endpoint._streams[number].answered:
         endpoint.send(InformationalResponse(number, 101 if switch else 103, [(b"link", b"x")]))
@@ -125,8 +125,8 @@ def interim(endpoint: H2Server | H2Client, number: int, switch: bool) -> None:
 def begins(size: int, flag: bool) -> Act:
     """A client opens its next stream; we ask an app."""
 
-    def act(endpoint: H2Server | H2Client) -> list[Any]:
-        if isinstance(endpoint, H2Server):
+    def act(endpoint: H2ClientCodec | H2UpstreamCodec) -> list[Any]:
+        if isinstance(endpoint, H2ClientCodec):
             number = endpoint._last_peer_stream + 2 if endpoint._last_peer_stream else 1
             fields = CONNECT if size == 1 else POST
             return endpoint.receive_data(wire.headers(number, fields, end_stream=flag), 0.0)
@@ -143,14 +143,14 @@ def of_the_connection(kind: str, size: int, flag: bool) -> Act:
     if kind == "settings":
         return receives(wire.settings({frames.SETTINGS_INITIAL_WINDOW_SIZE: size}))
 
-    def act(endpoint: H2Server | H2Client) -> list[Any]:
+    def act(endpoint: H2ClientCodec | H2UpstreamCodec) -> list[Any]:
         if kind == "tick":
             return endpoint.tick(float(size))
         if kind == "flush":
             endpoint.data_to_send()
         elif kind == "pause":
             endpoint.paused = not endpoint.paused
-        elif isinstance(endpoint, H2Server) and size == 0:
+        elif isinstance(endpoint, H2ClientCodec) and size == 0:
             endpoint.announce_end() if flag else endpoint.end()
         return []
 
@@ -172,7 +172,7 @@ def act_of(kind: str, place: int, size: int, flag: bool) -> Act:
     if kind in ON_ALL:
         return of_the_connection(kind, size, flag)
 
-    def act(endpoint: H2Server | H2Client) -> list[Any]:
+    def act(endpoint: H2ClientCodec | H2UpstreamCodec) -> list[Any]:
         known = list(endpoint._streams)
         return one_of_its_streams(kind, known[place % len(known)], size, flag)(endpoint) if known else []
 
@@ -194,34 +194,34 @@ wild = st.lists(st.tuples(st.integers(0, 80), received.map(receives)), max_size=
 """Few of those that mostly break a connection, and where they stand."""
 
 
-def check_accounts(endpoint: H2Server | H2Client) -> None:
+def check_accounts(endpoint: H2ClientCodec | H2UpstreamCodec) -> None:
     open_streams = list(endpoint._streams.values())
     assert endpoint._waiting == sum(bool(stream.queue) for stream in open_streams)
     for stream in open_streams:
         assert stream.send_window <= frames.MAX_WINDOW
         assert stream.queued == sum(len(item) for item in stream.queue if isinstance(item, memoryview))
         assert stream.held >= 0
-        assert stream.receive_window + stream.held == LIMITS.stream_window_octets or not stream.peer_open
+        assert stream.receive_window + stream.held == LIMITS.stream_window_bytes or not stream.peer_open
         assert stream.peer_open or stream.our_side_open
         if stream.queue and (stream.send_window > 0 or not isinstance(stream.queue[0], memoryview)):
             assert stream.ringed
     if not endpoint.broken:
         assert endpoint._send_window <= frames.MAX_WINDOW
         held = endpoint._held + sum(stream.held for stream in open_streams)
-        assert endpoint._receive_window + held == LIMITS.connection_window_octets
-    if isinstance(endpoint, H2Server):
+        assert endpoint._receive_window + held == LIMITS.connection_window_bytes
+    if isinstance(endpoint, H2ClientCodec):
         assert endpoint._discarding.keys() <= endpoint._streams.keys()
     assert {stream.id for stream in endpoint._ring if stream.queue} == {
         s.id for s in open_streams if s.ringed and s.queue
     }
 
 
-def check_wire(endpoint: H2Server | H2Client, out: bytes) -> None:
+def check_wire(endpoint: H2ClientCodec | H2UpstreamCodec, out: bytes) -> None:
     largest = 0
     for found in wire.parse(out):
         assert found.kind != frames.PUSH_PROMISE
         largest = max(largest, len(found.payload) if found.kind == frames.DATA else 0)
-    assert largest <= max(endpoint._peer_max_frame, frames.MIN_FRAME_OCTETS, OUT_OCTETS)
+    assert largest <= max(endpoint._peer_max_frame, frames.MIN_FRAME_BYTES, OUT_BYTES)
 
 
 def mixed(sequence: list[Act], rare: list[tuple[int, Act]]) -> list[Act]:
@@ -230,20 +230,20 @@ def mixed(sequence: list[Act], rare: list[tuple[int, Act]]) -> list[Act]:
     return sequence
 
 
-def run(endpoint: H2Server | H2Client, sequence: list[Act]) -> None:
+def run(endpoint: H2ClientCodec | H2UpstreamCodec, sequence: list[Act]) -> None:
     for act in sequence:
         broken = endpoint.broken
         for addressed in act(endpoint):
             event = addressed[1] if isinstance(addressed, tuple) else addressed
             assert not broken, "an event behind the end"
-            if isinstance(event, Reset) and isinstance(endpoint, H2Server):
+            if isinstance(event, Reset) and isinstance(endpoint, H2ClientCodec):
                 endpoint.release(event.stream_id)
         check_accounts(endpoint)
     assert len(endpoint._ended._ended) <= 512
-    check_wire(endpoint, wire.sent_octets(endpoint))
+    check_wire(endpoint, wire.sent_bytes(endpoint))
     endpoint.paused = False
-    check_wire(endpoint, wire.sent_octets(endpoint))
-    assert all(stream.queued <= QUEUE_OCTETS + 70_000 * 80 for stream in endpoint._streams.values())
+    check_wire(endpoint, wire.sent_bytes(endpoint))
+    assert all(stream.queued <= QUEUE_BYTES + 70_000 * 80 for stream in endpoint._streams.values())
     for stream_id in list(endpoint._streams):
         endpoint.reset(stream_id)
     check_accounts(endpoint)
@@ -268,10 +268,10 @@ def test_a_client_survives_whatever_an_app_sends(sequence: list[Act], rare: list
 
 @BOUNDED
 @given(st.lists(st.binary(max_size=60), max_size=8), st.booleans())
-def test_octets_that_are_no_frames_break_nothing_but_their_connection(pieces: list[bytes], greeted: bool) -> None:
+def test_bytes_that_are_no_frames_break_nothing_but_their_connection(pieces: list[bytes], greeted: bool) -> None:
     for endpoint in (
-        wire.opened_server(LIMITS) if greeted else H2Server(LIMITS, wire.SECRET),
-        wire.opened_client(LIMITS) if greeted else H2Client(LIMITS, b"http"),
+        wire.opened_server(LIMITS) if greeted else H2ClientCodec(LIMITS, wire.SECRET),
+        wire.opened_client(LIMITS) if greeted else H2UpstreamCodec(LIMITS, b"http"),
     ):
         endpoint.data_to_send()
         run(endpoint, [receives(piece) for piece in pieces])

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from devtls.http.events import Headers, Request
 from devtls.http.h2 import frames
-from devtls.http.h2.client import H2Client
+from devtls.http.h2.client import H2ClientCodec
 from devtls.http.h2.limits import H2Limits
-from devtls.http.h2.server import H2Server
+from devtls.http.h2.upstream import H2UpstreamCodec
 
-SECRET = b"sixteen octets!!"
+SECRET = b"sixteen bytes!!"
 GET: Headers = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a.test"), (b":path", b"/")]
 POST: Headers = [(b":method", b"POST"), *GET[1:]]
 CONNECT: Headers = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *GET[1:]]
@@ -48,11 +48,11 @@ def integer(number: int, bits: int, first: int = 0) -> bytes:
     most = (1 << bits) - 1
     if number < most:
         return bytes((first | number,))
-    octets, number = [first | most], number - most
+    wire, number = [first | most], number - most
     while number >= 128:
-        octets.append(number & 127 | 128)
+        wire.append(number & 127 | 128)
         number >>= 7
-    return bytes((*octets, number))
+    return bytes((*wire, number))
 
 
 def headers(stream_id: int, fields: Iterable[tuple[bytes, bytes]], *, end_stream: bool = True) -> bytes:
@@ -86,29 +86,29 @@ def settings(pairs: dict[int, int] | None = None) -> bytes:
     return frame(frames.SETTINGS, 0, 0, b"".join(struct.pack(">HL", *pair) for pair in (pairs or {}).items()))
 
 
-def parse(octets: bytes) -> list[Frame]:
-    """Return the frames of `octets`, which end with one."""
+def parse(wire: bytes) -> list[Frame]:
+    """Return the frames of `bytes`, which end with one."""
     found, position = [], 0
-    while position < len(octets):
-        high, low, kind, flags, stream_id = struct.unpack_from(">HBBBL", octets, position)
+    while position < len(wire):
+        high, low, kind, flags, stream_id = struct.unpack_from(">HBBBL", wire, position)
         end = position + 9 + (high << 8 | low)
-        assert end <= len(octets)
-        found.append(Frame(kind, flags, stream_id, octets[position + 9 : end]))
+        assert end <= len(wire)
+        found.append(Frame(kind, flags, stream_id, wire[position + 9 : end]))
         position = end
     return found
 
 
-def sent(endpoint: H2Server | H2Client) -> list[Frame]:
+def sent(endpoint: H2ClientCodec | H2UpstreamCodec) -> list[Frame]:
     """Return the frames that wait to be sent."""
-    return parse(sent_octets(endpoint))
+    return parse(sent_bytes(endpoint))
 
 
-def sent_octets(endpoint: H2Server | H2Client) -> bytes:
+def sent_bytes(endpoint: H2ClientCodec | H2UpstreamCodec) -> bytes:
     """Return what waits to be sent, call after call."""
-    octets = b""
+    wire = b""
     while piece := endpoint.data_to_send():
-        octets += piece
-    return octets
+        wire += piece
+    return wire
 
 
 def code_of(found: Frame) -> int:
@@ -116,23 +116,23 @@ def code_of(found: Frame) -> int:
     return int.from_bytes(found.payload[:4] if found.kind == frames.RST_STREAM else found.payload[4:8])
 
 
-def codes(endpoint: H2Server | H2Client) -> list[tuple[int, int]]:
+def codes(endpoint: H2ClientCodec | H2UpstreamCodec) -> list[tuple[int, int]]:
     """Return (stream, error code) of the RST_STREAMs and GOAWAYs (stream 0) that wait to be sent."""
     ends = (frames.RST_STREAM, frames.GOAWAY)
     return [(found.stream_id, code_of(found)) for found in sent(endpoint) if found.kind in ends]
 
 
-def opened_server(limits: H2Limits | None = None, pairs: dict[int, int] | None = None) -> H2Server:
+def opened_server(limits: H2Limits | None = None, pairs: dict[int, int] | None = None) -> H2ClientCodec:
     """Return a server whose client has greeted it with `pairs`; its own greeting is sent."""
-    server = H2Server(limits or H2Limits(), SECRET)
+    server = H2ClientCodec(limits or H2Limits(), SECRET)
     assert server.receive_data(frames.PREFACE + settings(pairs) + frames.SETTINGS_ACK, 0.0) == []
     server.data_to_send()
     return server
 
 
-def opened_client(limits: H2Limits | None = None, pairs: dict[int, int] | None = None) -> H2Client:
+def opened_client(limits: H2Limits | None = None, pairs: dict[int, int] | None = None) -> H2UpstreamCodec:
     """Return a client whose upstream has greeted it with `pairs`; its own greeting is sent."""
-    client = H2Client(limits or H2Limits(), b"http")
+    client = H2UpstreamCodec(limits or H2Limits(), b"http")
     assert client.receive_data(settings(pairs) + frames.SETTINGS_ACK, 0.0) == []
     client.data_to_send()
     return client

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from devtls.http.actions import Answer, FailureKind
+from devtls.http.actions import FailureKind, SendErrorPage
 from devtls.http.answers import pages
 from devtls.http.events import Request, Response
 from devtls.net.client.dispatch import RequestDispatcher
@@ -31,7 +31,7 @@ def asking(authority: bytes = b"app.dev.local", target: bytes = b"/", method: by
     return Request(1, method, target, authority, [], 0, b"2.0")
 
 
-def take(made: RequestDispatcher, request: Request) -> Relay | pages.Answer:
+def take(made: RequestDispatcher, request: Request) -> Relay | pages.LocalResponse:
     return made.take(cast(RelayClient, Client()), request)
 
 
@@ -67,7 +67,7 @@ async def test_what_no_route_serves_is_a_page(running: Proxy) -> None:
         (None, b"localhost", 404),
     ):
         page = take(dispatcher(running, sni), asking(authority))
-        assert isinstance(page, pages.Answer)
+        assert isinstance(page, pages.LocalResponse)
         assert page.status == status
 
 
@@ -85,7 +85,9 @@ async def test_a_failure_is_a_page_and_its_status_the_relays(running: Proxy) -> 
     made = dispatcher(running)
     relay = take(made, asking())
     assert isinstance(relay, Relay)
-    page = made.failure(relay, Answer(FailureKind.UNREACHABLE, "The app cannot be reached.", (("127.0.0.1:1", "no"),)))
+    page = made.failure(
+        relay, SendErrorPage(FailureKind.UNREACHABLE, "The app cannot be reached.", (("127.0.0.1:1", "no"),))
+    )
     assert (page.status, relay.status) == (502, 502)
     assert b"127.0.0.1:1" in page.body
     made.record(relay, complete=True)

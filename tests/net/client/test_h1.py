@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from devtls.net.client.h1 import ServerConnection
+from devtls.net.client.h1 import H1ClientConnection
 from devtls.net.tls.client_hello import ClientHello
 from tests.compliance.wire import wire_client
 from tests.net.harness import AppConnection, Proxy, answering, app, until
@@ -114,7 +114,7 @@ async def test_a_closing_connection_begins_no_request_that_was_sent_ahead(runnin
     assert len(running.noted.requests) == answered
 
 
-def _waiting(connection: ServerConnection) -> int:
+def _waiting(connection: H1ClientConnection) -> int:
     return connection._transport.get_write_buffer_size()
 
 

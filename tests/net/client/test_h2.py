@@ -11,8 +11,8 @@ import h2.events
 import pytest
 
 from devtls.http.exchange import ExchangeLimits
-from devtls.net.client.h2 import H2Connection, h2_limits
-from devtls.net.client.service import ServerLimits
+from devtls.net.client.h2 import H2ClientConnection, h2_limits
+from devtls.net.client.service import ClientLimits
 from devtls.pki.authority import Authority
 from tests.net.h2_stand_ins import NotingTransport
 from tests.net.harness import AppConnection, Proxy, answering, app, proxy, until
@@ -24,7 +24,7 @@ class Joined:
     """A connection of the proxy's service and the client at its other end."""
 
     def __init__(self, running: Proxy) -> None:
-        self.connection = H2Connection(running.service, "app.dev.local")
+        self.connection = H2ClientConnection(running.service, "app.dev.local")
         self.transport = NotingTransport(peername=("127.0.0.1", 5))
         self.client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         self.heard: list[h2.events.Event] = []
@@ -66,8 +66,8 @@ class Joined:
 
 
 async def test_limits_of_the_service_are_those_of_the_codec() -> None:
-    limits = h2_limits(ServerLimits(max_streams=7, max_buffer_bytes=1000, head_timeout_s=3))
-    assert (limits.max_streams, limits.window_octets, limits.answer_s, limits.still_s) == (7, 1000, 3, 60)
+    limits = h2_limits(ClientLimits(max_streams=7, max_buffer_bytes=1000, head_timeout_s=3))
+    assert (limits.max_streams, limits.window_bytes, limits.answer_s, limits.still_s) == (7, 1000, 3, 60)
 
 
 async def test_our_settings_go_first_and_it_is_listed_until_it_is_lost(running: Proxy) -> None:
@@ -133,7 +133,7 @@ async def test_a_client_that_asks_much_and_reads_nothing_is_not_read_any_more(ru
 
 
 async def test_a_transport_that_stands_still_is_let_go(authority: Authority) -> None:
-    limits = ServerLimits(exchange=ExchangeLimits(body_idle_timeout_s=0.05))
+    limits = ClientLimits(exchange=ExchangeLimits(body_idle_timeout_s=0.05))
     async with proxy(authority, limits=limits) as running:
         joined = Joined(running)
         joined.exchange()
@@ -171,7 +171,7 @@ async def test_the_clients_end_ends_what_runs(running: Proxy) -> None:
 
 
 async def test_a_fault_is_told_and_what_still_comes_is_thrown_away(authority: Authority) -> None:
-    limits = ServerLimits(linger_s=0.05, max_drain_bytes=10_000)
+    limits = ClientLimits(linger_s=0.05, max_drain_bytes=10_000)
     async with proxy(authority, limits=limits) as running:
         joined = Joined(running)
         joined.exchange()
@@ -189,7 +189,7 @@ async def test_a_fault_is_told_and_what_still_comes_is_thrown_away(authority: Au
 async def test_a_client_that_gives_credit_for_the_last_answer_gets_it_where_nothing_is_drained(
     authority: Authority,
 ) -> None:
-    async with proxy(authority, limits=ServerLimits(max_drain_bytes=0)) as running:
+    async with proxy(authority, limits=ClientLimits(max_drain_bytes=0)) as running:
         joined = Joined(running)
         joined.exchange()
         joined.transport.waiting = 5000
@@ -205,7 +205,7 @@ async def test_lingering_is_over_when_the_client_ends_or_takes_nothing_more(
     authority: Authority, linger_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("devtls.net.client.h2._LOOK_S", 0.03)
-    limits = ServerLimits(linger_s=linger_s)
+    limits = ClientLimits(linger_s=linger_s)
     async with proxy(authority, limits=limits) as running:
         joined = Joined(running)
         joined.exchange()
@@ -304,7 +304,7 @@ async def test_the_position_of_answers_counts_what_the_client_has_taken(running:
 
 @pytest.mark.parametrize("when", ["the preface never comes", "nothing is asked"])
 async def test_it_ends_when_nothing_comes(authority: Authority, when: str) -> None:
-    limits = ServerLimits(head_timeout_s=0.03, keep_alive_s=0.06)
+    limits = ClientLimits(head_timeout_s=0.03, keep_alive_s=0.06)
     async with proxy(authority, limits=limits) as running:
         joined = Joined(running)
         if when == "nothing is asked":

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from devtls.http.exchange import ExchangeLimits
-from devtls.net.client.service import ServerLimits
-from devtls.net.upstream.h1 import UpstreamConnection
+from devtls.net.client.service import ClientLimits
+from devtls.net.upstream.h1 import H1UpstreamConnection
 from devtls.pki.authority import Authority
 from tests.compliance.h2wire import data, h2_client, rst_stream
 from tests.net.harness import AppConnection, Proxy, answering, app, proxy, until
@@ -26,7 +26,7 @@ async def _silent(connection: AppConnection) -> None:
 
 
 async def test_an_app_that_never_answers_is_504_and_the_connection_lives_on(authority: Authority) -> None:
-    limits = ServerLimits(exchange=ExchangeLimits(response_head_timeout_s=0.1))
+    limits = ClientLimits(exchange=ExchangeLimits(response_head_timeout_s=0.1))
     async with proxy(authority, limits=limits) as running, app(_silent) as backend:
         running.route(f"app = {backend.port}")
         client = await h2_client(running)
@@ -38,14 +38,14 @@ async def test_an_app_that_never_answers_is_504_and_the_connection_lives_on(auth
 
 
 async def test_a_bug_in_the_middle_of_a_stream_frees_its_app(running: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(connection: UpstreamConnection) -> None:
+    def fail(connection: H1UpstreamConnection) -> None:
         raise ArithmeticError("a bug")
 
     async with app(_silent) as backend:
         running.route(f"app = {backend.port}")
         client = await h2_client(running)
         with monkeypatch.context() as patched:
-            patched.setattr(UpstreamConnection, "flush", fail)
+            patched.setattr(H1UpstreamConnection, "flush", fail)
             assert (await client.reply(await client.request())).reset is not None
         await until(lambda: backend.connections and backend.connections[0].reader.at_eof())
         assert [state.active for state in running.service.pool._states.values()] == [0]
@@ -57,7 +57,7 @@ async def test_a_bug_in_the_middle_of_a_stream_frees_its_app(running: Proxy, mon
 
 
 async def test_an_upload_that_stands_still_is_408_and_one_that_moves_is_not(authority: Authority) -> None:
-    limits = ServerLimits(exchange=ExchangeLimits(body_idle_timeout_s=0.2))
+    limits = ClientLimits(exchange=ExchangeLimits(body_idle_timeout_s=0.2))
 
     async def talk(connection: AppConnection) -> None:
         if b"/moves" in await connection.head():
@@ -87,7 +87,7 @@ async def test_an_app_that_is_not_there_is_502_with_its_address(running: Proxy) 
         seen = await client.reply(stream)
         assert (seen.status, b"127.0.0.1:1" in seen.body) == (502, True)
     head = await client.reply(await client.request(method=b"HEAD"))
-    assert (head.status, head.octets) == (502, 0)
+    assert (head.status, head.size) == (502, 0)
     client.close()
 
 
@@ -114,7 +114,7 @@ async def test_each_request_is_recorded_as_it_ended(running: Proxy) -> None:
         await client.get(host=b"other.dev.local")
         await client.reply(await client.request(path=b"/" + b"a" * 17_000))
         await until(lambda: len(running.noted.requests) == 5)
-        records = [(r.target[:6], r.status, r.octets_sent, r.complete) for r in running.noted.requests]
+        records = [(r.target[:6], r.status, r.bytes_sent, r.complete) for r in running.noted.requests]
         assert records == [
             ("/whole", 200, 5, True),
             ("/cut", 200, 4, False),
@@ -185,5 +185,5 @@ async def test_a_refused_head_request_has_no_body(running: Proxy) -> None:
         await client.send(client.raw_head(stream, fields))
         seen = await client.reply(stream)
         assert seen.status in (400, 414, 421)
-        assert (seen.octets, seen.ended) == (0, True)
+        assert (seen.size, seen.ended) == (0, True)
     client.close()

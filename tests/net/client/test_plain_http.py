@@ -11,7 +11,7 @@ from tests.net.harness import Proxy, Reply
 
 
 async def answer(port: int, sent: bytes) -> Reply:
-    """Send octets and return the one answer that comes before the end."""
+    """Send bytes and return the one answer that comes before the end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
     data = await asyncio.wait_for(reader.read(), 5)

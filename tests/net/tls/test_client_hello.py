@@ -32,8 +32,8 @@ def records(payload: bytes, size: int) -> bytes:
     return b"".join(record(payload[at : at + size]) for at in range(0, len(payload), size))
 
 
-def vector(data: bytes, length_octets: int) -> bytes:
-    return len(data).to_bytes(length_octets, "big") + data
+def vector(data: bytes, length_bytes: int) -> bytes:
+    return len(data).to_bytes(length_bytes, "big") + data
 
 
 def extension(kind: int, body: bytes) -> bytes:
@@ -129,12 +129,12 @@ def test_nothing_is_incomplete() -> None:
 
 @given(st.binary(max_size=600))
 @example(b"\x16\x03\x01\x00\x01\x01")
-def test_no_octets_raise(data: bytes) -> None:
+def test_no_bytes_raise(data: bytes) -> None:
     assert isinstance(peek_client_hello(data), Peek | ClientHello)
     assert isinstance(peek_client_hello(record(b"\x01" + vector(data, 3))), Peek | ClientHello)
 
 
 @given(st.integers(0, len(HELLO) - 1), st.integers(0, 255))
-def test_no_changed_octet_raises(at: int, value: int) -> None:
+def test_no_changed_byte_raises(at: int, value: int) -> None:
     changed = HELLO[:at] + bytes((value,)) + HELLO[at + 1 :]
     assert isinstance(peek_client_hello(changed), Peek | ClientHello)

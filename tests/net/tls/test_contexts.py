@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.errors import CertificateError, NameNotPermitted
 from devtls.names import Hostname
-from devtls.net.client.client_auth import AskingContext, ClientPolicy, policy_of
+from devtls.net.tls.client_auth import AskingContext, ClientPolicy, policy_of
 from devtls.net.tls.client_hello import ClientHello
 from devtls.net.tls.contexts import ContextCache, Issuer, ServableLeaf
-from devtls.net.tls.layer import Alert
+from devtls.net.tls.handshake import Alert
 from devtls.pki.authority import Authority
 from tests.net.client_certificates import trust_pem
 from tests.net.harness import issuer_for

@@ -1,4 +1,4 @@
-"""The TLS layer: handshakes and their alerts, ends that are clean and ends that are not, and no octet lost between."""
+"""The TLS layer: handshakes and their alerts, ends that are clean and ends that are not, and no byte lost between."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.names import Hostname
-from devtls.net.tls.client import TlsClient
-from devtls.net.tls.handshake_limiter import HandshakeLimiter
-from devtls.net.tls.layer import Alert
-from devtls.net.tls.server import TlsServer
+from devtls.net.tls.client import ClientTlsLayer
+from devtls.net.tls.handshake import Alert, HandshakeLimiter
+from devtls.net.upstream.dial import UpstreamTlsLayer
 from devtls.pki.authority import Authority
 from tests.conftest import RequireTool
 from tests.net.harness import issuer_for, until
@@ -86,7 +85,7 @@ async def turn() -> None:
 async def test_a_handshake_in_pieces_of_any_size_leads_to_the_application(
     hooks: Hooks, app: Recorder, authority: Authority, version: ssl.TLSVersion, piece: int
 ) -> None:
-    link = Link(TlsServer(hooks), Peer(trusting(authority, version), name="app.dev.local"))
+    link = Link(ClientTlsLayer(hooks), Peer(trusting(authority, version), name="app.dev.local"))
     link.pump(piece=piece)
     assert link.peer.done
     assert hooks.asked == [("app.dev.local", "http/1.1")]
@@ -104,7 +103,7 @@ async def test_a_handshake_in_pieces_of_any_size_leads_to_the_application(
 async def test_data_in_the_same_segment_as_the_finished_message_is_delivered(
     hooks: Hooks, app: Recorder, authority: Authority
 ) -> None:
-    link = Link(TlsServer(hooks), Peer(trusting(authority), name="app.dev.local"))
+    link = Link(ClientTlsLayer(hooks), Peer(trusting(authority), name="app.dev.local"))
     link.peer.step()
     link.layer.data_received(link.peer.out())
     link.peer.feed(link.tcp.take())
@@ -116,7 +115,7 @@ async def test_data_in_the_same_segment_as_the_finished_message_is_delivered(
 
 async def test_a_refused_name_gets_its_alert_before_anything_else(hooks: Hooks, authority: Authority) -> None:
     hooks.chosen = Alert.UNRECOGNIZED_NAME
-    link = Link(TlsServer(hooks), Peer(trusting(authority), name="evil.example.com"))
+    link = Link(ClientTlsLayer(hooks), Peer(trusting(authority), name="evil.example.com"))
     link.peer.step()
     link.layer.data_received(link.peer.out())
     alert = link.tcp.take()
@@ -135,7 +134,7 @@ async def test_a_refused_name_gets_its_alert_before_anything_else(hooks: Hooks, 
 
 
 async def test_a_first_message_that_is_no_hello_gets_decode_error(hooks: Hooks) -> None:
-    layer = TlsServer(hooks)
+    layer = ClientTlsLayer(hooks)
     link = Link(layer, Peer(distrusting(), name="x"))
     layer.data_received(b"\x16\x03\x01\x00\x04\x02\x00\x00\x00")
     layer.data_received(b"more")
@@ -145,7 +144,7 @@ async def test_a_first_message_that_is_no_hello_gets_decode_error(hooks: Hooks) 
 
 @VERSIONS
 async def test_a_client_that_does_not_know_our_ca_is_reported_as_such(hooks: Hooks, version: ssl.TLSVersion) -> None:
-    link = Link(TlsServer(hooks), Peer(distrusting(version), name="app.dev.local"))
+    link = Link(ClientTlsLayer(hooks), Peer(distrusting(version), name="app.dev.local"))
     link.pump()
     assert link.peer.error is not None
     (failure,) = hooks.failures
@@ -160,7 +159,7 @@ async def test_our_alert_of_a_failed_handshake_reaches_the_client(hooks: Hooks, 
     strict = make_server_context(authority)
     strict.minimum_version = V13
     hooks.chosen = strict
-    link = Link(TlsServer(hooks), Peer(trusting(authority, V12), name="app.dev.local"))
+    link = Link(ClientTlsLayer(hooks), Peer(trusting(authority, V12), name="app.dev.local"))
     link.pump()
     assert link.peer.error is not None
     assert "PROTOCOL_VERSION" in str(link.peer.error)
@@ -169,7 +168,7 @@ async def test_our_alert_of_a_failed_handshake_reaches_the_client(hooks: Hooks, 
 
 async def test_a_slow_handshake_is_ended_and_reported_once(hooks: Hooks, authority: Authority) -> None:
     hooks.handshake_timeout_s = 0.02
-    link = Link(TlsServer(hooks), Peer(trusting(authority), name="app.dev.local"))
+    link = Link(ClientTlsLayer(hooks), Peer(trusting(authority), name="app.dev.local"))
     link.peer.step()
     link.layer.data_received(link.peer.out())
     await until(lambda: link.tcp.closed)
@@ -186,14 +185,14 @@ async def test_the_handshakes_clock_stops_when_it_is_done(hooks: Hooks, authorit
 
 async def test_a_connection_that_never_says_anything_is_ended_without_a_report(hooks: Hooks) -> None:
     hooks.handshake_timeout_s = 0.02
-    link = Link(TlsServer(hooks), Peer(distrusting(), name="x"))
+    link = Link(ClientTlsLayer(hooks), Peer(distrusting(), name="x"))
     await until(lambda: link.tcp.closed)
     assert hooks.failures == []
 
 
 @pytest.mark.parametrize("first", [b"", b"\x16\x03"])
 async def test_a_port_probe_is_no_failure(hooks: Hooks, first: bytes) -> None:
-    layer = TlsServer(hooks)
+    layer = ClientTlsLayer(hooks)
     Link(layer, Peer(distrusting(), name="x"))
     if first:
         layer.data_received(first)
@@ -206,7 +205,7 @@ async def test_a_port_probe_is_no_failure(hooks: Hooks, first: bytes) -> None:
 async def test_a_client_that_leaves_within_the_handshake_is_a_failure(
     hooks: Hooks, authority: Authority, how: str
 ) -> None:
-    link = Link(TlsServer(hooks), Peer(trusting(authority), name="app.dev.local"))
+    link = Link(ClientTlsLayer(hooks), Peer(trusting(authority), name="app.dev.local"))
     link.peer.step()
     link.layer.data_received(link.peer.out())
     if how == "eof":
@@ -216,12 +215,12 @@ async def test_a_client_that_leaves_within_the_handshake_is_a_failure(
     assert "handshake" in failure.reason
 
 
-async def test_octets_that_come_while_a_handshake_waits_for_its_turn_are_kept(
+async def test_bytes_that_come_while_a_handshake_waits_for_its_turn_are_kept(
     hooks: Hooks, authority: Authority
 ) -> None:
     handshake_limiter = HandshakeLimiter(per_turn=1)
     handshake_limiter.admit(lambda: None)
-    link = Link(TlsServer(hooks, handshake_limiter), Peer(trusting(authority), name="app.dev.local"))
+    link = Link(ClientTlsLayer(hooks, handshake_limiter), Peer(trusting(authority), name="app.dev.local"))
     link.peer.step()
     hello = link.peer.out()
     link.layer.data_received(hello + b"\x14\x03\x03")
@@ -236,7 +235,7 @@ async def test_a_client_that_leaves_while_it_waits_for_its_turn_costs_nothing(
 ) -> None:
     handshake_limiter = HandshakeLimiter(per_turn=1)
     handshake_limiter.admit(lambda: None)
-    link = Link(TlsServer(hooks, handshake_limiter), Peer(trusting(authority), name="app.dev.local"))
+    link = Link(ClientTlsLayer(hooks, handshake_limiter), Peer(trusting(authority), name="app.dev.local"))
     link.peer.step()
     link.layer.data_received(link.peer.out())
     link.layer.connection_lost(None)
@@ -245,8 +244,8 @@ async def test_a_client_that_leaves_while_it_waits_for_its_turn_costs_nothing(
     assert hooks.failures == []
 
 
-async def test_plain_http_is_handed_over_with_its_first_octets(hooks: Hooks) -> None:
-    layer = TlsServer(hooks)
+async def test_plain_http_is_passed_on_with_its_first_bytes(hooks: Hooks) -> None:
+    layer = ClientTlsLayer(hooks)
     link = Link(layer, Peer(distrusting(), name="x"))
     layer.data_received(b"GET / HTTP/1.1\r\n")
     assert hooks.in_plain.received == b"GET / HTTP/1.1\r\n"
@@ -262,11 +261,11 @@ async def test_a_ticket_resumes_with_its_own_name_and_no_other(
     first = established(hooks, client)
     session = first.peer.tls.session
     assert session is not None
-    again = Link(TlsServer(hooks), Peer(client, name="app.dev.local", session=session))
+    again = Link(ClientTlsLayer(hooks), Peer(client, name="app.dev.local", session=session))
     again.pump()
     assert again.peer.tls.session_reused
     hooks.chosen = make_server_context(authority, "api.dev.local")
-    other = Link(TlsServer(hooks), Peer(client, name="api.dev.local", session=session))
+    other = Link(ClientTlsLayer(hooks), Peer(client, name="api.dev.local", session=session))
     other.pump()
     assert other.peer.done
     assert not other.peer.tls.session_reused
@@ -353,7 +352,7 @@ async def test_backpressure_is_passed_up(link: Link, app: Recorder) -> None:
     assert app.calls == ["pause", "resume"]
 
 
-async def test_octets_that_are_no_record_end_the_connection(link: Link, app: Recorder) -> None:
+async def test_bytes_that_are_no_record_end_the_connection(link: Link, app: Recorder) -> None:
     link.layer.data_received(b"\x17\x03\x03\x00\x20" + bytes(32))
     assert link.tcp.aborted
     link.layer.connection_lost(None)
@@ -489,7 +488,7 @@ class ClientSide:
     def __init__(self, context: ssl.SSLContext, server: ssl.SSLContext, name: str = "app.dev.local") -> None:
         self.outcome: list[str | None] = []
         self.app = Recorder()
-        self.link = Link(TlsClient(context, name, self.app, self.outcome.append), Peer(server))
+        self.link = Link(UpstreamTlsLayer(context, name, self.app, self.outcome.append), Peer(server))
 
 
 @VERSIONS
@@ -557,7 +556,7 @@ async def echo_port(server_context: ssl.SSLContext) -> AsyncIterator[int]:
     """A server that echoes behind our TLS layer, on a real socket."""
 
     def make() -> asyncio.Protocol:
-        return TlsServer(Hooks(server_context, Echo()))
+        return ClientTlsLayer(Hooks(server_context, Echo()))
 
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]

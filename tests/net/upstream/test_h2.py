@@ -22,7 +22,7 @@ from devtls.http.h2.limits import H2Limits
 from tests.net.h2_stand_ins import Shared, User
 from tests.net.harness import until
 
-FRAME_OCTETS = 9
+FRAME_BYTES = 9
 
 
 async def test_it_is_ready_when_the_apps_settings_have_come() -> None:
@@ -38,7 +38,7 @@ async def test_it_is_ready_when_the_apps_settings_have_come() -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "why"),
+    ("wire", "why"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the app answers in HTTP/1.1: write http:// or https:// for it"),
         (b"220 mail ESMTP ready, and more of it\r\n", "the app does not speak HTTP/2 as it should"),
@@ -46,11 +46,11 @@ async def test_it_is_ready_when_the_apps_settings_have_come() -> None:
     ],
     ids=["HTTP/1.1", "something else", "the end"],
 )
-async def test_it_says_why_it_never_will_be(octets: bytes, why: str) -> None:
+async def test_it_says_why_it_never_will_be(wire: bytes, why: str) -> None:
     made = Shared()
     made.connection.connection_made(made.transport)
-    if octets:
-        made.connection.data_received(octets)
+    if wire:
+        made.connection.data_received(wire)
     else:
         assert made.connection.eof_received() is False
     assert await made.connection.ready() == why
@@ -100,7 +100,7 @@ async def test_an_upload_is_held_back_and_goes_on(shared: Shared) -> None:
         await shared.settle()
     assert user.writable == [False]
     assert sent <= 65_535 + 65_536 + 16_384
-    assert stream.waiting_octets > 0
+    assert stream.waiting_bytes > 0
     shared.app.acknowledge_received_data(65_535, 1)
     await shared.settle()
     assert user.writable == [False, True]

@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 
 from devtls.http.actions import DialFailed
-from devtls.net.upstream.h2_pool import IDLE_S, SharedConnections
+from devtls.net.upstream.h2_pool import IDLE_S, H2UpstreamPool
 from tests.net.h2_stand_ins import UPSTREAM, Dialler
 
 
 class Connection:
-    """What SharedConnections sees of a MultiplexedUpstream: room for `room` streams."""
+    """What H2UpstreamPool sees of a H2UpstreamConnection: room for `room` streams."""
 
     def __init__(self, room: int = 100) -> None:
         self.room = room
@@ -35,9 +35,9 @@ class Connection:
         self.closed += 1
 
 
-def shared(*outcomes: Any) -> tuple[SharedConnections, Dialler]:
+def shared(*outcomes: Any) -> tuple[H2UpstreamPool, Dialler]:
     dialler = Dialler(*outcomes)
-    return SharedConnections(dialler), dialler
+    return H2UpstreamPool(dialler), dialler
 
 
 async def test_many_at_once_wait_for_one_dial() -> None:

@@ -18,7 +18,7 @@ from devtls.http.actions import DialFailed
 from devtls.http.events import EndOfMessage, Request, UpstreamEvent
 from devtls.http.h1.head import HeadLimits
 from devtls.names import Hostname
-from devtls.net.upstream.h1 import UpstreamConnection
+from devtls.net.upstream.h1 import H1UpstreamConnection
 from devtls.net.upstream.pool import Pool, PoolLimits
 from devtls.pki.authority import Authority
 from devtls.routing import Upstream, UpstreamTls
@@ -60,13 +60,13 @@ class Asker:
         return
 
 
-async def dial(pool: Pool, upstream: Upstream) -> UpstreamConnection:
+async def dial(pool: Pool, upstream: Upstream) -> H1UpstreamConnection:
     outcome = await pool.dial(upstream)
-    assert isinstance(outcome, UpstreamConnection), outcome
+    assert isinstance(outcome, H1UpstreamConnection), outcome
     return outcome
 
 
-async def ask(connection: UpstreamConnection) -> None:
+async def ask(connection: H1UpstreamConnection) -> None:
     """Send a request and wait for its answer: the connection may then be released."""
     asker = Asker()
     connection.user = asker
@@ -76,7 +76,7 @@ async def ask(connection: UpstreamConnection) -> None:
     await asyncio.wait_for(asker.ended.wait(), 5)
 
 
-async def used(pool: Pool, upstream: Upstream) -> UpstreamConnection:
+async def used(pool: Pool, upstream: Upstream) -> H1UpstreamConnection:
     """Return a connection that served once and is idle now."""
     connection = await dial(pool, upstream)
     await ask(connection)
@@ -225,7 +225,7 @@ async def test_a_connection_that_the_app_ends_while_idle_is_forgotten(pool: Pool
         assert repr(pool) == "<Pool the app: 0 idle, 0 active>"
 
 
-async def test_octets_that_nobody_asked_for_end_an_idle_connection(pool: Pool) -> None:
+async def test_bytes_that_nobody_asked_for_end_an_idle_connection(pool: Pool) -> None:
     async with app(answering()) as backend:
         upstream = tcp(("127.0.0.1", backend.port))
         connection = await used(pool, upstream)
@@ -311,7 +311,7 @@ async def test_an_app_on_either_loopback_family_is_found_and_tried_first_next_ti
         assert pool.state(upstream).preferred == (host, backend.port)
 
 
-async def test_a_dial_that_is_refused_everywhere_names_each_address(pool: Pool) -> None:
+async def test_a_dial_that_is_refused_by_all_names_each_address(pool: Pool) -> None:
     host, port = refusing()
     upstream = tcp((host, port), ("::1", port))
     outcome = await pool.dial(upstream)
@@ -361,7 +361,7 @@ async def test_a_dial_cancelled_at_any_turn_of_the_loop_leaves_no_connection_beh
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 outcome = await task
-                assert isinstance(outcome, UpstreamConnection)
+                assert isinstance(outcome, H1UpstreamConnection)
                 pool.abort(outcome)
         await until(lambda: all(connection.reader.at_eof() for connection in backend.connections))
         assert pool.state(upstream).active == 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
-from devtls.system.machine.execute import Outcome, Trouble
+from devtls.system.machine.execute import Outcome, StepFailure
 from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 from devtls.system.machine.read_only import is_read_only
 
@@ -164,7 +164,7 @@ class DropIn(Change[DropInFacts, DesiredState]):
         if outcome.failed in self._refresh:
             detail = f"the files are as they should be, but the resolver was not told: {outcome.detail}"
             return ChangeState(Status.FAILED, detail, f"Run {' '.join(self._recipe.refresh[0])} yourself.")
-        if outcome.trouble is Trouble.READ_ONLY:
+        if outcome.trouble is StepFailure.READ_ONLY:
             return ChangeState(Status.READ_ONLY, outcome.detail, f"Make it writable, then {_AGAIN}.")
         return ChangeState(Status.FAILED, outcome.detail, f"Run the commands above yourself, then {_AGAIN}.")
 

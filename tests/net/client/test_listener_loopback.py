@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from devtls.net.client.listener import LOOPBACK, Listener, Origin, bind_everywhere
-from devtls.net.client.loopback_filter import filter_loopback
+from devtls.net.bind import LOOPBACK, Origin, bind_all_addresses
+from devtls.net.client.listener import Listener, filter_loopback
 
 
 class Greeter(asyncio.Protocol):
@@ -73,20 +73,20 @@ def test_everybody_else_is_dropped_and_nothing_is_made_for_them(peer: object) ->
 
 
 async def test_the_listener_of_such_a_socket_filters() -> None:
-    bound = bind_everywhere(0)
-    assert bound.origin is Origin.EVERYWHERE
+    bound = bind_all_addresses(0)
+    assert bound.origin is Origin.ALL_ADDRESSES
     assert bound.addresses == LOOPBACK
     assert [sock.getsockname()[:2] for sock in bound.sockets] == [("0.0.0.0", bound.port), ("::", bound.port)]
     listening = Listener(bound, Greeter)
     await listening.start()
     for address in LOOPBACK:
-        assert await said(address, bound.port) == b"hello"
+        assert await greeting(address, bound.port) == b"hello"
     for address in await asyncio.to_thread(other_addresses):
-        assert await said(address, bound.port) == b""
+        assert await greeting(address, bound.port) == b""
     listening.stop()
 
 
-async def said(address: str, port: int) -> bytes:
+async def greeting(address: str, port: int) -> bytes:
     """Return what the listener says to a client that comes from `address`."""
     try:
         reader, writer = await asyncio.open_connection(address, port)

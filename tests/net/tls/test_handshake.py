@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from devtls.net.tls.handshake_limiter import HandshakeLimiter
+from devtls.net.tls.handshake import HandshakeLimiter
 
 
 async def test_what_comes_alone_passes_at_once() -> None:

@@ -1,0 +1,158 @@
+"""Flow control and SETTINGS of an HTTP/2 connection, and the rate limit for abusive control frames (RFC 9113 5.2, 6.5).
+
+Owns both windows of ours, the effect of the peer's settings, and the token bucket that every frame takes from that
+costs us more than the peer. Refuses settings out of range, as ConnectionFault, and windows that change without
+end: six bytes make us visit every stream (CVE-2020-11080).
+"""
+
+from __future__ import annotations
+
+from devtls.http.h2 import frames
+from devtls.http.h2.frames import ConnectionFault, ErrorCode, protocol_error
+from devtls.http.h2.hpack import EMPTY_TABLE
+from devtls.http.h2.limits import H2Limits
+from devtls.http.h2.outgoing import OUT_BYTES, Outgoing
+from devtls.http.h2.streams import Ended, Stream
+
+_ABUSIVE_AT_ONCE = 1000
+_ABUSIVE_PER_S = 100.0
+
+
+class TokenBucket:
+    """Rate limits for abusive control frames (RFC 9113 10.5, CVE-2023-44487, CVE-2025-8671).
+
+    `size` at once, `per_s` more each second; seconds are those of the caller's clock.
+    """
+
+    __slots__ = ("_left", "_per_s", "_seen_s", "_size")
+
+    def __init__(self, size: float, per_s: float) -> None:
+        self._size = size
+        self._per_s = per_s
+        self._left = size
+        self._seen_s: float | None = None
+
+    def take(self, now_s: float) -> bool:
+        """Take one; False when nothing is left."""
+        if self._seen_s is not None:
+            self._left = min(self._size, self._left + (now_s - self._seen_s) * self._per_s)
+        self._seen_s = now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class FlowControl(Outgoing):
+    """The windows within which the peer may send DATA.
+
+    The connection's is large enough for every stream's at once, so that a stream that stands still never stops another.
+    Credit is given back by halves of a stream's window: a frame for each piece would cost as much as the piece.
+    """
+
+    def __init__(self, limits: H2Limits) -> None:
+        super().__init__()
+        self._receive_window = limits.connection_window_bytes
+        self._window = limits.stream_window_bytes
+        self._held = 0
+
+    def _credit(self, stream: Stream) -> None:
+        """Give back what was consumed on a stream, when it is worth a frame."""
+        if stream.held * 2 >= self._window:
+            stream.receive_window += stream.held
+            self._append(frames.window_update(stream.id, stream.held))
+            self._credit_connection(stream.held)
+            stream.held = 0
+
+    def _credit_connection(self, size: int) -> None:
+        self._held += size
+        # Half of a stream's window, not of ours: what is kept back must not be what the last stream needs.
+        if self._held * 2 >= self._window:
+            self._receive_window += self._held
+            self._append(frames.window_update(0, self._held))
+            self._held = 0
+
+    def pause_reading(self, stream_id: int) -> None:
+        """Let a stream's peer send no more than its window has left."""
+        if (stream := self._streams.get(stream_id)) is not None:
+            stream.paused = True
+
+    def resume_reading(self, stream_id: int) -> None:
+        """What was received is consumed."""
+        if (stream := self._streams.get(stream_id)) is not None:
+            stream.paused = False
+            if stream.peer_open:
+                self._credit(stream)
+
+    def _remove(self, stream: Stream, how: Ended) -> None:
+        super()._remove(stream, how)
+        if stream.held:
+            self._credit_connection(stream.held)
+            stream.held = 0
+
+
+class Settings(FlowControl):
+    """Our settings, the peer's, and their acknowledgement."""
+
+    def __init__(self, limits: H2Limits) -> None:
+        super().__init__(limits)
+        self._now_s = 0.0
+        self._greeted = False
+        """The peer's SETTINGS have come; they must be its first frame."""
+        self._settings_since_s: float | None = None
+        self._peer_window = frames.DEFAULT_WINDOW
+        self._abuse = TokenBucket(_ABUSIVE_AT_ONCE, _ABUSIVE_PER_S)
+
+    def _greet(self, settings: dict[int, int]) -> None:
+        settings = {frames.SETTINGS_INITIAL_WINDOW_SIZE: self._window, **settings}
+        self._append(frames.settings(settings))
+        if (more := self._receive_window - frames.DEFAULT_WINDOW) > 0:
+            self._append(frames.window_update(0, more))
+
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id:
+            raise protocol_error("SETTINGS on a stream.")
+        if flags & frames.ACK:
+            if payload:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "An acknowledgement of SETTINGS has a payload.")
+            if not self._greeted:
+                raise protocol_error("The first frame is not SETTINGS.")
+            self._settings_since_s = None
+            return
+        if len(payload) % 6:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS are no multiple of six bytes.")
+        if not self._greeted:
+            self._greeted = True
+            self._settings_since_s = self._now_s
+        for key, value in frames.parse_settings(payload):
+            self._apply(key, value)
+        self._reply(frames.SETTINGS_ACK)
+
+    def _apply(self, key: int, value: int) -> None:
+        if key == frames.SETTINGS_INITIAL_WINDOW_SIZE:
+            if value > frames.MAX_WINDOW:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "The initial window is too large.")
+            change, self._peer_window = value - self._peer_window, value
+            if change and self._streams:
+                self._change_windows(change)
+        elif key == frames.SETTINGS_MAX_FRAME_SIZE:
+            if not frames.MIN_FRAME_BYTES <= value <= frames.MAX_FRAME_BYTES:
+                raise protocol_error("The maximum frame size is out of range.")
+            self._peer_max_frame = min(value, OUT_BYTES)
+        elif key == frames.SETTINGS_HEADER_TABLE_SIZE:
+            self._table_prefix = EMPTY_TABLE  # RFC 7541 4.2: the next block must say that ours is no larger
+        else:
+            self._apply_other(key, value)
+
+    def _change_windows(self, change: int) -> None:
+        if not self._abuse.take(self._now_s):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "The windows change too often.")
+        for stream in self._streams.values():
+            if not stream.open_window(change):
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "A stream's window is too large.")
+            self._into_ring(stream)
+
+    def _apply_other(self, key: int, value: int) -> None:
+        """Take a setting that concerns one side only; unknown ones are ignored (RFC 9113 6.5.2)."""
+        if key in (frames.SETTINGS_ENABLE_PUSH, frames.SETTINGS_ENABLE_CONNECT_PROTOCOL) and value > 1:
+            raise protocol_error("A setting that is a switch is neither 0 nor 1.")
