@@ -24,9 +24,9 @@ from devtls.operations.service import (
     ServicePlan,
     ServiceResult,
     apply_service,
+    conflicting_proxies,
     installed_services,
     plan_service,
-    proxies_in_the_way,
     service_log,
 )
 from devtls.operations.unsetup import apply_unsetup, plan_unsetup
@@ -101,7 +101,7 @@ def _text(context: Context, plan: ServicePlan) -> str:
 
 
 def _warn_of_others(context: Context, plan: ServicePlan) -> None:
-    for proxy in proxies_in_the_way(context, plan):
+    for proxy in conflicting_proxies(context, plan):
         click.echo(
             f"{proxy.label} runs already, on port {proxy.about.https_port}, which the service will not get while it "
             "does: devtls stop ends it.\n",
