@@ -72,7 +72,7 @@ class Context:
     def zones(self) -> tuple[Hostname, ...]:
         """The zones of the CA, or those that a new one would have; raises StateError for a CA that cannot be read."""
         try:
-            return self.keystore.load_signer(self.now).zones
+            return self.keystore.zones(self.now)
         except NoAuthority:
             return DEFAULT_ZONES
 

@@ -13,9 +13,20 @@ from pathlib import Path
 
 import pytest
 
+from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.operations.certificates import CertificateOptions, KeyAndFiles, issue_certificate
 from devtls.operations.context import Context
+from devtls.operations.revocation import apply_revocation, plan_revocation
+from devtls.operations.rollover import (
+    apply_retirement,
+    apply_rollover,
+    plan_retirement,
+    prepare_renewal,
+    preview_renewal,
+)
 from devtls.operations.setup import SetupRequest, plan_setup
 from devtls.operations.trust import TrustRequest, apply_trust, plan_trust
+from devtls.pki.register import serial_text
 from devtls.system.changes.change import Status
 from devtls.system.machine.paths import Paths
 from tests.operations.recording import RecordingReporter
@@ -48,7 +59,45 @@ def setup_dry_run(context: Context, reporter: RecordingReporter) -> None:
     assert reporter.calls == []
 
 
-OPERATIONS: dict[str, Callable[[Context, RecordingReporter], None]] = {"trust": trust, "setup": setup_dry_run}
+def renew(context: Context, reporter: RecordingReporter) -> None:
+    apply_trust(context, plan_trust(context, TrustRequest()))
+    before = context.keystore.load(context.now)
+    preview = preview_renewal(context, (Hostname("shop.internal"),))
+    assert preview.zones == (*before.zones, "shop.internal")
+    reporter.calls.clear()
+    plan = prepare_renewal(context, (Hostname("shop.internal"),))
+    assert reporter.of("info")[0].startswith(f"Made devtls root {plan.following.id} for ")
+    assert context.keystore.load(context.now).id == before.id
+    result = apply_rollover(context, plan)
+    result.raise_for_failure()
+    assert (result.switched, result.told) == (True, ())
+    assert [store.state.status for store in result.results] == [Status.APPLIED, Status.APPLIED]
+    assert reporter.of("begin") == [store.label for store in result.results]
+    assert context.keystore.load(context.now).id == plan.following.id
+    retired = apply_retirement(context, plan_retirement(context))
+    retired.raise_for_failure()
+    assert retired.retired == (before.id,)
+
+
+def revoke(context: Context, reporter: RecordingReporter) -> None:
+    context.keystore.create(DEFAULT_ZONES, context.now)
+    issued = issue_certificate(context, ["a.test"], CertificateOptions(), KeyAndFiles(context.paths.state_dir))
+    assert sorted(issued.files) == ["certificate", "key"]
+    plan = plan_revocation(context, "a.test", "superseded")
+    assert [target.serial for target in plan.targets] == [serial_text(issued.certificate.serial_number)]
+    result = apply_revocation(context, plan)
+    assert result.changed == {target.serial for target in plan.targets}
+    assert result.renewed_names == ()
+    assert [crl.number for crl in result.crls] == [2]
+    assert reporter.calls == []
+
+
+OPERATIONS: dict[str, Callable[[Context, RecordingReporter], None]] = {
+    "trust": trust,
+    "setup": setup_dry_run,
+    "renew": renew,
+    "revoke": revoke,
+}
 
 
 def run(name: str, directory: str) -> None:

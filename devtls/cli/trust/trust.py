@@ -9,7 +9,6 @@ import json
 
 import click
 
-from devtls.cli.ca.root_key import kept_root_key, required_root_key
 from devtls.cli.terminal.change_view import plan_text
 from devtls.cli.terminal.options import DRY_RUN, JSON, STORE, YES, ZONE
 from devtls.cli.terminal.passphrase import terminal_passphrases
@@ -24,6 +23,7 @@ from devtls.cli.trust.trust_view import (
     which_ca_would_be_made,
 )
 from devtls.names import parse_zone
+from devtls.operations.ca_keys import encrypted_root_key, root_key_lock
 from devtls.operations.context import Context
 from devtls.operations.trust import TrustPlan, TrustRequest, apply_trust, create_authority, plan_trust
 from devtls.system.machine.paths import refuse_sudo_for
@@ -67,11 +67,11 @@ def command(
     context = Context.here(TerminalReporter(), terminal_passphrases())
     plan = plan_trust(context, request)
     if keep_root_key and plan.authority is not None:
-        required_root_key(context.keystore, plan.authority)
+        encrypted_root_key(context.keystore, plan.authority)
     if dry_run:
         _show_dry_run(context, plan, as_json=as_json)
         return
-    locks = kept_root_key(passphrase_fd) if keep_root_key and plan.authority is None else NO_LOCKS
+    locks = root_key_lock(terminal_passphrases(passphrase_fd)) if keep_root_key and plan.authority is None else NO_LOCKS
     plan = create_authority(context, plan, locks)
     _announce(context, plan)
     if plan.has_work and not yes:
