@@ -70,7 +70,7 @@ def _message(kind: type[msgspec.Struct]) -> str:
     rows = []
     for field in msgspec.structs.fields(kind):
         default = "" if field.required else f"`{msgspec.json.encode(field.default).decode()}`"
-        rows.append((f"`{field.name}`", _json_type(hints[field.name]), default, below.get(field.name, "")))
+        rows.append((f"`{field.encode_name}`", _json_type(hints[field.name]), default, below.get(field.name, "")))
     return "\n\n".join(
         [f"### {kind.__name__}", cleandoc(kind.__doc__ or ""), table(("Field", "Type", "Default", ""), rows)]
     )

@@ -136,7 +136,7 @@ def test_what_excludes_each_other_is_wrong_usage(argv: list[str]) -> None:
 
 def test_a_state_directory_that_cannot_be_written_is_an_error(authority: Authority, state_dir: Path) -> None:
     (state_dir / ROOT_FILE).mkdir()
-    with pytest.raises(StateError, match="cannot be written"):
+    with pytest.raises(StateError, match="cannot be read: Is a directory"):
         run()
 
 
