@@ -215,7 +215,7 @@ def test_the_roots_list_is_taken_when_the_root_signed_it(now: datetime) -> None:
             root,
             crl=check(now, intermediate, root).authority.intermediate_crl(number=1, this_update=now),
         )
-    with pytest.raises(CertificateError, match="holds no revocation list"):
+    with pytest.raises(CertificateError, match="holds no CRL"):
         check(now, intermediate, root, crl=b"junk")
 
 
