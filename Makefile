@@ -1,6 +1,8 @@
 # devtls: `make` lists the targets. Needs Python >= 3.11 and make; uses uv when it is there.
 
 VENV := .venv
+# With uv, another one is `make PYTHON=3.13 check`.
+PYTHON := >=3.11
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
 EXE := .exe
@@ -116,7 +118,7 @@ endef
 # pip learned --group in 25.1; the pip that comes with Python 3.11 is older.
 $(BIN)/python$(EXE):
 	@if command -v uv >/dev/null 2>&1; then \
-		uv venv --quiet --python '>=3.11' $(VENV); exit $$?; \
+		uv venv --quiet --python '$(PYTHON)' $(VENV); exit $$?; \
 	fi; \
 	found=; \
 	for python in $(CANDIDATES); do \

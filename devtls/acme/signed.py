@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import msgspec
 import msgspec.json
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from josepy.errors import Error as JoseError
 from josepy.jwa import JWASignature
 from josepy.jwk import JWKEC, JWKRSA
@@ -116,8 +117,6 @@ def thumbprint(jwk: Jwk) -> str:
 
 def key_info(jwk: Jwk) -> bytes:
     """Return the key as SubjectPublicKeyInfo, DER."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
     content: bytes = _load(jwk).key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return content
 

@@ -1,11 +1,12 @@
 """One configuration text while it is read: where errors point to, and the simple values that several sections share.
 
 Owns the wording of "there is no …", the guess what was meant, and the checks of true/false, choices and text. Refuses
-by raising ConfigError with source, dotted key and line. difflib is loaded only when there is an error to explain.
+by raising ConfigError with source, dotted key and line.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -40,8 +41,6 @@ class ConfigDocument(msgspec.Struct, frozen=True):
 
 def did_you_mean(name: str, known: list[str]) -> str:
     """Return the hint for an unknown name: the nearest known one, or all of them."""
-    import difflib
-
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     return f"Did you mean {near[0]}?" if near else f"Allowed are: {', '.join(known)}."
 

@@ -7,18 +7,18 @@ means: the result is read by the same parser as every other file, and compared. 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
+import tomlkit
+from tomlkit import TOMLDocument
+from tomlkit.exceptions import TOMLKitError
 
 from devtls.config.lines import dotted
 from devtls.config.model import Config, RouteConfig
 from devtls.config.route import parse_identity, parse_route_value
 from devtls.config.toml import parse_config
 from devtls.errors import ConfigError
-
-if TYPE_CHECKING:
-    from tomlkit import TOMLDocument
 
 Value = int | str | Mapping[str, Any]
 """What stands behind `name =`: a port, a target, or a table of options."""
@@ -58,8 +58,6 @@ def add_route(file: Written, written: str, value: Value) -> bytes:
     key = written if old is None else old.key
 
     def change(document: TOMLDocument) -> None:
-        import tomlkit
-
         routes: Any = document.setdefault("routes", tomlkit.table())
         if key in routes:
             routes[key] = _item(value)
@@ -87,8 +85,6 @@ def remove_route(file: Written, written: str) -> bytes | None:
 
 
 def _item(value: Value) -> Any:
-    import tomlkit
-
     if isinstance(value, Mapping):
         inner = ", ".join(f"{name} = {tomlkit.item(one).as_string()}" for name, one in value.items())
         return tomlkit.value(f"{{ {inner} }}")
@@ -107,9 +103,6 @@ def _append(routes: Any, key: str, value: Value) -> None:
 
 def _edit(file: Written, change: Callable[[TOMLDocument], None], expected: Config) -> bytes:
     """Return the changed file when it means what is expected, and nothing else."""
-    import tomlkit  # 20 ms that only an edit needs
-    from tomlkit.exceptions import TOMLKitError
-
     text = file.data.decode()  # it was parsed: it is UTF-8
     try:
         document = tomlkit.parse(text)

@@ -8,6 +8,7 @@ against 21 ms for msgspec).
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable
 from typing import Any
 
@@ -72,8 +73,6 @@ def _decode(data: bytes, source: str) -> str:
 
 
 def _load(text: str, source: str) -> dict[str, Any]:
-    import tomllib  # 2 ms that a start without a file does not need
-
     try:
         return tomllib.loads(text)
     except ValueError as error:
@@ -87,8 +86,6 @@ def _load(text: str, source: str) -> dict[str, Any]:
 
 
 def _place_of(error: ValueError, text: str) -> tuple[int, str]:
-    import tomllib
-
     if not isinstance(error, tomllib.TOMLDecodeError):
         return 0, "one of its values is impossible"  # an integer of more than 4,300 digits
     message, _, place = str(error).partition(" (at ")

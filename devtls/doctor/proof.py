@@ -21,9 +21,8 @@ from pathlib import Path
 from devtls.doctor.clients import Client, Probe, Reason, read_reason
 from devtls.doctor.listener import listening, server_context
 from devtls.names import Hostname
-from devtls.pki.authority import Authority
-from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
-from devtls.system.machine.execute import Finished, NotFinished, Runner, Trouble
+from devtls.pki.authority import FOREIGN_NAME, Authority, issue_foreign_probe
+from devtls.system.machine.execute import Finished, NotFinished, Runner, StepFailure
 from devtls.system.machine.plan import Run
 from devtls.system.machine.randomness import new_leaf_key, new_passing_serial
 
@@ -151,9 +150,9 @@ def _try(client: Client, tool: Path, offer: _Offer, variables: Mapping[str, str]
     if succeeded:
         return _Trial(met, said="" if met else _NO_HANDSHAKE)
     if isinstance(ended, NotFinished):
-        reason = Reason.NO_ANSWER if ended.trouble is Trouble.TIMED_OUT else Reason.OTHER
+        reason = Reason.NO_ANSWER if ended.trouble is StepFailure.TIMED_OUT else Reason.OTHER
         return _Trial(False, reason, ended.detail)
-    return _Trial(False, read_reason((ended.stderr + ended.stdout).decode("utf-8", "replace")), ended.said)
+    return _Trial(False, read_reason((ended.stderr + ended.stdout).decode("utf-8", "replace")), ended.last_line)
 
 
 def _try_foreign(

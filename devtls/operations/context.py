@@ -6,17 +6,20 @@ terminals: a Reporter is told, never asked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Protocol
 
 from devtls.errors import DevtlsError, NoAuthority
 from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.system.changes.engine import Executor
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.machine.execute import ProcessRunner, Runner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
-from devtls.system.machine.plan import Plan
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.passphrase import NO_PASSPHRASES, PassphraseSource
 
@@ -47,6 +50,8 @@ class Context:
     reporter: Reporter
     passphrases: PassphraseSource = NO_PASSPHRASES
     """Where the passphrase of a locked key comes from, when one is needed."""
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    """The variables of the shell that asks: what they name is kept, and what they hold of ours is known."""
 
     @classmethod
     def here(cls, reporter: Reporter, passphrases: PassphraseSource = NO_PASSPHRASES) -> Context:
@@ -67,13 +72,16 @@ class Context:
     def zones(self) -> tuple[Hostname, ...]:
         """The zones of the CA, or those that a new one would have; raises StateError for a CA that cannot be read."""
         try:
-            return self.keystore.load_signer(self.now).zones
+            return self.keystore.zones(self.now)
         except NoAuthority:
             return DEFAULT_ZONES
 
-    def begin(self, label: str, plan: Plan) -> None:
-        """Report that `plan` begins, unless there is nothing to do or no way to run it elevated."""
-        elevation = self.machine.elevation
-        if plan and (elevation or not plan.elevated):
-            asks = plan.elevated and elevation is not None and elevation.argv
-            self.reporter.begin(label, elevation.name if asks and elevation else "")
+    @cached_property
+    def record(self) -> ChangeRecord:
+        """The record of every change to this machine."""
+        return ChangeRecord(self.paths.state_dir)
+
+    @cached_property
+    def executor(self) -> Executor:
+        """Executes the plans of changes."""
+        return Executor(self.runner, self.machine.elevation, self.record)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -29,14 +30,20 @@ from devtls.pki.ca_chain import (
     identifier_of,
     is_name_constrained,
     issuer_id,
-    may_sign_lists,
+    may_sign_crls,
 )
-from devtls.pki.leaf import NEW_CA, PROFILE, Leaf, Signer, crl_path, crl_url, whole_seconds
+from devtls.pki.leaf import NEW_CA, PROFILE, Leaf, Signer, crl_path, crl_url, sign_leaf, whole_seconds
 from devtls.pki.profile import build_intermediate, build_root, key_identifier, short_id
 from devtls.pki.revocation import build_crl, load_crl
+from devtls.pki.signature import ECDSA_SHA256, SignatureScheme
 
 if TYPE_CHECKING:
     from devtls.pki.signature import IssuerKey
+
+RSA_SHA256 = SignatureScheme(
+    bytes.fromhex("300d06092a864886f70d01010b0500"), lambda key, content: bytes(key.sign(content, PKCS1v15(), SHA256()))
+)
+"""sha256WithRSAEncryption (RFC 4055 5), for the key of a CA that was made elsewhere."""
 
 _ExtensionT = TypeVar("_ExtensionT", bound=x509.ExtensionType)
 
@@ -105,9 +112,9 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
         return is_name_constrained(self.path)
 
     @property
-    def signs_lists(self) -> bool:
+    def signs_crls(self) -> bool:
         """Whether its certificate lets it sign revocation lists."""
-        return may_sign_lists(self.intermediate.certificate)
+        return may_sign_crls(self.intermediate.certificate)
 
     @cached_property
     def zones(self) -> tuple[Hostname, ...]:
@@ -168,8 +175,9 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
             root_pem=self.root_pem,
             intermediate_pem=self.intermediate_pem,
             key=self.intermediate.key,
+            scheme=RSA_SHA256 if isinstance(certificate.public_key(), rsa.RSAPublicKey) else ECDSA_SHA256,
             generation=self.generation,
-            signs_lists=self.signs_lists,
+            signs_crls=self.signs_crls,
             addresses=allows_loopback(self.path),
         )
 
@@ -314,4 +322,25 @@ def create_authority(
         intermediate=Intermediate(certificate=certificate, key=intermediate_key),
         root_crl_der=crl.public_bytes(Encoding.DER),
         pki_port=pki_port,
+    )
+
+
+FOREIGN_NAME = "devtls-probe.invalid"
+"""A name that no CA of ours permits and no DNS will ever hold (RFC 6761 6.4)."""
+
+
+def issue_foreign_probe(authority: Authority, *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
+    """Return an otherwise perfect leaf for FOREIGN_NAME, valid for five minutes from `now`.
+
+    Every verifier must refuse it: the proof that the name constraints work. It is the one leaf that goes round
+    `Signer.issue`; only the trust proof asks for it, and drops the key at once.
+    """
+    start = whole_seconds(now)
+    return sign_leaf(
+        authority.signer,
+        (FOREIGN_NAME,),
+        not_before=start,
+        not_after=start + PROFILE.probe_lifetime,
+        key=key,
+        serial=serial,
     )

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from devtls.errors import CertificateError, NameNotPermitted
 from devtls.names import LOCALHOST, Hostname, zone_of
 from devtls.pki import der
-from devtls.pki.signature import algorithm_of, point_identifier, sign
+from devtls.pki.signature import ECDSA_SHA256, SignatureScheme, point_identifier
 
 if TYPE_CHECKING:
     from devtls.pki.signature import IssuerKey
@@ -114,7 +114,7 @@ class Leaf(msgspec.Struct, frozen=True):
         return self.chain_pem + self.key_pem
 
 
-class SignerFacts(msgspec.Struct, frozen=True, kw_only=True):
+class SignerFacts(msgspec.Struct, frozen=True, kw_only=True, rename={"signs_crls": "signs_lists"}):
     """What minting needs to know of a CA; nothing in it is secret.
 
     `name` is the intermediate's subject (DER), `identifier` its key's, `fingerprint` SHA-256 of the root (hex); the
@@ -131,7 +131,7 @@ class SignerFacts(msgspec.Struct, frozen=True, kw_only=True):
     not_before: datetime
     not_after: datetime
     generation: str = ""
-    signs_lists: bool = True
+    signs_crls: bool = True
     addresses: bool = True
 
 
@@ -141,6 +141,8 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
     root_pem: bytes
     intermediate_pem: bytes
     key: IssuerKey
+    scheme: SignatureScheme = ECDSA_SHA256
+    """How `key` signs."""
     ocsp: bool = False
     """Whether leaves say where their status can be asked."""
 
@@ -208,14 +210,16 @@ def sign_leaf(
     content = der.sequence(
         _V3,
         der.integer(serial),
-        algorithm_of(signer.key),
+        signer.scheme.algorithm,
         signer.name,
         der.sequence(der.time(not_before), der.time(not_after)),
         _NO_SUBJECT,
         der.public_key_info(key_point),
         der.encode(0xA3, der.sequence(*_extensions(signer, names, point_identifier(key_point)))),
     )
-    certificate = der.sequence(content, algorithm_of(signer.key), der.bit_string(sign(signer.key, content)))
+    certificate = der.sequence(
+        content, signer.scheme.algorithm, der.bit_string(signer.scheme.sign(signer.key, content))
+    )
     return Leaf(
         names=tuple(str(name) for name in names),
         chain_pem=der.pem("CERTIFICATE", certificate) + signer.intermediate_pem,
@@ -236,7 +240,7 @@ def _extensions(signer: Signer, names: Sequence[Name], identifier: bytes) -> lis
         _extension("551d23", der.sequence(der.encode(0x80, signer.identifier))),
         _extension("551d11", der.sequence(*(_general_name(name) for name in names)), _CRITICAL),
     ]
-    if signer.signs_lists:
+    if signer.signs_crls:
         place = der.encode(0xA0, der.encode(0xA0, _url(crl_url(signer.pki_port, signer.intermediate_crl_path))))
         extensions.append(_extension("551d1f", der.sequence(der.sequence(place))))
     if signer.ocsp:

@@ -1,14 +1,16 @@
 """How everything is signed: ECDSA with SHA-256, deterministic (RFC 6979) where the OpenSSL behind it can do that.
 
-Owns the algorithms, their names in certificates, and the two hashes; with the key of a CA that came from elsewhere it
-may also be RSA, PKCS #1 v1.5 with SHA-256. Refuses nothing.
+Owns the scheme, its name in certificates, and the two hashes. The RSA scheme of imported CAs is in `authority`: loading
+it takes 2 ms, which a start with a key of ours need not wait for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, Hash
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
     IssuerKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
     """What a CA signs with."""
 
-# AlgorithmIdentifiers: ecdsa-with-SHA256 (RFC 5758 3.2) and sha256WithRSAEncryption (RFC 4055 5).
-_WITH_ECDSA = bytes.fromhex("300a06082a8648ce3d040302")
-_WITH_RSA = bytes.fromhex("300d06092a864886f70d01010b0500")
+
+class SignatureScheme(msgspec.Struct, frozen=True):
+    """How a CA signs: the AlgorithmIdentifier (DER), and the function of key and content that returns a signature."""
+
+    algorithm: bytes
+    sign: Callable[[Any, bytes], bytes]
 
 
 class _EcdsaSha256(ec.ECDSA):
@@ -46,26 +51,21 @@ class _EcdsaSha256(ec.ECDSA):
 _RANDOM, _DETERMINISTIC = _EcdsaSha256(deterministic=False), _EcdsaSha256(deterministic=True)
 
 
-def algorithm_of(key: IssuerKey) -> bytes:
-    """Return the AlgorithmIdentifier (DER) of what `sign` does with `key`."""
-    return _WITH_ECDSA if isinstance(key, ec.EllipticCurvePrivateKey) else _WITH_RSA
-
-
 def deterministic_with(key: IssuerKey) -> bool | None:
     """Return the same for a key that may also be RSA, for which it must be None."""
     return deterministic() if isinstance(key, ec.EllipticCurvePrivateKey) else None
 
 
-def sign(key: IssuerKey, content: bytes) -> bytes:
+def sign(key: ec.EllipticCurvePrivateKey, content: bytes) -> bytes:
     """Return the signature of `content`; deterministic ECDSA costs 2 microseconds more, for the same bytes again."""
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-
-        return key.sign(content, PKCS1v15(), SHA256())
     try:
         return key.sign(content, _DETERMINISTIC)
     except UnsupportedAlgorithm:  # OpenSSL before 3.2
         return key.sign(content, _RANDOM)
+
+
+ECDSA_SHA256 = SignatureScheme(bytes.fromhex("300a06082a8648ce3d040302"), sign)
+"""ecdsa-with-SHA256 (RFC 5758 3.2)."""
 
 
 @cache

@@ -85,7 +85,7 @@ def test_a_kept_root_key_lies_under_its_passphrase_and_nowhere_else(desk: Desk, 
     assert str(file) in desk.succeed("ca", "root-key").stdout
     values = json.loads(desk.succeed("ca", "root-key", "--json").stdout)
     assert values == {"id": kept.id, "kept": True, "file": str(file)}
-    assert "the root's key lies under a passphrase" in " ".join(desk.succeed("ca").stdout.split())
+    assert "the root's key is encrypted under a passphrase" in " ".join(desk.succeed("ca").stdout.split())
     assert json.loads(desk.succeed("ca", "--json").stdout)["root_key_kept"] is True
 
 

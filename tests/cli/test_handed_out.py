@@ -45,8 +45,8 @@ def secret(tmp_path: Path) -> Iterator[Callable[[], tuple[str, str]]]:
 
 
 @dataclass(frozen=True)
-class ActivatedSocket:
-    """What somebody got: the files, by role."""
+class IntermediateFiles:
+    """An intermediate as it was issued: its files by role."""
 
     serial: str
     certificate: Path
@@ -66,10 +66,10 @@ def ours(desk: Desk, secret: Callable[[], tuple[str, str]]) -> Authority:
 
 
 @pytest.fixture
-def handed(desk: Desk, ours: Authority, secret: Callable[[], tuple[str, str]], tmp_path: Path) -> ActivatedSocket:
+def handed(desk: Desk, ours: Authority, secret: Callable[[], tuple[str, str]], tmp_path: Path) -> IntermediateFiles:
     argv = ("ca", "intermediate", "--zone", "shop.test", "--out", str(tmp_path / "handed"), "--json", *secret())
     values = json.loads(desk.succeed(*argv).stdout)
-    return ActivatedSocket(values["serial"], **{role: Path(path) for role, path in values["files"].items()})
+    return IntermediateFiles(values["serial"], **{role: Path(path) for role, path in values["files"].items()})
 
 
 def present(desk: Desk) -> Authority:
@@ -90,12 +90,12 @@ def state_of(desk: Desk, serial: str) -> str:
 
 @pytest.mark.parametrize("by", ["serial", "file"])
 def test_it_is_revoked_on_the_roots_list_and_on_no_other(
-    desk: Desk, handed: ActivatedSocket, secret: Callable[[], tuple[str, str]], by: str
+    desk: Desk, handed: IntermediateFiles, secret: Callable[[], tuple[str, str]], by: str
 ) -> None:
     which = handed.serial[:10] if by == "serial" else str(handed.certificate)
     result = desk.succeed("revoke", which, "--reason", "cACompromise", *secret())
     assert "shop.test" in result.stdout
-    assert f"List number 2 is signed; while devtls serve runs it is at http://127.0.0.1:{present(desk).pki_port}/" in (
+    assert f"CRL number 2 is signed; while devtls serve runs it is at http://127.0.0.1:{present(desk).pki_port}/" in (
         result.stderr
     )
     assert "devtls ca import --crl FILE there" in result.stderr
@@ -116,14 +116,14 @@ def test_it_is_revoked_on_the_roots_list_and_on_no_other(
 
 
 def test_what_starts_finds_the_ca_sealed_as_before(
-    desk: Desk, handed: ActivatedSocket, secret: Callable[[], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    desk: Desk, handed: IntermediateFiles, secret: Callable[[], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.succeed("revoke", handed.serial, *secret())
     monkeypatch.setattr(Keystore, "load", lambda *_: pytest.fail("the long way"))
     assert Keystore(desk.state).load_signer(datetime.now(UTC)).id
 
 
-def test_a_hold_is_taken_back(desk: Desk, handed: ActivatedSocket, secret: Callable[[], tuple[str, str]]) -> None:
+def test_a_hold_is_taken_back(desk: Desk, handed: IntermediateFiles, secret: Callable[[], tuple[str, str]]) -> None:
     values = json.loads(desk.succeed("revoke", handed.serial, "--reason", "hold", "--json", *secret()).stdout)
     assert [one["kind"] for one in values["revoked"]] == ["intermediate"]
     assert [one["number"] for one in values["lists"]] == [2]
@@ -133,7 +133,7 @@ def test_a_hold_is_taken_back(desk: Desk, handed: ActivatedSocket, secret: Calla
 
 
 def test_after_a_renewal_it_stands_on_the_list_of_the_root_that_signed_it(
-    desk: Desk, handed: ActivatedSocket, secret: Callable[[], tuple[str, str]]
+    desk: Desk, handed: IntermediateFiles, secret: Callable[[], tuple[str, str]]
 ) -> None:
     before = present(desk)
     desk.succeed("ca", "renew", "--yes")
@@ -144,7 +144,7 @@ def test_after_a_renewal_it_stands_on_the_list_of_the_root_that_signed_it(
     assert not list(root_list(desk))
 
 
-def test_without_the_roots_key_it_says_what_to_do(desk: Desk, ours: Authority, handed: ActivatedSocket) -> None:
+def test_without_the_roots_key_it_says_what_to_do(desk: Desk, ours: Authority, handed: IntermediateFiles) -> None:
     kept = Keystore(desk.state).root_key_file(ours)
     assert kept is not None
     kept.unlink()
@@ -155,7 +155,7 @@ def test_without_the_roots_key_it_says_what_to_do(desk: Desk, ours: Authority, h
     assert state_of(desk, handed.serial) == "valid"
 
 
-def test_a_wrong_passphrase_changes_nothing(desk: Desk, handed: ActivatedSocket, tmp_path: Path) -> None:
+def test_a_wrong_passphrase_changes_nothing(desk: Desk, handed: IntermediateFiles, tmp_path: Path) -> None:
     (tmp_path / "wrong").write_text("another one")
     with (tmp_path / "wrong").open() as wrong:
         desk.fail(ExitCode.STATE, "revoke", handed.serial, "--passphrase-fd", str(wrong.fileno()))
@@ -180,7 +180,7 @@ def test_a_compromised_ca_is_said_of_cas_alone(desk: Desk, ours: Authority, tmp_
 
 @pytest.fixture
 def colleague(
-    desk: Desk, handed: ActivatedSocket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, handed: IntermediateFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[bool], None]:
     """Return a function that sits down at the machine that has the intermediate (True), or back at ours."""
     theirs = tmp_path / "theirs"
@@ -196,7 +196,7 @@ def colleague(
 
 def test_the_machine_that_has_it_is_told(
     desk: Desk,
-    handed: ActivatedSocket,
+    handed: IntermediateFiles,
     secret: Callable[[], tuple[str, str]],
     colleague: Callable[[bool], None],
     tmp_path: Path,
@@ -207,13 +207,13 @@ def test_the_machine_that_has_it_is_told(
     colleague(True)
     assert "ca-revoked" not in desk.run("doctor", "--json").stdout
     result = desk.succeed("ca", "import", "--crl", str(lists))
-    assert "List number 2" in result.stderr
+    assert "CRL number 2" in result.stderr
     assert "This machine's own CA was revoked on 2" in result.stderr
     assert json.loads(desk.succeed("ca", "import", "--crl", str(lists), "--json").stdout)["revoked"] is True
     findings = {one["id"]: one for one in json.loads(desk.run("doctor", "--json").stdout)["findings"]}
     assert findings["ca-revoked"]["mend"] == "devtls ca renew"
     older = desk.fail(ExitCode.STATE, "ca", "import", "--crl", str(handed.list))
-    assert "List number 1" in str(older)
+    assert "CRL number 1" in str(older)
     assert "not later than number 2" in str(older)
     options = (*handed.options, "--crl", str(lists))
     assert "was revoked on" in str(desk.fail(ExitCode.STATE, "ca", "import", "--yes", *options))

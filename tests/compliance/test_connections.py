@@ -140,7 +140,7 @@ async def test_rule_71_a_connection_that_the_app_closed_is_not_used(running: Pro
         assert len(backend.connections) == 10
 
 
-async def test_rule_71_a_body_meets_no_end_that_has_arrived_already(running: Proxy) -> None:
+async def test_rule_71_a_body_is_not_sent_to_an_end_that_has_arrived_already(running: Proxy) -> None:
     """RFC 9112 9.3.1: the app's FIN is in the kernel, the loop has not got to it; only a GET could be sent twice."""
     async with app(answering()) as backend:
         running.route(f"app = {backend.port}")

@@ -27,7 +27,7 @@ SOA = "dev.local. 5 IN SOA dev.local. nobody.invalid. 1 3600 1200 604800 5"
 
 
 @dataclass(frozen=True)
-class Said:
+class DigOutput:
     """What dig printed: the code, the flags, OPT's line and the records of the two sections."""
 
     text: str
@@ -61,16 +61,16 @@ async def port() -> AsyncIterator[int]:
     assert not faults
 
 
-Dig = Callable[..., Awaitable[Said]]
+Dig = Callable[..., Awaitable[DigOutput]]
 
 
 @pytest.fixture
 def dig(port: int, require_tool: RequireTool) -> Dig:
-    """Return a coroutine function: arguments of dig -> what it said."""
+    """Return a coroutine function: arguments of dig -> its output."""
     program = require_tool(*DIG)
 
-    async def ask(*arguments: str, host: str = "127.0.0.1") -> Said:
-        return Said(await run(program, f"@{host}", "-p", str(port), "+time=5", "+tries=1", *arguments))
+    async def ask(*arguments: str, host: str = "127.0.0.1") -> DigOutput:
+        return DigOutput(await run(program, f"@{host}", "-p", str(port), "+time=5", "+tries=1", *arguments))
 
     return ask
 
@@ -110,23 +110,23 @@ RFC_8906 = {
 
 @pytest.mark.parametrize("arguments", RFC_8906)
 async def test_the_list_of_rfc_8906(dig: Dig, arguments: str) -> None:
-    said = await dig(*arguments.split())
+    found = await dig(*arguments.split())
     status, edns = RFC_8906[arguments]
-    assert (said.status, said.edns) == (status, edns)
+    assert (found.status, found.edns) == (status, edns)
     expected = {"qr"} | ({"aa"} if status == "NOERROR" else set())
     expected |= {"cd"} if "+cd" in arguments else set()
     expected |= {"rd"} if "+norec" not in arguments else set()
-    assert said.flags == expected
+    assert found.flags == expected
     has_records = status == "NOERROR"
     if has_records and "SOA" in arguments:
-        assert said.records("ANSWER") == [SOA]
+        assert found.records("ANSWER") == [SOA]
     elif has_records and " A " in arguments:
-        assert said.records("ANSWER") == ["dev.local. 5 IN A 127.0.0.1"]
+        assert found.records("ANSWER") == ["dev.local. 5 IN A 127.0.0.1"]
     else:
-        assert said.records("ANSWER") == []
-        assert said.records("AUTHORITY") == [SOA] * has_records
-    assert "Warning: " not in said.text
-    assert "MBZ" not in said.text
+        assert found.records("ANSWER") == []
+        assert found.records("AUTHORITY") == [SOA] * has_records
+    assert "Warning: " not in found.text
+    assert "MBZ" not in found.text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -134,10 +134,10 @@ async def test_the_list_of_rfc_8906(dig: Dig, arguments: str) -> None:
 @pytest.mark.parametrize("name", ["dev.local", "app.dev.local", "A.b.C.dev.LOCAL", "app.localhost", "test"])
 async def test_addresses(dig: Dig, name: str, protocol: str, host: str) -> None:
     for rdtype, address in (("A", "127.0.0.1"), ("AAAA", "::1")):
-        said = await dig(protocol, name, rdtype, host=host)
-        assert (said.status, said.flags) == ("NOERROR", {"qr", "aa", "rd"})
-        assert said.records("ANSWER") == [f"{name}. 5 IN {rdtype} {address}"]
-        assert said.records("AUTHORITY") == []
+        found = await dig(protocol, name, rdtype, host=host)
+        assert (found.status, found.flags) == ("NOERROR", {"qr", "aa", "rd"})
+        assert found.records("ANSWER") == [f"{name}. 5 IN {rdtype} {address}"]
+        assert found.records("AUTHORITY") == []
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,9 @@ async def test_addresses(dig: Dig, name: str, protocol: str, host: str) -> None:
 )
 async def test_everything_else_is_empty(dig: Dig, rdtype: str) -> None:
     for name in ("app.dev.local", "dev.local"):
-        said = await dig("+notcp", name, rdtype)
-        assert (said.status, said.flags) == ("NOERROR", {"qr", "aa", "rd"})
-        assert (said.records("ANSWER"), said.records("AUTHORITY")) == ([], [SOA])
+        found = await dig("+notcp", name, rdtype)
+        assert (found.status, found.flags) == ("NOERROR", {"qr", "aa", "rd"})
+        assert (found.records("ANSWER"), found.records("AUTHORITY")) == ([], [SOA])
 
 
 async def test_the_top_of_a_zone(dig: Dig) -> None:
@@ -157,18 +157,18 @@ async def test_the_top_of_a_zone(dig: Dig) -> None:
 
 @pytest.mark.parametrize("question", ["example.com A", "local SOA", ". NS", "-x 127.0.0.1", "-x ::1", "app.test A CH"])
 async def test_other_names_and_classes_are_refused_at_once(dig: Dig, question: str) -> None:
-    said = await dig(*question.split())
-    assert (said.status, said.flags) == ("REFUSED", {"qr", "rd"})
-    assert (said.records("ANSWER"), said.records("AUTHORITY")) == ([], [])
+    found = await dig(*question.split())
+    assert (found.status, found.flags) == ("REFUSED", {"qr", "rd"})
+    assert (found.records("ANSWER"), found.records("AUTHORITY")) == ([], [])
 
 
 async def test_kdig_asks_several_things_on_one_connection(port: int, require_tool: RequireTool) -> None:
     program = require_tool(*KDIG)
     names = [("app.dev.local", "A"), ("app.test", "AAAA"), ("x.localhost", "TYPE65"), ("example.com", "A")]
     asked = [word for pair in names for word in pair]
-    said = await run(program, "@127.0.0.1", "-p", str(port), "+tcp", "+keepopen", "+edns=0", "+padding=128", *asked)
-    assert re.findall(r"status: (\w+)", said) == ["NOERROR"] * 3 + ["REFUSED"]
-    assert re.findall(r"^[^;\s].*", said, re.MULTILINE) == [
+    found = await run(program, "@127.0.0.1", "-p", str(port), "+tcp", "+keepopen", "+edns=0", "+padding=128", *asked)
+    assert re.findall(r"status: (\w+)", found) == ["NOERROR"] * 3 + ["REFUSED"]
+    assert re.findall(r"^[^;\s].*", found, re.MULTILINE) == [
         "app.dev.local.      \t5\tIN\tA\t127.0.0.1",
         "app.test.           \t5\tIN\tAAAA\t::1",
         "localhost.          \t5\tIN\tSOA\tlocalhost. nobody.invalid. 1 3600 1200 604800 5",

@@ -303,7 +303,7 @@ async def test_rule_49_an_answer_that_cannot_be_trusted_is_a_502(running: Proxy,
         assert len(backend.connections) == 2
 
 
-async def test_rule_49_both_lengths_in_an_answer_are_mended(running: Proxy) -> None:
+async def test_rule_49_both_lengths_in_a_response_are_repaired(running: Proxy) -> None:
     """RFC 9112 6.3: chunked counts, one of them is forwarded, and the connection to the app is not used again."""
 
     async def talk(connection: AppConnection) -> None:

@@ -188,7 +188,7 @@ def test_rule_7_a_bare_lf_in_the_chunked_coding_is_refused(body: bytes) -> None:
         post(b"Transfer-Encoding: chunked", body=b"0\r\nA: b\rc\r\n\r\n"),
     ],
 )
-def test_rule_8_a_bare_cr_is_refused_everywhere(data: bytes) -> None:
+def test_rule_8_a_bare_cr_is_refused_in_every_place(data: bytes) -> None:
     """RFC 9112 2.2."""
     assert refusal(data) == 400
 

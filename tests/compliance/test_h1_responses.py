@@ -58,7 +58,7 @@ def head(response: UpstreamEvent) -> Response:
     return response
 
 
-def test_rule_10_and_11_responses_are_mended() -> None:
+def test_rule_10_and_11_responses_are_repaired() -> None:
     """RFC 9112 5.1, 5.2: a proxy removes whitespace before the colon and unfolds lines."""
     events = answer(OK + b"X-B : b\r\nX-C: c\r\n  d\r\n\t e\r\nContent-Length\t: 0\r\n\r\n")
     assert head(events[0]).headers == [(b"X-B", b"b"), (b"X-C", b"c d e"), (b"Content-Length", b"0")]
@@ -255,7 +255,7 @@ def test_rule_49_what_cannot_be_trusted_is_a_fault(data: bytes) -> None:
     assert fault(data)
 
 
-def test_rule_49_two_lengths_are_mended_at_the_price_of_the_connection() -> None:
+def test_rule_49_two_lengths_are_repaired_at_the_price_of_the_connection() -> None:
     """RFC 9112 6.3: Transfer-Encoding overrides Content-Length."""
     client = asking()
     events = client.receive_data(OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")

@@ -116,7 +116,7 @@ async def test_cve_2023_44487_rapid_reset_ends_the_connection_and_starts_few_req
     assert len(slow) <= client.settings[MAX_STREAMS]
 
 
-async def test_cve_2023_44487_streams_taken_back_count_until_the_app_is_rid_of_them(running: Proxy) -> None:
+async def test_cve_2023_44487_streams_that_were_reset_count_until_the_app_is_rid_of_them(running: Proxy) -> None:
     """An app that is slow to notice is not given ever more requests; what is too much is REFUSED_STREAM."""
     async with app(_silent) as backend:
         running.route(f"app = {backend.port}")

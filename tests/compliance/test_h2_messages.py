@@ -470,7 +470,7 @@ async def test_8_1_an_early_answer_arrives_whole_and_the_upload_is_told_to_stop(
 
 
 @pytest.mark.parametrize("code", [100, 417])
-async def test_rule_53_an_expectation_is_the_apps_to_meet(running: Proxy, code: int) -> None:
+async def test_rule_53_an_expectation_is_the_apps_to_answer(running: Proxy, code: int) -> None:
     """RFC 9110 10.1.1."""
 
     async def talk(connection: AppConnection) -> None:

@@ -693,7 +693,7 @@ async def test_interim_responses_of_an_app_with_http_2_pass(running: Proxy) -> N
         client.close()
 
 
-async def test_calls_taken_back_in_numbers_leave_the_shared_connection_in_order(running: Proxy) -> None:
+async def test_calls_cancelled_in_numbers_leave_the_shared_connection_in_order(running: Proxy) -> None:
     """Answers that were on their way when hundreds of requests were taken back: no fault, and others are served."""
 
     async def talk(stream: AppStream) -> None:

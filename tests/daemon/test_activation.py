@@ -23,7 +23,7 @@ class Numbered(socket.socket):
         return "127.0.0.1", self.number
 
 
-def handed(number: int, name: str = "") -> ActivatedSocket:
+def activated(number: int, name: str = "") -> ActivatedSocket:
     opened = open_server("127.0.0.1")
     sock = Numbered(opened.family, opened.type, opened.proto, fileno=opened.detach())
     sock.number = number
@@ -59,17 +59,17 @@ def bound(
     ],
 )
 def test_the_name_decides_then_the_port(number: int, name: str, door: str) -> None:
-    https, http, _ = bound(handed(number, name), serve=ServeConfig(https_port=9001, http_port=9002))
+    https, http, _ = bound(activated(number, name), serve=ServeConfig(https_port=9001, http_port=9002))
     assert (https, http) == ((number, None) if door == "https" else (None, number))
 
 
 def test_the_order_does_not_matter() -> None:
-    assert bound(handed(80), handed(443), handed(80), handed(443)) == (443, 80, ())
+    assert bound(activated(80), activated(443), activated(80), activated(443)) == (443, 80, ())
 
 
 def test_another_port_is_closed_and_named() -> None:
-    other = handed(5432, "postgres")
-    https, http, notes = bound(other, handed(443), handed(9000))
+    other = activated(5432, "postgres")
+    https, http, notes = bound(other, activated(443), activated(9000))
     assert (https, http) == (443, None)
     assert notes == (
         "Port 5432 was handed over as 'postgres'; is it https or http? It is closed.",
@@ -79,19 +79,19 @@ def test_another_port_is_closed_and_named() -> None:
 
 
 def test_without_redirect_the_socket_for_http_is_closed() -> None:
-    http = handed(80)
-    assert bound(handed(443), http, serve=ServeConfig(redirect=False))[:2] == (443, None)
+    http = activated(80)
+    assert bound(activated(443), http, serve=ServeConfig(redirect=False))[:2] == (443, None)
     assert http.sock.fileno() == -1
 
 
 def test_a_socket_on_another_port_than_the_configured_one_wins_and_says_so() -> None:
-    _, _, notes = bound(handed(443), serve=ServeConfig(https_port=9000))
+    _, _, notes = bound(activated(443), serve=ServeConfig(https_port=9000))
     assert notes == ("https_port is 9000, but the socket that was handed over is on port 443: that one counts.",)
-    assert bound(handed(443), serve=ServeConfig(https_port=0))[2] == ()
+    assert bound(activated(443), serve=ServeConfig(https_port=0))[2] == ()
 
 
 def test_what_ours_have_theirs_get() -> None:
-    only = handed(443)
+    only = activated(443)
     found = sort_out(ActivatedSockets((only,)), ServeConfig())
     assert found.https is not None
     assert only.sock.gettimeout() == 0
@@ -112,7 +112,7 @@ def test_the_environment_of_this_process_is_read(monkeypatch: pytest.MonkeyPatch
 
 def test_launchds_child_asks_launchd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activation, "started_by_launchd", lambda _platform: True)
-    monkeypatch.setattr(activation, "take_launchd_sockets", lambda: ActivatedSockets((handed(443, "https"),)))
+    monkeypatch.setattr(activation, "take_launchd_sockets", lambda: ActivatedSockets((activated(443, "https"),)))
     found = take_activated_listeners(ServeConfig())
     assert found.https is not None
     found.https.close()

@@ -104,7 +104,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "devtls.toml"
 
 
-async def test_our_own_ca_judges_by_its_list_and_a_new_list_counts_at_once(
+async def test_our_own_ca_decides_by_its_crl_and_a_new_list_counts_at_once(
     start: Start, app: App, file: Path, tmp_path: Path
 ) -> None:
     file.write_text(LINE.format(await app(b"hello"), ""))
@@ -249,7 +249,7 @@ async def test_another_ca_takes_the_place_of_ours(start: Start, app: App, file: 
         await fetch(running, make_client_certificate(tmp_path, ours))
 
 
-async def test_a_ca_that_was_taken_back_lets_nobody_in(start: Start, app: App, file: Path, tmp_path: Path) -> None:
+async def test_a_ca_that_was_revoked_lets_nobody_in(start: Start, app: App, file: Path, tmp_path: Path) -> None:
     """The list of the root says so: in a file with a list of each CA it is looked at."""
     team, now = make_authority(), datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())

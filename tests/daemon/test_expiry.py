@@ -23,7 +23,7 @@ def test_the_end_is_announced_sixty_days_ahead(left: timedelta, text: str) -> No
     assert end_in_words(END, END - left) == text
 
 
-def test_it_is_said_once_a_day_by_the_clock_also_after_a_sleep_and_a_clock_that_was_set_back() -> None:
+def test_it_is_reported_once_a_day_by_the_clock_also_after_a_sleep_and_a_clock_that_was_set_back() -> None:
     notice, start = EndNotice(), END - 50 * DAY
     assert notice.due(END, END - 61 * DAY) == ""
     assert "in 50 days. `devtls ca renew`" in notice.due(END, start)

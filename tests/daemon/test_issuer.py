@@ -38,5 +38,5 @@ def test_names_outside_the_zones_are_refused(issuer: Issuer) -> None:
     ("name", "permitted"),
     [("app.dev.local", True), ("test", True), ("example.com", False), ("a_b.test", False), ("", False)],
 )
-def test_what_is_permitted_is_said_without_raising(issuer: Issuer, name: str, permitted: bool) -> None:
+def test_what_is_permitted_is_returned_without_raising(issuer: Issuer, name: str, permitted: bool) -> None:
     assert issuer.permits(name) is permitted

@@ -150,7 +150,7 @@ def test_a_redirected_443_that_was_asked_for_is_that_port(monkeypatch: pytest.Mo
     assert caught.value.hint == "devtls setup ports"
 
 
-def test_a_program_of_roots_on_443_is_not_knocked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_of_roots_on_443_is_not_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel forbids the port before it says that it is taken."""
     play(monkeypatch, System(closed=[443], taken=[443]), redirected=[443])
     assert listeners.bind_listeners(ServeConfig(redirect=False)).https_port == 8443
@@ -159,7 +159,7 @@ def test_a_program_of_roots_on_443_is_not_knocked_at(monkeypatch: pytest.MonkeyP
 # -- macOS ------------------------------------------------------------------------------------------------------------
 
 
-def everywhere(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def bound_to_every_address(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let the system be a Mac, and return the ports that were bound on every address."""
     asked: list[int] = []
 
@@ -174,7 +174,7 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_macos_gives_low_ports_on_every_address_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(closed=[443, 80]))
-    asked = everywhere(monkeypatch)
+    asked = bound_to_every_address(monkeypatch)
     bound = listeners.bind_listeners(ServeConfig())
     assert asked == [443, 80]
     assert (bound.https_port, bound.http_port, bound.notes) == (443, 80, ())
@@ -183,14 +183,14 @@ def test_macos_gives_low_ports_on_every_address_alone(monkeypatch: pytest.Monkey
 
 def test_macos_gives_no_more_addresses_than_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(closed=[443]))
-    asked = everywhere(monkeypatch)
+    asked = bound_to_every_address(monkeypatch)
     assert listeners.bind_listeners(ServeConfig(listen=("127.0.0.1",), redirect=False)).https_port == 8443
     assert asked == []
 
 
 def test_a_socket_of_root_on_the_address_itself_comes_first_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(closed=[443]))
-    everywhere(monkeypatch)
+    bound_to_every_address(monkeypatch)
     monkeypatch.setattr(listeners, "is_redirected_here", lambda _bound, _port: False)
     with pytest.raises(PortInUse, match="Port 443 is taken"):
         listeners.bind_listeners(ServeConfig(redirect=False))
@@ -210,7 +210,7 @@ def test_windows_forbids_what_it_keeps_for_others(monkeypatch: pytest.MonkeyPatc
 # -- sockets that were handed over ------------------------------------------------------------------------------------
 
 
-def test_what_was_handed_over_is_not_bound_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_activated_sockets_are_not_bound_again(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, (system := System(closed=[443, 80])))
     with given(monkeypatch, "127.0.0.1", "::1", names=("https", "https")) as listening:
         bound = listeners.bind_listeners(ServeConfig(redirect=False))
@@ -238,7 +238,7 @@ def test_a_socket_for_http_alone_leaves_https_to_be_bound(monkeypatch: pytest.Mo
         bound.close()
 
 
-def test_what_was_handed_over_is_closed_when_the_start_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_activated_sockets_are_closed_when_the_start_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, System(taken=[8080]))
     with given(monkeypatch, "127.0.0.1", names=("https",)) as listening:
         port = listening[0].getsockname()[1]

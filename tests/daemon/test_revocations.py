@@ -106,7 +106,7 @@ async def test_it_is_noticed_also_when_nobody_tells(
     looking.cancel()
 
 
-async def test_a_line_without_a_list_is_brought_onto_the_list(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_line_that_is_not_on_the_crl_is_put_there(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     running = await start("app=9")
     register = await asyncio.to_thread(lambda: register_of(running))
 
@@ -145,7 +145,7 @@ async def test_nothing_is_read_while_nothing_changes(start: Start, monkeypatch: 
     assert len(loads) == 1
 
 
-async def test_a_hold_that_was_taken_back_counts_no_more(start: Start) -> None:
+async def test_a_hold_that_was_lifted_counts_no_more(start: Start) -> None:
     running = await start("app=9")
     register = await asyncio.to_thread(lambda: register_of(running))
     await asyncio.to_thread(register.revoke, ["05"], "hold", datetime.now(UTC))
@@ -154,7 +154,7 @@ async def test_a_hold_that_was_taken_back_counts_no_more(start: Start) -> None:
     assert await running.daemon.revocations.look() == frozenset()
 
 
-async def test_a_register_that_cannot_be_read_is_said_once_and_changes_nothing(start: Start) -> None:
+async def test_a_register_that_cannot_be_read_is_reported_once_and_changes_nothing(start: Start) -> None:
     running = await start("app=9")
     await revoke(running, 5)
     assert await running.daemon.revocations.look() == {5}

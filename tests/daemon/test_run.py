@@ -34,7 +34,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-async def test_an_error_is_shown_after_each_change_and_the_mended_file_takes_over(start: Start, file: Path) -> None:
+async def test_an_error_is_shown_after_each_change_and_the_corrected_file_takes_over(start: Start, file: Path) -> None:
     running = await start(file=file)
     process = run.Process(running.daemon, TerminalStyle())
     file.write_text("[routes]\napp = -1\n")
@@ -148,7 +148,7 @@ async def test_a_second_end_cuts(start: Start, app: App, monkeypatch: pytest.Mon
     writer.close()
 
 
-async def test_unchecked_certificates_are_said_also_to_the_quiet(start: Start, file: Path) -> None:
+async def test_unchecked_certificates_are_reported_at_the_level_quiet_too(start: Start, file: Path) -> None:
     file.write_text('[routes]\napi = { target = "https://127.0.0.1:1", verify = false }\n')
     running = await start(file=file, level="quiet")
     process = run.Process(running.daemon, TerminalStyle())

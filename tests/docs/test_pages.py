@@ -169,6 +169,16 @@ def test_every_link_leads_somewhere(name: str) -> None:
             assert anchor in anchors(path.read_text()), target
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_every_file_of_the_repository_that_is_named_exists(name: str) -> None:
+    for span in code_spans(PAGES[name]):
+        if (
+            re.fullmatch(r"(devtls|tests|docs|examples|\.github|\.ci|\.devcontainer)(/[\w.-]+)*/?", span)
+            and span != "devtls"
+        ):
+            assert (ROOT / span).exists(), span
+
+
 def test_every_make_target_exists() -> None:
     rules = re.findall(r"^([a-z][a-z -]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     targets = {target for rule in rules for target in rule.split()}
@@ -187,6 +197,14 @@ def test_the_layers_are_those_that_the_linter_enforces() -> None:
 
 def test_there_is_one_place_for_the_figures_of_the_benchmark() -> None:
     assert WHOLE.count("<!-- bench -->") == WHOLE.count("<!-- /bench -->") == 1
+
+
+def test_the_readme_claims_what_was_measured() -> None:
+    rows = table(marked(page("explanation/measurements.md"), "bench"))
+    column = rows[0].index("devtls : Caddy")
+    ratios = {row[0]: float(row[column]) for row in rows[1:] if row[0].startswith("CPU per request")}
+    assert "less than half of Caddy's CPU for a request over HTTP/1.1, about a quarter over HTTP/2" in README
+    assert ratios and all(ratio < (0.5 if "h1" in name else 0.3) for name, ratio in ratios.items())
 
 
 def test_nothing_of_a_machine_is_left() -> None:

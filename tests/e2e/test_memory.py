@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.serving import Serving, serving
+from tests.e2e.waiting import until_still
 
 pytestmark = [
     pytest.mark.e2e,
@@ -167,11 +168,7 @@ async def test_a_client_that_stops_reading_stops_the_app_and_nobody_else(served:
     writer.write(head(served, b"GET", b"/endless"))
     await reader.readline()
     writer.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio's TLS transport can
-    previous = -1
-    while bulk.sent != previous:
-        previous = bulk.sent
-        await asyncio.sleep(0.15)
-    assert bulk.sent - before <= STALLED
+    assert await until_still(lambda: bulk.sent) - before <= STALLED
     assert await asyncio.wait_for(get(served, b"/ping"), 2) == 4
     assert await size.growth() < 4 * MIB
     writer.transport.abort()

@@ -14,3 +14,16 @@ async def until(condition: Callable[[], object], what: Callable[[], str], *, tim
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, what()
         await asyncio.sleep(_POLL_S)
+
+
+async def until_still(number: Callable[[], int], *, for_s: float = 0.15, timeout_s: float = 15.0) -> int:
+    """Return a number once it has not changed for a while."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + timeout_s
+    last, since = number(), clock()
+    while clock() - since < for_s:
+        assert clock() < deadline, f"still changing: {last}"
+        await asyncio.sleep(_POLL_S)
+        if (now := number()) != last:
+            last, since = now, clock()
+    return last

@@ -174,7 +174,7 @@ async def test_the_port_of_a_listening_program_is_not_reached(running: Proxy, po
         assert state.connections == []
 
 
-async def test_the_file_is_handed_out(port: Pac) -> None:
+async def test_the_file_is_served(port: Pac) -> None:
     own = port.server.bound.port
     head = b"GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % own
     reply = await port.answer(head * 2)

@@ -224,7 +224,7 @@ async def test_bytes_and_status_of_the_answer_are_counted(rig: Rig) -> None:
     assert rig.relay.next_deadline is None
 
 
-async def test_a_switch_of_protocols_is_handed_on(rig: Rig) -> None:
+async def test_a_switch_of_protocols_is_relayed(rig: Rig) -> None:
     rig.request.upgrade = b"websocket"
     rig.relay.client_event(rig.request)
     rig.relay.client_event(EndOfMessage(1))

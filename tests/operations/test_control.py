@@ -104,7 +104,7 @@ def test_who_is_gone_is_passed_over_and_who_is_silent_is_named(
         (b"nonsense\r\n\r\n", "as it should"),
     ],
 )
-def test_another_version_is_said(answering: Answering, answer: bytes, told: str) -> None:
+def test_another_version_is_named(answering: Answering, answer: bytes, told: str) -> None:
     one = RunningProxy(ControlSocket(answering(answer), 77), ABOUT)
     with pytest.raises(DevtlsError, match=told) as caught:
         one.get(STATUS, StatusAnswer)

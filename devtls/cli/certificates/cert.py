@@ -1,7 +1,4 @@
-"""`devtls cert NAME…`: a certificate and its key as files, for servers that devtls does not stand in front of.
-
-Owns the options and what is said. Refuses names that the CA cannot speak for, and to overwrite without `--force`.
-"""
+"""`devtls cert NAME…`: a certificate and its key as files, for servers that devtls does not stand in front of."""
 
 from __future__ import annotations
 
@@ -9,29 +6,22 @@ import json
 from pathlib import Path
 
 import click
-from cryptography import x509
 
 from devtls.cli import printable
-from devtls.cli.certificates.certificate_view import certificate_json
-from devtls.cli.certificates.issuing import begin, in_words
+from devtls.cli.certificates.certificate_view import certificate_json, certificate_text
 from devtls.cli.terminal.passphrase import terminal_passphrases
-from devtls.pki.certify import MAX_DAYS, CertificateTemplate
+from devtls.cli.terminal.reporter import TerminalReporter
+from devtls.operations.certificates import CertificateOptions, IssuedCertificate, KeyAndFiles, issue_certificate
+from devtls.operations.config_choice import wants_ocsp
+from devtls.operations.context import Context
+from devtls.pki.certify import MAX_DAYS
 from devtls.pki.leaf import PROFILE
 from devtls.system.machine.paths import refuse_sudo_for
-from devtls.system.storage.certificate_files import (
-    chain_file,
-    file_stem,
-    key_file,
-    new_certificate_key,
-    pkcs12_file,
-    refuse_to_overwrite,
-    write_files,
-)
 
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--out", type=click.Path(path_type=Path), default=Path(), metavar="DIR", help="Folder for the files (.).")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(), metavar="DIR", help="Where the files go (.).")
 @click.option("--days", type=int, default=PROFILE.leaf_lifetime.days, show_default=True, help=f"At most {MAX_DAYS}.")
 @click.option("--client", is_flag=True, help="For a client that logs in with it, not for a server.")
 @click.option("--p12", is_flag=True, help="One PKCS #12 file with a passphrase in the place of the two PEM files.")
@@ -70,37 +60,22 @@ def command(
     if password_fd is not None and not p12:
         raise click.UsageError("--password-fd goes with --p12.")
     refuse_sudo_for("cert")
-    issuing = begin(names, client=client, days=days, passphrase_fd=passphrase_fd)
-    stem = out.absolute() / file_stem(issuing.order.names[0])
-    places = [_with(stem, ".p12")] if p12 else [_with(stem, "-key.pem"), _with(stem, ".pem")]
-    if not force:
-        refuse_to_overwrite(places)
-    passphrase = terminal_passphrases(password_fd, option="--password-fd").new(places[0].name).encode() if p12 else b""
-    key = new_certificate_key(key_type)
-    leaf = issuing.issue(key.public_key(), by="cert", place=str(places[-1]))
-    chain = issuing.chain(leaf, fullchain=fullchain)
-    if p12:
-        content = pkcs12_file(key, chain, str(issuing.order.names[0]), passphrase)
-        write_files({places[0]: content}, {}, force=force)
-    else:
-        write_files({places[0]: key_file(key)}, {places[1]: chain_file(chain)}, force=force)
-    _tell(issuing.order, leaf, places, as_values)
+    context = Context.here(TerminalReporter(), terminal_passphrases(passphrase_fd))
+    options = CertificateOptions(
+        "client" if client else "server", days, ocsp=wants_ocsp(context.paths), fullchain=fullchain
+    )
+    pkcs12 = terminal_passphrases(password_fd, option="--password-fd") if p12 else None
+    _show(issue_certificate(context, names, options, KeyAndFiles(out, key_type, pkcs12, force)), as_values=as_values)
 
 
-def _with(stem: Path, suffix: str) -> Path:
-    return stem.with_name(stem.name + suffix)
-
-
-def _tell(order: CertificateTemplate, leaf: x509.Certificate, places: list[Path], as_values: bool) -> None:
+def _show(issued: IssuedCertificate, *, as_values: bool) -> None:
     if as_values:
-        files = (
-            {"pkcs12": str(places[0])} if len(places) == 1 else {"key": str(places[0]), "certificate": str(places[1])}
-        )
-        click.echo(json.dumps({**certificate_json(order, leaf), "files": files}, indent=2))
+        files = {role: str(path) for role, path in issued.files.items()}
+        click.echo(json.dumps({**certificate_json(issued), "files": files}, indent=2))
         return
-    if len(places) == 1:
-        click.echo(printable(f"Certificate and key  {places[0]}"))
+    if "pkcs12" in issued.files:
+        click.echo(printable(f"Certificate and key  {issued.files['pkcs12']}"))
     else:
-        click.echo(printable(f"Certificate  {places[1]}"))
-        click.echo(printable(f"Key          {places[0]}"))
-    click.echo(f"{in_words(order, leaf)}.", err=True)
+        click.echo(printable(f"Certificate  {issued.files['certificate']}"))
+        click.echo(printable(f"Key          {issued.files['key']}"))
+    click.echo(f"{certificate_text(issued)}.", err=True)

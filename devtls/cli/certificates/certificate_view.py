@@ -1,16 +1,14 @@
 """Certificates of the register as text for people and values for programs.
 
-Owns the words. What came from outside is escaped by whoever prints.
+Owns the wording and the JSON keys. The caller escapes what came from outside when it prints.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from cryptography import x509
-
 from devtls.cli.terminal.table import Row
-from devtls.pki.certify import CertificateTemplate
+from devtls.operations.certificates import IssuedCertificate
 from devtls.pki.register import History, Issued, serial_text
 
 SHORT_SERIAL = 8
@@ -19,12 +17,19 @@ _FOR = {"server": "a server", "client": "a client", "intermediate": "an intermed
 TITLES = ("Serial", "Names", "For", "Until", "State", "Place")
 
 
-def certificate_json(order: CertificateTemplate, leaf: x509.Certificate) -> dict[str, object]:
-    """Return what was just issued."""
+def certificate_text(issued: IssuedCertificate) -> str:
+    """Return the names of a certificate that was just issued, and when it ends."""
+    names = ", ".join(str(name) for name in issued.template.names)
+    return f"For {names}, until {issued.certificate.not_valid_after_utc:%Y-%m-%d}"
+
+
+def certificate_json(issued: IssuedCertificate) -> dict[str, object]:
+    """Return a certificate that was just issued as JSON values."""
+    leaf = issued.certificate
     return {
         "serial": serial_text(leaf.serial_number),
-        "names": [str(name) for name in order.names],
-        "kind": order.kind,
+        "names": [str(name) for name in issued.template.names],
+        "kind": issued.template.kind,
         "not_before": leaf.not_valid_before_utc.isoformat(),
         "not_after": leaf.not_valid_after_utc.isoformat(),
     }

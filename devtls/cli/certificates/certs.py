@@ -1,24 +1,17 @@
-"""`devtls certs`: what the register knows of certificates that left the process.
-
-Owns the list and the single certificate as text and JSON. Refuses what is no certificate of this CA.
-"""
+"""`devtls certs`: the certificates of the register, as a table, one by one, or as JSON."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 
 import click
 
 from devtls.cli import printable
-from devtls.cli.certificates.certificate_choice import chosen
 from devtls.cli.certificates.certificate_view import TITLES, record_facts, record_json, record_row
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.table import show_table
-from devtls.pki.authority import Authority
-from devtls.pki.register import History, joined
-from devtls.system.machine.paths import Paths
-from devtls.system.storage.keystore import Keystore
-from devtls.system.storage.register import open_registers
+from devtls.operations.certificate_lookup import open_certificates
+from devtls.operations.context import Context
 
 _LABEL_WIDTH = 10
 
@@ -36,8 +29,8 @@ def command(ctx: click.Context) -> None:
 @click.option("--json", "as_values", is_flag=True, help="Print them as JSON.")
 def list_(*, also_expired: bool, as_values: bool) -> None:
     """List them, the oldest first."""
-    now = datetime.now(UTC)
-    _, history = _open(now)
+    context = Context.here(TerminalReporter())
+    history, now = open_certificates(context).history, context.now
     shown = [one for one in history.issued.values() if also_expired or now < one.not_after]
     if as_values:
         click.echo(json.dumps([record_json(history, one, now) for one in shown], indent=2))
@@ -47,14 +40,14 @@ def list_(*, also_expired: bool, as_values: bool) -> None:
         click.echo("There are none. devtls cert NAME makes one.", err=True)
 
 
-@command.command(short_help="Say everything about one.")
+@command.command(short_help="Show everything about one.")
 @click.argument("which", metavar="SERIAL|NAME|FILE")
-@click.option("--json", "as_values", is_flag=True, help="Print it as JSON: a list, since a name may have several.")
+@click.option("--json", "as_values", is_flag=True, help="Print it as JSON: an array, since a name may have several.")
 def show(*, which: str, as_values: bool) -> None:
-    """Say everything about one: by its serial number or how that begins, a name in it, or its file."""
-    now = datetime.now(UTC)
-    authorities, history = _open(now)
-    found = chosen(history, which, authorities)
+    """Show everything about one: by its serial number or how that begins, a name in it, or its file."""
+    context = Context.here(TerminalReporter())
+    registers, now = open_certificates(context), context.now
+    history, found = registers.history, registers.find(which)
     if as_values:
         click.echo(json.dumps([record_json(history, one, now) for one in found], indent=2))
         return
@@ -63,12 +56,3 @@ def show(*, which: str, as_values: bool) -> None:
         for one in found
     ]
     click.echo(printable("\n\n".join(blocks)))
-
-
-def _open(now: datetime) -> tuple[tuple[Authority, ...], History]:
-    registers = open_registers(Keystore(Paths.from_environment().state_dir), now)
-    history = joined(register.history() for register in reversed(registers))
-    if history.damaged:
-        lines = ", ".join(str(number) for number in history.damaged)
-        click.echo(f"The register has lines that cannot be read: {lines}.", err=True)
-    return tuple(register.authority for register in registers), history

@@ -1,7 +1,4 @@
-"""`devtls revoke SERIAL|NAME|FILE`: a certificate does not count any more, and everybody who asks is told.
-
-Owns the order: record, sign the list, tell what runs. Whoever runs shows a name with another key from then on.
-"""
+"""`devtls revoke SERIAL|NAME|FILE`: certificates are put on the CRL, which is signed and published at once."""
 
 from __future__ import annotations
 
@@ -10,9 +7,11 @@ from typing import get_args
 
 import click
 
-from devtls.cli.certificates.revocation_targets import to_revoke
-from devtls.cli.certificates.revoking import Change, change_each, open_desk, publish, root_key_for, show_change
-from devtls.errors import Refused
+from devtls.cli.certificates.revocation_view import show_revocation
+from devtls.cli.terminal.passphrase import terminal_passphrases
+from devtls.cli.terminal.reporter import TerminalReporter
+from devtls.operations.context import Context
+from devtls.operations.revocation import apply_revocation, plan_revocation
 from devtls.pki.register import RevocationReason
 from devtls.system.machine.paths import refuse_sudo_for
 
@@ -41,16 +40,9 @@ def command(*, which: str, reason: RevocationReason, passphrase_fd: int | None, 
     """Revoke a certificate: by its serial number or how that begins, its file, or a name in it.
 
     A name means every certificate that holds it, those in the memory of a running devtls serve included: it shows the
-    name with another key from then on. The revocation list is signed and published at once. Only a hold can be taken
-    back, with devtls unrevoke. An intermediate (devtls ca intermediate) needs the root's key, and its passphrase.
+    name with another key from then on. The CRL is signed and published at once. Only a hold can be released, with
+    devtls unrevoke. An intermediate (devtls ca intermediate) needs the root's key, and its passphrase.
     """
     refuse_sudo_for("revoke")
-    desk = open_desk(passphrase_fd)
-    targets = to_revoke(desk, which)
-    if reason == "ca-compromise" and not all(one.of_root for one in targets):
-        raise Refused("ca-compromise is said of intermediates alone.", hint="--reason key-compromise")
-    root_key = root_key_for(desk, targets, passphrase_fd)
-    fresh = change_each(
-        desk, targets, lambda register, serials: register.revoke(serials, reason, desk.now, root_key=root_key)
-    )
-    show_change(Change("Revoked", targets, fresh, reason), desk, publish(desk), as_values=as_values)
+    context = Context.here(TerminalReporter(), terminal_passphrases(passphrase_fd))
+    show_revocation(apply_revocation(context, plan_revocation(context, which, reason)), as_values=as_values)

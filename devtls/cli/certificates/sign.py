@@ -1,7 +1,4 @@
-"""`devtls sign FILE.csr`: a certificate for a key that was made elsewhere.
-
-Owns the options and what is said of the request: what it asked for beyond names and key is named, and left out.
-"""
+"""`devtls sign FILE.csr`: a certificate for a key that was made elsewhere."""
 
 from __future__ import annotations
 
@@ -11,14 +8,18 @@ from pathlib import Path
 import click
 
 from devtls.cli import printable
-from devtls.cli.certificates.issuing import begin, in_words
+from devtls.cli.certificates.certificate_view import certificate_text
+from devtls.cli.terminal.passphrase import terminal_passphrases
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import StateError
-from devtls.pki.certify import MAX_DAYS, check_key
+from devtls.operations.certificates import CertificateOptions, sign_request
+from devtls.operations.config_choice import wants_ocsp
+from devtls.operations.context import Context
+from devtls.pki.certify import MAX_DAYS
 from devtls.pki.leaf import PROFILE
 from devtls.pki.register import serial_text
-from devtls.pki.request import CertificateRequest, read_request
+from devtls.pki.request import read_request
 from devtls.system.machine.paths import refuse_sudo_for
-from devtls.system.storage.certificate_files import chain_file, refuse_to_overwrite, write_files
 
 
 @click.command()
@@ -32,27 +33,24 @@ from devtls.system.storage.certificate_files import chain_file, refuse_to_overwr
 def command(
     *, file: str, out: str, days: int, client: bool, fullchain: bool, force: bool, passphrase_fd: int | None
 ) -> None:
-    """Sign a certificate request (PEM or DER; - is standard input) that somebody made with a key of their own.
+    """Sign a certificate request (PEM or DER; - is standard input) that was made with a key elsewhere.
 
-    Its signature must show that they hold the key. Only its names and its key are taken; everything else is as in
-    devtls cert. The answer is the certificate and the intermediate, PEM.
+    Its signature must show that its maker holds the key. Only its names and its key are taken; everything else is as
+    in devtls cert. The result is the certificate and the intermediate, PEM.
     """
     refuse_sudo_for("sign")
+    context = Context.here(TerminalReporter(), terminal_passphrases(passphrase_fd))
     request = read_request(_read(file))
-    check_key(request.key)
-    issuing = begin(request.names, client=client, days=days, passphrase_fd=passphrase_fd)
+    options = CertificateOptions(
+        "client" if client else "server", days, ocsp=wants_ocsp(context.paths), fullchain=fullchain
+    )
     target = None if out == "-" else Path(out).absolute()
-    if target is not None and not force:
-        refuse_to_overwrite([target])
-    _tell_left_out(request)
-    leaf = issuing.issue(request.key, by="sign", place="standard output" if target is None else str(target))
-    content = chain_file(issuing.chain(leaf, fullchain=fullchain))
+    issued = sign_request(context, request, options, target, force=force)
     if target is None:
-        click.echo(content, nl=False)
+        click.echo(issued.chain_pem, nl=False)
     else:
-        write_files({}, {target: content}, force=force)
         click.echo(printable(f"Certificate  {target}"))
-    click.echo(f"{in_words(issuing.order, leaf)}, serial {serial_text(leaf.serial_number)}.", err=True)
+    click.echo(f"{certificate_text(issued)}, serial {serial_text(issued.certificate.serial_number)}.", err=True)
 
 
 def _read(file: str) -> bytes:
@@ -62,9 +60,3 @@ def _read(file: str) -> bytes:
         raise StateError(
             f"{file} cannot be read: {error.strerror}.", path=file, hint="name a certificate request, or - for stdin"
         ) from error
-
-
-def _tell_left_out(request: CertificateRequest) -> None:
-    if request.left_out:
-        left = "; ".join(request.left_out)
-        click.echo(printable(f"Not taken from the request: {left}. Only its names and its key count."), err=True)

@@ -1,14 +1,14 @@
-"""`devtls unrevoke SERIAL|NAME|FILE`: a hold is taken back.
-
-Owns nothing but the order. Refuses every other revocation: a list that forgets one could not be believed.
-"""
+"""`devtls unrevoke SERIAL|NAME|FILE`: certificates that were only on hold are valid again."""
 
 from __future__ import annotations
 
 import click
 
-from devtls.cli.certificates.revocation_targets import to_release
-from devtls.cli.certificates.revoking import Change, change_each, open_desk, publish, root_key_for, show_change
+from devtls.cli.certificates.revocation_view import show_revocation
+from devtls.cli.terminal.passphrase import terminal_passphrases
+from devtls.cli.terminal.reporter import TerminalReporter
+from devtls.operations.context import Context
+from devtls.operations.revocation import apply_revocation, plan_release
 from devtls.system.machine.paths import refuse_sudo_for
 
 
@@ -17,12 +17,10 @@ from devtls.system.machine.paths import refuse_sudo_for
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase of a locked CA from this descriptor.")
 @click.option("--json", "as_values", is_flag=True, help="Print the result as JSON.")
 def command(*, which: str, passphrase_fd: int | None, as_values: bool) -> None:
-    """Take back a revocation that was a hold (devtls revoke --reason hold): the certificate counts again."""
+    """Release a certificate that was on hold (devtls revoke --reason hold): it is valid again.
+
+    No other revocation can be released: a CRL that forgets one could not be believed.
+    """
     refuse_sudo_for("unrevoke")
-    desk = open_desk(passphrase_fd)
-    targets = to_release(desk, which)
-    root_key = root_key_for(desk, targets, passphrase_fd)
-    released = change_each(
-        desk, targets, lambda register, serials: register.release(serials, desk.now, root_key=root_key)
-    )
-    show_change(Change("Released", targets, released), desk, publish(desk), as_values=as_values)
+    context = Context.here(TerminalReporter(), terminal_passphrases(passphrase_fd))
+    show_revocation(apply_revocation(context, plan_release(context, which)), as_values=as_values)

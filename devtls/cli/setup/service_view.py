@@ -11,15 +11,15 @@ import msgspec
 
 from devtls.cli import printable
 from devtls.cli.proxy.status import in_words
+from devtls.operations.service import InstalledService
 from devtls.system.changes.change import Part
-from devtls.system.changes.service.account import Account, AnyService
-from devtls.web.control_messages import ServeStatus
 
 _LABEL_WIDTH = 14
 
 
-def status_json(service: AnyService, account: Account, serve: ServeStatus | None) -> dict[str, object]:
-    """Return one service as JSON values; `serve` is what `devtls status` says of it, null when it cannot be asked."""
+def status_json(installed: InstalledService) -> dict[str, object]:
+    """Return one service as JSON values; `serve` is its part of `devtls status`, null when it cannot be asked."""
+    service, account, serve = installed.service, installed.account, installed.serve
     return {
         "name": service.name,
         "label": service.label,
@@ -36,8 +36,9 @@ def status_json(service: AnyService, account: Account, serve: ServeStatus | None
     }
 
 
-def status_lines(service: AnyService, account: Account, serve: ServeStatus | None, now: datetime) -> Iterator[str]:
+def status_lines(installed: InstalledService, now: datetime) -> Iterator[str]:
     """Yield the lines of one installed service."""
+    service, account, serve = installed.service, installed.account, installed.serve
     process = f" (process {account.pid})" if account.pid else ""
     why = f": {account.trouble}" if account.trouble else ""
     waits = service.part is Part.PORTS and not why
@@ -46,7 +47,7 @@ def status_lines(service: AnyService, account: Account, serve: ServeStatus | Non
     yield ""
     yield _row("Where", account.place + (", started by itself" if account.enabled else ", not started by itself"))
     yield _row("Command", shlex.join(account.argv))
-    yield _row("File", account.config or "the devtls.toml in your home folder, else your own")
+    yield _row("File", account.config or "the devtls.toml in your home directory, else your own")
     if account.running:
         yield _row("To stop it", shlex.join(account.stop))
     if serve is not None:

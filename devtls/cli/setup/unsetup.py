@@ -1,152 +1,73 @@
-"""`devtls unsetup`: take back what `devtls setup` did to this machine, the trust excepted.
+"""`devtls unsetup`: revert the changes of `devtls setup`, the trust excepted.
 
-Owns the choice of what is taken back: what the record says, and what the machine shows to be ours, also without a
-record and without a CA. Refuses to touch anything else. One change that fails never stops the others.
+Owns the order: plan, show, ask once, apply, show. `devtls service uninstall` goes the same way.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
 import click
 
-from devtls.cli import printable
 from devtls.cli.setup.setup import PARTS
-from devtls.cli.terminal.change_view import command_lines, password_notice, results_json, revert_rows
+from devtls.cli.terminal.change_view import password_notice, results_json, revert_lines, revert_rows
+from devtls.cli.terminal.options import DRY_RUN, JSON, YES
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask_or_refuse
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.table import show_table
-from devtls.errors import SetupFailed
-from devtls.system.changes.change import SETUP_PARTS, ChangeState, Part, Status
-from devtls.system.changes.discovery import find_applied
-from devtls.system.changes.engine import Executor, Proposal, Result, as_planned, propose_reverts, revert
-from devtls.system.changes.record import AppliedChange, ChangeRecord
-from devtls.system.machine.execute import ProcessRunner
-from devtls.system.machine.machine import Machine
-from devtls.system.machine.paths import Paths, refuse_sudo
-from devtls.system.machine.plan import Plan
-from devtls.system.storage.keystore import Keystore
+from devtls.operations.changes import planned_results
+from devtls.operations.context import Context
+from devtls.operations.unsetup import UnsetupPlan, apply_unsetup, plan_unsetup
+from devtls.system.changes.change import SETUP_PARTS, Part
+from devtls.system.machine.paths import refuse_sudo_for
 
 _NOTHING = "Nothing of devtls setup is on this machine."
 
 
-@dataclass(frozen=True)
-class Removal:
-    """What reverts changes; `strangers` are entries of the record that this devtls knows no change for."""
-
-    executor: Executor
-    parts: tuple[Part, ...]
-    proposals: tuple[Proposal, ...]
-    strangers: tuple[AppliedChange, ...] = ()
-
-    @property
-    def plans(self) -> tuple[Plan, ...]:
-        """What would be done."""
-        return tuple(proposal.plan for proposal in self.proposals)
-
-    @property
-    def has_work(self) -> bool:
-        """Whether the machine would be changed."""
-        return any(self.plans)
-
-    def lines(self) -> Iterator[str]:
-        """Yield each change that would be reverted, with its exact commands."""
-        for proposal in self.proposals:
-            if proposal.plan:
-                yield f"  {printable(proposal.change.label)}"
-                yield from command_lines(proposal, self.executor.elevation)
-
-
 @click.command()
 @click.argument("parts", nargs=-1, type=PARTS, metavar="[names|ports|service]...")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@YES
+@DRY_RUN
+@JSON
 def command(*, parts: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) -> None:
-    """Take back what devtls setup did: names, ports, the service; or only the parts that are named.
+    """Revert the changes of devtls setup: names, ports, the service; or only the parts that are named.
 
-    The CA stays trusted: devtls untrust takes that back, devtls uninstall everything.
+    The CA stays trusted: devtls untrust reverts that, devtls uninstall everything.
     """
-    if sys.platform != "win32":
-        refuse_sudo(os.environ, os.geteuid(), "unsetup")
-    paths = Paths.from_environment()
-    removal = look(paths, Machine.here(), [Part(part) for part in parts] or list(SETUP_PARTS))
+    refuse_sudo_for("unsetup")
+    context = Context.here(TerminalReporter(), terminal_passphrases())
+    plan = plan_unsetup(context, [Part(part) for part in parts] or SETUP_PARTS)
     if dry_run:
-        show_dry_run(removal, _NOTHING, as_json=as_json)
+        show_dry_run(context, plan, _NOTHING, as_json=as_json)
         return
-    agree(removal, "unsetup", yes=yes)
-    results = carry_out(removal)
+    agree(context, plan, "unsetup", yes=yes)
+    result = apply_unsetup(context, plan)
     if as_json:
-        click.echo(results_json(results, dry_run=False))
-    elif results:
-        show_table(("What", "State", "Remedy"), revert_rows(results))
+        click.echo(results_json(result.changes, dry_run=False))
+    elif result.changes:
+        show_table(("What", "State", "Remedy"), revert_rows(result.changes))
     else:
         click.echo(_NOTHING)
-    judge(results)
-    if results and not as_json and Keystore(paths.state_dir).exists():
-        click.echo("The CA stays trusted: devtls untrust takes that back, devtls uninstall everything.", err=True)
+    result.raise_for_failure()
+    if result.changes and not as_json and context.keystore.exists():
+        click.echo("The CA stays trusted: devtls untrust reverts that, devtls uninstall everything.", err=True)
 
 
-def look(paths: Paths, machine: Machine, parts: Collection[Part]) -> Removal:
-    """Look for what an earlier setup did to these parts. Raises StateError for a damaged record."""
-    record, runner = ChangeRecord(paths.state_dir), ProcessRunner(machine.elevation)
-    entries = record.entries(*parts)
-    changes = find_applied(machine, runner, parts, recorded=[entry.name for entry in entries])
-    known = {change.name for change in changes}
-    strangers = tuple(entry for entry in entries if entry.name not in known)
-    executor = Executor(runner, machine.elevation, record)
-    return Removal(executor, tuple(parts), propose_reverts(changes, entries), strangers)
-
-
-def show_dry_run(removal: Removal, nothing: str, *, as_json: bool) -> None:
-    """Show what would be taken back; `nothing` says that there is nothing."""
-    working = [proposal for proposal in removal.proposals if proposal.plan]
+def show_dry_run(context: Context, plan: UnsetupPlan, nothing: str, *, as_json: bool) -> None:
+    """Show the commands that would run; `nothing` says that there are none."""
     if as_json:
-        click.echo(
-            results_json([as_planned(proposal, removal.executor.elevation) for proposal in working], dry_run=True)
-        )
-    elif working:
-        click.echo("\n".join(["This would be done:\n", *removal.lines(), "\nNothing was changed."]))
+        click.echo(results_json(planned_results(context, plan.working), dry_run=True))
+    elif plan.has_work:
+        lines = revert_lines(plan.working, context.machine.elevation)
+        click.echo("\n".join(["This would be done:\n", *lines, "\nNothing was changed."]))
     else:
         click.echo(nothing)
 
 
-def agree(removal: Removal, command: str, *, yes: bool) -> None:
-    """Show what will be taken back, and ask, unless the answer is `yes`. Raises Refused."""
-    if removal.has_work:
-        notice = password_notice(removal.plans, removal.executor.elevation)
-        click.echo("\n".join(["This will be done:\n", *removal.lines(), notice]), err=True)
+def agree(context: Context, plan: UnsetupPlan, command_name: str, *, yes: bool) -> None:
+    """Show the commands that will run, and ask, unless the answer is `yes`. Raises Refused."""
+    if plan.has_work:
+        elevation = context.machine.elevation
+        lines = revert_lines(plan.working, elevation)
+        click.echo("\n".join(["This will be done:\n", *lines, password_notice(plan.plans, elevation)]), err=True)
         if not yes:
-            ask_or_refuse(command, "on this machine")
-
-
-def carry_out(removal: Removal) -> tuple[Result, ...]:
-    """Revert everything, and return the state of each change that there was something to do about."""
-    executor, results = removal.executor, []
-    recorded = {entry.name for entry in executor.record.entries(*removal.parts)}
-    for proposal in removal.proposals:
-        if proposal.plan and executor.can_run(proposal.plan):
-            click.echo(f"{printable(proposal.change.label)} …", err=True)
-        result = revert(proposal, executor)
-        if proposal.plan or proposal.change.name in recorded:
-            results.append(result)
-    if Part.NAMES in removal.parts and executor.record.hostnames():
-        executor.record.remember_hostnames(())
-    return (*results, *(_unknown(entry, executor.record.path) for entry in removal.strangers))
-
-
-def _unknown(entry: AppliedChange, file: Path) -> Result:
-    remedy = f"Upgrade devtls; or, if you reverted it yourself, take its entry out of {file}."
-    state = ChangeState(Status.FAILED, "this devtls does not know how to revert it", remedy)
-    return Result(entry.name, entry.part, None, entry.name, state)
-
-
-def judge(results: Sequence[Result]) -> None:
-    """Raise SetupFailed when something is left."""
-    left = [result for result in results if result.state.status is not Status.ABSENT]
-    if left:
-        labels = ", ".join(result.label for result in left)
-        raise SetupFailed(f"Still there: {labels}.", hint=left[0].state.remedy or "devtls unsetup")
+            ask_or_refuse(command_name, "on this machine")

@@ -55,6 +55,13 @@ def change_lines(proposal: Proposal, elevation: Elevation | None, absent: str = 
         yield f"{_INDENT}  try: {printable(state.remedy)}"
 
 
+def revert_lines(proposals: Iterable[Proposal], elevation: Elevation | None) -> Iterator[str]:
+    """Yield each change that is reverted, with its exact commands."""
+    for proposal in proposals:
+        yield f"  {printable(proposal.change.label)}"
+        yield from command_lines(proposal, elevation)
+
+
 def command_lines(proposal: Proposal, elevation: Elevation | None) -> Iterator[str]:
     """Yield the exact commands of a plan."""
     if proposal.plan.elevated and elevation is None:

@@ -71,7 +71,7 @@ class RequestDispatcher:
         self._recording = service.observer.wants_requests
 
     def connected(self, peername: tuple[str, int] | None, ssl_object: ssl.SSLObject | None = None) -> None:
-        """Take note of the client's address and certificate."""
+        """Set the address of the client, and the certificate that it showed."""
         client_ip = str(peername[0]).encode("ascii", "replace") if peername else b"127.0.0.1"
         self._tls = ssl_object
         self.edge = self._proven_edge = self.service.edge(client_ip, self._port)

@@ -11,19 +11,22 @@ import sys
 ENOUGH = 16384
 """For max_connections in the thousands, twice; more costs nothing but would hide a leak for longer."""
 
+if sys.platform == "win32":
 
-def raise_descriptor_limit() -> int | None:
-    """Raise the soft limit towards `ENOUGH` and return what holds now; None where there is no such limit."""
-    if sys.platform == "win32":
+    def raise_descriptor_limit() -> int | None:
+        """Return None: there is no such limit."""
         return None
+else:
     import resource
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(ENOUGH, hard)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return soft
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    except (OSError, ValueError):  # macOS has a second, lower limit (kern.maxfilesperproc)
-        return soft
-    return wanted
+    def raise_descriptor_limit() -> int | None:
+        """Raise the soft limit towards `ENOUGH` and return what holds now; None where there is no such limit."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(ENOUGH, hard)
+        if soft == resource.RLIM_INFINITY or soft >= wanted:
+            return soft
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):  # macOS has a second, lower limit (kern.maxfilesperproc)
+            return soft
+        return wanted

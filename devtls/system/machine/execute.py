@@ -1,6 +1,6 @@
 """Runs plans: the half of a change that touches the machine.
 
-Owns starting programs (never through a shell), their time limits, and turning what they say into an Outcome. Refuses
+Owns starting programs (never through a shell), their time limits, and turning their output into an Outcome. Refuses
 to go on after a step that failed: the rest of that plan is not run. Strategy: output goes to unnamed temporary files,
 not pipes, so that a grandchild that outlives a killed tool cannot hang us; a program that is not elevated gets a
 session of its own, so that it cannot ask for a password on the terminal behind our back and is killed with all its
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Protocol
 
 from devtls.system.machine.plan import (
-    ByHand,
     Elevation,
     MakeDirectory,
+    ManualStep,
     Plan,
     RemoveFile,
     Run,
@@ -40,7 +40,7 @@ _KILLED = -9  # by SIGKILL, as subprocess says it; Windows knows no such signal
 _JVM_CHATTER = ("Picked up JAVA_TOOL_OPTIONS", "Picked up JDK_JAVA_OPTIONS", "Picked up _JAVA_OPTIONS")
 
 
-class Trouble(Enum):
+class StepFailure(Enum):
     """Why a step could not be done."""
 
     NO_TOOL = "no-tool"
@@ -49,7 +49,7 @@ class Trouble(Enum):
     READ_ONLY = "read-only"
     TIMED_OUT = "timed-out"
     CHANGED = "changed"
-    BY_HAND = "by-hand"
+    MANUAL = "by-hand"
     FAILED = "failed"
 
 
@@ -62,8 +62,8 @@ class Finished:
     stderr: bytes = b""
 
     @property
-    def said(self) -> str:
-        """Its last words: the last non-empty line of stderr, else of stdout; that a JVM read a variable is none."""
+    def last_line(self) -> str:
+        """The last non-empty line of stderr, else of stdout; a JVM's line about a variable it read does not count."""
         for output in (self.stderr, self.stdout):
             text = output.decode("utf-8", "replace")
             lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(_JVM_CHATTER)]
@@ -76,7 +76,7 @@ class Finished:
 class NotFinished:
     """A program that could not be started or had to be killed."""
 
-    trouble: Trouble
+    trouble: StepFailure
     detail: str
 
 
@@ -92,7 +92,7 @@ class Outcome:
     """How a plan went: `failed` is the step at which it stopped (None = all done)."""
 
     failed: Step | None = None
-    trouble: Trouble | None = None
+    trouble: StepFailure | None = None
     detail: str = ""
 
     @property
@@ -110,7 +110,7 @@ class ProcessRunner:
     def run(self, run: Run) -> Finished | NotFinished:
         """Start `run`, wait at most its time limit, and return how it ended."""
         if run.elevate and self.elevation is None:
-            return NotFinished(Trouble.NO_ELEVATION, "neither sudo, doas nor pkexec is installed")
+            return NotFinished(StepFailure.NO_ELEVATION, "neither sudo, doas nor pkexec is installed")
         asks = run.elevate and bool(self.elevation and self.elevation.argv)
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as fed:
             fed.write(run.stdin or b"")
@@ -130,7 +130,7 @@ class ProcessRunner:
                 code = process.wait(run.timeout_s)
             except subprocess.TimeoutExpired:
                 _stop(process, group=not asks)
-                return NotFinished(Trouble.TIMED_OUT, f"{run.argv[0]} did not end within {run.timeout_s:g} s")
+                return NotFinished(StepFailure.TIMED_OUT, f"{run.argv[0]} did not end within {run.timeout_s:g} s")
             out.seek(0)
             err.seek(0)
             return Finished(code, out.read(_KEPT_OUTPUT), err.read(_KEPT_OUTPUT))
@@ -160,13 +160,13 @@ def execute(plan: Plan, runner: Runner) -> Outcome:
 def _do(step: Step, runner: Runner) -> Outcome:
     if isinstance(step, Unchanged):
         return _compare(step)
-    if isinstance(step, ByHand):
-        return Outcome(step, Trouble.BY_HAND, step.what)
+    if isinstance(step, ManualStep):
+        return Outcome(step, StepFailure.MANUAL, step.what)
     if not isinstance(step, Run) and not step.elevate:
         try:
             _do_here(step)
         except OSError as error:
-            trouble = Trouble.FAILED if isinstance(error, FileNotFoundError) else _trouble_of(error)
+            trouble = StepFailure.FAILED if isinstance(error, FileNotFoundError) else _trouble_of(error)
             return Outcome(step, trouble, f"{step.path}: {error.strerror}")
         return Outcome()
     match runner.run(lower(step)):
@@ -175,8 +175,8 @@ def _do(step: Step, runner: Runner) -> Outcome:
         case Finished(code=0):
             return Outcome()
         case Finished() as finished:
-            read_only = "Read-only file system" in finished.said
-            return Outcome(step, Trouble.READ_ONLY if read_only else Trouble.FAILED, finished.said)
+            read_only = "Read-only file system" in finished.last_line
+            return Outcome(step, StepFailure.READ_ONLY if read_only else StepFailure.FAILED, finished.last_line)
 
 
 def _compare(step: Unchanged) -> Outcome:
@@ -186,7 +186,9 @@ def _compare(step: Unchanged) -> Outcome:
         found = None
     except OSError as error:
         return Outcome(step, _trouble_of(error), f"{step.path}: {error.strerror}")
-    return Outcome() if found == step.sha256 else Outcome(step, Trouble.CHANGED, f"{step.path} was changed meanwhile")
+    return (
+        Outcome() if found == step.sha256 else Outcome(step, StepFailure.CHANGED, f"{step.path} was changed meanwhile")
+    )
 
 
 def _do_here(step: WriteFile | MakeDirectory | RemoveFile) -> None:
@@ -217,11 +219,11 @@ def write_atomically(path: Path, content: bytes, mode: int) -> None:
         raise
 
 
-def _trouble_of(error: OSError) -> Trouble:
+def _trouble_of(error: OSError) -> StepFailure:
     match error:
         case FileNotFoundError():
-            return Trouble.NO_TOOL
+            return StepFailure.NO_TOOL
         case PermissionError():
-            return Trouble.NOT_PERMITTED
+            return StepFailure.NOT_PERMITTED
         case _:
-            return Trouble.READ_ONLY if error.errno == errno.EROFS else Trouble.FAILED
+            return StepFailure.READ_ONLY if error.errno == errno.EROFS else StepFailure.FAILED

@@ -83,8 +83,8 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
-class ByHand:
-    """What only a person can do; a plan stops here."""
+class ManualStep:
+    """A step that only a person can do; a plan stops here. `what` describes it."""
 
     what: str
     elevate: Literal[False] = False
@@ -93,7 +93,7 @@ class ByHand:
 Command: TypeAlias = Run | WriteFile | MakeDirectory | RemoveFile
 """What is done by one command."""
 
-Step: TypeAlias = Command | Unchanged | ByHand
+Step: TypeAlias = Command | Unchanged | ManualStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def render(step: Step, elevation: Elevation | None) -> str:
     """
     if isinstance(step, Unchanged):
         return f"# Only while {step.path} is {'as it is now' if step.sha256 else 'missing'}:"
-    if isinstance(step, ByHand):
+    if isinstance(step, ManualStep):
         return f"# By hand: {step.what}"
     if not isinstance(step, Run) and PureWindowsPath(step.path).drive:
         return _render_windows(step)

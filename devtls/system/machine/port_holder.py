@@ -65,7 +65,7 @@ def find_holder(port: int, *, protocol: Literal["tcp", "udp"] = "tcp", proc: Pat
     for directory in proc.glob("[0-9]*"):
         if (descriptor := _descriptor_of(directory / "fd", inodes)) is not None:
             return Holder(f"{_name(directory)} (process {directory.name})", descriptor, _target(descriptor))
-    return Holder(_somebody({each.uid for each in listening}))
+    return Holder(_owner({each.uid for each in listening}))
 
 
 def is_listened_to(port: int, *, proc: Path = _PROC) -> bool:
@@ -74,21 +74,24 @@ def is_listened_to(port: int, *, proc: Path = _PROC) -> bool:
     return any(each.on_loopback for table in tables for each in _listening(table, port, _OPEN["tcp"]))
 
 
-def _somebody(uids: set[int]) -> str:
-    """Return whose program it is, when that is another user; the kernel tells that much of everybody."""
-    if sys.platform == "win32":
+if sys.platform == "win32":
+
+    def _owner(uids: set[int]) -> str:
         return ""
-    others = uids - {os.geteuid()}
-    if len(uids) != 1 or not others:
-        return ""
+else:
     import pwd
 
-    uid = others.pop()
-    try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = f"user {uid}"
-    return f"a program of {user}"
+    def _owner(uids: set[int]) -> str:
+        """Return whose program it is, when that is another user; the kernel tells that much of everybody."""
+        others = uids - {os.geteuid()}
+        if len(uids) != 1 or not others:
+            return ""
+        uid = others.pop()
+        try:
+            user = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            user = f"user {uid}"
+        return f"a program of {user}"
 
 
 def _listening(table: Path, port: int, state: str) -> Iterator[_Listener]:

@@ -7,16 +7,12 @@ adding a zone needs it.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from publicsuffixlist import PublicSuffixList
+from publicsuffixlist import PublicSuffixList
 
 
 @cache
 def _suffixes() -> PublicSuffixList:
-    from publicsuffixlist import PublicSuffixList
-
     return PublicSuffixList()
 
 
@@ -27,8 +23,6 @@ def is_public_suffix(name: str) -> bool:
 
 @cache
 def _registries() -> PublicSuffixList:
-    from publicsuffixlist import PublicSuffixList
-
     return PublicSuffixList(only_icann=True)
 
 

@@ -9,6 +9,7 @@ never behind a route, the CA's key never on a site.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +19,7 @@ import msgspec.json
 
 from devtls.config import AllowanceReason, Config, StaticTarget, needs_allow, private_routes
 from devtls.errors import ConfigError, NotAllowed, StateError
+from devtls.pki.signature import sha256_hex
 from devtls.system.machine.paths import Paths
 from devtls.system.machine.private_files import (
     ensure_private_directory,
@@ -54,7 +56,7 @@ class Allowlist:
     def allows(self, path: Path, data: bytes, reasons: list[AllowanceReason]) -> bool:
         """Say whether this content at this path was allowed for all of `reasons`."""
         entry = self._read().get(os.path.realpath(path))
-        return entry is not None and entry.sha256 == _digest(data) and set(_texts(reasons)) <= set(entry.reasons)
+        return entry is not None and entry.sha256 == sha256_hex(data) and set(_texts(reasons)) <= set(entry.reasons)
 
     def remember(self, path: Path, data: bytes, reasons: list[AllowanceReason], now: datetime) -> None:
         """Allow this content at this path."""
@@ -62,7 +64,7 @@ class Allowlist:
         stamp = now.isoformat(timespec="seconds")
         with self._writing():
             entries = self._read()
-            entries[place] = Allowed(place, _digest(data), _texts(reasons), stamp)
+            entries[place] = Allowed(place, sha256_hex(data), _texts(reasons), stamp)
             self._write(entries)
 
     def revoke(self, path: Path) -> bool:
@@ -130,15 +132,7 @@ def _parse(data: bytes, file: Path) -> dict[str, Allowed]:
 
 
 def _quoted(path: Path) -> str:
-    import shlex
-
     return shlex.quote(str(path))
-
-
-def _digest(data: bytes) -> str:
-    import hashlib  # 2 ms that a file without special wishes does not need
-
-    return hashlib.sha256(data).hexdigest()
 
 
 def _texts(reasons: list[AllowanceReason]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ home folder, or at the file system's root.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 from pathlib import Path
@@ -75,8 +76,6 @@ def read_config_file(path: Path) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
-        import shlex
-
         hint = "Check the path." if isinstance(error, FileNotFoundError) else f"ls -l {shlex.quote(str(path))}"
         raise ConfigError(f"the file cannot be read: {error.strerror}.", source=str(path), hint=hint) from error
 

@@ -7,7 +7,9 @@ an entry, the passphrase is asked for.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import sha256
+from typing import Any
 
 from devtls.errors import StateError
 
@@ -16,42 +18,41 @@ _V1_MARK, _V1_HEADER_BYTES = b"devtls-key", 42  # containers of earlier versions
 
 
 def from_keyring(container: bytes) -> str:
-    """Return what the keyring holds for this container, "" for nothing."""
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError:
+    """Return the passphrase that the keyring holds for this container, "" for none."""
+    if (keyring := _keyring()) is None:
         return ""
     try:
-        return keyring.get_password(_SERVICE, _name(container)) or ""
-    except KeyringError:  # locked, or no service behind it
+        found: str | None = keyring.get_password(_SERVICE, _name(container))
+    except keyring.errors.KeyringError:  # locked, or no service behind it
         return ""
+    return found or ""
 
 
 def to_keyring(container: bytes, passphrase: str) -> None:
     """Store the passphrase of a container; raises StateError where that cannot be."""
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError as error:
-        raise StateError("The keyring extra is not installed.", hint="pip install 'devtls[keyring]'") from error
+    if (keyring := _keyring()) is None:
+        raise StateError("The keyring extra is not installed.", hint="pip install 'devtls[keyring]'")
     try:
         keyring.set_password(_SERVICE, _name(container), passphrase)
-    except KeyringError as error:
+    except keyring.errors.KeyringError as error:
         raise StateError(f"The keyring takes nothing: {error}.", hint="devtls ca lock without --keyring") from error
 
 
 def drop_from_keyring(container: bytes) -> None:
     """Forget the passphrase of a container, if the keyring knows it."""
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError:
+    if (keyring := _keyring()) is None:
         return
-    try:
+    with suppress(keyring.errors.KeyringError):  # there was none
         keyring.delete_password(_SERVICE, _name(container))
-    except KeyringError:  # there was none
-        return
+
+
+def _keyring() -> Any:
+    """Return the module, None without the extra; 60 ms that only a locked key is worth."""
+    try:
+        import keyring.errors
+    except ImportError:
+        return None
+    return keyring
 
 
 def _name(container: bytes) -> str:

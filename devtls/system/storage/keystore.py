@@ -156,13 +156,23 @@ class Keystore:
 
     def load_signer(self, now: datetime) -> Signer:
         """Return the part of the CA that mints, its key unlocked; raises what `load` raises, and WrongPassphrase."""
+        return self._sealed(now) or self._generations.open_signer(self.load(now))
+
+    def zones(self, now: datetime) -> tuple[Hostname, ...]:
+        """Return the zones of the CA, for which no key is unlocked; raises what `load` raises."""
+        sealed = self._sealed(now)
+        return sealed.zones if sealed is not None else self.load(now).zones
+
+    def _sealed(self, now: datetime) -> Signer | None:
+        """Return the signer from the seal, which needs no X.509 library; None when that does not hold."""
         pointer = self.pointer()
-        if pointer is not None and pointer.seal_sha256:
-            check_private_directory(self.state_dir)
-            signer = open_sealed(self.state_dir / pointer.generation, pointer.seal_sha256, now)
-            if signer is not None and (signer.fingerprint, signer.pki_port) == (pointer.root_sha256, pointer.pki_port):
-                return signer
-        return self._generations.open_signer(self.load(now))
+        if pointer is None or not pointer.seal_sha256:
+            return None
+        check_private_directory(self.state_dir)
+        signer = open_sealed(self.state_dir / pointer.generation, pointer.seal_sha256, now)
+        if signer is not None and (signer.fingerprint, signer.pki_port) == (pointer.root_sha256, pointer.pki_port):
+            return signer
+        return None
 
     # -- making and forgetting ----------------------------------------------------------------------------------------
 

@@ -55,10 +55,10 @@ def test_in_words_it_names_zones_days_fingerprints_and_the_directory(authority: 
     assert "\x1b" not in text
 
 
-def test_it_says_what_a_thief_could_do_and_the_remedy(authority: Authority) -> None:
+def test_it_says_what_an_attacker_could_do_and_the_remedy(authority: Authority) -> None:
     text = " ".join(run().decode().split())
-    assert "They can pose as any name in dev.local, localhost, test" in text
-    assert "They cannot pose as any other site" in text
+    assert "Can pose as any name in dev.local, localhost, test" in text
+    assert "Cannot pose as any other site" in text
     assert "devtls ca renew, then devtls ca retire" in text
 
 
@@ -136,7 +136,7 @@ def test_a_chain_in_der_is_a_usage_error(authority: Authority) -> None:
 
 
 def test_der_is_not_thrown_at_a_terminal(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("devtls.cli.ca.ca._is_terminal", lambda: True)
+    monkeypatch.setattr("devtls.cli.ca.export._is_terminal", lambda: True)
     with pytest.raises(Refused, match="binary") as caught:
         run("export", "--format", "der")
     assert "--out" in caught.value.hint

@@ -17,7 +17,8 @@ from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.root import certificates_in
 from devtls.system.storage.keystore import Keystore
-from tests.cli.desk import CERTUTIL, Desk
+from tests.cli.desk import Desk
+from tests.system.machine.small_debian import CERTUTIL
 
 
 def present(desk: Desk) -> Authority:
@@ -121,7 +122,7 @@ def test_a_store_that_refuses_stops_the_switch_and_the_next_run_goes_on(desk: De
     desk.tool("usr/bin/certutil", f'case "$*" in *-A*) echo "locked" >&2; exit 1;; esac\n{CERTUTIL}')
     error = desk.fail(ExitCode.NOT_TRUSTED, "ca", "renew", "--yes")
     assert "the present CA goes on signing" in str(error)
-    assert "devtls ca retire takes the new root back" in error.hint
+    assert "devtls ca retire removes the new root again" in error.hint
     assert present(desk).fingerprint == old.fingerprint
     pointer = Keystore(desk.state).pointer()
     assert pointer is not None

@@ -169,7 +169,7 @@ def test_lines_that_cannot_be_read_are_said(register: Register) -> None:
     issue(register, "a.test")
     register.path.write_bytes(b"???\n" + register.path.read_bytes())
     said = run("list")
-    assert said.stderr == "The register has lines that cannot be read: 1.\n"
+    assert said.stderr == "warning: The register has lines that cannot be read: 1.\n"
     assert "a.test" in said.stdout
 
 

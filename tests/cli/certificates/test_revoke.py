@@ -13,9 +13,10 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from devtls.cli.certificates import certs, revoke, revoking, unrevoke
+from devtls.cli.certificates import certs, revoke, unrevoke
 from devtls.errors import CertificateError, DevtlsError, Refused, StateError
 from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.operations import revocation
 from devtls.pki.authority import Authority
 from devtls.pki.certify import CertificateTemplate
 from devtls.pki.imported import ImportBundle, validate_import
@@ -75,7 +76,7 @@ class Proxy:
 @pytest.fixture
 def running(monkeypatch: pytest.MonkeyPatch) -> list[Proxy]:
     proxies: list[Proxy] = []
-    monkeypatch.setattr(revoking, "find_running", lambda *_: proxies)
+    monkeypatch.setattr(revocation, "find_running", lambda *_: proxies)
     return proxies
 
 
@@ -103,7 +104,7 @@ def test_by_serial(register: Register) -> None:
     first, _ = issue(register, "a.test"), issue(register, "a.test")
     said = run(revoke, serial(first)[:12].upper(), "--reason", "superseded")
     assert said.stdout == f"Revoked  {serial(first)[:8]}  a.test (/x/a.test.pem)\n"
-    assert "List number 2 is signed; while devtls serve runs it is at http://127.0.0.1:" in said.stderr
+    assert "CRL number 2 is signed; while devtls serve runs it is at http://127.0.0.1:" in said.stderr
     assert listed(register) == {serial(first)}
     assert register.history().revoked[serial(first)].reason == "superseded"
 
@@ -195,7 +196,7 @@ def test_in_words_it_says_which_names_get_another_key(
     running.append(Proxy(authority.fingerprint, app=number))
     said = run(revoke, "app.test", "--reason", "hold")
     assert said.stdout == f"Revoked  {serial_text(number)}  app.test (in the memory of devtls serve)\n"
-    assert "List number 2 is at http" in said.stderr
+    assert "CRL number 2 is at http" in said.stderr
     assert "devtls serve shows app.test with another key from now on." in said.stderr
     run(unrevoke, serial_text(number)[:10])
     assert listed(register) == set()
@@ -248,7 +249,7 @@ def test_after_a_renewal_each_certificate_is_revoked_by_the_ca_that_issued_it(
     run(unrevoke, serial(old))
     assert (listed(register), listed(following)) == (set(), {serial(new)})
     said = run(revoke, str(file), "--reason", "superseded")
-    assert said.stderr.count("List number") == 1
+    assert said.stderr.count("CRL number") == 1
     assert register.authority.id in said.stderr
     assert listed(register) == {serial(old)}
 
@@ -259,7 +260,7 @@ def test_a_ca_that_signs_no_lists_is_not_said_to_have_one(keystore: Keystore) ->
     keystore.adopt(validate_import(brought, zones=(), parse_zone=Hostname, now=now, pki_port=29445).authority, now)
     issue(Register(keystore, keystore.load(now)), "a.test")
     said = run(revoke, "a.test")
-    assert "List number" not in said.stderr
+    assert "CRL number" not in said.stderr
     assert "no other program learns of it" in said.stderr
 
 

@@ -14,6 +14,8 @@ from devtls.cli.setup import service
 from devtls.cli.terminal import prompts
 from devtls.cli.terminal.log_tail import show_log
 from devtls.errors import StateError
+from devtls.operations import context
+from devtls.operations import service as operation
 from devtls.operations.control import RunningProxy
 from devtls.system.changes.engine import Executor
 from devtls.system.changes.record import ChangeRecord
@@ -44,7 +46,7 @@ def systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("DEVTLS_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("DEVTLS_CONFIG_DIR", str(machine.home / ".config/devtls"))
     monkeypatch.delenv("SUDO_UID", raising=False)
-    monkeypatch.setattr(service, "Executor", partial(Executor, patience_s=0.0))
+    monkeypatch.setattr(context, "Executor", partial(Executor, patience_s=0.0))
     return played
 
 
@@ -115,7 +117,7 @@ def test_json_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["measures"] == []
 
 
-def test_it_is_recorded_like_every_measure_of_setup(
+def test_it_is_recorded_like_every_change_of_setup(
     machine: Machine, systemd: Systemd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = ChangeRecord(tmp_path / "state")
@@ -164,7 +166,7 @@ def test_without_routes_there_is_no_service(machine: Machine, capsys: pytest.Cap
     assert not unit(machine).exists()
 
 
-def test_what_stands_in_the_way_is_said(systemd: Systemd, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_obstacle_is_named(systemd: Systemd, capsys: pytest.CaptureFixture[str]) -> None:
     systemd.silent = NO_BUS
     devtls("install", "--yes", code=1)
     said = capsys.readouterr().err
@@ -203,11 +205,11 @@ def test_without_a_terminal_nothing_is_done_unasked(
     assert not unit(machine).exists()
 
 
-def test_one_that_was_started_by_hand_is_pointed_out(
+def test_a_proxy_that_was_started_manually_is_pointed_out(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     about = About(version="1", pid=42, https_port=443, config_file=None)
-    monkeypatch.setattr(service, "find_running", lambda *_: [RunningProxy(ControlSocket(Path("/x"), 42), about)])
+    monkeypatch.setattr(operation, "find_running", lambda *_: [RunningProxy(ControlSocket(Path("/x"), 42), about)])
     devtls("install", "--yes")
     assert "devtls serve (process 42) runs already, on port 443" in capsys.readouterr().err
 

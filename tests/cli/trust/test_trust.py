@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from devtls.cli.group import cli
 from devtls.cli.terminal import prompts, table
-from devtls.cli.trust import proof_view, trust
+from devtls.cli.trust import trust_view
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import Authority
@@ -24,7 +24,8 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Elevation
 from devtls.system.storage.ca_directory import NO_LOCKS, Locks
 from devtls.system.storage.keystore import Keystore
-from tests.cli.desk import CURL, MEET, Desk
+from tests.cli.desk import Desk
+from tests.system.machine.small_debian import CURL, HANDSHAKE
 
 
 def _elevate(desk: Desk, monkeypatch: pytest.MonkeyPatch, elevation: Elevation | None) -> None:
@@ -60,7 +61,7 @@ def test_json_is_one_document_on_stdout(desk: Desk) -> None:
     assert values["root"]["zones"] == ["dev.local", "localhost", "test"]
 
 
-def test_without_a_terminal_nothing_happens_unless_yes_is_said(desk: Desk) -> None:
+def test_without_a_terminal_nothing_happens_unless_yes_is_given(desk: Desk) -> None:
     error = desk.fail(ExitCode.REFUSED, "trust")
     assert "no terminal" in str(error)
     assert "--yes" in error.hint
@@ -123,16 +124,17 @@ def test_zones_are_named_when_the_ca_is_made(desk: Desk) -> None:
 def test_a_ca_that_a_serve_made_meanwhile_is_not_taken_for_the_wanted_one(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Overtaken(Keystore):
-        def load_or_create(self, zones: Iterable[Hostname], now: datetime, locks: Locks = NO_LOCKS) -> Authority:
-            return super().load_or_create(DEFAULT_ZONES, now)
+    create = Keystore.load_or_create
 
-    monkeypatch.setattr(trust, "Keystore", Overtaken)
+    def overtaken(keystore: Keystore, zones: Iterable[Hostname], now: datetime, locks: Locks = NO_LOCKS) -> Authority:
+        return create(keystore, DEFAULT_ZONES, now)
+
+    monkeypatch.setattr(Keystore, "load_or_create", overtaken)
     assert "corp.dev needs a new one" in str(desk.fail(ExitCode.REFUSED, "trust", "--yes", "--zone", "corp.dev"))
     assert not desk.nss.exists()
 
 
-def test_a_state_directory_that_takes_no_root_file_is_said_in_a_sentence(desk: Desk) -> None:
+def test_a_state_directory_that_takes_no_root_file_is_an_error_with_a_sentence(desk: Desk) -> None:
     (desk.state / ROOT_FILE).mkdir(mode=0o700, parents=True)
     desk.state.chmod(0o700)
     assert "cannot be written" in str(desk.fail(ExitCode.STATE, "trust", "--yes"))
@@ -158,7 +160,7 @@ def test_if_no_store_trusts_it_the_exit_code_says_so(desk: Desk) -> None:
     assert error.hint
 
 
-def test_without_certutil_the_package_and_the_way_by_hand_are_named(desk: Desk) -> None:
+def test_without_certutil_the_package_and_the_manual_steps_are_named(desk: Desk) -> None:
     (desk.machine.root / "usr/bin/certutil").unlink()
     desk.nss.mkdir(parents=True)
     result = desk.succeed("trust", "--yes")
@@ -187,7 +189,7 @@ def test_only_the_shown_commands_are_elevated(desk: Desk, monkeypatch: pytest.Mo
 
 
 def test_a_client_that_accepts_foreign_names_is_a_loud_failure(desk: Desk) -> None:
-    desk.tool("usr/bin/curl", MEET)
+    desk.tool("usr/bin/curl", HANDSHAKE)
     error = desk.fail(ExitCode.NOT_TRUSTED, "trust", "--yes")
     assert "curl accepted a certificate for a name outside the zones" in str(error)
 
@@ -200,7 +202,7 @@ def test_a_client_that_accepts_foreign_names_is_a_loud_failure(desk: Desk) -> No
     ],
 )
 def test_every_verdict_on_the_foreign_name_is_shown(desk: Desk, script: str, shown: str) -> None:
-    desk.tool("usr/bin/curl", script + MEET)
+    desk.tool("usr/bin/curl", script + HANDSHAKE)
     assert shown in desk.succeed("trust", "--yes").stdout
 
 
@@ -244,7 +246,7 @@ def test_a_variable_that_a_client_needs_comes_as_a_line_for_the_profile(desk: De
 def test_a_terminals_table_leaves_the_value_of_a_variable_to_the_line_below(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proof_view, "is_wrapped", lambda: True)
+    monkeypatch.setattr(trust_view, "is_wrapped", lambda: True)
     result = desk.succeed("trust", "--yes")
     assert "trusted with CURL_CA_BUNDLE=…" in result.stdout
     assert f"  export CURL_CA_BUNDLE={desk.state / BUNDLE_FILE}\n" in result.stderr
@@ -277,7 +279,7 @@ def test_the_table_on_a_terminal_has_colours(desk: Desk, capsys: pytest.CaptureF
     assert "System store" in capsys.readouterr().out
 
 
-def test_untrust_takes_back_exactly_what_trust_put_there(desk: Desk) -> None:
+def test_untrust_reverts_exactly_the_changes_of_trust(desk: Desk) -> None:
     before = desk.bundle.read_bytes()
     desk.succeed("trust", "--yes")
     result = desk.succeed("untrust", "--yes")
@@ -348,7 +350,7 @@ def test_untrust_finds_roots_of_ours_without_any_record(desk: Desk, tmp_path: Pa
     assert desk.bundle.read_bytes() != before
 
 
-def test_untrust_leaves_another_ca_of_devtls_alone_unless_all_is_said(
+def test_untrust_leaves_another_ca_of_devtls_alone_unless_all_is_given(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.succeed("trust", "--yes")
@@ -474,6 +476,6 @@ def test_on_a_mac_the_keychain_of_the_user_or_with_system_of_everybody(desk: Des
 
 
 def test_help_names_every_option() -> None:
-    text = CliRunner().invoke(trust.command, ["--help"]).output
+    text = CliRunner().invoke(cli, ["trust", "--help"]).output
     for option in ("--yes", "--dry-run", "--json", "--store", "--system", "--zone"):
         assert option in text

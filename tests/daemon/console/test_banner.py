@@ -36,7 +36,7 @@ def test_other_ports_show() -> None:
     assert "https://app.test:8443\n" in render("app=3000", port=8443)
 
 
-def test_an_app_that_is_down_is_said_to_be() -> None:
+def test_an_app_that_is_down_is_reported() -> None:
     assert "not up: nothing listens there" in render("app=3000", apps={"127.0.0.1:3000": "nothing listens there"})
 
 
@@ -71,7 +71,7 @@ def test_names_that_setup_has_written_and_that_do_not_resolve_are_for_the_doctor
     assert "devtls setup names" not in every
 
 
-def test_names_that_lead_elsewhere_are_said_to() -> None:
+def test_names_that_lead_elsewhere_are_reported() -> None:
     shown = render("app=3000", names={"app.dev.local": Resolves.ELSEWHERE, "app.test": Resolves.UNKNOWN})
     assert "app.dev.local: the DNS sends this name to another machine" in shown
     assert "resolve on" not in shown
@@ -90,7 +90,7 @@ def test_without_a_terminal_there_is_no_escape() -> None:
     assert "\x1b" not in render("app=3000", trusted=False, names={"app.test": Resolves.NOWHERE})
 
 
-def test_overridden_names_are_said() -> None:
+def test_overridden_names_are_reported() -> None:
     shown = draw(routes("api=1"), 443, Findings(trusted=True), ("api",), TerminalStyle())
     assert "The command line replaces what devtls.toml says about: api." in shown
 

@@ -92,7 +92,7 @@ async def test_what_the_file_could_not_have_is_refused(start: Start, name: str, 
     assert running.daemon.source.temporary == ()
 
 
-async def test_a_mistake_in_the_file_is_told_until_it_is_mended(start: Start, file: Path) -> None:
+async def test_a_mistake_in_the_file_is_told_until_it_is_corrected(start: Start, file: Path) -> None:
     running = await start(file=file)
     commands = commands_of(running)
     file.write_text("[routes]\napp = -1\n")

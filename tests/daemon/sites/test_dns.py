@@ -57,7 +57,7 @@ def port_of(running: Any) -> Any:
     return running.daemon.dns.port
 
 
-def said(running: Any, text: str) -> int:
+def lines_with(running: Any, text: str) -> int:
     return sum(text in line for line in running.lines)
 
 
@@ -74,7 +74,7 @@ async def test_nothing_is_answered_before_it_is_started(start: Start, file: Path
     assert running.lines == []
 
 
-async def test_it_is_said_to_those_who_want_to_know(start: Start, file: Path) -> None:
+async def test_it_is_reported_at_the_level_verbose(start: Start, file: Path) -> None:
     running = await start(file=file, level="verbose")
     await running.daemon.dns.start()
     port = port_of(running)
@@ -147,7 +147,7 @@ async def test_a_new_port_that_is_taken_leaves_the_old_one_open(start: Start, fi
     await running.daemon.reload()
     assert port_of(running) == old
     assert (await resolve(old)).answer
-    assert said(running, f"devtls goes on answering on port {old}. `port` in [dns] chooses another.") == 1
+    assert lines_with(running, f"devtls goes on answering on port {old}. `port` in [dns] chooses another.") == 1
 
 
 async def test_the_free_port_may_be_written_down_later(start: Start, file: Path) -> None:
@@ -158,7 +158,7 @@ async def test_the_free_port_may_be_written_down_later(start: Start, file: Path)
     await running.daemon.reload()
     assert port_of(running) == port
     assert (await resolve(port)).answer
-    assert said(running, "DNS") == 0
+    assert lines_with(running, "DNS") == 0
 
 
 async def test_what_was_closed_stays_closed(start: Start, file: Path) -> None:
@@ -241,7 +241,7 @@ async def test_whose_a_port_is_is_looked_up_once_for_each_that_takes_it(
         for _ in range(3):
             await site._apply()
         assert looks == [port] * 2
-        assert said(running, f"! DNS port {port} belongs to ") == 1
+        assert lines_with(running, f"! DNS port {port} belongs to ") == 1
 
 
 async def test_the_holder_of_the_datagram_port_is_found(start: Start, file: Path) -> None:
@@ -250,7 +250,7 @@ async def test_the_holder_of_the_datagram_port_is_found(start: Start, file: Path
         file.write_text(CONFIG.format(holder.getsockname()[1]))
         running = await start(file=file)
         await running.daemon.dns.start()
-        assert said(running, "(process ") == 1
+        assert lines_with(running, "(process ") == 1
 
 
 async def test_it_takes_the_port_over_when_the_other_program_ends(
@@ -267,10 +267,10 @@ async def test_it_takes_the_port_over_when_the_other_program_ends(
         assert port_of(running) is None
     await wait_until(lambda: port_of(running) == port)
     assert (await resolve(port)).answer
-    assert said(running, f"is answered on port {port}") == 1
+    assert lines_with(running, f"is answered on port {port}") == 1
 
 
-async def test_a_lack_of_descriptors_is_told_and_mended(
+async def test_a_lack_of_descriptors_is_reported_and_repaired(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
     monkeypatch.setattr(auxiliary_listener, "_RETRY_S", 0.01)
@@ -282,7 +282,10 @@ async def test_a_lack_of_descriptors_is_told_and_mended(
     with monkeypatch.context() as patch:
         patch.setattr(dns_site, "Responder", make_responder)
         await running.daemon.dns.start()
-    assert said(running, "! The DNS server cannot be opened: Too many open files. devtls answers no DNS queries.") == 1
+    assert (
+        lines_with(running, "! The DNS server cannot be opened: Too many open files. devtls answers no DNS queries.")
+        == 1
+    )
     await wait_until(lambda: port_of(running) is not None)
 
 

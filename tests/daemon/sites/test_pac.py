@@ -21,7 +21,7 @@ from devtls.names import Hostname
 from devtls.net.bind import Bound, bind
 from devtls.system.machine.port_holder import Holder
 from devtls.system.storage.keystore import Keystore
-from tests.daemon.sites.test_dns import said
+from tests.daemon.sites.test_dns import lines_with
 
 Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]
@@ -73,7 +73,7 @@ async def test_both_ports_lead_to_the_app_and_no_start_waits_for_it(start: Start
     assert (await through(running, 443)).endswith(b"hello")
     assert (await through(running, running.port)).endswith(b"hello")
     assert b" 403 " in await through(running, running.port + 1)
-    assert said(running, "PAC") == said(running, "Browsers") == 0
+    assert lines_with(running, "PAC") == lines_with(running, "Browsers") == 0
     assert introduce(running.daemon).pac_port == running.daemon.pac.port
 
 
@@ -85,7 +85,7 @@ async def test_the_process_opens_it_when_the_first_answer_is_out(
     after = asyncio.ensure_future(Process(running.daemon, TerminalStyle())._after_start())
     await wait_until(lambda: running.daemon.pac.port is not None)
     url = f"http://127.0.0.1:{running.daemon.pac.port}/proxy.pac"
-    assert said(running, f"Browsers may use devtls as their proxy: {url}") == 1
+    assert lines_with(running, f"Browsers may use devtls as their proxy: {url}") == 1
     after.cancel()
     await asyncio.to_thread(running.daemon.watch.close)
 
@@ -133,11 +133,11 @@ async def test_a_port_that_is_taken_is_told_once_and_tried_again(
         await running.daemon.pac.start()
         await asyncio.sleep(0.05)
         told = f"PAC port {port} belongs to {holder}"
-        assert said(running, f"! {told}: devtls hands out no PAC file. `port` in [pac]") == (holder[0] == "n")
+        assert lines_with(running, f"! {told}: devtls hands out no PAC file. `port` in [pac]") == (holder[0] == "n")
         assert introduce(running.daemon).pac_trouble.startswith(told)
     await wait_until(lambda: running.daemon.pac.port == port)
     assert introduce(running.daemon).pac_trouble == ""
-    assert said(running, "PAC") == said(running, "Browsers may") == (holder[0] == "n")
+    assert lines_with(running, "PAC") == lines_with(running, "Browsers may") == (holder[0] == "n")
 
 
 def test_the_usual_port_is_always_led_here() -> None:

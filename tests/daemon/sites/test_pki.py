@@ -171,7 +171,7 @@ async def test_a_list_is_signed_anew_by_the_wall_clock_though_nobody_asks(
     await wait_until(lambda: numbers == [2])
 
 
-async def test_a_list_that_cannot_be_written_is_left_out_and_said_once(start: Start) -> None:
+async def test_a_list_that_cannot_be_written_is_left_out_and_reported_once(start: Start) -> None:
     running = await start("app=9")
     await asyncio.to_thread(Keystore(running.daemon.source.paths.state_dir).forget)
     for _ in range(2):

@@ -202,7 +202,7 @@ def test_the_way_of_a_pac_file_has_its_own_refusals() -> None:
     assert b"/proxy.pac" in no_such_file("/proxy.pac").body
 
 
-def test_a_missing_server_name_is_said() -> None:
+def test_a_missing_server_name_is_named() -> None:
     assert b"without a server name" in misdirected("app.dev.local", "", 443, b"").body
     assert misdirected("app.dev.local", "b.dev.local", 443, b"").status == 421
 

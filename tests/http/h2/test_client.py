@@ -260,7 +260,7 @@ def test_the_end_of_a_tunnel_that_was_answered_in_full_costs_no_reset() -> None:
     assert not server.broken
 
 
-def test_a_client_that_takes_back_as_fast_as_it_asks_is_sent_away() -> None:
+def test_a_client_that_resets_as_fast_as_it_asks_is_disconnected() -> None:
     server = opened_server()
     for number in range(1, 2_001, 2):
         server.receive_data(headers(number, GET) + rst_stream(number), 0.0)

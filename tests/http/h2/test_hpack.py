@@ -293,7 +293,7 @@ def test_an_entry_larger_than_the_table_empties_it() -> None:
     assert dynamic(decoder) == [(b"c", b"d")]
 
 
-def test_a_size_of_nothing_empties_the_table_and_may_be_taken_back() -> None:
+def test_a_size_of_nothing_empties_the_table_and_may_be_undone() -> None:
     decoder = FieldDecoder()
     read(decoder, literal(INDEXED, b"a", b"b"))
     read(decoder, integer(0, 5, 0x20) + integer(4096, 5, 0x20) + b"\x82")

@@ -80,13 +80,13 @@ async def test_the_listener_of_such_a_socket_filters() -> None:
     listening = Listener(bound, Greeter)
     await listening.start()
     for address in LOOPBACK:
-        assert await said(address, bound.port) == b"hello"
+        assert await greeting(address, bound.port) == b"hello"
     for address in await asyncio.to_thread(other_addresses):
-        assert await said(address, bound.port) == b""
+        assert await greeting(address, bound.port) == b""
     listening.stop()
 
 
-async def said(address: str, port: int) -> bytes:
+async def greeting(address: str, port: int) -> bytes:
     """Return what the listener says to a client that comes from `address`."""
     try:
         reader, writer = await asyncio.open_connection(address, port)

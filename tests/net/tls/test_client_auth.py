@@ -187,7 +187,7 @@ def upload(port: int, context: ssl.SSLContext) -> None:
 
 
 @VERSIONS
-async def test_a_session_of_another_name_opens_no_door(running: Proxy, make: Make, version: ssl.TLSVersion) -> None:
+async def test_a_session_of_another_name_is_not_resumed(running: Proxy, make: Make, version: ssl.TLSVersion) -> None:
     """With the ticket or the session id of an open name, and with that of a client who was let in."""
     async with app(answering()) as state:
         route(running, state)

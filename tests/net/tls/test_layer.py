@@ -244,7 +244,7 @@ async def test_a_client_that_leaves_while_it_waits_for_its_turn_costs_nothing(
     assert hooks.failures == []
 
 
-async def test_plain_http_is_handed_over_with_its_first_bytes(hooks: Hooks) -> None:
+async def test_plain_http_is_passed_on_with_its_first_bytes(hooks: Hooks) -> None:
     layer = ClientTlsLayer(hooks)
     link = Link(layer, Peer(distrusting(), name="x"))
     layer.data_received(b"GET / HTTP/1.1\r\n")

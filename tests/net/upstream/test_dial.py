@@ -18,16 +18,16 @@ from devtls.routing import Upstream, UpstreamTls
 from tests.net.harness import client_context, until
 
 
-class Knock(asyncio.Protocol):
-    """A Dialled: ready when it is told so."""
+class Dialled(asyncio.Protocol):
+    """A connection: ready when it is told so."""
 
-    made: list[Knock] = []  # noqa: RUF012 - emptied by the fixture
+    made: list[Dialled] = []  # noqa: RUF012 - emptied by the fixture
 
     def __init__(self) -> None:
         self.closed = False
         self.answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.transport: asyncio.BaseTransport | None = None
-        Knock.made.append(self)
+        Dialled.made.append(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -46,7 +46,7 @@ class Knock(asyncio.Protocol):
             self.transport.abort()  # type: ignore[attr-defined]
 
 
-class ReadyAtOnce(Knock):
+class ReadyAtOnce(Dialled):
     """A Dialled that waits for nothing."""
 
     async def ready(self) -> str | None:
@@ -56,9 +56,9 @@ class ReadyAtOnce(Knock):
 @pytest.fixture(autouse=True)
 async def no_leftovers() -> AsyncIterator[None]:
     yield
-    for knock in Knock.made:
-        knock.abort()
-    Knock.made.clear()
+    for each in Dialled.made:
+        each.abort()
+    Dialled.made.clear()
     await asyncio.sleep(0.01)
 
 
@@ -102,14 +102,14 @@ def upstream(*addresses: tuple[str, int], host: str = "", unix: str = "") -> Ups
     return Upstream(addresses, host, port, unix, None, f"http://test:{port}")
 
 
-def connecting(target: Upstream, make: type[Knock] = ReadyAtOnce) -> Dialler[Knock]:
+def connecting(target: Upstream, make: type[Dialled] = ReadyAtOnce) -> Dialler[Dialled]:
     return Dialler(target, make, client_context)
 
 
 async def test_the_first_address_that_answers_is_taken_and_remembered() -> None:
     async with listening() as address:
         attempt = connecting(upstream(closed_port(), address))
-        assert isinstance(await attempt.connect(2, None), Knock)
+        assert isinstance(await attempt.connect(2, None), Dialled)
         assert attempt.answered == address
 
 
@@ -133,36 +133,36 @@ async def test_every_address_says_why_it_was_not_taken() -> None:
 
 async def test_a_connection_that_never_becomes_ready_runs_out_of_time_and_is_aborted() -> None:
     async with listening() as address:
-        outcome = await connecting(upstream(address), Knock).connect(0.05, None)
+        outcome = await connecting(upstream(address), Dialled).connect(0.05, None)
         assert isinstance(outcome, DialFailed)
         assert outcome.timed_out
         assert outcome.tried[-1][1] == "no answer within 0.05 s"
-        await until(lambda: Knock.made and all(knock.closed for knock in Knock.made))
+        await until(lambda: Dialled.made and all(each.closed for each in Dialled.made))
 
 
 async def test_an_app_that_does_not_suit_says_why_and_the_next_address_is_tried() -> None:
     async with listening() as wrong, listening() as right:
-        attempt = connecting(upstream(wrong, right), Knock)
+        attempt = connecting(upstream(wrong, right), Dialled)
         dialling = asyncio.create_task(attempt.connect(2, None))
-        await until(lambda: len(Knock.made) == 1 and Knock.made[0].transport)
-        Knock.made[0].answer.set_result("it speaks Gopher")
-        await until(lambda: len(Knock.made) == 2 and Knock.made[1].transport)
-        assert Knock.made[0].closed
-        Knock.made[1].answer.set_result(None)
-        assert await dialling is Knock.made[1]
+        await until(lambda: len(Dialled.made) == 1 and Dialled.made[0].transport)
+        Dialled.made[0].answer.set_result("it speaks Gopher")
+        await until(lambda: len(Dialled.made) == 2 and Dialled.made[1].transport)
+        assert Dialled.made[0].closed
+        Dialled.made[1].answer.set_result(None)
+        assert await dialling is Dialled.made[1]
         assert attempt.answered == right
 
 
 async def test_the_next_address_does_not_wait_for_one_that_is_slow() -> None:
     async with listening() as slow, listening() as quick:
-        attempt = connecting(upstream(slow, quick), Knock)
+        attempt = connecting(upstream(slow, quick), Dialled)
         begun = time.monotonic()
         dialling = asyncio.create_task(attempt.connect(2, None))
-        await until(lambda: len(Knock.made) == 2 and Knock.made[1].transport)
+        await until(lambda: len(Dialled.made) == 2 and Dialled.made[1].transport)
         assert time.monotonic() - begun < 1
-        Knock.made[1].answer.set_result(None)
-        assert await dialling is Knock.made[1]
-        await until(lambda: Knock.made[0].closed)
+        Dialled.made[1].answer.set_result(None)
+        assert await dialling is Dialled.made[1]
+        await until(lambda: Dialled.made[0].closed)
 
 
 async def test_one_that_was_closed_before_anybody_listened_is_a_failure() -> None:
@@ -184,7 +184,7 @@ async def test_a_unix_socket_is_dialled_by_its_path(tmp_path: Path) -> None:
     accepting = Accepting()
     server = await asyncio.start_unix_server(accepting, path)
     try:
-        assert isinstance(await connecting(upstream(unix=path)).connect(2, None), Knock)
+        assert isinstance(await connecting(upstream(unix=path)).connect(2, None), Dialled)
     finally:
         await accepting.end(server)
 
@@ -233,7 +233,7 @@ async def test_a_handshake_that_fails_says_so() -> None:
     target = Upstream(
         (("127.0.0.1", port),), "", port, "", UpstreamTls("localhost", None, True), f"https://test:{port}"
     )
-    attempt: Dialler[Knock] = Dialler(target, ReadyAtOnce, lambda _: ssl.create_default_context())
+    attempt: Dialler[Dialled] = Dialler(target, ReadyAtOnce, lambda _: ssl.create_default_context())
     outcome = await attempt.connect(2, None)
     server.close()
     assert isinstance(outcome, DialFailed)

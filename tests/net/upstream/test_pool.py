@@ -311,7 +311,7 @@ async def test_an_app_on_either_loopback_family_is_found_and_tried_first_next_ti
         assert pool.state(upstream).preferred == (host, backend.port)
 
 
-async def test_a_dial_that_is_refused_everywhere_names_each_address(pool: Pool) -> None:
+async def test_a_dial_that_is_refused_by_all_names_each_address(pool: Pool) -> None:
     host, port = refusing()
     upstream = tcp((host, port), ("::1", port))
     outcome = await pool.dial(upstream)

@@ -12,15 +12,15 @@ from devtls.system.machine.execute import (
     Finished,
     NotFinished,
     ProcessRunner,
-    Trouble,
+    StepFailure,
     execute,
     write_atomically,
 )
 from devtls.system.machine.plan import (
     ALREADY_ROOT,
-    ByHand,
     Elevation,
     MakeDirectory,
+    ManualStep,
     Plan,
     RemoveFile,
     Run,
@@ -53,12 +53,12 @@ def _finished(run: Run, runner: ProcessRunner = AS_ROOT) -> Finished:
 def test_output_and_exit_code_come_back(tmp_path: Path) -> None:
     tool = _script(tmp_path / "tool", "echo out; echo first >&2; echo last >&2; exit 3")
     ended = _finished(Run((str(tool),)))
-    assert (ended.code, ended.stdout, ended.said) == (3, b"out\n", "last")
+    assert (ended.code, ended.stdout, ended.last_line) == (3, b"out\n", "last")
 
 
 def test_a_silent_failure_still_says_something() -> None:
-    assert Finished(4).said == "exit code 4"
-    assert Finished(4, stdout=b"only here\n").said == "only here"
+    assert Finished(4).last_line == "exit code 4"
+    assert Finished(4, stdout=b"only here\n").last_line == "only here"
 
 
 def test_standard_input_is_empty_unless_given(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_hanging_tool_is_killed_with_its_children(tmp_path: Path) -> None:
     started = time.monotonic()
     ended = AS_ROOT.run(Run((str(tool),), timeout_s=0.3))
     assert isinstance(ended, NotFinished)
-    assert ended.trouble is Trouble.TIMED_OUT
+    assert ended.trouble is StepFailure.TIMED_OUT
     assert time.monotonic() - started < 5
     while _alive(int(marker.read_text())):
         assert time.monotonic() - started < 5
@@ -97,7 +97,7 @@ def test_an_elevated_tool_that_hangs_is_given_up(tmp_path: Path) -> None:
     runner = ProcessRunner(Elevation("sudo", (str(sudo),)))
     ended = runner.run(Run((str(tool),), elevate=True, timeout_s=0.2))
     assert isinstance(ended, NotFinished)
-    assert ended.trouble is Trouble.TIMED_OUT
+    assert ended.trouble is StepFailure.TIMED_OUT
 
 
 def test_an_elevated_tool_that_cannot_be_killed_is_left_behind(tmp_path: Path) -> None:
@@ -116,11 +116,11 @@ def test_elevation_goes_in_front_of_the_command(tmp_path: Path) -> None:
 def test_without_elevation_an_elevated_step_is_not_started(tmp_path: Path) -> None:
     ended = ProcessRunner(None).run(Run(("/bin/true",), elevate=True))
     assert isinstance(ended, NotFinished)
-    assert ended.trouble is Trouble.NO_ELEVATION
+    assert ended.trouble is StepFailure.NO_ELEVATION
 
 
-@pytest.mark.parametrize(("mode", "trouble"), [(None, Trouble.NO_TOOL), (0o644, Trouble.NOT_PERMITTED)])
-def test_a_tool_that_cannot_be_started_says_why(tmp_path: Path, mode: int | None, trouble: Trouble) -> None:
+@pytest.mark.parametrize(("mode", "trouble"), [(None, StepFailure.NO_TOOL), (0o644, StepFailure.NOT_PERMITTED)])
+def test_a_tool_that_cannot_be_started_says_why(tmp_path: Path, mode: int | None, trouble: StepFailure) -> None:
     tool = tmp_path / "tool"
     if mode is not None:
         tool.write_text("#!/bin/sh\n")
@@ -133,17 +133,17 @@ def test_a_tool_that_cannot_be_started_says_why(tmp_path: Path, mode: int | None
 def test_a_plan_stops_at_its_first_failure(tmp_path: Path) -> None:
     fails = Run((str(_script(tmp_path / "tool", "echo broken >&2; exit 1")),))
     outcome = execute(Plan((fails, WriteFile(tmp_path / "never", b"x"))), AS_ROOT)
-    assert (outcome.failed, outcome.trouble, outcome.detail) == (fails, Trouble.FAILED, "broken")
+    assert (outcome.failed, outcome.trouble, outcome.detail) == (fails, StepFailure.FAILED, "broken")
     assert not (tmp_path / "never").exists()
 
 
 def test_a_read_only_file_system_has_its_own_name(tmp_path: Path) -> None:
     tool = _script(tmp_path / "tool", "echo 'cannot create regular file: Read-only file system' >&2; exit 1")
-    assert execute(Plan((Run((str(tool),)),)), AS_ROOT).trouble is Trouble.READ_ONLY
+    assert execute(Plan((Run((str(tool),)),)), AS_ROOT).trouble is StepFailure.READ_ONLY
 
 
 def test_a_tool_that_is_missing_ends_the_plan() -> None:
-    assert execute(Plan((Run(("/nowhere/tool",)),)), AS_ROOT).trouble is Trouble.NO_TOOL
+    assert execute(Plan((Run(("/nowhere/tool",)),)), AS_ROOT).trouble is StepFailure.NO_TOOL
 
 
 def test_files_and_directories_are_done_here_when_no_rights_are_needed(tmp_path: Path) -> None:
@@ -177,21 +177,21 @@ def test_a_condition_ends_the_plan_where_the_file_is_another_by_now(tmp_path: Pa
     assert execute(Plan((same, Unchanged(tmp_path / "missing", None))), AS_ROOT).done
     for changed in (Unchanged(file, None), Unchanged(tmp_path / "missing", "ab"), Unchanged(file, "ab")):
         outcome = execute(Plan((changed, never)), AS_ROOT)
-        assert (outcome.failed, outcome.trouble) == (changed, Trouble.CHANGED)
+        assert (outcome.failed, outcome.trouble) == (changed, StepFailure.CHANGED)
         assert outcome.detail == f"{changed.path} was changed meanwhile"
-    assert execute(Plan((Unchanged(tmp_path, "ab"),)), AS_ROOT).trouble is Trouble.FAILED
+    assert execute(Plan((Unchanged(tmp_path, "ab"),)), AS_ROOT).trouble is StepFailure.FAILED
     assert not (tmp_path / "never").exists()
 
 
 def test_what_a_person_must_do_ends_the_plan(tmp_path: Path) -> None:
-    outcome = execute(Plan((ByHand("mend line 7"), WriteFile(tmp_path / "never", b"x"))), AS_ROOT)
-    assert (outcome.trouble, outcome.detail) == (Trouble.BY_HAND, "mend line 7")
+    outcome = execute(Plan((ManualStep("mend line 7"), WriteFile(tmp_path / "never", b"x"))), AS_ROOT)
+    assert (outcome.trouble, outcome.detail) == (StepFailure.MANUAL, "mend line 7")
     assert not (tmp_path / "never").exists()
 
 
 def test_a_file_that_cannot_be_written_ends_the_plan(tmp_path: Path) -> None:
     outcome = execute(Plan((WriteFile(tmp_path / "missing" / "file", b"x"),)), AS_ROOT)
-    assert outcome.trouble is Trouble.FAILED
+    assert outcome.trouble is StepFailure.FAILED
     assert "No such file" in outcome.detail
 
 
@@ -203,7 +203,7 @@ def test_a_read_only_file_system_is_told_apart_from_a_missing_directory(
 
     monkeypatch.setattr("devtls.system.machine.execute.write_atomically", refuse)
     outcome = execute(Plan((WriteFile(tmp_path / "file", b"x"),)), AS_ROOT)
-    assert outcome.trouble is Trouble.READ_ONLY
+    assert outcome.trouble is StepFailure.READ_ONLY
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

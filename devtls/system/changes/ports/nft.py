@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.changes.ports.redirect_probe import redirected_ports
 from devtls.system.changes.ports.sysctl import lowest_open
-from devtls.system.machine.execute import Outcome, Trouble
+from devtls.system.machine.execute import Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, Plan, RemoveFile, Run, Step, WriteFile
 
@@ -158,11 +158,11 @@ class NftRedirect(Change[NftFacts, DesiredState]):
         """Put a failed step into words."""
         remedy = f"Run the commands above yourself, then {_AGAIN}."
         match outcome.trouble:
-            case Trouble.READ_ONLY:
+            case StepFailure.READ_ONLY:
                 return ChangeState(Status.READ_ONLY, outcome.detail, "Choose another method: this system is read-only.")
-            case Trouble.NO_ELEVATION:
+            case StepFailure.NO_ELEVATION:
                 return ChangeState(Status.MANUAL, outcome.detail, remedy)
-            case Trouble.NO_TOOL:
+            case StepFailure.NO_TOOL:
                 return ChangeState(Status.NO_TOOL, outcome.detail, remedy)
             case _:
                 return ChangeState(Status.FAILED, outcome.detail, remedy)

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.changes.ports.sysctl_files import KEY, OWN_FILE, OwnFile, Setting, read_others, read_own, write_own
-from devtls.system.machine.execute import Outcome, Trouble
-from devtls.system.machine.machine import Machine
+from devtls.system.machine.execute import Outcome, StepFailure
+from devtls.system.machine.machine import Machine, is_read_only
 from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
-from devtls.system.machine.read_only import is_read_only
 
 _KERNEL = "proc/sys/net/ipv4/ip_unprivileged_port_start"
 _FIRST_OPEN, _LAST = 1024, 65535
@@ -139,12 +138,12 @@ class SysctlChange(Change[SysctlFacts, DesiredState]):
     def read_failure(self, facts: SysctlFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         match outcome.trouble:
-            case Trouble.READ_ONLY:
+            case StepFailure.READ_ONLY:
                 return ChangeState(Status.READ_ONLY, outcome.detail, f"{_WITHOUT}.")
-            case Trouble.NO_ELEVATION:
+            case StepFailure.NO_ELEVATION:
                 remedy = f"Have an administrator run the commands above, then {_AGAIN}."
                 return ChangeState(Status.MANUAL, outcome.detail, remedy)
-            case Trouble.NO_TOOL:
+            case StepFailure.NO_TOOL:
                 return ChangeState(Status.NO_TOOL, outcome.detail, f"Run the commands above yourself, then {_AGAIN}.")
             case _:
                 return ChangeState(Status.FAILED, outcome.detail, f"Run the commands above yourself, then {_AGAIN}.")

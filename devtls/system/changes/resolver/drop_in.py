@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
-from devtls.system.machine.execute import Outcome, Trouble
+from devtls.system.machine.execute import Outcome, StepFailure
+from devtls.system.machine.machine import is_read_only
 from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
-from devtls.system.machine.read_only import is_read_only
 
 MARK = "# Written by devtls setup; devtls unsetup takes it out."
 _OURS = b"# Written by devtls setup"
@@ -164,7 +164,7 @@ class DropIn(Change[DropInFacts, DesiredState]):
         if outcome.failed in self._refresh:
             detail = f"the files are as they should be, but the resolver was not told: {outcome.detail}"
             return ChangeState(Status.FAILED, detail, f"Run {' '.join(self._recipe.refresh[0])} yourself.")
-        if outcome.trouble is Trouble.READ_ONLY:
+        if outcome.trouble is StepFailure.READ_ONLY:
             return ChangeState(Status.READ_ONLY, outcome.detail, f"Make it writable, then {_AGAIN}.")
         return ChangeState(Status.FAILED, outcome.detail, f"Run the commands above yourself, then {_AGAIN}.")
 

@@ -25,8 +25,8 @@ from devtls.system.changes.resolver.hosts_block import (
     remove_block,
     write_block,
 )
-from devtls.system.machine.execute import Outcome, Trouble
-from devtls.system.machine.plan import ByHand, Plan, Run, Step, Unchanged
+from devtls.system.machine.execute import Outcome, StepFailure
+from devtls.system.machine.plan import ManualStep, Plan, Run, Step, Unchanged
 
 _AGAIN = "devtls setup names"
 _MISSING = "missing"
@@ -179,11 +179,11 @@ class HostsFile(Change[HostsFacts, DesiredState]):
             return Plan(sweep)
         path = self._place.path
         if facts.link:
-            return Plan((*sweep, ByHand(f"take devtls' block out of {facts.link}, to which {path} is a link")))
+            return Plan((*sweep, ManualStep(f"take devtls' block out of {facts.link}, to which {path} is a link")))
         try:
             old = remove_block(content)
         except UnusableHosts as error:
-            return Plan((*sweep, ByHand(f"take devtls' block out of {path}: {error}")))
+            return Plan((*sweep, ManualStep(f"take devtls' block out of {path}: {error}")))
         gone = not old and _MISSING in previous_state
         steps = self._place.take_away(facts) if gone else self._place.put(facts, old)
         return self._plan(facts, (*sweep, *steps))
@@ -196,13 +196,13 @@ class HostsFile(Change[HostsFacts, DesiredState]):
         if self._place.refused(outcome.detail):
             return ChangeState(Status.SKIPPED, "the dialog was answered with no", _AGAIN)
         match outcome.trouble:
-            case Trouble.BY_HAND:
+            case StepFailure.MANUAL:
                 return ChangeState(Status.MANUAL, outcome.detail, f"Mend the file, then {_AGAIN}.")
-            case Trouble.CHANGED:
+            case StepFailure.CHANGED:
                 return ChangeState(Status.FAILED, f"{outcome.detail}; nothing was written", _AGAIN)
-            case Trouble.READ_ONLY:
+            case StepFailure.READ_ONLY:
                 return ChangeState(Status.READ_ONLY, outcome.detail, f"Make it writable, then {_AGAIN}.")
-            case Trouble.NO_TOOL:
+            case StepFailure.NO_TOOL:
                 return ChangeState(Status.NO_TOOL, outcome.detail, f"Add the lines yourself, then {_AGAIN}.")
             case _:
                 return ChangeState(Status.FAILED, outcome.detail, f"Run the commands above yourself, then {_AGAIN}.")

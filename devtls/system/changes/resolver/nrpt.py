@@ -52,11 +52,11 @@ class NrptRules(Change[NrptFacts, DesiredState]):
         if not isinstance(ended, Finished):
             return NrptFacts(trouble=ended.detail)
         if ended.code != 0:
-            return NrptFacts(trouble=ended.said)
+            return NrptFacts(trouble=ended.last_line)
         try:
             listed = json.loads(ended.stdout or b"[]")
         except ValueError:
-            return NrptFacts(trouble=ended.said)
+            return NrptFacts(trouble=ended.last_line)
         return NrptFacts(tuple(str(each) for each in (listed if isinstance(listed, list) else [listed])))
 
     def state(self, facts: NrptFacts, desired: DesiredState) -> ChangeState:

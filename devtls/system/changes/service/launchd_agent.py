@@ -30,7 +30,7 @@ from devtls.system.changes.service.account import (
     refusal_of_paths,
     service_argv,
 )
-from devtls.system.machine.execute import Finished, Outcome, Runner, Trouble
+from devtls.system.machine.execute import Finished, Outcome, Runner, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 
@@ -199,7 +199,7 @@ class LaunchAgent(Service[AgentFacts]):
 
     def read_failure(self, facts: AgentFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
-        if outcome.trouble is Trouble.NO_TOOL:
+        if outcome.trouble is StepFailure.NO_TOOL:
             return ChangeState(Status.NO_TOOL, outcome.detail, "Run devtls service install on macOS itself.")
         if isinstance(outcome.failed, Run) and "bootstrap" in outcome.failed.argv:
             remedy = "Look in System Settings, Login Items, whether devtls may run in the background; then try again."

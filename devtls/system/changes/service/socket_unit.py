@@ -35,7 +35,7 @@ from devtls.system.changes.service.systemd import (
     trouble_in,
     unit_file,
 )
-from devtls.system.machine.execute import Outcome, Runner, Trouble
+from devtls.system.machine.execute import Outcome, Runner, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 
@@ -233,9 +233,9 @@ class SocketUnit(Service[SocketFacts]):
         """Put a failed step into words."""
         again = "Run the commands above yourself."
         match outcome.trouble:
-            case Trouble.READ_ONLY:
+            case StepFailure.READ_ONLY:
                 return ChangeState(Status.READ_ONLY, outcome.detail, _ANOTHER)
-            case Trouble.NO_TOOL | Trouble.NO_ELEVATION:
+            case StepFailure.NO_TOOL | StepFailure.NO_ELEVATION:
                 return ChangeState(Status.NO_TOOL, outcome.detail, again)
             case _ if isinstance(outcome.failed, Run) and "--now" in outcome.failed.argv:
                 return ChangeState(Status.FAILED, outcome.detail, "systemctl status devtls.socket devtls-http.socket")

@@ -110,7 +110,7 @@ def ask_systemctl(runner: Runner, systemctl: Path, scope: tuple[str, ...], unit:
     if not isinstance(ended, Finished):
         return ended.detail
     if ended.code != 0:
-        return ended.said
+        return ended.last_line
     lines = ended.stdout.decode("utf-8", "replace").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 

@@ -33,7 +33,7 @@ from devtls.system.changes.service.systemd import (
     service_unit,
     trouble_in,
 )
-from devtls.system.machine.execute import Outcome, Runner, Trouble
+from devtls.system.machine.execute import Outcome, Runner, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 
@@ -189,9 +189,9 @@ class UserUnit(Service[UnitFacts]):
     def read_failure(self, facts: UnitFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         match outcome.trouble:
-            case Trouble.READ_ONLY:
+            case StepFailure.READ_ONLY:
                 return ChangeState(Status.READ_ONLY, outcome.detail, "Make the folder writable, then try again.")
-            case Trouble.NO_TOOL:
+            case StepFailure.NO_TOOL:
                 return ChangeState(Status.NO_TOOL, outcome.detail, "Run the commands above yourself.")
             case _ if isinstance(outcome.failed, Run) and outcome.failed.argv[-1] == UNIT:
                 return ChangeState(Status.FAILED, f"it did not start: {outcome.detail}", _LOGS)

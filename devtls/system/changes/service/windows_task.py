@@ -28,7 +28,7 @@ from devtls.system.changes.service.account import (
     directory_variables,
     service_argv,
 )
-from devtls.system.machine.execute import Finished, Outcome, Runner, Trouble
+from devtls.system.machine.execute import Finished, Outcome, Runner, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 
@@ -182,7 +182,7 @@ class LogonTask(Service[TaskFacts]):
 
     def read_failure(self, facts: TaskFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
-        if outcome.trouble is Trouble.NO_TOOL:
+        if outcome.trouble is StepFailure.NO_TOOL:
             return ChangeState(Status.NO_TOOL, outcome.detail, "Run devtls service install on Windows itself.")
         return ChangeState(Status.FAILED, outcome.detail, "Run the commands above yourself.")
 

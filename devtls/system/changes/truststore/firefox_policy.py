@@ -24,7 +24,7 @@ from devtls.system.changes.truststore.policy_json import (
 )
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
 from devtls.system.changes.truststore.store import TrustStore
-from devtls.system.machine.execute import Outcome, Trouble
+from devtls.system.machine.execute import Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 
@@ -172,9 +172,9 @@ class FirefoxPolicyStore(TrustStore[PolicyFacts]):
         """Put a failed step into words."""
         again = "Run the commands above yourself, then devtls trust."
         match outcome.trouble:
-            case Trouble.TIMED_OUT:
+            case StepFailure.TIMED_OUT:
                 return ChangeState(Status.HANGING, outcome.detail, again)
-            case Trouble.READ_ONLY:
+            case StepFailure.READ_ONLY:
                 return ChangeState(
                     Status.READ_ONLY, outcome.detail, f"Make {self._directory} writable, then devtls trust."
                 )

@@ -22,7 +22,7 @@ from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.changes.truststore.root import RootCertificate, ours
 from devtls.system.changes.truststore.store import TrustStore
 from devtls.system.machine.elevation import find_tool
-from devtls.system.machine.execute import Outcome, Trouble
+from devtls.system.machine.execute import Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, Plan, Run, elevated_argv
 
@@ -161,13 +161,13 @@ class JavaStore(TrustStore[JavaFacts]):
         """Put a failed step into words."""
         again = "Run the command above yourself, then devtls trust."
         match outcome.trouble:
-            case Trouble.TIMED_OUT:
+            case StepFailure.TIMED_OUT:
                 return ChangeState(Status.HANGING, outcome.detail, again)
-            case Trouble.READ_ONLY:
+            case StepFailure.READ_ONLY:
                 return ChangeState(
                     Status.READ_ONLY, outcome.detail, f"Make {self.place.keystore} writable, then devtls trust."
                 )
-            case Trouble.NO_TOOL:
+            case StepFailure.NO_TOOL:
                 return ChangeState(Status.NO_TOOL, outcome.detail, "Mend that JDK, then devtls trust.")
             case _:
                 return ChangeState(Status.FAILED, outcome.detail, again)

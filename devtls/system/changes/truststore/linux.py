@@ -19,10 +19,9 @@ from devtls.system.changes.truststore.families import FAMILIES, NIXOS, Family, R
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
 from devtls.system.changes.truststore.store import TrustStore
-from devtls.system.machine.execute import Finished, Outcome, Runner, Trouble
-from devtls.system.machine.machine import Machine
+from devtls.system.machine.execute import Finished, Outcome, Runner, StepFailure
+from devtls.system.machine.machine import Machine, is_read_only
 from devtls.system.machine.plan import ELEVATED_S, Plan, RemoveFile, Run, Step, WriteFile
-from devtls.system.machine.read_only import is_read_only
 
 _LARGEST_ANCHOR = 1 << 20
 _JAVA_STORE = "etc/ssl/certs/java/cacerts"
@@ -199,11 +198,11 @@ class SystemStore(TrustStore[SystemFacts]):
         """Put a failed step into words."""
         again = "Run the commands above yourself, then devtls trust."
         match outcome.trouble:
-            case Trouble.TIMED_OUT:
+            case StepFailure.TIMED_OUT:
                 return ChangeState(Status.HANGING, outcome.detail, again)
-            case Trouble.READ_ONLY:
+            case StepFailure.READ_ONLY:
                 return ChangeState(Status.READ_ONLY, outcome.detail, "Make the folder writable, then devtls trust.")
-            case Trouble.NO_TOOL:
+            case StepFailure.NO_TOOL:
                 return ChangeState(Status.NO_TOOL, outcome.detail, again)
             case _:
                 return ChangeState(Status.FAILED, outcome.detail, again)

@@ -30,7 +30,7 @@ from devtls.system.changes.truststore.root import (
     sha1_of,
 )
 from devtls.system.changes.truststore.store import TrustStore
-from devtls.system.machine.execute import Finished, NotFinished, Outcome, Runner, Trouble
+from devtls.system.machine.execute import Finished, NotFinished, Outcome, Runner, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, QUICK_S, Plan, RemoveFile, Run, Step, WriteFile
 
@@ -175,17 +175,17 @@ class KeychainStore(TrustStore[KeychainFacts]):
 
     def read_failure(self, facts: KeychainFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
-        return self._in_words(outcome.trouble or Trouble.FAILED, outcome.detail)
+        return self._in_words(outcome.trouble or StepFailure.FAILED, outcome.detail)
 
-    def _in_words(self, trouble: Trouble, detail: str) -> ChangeState:
-        if trouble is Trouble.TIMED_OUT:
+    def _in_words(self, trouble: StepFailure, detail: str) -> ChangeState:
+        if trouble is StepFailure.TIMED_OUT:
             return ChangeState(Status.HANGING, detail, "Answer macOS's dialog, or log out and in, then devtls trust.")
         if any(word in detail.lower() for word in _SAID_NO):
             return ChangeState(Status.SKIPPED, "the dialog was answered with no", "devtls trust")
         if any(word in detail.lower() for word in _NO_DIALOG):
             remedy = f"security unlock-keychain {self._keychain}, then devtls trust in a terminal on the Mac's screen."
             return ChangeState(Status.LOCKED, "the keychain is locked, or no window could be shown", remedy)
-        if trouble is Trouble.NO_TOOL:
+        if trouble is StepFailure.NO_TOOL:
             return ChangeState(Status.NO_TOOL, detail, "Run devtls trust on macOS itself.")
         return ChangeState(Status.FAILED, detail, "Run the command above yourself, then devtls trust.")
 

@@ -18,7 +18,7 @@ from devtls.system.changes.change import ChangeState, Kind, Status
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
 from devtls.system.changes.truststore.store import TrustStore
-from devtls.system.machine.execute import Finished, NotFinished, Outcome, Runner, Trouble
+from devtls.system.machine.execute import Finished, NotFinished, Outcome, Runner, StepFailure
 from devtls.system.machine.plan import QUICK_S, MakeDirectory, Plan, Run, Step
 
 _LISTED = re.compile(r"(?P<nickname>\S.*?)\s+(?P<flags>[a-zA-Z]*,[a-zA-Z]*,[a-zA-Z]*)\s*\Z")
@@ -138,7 +138,7 @@ class NssStore(TrustStore[NssFacts]):
     def _blocked(self, ended: Finished | NotFinished) -> ChangeState:
         if isinstance(ended, NotFinished):
             return self._in_words(ended.trouble, ended.detail)
-        return self._in_words(Trouble.FAILED, ended.said)
+        return self._in_words(StepFailure.FAILED, ended.last_line)
 
     def trust_state(self, facts: NssFacts, fingerprint: str) -> ChangeState:
         """Say whether the certificate is there with trust for servers."""
@@ -177,13 +177,13 @@ class NssStore(TrustStore[NssFacts]):
 
     def read_failure(self, facts: NssFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
-        return self._in_words(outcome.trouble or Trouble.FAILED, outcome.detail)
+        return self._in_words(outcome.trouble or StepFailure.FAILED, outcome.detail)
 
-    def _in_words(self, trouble: Trouble, detail: str) -> ChangeState:
+    def _in_words(self, trouble: StepFailure, detail: str) -> ChangeState:
         directory = self.place.shown
-        if trouble is Trouble.TIMED_OUT:
+        if trouble is StepFailure.TIMED_OUT:
             return ChangeState(Status.HANGING, detail, "Close the browser, then devtls trust.")
-        if trouble is Trouble.NO_TOOL:
+        if trouble is StepFailure.NO_TOOL:
             return ChangeState(Status.NO_TOOL, detail, f"{self._package}, then devtls trust")
         if "SEC_ERROR_BAD_PASSWORD" in detail:
             return ChangeState(
@@ -191,7 +191,7 @@ class NssStore(TrustStore[NssFacts]):
                 f"{directory} has a password",
                 "Run its command from devtls trust --dry-run in a terminal: certutil asks for the password.",
             )
-        if trouble in (Trouble.READ_ONLY, Trouble.NOT_PERMITTED) or "SEC_ERROR_READ_ONLY" in detail:
+        if trouble in (StepFailure.READ_ONLY, StepFailure.NOT_PERMITTED) or "SEC_ERROR_READ_ONLY" in detail:
             return ChangeState(
                 Status.READ_ONLY,
                 f"{directory} cannot be written",

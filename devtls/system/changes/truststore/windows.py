@@ -17,7 +17,7 @@ from devtls.system.changes.truststore.crypt32 import Location, RootStore
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.changes.truststore.root import RootCertificate, fingerprint_of, ours, sha1_of
 from devtls.system.changes.truststore.store import TrustStore
-from devtls.system.machine.execute import Outcome, Trouble
+from devtls.system.machine.execute import Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, Plan, Run
 from devtls.system.machine.run_as import run_as_administrator, system_directory, was_refused
@@ -129,7 +129,7 @@ class WindowsStore(TrustStore[WindowsFacts]):
 
     def read_failure(self, facts: WindowsFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
-        if outcome.trouble is Trouble.TIMED_OUT:
+        if outcome.trouble is StepFailure.TIMED_OUT:
             return ChangeState(Status.HANGING, outcome.detail, "Answer Windows' dialog, then devtls trust.")
         if _SAID_NO in outcome.detail or was_refused(outcome.detail):
             return ChangeState(Status.SKIPPED, "the dialog was answered with no", "devtls trust")

@@ -18,7 +18,7 @@ from devtls.system.changes.change import ChangeState, Kind, Status
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.changes.truststore.root import RootCertificate, fingerprint_of, ours, sha1_of
 from devtls.system.changes.truststore.store import TrustStore
-from devtls.system.machine.execute import Finished, Outcome, Runner, Trouble
+from devtls.system.machine.execute import Finished, Outcome, Runner, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, Plan, Run
 
@@ -81,7 +81,7 @@ class WslStore(TrustStore[WslFacts]):
         if not isinstance(listed, Finished):
             return WslFacts(blocked=_closed(listed.detail))
         if listed.code != 0:
-            return WslFacts(blocked=_closed(listed.said))
+            return WslFacts(blocked=_closed(listed.last_line))
         return WslFacts(tuple(_certificates(listed.stdout)), Path(system) / "certutil.exe", prefix)
 
     def _translated(self, direction: str, path: str) -> str:
@@ -118,7 +118,7 @@ class WslStore(TrustStore[WslFacts]):
 
     def read_failure(self, facts: WslFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
-        if outcome.trouble is Trouble.TIMED_OUT:
+        if outcome.trouble is StepFailure.TIMED_OUT:
             return ChangeState(Status.HANGING, outcome.detail, "Answer Windows' dialog, then devtls trust.")
         return ChangeState(Status.FAILED, outcome.detail, "Run the command above yourself, then devtls trust.")
 

@@ -8,7 +8,7 @@ import pytest
 
 from devtls.system.changes.change import DesiredState, Part, Status
 from devtls.system.changes.ports.discovery import find_changes
-from devtls.system.machine.execute import Outcome, ProcessRunner, Trouble
+from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure
 from devtls.system.machine.machine import Machine
 
 
@@ -47,4 +47,4 @@ def test_a_system_that_needs_nothing_says_so(machine: Machine, desired: DesiredS
     assert word in change.explain(facts, desired)
     assert not change.apply_plan(facts, desired)
     assert not change.revert_plan(facts, change.previous_state(facts, desired) or {})
-    assert change.read_failure(facts, Outcome(None, Trouble.FAILED, "no")).status is Status.FAILED
+    assert change.read_failure(facts, Outcome(None, StepFailure.FAILED, "no")).status is Status.FAILED

@@ -10,7 +10,7 @@ import pytest
 
 from devtls.system.changes.change import BLOCKED, DesiredState, Status, User
 from devtls.system.changes.ports.nft import NftRedirect, rules_for
-from devtls.system.machine.execute import Finished, Outcome, Trouble, execute
+from devtls.system.machine.execute import Finished, Outcome, StepFailure, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Elevation, Run, render_plan
 from tests.system.changes.ports.conftest import put_tool
@@ -223,13 +223,13 @@ def test_without_nft_its_package_is_named(machine: Machine, change: NftRedirect,
 @pytest.mark.parametrize(
     ("trouble", "expected"),
     [
-        (Trouble.READ_ONLY, Status.READ_ONLY),
-        (Trouble.NO_ELEVATION, Status.MANUAL),
-        (Trouble.NO_TOOL, Status.NO_TOOL),
-        (Trouble.FAILED, Status.FAILED),
+        (StepFailure.READ_ONLY, Status.READ_ONLY),
+        (StepFailure.NO_ELEVATION, Status.MANUAL),
+        (StepFailure.NO_TOOL, Status.NO_TOOL),
+        (StepFailure.FAILED, Status.FAILED),
     ],
 )
-def test_a_failed_step_is_put_into_words(change: NftRedirect, trouble: Trouble, expected: Status) -> None:
+def test_a_failed_step_is_put_into_words(change: NftRedirect, trouble: StepFailure, expected: Status) -> None:
     state = change.read_failure(change.probe(), Outcome(None, trouble, "Operation not supported"))
     assert (state.status, state.detail) == (expected, "Operation not supported")
     assert state.status in BLOCKED

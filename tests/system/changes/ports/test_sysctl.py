@@ -10,7 +10,7 @@ import pytest
 
 from devtls.system.changes.change import BLOCKED, DesiredState, Status, User
 from devtls.system.changes.ports.sysctl import SysctlChange, lowest_wanted
-from devtls.system.machine.execute import Outcome, ProcessRunner, Trouble, execute
+from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation, Plan, render_plan
 from tests.system.changes.ports.conftest import put_tool
@@ -368,14 +368,14 @@ def test_a_kernel_without_the_setting_is_named(
 @pytest.mark.parametrize(
     ("trouble", "expected"),
     [
-        (Trouble.READ_ONLY, Status.READ_ONLY),
-        (Trouble.NO_ELEVATION, Status.MANUAL),
-        (Trouble.NO_TOOL, Status.NO_TOOL),
-        (Trouble.FAILED, Status.FAILED),
-        (Trouble.TIMED_OUT, Status.FAILED),
+        (StepFailure.READ_ONLY, Status.READ_ONLY),
+        (StepFailure.NO_ELEVATION, Status.MANUAL),
+        (StepFailure.NO_TOOL, Status.NO_TOOL),
+        (StepFailure.FAILED, Status.FAILED),
+        (StepFailure.TIMED_OUT, Status.FAILED),
     ],
 )
-def test_a_failed_step_is_put_into_words(change: SysctlChange, trouble: Trouble, expected: Status) -> None:
+def test_a_failed_step_is_put_into_words(change: SysctlChange, trouble: StepFailure, expected: Status) -> None:
     state = change.read_failure(change.probe(), Outcome(None, trouble, "permission denied"))
     assert (state.status, state.detail) == (expected, "permission denied")
     assert state.status in BLOCKED

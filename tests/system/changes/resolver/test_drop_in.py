@@ -11,7 +11,7 @@ from devtls.system.changes.resolver.dnsmasq import DNSMASQ, NETWORK_MANAGER
 from devtls.system.changes.resolver.drop_in import MARK, DropIn, DropInFacts, Recipe
 from devtls.system.changes.resolver.macos import RESOLVER
 from devtls.system.changes.resolver.resolved import DELEGATE, DROP_IN
-from devtls.system.machine.execute import Outcome, ProcessRunner, Trouble, execute
+from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure, execute
 from devtls.system.machine.plan import ALREADY_ROOT, Plan
 from tests.system.changes.resolver.conftest import make_wish
 from tests.system.changes.resolver.golden_plans import check_section
@@ -133,14 +133,14 @@ def test_a_way_that_the_machine_does_not_go_says_why(tmp_path: Path, directory: 
 
 
 @pytest.mark.parametrize(
-    ("trouble", "status"), [(Trouble.READ_ONLY, Status.READ_ONLY), (Trouble.FAILED, Status.FAILED)]
+    ("trouble", "status"), [(StepFailure.READ_ONLY, Status.READ_ONLY), (StepFailure.FAILED, Status.FAILED)]
 )
-def test_each_trouble_has_a_state_and_a_remedy(tmp_path: Path, trouble: Trouble, status: Status) -> None:
+def test_each_trouble_has_a_state_and_a_remedy(tmp_path: Path, trouble: StepFailure, status: Status) -> None:
     drop_in = DropIn(DELEGATE, tmp_path)
     plan = drop_in.apply_plan(DropInFacts(), DESIRED)
     state = drop_in.read_failure(DropInFacts(), Outcome(plan.steps[0], trouble, "why"))
     assert (state.status, state.detail) == (status, "why")
-    state = drop_in.read_failure(DropInFacts(), Outcome(plan.steps[-1], Trouble.FAILED, "Job failed"))
+    state = drop_in.read_failure(DropInFacts(), Outcome(plan.steps[-1], StepFailure.FAILED, "Job failed"))
     assert (state.status, "the resolver was not told: Job failed" in state.detail) == (Status.FAILED, True)
     assert "try-reload-or-restart systemd-resolved" in state.remedy
 

@@ -10,9 +10,9 @@ from devtls.system.changes.change import Change, DesiredState, Part, Status
 from devtls.system.changes.resolver.hosts import HostsFacts, HostsFile
 from devtls.system.changes.resolver.hosts_unix import UnixHosts, is_mount_point
 from devtls.system.changes.resolver.hosts_windows import WindowsHosts, find_directory, look_at
-from devtls.system.machine.execute import Finished, NotFinished, Outcome, ProcessRunner, Trouble, execute
+from devtls.system.machine.execute import Finished, NotFinished, Outcome, ProcessRunner, StepFailure, execute
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import ALREADY_ROOT, ByHand, Plan, Run, WriteFile
+from devtls.system.machine.plan import ALREADY_ROOT, ManualStep, Plan, Run, WriteFile
 from tests.system.changes.resolver.conftest import Said, make_wish
 from tests.system.changes.resolver.golden_plans import check_section
 
@@ -131,7 +131,7 @@ def test_what_was_changed_while_a_password_was_asked_for_is_not_written_over(hos
             return AS_ROOT.run(run)
 
     outcome = execute(hosts.apply_plan(hosts.probe(), DESIRED), Slow())
-    assert (outcome.trouble, path.read_bytes()) == (Trouble.CHANGED, b"192.0.2.1 new\n")
+    assert (outcome.trouble, path.read_bytes()) == (StepFailure.CHANGED, b"192.0.2.1 new\n")
     assert execute(hosts.revert_plan(hosts.probe(), {}), AS_ROOT).done
     assert [each.name for each in path.parent.iterdir()] == ["hosts"]
 
@@ -158,9 +158,9 @@ def test_a_link_is_not_followed(hosts: HostsFile, path: Path) -> None:
     assert _status(hosts, hosts.probe()) is Status.APPLIED
     target.write_bytes(BLOCK)
     removal = hosts.revert_plan(hosts.probe(), {})
-    assert [step for step in removal.steps if isinstance(step, ByHand)]
+    assert [step for step in removal.steps if isinstance(step, ManualStep)]
     outcome = execute(removal, AS_ROOT)
-    assert outcome.trouble is Trouble.BY_HAND
+    assert outcome.trouble is StepFailure.MANUAL
     assert hosts.read_failure(facts, outcome).status is Status.MANUAL
     assert target.read_bytes() == BLOCK
 
@@ -232,13 +232,13 @@ def test_mounts_are_told_by_their_point_alone() -> None:
 @pytest.mark.parametrize(
     ("trouble", "status"),
     [
-        (Trouble.READ_ONLY, Status.READ_ONLY),
-        (Trouble.NO_TOOL, Status.NO_TOOL),
-        (Trouble.NOT_PERMITTED, Status.FAILED),
-        (Trouble.TIMED_OUT, Status.FAILED),
+        (StepFailure.READ_ONLY, Status.READ_ONLY),
+        (StepFailure.NO_TOOL, Status.NO_TOOL),
+        (StepFailure.NOT_PERMITTED, Status.FAILED),
+        (StepFailure.TIMED_OUT, Status.FAILED),
     ],
 )
-def test_each_trouble_has_its_own_state_and_a_remedy(hosts: HostsFile, trouble: Trouble, status: Status) -> None:
+def test_each_trouble_has_its_own_state_and_a_remedy(hosts: HostsFile, trouble: StepFailure, status: Status) -> None:
     step = Run(("/bin/mv",))
     state = hosts.read_failure(HostsFacts(), Outcome(step, trouble, "why"))
     assert (state.status, state.detail, bool(state.remedy)) == (status, "why", True)
@@ -259,7 +259,7 @@ def test_the_commands_are_the_ones_of_each_unix(machine: Machine, path: Path, pl
 def test_a_resolver_that_was_not_told_is_said(machine: Machine, path: Path) -> None:
     hosts = HostsFile(UnixHosts(replace(machine, platform="darwin")))
     last = hosts.apply_plan(hosts.probe(), DESIRED).steps[-1]
-    state = hosts.read_failure(hosts.probe(), Outcome(last, Trouble.FAILED, "No matching processes"))
+    state = hosts.read_failure(hosts.probe(), Outcome(last, StepFailure.FAILED, "No matching processes"))
     assert (state.status, "the file is written" in state.detail) == (Status.FAILED, True)
 
 
@@ -297,7 +297,7 @@ def test_an_empty_file_of_windows_gets_its_line_ends_and_may_be_empty_again(mach
 
 def test_a_no_to_windows_is_no_failure(machine: Machine) -> None:
     hosts = _windows(HostsFacts(b""), machine)
-    no = Outcome(Run(("powershell.exe",)), Trouble.FAILED, "The operation was canceled by the user.")
+    no = Outcome(Run(("powershell.exe",)), StepFailure.FAILED, "The operation was canceled by the user.")
     assert hosts.read_failure(HostsFacts(), no).status is Status.SKIPPED
 
 
@@ -319,6 +319,6 @@ def test_the_usual_directory_is_below_the_root_of_windows() -> None:
 
 
 def test_nothing_is_started_to_look(machine: Machine, path: Path) -> None:
-    runner = Said({"anything": NotFinished(Trouble.FAILED, "")})
+    runner = Said({"anything": NotFinished(StepFailure.FAILED, "")})
     HostsFile(UnixHosts(machine)).probe()
     assert runner.calls == []

@@ -8,7 +8,7 @@ from devtls.system.changes.resolver.discovery import find_changes, names_in_bloc
 from devtls.system.changes.resolver.drop_in import MARK
 from devtls.system.changes.resolver.hosts_block import write_block
 from devtls.system.changes.resolver.lookups import Lookups, read_lookups
-from devtls.system.machine.execute import NotFinished, Trouble
+from devtls.system.machine.execute import NotFinished, StepFailure
 from devtls.system.machine.machine import Machine
 from tests.system.changes.resolver.conftest import Said
 
@@ -159,7 +159,7 @@ def test_a_stub_of_resolved_is_no_dnsmasq(debian: Debian) -> None:
 
 def test_a_systemd_that_cannot_be_asked_is_none(debian: Debian) -> None:
     debian.runs("systemd-resolved")
-    silent = NotFinished(Trouble.TIMED_OUT, "it did not end")
+    silent = NotFinished(StepFailure.TIMED_OUT, "it did not end")
     debian.runner.said = {"systemctl is-active": silent, "systemctl --version": silent}
     assert (debian.lookups().active, debian.lookups().systemd) == (frozenset(), 0)
     debian.runner.said = {"systemctl is-active": b"", "systemctl --version": b"something else"}

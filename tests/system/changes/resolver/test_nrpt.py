@@ -6,7 +6,7 @@ import pytest
 
 from devtls.system.changes.change import Change, DesiredState, Status
 from devtls.system.changes.resolver.nrpt import NrptFacts, NrptRules
-from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble
+from devtls.system.machine.execute import Finished, NotFinished, Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Run
 from tests.system.changes.resolver.conftest import Said, make_wish
@@ -57,7 +57,7 @@ def test_another_port_than_53_is_not_possible(machine: Machine) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [NotFinished(Trouble.NO_TOOL, "no such file"), Finished(1, b"", b"no cmdlet"), Finished(0, b"not JSON")],
+    [NotFinished(StepFailure.NO_TOOL, "no such file"), Finished(1, b"", b"no cmdlet"), Finished(0, b"not JSON")],
 )
 def test_a_list_that_cannot_be_had_is_said(machine: Machine, answer: Finished | NotFinished) -> None:
     rules = _rules(machine, answer)
@@ -70,6 +70,6 @@ def test_a_list_that_cannot_be_had_is_said(machine: Machine, answer: Finished | 
     ("said", "status"), [("The operation was canceled by the user.", Status.SKIPPED), ("exit code 1", Status.FAILED)]
 )
 def test_a_command_that_failed_is_put_into_words(machine: Machine, said: str, status: Status) -> None:
-    outcome = Outcome(Run(("powershell.exe",)), Trouble.FAILED, said)
+    outcome = Outcome(Run(("powershell.exe",)), StepFailure.FAILED, said)
     state = _rules(machine).read_failure(NrptFacts(), outcome)
     assert (state.status, bool(state.remedy)) == (status, True)

@@ -8,7 +8,7 @@ import pytest
 
 from devtls.system.changes.change import DesiredState, User
 from devtls.system.changes.service.systemd import UNIT
-from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble, execute
+from devtls.system.machine.execute import Finished, NotFinished, Outcome, StepFailure, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, Plan, Run
 
@@ -112,4 +112,4 @@ def moved(desired: DesiredState) -> DesiredState:
 
 
 NO_BUS = Finished(1, b"", b"Failed to connect to bus: No medium found\n")
-TIMED_OUT = NotFinished(Trouble.TIMED_OUT, "systemctl did not end within 5 s")
+TIMED_OUT = NotFinished(StepFailure.TIMED_OUT, "systemctl did not end within 5 s")

@@ -10,7 +10,7 @@ import pytest
 from devtls.system.changes.change import DesiredState, Status
 from devtls.system.changes.service.discovery import find_changes
 from devtls.system.changes.service.launchd_agent import LaunchAgent
-from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble, execute
+from devtls.system.machine.execute import Finished, NotFinished, Outcome, StepFailure, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Plan, Run
 from tests.system.changes.service.conftest import moved
@@ -50,7 +50,7 @@ class Launchd:
             case ["bootout", target]:
                 del self.loaded[target]
                 return Finished(0)
-        return NotFinished(Trouble.FAILED, "unknown")
+        return NotFinished(StepFailure.FAILED, "unknown")
 
 
 @pytest.fixture
@@ -187,12 +187,12 @@ def test_a_damaged_file_of_ours_is_replaced(change: LaunchAgent, desired: Desire
 @pytest.mark.parametrize(
     ("step", "trouble", "status"),
     [
-        (Run(("/bin/launchctl", "bootstrap")), Trouble.FAILED, Status.FAILED),
-        (Run(("/bin/launchctl", "bootout")), Trouble.FAILED, Status.FAILED),
-        (Run(("/bin/launchctl", "bootout")), Trouble.NO_TOOL, Status.NO_TOOL),
+        (Run(("/bin/launchctl", "bootstrap")), StepFailure.FAILED, Status.FAILED),
+        (Run(("/bin/launchctl", "bootout")), StepFailure.FAILED, Status.FAILED),
+        (Run(("/bin/launchctl", "bootout")), StepFailure.NO_TOOL, Status.NO_TOOL),
     ],
 )
-def test_failures_are_put_into_words(change: LaunchAgent, step: Run, trouble: Trouble, status: Status) -> None:
+def test_failures_are_put_into_words(change: LaunchAgent, step: Run, trouble: StepFailure, status: Status) -> None:
     state = change.read_failure(change.probe(), Outcome(step, trouble, "why"))
     assert (state.status, "why" in state.detail, bool(state.remedy)) == (status, True, True)
 

@@ -9,7 +9,7 @@ import pytest
 from devtls.system.changes.change import DesiredState, Status, User
 from devtls.system.changes.service.socket_unit import SocketUnit
 from devtls.system.changes.service.systemd_unit import UserUnit
-from devtls.system.machine.execute import Outcome, Trouble
+from devtls.system.machine.execute import Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import MakeDirectory, Plan, Run
 from tests.system.changes.service.conftest import NO_BUS, Systemd, moved
@@ -159,13 +159,13 @@ def test_where_systemd_does_not_run_the_machine_it_is_no_way(
 @pytest.mark.parametrize(
     ("step", "trouble", "status"),
     [
-        (Run(("systemctl", "enable", "--now", "x")), Trouble.FAILED, Status.FAILED),
-        (Run(("install",)), Trouble.READ_ONLY, Status.READ_ONLY),
-        (Run(("install",)), Trouble.NO_ELEVATION, Status.NO_TOOL),
-        (Run(("install",)), Trouble.FAILED, Status.FAILED),
+        (Run(("systemctl", "enable", "--now", "x")), StepFailure.FAILED, Status.FAILED),
+        (Run(("install",)), StepFailure.READ_ONLY, Status.READ_ONLY),
+        (Run(("install",)), StepFailure.NO_ELEVATION, Status.NO_TOOL),
+        (Run(("install",)), StepFailure.FAILED, Status.FAILED),
     ],
 )
-def test_failures_are_put_into_words(change: SocketUnit, step: Run, trouble: Trouble, status: Status) -> None:
+def test_failures_are_put_into_words(change: SocketUnit, step: Run, trouble: StepFailure, status: Status) -> None:
     state = change.read_failure(change.probe(), Outcome(step, trouble, "why"))
     assert (state.status, state.detail) == (status, "why")
     assert state.remedy

@@ -11,7 +11,7 @@ from devtls.system.changes.service.account import Account, AnyService
 from devtls.system.changes.service.discovery import find_changes, find_services
 from devtls.system.changes.service.socket_unit import SocketUnit
 from devtls.system.changes.service.systemd_unit import UserUnit
-from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble
+from devtls.system.machine.execute import Finished, NotFinished, Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Plan, Run, render_plan
 from tests.system.changes.service.conftest import NO_BUS, TIMED_OUT, Systemd, moved
@@ -184,9 +184,13 @@ def test_a_start_that_fails_leads_to_the_log(change: UserUnit, systemd: Systemd,
 
 @pytest.mark.parametrize(
     ("trouble", "status"),
-    [(Trouble.READ_ONLY, Status.READ_ONLY), (Trouble.NO_TOOL, Status.NO_TOOL), (Trouble.FAILED, Status.FAILED)],
+    [
+        (StepFailure.READ_ONLY, Status.READ_ONLY),
+        (StepFailure.NO_TOOL, Status.NO_TOOL),
+        (StepFailure.FAILED, Status.FAILED),
+    ],
 )
-def test_other_failures_are_put_into_words(change: UserUnit, trouble: Trouble, status: Status) -> None:
+def test_other_failures_are_put_into_words(change: UserUnit, trouble: StepFailure, status: Status) -> None:
     state = change.read_failure(change.probe(), Outcome(Run(("x",)), trouble, "why"))
     assert (state.status, state.detail) == (status, "why")
     assert state.remedy

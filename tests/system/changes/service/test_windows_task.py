@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from devtls.system.changes.change import DesiredState, Status, User
 from devtls.system.changes.service.discovery import find_changes
 from devtls.system.changes.service.windows_task import LogonTask, split_arguments
-from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble
+from devtls.system.machine.execute import Finished, NotFinished, Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Plan, Run, WriteFile
 from tests.system.changes.service.golden_plans import check_section
@@ -152,7 +152,7 @@ def test_variables_that_a_task_cannot_carry_are_said(change: LogonTask, desired:
 
 
 def test_failures_are_put_into_words(change: LogonTask) -> None:
-    for trouble, status in ((Trouble.NO_TOOL, Status.NO_TOOL), (Trouble.FAILED, Status.FAILED)):
+    for trouble, status in ((StepFailure.NO_TOOL, Status.NO_TOOL), (StepFailure.FAILED, Status.FAILED)):
         state = change.read_failure(change.probe(), Outcome(Run(("x",)), trouble, "ERROR: Access is denied."))
         assert (state.status, state.detail, bool(state.remedy)) == (status, "ERROR: Access is denied.", True)
 

@@ -8,7 +8,7 @@ import pytest
 from devtls.system.changes.change import Kind, Status
 from devtls.system.changes.truststore.firefox_policy import FirefoxPolicyStore
 from devtls.system.changes.truststore.root import RootCertificate
-from devtls.system.machine.execute import Outcome, ProcessRunner, Trouble, execute
+from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation, render_plan
 from tests.system.changes.truststore.golden_plans import check_section
@@ -144,10 +144,14 @@ def test_a_write_that_fails_leaves_the_old_policy(
 
 @pytest.mark.parametrize(
     ("trouble", "status"),
-    [(Trouble.TIMED_OUT, Status.HANGING), (Trouble.READ_ONLY, Status.READ_ONLY), (Trouble.FAILED, Status.FAILED)],
+    [
+        (StepFailure.TIMED_OUT, Status.HANGING),
+        (StepFailure.READ_ONLY, Status.READ_ONLY),
+        (StepFailure.FAILED, Status.FAILED),
+    ],
 )
 def test_each_trouble_has_its_own_state_and_a_remedy(
-    store: FirefoxPolicyStore, trouble: Trouble, status: Status
+    store: FirefoxPolicyStore, trouble: StepFailure, status: Status
 ) -> None:
     state = store.read_failure(store.probe(), Outcome(None, trouble, "why"))
     assert (state.status, state.detail) == (status, "why")

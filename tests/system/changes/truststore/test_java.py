@@ -17,7 +17,7 @@ from devtls.system.changes.truststore.java import Feeder, JavaStore, alias_of
 from devtls.system.changes.truststore.java_homes import JavaPlace, find_java
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.changes.truststore.store import propose_trust, propose_untrust
-from devtls.system.machine.execute import Outcome, ProcessRunner, Trouble, execute
+from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation, Plan, render_plan
 from tests.conftest import RequireTool
@@ -240,7 +240,7 @@ def test_a_jvms_remark_on_its_variable_is_not_its_last_word(machine: Machine, jd
 
 def test_a_keytool_that_vanishes_is_said(machine: Machine, jdk: Path) -> None:
     store = _store(machine)
-    assert store.read_failure(store.probe(), Outcome(None, Trouble.NO_TOOL, "why")).status is Status.NO_TOOL
+    assert store.read_failure(store.probe(), Outcome(None, StepFailure.NO_TOOL, "why")).status is Status.NO_TOOL
 
 
 def test_without_any_keytool_nothing_is_planned(machine: Machine, jdk: Path, root: RootCertificate) -> None:

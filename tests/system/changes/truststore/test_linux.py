@@ -9,7 +9,7 @@ from devtls.system.changes.change import Status
 from devtls.system.changes.truststore.families import FAMILIES, Family
 from devtls.system.changes.truststore.linux import SystemStore
 from devtls.system.changes.truststore.root import RootCertificate
-from devtls.system.machine.execute import Outcome, ProcessRunner, Trouble, execute
+from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation, render_plan
 
@@ -169,13 +169,13 @@ def test_a_hanging_refresh_is_given_up(machine: Machine, root: RootCertificate) 
 @pytest.mark.parametrize(
     ("trouble", "status"),
     [
-        (Trouble.READ_ONLY, Status.READ_ONLY),
-        (Trouble.NO_TOOL, Status.NO_TOOL),
-        (Trouble.FAILED, Status.FAILED),
-        (Trouble.NOT_PERMITTED, Status.FAILED),
+        (StepFailure.READ_ONLY, Status.READ_ONLY),
+        (StepFailure.NO_TOOL, Status.NO_TOOL),
+        (StepFailure.FAILED, Status.FAILED),
+        (StepFailure.NOT_PERMITTED, Status.FAILED),
     ],
 )
-def test_each_trouble_has_its_own_state_and_a_remedy(machine: Machine, trouble: Trouble, status: Status) -> None:
+def test_each_trouble_has_its_own_state_and_a_remedy(machine: Machine, trouble: StepFailure, status: Status) -> None:
     become_debian(machine)
     store = SystemStore(machine)
     state = store.read_failure(store.probe(), Outcome(None, trouble, "why"))

@@ -14,7 +14,7 @@ from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.macos import Domain, KeychainStore, read_trust_settings
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, pem_of, sha1_of
 from devtls.system.changes.truststore.store import propose_trust
-from devtls.system.machine.execute import Finished, NotFinished, Outcome, Trouble
+from devtls.system.machine.execute import Finished, NotFinished, Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, RemoveFile, Run, WriteFile
 from tests.system.changes.truststore.golden_plans import check_section
@@ -204,10 +204,10 @@ def test_a_certificate_that_was_added_without_trust_is_taken_back(
 
 
 @pytest.mark.parametrize(
-    ("trouble", "status"), [(Trouble.TIMED_OUT, Status.HANGING), (Trouble.NO_TOOL, Status.NO_TOOL)]
+    ("trouble", "status"), [(StepFailure.TIMED_OUT, Status.HANGING), (StepFailure.NO_TOOL, Status.NO_TOOL)]
 )
 def test_a_security_that_cannot_be_asked_is_said(
-    machine: Machine, root: RootCertificate, trouble: Trouble, status: Status
+    machine: Machine, root: RootCertificate, trouble: StepFailure, status: Status
 ) -> None:
     class Silent:
         def run(self, run: Run) -> Finished | NotFinished:

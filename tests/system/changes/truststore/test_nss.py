@@ -10,7 +10,7 @@ import pytest
 from devtls.system.changes.change import Kind, Status
 from devtls.system.changes.truststore.nss import NssPlace, NssStore
 from devtls.system.changes.truststore.root import RootCertificate
-from devtls.system.machine.execute import Outcome, ProcessRunner, Trouble, execute
+from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, render_plan
 
@@ -215,5 +215,5 @@ def test_what_certutil_says_becomes_a_state(directory: Path, root: RootCertifica
 
 def test_a_directory_that_may_not_be_made_is_read_only(directory: Path) -> None:
     store = _store(directory, Path("/usr/bin/certutil"))
-    state = store.read_failure(store.probe(), Outcome(None, Trouble.NOT_PERMITTED, "denied"))
+    state = store.read_failure(store.probe(), Outcome(None, StepFailure.NOT_PERMITTED, "denied"))
     assert (state.status, "chown" in state.remedy) == (Status.READ_ONLY, True)

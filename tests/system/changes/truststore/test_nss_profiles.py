@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devtls.system.changes.truststore.nss_profiles import find_notices, find_places, has_firefox
-from devtls.system.machine.execute import Finished, NotFinished, ProcessRunner, Runner, Trouble
+from devtls.system.machine.execute import Finished, NotFinished, ProcessRunner, Runner, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Run
 
@@ -22,7 +22,7 @@ class Says:
     def run(self, run: Run) -> Finished | NotFinished:
         self.started.append(run.argv[0])
         if self.version is None:
-            return NotFinished(Trouble.TIMED_OUT, "hangs")
+            return NotFinished(StepFailure.TIMED_OUT, "hangs")
         return Finished(0, self.version.encode())
 
 

@@ -16,7 +16,7 @@ from devtls.system.changes.truststore.java import Feeder, JavaStore
 from devtls.system.changes.truststore.other_tools import OtherRoot
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.changes.truststore.store import TrustStore, is_trusted, propose_trust, propose_untrust
-from devtls.system.machine.execute import Finished, NotFinished, Outcome, ProcessRunner, Trouble
+from devtls.system.machine.execute import Finished, NotFinished, Outcome, ProcessRunner, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, Plan, Run
 from tests.system.changes.truststore.conftest import ToolMaker
@@ -81,7 +81,7 @@ class SetRunner:
         verb, fingerprint = run.argv
         if not self.lies:
             (self.store.held.add if verb == "/bin/add" else self.store.held.discard)(fingerprint)
-        return NotFinished(Trouble.TIMED_OUT, "hung") if self.fails else Finished(0)
+        return NotFinished(StepFailure.TIMED_OUT, "hung") if self.fails else Finished(0)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from devtls.system.changes.change import Kind, Status
 from devtls.system.changes.truststore.crypt32 import Location
 from devtls.system.changes.truststore.root import RootCertificate, sha1_of
 from devtls.system.changes.truststore.windows import WindowsStore
-from devtls.system.machine.execute import Outcome, Trouble
+from devtls.system.machine.execute import Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from tests.system.changes.truststore.golden_plans import check_section
 
@@ -86,9 +86,9 @@ def test_a_store_that_cannot_be_read_is_said(machine: Machine, root: RootCertifi
 @pytest.mark.parametrize(
     ("outcome", "status"),
     [
-        (Outcome(None, Trouble.TIMED_OUT, "python did not end"), Status.HANGING),
-        (Outcome(None, Trouble.FAILED, "you answered the dialog with no"), Status.SKIPPED),
-        (Outcome(None, Trouble.FAILED, "Access is denied."), Status.FAILED),
+        (Outcome(None, StepFailure.TIMED_OUT, "python did not end"), Status.HANGING),
+        (Outcome(None, StepFailure.FAILED, "you answered the dialog with no"), Status.SKIPPED),
+        (Outcome(None, StepFailure.FAILED, "Access is denied."), Status.FAILED),
     ],
 )
 def test_each_trouble_has_its_own_state_and_a_remedy(

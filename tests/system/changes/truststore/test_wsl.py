@@ -10,7 +10,7 @@ from devtls.system.changes.change import Kind, Status
 from devtls.system.changes.truststore.discovery import find_stores, root_is_trusted
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, sha1_of
 from devtls.system.changes.truststore.wsl import WslStore, is_wsl, windows_path
-from devtls.system.machine.execute import Finished, NotFinished, Outcome, ProcessRunner, Trouble, execute
+from devtls.system.machine.execute import Finished, NotFinished, Outcome, ProcessRunner, StepFailure, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Run
 from tests.system.changes.truststore.conftest import ToolMaker
@@ -82,7 +82,7 @@ def test_a_root_comes_and_goes_on_the_windows_side(machine: Machine, windows: Wi
 
 
 @pytest.mark.parametrize(
-    "closed", [NotFinished(Trouble.FAILED, "Exec format error"), Finished(1, b"", b"Exec format error")]
+    "closed", [NotFinished(StepFailure.FAILED, "Exec format error"), Finished(1, b"", b"Exec format error")]
 )
 def test_without_interop_the_way_on_the_windows_side_is_told(
     machine: Machine, windows: Windows, root: RootCertificate, closed: Finished | NotFinished
@@ -135,9 +135,11 @@ def test_both_sides_are_done_and_a_running_proxy_waits_for_linux_only(
     assert not root_is_trusted(machine, windows, root.fingerprint)
 
 
-@pytest.mark.parametrize(("trouble", "status"), [(Trouble.TIMED_OUT, Status.HANGING), (Trouble.FAILED, Status.FAILED)])
+@pytest.mark.parametrize(
+    ("trouble", "status"), [(StepFailure.TIMED_OUT, Status.HANGING), (StepFailure.FAILED, Status.FAILED)]
+)
 def test_each_trouble_has_its_own_state_and_a_remedy(
-    machine: Machine, windows: Windows, trouble: Trouble, status: Status
+    machine: Machine, windows: Windows, trouble: StepFailure, status: Status
 ) -> None:
     store = WslStore(machine, windows)
     state = store.read_failure(store.probe(), Outcome(None, trouble, "why"))

@@ -1,0 +1,103 @@
+"""The private keys of the CA at rest: the root's, which was dropped or kept, and the intermediate's, locked or not.
+
+Owns under which passphrase each of them is encrypted. Refuses to write the root's key without one, and to speak for a
+root whose key is not here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devtls.errors import Refused
+from devtls.operations.context import Context
+from devtls.pki.authority import Authority
+from devtls.system.machine.private_files import read_private_file
+from devtls.system.storage.ca_directory import Locks
+from devtls.system.storage.certificate_files import refuse_to_overwrite, write_files
+from devtls.system.storage.generation import plain_key
+from devtls.system.storage.keyring_entry import drop_from_keyring, to_keyring
+from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.locked_key import LockedKey, Unlocker, lock
+from devtls.system.storage.passphrase import PassphraseSource
+
+if TYPE_CHECKING:
+    from devtls.pki.signature import IssuerKey
+
+_ROOT_KEY = "the root's key"
+_CA_KEY = "the CA's key"
+
+
+@dataclass(frozen=True, slots=True)
+class RootKeyStatus:
+    """The CA, and the file with its root's key; None = the key is not here."""
+
+    authority: Authority
+    file: Path | None
+
+
+def root_key_status(context: Context) -> RootKeyStatus:
+    """Say whether the root's key was kept. Raises what `Keystore.load` raises."""
+    authority = context.keystore.load(context.now)
+    return RootKeyStatus(authority, context.keystore.root_key_file(authority))
+
+
+def root_key_lock(passphrases: PassphraseSource) -> Locks:
+    """Return what encrypts the key of a root that is to be made; the passphrase is asked for now. Raises Refused."""
+    return Locks(root=partial(lock, passphrase=passphrases.new(_ROOT_KEY)))
+
+
+def encrypted_root_key(keystore: Keystore, authority: Authority) -> bytes:
+    """Return the root's key as it is stored, encrypted; raises Refused for a CA whose root's key is not here."""
+    kept = keystore.root_key_file(authority)
+    if kept is None and authority.imported:
+        raise Refused(
+            f"devtls root {authority.id} was made elsewhere, and its key is not here.",
+            hint="sign there; or devtls ca renew --keep-root-key makes a CA whose root's key is kept",
+        )
+    if kept is None:
+        raise Refused(
+            f"The key of devtls root {authority.id} was dropped when the CA was made, so nobody can sign with it.",
+            hint="devtls ca renew --keep-root-key makes a CA whose root's key is kept, under a passphrase",
+        )
+    return read_private_file(kept)
+
+
+def open_root_key(context: Context, encrypted: bytes) -> IssuerKey:
+    """Return the root's key. Raises WrongPassphrase, StateError when nobody can be asked."""
+    return Unlocker(_ROOT_KEY, context.passphrases)(encrypted)
+
+
+def export_root_key(context: Context, out: Path, *, force: bool) -> None:
+    """Write the root's key as PKCS #8 under its own passphrase; `force` replaces a file. Raises Refused, StateError."""
+    keystore = context.keystore
+    encrypted = encrypted_root_key(keystore, keystore.load(context.now))
+    if not force:
+        refuse_to_overwrite([out])
+    unlock = Unlocker(_ROOT_KEY, context.passphrases)
+    key = unlock(encrypted)
+    write_files({out: lock(key, unlock.passphrase)}, {}, force=force)
+
+
+def lock_ca(context: Context, *, remember: bool) -> None:
+    """Encrypt the key that signs under a new passphrase, which the system's keyring may `remember`. Raises Refused."""
+    authority = context.keystore.load(context.now)
+    if isinstance(authority.intermediate.key, LockedKey):
+        raise Refused("The CA's key is locked already.", hint="devtls ca unlock first, for another passphrase")
+    passphrase = context.passphrases.new(_CA_KEY)
+    encrypted = lock(authority.intermediate.key, passphrase)
+    if remember:
+        to_keyring(encrypted, passphrase)
+    context.keystore.put_key(authority, encrypted)
+
+
+def unlock_ca(context: Context) -> None:
+    """Store the key that signs without a passphrase again. Raises Refused when it has none, WrongPassphrase."""
+    authority = context.keystore.load(context.now)
+    key = authority.intermediate.key
+    if not isinstance(key, LockedKey):
+        raise Refused("The CA's key is not locked.", hint="devtls ca lock")
+    context.keystore.put_key(authority, plain_key(Unlocker(_CA_KEY, context.passphrases)(key.container)))
+    drop_from_keyring(key.container)
