@@ -158,7 +158,7 @@ class UnknownStore(Refused):
 
 
 class UnknownMethod(Refused):
-    """`--way` names a way that does not exist, or not on this machine."""
+    """`--method` names a method that does not exist, or not on this machine."""
 
     exit_code = ExitCode.USAGE
 

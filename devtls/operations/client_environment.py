@@ -29,7 +29,7 @@ def prepare_environment(context: Context) -> ClientEnvironment:
     if are_retired(state_dir):
         raise Refused("devtls untrust reverted the trust in this CA.", hint="devtls trust, then devtls env again")
     environment = plan_environment(probe(state_dir, present_root(context.keystore, authority), context.environ))
-    write_files(environment.files)
+    write_files(context.paths.state_dir, environment.files)
     return environment
 
 

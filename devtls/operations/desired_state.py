@@ -104,12 +104,13 @@ def _user(home: PurePath) -> User:
     """Return the user of this process: by its number where there is one, since LOGNAME proves nothing."""
     if sys.platform == "win32":
         return User(os.environ.get("USERNAME", ""), -1, -1, home)
-    uid, gid = os.getuid(), os.getgid()
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:  # a container may run under a number without an entry
-        name = str(uid)
-    return User(name, uid, gid, home)
+    else:  # noqa: RET505 - mypy checks what follows a return for Windows, too, and finds no pwd there
+        uid, gid = os.getuid(), os.getgid()
+        try:
+            name = pwd.getpwuid(uid).pw_name
+        except KeyError:  # a container may run under a number without an entry
+            name = str(uid)
+        return User(name, uid, gid, home)
 
 
 def _directory_variables(environ: Mapping[str, str]) -> dict[str, str]:

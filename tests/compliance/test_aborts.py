@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.compliance.wire import wire_client
-from tests.net.harness import App, AppConnection, Proxy, app, until
+from tests.net.harness import App, AppConnection, Proxy, app, until, until_still
 
 ABORT_S = 0.2
 MEBIBYTE = 1024 * 1024
@@ -111,11 +111,7 @@ async def test_rule_77_a_client_that_stops_reading_stops_the_app(running: Proxy)
         client = await wire_client(running)
         await client.request(path=b"/big")
         await client.head()
-        last = -1
-        while sent != last:
-            last = sent
-            await asyncio.sleep(0.15)
-        assert sent <= 12_000_000
+        assert await until_still(lambda: sent) <= 12_000_000
         assert _resident_bytes() - before < 8 * MEBIBYTE
         async with asyncio.timeout(0.5):
             assert (await running.get()).status == 200
@@ -147,11 +143,7 @@ async def test_rule_77_an_app_that_stops_reading_stops_the_client(running: Proxy
                 sent += 65536
 
         uploading = asyncio.create_task(upload())
-        last = -1
-        while sent != last:
-            last = sent
-            await asyncio.sleep(0.15)
-        assert sent <= 24_000_000
+        assert await until_still(lambda: sent) <= 24_000_000
         go_on.set()
         await uploading
         assert (await client.reply()).status == 200

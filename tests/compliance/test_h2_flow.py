@@ -18,7 +18,7 @@ from tests.compliance.h2wire import (
     settings,
     window_update,
 )
-from tests.net.harness import AppConnection, Proxy, answering, app, until
+from tests.net.harness import AppConnection, Proxy, answering, app, until, until_still
 
 BIG = bytes(range(256)) * 1200  # 300 KiB that are not all alike
 
@@ -136,18 +136,9 @@ async def test_rule_77_a_client_with_closed_windows_holds_the_app_back(running: 
         client = await h2_client(running, "app.dev.local", (INITIAL_WINDOW, 0))
         stream = await client.request()
         await client.head_of(stream)
-        await _until_still(lambda: sent)
+        await until_still(lambda: sent)
         assert 0 < sent < 12_000_000
         client.close()
-
-
-async def _until_still(change: object) -> None:
-    """Wait until a number has not changed for a tenth of a second."""
-    assert callable(change)
-    before = -1
-    while before != (now := change()):
-        before = now
-        await asyncio.sleep(0.1)
 
 
 async def test_rule_77_a_hundred_stalled_streams_are_bounded_too(running: Proxy) -> None:
@@ -167,7 +158,7 @@ async def test_rule_77_a_hundred_stalled_streams_are_bounded_too(running: Proxy)
             await client.head_of(stream)
         connection = next(iter(running.service.connections))
         codec = connection._codec  # type: ignore[attr-defined]  # an H2ClientConnection
-        await _until_still(lambda: sum(codec.queued(stream) for stream in streams))
+        await until_still(lambda: sum(codec.queued(stream) for stream in streams))
         held = [codec.queued(stream) for stream in streams]
         assert min(held) > 0
         assert max(held) <= 65_536 + 262_144
@@ -192,7 +183,7 @@ async def test_rule_77_a_client_that_reads_nothing_at_all_is_bounded(running: Pr
         client = await h2_client(running, "app.dev.local", (INITIAL_WINDOW, MAX_WINDOW), credit=False)
         await client.send(window_update(0, MAX_WINDOW - 65535))
         stream = await client.request()
-        await _until_still(lambda: sent)
+        await until_still(lambda: sent)
         assert 0 < sent < 16_000_000  # the client's own kernel buffer holds some of it
         await client.send(rst_stream(stream))
         await until(lambda: backend.errors, within_s=1)

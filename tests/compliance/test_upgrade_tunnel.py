@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.compliance.wire import TlsWire, WireClient, reset, server_context, tls_app, wire_client
-from tests.net.harness import AppConnection, Conversation, Proxy, answering, app, until
+from tests.net.harness import AppConnection, Conversation, Proxy, answering, app, until, until_still
 
 ASK = (
     b"Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -107,9 +107,10 @@ async def test_rule_61_a_client_that_does_not_wait_for_the_101_loses_nothing(run
         client = await wire_client(running)
         await client.request(path=b"/ws", fields=ASK)
         sending = asyncio.create_task(client.send(bytes(size)))
-        await asyncio.sleep(0.1)
+        await until(lambda: running.h1_connections)
         (connection,) = running.h1_connections
-        assert connection._codec.buffered < MEBIBYTE
+        await until(lambda: connection._codec.buffered)
+        assert await until_still(lambda: connection._codec.buffered) < MEBIBYTE
         go_on.set()
         await sending
         await client.head()
@@ -398,11 +399,7 @@ async def test_rule_65_a_client_that_stops_reading_stops_the_app(running: Proxy)
     async with app(talk) as backend:
         running.route(f"app = {backend.port}")
         client = await upgraded(running)
-        last = -1
-        while sent != last:
-            last = sent
-            await asyncio.sleep(0.15)
-        assert sent <= 12_000_000
+        assert await until_still(lambda: sent) <= 12_000_000
         client.wire.reset()
 
 

@@ -397,3 +397,15 @@ async def until(condition: Callable[[], object], *, within_s: float = DEADLINE_S
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+async def until_still(number: Callable[[], int], *, for_s: float = 0.15, within_s: float = 10.0) -> int:
+    """Return a number once it has not changed for a while."""
+    clock = asyncio.get_running_loop().time
+    last, since = number(), clock()
+    async with asyncio.timeout(within_s):
+        while clock() - since < for_s:
+            await asyncio.sleep(0.01)
+            if (now := number()) != last:
+                last, since = now, clock()
+    return last

@@ -1,7 +1,7 @@
-"""`devtls doctor`: what is wrong on this machine, why it matters, and the command that mends it.
+"""`devtls doctor`: what is wrong on this machine, why it matters, and the command that remedies it.
 
 Owns the order: look, say; with --fix show, ask once, do, look again. Decides nothing about what is wrong. The exit
-code is 0 when nothing is, 1 when something is to be mended. Without --fix nothing is changed.
+code is 0 when nothing is, 1 when something is to be fixed. Without --fix nothing is changed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from pathlib import Path
 
 import click
 
-from devtls.cli.diagnosis.doctor_view import as_values, in_words, plan_text, result_lines
+from devtls.cli.diagnosis.doctor_view import Fixed, as_values, in_words, result_lines
+from devtls.cli.terminal.change_view import plan_text
 from devtls.cli.terminal.prompts import ask, is_terminal
-from devtls.doctor.health.examine import Diagnosis, Patient, examine
-from devtls.doctor.health.mending import Bench, Mended, mend, propose_fixes
+from devtls.doctor.health.diagnosis import Diagnosis, DoctorEnvironment, diagnose
+from devtls.doctor.health.fixes import apply_fix, proposed_fixes
 from devtls.errors import ExitCode, Refused
+from devtls.system.changes.engine import Executor
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths, refuse_sudo
@@ -30,7 +33,7 @@ from devtls.system.machine.paths import Paths, refuse_sudo
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.option("--verbose", "-v", is_flag=True, help="Also show everything that is fine.")
 def command(*, fix: bool, yes: bool, as_json: bool, verbose: bool) -> int:
-    """Look for what keeps browsers and tools from your apps, and say what mends it.
+    """Look for what keeps browsers and tools from your apps, and say what remedies it.
 
     CA, stores, browsers, real clients, variables, devtls.toml, names and ports. Nothing is changed without --fix.
     """
@@ -44,13 +47,14 @@ def command(*, fix: bool, yes: bool, as_json: bool, verbose: bool) -> int:
             hint="devtls doctor --fix --yes does it without asking, devtls doctor only looks",
         )
     machine = Machine.here()
-    patient = Patient(machine, Paths.from_environment(), ProcessRunner(machine.elevation), os.environ, _directory())
-    diagnosis = _examine(patient)
-    mended: tuple[Mended, ...] = ()
+    runner = ProcessRunner(machine.elevation)
+    environment = DoctorEnvironment(machine, Paths.from_environment(), runner, os.environ, _directory())
+    diagnosis = _diagnose(environment)
+    fixed: tuple[Fixed, ...] = ()
     if fix:
-        mended = _fix(diagnosis, patient, yes=yes)
-        diagnosis = _examine(patient) if mended else diagnosis
-    _show(diagnosis, mended, as_json=as_json, verbose=verbose)
+        fixed = _fix(diagnosis, environment, yes=yes)
+        diagnosis = _diagnose(environment) if fixed else diagnosis
+    _show(diagnosis, fixed, as_json=as_json, verbose=verbose)
     return ExitCode.FAILED if diagnosis.wrong else ExitCode.OK
 
 
@@ -61,33 +65,33 @@ def _directory() -> Path:
         return Path.home()
 
 
-def _examine(patient: Patient) -> Diagnosis:
+def _diagnose(environment: DoctorEnvironment) -> Diagnosis:
     watched = sys.stderr.isatty()
     if watched:
         click.echo("Looking …", nl=False, err=True)
     try:
-        return examine(patient, datetime.now(UTC))
+        return diagnose(environment, datetime.now(UTC))
     finally:
         if watched:
             click.echo("\r         \r", nl=False, err=True)
 
 
-def _fix(diagnosis: Diagnosis, patient: Patient, *, yes: bool) -> tuple[Mended, ...]:
-    mendings = propose_fixes(diagnosis)
-    if not mendings:
+def _fix(diagnosis: Diagnosis, environment: DoctorEnvironment, *, yes: bool) -> tuple[Fixed, ...]:
+    proposals = proposed_fixes(diagnosis)
+    if not proposals:
         click.echo("There is nothing that --fix may do.\n", err=True)
         return ()
-    click.echo(f"This will be done:\n\n{plan_text(mendings)}\n", err=True)
+    click.echo(f"This will be done:\n\n{plan_text(proposals, None)}\n", err=True)
     if not yes:
         ask("Go ahead?")
-    bench = Bench(patient.machine, patient.runner, patient.environ)
-    return tuple(mend(each, diagnosis, bench) for each in mendings)
+    executor = Executor(environment.runner, None, ChangeRecord(environment.paths.state_dir))
+    return tuple((proposal, apply_fix(proposal, executor)) for proposal in proposals)
 
 
-def _show(diagnosis: Diagnosis, mended: tuple[Mended, ...], *, as_json: bool, verbose: bool) -> None:
+def _show(diagnosis: Diagnosis, fixed: tuple[Fixed, ...], *, as_json: bool, verbose: bool) -> None:
     if as_json:
-        click.echo(json.dumps(as_values(diagnosis.findings, mended), indent=2))
+        click.echo(json.dumps(as_values(diagnosis.findings, fixed), indent=2))
         return
-    if mended:
-        click.echo("\n".join([*result_lines(mended), ""]))
+    if fixed:
+        click.echo("\n".join([*result_lines(fixed), ""]))
     click.echo(in_words(diagnosis.findings, verbose=verbose))

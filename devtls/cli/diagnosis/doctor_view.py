@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from devtls.cli import printable
 from devtls.cli.terminal.rows import Sign, coloured, marked_row, painted, wrapped
-from devtls.doctor.health.finding import Finding, Level, Section, mends
-from devtls.doctor.health.mending import Mended, ProposedFix
+from devtls.doctor.health.finding import Finding, Level, Section, remedies
+from devtls.doctor.health.fixes import is_fixed
+from devtls.system.changes.change import Part
+from devtls.system.changes.engine import Proposal, Result
 
 _SIGNS = {Level.OK: Sign.FINE, Level.NOTE: Sign.NOTE, Level.WARNING: Sign.WARNING, Level.TROUBLE: Sign.BAD}
+Fixed: TypeAlias = tuple[Proposal, Result]
+"""A proposed fix, and its result."""
+
 _ORDER = (Level.TROUBLE, Level.WARNING, Level.NOTE, Level.OK)
 _LABEL_WIDTH = 9
 _MANY_FINE = {
@@ -30,9 +36,9 @@ def in_words(findings: Sequence[Finding], *, verbose: bool) -> str:
     for section in Section:
         lines += _section(section, [each for each in findings if each.section is section], verbose=verbose)
     lines += ["", *_verdict(findings)]
-    lines += _list("What to do:", mends(findings))
-    notes = [each.mend for each in findings if each.level is Level.NOTE and each.mend]
-    lines += _list("If you like:", [each for each in dict.fromkeys(notes) if each not in mends(findings)])
+    lines += _list("What to do:", remedies(findings))
+    notes = [each.remedy for each in findings if each.level is Level.NOTE and each.remedy]
+    lines += _list("If you like:", [each for each in dict.fromkeys(notes) if each not in remedies(findings)])
     return "\n".join(lines)
 
 
@@ -74,9 +80,9 @@ def _verdict(findings: Iterable[Finding]) -> list[str]:
         return [painted(line, Sign.FINE) for line in wrapped("Nothing is wrong.")]
     troubles = sum(each.level is Level.TROUBLE for each in wrong)
     what = "One thing is" if len(wrong) == 1 else f"{len(wrong)} things are"
-    text = f"{what} to be mended."
+    text = f"{what} to be fixed."
     if any(each.fix is not None for each in wrong):
-        text += " devtls doctor --fix does what is safe, and asks before."
+        text += " devtls doctor --fix applies what is safe, and asks before."
     return [painted(line, Sign.BAD if troubles else Sign.WARNING) for line in wrapped(text)]
 
 
@@ -88,30 +94,35 @@ def _list(title: str, commands: Sequence[str]) -> list[str]:
     return ["", title, *rows]
 
 
-def plan_text(mendings: Iterable[ProposedFix]) -> str:
-    """Return what will be done, with the exact commands."""
-    lines: list[str] = []
-    for mending in mendings:
-        lines.append(f"  {printable(mending.what)}")
-        lines += [f"      {printable(command)}" for command in mending.commands]
-    return "\n".join(lines)
+def sentence(proposal: Proposal) -> str:
+    """Return the fix in words, without a full stop."""
+    change = proposal.change
+    if change.part is not Part.TRUST:
+        return change.purpose.rstrip(".")
+    what = "takes the root of an earlier CA out" if proposal.reverts else "puts the root in"
+    return f"{change.label}: {what}"
 
 
-def result_lines(mended: Iterable[Mended]) -> list[str]:
-    """Return how each went."""
+def result_lines(fixed: Iterable[Fixed]) -> list[str]:
+    """Return the result of each fix."""
     return [
         line
-        for each in mended
+        for proposal, result in fixed
+        for done in [is_fixed(proposal, result)]
         for line in marked_row(
-            Sign.FINE if each.done else Sign.BAD,
-            "done" if each.done else "not done",
-            f"{each.what}{f': {each.detail}' if each.detail else ''}.",
+            Sign.FINE if done else Sign.BAD,
+            "done" if done else "not done",
+            f"{sentence(proposal)}{'' if done else f': {_why(result)}'}.",
             _LABEL_WIDTH,
         )
     ]
 
 
-def as_values(findings: Sequence[Finding], mended: Sequence[Mended] = ()) -> dict[str, object]:
+def _why(result: Result) -> str:
+    return result.state.detail or result.state.status.value
+
+
+def as_values(findings: Sequence[Finding], fixed: Sequence[Fixed] = ()) -> dict[str, object]:
     """Return everything as JSON values."""
     return {
         "wrong": any(each.wrong for each in findings),
@@ -124,12 +135,17 @@ def as_values(findings: Sequence[Finding], mended: Sequence[Mended] = ()) -> dic
                 "subject": each.subject,
                 "what": each.what,
                 "why": each.why,
-                "mend": each.mend,
+                "mend": each.remedy,
                 "mend_is_command": each.is_command,
                 "fixable": each.fix is not None,
             }
             for each in findings
         ],
-        "what_to_do": list(mends(findings)),
-        "fixed": [{"what": each.what, "done": each.done, "detail": each.detail} for each in mended],
+        "what_to_do": list(remedies(findings)),
+        "fixed": [_fixed_values(proposal, result) for proposal, result in fixed],
     }
+
+
+def _fixed_values(proposal: Proposal, result: Result) -> dict[str, object]:
+    done = is_fixed(proposal, result)
+    return {"what": sentence(proposal), "done": done, "detail": "" if done else _why(result)}

@@ -1,4 +1,5 @@
-"""What `devtls doctor` knows: one module per subject, facts in and findings out.
+"""The diagnosis of `devtls doctor`: one module per subject, its verdict above, its probe below.
 
-The modules here are pure; `probes` gathers their facts, `examine` joins the two, `mending` does what `--fix` may do.
+A probe gathers facts and changes nothing; a check is pure and turns facts into findings. `diagnosis` runs the probes
+at the same time, `fixes` applies what `--fix` may do.
 """

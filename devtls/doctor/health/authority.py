@@ -1,18 +1,35 @@
-"""Whether the CA is there, safe, and in its time.
+"""The CA: whether it is there, safe, and in its time.
 
-Owns the judgement about the state folder and the clock. What the keystore itself refuses is said in its words.
+Owns the verdict on the state directory and the clock, and the probe that reads both. What the keystore itself refuses
+is said in its words.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
+import stat
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from devtls.doctor.health.finding import CloseToOthers, Finding, Level, Section, as_command
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from devtls.doctor.health.finding import Finding, Level, Section, as_command
+from devtls.errors import DevtlsError, NoAuthority, StateError
+from devtls.pki.authority import Authority
 from devtls.pki.leaf import PROFILE
+from devtls.system.changes.clientenv.variables import ROOT_FILE
+from devtls.system.changes.engine import Proposal, propose
+from devtls.system.changes.permissions import PrivateFiles
+from devtls.system.changes.record import ChangeRecord
+from devtls.system.changes.truststore.root import RootCertificate, ours
+from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.pointer import Pointer
+from devtls.system.storage.register import Register
 
 SOON = PROFILE.warn_before
 _SKEW = timedelta(hours=1)
@@ -22,7 +39,7 @@ _RETIRE = "devtls ca retire"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ErrorMessage:
     """An error of ours: its sentence, and what it says to do."""
 
     sentence: str
@@ -30,7 +47,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Older:
+class OlderCa:
     """A CA before the present one, whose root is trusted until it is retired."""
 
     id: str
@@ -39,13 +56,14 @@ class Older:
 
 @dataclass(frozen=True, slots=True)
 class CaFacts:
-    """What the state folder holds.
+    """The content of the state directory.
 
-    `refused` is why the keystore does not load the CA, `record` why the record of installations cannot be read;
-    `exposed` can be read by others and is ours, `foreign` belongs to another user; `newest` is when the youngest file
-    was written; `next_id` names the CA of a renewal that was begun and not finished; `limited` is false for a CA that
-    was imported and may speak for every site; `withdrawn` says that this CA is on its root's list ("" = it is not),
-    `unpublished` are the intermediates that a crash kept from that list: serial number -> the command to give again.
+    `refused` is why the keystore does not load the CA, `record` why the record of changes cannot be read; `exposed` can
+    be read by others and is ours, which `closing` ends; `foreign` belongs to another user; `newest` is when the
+    youngest file was written; `next_id` names the CA of a renewal that was begun and not finished; `limited` is false
+    for a CA that was imported and may speak for every site; `withdrawn` says that this CA is on its root's CRL ("" = it
+    is not), `unpublished` are the intermediates that a crash kept from that CRL: serial number -> the command to give
+    again.
     """
 
     directory: Path
@@ -55,19 +73,20 @@ class CaFacts:
     zones: tuple[str, ...] = ()
     not_before: datetime | None = None
     not_after: datetime | None = None
-    refused: Said | None = None
-    record: Said | None = None
+    refused: ErrorMessage | None = None
+    record: ErrorMessage | None = None
     exposed: tuple[Path, ...] = ()
+    closing: Proposal | None = None
     foreign: tuple[Path, ...] = ()
     newest: datetime | None = None
-    older: tuple[Older, ...] = ()
+    older: tuple[OlderCa, ...] = ()
     next_id: str = ""
     limited: bool = True
     withdrawn: str = ""
     unpublished: Mapping[str, str] = field(default_factory=dict)
 
 
-def judge_ca(facts: CaFacts) -> Iterator[Finding]:
+def check_ca(facts: CaFacts) -> Iterator[Finding]:
     """Yield what there is to say about the CA."""
     if not facts.exists:
         yield Finding(
@@ -115,7 +134,7 @@ def _on_files(facts: CaFacts) -> Iterator[Finding]:
             f"Other users can look into {len(facts.exposed)} of the CA's files and folders.",
             "Who reads the key can pose as your development sites, so devtls refuses to use it.",
             f"chmod go= {paths}",
-            fix=CloseToOthers(facts.exposed),
+            fix=facts.closing,
         )
     if facts.refused is not None and not (facts.exposed or facts.foreign or _clock_is_behind(facts)):
         yield Finding(
@@ -208,3 +227,131 @@ def _on_renewal(facts: CaFacts) -> Iterator[Finding]:
 def _clock(what: str, level: Level) -> Finding:
     why = "Certificates that are made with a wrong clock are refused as not valid yet, or not any more."
     return Finding("clock-wrong", Section.CA, level, what, why, "Set the clock of this machine right")
+
+
+_OTHERS = 0o077
+_POINTER = "ca.current"
+_ROOT = "root.pem"
+
+
+@dataclass(frozen=True)
+class ProbedCa:
+    """The facts, the CA when it can be used, and its root: that of a CA which is refused is in the stores as well."""
+
+    facts: CaFacts
+    authority: Authority | None
+    root: RootCertificate | None
+
+
+def probe_ca(state_dir: Path, now: datetime) -> ProbedCa:
+    """Return what the state folder holds."""
+    files, keystore = list(_private_files(state_dir)), Keystore(state_dir)
+    authority, refused = _load(keystore, now)
+    entries = _entries_of(keystore)
+    root = authority.root if authority else _root_on_disk(state_dir, entries)
+    exposed = tuple(path for path, status in files if _is_ours(status) and _is_open(status))
+    facts = CaFacts(
+        directory=state_dir,
+        now=now,
+        exists=authority is not None or refused is not None,
+        id=authority.id if authority else "",
+        zones=tuple(authority.zones) if authority else (),
+        not_before=root.not_valid_before_utc if root else None,
+        not_after=authority.not_after if authority else root.not_valid_after_utc if root else None,
+        refused=refused,
+        record=_record_trouble(state_dir),
+        exposed=exposed,
+        closing=propose(PrivateFiles(exposed), exposed) if exposed else None,
+        foreign=tuple(path for path, status in files if not _is_ours(status)),
+        newest=max((datetime.fromtimestamp(status.st_mtime, UTC) for _, status in files), default=None),
+        older=tuple(OlderCa(entry.root_id, entry.not_after) for entry in entries.older) if entries else (),
+        next_id=entries.next.root_id if entries and entries.next else "",
+        limited=authority is None or authority.name_constrained,
+        withdrawn=authority.withdrawn_in_words if authority else "",
+        unpublished=_unpublished(keystore, authority),
+    )
+    return ProbedCa(facts, authority, _installable(root, authority, keystore))
+
+
+def _installable(
+    root: x509.Certificate | None, authority: Authority | None, keystore: Keystore
+) -> RootCertificate | None:
+    der = root.public_bytes(Encoding.DER) if root else b""
+    found = RootCertificate(authority.id, der, Path()) if authority else ours(der) if root else None
+    if found is None:
+        return None
+    try:
+        older = tuple(each.public_bytes(Encoding.DER) for each in keystore.older_roots())
+    except (StateError, OSError):
+        older = ()
+    return replace(found, path=keystore.state_dir / ROOT_FILE, older=older)
+
+
+def _unpublished(keystore: Keystore, authority: Authority | None) -> dict[str, str]:
+    try:
+        return Register(keystore, authority).unpublished() if authority else {}
+    except (DevtlsError, OSError):  # a register that cannot be read is said by whoever needs it
+        return {}
+
+
+def _entries_of(keystore: Keystore) -> Pointer | None:
+    try:
+        return keystore.pointer()
+    except (StateError, OSError):  # why the CA cannot be loaded either
+        return None
+
+
+def _load(keystore: Keystore, now: datetime) -> tuple[Authority | None, ErrorMessage | None]:
+    try:
+        return keystore.load(now), None
+    except NoAuthority:
+        return None, None
+    except StateError as error:
+        return None, ErrorMessage(str(error), error.hint)
+    except OSError as error:
+        return None, ErrorMessage(f"{keystore.state_dir} cannot be read: {error.strerror or error}.", "")
+
+
+def _private_files(state_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield what only the user may read: the folder, the pointer, and the CA's own files."""
+    generations = [*state_dir.glob("ca-????????")] if state_dir.is_dir() else []
+    inside = [file for directory in generations if directory.is_dir() for file in _entries(directory)]
+    for path in (state_dir, state_dir / _POINTER, *generations, *inside):
+        try:
+            yield path, path.lstat()
+        except OSError:  # not there; what cannot be looked into is said by the keystore
+            continue
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return sys.platform == "win32" or status.st_uid == os.geteuid()
+
+
+def _is_open(status: os.stat_result) -> bool:
+    return sys.platform != "win32" and not stat.S_ISLNK(status.st_mode) and bool(status.st_mode & _OTHERS)
+
+
+def _root_on_disk(state_dir: Path, pointer: Pointer | None) -> x509.Certificate | None:
+    """Return the root of a CA that is refused: its dates tell whether the clock is to blame."""
+    named = [state_dir / pointer.generation / _ROOT] if pointer else []
+    for file in (*named, *state_dir.glob(f"ca-*/{_ROOT}")):
+        try:
+            return x509.load_pem_x509_certificate(file.read_bytes())
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _record_trouble(state_dir: Path) -> ErrorMessage | None:
+    try:
+        ChangeRecord(state_dir).entries()
+    except DevtlsError as error:
+        return ErrorMessage(str(error), error.hint)
+    return None

@@ -1,21 +1,31 @@
-"""What real programs made of a certificate of the CA: bare, and with what `devtls env` gives them.
+"""Real programs and a certificate of the CA: bare, and with the variables of `devtls env`.
 
-Owns what a verdict means. A program that needs a variable is no trouble (it brings a list of its own, and `devtls env`
-is the way); one that refuses with the variable, or that accepts a name outside the zones, is.
+Owns the meaning of a verdict. A program that needs a variable is no trouble (it brings a list of its own, and
+`devtls env` is the way); one that refuses with the variable, or that accepts a name outside the zones, is. The probe
+writes nothing into the state directory: the files of `devtls env` stand in a private directory while the clients run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
+from devtls.doctor.clients import CLIENTS, Client
+from devtls.doctor.health.authority import ProbedCa
 from devtls.doctor.health.finding import Finding, Level, Section, listed
-from devtls.doctor.proof import Foreign, Report, Verdict
+from devtls.doctor.proof import Files, Foreign, Report, Verdict, prove
+from devtls.system.changes.clientenv.planning import plan_environment
+from devtls.system.changes.clientenv.probe import probe
+from devtls.system.changes.truststore.root import RootCertificate
+from devtls.system.machine.execute import Runner
+from devtls.system.machine.machine import Machine
 
 _ENV = 'eval "$(devtls env)"'
 _TRUST = "devtls trust"
 
 
-def judge_clients(reports: Sequence[Report], *, retired: bool = False) -> Iterator[Finding]:
+def check_clients(reports: Sequence[Report], *, retired: bool = False) -> Iterator[Finding]:
     """Yield what each client's handshake showed; `retired` = after devtls untrust, when devtls env refuses."""
     if not reports:
         yield Finding(
@@ -68,3 +78,24 @@ def _on_fooled(report: Report) -> Finding:
         "Look for a setting that turns its checks off: insecure in ~/.curlrc, NODE_TLS_REJECT_UNAUTHORIZED",
         report.client,
     )
+
+
+def probe_clients(machine: Machine, runner: Runner, ca: ProbedCa, environ: Mapping[str, str]) -> tuple[Report, ...]:
+    """Return how each client that is installed took a certificate of the CA; none without a CA that can sign."""
+    if ca.authority is None:
+        return ()
+    authority, directory = ca.authority, ca.facts.directory
+    found = [(machine.user_tool(*client.names), client) for client in CLIENTS]
+    clients = {tool: client for tool, client in found if tool is not None}
+    root = RootCertificate(authority.id, authority.root_der, directory)
+    planned = plan_environment(probe(directory, root, environ, machine.root))
+    with tempfile.TemporaryDirectory(prefix="devtls-doctor-") as name:
+        private = Path(name)
+        for path, content in planned.files.items():
+            (private / path.name).write_bytes(content)
+
+        def for_client(client: Client) -> Path | None:
+            named = planned.variables.get(client.variable)
+            return private / Path(named).name if named else None
+
+        return prove(authority, clients, Files(private, for_client), runner, ca.facts.now)

@@ -1,7 +1,8 @@
-"""Whether certificates in files, of other servers and clients, come to their end.
+"""Certificates in files, of other servers and clients, that come to their end.
 
-Owns when that is said (a third of the life before, sixty days at most) and the command for the next one. Refuses to
-speak of certificates that are revoked, that ACME clients renew by themselves, or that are no longer where they went.
+Owns the moment of the warning (a third of the life before, sixty days at most) and the command for the next one.
+Refuses to speak of certificates that are revoked, that ACME clients renew by themselves, or that are no longer in their
+file.
 """
 
 from __future__ import annotations
@@ -10,11 +11,17 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from devtls.doctor.health.finding import Finding, Level, Section
+from devtls.errors import CertificateError, StateError
 from devtls.pki.leaf import PROFILE
-from devtls.pki.register import Issued
+from devtls.pki.register import Issued, serial_text
+from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.register import open_registers
 
 _PKCS12 = ".p12"
 
@@ -28,7 +35,7 @@ class CertificateFile:
     has_rsa: bool = False
 
 
-def judge_files(found: Iterable[CertificateFile]) -> Iterator[Finding]:
+def check_files(found: Iterable[CertificateFile]) -> Iterator[Finding]:
     """Yield what there is to say about certificates in files."""
     for file in found:
         one = file.issued
@@ -66,3 +73,39 @@ def _next(file: CertificateFile) -> str:
         options = [*client, *packed, *key, *lasting]
         words = ["devtls", "cert", *one.names, "--out", str(place.parent), *options, "--force"]
     return shlex.join(words)
+
+
+_MAX_BYTES = 1_048_576
+
+
+def probe_files(state_dir: Path, now: datetime) -> tuple[CertificateFile, ...]:
+    """Return every certificate that is not revoked and still in its file; none where the CA cannot be used."""
+    try:
+        histories = [register.history() for register in open_registers(Keystore(state_dir), now)]
+    except (CertificateError, StateError, OSError):  # why is said of the CA
+        return ()
+    issued = (one for history in histories for one in history.issued.values() if one.serial not in history.revoked)
+    return tuple(_still_there(issued, now))
+
+
+def _still_there(issued: Iterator[Issued], now: datetime) -> Iterator[CertificateFile]:
+    for one in issued:
+        if one.by not in ("cert", "sign") or not Path(one.place).is_absolute():
+            continue
+        if one.place.endswith(_PKCS12):  # nobody can look into it without its passphrase
+            if Path(one.place).is_file():
+                yield CertificateFile(one, now)
+            continue
+        certificate = _certificate(Path(one.place))
+        if certificate is not None and serial_text(certificate.serial_number) == one.serial:
+            yield CertificateFile(one, now, isinstance(certificate.public_key(), rsa.RSAPublicKey))
+
+
+def _certificate(path: Path) -> x509.Certificate | None:
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return x509.load_pem_x509_certificate(file.read(_MAX_BYTES))
+    except (OSError, ValueError):
+        return None

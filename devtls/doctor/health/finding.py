@@ -1,4 +1,4 @@
-"""What `devtls doctor` says: findings, each with its reason, the command that mends it, and what `--fix` may do.
+"""The findings of `devtls doctor`: each with its reason, the command that fixes it, and the change of `--fix`.
 
 Owns the shape. Refuses a finding without a sentence of its own: what is wrong, why it matters and what to do stand on
 their own feet, so that a person and a program read the same.
@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
+
+from devtls.system.changes.engine import Proposal
 
 
 class Level(Enum):
-    """How bad it is. The last two are worth an exit code: something is to be mended."""
+    """How bad it is. The last two are worth an exit code: something is to be fixed."""
 
     OK = "ok"
     NOTE = "note"
@@ -22,7 +23,7 @@ class Level(Enum):
     TROUBLE = "trouble"
 
 
-MENDABLE = (Level.WARNING, Level.TROUBLE)
+FIXABLE = (Level.WARNING, Level.TROUBLE)
 
 _PROGRAMS = frozenset(["chmod", "devtls", "eval", "export", "flatpak", "printf", "sudo", "unset"])
 """What a command to paste begins with."""
@@ -45,45 +46,13 @@ class Section(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class CloseToOthers:
-    """Take other users' rights from files and folders of ours."""
-
-    paths: tuple[Path, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class InstallRoot:
-    """Put the root into one store, which takes no administrator."""
-
-    store: str
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveRoots:
-    """Take roots that an earlier CA of this state folder left out of one store, which takes no administrator."""
-
-    store: str
-    fingerprints: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class RenewFiles:
-    """Make the files of `devtls env` anew for the CA of today."""
-
-    paths: tuple[Path, ...]
-
-
-Fix = CloseToOthers | InstallRoot | RemoveRoots | RenewFiles
-"""What `--fix` may do: the user's own files, no administrator, nothing that cannot be made again."""
-
-
-@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was found.
 
     `id` is for programs and does not change; `subject` tells several findings with one id apart (a store, a port).
-    `what` and `why` are sentences. `mend` is a command to paste or, where there is none, an instruction: `is_command`
-    tells them apart.
+    `what` and `why` are sentences. `remedy` is a command to paste or, where there is none, an instruction: `is_command`
+    tells them apart. `fix` is the change that `--fix` may apply or revert: the user's own files, no administrator,
+    nothing that cannot be made again.
     """
 
     id: str
@@ -91,27 +60,27 @@ class Finding:
     level: Level
     what: str
     why: str = ""
-    mend: str = ""
+    remedy: str = ""
     subject: str = ""
-    fix: Fix | None = None
+    fix: Proposal | None = None
 
     @property
     def is_command(self) -> bool:
-        """Whether `mend` can be pasted into a shell as it is."""
-        return self.mend.split(" ")[0] in _PROGRAMS and not re.search(r", (then|or) |\.\Z| … ", self.mend)
+        """Whether `remedy` can be pasted into a shell as it is."""
+        return self.remedy.split(" ")[0] in _PROGRAMS and not re.search(r", (then|or) |\.\Z| … ", self.remedy)
 
     @property
     def wrong(self) -> bool:
-        """Whether there is something to mend."""
-        return self.level in MENDABLE
+        """Whether there is something to remedy."""
+        return self.level in FIXABLE
 
 
-def mends(findings: Iterable[Finding]) -> tuple[str, ...]:
+def remedies(findings: Iterable[Finding]) -> tuple[str, ...]:
     """Return what to do, worst first, nothing twice."""
     order = sorted(
-        (each for each in findings if each.wrong and each.mend), key=lambda each: each.level is Level.WARNING
+        (each for each in findings if each.wrong and each.remedy), key=lambda each: each.level is Level.WARNING
     )
-    return tuple(dict.fromkeys(each.mend for each in order))
+    return tuple(dict.fromkeys(each.remedy for each in order))
 
 
 def as_command(hint: str) -> str:

@@ -1,18 +1,28 @@
-"""Whether the names of the routes lead here, quickly, over both families.
+"""The names of the routes: whether they lead here, quickly, over both families.
 
-Owns the verdict on what the resolver said, and the command that mends it, which writes lines for both families. Names
-below localhost are browsers' own business: they and curl resolve them without asking, so only other programs are spoken
-of.
+Owns the verdict on what the resolver said, and the command that writes lines for both families. Names below localhost
+are browsers' own business: they and curl resolve them without asking, so only other programs are spoken of.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
+import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
+from dns.message import make_query
+
+from devtls.doctor.health.bounded import probe_all
 from devtls.doctor.health.finding import Finding, Level, Section, listed
-from devtls.names import is_below
+from devtls.names import is_below, is_wildcard
+from devtls.system.changes.resolver.drop_in import DropIn
+from devtls.system.changes.resolver.macos import RESOLVER
+from devtls.system.changes.resolver.resolved import DELEGATE, DROP_IN
 
 SLOW_S = 1.0
 """A resolver that knows answers in milliseconds; the wait of mDNS is 5 s."""
@@ -69,7 +79,7 @@ class ResolverFacts:
     silent_port: int = 0
 
 
-def judge_names(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Finding]:
+def check_names(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Finding]:
     """Yield what there is to say about the names."""
     unanswered = [each for each in names if resolver.silent_port and not each.elsewhere and _is_missing(each)]
     others = [each for each in names if each not in unanswered]
@@ -210,3 +220,93 @@ def _on_one_family(names: Sequence[NameFacts], resolver: ResolverFacts) -> Itera
 def _only(each: NameFacts, family: str) -> bool:
     there, lacking = (each.v4, each.v6) if family == "127.0.0.1" else (each.v6, each.v4)
     return bool(there.addresses) and not lacking.addresses and not each.slow
+
+
+LIMIT_S = 3.0
+_ANSWER_S = 0.5
+_MOST_NAMES = 30
+_LABEL = "devtls-doctor"
+"""Stands for any name below a wildcard."""
+_ASKING = (DELEGATE, DROP_IN, RESOLVER)
+_PORT = re.compile(rb"(?:127\.0\.0\.1:|^port )(\d{1,5})$", re.MULTILINE)
+
+
+def probe_names(hosts: Sequence[str]) -> tuple[NameFacts, ...]:
+    """Look up each host over both families, all at the same time; `*.name` is asked for by one name below it."""
+    names = [(_LABEL + host[1:] if is_wildcard(host) else host, is_wildcard(host)) for host in hosts[:_MOST_NAMES]]
+    families = (socket.AF_INET, socket.AF_INET6)
+    questions = [partial(look_up, name, family) for name, _ in names for family in families]
+    answers = probe_all(questions, LIMIT_S, otherwise=Lookup(took_s=None))
+    pairs = zip(answers[::2], answers[1::2], strict=True)
+    return tuple(NameFacts(name, v4, v6, wild) for (name, wild), (v4, v6) in zip(names, pairs, strict=True))
+
+
+def look_up(name: str, family: socket.AddressFamily) -> Lookup:
+    """Ask the resolver for one family."""
+    began = time.monotonic()
+    try:
+        answers = socket.getaddrinfo(name, 443, family, socket.SOCK_STREAM)
+    except OSError:  # also socket.gaierror: it does not know the name, or nobody knows
+        answers = []
+    found = dict.fromkeys(str(answer[4][0]) for answer in answers)
+    return Lookup(tuple(found), time.monotonic() - began)
+
+
+def probe_resolver(system: Path) -> ResolverFacts:
+    """Return how names are looked up here."""
+    port = asked_port(system)
+    silent = port if port and not _answers(port) else 0
+    return ResolverFacts(_sources(system / "etc/nsswitch.conf"), _has_ipv6(), _written(system / "etc/hosts"), silent)
+
+
+def asked_port(system: Path) -> int:
+    """Return the port at which `devtls setup names` makes the resolver ask devtls, 0 if it does not."""
+    for recipe in _ASKING:
+        for content in DropIn(recipe, system).probe().ours.values():
+            if named := _PORT.search(content):
+                return int(named[1])
+    return 0
+
+
+def _answers(port: int) -> bool:
+    """Say whether a DNS server answers there, whatever it says."""
+    question = make_query("localhost", "A").to_wire()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(_ANSWER_S)
+        try:
+            asking.connect(("127.0.0.1", port))
+            asking.send(question)
+            return asking.recv(512)[:2] == question[:2]
+        except OSError:
+            return False
+
+
+def _sources(file: Path) -> tuple[str, ...]:
+    try:
+        lines = file.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ()
+    return next((tuple(line.split()[1:]) for line in lines if line.startswith("hosts:")), ())
+
+
+def _written(file: Path) -> dict[str, tuple[str, ...]]:
+    """Return the addresses that the hosts file has for each name."""
+    try:
+        lines = file.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    for line in lines:
+        address, *names = line.partition("#")[0].split() or [""]
+        for name in names:
+            found[name.lower()] = (*found.get(name.lower(), ()), address)
+    return found
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True

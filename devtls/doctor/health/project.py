@@ -1,16 +1,27 @@
-"""The configuration that counts in this folder: whether it can be read, fits the CA, and its apps answer.
+"""The configuration that counts in this directory: whether it can be read, fits the CA, and its apps answer.
 
-Owns what a person is told about routes. An app that is down is a note: that is everyday life, and no fault of devtls.
+Owns the findings about routes. An app that is down is a note: that is everyday life, and no fault of devtls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import socket
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
+from devtls.config import Config, StaticTarget
 from devtls.config.lines import visible
-from devtls.doctor.health.authority import Said
+from devtls.doctor.health.authority import ErrorMessage
+from devtls.doctor.health.bounded import probe_all
 from devtls.doctor.health.finding import Finding, Level, Section, as_command, listed
+from devtls.errors import DevtlsError, NotAllowed
+from devtls.names import Hostname
+from devtls.routing import Upstream, build_routes
+from devtls.system.machine.paths import Paths
+from devtls.system.storage.config_discovery import find_config, load_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +29,7 @@ class ProjectFacts:
     """`file` is "" where there is none; `apps`: target -> "" or why not; `kept`: names that keep HSTS."""
 
     file: str = ""
-    refused: Said | None = None
+    refused: ErrorMessage | None = None
     forbidden: bool = False
     routes: int = 0
     apps: Mapping[str, str] = field(default_factory=dict)
@@ -28,7 +39,7 @@ class ProjectFacts:
     https_port: int | None = None
 
 
-def judge_project(facts: ProjectFacts) -> Iterator[Finding]:
+def check_project(facts: ProjectFacts) -> Iterator[Finding]:
     """Yield what there is to say about the configuration."""
     if not facts.file:
         yield Finding(
@@ -69,7 +80,7 @@ def judge_project(facts: ProjectFacts) -> Iterator[Finding]:
         yield _on_hsts(facts.kept)
 
 
-def _on_refusal(said: Said, *, forbidden: bool) -> Finding:
+def _on_refusal(said: ErrorMessage, *, forbidden: bool) -> Finding:
     name = "config-not-allowed" if forbidden else "config-refused"
     why = "devtls serve does not start with it; one that runs goes on with the last good version."
     return Finding(
@@ -86,3 +97,80 @@ def _on_hsts(kept: tuple[str, ...]) -> Finding:
         "A browser that saw it refuses every other project under that name, on every port, until it expires.",
         'Take hsts = "keep" out; in Chromium, chrome://net-internals/#hsts makes it forget a name',
     )
+
+
+_KNOCK_S = 0.5
+_ALL_S = 2.0
+_NOT_IN_TIME = "no answer in time"
+
+
+def probe_project(directory: Path, home: Path, paths: Paths, zones: tuple[Hostname, ...]) -> ProjectFacts:
+    """Return the configuration that `devtls serve` would find in `folder`, and how its apps are."""
+    found = find_config(directory, home=home, config_dir=paths.config_dir)
+    if found is None:
+        return ProjectFacts()
+    file = str(found.path)
+    try:
+        config = load_config(found, paths)
+        directories = {route.target.directory: "-" for route in config.routes if isinstance(route.target, StaticTarget)}
+        routes = build_routes(config, zones, static_sockets=directories).routes
+    except DevtlsError as error:
+        return ProjectFacts(file, ErrorMessage(str(error), error.hint), isinstance(error, NotAllowed))
+    apps = {
+        route.upstream.label: route.upstream for route in routes if not isinstance(route.config.target, StaticTarget)
+    }
+    return ProjectFacts(
+        file=file,
+        routes=len(routes),
+        apps=_knock_on(apps),
+        missing_directories=tuple(name for name in directories if not Path(name).is_dir()),
+        kept=_names_with_hsts(config),
+        hosts=tuple(dict.fromkeys(host for route in routes for host in route.hosts)),
+        https_port=config.serve.https_port,
+    )
+
+
+def _names_with_hsts(config: Config) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(route.name for route in config.routes if route.hsts == "keep"))
+
+
+def _knock_on(apps: dict[str, Upstream]) -> dict[str, str]:
+    answers = probe_all([partial(_knock, app) for app in apps.values()], _ALL_S, otherwise=_NOT_IN_TIME)
+    return dict(zip(apps, answers, strict=True))
+
+
+def _knock(app: Upstream) -> str:
+    """Return "" when something listens there, else why not."""
+    if app.unix_path:
+        return _knock_on_path(app.unix_path)
+    return _first_success(app.addresses or ((app.host, app.port),))
+
+
+def _first_success(addresses: Iterable[tuple[str, int]]) -> str:
+    trouble = ""
+    for address in addresses:
+        try:
+            socket.create_connection(address, _KNOCK_S).close()
+        except OSError as error:
+            trouble = trouble or _words(error)
+        else:
+            return ""
+    return trouble
+
+
+def _knock_on_path(path: str) -> str:
+    if sys.platform == "win32":
+        return "Python has no Unix sockets on Windows"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+            knocking.settimeout(_KNOCK_S)
+            knocking.connect(path)
+    except OSError as error:
+        return _words(error)
+    return ""
+
+
+def _words(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
+    return (error.strerror or str(error)).lower()

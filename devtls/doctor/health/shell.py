@@ -10,7 +10,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devtls.doctor.health.finding import Finding, Level, RenewFiles, Section, listed
+from devtls.doctor.health.authority import ProbedCa
+from devtls.doctor.health.finding import Finding, Level, Section, listed
+from devtls.errors import CertificateError
+from devtls.names import DEFAULT_ZONES
+from devtls.system.changes.clientenv.files import ClientFiles, DesiredFiles, are_retired
+from devtls.system.changes.clientenv.java_options import named_truststore
+from devtls.system.changes.clientenv.java_roots import certificates_of
+from devtls.system.changes.clientenv.planning import plan_environment
+from devtls.system.changes.clientenv.probe import probe
+from devtls.system.changes.clientenv.variables import JAVA_VARIABLE, TRUSTSTORE_FILE, VARIABLES
+from devtls.system.changes.engine import Proposal, propose
+from devtls.system.changes.truststore.root import certificates_in, fingerprint_of
+from devtls.system.machine.machine import Machine
 
 _ENV = 'eval "$(devtls env)"'
 _UNSET = 'eval "$(devtls env --unset)"'
@@ -39,7 +51,8 @@ class NamedFile:
 class ShellFacts:
     """`outdated` are files of `devtls env` that are not as it would make them now; `environ` holds what is set.
 
-    `retired` = devtls untrust took the trust back, so that a file of ours is right without the root.
+    `renewal` makes those and every other list of ours anew. `retired` = devtls untrust took the trust back, so that a
+    file of ours is right without the root.
     """
 
     files: tuple[NamedFile, ...] = ()
@@ -49,9 +62,10 @@ class ShellFacts:
     no_proxy: str = ""
     zones: tuple[str, ...] = ()
     retired: bool = False
+    renewal: Proposal | None = None
 
 
-def judge_shell(facts: ShellFacts) -> Iterator[Finding]:
+def check_shell(facts: ShellFacts) -> Iterator[Finding]:
     """Yield what is wrong with the variables of this shell."""
     found = [*_on_files(facts), *_on_outdated(facts), *_on_checks(facts.checks_off), *_on_proxies(facts)]
     yield from found or [Finding("shell-fine", Section.SHELL, Level.OK, "No variable of this shell stands in the way.")]
@@ -105,7 +119,7 @@ def _on_outdated(facts: ShellFacts) -> Iterator[Finding]:
             f"{listed(path.name for path in paths)}, which devtls env names, {verb} not of today.",
             "Programs whose variable names it lack the present root, or roots that the system has got since.",
             _ENV,
-            fix=RenewFiles(paths),
+            fix=facts.renewal,
         )
 
 
@@ -142,3 +156,70 @@ def _is_exempt(zone: str, no_proxy: str) -> bool:
     if "*" in no_proxy.split(","):
         return True
     return any(entry and (zone == entry or zone.endswith("." + entry)) for entry in entries)
+
+
+def probe_shell(ca: ProbedCa, machine: Machine, environ: Mapping[str, str]) -> ShellFacts:
+    """Return what this shell tells programs about whom to trust, and about proxies."""
+    present = ca.root.fingerprint if ca.root else ""
+    named = {each.name: environ[each.name] for each in VARIABLES if environ.get(each.name)}
+    if truststore := named_truststore(environ.get(JAVA_VARIABLE, "")):
+        named[JAVA_VARIABLE] = truststore
+    directory = ca.facts.directory
+    files = tuple(_named(variable, Path(path), directory, present) for variable, path in named.items())
+    outdated, renewal = _renewal(ca, machine, environ, files)
+    return ShellFacts(
+        files=files,
+        outdated=outdated,
+        checks_off=tuple(name for name, values in CHECKS_OFF.items() if environ.get(name, "").lower() in values),
+        proxies={name: value for name in PROXY_VARIABLES if (value := _either(environ, name))},
+        no_proxy=_either(environ, NO_PROXY),
+        zones=ca.facts.zones or DEFAULT_ZONES,
+        retired=are_retired(directory),
+        renewal=renewal,
+    )
+
+
+def _either(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name) or environ.get(name.upper(), "")
+
+
+def _named(variable: str, path: Path, directory: Path, present: str) -> NamedFile:
+    found = _certificates(path)
+    holds = not present or any(fingerprint_of(der) == present for der in found)  # without a CA nothing is missing
+    return NamedFile(variable, str(path), len(found), holds, path.absolute().parent == directory)
+
+
+def _certificates(path: Path) -> tuple[bytes, ...]:
+    try:
+        if path.is_dir():
+            return tuple(der for file in sorted(path.iterdir()) if file.is_file() for der in _certificates(file))
+        return _parse(path, path.read_bytes())
+    except (OSError, CertificateError):
+        return ()
+
+
+def _parse(path: Path, data: bytes) -> tuple[bytes, ...]:
+    return certificates_of(data) if path.suffix == Path(TRUSTSTORE_FILE).suffix else tuple(certificates_in(data))
+
+
+def _renewal(
+    ca: ProbedCa, machine: Machine, environ: Mapping[str, str], files: Iterable[NamedFile]
+) -> tuple[tuple[Path, ...], Proposal | None]:
+    """Return the files that devtls env made once and would make differently now, and the change that does so.
+
+    A file that is missing is not made: no program waits for it.
+    """
+    if ca.authority is None or ca.root is None:
+        return (), None
+    directory = ca.facts.directory
+    planned = plan_environment(probe(directory, ca.root, environ, machine.root)).files
+    changed = [
+        path
+        for path, content in planned.items()
+        if path.is_file() and set(_certificates(path)) != set(_parse(path, content))
+    ]
+    foreign = ClientFiles(directory).outdated(DesiredFiles(root=ca.root))
+    lacking = [Path(file.path) for file in files if file.is_ours and not file.holds_root]
+    made = {path: planned[path] for path in (*changed, *foreign, *lacking) if path in planned}
+    renewal = propose(ClientFiles(directory), DesiredFiles(made, ca.root))
+    return tuple(dict.fromkeys((*changed, *foreign))), renewal if renewal.plan else None

@@ -1,20 +1,30 @@
-"""Which stores hold the root, by fingerprint; which hold roots that nobody needs any more.
+"""The trust stores: those that hold the root, by fingerprint, and those that hold roots nobody needs any more.
 
-Owns what an absence means: a browser's store without the root is a warning page, the system's or a JDK's may be a
+Owns the meaning of an absence: a browser's store without the root is a warning page, the system's or a JDK's may be a
 choice (`devtls trust --store nss`) unless the record says that the root was there. A root of ours that is not the
-present one is only called ours to remove when the record says that this state folder put it there: another CA of the
-same user, in another state folder, may be in use.
+present one is only removed when the record says that this state directory put it there: another CA of the same user, in
+another state directory, may be in use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import assert_never
 
-from devtls.doctor.health.finding import Finding, InstallRoot, Level, RemoveRoots, Section, as_command, listed
+from devtls.doctor.health.authority import ProbedCa
+from devtls.doctor.health.finding import Finding, Level, Section, as_command, listed
+from devtls.errors import StateError
 from devtls.system.changes.change import BLOCKED, ChangeState, Kind, Status
+from devtls.system.changes.engine import Proposal, propose_on, propose_revert_on
+from devtls.system.changes.record import ChangeRecord, Installed
+from devtls.system.changes.truststore.discovery import MACHINE_WIDE, Scope, find_stores
 from devtls.system.changes.truststore.other_tools import OtherRoot
+from devtls.system.changes.truststore.root import fingerprint_of
+from devtls.system.changes.truststore.store import AnyStore
+from devtls.system.machine.execute import Runner
+from devtls.system.machine.machine import Machine
 
 _TRUST = "devtls trust"
 _ONLY_OURS = "devtls untrust --all && devtls trust"
@@ -22,7 +32,7 @@ _ONLY_OURS = "devtls untrust --all && devtls trust"
 
 
 @dataclass(frozen=True, slots=True)
-class Stale:
+class StaleRoot:
     """A root of devtls that is not the present one; `recorded` = this state folder put it there."""
 
     nickname: str
@@ -31,11 +41,11 @@ class Stale:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreFacts:
+class ProbedStore:
     """One store as it was found.
 
-    `state` is None when there is no root to ask for; `recorded` = it got the present root once; `installable` and
-    `removable` = there is a plan that needs no administrator.
+    `state` is None when there is no root to ask for; `recorded` = it got the present root once. `trust` puts the root
+    in and `untrust` takes the roots of earlier CAs out, where that needs no administrator.
     """
 
     name: str
@@ -43,13 +53,13 @@ class StoreFacts:
     kind: Kind
     state: ChangeState | None
     recorded: bool = False
-    installable: bool = False
-    removable: bool = False
-    stale: tuple[Stale, ...] = ()
+    trust: Proposal | None = None
+    untrust: Proposal | None = None
+    stale: tuple[StaleRoot, ...] = ()
     others: tuple[OtherRoot, ...] = ()
 
 
-def judge_stores(stores: Sequence[StoreFacts]) -> Iterator[Finding]:
+def check_stores(stores: Sequence[ProbedStore]) -> Iterator[Finding]:
     """Yield what each store says; when none that matters trusts the root, that first."""
     asked = [(store, store.state) for store in stores if store.state is not None]
     trusted = any(state.status is Status.APPLIED and store.kind is not Kind.RUNTIME for store, state in asked)
@@ -70,10 +80,10 @@ def judge_stores(stores: Sequence[StoreFacts]) -> Iterator[Finding]:
     yield from _on_other_tools(stores)
 
 
-def _on_state(store: StoreFacts, state: ChangeState, *, elsewhere: bool) -> Finding:
-    def found(name: str, level: Level, what: str, why: str = "", mend: str = "") -> Finding:
-        fix = InstallRoot(store.name) if store.installable and level is not Level.OK else None
-        return Finding(name, Section.STORES, level, what, why, mend, store.name, fix)
+def _on_state(store: ProbedStore, state: ChangeState, *, elsewhere: bool) -> Finding:
+    def found(name: str, level: Level, what: str, why: str = "", remedy: str = "") -> Finding:
+        fix = store.trust if level is not Level.OK else None
+        return Finding(name, Section.STORES, level, what, why, remedy, store.name, fix)
 
     if state.status is Status.APPLIED:
         return found("store-trusts", Level.OK, f"{store.label}: the root is there.")
@@ -89,7 +99,7 @@ def _on_state(store: StoreFacts, state: ChangeState, *, elsewhere: bool) -> Find
     return found("store-lacks", level, f"{store.label}: the root is not there.", _reader(store), _TRUST)
 
 
-def _reader(store: StoreFacts) -> str:
+def _reader(store: ProbedStore) -> str:
     match store.kind:
         case Kind.BROWSER:
             return "That browser shows a warning page."
@@ -101,22 +111,21 @@ def _reader(store: StoreFacts) -> str:
             assert_never(unknown)
 
 
-def _on_stale(store: StoreFacts) -> Iterator[Finding]:
+def _on_stale(store: ProbedStore) -> Iterator[Finding]:
     why = "It is still trusted, for development names only; nobody needs it once its CA is gone."
     recorded = [root for root in store.stale if root.recorded]
     if recorded:
         names, verb = _many(root.nickname for root in recorded)
-        mend = "devtls doctor --fix" if store.removable else _ONLY_OURS
-        fix = RemoveRoots(store.name, frozenset(root.fingerprint for root in recorded)) if store.removable else None
+        remedy = "devtls doctor --fix" if store.untrust else _ONLY_OURS
         what = f"{names}, of an earlier CA, {verb} still in {store.label}."
-        yield Finding("root-stale", Section.STORES, Level.WARNING, what, why, mend, store.name, fix)
+        yield Finding("root-stale", Section.STORES, Level.WARNING, what, why, remedy, store.name, store.untrust)
     unknown = [root for root in store.stale if not root.recorded]
     if unknown:
         names, verb = _many(root.nickname for root in unknown)
         what = f"{names}, of an earlier or another CA, {verb} in {store.label}."
         why += " It may also belong to a CA in another state folder: only you know."
-        mend = _ONLY_OURS
-        yield Finding("root-unknown", Section.STORES, Level.WARNING, what, why, mend, store.name)
+        remedy = _ONLY_OURS
+        yield Finding("root-unknown", Section.STORES, Level.WARNING, what, why, remedy, store.name)
 
 
 def _many(names: Iterable[str]) -> tuple[str, str]:
@@ -124,7 +133,7 @@ def _many(names: Iterable[str]) -> tuple[str, str]:
     return listed(every), "are" if len(every) > 1 else "is"
 
 
-def _on_other_tools(stores: Sequence[StoreFacts]) -> Iterator[Finding]:
+def _on_other_tools(stores: Sequence[ProbedStore]) -> Iterator[Finding]:
     holders: dict[OtherRoot, list[str]] = {}
     for store in stores:
         for root in store.others:
@@ -139,3 +148,51 @@ def _on_other_tools(stores: Sequence[StoreFacts]) -> Iterator[Finding]:
             f"devtls untrust --also {root.tool} && devtls trust",
             root.tool,
         )
+
+
+_AT_ONCE = 4
+
+
+def probe_stores(machine: Machine, runner: Runner, ca: ProbedCa) -> tuple[ProbedStore, ...]:
+    """Return every store of this machine as it is now."""
+    entries = _entries(ChangeRecord(ca.facts.directory))
+    recorded = tuple(dict.fromkeys(entry.store for entry in entries))
+    scope = Scope.MACHINE if any(name in MACHINE_WIDE for name in recorded) else Scope.USER
+    stores = find_stores(machine, runner, recorded=recorded, scope=scope)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return tuple(pool.map(lambda store: _probe(store, ca, entries), stores))
+
+
+def _entries(record: ChangeRecord) -> tuple[Installed, ...]:
+    try:
+        return record.installed()
+    except StateError:  # a finding about the CA says so
+        return ()
+
+
+def _probe(store: AnyStore, ca: ProbedCa, entries: Collection[Installed]) -> ProbedStore:
+    found, root = store.probe(), ca.root
+    mine = {entry.fingerprint for entry in entries if entry.store == store.name}
+    present = root.fingerprint if root else ""
+    known = {fingerprint_of(der) for der in root.ders} if root else set()
+    stale = tuple(
+        StaleRoot(each.nickname, each.fingerprint, each.fingerprint in mine)
+        for each in found.roots
+        if each.fingerprint not in known and (root or not ca.facts.exists)  # else any of them may be the present one
+    )
+    return ProbedStore(
+        name=store.name,
+        label=store.label,
+        kind=store.kind,
+        state=store.trust_state(found, present) if root else None,
+        recorded=present in mine,
+        trust=_safe(propose_on(store, found, root)) if root is not None and ca.authority is not None else None,
+        untrust=_safe(propose_revert_on(store, found, {each.fingerprint: "" for each in stale if each.recorded})),
+        stale=stale,
+        others=tuple(other for other in found.others if other.fingerprint not in known),
+    )
+
+
+def _safe(proposal: Proposal) -> Proposal | None:
+    """Return a proposal that does something, and needs no administrator for it."""
+    return proposal if proposal.plan and not proposal.plan.elevated else None

@@ -37,6 +37,11 @@ class Proposal:
     plan: Plan
     previous_state: PreviousState | None
 
+    @property
+    def reverts(self) -> bool:
+        """Whether the plan reverts the change."""
+        return self.desired is None
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -76,7 +81,11 @@ class Executor:
 
 def propose(change: AnyChange, desired: object) -> Proposal:
     """Probe a change and plan the steps that apply it."""
-    facts = change.probe()
+    return propose_on(change, change.probe(), desired)
+
+
+def propose_on(change: AnyChange, facts: Any, desired: object) -> Proposal:
+    """Plan the steps that apply a change which was probed already."""
     state, plan = change.state(facts, desired), change.apply_plan(facts, desired)
     return Proposal(change, facts, desired, state, plan, change.previous_state(facts, desired))
 
@@ -187,10 +196,10 @@ def _half(sentence: str) -> str:
 
 def propose_revert(change: AnyChange, previous_state: PreviousState) -> Proposal:
     """Probe a change and plan the steps that revert it, recorded or not."""
-    return revert_of(change, change.probe(), previous_state)
+    return propose_revert_on(change, change.probe(), previous_state)
 
 
-def revert_of(change: AnyChange, facts: Any, previous_state: PreviousState) -> Proposal:
+def propose_revert_on(change: AnyChange, facts: Any, previous_state: PreviousState) -> Proposal:
     """Plan the steps that revert a change which was probed already."""
     state = _in_words_of_revert(change, change.revert_state(facts, previous_state))
     return Proposal(change, facts, None, state, change.revert_plan(facts, previous_state), previous_state)

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from devtls.cli.diagnosis import doctor
 from devtls.cli.diagnosis.doctor import command
 from devtls.cli.terminal import prompts
-from devtls.doctor.health.examine import Diagnosis, Patient, examine
+from devtls.doctor.health.diagnosis import Diagnosis, DoctorEnvironment, diagnose
 from devtls.errors import ExitCode, Refused
 from tests.cli.desk import Desk
 
@@ -28,7 +28,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_real_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("devtls.doctor.health.examine.look_at_ports", lambda *_: ())
+    monkeypatch.setattr("devtls.doctor.health.diagnosis.probe_ports", lambda *_: ())
 
 
 def run(*arguments: str, answer: str = "") -> Result:
@@ -104,11 +104,11 @@ def test_fix_with_json_is_one_document(untrusted: Desk) -> None:
 def test_where_nothing_is_safe_fix_says_so_and_looks_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[datetime] = []
 
-    def counted(patient: Patient, now: datetime) -> Diagnosis:
+    def counted(environment: DoctorEnvironment, now: datetime) -> Diagnosis:
         looked.append(now)
-        return examine(patient, now)
+        return diagnose(environment, now)
 
-    monkeypatch.setattr(doctor, "examine", counted)
+    monkeypatch.setattr(doctor, "diagnose", counted)
     result = run("--fix", "--yes")
     assert result.return_value is ExitCode.FAILED
     assert "There is nothing that --fix may do." in result.stderr

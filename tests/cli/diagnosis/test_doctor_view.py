@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from devtls.cli.diagnosis.doctor_view import as_values, in_words, plan_text, result_lines
-from devtls.doctor.health.finding import CloseToOthers, Finding, InstallRoot, Level, Section
-from devtls.doctor.health.mending import Mended, ProposedFix
+from devtls.cli.diagnosis.doctor_view import as_values, in_words, result_lines
+from devtls.doctor.health.finding import Finding, Level, Section
+from devtls.system.changes.change import ChangeState, Part, Status
+from devtls.system.changes.engine import as_planned, propose, propose_revert
+from devtls.system.changes.permissions import PrivateFiles
+from tests.system.changes.file_change import DESIRED, FileChange
 
+FIX = propose(FileChange(Path("/nowhere/names")), DESIRED)
 HOSTS = "printf '%s app.dev.local a-second.dev.local a-third.dev.local\\n' 127.0.0.1 ::1 | sudo tee -a /etc/hosts"
 FINDINGS = [
     Finding("ca-fine", Section.CA, Level.OK, "devtls root 0a1b2c3d speaks for dev.local, until 2036-01-01."),
@@ -24,7 +29,7 @@ FINDINGS = [
         "That browser shows a warning page.",
         "devtls trust",
         "nss:~/new",
-        InstallRoot("nss:~/new"),
+        FIX,
     ),
     Finding("app-down", Section.PROJECT, Level.NOTE, "The app does not answer.", "It is down.", "Start the app"),
     Finding("name-elsewhere", Section.NAMES, Level.TROUBLE, "app.dev.local leads to 192.0.2.1.", "Why.", HOSTS),
@@ -40,7 +45,7 @@ GOLDEN = f"""\
   ✗ Names     app.dev.local leads to 192.0.2.1. Why.
   ✓ Ports     Port 443 is free for devtls serve.
 
-2 things are to be mended. devtls doctor --fix does what is safe, and asks
+2 things are to be fixed. devtls doctor --fix applies what is safe, and asks
 before.
 
 What to do:
@@ -94,7 +99,7 @@ def test_many_notes_of_one_kind_are_told_by_the_first() -> None:
 
 def test_one_thing_without_a_safe_fix() -> None:
     text = in_words([FINDINGS[5]], verbose=False)
-    assert "One thing is to be mended.\n" in text
+    assert "One thing is to be fixed.\n" in text
 
 
 def test_text_of_others_is_escaped() -> None:
@@ -129,17 +134,25 @@ def test_colours_are_for_terminals_without_NO_COLOR(
     assert ("\x1b[31;1m✗\x1b[0m" in in_words(FINDINGS, verbose=False)) is painted
 
 
-def test_plans_and_results() -> None:
-    fix = CloseToOthers((Path("/x"),))
-    assert plan_text([ProposedFix("Close it\x07", ("chmod go= /x",), fix)]) == "  Close it\\x07\n      chmod go= /x"
-    assert result_lines([Mended("Close it", True), Mended("Open it", False, "it is locked")]) == [
-        "  ✓ done      Close it.",
-        "  ✗ not done  Open it: it is locked.",
+def test_results_say_what_was_done_and_why_not() -> None:
+    closing = propose(PrivateFiles(()), ())
+    done, failed = ChangeState(Status.APPLIED), ChangeState(Status.FAILED, "it is locked")
+    store = propose(FileChange(Path("/nowhere/store"), part=Part.TRUST), DESIRED)
+    stale = propose_revert(store.change, {})
+    results = [
+        (closing, as_planned(closing, None)),
+        (store, replace(as_planned(store, None), state=failed)),
+        (stale, replace(as_planned(stale, None), state=done)),
+    ]
+    assert result_lines(results) == [
+        "  ✓ done      Closes the CA's files to other users.",
+        "  ✗ not done  Lines in store: puts the root in: it is locked.",
+        "  ✗ not done  Lines in store: takes the root of an earlier CA out: applied.",
     ]
 
 
 def test_json_has_the_documented_shape() -> None:
-    values = as_values(FINDINGS, [Mended("Close it", True)])
+    values = as_values(FINDINGS, [(FIX, replace(as_planned(FIX, None), state=ChangeState(Status.APPLIED)))])
     assert values["wrong"] is True
     assert values["counts"] == {"ok": 5, "note": 1, "warning": 1, "trouble": 1}
     findings = values["findings"]
@@ -156,4 +169,6 @@ def test_json_has_the_documented_shape() -> None:
         "fixable": True,
     }
     assert values["what_to_do"] == [HOSTS, "devtls trust"]
-    assert values["fixed"] == [{"what": "Close it", "done": True, "detail": ""}]
+    assert values["fixed"] == [
+        {"what": "Writes the names into names, where nobody reads them", "done": True, "detail": ""}
+    ]

@@ -89,7 +89,7 @@ def test_the_bundle_is_made_anew_when_its_parts_change(
     assert list(certificates_in((state_dir / BUNDLE_FILE).read_bytes())) == [PUBLIC, CORPORATE, fresh.root_der]
 
 
-def test_what_the_user_named_stays_in_force_and_comes_back(
+def test_lists_that_the_user_named_are_kept_and_come_back(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corporate = tmp_path / "corp.pem"
@@ -136,7 +136,7 @@ def test_what_excludes_each_other_is_wrong_usage(argv: list[str]) -> None:
 
 def test_a_state_directory_that_cannot_be_written_is_an_error(authority: Authority, state_dir: Path) -> None:
     (state_dir / ROOT_FILE).mkdir()
-    with pytest.raises(StateError, match="cannot be written"):
+    with pytest.raises(StateError, match="cannot be read: Is a directory"):
         run()
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from devtls.doctor.health.examine import Patient
-from devtls.doctor.health.probes.authority import Ca, look_at_ca
+from devtls.doctor.health.authority import ProbedCa, probe_ca
+from devtls.doctor.health.diagnosis import DoctorEnvironment
 from devtls.names import DEFAULT_ZONES
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
@@ -43,16 +43,16 @@ def keystore(state: Path) -> Keystore:
 
 
 @pytest.fixture
-def ca(keystore: Keystore) -> Ca:
-    return look_at_ca(keystore.state_dir, datetime.now(UTC))
+def ca(keystore: Keystore) -> ProbedCa:
+    return probe_ca(keystore.state_dir, datetime.now(UTC))
 
 
 @pytest.fixture
-def no_ca(ca: Ca) -> Ca:
-    return Ca(replace(ca.facts, exists=False, zones=()), None, None)
+def no_ca(ca: ProbedCa) -> ProbedCa:
+    return ProbedCa(replace(ca.facts, exists=False, zones=()), None, None)
 
 
 @pytest.fixture
-def patient(machine: Machine, state: Path, tmp_path: Path) -> Patient:
+def environment(machine: Machine, state: Path, tmp_path: Path) -> DoctorEnvironment:
     paths = Paths(state, tmp_path / "config", tmp_path / "run")
-    return Patient(machine, paths, ProcessRunner(ALREADY_ROOT), {}, tmp_path)
+    return DoctorEnvironment(machine, paths, ProcessRunner(ALREADY_ROOT), {}, tmp_path)

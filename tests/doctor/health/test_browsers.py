@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from devtls.doctor.health.browsers import BrowserFacts, judge_browsers
+from devtls.doctor.health.browsers import BrowserFacts, check_browsers
 from devtls.doctor.health.finding import Finding, Level
 from devtls.system.changes.truststore.nss_profiles import Notice
 
@@ -8,7 +8,7 @@ OLD, NEW = "~/.pki/nssdb", "~/.local/share/pki/nssdb"
 
 
 def judged(facts: BrowserFacts) -> dict[str, Finding]:
-    return {finding.id: finding for finding in judge_browsers(facts)}
+    return {finding.id: finding for finding in check_browsers(facts)}
 
 
 def test_one_directory_or_none_is_fine() -> None:
@@ -18,7 +18,7 @@ def test_one_directory_or_none_is_fine() -> None:
 
 def test_an_old_directory_without_the_root_hides_the_new_one() -> None:
     finding = judged(BrowserFacts(OLD, NEW, frozenset({f"nss:{NEW}"})))["browser-folder-hidden"]
-    assert (finding.level, finding.mend) == (Level.WARNING, "devtls trust")
+    assert (finding.level, finding.remedy) == (Level.WARNING, "devtls trust")
     assert finding.what == f"Chromium reads {OLD} alone: that folder hides {NEW}, where the root is."
 
 
@@ -33,7 +33,7 @@ def test_sandboxed_browsers_and_their_remedy_are_handed_on() -> None:
     finding = judged(BrowserFacts(notices=(Notice("Chrome cannot see it.", "flatpak override x"),)))[
         "browser-sandboxed"
     ]
-    assert (finding.what, finding.mend, finding.level) == ("Chrome cannot see it.", "flatpak override x", Level.NOTE)
+    assert (finding.what, finding.remedy, finding.level) == ("Chrome cannot see it.", "flatpak override x", Level.NOTE)
 
 
 def test_browsers_that_ran_before_the_root_came_are_named() -> None:

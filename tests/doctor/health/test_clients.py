@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.doctor.health.clients import judge_clients
+from devtls.doctor.health.clients import check_clients
 from devtls.doctor.health.finding import Level
 from devtls.doctor.proof import Foreign, Report, Verdict
 
@@ -12,7 +12,7 @@ CURL = Path("/usr/bin/curl")
 
 
 def levels(*reports: Report) -> dict[tuple[str, str], Level]:
-    return {(finding.id, finding.subject): finding.level for finding in judge_clients(reports)}
+    return {(finding.id, finding.subject): finding.level for finding in check_clients(reports)}
 
 
 def report(verdict: Verdict, foreign: Foreign = Foreign.REFUSED_FOR_NAME, client: str = "curl") -> Report:
@@ -28,25 +28,25 @@ def test_a_client_that_trusts_and_refuses_is_fine() -> None:
 
 
 def test_of_a_ca_without_limits_no_client_is_said_to_refuse_anything() -> None:
-    (found,) = judge_clients([report(Verdict.TRUSTED, Foreign.NOT_TRIED)])
+    (found,) = check_clients([report(Verdict.TRUSTED, Foreign.NOT_TRIED)])
     assert (found.id, found.what) == ("client-trusts-unlimited", "curl accepts a certificate of the CA.")
 
 
 def test_clients_that_need_a_variable_are_one_note() -> None:
-    (note,) = judge_clients([report(Verdict.TRUSTED_WITH), report(Verdict.TRUSTED_WITH, client="node")])
+    (note,) = check_clients([report(Verdict.TRUSTED_WITH), report(Verdict.TRUSTED_WITH, client="node")])
     assert note.what == "In this shell curl and node trust the CA only with the variables of devtls env."
-    (note,) = judge_clients([report(Verdict.TRUSTED_WITH)])
+    (note,) = check_clients([report(Verdict.TRUSTED_WITH)])
     assert note.what.startswith("In this shell curl trusts the CA")
-    assert (note.level, note.mend) == (Level.NOTE, 'eval "$(devtls env)"')
+    assert (note.level, note.remedy) == (Level.NOTE, 'eval "$(devtls env)"')
 
 
 def test_after_untrust_devtls_env_is_no_way_to_trust() -> None:
-    (note,) = judge_clients([report(Verdict.TRUSTED_WITH)], retired=True)
-    assert note.mend == "devtls trust"
+    (note,) = check_clients([report(Verdict.TRUSTED_WITH)], retired=True)
+    assert note.remedy == "devtls trust"
 
 
 def test_a_client_that_refuses_with_the_variable_too_is_a_warning() -> None:
-    (found,) = judge_clients([report(Verdict.REFUSED, Foreign.NOT_TRIED)])
+    (found,) = check_clients([report(Verdict.REFUSED, Foreign.NOT_TRIED)])
     assert (found.id, found.level) == ("client-refuses", Level.WARNING)
     assert found.what == f"curl ({CURL}) refuses the CA, also with devtls env: it does not know the root."
 

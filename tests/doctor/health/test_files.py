@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from devtls.doctor.health.files import CertificateFile, judge_files
+from devtls.doctor.health.files import CertificateFile, check_files
 from devtls.doctor.health.finding import Finding, Level, Section
 from devtls.pki.names_in_certificates import Kind
 from devtls.pki.register import Issued, Maker
@@ -32,7 +32,7 @@ def issued(
 
 
 def judged(one: Issued, *, has_rsa: bool = False) -> list[Finding]:
-    return list(judge_files([CertificateFile(one, NOW, has_rsa)]))
+    return list(check_files([CertificateFile(one, NOW, has_rsa)]))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_what_ends_is_named_with_the_command_for_the_next_one() -> None:
     (finding,) = judged(issued(5 * DAY))
     assert (finding.id, finding.section, finding.level) == ("certificate-ends", Section.CA, Level.WARNING)
     assert finding.what == "The certificate in /srv/tls/a.test.pem ends on 2026-06-06, in 5 days."
-    assert finding.mend == "devtls cert a.test '*.a.test' --out /srv/tls --force"
+    assert finding.remedy == "devtls cert a.test '*.a.test' --out /srv/tls --force"
     assert finding.subject == "/srv/tls/a.test.pem"
 
 
@@ -57,6 +57,8 @@ def test_what_has_ended_is_said_as_such() -> None:
 
 def test_the_command_makes_the_same_kind_again() -> None:
     (finding,) = judged(issued(DAY, days=30, place="/x y/a.p12", kind="client"), has_rsa=True)
-    assert finding.mend == "devtls cert a.test '*.a.test' --out '/x y' --client --p12 --key-type rsa --days 30 --force"
+    assert (
+        finding.remedy == "devtls cert a.test '*.a.test' --out '/x y' --client --p12 --key-type rsa --days 30 --force"
+    )
     (finding,) = judged(issued(DAY, by="sign"))
-    assert finding.mend == "devtls sign FILE.csr --out /srv/tls/a.test.pem --force"
+    assert finding.remedy == "devtls sign FILE.csr --out /srv/tls/a.test.pem --force"

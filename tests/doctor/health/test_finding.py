@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from devtls.doctor.health.finding import Finding, Level, Section, as_command, listed, mends
+from devtls.doctor.health.finding import Finding, Level, Section, as_command, listed, remedies
 
 
-def finding(level: Level, mend: str) -> Finding:
-    return Finding("x", Section.CA, level, "It is so.", mend=mend)
+def finding(level: Level, remedy: str) -> Finding:
+    return Finding("x", Section.CA, level, "It is so.", remedy=remedy)
 
 
 def test_only_warnings_and_troubles_are_wrong() -> None:
@@ -14,7 +14,7 @@ def test_only_warnings_and_troubles_are_wrong() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mend", "command"),
+    ("remedy", "command"),
     [
         ("devtls trust", True),
         ("devtls untrust --all && devtls trust", True),
@@ -26,8 +26,8 @@ def test_only_warnings_and_troubles_are_wrong() -> None:
         ("", False),
     ],
 )
-def test_a_command_is_told_from_an_instruction(mend: str, command: bool) -> None:
-    assert finding(Level.NOTE, mend).is_command is command
+def test_a_command_is_told_from_an_instruction(remedy: str, command: bool) -> None:
+    assert finding(Level.NOTE, remedy).is_command is command
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_hints_that_are_two_commands_become_one_line(hint: str, command: str) ->
 
 def test_what_to_do_is_said_once_and_the_worst_first() -> None:
     found = [finding(Level.NOTE, "n"), finding(Level.WARNING, "w"), finding(Level.TROUBLE, "t")]
-    assert mends([*found, finding(Level.WARNING, "t"), finding(Level.TROUBLE, "")]) == ("t", "w")
+    assert remedies([*found, finding(Level.WARNING, "t"), finding(Level.TROUBLE, "")]) == ("t", "w")
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from devtls.doctor.health.authority import Said
+from devtls.doctor.health.authority import ErrorMessage
 from devtls.doctor.health.finding import Finding, Level
-from devtls.doctor.health.project import ProjectFacts, judge_project
+from devtls.doctor.health.project import ProjectFacts, check_project
 
 FINE = ProjectFacts("/p/devtls.toml", routes=2, apps={"127.0.0.1:3000": "", "unix:/a": ""})
 
 
 def judged(facts: ProjectFacts) -> dict[str, Finding]:
-    return {finding.id: finding for finding in judge_project(facts)}
+    return {finding.id: finding for finding in check_project(facts)}
 
 
 def test_no_file_is_no_fault() -> None:
@@ -23,14 +23,16 @@ def test_a_file_whose_apps_answer_is_fine() -> None:
 
 
 def test_a_file_that_is_refused_is_a_trouble_in_its_own_words() -> None:
-    finding = judged(replace(FINE, refused=Said("devtls.toml:3: no such key.", "Did you mean app?")))["config-refused"]
-    assert (finding.level, finding.what, finding.mend) == (
+    finding = judged(replace(FINE, refused=ErrorMessage("devtls.toml:3: no such key.", "Did you mean app?")))[
+        "config-refused"
+    ]
+    assert (finding.level, finding.what, finding.remedy) == (
         Level.TROUBLE,
         "devtls.toml:3: no such key.",
         "Did you mean app?",
     )
-    allowed = judged(replace(FINE, refused=Said("It asks for more.", ""), forbidden=True))["config-not-allowed"]
-    assert allowed.mend == "Change that line"
+    allowed = judged(replace(FINE, refused=ErrorMessage("It asks for more.", ""), forbidden=True))["config-not-allowed"]
+    assert allowed.remedy == "Change that line"
 
 
 def test_an_app_that_is_down_is_a_note_and_its_text_is_escaped() -> None:
@@ -49,4 +51,4 @@ def test_kept_hsts_is_named_with_the_way_to_forget_it() -> None:
     assert judged(replace(FINE, kept=("app",)))["hsts-kept"].what.startswith("app keeps Strict")
     finding = judged(replace(FINE, kept=("app", "shop")))["hsts-kept"]
     assert finding.what.startswith("app and shop keep Strict")
-    assert "net-internals" in finding.mend
+    assert "net-internals" in finding.remedy

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from devtls.doctor.health.finding import Level
-from devtls.doctor.health.service import ServiceFacts, judge_services
+from devtls.doctor.health.service import ServiceFacts, check_services
 
 RUNS = ServiceFacts("systemd service of yours", "devtls service install", "/opt/python", running=True)
 
@@ -22,16 +22,16 @@ RUNS = ServiceFacts("systemd service of yours", "devtls service install", "/opt/
     ],
 )
 def test_each_state_is_one_finding(facts: ServiceFacts, name: str, level: Level) -> None:
-    (finding,) = judge_services([facts])
+    (finding,) = check_services([facts])
     assert (finding.id, finding.level, finding.subject) == (name, level, "systemd service of yours")
 
 
-def test_a_moved_interpreter_is_mended_by_one_command() -> None:
-    (finding,) = judge_services([replace(RUNS, interpreter_is_there=False)])
+def test_a_moved_interpreter_is_fixed_by_one_command() -> None:
+    (finding,) = check_services([replace(RUNS, interpreter_is_there=False)])
     assert "/opt/python, which is not there any more" in finding.what
-    assert (finding.mend, finding.is_command) == ("devtls service install", True)
+    assert (finding.remedy, finding.is_command) == ("devtls service install", True)
 
 
 def test_none_is_fine() -> None:
-    (finding,) = judge_services([])
+    (finding,) = check_services([])
     assert (finding.id, finding.level) == ("service-none", Level.OK)

@@ -1,46 +1,177 @@
-"""The files behind the variables: written, made anew for another CA, and retired.
+"""The change of the files behind the variables: written, made anew for another CA, and retired.
 
-Owns what happens to them on disk. Each is replaced in one step, so a program that starts at that moment reads the old
-one or the new one; one that is right already is not touched. Refuses to delete a list that a variable still names: it
-loses our root and goes on, since without it the program would trust no site at all.
+Owns the files on disk. Each is replaced in one step, so a program that starts at that moment reads the old one or the
+new one; one that is right already is not touched. Refuses to delete a list that a variable still names: it loses our
+root and goes on, since without it the program would trust no site at all. Nothing is recorded: the files are ours by
+their names, in a directory that is ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from devtls.errors import CertificateError, StateError
+from devtls.system.changes.change import Change, ChangeState, Part, Status
 from devtls.system.changes.clientenv.bundle_file import head_of
 from devtls.system.changes.clientenv.java_options import named_truststore
 from devtls.system.changes.clientenv.java_roots import certificates_of
 from devtls.system.changes.clientenv.planning import java_truststore
 from devtls.system.changes.clientenv.variables import JAVA_VARIABLE, NAMES, ROOT_FILE, TRUSTSTORE_FILE
+from devtls.system.changes.engine import Executor, Result, apply, propose, propose_revert, revert
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours, pem_of
-from devtls.system.machine.execute import write_atomically
+from devtls.system.machine.execute import Outcome, ProcessRunner
+from devtls.system.machine.plan import Plan, RemoveFile, Step, WriteFile
 
 _MODE = 0o644
 _STORE = Path(TRUSTSTORE_FILE)
+_REMEDY = "check who owns the directory and whether the disk is full"
 
 
-def write_files(files: Mapping[Path, bytes]) -> tuple[Path, ...]:
-    """Write what is not as it should be and return it; raises StateError."""
-    return tuple(path for path, content in files.items() if _write(path, content))
+@dataclass(frozen=True, slots=True)
+class FilesFacts:
+    """The content of every list of ours; `unreadable` are those that are there, with the reason."""
+
+    contents: Mapping[Path, bytes] = field(default_factory=dict)
+    unreadable: Mapping[Path, str] = field(default_factory=dict)
+    has_root_file: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredFiles:
+    """`files` shall have exactly these contents, and every list of ours `root` and its older ones as our only roots."""
+
+    files: Mapping[Path, bytes] = field(default_factory=dict)
+    root: RootCertificate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFiles(Change[FilesFacts, DesiredFiles]):
+    """The files of one state directory; `environ` says which of them the variables of this shell name."""
+
+    directory: Path
+    environ: Mapping[str, str] = field(default_factory=dict)
+    takes_effect_later: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        return "files:env"
+
+    @property
+    def part(self) -> Part:
+        """Files."""
+        return Part.FILES
+
+    @property
+    def label(self) -> str:
+        """The name for people."""
+        return "Files of devtls env"
+
+    @property
+    def purpose(self) -> str:
+        """The effect."""
+        return "Makes the files of devtls env anew, with the root of the present CA."
+
+    def probe(self) -> FilesFacts:
+        """Read every list of ours."""
+        contents: dict[Path, bytes] = {}
+        unreadable: dict[Path, str] = {}
+        for path in (*_lists(self.directory), self.directory / ROOT_FILE):
+            try:
+                contents[path] = path.read_bytes()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                unreadable[path] = error.strerror or str(error)
+        return FilesFacts(contents, unreadable, self.directory / ROOT_FILE in contents)
+
+    def state(self, facts: FilesFacts, desired: DesiredFiles) -> ChangeState:
+        """Say whether every file is as desired."""
+        if facts.unreadable:
+            return _unreadable(facts)
+        outdated = self._outdated(facts, desired)
+        if not outdated:
+            return ChangeState(Status.APPLIED)
+        names = ", ".join(path.name for path in outdated)
+        return ChangeState(Status.OUTDATED, f"not as devtls env would make them now: {names}")
+
+    def apply_plan(self, facts: FilesFacts, desired: DesiredFiles) -> Plan:
+        """Return: write each file that differs."""
+        if facts.unreadable:
+            return Plan()
+        outdated = self._outdated(facts, desired)
+        return Plan(tuple(WriteFile(path, content, _MODE) for path, content in outdated.items()))
+
+    def outdated(self, desired: DesiredFiles) -> tuple[Path, ...]:
+        """Return the files that are not as desired."""
+        return tuple(self._outdated(self.probe(), desired))
+
+    def _outdated(self, facts: FilesFacts, desired: DesiredFiles) -> dict[Path, bytes]:
+        wanted: dict[Path, bytes] = dict(desired.files)
+        if desired.root is not None:
+            for path, data in facts.contents.items():
+                if path not in wanted and path.name != ROOT_FILE and (content := _with_root(path, data, desired.root)):
+                    wanted[path] = content
+        return {path: content for path, content in wanted.items() if facts.contents.get(path) != content}
+
+    def previous_state(self, facts: FilesFacts, desired: DesiredFiles) -> None:
+        """Return nothing: a revert needs to know nothing of the time before."""
+
+    def revert_plan(self, facts: FilesFacts, previous_state: Collection[str]) -> Plan:
+        """Return: take the roots of ours, and these, out of each list that a variable names; remove the others."""
+        if facts.unreadable:
+            return Plan()
+        named = {path for _, path in self.named()}
+        steps: list[Step] = []
+        for path, data in facts.contents.items():
+            if path.name == ROOT_FILE:
+                continue
+            content = _with_root(path, data, None, previous_state) if path in named else b""
+            if not content:
+                steps.append(RemoveFile(path))
+            elif content != data:
+                steps.append(WriteFile(path, content, _MODE))
+        return Plan((*steps, *([RemoveFile(self.directory / ROOT_FILE)] if facts.has_root_file else [])))
+
+    def revert_state(self, facts: FilesFacts, previous_state: Collection[str]) -> ChangeState:
+        """Say whether any root of ours is left in them."""
+        if facts.unreadable:
+            return _unreadable(facts)
+        return ChangeState(Status.APPLIED if self.revert_plan(facts, previous_state) else Status.ABSENT)
+
+    def read_failure(self, facts: FilesFacts, outcome: Outcome) -> ChangeState:
+        """Put a file that could not be written into words."""
+        step = outcome.failed
+        path = str(step.path) if isinstance(step, WriteFile | RemoveFile) else self.label
+        return ChangeState(Status.FAILED, f"{path} cannot be written{outcome.detail.removeprefix(path)}", f"{_REMEDY}")
+
+    def explain(self, facts: FilesFacts, desired: DesiredFiles) -> str:
+        """Return nothing: the plan's commands say it all."""
+        return ""
+
+    def named(self) -> Iterator[tuple[str, Path]]:
+        """Yield each variable of this shell that names a file of ours, with the file."""
+        for name in NAMES:
+            value = self.environ.get(name, "")
+            path = named_truststore(value) if name == JAVA_VARIABLE else value
+            if path and Path(path).parent == self.directory:
+                yield name, Path(path)
+
+
+def write_files(directory: Path, files: Mapping[Path, bytes]) -> None:
+    """Write the files that are not as they should be; raises StateError."""
+    change = ClientFiles(directory)
+    _require(apply(propose(change, DesiredFiles(files)), _executor(directory)), Status.APPLIED)
 
 
 def renew_files(directory: Path, root: RootCertificate) -> None:
     """Make `root` and its older ones the only roots of ours in every list that a shell may name; raises StateError."""
-    for path in _lists(directory):
-        content = _with_root(path, root)
-        if content:
-            _write(path, content)
-
-
-def outdated_files(directory: Path, root: RootCertificate) -> tuple[Path, ...]:
-    """Return the files that `renew_files` would change; raises StateError."""
-    wanted = ((path, _with_root(path, root)) for path in _lists(directory))
-    return tuple(path for path, content in wanted if content and content != _read(path))
+    change = ClientFiles(directory)
+    _require(apply(propose(change, DesiredFiles(root=root)), _executor(directory)), Status.APPLIED)
 
 
 def retire_files(directory: Path, environ: Mapping[str, str], fingerprints: Collection[str] = ()) -> tuple[str, ...]:
@@ -48,15 +179,9 @@ def retire_files(directory: Path, environ: Mapping[str, str], fingerprints: Coll
 
     `fingerprints` are roots that go besides those of ours: imported ones, which nothing tells from the user's own.
     """
-    named = {name: path for name in NAMES if (path := _named(name, environ)) and path.parent == directory}
-    for path in _lists(directory):
-        content = _with_root(path, None, fingerprints) if path in named.values() else b""
-        if content:
-            _write(path, content)
-        else:
-            path.unlink(missing_ok=True)
-    (directory / ROOT_FILE).unlink(missing_ok=True)
-    return tuple(named)
+    change = ClientFiles(directory, environ)
+    _require(revert(propose_revert(change, dict.fromkeys(fingerprints, "")), _executor(directory)), Status.ABSENT)
+    return tuple(name for name, _ in change.named())
 
 
 def are_retired(directory: Path) -> bool:
@@ -64,10 +189,18 @@ def are_retired(directory: Path) -> bool:
     return ChangeRecord(directory).knows_roots() and not (directory / ROOT_FILE).exists()
 
 
-def _named(name: str, environ: Mapping[str, str]) -> Path | None:
-    value = environ.get(name, "")
-    path = named_truststore(value) if name == JAVA_VARIABLE else value
-    return Path(path) if path else None
+def _executor(directory: Path) -> Executor:
+    return Executor(ProcessRunner(), None, ChangeRecord(directory))
+
+
+def _require(result: Result, wanted: Status) -> None:
+    if result.state.status is not wanted:
+        raise StateError(f"{result.state.detail}.", hint=result.state.remedy)
+
+
+def _unreadable(facts: FilesFacts) -> ChangeState:
+    path, why = next(iter(facts.unreadable.items()))
+    return ChangeState(Status.FAILED, f"{path} cannot be read: {why}", _REMEDY)
 
 
 def _lists(directory: Path) -> Iterator[Path]:
@@ -75,9 +208,8 @@ def _lists(directory: Path) -> Iterator[Path]:
         yield from sorted(directory.glob(pattern))
 
 
-def _with_root(path: Path, root: RootCertificate | None, dropped: Collection[str] = ()) -> bytes:
+def _with_root(path: Path, data: bytes, root: RootCertificate | None, dropped: Collection[str] = ()) -> bytes:
     """Return a file of ours with `root` and its older ones as the only roots of ours, b"" when there are no others."""
-    data = _read(path)
     is_java = path.suffix == _STORE.suffix
     present = _java_roots(data) if is_java else certificates_in(data)
     gone = {*dropped, *(fingerprint_of(der) for der in (root.ders if root else ()))}
@@ -95,30 +227,3 @@ def _java_roots(data: bytes) -> tuple[bytes, ...]:
         return certificates_of(data)
     except CertificateError:  # not as we left it: nothing can be kept of it
         return ()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise _unusable(path, error) from error
-
-
-def _write(path: Path, content: bytes) -> bool:
-    if _read(path) == content:
-        return False
-    try:
-        write_atomically(path, content, _MODE)
-    except OSError as error:
-        raise _unusable(path, error) from error
-    return True
-
-
-def _unusable(path: Path, error: OSError) -> StateError:
-    return StateError(
-        f"{path} cannot be written: {error.strerror or error}.",
-        path=str(path),
-        hint="check who owns the folder and whether the disk is full",
-    )

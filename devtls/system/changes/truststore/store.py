@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from devtls.system.changes.change import BLOCKED, Change, ChangeState, Kind, Part, PreviousState, Status
-from devtls.system.changes.engine import Proposal, Result, propose, revert_of
+from devtls.system.changes.engine import Proposal, Result, propose, propose_revert_on
 from devtls.system.changes.truststore.other_tools import OtherRoot
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.machine.plan import Plan
@@ -101,7 +101,7 @@ def propose_untrust(
         if every_root:
             wanted |= {root.fingerprint: root.id for root in facts.roots}
         wanted |= {other.fingerprint: "" for other in facts.others if other.tool in also}
-        proposals.append(revert_of(store, facts, wanted))
+        proposals.append(propose_revert_on(store, facts, wanted))
     return tuple(proposals)
 
 

@@ -9,7 +9,7 @@ import pytest
 from devtls.errors import StateError
 from devtls.pki.java_truststore import read_truststore, write_pkcs12
 from devtls.system.changes.clientenv.bundle_file import base_of, render_bundle
-from devtls.system.changes.clientenv.files import outdated_files, renew_files, retire_files, write_files
+from devtls.system.changes.clientenv.files import ClientFiles, DesiredFiles, renew_files, retire_files, write_files
 from devtls.system.changes.clientenv.java_options import extend
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, pem_of
 from tests.system.changes.clientenv.conftest import CORPORATE
@@ -19,33 +19,40 @@ def test_files_are_written_once_for_all_to_read(directory: Path) -> None:
     path = directory / "ca-bundle.pem"
     old = os.umask(0o077)
     try:
-        assert write_files({path: b"one"}) == (path,)
+        write_files(directory, {path: b"one"})
     finally:
         os.umask(old)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
-    assert write_files({path: b"one"}) == ()
-    assert write_files({path: b"two"}) == (path,)
+    before = path.stat().st_ino
+    write_files(directory, {path: b"one"})
+    assert path.stat().st_ino == before, "one that is right already is not touched"
+    write_files(directory, {path: b"two"})
     assert [each.read_bytes() for each in directory.iterdir()] == [b"two"]
 
 
 def test_a_reader_never_meets_half_a_file(directory: Path) -> None:
     """Whoever opened the old one reads it to its end."""
     path = directory / "ca-bundle.pem"
-    write_files({path: b"old" * 1000})
+    write_files(directory, {path: b"old" * 1000})
     with path.open("rb") as reader:
         reader.read(3)
-        write_files({path: b"new"})
+        write_files(directory, {path: b"new"})
         assert reader.read() == b"old" * 999
     assert path.read_bytes() == b"new"
 
 
 def test_a_directory_that_cannot_be_written_is_an_error_with_a_hint(directory: Path) -> None:
     with pytest.raises(StateError, match="cannot be written") as caught:
-        write_files({directory / "missing" / "ca-bundle.pem": b"x"})
+        write_files(directory, {directory / "missing" / "ca-bundle.pem": b"x"})
     assert "disk" in caught.value.hint
     (directory / "ca-bundle.pem").mkdir()
-    with pytest.raises(StateError, match="cannot be written"):
-        write_files({directory / "ca-bundle.pem": b"x"})
+    for act in (
+        lambda: write_files(directory, {directory / "ca-bundle.pem": b"x"}),
+        lambda: retire_files(directory, {}),
+    ):
+        with pytest.raises(StateError, match=r"ca-bundle\.pem cannot be read: Is a directory") as caught:
+            act()
+        assert "disk" in caught.value.hint
 
 
 @pytest.fixture
@@ -62,9 +69,9 @@ def test_a_new_ca_takes_the_place_of_the_old_one_in_every_list(
     bundle, store = lists
     damaged = directory / "ca-bundle-0.pem"
     damaged.write_bytes(b"nothing")
-    assert outdated_files(directory, root) == lists
+    assert ClientFiles(directory).outdated(DesiredFiles(root=root)) == lists
     renew_files(directory, root)
-    assert outdated_files(directory, root) == ()
+    assert ClientFiles(directory).outdated(DesiredFiles(root=root)) == ()
     assert list(certificates_in(bundle.read_bytes())) == [CORPORATE, root.der]
     assert base_of(bundle.read_bytes()) == "/corp.pem"
     assert read_truststore(store.read_bytes()) == (CORPORATE, root.der)

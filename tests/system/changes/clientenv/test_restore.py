@@ -29,7 +29,7 @@ def test_what_was_there_before_comes_back(
         (tmp_path / name).write_bytes(CORPORATE_PEM)
     own = {name: str(tmp_path / value) if value.endswith(".pem") else value for name, value in own.items()}
     planned = plan_environment(probe(directory, root, own, system))
-    write_files(planned.files)
+    write_files(directory, planned.files)
     former = former_values(planned.variables, directory)
     assert set(former) == set(planned.variables)
     assert {name: value for name, value in former.items() if value is not None} == own
@@ -47,6 +47,6 @@ def test_gits_variable_goes_when_its_configuration_says_the_same(
     corporate = tmp_path / "corp.pem"
     corporate.write_bytes(CORPORATE_PEM)
     planned = plan_environment(probe(directory, root, {"GIT_SSL_CAINFO": str(corporate)}, system))
-    write_files(planned.files)
+    write_files(directory, planned.files)
     monkeypatch.setattr(restore, "git_setting", lambda *_: Named(str(corporate), (CORPORATE,)))
     assert former_values(planned.variables, directory)["GIT_SSL_CAINFO"] is None

@@ -51,7 +51,7 @@ class Library:
     def _context(self, der: bytes) -> Any:
         buffer = ctypes.create_string_buffer(der, len(der))
         self._kept.append(buffer)
-        context = crypt32._Context(0x10001, ctypes.cast(buffer, ctypes.c_void_p), len(der), None, None)
+        context = crypt32._CertificateContext(0x10001, ctypes.cast(buffer, ctypes.c_void_p), len(der), None, None)
         return ctypes.pointer(context)
 
     def _CertEnumCertificatesInStore(self, store: int, before: Any) -> Any:

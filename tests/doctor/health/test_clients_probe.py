@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from devtls.doctor.health.probes.authority import Ca
-from devtls.doctor.health.probes.clients import look_at_clients
+from devtls.doctor.health.authority import ProbedCa
+from devtls.doctor.health.clients import probe_clients
 from devtls.doctor.proof import Foreign, Verdict
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
@@ -22,24 +22,26 @@ def files(directory: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
-def test_a_client_is_tried_with_what_devtls_env_would_give_and_nothing_is_written(ca: Ca, machine: Machine) -> None:
+def test_a_client_is_tried_with_what_devtls_env_would_give_and_nothing_is_written(
+    ca: ProbedCa, machine: Machine
+) -> None:
     bundle = machine.root / "etc/ssl/certs/ca-certificates.crt"
     bundle.parent.mkdir(parents=True)
     bundle.write_bytes(make_foreign_root("mkcert a", "mkcert development CA"))
     tool(machine, "curl", CURL)
     before = files(ca.facts.directory)
-    (report,) = look_at_clients(machine, ProcessRunner(), ca, {})
+    (report,) = probe_clients(machine, ProcessRunner(), ca, {})
     assert (report.client, report.verdict, report.foreign) == ("curl", Verdict.TRUSTED_WITH, Foreign.REFUSED_FOR_NAME)
     assert files(ca.facts.directory) == before
     assert not Path(report.setting.partition("=")[2]).exists()
 
 
-def test_without_a_bundle_to_name_a_client_that_needs_one_refuses(ca: Ca, machine: Machine) -> None:
+def test_without_a_bundle_to_name_a_client_that_needs_one_refuses(ca: ProbedCa, machine: Machine) -> None:
     tool(machine, "curl", CURL)
-    (report,) = look_at_clients(machine, ProcessRunner(), ca, {})
+    (report,) = probe_clients(machine, ProcessRunner(), ca, {})
     assert report.verdict is Verdict.REFUSED
 
 
-def test_without_a_ca_nobody_is_asked(ca: Ca, machine: Machine) -> None:
+def test_without_a_ca_nobody_is_asked(ca: ProbedCa, machine: Machine) -> None:
     tool(machine, "curl", "exit 0")
-    assert look_at_clients(machine, ProcessRunner(), replace(ca, authority=None), {}) == ()
+    assert probe_clients(machine, ProcessRunner(), replace(ca, authority=None), {}) == ()

@@ -1,7 +1,7 @@
-"""Questions with a time limit: to a resolver, an app, a store.
+"""Probes with a time limit: of a resolver, an app, a store.
 
 Owns the threads. They are daemons, and left behind when they do not end: a resolver may hang for minutes, and neither
-an answer nor the end of the program waits for it.
+a finding nor the end of the program waits for it.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class ProbeFailed:
     """A question that got no answer: `why` completes "... could not be looked at: "."""
 
     why: str
 
 
-def ask(question: Callable[[], _T], within_s: float) -> _T | Broken:
+def probe_within(question: Callable[[], _T], within_s: float) -> _T | ProbeFailed:
     """Return the answer, or why there is none."""
-    return Asked(question).answer(time.monotonic() + within_s)
+    return ProbeThread(question).answer(time.monotonic() + within_s)
 
 
-def ask_all(questions: Sequence[Callable[[], _T]], within_s: float, *, otherwise: _T) -> list[_T]:
+def probe_all(questions: Sequence[Callable[[], _T]], within_s: float, *, otherwise: _T) -> list[_T]:
     """Return the answers to questions that are asked at the same time; `otherwise` stands for those that got none."""
     deadline = time.monotonic() + within_s
-    asked = [Asked(question) for question in questions]
+    asked = [ProbeThread(question) for question in questions]
     answers = [each.answer(deadline) for each in asked]
-    return [otherwise if isinstance(answer, Broken) else answer for answer in answers]
+    return [otherwise if isinstance(answer, ProbeFailed) else answer for answer in answers]
 
 
-class Asked(Generic[_T]):
+class ProbeThread(Generic[_T]):
     """A question that is being asked in a thread of its own."""
 
     def __init__(self, question: Callable[[], _T]) -> None:
-        self._answers: list[_T | Broken] = []
+        self._answers: list[_T | ProbeFailed] = []
         self._began = time.monotonic()
         self._thread = threading.Thread(target=self._run, args=(question,), name="devtls-doctor", daemon=True)
         self._thread.start()
@@ -49,11 +49,11 @@ class Asked(Generic[_T]):
             self._answers.append(question())
         except Exception as error:  # noqa: BLE001 - a probe that breaks is a finding: the others have to be told all the same
             text = " ".join(str(error).split())
-            self._answers.append(Broken(f"{type(error).__name__}{f', {text}' if text else ''}"))
+            self._answers.append(ProbeFailed(f"{type(error).__name__}{f', {text}' if text else ''}"))
 
-    def answer(self, deadline: float) -> _T | Broken:
+    def answer(self, deadline: float) -> _T | ProbeFailed:
         """Return the answer when there is one by `deadline` (of the monotonic clock)."""
         self._thread.join(max(0.0, deadline - time.monotonic()))
         if not self._answers:
-            return Broken(f"it took longer than {deadline - self._began:.0f} s")
+            return ProbeFailed(f"it took longer than {deadline - self._began:.0f} s")
         return self._answers[0]

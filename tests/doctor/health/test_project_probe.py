@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from devtls.doctor.health.probes import project
-from devtls.doctor.health.probes.project import look_at_project
-from devtls.doctor.health.project import ProjectFacts
+from devtls.doctor.health import project
+from devtls.doctor.health.project import ProjectFacts, probe_project
 from devtls.names import DEFAULT_ZONES
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.config_discovery import Found
@@ -21,7 +20,7 @@ def paths(tmp_path: Path) -> Paths:
 def look(directory: Path, paths: Paths, text: str = "") -> ProjectFacts:
     if text:
         (directory / "devtls.toml").write_text(text)
-    return look_at_project(directory, directory, paths, DEFAULT_ZONES)
+    return probe_project(directory, directory, paths, DEFAULT_ZONES)
 
 
 def test_no_file_is_nothing(tmp_path: Path, paths: Paths) -> None:

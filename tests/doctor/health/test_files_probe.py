@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.doctor.health.probes.files import look_at_files
+from devtls.doctor.health.files import probe_files
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.certify import CertificateTemplate
 from devtls.pki.register import serial_text
@@ -25,7 +25,7 @@ def write(keystore: Keystore, place: Path, key_type: str = "ecdsa") -> str:
 
 
 def found(state: Path) -> list[tuple[str, bool]]:
-    return [(file.issued.serial, file.has_rsa) for file in look_at_files(state, NOW)]
+    return [(file.issued.serial, file.has_rsa) for file in probe_files(state, NOW)]
 
 
 def test_without_a_ca_there_is_nothing(state: Path) -> None:

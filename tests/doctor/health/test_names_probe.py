@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from devtls.doctor.health.names import Lookup, ResolverFacts
-from devtls.doctor.health.probes import names
-from devtls.doctor.health.probes.names import look_at_names, look_at_resolver, look_up
+from devtls.doctor.health import names
+from devtls.doctor.health.names import Lookup, ResolverFacts, look_up, probe_names, probe_resolver
 from devtls.system.changes.change import DesiredState, User
 from devtls.system.changes.resolver.drop_in import MARK, Recipe
 from devtls.system.changes.resolver.macos import RESOLVER
@@ -32,7 +31,7 @@ def test_each_family_is_asked_and_a_wildcard_by_a_name_below(monkeypatch: pytest
         return [(family, kind, 6, "", ("127.0.0.1", port))] * 2
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    app, wild = look_at_names(["app.test", "*.app.test"])
+    app, wild = probe_names(["app.test", "*.app.test"])
     assert (app.host, app.v4.addresses, app.v6.addresses, app.wildcard) == ("app.test", ("127.0.0.1",), (), False)
     assert (wild.host, wild.wildcard) == ("devtls-doctor.app.test", True)
     assert set(asked) == {(name.host, family) for name in (app, wild) for family in (socket.AF_INET, socket.AF_INET6)}
@@ -47,7 +46,7 @@ def test_a_resolver_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     monkeypatch.setattr(names, "LIMIT_S", 0.05)
-    (found,) = look_at_names(["app.test"])
+    (found,) = probe_names(["app.test"])
     over.set()
     assert (found.v4, found.v6, found.slow) == (Lookup(took_s=None), Lookup(took_s=None), True)
 
@@ -59,13 +58,13 @@ def test_a_resolver_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -
 def test_the_order_of_sources_is_read(tmp_path: Path, text: str, sources: tuple[str, ...]) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/nsswitch.conf").write_text(text)
-    assert look_at_resolver(tmp_path).sources == sources
+    assert probe_resolver(tmp_path).sources == sources
 
 
 def test_the_hosts_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/hosts").write_text("127.0.0.1 localhost A.test # b.test\n\n#10.0.0.1 x\n::1\ta.test\n")
-    written = look_at_resolver(tmp_path).written
+    written = probe_resolver(tmp_path).written
     assert written == {"localhost": ("127.0.0.1",), "a.test": ("127.0.0.1", "::1")}
 
 
@@ -74,7 +73,7 @@ def test_the_hosts_file_is_read(tmp_path: Path) -> None:
 def test_a_resolver_that_asks_devtls_is_told_from_one_that_gets_an_answer(
     tmp_path: Path, recipe: Recipe, answers: bool
 ) -> None:
-    assert look_at_resolver(tmp_path).silent_port == 0
+    assert probe_resolver(tmp_path).silent_port == 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(10)
@@ -90,9 +89,9 @@ def test_a_resolver_that_asks_devtls_is_told_from_one_that_gets_an_answer(
 
         thread = threading.Thread(target=answer)
         thread.start()
-        assert look_at_resolver(tmp_path).silent_port == (0 if answers else port)
+        assert probe_resolver(tmp_path).silent_port == (0 if answers else port)
         thread.join()
-    assert look_at_resolver(tmp_path).silent_port == port
+    assert probe_resolver(tmp_path).silent_port == port
 
 
 def test_without_ipv6_and_nsswitch_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,4 +99,4 @@ def test_without_ipv6_and_nsswitch_it_says_so(tmp_path: Path, monkeypatch: pytes
         raise OSError(97, "Address family not supported by protocol")
 
     monkeypatch.setattr(socket, "socket", refuse)
-    assert look_at_resolver(tmp_path) == ResolverFacts((), ipv6=False)
+    assert probe_resolver(tmp_path) == ResolverFacts((), ipv6=False)

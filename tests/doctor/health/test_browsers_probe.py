@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.doctor.health.probes.browsers import look_at_browsers
+from devtls.doctor.health.browsers import probe_browsers
 from devtls.system.changes.change import Part
 from devtls.system.changes.record import AppliedChange, ChangeRecord
 from devtls.system.machine.machine import Machine
@@ -34,17 +34,17 @@ def record(state: Path) -> ChangeRecord:
 
 
 def test_directories_are_named_as_far_as_they_exist(machine: Machine, state: Path) -> None:
-    found = look_at_browsers(machine, ChangeRecord(state), ["nss:x"])
+    found = probe_browsers(machine, ChangeRecord(state), ["nss:x"])
     assert (found.legacy, found.modern, found.trusting) == ("", "", frozenset({"nss:x"}))
     (machine.home / ".pki/nssdb").mkdir(parents=True)
     (machine.data_home / "pki/nssdb").mkdir(parents=True)
-    found = look_at_browsers(machine, ChangeRecord(state), [])
+    found = probe_browsers(machine, ChangeRecord(state), [])
     assert (found.legacy, found.modern) == ("~/.pki/nssdb", "~/.local/share/pki/nssdb")
 
 
 def test_sandboxed_browsers_are_noticed(machine: Machine, state: Path) -> None:
     (machine.home / ".var/app/com.google.Chrome").mkdir(parents=True)
-    (notice,) = look_at_browsers(machine, ChangeRecord(state), []).notices
+    (notice,) = probe_browsers(machine, ChangeRecord(state), []).notices
     assert "Flatpak" in notice.text
 
 
@@ -53,13 +53,13 @@ def test_browsers_older_than_the_record_are_named(machine: Machine, record: Chan
     process(machine, 12, "chromium", 600)
     process(machine, 13, "bash", 400)
     (machine.root / "proc/14").mkdir()
-    assert look_at_browsers(machine, record, []).old_processes == {"firefox": 11}
+    assert probe_browsers(machine, record, []).old_processes == {"firefox": 11}
 
 
 def test_without_a_record_or_a_proc_nobody_is(machine: Machine, record: ChangeRecord, state: Path) -> None:
-    assert look_at_browsers(machine, record, []).old_processes == {}
+    assert probe_browsers(machine, record, []).old_processes == {}
     process(machine, 11, "firefox", 400)
     (machine.root / "proc/stat").write_text("")
-    assert look_at_browsers(machine, record, []).old_processes == {}
+    assert probe_browsers(machine, record, []).old_processes == {}
     nothing = replace(record, directory=state / "none")
-    assert look_at_browsers(machine, nothing, []).old_processes == {}
+    assert probe_browsers(machine, nothing, []).old_processes == {}

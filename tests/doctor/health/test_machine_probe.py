@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from devtls import __version__
-from devtls.doctor.health.probes.machine import look_at_machine
+from devtls.doctor.health.machine import probe_machine
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
 
@@ -18,7 +18,7 @@ def test_systemds_version_is_asked_of_systemctl(machine: Machine, script: str | 
         tool = machine.root / "usr/bin/systemctl"
         tool.write_text(f"#!/bin/sh\n{script}\n")
         tool.chmod(0o755)
-    found = look_at_machine(machine, ProcessRunner())
+    found = probe_machine(machine, ProcessRunner())
     assert (found.systemd, found.devtls, found.resolved, found.wsl) == (version, __version__, False, False)
 
 
@@ -26,5 +26,5 @@ def test_resolved_and_wsl_are_seen(machine: Machine) -> None:
     stub = machine.root / "run/systemd/resolve/stub-resolv.conf"
     stub.parent.mkdir(parents=True)
     stub.write_text("")
-    found = look_at_machine(replace(machine, environ={"WSL_DISTRO_NAME": "Debian"}), ProcessRunner())
+    found = probe_machine(replace(machine, environ={"WSL_DISTRO_NAME": "Debian"}), ProcessRunner())
     assert (found.resolved, found.wsl) == (True, True)

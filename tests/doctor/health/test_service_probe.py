@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from devtls.doctor.health.probes.service import look_at_services
+from devtls.doctor.health.service import probe_services
 from devtls.system.changes.service.systemd import service_unit
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
@@ -15,23 +15,23 @@ def install(machine: Machine, *argv: str) -> None:
 
 
 def test_nothing_is_installed_on_a_new_machine(machine: Machine) -> None:
-    assert look_at_services(machine, ProcessRunner()) == ()
+    assert probe_services(machine, ProcessRunner()) == ()
 
 
 def test_what_a_unit_names_is_looked_for(machine: Machine, tmp_path: Path) -> None:
     python, config = tmp_path / "my python", tmp_path / "devtls.toml"
     python.write_text("")
     install(machine, str(python), "-m", "devtls", "serve", "--config", str(config))
-    (facts,) = look_at_services(machine, ProcessRunner())
+    (facts,) = probe_services(machine, ProcessRunner())
     assert (facts.interpreter, facts.interpreter_is_there) == (str(python), True)
     assert (facts.config, facts.config_is_there) == (str(config), False)
     python.unlink()
     config.write_text("")
-    (facts,) = look_at_services(machine, ProcessRunner())
+    (facts,) = probe_services(machine, ProcessRunner())
     assert (facts.interpreter_is_there, facts.config_is_there, facts.running) == (False, True, False)
 
 
 def test_a_unit_that_cannot_be_read_starts_nothing(machine: Machine) -> None:
     install(machine)
-    (facts,) = look_at_services(machine, ProcessRunner())
-    assert (facts.interpreter_is_there, facts.mend) == (False, "devtls service install")
+    (facts,) = probe_services(machine, ProcessRunner())
+    assert (facts.interpreter_is_there, facts.remedy) == (False, "devtls service install")

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from devtls.doctor.health.probes.bounded import Broken, ask, ask_all
+from devtls.doctor.health.bounded import ProbeFailed, probe_all, probe_within
 
 
 @contextmanager
@@ -17,32 +17,32 @@ def waiting() -> Iterator[threading.Event]:
 
 
 def test_an_answer_is_handed_on() -> None:
-    assert ask(lambda: 7, 5) == 7
-    assert ask(lambda: None, 5) is None
+    assert probe_within(lambda: 7, 5) == 7
+    assert probe_within(lambda: None, 5) is None
 
 
 def test_a_question_that_breaks_says_what_broke() -> None:
     def fail() -> int:
         raise ValueError("of\nno use")
 
-    assert ask(fail, 5) == Broken("ValueError, of no use")
+    assert probe_within(fail, 5) == ProbeFailed("ValueError, of no use")
 
     def stop() -> int:
         raise RuntimeError
 
-    assert ask(stop, 5) == Broken("RuntimeError")
+    assert probe_within(stop, 5) == ProbeFailed("RuntimeError")
 
 
 def test_a_question_that_hangs_is_left_behind() -> None:
     with waiting() as over:
         began = time.monotonic()
-        assert ask(lambda: over.wait(30), 0.05) == Broken("it took longer than 0 s")
+        assert probe_within(lambda: over.wait(30), 0.05) == ProbeFailed("it took longer than 0 s")
         assert time.monotonic() - began < 5
 
 
 def test_many_are_asked_at_once_and_the_missing_answers_stand_for_themselves() -> None:
     with waiting() as over:
         began = time.monotonic()
-        answers = ask_all([lambda: 1, lambda: int(over.wait(30)), lambda: 3], 0.1, otherwise=-1)
+        answers = probe_all([lambda: 1, lambda: int(over.wait(30)), lambda: 3], 0.1, otherwise=-1)
         assert answers == [1, -1, 3]
         assert time.monotonic() - began < 5

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.doctor.health.authority import Said
-from devtls.doctor.health.probes.authority import Ca, look_at_ca
+from devtls.doctor.health.authority import ErrorMessage, ProbedCa, probe_ca
 from devtls.errors import StateError
 from devtls.pki.register import Revoked, serial_text
 from devtls.system.changes.clientenv.variables import ROOT_FILE
@@ -19,12 +18,12 @@ NOW = datetime.now(UTC)
 
 
 def test_without_a_directory_there_is_nothing(tmp_path: Path) -> None:
-    found = look_at_ca(tmp_path / "state", NOW)
+    found = probe_ca(tmp_path / "state", NOW)
     assert (found.facts.exists, found.authority, found.root, found.facts.newest) == (False, None, None, None)
     assert not (tmp_path / "state").exists()
 
 
-def test_a_ca_is_read_whole(ca: Ca, state: Path) -> None:
+def test_a_ca_is_read_whole(ca: ProbedCa, state: Path) -> None:
     facts = ca.facts
     assert facts.exists
     assert facts.zones == ("dev.local", "localhost", "test")
@@ -37,11 +36,11 @@ def test_a_ca_is_read_whole(ca: Ca, state: Path) -> None:
     assert abs(facts.newest - datetime.now(UTC)) < timedelta(minutes=5)
 
 
-def test_open_files_are_listed_and_the_root_of_a_refused_ca_is_still_known(ca: Ca, state: Path) -> None:
+def test_open_files_are_listed_and_the_root_of_a_refused_ca_is_still_known(ca: ProbedCa, state: Path) -> None:
     key = next(state.glob("ca-*/intermediate.key"))
     key.chmod(0o640)
     state.chmod(0o755)
-    found = look_at_ca(state, NOW)
+    found = probe_ca(state, NOW)
     assert found.facts.exposed == (state, key)
     assert found.authority is None
     assert found.facts.refused is not None
@@ -51,13 +50,13 @@ def test_open_files_are_listed_and_the_root_of_a_refused_ca_is_still_known(ca: C
 def test_files_of_another_user_are_listed(keystore: Keystore, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = os.geteuid()
     monkeypatch.setattr("os.geteuid", lambda: owner + 1)
-    assert state in look_at_ca(state, NOW).facts.foreign
+    assert state in probe_ca(state, NOW).facts.foreign
 
 
 @pytest.mark.parametrize("name", ["ca.current", "ca-*/root.pem"])
 def test_a_damaged_file_is_told_in_the_keystores_words(keystore: Keystore, state: Path, name: str) -> None:
     next(state.glob(name)).write_bytes(b"{")
-    found = look_at_ca(state, NOW)
+    found = probe_ca(state, NOW)
     assert found.authority is None
     assert found.facts.exists
     assert found.facts.refused is not None
@@ -67,7 +66,7 @@ def test_a_damaged_file_is_told_in_the_keystores_words(keystore: Keystore, state
 
 def test_a_directory_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
-    found = look_at_ca(tmp_path / "state", NOW)
+    found = probe_ca(tmp_path / "state", NOW)
     assert found.facts.exists
     assert found.facts.refused is not None
 
@@ -80,19 +79,19 @@ def test_a_directory_that_is_closed_to_us_is_told(
 
     monkeypatch.setattr(Keystore, "load", closed)
     monkeypatch.setattr(Path, "iterdir", closed)
-    found = look_at_ca(state, NOW)
-    assert found.facts.refused == Said(f"{state} cannot be read: Permission denied.", "")
+    found = probe_ca(state, NOW)
+    assert found.facts.refused == ErrorMessage(f"{state} cannot be read: Permission denied.", "")
 
 
 def test_a_record_that_cannot_be_read_is_told(keystore: Keystore, state: Path) -> None:
     (state / "trusted.json").write_text("{")
-    found = look_at_ca(state, NOW)
+    found = probe_ca(state, NOW)
     assert found.facts.record is not None
     assert "trusted.json" in found.facts.record.sentence
 
 
 def test_a_clock_before_the_ca_leaves_its_dates_known(keystore: Keystore, state: Path) -> None:
-    found = look_at_ca(state, NOW - timedelta(days=3))
+    found = probe_ca(state, NOW - timedelta(days=3))
     assert found.facts.refused is not None
     assert found.facts.not_before is not None
     assert found.facts.not_before > found.facts.now
@@ -101,9 +100,9 @@ def test_a_clock_before_the_ca_leaves_its_dates_known(keystore: Keystore, state:
 def test_a_renewal_is_seen_at_each_of_its_steps(keystore: Keystore, state: Path) -> None:
     old = keystore.load(NOW)
     following = keystore.prepare_next(old.zones, NOW)
-    assert look_at_ca(state, NOW).facts.next_id == following.id
+    assert probe_ca(state, NOW).facts.next_id == following.id
     keystore.switch_to_next(following)
-    found = look_at_ca(state, NOW)
+    found = probe_ca(state, NOW)
     assert (found.facts.next_id, [each.id for each in found.facts.older]) == ("", [old.id])
     assert found.root is not None
     assert found.root.ders == (following.root_der, old.root_der)
@@ -113,7 +112,7 @@ def test_the_root_of_a_refused_ca_is_that_of_the_one_that_signs(keystore: Keysto
     following = keystore.prepare_next(keystore.load(NOW).zones, NOW)
     keystore.switch_to_next(following)
     (keystore.directory_of(following) / "intermediate.key").write_bytes(b"junk")
-    found = look_at_ca(state, NOW)
+    found = probe_ca(state, NOW)
     assert found.authority is None
     assert found.root is not None
     assert found.root.id == following.id
@@ -127,18 +126,18 @@ def test_a_state_directory_that_cannot_be_read_again_has_no_older_roots(
 
     monkeypatch.setattr(Keystore, "older_roots", denied)
     monkeypatch.setattr(Keystore, "pointer", denied)
-    found = look_at_ca(state, NOW)
+    found = probe_ca(state, NOW)
     assert found.root is not None
     assert (found.root.older, found.facts.older) == ((), ())
 
 
-def test_a_revocation_that_the_roots_list_lacks_is_found(ca: Ca, keystore: Keystore, state: Path) -> None:
+def test_a_revocation_that_the_roots_list_lacks_is_found(ca: ProbedCa, keystore: Keystore, state: Path) -> None:
     assert ca.authority is not None
     assert (ca.facts.withdrawn, ca.facts.unpublished) == ("", {})
     register, certificate = Register(keystore, ca.authority), ca.authority.intermediate.certificate
     register.record(certificate, kind="intermediate", names=(), by="ca intermediate", place="x", now=NOW)
     serial = serial_text(certificate.serial_number)
     append_event(register.path.parent, Revoked(serial=serial, at=NOW, reason="hold"))
-    assert look_at_ca(state, NOW).facts.unpublished == {serial: "revoke"}
+    assert probe_ca(state, NOW).facts.unpublished == {serial: "revoke"}
     register.path.write_bytes(b'{"format": 99}\n')
-    assert look_at_ca(state, NOW).facts.unpublished == {}
+    assert probe_ca(state, NOW).facts.unpublished == {}
