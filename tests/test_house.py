@@ -27,6 +27,7 @@ WITHOUT_A_MODULE = {
     "tests/docs": "the pages and what generates them",
     "tests/e2e": "the command and real clients",
     "tests/test_house.py": "this file",
+    "tests/test_init.py": "the public names",
     "tests/test_main.py": "devtls/__main__.py",
     "tests/test_words.py": "docs/contributing/glossary.md",
     "tests/cli/test_cli.py": "the start of every command",
