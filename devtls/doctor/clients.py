@@ -89,7 +89,7 @@ CLIENTS: tuple[Client, ...] = (
 )
 
 
-class Reason(Enum):
+class RefusalReason(Enum):
     """Why a client refused, as far as its words tell."""
 
     UNKNOWN_ROOT = "it does not know the root"
@@ -110,10 +110,10 @@ _UNKNOWN = re.compile(
 )
 
 
-def read_reason(text: str) -> Reason:
+def read_reason(text: str) -> RefusalReason:
     """Return what a client's message means; constraints first, since some clients add a general line below."""
     if _CONSTRAINTS.search(text):
-        return Reason.NAME_CONSTRAINTS
+        return RefusalReason.NAME_CONSTRAINTS
     if _UNKNOWN.search(text):
-        return Reason.UNKNOWN_ROOT
-    return Reason.OTHER
+        return RefusalReason.UNKNOWN_ROOT
+    return RefusalReason.OTHER

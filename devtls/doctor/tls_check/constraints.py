@@ -13,11 +13,11 @@ from cryptography import x509
 
 from devtls.config.lines import visible
 from devtls.doctor.tls_check.certificate import Certificate
-from devtls.doctor.tls_check.path import Path
+from devtls.doctor.tls_check.path import CertificationPath
 from devtls.names import is_below
 
 
-def find_breaches(path: Path) -> Iterator[str]:
+def find_breaches(path: CertificationPath) -> Iterator[str]:
     """Yield a sentence for each rule that a CA of the path breaks."""
     for position, authority in enumerate(path.certificates[1:]):
         if not authority.is_ca:

@@ -18,7 +18,7 @@ class Mark(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CheckAnswer:
     """One question or remark.
 
     `about` is its title, `because` completes "A browser would warn: …" ("" = it does not).
@@ -30,16 +30,16 @@ class Answer:
     because: str = ""
 
 
-Questions = tuple[Answer, Answer, Answer, Answer]
+Questions = tuple[CheckAnswer, CheckAnswer, CheckAnswer, CheckAnswer]
 """Issuer, dates, name, signatures."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class TlsCheckReport:
     """Everything that is said about a server that showed a certificate; `error` is Chromium's name for the trouble."""
 
     questions: Questions
-    remarks: tuple[Answer, ...]
+    remarks: tuple[CheckAnswer, ...]
     error: str
     advice: tuple[str, ...]
 

@@ -7,10 +7,12 @@ not sign. An answer that cannot be used is never a reason to warn, as in browser
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1
@@ -18,13 +20,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from devtls.doctor.tls_check.certificate import UNREADABLE, Certificate, shortened
-from devtls.doctor.tls_check.signatures import holds, issued_by
+from devtls.config.lines import visible
+from devtls.doctor.tls_check.certificate import UNREADABLE, Certificate, holds, issued_by, shortened
+from devtls.doctor.tls_check.fetch import Fetcher, NotFetched
+from devtls.doctor.tls_check.path import CertificationPath
 
 _SKEW = timedelta(minutes=5)
 
 
-class Standing(Enum):
+class CertificateStatus(Enum):
     """What an answer says."""
 
     GOOD = "good"
@@ -39,7 +43,7 @@ class Revocation:
     subject: str
     kind: str
     source: str
-    standing: Standing
+    status: CertificateStatus
     sentence: str
 
 
@@ -138,16 +142,70 @@ def _is_delegate(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 
 def _good(certificate: Certificate, kind: str, source: str, by: str) -> Revocation:
-    return Revocation(certificate.subject, kind, source, Standing.GOOD, f"{certificate.subject} is not revoked: {by}.")
+    return Revocation(
+        certificate.subject, kind, source, CertificateStatus.GOOD, f"{certificate.subject} is not revoked: {by}."
+    )
 
 
 def _revoked(certificate: Certificate, kind: str, source: str, when: datetime, why: str) -> Revocation:
     reason = f" ({why})" if why else ""
     sentence = f"{certificate.subject} was revoked on {when:%Y-%m-%d}{reason}, says its issuer's {kind} at {source}."
-    return Revocation(certificate.subject, kind, source, Standing.REVOKED, sentence)
+    return Revocation(certificate.subject, kind, source, CertificateStatus.REVOKED, sentence)
 
 
 def unusable(certificate: Certificate, kind: str, source: str, why: str) -> Revocation:
     """Return that nothing is known; `why` is half a sentence."""
     sentence = f"It is not known whether {certificate.subject} is revoked: {why}."
-    return Revocation(certificate.subject, kind, source, Standing.UNKNOWN, sentence)
+    return Revocation(certificate.subject, kind, source, CertificateStatus.UNKNOWN, sentence)
+
+
+_MOST_TRIED = 2
+_LONGEST_URL = 200
+
+
+def query_issuers(path: CertificationPath, fetcher: Fetcher, now: datetime) -> tuple[Revocation, ...]:
+    """Return what is known about each certificate of the path that names a list or a responder."""
+    jobs: list[Callable[[], Revocation]] = []
+    for certificate, issuer in path.links:
+        by_list = partial(_ask_list, certificate, issuer, fetcher, now)
+        by_responder = partial(_ask_responder, certificate, issuer, fetcher, now)
+        jobs += [partial(_first, by_list, certificate.crl_urls)] if certificate.crl_urls else []
+        jobs += [partial(_first, by_responder, certificate.ocsp_urls)] if certificate.ocsp_urls else []
+    if not jobs:
+        return ()
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return tuple(pool.map(lambda job: job(), jobs))
+
+
+def _first(ask: Callable[[str], Revocation], urls: tuple[str, ...]) -> Revocation:
+    tried: list[Revocation] = []
+    for url in urls[:_MOST_TRIED]:
+        tried.append(ask(url))
+        if tried[-1].status is not CertificateStatus.UNKNOWN:
+            break
+    return tried[-1]
+
+
+def _ask_list(certificate: Certificate, issuer: Certificate, fetcher: Fetcher, now: datetime, url: str) -> Revocation:
+    source = _shown(url)
+    try:
+        content = fetcher.fetch(url)
+    except NotFetched as error:
+        return unusable(certificate, "CRL", source, str(error))
+    return read_crl(content, certificate, issuer, source, now)
+
+
+def _ask_responder(
+    certificate: Certificate, issuer: Certificate, fetcher: Fetcher, now: datetime, url: str
+) -> Revocation:
+    source = _shown(url)
+    try:
+        question = build_ocsp_request(certificate, issuer)
+        content = fetcher.fetch(url, question, "application/ocsp-request")
+    except NotFetched as error:
+        return unusable(certificate, "OCSP", source, str(error))
+    return read_ocsp(content, certificate, issuer, source, now)
+
+
+def _shown(url: str) -> str:
+    return visible(url[:_LONGEST_URL])

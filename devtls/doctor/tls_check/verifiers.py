@@ -16,11 +16,11 @@ from cryptography.x509 import DNSName, IPAddress, verification
 from devtls.doctor.tls_check.address import Address
 from devtls.doctor.tls_check.certificate import UNREADABLE, Certificate, shortened
 from devtls.doctor.tls_check.evidence import CRYPTOGRAPHY, OPENSSL, STRICT, VerifierResult
-from devtls.doctor.tls_check.meet import Target
+from devtls.doctor.tls_check.handshake import CheckTarget
 from devtls.doctor.tls_check.resolve import CannotReach, cut_after
 
 
-def ask_openssl(target: Target, anchors: Sequence[Certificate]) -> tuple[VerifierResult, ...]:
+def ask_openssl(target: CheckTarget, anchors: Sequence[Certificate]) -> tuple[VerifierResult, ...]:
     """Return what OpenSSL says in two handshakes of its own: as usual, and strict."""
     usual, strict = _context(anchors, strict=False), _context(anchors, strict=True)
     return (_handshake(OPENSSL, target, usual), _handshake(STRICT, target, strict))
@@ -40,7 +40,7 @@ def _context(anchors: Sequence[Certificate], *, strict: bool) -> ssl.SSLContext:
     return context
 
 
-def _handshake(verifier: str, target: Target, context: ssl.SSLContext) -> VerifierResult:
+def _handshake(verifier: str, target: CheckTarget, context: ssl.SSLContext) -> VerifierResult:
     try:
         with target.connect() as plain:
             name = str(target.address.host)

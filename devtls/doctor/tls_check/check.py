@@ -14,16 +14,16 @@ from datetime import datetime
 from ipaddress import ip_address
 
 from devtls.doctor.tls_check.certificate import Certificate, read_certificate, shortened
-from devtls.doctor.tls_check.evidence import Evidence, Handshake, HandshakeFailed, Ours, Reason
+from devtls.doctor.tls_check.evidence import Evidence, FailureReason, Handshake, HandshakeFailed, LocalCa
 from devtls.doctor.tls_check.failure import Failure, explain
 from devtls.doctor.tls_check.fetch import Fetcher
-from devtls.doctor.tls_check.judge import judge
-from devtls.doctor.tls_check.look_up import look_up
-from devtls.doctor.tls_check.meet import Target, meet
-from devtls.doctor.tls_check.opinions import ask_cryptography, ask_openssl
+from devtls.doctor.tls_check.handshake import CheckTarget, shake_hands
 from devtls.doctor.tls_check.path import find_path
-from devtls.doctor.tls_check.report import Report
-from devtls.doctor.tls_check.stores import Given, read_stores
+from devtls.doctor.tls_check.report import TlsCheckReport
+from devtls.doctor.tls_check.revocation import query_issuers
+from devtls.doctor.tls_check.stores import GivenRoots, read_stores
+from devtls.doctor.tls_check.verdict import decide
+from devtls.doctor.tls_check.verifiers import ask_cryptography, ask_openssl
 from devtls.errors import CertificateError, DevtlsError
 from devtls.names import DEFAULT_ZONES
 from devtls.system.machine.execute import Runner
@@ -33,50 +33,50 @@ from devtls.system.storage.keystore import Keystore
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class CheckEnvironment:
     """What a check needs of the machine that it runs on."""
 
     machine: Machine
     runner: Runner
     keystore: Keystore
-    given: tuple[Given, ...]
+    given: tuple[GivenRoots, ...]
     now: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TlsCheckResult:
     """How a check ended: with a report and what it rests on, or with why there is none."""
 
-    report: Report | Failure
+    report: TlsCheckReport | Failure
     evidence: Evidence | None = None
     sent: tuple[Certificate, ...] = ()
 
 
-def examine(target: Target, around: Surroundings) -> Finding:
+def check_server(target: CheckTarget, environment: CheckEnvironment) -> TlsCheckResult:
     """Return what a browser would decide about the server, or why it shows no certificate."""
-    ours = _read_ours(around)
-    met = meet(target)
-    if isinstance(met, Handshake) and not met.certificates:
-        met = HandshakeFailed(Reason.UNREADABLE, "the server sent none", met.ip)
-    if isinstance(met, HandshakeFailed):
-        return Finding(explain(target.address, met, ours))
-    sent, unreadable = _read_sent(met.certificates)
+    local_ca = _local_ca(environment)
+    handshake = shake_hands(target)
+    if isinstance(handshake, Handshake) and not handshake.certificates:
+        handshake = HandshakeFailed(FailureReason.UNREADABLE, "the server sent none", handshake.ip)
+    if isinstance(handshake, HandshakeFailed):
+        return TlsCheckResult(explain(target.address, handshake, local_ca))
+    sent, unreadable = _read_sent(handshake.certificates)
     if not sent:
-        failed = HandshakeFailed(Reason.UNREADABLE, shortened(unreadable), met.ip)
-        return Finding(explain(target.address, failed, ours))
-    evidence = _gather(target, met, sent, ours, around)
-    return Finding(judge(evidence, is_registry_suffix), evidence, sent)
+        failed = HandshakeFailed(FailureReason.UNREADABLE, shortened(unreadable), handshake.ip)
+        return TlsCheckResult(explain(target.address, failed, local_ca))
+    evidence = _gather(target, handshake, sent, local_ca, environment)
+    return TlsCheckResult(decide(evidence, is_registry_suffix), evidence, sent)
 
 
-def _read_ours(around: Surroundings) -> Ours:
+def _local_ca(environment: CheckEnvironment) -> LocalCa:
     """Return this machine's CA; one that cannot be used is none here, and its own commands say why."""
     try:
-        if not around.keystore.exists():
-            return Ours(DEFAULT_ZONES)
-        authority = around.keystore.load(around.now)
+        if not environment.keystore.exists():
+            return LocalCa(DEFAULT_ZONES)
+        authority = environment.keystore.load(environment.now)
     except DevtlsError:
-        return Ours(DEFAULT_ZONES)
-    return Ours(authority.zones, read_certificate(authority.root_der))
+        return LocalCa(DEFAULT_ZONES)
+    return LocalCa(authority.zones, read_certificate(authority.root_der))
 
 
 def _read_sent(ders: Sequence[bytes]) -> tuple[tuple[Certificate, ...], str]:
@@ -92,24 +92,28 @@ def _read_sent(ders: Sequence[bytes]) -> tuple[tuple[Certificate, ...], str]:
 
 
 def _gather(
-    target: Target, met: Handshake, sent: tuple[Certificate, ...], ours: Ours, around: Surroundings
+    target: CheckTarget,
+    handshake: Handshake,
+    sent: tuple[Certificate, ...],
+    local_ca: LocalCa,
+    environment: CheckEnvironment,
 ) -> Evidence:
-    stores = read_stores(around.machine, around.runner, around.given, os.environ)
-    anchors, now = stores.anchors, around.now
-    path = find_path(sent, anchors, [ours.root] if ours.root else [], now)
-    private = not ip_address(met.ip.partition("%")[0]).is_global
+    stores = read_stores(environment.machine, environment.runner, environment.given, os.environ)
+    anchors, now = stores.anchors, environment.now
+    path = find_path(sent, anchors, [local_ca.root] if local_ca.root else [], now)
+    private = not ip_address(handshake.ip.partition("%")[0]).is_global
     with ThreadPoolExecutor(2) as pool:
-        revocations = pool.submit(look_up, path, Fetcher(target.timeout_s, private), now)
+        revocations = pool.submit(query_issuers, path, Fetcher(target.timeout_s, private), now)
         openssl = pool.submit(ask_openssl, target, anchors)
         cryptography = ask_cryptography(target.address, sent, anchors, now)
         return Evidence(
             address=target.address,
-            meeting=met,
+            handshake=handshake,
             path=path,
             stores=stores.ask(path.last),
             public=stores.is_public(path.last),
             revocations=revocations.result(),
-            opinions=(*openssl.result(), cryptography),
-            ours=ours,
+            verifiers=(*openssl.result(), cryptography),
+            local_ca=local_ca,
             now=now,
         )
