@@ -88,11 +88,11 @@ class _Trial:
 
     worked: bool
     reason: RefusalReason = RefusalReason.OTHER
-    said: str = ""
+    message: str = ""
 
     @property
     def why(self) -> str:
-        return self.reason.value or self.said
+        return self.reason.value or self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def _try(client: Client, tool: Path, offer: _Offer, variables: Mapping[str, str]
         succeeded = isinstance(ended, Finished) and ended.code == 0
         met = succeeded and here.handshake.wait(_SETTLE_S)
     if succeeded:
-        return _Trial(met, said="" if met else _NO_HANDSHAKE)
+        return _Trial(met, message="" if met else _NO_HANDSHAKE)
     if isinstance(ended, NotFinished):
         reason = RefusalReason.NO_ANSWER if ended.trouble is StepFailure.TIMED_OUT else RefusalReason.OTHER
         return _Trial(False, reason, ended.detail)

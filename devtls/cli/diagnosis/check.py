@@ -18,7 +18,7 @@ from devtls.doctor.tls_check.address import Address, parse_address
 from devtls.doctor.tls_check.certificate import Certificate
 from devtls.doctor.tls_check.check import CheckEnvironment, TlsCheckResult, check_server
 from devtls.doctor.tls_check.evidence import Evidence, FailureReason, StoreAnswer
-from devtls.doctor.tls_check.failure import Failure
+from devtls.doctor.tls_check.failure import TlsCheckFailure
 from devtls.doctor.tls_check.handshake import CheckTarget
 from devtls.doctor.tls_check.report import CheckAnswer, Mark, TlsCheckReport
 from devtls.doctor.tls_check.stores import GivenRoots, read_given
@@ -56,7 +56,7 @@ def command(address: str | None, connect: str | None, files: tuple[str, ...], ti
     finding = check_server(CheckTarget(wanted, str(there.host), there.port, timeout), environment)
     if as_json:
         click.echo(json.dumps(as_values(wanted, finding), indent=2))
-    elif isinstance(finding.report, Failure):
+    elif isinstance(finding.report, TlsCheckFailure):
         raise _error(finding.report)
     elif finding.evidence is not None:
         click.echo(in_words(finding.report, finding.evidence))
@@ -72,13 +72,13 @@ def _read_given(name: str) -> GivenRoots:
         raise click.BadParameter(str(error), param_hint="--ca") from error
 
 
-def _exit_code(report: TlsCheckReport | Failure) -> ExitCode:
-    if isinstance(report, Failure):
+def _exit_code(report: TlsCheckReport | TlsCheckFailure) -> ExitCode:
+    if isinstance(report, TlsCheckFailure):
         return ExitCode.FAILED if report.reason is FailureReason.UNREADABLE else ExitCode.NO_CONNECTION
     return ExitCode.FAILED if report.warns else ExitCode.OK
 
 
-def _error(failure: Failure) -> NoConnection:
+def _error(failure: TlsCheckFailure) -> NoConnection:
     error = NoConnection(failure.sentence, hint="\n       ".join(failure.advice))
     error.exit_code = _exit_code(failure)
     return error
@@ -111,7 +111,7 @@ def as_values(address: Address, finding: TlsCheckResult) -> dict[str, object]:
     """Return the answer as JSON values."""
     report, evidence = finding.report, finding.evidence
     where = {"host": str(address.host), "port": address.port, "url": address.url}
-    if isinstance(report, Failure) or evidence is None:
+    if isinstance(report, TlsCheckFailure) or evidence is None:
         return {"address": where, "connected": False, "browser_warns": True, **_failure_values(report)}
     handshake = evidence.handshake
     return {
@@ -141,7 +141,7 @@ def as_values(address: Address, finding: TlsCheckResult) -> dict[str, object]:
     }
 
 
-def _failure_values(failure: TlsCheckReport | Failure) -> dict[str, object]:
+def _failure_values(failure: TlsCheckReport | TlsCheckFailure) -> dict[str, object]:
     if isinstance(failure, TlsCheckReport):
         return {}
     return {"reason": failure.reason.value, "verdict": failure.sentence, "advice": list(failure.advice)}

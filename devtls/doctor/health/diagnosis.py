@@ -94,13 +94,13 @@ class _Diagnosing:
     """What follows once the CA is known."""
 
     def __init__(self, environment: DoctorEnvironment, ca: ProbedCa) -> None:
-        self._patient = environment
+        self._environment = environment
         self._ca = ca
         self._began = time.monotonic()
 
     def run(self) -> list[Finding]:
         """Start every probe at once and return the findings."""
-        environment, ca = self._patient, self._ca
+        environment, ca = self._environment, self._ca
         runner = _TimeLimited(environment.runner)
         stores = ProbeThread(lambda: probe_stores(environment.machine, runner, ca))
         clients = ProbeThread(lambda: probe_clients(environment.machine, runner, ca, environment.environ))
@@ -127,7 +127,7 @@ class _Diagnosing:
         return asked.answer(max(self._began + QUICK_S, time.monotonic()))
 
     def _project_names_and_ports(self) -> list[Finding]:
-        environment, ca = self._patient, self._ca
+        environment, ca = self._environment, self._ca
         zones = tuple(Hostname(zone) for zone in ca.facts.zones) or DEFAULT_ZONES
         found = probe_within(
             lambda: probe_project(environment.directory, environment.machine.home, environment.paths, zones), QUICK_S
@@ -150,7 +150,7 @@ class _Diagnosing:
         return findings
 
     def _browsers(self, stores: Iterable[ProbedStore]) -> list[Finding]:
-        environment = self._patient
+        environment = self._environment
         trusting = [each.name for each in stores if each.state is not None and each.state.status is Status.APPLIED]
         record = ChangeRecord(self._ca.facts.directory)
         found = probe_within(lambda: probe_browsers(environment.machine, record, trusting), QUICK_S)

@@ -41,10 +41,10 @@ def check_machine(facts: MachineFacts) -> Iterator[Finding]:
     if facts.sources:
         yield _fact("name-sources", f"Names are looked up in this order: {' '.join(facts.sources)}.")
     if facts.resolved:
-        yield _fact("resolved", f"systemd-resolved {facts.systemd} runs{_zone_way(facts.systemd)}.")
+        yield _fact("resolved", f"systemd-resolved {facts.systemd} runs{_zone_support(facts.systemd)}.")
 
 
-def _zone_way(systemd: int) -> str:
+def _zone_support(systemd: int) -> str:
     if systemd >= _FIRST_WITH_DELEGATES:
         return ": it can hand a whole zone to a DNS server of its own"
     if systemd >= _FIRST_WITH_PORTS:

@@ -105,14 +105,14 @@ def _on_elsewhere(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterat
         if each.elsewhere:
             # The first line for a name counts: another one below it would change nothing.
             written = [address for address in resolver.written.get(each.host, ()) if address in each.elsewhere]
-            in_the_way = f"Take {each.host} out of the line of {listed(written)} in /etc/hosts"
+            obstacle = f"Take {each.host} out of the line of {listed(written)} in /etc/hosts"
             yield Finding(
                 "name-elsewhere",
                 Section.NAMES,
                 Level.TROUBLE,
                 f"{each.host} leads to {listed(each.elsewhere)}, not to this machine.",
                 "Browsers go there, and find what answers there instead of your app.",
-                in_the_way if written else _SET_UP,
+                obstacle if written else _SET_UP,
                 each.host,
             )
 

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 
 from devtls.doctor.tls_check.certificate import Certificate, read_certificate, shortened
 from devtls.doctor.tls_check.evidence import Evidence, FailureReason, Handshake, HandshakeFailed, LocalCa
-from devtls.doctor.tls_check.failure import Failure, explain
+from devtls.doctor.tls_check.failure import TlsCheckFailure, explain
 from devtls.doctor.tls_check.fetch import Fetcher
 from devtls.doctor.tls_check.handshake import CheckTarget, shake_hands
 from devtls.doctor.tls_check.path import find_path
@@ -47,7 +47,7 @@ class CheckEnvironment:
 class TlsCheckResult:
     """How a check ended: with a report and what it rests on, or with why there is none."""
 
-    report: TlsCheckReport | Failure
+    report: TlsCheckReport | TlsCheckFailure
     evidence: Evidence | None = None
     sent: tuple[Certificate, ...] = ()
 

@@ -13,7 +13,7 @@ from devtls.names import is_below, zone_of
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class TlsCheckFailure:
     """One sentence, and what to do about it."""
 
     reason: FailureReason
@@ -21,10 +21,10 @@ class Failure:
     advice: tuple[str, ...]
 
 
-def explain(address: Address, failed: HandshakeFailed, local_ca: LocalCa) -> Failure:
+def explain(address: Address, failed: HandshakeFailed, local_ca: LocalCa) -> TlsCheckFailure:
     """Return why `address` showed no certificate."""
     sentence, advice = _words(address, failed, local_ca)
-    return Failure(failed.reason, sentence, advice)
+    return TlsCheckFailure(failed.reason, sentence, advice)
 
 
 def _words(address: Address, failed: HandshakeFailed, local_ca: LocalCa) -> tuple[str, tuple[str, ...]]:

@@ -21,7 +21,7 @@ def report(
     return ClientProof(client, CURL, verdict, foreign=foreign, why="it does not know the root")
 
 
-def test_no_client_at_all_is_said() -> None:
+def test_no_client_at_all_is_reported() -> None:
     assert levels() == {("clients-none", ""): Level.OK}
 
 
@@ -29,7 +29,7 @@ def test_a_client_that_trusts_and_refuses_is_fine() -> None:
     assert levels(report(Verdict.TRUSTED)) == {("client-trusts", "curl"): Level.OK}
 
 
-def test_of_a_ca_without_limits_no_client_is_said_to_refuse_anything() -> None:
+def test_of_a_ca_without_limits_no_client_is_reported_to_refuse_anything() -> None:
     (found,) = check_clients([report(Verdict.TRUSTED, ForeignOutcome.NOT_TRIED)])
     assert (found.id, found.what) == ("client-trusts-unlimited", "curl accepts a certificate of the CA.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devtls.doctor.tls_check.check import TlsCheckResult
-from devtls.doctor.tls_check.failure import Failure
+from devtls.doctor.tls_check.failure import TlsCheckFailure
 from devtls.doctor.tls_check.report import CheckAnswer, Mark, TlsCheckReport
 
 FINE, NOTE, WARNS = Mark.FINE, Mark.NOTE, Mark.WARNS
@@ -14,8 +14,8 @@ def report_of(finding: TlsCheckResult) -> TlsCheckReport:
     return finding.report
 
 
-def failure_of(finding: TlsCheckResult) -> Failure:
-    assert isinstance(finding.report, Failure), finding.report
+def failure_of(finding: TlsCheckResult) -> TlsCheckFailure:
+    assert isinstance(finding.report, TlsCheckFailure), finding.report
     return finding.report
 
 

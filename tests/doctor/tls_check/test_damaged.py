@@ -32,7 +32,7 @@ octets = st.integers(0, 255)
 
 
 @given(st.lists(st.tuples(places, octets), min_size=1, max_size=4))
-def test_a_damaged_certificate_is_refused_or_judged(changes: list[tuple[int, int]]) -> None:
+def test_a_damaged_certificate_is_refused_or_checked(changes: list[tuple[int, int]]) -> None:
     der = bytearray(LEAF.facts.der)
     for place, octet in changes:
         der[place] = octet

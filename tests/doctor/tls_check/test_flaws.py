@@ -50,7 +50,7 @@ def test_what_is_only_worth_a_note(root: Issued) -> None:
     assert "must-staple" in found[1][1]
 
 
-def test_a_root_is_not_judged() -> None:
+def test_a_root_is_not_checked() -> None:
     old = make_root(not_before=NOW - 9000 * DAY, not_after=NOW + 9000 * DAY)
     assert flaws(old, LeafSpec()) == []
 

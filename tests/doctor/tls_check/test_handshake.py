@@ -212,7 +212,7 @@ def test_the_chain_is_read_in_whatever_way_this_python_has(connection: object, c
     assert chain_of(cast(ssl.SSLSocket, connection)) == chain
 
 
-def test_a_server_that_wants_a_certificate_of_the_clients_is_judged_all_the_same(
+def test_a_server_that_wants_a_certificate_of_the_clients_is_checked_all_the_same(
     check: Check, leaf: Issued, intermediate: Issued, tmp_path: Path
 ) -> None:
     def demand(context: ssl.SSLContext) -> None:

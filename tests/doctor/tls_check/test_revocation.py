@@ -80,7 +80,7 @@ def test_a_list_of_the_future_is_not_believed(leaf: Issued, root: Issued) -> Non
     assert "the future" in said.sentence
 
 
-def test_an_entry_that_was_taken_back_does_not_count(leaf: Issued, root: Issued) -> None:
+def test_an_entry_that_was_reverted_does_not_count(leaf: Issued, root: Issued) -> None:
     assert by_list(make_crl(root, [leaf], reason=x509.ReasonFlags.remove_from_crl), leaf, root).status is GOOD
 
 

@@ -225,7 +225,7 @@ _NIXOS = "Add networking.hosts to your configuration and run nixos-rebuild switc
 
 def _rewriter(facts: HostsFacts) -> str:
     """Return who will write the file anew, if it says so itself ("" = nobody)."""
-    return next((said for mark, said in _REWRITERS.items() if mark in (facts.content or b"")), "")
+    return next((why for mark, why in _REWRITERS.items() if mark in (facts.content or b"")), "")
 
 
 def _has_all(facts: HostsFacts, desired: DesiredState) -> bool:

@@ -104,15 +104,15 @@ def read_lookups(machine: Machine, runner: Runner) -> Lookups:
 
 def _active(systemctl: Path, runner: Runner) -> frozenset[str]:
     ended = runner.run(Run((str(systemctl), "is-active", *_UNITS), timeout_s=_SYSTEMCTL_S))
-    said = ended.stdout.decode("utf-8", "replace").split() if isinstance(ended, Finished) else []
+    words = ended.stdout.decode("utf-8", "replace").split() if isinstance(ended, Finished) else []
     # One word for each unit; fewer mean that there is no systemd to ask.
-    return frozenset(unit for unit, word in zip(_UNITS, said, strict=False) if word in {"active", "reloading"})
+    return frozenset(unit for unit, word in zip(_UNITS, words, strict=False) if word in {"active", "reloading"})
 
 
 def _version(systemctl: Path, runner: Runner) -> int:
     ended = runner.run(Run((str(systemctl), "--version"), timeout_s=_SYSTEMCTL_S))
-    said = re.match(rb"systemd (\d{1,6})", ended.stdout) if isinstance(ended, Finished) else None
-    return int(said[1]) if said else 0
+    version = re.match(rb"systemd (\d{1,6})", ended.stdout) if isinstance(ended, Finished) else None
+    return int(version[1]) if version else 0
 
 
 def _sources(lines: Iterable[str]) -> tuple[str, ...]:

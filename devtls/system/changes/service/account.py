@@ -31,21 +31,21 @@ _CONFIG = "--config"
 
 
 @dataclass(frozen=True, slots=True)
-class LogFile:
+class ServiceLogFile:
     """A log that is read as a file."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
-class LogCommand:
+class ServiceLogCommand:
     """A log that a program shows: `argv` and, to go on showing what comes, `follow`; both end before the count."""
 
     argv: tuple[str, ...]
     follow: tuple[str, ...]
 
 
-Log: TypeAlias = LogFile | LogCommand
+Log: TypeAlias = ServiceLogFile | ServiceLogCommand
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from devtls.system.changes.service.account import (
     READ_LOG,
     Account,
     Filed,
-    LogFile,
     Service,
+    ServiceLogFile,
     config_of,
     directory_variables,
     read_filed,
@@ -223,9 +223,9 @@ class LaunchAgent(Service[AgentFacts]):
             stop=("launchctl", "bootout", f"{self._domain}/{LABEL}"),
         )
 
-    def log(self, facts: AgentFacts) -> LogFile:
+    def log(self, facts: AgentFacts) -> ServiceLogFile:
         """Return the file that serve writes."""
-        return LogFile(facts.log_directory / LOG_NAME)
+        return ServiceLogFile(facts.log_directory / LOG_NAME)
 
 
 def _listeners(port: int) -> list[dict[str, str]]:

@@ -16,8 +16,8 @@ from devtls.system.changes.change import ChangeState, DesiredState, Part, Previo
 from devtls.system.changes.service.account import (
     Account,
     Filed,
-    LogCommand,
     Service,
+    ServiceLogCommand,
     config_of,
     directory_variables,
     read_filed,
@@ -259,10 +259,10 @@ class SocketUnit(Service[SocketFacts]):
             stop=("sudo", "systemctl", "stop", *(each.path.name for each in facts.ours)),
         )
 
-    def log(self, facts: SocketFacts) -> LogCommand:
+    def log(self, facts: SocketFacts) -> ServiceLogCommand:
         """Return journalctl's command."""
         argv = (str(self._machine.system_tool("journalctl") or "journalctl"), "--unit", UNIT)
-        return LogCommand((*argv, "--no-pager", "--lines"), (*argv, "--follow", "--lines"))
+        return ServiceLogCommand((*argv, "--no-pager", "--lines"), (*argv, "--follow", "--lines"))
 
 
 def _socket(port: int, name: str, *, ipv6: bool) -> bytes:

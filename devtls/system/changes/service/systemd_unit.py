@@ -15,8 +15,8 @@ from devtls.system.changes.service.account import (
     READ_LOG,
     Account,
     Filed,
-    LogCommand,
     Service,
+    ServiceLogCommand,
     config_of,
     directory_variables,
     read_filed,
@@ -216,7 +216,7 @@ class UserUnit(Service[UnitFacts]):
             stop=("systemctl", "--user", "stop", "devtls"),
         )
 
-    def log(self, facts: UnitFacts) -> LogCommand:
+    def log(self, facts: UnitFacts) -> ServiceLogCommand:
         """Return journalctl's command."""
         argv = (str(self._machine.system_tool("journalctl") or "journalctl"), "--user", "--unit", UNIT)
-        return LogCommand((*argv, "--no-pager", "--lines"), (*argv, "--follow", "--lines"))
+        return ServiceLogCommand((*argv, "--no-pager", "--lines"), (*argv, "--follow", "--lines"))

@@ -22,8 +22,8 @@ from devtls.system.changes.change import ChangeState, DesiredState, Part, Previo
 from devtls.system.changes.service.account import (
     READ_LOG,
     Account,
-    LogFile,
     Service,
+    ServiceLogFile,
     config_of,
     directory_variables,
     service_argv,
@@ -205,9 +205,9 @@ class LogonTask(Service[TaskFacts]):
             stop=("schtasks", "/End", "/TN", TASK),
         )
 
-    def log(self, facts: TaskFacts) -> LogFile:
+    def log(self, facts: TaskFacts) -> ServiceLogFile:
         """Return the file that serve writes."""
-        return LogFile(Path(self._directory / "serve.log"))
+        return ServiceLogFile(Path(self._directory / "serve.log"))
 
 
 def split_arguments(line: str) -> Iterator[str]:

@@ -36,7 +36,7 @@ class Location(IntEnum):
     LOCAL_MACHINE = 0x20000
 
 
-class _Context(ctypes.Structure):
+class _CertificateContext(ctypes.Structure):
     """CERT_CONTEXT."""
 
     _fields_ = (
@@ -55,7 +55,7 @@ class _Blob(ctypes.Structure):
 
 
 _HANDLE = ctypes.c_void_p
-_CERTIFICATE = ctypes.POINTER(_Context)
+_CERTIFICATE = ctypes.POINTER(_CertificateContext)
 _DECLARATIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "CertOpenStore": (_HANDLE, (ctypes.c_void_p, wintypes.DWORD, _HANDLE, wintypes.DWORD, wintypes.LPCWSTR)),
     "CertCloseStore": (wintypes.BOOL, (_HANDLE, wintypes.DWORD)),
@@ -137,8 +137,8 @@ def main(arguments: list[str], store: RootStore) -> int:
         else:
             store.remove(bytes.fromhex(subject))
     except OSError as error:
-        said_no = getattr(error, "winerror", None) == _CANCELLED
-        sys.stderr.write("you answered the dialog with no\n" if said_no else f"{error.strerror or error}\n")
+        declined = getattr(error, "winerror", None) == _CANCELLED
+        sys.stderr.write("you answered the dialog with no\n" if declined else f"{error.strerror or error}\n")
         return 1
     return 0
 

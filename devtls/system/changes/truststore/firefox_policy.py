@@ -93,7 +93,7 @@ class FirefoxPolicyStore(TrustStore[PolicyFacts]):
             return PolicyFacts(files=beside)
         except (OSError, UnicodeDecodeError, UnusablePolicies) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            return PolicyFacts(blocked=ChangeState(Status.MANUAL, f"{self._path} cannot be merged into: {why}", _MEND))
+            return PolicyFacts(blocked=ChangeState(Status.MANUAL, f"{self._path} cannot be merged into: {why}", _FIX))
         listed = tuple(PolicyFile(path, _certificate(Path(path)), named=True) for path in named if path.startswith("/"))
         paths = {file.path for file in listed}
         return PolicyFacts(text, mode, (*listed, *(file for file in beside if file.path not in paths)))
@@ -188,7 +188,7 @@ class FirefoxPolicyStore(TrustStore[PolicyFacts]):
         return f'In {self._path}, add "{desired.path}" to the list "Install" of "Certificates" of "policies".'
 
 
-_MEND = "Mend the file, then devtls trust."
+_FIX = "Fix the file, then devtls trust."
 
 
 def _certificate(path: Path) -> bytes:

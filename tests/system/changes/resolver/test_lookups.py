@@ -10,7 +10,7 @@ from devtls.system.changes.resolver.hosts_block import write_block
 from devtls.system.changes.resolver.lookups import Lookups, read_lookups
 from devtls.system.machine.execute import NotFinished, StepFailure
 from devtls.system.machine.machine import Machine
-from tests.system.changes.resolver.conftest import Said
+from tests.system.changes.resolver.conftest import WrittenRunner
 
 STUB = "nameserver 127.0.0.53\noptions edns0\n"
 
@@ -20,7 +20,7 @@ class Debian:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self.runner = Said()
+        self.runner = WrittenRunner()
 
     def write(self, path: str, text: str) -> None:
         file = self.machine.root / path
@@ -186,7 +186,7 @@ def test_other_systems_have_their_own(
     tmp_path: Path, platform: str, asked: tuple[str, ...], expected: list[str]
 ) -> None:
     machine = Machine.redirected(tmp_path, tmp_path, {}, platform=platform)
-    assert [change.name for change in find_changes(machine, Said(), methods=asked)] == expected
+    assert [change.name for change in find_changes(machine, WrittenRunner(), methods=asked)] == expected
 
 
 def test_the_names_of_an_earlier_setup_are_read_from_the_block(debian: Debian) -> None:
