@@ -19,6 +19,9 @@ ROOT = Path(__file__).parents[1]
 GLOSSARY = (ROOT / "docs" / "contributing" / "glossary.md").read_text("utf-8")
 TABLE = GLOSSARY.partition("## Words that are not used")[2]
 
+FIELD = ("push promise",)
+"""Words of the RFCs that hold a refused one."""
+
 BENCHMARK = "tests/bench"
 """There `measure` and `bench` are the field's own words."""
 
@@ -51,7 +54,10 @@ REFUSED = tuple(_table())
 def words_of(name: str) -> str:
     """Return the words of a name in snake case, camel case or with hyphens, in lower case and with spaces between."""
     pieces = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
-    return " ".join(pieces).lower()
+    words = " ".join(pieces).lower()
+    for known in FIELD:
+        words = words.replace(known, "")
+    return words
 
 
 def _holds(phrase: str, words: str) -> bool:

@@ -18,12 +18,12 @@ from msgspec.structs import replace
 from devtls.acme import accounts, challenges, messages, orders, renewal, revocation
 from devtls.acme.messages import AcmeOutcome, AcmeRequest, AcmeResponse, Issue, RequestContext, SignedRequest, Validate
 from devtls.acme.model import AcmeCertificate, Ledger
-from devtls.acme.nonces import NonceStore
 from devtls.acme.problems import CONTENT_TYPE, Problem, refusal, refused_document
 from devtls.acme.signed import Envelope, open_envelope, public_jwk, verify
 from devtls.errors import AcmeProblem
 
 MAX_BODY_BYTES = 65_536
+_MOST_NONCES = 4096
 
 _Resource = Callable[[Ledger, SignedRequest, RequestContext, tuple[str, ...]], AcmeOutcome]
 _RESOURCES: dict[str, _Resource] = {
@@ -36,6 +36,25 @@ _RESOURCES: dict[str, _Resource] = {
 _SIGNED = (messages.NEW_ACCOUNT, messages.NEW_ORDER, messages.REVOKE, messages.KEY_CHANGE)
 _WELCOME = "This is the ACME server of devtls. Point your ACME client at {base}/directory\n"
 _NO_STORE = ("Cache-Control", "no-store")
+
+
+class NonceStore:
+    """The nonces of one process; a restart forgets them, which costs each client one more request."""
+
+    def __init__(self, most: int = _MOST_NONCES) -> None:
+        self._most = most
+        self._given: dict[str, None] = {}
+
+    def give(self, nonce: str) -> str:
+        """Remember a nonce and return it."""
+        self._given[nonce] = None
+        if len(self._given) > self._most:
+            del self._given[next(iter(self._given))]
+        return nonce
+
+    def take(self, nonce: str) -> bool:
+        """Say whether a nonce was given out and comes back for the first time."""
+        return self._given.pop(nonce, self) is None
 
 
 class AcmeServer:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from devtls.errors import ConfigError, StateError
 from devtls.net.tls.client_auth import Claim, ClientPolicy
-from devtls.pki.client_chain import lists_are_complete, would_pass
+from devtls.pki.crl_files import crls_are_complete, would_pass
 from devtls.pki.der import pem
 from devtls.pki.leaf import Signer
 from devtls.pki.revocation import load_crl, resign_at
@@ -61,12 +61,12 @@ class ClientTrust:
         authority = self._keystore.load(now)
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
-        if not authority.signs_lists:
+        if not authority.signs_crls:
             raise StateError(
                 "client_auth needs a CA that may sign revocation lists, and the imported one may not.",
                 hint="client_ca names a PEM file with another CA for the clients of a route",
             )
-        older = (each for each in self._keystore.load_older(now) if each.signs_lists)
+        older = (each for each in self._keystore.load_older(now) if each.signs_crls)
         authorities = (authority, *older)  # what an older CA signed is good until it is retired
         lists = [self._keystore.next_crl(each, now) for each in authorities]
         crls = [load_crl(der) for der in lists]
@@ -89,7 +89,7 @@ def is_barred(claim: Claim) -> bool:
 
 
 def _policy_of_file(required: bool, trust: bytes) -> ClientPolicy:
-    return ClientPolicy(required, trust, lists_are_complete(trust))
+    return ClientPolicy(required, trust, crls_are_complete(trust))
 
 
 def _read(file: str, route: Route) -> bytes:

@@ -17,7 +17,7 @@ from devtls.daemon.console.log import Log
 from devtls.errors import DevtlsError
 from devtls.pki.leaf import Signer
 from devtls.pki.revocation import load_crl
-from devtls.system.machine.file_stamp import Stamp, stamp_of
+from devtls.system.machine.private_files import FileStamp, stamp_of
 from devtls.system.storage.ca_directory import CRL, REGISTER
 from devtls.system.storage.keystore import Keystore
 
@@ -29,7 +29,7 @@ class Revocations:
         self._keystore = keystore
         self._authority = authority
         self._log = log
-        self._seen: tuple[Stamp, ...] = ()
+        self._seen: tuple[FileStamp, ...] = ()
         self.serials: frozenset[int] = frozenset()
 
     def is_revoked(self, serial: int) -> bool:
@@ -67,5 +67,5 @@ class Revocations:
         self.serials = frozenset(entry.serial_number for crl in lists for entry in crl)
 
 
-def _stamps(directories: Iterable[Path]) -> tuple[Stamp, ...]:
+def _stamps(directories: Iterable[Path]) -> tuple[FileStamp, ...]:
     return tuple(stamp_of(directory / name) for directory in directories for name in (REGISTER, CRL))

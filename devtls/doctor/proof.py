@@ -21,8 +21,7 @@ from pathlib import Path
 from devtls.doctor.clients import Client, Probe, RefusalReason, read_reason
 from devtls.doctor.listener import listening, server_context
 from devtls.names import Hostname
-from devtls.pki.authority import Authority
-from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
+from devtls.pki.authority import FOREIGN_NAME, Authority, issue_foreign_probe
 from devtls.system.machine.execute import Finished, NotFinished, Runner, StepFailure
 from devtls.system.machine.plan import Run
 from devtls.system.machine.randomness import new_leaf_key, new_passing_serial

@@ -251,22 +251,22 @@ def _add_forwarded(headers: Headers, authority: bytes, policy: ForwardPolicy, ed
 
 
 def _extend_forwarded(headers: Headers, inbound: Headers, authority: bytes, policy: ForwardPolicy, edge: Edge) -> None:
-    """Add ours behind what a trusted proxy in front of us said.
+    """Add ours behind what a trusted proxy in front of us sent.
 
     The chains (X-Forwarded-For, Forwarded) grow by one, X-Forwarded-Prefix grows by the prefix that we strip; for the
     rest the word of the outer proxy holds, and its first word when it says a thing twice.
     """
-    said: dict[bytes, bytes] = {}
+    received: dict[bytes, bytes] = {}
     for name, value in inbound:
         folded = name.lower()
-        if folded in _CHAINS and folded in said:
-            said[folded] += b", " + value
+        if folded in _CHAINS and folded in received:
+            received[folded] += b", " + value
         elif value:
-            said.setdefault(folded, value)
+            received.setdefault(folded, value)
     ours: Headers = []
     _add_forwarded(ours, authority, policy, edge)
     for name, value in ours:
-        before = said.pop(name.lower(), b"")
+        before = received.pop(name.lower(), b"")
         match name:
             case b"X-Forwarded-For" if before:
                 headers.append((name, before + b", " + value))
@@ -274,9 +274,9 @@ def _extend_forwarded(headers: Headers, inbound: Headers, authority: bytes, poli
                 headers.append((name, before.rstrip(b"/") + value))
             case _:
                 headers.append((name, before or value))
-    if b"forwarded" in said:
-        headers.append((b"Forwarded", said.pop(b"forwarded") + b", " + _forwarded_element(authority, edge)))
-    headers += [(name.title(), value) for name, value in said.items()]
+    if b"forwarded" in received:
+        headers.append((b"Forwarded", received.pop(b"forwarded") + b", " + _forwarded_element(authority, edge)))
+    headers += [(name.title(), value) for name, value in received.items()]
 
 
 _CHAINS = frozenset({b"x-forwarded-for", b"forwarded"})

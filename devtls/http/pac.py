@@ -1,4 +1,4 @@
-"""What a browser's proxy settings meet: the PAC file, and the judgement of each request that they lead to us.
+"""What a browser's proxy settings meet: the PAC file, and the routing of each request that they lead to us.
 
 Owns the text of the file (the function that every browser runs on each address; there is no RFC for it) and what one
 request head may have: a tunnel to our own TLS, the file, or a page. Refuses to be an open proxy: a tunnel leads to a
@@ -71,7 +71,7 @@ def pac_text(zones: tuple[Hostname, ...], port: int) -> bytes:
     return (_SCRIPT % {"zones": json.dumps(zones), "port": port}).encode("ascii")
 
 
-def judge(head: bytes, scope: PacScope, own_port: int) -> PacTunnel | PlainRequest | pages.LocalResponse:
+def route_request(head: bytes, scope: PacScope, own_port: int) -> PacTunnel | PlainRequest | pages.LocalResponse:
     """Say what a whole head (without its CRLFCRLF) gets at `own_port`."""
     try:
         line, _, block = head.partition(b"\r\n")
@@ -82,15 +82,15 @@ def judge(head: bytes, scope: PacScope, own_port: int) -> PacTunnel | PlainReque
         if method == b"TRACE":
             raise ProtocolViolation("TRACE is not served.", status=405)
         if method == b"CONNECT":
-            return _judge_connect(target, frame, scope)
+            return _route_connect(target, frame, scope)
         if target.startswith((b"/", b"*")):
-            return _judge_own(method, target, frame, scope, own_port)
-        return _judge_absolute(*resolve_target(method, target, frame.host), target[:5].lower(), accept, scope)
+            return _route_own(method, target, frame, scope, own_port)
+        return _route_absolute(*resolve_target(method, target, frame.host), target[:5].lower(), accept, scope)
     except ProtocolViolation as violation:
         return pages.malformed(violation.status, str(violation))
 
 
-def _judge_connect(target: bytes, frame: RequestFrame, scope: PacScope) -> PacTunnel | pages.LocalResponse:
+def _route_connect(target: bytes, frame: RequestFrame, scope: PacScope) -> PacTunnel | pages.LocalResponse:
     host, port = _split(parse_authority(target))
     if port is None:
         raise ProtocolViolation("CONNECT names a host and a port.")  # RFC 9110 9.3.6
@@ -99,19 +99,19 @@ def _judge_connect(target: bytes, frame: RequestFrame, scope: PacScope) -> PacTu
     if frame.host is not None and _split(parse_authority(frame.host))[0] != host:
         raise ProtocolViolation("CONNECT and Host name different hosts.")
     if not _is_ours(host, scope):
-        return _no_way_to(host, scope, b"")
+        return _unreachable(host, scope, b"")
     if port not in scope.https_ports:
         ports = " and ".join(map(str, sorted(scope.https_ports)))
         return pages.refused(f"Port {port} of {host} is not reached through devtls, only {ports}.", b"")
     return PacTunnel(port)
 
 
-def _judge_absolute(
+def _route_absolute(
     path: bytes, authority: bytes, scheme: bytes, accept: bytes, scope: PacScope
 ) -> PlainRequest | pages.LocalResponse:
     host, port = _split(authority)
     if not _is_ours(host, scope):
-        return _no_way_to(host, scope, accept)
+        return _unreachable(host, scope, accept)
     if scheme == b"https":
         return pages.refused("An https address is reached by CONNECT, not by a request in the open.", accept)
     if port not in (None, _HTTP_PORT, *scope.https_ports):
@@ -119,7 +119,7 @@ def _judge_absolute(
     return PlainRequest(parse_hostname(host), path, accept)
 
 
-def _judge_own(
+def _route_own(
     method: bytes, target: bytes, frame: RequestFrame, scope: PacScope, own_port: int
 ) -> pages.LocalResponse:
     host = "" if frame.host is None else _split(parse_authority(frame.host))[0]
@@ -146,7 +146,7 @@ def _is_ours(host: str, scope: PacScope) -> bool:
         return False
 
 
-def _no_way_to(host: str, scope: PacScope, accept: bytes) -> pages.LocalResponse:
+def _unreachable(host: str, scope: PacScope, accept: bytes) -> pages.LocalResponse:
     return pages.refused(f"devtls leads to names in {', '.join(scope.zones)}, not to {host or 'this one'}.", accept)
 
 

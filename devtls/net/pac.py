@@ -15,7 +15,7 @@ from devtls.errors import ProtocolViolation
 from devtls.http.answers import pages
 from devtls.http.h1 import writer
 from devtls.http.h1.head import HeadSplitter, parse_request_line
-from devtls.http.pac import HEAD_LIMITS, PacScope, PacTunnel, PlainRequest, judge
+from devtls.http.pac import HEAD_LIMITS, PacScope, PacTunnel, PlainRequest, route_request
 from devtls.net.bind import Bound
 from devtls.net.client.listener import ConnectionLimiter, Listener, RefusedConnection, TlsGate
 from devtls.net.client.plain_http import plain_page
@@ -52,7 +52,7 @@ class PacServer:
 
     def verdict(self, head: bytes) -> PacTunnel | pages.LocalResponse:
         """Say what a head gets."""
-        match judge(head, self.scope, self.bound.port):
+        match route_request(head, self.scope, self.bound.port):
             case PlainRequest(host, target, accept):
                 return plain_page(host, target, accept, self._service.snapshot.routes, _USUAL_HTTPS_PORT)
             case verdict:

@@ -22,11 +22,11 @@ from devtls.operations.context import Context
 from devtls.operations.rollover import RolloverPlan, plan_rollover, tell_running
 from devtls.pki.authority import Authority
 from devtls.pki.ca_chain import found, identifier_of
+from devtls.pki.crl_files import newer_root_crl
 from devtls.pki.imported import ImportBundle, ValidatedCa, validate_import
 from devtls.pki.leaf import crl_path, crl_url
 from devtls.pki.profile import short_id
 from devtls.pki.revocation import crl_number, load_crl
-from devtls.pki.root_list import newer_root_list
 from devtls.system.machine.suffixes import is_public_suffix
 from devtls.system.storage.generation import free_pki_port
 from devtls.system.storage.passphrase import PassphraseSource
@@ -105,7 +105,7 @@ def replace_root_crl(context: Context, file: Path) -> ReplacedCrl:
     content, keystore = _bytes(file), context.keystore
     authority = keystore.load(context.now)
     with keystore.writing(authority):
-        der = newer_root_list(content, authority.root, keystore.root_crl(authority))
+        der = newer_root_crl(content, authority.root, keystore.root_crl(authority))
         keystore.put_root_crl(authority, der)
     return ReplacedCrl(keystore.load(context.now), crl_number(load_crl(der)))
 

@@ -151,7 +151,7 @@ def apply_revocation(context: Context, plan: RevocationPlan) -> RevocationResult
             changed.update(register.release(serials, context.now, root_key=root_key))
         else:
             changed.update(register.revoke(serials, plan.reason, context.now, root_key=root_key))
-    listing = [register for register in plan.concerned if plan.of_root or register.authority.signs_lists]
+    listing = [register for register in plan.concerned if plan.of_root or register.authority.signs_crls]
     return RevocationResult(
         plan,
         frozenset(changed),

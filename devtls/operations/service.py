@@ -81,7 +81,7 @@ def apply_service(context: Context, plan: ServicePlan) -> ServiceResult:
     return ServiceResult(change, plan.service.account(plan.service.probe()).pid)
 
 
-def proxies_in_the_way(context: Context, plan: ServicePlan) -> tuple[RunningProxy, ...]:
+def conflicting_proxies(context: Context, plan: ServicePlan) -> tuple[RunningProxy, ...]:
     """Return the proxies that keep their port from the service."""
     running = find_running(context.paths, context.reporter)
     return tuple(proxy for proxy in running if proxy.about.pid != plan.account.pid)

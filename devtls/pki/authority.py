@@ -30,9 +30,9 @@ from devtls.pki.ca_chain import (
     identifier_of,
     is_name_constrained,
     issuer_id,
-    may_sign_lists,
+    may_sign_crls,
 )
-from devtls.pki.leaf import NEW_CA, PROFILE, Leaf, Signer, crl_path, crl_url, whole_seconds
+from devtls.pki.leaf import NEW_CA, PROFILE, Leaf, Signer, crl_path, crl_url, sign_leaf, whole_seconds
 from devtls.pki.profile import build_intermediate, build_root, key_identifier, short_id
 from devtls.pki.revocation import build_crl, load_crl
 from devtls.pki.signature import ECDSA_SHA256, SignatureScheme
@@ -112,9 +112,9 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
         return is_name_constrained(self.path)
 
     @property
-    def signs_lists(self) -> bool:
+    def signs_crls(self) -> bool:
         """Whether its certificate lets it sign revocation lists."""
-        return may_sign_lists(self.intermediate.certificate)
+        return may_sign_crls(self.intermediate.certificate)
 
     @cached_property
     def zones(self) -> tuple[Hostname, ...]:
@@ -177,7 +177,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
             key=self.intermediate.key,
             scheme=RSA_SHA256 if isinstance(certificate.public_key(), rsa.RSAPublicKey) else ECDSA_SHA256,
             generation=self.generation,
-            signs_lists=self.signs_lists,
+            signs_crls=self.signs_crls,
             addresses=allows_loopback(self.path),
         )
 
@@ -322,4 +322,25 @@ def create_authority(
         intermediate=Intermediate(certificate=certificate, key=intermediate_key),
         root_crl_der=crl.public_bytes(Encoding.DER),
         pki_port=pki_port,
+    )
+
+
+FOREIGN_NAME = "devtls-probe.invalid"
+"""A name that no CA of ours permits and no DNS will ever hold (RFC 6761 6.4)."""
+
+
+def issue_foreign_probe(authority: Authority, *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
+    """Return an otherwise perfect leaf for FOREIGN_NAME, valid for five minutes from `now`.
+
+    Every verifier must refuse it: the proof that the name constraints work. It is the one leaf that goes round
+    `Signer.issue`; only the trust proof asks for it, and drops the key at once.
+    """
+    start = whole_seconds(now)
+    return sign_leaf(
+        authority.signer,
+        (FOREIGN_NAME,),
+        not_before=start,
+        not_after=start + PROFILE.probe_lifetime,
+        key=key,
+        serial=serial,
     )

@@ -169,7 +169,7 @@ def is_name_constrained(path: Path) -> bool:
     return bool(permitted_names(path))
 
 
-def may_sign_lists(certificate: x509.Certificate) -> bool:
+def may_sign_crls(certificate: x509.Certificate) -> bool:
     """Say whether verifiers take revocation lists that this CA signed."""
     usage = found(certificate, x509.KeyUsage)
     return usage is None or usage.value.crl_sign

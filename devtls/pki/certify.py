@@ -119,7 +119,7 @@ def _extensions(
         (x509.SubjectKeyIdentifier.from_public_key(key), False),
         (x509.AuthorityKeyIdentifier(signer.identifier, None, None), False),
     ]
-    if signer.signs_lists:
+    if signer.signs_crls:
         found.append((distribution_point(crl_url(signer.pki_port, signer.intermediate_crl_path)), False))
     if order.ocsp:
         place = x509.UniformResourceIdentifier(ocsp_url(signer.pki_port))

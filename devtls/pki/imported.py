@@ -29,12 +29,12 @@ from devtls.pki.ca_chain import (
     is_name_constrained,
     is_root,
     limits_of,
-    may_sign_lists,
+    may_sign_crls,
     order_path,
     permitted_names,
 )
+from devtls.pki.crl_files import root_crl_in
 from devtls.pki.delegation import checked_key
-from devtls.pki.root_list import root_list_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,13 +47,13 @@ if TYPE_CHECKING:
 class ImportBundle(msgspec.Struct, frozen=True):
     """What somebody brings along: a CA's certificate, its key, the certificates above it, the root's list if any.
 
-    `root_list` is the content of a file, PEM or DER.
+    `root_crl` is the content of a file, PEM or DER.
     """
 
     certificate: x509.Certificate
     key: IssuerKey
     others: tuple[x509.Certificate, ...] = ()
-    root_list: bytes = b""
+    root_crl: bytes = b""
 
 
 class ValidatedCa(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ def validate_import(
     authority = Authority(
         root=path[-1],
         intermediate=Intermediate(certificate, bundle.key),
-        root_crl_der=root_list_in(bundle.root_list, path[-1]) if bundle.root_list else b"",
+        root_crl_der=root_crl_in(bundle.root_crl, path[-1]) if bundle.root_crl else b"",
         pki_port=pki_port,
         between=path[1:-1],
         limits=limits,
@@ -132,7 +132,7 @@ def _differences(path: Path, now: datetime) -> Iterator[str]:
     key = issuer.public_key()
     if isinstance(key, rsa.RSAPublicKey):
         yield f"Its key is RSA with {key.key_size} bits: signing takes ten times as long and more (3,072 bits: 1 ms)."
-    if not may_sign_lists(issuer):
+    if not may_sign_crls(issuer):
         yield (
             "It may not sign revocation lists (no cRLSign): nothing can be revoked, and clients that insist on lists "
             "(curl on Windows, .NET) refuse what it signs."

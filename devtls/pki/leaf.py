@@ -114,7 +114,7 @@ class Leaf(msgspec.Struct, frozen=True):
         return self.chain_pem + self.key_pem
 
 
-class SignerFacts(msgspec.Struct, frozen=True, kw_only=True):
+class SignerFacts(msgspec.Struct, frozen=True, kw_only=True, rename={"signs_crls": "signs_lists"}):
     """What minting needs to know of a CA; nothing in it is secret.
 
     `name` is the intermediate's subject (DER), `identifier` its key's, `fingerprint` SHA-256 of the root (hex); the
@@ -131,7 +131,7 @@ class SignerFacts(msgspec.Struct, frozen=True, kw_only=True):
     not_before: datetime
     not_after: datetime
     generation: str = ""
-    signs_lists: bool = True
+    signs_crls: bool = True
     addresses: bool = True
 
 
@@ -240,7 +240,7 @@ def _extensions(signer: Signer, names: Sequence[Name], identifier: bytes) -> lis
         _extension("551d23", der.sequence(der.encode(0x80, signer.identifier))),
         _extension("551d11", der.sequence(*(_general_name(name) for name in names)), _CRITICAL),
     ]
-    if signer.signs_lists:
+    if signer.signs_crls:
         place = der.encode(0xA0, der.encode(0xA0, _url(crl_url(signer.pki_port, signer.intermediate_crl_path))))
         extensions.append(_extension("551d1f", der.sequence(der.sequence(place))))
     if signer.ocsp:

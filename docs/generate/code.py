@@ -71,9 +71,10 @@ def _message(kind: type[msgspec.Struct]) -> str:
     for field in msgspec.structs.fields(kind):
         default = "" if field.required else f"`{msgspec.json.encode(field.default).decode()}`"
         rows.append((f"`{field.encode_name}`", _json_type(hints[field.name]), default, below.get(field.name, "")))
-    return "\n\n".join(
-        [f"### {kind.__name__}", cleandoc(kind.__doc__ or ""), table(("Field", "Type", "Default", ""), rows)]
-    )
+    text = cleandoc(kind.__doc__ or "").replace(" is None ", " is null ")
+    for field in msgspec.structs.fields(kind):
+        text = text.replace(f"`{field.name}`", f"`{field.encode_name}`")
+    return "\n\n".join([f"### {kind.__name__}", text, table(("Field", "Type", "Default", ""), rows)])
 
 
 def _json_type(hint: Any) -> str:

@@ -213,7 +213,7 @@ def test_the_machine_that_has_it_is_told(
     findings = {one["id"]: one for one in json.loads(desk.run("doctor", "--json").stdout)["findings"]}
     assert findings["ca-revoked"]["mend"] == "devtls ca renew"
     older = desk.fail(ExitCode.STATE, "ca", "import", "--crl", str(handed.list))
-    assert "List number 1" in str(older)
+    assert "CRL number 1" in str(older)
     assert "not later than number 2" in str(older)
     options = (*handed.options, "--crl", str(lists))
     assert "was revoked on" in str(desk.fail(ExitCode.STATE, "ca", "import", "--yes", *options))

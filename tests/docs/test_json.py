@@ -15,11 +15,14 @@ from devtls.cli.group import main
 from devtls.names import DEFAULT_ZONES
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.keystore import Keystore
-from tests.docs.pages import page
+from tests.docs.pages import marked, page
 
 DOCUMENTED = set(re.findall(r"`(\w+)`", page("reference/json.md") + page("reference/control-api.md")))
 DATA = {"counts", "files"}
 """Fields whose content is an object with names of its own: levels, roles."""
+
+SECTION = re.compile(r"^  [✗!·✓] (\w+) ", re.MULTILINE)
+"""The first line of a section of `devtls doctor`."""
 
 CHANGELESS = [
     "trust --dry-run --json",
@@ -70,8 +73,12 @@ def test_every_field_of_every_command_is_documented(
 
 
 @pytest.mark.tools
-def test_every_field_of_the_doctor_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_doctor_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(fields(printed("doctor --json", capsys))) <= DOCUMENTED
+    main(["doctor", "--verbose"])
+    shown = marked(page("how-to/diagnose.md"), "doctor")
+    printed_sections, shown_sections = (SECTION.findall(text) for text in (capsys.readouterr().out, shown))
+    assert [name for name in shown_sections if name in printed_sections] == printed_sections
 
 
 def test_every_field_of_a_check_without_a_connection_is_documented(capsys: pytest.CaptureFixture[str]) -> None:

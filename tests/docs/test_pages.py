@@ -199,5 +199,13 @@ def test_there_is_one_place_for_the_figures_of_the_benchmark() -> None:
     assert WHOLE.count("<!-- bench -->") == WHOLE.count("<!-- /bench -->") == 1
 
 
+def test_the_readme_claims_what_was_measured() -> None:
+    rows = table(marked(page("explanation/measurements.md"), "bench"))
+    column = rows[0].index("devtls : Caddy")
+    ratios = {row[0]: float(row[column]) for row in rows[1:] if row[0].startswith("CPU per request")}
+    assert "less than half of Caddy's CPU for a request over HTTP/1.1, about a quarter over HTTP/2" in README
+    assert ratios and all(ratio < (0.5 if "h1" in name else 0.3) for name, ratio in ratios.items())
+
+
 def test_nothing_of_a_machine_is_left() -> None:
     assert not re.findall(r"/(?:root|tmp|srv|home/\w+)/", WHOLE)

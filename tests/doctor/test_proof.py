@@ -18,8 +18,7 @@ from devtls.doctor.clients import CLIENTS, Client, Needs
 from devtls.doctor.listener import listening, server_context
 from devtls.doctor.proof import ClientProof, ForeignOutcome, ProofFiles, Verdict, prove
 from devtls.names import DEFAULT_ZONES, Hostname
-from devtls.pki.authority import Authority, create_authority
-from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
+from devtls.pki.authority import FOREIGN_NAME, Authority, create_authority, issue_foreign_probe
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.randomness import new_leaf_key, new_serial
 

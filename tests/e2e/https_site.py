@@ -17,7 +17,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from devtls.doctor.listener import server_context
-from devtls.pki.foreign import issue_foreign_probe
+from devtls.pki.authority import issue_foreign_probe
 from devtls.system.machine.randomness import new_leaf_key, new_serial
 from devtls.system.storage.keystore import Keystore
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from devtls.pki.foreign import FOREIGN_NAME
+from devtls.pki.authority import FOREIGN_NAME
 from devtls.pki.java_truststore import write_pkcs12
 from devtls.system.changes.clientenv.variables import NAMES as VARIABLES
 from tests.e2e.clients import Ended, RequireTool, run

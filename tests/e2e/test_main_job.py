@@ -21,7 +21,7 @@ import pytest
 from devtls.demo import start as start_demo
 from devtls.doctor.listener import listening, server_context
 from devtls.names import Hostname
-from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
+from devtls.pki.authority import FOREIGN_NAME, issue_foreign_probe
 from devtls.system.machine.paths import Paths
 from devtls.system.machine.randomness import new_leaf_key, new_serial
 from devtls.system.storage.keystore import Keystore

@@ -27,7 +27,7 @@ import pytest
 
 from devtls.doctor.clients import RefusalReason, read_reason
 from devtls.errors import ExitCode
-from devtls.pki.foreign import FOREIGN_NAME
+from devtls.pki.authority import FOREIGN_NAME
 from devtls.system.changes.clientenv.variables import NAMES as VARIABLES
 from tests.e2e.chromium import Chromium
 from tests.e2e.clients import Ended, RequireTool, run

@@ -1,4 +1,4 @@
-"""The PAC file and the judgement of what it leads here: tunnels into our zones, and nothing that an open proxy does."""
+"""The PAC file and the routing of what it leads here: tunnels into our zones, and nothing that an open proxy does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import pytest
 
 from devtls.http.answers import pages
-from devtls.http.pac import HEAD_LIMITS, PacScope, PacTunnel, PlainRequest, judge, pac_text
+from devtls.http.pac import HEAD_LIMITS, PacScope, PacTunnel, PlainRequest, pac_text, route_request
 from devtls.names import Hostname
 
 ZONES = (Hostname("dev.local"), Hostname("localhost"), Hostname("test"))
@@ -17,11 +17,11 @@ PORT = 15354
 
 def connect(target: str, host: str | None = None, *more: str) -> PacTunnel | PlainRequest | pages.LocalResponse:
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target if host is None else host}", *more]
-    return judge("\r\n".join(lines).encode(), SCOPE, PORT)
+    return route_request("\r\n".join(lines).encode(), SCOPE, PORT)
 
 
 def request(line: str, *fields: str) -> PacTunnel | PlainRequest | pages.LocalResponse:
-    return judge("\r\n".join([line, *(fields or ["Host: 127.0.0.1:15354"])]).encode(), SCOPE, PORT)
+    return route_request("\r\n".join([line, *(fields or ["Host: 127.0.0.1:15354"])]).encode(), SCOPE, PORT)
 
 
 def status(found: PacTunnel | PlainRequest | pages.LocalResponse) -> int:
@@ -38,7 +38,7 @@ def test_names_in_a_zone_get_a_tunnel(name: str) -> None:
 def test_host_may_be_written_without_its_port_and_http_1_0_has_none() -> None:
     assert connect("app.test:443", "app.test") == PacTunnel(443)
     assert connect("app.test:443", "APP.test:80") == PacTunnel(443)
-    assert judge(b"CONNECT app.test:443 HTTP/1.0", SCOPE, PORT) == PacTunnel(443)
+    assert route_request(b"CONNECT app.test:443 HTTP/1.0", SCOPE, PORT) == PacTunnel(443)
     assert connect("app.test:443", None, "Content-Length: 0", "Proxy-Connection: keep-alive") == PacTunnel(443)
 
 
@@ -115,7 +115,7 @@ def test_every_other_port_is_refused(port: int) -> None:
     ],
 )
 def test_what_is_doubtful_is_malformed(head: bytes, expected: int) -> None:
-    assert status(judge(head, SCOPE, PORT)) == expected
+    assert status(route_request(head, SCOPE, PORT)) == expected
 
 
 def test_too_many_fields_are_refused() -> None:
@@ -156,7 +156,7 @@ def test_under_another_name_nothing_is_read(host: str) -> None:
         assert isinstance(found, pages.LocalResponse)
         assert found.status in (400, 403)
         assert b"dev.local" not in found.body
-    assert status(judge(b"GET /proxy.pac HTTP/1.0", SCOPE, PORT)) == 403
+    assert status(route_request(b"GET /proxy.pac HTTP/1.0", SCOPE, PORT)) == 403
 
 
 def test_there_is_no_other_file_and_no_other_method() -> None:

@@ -8,6 +8,7 @@ import pytest
 from devtls.operations.context import Context
 from devtls.system.machine.paths import Paths
 from tests.operations.recording import RecordingReporter
+from tests.system.changes.fake_changes import FakeChanges
 from tests.system.machine.small_debian import SmallDebian, redirected
 
 
@@ -28,3 +29,11 @@ def debian(home: Path, tmp_path: Path) -> SmallDebian:
 def context(debian: SmallDebian, reporter: RecordingReporter) -> Context:
     """A context on that machine; the variables are those of the test."""
     return Context(debian.machine, Paths.from_environment(), datetime.now(UTC), reporter)
+
+
+@pytest.fixture
+def changes(debian: SmallDebian, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChanges:
+    """Changes of files in the place of this system's own."""
+    made = FakeChanges(tmp_path / "changed")
+    made.install(monkeypatch)
+    return made

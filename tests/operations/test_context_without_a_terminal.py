@@ -24,11 +24,15 @@ from devtls.operations.rollover import (
     prepare_renewal,
     preview_renewal,
 )
+from devtls.operations.route_file import RouteOptions
+from devtls.operations.routes import add as add_route
+from devtls.operations.routes import lists, remove
 from devtls.operations.setup import SetupRequest, plan_setup
 from devtls.operations.trust import TrustRequest, apply_trust, plan_trust
 from devtls.pki.register import serial_text
 from devtls.system.changes.change import Status
 from devtls.system.machine.paths import Paths
+from devtls.system.storage.config_discovery import Found
 from tests.operations.recording import RecordingReporter
 from tests.system.machine.small_debian import SmallDebian, redirected
 
@@ -92,11 +96,24 @@ def revoke(context: Context, reporter: RecordingReporter) -> None:
     assert reporter.calls == []
 
 
+def add(context: Context, reporter: RecordingReporter) -> None:
+    found = Found(context.paths.config_dir / "devtls.toml", explicit=False)
+    added = add_route(context, found, "app", "3000", RouteOptions())
+    assert (added.file, added.created, added.replaced, added.running) == (found.path, True, None, ())
+    again = add_route(context, found, "app", "4000", RouteOptions())
+    assert (again.created, again.replaced) == (False, "app")
+    (listed,) = lists(context, found.path)
+    assert [route.hosts for route in listed.routes] == [("app.dev.local", "app.localhost", "app.test")]
+    assert remove(context, found, "app").name == "app"
+    assert reporter.calls == []
+
+
 OPERATIONS: dict[str, Callable[[Context, RecordingReporter], None]] = {
     "trust": trust,
     "setup": setup_dry_run,
     "renew": renew,
     "revoke": revoke,
+    "add": add,
 }
 
 

@@ -17,9 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.names import Hostname
-from devtls.pki.authority import Authority
+from devtls.pki.authority import Authority, issue_foreign_probe
 from devtls.pki.certify import CertificateTemplate, certify
-from devtls.pki.foreign import issue_foreign_probe
 from devtls.pki.signature import deterministic
 
 FIXED_RSA_KEY = rsa.RSAPublicNumbers(65537, 2**2047 + 2**1023 + 1).public_key()

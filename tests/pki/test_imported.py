@@ -49,7 +49,7 @@ def issue(authority: Authority, name: str, now: datetime) -> x509.Certificate:
 def test_mkcerts_root_signs_leaves_itself_and_the_differences_are_listed(now: datetime) -> None:
     found = check(now, mkcert())
     authority = found.authority
-    assert (authority.imported, authority.name_constrained, found.name_constrained, authority.signs_lists) == (
+    assert (authority.imported, authority.name_constrained, found.name_constrained, authority.signs_crls) == (
         True,
         False,
         False,
@@ -215,7 +215,7 @@ def test_the_roots_list_is_taken_when_the_root_signed_it(now: datetime) -> None:
             root,
             crl=check(now, intermediate, root).authority.intermediate_crl(number=1, this_update=now),
         )
-    with pytest.raises(CertificateError, match="holds no revocation list"):
+    with pytest.raises(CertificateError, match="holds no CRL"):
         check(now, intermediate, root, crl=b"junk")
 
 
@@ -244,7 +244,7 @@ def test_extensions_that_strict_verifiers_want_are_missed(now: datetime) -> None
     made = bare("Bare", key, (x509.BasicConstraints(ca=True, path_length=0), False))
     found = check(now, made)
     assert "OpenSSL in strict mode" in " ".join(found.differences)
-    assert found.authority.signs_lists
+    assert found.authority.signs_crls
     assert identifier_of(made.certificate) == x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     assert (common_name(made.certificate), in_words(made.certificate)) == ("O=Bare", "'O=Bare'")
     with pytest.raises(CertificateError, match="not the certificate of a CA"):

@@ -17,8 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from devtls.names import Hostname
-from devtls.pki.authority import Authority, Intermediate
-from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
+from devtls.pki.authority import FOREIGN_NAME, Authority, Intermediate, issue_foreign_probe
 from devtls.pki.leaf import Leaf, Name, sign_leaf
 
 NAMES = ["app.dev.local", "dev.local", "x.test", "app.localhost", "localhost"]

@@ -14,6 +14,7 @@ from devtls.cli.setup import unsetup
 from devtls.cli.setup.service_view import status_json, status_lines
 from devtls.cli.terminal.change_view import change_lines, results_json
 from devtls.cli.terminal.log_tail import show_log
+from devtls.cli.terminal.options import DRY_RUN, JSON, YES
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask_or_refuse
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -24,9 +25,9 @@ from devtls.operations.service import (
     ServicePlan,
     ServiceResult,
     apply_service,
+    conflicting_proxies,
     installed_services,
     plan_service,
-    proxies_in_the_way,
     service_log,
 )
 from devtls.operations.unsetup import apply_unsetup, plan_unsetup
@@ -37,10 +38,7 @@ from devtls.system.machine.paths import refuse_sudo_for
 from devtls.web.control_messages import FORMAT
 
 _NONE = "No service of devtls is installed for you."
-
-_YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-_DRY_RUN = click.option("--dry-run", is_flag=True, help="Show the exact commands and change nothing.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_ALREADY = "It is installed already, and runs: devtls service status"
 
 
 @click.group(invoke_without_command=True)
@@ -58,9 +56,9 @@ def _context(command_name: str) -> Context:
 
 @command.command(short_help="Start devtls at login from now on, and at once.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The service uses this file.")
-@_YES
-@_DRY_RUN
-@_JSON
+@YES
+@DRY_RUN
+@JSON
 def install(*, config: Path | None, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Start devtls serve at login from now on, and at once, as you: a systemd user service, a launchd agent, or a task.
 
@@ -84,9 +82,6 @@ def install(*, config: Path | None, yes: bool, dry_run: bool, as_json: bool) -> 
     result.raise_for_failure()
 
 
-_ALREADY = "It is installed already, and runs: devtls service status"
-
-
 def _show_dry_run(context: Context, plan: ServicePlan, *, as_json: bool) -> None:
     if as_json:
         click.echo(results_json(planned_results(context, [plan.proposal]), dry_run=True))
@@ -101,7 +96,7 @@ def _text(context: Context, plan: ServicePlan) -> str:
 
 
 def _warn_of_others(context: Context, plan: ServicePlan) -> None:
-    for proxy in proxies_in_the_way(context, plan):
+    for proxy in conflicting_proxies(context, plan):
         click.echo(
             f"{proxy.label} runs already, on port {proxy.about.https_port}, which the service will not get while it "
             "does: devtls stop ends it.\n",
@@ -115,9 +110,9 @@ def _welcome(result: ServiceResult) -> str:
 
 
 @command.command(short_help="Revert that: stop the service and remove its files.")
-@_YES
-@_DRY_RUN
-@_JSON
+@YES
+@DRY_RUN
+@JSON
 def uninstall(*, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Revert that: stop the service, disable it, and remove the files that devtls service install wrote."""
     context = _context("uninstall")
@@ -135,7 +130,7 @@ def uninstall(*, yes: bool, dry_run: bool, as_json: bool) -> None:
 
 
 @command.command(short_help="Say whether it is installed and runs.")
-@_JSON
+@JSON
 def status(*, as_json: bool) -> int:
     """Say whether a service is installed and runs, and show its part of devtls status."""
     installed = installed_services(_context("status"))
@@ -157,9 +152,9 @@ def status(*, as_json: bool) -> int:
     default=50,
     show_default=True,
     metavar="N",
-    help="So many lines.",
+    help="The number of lines.",
 )
-@click.option("--follow", "-f", is_flag=True, help="Go on with new lines, until Ctrl-C.")
+@click.option("--follow", "-f", is_flag=True, help="Follow new lines until Ctrl-C.")
 def logs(*, lines: int, follow: bool) -> int:
     """Show the last lines of the service's log."""
     log = service_log(_context("logs"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from devtls.cli.setup.setup_view import next_step, nothing_to_do, plan_text, planned_json, setup_json, show_result
+from devtls.cli.terminal.options import DRY_RUN, JSON, YES, ZONE
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask_or_refuse, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -39,18 +40,18 @@ PARTS = click.Choice([part.value for part in SETUP_PARTS])
 @click.option(
     "--method", "methods", multiple=True, metavar="METHOD", help="By this method, not by the usual one (repeatable)."
 )
-@click.option("--way", "ways", multiple=True, hidden=True)  # the name of --method before
+@click.option("--way", "former_methods", multiple=True, hidden=True)  # the name of --method before
 @click.option("--name", "names", multiple=True, metavar="HOST", help="One more name that shall resolve (repeatable).")
-@click.option("--zone", "zones", multiple=True, metavar="ZONE", help="A zone of the new CA (repeatable).")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@ZONE
+@YES
+@DRY_RUN
+@JSON
 def command(
     *,
     parts: tuple[str, ...],
     service: bool,
     methods: tuple[str, ...],
-    ways: tuple[str, ...],
+    former_methods: tuple[str, ...],
     names: tuple[str, ...],
     zones: tuple[str, ...],
     yes: bool,
@@ -70,7 +71,7 @@ def command(
     request = SetupRequest(
         parts=_parts(parts, service=service),
         with_trust=not parts,
-        methods=(*methods, *ways),
+        methods=(*methods, *former_methods),
         names=names,
         zones=tuple(parse_zone(zone, is_public_suffix=is_public_suffix) for zone in zones),
         directory=_directory(context),

@@ -50,7 +50,7 @@ def show_result(result: SetupResult) -> None:
     for manual in dict.fromkeys(change.manual for change in result.changes if change.manual):
         click.echo(f"\nManually: {printable(manual)}", err=True)
     if trust and trust.changed_a_browser:
-        click.echo("\nRestart browsers that are open: they remember.", err=True)
+        click.echo("\nRestart browsers that are open: they keep what they read before.", err=True)
 
 
 def next_step(desired: DesiredState) -> str:

@@ -11,6 +11,7 @@ import click
 
 from devtls.cli import printable
 from devtls.cli.terminal.change_view import change_json, password_notice, plan_text, revert_lines, revert_rows
+from devtls.cli.terminal.options import DRY_RUN, JSON, YES
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask_or_refuse
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -24,9 +25,9 @@ from devtls.system.machine.paths import refuse_sudo_for
 
 
 @click.command()
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@YES
+@DRY_RUN
+@JSON
 def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Revert every change of devtls to this machine, delete the CA, and say how to remove the program.
 

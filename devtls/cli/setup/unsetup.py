@@ -9,6 +9,7 @@ import click
 
 from devtls.cli.setup.setup import PARTS
 from devtls.cli.terminal.change_view import password_notice, results_json, revert_lines, revert_rows
+from devtls.cli.terminal.options import DRY_RUN, JSON, YES
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask_or_refuse
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -24,9 +25,9 @@ _NOTHING = "Nothing of devtls setup is on this machine."
 
 @click.command()
 @click.argument("parts", nargs=-1, type=PARTS, metavar="[names|ports|service]...")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@YES
+@DRY_RUN
+@JSON
 def command(*, parts: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) -> None:
     """Revert the changes of devtls setup: names, ports, the service; or only the parts that are named.
 

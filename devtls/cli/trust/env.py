@@ -55,7 +55,7 @@ def _show(values: dict[str, str | None], shell: str | None, *, as_json: bool) ->
     # A path of other bytes than UTF-8 must reach the shell as it is.
     click.echo(text if sys.platform == "win32" else os.fsencode(text), nl=False)
     if _is_terminal():
-        click.echo(f"\nThis prints them only. So that they count in this shell:\n\n  {USAGE[shell]}", err=True)
+        click.echo(f"\nThis only prints them. To set them in this shell:\n\n  {USAGE[shell]}", err=True)
 
 
 def _is_terminal() -> bool:

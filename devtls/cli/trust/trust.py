@@ -10,6 +10,7 @@ import json
 import click
 
 from devtls.cli.terminal.change_view import plan_text
+from devtls.cli.terminal.options import DRY_RUN, JSON, STORE, YES, ZONE
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -31,16 +32,14 @@ from devtls.system.storage.ca_directory import NO_LOCKS
 
 
 @click.command()
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option(
-    "--store", "stores", multiple=True, metavar="NAME", help="Only this store: system, nss, java, or a full name."
-)
+@YES
+@DRY_RUN
+@JSON
+@STORE
 @click.option(
     "--system", "system_wide", is_flag=True, help="macOS, Windows: for every user of this machine (administrator)."
 )
-@click.option("--zone", "zones", multiple=True, metavar="ZONE", help="A zone of the new CA (repeatable).")
+@ZONE
 @click.option("--keep-root-key", is_flag=True, help="Keep the new root's key, under a passphrase: for teams.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read that passphrase from this descriptor.")
 def command(

@@ -9,6 +9,7 @@ import json
 
 import click
 
+from devtls.cli.terminal.options import DRY_RUN, JSON, STORE, YES
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -20,12 +21,10 @@ from devtls.system.machine.paths import refuse_sudo_for
 
 
 @click.command()
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option(
-    "--store", "stores", multiple=True, metavar="NAME", help="Only this store: system, nss, java, or a full name."
-)
+@YES
+@DRY_RUN
+@JSON
+@STORE
 @click.option("--forget", is_flag=True, help="Also delete the CA with its key.")
 @click.option(
     "--also", multiple=True, type=click.Choice(TOOLS), help="Also remove the roots that this tool left (repeatable)."

@@ -58,7 +58,7 @@ def show_result(context: Context, result: UntrustResult) -> None:
     """Show the stores afterwards, and what became of the CA."""
     show_table(("Store", "State", "Remedy"), revert_rows(result.stores))
     if result.changed_a_browser:
-        click.echo("Restart browsers that are open: they remember.", err=True)
+        click.echo("Restart browsers that are open: they keep what they read before.", err=True)
     if result.plan.request.forget:
         click.echo("The CA and its key are deleted." if result.forgotten else "There is no CA to delete.", err=True)
         if result.kept:

@@ -115,14 +115,14 @@ class PkiContent:
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
         crl = self._publications.of(authority, now).der  # always: what is revoked is not shown again
-        found = {signer.intermediate_crl_path: crl} if authority.signs_lists else {}
+        found = {signer.intermediate_crl_path: crl} if authority.signs_crls else {}
         if authority.root_crl_der:  # else the root is somebody else's, who publishes its list
             found[signer.root_crl_path] = authority.root_crl_der
         for older in self._keystore.load_older(now):  # what it signed is still in use, and asks at its own path
             if older.root_crl_der:
                 found.setdefault(older.root_crl_path, older.root_crl_der)
             with contextlib.suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
-                if not older.signs_lists:
+                if not older.signs_crls:
                     continue
                 found[older.intermediate_crl_path] = self._publications.of(older, now).der
         return found, authority.withdrawn_in_words

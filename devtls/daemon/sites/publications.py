@@ -13,7 +13,7 @@ from cryptography import x509
 
 from devtls.pki.authority import Authority
 from devtls.pki.revocation import is_due, load_crl
-from devtls.system.machine.file_stamp import Stamp, stamp_of
+from devtls.system.machine.private_files import FileStamp, stamp_of
 from devtls.system.storage.ca_directory import CRL, REGISTER
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.register_file import read_history
@@ -32,7 +32,7 @@ class Publications:
 
     def __init__(self, keystore: Keystore) -> None:
         self._keystore = keystore
-        self._known: dict[str, tuple[tuple[Stamp, ...], PublishedCrl]] = {}
+        self._known: dict[str, tuple[tuple[FileStamp, ...], PublishedCrl]] = {}
 
     def of(self, authority: Authority, now: datetime) -> PublishedCrl:
         """Return what `authority` publishes, its list signed anew when that is due."""

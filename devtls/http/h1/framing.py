@@ -2,7 +2,7 @@
 
 Owns the meaning of Content-Length, Transfer-Encoding, Connection, Upgrade, Expect and Keep-Alive. Refuses every
 message whose length two parsers could read differently: both lengths in a request, a repeated one, a coding that is
-not exactly `chunked`, digits that are none. Responses are forgiven what RFC 9112 6.3 lets a proxy mend, at the price
+not exactly `chunked`, digits that are none. Responses are forgiven what RFC 9112 6.3 lets a proxy repair, at the price
 of the connection.
 """
 
@@ -47,7 +47,7 @@ class RequestFrame(msgspec.Struct, gc=False):
 class ResponseFrame(msgspec.Struct, gc=False):
     """Where a response ends and what the upstream says about its connection.
 
-    `mend` is what has to be done to the field list so that it says the same; `keep_alive_timeout_s` is the upstream's
+    `repair` is what has to be done to the field list so that it says the same; `keep_alive_timeout_s` is the upstream's
     promise; `upgrades_to` are the protocols of its Upgrade field.
     """
 
@@ -55,7 +55,7 @@ class ResponseFrame(msgspec.Struct, gc=False):
     body_length: int | None = 0
     close_delimited: bool = False
     keep_alive_timeout_s: float | None = None
-    mend: Callable[[Headers], Headers] | None = None
+    repair: Callable[[Headers], Headers] | None = None
     upgrades_to: Sequence[bytes] = ()
 
 
@@ -141,12 +141,12 @@ def frame_response(status: int, method: bytes, acted: Acted, *, is_1_1: bool) ->
     """Return where a final response ends (RFC 9112 6.3); raises ProtocolViolation for what cannot be trusted."""
     length: int | None = None
     chunked = False
-    mend: Callable[[Headers], Headers] | None = None
+    repair: Callable[[Headers], Headers] | None = None
     options: list[bytes] = []
     timeout_s: float | None = None
     for kind, value in acted:
         if kind == CONTENT_LENGTH:
-            mend = None if length is None else _with_one_length
+            repair = None if length is None else _with_one_length
             length = _agreed_length(length, value)
         elif kind == TRANSFER_ENCODING:
             if chunked or not is_1_1 or value.lower() != b"chunked":
@@ -158,19 +158,19 @@ def frame_response(status: int, method: bytes, acted: Acted, *, is_1_1: bool) ->
             timeout_s = _timeout_s(value)
     keep_alive = keeps_alive(options, is_1_1=is_1_1)
     if method == b"HEAD" or status == 304:
-        return ResponseFrame(keep_alive, 0, False, timeout_s, mend)
+        return ResponseFrame(keep_alive, 0, False, timeout_s, repair)
     if status == 204:
-        return ResponseFrame(keep_alive and not length and not chunked, 0, False, timeout_s, mend)
+        return ResponseFrame(keep_alive and not length and not chunked, 0, False, timeout_s, repair)
     if status == 205:
         # RFC 9110 15.3.6: no content. What an app sends all the same is never read: its connection goes instead.
         return ResponseFrame(keep_alive and length == 0 and not chunked, 0, False, timeout_s, _with_length_zero)
     if chunked:
         if length is not None:
-            return ResponseFrame(False, None, mend=_without_lengths)
+            return ResponseFrame(False, None, repair=_without_lengths)
         return ResponseFrame(keep_alive, None, False, timeout_s)
     if length is None:
         return ResponseFrame(False, None, close_delimited=True)
-    return ResponseFrame(keep_alive, length, False, timeout_s, mend)
+    return ResponseFrame(keep_alive, length, False, timeout_s, repair)
 
 
 def _agreed_length(length: int | None, value: bytes) -> int:

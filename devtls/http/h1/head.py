@@ -83,10 +83,10 @@ class HeadMemo:
         """Return the fields of an HTTP/1.1 response with a body, to no HEAD; raises ProtocolViolation."""
         known = self._responses.get(block)
         if known is None:
-            headers, acted = _parse_mendable(block, max_fields, self.lines)
+            headers, acted = _parse_repairable(block, max_fields, self.lines)
             frame = frame_response(200, b"GET", acted, is_1_1=True)
-            if frame.mend is not None:
-                headers = frame.mend(headers)
+            if frame.repair is not None:
+                headers = frame.repair(headers)
             if not self._comes_again(block):
                 return headers, frame
             known = RememberedHeaders(headers), frame
@@ -110,11 +110,11 @@ def _remember(blocks: dict[bytes, _KnownT], block: bytes, known: _KnownT) -> Non
         blocks[block] = known
 
 
-def _parse_mendable(block: bytes, max_fields: int, memo: LineMemo) -> tuple[Headers, Acted]:
+def _parse_repairable(block: bytes, max_fields: int, memo: LineMemo) -> tuple[Headers, Acted]:
     try:
         return parse_fields(block, max_fields, memo)
     except ProtocolViolation:
-        # what a proxy has to mend never passes the strict parser: to look for it first would cost each response 1 us
+        # what a proxy has to repair never passes the strict parser: to look for it first would cost each response 1 us
         return parse_fields(unfold(block), max_fields, memo)
 
 
@@ -296,12 +296,12 @@ def parse_response(
     if is_1_1 and method != b"HEAD" and status >= 200 and status not in _BODILESS:
         headers, frame = memo.response(block, limits.max_fields)
         return Response(stream_id, status, headers, reason, frame.body_length, b"1.1", frame.close_delimited), frame
-    headers, acted = _parse_mendable(block, limits.max_fields, memo.lines)
+    headers, acted = _parse_repairable(block, limits.max_fields, memo.lines)
     if status < 200:
         return InformationalResponse(stream_id, status, headers, reason), frame_interim(acted)
     frame = frame_response(status, method, acted, is_1_1=is_1_1)
-    if frame.mend is not None:
-        headers = frame.mend(headers)
+    if frame.repair is not None:
+        headers = frame.repair(headers)
     version = b"1.1" if is_1_1 else b"1.0"
     response = Response(stream_id, status, headers, reason, frame.body_length, version, frame.close_delimited)
     return response, frame

@@ -1,7 +1,7 @@
 """The codec that faces the upstream: requests out, responses in.
 
 Owns one upstream connection and whether it may serve another request. Refuses to call a connection reusable after any
-doubt: a byte too many, a mended length, a body that ends with the connection, a request that was not sent whole.
+doubt: a byte too many, a repaired length, a body that ends with the connection, a request that was not sent whole.
 Strategy: a response is read against the request it answers (HEAD, an asked-for upgrade); without one, bytes are only
 noted.
 """
@@ -224,8 +224,8 @@ class H1UpstreamCodec:
             return [Reset(self._stream_id, "The app closed the connection before answering.")]
         start = self._splitter.held[:_QUOTED_BYTES]
         if reading == _READING_HEAD and start[:5] != b"HTTP/"[: len(start)]:
-            said = start.decode("ascii", "replace")
-            return [Reset(self._stream_id, f'The app said "{said}", which is not HTTP, and closed the connection.')]
+            line = start.decode("ascii", "replace")
+            return [Reset(self._stream_id, f'The app said "{line}", which is not HTTP, and closed the connection.')]
         where = "head" if reading == _READING_HEAD else "body"
         return [Reset(self._stream_id, f"The app closed the connection in the middle of the response {where}.")]
 

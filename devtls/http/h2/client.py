@@ -2,7 +2,7 @@
 
 Owns the streams that clients open and their order. Refuses streams beyond the limit, a client that resets as fast as it
 asks (RFC 9113 10.5), and malformed requests before an app hears of them. Strategy: a field block that comes again while
-the decoder's table is the same stands for the same request, and so is neither decoded nor judged again; what was made
+the decoder's table is the same stands for the same request, and so is neither decoded nor checked again; what was made
 of it on its way is remembered with it (`RememberedHeaders`).
 """
 

@@ -1,4 +1,4 @@
-"""What both ends of an HTTP/2 connection do with what they read: judge it, keep the connection's state, end in order.
+"""What both ends of an HTTP/2 connection do with what they read: check it, keep the connection's state, end in order.
 
 Owns the buffer, stream states and GOAWAY (RFC 9113 sections 3 to 6). Refuses what the RFC calls an error, as
 a ConnectionFault or StreamFault inside and as GOAWAY or RST_STREAM outside, and what it merely allows but nobody needs:

@@ -1,8 +1,8 @@
-"""One field of HTTP/2, judged: what it is, whether it may stand in a message (RFC 9113 8.2, 8.3), what it counts.
+"""One field of HTTP/2, checked: what it is, whether it may stand in a message (RFC 9113 8.2, 8.3), what it counts.
 
 Owns the syntax of names, values and pseudo-fields. Refuses nothing by itself: a field that is malformed is an entry
 that says why, because the block around it must be decoded to its end all the same. Strategy: an entry is made once and
-then stands in the decoder's table, so that a field that comes with every request is judged with the first.
+then stands in the decoder's table, so that a field that comes with every request is checked with the first.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class FieldEntry(msgspec.Struct, frozen=True, gc=False):
     flaw: str = ""
 
 
-def judge(name: bytes, value: bytes) -> FieldEntry:
+def check_field(name: bytes, value: bytes) -> FieldEntry:
     """Return the entry of a field as it was decoded."""
     kind = _KINDS.get(name, PLAIN)
     flaw = _flaw(name, value, kind)
@@ -98,7 +98,7 @@ def _pseudo_flaw(name: bytes, value: bytes, kind: int) -> str:
     elif kind == STATUS:
         fine = _STATUS.fullmatch(value) is not None
     elif kind == AUTHORITY:
-        fine = bool(value)  # its syntax is judged with the request's, where Host can stand in its place
+        fine = bool(value)  # its syntax is checked with the request's, where Host can stand in its place
     else:
         fine = is_token(value)
     return "" if fine else f"The pseudo-field {name.decode('ascii')} is not what it should be."

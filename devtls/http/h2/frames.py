@@ -1,6 +1,6 @@
 """The wire of HTTP/2: frame headers, types, flags, settings and error codes (RFC 9113 sections 4, 6 and 7).
 
-Owns the bytes of every frame that we send. Refuses nothing: who reads frames judges them (`endpoint`). Strategy: a
+Owns the bytes of every frame that we send. Refuses nothing: who reads frames checks them (`endpoint`). Strategy: a
 frame header is one `struct` call; what is sent often (acknowledgements, resets) is a few bytes made on the spot.
 """
 

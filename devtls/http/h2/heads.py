@@ -186,16 +186,16 @@ def _check_answerable(method: bytes, target: bytes, scheme: bytes, head: _Head, 
         raise ProtocolViolation("The only expectation that can be met is 100-continue.", status=417)
 
 
-def _websocket(request: Request, protocol: bytes, said: set[int], key: bytes) -> Request:
+def _websocket(request: Request, protocol: bytes, present: set[int], key: bytes) -> Request:
     """Return the GET with an Upgrade that an app knows for an extended CONNECT (RFC 8441 section 5)."""
     if protocol != b"websocket":
         raise ProtocolViolation("The only protocol that is carried over CONNECT is websocket.", status=501)
     request.method = b"GET"
     request.upgrade = b"websocket"
     request.websocket_key = key
-    if fields.WEBSOCKET_KEY in said:
+    if fields.WEBSOCKET_KEY in present:
         request.headers = [field for field in request.headers if field[0] != b"sec-websocket-key"]
-    if fields.WEBSOCKET_VERSION not in said:
+    if fields.WEBSOCKET_VERSION not in present:
         request.headers.append((b"Sec-WebSocket-Version", b"13"))
     request.headers.append((b"Sec-WebSocket-Key", key))
     return request
@@ -209,10 +209,10 @@ def make_websocket_key(secret: bytes, stream_id: int) -> bytes:
 def read_response(block: Block, stream_id: int, *, method: bytes, end_stream: bool) -> Response | InformationalResponse:
     """Return an upstream's response; its limits are the connection's. Raises StreamFault."""
     head = _Head(block.entries)
-    said = head.pseudo.pop(fields.STATUS, None)
-    if said is None or head.pseudo:
+    code = head.pseudo.pop(fields.STATUS, None)
+    if code is None or head.pseudo:
         raise malformed("The response has no :status, or a pseudo-field of requests.")
-    status = int(said)
+    status = int(code)
     if status < 200:
         if status == 101 or end_stream:
             raise malformed("An interim response is a 101, or ends its stream.")

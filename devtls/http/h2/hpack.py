@@ -1,4 +1,4 @@
-"""Field compression for HTTP/2 (RFC 7541): blocks into entries that are already judged, field lists into blocks.
+"""Field compression for HTTP/2 (RFC 7541): blocks into entries that are already checked, field lists into blocks.
 
 Owns the decoder's tables. Refuses, as COMPRESSION_ERROR, every block that another decoder could read differently or
 that would desynchronise the tables: bad indices, integers and lengths that leave the block, a size update in its
@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from devtls.errors import LocalProtocolError
 from devtls.http.events import Headers
-from devtls.http.h2.fields import CONNECTION_SPECIFIC, FieldEntry, judge
+from devtls.http.h2.fields import CONNECTION_SPECIFIC, FieldEntry, check_field
 from devtls.http.h2.frames import ConnectionFault, ErrorCode
 from devtls.http.h2.huffman import decode_huffman
 
@@ -90,7 +90,7 @@ STATIC_TABLE: Final[Headers] = [
 ]
 _FIRST_DYNAMIC = len(STATIC_TABLE) + 1
 _MAX_INTEGER_BYTES = 4
-_STATIC_ENTRIES: list[FieldEntry] = [judge(name, value) for name, value in STATIC_TABLE]
+_STATIC_ENTRIES: list[FieldEntry] = [check_field(name, value) for name, value in STATIC_TABLE]
 
 
 class Block(NamedTuple):
@@ -154,7 +154,7 @@ class FieldDecoder:
         else:
             name, position = _string(block, position)
         value, position = _string(block, position)
-        entry = judge(name, value)
+        entry = check_field(name, value)
         if indexing:
             self._add(entry)
         return entry, position

@@ -1,7 +1,7 @@
 """What is open on an HTTP/2 connection, what was, and how much each stream may still send (RFC 9113 sections 5.1, 5.2).
 
 Owns the record of a stream and the memory of ended ones, which tells a late frame from a broken peer. Refuses nothing:
-`endpoint` and its two sides judge. Strategy: an open stream is a dict entry; an ended one is remembered by how it
+`endpoint` and its two sides check. Strategy: an open stream is a dict entry; an ended one is remembered by how it
 ended, the last few hundred of them.
 """
 

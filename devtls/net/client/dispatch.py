@@ -55,8 +55,8 @@ class RequestDispatcher:
         self._last: tuple[Any, ...] = (None, None, None)
         self._recording = service.observer.wants_requests
 
-    def meet(self, peername: tuple[str, int] | None, ssl_object: ssl.SSLObject | None = None) -> None:
-        """Take note of who the client is."""
+    def connected(self, peername: tuple[str, int] | None, ssl_object: ssl.SSLObject | None = None) -> None:
+        """Set the address of the client, and the certificate that it showed."""
         client_ip = str(peername[0]).encode("ascii", "replace") if peername else b"127.0.0.1"
         self.edge = self._proven_edge = self.service.edge(client_ip, self._port)
         if self.service.policies and ssl_object is not None:

@@ -98,7 +98,7 @@ class H1ClientConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(self._limits.max_buffer_bytes)
         service = self._service
         service.connections.add(self)
-        self._dispatcher.meet(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
+        self._dispatcher.connected(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._set_deadline(self._limits.head_timeout_s)
 
     def data_received(self, data: bytes) -> None:

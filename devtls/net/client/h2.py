@@ -95,7 +95,7 @@ class H2ClientConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(self._limits.max_buffer_bytes)
         self._service.connections.add(self)
-        self.dispatcher.meet(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
+        self.dispatcher.connected(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._rest(self._limits.head_timeout_s)
         self.flush()
         if self._service.draining:

@@ -63,7 +63,7 @@ def receive(descriptors: Iterable[tuple[int, str]]) -> ActivatedSockets:
     """Return what of these descriptors, with their names, can be served; the others are closed. Raises Refused."""
     notes: list[str] = []
     with contextlib.ExitStack() as undo:
-        handed = []
+        sockets = []
         for descriptor, name in list(descriptors):
             try:
                 sock = _open(descriptor)
@@ -71,11 +71,11 @@ def receive(descriptors: Iterable[tuple[int, str]]) -> ActivatedSockets:
                 notes.append(f"The socket {_called(descriptor, name)} that was handed over {problem}: it is closed.")
                 continue
             undo.callback(sock.close)
-            handed.append(ActivatedSocket(sock, name))
-        for each in handed:
+            sockets.append(ActivatedSocket(sock, name))
+        for each in sockets:
             _refuse_strangers(each.sock)
         undo.pop_all()
-    return ActivatedSockets(tuple(handed), tuple(notes))
+    return ActivatedSockets(tuple(sockets), tuple(notes))
 
 
 class _Unusable(Exception):

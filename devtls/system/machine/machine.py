@@ -90,3 +90,16 @@ class Machine:
     def tilde(self, path: Path) -> str:
         """Return `path` with the home folder written as ~."""
         return f"~/{path.relative_to(self.home)}" if path.is_relative_to(self.home) else str(path)
+
+
+def is_read_only(path: Path) -> bool:
+    """Say whether `path` is there and on a file system that is mounted read-only (statvfs(3); Windows cannot tell).
+
+    Images of containers, immutable distributions and disks with errors are.
+    """
+    if sys.platform == "win32":
+        return False
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False

@@ -145,6 +145,21 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+FileStamp = tuple[str, int, int, int]
+
+
+def stamp_of(path: Path) -> FileStamp:
+    """Return what changes with a file: name, time in ns, size and inode; zeros for one that is not there.
+
+    It tells without reading whether a file is the one that was read: ours are only added to, or replaced.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path), 0, 0, 0
+    return str(path), status.st_mtime_ns, status.st_size, status.st_ino
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path` against every other process and thread; raises StateError after ten seconds.

@@ -117,7 +117,7 @@ def test_json_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["measures"] == []
 
 
-def test_it_is_recorded_like_every_measure_of_setup(
+def test_it_is_recorded_like_every_change_of_setup(
     machine: Machine, systemd: Systemd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = ChangeRecord(tmp_path / "state")
@@ -166,7 +166,7 @@ def test_without_routes_there_is_no_service(machine: Machine, capsys: pytest.Cap
     assert not unit(machine).exists()
 
 
-def test_what_stands_in_the_way_is_said(systemd: Systemd, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_obstacle_is_named(systemd: Systemd, capsys: pytest.CaptureFixture[str]) -> None:
     systemd.silent = NO_BUS
     devtls("install", "--yes", code=1)
     said = capsys.readouterr().err
@@ -205,7 +205,7 @@ def test_without_a_terminal_nothing_is_done_unasked(
     assert not unit(machine).exists()
 
 
-def test_one_that_was_started_by_hand_is_pointed_out(
+def test_a_proxy_that_was_started_manually_is_pointed_out(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     about = About(version="1", pid=42, https_port=443, config_file=None)

@@ -1,4 +1,4 @@
-"""`devtls setup` on a redirected machine with measures of files: one plan, one question, every part for itself."""
+"""`devtls setup` on a redirected machine with changes of files: one plan, one question, every part for itself."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from devtls.system.changes.record import ChangeRecord
 from devtls.system.machine.elevation import find_elevation
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Plan
-from tests.cli.changes import FakeChanges
 from tests.cli.desk import Desk
+from tests.system.changes.fake_changes import FakeChanges
 from tests.system.changes.file_change import MARK, FileChange, program
 
 APP = f"{MARK}app.dev.local\napp.localhost\napp.test\n"
@@ -25,7 +25,7 @@ APP = f"{MARK}app.dev.local\napp.localhost\napp.test\n"
 
 @pytest.fixture
 def changes(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChanges:
-    made = FakeChanges(tmp_path / "measures")
+    made = FakeChanges(tmp_path / "changed")
     made.install(monkeypatch)
     monkeypatch.chdir(desk.machine.home)
     return made
@@ -86,7 +86,7 @@ def test_a_terminal_is_asked_once(
     assert desk.nss.exists() is done
 
 
-def test_without_a_terminal_nothing_happens_unless_yes_is_said(desk: Desk, changes: FakeChanges) -> None:
+def test_without_a_terminal_nothing_happens_unless_yes_is_given(desk: Desk, changes: FakeChanges) -> None:
     assert "devtls setup --yes" in desk.fail(ExitCode.REFUSED, "setup").hint
     assert "devtls setup --yes" in desk.fail(ExitCode.REFUSED, "setup", "names").hint
     assert not desk.state.exists()
@@ -189,7 +189,7 @@ def test_json_is_one_document_on_stdout(desk: Desk, changes: FakeChanges) -> Non
     assert json.loads(desk.succeed("setup", "ports", "--yes", "--json").stdout)["trust"] is None
 
 
-def test_one_failing_measure_leaves_the_others_and_is_named(desk: Desk, changes: FakeChanges) -> None:
+def test_one_failing_change_leaves_the_others_and_is_named(desk: Desk, changes: FakeChanges) -> None:
     changes.change("names:names", tail=(program("false"),))
     result = desk.run("setup", "--yes")
     assert str(result.exception) == "Not applied: Lines in names."
@@ -217,20 +217,28 @@ def test_what_is_not_needed_is_no_failure(desk: Desk, changes: FakeChanges) -> N
     assert desk.fail(ExitCode.FAILED, "setup", "--yes").hint == "get one"
 
 
-def test_a_system_without_measures_needs_none(desk: Desk, changes: FakeChanges) -> None:
+def test_a_system_without_changes_needs_none(desk: Desk, changes: FakeChanges) -> None:
     changes.found.clear()
     assert "Names:\n  nothing to do on this system" in desk.succeed("setup", "--yes").stderr
     assert "Nothing needs" not in desk.succeed("setup", "--yes").stdout
 
 
-def test_a_certain_way_takes_the_place_of_the_usual_one_for_ports_and_stays(desk: Desk, changes: FakeChanges) -> None:
+def test_a_certain_method_replaces_the_usual_one_for_ports_and_stays(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "--yes", "--method", "other")
     assert list(changes.files()) == ["names", "other"]
     assert desk.succeed("setup", "--yes").stdout.startswith("Everything is applied already")
     assert list(changes.files()) == ["names", "other"]
 
 
-def test_an_unknown_way_is_refused_with_those_that_exist_before_a_ca_is_made(desk: Desk, changes: FakeChanges) -> None:
+def test_the_former_name_of_the_option_works_and_is_hidden(desk: Desk, changes: FakeChanges) -> None:
+    desk.succeed("setup", "ports", "--yes", "--way", "other")
+    assert list(changes.files()) == ["other"]
+    assert "--way" not in desk.succeed("setup", "--help").stdout
+
+
+def test_an_unknown_method_is_refused_with_those_that_exist_before_a_ca_is_made(
+    desk: Desk, changes: FakeChanges
+) -> None:
     error = desk.fail(ExitCode.USAGE, "setup", "--yes", "--method", "magic")
     assert str(error) == "There is no method 'magic' for this on this machine."
     assert error.hint == "--method with one of: names, ports, other"

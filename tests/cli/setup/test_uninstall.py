@@ -12,14 +12,14 @@ from devtls.operations import uninstall
 from devtls.system.changes.change import SETUP_PARTS, Part
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE
 from devtls.system.changes.record import ChangeRecord
-from tests.cli.changes import FakeChanges
 from tests.cli.desk import Desk
+from tests.system.changes.fake_changes import FakeChanges
 from tests.system.changes.file_change import program
 
 
 @pytest.fixture
 def changes(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChanges:
-    made = FakeChanges(tmp_path / "measures")
+    made = FakeChanges(tmp_path / "changed")
     made.install(monkeypatch)
     monkeypatch.chdir(desk.machine.home)
     return made
@@ -76,14 +76,16 @@ def test_a_damaged_ca_is_no_obstacle(desk: Desk, changes: FakeChanges) -> None:
     assert "devtls root" not in desk.bundle.read_text()
 
 
-def test_without_a_ca_the_rest_is_taken_back(desk: Desk, changes: FakeChanges) -> None:
+def test_without_a_ca_the_rest_is_reverted(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "names", "--yes")
     values = json.loads(desk.succeed("uninstall", "--yes", "--json").stdout)
     assert (values["kept"], [each["changed"] for each in values["measures"]]) == ([], [True])
     assert not desk.state.exists()
 
 
-def test_what_cannot_be_taken_back_stays_recorded_and_a_second_run_ends_it(desk: Desk, changes: FakeChanges) -> None:
+def test_a_change_that_cannot_be_reverted_stays_recorded_and_a_second_run_ends_it(
+    desk: Desk, changes: FakeChanges
+) -> None:
     desk.succeed("setup", "--yes")
     changes.change("ports:ports", stuck=(program("false"),))
     assert "Lines in ports" in str(desk.fail(ExitCode.FAILED, "uninstall", "--yes"))
@@ -102,7 +104,7 @@ def test_a_store_that_keeps_the_root_is_named(desk: Desk, changes: FakeChanges) 
     assert ChangeRecord(desk.state).entries(*SETUP_PARTS) == ()
 
 
-def test_what_a_variable_names_and_what_devtls_did_not_make_stays_and_is_said(
+def test_a_file_that_a_variable_names_or_that_is_not_ours_stays_and_is_named(
     desk: Desk, changes: FakeChanges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.succeed("setup", "--yes")
@@ -151,9 +153,3 @@ def test_one_that_does_not_end_stops_nothing_else(
     result = desk.run("uninstall", "--yes")
     assert (result.exception is error) is fails
     assert not desk.state.exists()
-
-
-def test_the_program_is_removed_as_it_was_installed() -> None:
-    assert uninstall.program_removal("/home/me/.local/share/uv/tools/devtls") == "uv tool uninstall devtls"
-    assert uninstall.program_removal("/home/me/.local/share/pipx/venvs/devtls") == "pipx uninstall devtls"
-    assert uninstall.program_removal("/venv", "/venv/bin/python") == "/venv/bin/python -m pip uninstall devtls"

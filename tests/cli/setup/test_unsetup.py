@@ -11,8 +11,8 @@ from devtls.cli.terminal import prompts
 from devtls.errors import ExitCode
 from devtls.system.changes.change import SETUP_PARTS, Part
 from devtls.system.changes.record import AppliedChange, ChangeRecord
-from tests.cli.changes import FakeChanges
 from tests.cli.desk import Desk
+from tests.system.changes.fake_changes import FakeChanges
 from tests.system.changes.file_change import MARK, program
 
 NOTHING = "Nothing of devtls setup is on this machine.\n"
@@ -20,7 +20,7 @@ NOTHING = "Nothing of devtls setup is on this machine.\n"
 
 @pytest.fixture
 def changes(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChanges:
-    made = FakeChanges(tmp_path / "measures")
+    made = FakeChanges(tmp_path / "changed")
     made.install(monkeypatch)
     monkeypatch.chdir(desk.machine.home)
     return made
@@ -43,7 +43,7 @@ def test_everything_comes_back_as_it_was_and_the_ca_stays(desk: Desk, changes: F
     assert desk.succeed("unsetup", "--yes").stdout == NOTHING
 
 
-def test_parts_are_taken_back_singly(desk: Desk, changes: FakeChanges) -> None:
+def test_parts_are_reverted_singly(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "--yes", "--name", "api")
     desk.succeed("unsetup", "ports", "--yes")
     assert list(changes.files()) == ["names"]
@@ -59,7 +59,7 @@ def test_without_the_record_the_marks_say_what_is_ours(desk: Desk, changes: Fake
     assert changes.files() == {"ports": "an administrator's\n"}
 
 
-def test_a_damaged_record_is_said_and_without_it_the_rest_goes_on(desk: Desk, changes: FakeChanges) -> None:
+def test_a_damaged_record_is_refused_and_without_it_the_rest_goes_on(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "names", "--yes")
     record = ChangeRecord(desk.state)
     record.path.write_text("{")
@@ -95,7 +95,7 @@ def test_a_no_leaves_everything(desk: Desk, changes: FakeChanges, monkeypatch: p
     assert list(changes.files()) == ["names", "ports"]
 
 
-def test_one_that_cannot_be_taken_back_stops_no_other_and_stays_recorded(desk: Desk, changes: FakeChanges) -> None:
+def test_one_that_cannot_be_reverted_stops_no_other_and_stays_recorded(desk: Desk, changes: FakeChanges) -> None:
     desk.succeed("setup", "--yes")
     changes.change("ports:ports", stuck=(program("false"),))
     error = desk.fail(ExitCode.FAILED, "unsetup", "--yes")

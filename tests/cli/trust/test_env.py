@@ -89,7 +89,7 @@ def test_the_bundle_is_made_anew_when_its_parts_change(
     assert list(certificates_in((state_dir / BUNDLE_FILE).read_bytes())) == [PUBLIC, CORPORATE, fresh.root_der]
 
 
-def test_what_the_user_named_stays_in_force_and_comes_back(
+def test_lists_that_the_user_named_are_kept_and_come_back(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corporate = tmp_path / "corp.pem"

@@ -61,7 +61,7 @@ def test_json_is_one_document_on_stdout(desk: Desk) -> None:
     assert values["root"]["zones"] == ["dev.local", "localhost", "test"]
 
 
-def test_without_a_terminal_nothing_happens_unless_yes_is_said(desk: Desk) -> None:
+def test_without_a_terminal_nothing_happens_unless_yes_is_given(desk: Desk) -> None:
     error = desk.fail(ExitCode.REFUSED, "trust")
     assert "no terminal" in str(error)
     assert "--yes" in error.hint
@@ -134,7 +134,7 @@ def test_a_ca_that_a_serve_made_meanwhile_is_not_taken_for_the_wanted_one(
     assert not desk.nss.exists()
 
 
-def test_a_state_directory_that_takes_no_root_file_is_said_in_a_sentence(desk: Desk) -> None:
+def test_a_state_directory_that_takes_no_root_file_is_an_error_with_a_sentence(desk: Desk) -> None:
     (desk.state / ROOT_FILE).mkdir(mode=0o700, parents=True)
     desk.state.chmod(0o700)
     assert "cannot be written" in str(desk.fail(ExitCode.STATE, "trust", "--yes"))
@@ -160,7 +160,7 @@ def test_if_no_store_trusts_it_the_exit_code_says_so(desk: Desk) -> None:
     assert error.hint
 
 
-def test_without_certutil_the_package_and_the_way_by_hand_are_named(desk: Desk) -> None:
+def test_without_certutil_the_package_and_the_manual_steps_are_named(desk: Desk) -> None:
     (desk.machine.root / "usr/bin/certutil").unlink()
     desk.nss.mkdir(parents=True)
     result = desk.succeed("trust", "--yes")
@@ -279,7 +279,7 @@ def test_the_table_on_a_terminal_has_colours(desk: Desk, capsys: pytest.CaptureF
     assert "System store" in capsys.readouterr().out
 
 
-def test_untrust_takes_back_exactly_what_trust_put_there(desk: Desk) -> None:
+def test_untrust_reverts_exactly_the_changes_of_trust(desk: Desk) -> None:
     before = desk.bundle.read_bytes()
     desk.succeed("trust", "--yes")
     result = desk.succeed("untrust", "--yes")
@@ -350,7 +350,7 @@ def test_untrust_finds_roots_of_ours_without_any_record(desk: Desk, tmp_path: Pa
     assert desk.bundle.read_bytes() != before
 
 
-def test_untrust_leaves_another_ca_of_devtls_alone_unless_all_is_said(
+def test_untrust_leaves_another_ca_of_devtls_alone_unless_all_is_given(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.succeed("trust", "--yes")

@@ -1,7 +1,7 @@
 import pytest
 
 from devtls.http.h2 import fields
-from devtls.http.h2.fields import judge
+from devtls.http.h2.fields import check_field
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from devtls.http.h2.fields import judge
     ],
 )
 def test_a_field_has_a_kind_and_a_size(name: bytes, value: bytes, kind: int) -> None:
-    entry = judge(name, value)
+    entry = check_field(name, value)
     assert (entry.field, entry.kind, entry.flaw) == ((name, value), kind, "")
     assert entry.size == len(name) + len(value) + 32
 
@@ -58,6 +58,6 @@ def test_a_field_has_a_kind_and_a_size(name: bytes, value: bytes, kind: int) -> 
     ],
 )
 def test_a_malformed_field_says_why(name: bytes, value: bytes, why: str) -> None:
-    entry = judge(name, value)
+    entry = check_field(name, value)
     assert entry.kind == fields.MALFORMED
     assert why in entry.flaw

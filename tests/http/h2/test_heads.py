@@ -8,7 +8,7 @@ from devtls.errors import LocalProtocolError, ProtocolViolation
 from devtls.http.events import Headers, InformationalResponse, RememberedHeaders, Request, Response
 from devtls.http.h1.head import HeadLimits
 from devtls.http.h2 import heads
-from devtls.http.h2.fields import judge
+from devtls.http.h2.fields import check_field
 from devtls.http.h2.frames import ErrorCode, StreamFault
 from devtls.http.h2.hpack import Block, FieldDecoder
 from tests.http.h2.wire import CONNECT, GET, OK, POST
@@ -17,7 +17,7 @@ LIMITS = HeadLimits()
 
 
 def decoded(fields: Headers) -> Block:
-    entries = [judge(name, value) for name, value in fields]
+    entries = [check_field(name, value) for name, value in fields]
     return Block(entries, sum(entry.size for entry in entries))
 
 

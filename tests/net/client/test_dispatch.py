@@ -23,7 +23,7 @@ class Client:
 
 def dispatcher(running: Proxy, sni: str | None = "app.dev.local") -> RequestDispatcher:
     made = RequestDispatcher(running.service, sni)
-    made.meet(("127.0.0.1", 5))
+    made.connected(("127.0.0.1", 5))
     return made
 
 
@@ -76,7 +76,7 @@ async def test_each_connection_has_a_number_of_its_own_and_knows_its_client(runn
     assert second.id == first.id + 1
     assert (first.sni, second.sni) == (b"app.dev.local", b"")
     assert first.edge is second.edge
-    second.meet(None)
+    second.connected(None)
     assert second.edge.client_ip == b"127.0.0.1"
 
 

@@ -11,7 +11,7 @@ from devtls.system.changes.change import Part
 from devtls.system.changes.discovery import METHODS, find_applied, find_changes, method_of
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
-from tests.cli.changes import FakeChanges
+from tests.system.changes.fake_changes import FakeChanges
 
 RUNNER = ProcessRunner()
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.changes.ports.sysctl_files import KEY, OWN_FILE, OwnFile, Setting, read_others, read_own, write_own
 from devtls.system.machine.execute import Outcome, StepFailure
-from devtls.system.machine.machine import Machine
+from devtls.system.machine.machine import Machine, is_read_only
 from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
-from devtls.system.machine.read_only import is_read_only
 
 _KERNEL = "proc/sys/net/ipv4/ip_unprivileged_port_start"
 _FIRST_OPEN, _LAST = 1024, 65535

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.machine.execute import Outcome, StepFailure
+from devtls.system.machine.machine import is_read_only
 from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
-from devtls.system.machine.read_only import is_read_only
 
 MARK = "# Written by devtls setup; devtls unsetup takes it out."
 _OURS = b"# Written by devtls setup"

@@ -13,9 +13,8 @@ import os
 from pathlib import Path
 
 from devtls.system.changes.resolver.hosts import HostsFacts
-from devtls.system.machine.machine import Machine
+from devtls.system.machine.machine import Machine, is_read_only
 from devtls.system.machine.plan import ELEVATED_S, RemoveFile, Run, Step, Unchanged, WriteFile
-from devtls.system.machine.read_only import is_read_only
 
 _TEE, _COPY, _MOVE, _CHMOD = "/usr/bin/tee", "/bin/cp", "/bin/mv", "/bin/chmod"
 _MACOS_FLUSH = (("/usr/bin/dscacheutil", "-flushcache"), ("/usr/bin/killall", "-HUP", "mDNSResponder"))

@@ -20,9 +20,8 @@ from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
 from devtls.system.changes.truststore.store import TrustStore
 from devtls.system.machine.execute import Finished, Outcome, Runner, StepFailure
-from devtls.system.machine.machine import Machine
+from devtls.system.machine.machine import Machine, is_read_only
 from devtls.system.machine.plan import ELEVATED_S, Plan, RemoveFile, Run, Step, WriteFile
-from devtls.system.machine.read_only import is_read_only
 
 _LARGEST_ANCHOR = 1 << 20
 _JAVA_STORE = "etc/ssl/certs/java/cacerts"

@@ -8,8 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import devtls
-from devtls.pki.authority import Authority
-from devtls.pki.foreign import FOREIGN_NAME, issue_foreign_probe
+from devtls.pki.authority import FOREIGN_NAME, Authority, issue_foreign_probe
 
 
 def test_the_probe_is_signed_by_the_live_intermediate_for_five_minutes(

@@ -1,4 +1,4 @@
-"""Changes of files, in the place of this system's own: what `devtls setup` finds on a desk."""
+"""Changes of files, in the place of this system's own: the changes that `devtls setup` finds in a test."""
 
 from __future__ import annotations
 

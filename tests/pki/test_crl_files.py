@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.pki.authority import Authority
-from devtls.pki.client_chain import lists_are_complete, would_pass
+from devtls.pki.crl_files import crls_are_complete, would_pass
 from tests.net.client_certificates import ClientCertificate, make_client_certificate, trust_pem
 from tests.net.harness import make_authority
 
@@ -52,7 +52,7 @@ def test_what_cannot_be_read_lets_nobody_in(alice: ClientCertificate, ours: Auth
 
 def test_a_file_is_complete_with_a_list_of_each_ca(ours: Authority) -> None:
     of_the_root = x509.load_der_x509_crl(ours.root_crl_der).public_bytes(Encoding.PEM)
-    assert not lists_are_complete(trust_pem(ours)), "the root's is lacking"
-    assert lists_are_complete(trust_pem(ours) + of_the_root)
-    assert not lists_are_complete(trust_pem(ours) + of_the_root + trust_pem(make_authority()))
-    assert not lists_are_complete(b"")
+    assert not crls_are_complete(trust_pem(ours)), "the root's is lacking"
+    assert crls_are_complete(trust_pem(ours) + of_the_root)
+    assert not crls_are_complete(trust_pem(ours) + of_the_root + trust_pem(make_authority()))
+    assert not crls_are_complete(b"")
