@@ -73,7 +73,7 @@ def _openssl(probe: Probe) -> tuple[str, ...]:
 
 
 def _python(probe: Probe) -> tuple[str, ...]:
-    # -I: a socket.py in the current folder must not be imported in the place of the standard library's.
+    # -I: a socket.py in the current directory must not be imported in the place of the standard library's.
     return ("-I", "-c", _PYTHON, probe.name, str(probe.port))
 
 

@@ -23,7 +23,7 @@ _LARGEST_REQUEST = 8192
 
 
 def server_context(leaf: Leaf, private_directory: Path) -> ssl.SSLContext:
-    """Return a context that serves `leaf`; on Linux its key is in no folder even while OpenSSL reads it."""
+    """Return a context that serves `leaf`; on Linux its key is in no directory even while OpenSSL reads it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with pem_path(private_directory, leaf.pem) as (path, password):
         context.load_cert_chain(path, password=password)

@@ -20,7 +20,7 @@ from devtls.system.machine.machine import Machine
 
 @dataclass(frozen=True, slots=True)
 class BrowserFacts:
-    """`legacy` and `modern` are Chromium's folders as far as they exist, as a person writes them.
+    """`legacy` and `modern` are Chromium's directories as far as they exist, as a person writes them.
 
     `trusting` names the stores that trust the root; `old_processes` are browsers that have run since before the last
     change of trust: name -> process id.
@@ -62,7 +62,7 @@ def check_browsers(facts: BrowserFacts) -> Iterator[Finding]:
 
 
 def _on_two_directories(facts: BrowserFacts) -> Finding:
-    hides = f"Chromium reads {facts.legacy} alone: that folder hides {facts.modern}"
+    hides = f"Chromium reads {facts.legacy} alone: that directory hides {facts.modern}"
     if f"nss:{facts.modern}" in facts.trusting and f"nss:{facts.legacy}" not in facts.trusting:
         return Finding(
             "browser-folder-hidden",

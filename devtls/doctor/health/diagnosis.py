@@ -47,7 +47,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class DoctorEnvironment:
-    """What is examined: this machine, as this user sees it in this folder and this shell."""
+    """What is examined: this machine, as this user sees it in this directory and this shell."""
 
     machine: Machine
     paths: Paths

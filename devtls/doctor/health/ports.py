@@ -101,7 +101,7 @@ def _on_other_ca(port: PortFacts) -> Finding:
     return _found(
         "serve-of-another-ca",
         Level.TROUBLE,
-        f"The devtls on port {port.number} ({port.by}) serves with another CA than the one of this state folder.",
+        f"The devtls on port {port.number} ({port.by}) serves with another CA than the one of this state directory.",
         port,
         "Browsers that trust this CA show a warning page for what it serves.",
         "End it and start devtls serve again; if it is another user's, take another port with --https-port",

@@ -71,9 +71,9 @@ def check_project(facts: ProjectFacts) -> Iterator[Finding]:
             "folder-missing",
             Section.PROJECT,
             Level.WARNING,
-            f"There is no folder {visible(directory)}, which a route serves.",
+            f"There is no directory {visible(directory)}, which a route serves.",
             "Its addresses answer 404.",
-            f"Make the folder, or change the route in {facts.file}",
+            f"Make the directory, or change the route in {facts.file}",
             directory,
         )
     if facts.kept:
@@ -105,7 +105,7 @@ _NOT_IN_TIME = "no answer in time"
 
 
 def probe_project(directory: Path, home: Path, paths: Paths, zones: tuple[Hostname, ...]) -> ProjectFacts:
-    """Return the configuration that `devtls serve` would find in `folder`, and how its apps are."""
+    """Return the configuration that `devtls serve` would find in `directory`, and how its apps are."""
     found = find_config(directory, home=home, config_dir=paths.config_dir)
     if found is None:
         return ProjectFacts()

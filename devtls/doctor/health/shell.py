@@ -38,7 +38,7 @@ NO_PROXY = "no_proxy"
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """What a variable names: `is_ours` = in the state folder, `holds_root` = with the present root in it."""
+    """What a variable names: `is_ours` = in the state directory, `holds_root` = with the present root in it."""
 
     variable: str
     path: str

@@ -33,7 +33,7 @@ _ONLY_OURS = "devtls untrust --all && devtls trust"
 
 @dataclass(frozen=True, slots=True)
 class StaleRoot:
-    """A root of devtls that is not the present one; `recorded` = this state folder put it there."""
+    """A root of devtls that is not the present one; `recorded` = this state directory put it there."""
 
     nickname: str
     fingerprint: str
@@ -123,7 +123,7 @@ def _on_stale(store: ProbedStore) -> Iterator[Finding]:
     if unknown:
         names, verb = _many(root.nickname for root in unknown)
         what = f"{names}, of an earlier or another CA, {verb} in {store.label}."
-        why += " It may also belong to a CA in another state folder: only you know."
+        why += " It may also belong to a CA in another state directory: only you know."
         remedy = _ONLY_OURS
         yield Finding("root-unknown", Section.STORES, Level.WARNING, what, why, remedy, store.name)
 

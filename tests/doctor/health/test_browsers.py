@@ -19,7 +19,7 @@ def test_one_directory_or_none_is_fine() -> None:
 def test_an_old_directory_without_the_root_hides_the_new_one() -> None:
     finding = checked(BrowserFacts(OLD, NEW, frozenset({f"nss:{NEW}"})))["browser-folder-hidden"]
     assert (finding.level, finding.remedy) == (Level.WARNING, "devtls trust")
-    assert finding.what == f"Chromium reads {OLD} alone: that folder hides {NEW}, where the root is."
+    assert finding.what == f"Chromium reads {OLD} alone: that directory hides {NEW}, where the root is."
 
 
 def test_two_directories_with_the_root_in_the_one_that_counts_are_a_fact() -> None:

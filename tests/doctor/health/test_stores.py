@@ -77,7 +77,7 @@ def test_only_a_recorded_root_of_an_earlier_ca_is_taken_out_by_fix() -> None:
     assert (stale.fix, stale.remedy) == (FIX, "devtls doctor --fix")
     assert other.what == "devtls root 2 and devtls root 3, of an earlier or another CA, are in Chromium."
     assert other.fix is None
-    assert "another state folder" in other.why
+    assert "another state directory" in other.why
 
 
 def test_one_that_takes_an_administrator_is_left_to_untrust() -> None:

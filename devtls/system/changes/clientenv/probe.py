@@ -28,7 +28,7 @@ _SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A file or folder of the user's own that a variable names, and its certificates (DER; none = it is of no use)."""
+    """A file or directory of the user's own that a variable names, and its certificates (DER; none: it is useless)."""
 
     path: str
     certificates: tuple[bytes, ...]
@@ -36,7 +36,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentFacts:
-    """`folder` is the state folder; `own` holds what the user's variables name, as far as they name anything."""
+    """`directory` is the state directory; `own` holds what the user's variables name, as far as they name anything."""
 
     directory: Path
     root: RootCertificate
@@ -101,7 +101,7 @@ def _read(file: Path) -> bytes:
 
 
 def git_setting(directory: Path, environ: Mapping[str, str]) -> Named | None:
-    """Return http.sslCAInfo of the user and the system; that of a repository holds in its folder only."""
+    """Return http.sslCAInfo of the user and the system; that of a repository holds in its directory only."""
     argv = ["git", "-C", str(directory), "config", "--get", "--type=path", "http.sslCAInfo"]
     env = {name: value for name, value in environ.items() if name != "GIT_DIR"}
     try:

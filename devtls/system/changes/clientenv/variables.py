@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 ROOT_FILE = "devtls-root.pem"
-"""The root in the state folder under a name that does not change: for commands, and for variables that add."""
+"""The root in the state directory under a name that does not change: for commands, and for variables that add."""
 BUNDLE_FILE = "ca-bundle.pem"
 """The system's roots and ours; ca-bundle-<...>.pem extends a file of the user's own."""
 TRUSTSTORE_FILE = "devtls-truststore.p12"

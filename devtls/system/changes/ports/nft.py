@@ -95,7 +95,7 @@ def _answers(port: int, family: socket.AddressFamily, address: str) -> bool:
 
 
 class NftRedirect(Change[NftFacts, DesiredState]):
-    """The Measure that sends 443 and 80 to 8443."""
+    """The Change that sends 443 and 80 to 8443."""
 
     name = "ports:nft"
     part = Part.PORTS
@@ -129,7 +129,7 @@ class NftRedirect(Change[NftFacts, DesiredState]):
         )
 
     def state(self, facts: NftFacts, desired: DesiredState) -> ChangeState:
-        """Say whether connections to the wished ports arrive at 8443, and will after the next boot."""
+        """Say whether connections to the desired ports arrive at 8443, and will after the next boot."""
         if desired.https_port != HTTPS:
             detail = f"devtls.toml asks for port {desired.https_port}, and it is 443 that is redirected"
             return ChangeState(Status.MANUAL, detail, "Take https_port out of devtls.toml, or choose another method.")

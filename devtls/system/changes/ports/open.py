@@ -27,7 +27,7 @@ _WORDS = {
 
 
 class OpenPorts(Change[str, DesiredState]):
-    """The Measure of a system that needs none."""
+    """The Change of a system that needs none."""
 
     name = "ports:open"
     part = Part.PORTS

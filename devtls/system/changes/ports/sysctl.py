@@ -60,7 +60,7 @@ class SysctlFacts:
 
 
 class SysctlChange(Change[SysctlFacts, DesiredState]):
-    """The Measure that lets every user have the ports from the lowest of ours up."""
+    """The Change that lets every user have the ports from the lowest of ours up."""
 
     name = "ports:sysctl"
     part = Part.PORTS
@@ -156,7 +156,7 @@ class SysctlChange(Change[SysctlFacts, DesiredState]):
 
 
 def lowest_wanted(desired: DesiredState) -> int | None:
-    """Return the lowest port of root's that is wished for, None for none."""
+    """Return the lowest port of root's that is desired, None for none."""
     return min((port for port in (desired.https_port, desired.http_port) if port and port < _FIRST_OPEN), default=None)
 
 

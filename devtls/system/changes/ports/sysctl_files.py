@@ -15,7 +15,7 @@ KEY = "net.ipv4.ip_unprivileged_port_start"
 OWN_FILE = "etc/sysctl.d/60-devtls.conf"
 
 _DIRECTORYS = ("etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d")
-"""A file in an earlier folder takes the place of one with its name in a later one."""
+"""A file in an earlier directory takes the place of one with its name in a later one."""
 _READ_LAST = "etc/sysctl.conf"
 _LARGEST = 1 << 20
 _TEXT = """\

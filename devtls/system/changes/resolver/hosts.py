@@ -2,7 +2,7 @@
 
 Owns what is to stand in our block and the words about it; where the file is and how it is written is its place's
 business. Refuses links (on NixOS, for one, the configuration makes the file) and a file that it does not understand:
-then it says which lines a person adds. Names of the block stay when another project is set up; taking the measure back
+then it says which lines a person adds. Names of the block stay when another project is set up; reverting the change
 takes the whole block. No system has wildcards here.
 """
 
@@ -95,7 +95,7 @@ class HostsPlace(Protocol):
 
 
 class HostsFile(Change[HostsFacts, DesiredState]):
-    """The Measure of our block in the hosts file."""
+    """The Change of our block in the hosts file."""
 
     name = "names:hosts"
     part = Part.NAMES
@@ -153,7 +153,7 @@ class HostsFile(Change[HostsFacts, DesiredState]):
         return ChangeState(Status.READ_ONLY, f"{path} lies on a read-only file system", remedy)
 
     def _wished(self, facts: HostsFacts, desired: DesiredState) -> bytes:
-        """Return the whole file as wished. Raises UnusableHosts."""
+        """Return the whole file as desired. Raises UnusableHosts."""
         content, zones = facts.content or b"", tuple(map(Hostname, desired.zones))
         names = choose_names(parse_hosts(content).names, _wanted(desired), zones)
         return write_block(content, names, self._place.newline)

@@ -29,7 +29,7 @@ class Lookups:
     """`sources` is the line `hosts:` of nsswitch.conf, `nameservers` those of resolv.conf, `active` the units that run.
 
     `systemd` is its version (0 = none), `global_dns` the file in which systemd-resolved has servers for everything,
-    `nm_dns` NetworkManager's setting `dns`; `reads_folder` = dnsmasq reads /etc/dnsmasq.d.
+    `nm_dns` NetworkManager's setting `dns`; `reads_directory` = dnsmasq reads /etc/dnsmasq.d.
     """
 
     sources: tuple[str, ...] = ()
@@ -148,7 +148,7 @@ def _nm_dns(root: Path) -> str:
 
 
 def _nm_files(root: Path) -> Iterator[Path]:
-    """Yield its files in the order in which it reads them; a name in a later folder hides its like."""
+    """Yield its files in the order in which it reads them; a name in a later directory hides its like."""
     found: dict[str, Path] = {}
     for directory in _NM_DIRECTORYS:
         try:
@@ -162,7 +162,7 @@ def _nm_files(root: Path) -> Iterator[Path]:
 
 
 def _reads_directory(etc: Path) -> bool:
-    """Whether dnsmasq.conf names the folder, or Debian's way of starting it does."""
+    """Whether dnsmasq.conf names the directory, or Debian's way of starting it does."""
     if not (etc / "dnsmasq.d").is_dir():
         return False
     settings = (*_lines(etc / "dnsmasq.conf"), *_lines(etc / "default/dnsmasq"))

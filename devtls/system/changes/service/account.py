@@ -22,7 +22,7 @@ DIRECTORY_VARIABLES = (
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
 )
-"""What a service needs to find the same folders as the shell that it was installed from."""
+"""What a service needs to find the same directories as the shell that it was installed from."""
 
 READ_LOG = "devtls service logs"
 """What to do about a service that is in place and does not run."""
@@ -73,7 +73,7 @@ class Account:
 
 
 class Service(Change[FactsT, DesiredState], Protocol[FactsT]):
-    """A measure that starts devtls by itself."""
+    """A change that starts devtls by itself."""
 
     def account(self, facts: FactsT) -> Account:
         """Say what is installed, and whether it runs."""
@@ -86,14 +86,14 @@ AnyService: TypeAlias = Service[Any]
 
 
 def is_service(change: AnyChange) -> TypeGuard[AnyService]:
-    """Say whether a measure starts devtls by itself: sockets that do are a measure for ports."""
+    """Say whether a change starts devtls by itself: sockets that do are a change of ports."""
     return hasattr(change, "account")
 
 
 def service_argv(desired: DesiredState, config: str, *extra: str) -> tuple[str, ...]:
     """Return the command of a service; `config` "" leaves the search to serve.
 
-    The service works in the home folder, where `python -m` would look for modules first: -P says not to.
+    The service works in the home directory, where `python -m` would look for modules first: -P says not to.
     """
     interpreter, *rest = desired.command
     safe = rest if "-P" in rest else ["-P", *rest]
@@ -120,7 +120,7 @@ def refusal_of_paths(desired: DesiredState, *paths: str) -> ChangeState | None:
     if odd is None:
         return None
     detail = f"the path {odd!r} is not UTF-8, or has control characters, and no service can be told of it"
-    return ChangeState(Status.MANUAL, detail, "Move that folder, or name another (DEVTLS_STATE_DIR, --config).")
+    return ChangeState(Status.MANUAL, detail, "Move that directory, or name another (DEVTLS_STATE_DIR, --config).")
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def refusal(desired: DesiredState, config: str) -> ChangeState | None:
     if not set(desired.command[0]) & _REFUSED_IN_PATHS:
         return None
     what = "systemd starts no program that has a quote or a backslash in its path"
-    return ChangeState(Status.MANUAL, f"{what}, as {desired.command[0]} has", "Install devtls in another folder.")
+    return ChangeState(Status.MANUAL, f"{what}, as {desired.command[0]} has", "Install devtls in another directory.")
 
 
 def argv_of(content: bytes | None) -> tuple[str, ...]:

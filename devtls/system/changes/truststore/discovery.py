@@ -138,7 +138,7 @@ def root_is_trusted(machine: Machine, runner: Runner, fingerprint: str) -> bool:
 
 
 _PROOFS = {"nss": "cert9.db", "java": ""}
-"""What is there as long as a store that lives in one place is there; below the folder that its name tells."""
+"""What is there as long as a store that lives in one place is there; below the directory that its name tells."""
 
 
 def is_gone(name: str, machine: Machine) -> bool:

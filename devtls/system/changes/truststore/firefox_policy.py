@@ -36,7 +36,7 @@ _LARGEST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """A certificate file: named by the policy, lying in its folder under a name of ours, or both."""
+    """A certificate file: named by the policy, lying in its directory under a name of ours, or both."""
 
     path: str
     der: bytes
@@ -182,7 +182,7 @@ class FirefoxPolicyStore(TrustStore[PolicyFacts]):
                 return ChangeState(Status.FAILED, outcome.detail, again)
 
     def explain(self, facts: PolicyFacts, desired: RootCertificate) -> str:
-        """Return the line to add by hand to a file that we cannot merge into."""
+        """Return the line to add manually to a file that we cannot merge into."""
         if facts.blocked is None:
             return ""
         return f'In {self._path}, add "{desired.path}" to the list "Install" of "Certificates" of "policies".'

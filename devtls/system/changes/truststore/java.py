@@ -35,7 +35,7 @@ _DEBIAN_ALIAS = "debian:"
 
 @dataclass(frozen=True, slots=True)
 class Feeder:
-    """What writes a keystore from the system's anchors; `anchors` is the folder that it takes them from."""
+    """What writes a keystore from the system's anchors; `anchors` is the directory that it takes them from."""
 
     keystore: Path
     anchors: Path
@@ -81,7 +81,7 @@ class JavaStore(TrustStore[JavaKeystoreFacts]):
 
     @property
     def label(self) -> str:
-        """The versions, and the JDK's folder, or the file where several share it."""
+        """The versions, and the JDK's directory, or the file where several share it."""
         versions = " and ".join(dict.fromkeys(filter(None, map(java_version, self.place.homes))))
         shared = len(self.place.homes) > 1 or self.place.dormant
         where = self.place.keystore if shared else self.place.homes[0]

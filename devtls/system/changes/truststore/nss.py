@@ -28,7 +28,7 @@ _VALUES = "SELECT a11 FROM nssPublic WHERE a11 IS NOT NULL"  # attribute 0x11 of
 
 @dataclass(frozen=True, slots=True)
 class NssPlace:
-    """A folder that holds, or shall hold, a database; `reader` is who reads it."""
+    """A directory that holds, or shall hold, a database; `reader` is who reads it."""
 
     directory: Path
     reader: str
@@ -90,7 +90,7 @@ class NssStore(TrustStore[NssFacts]):
 
     @property
     def name(self) -> str:
-        """`nss:` and the folder."""
+        """`nss:` and the directory."""
         return f"nss:{self.place.shown}"
 
     @property
@@ -201,7 +201,7 @@ class NssStore(TrustStore[NssFacts]):
             return ChangeState(
                 Status.FAILED,
                 f"{directory} is no NSS database that certutil can read",
-                "Move the folder away; the browser makes a new one.",
+                "Move the directory away; the browser makes a new one.",
             )
         return ChangeState(Status.FAILED, detail, "Run its command from devtls trust --dry-run to see more.")
 

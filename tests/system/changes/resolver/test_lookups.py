@@ -143,7 +143,7 @@ def test_a_dnsmasq_of_its_own_must_read_the_directory(debian: Debian, path: str,
     debian.write("etc/resolv.conf", "nameserver ::1\n")
     debian.write(path, line + "\n")
     debian.runs("dnsmasq")
-    assert debian.ways() == ["hosts"]  # there is no folder
+    assert debian.ways() == ["hosts"]  # there is no directory
     (debian.machine.root / "etc/dnsmasq.d").mkdir()
     assert debian.ways() == (["hosts", "dnsmasq"] if reads else ["hosts"])
 

@@ -26,7 +26,7 @@ _EXPOSED_AT_MOST = 4.0
 
 @pytest.fixture(params=ODD)
 def odd_state(request: pytest.FixtureRequest, desired: DesiredState, tmp_path: Path) -> DesiredState:
-    """A desired whose interpreter and state folder lie in a folder of an odd name."""
+    """A desired whose interpreter and state directory lie in a directory of an odd name."""
     directory = tmp_path / request.param
     directory.mkdir()
     (directory / "python").symlink_to(sys.executable)
@@ -38,7 +38,7 @@ def odd_state(request: pytest.FixtureRequest, desired: DesiredState, tmp_path: P
 
 
 def verify(tool: str, plan: Plan, directory: Path, *options: str) -> str:
-    """Write the plan's units to a folder and return what systemd says of them."""
+    """Write the plan's units to a directory and return what systemd says of them."""
     directory.mkdir()
     units = [step for step in plan.steps if isinstance(step, WriteFile)]
     for unit in units:

@@ -280,7 +280,7 @@ def test_the_plans_of_an_administrator_are_the_golden_ones(
 
 
 class Fed:
-    """A keystore that a hook of the system fills from an anchor folder, as Debian's does."""
+    """A keystore that a hook of the system fills from an anchor directory, as Debian's does."""
 
     def __init__(self, machine: Machine, jdk: Path) -> None:
         self.anchors = machine.root / "usr/local/share/ca-certificates"

@@ -20,7 +20,7 @@ DEBIAN_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 
 
 def become(machine: Machine, family: Family, script: str = "exit 0") -> Path:
-    """Give the redirected system a family's folder, tool and name; return the anchor folder."""
+    """Give the redirected system a family's directory, tool and name; return the anchor directory."""
     directory = machine.root / family.anchor_directory
     directory.mkdir(parents=True)
     tool = machine.root / "usr" / "sbin" / family.refreshes[0].tool

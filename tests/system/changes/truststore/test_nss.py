@@ -38,7 +38,7 @@ def _store(directory: Path, certutil: Path | None, *, timeout_s: float = 10.0) -
 
 
 def _fake(directory: Path, script: str) -> Path:
-    """Return a certutil of our own, beside a folder that looks like a database."""
+    """Return a certutil of our own, beside a directory that looks like a database."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "cert9.db").touch()
     tool = directory.parent / "certutil"
@@ -121,7 +121,7 @@ def test_a_damaged_database_is_reported(certutil: Path, directory: Path, root: R
     (directory / "cert9.db").write_text("no database")
     store = _store(directory, certutil)
     state = store.trust_state(store.probe(), root.fingerprint)
-    assert (state.status, "Move the folder away" in state.remedy) == (Status.FAILED, True)
+    assert (state.status, "Move the directory away" in state.remedy) == (Status.FAILED, True)
     assert not store.apply_plan(store.probe(), root)
 
 
