@@ -1,4 +1,4 @@
-"""The programs whose trust is proved, and what their words mean.
+"""The client programs whose trust is proved, and the meaning of their messages.
 
 Owns one row per client: how it is started for one probe, and which variable makes it trust a root that its own list
 lacks. Refuses to read success from text: only the exit code counts, the text explains a failure. Each program runs as
@@ -32,7 +32,7 @@ request.on("error", (error) => { console.error(`${error.code}: ${error.message}`
 
 
 class Needs(Enum):
-    """Which file a client's variable names: the bare root is added to its list, a bundle takes the list's place."""
+    """The file that a client's variable names: the bare root is added to its list, a bundle takes the list's place."""
 
     ROOT = "root"
     BUNDLE = "bundle"
@@ -40,7 +40,7 @@ class Needs(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a client is asked to fetch: `name` over TLS from `port` of 127.0.0.1."""
+    """One request of a client: `name` over TLS from `port` of 127.0.0.1."""
 
     name: str
     port: int
@@ -90,7 +90,7 @@ CLIENTS: tuple[Client, ...] = (
 
 
 class RefusalReason(Enum):
-    """Why a client refused, as far as its words tell."""
+    """The reason of a refusal, as far as the client's message tells."""
 
     UNKNOWN_ROOT = "it does not know the root"
     NAME_CONSTRAINTS = "the name is outside the zones of the CA"
@@ -111,7 +111,7 @@ _UNKNOWN = re.compile(
 
 
 def read_reason(text: str) -> RefusalReason:
-    """Return what a client's message means; constraints first, since some clients add a general line below."""
+    """Return the meaning of a client's message; constraints first, since some clients add a general line below."""
     if _CONSTRAINTS.search(text):
         return RefusalReason.NAME_CONSTRAINTS
     if _UNKNOWN.search(text):

@@ -1,4 +1,4 @@
-"""A throw-away TLS server on loopback with one certificate: one that must be trusted, or one that must be refused.
+"""A temporary TLS server on loopback with one certificate: one that must be trusted, or one that must be refused.
 
 Owns its socket and its threads for the length of a `with`. Refuses any address but 127.0.0.1. It is
 no part of the proxy and shares none of its code: a proof that used the thing to be proved would prove less.

@@ -43,7 +43,7 @@ class Verdict(Enum):
 
 
 class ForeignOutcome(Enum):
-    """What a client did with the certificate that it must refuse."""
+    """The behaviour of a client towards the certificate that it must refuse."""
 
     REFUSED_FOR_NAME = "refused for its name"
     REFUSED_OTHERWISE = "refused"
@@ -96,7 +96,7 @@ class _Trial:
 
 @dataclass(frozen=True, slots=True)
 class ProofFiles:
-    """`for_client` makes the file that a client's variable shall name, or says None; `private_folder` is for keys."""
+    """`for_client` makes the file for a client's variable, or returns None; `private_directory` is for keys."""
 
     private_directory: Path
     for_client: Callable[[Client], Path | None]

@@ -34,7 +34,7 @@ class BrowserFacts:
 
 
 def check_browsers(facts: BrowserFacts) -> Iterator[Finding]:
-    """Yield what stands between a browser and the store."""
+    """Yield the obstacles between a browser and its store."""
     if facts.legacy and facts.modern:
         yield _on_two_directories(facts)
     for notice in facts.notices:
@@ -79,7 +79,7 @@ _BROWSERS = frozenset({"chromium", "chrome", "brave", "msedge", "firefox", "fire
 
 
 def probe_browsers(machine: Machine, record: ChangeRecord, trusting: Iterable[str]) -> BrowserFacts:
-    """Return what is there; `trusting` are the names of the stores that trust the root."""
+    """Probe the browsers; `trusting` are the names of the stores that trust the root."""
     legacy, modern = machine.home / ".pki" / "nssdb", machine.data_home / "pki" / "nssdb"
     return BrowserFacts(
         legacy=machine.tilde(legacy) if legacy.is_dir() else "",

@@ -26,7 +26,7 @@ _TRUST = "devtls trust"
 
 
 def check_clients(reports: Sequence[ClientProof], *, retired: bool = False) -> Iterator[Finding]:
-    """Yield what each client's handshake showed; `retired` = after devtls untrust, when devtls env refuses."""
+    """Yield the findings about each client's handshake; `retired` = after devtls untrust, when devtls env refuses."""
     if not reports:
         yield Finding(
             "clients-none", Section.CLIENTS, Level.OK, "Neither curl, openssl, python nor node is here to be asked."
@@ -83,7 +83,7 @@ def _on_fooled(report: ClientProof) -> Finding:
 def probe_clients(
     machine: Machine, runner: Runner, ca: ProbedCa, environ: Mapping[str, str]
 ) -> tuple[ClientProof, ...]:
-    """Return how each client that is installed took a certificate of the CA; none without a CA that can sign."""
+    """Prove the CA with each client that is installed; with none where the CA cannot sign."""
     if ca.authority is None:
         return ()
     authority, directory = ca.authority, ca.facts.directory

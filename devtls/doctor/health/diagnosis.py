@@ -47,7 +47,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class DoctorEnvironment:
-    """What is examined: this machine, as this user sees it in this directory and this shell."""
+    """The environment of a diagnosis: this machine, as this user sees it in this directory and this shell."""
 
     machine: Machine
     paths: Paths
@@ -58,7 +58,7 @@ class DoctorEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Everything that was found, in the order of the sections."""
+    """Every finding, in the order of the sections."""
 
     findings: tuple[Finding, ...]
 
@@ -70,7 +70,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class _TimeLimited:
-    """Starts programs with a limit of ours: whoever waits for a doctor does not wait for minutes."""
+    """Starts programs with a time limit of ours: a person who waits for a diagnosis does not wait for minutes."""
 
     runner: Runner
 
@@ -79,7 +79,7 @@ class _TimeLimited:
 
 
 def diagnose(environment: DoctorEnvironment, now: datetime) -> Diagnosis:
-    """Look at everything and return what was found, in the order of the sections."""
+    """Run every probe and return the findings, in the order of the sections."""
     state_dir = environment.paths.state_dir
     looked = probe_within(lambda: probe_ca(state_dir, now), QUICK_S)
     # A CA that nobody could look at may be there: no root in a store is called superfluous then.
@@ -91,7 +91,7 @@ def diagnose(environment: DoctorEnvironment, now: datetime) -> Diagnosis:
 
 
 class _Diagnosing:
-    """What follows once the CA is known."""
+    """The probes that need the facts about the CA."""
 
     def __init__(self, environment: DoctorEnvironment, ca: ProbedCa) -> None:
         self._environment = environment
@@ -158,7 +158,7 @@ class _Diagnosing:
 
 
 def _check(section: Section, found: _T | ProbeFailed, check: Callable[[_T], Iterable[Finding]]) -> list[Finding]:
-    """Return what the facts amount to, or that there are none."""
+    """Return the findings about the facts, or that there are none."""
     if not isinstance(found, ProbeFailed):
         return list(check(found))
     return [

@@ -35,7 +35,7 @@ class MachineFacts:
 
 
 def check_machine(facts: MachineFacts) -> Iterator[Finding]:
-    """Yield what to write into a bug report."""
+    """Yield the facts for a bug report."""
     where = f"{facts.system}{', inside WSL' if facts.wsl else ''}"
     yield _fact("versions", f"devtls {facts.devtls}, Python {facts.python}, {facts.openssl}, {where}.")
     if facts.sources:
@@ -60,7 +60,7 @@ _SYSTEMCTL_S = 2.0
 
 
 def probe_machine(machine: Machine, runner: Runner) -> MachineFacts:
-    """Return the versions of what matters."""
+    """Probe the versions."""
     return MachineFacts(
         system=f"{platform.system()} {platform.machine()}",
         devtls=devtls.__version__,

@@ -30,7 +30,7 @@ _OPEN_THEM = "devtls setup ports"
 
 
 class PortOwner(Enum):
-    """By whom a port is held."""
+    """The owner of a port."""
 
     FREE = "free"
     OURS = "ours"
@@ -63,7 +63,7 @@ class WantedPorts:
 
 
 def check_ports(ports: Sequence[PortFacts], wanted: WantedPorts) -> Iterator[Finding]:
-    """Yield who has each port, as far as it matters."""
+    """Yield the findings about the owner of each port."""
     by_number = {port.number: port for port in ports}
     serving = [port for port in ports if port.held is PortOwner.OURS]
     for port in serving:
@@ -188,7 +188,7 @@ _LOWEST_FREE = 1024
 
 
 def probe_ports(numbers: Iterable[int], ca: ProbedCa, machine: Machine) -> tuple[PortFacts, ...]:
-    """Return who has each port."""
+    """Probe the owner of each port."""
     lowest = _lowest_open(machine)
     return tuple(_look(number, ca, lowest) for number in dict.fromkeys(numbers))
 

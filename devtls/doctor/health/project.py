@@ -40,7 +40,7 @@ class ProjectFacts:
 
 
 def check_project(facts: ProjectFacts) -> Iterator[Finding]:
-    """Yield what there is to say about the configuration."""
+    """Yield the findings about the configuration."""
     if not facts.file:
         yield Finding(
             "config-none",
@@ -105,7 +105,7 @@ _NOT_IN_TIME = "no answer in time"
 
 
 def probe_project(directory: Path, home: Path, paths: Paths, zones: tuple[Hostname, ...]) -> ProjectFacts:
-    """Return the configuration that `devtls serve` would find in `directory`, and how its apps are."""
+    """Probe the configuration that `devtls serve` would find in `directory`, and its apps."""
     found = find_config(directory, home=home, config_dir=paths.config_dir)
     if found is None:
         return ProjectFacts()

@@ -1,4 +1,4 @@
-"""What to do about a certificate that a browser warns of, one sentence each, the command in it where there is one.
+"""The next steps for a certificate that a browser warns of, one sentence each, with the command where there is one.
 
 Owns the advice. Refuses to advise clicking the warning away, or turning a check off. Names in the zones of this
 machine's CA get devtls's own next command; names of the public internet a public CA; everything else both ways.
@@ -20,7 +20,7 @@ _RESERVED = ("localhost", "test", "local", "internal", "home.arpa", "example", "
 
 
 def advise(evidence: Evidence, questions: Questions, remarks: Sequence[CheckAnswer]) -> tuple[str, ...]:
-    """Return what to do, the most important first; nothing when a browser would not warn."""
+    """Return the next steps, the most important first; none when a browser would not warn."""
     issuer, dates, name, signatures = questions
     if issuer.mark is Mark.WARNS and evidence.path.end is PathEnd.SELF_SIGNED:
         return tuple(_on_self_signed(evidence))  # whatever else is wrong with it, it is to be replaced

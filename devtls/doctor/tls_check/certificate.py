@@ -1,4 +1,4 @@
-"""A certificate as facts: what the answers need to know of it, read once, with all its text made safe to print.
+"""A certificate as facts: read once, with all its text made safe to print.
 
 Owns the reading. Refuses bytes that are no certificate (CertificateError); extensions that cannot be read are a fact
 too (`broken`), since such certificates are sent in earnest and a browser has an opinion about them.
@@ -88,12 +88,12 @@ class Certificate:
 
     @cached_property
     def subject(self) -> str:
-        """Who it is for, in a few words: common name, organisation or first alternative name."""
+        """Its subject in a few words: common name, organisation or first alternative name."""
         return _in_words(self.raw, "subject") or next(iter(self.names), _NAMELESS)
 
     @cached_property
     def issuer(self) -> str:
-        """Who signed it, as it says itself."""
+        """Its issuer, as it says itself."""
         return _in_words(self.raw, "issuer") or _NAMELESS
 
     @cached_property
@@ -103,16 +103,16 @@ class Certificate:
 
     @property
     def not_before(self) -> datetime:
-        """When its life begins."""
+        """The begin of its validity."""
         return self.raw.not_valid_before_utc
 
     @property
     def not_after(self) -> datetime:
-        """When its life ends."""
+        """The end of its validity."""
         return self.raw.not_valid_after_utc
 
     def valid_at(self, now: datetime) -> bool:
-        """Say whether `now` lies in its life."""
+        """Say whether `now` lies in its validity."""
         return self.not_before <= now <= self.not_after
 
     @cached_property
@@ -146,7 +146,7 @@ class Certificate:
 
     @cached_property
     def path_length(self) -> int | None:
-        """How many CAs may stand below it; None = any number."""
+        """The number of CAs that may stand below it; None = any number."""
         value = self._value(x509.BasicConstraints)
         return value.path_length if value else None
 
@@ -187,12 +187,12 @@ class Certificate:
 
     @cached_property
     def name_constraints(self) -> x509.NameConstraints | None:
-        """Which names may stand below it."""
+        """The names that may stand below it."""
         return self._value(x509.NameConstraints)
 
     @cached_property
     def crl_urls(self) -> tuple[str, ...]:
-        """Where its issuer's revocation lists are."""
+        """The addresses of its issuer's CRLs."""
         points = self._value(x509.CRLDistributionPoints) or ()
         return tuple(
             name.value
@@ -203,12 +203,12 @@ class Certificate:
 
     @property
     def ocsp_urls(self) -> tuple[str, ...]:
-        """Who is asked whether it is revoked."""
+        """The OCSP responders of its issuer."""
         return self._access(AuthorityInformationAccessOID.OCSP)
 
     @property
     def issuer_urls(self) -> tuple[str, ...]:
-        """Where its issuer's certificate can be had."""
+        """The addresses of its issuer's certificate."""
         return self._access(AuthorityInformationAccessOID.CA_ISSUERS)
 
     def _access(self, method: x509.ObjectIdentifier) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""From an address to a report: asks in order, judges once.
+"""From an address to a report: every step that touches the machine or the network, in order.
 
-Owns the order of what touches the machine and the network: the server first (without it nothing else is worth its
-time), then the stores, the path, and at last who has more to say about that path, all at once.
+Owns the order: the server first (without it nothing else is worth its time), then the stores and the path, and at last
+the issuers and the verifiers, all at once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from devtls.system.storage.keystore import Keystore
 
 @dataclass(frozen=True, slots=True)
 class CheckEnvironment:
-    """What a check needs of the machine that it runs on."""
+    """The machine that a check runs on."""
 
     machine: Machine
     runner: Runner
@@ -45,7 +45,7 @@ class CheckEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class TlsCheckResult:
-    """How a check ended: with a report and what it rests on, or with why there is none."""
+    """The result of a check: a report with its evidence, or the reason why there is none."""
 
     report: TlsCheckReport | TlsCheckFailure
     evidence: Evidence | None = None
@@ -53,7 +53,7 @@ class TlsCheckResult:
 
 
 def check_server(target: CheckTarget, environment: CheckEnvironment) -> TlsCheckResult:
-    """Return what a browser would decide about the server, or why it shows no certificate."""
+    """Return the decision of a browser about the server, or the reason why it shows no certificate."""
     local_ca = _local_ca(environment)
     handshake = shake_hands(target)
     if isinstance(handshake, Handshake) and not handshake.certificates:

@@ -1,4 +1,4 @@
-"""Whether the CAs of a path may speak for the names of its leaf, and may stand where they stand.
+"""The limits of the CAs of a path: the names they may speak for, and the place they may stand in.
 
 Owns RFC 5280's rules for CAs: basic constraints, key usage, path length, name constraints (DNS names and addresses,
 the root's included: browsers apply those of roots that a person added). Each breach is one sentence.

@@ -1,4 +1,4 @@
-"""Everything that is known about a server before anything is judged: facts in, for `judge` and `failure`.
+"""The facts about a server, before any decision: the input of `verdict` and `failure`.
 
 Owns the values alone.
 """
@@ -22,7 +22,7 @@ CRYPTOGRAPHY = "cryptography"
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """A handshake that came about, nothing in it verified.
+    """A completed handshake, nothing in it verified.
 
     `certificates` are DER as sent, the server's own first; `whole` = all that was sent could be read. `browserly` =
     with protocols and ciphers that browsers offer. `hsts` is the header's value (None = no answer or no header).
@@ -41,7 +41,7 @@ class Handshake:
 
 
 class FailureReason(Enum):
-    """Why no handshake came about."""
+    """The reason why no handshake was completed."""
 
     UNKNOWN_NAME = "name does not resolve"
     REFUSED = "port closed"
@@ -59,7 +59,7 @@ class FailureReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HandshakeFailed:
-    """`detail` is what the system or the server said, `ip` how far it came, `open_port` another port that listens."""
+    """`detail` is the message of the system or the server, `ip` the address, `open_port` another port that listens."""
 
     reason: FailureReason
     detail: str = ""

@@ -1,4 +1,4 @@
-"""Why no certificate could be judged, and what to do: no connection, or a server that ended the handshake.
+"""The reasons why no certificate was shown, with the next steps: no connection, or a server that ended the handshake.
 
 Owns the words. Knows devtls's own reasons for each: a proxy that does not run, a name outside the zones.
 """
@@ -14,7 +14,7 @@ from devtls.names import is_below, zone_of
 
 @dataclass(frozen=True, slots=True)
 class TlsCheckFailure:
-    """One sentence, and what to do about it."""
+    """One sentence, and the next steps."""
 
     reason: FailureReason
     sentence: str
@@ -22,7 +22,7 @@ class TlsCheckFailure:
 
 
 def explain(address: Address, failed: HandshakeFailed, local_ca: LocalCa) -> TlsCheckFailure:
-    """Return why `address` showed no certificate."""
+    """Return the reason why `address` showed no certificate."""
     sentence, advice = _words(address, failed, local_ca)
     return TlsCheckFailure(failed.reason, sentence, advice)
 

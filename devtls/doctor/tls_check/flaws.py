@@ -1,6 +1,6 @@
-"""What browsers refuse in a certificate that is otherwise in order: weak keys, old hashes, long lives, wrong purposes.
+"""Flaws that browsers refuse in a certificate otherwise in order: weak keys, old hashes, long lives, wrong purposes.
 
-Owns the limits and who sets them. Roots are not judged: they count because somebody chose them.
+Owns the limits and their sources. Roots are not checked: they count because somebody chose them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PUBLIC_LIMITS = ((datetime(2026, 3, 15, tzinfo=UTC), 200), (datetime(2020, 9, 1
 
 
 def find_flaws(path: CertificationPath, *, public: bool) -> Iterator[CheckAnswer]:
-    """Yield what a browser holds against the certificates of a path; `public` = its root is a public one."""
+    """Yield the flaws of the certificates of a path; `public` = its root is a public one."""
     for certificate in path.below_the_root:
         if certificate.broken:
             yield _warns(

@@ -1,4 +1,4 @@
-"""A TLS handshake with a server that nobody has judged yet: what it shows, or why it does not come to that.
+"""A TLS handshake that verifies nothing: the certificates that the server shows, or the reason why there are none.
 
 Owns the connection and the words of TLS libraries for failures. Verifies nothing, by design: the certificates of a bad
 server are what this is about, and nothing but one bare GET is ever sent. Strategy: first with what browsers offer;
@@ -57,7 +57,7 @@ _REASONS = (
 
 @dataclass(frozen=True, slots=True)
 class CheckTarget:
-    """Whom to ask for: `host` and `port` are where the connection goes, the address is who is meant."""
+    """The server of a check: the connection goes to `host` and `port`, the handshake names the address."""
 
     address: Address
     host: str
@@ -70,7 +70,7 @@ class CheckTarget:
 
 
 def shake_hands(target: CheckTarget) -> Handshake | HandshakeFailed:
-    """Return what the server shows, or why there was no handshake."""
+    """Return the handshake, or the reason why there was none."""
     handshake = _attempt(target, _context(_BROWSER_CIPHERS, ("h2", "http/1.1")))
     if isinstance(handshake, Handshake):
         # A browser's request would go over HTTP/2 there; the answer's header is the same over HTTP/1.1.

@@ -1,4 +1,4 @@
-"""The way from a server's certificate to a root: who signed whom, proved by the signatures themselves.
+"""The certification path from a server's certificate to a root, proved by the signatures themselves (RFC 5280 6).
 
 Owns the search and the ways in which it ends. Refuses to fetch what is missing: a browser that never saw an
 intermediate has only what the server sent (some do fetch it; the answers say so). Strategy: depth first over all
@@ -20,7 +20,7 @@ _MOST_SIGNATURES = 200
 
 
 class PathEnd(Enum):
-    """How a path ends, the best first."""
+    """The end of a path, the best first."""
 
     ANCHORED = "anchored"
     UNTRUSTED_ROOT = "untrusted root"
@@ -47,18 +47,18 @@ class CertificationPath:
 
     @property
     def last(self) -> Certificate:
-        """The root, or where the path stops."""
+        """The root, or the last certificate that was found."""
         return self.certificates[-1]
 
     @property
     def below_the_root(self) -> tuple[Certificate, ...]:
-        """Everything that a browser judges in full: not the root, which counts because somebody chose it."""
+        """The certificates that a browser checks in full: not the root, which counts because somebody chose it."""
         ends_at_root = self.end in (PathEnd.ANCHORED, PathEnd.UNTRUSTED_ROOT) and len(self.certificates) > 1
         return self.certificates[:-1] if ends_at_root else self.certificates
 
     @property
     def links(self) -> Iterator[tuple[Certificate, Certificate]]:
-        """Each certificate with the one that signed it."""
+        """Each certificate with its issuer's."""
         return zip(self.certificates, self.certificates[1:], strict=False)
 
 

@@ -1,4 +1,4 @@
-"""What there is to say beside the four questions: the connection, revocation, other verifiers, HSTS.
+"""The remarks beside the four questions: the connection, revocation, other verifiers, HSTS.
 
 Owns these sentences, and the name that Chromium gives to the worst of all troubles.
 """
@@ -34,7 +34,7 @@ _ERRORS = (
 
 
 def on_connection(handshake: Handshake) -> Iterator[CheckAnswer]:
-    """Yield what is wrong with protocol and cipher."""
+    """Yield the faults of protocol and cipher."""
     if not handshake.browserly:
         spoken = f"{handshake.protocol} with {handshake.cipher}"
         sentence = (
@@ -53,7 +53,7 @@ def on_connection(handshake: Handshake) -> Iterator[CheckAnswer]:
 
 
 def on_revocation(revocations: Iterable[Revocation]) -> Iterator[CheckAnswer]:
-    """Yield what the issuers say."""
+    """Yield the answers of the issuers."""
     for each in revocations:
         match each.status:
             case CertificateStatus.GOOD:
@@ -66,7 +66,7 @@ def on_revocation(revocations: Iterable[Revocation]) -> Iterator[CheckAnswer]:
 
 
 def on_verifiers(verifiers: Sequence[VerifierResult], *, would_warn: bool) -> Iterator[CheckAnswer]:
-    """Yield where the verifiers disagree with each other, or both with our own answers."""
+    """Yield the disagreements of the verifiers with each other, or of both with our own answers."""
     by_name = {each.verifier: each for each in verifiers}
     if not {OPENSSL, STRICT, CRYPTOGRAPHY} <= by_name.keys():
         return
@@ -95,7 +95,7 @@ def _says(result: VerifierResult) -> str:
 
 
 def on_hsts(evidence: Evidence, *, would_warn: bool) -> Iterator[CheckAnswer]:
-    """Yield what keeps a person from going on at a warning."""
+    """Yield the rules that keep a person from going on at a warning."""
     address, value = evidence.address, evidence.handshake.hsts
     if address.is_ip:
         return
@@ -123,6 +123,6 @@ def on_hsts(evidence: Evidence, *, would_warn: bool) -> Iterator[CheckAnswer]:
 
 
 def chromium_error(answers: Iterable[CheckAnswer]) -> str:
-    """Return what Chromium would call the worst trouble ("" = it has no name there)."""
+    """Return Chromium's name of the worst fault ("" = it has no name there)."""
     reasons = [each.because for each in answers if each.mark is Mark.WARNS]
     return next((name for words, name in _ERRORS if any(re.search(words, reason) for reason in reasons)), "")

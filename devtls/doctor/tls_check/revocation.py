@@ -1,6 +1,6 @@
-"""Whether a certificate was taken back: reading its issuer's revocation list or OCSP answer.
+"""The revocation status of a certificate, from its issuer's CRL or OCSP response.
 
-Owns what such an answer is worth: its signature, its dates, its entry. Refuses to take an answer that its issuer did
+Owns the value of such an answer: its signature, its dates, its entry. Refuses to take an answer that its issuer did
 not sign. An answer that cannot be used is never a reason to warn, as in browsers; one that says "revoked" is.
 """
 
@@ -29,7 +29,7 @@ _SKEW = timedelta(minutes=5)
 
 
 class CertificateStatus(Enum):
-    """What an answer says."""
+    """The status of a certificate (RFC 6960 4.2.1, CertStatus)."""
 
     GOOD = "good"
     REVOKED = "revoked"
@@ -48,7 +48,7 @@ class Revocation:
 
 
 def read_crl(der: bytes, certificate: Certificate, issuer: Certificate, source: str, now: datetime) -> Revocation:
-    """Return what a revocation list (DER or PEM) says about `certificate`."""
+    """Return the status of `certificate` by a CRL (DER or PEM)."""
     try:
         return _read_crl(der, certificate, issuer, source, now)
     except UNREADABLE as error:
@@ -90,14 +90,14 @@ def _reason(extensions: Iterable[x509.Extension[x509.ExtensionType]]) -> str:
 
 
 def build_ocsp_request(certificate: Certificate, issuer: Certificate) -> bytes:
-    """Return the question whether `certificate` is revoked (DER)."""
+    """Return the OCSP request for `certificate` (DER)."""
     # SHA-1 names the certificate here and protects nothing; many responders know no other.
     builder = ocsp.OCSPRequestBuilder().add_certificate(certificate.raw, issuer.raw, SHA1())  # noqa: S303 - see above
     return builder.build().public_bytes(Encoding.DER)
 
 
 def read_ocsp(der: bytes, certificate: Certificate, issuer: Certificate, source: str, now: datetime) -> Revocation:
-    """Return what an OCSP answer (DER) says about `certificate`."""
+    """Return the status of `certificate` by an OCSP response (DER)."""
     try:
         return _read_ocsp(ocsp.load_der_ocsp_response(der), certificate, issuer, source, now)
     except UNREADABLE as error:
@@ -154,7 +154,7 @@ def _revoked(certificate: Certificate, kind: str, source: str, when: datetime, w
 
 
 def unusable(certificate: Certificate, kind: str, source: str, why: str) -> Revocation:
-    """Return that nothing is known; `why` is half a sentence."""
+    """Return an unknown status; `why` is half a sentence."""
     sentence = f"It is not known whether {certificate.subject} is revoked: {why}."
     return Revocation(certificate.subject, kind, source, CertificateStatus.UNKNOWN, sentence)
 
@@ -164,7 +164,11 @@ _LONGEST_URL = 200
 
 
 def query_issuers(path: CertificationPath, fetcher: Fetcher, now: datetime) -> tuple[Revocation, ...]:
-    """Return what is known about each certificate of the path that names a list or a responder."""
+    """Ask the issuers of a path; return the status of each certificate that names a CRL or a responder.
+
+    For each one the first CRL and the first responder count that give an answer, at most two are tried of each kind.
+    All are asked at once.
+    """
     jobs: list[Callable[[], Revocation]] = []
     for certificate, issuer in path.links:
         by_list = partial(_ask_list, certificate, issuer, fetcher, now)

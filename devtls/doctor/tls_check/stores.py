@@ -1,4 +1,4 @@
-"""Which roots this machine trusts, and which of its stores trusts a given one.
+"""The roots that this machine trusts, and the stores that trust a given one.
 
 Owns reading the stores for `devtls check`: the system's bundle, NSS databases, Java's keystores, and files named by
 `--ca`. Refuses to change anything. Strategy: every store is read once; all roots together are where a path may end,

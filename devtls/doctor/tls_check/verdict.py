@@ -1,8 +1,8 @@
-"""From facts to answers: the four questions, and what else a browser looks at.
+"""From evidence to answers: the four questions, and every further rule of a browser.
 
 Owns every verdict. Decides as a browser does, by the browsers' own lists: a root that only the system's store holds
 is not trusted by a browser. A revoked certificate counts as a warning, although Chromium and Firefox do not read the
-lists of private CAs: nobody should open it. Pure: `examine` gathers the facts.
+lists of private CAs: nobody should open it. Pure: `check` gathers the facts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _INCOMPLETE = "it comes with an incomplete chain"
 
 
 def decide(evidence: Evidence, is_public_suffix: PublicSuffix) -> TlsCheckReport:
-    """Return what a browser would decide, and why."""
+    """Return the decision of a browser, with its reasons."""
     path = evidence.path
     matched, sentence = match_name(evidence.address.host, path.leaf, is_public_suffix)
     questions = (
@@ -48,7 +48,7 @@ def _answer(about: str, fine: bool, sentence: str, because: str) -> CheckAnswer:
 
 
 def check_issuer(evidence: Evidence) -> CheckAnswer:
-    """Say whether a browser knows who stands at the end of the chain."""
+    """Say whether a browser trusts the end of the chain."""
     path = evidence.path
     match path.end:
         case PathEnd.ANCHORED:
@@ -110,7 +110,7 @@ def _labels(stores: list[StoreAnswer]) -> str:
 
 
 def check_dates(path: CertificationPath, now: datetime) -> CheckAnswer:
-    """Say whether now lies in the life of every certificate of the path."""
+    """Say whether now lies in the validity of every certificate of the path."""
     late = next((each for each in path.certificates if now > each.not_after), None)
     early = next((each for each in path.certificates if now < each.not_before), None)
     leaf = path.leaf

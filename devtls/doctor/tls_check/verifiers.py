@@ -1,4 +1,4 @@
-"""Two verifiers that are not ours, asked about the same server and the same roots: OpenSSL and cryptography.
+"""Two independent verifiers for the same server and the same roots: OpenSSL and cryptography.
 
 Owns how they are set up: as browsers are (alternative names only, any trusted certificate may end a chain). OpenSSL is
 asked twice, since Python 3.13 and later are stricter than browsers (X509_V_FLAG_X509_STRICT) and people meet both.
@@ -21,7 +21,7 @@ from devtls.doctor.tls_check.resolve import CannotReach, cut_after
 
 
 def ask_openssl(target: CheckTarget, anchors: Sequence[Certificate]) -> tuple[VerifierResult, ...]:
-    """Return what OpenSSL says in two handshakes of its own: as usual, and strict."""
+    """Return OpenSSL's results of two handshakes of its own: as usual, and strict."""
     usual, strict = _context(anchors, strict=False), _context(anchors, strict=True)
     return (_handshake(OPENSSL, target, usual), _handshake(STRICT, target, strict))
 
@@ -62,7 +62,7 @@ def _handshake(verifier: str, target: CheckTarget, context: ssl.SSLContext) -> V
 def ask_cryptography(
     address: Address, sent: Sequence[Certificate], anchors: Sequence[Certificate], now: datetime
 ) -> VerifierResult:
-    """Return what cryptography's verifier says about the chain that was sent."""
+    """Return the result of cryptography's verifier for the chain that was sent."""
     if not anchors:
         return VerifierResult(CRYPTOGRAPHY, False, "no root to begin with")
     try:

@@ -99,7 +99,7 @@ def _java_home(environ: Mapping[str, str]) -> Path | None:
 
 
 def _ask_mac() -> Path | None:
-    """Return what macOS says: its /usr/bin/java is a stub that lies beside no JDK."""
+    """Return the answer of macOS: its /usr/bin/java is a stub that lies beside no JDK."""
     try:
         asked = subprocess.run(
             [str(_MAC_FINDER)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_FINDER_S, check=True

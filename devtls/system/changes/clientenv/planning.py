@@ -30,7 +30,7 @@ from devtls.system.changes.truststore.root import RootCertificate, fingerprint_o
 
 @dataclass(frozen=True, slots=True)
 class ClientEnvironment:
-    """What to set, the files that this names, and what the user should know."""
+    """The variables to set, the files that they name, and notes for the user."""
 
     variables: dict[str, str]
     files: dict[Path, bytes]

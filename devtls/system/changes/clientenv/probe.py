@@ -1,4 +1,4 @@
-"""What `devtls env` has to know: the system's roots, and what each variable names already.
+"""The facts of `devtls env`: the system's roots, and the files that the variables name already.
 
 Owns reading; decides nothing. A variable that names a bundle of ours stands for what that bundle was made from, so that
 ours never nest and a file of the user's own is found again. git's own setting counts as well, since its variable wins

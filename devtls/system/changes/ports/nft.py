@@ -2,8 +2,9 @@
 
 Owns one table of its own, `inet devtls`, with rules for connections that this machine makes to its own loopback
 addresses: no other machine and no container is touched. Where systemd runs, a unit loads it again at each boot, and
-with nftables.service, which empties all tables; elsewhere it is gone after the next boot, and that is said. Refuses
-files at its places that are not ours. What counts is whether a connection arrives: an ordinary user may not list rules.
+with nftables.service, which empties all tables; elsewhere it is gone after the next boot, and the state says so.
+Refuses files at its places that are not ours. What counts is whether a connection arrives: an ordinary user may not
+list rules.
 """
 
 from __future__ import annotations
@@ -208,7 +209,7 @@ class NftRedirect(Change[NftFacts, DesiredState]):
                 return ChangeState(Status.FAILED, outcome.detail, remedy)
 
     def explain(self, facts: NftFacts, desired: DesiredState) -> str:
-        """Return what a person does about what stands in the way."""
+        """Return the steps of a person against an obstacle."""
         return self.state(facts, desired).remedy
 
 

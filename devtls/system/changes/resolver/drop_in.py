@@ -2,7 +2,7 @@
 
 Owns looking at the directory, writing and removing our files there, and telling the resolver. A file is ours when its
 first line says so; any other of the name that we need, a link, or a directory that others may write to, is left as it
-is and said. A Recipe says which directory, which content and which command.
+is and reported. A Recipe names the directory, the content and the command.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ class DropIn(Change[DropInFacts, DesiredState]):
 
     @property
     def label(self) -> str:
-        """What it is."""
+        """The label of the recipe."""
         return self._recipe.label
 
     @property
     def purpose(self) -> str:
-        """What it does, and what there is to know before."""
+        """The purpose of the recipe."""
         return self._recipe.purpose
 
     def probe(self) -> DropInFacts:

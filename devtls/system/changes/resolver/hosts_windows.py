@@ -1,4 +1,4 @@
-"""Windows' hosts file: where it is, and how it is written with and without administrator rights.
+"""Windows' hosts file: its place, and the steps that write it with and without administrator rights.
 
 Owns finding it (the registry's DataBasePath) and the commands. A process that may write the file writes it. Any other
 writes a copy into its own directory, which xcopy.exe, elevated by Windows' own question, lays over the file: its

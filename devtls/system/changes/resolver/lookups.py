@@ -1,4 +1,4 @@
-"""How programs on a Linux machine look names up: which resolver answers them, as far as files and systemd tell.
+"""The resolver of a Linux machine: the programs that answer look-ups, as far as files and systemd tell.
 
 Owns reading nsswitch.conf, resolv.conf, NetworkManager's and dnsmasq's settings, and the verdict on which of the
 resolvers that can send single zones elsewhere is really in use: installed is not enough. Changes nothing, above all not
@@ -41,7 +41,7 @@ class Lookups:
     reads_directory: bool = False
 
     def against_delegate(self) -> str:
-        """Return why systemd-resolved's delegates are no way here ("" = they are)."""
+        """Return the obstacle to systemd-resolved's delegates ("" = none)."""
         return self._against_resolved() or (
             f"systemd {self.systemd} has no delegates, they came with {FIRST_DELEGATES}"
             if self.systemd < FIRST_DELEGATES
@@ -49,7 +49,7 @@ class Lookups:
         )
 
     def against_drop_in(self) -> str:
-        """Return why systemd-resolved's drop-in is no way here."""
+        """Return the obstacle to systemd-resolved's drop-in."""
         if reason := self._against_resolved():
             return reason
         if self.systemd < FIRST_PORTS:
@@ -67,13 +67,13 @@ class Lookups:
         return "" if asked else "programs on this machine do not ask systemd-resolved"
 
     def against_network_manager(self) -> str:
-        """Return why NetworkManager's dnsmasq is no way here."""
+        """Return the obstacle to NetworkManager's dnsmasq."""
         if _UNITS[1] not in self.active or self.nm_dns != "dnsmasq":
             return "NetworkManager does not run dnsmasq"
         return self._against_local_server()
 
     def against_dnsmasq(self) -> str:
-        """Return why a dnsmasq of its own is no way here."""
+        """Return the obstacle to a dnsmasq of its own."""
         if _UNITS[2] not in self.active:
             return "dnsmasq does not run"
         return self._against_local_server() or ("" if self.reads_directory else "dnsmasq does not read /etc/dnsmasq.d")

@@ -1,4 +1,4 @@
-"""What every way of starting devtls by itself tells of the service, and how its command comes about.
+"""The account that every service gives of itself, and the command that it starts.
 
 Owns the command of a service (the interpreter in full, `serve`, the file it was given), the few variables that go with
 it, and the words for what is installed. Refuses to hand on any other variable: what a shell holds may be secret, and a
@@ -50,7 +50,7 @@ Log: TypeAlias = ServiceLogFile | ServiceLogCommand
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is known of an installed service.
+    """The facts about an installed service.
 
     `place` is the file or name under which the system knows it, `argv` what it starts (empty = it could not be read),
     `pid` the process (0 = none, or the system does not tell), `trouble` half a sentence on why it does not run, `stop`
@@ -76,10 +76,10 @@ class Service(Change[FactsT, DesiredState], Protocol[FactsT]):
     """A change that starts devtls by itself."""
 
     def account(self, facts: FactsT) -> Account:
-        """Say what is installed, and whether it runs."""
+        """Return the account of the service: whether it is installed, and whether it runs."""
 
     def log(self, facts: FactsT) -> Log:
-        """Say where its log is."""
+        """Return the place of its log."""
 
 
 AnyService: TypeAlias = Service[Any]
@@ -111,7 +111,7 @@ def directory_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def refusal_of_paths(desired: DesiredState, *paths: str) -> ChangeState | None:
-    """Return why a path of this service has no place in a text file of any system, None when all have.
+    """Return the state for a path that no text file of a system can hold, None when all can be held.
 
     systemd passes over a line that is not UTF-8 and a variable with control characters; XML has no way to say them.
     """

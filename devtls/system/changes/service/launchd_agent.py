@@ -63,7 +63,7 @@ class AgentFacts:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What the agent starts."""
+        """The command of the agent."""
         if self.filed.foreign or self.filed.content is None:
             return ()
         try:
@@ -211,7 +211,7 @@ class LaunchAgent(Service[AgentFacts]):
         return self.state(facts, desired).remedy
 
     def account(self, facts: AgentFacts) -> Account:
-        """Say what is installed, and whether it runs."""
+        """Return the account of the agent."""
         return Account(
             installed=facts.filed.content is not None and not facts.filed.foreign,
             place=self._machine.tilde(facts.filed.path),

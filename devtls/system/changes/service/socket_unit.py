@@ -78,12 +78,12 @@ class SocketFacts:
 
     @property
     def ours(self) -> tuple[Filed, ...]:
-        """What is there and was written by devtls."""
+        """The files that are there and were written by devtls."""
         return tuple(each for each in self.filed if each.content is not None and not each.foreign)
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What the service starts."""
+        """The command of the service."""
         return () if self.filed[-1].foreign else argv_of(self.filed[-1].content)
 
 
@@ -247,7 +247,7 @@ class SocketUnit(Service[SocketFacts]):
         return self.state(facts, desired).remedy
 
     def account(self, facts: SocketFacts) -> Account:
-        """Say what is installed, and whether it runs."""
+        """Return the account of the service."""
         return Account(
             installed=bool(facts.ours),
             place=str(facts.filed[-1].path),

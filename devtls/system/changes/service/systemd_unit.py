@@ -58,7 +58,7 @@ class UnitFacts:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What the unit starts."""
+        """The command of the unit."""
         return () if self.filed.foreign else argv_of(self.filed.content)
 
     @property
@@ -204,7 +204,7 @@ class UserUnit(Service[UnitFacts]):
         return state.remedy
 
     def account(self, facts: UnitFacts) -> Account:
-        """Say what is installed, and whether it runs."""
+        """Return the account of the unit."""
         return Account(
             installed=facts.filed.content is not None and not facts.filed.foreign,
             place=self._machine.tilde(facts.filed.path),

@@ -61,7 +61,7 @@ class TaskFacts:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What it starts."""
+        """The command of the task."""
         command = self._text("Command")
         return (command, *split_arguments(self._text("Arguments"))) if self.ours and command else ()
 
@@ -186,7 +186,7 @@ class LogonTask(Service[TaskFacts]):
         return ChangeState(Status.FAILED, outcome.detail, "Run the commands above yourself.")
 
     def explain(self, facts: TaskFacts, desired: DesiredState) -> str:
-        """Return what a task cannot hold: the variables that move devtls' directories."""
+        """Return a note about the variables that move devtls' directories, which a task cannot hold."""
         moved = {
             name: value for name, value in directory_variables(desired.environment).items() if name.startswith("DEVTLS")
         }
@@ -194,7 +194,7 @@ class LogonTask(Service[TaskFacts]):
         return lines and f"A task has the user's own variables only, so the service needs: {lines}"
 
     def account(self, facts: TaskFacts) -> Account:
-        """Say what is installed, and whether it runs; Windows does not tell the process."""
+        """Return the account of the task; Windows does not tell the process."""
         return Account(
             installed=facts.ours,
             place=f"Task Scheduler, {TASK}",

@@ -1,4 +1,4 @@
-"""Firefox's policy file: the way into every profile of this machine where NSS's certutil is missing.
+"""Firefox's policy file: it reaches every profile of this machine where NSS's certutil is missing.
 
 Owns /etc/firefox/policies: one certificate file of ours and one line in policies.json. Refuses to write that file anew
 (it may be the work of an administrator) and to touch one that it cannot read as JSON. The merged text goes to a file
@@ -80,7 +80,7 @@ class FirefoxPolicyStore(TrustStore[PolicyFacts]):
 
     @property
     def label(self) -> str:
-        """What it is, and where."""
+        """The policy, and its file."""
         return f"Firefox, every profile ({self._path})"
 
     def probe(self) -> PolicyFacts:

@@ -35,7 +35,7 @@ _DEBIAN_ALIAS = "debian:"
 
 @dataclass(frozen=True, slots=True)
 class Feeder:
-    """What writes a keystore from the system's anchors; `anchors` is the directory that it takes them from."""
+    """The hook that writes a keystore from the system's anchors; `anchors` is the directory that it takes them from."""
 
     keystore: Path
     anchors: Path
@@ -43,7 +43,7 @@ class Feeder:
 
 @dataclass(frozen=True, slots=True)
 class JavaKeystoreFacts:
-    """What the file holds; `blocked` is set when nothing can be said or done."""
+    """The content of the file; `blocked` is set when nothing can be said or done."""
 
     entries: tuple[KeystoreEntry, ...] = ()
     keytool: Path | None = None

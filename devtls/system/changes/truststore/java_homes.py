@@ -1,4 +1,4 @@
-"""Where this machine keeps its JDKs, and which file each of them reads its roots from.
+"""The JDKs of this machine, and the file that each of them reads its roots from.
 
 Owns the list of places (JAVA_HOME, the systems' directories, SDKMAN, asdf, mise, jenv, JetBrains, Gradle, Homebrew) and
 the rule that `jssecacerts` takes the place of `cacerts` where both exist. Refuses to stop at a broken one: it becomes a
@@ -105,7 +105,7 @@ def _homes(machine: Machine, runner: Runner) -> Iterator[Path]:
 
 
 def _registered(machine: Machine, runner: Runner) -> Iterator[Path]:
-    """Yield what macOS itself knows: each line of its list, on stderr, ends with a directory."""
+    """Yield the JDKs that macOS itself knows: each line of its list, on stderr, ends with a directory."""
     tool = machine.root / "usr/libexec/java_home"
     if machine.platform == "darwin" and tool.is_file():
         ended = runner.run(Run((str(tool), "-V"), timeout_s=_LIST_S))

@@ -46,7 +46,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class SystemFacts:
-    """What the system store looks like; `tool` is None when nothing can rebuild the bundle.
+    """The facts about the system store; `tool` is None when nothing can rebuild the bundle.
 
     `anchored` is what p11-kit names an anchor, None where it is not asked.
     """
@@ -218,7 +218,7 @@ class SystemStore(TrustStore[SystemFacts]):
 
 
 def find_family(machine: Machine) -> Family | None:
-    """Return which family this system belongs to; None = devtls does not know it."""
+    """Return the family of this system; None = devtls does not know it."""
     complete = {family.name for family in FAMILIES if is_complete(machine, family)}
     return choose_family(_os_ids(machine.root), complete)
 

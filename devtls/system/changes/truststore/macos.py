@@ -92,7 +92,7 @@ class KeychainStore(TrustStore[KeychainFacts]):
 
     @property
     def label(self) -> str:
-        """What Keychain Access calls it."""
+        """The name in Keychain Access."""
         return f"{self._domain.value.title()} keychain"
 
     @property

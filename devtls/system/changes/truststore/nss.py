@@ -1,4 +1,4 @@
-"""One NSS database: what Chromium and Firefox read on Linux, driven through NSS's own certutil.
+"""One NSS database, which Chromium or Firefox read on Linux, driven through NSS's own certutil.
 
 Owns the argv of certutil and the reading of what it prints. Refuses to answer a database's password: certutil gets
 neither terminal nor input, so that such a database is `locked` and the others go on. Trust is `C,,`: a CA for TLS
@@ -56,7 +56,7 @@ class NssEntry:
 
 @dataclass(frozen=True, slots=True)
 class NssFacts:
-    """What certutil says; `blocked` is set when it could not say anything."""
+    """The facts that certutil gives; `blocked` is set when it gave none."""
 
     exists: bool
     certutil: Path | None
@@ -95,7 +95,7 @@ class NssStore(TrustStore[NssFacts]):
 
     @property
     def label(self) -> str:
-        """Who reads it, and where it is."""
+        """The browser that reads it, and its place."""
         return f"{self.place.reader} ({self.place.shown})"
 
     def probe(self) -> NssFacts:

@@ -1,4 +1,4 @@
-"""Where browsers keep their NSS databases on Linux.
+"""The places of browsers' NSS databases on Linux.
 
 Owns the list of directories (platform guide A.2) and Chromium's rule: since version 146 the database is
 $XDG_DATA_HOME/pki/nssdb, but ~/.pki/nssdb is used, and nothing else, where that directory exists. So every existing one
@@ -171,7 +171,7 @@ def _listed_profiles(base: Path, text: str) -> Iterator[Path]:
 
 
 def find_notices(machine: Machine) -> tuple[Notice, ...]:
-    """Return what to know about sandboxed browsers that read no database of this user."""
+    """Return notices about sandboxed browsers that read no database of this user."""
     return tuple(
         Notice(
             f"{reader} from Flatpak cannot see your certificate database.",

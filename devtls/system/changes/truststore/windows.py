@@ -29,7 +29,7 @@ _NAMES = {Location.CURRENT_USER: "user", Location.LOCAL_MACHINE: "machine"}
 
 @dataclass(frozen=True, slots=True)
 class WindowsFacts:
-    """What the store holds; `desktop` = somebody could answer a dialog."""
+    """The content of the store; `desktop` = a dialog could be answered."""
 
     certificates: tuple[bytes, ...] = ()
     desktop: bool = True
@@ -80,7 +80,7 @@ class WindowsStore(TrustStore[WindowsFacts]):
 
     @property
     def label(self) -> str:
-        """What it is and whose."""
+        """The store and its owner."""
         return f"Windows Root store of this {_NAMES[self._location]}"
 
     def probe(self) -> WindowsFacts:
