@@ -137,7 +137,6 @@ def test_names_are_the_fields_words(package: str) -> None:
     assert list(_violations(package)) == []
 
 
-@MOVING
 def test_options_are_the_fields_words() -> None:
     spelled = [
         (path, option)

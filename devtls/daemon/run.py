@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from devtls.daemon.console.style import TerminalStyle
     from devtls.daemon.state_watch import StateWatch
 
+_CONTROL_APP = "devtls.daemon.control_commands:make_app"
 _RETRY_S = 2.0
 _SETTLE_S = 0.25
 _IDLE_ENDS_S = 0.1
@@ -72,7 +73,9 @@ class Process:
         self._handle_signals()
         raise_descriptor_limit()
         await self.daemon.start()
-        self.daemon.control.start(self.daemon, self.since, self.reloader, self.shutdown, lambda: self.state_watch)
+        self.daemon.control.start(
+            _CONTROL_APP, self.daemon, self.since, self.reloader, self.shutdown, lambda: self.state_watch
+        )
         if instead is None:
             self._announce()
         if "NOTIFY_SOCKET" in os.environ:
@@ -125,7 +128,7 @@ class Process:
         """Probe apps, names and trust, then show what was found."""
         if self._log.level == "quiet":
             return
-        await _load("devtls.daemon.console.probes")
+        await _load("devtls.daemon.probes")
         self._remarks = await _probe_and_show(self.daemon, self._style, self._remarks)
 
     @cached_property
@@ -208,7 +211,7 @@ async def _load(*modules: str) -> None:
 
 
 async def _probe_and_show(daemon: Daemon, style: TerminalStyle, remarks: Sequence[Remark]) -> list[Remark]:
-    from devtls.daemon.console.probes import show
+    from devtls.daemon.probes import show
 
     return await show(daemon, style, remarks)
 

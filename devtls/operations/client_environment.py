@@ -14,10 +14,10 @@ from devtls.errors import Refused, StateError
 from devtls.operations.context import Context
 from devtls.system.changes.clientenv.files import are_retired, renew_files, write_files
 from devtls.system.changes.clientenv.planning import ClientEnvironment, plan_environment
+from devtls.system.changes.clientenv.present import present_root
 from devtls.system.changes.clientenv.probe import probe
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE
 from devtls.system.changes.truststore.bundle import write_extended_bundle, write_merged_bundle
-from devtls.system.changes.truststore.present import present_root
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.machine.execute import write_atomically
 

@@ -21,11 +21,11 @@ from devtls.operations.context import Context
 from devtls.pki.authority import Authority
 from devtls.system.changes.change import Kind
 from devtls.system.changes.clientenv.files import renew_files
+from devtls.system.changes.clientenv.present import present_root
 from devtls.system.changes.clientenv.variables import ROOT_FILE
 from devtls.system.changes.engine import Proposal, Result
 from devtls.system.changes.truststore.discovery import MACHINE_WIDE, Scope, find_stores, select_stores
 from devtls.system.changes.truststore.nss_profiles import Notice, find_notices
-from devtls.system.changes.truststore.present import present_root
 from devtls.system.changes.truststore.root import RootCertificate, fingerprint_of
 from devtls.system.changes.truststore.store import AnyStore, is_trusted, propose_trust
 from devtls.system.storage.ca_directory import NO_LOCKS, Locks

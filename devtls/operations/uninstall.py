@@ -19,8 +19,8 @@ from devtls.operations.control import RunningProxy, find_running
 from devtls.operations.proxies import end
 from devtls.operations.unsetup import UnsetupPlan, UnsetupResult, apply_unsetup, plan_unsetup
 from devtls.operations.untrust import UntrustPlan, UntrustRequest, UntrustResult, apply_untrust, plan_untrust
+from devtls.system.leftovers import remove_state
 from devtls.system.machine.plan import Plan
-from devtls.system.storage.leftovers import remove_state
 
 
 @dataclass(frozen=True, slots=True)

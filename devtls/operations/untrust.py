@@ -20,7 +20,7 @@ from devtls.system.changes.record import Installed
 from devtls.system.changes.truststore.discovery import Scope, find_stores, is_gone, select_stores
 from devtls.system.changes.truststore.other_tools import OtherRoot
 from devtls.system.changes.truststore.store import fingerprints_of, may_hold_a_root, propose_untrust
-from devtls.system.storage.leftovers import clear_state
+from devtls.system.leftovers import clear_state
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from cryptography import x509
 
 from devtls.daemon import state_watch
 from devtls.daemon.console.style import TerminalStyle
+from devtls.daemon.control_commands import ControlCommands
 from devtls.daemon.run import Process
-from devtls.daemon.sites.control_commands import ControlCommands
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.certify import CertificateTemplate
 from devtls.pki.leaf import PASSING

@@ -11,8 +11,8 @@ from devtls.operations.context import Context
 from devtls.operations.trust import TrustRequest, apply_trust, plan_trust
 from devtls.operations.untrust import UntrustRequest, apply_untrust, plan_untrust
 from devtls.system.changes.clientenv import probe
+from devtls.system.changes.clientenv.present import present_root
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE
-from devtls.system.changes.truststore.present import present_root
 from devtls.system.changes.truststore.root import certificates_in
 from tests.system.changes.clientenv.conftest import CORPORATE_PEM, PUBLIC
 from tests.system.machine.small_debian import SmallDebian

@@ -15,8 +15,6 @@ from devtls.errors import StateError
 from devtls.system.control.channel import ControlChannel, open_channel, remove_leftovers
 from devtls.web.lazy_site import LazySite
 
-_APP = "devtls.daemon.sites.control_commands:make_app"
-
 
 class ControlSite:
     """One socket; `open` and `abandon` may block, the rest runs on the loop."""
@@ -36,10 +34,10 @@ class ControlSite:
         except StateError as error:
             self.error = error
 
-    def start(self, *process: object) -> None:
-        """Answer, from the first request on; `process` is what the commands act on (`control_commands.make_app`)."""
+    def start(self, app: str, *process: object) -> None:
+        """Serve `app` (`module:function`, loaded with the first request), which is given the place and `process`."""
         if self._socket is not None and self.place is not None:
-            self._site = LazySite(self._socket, _APP, self.place, *process)
+            self._site = LazySite(self._socket, app, self.place, *process)
             self._site.start()
 
     def clean(self) -> None:

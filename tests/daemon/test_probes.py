@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from devtls.daemon.console import probes
+from devtls.daemon import probes
 from devtls.daemon.console.banner import Resolves
 from devtls.system.changes.change import Part
 from devtls.system.changes.record import AppliedChange, ChangeRecord

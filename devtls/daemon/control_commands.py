@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from devtls.config import TEMPORARY, RouteConfig, parse_identity, parse_route_value
 from devtls.config.lines import visible
 from devtls.daemon.assembly import Daemon
-from devtls.daemon.console.probes import probe
+from devtls.daemon.probes import probe
 from devtls.daemon.reload import Reloader
 from devtls.daemon.shutdown import Shutdown
 from devtls.daemon.state_watch import StateWatch

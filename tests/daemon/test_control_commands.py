@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from devtls.daemon.console.style import TerminalStyle
+from devtls.daemon.control_commands import ControlCommands
 from devtls.daemon.run import Process
-from devtls.daemon.sites.control_commands import ControlCommands
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES
 from devtls.web.control_messages import AddRequest, RefreshRequest, ReloadRequest, RemoveRequest, StopRequest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from devtls.system.changes.change import Part
 from devtls.system.changes.record import AppliedChange, ChangeRecord
-from devtls.system.storage.leftovers import clear_state, remove_state
+from devtls.system.leftovers import clear_state, remove_state
 
 ENTRY = AppliedChange(Part.TRUST, "system", {"ab" * 32: "12345678"})
 
