@@ -28,7 +28,7 @@ _PREFIX_BYTES = 2
 _PER_TURN = 8
 
 
-class Responder(Protocol):
+class DnsResponder(Protocol):
     """What decides (`devtls.dns.responder`)."""
 
     def answer(self, wire: bytes, *, over_tcp: bool = False) -> bytes | None:
@@ -110,16 +110,16 @@ class DnsServer:
     def __init__(
         self,
         bound: DnsBound,
-        responder: Responder,
+        responder: DnsResponder,
         fault: Callable[[Exception], None],
         limits: DnsLimits | None = None,
     ) -> None:
         self.bound = bound
         self.responder = responder
         self.limits = limits or DnsLimits()
-        self.streams: set[_Stream] = set()
+        self.streams: set[_DnsConnection] = set()
         self._fault = fault
-        self._listener = Listener(bound.tcp, lambda: _Stream(self))
+        self._listener = Listener(bound.tcp, lambda: _DnsConnection(self))
         self._datagrams: list[asyncio.DatagramTransport] = []
 
     async def start(self) -> None:
@@ -178,7 +178,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._held = False
 
 
-class _Stream(asyncio.Protocol):
+class _DnsConnection(asyncio.Protocol):
     """One TCP connection: messages with their lengths, answered in their order, a few in each turn of the loop."""
 
     def __init__(self, server: DnsServer) -> None:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class _End(asyncio.Protocol):
+class _TunnelSide(asyncio.Protocol):
     """One side of the tunnel."""
 
     __slots__ = ("_tunnel", "ended", "other", "transport")
@@ -19,7 +19,7 @@ class _End(asyncio.Protocol):
         self._tunnel = tunnel
         self.transport = transport
         self.ended = False
-        self.other: _End
+        self.other: _TunnelSide
 
     def data_received(self, data: bytes) -> None:
         self._tunnel.touch()
@@ -52,8 +52,8 @@ class Tunnel:
         self._loop = asyncio.get_running_loop()
         self._idle_timeout_s = idle_timeout_s
         self._grace_s = grace_s
-        self._client = _End(self, client)
-        self._upstream = _End(self, upstream)
+        self._client = _TunnelSide(self, client)
+        self._upstream = _TunnelSide(self, upstream)
         self._client.other, self._upstream.other = self._upstream, self._client
         self._closed: Callable[[], None] | None = None
         self._touched = self._loop.time()

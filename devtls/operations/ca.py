@@ -25,7 +25,7 @@ PublicPart = Literal["root", "intermediate", "chain", "crl", "mobileconfig"]
 
 
 @dataclass(frozen=True, slots=True)
-class CaStatus:
+class CaOverview:
     """The CA that signs, its files, and the earlier CAs that are still trusted."""
 
     authority: Authority
@@ -41,12 +41,12 @@ class CaStatus:
         return f"http://127.0.0.1:{self.authority.pki_port}/"
 
 
-def ca_status(context: Context) -> CaStatus:
+def ca_status(context: Context) -> CaOverview:
     """Return the status of the CA. Raises what `Keystore.load` raises."""
     keystore = context.keystore
     authority = keystore.load(context.now)
     directory, pointer = keystore.directory_of(authority), keystore.pointer()
-    return CaStatus(
+    return CaOverview(
         authority,
         directory,
         pointer.older if pointer else (),

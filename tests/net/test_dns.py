@@ -313,7 +313,7 @@ async def test_peers_beyond_loopback_are_ignored(peer: str, answered: int) -> No
         datagram.connection_made(transport)  # type: ignore[arg-type]  # as much of one as is used
         datagram.datagram_received(b"q", (peer, 5))
         assert len(transport.sent) == answered
-        stream = net_dns._Stream(one.server)
+        stream = net_dns._DnsConnection(one.server)
         stream.connection_made(transport)  # type: ignore[arg-type]  # as much of one as is used
         assert transport.aborted is not bool(answered)
         stream.connection_lost(None)
