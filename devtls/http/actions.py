@@ -21,7 +21,7 @@ class Timer(IntEnum):
 
 
 class FailureKind(Enum):
-    """Why devtls answers itself."""
+    """Why devtls sends a page of its own."""
 
     LOOP = auto()
     UNREACHABLE = auto()
@@ -30,6 +30,7 @@ class FailureKind(Enum):
     NO_ANSWER = auto()
     RESPONSE_TIMEOUT = auto()
     REQUEST_TIMEOUT = auto()
+    MALFORMED = auto()
 
 
 # What the relay reports besides the codec's events.
@@ -70,11 +71,12 @@ class SendClient(msgspec.Struct, gc=False):
 
 
 class SendErrorPage(msgspec.Struct, gc=False):
-    """Answer the client ourselves; `tried` as in DialFailed."""
+    """Send the client one of our own pages; `tried` as in DialFailed, `status` that of a MALFORMED request."""
 
     kind: FailureKind
     detail: str
     tried: tuple[tuple[str, str], ...] = ()
+    status: int = 0
 
 
 class Arm(msgspec.Struct, gc=False):

@@ -138,6 +138,9 @@ class Exchange:
         """What a piece of a body arms."""
         self.phase = Phase.START
 
+    def __repr__(self) -> str:
+        return f"<Exchange {self.phase.name.lower()}>"
+
     # -- what the client does ---------------------------------------------------------------------------------------
 
     def on_client(self, event: ClientEvent) -> list[Action]:
@@ -161,7 +164,14 @@ class Exchange:
                 return self._request_ended(event)
             case Phase.DONE | Phase.TUNNEL | Phase.START, _:
                 return []
-            case _:  # Reset, Malformed, ConnectionClosed: the client is gone or can no longer be understood
+            case Phase.ACQUIRING | Phase.WAITING, Malformed():
+                # The app must not take the request for whole; the client can still be told what is wrong with it.
+                self.phase = Phase.DONE
+                page = SendErrorPage(FailureKind.MALFORMED, event.reason, status=event.status)
+                return [_ABORT, page, Finish(complete=True)]
+            case Phase.ANSWERING, Malformed():
+                return [SendClient(_cut(event)), *self._finish(_ABORT, complete=False)]
+            case _:  # Reset, ConnectionClosed: the client is gone
                 return self._finish(_ABORT, complete=False)
 
     def _begin(self, request: Request) -> list[Action]:

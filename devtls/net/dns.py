@@ -28,8 +28,8 @@ _PREFIX_BYTES = 2
 _PER_TURN = 8
 
 
-class DnsResponder(Protocol):
-    """What decides (`devtls.dns.responder`)."""
+class DnsHandler(Protocol):
+    """Answers messages (`devtls.dns.responder.Responder`)."""
 
     def answer(self, wire: bytes, *, over_tcp: bool = False) -> bytes | None:
         """Return the answer to a message, None for none."""
@@ -110,7 +110,7 @@ class DnsServer:
     def __init__(
         self,
         bound: DnsBound,
-        responder: DnsResponder,
+        responder: DnsHandler,
         fault: Callable[[Exception], None],
         limits: DnsLimits | None = None,
     ) -> None:
@@ -127,7 +127,7 @@ class DnsServer:
         loop = asyncio.get_running_loop()
         try:
             for sock in self.bound.udp:
-                transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
+                transport, _ = await loop.create_datagram_endpoint(lambda: _DnsDatagrams(self), sock=sock)
                 self._datagrams.append(transport)
             await self._listener.start()
         except BaseException:
@@ -152,7 +152,7 @@ class DnsServer:
             return None
 
 
-class _Datagrams(asyncio.DatagramProtocol):
+class _DnsDatagrams(asyncio.DatagramProtocol):
     """One UDP socket: a datagram, an answer. An answer that cannot be sent is lost, as UDP may lose it anywhere."""
 
     def __init__(self, server: DnsServer) -> None:
@@ -192,6 +192,10 @@ class _DnsConnection(asyncio.Protocol):
         self._is_due = False
         """More is answered in the next turn."""
         self._ended = False
+
+    def __repr__(self) -> str:
+        state = "client stalled" if self._held else "ended" if self._ended else "open"
+        return f"<_DnsConnection {state}, {len(self._buffer)} bytes held>"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)

@@ -1,36 +1,81 @@
-"""Looks at the answers with which an app may refuse the public host name, without holding them up.
+"""Observes error responses for a framework's host check, the refusal of a name that the framework does not know.
 
-Owns the first bytes of such a body, until they are enough to tell; `http.hostcheck` knows what they mean.
+Owns the first bytes of such a body, until they are enough to tell; `http.answers.host_check` knows what they mean.
+Nothing is held up: the response passes to the client, and to the recorder behind this one, as it comes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from devtls.http.actions import SendErrorPage
 from devtls.http.answers.host_check import SNIFF_BYTES, STATUSES, HostCheck, recognise
-from devtls.http.events import Response
+from devtls.http.events import ClientEvent, Data, EndOfMessage, Request, Response
 from devtls.http.headers import get
+from devtls.net.tap import Direction, ExchangeRecorder, ResponseEvent
 
 
-class RefusalWatch:
-    """The body of one suspect answer, as far as it is worth looking at."""
+class HostCheckObserver:
+    """Records one suspect response (ExchangeRecorder); `found` is called when it was a host check's.
 
-    __slots__ = ("_body", "_content_type", "_status", "_wanted")
+    `inner` is the recorder that a tap gave for the same exchange.
+    """
 
-    def __init__(self, response: Response, wanted: int) -> None:
+    __slots__ = ("_body", "_content_type", "_found", "_inner", "_over", "_status")
+
+    def __init__(self, response: Response, inner: ExchangeRecorder | None, found: Callable[[HostCheck], None]) -> None:
         self._status = response.status
         self._content_type = get(response.headers, b"content-type") or b""
         self._body = b""
-        self._wanted = wanted
+        self._over = False
+        self._inner = inner
+        self._found = found
 
-    def add(self, data: bytes) -> bool:
-        """Take a piece of the body; True when more of it would tell nothing."""
-        self._body += data[: self._wanted - len(self._body)]
-        return len(self._body) >= self._wanted
+    def response(self, event: ResponseEvent) -> None:
+        """Look at the body until enough of it is here."""
+        if self._inner is not None:
+            self._inner.response(event)
+        if self._over:
+            return
+        if isinstance(event, Data):
+            self._body += event.data[: SNIFF_BYTES - len(self._body)]
+        # A body as short as webpack-dev-server's is recognised only whole: its end counts, too.
+        if isinstance(event, EndOfMessage) or len(self._body) >= SNIFF_BYTES:
+            self._over = True
+            if (check := recognise(self._status, self._content_type, self._body)) is not None:
+                self._found(check)
 
-    def verdict(self) -> HostCheck | None:
-        """Return which framework's host check this was, if it was one."""
-        return recognise(self._status, self._content_type, self._body)
+    def request(self, event: ClientEvent) -> None:
+        """Pass it on."""
+        if self._inner is not None:
+            self._inner.request(event)
+
+    def dialling(self) -> None:
+        """Pass it on."""
+        if self._inner is not None:
+            self._inner.dialling()
+
+    def attempt(self, request: Request, *, reused: bool) -> None:
+        """Pass it on."""
+        if self._inner is not None:
+            self._inner.attempt(request, reused=reused)
+
+    def failed(self, failure: SendErrorPage) -> None:
+        """Pass it on."""
+        if self._inner is not None:
+            self._inner.failed(failure)
+
+    def tunnel(self, direction: Direction, data: bytes) -> None:
+        """Pass it on."""
+        if self._inner is not None:
+            self._inner.tunnel(direction, data)
+
+    def ended(self, *, complete: bool) -> None:
+        """Pass it on."""
+        if self._inner is not None:
+            self._inner.ended(complete=complete)
 
 
-def watch_for_refusal(response: Response) -> RefusalWatch | None:
-    """Return a watch for an error that may be a host check, else None."""
-    return RefusalWatch(response, SNIFF_BYTES) if response.status in STATUSES else None
+def may_be_host_check(response: Response) -> bool:
+    """Say whether a response is worth observing."""
+    return response.status in STATUSES

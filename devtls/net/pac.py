@@ -73,6 +73,9 @@ class PacConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._answered = False
 
+    def __repr__(self) -> str:
+        return f"<PacConnection {'responded' if self._answered else 'waiting'}>"
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock: until it leaves, the connection has ten seconds."""
         # uvloop's transports are none of asyncio's classes, though they have the same methods.

@@ -27,6 +27,7 @@ from devtls.http.actions import (
     Timer,
     UpstreamReady,
 )
+from devtls.http.answers.content import LocalResponse
 from devtls.http.events import (
     ClientEvent,
     Data,
@@ -39,10 +40,13 @@ from devtls.http.events import (
     UpstreamEvent,
 )
 from devtls.http.exchange import BY_TABLE, Exchange, Terms
+from devtls.net.host_check import may_be_host_check
+from devtls.net.tap import ExchangeRecorder
 from devtls.net.upstream.handle import UpstreamHandle
 from devtls.net.upstream.pool import Pool
 from devtls.routing import Route
 
+_FIRST_ERROR = 400
 _HELD_BYTES = 65536
 """How much of a request's body is read while the app is still being dialled."""
 
@@ -58,9 +62,6 @@ class RelayClient(Protocol):
 
     def flush(self) -> None:
         """Send what was encoded."""
-
-    def answer(self, relay: Relay, answer: SendErrorPage) -> None:
-        """Answer with one of our own pages."""
 
     def open_tunnel(self, relay: Relay, upstream: UpstreamHandle) -> None:
         """HTTP is over: join the two transports."""
@@ -89,6 +90,21 @@ class RelayClient(Protocol):
         """The client keeps up."""
 
 
+class RelayDispatcher(Protocol):
+    """What a relay needs of the dispatcher that made it."""
+
+    pool: Pool
+
+    def error_page(self, relay: Relay, failure: SendErrorPage) -> LocalResponse:
+        """Return the page that the client gets in the place of the app's response."""
+
+    def observe(self, relay: Relay, response: Response) -> ExchangeRecorder:
+        """Return a recorder, the relay's own behind it, for a response that may be a framework's host check."""
+
+    def record(self, relay: Relay, *, complete: bool) -> None:
+        """Write the access record of an exchange."""
+
+
 class Relay:
     """One request between a client's connection and the pool."""
 
@@ -99,6 +115,7 @@ class Relay:
         "_client",
         "_deadlines",
         "_dialling",
+        "_dispatcher",
         "_exchange",
         "_head_s",
         "_held_back",
@@ -107,16 +124,20 @@ class Relay:
         "_request_paused",
         "_upstream",
         "received",
+        "recorder",
         "request",
         "route",
         "started_at",
         "status",
     )
 
-    def __init__(self, client: RelayClient, pool: Pool, route: Route, terms: Terms, request: Request) -> None:
+    def __init__(
+        self, client: RelayClient, dispatcher: RelayDispatcher, route: Route, terms: Terms, request: Request
+    ) -> None:
         self._client = client
+        self._dispatcher = dispatcher
         self._loop = client.loop
-        self._pool = pool
+        self._pool = dispatcher.pool
         self._exchange = Exchange(terms)
         self._upstream: UpstreamHandle | None = None
         self._dialling: asyncio.Task[None] | None = None
@@ -132,24 +153,42 @@ class Relay:
         self.status = 0
         self.received = 0
         self.started_at = 0.0
+        self.recorder: ExchangeRecorder | None = None
+        """The tap's, when it wants this exchange; also the observer of a suspect response."""
+
+    def __repr__(self) -> str:
+        request = self.request
+        asked = f"{request.method.decode('latin-1')} {(request.authority + request.target).decode('latin-1')}"
+        dialling = ", dialling" if self._dialling is not None else ""
+        phase = self._exchange.phase.name.lower()
+        return f"<Relay {asked!r} to {self.route.upstream.label}: {phase}{dialling}, {self.received} bytes received>"
 
     # -- events in ----------------------------------------------------------------------------------------------------
 
     def begin(self, request: Request) -> None:
         """Take the request: it is encoded for an idle connection, or one is dialled."""
         exchange = self._exchange
+        recorder = self.recorder
+        if recorder is not None and request.body_length == 0:
+            recorder.request(EndOfMessage(request.stream_id))  # some codecs report it, some callers save the call
         max_idle_s = exchange.begin_on_idle(request)
         connection = None if max_idle_s == BY_TABLE else self._pool.acquire(self.route.upstream, max_idle_s)
         if connection is None:
             self._perform(exchange.on_client(request))
             return
         self._take(connection)
-        connection.send(exchange.send_on_idle(request))
+        edited = exchange.send_on_idle(request)
+        if recorder is not None:
+            recorder.attempt(edited, reused=True)
+        connection.send(edited)
         when = self._deadlines[Timer.RESPONSE_HEAD] = self._loop.time() + self._head_s
         self._client.wake_at(when)
 
     def client_event(self, event: ClientEvent) -> None:
         """Take an event of the client's codec; the connection flushes when its burst is over."""
+        recorder = self.recorder
+        if recorder is not None and (type(event) is not EndOfMessage or self.request.body_length != 0):
+            recorder.request(event)
         if actions := self._exchange.on_client(event):
             self._perform(actions)
         if self._dialling is not None and isinstance(event, Data):
@@ -179,6 +218,10 @@ class Relay:
     def _finish_whole(self, head: Response, body: Data) -> None:
         self.status = head.status
         self.received = len(body.data)
+        if self.recorder is not None or head.status >= _FIRST_ERROR:
+            self._record_response(head)
+            self._record_response(body)
+            self._record_response(EndOfMessage(head.stream_id))
         self._client.send_whole(head, body)
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
@@ -262,6 +305,10 @@ class Relay:
                     self.received += len(event.data)
                 elif type(event) is Response:
                     self.status = event.status
+                    if event.status >= _FIRST_ERROR and may_be_host_check(event):
+                        self.recorder = self._dispatcher.observe(self, event)
+                if self.recorder is not None:
+                    self.recorder.response(event)
                 self._client.send(event)
             elif type(action) is Acquire:
                 self._acquire(action.max_idle_s)
@@ -284,7 +331,7 @@ class Relay:
             case AbortUpstream():
                 self._abort(stale=action.stale)
             case SendErrorPage():
-                self._client.answer(self, action)
+                self._send_error_page(action)
             case OpenTunnel():
                 self._open_tunnel()
             case SendClient() | SendUpstream() | Arm() | Disarm() | Acquire() | ReleaseUpstream() | Finish():
@@ -292,18 +339,47 @@ class Relay:
             case _:
                 assert_never(action)
 
+    def _record_response(self, event: Response | Data | EndOfMessage) -> None:
+        if type(event) is Response and may_be_host_check(event):
+            self.recorder = self._dispatcher.observe(self, event)
+        if self.recorder is not None:
+            self.recorder.response(event)
+
+    def _send_error_page(self, failure: SendErrorPage) -> None:
+        page = self._dispatcher.error_page(self, failure)
+        self.status = page.status
+        recorder = self.recorder
+        if recorder is not None:
+            recorder.failed(failure)
+        for event in page.events(self.request.stream_id, self.request.method):
+            if recorder is not None:
+                recorder.response(event)
+            self._client.send(event)
+
     def _finish(self, *, complete: bool) -> None:
         self._deadlines.clear()
         if self._request_paused:
             self._request_paused = False
             self._client.resume_request()
+        self._end(complete=complete)
+
+    def _end(self, *, complete: bool) -> None:
+        if self.recorder is not None:
+            self.recorder.ended(complete=complete)
+        self._dispatcher.record(self, complete=complete)
         self._client.finished(self, complete=complete)
+
+    def tunnel_closed(self) -> None:
+        """The tunnel that the exchange has become is over."""
+        self._end(complete=True)
 
     def _acquire(self, max_idle_s: float | None) -> None:
         connection = self._pool.acquire(self.route.upstream, max_idle_s)
         if connection is not None:
             self._attach(connection, reused=True)
         else:
+            if self.recorder is not None:
+                self.recorder.dialling()
             self._dialling = self._loop.create_task(self._dial())
 
     async def _dial(self) -> None:
@@ -324,7 +400,15 @@ class Relay:
 
     def _attach(self, connection: UpstreamHandle, *, reused: bool) -> None:
         self._take(connection)
-        self._perform(self._exchange.on_upstream(UpstreamReady(reused)))
+        actions = self._exchange.on_upstream(UpstreamReady(reused))
+        if self.recorder is not None:
+            self._record_attempt(actions, reused=reused)
+        self._perform(actions)
+
+    def _record_attempt(self, actions: list[Action], *, reused: bool) -> None:
+        for action in actions:
+            if isinstance(action, SendUpstream) and isinstance(action.event, Request) and self.recorder is not None:
+                self.recorder.attempt(action.event, reused=reused)
 
     def _take(self, connection: UpstreamHandle) -> None:
         connection.user = self

@@ -9,20 +9,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from devtls.net.tap import Direction, ExchangeRecorder
 
-class _TunnelSide(asyncio.Protocol):
+
+class _TunnelEnd(asyncio.Protocol):
     """One side of the tunnel."""
 
-    __slots__ = ("_tunnel", "ended", "other", "transport")
+    __slots__ = ("_direction", "_tunnel", "ended", "other", "transport")
 
-    def __init__(self, tunnel: Tunnel, transport: asyncio.Transport) -> None:
+    def __init__(self, tunnel: Tunnel, transport: asyncio.Transport, direction: Direction) -> None:
         self._tunnel = tunnel
+        self._direction = direction
         self.transport = transport
         self.ended = False
-        self.other: _TunnelSide
+        self.other: _TunnelEnd
 
     def data_received(self, data: bytes) -> None:
-        self._tunnel.touch()
+        tunnel = self._tunnel
+        tunnel.touch()
+        if tunnel.recorder is not None:
+            tunnel.recorder.tunnel(self._direction, data)
         self.other.transport.write(data)
 
     def eof_received(self) -> bool:
@@ -47,17 +53,29 @@ class Tunnel:
     """Join two transports; after one direction has ended, the other may be silent for `grace_s`."""
 
     def __init__(
-        self, client: asyncio.Transport, upstream: asyncio.Transport, idle_timeout_s: float, grace_s: float
+        self,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        idle_timeout_s: float,
+        grace_s: float,
+        recorder: ExchangeRecorder | None = None,
     ) -> None:
+        self.recorder = recorder
         self._loop = asyncio.get_running_loop()
         self._idle_timeout_s = idle_timeout_s
         self._grace_s = grace_s
-        self._client = _TunnelSide(self, client)
-        self._upstream = _TunnelSide(self, upstream)
+        self._client = _TunnelEnd(self, client, Direction.FROM_CLIENT)
+        self._upstream = _TunnelEnd(self, upstream, Direction.FROM_UPSTREAM)
         self._client.other, self._upstream.other = self._upstream, self._client
         self._closed: Callable[[], None] | None = None
         self._touched = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        if self._closed is None:
+            return "<Tunnel closed>"
+        ended = [name for name, end in (("client", self._client), ("upstream", self._upstream)) if end.ended]
+        return f"<Tunnel {f'ended by {ended[0]}' if ended else 'open'}, idle {self._loop.time() - self._touched:.1f} s>"
 
     def start(self, from_client: bytes, from_upstream: bytes, closed: Callable[[], None]) -> None:
         """Take both transports over; the arguments are bytes that the codecs had read too far."""

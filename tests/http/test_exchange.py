@@ -300,6 +300,73 @@ def test_a_request_on_an_idle_connection_is_the_same_in_one_step(method: bytes) 
     assert exchange.on_upstream(gone) == step.on_upstream(gone)
 
 
+_NAMES = st.sampled_from([b"Accept", b"Via", b"Connection", b"Location", b"Content-Type", b"X-Forwarded-For", b"HSTS"])
+_VALUES = st.sampled_from(
+    [b"a", b"1.1 devtls-test", b"application/grpc", b"x-gone", b"http://app.dev.local/", b"close"]
+)
+_HEADERS = st.lists(st.tuples(_NAMES, _VALUES), max_size=8)
+_REQUESTS = st.builds(
+    Request,
+    stream_id=st.just(1),
+    method=st.sampled_from([b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"]),
+    target=st.just(b"/"),
+    authority=st.just(b"app.dev.local"),
+    headers=_HEADERS,
+    body_length=st.sampled_from([0, 0, 0, 5, None]),
+    http_version=st.sampled_from([b"1.1", b"2.0"]),
+    expects_continue=st.booleans(),
+    upgrade=st.sampled_from([b"", b"", b"websocket"]),
+    websocket_key=st.sampled_from([b"", b"", b"key"]),
+)
+_RESPONSES = st.builds(
+    Response,
+    stream_id=st.just(1),
+    status=st.sampled_from([200, 204, 302, 403, 404, 500]),
+    headers=_HEADERS,
+    reason=st.just(b"OK"),
+    body_length=st.sampled_from([5, None]),
+)
+
+
+def _state(exchange: Exchange) -> dict[str, object]:
+    return {name: getattr(exchange, name, None) for name in Exchange.__slots__}
+
+
+@given(asked=_REQUESTS, answered=_RESPONSES, done=st.booleans())
+def test_the_short_ways_are_rows_of_the_table(asked: Request, answered: Response, done: bool) -> None:
+    """Whatever a short way does for a message, the table does the same, down to each attribute."""
+    short, table = Exchange(TERMS), Exchange(TERMS)
+    max_idle_s = short.begin_on_idle(asked)
+    if max_idle_s == BY_TABLE:
+        short.on_client(asked)
+        short.on_upstream(UpstreamReady(True))
+    else:
+        sent = short.send_on_idle(asked)
+    begun, ready = table.on_client(asked), table.on_upstream(UpstreamReady(True))
+    if max_idle_s != BY_TABLE:
+        assert begun == [Acquire(max_idle_s)]
+        assert ready == [SendUpstream(sent), HEAD_WAIT]
+    assert _state(short) == _state(table)
+    if done:
+        short.on_client(END)
+        table.on_client(END)
+    before = _state(short)
+    edited = short.take_whole_answer(answered)
+    if edited is None:
+        assert _state(short) == before
+        return
+    actions = [action for event in (answered, PIECE, END) for action in table.on_upstream(event)]
+    assert actions == [
+        SendClient(edited),
+        Disarm(Timer.RESPONSE_HEAD),
+        SendClient(PIECE),
+        SendClient(END),
+        RELEASE,
+        Finish(True),
+    ]
+    assert _state(short) == _state(table)
+
+
 def test_a_request_with_a_body_or_in_a_loop_goes_through_the_table() -> None:
     assert Exchange(TERMS).begin_on_idle(request(b"POST", length=5)) == BY_TABLE
     assert Exchange(TERMS).begin_on_idle(request(b"POST", length=None)) == BY_TABLE
@@ -379,10 +446,30 @@ def test_a_failure_within_the_answer_is_shown_as_a_cut(event: UpstreamEvent) -> 
     assert actions[-1] == Finish(False)
 
 
-@pytest.mark.parametrize("event", [Reset(1, "gone"), Malformed(1, 400, "broken"), ConnectionClosed(1)])
+@pytest.mark.parametrize("event", [Reset(1, "gone"), ConnectionClosed(1)])
 @pytest.mark.parametrize("exchange", [waiting, answering])
 def test_a_client_that_is_gone_frees_the_app(exchange: Callable[[], Exchange], event: ClientEvent) -> None:
     assert exchange().on_client(event) == [ABORT, Finish(False)]
+
+
+@pytest.mark.parametrize("dialling", [True, False])
+def test_a_request_that_turns_out_malformed_is_explained_as_long_as_no_response_has_begun(dialling: bool) -> None:
+    exchange = Exchange(TERMS)
+    exchange.on_client(request(b"POST", length=None))
+    if not dialling:
+        exchange.on_upstream(UpstreamReady(False))
+    page = SendErrorPage(FailureKind.MALFORMED, "broken", status=400)
+    assert exchange.on_client(Malformed(1, 400, "broken")) == [ABORT, page, Finish(True)]
+    assert exchange.phase is Phase.DONE
+
+
+def test_a_request_that_turns_out_malformed_behind_that_cuts_the_response() -> None:
+    actions = answering().on_client(Malformed(1, 400, "broken"))
+    assert actions == [SendClient(Reset(1, "broken")), ABORT, Finish(False)]
+
+
+def test_it_says_its_phase() -> None:
+    assert repr(answering()) == "<Exchange answering>"
 
 
 def test_a_client_that_goes_while_dialling_stops_the_dial() -> None:

@@ -309,7 +309,7 @@ class Recorded:
 )
 async def test_peers_beyond_loopback_are_ignored(peer: str, answered: int) -> None:
     async with running() as one:
-        datagram, transport = net_dns._Datagrams(one.server), Recorded(peer)
+        datagram, transport = net_dns._DnsDatagrams(one.server), Recorded(peer)
         datagram.connection_made(transport)  # type: ignore[arg-type]  # as much of one as is used
         datagram.datagram_received(b"q", (peer, 5))
         assert len(transport.sent) == answered
@@ -321,7 +321,7 @@ async def test_peers_beyond_loopback_are_ignored(peer: str, answered: int) -> No
 
 async def test_datagrams_are_dropped_while_none_can_be_sent() -> None:
     async with running() as one:
-        datagram, transport = net_dns._Datagrams(one.server), Recorded()
+        datagram, transport = net_dns._DnsDatagrams(one.server), Recorded()
         datagram.connection_made(transport)  # type: ignore[arg-type]  # as much of one as is used
         datagram.pause_writing()
         datagram.datagram_received(b"q", ("127.0.0.1", 5))

@@ -9,6 +9,7 @@ import pytest
 
 from devtls.config import parse_config
 from devtls.http.actions import FailureKind, SendErrorPage
+from devtls.http.answers.content import LocalResponse
 from devtls.http.events import (
     Data,
     EndOfMessage,
@@ -22,6 +23,7 @@ from devtls.http.events import (
 from devtls.http.exchange import ExchangeLimits, Terms
 from devtls.http.forward import Edge, ForwardPolicy
 from devtls.names import DEFAULT_ZONES
+from devtls.net.host_check import HostCheckObserver
 from devtls.net.relay import Relay
 from devtls.net.upstream.handle import UpstreamHandle
 from devtls.net.upstream.pool import Pool
@@ -37,7 +39,6 @@ class NotingClient:
         self.calls: list[str] = []
         self.sent: list[object] = []
         self.woken: list[float] = []
-        self.answers: list[SendErrorPage] = []
 
     def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> None:
         self.sent.append(event)
@@ -47,9 +48,6 @@ class NotingClient:
 
     def flush(self) -> None:
         return
-
-    def answer(self, relay: Relay, answer: SendErrorPage) -> None:
-        self.answers.append(answer)
 
     def open_tunnel(self, relay: Relay, upstream: UpstreamHandle) -> None:
         self.calls.append("tunnel")
@@ -112,6 +110,25 @@ class OneConnectionPool:
         self.ends.append("handed over")
 
 
+class NotingDispatcher:
+    """A RelayDispatcher."""
+
+    def __init__(self, pool: OneConnectionPool) -> None:
+        self.pool = cast(Pool, pool)
+        self.failures: list[SendErrorPage] = []
+        self.records: list[bool] = []
+
+    def error_page(self, relay: Relay, failure: SendErrorPage) -> LocalResponse:
+        self.failures.append(failure)
+        return LocalResponse(502, [], b"page")
+
+    def observe(self, relay: Relay, response: Response) -> HostCheckObserver:
+        return HostCheckObserver(response, relay.recorder, lambda _found: None)
+
+    def record(self, relay: Relay, *, complete: bool) -> None:
+        self.records.append(complete)
+
+
 class Rig:
     def __init__(self) -> None:
         config = parse_config(b"[routes]\napp = 3000\n", source="test.toml", directory="/")
@@ -121,7 +138,8 @@ class Rig:
         self.client, self.pool = NotingClient(), OneConnectionPool()
         self.request = Request(1, b"POST", b"/", b"app.dev.local", [], 100)
         terms = Terms(ForwardPolicy(), edge, limits)
-        self.relay = Relay(self.client, cast(Pool, self.pool), route, terms, self.request)
+        self.dispatcher = NotingDispatcher(self.pool)
+        self.relay = Relay(self.client, self.dispatcher, route, terms, self.request)
 
     def begin(self) -> None:
         """The head is sent, the body has begun."""
@@ -144,11 +162,14 @@ async def test_a_silent_client_is_answered_when_its_time_is_over(rig: Rig) -> No
     assert deadline is not None
     assert deadline in rig.client.woken
     rig.relay.tick(deadline - 0.5)
-    assert rig.client.answers == []
+    assert rig.dispatcher.failures == []
     rig.relay.tick(deadline)
-    assert [answer.kind for answer in rig.client.answers] == [FailureKind.REQUEST_TIMEOUT]
+    assert [answer.kind for answer in rig.dispatcher.failures] == [FailureKind.REQUEST_TIMEOUT]
     assert rig.pool.ends == ["abort"]
     assert rig.client.calls == ["finished True"]
+    assert [type(event) for event in rig.client.sent] == [Response, Data, EndOfMessage]
+    assert rig.relay.status == 502
+    assert rig.dispatcher.records == [True]
     assert rig.relay.next_deadline is None
 
 
@@ -158,7 +179,7 @@ async def test_the_clients_clock_stands_still_while_the_app_reads_nothing(rig: R
     assert rig.client.calls == ["pause"]
     assert rig.relay.next_deadline is None  # nothing to wake for: a time in the past would make the loop spin
     rig.relay.tick(rig.client.loop.time() + 100)
-    assert rig.client.answers == []
+    assert rig.dispatcher.failures == []
 
 
 async def test_the_clients_clock_starts_anew_when_the_app_reads_again(rig: Rig) -> None:
@@ -211,3 +232,10 @@ async def test_a_switch_of_protocols_is_relayed(rig: Rig) -> None:
     assert rig.relay.status == 101
     assert rig.client.calls == ["tunnel"]
     assert rig.pool.ends == ["handed over"]
+
+
+async def test_it_says_its_state(rig: Rig) -> None:
+    told = "<Relay 'POST app.dev.local/' to 127.0.0.1:3000: {}, 0 bytes received>"
+    assert repr(rig.relay) == told.format("start")
+    rig.begin()
+    assert repr(rig.relay) == told.format("waiting")

@@ -22,7 +22,7 @@ from devtls.cli.ca import renew as ca_renew
 from devtls.cli.ca import retire as ca_retire
 from devtls.cli.ca import root_key as ca_root_key
 from devtls.cli.terminal.reporter import TerminalReporter
-from devtls.operations.ca import CaOverview, ca_status
+from devtls.operations.ca import CaDetails, ca_details
 from devtls.operations.context import Context
 from devtls.pki.ca_chain import common_name
 from devtls.pki.leaf import crl_url
@@ -40,7 +40,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     context = Context.here(TerminalReporter())
-    status = ca_status(context)
+    status = ca_details(context)
     click.echo(json.dumps(status_json(status, context.now), indent=2) if as_json else status_text(status, context.now))
 
 
@@ -50,7 +50,7 @@ command.add_command(ca_lock.lock_command)
 command.add_command(ca_lock.unlock_command)
 
 
-def status_json(status: CaOverview, now: datetime) -> dict[str, object]:
+def status_json(status: CaDetails, now: datetime) -> dict[str, object]:
     """Return the status as JSON values."""
     authority = status.authority
     root = authority.root
@@ -80,7 +80,7 @@ def status_json(status: CaOverview, now: datetime) -> dict[str, object]:
     }
 
 
-def status_text(status: CaOverview, now: datetime) -> str:
+def status_text(status: CaDetails, now: datetime) -> str:
     """Return the status for people."""
     authority = status.authority
     root, zones = authority.root, ", ".join(authority.zones)
@@ -108,7 +108,7 @@ def status_text(status: CaOverview, now: datetime) -> str:
     )
 
 
-def _attacker(status: CaOverview) -> dict[str, str]:
+def _attacker(status: CaDetails) -> dict[str, str]:
     authority = status.authority
     facts = {
         "Can": f"pose as any name in {', '.join(authority.zones)}, and as 127.0.0.1 and ::1, to whatever trusts this "
@@ -129,7 +129,7 @@ def _attacker(status: CaOverview) -> dict[str, str]:
     return facts
 
 
-def _about_root_key(status: CaOverview) -> str:
+def _about_root_key(status: CaDetails) -> str:
     if status.authority.imported:
         return "the root's key is elsewhere."
     if status.root_key_kept:

@@ -10,18 +10,25 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from devtls.http.events import Headers
+from devtls.http.events import Data, EndOfMessage, Headers, Response
 
 ERROR_HEADER = b"Devtls-Error"
 """The field of each of our own error responses: by it a program, or our page, tells them from the app's."""
 
 
 class LocalResponse(msgspec.Struct, frozen=True):
-    """A whole response of ours; to HEAD the caller sends it without the body and keeps Content-Length."""
+    """A whole response of ours; to HEAD it is sent without the body and keeps its Content-Length."""
 
     status: int
     headers: Headers
     body: bytes
+
+    def events(self, stream_id: int, method: bytes) -> list[Response | Data | EndOfMessage]:
+        """Return the response to a request of that method, as it is sent."""
+        bodiless = method == b"HEAD" or not self.body
+        head = Response(stream_id, self.status, list(self.headers), b"", 0 if bodiless else len(self.body))
+        body = [] if bodiless else [Data(stream_id, self.body)]
+        return [head, *body, EndOfMessage(stream_id)]
 
 
 class PageRow(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ middle, Huffman padding that is none.
 
 Strategy. Reading: most fields of a request are one byte that points into a table, so an entry of our table is the
 field *and* what is known of it (`FieldEntry`), checked once, when it is made; a usual block costs one list look-up for
-each field and no codec call. Huffman strings go to jh2's compiled codec, or to hpack's where jh2 has none (`huffman`).
+each field. Huffman strings are `huffman`'s.
 Writing: without a dynamic table. A field is written once and remembered as bytes; a block is a join. On loopback the
 bytes that a table would save cost nothing, and the table would cost each response a microsecond and a state to lose.
 """

@@ -15,14 +15,15 @@ import msgspec
 from devtls.http.actions import FailureKind, SendErrorPage
 from devtls.http.answers import pages
 from devtls.http.answers.host_check import recognise_refused_socket
-from devtls.http.events import Request, Response
+from devtls.http.events import Data, EndOfMessage, Malformed, Request, Response
 from devtls.http.exchange import Terms
 from devtls.http.forward import Edge
 from devtls.http.headers import get
 from devtls.net.client.access import record_of
 from devtls.net.client.service import ClientLimits, ProxyService
-from devtls.net.host_check import RefusalWatch, watch_for_refusal
+from devtls.net.host_check import HostCheckObserver
 from devtls.net.relay import Relay, RelayClient
+from devtls.net.tap import ClientDetails, ExchangeRecorder
 from devtls.net.tls.client_auth import Claim, ClientPolicy, policy_of, proof, shown
 from devtls.routing import NoRoute, Route, host_of, select
 
@@ -36,13 +37,27 @@ class RequestDispatcher:
     """
 
     __slots__ = (
-        "_chain", "_last", "_policy", "_port", "_proven_edge", "_recording", "_sni", "_terms", "edge", "id", "limits",
+        "_chain",
+        "_last",
+        "_policy",
+        "_port",
+        "_proven_edge",
+        "_recording",
+        "_sni",
+        "_terms",
+        "_tls",
+        "edge",
+        "id",
+        "limits",
+        "pool",
         "service",
-    )  # fmt: skip
+    )
 
     def __init__(self, service: ProxyService, sni: str | None, port: int | None = None) -> None:
         self.id = next(_connection_ids)
         self.service = service
+        self.pool = service.pool
+        self._tls: ssl.SSLObject | None = None
         self.limits: ClientLimits = service.limits
         self.edge: Edge
         self._proven_edge: Edge
@@ -58,6 +73,7 @@ class RequestDispatcher:
     def connected(self, peername: tuple[str, int] | None, ssl_object: ssl.SSLObject | None = None) -> None:
         """Set the address of the client, and the certificate that it showed."""
         client_ip = str(peername[0]).encode("ascii", "replace") if peername else b"127.0.0.1"
+        self._tls = ssl_object
         self.edge = self._proven_edge = self.service.edge(client_ip, self._port)
         if self.service.policies and ssl_object is not None:
             self._policy = policy_of(ssl_object)
@@ -80,7 +96,7 @@ class RequestDispatcher:
         """The name of the connection, b"" without one."""
         return (self._sni or "").encode("ascii")
 
-    def take(self, client: RelayClient, request: Request) -> Relay | pages.LocalResponse:
+    def dispatch(self, client: RelayClient, request: Request) -> Relay | pages.LocalResponse:
         """Return a relay that is to be given the request, or the page that refuses it."""
         service = self.service
         table, last = service.snapshot.routes, self._last
@@ -94,7 +110,9 @@ class RequestDispatcher:
                 return _outdated_page(request)  # a reload has come between, and the connection is about to end
             chosen, terms = found, self._terms_of(found)
             self._last = table, request.authority, request.target, chosen, terms
-        relay = Relay(client, service.pool, chosen, terms, request)
+        relay = Relay(client, self, chosen, terms, request)
+        if service.tap is not None:
+            relay.recorder = self._recorder(request, chosen)
         if self._recording:
             relay.started_at = client.loop.time()
         return relay
@@ -106,27 +124,18 @@ class RequestDispatcher:
             terms = self._terms[id(route)] = Terms(route.policy, edge, self.limits.exchange)
         return terms
 
-    def failure(self, relay: Relay, answer: SendErrorPage) -> pages.LocalResponse:
-        """Return the page that answers in the app's stead."""
-        page = _failure_page(self.service, relay.route, relay.request, answer)
-        relay.status = page.status
-        if relay.request.upgrade and (found := recognise_refused_socket(answer.detail)) is not None:
+    # -- RelayDispatcher ----------------------------------------------------------------------------------------------
+
+    def error_page(self, relay: Relay, failure: SendErrorPage) -> pages.LocalResponse:
+        """Return the page that the client gets in the place of the app's response."""
+        if relay.request.upgrade and (found := recognise_refused_socket(failure.detail)) is not None:
             self.service.observer.host_check(host_of(relay.request.authority), found)
-        return page
+        return _failure_page(self.service, relay.route, relay.request, failure)
 
-    def watch(self, response: Response) -> RefusalWatch | None:
-        """Return a watch for an answer that may be a framework's host check."""
-        return watch_for_refusal(response) if response.status >= 400 else None
-
-    def tell_of_refusal(self, suspect: RefusalWatch, authority: bytes) -> None:
-        """Pass on what a watch has found."""
-        if (found := suspect.verdict()) is not None:
-            self.service.observer.host_check(host_of(authority), found)
-
-    def record_refused(self, request: Request, status: int) -> None:
-        """Record a request that reached no app."""
-        if self._recording:
-            self.service.observer.request(record_of(request, self.edge, status))
+    def observe(self, relay: Relay, response: Response) -> HostCheckObserver:
+        """Return a recorder, the relay's own behind it, for a response that may be a framework's host check."""
+        report, host = self.service.observer.host_check, host_of(relay.request.authority)
+        return HostCheckObserver(response, relay.recorder, lambda found: report(host, found))
 
     def record(self, relay: Relay, *, complete: bool) -> None:
         """Record a request that a relay has finished."""
@@ -135,6 +144,33 @@ class RequestDispatcher:
             record.route, record.upstream = relay.route.name, relay.route.upstream.label
             record.bytes_sent, record.duration_s = relay.received, relay.elapsed_s
             self.service.observer.request(record)
+
+    # -- requests that no relay is made for ---------------------------------------------------------------------------
+
+    def refuse(
+        self, request: Request, page: pages.LocalResponse, malformed: Malformed | None = None
+    ) -> list[Response | Data | EndOfMessage]:
+        """Record a request that reaches no app, and return its response."""
+        events = page.events(request.stream_id, request.method)
+        if (recorder := self._recorder(request, None)) is not None:
+            if malformed is not None or request.body_length == 0:
+                recorder.request(malformed or EndOfMessage(request.stream_id))
+            for event in events:
+                recorder.response(event)
+            recorder.ended(complete=True)
+        if self._recording:
+            self.service.observer.request(record_of(request, self.edge, page.status))
+        return events
+
+    def _recorder(self, request: Request, route: Route | None) -> ExchangeRecorder | None:
+        tap = self.service.tap
+        return None if tap is None else tap.begin(request, self._details(), route)
+
+    def _details(self) -> ClientDetails:
+        tls = self._tls
+        version, reused = ("", False) if tls is None else (tls.version() or "", bool(tls.session_reused))
+        address = self.edge.client_ip.decode("latin-1")
+        return ClientDetails(self.id, address, self._sni, version, reused, self._chain)
 
 
 def _refusal_page(
@@ -168,6 +204,8 @@ def _failure_page(service: ProxyService, route: Route, request: Request, failure
             return pages.gateway_timeout(label, label, service.limits.exchange.response_head_timeout_s, accept)
         case FailureKind.REQUEST_TIMEOUT:
             return pages.malformed(408, failure.detail, accept)
+        case FailureKind.MALFORMED:
+            return pages.malformed(failure.status, failure.detail)
         case FailureKind.LOOP:
             return pages.loop_detected(host_of(request.authority), accept)
 

@@ -1,8 +1,8 @@
-"""One client connection: bytes to events, a relay per request, answers in order, and an end that loses nothing.
+"""One client connection of HTTP/1: bytes to events, a relay per request, responses in order, and an orderly end.
 
 Owns the client's codec, its output buffer, its deadlines and how it closes. Refuses what `routing.select` refuses and
-answers it itself. One write per burst; no task; an exception in here ends this connection and no other. Longer than a
-file should be, for one reason: what a connection is doing decides how it may end, and both are read together.
+sends the page itself. What the connection may do next is its phase (`http.h1.phases`). One write per burst; no task; an
+exception in here ends this connection and no other.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from devtls.http.actions import SendErrorPage
 from devtls.http.answers import pages
 from devtls.http.events import (
     ClientEvent,
@@ -23,15 +22,27 @@ from devtls.http.events import (
     Response,
     Trailers,
 )
+from devtls.http.h1 import phases
 from devtls.http.h1.client import H1ClientCodec
+from devtls.http.h1.phases import ConnectionEvent, advance
 from devtls.net.client.dispatch import RequestDispatcher
 from devtls.net.client.service import ProxyService
-from devtls.net.host_check import RefusalWatch
 from devtls.net.relay import Relay
 from devtls.net.tls.client_auth import Claim
 from devtls.net.tls.layer import TlsTransport
 from devtls.net.tunnel import Tunnel
 from devtls.net.upstream.handle import UpstreamHandle
+
+# Globals of this module: an attribute of a module or of an Enum costs thrice as much, a dozen times per request.
+_IDLE = phases.IDLE
+_WAITING = phases.WAITING
+_RESPONDED = phases.RESPONDED
+_TRUNCATED = phases.TRUNCATED
+_LINGERING = phases.LINGERING
+_REQUEST = ConnectionEvent.REQUEST
+_RESPONSE_STARTED = ConnectionEvent.RESPONSE_STARTED
+_RESPONSE_ENDED = ConnectionEvent.RESPONSE_ENDED
+_NEXT_REQUEST = ConnectionEvent.NEXT_REQUEST
 
 _PIPELINE_BYTES = 65536
 """What a client may send ahead of its answer before we stop reading."""
@@ -54,25 +65,25 @@ class H1ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._out: list[bytes] = []
         self._relay: Relay | None = None
-        self._answering: Request | None = None
+        self._phase = phases.IDLE
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._lingering = 0
         self._linger_until = 0.0
-        self._closed = False
-        self._cut = False
         self._tunnel: Tunnel | None = None
-        self._suspect: RefusalWatch | None = None
-        self._begun = False
-        self._refused = False
-        self._answered_stream = 0
         self._handling = False
-        self._over = False
+        """`_handle` is on the stack: it takes up the next request itself."""
         self._held_back = False
-        self._stalled = False
-        self._head_started = False
+        """Reading is paused: the client has sent too much ahead of its response."""
         self._unsent: int | None = None
+        """What the closing transport still held when it was last looked at."""
+
+    def __repr__(self) -> str:
+        request = "" if self._relay is None else f", {self._relay!r}"
+        stalled = "" if self.writable else ", client stalled"
+        name, phase = self._dispatcher.sni.decode() or "-", self._phase.name.lower()
+        return f"<H1ClientConnection {self.id} {name}: {phase}{request}{stalled}>"
 
     @property
     def id(self) -> int:
@@ -104,8 +115,9 @@ class H1ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take plaintext."""
         try:
-            if self._lingering:
-                self._linger_on(len(data))
+            if self._phase >= _LINGERING:
+                if self._phase is _LINGERING:
+                    self._linger_on(len(data))
                 return
             self._handle(self._codec.receive_data(data))
         except Exception as error:  # noqa: BLE001 - no input ends the process; the observer logs it with our id
@@ -114,7 +126,7 @@ class H1ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client ended: whatever runs is for nobody."""
         try:
-            if self._lingering:
+            if self._phase is _LINGERING:
                 self._close()
                 return False
             for event in self._codec.receive_eof():
@@ -126,7 +138,8 @@ class H1ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: free what it used."""
-        self._closed = True
+        if self._phase is not phases.CLOSED:
+            self._advance(ConnectionEvent.LOST)
         self._service.connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
@@ -145,14 +158,17 @@ class H1ClientConnection(asyncio.Protocol):
         self.writable = True
         if self._relay is not None:
             self._relay.client_writable(True)
-        elif self._stalled:
-            self._stalled = False
+        elif self._phase is phases.STALLED:
+            self._advance(ConnectionEvent.CLIENT_RESUMED)
             try:
                 self._proceed()
             except Exception as error:  # noqa: BLE001
                 self.fault(error)
 
     # -- events -------------------------------------------------------------------------------------------------------
+
+    def _advance(self, event: ConnectionEvent) -> None:
+        self._phase = advance(self._phase, event)
 
     def _handle(self, events: list[ClientEvent]) -> None:
         """Work through events, then through the requests that were sent ahead."""
@@ -165,42 +181,41 @@ class H1ClientConnection(asyncio.Protocol):
                     self._event(event)
             if self._relay is not None:
                 self._relay.flush_upstream()
-            if self._out or self._cut:
+            if self._out or self._phase is _TRUNCATED:
                 self.flush()
-            if self._closed or self._unsent is not None or self._relay is not None or self._answering is not None:
+            if self._phase is not _RESPONDED:
                 break
             if not self.writable:
-                self._stalled = True  # who does not read our answers is asked for no more requests
+                self._advance(ConnectionEvent.CLIENT_STALLED)
                 break
             if not self._may_go_on():
                 break
+            self._advance(ConnectionEvent.NEXT_REQUEST)
             events = self._codec.next_request()
             if not events:
                 break
         self._handling = False
-        busy = self._relay is not None or self._answering is not None
-        if not busy:
-            self._watch_head()
-        if (busy or self._stalled) and self._codec.buffered > _PIPELINE_BYTES:
+        phase = self._phase
+        if (phase in phases.BUSY or phase is phases.STALLED) and self._codec.buffered > _PIPELINE_BYTES:
             self._held_back = True
             self._transport.pause_reading()
+        if phase is not _WAITING:
+            self._watch_head()
 
     def _event(self, event: ClientEvent) -> None:
         if type(event) is Request:
             self._begin(event)
-            return
-        if isinstance(event, Malformed):
-            self._malformed(event)
         elif self._relay is not None:
-            self._relay.client_event(event)
+            self._relay.client_event(event)  # a malformed body is its exchange's business
+        elif isinstance(event, Malformed) and self._phase in (phases.IDLE, phases.HEAD):
+            self._malformed(event)
 
     def _begin(self, request: Request) -> None:
         self._deadline = None
-        self._begun = False
-        self._answering = request
+        self._phase = advance(self._phase, _REQUEST)
         if self._service.draining:
             self._codec.close_after_response()
-        taken = self._dispatcher.take(self, request)
+        taken = self._dispatcher.dispatch(self, request)
         if isinstance(taken, Relay):
             self._relay = taken
             taken.begin(request)
@@ -208,78 +223,39 @@ class H1ClientConnection(asyncio.Protocol):
             self._respond(request, taken)
 
     def _malformed(self, event: Malformed) -> None:
-        # The codec reads nothing more. Half an answer cannot be taken back; a whole one explains.
-        if event.stream_id == self._answered_stream:
-            return
-        self._refused = True
-        self._cut = self._begun
-        relay = self._relay
-        method = b"-" if relay is None else relay.request.method
-        if relay is not None:
-            relay.client_event(event)  # the app must not take the request for whole
-        if not self._cut:
-            request = Request(event.stream_id, method, b"", self._dispatcher.sni, [])
-            self._respond(request, pages.malformed(event.status, event.reason))
+        """Answer bytes that are no request; the codec reads nothing more."""
+        self._deadline = None
+        self._advance(ConnectionEvent.MALFORMED)
+        request = Request(event.stream_id, b"-", b"", self._dispatcher.sni, [])
+        self._respond(request, pages.malformed(event.status, event.reason), event)
 
-    # -- answers ------------------------------------------------------------------------------------------------------
-
-    def _respond(self, request: Request, page: pages.LocalResponse) -> None:
+    def _respond(self, request: Request, page: pages.LocalResponse, malformed: Malformed | None = None) -> None:
         """Answer a request that reaches no app."""
-        self._answering = None
-        self._write_page(request, page)
-        self._begun = False
-        self._answered_stream = request.stream_id
-        self._dispatcher.record_refused(request, page.status)
-
-    def _write_page(self, request: Request, page: pages.LocalResponse) -> None:
-        stream = request.stream_id
-        bodiless = request.method == b"HEAD"
-        self.send(Response(stream, page.status, list(page.headers), b"", 0 if bodiless else len(page.body)))
-        if page.body and not bodiless:
-            self.send(Data(stream, page.body))
-        self.send(EndOfMessage(stream))
-
-    def answer(self, relay: Relay, answer: SendErrorPage) -> None:
-        """Answer in the app's stead (RelayClient)."""
-        self._write_page(relay.request, self._dispatcher.failure(relay, answer))
+        for event in self._dispatcher.refuse(request, page, malformed):
+            self.send(event)
+        self._advance(ConnectionEvent.RESPONSE_ENDED)
 
     # -- RelayClient --------------------------------------------------------------------------------------------------
 
     def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> None:
         """Encode an event for the client."""
         if type(event) is Response:
-            self._before_response(event)
-        elif type(event) is Data:
-            if self._suspect is not None and self._suspect.add(event.data):
-                self._tell_of_refusal()
-        elif type(event) is EndOfMessage:
-            if self._suspect is not None:
-                self._tell_of_refusal()
+            self._begin_response()
         elif type(event) is Reset:
-            self._cut = True
+            self._advance(ConnectionEvent.RESPONSE_TRUNCATED)
         if data := self._codec.send(event):
             self._out.append(data)
 
     def send_whole(self, head: Response, body: Data) -> None:
-        """Encode an answer that is complete."""
-        self._before_response(head)
-        if self._suspect is not None:
-            self._suspect.add(body.data)
-            self._tell_of_refusal()
+        """Encode a response that is complete."""
+        self._begin_response()
         self._out.append(self._codec.send_whole(head, body))
 
-    def _before_response(self, response: Response) -> None:
-        self._begun = True
+    def _begin_response(self) -> None:
+        self._phase = advance(self._phase, _RESPONSE_STARTED)
         if not self._codec.request_complete:
-            # An answer before the end of the request: the rest of the body may never be read (RFC 9112 9.3).
+            # A response before the end of the request: the rest of the body may never be read (RFC 9112 9.3).
             self._codec.close_after_response()
-        if response.status >= 400 and self._relay is not None:
-            self._suspect = self._dispatcher.watch(response)
-
-    def _tell_of_refusal(self) -> None:
-        suspect, self._suspect = self._suspect, None
-        if suspect is not None and self._answering is not None:
-            self._dispatcher.tell_of_refusal(suspect, self._answering.authority)
 
     def flush(self) -> None:
         """Send what was encoded, in one write; then see whether the connection ends here."""
@@ -287,33 +263,34 @@ class H1ClientConnection(asyncio.Protocol):
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
-            if not self._closed:
+            if self._phase is not phases.CLOSED:
                 self._transport.write(data)
-        if self._cut:
+        phase = self._phase
+        if phase is _RESPONDED:
+            if not self._handling:
+                self._rest()
+        elif phase is _TRUNCATED:
             self._cut_off()
-        elif self._over and not self._handling:
-            self._over = False
-            if self._held_back or not self.writable or not self._codec.rest():
-                self._proceed()
-            else:
-                self._head_started = False
-                self._set_deadline(self._limits.keep_alive_s)
+
+    def _rest(self) -> None:
+        """Wait for the next request, or take up what the client sent ahead."""
+        if self._held_back or not self.writable or not self._codec.rest():
+            self._proceed()
+        else:
+            self._phase = advance(_RESPONDED, _NEXT_REQUEST)
+            self._set_deadline(self._limits.keep_alive_s)
 
     def finished(self, relay: Relay, *, complete: bool) -> None:
         """The relay is done; the next request is taken up when the stack is unwound."""
         self._relay = None
-        self._answering = None
-        self._suspect = None
-        self._begun = False
-        self._dispatcher.record(relay, complete=complete)
         if complete:
-            self._over = True
-            self._answered_stream = relay.request.stream_id
-        elif not self._cut and not self._refused:
+            if self._phase is not phases.TUNNEL:
+                self._phase = advance(self._phase, _RESPONSE_ENDED)
+        elif self._phase is not _TRUNCATED:
             self._close()
 
     def _proceed(self) -> None:
-        """After an answer: take up what the client sent ahead, or start the keep-alive clock."""
+        """Take up what the client sent ahead, or close, or start the keep-alive clock."""
         if self._held_back:
             self._held_back = False
             self._transport.resume_reading()
@@ -321,24 +298,25 @@ class H1ClientConnection(asyncio.Protocol):
 
     def pause_request(self) -> None:
         """Stop reading the request's body."""
-        if not self._closed:
+        if self._phase is not phases.CLOSED:
             self._transport.pause_reading()
 
     def resume_request(self) -> None:
         """Read the request's body again."""
-        if not self._closed:
+        if self._phase is not phases.CLOSED:
             self._transport.resume_reading()
 
     def open_tunnel(self, relay: Relay, upstream: UpstreamHandle) -> None:
         """Join the transports; this object keeps only the bookkeeping."""
         self.flush()
+        self._advance(ConnectionEvent.SWITCHED)
         self._deadline = None
         idle_s, grace_s = self._limits.tunnel_idle_timeout_s, self._limits.half_close_grace_s
-        tunnel = self._tunnel = Tunnel(self._transport, upstream.transport, idle_s, grace_s)
+        tunnel = self._tunnel = Tunnel(self._transport, upstream.transport, idle_s, grace_s, relay.recorder)
         from_client, from_upstream = self._codec.start_tunnel(), upstream.start_tunnel()
 
         def closed() -> None:
-            self.finished(relay, complete=True)
+            relay.tunnel_closed()
             self.connection_lost(None)
 
         tunnel.start(from_client, from_upstream, closed)
@@ -358,14 +336,11 @@ class H1ClientConnection(asyncio.Protocol):
         self.wake_at(self._deadline)
 
     def _watch_head(self) -> None:
-        if self._closed or self._lingering:
-            return
-        if self._codec.in_head:
-            if self._deadline is None or not self._head_started:
-                self._head_started = True
-                self._set_deadline(self._limits.head_timeout_s)
-        elif self._deadline is None:
-            self._head_started = False
+        phase = self._phase
+        if phase is _IDLE and self._codec.in_head:
+            self._advance(ConnectionEvent.HEAD_STARTED)
+            self._set_deadline(self._limits.head_timeout_s)
+        elif phase in (_IDLE, phases.STALLED) and self._deadline is None:
             self._set_deadline(self._limits.keep_alive_s)
 
     def _tick(self) -> None:
@@ -380,13 +355,15 @@ class H1ClientConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001
             self.fault(error)
         deadlines = [self._deadline, None if self._relay is None else self._relay.next_deadline]
-        if (soonest := min((d for d in deadlines if d is not None), default=None)) is not None and not self._closed:
+        if (soonest := min((d for d in deadlines if d is not None), default=None)) is not None and (
+            self._phase is not phases.CLOSED
+        ):
             self.wake_at(max(soonest, now))
 
     def _timed_out(self) -> None:
-        if self._unsent is not None:
+        if self._phase is phases.CLOSING:
             self._watch_last_bytes()
-        elif self._lingering or not self._codec.in_head:
+        elif self._phase is not phases.HEAD:
             self._close()
         else:
             limit = self._limits.head_timeout_s
@@ -399,7 +376,7 @@ class H1ClientConnection(asyncio.Protocol):
         """Finish what runs, take nothing new."""
         if self._tunnel is not None:
             self._tunnel.close()
-        elif self._relay is None and self._answering is None:
+        elif self._phase not in phases.BUSY:
             self._close()
         else:
             self._codec.close_after_response()
@@ -408,7 +385,7 @@ class H1ClientConnection(asyncio.Protocol):
     def answer_position(self) -> int | None:
         """How many bytes of an answer are on their way; None before it begins and while the request still comes."""
         relay = self._relay
-        if relay is None or not self._begun or not self._codec.request_complete:
+        if relay is None or self._phase is not phases.RESPONDING or not self._codec.request_complete:
             return None
         return relay.received - self._transport.get_write_buffer_size()
 
@@ -416,7 +393,7 @@ class H1ClientConnection(asyncio.Protocol):
         """Close at once."""
         if self._tunnel is not None:
             self._tunnel.close(abort=True)
-        elif not self._closed:
+        elif self._phase is not phases.CLOSED:
             self._transport.abort()
 
     def _may_go_on(self) -> bool:
@@ -435,6 +412,7 @@ class H1ClientConnection(asyncio.Protocol):
         if not self._lingering:
             self._close()
             return
+        self._advance(ConnectionEvent.LINGER)
         self._transport.write_eof()
         self._transport.resume_reading()
         self._linger_until = self.loop.time() + _LINGER_FACTOR * self._limits.linger_s
@@ -443,19 +421,18 @@ class H1ClientConnection(asyncio.Protocol):
     def _linger_on(self, size: int) -> None:
         self._lingering -= size
         if self._lingering <= 0:
-            self._lingering = 1
             self._close()
         else:  # a client that sends its whole upload before it reads may be slow about it
             self._deadline = min(self.loop.time() + self._limits.linger_s, self._linger_until)
 
     def _close(self) -> None:
-        if not self._closed:
+        if self._phase < phases.CLOSING:
+            self._advance(ConnectionEvent.CLOSE)
             self._transport.close()
             self._watch_last_bytes()
 
     def _cut_off(self) -> None:
-        if self._closed:
-            return
+        self._advance(ConnectionEvent.CLOSE)
         if isinstance(self._transport, TlsTransport):
             self._transport.cut()
             self._watch_last_bytes()

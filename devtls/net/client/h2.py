@@ -87,6 +87,12 @@ class H2ClientConnection(asyncio.Protocol):
         """What the client has shown, and what it would have to show today."""
         return self.dispatcher.claim
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "draining" if self._draining else "open"
+        streams = f"{len(self._streams)} stream{'' if len(self._streams) == 1 else 's'}"
+        stalled = "" if self._writable else ", client stalled"
+        return f"<H2ClientConnection {self.id} {self.dispatcher.sni.decode() or '-'}: {state}, {streams}{stalled}>"
+
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -186,7 +192,7 @@ class H2ClientConnection(asyncio.Protocol):
             stream = H2ClientStream(self, self._codec, event.stream_id)
             method = self._codec.method_of(event.stream_id) or b"-"
             request = Request(event.stream_id, method, b"", self.dispatcher.sni, [], 0, b"2.0")
-            stream.respond(request, pages.malformed(event.status, event.reason))
+            stream.respond(request, pages.malformed(event.status, event.reason), event)
         elif isinstance(event, Reset):
             self._codec.release(event.stream_id)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from devtls.http.actions import SendErrorPage
 from devtls.http.answers import pages
 from devtls.http.events import (
     ClientEvent,
     Data,
     EndOfMessage,
     InformationalResponse,
+    Malformed,
     Request,
     Reset,
     Response,
@@ -23,7 +23,6 @@ from devtls.http.events import (
 )
 from devtls.http.h2.client import H2ClientCodec
 from devtls.net.client.dispatch import RequestDispatcher
-from devtls.net.host_check import RefusalWatch
 from devtls.net.relay import Relay
 from devtls.net.stream_transport import StreamTransport
 from devtls.net.tunnel import Tunnel
@@ -59,7 +58,6 @@ class H2ClientStream:
         "_codec",
         "_connection",
         "_early",
-        "_suspect",
         "_transport",
         "_tunnel",
         "begun",
@@ -77,17 +75,20 @@ class H2ClientStream:
         self.relay: Relay | None = None
         self.writable = True
         self.begun = False
-        self._suspect: RefusalWatch | None = None
         self._early: StreamTransport | None = None
         """Keeps what comes for a tunnel that the app has not opened yet."""
         self._transport: StreamTransport | None = None
         self._tunnel: Tunnel | None = None
 
+    def __repr__(self) -> str:
+        state = "tunnel" if self._tunnel is not None else "responding" if self.begun else "waiting"
+        return f"<H2ClientStream {self.id}: {state}{'' if self.writable else ', client stalled'}>"
+
     # -- from the connection ------------------------------------------------------------------------------------------
 
     def begin(self, request: Request) -> None:
         """Give the request to an app, or refuse it."""
-        taken = self._connection.dispatcher.take(self, request)
+        taken = self._connection.dispatcher.dispatch(self, request)
         if isinstance(taken, Relay):
             self.relay = taken
             if request.upgrade:
@@ -133,38 +134,24 @@ class H2ClientStream:
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
-    def respond(self, request: Request, page: pages.LocalResponse) -> None:
+    def respond(self, request: Request, page: pages.LocalResponse, malformed: Malformed | None = None) -> None:
         """Answer a request that reaches no app."""
-        self._write_page(request, page)
-        self._connection.dispatcher.record_refused(request, page.status)
+        for event in self._connection.dispatcher.refuse(request, page, malformed):
+            self.send(event)
         self._connection.stream_over(self)
-
-    def _write_page(self, request: Request, page: pages.LocalResponse) -> None:
-        bodiless = request.method == b"HEAD" or not page.body
-        self.send(Response(self.id, page.status, list(page.headers), b"", 0 if bodiless else len(page.body)))
-        if not bodiless:
-            self.send(Data(self.id, page.body))
-        self.send(EndOfMessage(self.id))
 
     # -- RelayClient --------------------------------------------------------------------------------------------------
 
     def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> None:
         """Encode an event for the client."""
         if type(event) is Response:
-            self._before_response(event)
-        elif self._suspect is not None and (
-            type(event) is EndOfMessage or (type(event) is Data and self._suspect.add(event.data))
-        ):
-            self._tell_of_refusal()
+            self.begun = True
         if self._codec.send(event):
             self._full()
 
     def send_whole(self, head: Response, body: Data) -> None:
         """Encode an answer that is complete."""
-        self._before_response(head)
-        if self._suspect is not None:
-            self._suspect.add(body.data)
-            self._tell_of_refusal()
+        self.begun = True
         if self._codec.send_whole(head, body):
             self._full()
 
@@ -174,27 +161,12 @@ class H2ClientStream:
             if self.relay is not None:
                 self.relay.client_writable(False)
 
-    def _before_response(self, response: Response) -> None:
-        self.begun = True
-        if response.status >= 400 and self.relay is not None:
-            self._suspect = self._connection.dispatcher.watch(response)
-
-    def _tell_of_refusal(self) -> None:
-        suspect, self._suspect = self._suspect, None
-        if suspect is not None and self.relay is not None:
-            self._connection.dispatcher.tell_of_refusal(suspect, self.relay.request.authority)
-
-    def answer(self, relay: Relay, answer: SendErrorPage) -> None:
-        """Answer in the app's stead."""
-        self._write_page(relay.request, self._connection.dispatcher.failure(relay, answer))
-
     def flush(self) -> None:
         """Send what was encoded, together with what the other streams of this turn encode."""
         self._connection.flush_soon()
 
     def finished(self, relay: Relay, *, complete: bool) -> None:
         """The relay is done."""
-        self._connection.dispatcher.record(relay, complete=complete)
         if not complete:
             relay.when_upstream_ended(self._release)
         self._connection.stream_over(self)
@@ -227,9 +199,13 @@ class H2ClientStream:
         assert self._early is not None  # noqa: S101 - an app's 101 is refused unless an upgrade was asked for
         transport = self._transport = self._early
         tunnel = self._tunnel = Tunnel(
-            transport, upstream.transport, limits.tunnel_idle_timeout_s, limits.half_close_grace_s
+            transport,
+            upstream.transport,
+            limits.tunnel_idle_timeout_s,
+            limits.half_close_grace_s,
+            relay.recorder,
         )
-        tunnel.start(b"", upstream.start_tunnel(), lambda: self.finished(relay, complete=True))
+        tunnel.start(b"", upstream.start_tunnel(), relay.tunnel_closed)
         self._connection.flush_soon()
 
     def _tunnel_event(self, transport: StreamTransport, event: ClientEvent) -> None:

@@ -64,6 +64,8 @@ class TlsGate:
     def failed(self, failure: HandshakeFailure) -> None:
         """Pass a failed handshake on."""
         self._service.observer.handshake_failed(failure)
+        if (tap := self._service.tap) is not None:
+            tap.handshake_failed(failure)
 
     def _routes(self) -> RouteTable:
         return self._service.snapshot.routes

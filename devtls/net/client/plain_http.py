@@ -52,6 +52,10 @@ class PlainConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._answered = False
 
+    def __repr__(self) -> str:
+        state = "responded" if self._answered else "fetching a proof" if self._fetching is not None else "waiting"
+        return f"<PlainConnection {state}>"
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock: the whole connection has ten seconds."""
         # uvloop's transports are none of asyncio's classes, though they have the same methods.

@@ -17,6 +17,7 @@ from devtls.http.h1.head import HeadLimits
 from devtls.names import LOCALHOST
 from devtls.net.acme_challenge import Challenges
 from devtls.net.client.access import Observer
+from devtls.net.tap import Tap
 from devtls.net.tls.client_auth import Claim, ClientPolicy
 from devtls.net.upstream.pool import Pool
 from devtls.routing import ClientAuth, Snapshot
@@ -81,6 +82,8 @@ class ProxyService(msgspec.Struct, eq=False):
     policies: Mapping[ClientAuth, ClientPolicy] = {}
     """What the routes' `client_auth` comes to, as of now."""
     draining: bool = False
+    tap: Tap | None = None
+    """Asked for each request; None records nothing."""
     challenges: Challenges | None = None
     """What of plain HTTP is not redirected: proofs for the ACME server, where there is one."""
     connections: set[ClientConnection] = msgspec.field(default_factory=set)

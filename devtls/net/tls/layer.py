@@ -60,6 +60,10 @@ class TlsLayer(asyncio.Protocol):
         """Change the protocol inside."""
         self._app = protocol
 
+    def __repr__(self) -> str:
+        established = "established" if self._established else "handshake"
+        return f"<{type(self).__name__} {'closing' if self.closing else established}, {self._app!r} inside>"
+
     # -- from the TCP transport ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

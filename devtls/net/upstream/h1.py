@@ -79,6 +79,16 @@ class H1UpstreamConnection(asyncio.Protocol):
         self._discarded = discarded
         self._max_buffer_bytes = max_buffer_bytes
 
+    def __repr__(self) -> str:
+        if self.closed:
+            state = "closed"
+        elif self.user is not None:
+            state = "in use" if self.codec.response_started else "waiting for a response"
+        else:
+            state = "idle"
+        stalled = "" if self.writable else ", app stalled"
+        return f"<{type(self).__name__} {self.upstream.label}: {state}{stalled}>"
+
     # -- what the user does -------------------------------------------------------------------------------------------
 
     def send(self, event: Request | Data | Trailers | EndOfMessage) -> None:

@@ -44,6 +44,13 @@ class H2UpstreamConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._ready: asyncio.Future[str | None] = self.loop.create_future()
 
+    def __repr__(self) -> str:
+        leaving = self._lost is None  # GOAWAY came: those that run may end
+        state = "closed" if self.closed else "leaving" if leaving else "open" if self.codec.ready else "greeting"
+        streams = f"{len(self._streams)} stream{'' if len(self._streams) == 1 else 's'}"
+        stalled = "" if self._writable else ", app stalled"
+        return f"<H2UpstreamConnection {self.upstream.label}: {state}, {streams}{stalled}>"
+
     async def ready(self) -> str | None:
         """Wait for the app's settings; return why there are none."""
         return await asyncio.shield(self._ready)

@@ -26,6 +26,12 @@ class H2UpstreamPool:
         self._connections: list[H2UpstreamConnection] = []
         self._dialling: asyncio.Task[DialFailed | None] | None = None
 
+    def __repr__(self) -> str:
+        dialling = "" if self._dialling is None else ", dialling"
+        return (
+            f"<H2UpstreamPool {len(self)} connection{'' if len(self) == 1 else 's'}, {self.idle_count} idle{dialling}>"
+        )
+
     def __len__(self) -> int:
         return len(self._connections)
 

@@ -63,6 +63,11 @@ class H2UpstreamStream:
         self.writable = True
         self.closed = False
 
+    def __repr__(self) -> str:
+        in_use = "tunnel" if self._transport is not None else "in use" if self.user is not None else "idle"
+        state = "closed" if self.closed else in_use
+        return f"<H2UpstreamStream {self._id} {self.upstream.label}: {state}{'' if self.writable else ', app stalled'}>"
+
     # -- UpstreamHandle -----------------------------------------------------------------------------------------------
 
     @property

@@ -53,6 +53,11 @@ class UpstreamState(msgspec.Struct):
     last_error: str = ""
 
     @property
+    def connections(self) -> int:
+        """How many connections are idle."""
+        return len(self.idle) + (0 if self.shared is None else self.shared.idle_count)
+
+    @property
     def keep_idle_s(self) -> float:
         """How long an idle connection is kept, in seconds."""
         # The floor is for stale closes; an app that announces less than it (timeout=1) is taken at its word.
@@ -93,8 +98,9 @@ class Pool:
 
     def __repr__(self) -> str:
         apps = ", ".join(
-            f"{u.label}: {len(s.idle)} idle, {s.active} active" + (f", {s.last_error}" if s.last_error else "")
-            for u, s in self._states.items()
+            f"{upstream.label}: {state.connections} idle, {state.active} active"
+            + (f", {state.last_error}" if state.last_error else "")
+            for upstream, state in self._states.items()
         )
         return f"<Pool {apps or 'empty'}>"
 

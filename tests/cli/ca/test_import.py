@@ -181,7 +181,7 @@ def test_a_colleagues_intermediate_comes_with_the_port_of_its_list(
     desk.succeed("trust", "--yes", "--store", "nss", "--keep-root-key", "--passphrase-fd", given)
     theirs = Keystore(elsewhere).load(datetime.now(UTC))
     os.lseek(int(given), 0, os.SEEK_SET)
-    out = tmp_path / "handed"
+    out = tmp_path / "issued"
     desk.succeed("ca", "intermediate", "--zone", "test", "--out", str(out), "--passphrase-fd", given)
     monkeypatch.setenv("DEVTLS_STATE_DIR", str(desk.state))
     key = next(out.glob("*-key.pem"))
@@ -208,7 +208,7 @@ def test_an_encrypted_key_is_opened_by_its_passphrase(
     assert present(desk).path[0] == issuer.certificate
 
 
-def test_what_is_in_the_way_is_said(desk: Desk, files: Callable[..., tuple[str, ...]], tmp_path: Path) -> None:
+def test_unusable_files_are_refused(desk: Desk, files: Callable[..., tuple[str, ...]], tmp_path: Path) -> None:
     certificate, key = files(mkcert())[1::2]
     (tmp_path / "junk").write_bytes(b"junk")
     other = ed25519.Ed25519PrivateKey.generate()

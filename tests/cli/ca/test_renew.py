@@ -138,7 +138,7 @@ def test_anyway_switches_without_the_store_that_refuses(desk: Desk, old: Authori
     assert (values["switched"], values["older"]["id"], values["root"]["id"]) == (True, old.id, present(desk).id)
 
 
-def test_a_renewal_that_was_not_finished_is_taken_back_by_retire(desk: Desk, old: Authority) -> None:
+def test_a_renewal_that_was_not_finished_is_ended_by_retire(desk: Desk, old: Authority) -> None:
     desk.tool("usr/bin/certutil", f'case "$*" in *-A*) exit 1;; esac\n{CERTUTIL}')
     desk.fail(ExitCode.NOT_TRUSTED, "ca", "renew", "--yes")
     desk.tool("usr/bin/certutil", CERTUTIL)

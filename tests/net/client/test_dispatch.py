@@ -1,13 +1,13 @@
-"""Reception: what becomes of a request before any HTTP version is concerned, and what the observer hears of it."""
+"""The dispatcher: what becomes of a request before any HTTP version is concerned, and what the observer hears of it."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import cast
 
 from devtls.http.actions import FailureKind, SendErrorPage
 from devtls.http.answers import pages
-from devtls.http.events import Request, Response
+from devtls.http.events import Data, EndOfMessage, Request, Response
 from devtls.net.client.dispatch import RequestDispatcher
 from devtls.net.relay import Relay, RelayClient
 from tests.net.harness import Proxy
@@ -32,7 +32,7 @@ def asking(authority: bytes = b"app.dev.local", target: bytes = b"/", method: by
 
 
 def take(made: RequestDispatcher, request: Request) -> Relay | pages.LocalResponse:
-    return made.take(cast(RelayClient, Client()), request)
+    return made.dispatch(cast(RelayClient, Client()), request)
 
 
 async def test_a_request_for_a_route_becomes_a_relay_on_shared_terms(running: Proxy) -> None:
@@ -85,11 +85,12 @@ async def test_a_failure_is_a_page_and_its_status_the_relays(running: Proxy) -> 
     made = dispatcher(running)
     relay = take(made, asking())
     assert isinstance(relay, Relay)
-    page = made.failure(
+    page = made.error_page(
         relay, SendErrorPage(FailureKind.UNREACHABLE, "The app cannot be reached.", (("127.0.0.1:1", "no"),))
     )
-    assert (page.status, relay.status) == (502, 502)
+    assert page.status == 502
     assert b"127.0.0.1:1" in page.body
+    relay.status = page.status
     made.record(relay, complete=True)
     record = running.noted.requests[-1]
     assert (record.status, record.protocol, record.upstream) == (502, "HTTP/2", relay.route.upstream.label)
@@ -97,7 +98,8 @@ async def test_a_failure_is_a_page_and_its_status_the_relays(running: Proxy) -> 
 
 async def test_refused_requests_are_recorded_without_a_route(running: Proxy) -> None:
     made = dispatcher(running)
-    made.record_refused(asking(b"nobody.dev.local", b"/x"), 404)
+    events = made.refuse(asking(b"nobody.dev.local", b"/x"), pages.not_found("nobody.dev.local", [], b""))
+    assert [type(event) for event in events] == [Response, Data, EndOfMessage]
     record = running.noted.requests[-1]
     assert (record.status, record.host, record.target) == (404, "nobody.dev.local", "/x")
     assert not record.route
@@ -111,18 +113,5 @@ async def test_nothing_is_recorded_for_an_observer_that_does_not_want_it(running
     assert isinstance(relay, Relay)
     assert relay.started_at == 0
     made.record(relay, complete=True)
-    made.record_refused(asking(), 400)
+    made.refuse(asking(), pages.malformed(400, "no"))
     assert running.noted.requests == []
-
-
-async def test_only_refusals_are_watched_for_a_host_check(running: Proxy) -> None:
-    made = dispatcher(running)
-    fields: Any = [(b"content-type", b"text/plain")]
-    assert made.watch(Response(1, 200, fields, b"", 5)) is None
-    watch = made.watch(Response(1, 403, fields, b"", 200))
-    assert watch is not None
-    watch.add(
-        b'Blocked request. This host ("app.dev.local") is not allowed.\nTo allow this host, add it to vite.config.js'
-    )
-    made.tell_of_refusal(watch, b"app.dev.local:8443")
-    assert [host for host, _ in running.noted.host_checks] == ["app.dev.local"]

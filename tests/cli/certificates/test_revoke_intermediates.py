@@ -1,4 +1,4 @@
-"""Intermediates that were handed out: revoked with the root's key, and the machine that has one told of it."""
+"""Intermediates for others: revoked with the key of the root, and the machine that has one learns of it."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def ours(desk: Desk, secret: Callable[[], tuple[str, str]]) -> Authority:
 
 
 @pytest.fixture
-def handed(desk: Desk, ours: Authority, secret: Callable[[], tuple[str, str]], tmp_path: Path) -> IntermediateFiles:
-    argv = ("ca", "intermediate", "--zone", "shop.test", "--out", str(tmp_path / "handed"), "--json", *secret())
+def issued(desk: Desk, ours: Authority, secret: Callable[[], tuple[str, str]], tmp_path: Path) -> IntermediateFiles:
+    argv = ("ca", "intermediate", "--zone", "shop.test", "--out", str(tmp_path / "issued"), "--json", *secret())
     values = json.loads(desk.succeed(*argv).stdout)
     return IntermediateFiles(values["serial"], **{role: Path(path) for role, path in values["files"].items()})
 
@@ -89,10 +89,10 @@ def state_of(desk: Desk, serial: str) -> str:
 
 
 @pytest.mark.parametrize("by", ["serial", "file"])
-def test_it_is_revoked_on_the_roots_list_and_on_no_other(
-    desk: Desk, handed: IntermediateFiles, secret: Callable[[], tuple[str, str]], by: str
+def test_it_is_revoked_on_the_roots_crl_and_on_no_other(
+    desk: Desk, issued: IntermediateFiles, secret: Callable[[], tuple[str, str]], by: str
 ) -> None:
-    which = handed.serial[:10] if by == "serial" else str(handed.certificate)
+    which = issued.serial[:10] if by == "serial" else str(issued.certificate)
     result = desk.succeed("revoke", which, "--reason", "cACompromise", *secret())
     assert "shop.test" in result.stdout
     assert f"CRL number 2 is signed; while devtls serve runs it is at http://127.0.0.1:{present(desk).pki_port}/" in (
@@ -101,65 +101,65 @@ def test_it_is_revoked_on_the_roots_list_and_on_no_other(
     assert "devtls ca import --crl FILE there" in result.stderr
     crl = root_list(desk)
     (entry,) = crl
-    assert (crl_number(crl), serial_text(entry.serial_number)) == (2, handed.serial)
+    assert (crl_number(crl), serial_text(entry.serial_number)) == (2, issued.serial)
     assert reason_of(entry) is x509.ReasonFlags.ca_compromise
     lists = desk.succeed("ca", "export", "--crl").stdout
     assert lists.count("BEGIN X509 CRL") == 2
     assert crl.public_bytes(Encoding.PEM).decode() in lists
     authority = present(desk)
     assert not list(load_crl(Keystore(desk.state).next_crl(authority, datetime.now(UTC))))
-    assert state_of(desk, handed.serial) == "revoked"
+    assert state_of(desk, issued.serial) == "revoked"
     assert authority.withdrawn is None
     again = desk.succeed("revoke", which, *secret())
     assert "Already revoked" in again.stdout
     assert crl_number(root_list(desk)) == 2
 
 
-def test_what_starts_finds_the_ca_sealed_as_before(
-    desk: Desk, handed: IntermediateFiles, secret: Callable[[], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+def test_the_ca_is_sealed_as_before(
+    desk: Desk, issued: IntermediateFiles, secret: Callable[[], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.succeed("revoke", handed.serial, *secret())
+    desk.succeed("revoke", issued.serial, *secret())
     monkeypatch.setattr(Keystore, "load", lambda *_: pytest.fail("the long way"))
     assert Keystore(desk.state).load_signer(datetime.now(UTC)).id
 
 
-def test_a_hold_is_taken_back(desk: Desk, handed: IntermediateFiles, secret: Callable[[], tuple[str, str]]) -> None:
-    values = json.loads(desk.succeed("revoke", handed.serial, "--reason", "hold", "--json", *secret()).stdout)
+def test_a_hold_is_released(desk: Desk, issued: IntermediateFiles, secret: Callable[[], tuple[str, str]]) -> None:
+    values = json.loads(desk.succeed("revoke", issued.serial, "--reason", "hold", "--json", *secret()).stdout)
     assert [one["kind"] for one in values["revoked"]] == ["intermediate"]
     assert [one["number"] for one in values["lists"]] == [2]
-    assert state_of(desk, handed.serial) == "on hold"
-    desk.succeed("unrevoke", handed.serial, *secret())
-    assert (state_of(desk, handed.serial), list(root_list(desk)), crl_number(root_list(desk))) == ("valid", [], 3)
+    assert state_of(desk, issued.serial) == "on hold"
+    desk.succeed("unrevoke", issued.serial, *secret())
+    assert (state_of(desk, issued.serial), list(root_list(desk)), crl_number(root_list(desk))) == ("valid", [], 3)
 
 
-def test_after_a_renewal_it_stands_on_the_list_of_the_root_that_signed_it(
-    desk: Desk, handed: IntermediateFiles, secret: Callable[[], tuple[str, str]]
+def test_after_a_renewal_it_is_on_the_crl_of_the_root_that_signed_it(
+    desk: Desk, issued: IntermediateFiles, secret: Callable[[], tuple[str, str]]
 ) -> None:
     before = present(desk)
     desk.succeed("ca", "renew", "--yes")
-    desk.succeed("revoke", handed.serial, *secret())
+    desk.succeed("revoke", issued.serial, *secret())
     (older,) = Keystore(desk.state).load_older(datetime.now(UTC))
     assert older.root == before.root
-    assert [serial_text(entry.serial_number) for entry in load_crl(older.root_crl_der)] == [handed.serial]
+    assert [serial_text(entry.serial_number) for entry in load_crl(older.root_crl_der)] == [issued.serial]
     assert not list(root_list(desk))
 
 
-def test_without_the_roots_key_it_says_what_to_do(desk: Desk, ours: Authority, handed: IntermediateFiles) -> None:
+def test_without_the_roots_key_it_says_what_to_do(desk: Desk, ours: Authority, issued: IntermediateFiles) -> None:
     kept = Keystore(desk.state).root_key_file(ours)
     assert kept is not None
     kept.unlink()
-    for which in (handed.serial, str(handed.certificate)):
+    for which in (issued.serial, str(issued.certificate)):
         error = desk.fail(ExitCode.REFUSED, "revoke", which)
         assert "is not here to sign one" in str(error)
         assert error.hint.startswith("devtls ca renew, then devtls ca retire")
-    assert state_of(desk, handed.serial) == "valid"
+    assert state_of(desk, issued.serial) == "valid"
 
 
-def test_a_wrong_passphrase_changes_nothing(desk: Desk, handed: IntermediateFiles, tmp_path: Path) -> None:
+def test_a_wrong_passphrase_changes_nothing(desk: Desk, issued: IntermediateFiles, tmp_path: Path) -> None:
     (tmp_path / "wrong").write_text("another one")
     with (tmp_path / "wrong").open() as wrong:
-        desk.fail(ExitCode.STATE, "revoke", handed.serial, "--passphrase-fd", str(wrong.fileno()))
-    assert (state_of(desk, handed.serial), crl_number(root_list(desk))) == ("valid", 1)
+        desk.fail(ExitCode.STATE, "revoke", issued.serial, "--passphrase-fd", str(wrong.fileno()))
+    assert (state_of(desk, issued.serial), crl_number(root_list(desk))) == ("valid", 1)
 
 
 def test_this_machines_own_ca_is_not_revoked_but_renewed(desk: Desk, ours: Authority, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_this_machines_own_ca_is_not_revoked_but_renewed(desk: Desk, ours: Autho
         assert error.hint.startswith("devtls ca renew")
 
 
-def test_a_compromised_ca_is_said_of_cas_alone(desk: Desk, ours: Authority, tmp_path: Path) -> None:
+def test_ca_compromise_is_a_reason_for_intermediates_alone(desk: Desk, ours: Authority, tmp_path: Path) -> None:
     desk.succeed("cert", "a.test", "--out", str(tmp_path))
     error = desk.fail(ExitCode.REFUSED, "revoke", "a.test", "--reason", "ca-compromise")
     assert error.hint == "--reason key-compromise"
@@ -180,7 +180,7 @@ def test_a_compromised_ca_is_said_of_cas_alone(desk: Desk, ours: Authority, tmp_
 
 @pytest.fixture
 def colleague(
-    desk: Desk, handed: IntermediateFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, issued: IntermediateFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[bool], None]:
     """Return a function that sits down at the machine that has the intermediate (True), or back at ours."""
     theirs = tmp_path / "theirs"
@@ -189,20 +189,20 @@ def colleague(
         monkeypatch.setenv("DEVTLS_STATE_DIR", str(theirs if there else desk.state))
 
     sit(True)
-    desk.succeed("ca", "import", "--yes", *handed.options, "--crl", str(handed.list))
+    desk.succeed("ca", "import", "--yes", *issued.options, "--crl", str(issued.list))
     sit(False)
     return sit
 
 
-def test_the_machine_that_has_it_is_told(
+def test_the_machine_that_has_it_learns_of_it(
     desk: Desk,
-    handed: IntermediateFiles,
+    issued: IntermediateFiles,
     secret: Callable[[], tuple[str, str]],
     colleague: Callable[[bool], None],
     tmp_path: Path,
 ) -> None:
     lists = tmp_path / "crls.pem"
-    desk.succeed("revoke", handed.serial, *secret())
+    desk.succeed("revoke", issued.serial, *secret())
     desk.succeed("ca", "export", "--crl", "--out", str(lists))
     colleague(True)
     assert "ca-revoked" not in desk.run("doctor", "--json").stdout
@@ -212,16 +212,16 @@ def test_the_machine_that_has_it_is_told(
     assert json.loads(desk.succeed("ca", "import", "--crl", str(lists), "--json").stdout)["revoked"] is True
     findings = {one["id"]: one for one in json.loads(desk.run("doctor", "--json").stdout)["findings"]}
     assert findings["ca-revoked"]["mend"] == "devtls ca renew"
-    older = desk.fail(ExitCode.STATE, "ca", "import", "--crl", str(handed.list))
+    older = desk.fail(ExitCode.STATE, "ca", "import", "--crl", str(issued.list))
     assert "CRL number 1" in str(older)
     assert "not later than number 2" in str(older)
-    options = (*handed.options, "--crl", str(lists))
+    options = (*issued.options, "--crl", str(lists))
     assert "was revoked on" in str(desk.fail(ExitCode.STATE, "ca", "import", "--yes", *options))
     desk.succeed("ca", "renew", "--yes")
     assert "ca-revoked" not in desk.run("doctor", "--json").stdout
 
 
-def test_a_list_of_somebody_else_changes_nothing(
+def test_a_crl_of_another_ca_changes_nothing(
     desk: Desk, ours: Authority, colleague: Callable[[bool], None], tmp_path: Path
 ) -> None:
     file, now = tmp_path / "their.crl", datetime.now(UTC)
