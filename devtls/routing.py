@@ -202,7 +202,7 @@ def host_of(authority: bytes) -> str:
 def build_routes(config: Config, zones: Sequence[Hostname], *, static_sockets: Mapping[str, str]) -> RouteTable:
     """Return the table for `config`; a short name is served in every one of `zones`.
 
-    `static_sockets` gives for each static folder the private Unix socket that serves it. Raises ConfigError for a
+    `static_sockets` gives for each static directory the private Unix socket that serves it. Raises ConfigError for a
     name that is outside the zones or grows too long in one.
     """
     # A name in full is more specific than a short one: it takes its host out of the short name's hosts.

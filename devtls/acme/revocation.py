@@ -1,8 +1,8 @@
-"""Revocation through ACME (RFC 8555 7.6).
+"""Revocation by ACME clients (RFC 8555 7.6).
 
-Owns who may revoke: the account that ordered a certificate, one that has shown that all of its names are its own, and
-whoever holds the certificate's key. Refuses everybody else, and reasons that are not a client's to give. Whether the
-certificate is one of this CA's is for whoever does the work to say.
+Owns the authorization: the account that ordered a certificate, an account that has shown control of all its names, and
+the holder of the certificate's key may revoke it. Refuses all others, and reasons that are not a client's to give. That
+the certificate is one of this CA's is checked where `Revoke` is done.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _CertificateFacts(msgspec.Struct, frozen=True):
 
 
 def revoke(ledger: Ledger, signed: SignedRequest) -> AcmeOutcome:
-    """Ask for a revocation to be done, if whoever signed may."""
+    """Return the revocation to be done, if the signer of the request may ask for it. Raises AcmeProblem."""
     wanted = signed.read(_Wanted)
     if wanted.reason not in _REASONS:
         allowed = ", ".join(str(number) for number in _REASONS)

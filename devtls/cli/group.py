@@ -10,7 +10,7 @@ import importlib
 import click
 
 from devtls import __version__
-from devtls.cli import show
+from devtls.cli.terminal.messages import show
 from devtls.errors import ExitCode
 
 _COMMANDS = {

@@ -1,4 +1,4 @@
-"""Certificates that leave the process: for other servers, and for clients that log in with one.
+"""Certificates for other servers, and for clients that authenticate with one.
 
 Owns their profile and which keys are good enough. Refuses keys that browsers or the field have given up on, and a life
 of more than 825 days, which Apple's systems refuse from any CA.
@@ -36,7 +36,7 @@ _GOOD_KEYS = "use ECDSA on P-256 or P-384, or RSA with 2048 bits and more"
 
 
 class CertificateTemplate(msgspec.Struct, frozen=True):
-    """What is to be certified, besides the key; `names` are checked (`parse_names`).
+    """The subject of a new certificate, besides its key; `names` are checked (`parse_names`).
 
     `ocsp`: the certificate says where its status can be asked.
     """

@@ -1,4 +1,4 @@
-"""Java's truststores: PKCS #12 (RFC 7292) as we write it, and the two formats that a JDK keeps its own roots in.
+"""Java truststores: PKCS #12 (RFC 7292) and JKS.
 
 Owns reading and writing lists of trusted certificates. Refuses anything encrypted, and checks no password and no
 digest: what is read here is public, and lies where only its owner can change it. Strategy: a certificate counts for

@@ -1,4 +1,4 @@
-"""What the certificates of the CA look like: names, extensions.
+"""The profiles of root and intermediate certificates: names and extensions.
 
 Owns the bytes of root and intermediate; those of a leaf are in `leaf`. Refuses nothing: who may get which certificate
 is decided in `authority`.
@@ -84,7 +84,7 @@ def name_constraints(zones: Iterable[Hostname]) -> x509.NameConstraints:
 
 
 def distribution_point(url: str) -> x509.CRLDistributionPoints:
-    """Return the extension that names `url` as the place of the issuer's revocation list."""
+    """Return the extension that names `url` as the place of the issuer's CRL."""
     where = x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)
     return x509.CRLDistributionPoints([where])
 
@@ -119,7 +119,7 @@ def build_intermediate(
     crl: str,
     life: tuple[datetime, datetime] | None = None,
 ) -> x509.Certificate:
-    """Return an intermediate, with the root's own dates when `life` is None; `crl` is the URL of the root's list."""
+    """Return an intermediate, with the root's own dates when `life` is None; `crl` is the URL of the root's CRL."""
     identifier = key_identifier(key)
     name = ca_name("intermediate", identifier)
     issuer = key_identifier(root_key.public_key())

@@ -70,7 +70,7 @@ def test_step_cas_intermediate_signs_with_its_root_above(now: datetime) -> None:
     found = check(now, intermediate, root)
     assert found.authority.path == (intermediate.certificate, root.certificate)
     assert issue(found.authority, "app.localhost", now).issuer == intermediate.certificate.subject
-    assert "names no revocation list of its own" in " ".join(found.differences)
+    assert "names no CRL of its own" in " ".join(found.differences)
     assert found.authority.intermediate_crl(number=1, this_update=now)
 
 

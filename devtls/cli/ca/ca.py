@@ -5,7 +5,6 @@ Owns the wording of the status and its JSON shape.
 
 from __future__ import annotations
 
-import json
 import textwrap
 from datetime import datetime
 
@@ -13,7 +12,6 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 
-from devtls.cli import printable
 from devtls.cli.ca import export as ca_export
 from devtls.cli.ca import import_ as ca_import
 from devtls.cli.ca import intermediate as ca_intermediate
@@ -21,7 +19,10 @@ from devtls.cli.ca import lock as ca_lock
 from devtls.cli.ca import renew as ca_renew
 from devtls.cli.ca import retire as ca_retire
 from devtls.cli.ca import root_key as ca_root_key
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import paint, print_json
 from devtls.cli.terminal.reporter import TerminalReporter
+from devtls.daemon.console.style import BOLD
 from devtls.operations.ca import CaDetails, ca_details
 from devtls.operations.context import Context
 from devtls.pki.ca_chain import common_name
@@ -41,7 +42,10 @@ def command(ctx: click.Context, as_json: bool) -> None:
         return
     context = Context.here(TerminalReporter())
     status = ca_details(context)
-    click.echo(json.dumps(status_json(status, context.now), indent=2) if as_json else status_text(status, context.now))
+    if as_json:
+        print_json(status_json(status, context.now))
+    else:
+        click.echo(status_text(status, context.now))
 
 
 for each in (ca_export, ca_import, ca_intermediate, ca_renew, ca_root_key, ca_retire):
@@ -99,10 +103,10 @@ def status_text(status: CaDetails, now: datetime) -> str:
         facts["Before it"] = f"devtls root {ids}, trusted until: devtls ca retire"
     return "\n".join(
         [
-            click.style("The development CA of this machine", bold=True),
+            paint("The development CA of this machine", BOLD),
             _rows(facts),
             "",
-            click.style("An attacker who copies these files", bold=True),
+            paint("An attacker who copies these files", BOLD),
             _rows(_attacker(status)),
         ]
     )

@@ -6,16 +6,17 @@ who copies its key. Refuses to go on then without a yes of its own.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.ca.rollover_view import carry_out_rollover, root_json
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import paint, print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
+from devtls.daemon.console.style import BOLD, RED
 from devtls.errors import Refused
 from devtls.names import parse_zone
 from devtls.operations.ca_import import ImportFiles, ImportPlan, ReplacedCrl, adopt, plan_import, replace_root_crl
@@ -86,7 +87,7 @@ def _show_differences(ca: ValidatedCa) -> None:
         click.echo(f"  * {printable(difference)}", err=True)
     if not ca.name_constrained:
         click.echo(
-            click.style("\n  NOTHING LIMITS THIS CA TO DEVELOPMENT NAMES.", fg="red", bold=True)
+            paint("\n  NOTHING LIMITS THIS CA TO DEVELOPMENT NAMES.", RED, BOLD)
             + "\n  An attacker who copies its key from this machine can pose as any site on earth, your bank's\n"
             "  included, to everything that trusts its root. devtls itself signs for the zones alone.",
             err=True,
@@ -109,7 +110,7 @@ def _show(ca: ValidatedCa, *, as_json: bool) -> None:
     if as_json:
         differences = list(ca.differences)
         values = {"root": root_json(ca.authority), "fenced": ca.name_constrained, "differences": differences}
-        click.echo(json.dumps(values, indent=2))
+        print_json(values)
     else:
         click.echo(f"devtls root {ca.authority.id} signs from now on. Next: devtls trust", err=True)
 
@@ -118,7 +119,7 @@ def _show_crl(crl: ReplacedCrl, *, as_json: bool) -> None:
     authority, revoked = crl.authority, crl.authority.withdrawn is not None
     if as_json:
         values = {"root": root_json(authority), "list": {"url": crl.url, "number": crl.number}, "revoked": revoked}
-        click.echo(json.dumps(values, indent=2))
+        print_json(values)
     else:
         click.echo(
             f"CRL number {crl.number} of devtls root {authority.id}: devtls serve publishes it at {crl.url}", err=True

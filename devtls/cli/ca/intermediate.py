@@ -5,12 +5,12 @@ With a request (--csr) the key never leaves the machine that made it; without on
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 
 import click
 
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.names import parse_zone
@@ -47,7 +47,7 @@ def command(
     context = Context.here(TerminalReporter(), terminal_passphrases(passphrase_fd))
     issued = issue_intermediate(context, IntermediateRequest(csr, wanted, days, out, force=force))
     if as_json:
-        click.echo(json.dumps(_values(issued), indent=2))
+        print_json(_values(issued))
     else:
         _show(issued)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from devtls.cli.ca.rollover_view import ABSENT, carry_out_rollover, root_json
 from devtls.cli.terminal.change_view import change_json, plan_text
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -59,7 +58,7 @@ def _show_preview(context: Context, preview: RenewalPreview, *, as_json: bool) -
     if as_json:
         planned = [change_json(each) for each in planned_results(context, proposals)]
         values = {"dry_run": True, "older": root_json(present), "zones": list(zones), "stores": planned}
-        click.echo(json.dumps(values, indent=2))
+        print_json(values)
         return
     click.echo(f"A CA would be made for {', '.join(zones)}, beside devtls root {present.id}; ID stands for its number.")
     if proposals:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.operations.ca_keys import RootKeyStatus, export_root_key, root_key_status
@@ -31,7 +31,7 @@ def command(*, out: Path | None, passphrase_fd: int | None, force: bool, as_json
     status = root_key_status(context)
     if as_json:
         file = str(status.file) if status.file else None
-        click.echo(json.dumps({"id": status.authority.id, "kept": status.file is not None, "file": file}))
+        print_json({"id": status.authority.id, "kept": status.file is not None, "file": file})
     else:
         _show(status)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.certificates.certificate_view import certificate_json, certificate_text
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.operations.certificates import CertificateOptions, IssuedCertificate, KeyAndFiles, issue_certificate
@@ -71,7 +71,7 @@ def command(
 def _show(issued: IssuedCertificate, *, as_values: bool) -> None:
     if as_values:
         files = {role: str(path) for role, path in issued.files.items()}
-        click.echo(json.dumps({**certificate_json(issued), "files": files}, indent=2))
+        print_json({**certificate_json(issued), "files": files})
         return
     if "pkcs12" in issued.files:
         click.echo(printable(f"Certificate and key  {issued.files['pkcs12']}"))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from devtls.cli import printable
 from devtls.cli.certificates.certificate_view import TITLES, record_facts, record_json, record_row
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.table import show_table
 from devtls.operations.certificate_lookup import open_certificates
@@ -33,7 +32,7 @@ def list_(*, also_expired: bool, as_values: bool) -> None:
     history, now = open_certificates(context).history, context.now
     shown = [one for one in history.issued.values() if also_expired or now < one.not_after]
     if as_values:
-        click.echo(json.dumps([record_json(history, one, now) for one in shown], indent=2))
+        print_json([record_json(history, one, now) for one in shown])
     elif shown:
         show_table(TITLES, [record_row(history, one, now) for one in shown])
     else:
@@ -49,7 +48,7 @@ def show(*, which: str, as_values: bool) -> None:
     registers, now = open_certificates(context), context.now
     history, found = registers.history, registers.find(which)
     if as_values:
-        click.echo(json.dumps([record_json(history, one, now) for one in found], indent=2))
+        print_json([record_json(history, one, now) for one in found])
         return
     blocks = [
         "\n".join(f"{label:<{_LABEL_WIDTH}}{text}" for label, text in record_facts(history, one, now).items())

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.certificates.certificate_view import certificate_text
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import StateError

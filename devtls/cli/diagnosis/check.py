@@ -6,14 +6,14 @@ nothing. The exit code is 0 when a browser would open the address, 1 when it wou
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from devtls.cli.terminal.output import paint, print_json, wrapped
 from devtls.cli.terminal.passphrase import terminal_passphrases
-from devtls.cli.terminal.rows import Sign, marked_row, painted, wrapped
+from devtls.cli.terminal.rows import Symbol, marked_row
 from devtls.doctor.tls_check.address import Address, parse_address
 from devtls.doctor.tls_check.certificate import Certificate
 from devtls.doctor.tls_check.evidence import Evidence, Reason, StoreAnswer
@@ -28,7 +28,7 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.keystore import Keystore
 
-_SIGNS = {Mark.FINE: Sign.FINE, Mark.NOTE: Sign.NOTE, Mark.WARNS: Sign.BAD}
+_SYMBOLS = {Mark.FINE: Symbol.OK, Mark.NOTE: Symbol.NOTE, Mark.WARNS: Symbol.ERROR}
 _PROTOCOLS = {"h2": "HTTP/2", "http/1.1": "HTTP/1.1", "": "no ALPN"}
 _LABEL_WIDTH = 12
 
@@ -55,7 +55,7 @@ def command(address: str | None, connect: str | None, files: tuple[str, ...], ti
     )
     finding = examine(Target(wanted, str(there.host), there.port, timeout), around)
     if as_json:
-        click.echo(json.dumps(as_values(wanted, finding), indent=2))
+        print_json(as_values(wanted, finding))
     elif isinstance(finding.report, Failure):
         raise _error(finding.report)
     elif finding.evidence is not None:
@@ -90,8 +90,8 @@ def in_words(report: Report, evidence: Evidence) -> str:
     lines += [line for each in report.questions for line in _row(each)]
     if report.remarks:
         lines += ["", *(line for each in report.remarks for line in _row(each))]
-    sign = Sign.BAD if report.warns else Sign.FINE
-    lines += ["", *(painted(line, sign) for line in wrapped(report.verdict))]
+    symbol = Symbol.ERROR if report.warns else Symbol.OK
+    lines += ["", *(paint(line, *symbol.codes) for line in wrapped(report.verdict))]
     if report.advice:
         lines += ["", "What to do:", *(line for each in report.advice for line in wrapped(each, "  - ", "    "))]
     return "\n".join(lines)
@@ -104,7 +104,7 @@ def _head(evidence: Evidence) -> str:
 
 
 def _row(answer: Answer) -> list[str]:
-    return marked_row(_SIGNS[answer.mark], answer.about, answer.sentence, _LABEL_WIDTH)
+    return marked_row(_SYMBOLS[answer.mark], answer.about, answer.sentence, _LABEL_WIDTH)
 
 
 def as_values(address: Address, finding: Finding) -> dict[str, object]:

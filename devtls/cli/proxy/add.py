@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.proxy.outcome_lines import exit_code, show_outcomes
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.operations.config_choice import chosen_file, display_path

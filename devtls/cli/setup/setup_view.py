@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.terminal import change_view
 from devtls.cli.terminal.change_view import change_json, change_rows, password_notice, plan_lines
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.table import show_table
 from devtls.cli.trust.trust_view import ABSENT, planned_trust_json, show_rest, trust_json
 from devtls.operations.changes import planned_results

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.terminal.change_view import change_json, change_rows
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.table import is_wrapped, show_table
 from devtls.doctor.proof import Foreign, Report
 from devtls.operations.changes import planned_results

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.terminal.change_view import change_json, plan_text, revert_rows
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.table import show_table
 from devtls.operations.changes import planned_results
 from devtls.operations.context import Context

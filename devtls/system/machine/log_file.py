@@ -1,4 +1,4 @@
-"""A log of our own, for a serve that nobody reads on a terminal and no journal collects.
+"""The log file of a `devtls serve` without a terminal or a journal, and its rotation.
 
 Owns the file and its one predecessor: at 5 MiB it becomes FILE.1, in the place of the one before. Refuses symlinks. The
 whole process writes there, errors and tracebacks included: pythonw.exe has neither stdout nor stderr.

@@ -1,4 +1,4 @@
-"""Who holds a port: name and process id of the process that listens there, or the user whose it is.
+"""The process that listens on a port: its name and id, or its user.
 
 Owns reading Linux's /proc (tcp, udp and their siblings for IPv6, and the open files of every process that we may look
 into). Refuses to guess: another system, or a process that ended meanwhile is "".
@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 _OPEN = {"tcp": "0A", "udp": "07"}
-"""The state of a socket that waits for whoever comes."""
+"""The state of a listening socket."""
 _PROC = Path("/proc")
 
 

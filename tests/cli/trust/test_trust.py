@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from devtls.cli.group import cli
-from devtls.cli.terminal import prompts, table
+from devtls.cli.terminal import prompts
 from devtls.cli.trust import trust_view
 from devtls.errors import ExitCode
 from devtls.names import DEFAULT_ZONES, Hostname
@@ -272,11 +272,6 @@ def test_without_any_client_there_is_no_proof_table(desk: Desk) -> None:
 def test_sandboxed_browsers_are_named(desk: Desk) -> None:
     (desk.machine.home / ".var/app/com.google.Chrome").mkdir(parents=True)
     assert "Chrome from Flatpak" in desk.succeed("trust", "--yes").stderr
-
-
-def test_the_table_on_a_terminal_has_colours(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
-    table._show_rich(("Store", "State"), [("System store", "trusted"), ("a", "odd")])
-    assert "System store" in capsys.readouterr().out
 
 
 def test_untrust_reverts_exactly_the_changes_of_trust(desk: Desk) -> None:
