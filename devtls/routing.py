@@ -59,7 +59,7 @@ class Upstream(msgspec.Struct, frozen=True):
 
 
 class ClientAuth(msgspec.Struct, frozen=True):
-    """That clients of a host are asked for a certificate; `ca_file` None = one of our own CA."""
+    """The client authentication of a host; `ca_file` None = one of our own CA."""
 
     required: bool
     ca_file: str | None
@@ -97,7 +97,7 @@ class Refusal(Enum):
 
 
 _Paths = tuple[tuple[bytes, Route], ...]
-"""What one host serves: (prefix, route), the longest prefix first."""
+"""The routes of one host: (prefix, route), the longest prefix first."""
 
 
 class RouteTable(msgspec.Struct, frozen=True, eq=False):

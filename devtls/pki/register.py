@@ -36,7 +36,7 @@ RevocationReason = Literal[
 RecordedKind = Kind | Literal["intermediate"]
 
 Maker = Literal["cert", "sign", "acme", "ca intermediate"]
-"""What a certificate was issued by."""
+"""The command or server that issued a certificate."""
 
 _TAG = "event"
 _SHORTEST_SERIAL = 6
@@ -104,7 +104,7 @@ class History(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def revoked(self) -> dict[str, Revoked]:
-        """What is revoked now, by serial."""
+        """The present revocations, by serial."""
         current: dict[str, Revoked] = {}
         for event in self.events:
             if isinstance(event, Revoked):
