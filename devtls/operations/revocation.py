@@ -85,8 +85,8 @@ class RevocationPlan:
         return tuple(register for register in self.registers.registers if register.authority.id in ids)
 
 
-class CrlLocation(msgspec.Struct, frozen=True):
-    """The address of a CRL, and its number now."""
+class CrlAddress(msgspec.Struct, frozen=True):
+    """A CRL as it is published now."""
 
     url: str
     number: int
@@ -98,7 +98,7 @@ class RevocationResult:
 
     plan: RevocationPlan
     changed: frozenset[str]
-    crls: tuple[CrlLocation, ...]
+    crls: tuple[CrlAddress, ...]
     unlisted: tuple[str, ...]
     renewed_names: tuple[str, ...]
 
@@ -188,10 +188,10 @@ def _tell_running(context: Context, running: tuple[RunningProxy, ...]) -> tuple[
     return tuple(dropped)
 
 
-def _published(register: Register, *, of_root: bool) -> CrlLocation:
+def _published(register: Register, *, of_root: bool) -> CrlAddress:
     authority = register.authority
     url = crl_url(authority.pki_port, authority.root_crl_path if of_root else authority.intermediate_crl_path)
-    return CrlLocation(url, crl_number(load_crl(register.published_crl(of_root=of_root))))
+    return CrlAddress(url, crl_number(load_crl(register.published_crl(of_root=of_root))))
 
 
 def _by_name(registers: CertificateRegisters, wanted: str) -> tuple[RevocationTarget, ...] | None:
