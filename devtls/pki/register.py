@@ -200,8 +200,3 @@ def matches_serial(serial: str, wanted: str) -> bool:
 def plain_serial(wanted: str) -> str:
     """Return a serial number as `serial_text` has it, however it was written: colons, capitals, 0x in front."""
     return wanted.lower().removeprefix("0x").replace(":", "").replace(" ", "")
-
-
-def still_good(history: History, certificates: Iterable[Issued], now: datetime) -> tuple[Issued, ...]:
-    """Return those that are neither revoked nor expired."""
-    return tuple(one for one in certificates if history.state(one.serial, now) == "valid")
