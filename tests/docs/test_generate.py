@@ -88,6 +88,8 @@ def test_every_command_and_option_stands_there(name: str, command: click.Command
 
 def test_help_is_text_and_not_markup() -> None:
     assert commands._prose("Take *.app, [x] and <y>_z.") == r"Take \*.app, \[x\] and \<y\>\_z."
+    kept = commands._prose("Print it.\n\n\b\nbash   eval\nzsh    eval [x]\n\nThen this.")
+    assert kept == "Print it.\n\n```text\nbash   eval\nzsh    eval [x]\n```\n\nThen this."
 
 
 def test_every_exit_code_and_error_stands_there() -> None:
