@@ -243,8 +243,8 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
         if entry is None:
             return ""
         return (
-            f"This machine's own CA was revoked on {entry.revocation_date_utc:%Y-%m-%d} by whoever has the root's key: "
-            "programs that look at revocation lists refuse everything that it signs."
+            f"This machine's own CA was revoked on {entry.revocation_date_utc:%Y-%m-%d} by the holder of the root's "
+            "key: programs that check CRLs refuse everything that it signs."
         )
 
     def check(self, now: datetime) -> None:

@@ -88,7 +88,7 @@ def validate_import(
         raise CertificateError(
             f"{in_words(certificate)} was revoked on {authority.withdrawn.revocation_date_utc:%Y-%m-%d}: it is on its "
             "root's CRL.",
-            hint="ask whoever has the root's key for another",
+            hint="ask the holder of the root's key for another",
         )
     return ValidatedCa(authority, tuple(_differences(path, now)), is_name_constrained(path))
 

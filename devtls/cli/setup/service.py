@@ -32,7 +32,7 @@ from devtls.operations.service import (
 )
 from devtls.operations.unsetup import apply_unsetup, plan_unsetup
 from devtls.system.changes.change import Part
-from devtls.system.changes.service.account import LogFile
+from devtls.system.changes.service.account import ServiceLogFile
 from devtls.system.machine.launch import launch
 from devtls.system.machine.paths import refuse_sudo_for
 from devtls.web.control_messages import FORMAT
@@ -160,7 +160,7 @@ def logs(*, lines: int, follow: bool) -> int:
     log = service_log(_context("logs"))
     if log is None:
         raise NotRunning(_NONE, hint="devtls service install")
-    if isinstance(log, LogFile):
+    if isinstance(log, ServiceLogFile):
         show_log(log.path, lines, _echo, follow=follow)
         return ExitCode.OK
     return launch([*(log.follow if follow else log.argv), str(lines)], os.environ)

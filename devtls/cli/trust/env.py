@@ -17,7 +17,7 @@ from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.shell_lines import SHELLS, USAGE, guess_shell, shell_lines
 from devtls.operations.client_environment import prepare_environment
 from devtls.operations.context import Context
-from devtls.system.changes.clientenv.restore import former_values
+from devtls.system.changes.clientenv.probe import former_values
 from devtls.system.machine.launch import launch
 
 

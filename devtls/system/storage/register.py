@@ -78,12 +78,12 @@ class Register:
         return read_history(self.path.parent)
 
     def issue(
-        self, order: CertificateTemplate, key: CertificatePublicKeyTypes, *, by: Maker, place: str, now: datetime
+        self, template: CertificateTemplate, key: CertificatePublicKeyTypes, *, by: Maker, place: str, now: datetime
     ) -> x509.Certificate:
         """Sign a certificate and record it; `place` is where it will go. Raises CertificateError as `certify` does."""
-        certificate = certify(self.authority, order, key, now=now, serial=new_serial())
-        names = tuple(str(name) for name in order.names)
-        self.record(certificate, kind=order.kind, names=names, by=by, place=place, now=now)
+        certificate = certify(self.authority, template, key, now=now, serial=new_serial())
+        names = tuple(str(name) for name in template.names)
+        self.record(certificate, kind=template.kind, names=names, by=by, place=place, now=now)
         return certificate
 
     def record(
