@@ -44,7 +44,7 @@ class UpstreamState(msgspec.Struct):
     base_s: float
     """How long idle connections are kept before anything is known against it."""
     penalty: float = 1.0
-    idle: deque[PooledConnection] = msgspec.field(default_factory=deque)
+    idle: deque[H1UpstreamConnection] = msgspec.field(default_factory=deque)
     shared: H2UpstreamPool | None = None
     """Connections to an app that speaks HTTP/2."""
     preferred: tuple[str, int] | None = None
@@ -64,23 +64,6 @@ class UpstreamState(msgspec.Struct):
         return max(min(_MIN_IDLE_S, self.base_s), self.base_s * self.penalty)
 
 
-class PooledConnection(H1UpstreamConnection):
-    """An HTTP/1 connection that knows its app's state: to look that up would hash the Upstream once more, 1 us."""
-
-    __slots__ = ("state",)
-
-    def __init__(
-        self,
-        upstream: Upstream,
-        limits: HeadLimits,
-        discarded: Callable[[H1UpstreamConnection], None],
-        max_buffer_bytes: int,
-        state: UpstreamState,
-    ) -> None:
-        super().__init__(upstream, limits, discarded, max_buffer_bytes)
-        self.state = state
-
-
 class Pool:
     """All connections to apps, by Upstream."""
 
@@ -91,8 +74,6 @@ class Pool:
         self._head_limits = head_limits
         self._client_context = client_context
         self._states: dict[Upstream, UpstreamState] = {}
-        self._last: tuple[Upstream | None, UpstreamState | None] = (None, None)
-        """The look-up before: an Upstream is hashed by Python code, which is most of what one costs."""
         self._sweeper: asyncio.TimerHandle | None = None
         self._cached_loop: asyncio.AbstractEventLoop | None = None
 
@@ -117,7 +98,6 @@ class Pool:
         state = self._states.get(upstream)
         if state is None:
             state = self._states[upstream] = UpstreamState(self._limits.idle_s)
-            self._last = (None, None)
         return state
 
     def known(self, upstream: Upstream) -> UpstreamState | None:
@@ -140,12 +120,7 @@ class Pool:
 
     def acquire(self, upstream: Upstream, max_idle_s: float | None) -> UpstreamHandle | None:
         """Return an idle connection that is fresh enough, or None: then `dial`."""
-        last = self._last
-        if last[0] is upstream:
-            state = last[1]
-        else:
-            state = self._states.get(upstream)
-            self._last = upstream, state
+        state = self._states.get(upstream)
         if state is None:
             return None
         if state.shared is not None:
@@ -169,12 +144,11 @@ class Pool:
     def release(self, connection: UpstreamHandle) -> None:
         """Take a connection back; it is kept only when its codec says that it can serve again."""
         connection.user = None
-        if not isinstance(connection, PooledConnection):
-            self._states[connection.upstream].active -= 1
+        state = self._states[connection.upstream]
+        state.active -= 1
+        if not isinstance(connection, H1UpstreamConnection):
             cast(H2UpstreamStream, connection).release()
             return
-        state = connection.state
-        state.active -= 1
         codec = connection.codec
         full = len(state.idle) >= _MAX_IDLE_PER_UPSTREAM
         if connection.closed or not codec.reusable or full or connection.has_undelivered:
@@ -217,7 +191,7 @@ class Pool:
 
     def _discarded(self, connection: H1UpstreamConnection) -> None:
         state = self._states.get(connection.upstream)
-        if state is not None and isinstance(connection, PooledConnection) and connection in state.idle:
+        if state is not None and connection in state.idle:
             state.idle.remove(connection)
 
     def _sweep_later(self) -> None:
@@ -242,7 +216,7 @@ class Pool:
         if upstream.http2:
             outcome = await self._shared(upstream, state).dial()
         else:
-            outcome = await self._dial(upstream, state, lambda _: self._make_connection(upstream, state))
+            outcome = await self._dial(upstream, state, self._make_connection)
         if not isinstance(outcome, DialFailed):
             state.active += 1
         return outcome
@@ -259,8 +233,8 @@ class Pool:
             state.preferred = connecting.answered
         return outcome
 
-    def _make_connection(self, upstream: Upstream, state: UpstreamState) -> PooledConnection:
-        return PooledConnection(upstream, self._head_limits, self._discarded, self._limits.max_buffer_bytes, state)
+    def _make_connection(self, upstream: Upstream) -> H1UpstreamConnection:
+        return H1UpstreamConnection(upstream, self._head_limits, self._discarded, self._limits.max_buffer_bytes)
 
     def _shared(self, upstream: Upstream, state: UpstreamState) -> H2UpstreamPool:
         if state.shared is None:
