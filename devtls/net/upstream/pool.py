@@ -75,7 +75,7 @@ class Pool:
         self._client_context = client_context
         self._states: dict[Upstream, UpstreamState] = {}
         self._sweeper: asyncio.TimerHandle | None = None
-        self._cached_loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
         apps = ", ".join(
@@ -109,12 +109,10 @@ class Pool:
         """How long a dial may take, in seconds."""
         return self._limits.connect_timeout_s
 
-    @property
-    def _loop(self) -> asyncio.AbstractEventLoop:
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
         # Kept: until Python 3.12 get_running_loop asks the kernel for the process id, a quarter of a request's cost.
-        if self._cached_loop is None:
-            self._cached_loop = asyncio.get_running_loop()
-        return self._cached_loop
+        loop = self._loop = asyncio.get_running_loop()
+        return loop
 
     # -- using --------------------------------------------------------------------------------------------------------
 
@@ -130,7 +128,7 @@ class Pool:
             return stream
         if not state.idle or max_idle_s == 0:
             return None
-        now = self._loop.time()
+        now = (self._loop or self._running_loop()).time()
         limit = state.keep_idle_s if max_idle_s is None else min(max_idle_s, state.keep_idle_s)
         connection = state.idle[-1]  # the one used last is the one least likely to be stale
         if now - connection.idle_since > limit:
@@ -157,9 +155,10 @@ class Pool:
         if codec.keep_alive_timeout_s is not None:
             state.base_s = codec.keep_alive_timeout_s - 1
         connection.resume_reading()
-        connection.idle_since = self._loop.time()
+        connection.idle_since = (self._loop or self._running_loop()).time()
         state.idle.append(connection)
-        self._sweep_later()
+        if self._sweeper is None:
+            self._sweep_later()
 
     def abort(self, connection: UpstreamHandle, *, stale: bool = False) -> None:
         """Close a connection in use; a stale one shortens how long this app's are kept."""
@@ -196,16 +195,17 @@ class Pool:
 
     def _sweep_later(self) -> None:
         if self._sweeper is None:
-            self._sweeper = self._loop.call_later(1.0, self._sweep)
+            self._sweeper = (self._loop or self._running_loop()).call_later(1.0, self._sweep)
 
     def _sweep(self) -> None:
-        now = self._loop.time()
+        loop = self._loop or self._running_loop()
+        now = loop.time()
         left = 0
         for state in self._states.values():
             while state.idle and now - state.idle[0].idle_since > state.keep_idle_s:
                 state.idle.popleft().abort()
             left += len(state.idle) + (state.shared.sweep(now) if state.shared is not None else 0)
-        self._sweeper = self._loop.call_later(1.0, self._sweep) if left else None
+        self._sweeper = loop.call_later(1.0, self._sweep) if left else None
 
     # -- dialling -----------------------------------------------------------------------------------------------------
 
