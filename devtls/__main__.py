@@ -12,7 +12,7 @@ def main() -> None:
     # it has started, the other commands before they do anything.
     gc.disable()
     try:
-        from devtls.cli import run
+        from devtls.cli.entry import run
 
         run()
     except KeyboardInterrupt:  # Ctrl-C while modules are loaded; later ones are `run`'s

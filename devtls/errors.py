@@ -1,29 +1,30 @@
 """Every error that devtls raises on purpose, and the exit codes of its commands.
 
-Owns the exception tree, refuses nothing, depends on nothing::
+Owns the exception tree. The number is the exit code of a command that ends with the error; an error with `status` is
+answered with that HTTP status instead and ends no command::
 
-    DevtlsError                  one sentence, a hint, an exit code
-    ├── InvalidName              a host name or zone that cannot be used
-    ├── ConfigError              devtls.toml or the command line: names file, key and line
-    │   └── NotAllowed           a project file asks for more than it may without `devtls allow`
-    ├── CertificateError         a certificate or key that is not what it should be
-    │   ├── NameNotPermitted     a name outside the zones of the CA
-    │   └── WrongPassphrase      a locked key stays locked
-    ├── StateError               the state folder: mode, owner, format, a damaged file
-    │   └── NoAuthority          there is no CA yet
-    ├── Refused                  the request itself is refused (under sudo, no terminal and no --yes)
-    │   ├── UnknownStore         `--store` names a store that this machine does not have
-    │   ├── UnknownMethod           `--method` names a method that `devtls setup` does not have on this machine
-    │   └── InvalidAddress       `devtls check` was pointed at what no browser opens with TLS
-    ├── PortInUse                a port that was asked for belongs to somebody else
-    ├── TrustFailed              no store that matters trusts the root
-    ├── SetupFailed              something that `devtls setup` or `unsetup` was to do is not so
-    ├── NoConnection             no TLS connection came about, so there is nothing to judge
-    ├── NotRunning               no `devtls serve` of this user runs
-    ├── CommandNotRun            the command of `devtls env -- COMMAND` cannot be started
-    ├── ProtocolViolation        a peer broke HTTP: carries the status that answers it
-    ├── AcmeProblem              an ACME client asked for what it cannot have: carries the problem document's facts
-    └── LocalProtocolError       we were about to break HTTP ourselves: always a bug of ours
+    DevtlsError                  1    the root: one sentence, a hint, an exit code
+    ├── InvalidName              3    a host name or zone that cannot be used
+    ├── ConfigError              3    devtls.toml or the command line cannot be used; names file, key and line
+    │   └── NotAllowed           3    a project file asks for more than it may without `devtls allow`
+    ├── CertificateError         4    a certificate, key or CRL is damaged or unsuitable
+    │   ├── NameNotPermitted     4    a name lies outside the zones of the CA
+    │   └── WrongPassphrase      4    a locked key was not opened
+    ├── StateError               4    the state directory: mode, owner, format, a damaged file
+    │   └── NoAuthority          4    there is no CA yet
+    ├── Refused                  7    the command refuses to run like this (under sudo; no terminal and no --yes)
+    │   ├── UnknownStore         2    `--store` names a store that this machine does not have
+    │   ├── UnknownMethod        2    `--method` names a method that `devtls setup` does not have on this machine
+    │   └── InvalidAddress       2    `devtls check` was given an address that no browser opens with TLS
+    ├── PortInUse                5    another program listens on the port
+    ├── TrustFailed              6    no store that matters trusts the root
+    ├── SetupFailed              1    `devtls setup` or `devtls unsetup` left something undone
+    ├── NoConnection             8    no TLS connection was made, so there is no certificate to check
+    ├── NotRunning               9    no `devtls serve` of this user runs
+    ├── CommandNotRun            126  the command of `devtls env -- COMMAND` cannot be started (127: it does not exist)
+    ├── ProtocolViolation        status  a peer broke HTTP
+    ├── AcmeProblem              status  an ACME request is refused with a problem document
+    └── LocalProtocolError       1    we were about to break HTTP ourselves: always a bug of devtls
 
 An error's text is one sentence that says what is wrong; `hint` says what to do next.
 """
@@ -65,7 +66,7 @@ class ExitCode(IntEnum):
 
 
 class DevtlsError(Exception):
-    """The root of the tree.
+    """The root of the tree, and an error without a class of its own.
 
     `str(error)` is one sentence; `hint` is what to do next ("" when nothing can be done);
     `exit_code` is what the command line returns for it.
@@ -114,13 +115,13 @@ class NotAllowed(ConfigError):
 
 
 class CertificateError(DevtlsError):
-    """A certificate, key or CRL that is not what it should be."""
+    """A certificate, key or CRL that is damaged, or that cannot be used for its purpose."""
 
     exit_code = ExitCode.STATE
 
 
 class NameNotPermitted(CertificateError):
-    """A leaf was asked for that the CA's name constraints forbid; `name` is that name."""
+    """A name that the CA's name constraints forbid; `name` is that name."""
 
     def __init__(self, message: str, *, name: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -128,11 +129,11 @@ class NameNotPermitted(CertificateError):
 
 
 class WrongPassphrase(CertificateError):
-    """A locked key was not opened: another passphrase, or a file that was changed."""
+    """A locked key was not opened: the passphrase is wrong, or the file was changed."""
 
 
 class StateError(DevtlsError):
-    """The state folder or a file in it is not safe or not readable; `path` names it."""
+    """The state directory or a file in it is unsafe, unreadable or damaged; `path` names it."""
 
     exit_code = ExitCode.STATE
 
@@ -146,7 +147,7 @@ class NoAuthority(StateError):
 
 
 class Refused(DevtlsError):
-    """The command will not do this in this way (under sudo; no terminal and no `--yes`)."""
+    """The command refuses to run like this (under sudo; no terminal and no `--yes`)."""
 
     exit_code = ExitCode.REFUSED
 
@@ -164,13 +165,13 @@ class UnknownMethod(Refused):
 
 
 class InvalidAddress(Refused):
-    """What was given is no address that a browser opens with TLS."""
+    """An address that no browser opens with TLS."""
 
     exit_code = ExitCode.USAGE
 
 
 class PortInUse(DevtlsError):
-    """A port that was asked for is taken; `port` is its number, `holder` who has it ("" = unknown)."""
+    """A port is taken; `port` is its number, `holder` the program that listens there ("" = unknown)."""
 
     exit_code = ExitCode.PORT_IN_USE
 
@@ -187,23 +188,23 @@ class TrustFailed(DevtlsError):
 
 
 class SetupFailed(DevtlsError):
-    """A measure that was wished for is not in force, or one that was to be taken back is."""
+    """A change that was asked for is not applied, or one that was to be reverted is."""
 
 
 class NoConnection(DevtlsError):
-    """A server that was asked for did not come as far as showing a certificate."""
+    """The connection to a server ended before the server sent a certificate."""
 
     exit_code = ExitCode.NO_CONNECTION
 
 
 class NotRunning(DevtlsError):
-    """There is no running `devtls serve` of this user to talk to."""
+    """No `devtls serve` of this user runs."""
 
     exit_code = ExitCode.NOT_RUNNING
 
 
 class CommandNotRun(DevtlsError):
-    """A command that was to run in our place cannot; `code` is the shell's own for that, 126 or 127."""
+    """A command cannot be started in the place of devtls; `code` is the shell's own exit code for that, 126 or 127."""
 
     def __init__(self, message: str, *, code: ExitCode = ExitCode.CANNOT_RUN, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -213,8 +214,8 @@ class CommandNotRun(DevtlsError):
 class ProtocolViolation(DevtlsError):
     """A peer's message breaks HTTP.
 
-    `status` is the answer that a client deserves (400, 414, 417, 431, 501, 505); an upstream's fault is a 502 whatever
-    it says. Codecs catch it at their edge and return an event: it never leaves `http`.
+    `status` is the response to a client (400, 414, 417, 431, 501, 505); an upstream's fault is a 502 whatever it says.
+    Codecs catch it at their edge and return an event: it never leaves `http`.
     """
 
     def __init__(self, message: str, *, status: int = 400) -> None:
@@ -226,7 +227,7 @@ class AcmeProblem(DevtlsError):
     """An ACME request is refused (RFC 8555 6.7): it becomes a problem document and never leaves `acme`.
 
     `kind` is the error type without its URN, `names` are pairs of a name and the reason why it is refused, `location`
-    and `retry_after_s` header fields of the answer ("" and 0: none).
+    and `retry_after_s` header fields of the response ("" and 0: none).
     """
 
     def __init__(

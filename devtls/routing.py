@@ -87,7 +87,7 @@ class Route(msgspec.Struct, frozen=True):
         return tuple(f"https://{host}{port}{path}" for host in self.hosts)
 
 
-class Refusal(Enum):
+class NoRoute(Enum):
     """Why no route answers a request."""
 
     UNKNOWN = 404
@@ -175,7 +175,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     zones: tuple[Hostname, ...]
 
 
-def select(table: RouteTable, *, sni: str | None, authority: bytes, path: bytes) -> Route | Refusal:
+def select(table: RouteTable, *, sni: str | None, authority: bytes, path: bytes) -> Route | NoRoute:
     """Return the route for a request on a TLS connection, or why there is none.
 
     `sni` is the lower-case name of the ClientHello, `authority` the request's lower-case host[:port]; its port is not
@@ -184,10 +184,10 @@ def select(table: RouteTable, *, sni: str | None, authority: bytes, path: bytes)
     host = host_of(authority)
     if sni is None:
         if host not in _LOCALHOST_NAMES:
-            return Refusal.MISDIRECTED
+            return NoRoute.MISDIRECTED
     elif host != sni:
-        return Refusal.MISDIRECTED
-    return table.match(host, path) or Refusal.UNKNOWN
+        return NoRoute.MISDIRECTED
+    return table.match(host, path) or NoRoute.UNKNOWN
 
 
 @lru_cache(maxsize=256)  # a connection asks for the same name over and over
@@ -202,7 +202,7 @@ def host_of(authority: bytes) -> str:
 def build_routes(config: Config, zones: Sequence[Hostname], *, static_sockets: Mapping[str, str]) -> RouteTable:
     """Return the table for `config`; a short name is served in every one of `zones`.
 
-    `static_sockets` gives for each static folder the private Unix socket that serves it. Raises ConfigError for a
+    `static_sockets` gives for each static directory the private Unix socket that serves it. Raises ConfigError for a
     name that is outside the zones or grows too long in one.
     """
     # A name in full is more specific than a short one: it takes its host out of the short name's hosts.

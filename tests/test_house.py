@@ -32,7 +32,6 @@ WITHOUT_A_MODULE = {
     "tests/test_words.py": "docs/contributing/glossary.md",
     "tests/cli/test_cli.py": "the start of every command",
     "tests/cli/test_every_store.py": "trust and untrust with all stores together",
-    "tests/cli/test_handed_out.py": "intermediates of other machines, over several commands",
     "tests/daemon/test_rollover.py": "a running proxy while one CA follows the other",
     "tests/doctor/tls_check/test_damaged.py": "each step of a check with a damaged certificate",
     "tests/http/h1/test_oracles.py": "both codecs beside httptools and h11",

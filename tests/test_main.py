@@ -14,7 +14,7 @@ def test_ctrl_c_while_modules_are_loaded_shows_no_traceback(
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("devtls.cli.run", interrupt)
+    monkeypatch.setattr("devtls.cli.entry.run", interrupt)
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == ExitCode.INTERRUPTED

@@ -1,6 +1,6 @@
-"""Accounts: new ones, changes, the end of one, another key (RFC 8555 7.3).
+"""ACME accounts: creation, update, deactivation, key change (RFC 8555 7.3).
 
-Owns who may be a client. Refuses contacts that are no mail addresses, new accounts without the external binding that
+Owns the rules for accounts. Refuses contacts that are no mail addresses, new accounts without the external binding that
 was asked for, too many new accounts, and a key that another account has.
 """
 

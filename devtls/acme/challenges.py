@@ -1,7 +1,7 @@
-"""Authorizations and their challenges (RFC 8555 7.5 and 8, RFC 8737): that a name is the client's.
+"""Authorizations and their challenges, http-01 and tls-alpn-01 (RFC 8555 7.5 and 8, RFC 8737).
 
-Owns which proof is expected, and whether what came is one. Refuses proofs that are longer than they need to be, and
-certificates of tls-alpn-01 that say anything besides. Dialling is others' work.
+Owns the expected proof of each challenge, and its check. Refuses proofs that are longer than they need to be, and
+certificates of tls-alpn-01 with more than their one name. It connects to nothing: `Validate` is work for the caller.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def check_alpn_certificate(work: Validate, alpn: str | None, certificate: bytes)
         return Problem("incorrectResponse", f"The certificate that {work.name} showed is none for {ALPN}: {error}")
     if [name.value for name in names] != [work.name] or not isinstance(names[0], x509.DNSName):
         return Problem("incorrectResponse", f"The certificate that was shown is not for {work.name} alone.")
-    # The value is an OCTET STRING of 32 octets.
+    # The value is an OCTET STRING of 32 bytes.
     expected = b"\x04\x20" + sha256(work.key_authorization.encode("ascii")).digest()
     if not identifier.critical or identifier.value.public_bytes() != expected:
         return Problem("incorrectResponse", f"The certificate that {work.name} showed is for another challenge.")

@@ -1,4 +1,4 @@
-"""base64url without padding (RFC 7515 2), and tokens out of a seed.
+"""base64url without padding (RFC 7515 2), and random tokens that are derived from a seed.
 
 Owns both directions. Refuses padding, other alphabets and stray characters, which Python's own decoder skips.
 """
@@ -16,19 +16,19 @@ _TOKEN_BYTES = 24  # RFC 8555 8.3 asks for 128 bits at least
 
 
 def to_text(content: bytes) -> str:
-    """Return octets as base64url."""
+    """Return bytes as base64url."""
     return urlsafe_b64encode(content).rstrip(b"=").decode("ascii")
 
 
 def from_text(text: str, what: str) -> bytes:
-    """Return the octets that `text` stands for. Raises AcmeProblem, which names `what` it is."""
+    """Return the bytes that `text` stands for. Raises AcmeProblem, which names `what` it is."""
     if not _ALPHABET.match(text) or len(text) % 4 == 1:
         raise refusal("malformed", f"The {what} is not base64url without padding.")
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 class SeededTokens:
-    """What one request needs of chance: tokens that nobody can guess who does not know the seed (32 random octets)."""
+    """Random tokens for one request, derived from a seed of 32 random bytes."""
 
     def __init__(self, seed: bytes) -> None:
         self._seed = seed

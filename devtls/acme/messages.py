@@ -1,4 +1,4 @@
-"""What goes in and out of the ACME server: HTTP requests and answers, what it is configured to do, work to be done.
+"""Requests and responses of the ACME server, its policy, and the work that a request leads to.
 
 Owns these shapes, the paths of the resources, and how payloads are read. Refuses payloads of another shape.
 """
@@ -31,7 +31,7 @@ _PayloadT = TypeVar("_PayloadT")
 
 
 class AcmeRequest(msgspec.Struct, frozen=True):
-    """One HTTP request; `host` is the Host that the client sent, which is what the URLs in answers begin with."""
+    """One HTTP request; `host` is the client's Host, with which the URLs in responses begin."""
 
     method: str
     path: str
@@ -50,7 +50,7 @@ class AcmeResponse(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """What this server does for whom.
+    """The zones, account bindings and challenges of this server.
 
     `bindings` are the keys of external accounts by their names: with one or more, each new account needs one.
     `tls_names` are the names (patterns) that can be validated by tls-alpn-01.
@@ -67,7 +67,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class RequestContext(msgspec.Struct, frozen=True):
-    """The circumstances of one request: when, with what chance, under which address, under which rules."""
+    """The time of one request, its random tokens, the base URL of the server, and the policy."""
 
     now: datetime
     tokens: SeededTokens
@@ -76,7 +76,7 @@ class RequestContext(msgspec.Struct, frozen=True):
 
 
 class SignedRequest(msgspec.Struct, frozen=True):
-    """A request whose signature was verified; `account` is the id of who signed, "" for a key without an account."""
+    """A request whose signature was verified; `account` is the id of its account, "" for a key without one."""
 
     envelope: Envelope
     key: Jwk
@@ -96,7 +96,7 @@ class SignedRequest(msgspec.Struct, frozen=True):
 
 
 class Validate(msgspec.Struct, frozen=True):
-    """Ask whoever serves `name` for the proof of a challenge; what came of it goes to `Server.validated`."""
+    """Fetch the proof of a challenge from the server of `name`; the result goes to `AcmeServer.validated`."""
 
     order: str
     index: int
@@ -107,9 +107,9 @@ class Validate(msgspec.Struct, frozen=True):
 
 
 class Issue(msgspec.Struct, frozen=True):
-    """Judge a certificate request (DER) and sign a certificate for exactly `names`.
+    """Check a certificate request (DER) and sign a certificate for exactly `names`.
 
-    `account_key` (SubjectPublicKeyInfo, DER) may not be the certificate's. What came of it goes to `Server.issued`.
+    `account_key` (SubjectPublicKeyInfo, DER) may not be the certificate's. The result goes to `AcmeServer.issued`.
     """
 
     order: str
@@ -119,14 +119,14 @@ class Issue(msgspec.Struct, frozen=True):
 
 
 class Revoke(msgspec.Struct, frozen=True):
-    """Revoke a certificate (DER), if it is this CA's. What came of it goes to `Server.revoked`."""
+    """Revoke a certificate (DER), if it is this CA's. The result goes to `AcmeServer.revoked`."""
 
     certificate: bytes
     reason: str
 
 
 class Renewal(msgspec.Struct, frozen=True):
-    """Say when a certificate should be renewed: `issuer` is the key identifier. It goes to `Server.advised`."""
+    """Look up when a certificate should be renewed; `issuer` is the key identifier. Result: `AcmeServer.advised`."""
 
     issuer: bytes
     serial: int
@@ -136,22 +136,22 @@ Work = Validate | Issue | Revoke | Renewal
 
 
 class AcmeOutcome(msgspec.Struct, frozen=True):
-    """What a request came to. With `Issue`, `Revoke` and `Renewal` there is no answer yet: the work comes first."""
+    """The result of a request. With `Issue`, `Revoke` and `Renewal` there is no response yet: the work comes first."""
 
     response: AcmeResponse | None
     work: Work | None = None
 
 
 def json_response(status: int, content: object, *headers: tuple[str, str]) -> AcmeResponse:
-    """Return an answer in JSON."""
+    """Return a response in JSON."""
     return AcmeResponse(status, msgspec.json.encode(content), JSON, headers)
 
 
 def json_outcome(status: int, content: object, *headers: tuple[str, str], work: Work | None = None) -> AcmeOutcome:
-    """Return an outcome whose answer is JSON."""
+    """Return an outcome whose response is JSON."""
     return AcmeOutcome(json_response(status, content, *headers), work)
 
 
 def stamp(moment: datetime) -> str:
-    """Return a moment as RFC 3339 has it, in whole seconds."""
+    """Return a time in the format of RFC 3339, in whole seconds."""
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

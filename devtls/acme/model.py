@@ -1,8 +1,8 @@
-"""Accounts, orders, authorizations and challenges (RFC 8555 7.1), and all of them as one text for the disk.
+"""Accounts, orders, authorizations and challenges (RFC 8555 7.1), and their file format.
 
 Owns what states there are, how long things are kept, and the form of the file. Refuses a file of a later version, and
 one that is damaged.
-Strategy: values are frozen and replaced in the ledger, so that whoever holds the old ledger can see what changed.
+Strategy: values are frozen and replaced in the ledger, so that the holder of the old ledger can see what changed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ AccountStatus = Literal["valid", "deactivated"]
 
 
 class AcmeAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """Who orders: a key. `binding` is the external account that it belongs to, "" for none."""
+    """An account: its key and contacts. `binding` is the external account that it belongs to, "" for none."""
 
     id: str
     key: Jwk

@@ -1,6 +1,6 @@
-"""Orders and the certificates that they come to (RFC 8555 7.4).
+"""ACME orders: creation, finalization, and the certificate (RFC 8555 7.4).
 
-Owns which names may be ordered and how often. Refuses names outside the zones of the CA, each with its reason,
+Owns the rules for names and the rate limit. Refuses names outside the zones of the CA, each with its reason,
 wildcards (they need dns-01, and there is no DNS zone that a client could write to), addresses, and chosen dates.
 """
 

@@ -1,4 +1,4 @@
-"""What an ACME server answers when something is wrong: problem documents (RFC 7807) of the kinds in RFC 8555 6.7.
+"""Problem documents (RFC 7807) of the error types in RFC 8555 6.7.
 
 Owns the kinds, the status of each, and the form of the document.
 """

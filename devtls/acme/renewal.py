@@ -1,7 +1,7 @@
-"""When a certificate should be renewed (ACME Renewal Information, RFC 9773).
+"""ACME Renewal Information (RFC 9773): when a certificate should be renewed.
 
 Owns how a certificate is named in a path, and the window that is suggested. Refuses what names none. It is asked
-without an account and without a signature, and what is told is no secret: whether a certificate counts is on a list.
+without an account and without a signature, and what is told is no secret: whether a certificate counts is on a CRL.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Revocation through ACME (RFC 8555 7.6).
+"""Revocation by ACME clients (RFC 8555 7.6).
 
-Owns who may revoke: the account that ordered a certificate, one that has shown that all of its names are its own, and
-whoever holds the certificate's key. Refuses everybody else, and reasons that are not a client's to give. Whether the
-certificate is one of this CA's is for whoever does the work to say.
+Owns the authorization: the account that ordered a certificate, an account that has shown control of all its names, and
+the holder of the certificate's key may revoke it. Refuses all others, and reasons that are not a client's to give. That
+the certificate is one of this CA's is checked where `Revoke` is done.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Wanted(msgspec.Struct):
     reason: int = 0
 
 
-class _Facts(msgspec.Struct, frozen=True):
+class _CertificateFacts(msgspec.Struct, frozen=True):
     """What a certificate says; `key` is None for one of a kind that signs no request."""
 
     serial: int
@@ -42,7 +42,7 @@ class _Facts(msgspec.Struct, frozen=True):
 
 
 def revoke(ledger: Ledger, signed: SignedRequest) -> AcmeOutcome:
-    """Ask for a revocation to be done, if whoever signed may."""
+    """Return the revocation to be done, if the signer of the request may ask for it. Raises AcmeProblem."""
     wanted = signed.read(_Wanted)
     if wanted.reason not in _REASONS:
         allowed = ", ".join(str(number) for number in _REASONS)
@@ -57,17 +57,17 @@ def revoke(ledger: Ledger, signed: SignedRequest) -> AcmeOutcome:
     return AcmeOutcome(None, Revoke(der, _REASONS[wanted.reason]))
 
 
-def _read(der: bytes) -> _Facts:
+def _read(der: bytes) -> _CertificateFacts:
     try:
         certificate = x509.load_der_x509_certificate(der)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         key = jwk_of(certificate.public_key())
     except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
         raise refusal("malformed", f"The certificate cannot be used: {error}") from error
-    return _Facts(certificate.serial_number, frozenset(str(name.value) for name in names), key)
+    return _CertificateFacts(certificate.serial_number, frozenset(str(name.value) for name in names), key)
 
 
-def _may(ledger: Ledger, account: str, facts: _Facts) -> bool:
+def _may(ledger: Ledger, account: str, facts: _CertificateFacts) -> bool:
     orders = ledger.orders_of(ledger.accounts[account])
     if any(one.certificate is not None and int(one.certificate.serial, 16) == facts.serial for one in orders):
         return True

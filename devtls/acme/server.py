@@ -1,9 +1,9 @@
-"""The way in: which resource a request is for, whether its signature counts, and what every answer carries.
+"""The ACME server: routing of requests, their authentication, and the headers of every response.
 
 Owns the directory, nonces, and the order of the checks (RFC 8555 6). Refuses unsigned requests, requests for another
 address than the one they were signed for, nonces that are not ours or come twice, and accounts that are gone.
-Strategy: `answer` changes the ledger and returns an answer or the work that comes before it; `issued`, `revoked` and
-`validated` take in what the work came to.
+Strategy: `respond` changes the ledger and returns a response or the work that comes before it; `issued`, `revoked` and
+`validated` take the result of the work.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class NonceStore:
 
 
 class AcmeServer:
-    """The server of one process: the nonces that it gave out; everything else is in the ledger."""
+    """The server of one process; it remembers the nonces that it gave out, everything else is in the ledger."""
 
     def __init__(self) -> None:
         self._nonces = NonceStore()
 
     def respond(self, ledger: Ledger, request: AcmeRequest, context: RequestContext) -> AcmeOutcome:
-        """Return what a request comes to; no request raises."""
+        """Return the response to a request, or the work that comes before it; no request raises."""
         try:
             outcome = self._dispatch(ledger, request, context)
         except AcmeProblem as error:
@@ -76,7 +76,7 @@ class AcmeServer:
     def issued(
         self, ledger: Ledger, work: Issue, done: AcmeCertificate | Problem, context: RequestContext
     ) -> AcmeResponse:
-        """Return the answer that waited for a certificate."""
+        """Return the response that waited for a certificate."""
         if isinstance(done, Problem):
             response = _refused(refusal(done.kind, done.detail))
         else:
@@ -84,23 +84,23 @@ class AcmeServer:
         return self._complete(response, context)
 
     def revoked(self, problem: Problem | None, context: RequestContext) -> AcmeResponse:
-        """Return the answer that waited for a revocation."""
+        """Return the response that waited for a revocation."""
         response = AcmeResponse(200) if problem is None else _refused(refusal(problem.kind, problem.detail))
         return self._complete(response, context)
 
     def advised(self, suggested: tuple[datetime, datetime] | None) -> AcmeResponse:
-        """Return the answer that waited for a look at the register."""
+        """Return the response that waited for a look at the register."""
         try:
             return renewal.told(suggested)
         except AcmeProblem as error:
             return _refused(error)
 
     def validated(self, ledger: Ledger, work: Validate, problem: Problem | None, context: RequestContext) -> None:
-        """Take in what became of a challenge."""
+        """Apply the result of a challenge."""
         challenges.validated(ledger, work, problem, context)
 
     def _complete(self, response: AcmeResponse, context: RequestContext) -> AcmeResponse:
-        """Return an answer to POST with what each of them carries (RFC 8555 6.5, 7.1)."""
+        """Return a response to POST with the headers that each of them has (RFC 8555 6.5, 7.1)."""
         headers = (
             *response.headers,
             ("Replay-Nonce", self._nonces.give(context.tokens.token())),
@@ -152,7 +152,7 @@ class AcmeServer:
 
 
 def _signer(ledger: Ledger, path: str, envelope: Envelope) -> SignedRequest:
-    """Return who says to have signed: new accounts show their key, all others name their account (RFC 8555 6.2)."""
+    """Return the key that must have signed: a new account sends it, all others name their account (RFC 8555 6.2)."""
     if envelope.jwk is not None:
         if path not in (messages.NEW_ACCOUNT, messages.REVOKE):
             raise refusal("malformed", "Name your account (kid) here, not its key.")

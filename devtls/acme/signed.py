@@ -145,7 +145,7 @@ def verify(envelope: Envelope, jwk: Jwk) -> None:
 
 
 def verify_mac(envelope: Envelope, secret: bytes) -> None:
-    """Raise AcmeProblem unless `envelope` was made by somebody who knows `secret` (RFC 8555 7.3.4)."""
+    """Raise AcmeProblem unless `envelope` was made with `secret` (RFC 8555 7.3.4)."""
     if envelope.alg not in _MAC_ALGORITHMS:
         raise refusal(
             "badSignatureAlgorithm", f"{envelope.alg!r} is no MAC that is known here.", algorithms=_MAC_ALGORITHMS

@@ -1,4 +1,4 @@
-"""The `[acme]` section: whether the ACME server runs, and where it looks for proofs.
+"""The `[acme]` section: the ACME server, and the ports on which it validates challenges.
 
 Owns its grammar: a port for all names or a table of ports by name, keys of external accounts. Refuses ports that are
 none, patterns that name nothing, and keys that are no base64url.

@@ -1,7 +1,7 @@
-"""What a configuration file asks for beyond loopback ports and the folders below it (platform guide F 16).
+"""Requests of a configuration file that need `devtls allow`: everything but loopback ports and files below it.
 
 Owns the list of reasons that a person reads before `devtls allow`. Refuses nothing: `system.allowlist` remembers and
-refuses. Links are followed by the caller's `resolve`, because a folder below the file may be a link to anywhere.
+refuses. Links are followed by the caller's `resolve`, because a directory below the file may be a link to anywhere.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class AllowanceReason(msgspec.Struct, frozen=True):
 
 
 def needs_allow(config: Config, directory: str, *, resolve: Callable[[str], str]) -> list[AllowanceReason]:
-    """Return what `config`, a file in `folder`, may not do without `devtls allow`; [] = nothing.
+    """Return what `config`, a file in `directory`, may not do without `devtls allow`; [] = nothing.
 
     `resolve` returns a path with its links followed.
     """
@@ -66,9 +66,9 @@ def _demands(route: RouteConfig, home: PurePath, resolve: Callable[[str], str]) 
 
 
 def private_routes(config: Config, directories: Iterable[str], *, resolve: Callable[[str], str]) -> list[RouteConfig]:
-    """Return the routes that lead into one of our own `folders`: to a socket there, or to files there.
+    """Return the routes that lead into one of our own `directories`: to a socket there, or to files there.
 
-    The control API is never behind a route, and a site that holds the state folder would publish the CA's key.
+    The control API is never behind a route, and a site that holds the state directory would publish the CA's key.
     """
     ours = [PurePath(resolve(directory)) for directory in directories]
     return [route for route in config.routes if any(_leads_into(route, directory, resolve) for directory in ours)]

@@ -1,4 +1,4 @@
-"""One configuration text while it is read: where errors point to, and the simple values that several sections share.
+"""A configuration text while it is parsed: the places of errors, and the checks that several sections share.
 
 Owns the wording of "there is no …", the guess what was meant, and the checks of true/false, choices and text. Refuses
 by raising ConfigError with source, dotted key and line.
@@ -17,7 +17,7 @@ from devtls.errors import ConfigError
 
 
 class ConfigDocument(msgspec.Struct, frozen=True):
-    """Where errors point to: the source, the folder that relative paths count from, and the lines of the keys."""
+    """Where errors point to: the source, the directory that relative paths count from, and the lines of the keys."""
 
     source: str
     directory: str

@@ -1,4 +1,4 @@
-"""Routes written into a `devtls.toml` that a person keeps: everything else in it stays as it was typed.
+"""Edits of `[routes]` in a `devtls.toml`: everything else in the file stays as it was typed.
 
 Owns where a new line goes and what a new file says. Refuses forms that it cannot edit without changing what the rest
 means: the result is read by the same parser as every other file, and compared. Pure: bytes in, bytes out.
@@ -33,7 +33,7 @@ NEW_FILE = b"""\
 
 
 class Written(msgspec.Struct, frozen=True):
-    """A file as it is: its bytes, its name in errors, the folder that its paths count from."""
+    """A file as it is: its bytes, its name in errors, the directory that its paths count from."""
 
     data: bytes
     source: str

@@ -1,4 +1,4 @@
-"""On which line a key of a TOML text stands: tomllib does not say, and an error without a line is half an error.
+"""Line numbers of the keys in a TOML text, which tomllib does not tell.
 
 Owns a scan for `[table]` headers and `key =` at the start of a line. It refuses nothing and may miss (a key inside an
 inline table belongs to the table's line; text inside a multi-line string can look like a key): a wrong or missing

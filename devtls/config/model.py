@@ -37,7 +37,7 @@ class TcpTarget(msgspec.Struct, frozen=True):
 
 
 class UnixTarget(msgspec.Struct, frozen=True):
-    """An app behind a Unix socket; `path` is absolute when the folder it counts from was.
+    """An app behind a Unix socket; `path` is absolute when the directory it counts from was.
 
     `label` is what people read in the place of the path; only routes of our own have one.
     """
@@ -47,7 +47,7 @@ class UnixTarget(msgspec.Struct, frozen=True):
 
 
 class StaticTarget(msgspec.Struct, frozen=True):
-    """A folder of files that devtls serves itself."""
+    """A directory of files that devtls serves itself."""
 
     directory: str
 
@@ -151,7 +151,7 @@ class AcmeConfig(msgspec.Struct, frozen=True):
 
 
 class LimitsConfig(msgspec.Struct, frozen=True):
-    """The `[limits]` section: seconds end in `_s`, octets in `_bytes`, the rest are counts."""
+    """The `[limits]` section: seconds end in `_s`, bytes in `_bytes`, the rest are counts."""
 
     handshake_timeout_s: float = 10.0
     """From accept to the end of the TLS handshake."""

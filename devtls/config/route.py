@@ -1,4 +1,4 @@
-"""Routes as they are written: `"app/api" = "127.0.0.1:8000"` in the file, `app=3000` on the command line.
+"""The syntax of routes: `"app/api" = "127.0.0.1:8000"` in the file, `app=3000` on the command line.
 
 Owns the key (name and path prefix), the options of a route, and how file and command line add up. Refuses options
 that would mean nothing for their target, remote targets without `allow_remote`, and the same name and path twice.
@@ -52,7 +52,7 @@ def parse_routes(table: dict[str, Any], document: ConfigDocument) -> tuple[Route
 
 
 def parse_route_argument(argument: str, *, directory: str = "") -> RouteConfig:
-    """Return the route that `devtls serve` was given, such as `app=3000`; relative paths count from `folder`.
+    """Return the route that `devtls serve` was given, such as `app=3000`; relative paths count from `directory`.
 
     To write the route is to allow it: remote targets need no `allow_remote` here. Raises ConfigError.
     """

@@ -1,4 +1,4 @@
-"""Where a route leads: `3000`, `"127.0.0.1:8000"`, `"h2c://[::1]:50051"`, `"unix:app.sock"`, `"./site"` -> Target.
+"""The syntax of targets: `3000`, `"127.0.0.1:8000"`, `"h2c://[::1]:50051"`, `"unix:app.sock"`, `"./site"` -> Target.
 
 Owns the spelling of targets. Refuses link-local addresses in every spelling (they reach cloud metadata services),
 addresses that are only good for listening, and everything that could be read in two ways. The reasons are ValueErrors
@@ -17,7 +17,7 @@ from devtls.errors import InvalidName
 from devtls.names import is_below, parse_hostname
 
 MAX_SOCKET_PATH_BYTES = 107
-"""Linux: sun_path holds 108 octets with the NUL at the end."""
+"""Linux: sun_path holds 108 bytes with the NUL at the end."""
 
 _SPELLINGS = (
     'Write a port (3000), "host:port", "http://…", "https://…", "h2c://…", "unix:/path" or a folder ("./site").'
@@ -41,7 +41,7 @@ class TargetError(ValueError):
 
 
 def parse_target(text: str, directory: str) -> Target:
-    """Return the target that `text` spells; relative paths count from `folder`. Raises TargetError."""
+    """Return the target that `text` spells; relative paths count from `directory`. Raises TargetError."""
     if text.startswith("unix:"):
         return parse_socket(text.removeprefix("unix:"), directory)
     if scheme := _SCHEME.match(text):
@@ -66,12 +66,12 @@ def parse_port(number: int) -> int:
 
 
 def parse_directory(text: str, directory: str) -> StaticTarget:
-    """Return the static target `text`, counted from `folder`. Raises TargetError."""
+    """Return the static target `text`, counted from `directory`. Raises TargetError."""
     return StaticTarget(join_path(text, directory))
 
 
 def parse_socket(text: str, directory: str) -> UnixTarget:
-    """Return the Unix socket `text`, counted from `folder`. Raises TargetError."""
+    """Return the Unix socket `text`, counted from `directory`. Raises TargetError."""
     if text.startswith("@"):
         raise TargetError(f"the abstract socket {text!r} is not supported", 'Use a socket file: "unix:/run/app.sock".')
     path = join_path("/" + text.lstrip("/") if text.startswith("//") else text, directory)
@@ -84,7 +84,7 @@ def parse_socket(text: str, directory: str) -> UnixTarget:
 
 
 def join_path(text: str, directory: str) -> str:
-    """Return the path `text`, counted from `folder`; `..` stays, since links may make it mean something else."""
+    """Return the path `text`, counted from `directory`; `..` stays, since links may make it mean something else."""
     if not text:
         raise TargetError("the path is empty")
     if "\0" in text or any(0xD800 <= ord(char) <= 0xDFFF for char in text):

@@ -36,7 +36,7 @@ _QUOTES_HINT = 'Names with a dot, a star or a slash need quotes: "*.app" = 3000.
 
 
 def parse_config(data: bytes, *, source: str, directory: str) -> Config:
-    """Return the configuration in `data`; relative paths in it count from `folder`, errors name `source`.
+    """Return the configuration in `data`; relative paths in it count from `directory`, errors name `source`.
 
     Raises ConfigError.
     """

@@ -1,1 +1,1 @@
-"""Proofs and verdicts: what really works on this machine, asked of real programs rather than of our own records."""
+"""Proofs and checks of this machine, by real programs rather than by our own records."""

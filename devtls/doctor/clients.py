@@ -1,4 +1,4 @@
-"""The programs whose trust is proved, and what their words mean.
+"""The client programs whose trust is proved, and the meaning of their messages.
 
 Owns one row per client: how it is started for one probe, and which variable makes it trust a root that its own list
 lacks. Refuses to read success from text: only the exit code counts, the text explains a failure. Each program runs as
@@ -32,7 +32,7 @@ request.on("error", (error) => { console.error(`${error.code}: ${error.message}`
 
 
 class Needs(Enum):
-    """Which file a client's variable names: the bare root is added to its list, a bundle takes the list's place."""
+    """The file that a client's variable names: the bare root is added to its list, a bundle takes the list's place."""
 
     ROOT = "root"
     BUNDLE = "bundle"
@@ -40,7 +40,7 @@ class Needs(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a client is asked to fetch: `name` over TLS from `port` of 127.0.0.1."""
+    """One request of a client: `name` over TLS from `port` of 127.0.0.1."""
 
     name: str
     port: int
@@ -73,7 +73,7 @@ def _openssl(probe: Probe) -> tuple[str, ...]:
 
 
 def _python(probe: Probe) -> tuple[str, ...]:
-    # -I: a socket.py in the current folder must not be imported in the place of the standard library's.
+    # -I: a socket.py in the current directory must not be imported in the place of the standard library's.
     return ("-I", "-c", _PYTHON, probe.name, str(probe.port))
 
 
@@ -89,8 +89,8 @@ CLIENTS: tuple[Client, ...] = (
 )
 
 
-class Reason(Enum):
-    """Why a client refused, as far as its words tell."""
+class RefusalReason(Enum):
+    """The reason of a refusal, as far as the client's message tells."""
 
     UNKNOWN_ROOT = "it does not know the root"
     NAME_CONSTRAINTS = "the name is outside the zones of the CA"
@@ -110,10 +110,10 @@ _UNKNOWN = re.compile(
 )
 
 
-def read_reason(text: str) -> Reason:
-    """Return what a client's message means; constraints first, since some clients add a general line below."""
+def read_reason(text: str) -> RefusalReason:
+    """Return the meaning of a client's message; constraints first, since some clients add a general line below."""
     if _CONSTRAINTS.search(text):
-        return Reason.NAME_CONSTRAINTS
+        return RefusalReason.NAME_CONSTRAINTS
     if _UNKNOWN.search(text):
-        return Reason.UNKNOWN_ROOT
-    return Reason.OTHER
+        return RefusalReason.UNKNOWN_ROOT
+    return RefusalReason.OTHER

@@ -1,4 +1,4 @@
-"""A throw-away TLS server on loopback with one certificate: one that must be trusted, or one that must be refused.
+"""A temporary TLS server on loopback with one certificate: one that must be trusted, or one that must be refused.
 
 Owns its socket and its threads for the length of a `with`. Refuses any address but 127.0.0.1. It is
 no part of the proxy and shares none of its code: a proof that used the thing to be proved would prove less.
@@ -23,7 +23,7 @@ _LARGEST_REQUEST = 8192
 
 
 def server_context(leaf: Leaf, private_directory: Path) -> ssl.SSLContext:
-    """Return a context that serves `leaf`; on Linux its key is in no folder even while OpenSSL reads it."""
+    """Return a context that serves `leaf`; on Linux its key is in no directory even while OpenSSL reads it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with pem_path(private_directory, leaf.pem) as (path, password):
         context.load_cert_chain(path, password=password)

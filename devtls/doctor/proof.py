@@ -18,7 +18,7 @@ from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
-from devtls.doctor.clients import Client, Probe, Reason, read_reason
+from devtls.doctor.clients import Client, Probe, RefusalReason, read_reason
 from devtls.doctor.listener import listening, server_context
 from devtls.names import Hostname
 from devtls.pki.authority import FOREIGN_NAME, Authority, issue_foreign_probe
@@ -42,8 +42,8 @@ class Verdict(Enum):
     REFUSED = "refused"
 
 
-class Foreign(Enum):
-    """What a client did with the certificate that it must refuse."""
+class ForeignOutcome(Enum):
+    """The behaviour of a client towards the certificate that it must refuse."""
 
     REFUSED_FOR_NAME = "refused for its name"
     REFUSED_OTHERWISE = "refused"
@@ -52,7 +52,7 @@ class Foreign(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ClientProof:
     """One client: `setting` is `NAME=value` when it needed one, `why` its reason in plain words when it refused."""
 
     client: str
@@ -60,7 +60,7 @@ class Report:
     verdict: Verdict
     setting: str = ""
     why: str = ""
-    foreign: Foreign = Foreign.NOT_TRIED
+    foreign: ForeignOutcome = ForeignOutcome.NOT_TRIED
     foreign_why: str = ""
 
     def __str__(self) -> str:
@@ -86,25 +86,25 @@ class _Trial:
     """One run: it worked, or the reason and its words."""
 
     worked: bool
-    reason: Reason = Reason.OTHER
-    said: str = ""
+    reason: RefusalReason = RefusalReason.OTHER
+    message: str = ""
 
     @property
     def why(self) -> str:
-        return self.reason.value or self.said
+        return self.reason.value or self.message
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
-    """`for_client` makes the file that a client's variable shall name, or says None; `private_folder` is for keys."""
+class ProofFiles:
+    """`for_client` makes the file for a client's variable, or returns None; `private_directory` is for keys."""
 
     private_directory: Path
     for_client: Callable[[Client], Path | None]
 
 
 def prove(
-    authority: Authority, clients: Mapping[Path, Client], files: Files, runner: Runner, now: datetime
-) -> tuple[Report, ...]:
+    authority: Authority, clients: Mapping[Path, Client], files: ProofFiles, runner: Runner, now: datetime
+) -> tuple[ClientProof, ...]:
     """Run every client against the listener, all at the same time, and return one report for each."""
     name = Hostname(f"devtls-proof.{authority.zones[0]}")
     leaf = authority.issue(name, now=now, key=new_leaf_key(), serial=new_passing_serial())
@@ -117,28 +117,30 @@ def prove(
         return tuple(future.result() for future in running)
 
 
-def _foreign_context(authority: Authority, files: Files, now: datetime) -> ssl.SSLContext:
+def _foreign_context(authority: Authority, files: ProofFiles, now: datetime) -> ssl.SSLContext:
     """Return the only holder of the foreign leaf's key; no name is left that leads to it."""
     leaf = issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_passing_serial())
     return server_context(leaf, files.private_directory)
 
 
-def _report(client: Client, tool: Path, offers: tuple[_Offer, _Offer | None], files: Files, runner: Runner) -> Report:
+def _report(
+    client: Client, tool: Path, offers: tuple[_Offer, _Offer | None], files: ProofFiles, runner: Runner
+) -> ClientProof:
     wanted, unwanted = offers
     bare = _try(client, tool, wanted, {}, runner)
     if bare.worked:
         foreign, why = _try_foreign(client, tool, unwanted, {}, runner)
-        return Report(client.name, tool, Verdict.TRUSTED, foreign=foreign, foreign_why=why)
+        return ClientProof(client.name, tool, Verdict.TRUSTED, foreign=foreign, foreign_why=why)
     file = files.for_client(client)
     if file is None:
-        return Report(client.name, tool, Verdict.REFUSED, why=bare.why)
+        return ClientProof(client.name, tool, Verdict.REFUSED, why=bare.why)
     variables = {client.variable: str(file)}
     helped = _try(client, tool, wanted, variables, runner)
     if not helped.worked:
-        return Report(client.name, tool, Verdict.REFUSED, why=helped.why)
+        return ClientProof(client.name, tool, Verdict.REFUSED, why=helped.why)
     foreign, why = _try_foreign(client, tool, unwanted, variables, runner)
     setting = f"{client.variable}={file}"
-    return Report(client.name, tool, Verdict.TRUSTED_WITH, setting, foreign=foreign, foreign_why=why)
+    return ClientProof(client.name, tool, Verdict.TRUSTED_WITH, setting, foreign=foreign, foreign_why=why)
 
 
 def _try(client: Client, tool: Path, offer: _Offer, variables: Mapping[str, str], runner: Runner) -> _Trial:
@@ -148,21 +150,21 @@ def _try(client: Client, tool: Path, offer: _Offer, variables: Mapping[str, str]
         succeeded = isinstance(ended, Finished) and ended.code == 0
         met = succeeded and here.handshake.wait(_SETTLE_S)
     if succeeded:
-        return _Trial(met, said="" if met else _NO_HANDSHAKE)
+        return _Trial(met, message="" if met else _NO_HANDSHAKE)
     if isinstance(ended, NotFinished):
-        reason = Reason.NO_ANSWER if ended.trouble is StepFailure.TIMED_OUT else Reason.OTHER
+        reason = RefusalReason.NO_ANSWER if ended.trouble is StepFailure.TIMED_OUT else RefusalReason.OTHER
         return _Trial(False, reason, ended.detail)
     return _Trial(False, read_reason((ended.stderr + ended.stdout).decode("utf-8", "replace")), ended.last_line)
 
 
 def _try_foreign(
     client: Client, tool: Path, offer: _Offer | None, variables: Mapping[str, str], runner: Runner
-) -> tuple[Foreign, str]:
+) -> tuple[ForeignOutcome, str]:
     if offer is None:
-        return Foreign.NOT_TRIED, "nothing limits this CA"
+        return ForeignOutcome.NOT_TRIED, "nothing limits this CA"
     trial = _try(client, tool, offer, variables, runner)
     if trial.worked:
-        return Foreign.ACCEPTED, "it accepts names outside the zones"
-    if trial.reason is Reason.NAME_CONSTRAINTS:
-        return Foreign.REFUSED_FOR_NAME, ""
-    return Foreign.REFUSED_OTHERWISE, trial.why
+        return ForeignOutcome.ACCEPTED, "it accepts names outside the zones"
+    if trial.reason is RefusalReason.NAME_CONSTRAINTS:
+        return ForeignOutcome.REFUSED_FOR_NAME, ""
+    return ForeignOutcome.REFUSED_OTHERWISE, trial.why

@@ -1,4 +1,4 @@
-"""The CA of this machine: its status, and its public parts as files for other programs.
+"""The CA of this machine: its details, and its public parts as files for other programs.
 
 Owns which certificates and CRLs are exported in which format. Refuses to export a private key: there is no option for
 it (`ca_keys` exports the root's, encrypted).
@@ -25,7 +25,7 @@ PublicPart = Literal["root", "intermediate", "chain", "crl", "mobileconfig"]
 
 
 @dataclass(frozen=True, slots=True)
-class CaStatus:
+class CaDetails:
     """The CA that signs, its files, and the earlier CAs that are still trusted."""
 
     authority: Authority
@@ -41,12 +41,12 @@ class CaStatus:
         return f"http://127.0.0.1:{self.authority.pki_port}/"
 
 
-def ca_status(context: Context) -> CaStatus:
-    """Return the status of the CA. Raises what `Keystore.load` raises."""
+def ca_details(context: Context) -> CaDetails:
+    """Return the details of the CA. Raises what `Keystore.load` raises."""
     keystore = context.keystore
     authority = keystore.load(context.now)
     directory, pointer = keystore.directory_of(authority), keystore.pointer()
-    return CaStatus(
+    return CaDetails(
         authority,
         directory,
         pointer.older if pointer else (),

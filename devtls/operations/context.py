@@ -1,7 +1,7 @@
 """The context of an operation: the machine, its paths, the time, and the Reporter that hears of its progress.
 
-Owns what is looked up once for a whole operation: the runner of programs, the CA's keystore. Refuses to know of
-terminals: a Reporter is told, never asked.
+Owns the objects that are made once for a whole operation: the runner of programs, the executor of changes, the CA's
+keystore. Refuses to know of terminals: a Reporter is told, never asked.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What every operation works with; one lives as long as one operation."""
+    """The machine, its paths, the time and the reporter; one context lives as long as one operation."""
 
     machine: Machine
     paths: Paths
     now: datetime
     reporter: Reporter
     passphrases: PassphraseSource = NO_PASSPHRASES
-    """Where the passphrase of a locked key comes from, when one is needed."""
+    """The source of the passphrase of a locked key, when one is needed."""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    """The variables of the shell that asks: what they name is kept, and what they hold of ours is known."""
+    """The variables of the caller's shell: lists of roots that they name are kept, and files of ours are recognised."""
 
     @classmethod
     def here(cls, reporter: Reporter, passphrases: PassphraseSource = NO_PASSPHRASES) -> Context:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devtls.doctor.clients import CLIENTS, Client
-from devtls.doctor.proof import Files, Foreign, Report, prove
+from devtls.doctor.proof import ClientProof, ForeignOutcome, ProofFiles, prove
 from devtls.errors import Refused, TrustFailed
 from devtls.names import DEFAULT_ZONES, Hostname, is_below
 from devtls.operations.changes import apply_all
@@ -33,7 +33,7 @@ from devtls.system.storage.ca_directory import NO_LOCKS, Locks
 
 @dataclass(frozen=True, slots=True)
 class TrustRequest:
-    """Which stores (none named: all), for every user of the machine or not, and the zones of a CA to be made."""
+    """The stores (none named: all), whether for every user of the machine, and the zones of a CA to be made."""
 
     zones: tuple[Hostname, ...] = ()
     stores: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class TrustResult:
 
     authority: Authority
     stores: tuple[Result, ...]
-    reports: tuple[Report, ...] = ()
+    reports: tuple[ClientProof, ...] = ()
     notices: tuple[Notice, ...] = ()
 
     @property
@@ -87,7 +87,7 @@ class TrustResult:
 
     def raise_for_failure(self) -> None:
         """Raise TrustFailed when no store that matters trusts the root, or a client trusts too much."""
-        too_trusting = [report.client for report in self.reports if report.foreign is Foreign.ACCEPTED]
+        too_trusting = [report.client for report in self.reports if report.foreign is ForeignOutcome.ACCEPTED]
         if too_trusting:
             raise TrustFailed(
                 f"{' and '.join(too_trusting)} accepted a certificate for a name outside the zones.",
@@ -181,7 +181,7 @@ def _older_roots(proposals: Iterable[Proposal], root: RootCertificate) -> tuple[
     )
 
 
-def _prove(authority: Authority, root: RootCertificate, context: Context) -> tuple[Report, ...]:
+def _prove(authority: Authority, root: RootCertificate, context: Context) -> tuple[ClientProof, ...]:
     found = [(context.machine.user_tool(*client.names), client) for client in CLIENTS]
     clients = {tool: client for tool, client in found if tool is not None}
     writing = threading.Lock()  # two clients may share a bundle
@@ -190,4 +190,4 @@ def _prove(authority: Authority, root: RootCertificate, context: Context) -> tup
         with writing:
             return file_for(client, root, context)
 
-    return prove(authority, clients, Files(context.paths.state_dir, for_client), context.runner, context.now)
+    return prove(authority, clients, ProofFiles(context.paths.state_dir, for_client), context.runner, context.now)

@@ -1,4 +1,4 @@
-"""The root as an Apple configuration profile: what an iPhone, an iPad or a Mac installs with a tap.
+"""The root certificate as a configuration profile for iPhone, iPad and Mac.
 
 Owns the property list (Apple's device management, payload com.apple.security.root). Refuses to sign it: a profile that
 is signed by a CA which the device does not know yet looks worse to it than one without a signature. Its identifiers

@@ -2,7 +2,7 @@
 
 Owns the promise that every certificate is for a name inside the zones. Refuses every other name, a CA whose parts do
 not belong together, and a clock outside the CA's life.
-Strategy: `create_authority` signs one intermediate and the root's only revocation list, and returns nothing that
+Strategy: `create_authority` signs one intermediate and the root's only CRL, and returns nothing that
 holds the root's key; what the zones are is read from the certificate's own constraints, so no second record can
 disagree.
 """
@@ -66,7 +66,7 @@ def _is_constrained(certificate: x509.Certificate) -> bool:
 
 
 class Intermediate(msgspec.Struct, frozen=True):
-    """What signs leaves, the list of revoked leaves, and OCSP answers."""
+    """What signs leaves, the CRL of revoked leaves, and OCSP answers."""
 
     certificate: x509.Certificate
     key: IssuerKey
@@ -98,7 +98,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def generation(self) -> str:
-        """The name of its folder: an imported CA is told from the one before by the certificate that signs."""
+        """The name of its directory: an imported CA is told from the one before by the certificate that signs."""
         return f"ca-{issuer_id(self.intermediate.certificate) if self.imported else self.id}"
 
     @cached_property
@@ -108,12 +108,12 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def name_constrained(self) -> bool:
-        """Whether constraints limit what a thief could do with it."""
+        """Whether constraints limit what an attacker could do with it."""
         return is_name_constrained(self.path)
 
     @property
     def signs_crls(self) -> bool:
-        """Whether its certificate lets it sign revocation lists."""
+        """Whether its certificate lets it sign CRLs."""
         return may_sign_crls(self.intermediate.certificate)
 
     @cached_property
@@ -151,12 +151,12 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def root_crl_path(self) -> str:
-        """Where the root's revocation list is on the PKI port."""
+        """Where the root's CRL is on the PKI port."""
         return crl_path("root", self.id)
 
     @property
     def intermediate_crl_path(self) -> str:
-        """Where the intermediate's revocation list is on the PKI port."""
+        """Where the intermediate's CRL is on the PKI port."""
         return crl_path("intermediate", self.generation.removeprefix("ca-"))
 
     @cached_property
@@ -196,7 +196,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
     def intermediate_crl(
         self, *, number: int, this_update: datetime, revoked: Iterable[x509.RevokedCertificate] = ()
     ) -> bytes:
-        """Return the intermediate's revocation list, DER, good for seven days from `this_update`."""
+        """Return the intermediate's CRL, DER, good for seven days from `this_update`."""
         crl = build_crl(
             self.intermediate.certificate,
             self.intermediate.key,
@@ -210,7 +210,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
     def root_crl(
         self, root_key: IssuerKey, *, number: int, this_update: datetime, revoked: Iterable[x509.RevokedCertificate]
     ) -> bytes:
-        """Return a revocation list of the root, DER, good until the root's end, as the first one is.
+        """Return a CRL of the root, DER, good until the root's end, as the first one is.
 
         Raises CertificateError for a key that is not the root's.
         """
@@ -226,7 +226,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def withdrawn(self) -> x509.RevokedCertificate | None:
-        """The line of the root's list that is about this CA's own intermediate; None while there is none."""
+        """The line of the root's CRL that is about this CA's own intermediate; None while there is none."""
         if not self.root_crl_der:
             return None
         crl = load_crl(self.root_crl_der)
@@ -243,8 +243,8 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
         if entry is None:
             return ""
         return (
-            f"This machine's own CA was revoked on {entry.revocation_date_utc:%Y-%m-%d} by whoever has the root's key: "
-            "programs that look at revocation lists refuse everything that it signs."
+            f"This machine's own CA was revoked on {entry.revocation_date_utc:%Y-%m-%d} by the holder of the root's "
+            "key: programs that check CRLs refuse everything that it signs."
         )
 
     def check(self, now: datetime) -> None:
@@ -300,7 +300,7 @@ def create_authority(
 ) -> Authority:
     """Return a new CA for `zones`. The caller forgets `root_key`: nothing in the result holds it.
 
-    The root's revocation list is good until the root's end, since nobody can sign a second one.
+    The root's CRL is good until the root's end, since nobody can sign a second one.
     """
     zones = tuple(dict.fromkeys(zones))
     if not zones:

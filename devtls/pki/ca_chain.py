@@ -1,4 +1,4 @@
-"""CA certificates that were made elsewhere: what they allow, and whether they form a path that verifiers take.
+"""CA certificates of other tools: their constraints, and whether they form a path that verifiers accept.
 
 Owns the reading of a chain from the issuer of leaves up to its root. Refuses what no verifier would accept: an issuer
 that is no CA, a path that is too long, a purpose that is not servers, a broken or weak signature. What is unusual, but
@@ -165,12 +165,12 @@ def allows_loopback(path: Path) -> bool:
 
 
 def is_name_constrained(path: Path) -> bool:
-    """Say whether a thief of the issuer's key is limited to some names."""
+    """Say whether name constraints limit an attacker who has the issuer's key."""
     return bool(permitted_names(path))
 
 
 def may_sign_crls(certificate: x509.Certificate) -> bool:
-    """Say whether verifiers take revocation lists that this CA signed."""
+    """Say whether verifiers take CRLs that this CA signed."""
     usage = found(certificate, x509.KeyUsage)
     return usage is None or usage.value.crl_sign
 

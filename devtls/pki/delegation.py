@@ -1,4 +1,4 @@
-"""Intermediates for others: a colleague's machine, a cluster, signed with a root's key that was kept.
+"""Intermediates for other machines (a colleague's, a cluster), signed with a root's key that was kept.
 
 Owns the check that such an intermediate may speak for no more than the root does. Refuses zones outside the root's, a
 life beyond its end, a request that does not prove that its sender holds the key, and keys that no verifier trusts.

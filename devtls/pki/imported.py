@@ -1,4 +1,4 @@
-"""A CA that was made elsewhere (step-ca, Vault, AD CS, mkcert), judged and made ours to sign with.
+"""The import of a CA that another tool made (step-ca, Vault, AD CS, mkcert).
 
 Owns what is said about it: how it differs from a CA that devtls makes, and what that costs. Refuses a key that does not
 belong to the certificate, kinds of keys that browsers do not take, zones that its constraints forbid, and everything
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class ImportBundle(msgspec.Struct, frozen=True):
-    """What somebody brings along: a CA's certificate, its key, the certificates above it, the root's list if any.
+    """A CA's certificate, its key, the certificates above it, and the root's CRL if there is one.
 
     `root_crl` is the content of a file, PEM or DER.
     """
@@ -87,8 +87,8 @@ def validate_import(
     if authority.withdrawn is not None:
         raise CertificateError(
             f"{in_words(certificate)} was revoked on {authority.withdrawn.revocation_date_utc:%Y-%m-%d}: it is on its "
-            "root's list.",
-            hint="ask whoever has the root's key for another",
+            "root's CRL.",
+            hint="ask the holder of the root's key for another",
         )
     return ValidatedCa(authority, tuple(_differences(path, now)), is_name_constrained(path))
 
@@ -128,13 +128,13 @@ def _differences(path: Path, now: datetime) -> Iterator[str]:
     elif not any(found(each, x509.NameConstraints) for each in path[:-1]) and limits_of(path):
         yield "Its constraints are on the root alone, where Java does not look."
     if basic is not None and basic.value.path_length != 0:
-        yield "It may sign further CAs: a thief could make one that looks like any other."
+        yield "It may sign further CAs: an attacker could make one that looks like any other."
     key = issuer.public_key()
     if isinstance(key, rsa.RSAPublicKey):
         yield f"Its key is RSA with {key.key_size} bits: signing takes ten times as long and more (3,072 bits: 1 ms)."
     if not may_sign_crls(issuer):
         yield (
-            "It may not sign revocation lists (no cRLSign): nothing can be revoked, and clients that insist on lists "
+            "It may not sign CRLs (no cRLSign): nothing can be revoked, and clients that insist on CRLs "
             "(curl on Windows, .NET) refuse what it signs."
         )
     if not allows_loopback(path):
@@ -144,6 +144,6 @@ def _differences(path: Path, now: datetime) -> Iterator[str]:
     if usage is None or found(issuer, x509.SubjectKeyIdentifier) is None or (basic is not None and not basic.critical):
         yield "OpenSSL in strict mode, as in Python 3.13, refuses it: an extension is missing or not critical."
     if not is_root(issuer) and found(issuer, x509.CRLDistributionPoints) is None:
-        yield "It names no revocation list of its own, so clients that insist on one refuse it."
+        yield "It names no CRL of its own, so clients that insist on one refuse it."
     end = min(certificate.not_valid_after_utc for certificate in path)
     yield f"It ends on {end:%Y-%m-%d}, in {(end - now).days} days; devtls cannot renew it, only import the next one."

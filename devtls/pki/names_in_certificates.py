@@ -1,4 +1,4 @@
-"""Which names may stand in a certificate that leaves the process.
+"""The names of certificates for other servers and for clients: parsing, and the zones they must lie in.
 
 Owns the reading of what a person or a certificate request names, and the reason why a name is refused, with the way
 out. Refuses names outside the CA's zones, addresses that are not loopback, and wildcards that no browser accepts: those

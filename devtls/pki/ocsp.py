@@ -1,13 +1,13 @@
-"""Answers to the question whether one certificate still counts (OCSP: RFC 6960, and RFC 5019 for its light form).
+"""OCSP responses (RFC 6960, and RFC 5019 for the lightweight profile).
 
-Owns what is answered: good for what this CA issued, revoked for what stands on its list, unknown for a serial number
+Owns what is answered: good for what this CA issued, revoked for what stands on its CRL, unknown for a serial number
 that it never gave out. Refuses requests for several certificates (malformedRequest) and for other CAs, or one that has
 ended (unauthorized: nobody would believe our signature). No answer outlives the CA that signed it. An expired
-certificate keeps the answer that it had: entries are never taken off the list because of their age.
+certificate keeps the answer that it had: entries are never taken off the CRL because of their age.
 Strategy: the intermediate signs by itself (RFC 6960 4.2.2.2), so no responder's certificate has to be made and checked.
 Its own does not go along: whoever asks has it, and Go's golang.org/x/crypto/ocsp, hence Caddy, takes the first
 certificate in an answer for one that the issuer signed, and refuses this one. What running proxies mint is in no
-register; its serial numbers carry a mark, and it is good until it is on the list.
+register; its serial numbers carry a mark, and it is good until it is on the CRL.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LONGEST_NONCE = 128  # RFC 9654 2.1: more must not be accepted
 
 
 class Publisher(msgspec.Struct, frozen=True):
-    """A CA that can be asked about: its list as published, and the serial numbers that it has on record."""
+    """A CA that can be asked about: its CRL as published, and the serial numbers that it has on record."""
 
     authority: Authority
     crl: x509.CertificateRevocationList

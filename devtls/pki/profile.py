@@ -1,4 +1,4 @@
-"""What the certificates of the CA look like: names, extensions.
+"""The profiles of root and intermediate certificates: names and extensions.
 
 Owns the bytes of root and intermediate; those of a leaf are in `leaf`. Refuses nothing: who may get which certificate
 is decided in `authority`.
@@ -84,7 +84,8 @@ def name_constraints(zones: Iterable[Hostname]) -> x509.NameConstraints:
 
 
 def distribution_point(url: str) -> x509.CRLDistributionPoints:
-    """Return the extension that names `url` as the place of the issuer's revocation list."""
+    """Return the extension that names `url` as the place of the issuer's CRL."""
+    # Without reasons and cRLIssuer: OpenSSL and NSS take only such a CRL as complete (RFC 5280 6.3.3).
     where = x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)
     return x509.CRLDistributionPoints([where])
 
@@ -119,7 +120,7 @@ def build_intermediate(
     crl: str,
     life: tuple[datetime, datetime] | None = None,
 ) -> x509.Certificate:
-    """Return an intermediate, with the root's own dates when `life` is None; `crl` is the URL of the root's list."""
+    """Return an intermediate, with the root's own dates when `life` is None; `crl` is the URL of the root's CRL."""
     identifier = key_identifier(key)
     name = ca_name("intermediate", identifier)
     issuer = key_identifier(root_key.public_key())
@@ -145,10 +146,12 @@ def _ca_builder(
         x509.CertificateBuilder()
         .subject_name(name)
         .public_key(key)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)  # RFC 5280 4.2.1.9
         .add_extension(usage, critical=True)
+        # RFC 5280 gives purposes in CA certificates no meaning; browsers and Windows apply them to what the CA signs.
         .add_extension(_CA_PURPOSES, critical=False)
         .add_extension(identifier, critical=False)
         .add_extension(authority, critical=False)
+        # Critical (RFC 5280 4.2.1.10): a verifier that does not know name constraints must refuse the CA.
         .add_extension(name_constraints(zones), critical=True)
     )

@@ -1,8 +1,8 @@
-"""The register of a CA: which certificates left the process, which were revoked, as lines of JSON.
+"""The register of a CA: certificates that were issued and revoked, as lines of JSON.
 
 Owns the form of a line and what the lines together come to. A line is an event that was on disk before it counted;
 none is ever changed. Refuses lines of a later version; a line that cannot be read is counted, not guessed at.
-Strategy: the register is the truth and the revocation list is signed from it, so a list that was lost or came too late
+Strategy: the register is the truth and the CRL is signed from it, so a CRL that was lost or came too late
 is made again.
 """
 
@@ -31,7 +31,7 @@ RevocationReason = Literal[
     "hold",
     "privilege-withdrawn",
 ]
-"""Why a certificate was revoked (RFC 5280 5.3.1); only a hold can be taken back."""
+"""Why a certificate was revoked (RFC 5280 5.3.1); only a hold can be released."""
 
 RecordedKind = Kind | Literal["intermediate"]
 
@@ -76,7 +76,7 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked", tag_fiel
 
 
 class Released(msgspec.Struct, frozen=True, kw_only=True, tag="released", tag_field=_TAG):
-    """A hold was taken back."""
+    """A hold was released."""
 
     format: int = FORMAT
     serial: _Serial
@@ -115,7 +115,7 @@ class History(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def intermediates(self) -> frozenset[str]:
-        """Serials of the intermediates: the root signed them, so they stand on its list, and on no other."""
+        """Serials of the intermediates: the root signed them, so they stand on its CRL, and on no other."""
         return frozenset(serial for serial, one in self.issued.items() if one.kind == "intermediate")
 
     @cached_property
@@ -140,7 +140,7 @@ def joined(histories: Iterable[History]) -> History:
 
 
 def serial_text(serial: int) -> str:
-    """Return a serial number as `openssl x509 -serial` has it, in lower case: hex, whole octets."""
+    """Return a serial number as `openssl x509 -serial` has it, in lower case: hex, whole bytes."""
     text = f"{serial:x}"
     return text.zfill(len(text) + len(text) % 2)
 
@@ -168,7 +168,7 @@ def parse_register(content: bytes, path: str) -> History:
 
 
 def whole_lines(content: bytes) -> int:
-    """Return how many octets of a register are whole lines."""
+    """Return how many bytes of a register are whole lines."""
     return content.rfind(b"\n") + 1
 
 

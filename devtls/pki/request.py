@@ -1,6 +1,6 @@
 """Certificate requests (PKCS #10, RFC 2986) from elsewhere.
 
-Owns what is taken from one: the names and the key, after its signature has shown that whoever made it holds the key.
+Owns what is taken from one: the names and the key, after its signature has shown that the sender holds the key.
 Refuses to take anything else; what else stood in it is named, so that nobody misses it later.
 """
 

@@ -1,8 +1,8 @@
-"""Certificate revocation lists: building one, reading its number, knowing when to sign the next.
+"""CRLs (RFC 5280 5): building one, reading its number, and when the next is due.
 
-Owns the shape of a list. Refuses an issuingDistributionPoint: with one, `openssl verify -crl_check_all` and NSS
-reject the list; without it a list covers everything that its issuer signed, which is what ours do.
-Strategy: the number is in the list itself (RFC 5280 section 5.2.3), so the last list is all the state there is.
+Owns the shape of a CRL. Refuses an issuingDistributionPoint: with one, `openssl verify -crl_check_all` and NSS
+reject the CRL; without it a CRL covers everything that its issuer signed, which is what ours do.
+Strategy: the number is in the CRL itself (RFC 5280 section 5.2.3), so the last CRL is all the state there is.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def build_crl(
     next_update: datetime,
     revoked: Iterable[x509.RevokedCertificate] = (),
 ) -> x509.CertificateRevocationList:
-    """Return a signed version 2 list of `issuer`."""
+    """Return a signed version 2 CRL of `issuer`."""
     identifier = identifier_of(issuer)
     builder = (
         x509.CertificateRevocationListBuilder()
@@ -60,7 +60,7 @@ def build_crl(
 
 
 def revoked_entry(serial: int, at: datetime, reason: RevocationReason) -> x509.RevokedCertificate:
-    """Return the line of a list for one certificate; "unspecified" is said by silence (RFC 5280 5.3.1)."""
+    """Return the line of a CRL for one certificate; "unspecified" is said by silence (RFC 5280 5.3.1)."""
     builder = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(whole_seconds(at))
     if reason != "unspecified":
         builder = builder.add_extension(x509.CRLReason(REASON_FLAGS[reason]), critical=False)
@@ -68,7 +68,7 @@ def revoked_entry(serial: int, at: datetime, reason: RevocationReason) -> x509.R
 
 
 def reason_of(entry: x509.RevokedCertificate) -> x509.ReasonFlags | None:
-    """Return why a certificate is on a list; None when the list does not say."""
+    """Return why a certificate is on a CRL; None when the CRL does not say."""
     try:
         return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
     except x509.ExtensionNotFound:
@@ -78,10 +78,10 @@ def reason_of(entry: x509.RevokedCertificate) -> x509.ReasonFlags | None:
 def entries_for(
     history: History, last: x509.CertificateRevocationList | None, *, of_root: bool = False
 ) -> tuple[x509.RevokedCertificate, ...]:
-    """Return what the next list has to hold: all that the register says, and what the last list knew besides.
+    """Return what the next CRL has to hold: all that the register says, and what the last CRL knew besides.
 
-    The root's list (`of_root`) is about intermediates, the intermediate's about everything else. Lists only grow, but
-    for holds that were taken back: RFC 5280 3.3 lets expired entries go, and clients that look back (signatures, logs)
+    The root's CRL (`of_root`) is about intermediates, the intermediate's about everything else. CRLs only grow, but
+    for holds that were released: RFC 5280 3.3 lets expired entries go, and clients that look back (signatures, logs)
     are better off if they stay.
     """
     decided = _decided(history)
@@ -93,7 +93,7 @@ def entries_for(
 
 
 def says_the_same(crl: x509.CertificateRevocationList, history: History, *, of_root: bool = False) -> bool:
-    """Say whether a list has exactly what the next one would have (`entries_for`), without making that."""
+    """Say whether a CRL has exactly what the next one would have (`entries_for`), without making that."""
     decided = _decided(history)
     listed = {
         (entry.serial_number, entry.revocation_date_utc, reason_of(entry))
@@ -115,7 +115,7 @@ def _revocations_on(history: History, of_root: bool) -> list[Revoked]:
 
 
 def load_crl(der: bytes) -> x509.CertificateRevocationList:
-    """Return the list in `der`; raises CertificateError when it is none."""
+    """Return the CRL in `der`; raises CertificateError when it is none."""
     try:
         return x509.load_der_x509_crl(der)
     except ValueError as error:
@@ -123,7 +123,7 @@ def load_crl(der: bytes) -> x509.CertificateRevocationList:
 
 
 def crl_number(crl: x509.CertificateRevocationList) -> int:
-    """Return the list's number; 0 when it has none, so that the next one is 1."""
+    """Return the CRL's number; 0 when it has none, so that the next one is 1."""
     try:
         return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     except x509.ExtensionNotFound:
@@ -131,11 +131,11 @@ def crl_number(crl: x509.CertificateRevocationList) -> int:
 
 
 def resign_at(crl: x509.CertificateRevocationList) -> datetime:
-    """Return when the next list is due: half-way through this one's life."""
+    """Return when the next CRL is due: half-way through this one's life."""
     end = crl.next_update_utc or crl.last_update_utc
     return crl.last_update_utc + (end - crl.last_update_utc) / 2
 
 
 def is_due(crl: x509.CertificateRevocationList, now: datetime) -> bool:
-    """Say whether a new list must be signed: half of its life is over, or the clock was set back before its start."""
+    """Say whether a new CRL must be signed: half of its life is over, or the clock was set back before its start."""
     return not crl.last_update_utc <= now < resign_at(crl)

@@ -1,4 +1,4 @@
-"""How everything is signed: ECDSA with SHA-256, deterministic (RFC 6979) where the OpenSSL behind it can do that.
+"""Signatures: ECDSA with SHA-256, deterministic (RFC 6979) where OpenSSL supports that.
 
 Owns the scheme, its name in certificates, and the two hashes. The RSA scheme of imported CAs is in `authority`: loading
 it takes 2 ms, which a start with a key of ours need not wait for.
@@ -33,7 +33,7 @@ class _EcdsaSha256(ec.ECDSA):
     """ECDSA with SHA-256 that does not run ECDSA's constructor.
 
     That one imports twenty modules, 3 ms of every start, to learn whether signing can be deterministic; the signature
-    itself says so too. Only the two public properties are asked by whoever signs.
+    itself says so too. Only the two public properties are read by the code that signs.
     """
 
     def __init__(self, *, deterministic: bool) -> None:

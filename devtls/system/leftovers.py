@@ -1,7 +1,7 @@
-"""What is left in the state folder once the CA is forgotten.
+"""Removal of the files that are left in the state directory once the CA is forgotten.
 
 Owns the last step of `devtls untrust --forget` and of `devtls uninstall`: files that only said "nothing" go, and with
-them the folder. Refuses to remove what somebody may still need, and says what that is; a file that it does not know
+them the directory. Refuses to remove what somebody may still need, and says what that is; a file that it does not know
 stays.
 """
 
@@ -27,7 +27,7 @@ _REASONS = {
 
 
 def clear_state(state_dir: Path) -> tuple[str, ...]:
-    """Remove what nobody needs any more, and the folder if that was all; return what stays and why."""
+    """Remove what nobody needs any more, and the directory if that was all; return what stays and why."""
     if not state_dir.is_dir():
         return ()
     record = ChangeRecord(state_dir)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.cli import run
+from devtls.cli.entry import run
 from devtls.errors import ExitCode
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import click
 import pytest
 
@@ -13,7 +15,9 @@ from devtls.config.toml import _SECTIONS
 from devtls.errors import ExitCode
 from devtls.http.answers.host_check import SIGNS
 from docs.generate import code, commands, configuration
-from docs.generate.__main__ import PAGES, filled
+from docs.generate.__main__ import MAN, PAGES, filled
+from docs.generate.man import _EXIT_CODES, man_page
+from tests.conftest import RequireTool
 from tests.docs.pages import ROOT, page, section, table
 
 REFRESH = "a generated page is out of date: run `make docs`, and commit what it wrote"
@@ -112,3 +116,19 @@ def test_the_lines_for_frameworks_are_those_of_the_log() -> None:
 def test_every_package_says_what_it_owns() -> None:
     rows = table(code.module_map())[1:]
     assert all(row[2].endswith(".") for row in rows), [row for row in rows if not row[2].endswith(".")]
+
+
+def test_the_man_page_is_up_to_date() -> None:
+    assert MAN.read_text() == man_page(), REFRESH
+
+
+def test_the_man_page_renders_without_a_warning(require_tool: RequireTool) -> None:
+    man = require_tool("man", "apt-get install man-db")
+    done = subprocess.run([man, "-l", "--warnings", str(MAN)], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    for shown in ("devtls setup", "devtls ca renew", "EXIT STATUS", "DEVTLS_STATE_DIR"):
+        assert shown in done.stdout
+
+
+def test_the_man_page_explains_every_exit_code_of_devtls_itself() -> None:
+    assert {code for code in ExitCode if code < ExitCode.CANNOT_RUN} == set(_EXIT_CODES)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.doctor.clients import CLIENTS, Needs, Probe, Reason, read_reason
+from devtls.doctor.clients import CLIENTS, Needs, Probe, RefusalReason, read_reason
 
 PROBE = Probe("app.dev.local", 4430)
 
@@ -12,21 +12,21 @@ PROBE = Probe("app.dev.local", 4430)
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ("curl: (60) SSL certificate problem: permitted subtree violation", Reason.NAME_CONSTRAINTS),
-        ("verify error:num=47:permitted subtree violation\nverify return:1", Reason.NAME_CONSTRAINTS),
-        ("PERMITTED_VIOLATION: permitted subtree violation", Reason.NAME_CONSTRAINTS),
-        ("The certificate chain violates the signer's constraints.", Reason.NAME_CONSTRAINTS),
-        ("SEC_ERROR_CERT_NOT_IN_NAME_SPACE", Reason.NAME_CONSTRAINTS),
-        ("curl: (60) SSL certificate problem: unable to get local issuer certificate", Reason.UNKNOWN_ROOT),
-        ("verify error:num=20:unable to get local issuer certificate", Reason.UNKNOWN_ROOT),
-        ("UNABLE_TO_VERIFY_LEAF_SIGNATURE: unable to verify the first certificate", Reason.UNKNOWN_ROOT),
-        ("SELF_SIGNED_CERT_IN_CHAIN: self-signed certificate in certificate chain", Reason.UNKNOWN_ROOT),
-        ("The certificate issuer is unknown.", Reason.UNKNOWN_ROOT),
-        ("certificate has expired", Reason.OTHER),
-        ("", Reason.OTHER),
+        ("curl: (60) SSL certificate problem: permitted subtree violation", RefusalReason.NAME_CONSTRAINTS),
+        ("verify error:num=47:permitted subtree violation\nverify return:1", RefusalReason.NAME_CONSTRAINTS),
+        ("PERMITTED_VIOLATION: permitted subtree violation", RefusalReason.NAME_CONSTRAINTS),
+        ("The certificate chain violates the signer's constraints.", RefusalReason.NAME_CONSTRAINTS),
+        ("SEC_ERROR_CERT_NOT_IN_NAME_SPACE", RefusalReason.NAME_CONSTRAINTS),
+        ("curl: (60) SSL certificate problem: unable to get local issuer certificate", RefusalReason.UNKNOWN_ROOT),
+        ("verify error:num=20:unable to get local issuer certificate", RefusalReason.UNKNOWN_ROOT),
+        ("UNABLE_TO_VERIFY_LEAF_SIGNATURE: unable to verify the first certificate", RefusalReason.UNKNOWN_ROOT),
+        ("SELF_SIGNED_CERT_IN_CHAIN: self-signed certificate in certificate chain", RefusalReason.UNKNOWN_ROOT),
+        ("The certificate issuer is unknown.", RefusalReason.UNKNOWN_ROOT),
+        ("certificate has expired", RefusalReason.OTHER),
+        ("", RefusalReason.OTHER),
     ],
 )
-def test_each_clients_words_are_understood(said: str, reason: Reason) -> None:
+def test_each_clients_words_are_understood(said: str, reason: RefusalReason) -> None:
     assert read_reason(said) is reason
 
 

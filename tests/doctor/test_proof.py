@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.doctor.clients import CLIENTS, Client, Needs
 from devtls.doctor.listener import listening, server_context
-from devtls.doctor.proof import Files, Foreign, Report, Verdict, prove
+from devtls.doctor.proof import ClientProof, ForeignOutcome, ProofFiles, Verdict, prove
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.pki.authority import FOREIGN_NAME, Authority, create_authority, issue_foreign_probe
 from devtls.system.machine.execute import ProcessRunner
@@ -46,11 +46,11 @@ def authority() -> Authority:
 
 
 @pytest.fixture
-def files(authority: Authority, tmp_path: Path) -> Files:
+def files(authority: Authority, tmp_path: Path) -> ProofFiles:
     """The root alone stands for the merged bundle: nothing here asks for another site."""
     root = tmp_path / "root.pem"
     root.write_bytes(authority.root_pem)
-    return Files(tmp_path, lambda _: root)
+    return ProofFiles(tmp_path, lambda _: root)
 
 
 MEET = "import socket, ssl, sys; c = ssl._create_unverified_context(); " + (
@@ -67,14 +67,14 @@ def _script(tmp_path: Path, script: str, *, needs: Needs = Needs.ROOT, meets: bo
     return tool, Client("fake", ("fake",), lambda probe: (probe.name, str(probe.port)), "EXTRA", needs)
 
 
-def _one(authority: Authority, tool: Path, client: Client, files: Files) -> Report:
+def _one(authority: Authority, tool: Path, client: Client, files: ProofFiles) -> ClientProof:
     (report,) = prove(authority, {tool: client}, files, RUNNER, now())
     return report
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_each_real_client_trusts_with_its_variable_and_refuses_the_foreign_name(
-    client: Client, authority: Authority, files: Files
+    client: Client, authority: Authority, files: ProofFiles
 ) -> None:
     found = shutil.which(client.names[0])
     if found is None:
@@ -82,74 +82,76 @@ def test_each_real_client_trusts_with_its_variable_and_refuses_the_foreign_name(
             pytest.fail(f"{client.name} is missing")
         pytest.skip(f"{client.name} is missing")
     report = _one(authority, Path(found), client, files)
-    assert (report.verdict, report.foreign) == (Verdict.TRUSTED_WITH, Foreign.REFUSED_FOR_NAME), report
+    assert (report.verdict, report.foreign) == (Verdict.TRUSTED_WITH, ForeignOutcome.REFUSED_FOR_NAME), report
     assert str(report) == f"trusted with {client.variable}={files.for_client(client)}"
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_each_real_client_says_that_it_does_not_know_the_root(
-    client: Client, authority: Authority, files: Files
+    client: Client, authority: Authority, files: ProofFiles
 ) -> None:
     found = shutil.which(client.names[0])
     if found is None:
         pytest.skip(f"{client.name} is missing")
-    report = _one(authority, Path(found), client, Files(files.private_directory, lambda _: None))
+    report = _one(authority, Path(found), client, ProofFiles(files.private_directory, lambda _: None))
     assert str(report) == "refused: it does not know the root"
-    assert report.foreign is Foreign.NOT_TRIED
+    assert report.foreign is ForeignOutcome.NOT_TRIED
 
 
-def test_a_client_that_works_bare_needs_nothing(authority: Authority, files: Files, tmp_path: Path) -> None:
+def test_a_client_that_works_bare_needs_nothing(authority: Authority, files: ProofFiles, tmp_path: Path) -> None:
     refuse = f'[ "$name" != {FOREIGN_NAME} ] || {{ echo permitted subtree violation >&2; exit 1; }}'
     report = _one(authority, *_script(tmp_path, refuse), files)
     assert str(report) == "trusted"
-    assert report.foreign is Foreign.REFUSED_FOR_NAME
+    assert report.foreign is ForeignOutcome.REFUSED_FOR_NAME
 
 
-def test_a_client_that_accepts_the_foreign_name_is_caught(authority: Authority, files: Files, tmp_path: Path) -> None:
+def test_a_client_that_accepts_the_foreign_name_is_caught(
+    authority: Authority, files: ProofFiles, tmp_path: Path
+) -> None:
     report = _one(authority, *_script(tmp_path, ""), files)
-    assert (report.verdict, report.foreign) == (Verdict.TRUSTED, Foreign.ACCEPTED)
+    assert (report.verdict, report.foreign) == (Verdict.TRUSTED, ForeignOutcome.ACCEPTED)
 
 
 def test_a_client_that_never_made_a_handshake_trusts_nothing(
-    authority: Authority, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, files: ProofFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("devtls.doctor.proof._SETTLE_S", 0.05)
     report = _one(authority, *_script(tmp_path, "exit 0", meets=False), files)
-    assert (report.verdict, report.foreign) == (Verdict.REFUSED, Foreign.NOT_TRIED)
+    assert (report.verdict, report.foreign) == (Verdict.REFUSED, ForeignOutcome.NOT_TRIED)
     assert "never finished a TLS handshake" in str(report)
 
 
 def test_a_foreign_name_that_was_never_offered_was_not_accepted(
-    authority: Authority, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, files: ProofFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("devtls.doctor.proof._SETTLE_S", 0.05)
     script = f'[ "$name" != {FOREIGN_NAME} ] || exit 0'
     report = _one(authority, *_script(tmp_path, script), files)
-    assert (report.verdict, report.foreign) == (Verdict.TRUSTED, Foreign.REFUSED_OTHERWISE)
+    assert (report.verdict, report.foreign) == (Verdict.TRUSTED, ForeignOutcome.REFUSED_OTHERWISE)
     assert "never finished a TLS handshake" in report.foreign_why
 
 
 def test_a_foreign_name_refused_for_another_reason_is_told_apart(
-    authority: Authority, files: Files, tmp_path: Path
+    authority: Authority, files: ProofFiles, tmp_path: Path
 ) -> None:
     script = f'[ "$name" != {FOREIGN_NAME} ] || {{ echo certificate has expired >&2; exit 1; }}'
     report = _one(authority, *_script(tmp_path, script), files)
-    assert (report.foreign, report.foreign_why) == (Foreign.REFUSED_OTHERWISE, "certificate has expired")
+    assert (report.foreign, report.foreign_why) == (ForeignOutcome.REFUSED_OTHERWISE, "certificate has expired")
 
 
-def test_a_client_that_no_variable_helps_is_refused(authority: Authority, files: Files, tmp_path: Path) -> None:
+def test_a_client_that_no_variable_helps_is_refused(authority: Authority, files: ProofFiles, tmp_path: Path) -> None:
     report = _one(authority, *_script(tmp_path, 'echo "pinned" >&2; exit 1'), files)
     assert str(report) == "refused: pinned"
 
 
-def test_a_client_without_a_bundle_to_use_is_refused(authority: Authority, files: Files, tmp_path: Path) -> None:
+def test_a_client_without_a_bundle_to_use_is_refused(authority: Authority, files: ProofFiles, tmp_path: Path) -> None:
     tool, client = _script(tmp_path, "echo unknown ca >&2; exit 1", needs=Needs.BUNDLE)
-    report = _one(authority, tool, client, Files(files.private_directory, lambda _: None))
+    report = _one(authority, tool, client, ProofFiles(files.private_directory, lambda _: None))
     assert str(report) == "refused: it does not know the root"
 
 
 def test_a_client_that_hangs_does_not_stop_the_others(
-    authority: Authority, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, files: ProofFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("devtls.doctor.proof.CLIENT_S", 1.0)
     (tmp_path / "a").mkdir()
@@ -160,16 +162,18 @@ def test_a_client_that_hangs_does_not_stop_the_others(
     assert reports[1].verdict is Verdict.TRUSTED
 
 
-def test_a_client_that_cannot_be_started_is_refused(authority: Authority, files: Files, tmp_path: Path) -> None:
+def test_a_client_that_cannot_be_started_is_refused(authority: Authority, files: ProofFiles, tmp_path: Path) -> None:
     _, client = _script(tmp_path, "")
     assert _one(authority, tmp_path / "gone", client, files).verdict is Verdict.REFUSED
 
 
-def test_without_clients_there_is_nothing_to_report(authority: Authority, files: Files) -> None:
+def test_without_clients_there_is_nothing_to_report(authority: Authority, files: ProofFiles) -> None:
     assert prove(authority, {}, files, RUNNER, now()) == ()
 
 
-def test_a_listener_serves_its_certificate_notices_handshakes_and_goes_away(authority: Authority, files: Files) -> None:
+def test_a_listener_serves_its_certificate_notices_handshakes_and_goes_away(
+    authority: Authority, files: ProofFiles
+) -> None:
     name = Hostname("app.dev.local")
     leaf = authority.issue(name, now=now(), key=new_leaf_key(), serial=new_serial())
     probe_leaf = issue_foreign_probe(authority, now=now(), key=new_leaf_key(), serial=new_serial())
@@ -201,7 +205,7 @@ def test_a_listener_serves_its_certificate_notices_handshakes_and_goes_away(auth
         socket.create_connection(("127.0.0.1", here.port), 5)
 
 
-def test_a_listener_ends_at_once(authority: Authority, files: Files) -> None:
+def test_a_listener_ends_at_once(authority: Authority, files: ProofFiles) -> None:
     leaf = authority.issue(Hostname("app.dev.local"), now=now(), key=new_leaf_key(), serial=new_serial())
     context, start = server_context(leaf, files.private_directory), time.monotonic()
     for _ in range(200):

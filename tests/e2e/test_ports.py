@@ -238,10 +238,7 @@ async def test_the_redirect_leads_443_and_80_to_a_user_and_is_reverted(net: Netw
 
 async def redirected(net: Network) -> list[int]:
     """Return which ports are redirected, as far as the user can see."""
-    script = (
-        "from devtls.system.changes.ports.redirect_probe import redirected_ports as r\n"
-        "print(sorted(r((443, 80), 8443)))"
-    )
+    script = "from devtls.system.changes.ports.nft import redirected_ports as r\nprint(sorted(r((443, 80), 8443)))"
     ports = json.loads((await net.run(sys.executable, "-c", script, as_user=True)).stdout)
     assert isinstance(ports, list)
     return ports

@@ -25,7 +25,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from devtls.doctor.clients import Reason, read_reason
+from devtls.doctor.clients import RefusalReason, read_reason
 from devtls.errors import ExitCode
 from devtls.pki.authority import FOREIGN_NAME
 from devtls.system.changes.clientenv.variables import NAMES as VARIABLES
@@ -101,7 +101,7 @@ class Crowd:
 def _verdict(client: Program, ended: Ended) -> str:
     if ended.returncode == 0:
         return ACCEPTED if client.shows in ended.stdout else f"ended well without the answer: {ended.stdout}"
-    for_name = read_reason(ended.stderr + ended.stdout) is Reason.NAME_CONSTRAINTS
+    for_name = read_reason(ended.stderr + ended.stdout) is RefusalReason.NAME_CONSTRAINTS
     return REFUSED_FOR_NAME if for_name else REFUSED
 
 

@@ -24,7 +24,7 @@ from devtls.operations.service import (
 from devtls.operations.unsetup import apply_unsetup, plan_unsetup
 from devtls.system.changes.change import Part
 from devtls.system.changes.engine import Executor
-from devtls.system.changes.service.account import LogCommand
+from devtls.system.changes.service.account import ServiceLogCommand
 from devtls.system.control.unix_socket import ControlSocket
 from devtls.system.machine.execute import ProcessRunner
 from devtls.web.control_messages import About
@@ -64,7 +64,7 @@ def test_a_plan_changes_nothing_and_applying_it_starts_the_service(
     assert (again.has_work, apply_service(context, again).change.changed) == (False, False)
     (installed,) = installed_services(context)
     assert (installed.account.running, installed.account.pid, installed.serve) == (True, 77, None)
-    assert isinstance(service_log(context), LogCommand)
+    assert isinstance(service_log(context), ServiceLogCommand)
     apply_unsetup(context, plan_unsetup(context, (Part.SERVICE,))).raise_for_failure()
     assert (installed_services(context), service_log(context)) == ((), None)
 

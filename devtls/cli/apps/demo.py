@@ -29,7 +29,7 @@ from devtls.config import parse_route_argument
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.console.lines import LineWriter
 from devtls.daemon.console.log import Log, forward_logging
-from devtls.daemon.console.style import TerminalStyle
+from devtls.daemon.console.style import BOLD, CYAN, TerminalStyle
 from devtls.daemon.run import Process, loop_factory
 from devtls.daemon.source import Source
 from devtls.errors import ExitCode
@@ -85,19 +85,18 @@ class Demo:
 
 
 def _run(demo: Demo, https_port: int | None, *, check: bool) -> int:
-    terminal = sys.stderr.isatty()
-    look = TerminalStyle(colour=terminal and "NO_COLOR" not in os.environ, links=terminal)
+    style = TerminalStyle.of(sys.stderr)
     writer = LineWriter(sys.stderr)
-    log = Log(writer.write, level="quiet" if check else "normal", colour=look.colour, monotonic=time.monotonic)
+    log = Log(writer.write, level="quiet" if check else "normal", style=style, monotonic=time.monotonic)
     forward_logging(log)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(_serve(demo, log, look, https_port, check=check))
+            return runner.run(_serve(demo, log, style, https_port, check=check))
     finally:
         writer.close()
 
 
-async def _serve(demo: Demo, log: Log, look: TerminalStyle, https_port: int | None, *, check: bool) -> ExitCode:
+async def _serve(demo: Demo, log: Log, style: TerminalStyle, https_port: int | None, *, check: bool) -> ExitCode:
     from devtls.demo import start
 
     app, app_port = await start("127.0.0.1")
@@ -108,14 +107,14 @@ async def _serve(demo: Demo, log: Log, look: TerminalStyle, https_port: int | No
         daemon.prepare()
         if not demo.trusted:
             demo.root_file.write_bytes(daemon.generation.authority.root_pem)
-        process = Process(daemon, look)
+        process = Process(daemon, style)
         outcome = ExitCode.OK
 
         async def present() -> None:
             nonlocal outcome
             hosts = _best_hosts(daemon)
             if not check:
-                click.echo(_introduction(demo, hosts, daemon.bound.https_port, look))
+                click.echo(_introduction(demo, hosts, daemon.bound.https_port, style))
                 return
             outcome = await _check(demo.root_file, hosts, daemon.bound.https_port)
             process.shutdown.end()
@@ -142,9 +141,9 @@ def _best_hosts(daemon: Daemon) -> list[str]:
     return sorted(hosts, key=lambda host: not host.endswith(".localhost"))[:2]
 
 
-def _introduction(demo: Demo, hosts: list[str], port: int, look: TerminalStyle) -> str:
+def _introduction(demo: Demo, hosts: list[str], port: int, style: TerminalStyle) -> str:
     urls = [f"https://{host}:{port}" for host in hosts]
-    shown = [f"  {look.paint(look.link(url), '1')}" for url in urls]
+    shown = [f"  {style.paint(style.link(url), BOLD)}" for url in urls]
     lines = ["A sample app is running behind devtls:", "", *shown, ""]
     if demo.trusted:
         lines.append("Open one of them in a browser. From a terminal:")
@@ -153,7 +152,7 @@ def _introduction(demo: Demo, hosts: list[str], port: int, look: TerminalStyle) 
             "A browser will warn: nothing on this machine trusts the demo's CA, which ends with the demo.",
             "`devtls demo --trust` shows it without a warning. From a terminal it works now:",
         ]
-    lines += ["", f"  {look.paint(_curl(demo.root_file, hosts[0], port), '36')}", "", "Ctrl-C ends it."]
+    lines += ["", f"  {style.paint(_curl(demo.root_file, hosts[0], port), CYAN)}", "", "Ctrl-C ends it."]
     return "\n".join(lines)
 
 

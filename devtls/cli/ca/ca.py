@@ -5,7 +5,6 @@ Owns the wording of the status and its JSON shape.
 
 from __future__ import annotations
 
-import json
 import textwrap
 from datetime import datetime
 
@@ -13,7 +12,6 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 
-from devtls.cli import printable
 from devtls.cli.ca import export as ca_export
 from devtls.cli.ca import import_ as ca_import
 from devtls.cli.ca import intermediate as ca_intermediate
@@ -21,8 +19,11 @@ from devtls.cli.ca import lock as ca_lock
 from devtls.cli.ca import renew as ca_renew
 from devtls.cli.ca import retire as ca_retire
 from devtls.cli.ca import root_key as ca_root_key
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import paint, print_json
 from devtls.cli.terminal.reporter import TerminalReporter
-from devtls.operations.ca import CaStatus, ca_status
+from devtls.daemon.console.style import BOLD
+from devtls.operations.ca import CaDetails, ca_details
 from devtls.operations.context import Context
 from devtls.pki.ca_chain import common_name
 from devtls.pki.leaf import crl_url
@@ -40,8 +41,11 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     context = Context.here(TerminalReporter())
-    status = ca_status(context)
-    click.echo(json.dumps(status_json(status, context.now), indent=2) if as_json else status_text(status, context.now))
+    status = ca_details(context)
+    if as_json:
+        print_json(status_json(status, context.now))
+    else:
+        click.echo(status_text(status, context.now))
 
 
 for each in (ca_export, ca_import, ca_intermediate, ca_renew, ca_root_key, ca_retire):
@@ -50,7 +54,7 @@ command.add_command(ca_lock.lock_command)
 command.add_command(ca_lock.unlock_command)
 
 
-def status_json(status: CaStatus, now: datetime) -> dict[str, object]:
+def status_json(status: CaDetails, now: datetime) -> dict[str, object]:
     """Return the status as JSON values."""
     authority = status.authority
     root = authority.root
@@ -80,7 +84,7 @@ def status_json(status: CaStatus, now: datetime) -> dict[str, object]:
     }
 
 
-def status_text(status: CaStatus, now: datetime) -> str:
+def status_text(status: CaDetails, now: datetime) -> str:
     """Return the status for people."""
     authority = status.authority
     root, zones = authority.root, ", ".join(authority.zones)
@@ -99,16 +103,16 @@ def status_text(status: CaStatus, now: datetime) -> str:
         facts["Before it"] = f"devtls root {ids}, trusted until: devtls ca retire"
     return "\n".join(
         [
-            click.style("The development CA of this machine", bold=True),
+            paint("The development CA of this machine", BOLD),
             _rows(facts),
             "",
-            click.style("An attacker who copies these files", bold=True),
+            paint("An attacker who copies these files", BOLD),
             _rows(_attacker(status)),
         ]
     )
 
 
-def _attacker(status: CaStatus) -> dict[str, str]:
+def _attacker(status: CaDetails) -> dict[str, str]:
     authority = status.authority
     facts = {
         "Can": f"pose as any name in {', '.join(authority.zones)}, and as 127.0.0.1 and ::1, to whatever trusts this "
@@ -129,7 +133,7 @@ def _attacker(status: CaStatus) -> dict[str, str]:
     return facts
 
 
-def _about_root_key(status: CaStatus) -> str:
+def _about_root_key(status: CaDetails) -> str:
     if status.authority.imported:
         return "the root's key is elsewhere."
     if status.root_key_kept:

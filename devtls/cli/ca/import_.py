@@ -6,16 +6,17 @@ who copies its key. Refuses to go on then without a yes of its own.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.ca.rollover_view import carry_out_rollover, root_json
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import paint, print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
+from devtls.daemon.console.style import BOLD, RED
 from devtls.errors import Refused
 from devtls.names import parse_zone
 from devtls.operations.ca_import import ImportFiles, ImportPlan, ReplacedCrl, adopt, plan_import, replace_root_crl
@@ -36,10 +37,10 @@ _EXAMPLES = """\
 @click.option("--chain", type=_FILE, metavar="FILE", help="Every certificate above it, up to the root.")
 @click.option("--crl", type=_FILE, metavar="FILE", help="The root's CRL, to be published here.")
 @click.option("--zone", "zones", multiple=True, metavar="ZONE", help="Serve this zone (repeatable).")
-@click.option("--unconstrained", is_flag=True, help="Take a CA that could speak for every site.")
+@click.option("--unconstrained", is_flag=True, help="Accept a CA that could speak for every site.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read the key's passphrase from this descriptor.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--anyway", is_flag=True, help="Switch although a store does not take its root.")
+@click.option("--anyway", is_flag=True, help="Switch although a store does not trust its root.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
@@ -56,7 +57,7 @@ def command(
 ) -> None:
     """Let devtls sign with a CA that was made elsewhere; its key is copied into the CA's directory.
 
-    Everything is checked first, and how the CA differs from one that devtls makes is said. Where there is a CA
+    Everything is checked first, and every difference from a CA that devtls makes is shown. Where there is a CA
     already, the imported one takes over, and the one before stays trusted until devtls ca retire. With --crl alone, a
     later CRL of the present CA's root is published from now on.
     """
@@ -86,7 +87,7 @@ def _show_differences(ca: ValidatedCa) -> None:
         click.echo(f"  * {printable(difference)}", err=True)
     if not ca.name_constrained:
         click.echo(
-            click.style("\n  NOTHING LIMITS THIS CA TO DEVELOPMENT NAMES.", fg="red", bold=True)
+            paint("\n  NOTHING LIMITS THIS CA TO DEVELOPMENT NAMES.", RED, BOLD)
             + "\n  An attacker who copies its key from this machine can pose as any site on earth, your bank's\n"
             "  included, to everything that trusts its root. devtls itself signs for the zones alone.",
             err=True,
@@ -109,7 +110,7 @@ def _show(ca: ValidatedCa, *, as_json: bool) -> None:
     if as_json:
         differences = list(ca.differences)
         values = {"root": root_json(ca.authority), "fenced": ca.name_constrained, "differences": differences}
-        click.echo(json.dumps(values, indent=2))
+        print_json(values)
     else:
         click.echo(f"devtls root {ca.authority.id} signs from now on. Next: devtls trust", err=True)
 
@@ -118,7 +119,7 @@ def _show_crl(crl: ReplacedCrl, *, as_json: bool) -> None:
     authority, revoked = crl.authority, crl.authority.withdrawn is not None
     if as_json:
         values = {"root": root_json(authority), "list": {"url": crl.url, "number": crl.number}, "revoked": revoked}
-        click.echo(json.dumps(values, indent=2))
+        print_json(values)
     else:
         click.echo(
             f"CRL number {crl.number} of devtls root {authority.id}: devtls serve publishes it at {crl.url}", err=True

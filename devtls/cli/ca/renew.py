@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from devtls.cli.ca.rollover_view import ABSENT, carry_out_rollover, root_json
 from devtls.cli.terminal.change_view import change_json, plan_text
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -20,10 +19,10 @@ from devtls.system.machine.suffixes import is_public_suffix
 
 
 @click.command(name="renew", short_help="Make a new CA that takes over, the old root staying trusted.")
-@click.option("--zone", "zones", multiple=True, metavar="ZONE", help="A zone that the new CA has besides (repeatable).")
+@click.option("--zone", "zones", multiple=True, metavar="ZONE", help="One more zone for the new CA (repeatable).")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing.")
-@click.option("--anyway", is_flag=True, help="Switch although a store does not take the new root.")
+@click.option("--anyway", is_flag=True, help="Switch although a store does not trust the new root.")
 @click.option("--keep-root-key", is_flag=True, help="Keep the new root's key, under a passphrase: for teams.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read that passphrase from this descriptor.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -59,7 +58,7 @@ def _show_preview(context: Context, preview: RenewalPreview, *, as_json: bool) -
     if as_json:
         planned = [change_json(each) for each in planned_results(context, proposals)]
         values = {"dry_run": True, "older": root_json(present), "zones": list(zones), "stores": planned}
-        click.echo(json.dumps(values, indent=2))
+        print_json(values)
         return
     click.echo(f"A CA would be made for {', '.join(zones)}, beside devtls root {present.id}; ID stands for its number.")
     if proposals:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 import click
 
 from devtls.cli.terminal.change_view import change_json, plan_text, revert_rows
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.table import show_table
@@ -54,7 +54,7 @@ def _show_dry_run(context: Context, plan: RetirementPlan, *, as_json: bool) -> N
     elevation = context.machine.elevation
     if as_json:
         planned = [change_json(each) for each in planned_results(context, plan.proposals)]
-        click.echo(json.dumps({"dry_run": True, "retired": list(plan.ids), "stores": planned}, indent=2))
+        print_json({"dry_run": True, "retired": list(plan.ids), "stores": planned})
     elif not plan.roots:
         click.echo("There is no earlier CA.")
     else:
@@ -72,7 +72,7 @@ def _announce(context: Context, plan: RetirementPlan) -> None:
 def _show(result: RetirementResult, *, as_json: bool) -> None:
     if as_json:
         stores = [change_json(each) for each in result.results]
-        click.echo(json.dumps({"dry_run": False, "retired": list(result.retired), "stores": stores}, indent=2))
+        print_json({"dry_run": False, "retired": list(result.retired), "stores": stores})
         return
     if not result.retired:
         click.echo("There is no earlier CA: nothing to retire.", err=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 
 import click
 
 from devtls.cli.terminal.change_view import change_json, change_rows, plan_text
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.prompts import ask
 from devtls.cli.terminal.table import show_table
 from devtls.errors import Refused
@@ -30,7 +30,7 @@ def carry_out_rollover(context: Context, plan: RolloverPlan, *, yes: bool, anywa
             raise
     result = apply_rollover(context, plan, anyway=anyway)
     if as_json:
-        click.echo(json.dumps(_values(result), indent=2))
+        print_json(_values(result))
     else:
         _show(result, context.now)
     result.raise_for_failure()

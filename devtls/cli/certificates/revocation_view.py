@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import click
-import msgspec
 
-from devtls.cli import printable
 from devtls.cli.certificates.certificate_view import SHORT_SERIAL
-from devtls.operations.revocation import IN_MEMORY, PublishedCrl, RevocationResult, RevocationTarget
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import print_json
+from devtls.operations.revocation import IN_MEMORY, CrlAddress, RevocationResult, RevocationTarget
 
 _UNLISTED = (
     "The CA was imported and may sign no CRL (no cRLSign): devtls itself shows such a certificate no more, and\n"
@@ -30,7 +28,7 @@ def show_revocation(result: RevocationResult, *, as_values: bool) -> None:
     before = [target for target in plan.targets if target.serial not in result.changed]
     if as_values:
         values = {word.lower(): changed, "already": before, "reason": plan.reason, "lists": result.crls}
-        click.echo(json.dumps(msgspec.to_builtins({**values, "dropped": result.renewed_names}), indent=2))
+        print_json({**values, "dropped": result.renewed_names})
         return
     for label, targets in ((word, changed), ("Already revoked", before)):
         for one in targets:
@@ -50,7 +48,7 @@ def _serial(target: RevocationTarget) -> str:
     return target.serial if target.place == IN_MEMORY else target.serial[:SHORT_SERIAL]
 
 
-def _where(crl: PublishedCrl, *, is_served: bool) -> str:
+def _where(crl: CrlAddress, *, is_served: bool) -> str:
     if is_served:
         return f"CRL number {crl.number} is at {crl.url}"
     return (

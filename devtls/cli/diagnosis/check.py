@@ -6,29 +6,29 @@ nothing. The exit code is 0 when a browser would open the address, 1 when it wou
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from devtls.cli.terminal.output import paint, print_json, wrapped
 from devtls.cli.terminal.passphrase import terminal_passphrases
-from devtls.cli.terminal.rows import Sign, marked_row, painted, wrapped
+from devtls.cli.terminal.rows import Symbol, marked_row
 from devtls.doctor.tls_check.address import Address, parse_address
 from devtls.doctor.tls_check.certificate import Certificate
-from devtls.doctor.tls_check.evidence import Evidence, Reason, StoreAnswer
-from devtls.doctor.tls_check.examine import Finding, Surroundings, examine
-from devtls.doctor.tls_check.failure import Failure
-from devtls.doctor.tls_check.meet import Target
-from devtls.doctor.tls_check.report import Answer, Mark, Report
-from devtls.doctor.tls_check.stores import Given, read_given
+from devtls.doctor.tls_check.check import CheckEnvironment, TlsCheckResult, check_server
+from devtls.doctor.tls_check.evidence import Evidence, FailureReason, StoreAnswer
+from devtls.doctor.tls_check.failure import TlsCheckFailure
+from devtls.doctor.tls_check.handshake import CheckTarget
+from devtls.doctor.tls_check.report import CheckAnswer, Mark, TlsCheckReport
+from devtls.doctor.tls_check.stores import GivenRoots, read_given
 from devtls.errors import CertificateError, ExitCode, InvalidAddress, NoConnection
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.keystore import Keystore
 
-_SIGNS = {Mark.FINE: Sign.FINE, Mark.NOTE: Sign.NOTE, Mark.WARNS: Sign.BAD}
+_SYMBOLS = {Mark.FINE: Symbol.OK, Mark.NOTE: Symbol.NOTE, Mark.WARNS: Symbol.ERROR}
 _PROTOCOLS = {"h2": "HTTP/2", "http/1.1": "HTTP/1.1", "": "no ALPN"}
 _LABEL_WIDTH = 12
 
@@ -50,20 +50,20 @@ def command(address: str | None, connect: str | None, files: tuple[str, ...], ti
     there = parse_address(connect, wanted.port) if connect is not None else wanted
     paths, machine = Paths.from_environment(), Machine.here()
     given = tuple(_read_given(name) for name in files)
-    around = Surroundings(
+    environment = CheckEnvironment(
         machine, ProcessRunner(), Keystore(paths.state_dir, terminal_passphrases()), given, datetime.now(UTC)
     )
-    finding = examine(Target(wanted, str(there.host), there.port, timeout), around)
+    finding = check_server(CheckTarget(wanted, str(there.host), there.port, timeout), environment)
     if as_json:
-        click.echo(json.dumps(as_values(wanted, finding), indent=2))
-    elif isinstance(finding.report, Failure):
+        print_json(as_values(wanted, finding))
+    elif isinstance(finding.report, TlsCheckFailure):
         raise _error(finding.report)
     elif finding.evidence is not None:
         click.echo(in_words(finding.report, finding.evidence))
     return _exit_code(finding.report)
 
 
-def _read_given(name: str) -> Given:
+def _read_given(name: str) -> GivenRoots:
     try:
         return read_given(Path(name))
     except OSError as error:
@@ -72,50 +72,50 @@ def _read_given(name: str) -> Given:
         raise click.BadParameter(str(error), param_hint="--ca") from error
 
 
-def _exit_code(report: Report | Failure) -> ExitCode:
-    if isinstance(report, Failure):
-        return ExitCode.FAILED if report.reason is Reason.UNREADABLE else ExitCode.NO_CONNECTION
+def _exit_code(report: TlsCheckReport | TlsCheckFailure) -> ExitCode:
+    if isinstance(report, TlsCheckFailure):
+        return ExitCode.FAILED if report.reason is FailureReason.UNREADABLE else ExitCode.NO_CONNECTION
     return ExitCode.FAILED if report.warns else ExitCode.OK
 
 
-def _error(failure: Failure) -> NoConnection:
+def _error(failure: TlsCheckFailure) -> NoConnection:
     error = NoConnection(failure.sentence, hint="\n       ".join(failure.advice))
     error.exit_code = _exit_code(failure)
     return error
 
 
-def in_words(report: Report, evidence: Evidence) -> str:
+def in_words(report: TlsCheckReport, evidence: Evidence) -> str:
     """Return the whole answer as text."""
     lines = [*wrapped(_head(evidence)), ""]
     lines += [line for each in report.questions for line in _row(each)]
     if report.remarks:
         lines += ["", *(line for each in report.remarks for line in _row(each))]
-    sign = Sign.BAD if report.warns else Sign.FINE
-    lines += ["", *(painted(line, sign) for line in wrapped(report.verdict))]
+    symbol = Symbol.ERROR if report.warns else Symbol.OK
+    lines += ["", *(paint(line, *symbol.codes) for line in wrapped(report.verdict))]
     if report.advice:
         lines += ["", "What to do:", *(line for each in report.advice for line in wrapped(each, "  - ", "    "))]
     return "\n".join(lines)
 
 
 def _head(evidence: Evidence) -> str:
-    address, met = evidence.address, evidence.meeting
-    alpn = _PROTOCOLS.get(met.alpn, met.alpn)
-    return f"{address.host}, port {address.port}, at {met.ip}: {met.protocol}, {met.cipher}, {alpn}"
+    address, handshake = evidence.address, evidence.handshake
+    alpn = _PROTOCOLS.get(handshake.alpn, handshake.alpn)
+    return f"{address.host}, port {address.port}, at {handshake.ip}: {handshake.protocol}, {handshake.cipher}, {alpn}"
 
 
-def _row(answer: Answer) -> list[str]:
-    return marked_row(_SIGNS[answer.mark], answer.about, answer.sentence, _LABEL_WIDTH)
+def _row(answer: CheckAnswer) -> list[str]:
+    return marked_row(_SYMBOLS[answer.mark], answer.about, answer.sentence, _LABEL_WIDTH)
 
 
-def as_values(address: Address, finding: Finding) -> dict[str, object]:
+def as_values(address: Address, finding: TlsCheckResult) -> dict[str, object]:
     """Return the answer as JSON values."""
     report, evidence = finding.report, finding.evidence
     where = {"host": str(address.host), "port": address.port, "url": address.url}
-    if isinstance(report, Failure) or evidence is None:
+    if isinstance(report, TlsCheckFailure) or evidence is None:
         return {"address": where, "connected": False, "browser_warns": True, **_failure_values(report)}
-    met = evidence.meeting
+    handshake = evidence.handshake
     return {
-        "address": {**where, "ip": met.ip},
+        "address": {**where, "ip": handshake.ip},
         "connected": True,
         "browser_warns": report.warns,
         "verdict": report.verdict,
@@ -124,15 +124,15 @@ def as_values(address: Address, finding: Finding) -> dict[str, object]:
         "remarks": [{"about": each.about.lower(), **_answer_values(each)} for each in report.remarks],
         "advice": list(report.advice),
         "connection": {
-            "protocol": met.protocol,
-            "cipher": met.cipher,
-            "alpn": met.alpn,
-            "hsts": met.hsts,
-            "wants_certificate": met.wants_certificate,
+            "protocol": handshake.protocol,
+            "cipher": handshake.cipher,
+            "alpn": handshake.alpn,
+            "hsts": handshake.hsts,
+            "wants_certificate": handshake.wants_certificate,
         },
         "stores": [_store_values(store) for store in evidence.stores],
         "verifiers": [
-            {"name": each.verifier, "accepts": each.accepts, "says": each.says} for each in evidence.opinions
+            {"name": each.verifier, "accepts": each.accepts, "says": each.says} for each in evidence.verifiers
         ],
         "path": {
             "ends": evidence.path.end.value,
@@ -141,13 +141,13 @@ def as_values(address: Address, finding: Finding) -> dict[str, object]:
     }
 
 
-def _failure_values(failure: Report | Failure) -> dict[str, object]:
-    if isinstance(failure, Report):
+def _failure_values(failure: TlsCheckReport | TlsCheckFailure) -> dict[str, object]:
+    if isinstance(failure, TlsCheckReport):
         return {}
     return {"reason": failure.reason.value, "verdict": failure.sentence, "advice": list(failure.advice)}
 
 
-def _answer_values(answer: Answer) -> dict[str, object]:
+def _answer_values(answer: CheckAnswer) -> dict[str, object]:
     return {"mark": answer.mark.value, "sentence": answer.sentence}
 
 

@@ -6,7 +6,6 @@ code is 0 when nothing is, 1 when something is to be fixed. Without --fix nothin
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ import click
 
 from devtls.cli.diagnosis.doctor_view import Fixed, as_values, in_words, result_lines
 from devtls.cli.terminal.change_view import plan_text
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.prompts import ask, is_terminal
 from devtls.doctor.health.diagnosis import Diagnosis, DoctorEnvironment, diagnose
 from devtls.doctor.health.fixes import apply_fix, proposed_fixes
@@ -90,7 +90,7 @@ def _fix(diagnosis: Diagnosis, environment: DoctorEnvironment, *, yes: bool) -> 
 
 def _show(diagnosis: Diagnosis, fixed: tuple[Fixed, ...], *, as_json: bool, verbose: bool) -> None:
     if as_json:
-        click.echo(json.dumps(as_values(diagnosis.findings, fixed), indent=2))
+        print_json(as_values(diagnosis.findings, fixed))
         return
     if fixed:
         click.echo("\n".join([*result_lines(fixed), ""]))

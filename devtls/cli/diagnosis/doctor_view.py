@@ -10,14 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from devtls.cli import printable
-from devtls.cli.terminal.rows import Sign, coloured, marked_row, painted, wrapped
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import paint, wrapped
+from devtls.cli.terminal.rows import Symbol, marked_row
+from devtls.daemon.console.style import CYAN
 from devtls.doctor.health.finding import Finding, Level, Section, remedies
 from devtls.doctor.health.fixes import is_fixed
 from devtls.system.changes.change import Part
 from devtls.system.changes.engine import Proposal, Result
 
-_SIGNS = {Level.OK: Sign.FINE, Level.NOTE: Sign.NOTE, Level.WARNING: Sign.WARNING, Level.TROUBLE: Sign.BAD}
+_SYMBOLS = {Level.OK: Symbol.OK, Level.NOTE: Symbol.NOTE, Level.WARNING: Symbol.WARNING, Level.TROUBLE: Symbol.ERROR}
 Fixed: TypeAlias = tuple[Proposal, Result]
 """A proposed fix, and its result."""
 
@@ -47,7 +49,7 @@ def _section(section: Section, findings: Sequence[Finding], *, verbose: bool) ->
     for level in _ORDER:
         for finding in _shown([each for each in findings if each.level is level], section, verbose=verbose):
             text = f"{finding.what} {finding.why}" if finding.why and (finding.wrong or verbose) else finding.what
-            yield from marked_row(_SIGNS[level], label, text, _LABEL_WIDTH)
+            yield from marked_row(_SYMBOLS[level], label, text, _LABEL_WIDTH)
             label = ""
 
 
@@ -77,20 +79,20 @@ def _gathered(notes: list[Finding]) -> list[Finding]:
 def _verdict(findings: Iterable[Finding]) -> list[str]:
     wrong = [each for each in findings if each.wrong]
     if not wrong:
-        return [painted(line, Sign.FINE) for line in wrapped("Nothing is wrong.")]
+        return [paint(line, *Symbol.OK.codes) for line in wrapped("Nothing is wrong.")]
     troubles = sum(each.level is Level.TROUBLE for each in wrong)
     what = "One thing is" if len(wrong) == 1 else f"{len(wrong)} things are"
     text = f"{what} to be fixed."
     if any(each.fix is not None for each in wrong):
         text += " devtls doctor --fix applies what is safe, and asks before."
-    return [painted(line, Sign.BAD if troubles else Sign.WARNING) for line in wrapped(text)]
+    return [paint(line, *(Symbol.ERROR if troubles else Symbol.WARNING).codes) for line in wrapped(text)]
 
 
 def _list(title: str, commands: Sequence[str]) -> list[str]:
     if not commands:
         return []
     width = len(str(len(commands)))
-    rows = [f"  {number:>{width}}. {coloured(printable(each), '36')}" for number, each in enumerate(commands, 1)]
+    rows = [f"  {number:>{width}}. {paint(printable(each), CYAN)}" for number, each in enumerate(commands, 1)]
     return ["", title, *rows]
 
 
@@ -110,7 +112,7 @@ def result_lines(fixed: Iterable[Fixed]) -> list[str]:
         for proposal, result in fixed
         for done in [is_fixed(proposal, result)]
         for line in marked_row(
-            Sign.FINE if done else Sign.BAD,
+            Symbol.OK if done else Symbol.ERROR,
             "done" if done else "not done",
             f"{sentence(proposal)}{'' if done else f': {_why(result)}'}.",
             _LABEL_WIDTH,

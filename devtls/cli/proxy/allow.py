@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from msgspec.structs import asdict
 
-from devtls.cli import printable
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.prompts import is_terminal
 from devtls.cli.terminal.reporter import TerminalReporter

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.proxy.route_lines import route_lines
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.operations.config_choice import display_path

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from devtls.cli import printable, show
 from devtls.cli.proxy.route_lines import route_lines
+from devtls.cli.terminal.messages import printable, show
 from devtls.errors import ExitCode
 from devtls.operations.control import RunningProxy
 from devtls.operations.routes import ProxyOutcome

@@ -1,15 +1,15 @@
 """How the commands show routes: where each goes, how it is, and its addresses below it.
 
-Owns the words and the colours. What comes from a file or from an app's answer is escaped.
+Owns the words and the colours. Text from a file or from an app's response is escaped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import click
-
-from devtls.cli import printable
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import paint
+from devtls.daemon.console.style import BOLD, GREEN, YELLOW
 from devtls.web.control_messages import RouteStatus
 
 _SOURCES = {
@@ -17,7 +17,7 @@ _SOURCES = {
     "command line": "from the command line",
     "acme": "by [acme] in devtls.toml",
 }
-_COLOURS = {"up": "green", "down": "yellow"}
+_COLOURS = {"up": GREEN, "down": YELLOW}
 
 
 def route_lines(routes: Sequence[RouteStatus], *, details: bool) -> Iterator[str]:
@@ -25,7 +25,7 @@ def route_lines(routes: Sequence[RouteStatus], *, details: bool) -> Iterator[str
     width = max((len(route.name) for route in routes), default=0)
     for route in routes:
         state = f"  {_health(route)}" if details and route.health != "unknown" else ""
-        yield f"  {click.style(printable(route.name.ljust(width)), bold=True)}  ->  {printable(route.target)}{state}"
+        yield f"  {paint(printable(route.name.ljust(width)), BOLD)}  ->  {printable(route.target)}{state}"
         for address in route.urls or route.hosts:
             yield f"      {printable(address)}"
         if details:
@@ -34,7 +34,7 @@ def route_lines(routes: Sequence[RouteStatus], *, details: bool) -> Iterator[str
 
 def _health(route: RouteStatus) -> str:
     words = f"not up: {printable(route.reason)}" if route.health == "down" else route.health
-    return click.style(words, fg=_COLOURS[route.health])
+    return paint(words, _COLOURS[route.health])
 
 
 def _notes(route: RouteStatus) -> Iterator[str]:

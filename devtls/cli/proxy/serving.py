@@ -7,7 +7,6 @@ loopback, and to start without a route. Imports nothing of click, which a start 
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import time
 from pathlib import Path
@@ -71,10 +70,9 @@ def find_file(config: Path | None, paths: Paths) -> Found | None:
 def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = None) -> int:
     """Run the proxy until it is told to end; return the exit code. A locked CA is unlocked before anything is open."""
     gc.disable()  # run_daemon enables it again
-    terminal = sys.stderr.isatty()
-    look = TerminalStyle(colour=terminal and "NO_COLOR" not in os.environ, links=terminal)
+    style = TerminalStyle.of(sys.stderr)
     writer = LineWriter(sys.stderr)
-    log = Log(writer.write, level=level, colour=look.colour, monotonic=time.monotonic)
+    log = Log(writer.write, level=level, style=style, monotonic=time.monotonic)
     try:
         daemon = Daemon(source, log)
         daemon.keystore.passphrases = terminal_passphrases(passphrase_fd)
@@ -85,7 +83,7 @@ def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = 
             sys.stderr.write(_EXAMPLES)
             return ExitCode.USAGE
         forward_logging(log)
-        return run_daemon(daemon, look)
+        return run_daemon(daemon, style)
     finally:
         gc.enable()
         writer.close()

@@ -1,22 +1,20 @@
-"""`devtls status`: what runs, and how it is.
+"""`devtls status`: the running proxies as text: ports, routes, certificates, errors.
 
-Owns how that looks. Finds nothing out itself: each running proxy is asked over its control socket. The exit code is 9
-when nothing runs.
+Owns the layout. Each proxy is asked over its control socket. The exit code is 9 when none runs.
 """
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Iterator
 from datetime import datetime
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.proxy.route_lines import route_lines
-from devtls.cli.terminal.output import print_json
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import paint, print_json, wrapped
 from devtls.cli.terminal.reporter import TerminalReporter
+from devtls.daemon.console.style import BOLD, CYAN, RED, YELLOW
 from devtls.errors import ExitCode
 from devtls.operations.context import Context
 from devtls.operations.control import nothing_runs
@@ -26,7 +24,7 @@ from devtls.web.control_messages import FORMAT, Advice, ErrorInfo, ServeStatus
 
 _LABEL_WIDTH = 14
 _ORIGINS = {
-    "inherited": "handed over by the service manager",
+    "inherited": "opened by the service manager",
     "everywhere": "on every address, but closed to other machines",
     "redirected": "by a redirect of the system's",
 }
@@ -36,7 +34,7 @@ _WIDEST = 80
 @click.command()
 @click.option("--json", "as_values", is_flag=True, help="Print it as JSON.")
 def command(as_values: bool) -> int:
-    """Say what runs: ports, routes and whether their apps answer, certificates, the CA, mistakes in the file."""
+    """Show what runs: ports, routes and whether their apps answer, certificates, the CA, errors in the file."""
     refuse_sudo_for("status")
     serves = statuses(Context.here(TerminalReporter()))
     if as_values:
@@ -52,9 +50,8 @@ def command(as_values: bool) -> int:
 def in_words(serve: ServeStatus, now: datetime) -> Iterator[str]:
     """Return the lines of one proxy."""
     ends = ", and is about to end" if serve.stopping else ""
-    yield click.style(
-        f"devtls {printable(serve.version)} serves since {_moment(serve.since, now)} (process {serve.pid}){ends}.",
-        bold=True,
+    yield paint(
+        f"devtls {printable(serve.version)} serves since {_moment(serve.since, now)} (process {serve.pid}){ends}.", BOLD
     )
     yield ""
     yield from (line for label, text in _facts(serve).items() for line in _row(label, text))
@@ -66,10 +63,10 @@ def in_words(serve: ServeStatus, now: datetime) -> Iterator[str]:
     if serve.reload_error is not None:
         yield ""
         when = _moment(serve.reload_error.at, now)
-        yield from _trouble(serve.reload_error, f"Not in effect, since {when}: ", "red")
+        yield from _message(serve.reload_error, f"Not in effect, since {when}: ", RED)
     for warning in serve.warnings:
         yield ""
-        yield from _trouble(warning, "", "yellow")
+        yield from _message(warning, "", YELLOW)
 
 
 def _facts(serve: ServeStatus) -> dict[str, str]:
@@ -112,18 +109,13 @@ def _moment(text: str, now: datetime) -> str:
 
 
 def _row(label: str, text: str) -> list[str]:
-    first, *others = _wrapped(text, _LABEL_WIDTH + 2) or [""]
-    return [f"  {label:<{_LABEL_WIDTH}}{first}", *(" " * (_LABEL_WIDTH + 2) + line for line in others)]
+    indent = " " * (_LABEL_WIDTH + 2)
+    return wrapped(text, f"  {label:<{_LABEL_WIDTH}}", indent, widest=_WIDEST)
 
 
-def _trouble(trouble: ErrorInfo | Advice, prefix: str, colour: str) -> Iterator[str]:
-    lines = _wrapped(prefix + trouble.message, 4)
-    yield f"  {click.style('!', fg=colour)} {lines[0]}"
-    yield from (f"    {line}" for line in lines[1:])
-    if trouble.hint:
-        yield f"      {click.style(printable(trouble.hint), fg='cyan')}"
-
-
-def _wrapped(text: str, indent: int) -> list[str]:
-    width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST) - indent
-    return textwrap.wrap(printable(text), max(width, 20), break_long_words=False, break_on_hyphens=False)
+def _message(message: ErrorInfo | Advice, prefix: str, colour: str) -> Iterator[str]:
+    first, *others = wrapped(prefix + message.message, "    ", widest=_WIDEST)
+    yield f"  {paint('!', colour)} {first.lstrip()}"
+    yield from others
+    if message.hint:
+        yield f"      {paint(printable(message.hint), CYAN)}"

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import datetime
 from pathlib import Path
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.setup import unsetup
 from devtls.cli.setup.service_view import status_json, status_lines
 from devtls.cli.terminal.change_view import change_lines, results_json
 from devtls.cli.terminal.log_tail import show_log
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.options import DRY_RUN, JSON, YES
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask_or_refuse
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -32,7 +32,7 @@ from devtls.operations.service import (
 )
 from devtls.operations.unsetup import apply_unsetup, plan_unsetup
 from devtls.system.changes.change import Part
-from devtls.system.changes.service.account import LogFile
+from devtls.system.changes.service.account import ServiceLogFile
 from devtls.system.machine.launch import launch
 from devtls.system.machine.paths import refuse_sudo_for
 from devtls.web.control_messages import FORMAT
@@ -135,7 +135,7 @@ def status(*, as_json: bool) -> int:
     """Say whether a service is installed and runs, and show its part of devtls status."""
     installed = installed_services(_context("status"))
     if as_json:
-        click.echo(json.dumps({"format": FORMAT, "services": [status_json(each) for each in installed]}, indent=2))
+        print_json({"format": FORMAT, "services": [status_json(each) for each in installed]})
     elif not installed:
         raise NotRunning(_NONE, hint="devtls service install")
     else:
@@ -160,7 +160,7 @@ def logs(*, lines: int, follow: bool) -> int:
     log = service_log(_context("logs"))
     if log is None:
         raise NotRunning(_NONE, hint="devtls service install")
-    if isinstance(log, LogFile):
+    if isinstance(log, ServiceLogFile):
         show_log(log.path, lines, _echo, follow=follow)
         return ExitCode.OK
     return launch([*(log.follow if follow else log.argv), str(lines)], os.environ)

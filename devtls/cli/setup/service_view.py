@@ -1,4 +1,4 @@
-"""How `devtls service status` shows services: text for people, JSON for programs. Owns wording and layout."""
+"""The output of `devtls service status`: text for people, JSON for programs. Owns wording and layout."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import shlex
 from collections.abc import Iterator
 from datetime import datetime
 
-import click
 import msgspec
 
-from devtls.cli import printable
 from devtls.cli.proxy.status import in_words
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import paint
+from devtls.daemon.console.style import BOLD
 from devtls.operations.service import InstalledService
 from devtls.system.changes.change import Part
 
@@ -43,7 +44,7 @@ def status_lines(installed: InstalledService, now: datetime) -> Iterator[str]:
     why = f": {account.trouble}" if account.trouble else ""
     waits = service.part is Part.PORTS and not why
     runs = f"runs{process}" if account.running else f"does not run{', the next connection starts it' if waits else why}"
-    yield click.style(f"{service.label}: installed, {runs}.", bold=True)
+    yield paint(f"{service.label}: installed, {runs}.", BOLD)
     yield ""
     yield _row("Where", account.place + (", started by itself" if account.enabled else ", not started by itself"))
     yield _row("Command", shlex.join(account.argv))

@@ -5,7 +5,6 @@ Owns the order: plan, show, ask once, apply, show. Refuses to run under sudo, an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import click
 
 from devtls.cli.setup.setup_view import next_step, nothing_to_do, plan_text, planned_json, setup_json, show_result
 from devtls.cli.terminal.options import DRY_RUN, JSON, YES, ZONE
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask_or_refuse, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -89,7 +89,7 @@ def command(
         ask_or_refuse("setup", f"on this machine{' but the directory of the new CA' if created else ''}")
     result = apply_setup(context, plan)
     if as_json:
-        click.echo(json.dumps(setup_json(plan, result), indent=2))
+        print_json(setup_json(plan, result))
     elif not plan.has_work and result.needs_nobody:
         click.echo(nothing_to_do(plan))
     else:
@@ -114,7 +114,7 @@ def _directory(context: Context) -> Path | None:
 
 def _show_dry_run(context: Context, plan: SetupPlan, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(planned_json(context, plan), indent=2))
+        print_json(planned_json(context, plan))
         return
     if plan.trust and plan.trust.authority is None:
         click.echo(which_ca_would_be_made(plan.trust.zones))

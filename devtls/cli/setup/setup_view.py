@@ -1,4 +1,4 @@
-"""How `devtls setup` shows its plan and its result: text for people, JSON for programs.
+"""The output of `devtls setup`: its plan and its result, as text for people and as JSON for programs.
 
 Owns the wording, the layout and the shape of the JSON documents. Decides nothing.
 """
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.terminal import change_view
 from devtls.cli.terminal.change_view import change_json, change_rows, password_notice, plan_lines
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.table import show_table
 from devtls.cli.trust.trust_view import ABSENT, planned_trust_json, show_rest, trust_json
 from devtls.operations.changes import planned_results
@@ -39,7 +39,7 @@ def nothing_to_do(plan: SetupPlan) -> str:
 
 
 def show_result(result: SetupResult) -> None:
-    """Show a table of the stores and the other changes, the proof, and what is done manually."""
+    """Show a table of the stores and the other changes, the proof, and the manual steps."""
     trust = result.trust
     if rows := [*(change_rows(trust.stores, ABSENT) if trust else []), *change_rows(result.changes)]:
         show_table(("What", "State", "Remedy"), rows)

@@ -5,13 +5,12 @@ Owns the order: plan, show, ask once, apply, show, and the words for what stays.
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from devtls.cli import printable
 from devtls.cli.terminal.change_view import change_json, password_notice, plan_text, revert_lines, revert_rows
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.options import DRY_RUN, JSON, YES
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask_or_refuse
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -49,7 +48,7 @@ def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
     result = apply_uninstall(context, plan)
     show_variables(result.trust.variables)
     if as_json:
-        click.echo(json.dumps(_result_json(result), indent=2))
+        print_json(_result_json(result))
     else:
         _show(context, result)
     result.raise_for_failure()
@@ -77,7 +76,7 @@ def _show_dry_run(context: Context, plan: UninstallPlan, *, as_json: bool) -> No
             "ends": [proxy.about.pid for proxy in plan.running],
             "removes": str(context.paths.state_dir),
         }
-        click.echo(json.dumps(values, indent=2))
+        print_json(values)
     elif plan.has_work:
         click.echo(f"This would be done:\n\n{_text(context, plan, dry_run=True)}\nNothing was changed.")
     else:

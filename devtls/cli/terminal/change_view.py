@@ -6,11 +6,10 @@ older words "in force" and "by hand".
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 
-from devtls.cli import printable
-from devtls.cli.terminal.rows import wrapped
+from devtls.cli.terminal.messages import printable
+from devtls.cli.terminal.output import as_json, wrapped
 from devtls.cli.terminal.table import Row
 from devtls.system.changes.change import ChangeState, Part, Status
 from devtls.system.changes.engine import Proposal, Result
@@ -125,4 +124,4 @@ def _json_word(result: Result) -> str:
 
 def results_json(results: Iterable[Result], *, dry_run: bool) -> str:
     """Return changes as a JSON document, as every command that applies or reverts them prints it."""
-    return json.dumps({"dry_run": dry_run, "measures": [change_json(result) for result in results]}, indent=2)
+    return as_json({"dry_run": dry_run, "measures": [change_json(result) for result in results]})

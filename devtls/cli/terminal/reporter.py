@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from devtls.cli import printable, show_error, show_warning
+from devtls.cli.terminal.messages import printable, show_error, show_warning
 from devtls.errors import DevtlsError
 
 

@@ -6,18 +6,18 @@ shell may evaluate and nothing else; remarks for a person go to stderr.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 import click
 
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.shell_lines import SHELLS, USAGE, guess_shell, shell_lines
 from devtls.operations.client_environment import prepare_environment
 from devtls.operations.context import Context
-from devtls.system.changes.clientenv.restore import former_values
+from devtls.system.changes.clientenv.probe import former_values
 from devtls.system.machine.launch import launch
 
 
@@ -48,7 +48,7 @@ def command(*, shell: str | None, as_json: bool, unset: bool, command_line: tupl
 
 def _show(values: dict[str, str | None], shell: str | None, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(values, indent=2))
+        print_json(values)
         return
     shell = shell or guess_shell(os.environ)
     text = shell_lines(values, shell)

@@ -5,12 +5,11 @@ Owns the order: plan, show, ask once, apply, show. Refuses to run under sudo, an
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from devtls.cli.terminal.change_view import plan_text
 from devtls.cli.terminal.options import DRY_RUN, JSON, STORE, YES, ZONE
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -78,7 +77,7 @@ def command(
         ask("Go ahead?")
     result = apply_trust(context, plan)
     if as_json:
-        click.echo(json.dumps(trust_json(result), indent=2))
+        print_json(trust_json(result))
     else:
         show_result(result)
         if result.changed_a_browser:
@@ -88,7 +87,7 @@ def command(
 
 def _show_dry_run(context: Context, plan: TrustPlan, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(planned_trust_json(context, plan), indent=2))
+        print_json(planned_trust_json(context, plan))
         return
     if plan.authority is None:
         click.echo(which_ca_would_be_made(plan.zones))

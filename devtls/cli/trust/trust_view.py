@@ -1,4 +1,4 @@
-"""How `devtls trust` and `devtls setup` show which CA it is, what real clients say, and what is left to a person.
+"""The output of `devtls trust` and of its part in `devtls setup`: the CA, the verdicts of clients, and remarks.
 
 Owns the wording, the layout and the shape of the JSON document. Decides nothing.
 """
@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 import click
 
-from devtls.cli import printable
 from devtls.cli.terminal.change_view import change_json, change_rows
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.table import is_wrapped, show_table
-from devtls.doctor.proof import Foreign, Report
+from devtls.doctor.proof import ClientProof, ForeignOutcome
 from devtls.operations.changes import planned_results
 from devtls.operations.context import Context
 from devtls.operations.trust import TrustPlan, TrustResult
@@ -25,7 +25,7 @@ ABSENT = "not trusted"
 
 
 def which_ca(plan: TrustPlan) -> str:
-    """Return the sentence that says which CA this is, and the names that it is limited to; "" where there is none."""
+    """Return a sentence about the CA and the names that it is limited to; "" where there is none."""
     if plan.authority is None:
         return ""
     authority, verb = plan.authority, "Made" if plan.created else "Using"
@@ -46,7 +46,7 @@ def show_result(result: TrustResult) -> None:
 
 
 def show_rest(result: TrustResult) -> None:
-    """Show all but the table of the stores: the proof, what is done manually, what completes it, and remarks."""
+    """Show all but the table of the stores: the proof, manual steps, missing tools, and remarks."""
     stores, reports = result.stores, result.reports
     if reports:
         click.echo("")
@@ -62,14 +62,14 @@ def show_rest(result: TrustResult) -> None:
         click.echo(f"\n{printable(notice.text)}\n  try: {notice.remedy}", err=True)
 
 
-def _proof_text(report: Report) -> str:
+def _proof_text(report: ClientProof) -> str:
     """Return the verdict; a terminal's column would break a path in the middle, and the whole line stands below."""
     if report.setting and is_wrapped():
         return str(report).replace(report.setting, f"{report.setting.partition('=')[0]}=…")
     return str(report)
 
 
-def _show_variables(reports: Iterable[Report]) -> None:
+def _show_variables(reports: Iterable[ClientProof]) -> None:
     """Show the lines that keep the variables which clients needed."""
     needed = [report for report in reports if report.setting]
     if needed:
@@ -86,15 +86,15 @@ def _setting_for_shell(setting: str) -> str:
     return f"{name}={shlex.quote(printable(value))}"
 
 
-def _foreign_text(report: Report) -> str:
+def _foreign_text(report: ClientProof) -> str:
     match report.foreign:
-        case Foreign.REFUSED_FOR_NAME:
+        case ForeignOutcome.REFUSED_FOR_NAME:
             return "refused"
-        case Foreign.REFUSED_OTHERWISE:
+        case ForeignOutcome.REFUSED_OTHERWISE:
             return f"refused: {report.foreign_why}"
-        case Foreign.ACCEPTED:
+        case ForeignOutcome.ACCEPTED:
             return "ACCEPTED"
-        case Foreign.NOT_TRIED:
+        case ForeignOutcome.NOT_TRIED:
             return "not tried"
 
 

@@ -5,11 +5,10 @@ Owns the order: plan, show, ask once, apply, show. Refuses to run under sudo, an
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from devtls.cli.terminal.options import DRY_RUN, JSON, STORE, YES
+from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -47,7 +46,7 @@ def command(
     context = Context.here(TerminalReporter(), terminal_passphrases())
     plan = plan_untrust(context, UntrustRequest(stores, every_root, also, forget))
     if dry_run and as_json:
-        click.echo(json.dumps(planned_untrust_json(context, plan), indent=2))
+        print_json(planned_untrust_json(context, plan))
         return
     show_plan(context, plan, dry_run=dry_run)
     if dry_run:
@@ -57,7 +56,7 @@ def command(
     result = apply_untrust(context, plan)
     show_variables(result.variables)
     if as_json:
-        click.echo(json.dumps(untrust_json(result), indent=2))
+        print_json(untrust_json(result))
     else:
         show_result(context, result)
     result.raise_for_failure()

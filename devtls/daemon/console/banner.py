@@ -11,7 +11,7 @@ from enum import Enum
 
 from devtls.config import StaticTarget
 from devtls.config.lines import visible
-from devtls.daemon.console.style import TerminalStyle
+from devtls.daemon.console.style import BOLD, GREEN, YELLOW, TerminalStyle
 from devtls.names import is_below, is_wildcard
 from devtls.routing import Route
 
@@ -78,7 +78,7 @@ def _route_lines(route: Route, port: int, width: int, findings: Findings, style:
     label, state = _goes_to(route, findings, style)
     lines = []
     for number, url in enumerate(route.urls(port)):
-        shown = style.paint(url if "*" in url else style.link(url), "1" if number == 0 else "0")
+        shown = style.paint(url if "*" in url else style.link(url), *((BOLD,) if number == 0 else ()))
         goes = f"{' ' * (width - len(url))}  ->  {visible(label)}{state}" if number == 0 else ""
         lines.append(f"  {shown}{goes}")
     return lines
@@ -89,11 +89,11 @@ def _goes_to(route: Route, findings: Findings, style: TerminalStyle) -> tuple[st
     target = route.config.target
     if isinstance(target, StaticTarget):
         missing = target.directory in findings.missing_directories
-        return target.directory, "  " + style.paint("there is no such folder", "33") if missing else ""
+        return target.directory, "  " + style.paint("there is no such folder", YELLOW) if missing else ""
     trouble = findings.apps.get(route.upstream.label)
     if trouble is None:
         return route.upstream.label, ""
-    state = style.paint(f"not up: {visible(trouble)}", "33") if trouble else style.paint("up", "32")
+    state = style.paint(f"not up: {visible(trouble)}", YELLOW) if trouble else style.paint("up", GREEN)
     return route.upstream.label, f"  {state}"
 
 

@@ -16,6 +16,7 @@ from msgspec.structs import asdict, replace
 
 from devtls.config.lines import visible
 from devtls.daemon.console.refused_clients import why_refused
+from devtls.daemon.console.style import CYAN, DIM, GREEN, RED, YELLOW, TerminalStyle
 from devtls.errors import DevtlsError
 from devtls.net.client.access import AccessRecord
 from devtls.net.tls.handshake import HUNG_UP, HandshakeFailure
@@ -30,7 +31,8 @@ _MOST_REMEMBERED = 256
 _LONGEST_TARGET = 200
 
 _SHORT_PROTOCOLS = {"HTTP/1.0": "h1.0", "HTTP/1.1": "h1", "HTTP/2": "h2"}
-_COLOURS = {"2": "32", "3": "36", "4": "33", "5": "31"}
+_COLOURS = {"2": (GREEN,), "3": (CYAN,), "4": (YELLOW,), "5": (RED,)}
+_PLAIN = TerminalStyle()
 
 
 class Log:
@@ -42,13 +44,13 @@ class Log:
         *,
         as_json: bool = False,
         level: Level = "normal",
-        colour: bool = False,
+        style: TerminalStyle = _PLAIN,
         monotonic: Callable[[], float],
     ) -> None:
         self._write = write
         self.as_json = as_json
         self.level = level
-        self.colour = colour
+        self.style = style
         self._monotonic = monotonic
         self._last_written: dict[str, float] = {}
         self._hinted: set[tuple[str, str]] = set()
@@ -70,11 +72,11 @@ class Log:
         host, target = visible(record.host), visible(record.target)
         if len(target) > _LONGEST_TARGET:
             target = target[:_LONGEST_TARGET] + "…"
-        status = self.paint(str(record.status), _COLOURS.get(str(record.status)[:1], "0"))
+        status = self.style.paint(str(record.status), *_COLOURS.get(str(record.status)[:1], ()))
         went = f" -> {visible(record.upstream)}" if record.upstream else ""
         cut = "" if record.complete else "  (cut off)"
         took = f"{record.duration_s * 1000:6.0f} ms" if record.upstream else "         "
-        address = self.paint(f"https://{host}", "2") + (" *" if target == "*" else target)
+        address = self.style.paint(f"https://{host}", DIM) + (" *" if target == "*" else target)
         now = datetime.now().astimezone()
         protocol = _SHORT_PROTOCOLS[record.protocol]
         return f"{now:%H:%M:%S}  {status}  {took}  {protocol:<4}  {visible(record.method):<6} {address}{went}{cut}"
@@ -148,16 +150,16 @@ class Log:
 
     def warn(self, text: str, *, event: str = "warning", **facts: object) -> None:
         """Write a line that -q keeps."""
-        self._line(text, event, self.paint("! ", "33"), facts)
+        self._line(text, event, self.style.paint("! ", YELLOW), facts)
 
     def error(self, error: DevtlsError) -> None:
         """Write an error with its hint."""
         if self.as_json:
             self._write(_json("error", message=str(error), hint=error.hint))
             return
-        self._write(self.paint("error: ", "31") + _visible_lines(str(error)))
+        self._write(self.style.paint("error: ", RED) + _visible_lines(str(error)))
         if error.hint:
-            self._write(self.paint("  try: ", "36") + _visible_lines(error.hint))
+            self._write(self.style.paint("  try: ", CYAN) + _visible_lines(error.hint))
 
     def event(self, name: str, **facts: object) -> None:
         """Write an event that only programs are told of."""
@@ -168,10 +170,6 @@ class Log:
         """Write prepared text for people (the banner)."""
         if not self.as_json and self.level != "quiet":
             self._write(text)
-
-    def paint(self, text: str, code: str) -> str:
-        """Return `text` in a colour, where there are colours."""
-        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
 
     def _line(self, text: str, event: str, mark: str, facts: dict[str, object]) -> None:
         self._write(_json(event, message=text, **facts) if self.as_json else mark + _visible_lines(text))

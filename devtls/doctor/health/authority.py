@@ -40,7 +40,7 @@ _RETIRE = "devtls ca retire"
 
 @dataclass(frozen=True, slots=True)
 class ErrorMessage:
-    """An error of ours: its sentence, and what it says to do."""
+    """The message of an error of ours: its sentence, and its hint."""
 
     sentence: str
     hint: str
@@ -87,7 +87,7 @@ class CaFacts:
 
 
 def check_ca(facts: CaFacts) -> Iterator[Finding]:
-    """Yield what there is to say about the CA."""
+    """Yield the findings about the CA."""
     if not facts.exists:
         yield Finding(
             "ca-missing",
@@ -121,7 +121,7 @@ def _on_files(facts: CaFacts) -> Iterator[Finding]:
             "ca-foreign-owner",
             Section.CA,
             Level.TROUBLE,
-            f"{len(facts.foreign)} of the CA's files and folders belong to another user.",
+            f"{len(facts.foreign)} of the CA's files and directories belong to another user.",
             "Whoever owns them can put another CA in the place of yours, so devtls refuses them.",
             f'sudo chown "$USER" {paths}',
         )
@@ -131,7 +131,7 @@ def _on_files(facts: CaFacts) -> Iterator[Finding]:
             "ca-exposed",
             Section.CA,
             Level.TROUBLE,
-            f"Other users can look into {len(facts.exposed)} of the CA's files and folders.",
+            f"Other users can look into {len(facts.exposed)} of the CA's files and directories.",
             "Who reads the key can pose as your development sites, so devtls refuses to use it.",
             f"chmod go= {paths}",
             fix=facts.closing,
@@ -244,7 +244,7 @@ class ProbedCa:
 
 
 def probe_ca(state_dir: Path, now: datetime) -> ProbedCa:
-    """Return what the state folder holds."""
+    """Probe the state directory."""
     files, keystore = list(_private_files(state_dir)), Keystore(state_dir)
     authority, refused = _load(keystore, now)
     entries = _entries_of(keystore)
@@ -313,7 +313,7 @@ def _load(keystore: Keystore, now: datetime) -> tuple[Authority | None, ErrorMes
 
 
 def _private_files(state_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield what only the user may read: the folder, the pointer, and the CA's own files."""
+    """Yield the files that only the user may read: the directory, the pointer, and the CA's own files."""
     generations = [*state_dir.glob("ca-????????")] if state_dir.is_dir() else []
     inside = [file for directory in generations if directory.is_dir() for file in _entries(directory)]
     for path in (state_dir, state_dir / _POINTER, *generations, *inside):

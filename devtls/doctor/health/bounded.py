@@ -17,18 +17,18 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class ProbeFailed:
-    """A question that got no answer: `why` completes "... could not be looked at: "."""
+    """A probe without a result: `why` completes "... could not be looked at: "."""
 
     why: str
 
 
 def probe_within(question: Callable[[], _T], within_s: float) -> _T | ProbeFailed:
-    """Return the answer, or why there is none."""
+    """Return the result of a probe, or the reason why there is none."""
     return ProbeThread(question).answer(time.monotonic() + within_s)
 
 
 def probe_all(questions: Sequence[Callable[[], _T]], within_s: float, *, otherwise: _T) -> list[_T]:
-    """Return the answers to questions that are asked at the same time; `otherwise` stands for those that got none."""
+    """Return the results of probes that run at the same time; `otherwise` stands for a probe without a result."""
     deadline = time.monotonic() + within_s
     asked = [ProbeThread(question) for question in questions]
     answers = [each.answer(deadline) for each in asked]
@@ -36,7 +36,7 @@ def probe_all(questions: Sequence[Callable[[], _T]], within_s: float, *, otherwi
 
 
 class ProbeThread(Generic[_T]):
-    """A question that is being asked in a thread of its own."""
+    """A probe that runs in a thread of its own."""
 
     def __init__(self, question: Callable[[], _T]) -> None:
         self._answers: list[_T | ProbeFailed] = []
@@ -52,7 +52,7 @@ class ProbeThread(Generic[_T]):
             self._answers.append(ProbeFailed(f"{type(error).__name__}{f', {text}' if text else ''}"))
 
     def answer(self, deadline: float) -> _T | ProbeFailed:
-        """Return the answer when there is one by `deadline` (of the monotonic clock)."""
+        """Return the result when there is one by `deadline` (of the monotonic clock)."""
         self._thread.join(max(0.0, deadline - time.monotonic()))
         if not self._answers:
             return ProbeFailed(f"it took longer than {deadline - self._began:.0f} s")

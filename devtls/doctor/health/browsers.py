@@ -20,7 +20,7 @@ from devtls.system.machine.machine import Machine
 
 @dataclass(frozen=True, slots=True)
 class BrowserFacts:
-    """`legacy` and `modern` are Chromium's folders as far as they exist, as a person writes them.
+    """`legacy` and `modern` are Chromium's directories as far as they exist, as a person writes them.
 
     `trusting` names the stores that trust the root; `old_processes` are browsers that have run since before the last
     change of trust: name -> process id.
@@ -34,7 +34,7 @@ class BrowserFacts:
 
 
 def check_browsers(facts: BrowserFacts) -> Iterator[Finding]:
-    """Yield what stands between a browser and the store."""
+    """Yield the obstacles between a browser and its store."""
     if facts.legacy and facts.modern:
         yield _on_two_directories(facts)
     for notice in facts.notices:
@@ -62,7 +62,7 @@ def check_browsers(facts: BrowserFacts) -> Iterator[Finding]:
 
 
 def _on_two_directories(facts: BrowserFacts) -> Finding:
-    hides = f"Chromium reads {facts.legacy} alone: that folder hides {facts.modern}"
+    hides = f"Chromium reads {facts.legacy} alone: that directory hides {facts.modern}"
     if f"nss:{facts.modern}" in facts.trusting and f"nss:{facts.legacy}" not in facts.trusting:
         return Finding(
             "browser-folder-hidden",
@@ -79,7 +79,7 @@ _BROWSERS = frozenset({"chromium", "chrome", "brave", "msedge", "firefox", "fire
 
 
 def probe_browsers(machine: Machine, record: ChangeRecord, trusting: Iterable[str]) -> BrowserFacts:
-    """Return what is there; `trusting` are the names of the stores that trust the root."""
+    """Probe the browsers; `trusting` are the names of the stores that trust the root."""
     legacy, modern = machine.home / ".pki" / "nssdb", machine.data_home / "pki" / "nssdb"
     return BrowserFacts(
         legacy=machine.tilde(legacy) if legacy.is_dir() else "",

@@ -14,7 +14,7 @@ from pathlib import Path
 from devtls.doctor.clients import CLIENTS, Client
 from devtls.doctor.health.authority import ProbedCa
 from devtls.doctor.health.finding import Finding, Level, Section, listed
-from devtls.doctor.proof import Files, Foreign, Report, Verdict, prove
+from devtls.doctor.proof import ClientProof, ForeignOutcome, ProofFiles, Verdict, prove
 from devtls.system.changes.clientenv.planning import plan_environment
 from devtls.system.changes.clientenv.probe import probe
 from devtls.system.changes.truststore.root import RootCertificate
@@ -25,14 +25,14 @@ _ENV = 'eval "$(devtls env)"'
 _TRUST = "devtls trust"
 
 
-def check_clients(reports: Sequence[Report], *, retired: bool = False) -> Iterator[Finding]:
-    """Yield what each client's handshake showed; `retired` = after devtls untrust, when devtls env refuses."""
+def check_clients(reports: Sequence[ClientProof], *, retired: bool = False) -> Iterator[Finding]:
+    """Yield the findings about each client's handshake; `retired` = after devtls untrust, when devtls env refuses."""
     if not reports:
         yield Finding(
             "clients-none", Section.CLIENTS, Level.OK, "Neither curl, openssl, python nor node is here to be asked."
         )
     for report in reports:
-        if report.verdict is Verdict.TRUSTED and report.foreign is not Foreign.ACCEPTED:
+        if report.verdict is Verdict.TRUSTED and report.foreign is not ForeignOutcome.ACCEPTED:
             yield _on_good(report)
         elif report.verdict is Verdict.REFUSED:
             yield Finding(
@@ -44,7 +44,7 @@ def check_clients(reports: Sequence[Report], *, retired: bool = False) -> Iterat
                 f"devtls env -- {report.client} … shows more; which {report.client} tells which one runs",
                 report.client,
             )
-        if report.foreign is Foreign.ACCEPTED:
+        if report.foreign is ForeignOutcome.ACCEPTED:
             yield _on_fooled(report)
     helped = [report.client for report in reports if report.verdict is Verdict.TRUSTED_WITH]
     if helped:
@@ -59,16 +59,16 @@ def check_clients(reports: Sequence[Report], *, retired: bool = False) -> Iterat
         )
 
 
-def _on_good(report: Report) -> Finding:
+def _on_good(report: ClientProof) -> Finding:
     name, what = "client-trusts", f"{report.client} accepts a certificate of the CA"
-    if report.foreign is Foreign.NOT_TRIED:  # an imported CA without limits would be believed for every name
+    if report.foreign is ForeignOutcome.NOT_TRIED:  # an imported CA without limits would be believed for every name
         return Finding(f"{name}-unlimited", Section.CLIENTS, Level.OK, f"{what}.", subject=report.client)
     return Finding(
         name, Section.CLIENTS, Level.OK, f"{what}, and refuses a name outside the zones.", subject=report.client
     )
 
 
-def _on_fooled(report: Report) -> Finding:
+def _on_fooled(report: ClientProof) -> Finding:
     return Finding(
         "client-accepts-anything",
         Section.CLIENTS,
@@ -80,8 +80,10 @@ def _on_fooled(report: Report) -> Finding:
     )
 
 
-def probe_clients(machine: Machine, runner: Runner, ca: ProbedCa, environ: Mapping[str, str]) -> tuple[Report, ...]:
-    """Return how each client that is installed took a certificate of the CA; none without a CA that can sign."""
+def probe_clients(
+    machine: Machine, runner: Runner, ca: ProbedCa, environ: Mapping[str, str]
+) -> tuple[ClientProof, ...]:
+    """Prove the CA with each client that is installed; with none where the CA cannot sign."""
     if ca.authority is None:
         return ()
     authority, directory = ca.authority, ca.facts.directory
@@ -98,4 +100,4 @@ def probe_clients(machine: Machine, runner: Runner, ca: ProbedCa, environ: Mappi
             named = planned.variables.get(client.variable)
             return private / Path(named).name if named else None
 
-        return prove(authority, clients, Files(private, for_client), runner, ca.facts.now)
+        return prove(authority, clients, ProofFiles(private, for_client), runner, ca.facts.now)

@@ -47,7 +47,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class DoctorEnvironment:
-    """What is examined: this machine, as this user sees it in this folder and this shell."""
+    """The environment of a diagnosis: this machine, as this user sees it in this directory and this shell."""
 
     machine: Machine
     paths: Paths
@@ -58,7 +58,7 @@ class DoctorEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Everything that was found, in the order of the sections."""
+    """Every finding, in the order of the sections."""
 
     findings: tuple[Finding, ...]
 
@@ -70,7 +70,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class _TimeLimited:
-    """Starts programs with a limit of ours: whoever waits for a doctor does not wait for minutes."""
+    """Starts programs with a time limit of ours: a person who waits for a diagnosis does not wait for minutes."""
 
     runner: Runner
 
@@ -79,7 +79,7 @@ class _TimeLimited:
 
 
 def diagnose(environment: DoctorEnvironment, now: datetime) -> Diagnosis:
-    """Look at everything and return what was found, in the order of the sections."""
+    """Run every probe and return the findings, in the order of the sections."""
     state_dir = environment.paths.state_dir
     looked = probe_within(lambda: probe_ca(state_dir, now), QUICK_S)
     # A CA that nobody could look at may be there: no root in a store is called superfluous then.
@@ -91,16 +91,16 @@ def diagnose(environment: DoctorEnvironment, now: datetime) -> Diagnosis:
 
 
 class _Diagnosing:
-    """What follows once the CA is known."""
+    """The probes that need the facts about the CA."""
 
     def __init__(self, environment: DoctorEnvironment, ca: ProbedCa) -> None:
-        self._patient = environment
+        self._environment = environment
         self._ca = ca
         self._began = time.monotonic()
 
     def run(self) -> list[Finding]:
         """Start every probe at once and return the findings."""
-        environment, ca = self._patient, self._ca
+        environment, ca = self._environment, self._ca
         runner = _TimeLimited(environment.runner)
         stores = ProbeThread(lambda: probe_stores(environment.machine, runner, ca))
         clients = ProbeThread(lambda: probe_clients(environment.machine, runner, ca, environment.environ))
@@ -127,7 +127,7 @@ class _Diagnosing:
         return asked.answer(max(self._began + QUICK_S, time.monotonic()))
 
     def _project_names_and_ports(self) -> list[Finding]:
-        environment, ca = self._patient, self._ca
+        environment, ca = self._environment, self._ca
         zones = tuple(Hostname(zone) for zone in ca.facts.zones) or DEFAULT_ZONES
         found = probe_within(
             lambda: probe_project(environment.directory, environment.machine.home, environment.paths, zones), QUICK_S
@@ -150,7 +150,7 @@ class _Diagnosing:
         return findings
 
     def _browsers(self, stores: Iterable[ProbedStore]) -> list[Finding]:
-        environment = self._patient
+        environment = self._environment
         trusting = [each.name for each in stores if each.state is not None and each.state.status is Status.APPLIED]
         record = ChangeRecord(self._ca.facts.directory)
         found = probe_within(lambda: probe_browsers(environment.machine, record, trusting), QUICK_S)
@@ -158,7 +158,7 @@ class _Diagnosing:
 
 
 def _check(section: Section, found: _T | ProbeFailed, check: Callable[[_T], Iterable[Finding]]) -> list[Finding]:
-    """Return what the facts amount to, or that there are none."""
+    """Return the findings about the facts, or that there are none."""
     if not isinstance(found, ProbeFailed):
         return list(check(found))
     return [

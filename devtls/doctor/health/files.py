@@ -36,7 +36,7 @@ class CertificateFile:
 
 
 def check_files(found: Iterable[CertificateFile]) -> Iterator[Finding]:
-    """Yield what there is to say about certificates in files."""
+    """Yield the findings about certificates in files."""
     for file in found:
         one = file.issued
         soon = min(PROFILE.warn_before, (one.not_after - one.not_before) / 3)
@@ -79,7 +79,7 @@ _MAX_BYTES = 1_048_576
 
 
 def probe_files(state_dir: Path, now: datetime) -> tuple[CertificateFile, ...]:
-    """Return every certificate that is not revoked and still in its file; none where the CA cannot be used."""
+    """Probe the files: every certificate that is not revoked and still there; none where the CA cannot be used."""
     try:
         histories = [register.history() for register in open_registers(Keystore(state_dir), now)]
     except (CertificateError, StateError, OSError):  # why is said of the CA

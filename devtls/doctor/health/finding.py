@@ -15,7 +15,7 @@ from devtls.system.changes.engine import Proposal
 
 
 class Level(Enum):
-    """How bad it is. The last two are worth an exit code: something is to be fixed."""
+    """The severity. The last two are worth an exit code: something is to be fixed."""
 
     OK = "ok"
     NOTE = "note"
@@ -31,7 +31,7 @@ _PLAIN_COMMANDS = frozenset({"devtls trust", "devtls untrust"})
 
 
 class Section(Enum):
-    """What a finding is about, in the order in which people read it."""
+    """The subject of a finding, in the order in which people read it."""
 
     CA = "CA"
     STORES = "Stores"
@@ -47,7 +47,7 @@ class Section(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found.
+    """One finding.
 
     `id` is for programs and does not change; `subject` tells several findings with one id apart (a store, a port).
     `what` and `why` are sentences. `remedy` is a command to paste or, where there is none, an instruction: `is_command`
@@ -71,12 +71,12 @@ class Finding:
 
     @property
     def wrong(self) -> bool:
-        """Whether there is something to remedy."""
+        """Whether there is something to fix."""
         return self.level in FIXABLE
 
 
 def remedies(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """Return what to do, worst first, nothing twice."""
+    """Return the remedies, the worst finding first, none twice."""
     order = sorted(
         (each for each in findings if each.wrong and each.remedy), key=lambda each: each.level is Level.WARNING
     )

@@ -35,16 +35,16 @@ class MachineFacts:
 
 
 def check_machine(facts: MachineFacts) -> Iterator[Finding]:
-    """Yield what to write into a bug report."""
+    """Yield the facts for a bug report."""
     where = f"{facts.system}{', inside WSL' if facts.wsl else ''}"
     yield _fact("versions", f"devtls {facts.devtls}, Python {facts.python}, {facts.openssl}, {where}.")
     if facts.sources:
         yield _fact("name-sources", f"Names are looked up in this order: {' '.join(facts.sources)}.")
     if facts.resolved:
-        yield _fact("resolved", f"systemd-resolved {facts.systemd} runs{_zone_way(facts.systemd)}.")
+        yield _fact("resolved", f"systemd-resolved {facts.systemd} runs{_zone_support(facts.systemd)}.")
 
 
-def _zone_way(systemd: int) -> str:
+def _zone_support(systemd: int) -> str:
     if systemd >= _FIRST_WITH_DELEGATES:
         return ": it can hand a whole zone to a DNS server of its own"
     if systemd >= _FIRST_WITH_PORTS:
@@ -60,7 +60,7 @@ _SYSTEMCTL_S = 2.0
 
 
 def probe_machine(machine: Machine, runner: Runner) -> MachineFacts:
-    """Return the versions of what matters."""
+    """Probe the versions."""
     return MachineFacts(
         system=f"{platform.system()} {platform.machine()}",
         devtls=devtls.__version__,

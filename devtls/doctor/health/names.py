@@ -33,7 +33,7 @@ _SET_UP = "devtls setup names"
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What one family of addresses gave: `took_s` None = it did not end within the limit."""
+    """The result for one family of addresses: `took_s` None = it did not end within the limit."""
 
     addresses: tuple[str, ...] = ()
     took_s: float | None = 0.0
@@ -66,7 +66,7 @@ class NameFacts:
 
 @dataclass(frozen=True, slots=True)
 class ResolverFacts:
-    """How names are looked up here.
+    """The resolver of this machine.
 
     `sources` is the line `hosts:` of nsswitch.conf, `ipv6` whether there is ::1, `written` what /etc/hosts says.
     `silent_port` is where `devtls setup names` sends the resolver and nobody answers (0 = somebody does, or it asks
@@ -80,7 +80,7 @@ class ResolverFacts:
 
 
 def check_names(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Finding]:
-    """Yield what there is to say about the names."""
+    """Yield the findings about the names."""
     unanswered = [each for each in names if resolver.silent_port and not each.elsewhere and _is_missing(each)]
     others = [each for each in names if each not in unanswered]
     found = [
@@ -105,14 +105,14 @@ def _on_elsewhere(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterat
         if each.elsewhere:
             # The first line for a name counts: another one below it would change nothing.
             written = [address for address in resolver.written.get(each.host, ()) if address in each.elsewhere]
-            in_the_way = f"Take {each.host} out of the line of {listed(written)} in /etc/hosts"
+            obstacle = f"Take {each.host} out of the line of {listed(written)} in /etc/hosts"
             yield Finding(
                 "name-elsewhere",
                 Section.NAMES,
                 Level.TROUBLE,
                 f"{each.host} leads to {listed(each.elsewhere)}, not to this machine.",
                 "Browsers go there, and find what answers there instead of your app.",
-                in_the_way if written else _SET_UP,
+                obstacle if written else _SET_UP,
                 each.host,
             )
 
@@ -242,7 +242,7 @@ def probe_names(hosts: Sequence[str]) -> tuple[NameFacts, ...]:
 
 
 def look_up(name: str, family: socket.AddressFamily) -> Lookup:
-    """Ask the resolver for one family."""
+    """Look a name up for one family of addresses."""
     began = time.monotonic()
     try:
         answers = socket.getaddrinfo(name, 443, family, socket.SOCK_STREAM)
@@ -253,7 +253,7 @@ def look_up(name: str, family: socket.AddressFamily) -> Lookup:
 
 
 def probe_resolver(system: Path) -> ResolverFacts:
-    """Return how names are looked up here."""
+    """Probe the resolver of this machine."""
     port = asked_port(system)
     silent = port if port and not _answers(port) else 0
     return ResolverFacts(_sources(system / "etc/nsswitch.conf"), _has_ipv6(), _written(system / "etc/hosts"), silent)

@@ -30,7 +30,7 @@ _OPEN_THEM = "devtls setup ports"
 
 
 class PortOwner(Enum):
-    """By whom a port is held."""
+    """The owner of a port."""
 
     FREE = "free"
     OURS = "ours"
@@ -63,7 +63,7 @@ class WantedPorts:
 
 
 def check_ports(ports: Sequence[PortFacts], wanted: WantedPorts) -> Iterator[Finding]:
-    """Yield who has each port, as far as it matters."""
+    """Yield the findings about the owner of each port."""
     by_number = {port.number: port for port in ports}
     serving = [port for port in ports if port.held is PortOwner.OURS]
     for port in serving:
@@ -101,7 +101,7 @@ def _on_other_ca(port: PortFacts) -> Finding:
     return _found(
         "serve-of-another-ca",
         Level.TROUBLE,
-        f"The devtls on port {port.number} ({port.by}) serves with another CA than the one of this state folder.",
+        f"The devtls on port {port.number} ({port.by}) serves with another CA than the one of this state directory.",
         port,
         "Browsers that trust this CA show a warning page for what it serves.",
         "End it and start devtls serve again; if it is another user's, take another port with --https-port",
@@ -188,7 +188,7 @@ _LOWEST_FREE = 1024
 
 
 def probe_ports(numbers: Iterable[int], ca: ProbedCa, machine: Machine) -> tuple[PortFacts, ...]:
-    """Return who has each port."""
+    """Probe the owner of each port."""
     lowest = _lowest_open(machine)
     return tuple(_look(number, ca, lowest) for number in dict.fromkeys(numbers))
 

@@ -40,7 +40,7 @@ class ProjectFacts:
 
 
 def check_project(facts: ProjectFacts) -> Iterator[Finding]:
-    """Yield what there is to say about the configuration."""
+    """Yield the findings about the configuration."""
     if not facts.file:
         yield Finding(
             "config-none",
@@ -71,20 +71,20 @@ def check_project(facts: ProjectFacts) -> Iterator[Finding]:
             "folder-missing",
             Section.PROJECT,
             Level.WARNING,
-            f"There is no folder {visible(directory)}, which a route serves.",
+            f"There is no directory {visible(directory)}, which a route serves.",
             "Its addresses answer 404.",
-            f"Make the folder, or change the route in {facts.file}",
+            f"Make the directory, or change the route in {facts.file}",
             directory,
         )
     if facts.kept:
         yield _on_hsts(facts.kept)
 
 
-def _on_refusal(said: ErrorMessage, *, forbidden: bool) -> Finding:
+def _on_refusal(error: ErrorMessage, *, forbidden: bool) -> Finding:
     name = "config-not-allowed" if forbidden else "config-refused"
     why = "devtls serve does not start with it; one that runs goes on with the last good version."
     return Finding(
-        name, Section.PROJECT, Level.TROUBLE, said.sentence, why, as_command(said.hint) or "Change that line"
+        name, Section.PROJECT, Level.TROUBLE, error.sentence, why, as_command(error.hint) or "Change that line"
     )
 
 
@@ -99,13 +99,13 @@ def _on_hsts(kept: tuple[str, ...]) -> Finding:
     )
 
 
-_KNOCK_S = 0.5
+_CONNECT_S = 0.5
 _ALL_S = 2.0
 _NOT_IN_TIME = "no answer in time"
 
 
 def probe_project(directory: Path, home: Path, paths: Paths, zones: tuple[Hostname, ...]) -> ProjectFacts:
-    """Return the configuration that `devtls serve` would find in `folder`, and how its apps are."""
+    """Probe the configuration that `devtls serve` would find in `directory`, and its apps."""
     found = find_config(directory, home=home, config_dir=paths.config_dir)
     if found is None:
         return ProjectFacts()
@@ -122,7 +122,7 @@ def probe_project(directory: Path, home: Path, paths: Paths, zones: tuple[Hostna
     return ProjectFacts(
         file=file,
         routes=len(routes),
-        apps=_knock_on(apps),
+        apps=_try_apps(apps),
         missing_directories=tuple(name for name in directories if not Path(name).is_dir()),
         kept=_names_with_hsts(config),
         hosts=tuple(dict.fromkeys(host for route in routes for host in route.hosts)),
@@ -134,15 +134,15 @@ def _names_with_hsts(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys(route.name for route in config.routes if route.hsts == "keep"))
 
 
-def _knock_on(apps: dict[str, Upstream]) -> dict[str, str]:
-    answers = probe_all([partial(_knock, app) for app in apps.values()], _ALL_S, otherwise=_NOT_IN_TIME)
+def _try_apps(apps: dict[str, Upstream]) -> dict[str, str]:
+    answers = probe_all([partial(_try_app, app) for app in apps.values()], _ALL_S, otherwise=_NOT_IN_TIME)
     return dict(zip(apps, answers, strict=True))
 
 
-def _knock(app: Upstream) -> str:
+def _try_app(app: Upstream) -> str:
     """Return "" when something listens there, else why not."""
     if app.unix_path:
-        return _knock_on_path(app.unix_path)
+        return _connect_to_path(app.unix_path)
     return _first_success(app.addresses or ((app.host, app.port),))
 
 
@@ -150,7 +150,7 @@ def _first_success(addresses: Iterable[tuple[str, int]]) -> str:
     trouble = ""
     for address in addresses:
         try:
-            socket.create_connection(address, _KNOCK_S).close()
+            socket.create_connection(address, _CONNECT_S).close()
         except OSError as error:
             trouble = trouble or _words(error)
         else:
@@ -158,13 +158,13 @@ def _first_success(addresses: Iterable[tuple[str, int]]) -> str:
     return trouble
 
 
-def _knock_on_path(path: str) -> str:
+def _connect_to_path(path: str) -> str:
     if sys.platform == "win32":
         return "Python has no Unix sockets on Windows"
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
-            knocking.settimeout(_KNOCK_S)
-            knocking.connect(path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_CONNECT_S)
+            connection.connect(path)
     except OSError as error:
         return _words(error)
     return ""

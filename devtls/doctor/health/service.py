@@ -15,7 +15,7 @@ from devtls.system.machine.machine import Machine
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """An installed service, and whether what it names is still there.
+    """An installed service, and whether the files that it names are still there.
 
     `config` is "" when it looks for one itself; `on_demand` = it is started by the first connection; `remedy` is the
     command that writes it anew.
@@ -33,7 +33,7 @@ class ServiceFacts:
 
 
 def check_services(services: Sequence[ServiceFacts]) -> Iterator[Finding]:
-    """Yield what there is to say of each."""
+    """Yield the findings about each."""
     if not services:
         yield Finding("service-none", Section.SERVICE, Level.OK, "No service is installed: devtls starts by hand.")
     for facts in services:
@@ -80,7 +80,7 @@ _MENDS = {Part.SERVICE: "devtls service install", Part.PORTS: "devtls setup port
 
 
 def probe_services(machine: Machine, runner: Runner) -> tuple[ServiceFacts, ...]:
-    """Return what is installed."""
+    """Probe the installed services."""
     found = []
     for service in find_services(machine, runner):
         account = service.account(service.probe())

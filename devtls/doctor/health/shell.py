@@ -1,4 +1,4 @@
-"""The variables of this shell: those that tell programs whom to trust, that turn checks off, that name a proxy.
+"""The variables of this shell: those that tell programs which roots to trust, that turn checks off, that name a proxy.
 
 Owns what a file behind a variable must hold. A file of ours that is of an earlier CA, or of yesterday's list of the
 system's roots, can be made anew by `--fix`; a shell's own settings are never touched.
@@ -38,7 +38,7 @@ NO_PROXY = "no_proxy"
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """What a variable names: `is_ours` = in the state folder, `holds_root` = with the present root in it."""
+    """The file behind a variable: `is_ours` = in the state directory, `holds_root` = with the present root in it."""
 
     variable: str
     path: str
@@ -66,7 +66,7 @@ class ShellFacts:
 
 
 def check_shell(facts: ShellFacts) -> Iterator[Finding]:
-    """Yield what is wrong with the variables of this shell."""
+    """Yield the faults of the variables of this shell."""
     found = [*_on_files(facts), *_on_outdated(facts), *_on_checks(facts.checks_off), *_on_proxies(facts)]
     yield from found or [Finding("shell-fine", Section.SHELL, Level.OK, "No variable of this shell stands in the way.")]
 
@@ -159,7 +159,7 @@ def _is_exempt(zone: str, no_proxy: str) -> bool:
 
 
 def probe_shell(ca: ProbedCa, machine: Machine, environ: Mapping[str, str]) -> ShellFacts:
-    """Return what this shell tells programs about whom to trust, and about proxies."""
+    """Probe the variables that tell programs which roots to trust, and which proxy to use."""
     present = ca.root.fingerprint if ca.root else ""
     named = {each.name: environ[each.name] for each in VARIABLES if environ.get(each.name)}
     if truststore := named_truststore(environ.get(JAVA_VARIABLE, "")):

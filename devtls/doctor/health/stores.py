@@ -33,7 +33,7 @@ _ONLY_OURS = "devtls untrust --all && devtls trust"
 
 @dataclass(frozen=True, slots=True)
 class StaleRoot:
-    """A root of devtls that is not the present one; `recorded` = this state folder put it there."""
+    """A root of devtls that is not the present one; `recorded` = this state directory put it there."""
 
     nickname: str
     fingerprint: str
@@ -42,7 +42,7 @@ class StaleRoot:
 
 @dataclass(frozen=True, slots=True)
 class ProbedStore:
-    """One store as it was found.
+    """One store after its probe.
 
     `state` is None when there is no root to ask for; `recorded` = it got the present root once. `trust` puts the root
     in and `untrust` takes the roots of earlier CAs out, where that needs no administrator.
@@ -60,7 +60,7 @@ class ProbedStore:
 
 
 def check_stores(stores: Sequence[ProbedStore]) -> Iterator[Finding]:
-    """Yield what each store says; when none that matters trusts the root, that first."""
+    """Yield the findings about each store; when none that matters trusts the root, that first."""
     asked = [(store, store.state) for store in stores if store.state is not None]
     trusted = any(state.status is Status.APPLIED and store.kind is not Kind.RUNTIME for store, state in asked)
     if asked and not trusted:
@@ -123,7 +123,7 @@ def _on_stale(store: ProbedStore) -> Iterator[Finding]:
     if unknown:
         names, verb = _many(root.nickname for root in unknown)
         what = f"{names}, of an earlier or another CA, {verb} in {store.label}."
-        why += " It may also belong to a CA in another state folder: only you know."
+        why += " It may also belong to a CA in another state directory: only you know."
         remedy = _ONLY_OURS
         yield Finding("root-unknown", Section.STORES, Level.WARNING, what, why, remedy, store.name)
 
@@ -154,7 +154,7 @@ _AT_ONCE = 4
 
 
 def probe_stores(machine: Machine, runner: Runner, ca: ProbedCa) -> tuple[ProbedStore, ...]:
-    """Return every store of this machine as it is now."""
+    """Probe every store of this machine."""
     entries = _entries(ChangeRecord(ca.facts.directory))
     recorded = tuple(dict.fromkeys(entry.store for entry in entries))
     scope = Scope.MACHINE if any(name in MACHINE_WIDE for name in recorded) else Scope.USER

@@ -1,5 +1,5 @@
-"""`devtls check`: what a browser would decide about a server, and why.
+"""`devtls check`: the decision of a browser about a server, with its reasons.
 
-Facts in, answers out: what touches the network or a store is in `resolve`, `meet`, `fetch`, `look_up`, `stores` and
-`opinions`, `examine` calls them in order, and everything else is pure.
+Facts in, answers out: the network and the stores are touched by `resolve`, `handshake`, `fetch`, `revocation`, `stores`
+and `verifiers` alone, `check` calls them in order, and everything else is pure.
 """

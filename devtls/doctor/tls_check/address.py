@@ -1,4 +1,4 @@
-"""What `devtls check` is pointed at: a URL or a host, as people write them.
+"""The address of `devtls check`: a URL or a host, as people write them.
 
 Owns the spellings (`https://host:port/path`, `host`, `host:port`, `[::1]:8443`, `::1`, Unicode names). Refuses plain
 `http://`, other schemes, user names and ports that are none: what a browser would not open with TLS has no certificate.
@@ -53,7 +53,7 @@ class Address:
 
 
 def parse_address(text: str, default_port: int = HTTPS_PORT) -> Address:
-    """Return what `text` names; raises InvalidAddress."""
+    """Return the address in `text`; raises InvalidAddress."""
     text = text.strip()
     if len(text) > _LONGEST:
         raise InvalidAddress("This address is far too long to be one.", hint=_SPELLINGS)

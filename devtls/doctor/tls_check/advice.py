@@ -1,4 +1,4 @@
-"""What to do about a certificate that a browser warns of, one sentence each, the command in it where there is one.
+"""The next steps for a certificate that a browser warns of, one sentence each, with the command where there is one.
 
 Owns the advice. Refuses to advise clicking the warning away, or turning a check off. Names in the zones of this
 machine's CA get devtls's own next command; names of the public internet a public CA; everything else both ways.
@@ -11,18 +11,18 @@ from collections.abc import Iterator, Sequence
 
 from devtls.doctor.tls_check.address import Address
 from devtls.doctor.tls_check.evidence import Evidence
-from devtls.doctor.tls_check.path import End
-from devtls.doctor.tls_check.report import Answer, Mark, Questions
+from devtls.doctor.tls_check.path import PathEnd
+from devtls.doctor.tls_check.report import CheckAnswer, Mark, Questions
 from devtls.names import is_below, zone_of
 
 _OURS = re.compile(r"devtls (?:root|intermediate) [0-9a-f]{8}\Z")
 _RESERVED = ("localhost", "test", "local", "internal", "home.arpa", "example", "invalid", "lan", "onion")
 
 
-def advise(evidence: Evidence, questions: Questions, remarks: Sequence[Answer]) -> tuple[str, ...]:
-    """Return what to do, the most important first; nothing when a browser would not warn."""
+def advise(evidence: Evidence, questions: Questions, remarks: Sequence[CheckAnswer]) -> tuple[str, ...]:
+    """Return the next steps, the most important first; none when a browser would not warn."""
     issuer, dates, name, signatures = questions
-    if issuer.mark is Mark.WARNS and evidence.path.end is End.SELF_SIGNED:
+    if issuer.mark is Mark.WARNS and evidence.path.end is PathEnd.SELF_SIGNED:
         return tuple(_on_self_signed(evidence))  # whatever else is wrong with it, it is to be replaced
     found: list[str] = []
     if issuer.mark is Mark.WARNS:
@@ -31,7 +31,7 @@ def advise(evidence: Evidence, questions: Questions, remarks: Sequence[Answer]) 
         found += _on_dates(evidence)
     if name.mark is Mark.WARNS:
         found += _on_name(evidence)
-    if signatures.mark is Mark.WARNS and evidence.path.end in (End.ANCHORED, End.UNTRUSTED_ROOT):
+    if signatures.mark is Mark.WARNS and evidence.path.end in (PathEnd.ANCHORED, PathEnd.UNTRUSTED_ROOT):
         found.append("Have the certificate issued by a CA that may speak for this name; more trust does not help.")
     for remark in remarks:
         if remark.mark is Mark.WARNS:
@@ -49,19 +49,19 @@ def _on_issuer(evidence: Evidence) -> Iterator[str]:
     path, address = evidence.path, evidence.address
     if is_ours(evidence):
         yield from _on_our_ca(evidence)
-    elif path.end is End.BAD_SIGNATURE:
+    elif path.end is PathEnd.BAD_SIGNATURE:
         yield "Do not go on: have the server's certificate issued again."
-    elif path.end is End.OTHER_KEY:
+    elif path.end is PathEnd.OTHER_KEY:
         yield f"Have the certificate issued again by today's {path.last.issuer}, or trust the one that issued it."
-    elif path.end is End.INCOMPLETE and len(path.certificates) == 1:
+    elif path.end is PathEnd.INCOMPLETE and len(path.certificates) == 1:
         yield (
             "Let the server send its whole chain: its own certificate first, the intermediates after it (often a file "
             "named fullchain or bundle)."
         )
         yield _trust_root(path.last.issuer)
     else:
-        yield _trust_root(path.last.subject if path.end is not End.INCOMPLETE else path.last.issuer)
-        if is_public_address(address, evidence.meeting.ip):
+        yield _trust_root(path.last.subject if path.end is not PathEnd.INCOMPLETE else path.last.issuer)
+        if is_public_address(address, evidence.handshake.ip):
             yield f"If {address.host} is for everybody, take a certificate of a public CA, such as Let's Encrypt."
 
 
@@ -73,7 +73,7 @@ def _trust_root(root: str) -> str:
 
 
 def _on_our_ca(evidence: Evidence) -> Iterator[str]:
-    root = evidence.ours.root
+    root = evidence.local_ca.root
     if root is not None and evidence.path.last.fingerprint == root.fingerprint:
         yield "devtls trust puts the root into the stores of this machine; restart browsers that are open."
     elif root is not None:
@@ -93,7 +93,7 @@ def _on_self_signed(evidence: Evidence) -> Iterator[str]:
         "A self-signed certificate may be right in dates, name and signature, and still nobody vouches for it: anybody "
         "can make one for any name. It takes a CA that your browser knows."
     )
-    if is_public_address(evidence.address, evidence.meeting.ip):
+    if is_public_address(evidence.address, evidence.handshake.ip):
         yield f"For {evidence.address.host} a public CA does that free of charge, such as Let's Encrypt."
     else:
         yield (
@@ -119,7 +119,7 @@ def _on_name(evidence: Evidence) -> Iterator[str]:
     leaf, address = evidence.path.leaf, evidence.address
     wanted = f"subjectAltName = {'IP' if address.is_ip else 'DNS'}:{address.host}"
     exact = [each for each in leaf.names if not each.startswith("*.") and each != address.host]
-    if zone_of(str(address.host), evidence.ours.zones) and is_ours(evidence):
+    if zone_of(str(address.host), evidence.local_ca.zones) and is_ours(evidence):
         yield f"devtls makes a certificate for each name: open {address.url} itself, without --connect."
     elif exact:
         yield f"Open a name that it is for ({exact[0]}), or have it issued for this one as well: {wanted}."
@@ -139,7 +139,7 @@ _REMEDIES = (
 )
 
 
-def _on_remark(remark: Answer) -> Iterator[str]:
+def _on_remark(remark: CheckAnswer) -> Iterator[str]:
     yield from (remedy for words, remedy in _REMEDIES if re.search(words, remark.because))
 
 

@@ -1,4 +1,4 @@
-"""A certificate as facts: what the answers need to know of it, read once, with all its text made safe to print.
+"""A certificate as facts: read once, with all its text made safe to print.
 
 Owns the reading. Refuses bytes that are no certificate (CertificateError); extensions that cannot be read are a fact
 too (`broken`), since such certificates are sent in earnest and a browser has an opinion about them.
@@ -14,12 +14,12 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.hashes import HashAlgorithm
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from devtls.config.lines import visible
-from devtls.doctor.tls_check.signatures import issued_by
 from devtls.errors import CertificateError
 from devtls.system.changes.truststore.root import fingerprint_of
 
@@ -88,12 +88,12 @@ class Certificate:
 
     @cached_property
     def subject(self) -> str:
-        """Who it is for, in a few words: common name, organisation or first alternative name."""
+        """Its subject in a few words: common name, organisation or first alternative name."""
         return _in_words(self.raw, "subject") or next(iter(self.names), _NAMELESS)
 
     @cached_property
     def issuer(self) -> str:
-        """Who signed it, as it says itself."""
+        """Its issuer, as it says itself."""
         return _in_words(self.raw, "issuer") or _NAMELESS
 
     @cached_property
@@ -103,16 +103,16 @@ class Certificate:
 
     @property
     def not_before(self) -> datetime:
-        """When its life begins."""
+        """The begin of its validity."""
         return self.raw.not_valid_before_utc
 
     @property
     def not_after(self) -> datetime:
-        """When its life ends."""
+        """The end of its validity."""
         return self.raw.not_valid_after_utc
 
     def valid_at(self, now: datetime) -> bool:
-        """Say whether `now` lies in its life."""
+        """Say whether `now` lies in its validity."""
         return self.not_before <= now <= self.not_after
 
     @cached_property
@@ -146,7 +146,7 @@ class Certificate:
 
     @cached_property
     def path_length(self) -> int | None:
-        """How many CAs may stand below it; None = any number."""
+        """The number of CAs that may stand below it; None = any number."""
         value = self._value(x509.BasicConstraints)
         return value.path_length if value else None
 
@@ -187,12 +187,12 @@ class Certificate:
 
     @cached_property
     def name_constraints(self) -> x509.NameConstraints | None:
-        """Which names may stand below it."""
+        """The names that may stand below it."""
         return self._value(x509.NameConstraints)
 
     @cached_property
     def crl_urls(self) -> tuple[str, ...]:
-        """Where its issuer's revocation lists are."""
+        """The addresses of its issuer's CRLs."""
         points = self._value(x509.CRLDistributionPoints) or ()
         return tuple(
             name.value
@@ -203,12 +203,12 @@ class Certificate:
 
     @property
     def ocsp_urls(self) -> tuple[str, ...]:
-        """Who is asked whether it is revoked."""
+        """The OCSP responders of its issuer."""
         return self._access(AuthorityInformationAccessOID.OCSP)
 
     @property
     def issuer_urls(self) -> tuple[str, ...]:
-        """Where its issuer's certificate can be had."""
+        """The addresses of its issuer's certificate."""
         return self._access(AuthorityInformationAccessOID.CA_ISSUERS)
 
     def _access(self, method: x509.ObjectIdentifier) -> tuple[str, ...]:
@@ -286,3 +286,43 @@ def _attribute(certificate: x509.Certificate, whose: str, oid: x509.ObjectIdenti
 def _in_words(certificate: x509.Certificate, whose: str) -> str:
     kinds = (NameOID.COMMON_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME, NameOID.ORGANIZATION_NAME)
     return next((text for kind in kinds if (text := _attribute(certificate, whose, kind))), "")
+
+
+RsaPadding = padding.PKCS1v15 | padding.PSS
+
+
+def holds(
+    signer: x509.Certificate,
+    signature: bytes,
+    content: bytes,
+    algorithm: HashAlgorithm | None,
+    rsa_padding: RsaPadding | None = None,
+) -> bool:
+    """Say whether the key of `signer` made `signature` over `content`; False for kinds of keys that sign nothing."""
+    try:
+        match signer.public_key():
+            case rsa.RSAPublicKey() as key if algorithm is not None:
+                key.verify(signature, content, rsa_padding or padding.PKCS1v15(), algorithm)
+            case ec.EllipticCurvePublicKey() as key if algorithm is not None:
+                key.verify(signature, content, ec.ECDSA(algorithm))
+            case dsa.DSAPublicKey() as key if algorithm is not None:
+                key.verify(signature, content, algorithm)
+            case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey() as key:
+                key.verify(signature, content)
+            case _:
+                return False
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Say whether the key of `issuer` signed `certificate`, and its name stands there as the issuer's."""
+    try:
+        algorithm, parameters = certificate.signature_hash_algorithm, certificate.signature_algorithm_parameters
+        if certificate.issuer != issuer.subject:
+            return False
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    rsa_padding = parameters if isinstance(parameters, RsaPadding) else None
+    return holds(issuer, certificate.signature, certificate.tbs_certificate_bytes, algorithm, rsa_padding)

@@ -1,4 +1,4 @@
-"""Whether the CAs of a path may speak for the names of its leaf, and may stand where they stand.
+"""The limits of the CAs of a path: the names they may speak for, and the place they may stand in.
 
 Owns RFC 5280's rules for CAs: basic constraints, key usage, path length, name constraints (DNS names and addresses,
 the root's included: browsers apply those of roots that a person added). Each breach is one sentence.
@@ -13,11 +13,11 @@ from cryptography import x509
 
 from devtls.config.lines import visible
 from devtls.doctor.tls_check.certificate import Certificate
-from devtls.doctor.tls_check.path import Path
+from devtls.doctor.tls_check.path import CertificationPath
 from devtls.names import is_below
 
 
-def find_breaches(path: Path) -> Iterator[str]:
+def find_breaches(path: CertificationPath) -> Iterator[str]:
     """Yield a sentence for each rule that a CA of the path breaks."""
     for position, authority in enumerate(path.certificates[1:]):
         if not authority.is_ca:

@@ -1,4 +1,4 @@
-"""Everything that is known about a server before anything is judged: facts in, for `judge` and `failure`.
+"""The facts about a server, before any decision: the input of `verdict` and `failure`.
 
 Owns the values alone.
 """
@@ -11,7 +11,7 @@ from enum import Enum
 
 from devtls.doctor.tls_check.address import Address
 from devtls.doctor.tls_check.certificate import Certificate
-from devtls.doctor.tls_check.path import Path
+from devtls.doctor.tls_check.path import CertificationPath
 from devtls.doctor.tls_check.revocation import Revocation
 from devtls.names import Hostname
 
@@ -22,7 +22,7 @@ CRYPTOGRAPHY = "cryptography"
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """A handshake that came about, nothing in it verified.
+    """A completed handshake, nothing in it verified.
 
     `certificates` are DER as sent, the server's own first; `whole` = all that was sent could be read. `browserly` =
     with protocols and ciphers that browsers offer. `hsts` is the header's value (None = no answer or no header).
@@ -40,8 +40,8 @@ class Handshake:
     """Who shows no certificate gets no answer; TLS 1.3 says so after the handshake."""
 
 
-class Reason(Enum):
-    """Why no handshake came about."""
+class FailureReason(Enum):
+    """The reason why no handshake was completed."""
 
     UNKNOWN_NAME = "name does not resolve"
     REFUSED = "port closed"
@@ -59,9 +59,9 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HandshakeFailed:
-    """`detail` is what the system or the server said, `ip` how far it came, `open_port` another port that listens."""
+    """`detail` is the message of the system or the server, `ip` the address, `open_port` another port that listens."""
 
-    reason: Reason
+    reason: FailureReason
     detail: str = ""
     ip: str = ""
     open_port: int = 0
@@ -83,7 +83,7 @@ class StoreAnswer:
 
 @dataclass(frozen=True, slots=True)
 class VerifierResult:
-    """What a verifier that is not ours says of the same chain and the same roots; `verifier` is one of the above."""
+    """The verdict of an independent verifier on the same chain and the same roots; `verifier` is one of the above."""
 
     verifier: str
     accepts: bool
@@ -91,7 +91,7 @@ class VerifierResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Ours:
+class LocalCa:
     """The development CA of this machine: without a root there is none, and the zones are what one would have."""
 
     zones: tuple[Hostname, ...]
@@ -103,11 +103,11 @@ class Evidence:
     """All facts about a server that showed a certificate; `public` = the root is one that browsers bring along."""
 
     address: Address
-    meeting: Handshake
-    path: Path
+    handshake: Handshake
+    path: CertificationPath
     stores: tuple[StoreAnswer, ...]
     public: bool
     revocations: tuple[Revocation, ...]
-    opinions: tuple[VerifierResult, ...]
-    ours: Ours
+    verifiers: tuple[VerifierResult, ...]
+    local_ca: LocalCa
     now: datetime

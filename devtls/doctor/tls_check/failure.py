@@ -1,4 +1,4 @@
-"""Why no certificate could be judged, and what to do: no connection, or a server that ended the handshake.
+"""The reasons why no certificate was shown, with the next steps: no connection, or a server that ended the handshake.
 
 Owns the words. Knows devtls's own reasons for each: a proxy that does not run, a name outside the zones.
 """
@@ -8,78 +8,80 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from devtls.doctor.tls_check.address import Address
-from devtls.doctor.tls_check.evidence import HandshakeFailed, Ours, Reason
+from devtls.doctor.tls_check.evidence import FailureReason, HandshakeFailed, LocalCa
 from devtls.names import is_below, zone_of
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """One sentence, and what to do about it."""
+class TlsCheckFailure:
+    """One sentence, and the next steps."""
 
-    reason: Reason
+    reason: FailureReason
     sentence: str
     advice: tuple[str, ...]
 
 
-def explain(address: Address, failed: HandshakeFailed, ours: Ours) -> Failure:
-    """Return why `address` showed no certificate."""
-    sentence, advice = _words(address, failed, ours)
-    return Failure(failed.reason, sentence, advice)
+def explain(address: Address, failed: HandshakeFailed, local_ca: LocalCa) -> TlsCheckFailure:
+    """Return the reason why `address` showed no certificate."""
+    sentence, advice = _words(address, failed, local_ca)
+    return TlsCheckFailure(failed.reason, sentence, advice)
 
 
-def _words(address: Address, failed: HandshakeFailed, ours: Ours) -> tuple[str, tuple[str, ...]]:
+def _words(address: Address, failed: HandshakeFailed, local_ca: LocalCa) -> tuple[str, tuple[str, ...]]:
     host, where = str(address.host), f"{address.host}, port {address.port},"
     detail = f" ({failed.detail})" if failed.detail else ""
     match failed.reason:
-        case Reason.UNKNOWN_NAME:
-            return f"{host} does not resolve on this machine{detail}.", _on_name(address, ours)
-        case Reason.REFUSED:
-            return f"Nothing listens on port {address.port} of {host} ({failed.ip}).", _on_port(address, failed, ours)
-        case Reason.UNREACHABLE:
+        case FailureReason.UNKNOWN_NAME:
+            return f"{host} does not resolve on this machine{detail}.", _on_name(address, local_ca)
+        case FailureReason.REFUSED:
+            return f"Nothing listens on port {address.port} of {host} ({failed.ip}).", _on_port(
+                address, failed, local_ca
+            )
+        case FailureReason.UNREACHABLE:
             return f"{where} cannot be reached{detail}.", (
                 "Look at the network: is there a VPN or a firewall between?",
             )
-        case Reason.SILENT:
+        case FailureReason.SILENT:
             return f"{where} does not answer in time.", ("Try again with a longer --timeout, and look for a firewall.",)
-        case Reason.CUT:
+        case FailureReason.CUT:
             return f"{where} accepted the connection and cut it before showing a certificate.", _on_cut()
-        case Reason.PLAIN_HTTP:
+        case FailureReason.PLAIN_HTTP:
             return f"{where} speaks plain HTTP, not TLS.", _on_plain_http(address)
-        case Reason.NOT_TLS:
+        case FailureReason.NOT_TLS:
             return f"{where} speaks something else than TLS{detail}.", (
                 "Look up which port of the server is for https.",
             )
-        case Reason.UNRECOGNIZED_NAME:
+        case FailureReason.UNRECOGNIZED_NAME:
             return (
                 f"The server knows no site of the name {host}: it answered with the alert unrecognized_name.",
-                _on_unrecognized(address, ours),
+                _on_unrecognized(address, local_ca),
             )
-        case Reason.NO_SHARED_PROTOCOL:
+        case FailureReason.NO_SHARED_PROTOCOL:
             return (
                 f"{where} shares no TLS version, cipher or key type with browsers{detail}.",
                 ("Switch TLS 1.2 and 1.3 on in the server, and give it an ECDSA P-256 or RSA certificate.",),
             )
-        case Reason.WANTS_CERTIFICATE:
+        case FailureReason.WANTS_CERTIFICATE:
             return f"{where} wants a certificate of the client's first.", ("Open it in a browser that holds one.",)
-        case Reason.OTHER_ALERT:
+        case FailureReason.OTHER_ALERT:
             return f"{where} ended the TLS handshake{detail}.", ("Read the server's own log: it knows why.",)
-        case Reason.UNREADABLE:
+        case FailureReason.UNREADABLE:
             return f"{where} shows a certificate that cannot be read{detail}.", ("Have a new certificate issued.",)
 
 
-def _on_name(address: Address, ours: Ours) -> tuple[str, ...]:
+def _on_name(address: Address, local_ca: LocalCa) -> tuple[str, ...]:
     authority = address.authority
-    if not zone_of(str(address.host), ours.zones):
+    if not zone_of(str(address.host), local_ca.zones):
         return ("Check the spelling.", f"To ask a certain machine: devtls check {authority} --connect ADDRESS")
     set_up = "devtls setup names makes it resolve, once a route has that name (devtls add makes one)."
     return (set_up, f"Or check it without the name: devtls check {authority} --connect 127.0.0.1")
 
 
-def _on_port(address: Address, failed: HandshakeFailed, ours: Ours) -> tuple[str, ...]:
+def _on_port(address: Address, failed: HandshakeFailed, local_ca: LocalCa) -> tuple[str, ...]:
     elsewhere = (
         f"Port {failed.open_port} listens there: devtls check {address.with_port(failed.open_port).authority}",
     )
-    local = bool(zone_of(str(address.host), ours.zones)) or failed.ip.startswith("127.") or failed.ip == "::1"
+    local = bool(zone_of(str(address.host), local_ca.zones)) or failed.ip.startswith("127.") or failed.ip == "::1"
     if failed.open_port:
         return elsewhere
     if local:
@@ -97,14 +99,14 @@ def _on_plain_http(address: Address) -> tuple[str, ...]:
     return ("Find out which port of the server is for https (usually 443).",)
 
 
-def _on_unrecognized(address: Address, ours: Ours) -> tuple[str, ...]:
-    zones, host = ", ".join(ours.zones), str(address.host)
-    if zone_of(host, ours.zones):
+def _on_unrecognized(address: Address, local_ca: LocalCa) -> tuple[str, ...]:
+    zones, host = ", ".join(local_ca.zones), str(address.host)
+    if zone_of(host, local_ca.zones):
         return (
             f"{host} lies in a zone of devtls ({zones}): another server, or a devtls serve with an older CA, answers "
             "on this port. Restart devtls serve.",
         )
-    example = f"app.{ours.zones[0]}"
+    example = f"app.{local_ca.zones[0]}"
     return (
         f"If this is devtls: its CA speaks for {zones} alone, and {host} is outside. Take a name such as {example}.",
         f"Or have a CA made that speaks for it as well: devtls ca renew --zone {host}",

@@ -1,4 +1,4 @@
-"""One answer over plain HTTP, for revocation lists and OCSP: small, bounded, and suspicious of where it is sent.
+"""One response over plain HTTP, for CRLs and OCSP: bounded in size and time, limited to addresses that may be asked.
 
 Owns the limits of size and time. Refuses redirects, every scheme but http, and, for a server out on the internet,
 addresses inside private networks: a certificate must not make this machine ask a neighbour's router for pages.

@@ -1,6 +1,6 @@
-"""What browsers refuse in a certificate that is otherwise in order: weak keys, old hashes, long lives, wrong purposes.
+"""Flaws that browsers refuse in a certificate otherwise in order: weak keys, old hashes, long lives, wrong purposes.
 
-Owns the limits and who sets them. Roots are not judged: they count because somebody chose them.
+Owns the limits and their sources. Roots are not checked: they count because somebody chose them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from devtls.doctor.tls_check.certificate import Certificate
-from devtls.doctor.tls_check.path import Path
-from devtls.doctor.tls_check.report import Answer, Mark
+from devtls.doctor.tls_check.path import CertificationPath
+from devtls.doctor.tls_check.report import CheckAnswer, Mark
 
 _SHORTEST_RSA = 2048
 _WEAK_HASHES = frozenset({"md2", "md5", "sha1"})
@@ -23,8 +23,8 @@ _PUBLIC_LIMITS = ((datetime(2026, 3, 15, tzinfo=UTC), 200), (datetime(2020, 9, 1
 """CA/Browser Forum: certificates of public CAs that begin on that day or later live at most so many days."""
 
 
-def find_flaws(path: Path, *, public: bool) -> Iterator[Answer]:
-    """Yield what a browser holds against the certificates of a path; `public` = its root is a public one."""
+def find_flaws(path: CertificationPath, *, public: bool) -> Iterator[CheckAnswer]:
+    """Yield the flaws of the certificates of a path; `public` = its root is a public one."""
     for certificate in path.below_the_root:
         if certificate.broken:
             yield _warns(
@@ -41,7 +41,7 @@ def find_flaws(path: Path, *, public: bool) -> Iterator[Answer]:
     yield from _life(path.leaf, public=public)
 
 
-def _weak(certificate: Certificate) -> Iterator[Answer]:
+def _weak(certificate: Certificate) -> Iterator[CheckAnswer]:
     kind, size = certificate.key
     if kind == "RSA" and size < _SHORTEST_RSA:
         sentence = (
@@ -57,7 +57,7 @@ def _weak(certificate: Certificate) -> Iterator[Answer]:
         yield _warns(sentence, "is signed with a broken hash")
 
 
-def _of_the_leaf(leaf: Certificate) -> Iterator[Answer]:
+def _of_the_leaf(leaf: Certificate) -> Iterator[CheckAnswer]:
     if leaf.is_ca:
         sentence = "A server showed the certificate of a CA: Firefox refuses that, and its key could sign any name."
         yield _warns(sentence, "belongs to a CA")
@@ -72,7 +72,7 @@ def _of_the_leaf(leaf: Certificate) -> Iterator[Answer]:
         yield _note("It demands a stapled OCSP answer (must-staple); without one, Firefox refuses.")
 
 
-def _life(leaf: Certificate, *, public: bool) -> Iterator[Answer]:
+def _life(leaf: Certificate, *, public: bool) -> Iterator[CheckAnswer]:
     life = leaf.not_after - leaf.not_before
     limit = next((days for since, days in _PUBLIC_LIMITS if leaf.not_before >= since), 0)
     if leaf.not_before >= _APPLE_SINCE and life > timedelta(days=_APPLE_DAYS) + _HOUR:
@@ -86,9 +86,9 @@ def _life(leaf: Certificate, *, public: bool) -> Iterator[Answer]:
             yield _note(f"It lives {life.days} days; a public CA would be held to {limit}, a CA of your own is not.")
 
 
-def _warns(sentence: str, because: str) -> Answer:
-    return Answer("Certificate", Mark.WARNS, sentence, f"it {because}")
+def _warns(sentence: str, because: str) -> CheckAnswer:
+    return CheckAnswer("Certificate", Mark.WARNS, sentence, f"it {because}")
 
 
-def _note(sentence: str) -> Answer:
-    return Answer("Certificate", Mark.NOTE, sentence)
+def _note(sentence: str) -> CheckAnswer:
+    return CheckAnswer("Certificate", Mark.NOTE, sentence)

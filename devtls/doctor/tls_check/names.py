@@ -1,4 +1,4 @@
-"""Whether a certificate is for a host, as browsers decide it.
+"""The match of a certificate with a host, as browsers decide it.
 
 Owns the matching (RFC 6125 as browsers apply it): alternative names only, never the common name; a wildcard stands for
 exactly one label, as the whole first label, and never directly below a public suffix or a single label (`*.test`,
@@ -21,7 +21,7 @@ _MOST_SHOWN = 4
 
 
 def match_name(host: Host, certificate: Certificate, is_public_suffix: PublicSuffix) -> tuple[bool, str]:
-    """Return whether the certificate is for `host`, and why, as one sentence."""
+    """Return whether the certificate is for `host`, and the reason as one sentence."""
     if not certificate.has_names:
         return False, _without_names(host, certificate)
     if not isinstance(host, str):

@@ -1,4 +1,4 @@
-"""The way from a server's certificate to a root: who signed whom, proved by the signatures themselves.
+"""The certification path from a server's certificate to a root, proved by the signatures themselves (RFC 5280 6).
 
 Owns the search and the ways in which it ends. Refuses to fetch what is missing: a browser that never saw an
 intermediate has only what the server sent (some do fetch it; the answers say so). Strategy: depth first over all
@@ -19,8 +19,8 @@ _MOST_SIGNATURES = 200
 """A server may send many certificates of one name: each costs a signature check, and no real chain needs more."""
 
 
-class End(Enum):
-    """How a path ends, the best first."""
+class PathEnd(Enum):
+    """The end of a path, the best first."""
 
     ANCHORED = "anchored"
     UNTRUSTED_ROOT = "untrusted root"
@@ -30,15 +30,15 @@ class End(Enum):
     BAD_SIGNATURE = "bad signature"
 
 
-_ORDER = list(End)
+_ORDER = list(PathEnd)
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class CertificationPath:
     """Certificates from the server's own to the last that was found; every signature between them holds."""
 
     certificates: tuple[Certificate, ...]
-    end: End
+    end: PathEnd
 
     @property
     def leaf(self) -> Certificate:
@@ -47,18 +47,18 @@ class Path:
 
     @property
     def last(self) -> Certificate:
-        """The root, or where the path stops."""
+        """The root, or the last certificate that was found."""
         return self.certificates[-1]
 
     @property
     def below_the_root(self) -> tuple[Certificate, ...]:
-        """Everything that a browser judges in full: not the root, which counts because somebody chose it."""
-        ends_at_root = self.end in (End.ANCHORED, End.UNTRUSTED_ROOT) and len(self.certificates) > 1
+        """The certificates that a browser checks in full: not the root, which counts because somebody chose it."""
+        ends_at_root = self.end in (PathEnd.ANCHORED, PathEnd.UNTRUSTED_ROOT) and len(self.certificates) > 1
         return self.certificates[:-1] if ends_at_root else self.certificates
 
     @property
     def links(self) -> Iterator[tuple[Certificate, Certificate]]:
-        """Each certificate with the one that signed it."""
+        """Each certificate with its issuer's."""
         return zip(self.certificates, self.certificates[1:], strict=False)
 
 
@@ -68,40 +68,40 @@ class _Search:
     pool: Sequence[Certificate]
     left: int = _MOST_SIGNATURES
 
-    def paths(self, chain: tuple[Certificate, ...]) -> Iterator[Path]:
+    def paths(self, chain: tuple[Certificate, ...]) -> Iterator[CertificationPath]:
         last = chain[-1]
         if last.fingerprint in self.anchors:
-            yield Path(chain, End.ANCHORED)
+            yield CertificationPath(chain, PathEnd.ANCHORED)
             return
         if last.self_signed:
-            yield Path(chain, End.SELF_SIGNED if len(chain) == 1 else End.UNTRUSTED_ROOT)
+            yield CertificationPath(chain, PathEnd.SELF_SIGNED if len(chain) == 1 else PathEnd.UNTRUSTED_ROOT)
             return
         named = [each for each in self.pool if each.raw.subject == last.raw.issuer and each not in chain]
         signing = [each for each in named if len(chain) < _DEEPEST and self._signs(each, last)]
         for signer in signing:
             yield from self.paths((*chain, signer))
         if not signing:
-            yield Path(chain, _stop(last, named))
+            yield CertificationPath(chain, _stop(last, named))
 
     def _signs(self, signer: Certificate, signed: Certificate) -> bool:
         self.left -= 1
         return self.left >= 0 and signed.is_signed_by(signer)
 
 
-def _stop(last: Certificate, named: Sequence[Certificate]) -> End:
+def _stop(last: Certificate, named: Sequence[Certificate]) -> PathEnd:
     """Tell a signature that is wrong from one by a key that only has the name of one at hand."""
     candidates = [last, *named] if last.raw.subject == last.raw.issuer else named
     if not candidates:
-        return End.INCOMPLETE
+        return PathEnd.INCOMPLETE
     meant = last.issuer_key_id
     if meant is not None and all(each.key_id not in (meant, None) for each in candidates):
-        return End.OTHER_KEY
-    return End.BAD_SIGNATURE
+        return PathEnd.OTHER_KEY
+    return PathEnd.BAD_SIGNATURE
 
 
 def find_path(
     sent: Sequence[Certificate], anchors: Sequence[Certificate], known: Sequence[Certificate], now: datetime
-) -> Path:
+) -> CertificationPath:
     """Return the best path for the first of `sent`.
 
     `anchors` are trusted by somebody; `known` are certificates at hand that nobody trusts.
@@ -109,7 +109,7 @@ def find_path(
     distinct = {each.fingerprint: each for each in (*anchors, *sent[1:], *known)}
     search = _Search({each.fingerprint: each for each in anchors}, tuple(distinct.values()))
 
-    def rank(path: Path) -> tuple[int, bool, int]:
+    def rank(path: CertificationPath) -> tuple[int, bool, int]:
         in_date = all(each.valid_at(now) for each in path.certificates)
         return _ORDER.index(path.end), not in_date, -len(path.certificates)
 

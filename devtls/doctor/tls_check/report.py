@@ -1,4 +1,4 @@
-"""What `devtls check` answers: four questions, what else there is to say, one verdict, and what to do.
+"""The report of `devtls check`: four questions, remarks, one verdict, and the next steps.
 
 Owns the shape, in words that are safe to print. The JSON form is made from the same values.
 """
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Mark(Enum):
-    """How a browser takes it."""
+    """The reaction of a browser."""
 
     FINE = "fine"
     NOTE = "note"
@@ -18,7 +18,7 @@ class Mark(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CheckAnswer:
     """One question or remark.
 
     `about` is its title, `because` completes "A browser would warn: …" ("" = it does not).
@@ -30,22 +30,22 @@ class Answer:
     because: str = ""
 
 
-Questions = tuple[Answer, Answer, Answer, Answer]
+Questions = tuple[CheckAnswer, CheckAnswer, CheckAnswer, CheckAnswer]
 """Issuer, dates, name, signatures."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """Everything that is said about a server that showed a certificate; `error` is Chromium's name for the trouble."""
+class TlsCheckReport:
+    """The report on a server that showed a certificate; `error` is Chromium's name for the fault."""
 
     questions: Questions
-    remarks: tuple[Answer, ...]
+    remarks: tuple[CheckAnswer, ...]
     error: str
     advice: tuple[str, ...]
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """Why a browser would warn, none twice."""
+        """The reasons of a warning, none twice."""
         every = (*self.questions, *self.remarks)
         return tuple(dict.fromkeys(each.because for each in every if each.mark is Mark.WARNS))
 

@@ -96,7 +96,7 @@ def cut_after(connection: socket.socket, timeout_s: float) -> Iterator[threading
 
 
 def accepts(host: str, port: int, timeout_s: float) -> bool:
-    """Say whether something listens there."""
+    """Say whether a program listens there."""
     try:
         connect(host, port, timeout_s).close()
     except CannotReach:

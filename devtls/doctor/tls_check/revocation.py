@@ -1,16 +1,18 @@
-"""Whether a certificate was taken back: reading its issuer's revocation list or OCSP answer.
+"""The revocation status of a certificate, from its issuer's CRL or OCSP response.
 
-Owns what such an answer is worth: its signature, its dates, its entry. Refuses to take an answer that its issuer did
+Owns the value of such an answer: its signature, its dates, its entry. Refuses to take an answer that its issuer did
 not sign. An answer that cannot be used is never a reason to warn, as in browsers; one that says "revoked" is.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1
@@ -18,14 +20,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from devtls.doctor.tls_check.certificate import UNREADABLE, Certificate, shortened
-from devtls.doctor.tls_check.signatures import holds, issued_by
+from devtls.config.lines import visible
+from devtls.doctor.tls_check.certificate import UNREADABLE, Certificate, holds, issued_by, shortened
+from devtls.doctor.tls_check.fetch import Fetcher, NotFetched
+from devtls.doctor.tls_check.path import CertificationPath
 
 _SKEW = timedelta(minutes=5)
 
 
-class Standing(Enum):
-    """What an answer says."""
+class CertificateStatus(Enum):
+    """The status of a certificate (RFC 6960 4.2.1, CertStatus)."""
 
     GOOD = "good"
     REVOKED = "revoked"
@@ -39,12 +43,12 @@ class Revocation:
     subject: str
     kind: str
     source: str
-    standing: Standing
+    status: CertificateStatus
     sentence: str
 
 
 def read_crl(der: bytes, certificate: Certificate, issuer: Certificate, source: str, now: datetime) -> Revocation:
-    """Return what a revocation list (DER or PEM) says about `certificate`."""
+    """Return the status of `certificate` by a CRL (DER or PEM)."""
     try:
         return _read_crl(der, certificate, issuer, source, now)
     except UNREADABLE as error:
@@ -86,14 +90,14 @@ def _reason(extensions: Iterable[x509.Extension[x509.ExtensionType]]) -> str:
 
 
 def build_ocsp_request(certificate: Certificate, issuer: Certificate) -> bytes:
-    """Return the question whether `certificate` is revoked (DER)."""
+    """Return the OCSP request for `certificate` (DER)."""
     # SHA-1 names the certificate here and protects nothing; many responders know no other.
     builder = ocsp.OCSPRequestBuilder().add_certificate(certificate.raw, issuer.raw, SHA1())  # noqa: S303 - see above
     return builder.build().public_bytes(Encoding.DER)
 
 
 def read_ocsp(der: bytes, certificate: Certificate, issuer: Certificate, source: str, now: datetime) -> Revocation:
-    """Return what an OCSP answer (DER) says about `certificate`."""
+    """Return the status of `certificate` by an OCSP response (DER)."""
     try:
         return _read_ocsp(ocsp.load_der_ocsp_response(der), certificate, issuer, source, now)
     except UNREADABLE as error:
@@ -138,16 +142,74 @@ def _is_delegate(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 
 def _good(certificate: Certificate, kind: str, source: str, by: str) -> Revocation:
-    return Revocation(certificate.subject, kind, source, Standing.GOOD, f"{certificate.subject} is not revoked: {by}.")
+    return Revocation(
+        certificate.subject, kind, source, CertificateStatus.GOOD, f"{certificate.subject} is not revoked: {by}."
+    )
 
 
 def _revoked(certificate: Certificate, kind: str, source: str, when: datetime, why: str) -> Revocation:
     reason = f" ({why})" if why else ""
     sentence = f"{certificate.subject} was revoked on {when:%Y-%m-%d}{reason}, says its issuer's {kind} at {source}."
-    return Revocation(certificate.subject, kind, source, Standing.REVOKED, sentence)
+    return Revocation(certificate.subject, kind, source, CertificateStatus.REVOKED, sentence)
 
 
 def unusable(certificate: Certificate, kind: str, source: str, why: str) -> Revocation:
-    """Return that nothing is known; `why` is half a sentence."""
+    """Return an unknown status; `why` is half a sentence."""
     sentence = f"It is not known whether {certificate.subject} is revoked: {why}."
-    return Revocation(certificate.subject, kind, source, Standing.UNKNOWN, sentence)
+    return Revocation(certificate.subject, kind, source, CertificateStatus.UNKNOWN, sentence)
+
+
+_MOST_TRIED = 2
+_LONGEST_URL = 200
+
+
+def query_issuers(path: CertificationPath, fetcher: Fetcher, now: datetime) -> tuple[Revocation, ...]:
+    """Ask the issuers of a path; return the status of each certificate that names a CRL or a responder.
+
+    For each one the first CRL and the first responder count that give an answer, at most two are tried of each kind.
+    All are asked at once.
+    """
+    jobs: list[Callable[[], Revocation]] = []
+    for certificate, issuer in path.links:
+        by_list = partial(_ask_list, certificate, issuer, fetcher, now)
+        by_responder = partial(_ask_responder, certificate, issuer, fetcher, now)
+        jobs += [partial(_first, by_list, certificate.crl_urls)] if certificate.crl_urls else []
+        jobs += [partial(_first, by_responder, certificate.ocsp_urls)] if certificate.ocsp_urls else []
+    if not jobs:
+        return ()
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return tuple(pool.map(lambda job: job(), jobs))
+
+
+def _first(ask: Callable[[str], Revocation], urls: tuple[str, ...]) -> Revocation:
+    tried: list[Revocation] = []
+    for url in urls[:_MOST_TRIED]:
+        tried.append(ask(url))
+        if tried[-1].status is not CertificateStatus.UNKNOWN:
+            break
+    return tried[-1]
+
+
+def _ask_list(certificate: Certificate, issuer: Certificate, fetcher: Fetcher, now: datetime, url: str) -> Revocation:
+    source = _shown(url)
+    try:
+        content = fetcher.fetch(url)
+    except NotFetched as error:
+        return unusable(certificate, "CRL", source, str(error))
+    return read_crl(content, certificate, issuer, source, now)
+
+
+def _ask_responder(
+    certificate: Certificate, issuer: Certificate, fetcher: Fetcher, now: datetime, url: str
+) -> Revocation:
+    source = _shown(url)
+    try:
+        question = build_ocsp_request(certificate, issuer)
+        content = fetcher.fetch(url, question, "application/ocsp-request")
+    except NotFetched as error:
+        return unusable(certificate, "OCSP", source, str(error))
+    return read_ocsp(content, certificate, issuer, source, now)
+
+
+def _shown(url: str) -> str:
+    return visible(url[:_LONGEST_URL])

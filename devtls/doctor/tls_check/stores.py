@@ -1,4 +1,4 @@
-"""Which roots this machine trusts, and which of its stores trusts a given one.
+"""The roots that this machine trusts, and the stores that trust a given one.
 
 Owns reading the stores for `devtls check`: the system's bundle, NSS databases, Java's keystores, and files named by
 `--ca`. Refuses to change anything. Strategy: every store is read once; all roots together are where a path may end,
@@ -31,7 +31,7 @@ _LARGEST = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GivenRoots:
     """The certificates of one `--ca` file."""
 
     path: Path
@@ -39,12 +39,12 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Stores:
+class ProbedStores:
     """Every store as it was read."""
 
     probed: tuple[tuple[AnyStore, Any], ...]
     system: tuple[Certificate, ...]
-    given: tuple[Given, ...]
+    given: tuple[GivenRoots, ...]
     java: tuple[tuple[Path, bytes], ...] = field(repr=False, default=())
 
     @property
@@ -77,21 +77,23 @@ class Stores:
         return tuple(answers)
 
 
-def read_stores(machine: Machine, runner: Runner, given: Sequence[Given], environ: Mapping[str, str]) -> Stores:
+def read_stores(
+    machine: Machine, runner: Runner, given: Sequence[GivenRoots], environ: Mapping[str, str]
+) -> ProbedStores:
     """Read every store of this machine; a browser's database that is still to be made is none."""
     found = [(store, store.probe()) for store in find_stores(machine, runner, scope=Scope.BOTH)]
     probed = tuple((store, facts) for store, facts in found if not (isinstance(facts, NssFacts) and not facts.exists))
     # Drivers of Java's stores answer for themselves.
     java = () if any(store.name.startswith("java") for store, _ in probed) else _read_java(machine, environ)
-    return Stores(probed, _read_all(system_certificates(machine.root)), tuple(given), java)
+    return ProbedStores(probed, _read_all(system_certificates(machine.root)), tuple(given), java)
 
 
-def read_given(path: Path) -> Given:
+def read_given(path: Path) -> GivenRoots:
     """Return the certificates of a `--ca` file, PEM or DER; raises CertificateError when there are none, OSError."""
     certificates = _read_all(certificates_in(path.read_bytes()))
     if not certificates:
         raise CertificateError(f"{path} holds no certificate.", hint="Name a PEM or DER file of root certificates.")
-    return Given(path, certificates)
+    return GivenRoots(path, certificates)
 
 
 def _read_all(ders: Any) -> tuple[Certificate, ...]:
@@ -119,7 +121,7 @@ def _read_java(machine: Machine, environ: Mapping[str, str]) -> tuple[tuple[Path
     return tuple(found.values())
 
 
-def _given_answer(given: Given, root: Certificate) -> StoreAnswer:
+def _given_answer(given: GivenRoots, root: Certificate) -> StoreAnswer:
     holds = any(each.fingerprint == root.fingerprint for each in given.certificates)
     return StoreAnswer(f"ca:{given.path}", os.fspath(given.path), "given", holds)
 

@@ -25,7 +25,7 @@ from devtls.net.host_check import HostCheckObserver
 from devtls.net.relay import Relay, RelayClient
 from devtls.net.tap import ClientDetails, ExchangeRecorder
 from devtls.net.tls.client_auth import Claim, ClientPolicy, policy_of, proof, shown
-from devtls.routing import Refusal, Route, host_of, select
+from devtls.routing import NoRoute, Route, host_of, select
 
 _connection_ids = itertools.count(1)
 
@@ -174,13 +174,13 @@ class RequestDispatcher:
 
 
 def _refusal_page(
-    service: ProxyService, sni: str | None, port: int, request: Request, refusal: Refusal
+    service: ProxyService, sni: str | None, port: int, request: Request, refusal: NoRoute
 ) -> pages.LocalResponse:
     """Return the answer to a request that no route takes; `port` is the one that its client came to."""
     match refusal:
-        case Refusal.MISDIRECTED:
+        case NoRoute.MISDIRECTED:
             return pages.misdirected(host_of(request.authority), sni or "", port, _accept(request))
-        case Refusal.UNKNOWN:
+        case NoRoute.UNKNOWN:
             return pages.not_found(host_of(request.authority), service.route_lines(port), _accept(request))
 
 

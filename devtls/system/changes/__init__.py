@@ -1,1 +1,1 @@
-"""What `devtls setup` does to a machine, beyond trust: measures, one by one, each of them reversible."""
+"""Every change that devtls makes to a machine: one engine, one record, and one package for each kind of change."""

@@ -1,4 +1,4 @@
-"""How a command reaches a running proxy of the same user: a Unix socket, or on Windows a port and a token.
+"""The control channel of a running proxy: a Unix socket, or on Windows a port and a token.
 
 Owns the choice between `unix_socket` and `port`, and nothing else.
 """

@@ -1,8 +1,9 @@
 """The control channel of a system without Unix sockets (Windows): a port on 127.0.0.1, and a secret in a file.
 
-Owns `control-<pid>-<random>.json` in the runtime folder, which is its user's alone: the port, and a token of 256 bits
-that both sides prove to know (`web.control_proof`) and that never travels. A file whose port nobody listens on has lost
-its process: it is in nobody's way, and the next start removes it. Whoever else listens there by then proves nothing.
+Owns `control-<pid>-<random>.json` in the runtime directory, which is its user's alone: the port, and a token of 256
+bits that both sides prove to know (`web.control_proof`) and that never travels. A file whose port nobody listens on has
+lost its process: it is in nobody's way, and the next start removes it. Whoever else listens there by then proves
+nothing.
 """
 
 from __future__ import annotations

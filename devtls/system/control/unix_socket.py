@@ -1,11 +1,11 @@
-"""The control sockets of this user's running proxies: how one comes to be, is found, and is judged.
+"""The control sockets of this user's running proxies: making, finding and checking them.
 
-Owns `control-<pid>-<random>.sock` in the runtime folder. Each process has a name of its own, so none waits for a lock
-and none can take another's place. A socket is bound and listens under a hidden name before it is renamed to the one
-that is looked for: whatever has that name and refuses a connection has lost its process. It is in nobody's way; the
-next start removes it. Refuses folders that others can write to, and peers of another user, in both directions.
+Owns `control-<pid>-<random>.sock` in the runtime directory. Each process has a name of its own, so none waits for a
+lock and none can take another's place. A socket is bound and listens under a hidden name before it is renamed to the
+one that is looked for: whatever has that name and refuses a connection has lost its process. It is in nobody's way; the
+next start removes it. Refuses directories that others can write to, and peers of another user, in both directions.
 
-A path that no Unix socket can have (107 bytes) is reached through the folder's descriptor on Linux.
+A path that no Unix socket can have (107 bytes) is reached through the directory's descriptor on Linux.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NAME = r"(\.?)control-([0-9]+)-[0-9a-f]{8}\.sock\Z"  # compiled when it is need
 _NONE_HERE = "Python has no Unix sockets on Windows."
 _BACKLOG = 16
 _LONGEST_PATH = 100
-"""Octets; the systems allow 103 to 107."""
+"""Bytes; the systems allow 103 to 107."""
 _SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED = 0, 1, "II"
 """macOS and FreeBSD, sys/ucred.h: the version, then the user."""
 
@@ -90,7 +90,7 @@ def _check_directory(directory: Path) -> None:
 
 
 def _safe(mode: int, uid: int) -> bool:
-    # Root may do as it likes anyway; a sticky folder such as /tmp lets nobody move what is another's.
+    # Root may do as it likes anyway; a sticky directory such as /tmp lets nobody move what is another's.
     closed = not mode & (stat.S_IWGRP | stat.S_IWOTH) or bool(mode & stat.S_ISVTX)
     return sys.platform != "win32" and stat.S_ISDIR(mode) and uid in (0, os.geteuid()) and closed
 

@@ -1,4 +1,4 @@
-"""How many files and sockets this process may have open.
+"""The limit of open files and sockets of this process.
 
 Owns raising the soft limit, which many systems set to 1024 for programs that use select(): devtls does not, and two
 connections per browser connection go a long way. Refuses to ask for more than the hard limit.

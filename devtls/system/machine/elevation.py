@@ -1,7 +1,7 @@
-"""How this process may get administrator rights for a single command.
+"""Administrator rights for a single command: sudo, doas, pkexec.
 
-Owns the order: real root needs nothing, then sudo, doas, pkexec. Refuses tools outside the folders that belong to the
-system (a `sudo` earlier on somebody's PATH could be anything). Finding the tool does not promise that it says yes.
+Owns the order: real root needs nothing, then sudo, doas, pkexec. Refuses tools outside the directories that belong to
+the system (a `sudo` earlier on somebody's PATH could be anything). Finding the tool does not promise that it says yes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def find_elevation(effective_uid: int, root: Path = Path("/")) -> Elevation | No
 def find_tool(
     names: Iterable[str], directories: Iterable[str] = SYSTEM_DIRECTORIES, root: Path = Path("/")
 ) -> Path | None:
-    """Return the first of `names` that is an executable file in `folders` below `root`, or None."""
+    """Return the first of `names` that is an executable file in `directories` below `root`, or None."""
     places = list(directories)
     for name in names:
         for directory in places:

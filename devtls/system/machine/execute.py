@@ -1,4 +1,4 @@
-"""Runs plans: the half of a change that touches the machine.
+"""Execution of plans: the half of a change that touches the machine.
 
 Owns starting programs (never through a shell), their time limits, and turning their output into an Outcome. Refuses
 to go on after a step that failed: the rest of that plan is not run. Strategy: output goes to unnamed temporary files,

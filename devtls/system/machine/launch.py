@@ -1,4 +1,4 @@
-"""Runs one command in our place.
+"""Running a command in the place of this process.
 
 Owns the two ways: where there is exec, the command takes this process over, so that signals, terminal, exit code and
 process id are its own; on Windows, which has no such thing, we wait for it and hand its exit code on.

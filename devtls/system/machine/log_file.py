@@ -1,4 +1,4 @@
-"""A log of our own, for a serve that nobody reads on a terminal and no journal collects.
+"""The log file of a `devtls serve` without a terminal or a journal, and its rotation.
 
 Owns the file and its one predecessor: at 5 MiB it becomes FILE.1, in the place of the one before. Refuses symlinks. The
 whole process writes there, errors and tracebacks included: pythonw.exe has neither stdout nor stderr.
@@ -18,7 +18,7 @@ MOST_BYTES = 5 << 20
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
-class LogFile(io.TextIOBase):
+class RotatingLog(io.TextIOBase):
     """A text stream that starts anew when it is full."""
 
     def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
@@ -54,7 +54,7 @@ def divert_output(path: Path) -> None:
     path = path.absolute()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stream = cast(TextIO, LogFile(path))
+        stream = cast(TextIO, RotatingLog(path))
     except OSError as error:
         raise StateError(
             f"The log {path} cannot be written: {error.strerror}.", path=str(path), hint="name another --log-file"

@@ -1,7 +1,7 @@
-"""Where this machine keeps things: the folders that stores are looked for in, and the tools that change them.
+"""The machine as changes see it: its directories, its tools, elevation.
 
 Owns the one value through which every store sees the file system, so that a test can redirect all of it. Refuses to
-guess a home folder for real work: `Machine.here` takes it from the user database when HOME is missing.
+guess a home directory for real work: `Machine.here` takes it from the user database when HOME is missing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from devtls.system.machine.plan import ALREADY_ROOT, Elevation
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`root` is "/" outside tests; `search_path` are the folders of PATH, for tools that run as the user.
+    """`root` is "/" outside tests; `search_path` are the directories of PATH, for tools that run as the user.
 
     `platform` is what `sys.platform` says; `environ` is asked for places only (JAVA_HOME, WSL_DISTRO_NAME, ...).
     """
@@ -61,7 +61,7 @@ class Machine:
         search_path: tuple[str, ...] = (),
         platform: str = "linux",
     ) -> Machine:
-        """Return a machine whose system lies below `root`; relative XDG folders do not count."""
+        """Return a machine whose system lies below `root`; relative XDG directories do not count."""
         data, config = environ.get("XDG_DATA_HOME", ""), environ.get("XDG_CONFIG_HOME", "")
         return cls(
             root=root,
@@ -75,20 +75,20 @@ class Machine:
         )
 
     def system_tool(self, *names: str) -> Path | None:
-        """Return a tool that may be elevated: only from the system's own folders."""
+        """Return a tool that may be elevated: only from the system's own directories."""
         return find_tool(names, SYSTEM_DIRECTORIES, self.root)
 
     def user_tool(self, *names: str) -> Path | None:
-        """Return a tool that runs as the user: from PATH, then from the system's folders."""
+        """Return a tool that runs as the user: from PATH, then from the system's directories."""
         return find_tool(names, self.search_path) or self.system_tool(*names)
 
     def named_directory(self, variable: str, default: Path) -> Path:
-        """Return the folder that an environment variable names, if it names one in full."""
+        """Return the directory that an environment variable names, if it names one in full."""
         value = self.environ.get(variable, "")
         return Path(value) if Path(value).is_absolute() else default
 
     def tilde(self, path: Path) -> str:
-        """Return `path` with the home folder written as ~."""
+        """Return `path` with the home directory written as ~."""
         return f"~/{path.relative_to(self.home)}" if path.is_relative_to(self.home) else str(path)
 
 

@@ -1,4 +1,4 @@
-"""What a service manager is told of our life: started, reading again, ending (sd_notify(3)).
+"""Notifications to the service manager: ready, reloading, stopping (sd_notify(3)).
 
 Owns the datagrams to the socket that NOTIFY_SOCKET names. Refuses to wait, and to fail because nobody listens: a
 message that does not get through is lost. Loaded only where the variable is set. The variable is taken out of the

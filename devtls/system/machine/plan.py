@@ -1,4 +1,4 @@
-"""What is to be done on this machine, as values: the pure half of every change that devtls makes to a system.
+"""Plans of changes to the machine, as values: the pure half of every change.
 
 Owns the vocabulary (Step, Plan, Elevation), the translation of each step into one command, and its text as a person
 could paste it. Refuses shells: a step is an argv list. Strategy: a store answers with a Plan, `--dry-run` prints it,
@@ -45,7 +45,7 @@ class Run:
 class WriteFile:
     """Put `content` at `path`, whole or not at all; `source` is a public file that already holds the same bytes.
 
-    `owner` are the numbers of user and group, None = whoever writes.
+    `owner` are the numbers of user and group, None = the user who writes.
     """
 
     path: PurePath
@@ -58,7 +58,7 @@ class WriteFile:
 
 @dataclass(frozen=True, slots=True)
 class MakeDirectory:
-    """Make a folder with its parents; an existing one is left as it is."""
+    """Make a directory with its parents; an existing one is left as it is."""
 
     path: PurePath
     mode: int = 0o755

@@ -1,4 +1,4 @@
-"""Who holds a port: name and process id of the process that listens there, or the user whose it is.
+"""The process that listens on a port: its name and id, or its user.
 
 Owns reading Linux's /proc (tcp, udp and their siblings for IPv6, and the open files of every process that we may look
 into). Refuses to guess: another system, or a process that ended meanwhile is "".
@@ -16,11 +16,11 @@ from typing import Literal
 import msgspec
 
 _OPEN = {"tcp": "0A", "udp": "07"}
-"""The state of a socket that waits for whoever comes."""
+"""The state of a listening socket."""
 _PROC = Path("/proc")
 
 
-class _Listener(msgspec.Struct, frozen=True):
+class _TableLine(msgspec.Struct, frozen=True):
     """A line of a table; the address is in the kernel's own hexadecimal, 32 bits at a time in the host's order."""
 
     address: str
@@ -94,7 +94,7 @@ else:
         return f"a program of {user}"
 
 
-def _listening(table: Path, port: int, state: str) -> Iterator[_Listener]:
+def _listening(table: Path, port: int, state: str) -> Iterator[_TableLine]:
     try:
         lines = table.read_text("ascii").splitlines()[1:]
     except OSError:
@@ -103,7 +103,7 @@ def _listening(table: Path, port: int, state: str) -> Iterator[_Listener]:
         # sl local_address rem_address st ... inode: proc(5)
         fields = line.split()
         if len(fields) > 9 and fields[3] == state and int(fields[1].rpartition(":")[2], 16) == port:
-            yield _Listener(fields[1].rpartition(":")[0], int(fields[7]), fields[9])
+            yield _TableLine(fields[1].rpartition(":")[0], int(fields[7]), fields[9])
 
 
 def _descriptor_of(descriptors: Path, inodes: set[str]) -> Path | None:

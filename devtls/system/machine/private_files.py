@@ -1,8 +1,8 @@
-"""Files and folders that only their owner may read, and a lock between processes.
+"""Files and directories that only their owner may read, and a lock between processes.
 
 Owns the way such a file comes to be: exclusive, never through a link, with its final mode from the first instant,
 whatever the umask; on disk (fsync) before anything points at it. Refuses to read what others can read or own. On
-Windows, modes mean nothing: there the user's profile folder is what protects.
+Windows, modes mean nothing: there the user's profile directory is what protects.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _LOCK_RETRY_S = 0.02
 
 
 def ensure_private_directory(path: Path) -> None:
-    """Make sure that `path` is a folder of mode 0700 that is ours; parents are made 0700 too.
+    """Make sure that `path` is a directory of mode 0700 that is ours; parents are made 0700 too.
 
-    An empty folder of ours is tightened; one with something in it that others can read is refused (StateError), because
-    what is in it may not be ours either, and because it may be a folder that others need.
+    An empty directory of ours is tightened; one with something in it that others can read is refused (StateError),
+    because what is in it may not be ours either, and because it may be a directory that others need.
     """
     if path.is_dir():
         if _is_ours(path.stat()) and not any(path.iterdir()):
@@ -48,13 +48,13 @@ def ensure_private_directory(path: Path) -> None:
 
 
 def make_private_directory(path: Path, *, exist_ok: bool = False) -> None:
-    """Make one folder of mode 0700."""
+    """Make one directory of mode 0700."""
     path.mkdir(_DIRECTORY_MODE, exist_ok=exist_ok)
     path.chmod(_DIRECTORY_MODE)  # a umask can only have taken bits away
 
 
 def check_private_directory(path: Path) -> None:
-    """Raise StateError unless `path` is a folder that belongs to us and that nobody else can look into."""
+    """Raise StateError unless `path` is a directory that belongs to us and that nobody else can look into."""
     status = path.stat()
     if not stat.S_ISDIR(status.st_mode):
         raise StateError(f"{path} is not a folder.", path=str(path), hint=f"move {path} out of the way")
@@ -86,7 +86,7 @@ def create_private_file(path: Path, content: bytes) -> None:
 
 
 def append_private_file(path: Path, content: bytes) -> None:
-    """Add to a file of mode 0600, made now if it is not there, and put it on disk; whoever calls holds a lock."""
+    """Add to a file of mode 0600, made now if it is not there, and put it on disk; the caller holds a lock."""
     is_new = not path.exists()
     _write(path, content, os.O_APPEND)
     if is_new:
@@ -107,7 +107,7 @@ def _write(path: Path, content: bytes, flags: int) -> None:
 
 
 def replace_private_file(path: Path, content: bytes) -> None:
-    """Put `content` in the place of `path` in one step; whoever calls holds the lock of the folder."""
+    """Put `content` in the place of `path` in one step; the caller holds the lock of the directory."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)  # what a crash left behind
     create_private_file(fresh, content)
@@ -135,7 +135,7 @@ def read_private_file(path: Path) -> bytes:
 
 
 def sync_directory(path: Path) -> None:
-    """Put the names in a folder on disk."""
+    """Put the names in a directory on disk."""
     if sys.platform == "win32":  # has no such thing: its journal does it
         return
     descriptor = os.open(path, os.O_RDONLY)

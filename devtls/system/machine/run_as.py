@@ -1,4 +1,4 @@
-"""One command of Windows with administrator rights, by Windows' own question.
+"""One elevated command on Windows, by the User Account Control prompt.
 
 Owns the line of PowerShell that asks and waits. Refuses to guess where programs lie: they are named in full, below
 SystemRoot. PowerShell itself is not elevated, the program that it starts is; its exit code comes back.

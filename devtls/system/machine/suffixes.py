@@ -1,4 +1,4 @@
-"""Which names are public suffixes: strangers register names below them, so no development CA may speak for one.
+"""Public suffixes: anybody registers names below them, so no development CA may cover one.
 
 Owns the look-up. Suffixes of the list's private section (github.io) count too. The list takes 50 ms to load: only
 adding a zone needs it.

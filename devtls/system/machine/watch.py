@@ -1,14 +1,14 @@
-"""Tells when the configuration file changed, however an editor writes it.
+"""A watch on the configuration file, however an editor writes it.
 
-Owns one thread. It watches folders, not the file: editors write a new file and rename it over the old one (vim,
-emacs, sed -i), and a link may be swapped in any folder that it leads through. Events only wake the thread up; what
+Owns one thread. It watches directories, not the file: editors write a new file and rename it over the old one (vim,
+emacs, sed -i), and a link may be swapped in any directory that it leads through. Events only wake the thread up; what
 counts is whether the file's identity (inode, size, times, mode) is another one after 100 ms of quiet, so reading the
-file or a temporary file beside it is no change. A stat every two seconds catches what no event tells: a folder that
+file or a temporary file beside it is no change. A stat every two seconds catches what no event tells: a directory that
 was deleted and made again, a network file system.
 
-watchdog is imported inside the thread (60 ms that no start has to wait for). Where the system gives no more inotify
-watches, the thread looks twice a second instead and says so once. Refuses nothing: the caller reads the file and
-judges.
+watchdog is the start-up policy's late import here: in the thread, after the listeners are open (60 ms). Where the
+system gives no more inotify watches, the thread looks twice a second instead and says so once. Refuses nothing: the
+caller reads the file and checks it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class ConfigWatch:
 
 
 class _DirectoryEvents:
-    """watchdog over the folders that matter; without it (`broken`) the thread looks by itself."""
+    """watchdog over the directories that matter; without it (`broken`) the thread looks by itself."""
 
     def __init__(self, woken: threading.Event) -> None:
         self._woken = woken
@@ -101,7 +101,7 @@ class _DirectoryEvents:
         self._broken = False
 
     def cover(self, directories: list[Path]) -> bool:
-        """Watch exactly `folders`, as they are now; False when events do not work here."""
+        """Watch exactly `directories`, as they are now; False when events do not work here."""
         if self._broken:
             return False
         wanted = frozenset(entry for directory in directories if (entry := _directory_identity(directory)) is not None)
@@ -158,7 +158,7 @@ def identity(path: Path) -> Identity:
 
 
 def directories_of(path: Path) -> list[Path]:
-    """Return the folder of `path` and of every link that it leads through: where a change can happen."""
+    """Return the directory of `path` and of every link that it leads through: where a change can happen."""
     directories = [path.parent]
     left = _MOST_LINKS
     # The outermost link first: what stands above it is free of links, so that `..` in its target means what it says.

@@ -1,8 +1,9 @@
 """The accounts and orders of the ACME server on disk.
 
-Owns `acme.json` in the state folder (0600, replaced in one step) and a lock of its own, so that two proxies of one user
-share one ledger. Refuses what `acme.model` cannot read. Strategy: everything happens between opening and closing the
-ledger, under the lock; it is written only if something changed, and read again only if somebody else wrote it.
+Owns `acme.json` in the state directory (0600, replaced in one step) and a lock of its own, so that two proxies of one
+user share one ledger. Refuses what `acme.model` cannot read.
+Strategy: everything happens between opening and closing the ledger, under the lock; it is written only if something
+changed, and read again only if somebody else wrote it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _LOCK = "acme.lock"
 
 
 class LedgerFile:
-    """The ledger in one state folder; opening it may block."""
+    """The ledger in one state directory; opening it may block."""
 
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / _FILE

@@ -1,9 +1,9 @@
-"""What `devtls allow` remembers: which configuration files may name remote targets, sockets and other folders.
+"""The allowlist of `devtls allow`: configuration files that may name remote targets, sockets and other directories.
 
-Owns `allowed.json` in the state folder: path, SHA-256 of the content, and the reasons that the person saw. Any change
-of the file asks again; so does a link that leads elsewhere than it did, since the reasons name resolved folders.
-Refuses files that need it and do not have it (NotAllowed), and always routes into our own folders: the control API is
-never behind a route, the CA's key never on a site.
+Owns `allowed.json` in the state directory: path, SHA-256 of the content, and the reasons that the person saw. Any
+change of the file asks again; so does a link that leads elsewhere than it did, since the reasons name resolved
+directories. Refuses files that need it and do not have it (NotAllowed), and always routes into our own directories: the
+control API is never behind a route, the CA's key never on a site.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def check_allowed(config: Config, path: Path, data: bytes, allowlist: Allowlist)
 
 
 def check_private_sockets(config: Config, paths: Paths) -> None:
-    """Raise ConfigError when a route leads to a socket or to files in our own folders; no permission changes that."""
+    """Raise ConfigError when a route leads to a socket or to files of devtls itself; no permission changes that."""
     ours = [str(paths.state_dir), str(paths.runtime_dir)]
     for route in private_routes(config, ours, resolve=os.path.realpath):
         site = isinstance(route.target, StaticTarget)

@@ -1,4 +1,4 @@
-"""Certificates, keys and PKCS #12 files where another server reads them.
+"""Certificate, key and PKCS #12 files for other servers.
 
 Owns their names and how they come to be: keys with mode 0600 from the first instant, nothing through a link, the key
 on disk before its certificate, all of them or none. Refuses to overwrite unless that was said.

@@ -1,9 +1,9 @@
-"""Which `devtls.toml` counts, and how it becomes a Config.
+"""The search for `devtls.toml`, and its loading.
 
-Owns the search (the nearest file upwards from the current folder, then the user's config folder) and the reading.
+Owns the search (the nearest file upwards from the current directory, then the user's config directory) and the reading.
 Refuses what is no regular file, files over 1 MiB (without reading them whole), and, while searching, files of other
-users: whoever may write to /tmp must not configure the proxy of everybody who works below it. The search ends at the
-home folder, or at the file system's root.
+users: a user who may write to /tmp must not configure the proxy of all who work below it. The search ends at the
+home directory, or at the file system's root.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _is_candidate(path: Path) -> bool:
     try:
         status = path.stat()
     except OSError:
-        return False  # not there, or in a folder that is closed to us: the search goes on above it
+        return False  # not there, or in a directory that is closed to us: the search goes on above it
     return stat.S_ISREG(status.st_mode) and _may_configure(status.st_uid)
 
 

@@ -1,4 +1,4 @@
-"""A configuration file that a person keeps, replaced in one step.
+"""Atomic replacement of a configuration file.
 
 Owns the way to write it: beside the old one, on disk, then in its place, with the mode and owner it had; where a link
 stands, the file that it leads to. Refuses to write over what changed since it was read.

@@ -1,4 +1,4 @@
-"""The files of the CAs below a state directory: each one's written whole, read and checked, one file replaced.
+"""The files of the CAs below a state directory: writing, reading and checking them.
 
 Owns what `Keystore` needs of a whole CA: its certificates, keys and CRLs, and the passphrase of a locked key, which is
 asked for once. Refuses parts that do not belong together and files that others can read or own. Which of the CAs

@@ -1,12 +1,12 @@
-"""The CA on disk.
+"""The key store: the CA on disk, its successor while it is renewed, and the CAs before it.
 
-Owns the files of the CA in the state folder and the randomness behind keys and serials. Refuses files that others can
-read or own, parts that do not belong together, and formats of a later version.
-Strategy: a CA is one generation, a folder `ca-<id>` that is written whole and synced before a single rename of the file
-`ca.current` makes it the CA. A crash at any point leaves the old CA or the new one; what it left lying about is
-removed by the next change. Writers hold a lock; readers need none, they read again when the pointer moved under
-them. A renewal takes two of those renames: the first notes the next CA, so that stores can be given its root while the
-old one signs; the second makes it sign, and the old one is kept until it is retired.
+Owns the files of the CA in the state directory and the randomness behind keys and serials. Refuses files that others
+can read or own, parts that do not belong together, and formats of a later version.
+Strategy: a CA is one generation, a directory `ca-<id>` that is written whole and synced before a single rename of the
+file `ca.current` makes it the CA. A crash at any point leaves the old CA or the new one; what it left lying about is
+removed by the next change. Writers hold a lock; readers need none, they read again when the pointer moved under them. A
+renewal takes two of those renames: the first notes the next CA, so that stores can be given its root while the old one
+signs; the second makes it sign, and the old one is kept until it is retired.
 
     <state>/ca.current              which generation signs, which is next, which are older (see `pointer`)
     <state>/ca.lock                 held while something is written
@@ -53,7 +53,7 @@ _READ_ATTEMPTS = 5
 
 
 class Keystore:
-    """The CA in one state folder."""
+    """The CA in one state directory."""
 
     def __init__(self, state_dir: Path, passphrases: PassphraseSource = NO_PASSPHRASES) -> None:
         self.state_dir = state_dir
@@ -96,7 +96,7 @@ class Keystore:
         return tuple(root for root in found if root is not None)
 
     def directory_of(self, authority: Authority) -> Path:
-        """Return the folder that holds the files of `authority`."""
+        """Return the directory that holds the files of `authority`."""
         return self.state_dir / authority.generation
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -106,11 +106,11 @@ class Keystore:
         return self._load(now)
 
     def load_ended_too(self) -> Authority:
-        """Return the CA whatever the date is: for whoever makes its successor. Raises what `load` raises."""
+        """Return the CA whatever the date is: for the making of its successor. Raises what `load` raises."""
         return self._load(None)
 
     def load_older(self, now: datetime) -> tuple[Authority, ...]:
-        """Return the older CAs that are whole and in their time: they go on publishing their lists."""
+        """Return the older CAs that are whole and in their time: they go on publishing their CRLs."""
         found: list[Authority] = []
         for entry in self._older():
             try:
@@ -304,19 +304,19 @@ class Keystore:
             raise StateError("The CA was replaced.", path=str(self._pointer_path), hint="try again")
         self._point(pointer.renewed(self._generations.replace_sealed(entry, authority, name, content)))
 
-    # -- revocation lists ---------------------------------------------------------------------------------------------
+    # -- CRLs ---------------------------------------------------------------------------------------------
 
     def next_crl(self, authority: Authority, now: datetime) -> bytes:
-        """Return the intermediate's list (DER), signed anew when it is due or more was revoked. Raises StateError."""
+        """Return the intermediate's CRL (DER), signed anew when it is due or more was revoked. Raises StateError."""
         with self.writing(authority):
             return self._generations.current_crl(authority, now)
 
     def root_crl(self, authority: Authority) -> bytes:
-        """Return the root's revocation list (DER) as it is now; empty when a root elsewhere publishes its own."""
+        """Return the root's CRL (DER) as it is now; empty when a root elsewhere publishes its own."""
         return read_private_file(self.directory_of(authority) / ROOT_CRL)
 
     def put_root_crl(self, authority: Authority, der: bytes) -> None:
-        """Publish another list of the root's; whoever calls holds the lock (`writing`)."""
+        """Publish another CRL of the root; the caller holds the lock (`writing`)."""
         self._replace_sealed(authority, ROOT_CRL, der)
 
     def crls_on_disk(self) -> dict[str, bytes]:
@@ -330,7 +330,7 @@ class Keystore:
 
     @contextmanager
     def writing(self, authority: Authority) -> Iterator[Path]:
-        """Hold the lock and give the folder of `authority`; raises StateError when the CA was replaced."""
+        """Hold the lock and give the directory of `authority`; raises StateError when the CA was replaced."""
         with self._writing():
             directory = self.directory_of(authority)
             if not directory.is_dir():

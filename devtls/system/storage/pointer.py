@@ -1,4 +1,4 @@
-"""The one file that says which CA counts: `ca.current`.
+"""The file `ca.current`: the CA that signs, the next one, and the older ones.
 
 Owns its format: the CA that signs now, the next one while a renewal is under way, and the older ones that are still
 trusted. Refuses a file of a later version and whatever is not exactly of this shape. Format 1 knew the first only; it
@@ -21,7 +21,7 @@ GENERATION = re.compile(r"ca-[0-9a-f]{8}\Z")
 
 
 class PointerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One CA: its folder, SHA-256 of its root (hex), its PKI port, SHA-256 of its `signer.json`, its end."""
+    """One CA: its directory, SHA-256 of its root (hex), its PKI port, SHA-256 of its `signer.json`, its end."""
 
     generation: str
     root_sha256: str
@@ -35,7 +35,7 @@ class PointerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def root_id(self) -> str:
-        """What the root is called, also where that was not noted: then the folder is called after it."""
+        """What the root is called, also where that was not noted: then the directory is called after it."""
         return self.id or self.generation.removeprefix("ca-")
 
 

@@ -1,11 +1,11 @@
-"""The register of a CA on disk, and the one way to a certificate that leaves the process, or back.
+"""The register of a CA on disk: issuing certificates for other servers, and revoking them.
 
-Owns `register.jsonl` in the CA's folder, and when a revocation list is signed from it. Refuses to hand out a
+Owns `register.jsonl` in the CA's directory, and when a CRL is signed from it. Refuses to hand out a
 certificate before its line is on disk, to take back what is no hold, and to write for a CA that was replaced.
 Strategy: lines are only ever added, one write and one fsync each, under the key store's lock. A crash leaves a line
 whole or unfinished; an unfinished one never counted, since nobody had got the certificate yet, and the next writer
-cuts it off. A revocation is a line first and on the list then, both under the same lock: a crash between the two
-leaves a list that whoever asks for the next one brings up to date. The root's list waits for whoever has its key: the
+cuts it off. A revocation is a line first and on the CRL then, both under the same lock: a crash between the two
+leaves a CRL that whoever asks for the next one brings up to date. The root's CRL waits for the holder of its key: the
 same command again, which `unpublished` asks for.
 """
 
@@ -78,12 +78,12 @@ class Register:
         return read_history(self.path.parent)
 
     def issue(
-        self, order: CertificateTemplate, key: CertificatePublicKeyTypes, *, by: Maker, place: str, now: datetime
+        self, template: CertificateTemplate, key: CertificatePublicKeyTypes, *, by: Maker, place: str, now: datetime
     ) -> x509.Certificate:
         """Sign a certificate and record it; `place` is where it will go. Raises CertificateError as `certify` does."""
-        certificate = certify(self.authority, order, key, now=now, serial=new_serial())
-        names = tuple(str(name) for name in order.names)
-        self.record(certificate, kind=order.kind, names=names, by=by, place=place, now=now)
+        certificate = certify(self.authority, template, key, now=now, serial=new_serial())
+        names = tuple(str(name) for name in template.names)
+        self.record(certificate, kind=template.kind, names=names, by=by, place=place, now=now)
         return certificate
 
     def record(
@@ -108,17 +108,17 @@ class Register:
             not_after=certificate.not_valid_after_utc,
             key_sha256=sha256(key).hexdigest(),
             sha256=certificate.fingerprint(SHA256()).hex(),
-            place=place.encode("utf-8", "backslashreplace").decode(),  # a folder's name may be any octets
+            place=place.encode("utf-8", "backslashreplace").decode(),  # a directory's name may be any bytes
         )
         with self._keystore.writing(self.authority) as directory:
             append_event(directory, event)
 
     def published_crl(self, *, of_root: bool = False) -> bytes:
-        """Return the list (DER) that was signed last."""
+        """Return the CRL (DER) that was signed last."""
         return self._keystore.root_crl(self.authority) if of_root else read_private_file(self.path.with_name(CRL))
 
     def unpublished(self) -> dict[str, str]:
-        """Return serial -> the command to give again, of intermediates that a crash kept from the root's list."""
+        """Return serial -> the command to give again, of intermediates that a crash kept from the root's CRL."""
         history, der = self.history(), self._keystore.root_crl(self.authority)
         if not der or not history.intermediates:
             return {}
@@ -131,7 +131,7 @@ class Register:
     ) -> tuple[str, ...]:
         """Revoke certificates and publish that; returns those that were not revoked before, or only held.
 
-        With `root_key` they are intermediates, and the list is the root's. Raises CertificateError for another key.
+        With `root_key` they are intermediates, and the CRL is the root's. Raises CertificateError for another key.
         """
         publish = self._publisher(root_key)
         with self._keystore.writing(self.authority) as directory:
@@ -157,7 +157,7 @@ class Register:
         return wanted
 
     def _publisher(self, root_key: IssuerKey | None) -> Callable[[Path, datetime], object]:
-        """Return what signs the list; a passphrase is asked for now, so that nobody waits for the lock meanwhile."""
+        """Return what signs the CRL; a passphrase is asked for now, so that nobody waits for the lock meanwhile."""
         if root_key is not None:
             self.authority.check_root_key(root_key)
             return partial(self._publish_root_crl, root_key)
@@ -167,7 +167,7 @@ class Register:
         return lambda directory, now: current_crl(directory, self.authority, now)
 
     def _publish_root_crl(self, root_key: IssuerKey, directory: Path, now: datetime) -> None:
-        """Sign the root's list anew when the register says more than it; whoever calls holds the key store's lock."""
+        """Sign the root's CRL anew when the register says more than it; the caller holds the key store's lock."""
         der = self._keystore.root_crl(self.authority)
         last, history = load_crl(der), read_history(directory)
         if not says_the_same(last, history, of_root=True):

@@ -25,7 +25,7 @@ from devtls.system.storage.ca_directory import CRL, REGISTER
 
 
 def read_history(directory: Path) -> History:
-    """Return what the register in a CA's folder says; one that is not there yet says nothing."""
+    """Return what the register in a CA's directory says; one that is not there yet says nothing."""
     path = directory / REGISTER
     try:
         return parse_register(read_private_file(path), str(path))
@@ -34,12 +34,12 @@ def read_history(directory: Path) -> History:
 
 
 def append_event(directory: Path, event: Event) -> None:
-    """Add a line and put it on disk; whoever calls holds the key store's lock."""
+    """Add a line and put it on disk; the caller holds the key store's lock."""
     append_events(directory, [event])
 
 
 def append_events(directory: Path, events: Iterable[Event]) -> None:
-    """Add lines and put them on disk; whoever calls holds the key store's lock."""
+    """Add lines and put them on disk; the caller holds the key store's lock."""
     lines = b"".join(render_event(event) for event in events)
     if not lines:
         return
@@ -55,14 +55,14 @@ def append_events(directory: Path, events: Iterable[Event]) -> None:
 
 
 def current_crl(directory: Path, authority: Authority, now: datetime) -> bytes:
-    """Return the intermediate's list (DER), signed anew when it is due or the register says more than it.
+    """Return the intermediate's CRL (DER), signed anew when it is due or the register says more than it.
 
-    Whoever calls holds the key store's lock. The number grows from one list to the next.
+    The caller holds the key store's lock. The number grows from one CRL to the next.
     """
     last, history = read_crl(directory / CRL, authority), read_history(directory)
     if last is not None and not is_due(last, now) and says_the_same(last, history):
         return last.public_bytes(Encoding.DER)
-    # With the last list its number is gone: the seconds since 1970 are above every number counted so far.
+    # With the last CRL its number is gone: the seconds since 1970 are above every number counted so far.
     number = int(now.timestamp()) if last is None else crl_number(last) + 1
     der = authority.intermediate_crl(number=number, this_update=now, revoked=entries_for(history, last))
     replace_private_file(directory / CRL, der)

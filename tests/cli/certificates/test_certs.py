@@ -68,7 +68,7 @@ def record(serial: str, name: str, not_after: datetime) -> Issued:
     )
 
 
-def test_none_is_said(register: Register) -> None:
+def test_an_empty_register_lists_nothing(register: Register) -> None:
     said = run("list")
     assert said.stdout == ""
     assert "There are none" in said.stderr
@@ -133,7 +133,7 @@ def test_a_serial_that_is_too_short_to_tell_is_refused(register: Register) -> No
 
 
 @pytest.mark.parametrize("which", ["none.test", "abcdef01", "nowhere.pem", "x" * 5000])
-def test_what_is_not_there_is_said(register: Register, which: str) -> None:
+def test_a_certificate_that_is_not_there_is_an_error(register: Register, which: str) -> None:
     with pytest.raises(CertificateError, match="No certificate of this CA") as caught:
         run("show", which)
     assert caught.value.hint == "devtls certs list"
@@ -165,7 +165,7 @@ def test_certificates_of_an_older_ca_are_listed_as_long_as_it_is_trusted(
     assert "a.test" not in run("list").stdout
 
 
-def test_lines_that_cannot_be_read_are_said(register: Register) -> None:
+def test_lines_that_cannot_be_read_are_reported(register: Register) -> None:
     issue(register, "a.test")
     register.path.write_bytes(b"???\n" + register.path.read_bytes())
     said = run("list")

@@ -134,7 +134,7 @@ def test_by_file_also_when_the_register_was_lost(register: Register, tmp_path: P
     assert listed(register) == {serial(leaf)}
 
 
-def test_twice_is_no_error_and_is_said(register: Register) -> None:
+def test_twice_is_no_error_and_is_shown(register: Register) -> None:
     leaf = issue(register, "a.test")
     run(revoke, serial(leaf))
     said = run(revoke, serial(leaf))
@@ -143,7 +143,7 @@ def test_twice_is_no_error_and_is_said(register: Register) -> None:
     assert (values["revoked"], values["already"][0]["serial"]) == ([], serial(leaf))
 
 
-def test_a_hold_is_taken_back_and_nothing_else(register: Register) -> None:
+def test_a_hold_is_released_and_nothing_else(register: Register) -> None:
     held, final = issue(register, "a.test"), issue(register, "a.test")
     run(revoke, serial(held), "--reason", "hold")
     run(revoke, serial(final))
@@ -254,7 +254,7 @@ def test_after_a_renewal_each_certificate_is_revoked_by_the_ca_that_issued_it(
     assert listed(register) == {serial(old)}
 
 
-def test_a_ca_that_signs_no_lists_is_not_said_to_have_one(keystore: Keystore) -> None:
+def test_a_ca_that_signs_no_crl_is_not_claimed_to_have_one(keystore: Keystore) -> None:
     made, now = mkcert(), datetime.now(UTC)
     brought = ImportBundle(made.certificate, made.key)
     keystore.adopt(validate_import(brought, zones=(), parse_zone=Hostname, now=now, pki_port=29445).authority, now)

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from devtls.cli.diagnosis.check import command
 from devtls.cli.group import main
 from devtls.errors import ExitCode, InvalidAddress, NoConnection
-from tests.doctor.tls_check.pki import DAY, NOW, Issued, Wish, make_root, self_signed, showing
+from tests.doctor.tls_check.pki import DAY, NOW, Issued, LeafSpec, make_root, self_signed, showing
 
 DOCS = Path(__file__).parents[3] / "docs"
 NAME = "app.check.test"
@@ -50,7 +50,7 @@ def words(text: str) -> str:
 
 
 def test_a_good_server_ends_with_0(root: Issued, ca: Path, tmp_path: Path) -> None:
-    with showing(tmp_path, root.issue(Wish())) as port:
+    with showing(tmp_path, root.issue(LeafSpec())) as port:
         result = run(f"https://{NAME}:{port}/some/page?x", "--connect", "127.0.0.1", "--ca", str(ca))
     assert result.return_value is ExitCode.OK
     lines = result.stdout.splitlines()
@@ -67,7 +67,7 @@ def test_a_good_server_ends_with_0(root: Issued, ca: Path, tmp_path: Path) -> No
 
 
 def test_a_bad_server_ends_with_1_and_says_what_to_do(tmp_path: Path) -> None:
-    with showing(tmp_path, self_signed(Wish())) as port:
+    with showing(tmp_path, self_signed(LeafSpec())) as port:
         result = run(f"{NAME}:{port}", "--connect", f"127.0.0.1:{port}")
     assert result.return_value is ExitCode.FAILED
     assert "  ✗ Issuer       Nobody vouches for the certificate but itself" in result.stdout
@@ -77,7 +77,7 @@ def test_a_bad_server_ends_with_1_and_says_what_to_do(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("columns", [60, 80])
 def test_no_line_is_wider_than_the_terminal(tmp_path: Path, columns: int) -> None:
-    with showing(tmp_path, self_signed(Wish(not_after=NOW + 900 * DAY))) as port:
+    with showing(tmp_path, self_signed(LeafSpec(not_after=NOW + 900 * DAY))) as port:
         result = run(f"other.test:{port}", "--connect", "127.0.0.1", columns=columns)
     assert max(len(line) for line in result.stdout.splitlines()) <= columns
     assert "not for other.test" in words(result.stdout)
@@ -85,7 +85,7 @@ def test_no_line_is_wider_than_the_terminal(tmp_path: Path, columns: int) -> Non
 
 def test_marks_are_words_where_the_encoding_has_no_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    with showing(tmp_path, self_signed(Wish())) as port:
+    with showing(tmp_path, self_signed(LeafSpec())) as port:
         assert main(["check", f"{NAME}:{port}", "--connect", "127.0.0.1"]) == ExitCode.FAILED
     sys.stdout.flush()
     assert isinstance(sys.stdout.buffer, io.BytesIO)
@@ -102,13 +102,13 @@ def test_colour_is_for_terminals_unless_NO_COLOR_is_set(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     if quiet:
         monkeypatch.setenv("NO_COLOR", "1")
-    with showing(tmp_path, self_signed(Wish())) as port:
+    with showing(tmp_path, self_signed(LeafSpec())) as port:
         main(["check", f"{NAME}:{port}", "--connect", "127.0.0.1"])
     assert ("\x1b[31;1m" in capsys.readouterr().out) is not quiet
 
 
 def test_json_has_the_documented_shape(root: Issued, ca: Path, tmp_path: Path) -> None:
-    leaf = root.issue(Wish())
+    leaf = root.issue(LeafSpec())
     with showing(tmp_path, leaf) as port:
         result = run(f"{NAME}:{port}", "--connect", "127.0.0.1", "--ca", str(ca), "--json")
     values = json.loads(result.stdout)
@@ -168,11 +168,11 @@ def test_a_name_that_does_not_resolve_gets_the_command_for_it(monkeypatch: pytes
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", nobody)
-    with pytest.raises(NoConnection) as ours:
+    with pytest.raises(NoConnection) as local_ca:
         run("shop.dev.local:8443")
-    assert str(ours.value) == "shop.dev.local does not resolve on this machine (Name or service not known)."
-    assert "devtls setup names makes it resolve" in ours.value.hint
-    assert "devtls check shop.dev.local:8443 --connect 127.0.0.1" in ours.value.hint
+    assert str(local_ca.value) == "shop.dev.local does not resolve on this machine (Name or service not known)."
+    assert "devtls setup names makes it resolve" in local_ca.value.hint
+    assert "devtls check shop.dev.local:8443 --connect 127.0.0.1" in local_ca.value.hint
     with pytest.raises(NoConnection) as foreign:
         run("shop.example")
     assert "hosts" not in foreign.value.hint
@@ -198,7 +198,7 @@ def test_a_ca_file_that_is_none_is_refused(tmp_path: Path, capsys: pytest.Captur
 def test_a_ca_that_cannot_be_read_does_not_stop_a_check(home: Path, root: Issued, ca: Path, tmp_path: Path) -> None:
     (home / "state").mkdir(mode=0o700)
     (home / "state" / "ca.current").write_text("damaged")
-    with showing(tmp_path, root.issue(Wish())) as port:
+    with showing(tmp_path, root.issue(LeafSpec())) as port:
         assert run(f"{NAME}:{port}", "--connect", "127.0.0.1", "--ca", str(ca)).return_value is ExitCode.OK
 
 
@@ -206,7 +206,7 @@ def test_the_example_in_the_documentation_is_what_is_printed(tmp_path: Path) -> 
     shown = (DOCS / "how-to/diagnose.md").read_text().partition("<!-- check -->")[2].partition("<!-- /check -->")[0]
     lines = [line for line in shown.splitlines() if line and not line.startswith(("```", "$ "))]
     with showing(
-        tmp_path, self_signed(Wish(subject="localhost", dns=("localhost",), not_after=NOW + 90 * DAY))
+        tmp_path, self_signed(LeafSpec(subject="localhost", dns=("localhost",), not_after=NOW + 90 * DAY))
     ) as port:
         printed = run(f"localhost:{port}").stdout.replace(str(port), "4433")
     assert folded("\n".join(lines)) == folded(printed)

@@ -66,9 +66,9 @@ def test_everything_fits_in_eighty_columns() -> None:
 @pytest.mark.parametrize(
     ("origins", "said"),
     [
-        (("inherited", "bound"), "https 443 (handed over by the service manager), http 80 redirects; on 127"),
-        (("bound", "inherited"), "https 443, http 80 redirects (handed over by the service manager); on 127"),
-        (("inherited", "inherited"), "https 443, http 80 redirects; handed over by the service manager; on 127"),
+        (("inherited", "bound"), "https 443 (opened by the service manager), http 80 redirects; on 127"),
+        (("bound", "inherited"), "https 443, http 80 redirects (opened by the service manager); on 127"),
+        (("inherited", "inherited"), "https 443, http 80 redirects; opened by the service manager; on 127"),
         (("redirected", "redirected"), "https 443, http 80 redirects; by a redirect of the system's; on 127"),
         (("everywhere", "everywhere"), "redirects; on every address, but closed to other machines; on 127.0.0.1"),
         (("of a later version", "bound"), "https 443, http 80 redirects; on 127"),
@@ -80,7 +80,7 @@ def test_how_the_ports_came_is_said(origins: tuple[str, str], said: str) -> None
 
 
 def test_without_http_only_https_came_somehow() -> None:
-    assert "https 443, no http; handed over" in " ".join(words(http_port=None, https_origin="inherited").split())
+    assert "https 443, no http; opened by" in " ".join(words(http_port=None, https_origin="inherited").split())
 
 
 def test_what_is_out_of_the_ordinary_is_said() -> None:

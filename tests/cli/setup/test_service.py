@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.cli import run as run_command
+from devtls.cli.entry import run as run_command
 from devtls.cli.setup import service
 from devtls.cli.terminal import prompts
 from devtls.cli.terminal.log_tail import show_log

@@ -1,8 +1,13 @@
+"""Rows with a symbol."""
+
 from __future__ import annotations
+
+import io
+import sys
 
 import pytest
 
-from devtls.cli.terminal.rows import Sign, coloured, marked_row, painted, wrapped
+from devtls.cli.terminal.rows import Symbol, marked_row
 
 
 @pytest.fixture(autouse=True)
@@ -11,20 +16,13 @@ def columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_sentence_goes_on_below_itself() -> None:
-    assert marked_row(Sign.WARNING, "Names", "One two three four five six seven eight.", 8) == [
+    assert marked_row(Symbol.WARNING, "Names", "One two three four five six seven eight.", 8) == [
         "  ! Names    One two three four five six",
         "             seven eight.",
     ]
 
 
-def test_an_address_is_not_broken() -> None:
-    word = "/a/path/that/is-longer/than/the-terminal/is-wide"
-    assert wrapped(f"See {word} there", "- ", "  ") == ["- See", f"  {word}", "  there"]
-
-
-def test_what_a_terminal_could_act_on_is_escaped() -> None:
-    assert wrapped("a\x1b[2Jb") == ["a\\x1b[2Jb"]
-
-
-def test_what_is_no_terminal_gets_no_colour() -> None:
-    assert painted("x", Sign.BAD) == coloured("x", "36") == "x"
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "✗"), ("ascii", "NO")])
+def test_an_output_without_the_signs_gets_words(monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding))
+    assert marked_row(Symbol.ERROR, "Names", "No.", 5)[0].split() == [shown, "Names", "No."]

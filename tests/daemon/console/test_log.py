@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from devtls.daemon.console.log import Level, Log
+from devtls.daemon.console.style import TerminalStyle
 from devtls.errors import ConfigError
 from devtls.http.answers.host_check import HostCheck
 from devtls.net.client.access import AccessRecord
@@ -134,7 +135,7 @@ def test_a_host_check_hint_comes_once_and_names_what_works_now() -> None:
 
 
 def test_errors_come_with_their_hint() -> None:
-    log, lines, _ = make(colour=True)
+    log, lines, _ = make(style=TerminalStyle(colour=True))
     log.error(ConfigError("broken\x1b", source="devtls.toml", line=3, hint="mend it"))
     assert lines == ["\x1b[31merror: \x1b[0mdevtls.toml:3: broken\\x1b", "\x1b[36m  try: \x1b[0mmend it"]
     log, lines, _ = make(as_json=True)

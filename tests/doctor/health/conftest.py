@@ -1,4 +1,4 @@
-"""A small machine below a folder, with an NSS certutil that is a shell script, and a CA beside it."""
+"""A small machine below a directory, with an NSS certutil that is a shell script, and a CA beside it."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_files_of_another_user_are_no_matter_of_fix() -> None:
     assert finding.remedy == f'sudo chown "$USER" {DIRECTORY}'
 
 
-def test_what_the_keystore_refuses_is_said_in_its_words() -> None:
+def test_what_the_keystore_refuses_is_reported_in_its_words() -> None:
     finding = only(replace(FINE, refused=REFUSED))
     assert (finding.what, finding.level) == (REFUSED.sentence, Level.TROUBLE)
     assert finding.remedy == "devtls untrust --forget && devtls trust"

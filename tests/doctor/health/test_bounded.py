@@ -16,7 +16,7 @@ def waiting() -> Iterator[threading.Event]:
     over.set()
 
 
-def test_an_answer_is_handed_on() -> None:
+def test_an_answer_is_passed_on() -> None:
     assert probe_within(lambda: 7, 5) == 7
     assert probe_within(lambda: None, 5) is None
 

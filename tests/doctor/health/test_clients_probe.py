@@ -5,7 +5,7 @@ from pathlib import Path
 
 from devtls.doctor.health.authority import ProbedCa
 from devtls.doctor.health.clients import probe_clients
-from devtls.doctor.proof import Foreign, Verdict
+from devtls.doctor.proof import ForeignOutcome, Verdict
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
 from tests.system.changes.truststore.foreign_roots import make_foreign_root
@@ -31,7 +31,11 @@ def test_a_client_is_tried_with_what_devtls_env_would_give_and_nothing_is_writte
     tool(machine, "curl", CURL)
     before = files(ca.facts.directory)
     (report,) = probe_clients(machine, ProcessRunner(), ca, {})
-    assert (report.client, report.verdict, report.foreign) == ("curl", Verdict.TRUSTED_WITH, Foreign.REFUSED_FOR_NAME)
+    assert (report.client, report.verdict, report.foreign) == (
+        "curl",
+        Verdict.TRUSTED_WITH,
+        ForeignOutcome.REFUSED_FOR_NAME,
+    )
     assert files(ca.facts.directory) == before
     assert not Path(report.setting.partition("=")[2]).exists()
 

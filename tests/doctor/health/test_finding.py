@@ -44,7 +44,7 @@ def test_hints_that_are_two_commands_become_one_line(hint: str, command: str) ->
     assert as_command(hint) == command
 
 
-def test_what_to_do_is_said_once_and_the_worst_first() -> None:
+def test_what_to_do_is_reported_once_and_the_worst_first() -> None:
     found = [finding(Level.NOTE, "n"), finding(Level.WARNING, "w"), finding(Level.TROUBLE, "t")]
     assert remedies([*found, finding(Level.WARNING, "t"), finding(Level.TROUBLE, "")]) == ("t", "w")
 

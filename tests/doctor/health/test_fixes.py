@@ -97,7 +97,7 @@ def test_files_of_devtls_env_are_made_anew(environment: DoctorEnvironment, keyst
     assert root.pem not in (state / "ca-bundle.pem").read_bytes()
 
 
-def test_a_store_that_refuses_is_told_and_taken_back(environment: DoctorEnvironment, keystore: Keystore) -> None:
+def test_a_store_that_refuses_is_told_and_undone(environment: DoctorEnvironment, keystore: Keystore) -> None:
     (environment.machine.home / DATABASE).mkdir(parents=True)
     (environment.machine.home / DATABASE / "cert9.db").write_text("")
     certutil(environment, 'case "$*" in *-A*) echo SEC_ERROR_BAD_PASSWORD >&2; exit 255;; esac\n')

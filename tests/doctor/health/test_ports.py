@@ -12,32 +12,32 @@ FREE = (
 )
 
 
-def judged(*ports: PortFacts, https: int | None = None, pki: int = PKI) -> dict[tuple[str, str], Finding]:
+def checked(*ports: PortFacts, https: int | None = None, pki: int = PKI) -> dict[tuple[str, str], Finding]:
     others = [port for port in FREE if port.number not in {each.number for each in ports}]
     found = check_ports([*ports, *others], WantedPorts(https, pki))
     return {(finding.id, finding.subject): finding for finding in found}
 
 
 def levels(*ports: PortFacts, https: int | None = None) -> dict[tuple[str, str], Level]:
-    return {each: finding.level for each, finding in judged(*ports, https=https).items()}
+    return {each: finding.level for each, finding in checked(*ports, https=https).items()}
 
 
 def test_free_ports_are_fine() -> None:
     assert levels() == {("port-free", "443"): Level.OK}
-    assert judged(pki=0).keys() == {("port-free", "443")}
+    assert checked(pki=0).keys() == {("port-free", "443")}
 
 
 def test_a_port_that_somebody_else_has_is_a_warning_by_name() -> None:
-    finding = judged(PortFacts(HTTPS, PortOwner.OTHERS, "nginx (process 12)"))["port-taken", "443"]
+    finding = checked(PortFacts(HTTPS, PortOwner.OTHERS, "nginx (process 12)"))["port-taken", "443"]
     assert finding.level is Level.WARNING
     assert finding.what == "Port 443 belongs to nginx (process 12)."
     assert finding.remedy == "Stop it, or devtls serve --https-port 8443"
-    unknown = judged(PortFacts(HTTPS, PortOwner.OTHERS))["port-taken", "443"]
+    unknown = checked(PortFacts(HTTPS, PortOwner.OTHERS))["port-taken", "443"]
     assert unknown.what == "Port 443 belongs to another program."
 
 
 def test_a_port_whose_connections_go_elsewhere_is_a_trouble() -> None:
-    finding = judged(PortFacts(HTTPS, PortOwner.LOST, "devtls (process 9)"))["port-redirected-away", "443"]
+    finding = checked(PortFacts(HTTPS, PortOwner.LOST, "devtls (process 9)"))["port-redirected-away", "443"]
     assert finding.level is Level.TROUBLE
     assert finding.what == "Port 443 is listened to by devtls (process 9), but connections to it do not arrive there."
     assert levels(PortFacts(HTTPS, PortOwner.LOST)) == {("port-redirected-away", "443"): Level.TROUBLE}
@@ -46,8 +46,8 @@ def test_a_port_whose_connections_go_elsewhere_is_a_trouble() -> None:
 def test_a_closed_port_is_a_note_as_long_as_the_stand_in_is_free() -> None:
     closed = PortFacts(HTTPS, PortOwner.FREE, closed=True)
     assert levels(closed) == {("port-closed", "443"): Level.NOTE}
-    assert judged(closed)["port-closed", "443"].remedy == "devtls setup ports"
-    both = judged(closed, PortFacts(STAND_IN, PortOwner.OTHERS, "java (process 3)"))
+    assert checked(closed)["port-closed", "443"].remedy == "devtls setup ports"
+    both = checked(closed, PortFacts(STAND_IN, PortOwner.OTHERS, "java (process 3)"))
     assert both["port-taken", "8443"].remedy == "Stop it, or devtls serve --https-port 0"
 
 
@@ -55,7 +55,7 @@ def test_the_port_of_the_configuration_is_the_one_that_counts() -> None:
     assert levels(PortFacts(HTTPS, PortOwner.OTHERS), PortFacts(9443, PortOwner.FREE), https=9443) == {
         ("port-free", "9443"): Level.OK
     }
-    forbidden = judged(PortFacts(500, PortOwner.FREE, closed=True), https=500)["port-forbidden", "500"]
+    forbidden = checked(PortFacts(500, PortOwner.FREE, closed=True), https=500)["port-forbidden", "500"]
     assert forbidden.level is Level.WARNING
 
 
@@ -67,13 +67,13 @@ def test_a_devtls_of_this_ca_is_fine_on_its_ports_and_owns_its_redirects() -> No
         PortFacts(PKI, PortOwner.OURS, ours),
     )
     assert found == {("serve-runs", "443"): Level.OK, ("serve-runs", str(PKI)): Level.OK}
-    running = judged(PortFacts(PKI, PortOwner.OURS, ours))
+    running = checked(PortFacts(PKI, PortOwner.OURS, ours))
     assert running["serve-runs", str(PKI)].what == "A devtls with this CA runs: devtls (process 9)."
-    assert judged(PortFacts(PKI, PortOwner.OURS))["serve-runs", str(PKI)].what == "A devtls with this CA runs."
+    assert checked(PortFacts(PKI, PortOwner.OURS))["serve-runs", str(PKI)].what == "A devtls with this CA runs."
 
 
 def test_a_devtls_of_another_ca_is_a_trouble() -> None:
-    finding = judged(PortFacts(STAND_IN, PortOwner.OTHER_CA, "devtls (process 9)"))["serve-of-another-ca", "8443"]
+    finding = checked(PortFacts(STAND_IN, PortOwner.OTHER_CA, "devtls (process 9)"))["serve-of-another-ca", "8443"]
     assert finding.level is Level.TROUBLE
     assert "devtls (process 9)" in finding.what
     assert levels(PortFacts(HTTPS, PortOwner.OTHER_CA)) == {("serve-of-another-ca", "443"): Level.TROUBLE}

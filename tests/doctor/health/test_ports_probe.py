@@ -21,7 +21,7 @@ from devtls.pki.imported import ImportBundle, validate_import
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.randomness import new_leaf_key, new_serial
 from devtls.system.storage.keystore import Keystore
-from tests.doctor.tls_check.pki import Wish, self_signed, showing
+from tests.doctor.tls_check.pki import LeafSpec, self_signed, showing
 from tests.pki.elsewhere import mkcert
 
 
@@ -74,7 +74,7 @@ def test_an_imported_ca_signs_for_others_as_well_so_the_holder_decides(
 def test_another_certificate_and_no_tls_at_all_are_other_programs(
     ca: ProbedCa, machine: Machine, tmp_path: Path
 ) -> None:
-    with showing(tmp_path, self_signed(Wish())) as port:
+    with showing(tmp_path, self_signed(LeafSpec())) as port:
         assert held(port, ca, machine) is PortOwner.OTHERS
     with _plain_server(b"no list") as port:
         (found,) = probe_ports([port], ca, machine)

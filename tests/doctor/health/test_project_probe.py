@@ -43,7 +43,7 @@ def test_routes_and_their_apps_are_looked_at(tmp_path: Path, paths: Paths) -> No
     assert {"app.dev.local", "*.shop.test", "site.localhost"} <= set(found.hosts)
 
 
-def test_a_unix_socket_is_knocked_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_unix_socket_is_connected_to(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = home / "devtls.toml"
     monkeypatch.setattr(project, "find_config", lambda *_, **__: Found(file, explicit=True))
     with socket.socket(socket.AF_UNIX) as listening:

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from devtls.doctor.tls_check.address import parse_address
-from devtls.doctor.tls_check.examine import Finding, Surroundings, examine
-from devtls.doctor.tls_check.meet import Target
-from devtls.doctor.tls_check.stores import Given
+from devtls.doctor.tls_check.check import CheckEnvironment, TlsCheckResult, check_server
+from devtls.doctor.tls_check.handshake import CheckTarget
+from devtls.doctor.tls_check.stores import GivenRoots
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
 from devtls.system.storage.keystore import Keystore
-from tests.doctor.tls_check.pki import NOW, Issued, Wish, make_intermediate, make_root
+from tests.doctor.tls_check.pki import NOW, Issued, LeafSpec, make_intermediate, make_root
 
 NAME = "app.check.test"
 
-Check = Callable[..., Finding]
+Check = Callable[..., TlsCheckResult]
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def intermediate(root: Issued) -> Issued:
 
 @pytest.fixture
 def leaf(intermediate: Issued) -> Issued:
-    return intermediate.issue(Wish())
+    return intermediate.issue(LeafSpec())
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def check(root: Issued, system: Path, home: Path) -> Check:
 
     def run(
         port: int, name: str = NAME, *, trusted: tuple[Issued, ...] = (root,), now: datetime = NOW, timeout_s: float = 5
-    ) -> Finding:
-        given = (Given(Path("roots.pem"), tuple(each.facts for each in trusted)),) if trusted else ()
+    ) -> TlsCheckResult:
+        given = (GivenRoots(Path("roots.pem"), tuple(each.facts for each in trusted)),) if trusted else ()
         machine = Machine.redirected(system, home, {})
-        around = Surroundings(machine, ProcessRunner(), Keystore(home / "state"), given, now)
-        return examine(Target(parse_address(f"{name}:{port}"), "127.0.0.1", port, timeout_s), around)
+        around = CheckEnvironment(machine, ProcessRunner(), Keystore(home / "state"), given, now)
+        return check_server(CheckTarget(parse_address(f"{name}:{port}"), "127.0.0.1", port, timeout_s), around)
 
     return run

@@ -40,7 +40,7 @@ def new_key() -> ec.EllipticCurvePrivateKey:
 
 
 @dataclass(frozen=True)
-class Wish:
+class LeafSpec:
     """What a certificate shall be; the defaults make a good leaf for app.check.test."""
 
     subject: str = "a leaf"
@@ -83,22 +83,22 @@ class Issued:
     def key_pem(self) -> bytes:
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
-    def issue(self, wish: Wish) -> Issued:
+    def issue(self, wish: LeafSpec) -> Issued:
         return _make(wish, self)
 
 
 def make_root(subject: str = "a root", **wishes: object) -> Issued:
     """Return a self-signed CA."""
-    wish = Wish(subject=subject, dns=(), ca=True, purposes=None, not_after=NOW + 3650 * DAY)
-    return _make(replace(wish, **wishes), None)  # type: ignore[arg-type] # the names are those of Wish
+    wish = LeafSpec(subject=subject, dns=(), ca=True, purposes=None, not_after=NOW + 3650 * DAY)
+    return _make(replace(wish, **wishes), None)  # type: ignore[arg-type] # the names are those of LeafSpec
 
 
 def make_intermediate(root: Issued, subject: str = "an intermediate", **wishes: object) -> Issued:
-    wish = Wish(subject=subject, dns=(), ca=True, purposes=None, not_after=NOW + 1000 * DAY)
-    return root.issue(replace(wish, **wishes))  # type: ignore[arg-type] # the names are those of Wish
+    wish = LeafSpec(subject=subject, dns=(), ca=True, purposes=None, not_after=NOW + 1000 * DAY)
+    return root.issue(replace(wish, **wishes))  # type: ignore[arg-type] # the names are those of LeafSpec
 
 
-def self_signed(wish: Wish) -> Issued:
+def self_signed(wish: LeafSpec) -> Issued:
     return _make(wish, None)
 
 
@@ -106,7 +106,7 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)] if text else [])
 
 
-def _make(wish: Wish, signer: Issued | None) -> Issued:
+def _make(wish: LeafSpec, signer: Issued | None) -> Issued:
     key = signer.key if signer else wish.key
     builder = (
         x509.CertificateBuilder()
@@ -131,7 +131,7 @@ def signed_with_sha1(issued: Issued, root: Issued) -> Issued:
     return Issued(x509.load_der_x509_certificate(whole), issued.key, root)
 
 
-def _extensions(wish: Wish, signing: Key) -> Iterator[tuple[x509.ExtensionType, bool]]:
+def _extensions(wish: LeafSpec, signing: Key) -> Iterator[tuple[x509.ExtensionType, bool]]:
     yield x509.BasicConstraints(wish.ca, wish.path_length), True
     if wish.identifiers:
         yield x509.SubjectKeyIdentifier.from_public_key(wish.key.public_key()), False

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from devtls.doctor.tls_check.examine import Finding
-from devtls.doctor.tls_check.failure import Failure
-from devtls.doctor.tls_check.report import Answer, Mark, Report
+from devtls.doctor.tls_check.check import TlsCheckResult
+from devtls.doctor.tls_check.failure import TlsCheckFailure
+from devtls.doctor.tls_check.report import CheckAnswer, Mark, TlsCheckReport
 
 FINE, NOTE, WARNS = Mark.FINE, Mark.NOTE, Mark.WARNS
 
 
-def report_of(finding: Finding) -> Report:
-    assert isinstance(finding.report, Report), finding.report
+def report_of(finding: TlsCheckResult) -> TlsCheckReport:
+    assert isinstance(finding.report, TlsCheckReport), finding.report
     return finding.report
 
 
-def failure_of(finding: Finding) -> Failure:
-    assert isinstance(finding.report, Failure), finding.report
+def failure_of(finding: TlsCheckResult) -> TlsCheckFailure:
+    assert isinstance(finding.report, TlsCheckFailure), finding.report
     return finding.report
 
 
-def marks(report: Report) -> tuple[Mark, ...]:
+def marks(report: TlsCheckReport) -> tuple[Mark, ...]:
     """Return issuer, dates, name, signatures."""
     return tuple(each.mark for each in report.questions)
 
 
-def remark(report: Report, about: str) -> Answer:
+def remark(report: TlsCheckReport, about: str) -> CheckAnswer:
     found = [each for each in report.remarks if each.about == about]
     assert len(found) == 1, report.remarks
     return found[0]

@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 
 from devtls.doctor.tls_check.address import parse_address
 from devtls.doctor.tls_check.certificate import read_certificate
-from devtls.doctor.tls_check.evidence import Evidence, Handshake, Ours
-from devtls.doctor.tls_check.judge import judge
-from devtls.doctor.tls_check.opinions import ask_cryptography
+from devtls.doctor.tls_check.evidence import Evidence, Handshake, LocalCa
 from devtls.doctor.tls_check.path import find_path
 from devtls.doctor.tls_check.revocation import read_crl, read_ocsp
+from devtls.doctor.tls_check.verdict import decide
+from devtls.doctor.tls_check.verifiers import ask_cryptography
 from devtls.errors import CertificateError
 from devtls.names import DEFAULT_ZONES
-from tests.doctor.tls_check.pki import NOW, Wish, make_crl, make_root
+from tests.doctor.tls_check.pki import NOW, LeafSpec, make_crl, make_root
 
 ADDRESS = parse_address("app.check.test")
 MEETING = Handshake("127.0.0.1", (), True, "TLS 1.3", "TLS_AES_256_GCM_SHA384", "")
 ROOT = make_root(constraints=("check.test", "127.0.0.0/8"))
 LEAF = ROOT.issue(
-    Wish(ips=("127.0.0.1",), crl="http://a.test/crl", ocsp="http://a.test/o", issuer_url="http://a.test/i")
+    LeafSpec(ips=("127.0.0.1",), crl="http://a.test/crl", ocsp="http://a.test/o", issuer_url="http://a.test/i")
 )
 CRL = make_crl(ROOT, [LEAF])
 
@@ -32,7 +32,7 @@ octets = st.integers(0, 255)
 
 
 @given(st.lists(st.tuples(places, octets), min_size=1, max_size=4))
-def test_a_damaged_certificate_is_refused_or_judged(changes: list[tuple[int, int]]) -> None:
+def test_a_damaged_certificate_is_refused_or_checked(changes: list[tuple[int, int]]) -> None:
     der = bytearray(LEAF.facts.der)
     for place, octet in changes:
         der[place] = octet
@@ -42,9 +42,9 @@ def test_a_damaged_certificate_is_refused_or_judged(changes: list[tuple[int, int
         assert str(error).isprintable()
         return
     path = find_path([leaf], [ROOT.facts], [], NOW)
-    opinions = (ask_cryptography(ADDRESS, [leaf], [ROOT.facts], NOW),)
-    evidence = Evidence(ADDRESS, MEETING, path, (), False, (), opinions, Ours(DEFAULT_ZONES), NOW)
-    report = judge(evidence, lambda _: False)
+    verifiers = (ask_cryptography(ADDRESS, [leaf], [ROOT.facts], NOW),)
+    evidence = Evidence(ADDRESS, MEETING, path, (), False, (), verifiers, LocalCa(DEFAULT_ZONES), NOW)
+    report = decide(evidence, lambda _: False)
     text = [*(each.sentence for each in (*report.questions, *report.remarks)), report.verdict, *report.advice]
     assert all(each and each.isprintable() for each in text)
     assert report.warns

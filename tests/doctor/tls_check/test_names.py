@@ -6,7 +6,7 @@ import pytest
 
 from devtls.doctor.tls_check.address import parse_address
 from devtls.doctor.tls_check.names import match_name
-from tests.doctor.tls_check.pki import Wish, self_signed
+from tests.doctor.tls_check.pki import LeafSpec, self_signed
 
 
 def suffix(name: str) -> bool:
@@ -14,7 +14,7 @@ def suffix(name: str) -> bool:
 
 
 def match(host: str, *dns: str, ips: tuple[str, ...] = (), subject: str = "somebody") -> tuple[bool, str]:
-    certificate = self_signed(Wish(subject=subject, dns=dns, ips=ips)).facts
+    certificate = self_signed(LeafSpec(subject=subject, dns=dns, ips=ips)).facts
     return match_name(parse_address(host).host, certificate, suffix)
 
 
@@ -64,7 +64,7 @@ def test_addresses_match_addresses_alone() -> None:
 
 
 def test_a_zone_of_an_address_is_no_part_of_it() -> None:
-    certificate = self_signed(Wish(ips=("fe80::1",))).facts
+    certificate = self_signed(LeafSpec(ips=("fe80::1",))).facts
     host = ip_address("fe80::1%eth0")
     assert match_name(host, certificate, suffix)[0]
 

@@ -3,32 +3,32 @@ from __future__ import annotations
 import pytest
 
 from devtls.doctor.tls_check.address import parse_address
-from devtls.doctor.tls_check.evidence import CRYPTOGRAPHY, OPENSSL, STRICT, Evidence, Handshake, Ours, VerifierResult
+from devtls.doctor.tls_check.evidence import CRYPTOGRAPHY, OPENSSL, STRICT, Evidence, Handshake, LocalCa, VerifierResult
 from devtls.doctor.tls_check.path import find_path
-from devtls.doctor.tls_check.remarks import chromium_error, on_connection, on_hsts, on_opinions
-from devtls.doctor.tls_check.report import Answer, Mark
+from devtls.doctor.tls_check.remarks import chromium_error, on_connection, on_hsts, on_verifiers
+from devtls.doctor.tls_check.report import CheckAnswer, Mark
 from devtls.names import DEFAULT_ZONES
-from tests.doctor.tls_check.pki import NOW, Wish, make_root
+from tests.doctor.tls_check.pki import NOW, LeafSpec, make_root
 
-LEAF = make_root().issue(Wish()).facts
+LEAF = make_root().issue(LeafSpec()).facts
 
 
-def meeting(*, whole: bool = True, hsts: str | None = None) -> Handshake:
+def handshake(*, whole: bool = True, hsts: str | None = None) -> Handshake:
     return Handshake("127.0.0.1", (LEAF.der,), whole, "TLS 1.3", "TLS_AES_256_GCM_SHA384", "", hsts=hsts)
 
 
 def hsts(address: str, value: str | None, *, would_warn: bool = True) -> list[str]:
     path = find_path([LEAF], [], [], NOW)
     where = parse_address(address)
-    evidence = Evidence(where, meeting(hsts=value), path, (), False, (), (), Ours(DEFAULT_ZONES), NOW)
+    evidence = Evidence(where, handshake(hsts=value), path, (), False, (), (), LocalCa(DEFAULT_ZONES), NOW)
     return [each.sentence for each in on_hsts(evidence, would_warn=would_warn)]
 
 
 def test_a_chain_that_was_not_seen_whole_is_told() -> None:
-    (said,) = on_connection(meeting(whole=False))
+    (said,) = on_connection(handshake(whole=False))
     assert said.mark is Mark.NOTE
     assert "the server's own certificate only" in said.sentence
-    assert list(on_connection(meeting())) == []
+    assert list(on_connection(handshake())) == []
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_addresses_know_no_hsts_and_silence_says_nothing() -> None:
     assert hsts("app.test", None) == []
 
 
-def opinions(openssl: bool, strict: bool, other: bool) -> tuple[VerifierResult, ...]:
+def results(openssl: bool, strict: bool, other: bool) -> tuple[VerifierResult, ...]:
     return (
         VerifierResult(OPENSSL, openssl, "x"),
         VerifierResult(STRICT, strict, "y"),
@@ -72,17 +72,17 @@ def opinions(openssl: bool, strict: bool, other: bool) -> tuple[VerifierResult, 
     ],
 )
 def test_what_the_verifiers_say(verifiers: tuple[bool, bool, bool], would_warn: bool, mark: Mark, said: str) -> None:
-    (answer,) = on_opinions(opinions(*verifiers), would_warn=would_warn)
+    (answer,) = on_verifiers(results(*verifiers), would_warn=would_warn)
     assert (answer.mark, answer.sentence) == (mark, said)
 
 
 def test_the_stricter_python_is_told_apart() -> None:
-    *_, last = on_opinions(opinions(True, False, True), would_warn=False)
+    *_, last = on_verifiers(results(True, False, True), would_warn=False)
     assert last.sentence == "Python 3.13 and later are stricter and refuse it: y."
 
 
 def test_chromium_names_the_worst_trouble_alone() -> None:
-    expired, unknown = (Answer("x", Mark.WARNS, "s", each) for each in ("it has expired", "it is self-signed"))
+    expired, unknown = (CheckAnswer("x", Mark.WARNS, "s", each) for each in ("it has expired", "it is self-signed"))
     assert chromium_error([expired]) == "NET::ERR_CERT_DATE_INVALID"
     assert chromium_error([expired, unknown]) == "NET::ERR_CERT_AUTHORITY_INVALID"
-    assert chromium_error([Answer("x", Mark.FINE, "s")]) == ""
+    assert chromium_error([CheckAnswer("x", Mark.FINE, "s")]) == ""

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from devtls.doctor.tls_check.report import Mark, Report
+from devtls.doctor.tls_check.report import Mark, TlsCheckReport
 from devtls.doctor.tls_check.stores import read_stores
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
 from tests.conftest import RequireTool
 from tests.doctor.tls_check.conftest import Check
-from tests.doctor.tls_check.pki import Issued, Wish, make_root, showing
+from tests.doctor.tls_check.pki import Issued, LeafSpec, make_root, showing
 
 CHROMIUM, FIREFOX = ".local/share/pki/nssdb", ".mozilla/firefox/a.default"
 
@@ -48,10 +48,10 @@ def root_file(root: Issued, tmp_path: Path) -> Path:
     return file
 
 
-def checked(check: Check, root: Issued, tmp_path: Path) -> Report:
-    with showing(tmp_path, root.issue(Wish())) as port:
+def checked(check: Check, root: Issued, tmp_path: Path) -> TlsCheckReport:
+    with showing(tmp_path, root.issue(LeafSpec())) as port:
         report = check(port, trusted=()).report
-    assert isinstance(report, Report)
+    assert isinstance(report, TlsCheckReport)
     return report
 
 

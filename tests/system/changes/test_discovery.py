@@ -52,7 +52,7 @@ def test_what_may_have_been_taken_is_found_without_a_record(machine: Machine) ->
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
-def test_every_measure_of_a_system_can_be_asked_for_by_its_way(tmp_path: Path, platform: str) -> None:
+def test_every_change_of_a_system_can_be_asked_for_by_its_method(tmp_path: Path, platform: str) -> None:
     machine = Machine.redirected(tmp_path, tmp_path, {}, platform=platform)
     for change in find_changes(machine, RUNNER, list(Part)):
         assert method_of(change) in METHODS

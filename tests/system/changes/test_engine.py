@@ -110,7 +110,7 @@ def test_a_service_that_is_in_place_and_does_not_run_stays_for_its_log(file: Fil
     assert executor.record.entries() == ()
 
 
-def test_what_cannot_be_undone_stays_recorded_and_is_said(file: FileChange, executor: Executor) -> None:
+def test_what_cannot_be_undone_stays_recorded_and_is_reported(file: FileChange, executor: Executor) -> None:
     stuck = replace(file, tail=(program("false"),), stuck=(program("false"),))
     result = apply_one(stuck, executor)
     assert "a part of it is left, which devtls unsetup reverts" in result.state.detail

@@ -1,4 +1,4 @@
-"""A PEM bundle of ours: which roots it adds ours to is written in its head.
+"""A PEM bundle of ours, with a head that names the roots it adds ours to.
 
 Owns that head. Without it, a shell in which `devtls env` ran already would lose the user's own file: its variable
 names our bundle by then. Lines before the first certificate are ignored by every reader of PEM (RFC 7468 2).

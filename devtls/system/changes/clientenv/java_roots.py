@@ -31,7 +31,7 @@ _FINDER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class JavaFacts:
+class JavaRootFacts:
     """`options` is the user's own JAVA_TOOL_OPTIONS; `base` the truststore behind `certificates`, "" = none was found.
 
     `own` = the user named it; `trouble` says why it could not be read.
@@ -44,29 +44,29 @@ class JavaFacts:
     trouble: str = ""
 
 
-def probe_java(environ: Mapping[str, str]) -> JavaFacts:
+def probe_java(environ: Mapping[str, str]) -> JavaRootFacts:
     """Read the options and the roots of the Java that `environ` leads to."""
     options = without_ours(environ.get(JAVA_VARIABLE, ""))
     kind = (own_property(options, "trustStoreType") or "").lower()
     if kind not in _FILE_TYPES or own_property(options, "trustStoreProvider"):
-        return JavaFacts(options, own=True, trouble=f"names a truststore that is no file ({kind or 'a provider'})")
+        return JavaRootFacts(options, own=True, trouble=f"names a truststore that is no file ({kind or 'a provider'})")
     named = own_property(options, "trustStore")
     if named is not None:
         return _read(options, Path(named).absolute(), own=True)
     home = _java_home(environ)
     found = next((home / place for place in _PLACES if (home / place).is_file()), None) if home else None
-    return _read(options, found, own=False) if found else JavaFacts(options)
+    return _read(options, found, own=False) if found else JavaRootFacts(options)
 
 
-def _read(options: str, file: Path, *, own: bool) -> JavaFacts:
+def _read(options: str, file: Path, *, own: bool) -> JavaRootFacts:
     password = own_property(options, "trustStorePassword") or _USUAL_PASSWORD
     try:
-        return JavaFacts(options, str(file), certificates_of(file.read_bytes(), password), own)
+        return JavaRootFacts(options, str(file), certificates_of(file.read_bytes(), password), own)
     except OSError as error:
         trouble = str(error.strerror)
     except CertificateError as error:
         trouble = str(error).rstrip(".")
-    return JavaFacts(options, str(file), own=own, trouble=f"names {file}, which cannot be read ({trouble})")
+    return JavaRootFacts(options, str(file), own=own, trouble=f"names {file}, which cannot be read ({trouble})")
 
 
 def certificates_of(data: bytes, password: str = _USUAL_PASSWORD) -> tuple[bytes, ...]:
@@ -99,7 +99,7 @@ def _java_home(environ: Mapping[str, str]) -> Path | None:
 
 
 def _ask_mac() -> Path | None:
-    """Return what macOS says: its /usr/bin/java is a stub that lies beside no JDK."""
+    """Return the answer of macOS: its /usr/bin/java is a stub that lies beside no JDK."""
     try:
         asked = subprocess.run(
             [str(_MAC_FINDER)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_FINDER_S, check=True

@@ -15,7 +15,7 @@ from pathlib import Path
 from devtls.pki.java_truststore import write_pkcs12
 from devtls.system.changes.clientenv.bundle_file import render_bundle
 from devtls.system.changes.clientenv.java_options import extend
-from devtls.system.changes.clientenv.probe import Facts, Named
+from devtls.system.changes.clientenv.probe import EnvironmentFacts, Named
 from devtls.system.changes.clientenv.variables import (
     BUNDLE_FILE,
     JAVA_VARIABLE,
@@ -30,14 +30,14 @@ from devtls.system.changes.truststore.root import RootCertificate, fingerprint_o
 
 @dataclass(frozen=True, slots=True)
 class ClientEnvironment:
-    """What to set, the files that this names, and what the user should know."""
+    """The variables to set, the files that they name, and notes for the user."""
 
     variables: dict[str, str]
     files: dict[Path, bytes]
     notes: tuple[str, ...] = ()
 
 
-def plan_environment(facts: Facts) -> ClientEnvironment:
+def plan_environment(facts: EnvironmentFacts) -> ClientEnvironment:
     """Return the environment that makes every client trust the root besides what it trusts already."""
     planned = ClientEnvironment({}, {facts.directory / ROOT_FILE: facts.root.list_pem})
     skipped = [variable.name for variable in VARIABLES if not _plan_variable(variable, facts, planned)]
@@ -50,7 +50,7 @@ def plan_environment(facts: Facts) -> ClientEnvironment:
     return ClientEnvironment(planned.variables, planned.files, tuple(notes))
 
 
-def _plan_variable(variable: Variable, facts: Facts, planned: ClientEnvironment) -> bool:
+def _plan_variable(variable: Variable, facts: EnvironmentFacts, planned: ClientEnvironment) -> bool:
     base = _base(variable, facts)
     certificates = base.certificates if base else facts.system
     if base is None and variable.effect is Effect.ADDS:
@@ -64,7 +64,7 @@ def _plan_variable(variable: Variable, facts: Facts, planned: ClientEnvironment)
     return True
 
 
-def _base(variable: Variable, facts: Facts) -> Named | None:
+def _base(variable: Variable, facts: EnvironmentFacts) -> Named | None:
     """Return the user's own list that the programs of `variable` go by today."""
     named = (facts.own.get(name) for name in (variable.name, *variable.stands_in))
     return next((found for found in named if found and found.certificates), None)
@@ -78,7 +78,7 @@ def _with_ours(certificates: Iterable[bytes], root: RootCertificate) -> list[byt
     return [*dict.fromkeys(der for der in certificates if der not in root.ders), *root.ders]
 
 
-def _useless_files(facts: Facts) -> list[str]:
+def _useless_files(facts: EnvironmentFacts) -> list[str]:
     return [
         f"{name} names {named.path}, where no certificate is to be found; it counts as not set."
         for name, named in facts.own.items()
@@ -86,7 +86,7 @@ def _useless_files(facts: Facts) -> list[str]:
     ]
 
 
-def _plan_java(facts: Facts, planned: ClientEnvironment) -> tuple[str, ...]:
+def _plan_java(facts: EnvironmentFacts, planned: ClientEnvironment) -> tuple[str, ...]:
     java = facts.java
     if java.own and java.trouble:
         return (f"{JAVA_VARIABLE} is left as it is: it {java.trouble}.",)

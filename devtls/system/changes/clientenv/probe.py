@@ -1,4 +1,4 @@
-"""What `devtls env` has to know: the system's roots, and what each variable names already.
+"""The facts of `devtls env`: the system's roots, and the files that the variables name already.
 
 Owns reading; decides nothing. A variable that names a bundle of ours stands for what that bundle was made from, so that
 ours never nest and a file of the user's own is found again. git's own setting counts as well, since its variable wins
@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from devtls.system.changes.clientenv.bundle_file import base_of
-from devtls.system.changes.clientenv.java_roots import JavaFacts, probe_java
-from devtls.system.changes.clientenv.variables import BUNDLE_FILE, ROOT_FILE, VARIABLES
+from devtls.system.changes.clientenv.java_options import named_truststore, without_ours
+from devtls.system.changes.clientenv.java_roots import JavaRootFacts, probe_java
+from devtls.system.changes.clientenv.variables import BUNDLE_FILE, JAVA_VARIABLE, ROOT_FILE, VARIABLES
 from devtls.system.changes.truststore.bundle import system_certificates
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, ours
 
@@ -27,24 +28,26 @@ _SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A file or folder of the user's own that a variable names, and its certificates (DER; none = it is of no use)."""
+    """A file or directory of the user's own that a variable names, and its certificates (DER; none: it is useless)."""
 
     path: str
     certificates: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """`folder` is the state folder; `own` holds what the user's variables name, as far as they name anything."""
+class EnvironmentFacts:
+    """`directory` is the state directory; `own` holds what the user's variables name, as far as they name anything."""
 
     directory: Path
     root: RootCertificate
     system: tuple[bytes, ...]
     own: Mapping[str, Named] = field(default_factory=dict)
-    java: JavaFacts = field(default_factory=JavaFacts)
+    java: JavaRootFacts = field(default_factory=JavaRootFacts)
 
 
-def probe(directory: Path, root: RootCertificate, environ: Mapping[str, str], system_root: Path = Path("/")) -> Facts:
+def probe(
+    directory: Path, root: RootCertificate, environ: Mapping[str, str], system_root: Path = Path("/")
+) -> EnvironmentFacts:
     """Read everything once."""
     own = {
         name: Named(path, _certificates(Path(path), directory)) for name, path in own_paths(environ, directory).items()
@@ -52,7 +55,7 @@ def probe(directory: Path, root: RootCertificate, environ: Mapping[str, str], sy
     configured = git_setting(directory, environ) if GIT_VARIABLE not in own else None
     if configured:
         own[GIT_VARIABLE] = configured
-    return Facts(directory, root, _system_roots(system_root), own, probe_java(environ))
+    return EnvironmentFacts(directory, root, _system_roots(system_root), own, probe_java(environ))
 
 
 def own_paths(environ: Mapping[str, str], directory: Path) -> dict[str, str]:
@@ -98,7 +101,7 @@ def _read(file: Path) -> bytes:
 
 
 def git_setting(directory: Path, environ: Mapping[str, str]) -> Named | None:
-    """Return http.sslCAInfo of the user and the system; that of a repository holds in its folder only."""
+    """Return http.sslCAInfo of the user and the system; that of a repository holds in its directory only."""
     argv = ["git", "-C", str(directory), "config", "--get", "--type=path", "http.sslCAInfo"]
     env = {name: value for name, value in environ.items() if name != "GIT_DIR"}
     try:
@@ -124,3 +127,25 @@ def tls_roots(entries: Iterable[tuple[bytes, str, set[str] | bool]]) -> tuple[by
         for der, encoding, trust in entries
         if encoding == "x509_asn" and (trust is True or (isinstance(trust, set) and _SERVER_AUTH in trust))
     )
+
+
+def former_values(environ: Mapping[str, str], directory: Path) -> dict[str, str | None]:
+    """Return variable -> the user's own value (None = it was not set), for each that names a file of ours."""
+    own = own_paths(environ, directory)
+    found: dict[str, str | None] = {}
+    for name in (variable.name for variable in VARIABLES if environ.get(variable.name)):
+        path = str(Path(environ[name]).absolute())
+        if own_base(Path(path), directory) != path:
+            found[name] = own.get(name)
+    if found.get(GIT_VARIABLE) and _git_says_so(found[GIT_VARIABLE], directory, environ):
+        found[GIT_VARIABLE] = None
+    options = environ.get(JAVA_VARIABLE, "")
+    if named_truststore(options):
+        found[JAVA_VARIABLE] = without_ours(options) or None
+    return found
+
+
+def _git_says_so(path: str | None, directory: Path, environ: Mapping[str, str]) -> bool:
+    """Say whether git goes by the same file without its variable: then that was most likely not set."""
+    configured = git_setting(directory, environ)
+    return configured is not None and configured.path == path

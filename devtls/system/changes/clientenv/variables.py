@@ -1,4 +1,4 @@
-"""The variables through which programs are told whom to trust.
+"""The variables that tell programs which roots to trust.
 
 Owns knowledge, no behaviour: platform guide A.7. NODE_USE_SYSTEM_CA and DENO_TLS_CA_STORE are not among them: they
 would make a program trust everything that the system does, where only our root was asked for. Two kinds must never be
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 ROOT_FILE = "devtls-root.pem"
-"""The root in the state folder under a name that does not change: for commands, and for variables that add."""
+"""The root in the state directory under a name that does not change: for commands, and for variables that add."""
 BUNDLE_FILE = "ca-bundle.pem"
 """The system's roots and ours; ca-bundle-<...>.pem extends a file of the user's own."""
 TRUSTSTORE_FILE = "devtls-truststore.p12"
@@ -20,7 +20,7 @@ JAVA_VARIABLE = "JAVA_TOOL_OPTIONS"
 
 
 class Effect(Enum):
-    """What the file that a variable names does to the program's own list."""
+    """The effect of the file behind a variable on the program's own list."""
 
     ADDS = "adds"
     REPLACES = "replaces"

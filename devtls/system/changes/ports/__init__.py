@@ -1,1 +1,1 @@
-"""How this machine lets an unprivileged process have ports 443 and 80: one file per way."""
+"""Ports 443 and 80 for an unprivileged process: one file per method."""

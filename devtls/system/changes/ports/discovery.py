@@ -1,4 +1,4 @@
-"""Which measures for ports there are on this machine: on Linux the sysctl, and the redirect only when it is asked for.
+"""The changes of ports on this machine: on Linux the sysctl, and the redirect only when it is asked for.
 
 Refuses Linux capabilities on the interpreter: every script that it runs, whoever starts it, would have them.
 """

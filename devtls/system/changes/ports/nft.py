@@ -2,22 +2,25 @@
 
 Owns one table of its own, `inet devtls`, with rules for connections that this machine makes to its own loopback
 addresses: no other machine and no container is touched. Where systemd runs, a unit loads it again at each boot, and
-with nftables.service, which empties all tables; elsewhere it is gone after the next boot, and that is said. Refuses
-files at its places that are not ours. What counts is whether a connection arrives: an ordinary user may not list rules.
+with nftables.service, which empties all tables; elsewhere it is gone after the next boot, and the state says so.
+Refuses files at its places that are not ours. What counts is whether a connection arrives: an ordinary user may not
+list rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import socket
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
-from devtls.system.changes.ports.redirect_probe import redirected_ports
 from devtls.system.changes.ports.sysctl import lowest_open
 from devtls.system.machine.execute import Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, Plan, RemoveFile, Run, Step, WriteFile
+from devtls.system.machine.port_holder import is_listened_to
 
 TARGET = 8443
 """Where devtls listens when 443 is closed to it; it redirects plain HTTP there as well."""
@@ -32,8 +35,10 @@ _EMPTY = "table inet devtls\ndelete table inet devtls\n"
 _AGAIN = "devtls setup ports --method nft"
 _UNTIL_BOOT = "until the next boot: without systemd nothing loads it again"
 _LARGEST = 1 << 16
+_FAMILIES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+_CONNECT_S = 0.3
 
-Knock = Callable[[Iterable[int], int], frozenset[int]]
+PortProbe = Callable[[Iterable[int], int], frozenset[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,44 @@ class NftFacts:
     lowest: int | None = None
 
 
+def redirected_ports(ports: Iterable[int], target: int) -> frozenset[int]:
+    """Return those of `ports` that lead to `target`, or to another port that is listened to, on this machine.
+
+    One connection to each loopback address: a port on which nobody listens, and which answers all the same, is
+    redirected. Where nobody listens at the target either, this does for as long as it connects.
+    """
+    with _listening(target) as families:
+        asked = [port for port in ports if not is_listened_to(port)]
+        return frozenset(port for port in asked if all(_answers(port, *family) for family in families))
+
+
+@contextlib.contextmanager
+def _listening(port: int) -> Iterator[list[tuple[socket.AddressFamily, str]]]:
+    """Yield the families of this machine, with somebody listening on `port` in each."""
+    families = []
+    with contextlib.ExitStack() as listeners:
+        for family, address in _FAMILIES:
+            try:
+                listeners.enter_context(socket.create_server((address, port), family=family))
+            except OSError:
+                if not _answers(port, family, address):  # no IPv6 here
+                    continue
+            families.append((family, address))
+        yield families
+
+
+def _answers(port: int, family: socket.AddressFamily, address: str) -> bool:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_CONNECT_S)
+            connection.connect((address, port))
+    except OSError:
+        return False
+    return True
+
+
 class NftRedirect(Change[NftFacts, DesiredState]):
-    """The Measure that sends 443 and 80 to 8443."""
+    """The Change that sends 443 and 80 to 8443."""
 
     name = "ports:nft"
     part = Part.PORTS
@@ -65,12 +106,12 @@ class NftRedirect(Change[NftFacts, DesiredState]):
         "there gets them, any local user included, and no list of open ports shows why."
     )
 
-    def __init__(self, machine: Machine, *, knock: Knock = redirected_ports) -> None:
+    def __init__(self, machine: Machine, *, redirected: PortProbe = redirected_ports) -> None:
         self._machine = machine
-        self._knock = knock
+        self._redirected = redirected
 
     def probe(self) -> NftFacts:
-        """Knock on the ports and read our files."""
+        """PortProbe on the ports and read our files."""
         root, machine = self._machine.root, self._machine
         rules_path, unit_path = root / _RULES_FILE, root / _UNITS / _UNIT
         found = {path: _read(path) for path in (rules_path, unit_path)}
@@ -79,7 +120,7 @@ class NftRedirect(Change[NftFacts, DesiredState]):
         return NftFacts(
             tool=tool,
             systemctl=machine.system_tool("systemctl") if runs_systemd else None,
-            leading=frozenset() if tool is None else self._knock((HTTPS, HTTP), TARGET),
+            leading=frozenset() if tool is None else self._redirected((HTTPS, HTTP), TARGET),
             rules_path=rules_path,
             unit_path=unit_path,
             rules=found[rules_path],
@@ -89,7 +130,7 @@ class NftRedirect(Change[NftFacts, DesiredState]):
         )
 
     def state(self, facts: NftFacts, desired: DesiredState) -> ChangeState:
-        """Say whether connections to the wished ports arrive at 8443, and will after the next boot."""
+        """Say whether connections to the desired ports arrive at 8443, and will after the next boot."""
         if desired.https_port != HTTPS:
             detail = f"devtls.toml asks for port {desired.https_port}, and it is 443 that is redirected"
             return ChangeState(Status.MANUAL, detail, "Take https_port out of devtls.toml, or choose another method.")
@@ -168,7 +209,7 @@ class NftRedirect(Change[NftFacts, DesiredState]):
                 return ChangeState(Status.FAILED, outcome.detail, remedy)
 
     def explain(self, facts: NftFacts, desired: DesiredState) -> str:
-        """Return what a person does about what stands in the way."""
+        """Return the steps of a person against an obstacle."""
         return self.state(facts, desired).remedy
 
 

@@ -27,7 +27,7 @@ _WORDS = {
 
 
 class OpenPorts(Change[str, DesiredState]):
-    """The Measure of a system that needs none."""
+    """The Change of a system that needs none."""
 
     name = "ports:open"
     part = Part.PORTS
@@ -42,7 +42,7 @@ class OpenPorts(Change[str, DesiredState]):
         return self._platform
 
     def state(self, facts: str, desired: DesiredState) -> ChangeState:
-        """Say why nothing is to be done."""
+        """Say that nothing is to be done."""
         return ChangeState(Status.APPLIED, _STATES[facts])
 
     def apply_plan(self, facts: str, desired: DesiredState) -> Plan:
@@ -62,5 +62,5 @@ class OpenPorts(Change[str, DesiredState]):
         return ChangeState(Status.FAILED, outcome.detail)
 
     def explain(self, facts: str, desired: DesiredState) -> str:
-        """Return what a person should know of this system."""
+        """Return notes about this system for a person."""
         return _WORDS[facts]

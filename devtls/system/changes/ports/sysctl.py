@@ -42,7 +42,7 @@ class SysctlFacts:
 
     @property
     def path(self) -> Path:
-        """Where our file is, or would be."""
+        """The path of our file."""
         return self.directory / Path(OWN_FILE).name
 
     @property
@@ -51,7 +51,7 @@ class SysctlFacts:
         return next((each for each in reversed(self.others) if each.after_ours), None)
 
     def at_boot(self) -> tuple[int, Path] | None:
-        """Return what will hold after the next boot, and by which file; None = the kernel's own value."""
+        """Return the value after the next boot and the file that sets it; None = the kernel's own value."""
         if (last := self.overruled_by) is not None:
             return last.value, last.path
         if self.own is not None:
@@ -60,7 +60,7 @@ class SysctlFacts:
 
 
 class SysctlChange(Change[SysctlFacts, DesiredState]):
-    """The Measure that lets every user have the ports from the lowest of ours up."""
+    """The Change that lets every user have the ports from the lowest of ours up."""
 
     name = "ports:sysctl"
     part = Part.PORTS
@@ -149,14 +149,14 @@ class SysctlChange(Change[SysctlFacts, DesiredState]):
                 return ChangeState(Status.FAILED, outcome.detail, f"Run the commands above yourself, then {_AGAIN}.")
 
     def explain(self, facts: SysctlFacts, desired: DesiredState) -> str:
-        """Return what helps where no file of ours does."""
+        """Return the remedy where no file of ours helps."""
         wanted = lowest_wanted(desired)
         blocked = None if wanted is None else _obstacle(facts, wanted)
         return blocked.remedy if blocked is not None else ""
 
 
 def lowest_wanted(desired: DesiredState) -> int | None:
-    """Return the lowest port of root's that is wished for, None for none."""
+    """Return the lowest port of root's that is desired, None for none."""
     return min((port for port in (desired.https_port, desired.http_port) if port and port < _FIRST_OPEN), default=None)
 
 
@@ -179,7 +179,7 @@ def _stays(facts: SysctlFacts, wanted: int) -> ChangeState | None:
 
 
 def _obstacle(facts: SysctlFacts, wanted: int) -> ChangeState | None:
-    """Return why our file cannot be put there or would not count."""
+    """Return the obstacle to our file: it cannot be put there, or would not count."""
     if facts.declared:
         line = f'boot.kernel.sysctl."{KEY}" = {wanted};'
         return ChangeState(

@@ -1,4 +1,4 @@
-"""What the files of sysctl.d(5) say about one setting: ours, those of others, and which of them wins at boot.
+"""One setting in the files of sysctl.d(5): ours, those of others, and the one that wins at boot.
 
 Owns reading them, their order, and the text of our own file. Refuses to take a file for ours that differs from what we
 write by more than its numbers: somebody has changed it, so it is theirs.
@@ -15,7 +15,7 @@ KEY = "net.ipv4.ip_unprivileged_port_start"
 OWN_FILE = "etc/sysctl.d/60-devtls.conf"
 
 _DIRECTORYS = ("etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d")
-"""A file in an earlier folder takes the place of one with its name in a later one."""
+"""A file in an earlier directory takes the place of one with its name in a later one."""
 _READ_LAST = "etc/sysctl.conf"
 _LARGEST = 1 << 20
 _TEXT = """\
@@ -38,7 +38,7 @@ class OwnFile:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What another file sets; `after_ours` = it is read later, so that its word counts."""
+    """The value in another file; `after_ours` = it is read later, so that its word counts."""
 
     path: Path
     value: int
@@ -66,7 +66,7 @@ def read_own(root: Path) -> OwnFile | str | None:
 
 
 def read_others(root: Path) -> tuple[Setting, ...]:
-    """Return what the other files set, in the order in which they are read at boot."""
+    """Return the values in the other files, in the order in which they are read at boot."""
     own = Path(OWN_FILE).name
     found = []
     for path in _in_order(root):

@@ -1,1 +1,1 @@
-"""How this machine's resolver learns the names of the zones: one file per way."""
+"""The names of the zones in this machine's resolver: one file per method."""

@@ -27,7 +27,7 @@ from devtls.system.machine.machine import Machine
 def find_changes(
     machine: Machine, runner: Runner, *, methods: Collection[str] = (), recorded: Collection[str] = ()
 ) -> tuple[AnyChange, ...]:
-    """Return the measures that suit this machine, in their order.
+    """Return the changes that suit this machine, in their order.
 
     `methods` asks for certain ones by the second half of their names, beside those that suit by themselves; `recorded`
     adds those of an earlier setup.
@@ -66,6 +66,6 @@ def _of_linux(machine: Machine, runner: Runner, asked: Collection[str]) -> Itera
     )
     for recipe, obstacle, harmless in candidates:
         change = DropIn(recipe, machine.root, obstacle)
-        # Our file is there: a setup whose record is lost can still be taken back.
+        # Our file is there: a setup whose record is lost can still be reverted.
         if change.name in asked or (harmless and not obstacle) or change.probe().ours:
             yield change

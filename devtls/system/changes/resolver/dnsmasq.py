@@ -1,4 +1,4 @@
-"""dnsmasq, alone or as NetworkManager's: how it is told where the names of our zones lead.
+"""The drop-in of dnsmasq, alone or as NetworkManager's, that answers the names of our zones.
 
 Owns the content of one file. It gives dnsmasq the two addresses (`address=`) and keeps every other type of question
 at home (`local=`: with `address=` alone dnsmasq 2.86 and later sends type 65, which browsers ask for, to the network).

@@ -1,8 +1,8 @@
-"""Files of our own in a folder that a resolver of this machine reads: one measure for every such resolver.
+"""Files of our own in a directory that a resolver of this machine reads: one change for every such resolver.
 
-Owns looking at the folder, writing and removing our files there, and telling the resolver. A file is ours when its
-first line says so; any other of the name that we need, a link, or a folder that others may write to, is left as it is
-and said. A Recipe says which folder, which content and which command.
+Owns looking at the directory, writing and removing our files there, and telling the resolver. A file is ours when its
+first line says so; any other of the name that we need, a link, or a directory that others may write to, is left as it
+is and reported. A Recipe names the directory, the content and the command.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _RMDIR = "/bin/rmdir"
 
 @dataclass(frozen=True, slots=True)
 class DropInFacts:
-    """`ours` are our files by name, `taken` the other names and what they are; `is_there` = there is a folder.
+    """`ours` are our files by name, `taken` the other names and what they are; `is_there` = there is a directory.
 
-    `trouble` is why the folder must not be written to.
+    `trouble` is why the directory must not be written to.
     """
 
     is_there: bool = True
@@ -46,7 +46,7 @@ def write_elevated(path: Path, content: bytes) -> tuple[Step, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One resolver's way: `folder` counts from the root of the file system, `files` are name -> content for a desired.
+    """The method of one resolver: `directory` counts from the root of the file system, `files` are name -> content.
 
     `refresh` makes the resolver read them; `write` returns the steps for one file.
     """
@@ -61,7 +61,7 @@ class Recipe:
 
 
 class DropIn(Change[DropInFacts, DesiredState]):
-    """The Measure of one recipe; `obstacle` is why this machine does not go by it ("" = it does)."""
+    """The Change of one recipe; `obstacle` is why this machine does not go by it ("" = it does)."""
 
     part = Part.NAMES
 
@@ -78,16 +78,16 @@ class DropIn(Change[DropInFacts, DesiredState]):
 
     @property
     def label(self) -> str:
-        """What it is."""
+        """The label of the recipe."""
         return self._recipe.label
 
     @property
     def purpose(self) -> str:
-        """What it does, and what there is to know before."""
+        """The purpose of the recipe."""
         return self._recipe.purpose
 
     def probe(self) -> DropInFacts:
-        """Read the folder, and in it what is small enough to be ours."""
+        """Read the directory, and in it what is small enough to be ours."""
         directory = self._directory
         if directory.is_symlink():
             return DropInFacts(trouble=f"{directory} is a link, and links are not followed as administrator")
@@ -108,7 +108,7 @@ class DropIn(Change[DropInFacts, DesiredState]):
         return DropInFacts(True, ours, taken, is_read_only(directory), trouble)
 
     def state(self, facts: DropInFacts, desired: DesiredState) -> ChangeState:
-        """Say whether our files are there as wished, and only those."""
+        """Say whether our files are there as desired, and only those."""
         if facts.trouble:
             return ChangeState(Status.MANUAL, facts.trouble, f"Mend that, then {_AGAIN}.")
         if self._obstacle:
@@ -148,11 +148,11 @@ class DropIn(Change[DropInFacts, DesiredState]):
         return tuple(Run(argv, elevate=True, timeout_s=ELEVATED_S) for argv in self._recipe.refresh)
 
     def previous_state(self, facts: DropInFacts, desired: DesiredState) -> PreviousState:
-        """Return whether the folder has to be made."""
+        """Return whether the directory has to be made."""
         return {} if facts.is_there else {_DIRECTORY: _ABSENT}
 
     def revert_plan(self, facts: DropInFacts, previous_state: PreviousState) -> Plan:
-        """Return: remove our files, and the folder if we made it and it holds nothing else; tell the resolver."""
+        """Return: remove our files, and the directory if we made it and it holds nothing else; tell the resolver."""
         made = previous_state.get(_DIRECTORY) == _ABSENT and facts.is_there and not facts.taken and not facts.trouble
         steps: list[Step] = [RemoveFile(self._directory / name, elevate=True) for name in facts.ours]
         if made:
@@ -174,7 +174,7 @@ class DropIn(Change[DropInFacts, DesiredState]):
 
 
 def _nearest(directory: Path) -> Path:
-    """Return the folder itself or the first above it that is there."""
+    """Return the directory itself or the first above it that is there."""
     return next((each for each in (directory, *directory.parents) if each.is_dir()), directory)
 
 

@@ -1,8 +1,8 @@
-"""The hosts file: the way to a name that works on every system, for every program, whether or not devtls runs.
+"""The block in the hosts file: it works on every system, for every program, whether or not devtls runs.
 
 Owns what is to stand in our block and the words about it; where the file is and how it is written is its place's
 business. Refuses links (on NixOS, for one, the configuration makes the file) and a file that it does not understand:
-then it says which lines a person adds. Names of the block stay when another project is set up; taking the measure back
+then it says which lines a person adds. Names of the block stay when another project is set up; reverting the change
 takes the whole block. No system has wildcards here.
 """
 
@@ -59,12 +59,12 @@ class HostsFacts:
 
     @property
     def sha256(self) -> str | None:
-        """What `Unchanged` compares."""
+        """The SHA-256 that `Unchanged` compares."""
         return None if self.content is None else hashlib.sha256(self.content).hexdigest()
 
 
 class HostsPlace(Protocol):
-    """Where the hosts file of a system is, and how it is written there."""
+    """The hosts file of one system, and the steps that write it there."""
 
     @property
     def path(self) -> PurePath:
@@ -76,26 +76,26 @@ class HostsPlace(Protocol):
 
     @property
     def flush(self) -> tuple[Run, ...]:
-        """What makes the resolver read the file again, where it does not by itself."""
+        """The steps that make the resolver read the file again, where it does not by itself."""
 
     def look(self) -> HostsFacts:
         """Read it."""
 
     def put(self, facts: HostsFacts, content: bytes) -> tuple[Step, ...]:
-        """Return what puts `content` in its place."""
+        """Return the steps that put `content` in its place."""
 
     def take_away(self, facts: HostsFacts) -> tuple[Step, ...]:
-        """Return what removes the file."""
+        """Return the steps that remove the file."""
 
     def sweep(self, facts: HostsFacts) -> tuple[Step, ...]:
-        """Return what removes the file that was left beside it."""
+        """Return the steps that remove the file that was left beside it."""
 
     def refused(self, detail: str) -> bool:
         """Whether a tool's last words say that the administrator said no."""
 
 
 class HostsFile(Change[HostsFacts, DesiredState]):
-    """The Measure of our block in the hosts file."""
+    """The Change of our block in the hosts file."""
 
     name = "names:hosts"
     part = Part.NAMES
@@ -105,12 +105,12 @@ class HostsFile(Change[HostsFacts, DesiredState]):
 
     @property
     def label(self) -> str:
-        """What it is, and where."""
+        """The block, and its file."""
         return f"Block in {self._place.path}"
 
     @property
     def purpose(self) -> str:
-        """What it does."""
+        """The effect."""
         return (
             "Writes the names of your routes between two marker lines, each for 127.0.0.1 and ::1, so that every "
             "program finds them. It knows no wildcards: a new route needs devtls setup names again."
@@ -153,7 +153,7 @@ class HostsFile(Change[HostsFacts, DesiredState]):
         return ChangeState(Status.READ_ONLY, f"{path} lies on a read-only file system", remedy)
 
     def _wished(self, facts: HostsFacts, desired: DesiredState) -> bytes:
-        """Return the whole file as wished. Raises UnusableHosts."""
+        """Return the whole file as desired. Raises UnusableHosts."""
         content, zones = facts.content or b"", tuple(map(Hostname, desired.zones))
         names = choose_names(parse_hosts(content).names, _wanted(desired), zones)
         return write_block(content, names, self._place.newline)
@@ -224,8 +224,8 @@ _NIXOS = "Add networking.hosts to your configuration and run nixos-rebuild switc
 
 
 def _rewriter(facts: HostsFacts) -> str:
-    """Return who will write the file anew, if it says so itself ("" = nobody)."""
-    return next((said for mark, said in _REWRITERS.items() if mark in (facts.content or b"")), "")
+    """Return the program that writes the file anew, if the file says so itself ("" = none)."""
+    return next((why for mark, why in _REWRITERS.items() if mark in (facts.content or b"")), "")
 
 
 def _has_all(facts: HostsFacts, desired: DesiredState) -> bool:

@@ -95,7 +95,7 @@ def remove_block(content: bytes) -> bytes:
 
 
 def choose_names(held: Iterable[str], wanted: Iterable[str], zones: Collection[Hostname]) -> tuple[Hostname, ...]:
-    """Return what the block is to hold: what it holds (another project's names) and what is wanted.
+    """Return the names of the new block: those that it holds (another project's) and those that are desired.
 
     Names that lie in no zone any more are dropped; `localhost` is the system's own. Raises InvalidName for a wanted
     name that is none or lies in no zone.

@@ -1,8 +1,8 @@
-"""Windows' hosts file: where it is, and how it is written with and without administrator rights.
+"""Windows' hosts file: its place, and the steps that write it with and without administrator rights.
 
 Owns finding it (the registry's DataBasePath) and the commands. A process that may write the file writes it. Any other
-writes a copy into its own folder, which xcopy.exe, elevated by Windows' own question, lays over the file: its
-permissions stay. A file of that name is a folder's worth of argument for xcopy, so it asks nothing. Its plans are
+writes a copy into its own directory, which xcopy.exe, elevated by Windows' own question, lays over the file: its
+permissions stay. A file of that name is a directory's worth of argument for xcopy, so it asks nothing. Its plans are
 tested, no Windows has run them yet; antivirus programs are known to undo such changes, so the file is read again.
 """
 
@@ -23,7 +23,7 @@ _PARAMETERS = r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
 
 
 def find_directory(environ: Mapping[str, str]) -> PureWindowsPath:
-    """Return the folder that the registry names, else the usual one."""
+    """Return the directory that the registry names, else the usual one."""
     usual = system_directory(environ) / "drivers" / "etc"
     if sys.platform != "win32":
         return usual

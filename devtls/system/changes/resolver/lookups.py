@@ -1,4 +1,4 @@
-"""How programs on a Linux machine look names up: which resolver answers them, as far as files and systemd tell.
+"""The resolver of a Linux machine: the programs that answer look-ups, as far as files and systemd tell.
 
 Owns reading nsswitch.conf, resolv.conf, NetworkManager's and dnsmasq's settings, and the verdict on which of the
 resolvers that can send single zones elsewhere is really in use: installed is not enough. Changes nothing, above all not
@@ -29,7 +29,7 @@ class Lookups:
     """`sources` is the line `hosts:` of nsswitch.conf, `nameservers` those of resolv.conf, `active` the units that run.
 
     `systemd` is its version (0 = none), `global_dns` the file in which systemd-resolved has servers for everything,
-    `nm_dns` NetworkManager's setting `dns`; `reads_folder` = dnsmasq reads /etc/dnsmasq.d.
+    `nm_dns` NetworkManager's setting `dns`; `reads_directory` = dnsmasq reads /etc/dnsmasq.d.
     """
 
     sources: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Lookups:
     reads_directory: bool = False
 
     def against_delegate(self) -> str:
-        """Return why systemd-resolved's delegates are no way here ("" = they are)."""
+        """Return the obstacle to systemd-resolved's delegates ("" = none)."""
         return self._against_resolved() or (
             f"systemd {self.systemd} has no delegates, they came with {FIRST_DELEGATES}"
             if self.systemd < FIRST_DELEGATES
@@ -49,7 +49,7 @@ class Lookups:
         )
 
     def against_drop_in(self) -> str:
-        """Return why systemd-resolved's drop-in is no way here."""
+        """Return the obstacle to systemd-resolved's drop-in."""
         if reason := self._against_resolved():
             return reason
         if self.systemd < FIRST_PORTS:
@@ -67,13 +67,13 @@ class Lookups:
         return "" if asked else "programs on this machine do not ask systemd-resolved"
 
     def against_network_manager(self) -> str:
-        """Return why NetworkManager's dnsmasq is no way here."""
+        """Return the obstacle to NetworkManager's dnsmasq."""
         if _UNITS[1] not in self.active or self.nm_dns != "dnsmasq":
             return "NetworkManager does not run dnsmasq"
         return self._against_local_server()
 
     def against_dnsmasq(self) -> str:
-        """Return why a dnsmasq of its own is no way here."""
+        """Return the obstacle to a dnsmasq of its own."""
         if _UNITS[2] not in self.active:
             return "dnsmasq does not run"
         return self._against_local_server() or ("" if self.reads_directory else "dnsmasq does not read /etc/dnsmasq.d")
@@ -104,15 +104,15 @@ def read_lookups(machine: Machine, runner: Runner) -> Lookups:
 
 def _active(systemctl: Path, runner: Runner) -> frozenset[str]:
     ended = runner.run(Run((str(systemctl), "is-active", *_UNITS), timeout_s=_SYSTEMCTL_S))
-    said = ended.stdout.decode("utf-8", "replace").split() if isinstance(ended, Finished) else []
+    words = ended.stdout.decode("utf-8", "replace").split() if isinstance(ended, Finished) else []
     # One word for each unit; fewer mean that there is no systemd to ask.
-    return frozenset(unit for unit, word in zip(_UNITS, said, strict=False) if word in {"active", "reloading"})
+    return frozenset(unit for unit, word in zip(_UNITS, words, strict=False) if word in {"active", "reloading"})
 
 
 def _version(systemctl: Path, runner: Runner) -> int:
     ended = runner.run(Run((str(systemctl), "--version"), timeout_s=_SYSTEMCTL_S))
-    said = re.match(rb"systemd (\d{1,6})", ended.stdout) if isinstance(ended, Finished) else None
-    return int(said[1]) if said else 0
+    version = re.match(rb"systemd (\d{1,6})", ended.stdout) if isinstance(ended, Finished) else None
+    return int(version[1]) if version else 0
 
 
 def _sources(lines: Iterable[str]) -> tuple[str, ...]:
@@ -148,7 +148,7 @@ def _nm_dns(root: Path) -> str:
 
 
 def _nm_files(root: Path) -> Iterator[Path]:
-    """Yield its files in the order in which it reads them; a name in a later folder hides its like."""
+    """Yield its files in the order in which it reads them; a name in a later directory hides its like."""
     found: dict[str, Path] = {}
     for directory in _NM_DIRECTORYS:
         try:
@@ -162,7 +162,7 @@ def _nm_files(root: Path) -> Iterator[Path]:
 
 
 def _reads_directory(etc: Path) -> bool:
-    """Whether dnsmasq.conf names the folder, or Debian's way of starting it does."""
+    """Whether dnsmasq.conf names the directory, or Debian's way of starting it does."""
     if not (etc / "dnsmasq.d").is_dir():
         return False
     settings = (*_lines(etc / "dnsmasq.conf"), *_lines(etc / "default/dnsmasq"))

@@ -1,8 +1,8 @@
 """macOS: one file for each zone in /etc/resolver, which sends it to devtls (resolver(5)).
 
-Owns their content. configd watches the folder, so nobody has to be told. The bare name of a zone of two labels below
+Owns their content. configd watches the directory, so nobody has to be told. The bare name of a zone of two labels below
 .local, dev.local itself, is asked for by mDNS first and stays unreliable this way; the hosts file has it when a route
-serves it. `install` of macOS takes no pipe, so `tee` writes the files; the folder's own mode is never changed. Its
+serves it. `install` of macOS takes no pipe, so `tee` writes the files; the directory's own mode is never changed. Its
 plans are tested, no Mac has run them yet.
 """
 

@@ -1,7 +1,7 @@
 """Windows' Name Resolution Policy Table: rules that send our zones to devtls, for those who ask for wildcards.
 
 Owns the rules, known by their comment, and the two lines of PowerShell. A rule has no place for a port, so devtls must
-answer DNS on port 53; with any other port the measure says so and does nothing. A rule of a group policy makes Windows
+answer DNS on port 53; with any other port the change says so and does nothing. A rule of a group policy makes Windows
 pass over all of these. Its plans are tested, no Windows has run them yet.
 """
 
@@ -32,7 +32,7 @@ class NrptFacts:
 
 
 class NrptRules(Change[NrptFacts, DesiredState]):
-    """The Measure of the rules."""
+    """The Change of the rules."""
 
     name = "names:nrpt"
     part = Part.NAMES

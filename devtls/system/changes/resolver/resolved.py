@@ -1,4 +1,4 @@
-"""systemd-resolved: how it is told to ask devtls for our zones.
+"""The drop-in and the delegate that make systemd-resolved ask devtls for our zones.
 
 Owns the content of two files. The delegate (systemd 258 and later) is a scope of its own and touches no other name. The
 drop-in (246 to 257; before that a server could have no port) adds devtls to the global servers, which are a default

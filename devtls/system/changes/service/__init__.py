@@ -1,1 +1,1 @@
-"""How this machine starts devtls by itself, always as the user: one file per system."""
+"""Services that start devtls by themselves, always as the user: one file per system."""

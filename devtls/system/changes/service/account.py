@@ -1,4 +1,4 @@
-"""What every way of starting devtls by itself tells of the service, and how its command comes about.
+"""The account that every service gives of itself, and the command that it starts.
 
 Owns the command of a service (the interpreter in full, `serve`, the file it was given), the few variables that go with
 it, and the words for what is installed. Refuses to hand on any other variable: what a shell holds may be secret, and a
@@ -22,7 +22,7 @@ DIRECTORY_VARIABLES = (
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
 )
-"""What a service needs to find the same folders as the shell that it was installed from."""
+"""What a service needs to find the same directories as the shell that it was installed from."""
 
 READ_LOG = "devtls service logs"
 """What to do about a service that is in place and does not run."""
@@ -31,26 +31,26 @@ _CONFIG = "--config"
 
 
 @dataclass(frozen=True, slots=True)
-class LogFile:
+class ServiceLogFile:
     """A log that is read as a file."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
-class LogCommand:
+class ServiceLogCommand:
     """A log that a program shows: `argv` and, to go on showing what comes, `follow`; both end before the count."""
 
     argv: tuple[str, ...]
     follow: tuple[str, ...]
 
 
-Log: TypeAlias = LogFile | LogCommand
+Log: TypeAlias = ServiceLogFile | ServiceLogCommand
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is known of an installed service.
+    """The facts about an installed service.
 
     `place` is the file or name under which the system knows it, `argv` what it starts (empty = it could not be read),
     `pid` the process (0 = none, or the system does not tell), `trouble` half a sentence on why it does not run, `stop`
@@ -73,27 +73,27 @@ class Account:
 
 
 class Service(Change[FactsT, DesiredState], Protocol[FactsT]):
-    """A measure that starts devtls by itself."""
+    """A change that starts devtls by itself."""
 
     def account(self, facts: FactsT) -> Account:
-        """Say what is installed, and whether it runs."""
+        """Return the account of the service: whether it is installed, and whether it runs."""
 
     def log(self, facts: FactsT) -> Log:
-        """Say where its log is."""
+        """Return the place of its log."""
 
 
 AnyService: TypeAlias = Service[Any]
 
 
 def is_service(change: AnyChange) -> TypeGuard[AnyService]:
-    """Say whether a measure starts devtls by itself: sockets that do are a measure for ports."""
+    """Say whether a change starts devtls by itself: sockets that do are a change of ports."""
     return hasattr(change, "account")
 
 
 def service_argv(desired: DesiredState, config: str, *extra: str) -> tuple[str, ...]:
     """Return the command of a service; `config` "" leaves the search to serve.
 
-    The service works in the home folder, where `python -m` would look for modules first: -P says not to.
+    The service works in the home directory, where `python -m` would look for modules first: -P says not to.
     """
     interpreter, *rest = desired.command
     safe = rest if "-P" in rest else ["-P", *rest]
@@ -111,7 +111,7 @@ def directory_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def refusal_of_paths(desired: DesiredState, *paths: str) -> ChangeState | None:
-    """Return why a path of this service has no place in a text file of any system, None when all have.
+    """Return the state for a path that no text file of a system can hold, None when all can be held.
 
     systemd passes over a line that is not UTF-8 and a variable with control characters; XML has no way to say them.
     """
@@ -120,7 +120,7 @@ def refusal_of_paths(desired: DesiredState, *paths: str) -> ChangeState | None:
     if odd is None:
         return None
     detail = f"the path {odd!r} is not UTF-8, or has control characters, and no service can be told of it"
-    return ChangeState(Status.MANUAL, detail, "Move that folder, or name another (DEVTLS_STATE_DIR, --config).")
+    return ChangeState(Status.MANUAL, detail, "Move that directory, or name another (DEVTLS_STATE_DIR, --config).")
 
 
 @dataclass(frozen=True, slots=True)

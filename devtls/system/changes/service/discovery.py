@@ -1,4 +1,4 @@
-"""Which measures for service there are on this machine."""
+"""The services that devtls can be on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devtls.system.machine.machine import Machine
 def find_changes(
     machine: Machine, runner: Runner, *, methods: Collection[str] = (), recorded: Collection[str] = ()
 ) -> tuple[AnyChange, ...]:
-    """Return the measures that suit this machine, in their order.
+    """Return the changes that suit this machine, in their order.
 
     `methods` asks for certain ones by the second half of their names; `recorded` adds those of an earlier setup.
     """

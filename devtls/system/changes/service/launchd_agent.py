@@ -22,8 +22,8 @@ from devtls.system.changes.service.account import (
     READ_LOG,
     Account,
     Filed,
-    LogFile,
     Service,
+    ServiceLogFile,
     config_of,
     directory_variables,
     read_filed,
@@ -51,7 +51,7 @@ _ADDRESSES = (("127.0.0.1", "IPv4"), ("::1", "IPv6"))
 class AgentFacts:
     """The property list, and what launchd says: `desktop` = it has a session of this user, `told` = of the agent.
 
-    `logs` are the files of ours in `log_folder`; `log_folder_is_ours` = there is nothing else in it.
+    `logs` are the files of ours in `log_directory`; `log_directory_is_ours` = there is nothing else in it.
     """
 
     filed: Filed
@@ -63,7 +63,7 @@ class AgentFacts:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What the agent starts."""
+        """The command of the agent."""
         if self.filed.foreign or self.filed.content is None:
             return ()
         try:
@@ -85,7 +85,7 @@ class AgentFacts:
 
 
 class LaunchAgent(Service[AgentFacts]):
-    """The measure `service:launchd`; `config` is the file that the service shall read."""
+    """The change `service:launchd`; `config` is the file that the service shall read."""
 
     name = "service:launchd"
     part = Part.SERVICE
@@ -103,7 +103,7 @@ class LaunchAgent(Service[AgentFacts]):
         self._domain = f"gui/{own}"
 
     def probe(self) -> AgentFacts:
-        """Read the property list and the folder of logs, and ask launchd."""
+        """Read the property list and the directory of logs, and ask launchd."""
         library = self._machine.home / "Library"
         logs = library / "Logs" / "devtls"
         names = {each.name for each in logs.iterdir()} if logs.is_dir() else set()
@@ -121,7 +121,7 @@ class LaunchAgent(Service[AgentFacts]):
         return ended.stdout if isinstance(ended, Finished) and ended.code == 0 else None
 
     def state(self, facts: AgentFacts, desired: DesiredState) -> ChangeState:
-        """Say whether the agent is there as wished, and loaded."""
+        """Say whether the agent is there as desired, and loaded."""
         path = self._machine.tilde(facts.filed.path)
         if facts.filed.foreign:
             return ChangeState(
@@ -138,7 +138,7 @@ class LaunchAgent(Service[AgentFacts]):
         if facts.filed.content is None:
             return ChangeState(Status.ABSENT)
         if facts.filed.content != self._property_list(facts, desired):
-            return ChangeState(Status.OUTDATED, "the agent was written for another devtls, other folders or ports")
+            return ChangeState(Status.OUTDATED, "the agent was written for another devtls, other directories or ports")
         if facts.told is None:
             return ChangeState(Status.OUTDATED, "the file is there, but launchd has not loaded it")
         if facts.pid == 0:
@@ -211,7 +211,7 @@ class LaunchAgent(Service[AgentFacts]):
         return self.state(facts, desired).remedy
 
     def account(self, facts: AgentFacts) -> Account:
-        """Say what is installed, and whether it runs."""
+        """Return the account of the agent."""
         return Account(
             installed=facts.filed.content is not None and not facts.filed.foreign,
             place=self._machine.tilde(facts.filed.path),
@@ -223,9 +223,9 @@ class LaunchAgent(Service[AgentFacts]):
             stop=("launchctl", "bootout", f"{self._domain}/{LABEL}"),
         )
 
-    def log(self, facts: AgentFacts) -> LogFile:
+    def log(self, facts: AgentFacts) -> ServiceLogFile:
         """Return the file that serve writes."""
-        return LogFile(facts.log_directory / LOG_NAME)
+        return ServiceLogFile(facts.log_directory / LOG_NAME)
 
 
 def _listeners(port: int) -> list[dict[str, str]]:

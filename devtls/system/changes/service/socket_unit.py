@@ -2,8 +2,8 @@
 
 Owns three system units: a socket for each port (a name stands for a whole unit's descriptors) and the service they
 start. Refuses to run anything of the user's as root: the sockets are systemd's, the service runs the user's own Python
-as the user, without a capability, with a file system of which only devtls' own folders can be written. Refuses root as
-that user. Only `install`, `rm` and `systemctl` are elevated.
+as the user, without a capability, with a file system of which only devtls' own directories can be written. Refuses root
+as that user. Only `install`, `rm` and `systemctl` are elevated.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from devtls.system.changes.change import ChangeState, DesiredState, Part, Previo
 from devtls.system.changes.service.account import (
     Account,
     Filed,
-    LogCommand,
     Service,
+    ServiceLogCommand,
     config_of,
     directory_variables,
     read_filed,
@@ -78,17 +78,17 @@ class SocketFacts:
 
     @property
     def ours(self) -> tuple[Filed, ...]:
-        """What is there and was written by devtls."""
+        """The files that are there and were written by devtls."""
         return tuple(each for each in self.filed if each.content is not None and not each.foreign)
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What the service starts."""
+        """The command of the service."""
         return () if self.filed[-1].foreign else argv_of(self.filed[-1].content)
 
 
 class SocketUnit(Service[SocketFacts]):
-    """The measure `ports:socket-unit`, which is taken when it is asked for."""
+    """The change `ports:socket-unit`, which is applied when it is asked for."""
 
     name = "ports:socket-unit"
     part = Part.PORTS
@@ -130,7 +130,7 @@ class SocketUnit(Service[SocketFacts]):
             return False
 
     def state(self, facts: SocketFacts, desired: DesiredState) -> ChangeState:
-        """Say whether the units are there as wished and the ports open."""
+        """Say whether the units are there as desired and the ports open."""
         blocked = self._blocked(facts, desired) or refusal(desired, self._config_of(facts))
         if blocked is not None:
             return blocked
@@ -172,7 +172,7 @@ class SocketUnit(Service[SocketFacts]):
     def _service(self, facts: SocketFacts, desired: DesiredState) -> bytes:
         user, runtime = desired.user, f"/run/user/{desired.user.uid}"
         sockets = " ".join((_HTTPS, *((_HTTP,) if desired.http_port is not None else ())))
-        # Before the user logs in nobody else makes the folder in which `devtls status` looks for the control socket.
+        # Before the user logs in nobody else makes the directory in which `devtls status` looks for the control socket.
         before = f"user-runtime-dir@{user.uid}.service"
         return service_unit(
             service_argv(desired, self._config_of(facts)),
@@ -196,7 +196,7 @@ class SocketUnit(Service[SocketFacts]):
             return Plan()
         there = {each.path: each.content for each in facts.filed}
         wanted = self._units(facts, desired)
-        # systemd sees to it that the folder can be written, not that it is there.
+        # systemd sees to it that the directory can be written, not that it is there.
         steps: list[Step] = [MakeDirectory(self._state_directory(desired), 0o700)]
         if there[facts.filed[-1].path] is not None:
             steps.append(self._systemctl(facts.systemctl, "stop", *(each.path.name for each in facts.ours)))
@@ -247,7 +247,7 @@ class SocketUnit(Service[SocketFacts]):
         return self.state(facts, desired).remedy
 
     def account(self, facts: SocketFacts) -> Account:
-        """Say what is installed, and whether it runs."""
+        """Return the account of the service."""
         return Account(
             installed=bool(facts.ours),
             place=str(facts.filed[-1].path),
@@ -259,10 +259,10 @@ class SocketUnit(Service[SocketFacts]):
             stop=("sudo", "systemctl", "stop", *(each.path.name for each in facts.ours)),
         )
 
-    def log(self, facts: SocketFacts) -> LogCommand:
+    def log(self, facts: SocketFacts) -> ServiceLogCommand:
         """Return journalctl's command."""
         argv = (str(self._machine.system_tool("journalctl") or "journalctl"), "--unit", UNIT)
-        return LogCommand((*argv, "--no-pager", "--lines"), (*argv, "--follow", "--lines"))
+        return ServiceLogCommand((*argv, "--no-pager", "--lines"), (*argv, "--follow", "--lines"))
 
 
 def _socket(port: int, name: str, *, ipv6: bool) -> bytes:

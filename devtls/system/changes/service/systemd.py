@@ -1,4 +1,4 @@
-"""What the two systemd ways have in common: the text of a service, and what systemctl tells of a unit.
+"""The common part of the two systemd services: the text of a unit, and systemctl's account of it.
 
 Owns the parts of a [Service] section that hold for both, and the reading of `systemctl show`. Strategy: hardening by
 system call filters only, which work without privileges; name spaces of its own are for the system's manager, since a
@@ -86,17 +86,17 @@ def unit_file(lines: Iterable[str]) -> bytes:
 
 
 def refusal(desired: DesiredState, config: str) -> ChangeState | None:
-    """Return why systemd would not start this devtls at all, None when it would."""
+    """Return the state for a devtls that systemd would not start at all, None when it would."""
     if (unwritable := refusal_of_paths(desired, config)) is not None:
         return unwritable
     if not set(desired.command[0]) & _REFUSED_IN_PATHS:
         return None
     what = "systemd starts no program that has a quote or a backslash in its path"
-    return ChangeState(Status.MANUAL, f"{what}, as {desired.command[0]} has", "Install devtls in another folder.")
+    return ChangeState(Status.MANUAL, f"{what}, as {desired.command[0]} has", "Install devtls in another directory.")
 
 
 def argv_of(content: bytes | None) -> tuple[str, ...]:
-    """Return what a unit of ours starts."""
+    """Return the command of a unit of ours."""
     for line in (content or b"").decode("utf-8", "replace").split("\n"):
         if line.startswith("ExecStart="):
             return read_command_line(line.removeprefix("ExecStart="))

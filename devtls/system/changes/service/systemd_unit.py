@@ -1,7 +1,7 @@
 """devtls as a service of the user's own systemd manager: no administrator, started at login.
 
-Owns `devtls.service` in the user's folder of units. Refuses a unit of that name that devtls did not write, and does not
-turn lingering on (a service before login and after logout), which is the user's to decide. The unit holds the
+Owns `devtls.service` in the user's directory of units. Refuses a unit of that name that devtls did not write, and does
+not turn lingering on (a service before login and after logout), which is the user's to decide. The unit holds the
 interpreter's full path: an upgrade that moves it makes the unit outdated.
 """
 
@@ -15,8 +15,8 @@ from devtls.system.changes.service.account import (
     READ_LOG,
     Account,
     Filed,
-    LogCommand,
     Service,
+    ServiceLogCommand,
     config_of,
     directory_variables,
     read_filed,
@@ -58,7 +58,7 @@ class UnitFacts:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What the unit starts."""
+        """The command of the unit."""
         return () if self.filed.foreign else argv_of(self.filed.content)
 
     @property
@@ -68,7 +68,7 @@ class UnitFacts:
 
 
 class UserUnit(Service[UnitFacts]):
-    """The measure `service:systemd`; `config` is the file that the service shall read."""
+    """The change `service:systemd`; `config` is the file that the service shall read."""
 
     name = "service:systemd"
     part = Part.SERVICE
@@ -103,14 +103,14 @@ class UserUnit(Service[UnitFacts]):
         )
 
     def state(self, facts: UnitFacts, desired: DesiredState) -> ChangeState:
-        """Say whether the unit is there as wished, enabled and running."""
+        """Say whether the unit is there as desired, enabled and running."""
         blocked = self._blocked(facts) or refusal(desired, self._config_of(facts))
         if blocked is not None:
             return blocked
         if facts.filed.content is None:
             return ChangeState(Status.ABSENT)
         if facts.filed.content != self._unit(facts, desired):
-            return ChangeState(Status.OUTDATED, "the unit was written for another devtls, or for other folders")
+            return ChangeState(Status.OUTDATED, "the unit was written for another devtls, or for other directories")
         if not (facts.enabled and runs(facts.shown)):
             why = trouble_in(facts.shown) or ("it does not run" if facts.enabled else "it is not enabled")
             return ChangeState(Status.OUTDATED, f"the unit is there, but {why}", READ_LOG)
@@ -169,7 +169,7 @@ class UserUnit(Service[UnitFacts]):
         return {}
 
     def revert_plan(self, facts: UnitFacts, previous_state: PreviousState) -> Plan:
-        """Return: stop and disable it, remove the file; without a manager its link goes by hand."""
+        """Return: stop and disable it, remove the file; without a manager its link is removed manually."""
         if facts.filed.foreign or facts.filed.content is None:
             return Plan()
         remove = RemoveFile(facts.filed.path)
@@ -190,7 +190,7 @@ class UserUnit(Service[UnitFacts]):
         """Put a failed step into words."""
         match outcome.trouble:
             case StepFailure.READ_ONLY:
-                return ChangeState(Status.READ_ONLY, outcome.detail, "Make the folder writable, then try again.")
+                return ChangeState(Status.READ_ONLY, outcome.detail, "Make the directory writable, then try again.")
             case StepFailure.NO_TOOL:
                 return ChangeState(Status.NO_TOOL, outcome.detail, "Run the commands above yourself.")
             case _ if isinstance(outcome.failed, Run) and outcome.failed.argv[-1] == UNIT:
@@ -204,7 +204,7 @@ class UserUnit(Service[UnitFacts]):
         return state.remedy
 
     def account(self, facts: UnitFacts) -> Account:
-        """Say what is installed, and whether it runs."""
+        """Return the account of the unit."""
         return Account(
             installed=facts.filed.content is not None and not facts.filed.foreign,
             place=self._machine.tilde(facts.filed.path),
@@ -216,7 +216,7 @@ class UserUnit(Service[UnitFacts]):
             stop=("systemctl", "--user", "stop", "devtls"),
         )
 
-    def log(self, facts: UnitFacts) -> LogCommand:
+    def log(self, facts: UnitFacts) -> ServiceLogCommand:
         """Return journalctl's command."""
         argv = (str(self._machine.system_tool("journalctl") or "journalctl"), "--user", "--unit", UNIT)
-        return LogCommand((*argv, "--no-pager", "--lines"), (*argv, "--follow", "--lines"))
+        return ServiceLogCommand((*argv, "--no-pager", "--lines"), (*argv, "--follow", "--lines"))

@@ -1,11 +1,10 @@
 """devtls as a scheduled task of the user: started at logon, without a window, and without administrator rights.
 
 Owns the task's XML and schtasks.exe's argv. The task runs as the user who is logged on (InteractiveToken, least
-privilege): the system's account would not have the user's roots, nor should it run files that the user can change.
-What Windows sets by itself is set otherwise: the end after 72 hours, and the refusal to run on batteries. pythonw.exe
-has no console, so serve writes a log of its own, in the state folder. A task carries no variables: those that move
-devtls' folders must be the user's own (setx). Written from the manuals; its plans are tested, no Windows has run them
-yet.
+privilege): the system's account would not have the user's roots, nor should it run files that the user can change. What
+Windows sets by itself is set otherwise: the end after 72 hours, and the refusal to run on batteries. pythonw.exe has no
+console, so serve writes a log of its own, in the state directory. A task carries no variables: those that move devtls'
+directories must be the user's own (setx). Written from the manuals; its plans are tested, no Windows has run them yet.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from devtls.system.changes.change import ChangeState, DesiredState, Part, Previo
 from devtls.system.changes.service.account import (
     READ_LOG,
     Account,
-    LogFile,
     Service,
+    ServiceLogFile,
     config_of,
     directory_variables,
     service_argv,
@@ -62,7 +61,7 @@ class TaskFacts:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What it starts."""
+        """The command of the task."""
         command = self._text("Command")
         return (command, *split_arguments(self._text("Arguments"))) if self.ours and command else ()
 
@@ -72,7 +71,7 @@ class TaskFacts:
 
 
 class LogonTask(Service[TaskFacts]):
-    """The measure `service:task`; `config` is the file that the service shall read."""
+    """The change `service:task`; `config` is the file that the service shall read."""
 
     name = "service:task"
     part = Part.SERVICE
@@ -109,7 +108,7 @@ class LogonTask(Service[TaskFacts]):
         return TaskFacts(xml, state.strip())
 
     def state(self, facts: TaskFacts, desired: DesiredState) -> ChangeState:
-        """Say whether the task is there as wished, and runs."""
+        """Say whether the task is there as desired, and runs."""
         if not facts.xml:
             return ChangeState(Status.ABSENT)
         if not facts.ours:
@@ -187,7 +186,7 @@ class LogonTask(Service[TaskFacts]):
         return ChangeState(Status.FAILED, outcome.detail, "Run the commands above yourself.")
 
     def explain(self, facts: TaskFacts, desired: DesiredState) -> str:
-        """Return what a task cannot hold: the variables that move devtls' folders."""
+        """Return a note about the variables that move devtls' directories, which a task cannot hold."""
         moved = {
             name: value for name, value in directory_variables(desired.environment).items() if name.startswith("DEVTLS")
         }
@@ -195,7 +194,7 @@ class LogonTask(Service[TaskFacts]):
         return lines and f"A task has the user's own variables only, so the service needs: {lines}"
 
     def account(self, facts: TaskFacts) -> Account:
-        """Say what is installed, and whether it runs; Windows does not tell the process."""
+        """Return the account of the task; Windows does not tell the process."""
         return Account(
             installed=facts.ours,
             place=f"Task Scheduler, {TASK}",
@@ -205,9 +204,9 @@ class LogonTask(Service[TaskFacts]):
             stop=("schtasks", "/End", "/TN", TASK),
         )
 
-    def log(self, facts: TaskFacts) -> LogFile:
+    def log(self, facts: TaskFacts) -> ServiceLogFile:
         """Return the file that serve writes."""
-        return LogFile(Path(self._directory / "serve.log"))
+        return ServiceLogFile(Path(self._directory / "serve.log"))
 
 
 def split_arguments(line: str) -> Iterator[str]:

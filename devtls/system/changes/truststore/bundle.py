@@ -1,7 +1,7 @@
 """A bundle of other roots and ours: the system's, for programs whose variable replaces their list instead of adding
 to it, or those of a file that the user's own variable names already and must go on naming.
 
-Owns finding the system's bundle and the file in our state folder. Refuses to write one with nothing but our root: a
+Owns finding the system's bundle and the file in our state directory. Refuses to write one with nothing but our root: a
 program pointed at it would trust no other site.
 """
 

@@ -137,8 +137,8 @@ def main(arguments: list[str], store: RootStore) -> int:
         else:
             store.remove(bytes.fromhex(subject))
     except OSError as error:
-        said_no = getattr(error, "winerror", None) == _CANCELLED
-        sys.stderr.write("you answered the dialog with no\n" if said_no else f"{error.strerror or error}\n")
+        declined = getattr(error, "winerror", None) == _CANCELLED
+        sys.stderr.write("you answered the dialog with no\n" if declined else f"{error.strerror or error}\n")
         return 1
     return 0
 

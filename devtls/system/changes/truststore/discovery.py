@@ -1,4 +1,4 @@
-"""Which stores this machine has: the one place that knows every driver.
+"""The trust stores of this machine: the one place that knows every driver.
 
 Owns the order in which stores are done (the system first: most tools follow it). Refuses nothing; a store whose tool
 is missing is listed too, so that its row can say how to get it.
@@ -46,7 +46,7 @@ def find_stores(
 def _native_stores(
     machine: Machine, runner: Runner, recorded: tuple[str, ...] = (), scope: Scope = Scope.BOTH
 ) -> Iterator[AnyStore]:
-    """Yield what browsers and the system's own tools read."""
+    """Yield the stores that browsers and the system's own tools read."""
     match machine.platform:
         case "darwin":
             return _keychains(machine, runner, scope)
@@ -113,7 +113,7 @@ def _java_stores(machine: Machine, runner: Runner, recorded: tuple[str, ...]) ->
 
 
 def _feeder(machine: Machine) -> Feeder | None:
-    """Return what writes the distribution's own keystore, if this system keeps one and can rebuild it."""
+    """Return the feeder of the distribution's own keystore, if this system keeps one and can rebuild it."""
     family = find_family(machine)
     if family is None or family is NIXOS or not is_complete(machine, family) or not _feeds_java(machine, family):
         return None
@@ -138,7 +138,7 @@ def root_is_trusted(machine: Machine, runner: Runner, fingerprint: str) -> bool:
 
 
 _PROOFS = {"nss": "cert9.db", "java": ""}
-"""What is there as long as a store that lives in one place is there; below the folder that its name tells."""
+"""What is there as long as a store that lives in one place is there; below the directory that its name tells."""
 
 
 def is_gone(name: str, machine: Machine) -> bool:

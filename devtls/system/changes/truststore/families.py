@@ -2,7 +2,7 @@
 tool.
 
 Owns knowledge, no behaviour beyond choosing a row. Sources: platform guide A.1 and A.2. Strategy for choosing: a
-family counts as present when its anchor folder *and* its refresh tool exist (a folder alone misleads in toolbox
+family counts as present when its anchor directory *and* its refresh tool exist (a directory alone misleads in toolbox
 containers); when several do, os-release decides; when none does, os-release names the family so that the remedy can
 name the package.
 """
@@ -25,7 +25,7 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One row: `bundles` are what the refresh writes, files or folders of files; the first one there counts.
+    """One row: `bundles` are what the refresh writes, files or directories of files; the first one there counts.
 
     `nss_package` and `ca_package` are the commands that install certutil and the refresh tool; `java_keystores` are
     what the refresh writes for Java, `java_hooks` the scripts that do it where the refresh alone does not; `p11_kit` =
@@ -138,13 +138,13 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 NIXOS = Family("NixOS", ("nixos",), "", "", (), (*_DEBIAN_BUNDLE,), "", "nix-shell -p nssTools")
-"""Declarative: nothing may be written, so it has neither folder nor refresh."""
+"""Declarative: nothing may be written, so it has neither directory nor refresh."""
 
 UNKNOWN_NSS_PACKAGE = "install the package that has NSS's certutil (libnss3-tools, nss-tools or nss)"
 
 
 def choose_family(ids: Collection[str], complete: Collection[str]) -> Family | None:
-    """Return the row for a system: `ids` from os-release, nearest first; `complete` = families with folder and tool."""
+    """Return the row for a system: `ids` from os-release, nearest first; `complete` = families that are there."""
     if "nixos" in ids:
         return NIXOS
     named = [family for os_id in ids for family in FAMILIES if os_id in family.os_ids]

@@ -1,4 +1,4 @@
-"""Firefox's policy file: the way into every profile of this machine where NSS's certutil is missing.
+"""Firefox's policy file: it reaches every profile of this machine where NSS's certutil is missing.
 
 Owns /etc/firefox/policies: one certificate file of ours and one line in policies.json. Refuses to write that file anew
 (it may be the work of an administrator) and to touch one that it cannot read as JSON. The merged text goes to a file
@@ -36,7 +36,7 @@ _LARGEST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """A certificate file: named by the policy, lying in its folder under a name of ours, or both."""
+    """A certificate file: named by the policy, lying in its directory under a name of ours, or both."""
 
     path: str
     der: bytes
@@ -80,7 +80,7 @@ class FirefoxPolicyStore(TrustStore[PolicyFacts]):
 
     @property
     def label(self) -> str:
-        """What it is, and where."""
+        """The policy, and its file."""
         return f"Firefox, every profile ({self._path})"
 
     def probe(self) -> PolicyFacts:
@@ -93,7 +93,7 @@ class FirefoxPolicyStore(TrustStore[PolicyFacts]):
             return PolicyFacts(files=beside)
         except (OSError, UnicodeDecodeError, UnusablePolicies) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            return PolicyFacts(blocked=ChangeState(Status.MANUAL, f"{self._path} cannot be merged into: {why}", _MEND))
+            return PolicyFacts(blocked=ChangeState(Status.MANUAL, f"{self._path} cannot be merged into: {why}", _FIX))
         listed = tuple(PolicyFile(path, _certificate(Path(path)), named=True) for path in named if path.startswith("/"))
         paths = {file.path for file in listed}
         return PolicyFacts(text, mode, (*listed, *(file for file in beside if file.path not in paths)))
@@ -182,13 +182,13 @@ class FirefoxPolicyStore(TrustStore[PolicyFacts]):
                 return ChangeState(Status.FAILED, outcome.detail, again)
 
     def explain(self, facts: PolicyFacts, desired: RootCertificate) -> str:
-        """Return the line to add by hand to a file that we cannot merge into."""
+        """Return the line to add manually to a file that we cannot merge into."""
         if facts.blocked is None:
             return ""
         return f'In {self._path}, add "{desired.path}" to the list "Install" of "Certificates" of "policies".'
 
 
-_MEND = "Mend the file, then devtls trust."
+_FIX = "Fix the file, then devtls trust."
 
 
 def _certificate(path: Path) -> bytes:

@@ -35,15 +35,15 @@ _DEBIAN_ALIAS = "debian:"
 
 @dataclass(frozen=True, slots=True)
 class Feeder:
-    """What writes a keystore from the system's anchors; `anchors` is the folder that it takes them from."""
+    """The hook that writes a keystore from the system's anchors; `anchors` is the directory that it takes them from."""
 
     keystore: Path
     anchors: Path
 
 
 @dataclass(frozen=True, slots=True)
-class JavaFacts:
-    """What the file holds; `blocked` is set when nothing can be said or done."""
+class JavaKeystoreFacts:
+    """The content of the file; `blocked` is set when nothing can be said or done."""
 
     entries: tuple[KeystoreEntry, ...] = ()
     keytool: Path | None = None
@@ -61,7 +61,7 @@ class JavaFacts:
         return other_roots(entry.der for entry in self.entries)
 
 
-class JavaStore(TrustStore[JavaFacts]):
+class JavaStore(TrustStore[JavaKeystoreFacts]):
     """The TrustStore of one keystore file."""
 
     kind = Kind.RUNTIME
@@ -81,25 +81,27 @@ class JavaStore(TrustStore[JavaFacts]):
 
     @property
     def label(self) -> str:
-        """The versions, and the JDK's folder, or the file where several share it."""
+        """The versions, and the JDK's directory, or the file where several share it."""
         versions = " and ".join(dict.fromkeys(filter(None, map(java_version, self.place.homes))))
         shared = len(self.place.homes) > 1 or self.place.dormant
         where = self.place.keystore if shared else self.place.homes[0]
         return f"Java {versions} ({self._machine.tilde(where)})".replace("  ", " ")
 
-    def probe(self) -> JavaFacts:
+    def probe(self) -> JavaKeystoreFacts:
         """Read the file and find the keytool that may change it; no JVM is started."""
         if self.place.problem:
-            return JavaFacts(blocked=_broken(self.place.problem))
+            return JavaKeystoreFacts(blocked=_broken(self.place.problem))
         keystore = self.place.keystore
         try:
             held = read_keystore(keystore.read_bytes())
         except OSError as error:
-            return JavaFacts(blocked=ChangeState(Status.FAILED, f"{keystore}: {error.strerror}", _look(keystore)))
+            return JavaKeystoreFacts(
+                blocked=ChangeState(Status.FAILED, f"{keystore}: {error.strerror}", _look(keystore))
+            )
         keytool, elevate = self._keytool(writable=os.access(keystore, os.W_OK))
         if isinstance(held, Unreadable):
-            return JavaFacts((), keytool, elevate, _unreadable(keystore, held))
-        return JavaFacts(held, keytool, elevate)
+            return JavaKeystoreFacts((), keytool, elevate, _unreadable(keystore, held))
+        return JavaKeystoreFacts(held, keytool, elevate)
 
     def _keytool(self, *, writable: bool) -> tuple[Path | None, bool]:
         own = [tool for home in self.place.homes if (tool := find_tool(_TOOLS, _BIN, home))]
@@ -107,7 +109,7 @@ class JavaStore(TrustStore[JavaFacts]):
             return (own[0] if own else self._machine.user_tool(*_TOOLS)), False
         return next((tool for tool in own if _is_roots(tool)), self._machine.system_tool(*_TOOLS)), True
 
-    def trust_state(self, facts: JavaFacts, fingerprint: str) -> ChangeState:
+    def trust_state(self, facts: JavaKeystoreFacts, fingerprint: str) -> ChangeState:
         """Say whether the file holds the certificate: in this file every certificate is trusted."""
         if facts.blocked is not None:
             return facts.blocked
@@ -123,7 +125,7 @@ class JavaStore(TrustStore[JavaFacts]):
             )
         return ChangeState(Status.ABSENT)
 
-    def apply_plan(self, facts: JavaFacts, desired: RootCertificate) -> Plan:
+    def apply_plan(self, facts: JavaKeystoreFacts, desired: RootCertificate) -> Plan:
         """Return: one import, unless the system's store does it."""
         if self._feeder or self.place.dormant or facts.keytool is None:
             return Plan()
@@ -131,7 +133,7 @@ class JavaStore(TrustStore[JavaFacts]):
             return Plan()
         return Plan((self._call(facts, "-importcert", alias_of(desired), "-file", str(desired.path)),))
 
-    def revert_plan(self, facts: JavaFacts, previous_state: Collection[str]) -> Plan:
+    def revert_plan(self, facts: JavaKeystoreFacts, previous_state: Collection[str]) -> Plan:
         """Return: one deletion for each entry with one of these fingerprints that the system's store will not take."""
         if facts.keytool is None or facts.blocked is not None:
             return Plan()
@@ -148,16 +150,16 @@ class JavaStore(TrustStore[JavaFacts]):
         # Java has no upper case in its aliases.
         return any(file.name.lower() == f"{stem}.crt".lower() for file in self._feeder.anchors.glob("*.crt"))
 
-    def _call(self, facts: JavaFacts, action: str, alias: str, *arguments: str) -> Run:
+    def _call(self, facts: JavaKeystoreFacts, action: str, alias: str, *arguments: str) -> Run:
         where = ("-keystore", str(self.place.keystore), "-storepass", PASSWORD)
         argv = (str(facts.keytool), action, "-noprompt", "-alias", alias, *arguments, *where)
         return Run(argv, facts.elevate, ELEVATED_S if facts.elevate else self._timeout_s)
 
-    def undo_plan(self, before: JavaFacts, after: JavaFacts, previous_state: Collection[str]) -> Plan:
+    def undo_plan(self, before: JavaKeystoreFacts, after: JavaKeystoreFacts, previous_state: Collection[str]) -> Plan:
         """Return: nothing, since keytool's one command writes all of a keystore or none of it."""
         return Plan()
 
-    def read_failure(self, facts: JavaFacts, outcome: Outcome) -> ChangeState:
+    def read_failure(self, facts: JavaKeystoreFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
         again = "Run the command above yourself, then devtls trust."
         match outcome.trouble:
@@ -172,7 +174,7 @@ class JavaStore(TrustStore[JavaFacts]):
             case _:
                 return ChangeState(Status.FAILED, outcome.detail, again)
 
-    def explain(self, facts: JavaFacts, desired: RootCertificate) -> str:
+    def explain(self, facts: JavaKeystoreFacts, desired: RootCertificate) -> str:
         """Return the command that asks for the password, where it is not the usual one."""
         if facts.blocked is None or facts.blocked.status is not Status.LOCKED or facts.keytool is None:
             return ""

@@ -1,7 +1,7 @@
-"""Where this machine keeps its JDKs, and which file each of them reads its roots from.
+"""The JDKs of this machine, and the file that each of them reads its roots from.
 
-Owns the list of places (JAVA_HOME, the systems' folders, SDKMAN, asdf, mise, jenv, JetBrains, Gradle, Homebrew) and the
-rule that `jssecacerts` takes the place of `cacerts` where both exist. Refuses to stop at a broken one: it becomes a
+Owns the list of places (JAVA_HOME, the systems' directories, SDKMAN, asdf, mise, jenv, JetBrains, Gradle, Homebrew) and
+the rule that `jssecacerts` takes the place of `cacerts` where both exist. Refuses to stop at a broken one: it becomes a
 place with a problem. Two names for one file are one place: distributions give all their JDKs the same list.
 """
 
@@ -105,7 +105,7 @@ def _homes(machine: Machine, runner: Runner) -> Iterator[Path]:
 
 
 def _registered(machine: Machine, runner: Runner) -> Iterator[Path]:
-    """Yield what macOS itself knows: each line of its list, on stderr, ends with a folder."""
+    """Yield the JDKs that macOS itself knows: each line of its list, on stderr, ends with a directory."""
     tool = machine.root / "usr/libexec/java_home"
     if machine.platform == "darwin" and tool.is_file():
         ended = runner.run(Run((str(tool), "-V"), timeout_s=_LIST_S))
@@ -117,7 +117,7 @@ def _inside(directory: Path, patterns: Iterable[str]) -> Iterator[Path]:
     for pattern in patterns:
         try:
             yield from sorted(directory.glob(pattern))
-        except OSError:  # a folder on the way is closed to us
+        except OSError:  # a directory on the way is closed to us
             continue
 
 

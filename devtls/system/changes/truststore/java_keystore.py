@@ -1,4 +1,4 @@
-"""A Java keystore file read without Java: which certificate stands under which alias.
+"""A Java keystore file read without Java: its certificates by alias.
 
 Owns the format that Java calls JKS and, through cryptography, PKCS#12 (with a password, or without any as newer JDKs
 ship it). Refuses to write: changes are keytool's work. Strategy: starting Java for each of several JDKs only to ask
@@ -22,7 +22,7 @@ _PEPPER = b"Mighty Aphrodite"  # part of the format: Sun's JavaKeyStore mixes it
 
 
 class Unreadable(Enum):
-    """Why a file does not tell what it holds."""
+    """The reason why a file cannot be read."""
 
     OTHER_PASSWORD = "other password"  # noqa: S105
     NO_KEYSTORE = "no keystore"

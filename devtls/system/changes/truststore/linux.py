@@ -1,7 +1,7 @@
 """The system's own store on Linux and FreeBSD: one anchor file and one tool that rebuilds the bundle from all anchors.
 
-Owns reading the anchor folder and the bundle, and the plans. Refuses to write where a system is declared elsewhere
-(NixOS) or unknown: it says what to do by hand. The bundle is the truth, the anchor only the cause: a root counts as
+Owns reading the anchor directory and the bundle, and the plans. Refuses to write where a system is declared elsewhere
+(NixOS) or unknown: it says what to do manually. The bundle is the truth, the anchor only the cause: a root counts as
 trusted when the bundle holds it and, where p11-kit keeps the anchors, p11-kit names it one: GnuTLS and Firefox ask
 there. Debian's Java keystore is fed by a hook that is never told of removals (tried on Debian 12), so taking a root out
 ends with keytool where that keystore still holds it.
@@ -32,7 +32,7 @@ _NIX_LINE = "security.pki.certificateFiles = [ ./devtls-root.pem ];"
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A certificate file in the anchor folder; `in_java` = Debian's Java keystore holds the same certificate."""
+    """A certificate file in the anchor directory; `in_java` = Debian's Java keystore holds the same certificate."""
 
     path: Path
     der: bytes = field(repr=False)
@@ -46,7 +46,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class SystemFacts:
-    """What the system store looks like; `tool` is None when nothing can rebuild the bundle.
+    """The facts about the system store; `tool` is None when nothing can rebuild the bundle.
 
     `anchored` is what p11-kit names an anchor, None where it is not asked.
     """
@@ -86,7 +86,7 @@ class SystemStore(TrustStore[SystemFacts]):
         return "System store"
 
     def probe(self) -> SystemFacts:
-        """Read os-release, the anchor folder and the bundle."""
+        """Read os-release, the anchor directory and the bundle."""
         root = self._machine.root
         family = find_family(self._machine)
         if family is None:
@@ -201,7 +201,7 @@ class SystemStore(TrustStore[SystemFacts]):
             case StepFailure.TIMED_OUT:
                 return ChangeState(Status.HANGING, outcome.detail, again)
             case StepFailure.READ_ONLY:
-                return ChangeState(Status.READ_ONLY, outcome.detail, "Make the folder writable, then devtls trust.")
+                return ChangeState(Status.READ_ONLY, outcome.detail, "Make the directory writable, then devtls trust.")
             case StepFailure.NO_TOOL:
                 return ChangeState(Status.NO_TOOL, outcome.detail, again)
             case _:
@@ -218,13 +218,13 @@ class SystemStore(TrustStore[SystemFacts]):
 
 
 def find_family(machine: Machine) -> Family | None:
-    """Return which family this system belongs to; None = devtls does not know it."""
+    """Return the family of this system; None = devtls does not know it."""
     complete = {family.name for family in FAMILIES if is_complete(machine, family)}
     return choose_family(_os_ids(machine.root), complete)
 
 
 def is_complete(machine: Machine, family: Family) -> bool:
-    """Whether a family's anchor folder and the tool that reads it are both there."""
+    """Whether a family's anchor directory and the tool that reads it are both there."""
     return (machine.root / family.anchor_directory).is_dir() and _refresh(machine, family)[0] is not None
 
 

@@ -39,7 +39,7 @@ _LAUNCHCTL = "/bin/launchctl"
 _DESKTOP = b"Aqua"
 _TRUSTED_RESULTS = (1, 2)  # trust as root; trust this certificate
 _NO_DIALOG = ("user interaction", "-25308", "-60005", "errsecinternalcomponent")
-_SAID_NO = ("canceled by the user", "cancelled by the user", "-128", "-60006")
+_DECLINED = ("canceled by the user", "cancelled by the user", "-128", "-60006")
 
 
 class Domain(Enum):
@@ -92,7 +92,7 @@ class KeychainStore(TrustStore[KeychainFacts]):
 
     @property
     def label(self) -> str:
-        """What Keychain Access calls it."""
+        """The name in Keychain Access."""
         return f"{self._domain.value.title()} keychain"
 
     @property
@@ -180,7 +180,7 @@ class KeychainStore(TrustStore[KeychainFacts]):
     def _in_words(self, trouble: StepFailure, detail: str) -> ChangeState:
         if trouble is StepFailure.TIMED_OUT:
             return ChangeState(Status.HANGING, detail, "Answer macOS's dialog, or log out and in, then devtls trust.")
-        if any(word in detail.lower() for word in _SAID_NO):
+        if any(word in detail.lower() for word in _DECLINED):
             return ChangeState(Status.SKIPPED, "the dialog was answered with no", "devtls trust")
         if any(word in detail.lower() for word in _NO_DIALOG):
             remedy = f"security unlock-keychain {self._keychain}, then devtls trust in a terminal on the Mac's screen."

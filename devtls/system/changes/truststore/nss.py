@@ -1,4 +1,4 @@
-"""One NSS database: what Chromium and Firefox read on Linux, driven through NSS's own certutil.
+"""One NSS database, which Chromium or Firefox read on Linux, driven through NSS's own certutil.
 
 Owns the argv of certutil and the reading of what it prints. Refuses to answer a database's password: certutil gets
 neither terminal nor input, so that such a database is `locked` and the others go on. Trust is `C,,`: a CA for TLS
@@ -28,7 +28,7 @@ _VALUES = "SELECT a11 FROM nssPublic WHERE a11 IS NOT NULL"  # attribute 0x11 of
 
 @dataclass(frozen=True, slots=True)
 class NssPlace:
-    """A folder that holds, or shall hold, a database; `reader` is who reads it."""
+    """A directory that holds, or shall hold, a database; `reader` is who reads it."""
 
     directory: Path
     reader: str
@@ -56,7 +56,7 @@ class NssEntry:
 
 @dataclass(frozen=True, slots=True)
 class NssFacts:
-    """What certutil says; `blocked` is set when it could not say anything."""
+    """The facts that certutil gives; `blocked` is set when it gave none."""
 
     exists: bool
     certutil: Path | None
@@ -90,12 +90,12 @@ class NssStore(TrustStore[NssFacts]):
 
     @property
     def name(self) -> str:
-        """`nss:` and the folder."""
+        """`nss:` and the directory."""
         return f"nss:{self.place.shown}"
 
     @property
     def label(self) -> str:
-        """Who reads it, and where it is."""
+        """The browser that reads it, and its place."""
         return f"{self.place.reader} ({self.place.shown})"
 
     def probe(self) -> NssFacts:
@@ -201,7 +201,7 @@ class NssStore(TrustStore[NssFacts]):
             return ChangeState(
                 Status.FAILED,
                 f"{directory} is no NSS database that certutil can read",
-                "Move the folder away; the browser makes a new one.",
+                "Move the directory away; the browser makes a new one.",
             )
         return ChangeState(Status.FAILED, detail, "Run its command from devtls trust --dry-run to see more.")
 

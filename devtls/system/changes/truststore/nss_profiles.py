@@ -1,8 +1,8 @@
-"""Where browsers keep their NSS databases on Linux.
+"""The places of browsers' NSS databases on Linux.
 
-Owns the list of folders (platform guide A.2) and Chromium's rule: since version 146 the database is
-$XDG_DATA_HOME/pki/nssdb, but ~/.pki/nssdb is used, and nothing else, where that folder exists. So every existing one
-gets the root; where there is none, one is made, and an old folder is made only for an old Chromium, since an empty
+Owns the list of directories (platform guide A.2) and Chromium's rule: since version 146 the database is
+$XDG_DATA_HOME/pki/nssdb, but ~/.pki/nssdb is used, and nothing else, where that directory exists. So every existing one
+gets the root; where there is none, one is made, and an old directory is made only for an old Chromium, since an empty
 one would hide the new one. Refuses to touch the sandbox permissions of Flatpak: it reports them.
 """
 
@@ -49,7 +49,7 @@ _FIREFOX_DIRECTORYS = (
     (".floorp", "Floorp"),
     (".var/app/one.ablaze.floorp/.floorp", "Floorp (Flatpak)"),
 )
-"""Firefox's Developer Edition, Beta and Nightly are profiles in Firefox's own folder."""
+"""Firefox's Developer Edition, Beta and Nightly are profiles in Firefox's own directory."""
 _CONFIG_DIRECTORYS = (
     ("mozilla/firefox", "Firefox"),
     ("librewolf/librewolf", "LibreWolf"),
@@ -57,7 +57,7 @@ _CONFIG_DIRECTORYS = (
     ("waterfox", "Waterfox"),
     ("floorp", "Floorp"),
 )
-"""Below the user's config folder, where Firefox 147 and what is built from it make new profiles."""
+"""Below the user's config directory, where Firefox 147 and what is built from it make new profiles."""
 _SNAP_CHROMIUMS = (("chromium", "Chromium"), ("brave", "Brave"), ("opera", "Opera"), ("vivaldi", "Vivaldi"))
 _FLATPAK_CHROMIUMS = (
     ("com.google.Chrome", "Chrome"),
@@ -69,7 +69,7 @@ _FLATPAK_CHROMIUMS = (
     ("io.github.ungoogled_software.ungoogled_chromium", "Ungoogled Chromium"),
 )
 _IN_FLATPAK = (".pki/nssdb", "data/pki/nssdb")
-"""What stays of a sandbox's ~/.pki (if it was told to) and of its own data folder."""
+"""What stays of a sandbox's ~/.pki (if it was told to) and of its own data directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Notice:
 
 
 def find_places(machine: Machine, runner: Runner, *, may_make: bool) -> tuple[NssPlace, ...]:
-    """Return every database folder of this user, none twice; `may_make` = certutil is there to make a missing one."""
+    """Return every database directory of this user, none twice; `may_make` = certutil can make a missing one."""
     found: dict[Path, NssPlace] = {}
     for place in (*_chromium(machine, runner, may_make), *_sandboxed(machine), *_firefox(machine)):
         found.setdefault(place.directory.resolve(), place)
@@ -108,7 +108,7 @@ def _versions(machine: Machine, runner: Runner) -> Iterator[int]:
         seen.add(browser.resolve())
         ended = runner.run(Run((str(browser), "--version"), timeout_s=_VERSION_S))
         found = _MAJOR.search(ended.stdout) if isinstance(ended, Finished) else None
-        # One that does not say is taken for a new one: a wrong old folder would do more harm than a missing root.
+        # One that does not say is taken for a new one: a wrong old directory would do more harm than a missing root.
         yield int(found[1]) if found else FIRST_WITH_NEW_DIRECTORY
 
 
@@ -146,7 +146,7 @@ def has_firefox(machine: Machine) -> bool:
 
 
 def _profiles(base: Path) -> Iterable[Path]:
-    """Yield the folders in `base` and those that profiles.ini names, which may lie anywhere."""
+    """Yield the directories in `base` and those that profiles.ini names, which may lie anywhere."""
     try:
         inside = sorted(entry for entry in base.iterdir() if entry.is_dir())
         text = (base / "profiles.ini").read_text("utf-8", "replace")
@@ -171,7 +171,7 @@ def _listed_profiles(base: Path, text: str) -> Iterator[Path]:
 
 
 def find_notices(machine: Machine) -> tuple[Notice, ...]:
-    """Return what to know about sandboxed browsers that read no database of this user."""
+    """Return notices about sandboxed browsers that read no database of this user."""
     return tuple(
         Notice(
             f"{reader} from Flatpak cannot see your certificate database.",

@@ -1,4 +1,4 @@
-"""The root certificate as trust stores see it: its bytes, its fingerprint, and how to recognise one of ours.
+"""The root certificate as trust stores see it: its bytes, its fingerprint, and the test for one of ours.
 
 Owns PEM reading and the test "is this a devtls root": by name *and* by what the certificate proves about itself,
 because names alone are cheap. Refuses nothing: bytes that are no certificate are simply none of ours.

@@ -23,13 +23,13 @@ from devtls.system.machine.plan import ELEVATED_S, Plan, Run
 from devtls.system.machine.run_as import run_as_administrator, system_directory, was_refused
 
 _PROGRAM = ("-P", "-m", "devtls.system.changes.truststore.crypt32")
-_SAID_NO = "with no"
+_DECLINED = "with no"
 _NAMES = {Location.CURRENT_USER: "user", Location.LOCAL_MACHINE: "machine"}
 
 
 @dataclass(frozen=True, slots=True)
 class WindowsFacts:
-    """What the store holds; `desktop` = somebody could answer a dialog."""
+    """The content of the store; `desktop` = a dialog could be answered."""
 
     certificates: tuple[bytes, ...] = ()
     desktop: bool = True
@@ -80,7 +80,7 @@ class WindowsStore(TrustStore[WindowsFacts]):
 
     @property
     def label(self) -> str:
-        """What it is and whose."""
+        """The store and its owner."""
         return f"Windows Root store of this {_NAMES[self._location]}"
 
     def probe(self) -> WindowsFacts:
@@ -131,7 +131,7 @@ class WindowsStore(TrustStore[WindowsFacts]):
         """Put a failed step into words."""
         if outcome.trouble is StepFailure.TIMED_OUT:
             return ChangeState(Status.HANGING, outcome.detail, "Answer Windows' dialog, then devtls trust.")
-        if _SAID_NO in outcome.detail or was_refused(outcome.detail):
+        if _DECLINED in outcome.detail or was_refused(outcome.detail):
             return ChangeState(Status.SKIPPED, "the dialog was answered with no", "devtls trust")
         return ChangeState(Status.FAILED, outcome.detail, "Run the command above yourself, then devtls trust.")
 

@@ -1,4 +1,4 @@
-"""Windows' Root store seen from WSL: what the browsers on the Windows side read.
+"""Windows' Root store seen from WSL, which the browsers on the Windows side read.
 
 Owns the way through interop: powershell.exe lists the user's store, certutil.exe changes it, wslpath translates names.
 A distribution in WSL has two worlds of trust, and this is the second; the first is Linux's. Refuses to go through sudo,
@@ -31,7 +31,7 @@ _PROBE_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class WslFacts:
-    """`certutil` is Windows' own, as Linux names it; `prefix` is how Windows names this distribution's root folder."""
+    """`certutil` is Windows' own, by its Linux path; `prefix` is this distribution's root directory for Windows."""
 
     certificates: tuple[bytes, ...] = ()
     certutil: Path | None = None
@@ -123,15 +123,15 @@ class WslStore(TrustStore[WslFacts]):
         return ChangeState(Status.FAILED, outcome.detail, "Run the command above yourself, then devtls trust.")
 
     def explain(self, facts: WslFacts, desired: RootCertificate) -> str:
-        """Return what to do on the Windows side."""
+        """Return the steps on the Windows side."""
         return (
-            "On the Windows side: devtls ca export --format der --out devtls-root.cer into a folder that Windows sees, "
-            "then in PowerShell there: certutil -user -addstore Root devtls-root.cer"
+            "On the Windows side: devtls ca export --format der --out devtls-root.cer into a directory that Windows "
+            "sees, then in PowerShell there: certutil -user -addstore Root devtls-root.cer"
         )
 
 
 def windows_path(prefix: str, path: PurePath) -> str:
-    """Return how Windows names a file of this distribution; `prefix` is how it names the root folder."""
+    """Return the Windows path of a file of this distribution; `prefix` is how it names the root directory."""
     parts = path.parts
     if parts[:2] == ("/", "mnt") and len(parts) > 3 and len(parts[2]) == 1:  # a drive of Windows, mounted here
         return str(PureWindowsPath(f"{parts[2].upper()}:\\", *parts[3:]))

@@ -11,8 +11,8 @@ from tests.system.changes.truststore.conftest import make_root
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """A state folder whose name no shell likes."""
-    directory = tmp_path / 'it\'s a "$tate" folder'
+    """A state directory whose name no shell likes."""
+    directory = tmp_path / 'it\'s a "$tate" directory'
     directory.mkdir()
     return directory
 

@@ -30,7 +30,7 @@ def test_files_are_written_once_for_all_to_read(directory: Path) -> None:
     assert [each.read_bytes() for each in directory.iterdir()] == [b"two"]
 
 
-def test_a_reader_never_meets_half_a_file(directory: Path) -> None:
+def test_a_reader_never_sees_half_a_file(directory: Path) -> None:
     """Whoever opened the old one reads it to its end."""
     path = directory / "ca-bundle.pem"
     write_files(directory, {path: b"old" * 1000})

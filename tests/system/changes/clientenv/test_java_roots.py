@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from devtls.errors import CertificateError
 from devtls.pki.java_truststore import write_pkcs12
 from devtls.system.changes.clientenv.java_options import extend
-from devtls.system.changes.clientenv.java_roots import JavaFacts, certificates_of, probe_java
+from devtls.system.changes.clientenv.java_roots import JavaRootFacts, certificates_of, probe_java
 from devtls.system.changes.truststore.root import RootCertificate
 from tests.conftest import RequireTool
 from tests.system.changes.clientenv.conftest import CORPORATE, PUBLIC
@@ -28,7 +28,7 @@ def jdk(tmp_path: Path) -> Path:
 
 
 def test_java_home_leads_to_its_cacerts(jdk: Path) -> None:
-    expected = JavaFacts("-Xmx1g", str(jdk / "lib/security/cacerts"), (PUBLIC,))
+    expected = JavaRootFacts("-Xmx1g", str(jdk / "lib/security/cacerts"), (PUBLIC,))
     assert probe_java({"JAVA_HOME": str(jdk), "JAVA_TOOL_OPTIONS": "-Xmx1g"}) == expected
 
 
@@ -50,8 +50,8 @@ def test_jssecacerts_takes_the_place_of_cacerts_and_java_8_has_a_jre(jdk: Path) 
 
 
 def test_no_java_is_no_trouble(tmp_path: Path) -> None:
-    assert probe_java({"PATH": str(tmp_path)}) == JavaFacts()
-    assert probe_java({"JAVA_HOME": str(tmp_path)}) == JavaFacts()
+    assert probe_java({"PATH": str(tmp_path)}) == JavaRootFacts()
+    assert probe_java({"JAVA_HOME": str(tmp_path)}) == JavaRootFacts()
 
 
 def test_a_truststore_that_the_user_named_comes_first_and_ours_is_not_it(jdk: Path, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_truststore_that_the_user_named_comes_first_and_ours_is_not_it(jdk: Pa
     own.write_bytes(write_pkcs12({"corp": CORPORATE}))
     options = f"'{TRUST}{own}'"
     environ = {"JAVA_HOME": str(jdk), "JAVA_TOOL_OPTIONS": extend(options, "/s/devtls-truststore-12.p12")}
-    assert probe_java(environ) == JavaFacts(options, str(own), (CORPORATE,), own=True)
+    assert probe_java(environ) == JavaRootFacts(options, str(own), (CORPORATE,), own=True)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from devtls.system.machine.plan import ALREADY_ROOT
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """A Linux whose system lies in a folder: sysctl is there, and the kernel keeps ports below 1024."""
+    """A Linux whose system lies in a directory: sysctl is there, and the kernel keeps ports below 1024."""
     system, home = tmp_path / "system", tmp_path / "home"
     for directory in ("usr/sbin", "etc/sysctl.d", "usr/lib/sysctl.d", "proc/sys/net/ipv4", "etc/systemd/system"):
         (system / directory).mkdir(parents=True)

@@ -28,7 +28,7 @@ class Kernel:
         self.rules_file = machine.root / "etc/devtls-redirect.nft"
         self.unit_file = machine.root / "etc/systemd/system/devtls-redirect.service"
 
-    def knock(self, ports: Iterable[int], target: int) -> frozenset[int]:
+    def redirected(self, ports: Iterable[int], target: int) -> frozenset[int]:
         assert target == 8443
         return frozenset(ports) & self.leading
 
@@ -60,7 +60,7 @@ def kernel(machine: Machine) -> Kernel:
 
 @pytest.fixture
 def change(machine: Machine, kernel: Kernel) -> NftRedirect:
-    return NftRedirect(machine, knock=kernel.knock)
+    return NftRedirect(machine, redirected=kernel.redirected)
 
 
 @pytest.fixture

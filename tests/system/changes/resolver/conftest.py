@@ -13,7 +13,7 @@ from devtls.system.machine.plan import ALREADY_ROOT, Run
 ZONES = ("dev.local", "localhost", "test")
 
 
-class Said:
+class WrittenRunner:
     """A runner whose programs say what the test wrote down: tool's name and first word -> output."""
 
     def __init__(self, said: Mapping[str, bytes | Finished | NotFinished] | None = None) -> None:
@@ -26,7 +26,7 @@ class Said:
         return Finished(0, answer) if isinstance(answer, bytes) else answer
 
 
-def make_wish(*hostnames: str, zones: tuple[str, ...] = ZONES, dns_port: int = 15353) -> DesiredState:
+def make_desired(*hostnames: str, zones: tuple[str, ...] = ZONES, dns_port: int = 15353) -> DesiredState:
     me = User("me", 1000, 1000, PurePosixPath("/home/me"))
     return DesiredState(me, zones, hostnames, dns_port=dns_port)
 

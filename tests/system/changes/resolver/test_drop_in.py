@@ -13,16 +13,16 @@ from devtls.system.changes.resolver.macos import RESOLVER
 from devtls.system.changes.resolver.resolved import DELEGATE, DROP_IN
 from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure, execute
 from devtls.system.machine.plan import ALREADY_ROOT, Plan
-from tests.system.changes.resolver.conftest import make_wish
+from tests.system.changes.resolver.conftest import make_desired
 from tests.system.changes.resolver.golden_plans import check_section
 
 AS_ROOT = ProcessRunner(ALREADY_ROOT)
-DESIRED = make_wish("app.dev.local")
+DESIRED = make_desired("app.dev.local")
 QUIET = Recipe("quiet", "Quiet", "Nobody has to be told.", "etc/quiet.d", lambda desired: {"devtls.conf": "x\n"})
 HEAD = f"{MARK}\n".encode()
 
 
-def _measure(root: Path, recipe: Recipe = QUIET, obstacle: str = "") -> DropIn:
+def _change(root: Path, recipe: Recipe = QUIET, obstacle: str = "") -> DropIn:
     return DropIn(recipe, root, obstacle, owner=os.getuid())
 
 
@@ -35,7 +35,7 @@ def directory(tmp_path: Path) -> Path:
 
 def test_a_file_and_its_directory_come_and_go(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
-    drop_in = _measure(tmp_path)
+    drop_in = _change(tmp_path)
     change: Change[DropInFacts, DesiredState] = drop_in
     assert (change.name, change.part, change.label) == ("names:quiet", Part.NAMES, "Quiet")
     facts = drop_in.probe()
@@ -53,7 +53,7 @@ def test_a_file_and_its_directory_come_and_go(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_was_there_or_holds_more_stays(tmp_path: Path, directory: Path) -> None:
-    drop_in = _measure(tmp_path)
+    drop_in = _change(tmp_path)
     assert execute(drop_in.apply_plan(drop_in.probe(), DESIRED), AS_ROOT).done
     (directory / "other.conf").write_text("theirs\n")
     assert execute(drop_in.revert_plan(drop_in.probe(), {"folder": "absent"}), AS_ROOT).done
@@ -66,7 +66,7 @@ def test_a_directory_that_was_there_or_holds_more_stays(tmp_path: Path, director
 def test_old_content_is_replaced_and_files_of_lost_zones_go(tmp_path: Path, directory: Path) -> None:
     (directory / "devtls.conf").write_bytes(HEAD + b"old\n")
     (directory / "gone").write_bytes(HEAD + b"x\n")
-    drop_in = _measure(tmp_path)
+    drop_in = _change(tmp_path)
     assert drop_in.state(drop_in.probe(), DESIRED).status is Status.OUTDATED
     assert execute(drop_in.apply_plan(drop_in.probe(), DESIRED), AS_ROOT).done
     assert [path.name for path in directory.iterdir()] == ["devtls.conf"]
@@ -83,7 +83,7 @@ def test_what_is_not_ours_is_never_touched(tmp_path: Path, directory: Path, what
         path.symlink_to(tmp_path / "target")
     else:
         path.mkdir()
-    drop_in = _measure(tmp_path)
+    drop_in = _change(tmp_path)
     facts = drop_in.probe()
     state = drop_in.state(facts, DESIRED)
     assert (state.status, "left as it is" in state.detail) == (Status.MANUAL, True)
@@ -94,7 +94,7 @@ def test_what_is_not_ours_is_never_touched(tmp_path: Path, directory: Path, what
 
 def test_a_directory_that_is_a_link_or_open_to_others_is_refused(tmp_path: Path, directory: Path) -> None:
     directory.chmod(0o777)
-    state = _measure(tmp_path).state(_measure(tmp_path).probe(), DESIRED)
+    state = _change(tmp_path).state(_change(tmp_path).probe(), DESIRED)
     assert (state.status, "others than root may write" in state.detail) == (Status.MANUAL, True)
     directory.chmod(0o755)
     stranger = DropIn(QUIET, tmp_path, owner=os.getuid() + 1)
@@ -102,27 +102,27 @@ def test_a_directory_that_is_a_link_or_open_to_others_is_refused(tmp_path: Path,
     assert (state.status, "does not belong to root" in state.detail) == (Status.MANUAL, True)
     directory.rename(tmp_path / "elsewhere")
     directory.symlink_to(tmp_path / "elsewhere")
-    state = _measure(tmp_path).state(_measure(tmp_path).probe(), DESIRED)
+    state = _change(tmp_path).state(_change(tmp_path).probe(), DESIRED)
     assert (state.status, "is a link" in state.detail) == (Status.MANUAL, True)
-    assert not _measure(tmp_path).apply_plan(_measure(tmp_path).probe(), DESIRED)
+    assert not _change(tmp_path).apply_plan(_change(tmp_path).probe(), DESIRED)
 
 
-def test_a_directory_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/quiet.d").write_text("a file")
-    state = _measure(tmp_path).state(_measure(tmp_path).probe(), DESIRED)
+    state = _change(tmp_path).state(_change(tmp_path).probe(), DESIRED)
     assert (state.status, "cannot be read" in state.detail) == (Status.MANUAL, True)
 
 
-def test_a_read_only_system_is_said(tmp_path: Path) -> None:
-    drop_in = _measure(tmp_path)
+def test_a_read_only_system_is_reported(tmp_path: Path) -> None:
+    drop_in = _change(tmp_path)
     assert drop_in.state(DropInFacts(read_only=True), DESIRED).status is Status.READ_ONLY
     there = DropInFacts(ours={"devtls.conf": HEAD + b"x\n"}, read_only=True)
     assert drop_in.state(there, DESIRED).status is Status.APPLIED
 
 
 def test_a_way_that_the_machine_does_not_go_says_why(tmp_path: Path, directory: Path) -> None:
-    drop_in = _measure(tmp_path, obstacle="it does not run")
+    drop_in = _change(tmp_path, obstacle="it does not run")
     state = drop_in.state(drop_in.probe(), DESIRED)
     assert (state.status, state.detail, state.remedy) == (Status.NO_TOOL, "it does not run", "")
     (directory / "devtls.conf").write_bytes(HEAD + b"x\n")
@@ -157,14 +157,14 @@ def test_the_files_and_commands_are_the_ones_of_the_manuals(recipe: Recipe) -> N
 
 @pytest.mark.parametrize("recipe", [DELEGATE, DROP_IN])
 def test_resolved_gets_routing_domains_alone(recipe: Recipe) -> None:
-    (content,) = recipe.files(make_wish(dns_port=5300)).values()
+    (content,) = recipe.files(make_desired(dns_port=5300)).values()
     assert content.endswith("DNS=127.0.0.1:5300\nDomains=~dev.local ~test\n")
 
 
 def test_a_resolver_that_fails_to_read_the_file_ends_the_plan(tmp_path: Path) -> None:
     told = replace(QUIET, refresh=(("/bin/sh", "-c", "echo no >&2; exit 3"),))
     (tmp_path / "etc").mkdir()
-    drop_in = _measure(tmp_path, told)
+    drop_in = _change(tmp_path, told)
     outcome = execute(drop_in.apply_plan(drop_in.probe(), DESIRED), AS_ROOT)
     assert (outcome.done, outcome.detail) == (False, "no")
     assert drop_in.state(drop_in.probe(), DESIRED).status is Status.APPLIED

@@ -13,11 +13,11 @@ from devtls.system.changes.resolver.hosts_windows import WindowsHosts, find_dire
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, ProcessRunner, StepFailure, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, ManualStep, Plan, Run, WriteFile
-from tests.system.changes.resolver.conftest import Said, make_wish
+from tests.system.changes.resolver.conftest import WrittenRunner, make_desired
 from tests.system.changes.resolver.golden_plans import check_section
 
 AS_ROOT = ProcessRunner(ALREADY_ROOT)
-DESIRED = make_wish("app.dev.local", "app.test")
+DESIRED = make_desired("app.dev.local", "app.test")
 LINES = b"127.0.0.1 app.dev.local\n::1 app.dev.local\n127.0.0.1 app.test\n::1 app.test\n"
 FIRST = b"# devtls begin (format 1; devtls setup writes this, devtls unsetup takes it out)\n"
 BLOCK = FIRST + LINES + b"# devtls end\n"
@@ -63,20 +63,20 @@ def test_names_come_and_go_by_the_systems_own_tools(hosts: HostsFile, path: Path
 
 def test_a_second_project_adds_its_names(hosts: HostsFile, path: Path) -> None:
     path.write_bytes(BLOCK)
-    other = make_wish("shop.test", "cart.test")
+    other = make_desired("shop.test", "cart.test")
     state = hosts.state(hosts.probe(), other)
     assert (state.status, state.detail) == (Status.OUTDATED, "it lacks shop.test and 1 more")
     assert execute(hosts.apply_plan(hosts.probe(), other), AS_ROOT).done
     assert hosts.state(hosts.probe(), other).status is Status.APPLIED
     assert _status(hosts, hosts.probe()) is Status.APPLIED
-    gone = make_wish("app.test", zones=("test",))
+    gone = make_desired("app.test", zones=("test",))
     assert hosts.state(hosts.probe(), gone).detail == "some of its lines are old"
     assert execute(hosts.apply_plan(hosts.probe(), gone), AS_ROOT).done
     assert b"dev.local" not in path.read_bytes()
 
 
 def test_names_outside_the_zones_and_localhost_get_no_lines(hosts: HostsFile) -> None:
-    state = hosts.state(hosts.probe(), make_wish("bank.example", "localhost"))
+    state = hosts.state(hosts.probe(), make_desired("bank.example", "localhost"))
     assert (state.status, state.detail) == (Status.APPLIED, "no route has a name that needs a line")
 
 
@@ -84,7 +84,9 @@ def test_names_outside_the_zones_and_localhost_get_no_lines(hosts: HostsFile) ->
     ("comment", "who"),
     [(b"# [network]\n# generateHosts = false\n", "WSL"), (b"# 'manage_etc_hosts' as True\n", "cloud-init")],
 )
-def test_a_file_that_somebody_else_makes_anew_is_said(hosts: HostsFile, path: Path, comment: bytes, who: str) -> None:
+def test_a_file_that_somebody_else_makes_anew_is_reported(
+    hosts: HostsFile, path: Path, comment: bytes, who: str
+) -> None:
     for content, status in ((comment, Status.ABSENT), (comment + BLOCK, Status.APPLIED)):
         path.write_bytes(content)
         state = hosts.state(hosts.probe(), DESIRED)
@@ -195,7 +197,7 @@ def test_a_file_with_broken_markers_is_left_to_a_person(hosts: HostsFile, path: 
     assert not hosts.revert_plan(hosts.probe(), {})
 
 
-def test_a_file_that_cannot_be_read_is_said(hosts: HostsFile, path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(hosts: HostsFile, path: Path) -> None:
     path.unlink()
     path.mkdir()
     state = hosts.state(hosts.probe(), DESIRED)
@@ -204,7 +206,7 @@ def test_a_file_that_cannot_be_read_is_said(hosts: HostsFile, path: Path) -> Non
     assert not hosts.revert_plan(hosts.probe(), {})
 
 
-def test_a_read_only_file_system_is_said(hosts: HostsFile) -> None:
+def test_a_read_only_file_system_is_reported(hosts: HostsFile) -> None:
     facts = HostsFacts(b"", read_only=True)
     assert _status(hosts, facts) is Status.READ_ONLY
     assert not hosts.apply_plan(facts, DESIRED)
@@ -256,7 +258,7 @@ def test_the_commands_are_the_ones_of_each_unix(machine: Machine, path: Path, pl
     check_section(f"hosts that were missing, {platform}", made, {str(machine.root): ""})
 
 
-def test_a_resolver_that_was_not_told_is_said(machine: Machine, path: Path) -> None:
+def test_a_resolver_that_was_not_told_is_reported(machine: Machine, path: Path) -> None:
     hosts = HostsFile(UnixHosts(replace(machine, platform="darwin")))
     last = hosts.apply_plan(hosts.probe(), DESIRED).steps[-1]
     state = hosts.read_failure(hosts.probe(), Outcome(last, StepFailure.FAILED, "No matching processes"))
@@ -319,6 +321,6 @@ def test_the_usual_directory_is_below_the_root_of_windows() -> None:
 
 
 def test_nothing_is_started_to_look(machine: Machine, path: Path) -> None:
-    runner = Said({"anything": NotFinished(StepFailure.FAILED, "")})
+    runner = WrittenRunner({"anything": NotFinished(StepFailure.FAILED, "")})
     HostsFile(UnixHosts(machine)).probe()
     assert runner.calls == []

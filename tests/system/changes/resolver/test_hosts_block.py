@@ -96,7 +96,7 @@ def test_an_empty_file_of_windows_gets_the_line_ends_of_windows() -> None:
         (b"# a\n", b"# a\n"),
     ],
 )
-def test_what_was_added_is_taken_back_and_nothing_else(content: bytes, left: bytes) -> None:
+def test_what_was_added_is_reverted_and_nothing_else(content: bytes, left: bytes) -> None:
     assert remove_block(content) == left
 
 

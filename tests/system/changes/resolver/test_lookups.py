@@ -10,7 +10,7 @@ from devtls.system.changes.resolver.hosts_block import write_block
 from devtls.system.changes.resolver.lookups import Lookups, read_lookups
 from devtls.system.machine.execute import NotFinished, StepFailure
 from devtls.system.machine.machine import Machine
-from tests.system.changes.resolver.conftest import Said
+from tests.system.changes.resolver.conftest import WrittenRunner
 
 STUB = "nameserver 127.0.0.53\noptions edns0\n"
 
@@ -20,7 +20,7 @@ class Debian:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self.runner = Said()
+        self.runner = WrittenRunner()
 
     def write(self, path: str, text: str) -> None:
         file = self.machine.root / path
@@ -143,7 +143,7 @@ def test_a_dnsmasq_of_its_own_must_read_the_directory(debian: Debian, path: str,
     debian.write("etc/resolv.conf", "nameserver ::1\n")
     debian.write(path, line + "\n")
     debian.runs("dnsmasq")
-    assert debian.ways() == ["hosts"]  # there is no folder
+    assert debian.ways() == ["hosts"]  # there is no directory
     (debian.machine.root / "etc/dnsmasq.d").mkdir()
     assert debian.ways() == (["hosts", "dnsmasq"] if reads else ["hosts"])
 
@@ -186,7 +186,7 @@ def test_other_systems_have_their_own(
     tmp_path: Path, platform: str, asked: tuple[str, ...], expected: list[str]
 ) -> None:
     machine = Machine.redirected(tmp_path, tmp_path, {}, platform=platform)
-    assert [change.name for change in find_changes(machine, Said(), methods=asked)] == expected
+    assert [change.name for change in find_changes(machine, WrittenRunner(), methods=asked)] == expected
 
 
 def test_the_names_of_an_earlier_setup_are_read_from_the_block(debian: Debian) -> None:

@@ -9,16 +9,18 @@ from devtls.system.changes.resolver.nrpt import NrptFacts, NrptRules
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Run
-from tests.system.changes.resolver.conftest import Said, make_wish
+from tests.system.changes.resolver.conftest import WrittenRunner, make_desired
 from tests.system.changes.resolver.golden_plans import check_section
 
-DESIRED = make_wish("app.dev.local", dns_port=53)
+DESIRED = make_desired("app.dev.local", dns_port=53)
 OURS = (".dev.local", ".test")
 
 
 def _rules(machine: Machine, answer: bytes | Finished | NotFinished = b"[]") -> NrptRules:
     windows = replace(machine, platform="win32", environ={"SystemRoot": r"C:\Windows"})
-    return NrptRules(windows, Said({r"C:\Windows\System32\WindowsPowerShell\v1.0\powershell.exe -NoProfile": answer}))
+    return NrptRules(
+        windows, WrittenRunner({r"C:\Windows\System32\WindowsPowerShell\v1.0\powershell.exe -NoProfile": answer})
+    )
 
 
 def test_the_commands_are_the_ones_of_windows(machine: Machine) -> None:
@@ -41,14 +43,14 @@ def test_rules_are_listed(machine: Machine, said: bytes, namespaces: tuple[str, 
     assert _rules(machine, said).probe() == NrptFacts(namespaces)
 
 
-def test_rules_for_every_zone_are_in_force(machine: Machine) -> None:
+def test_rules_for_every_zone_are_applied(machine: Machine) -> None:
     rules, facts = _rules(machine), NrptFacts(OURS)
     assert rules.state(facts, DESIRED).status is Status.APPLIED
     assert not rules.apply_plan(facts, DESIRED)
 
 
 def test_another_port_than_53_is_not_possible(machine: Machine) -> None:
-    rules, usual = _rules(machine), make_wish("app.dev.local")
+    rules, usual = _rules(machine), make_desired("app.dev.local")
     state = rules.state(NrptFacts(), usual)
     assert (state.status, "port 53, not 15353" in state.detail) == (Status.MANUAL, True)
     assert not rules.apply_plan(NrptFacts(), usual)
@@ -59,7 +61,7 @@ def test_another_port_than_53_is_not_possible(machine: Machine) -> None:
     "answer",
     [NotFinished(StepFailure.NO_TOOL, "no such file"), Finished(1, b"", b"no cmdlet"), Finished(0, b"not JSON")],
 )
-def test_a_list_that_cannot_be_had_is_said(machine: Machine, answer: Finished | NotFinished) -> None:
+def test_a_list_that_cannot_be_had_is_reported(machine: Machine, answer: Finished | NotFinished) -> None:
     rules = _rules(machine, answer)
     facts = rules.probe()
     assert rules.state(facts, DESIRED).status is Status.FAILED

@@ -100,7 +100,7 @@ def test_one_that_was_stopped_is_started_again(
     assert "not enabled" in change.state(change.probe(), desired).detail
 
 
-def test_why_it_does_not_run_is_said(change: UserUnit, systemd: Systemd, desired: DesiredState, do: Do) -> None:
+def test_why_it_does_not_run_is_reported(change: UserUnit, systemd: Systemd, desired: DesiredState, do: Do) -> None:
     install(change, desired, do)
     failed = {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "5"}
     for extra, trouble in (
@@ -148,7 +148,7 @@ def test_without_a_manager_of_the_user_nothing_is_done(
     assert not change.apply_plan(facts, desired)
 
 
-def test_without_a_manager_it_can_still_be_taken_back(
+def test_without_a_manager_it_can_still_be_reverted(
     change: UserUnit, machine: Machine, systemd: Systemd, desired: DesiredState, do: Do
 ) -> None:
     install(change, desired, do)

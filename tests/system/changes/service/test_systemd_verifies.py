@@ -25,8 +25,8 @@ _EXPOSED_AT_MOST = 4.0
 
 
 @pytest.fixture(params=ODD)
-def odd_wish(request: pytest.FixtureRequest, desired: DesiredState, tmp_path: Path) -> DesiredState:
-    """A desired whose interpreter and state folder lie in a folder of an odd name."""
+def odd_state(request: pytest.FixtureRequest, desired: DesiredState, tmp_path: Path) -> DesiredState:
+    """A desired whose interpreter and state directory lie in a directory of an odd name."""
     directory = tmp_path / request.param
     directory.mkdir()
     (directory / "python").symlink_to(sys.executable)
@@ -38,7 +38,7 @@ def odd_wish(request: pytest.FixtureRequest, desired: DesiredState, tmp_path: Pa
 
 
 def verify(tool: str, plan: Plan, directory: Path, *options: str) -> str:
-    """Write the plan's units to a folder and return what systemd says of them."""
+    """Write the plan's units to a directory and return what systemd says of them."""
     directory.mkdir()
     units = [step for step in plan.steps if isinstance(step, WriteFile)]
     for unit in units:
@@ -51,20 +51,20 @@ def verify(tool: str, plan: Plan, directory: Path, *options: str) -> str:
 
 
 def test_the_users_unit_is_liked(
-    machine: Machine, systemd: Systemd, odd_wish: DesiredState, tmp_path: Path, require_tool: RequireTool
+    machine: Machine, systemd: Systemd, odd_state: DesiredState, tmp_path: Path, require_tool: RequireTool
 ) -> None:
     tool = require_tool("systemd-analyze", "sudo apt-get install systemd")
     change = UserUnit(machine, systemd, config=tmp_path / "a b$c%d" / "devtls.toml")
-    plan = change.apply_plan(change.probe(), odd_wish)
+    plan = change.apply_plan(change.probe(), odd_state)
     assert verify(tool, plan, tmp_path / "units", "--user", "--man=no") == ""
 
 
 def test_the_systems_units_are_liked(
-    machine: Machine, systemd: Systemd, odd_wish: DesiredState, tmp_path: Path, require_tool: RequireTool
+    machine: Machine, systemd: Systemd, odd_state: DesiredState, tmp_path: Path, require_tool: RequireTool
 ) -> None:
     tool = require_tool("systemd-analyze", "sudo apt-get install systemd")
     change = SocketUnit(machine, systemd)
-    plan = change.apply_plan(change.probe(), odd_wish)
+    plan = change.apply_plan(change.probe(), odd_state)
     assert verify(tool, plan, tmp_path / "units", "--man=no") == ""
 
 

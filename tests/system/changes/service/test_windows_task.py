@@ -145,7 +145,7 @@ def test_a_task_of_somebody_else_is_left_alone(change: LogonTask, scheduler: Sch
     assert not change.account(change.probe()).installed
 
 
-def test_variables_that_a_task_cannot_carry_are_said(change: LogonTask, desired: DesiredState) -> None:
+def test_variables_that_a_task_cannot_carry_are_reported(change: LogonTask, desired: DesiredState) -> None:
     assert change.explain(change.probe(), desired) == ""
     moved = dataclasses.replace(desired, environment={"DEVTLS_STATE_DIR": r"D:\my state"})
     assert change.explain(change.probe(), moved).endswith(r'setx DEVTLS_STATE_DIR "D:\my state"')

@@ -117,7 +117,7 @@ def test_handles_are_declared_as_wide_as_a_pointer(library: Library, store: Root
     assert ctypes.sizeof(crypt32._HANDLE) == ctypes.sizeof(ctypes.c_void_p)
 
 
-def test_a_no_in_the_dialog_is_said(
+def test_a_no_in_the_dialog_is_reported(
     library: Library, store: RootStore, root: RootCertificate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     library.stores[Location.CURRENT_USER].append(root.der)
@@ -140,7 +140,9 @@ def test_windows_own_number_for_no_becomes_a_sentence(
     assert capsys.readouterr().err == "you answered the dialog with no\n"
 
 
-def test_a_file_that_is_not_there_is_said(store: RootStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_there_is_reported(
+    store: RootStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["add", str(tmp_path / "gone.pem")], store) == 1
     assert "No such file" in capsys.readouterr().err
 

@@ -85,7 +85,7 @@ def test_a_root_that_somebody_named_by_another_file_is_found_by_its_bytes(
     assert Path(root.path).exists()
 
 
-def test_a_line_whose_file_is_gone_is_mended(store: FirefoxPolicyStore, directory: Path, root: RootCertificate) -> None:
+def test_a_line_whose_file_is_gone_is_fixed(store: FirefoxPolicyStore, directory: Path, root: RootCertificate) -> None:
     _install(store, root)
     before = (directory / "policies.json").read_text()
     (directory / f"devtls-{root.id}.pem").unlink()
@@ -124,7 +124,7 @@ def test_a_policy_that_cannot_be_merged_into_is_left_alone(
     before = policies.read_bytes()
     facts = store.probe()
     state = store.trust_state(facts, root.fingerprint)
-    assert (state.status, state.remedy) == (Status.MANUAL, "Mend the file, then devtls trust.")
+    assert (state.status, state.remedy) == (Status.MANUAL, "Fix the file, then devtls trust.")
     assert str(root.path) in store.explain(facts, root)
     assert not store.apply_plan(facts, root)
     assert not store.revert_plan(facts, {root.fingerprint})

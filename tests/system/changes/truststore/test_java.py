@@ -179,7 +179,7 @@ def test_a_keystore_with_a_password_of_its_own_is_locked_and_untouched(
     assert alias_of(root) in aliases(tool, _cacerts(jdk), "of my own")
 
 
-def test_a_file_that_is_no_keystore_is_said(machine: Machine, jdk: Path, root: RootCertificate) -> None:
+def test_a_file_that_is_no_keystore_is_reported(machine: Machine, jdk: Path, root: RootCertificate) -> None:
     _cacerts(jdk).write_bytes(b"no keystore")
     store = _store(machine)
     state = store.trust_state(store.probe(), root.fingerprint)
@@ -198,7 +198,7 @@ def test_a_broken_java_home_says_what_to_correct(machine: Machine, root: RootCer
     assert store.label == f"Java ({tmp_path / 'gone'})"
 
 
-def test_a_jdk_that_goes_while_it_is_looked_at_is_said(machine: Machine, jdk: Path, root: RootCertificate) -> None:
+def test_a_jdk_that_goes_while_it_is_looked_at_is_reported(machine: Machine, jdk: Path, root: RootCertificate) -> None:
     store = _store(machine)
     shutil.rmtree(jdk)
     assert store.trust_state(store.probe(), root.fingerprint).status is Status.FAILED
@@ -218,7 +218,7 @@ def _replace_keytool(jdk: Path, script: str) -> None:
         ("echo 'x: Read-only file system'; exit 1", Status.READ_ONLY),
     ],
 )
-def test_what_keytool_does_instead_of_its_work_is_said_and_nothing_is_half_written(
+def test_what_keytool_does_instead_of_its_work_is_reported_and_nothing_is_half_written(
     machine: Machine, jdk: Path, root: RootCertificate, script: str, status: Status
 ) -> None:
     _replace_keytool(jdk, script)
@@ -238,7 +238,7 @@ def test_a_jvms_remark_on_its_variable_is_not_its_last_word(machine: Machine, jd
     assert outcome.detail == "keytool error: java.io.IOException: No space left"
 
 
-def test_a_keytool_that_vanishes_is_said(machine: Machine, jdk: Path) -> None:
+def test_a_keytool_that_vanishes_is_reported(machine: Machine, jdk: Path) -> None:
     store = _store(machine)
     assert store.read_failure(store.probe(), Outcome(None, StepFailure.NO_TOOL, "why")).status is Status.NO_TOOL
 
@@ -280,7 +280,7 @@ def test_the_plans_of_an_administrator_are_the_golden_ones(
 
 
 class Fed:
-    """A keystore that a hook of the system fills from an anchor folder, as Debian's does."""
+    """A keystore that a hook of the system fills from an anchor directory, as Debian's does."""
 
     def __init__(self, machine: Machine, jdk: Path) -> None:
         self.anchors = machine.root / "usr/local/share/ca-certificates"

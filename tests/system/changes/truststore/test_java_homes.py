@@ -133,7 +133,9 @@ def test_jssecacerts_takes_the_place_of_cacerts(
 
 
 @pytest.mark.parametrize(("made", "why"), [(True, "which has no list of roots"), (False, "which is not there")])
-def test_a_broken_java_home_is_said_and_stops_nothing(machine: Machine, tmp_path: Path, made: bool, why: str) -> None:
+def test_a_broken_java_home_is_reported_and_stops_nothing(
+    machine: Machine, tmp_path: Path, made: bool, why: str
+) -> None:
     whole, broken = _jdk(machine.root / "usr/lib/jvm/java-21"), tmp_path / "broken"
     if made:
         broken.mkdir()

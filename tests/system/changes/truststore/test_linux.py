@@ -20,7 +20,7 @@ DEBIAN_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 
 
 def become(machine: Machine, family: Family, script: str = "exit 0") -> Path:
-    """Give the redirected system a family's folder, tool and name; return the anchor folder."""
+    """Give the redirected system a family's directory, tool and name; return the anchor directory."""
     directory = machine.root / family.anchor_directory
     directory.mkdir(parents=True)
     tool = machine.root / "usr" / "sbin" / family.refreshes[0].tool
@@ -96,7 +96,7 @@ def test_an_anchor_under_any_name_is_found_by_its_fingerprint(machine: Machine, 
     assert not any("two.crt" in line for line in commands)
 
 
-def test_an_anchor_that_the_bundle_lacks_is_said_and_mended(machine: Machine, root: RootCertificate) -> None:
+def test_an_anchor_that_the_bundle_lacks_is_reported_and_fixed(machine: Machine, root: RootCertificate) -> None:
     directory = become_debian(machine)
     (directory / "old.crt").write_bytes(root.pem)
     store = SystemStore(machine)
@@ -153,7 +153,7 @@ def test_a_missing_refresh_tool_names_the_package(machine: Machine, root: RootCe
     assert not store.apply_plan(store.probe(), root)
 
 
-def test_a_read_only_system_is_said(machine: Machine, root: RootCertificate) -> None:
+def test_a_read_only_system_is_reported(machine: Machine, root: RootCertificate) -> None:
     become_debian(machine)
     facts = dataclasses.replace(SystemStore(machine).probe(), read_only=True)
     assert SystemStore(machine).trust_state(facts, root.fingerprint).status is Status.READ_ONLY

@@ -1,6 +1,6 @@
-"""Fedora's, Arch's and openSUSE's way with the real p11-kit: its `trust` reads a folder of the test's.
+"""Fedora's, Arch's and openSUSE's way with the real p11-kit: its `trust` reads a directory of the test's.
 
-The folder is put in the place of the system's by a bind mount over p11-kit's own settings, in a mount namespace that
+The directory is put in the place of the system's by a bind mount over p11-kit's own settings, in a mount namespace that
 only each call of the tool is in.
 """
 
@@ -33,7 +33,7 @@ def trust(require_tool: RequireTool, missing: Missing) -> str:
     if not SETTINGS.is_file():
         missing("p11-kit's trust module is not installed: sudo apt-get install p11-kit-modules")
     if os.geteuid() != 0:
-        pytest.skip("needs root, to show p11-kit another folder")
+        pytest.skip("needs root, to show p11-kit another directory")
     probe = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
     if probe.returncode != 0:
         pytest.skip("no mount namespace here")
@@ -41,7 +41,7 @@ def trust(require_tool: RequireTool, missing: Missing) -> str:
 
 
 def _become(machine: Machine, family: Family, trust: str) -> Path:
-    """Give the redirected system p11-kit's tool and a refresh that extracts with it; return the anchor folder."""
+    """Give the redirected system p11-kit's tool and a refresh that extracts with it; return the anchor directory."""
     directory = machine.root / family.anchor_directory
     directory.mkdir(parents=True)
     settings = machine.root / "p11-kit-trust.module"

@@ -1,4 +1,4 @@
-"""Debian's way, which is Gentoo's too, with the real update-ca-certificates on folders of the test's."""
+"""Debian's way, which is Gentoo's too, with the real update-ca-certificates on directories of the test's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WITH_DEBIANS_SCRIPT = [family for family in FAMILIES if family.name in ("Debian"
 
 
 def _become(machine: Machine, family: Family, script: str) -> tuple[Path, Path]:
-    """Give the redirected system Debian's script and its folders; return those of the anchors and of the bundle."""
+    """Give the redirected system Debian's script and its directories; return those of the anchors and of the bundle."""
     anchors, certificates = machine.root / family.anchor_directory, machine.root / "etc/ssl/certs"
     shipped, hooks = machine.root / "usr/share/ca-certificates", machine.root / "etc/ca-certificates/update.d"
     for directory in (anchors, certificates, shipped, hooks):

@@ -190,7 +190,7 @@ def test_where_no_window_can_be_shown_nothing_is_started(machine: Machine, mac: 
         ("Error reading file", Status.FAILED),
     ],
 )
-def test_a_certificate_that_was_added_without_trust_is_taken_back(
+def test_a_certificate_that_was_added_without_trust_is_reverted(
     machine: Machine, mac: Mac, root: RootCertificate, answer: tuple[str, Status]
 ) -> None:
     said, status = answer
@@ -206,7 +206,7 @@ def test_a_certificate_that_was_added_without_trust_is_taken_back(
 @pytest.mark.parametrize(
     ("trouble", "status"), [(StepFailure.TIMED_OUT, Status.HANGING), (StepFailure.NO_TOOL, Status.NO_TOOL)]
 )
-def test_a_security_that_cannot_be_asked_is_said(
+def test_a_security_that_cannot_be_asked_is_reported(
     machine: Machine, root: RootCertificate, trouble: StepFailure, status: Status
 ) -> None:
     class Silent:

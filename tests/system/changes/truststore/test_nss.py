@@ -38,7 +38,7 @@ def _store(directory: Path, certutil: Path | None, *, timeout_s: float = 10.0) -
 
 
 def _fake(directory: Path, script: str) -> Path:
-    """Return a certutil of our own, beside a folder that looks like a database."""
+    """Return a certutil of our own, beside a directory that looks like a database."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "cert9.db").touch()
     tool = directory.parent / "certutil"
@@ -91,7 +91,7 @@ def test_a_root_under_another_nickname_is_found_by_its_bytes(
     assert store.probe().entries == ()
 
 
-def test_a_root_without_trust_for_sites_is_mended(certutil: Path, directory: Path, root: RootCertificate) -> None:
+def test_a_root_without_trust_for_sites_is_fixed(certutil: Path, directory: Path, root: RootCertificate) -> None:
     directory.mkdir(parents=True)
     subprocess.run([certutil, "-N", "--empty-password", "-d", f"sql:{directory}"], check=True)
     _add(certutil, directory, root, "devtls", ",,")
@@ -116,12 +116,12 @@ def test_a_database_with_a_password_is_locked_and_nobody_is_asked(
     assert (state.status, "password" in state.remedy) == (Status.LOCKED, True)
 
 
-def test_a_damaged_database_is_said(certutil: Path, directory: Path, root: RootCertificate) -> None:
+def test_a_damaged_database_is_reported(certutil: Path, directory: Path, root: RootCertificate) -> None:
     directory.mkdir(parents=True)
     (directory / "cert9.db").write_text("no database")
     store = _store(directory, certutil)
     state = store.trust_state(store.probe(), root.fingerprint)
-    assert (state.status, "Move the folder away" in state.remedy) == (Status.FAILED, True)
+    assert (state.status, "Move the directory away" in state.remedy) == (Status.FAILED, True)
     assert not store.apply_plan(store.probe(), root)
 
 
@@ -189,7 +189,7 @@ def test_a_certutil_that_hangs_at_the_second_question_is_given_up(directory: Pat
     assert store.trust_state(store.probe(), root.fingerprint).status is Status.HANGING
 
 
-def test_a_certutil_that_vanishes_is_said(directory: Path, root: RootCertificate) -> None:
+def test_a_certutil_that_vanishes_is_reported(directory: Path, root: RootCertificate) -> None:
     _fake(directory, "")
     store = _store(directory, directory.parent / "gone")
     assert store.trust_state(store.probe(), root.fingerprint).status is Status.NO_TOOL

@@ -226,7 +226,7 @@ def test_a_store_that_cannot_be_asked_again_is_not_called_empty(
     assert record.installed() != ()
 
 
-def test_a_removal_that_stops_half_way_is_said_even_when_the_root_is_gone(
+def test_a_removal_that_stops_half_way_is_reported_even_when_the_root_is_gone(
     root: RootCertificate, record: ChangeRecord
 ) -> None:
     store = SetStore(held={root.fingerprint})
@@ -313,7 +313,7 @@ def test_a_store_that_was_deleted_is_known_to_be_gone(machine: Machine, name: st
     assert is_gone(name, machine) is gone
 
 
-def test_a_plan_that_failed_half_way_is_taken_back(root: RootCertificate, record: ChangeRecord) -> None:
+def test_a_plan_that_failed_half_way_is_reverted(root: RootCertificate, record: ChangeRecord) -> None:
     class Untrusting(SetStore):
         """Takes the certificate, but does not trust it."""
 

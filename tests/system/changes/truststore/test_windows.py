@@ -75,7 +75,7 @@ def test_where_no_window_can_be_shown_nothing_is_started(
     assert machine_wide.apply_plan(machine_wide.probe(), root)
 
 
-def test_a_store_that_cannot_be_read_is_said(machine: Machine, root: RootCertificate) -> None:
+def test_a_store_that_cannot_be_read_is_reported(machine: Machine, root: RootCertificate) -> None:
     store = WindowsStore(Location.CURRENT_USER, machine)  # the real one, which only Windows has
     state = store.trust_state(store.probe(), root.fingerprint)
     assert (state.status, "part of Windows" in state.detail) == (Status.FAILED, True)

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 
-from devtls.doctor.tls_check.signatures import issued_by
+from devtls.doctor.tls_check.certificate import issued_by
 from tests.doctor.tls_check.pki import DAY, NOW, make_root, signed_with_sha1
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey

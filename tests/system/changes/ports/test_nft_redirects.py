@@ -1,4 +1,4 @@
-"""Knocking, without any redirect: what a real one does is the end-to-end test's."""
+"""Ports are probed without any redirect: the end-to-end test has a real one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from devtls.system.changes.ports import redirect_probe
-from devtls.system.changes.ports.redirect_probe import redirected_ports
+from devtls.system.changes.ports import nft
+from devtls.system.changes.ports.nft import redirected_ports
 
 
 def free_port() -> int:
@@ -23,9 +23,7 @@ def test_ports_of_programs_and_of_nobody_are_not_redirected() -> None:
 
 
 def test_a_port_that_answers_and_that_nobody_listens_on_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        redirect_probe, "is_listened_to", lambda _port: False
-    )  # as for a port that the kernel sends elsewhere
+    monkeypatch.setattr(nft, "is_listened_to", lambda _port: False)  # as for a port that the kernel sends elsewhere
     target = free_port()
     with socket.create_server(("127.0.0.1", 0)) as four:
         port = four.getsockname()[1]
@@ -35,7 +33,7 @@ def test_a_port_that_answers_and_that_nobody_listens_on_is(monkeypatch: pytest.M
 
 
 def test_a_machine_without_ipv6_is_asked_for_ipv4_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redirect_probe, "is_listened_to", lambda _port: False)
+    monkeypatch.setattr(nft, "is_listened_to", lambda _port: False)
     real = socket.create_server
 
     def without_ipv6(address: tuple[str, int], *, family: int) -> socket.socket:

@@ -1,8 +1,8 @@
-"""From facts to answers: the four questions, and what else a browser looks at.
+"""From evidence to answers: the four questions, and every further rule of a browser.
 
 Owns every verdict. Decides as a browser does, by the browsers' own lists: a root that only the system's store holds
 is not trusted by a browser. A revoked certificate counts as a warning, although Chromium and Firefox do not read the
-lists of private CAs: nobody should open it. Pure: `examine` gathers the facts.
+lists of private CAs: nobody should open it. Pure: `check` gathers the facts.
 """
 
 from __future__ import annotations
@@ -15,69 +15,69 @@ from devtls.doctor.tls_check.constraints import find_breaches
 from devtls.doctor.tls_check.evidence import Evidence, StoreAnswer
 from devtls.doctor.tls_check.flaws import find_flaws
 from devtls.doctor.tls_check.names import PublicSuffix, match_name
-from devtls.doctor.tls_check.path import End, Path
-from devtls.doctor.tls_check.remarks import chromium_error, on_connection, on_hsts, on_opinions, on_revocation
-from devtls.doctor.tls_check.report import Answer, Mark, Report
+from devtls.doctor.tls_check.path import CertificationPath, PathEnd
+from devtls.doctor.tls_check.remarks import chromium_error, on_connection, on_hsts, on_revocation, on_verifiers
+from devtls.doctor.tls_check.report import CheckAnswer, Mark, TlsCheckReport
 
 _MOST_LABELS = 4
 _OF_BROWSERS = {True: "and none of them has it", False: "and none was found here"}
 _INCOMPLETE = "it comes with an incomplete chain"
 
 
-def judge(evidence: Evidence, is_public_suffix: PublicSuffix) -> Report:
-    """Return what a browser would decide, and why."""
+def decide(evidence: Evidence, is_public_suffix: PublicSuffix) -> TlsCheckReport:
+    """Return the decision of a browser, with its reasons."""
     path = evidence.path
     matched, sentence = match_name(evidence.address.host, path.leaf, is_public_suffix)
     questions = (
-        judge_issuer(evidence),
-        judge_dates(path, evidence.now),
+        check_issuer(evidence),
+        check_dates(path, evidence.now),
         _answer("Name", matched, sentence, "it is for another name"),
-        judge_chain(path),
+        check_chain(path),
     )
-    remarks = [*on_connection(evidence.meeting), *find_flaws(path, public=evidence.public)]
+    remarks = [*on_connection(evidence.handshake), *find_flaws(path, public=evidence.public)]
     remarks += on_revocation(evidence.revocations)
     would_warn = any(each.mark is Mark.WARNS for each in (*questions, *remarks))
-    remarks += on_opinions(evidence.opinions, would_warn=would_warn)
+    remarks += on_verifiers(evidence.verifiers, would_warn=would_warn)
     remarks += on_hsts(evidence, would_warn=would_warn)
     error = chromium_error((*questions, *remarks))
-    return Report(questions, tuple(remarks), error, advise(evidence, questions, remarks))
+    return TlsCheckReport(questions, tuple(remarks), error, advise(evidence, questions, remarks))
 
 
-def _answer(about: str, fine: bool, sentence: str, because: str) -> Answer:
-    return Answer(about, Mark.FINE, sentence) if fine else Answer(about, Mark.WARNS, sentence, because)
+def _answer(about: str, fine: bool, sentence: str, because: str) -> CheckAnswer:
+    return CheckAnswer(about, Mark.FINE, sentence) if fine else CheckAnswer(about, Mark.WARNS, sentence, because)
 
 
-def judge_issuer(evidence: Evidence) -> Answer:
-    """Say whether a browser knows who stands at the end of the chain."""
+def check_issuer(evidence: Evidence) -> CheckAnswer:
+    """Say whether a browser trusts the end of the chain."""
     path = evidence.path
     match path.end:
-        case End.ANCHORED:
-            return _judge_anchor(evidence)
-        case End.SELF_SIGNED:
+        case PathEnd.ANCHORED:
+            return _check_anchor(evidence)
+        case PathEnd.SELF_SIGNED:
             return _answer(
                 "Issuer",
                 False,
                 "Nobody vouches for the certificate but itself (self-signed), and no store of this machine holds it.",
                 "it is self-signed",
             )
-        case End.UNTRUSTED_ROOT:
+        case PathEnd.UNTRUSTED_ROOT:
             sentence = f"It goes back to {path.last.subject}, which no store of this machine trusts."
-        case End.OTHER_KEY:
+        case PathEnd.OTHER_KEY:
             sentence = (
                 f"It goes back to {path.last.issuer}, and the certificate of that name here has another key: "
                 "one of the two was made anew."
             )
-        case End.INCOMPLETE:
+        case PathEnd.INCOMPLETE:
             sentence = (
                 f"It goes back to {path.last.issuer}: the server did not send that certificate, and no store of this "
                 "machine has it."
             )
-        case End.BAD_SIGNATURE:
+        case PathEnd.BAD_SIGNATURE:
             sentence = f"Nobody can say who issued it: {path.last.issuer} did not make its signature."
     return _answer("Issuer", False, sentence, "it comes from an unknown issuer")
 
 
-def _judge_anchor(evidence: Evidence) -> Answer:
+def _check_anchor(evidence: Evidence) -> CheckAnswer:
     root, stores = evidence.path.last.subject, evidence.stores
     trusting = [store for store in stores if store.trusts]
     browsers = [store for store in stores if store.kind == "browser"]
@@ -109,8 +109,8 @@ def _labels(stores: list[StoreAnswer]) -> str:
     return f"{', '.join(labels[:-1])} and {labels[-1]}" if len(labels) > 1 else "".join(labels)
 
 
-def judge_dates(path: Path, now: datetime) -> Answer:
-    """Say whether now lies in the life of every certificate of the path."""
+def check_dates(path: CertificationPath, now: datetime) -> CheckAnswer:
+    """Say whether now lies in the validity of every certificate of the path."""
     late = next((each for each in path.certificates if now > each.not_after), None)
     early = next((each for each in path.certificates if now < each.not_before), None)
     leaf = path.leaf
@@ -141,29 +141,29 @@ def _span(later: datetime, earlier: datetime) -> str:
     return "less than a minute"
 
 
-def judge_chain(path: Path) -> Answer:
+def check_chain(path: CertificationPath) -> CheckAnswer:
     """Say whether every signature holds, and every signer may sign."""
     breaches = list(find_breaches(path))
     line = " < ".join(each.subject for each in path.certificates)
     if breaches:
         return _answer("Signatures", False, " ".join(breaches), "it comes from a CA that oversteps its limits")
     match path.end:
-        case End.ANCHORED | End.UNTRUSTED_ROOT if len(path.certificates) > 1:
+        case PathEnd.ANCHORED | PathEnd.UNTRUSTED_ROOT if len(path.certificates) > 1:
             count = len(path.certificates) - 1
             many = "The one signature holds" if count == 1 else f"All {count} signatures hold"
             return _answer("Signatures", True, f"{many}: {line}.", "")
-        case End.ANCHORED | End.UNTRUSTED_ROOT | End.SELF_SIGNED:
-            return Answer(
+        case PathEnd.ANCHORED | PathEnd.UNTRUSTED_ROOT | PathEnd.SELF_SIGNED:
+            return CheckAnswer(
                 "Signatures", Mark.NOTE, "Its only signature is its own, which shows nothing about its maker."
             )
-        case End.BAD_SIGNATURE:
+        case PathEnd.BAD_SIGNATURE:
             sentence = f"The signature on {path.last.subject} is wrong: {path.last.issuer} did not make it."
             return _answer("Signatures", False, sentence, "it has a wrong signature")
-        case End.OTHER_KEY | End.INCOMPLETE:
+        case PathEnd.OTHER_KEY | PathEnd.INCOMPLETE:
             return _answer("Signatures", False, _stops(path, line), _INCOMPLETE)
 
 
-def _stops(path: Path, line: str) -> str:
+def _stops(path: CertificationPath, line: str) -> str:
     sent = f"{line} < …" if len(path.certificates) > 1 else ""
     sentence = f"The chain stops at {path.last.subject}{f' ({sent})' if sent else ''}: the certificate of "
     sentence += f"{path.last.issuer}, which signed it, is not there."

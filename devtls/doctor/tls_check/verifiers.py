@@ -1,4 +1,4 @@
-"""Two verifiers that are not ours, asked about the same server and the same roots: OpenSSL and cryptography.
+"""Two independent verifiers for the same server and the same roots: OpenSSL and cryptography.
 
 Owns how they are set up: as browsers are (alternative names only, any trusted certificate may end a chain). OpenSSL is
 asked twice, since Python 3.13 and later are stricter than browsers (X509_V_FLAG_X509_STRICT) and people meet both.
@@ -16,12 +16,12 @@ from cryptography.x509 import DNSName, IPAddress, verification
 from devtls.doctor.tls_check.address import Address
 from devtls.doctor.tls_check.certificate import UNREADABLE, Certificate, shortened
 from devtls.doctor.tls_check.evidence import CRYPTOGRAPHY, OPENSSL, STRICT, VerifierResult
-from devtls.doctor.tls_check.meet import Target
+from devtls.doctor.tls_check.handshake import CheckTarget
 from devtls.doctor.tls_check.resolve import CannotReach, cut_after
 
 
-def ask_openssl(target: Target, anchors: Sequence[Certificate]) -> tuple[VerifierResult, ...]:
-    """Return what OpenSSL says in two handshakes of its own: as usual, and strict."""
+def ask_openssl(target: CheckTarget, anchors: Sequence[Certificate]) -> tuple[VerifierResult, ...]:
+    """Return OpenSSL's results of two handshakes of its own: as usual, and strict."""
     usual, strict = _context(anchors, strict=False), _context(anchors, strict=True)
     return (_handshake(OPENSSL, target, usual), _handshake(STRICT, target, strict))
 
@@ -40,7 +40,7 @@ def _context(anchors: Sequence[Certificate], *, strict: bool) -> ssl.SSLContext:
     return context
 
 
-def _handshake(verifier: str, target: Target, context: ssl.SSLContext) -> VerifierResult:
+def _handshake(verifier: str, target: CheckTarget, context: ssl.SSLContext) -> VerifierResult:
     try:
         with target.connect() as plain:
             name = str(target.address.host)
@@ -62,7 +62,7 @@ def _handshake(verifier: str, target: Target, context: ssl.SSLContext) -> Verifi
 def ask_cryptography(
     address: Address, sent: Sequence[Certificate], anchors: Sequence[Certificate], now: datetime
 ) -> VerifierResult:
-    """Return what cryptography's verifier says about the chain that was sent."""
+    """Return the result of cryptography's verifier for the chain that was sent."""
     if not anchors:
         return VerifierResult(CRYPTOGRAPHY, False, "no root to begin with")
     try:

@@ -1,4 +1,4 @@
-"""A TLS handshake with a server that nobody has judged yet: what it shows, or why it does not come to that.
+"""A TLS handshake that verifies nothing: the certificates that the server shows, or the reason why there are none.
 
 Owns the connection and the words of TLS libraries for failures. Verifies nothing, by design: the certificates of a bad
 server are what this is about, and nothing but one bare GET is ever sent. Strategy: first with what browsers offer;
@@ -17,7 +17,7 @@ from typing import Any
 
 from devtls.doctor.tls_check.address import Address
 from devtls.doctor.tls_check.certificate import shortened
-from devtls.doctor.tls_check.evidence import Handshake, HandshakeFailed, Reason
+from devtls.doctor.tls_check.evidence import FailureReason, Handshake, HandshakeFailed
 from devtls.doctor.tls_check.resolve import CannotReach, accepts, connect, cut_after
 
 # What Chromium offers for TLS 1.2 (TLS 1.3's are always on); level 0 so that weak certificates are seen, too.
@@ -41,17 +41,23 @@ _HSTS = re.compile(rb"^strict-transport-security[ \t]*:[ \t]*([^\r\n]*)", re.IGN
 
 _COMMON_GROUND = "PROTOCOL VERSION|HANDSHAKE FAILURE|UNSUPPORTED PROTOCOL|NO PROTOCOLS|INSUFFICIENT SECURITY"
 _REASONS = (
-    (Reason.UNRECOGNIZED_NAME, "UNRECOGNIZED NAME"),
-    (Reason.WANTS_CERTIFICATE, "CERTIFICATE REQUIRED"),
-    (Reason.NO_SHARED_PROTOCOL, f"{_COMMON_GROUND}|WRONG SSL VERSION|VERSION TOO LOW|NO APPLICATION PROTOCOL|DH KEY"),
-    (Reason.NOT_TLS, "WRONG VERSION NUMBER|HTTP REQUEST|RECORD LAYER|PACKET LENGTH|UNEXPECTED MESSAGE|BEFORE TLS"),
+    (FailureReason.UNRECOGNIZED_NAME, "UNRECOGNIZED NAME"),
+    (FailureReason.WANTS_CERTIFICATE, "CERTIFICATE REQUIRED"),
+    (
+        FailureReason.NO_SHARED_PROTOCOL,
+        f"{_COMMON_GROUND}|WRONG SSL VERSION|VERSION TOO LOW|NO APPLICATION PROTOCOL|DH KEY",
+    ),
+    (
+        FailureReason.NOT_TLS,
+        "WRONG VERSION NUMBER|HTTP REQUEST|RECORD LAYER|PACKET LENGTH|UNEXPECTED MESSAGE|BEFORE TLS",
+    ),
 )
 """What OpenSSL's and Python's words mean; the first that fits."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Whom to ask for: `host` and `port` are where the connection goes, the address is who is meant."""
+class CheckTarget:
+    """The server of a check: the connection goes to `host` and `port`, the handshake names the address."""
 
     address: Address
     host: str
@@ -63,26 +69,30 @@ class Target:
         return connect(self.host, self.port, self.timeout_s)
 
 
-def meet(target: Target) -> Handshake | HandshakeFailed:
-    """Return what the server shows, or why there was no handshake."""
-    met = _attempt(target, _context(_BROWSER_CIPHERS, ("h2", "http/1.1")))
-    if isinstance(met, Handshake):
+def shake_hands(target: CheckTarget) -> Handshake | HandshakeFailed:
+    """Return the handshake, or the reason why there was none."""
+    handshake = _attempt(target, _context(_BROWSER_CIPHERS, ("h2", "http/1.1")))
+    if isinstance(handshake, Handshake):
         # A browser's request would go over HTTP/2 there; the answer's header is the same over HTTP/1.1.
-        return met if met.alpn != "h2" else _as_over_http1(met, target)
-    if met.reason is Reason.NO_SHARED_PROTOCOL:
+        return handshake if handshake.alpn != "h2" else _as_over_http1(handshake, target)
+    if handshake.reason is FailureReason.NO_SHARED_PROTOCOL:
         otherwise = _attempt(target, _permissive_context())
         if isinstance(otherwise, Handshake):
             return replace(otherwise, browserly=False)
-    if met.reason in (Reason.NOT_TLS, Reason.CUT, Reason.SILENT) and met.ip and _speaks_http(target):
-        return replace(met, reason=Reason.PLAIN_HTTP)
-    return met
+    if (
+        handshake.reason in (FailureReason.NOT_TLS, FailureReason.CUT, FailureReason.SILENT)
+        and handshake.ip
+        and _speaks_http(target)
+    ):
+        return replace(handshake, reason=FailureReason.PLAIN_HTTP)
+    return handshake
 
 
-def _as_over_http1(met: Handshake, target: Target) -> Handshake:
+def _as_over_http1(handshake: Handshake, target: CheckTarget) -> Handshake:
     again = _attempt(target, _context(_BROWSER_CIPHERS, ("http/1.1",)))
     if not isinstance(again, Handshake):
-        return met
-    return replace(met, hsts=again.hsts, wants_certificate=again.wants_certificate)
+        return handshake
+    return replace(handshake, hsts=again.hsts, wants_certificate=again.wants_certificate)
 
 
 def _context(ciphers: str, alpn: Iterable[str]) -> ssl.SSLContext:
@@ -101,7 +111,7 @@ def _permissive_context() -> ssl.SSLContext:
     return context
 
 
-def _attempt(target: Target, context: ssl.SSLContext) -> Handshake | HandshakeFailed:
+def _attempt(target: CheckTarget, context: ssl.SSLContext) -> Handshake | HandshakeFailed:
     try:
         plain = target.connect()
     except CannotReach as error:
@@ -116,19 +126,19 @@ def _attempt(target: Target, context: ssl.SSLContext) -> Handshake | HandshakeFa
             ):
                 return _shake(tls, ip, target, limit)
         except OSError as error:  # wrap_socket looks for bytes that came before TLS
-            return HandshakeFailed(_reason(error, expired=False), shortened(_said(error)), ip)
+            return HandshakeFailed(_reason(error, expired=False), shortened(_message(error)), ip)
 
 
-def _shake(tls: ssl.SSLSocket, ip: str, target: Target, limit: threading.Event) -> Handshake | HandshakeFailed:
+def _shake(tls: ssl.SSLSocket, ip: str, target: CheckTarget, limit: threading.Event) -> Handshake | HandshakeFailed:
     try:
         tls.do_handshake()
     except OSError as error:
-        return HandshakeFailed(_reason(error, expired=limit.is_set()), shortened(_said(error)), ip)
+        return HandshakeFailed(_reason(error, expired=limit.is_set()), shortened(_message(error)), ip)
     certificates, whole = chain_of(tls)
     cipher = tls.cipher() or ("", "", 0)
     alpn = tls.selected_alpn_protocol() or ""
-    met = Handshake(ip, certificates, whole, _protocol(tls), cipher[0], alpn)
-    return _ask(met, tls, target.address) if alpn != "h2" else met
+    handshake = Handshake(ip, certificates, whole, _protocol(tls), cipher[0], alpn)
+    return _ask(handshake, tls, target.address) if alpn != "h2" else handshake
 
 
 def _protocol(tls: ssl.SSLSocket) -> str:
@@ -152,7 +162,7 @@ def chain_of(tls: ssl.SSLSocket) -> tuple[tuple[bytes, ...], bool]:
     return ((own,) if own else ()), False
 
 
-def _ask(met: Handshake, tls: ssl.SSLSocket, address: Address) -> Handshake:
+def _ask(handshake: Handshake, tls: ssl.SSLSocket, address: Address) -> Handshake:
     """Add the header that has browsers insist on https for good, or that nobody is answered without a certificate."""
     head = b""
     try:
@@ -164,9 +174,9 @@ def _ask(met: Handshake, tls: ssl.SSLSocket, address: Address) -> Handshake:
                     break
                 head += piece
     except OSError as error:  # one that speaks no HTTP ends here, too
-        return replace(met, wants_certificate=_reason(error, expired=False) is Reason.WANTS_CERTIFICATE)
+        return replace(handshake, wants_certificate=_reason(error, expired=False) is FailureReason.WANTS_CERTIFICATE)
     found = _HSTS.search(head.partition(b"\r\n\r\n")[0]) if head.startswith(b"HTTP/") else None
-    return replace(met, hsts=found[1].decode("latin-1").strip()) if found else met
+    return replace(handshake, hsts=found[1].decode("latin-1").strip()) if found else handshake
 
 
 def _request(address: Address) -> bytes:
@@ -175,30 +185,32 @@ def _request(address: Address) -> bytes:
     return f"GET / HTTP/1.1\r\n{fields}\r\n".encode("ascii")
 
 
-def _out_of_reach(error: CannotReach, target: Target) -> HandshakeFailed:
+def _out_of_reach(error: CannotReach, target: CheckTarget) -> HandshakeFailed:
     if not error.resolved:
-        return HandshakeFailed(Reason.UNKNOWN_NAME, shortened(str(error)))
+        return HandshakeFailed(FailureReason.UNKNOWN_NAME, shortened(str(error)))
     if not error.refused:
-        return HandshakeFailed(Reason.SILENT if error.silent else Reason.UNREACHABLE, shortened(str(error)))
+        return HandshakeFailed(
+            FailureReason.SILENT if error.silent else FailureReason.UNREACHABLE, shortened(str(error))
+        )
     elsewhere = target.port != _USUAL_PORT and accepts(error.ip, _USUAL_PORT, min(target.timeout_s, 1.0))
-    return HandshakeFailed(Reason.REFUSED, shortened(str(error)), error.ip, _USUAL_PORT if elsewhere else 0)
+    return HandshakeFailed(FailureReason.REFUSED, shortened(str(error)), error.ip, _USUAL_PORT if elsewhere else 0)
 
 
-def _said(error: OSError) -> str:
+def _message(error: OSError) -> str:
     reason = getattr(error, "reason", None)
     return str(reason).lower().replace("_", " ") if reason else (error.strerror or str(error))
 
 
-def _reason(error: OSError, *, expired: bool) -> Reason:
+def _reason(error: OSError, *, expired: bool) -> FailureReason:
     if expired or isinstance(error, TimeoutError):
-        return Reason.SILENT
+        return FailureReason.SILENT
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or not isinstance(error, ssl.SSLError):
-        return Reason.CUT
+        return FailureReason.CUT
     words = f"{error.reason} {error}".upper().replace("_", " ")
-    return next((reason for reason, marks in _REASONS if re.search(marks, words)), Reason.OTHER_ALERT)
+    return next((reason for reason, marks in _REASONS if re.search(marks, words)), FailureReason.OTHER_ALERT)
 
 
-def _speaks_http(target: Target) -> bool:
+def _speaks_http(target: CheckTarget) -> bool:
     """Say whether plain HTTP is answered on the same port."""
     try:
         with target.connect() as plain, cut_after(plain, _ANSWER_S):

@@ -14,7 +14,7 @@ from tests.doctor.tls_check.pki import (
     DAY,
     NOW,
     Issued,
-    Wish,
+    LeafSpec,
     make_crl,
     make_intermediate,
     make_root,
@@ -44,12 +44,12 @@ def test_a_good_server_is_fine(check: Check, leaf: Issued, intermediate: Issued,
     assert (report.warns, report.verdict) == (False, "A browser opens this address without a warning.")
     assert report.advice == ()
     assert finding.evidence is not None
-    assert (finding.evidence.meeting.ip, finding.evidence.meeting.protocol) == ("127.0.0.1", "TLS 1.3")
+    assert (finding.evidence.handshake.ip, finding.evidence.handshake.protocol) == ("127.0.0.1", "TLS 1.3")
     assert [each.subject for each in finding.sent] == ["a leaf", "an intermediate"]
 
 
 def test_a_self_signed_certificate(check: Check, tmp_path: Path) -> None:
-    with showing(tmp_path, self_signed(Wish())) as port:
+    with showing(tmp_path, self_signed(LeafSpec())) as port:
         report = report_of(check(port))
     assert marks(report) == (WARNS, FINE, FINE, NOTE)
     assert "Nobody vouches for the certificate but itself (self-signed)" in report.questions[0].sentence
@@ -61,7 +61,7 @@ def test_a_self_signed_certificate(check: Check, tmp_path: Path) -> None:
 
 
 def test_an_expired_certificate(check: Check, intermediate: Issued, tmp_path: Path) -> None:
-    expired = intermediate.issue(Wish(not_before=NOW - 90 * DAY, not_after=NOW - 3 * DAY))
+    expired = intermediate.issue(LeafSpec(not_before=NOW - 90 * DAY, not_after=NOW - 3 * DAY))
     with showing(tmp_path, expired, intermediate) as port:
         report = report_of(check(port))
     assert marks(report) == (FINE, WARNS, FINE, FINE)
@@ -72,7 +72,7 @@ def test_an_expired_certificate(check: Check, intermediate: Issued, tmp_path: Pa
 
 
 def test_a_certificate_that_is_not_valid_yet(check: Check, intermediate: Issued, tmp_path: Path) -> None:
-    early = intermediate.issue(Wish(not_before=NOW + 2 * DAY, not_after=NOW + 9 * DAY))
+    early = intermediate.issue(LeafSpec(not_before=NOW + 2 * DAY, not_after=NOW + 9 * DAY))
     with showing(tmp_path, early, intermediate) as port:
         report = report_of(check(port))
     assert marks(report) == (FINE, WARNS, FINE, FINE)
@@ -83,7 +83,7 @@ def test_a_certificate_that_is_not_valid_yet(check: Check, intermediate: Issued,
 
 def test_an_expired_intermediate_is_named(check: Check, root: Issued, tmp_path: Path) -> None:
     old = make_intermediate(root, "an old intermediate", not_before=NOW - 90 * DAY, not_after=NOW - DAY)
-    with showing(tmp_path, old.issue(Wish()), old) as port:
+    with showing(tmp_path, old.issue(LeafSpec()), old) as port:
         report = report_of(check(port))
     assert marks(report) == (FINE, WARNS, FINE, FINE)
     assert report.questions[1].sentence.startswith("The certificate of an old intermediate, in its chain, ended on")
@@ -99,7 +99,7 @@ def test_a_wrong_name(check: Check, leaf: Issued, intermediate: Issued, tmp_path
 
 
 def test_a_name_in_the_common_name_only(check: Check, intermediate: Issued, tmp_path: Path) -> None:
-    with showing(tmp_path, intermediate.issue(Wish(subject=NAME, dns=())), intermediate) as port:
+    with showing(tmp_path, intermediate.issue(LeafSpec(subject=NAME, dns=())), intermediate) as port:
         report = report_of(check(port))
     assert marks(report) == (FINE, FINE, WARNS, FINE)
     assert f"{NAME} stands in the common name only, where no browser looks" in report.questions[2].sentence
@@ -123,7 +123,7 @@ def test_an_unknown_issuer(
 def test_a_revoked_certificate(check: Check, intermediate: Issued, tmp_path: Path) -> None:
     answers: dict[str, bytes] = {}
     with publishing(answers) as site:
-        revoked = intermediate.issue(Wish(crl=f"{site}/list.crl"))
+        revoked = intermediate.issue(LeafSpec(crl=f"{site}/list.crl"))
         answers["/list.crl"] = make_crl(intermediate, [revoked])
         with showing(tmp_path, revoked, intermediate) as port:
             report = report_of(check(port))
@@ -139,7 +139,7 @@ def test_a_revoked_certificate(check: Check, intermediate: Issued, tmp_path: Pat
 def test_a_certificate_that_is_not_revoked(check: Check, intermediate: Issued, tmp_path: Path) -> None:
     answers: dict[str, bytes] = {"/list.crl": make_crl(intermediate)}
     with publishing(answers) as site:
-        good = intermediate.issue(Wish(crl=f"{site}/list.crl"))
+        good = intermediate.issue(LeafSpec(crl=f"{site}/list.crl"))
         with showing(tmp_path, good, intermediate) as port:
             report = report_of(check(port))
     assert remark(report, "Revocation").mark is FINE
@@ -150,7 +150,7 @@ def test_a_certificate_that_is_not_revoked(check: Check, intermediate: Issued, t
 def test_a_list_that_is_not_there_is_no_reason_to_warn(check: Check, intermediate: Issued, tmp_path: Path) -> None:
     with (
         publishing({}) as site,
-        showing(tmp_path, intermediate.issue(Wish(crl=f"{site}/list.crl")), intermediate) as port,
+        showing(tmp_path, intermediate.issue(LeafSpec(crl=f"{site}/list.crl")), intermediate) as port,
     ):
         report = report_of(check(port))
     assert remark(report, "Revocation").mark is NOTE
@@ -166,43 +166,45 @@ def rsa_key(bits: int) -> rsa.RSAPrivateKey:
     ("wish", "sentence", "reason", "remedy"),
     [
         (
-            lambda: Wish(key=rsa_key(1024)),
+            lambda: LeafSpec(key=rsa_key(1024)),
             "The key of a leaf is weak: RSA with 1024 bits, where browsers want 2048.",
             "it has a weak key (NET::ERR_CERT_WEAK_KEY)",
             "Make a new key",
         ),
         (
-            lambda: Wish(key=ec.generate_private_key(ec.SECP521R1())),
+            lambda: LeafSpec(key=ec.generate_private_key(ec.SECP521R1())),
             "The key of a leaf is of a kind (P-521) that Chromium cannot use: take P-256.",
             "it has a key that browsers cannot use (ERR_SSL_VERSION_OR_CIPHER_MISMATCH)",
             "Make a new key",
         ),
         (
-            lambda: Wish(not_after=NOW + 900 * DAY),
+            lambda: LeafSpec(not_after=NOW + 900 * DAY),
             "It lives 901 days: Safari and Apple's systems refuse more than 825, from any CA.",
             "it lives too long",
             "shorter life",
         ),
         (
-            lambda: Wish(purposes=(ExtendedKeyUsageOID.CLIENT_AUTH,)),
+            lambda: LeafSpec(purposes=(ExtendedKeyUsageOID.CLIENT_AUTH,)),
             "The certificate is not for servers: its purposes (EKU) are others.",
             "it is not for servers (NET::ERR_CERT_INVALID)",
             "extendedKeyUsage = serverAuth",
         ),
         (
-            lambda: Wish(ca=True),
+            lambda: LeafSpec(ca=True),
             "A server showed the certificate of a CA: Firefox refuses that, and its key could sign any name.",
             "it belongs to a CA",
             "CA:FALSE",
         ),
         (
-            lambda: Wish(extra=((x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True),)),
+            lambda: LeafSpec(
+                extra=((x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True),)
+            ),
             "a leaf has an extension that must be understood, and that nobody knows: 1.2.3.4.",
             "it demands what browsers do not know (NET::ERR_CERT_INVALID)",
             "without what is named above",
         ),
         (
-            lambda: Wish(subject=""),
+            lambda: LeafSpec(subject=""),
             "Its subject is empty, so its alternative names must be critical (RFC 5280), and are not.",
             "it is malformed (NET::ERR_CERT_INVALID)",
             "issued again",
@@ -223,7 +225,7 @@ def test_what_browsers_refuse_besides(
 
 def test_a_signature_over_sha1(check: Check, tmp_path: Path) -> None:
     root = make_root("an rsa root", key=rsa_key(2048))
-    leaf = signed_with_sha1(root.issue(Wish()), root)
+    leaf = signed_with_sha1(root.issue(LeafSpec()), root)
     with showing(tmp_path, leaf) as port:
         report = report_of(check(port, trusted=(root,)))
     assert "a leaf is signed with SHA-1, which can be forged." in [each.sentence for each in report.remarks]
@@ -232,7 +234,7 @@ def test_a_signature_over_sha1(check: Check, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["http://ca.example/intermediate.der", ""])
 def test_a_missing_intermediate(check: Check, intermediate: Issued, tmp_path: Path, url: str) -> None:
-    with showing(tmp_path, intermediate.issue(Wish(issuer_url=url))) as port:
+    with showing(tmp_path, intermediate.issue(LeafSpec(issuer_url=url))) as port:
         report = report_of(check(port))
     assert marks(report) == (WARNS, FINE, FINE, WARNS)
     said = report.questions[3].sentence
@@ -247,7 +249,7 @@ def test_a_missing_intermediate(check: Check, intermediate: Issued, tmp_path: Pa
 
 def test_a_ca_that_may_not_speak_for_the_name(check: Check, root: Issued, tmp_path: Path) -> None:
     narrow = make_intermediate(root, "a narrow CA", constraints=("other.test",))
-    with showing(tmp_path, narrow.issue(Wish()), narrow) as port:
+    with showing(tmp_path, narrow.issue(LeafSpec()), narrow) as port:
         report = report_of(check(port))
     assert marks(report) == (FINE, FINE, FINE, WARNS)
     assert report.questions[3].sentence == f"a narrow CA may not speak for {NAME} (name constraints)."
@@ -257,14 +259,14 @@ def test_a_ca_that_may_not_speak_for_the_name(check: Check, root: Issued, tmp_pa
 
 def test_constraints_of_the_root_count(check: Check, tmp_path: Path) -> None:
     narrow = make_root("a narrow root", constraints=("other.test",))
-    with showing(tmp_path, narrow.issue(Wish())) as port:
+    with showing(tmp_path, narrow.issue(LeafSpec())) as port:
         report = report_of(check(port, trusted=(narrow,)))
     assert report.questions[3].sentence == f"a narrow root may not speak for {NAME} (name constraints)."
 
 
 def test_a_ca_made_anew_under_the_same_name(check: Check, root: Issued, tmp_path: Path) -> None:
     other = make_root("a root")
-    with showing(tmp_path, other.issue(Wish())) as port:
+    with showing(tmp_path, other.issue(LeafSpec())) as port:
         report = report_of(check(port))
     assert "the certificate of that name here has another key: one of the two was made anew" in (
         report.questions[0].sentence
@@ -273,7 +275,7 @@ def test_a_ca_made_anew_under_the_same_name(check: Check, root: Issued, tmp_path
 
 
 def test_where_the_verifiers_disagree_it_says_so(check: Check, intermediate: Issued, tmp_path: Path) -> None:
-    with showing(tmp_path, intermediate.issue(Wish(identifiers=False)), intermediate) as port:
+    with showing(tmp_path, intermediate.issue(LeafSpec(identifiers=False)), intermediate) as port:
         report = report_of(check(port))
     said = [each for each in report.remarks if each.about == "Verifiers"]
     assert [each.mark for each in said] == [NOTE, NOTE]
@@ -285,9 +287,9 @@ def test_where_the_verifiers_disagree_it_says_so(check: Check, intermediate: Iss
 
 
 def test_an_ip_address(check: Check, intermediate: Issued, tmp_path: Path) -> None:
-    with showing(tmp_path, intermediate.issue(Wish(dns=(), ips=("127.0.0.1",))), intermediate) as port:
+    with showing(tmp_path, intermediate.issue(LeafSpec(dns=(), ips=("127.0.0.1",))), intermediate) as port:
         assert not report_of(check(port, "127.0.0.1")).warns
-    with showing(tmp_path, intermediate.issue(Wish(dns=("127.0.0.1",))), intermediate) as port:
+    with showing(tmp_path, intermediate.issue(LeafSpec(dns=("127.0.0.1",))), intermediate) as port:
         report = report_of(check(port, "127.0.0.1"))
     assert "as if it were a DNS name" in report.questions[2].sentence
     assert "subjectAltName = IP:127.0.0.1" in report.advice[0]
@@ -328,7 +330,7 @@ def test_java_is_asked_as_well(
 
 
 def test_text_of_a_certificate_cannot_act_on_a_terminal(check: Check, tmp_path: Path) -> None:
-    evil = self_signed(Wish(subject="\x1b[2Jwiped\u202e", dns=("*.\x1b]0;x\x07.test",)))
+    evil = self_signed(LeafSpec(subject="\x1b[2Jwiped\u202e", dns=("*.\x1b]0;x\x07.test",)))
     with showing(tmp_path, evil) as port:
         finding = check(port)
     report = report_of(finding)
@@ -340,7 +342,7 @@ def test_text_of_a_certificate_cannot_act_on_a_terminal(check: Check, tmp_path: 
 def test_a_tampered_certificate(check: Check, intermediate: Issued, tmp_path: Path) -> None:
     """A stranger's key signed it in the intermediate's name, and it names no other key."""
     stranger = Issued(intermediate.raw, new_key())
-    forged = stranger.issue(Wish(subject="a forged leaf", identifiers=False))
+    forged = stranger.issue(LeafSpec(subject="a forged leaf", identifiers=False))
     with showing(tmp_path, forged, intermediate) as port:
         report = report_of(check(port))
     assert marks(report) == (WARNS, FINE, FINE, WARNS)

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from devtls.system.changes.clientenv import restore
+from devtls.system.changes.clientenv import probe as restore
 from devtls.system.changes.clientenv.files import write_files
 from devtls.system.changes.clientenv.planning import plan_environment
-from devtls.system.changes.clientenv.probe import Named, probe
-from devtls.system.changes.clientenv.restore import former_values
+from devtls.system.changes.clientenv.probe import Named, former_values, probe
 from devtls.system.changes.truststore.root import RootCertificate
 from tests.system.changes.clientenv.conftest import CORPORATE, CORPORATE_PEM
 

@@ -11,8 +11,8 @@ from typing import cast
 
 import pytest
 
-from devtls.doctor.tls_check.evidence import Handshake, Reason
-from devtls.doctor.tls_check.meet import chain_of
+from devtls.doctor.tls_check.evidence import FailureReason, Handshake
+from devtls.doctor.tls_check.handshake import chain_of
 from tests.doctor.tls_check.conftest import NAME, Check
 from tests.doctor.tls_check.pki import (
     HTTP_OK,
@@ -48,7 +48,7 @@ def test_hsts_is_asked_for_over_http1_where_http2_is_spoken(
     ) as port:
         finding = check(port)
     assert finding.evidence is not None
-    assert (finding.evidence.meeting.alpn, finding.evidence.meeting.hsts) == ("h2", "max-age=0")
+    assert (finding.evidence.handshake.alpn, finding.evidence.handshake.hsts) == ("h2", "max-age=0")
     assert "has browsers forget HSTS" in remark(report_of(finding), "HSTS").sentence
 
 
@@ -100,7 +100,7 @@ def test_a_server_that_shares_no_protocol(check: Check, leaf: Issued, intermedia
 
     with showing(tmp_path, leaf, intermediate, tune=nothing_in_common) as port:
         failure = failure_of(check(port))
-    assert failure.reason is Reason.NO_SHARED_PROTOCOL
+    assert failure.reason is FailureReason.NO_SHARED_PROTOCOL
     assert "shares no TLS version, cipher or key type with browsers" in failure.sentence
     assert "Switch TLS 1.2 and 1.3 on" in failure.advice[0]
 
@@ -112,7 +112,7 @@ def test_a_port_that_speaks_plain_http(check: Check) -> None:
 
     with accepting(serve) as port:
         failure = failure_of(check(port, "localhost"))
-    assert failure.reason is Reason.PLAIN_HTTP
+    assert failure.reason is FailureReason.PLAIN_HTTP
     assert failure.sentence == f"localhost, port {port}, speaks plain HTTP, not TLS."
     assert failure.advice == (f"devtls serve app={port} puts https in front of it: https://app.localhost",)
 
@@ -120,14 +120,14 @@ def test_a_port_that_speaks_plain_http(check: Check) -> None:
 def test_a_port_that_speaks_something_else(check: Check) -> None:
     with accepting(lambda connection: connection.sendall(b"SSH-2.0-x\r\n")) as port:
         failure = failure_of(check(port))
-    assert failure.reason in (Reason.NOT_TLS, Reason.CUT)
+    assert failure.reason in (FailureReason.NOT_TLS, FailureReason.CUT)
 
 
 def test_a_closed_port(check: Check) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     failure = failure_of(check(port, "app.localhost"))
-    assert failure.reason is Reason.REFUSED
+    assert failure.reason is FailureReason.REFUSED
     assert failure.sentence == f"Nothing listens on port {port} of app.localhost (127.0.0.1)."
     assert "devtls serve" in failure.advice[0] or "Port 8443 listens there" in failure.advice[0]
 
@@ -139,7 +139,7 @@ def test_a_server_that_says_nothing_in_time(check: Check) -> None:
 
     with accepting(wait) as port:
         failure = failure_of(check(port, timeout_s=0.2))
-    assert failure.reason is Reason.SILENT
+    assert failure.reason is FailureReason.SILENT
     assert "--timeout" in failure.advice[0]
 
 
@@ -158,13 +158,13 @@ def refusing(description: int) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("alert", "reason"),
     [
-        (ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME, Reason.UNRECOGNIZED_NAME),
-        (ssl.AlertDescription.ALERT_DESCRIPTION_HANDSHAKE_FAILURE, Reason.NO_SHARED_PROTOCOL),
-        (ssl.AlertDescription.ALERT_DESCRIPTION_PROTOCOL_VERSION, Reason.NO_SHARED_PROTOCOL),
-        (ssl.AlertDescription.ALERT_DESCRIPTION_INTERNAL_ERROR, Reason.OTHER_ALERT),
+        (ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME, FailureReason.UNRECOGNIZED_NAME),
+        (ssl.AlertDescription.ALERT_DESCRIPTION_HANDSHAKE_FAILURE, FailureReason.NO_SHARED_PROTOCOL),
+        (ssl.AlertDescription.ALERT_DESCRIPTION_PROTOCOL_VERSION, FailureReason.NO_SHARED_PROTOCOL),
+        (ssl.AlertDescription.ALERT_DESCRIPTION_INTERNAL_ERROR, FailureReason.OTHER_ALERT),
     ],
 )
-def test_an_alert_is_told_by_its_meaning(check: Check, alert: int, reason: Reason) -> None:
+def test_an_alert_is_told_by_its_meaning(check: Check, alert: int, reason: FailureReason) -> None:
     with refusing(alert) as port:
         failure = failure_of(check(port, "shop.example.com"))
     assert failure.reason is reason, failure
@@ -212,7 +212,7 @@ def test_the_chain_is_read_in_whatever_way_this_python_has(connection: object, c
     assert chain_of(cast(ssl.SSLSocket, connection)) == chain
 
 
-def test_a_server_that_wants_a_certificate_of_the_clients_is_judged_all_the_same(
+def test_a_server_that_wants_a_certificate_of_the_clients_is_checked_all_the_same(
     check: Check, leaf: Issued, intermediate: Issued, tmp_path: Path
 ) -> None:
     def demand(context: ssl.SSLContext) -> None:
@@ -226,7 +226,7 @@ def test_a_server_that_wants_a_certificate_of_the_clients_is_judged_all_the_same
 
 def test_a_certificate_that_cannot_be_read(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = Handshake("127.0.0.1", (b"0\x03\x02\x01\x01",), True, "TLS 1.3", "TLS_AES_128_GCM_SHA256", "")
-    monkeypatch.setattr("devtls.doctor.tls_check.examine.meet", lambda _: shown)
+    monkeypatch.setattr("devtls.doctor.tls_check.check.shake_hands", lambda _: shown)
     failure = failure_of(check(443))
-    assert failure.reason is Reason.UNREADABLE
+    assert failure.reason is FailureReason.UNREADABLE
     assert "shows a certificate that cannot be read" in failure.sentence

@@ -1,0 +1,40 @@
+"""Messages on stderr: errors, warnings and their hints; and the escaping of text that a terminal could act on.
+
+Imports nothing but the style of the terminal: the start of `devtls serve` waits for it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from devtls.daemon.console.style import BOLD, CYAN, RED, YELLOW, TerminalStyle
+from devtls.errors import DevtlsError
+
+
+def show_error(error: DevtlsError) -> None:
+    """Print an error and its hint on stderr, with control characters escaped."""
+    show(str(error), error.hint)
+
+
+def show(message: str, hint: str) -> None:
+    """Print an error on stderr, and its hint, if it has one."""
+    _show("error: ", RED, message, hint)
+
+
+def show_warning(message: str, hint: str = "") -> None:
+    """Print a warning on stderr, and its hint, if it has one."""
+    _show("warning: ", YELLOW, message, hint)
+
+
+def _show(prefix: str, colour: str, message: str, hint: str) -> None:
+    style = TerminalStyle.of(sys.stderr)
+    sys.stderr.write(style.paint(prefix, colour, BOLD) + printable(message) + "\n")
+    if hint:
+        sys.stderr.write(style.paint("  try: ", CYAN) + printable(hint) + "\n")
+
+
+def printable(text: str) -> str:
+    """Return `text` with everything a terminal could act on escaped (text from the network, from files)."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
+    )
