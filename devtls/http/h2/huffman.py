@@ -59,11 +59,11 @@ def _insert(root: _Node, code: str, symbol: int) -> None:
 class _State(dict[int, "tuple[_State, bytes]"]):
     """A node and what each byte leads to from there; `accepts` says whether a string may end here."""
 
-    __slots__ = ("_machine", "_node", "accepts")
+    __slots__ = ("_automaton", "_node", "accepts")
 
-    def __init__(self, machine: _Machine, node: _Node, *, accepts: bool) -> None:
+    def __init__(self, machine: _Automaton, node: _Node, *, accepts: bool) -> None:
         super().__init__()
-        self._machine = machine
+        self._automaton = machine
         self._node = node
         self.accepts = accepts
 
@@ -78,12 +78,12 @@ class _State(dict[int, "tuple[_State, bytes]"]):
             if below == _EOS:
                 raise _broken()
             symbols.append(below)
-            node = self._machine.tree
-        found = self[byte] = self._machine.states[id(node)], bytes(symbols)
+            node = self._automaton.tree
+        found = self[byte] = self._automaton.states[id(node)], bytes(symbols)
         return found
 
 
-class _Machine:
+class _Automaton:
     """The tree, and the state of each of its inner nodes by the node's identity."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class _Machine:
         return self.states[id(self.tree)]
 
 
-_machine = cache(_Machine)
+_automaton = cache(_Automaton)
 """Made for the first string: 2 ms, for which no start waits."""
 
 
@@ -122,7 +122,7 @@ def decode_huffman(text: bytes) -> bytes:
 
 
 def _decode(text: bytes) -> bytes:
-    state = _machine().start
+    state = _automaton().start
     decoded = []
     for byte in text:
         state, symbols = state[byte]
