@@ -22,7 +22,7 @@ from devtls.operations.reporter import Reporter
 from devtls.system.control.channel import ControlChannel, end_by_force, find_channels
 from devtls.system.control.port import ControlPort
 from devtls.system.machine.paths import Paths
-from devtls.web.control_messages import ABOUT, About, Done, ErrorInfo
+from devtls.web.control_messages import ABOUT, STATUS, About, Done, ErrorInfo, ServeStatus, StatusAnswer
 from devtls.web.control_proof import (
     NONCE_FIELD,
     PROOF_FIELD,
@@ -89,6 +89,11 @@ def find_running(paths: Paths, reporter: Reporter) -> list[RunningProxy]:
         except DevtlsError as error:
             reporter.error(error)
     return found
+
+
+def statuses(paths: Paths, reporter: Reporter) -> list[ServeStatus]:
+    """Return the status of every running proxy. Raises DevtlsError."""
+    return [one.get(STATUS, StatusAnswer).serve for one in find_running(paths, reporter)]
 
 
 def choose(running: Sequence[RunningProxy], pid: int | None, file: Path | None, command: str) -> RunningProxy:

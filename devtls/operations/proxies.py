@@ -1,7 +1,6 @@
-"""Requests to running proxies: status, reload, stop, the address of the PAC file.
+"""Requests to running proxies: reload, stop, the address of the PAC file.
 
-Owns the wait for the end of a proxy that was told to stop. Refuses to call it ended while it answers. These need no
-whole Context, which would load the CA's storage: `devtls status` is asked often.
+Owns the wait for the end of a proxy that was told to stop. Refuses to call it ended while it answers.
 """
 
 from __future__ import annotations
@@ -18,12 +17,9 @@ from devtls.system.control.channel import end_by_force, is_gone
 from devtls.system.machine.paths import Paths
 from devtls.web.control_messages import (
     RELOAD,
-    STATUS,
     STOP,
     ReloadRequest,
     RouteStatus,
-    ServeStatus,
-    StatusAnswer,
     StopRequest,
 )
 
@@ -36,11 +32,6 @@ class ReloadedProxy(msgspec.Struct, frozen=True):
 
     label: str
     routes: tuple[RouteStatus, ...]
-
-
-def statuses(paths: Paths, reporter: Reporter) -> list[ServeStatus]:
-    """Return the status of every running proxy. Raises DevtlsError."""
-    return [one.get(STATUS, StatusAnswer).serve for one in find_running(paths, reporter)]
 
 
 def reload(paths: Paths, reporter: Reporter, pid: int | None) -> ReloadedProxy:

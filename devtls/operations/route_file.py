@@ -21,7 +21,7 @@ from devtls.config.schema import SCHEMA_LINE, SCHEMA_NAME, config_schema
 from devtls.config.target import TargetError, join_path, parse_target
 from devtls.errors import ConfigError, StateError
 from devtls.operations.context import Context
-from devtls.routing import RouteTable, build_routes
+from devtls.operations.route_lists import routes_of
 from devtls.system.machine.execute import write_atomically
 from devtls.system.machine.private_files import ensure_private_directory, locked
 from devtls.system.storage.allowlist import Allowlist, check_private_sockets, reasons_of
@@ -153,12 +153,6 @@ def _as_typed(config: EditedConfig) -> Config:
         for route in config.after.routes
     )
     return msgspec.structs.replace(config.after, routes=tuple(routes))
-
-
-def routes_of(context: Context, config: Config) -> RouteTable:
-    """Return the routes as a proxy would have them. Raises ConfigError for a name in none of the zones."""
-    directories = (route.target.directory for route in config.routes if isinstance(route.target, StaticTarget))
-    return build_routes(config, context.zones, static_sockets=dict.fromkeys(directories, ""))
 
 
 def _keep_allowed(context: Context, found: Found, config: EditedConfig, old: bytes, edited: bytes) -> None:

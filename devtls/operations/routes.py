@@ -1,4 +1,4 @@
-"""Routes: added to a file or for one run, removed, listed; and what the running proxies make of it.
+"""Routes: added to a file or for one run, removed; and what the running proxies make of it.
 
 Owns the order of an edit: find the running proxies first, write the file, have those that read it reload. A proxy that
 cannot use the file goes on with its old routes: the file is written all the same, and the outcome says so. Refuses to
@@ -13,27 +13,24 @@ from pathlib import Path
 
 import msgspec
 
-from devtls.config import StaticTarget, parse_identity
+from devtls.config import parse_identity
 from devtls.config.edit import Value, add_route, as_line, find_route, remove_route
-from devtls.errors import ConfigError, DevtlsError, NotRunning
-from devtls.operations.config_choice import chosen_file, config_here, display_path
+from devtls.errors import ConfigError, DevtlsError
+from devtls.operations.config_choice import config_here, display_path
 from devtls.operations.context import Context
 from devtls.operations.control import RunningProxy, choose, find_running, raise_failure
-from devtls.operations.route_file import RouteOptions, rewrite, route_value, routes_of
-from devtls.routing import Route
-from devtls.system.storage.config_discovery import Found, load_config
+from devtls.operations.route_file import RouteOptions, rewrite, route_value
+from devtls.system.storage.config_discovery import Found
 from devtls.web.control_messages import (
     RELOAD,
     REMOVE,
     ROUTES,
-    STATUS,
     AddRequest,
     Done,
     ErrorInfo,
     ReloadRequest,
     RemoveRequest,
     RouteStatus,
-    StatusAnswer,
 )
 
 
@@ -65,14 +62,6 @@ class RemovedRoute(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     outcomes: tuple[ProxyOutcome, ...]
     running: tuple[RunningProxy, ...]
-
-
-class RouteList(msgspec.Struct, frozen=True):
-    """The routes of the proxy `pid`, or of a file (`pid` null)."""
-
-    pid: int | None
-    config_file: str | None
-    routes: tuple[RouteStatus, ...]
 
 
 def add(context: Context, found: Found, name: str, target: str, options: RouteOptions) -> AddedRoute:
@@ -124,33 +113,6 @@ def remove(context: Context, found: Found, name: str) -> RemovedRoute:
     return RemovedRoute(
         file=None if edited is None else found.path, name=name, outcomes=tuple(outcomes), running=tuple(running)
     )
-
-
-def lists(context: Context, named: Path | None) -> list[RouteList]:
-    """Return the routes of every running proxy; those of `named`, or of the file that counts here, when none runs.
-
-    Raises DevtlsError.
-    """
-    found = [] if named is not None else _of_running(context)
-    return found or [_of_file(context, chosen_file(context.paths, named, False))]
-
-
-def _of_running(context: Context) -> list[RouteList]:
-    serves = [one.get(STATUS, StatusAnswer).serve for one in find_running(context.paths, context.reporter)]
-    return [RouteList(serve.pid, serve.config_file, serve.routes) for serve in serves]
-
-
-def _of_file(context: Context, found: Found) -> RouteList:
-    if not found.explicit and not found.path.exists():
-        raise NotRunning("No devtls serve of yours runs, and there is no devtls.toml here.", hint="devtls add app 3000")
-    table = routes_of(context, load_config(found, context.paths))
-    return RouteList(None, str(found.path), tuple(_from_file(route) for route in table.routes))
-
-
-def _from_file(route: Route) -> RouteStatus:
-    config, target = route.config, route.config.target
-    place = target.directory if isinstance(target, StaticTarget) else route.upstream.label
-    return RouteStatus(name=config.key, hosts=route.hosts, urls=(), target=place, source="file", line=config.line)
 
 
 def reload_readers(

@@ -25,8 +25,9 @@ from devtls.operations.rollover import (
     preview_renewal,
 )
 from devtls.operations.route_file import RouteOptions
+from devtls.operations.route_lists import lists
 from devtls.operations.routes import add as add_route
-from devtls.operations.routes import lists, remove
+from devtls.operations.routes import remove
 from devtls.operations.setup import SetupRequest, plan_setup
 from devtls.operations.trust import TrustRequest, apply_trust, plan_trust
 from devtls.pki.register import serial_text

@@ -10,7 +10,7 @@ import pytest
 
 from devtls.errors import DevtlsError, ExitCode, NotRunning
 from devtls.operations import proxies
-from devtls.operations.control import RunningProxy
+from devtls.operations.control import RunningProxy, statuses
 from devtls.system.control.unix_socket import ControlSocket
 from devtls.system.machine.paths import Paths
 from devtls.web.control_messages import RELOAD, STOP, About, Done, ErrorInfo, RouteStatus
@@ -76,7 +76,7 @@ def test_the_pac_port(sent: dict[str, Done], asking: Asking) -> None:
 
 
 def test_without_a_proxy_there_is_no_status(asking: Asking) -> None:
-    assert proxies.statuses(*asking) == []
+    assert statuses(*asking) == []
     requests: list[Any] = [lambda: proxies.reload(*asking, None), lambda: proxies.pac_port(*asking, 5)]
     for request in requests:
         with pytest.raises(NotRunning):

@@ -14,7 +14,8 @@ from devtls.operations.config_choice import chosen_file
 from devtls.operations.context import Context
 from devtls.operations.control import RunningProxy
 from devtls.operations.route_file import RouteOptions
-from devtls.operations.routes import ProxyOutcome, add, add_temporarily, lists, reload_readers, remove
+from devtls.operations.route_lists import lists
+from devtls.operations.routes import ProxyOutcome, add, add_temporarily, reload_readers, remove
 from devtls.system.control.unix_socket import ControlSocket
 from devtls.web.control_messages import About, Done, ErrorInfo, RouteStatus
 from tests.operations.recording import RecordingReporter

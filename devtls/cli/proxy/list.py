@@ -12,7 +12,7 @@ from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.operations.config_choice import display_path
 from devtls.operations.context import Context
-from devtls.operations.routes import RouteList, lists
+from devtls.operations.route_lists import RouteList, lists
 from devtls.system.machine.paths import refuse_sudo_for
 from devtls.web.control_messages import FORMAT
 

@@ -7,7 +7,7 @@ from click.shell_completion import CompletionItem
 
 from devtls.errors import DevtlsError
 from devtls.operations.context import Context
-from devtls.operations.routes import lists
+from devtls.operations.route_lists import lists
 
 
 class _SilentReporter:

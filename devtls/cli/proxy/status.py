@@ -16,8 +16,7 @@ from devtls.cli.terminal.output import paint, print_json, wrapped
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.daemon.console.style import BOLD, CYAN, RED, YELLOW
 from devtls.errors import ExitCode
-from devtls.operations.control import nothing_runs
-from devtls.operations.proxies import statuses
+from devtls.operations.control import nothing_runs, statuses
 from devtls.system.machine.paths import Paths, refuse_sudo_for
 from devtls.web.control_messages import FORMAT, Advice, ErrorInfo, ServeStatus
 

@@ -1,0 +1,60 @@
+"""The routes of the running proxies, or of a file when none runs.
+
+Imports nothing that edits files: `devtls list` and each Tab on a route's name wait for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from devtls.config import Config, StaticTarget
+from devtls.errors import NotRunning
+from devtls.operations.config_choice import chosen_file
+from devtls.operations.context import Context
+from devtls.operations.control import statuses
+from devtls.routing import Route, RouteTable, build_routes
+from devtls.system.storage.config_discovery import Found, load_config
+from devtls.web.control_messages import RouteStatus
+
+
+class RouteList(msgspec.Struct, frozen=True):
+    """The routes of the proxy `pid`, or of a file (`pid` null)."""
+
+    pid: int | None
+    config_file: str | None
+    routes: tuple[RouteStatus, ...]
+
+
+def lists(context: Context, named: Path | None) -> list[RouteList]:
+    """Return the routes of every running proxy; those of `named`, or of the file that counts here, when none runs.
+
+    Raises DevtlsError.
+    """
+    found = [] if named is not None else _of_running(context)
+    return found or [_of_file(context, chosen_file(context.paths, named, False))]
+
+
+def _of_running(context: Context) -> list[RouteList]:
+    serves = statuses(context.paths, context.reporter)
+    return [RouteList(serve.pid, serve.config_file, serve.routes) for serve in serves]
+
+
+def _of_file(context: Context, found: Found) -> RouteList:
+    if not found.explicit and not found.path.exists():
+        raise NotRunning("No devtls serve of yours runs, and there is no devtls.toml here.", hint="devtls add app 3000")
+    table = routes_of(context, load_config(found, context.paths))
+    return RouteList(None, str(found.path), tuple(_from_file(route) for route in table.routes))
+
+
+def _from_file(route: Route) -> RouteStatus:
+    config, target = route.config, route.config.target
+    place = target.directory if isinstance(target, StaticTarget) else route.upstream.label
+    return RouteStatus(name=config.key, hosts=route.hosts, urls=(), target=place, source="file", line=config.line)
+
+
+def routes_of(context: Context, config: Config) -> RouteTable:
+    """Return the routes as a proxy would have them. Raises ConfigError for a name in none of the zones."""
+    directories = (route.target.directory for route in config.routes if isinstance(route.target, StaticTarget))
+    return build_routes(config, context.zones, static_sockets=dict.fromkeys(directories, ""))
