@@ -1,4 +1,4 @@
-"""Which app answers a request: host and path -> Route, and where each Route dials.
+"""The routes: host and path -> Route, and the upstream that each Route dials.
 
 Owns Route, Upstream, the RouteTable, Snapshot, and the rule that SNI and Host must agree. Refuses route names outside
 the zones of the CA. Strategy: every host that a route serves is a dict key made when the configuration is read, so
@@ -59,7 +59,7 @@ class Upstream(msgspec.Struct, frozen=True):
 
 
 class ClientAuth(msgspec.Struct, frozen=True):
-    """That clients of a host are asked for a certificate; `ca_file` None = one of our own CA."""
+    """The client authentication of a host; `ca_file` None = one of our own CA."""
 
     required: bool
     ca_file: str | None
@@ -97,7 +97,7 @@ class NoRoute(Enum):
 
 
 _Paths = tuple[tuple[bytes, Route], ...]
-"""What one host serves: (prefix, route), the longest prefix first."""
+"""The routes of one host: (prefix, route), the longest prefix first."""
 
 
 class RouteTable(msgspec.Struct, frozen=True, eq=False):
@@ -142,10 +142,6 @@ class RouteTable(msgspec.Struct, frozen=True, eq=False):
     def exact_hosts(self) -> frozenset[Hostname]:
         """Return the host names that are written out: their certificates stay in the cache."""
         return frozenset(Hostname(host) for host in self._exact if not is_ip_address(host))
-
-    def upstreams(self) -> frozenset[Upstream]:
-        """Return every place that a route dials."""
-        return frozenset(route.upstream for route in self.routes)
 
 
 def _holds(prefix: bytes, path: bytes) -> bool:

@@ -34,7 +34,7 @@ class _Wanted(msgspec.Struct):
 
 
 class _CertificateFacts(msgspec.Struct, frozen=True):
-    """What a certificate says; `key` is None for one of a kind that signs no request."""
+    """Serial, names and key of a certificate; `key` is None for one of a kind that signs no request."""
 
     serial: int
     names: frozenset[str]

@@ -26,7 +26,7 @@ from devtls.pki.signature import deterministic_with
 
 MAX_DAYS = 825
 RSA_BITS = 2048
-"""What a new RSA key has, and what a foreign one must have at least."""
+"""The size of a new RSA key, and the least size of a given one."""
 
 _RSA_MOST_BITS = 8192
 _CURVES = (ec.SECP256R1, ec.SECP384R1)

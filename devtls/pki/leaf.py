@@ -39,7 +39,7 @@ PASSING = 1 << 158
 The OCSP responder answers for both kinds, also for what another running proxy of this CA minted."""
 
 Name = str | IPv4Address | IPv6Address
-"""What a leaf is for: a host name or an address."""
+"""The subject of a leaf: a host name or an address."""
 
 _V3 = bytes.fromhex("a003020102")  # version [0] EXPLICIT INTEGER 2, as extensions need it (RFC 5280 4.1.2.1)
 _NO_SUBJECT = der.sequence()
@@ -115,7 +115,7 @@ class Leaf(msgspec.Struct, frozen=True):
 
 
 class SignerFacts(msgspec.Struct, frozen=True, kw_only=True, rename={"signs_crls": "signs_lists"}):
-    """What minting needs to know of a CA; nothing in it is secret.
+    """The facts about a CA that issuing needs; nothing in it is secret.
 
     `name` is the intermediate's subject (DER), `identifier` its key's, `fingerprint` SHA-256 of the root (hex); the
     dates are the intermediate's. `generation` tells it from a CA with the same root; a CA that was made elsewhere may
@@ -172,7 +172,7 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
         return self._issue((name,), now=now, key=key, serial=serial)
 
     def issue_default(self, *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
-        """Return the leaf for clients that name nobody: localhost (if it is a zone of ours), 127.0.0.1, ::1."""
+        """Return the leaf for clients without SNI: localhost (if it is a zone of ours), 127.0.0.1, ::1."""
         addresses: tuple[Name, ...] = LOOPBACK_ADDRESSES if self.addresses else ()
         names = (LOCALHOST, *addresses) if self.permits(LOCALHOST) else addresses
         if not names:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from devtls.pki.signature import IssuerKey
 
 SubjectKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-"""What a CA certificate may be for."""
+"""The kinds of keys that a CA certificate may certify."""
 
 LOOPBACK_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 

@@ -8,23 +8,12 @@ from inspect import cleandoc
 
 import click
 
-from devtls import __version__
+from devtls import __version__, errors
 from devtls.cli.group import cli
 from devtls.errors import ExitCode
+from docs.generate.code import attribute_docstrings
 from docs.generate.commands import walk
 
-_EXIT_CODES = {
-    ExitCode.OK: "done",
-    ExitCode.FAILED: "not done, or only in part",
-    ExitCode.USAGE: "the command line is wrong",
-    ExitCode.CONFIG: "the configuration is wrong",
-    ExitCode.STATE: "the files of the CA are missing, damaged or unsafe",
-    ExitCode.PORT_IN_USE: "a port is taken",
-    ExitCode.NOT_TRUSTED: "no store that matters trusts the root",
-    ExitCode.REFUSED: "refused, such as under sudo or without an answer",
-    ExitCode.NO_CONNECTION: "no TLS connection",
-    ExitCode.NOT_RUNNING: "no devtls serve runs",
-}
 _ENVIRONMENT = {
     "DEVTLS_STATE_DIR": "The directory of the CA.",
     "DEVTLS_CONFIG_DIR": "The directory of the user's own devtls.toml.",
@@ -52,8 +41,8 @@ def _page() -> Iterator[str]:
     for name, text in _ENVIRONMENT.items():
         yield from _item(name, text)
     yield ".SH EXIT STATUS"
-    for code, text in _EXIT_CODES.items():
-        yield from _item(str(int(code)), f"{text[:1].upper()}{text[1:]}.")
+    for name, text in attribute_docstrings(errors, ExitCode).items():
+        yield from _item(str(int(ExitCode[name])), f"{text[:1].upper()}{text[1:]}.".replace("`", ""))
 
 
 _DESCRIPTION = """\

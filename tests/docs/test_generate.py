@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import click
@@ -16,7 +17,7 @@ from devtls.errors import ExitCode
 from devtls.http.answers.host_check import SIGNS
 from docs.generate import code, commands, configuration
 from docs.generate.__main__ import MAN, PAGES, filled
-from docs.generate.man import _EXIT_CODES, man_page
+from docs.generate.man import man_page
 from tests.conftest import RequireTool
 from tests.docs.pages import ROOT, page, section, table
 
@@ -92,6 +93,8 @@ def test_every_command_and_option_stands_there(name: str, command: click.Command
 
 def test_help_is_text_and_not_markup() -> None:
     assert commands._prose("Take *.app, [x] and <y>_z.") == r"Take \*.app, \[x\] and \<y\>\_z."
+    kept = commands._prose("Print it.\n\n\b\nbash   eval\nzsh    eval [x]\n\nThen this.")
+    assert kept == "Print it.\n\n```text\nbash   eval\nzsh    eval [x]\n```\n\nThen this."
 
 
 def test_every_exit_code_and_error_stands_there() -> None:
@@ -130,5 +133,6 @@ def test_the_man_page_renders_without_a_warning(require_tool: RequireTool) -> No
         assert shown in done.stdout
 
 
-def test_the_man_page_explains_every_exit_code_of_devtls_itself() -> None:
-    assert {code for code in ExitCode if code < ExitCode.CANNOT_RUN} == set(_EXIT_CODES)
+def test_the_man_page_explains_every_exit_code() -> None:
+    section_ = man_page().partition(".SH EXIT STATUS")[2]
+    assert [int(code) for code in re.findall(r"\\fB(\d+)\\fR\n\w", section_)] == [code.value for code in ExitCode]

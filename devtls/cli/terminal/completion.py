@@ -15,13 +15,13 @@ _SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    r"""Print the completion of devtls for a shell.
+    """Print the completion of devtls for a shell.
 
     \b
     bash   eval "$(devtls completion bash)"       in ~/.bashrc (bash 4.4 or newer)
     zsh    eval "$(devtls completion zsh)"        in ~/.zshrc, after compinit
     fish   devtls completion fish > ~/.config/fish/completions/devtls.fish
-    """
+    """  # noqa: D301 - click reads the backspace itself
     kind = get_completion_class(shell)
     if kind is None:
         raise LookupError(f"click has no completion for {shell}")

@@ -38,7 +38,7 @@ class _TableLine(msgspec.Struct, frozen=True):
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who listens on a port, in words ("" = cannot be found out), and which descriptor of which process says so."""
+    """The process that listens on a port, as text ("" = unknown), and the descriptor of its socket in /proc."""
 
     words: str
     descriptor: Path | None = None
