@@ -35,7 +35,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What `devtls` returns to the shell; the one place where the numbers stand."""
+    """The exit codes of `devtls`."""
 
     OK = 0
     """done"""

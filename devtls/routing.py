@@ -59,7 +59,7 @@ class Upstream(msgspec.Struct, frozen=True):
 
 
 class ClientAuth(msgspec.Struct, frozen=True):
-    """That clients of a host are asked for a certificate; `ca_file` None = one of our own CA."""
+    """The client authentication of a host; `ca_file` None = one of our own CA."""
 
     required: bool
     ca_file: str | None
@@ -87,7 +87,7 @@ class Route(msgspec.Struct, frozen=True):
         return tuple(f"https://{host}{port}{path}" for host in self.hosts)
 
 
-class Refusal(Enum):
+class NoRoute(Enum):
     """Why no route answers a request."""
 
     UNKNOWN = 404
@@ -97,7 +97,7 @@ class Refusal(Enum):
 
 
 _Paths = tuple[tuple[bytes, Route], ...]
-"""What one host serves: (prefix, route), the longest prefix first."""
+"""The routes of one host: (prefix, route), the longest prefix first."""
 
 
 class RouteTable(msgspec.Struct, frozen=True, eq=False):
@@ -143,10 +143,6 @@ class RouteTable(msgspec.Struct, frozen=True, eq=False):
         """Return the host names that are written out: their certificates stay in the cache."""
         return frozenset(Hostname(host) for host in self._exact if not is_ip_address(host))
 
-    def upstreams(self) -> frozenset[Upstream]:
-        """Return every place that a route dials."""
-        return frozenset(route.upstream for route in self.routes)
-
 
 def _holds(prefix: bytes, path: bytes) -> bool:
     # /api holds /api, /api/x and /api?x, not /apix.
@@ -175,7 +171,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     zones: tuple[Hostname, ...]
 
 
-def select(table: RouteTable, *, sni: str | None, authority: bytes, path: bytes) -> Route | Refusal:
+def select(table: RouteTable, *, sni: str | None, authority: bytes, path: bytes) -> Route | NoRoute:
     """Return the route for a request on a TLS connection, or why there is none.
 
     `sni` is the lower-case name of the ClientHello, `authority` the request's lower-case host[:port]; its port is not
@@ -184,10 +180,10 @@ def select(table: RouteTable, *, sni: str | None, authority: bytes, path: bytes)
     host = host_of(authority)
     if sni is None:
         if host not in _LOCALHOST_NAMES:
-            return Refusal.MISDIRECTED
+            return NoRoute.MISDIRECTED
     elif host != sni:
-        return Refusal.MISDIRECTED
-    return table.match(host, path) or Refusal.UNKNOWN
+        return NoRoute.MISDIRECTED
+    return table.match(host, path) or NoRoute.UNKNOWN
 
 
 @lru_cache(maxsize=256)  # a connection asks for the same name over and over

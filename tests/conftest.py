@@ -77,6 +77,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def home() -> Iterator[Path]:
     """Give the test an empty home; its path is short because a Unix socket's path ends at 107 bytes."""
+    umask = os.umask(0o022)
     root = Path(tempfile.mkdtemp(prefix="devtls-"))
     (root / "run").mkdir(mode=0o700)
     # Not the test's own monkeypatch: what that changed (os.open, say) must be back before the folder is removed.
@@ -90,6 +91,7 @@ def home() -> Iterator[Path]:
             patch.setenv(name, str(root / directory))
         yield root
     shutil.rmtree(root, ignore_errors=True)
+    os.umask(umask)
 
 
 @pytest.fixture(scope="session")

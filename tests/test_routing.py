@@ -10,7 +10,7 @@ from devtls.http.forward import ForwardPolicy
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.routing import (
     ClientAuth,
-    Refusal,
+    NoRoute,
     Route,
     RouteTable,
     Snapshot,
@@ -37,7 +37,7 @@ def only(routes: str) -> Route:
     return route
 
 
-def key(route: Route | Refusal | None) -> str | None:
+def key(route: Route | NoRoute | None) -> str | None:
     return route.config.key if isinstance(route, Route) else None
 
 
@@ -220,7 +220,7 @@ def test_where_a_target_is_dialled(target: str, upstream: Upstream) -> None:
 
 
 def test_routes_to_the_same_place_share_one_upstream() -> None:
-    assert len(table('app = 3000\n"*.app" = 3000\nb = 3001').upstreams()) == 2
+    assert len({route.upstream for route in table('app = 3000\n"*.app" = 3000\nb = 3001').routes}) == 2
 
 
 @pytest.mark.parametrize(
@@ -308,29 +308,29 @@ WITHOUT_LOCALHOST = table("app = 1")
         ("app.test", b"app.test", "app"),
         ("app.test", b"app.test:8443", "app"),
         ("app.test", b"app.test.", "app"),
-        ("app.test", b"app.localhost", Refusal.MISDIRECTED),
-        ("app.test", b"other.test", Refusal.MISDIRECTED),
-        ("app.test", b"127.0.0.1", Refusal.MISDIRECTED),
-        ("app.test", b"", Refusal.MISDIRECTED),
-        ("nobody.test", b"nobody.test", Refusal.UNKNOWN),
-        ("nobody.test", b"app.test", Refusal.MISDIRECTED),
+        ("app.test", b"app.localhost", NoRoute.MISDIRECTED),
+        ("app.test", b"other.test", NoRoute.MISDIRECTED),
+        ("app.test", b"127.0.0.1", NoRoute.MISDIRECTED),
+        ("app.test", b"", NoRoute.MISDIRECTED),
+        ("nobody.test", b"nobody.test", NoRoute.UNKNOWN),
+        ("nobody.test", b"app.test", NoRoute.MISDIRECTED),
         ("localhost", b"localhost:8443", "localhost"),
         (None, b"localhost", "localhost"),
         (None, b"127.0.0.1:8443", "localhost"),
         (None, b"[::1]:8443", "localhost"),
-        (None, b"app.test", Refusal.MISDIRECTED),
-        (None, b"", Refusal.MISDIRECTED),
-        (None, b"127.0.0.2", Refusal.MISDIRECTED),
+        (None, b"app.test", NoRoute.MISDIRECTED),
+        (None, b"", NoRoute.MISDIRECTED),
+        (None, b"127.0.0.2", NoRoute.MISDIRECTED),
     ],
 )
-def test_sni_and_host_must_agree(sni: str | None, authority: bytes, answer: str | Refusal) -> None:
+def test_sni_and_host_must_agree(sni: str | None, authority: bytes, answer: str | NoRoute) -> None:
     selected = select(ROUTES, sni=sni, authority=authority, path=b"/")
     assert (key(selected) or selected) == answer
 
 
 def test_without_sni_and_without_a_localhost_route_there_is_no_default_app() -> None:
     for authority in (b"localhost", b"127.0.0.1", b"[::1]"):
-        assert select(WITHOUT_LOCALHOST, sni=None, authority=authority, path=b"/") is Refusal.UNKNOWN
+        assert select(WITHOUT_LOCALHOST, sni=None, authority=authority, path=b"/") is NoRoute.UNKNOWN
 
 
 def test_a_snapshot_is_one_generation() -> None:

@@ -60,7 +60,7 @@ def challenge(ledger: Ledger, signed: SignedRequest, context: RequestContext, re
 
 
 def validated(ledger: Ledger, work: Validate, problem: Problem | None, context: RequestContext) -> None:
-    """Take in what became of a challenge; an order that is gone by now is nobody's any more."""
+    """Apply the result of a challenge; one of an order that was removed meanwhile is dropped."""
     order = ledger.orders.get(work.order)
     if order is not None:
         ledger.orders[order.id] = settle(order, work.index, work.kind, problem, context.now)

@@ -1,6 +1,6 @@
 """Accounts, orders, authorizations and challenges (RFC 8555 7.1), and their file format.
 
-Owns what states there are, how long things are kept, and the form of the file. Refuses a file of a later version, and
+Owns the states, the lifetimes, and the file format. Refuses a file of a later version, and
 one that is damaged.
 Strategy: values are frozen and replaced in the ledger, so that the holder of the old ledger can see what changed.
 """
@@ -58,7 +58,7 @@ class Challenge(msgspec.Struct, frozen=True):
 
 
 class Authorization(msgspec.Struct, frozen=True):
-    """That an account may have certificates for a name; it belongs to one order."""
+    """The permission of an account to have certificates for a name; it belongs to one order."""
 
     name: str
     challenges: tuple[Challenge, ...]
@@ -66,7 +66,7 @@ class Authorization(msgspec.Struct, frozen=True):
 
 
 class AcmeCertificate(msgspec.Struct, frozen=True):
-    """What an order came to; `serial` is hex."""
+    """The certificate of an order; `serial` is hex."""
 
     chain_pem: str
     serial: str
@@ -74,7 +74,7 @@ class AcmeCertificate(msgspec.Struct, frozen=True):
 
 
 class AcmeOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account asked for."""
+    """A request of an account for one certificate."""
 
     id: str
     account: str
@@ -94,7 +94,7 @@ class AcmeOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kept_until(self) -> datetime:
-        """When nobody needs to know of it any more."""
+        """The time after which it can be forgotten."""
         shortest = self.created + REMEMBERED
         return shortest if self.certificate is None else max(shortest, self.certificate.not_after)
 
@@ -115,7 +115,7 @@ class Ledger(msgspec.Struct):
         return next((one for one in self.accounts.values() if one.thumbprint == thumbprint), None)
 
     def tidy(self, now: datetime) -> None:
-        """Give up what is too old: steps that were never taken, and orders that nobody asks for any more."""
+        """Give up what is too old: steps that were never taken, and orders that are past their use."""
         for order in list(self.orders.values()):
             if now >= order.kept_until:
                 del self.orders[order.id]
@@ -123,7 +123,7 @@ class Ledger(msgspec.Struct):
                 self.orders[order.id] = tidied
 
     def challenged(self, now: datetime) -> list[tuple[str, str]]:
-        """Return name and token of every http-01 challenge that somebody may be asked for now."""
+        """Return name and token of every http-01 challenge that is open now."""
         return [
             (authorization.name, challenge.token)
             for order in self.orders.values()

@@ -33,8 +33,8 @@ class _Wanted(msgspec.Struct):
     reason: int = 0
 
 
-class _Facts(msgspec.Struct, frozen=True):
-    """What a certificate says; `key` is None for one of a kind that signs no request."""
+class _CertificateFacts(msgspec.Struct, frozen=True):
+    """Serial, names and key of a certificate; `key` is None for one of a kind that signs no request."""
 
     serial: int
     names: frozenset[str]
@@ -57,17 +57,17 @@ def revoke(ledger: Ledger, signed: SignedRequest) -> AcmeOutcome:
     return AcmeOutcome(None, Revoke(der, _REASONS[wanted.reason]))
 
 
-def _read(der: bytes) -> _Facts:
+def _read(der: bytes) -> _CertificateFacts:
     try:
         certificate = x509.load_der_x509_certificate(der)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         key = jwk_of(certificate.public_key())
     except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
         raise refusal("malformed", f"The certificate cannot be used: {error}") from error
-    return _Facts(certificate.serial_number, frozenset(str(name.value) for name in names), key)
+    return _CertificateFacts(certificate.serial_number, frozenset(str(name.value) for name in names), key)
 
 
-def _may(ledger: Ledger, account: str, facts: _Facts) -> bool:
+def _may(ledger: Ledger, account: str, facts: _CertificateFacts) -> bool:
     orders = ledger.orders_of(ledger.accounts[account])
     if any(one.certificate is not None and int(one.certificate.serial, 16) == facts.serial for one in orders):
         return True

@@ -52,7 +52,7 @@ class _Header(msgspec.Struct):
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """A signed request that nobody has verified yet; one of `jwk` and `kid` is there."""
+    """A signed request before its verification; one of `jwk` and `kid` is there."""
 
     alg: str
     url: str
@@ -61,7 +61,7 @@ class Envelope(msgspec.Struct, frozen=True):
     kid: str | None
     payload: bytes
     content: bytes
-    """What was signed."""
+    """The signed bytes."""
     signature: bytes
 
 

@@ -6,8 +6,10 @@ Owns the list of commands, the examples without arguments, and how what click re
 from __future__ import annotations
 
 import importlib
+from difflib import get_close_matches
 
 import click
+from click.shell_completion import CompletionItem
 
 from devtls import __version__
 from devtls.cli.terminal.messages import show
@@ -20,10 +22,10 @@ _COMMANDS = {
     "unsetup": ("setup", "Revert the changes of setup: names, ports, the service"),
     "uninstall": ("setup", "Revert every change, and delete the CA"),
     "untrust": ("trust", "Remove the root from every store (--forget also deletes the CA)"),
-    "status": ("proxy", "Say what runs: ports, routes and whether their apps answer, the CA"),
+    "status": ("proxy", "Show what runs: ports, routes and whether their apps answer, the CA"),
     "list": ("proxy", "Show the routes of what runs, or of the file"),
     "add": ("proxy", "Add a route to devtls.toml, or for this run only"),
-    "remove": ("proxy", "Take a route out again"),
+    "remove": ("proxy", "Remove a route"),
     "reload": ("proxy", "Read the configuration again"),
     "stop": ("proxy", "End a running devtls serve"),
     "service": ("setup", "Have devtls serve started by the system, as you: install, uninstall, status, logs"),
@@ -31,13 +33,15 @@ _COMMANDS = {
     "env": ("trust", "Print the variables for tools with their own list of roots, or run a command with them"),
     "cert": ("certificates", "Write a certificate and its key, for another server or a client"),
     "sign": ("certificates", "Sign a certificate request that was made elsewhere"),
-    "certs": ("certificates", "List the certificates that were given out, or show one"),
+    "certs": ("certificates", "List the certificates that were issued, or show one"),
     "revoke": ("certificates", "Revoke certificates, and publish that at once"),
-    "unrevoke": ("certificates", "Take a revocation back that was only a hold"),
+    "unrevoke": ("certificates", "Release a certificate that was only on hold"),
     "ca": ("ca", "Show, export, renew the development CA"),
-    "doctor": ("diagnosis", "Find out what is wrong on this machine, and mend what is safe to mend"),
-    "check": ("diagnosis", "Say what a browser would decide about a server's certificate, and why"),
-    "allow": ("proxy", "Let a project's devtls.toml name remote targets and other folders"),
+    "doctor": ("diagnosis", "Find out what is wrong on this machine, and fix what is safe to fix"),
+    "check": ("diagnosis", "Show what a browser would decide about a server's certificate, and why"),
+    "allow": ("proxy", "Let a project's devtls.toml name remote targets and other directories"),
+    "config": ("proxy", "Print the JSON Schema of devtls.toml, for editors"),
+    "completion": ("terminal", "Print the completion of devtls for bash, zsh or fish"),
     "demo": ("apps", "Run a sample app behind the proxy"),
 }
 """Command name -> its package and help line: devtls.cli.<package>.<name> holds a click command called `command`."""
@@ -69,13 +73,18 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in _COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches  # 3 ms that only a mistyped command needs
-
+        if args[0] not in _COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             close = get_close_matches(args[0], _COMMANDS, 1)
             guess = f" Did you mean devtls {close[0]}?" if close else ""
             raise click.UsageError(f"There is no command {args[0]!r}.{guess}", ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # click's own loads every command for its help line: 0.5 s at each Tab.
+        names = [
+            CompletionItem(name, help=line) for name, (_, line) in _COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -21,7 +21,7 @@ from devtls.config.toml import parse_config
 from devtls.errors import ConfigError
 
 Value = int | str | Mapping[str, Any]
-"""What stands behind `name =`: a port, a target, or a table of options."""
+"""The value of a route: a port, a target, or a table of options."""
 
 NEW_FILE = b"""\
 # What `devtls serve` reads here, and in every folder below. Save it, and it counts.

@@ -94,7 +94,7 @@ class RouteConfig(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def identity(self) -> tuple[str, str]:
-        """What may be routed only once: the name and the path below it."""
+        """Name and path prefix, which only one route may have."""
         return self.name, self.path_prefix
 
 
@@ -178,11 +178,11 @@ class LimitsConfig(msgspec.Struct, frozen=True):
     max_target_bytes: int = 16_384
     max_fields: int = 256
     max_buffer_bytes: int = 262_144
-    """What may wait in memory per direction before reading pauses."""
+    """The most bytes that wait in memory per direction before reading pauses."""
     max_drain_bytes: int = 67_108_864
-    """How much of an upload is read away behind an early answer: most clients send all of it before they read."""
+    """An upload is read and dropped so far behind an early response: most clients send all before they read."""
     max_informational: int = 100
-    """Interim answers (1xx) per request."""
+    """Interim responses (1xx) per request."""
     max_connections: int = 1_000
     max_streams: int = 128
     """Requests at once on one HTTP/2 connection of a client."""

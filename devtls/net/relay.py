@@ -361,9 +361,6 @@ class Relay:
         if self._request_paused:
             self._request_paused = False
             self._client.resume_request()
-        self._end(complete=complete)
-
-    def _end(self, *, complete: bool) -> None:
         if self.recorder is not None:
             self.recorder.ended(complete=complete)
         self._dispatcher.record(self, complete=complete)
@@ -371,7 +368,7 @@ class Relay:
 
     def tunnel_closed(self) -> None:
         """The tunnel that the exchange has become is over."""
-        self._end(complete=True)
+        self._finish(complete=True)
 
     def _acquire(self, max_idle_s: float | None) -> None:
         connection = self._pool.acquire(self.route.upstream, max_idle_s)

@@ -1,7 +1,7 @@
 """The context of an operation: the machine, its paths, the time, and the Reporter that hears of its progress.
 
-Owns what is looked up once for a whole operation: the runner of programs, the CA's keystore. Refuses to know of
-terminals: a Reporter is told, never asked.
+Owns the objects that are made once for a whole operation: the runner of programs, the executor of changes, the CA's
+keystore. Refuses to know of terminals: a Reporter is told, never asked.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Protocol
 
-from devtls.errors import DevtlsError, NoAuthority
+from devtls.errors import NoAuthority
 from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.operations.reporter import Reporter
 from devtls.system.changes.engine import Executor
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.machine.execute import ProcessRunner, Runner
@@ -24,34 +24,18 @@ from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.passphrase import NO_PASSPHRASES, PassphraseSource
 
 
-class Reporter(Protocol):
-    """Hears of an operation's progress while it goes on; results are returned, not reported."""
-
-    def info(self, message: str) -> None:
-        """Take a sentence about what is done or was done."""
-
-    def warning(self, message: str, hint: str = "") -> None:
-        """Take a sentence about something that did not go well and does not end the operation, and what to do."""
-
-    def error(self, error: DevtlsError) -> None:
-        """Take an error that ended one part of the operation while the others go on."""
-
-    def begin(self, label: str, elevation: str = "") -> None:
-        """Take the label of a change that begins; `elevation` names the tool that may ask for a password."""
-
-
 @dataclass(frozen=True)
 class Context:
-    """What every operation works with; one lives as long as one operation."""
+    """The machine, its paths, the time and the reporter; one context lives as long as one operation."""
 
     machine: Machine
     paths: Paths
     now: datetime
     reporter: Reporter
     passphrases: PassphraseSource = NO_PASSPHRASES
-    """Where the passphrase of a locked key comes from, when one is needed."""
+    """The source of the passphrase of a locked key, when one is needed."""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    """The variables of the shell that asks: what they name is kept, and what they hold of ours is known."""
+    """The variables of the caller's shell: lists of roots that they name are kept, and files of ours are recognised."""
 
     @classmethod
     def here(cls, reporter: Reporter, passphrases: PassphraseSource = NO_PASSPHRASES) -> Context:

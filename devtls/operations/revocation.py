@@ -85,7 +85,7 @@ class RevocationPlan:
         return tuple(register for register in self.registers.registers if register.authority.id in ids)
 
 
-class PublishedCrl(msgspec.Struct, frozen=True):
+class CrlAddress(msgspec.Struct, frozen=True):
     """A CRL as it is published now."""
 
     url: str
@@ -98,7 +98,7 @@ class RevocationResult:
 
     plan: RevocationPlan
     changed: frozenset[str]
-    crls: tuple[PublishedCrl, ...]
+    crls: tuple[CrlAddress, ...]
     unlisted: tuple[str, ...]
     renewed_names: tuple[str, ...]
 
@@ -188,10 +188,10 @@ def _tell_running(context: Context, running: tuple[RunningProxy, ...]) -> tuple[
     return tuple(dropped)
 
 
-def _published(register: Register, *, of_root: bool) -> PublishedCrl:
+def _published(register: Register, *, of_root: bool) -> CrlAddress:
     authority = register.authority
     url = crl_url(authority.pki_port, authority.root_crl_path if of_root else authority.intermediate_crl_path)
-    return PublishedCrl(url, crl_number(load_crl(register.published_crl(of_root=of_root))))
+    return CrlAddress(url, crl_number(load_crl(register.published_crl(of_root=of_root))))
 
 
 def _by_name(registers: CertificateRegisters, wanted: str) -> tuple[RevocationTarget, ...] | None:

@@ -8,6 +8,7 @@ touched, and another machine as a target without `--allow-remote`. A route that 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,10 +17,12 @@ import msgspec
 
 from devtls.config import COMMAND_LINE, Config, StaticTarget, TcpTarget, UnixTarget, is_loopback_host
 from devtls.config.edit import NEW_FILE, Value, Written
+from devtls.config.schema import SCHEMA_LINE, SCHEMA_NAME, config_schema
 from devtls.config.target import TargetError, join_path, parse_target
-from devtls.errors import ConfigError
+from devtls.errors import ConfigError, StateError
 from devtls.operations.context import Context
 from devtls.routing import RouteTable, build_routes
+from devtls.system.machine.execute import write_atomically
 from devtls.system.machine.private_files import ensure_private_directory, locked
 from devtls.system.storage.allowlist import Allowlist, check_private_sockets, reasons_of
 from devtls.system.storage.config_discovery import Found, read_config_file
@@ -108,7 +111,7 @@ def rewrite(context: Context, found: Found, edit: Callable[[Written], bytes | No
     ensure_private_directory(paths.state_dir)
     with locked(paths.state_dir / _LOCK_NAME):
         data = read_config_file(found.path) if found.path.exists() else None
-        old = Written(NEW_FILE if data is None else data, str(found.path), str(found.path.parent))
+        old = Written(_new_file(context, found) if data is None else data, str(found.path), str(found.path.parent))
         edited = edit(old)
         if edited is None:
             return None
@@ -119,6 +122,28 @@ def rewrite(context: Context, found: Found, edit: Callable[[Written], bytes | No
         _keep_allowed(context, found, config, old.data, edited)
         replace_config_file(found.path, edited, before=data)
     return config
+
+
+def _new_file(context: Context, found: Found) -> bytes:
+    """Return a file without routes; its first line names the schema where that lies beside it.
+
+    It does in the user's own directory, where it is written now; in a project only when a person put it there.
+    """
+    schema = found.path.parent / SCHEMA_NAME
+    if found.path.parent == context.paths.config_dir:
+        ensure_private_directory(schema.parent)
+        write_schema(schema)
+    return SCHEMA_LINE + NEW_FILE if schema.exists() else NEW_FILE
+
+
+def write_schema(file: Path) -> None:
+    """Write the JSON Schema of devtls.toml into a file. Raises StateError."""
+    try:
+        write_atomically(file, (json.dumps(config_schema(), indent=2) + "\n").encode(), 0o644)
+    except OSError as error:
+        raise StateError(
+            f"{file} cannot be written: {error.strerror or error}.", path=str(file), hint="Name another file."
+        ) from error
 
 
 def _as_typed(config: EditedConfig) -> Config:

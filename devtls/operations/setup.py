@@ -1,6 +1,6 @@
 """Setup: trust, names that resolve, ports without a number and the service, in one plan.
 
-Owns which changes belong to a part, and which configuration each goes by: a change that starts devtls goes by the file
+Owns the choice of the changes, and of the configuration that each goes by: a change that starts devtls goes by the file
 that this devtls will read, every other by the project's. Refuses a service without routes. The failure of one change
 never stops the others; the result says whether everything that was asked for is applied.
 """
@@ -34,7 +34,7 @@ USUAL_PARTS = (Part.NAMES, Part.PORTS)
 
 @dataclass(frozen=True, slots=True)
 class SetupRequest:
-    """Which parts, by which methods, and for which names besides those of routes.
+    """The parts of a setup, the methods instead of the usual ones, and names besides those of routes.
 
     `directory` is the project's, None for none. `zones` are those of a CA to be made.
     """

@@ -33,7 +33,7 @@ from devtls.system.storage.ca_directory import NO_LOCKS, Locks
 
 @dataclass(frozen=True, slots=True)
 class TrustRequest:
-    """Which stores (none named: all), for every user of the machine or not, and the zones of a CA to be made."""
+    """The stores (none named: all), whether for every user of the machine, and the zones of a CA to be made."""
 
     zones: tuple[Hostname, ...] = ()
     stores: tuple[str, ...] = ()

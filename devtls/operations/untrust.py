@@ -25,7 +25,7 @@ from devtls.system.leftovers import clear_state
 
 @dataclass(frozen=True, slots=True)
 class UntrustRequest:
-    """Which stores (none named: all) and which roots besides the CA's own.
+    """The stores (none named: all), and roots besides the CA's own.
 
     `every_root` adds those of other devtls CAs, `also` those of other tools by the tool's name. `forget` deletes the
     CA with its key.

@@ -66,7 +66,7 @@ def _is_constrained(certificate: x509.Certificate) -> bool:
 
 
 class Intermediate(msgspec.Struct, frozen=True):
-    """What signs leaves, the CRL of revoked leaves, and OCSP answers."""
+    """The CA certificate and key that sign leaves, their CRL, and OCSP responses."""
 
     certificate: x509.Certificate
     key: IssuerKey
@@ -136,7 +136,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def intermediate_pem(self) -> bytes:
-        """What a server shows besides its leaf: everything below the root, PEM."""
+        """The rest of a server's chain: every certificate between leaf and root, PEM."""
         return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.path[:-1])
 
     @cached_property
@@ -190,7 +190,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
         return self.signer.issue(name, now=now, key=key, serial=serial)
 
     def issue_default(self, *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
-        """Return the leaf for clients that name nobody, as `Signer.issue_default` does."""
+        """Return the leaf for clients without SNI, as `Signer.issue_default` does."""
         return self.signer.issue_default(now=now, key=key, serial=serial)
 
     def intermediate_crl(
@@ -238,13 +238,13 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def withdrawn_in_words(self) -> str:
-        """What is to be said of that line, "" while there is none."""
+        """A sentence about that revocation, "" while there is none."""
         entry = self.withdrawn
         if entry is None:
             return ""
         return (
-            f"This machine's own CA was revoked on {entry.revocation_date_utc:%Y-%m-%d} by whoever has the root's key: "
-            "programs that look at revocation lists refuse everything that it signs."
+            f"This machine's own CA was revoked on {entry.revocation_date_utc:%Y-%m-%d} by the holder of the root's "
+            "key: programs that check CRLs refuse everything that it signs."
         )
 
     def check(self, now: datetime) -> None:

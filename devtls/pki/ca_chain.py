@@ -1,8 +1,8 @@
 """CA certificates of other tools: their constraints, and whether they form a path that verifiers accept.
 
-Owns the reading of a chain from the issuer of leaves up to its root. Refuses what no verifier would accept: an issuer
-that is no CA, a path that is too long, a purpose that is not servers, a broken or weak signature. What is unusual, but
-works, is told by `imported`.
+Owns the reading of a chain from the issuer of leaves up to its root. Refuses chains that no verifier accepts: an issuer
+that is no CA, a path that is too long, a purpose that is not servers, a broken or weak signature. `imported` reports
+what is unusual and works.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from devtls.pki.signature import deterministic_with
 
 MAX_DAYS = 825
 RSA_BITS = 2048
-"""What a new RSA key has, and what a foreign one must have at least."""
+"""The size of a new RSA key, and the least size of a given one."""
 
 _RSA_MOST_BITS = 8192
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
@@ -71,19 +71,19 @@ def check_key(key: object) -> None:
 
 
 def certify(
-    authority: Authority, order: CertificateTemplate, key: CertificatePublicKeyTypes, *, now: datetime, serial: int
+    authority: Authority, template: CertificateTemplate, key: CertificatePublicKeyTypes, *, now: datetime, serial: int
 ) -> x509.Certificate:
     """Return the certificate; it ends with the CA if that comes first. Raises CertificateError."""
-    check_days(order.days)
+    check_days(template.days)
     check_key(key)
     authority.signer.check_dates(now)
-    start, end = _life(authority, order.days, now)
-    subject = _subject(order)
-    names = x509.SubjectAlternativeName([_general_name(name) for name in order.names])
+    start, end = _life(authority, template.days, now)
+    subject = _subject(template)
+    names = x509.SubjectAlternativeName([_general_name(name) for name in template.names])
     builder = x509.CertificateBuilder().serial_number(serial).subject_name(subject).public_key(key)
     builder = builder.issuer_name(authority.intermediate.certificate.subject)
     builder = builder.not_valid_before(start).not_valid_after(end)
-    for extension, critical in _extensions(authority, order, key):
+    for extension, critical in _extensions(authority, template, key):
         builder = builder.add_extension(extension, critical=critical)
     # RFC 5280 4.2.1.6: critical when there is no subject.
     builder = builder.add_extension(names, critical=not list(subject))
@@ -93,35 +93,36 @@ def certify(
 
 
 def _life(authority: Authority, days: int, now: datetime) -> tuple[datetime, datetime]:
+    # Apple counts the 825 days from notBefore, which is backdated: the longest life counts from there, too.
     start = whole_seconds(now) - PROFILE.backdate
     longest = start + timedelta(days=MAX_DAYS)
     return start, min(whole_seconds(now) + timedelta(days=days), longest, authority.signer.not_after)
 
 
-def _subject(order: CertificateTemplate) -> x509.Name:
+def _subject(template: CertificateTemplate) -> x509.Name:
     """Return an empty name, but for clients: servers that map clients to users read the common name."""
-    first = str(order.names[0])
-    if order.kind == "server" or len(first) > _COMMON_NAME_LENGTH:
+    first = str(template.names[0])
+    if template.kind == "server" or len(first) > _COMMON_NAME_LENGTH:
         return x509.Name([])
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, first)])
 
 
 def _extensions(
-    authority: Authority, order: CertificateTemplate, key: CertificatePublicKeyTypes
+    authority: Authority, template: CertificateTemplate, key: CertificatePublicKeyTypes
 ) -> list[tuple[x509.ExtensionType, bool]]:
     signer = authority.signer
     # Servers that still speak TLS 1.2 with RSA key exchange need the second usage.
-    usage = key_usage(signature=True, encipherment=order.kind == "server" and isinstance(key, rsa.RSAPublicKey))
+    usage = key_usage(signature=True, encipherment=template.kind == "server" and isinstance(key, rsa.RSAPublicKey))
     found: list[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (usage, True),
-        (x509.ExtendedKeyUsage([_PURPOSES[order.kind]]), False),
+        (x509.ExtendedKeyUsage([_PURPOSES[template.kind]]), False),
         (x509.SubjectKeyIdentifier.from_public_key(key), False),
         (x509.AuthorityKeyIdentifier(signer.identifier, None, None), False),
     ]
     if signer.signs_crls:
         found.append((distribution_point(crl_url(signer.pki_port, signer.intermediate_crl_path)), False))
-    if order.ocsp:
+    if template.ocsp:
         place = x509.UniformResourceIdentifier(ocsp_url(signer.pki_port))
         access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, place)
         found.append((x509.AuthorityInformationAccess([access]), False))

@@ -1,6 +1,6 @@
 """The import of a CA that another tool made (step-ca, Vault, AD CS, mkcert).
 
-Owns what is said about it: how it differs from a CA that devtls makes, and what that costs. Refuses a key that does not
+Owns the list of its differences from a CA that devtls makes, and of their costs. Refuses a key that does not
 belong to the certificate, kinds of keys that browsers do not take, zones that its constraints forbid, and everything
 that `ca_chain` refuses.
 """
@@ -88,7 +88,7 @@ def validate_import(
         raise CertificateError(
             f"{in_words(certificate)} was revoked on {authority.withdrawn.revocation_date_utc:%Y-%m-%d}: it is on its "
             "root's CRL.",
-            hint="ask whoever has the root's key for another",
+            hint="ask the holder of the root's key for another",
         )
     return ValidatedCa(authority, tuple(_differences(path, now)), is_name_constrained(path))
 

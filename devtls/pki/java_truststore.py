@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping
 from devtls.errors import CertificateError
 from devtls.pki.der import byte_string, encode, integer, sequence
 
-_DATA = bytes.fromhex("06092a864886f70d010701")
-_CERTIFICATE_BAG = bytes.fromhex("060b2a864886f70d010c0a0103")
-_X509 = bytes.fromhex("060a2a864886f70d01091601")
-_FRIENDLY_NAME = bytes.fromhex("06092a864886f70d010914")
-_TRUSTED_KEY_USAGE = bytes.fromhex("060c6086480186f966adca7b0101")
-_ANY_USAGE = bytes.fromhex("0604551d2500")
+_DATA = bytes.fromhex("06092a864886f70d010701")  # pkcs7-data (RFC 2315 14)
+_CERTIFICATE_BAG = bytes.fromhex("060b2a864886f70d010c0a0103")  # certBag (RFC 7292 4.2.3)
+_X509 = bytes.fromhex("060a2a864886f70d01091601")  # x509Certificate in a certBag
+_FRIENDLY_NAME = bytes.fromhex("06092a864886f70d010914")  # RFC 2985 5.5.1: the alias
+_TRUSTED_KEY_USAGE = bytes.fromhex("060c6086480186f966adca7b0101")  # 2.16.840.1.113894.746875.1.1, Oracle's
+_ANY_USAGE = bytes.fromhex("0604551d2500")  # anyExtendedKeyUsage (RFC 5280 4.2.1.12)
 
 _SEQUENCE, _SET, _BYTE_STRING, _EXPLICIT, _BMP_STRING = 0x30, 0x31, 0x04, 0xA0, 0x1E
 

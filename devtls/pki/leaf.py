@@ -39,12 +39,12 @@ PASSING = 1 << 158
 The OCSP responder answers for both kinds, also for what another running proxy of this CA minted."""
 
 Name = str | IPv4Address | IPv6Address
-"""What a leaf is for: a host name or an address."""
+"""The subject of a leaf: a host name or an address."""
 
-_V3 = bytes.fromhex("a003020102")
+_V3 = bytes.fromhex("a003020102")  # version [0] EXPLICIT INTEGER 2, as extensions need it (RFC 5280 4.1.2.1)
 _NO_SUBJECT = der.sequence()
-_OCSP = bytes.fromhex("06082b06010505073001")
-_CRITICAL = bytes.fromhex("0101ff")
+_OCSP = bytes.fromhex("06082b06010505073001")  # id-ad-ocsp (RFC 5280 4.2.2.1)
+_CRITICAL = bytes.fromhex("0101ff")  # BOOLEAN TRUE; FALSE is the default, which DER leaves out (X.690 11.5)
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -115,7 +115,7 @@ class Leaf(msgspec.Struct, frozen=True):
 
 
 class SignerFacts(msgspec.Struct, frozen=True, kw_only=True, rename={"signs_crls": "signs_lists"}):
-    """What minting needs to know of a CA; nothing in it is secret.
+    """The facts about a CA that issuing needs; nothing in it is secret.
 
     `name` is the intermediate's subject (DER), `identifier` its key's, `fingerprint` SHA-256 of the root (hex); the
     dates are the intermediate's. `generation` tells it from a CA with the same root; a CA that was made elsewhere may
@@ -172,7 +172,7 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
         return self._issue((name,), now=now, key=key, serial=serial)
 
     def issue_default(self, *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
-        """Return the leaf for clients that name nobody: localhost (if it is a zone of ours), 127.0.0.1, ::1."""
+        """Return the leaf for clients without SNI: localhost (if it is a zone of ours), 127.0.0.1, ::1."""
         addresses: tuple[Name, ...] = LOOPBACK_ADDRESSES if self.addresses else ()
         names = (LOCALHOST, *addresses) if self.permits(LOCALHOST) else addresses
         if not names:
@@ -233,14 +233,21 @@ def sign_leaf(
 def _extensions(signer: Signer, names: Sequence[Name], identifier: bytes) -> list[bytes]:
     """Return a leaf's extensions: an empty subject, hence critical alternative names (RFC 5280 4.1.2.6)."""
     extensions = [
-        _extension("551d13", der.sequence(), _CRITICAL),  # basicConstraints: no CA
-        _extension("551d0f", bytes.fromhex("03020780"), _CRITICAL),  # keyUsage: digitalSignature
-        _extension("551d25", bytes.fromhex("300a06082b06010505070301")),  # extKeyUsage: serverAuth
+        # basicConstraints (RFC 5280 4.2.1.9): cA is FALSE by default, so the sequence is empty.
+        _extension("551d13", der.sequence(), _CRITICAL),
+        # keyUsage (4.2.1.3): digitalSignature alone is all that TLS 1.3 and ECDHE need of an EC key; 7 unused bits.
+        _extension("551d0f", bytes.fromhex("03020780"), _CRITICAL),
+        # extKeyUsage (4.2.1.12): serverAuth; Apple refuses a server certificate without it.
+        _extension("551d25", bytes.fromhex("300a06082b06010505070301")),
+        # subjectKeyIdentifier (4.2.1.2) and authorityKeyIdentifier (4.2.1.1): OpenSSL's strict mode wants both.
         _extension("551d0e", der.byte_string(identifier)),
         _extension("551d23", der.sequence(der.encode(0x80, signer.identifier))),
+        # subjectAltName (4.2.1.6).
         _extension("551d11", der.sequence(*(_general_name(name) for name in names)), _CRITICAL),
     ]
     if signer.signs_crls:
+        # cRLDistributionPoints (4.2.1.13): distributionPoint [0], fullName [0]. curl, git and .NET on Windows refuse a
+        # chain without revocation data.
         place = der.encode(0xA0, der.encode(0xA0, _url(crl_url(signer.pki_port, signer.intermediate_crl_path))))
         extensions.append(_extension("551d1f", der.sequence(der.sequence(place))))
     if signer.ocsp:
@@ -250,7 +257,7 @@ def _extensions(signer: Signer, names: Sequence[Name], identifier: bytes) -> lis
 
 
 def _url(text: str) -> bytes:
-    return der.encode(0x86, text.encode("ascii"))
+    return der.encode(0x86, text.encode("ascii"))  # uniformResourceIdentifier [6] (RFC 5280 4.2.1.6)
 
 
 def _extension(identifier: str, value: bytes, critical: bytes = b"") -> bytes:
@@ -258,4 +265,5 @@ def _extension(identifier: str, value: bytes, critical: bytes = b"") -> bytes:
 
 
 def _general_name(name: Name) -> bytes:
+    # dNSName [2], iPAddress [7] in network byte order.
     return der.encode(0x82, name.encode("ascii")) if isinstance(name, str) else der.encode(0x87, name.packed)

@@ -17,7 +17,7 @@ from devtls.pki.leaf import Name, outside_zones
 from devtls.pki.profile import LOOPBACK_NETWORKS
 
 Kind = Literal["server", "client"]
-"""What a certificate is for: to be shown by a server, or by a client that logs in with it."""
+"""The purpose of a certificate: a server's, or that of a client that authenticates with it."""
 
 MAX_NAMES = 100
 

@@ -1,9 +1,9 @@
 """OCSP responses (RFC 6960, and RFC 5019 for the lightweight profile).
 
-Owns what is answered: good for what this CA issued, revoked for what stands on its CRL, unknown for a serial number
-that it never gave out. Refuses requests for several certificates (malformedRequest) and for other CAs, or one that has
-ended (unauthorized: nobody would believe our signature). No answer outlives the CA that signed it. An expired
-certificate keeps the answer that it had: entries are never taken off the CRL because of their age.
+Owns the status in a response: good for a certificate that this CA issued, revoked for one on its CRL, unknown for a
+serial number that it never gave out. Refuses requests for several certificates (malformedRequest) and for other CAs, or
+one that has ended (unauthorized: nobody would believe our signature). No answer outlives the CA that signed it. An
+expired certificate keeps the answer that it had: entries are never taken off the CRL because of their age.
 Strategy: the intermediate signs by itself (RFC 6960 4.2.2.2), so no responder's certificate has to be made and checked.
 Its own does not go along: whoever asks has it, and Go's golang.org/x/crypto/ocsp, hence Caddy, takes the first
 certificate in an answer for one that the issuer signed, and refuses this one. What running proxies mint is in no
@@ -76,7 +76,7 @@ def respond(request_der: bytes, publishers: Iterable[Publisher], now: datetime) 
 
 
 def try_later_response() -> OcspResponse:
-    """Return the answer of somebody who cannot sign just now."""
+    """Return the response while nothing can be signed (tryLater, RFC 6960 2.3)."""
     return _refused(_Refusal.LATER)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from devtls.pki.signature import IssuerKey
 
 SubjectKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-"""What a CA certificate may be for."""
+"""The kinds of keys that a CA certificate may certify."""
 
 LOOPBACK_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
@@ -85,6 +85,7 @@ def name_constraints(zones: Iterable[Hostname]) -> x509.NameConstraints:
 
 def distribution_point(url: str) -> x509.CRLDistributionPoints:
     """Return the extension that names `url` as the place of the issuer's CRL."""
+    # Without reasons and cRLIssuer: OpenSSL and NSS take only such a CRL as complete (RFC 5280 6.3.3).
     where = x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)
     return x509.CRLDistributionPoints([where])
 
@@ -145,10 +146,12 @@ def _ca_builder(
         x509.CertificateBuilder()
         .subject_name(name)
         .public_key(key)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)  # RFC 5280 4.2.1.9
         .add_extension(usage, critical=True)
+        # RFC 5280 gives purposes in CA certificates no meaning; browsers and Windows apply them to what the CA signs.
         .add_extension(_CA_PURPOSES, critical=False)
         .add_extension(identifier, critical=False)
         .add_extension(authority, critical=False)
+        # Critical (RFC 5280 4.2.1.10): a verifier that does not know name constraints must refuse the CA.
         .add_extension(name_constraints(zones), critical=True)
     )

@@ -36,7 +36,7 @@ RevocationReason = Literal[
 RecordedKind = Kind | Literal["intermediate"]
 
 Maker = Literal["cert", "sign", "acme", "ca intermediate"]
-"""What a certificate was issued by."""
+"""The command or server that issued a certificate."""
 
 _TAG = "event"
 _SHORTEST_SERIAL = 6
@@ -104,7 +104,7 @@ class History(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def revoked(self) -> dict[str, Revoked]:
-        """What is revoked now, by serial."""
+        """The present revocations, by serial."""
         current: dict[str, Revoked] = {}
         for event in self.events:
             if isinstance(event, Revoked):
@@ -200,8 +200,3 @@ def matches_serial(serial: str, wanted: str) -> bool:
 def plain_serial(wanted: str) -> str:
     """Return a serial number as `serial_text` has it, however it was written: colons, capitals, 0x in front."""
     return wanted.lower().removeprefix("0x").replace(":", "").replace(" ", "")
-
-
-def still_good(history: History, certificates: Iterable[Issued], now: datetime) -> tuple[Issued, ...]:
-    """Return those that are neither revoked nor expired."""
-    return tuple(one for one in certificates if history.state(one.serial, now) == "valid")

@@ -25,7 +25,7 @@ _EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")  # RFC 2985 
 
 
 class CertificateRequest(msgspec.Struct, frozen=True):
-    """What counts of a request: names as they were written, not checked yet, and the key.
+    """The names of a request, as they were written and not checked yet, and its key.
 
     `left_out` is everything else that stood in it, in words.
     """

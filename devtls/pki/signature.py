@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     IssuerKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-    """What a CA signs with."""
+    """The private key of a CA."""
 
 
 class SignatureScheme(msgspec.Struct, frozen=True):

@@ -31,7 +31,7 @@ class RootCard:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Download:
     """One file to download."""
 
     path: str
@@ -40,9 +40,9 @@ class Offer:
 
 
 OFFERS = (
-    Offer("/devtls-root.crt", "DER", "Android, Windows, macOS"),
-    Offer("/devtls-root.pem", "PEM", "Linux, Firefox, containers, tools"),
-    Offer("/devtls-root.mobileconfig", "profile", "iPhone, iPad, Mac"),
+    Download("/devtls-root.crt", "DER", "Android, Windows, macOS"),
+    Download("/devtls-root.pem", "PEM", "Linux, Firefox, containers, tools"),
+    Download("/devtls-root.mobileconfig", "profile", "iPhone, iPad, Mac"),
 )
 
 

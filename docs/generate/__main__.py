@@ -11,8 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from docs.generate import code, commands, configuration
+from docs.generate.man import man_page
 
 DOCS = Path(__file__).parents[1]
+MAN = DOCS / "man" / "devtls.1"
+"""Installed with the package."""
 
 Region = Callable[[], str]
 PAGES: dict[str, dict[str, Region]] = {
@@ -44,6 +47,10 @@ def write_pages() -> list[str]:
         if after != before:
             page.write_text(after)
             changed.append(name)
+    if not MAN.exists() or MAN.read_text() != man_page():
+        MAN.parent.mkdir(exist_ok=True)
+        MAN.write_text(man_page())
+        changed.append(MAN.relative_to(DOCS).as_posix())
     return changed
 
 

@@ -49,7 +49,10 @@ def _row(parameter: click.Parameter, context: click.Context) -> tuple[str, str] 
 
 
 def _prose(text: str) -> str:
-    """Return help text as Markdown: what would be markup is escaped, commands become code."""
-    text = cleandoc(text).replace("\b", "")
-    text = re.sub(r"([*_<>\[\]`])", r"\\\1", text)
-    return text.replace("\n\n\n", "\n\n")
+    """Return help text as Markdown: markup is escaped, and lines that click is told to keep become a block of code."""
+    return "\n\n".join(_paragraph(part) for part in re.split(r"\n{2,}", cleandoc(text)))
+
+
+def _paragraph(text: str) -> str:
+    kept = text.removeprefix("\b\n")
+    return f"```text\n{kept}\n```" if kept != text else re.sub(r"([*_<>\[\]`])", r"\\\1", text)

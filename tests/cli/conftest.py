@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 
 from devtls.system.machine.machine import Machine
-from tests.cli.desk import Desk
+from tests.cli.shell import Shell
 from tests.system.changes.truststore.foreign_roots import make_foreign_root
 from tests.system.machine.small_debian import redirected
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """A Debian with an NSS certutil and a curl that trusts what CURL_CA_BUNDLE names."""
     state = tmp_path / "state"
-    made = Desk(redirected(tmp_path, tmp_path / "home"), state)
+    made = Shell(redirected(tmp_path, tmp_path / "home"), state)
     made.install()
     monkeypatch.setenv("DEVTLS_STATE_DIR", str(state))
     monkeypatch.setattr(Machine, "here", classmethod(lambda cls: made.machine))

@@ -18,7 +18,7 @@ from devtls.system.changes.truststore.java_keystore import PASSWORD
 from devtls.system.machine.execute import Finished, NotFinished, ProcessRunner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Run
-from tests.cli.desk import Desk
+from tests.cli.shell import Shell
 from tests.conftest import RequireTool
 from tests.system.changes.truststore.foreign_roots import make_foreign_root
 from tests.system.changes.truststore.keytool import HOW_TO_INSTALL, aliases, keytool, make_jdk
@@ -31,17 +31,17 @@ NSS_PACKAGE = "sudo apt-get install libnss3-tools"
 class Workshop:
     """A machine with a system store, Chromium's database, a Firefox profile and a JDK; `certutil` is the real one."""
 
-    desk: Desk
+    shell: Shell
     certutil: str
     keytool: str
 
     @property
     def profile(self) -> Path:
-        return self.desk.machine.home / ".mozilla/firefox/abc.default"
+        return self.shell.machine.home / ".mozilla/firefox/abc.default"
 
     @property
     def jdk(self) -> Path:
-        return self.desk.machine.home / ".jdks/one"
+        return self.shell.machine.home / ".jdks/one"
 
     @property
     def cacerts(self) -> Path:
@@ -49,7 +49,7 @@ class Workshop:
 
     @property
     def policies(self) -> Path:
-        return self.desk.machine.root / "etc/firefox/policies/policies.json"
+        return self.shell.machine.root / "etc/firefox/policies/policies.json"
 
     def nss(self, directory: Path) -> str:
         """Return nicknames and flags as certutil itself lists them."""
@@ -58,14 +58,14 @@ class Workshop:
 
     def everything(self) -> tuple[object, ...]:
         """Return what the stores hold: text to the byte, databases as their own tools list them."""
-        databases = [self.nss(directory) for directory in (self.desk.nss, self.profile)]
+        databases = [self.nss(directory) for directory in (self.shell.nss, self.profile)]
         policy = self.policies.read_bytes() if self.policies.exists() else None
-        anchors = sorted((self.desk.machine.root / "usr/local/share/ca-certificates").iterdir())
-        return self.desk.bundle.read_bytes(), anchors, databases, aliases(self.keytool, self.cacerts), policy
+        anchors = sorted((self.shell.machine.root / "usr/local/share/ca-certificates").iterdir())
+        return self.shell.bundle.read_bytes(), anchors, databases, aliases(self.keytool, self.cacerts), policy
 
     def states(self, *arguments: str) -> dict[str, dict[str, Any]]:
         """Run `devtls trust --yes` and return each store's row by the first word of its name."""
-        values = json.loads(self.desk.succeed("trust", "--yes", "--json", *arguments).stdout)
+        values = json.loads(self.shell.succeed("trust", "--yes", "--json", *arguments).stdout)
         return {
             "profile" if "abc.default" in row["name"] else row["name"].partition(":")[0]: row
             for row in values["stores"]
@@ -88,13 +88,13 @@ def stocked(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def workshop(desk: Desk, stocked: Path, require_tool: RequireTool) -> Workshop:
-    made = Workshop(desk, require_tool("certutil", NSS_PACKAGE), require_tool("keytool", HOW_TO_INSTALL))
-    link = desk.machine.root / "usr/bin/certutil"
+def workshop(shell: Shell, stocked: Path, require_tool: RequireTool) -> Workshop:
+    made = Workshop(shell, require_tool("certutil", NSS_PACKAGE), require_tool("keytool", HOW_TO_INSTALL))
+    link = shell.machine.root / "usr/bin/certutil"
     link.unlink()
     link.symlink_to(made.certutil)
-    (desk.machine.root / "usr/bin/curl").unlink()  # what clients say is another test's question
-    for directory in (desk.nss, made.profile):
+    (shell.machine.root / "usr/bin/curl").unlink()  # what clients say is another test's question
+    for directory in (shell.nss, made.profile):
         shutil.copytree(stocked / "nssdb", directory)
     shutil.copytree(stocked / "jdk", made.jdk, symlinks=True)
     return made
@@ -109,19 +109,19 @@ def test_all_of_them_trust_and_come_back_exactly(workshop: Workshop) -> None:
         "java": "trusted",
     }
     assert len(aliases(workshop.keytool, workshop.cacerts)) == 2
-    again = workshop.desk.succeed("trust", "--yes")
+    again = workshop.shell.succeed("trust", "--yes")
     assert "Nothing to do in any store." in again.stderr
-    workshop.desk.succeed("untrust", "--yes")
+    workshop.shell.succeed("untrust", "--yes")
     assert workshop.everything() == before
 
 
 def test_they_come_back_exactly_with_the_state_directory_gone(workshop: Workshop, tmp_path: Path) -> None:
     before = workshop.everything()
     workshop.states()
-    workshop.desk.state.rename(tmp_path / "first")
+    workshop.shell.state.rename(tmp_path / "first")
     workshop.states()
-    workshop.desk.state.rename(tmp_path / "second")
-    result = workshop.desk.succeed("untrust", "--yes")
+    workshop.shell.state.rename(tmp_path / "second")
+    result = workshop.shell.succeed("untrust", "--yes")
     assert result.stdout.count("removed") == 4
     assert workshop.everything() == before
 
@@ -129,34 +129,34 @@ def test_they_come_back_exactly_with_the_state_directory_gone(workshop: Workshop
 def test_a_java_home_of_then_is_found_again_by_the_record(workshop: Workshop, tmp_path: Path) -> None:
     elsewhere = workshop.jdk.rename(tmp_path / "elsewhere")
     before = aliases(workshop.keytool, elsewhere / "lib/security/cacerts")
-    here = workshop.desk.machine
-    workshop.desk.machine = dataclasses.replace(here, environ={"JAVA_HOME": str(elsewhere)})
+    here = workshop.shell.machine
+    workshop.shell.machine = dataclasses.replace(here, environ={"JAVA_HOME": str(elsewhere)})
     workshop.states()
-    workshop.desk.machine = here
-    workshop.desk.succeed("untrust", "--yes", "--forget")
+    workshop.shell.machine = here
+    workshop.shell.succeed("untrust", "--yes", "--forget")
     assert aliases(workshop.keytool, elsewhere / "lib/security/cacerts") == before
-    assert not workshop.desk.state.exists()
+    assert not workshop.shell.state.exists()
 
 
 def _without_certutil(workshop: Workshop) -> None:
-    (workshop.desk.machine.root / "usr/bin/certutil").unlink()
+    (workshop.shell.machine.root / "usr/bin/certutil").unlink()
 
 
 def test_without_certutil_firefox_gets_a_policy_and_one_command_completes_it(workshop: Workshop) -> None:
     before = workshop.everything()
-    certutil = workshop.desk.machine.root / "usr/bin/certutil"
+    certutil = workshop.shell.machine.root / "usr/bin/certutil"
     _without_certutil(workshop)
-    result = workshop.desk.succeed("trust", "--yes")
+    result = workshop.shell.succeed("trust", "--yes")
     assert "To complete it: sudo apt install libnss3-tools, then devtls trust." in result.stderr
     assert f"Firefox, every profile ({workshop.policies})" in result.stdout
     named = json.loads(workshop.policies.read_text())["policies"]["Certificates"]["Install"]
-    assert [Path(path).read_bytes() for path in named] == [(workshop.desk.state / "devtls-root.pem").read_bytes()]
+    assert [Path(path).read_bytes() for path in named] == [(workshop.shell.state / "devtls-root.pem").read_bytes()]
     certutil.symlink_to(workshop.certutil)
-    complete = workshop.desk.succeed("trust", "--yes")
+    complete = workshop.shell.succeed("trust", "--yes")
     assert "To complete it" not in complete.stderr
     rows = complete.stdout.partition("\n\n")[0].splitlines()[1:]
     assert [row.split()[-1] for row in rows] == ["trusted"] * 5
-    workshop.desk.succeed("untrust", "--yes")
+    workshop.shell.succeed("untrust", "--yes")
     assert workshop.everything() == before
 
 
@@ -164,8 +164,8 @@ def test_what_a_browser_copied_into_its_database_is_not_called_gone(workshop: Wo
     """Firefox copies what its policy names: without certutil that copy can be seen, but not taken out."""
     workshop.states()
     _without_certutil(workshop)
-    workshop.desk.state.rename(tmp_path / "lost")
-    error = workshop.desk.fail(ExitCode.FAILED, "untrust", "--yes")
+    workshop.shell.state.rename(tmp_path / "lost")
+    error = workshop.shell.fail(ExitCode.FAILED, "untrust", "--yes")
     assert "may still hold the root" in str(error)
     assert "libnss3-tools, then devtls untrust" in error.hint
 
@@ -175,18 +175,18 @@ def _bad_refresh(script: str) -> Callable[[Workshop], None]:
 
 
 def _tool(workshop: Workshop, name: str, script: str) -> None:
-    (workshop.desk.machine.root / name).unlink()
-    workshop.desk.tool(name, script)
+    (workshop.shell.machine.root / name).unlink()
+    workshop.shell.tool(name, script)
 
 
 def _no_refresh(workshop: Workshop) -> None:
-    (workshop.desk.machine.root / "usr/sbin/update-ca-certificates").unlink()
+    (workshop.shell.machine.root / "usr/sbin/update-ca-certificates").unlink()
 
 
 def _lock_profile(workshop: Workshop) -> None:
     for file in workshop.profile.iterdir():
         file.unlink()
-    password = workshop.desk.machine.home / "password"
+    password = workshop.shell.machine.home / "password"
     password.write_text("hunter2\n")
     subprocess.run([workshop.certutil, "-N", "-f", password, "-d", f"sql:{workshop.profile}"], check=True)
 
@@ -227,8 +227,8 @@ def _damage_keystore(workshop: Workshop) -> None:
 
 
 def _broken_java_home(workshop: Workshop) -> None:
-    environ = {"JAVA_HOME": str(workshop.desk.machine.home / "gone")}
-    workshop.desk.machine = dataclasses.replace(workshop.desk.machine, environ=environ)
+    environ = {"JAVA_HOME": str(workshop.shell.machine.home / "gone")}
+    workshop.shell.machine = dataclasses.replace(workshop.shell.machine, environ=environ)
 
 
 def _refuses(message: str) -> str:
@@ -273,7 +273,7 @@ def test_one_that_fails_stops_no_other_and_is_left_as_it_was(
     if state == "hanging":
         _hurry(monkeypatch, name)
     before = _contents(workshop, name)
-    table = workshop.desk.succeed("trust", "--yes").stdout.partition("\n\n")[0].splitlines()[1:]
+    table = workshop.shell.succeed("trust", "--yes").stdout.partition("\n\n")[0].splitlines()[1:]
     (line,) = [line for line in table if line.startswith(LABELS[name])]
     assert line.removeprefix(LABELS[name]).split("  ", 1)[1].lstrip().startswith(state), line
     assert remedy in line
@@ -295,9 +295,9 @@ def _hurry(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 def _contents(workshop: Workshop, name: str) -> object:
     """Return what a store holds: every file of it, but a database that can be read as certutil lists it."""
-    machine = workshop.desk.machine
+    machine = workshop.shell.machine
     directories = {
-        "system": (workshop.desk.bundle.parent, machine.root / "usr/local/share/ca-certificates"),
+        "system": (workshop.shell.bundle.parent, machine.root / "usr/local/share/ca-certificates"),
         "profile": (workshop.profile,),
         "java": (workshop.cacerts.parent,),
     }[name]
@@ -310,13 +310,13 @@ def _contents(workshop: Workshop, name: str) -> object:
 
 def test_a_broken_java_home_is_one_row_more(workshop: Workshop) -> None:
     _broken_java_home(workshop)
-    values = json.loads(workshop.desk.succeed("trust", "--yes", "--json").stdout)
+    values = json.loads(workshop.shell.succeed("trust", "--yes", "--json").stdout)
     states = [(row["name"], row["state"]) for row in values["stores"] if row["name"].startswith("java:")]
     assert states == [
         ("java:~/gone/lib/security/cacerts", "failed"),
         ("java:~/.jdks/one/lib/security/cacerts", "trusted"),
     ]
-    workshop.desk.succeed("untrust", "--yes")
+    workshop.shell.succeed("untrust", "--yes")
 
 
 def test_a_policy_that_is_no_json_is_left_alone(workshop: Workshop) -> None:
@@ -329,15 +329,15 @@ def test_a_policy_that_is_no_json_is_left_alone(workshop: Workshop) -> None:
 
 
 def test_if_only_java_trusts_it_that_is_not_enough(workshop: Workshop) -> None:
-    error = workshop.desk.fail(ExitCode.NOT_TRUSTED, "trust", "--yes", "--store", "java")
+    error = workshop.shell.fail(ExitCode.NOT_TRUSTED, "trust", "--yes", "--store", "java")
     assert "Neither the system's store nor a browser's" in str(error)
     assert len(aliases(workshop.keytool, workshop.cacerts)) == 2
 
 
 def _leave_mkcerts_root(workshop: Workshop, certificate: Path) -> None:
-    anchors = workshop.desk.machine.root / "usr/local/share/ca-certificates"
+    anchors = workshop.shell.machine.root / "usr/local/share/ca-certificates"
     (anchors / "mkcert_development_CA_42.crt").write_bytes(certificate.read_bytes())
-    subprocess.run([str(workshop.desk.machine.root / "usr/sbin/update-ca-certificates")], check=True)
+    subprocess.run([str(workshop.shell.machine.root / "usr/sbin/update-ca-certificates")], check=True)
     nickname = "mkcert development CA 42"
     argv = [workshop.certutil, "-A", "-d", f"sql:{workshop.profile}", "-t", "C,,", "-n", nickname]
     subprocess.run([*argv, "-i", str(certificate)], check=True)
@@ -351,16 +351,16 @@ def test_mkcerts_root_is_named_and_goes_only_when_asked_for(workshop: Workshop, 
     _leave_mkcerts_root(workshop, mkcert_root)
     before = workshop.everything()
     workshop.states()
-    result = workshop.desk.succeed("untrust", "--yes")
+    result = workshop.shell.succeed("untrust", "--yes")
     assert workshop.everything() == before
     assert "A root of mkcert (mkcert somebody@laptop) stays in: System store, Firefox profile" in result.stderr
     assert "--also mkcert removes it." in result.stderr
-    shown = json.loads(workshop.desk.succeed("untrust", "--dry-run", "--json").stdout)
+    shown = json.loads(workshop.shell.succeed("untrust", "--dry-run", "--json").stdout)
     assert [(other["tool"], len(other["stores"])) for other in shown["others"]] == [("mkcert", 3)]
-    values = json.loads(workshop.desk.succeed("untrust", "--yes", "--json", "--also", "mkcert").stdout)
+    values = json.loads(workshop.shell.succeed("untrust", "--yes", "--json", "--also", "mkcert").stdout)
     assert values["others"] == []
     assert workshop.everything() == clean
-    assert workshop.desk.run("untrust", "--yes", "--also", "nosuchtool").exit_code == ExitCode.USAGE
+    assert workshop.shell.run("untrust", "--yes", "--also", "nosuchtool").exit_code == ExitCode.USAGE
 
 
 def test_the_machine_of_these_tests_is_redirected(workshop: Workshop) -> None:

@@ -17,7 +17,7 @@ from tests.net.harness import App, AppConnection, Conversation, Proxy, answering
 
 def age(running: Proxy, seconds: float) -> None:
     """Let the connections in the pool look as if they had been idle for longer."""
-    for upstream in running.service.snapshot.routes.upstreams():
+    for upstream in {route.upstream for route in running.service.snapshot.routes.routes}:
         for connection in running.service.pool.state(upstream).idle:
             connection.idle_since -= seconds
 
@@ -145,7 +145,7 @@ async def test_rule_71_a_body_is_not_sent_to_an_end_that_has_arrived_already(run
     async with app(answering()) as backend:
         running.route(f"app = {backend.port}")
         await running.get()
-        (upstream,) = running.service.snapshot.routes.upstreams()
+        (upstream,) = {route.upstream for route in running.service.snapshot.routes.routes}
         with socket.socket(fileno=os.dup(backend.connections[0].writer.get_extra_info("socket").fileno())) as sock:
             sock.shutdown(socket.SHUT_WR)
         assert running.service.pool.acquire(upstream, 1.0) is None

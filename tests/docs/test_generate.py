@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+
 import click
 import pytest
 
@@ -13,7 +16,9 @@ from devtls.config.toml import _SECTIONS
 from devtls.errors import ExitCode
 from devtls.http.answers.host_check import SIGNS
 from docs.generate import code, commands, configuration
-from docs.generate.__main__ import PAGES, filled
+from docs.generate.__main__ import MAN, PAGES, filled
+from docs.generate.man import man_page
+from tests.conftest import RequireTool
 from tests.docs.pages import ROOT, page, section, table
 
 REFRESH = "a generated page is out of date: run `make docs`, and commit what it wrote"
@@ -88,6 +93,8 @@ def test_every_command_and_option_stands_there(name: str, command: click.Command
 
 def test_help_is_text_and_not_markup() -> None:
     assert commands._prose("Take *.app, [x] and <y>_z.") == r"Take \*.app, \[x\] and \<y\>\_z."
+    kept = commands._prose("Print it.\n\n\b\nbash   eval\nzsh    eval [x]\n\nThen this.")
+    assert kept == "Print it.\n\n```text\nbash   eval\nzsh    eval [x]\n```\n\nThen this."
 
 
 def test_every_exit_code_and_error_stands_there() -> None:
@@ -112,3 +119,20 @@ def test_the_lines_for_frameworks_are_those_of_the_log() -> None:
 def test_every_package_says_what_it_owns() -> None:
     rows = table(code.module_map())[1:]
     assert all(row[2].endswith(".") for row in rows), [row for row in rows if not row[2].endswith(".")]
+
+
+def test_the_man_page_is_up_to_date() -> None:
+    assert MAN.read_text() == man_page(), REFRESH
+
+
+def test_the_man_page_renders_without_a_warning(require_tool: RequireTool) -> None:
+    man = require_tool("man", "apt-get install man-db")
+    done = subprocess.run([man, "-l", "--warnings", str(MAN)], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    for shown in ("devtls setup", "devtls ca renew", "EXIT STATUS", "DEVTLS_STATE_DIR"):
+        assert shown in done.stdout
+
+
+def test_the_man_page_explains_every_exit_code() -> None:
+    section_ = man_page().partition(".SH EXIT STATUS")[2]
+    assert [int(code) for code in re.findall(r"\\fB(\d+)\\fR\n\w", section_)] == [code.value for code in ExitCode]

@@ -100,7 +100,7 @@ def command_lines() -> Iterator[str]:
         typed += [line[2:] for block in code_blocks("console", text) for line in block.splitlines() if line[:2] == "$ "]
         for line in [*typed, *code_spans(text)]:
             if line.startswith("devtls ") and "[" not in line:
-                yield line.partition("#")[0].strip()
+                yield re.split(r"#| [|>] ", line)[0].strip()
 
 
 @pytest.mark.parametrize("line", sorted(set(command_lines())))

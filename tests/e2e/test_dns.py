@@ -47,7 +47,7 @@ async def test_serve_answers_for_its_zones(tmp_path: Path, require_tool: Require
         moved = free_port()
         (tmp_path / "devtls.toml").write_text(f"[dns]\nport = {moved}\n[routes]\napp = 9\n")
         assert dig(program, moved, "+short", "app.test") == "127.0.0.1\n"
-    assert "DNS" not in serve.output()
+    assert "DNS server" not in serve.output()
     assert not re.search(r"^! ", serve.output(), re.MULTILINE)
 
 

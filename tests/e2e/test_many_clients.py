@@ -29,6 +29,8 @@ AT_ONCE = 100
 PATIENCE_S = 15.0
 POLL_S = 0.02
 UPSTREAM_IDLE_S = 0.2
+CROWD_S = 90
+"""How long the first of a crowd may have to wait for the last one, before all of them ask."""
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: on, for 0 seconds; close() then sends RST."""
 
@@ -64,7 +66,7 @@ async def backend() -> AsyncIterator[Backend]:
 
 def write_config(directory: Path, backend: Backend) -> None:
     """Route to the app; its idle connections are dropped soon, since the tests count what stays open."""
-    limits = f"[limits]\nupstream_idle_s = {UPSTREAM_IDLE_S}\nlinger_s = 0.1\n"
+    limits = f"[limits]\nupstream_idle_s = {UPSTREAM_IDLE_S}\nlinger_s = 0.1\nhead_timeout_s = {CROWD_S}\n"
     (directory / "devtls.toml").write_text(f"{limits}[routes]\napp = {backend.port}\n")
 
 

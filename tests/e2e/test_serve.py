@@ -173,7 +173,8 @@ def test_routes_from_arguments_and_file_add_up(
 def test_the_banner_says_that_the_command_line_won(serve: Callable[..., Serve], app: int, tmp_path: Path) -> None:
     (tmp_path / "devtls.toml").write_text("[routes]\nboth = 1\n")
     running = serve(f"both={app}", json_lines=False)
-    running.wait(lambda: any("command line replaces" in line for line in running.lines))
+    expected = ("command line replaces", "devtls trust")
+    running.wait(lambda: all(any(text in line for line in running.lines) for text in expected))
     shown = "\n".join(running.lines)
     assert "about: both" in shown
     assert f"127.0.0.1:{app}  up" in shown

@@ -93,14 +93,18 @@ async def test_the_service_runs_survives_and_goes(manager: Manager, home: Path, 
 
 async def test_a_service_that_cannot_start_is_reported_and_leaves_no_loop(manager: Manager, home: Path) -> None:
     port = write_config(home)
+
+    def shown() -> str:
+        return manager.run(*DEVTLS, "service", "status", "--json", code=9)
+
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", port)
     async with server:
         said = await asyncio.to_thread(manager.run, *DEVTLS, "service", "install", "--yes", code=1)
+        # While it is being started once more there is no trouble; with the port free that start would succeed.
+        await until(lambda: json.loads(shown())["services"][0]["trouble"], shown, timeout_s=30.0)
     assert "The service was not installed" in said
     assert "journalctl --user -u devtls" in said
     assert "doctor" not in said
-    shown = json.loads(manager.run(*DEVTLS, "service", "status", "--json", code=9))["services"]
-    assert shown[0]["trouble"]
     manager.run(*DEVTLS, "service", "uninstall", "--yes")
 
 

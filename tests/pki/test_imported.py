@@ -21,7 +21,7 @@ from devtls.pki.ca_chain import allows_loopback, allows_zone, check_path, common
 from devtls.pki.certify import CertificateTemplate, certify
 from devtls.pki.imported import ImportBundle, ValidatedCa, validate_import
 from devtls.pki.profile import distribution_point
-from devtls.pki.revocation import build_crl
+from devtls.pki.revocation import build_crl, revoked_entry
 from tests.pki.elsewhere import CERT_SIGN_ONLY, Made, company, excluding, make, mkcert, new_key, permitting, step_ca
 
 PRIVATE = ip_network("10.0.0.0/8")
@@ -217,6 +217,28 @@ def test_the_roots_list_is_taken_when_the_root_signed_it(now: datetime) -> None:
         )
     with pytest.raises(CertificateError, match="holds no CRL"):
         check(now, intermediate, root, crl=b"junk")
+
+
+def revoking(root: Made, revoked: Made, now: datetime) -> bytes:
+    """Return a CRL of `root` with another CA on it."""
+    entry = revoked_entry(revoked.certificate.serial_number, now, "unspecified")
+    crl = build_crl(root.certificate, root.key, number=2, this_update=now, next_update=now, revoked=[entry])
+    return crl.public_bytes(Encoding.DER)
+
+
+def test_a_ca_that_its_root_revoked_is_refused(now: datetime) -> None:
+    root, intermediate = step_ca()
+    with pytest.raises(CertificateError, match=r"was revoked on \d{4}-\d\d-\d\d: it is on its root's CRL") as caught:
+        check(now, intermediate, root, crl=revoking(root, intermediate, now))
+    assert "root's key" in caught.value.hint
+
+
+def test_a_ca_that_its_root_revoked_later_says_so(now: datetime) -> None:
+    root, intermediate = step_ca()
+    authority = check(now, intermediate, root).authority
+    assert authority.withdrawn_in_words == ""
+    crl = revoking(root, intermediate, now)
+    assert "was revoked on" in msgspec.structs.replace(authority, root_crl_der=crl).withdrawn_in_words
 
 
 def test_a_ca_like_ours_differs_in_little(now: datetime) -> None:

@@ -1,14 +1,13 @@
 """`devtls demo`: a sample app behind the proxy, to see it work before anything is set up.
 
-Owns the demo's lifetime: its CA lives in a temporary folder and dies with it, unless `--trust` asks for the real one.
-`--check` is the same demo with nobody watching: it fetches its own addresses and says how that went.
+Owns the demo's lifetime: its CA lives in a temporary directory that goes with it, unless `--trust` asks for the real
+one. `--check` is the same demo without a person: it fetches its own addresses and prints each result.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shlex
 import shutil
 import socket
@@ -20,11 +19,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
+from aiohttp.abc import AbstractResolver, ResolveResult
 
+from devtls import demo as sample
 from devtls.cli.terminal.port_argument import PORT
+from devtls.cli.trust import trust
 from devtls.config import parse_route_argument
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.console.lines import LineWriter
@@ -33,10 +35,7 @@ from devtls.daemon.console.style import BOLD, CYAN, TerminalStyle
 from devtls.daemon.run import Process, loop_factory
 from devtls.daemon.source import Source
 from devtls.errors import ExitCode
-from devtls.system.machine.paths import Paths, refuse_sudo
-
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 
 NAME = "demo"
 _USUAL_PORT = 8443
@@ -46,20 +45,17 @@ _ROOT_FILE = "root.pem"
 
 @click.command()
 @click.option("--trust", "with_trust", is_flag=True, help="Use your own CA, and run devtls trust first.")
-@click.option("--check", is_flag=True, help="Fetch the demo's own addresses, say how it went, and end.")
+@click.option("--check", is_flag=True, help="Fetch the demo's own addresses, print the results, and end.")
 @click.option("--https-port", type=PORT, help="Default: 8443 if it is free, else any.")
 @click.pass_context
 def command(ctx: click.Context, *, with_trust: bool, check: bool, https_port: int | None) -> int:
     """Run a sample app behind the proxy: a page with its headers, a WebSocket, an event stream.
 
-    Without --trust nothing on this machine changes: the demo's CA lives in a temporary folder until Ctrl-C.
+    Without --trust nothing on this machine changes: the demo's CA lives in a temporary directory until Ctrl-C.
     """
-    if sys.platform != "win32":
-        refuse_sudo(os.environ, os.geteuid(), "demo")
+    refuse_sudo_for("demo")
     if with_trust:
-        from devtls.cli.trust.trust import command as trust
-
-        ctx.invoke(trust)
+        ctx.invoke(trust.command)
         paths = Paths.from_environment()
         return _run(Demo(paths, paths.state_dir / "devtls-root.pem", with_trust), https_port, check=check)
     with _temporary_paths() as paths:
@@ -97,9 +93,7 @@ def _run(demo: Demo, https_port: int | None, *, check: bool) -> int:
 
 
 async def _serve(demo: Demo, log: Log, style: TerminalStyle, https_port: int | None, *, check: bool) -> ExitCode:
-    from devtls.demo import start
-
-    app, app_port = await start("127.0.0.1")
+    app, app_port = await sample.start("127.0.0.1")
     try:
         port = _usual_port() if https_port is None else https_port
         flags = {"https_port": port, "redirect": False}
@@ -170,38 +164,36 @@ def _resolves_here(host: str) -> bool:
         return False
 
 
+class _LoopbackResolver(AbstractResolver):
+    """Resolves every name to 127.0.0.1, so that the check needs no DNS."""
+
+    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
+        """Return the one address."""
+        return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+
 async def _check(root_file: Path, hosts: list[str], port: int) -> ExitCode:
-    from aiohttp import ClientSession, ClientTimeout, TCPConnector
-    from aiohttp.abc import AbstractResolver, ResolveResult
-
-    class Loopback(AbstractResolver):
-        async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
-            found = ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)
-            return [found]
-
-        async def close(self) -> None:
-            return
-
     context = ssl.create_default_context(cafile=root_file)
-    connector = TCPConnector(ssl=context, resolver=Loopback(), use_dns_cache=False)
+    connector = TCPConnector(ssl=context, resolver=_LoopbackResolver(), use_dns_cache=False)
     failed = False
     async with ClientSession(connector=connector, timeout=ClientTimeout(_CHECK_TIMEOUT_S)) as session:
         for host in hosts:
-            for name, look_at in _CHECKS:
-                failed |= not await _report(f"{name:<10} https://{host}:{port}", look_at(session, f"{host}:{port}"))
+            for name, fetch in _CHECKS:
+                failed |= not await _report(f"{name:<10} https://{host}:{port}", fetch(session, f"{host}:{port}"))
     return ExitCode.FAILED if failed else ExitCode.OK
 
 
-async def _report(what: str, work: Awaitable[str]) -> bool:
-    from aiohttp import ClientError
-
+async def _report(label: str, work: Awaitable[str]) -> bool:
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT_S):
-            trouble = await work
+            failure = await work
     except (ClientError, OSError, TimeoutError, ValueError) as error:
-        trouble = str(error) or type(error).__name__
-    click.echo(f"{what}  {trouble or 'ok'}")
-    return not trouble
+        failure = str(error) or type(error).__name__
+    click.echo(f"{label}  {failure or 'ok'}")
+    return not failure
 
 
 async def _page(session: ClientSession, authority: str) -> str:

@@ -37,10 +37,10 @@ _EXAMPLES = """\
 @click.option("--chain", type=_FILE, metavar="FILE", help="Every certificate above it, up to the root.")
 @click.option("--crl", type=_FILE, metavar="FILE", help="The root's CRL, to be published here.")
 @click.option("--zone", "zones", multiple=True, metavar="ZONE", help="Serve this zone (repeatable).")
-@click.option("--unconstrained", is_flag=True, help="Take a CA that could speak for every site.")
+@click.option("--unconstrained", is_flag=True, help="Accept a CA that could speak for every site.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read the key's passphrase from this descriptor.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--anyway", is_flag=True, help="Switch although a store does not take its root.")
+@click.option("--anyway", is_flag=True, help="Switch although a store does not trust its root.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
@@ -57,7 +57,7 @@ def command(
 ) -> None:
     """Let devtls sign with a CA that was made elsewhere; its key is copied into the CA's directory.
 
-    Everything is checked first, and how the CA differs from one that devtls makes is said. Where there is a CA
+    Everything is checked first, and every difference from a CA that devtls makes is shown. Where there is a CA
     already, the imported one takes over, and the one before stays trusted until devtls ca retire. With --crl alone, a
     later CRL of the present CA's root is published from now on.
     """

@@ -24,10 +24,10 @@ _DAYS = 365
 @click.command(name="intermediate", short_help="Sign another intermediate with the root's key, if that was kept.")
 @click.option("--csr", type=click.Path(path_type=Path), metavar="FILE", help="Certify the key of this request.")
 @click.option("--zone", "zones", multiple=True, metavar="ZONE", help="Only this zone of the root's (repeatable).")
-@click.option("--days", type=click.IntRange(1, 3650), default=_DAYS, show_default=True, help="How long it lasts.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path(), metavar="DIR", help="Where the files go.")
+@click.option("--days", type=click.IntRange(1, 3650), default=_DAYS, show_default=True, help="Its validity.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(), metavar="DIR", help="Their directory.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase from this descriptor.")
-@click.option("--force", is_flag=True, help="Replace files that are there.")
+@click.option("--force", is_flag=True, help="Replace files that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
@@ -39,7 +39,7 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Sign an intermediate that may speak for the root's zones, or for some of them, and make no CAs of its own.
+    """Sign an intermediate that may issue certificates for the root's zones, or some of them, and no CAs below it.
 
     For a colleague (devtls ca import), or for a cluster's cert-manager. Needs a CA made with --keep-root-key.
     """

@@ -19,10 +19,10 @@ from devtls.system.machine.suffixes import is_public_suffix
 
 
 @click.command(name="renew", short_help="Make a new CA that takes over, the old root staying trusted.")
-@click.option("--zone", "zones", multiple=True, metavar="ZONE", help="A zone that the new CA has besides (repeatable).")
+@click.option("--zone", "zones", multiple=True, metavar="ZONE", help="One more zone for the new CA (repeatable).")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing.")
-@click.option("--anyway", is_flag=True, help="Switch although a store does not take the new root.")
+@click.option("--anyway", is_flag=True, help="Switch although a store does not trust the new root.")
 @click.option("--keep-root-key", is_flag=True, help="Keep the new root's key, under a passphrase: for teams.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read that passphrase from this descriptor.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

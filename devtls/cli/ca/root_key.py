@@ -16,7 +16,7 @@ from devtls.operations.context import Context
 @click.command(name="root-key", short_help="Say whether the root's key was kept; export it, encrypted.")
 @click.option("--export-pkcs8", "out", type=click.Path(path_type=Path), metavar="FILE", help="Write it as PKCS #8.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase from this descriptor.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--force", is_flag=True, help="Replace a file that exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(*, out: Path | None, passphrase_fd: int | None, force: bool, as_json: bool) -> None:
     """Say whether the root's key was kept when the CA was made; with --export-pkcs8 write it for other tools.

@@ -21,9 +21,9 @@ from devtls.system.machine.paths import refuse_sudo_for
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--out", type=click.Path(path_type=Path), default=Path(), metavar="DIR", help="Where the files go (.).")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(), metavar="DIR", help="Their directory (.).")
 @click.option("--days", type=int, default=PROFILE.leaf_lifetime.days, show_default=True, help=f"At most {MAX_DAYS}.")
-@click.option("--client", is_flag=True, help="For a client that logs in with it, not for a server.")
+@click.option("--client", is_flag=True, help="For TLS client authentication, not for a server.")
 @click.option("--p12", is_flag=True, help="One PKCS #12 file with a passphrase in the place of the two PEM files.")
 @click.option("--password-fd", type=int, metavar="N", help="With --p12: read its passphrase from this descriptor.")
 @click.option(
@@ -33,7 +33,7 @@ from devtls.system.machine.paths import refuse_sudo_for
     show_default=True,
     help="The kind of key: ECDSA on P-256, or RSA of 2,048 bits.",
 )
-@click.option("--fullchain", is_flag=True, help="The root as well, at the end of the chain.")
+@click.option("--fullchain", is_flag=True, help="Add the root at the end of the chain.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase of a locked CA from this descriptor.")
 @click.option("--json", "as_values", is_flag=True, help="Print the result as JSON.")

@@ -24,10 +24,10 @@ def command(ctx: click.Context) -> None:
 
 
 @command.command("list")
-@click.option("--all", "also_expired", is_flag=True, help="Those that have expired as well.")
+@click.option("--all", "also_expired", is_flag=True, help="Include those that have expired.")
 @click.option("--json", "as_values", is_flag=True, help="Print them as JSON.")
 def list_(*, also_expired: bool, as_values: bool) -> None:
-    """List them, the oldest first."""
+    """List the certificates, the oldest first."""
     context = Context.here(TerminalReporter())
     history, now = open_certificates(context).history, context.now
     shown = [one for one in history.issued.values() if also_expired or now < one.not_after]
@@ -39,11 +39,11 @@ def list_(*, also_expired: bool, as_values: bool) -> None:
         click.echo("There are none. devtls cert NAME makes one.", err=True)
 
 
-@command.command(short_help="Show everything about one.")
+@command.command(short_help="Show everything about one certificate.")
 @click.argument("which", metavar="SERIAL|NAME|FILE")
 @click.option("--json", "as_values", is_flag=True, help="Print it as JSON: an array, since a name may have several.")
 def show(*, which: str, as_values: bool) -> None:
-    """Show everything about one: by its serial number or how that begins, a name in it, or its file."""
+    """Show everything about one certificate: by its serial number or how that begins, a name in it, or its file."""
     context = Context.here(TerminalReporter())
     registers, now = open_certificates(context), context.now
     history, found = registers.history, registers.find(which)

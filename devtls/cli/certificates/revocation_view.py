@@ -7,7 +7,7 @@ import click
 from devtls.cli.certificates.certificate_view import SHORT_SERIAL
 from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.output import print_json
-from devtls.operations.revocation import IN_MEMORY, PublishedCrl, RevocationResult, RevocationTarget
+from devtls.operations.revocation import IN_MEMORY, CrlAddress, RevocationResult, RevocationTarget
 
 _UNLISTED = (
     "The CA was imported and may sign no CRL (no cRLSign): devtls itself shows such a certificate no more, and\n"
@@ -48,7 +48,7 @@ def _serial(target: RevocationTarget) -> str:
     return target.serial if target.place == IN_MEMORY else target.serial[:SHORT_SERIAL]
 
 
-def _where(crl: PublishedCrl, *, is_served: bool) -> str:
+def _where(crl: CrlAddress, *, is_served: bool) -> str:
     if is_served:
         return f"CRL number {crl.number} is at {crl.url}"
     return (

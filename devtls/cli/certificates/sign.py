@@ -26,8 +26,8 @@ from devtls.system.machine.paths import refuse_sudo_for
 @click.argument("file", metavar="FILE")
 @click.option("--out", default="-", metavar="FILE", help="Where to write it; - is standard output (the default).")
 @click.option("--days", type=int, default=PROFILE.leaf_lifetime.days, show_default=True, help=f"At most {MAX_DAYS}.")
-@click.option("--client", is_flag=True, help="For a client that logs in with it, not for a server.")
-@click.option("--fullchain", is_flag=True, help="The root as well, at the end of the chain.")
+@click.option("--client", is_flag=True, help="For TLS client authentication, not for a server.")
+@click.option("--fullchain", is_flag=True, help="Add the root at the end of the chain.")
 @click.option("--force", is_flag=True, help="Overwrite the file of --out.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase of a locked CA from this descriptor.")
 def command(

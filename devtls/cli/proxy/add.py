@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from devtls.cli.proxy.outcome_lines import exit_code, show_outcomes
+from devtls.cli.proxy.route_names import complete_route
 from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -20,7 +21,7 @@ from devtls.web.control_messages import FORMAT
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_route)
 @click.argument("target")
 @click.option("--temporary", is_flag=True, help="For this run only: the route goes when devtls serve ends.")
 @click.option("--global", "of_user", is_flag=True, help="Into your own devtls.toml, which counts where no other is.")

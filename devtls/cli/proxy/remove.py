@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from devtls.cli.proxy.outcome_lines import exit_code, show_outcomes
+from devtls.cli.proxy.route_names import complete_route
 from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.reporter import TerminalReporter
@@ -18,7 +19,7 @@ from devtls.web.control_messages import FORMAT
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_route)
 @click.option("--global", "of_user", is_flag=True, help="Out of your own devtls.toml.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Out of this file.")
 @click.option("--json", "as_values", is_flag=True, help="Print the result as JSON.")

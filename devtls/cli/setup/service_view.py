@@ -1,4 +1,4 @@
-"""How `devtls service status` shows services: text for people, JSON for programs. Owns wording and layout."""
+"""The output of `devtls service status`: text for people, JSON for programs. Owns wording and layout."""
 
 from __future__ import annotations
 

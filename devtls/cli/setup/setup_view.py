@@ -1,4 +1,4 @@
-"""How `devtls setup` shows its plan and its result: text for people, JSON for programs.
+"""The output of `devtls setup`: its plan and its result, as text for people and as JSON for programs.
 
 Owns the wording, the layout and the shape of the JSON documents. Decides nothing.
 """
@@ -39,7 +39,7 @@ def nothing_to_do(plan: SetupPlan) -> str:
 
 
 def show_result(result: SetupResult) -> None:
-    """Show a table of the stores and the other changes, the proof, and what is done manually."""
+    """Show a table of the stores and the other changes, the proof, and the manual steps."""
     trust = result.trust
     if rows := [*(change_rows(trust.stores, ABSENT) if trust else []), *change_rows(result.changes)]:
         show_table(("What", "State", "Remedy"), rows)

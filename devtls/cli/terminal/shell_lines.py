@@ -1,6 +1,6 @@
 """Lines that set and unset variables, for each shell.
 
-Owns quoting: whatever a value holds, the shell reads it as it is. Refuses what a shell cannot say.
+Owns quoting: the shell reads every value as it is. Refuses values that a shell has no syntax for.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ USAGE = {
     "pwsh": "devtls env --shell pwsh | Out-String | Invoke-Expression",
     "cmd": 'devtls env --shell cmd > "%TEMP%\\devtls-env.cmd" && call "%TEMP%\\devtls-env.cmd"',
 }
-"""Shell -> what makes the lines count in the shell that one types in."""
+"""Shell -> the command that evaluates the lines in the current shell."""
 
 _LIKE_SH = frozenset({"sh", "bash", "zsh", "dash", "ash", "ksh", "mksh", "busybox"})
 _OF_POWERSHELL_ALONE = 3
-"""PSModulePath has two folders for the whole machine; PowerShell adds the user's for what it starts."""
+"""PSModulePath has two directories for the whole machine; PowerShell adds the user's for what it starts."""
 
 # PowerShell takes each of these for a single quote.
 _POWERSHELL_QUOTES = re.compile("(['\u2018\u2019\u201a\u201b])")

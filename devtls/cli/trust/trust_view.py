@@ -1,4 +1,4 @@
-"""How `devtls trust` and `devtls setup` show which CA it is, what real clients say, and what is left to a person.
+"""The output of `devtls trust` and of its part in `devtls setup`: the CA, the verdicts of clients, and remarks.
 
 Owns the wording, the layout and the shape of the JSON document. Decides nothing.
 """
@@ -25,7 +25,7 @@ ABSENT = "not trusted"
 
 
 def which_ca(plan: TrustPlan) -> str:
-    """Return the sentence that says which CA this is, and the names that it is limited to; "" where there is none."""
+    """Return a sentence about the CA and the names that it is limited to; "" where there is none."""
     if plan.authority is None:
         return ""
     authority, verb = plan.authority, "Made" if plan.created else "Using"
@@ -46,7 +46,7 @@ def show_result(result: TrustResult) -> None:
 
 
 def show_rest(result: TrustResult) -> None:
-    """Show all but the table of the stores: the proof, what is done manually, what completes it, and remarks."""
+    """Show all but the table of the stores: the proof, manual steps, missing tools, and remarks."""
     stores, reports = result.stores, result.reports
     if reports:
         click.echo("")

@@ -1,4 +1,4 @@
-"""How `devtls untrust` and `devtls uninstall` show what is removed, what stays, and what is left to a person.
+"""The output of `devtls untrust` and of its part in `devtls uninstall`: the stores, the roots that stay, the CA.
 
 Owns the wording, the layout and the shape of the JSON documents. Decides nothing.
 """
@@ -43,7 +43,7 @@ def remaining_sentences(plan: UntrustPlan) -> Iterator[str]:
 
 
 def deletion_text(context: Context, plan: UntrustPlan, *, dry_run: bool) -> str:
-    """Return what deleting the CA means; one that cannot be read is named by its directory only."""
+    """Return the consequences of deleting the CA; one that cannot be read is named by its directory only."""
     verb, authority = "would" if dry_run else "will", plan.authority
     if authority is None:
         return f"The CA in {context.paths.state_dir} {verb} be deleted; it cannot be read any more.\n"
@@ -55,7 +55,7 @@ def deletion_text(context: Context, plan: UntrustPlan, *, dry_run: bool) -> str:
 
 
 def show_result(context: Context, result: UntrustResult) -> None:
-    """Show the stores afterwards, and what became of the CA."""
+    """Show the stores afterwards, and whether the CA was deleted."""
     show_table(("Store", "State", "Remedy"), revert_rows(result.stores))
     if result.changed_a_browser:
         click.echo("Restart browsers that are open: they keep what they read before.", err=True)

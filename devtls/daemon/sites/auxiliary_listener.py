@@ -55,7 +55,7 @@ class AuxiliaryServer(Protocol):
         """Accept no more."""
 
 
-class _Failure(msgspec.Struct, frozen=True):
+class _Failed(msgspec.Struct, frozen=True):
     """Why the port that was asked for is not open."""
 
     port: int
@@ -81,7 +81,7 @@ class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
         self._server: ServerT | None = None
         self._opened_as = -1
         """The port that was asked for when the server was opened."""
-        self._failure: _Failure | None = None
+        self._failure: _Failed | None = None
         self._retrying: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
 
@@ -197,17 +197,17 @@ class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
             self._log.say(failure.sentence, event=f"{words.section}_elsewhere", port=failure.port)
 
 
-def _explain(error: DevtlsError, port: int, words: ListenerWording, instead: str, before: _Failure | None) -> _Failure:
+def _explain(error: DevtlsError, port: int, words: ListenerWording, instead: str, before: _Failed | None) -> _Failed:
     """Return what happened to `port`, and what devtls does `instead`; blocks for a moment."""
     if not isinstance(error, PortInUse):
-        return _Failure(port, f"{error} devtls {instead}.")
+        return _Failed(port, f"{error} devtls {instead}.")
     if before is not None and before.port == port and before.holder is not None and before.holder.stays:
         return before  # a port may be taken for days
     holder = find_holder(port)
     if not holder.words and words.udp:
         holder = find_holder(port, protocol="udp")
     if holder.words.startswith(_OURSELVES):
-        return _Failure(port, f"{words.port} {port} belongs to {holder.words}, {words.elsewhere}.", True, holder)
+        return _Failed(port, f"{words.port} {port} belongs to {holder.words}, {words.elsewhere}.", True, holder)
     by = holder.words or "another program"
     hint = f"`port` in [{words.section}] chooses another."
-    return _Failure(port, f"{words.port} {port} belongs to {by}: devtls {instead}. {hint}", holder=holder)
+    return _Failed(port, f"{words.port} {port} belongs to {by}: devtls {instead}. {hint}", holder=holder)

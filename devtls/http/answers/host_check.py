@@ -40,7 +40,7 @@ class HostCheck(msgspec.Struct, frozen=True):
         return f"{text} (works now without it: {', or '.join(now)})" if now else text
 
 
-class _Sign(msgspec.Struct, frozen=True):
+class _ResponsePattern(msgspec.Struct, frozen=True):
     """How a response is recognised: its status, the patterns of its Content-Type and its body.
 
     `re` compiles a pattern when it is first searched for: compiling all of them at import took 1 ms of each start.
@@ -64,61 +64,61 @@ _NEXT = HostCheck("Next.js", "next.config.js", 'allowedDevOrigins: ["{host}"]', 
 
 # Angular's text is Vite's as well, so it comes first.
 SIGNS = (
-    _Sign(
+    _ResponsePattern(
         403,
         _HTML,
         rb"(?s)Blocked request\. This host \(.*angular\.json",
         HostCheck("Angular", "angular.json (serve > options)", '"allowedHosts": ["{host}"]'),
     ),
-    _Sign(
+    _ResponsePattern(
         403,
         _ANY_TYPE,
         rb"(?s)Blocked request\. This host \(.*preview\.allowedHosts",
         HostCheck("Vite's preview", "vite.config.js", 'preview: { allowedHosts: ["{host}"] }'),
     ),
-    _Sign(
+    _ResponsePattern(
         403,
         _ANY_TYPE,
         rb"Blocked request\. This host \(",
         HostCheck("Vite", "vite.config.js", 'server: { allowedHosts: ["{host}"] }'),
     ),
-    _Sign(
+    _ResponsePattern(
         403,
         _NO_TYPE,
         rb"\AInvalid Host header\Z",
         HostCheck("webpack-dev-server", "webpack.config.js", 'devServer: { allowedHosts: ["{host}"] }'),
     ),
-    _Sign(
+    _ResponsePattern(
         403,
         _NO_TYPE,
         rb"\AUnauthorized\Z",
         _NEXT,
     ),
-    _Sign(
+    _ResponsePattern(
         403,
         _ANY_TYPE,
         rb"Blocked hosts?: ",
         HostCheck("Rails", "config/environments/development.rb", 'config.hosts << "{host}"', upstream_works=False),
     ),
-    _Sign(
+    _ResponsePattern(
         403,
         _HTML,
         rb"Origin checking failed - ",
         HostCheck("Django's CSRF check", "settings.py", _PROXY_SSL, localhost_works=False, upstream_works=False),
     ),
-    _Sign(
+    _ResponsePattern(
         400,
         _ANY_TYPE,
         rb"DisallowedHost\s+at /",
         HostCheck("Django", "settings.py", 'ALLOWED_HOSTS = ["{host}"]'),
     ),
-    _Sign(
+    _ResponsePattern(
         400,
         _HTML,
         rb"<p>Host &#39;[^<]*&#39; is not trusted\.</p>",
         HostCheck("Flask", "the app's configuration", 'TRUSTED_HOSTS = ["{host}"]', localhost_works=False),
     ),
-    _Sign(
+    _ResponsePattern(
         400,
         _TEXT,
         rb"\AInvalid host header\Z",

@@ -17,7 +17,7 @@ from devtls.errors import LocalProtocolError
 class ConnectionPhase(IntEnum):
     """Where a connection stands; from LINGERING on, nothing that the client sends is parsed any more."""
 
-    IDLE = 0
+    IDLE = auto()
     """Between two requests: the keep-alive clock runs."""
     HEAD = auto()
     """Some bytes of a head are here: the head clock runs."""
@@ -41,7 +41,7 @@ class ConnectionPhase(IntEnum):
 class ConnectionEvent(IntEnum):
     """A step of a connection."""
 
-    HEAD_STARTED = 0
+    HEAD_STARTED = auto()
     REQUEST = auto()
     """A request is complete up to its body."""
     MALFORMED = auto()
@@ -113,16 +113,18 @@ STEPS: Final[Mapping[ConnectionPhase, Mapping[ConnectionEvent, ConnectionPhase]]
 }
 """Besides these, LOST leads to CLOSED from everywhere: the transport may end at any moment."""
 
-# A dict of pairs would hash a tuple for each of the four steps that a request takes: 0.1 us each.
-_NEXT: Final[tuple[tuple[ConnectionPhase | None, ...], ...]] = tuple(
-    tuple(CLOSED if event is ConnectionEvent.LOST else STEPS[phase].get(event) for event in ConnectionEvent)
-    for phase in ConnectionPhase
-)
-
 
 def advance(phase: ConnectionPhase, event: ConnectionEvent) -> ConnectionPhase:
     """Return the phase that `event` leads to. Raises LocalProtocolError for a step that may not be."""
-    following = _NEXT[phase][event]
+    following = CLOSED if event is ConnectionEvent.LOST else STEPS[phase].get(event)
     if following is None:
         raise LocalProtocolError(f"{event.name} is no step of a connection that is {phase.name}.")
     return following
+
+
+def column(event: ConnectionEvent) -> tuple[ConnectionPhase | None, ...]:
+    """Return the phase that `event` leads to from each phase, by the phase's number; None where it may not be.
+
+    For the steps that every request takes: to index a tuple costs 0.05 us, to call `advance` 0.2.
+    """
+    return (None, *(STEPS[phase].get(event) for phase in ConnectionPhase))

@@ -18,6 +18,7 @@ from devtls.http.events import Headers, InformationalResponse, RememberedHeaders
 from devtls.http.h1.framing import parse_content_length
 from devtls.http.h1.head import HeadLimits
 from devtls.http.h1.target import parse_authority
+from devtls.http.h1.writer import STATUS_LINES
 from devtls.http.h2 import fields
 from devtls.http.h2.fields import FieldEntry
 from devtls.http.h2.frames import ErrorCode, StreamFault
@@ -25,7 +26,7 @@ from devtls.http.h2.hpack import Block, encode_field
 
 HTTP_VERSION: Final = b"2.0"
 _BODILESS = frozenset((204, 205, 304))
-_STATUS_BLOCKS = {status: encode_field((b":status", b"%d" % status)) for status in range(100, 1000)}
+_STATUS_BLOCKS = {status: encode_field((b":status", b"%d" % status)) for status in STATUS_LINES}
 _FORBIDDEN_TRAILERS = frozenset(
     (
         b"authorization",
@@ -244,8 +245,12 @@ def write_response(status: int, headers: Headers) -> bytes:
         packed = headers.packed
         if packed is None:
             packed = headers.packed = _write(headers)
-        return _STATUS_BLOCKS[status] + packed
-    return _STATUS_BLOCKS[status] + _write(headers)
+        return _status_block(status) + packed
+    return _status_block(status) + _write(headers)
+
+
+def _status_block(status: int) -> bytes:
+    return _STATUS_BLOCKS.get(status) or encode_field((b":status", b"%d" % status))
 
 
 def write_switched(headers: Headers) -> bytes:

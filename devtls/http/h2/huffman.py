@@ -11,7 +11,7 @@ Measured (CPython 3.11, us a string; a browser's fields, then a short path): 2.4
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 from devtls.http.h2.frames import ConnectionFault, ErrorCode
@@ -59,10 +59,11 @@ def _insert(root: _Node, code: str, symbol: int) -> None:
 class _State(dict[int, "tuple[_State, bytes]"]):
     """A node and what each byte leads to from there; `accepts` says whether a string may end here."""
 
-    __slots__ = ("_node", "accepts")
+    __slots__ = ("_automaton", "_node", "accepts")
 
-    def __init__(self, node: _Node, *, accepts: bool) -> None:
+    def __init__(self, machine: _Automaton, node: _Node, *, accepts: bool) -> None:
         super().__init__()
+        self._automaton = machine
         self._node = node
         self.accepts = accepts
 
@@ -77,32 +78,38 @@ class _State(dict[int, "tuple[_State, bytes]"]):
             if below == _EOS:
                 raise _broken()
             symbols.append(below)
-            node = _TREE
-        found = self[byte] = _states[id(node)], bytes(symbols)
+            node = self._automaton.tree
+        found = self[byte] = self._automaton.states[id(node)], bytes(symbols)
         return found
 
 
-def _build_states() -> dict[int, _State]:
-    """Return the state of each inner node, by the node's identity."""
-    accepting = {id(_TREE)}
-    node = _TREE
-    for _ in range(7):  # up to seven bits of ones: the most significant bits of EOS, less than a byte of them
-        below = node[1]
-        assert isinstance(below, list)  # noqa: S101 - only EOS has so many ones, and it has 30
-        node = below
-        accepting.add(id(node))
-    states: dict[int, _State] = {}
-    left = [_TREE]
-    while left:
-        node = left.pop()
-        states[id(node)] = _State(node, accepts=id(node) in accepting)
-        left += [below for below in node if isinstance(below, list)]
-    return states
+class _Automaton:
+    """The tree, and the state of each of its inner nodes by the node's identity."""
+
+    def __init__(self) -> None:
+        self.tree = _build_tree()
+        accepting = {id(self.tree)}
+        node = self.tree
+        for _ in range(7):  # up to seven bits of ones: the most significant bits of EOS, less than a byte of them
+            below = node[1]
+            assert isinstance(below, list)  # noqa: S101 - only EOS has so many ones, and it has 30
+            node = below
+            accepting.add(id(node))
+        self.states: dict[int, _State] = {}
+        left = [self.tree]
+        while left:
+            node = left.pop()
+            self.states[id(node)] = _State(self, node, accepts=id(node) in accepting)
+            left += [below for below in node if isinstance(below, list)]
+
+    @property
+    def start(self) -> _State:
+        """The state at the beginning of a string."""
+        return self.states[id(self.tree)]
 
 
-_TREE: Final = _build_tree()
-_states: Final = _build_states()
-_START: Final = _states[id(_TREE)]
+_automaton = cache(_Automaton)
+"""Made for the first string: 2 ms, for which no start waits."""
 
 
 def _broken() -> ConnectionFault:
@@ -115,7 +122,7 @@ def decode_huffman(text: bytes) -> bytes:
 
 
 def _decode(text: bytes) -> bytes:
-    state = _START
+    state = _automaton().start
     decoded = []
     for byte in text:
         state, symbols = state[byte]

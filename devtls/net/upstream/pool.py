@@ -44,7 +44,7 @@ class UpstreamState(msgspec.Struct):
     base_s: float
     """How long idle connections are kept before anything is known against it."""
     penalty: float = 1.0
-    idle: deque[PooledConnection] = msgspec.field(default_factory=deque)
+    idle: deque[H1UpstreamConnection] = msgspec.field(default_factory=deque)
     shared: H2UpstreamPool | None = None
     """Connections to an app that speaks HTTP/2."""
     preferred: tuple[str, int] | None = None
@@ -64,23 +64,6 @@ class UpstreamState(msgspec.Struct):
         return max(min(_MIN_IDLE_S, self.base_s), self.base_s * self.penalty)
 
 
-class PooledConnection(H1UpstreamConnection):
-    """An HTTP/1 connection that knows its app's state: to look that up would hash the Upstream once more, 1 us."""
-
-    __slots__ = ("state",)
-
-    def __init__(
-        self,
-        upstream: Upstream,
-        limits: HeadLimits,
-        discarded: Callable[[H1UpstreamConnection], None],
-        max_buffer_bytes: int,
-        state: UpstreamState,
-    ) -> None:
-        super().__init__(upstream, limits, discarded, max_buffer_bytes)
-        self.state = state
-
-
 class Pool:
     """All connections to apps, by Upstream."""
 
@@ -91,10 +74,8 @@ class Pool:
         self._head_limits = head_limits
         self._client_context = client_context
         self._states: dict[Upstream, UpstreamState] = {}
-        self._last: tuple[Upstream | None, UpstreamState | None] = (None, None)
-        """The look-up before: an Upstream is hashed by Python code, which is most of what one costs."""
         self._sweeper: asyncio.TimerHandle | None = None
-        self._cached_loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
         apps = ", ".join(
@@ -117,7 +98,6 @@ class Pool:
         state = self._states.get(upstream)
         if state is None:
             state = self._states[upstream] = UpstreamState(self._limits.idle_s)
-            self._last = (None, None)
         return state
 
     def known(self, upstream: Upstream) -> UpstreamState | None:
@@ -129,23 +109,16 @@ class Pool:
         """How long a dial may take, in seconds."""
         return self._limits.connect_timeout_s
 
-    @property
-    def _loop(self) -> asyncio.AbstractEventLoop:
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
         # Kept: until Python 3.12 get_running_loop asks the kernel for the process id, a quarter of a request's cost.
-        if self._cached_loop is None:
-            self._cached_loop = asyncio.get_running_loop()
-        return self._cached_loop
+        loop = self._loop = asyncio.get_running_loop()
+        return loop
 
     # -- using --------------------------------------------------------------------------------------------------------
 
     def acquire(self, upstream: Upstream, max_idle_s: float | None) -> UpstreamHandle | None:
         """Return an idle connection that is fresh enough, or None: then `dial`."""
-        last = self._last
-        if last[0] is upstream:
-            state = last[1]
-        else:
-            state = self._states.get(upstream)
-            self._last = upstream, state
+        state = self._states.get(upstream)
         if state is None:
             return None
         if state.shared is not None:
@@ -155,7 +128,7 @@ class Pool:
             return stream
         if not state.idle or max_idle_s == 0:
             return None
-        now = self._loop.time()
+        now = (self._loop or self._running_loop()).time()
         limit = state.keep_idle_s if max_idle_s is None else min(max_idle_s, state.keep_idle_s)
         connection = state.idle[-1]  # the one used last is the one least likely to be stale
         if now - connection.idle_since > limit:
@@ -169,12 +142,11 @@ class Pool:
     def release(self, connection: UpstreamHandle) -> None:
         """Take a connection back; it is kept only when its codec says that it can serve again."""
         connection.user = None
-        if not isinstance(connection, PooledConnection):
-            self._states[connection.upstream].active -= 1
+        state = self._states[connection.upstream]
+        state.active -= 1
+        if not isinstance(connection, H1UpstreamConnection):
             cast(H2UpstreamStream, connection).release()
             return
-        state = connection.state
-        state.active -= 1
         codec = connection.codec
         full = len(state.idle) >= _MAX_IDLE_PER_UPSTREAM
         if connection.closed or not codec.reusable or full or connection.has_undelivered:
@@ -183,9 +155,10 @@ class Pool:
         if codec.keep_alive_timeout_s is not None:
             state.base_s = codec.keep_alive_timeout_s - 1
         connection.resume_reading()
-        connection.idle_since = self._loop.time()
+        connection.idle_since = (self._loop or self._running_loop()).time()
         state.idle.append(connection)
-        self._sweep_later()
+        if self._sweeper is None:
+            self._sweep_later()
 
     def abort(self, connection: UpstreamHandle, *, stale: bool = False) -> None:
         """Close a connection in use; a stale one shortens how long this app's are kept."""
@@ -217,21 +190,22 @@ class Pool:
 
     def _discarded(self, connection: H1UpstreamConnection) -> None:
         state = self._states.get(connection.upstream)
-        if state is not None and isinstance(connection, PooledConnection) and connection in state.idle:
+        if state is not None and connection in state.idle:
             state.idle.remove(connection)
 
     def _sweep_later(self) -> None:
         if self._sweeper is None:
-            self._sweeper = self._loop.call_later(1.0, self._sweep)
+            self._sweeper = (self._loop or self._running_loop()).call_later(1.0, self._sweep)
 
     def _sweep(self) -> None:
-        now = self._loop.time()
+        loop = self._loop or self._running_loop()
+        now = loop.time()
         left = 0
         for state in self._states.values():
             while state.idle and now - state.idle[0].idle_since > state.keep_idle_s:
                 state.idle.popleft().abort()
             left += len(state.idle) + (state.shared.sweep(now) if state.shared is not None else 0)
-        self._sweeper = self._loop.call_later(1.0, self._sweep) if left else None
+        self._sweeper = loop.call_later(1.0, self._sweep) if left else None
 
     # -- dialling -----------------------------------------------------------------------------------------------------
 
@@ -242,7 +216,7 @@ class Pool:
         if upstream.http2:
             outcome = await self._shared(upstream, state).dial()
         else:
-            outcome = await self._dial(upstream, state, lambda _: self._make_connection(upstream, state))
+            outcome = await self._dial(upstream, state, self._make_connection)
         if not isinstance(outcome, DialFailed):
             state.active += 1
         return outcome
@@ -259,8 +233,8 @@ class Pool:
             state.preferred = connecting.answered
         return outcome
 
-    def _make_connection(self, upstream: Upstream, state: UpstreamState) -> PooledConnection:
-        return PooledConnection(upstream, self._head_limits, self._discarded, self._limits.max_buffer_bytes, state)
+    def _make_connection(self, upstream: Upstream) -> H1UpstreamConnection:
+        return H1UpstreamConnection(upstream, self._head_limits, self._discarded, self._limits.max_buffer_bytes)
 
     def _shared(self, upstream: Upstream, state: UpstreamState) -> H2UpstreamPool:
         if state.shared is None:

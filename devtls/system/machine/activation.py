@@ -40,7 +40,7 @@ class ActivatedSocket(msgspec.Struct, frozen=True):
 
 
 class ActivatedSockets(msgspec.Struct, frozen=True):
-    """What was handed over; `notes` are lines about what cannot be used."""
+    """The sockets that were handed over; `notes` are lines about descriptors that cannot be used."""
 
     sockets: tuple[ActivatedSocket, ...] = ()
     notes: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ MOST_BYTES = 5 << 20
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
-class LogFile(io.TextIOBase):
+class RotatingLog(io.TextIOBase):
     """A text stream that starts anew when it is full."""
 
     def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
@@ -54,7 +54,7 @@ def divert_output(path: Path) -> None:
     path = path.absolute()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stream = cast(TextIO, LogFile(path))
+        stream = cast(TextIO, RotatingLog(path))
     except OSError as error:
         raise StateError(
             f"The log {path} cannot be written: {error.strerror}.", path=str(path), hint="name another --log-file"

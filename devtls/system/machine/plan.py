@@ -91,7 +91,7 @@ class ManualStep:
 
 
 Command: TypeAlias = Run | WriteFile | MakeDirectory | RemoveFile
-"""What is done by one command."""
+"""The steps that one command does."""
 
 Step: TypeAlias = Command | Unchanged | ManualStep
 

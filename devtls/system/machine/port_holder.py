@@ -20,7 +20,7 @@ _OPEN = {"tcp": "0A", "udp": "07"}
 _PROC = Path("/proc")
 
 
-class _Listener(msgspec.Struct, frozen=True):
+class _TableLine(msgspec.Struct, frozen=True):
     """A line of a table; the address is in the kernel's own hexadecimal, 32 bits at a time in the host's order."""
 
     address: str
@@ -38,7 +38,7 @@ class _Listener(msgspec.Struct, frozen=True):
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who listens on a port, in words ("" = cannot be found out), and which descriptor of which process says so."""
+    """The process that listens on a port, as text ("" = unknown), and the descriptor of its socket in /proc."""
 
     words: str
     descriptor: Path | None = None
@@ -94,7 +94,7 @@ else:
         return f"a program of {user}"
 
 
-def _listening(table: Path, port: int, state: str) -> Iterator[_Listener]:
+def _listening(table: Path, port: int, state: str) -> Iterator[_TableLine]:
     try:
         lines = table.read_text("ascii").splitlines()[1:]
     except OSError:
@@ -103,7 +103,7 @@ def _listening(table: Path, port: int, state: str) -> Iterator[_Listener]:
         # sl local_address rem_address st ... inode: proc(5)
         fields = line.split()
         if len(fields) > 9 and fields[3] == state and int(fields[1].rpartition(":")[2], 16) == port:
-            yield _Listener(fields[1].rpartition(":")[0], int(fields[7]), fields[9])
+            yield _TableLine(fields[1].rpartition(":")[0], int(fields[7]), fields[9])
 
 
 def _descriptor_of(descriptors: Path, inodes: set[str]) -> Path | None:

@@ -29,7 +29,7 @@ _LONGEST_DEBOUNCE_S = 1.0
 _SAFETY_POLL_S = 2.0
 _FALLBACK_POLL_S = 0.5
 _MOST_LINKS = 40
-"""As many as Linux follows before it says ELOOP."""
+"""As many links as Linux follows before ELOOP."""
 
 _log = logging.getLogger("devtls.watch")
 

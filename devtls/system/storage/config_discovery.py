@@ -35,7 +35,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def find_config(start: Path, *, home: Path, config_dir: Path) -> Found | None:
-    """Return the file that counts for somebody who works in `start`, or None."""
+    """Return the file that counts in the directory `start`, or None."""
     start, home = start.resolve(), home.resolve()
     for directory in (start, *start.parents):
         if _is_candidate(directory / FILE_NAME):

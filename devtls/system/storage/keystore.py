@@ -1,6 +1,6 @@
 """The key store: the CA on disk, its successor while it is renewed, and the CAs before it.
 
-Owns the files of the CA in the state directory and the randomness behind keys and serials. Refuses files that others
+Owns the files of the CA in the state directory. Refuses files that others
 can read or own, parts that do not belong together, and formats of a later version.
 Strategy: a CA is one generation, a directory `ca-<id>` that is written whole and synced before a single rename of the
 file `ca.current` makes it the CA. A crash at any point leaves the old CA or the new one; what it left lying about is
@@ -116,7 +116,7 @@ class Keystore:
             try:
                 found.append(self._generations.read(entry, now))
             except (FileNotFoundError, StateError, CertificateError):
-                continue  # it signs nothing any more, and its root can be taken back without it
+                continue  # it signs nothing any more, and stores can drop its root without it
         return tuple(found)
 
     def _older(self) -> tuple[PointerEntry, ...]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from devtls.pki.signature import IssuerKey
 
 Unlock = Callable[[bytes], "IssuerKey"]
-"""Opens a container; raises WrongPassphrase, or StateError when nobody can be asked."""
+"""Opens a container; raises WrongPassphrase, or StateError without a source for the passphrase."""
 
 _TRIES = 3
 
@@ -119,7 +119,7 @@ class Unlocker:
         self._is_read = False
         self.source = source
         self.passphrase = ""
-        """The one that opened a container."""
+        """The passphrase that opened a container, "" before."""
 
     def __call__(self, container: bytes) -> IssuerKey:
         """Return the key; raises WrongPassphrase, StateError, CertificateError."""

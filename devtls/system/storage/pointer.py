@@ -31,16 +31,16 @@ class PointerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not_after: datetime | None = None
     """None for one that was made before this was noted."""
     id: str = ""
-    """What the root is called."""
+    """The root's short id."""
 
     @property
     def root_id(self) -> str:
-        """What the root is called, also where that was not noted: then the directory is called after it."""
+        """The root's short id; where it was not noted, the directory has it in its name."""
         return self.id or self.generation.removeprefix("ca-")
 
 
 class Pointer(PointerEntry, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What `ca.current` says; its own fields are those of the CA that signs."""
+    """The content of `ca.current`; its own fields are those of the CA that signs."""
 
     format: int
     next: PointerEntry | None = None

@@ -1,12 +1,10 @@
 """The register of a CA on disk: issuing certificates for other servers, and revoking them.
 
-Owns `register.jsonl` in the CA's directory, and when a CRL is signed from it. Refuses to hand out a
-certificate before its line is on disk, to take back what is no hold, and to write for a CA that was replaced.
-Strategy: lines are only ever added, one write and one fsync each, under the key store's lock. A crash leaves a line
-whole or unfinished; an unfinished one never counted, since nobody had got the certificate yet, and the next writer
-cuts it off. A revocation is a line first and on the CRL then, both under the same lock: a crash between the two
-leaves a CRL that whoever asks for the next one brings up to date. The root's CRL waits for the holder of its key: the
-same command again, which `unpublished` asks for.
+Owns the order of the steps: a certificate is handed out after its line is on disk, a revocation is a line first and on
+the CRL then, both under the key store's lock. Refuses to release a revocation that is no hold, and to write for a CA
+that was replaced.
+Strategy: a crash between line and CRL is repaired when the next CRL is asked for. The root's CRL waits for the holder
+of its key, who gives the same command again; `unpublished` tells which.
 """
 
 from __future__ import annotations
@@ -74,16 +72,16 @@ class Register:
         return read_private_file(kept) if kept else None
 
     def history(self) -> History:
-        """Return all that it says."""
+        """Return its content."""
         return read_history(self.path.parent)
 
     def issue(
-        self, order: CertificateTemplate, key: CertificatePublicKeyTypes, *, by: Maker, place: str, now: datetime
+        self, template: CertificateTemplate, key: CertificatePublicKeyTypes, *, by: Maker, place: str, now: datetime
     ) -> x509.Certificate:
         """Sign a certificate and record it; `place` is where it will go. Raises CertificateError as `certify` does."""
-        certificate = certify(self.authority, order, key, now=now, serial=new_serial())
-        names = tuple(str(name) for name in order.names)
-        self.record(certificate, kind=order.kind, names=names, by=by, place=place, now=now)
+        certificate = certify(self.authority, template, key, now=now, serial=new_serial())
+        names = tuple(str(name) for name in template.names)
+        self.record(certificate, kind=template.kind, names=names, by=by, place=place, now=now)
         return certificate
 
     def record(
@@ -143,7 +141,7 @@ class Register:
         return fresh
 
     def release(self, serials: Iterable[str], now: datetime, *, root_key: IssuerKey | None = None) -> tuple[str, ...]:
-        """Take holds back, publish that and return them. Raises Refused, and takes none back, when one is no hold."""
+        """Release holds, publish that and return them. Raises Refused, and releases none, when one is no hold."""
         publish = self._publisher(root_key)
         with self._keystore.writing(self.authority) as directory:
             present, at = read_history(directory).revoked, now.replace(microsecond=0)
@@ -157,7 +155,7 @@ class Register:
         return wanted
 
     def _publisher(self, root_key: IssuerKey | None) -> Callable[[Path, datetime], object]:
-        """Return what signs the CRL; a passphrase is asked for now, so that nobody waits for the lock meanwhile."""
+        """Return the function that signs the CRL; it asks for a passphrase now, before the lock is held."""
         if root_key is not None:
             self.authority.check_root_key(root_key)
             return partial(self._publish_root_crl, root_key)

@@ -11,7 +11,7 @@ from devtls.cli.terminal import prompts
 from devtls.pki import locked_key
 from devtls.pki.authority import Authority
 from tests.cli.ca.passphrases import PASSPHRASE, present
-from tests.cli.desk import Desk
+from tests.cli.shell import Shell
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,6 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def kept(desk: Desk, given: Callable[[str], str]) -> Authority:
-    desk.succeed("trust", "--yes", "--keep-root-key", "--passphrase-fd", given(PASSPHRASE))
-    return present(desk)
+def kept(shell: Shell, given: Callable[[str], str]) -> Authority:
+    shell.succeed("trust", "--yes", "--keep-root-key", "--passphrase-fd", given(PASSPHRASE))
+    return present(shell)

@@ -29,7 +29,7 @@ from devtls.pki.authority import Authority
 from devtls.system.changes.clientenv.variables import BUNDLE_FILE
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import LockedKey
-from tests.cli.desk import Desk
+from tests.cli.shell import Shell
 from tests.pki.elsewhere import Made, company, make, mkcert, step_ca
 from tests.system.storage.power_cut import calls_of, crash
 
@@ -66,129 +66,129 @@ def given(tmp_path: Path) -> Iterator[str]:
     os.close(descriptor)
 
 
-def present(desk: Desk) -> Authority:
-    return Keystore(desk.state).load(datetime.now(UTC))
+def present(shell: Shell) -> Authority:
+    return Keystore(shell.state).load(datetime.now(UTC))
 
 
-def bring(desk: Desk, *options: str) -> str:
-    return desk.succeed("ca", "import", "--yes", *options).stderr
+def bring(shell: Shell, *options: str) -> str:
+    return shell.succeed("ca", "import", "--yes", *options).stderr
 
 
 def test_mkcerts_root_is_taken_with_a_loud_warning_and_trusted(
-    desk: Desk, files: Callable[..., tuple[str, ...]]
+    shell: Shell, files: Callable[..., tuple[str, ...]]
 ) -> None:
     made = mkcert()
     options = files(made)
-    error = desk.fail(ExitCode.REFUSED, "ca", "import", "--yes", *options)
+    error = shell.fail(ExitCode.REFUSED, "ca", "import", "--yes", *options)
     assert "--unconstrained" in error.hint
-    assert not Keystore(desk.state).exists()
-    said = bring(desk, "--unconstrained", *options)
+    assert not Keystore(shell.state).exists()
+    said = bring(shell, "--unconstrained", *options)
     assert "NOTHING LIMITS THIS CA" in said
     assert "signs leaves itself" in said
-    authority = present(desk)
+    authority = present(shell)
     assert (authority.root, authority.zones) == (made.certificate, DEFAULT_ZONES)
-    result = desk.succeed("trust", "--yes")
+    result = shell.succeed("trust", "--yes")
     assert "NOTHING LIMITS IT" in result.stderr
     assert "nothing limits this CA" not in result.stderr
-    assert authority.root_pem in desk.bundle.read_bytes()
-    assert "pose as any site on earth" in " ".join(desk.succeed("ca").stdout.split())
-    values = json.loads(desk.succeed("ca", "--json").stdout)
+    assert authority.root_pem in shell.bundle.read_bytes()
+    assert "pose as any site on earth" in " ".join(shell.succeed("ca").stdout.split())
+    values = json.loads(shell.succeed("ca", "--json").stdout)
     assert (values["imported"], values["fenced"], values["name"]) == (True, False, "mkcert me@laptop")
-    assert "was made elsewhere" in desk.succeed("ca", "root-key").stdout
-    assert "was made elsewhere" in str(desk.fail(ExitCode.REFUSED, "ca", "intermediate"))
-    desk.succeed("untrust", "--yes", "--forget")
-    assert authority.root_pem not in desk.bundle.read_bytes()
-    assert not desk.state.exists()
+    assert "was made elsewhere" in shell.succeed("ca", "root-key").stdout
+    assert "was made elsewhere" in str(shell.fail(ExitCode.REFUSED, "ca", "intermediate"))
+    shell.succeed("untrust", "--yes", "--forget")
+    assert authority.root_pem not in shell.bundle.read_bytes()
+    assert not shell.state.exists()
 
 
 def test_a_client_is_not_shown_a_foreign_name_that_it_would_believe(
-    desk: Desk, files: Callable[..., tuple[str, ...]]
+    shell: Shell, files: Callable[..., tuple[str, ...]]
 ) -> None:
-    bring(desk, "--unconstrained", *files(mkcert()))
-    values = json.loads(desk.succeed("trust", "--yes", "--json").stdout)
+    bring(shell, "--unconstrained", *files(mkcert()))
+    values = json.loads(shell.succeed("trust", "--yes", "--json").stdout)
     assert [client["foreign"] for client in values["clients"]] == ["not tried"]
 
 
 def test_an_imported_ca_takes_over_from_the_present_one_and_the_other_way_round(
-    desk: Desk, files: Callable[..., tuple[str, ...]]
+    shell: Shell, files: Callable[..., tuple[str, ...]]
 ) -> None:
-    desk.succeed("trust", "--yes")
-    own, (root, policy, issuing) = present(desk), company()
-    said = bring(desk, *files(issuing, policy, root))
+    shell.succeed("trust", "--yes")
+    own, (root, policy, issuing) = present(shell), company()
+    said = bring(shell, *files(issuing, policy, root))
     assert "NOTHING LIMITS" not in said
-    authority = present(desk)
+    authority = present(shell)
     assert (authority.path[0], authority.zones) == (issuing.certificate, ("dev.corp.example",))
     assert authority.pki_port == own.pki_port
-    assert authority.root_pem in desk.bundle.read_bytes()
-    assert own.root_pem in desk.bundle.read_bytes()
-    desk.succeed("ca", "renew", "--yes")
-    again = present(desk)
+    assert authority.root_pem in shell.bundle.read_bytes()
+    assert own.root_pem in shell.bundle.read_bytes()
+    shell.succeed("ca", "renew", "--yes")
+    again = present(shell)
     assert (again.imported, again.zones) == (False, ("dev.corp.example",))
-    desk.succeed("ca", "retire", "--yes")
-    assert authority.root_pem not in desk.bundle.read_bytes()
-    assert again.root_pem in desk.bundle.read_bytes()
+    shell.succeed("ca", "retire", "--yes")
+    assert authority.root_pem not in shell.bundle.read_bytes()
+    assert again.root_pem in shell.bundle.read_bytes()
 
 
 def test_the_next_intermediate_of_the_same_root_takes_over_without_a_store_being_asked(
-    desk: Desk, files: Callable[..., tuple[str, ...]]
+    shell: Shell, files: Callable[..., tuple[str, ...]]
 ) -> None:
     root, first = step_ca()
-    bring(desk, "--unconstrained", *files(first, root))
-    desk.succeed("trust", "--yes")
-    before = present(desk)
+    bring(shell, "--unconstrained", *files(first, root))
+    shell.succeed("trust", "--yes")
+    before = present(shell)
     assert "present one already" in str(
-        desk.fail(ExitCode.REFUSED, "ca", "import", "--yes", "--unconstrained", *files(first, root))
+        shell.fail(ExitCode.REFUSED, "ca", "import", "--yes", "--unconstrained", *files(first, root))
     )
     second = make("Smallstep Intermediate CA", by=root, path_length=0)
-    bring(desk, "--unconstrained", *files(second, root))
-    after, keystore = present(desk), Keystore(desk.state)
+    bring(shell, "--unconstrained", *files(second, root))
+    after, keystore = present(shell), Keystore(shell.state)
     assert after.path == (second.certificate, root.certificate)
     assert not keystore.is_current(before.signer)
     assert keystore.is_current(after.signer)
-    desk.succeed("ca", "retire", "--yes")
+    shell.succeed("ca", "retire", "--yes")
     assert not keystore.directory_of(before).exists()
-    assert after.root_pem in desk.bundle.read_bytes()
+    assert after.root_pem in shell.bundle.read_bytes()
 
 
 def test_what_lies_between_issuer_and_root_goes_into_certificate_files(
-    desk: Desk, files: Callable[..., tuple[str, ...]], tmp_path: Path
+    shell: Shell, files: Callable[..., tuple[str, ...]], tmp_path: Path
 ) -> None:
     root, policy, issuing = company()
-    bring(desk, *files(issuing, policy, root))
+    bring(shell, *files(issuing, policy, root))
     for options, above in (((), [issuing, policy]), (("--fullchain", "--force"), [issuing, policy, root])):
-        desk.succeed("cert", "app.dev.corp.example", "--out", str(tmp_path), *options)
+        shell.succeed("cert", "app.dev.corp.example", "--out", str(tmp_path), *options)
         _, *chain = x509.load_pem_x509_certificates((tmp_path / "app.dev.corp.example.pem").read_bytes())
         assert chain == [each.certificate for each in above]
 
 
 def test_a_root_that_signs_itself_goes_into_files_on_demand_alone(
-    desk: Desk, files: Callable[..., tuple[str, ...]], tmp_path: Path
+    shell: Shell, files: Callable[..., tuple[str, ...]], tmp_path: Path
 ) -> None:
     made = mkcert()
-    bring(desk, "--unconstrained", *files(made))
-    desk.succeed("cert", "app.test", "--out", str(tmp_path))
+    bring(shell, "--unconstrained", *files(made))
+    shell.succeed("cert", "app.test", "--out", str(tmp_path))
     assert len(x509.load_pem_x509_certificates((tmp_path / "app.test.pem").read_bytes())) == 1
-    desk.succeed("cert", "app.test", "--out", str(tmp_path), "--fullchain", "--force")
+    shell.succeed("cert", "app.test", "--out", str(tmp_path), "--fullchain", "--force")
     chain = x509.load_pem_x509_certificates((tmp_path / "app.test.pem").read_bytes())
     assert chain[1:] == [made.certificate]
 
 
 def test_a_colleagues_intermediate_comes_with_the_port_of_its_list(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     monkeypatch.setenv("DEVTLS_STATE_DIR", str(elsewhere))
-    desk.succeed("trust", "--yes", "--store", "nss", "--keep-root-key", "--passphrase-fd", given)
+    shell.succeed("trust", "--yes", "--store", "nss", "--keep-root-key", "--passphrase-fd", given)
     theirs = Keystore(elsewhere).load(datetime.now(UTC))
     os.lseek(int(given), 0, os.SEEK_SET)
     out = tmp_path / "issued"
-    desk.succeed("ca", "intermediate", "--zone", "test", "--out", str(out), "--passphrase-fd", given)
-    monkeypatch.setenv("DEVTLS_STATE_DIR", str(desk.state))
+    shell.succeed("ca", "intermediate", "--zone", "test", "--out", str(out), "--passphrase-fd", given)
+    monkeypatch.setenv("DEVTLS_STATE_DIR", str(shell.state))
     key = next(out.glob("*-key.pem"))
     certificate = key.with_name(key.name.replace("-key", ""))
     root, crl = next(out.glob("devtls-root-*.pem")), next(out.glob("*.crl"))
-    said = bring(desk, "--cert", str(certificate), "--key", str(key), "--chain", str(root), "--crl", str(crl))
-    authority = present(desk)
+    said = bring(shell, "--cert", str(certificate), "--key", str(key), "--chain", str(root), "--crl", str(crl))
+    authority = present(shell)
     assert (authority.zones, authority.pki_port, authority.name_constrained) == (("test",), theirs.pki_port, True)
     assert (authority.root_crl_der, authority.root) == (theirs.root_crl_der, theirs.root)
     assert said.count("  * ") == 1  # its end
@@ -196,19 +196,19 @@ def test_a_colleagues_intermediate_comes_with_the_port_of_its_list(
 
 @pytest.mark.parametrize("form", [Encoding.PEM, Encoding.DER])
 def test_an_encrypted_key_is_opened_by_its_passphrase(
-    desk: Desk, files: Callable[..., tuple[str, ...]], given: str, form: Encoding, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, files: Callable[..., tuple[str, ...]], given: str, form: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, issuer = step_ca()
     options = files(issuer, root, encryption=BestAvailableEncryption(PASSPHRASE.encode()), form=form)
-    assert "no terminal" in str(desk.fail(ExitCode.REFUSED, "ca", "import", "--yes", "--unconstrained", *options))
+    assert "no terminal" in str(shell.fail(ExitCode.REFUSED, "ca", "import", "--yes", "--unconstrained", *options))
     monkeypatch.setattr(asking, "_is_terminal", lambda: True)
     monkeypatch.setattr(asking, "getpass", lambda _question: "wrong")
-    desk.fail(ExitCode.STATE, "ca", "import", "--yes", "--unconstrained", *options)
-    bring(desk, "--unconstrained", *options, "--passphrase-fd", given)
-    assert present(desk).path[0] == issuer.certificate
+    shell.fail(ExitCode.STATE, "ca", "import", "--yes", "--unconstrained", *options)
+    bring(shell, "--unconstrained", *options, "--passphrase-fd", given)
+    assert present(shell).path[0] == issuer.certificate
 
 
-def test_unusable_files_are_refused(desk: Desk, files: Callable[..., tuple[str, ...]], tmp_path: Path) -> None:
+def test_unusable_files_are_refused(shell: Shell, files: Callable[..., tuple[str, ...]], tmp_path: Path) -> None:
     certificate, key = files(mkcert())[1::2]
     (tmp_path / "junk").write_bytes(b"junk")
     other = ed25519.Ed25519PrivateKey.generate()
@@ -220,52 +220,52 @@ def test_unusable_files_are_refused(desk: Desk, files: Callable[..., tuple[str, 
         (("--cert", certificate, "--key", str(tmp_path / "ed")), ExitCode.STATE, "of a kind that no browser takes"),
         (("--cert", certificate, "--key", key, "--zone", "com"), ExitCode.CONFIG, "top-level domain"),
     ):
-        assert why in str(desk.fail(code, "ca", "import", "--yes", "--unconstrained", *options))
-    assert not desk.state.exists()
+        assert why in str(shell.fail(code, "ca", "import", "--yes", "--unconstrained", *options))
+    assert not shell.state.exists()
 
 
 @pytest.mark.parametrize("unconstrained", [True, False])
 def test_a_terminal_is_asked(
-    desk: Desk, files: Callable[..., tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, unconstrained: bool
+    shell: Shell, files: Callable[..., tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, unconstrained: bool
 ) -> None:
     monkeypatch.setattr(prompts, "is_terminal", lambda: True)
     root, policy, issuing = company()
     options = files(mkcert()) if unconstrained else files(issuing, policy, root)
-    desk.fail(ExitCode.REFUSED, "ca", "import", *options, answer="n\n")
-    assert not desk.state.exists()
-    desk.succeed("ca", "import", *options, answer="y\n")
-    assert present(desk).imported
+    shell.fail(ExitCode.REFUSED, "ca", "import", *options, answer="n\n")
+    assert not shell.state.exists()
+    shell.succeed("ca", "import", *options, answer="y\n")
+    assert present(shell).imported
 
 
-def test_json_is_one_document(desk: Desk, files: Callable[..., tuple[str, ...]]) -> None:
+def test_json_is_one_document(shell: Shell, files: Callable[..., tuple[str, ...]]) -> None:
     root, policy, issuing = company()
     options = (*files(issuing, policy, root), "--json")
-    values = json.loads(desk.succeed("ca", "import", "--yes", *options).stdout)
+    values = json.loads(shell.succeed("ca", "import", "--yes", *options).stdout)
     assert (values["fenced"], values["root"]["zones"]) == (True, ["dev.corp.example"])
     assert values["differences"]
 
 
 def test_the_successor_of_a_locked_ca_is_locked_as_well(
-    desk: Desk, files: Callable[..., tuple[str, ...]], given: str, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, files: Callable[..., tuple[str, ...]], given: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.succeed("trust", "--yes")
-    desk.succeed("ca", "lock", "--passphrase-fd", given)
+    shell.succeed("trust", "--yes")
+    shell.succeed("ca", "lock", "--passphrase-fd", given)
     monkeypatch.setattr(asking, "_is_terminal", lambda: True)
     monkeypatch.setattr(asking, "getpass", lambda _question: PASSPHRASE)
-    bring(desk, "--unconstrained", *files(mkcert()))
-    keystore = Keystore(desk.state, asking.terminal_passphrases())
+    bring(shell, "--unconstrained", *files(mkcert()))
+    keystore = Keystore(shell.state, asking.terminal_passphrases())
     authority = keystore.load(datetime.now(UTC))
     assert isinstance(authority.intermediate.key, LockedKey)
     assert keystore.load_signer(datetime.now(UTC)).key.public_key() == authority.root.public_key()
 
 
 def test_a_crash_while_a_ca_is_adopted_leaves_the_old_one_signing(
-    desk: Desk, files: Callable[..., tuple[str, ...]]
+    shell: Shell, files: Callable[..., tuple[str, ...]]
 ) -> None:
-    desk.succeed("trust", "--yes", "--store", "nss")
-    own, keystore, now = present(desk), Keystore(desk.state), datetime.now(UTC)
-    bring(desk, "--unconstrained", *files(mkcert()))
-    imported = present(desk)
+    shell.succeed("trust", "--yes", "--store", "nss")
+    own, keystore, now = present(shell), Keystore(shell.state), datetime.now(UTC)
+    bring(shell, "--unconstrained", *files(mkcert()))
+    imported = present(shell)
     keystore.forget()
     keystore.create(own.zones, now)
     total = calls_of(lambda: keystore.adopt(imported, now))
@@ -275,24 +275,24 @@ def test_a_crash_while_a_ca_is_adopted_leaves_the_old_one_signing(
         crash(stop_at, partial(keystore.adopt, imported, now))
         assert keystore.load(now).fingerprint == before
         keystore.drop_next()
-        assert len(list(desk.state.glob("ca-????????"))) == 1
+        assert len(list(shell.state.glob("ca-????????"))) == 1
     assert not keystore.adopt(imported, now)
     keystore.switch_to_next(imported)
     assert keystore.load(now).root == imported.root
 
 
 def test_untrust_takes_an_imported_root_out_of_the_lists_that_variables_name(
-    desk: Desk, files: Callable[..., tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+    shell: Shell, files: Callable[..., tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bring(desk, "--unconstrained", *files(mkcert()))
-    desk.succeed("trust", "--yes")
-    authority, bundle = present(desk), desk.state / BUNDLE_FILE
+    bring(shell, "--unconstrained", *files(mkcert()))
+    shell.succeed("trust", "--yes")
+    authority, bundle = present(shell), shell.state / BUNDLE_FILE
     assert authority.root_pem in bundle.read_bytes()
     monkeypatch.setenv("CURL_CA_BUNDLE", str(bundle))
-    desk.succeed("untrust", "--yes")
+    shell.succeed("untrust", "--yes")
     assert authority.root_pem not in (bundle.read_bytes() if bundle.exists() else b"")
 
 
-def test_without_files_it_shows_examples(desk: Desk) -> None:
-    result = desk.run("ca", "import", "--yes")
+def test_without_files_it_shows_examples(shell: Shell) -> None:
+    result = shell.run("ca", "import", "--yes")
     assert result.exit_code == ExitCode.USAGE or "devtls ca import --cert" in f"{result.output}{result.exception}"

@@ -13,19 +13,19 @@ from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import LockedKey
 from devtls.system.storage.passphrase import PassphraseSource
 from tests.cli.ca.passphrases import PASSPHRASE, keys_on_disk, present
-from tests.cli.desk import Desk
+from tests.cli.shell import Shell
 
 
 def test_a_locked_key_signs_only_with_its_passphrase_and_comes_back_as_it_was(
-    desk: Desk, given: Callable[[str], str]
+    shell: Shell, given: Callable[[str], str]
 ) -> None:
-    desk.succeed("trust", "--yes")
-    before = present(desk)
-    desk.succeed("ca", "lock", "--passphrase-fd", given(PASSPHRASE))
-    assert keys_on_disk(desk) == []
-    assert json.loads(desk.succeed("ca", "--json").stdout)["locked"] is True
-    assert "unless they find out the passphrase" in " ".join(desk.succeed("ca").stdout.split())
-    keystore = Keystore(desk.state)
+    shell.succeed("trust", "--yes")
+    before = present(shell)
+    shell.succeed("ca", "lock", "--passphrase-fd", given(PASSPHRASE))
+    assert keys_on_disk(shell) == []
+    assert json.loads(shell.succeed("ca", "--json").stdout)["locked"] is True
+    assert "unless they find out the passphrase" in " ".join(shell.succeed("ca").stdout.split())
+    keystore = Keystore(shell.state)
     locked = keystore.load(datetime.now(UTC))
     assert isinstance(locked.intermediate.key, LockedKey)
     assert locked.signer.fingerprint == before.fingerprint
@@ -33,38 +33,38 @@ def test_a_locked_key_signs_only_with_its_passphrase_and_comes_back_as_it_was(
         locked.intermediate_crl(number=9, this_update=datetime.now(UTC))
     assert "--passphrase-fd" in caught.value.hint
     keystore.passphrases = PassphraseSource(int(given(PASSPHRASE)))
-    assert Keystore(desk.state).fingerprint_on_disk() == before.fingerprint
-    opened = Keystore(desk.state)
+    assert Keystore(shell.state).fingerprint_on_disk() == before.fingerprint
+    opened = Keystore(shell.state)
     opened.passphrases = PassphraseSource(int(given(PASSPHRASE)))
     signer = opened.load_signer(datetime.now(UTC))
     assert not isinstance(signer.key, LockedKey)
     assert signer.key.public_key() == before.intermediate.key.public_key()
-    assert "locked already" in str(desk.fail(ExitCode.REFUSED, "ca", "lock"))
-    desk.succeed("ca", "unlock", "--passphrase-fd", given(PASSPHRASE))
-    assert keys_on_disk(desk) == ["intermediate.key"]
-    assert present(desk).intermediate.key.public_key() == before.intermediate.key.public_key()
-    assert "not locked" in str(desk.fail(ExitCode.REFUSED, "ca", "unlock"))
+    assert "locked already" in str(shell.fail(ExitCode.REFUSED, "ca", "lock"))
+    shell.succeed("ca", "unlock", "--passphrase-fd", given(PASSPHRASE))
+    assert keys_on_disk(shell) == ["intermediate.key"]
+    assert present(shell).intermediate.key.public_key() == before.intermediate.key.public_key()
+    assert "not locked" in str(shell.fail(ExitCode.REFUSED, "ca", "unlock"))
 
 
-def test_the_terminal_is_asked_three_times_and_only_when_something_is_signed(desk: Desk, terminal: list[str]) -> None:
+def test_the_terminal_is_asked_three_times_and_only_when_something_is_signed(shell: Shell, terminal: list[str]) -> None:
     terminal[:] = [PASSPHRASE, PASSPHRASE]
-    desk.succeed("trust", "--yes", "--store", "nss")
-    desk.succeed("ca", "lock")
-    desk.succeed("ca")
-    desk.succeed("env")
+    shell.succeed("trust", "--yes", "--store", "nss")
+    shell.succeed("ca", "lock")
+    shell.succeed("ca")
+    shell.succeed("env")
     terminal[:] = ["wrong", "wrong again", PASSPHRASE]
-    desk.succeed("trust", "--yes", "--store", "nss")  # its proof signs
+    shell.succeed("trust", "--yes", "--store", "nss")  # its proof signs
     assert terminal == []
     terminal[:] = ["1", "2", "3"]
-    assert "None of them" in str(desk.fail(ExitCode.STATE, "ca", "unlock"))
+    assert "None of them" in str(shell.fail(ExitCode.STATE, "ca", "unlock"))
 
 
 def test_the_successor_of_a_locked_ca_is_locked_in_the_same_way(
-    desk: Desk, terminal: list[str], given: Callable[[str], str]
+    shell: Shell, terminal: list[str], given: Callable[[str], str]
 ) -> None:
-    desk.succeed("trust", "--yes")
-    desk.succeed("ca", "lock", "--passphrase-fd", given(PASSPHRASE))
+    shell.succeed("trust", "--yes")
+    shell.succeed("ca", "lock", "--passphrase-fd", given(PASSPHRASE))
     terminal[:] = [PASSPHRASE]
-    desk.succeed("ca", "renew", "--yes")
-    assert (terminal, keys_on_disk(desk)) == ([], [])
-    desk.succeed("ca", "unlock", "--passphrase-fd", given(PASSPHRASE))
+    shell.succeed("ca", "renew", "--yes")
+    assert (terminal, keys_on_disk(shell)) == ([], [])
+    shell.succeed("ca", "unlock", "--passphrase-fd", given(PASSPHRASE))

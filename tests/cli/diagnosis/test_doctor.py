@@ -17,7 +17,7 @@ from devtls.cli.diagnosis.doctor import command
 from devtls.cli.terminal import prompts
 from devtls.doctor.health.diagnosis import Diagnosis, DoctorEnvironment, diagnose
 from devtls.errors import ExitCode, Refused
-from tests.cli.desk import Desk
+from tests.cli.shell import Shell
 
 
 @pytest.fixture(autouse=True)
@@ -40,36 +40,36 @@ def levels() -> dict[str, str]:
 
 
 @pytest.fixture
-def untrusted(desk: Desk) -> Desk:
+def untrusted(shell: Shell) -> Shell:
     """A machine with a CA that no store has."""
-    desk.succeed("trust", "--yes", "--store", "nss")
-    desk.succeed("untrust", "--yes")
-    return desk
+    shell.succeed("trust", "--yes", "--store", "nss")
+    shell.succeed("untrust", "--yes")
+    return shell
 
 
-def test_before_trust_after_it_and_after_untrust(desk: Desk) -> None:
+def test_before_trust_after_it_and_after_untrust(shell: Shell) -> None:
     assert levels()["ca-missing"] == "trouble"
     assert run().return_value is ExitCode.FAILED
-    desk.succeed("trust", "--yes")
+    shell.succeed("trust", "--yes")
     after = levels()
     assert {"ca-fine", "store-trusts"} <= after.keys()
     assert not {"warning", "trouble"} & set(after.values())
     fine = run()
     assert fine.return_value is ExitCode.OK
     assert "\nNothing is wrong.\n" in fine.stdout
-    desk.succeed("untrust", "--yes")
+    shell.succeed("untrust", "--yes")
     assert levels()["untrusted"] == "trouble"
-    desk.succeed("untrust", "--yes", "--forget")
+    shell.succeed("untrust", "--yes", "--forget")
     assert levels()["ca-missing"] == "trouble"
 
 
-def test_without_fix_it_needs_no_terminal_and_changes_nothing(untrusted: Desk) -> None:
+def test_without_fix_it_needs_no_terminal_and_changes_nothing(untrusted: Shell) -> None:
     before = {path: path.read_bytes() for path in untrusted.state.rglob("*") if path.is_file()}
     assert "  1. devtls trust\n" in run().stdout
     assert {path: path.read_bytes() for path in untrusted.state.rglob("*") if path.is_file()} == before
 
 
-def test_fix_shows_its_commands_asks_once_and_looks_again(untrusted: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fix_shows_its_commands_asks_once_and_looks_again(untrusted: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (doctor, prompts):
         monkeypatch.setattr(module, "is_terminal", lambda: True)
     result = run("--fix", answer="y\n")
@@ -81,13 +81,13 @@ def test_fix_shows_its_commands_asks_once_and_looks_again(untrusted: Desk, monke
     assert "Nothing is wrong." in result.stdout
 
 
-def test_a_no_changes_nothing(untrusted: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_no_changes_nothing(untrusted: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "is_terminal", lambda: True)
     assert isinstance(run("--fix", answer="n\n").exception, Refused)
     assert levels()["untrusted"] == "trouble"
 
 
-def test_fix_never_elevates(untrusted: Desk) -> None:
+def test_fix_never_elevates(untrusted: Shell) -> None:
     calls = untrusted.machine.root / "calls"
     untrusted.tool("usr/sbin/update-ca-certificates", f"echo called >>{calls}")
     run("--fix", "--yes")
@@ -95,13 +95,13 @@ def test_fix_never_elevates(untrusted: Desk) -> None:
     assert levels()["store-trusts"] == "ok"
 
 
-def test_fix_with_json_is_one_document(untrusted: Desk) -> None:
+def test_fix_with_json_is_one_document(untrusted: Shell) -> None:
     values = json.loads(run("--fix", "--yes", "--json").stdout)
     assert values["wrong"] is False
     assert [each["done"] for each in values["fixed"]] == [True]
 
 
-def test_where_nothing_is_safe_fix_says_so_and_looks_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_is_safe_fix_says_so_and_looks_once(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[datetime] = []
 
     def counted(environment: DoctorEnvironment, now: datetime) -> Diagnosis:
@@ -115,36 +115,38 @@ def test_where_nothing_is_safe_fix_says_so_and_looks_once(desk: Desk, monkeypatc
     assert len(looked) == 1
 
 
-def test_a_damaged_record_is_a_finding_not_a_crash(untrusted: Desk) -> None:
+def test_a_damaged_record_is_a_finding_not_a_crash(untrusted: Shell) -> None:
     (untrusted.state / "trusted.json").write_text("{")
     assert levels()["record-unreadable"] == "trouble"
     assert "trusted.json" in run().stdout
 
 
-def test_fix_without_a_terminal_wants_yes(desk: Desk) -> None:
+def test_fix_without_a_terminal_wants_yes(shell: Shell) -> None:
     error = run("--fix").exception
     assert isinstance(error, Refused)
     assert "--fix --yes" in error.hint
 
 
-def test_yes_alone_answers_nothing(desk: Desk) -> None:
+def test_yes_alone_answers_nothing(shell: Shell) -> None:
     assert isinstance(run("--yes").exception, click.UsageError)
 
 
-def test_under_sudo_it_refuses(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_sudo_it_refuses(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setenv("SUDO_UID", "1000")
     assert isinstance(run().exception, Refused)
 
 
-def test_a_directory_that_is_gone_does_not_matter(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_is_gone_does_not_matter(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert run().return_value is ExitCode.FAILED
 
 
-def test_somebody_who_waits_at_a_terminal_sees_that_it_looks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_somebody_who_waits_at_a_terminal_sees_that_it_looks(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

@@ -17,6 +17,7 @@ from devtls.cli.proxy.remove import command as remove
 from devtls.cli.proxy.status import command as status
 from devtls.cli.proxy.stop import command as stop
 from devtls.config.edit import NEW_FILE
+from devtls.config.schema import SCHEMA_LINE, SCHEMA_NAME
 from devtls.errors import ConfigError, NotAllowed, Refused
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.config_discovery import Found, load_config
@@ -67,7 +68,8 @@ def test_global_and_named_files(project: Path, run: Run, home: Path) -> None:
     assert "127.0.0.1:4000" in run(list_, "--config", "other.toml").output
     run(remove, "app", "--config", "other.toml")
     run(remove, "app", "--global")
-    assert (home / "config/devtls.toml").read_bytes() == NEW_FILE
+    assert (home / "config/devtls.toml").read_bytes() == SCHEMA_LINE + NEW_FILE
+    assert (home / "config" / SCHEMA_NAME).exists()
 
 
 def test_json(run: Run, project: Path) -> None:

@@ -1,11 +1,15 @@
 import base64
 import hashlib
+import html
 import json
 import re
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from devtls.http.answers.html import escape
 from devtls.http.answers.layout import preferred_form
 from devtls.http.answers.pages import (
     ERROR_HEADER,
@@ -249,3 +253,8 @@ def test_the_plain_http_page_holds_no_data() -> None:
 
 def test_a_request_without_a_host_has_a_404_too() -> None:
     assert b"No route for this request" in not_found("", ROUTES, b"").body
+
+
+@given(st.text())
+def test_text_is_escaped_as_the_standard_library_does(text: str) -> None:
+    assert escape(text) == html.escape(text)

@@ -23,6 +23,20 @@ def test_each_step_is_the_tables_or_refused(phase: ConnectionPhase, event: Conne
         assert advance(phase, event) is expected
 
 
+@pytest.mark.parametrize("event", [event for event in ConnectionEvent if event is not ConnectionEvent.LOST])
+def test_a_column_is_the_same_table(event: ConnectionEvent) -> None:
+    column = phases.column(event)
+    assert {phase: column[phase] for phase in ConnectionPhase if column[phase] is not None} == {
+        phase: steps[event] for phase, steps in phases.STEPS.items() if event in steps
+    }
+    assert len(column) == len(ConnectionPhase) + 1
+
+
+def test_no_phase_is_false() -> None:
+    """The connection takes a column's None for a step that may not be."""
+    assert all(ConnectionPhase)
+
+
 def walk(*events: ConnectionEvent) -> list[str]:
     phase, seen = phases.IDLE, []
     for event in events:

@@ -103,8 +103,8 @@ def test_the_codes_are_those_of_the_rfc() -> None:
 
 def test_what_is_remembered_of_the_tree_is_bounded() -> None:
     """The code has 257 symbols, so its tree has 256 inner nodes; each knows of 256 bytes at most."""
-    assert len(huffman._states) == 256
-    assert all(len(state) <= 256 for state in huffman._states.values())
+    assert len(huffman._automaton().states) == 256
+    assert all(len(state) <= 256 for state in huffman._automaton().states.values())
 
 
 def test_a_byte_that_is_refused_is_not_remembered() -> None:

@@ -125,7 +125,7 @@ async def test_rule_67_idle_connections_are_kept_alive_by_tcp_on_both_sides(runn
         await client.request()
         await client.reply()
         (connection,) = running.h1_connections
-        (upstream,) = running.service.snapshot.routes.upstreams()
+        (upstream,) = {route.upstream for route in running.service.snapshot.routes.routes}
         idle = running.service.pool.state(upstream).idle[0]
         for transport in (connection._transport, idle.transport):
             assert transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

@@ -22,12 +22,12 @@ async def test_a_pool_says_what_is_idle_and_what_went_wrong() -> None:
         connection = await dial(made, upstream)
         assert repr(made) == "<Pool the app: 0 idle, 1 active>"
         await ask(connection)
-        assert repr(connection) == "<PooledConnection the app: in use>"
+        assert repr(connection) == "<H1UpstreamConnection the app: in use>"
         made.release(connection)
-        assert repr(connection) == "<PooledConnection the app: idle>"
+        assert repr(connection) == "<H1UpstreamConnection the app: idle>"
         assert repr(made) == "<Pool the app: 1 idle, 0 active>"
         made.close()
-        assert repr(connection) == "<PooledConnection the app: closed>"
+        assert repr(connection) == "<H1UpstreamConnection the app: closed>"
     await made.dial(tcp(("127.0.0.1", 1)))
     assert repr(made) == "<Pool the app: 0 idle, 0 active, the app: 0 idle, 0 active, connection refused>"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from devtls.errors import StateError
-from devtls.system.machine.log_file import LogFile, divert_output
+from devtls.system.machine.log_file import RotatingLog, divert_output
 
 
 def test_a_full_file_makes_room_for_a_new_one(tmp_path: Path) -> None:
     path = tmp_path / "serve.log"
     path.write_text("from before\n")
-    stream = LogFile(path, most_bytes=40)
+    stream = RotatingLog(path, most_bytes=40)
     assert not stream.isatty()
     for number in range(6):
         print(f"line {number} ü", file=stream, flush=True)
@@ -23,7 +23,7 @@ def test_a_full_file_makes_room_for_a_new_one(tmp_path: Path) -> None:
 
 
 def test_one_long_line_is_written_whole(tmp_path: Path) -> None:
-    stream = LogFile(tmp_path / "serve.log", most_bytes=4)
+    stream = RotatingLog(tmp_path / "serve.log", most_bytes=4)
     stream.write("x" * 100)
     assert (tmp_path / "serve.log").read_text() == "x" * 100
     assert not (tmp_path / "serve.log.1").exists()

@@ -1,4 +1,4 @@
-"""A command line in front of a redirected machine."""
+"""A shell on a redirected machine: devtls is run in it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.system.machine.small_debian import SmallDebian
 
 
 @dataclass
-class Desk(SmallDebian):
-    """A redirected machine and the command line in front of it."""
+class Shell(SmallDebian):
+    """A redirected machine, and devtls run on it."""
 
     def run(self, *arguments: str, answer: str = "") -> Result:
         return CliRunner().invoke(cli, arguments, input=answer)

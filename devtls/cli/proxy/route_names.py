@@ -1,0 +1,36 @@
+"""The names of routes, for the completion of `devtls add` and `devtls remove`."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import CompletionItem
+
+from devtls.errors import DevtlsError
+from devtls.operations.context import Context
+from devtls.operations.routes import lists
+
+
+class _SilentReporter:
+    """Drops every report: a message would land in the middle of the command line that is typed."""
+
+    def info(self, message: str) -> None:
+        """Drop it."""
+
+    def warning(self, message: str, hint: str = "") -> None:
+        """Drop it."""
+
+    def error(self, error: DevtlsError) -> None:
+        """Drop it."""
+
+    def begin(self, label: str, elevation: str = "") -> None:
+        """Drop it."""
+
+
+def complete_route(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the routes that begin with what is typed; none where they cannot be read."""
+    try:
+        found = lists(Context.here(_SilentReporter()), ctx.params.get("config"))
+    except DevtlsError:
+        return []
+    targets = {route.name: route.target for listed in found for route in listed.routes}
+    return [CompletionItem(name, help=target) for name, target in targets.items() if name.startswith(incomplete)]
