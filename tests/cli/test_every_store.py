@@ -245,7 +245,12 @@ LABELS = {
 }
 FAILURES: list[Failure] = [
     ("system", _no_refresh, "no tool", "sudo apt install ca-certificates, then devtls trust"),
-    ("system", _bad_refresh("echo 'cp: Read-only file system' >&2; exit 1"), "read-only", "Make the directory"),
+    (
+        "system",
+        _bad_refresh("echo 'cp: Read-only file system' >&2; exit 1"),
+        "read-only",
+        "Make the directory writable",
+    ),
     ("system", _bad_refresh("echo 'not permitted' >&2; exit 1"), "failed", "Run the commands above yourself"),
     ("system", _bad_refresh("exec sleep 60"), "hanging", "Run the commands above yourself"),
     ("system", _bad_refresh("exit 0"), "failed", "devtls trust"),
