@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Protocol
 
-from devtls.errors import DevtlsError, NoAuthority
+from devtls.errors import NoAuthority
 from devtls.names import DEFAULT_ZONES, Hostname
+from devtls.operations.reporter import Reporter
 from devtls.system.changes.engine import Executor
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.machine.execute import ProcessRunner, Runner
@@ -22,22 +22,6 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.passphrase import NO_PASSPHRASES, PassphraseSource
-
-
-class Reporter(Protocol):
-    """Hears of an operation's progress while it goes on; results are returned, not reported."""
-
-    def info(self, message: str) -> None:
-        """Take a sentence about what is done or was done."""
-
-    def warning(self, message: str, hint: str = "") -> None:
-        """Take a sentence about something that did not go well and does not end the operation, and what to do."""
-
-    def error(self, error: DevtlsError) -> None:
-        """Take an error that ended one part of the operation while the others go on."""
-
-    def begin(self, label: str, elevation: str = "") -> None:
-        """Take the label of a change that begins; `elevation` names the tool that may ask for a password."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from devtls.errors import DevtlsError, ExitCode, NotRunning, Refused, StateError
-from devtls.operations.context import Reporter
+from devtls.operations.reporter import Reporter
 from devtls.system.control.channel import ControlChannel, end_by_force, find_channels
 from devtls.system.control.port import ControlPort
 from devtls.system.machine.paths import Paths
@@ -188,5 +188,5 @@ def _authenticate(connection: _Connection, channel: ControlPort, asked: Asked) -
     given, proof = response.headers.get(NONCE_FIELD, ""), response.headers.get(PROOF_FIELD, "")
     wanted = proof_of_server(channel.token, channel.port, nonce, given)
     if not hmac.compare_digest(wanted.encode(), proof.encode("utf-8", "replace")):
-        raise NotRunning("Somebody else has the port of a devtls serve that ended.", hint="devtls serve app=3000")
+        raise NotRunning("Another program has the port of a devtls serve that ended.", hint="devtls serve app=3000")
     return {NONCE_FIELD: given, PROOF_FIELD: proof_of_client(channel.token, channel.port, given, asked)}

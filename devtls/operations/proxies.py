@@ -1,6 +1,7 @@
 """Requests to running proxies: status, reload, stop, the address of the PAC file.
 
-Owns the wait for the end of a proxy that was told to stop. Refuses to call it ended while it answers.
+Owns the wait for the end of a proxy that was told to stop. Refuses to call it ended while it answers. These need no
+whole Context, which would load the CA's storage: `devtls status` is asked often.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import msgspec
 
 from devtls.errors import DevtlsError
 from devtls.operations.config_choice import config_here
-from devtls.operations.context import Context
 from devtls.operations.control import RunningProxy, choose, find_running, raise_failure
+from devtls.operations.reporter import Reporter
 from devtls.system.control.channel import end_by_force, is_gone
+from devtls.system.machine.paths import Paths
 from devtls.web.control_messages import (
     RELOAD,
     STATUS,
@@ -36,22 +38,22 @@ class ReloadedProxy(msgspec.Struct, frozen=True):
     routes: tuple[RouteStatus, ...]
 
 
-def statuses(context: Context) -> list[ServeStatus]:
+def statuses(paths: Paths, reporter: Reporter) -> list[ServeStatus]:
     """Return the status of every running proxy. Raises DevtlsError."""
-    return [one.get(STATUS, StatusAnswer).serve for one in find_running(context.paths, context.reporter)]
+    return [one.get(STATUS, StatusAnswer).serve for one in find_running(paths, reporter)]
 
 
-def reload(context: Context, pid: int | None) -> ReloadedProxy:
+def reload(paths: Paths, reporter: Reporter, pid: int | None) -> ReloadedProxy:
     """Have a proxy read its file and the CA again. Raises DevtlsError with the proxy's own reason."""
-    one = _chosen(context, pid, "reload")
+    one = _chosen(paths, reporter, pid, "reload")
     done = one.send(RELOAD, ReloadRequest(why="devtls reload"))
     raise_failure(done.error, f"{one.label} goes on with its old configuration: ")
     return ReloadedProxy(one.label, done.routes)
 
 
-def stop(context: Context, pid: int | None, *, now: bool) -> str:
+def stop(paths: Paths, reporter: Reporter, pid: int | None, *, now: bool) -> str:
     """End a proxy and wait until it is gone; return its label. Raises DevtlsError."""
-    one = _chosen(context, pid, "stop")
+    one = _chosen(paths, reporter, pid, "stop")
     end(one, now=now)
     return one.label
 
@@ -67,9 +69,9 @@ def end(one: RunningProxy, *, now: bool = False) -> None:
         time.sleep(_POLL_S)
 
 
-def pac_port(context: Context, pid: int | None) -> int:
+def pac_port(paths: Paths, reporter: Reporter, pid: int | None) -> int:
     """Return the port on which a proxy serves the PAC file. Raises DevtlsError."""
-    one = _chosen(context, pid, "pac")
+    one = _chosen(paths, reporter, pid, "pac")
     port, reason = one.about.pac_port, one.about.pac_trouble
     if port is None:
         raise DevtlsError(
@@ -78,5 +80,5 @@ def pac_port(context: Context, pid: int | None) -> int:
     return port
 
 
-def _chosen(context: Context, pid: int | None, command: str) -> RunningProxy:
-    return choose(find_running(context.paths, context.reporter), pid, config_here(context.paths), command)
+def _chosen(paths: Paths, reporter: Reporter, pid: int | None, command: str) -> RunningProxy:
+    return choose(find_running(paths, reporter), pid, config_here(paths), command)

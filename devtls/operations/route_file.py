@@ -127,7 +127,7 @@ def rewrite(context: Context, found: Found, edit: Callable[[Written], bytes | No
 def _new_file(context: Context, found: Found) -> bytes:
     """Return a file without routes; its first line names the schema where that lies beside it.
 
-    It does in the user's own directory, where it is written now; in a project only when somebody put it there.
+    It does in the user's own directory, where it is written now; in a project only when a person put it there.
     """
     schema = found.path.parent / SCHEMA_NAME
     if found.path.parent == context.paths.config_dir:

@@ -61,7 +61,7 @@ def stranger(request: pytest.FixtureRequest, place: ControlPort) -> Iterator[Str
 
 
 def test_a_stranger_learns_nothing(place: ControlPort, stranger: Stranger) -> None:
-    with pytest.raises(NotRunning, match="Somebody else has the port"):
+    with pytest.raises(NotRunning, match="Another program has the port"):
         exchange(place, "POST", "/v1/stop", b'{"now": true}')
     stranger.end()
     assert stranger.heard.startswith(b"GET /v1/proof HTTP/1.1\r\n")

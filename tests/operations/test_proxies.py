@@ -10,12 +10,13 @@ import pytest
 
 from devtls.errors import DevtlsError, ExitCode, NotRunning
 from devtls.operations import proxies
-from devtls.operations.context import Context
 from devtls.operations.control import RunningProxy
 from devtls.system.control.unix_socket import ControlSocket
+from devtls.system.machine.paths import Paths
 from devtls.web.control_messages import RELOAD, STOP, About, Done, ErrorInfo, RouteStatus
 from tests.operations.recording import RecordingReporter
 
+Asking = tuple[Paths, RecordingReporter]
 ROUTE = RouteStatus(name="app", hosts=("app.test",), urls=("https://app.test",), target="127.0.0.1:1", source="file")
 
 
@@ -35,48 +36,48 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> dict[str, Done]:
 
 
 @pytest.fixture
-def context() -> Context:
-    return Context.here(RecordingReporter())
+def asking() -> Asking:
+    return Paths.from_environment(), RecordingReporter()
 
 
-def test_a_reload_returns_the_routes(sent: dict[str, Done], context: Context) -> None:
+def test_a_reload_returns_the_routes(sent: dict[str, Done], asking: Asking) -> None:
     sent[RELOAD] = Done(routes=(ROUTE,))
-    done = proxies.reload(context, None)
+    done = proxies.reload(*asking, None)
     assert (done.label, done.routes) == ("devtls serve (process 7)", (ROUTE,))
 
 
-def test_a_failed_reload_is_raised_with_its_exit_code(sent: dict[str, Done], context: Context) -> None:
+def test_a_failed_reload_is_raised_with_its_exit_code(sent: dict[str, Done], asking: Asking) -> None:
     sent[RELOAD] = Done(error=ErrorInfo("no", "do this", exit_code=3))
     with pytest.raises(DevtlsError, match="goes on with its old configuration: no") as caught:
-        proxies.reload(context, None)
+        proxies.reload(*asking, None)
     assert (caught.value.hint, caught.value.exit_code) == ("do this", ExitCode.CONFIG)
 
 
-def test_stop_waits_for_the_end(sent: dict[str, Done], context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_waits_for_the_end(sent: dict[str, Done], asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = iter([False, False, True])
     monkeypatch.setattr(proxies, "is_gone", lambda _: next(gone))
     sent[STOP] = Done()
-    assert proxies.stop(context, 7, now=True) == "devtls serve (process 7)"
+    assert proxies.stop(*asking, 7, now=True) == "devtls serve (process 7)"
     assert list(gone) == []
 
 
 def test_a_proxy_that_does_not_end_is_named(
-    sent: dict[str, Done], context: Context, monkeypatch: pytest.MonkeyPatch
+    sent: dict[str, Done], asking: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proxies, "is_gone", lambda _: False)
     monkeypatch.setattr(proxies, "_MARGIN_S", 0.0)
     sent[STOP] = Done()
     with pytest.raises(DevtlsError, match="has not ended yet"):
-        proxies.stop(context, None, now=False)
+        proxies.stop(*asking, None, now=False)
 
 
-def test_the_pac_port(sent: dict[str, Done], context: Context) -> None:
-    assert proxies.pac_port(context, None) == 15354
+def test_the_pac_port(sent: dict[str, Done], asking: Asking) -> None:
+    assert proxies.pac_port(*asking, None) == 15354
 
 
-def test_without_a_proxy_there_is_no_status(context: Context) -> None:
-    assert proxies.statuses(context) == []
-    requests: list[Any] = [lambda: proxies.reload(context, None), lambda: proxies.pac_port(context, 5)]
+def test_without_a_proxy_there_is_no_status(asking: Asking) -> None:
+    assert proxies.statuses(*asking) == []
+    requests: list[Any] = [lambda: proxies.reload(*asking, None), lambda: proxies.pac_port(*asking, 5)]
     for request in requests:
         with pytest.raises(NotRunning):
             request()

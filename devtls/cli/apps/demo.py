@@ -1,8 +1,7 @@
 """`devtls demo`: a sample app behind the proxy, to see it work before anything is set up.
 
-Owns the demo's lifetime: its CA lives in a temporary directory and is removed with it, unless `--trust` asks for the
-real one.
-`--check` fetches the addresses of the demo and reports the outcome, for scripts.
+Owns the demo's lifetime: its CA lives in a temporary directory that goes with it, unless `--trust` asks for the real
+one. `--check` is the same demo without a person: it fetches its own addresses and prints each result.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ import click
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from devtls import demo as sample
 from devtls.cli.terminal.port_argument import PORT
 from devtls.cli.trust import trust
 from devtls.config import parse_route_argument
@@ -34,7 +34,6 @@ from devtls.daemon.console.log import Log, forward_logging
 from devtls.daemon.console.style import BOLD, CYAN, TerminalStyle
 from devtls.daemon.run import Process, loop_factory
 from devtls.daemon.source import Source
-from devtls.demo import start
 from devtls.errors import ExitCode
 from devtls.system.machine.paths import Paths, refuse_sudo_for
 
@@ -46,7 +45,7 @@ _ROOT_FILE = "root.pem"
 
 @click.command()
 @click.option("--trust", "with_trust", is_flag=True, help="Use your own CA, and run devtls trust first.")
-@click.option("--check", is_flag=True, help="Fetch the demo's own addresses, report the outcome, and end.")
+@click.option("--check", is_flag=True, help="Fetch the demo's own addresses, print the results, and end.")
 @click.option("--https-port", type=PORT, help="Default: 8443 if it is free, else any.")
 @click.pass_context
 def command(ctx: click.Context, *, with_trust: bool, check: bool, https_port: int | None) -> int:
@@ -94,7 +93,7 @@ def _run(demo: Demo, https_port: int | None, *, check: bool) -> int:
 
 
 async def _serve(demo: Demo, log: Log, style: TerminalStyle, https_port: int | None, *, check: bool) -> ExitCode:
-    app, app_port = await start("127.0.0.1")
+    app, app_port = await sample.start("127.0.0.1")
     try:
         port = _usual_port() if https_port is None else https_port
         flags = {"https_port": port, "redirect": False}
@@ -165,22 +164,25 @@ def _resolves_here(host: str) -> bool:
         return False
 
 
-class _Loopback(AbstractResolver):
+class _LoopbackResolver(AbstractResolver):
+    """Resolves every name to 127.0.0.1, so that the check needs no DNS."""
+
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
+        """Return the one address."""
         return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)]
 
     async def close(self) -> None:
-        return
+        """Do nothing: there is nothing to close."""
 
 
 async def _check(root_file: Path, hosts: list[str], port: int) -> ExitCode:
     context = ssl.create_default_context(cafile=root_file)
-    connector = TCPConnector(ssl=context, resolver=_Loopback(), use_dns_cache=False)
+    connector = TCPConnector(ssl=context, resolver=_LoopbackResolver(), use_dns_cache=False)
     failed = False
     async with ClientSession(connector=connector, timeout=ClientTimeout(_CHECK_TIMEOUT_S)) as session:
         for host in hosts:
-            for name, look_at in _CHECKS:
-                failed |= not await _report(f"{name:<10} https://{host}:{port}", look_at(session, f"{host}:{port}"))
+            for name, fetch in _CHECKS:
+                failed |= not await _report(f"{name:<10} https://{host}:{port}", fetch(session, f"{host}:{port}"))
     return ExitCode.FAILED if failed else ExitCode.OK
 
 

@@ -24,7 +24,7 @@ from devtls.system.changes.engine import Executor
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.paths import Paths, refuse_sudo
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 
 
 @click.command()
@@ -37,8 +37,7 @@ def command(*, fix: bool, yes: bool, as_json: bool, verbose: bool) -> int:
 
     CA, stores, browsers, real clients, variables, devtls.toml, names and ports. Nothing is changed without --fix.
     """
-    if sys.platform != "win32":
-        refuse_sudo(os.environ, os.geteuid(), "doctor")
+    refuse_sudo_for("doctor")
     if yes and not fix:
         raise click.UsageError("--yes answers what --fix asks: devtls doctor --fix --yes")
     if fix and not (yes or is_terminal()):
@@ -61,7 +60,7 @@ def command(*, fix: bool, yes: bool, as_json: bool, verbose: bool) -> int:
 def _directory() -> Path:
     try:
         return Path.cwd()
-    except OSError:  # the folder that the shell stands in was removed
+    except OSError:  # the directory that the shell is in was removed
         return Path.home()
 
 

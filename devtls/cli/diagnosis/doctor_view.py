@@ -1,7 +1,7 @@
 """How `devtls doctor` shows what was found: rows per section, what to do, one verdict; or JSON.
 
-Owns the layout. What is fine is one line per section, unless somebody wants to see all of it. Commands are never
-wrapped: what is broken in two cannot be copied.
+Owns the layout. Findings without a fault are one line per section, unless all of them are wanted. Commands are never
+wrapped: a command that is broken in two cannot be copied.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _section(section: Section, findings: Sequence[Finding], *, verbose: bool) ->
 
 
 def _shown(findings: list[Finding], section: Section, *, verbose: bool) -> list[Finding]:
-    """Return what one level of a section comes to: everything, or the gist of what needs nobody."""
+    """Return the findings of one level: all of them, or a summary of those that need no action."""
     if verbose or len(findings) < 2 or findings[0].wrong:
         return findings
     if findings[0].level is Level.NOTE:

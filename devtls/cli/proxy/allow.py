@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 
 from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.output import print_json
-from devtls.cli.terminal.prompts import is_terminal
+from devtls.cli.terminal.prompts import confirmed, is_terminal
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import Refused
 from devtls.operations.context import Context
@@ -80,7 +80,7 @@ def _show(request: PermissionRequest) -> None:
 def _agreed() -> bool:
     if not is_terminal():
         raise Refused("This needs an answer, and there is no terminal to ask on.", hint="devtls allow --yes")
-    if not click.confirm("Allow it?", err=True):
+    if not confirmed("Allow it?"):
         raise Refused("Nothing was allowed.")
     return True
 

@@ -13,9 +13,8 @@ import click
 
 from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.reporter import TerminalReporter
-from devtls.operations.context import Context
 from devtls.operations.proxies import pac_port
-from devtls.system.machine.paths import refuse_sudo_for
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 from devtls.web.control_messages import FORMAT
 
 _INTRODUCTION = """\
@@ -32,7 +31,7 @@ this way: browsers know them.
 def command(pid: int | None, as_values: bool) -> None:
     """Print the address of the PAC file that makes names resolve in browsers, and how each is told."""
     refuse_sudo_for("pac")
-    port = pac_port(Context.here(TerminalReporter()), pid)
+    port = pac_port(Paths.from_environment(), TerminalReporter(), pid)
     url = f"http://127.0.0.1:{port}/proxy.pac"
     if as_values:
         print_json({"format": FORMAT, "url": url, "port": port})

@@ -9,9 +9,8 @@ import click
 
 from devtls.cli.proxy.route_lines import route_lines
 from devtls.cli.terminal.reporter import TerminalReporter
-from devtls.operations.context import Context
 from devtls.operations.proxies import reload
-from devtls.system.machine.paths import refuse_sudo_for
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 
 
 @click.command()
@@ -22,6 +21,6 @@ def command(pid: int | None) -> None:
     A change of devtls.toml needs no reload: it counts when it is saved.
     """
     refuse_sudo_for("reload")
-    done = reload(Context.here(TerminalReporter()), pid)
+    done = reload(Paths.from_environment(), TerminalReporter(), pid)
     click.echo(f"{done.label} has read everything again.\n")
     click.echo("\n".join(route_lines(done.routes, details=False)))

@@ -11,7 +11,7 @@ from devtls.operations.routes import lists
 
 
 class _SilentReporter:
-    """Drops every report: a message in the middle of a command line that is typed helps nobody."""
+    """Drops every report: a message would land in the middle of the command line that is typed."""
 
     def info(self, message: str) -> None:
         """Drop it."""

@@ -16,10 +16,9 @@ from devtls.cli.terminal.output import paint, print_json, wrapped
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.daemon.console.style import BOLD, CYAN, RED, YELLOW
 from devtls.errors import ExitCode
-from devtls.operations.context import Context
 from devtls.operations.control import nothing_runs
 from devtls.operations.proxies import statuses
-from devtls.system.machine.paths import refuse_sudo_for
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 from devtls.web.control_messages import FORMAT, Advice, ErrorInfo, ServeStatus
 
 _LABEL_WIDTH = 14
@@ -36,7 +35,7 @@ _WIDEST = 80
 def command(as_values: bool) -> int:
     """Show what runs: ports, routes and whether their apps answer, certificates, the CA, errors in the file."""
     refuse_sudo_for("status")
-    serves = statuses(Context.here(TerminalReporter()))
+    serves = statuses(Paths.from_environment(), TerminalReporter())
     if as_values:
         print_json({"format": FORMAT, "serves": serves})
         return ExitCode.OK if serves else ExitCode.NOT_RUNNING

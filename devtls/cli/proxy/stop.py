@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 
 from devtls.cli.terminal.reporter import TerminalReporter
-from devtls.operations.context import Context
 from devtls.operations.proxies import stop
-from devtls.system.machine.paths import refuse_sudo_for
+from devtls.system.machine.paths import Paths, refuse_sudo_for
 
 
 @click.command()
@@ -16,5 +15,5 @@ from devtls.system.machine.paths import refuse_sudo_for
 def command(pid: int | None, now: bool) -> None:
     """End a running devtls serve: requests may finish first, as with Ctrl-C."""
     refuse_sudo_for("stop")
-    label = stop(Context.here(TerminalReporter()), pid, now=now)
+    label = stop(Paths.from_environment(), TerminalReporter(), pid, now=now)
     click.echo(f"{label} has ended.")

@@ -1,4 +1,4 @@
-"""Questions on a terminal: asked once, on stderr, and refused where nobody can answer.
+"""Questions on a terminal: asked once, on stderr, and refused where there is no terminal.
 
 Owns the wording of the question and of both refusals. A command asks after it showed what it will do.
 """
@@ -13,12 +13,12 @@ from devtls.errors import Refused
 
 
 def is_terminal() -> bool:
-    """Say whether somebody is there to be asked."""
+    """Say whether stdin is a terminal."""
     return sys.stdin.isatty()
 
 
 def refuse_without_terminal(command: str) -> None:
-    """Raise Refused when nobody can be asked."""
+    """Raise Refused where there is no terminal to ask on."""
     if not is_terminal():
         raise Refused(
             f"devtls {command} asks before it changes anything, and this is no terminal to ask on.",
@@ -27,12 +27,17 @@ def refuse_without_terminal(command: str) -> None:
 
 
 def ask_or_refuse(command: str, where: str) -> None:
-    """Ask whether to go ahead; raise Refused where nobody can be asked, and unless the answer is yes."""
+    """Ask whether to go ahead; raise Refused without a terminal, and unless the answer is yes."""
     refuse_without_terminal(command)
     ask("Go ahead?", where)
 
 
 def ask(question: str, where: str = "in any store") -> None:
     """Ask once, on stderr; raise Refused unless the answer is yes."""
-    if not click.confirm(question, err=True):
+    if not confirmed(question):
         raise Refused(f"You did not say yes: nothing was changed {where}.")
+
+
+def confirmed(question: str) -> bool:
+    """Ask once, on stderr; say whether the answer is yes."""
+    return click.confirm(question, err=True)

@@ -1,4 +1,4 @@
-"""What a connection tells about itself: one record per request, and the few things a person should hear of."""
+"""Access records, and the observer that is told of them, of failed handshakes, host checks and faults."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def record_of(request: Request, edge: Edge, status: int, *, complete: bool = Tru
 
 
 class Observer(Protocol):
-    """Who wants to know; calls are made on the loop and must return at once."""
+    """The log of a process; calls are made on the loop and must return at once."""
 
     @property
     def wants_requests(self) -> bool:

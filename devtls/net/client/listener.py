@@ -28,7 +28,7 @@ _PREPARE_AFTER_S = 0.002
 
 
 class TlsGate:
-    """What the TLS layer asks: the context for a hello, the protocols inside, whom to tell (tls.TlsHooks).
+    """Answers the TLS layer: the context for a ClientHello, the protocol inside, the report of a failure (TlsHooks).
 
     `port` is the one that clients believe to be connected to, when it is not the service's own.
     """
@@ -42,7 +42,7 @@ class TlsGate:
         self._port = port
 
     def behind(self, port: int) -> TlsGate:
-        """Return the same for a client whose tunnel ends here, and was asked for `port`."""
+        """Return the same for a client whose tunnel to `port` ends here."""
         return TlsGate(self._service, self._contexts, self.handshake_timeout_s, port)
 
     def choose(self, hello: ClientHello) -> ssl.SSLContext | Alert:
@@ -57,7 +57,7 @@ class TlsGate:
         return H1ClientConnection(self._service, sni, self._port)
 
     def plain(self) -> asyncio.Protocol:
-        """Return the answer to people who typed http://."""
+        """Return the protocol that redirects http:// to https://."""
         port = self._port or self._service.https_port
         return PlainConnection(self._routes, port, lambda: self._service.challenges)
 
@@ -136,7 +136,7 @@ class RefusedConnection(asyncio.Protocol):
 
 
 class ConnectionLimiter:
-    """The connections that count against `max_connections`, whichever way they came, and their common turnstile."""
+    """The connections that count against `max_connections`, from every listener, and their handshake limiter."""
 
     def __init__(self, service: ProxyService) -> None:
         self.connections: set[asyncio.BaseProtocol] = set()
@@ -145,7 +145,7 @@ class ConnectionLimiter:
 
     @property
     def closed(self) -> bool:
-        """Whether nobody else is let in."""
+        """Whether the limit is reached, or the proxy drains."""
         return len(self.connections) >= self._service.limits.max_connections or self._service.draining
 
     def entry(self, gate: TlsGate) -> ClientTlsLayer:

@@ -1,8 +1,8 @@
 """Connections to apps: idle ones kept a little while, new ones dialled on every address the app may listen on.
 
-Owns who is idle and for how long it may stay so. An app closes its idle connections after a time it seldom announces
-(Node: 5 s): ours are kept 4 s, or a second less than it announced, and half of that after each one that turned out
-stale; so a request meets a closed door rarely, and a POST never by our choice.
+Owns the idle connections, and for how long each is kept. An app closes its idle connections after a time it seldom
+announces (Node: 5 s): ours are kept 4 s, or a second less than it announced, and half of that after each one that
+turned out stale; so a request meets a closed connection rarely, and a POST never by our choice.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PoolLimits(msgspec.Struct, frozen=True):
 
 
 class UpstreamState(msgspec.Struct):
-    """What is known of an app beyond one request; outlives reloads."""
+    """The state of an app beyond one request; outlives reloads."""
 
     base_s: float
     """How long idle connections are kept before anything is known against it."""
@@ -94,14 +94,14 @@ class Pool:
         self._head_limits = head_limits
 
     def state(self, upstream: Upstream) -> UpstreamState:
-        """Return what is known of an app."""
+        """Return the state of an app."""
         state = self._states.get(upstream)
         if state is None:
             state = self._states[upstream] = UpstreamState(self._limits.idle_s)
         return state
 
     def known(self, upstream: Upstream) -> UpstreamState | None:
-        """Return what is known of an app, None when no request was for it yet."""
+        """Return the state of an app, None when no request was for it yet."""
         return self._states.get(upstream)
 
     @property
@@ -170,7 +170,7 @@ class Pool:
         connection.abort()
 
     def hand_over(self, connection: UpstreamHandle) -> None:
-        """The connection became a tunnel: it is nobody's business here any more."""
+        """Give up a connection that became a tunnel."""
         connection.user = None
         self.state(connection.upstream).active -= 1
 

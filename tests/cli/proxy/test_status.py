@@ -74,7 +74,7 @@ def test_everything_fits_in_eighty_columns() -> None:
         (("of a later version", "bound"), "https 443, http 80 redirects; on 127"),
     ],
 )
-def test_how_the_ports_came_is_said(origins: tuple[str, str], said: str) -> None:
+def test_the_origin_of_the_ports_is_shown(origins: tuple[str, str], said: str) -> None:
     text = words(https_origin=origins[0], http_origin=origins[1])
     assert said in " ".join(text.split())
 
@@ -83,7 +83,7 @@ def test_without_http_only_https_came_somehow() -> None:
     assert "https 443, no http; opened by" in " ".join(words(http_port=None, https_origin="inherited").split())
 
 
-def test_what_is_out_of_the_ordinary_is_said() -> None:
+def test_unusual_facts_are_shown() -> None:
     lent = RouteStatus(name="lent", source="temporary", health="down", reason="no", last_error="reset", idle=2, **ROUTE)
     typed = RouteStatus(name="typed", source="command line", active=1, client_auth="require", **ROUTE)
     asking = RouteStatus(name="asking", source="file", client_auth="request", **ROUTE)

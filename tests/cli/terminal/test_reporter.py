@@ -6,7 +6,7 @@ import pytest
 
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.errors import DevtlsError
-from devtls.operations.context import Reporter
+from devtls.operations.reporter import Reporter
 
 
 def test_everything_goes_to_stderr_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
