@@ -28,12 +28,11 @@ pytestmark = pytest.mark.e2e
 
 NEVER = {
     "aiohttp", "click", "cryptography.hazmat.primitives.serialization", "cryptography.x509", "dataclasses",
-    "devtls.daemon.console.banner", "devtls.daemon.activation", "devtls.daemon.sites.auxiliary_listener",
-    "devtls.dns.responder", "devtls.http.answers.host_check", "devtls.http.answers.html", "devtls.http.pac",
-    "devtls.net.dns", "devtls.net.pac",
-    "devtls.pki.authority", "devtls.system.machine.activation", "devtls.system.machine.launchd", "dns",
-    "email", "hashlib", "html", "http.server", "idna", "importlib.metadata", "json", "platformdirs",
-    "publicsuffixlist", "rich", "secrets", "shutil", "tempfile",
+    "devtls.daemon.activation", "devtls.daemon.console.banner", "devtls.daemon.sites.auxiliary_listener",
+    "devtls.dns.responder", "devtls.http.answers.html", "devtls.http.pac", "devtls.net.client.h2", "devtls.net.dns",
+    "devtls.net.pac", "devtls.net.upstream.h2", "devtls.pki.authority", "devtls.system.machine.activation",
+    "devtls.system.machine.launchd", "difflib", "dns", "email", "getpass", "hashlib", "html", "http.server", "idna",
+    "importlib.metadata", "json", "platformdirs", "publicsuffixlist", "rich", "secrets", "shutil", "tempfile",
 }  # fmt: skip
 LATER = "watchdog"
 _TIMEOUT_S = 20.0

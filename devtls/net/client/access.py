@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from devtls.http.answers.host_check import HostCheck
 from devtls.http.events import Request
 from devtls.http.forward import Edge
 from devtls.net.tls.handshake import HandshakeFailure
+
+if TYPE_CHECKING:
+    from devtls.http.answers.host_check import HostCheck
 
 _PROTOCOLS = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1", b"2.0": "HTTP/2"}
 

@@ -15,7 +15,6 @@ from typing import cast
 
 from devtls.net.bind import BACKLOG, Bound, Origin
 from devtls.net.client.h1 import H1ClientConnection
-from devtls.net.client.h2 import H2ClientConnection
 from devtls.net.client.plain_http import PlainConnection
 from devtls.net.client.service import ProxyService
 from devtls.net.tls.client import ClientTlsLayer
@@ -53,7 +52,7 @@ class TlsGate:
         """Return the protocol for an established connection; `alpn` is h2, http/1.1, http/1.0 or None."""
         asyncio.get_running_loop().call_later(_PREPARE_AFTER_S, self._contexts.prepare)
         if alpn == "h2":
-            return H2ClientConnection(self._service, sni, self._port)
+            return _h2_connection(self._service, sni, self._port)
         return H1ClientConnection(self._service, sni, self._port)
 
     def plain(self) -> asyncio.Protocol:
@@ -184,3 +183,10 @@ def https_protocol(
 def redirect_protocol(service: ProxyService) -> Callable[[], asyncio.Protocol]:
     """Return the factory for port 80."""
     return lambda: PlainConnection(lambda: service.snapshot.routes, service.https_port, lambda: service.challenges)
+
+
+def _h2_connection(service: ProxyService, sni: str | None, port: int | None) -> asyncio.Protocol:
+    # Imported in a thread, a moment after the start (`daemon.run`): no start waits for HTTP/2, which takes 15 ms.
+    from devtls.net.client.h2 import H2ClientConnection
+
+    return H2ClientConnection(service, sni, port)
