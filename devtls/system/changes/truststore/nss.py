@@ -159,7 +159,7 @@ class NssStore(TrustStore[NssFacts]):
         return ChangeState(Status.ABSENT, "" if facts.exists else "the database will be made")
 
     def apply_plan(self, facts: NssFacts, desired: RootCertificate) -> Plan:
-        """Return: make the database when there is none, add the root (which also mends its trust flags)."""
+        """Return: make the database when there is none, add the root (which also sets its trust flags)."""
         if facts.certutil is None or self.trust_state(facts, desired.fingerprint).status is not Status.ABSENT:
             return Plan()
         steps: list[Step] = []
