@@ -1,4 +1,4 @@
-"""Which app answers a request: host and path -> Route, and where each Route dials.
+"""The routes: host and path -> Route, and the upstream that each Route dials.
 
 Owns Route, Upstream, the RouteTable, Snapshot, and the rule that SNI and Host must agree. Refuses route names outside
 the zones of the CA. Strategy: every host that a route serves is a dict key made when the configuration is read, so

@@ -13,8 +13,6 @@ import pytest
 
 from devtls.cli.group import cli
 
-MOVING = pytest.mark.xfail(reason="rooms are still being moved and words renamed", strict=False)
-
 ROOT = Path(__file__).parents[1]
 GLOSSARY = (ROOT / "docs" / "contributing" / "glossary.md").read_text("utf-8")
 TABLE = GLOSSARY.partition("## Words that are not used")[2]
@@ -131,7 +129,6 @@ def test_the_glossary_names_each_word_once_and_where_it_is_refused() -> None:
     assert {where for each in REFUSED for where in each.where} == {*("names", "code", "classes", "options", "help")}
 
 
-@MOVING
 @pytest.mark.parametrize("package", ["devtls", "tests"])
 def test_names_are_the_fields_words(package: str) -> None:
     assert list(_violations(package)) == []
@@ -155,7 +152,6 @@ def test_options_are_the_fields_words() -> None:
     assert wrong == []
 
 
-@MOVING
 def test_help_texts_are_the_fields_words() -> None:
     wrong = []
     for path, command in _command_line():

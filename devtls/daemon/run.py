@@ -9,6 +9,7 @@ after the listeners are open.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -113,6 +114,10 @@ class Process:
         # A first request that waits for us already comes before what a change of the file would need (watchdog: 60 ms);
         # a change that is made meanwhile is seen all the same.
         await asyncio.sleep(_SETTLE_S)
+        # A start does not wait for HTTP/2, nor does the browser that is started next.
+        with contextlib.suppress(OSError):  # no file can be opened just now: the first connection imports it
+            await asyncio.to_thread(import_module, "devtls.net.client.h2")
+            await asyncio.to_thread(import_module, "devtls.net.upstream.h2_pool")
         self.reloader.start_watch()
         self._spawn(self._start_auxiliary_listeners())
         await asyncio.to_thread(self.daemon.control.clean)

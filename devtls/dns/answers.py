@@ -1,4 +1,4 @@
-"""What the zones hold: this machine's loopback addresses, for the zone's name and everything below it.
+"""The records of the zones: this machine's loopback addresses, for a zone's name and every name below it.
 
 Owns the table of answers (RFC 1035, 2308, 6891): A and AAAA; SOA and NS at the top of a zone; for every other type an
 empty answer with the zone's SOA; REFUSED for other names and classes. Inside a zone it never says NXDOMAIN: macOS then

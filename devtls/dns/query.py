@@ -19,7 +19,7 @@ import msgspec
 
 HEADER_BYTES = 12
 MAX_QUERY_BYTES = 4096
-"""Nobody's query is larger: a name of 255 bytes, an OPT record, perhaps a signature."""
+"""No query is larger: a name of 255 bytes, an OPT record, perhaps a signature."""
 MAX_RECORDS = 16
 
 QR, AA, RD, CD = (int(flag) for flag in (dns.flags.QR, dns.flags.AA, dns.flags.RD, dns.flags.CD))

@@ -1,4 +1,4 @@
-"""Query bytes -> answer bytes: what a DNS server's sockets call.
+"""Answers DNS messages: query bytes in, answer bytes out.
 
 Owns how large an answer may be, and a memory of answers by name, type, class and flags, because a message costs forty
 times what a look-up does and programs ask for the same few names. What is remembered is an answer without its id and

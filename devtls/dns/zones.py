@@ -1,4 +1,4 @@
-"""Which names are answered, and with what: the value that everything else here starts from.
+"""The zones that are answered, and the addresses in the answers.
 
 Stands alone so that whoever holds the zones need not load dnspython.
 """

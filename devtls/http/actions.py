@@ -1,4 +1,4 @@
-"""What an exchange and its relay say to each other: reports in, actions out.
+"""The actions of an exchange and the reports to it, beside the events of the codecs.
 
 Owns the vocabulary of `http.exchange` and nothing else; each is a value.
 """

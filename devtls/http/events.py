@@ -1,4 +1,4 @@
-"""The vocabulary that every HTTP version shares: what a codec returns, and what it can send.
+"""The events that all HTTP versions share: codecs return them, and codecs send them.
 
 Owns the events and nothing else. A field list is ordered, names keep the case they came in, values carry no outer
 whitespace. Events are values: nobody changes one after it was made, an edit makes a new one. HTTP/1.1 numbers its

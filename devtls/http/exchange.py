@@ -60,7 +60,7 @@ BY_TABLE = -1.0
 """What `begin_on_idle` says of a request that has to go through the table."""
 
 _CALL = b"application/grpc"
-"""What a call of gRPC says of its body: it may be silent for hours while nobody has anything to say."""
+"""The Content-Type of a gRPC call, whose body may rightly be silent for hours."""
 
 _HTTP_2 = b"2.0"
 _REFUSED_STREAM = 7

@@ -1,4 +1,4 @@
-"""What a reverse proxy does to a message on its way through: one pass over the field list, nothing parsed twice.
+"""Edits the head of a message on its way through a reverse proxy, in one pass over the field list.
 
 Owns Host, X-Forwarded-*, Via, the hop-by-hop fields, HSTS and Alt-Svc, and calls `location` for URLs that point at
 the app. Refuses nothing: the codecs have checked the syntax. Bodies, cookies, Origin, Referer, Date, conditional and
@@ -60,7 +60,7 @@ class Edge(msgspec.Struct, frozen=True):
     pseudonym: bytes
     """Our name in Via: random, new in each process."""
     client_cert: tuple[tuple[bytes, bytes], ...] = ()
-    """Client-Cert and its like (RFC 9440) for a client that has proved who it is."""
+    """Client-Cert and its like (RFC 9440) for a client that has shown a certificate."""
 
 
 class _Rule(Enum):

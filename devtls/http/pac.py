@@ -1,4 +1,4 @@
-"""What a browser's proxy settings meet: the PAC file, and the routing of each request that they lead to us.
+"""The PAC file, and the routing of each request that they lead to us.
 
 Owns the text of the file (the function that every browser runs on each address; there is no RFC for it) and what one
 request head may have: a tunnel to our own TLS, the file, or a page. Refuses to be an open proxy: a tunnel leads to a
@@ -53,7 +53,7 @@ class PacScope(msgspec.Struct, frozen=True):
 
 
 class PacTunnel(msgspec.Struct, frozen=True):
-    """The client may speak TLS from now on; `port` is the one that it believes to be connected to."""
+    """The client may speak TLS from now on; `port` is the port that it asked for."""
 
     port: int
 

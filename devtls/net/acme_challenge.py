@@ -1,4 +1,4 @@
-"""Looking for the proofs of ACME challenges on this machine, and passing them on at port 80.
+"""Fetches the proofs of ACME challenges on this machine, and passes them on at port 80.
 
 Owns one GET on a connection of its own (RFC 8555 8.3), one handshake that ends there (RFC 8737 3), and which requests
 over plain HTTP are for the proof of a challenge that is open now. Refuses every other request, answers that are longer
@@ -149,7 +149,7 @@ class _Fetch(asyncio.Protocol):
 
 
 async def shake_hands(port: int, name: str, protocol: str) -> Shown | str:
-    """Return what a TLS server on a port of this machine shows to whoever asks for `name` by `protocol`, or why not."""
+    """Return the certificate that a local TLS server shows for `name` and `protocol`, or why there is none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # the certificate signs itself: whoever asked judges what is in it
     context.verify_mode = ssl.CERT_NONE

@@ -27,7 +27,7 @@ BACKLOG = 512
 _FREE_PORT_TRIES = 20
 _PROBE_TIMEOUT_S = 0.2
 _UNSENT_BYTES = 1024 * 1024
-"""A quarter of it costs a download a tenth more CPU; without it an app gets rid of 16 MB while nobody reads."""
+"""A quarter of it costs a download a tenth more CPU; without it an app can write 16 MB ahead of its client."""
 
 
 class PortForbidden(DevtlsError):

@@ -136,7 +136,7 @@ class DnsServer:
             raise
 
     def close(self) -> None:
-        """Answer nobody any more."""
+        """Stop answering."""
         self._listener.stop()
         for transport in self._datagrams:
             transport.abort()

@@ -1,4 +1,4 @@
-"""What a turn of the loop has to say is said at its end, by all connections together.
+"""Writes of all connections at the end of a turn of the loop, one after the other.
 
 Owns the order: first what came is read, from every socket that was ready, then what it led to is written. To write at
 once costs more than it seems: the program at the other end of a loopback socket is woken, answers one message and
@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 
 class Sender(Protocol):
-    """Who has something to send."""
+    """A connection that has something to send."""
 
     def send_out(self) -> None:
         """Write what is there; called once for any number of `add`."""
@@ -30,7 +30,7 @@ class Outbox:
         self._senders: list[Sender] = []
 
     def add(self, sender: Sender) -> None:
-        """Have `sender` write at the end of the turn; who is added twice is called twice."""
+        """Have `sender` write at the end of the turn; added twice, it is called twice."""
         if not self._senders:
             self._loop.call_soon(self._send_out)
         self._senders.append(sender)

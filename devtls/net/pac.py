@@ -59,7 +59,7 @@ class PacServer:
                 return verdict
 
     def enter(self, port: int) -> asyncio.Protocol:
-        """Return the protocol that goes on with a client who asked for `port`."""
+        """Return the protocol that continues with a client of `port`."""
         return self.inside.entry(self._gate.behind(port))
 
 

@@ -52,7 +52,7 @@ _HELD_BYTES = 65536
 
 
 class RelayClient(Protocol):
-    """What a relay needs of the client's connection."""
+    """The part of a client connection that a relay uses."""
 
     def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> None:
         """Encode an event for the client."""
@@ -76,7 +76,7 @@ class RelayClient(Protocol):
         """The app has caught up."""
 
     def fault(self, error: Exception) -> None:
-        """A bug of ours showed in a task of the relay's: nobody else would hear of it."""
+        """Report a bug of ours in a task of the relay's."""
 
     def wake_at(self, when: float) -> None:
         """Call `Relay.tick` at this time of the loop, or a little later."""
@@ -279,7 +279,7 @@ class Relay:
 
     @property
     def elapsed_s(self) -> float:
-        """How long the exchange has taken, when somebody set `started_at`."""
+        """How long the exchange has taken; meaningful only when `started_at` is set."""
         return self._loop.time() - self.started_at
 
     def when_upstream_ended(self, then: Callable[[], None]) -> None:

@@ -55,7 +55,7 @@ class StreamTransport(asyncio.Transport):
     # -- from the carrier ---------------------------------------------------------------------------------------------
 
     def deliver(self, data: bytes) -> None:
-        """Pass bytes on; they are kept while nobody is there to take them."""
+        """Pass bytes on; they are kept while there is no protocol."""
         if self._protocol is None:
             self._held.append(data)
         elif not self._closing:
@@ -98,7 +98,7 @@ class StreamTransport(asyncio.Transport):
             self.deliver_end()
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return who is delivered to."""
+        """Return the protocol that bytes are delivered to."""
         assert self._protocol is not None  # noqa: S101 - set_protocol is the first thing a tunnel does
         return self._protocol
 

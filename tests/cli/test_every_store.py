@@ -245,12 +245,17 @@ LABELS = {
 }
 FAILURES: list[Failure] = [
     ("system", _no_refresh, "no tool", "sudo apt install ca-certificates, then devtls trust"),
-    ("system", _bad_refresh("echo 'cp: Read-only file system' >&2; exit 1"), "read-only", "Make the folder writable"),
+    (
+        "system",
+        _bad_refresh("echo 'cp: Read-only file system' >&2; exit 1"),
+        "read-only",
+        "Make the directory writable",
+    ),
     ("system", _bad_refresh("echo 'not permitted' >&2; exit 1"), "failed", "Run the commands above yourself"),
     ("system", _bad_refresh("exec sleep 60"), "hanging", "Run the commands above yourself"),
     ("system", _bad_refresh("exit 0"), "failed", "devtls trust"),
     ("profile", _lock_profile, "locked", "certutil asks for the password"),
-    ("profile", _damage_profile, "failed", "Move the folder away"),
+    ("profile", _damage_profile, "failed", "Move the directory away"),
     ("profile", _bad_certutil("exec sleep 60"), "hanging", "Close the browser"),
     ("profile", _bad_certutil(_refuses("SEC_ERROR_READ_ONLY: read-only database.")), "read-only", "sudo chown"),
     ("profile", _bad_certutil(_refuses("cannot open: Permission denied")), "failed", "--dry-run"),

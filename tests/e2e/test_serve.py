@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,17 +171,22 @@ def test_routes_from_arguments_and_file_add_up(
     assert running.end() == 0
 
 
+def has_replaced(running: Serve) -> bool:
+    return any("The command line replaces what devtls.toml says about: both" in line for line in running.lines)
+
+
 def test_the_banner_says_that_the_command_line_won(serve: Callable[..., Serve], app: int, tmp_path: Path) -> None:
+    """What it could not find out within a second is left out: a busy machine may need another try to know of trust."""
     (tmp_path / "devtls.toml").write_text("[routes]\nboth = 1\n")
-    running = serve(f"both={app}", json_lines=False)
-    expected = ("command line replaces", "devtls trust")
-    running.wait(lambda: all(any(text in line for line in running.lines) for text in expected))
-    shown = "\n".join(running.lines)
-    assert "about: both" in shown
-    assert f"127.0.0.1:{app}  up" in shown
-    assert "devtls trust" in shown
-    assert "\x1b" not in shown
-    assert running.end() == 0
+    for _ in range(5):
+        running = serve(f"both={app}", json_lines=False)
+        running.wait(partial(has_replaced, running))
+        assert running.end() == 0
+        shown = "\n".join(running.lines)
+        assert "\x1b" not in shown
+        if "devtls trust" in shown and f"127.0.0.1:{app}  up" in shown:
+            return
+    raise AssertionError(shown)
 
 
 def test_nothing_to_serve_shows_examples(serve: Callable[..., Serve]) -> None:

@@ -16,6 +16,7 @@ from devtls.errors import DevtlsError, PortInUse
 from devtls.net import dns as net_dns
 from devtls.net.client.listener import Listener
 from devtls.net.dns import DnsBound, DnsLimits, DnsServer, bind_dns
+from tests.net.h2_stand_ins import NotingTransport
 from tests.net.harness import until
 
 HASTY = DnsLimits(idle_s=0.15)
@@ -396,3 +397,14 @@ def count_answers(bound: DnsBound) -> int:
                 time.sleep(0.001)
         receiving.join()
     return len(found)
+
+
+async def test_a_connection_says_its_state() -> None:
+    async with running() as one:
+        stream, transport = net_dns._DnsConnection(one.server), NotingTransport(peername=("127.0.0.1", 5))
+        stream.connection_made(transport)
+        stream.data_received(b"\0")
+        assert repr(stream) == "<_DnsConnection open, 1 bytes held>"
+        stream.pause_writing()
+        assert repr(stream) == "<_DnsConnection client stalled, 1 bytes held>"
+        stream.connection_lost(None)

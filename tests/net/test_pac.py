@@ -16,6 +16,7 @@ from devtls.net import pac
 from devtls.net.bind import bind
 from devtls.net.client.listener import ConnectionLimiter, TlsGate
 from devtls.net.pac import PacServer
+from tests.net.h2_stand_ins import NotingTransport
 from tests.net.harness import DEADLINE_S, Client, Proxy, Reply, aborted, answering, app, until
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -257,3 +258,12 @@ async def test_tunnels_go_on_when_the_port_closes(running: Proxy, port: Pac) -> 
         port.server.close()
         await client.request()
         assert (await client.reply()).body == b"still"
+
+
+async def test_a_connection_says_its_state(port: Pac) -> None:
+    connection = pac.PacConnection(port.server)
+    connection.connection_made(NotingTransport(peername=("127.0.0.1", 5)))
+    assert repr(connection) == "<PacConnection waiting>"
+    connection.data_received(b"GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert repr(connection) == "<PacConnection responded>"
+    connection.connection_lost(None)

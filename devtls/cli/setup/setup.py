@@ -79,7 +79,11 @@ def command(
     plan = plan_setup(context, request)
     if dry_run:
         _show_dry_run(context, plan, as_json=as_json)
-        return
+    else:
+        _set_up(context, plan, yes=yes, as_json=as_json)
+
+
+def _set_up(context: Context, plan: SetupPlan, *, yes: bool, as_json: bool) -> None:
     if plan.trust and plan.trust.authority is None and not yes:
         refuse_without_terminal("setup")
     plan = create_setup_authority(context, plan)

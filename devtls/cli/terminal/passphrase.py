@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from getpass import getpass
 
 from devtls.errors import Refused
 from devtls.system.storage.passphrase import OPTION, PassphraseSource
@@ -15,6 +14,8 @@ def terminal_passphrases(descriptor: int | None = None, *, option: str = OPTION)
 
 
 def _ask(question: str) -> str:
+    from getpass import getpass  # 1 ms that only a locked CA has to pay
+
     try:
         return getpass(question)
     except EOFError as error:  # Ctrl-D

@@ -35,7 +35,7 @@ class ServiceFacts:
 def check_services(services: Sequence[ServiceFacts]) -> Iterator[Finding]:
     """Yield the findings about each."""
     if not services:
-        yield Finding("service-none", Section.SERVICE, Level.OK, "No service is installed: devtls starts by hand.")
+        yield Finding("service-none", Section.SERVICE, Level.OK, "No service is installed: you start devtls yourself.")
     for facts in services:
         yield _check(facts)
 

@@ -5,19 +5,17 @@ Owns the choice between the three (RFC 9110 12.5.1), and the last two; `html` dr
 
 from __future__ import annotations
 
-import json
 import re
 
 from devtls.http.answers.content import ERROR_HEADER, LocalResponse, PageText, printable
-from devtls.http.answers.html import POLICY, render
 
 
 def draw(text: PageText, accept: bytes, *extra: tuple[bytes, bytes]) -> LocalResponse:
     """Return `text` in the form that an Accept value asks for, with `extra` fields."""
     match preferred_form(accept):
         case "html":
-            kind, body = b"text/html; charset=utf-8", render(text)
-            extra = (*extra, (b"Content-Security-Policy", POLICY))
+            kind, (body, policy) = b"text/html; charset=utf-8", _page(text)
+            extra = (*extra, (b"Content-Security-Policy", policy))
         case "json":
             kind, body = b"application/json", _json(text)
         case _:
@@ -74,6 +72,14 @@ def _line(text: PageText) -> bytes:
     return (printable(line.rstrip()) + "\n").encode("utf-8", "replace")
 
 
+def _page(text: PageText) -> tuple[bytes, bytes]:
+    from devtls.http.answers.html import POLICY, render  # 2 ms that no start needs
+
+    return render(text), POLICY
+
+
 def _json(text: PageText) -> bytes:
     texts = {"title": text.title, "message": text.message, "hint": text.hint}
-    return json.dumps({"error": text.code, "status": text.status, **texts, **text.facts}).encode() + b"\n"
+    from json import dumps  # 1 ms that no start needs
+
+    return dumps({"error": text.code, "status": text.status, **texts, **text.facts}).encode() + b"\n"

@@ -1,7 +1,7 @@
-"""What our own answers say: which route is missing, which address refused, what to do next.
+"""The texts of our own responses: which route is missing, which address refused, what to do next.
 
 Owns the words of each answer that devtls gives in an app's stead. Refuses to guess: it says what happened and names the
-next command. `page_layout` draws them (a page, JSON, one line) and escapes whatever came from the network.
+next command. `layout` renders them (a page, JSON, one line) and escapes whatever came from the network.
 
 Every answer but the redirect carries `Devtls-Error`: `no-route`, `upstream`, `broken-answer`, `timeout`,
 `misdirected`, `loop`, `malformed`, `overloaded`, `refused` or `help`; all carry `Cache-Control: no-store`. The answer
@@ -40,7 +40,7 @@ __all__ = [
 
 
 HANDSHAKE_FAILED = "the TLS handshake failed"
-"""How the error of an address begins that took the connection, but with whose TLS devtls could not agree."""
+"""The start of the error of an address whose TLS handshake failed."""
 
 _TLS_HINT = (
     'Name the CA that signed the certificate of the app with `ca = "ca.pem"` on the route, or leave it unchecked with '

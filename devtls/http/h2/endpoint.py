@@ -1,4 +1,4 @@
-"""What both ends of an HTTP/2 connection do with what they read: check it, keep the connection's state, end in order.
+"""The reading half of an HTTP/2 connection, common to both sides: frames are checked, streams kept, ends put in order.
 
 Owns the buffer, stream states and GOAWAY (RFC 9113 sections 3 to 6). Refuses what the RFC calls an error, as
 a ConnectionFault or StreamFault inside and as GOAWAY or RST_STREAM outside, and what it merely allows but nobody needs:
@@ -283,7 +283,7 @@ class Endpoint(Settings, Generic[EventT]):
 
     @abstractmethod
     def _emit_fault(self, reason: str) -> None:
-        """Tell whoever is concerned that the connection is over."""
+        """Report a fault of the whole connection."""
 
     def _last_looked_at(self) -> int:
         """Return the last stream of the peer's that was not ignored."""
@@ -344,7 +344,7 @@ class Endpoint(Settings, Generic[EventT]):
     # -- the end of streams and of the connection ---------------------------------------------------------------------
 
     def finish(self, stream_id: int) -> None:
-        """EndMarker a tunnel: what is queued still goes, what the peer still sends is for nobody."""
+        """End a tunnel: what is queued still goes, what the peer still sends is dropped."""
         stream = self._streams.get(stream_id)
         if stream is None:
             return

@@ -1,4 +1,4 @@
-"""One field of HTTP/2, checked: what it is, whether it may stand in a message (RFC 9113 8.2, 8.3), what it counts.
+"""The check of one HTTP/2 field: its kind, its flaw if it has one, its size (RFC 9113 8.2, 8.3).
 
 Owns the syntax of names, values and pseudo-fields. Refuses nothing by itself: a field that is malformed is an entry
 that says why, because the block around it must be decoded to its end all the same. Strategy: an entry is made once and

@@ -1,4 +1,4 @@
-"""What field blocks mean: requests, responses and trailers from entries, and blocks from events (RFC 9113 section 8).
+"""Requests, responses and trailers from field blocks, and blocks from events (RFC 9113 section 8).
 
 Owns pseudo-fields, Host against :authority, cookie crumbs, Content-Length against END_STREAM, and the extended CONNECT
 of RFC 8441, which becomes the WebSocket request that an app knows. Refuses what an HTTP/1.1 app could misread before a
@@ -203,7 +203,7 @@ def _websocket(request: Request, protocol: bytes, present: set[int], key: bytes)
 
 
 def make_websocket_key(secret: bytes, stream_id: int) -> bytes:
-    """Return a key for a WebSocket's request (RFC 6455 4.1): nobody outside can foretell it."""
+    """Return a key for a WebSocket's request (RFC 6455 4.1): no client can foretell it."""
     return base64.b64encode(hashlib.blake2b(b"%d" % stream_id, key=secret, digest_size=16).digest())
 
 

@@ -23,7 +23,7 @@ from devtls.http.h2.frames import ConnectionFault, ErrorCode
 from devtls.http.h2.huffman import decode_huffman
 
 TABLE_BYTES: Final = 4096
-"""SETTINGS_HEADER_TABLE_SIZE as everybody starts with it; we ask for no other."""
+"""SETTINGS_HEADER_TABLE_SIZE as every connection starts with it; we ask for no other."""
 
 STATIC_TABLE: Final[Headers] = [
     (b":authority", b""),

@@ -1,4 +1,4 @@
-"""What one HTTP/2 connection may cost.
+"""The limits of one HTTP/2 connection.
 
 Owns the numbers that come from the configuration and the two windows that follow from them.
 """

@@ -1,4 +1,4 @@
-"""What is to be sent on an HTTP/2 connection: frames that are ready, and streams that wait for their turn.
+"""The sending half of an HTTP/2 connection: frames that are ready, and streams that wait for their turn.
 
 Owns the order of the wire, both windows of the peer, and fairness: DATA goes straight out while windows and buffer
 allow it, else it waits in its stream's queue, and the queues are served in turn, one frame each. Refuses to make ready
@@ -224,7 +224,7 @@ class Outgoing:
         stream.peer_open = stream.our_side_open = False
 
     def reset(self, stream_id: int, code: int = ErrorCode.CANCEL) -> None:
-        """EndMarker a stream at once; nothing happens when it is over."""
+        """End a stream at once; nothing happens when it is over."""
         if (stream := self._streams.get(stream_id)) is not None:
             self._append(frames.rst_stream(stream_id, code))
             self._remove(stream, Ended.RESET_BY_US)

@@ -1,4 +1,4 @@
-"""What is open on an HTTP/2 connection, what was, and how much each stream may still send (RFC 9113 sections 5.1, 5.2).
+"""The streams of an HTTP/2 connection: open ones with their windows, and how the last ones ended (RFC 9113 5.1, 5.2).
 
 Owns the record of a stream and the memory of ended ones, which tells a late frame from a broken peer. Refuses nothing:
 `endpoint` and its two sides check. Strategy: an open stream is a dict entry; an ended one is remembered by how it
@@ -80,13 +80,13 @@ class Stream:
         """A final response head was sent (server) or received (client)."""
         self.tunnel = False
         self.deserted = False
-        """What the peer still sends is for nobody: the stream is over when our side has ended."""
+        """Whatever the peer still sends is dropped: the stream is over when our side has ended."""
         self.body_left: int | None = None
         """What the peer's Content-Length still promises."""
         self.handshake: Headers = []
         """What turns the answer to a WebSocket's CONNECT into a 101 (client)."""
         self.discarded = 0
-        """What came behind the answer, for nobody."""
+        """How many bytes came behind the response, and were dropped."""
         self.empties = 0
         self.interims = 0
         self.held = 0

@@ -1,15 +1,17 @@
-"""What a connection tells about itself: one record per request, and the few things a person should hear of."""
+"""Access records, and the observer that is told of them, of failed handshakes, host checks and faults."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from devtls.http.answers.host_check import HostCheck
 from devtls.http.events import Request
 from devtls.http.forward import Edge
 from devtls.net.tls.handshake import HandshakeFailure
+
+if TYPE_CHECKING:
+    from devtls.http.answers.host_check import HostCheck
 
 _PROTOCOLS = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1", b"2.0": "HTTP/2"}
 
@@ -50,7 +52,7 @@ def record_of(request: Request, edge: Edge, status: int, *, complete: bool = Tru
 
 
 class Observer(Protocol):
-    """Who wants to know; calls are made on the loop and must return at once."""
+    """The log of a process; calls are made on the loop and must return at once."""
 
     @property
     def wants_requests(self) -> bool:

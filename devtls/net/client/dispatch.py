@@ -1,4 +1,4 @@
-"""What one client connection does with requests, whichever HTTP it speaks: choose, begin, explain, record.
+"""Dispatches the requests of one client connection, in either version of HTTP: route, relay, error page, record.
 
 Owns the connection's view of the service: its name, its edge, the terms of the routes that it has used, and the records
 for the observer. Decides nothing that `routing` and `http.exchange` decide, and writes nothing: the connection does.
@@ -176,7 +176,7 @@ class RequestDispatcher:
 def _refusal_page(
     service: ProxyService, sni: str | None, port: int, request: Request, refusal: NoRoute
 ) -> pages.LocalResponse:
-    """Return the answer to a request that no route takes; `port` is the one that its client came to."""
+    """Return the answer to a request that no route takes; `port` is the one that the client connected to."""
     match refusal:
         case NoRoute.MISDIRECTED:
             return pages.misdirected(host_of(request.authority), sni or "", port, _accept(request))

@@ -54,7 +54,7 @@ _LINGER_FACTOR = 15
 
 
 class H1ClientConnection(asyncio.Protocol):
-    """A client inside TLS; `sni` as in its ClientHello, None without one; `port` as in Reception."""
+    """A client inside TLS; `sni` and `port` as in RequestDispatcher."""
 
     http2 = False
 
@@ -127,7 +127,7 @@ class H1ClientConnection(asyncio.Protocol):
             self.fault(error)
 
     def eof_received(self) -> bool:
-        """The client ended: whatever runs is for nobody."""
+        """The client closed its side: cancel its exchange."""
         try:
             if self._phase is _LINGERING:
                 self._close()

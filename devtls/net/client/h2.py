@@ -1,7 +1,7 @@
 """One client connection of HTTP/2: bytes to events, a stream per request, one write for what a turn of the loop made.
 
-Owns the codec, the socket and the clock of the connection. Refuses nothing by itself: the codec judges the peer,
-`reception` the requests. Answers of streams that are served in the same turn leave in one record: to encrypt and send
+Owns the codec, the socket and the clock of the connection. Refuses nothing by itself: the codec checks the peer,
+`dispatch` the requests. Answers of streams that are served in the same turn leave in one record: to encrypt and send
 each by itself would cost half of what a request costs.
 """
 
@@ -44,7 +44,7 @@ def h2_limits(limits: ClientLimits) -> H2Limits:
 
 
 class H2ClientConnection(asyncio.Protocol):
-    """A client inside TLS that chose `h2`; `sni` as in its ClientHello, None without one; `port` as in Reception."""
+    """A client inside TLS that chose `h2`; `sni` and `port` as in RequestDispatcher."""
 
     http2 = True
 
@@ -122,7 +122,7 @@ class H2ClientConnection(asyncio.Protocol):
             self.fault(error)
 
     def eof_received(self) -> bool:
-        """The client ended: whatever runs is for nobody."""
+        """The client closed its side: cancel its exchanges."""
         self._lose_streams("The client closed the connection.")
         self._close()
         return False

@@ -1,4 +1,4 @@
-"""One request of an HTTP/2 client: what a relay talks to, and the client's end of a tunnel.
+"""One request of an HTTP/2 client: a relay's client, or the client's end of a tunnel.
 
 Owns nothing but which stream it is and whether its answer has begun: the codec has the stream, the relay the exchange,
 the connection the socket. Everything that it encodes is sent when the connection's burst is over.
@@ -36,7 +36,7 @@ class H2ClientStreams(Protocol):
     dispatcher: RequestDispatcher
 
     def stream_over(self, stream: H2ClientStream) -> None:
-        """Take note that an exchange has ended."""
+        """Drop a stream whose exchange has ended."""
 
     def stream_fault(self, stream: H2ClientStream, error: Exception) -> None:
         """End one stream for a bug of ours."""

@@ -15,7 +15,6 @@ from typing import cast
 
 from devtls.net.bind import BACKLOG, Bound, Origin
 from devtls.net.client.h1 import H1ClientConnection
-from devtls.net.client.h2 import H2ClientConnection
 from devtls.net.client.plain_http import PlainConnection
 from devtls.net.client.service import ProxyService
 from devtls.net.tls.client import ClientTlsLayer
@@ -28,7 +27,7 @@ _PREPARE_AFTER_S = 0.002
 
 
 class TlsGate:
-    """What the TLS layer asks: the context for a hello, the protocols inside, whom to tell (tls.TlsHooks).
+    """Answers the TLS layer: the context for a ClientHello, the protocol inside, the report of a failure (TlsHooks).
 
     `port` is the one that clients believe to be connected to, when it is not the service's own.
     """
@@ -42,7 +41,7 @@ class TlsGate:
         self._port = port
 
     def behind(self, port: int) -> TlsGate:
-        """Return the same for a client whose tunnel ends here, and was asked for `port`."""
+        """Return the same for a client whose tunnel to `port` ends here."""
         return TlsGate(self._service, self._contexts, self.handshake_timeout_s, port)
 
     def choose(self, hello: ClientHello) -> ssl.SSLContext | Alert:
@@ -53,11 +52,11 @@ class TlsGate:
         """Return the protocol for an established connection; `alpn` is h2, http/1.1, http/1.0 or None."""
         asyncio.get_running_loop().call_later(_PREPARE_AFTER_S, self._contexts.prepare)
         if alpn == "h2":
-            return H2ClientConnection(self._service, sni, self._port)
+            return _h2_connection(self._service, sni, self._port)
         return H1ClientConnection(self._service, sni, self._port)
 
     def plain(self) -> asyncio.Protocol:
-        """Return the answer to people who typed http://."""
+        """Return the protocol that redirects http:// to https://."""
         port = self._port or self._service.https_port
         return PlainConnection(self._routes, port, lambda: self._service.challenges)
 
@@ -136,7 +135,7 @@ class RefusedConnection(asyncio.Protocol):
 
 
 class ConnectionLimiter:
-    """The connections that count against `max_connections`, whichever way they came, and their common turnstile."""
+    """The connections that count against `max_connections`, from every listener, and their handshake limiter."""
 
     def __init__(self, service: ProxyService) -> None:
         self.connections: set[asyncio.BaseProtocol] = set()
@@ -145,7 +144,7 @@ class ConnectionLimiter:
 
     @property
     def closed(self) -> bool:
-        """Whether nobody else is let in."""
+        """Whether the limit is reached, or the proxy drains."""
         return len(self.connections) >= self._service.limits.max_connections or self._service.draining
 
     def entry(self, gate: TlsGate) -> ClientTlsLayer:
@@ -184,3 +183,10 @@ def https_protocol(
 def redirect_protocol(service: ProxyService) -> Callable[[], asyncio.Protocol]:
     """Return the factory for port 80."""
     return lambda: PlainConnection(lambda: service.snapshot.routes, service.https_port, lambda: service.challenges)
+
+
+def _h2_connection(service: ProxyService, sni: str | None, port: int | None) -> asyncio.Protocol:
+    # Imported in a thread, a moment after the start (`daemon.run`): no start waits for HTTP/2, which takes 15 ms.
+    from devtls.net.client.h2 import H2ClientConnection
+
+    return H2ClientConnection(service, sni, port)

@@ -1,4 +1,4 @@
-"""Plain HTTP where people meet it by mistake: port 80, and the TLS port itself (`http://app.dev.local:8443`).
+"""Plain HTTP that a person typed by mistake: port 80, and the TLS port itself (`http://app.dev.local:8443`).
 
 Owns one answer per connection: 307 to https for a name that is routed, a page without data for every other Host (a
 page on the internet may point its own name at 127.0.0.1: it learns nothing here). The proof of an ACME challenge that
@@ -74,7 +74,7 @@ class PlainConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock, and fetch for nobody."""
+        """Stop the clock, and cancel a fetch."""
         if self._fetching is not None:
             self._fetching.cancel()
         if self._timer is not None:

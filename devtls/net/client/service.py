@@ -1,4 +1,4 @@
-"""What all client connections of a process share.
+"""The state that all client connections of a process share.
 
 Owns the references that a reload swaps, the limits, and the list of open connections. Decides nothing.
 """
@@ -24,7 +24,7 @@ from devtls.routing import ClientAuth, Snapshot
 
 
 class ClientConnection(Protocol):
-    """What the daemon asks of an open connection, whichever HTTP it speaks."""
+    """An open connection as the daemon sees it, in either version of HTTP."""
 
     @property
     def id(self) -> int:
@@ -90,7 +90,7 @@ class ProxyService(msgspec.Struct, eq=False):
     _edges: dict[tuple[bytes, int], Edge] = msgspec.field(default_factory=dict)
 
     def policy(self, sni: str) -> ClientPolicy | None:
-        """Return what clients who name `sni` ("" = nobody) have to show."""
+        """Return the policy for clients of the name `sni` ("" = no name)."""
         auth = self.snapshot.routes.client_auth(sni or LOCALHOST)
         return None if auth is None else self.policies[auth]
 

@@ -1,6 +1,6 @@
-"""The server side of TLS: the first bytes decide.
+"""TLS towards clients: the first bytes decide between TLS and plain HTTP.
 
-Owns the way from a new TCP connection to a context: the ClientHello is read first (`net.hello`), `TlsHooks.choose`
+Owns the way from a new TCP connection to a context: the ClientHello is read first (`client_hello`), `TlsHooks.choose`
 answers with a context or an alert before any key is made, and a client that speaks plain HTTP is handed to a protocol
 for it. Refuses everything else with an alert.
 """
@@ -23,7 +23,7 @@ _LAST_WORD_S = 2.0
 
 
 class TlsHooks(Protocol):
-    """What the server side of TLS asks of its owner."""
+    """The questions that the layer asks its owner."""
 
     handshake_timeout_s: float
 
@@ -37,11 +37,11 @@ class TlsHooks(Protocol):
         """Return the protocol for a client that speaks no TLS."""
 
     def failed(self, failure: HandshakeFailure) -> None:
-        """Take note of a handshake that failed."""
+        """Report a handshake that failed."""
 
 
 class ClientTlsLayer(TlsLayer):
-    """The server side: looks at the first bytes, lets the owner choose, then hands the plaintext over."""
+    """The layer that faces clients: reads the first bytes, lets the owner choose, then passes the plaintext on."""
 
     def __init__(self, hooks: TlsHooks, handshake_limiter: HandshakeLimiter | None = None) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class ClientTlsLayer(TlsLayer):
         plain.data_received(first)
 
     def eof_received(self) -> bool:
-        """TCP ended; before a ClientHello that is nobody's fault (a port probe)."""
+        """TCP ended; before a ClientHello that is no failure (a port probe)."""
         if self._hello is None:
             self._stop_timer()
             self.closing = self._reported = True

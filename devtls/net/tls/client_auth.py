@@ -1,4 +1,4 @@
-"""Clients that prove who they are: the context that asks for a certificate, and what apps are told of it.
+"""Client certificates: the TLS context that asks for one, and the fields that pass it to apps (RFC 9440).
 
 Owns how a name's policy becomes a TLS context, and the fields of RFC 9440. Refuses, by OpenSSL's own alerts, a client
 without a certificate where one is required, one of another CA, one that has run out or was revoked. The context is
@@ -40,7 +40,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class AskingContext(ssl.SSLContext):
-    """A context that asks for a certificate; `policy` is the one that it was made by."""
+    """A context that asks for a certificate; `policy` is the policy that it was made by."""
 
     policy: ClientPolicy
     chains: dict[bytes, tuple[bytes, ...]]

@@ -190,7 +190,7 @@ class ContextCache:
         return context
 
     def prepare(self) -> None:
-        """Make the empty context of the next new name while nobody waits for it: 0.2 of minting's 1.2 ms."""
+        """Make the empty context of the next new name ahead of need: 0.2 of minting's 1.2 ms."""
         if self._spare is None:
             self._spare = self._empty_context()
 

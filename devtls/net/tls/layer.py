@@ -1,7 +1,7 @@
 """TLS over a plain TCP protocol: `ssl.SSLObject` on memory buffers, for both sides.
 
 Owns the record layer between a TCP transport and an application protocol, which sees an ordinary `asyncio.Transport`.
-Refuses clients before any key is made: the first bytes are read (`net.hello`), `choose` answers with a context or an
+Refuses clients before any key is made: the first bytes are read (`client_hello`), `choose` answers with a context or an
 alert. The loop's own `ssl=` is not used: it drops the alert of a failed handshake (the client sees a bare EOF), the
 bytes that are written after the peer's close_notify, and the difference between a clean end and a cut; and it costs
 as much.
@@ -24,7 +24,7 @@ _PROMPT_BYTES = 65536
 
 
 class TlsLayer(asyncio.Protocol):
-    """The record layer of one connection after its context is known; subclasses say who begins."""
+    """The record layer of one connection after its context is known; subclasses say which side begins."""
 
     def __init__(self) -> None:
         self.tcp: asyncio.Transport

@@ -1,4 +1,4 @@
-"""One connection to an app: its codec, its socket, and whoever is using it now.
+"""An HTTP/1 connection to an app: its codec, its socket, and the relay that uses it.
 
 Owns the bytes between the app and its client codec. While an exchange uses it, every event goes to that exchange's
 relay; while it is idle, anything that arrives (data, an end) makes it worthless and the pool is told.
@@ -192,7 +192,7 @@ class H1UpstreamConnection(asyncio.Protocol):
             self._lost = then
 
     def abort(self) -> None:
-        """Close at once; nobody hears of it any more."""
+        """Close at once; its user hears no more of it."""
         self.user = None
         if not self.closed:
             self.closed = True

@@ -1,6 +1,6 @@
-"""A connection to an app that speaks HTTP/2: many requests on one, each with a stream of its own (`upstream_stream`).
+"""A connection to an app that speaks HTTP/2: many requests on one, each with a stream of its own (`h2_stream`).
 
-Owns the socket, the codec and which stream is whose. Refuses an app that does not begin with its settings: it speaks
+Owns the socket, the codec and the user of each stream. Refuses an app that does not begin with its settings: it speaks
 something else. Strategy: the events of one read are sorted by stream, each user gets its own in one call, and what the
 users made is sent in one write.
 """
@@ -63,7 +63,7 @@ class H2UpstreamConnection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether nobody uses it."""
+        """Whether it has no streams."""
         return not self._streams
 
     def open(self) -> H2UpstreamStream:
@@ -237,6 +237,6 @@ class H2UpstreamConnection(asyncio.Protocol):
         self.close()
 
     def close(self) -> None:
-        """End the connection: nobody uses it."""
+        """End the connection, which is idle."""
         self.flush()  # the last words of a tunnel
         self._close("The connection to the app was closed.")

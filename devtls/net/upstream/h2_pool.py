@@ -1,7 +1,7 @@
 """The connections to one app that speaks HTTP/2: as few as possible, each shared by many requests.
 
-Owns who may take another request, and that many who come at once wait for one dial, not for one each. A connection
-that nobody uses is kept a minute: unlike in HTTP/1.1 an app can say that it leaves (GOAWAY) without losing a request.
+Owns the choice of a connection for each request, and the one dial that many requests wait for together. An idle
+connection is kept a minute: unlike in HTTP/1.1 an app can say that it leaves (GOAWAY) without losing a request.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class H2UpstreamPool:
 
     @property
     def idle_count(self) -> int:
-        """How many of them nobody uses."""
+        """How many of them are idle."""
         return sum(connection.idle for connection in self._connections)
 
     def open(self) -> H2UpstreamStream | None:
@@ -48,7 +48,7 @@ class H2UpstreamPool:
         return None
 
     async def dial(self) -> H2UpstreamStream | DialFailed:
-        """Return a stream on a fresh connection; who asks meanwhile gets one on the same."""
+        """Return a stream on a fresh connection; callers meanwhile get streams on the same one."""
         while (stream := self.open()) is None:
             if self._dialling is None:
                 self._dialling = asyncio.get_running_loop().create_task(self._add())
@@ -76,14 +76,14 @@ class H2UpstreamPool:
             self._connections.remove(connection)
 
     def sweep(self, now: float) -> int:
-        """Close what nobody has used for a minute; return how many are left."""
+        """Close connections that were idle for a minute; return how many are left."""
         for connection in list(self._connections):
             if connection.idle and now - connection.idle_since > IDLE_S:
                 connection.close()
         return len(self._connections)
 
     def close(self) -> None:
-        """Close what nobody uses."""
+        """Close idle connections."""
         if self._dialling is not None:
             self._dialling.cancel()
         for connection in list(self._connections):

@@ -1,4 +1,4 @@
-"""One request on a shared connection to an app: what a relay takes for a connection of its own, and a tunnel's end.
+"""One request on an HTTP/2 connection to an app: a relay's handle, or the end of a tunnel.
 
 Owns nothing but which stream it is and who uses it: the codec has the stream, the connection the socket. Refuses to ask
 for a WebSocket where the app takes none.
@@ -31,7 +31,7 @@ class H2UpstreamStreams(Protocol):
         """Send a request's head; return the number of its stream."""
 
     def forget(self, stream_id: int) -> None:
-        """Take note that a stream has no user any more."""
+        """Drop a stream whose user is done."""
 
     def flush_soon(self) -> None:
         """Send what is ready at the end of the turn."""
@@ -113,7 +113,7 @@ class H2UpstreamStream:
         self._connection.flush_soon()
 
     def abort(self) -> None:
-        """Tell the app that nobody wants its answer."""
+        """Cancel the request: RST_STREAM tells the app."""
         self.user = None
         if not self.closed:
             self.closed = True

@@ -15,7 +15,7 @@ from devtls.routing import Upstream
 
 
 class UpstreamUser(Protocol):
-    """Who uses a connection: a relay."""
+    """The user of a connection: a relay."""
 
     def upstream_event(self, event: UpstreamEvent) -> None:
         """Take an event of the app's answer; `upstream_flush` follows."""

@@ -1,8 +1,8 @@
 """Connections to apps: idle ones kept a little while, new ones dialled on every address the app may listen on.
 
-Owns who is idle and for how long it may stay so. An app closes its idle connections after a time it seldom announces
-(Node: 5 s): ours are kept 4 s, or a second less than it announced, and half of that after each one that turned out
-stale; so a request meets a closed door rarely, and a POST never by our choice.
+Owns the idle connections, and for how long each is kept. An app closes its idle connections after a time it seldom
+announces (Node: 5 s): ours are kept 4 s, or a second less than it announced, and half of that after each one that
+turned out stale; so a request meets a closed connection rarely, and a POST never by our choice.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from devtls.http.actions import DialFailed
 from devtls.http.h1.head import HeadLimits
-from devtls.http.h2.limits import H2Limits
 from devtls.net.upstream.dial import DialledT, Dialler
 from devtls.net.upstream.h1 import H1UpstreamConnection
-from devtls.net.upstream.h2 import H2UpstreamConnection
-from devtls.net.upstream.h2_pool import H2UpstreamPool
-from devtls.net.upstream.h2_stream import H2UpstreamStream
 from devtls.net.upstream.handle import UpstreamHandle
 from devtls.routing import Upstream
+
+if TYPE_CHECKING:
+    from devtls.net.upstream.h2 import H2UpstreamConnection
+    from devtls.net.upstream.h2_pool import Connect, H2UpstreamPool
+    from devtls.net.upstream.h2_stream import H2UpstreamStream
 
 _MIN_IDLE_S = 1.0
 _MAX_IDLE_PER_UPSTREAM = 256
@@ -39,7 +40,7 @@ class PoolLimits(msgspec.Struct, frozen=True):
 
 
 class UpstreamState(msgspec.Struct):
-    """What is known of an app beyond one request; outlives reloads."""
+    """The state of an app beyond one request; outlives reloads."""
 
     base_s: float
     """How long idle connections are kept before anything is known against it."""
@@ -94,14 +95,14 @@ class Pool:
         self._head_limits = head_limits
 
     def state(self, upstream: Upstream) -> UpstreamState:
-        """Return what is known of an app."""
+        """Return the state of an app."""
         state = self._states.get(upstream)
         if state is None:
             state = self._states[upstream] = UpstreamState(self._limits.idle_s)
         return state
 
     def known(self, upstream: Upstream) -> UpstreamState | None:
-        """Return what is known of an app, None when no request was for it yet."""
+        """Return the state of an app, None when no request was for it yet."""
         return self._states.get(upstream)
 
     @property
@@ -145,7 +146,7 @@ class Pool:
         state = self._states[connection.upstream]
         state.active -= 1
         if not isinstance(connection, H1UpstreamConnection):
-            cast(H2UpstreamStream, connection).release()
+            cast("H2UpstreamStream", connection).release()
             return
         codec = connection.codec
         full = len(state.idle) >= _MAX_IDLE_PER_UPSTREAM
@@ -170,7 +171,7 @@ class Pool:
         connection.abort()
 
     def hand_over(self, connection: UpstreamHandle) -> None:
-        """The connection became a tunnel: it is nobody's business here any more."""
+        """Give up a connection that became a tunnel."""
         connection.user = None
         self.state(connection.upstream).active -= 1
 
@@ -238,12 +239,30 @@ class Pool:
 
     def _shared(self, upstream: Upstream, state: UpstreamState) -> H2UpstreamPool:
         if state.shared is None:
-            state.shared = H2UpstreamPool(lambda: self._dial_shared(upstream, state))
+            state.shared = _make_h2_pool(lambda: self._dial_shared(upstream, state))
         return state.shared
 
     async def _dial_shared(self, upstream: Upstream, state: UpstreamState) -> H2UpstreamConnection | DialFailed:
         shared = self._shared(upstream, state)
-        limits = H2Limits(head=self._head_limits, window_bytes=self._limits.max_buffer_bytes)
-        outcome = await self._dial(upstream, state, lambda _: H2UpstreamConnection(upstream, limits, shared.drop))
+        limits = self._head_limits, self._limits.max_buffer_bytes
+        outcome = await self._dial(upstream, state, lambda _: _make_h2_connection(upstream, *limits, shared.drop))
         self._sweep_later()
         return outcome
+
+
+# HTTP/2 takes 15 ms to import, which only its first request pays, and only before `daemon.run` has imported it.
+
+
+def _make_h2_pool(connect: Connect) -> H2UpstreamPool:
+    from devtls.net.upstream.h2_pool import H2UpstreamPool
+
+    return H2UpstreamPool(connect)
+
+
+def _make_h2_connection(
+    upstream: Upstream, head: HeadLimits, window_bytes: int, closed: Callable[[H2UpstreamConnection], None]
+) -> H2UpstreamConnection:
+    from devtls.http.h2.limits import H2Limits
+    from devtls.net.upstream.h2 import H2UpstreamConnection
+
+    return H2UpstreamConnection(upstream, H2Limits(head=head, window_bytes=window_bytes), closed)

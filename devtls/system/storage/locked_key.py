@@ -130,7 +130,7 @@ class Unlocker:
             raise WrongPassphrase("What the descriptor gave is not the passphrase.", hint="look at what the file holds")
         if self.source.ask is None:
             raise StateError(
-                f"{self._what} is locked, and there is nobody to ask for the passphrase.",
+                f"{self._what[:1].upper()}{self._what[1:]} is locked, and there is nobody to ask for the passphrase.",
                 hint="run it in a terminal, give --passphrase-fd N, or use the keyring: devtls ca lock --keyring",
             )
         return self._asked(container, self.source.ask)

@@ -7,6 +7,9 @@ import asyncio
 import pytest
 
 from devtls.net.client import plain_http as plain
+from devtls.net.client.plain_http import PlainConnection
+from devtls.routing import RouteTable
+from tests.net.h2_stand_ins import NotingTransport
 from tests.net.harness import Proxy, Reply
 
 
@@ -89,3 +92,12 @@ async def test_a_client_that_says_nothing_is_closed(ports: tuple[int, int], monk
         if await asyncio.wait_for(reader.read(), 5) == b"":
             raise ConnectionResetError
     writer.close()
+
+
+async def test_a_connection_says_its_state() -> None:
+    connection, transport = PlainConnection(RouteTable, 443), NotingTransport(peername=("127.0.0.1", 5))
+    connection.connection_made(transport)
+    assert repr(connection) == "<PlainConnection waiting>"
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert repr(connection) == "<PlainConnection responded>"
+    connection.connection_lost(None)

@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+
 from devtls.errors import CertificateError
 from devtls.pki.java_truststore import read_truststore
 from devtls.system.changes.clientenv.java_options import own_property, without_ours
@@ -78,9 +81,6 @@ def certificates_of(data: bytes, password: str = _USUAL_PASSWORD) -> tuple[bytes
 
 
 def _decrypted(data: bytes, password: str) -> tuple[bytes, ...]:
-    from cryptography.hazmat.primitives.serialization import Encoding
-    from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
-
     try:
         with warnings.catch_warnings(action="ignore"):  # of odd certificates among a JDK's roots
             found = load_pkcs12(data, password.encode()).additional_certs

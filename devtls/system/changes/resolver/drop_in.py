@@ -110,7 +110,7 @@ class DropIn(Change[DropInFacts, DesiredState]):
     def state(self, facts: DropInFacts, desired: DesiredState) -> ChangeState:
         """Say whether our files are there as desired, and only those."""
         if facts.trouble:
-            return ChangeState(Status.MANUAL, facts.trouble, f"Mend that, then {_AGAIN}.")
+            return ChangeState(Status.MANUAL, facts.trouble, f"Fix that, then {_AGAIN}.")
         if self._obstacle:
             remedy = "devtls unsetup names takes out what an earlier setup left." if facts.ours else ""
             return ChangeState(Status.NO_TOOL, self._obstacle, remedy)

@@ -130,7 +130,7 @@ class HostsFile(Change[HostsFacts, DesiredState]):
             text, new = parse_hosts(facts.content or b""), self._wished(facts, desired)
         except UnusableHosts as error:
             detail = f"{self._place.path} is left alone: {error}"
-            return ChangeState(Status.MANUAL, detail, f"Mend the file, then {_AGAIN}.")
+            return ChangeState(Status.MANUAL, detail, f"Fix the file, then {_AGAIN}.")
         if new == (facts.content or b""):
             detail = _rewriter(facts) if text.block else "no route has a name that needs a line"
             return ChangeState(Status.APPLIED, detail)
@@ -148,7 +148,7 @@ class HostsFile(Change[HostsFacts, DesiredState]):
             detail = f"{path} is a link to {facts.link}, and links are not followed as administrator"
             return ChangeState(Status.MANUAL, detail, f"Write the lines into that file, or put a file there: {_AGAIN}.")
         if facts.trouble:
-            return ChangeState(Status.MANUAL, f"{path} cannot be read: {facts.trouble}", f"Mend it, then {_AGAIN}.")
+            return ChangeState(Status.MANUAL, f"{path} cannot be read: {facts.trouble}", f"Fix it, then {_AGAIN}.")
         remedy = f"Make it writable, then {_AGAIN}."
         return ChangeState(Status.READ_ONLY, f"{path} lies on a read-only file system", remedy)
 
@@ -197,7 +197,7 @@ class HostsFile(Change[HostsFacts, DesiredState]):
             return ChangeState(Status.SKIPPED, "the dialog was answered with no", _AGAIN)
         match outcome.trouble:
             case StepFailure.MANUAL:
-                return ChangeState(Status.MANUAL, outcome.detail, f"Mend the file, then {_AGAIN}.")
+                return ChangeState(Status.MANUAL, outcome.detail, f"Fix the file, then {_AGAIN}.")
             case StepFailure.CHANGED:
                 return ChangeState(Status.FAILED, f"{outcome.detail}; nothing was written", _AGAIN)
             case StepFailure.READ_ONLY:

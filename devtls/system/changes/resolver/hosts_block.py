@@ -1,7 +1,7 @@
 """Our block in a hosts file, as bytes: reading it, writing it, taking it out.
 
 Owns what stands between the two marker lines. Refuses a file whose markers do not pair and a block that holds a line
-of somebody else's: a person mends that. Everything outside is left as it is, byte for byte: line ends, a byte order
+of somebody else's: a person fixes that. Everything outside is left as it is, byte for byte: line ends, a byte order
 mark, characters of any encoding. Where the file lacks its last line end, one is added in front of the block; the
 block's first line remembers that, and taking the block out takes it back.
 """

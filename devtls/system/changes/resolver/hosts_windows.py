@@ -21,20 +21,25 @@ from devtls.system.machine.run_as import run_as_administrator, system_directory,
 
 _PARAMETERS = r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
 
+if sys.platform == "win32":
+    import winreg
+
+    def _registered() -> str:
+        try:
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _PARAMETERS) as key:
+                return str(winreg.QueryValueEx(key, "DataBasePath")[0])
+        except OSError:
+            return ""
+else:
+
+    def _registered() -> str:
+        return ""
+
 
 def find_directory(environ: Mapping[str, str]) -> PureWindowsPath:
     """Return the directory that the registry names, else the usual one."""
-    usual = system_directory(environ) / "drivers" / "etc"
-    if sys.platform != "win32":
-        return usual
-    import winreg
-
-    try:
-        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _PARAMETERS) as key:
-            named = PureWindowsPath(ntpath.expandvars(str(winreg.QueryValueEx(key, "DataBasePath")[0])))
-    except OSError:
-        return usual
-    return named if named.is_absolute() else usual
+    named = PureWindowsPath(ntpath.expandvars(_registered()))
+    return named if named.is_absolute() else system_directory(environ) / "drivers" / "etc"
 
 
 def look_at(path: PureWindowsPath) -> HostsFacts:

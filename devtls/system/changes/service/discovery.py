@@ -7,6 +7,10 @@ from pathlib import Path
 
 from devtls.system.changes.change import AnyChange
 from devtls.system.changes.service.account import AnyService
+from devtls.system.changes.service.launchd_agent import LaunchAgent
+from devtls.system.changes.service.socket_unit import SocketUnit
+from devtls.system.changes.service.systemd_unit import UserUnit
+from devtls.system.changes.service.windows_task import LogonTask
 from devtls.system.machine.execute import Runner
 from devtls.system.machine.machine import Machine
 
@@ -27,15 +31,8 @@ def find_services(machine: Machine, runner: Runner, *, config: Path | None = Non
     """Return every method to start devtls by itself here, the user's own first; `config` is the file to read."""
     match machine.platform:
         case "darwin":
-            from devtls.system.changes.service.launchd_agent import LaunchAgent
-
             return (LaunchAgent(machine, runner, config=config),)
         case "win32":
-            from devtls.system.changes.service.windows_task import LogonTask
-
             return (LogonTask(machine, runner, config=config),)
         case _:
-            from devtls.system.changes.service.socket_unit import SocketUnit
-            from devtls.system.changes.service.systemd_unit import UserUnit
-
             return (UserUnit(machine, runner, config=config), SocketUnit(machine, runner, config=config))

@@ -28,7 +28,7 @@ _PROPERTIES = (
 )  # fmt: skip
 
 _IN_VAIN = (ExitCode.USAGE, ExitCode.CONFIG, ExitCode.STATE, ExitCode.REFUSED)
-"""What a person has to mend: starting again would say it again."""
+"""Faults that a person has to fix: starting it again would end in the same way."""
 
 _LIFE = (
     "WorkingDirectory=~",

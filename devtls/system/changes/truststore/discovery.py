@@ -12,14 +12,18 @@ from pathlib import Path
 
 from devtls.errors import UnknownStore
 from devtls.system.changes.change import Kind, Status
+from devtls.system.changes.truststore.crypt32 import Location
 from devtls.system.changes.truststore.families import NIXOS, UNKNOWN_NSS_PACKAGE, Family
 from devtls.system.changes.truststore.firefox_policy import FirefoxPolicyStore
 from devtls.system.changes.truststore.java import Feeder, JavaStore
 from devtls.system.changes.truststore.java_homes import JavaPlace, find_java
 from devtls.system.changes.truststore.linux import SystemStore, find_family, is_complete
+from devtls.system.changes.truststore.macos import Domain, KeychainStore
 from devtls.system.changes.truststore.nss import NssPlace, NssStore
 from devtls.system.changes.truststore.nss_profiles import find_places, has_firefox
 from devtls.system.changes.truststore.store import AnyStore
+from devtls.system.changes.truststore.windows import WindowsStore
+from devtls.system.changes.truststore.wsl import WslStore, is_wsl
 from devtls.system.machine.execute import Runner
 from devtls.system.machine.machine import Machine
 
@@ -57,8 +61,6 @@ def _native_stores(
 
 
 def _keychains(machine: Machine, runner: Runner, scope: Scope) -> Iterator[AnyStore]:
-    from devtls.system.changes.truststore.macos import Domain, KeychainStore
-
     if scope is not Scope.MACHINE:
         yield KeychainStore(Domain.USER, machine, runner)
     if scope is not Scope.USER:
@@ -66,9 +68,6 @@ def _keychains(machine: Machine, runner: Runner, scope: Scope) -> Iterator[AnySt
 
 
 def _windows_stores(machine: Machine, scope: Scope) -> Iterator[AnyStore]:
-    from devtls.system.changes.truststore.crypt32 import Location
-    from devtls.system.changes.truststore.windows import WindowsStore
-
     if scope is not Scope.MACHINE:
         yield WindowsStore(Location.CURRENT_USER, machine)
     if scope is not Scope.USER:
@@ -77,8 +76,6 @@ def _windows_stores(machine: Machine, scope: Scope) -> Iterator[AnyStore]:
 
 def _windows_side(machine: Machine, runner: Runner) -> Iterator[AnyStore]:
     """Yield the other half of a machine whose Linux runs inside Windows."""
-    from devtls.system.changes.truststore.wsl import WslStore, is_wsl
-
     if machine.platform == "linux" and is_wsl(machine):
         yield WslStore(machine, runner)
 

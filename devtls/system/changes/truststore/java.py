@@ -170,7 +170,7 @@ class JavaStore(TrustStore[JavaKeystoreFacts]):
                     Status.READ_ONLY, outcome.detail, f"Make {self.place.keystore} writable, then devtls trust."
                 )
             case StepFailure.NO_TOOL:
-                return ChangeState(Status.NO_TOOL, outcome.detail, "Mend that JDK, then devtls trust.")
+                return ChangeState(Status.NO_TOOL, outcome.detail, "Fix that JDK, then devtls trust.")
             case _:
                 return ChangeState(Status.FAILED, outcome.detail, again)
 

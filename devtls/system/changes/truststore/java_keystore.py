@@ -13,6 +13,8 @@ import hmac
 from dataclasses import dataclass
 from enum import Enum
 
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
+
 from devtls.system.changes.truststore.root import fingerprint_of
 
 PASSWORD = "changeit"  # noqa: S105  # the one that every JDK ships its list of roots with
@@ -104,8 +106,6 @@ class _Fields:
 
 
 def _read_pkcs12(data: bytes) -> tuple[KeystoreEntry, ...] | Unreadable:
-    from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
-
     try:
         store = pkcs12.load_pkcs12(data, PASSWORD.encode())
     except ValueError as error:

@@ -14,6 +14,11 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+try:
+    import sqlite3
+except ImportError:  # a Python that was built without SQLite
+    sqlite3 = None  # type: ignore[assignment]  # None where there is no module
+
 from devtls.system.changes.change import ChangeState, Kind, Status
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
@@ -121,8 +126,8 @@ class NssStore(TrustStore[NssFacts]):
 
     def _peek(self) -> Iterator[NssEntry]:
         """Yield the certificates without certutil: enough to say that one is there, not to change anything."""
-        import sqlite3  # only without certutil
-
+        if sqlite3 is None:
+            return
         file = (self.place.directory / "cert9.db").absolute().as_uri()
         try:
             with closing(sqlite3.connect(f"{file}?mode=ro&immutable=1", uri=True)) as database:
@@ -154,7 +159,7 @@ class NssStore(TrustStore[NssFacts]):
         return ChangeState(Status.ABSENT, "" if facts.exists else "the database will be made")
 
     def apply_plan(self, facts: NssFacts, desired: RootCertificate) -> Plan:
-        """Return: make the database when there is none, add the root (which also mends its trust flags)."""
+        """Return: make the database when there is none, add the root (which also sets its trust flags)."""
         if facts.certutil is None or self.trust_state(facts, desired.fingerprint).status is not Status.ABSENT:
             return Plan()
         steps: list[Step] = []
