@@ -21,7 +21,7 @@ HTTPS, HTTP = "https", "http"
 
 
 class ActivatedListeners(msgspec.Struct, frozen=True):
-    """The doors that need not be opened; `notes` are lines that a person should read."""
+    """The listeners that need not be bound; `notes` are lines that a person should read."""
 
     https: Bound | None = None
     http: Bound | None = None
@@ -36,7 +36,7 @@ def take_activated_listeners(serve: ServeConfig) -> ActivatedListeners:
 
 
 def sort_out(inheritance: ActivatedSockets, serve: ServeConfig) -> ActivatedListeners:
-    """Return the doors among these sockets; what is none of them is closed."""
+    """Return the listeners among these sockets; every other socket is closed."""
     bound: dict[str, list[ActivatedSocket]] = {HTTPS: [], HTTP: []}
     notes = list(inheritance.notes)
     for activated in inheritance.sockets:
@@ -68,7 +68,7 @@ def _role_of(name: str, port: int, serve: ServeConfig) -> str | None:
 
 
 def _bound(activated: list[ActivatedSocket]) -> Bound | None:
-    """Return one role; where its sockets have several ports, all are served and the lowest is the one in addresses."""
+    """Return the listener of one role; of several ports all are served, and the lowest is the one in addresses."""
     return adopt(min(each.port for each in activated), [each.sock for each in activated]) if activated else None
 
 

@@ -24,7 +24,7 @@ def make_acme_app(answer: Callable[[AcmeRequest], Awaitable[AcmeResponse]]) -> w
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
-            problem = document(Problem("malformed", f"A request has at most {MAX_BODY_BYTES} octets."))
+            problem = document(Problem("malformed", f"A request has at most {MAX_BODY_BYTES} bytes."))
             return web.Response(status=413, body=msgspec.json.encode(problem), content_type=CONTENT_TYPE)
         content_type = request.headers.get("Content-Type", "")
         found = await answer(AcmeRequest(request.method, request.raw_path, request.host, content_type, body))

@@ -41,7 +41,7 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class FileResponse:
-    """The status, and which octets follow: `length` of them from `start`."""
+    """The status, and which bytes follow: `length` of them from `start`."""
 
     status: int
     start: int = 0

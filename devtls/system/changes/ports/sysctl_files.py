@@ -14,7 +14,7 @@ from pathlib import Path
 KEY = "net.ipv4.ip_unprivileged_port_start"
 OWN_FILE = "etc/sysctl.d/60-devtls.conf"
 
-_DIRECTORYS = ("etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d")
+_DIRECTORIES = ("etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d")
 """A file in an earlier directory takes the place of one with its name in a later one."""
 _READ_LAST = "etc/sysctl.conf"
 _LARGEST = 1 << 20
@@ -82,7 +82,7 @@ def read_others(root: Path) -> tuple[Setting, ...]:
 
 def _in_order(root: Path) -> Iterator[Path]:
     by_name: dict[str, Path] = {}
-    for directory in _DIRECTORYS:
+    for directory in _DIRECTORIES:
         for path in (root / directory).glob("*.conf"):
             by_name.setdefault(path.name, path)
     by_name.pop(Path(OWN_FILE).name, None)

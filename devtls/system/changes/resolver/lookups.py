@@ -20,7 +20,7 @@ from devtls.system.machine.plan import Run
 _STUBS = ("127.0.0.53", "127.0.0.54")
 _UNITS = ("systemd-resolved.service", "NetworkManager.service", "dnsmasq.service")
 _SYSTEMCTL_S = 5.0
-_NM_DIRECTORYS = ("usr/lib/NetworkManager/conf.d", "run/NetworkManager/conf.d", "etc/NetworkManager/conf.d")
+_NM_DIRECTORIES = ("usr/lib/NetworkManager/conf.d", "run/NetworkManager/conf.d", "etc/NetworkManager/conf.d")
 _LARGEST = 1 << 20
 
 
@@ -150,7 +150,7 @@ def _nm_dns(root: Path) -> str:
 def _nm_files(root: Path) -> Iterator[Path]:
     """Yield its files in the order in which it reads them; a name in a later directory hides its like."""
     found: dict[str, Path] = {}
-    for directory in _NM_DIRECTORYS:
+    for directory in _NM_DIRECTORIES:
         try:
             found |= {path.name: path for path in (root / directory).iterdir() if path.suffix == ".conf"}
         except OSError:

@@ -18,7 +18,7 @@ from devtls.system.machine.execute import Finished, Runner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Run
 
-_LINUX_DIRECTORYS = (
+_LINUX_DIRECTORIES = (
     "usr/lib/jvm/*",
     "usr/lib64/jvm/*",
     "usr/java/*",
@@ -28,7 +28,7 @@ _LINUX_DIRECTORYS = (
     "usr/local/openjdk*",
     "home/linuxbrew/.linuxbrew/opt/openjdk*/libexec",
 )
-_MAC_DIRECTORYS = (
+_MAC_DIRECTORIES = (
     "Library/Java/JavaVirtualMachines/*/Contents/Home",
     "opt/homebrew/opt/openjdk*/libexec/openjdk.jdk/Contents/Home",
     "usr/local/opt/openjdk*/libexec/openjdk.jdk/Contents/Home",
@@ -46,11 +46,11 @@ _WINDOWS_VENDORS = (
     "Semeru",
     "Zulu",
 )
-_WINDOWS_DIRECTORYS = tuple(
+_WINDOWS_DIRECTORIES = tuple(
     f"{programs}/{vendor}/*" for programs in ("Program Files", "Program Files (x86)") for vendor in _WINDOWS_VENDORS
 )
-_DIRECTORYS = {"darwin": _MAC_DIRECTORYS, "win32": _WINDOWS_DIRECTORYS}
-_HOME_DIRECTORYS = (
+_DIRECTORIES = {"darwin": _MAC_DIRECTORIES, "win32": _WINDOWS_DIRECTORIES}
+_HOME_DIRECTORIES = (
     ".jdks/*",
     ".jdks/*/Contents/Home",
     ".gradle/jdks/*",
@@ -96,8 +96,8 @@ def _homes(machine: Machine, runner: Runner) -> Iterator[Path]:
     java = machine.user_tool("java", "java.exe")
     if java is not None and java.resolve().parent.name == "bin":
         yield java.resolve().parent.parent
-    yield from _inside(machine.root, _DIRECTORYS.get(machine.platform, _LINUX_DIRECTORYS))
-    yield from _inside(machine.home, _HOME_DIRECTORYS)
+    yield from _inside(machine.root, _DIRECTORIES.get(machine.platform, _LINUX_DIRECTORIES))
+    yield from _inside(machine.home, _HOME_DIRECTORIES)
     yield from _inside(machine.named_directory("SDKMAN_DIR", machine.home / ".sdkman"), ("candidates/java/*",))
     yield from _inside(machine.named_directory("ASDF_DATA_DIR", machine.home / ".asdf"), ("installs/java/*",))
     yield from _inside(machine.named_directory("MISE_DATA_DIR", machine.data_home / "mise"), ("installs/java/*",))

@@ -34,7 +34,7 @@ _CHROMIUMS = (
 _MAJOR = re.compile(rb"\b(\d{2,4})\.\d+\.\d+")
 _VERSION_S = 5.0
 
-_FIREFOX_DIRECTORYS = (
+_FIREFOX_DIRECTORIES = (
     (".mozilla/firefox", "Firefox"),
     ("snap/firefox/common/.mozilla/firefox", "Firefox (snap)"),
     (".var/app/org.mozilla.firefox/.mozilla/firefox", "Firefox (Flatpak)"),
@@ -50,7 +50,7 @@ _FIREFOX_DIRECTORYS = (
     (".var/app/one.ablaze.floorp/.floorp", "Floorp (Flatpak)"),
 )
 """Firefox's Developer Edition, Beta and Nightly are profiles in Firefox's own directory."""
-_CONFIG_DIRECTORYS = (
+_CONFIG_DIRECTORIES = (
     ("mozilla/firefox", "Firefox"),
     ("librewolf/librewolf", "LibreWolf"),
     ("zen", "Zen"),
@@ -130,8 +130,8 @@ def _flatpak_databases(machine: Machine, app: str) -> list[Path]:
 
 
 def _firefox(machine: Machine) -> Iterator[NssPlace]:
-    places = [(machine.home / directory, reader) for directory, reader in _FIREFOX_DIRECTORYS]
-    places[1:1] = [(machine.config_home / directory, reader) for directory, reader in _CONFIG_DIRECTORYS]
+    places = [(machine.home / directory, reader) for directory, reader in _FIREFOX_DIRECTORIES]
+    places[1:1] = [(machine.config_home / directory, reader) for directory, reader in _CONFIG_DIRECTORIES]
     for base, reader in places:
         for profile in _profiles(base):
             if (profile / "cert9.db").is_file():
