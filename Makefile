@@ -15,7 +15,7 @@ STAGE = @printf '\033[1m==> %s\033[0m\n'
 # Tests beside each other, as many as there are cores; the long ones of one are taken over by another that is done.
 PYTEST := $(BIN)/pytest -n auto --dist worksteal
 # What `make quick` leaves out: tests with sockets, with whole programs, and with programs of somebody else's.
-SLOW := $(addprefix tests/,__pycache__ bench compliance daemon demo doctor e2e net web)
+SLOW := $(addprefix tests/,__pycache__ bench compliance daemon demo docs doctor e2e net web)
 QUICK := $(filter-out $(SLOW),$(patsubst %/,%,$(wildcard tests/*/))) $(wildcard tests/test_*.py)
 TYPES := types-linux types-darwin types-win32
 
