@@ -196,10 +196,10 @@ def _check_options(route: RouteConfig, options: dict[str, Any], key: Key, docume
     for name in options:
         if name in _HTTPS_ONLY and not secure:
             document.fail(
-                (*key, name), f"{name} means something for https:// and h2:// targets only.", f"Take {name} away."
+                (*key, name), f"{name} means something for https:// and h2:// targets only.", f"Remove {name}."
             )
         if name in _APP_ONLY and isinstance(target, StaticTarget):
-            document.fail((*key, name), f"{name} means nothing for a static folder.", f"Take {name} away.")
+            document.fail((*key, name), f"{name} means nothing for a static folder.", f"Remove {name}.")
     if route.client_ca is not None and route.client_auth == "off":
         document.fail(
             (*key, "client_ca"),

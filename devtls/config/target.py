@@ -107,7 +107,7 @@ def _parse_url(scheme: str, rest: str) -> TcpTarget:
             "Write scheme, host and port only: the path of the browser is kept, or cut by strip_prefix = true.",
         )
     if "@" in authority:
-        raise TargetError("the target carries a user name or password", "Take the part before the @ away.")
+        raise TargetError("the target carries a user name or password", "Remove the part before the @.")
     host, port = _split_host_port(authority)
     return TcpTarget(checked, host, DEFAULT_PORTS[checked] if port is None else port)
 

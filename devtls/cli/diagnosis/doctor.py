@@ -16,6 +16,7 @@ import click
 from devtls.cli.diagnosis.doctor_view import Fixed, as_values, in_words, result_lines
 from devtls.cli.terminal.change_view import plan_text
 from devtls.cli.terminal.output import print_json
+from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, is_terminal
 from devtls.doctor.health.diagnosis import Diagnosis, DoctorEnvironment, diagnose
 from devtls.doctor.health.fixes import apply_fix, proposed_fixes
@@ -47,7 +48,9 @@ def command(*, fix: bool, yes: bool, as_json: bool, verbose: bool) -> int:
         )
     machine = Machine.here()
     runner = ProcessRunner(machine.elevation)
-    environment = DoctorEnvironment(machine, Paths.from_environment(), runner, os.environ, _directory())
+    environment = DoctorEnvironment(
+        machine, Paths.from_environment(), runner, os.environ, _directory(), terminal_passphrases()
+    )
     diagnosis = _diagnose(environment)
     fixed: tuple[Fixed, ...] = ()
     if fix:

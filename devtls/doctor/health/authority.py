@@ -28,6 +28,7 @@ from devtls.system.changes.permissions import PrivateFiles
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.changes.truststore.root import RootCertificate, ours
 from devtls.system.storage.keystore import Keystore
+from devtls.system.storage.passphrase import NO_PASSPHRASES, PassphraseSource
 from devtls.system.storage.pointer import Pointer
 from devtls.system.storage.register import Register
 
@@ -243,9 +244,9 @@ class ProbedCa:
     root: RootCertificate | None
 
 
-def probe_ca(state_dir: Path, now: datetime) -> ProbedCa:
-    """Probe the state directory."""
-    files, keystore = list(_private_files(state_dir)), Keystore(state_dir)
+def probe_ca(state_dir: Path, now: datetime, passphrases: PassphraseSource = NO_PASSPHRASES) -> ProbedCa:
+    """Probe the state directory; a locked key is opened with `passphrases`, when a client needs a certificate."""
+    files, keystore = list(_private_files(state_dir)), Keystore(state_dir, passphrases)
     authority, refused = _load(keystore, now)
     entries = _entries_of(keystore)
     root = authority.root if authority else _root_on_disk(state_dir, entries)

@@ -34,6 +34,7 @@ from devtls.system.machine.execute import Finished, NotFinished, Runner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
 from devtls.system.machine.plan import Run
+from devtls.system.storage.passphrase import NO_PASSPHRASES, PassphraseSource
 
 QUICK_S = 6.0
 """Limit of a probe that reads files, asks the resolver or knocks on ports."""
@@ -54,6 +55,7 @@ class DoctorEnvironment:
     runner: Runner
     environ: Mapping[str, str]
     directory: Path
+    passphrases: PassphraseSource = NO_PASSPHRASES
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class _TimeLimited:
 def diagnose(environment: DoctorEnvironment, now: datetime) -> Diagnosis:
     """Run every probe and return the findings, in the order of the sections."""
     state_dir = environment.paths.state_dir
-    looked = probe_within(lambda: probe_ca(state_dir, now), QUICK_S)
+    looked = probe_within(lambda: probe_ca(state_dir, now, environment.passphrases), QUICK_S)
     # A CA that nobody could look at may be there: no root in a store is called superfluous then.
     ca = looked if isinstance(looked, ProbedCa) else ProbedCa(CaFacts(state_dir, now, exists=True), None, None)
     findings = _check(Section.CA, looked, lambda found: check_ca(found.facts))

@@ -183,6 +183,6 @@ def _check_hold(serial: str, present: Revoked | None) -> None:
         raise Refused(f"The certificate {serial} is not revoked.", hint="devtls certs list")
     if present.reason != "hold":
         raise Refused(
-            f"The certificate {serial} is revoked for good ({present.reason}): only a hold can be taken back.",
+            f"The certificate {serial} is revoked for good ({present.reason}): only a hold can be released.",
             hint="devtls cert makes a new one",
         )

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from devtls.cli.diagnosis import doctor
 from devtls.cli.diagnosis.doctor import command
-from devtls.cli.terminal import prompts
+from devtls.cli.terminal import passphrase, prompts
 from devtls.doctor.health.diagnosis import Diagnosis, DoctorEnvironment, diagnose
 from devtls.errors import ExitCode, Refused
 from tests.cli.shell import Shell
@@ -85,6 +85,24 @@ def test_a_no_changes_nothing(untrusted: Shell, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(doctor, "is_terminal", lambda: True)
     assert isinstance(run("--fix", answer="n\n").exception, Refused)
     assert levels()["untrusted"] == "trouble"
+
+
+def test_a_person_is_asked_for_the_passphrase_of_a_locked_ca(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell.succeed("trust", "--yes")
+    asked: list[str] = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return "long enough"
+
+    monkeypatch.setattr(passphrase, "_is_terminal", lambda: True)
+    monkeypatch.setattr("getpass.getpass", ask)
+    shell.succeed("ca", "lock")
+    asked.clear()
+    result = run()
+    assert asked == ["Passphrase of the CA's key: "]
+    assert result.return_value is ExitCode.OK, result.output
+    assert "could not be looked at" not in result.stdout
 
 
 def test_fix_never_elevates(untrusted: Shell) -> None:
