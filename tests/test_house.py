@@ -1,4 +1,4 @@
-"""The house itself: no circle of imports, a class name with one meaning, tests where their module is.
+"""The house itself: no circle of imports, few late ones, class names with one meaning, tests where their module is.
 
 import-linter keeps the layers and the siblings inside each package apart (pyproject.toml). What it does not see, a
 circle through a package's own `__init__`, is looked for here, in the same graph: every import counts, also one inside
@@ -47,6 +47,29 @@ WITHOUT_A_MODULE = {
 
 AMBIGUOUS: Mapping[str, str] = {}
 """Class names with two meanings that stay, and why."""
+
+LATE = {
+    "devtls/__main__.py": "garbage collection is switched off before anything is imported",
+    "devtls/cli/entry.py": "the module of a command; `devtls serve` goes past click",
+    "devtls/cli/terminal/passphrase.py": "getpass, for a locked CA",
+    "devtls/config/document.py": "difflib, for a mistake in the file",
+    "devtls/config/toml.py": "tomllib, for a start with a file",
+    "devtls/daemon/assembly.py": "the auxiliary endpoints, when the configuration has them",
+    "devtls/daemon/console/log.py": "json, for `--log-format json`",
+    "devtls/daemon/listeners.py": "ctypes, for activated sockets",
+    "devtls/daemon/probes.py": "the trust stores, for a CA whose root was recorded",
+    "devtls/daemon/run.py": "what runs after the listeners are open",
+    "devtls/http/answers/layout.py": "pages and JSON of our own responses",
+    "devtls/http/upgrade.py": "hashlib, for WebSockets",
+    "devtls/names.py": "idna, for names that are not ASCII",
+    "devtls/net/client/listener.py": "HTTP/2, in a thread after the start",
+    "devtls/net/upstream/pool.py": "HTTP/2, in a thread after the start",
+    "devtls/system/machine/paths.py": "platformdirs, when the environment names no directories",
+    "devtls/system/machine/watch.py": "watchdog, in a thread after the start",
+    "devtls/system/storage/keyring_entry.py": "keyring, an optional package",
+    "devtls/system/storage/keystore.py": "cryptography.x509, for what parses or makes a CA",
+}
+"""Modules with an import inside a function, and what no start has to wait for; the figures stand at the lines."""
 
 
 def circles(edges: Mapping[str, Set[str]]) -> list[list[str]]:
@@ -109,6 +132,17 @@ def test_a_class_name_has_one_meaning() -> None:
         places[name].append(place)
     assert {name: where for name, where in places.items() if len(where) > 1 and name not in AMBIGUOUS} == {}
     assert [name for name in AMBIGUOUS if len(places[name]) < 2] == []
+
+
+def test_imports_inside_functions_are_the_named_ones() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for function in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(function))
+    }
+    assert found == LATE.keys()
 
 
 def _has_a_module(test: Path) -> bool:

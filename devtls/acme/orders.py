@@ -61,7 +61,7 @@ def new_order(ledger: Ledger, signed: SignedRequest, context: RequestContext) ->
         )
     names = _names(wanted.identifiers, context.policy.zones)
     if wanted.replaces is not None:
-        renewal.asked(wanted.replaces)
+        renewal.renewal_request(wanted.replaces)
     _check_rate(ledger, signed.account, context)
     order = AcmeOrder(
         id=context.tokens.token(),

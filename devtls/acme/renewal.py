@@ -18,7 +18,7 @@ _PAST = timedelta(hours=1)
 """A window that has passed says: now (RFC 9773 4.2). Clocks of clients may be slow."""
 
 
-def asked(named: str) -> AcmeOutcome:
+def renewal_request(named: str) -> AcmeOutcome:
     """Ask for what is known of a certificate; `named` is its issuer's key identifier and its serial (RFC 9773 4.1)."""
     parts = named.split(".")
     if len(parts) != _PARTS or not all(parts):
@@ -39,7 +39,7 @@ def at_once(now: datetime) -> tuple[datetime, datetime]:
     return now - 2 * _PAST, now - _PAST
 
 
-def told(suggested: tuple[datetime, datetime] | None) -> AcmeResponse:
+def renewal_response(suggested: tuple[datetime, datetime] | None) -> AcmeResponse:
     """Return the answer; None = the certificate is unknown. Raises AcmeProblem for that."""
     if suggested is None:
         raise refusal("malformed", "This CA gave out no such certificate.", status=404)

@@ -28,7 +28,7 @@ _REASONS = {
 }
 
 
-class _Wanted(msgspec.Struct):
+class _RevocationRequest(msgspec.Struct):
     certificate: str
     reason: int = 0
 
@@ -43,7 +43,7 @@ class _CertificateFacts(msgspec.Struct, frozen=True):
 
 def revoke(ledger: Ledger, signed: SignedRequest) -> AcmeOutcome:
     """Return the revocation to be done, if the signer of the request may ask for it. Raises AcmeProblem."""
-    wanted = signed.read(_Wanted)
+    wanted = signed.read(_RevocationRequest)
     if wanted.reason not in _REASONS:
         allowed = ", ".join(str(number) for number in _REASONS)
         raise refusal("badRevocationReason", f"The reasons that a client can give are {allowed}.")

@@ -91,7 +91,7 @@ class AcmeServer:
     def advised(self, suggested: tuple[datetime, datetime] | None) -> AcmeResponse:
         """Return the response that waited for a look at the register."""
         try:
-            return renewal.told(suggested)
+            return renewal.renewal_response(suggested)
         except AcmeProblem as error:
             return _refused(error)
 
@@ -122,7 +122,7 @@ class AcmeServer:
         first, *rest = request.path.removeprefix("/").split("/")
         if f"/{first}" == messages.RENEWAL_INFO and len(rest) == 1:
             _check_method(request, "GET", "HEAD")
-            return renewal.asked(rest[0])
+            return renewal.renewal_request(rest[0])
         resource = _RESOURCES.get(f"/{first}/") if rest else None
         if resource is None and request.path not in _SIGNED:
             raise refusal("malformed", "There is nothing here.", status=404)

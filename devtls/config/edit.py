@@ -32,7 +32,7 @@ NEW_FILE = b"""\
 """
 
 
-class Written(msgspec.Struct, frozen=True):
+class ConfigText(msgspec.Struct, frozen=True):
     """A file as it is: its bytes, its name in errors, the directory that its paths count from."""
 
     data: bytes
@@ -50,7 +50,7 @@ def find_route(config: Config, written: str) -> RouteConfig | None:
     return next((route for route in config.routes if route.identity == identity), None)
 
 
-def add_route(file: Written, written: str, value: Value) -> bytes:
+def add_route(file: ConfigText, written: str, value: Value) -> bytes:
     """Return the file with the route added, or with the one of the same name and path replaced. Raises ConfigError."""
     before = file.parse()
     route = parse_route_value(written, value, directory=file.directory)
@@ -68,7 +68,7 @@ def add_route(file: Written, written: str, value: Value) -> bytes:
     return _edit(file, change, msgspec.structs.replace(before, routes=routes))
 
 
-def remove_route(file: Written, written: str) -> bytes | None:
+def remove_route(file: ConfigText, written: str) -> bytes | None:
     """Return the file without the route of that name and path, None when it has none. Raises ConfigError."""
     before = file.parse()
     old = find_route(before, written)
@@ -101,7 +101,7 @@ def _append(routes: Any, key: str, value: Value) -> None:
     body.extend(below)
 
 
-def _edit(file: Written, change: Callable[[TOMLDocument], None], expected: Config) -> bytes:
+def _edit(file: ConfigText, change: Callable[[TOMLDocument], None], expected: Config) -> bytes:
     """Return the changed file when it means what is expected, and nothing else."""
     text = file.data.decode()  # it was parsed: it is UTF-8
     try:
@@ -123,7 +123,7 @@ def _meaning(config: Config) -> tuple[object, ...]:
     return config.serve, config.limits, {route.identity: route for route in config.routes}
 
 
-def _refuse(file: Written, cause: Exception | None) -> NoReturn:
+def _refuse(file: ConfigText, cause: Exception | None) -> NoReturn:
     raise ConfigError(
         "this file is written in a form that devtls does not edit.",
         source=file.source,

@@ -255,7 +255,7 @@ class Daemon:
         for connection in list(self.service.connections):
             if connection.outdated:
                 connection.drain()
-                if _is_barred(connection.claim):
+                if _would_be_refused(connection.claim):
                     connection.abort()
 
     async def refresh_policies(self) -> None:
@@ -276,7 +276,7 @@ class Daemon:
         """What is revoked; no start needs it."""
         return _make_revocations(self.keystore, lambda: self.generation.authority, self.log)
 
-    async def give_up_revoked(self) -> list[str]:
+    async def drop_revoked_leaves(self) -> list[str]:
         """Drop leaves that were revoked, as the register is now; returns their names."""
         dropped = self.contexts.drop_serials(await self.revocations.look())
         for name in dropped:
@@ -340,10 +340,10 @@ def _make_client_trust(keystore: Keystore) -> ClientTrust:
     return ClientTrust(keystore)
 
 
-def _is_barred(claim: Claim) -> bool:
-    from devtls.daemon.client_trust import is_barred
+def _would_be_refused(claim: Claim) -> bool:
+    from devtls.daemon.client_trust import would_be_refused
 
-    return is_barred(claim)
+    return would_be_refused(claim)
 
 
 def _make_revocations(keystore: Keystore, authority: Callable[[], Signer], log: Log) -> Revocations:

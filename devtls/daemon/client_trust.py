@@ -15,7 +15,7 @@ from pathlib import Path
 
 from devtls.errors import ConfigError, StateError
 from devtls.net.tls.client_auth import Claim, ClientPolicy
-from devtls.pki.crl_files import crls_are_complete, would_pass
+from devtls.pki.crl_files import chain_is_accepted, crls_are_complete
 from devtls.pki.der import pem
 from devtls.pki.leaf import Signer
 from devtls.pki.revocation import load_crl, resign_at
@@ -28,13 +28,13 @@ Policies = dict[ClientAuth, ClientPolicy]
 
 
 class ClientTrust:
-    """The files of one state folder and of its routes."""
+    """The trusted CA certificates and CRLs for the clients of one proxy's routes."""
 
     def __init__(self, keystore: Keystore) -> None:
         self._keystore = keystore
         self._own = b""
         self._seen: Mapping[str, bytes] = {}
-        """The lists from which that was made."""
+        """The CRLs from which that was made."""
         self._good: tuple[datetime, datetime] | None = None
         """From when to when none of them need be signed anew."""
 
@@ -78,14 +78,14 @@ class ClientTrust:
         )
 
 
-def is_barred(claim: Claim) -> bool:
+def would_be_refused(claim: Claim) -> bool:
     """Say whether a client that was let in would be refused today: then what runs for it is not waited for."""
     policy = claim.policy
     if policy is None:
         return False
     if not claim.chain:
         return policy.required
-    return not would_pass(claim.chain, policy.trust_pem)
+    return not chain_is_accepted(claim.chain, policy.trust_pem)
 
 
 def _policy_of_file(required: bool, trust: bytes) -> ClientPolicy:

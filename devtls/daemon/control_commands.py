@@ -111,12 +111,12 @@ class ControlCommands:
 
     async def revoked(self, asked: RevokedRequest) -> Done:
         """Give up the leaves that were revoked, and refuse the clients: the next handshake goes by the new lists."""
-        dropped = await self._daemon.give_up_revoked()
+        dropped = await self._daemon.drop_revoked_leaves()
         await self._state_watch().refresh_policies()
         return Done(dropped=tuple(dropped))
 
     async def look(self, asked: RefreshRequest) -> Done:
-        """Take over what changed in the state folder, before the next look would."""
+        """Take over what changed in the state directory, before the next look would."""
         error = await self._state_watch().look(by_command=True)
         return Done(routes=self._routes()) if error is None else _failed(error)
 

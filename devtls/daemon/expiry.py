@@ -23,7 +23,7 @@ def end_in_words(not_after: datetime, now: datetime) -> str:
 
 
 class EndNotice:
-    """What was said of the end, and when."""
+    """Decides when the notice is due again: remembers the last one."""
 
     def __init__(self) -> None:
         self._last: tuple[datetime, datetime] | None = None

@@ -14,14 +14,14 @@ from devtls.names import Hostname, parse_hostname
 from devtls.net.tls.contexts import Issuer
 from devtls.pki.leaf import Leaf, Signer
 from devtls.system.machine.pem import pem_path
-from devtls.system.machine.randomness import new_leaf_key, new_passing_serial
+from devtls.system.machine.randomness import new_leaf_key, new_transient_serial
 
 
 def make_issuer(signer: Signer, state_dir: Path) -> Issuer:
     """Return the Issuer that mints with `signer`."""
 
     def issue(name: Hostname | None) -> Leaf:
-        now, key, serial = datetime.now(UTC), new_leaf_key(), new_passing_serial()
+        now, key, serial = datetime.now(UTC), new_leaf_key(), new_transient_serial()
         if name is None:
             return signer.issue_default(now=now, key=key, serial=serial)
         return signer.issue(name, now=now, key=key, serial=serial)

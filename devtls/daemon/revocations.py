@@ -32,10 +32,6 @@ class Revocations:
         self._seen: tuple[FileStamp, ...] = ()
         self.serials: frozenset[int] = frozenset()
 
-    def is_revoked(self, serial: int) -> bool:
-        """Say whether a certificate was revoked, as far as `look` or `read` has seen."""
-        return serial in self.serials
-
     async def look(self) -> frozenset[int]:
         """Take over what changed on disk, and return what is revoked. Trouble is said once and changes nothing."""
         try:
@@ -48,23 +44,23 @@ class Revocations:
         """Do the same and block. Raises DevtlsError."""
         pointer = self._keystore.pointer()
         if pointer is None or pointer.root_sha256 != self._authority().fingerprint:
-            return  # the CA was replaced: news of another kind
+            return  # the CA was replaced: `StateWatch` reports that
         directories = [self._keystore.state_dir / entry.generation for entry in (pointer.current, *pointer.older)]
         if self._seen == _stamps(directories):
             return
         if any((directory / REGISTER).exists() for directory in directories):
-            self._read_lists()
+            self._read_crls()
         else:  # nothing was ever issued or revoked
             self.serials = frozenset()
         self._seen = _stamps(directories)
 
-    def _read_lists(self) -> None:
+    def _read_crls(self) -> None:
         now = datetime.now(UTC)
-        lists = [load_crl(self._keystore.next_crl(self._keystore.load(now), now))]
+        crls = [load_crl(self._keystore.next_crl(self._keystore.load(now), now))]
         for older in self._keystore.load_older(now):
             with suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
-                lists.append(load_crl(self._keystore.next_crl(older, now)))
-        self.serials = frozenset(entry.serial_number for crl in lists for entry in crl)
+                crls.append(load_crl(self._keystore.next_crl(older, now)))
+        self.serials = frozenset(entry.serial_number for crl in crls for entry in crl)
 
 
 def _stamps(directories: Iterable[Path]) -> tuple[FileStamp, ...]:

@@ -26,7 +26,7 @@ async def drain(connections: AbstractSet[ClientConnection], grace_s: float) -> N
     moved: dict[ClientConnection, tuple[int, float]] = {}
     while connections and (now := loop.time()) < deadline:
         for connection in list(connections):
-            position = connection.answer_position
+            position = connection.response_position
             if position is None:
                 moved.pop(connection, None)
             elif moved.get(connection, (None, 0.0))[0] != position:

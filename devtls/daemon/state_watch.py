@@ -1,7 +1,7 @@
 """The watch on the state directory, every other second: changes that other commands make while this proxy serves.
 
 Owns the rhythm and what follows from each find: another CA, a deleted one, one that comes to its end, revocations,
-other lists for clients, a file that was allowed. Refuses to end for a state that cannot be read: the next look may.
+other CRLs for clients, a file that was allowed. Refuses to end for a state that cannot be read: the next look may.
 Loaded after the start.
 """
 
@@ -19,7 +19,7 @@ _LOOK_S = 2.0
 
 
 class StateWatch:
-    """The looks of one process; `is_orphan` = its CA was deleted."""
+    """Checks the state directory for one process; `is_orphan` = its CA was deleted."""
 
     def __init__(self, daemon: Daemon, reloader: Reloader) -> None:
         self.is_orphan = False
@@ -30,7 +30,7 @@ class StateWatch:
         self._looking = asyncio.Lock()
 
     async def run(self) -> None:
-        """Look again and again."""
+        """Check the directory every other second, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_S)
             try:
@@ -39,13 +39,13 @@ class StateWatch:
                 self._log.report(f"the state folder cannot be read: {error.strerror or error}")
 
     async def look(self, *, by_command: bool = False) -> DevtlsError | None:
-        """Look once; returns what keeps a change from being taken over. Raises OSError."""
+        """Check once; returns what keeps a change from being taken over. Raises OSError."""
         async with self._looking:  # a command's look and ours would take the same CA over twice
             return await self._look(by_command)
 
     async def _look(self, by_command: bool) -> DevtlsError | None:
         daemon, reloader = self._daemon, self._reloader
-        await daemon.give_up_revoked()
+        await daemon.drop_revoked_leaves()
         if text := self._end.due(daemon.generation.authority.not_after, datetime.now(UTC)):
             self._log.warn(text, event="authority_ends")
         try:

@@ -24,7 +24,7 @@ from devtls.names import Hostname
 from devtls.pki.authority import FOREIGN_NAME, Authority, issue_foreign_probe
 from devtls.system.machine.execute import Finished, NotFinished, Runner, StepFailure
 from devtls.system.machine.plan import Run
-from devtls.system.machine.randomness import new_leaf_key, new_passing_serial
+from devtls.system.machine.randomness import new_leaf_key, new_transient_serial
 
 _SETTLE_S = 1.0
 """How long the listener's thread may need to notice the handshake of a client that has ended already."""
@@ -107,7 +107,7 @@ def prove(
 ) -> tuple[ClientProof, ...]:
     """Run every client against the listener, all at the same time, and return one report for each."""
     name = Hostname(f"devtls-proof.{authority.zones[0]}")
-    leaf = authority.issue(name, now=now, key=new_leaf_key(), serial=new_passing_serial())
+    leaf = authority.issue(name, now=now, key=new_leaf_key(), serial=new_transient_serial())
     wanted = _Offer(name, server_context(leaf, files.private_directory))
     # A CA without limits, which was imported, would be believed: such a certificate must not come to be.
     unwanted = _Offer(FOREIGN_NAME, _foreign_context(authority, files, now)) if authority.name_constrained else None
@@ -119,7 +119,7 @@ def prove(
 
 def _foreign_context(authority: Authority, files: ProofFiles, now: datetime) -> ssl.SSLContext:
     """Return the only holder of the foreign leaf's key; no name is left that leads to it."""
-    leaf = issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_passing_serial())
+    leaf = issue_foreign_probe(authority, now=now, key=new_leaf_key(), serial=new_transient_serial())
     return server_context(leaf, files.private_directory)
 
 

@@ -254,7 +254,7 @@ class Exchange:
         self.phase = Phase.WAITING
         return forward_request(request, self._terms.policy, self._terms.edge)
 
-    def take_whole_answer(self, head: Response) -> Response | None:
+    def take_whole_response(self, head: Response) -> Response | None:
         """Return the answer's head for the client: body and end go behind it, the exchange is over and complete.
 
         None = take the events one by one.

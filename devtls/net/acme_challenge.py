@@ -148,7 +148,7 @@ class _Fetch(asyncio.Protocol):
         return await self._answer
 
 
-async def shake_hands(port: int, name: str, protocol: str) -> Shown | str:
+async def perform_handshake(port: int, name: str, protocol: str) -> Shown | str:
     """Return the certificate that a local TLS server shows for `name` and `protocol`, or why there is none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # the certificate signs itself: whoever asked judges what is in it

@@ -206,7 +206,7 @@ class Relay:
         if len(events) == 3:
             head, body, end = events
             if type(head) is Response and type(body) is Data and type(end) is EndOfMessage:
-                edited = self._exchange.take_whole_answer(head)
+                edited = self._exchange.take_whole_response(head)
                 if edited is not None:
                     self._finish_whole(edited, body)
                     return

@@ -27,7 +27,7 @@ from devtls.web.control_proof import (
     NONCE_FIELD,
     PROOF_FIELD,
     PROOF_PATH,
-    Asked,
+    ControlRequest,
     new_nonce,
     proof_of_client,
     proof_of_server,
@@ -175,7 +175,7 @@ def exchange(channel: ControlChannel, method: str, path: str, body: bytes | None
     connection = _Connection(channel)
     headers = {"Content-Type": "application/json"}
     try:
-        asked = Asked(method, path, body or b"")
+        asked = ControlRequest(method, path, body or b"")
         proof = _authenticate(connection, channel, asked) if isinstance(channel, ControlPort) else {}
         connection.request(method, path, body, {**headers, **proof, "Connection": "close"})
         response = connection.getresponse()
@@ -184,7 +184,7 @@ def exchange(channel: ControlChannel, method: str, path: str, body: bytes | None
         connection.close()
 
 
-def _authenticate(connection: _Connection, channel: ControlPort, asked: Asked) -> Mapping[str, str]:
+def _authenticate(connection: _Connection, channel: ControlPort, asked: ControlRequest) -> Mapping[str, str]:
     """Have the server prove that it knows the token, and return our proof; raises NotRunning when it does not."""
     nonce = new_nonce()
     connection.request("GET", PROOF_PATH, headers={NONCE_FIELD: nonce})

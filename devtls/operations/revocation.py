@@ -22,7 +22,7 @@ from devtls.operations.context import Context
 from devtls.operations.control import RunningProxy, find_running
 from devtls.pki.authority import Authority
 from devtls.pki.ca_chain import common_name, permitted_names
-from devtls.pki.leaf import PASSING, crl_url
+from devtls.pki.leaf import TRANSIENT, crl_url
 from devtls.pki.register import (
     History,
     RecordedKind,
@@ -259,7 +259,7 @@ def _unrecorded_leaf(wanted: str) -> str | None:
         number = int(text, 16)
     except ValueError:
         return None
-    return serial_text(number) if PASSING <= number < 2 * PASSING else None
+    return serial_text(number) if TRANSIENT <= number < 2 * TRANSIENT else None
 
 
 def _names_in(certificate: x509.Certificate) -> tuple[str, ...]:

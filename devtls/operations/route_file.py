@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from devtls.config import COMMAND_LINE, Config, StaticTarget, TcpTarget, UnixTarget, is_loopback_host
-from devtls.config.edit import NEW_FILE, Value, Written
+from devtls.config.edit import NEW_FILE, ConfigText, Value
 from devtls.config.schema import SCHEMA_LINE, SCHEMA_NAME, config_schema
 from devtls.config.target import TargetError, join_path, parse_target
 from devtls.errors import ConfigError, StateError
@@ -102,7 +102,7 @@ def _path(path: str, here: Path, directory: Path) -> str:
     return whole.relative_to(directory).as_posix() if whole.is_relative_to(directory) else str(whole)
 
 
-def rewrite(context: Context, found: Found, edit: Callable[[Written], bytes | None]) -> EditedConfig | None:
+def rewrite(context: Context, found: Found, edit: Callable[[ConfigText], bytes | None]) -> EditedConfig | None:
     """Write what `edit` makes of the file (of an empty new one where there is none); None when that is nothing.
 
     Raises ConfigError, StateError.
@@ -111,7 +111,7 @@ def rewrite(context: Context, found: Found, edit: Callable[[Written], bytes | No
     ensure_private_directory(paths.state_dir)
     with locked(paths.state_dir / _LOCK_NAME):
         data = read_config_file(found.path) if found.path.exists() else None
-        old = Written(_new_file(context, found) if data is None else data, str(found.path), str(found.path.parent))
+        old = ConfigText(_new_file(context, found) if data is None else data, str(found.path), str(found.path.parent))
         edited = edit(old)
         if edited is None:
             return None

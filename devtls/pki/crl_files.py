@@ -67,7 +67,7 @@ def newer_root_crl(content: bytes, root: x509.Certificate, present: bytes) -> by
     return der
 
 
-def would_pass(chain: Sequence[bytes], trust_pem: bytes) -> bool:
+def chain_is_accepted(chain: Sequence[bytes], trust_pem: bytes) -> bool:
     """Say whether a verified chain (DER, the root last) ends at a CA in `trust_pem`, none of it on a CRL there."""
     try:
         trusted, crls = _read_trust(trust_pem)

@@ -33,7 +33,7 @@ RENEW = "devtls ca renew"
 
 LOOPBACK_ADDRESSES = (ip_address("127.0.0.1"), ip_address("::1"))
 
-PASSING = 1 << 158
+TRANSIENT = 1 << 158
 """The bit of a serial number that says: minted by a running proxy, in no register. All others are recorded.
 
 The OCSP responder answers for both kinds, also for what another running proxy of this CA minted."""

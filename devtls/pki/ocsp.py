@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
 from devtls.pki.authority import Authority
-from devtls.pki.leaf import PASSING, whole_seconds
+from devtls.pki.leaf import TRANSIENT, whole_seconds
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import reason_of
 
@@ -149,5 +149,5 @@ def _status(serial: int, publisher: Publisher) -> tuple[ocsp.OCSPCertStatus, x50
     entry = publisher.crl.get_revoked_certificate_by_serial_number(serial)
     if entry is not None:
         return ocsp.OCSPCertStatus.REVOKED, entry
-    known = serial & PASSING or serial_text(serial) in publisher.issued
+    known = serial & TRANSIENT or serial_text(serial) in publisher.issued
     return (ocsp.OCSPCertStatus.GOOD if known else ocsp.OCSPCertStatus.UNKNOWN), None

@@ -69,7 +69,7 @@ class Commands(Protocol):
         """Give up the leaves that were revoked."""
 
     async def look(self, asked: RefreshRequest) -> Done:
-        """Take over what changed in the state folder."""
+        """Take over what changed in the state directory."""
 
 
 Guard = Callable[[web.Request], Awaitable[web.Response | None]]

@@ -20,7 +20,7 @@ from devtls.web.control_proof import (
     NONCE_FIELD,
     PROOF_FIELD,
     PROOF_PATH,
-    Asked,
+    ControlRequest,
     Nonces,
     proof_of_client,
     proof_of_server,
@@ -56,7 +56,7 @@ def port_guard(port: int, token: bytes, monotonic: Callable[[], float] = time.mo
         if request.path == PROOF_PATH:
             return _prove(request.headers.get(NONCE_FIELD, ""))
         given = request.headers.get(NONCE_FIELD, "")
-        asked = Asked(request.method, request.raw_path, await request.read())
+        asked = ControlRequest(request.method, request.raw_path, await request.read())
         wanted = proof_of_client(token, port, given, asked)
         proven = hmac.compare_digest(wanted, request.headers.get(PROOF_FIELD, "").encode("ascii", "replace").decode())
         return None if nonces.take(given) and proven else _no("The request proves nothing.")

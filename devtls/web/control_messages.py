@@ -179,7 +179,7 @@ class RevokedRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefreshRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Look at the state folder now: another CA signs, or an earlier one was retired."""
+    """Look at the state directory now: another CA signs, or an earlier one was retired."""
 
     format: int = FORMAT
 

@@ -20,8 +20,8 @@ _MOST_OPEN = 64
 _LIFE_S = 10.0
 
 
-class Asked(NamedTuple):
-    """One request."""
+class ControlRequest(NamedTuple):
+    """One request to a control port, as a proof covers it."""
 
     method: str
     path: str
@@ -38,7 +38,7 @@ def proof_of_server(token: bytes, port: int, asked: str, given: str) -> str:
     return _mac(token, "server", str(port), asked, given)
 
 
-def proof_of_client(token: bytes, port: int, given: str, asked: Asked) -> str:
+def proof_of_client(token: bytes, port: int, given: str, asked: ControlRequest) -> str:
     """Return what a client sends along with one request, for the nonce that the server has `given`."""
     return _mac(token, "client", str(port), given, asked.method, asked.path, sha256(asked.body).hexdigest())
 

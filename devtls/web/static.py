@@ -1,7 +1,7 @@
 """One directory over HTTP: files, index.html, redirects to directories.
 
-Owns the way from a request's path to a file. Refuses whatever lies outside the folder once links are followed, `..`
-and slashes in percent-encoding, and listing a folder. Nothing is cached here: the next request sees the next edit.
+Owns the way from a request's path to a file. Refuses whatever lies outside the directory once links are followed, `..`
+and slashes in percent-encoding, and listing a directory. Nothing is cached here: the next request sees the next edit.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class OpenedFile:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryRedirect:
-    """The path is a folder's and lacks its slash; `location` is relative, so that any prefix in front stays."""
+    """The path is a directory's and lacks its slash; `location` is relative, so that any prefix in front stays."""
 
     location: str
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from devtls.config import edit
-from devtls.config.edit import NEW_FILE, Value, Written, add_route, as_line, find_route, remove_route
+from devtls.config.edit import NEW_FILE, ConfigText, Value, add_route, as_line, find_route, remove_route
 from devtls.errors import ConfigError
 
 TABLE = {"target": 5, "host": "upstream"}
 LINE = '"*.x" = { target = 5, host = "upstream" }'
 
 
-def written(text: str) -> Written:
-    return Written(text.encode(), "devtls.toml", "/project")
+def written(text: str) -> ConfigText:
+    return ConfigText(text.encode(), "devtls.toml", "/project")
 
 
 @pytest.mark.parametrize(

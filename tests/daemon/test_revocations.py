@@ -18,7 +18,7 @@ from devtls.daemon.control_commands import ControlCommands
 from devtls.daemon.run import Process
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.certify import CertificateTemplate
-from devtls.pki.leaf import PASSING
+from devtls.pki.leaf import TRANSIENT
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import load_crl
 from devtls.system.machine.randomness import new_leaf_key
@@ -70,7 +70,7 @@ async def test_a_revoked_leaf_is_dropped_at_once_and_another_key_takes_its_place
     answer = await commands.leaves(LeavesRequest(name="app.test"))
     assert answer.serials == (f"{first.serial_number:x}",)
     assert answer.sha256 == running.daemon.generation.authority.fingerprint
-    assert first.serial_number & PASSING
+    assert first.serial_number & TRANSIENT
     await revoke(running, first.serial_number)
     assert (await commands.revoked(RevokedRequest())).dropped == ("app.test",)
     second = await shown(running, "app.test")
@@ -102,7 +102,7 @@ async def test_it_is_noticed_also_when_nobody_tells(
     looking = asyncio.ensure_future(Process(running.daemon, TerminalStyle()).state_watch.run())
     await revoke(running, first.serial_number)
     await wait_until(lambda: running.daemon.contexts.serials_of("app.test") == [])
-    assert running.daemon.revocations.is_revoked(first.serial_number)
+    assert first.serial_number in running.daemon.revocations.serials
     looking.cancel()
 
 
@@ -118,10 +118,10 @@ async def test_a_line_that_is_not_on_the_crl_is_put_there(start: Start, monkeypa
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr("devtls.system.storage.register.current_crl", killed)
-        await asyncio.to_thread(register.revoke, [serial_text(PASSING)], "superseded", datetime.now(UTC))
+        await asyncio.to_thread(register.revoke, [serial_text(TRANSIENT)], "superseded", datetime.now(UTC))
     assert await listed() == []
-    assert await running.daemon.revocations.look() == {PASSING}
-    assert await listed() == [PASSING]
+    assert await running.daemon.revocations.look() == {TRANSIENT}
+    assert await listed() == [TRANSIENT]
 
 
 async def test_nothing_is_read_while_nothing_changes(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,4 +211,4 @@ async def test_issuing_makes_a_register_that_is_no_news(start: Start) -> None:
         lambda: register.issue(order, key, by="cert", place="x", now=datetime.now(UTC)),
     )
     assert register.path.name == REGISTER
-    assert await running.daemon.give_up_revoked() == []
+    assert await running.daemon.drop_revoked_leaves() == []

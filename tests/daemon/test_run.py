@@ -223,10 +223,10 @@ async def test_a_look_that_cannot_open_a_file_is_told_and_not_the_last(
     async def full() -> list[str]:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    running.daemon.give_up_revoked = full
+    running.daemon.drop_revoked_leaves = full
     looking = asyncio.ensure_future(run.Process(running.daemon, TerminalStyle()).state_watch.run())
     await wait_until(lambda: any("the state folder cannot be read: Too many open" in line for line in running.lines))
-    del running.daemon.give_up_revoked
+    del running.daemon.drop_revoked_leaves
     await asyncio.to_thread(running.daemon.keystore.forget)
     await wait_until(lambda: any("The CA was deleted" in line for line in running.lines))
     looking.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 
 import click
 import pytest
@@ -123,6 +124,11 @@ def test_every_package_says_what_it_owns() -> None:
 
 def test_the_man_page_is_up_to_date() -> None:
     assert MAN.read_text() == man_page(), REFRESH
+
+
+def test_the_man_page_is_in_the_wheel() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["shared-data"] == {MAN.relative_to(ROOT).as_posix(): "share/man/man1/devtls.1"}
 
 
 def test_the_man_page_renders_without_a_warning(require_tool: RequireTool) -> None:

@@ -277,7 +277,7 @@ def test_an_answer_flows_and_ends() -> None:
 def test_an_answer_that_came_whole_is_the_same_in_one_step() -> None:
     exchange = waiting()
     head = Response(1, 200, [(b"Alt-Svc", b"h3"), (b"ETag", b"x")], b"OK", 5)
-    edited = exchange.take_whole_answer(head)
+    edited = exchange.take_whole_response(head)
     assert edited is not None
     step = waiting()
     one_by_one = [action for event in (head, PIECE, END) for action in step.on_upstream(event)]
@@ -351,7 +351,7 @@ def test_the_short_ways_are_rows_of_the_table(asked: Request, answered: Response
         short.on_client(END)
         table.on_client(END)
     before = _state(short)
-    edited = short.take_whole_answer(answered)
+    edited = short.take_whole_response(answered)
     if edited is None:
         assert _state(short) == before
         return
@@ -380,7 +380,7 @@ def test_a_request_with_a_body_or_in_a_loop_goes_through_the_table() -> None:
 def test_an_answer_is_taken_whole_only_when_it_is_due(make: Callable[[], Exchange]) -> None:
     exchange = make()
     phase = exchange.phase
-    assert exchange.take_whole_answer(response()) is None
+    assert exchange.take_whole_response(response()) is None
     assert exchange.phase is phase
 
 
@@ -407,7 +407,7 @@ def test_only_a_101_opens_a_websocket_whose_client_would_take_any_2xx_for_one(st
     asked = request()
     asked.upgrade, asked.websocket_key = b"websocket", b"a key of ours"
     exchange = waiting(asked)
-    assert exchange.take_whole_answer(response(status)) is None
+    assert exchange.take_whole_response(response(status)) is None
     actions = exchange.on_upstream(response(status))
     assert kinds(actions) == ([SendClient, Disarm] if refused else [AbortUpstream, SendErrorPage, Finish])
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from devtls.names import parse_hostname
 from devtls.net import acme_challenge as challenge
-from devtls.net.acme_challenge import Challenges, Fetched, Shown, fetch, local_port, shake_hands
+from devtls.net.acme_challenge import Challenges, Fetched, Shown, fetch, local_port, perform_handshake
 from devtls.routing import Upstream
 from devtls.system.machine.randomness import new_leaf_key
 from tests.net.harness import Proxy, Reply
@@ -214,12 +214,12 @@ async def test_a_handshake_shows_protocol_and_certificate(running: Proxy, tmp_pa
     context.set_alpn_protocols(["acme-tls/1"])
     context.sni_callback = lambda _socket, name, _context: names.append(name)
     server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0, ssl=context)
-    shown = await shake_hands(server.sockets[0].getsockname()[1], "web.dev.local", "acme-tls/1")
+    shown = await perform_handshake(server.sockets[0].getsockname()[1], "web.dev.local", "acme-tls/1")
     assert isinstance(shown, Shown) and shown.alpn == "acme-tls/1" and shown.certificate[:1] == b"0"
     assert names == ["web.dev.local"]
     server.close()
 
 
 async def test_no_server_for_a_handshake_is_told(unused_port: int) -> None:
-    found = await shake_hands(unused_port, "web.dev.local", "acme-tls/1")
+    found = await perform_handshake(unused_port, "web.dev.local", "acme-tls/1")
     assert isinstance(found, str) and f"127.0.0.1 port {unused_port}" in found

@@ -19,10 +19,10 @@ from devtls.operations.intermediates import IntermediateRequest, issue_intermedi
 from devtls.operations.revocation import IN_MEMORY, apply_revocation, plan_release, plan_revocation
 from devtls.pki import locked_key
 from devtls.pki.certify import CertificateTemplate
-from devtls.pki.leaf import PASSING
+from devtls.pki.leaf import TRANSIENT
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import load_crl
-from devtls.system.machine.randomness import new_leaf_key, new_passing_serial
+from devtls.system.machine.randomness import new_leaf_key, new_transient_serial
 from devtls.system.storage.passphrase import PassphraseSource
 from devtls.system.storage.register import Register
 from devtls.web.control_messages import Done, LeavesAnswer
@@ -82,8 +82,8 @@ def test_a_plan_changes_nothing(context: Context, register: Register) -> None:
 def test_a_name_means_every_valid_certificate_and_what_proxies_show(
     context: Context, register: Register, running: list[Proxy]
 ) -> None:
-    number = new_passing_serial()
-    running += [Proxy(register.authority.fingerprint, number), Proxy("of another CA", new_passing_serial())]
+    number = new_transient_serial()
+    running += [Proxy(register.authority.fingerprint, number), Proxy("of another CA", new_transient_serial())]
     first, second = issue(register, context, "app.test"), issue(register, context, "app.test", "b.test")
     apply_revocation(context, plan_revocation(context, first, "superseded"))
     result = apply_revocation(context, plan_revocation(context, "APP.test", "superseded"))
@@ -126,7 +126,7 @@ def test_only_a_hold_is_released(context: Context, register: Register) -> None:
 
 
 def test_a_leaf_of_memory_is_meant_by_its_whole_serial_number(context: Context, register: Register) -> None:
-    serial = f"{PASSING | 5:x}"
+    serial = f"{TRANSIENT | 5:x}"
     (target,) = plan_revocation(context, serial, "superseded").targets
     assert (target.serial, target.place, target.kind) == (serial, IN_MEMORY, None)
     with pytest.raises(CertificateError, match="No certificate of this CA"):

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.errors import CertificateError
 from devtls.pki.authority import Authority
-from devtls.pki.crl_files import crls_are_complete, newer_root_crl, root_crl_in, would_pass
+from devtls.pki.crl_files import chain_is_accepted, crls_are_complete, newer_root_crl, root_crl_in
 from devtls.pki.revocation import build_crl, crl_number, load_crl
 from tests.net.client_certificates import ClientCertificate, make_client_certificate, trust_pem
 from tests.net.harness import make_authority
@@ -35,23 +35,23 @@ def chain(shown: ClientCertificate, authority: Authority) -> tuple[bytes, ...]:
 
 def test_who_is_on_no_list_would_pass(alice: ClientCertificate, ours: Authority, tmp_path: Path) -> None:
     other = make_client_certificate(tmp_path, ours.intermediate)
-    assert would_pass(chain(alice, ours), trust_pem(ours))
-    assert would_pass(chain(alice, ours), trust_pem(ours, other))
-    assert not would_pass(chain(alice, ours), trust_pem(ours, other, alice))
+    assert chain_is_accepted(chain(alice, ours), trust_pem(ours))
+    assert chain_is_accepted(chain(alice, ours), trust_pem(ours, other))
+    assert not chain_is_accepted(chain(alice, ours), trust_pem(ours, other, alice))
 
 
 def test_a_list_counts_for_its_own_ca_alone(alice: ClientCertificate, ours: Authority) -> None:
-    assert would_pass(chain(alice, ours), trust_pem(ours) + trust_pem(make_authority(), alice))
+    assert chain_is_accepted(chain(alice, ours), trust_pem(ours) + trust_pem(make_authority(), alice))
 
 
 def test_a_ca_that_is_trusted_no_more_lets_nobody_in(alice: ClientCertificate, ours: Authority) -> None:
-    assert not would_pass(chain(alice, ours), trust_pem(make_authority()))
-    assert not would_pass(chain(alice, ours)[:1], trust_pem(ours)), "without its chain nothing is known of it"
+    assert not chain_is_accepted(chain(alice, ours), trust_pem(make_authority()))
+    assert not chain_is_accepted(chain(alice, ours)[:1], trust_pem(ours)), "without its chain nothing is known of it"
 
 
 @pytest.mark.parametrize("trust", [b"", b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"])
 def test_what_cannot_be_read_lets_nobody_in(alice: ClientCertificate, ours: Authority, trust: bytes) -> None:
-    assert not would_pass(chain(alice, ours), trust)
+    assert not chain_is_accepted(chain(alice, ours), trust)
 
 
 def test_a_file_is_complete_with_a_list_of_each_ca(ours: Authority) -> None:

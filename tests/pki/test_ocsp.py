@@ -14,7 +14,7 @@ from devtls.names import DEFAULT_ZONES
 from devtls.pki import der
 from devtls.pki.authority import Authority, Intermediate, create_authority
 from devtls.pki.certify import CertificateTemplate, certify
-from devtls.pki.leaf import PASSING
+from devtls.pki.leaf import TRANSIENT
 from devtls.pki.ocsp import LIFETIME, MAX_REQUEST_BYTES, OcspResponse, Publisher, respond, try_later_response
 from devtls.pki.register import RevocationReason, serial_text
 from devtls.pki.revocation import load_crl, revoked_entry
@@ -94,7 +94,7 @@ def test_a_serial_that_was_never_given_out_is_unknown(authority: Authority, now:
 
 
 def test_what_a_proxy_holds_in_memory_is_good_until_it_is_on_the_list(authority: Authority, now: datetime) -> None:
-    serial = PASSING | 5
+    serial = TRANSIENT | 5
     said = response(respond(request(authority, now, serial), [publisher(authority, now)], now))
     assert said.certificate_status is OCSPCertStatus.GOOD
     entry = revoked_entry(serial, now, "superseded")

@@ -10,7 +10,14 @@ import pytest
 from aiohttp import ClientSession, web
 
 from devtls.web.control_guard import port_guard
-from devtls.web.control_proof import NONCE_FIELD, PROOF_FIELD, PROOF_PATH, Asked, proof_of_client, proof_of_server
+from devtls.web.control_proof import (
+    NONCE_FIELD,
+    PROOF_FIELD,
+    PROOF_PATH,
+    ControlRequest,
+    proof_of_client,
+    proof_of_server,
+)
 
 TOKEN = b"t" * 32
 NONCE = "0123456789abcdef" * 2
@@ -37,7 +44,7 @@ class Port:
         assert headers[PROOF_FIELD] == proof_of_server(TOKEN, self.number, NONCE, given)
         return given
 
-    def proof(self, given: str, asked: Asked, token: bytes = TOKEN) -> dict[str, str]:
+    def proof(self, given: str, asked: ControlRequest, token: bytes = TOKEN) -> dict[str, str]:
         return {NONCE_FIELD: given, PROOF_FIELD: proof_of_client(token, self.number, given, asked)}
 
 
@@ -62,7 +69,7 @@ async def port() -> AsyncIterator[Port]:
     await runner.cleanup()
 
 
-ASKED = Asked("POST", "/v1/stop", b'{"now": true}')
+ASKED = ControlRequest("POST", "/v1/stop", b'{"now": true}')
 
 
 async def test_whoever_proves_the_token_is_let_in_once(port: Port) -> None:
@@ -80,7 +87,7 @@ async def test_whoever_proves_the_token_is_let_in_once(port: Port) -> None:
         ASKED._replace(body=b'{"now": false}'),
     ],
 )
-async def test_a_proof_is_for_one_request_alone(port: Port, sent: Asked) -> None:
+async def test_a_proof_is_for_one_request_alone(port: Port, sent: ControlRequest) -> None:
     proof = port.proof(await port.given(), ASKED)
     status, _, text = await port.ask(*sent[:2], proof, sent.body)
     assert (status, json.loads(text)["trouble"]["message"]) == (403, "The request proves nothing.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from devtls.web.control_proof import Asked, Nonces, new_nonce, proof_of_client, proof_of_server
+from devtls.web.control_proof import ControlRequest, Nonces, new_nonce, proof_of_client, proof_of_server
 
 TOKEN = bytes(range(32))
-ASKED = Asked("POST", "/v1/stop", b"{}")
+ASKED = ControlRequest("POST", "/v1/stop", b"{}")
 
 
 class Clock:

@@ -31,7 +31,7 @@ class Resolves(Enum):
 class Findings:
     """What the probes found.
 
-    `apps`: route label -> "" (it answers) or why not; `names`: host -> where it leads; `missing_folders`: those of
+    `apps`: route label -> "" (it answers) or why not; `names`: host -> where it leads; `missing_directories`: those of
     static routes that are not there; `written`: the names that `devtls setup names` has put into the hosts file.
     """
 

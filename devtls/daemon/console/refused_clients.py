@@ -1,4 +1,4 @@
-"""Why a client that was asked for a certificate was not let in, and what to do about it, in plain words.
+"""Why a client certificate was refused, and what to do about it, in plain words.
 
 Owns what OpenSSL's verdicts mean here. TLS shows us nothing of a certificate that is refused, so no name is in them.
 """

@@ -17,7 +17,7 @@ from devtls.acme.problems import Problem
 from devtls.config.acme import port_for
 from devtls.daemon.console.log import Log
 from devtls.daemon.sites.acme_context import AcmeContext
-from devtls.net.acme_challenge import Challenges, fetch, shake_hands
+from devtls.net.acme_challenge import Challenges, fetch, perform_handshake
 from devtls.routing import Snapshot, Upstream
 from devtls.system.storage.keystore import Keystore
 from devtls.web.acme_endpoint import make_acme_app
@@ -91,7 +91,7 @@ class AcmeRequests:
             port = port_for(self._snapshot().config.acme.tls_port, work.name)
             if port is None:
                 return Problem("connection", f"[acme] tls_port says no more where {work.name} is.")
-            shown = await shake_hands(port, work.name, ALPN)
+            shown = await perform_handshake(port, work.name, ALPN)
             if isinstance(shown, str):
                 return Problem("connection", shown)
             return check_alpn_certificate(work, shown.alpn, shown.certificate)

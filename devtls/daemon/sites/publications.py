@@ -1,6 +1,6 @@
 """The CRLs that a running proxy publishes: read again when a file has changed, signed anew when one is due.
 
-Owns the memory of them. Reading a register of 10,000 lines takes a tenth of a second, which no question is worth.
+Owns the memory of them. Reading a register of 10,000 lines takes a tenth of a second: too long for each request.
 Refuses to remember anything that was read before a file changed: the stamps are older than what they vouch for.
 """
 
@@ -20,7 +20,7 @@ from devtls.system.storage.register_file import read_history
 
 
 class PublishedCrl(msgspec.Struct, frozen=True):
-    """One CA's list, and the serial numbers of what it signed for servers and clients."""
+    """One CA's CRL, and the serial numbers of what it signed for servers and clients."""
 
     der: bytes
     crl: x509.CertificateRevocationList
@@ -28,14 +28,14 @@ class PublishedCrl(msgspec.Struct, frozen=True):
 
 
 class Publications:
-    """The lists of every CA of one state folder; every call may block, and may raise DevtlsError."""
+    """The CRLs of every CA in one state directory; every call may block, and may raise DevtlsError."""
 
     def __init__(self, keystore: Keystore) -> None:
         self._keystore = keystore
         self._known: dict[str, tuple[tuple[FileStamp, ...], PublishedCrl]] = {}
 
     def of(self, authority: Authority, now: datetime) -> PublishedCrl:
-        """Return what `authority` publishes, its list signed anew when that is due."""
+        """Return what `authority` publishes, its CRL signed anew when that is due."""
         directory = self._keystore.directory_of(authority)
         stamps = tuple(stamp_of(directory / name) for name in (REGISTER, CRL))
         known = self._known.get(authority.generation)

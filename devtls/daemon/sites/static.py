@@ -1,6 +1,6 @@
 """Static directories: one private socket for each, opened before its route goes live and removed after it.
 
-Owns one private socket per static folder, and the site behind it.
+Owns one private socket per static directory, and the site behind it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _APP = "devtls.web.static:make_static_app"
 
 
 class StaticSites:
-    """Static folder -> site. `open_sockets` may block; the rest runs on the loop."""
+    """Static directory -> site. `open_sockets` may block; the rest runs on the loop."""
 
     def __init__(self, runtime_dir: Path) -> None:
         self.private = PrivateSockets(runtime_dir)
@@ -27,7 +27,7 @@ class StaticSites:
         self._sites: dict[str, LazySite] = {}
 
     def open_sockets(self, config: Config) -> Mapping[str, str]:
-        """Return folder -> socket path for every static folder of `config`; each listens from now on."""
+        """Return directory -> socket path for every static directory of `config`; each listens from now on."""
         wanted = [route.target.directory for route in config.routes if isinstance(route.target, StaticTarget)]
         for directory in wanted:
             if directory not in self._sockets:

@@ -17,7 +17,7 @@ from devtls.doctor.tls_check.certificate import Certificate, read_certificate, s
 from devtls.doctor.tls_check.evidence import Evidence, FailureReason, Handshake, HandshakeFailed, LocalCa
 from devtls.doctor.tls_check.failure import TlsCheckFailure, explain
 from devtls.doctor.tls_check.fetch import Fetcher
-from devtls.doctor.tls_check.handshake import CheckTarget, shake_hands
+from devtls.doctor.tls_check.handshake import CheckTarget, perform_handshake
 from devtls.doctor.tls_check.path import find_path
 from devtls.doctor.tls_check.report import TlsCheckReport
 from devtls.doctor.tls_check.revocation import query_issuers
@@ -55,7 +55,7 @@ class TlsCheckResult:
 def check_server(target: CheckTarget, environment: CheckEnvironment) -> TlsCheckResult:
     """Return the decision of a browser about the server, or the reason why it shows no certificate."""
     local_ca = _local_ca(environment)
-    handshake = shake_hands(target)
+    handshake = perform_handshake(target)
     if isinstance(handshake, Handshake) and not handshake.certificates:
         handshake = HandshakeFailed(FailureReason.UNREADABLE, "the server sent none", handshake.ip)
     if isinstance(handshake, HandshakeFailed):

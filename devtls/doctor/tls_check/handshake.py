@@ -69,7 +69,7 @@ class CheckTarget:
         return connect(self.host, self.port, self.timeout_s)
 
 
-def shake_hands(target: CheckTarget) -> Handshake | HandshakeFailed:
+def perform_handshake(target: CheckTarget) -> Handshake | HandshakeFailed:
     """Return the handshake, or the reason why there was none."""
     handshake = _attempt(target, _context(_BROWSER_CIPHERS, ("h2", "http/1.1")))
     if isinstance(handshake, Handshake):

@@ -23,7 +23,7 @@ __all__ = [
     "LocalResponse",
     "RouteLine",
     "bad_gateway",
-    "broken_answer",
+    "broken_response",
     "connect_timeout",
     "gateway_timeout",
     "loop_detected",
@@ -101,7 +101,7 @@ def _start_hint(addresses: Sequence[str]) -> str:
     return "Start your app, or point the route at where it listens."
 
 
-def broken_answer(label: str, address: str, reason: str, accept: bytes) -> LocalResponse:
+def broken_response(label: str, address: str, reason: str, accept: bytes) -> LocalResponse:
     """Return 502: the app answered, but not with HTTP that can be passed on; `reason` is one sentence."""
     notice = PageText(
         502,

@@ -17,7 +17,7 @@ _PROTOCOLS = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1", b"2.0": "HTTP/2"}
 
 
 class AccessRecord(msgspec.Struct):
-    """One answered request; text fields are as the client sent them: escape them before showing."""
+    """One request and its response; text fields are as the client sent them: escape them before showing."""
 
     method: str
     host: str

@@ -176,7 +176,7 @@ class RequestDispatcher:
 def _refusal_page(
     service: ProxyService, sni: str | None, port: int, request: Request, refusal: NoRoute
 ) -> pages.LocalResponse:
-    """Return the answer to a request that no route takes; `port` is the one that the client connected to."""
+    """Return the response to a request that no route takes; `port` is the one that the client connected to."""
     match refusal:
         case NoRoute.MISDIRECTED:
             return pages.misdirected(host_of(request.authority), sni or "", port, _accept(request))
@@ -185,12 +185,12 @@ def _refusal_page(
 
 
 def _outdated_page(request: Request) -> pages.LocalResponse:
-    """Return the answer on a connection whose client has to show another certificate than when it began."""
+    """Return the response on a connection whose client has to show another certificate than when it began."""
     return pages.outdated(host_of(request.authority), _accept(request))
 
 
 def _failure_page(service: ProxyService, route: Route, request: Request, failure: SendErrorPage) -> pages.LocalResponse:
-    """Return the answer in an app's stead."""
+    """Return devtls's own response in the place of an app's."""
     accept = _accept(request)
     label = route.upstream.label
     match failure.kind:
@@ -199,7 +199,7 @@ def _failure_page(service: ProxyService, route: Route, request: Request, failure
         case FailureKind.CONNECT_TIMEOUT:
             return pages.connect_timeout(label, failure.tried, service.pool.connect_timeout_s, accept)
         case FailureKind.BROKEN_ANSWER | FailureKind.NO_ANSWER:
-            return pages.broken_answer(label, label, failure.detail, accept)
+            return pages.broken_response(label, label, failure.detail, accept)
         case FailureKind.RESPONSE_TIMEOUT:
             return pages.gateway_timeout(label, label, service.limits.exchange.response_head_timeout_s, accept)
         case FailureKind.REQUEST_TIMEOUT:

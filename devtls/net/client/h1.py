@@ -48,7 +48,7 @@ _AT_REST = phases.STEPS[_RESPONDED][ConnectionEvent.NEXT_REQUEST]
 _HOLDS_BACK = phases.BUSY | {phases.STALLED}
 
 _PIPELINE_BYTES = 65536
-"""What a client may send ahead of its answer before we stop reading."""
+"""What a client may send ahead of its response before we stop reading."""
 _LINGER_FACTOR = 15
 """`linger_s` is for silence; a client that goes on sending gets so many times as long (30 s), and no more."""
 
@@ -382,8 +382,8 @@ class H1ClientConnection(asyncio.Protocol):
             self._codec.close_after_response()
 
     @property
-    def answer_position(self) -> int | None:
-        """How many bytes of an answer are on their way; None before it begins and while the request still comes."""
+    def response_position(self) -> int | None:
+        """How many bytes of a response are on their way; None before it begins and while the request still comes."""
         relay = self._relay
         if relay is None or self._phase is not phases.RESPONDING or not self._codec.request_complete:
             return None

@@ -328,8 +328,8 @@ class H2ClientConnection(asyncio.Protocol):
             self.flush()
 
     @property
-    def answer_position(self) -> int | None:
-        """How many bytes of answers are on their way; None while one has not begun."""
+    def response_position(self) -> int | None:
+        """How many bytes of responses are on their way; None while one has not begun."""
         if any(not stream.begun for stream in self._streams.values()):
             return None
         return self._codec.bytes_sent - self._transport.get_write_buffer_size()

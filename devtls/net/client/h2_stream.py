@@ -150,7 +150,7 @@ class H2ClientStream:
             self._full()
 
     def send_whole(self, head: Response, body: Data) -> None:
-        """Encode an answer that is complete."""
+        """Encode a response that is complete."""
         self.begun = True
         if self._codec.send_whole(head, body):
             self._full()

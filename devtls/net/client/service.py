@@ -49,8 +49,8 @@ class ClientConnection(Protocol):
         """Close at once."""
 
     @property
-    def answer_position(self) -> int | None:
-        """How far the answers are, in bytes; None while a request waits for its answer to begin."""
+    def response_position(self) -> int | None:
+        """How many bytes of responses are on their way; None while a request waits for its response to begin."""
 
 
 class ClientLimits(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ _LIST_MARK = b"-----BEGIN X509 CRL-----"
 
 
 class ClientPolicy(msgspec.Struct, frozen=True):
-    """What clients of a name must show; `trust_pem` holds the CA's certificates and, where it has them, its lists.
+    """The client authentication of a name; `trust_pem` holds the CA's certificates and, where it has them, its lists.
 
     With any list in it there must be one for each CA that signed a client.
     """
@@ -33,7 +33,7 @@ _MOST_REMEMBERED = 1024
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """What an open connection's client has shown, and what it would have to show today."""
+    """The certificates of an open connection's client, and the policy that they must satisfy today."""
 
     chain: tuple[bytes, ...]
     policy: ClientPolicy | None

@@ -19,7 +19,7 @@ _MAX_RECORD = 16384 + 256
 
 
 class Peek(Enum):
-    """The answers that are no ClientHello."""
+    """First bytes that are no ClientHello, or not yet one."""
 
     INCOMPLETE = auto()
     NOT_TLS = auto()

@@ -9,7 +9,7 @@ import os
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from devtls.pki.leaf import PASSING
+from devtls.pki.leaf import TRANSIENT
 
 
 def new_leaf_key() -> ec.EllipticCurvePrivateKey:
@@ -22,6 +22,6 @@ def new_serial() -> int:
     return int.from_bytes(os.urandom(20), "big") >> 2
 
 
-def new_passing_serial() -> int:
+def new_transient_serial() -> int:
     """Return one for a certificate that stays in this process's memory and is recorded nowhere."""
-    return PASSING | new_serial()
+    return TRANSIENT | new_serial()

@@ -41,7 +41,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     answers: list[str] = []
     monkeypatch.setattr(asking, "_is_terminal", lambda: True)
     monkeypatch.setattr(prompts, "is_terminal", lambda: True)
-    monkeypatch.setattr(asking, "getpass", lambda _question: answers.pop(0))
+    monkeypatch.setattr("getpass.getpass", lambda _question: answers.pop(0))
     return answers
 
 

@@ -202,7 +202,7 @@ def test_an_encrypted_key_is_opened_by_its_passphrase(
     options = files(issuer, root, encryption=BestAvailableEncryption(PASSPHRASE.encode()), form=form)
     assert "no terminal" in str(shell.fail(ExitCode.REFUSED, "ca", "import", "--yes", "--unconstrained", *options))
     monkeypatch.setattr(asking, "_is_terminal", lambda: True)
-    monkeypatch.setattr(asking, "getpass", lambda _question: "wrong")
+    monkeypatch.setattr("getpass.getpass", lambda _question: "wrong")
     shell.fail(ExitCode.STATE, "ca", "import", "--yes", "--unconstrained", *options)
     bring(shell, "--unconstrained", *options, "--passphrase-fd", given)
     assert present(shell).path[0] == issuer.certificate
@@ -251,7 +251,7 @@ def test_the_successor_of_a_locked_ca_is_locked_as_well(
     shell.succeed("trust", "--yes")
     shell.succeed("ca", "lock", "--passphrase-fd", given)
     monkeypatch.setattr(asking, "_is_terminal", lambda: True)
-    monkeypatch.setattr(asking, "getpass", lambda _question: PASSPHRASE)
+    monkeypatch.setattr("getpass.getpass", lambda _question: PASSPHRASE)
     bring(shell, "--unconstrained", *files(mkcert()))
     keystore = Keystore(shell.state, asking.terminal_passphrases())
     authority = keystore.load(datetime.now(UTC))

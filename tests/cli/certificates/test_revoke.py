@@ -20,10 +20,10 @@ from devtls.operations import revocation
 from devtls.pki.authority import Authority
 from devtls.pki.certify import CertificateTemplate
 from devtls.pki.imported import ImportBundle, validate_import
-from devtls.pki.leaf import PASSING
+from devtls.pki.leaf import TRANSIENT
 from devtls.pki.register import Issued, serial_text
 from devtls.pki.revocation import load_crl
-from devtls.system.machine.randomness import new_leaf_key, new_passing_serial
+from devtls.system.machine.randomness import new_leaf_key, new_transient_serial
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import lock
 from devtls.system.storage.register import Register
@@ -178,7 +178,7 @@ def test_reasons_may_be_spelled_as_in_rfc_5280(written: str, meant: str, registe
 def test_a_name_also_means_what_running_proxies_show(
     register: Register, authority: Authority, running: list[Proxy]
 ) -> None:
-    mine, other_ca = new_passing_serial(), new_passing_serial()
+    mine, other_ca = new_transient_serial(), new_transient_serial()
     running += [Proxy(authority.fingerprint, app=mine), Proxy("another", app=other_ca)]
     leaf = issue(register, "app.test")
     values = json.loads(run(revoke, "APP.test", "--json").stdout)
@@ -192,7 +192,7 @@ def test_a_name_also_means_what_running_proxies_show(
 def test_in_words_it_says_which_names_get_another_key(
     register: Register, authority: Authority, running: list[Proxy]
 ) -> None:
-    number = new_passing_serial()
+    number = new_transient_serial()
     running.append(Proxy(authority.fingerprint, app=number))
     said = run(revoke, "app.test", "--reason", "hold")
     assert said.stdout == f"Revoked  {serial_text(number)}  app.test (in the memory of devtls serve)\n"
@@ -216,11 +216,11 @@ def test_a_proxy_that_cannot_be_asked_is_a_remark(
 def test_a_leaf_that_was_in_memory_once_is_revoked_by_its_whole_serial_or_its_file(
     register: Register, authority: Authority, tmp_path: Path
 ) -> None:
-    number = new_passing_serial()
+    number = new_transient_serial()
     leaf = authority.issue(Hostname("app.test"), now=datetime.now(UTC), key=new_leaf_key(), serial=number)
     (tmp_path / "shown.pem").write_bytes(leaf.chain_pem)
     run(revoke, str(tmp_path / "shown.pem"))
-    again = PASSING | 5
+    again = TRANSIENT | 5
     run(revoke, f"{again:x}")
     assert listed(register) == {serial_text(number), serial_text(again)}
 

@@ -20,7 +20,7 @@ def test_a_terminal_is_one_on_standard_input(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_a_person_types_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passphrase, "_is_terminal", lambda: True)
-    monkeypatch.setattr(passphrase, "getpass", lambda question: f"typed after {question!r}")
+    monkeypatch.setattr("getpass.getpass", lambda question: f"typed after {question!r}")
     assert terminal_passphrases().known("the key") == "typed after 'Passphrase of the key: '"
 
 
@@ -29,7 +29,7 @@ def test_the_end_of_the_input_is_no_passphrase(monkeypatch: pytest.MonkeyPatch) 
         raise EOFError
 
     monkeypatch.setattr(passphrase, "_is_terminal", lambda: True)
-    monkeypatch.setattr(passphrase, "getpass", end)
+    monkeypatch.setattr("getpass.getpass", end)
     for ask in (terminal_passphrases().known, terminal_passphrases().new):
         with pytest.raises(Refused, match="input ended"):
             ask("the key")

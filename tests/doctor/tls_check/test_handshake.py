@@ -226,7 +226,7 @@ def test_a_server_that_wants_a_certificate_of_the_clients_is_checked_all_the_sam
 
 def test_a_certificate_that_cannot_be_read(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = Handshake("127.0.0.1", (b"0\x03\x02\x01\x01",), True, "TLS 1.3", "TLS_AES_128_GCM_SHA256", "")
-    monkeypatch.setattr("devtls.doctor.tls_check.check.shake_hands", lambda _: shown)
+    monkeypatch.setattr("devtls.doctor.tls_check.check.perform_handshake", lambda _: shown)
     failure = failure_of(check(443))
     assert failure.reason is FailureReason.UNREADABLE
     assert "shows a certificate that cannot be read" in failure.sentence

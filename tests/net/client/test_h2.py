@@ -163,7 +163,7 @@ async def test_the_clients_end_ends_what_runs(running: Proxy) -> None:
         joined.ask()
         joined.exchange()
         await until(lambda: backend.connections and backend.connections[0].heads)
-        assert joined.connection.answer_position is None
+        assert joined.connection.response_position is None
         assert joined.connection.eof_received() is False
         await until(lambda: ended or backend.errors)
         assert "close" in joined.transport.calls
@@ -296,9 +296,9 @@ async def test_the_position_of_answers_counts_what_the_client_has_taken(running:
         joined.ask()
         joined.exchange()
         await joined.answered(1)
-        assert joined.connection.answer_position == 1000
+        assert joined.connection.response_position == 1000
         joined.transport.waiting = 400
-        assert joined.connection.answer_position == 600
+        assert joined.connection.response_position == 600
         await joined.gone()
 
 

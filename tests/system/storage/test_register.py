@@ -17,10 +17,10 @@ from devtls.errors import CertificateError, StateError
 from devtls.names import DEFAULT_ZONES
 from devtls.pki.authority import Authority
 from devtls.pki.certify import CertificateTemplate
-from devtls.pki.leaf import PASSING
+from devtls.pki.leaf import TRANSIENT
 from devtls.pki.register import Issued, serial_text
 from devtls.pki.signature import sha256_hex
-from devtls.system.machine.randomness import new_leaf_key, new_passing_serial, new_serial
+from devtls.system.machine.randomness import new_leaf_key, new_serial, new_transient_serial
 from devtls.system.storage.ca_directory import REGISTER
 from devtls.system.storage.certificate_files import chain_file, key_file, new_certificate_key, write_files
 from devtls.system.storage.keystore import Keystore
@@ -140,9 +140,9 @@ def test_a_link_in_its_place_is_not_followed(register: Register, tmp_path: Path)
 
 def test_serials_say_whether_they_are_recorded() -> None:
     for _ in range(50):
-        assert new_serial() & PASSING == 0
-        assert new_passing_serial() & PASSING
-        assert new_passing_serial().bit_length() == 159  # RFC 5280 4.1.2.2: at most 20 octets, positive
+        assert new_serial() & TRANSIENT == 0
+        assert new_transient_serial() & TRANSIENT
+        assert new_transient_serial().bit_length() == 159  # RFC 5280 4.1.2.2: at most 20 octets, positive
 
 
 def test_a_crash_at_any_step_leaves_whole_lines_that_count(register: Register) -> None:
