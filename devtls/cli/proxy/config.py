@@ -13,12 +13,15 @@ from devtls.operations.config_choice import display_path
 from devtls.operations.route_file import write_schema
 
 
-@click.group()
-def command() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """Print what editors need to know of devtls.toml."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
-@command.command()
+@command.command(short_help="Print the JSON Schema of devtls.toml.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there, not to stdout.")
 def schema(out: Path | None) -> None:
     """Print the JSON Schema of devtls.toml: names, types, defaults, ranges, and a sentence for each key.
