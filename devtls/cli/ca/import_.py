@@ -68,7 +68,7 @@ def command(
         raise click.UsageError(f"A CA is a certificate and its key:\n\n{_EXAMPLES}")
     refuse_sudo_for("ca import")
     if not yes:
-        refuse_without_terminal("ca import")
+        refuse_without_terminal("ca import", has_dry_run=False)
     context = Context.here(TerminalReporter(), terminal_passphrases())
     wanted = tuple(parse_zone(zone, is_public_suffix=is_public_suffix) for zone in zones)
     plan = plan_import(context, ImportFiles(certificate, key, chain, crl), wanted, terminal_passphrases(passphrase_fd))

@@ -17,12 +17,12 @@ def is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def refuse_without_terminal(command: str) -> None:
-    """Raise Refused where there is no terminal to ask on."""
+def refuse_without_terminal(command: str, *, has_dry_run: bool = True) -> None:
+    """Raise Refused where there is no terminal to ask on; its hint names the options of `command`."""
     if not is_terminal():
         raise Refused(
             f"devtls {command} asks before it changes anything, and this is no terminal to ask on.",
-            hint=f"devtls {command} --yes does it without asking, --dry-run only shows it",
+            hint=f"devtls {command} --yes does it without asking{', --dry-run only shows it' if has_dry_run else ''}",
         )
 
 
