@@ -136,6 +136,7 @@ def check_alpn_certificate(work: Validate, alpn: str | None, certificate: bytes)
         return Problem("incorrectResponse", f"The certificate that was shown is not for {work.name} alone.")
     # The value is an OCTET STRING of 32 bytes.
     expected = b"\x04\x20" + sha256(work.key_authorization.encode("ascii")).digest()
+    # RFC 8737 3: the extension must be critical.
     if not identifier.critical or identifier.value.public_bytes() != expected:
         return Problem("incorrectResponse", f"The certificate that {work.name} showed is for another challenge.")
     return None

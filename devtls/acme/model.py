@@ -96,6 +96,7 @@ class AcmeOrder(msgspec.Struct, frozen=True, kw_only=True):
     def kept_until(self) -> datetime:
         """The time after which it can be forgotten."""
         shortest = self.created + REMEMBERED
+        # As long as the certificate counts, so that its account can fetch and revoke it.
         return shortest if self.certificate is None else max(shortest, self.certificate.not_after)
 
 
@@ -136,8 +137,10 @@ class Ledger(msgspec.Struct):
 
 
 def _tidied(order: AcmeOrder, now: datetime) -> AcmeOrder:
+    # RFC 8555 7.1.6: an order that is not finished in time becomes invalid.
     if order.status in ("pending", "ready") and now >= order.expires:
         return replace(order, status="invalid", error=Problem("malformed", "The order expired before it was done."))
+    # The check ran in a process that ended: without this its client would poll to the end of the order.
     for index, authorization in enumerate(order.authorizations):
         for challenge in authorization.challenges:
             if challenge.status == "processing" and challenge.since and now >= challenge.since + STUCK_AFTER:

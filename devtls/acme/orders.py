@@ -135,6 +135,7 @@ def _names(identifiers: tuple[_Identifier, ...], zones: tuple[Hostname, ...]) ->
         try:
             names.append(_name(one.value, zones))
         except InvalidName as error:
+            # No name has more characters; what came may be of any length.
             refused.append((one.value[:253], str(error)))
     if refused:
         # All of them at once (RFC 8555 6.7.1), so that a client can order again without them.

@@ -106,6 +106,7 @@ def public_jwk(jwk: dict[str, Any]) -> Jwk:
 
 
 def _load(jwk: dict[str, Any]) -> JWKRSA | JWKEC:
+    # Not the symmetric kind, oct (RFC 7518 6.4), which josepy knows as well.
     kind = _KINDS.get(str(jwk.get("kty")))
     if kind is None:
         raise refusal("badPublicKey", "Only RSA and EC keys are taken.")

@@ -46,7 +46,7 @@ class ControlPort(msgspec.Struct, frozen=True):
             self.connect(_CONNECT_S).close()
         except ConnectionRefusedError:
             return False
-        except OSError:
+        except OSError:  # a full backlog or a timeout: in doubt it lives, and its file is not removed
             return True
         return True
 

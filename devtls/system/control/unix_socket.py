@@ -122,6 +122,7 @@ def connect(path: Path, timeout_s: float) -> socket.socket:
         client.settimeout(timeout_s)
         with _short(path) as short:
             client.connect(short)
+        # The kernel's word: a path alone does not tell who listens behind it.
         if (uid := peer_uid(client)) != os.geteuid():
             raise StateError(
                 f"the control socket {path} belongs to another user ({uid}).",
@@ -166,6 +167,7 @@ def _answers(path: Path) -> bool:
         connect(path, 1.0).close()
     except (ConnectionRefusedError, FileNotFoundError):
         return False
+    # Full, slow, or another user's: in doubt it lives, and is not removed.
     except (OSError, StateError):
         return True
     return True

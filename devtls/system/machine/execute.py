@@ -209,6 +209,7 @@ def _do_here(step: WriteFile | MakeDirectory | RemoveFile) -> None:
 
 def write_atomically(path: Path, content: bytes, mode: int) -> None:
     """Write `path` through a temporary file beside it: whole or not at all, `mode` whatever the umask is."""
+    # In the same directory: rename(2) does not cross file systems.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

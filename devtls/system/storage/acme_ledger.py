@@ -62,6 +62,7 @@ class LedgerFile:
             content = read_private_file(self.path)
         except FileNotFoundError:
             content = b""
+        # Another proxy of this user wrote it; otherwise what was parsed last time holds.
         if content != self._content:
             self._ledger = parse_ledger(content, str(self.path)) if content else Ledger()
             self._content = content

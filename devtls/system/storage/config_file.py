@@ -25,6 +25,7 @@ def replace_config_file(path: Path, content: bytes, *, before: bytes | None) -> 
     real = Path(os.path.realpath(path))
     if (read_config_file(real) if real.exists() else None) != before:
         raise ConfigError("the file changed meanwhile.", source=str(path), hint="Do it again.")
+    # In the same directory: rename(2) does not cross file systems.
     fresh = real.with_name(f".{real.name}.{os.getpid()}.new")
     try:
         real.parent.mkdir(parents=True, exist_ok=True)
