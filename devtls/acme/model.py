@@ -149,6 +149,7 @@ def _tidied(order: AcmeOrder, now: datetime) -> AcmeOrder:
 def settle(order: AcmeOrder, index: int, kind: ChallengeKind, problem: Problem | None, now: datetime) -> AcmeOrder:
     """Return `order` after a challenge of its authorization number `index` was met, or failed with `problem`."""
     authorization = order.authorizations[index]
+    # It comes too late: the other challenge was faster, or the order was given up.
     if order.status != "pending" or authorization.status != "pending":
         return order
     status: Literal["valid", "invalid"] = "valid" if problem is None else "invalid"
@@ -191,6 +192,7 @@ def render_ledger(ledger: Ledger) -> bytes:
 def parse_ledger(content: bytes, path: str) -> Ledger:
     """Return what a text says; errors name `path`. Raises StateError."""
     try:
+        # First of all: what a later devtls wrote may have another shape, and is not damaged.
         version = msgspec.json.decode(content, type=_LedgerVersion).format
         if version <= FORMAT:
             return msgspec.json.decode(content, type=Ledger)

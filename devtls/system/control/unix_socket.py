@@ -62,8 +62,10 @@ def open_control_socket(runtime_dir: Path) -> tuple[ControlSocket, socket.socket
             listening.setblocking(False)
             with _short(hidden) as short:
                 listening.bind(short)
+            # Before listen(): until then nobody can connect; bind() leaves the mode to the umask (unix(7)).
             hidden.chmod(0o600)
             listening.listen(_BACKLOG)
+            # Last: whatever has this name has listened once, so a refusal means that its process ended.
             hidden.rename(path)
         except BaseException:
             listening.close()
@@ -79,6 +81,7 @@ def open_control_socket(runtime_dir: Path) -> tuple[ControlSocket, socket.socket
 
 
 def _check_directory(directory: Path) -> None:
+    # Whoever can write to the parent could put a directory of their own in the place of ours.
     for one in (directory, directory.parent):
         found = one.lstat()
         if not _safe(found.st_mode, found.st_uid):
@@ -135,6 +138,7 @@ def peer_uid(connection: socket.socket) -> int:
     """Return the user at the other end of a Unix socket, as the kernel tells. Raises OSError."""
     if sys.platform == "linux":
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        # struct ucred: pid, uid, gid (unix(7)).
         return int(struct.unpack("3i", credentials)[1])
     return peer_of_xucred(connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, 256))
 

@@ -68,6 +68,7 @@ class LedgerFile:
 
     def _write(self) -> None:
         content = render_ledger(self._ledger)
+        # No file is made for a ledger that holds nothing.
         if content != self._content and (self._content or self._ledger != Ledger()):
             replace_private_file(self.path, content)
             self._content = content
