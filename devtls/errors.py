@@ -57,6 +57,7 @@ class ExitCode(IntEnum):
     """no TLS connection"""
     NOT_RUNNING = 9
     """no `devtls serve` of yours runs"""
+    # 126, 127 and 130 (128 + SIGINT) are the shell's own numbers (POSIX, Shell Command Language 2.8.2).
     CANNOT_RUN = 126
     """the command of `devtls env` may not be run"""
     NO_SUCH_COMMAND = 127

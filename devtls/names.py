@@ -22,9 +22,12 @@ DEFAULT_ZONES: tuple[Hostname, ...] = (Hostname("dev.local"), Hostname("localhos
 
 LOCALHOST = Hostname("localhost")
 
+# RFC 6761 6.2 and 6.3 (test, localhost), and ICANN's reservation of .internal (2024): no registry can sell them.
 _SINGLE_LABEL_ZONES = frozenset({"localhost", "test", "internal"})
+# RFC 1123 2.1: a label may begin with a digit. RFC 1035 2.3.4: it has at most 63 bytes.
 _LABEL = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
+# 255 bytes on the wire (RFC 1035 2.3.4), less the first length byte and the root's.
 _MAX_NAME = 253
 
 
@@ -34,9 +37,11 @@ def parse_hostname(text: str) -> Hostname:
     Raises InvalidName for an empty name, an IP address, a label over 63 or a name over 253 characters, and anything
     that is not letters, digits and inner hyphens.
     """
+    # The dot of a full name stands neither in SNI (RFC 6066 3) nor in certificates.
     name = text[:-1] if text.endswith(".") else text
     if not name.isascii():
         name = _to_a_labels(name)
+    # DNS compares names without regard to case (RFC 4343); dictionaries and sets do not.
     name = name.lower()
     if not name:
         raise InvalidName("A host name cannot be empty.", name=text)
@@ -48,6 +53,7 @@ def parse_hostname(text: str) -> Hostname:
             name=text,
             hint="Use letters, digits and hyphens in labels of at most 63 characters, separated by dots.",
         )
+    # 127.0.0.1 has the form of a host name; a certificate holds addresses as another kind (RFC 5280 4.2.1.6).
     if is_ip_address(name):
         raise InvalidName(f"{text!r} is an IP address, not a host name.", name=text)
     return Hostname(name)
@@ -73,6 +79,7 @@ def is_ip_address(text: str) -> bool:
 
 def is_below(name: str, zone: str) -> bool:
     """Say whether `name` is `zone` itself or lies below it, by whole labels."""
+    # With the dot: mydev.local is not below dev.local.
     return name == zone or name.endswith("." + zone)
 
 
@@ -89,9 +96,11 @@ def parse_zone(text: str, *, is_public_suffix: Callable[[str], bool]) -> Hostnam
     `is_public_suffix` is only asked about names of two and more labels. Raises InvalidName with the reason.
     """
     zone = parse_hostname(text.removeprefix("*.").removeprefix("."))
+    # home.arpa is for home networks (RFC 8375); nobody can register a name below localhost or test.
     if zone in _SINGLE_LABEL_ZONES or zone == "home.arpa" or is_below(zone, "localhost") or is_below(zone, "test"):
         return zone
     allowed = "Allowed are localhost, test, internal, home.arpa, or a name of two and more labels such as dev.local."
+    # RFC 6762 3: any device on the network answers for its own name below .local.
     if zone == "local":
         raise InvalidName(
             "The zone 'local' belongs to mDNS: every printer and TV is named there.",

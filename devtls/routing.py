@@ -112,6 +112,7 @@ class RouteTable(msgspec.Struct, frozen=True, eq=False):
         """Return the route for a lower-case host without a port and a request target, or None."""
         if paths := self._exact.get(host):
             for prefix, route in paths:
+                # "/" holds every target, `*` of OPTIONS included, which begins with no slash.
                 if len(prefix) == 1 or _holds(prefix, path):
                     return route
         return self._match_wildcard(host, path) if self._below else None
@@ -127,6 +128,7 @@ class RouteTable(msgspec.Struct, frozen=True, eq=False):
 
     def serves(self, host: str) -> bool:
         """Say whether any path of `host` is routed (redirects from plain HTTP go to no other names)."""
+        # A redirect for any name that is sent would make port 80 an open redirector.
         if host in self._exact:
             return True
         labels = host.split(".")
@@ -141,6 +143,7 @@ class RouteTable(msgspec.Struct, frozen=True, eq=False):
 
     def exact_hosts(self) -> frozenset[Hostname]:
         """Return the host names that are written out: their certificates stay in the cache."""
+        # Addresses have no SNI: the default leaf serves them.
         return frozenset(Hostname(host) for host in self._exact if not is_ip_address(host))
 
 
@@ -179,8 +182,10 @@ def select(table: RouteTable, *, sni: str | None, authority: bytes, path: bytes)
     """
     host = host_of(authority)
     if sni is None:
+        # RFC 6066 3: an IP address is never sent as SNI.
         if host not in _LOCALHOST_NAMES:
             return NoRoute.MISDIRECTED
+    # Browsers share one HTTP/2 connection among names of one certificate (RFC 9113 9.1.1): 421 sends them back.
     elif host != sni:
         return NoRoute.MISDIRECTED
     return table.match(host, path) or NoRoute.UNKNOWN
@@ -189,8 +194,9 @@ def select(table: RouteTable, *, sni: str | None, authority: bytes, path: bytes)
 @lru_cache(maxsize=256)  # a connection asks for the same name over and over
 def host_of(authority: bytes) -> str:
     """Return the host of a lower-case host[:port], without brackets and without the dot at the end of a full name."""
+    # latin-1 never fails: a name that is none is simply not in the table.
     text = authority.decode("latin-1")
-    if ":" in text:
+    if ":" in text:  # [::1]:443 (RFC 3986 3.2.2)
         text = text[1 : text.find("]")] if text.startswith("[") else text.partition(":")[0]
     return text.removesuffix(".")
 
@@ -232,6 +238,7 @@ def _check_one_client_auth(host: str, routes: Sequence[Route]) -> None:
     """Refuse two answers to one question: the certificate is asked for before the client has named a path."""
     for route in routes:
         if route.client_auth != routes[0].client_auth:
+            # The later line of the two is the one that was just added, most likely.
             raise _refused(
                 max(route, routes[0], key=lambda one: one.config.line).config,
                 f"the routes {routes[0].config.key!r} and {route.config.key!r} both answer for {host} and do not ask "
@@ -314,6 +321,7 @@ def _tcp_upstream(target: TcpTarget, route: RouteConfig) -> Upstream:
         addresses = ((host, target.port),)
     elif is_loopback_host(host):
         addresses = tuple((address, target.port) for address in LOCAL_ADDRESSES)
+    # The name, not the address: certificates of local apps are made for localhost.
     tls = UpstreamTls(host, route.ca, route.verify) if target.scheme in SECURE else None
     label = _host_port(target.host or LOCAL_ADDRESSES[0], target.port)
     if target.scheme != "http":
@@ -327,6 +335,7 @@ def _host_port(host: str, port: int) -> str:
 
 def _upstream_authority(route: RouteConfig) -> bytes:
     if not isinstance(route.target, TcpTarget):
+        # A Unix socket has no name; frameworks' host checks take localhost.
         return b"localhost"
     return _authorities(route.target.host or "localhost", route.target)[0]
 
@@ -335,6 +344,7 @@ def _authorities(host: str, target: TcpTarget) -> list[bytes]:
     full = _host_port(host, target.port)
     if target.port != DEFAULT_PORTS[target.scheme]:
         return [full.encode("ascii")]
+    # Without the default port first: so browsers write Origin and Host (RFC 6454 6.2).
     return [full.rpartition(":")[0].encode("ascii"), full.encode("ascii")]
 
 
@@ -342,6 +352,7 @@ def _origins(route: RouteConfig) -> tuple[bytes, ...]:
     match route.target:
         case TcpTarget(scheme, host, _) as target:
             web = "https" if scheme in SECURE else "http"
+            # An app redirects to any of its own names; all of them stand for this route.
             hosts = dict.fromkeys([host, "localhost", *LOCAL_ADDRESSES] if is_loopback_host(host) else [host])
             return tuple(
                 f"{web}://".encode() + authority for name in hosts if name for authority in _authorities(name, target)

@@ -46,6 +46,7 @@ def new_account(ledger: Ledger, signed: SignedRequest, context: RequestContext) 
     """Make an account, or find the one that the key has."""
     wanted, mark = signed.read(_NewAccount), thumbprint(signed.key)
     account = ledger.account_with(mark)
+    # RFC 8555 7.3.1: a key that has an account gets it, with 200 instead of 201.
     if account is not None:
         if account.status != "valid":
             raise refusal("unauthorized", "The account of this key was deactivated.")
@@ -72,6 +73,7 @@ def account(ledger: Ledger, signed: SignedRequest, context: RequestContext, rest
     if rest[0] != account.id:
         raise refusal("unauthorized", "This account is another's.")
     if rest[1:] == ("orders",):
+        # RFC 8555 7.1.2.1: orders that are invalid should not be listed.
         urls = [
             f"{context.base}{messages.ORDER}{one.id}" for one in ledger.orders_of(account) if one.status != "invalid"
         ]
@@ -107,6 +109,7 @@ def change_key(ledger: Ledger, signed: SignedRequest, context: RequestContext) -
     if inner.jwk is None or inner.nonce is not None or inner.url != signed.envelope.url:
         raise refusal("malformed", "The inner request needs the new key as jwk, the same url, and no nonce.")
     key = public_jwk(inner.jwk)
+    # First of all: only the holder of the key is told below which account has it.
     verify(inner, key)
     wanted = SignedRequest(inner, key).read(_KeyChange)
     if wanted.account != signed.envelope.kid or public_jwk(wanted.old_key) != account.key:
@@ -114,6 +117,7 @@ def change_key(ledger: Ledger, signed: SignedRequest, context: RequestContext) -
     mark = thumbprint(key)
     holder = ledger.account_with(mark)
     if holder is not None:
+        # RFC 8555 7.3.5: 409, and Location names the other account.
         place = f"{context.base}{messages.ACCOUNT}{holder.id}"
         raise refusal("malformed", "Another account has this key.", status=409, location=place)
     account = replace(account, key=key, thumbprint=mark)
@@ -136,6 +140,7 @@ def _binding(written: dict[str, Any] | None, signed: SignedRequest, context: Req
         key = msgspec.json.decode(inner.payload, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise refusal("malformed", "The binding holds no key.") from error
+    # RFC 8555 7.3.4: the same url, no nonce, and the account's key as content.
     if inner.nonce is not None or inner.url != signed.envelope.url or public_jwk(key) != signed.key:
         raise refusal("malformed", "The binding is for another request or another key.")
     return str(inner.kid)
@@ -147,6 +152,7 @@ def _check_contacts(contacts: tuple[str, ...]) -> None:
     for one in contacts:
         if not one.startswith("mailto:"):
             raise refusal("unsupportedContact", "Contacts are mail addresses (mailto:); nothing is ever sent there.")
+        # RFC 8555 7.3: neither header fields nor a second address.
         if "," in one or "?" in one or one.count("@") != 1:
             raise refusal("invalidContact", "A contact is one mail address and nothing else.")
 
@@ -167,6 +173,7 @@ def _check_room(ledger: Ledger, context: RequestContext) -> None:
 def _forget_idle(ledger: Ledger) -> None:
     """Make room: the oldest account that has no orders goes; its client makes another one."""
     busy = {order.account for order in ledger.orders.values()}
+    # Dictionaries keep the order of insertion, so the first one is the oldest.
     idle = next((one.id for one in ledger.accounts.values() if one.id not in busy), None)
     if idle is None:
         raise refusal("rateLimited", f"There are {MOST_ACCOUNTS} accounts, and all are in use.", retry_after_s=3600)

@@ -49,12 +49,15 @@ def challenge(ledger: Ledger, signed: SignedRequest, context: RequestContext, re
         raise refusal("malformed", "There is no such challenge.", status=404)
     work = None
     if not signed.is_get:
+        # RFC 8555 7.5.1: an object, {} for these two kinds; members that are unknown are ignored.
         signed.read(dict[str, Any])
+        # A client that says it again starts no second check.
         if order.status == one.status == wanted.status == "pending":
             wanted = replace(wanted, status="processing", since=context.now)
             ledger.orders[order.id] = with_authorization(order, index, _with_challenge(one, wanted))
             proof = f"{wanted.token}.{ledger.accounts[signed.account].thumbprint}"
             work = Validate(order.id, index, wanted.kind, one.name, wanted.token, proof)
+    # RFC 8555 7.1: a challenge links to its authorization as "up".
     up = f'<{context.base}{messages.AUTHORIZATION}{order.id}/{index}>;rel="up"'
     return json_outcome(200, _challenge(order, index, wanted, context), ("Link", up), work=work)
 
@@ -68,8 +71,10 @@ def validated(ledger: Ledger, work: Validate, problem: Problem | None, context: 
 
 def _found(ledger: Ledger, signed: SignedRequest, rest: tuple[str, ...]) -> tuple[AcmeOrder, int]:
     order = own_order(ledger, signed, rest[0])
+    # isdecimal() alone takes the digits of every script.
     if len(rest) != 2 or not rest[1].isascii() or not rest[1].isdecimal():
         raise refusal("malformed", "There is nothing here.", status=404)
+    # int() refuses, or takes long over, thousands of digits (CVE-2020-10735); MOST_NAMES needs two.
     index = int(rest[1][:4])
     if index >= len(order.authorizations):
         raise refusal("malformed", "There is no such authorization.", status=404)
@@ -81,6 +86,7 @@ def _with_challenge(one: Authorization, changed: Challenge) -> Authorization:
 
 
 def _shown(order: AcmeOrder, index: int, one: Authorization, context: RequestContext) -> dict[str, Any]:
+    # An order that failed takes its open authorizations along: no client should go on with one.
     status = "invalid" if one.status == "pending" and order.status == "invalid" else one.status
     return {
         "identifier": {"type": "dns", "value": one.name},
@@ -108,6 +114,7 @@ def check_http_response(work: Validate, status: int, body: bytes) -> Problem | N
     """Say what is wrong with the answer to http-01, None for nothing (RFC 8555 8.3)."""
     if status != 200:
         return Problem("unauthorized", f"{WELL_KNOWN}{work.token} was answered with {status}, not 200.")
+    # RFC 8555 8.3: white space at the end should be ignored.
     if body.rstrip(b" \t\r\n") != work.key_authorization.encode("ascii"):
         found = body[:_SHOWN_BYTES].decode("ascii", "backslashreplace")
         return Problem("incorrectResponse", f"{WELL_KNOWN}{work.token} has other content: {found!r}.")
@@ -124,10 +131,12 @@ def check_alpn_certificate(work: Validate, alpn: str | None, certificate: bytes)
         identifier = extensions.get_extension_for_oid(_IDENTIFIER)
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
         return Problem("incorrectResponse", f"The certificate that {work.name} showed is none for {ALPN}: {error}")
+    # RFC 8737 3: exactly one name.
     if [name.value for name in names] != [work.name] or not isinstance(names[0], x509.DNSName):
         return Problem("incorrectResponse", f"The certificate that was shown is not for {work.name} alone.")
     # The value is an OCTET STRING of 32 bytes.
     expected = b"\x04\x20" + sha256(work.key_authorization.encode("ascii")).digest()
+    # RFC 8737 3: the extension must be critical.
     if not identifier.critical or identifier.value.public_bytes() != expected:
         return Problem("incorrectResponse", f"The certificate that {work.name} showed is for another challenge.")
     return None

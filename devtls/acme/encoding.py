@@ -22,6 +22,7 @@ def to_text(content: bytes) -> str:
 
 def from_text(text: str, what: str) -> bytes:
     """Return the bytes that `text` stands for. Raises AcmeProblem, which names `what` it is."""
+    # One character left over holds six bits, which is no byte.
     if not _ALPHABET.match(text) or len(text) % 4 == 1:
         raise refusal("malformed", f"The {what} is not base64url without padding.")
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -96,6 +96,7 @@ class AcmeOrder(msgspec.Struct, frozen=True, kw_only=True):
     def kept_until(self) -> datetime:
         """The time after which it can be forgotten."""
         shortest = self.created + REMEMBERED
+        # As long as the certificate counts, so that its account can fetch and revoke it.
         return shortest if self.certificate is None else max(shortest, self.certificate.not_after)
 
 
@@ -136,8 +137,10 @@ class Ledger(msgspec.Struct):
 
 
 def _tidied(order: AcmeOrder, now: datetime) -> AcmeOrder:
+    # RFC 8555 7.1.6: an order that is not finished in time becomes invalid.
     if order.status in ("pending", "ready") and now >= order.expires:
         return replace(order, status="invalid", error=Problem("malformed", "The order expired before it was done."))
+    # The check ran in a process that ended: without this its client would poll to the end of the order.
     for index, authorization in enumerate(order.authorizations):
         for challenge in authorization.challenges:
             if challenge.status == "processing" and challenge.since and now >= challenge.since + STUCK_AFTER:
@@ -149,6 +152,7 @@ def _tidied(order: AcmeOrder, now: datetime) -> AcmeOrder:
 def settle(order: AcmeOrder, index: int, kind: ChallengeKind, problem: Problem | None, now: datetime) -> AcmeOrder:
     """Return `order` after a challenge of its authorization number `index` was met, or failed with `problem`."""
     authorization = order.authorizations[index]
+    # It comes too late: the other challenge was faster, or the order was given up.
     if order.status != "pending" or authorization.status != "pending":
         return order
     status: Literal["valid", "invalid"] = "valid" if problem is None else "invalid"
@@ -191,6 +195,7 @@ def render_ledger(ledger: Ledger) -> bytes:
 def parse_ledger(content: bytes, path: str) -> Ledger:
     """Return what a text says; errors name `path`. Raises StateError."""
     try:
+        # First of all: what a later devtls wrote may have another shape, and is not damaged.
         version = msgspec.json.decode(content, type=_LedgerVersion).format
         if version <= FORMAT:
             return msgspec.json.decode(content, type=Ledger)

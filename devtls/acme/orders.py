@@ -55,12 +55,14 @@ class _Finalize(msgspec.Struct):
 def new_order(ledger: Ledger, signed: SignedRequest, context: RequestContext) -> AcmeOutcome:
     """Begin: one authorization for each name."""
     wanted = signed.read(_NewOrder)
+    # RFC 8555 7.4: an order that cannot be fulfilled as it is written is refused, never changed.
     if wanted.not_before is not None or wanted.not_after is not None or wanted.profile is not None:
         raise refusal(
             "malformed", "Dates and profile are this CA's own; order without notBefore, notAfter and profile."
         )
     names = _names(wanted.identifiers, context.policy.zones)
     if wanted.replaces is not None:
+        # Only to refuse what does not name a certificate (RFC 9773 4.1).
         renewal.renewal_request(wanted.replaces)
     _check_rate(ledger, signed.account, context)
     order = AcmeOrder(
@@ -101,12 +103,14 @@ def certificate(ledger: Ledger, signed: SignedRequest, _: RequestContext, rest: 
 def own_order(ledger: Ledger, signed: SignedRequest, wanted: str) -> AcmeOrder:
     """Return the order of that id, if it is the account's. Raises AcmeProblem."""
     order = ledger.orders.get(wanted)
+    # The same response for another account's order: ids tell nothing about other accounts.
     if order is None or order.account != signed.account:
         raise refusal("malformed", "This account has no such order; it may have been too old.", status=404)
     return order
 
 
 def _finalize(ledger: Ledger, order: AcmeOrder, signed: SignedRequest) -> AcmeOutcome:
+    # RFC 8555 7.4: orderNotReady, with 403.
     if order.status != "ready":
         raise refusal("orderNotReady", f"The order is {order.status}.")
     request = from_text(signed.read(_Finalize).csr, "csr")
@@ -131,8 +135,10 @@ def _names(identifiers: tuple[_Identifier, ...], zones: tuple[Hostname, ...]) ->
         try:
             names.append(_name(one.value, zones))
         except InvalidName as error:
+            # No name has more characters; what came may be of any length.
             refused.append((one.value[:253], str(error)))
     if refused:
+        # All of them at once (RFC 8555 6.7.1), so that a client can order again without them.
         raise refusal("rejectedIdentifier", refused[0][1], names=tuple(refused))
     return tuple(dict.fromkeys(names))
 

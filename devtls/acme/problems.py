@@ -76,6 +76,7 @@ def refused_document(error: AcmeProblem) -> dict[str, object]:
     if error.names:
         shown |= document(Problem("rejectedIdentifier", str(error), error.names)) | {"type": _URN + error.kind}
     if error.algorithms:
+        # RFC 8555 6.2: badSignatureAlgorithm names the algorithms that are taken.
         shown["algorithms"] = list(error.algorithms)
     return shown
 

@@ -72,4 +72,5 @@ def _may(ledger: Ledger, account: str, facts: _CertificateFacts) -> bool:
     if any(one.certificate is not None and int(one.certificate.serial, 16) == facts.serial for one in orders):
         return True
     shown = {each.name for one in orders for each in one.authorizations if each.status == "valid"}
+    # RFC 8555 7.6: an account with authorizations for all names of the certificate.
     return facts.names <= shown

@@ -49,6 +49,7 @@ class NonceStore:
         """Remember a nonce and return it."""
         self._given[nonce] = None
         if len(self._given) > self._most:
+            # The oldest. Its client is told badNonce, and tries again with a new one (RFC 8555 6.5).
             del self._given[next(iter(self._given))]
         return nonce
 
@@ -69,6 +70,7 @@ class AcmeServer:
             outcome = self._dispatch(ledger, request, context)
         except AcmeProblem as error:
             outcome = AcmeOutcome(_refused(error))
+        # RFC 8555 6.5: it is the responses to POST that carry a new nonce.
         if outcome.response is None or request.method != "POST":
             return outcome
         return AcmeOutcome(self._complete(outcome.response, context), outcome.work)
@@ -127,6 +129,7 @@ class AcmeServer:
         if resource is None and request.path not in _SIGNED:
             raise refusal("malformed", "There is nothing here.", status=404)
         _check_method(request, "POST")
+        # Before anything is looked up, so that nothing is shown as pending that has expired.
         ledger.tidy(context.now)
         signed = self._authenticate(ledger, request, context)
         if resource is not None:
@@ -135,17 +138,21 @@ class AcmeServer:
 
     def _new_nonce(self, request: AcmeRequest, context: RequestContext) -> AcmeOutcome:
         nonce = ("Replay-Nonce", self._nonces.give(context.tokens.token()))
+        # RFC 8555 7.2: HEAD is answered with 200, GET with 204, and neither may be cached.
         index = ("Link", f'<{context.base}{messages.DIRECTORY}>;rel="index"')
         return AcmeOutcome(AcmeResponse(200 if request.method == "HEAD" else 204, headers=(nonce, index, _NO_STORE)))
 
     def _authenticate(self, ledger: Ledger, request: AcmeRequest, context: RequestContext) -> SignedRequest:
+        # RFC 8555 6.2: another content type is answered with 415.
         if request.content_type.partition(";")[0].strip().lower() != messages.JOSE:
             raise refusal("malformed", f"A signed request has the content type {messages.JOSE}.", status=415)
         envelope = open_envelope(request.body)
         signed = _signer(ledger, request.path, envelope)
         verify(envelope, signed.key)
+        # RFC 8555 6.4: a request for one resource must not be replayed to another.
         if envelope.url != context.base + request.path:
             raise refusal("unauthorized", "The request was signed for another address.")
+        # Last: only what the key's holder signed uses up a nonce.
         if envelope.nonce is None or not self._nonces.take(envelope.nonce):
             raise refusal("badNonce", "The nonce is not one of ours, or was used before.")
         return signed
@@ -183,6 +190,7 @@ def _act(path: str, ledger: Ledger, signed: SignedRequest, context: RequestConte
 
 def _check_method(request: AcmeRequest, *allowed: str) -> None:
     if request.method not in allowed:
+        # RFC 8555 6.3: GET of a resource that needs a signature is answered with 405 and malformed.
         raise refusal("malformed", f"Only {' and '.join(allowed)} here.", status=405)
 
 

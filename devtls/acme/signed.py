@@ -21,17 +21,20 @@ from josepy.jwk import JWKEC, JWKRSA
 from devtls.acme.encoding import from_text, to_text
 from devtls.acme.problems import refusal
 
+# RFC 7518 3.4: each of these algorithms has one curve.
 _CURVE_OF = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 ALGORITHMS = ("ES256", "ES384", "ES512", "RS256")
 _MAC_ALGORITHMS = ("HS256", "HS384", "HS512")
 _RSA_BITS = range(2048, 8193)
 _KINDS: dict[str, type[JWKRSA] | type[JWKEC]] = {"RSA": JWKRSA, "EC": JWKEC}
+# RFC 7518 6.2.2 and 6.3.2 (EC, RSA), 6.4.1 (k, a symmetric key).
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 Jwk = dict[str, str]
 """A public key as JSON has it (RFC 7517)."""
 
 
+# Unknown fields would be `header` and `signatures`, which RFC 8555 6.2 forbids.
 class _Flat(msgspec.Struct, forbid_unknown_fields=True):
     """A JWS in the flattened form, without an unprotected header."""
 
@@ -74,6 +77,7 @@ def open_envelope(body: bytes) -> Envelope:
         raise refusal(
             "malformed", f"This is no flattened JWS whose header is all protected: {error} (RFC 8555 6.2)."
         ) from error
+    # RFC 7515 4.1.11: what is critical and not understood makes the JWS invalid.
     if header.crit is not None:
         raise refusal("malformed", "No extension of JWS (crit) is understood here.")
     if (header.jwk is None) == (header.kid is None):
@@ -85,6 +89,7 @@ def open_envelope(body: bytes) -> Envelope:
         jwk=header.jwk,
         kid=header.kid,
         payload=from_text(flat.payload, "payload"),
+        # As it came (RFC 7515 5.2): encoding it again could give other bytes.
         content=f"{flat.protected}.{flat.payload}".encode("ascii"),
         signature=from_text(flat.signature, "signature"),
     )
@@ -101,6 +106,7 @@ def public_jwk(jwk: dict[str, Any]) -> Jwk:
 
 
 def _load(jwk: dict[str, Any]) -> JWKRSA | JWKEC:
+    # Not the symmetric kind, oct (RFC 7518 6.4), which josepy knows as well.
     kind = _KINDS.get(str(jwk.get("kty")))
     if kind is None:
         raise refusal("badPublicKey", "Only RSA and EC keys are taken.")
@@ -134,6 +140,7 @@ def jwk_of(key: object) -> Jwk | None:
 
 def verify(envelope: Envelope, jwk: Jwk) -> None:
     """Raise AcmeProblem unless `envelope` was signed with the key."""
+    # Before the key is used: an HMAC with the public key as its secret must never count (RFC 8725 2.1).
     if envelope.alg not in ALGORITHMS:
         raise refusal(
             "badSignatureAlgorithm", f"{envelope.alg!r} is no algorithm for signatures here.", algorithms=ALGORITHMS

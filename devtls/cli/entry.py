@@ -24,10 +24,12 @@ def run(argv: list[str] | None = None) -> NoReturn:
     except DevtlsError as error:
         show_error(error)
         code = error.exit_code
+    # Not a traceback: Ctrl-C at a question is an ordinary answer.
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         code = ExitCode.INTERRUPTED
     except OSError as error:
+        # With a file name it is about that file, and should have been a DevtlsError: a traceback says more.
         if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
         _give_up_output(error)
@@ -49,6 +51,7 @@ def _run(arguments: list[str]) -> int:
                 from devtls.cli.proxy.serve import explained
 
                 raise explained(error, plain) from error
+    # `__main__` disabled it for the imports; `serving.serve` looks after itself.
     gc.enable()
     from devtls.cli.group import main
 

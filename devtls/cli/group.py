@@ -73,6 +73,7 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        # resilient_parsing: a shell's completion parses half a line, and must not fail at it.
         if args[0] not in _COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             close = get_close_matches(args[0], _COMMANDS, 1)
             guess = f" Did you mean devtls {close[0]}?" if close else ""
@@ -107,6 +108,7 @@ def main(arguments: list[str]) -> int:
     except click.ClickException as error:
         show(error.format_message(), _usage_hint(error))
         return ExitCode.USAGE
+    # click's word for Ctrl-C and Ctrl-D at a question.
     except click.Abort as error:
         raise KeyboardInterrupt from error
     return int(code or 0)

@@ -35,6 +35,7 @@ def port_for(ports: tuple[PortByName, ...], name: str) -> int | None:
     """Return the port that is meant for a name: its own, that of the longest pattern that holds it, or None."""
     holding = [one for one in ports if pattern_holds(one[0], name)]
     exact = [port for pattern, port in holding if pattern == name]
+    # The longest pattern is the most specific one, as for routes.
     return exact[0] if exact else max(holding, key=lambda one: len(one[0]), default=("", None))[1]
 
 
@@ -45,6 +46,7 @@ def _ports(value: object, key: Key, document: ConfigDocument) -> tuple[PortByNam
 
 
 def _port(value: object, key: Key, document: ConfigDocument) -> int:
+    # type, not isinstance: True is an int for Python.
     if type(value) is not int or not 1 <= value <= 65535:
         document.fail(
             key, f"{shown(value)} is no port.", 'Write a port of this machine, or { "web.dev.local" = 8080 } per name.'
@@ -57,6 +59,7 @@ def _pattern(text: str, key: Key, document: ConfigDocument) -> str:
         pattern = parse_pattern(text) if text != "*" else text
     except InvalidName as error:
         document.fail((*key, text), str(error), error.hint)
+    # ACME orders name whole hosts; a short name would never match one.
     if "." not in pattern and pattern not in ("*", LOCALHOST):
         document.fail((*key, text), f"{text!r} is no name in full.", f"Write it with its zone: {text}.dev.local.")
     return pattern
@@ -80,6 +83,7 @@ def _key(text: object, key: Key, document: ConfigDocument) -> bytes:
 
 
 def _decoded(text: str) -> bytes:
+    # Padding is optional (RFC 4648 3.2, 5); `+` and `/` are not in this alphabet: as spaces strict mode refuses them.
     plain = text.rstrip("=").translate(str.maketrans("-_+/", "+/  "))
     try:
         return a2b_base64(plain + "=" * (-len(plain) % 4), strict_mode=True)

@@ -48,8 +48,10 @@ def _demands(route: RouteConfig, home: PurePath, resolve: Callable[[str], str]) 
             if not is_loopback_host(host):
                 yield f"sends requests to another machine: {host} port {port}"
         case UnixTarget(path):
+            # Docker's is one: whoever reaches it is root.
             yield f"talks to the Unix socket {path}"
         case StaticTarget(directory):
+            # Links are followed first: git checks out links that lead anywhere.
             real = PurePath(resolve(directory))
             if real == home:  # with .git, .env and whatever else lies beside the file
                 yield f"serves the file's own folder {real} with everything in it"
@@ -80,6 +82,7 @@ def _leads_into(route: RouteConfig, ours: PurePath, resolve: Callable[[str], str
             return PurePath(resolve(path)).is_relative_to(ours)
         case StaticTarget(directory):
             site = PurePath(resolve(directory))
+            # Both ways: a directory inside of ours, and one that holds ours.
             return site.is_relative_to(ours) or ours.is_relative_to(site)
         case _:
             return False

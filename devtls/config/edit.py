@@ -55,6 +55,7 @@ def add_route(file: ConfigText, written: str, value: Value) -> bytes:
     before = file.parse()
     route = parse_route_value(written, value, directory=file.directory)
     old = find_route(before, written)
+    # Its old spelling: TOML has no second key for the same route.
     key = written if old is None else old.key
 
     def change(document: TOMLDocument) -> None:
@@ -86,6 +87,7 @@ def remove_route(file: ConfigText, written: str) -> bytes | None:
 
 def _item(value: Value) -> Any:
     if isinstance(value, Mapping):
+        # One line: a table of tomlkit's would become a section of its own below [routes].
         inner = ", ".join(f"{name} = {tomlkit.item(one).as_string()}" for name, one in value.items())
         return tomlkit.value(f"{{ {inner} }}")
     return tomlkit.item(value)
@@ -108,10 +110,13 @@ def _edit(file: ConfigText, change: Callable[[TOMLDocument], None], expected: Co
         document = tomlkit.parse(text)
         change(document)
         edited = tomlkit.dumps(document)
+        # tomlkit writes new lines with LF: a file has one kind of line end.
         if "\r\n" in text:
             edited = edited.replace("\r\n", "\n").replace("\n", "\r\n")
         result = edited.encode()
+        # tomlkit and tomllib are two parsers: what counts is what serve will read.
         after = msgspec.structs.replace(file, data=result).parse()
+    # tomlkit fails with any of these on forms that it knows only in part.
     except (TOMLKitError, ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
         _refuse(file, error)
     if _meaning(after) != _meaning(expected):

@@ -22,6 +22,7 @@ def key_lines(text: str) -> dict[Key, int]:
     """Return the line (from 1) of every key and table header in `text`, tables above it included; the first counts."""
     lines: dict[Key, int] = {}
     table: Key = ()
+    # Not splitlines: that counts \x0b, \x0c and others, which are no line ends in TOML.
     for number, line in enumerate(text.split("\n"), start=1):
         if header := _HEADER.match(line):
             table = key = _parts(header[1])

@@ -34,6 +34,7 @@ _OPTIONS = (
 _SWITCHES = ("allow_remote", "verify", "strip_prefix", "via")
 _HTTPS_ONLY = ("ca", "verify")
 _APP_ONLY = ("allow_remote", "host", "hsts")
+# pchar (RFC 3986 3.3) without empty segments.
 _SEGMENTS = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*\Z")
 _TARGET_HINT = 'Write app = 3000, app = "host:port", or app = { target = 3000 }.'
 
@@ -66,6 +67,7 @@ def parse_route_argument(argument: str, *, directory: str = "") -> RouteConfig:
         )
     name, path_prefix = _parse_key(key, (key,), document)
     target = _parse_target_value(written, (key,), document)
+    # Typed by the user, unlike a cloned file.
     remote = isinstance(target, TcpTarget) and not is_loopback_host(target.host)
     return RouteConfig(name, path_prefix, target, allow_remote=remote, key=key)
 
@@ -141,6 +143,7 @@ def _parse_key(written: str, key: Key, document: ConfigDocument) -> tuple[str, s
     except InvalidName as error:
         document.fail(key, str(error), error.hint)
     prefix = (slash + path).removesuffix("/")
+    # Browsers remove dot segments before they send (RFC 3986 5.2.4): such a route would never match.
     if not _SEGMENTS.match(prefix) or any(segment in (".", "..") for segment in prefix.split("/")):
         document.fail(
             key, f"{prefix!r} is no path prefix.", 'Write it as the browser sends it: "app/api", "app/a%20b".'
@@ -150,6 +153,7 @@ def _parse_key(written: str, key: Key, document: ConfigDocument) -> tuple[str, s
 
 def _parse_target_value(value: object, key: Key, document: ConfigDocument) -> Target:
     try:
+        # type, not isinstance: True is an int for Python.
         if type(value) is int:
             return TcpTarget("http", "", parse_port(value))
         if not isinstance(value, str):
@@ -210,6 +214,7 @@ def _check_options(route: RouteConfig, options: dict[str, Any], key: Key, docume
         document.fail(
             (*key, "verify"), "ca and verify = false contradict each other.", "Keep ca: it makes verifying work."
         )
+    # A remote target sends cookies and sources off this machine: one more word makes it deliberate.
     if isinstance(target, TcpTarget) and not is_loopback_host(target.host) and not route.allow_remote:
         document.fail(
             key,

@@ -26,8 +26,10 @@ SCHEMES: Final[dict[str, Scheme]] = {"http": "http", "https": "https", "h2c": "h
 DEFAULT_PORTS: Final[dict[Scheme, int]] = {"http": 80, "https": 443, "h2c": 80, "h2": 443}
 SECURE: Final[frozenset[Scheme]] = frozenset(("https", "h2"))
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
+# A directory shows itself by its beginning (dot, slash, drive): every other text is a host.
 _DIRECTORY = re.compile(r"(?:\.{1,2}(?:[/\\]|\Z)|/|\\|[A-Za-z]:[/\\])")
 _NUMBER_LABEL = re.compile(r"(?:0[xX][0-9A-Fa-f]*|[0-9]+)\Z")
+# RFC 6052 2.1, the well-known prefix.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -49,6 +51,7 @@ def parse_target(text: str, directory: str) -> Target:
     if _DIRECTORY.match(text):
         return parse_directory(text, directory)
     if text.isascii() and text.removeprefix(":").isdigit():
+        # Six digits are enough to see that it is no port; int() of a long text is quadratic.
         return TcpTarget("http", "", parse_port(int(text.removeprefix(":")[:6])))
     host, port = _split_host_port(text)
     if port is None:
@@ -72,6 +75,7 @@ def parse_directory(text: str, directory: str) -> StaticTarget:
 
 def parse_socket(text: str, directory: str) -> UnixTarget:
     """Return the Unix socket `text`, counted from `directory`. Raises TargetError."""
+    # Abstract sockets (unix(7)) have no permissions: any user of the machine could listen there.
     if text.startswith("@"):
         raise TargetError(f"the abstract socket {text!r} is not supported", 'Use a socket file: "unix:/run/app.sock".')
     path = join_path("/" + text.lstrip("/") if text.startswith("//") else text, directory)
@@ -87,6 +91,7 @@ def join_path(text: str, directory: str) -> str:
     """Return the path `text`, counted from `directory`; `..` stays, since links may make it mean something else."""
     if not text:
         raise TargetError("the path is empty")
+    # Surrogates have no UTF-8, and a NUL ends a path for the kernel.
     if "\0" in text or any(0xD800 <= ord(char) <= 0xDFFF for char in text):
         raise TargetError(f"{text!r} is no path")
     if text == "~" or text.startswith("~/"):
@@ -106,6 +111,7 @@ def _parse_url(scheme: str, rest: str) -> TcpTarget:
             f"the target {scheme}://{rest} is more than an origin",
             "Write scheme, host and port only: the path of the browser is kept, or cut by strip_prefix = true.",
         )
+    # Userinfo in http URLs is deprecated (RFC 9110 4.2.4), and a proxy would not send it on.
     if "@" in authority:
         raise TargetError("the target carries a user name or password", "Remove the part before the @.")
     host, port = _split_host_port(authority)
@@ -125,6 +131,7 @@ def _foreign_scheme(scheme: str) -> tuple[str, str]:
 
 
 def _split_host_port(text: str) -> tuple[str, int | None]:
+    # RFC 3986 3.2.2.
     bracketed = re.fullmatch(r"\[([^\[\]]*)\](?::([0-9]{1,6}))?", text, re.ASCII)
     if bracketed:
         host, port = bracketed[1], bracketed[2]
@@ -161,6 +168,7 @@ def _address(text: str) -> _Address | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
+    # ::ffff:169.254.169.254 dials the IPv4 address (RFC 4291 2.5.5.2).
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
@@ -171,6 +179,7 @@ def _is_link_local(address: _Address) -> bool:
         return address.is_link_local
     number = int(address)
     carried = address.sixtofour
+    # Below 2**32: IPv4-compatible addresses (RFC 4291 2.5.5.1), deprecated but still parsed.
     if address in _NAT64 or number < 1 << 32:
         carried = ipaddress.IPv4Address(number & 0xFFFF_FFFF)
     return carried is not None and carried.is_link_local
@@ -210,6 +219,7 @@ def is_loopback_host(host: str) -> bool:
 def parse_listen_address(text: str) -> str:
     """Return a loopback address to listen on (brackets allowed). Raises TargetError for every other one."""
     address = _address(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
+    # Apps in development expect no strangers: nothing that other machines reach.
     if address is None or not address.is_loopback or "%" in text:
         raise TargetError(
             f"{text!r} is no loopback address", "devtls listens on 127.0.0.1, others of 127.0.0.0/8, and ::1 only."

@@ -28,6 +28,7 @@ from devtls.config.route import parse_routes
 from devtls.config.target import TargetError, parse_listen_address
 from devtls.errors import ConfigError
 
+# No file by a person is larger; a parser must not be given a disk image.
 MAX_FILE_BYTES = 1_048_576
 
 _SECTIONS = ("serve", "dns", "pac", "ca", "acme", "limits", "routes")
@@ -60,6 +61,7 @@ def parse_config(data: bytes, *, source: str, directory: str) -> Config:
 def _decode(data: bytes, source: str) -> str:
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError("the file is larger than 1 MiB; this is no devtls.toml.", source=source)
+    # TOML is UTF-8; Windows editors write these, and the parser's own error would not name them.
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise ConfigError(
             "the file begins with a byte order mark.", source=source, line=1, hint="Save it as UTF-8 without BOM."
@@ -87,6 +89,7 @@ def _load(text: str, source: str) -> dict[str, Any]:
 
 
 def _place_of(error: ValueError, text: str) -> tuple[int, str]:
+    # TOMLDecodeError is a subclass, with a place; a bare ValueError is int()'s own.
     if type(error) is ValueError:
         return 0, "one of its values is impossible"  # an integer of more than 4,300 digits
     message, _, place = str(error).partition(" (at ")
@@ -125,6 +128,7 @@ def _parse_ca(table: dict[str, Any], document: ConfigDocument) -> CaConfig:
 
 
 def _port(value: object, key: Key, document: ConfigDocument) -> int:
+    # type, not isinstance: True is an int for Python.
     if type(value) is not int or not 0 <= value <= 65535:
         document.fail(key, f"{shown(value)} is no port.", "Ports go from 1 to 65535; 0 takes any free one.")
     return value
@@ -160,6 +164,7 @@ def _parse_limits(table: dict[str, Any], document: ConfigDocument) -> LimitsConf
             document.fail(
                 key, f"{shown(value)} is no {'number of seconds' if seconds else 'whole number'}.", _range(low, high)
             )
+        # Also false for nan, which TOML has.
         if not low <= value <= high:
             document.fail(key, f"{shown(value)} is out of range.", _range(low, high))
         checked[name] = float(value) if seconds else value

@@ -47,6 +47,7 @@ def sort_out(inheritance: ActivatedSockets, serve: ServeConfig) -> ActivatedList
             activated.sock.close()
         else:
             bound[role].append(activated)
+    # Closed, not left open: the kernel would accept connections that nobody ever reads.
     if bound[HTTP] and not serve.redirect:
         notes.append(f"Port {bound[HTTP][0].port} was handed over, but redirect is off: nothing answers there.")
         for activated in bound.pop(HTTP):
@@ -56,6 +57,7 @@ def sort_out(inheritance: ActivatedSockets, serve: ServeConfig) -> ActivatedList
 
 
 def _role_of(name: str, port: int, serve: ServeConfig) -> str | None:
+    # The name first: it is what a person wrote (FileDescriptorName=, sd_listen_fds_with_names(3)).
     if name in (HTTPS, HTTP):
         return name
     if port == serve.https_port:
@@ -69,6 +71,7 @@ def _role_of(name: str, port: int, serve: ServeConfig) -> str | None:
 
 def _bound(activated: list[ActivatedSocket]) -> Bound | None:
     """Return the listener of one role; of several ports all are served, and the lowest is the one in addresses."""
+    # A unit may have several ListenStream= lines, one per address or port.
     return adopt(min(each.port for each in activated), [each.sock for each in activated]) if activated else None
 
 

@@ -87,6 +87,7 @@ class Daemon:
             # Made before the file is read, so that no change is missed; its thread starts after the ports are open.
             self.watch = ConfigWatch(self.source.found.path, lambda: self.config_changed())  # noqa: PLW0108 - it is set later
         merged = self.source.read()
+        # After the file: a mistake in it must not leave a new CA behind.
         authority = self._load_authority()
         # From now on nobody is asked: the reader of the log need not sit at a keyboard.
         self.keystore.passphrases = msgspec.structs.replace(self.keystore.passphrases, ask=None)
@@ -94,6 +95,7 @@ class Daemon:
             self.generation = self._build(merged, authority)
             self.control.open()  # before the ports: whoever finds one of them open can ask
             self.bound = bind_listeners(merged.config.serve)
+        # Ctrl-C too: sockets in the file system outlive the process that made them.
         except BaseException:
             self.control.abandon()
             self._abandon_sites()
@@ -116,6 +118,7 @@ class Daemon:
             return self.keystore.load_signer(now)
         except NoAuthority:
             self.made_authority = True
+            # The first start makes the CA; "or create", since another start may do so at the same moment.
             return self.keystore.load_or_create(DEFAULT_ZONES, now).signer
 
     def _build(self, merged: Merged, authority: Signer) -> Generation:
@@ -123,6 +126,7 @@ class Daemon:
             authority = msgspec.structs.replace(authority, ocsp=merged.config.ca.ocsp)
         refuse_unix_targets(merged.config.routes)
         config = self._with_acme(merged.config)
+        # Before the routes, which hold the paths of the sockets.
         sockets = self._static.open_sockets(config)
         routes = build_routes(config, authority.zones, static_sockets=sockets)
         self._client_contexts.prepare(routes.routes)
@@ -153,6 +157,7 @@ class Daemon:
             pool=Pool(pool_limits(config.limits), head_limits(config.limits), self._client_contexts),
             observer=self.log,
             limits=server_limits(config.limits),
+            # Random, so that two devtls in a row do not take each other's Via for a loop (RFC 9110 7.6.3).
             pseudonym=b"devtls-" + os.urandom(4).hex().encode(),
             https_port=self.bound.https_port,
             policies=generation.policies,
@@ -166,6 +171,7 @@ class Daemon:
             report=self.log.report,
             policy=self.service.policy,
         )
+        # Routed names are never evicted by whatever other names clients ask for.
         self.contexts.pin(generation.snapshot.routes.exact_hosts())
         self._gate = TlsGate(self.service, self.contexts, config.limits.handshake_timeout_s)
         self._inside = ConnectionLimiter(self.service)
@@ -173,6 +179,7 @@ class Daemon:
         if self.bound.http is not None:
             self._listeners.append(Listener(self.bound.http, redirect_protocol(self.service)))
         for listener in self._listeners:
+            # Listeners before sites: requests are what a start is measured by.
             await listener.start()
         self.pki = PkiSite(self.keystore, generation.authority, self.log)
         self._sites += [self._static, self.pki]
@@ -185,6 +192,7 @@ class Daemon:
         if self._acme is None:
             return
         if self._acme not in self._sites:
+            # A proof at port 80 would be asked of ourselves, over and over.
             self._acme.http_is_ours = self.bound.http_port == HTTP_PORT
             self._sites.append(self._acme)
         self.service.challenges = self._acme.challenges if self.config.acme.enabled else None
@@ -218,19 +226,24 @@ class Daemon:
             before = self.generation
             source = source or self.source
             try:
+                # In a thread: it reads files and has OpenSSL load roots, while requests go on.
                 after = await asyncio.to_thread(self._read_again, source)
+            # Sockets of new static directories are open by now: those that the old generation lacks are closed.
             except BaseException:
                 await self._static.replace(before)
                 raise
             self.source = source
+            # No await in it: every request sees all of the old generation or all of the new one.
             self._swap(before, after)
             self._connect_acme()
+            # After the swap, so that a retired directory's socket is closed only when no new request can reach it.
             for site in list(self._sites):
                 await site.replace(after)
 
     def _read_again(self, source: Source) -> Generation:
         merged = source.read()
         authority = self.generation.authority
+        # The same Signer goes on otherwise: a locked key would be asked for again.
         if not self.keystore.is_current(authority):
             authority = self.keystore.load_signer(datetime.now(UTC))
         return self._build(merged, authority)
@@ -242,6 +255,7 @@ class Daemon:
         self.service.pool.limit(pool_limits(after.snapshot.config.limits), head_limits(after.snapshot.config.limits))
         self._gate.handshake_timeout_s = after.snapshot.config.limits.handshake_timeout_s
         if after.authority is not before.authority:
+            # Every cached leaf goes with it: it was signed by a CA that may be retired next.
             self.contexts.replace_issuer(make_issuer(after.authority, self.keystore.state_dir))
         self.contexts.pin(after.snapshot.routes.exact_hosts())
         if before.policies or after.policies:
@@ -252,7 +266,9 @@ class Daemon:
 
         What runs is finished, except for those who would be let in no more: an event stream has no end.
         """
+        # A copy: a connection that ends leaves the set.
         for connection in list(self.service.connections):
+            # A client's certificate was checked in its handshake; nothing asks for it again on an open connection.
             if connection.outdated:
                 connection.drain()
                 if _would_be_refused(connection.claim):
@@ -296,14 +312,19 @@ class Daemon:
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, finish what runs within `grace_s`, cut the rest."""
         service = self.service
+        # Before the listeners stop: connections that were accepted a moment ago close after one response.
         service.draining = True
         for listener in self._listeners:
             listener.stop()
         await drain(service.connections, grace_s)
+        # What drain left: it returns at the end of the grace whatever still runs.
         self.cut()
+        # After the clients, whose exchanges hold connections of the pool.
         service.pool.close()
+        # Exchanges that drained needed these sites, so they end after the clients.
         for site in reversed(self._sites):
             await site.close()
+        # The very last: its name in the file system says to `devtls stop` that the proxy is gone.
         await self.control.close()
 
     def cut(self) -> None:

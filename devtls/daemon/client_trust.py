@@ -22,6 +22,7 @@ from devtls.pki.revocation import load_crl, resign_at
 from devtls.routing import ClientAuth, Route
 from devtls.system.storage.keystore import Keystore
 
+# As for devtls.toml: no PEM file of CAs is larger, and a device never ends.
 _MAX_BYTES = 1_048_576
 
 Policies = dict[ClientAuth, ClientPolicy]
@@ -54,11 +55,13 @@ class ClientTrust:
         seen = self._keystore.crls_on_disk()
         if seen != self._seen or self._good is None or not self._good[0] <= now < self._good[1]:
             self._own = self._make_own(signer, now)
+            # Read again: signing has just changed the files.
             self._seen = self._keystore.crls_on_disk()
         return self._own
 
     def _make_own(self, signer: Signer, now: datetime) -> bytes:
         authority = self._keystore.load(now)
+        # Replaced on disk, not yet here: trust and leaves must be of one CA.
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
         if not authority.signs_crls:
@@ -70,6 +73,7 @@ class ClientTrust:
         authorities = (authority, *older)  # what an older CA signed is good until it is retired
         lists = [self._keystore.next_crl(each, now) for each in authorities]
         crls = [load_crl(der) for der in lists]
+        # From the latest thisUpdate on (a clock may be set back) to the first CRL that is due (RFC 5280 5.1.2.4).
         self._good = max(crl.last_update_utc for crl in crls), min(resign_at(crl) for crl in crls)
         # The intermediate too: programs send their own certificate and often nothing else.
         return b"".join(
@@ -89,6 +93,7 @@ def would_be_refused(claim: Claim) -> bool:
 
 
 def _policy_of_file(required: bool, trust: bytes) -> ClientPolicy:
+    # OpenSSL with CRL checks on refuses every client of a CA without a CRL (X509_VERIFY_PARAM_set_flags(3)).
     return ClientPolicy(required, trust, crls_are_complete(trust))
 
 
@@ -100,6 +105,7 @@ def _read(file: str, route: Route) -> bytes:
             content = opened.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise _unusable(file, route, "is larger than 1 MiB")
+        # OpenSSL's own word: what it cannot load would fail each handshake.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(file)
     except (OSError, ssl.SSLError) as error:
         raise _unusable(file, route, f"cannot be used: {error.strerror or error}") from error

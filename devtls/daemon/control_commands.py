@@ -58,6 +58,7 @@ class ControlCommands:
         self._reloader = reloader
         self._shutdown = shutdown
         self._state_watch = state_watch
+        # Two adds at once would each keep the routes that the other has just replaced.
         self._changing = asyncio.Lock()
 
     def about(self) -> About:
@@ -72,6 +73,7 @@ class ControlCommands:
     async def add(self, asked: AddRequest) -> Done:
         """Take a route for this run, in the place of the one that had its name and path."""
         try:
+            # Parsed here, by the proxy's own version: the command may be of another one.
             route = parse_route_value(asked.name, asked.value, directory=asked.directory, source=TEMPORARY)
             async with self._changing:
                 kept = tuple(one for one in self._temporary if one.identity != route.identity)
@@ -95,11 +97,13 @@ class ControlCommands:
 
     async def reload(self, asked: ReloadRequest) -> Done:
         """Read everything again; a trouble leaves all as it was."""
+        # Escaped: it goes to the log, and comes from another process.
         error = await self._reloader.reload(visible(asked.why), by_command=True)
         return Done(routes=self._routes()) if error is None else _failed(error)
 
     async def stop(self, asked: StopRequest) -> Done:
         """Let requests finish, or `now` cut them; the answer comes first."""
+        # call_soon: the answer is on its way before the sockets close.
         asyncio.get_running_loop().call_soon(self._shutdown.end_by_command, asked.now)
         return Done(grace_s=0.0 if asked.now else self._daemon.config.limits.shutdown_grace_s)
 
@@ -111,6 +115,7 @@ class ControlCommands:
 
     async def revoked(self, asked: RevokedRequest) -> Done:
         """Give up the leaves that were revoked, and refuse the clients: the next handshake goes by the new lists."""
+        # Leaves first: they are what everyone sees, and need no lock of a reload.
         dropped = await self._daemon.drop_revoked_leaves()
         await self._state_watch().refresh_policies()
         return Done(dropped=tuple(dropped))
@@ -158,5 +163,6 @@ def make_app(  # noqa: PLR0917 - LazySite passes its arguments by position
     state_watch: Callable[[], StateWatch],
 ) -> web.Application:
     """Return the app behind a control channel."""
+    # A socket's peer is named by the kernel (SO_PEERCRED, unix(7)); a port's has to prove itself.
     guard = port_guard(place.port, place.token) if isinstance(place, ControlPort) else socket_guard(peer_uid)
     return make_control_app(ControlCommands(daemon, since, reloader, shutdown, state_watch), guard)

@@ -33,6 +33,7 @@ class EndNotice:
         text = end_in_words(not_after, now)
         if self._last is not None:
             last_end, last_time = self._last
+            # abs: a clock that was set back must not silence the notice until it has caught up.
             if last_end == not_after and abs(now - last_time) < _RHYTHM:
                 return ""
         if text:

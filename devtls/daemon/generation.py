@@ -14,6 +14,7 @@ from devtls.routing import ClientAuth, Snapshot
 if TYPE_CHECKING:
     from devtls.net.tls.client_auth import ClientPolicy
 
+# Ports are bound once (the right to bind may be gone by now), and contexts fix ALPN.
 _FIXED = ("https_port", "http_port", "listen", "redirect", "log_format", "http2")
 """Keys of [serve] that a running proxy cannot change."""
 
@@ -37,6 +38,7 @@ class Generation(msgspec.Struct, frozen=True):
 def needs_restart(begun: Generation, before: Generation, after: Generation) -> str:
     """Return the changed keys that a proxy which runs since `begun` cannot take over, as they are written."""
     first, old, new = (generation.merged.config.serve for generation in (begun, before, after))
+    # Against the first as well: a value that was changed back needs no restart.
     changed = (name for name in _FIXED if getattr(new, name) not in (getattr(old, name), getattr(first, name)))
     return ", ".join(f"serve.{name}" for name in changed)
 

@@ -22,6 +22,7 @@ def make_issuer(signer: Signer, state_dir: Path) -> Issuer:
 
     def issue(name: Hostname | None) -> Leaf:
         now, key, serial = datetime.now(UTC), new_leaf_key(), new_transient_serial()
+        # A client without SNI (RFC 6066 3), such as one that was given an IP address.
         if name is None:
             return signer.issue_default(now=now, key=key, serial=serial)
         return signer.issue(name, now=now, key=key, serial=serial)
@@ -30,6 +31,7 @@ def make_issuer(signer: Signer, state_dir: Path) -> Issuer:
         try:
             return signer.permits(parse_hostname(name))
         except InvalidName:
+            # SNI is whatever the client sent: no name is no error of ours.
             return False
 
     return Issuer(issue=issue, permits=permits, pem_path=partial(pem_path, state_dir))

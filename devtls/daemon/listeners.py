@@ -20,6 +20,7 @@ from devtls.net.bind import LOOPBACK, Bound, Origin, PortForbidden, bind, bind_a
 from devtls.system.machine.port_holder import is_listened_to, port_holder
 
 HTTPS_PORT = 443
+# The usual unprivileged sister of 443, as 8080 is of 80.
 HTTPS_STAND_IN = 8443
 HTTP_PORT = 80
 
@@ -80,6 +81,7 @@ def bind_listeners(serve: ServeConfig) -> BoundListeners:
 
 def _take_activated(serve: ServeConfig, notes: list[str]) -> tuple[Bound | None, Bound | None]:
     # A child of process 1 on macOS may be launchd's.
+    # sd_listen_fds(3); launchd sets no variable, and its jobs are children of process 1.
     if "LISTEN_FDS" not in os.environ and not (sys.platform == "darwin" and os.getppid() == 1):
         return None, None
     from devtls.daemon.activation import take_activated_listeners  # ctypes: 2 ms that no other start needs
@@ -95,9 +97,12 @@ def _open_https(port: int | None, addresses: Sequence[str], notes: list[str]) ->
     try:
         return _bind(HTTPS_PORT, addresses, f"--https-port {HTTPS_STAND_IN}, or stop the other program")
     except PortForbidden:
+        # First 8443, then the question: a redirect can only be proven by who listens at its end.
         bound = _bind(HTTPS_STAND_IN, addresses, "--https-port 0 takes any free port")
+        # With a redirect the addresses have no port, as if 443 were ours.
         if _is_redirected(bound):
             return bound
+        # 443 was asked for by number: another port is no answer to that.
         if port is not None:
             bound.close()
             raise
@@ -121,6 +126,7 @@ def _is_redirected(bound: Bound) -> bool:
 def _open_http(serve: ServeConfig, https_port: int, addresses: Sequence[str], notes: list[str]) -> Bound | None:
     if serve.http_port is not None:
         return _bind(serve.http_port, addresses, "--no-redirect, or --http-port 0 for any free port")
+    # Plain HTTP on the TLS port is told by its first byte, which is 0x16 in TLS (RFC 8446 5.1).
     if https_port == HTTP_PORT:
         return None  # it answers plain HTTP with the same redirect
     try:
@@ -130,6 +136,7 @@ def _open_http(serve: ServeConfig, https_port: int, addresses: Sequence[str], no
     except PortInUse:
         holder = port_holder(HTTP_PORT) or "another program"
         notes.append(f"Port {HTTP_PORT} belongs to {holder}: http:// addresses are not redirected.")
+    # Every failure of port 80 is a note: https is the purpose, the redirect a courtesy.
     except DevtlsError as error:
         notes.append(f"{error} Addresses with http:// are not redirected.")
     return None
@@ -161,6 +168,7 @@ def _bind_somehow(port: int, addresses: Sequence[str]) -> Bound:
     try:
         return bind(port, addresses)
     except PortForbidden:
+        # macOS lets everybody bind ports below 1024, but on the wildcard address only.
         if sys.platform != "darwin" or tuple(addresses) != LOOPBACK:
             raise
     return _bind_wildcard(port)
@@ -168,6 +176,7 @@ def _bind_somehow(port: int, addresses: Sequence[str]) -> Bound:
 
 def _bind_wildcard(port: int) -> Bound:
     bound = bind_all_addresses(port)
+    # Else we would seem to serve, and every client would reach somebody else.
     if not is_redirected_here(bound, port):  # a socket on 127.0.0.1 itself, which root may have, comes first
         bound.close()
         raise PortInUse(f"Port {port} is taken: something else listens on 127.0.0.1 or ::1.", port=port)

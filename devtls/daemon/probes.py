@@ -25,7 +25,9 @@ from devtls.routing import Upstream
 from devtls.system.changes.resolver.discovery import names_in_block
 from devtls.system.machine.machine import Machine
 
+# A tenth less than the second that is promised, for everything around it.
 _CAP_S = 0.9
+# Each name is resolved in a thread of its own.
 _MOST_NAMES = 40
 _T = TypeVar("_T")
 _PROBE_LABEL = "devtls-check"
@@ -66,6 +68,7 @@ async def probe(daemon: Daemon) -> Findings:
     )
     found = {label: why for label, why in zip(apps, answers, strict=True) if why is not None}
     lost = Resolves.NOWHERE in names.values()
+    # Only where something does not resolve: then the remedy is setup, or doctor if setup was there.
     written = await asyncio.to_thread(_written_names) if lost else frozenset[str]()
     return Findings(found, names, trusted, daemon.made_authority, missing, written)
 
@@ -87,6 +90,7 @@ async def _answers(upstream: Upstream) -> str | None:
         async with asyncio.timeout(_CAP_S):
             if upstream.unix_path:
                 return await _connect(None, upstream.unix_path)
+            # A bare port is both loopback families, and most apps listen on one of them.
             tried = [await _connect(address, "") for address in upstream.addresses]
             if not upstream.addresses:
                 tried = [await _connect((upstream.host, upstream.port), "")]
@@ -104,6 +108,7 @@ async def _connect(address: tuple[str, int] | None, unix_path: str) -> str:
             transport, _ = await loop.create_connection(asyncio.Protocol, *address)
     except OSError as error:
         return "nothing listens there" if isinstance(error, ConnectionRefusedError) else _words(error)
+    # Nothing is sent: a request could have an effect in the app.
     transport.close()
     return ""
 
@@ -131,6 +136,7 @@ async def _ask_all(questions: Sequence[Callable[[], _T]], *, otherwise: _T) -> l
                 future.set_result(found)
 
         try:
+            # The future may be cancelled by now, which only the loop's thread can tell.
             loop.call_soon_threadsafe(settle)
         except RuntimeError:  # the loop is gone: nobody waits any more
             return
@@ -141,6 +147,7 @@ async def _ask_all(questions: Sequence[Callable[[], _T]], *, otherwise: _T) -> l
         await asyncio.wait(waiting, timeout=_CAP_S)
     found = [future.result() if future.done() else otherwise for future in waiting]
     for future in waiting:
+        # The thread goes on; its answer finds the future done and is dropped.
         future.cancel()
     return found
 
@@ -149,6 +156,7 @@ def _resolve(host: str) -> Resolves:
     try:
         answers = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
+        # EAI_AGAIN: the resolver did not answer (getaddrinfo(3)), so nothing is known of the name.
         return Resolves.UNKNOWN if error.errno == socket.EAI_AGAIN else Resolves.NOWHERE
     except OSError:
         return Resolves.UNKNOWN
@@ -156,6 +164,7 @@ def _resolve(host: str) -> Resolves:
 
 
 def _all_loopback(addresses: Iterable[str]) -> bool:
+    # A scope (fe80::1%en0) is no part of the address.
     return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
 
 

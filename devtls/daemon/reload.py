@@ -45,6 +45,7 @@ class Reloader:
         self._begun = daemon.generation
         self._log = daemon.log
         self._last_error = ""
+        # The loop's clock may begin near 0: the first event must not look recent.
         self._commanded_at = -_NEWS_S
 
     @property
@@ -80,11 +81,14 @@ class Reloader:
         """
         before = self.daemon.generation
         if self.manager is not None:
+            # RELOADING=1 before, and READY=1 after, each reload (sd_notify(3)).
             self.manager.reloading()
         try:
             await self.daemon.reload(source)
         except DevtlsError as error:
+            # Also after a failure: without READY=1 the manager would wait for the reload and time out.
             self.tell_readiness(error)
+            # A route that was tried by command and refused is the command's error, not the state of the file.
             if source is None:
                 self.waits_for_allow = isinstance(error, NotAllowed)
                 self.error = error, datetime.now(UTC)
@@ -98,6 +102,7 @@ class Reloader:
         telling = self._tell(why, before, self.daemon.generation)
         if by_command:
             self._commanded_at = asyncio.get_running_loop().time()
+            # The command waits for the reload, not for a second of probes.
             self._spawn(telling)
         else:
             await telling
@@ -106,6 +111,7 @@ class Reloader:
     async def _reload_watched(self) -> None:
         before = self.daemon.generation.merged
         recent = asyncio.get_running_loop().time() - self._commanded_at < _NEWS_S
+        # The command wrote the file, so the watch sees the same change a moment later.
         if recent and await asyncio.to_thread(self._reads_the_same, before):
             return
         await self.reload(f"{self.file_name} changed")
@@ -124,6 +130,7 @@ class Reloader:
         if late := needs_restart(self._begun, before, after):
             self._log.warn(f"{late} changed: that counts from the next start on.")
         self.warn_of_unverified()
+        # The banner is about addresses: a changed limit moves none of them.
         if after.config.routes != before.config.routes or after.authority is not before.authority:
             await self._show_banner()
 

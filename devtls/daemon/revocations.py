@@ -46,12 +46,14 @@ class Revocations:
         if pointer is None or pointer.root_sha256 != self._authority().fingerprint:
             return  # the CA was replaced: `StateWatch` reports that
         directories = [self._keystore.state_dir / entry.generation for entry in (pointer.current, *pointer.older)]
+        # Register and CRL: a revocation changes the first, and another process may sign the second.
         if self._seen == _stamps(directories):
             return
         if any((directory / REGISTER).exists() for directory in directories):
             self._read_crls()
         else:  # nothing was ever issued or revoked
             self.serials = frozenset()
+        # Only at the end: after a failure the next look has to try again.
         self._seen = _stamps(directories)
 
     def _read_crls(self) -> None:

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from devtls.daemon.state_watch import StateWatch
 
 _CONTROL_APP = "devtls.daemon.control_commands:make_app"
+# Seconds until modules are tried again when no descriptor was left to open them.
 _RETRY_S = 2.0
+# Seconds after the ports are open that belong to the first requests alone.
 _SETTLE_S = 0.25
 _IDLE_ENDS_S = 0.1
 """Idle connections end at once; what is left after this time is a request."""
@@ -43,6 +45,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     try:
         module = import_module("winloop" if sys.platform == "win32" else "uvloop")
     except ImportError:
+        # Both are extras: without a compiler or wheel for this platform devtls runs all the same.
         return asyncio.new_event_loop
     factory: Callable[[], asyncio.AbstractEventLoop] = module.new_event_loop
     return factory
@@ -72,13 +75,16 @@ class Process:
     async def run(self, instead: Callable[[], Coroutine[Any, Any, None]] | None = None) -> ExitCode:
         """Start, serve, end. `instead` runs once the ports are open, in the place of the banner and the watches."""
         self._handle_signals()
+        # Each exchange has two descriptors; the soft limit is 256 on macOS, 1,024 on Linux.
         raise_descriptor_limit()
+        # Signals are handled by now: a Ctrl-C during the start drains as later ones do.
         await self.daemon.start()
         self.daemon.control.start(
             _CONTROL_APP, self.daemon, self.since, self.reloader, self.shutdown, lambda: self.state_watch
         )
         if instead is None:
             self._announce()
+        # sd_notify(3); after the ports are open, so that READY=1 is true.
         if "NOTIFY_SOCKET" in os.environ:
             self.reloader.manager = import_module("devtls.system.machine.notify").take_manager()
         self.reloader.tell_readiness()
@@ -148,11 +154,13 @@ class Process:
         ends = [signal.SIGINT, signal.SIGTERM]
         if sys.platform == "win32":
             for number in ends:
+                # asyncio has no add_signal_handler on Windows.
                 signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.shutdown.end))
             return
         for number in ends:
             loop.add_signal_handler(number, self.shutdown.end)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        # Asked now: once the terminal is gone, nothing tells whether there was one.
         self._has_terminal = _terminal_is_there()
 
     def _hang_up(self) -> None:
@@ -166,14 +174,17 @@ class Process:
     async def _end(self) -> ExitCode:
         daemon = self.daemon
         for task in list(self._tasks):
+            # Watches and probes first: nothing may reload while connections drain.
             task.cancel()
         if daemon.watch is not None:
+            # In a thread: it joins the watch's own, which may be in the middle of a callback.
             await asyncio.to_thread(daemon.watch.close)
         grace_s = daemon.config.limits.shutdown_grace_s
         if self.reloader.manager is not None:
             self.reloader.manager.stopping(grace_s)
         stopping = asyncio.ensure_future(daemon.stop(grace_s))
         cutting = asyncio.ensure_future(self.shutdown.cutting.wait())
+        # Not told at once: most ends take no time, and would announce a wait that nobody has.
         await asyncio.wait([stopping, cutting], timeout=_IDLE_ENDS_S, return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done() and not cutting.done():
             busy = daemon.busy_connections()
@@ -190,6 +201,7 @@ class Process:
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task: asyncio.Task[object] = asyncio.get_running_loop().create_task(work)
+        # The loop keeps only weak references to tasks (asyncio.create_task).
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
@@ -197,6 +209,7 @@ class Process:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             if not isinstance(error, Exception):
+                # SystemExit and KeyboardInterrupt are no faults to be logged.
                 raise error
             self._log.fault(0, error)
 
@@ -237,6 +250,7 @@ def _terminal_is_there() -> bool:
     if sys.platform == "win32":
         return False
     try:
+        # O_NOCTTY: asking for a terminal must not make it ours (open(2)); ENXIO says that it is gone.
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
         return False

@@ -14,6 +14,7 @@ from devtls.net.client.service import ClientConnection
 
 STILL_S = 0.5
 """An event stream's client connects again by itself; a transfer that pauses longer than this is rare on loopback."""
+# Seconds: how late the end may notice that the last connection is gone.
 _LOOK_S = 0.02
 
 
@@ -27,6 +28,7 @@ async def drain(connections: AbstractSet[ClientConnection], grace_s: float) -> N
     while connections and (now := loop.time()) < deadline:
         for connection in list(connections):
             position = connection.response_position
+            # No response has begun: the app may think for the whole grace.
             if position is None:
                 moved.pop(connection, None)
             elif moved.get(connection, (None, 0.0))[0] != position:

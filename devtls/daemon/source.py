@@ -34,6 +34,8 @@ class Source(msgspec.Struct, frozen=True):
         merged = merge(file, self.arguments)
         if self.temporary:
             merged = replace(merged, config=merge(merged.config, self.temporary).config)
+        # Flags last, and at each reload again: what was typed holds for the whole run.
         config = replace(merged.config, serve=replace(merged.config.serve, **self.flags))
+        # After all three are joined: a route of the command line may not publish the CA's key either.
         check_private_sockets(config, self.paths)
         return replace(merged, config=config)

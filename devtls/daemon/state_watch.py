@@ -15,6 +15,7 @@ from devtls.daemon.expiry import EndNotice
 from devtls.daemon.reload import Reloader
 from devtls.errors import DevtlsError
 
+# Seconds: for what no command tells us of, such as devtls allow.
 _LOOK_S = 2.0
 
 
@@ -45,6 +46,7 @@ class StateWatch:
 
     async def _look(self, by_command: bool) -> DevtlsError | None:
         daemon, reloader = self._daemon, self._reloader
+        # Before the CA is looked at: a revocation counts also while a new CA cannot be read.
         await daemon.drop_revoked_leaves()
         if text := self._end.due(daemon.generation.authority.not_after, datetime.now(UTC)):
             self._log.warn(text, event="authority_ends")
@@ -54,6 +56,7 @@ class StateWatch:
         except DevtlsError as error:
             self._log.report(f"the CA on disk cannot be read: {error}")
             return error
+        # A reload reads the policies itself, but only a changed file or CA makes one.
         await self.refresh_policies()
         if replaced:
             return await reloader.reload("The CA was replaced", by_itself=True, by_command=by_command)

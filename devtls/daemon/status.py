@@ -83,6 +83,7 @@ def describe(daemon: Daemon, life: ProcessInfo, findings: Findings, now: datetim
         https_port=bound.https_port,
         http_port=bound.http_port,
         https_origin=bound.https.origin.value,
+        # Without a listener of its own plain HTTP comes by the redirect to the https port.
         http_origin=(bound.http or bound.https).origin.value,
         listen=bound.https.addresses,
         zones=generation.snapshot.zones,

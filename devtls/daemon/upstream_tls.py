@@ -42,6 +42,7 @@ def _verification(upstream: Upstream) -> _Verification:
 
 def _make(tls: UpstreamTls, route: Route) -> ssl.SSLContext:
     try:
+        # cafile alone counts when it is given: the system's roots are not loaded besides.
         context = ssl.create_default_context(cafile=tls.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(
@@ -56,7 +57,9 @@ def _make(tls: UpstreamTls, route: Route) -> ssl.SSLContext:
     flags = context.verify_flags | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags = flags & ~ssl.VerifyFlags.VERIFY_X509_STRICT
     if not tls.verify:
+        # Before verify_mode: ssl refuses CERT_NONE while names are checked.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    # One protocol only: the pool has to know what it will speak before it dials (RFC 9113 3.2).
     context.set_alpn_protocols(["h2" if route.upstream.http2 else "http/1.1"])
     return context

@@ -23,7 +23,9 @@ _SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+# An echo holds a message in memory whole.
 _MESSAGE_LIMIT_BYTES = 64 * 1024
+# Seconds that aiohttp waits for handlers: ours end at the signal.
 _SHUTDOWN_S = 0.5
 
 _sockets = web.AppKey("sockets", set[web.WebSocketResponse])
@@ -37,6 +39,7 @@ def make_app(*, tick_s: float = 1.0) -> web.Application:
     app[_tick_s] = tick_s
     app[_sockets] = set()
     app.cleanup_ctx.append(_stop_signal)
+    # on_shutdown, not on_cleanup: aiohttp waits for handlers in between.
     app.on_shutdown.append(_close_streams)
     app.router.add_get("/", _show_page)
     app.router.add_get("/page.css", _style)
@@ -54,6 +57,7 @@ async def start(host: str = "127.0.0.1", port: int = 0) -> tuple[web.AppRunner, 
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
+    # The port is taken: the runner has begun, so it must end.
     except OSError:
         await runner.cleanup()
         raise
@@ -68,6 +72,7 @@ async def _stop_signal(app: web.Application) -> AsyncIterator[None]:
 async def _close_streams(app: web.Application) -> None:
     app[_stopping].set()
     sockets = app[_sockets]
+    # 1001, going away (RFC 6455 7.4.1).
     await asyncio.gather(*[socket.close(code=WSCloseCode.GOING_AWAY, message=b"the demo ends") for socket in sockets])
 
 
@@ -96,6 +101,7 @@ async def _ready(_: web.Request) -> web.Response:
 
 async def _echo(request: web.Request) -> web.StreamResponse:
     socket = web.WebSocketResponse(max_msg_size=_MESSAGE_LIMIT_BYTES, heartbeat=20.0)
+    # 426 tells which protocol is wanted (RFC 9110 15.5.22).
     if not socket.can_prepare(request):
         return web.Response(status=426, text="This is a WebSocket: connect to it with wss://\n")
     await socket.prepare(request)
@@ -143,4 +149,5 @@ def _received(request: web.Request) -> list[tuple[str, str]]:
 
 
 def _text(raw: bytes) -> str:
+    # Field values are bytes (RFC 9110 5.5): what is not UTF-8 is shown, not refused.
     return raw.decode("utf-8", "backslashreplace")

@@ -15,6 +15,7 @@ from string import Template
 
 Headers = Iterable[tuple[str, str]]
 
+# What a proxy adds; an app never gets these from a browser itself.
 _FROM_PROXY = ("x-forwarded-", "via", "forwarded", "x-real-ip")
 
 
@@ -26,6 +27,7 @@ def render(request_line: str, headers: Headers) -> str:
     )
 
 
+# The files are part of the package: they change with it only.
 @cache
 def asset(name: str) -> str:
     """Return the text of a file in `site/` (raises FileNotFoundError for any other name)."""

@@ -56,14 +56,15 @@ class ZoneAnswers:
         message.flags = dns.flags.Flag(QR | query.flags & ECHOED)
         rdclass, rdtype = dns.rdataclass.RdataClass.make(query.rdclass), dns.rdatatype.RdataType.make(query.rdtype)
         message.question.append(dns.rrset.RRset(name, rdclass, rdtype))
+        # RFC 6891 6.1.1, 7: an OPT record answers an OPT record, and only that.
         if (edns := query.edns) is not None:
             message.use_edns(0, int(dns.flags.DO) if edns.wants_dnssec else 0, UDP_BYTES)
-        if edns is not None and edns.version > 0:
+        if edns is not None and edns.version > 0:  # RFC 6891 6.1.3
             message.set_rcode(dns.rcode.BADVERS)
         elif (zone := self._zone_of(name)) is None or rdclass != _IN:
             message.set_rcode(dns.rcode.REFUSED)
         else:
-            message.flags |= AA
+            message.flags |= AA  # only where the zone is ours
             self._fill(message, zone, name, query.rdtype)
         return message
 
@@ -77,7 +78,7 @@ class ZoneAnswers:
         if found is not None:
             message.answer.append(dns.rrset.from_rdata(name, TTL_S, found))
         else:
-            message.authority.append(dns.rrset.from_rdata(zone.name, TTL_S, zone.soa))
+            message.authority.append(dns.rrset.from_rdata(zone.name, TTL_S, zone.soa))  # RFC 2308 2.2: NODATA
 
 
 def render(message: dns.message.QueryMessage, max_bytes: int) -> bytes:

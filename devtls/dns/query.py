@@ -17,10 +17,10 @@ import dns.rcode
 import dns.rdatatype
 import msgspec
 
-HEADER_BYTES = 12
+HEADER_BYTES = 12  # RFC 1035 4.1.1
 MAX_QUERY_BYTES = 4096
 """No query is larger: a name of 255 bytes, an OPT record, perhaps a signature."""
-MAX_RECORDS = 16
+MAX_RECORDS = 16  # a query has an OPT record and perhaps a TSIG
 
 QR, AA, RD, CD = (int(flag) for flag in (dns.flags.QR, dns.flags.AA, dns.flags.RD, dns.flags.CD))
 DO = int(dns.flags.DO)
@@ -30,8 +30,8 @@ ECHOED = RD | CD
 _OPCODE_BITS = 0x7800
 _OPT = int(dns.rdatatype.OPT)
 _NO_NAME = b"\0"
-_POINTER = 0xC0
-_MAX_LABEL = 63
+_POINTER = 0xC0  # RFC 1035 4.1.4
+_MAX_LABEL = 63  # RFC 1035 2.3.4
 _MAX_NAME = 255
 _COUNTS = Struct("!2x5H")
 _PAIR = Struct("!2H")
@@ -85,9 +85,10 @@ def read_query(wire: bytes) -> Query | RefusedQuery | None:
     if flags & _OPCODE_BITS:
         return RefusedQuery(wire[:2], flags, int(dns.rcode.NOTIMP))
     try:
-        if questions != 1 or sum(records) > MAX_RECORDS or len(wire) > MAX_QUERY_BYTES:
+        if questions != 1 or sum(records) > MAX_RECORDS or len(wire) > MAX_QUERY_BYTES:  # RFC 9619
             raise _MalformedError
         return _read_body(wire, flags, records[0] + records[1], records[2])
+    # A length that points past the end fails in whichever read comes first.
     except (_MalformedError, IndexError, StructError):
         return RefusedQuery(wire[:2], flags, int(dns.rcode.FORMERR))
 
@@ -127,8 +128,9 @@ def _read_records(wire: bytes, at: int, before: int, additional: int) -> Edns | 
             if edns is not None or number < before or wire[at:name_end] != _NO_NAME:
                 raise _MalformedError
             _check_options(wire, start, end)
-            edns = Edns(ttl >> 16 & 0xFF, rdclass, bool(ttl & DO))
+            edns = Edns(ttl >> 16 & 0xFF, rdclass, bool(ttl & DO))  # RFC 6891 6.1.3: the TTL holds version and flags
         at = end
+    # Bytes behind the last record are no part of any message.
     if at != len(wire):
         raise _MalformedError
     return edns

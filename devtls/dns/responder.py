@@ -14,7 +14,7 @@ from devtls.dns.zones import Zones
 
 PLAIN_UDP_BYTES = 512
 """What every client takes in a datagram (RFC 1035 4.2.1)."""
-TCP_BYTES = 65_535
+TCP_BYTES = 65_535  # RFC 1035 4.2.2: two bytes of length
 MOST_REMEMBERED = 1024
 
 _Key = tuple[bytes, int, int, int, int, bool, int]
@@ -41,11 +41,14 @@ class Responder:
     def _parts(self, query: Query, max_bytes: int) -> tuple[bytes, bytes]:
         """Return the answer's bytes before and behind the question, without the id."""
         edns = query.edns
+        # Version 0 or more than that: 255 versions would be remembered as many times.
         version, wants_dnssec = (-1, False) if edns is None else (min(edns.version, 1), edns.wants_dnssec)
         key = (query.name, query.rdtype, query.rdclass, query.flags & ECHOED, version, wants_dnssec, max_bytes)
+        # Taken out and put in again at the end: a dict keeps the order of use.
         parts = self._remembered.pop(key, None)
         if parts is None:
             whole = render(self._answers.answer(query), max_bytes)
+            # An answer that was truncated has its question still.
             parts = whole[2:HEADER_BYTES], whole[HEADER_BYTES + len(query.question) :]
             if len(self._remembered) >= MOST_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]

@@ -62,13 +62,16 @@ class Client:
 
 
 def _curl(probe: Probe) -> tuple[str, ...]:
+    # Names of the proof need not resolve: setup of names is another command's matter.
     resolve = f"{probe.name}:{probe.port}:127.0.0.1"
+    # --noproxy: a proxy of the user's cannot reach our loopback.
     quiet = ("--silent", "--show-error", "--output", "/dev/null", "--max-time", "8", "--noproxy", "*")
     return (*quiet, "--resolve", resolve, f"https://{probe.name}:{probe.port}/")
 
 
 def _openssl(probe: Probe) -> tuple[str, ...]:
     where = ("-connect", f"127.0.0.1:{probe.port}", "-servername", probe.name)
+    # Without -verify_return_error s_client goes on after a failure and ends with 0 (openssl-s_client(1)).
     return ("s_client", *where, "-verify_hostname", probe.name, "-verify_return_error", "-brief")
 
 

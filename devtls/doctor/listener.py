@@ -25,6 +25,7 @@ _LARGEST_REQUEST = 8192
 def server_context(leaf: Leaf, private_directory: Path) -> ssl.SSLContext:
     """Return a context that serves `leaf`; on Linux its key is in no directory even while OpenSSL reads it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # OpenSSL's load_cert_chain takes files only (Python's ssl).
     with pem_path(private_directory, leaf.pem) as (path, password):
         context.load_cert_chain(path, password=password)
     return context
@@ -41,6 +42,7 @@ class Listening:
 @contextmanager
 def listening(context: ssl.SSLContext) -> Iterator[Listening]:
     """Serve the certificate of `context`, whatever name a client asks for, until the block ends."""
+    # Port 0: any free one, so that proofs run at the same time.
     with socket.create_server(("127.0.0.1", 0)) as server:
         here, over = Listening(server.getsockname()[1], threading.Event()), threading.Event()
         accepting = threading.Thread(

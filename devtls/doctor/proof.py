@@ -107,11 +107,13 @@ def prove(
 ) -> tuple[ClientProof, ...]:
     """Run every client against the listener, all at the same time, and return one report for each."""
     name = Hostname(f"devtls-proof.{authority.zones[0]}")
+    # A transient serial: the certificate never leaves this process, so the register need not know it.
     leaf = authority.issue(name, now=now, key=new_leaf_key(), serial=new_transient_serial())
     wanted = _Offer(name, server_context(leaf, files.private_directory))
     # A CA without limits, which was imported, would be believed: such a certificate must not come to be.
     unwanted = _Offer(FOREIGN_NAME, _foreign_context(authority, files, now)) if authority.name_constrained else None
     offers = (wanted, unwanted)
+    # All at once: one that hangs must not cost the others their time. Zero workers is an error to the pool.
     with ThreadPoolExecutor(max(1, len(clients))) as pool:
         running = [pool.submit(_report, client, tool, offers, files, runner) for tool, client in clients.items()]
         return tuple(future.result() for future in running)
@@ -129,6 +131,7 @@ def _report(
     wanted, unwanted = offers
     bare = _try(client, tool, wanted, {}, runner)
     if bare.worked:
+        # In the same way that worked: otherwise a refusal could mean the missing root and not the name.
         foreign, why = _try_foreign(client, tool, unwanted, {}, runner)
         return ClientProof(client.name, tool, Verdict.TRUSTED, foreign=foreign, foreign_why=why)
     file = files.for_client(client)
@@ -148,6 +151,7 @@ def _try(client: Client, tool: Path, offer: _Offer, variables: Mapping[str, str]
         argv = client.argv(tool, Probe(offer.name, here.port))
         ended = runner.run(Run(argv, timeout_s=CLIENT_S, env=variables))
         succeeded = isinstance(ended, Finished) and ended.code == 0
+        # A shim that does nothing ends with 0 as well.
         met = succeeded and here.handshake.wait(_SETTLE_S)
     if succeeded:
         return _Trial(met, message="" if met else _NO_HANDSHAKE)

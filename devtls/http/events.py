@@ -40,6 +40,7 @@ class Request(msgspec.Struct, gc=False):
     (codecs report EndOfMessage all the same, senders need none); None = unknown until EndOfMessage.
     """
 
+    # gc=False, here as below: an event is never part of a cycle, and the collector need not visit it.
     stream_id: int
     method: bytes
     target: bytes

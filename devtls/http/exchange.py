@@ -85,9 +85,10 @@ class Phase(Enum):
 class ExchangeLimits(msgspec.Struct, frozen=True, gc=False):
     """How long an exchange waits, in seconds."""
 
+    # Long: a breakpoint in the app's debugger holds back its response as long as a person thinks.
     response_head_timeout_s: float = 600.0
     body_idle_timeout_s: float = 60.0
-    continue_wait_s: float = 1.0
+    continue_wait_s: float = 1.0  # as curl waits before it sends its body unasked
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):
@@ -151,6 +152,7 @@ class Exchange:
             case Phase.START, Request():
                 return self._begin(event)
             case Phase.ACQUIRING, Data() | Trailers() | EndOfMessage():
+                # Bounded by the relay, which stops reading while it dials.
                 self._pending.append(event)
                 return []
             case Phase.WAITING | Phase.ANSWERING, Data():
@@ -181,6 +183,7 @@ class Exchange:
         # With a body it could be sent twice only if all of it were kept (RFC 9110 9.2.2, 9112 9.3.1).
         self._repeatable = request.body_length == 0
         self._retryable = self._repeatable and request.method in _IDEMPOTENT
+        # gRPC streams may be silent in both directions; every other upload that stands still is given up.
         if not self._request_done and not (get(request.headers, b"content-type") or b"").lower().startswith(_CALL):
             self._body_idle = (Arm(Timer.REQUEST_BODY, self._terms.limits.body_idle_timeout_s),)
         if is_loop(request.headers, self._terms.edge.pseudonym):
@@ -194,6 +197,7 @@ class Exchange:
         if self._may_wait_for_continue:
             self._may_wait_for_continue = False
             actions.append(Disarm(Timer.CONTINUE))
+        # The app's clock runs from here: it cannot be blamed for the time that the client took.
         if self.phase is Phase.WAITING:
             actions.append(Arm(Timer.RESPONSE_HEAD, self._terms.limits.response_head_timeout_s))
         return actions
@@ -215,6 +219,7 @@ class Exchange:
                 return self._informational(event)
             case Phase.ANSWERING, Trailers():
                 return [SendClient(forward_trailers(event))]
+            # Nothing was sent, so every method may get the page that tries again.
             case Phase.ACQUIRING, DialFailed():
                 kind = FailureKind.CONNECT_TIMEOUT if event.timed_out else FailureKind.UNREACHABLE
                 return self._fail(kind, "The app cannot be reached.", event.tried)
@@ -259,6 +264,7 @@ class Exchange:
 
         None = take the events one by one.
         """
+        # A WebSocket's request may get no 2xx (RFC 8441 5): the table looks at that.
         if self.phase is not Phase.WAITING or not self._request_done or self._request.websocket_key:
             return None
         self.phase = Phase.DONE
@@ -285,6 +291,7 @@ class Exchange:
 
     def _informational(self, event: InformationalResponse) -> list[Action]:
         terms = self._terms
+        # The app has begun to act on the request.
         self._retryable = self._repeatable = False
         if event.status == 101 and (why := refusal_of(self._request, event)):
             return [_ABORT, *self._fail(FailureKind.BROKEN_ANSWER, why)]
@@ -312,14 +319,16 @@ class Exchange:
 
     def _answered(self, event: EndOfMessage) -> list[Action]:
         self.phase = Phase.DONE
+        # A request that is not yet whole leaves the connection out of step: it cannot serve another.
         return [SendClient(event), _RELEASE if self._request_done else _ABORT, _FINISHED]
 
     def _failed_before_answer(self, event: Reset | ConnectionClosed | Malformed) -> list[Action]:
         unseen = isinstance(event, ConnectionClosed) and event.unseen
         stale = self._reused and isinstance(event, ConnectionClosed) and not unseen
         if (self._repeatable if unseen else stale and self._retryable) and self._request_done:
-            self._retryable = self._repeatable = False
+            self._retryable = self._repeatable = False  # once
             self.phase = Phase.ACQUIRING
+            # On a fresh connection only: the other idle ones may be as stale as this one.
             return [AbortUpstream(stale=stale), Disarm(Timer.RESPONSE_HEAD), Acquire(0.0)]
         if unseen and self._request.http_version == _HTTP_2 and self._request.body_length != 0:
             # The body is gone, but its client may have it still: gRPC and browsers send such a request again unasked.
@@ -345,6 +354,7 @@ class Exchange:
             case Phase.WAITING, Timer.REQUEST_BODY:
                 limit = self._terms.limits.body_idle_timeout_s
                 return [_ABORT, *self._fail(FailureKind.REQUEST_TIMEOUT, f"The client sent nothing for {limit:g} s.")]
+            # The head is out: a 408 would come in the middle of the response.
             case Phase.ANSWERING, Timer.REQUEST_BODY:
                 cut = Reset(self._request.stream_id, "The client stopped sending its request.")
                 return [SendClient(cut), *self._finish(_ABORT, complete=False)]

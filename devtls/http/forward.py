@@ -78,7 +78,9 @@ class _Rule(Enum):
 _KEEP, _DROP, _CONNECTION, _LENGTH, _TE, _FORWARDED, _HSTS, _URL, _VARY = _Rule
 
 _FORWARDED_NAMES = frozenset({b"forwarded", b"x-real-ip"})
+# Some frameworks take the path from these and so pass by what a proxy in front has checked.
 _REROUTING_NAMES = frozenset({b"x-original-url", b"x-rewrite-url"})
+# RFC 9440 4: an app believes these fields, so a client's own must never reach it.
 _IDENTITY_NAMES = frozenset({b"client-cert", b"client-cert-chain"})
 _IDENTITY_PREFIX = b"client-cert-"
 _FORWARDED_PREFIX = b"x-forwarded-"
@@ -88,7 +90,7 @@ _REQUEST_RULES: Mapping[bytes, _Rule] = {
     **dict.fromkeys(_REROUTING_NAMES, _DROP),
     **dict.fromkeys(_IDENTITY_NAMES, _DROP),
     **dict.fromkeys(_FORWARDED_NAMES, _FORWARDED),
-    b"host": _DROP,
+    b"host": _DROP,  # written first, see `_edit_request`
     b"connection": _CONNECTION,
     b"content-length": _LENGTH,
     b"te": _TE,
@@ -99,9 +101,10 @@ _RESPONSE_RULES: Mapping[bytes, _Rule] = {
     **dict.fromkeys(HOP_BY_HOP, _DROP),
     b"connection": _CONNECTION,
     b"content-length": _LENGTH,
-    b"alt-svc": _DROP,
+    b"alt-svc": _DROP,  # names a port of the app's, which devtls does not stand before
     **dict.fromkeys(_IDENTITY_NAMES, _DROP),  # RFC 9440 2.4: in requests alone
     b"vary": _VARY,
+    # HSTS is remembered by name, beyond the port and the end of devtls: only on demand.
     b"strict-transport-security": _HSTS,
     b"location": _URL,
     b"content-location": _URL,
@@ -176,6 +179,7 @@ def forward_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Requ
     known = request.headers
     if type(known) is not RememberedHeaders:
         headers = _edit_request(request, policy, edge)
+    # By identity, which costs less than equality: a reload makes new policies.
     elif (made := known.edited) is not None and made[0] is policy and made[1] is edge and made[2] == request.authority:
         headers = made[3]
     else:
@@ -196,6 +200,7 @@ def forward_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Requ
 
 
 def _edit_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Headers:
+    # RFC 9110 7.2: Host should come first.
     headers: Headers = [(b"Host", request.authority if policy.host is None else policy.host)]
     keep = headers.append
     aside: Headers = []
@@ -205,6 +210,7 @@ def _edit_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Header
         if rule is _KEEP:
             keep(field)
         elif rule is _LENGTH:
+            # RFC 9110 8.6: one value; the codec has refused lengths that differ.
             if not sized and request.body_length is not None:
                 keep(field)
                 sized = True
@@ -216,10 +222,13 @@ def _edit_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Header
             aside.append(field)
     if nominating:
         nominated = connection_nominated(request.headers)
+        # Never Host, even when Connection names it.
         headers = headers[:1] + _without_nominated(headers[1:], nominated)
         aside = _without_nominated(aside, nominated)
     if trailers_welcome:
+        # RFC 9110 10.1.4: hop-by-hop, so the promise is made anew; gRPC asks for it.
         headers.append((b"TE", b"trailers"))
+    # Last: what Connection named cannot take ours away.
     _add_ours(headers, aside, request, policy, edge)
     return headers
 
@@ -236,7 +245,7 @@ def _add_ours(headers: Headers, inbound: Headers, request: Request, policy: Forw
     else:
         _add_forwarded(headers, request.authority, policy, edge)
     headers.extend(edge.client_cert)
-    if policy.via:
+    if policy.via:  # RFC 9110 7.6.3: the version in which it came, not the one that we speak
         headers.append((b"Via", request.http_version + b" " + edge.pseudonym))
 
 
@@ -325,6 +334,7 @@ def forward_informational(
     if policy.via:
         headers.append((b"Via", b"1.1 " + edge.pseudonym))
     if response.status == 101:
+        # Hop-by-hop, so the loop has dropped them; a 101 without them is none (RFC 9110 7.8).
         headers += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
     return InformationalResponse(response.stream_id, response.status, headers, response.reason)
 
@@ -408,6 +418,6 @@ def is_loop(headers: Headers, pseudonym: bytes) -> bool:
     """Say whether the message has passed through this process so often that it goes in circles (RFC 9110 7.6.3)."""
     count = 0
     for name, value in headers:
-        if len(name) == 3 and name.lower() == b"via":
+        if len(name) == 3 and name.lower() == b"via":  # cheaper than to fold every name
             count += value.count(pseudonym)
     return count >= LOOP_LIMIT

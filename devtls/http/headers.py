@@ -12,14 +12,14 @@ HOP_BY_HOP = frozenset(
     {
         b"connection",
         b"keep-alive",
-        b"proxy-connection",
+        b"proxy-connection",  # no standard, but clients send it (RFC 9112 C.2.2)
         b"proxy-authenticate",
         b"proxy-authentication-info",
         b"proxy-authorization",
         b"te",
         b"transfer-encoding",
         b"upgrade",
-        b"http2-settings",
+        b"http2-settings",  # of the upgrade to h2c, which RFC 9113 3.1 has abandoned
     }
 )
 """Names that never travel further (RFC 9110 7.6.1, 11.7; RFC 7540 3.2.1), whether Connection names them or not."""

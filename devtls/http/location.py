@@ -16,7 +16,9 @@ from collections.abc import Iterable
 import msgspec
 
 _REFRESH = re.compile(rb"""(\A[^;,]*[;,][ \t]*url[ \t]*=[ \t]*["']?)(.*)\Z""", re.IGNORECASE | re.DOTALL)
+# Quoted strings come first in the pattern: a `<` inside of one is no target.
 _LINK_TARGET = re.compile(rb'"(?:[^"\\]|\\.)*"|<([^>]*)>', re.DOTALL)
+# What may follow an origin: `http://127.0.0.1:30001` and `http://127.0.0.1:3000@evil` begin with the same text.
 _PATH_STARTS = (b"", b"/", b"?", b"#")
 
 
@@ -81,4 +83,5 @@ def strip_prefix(target: bytes, prefix: bytes) -> bytes:
     if not has_prefix(target, prefix):
         return target
     rest = target[len(prefix) :]
+    # RFC 9112 3.2.1: an empty path is sent as "/".
     return rest if rest.startswith(b"/") else b"/" + rest

@@ -29,6 +29,7 @@ HEAD_LIMITS = HeadLimits(max_head_bytes=16384, max_fields=64, max_target_bytes=8
 
 _HTTP_PORT = 80
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+# ES3 only: WinHTTP and other old engines run it. Browsers hand over the whole name, perhaps with its final dot.
 _SCRIPT = """\
 // Written by devtls serve: names in its zones go to devtls, everything else goes where it always went.
 function FindProxyForURL(url, host) {
@@ -99,6 +100,7 @@ def _route_connect(target: bytes, frame: RequestFrame, scope: PacScope) -> PacTu
     if frame.host is not None and _split(parse_authority(frame.host))[0] != host:
         raise ProtocolViolation("CONNECT and Host name different hosts.")
     if not _is_ours(host, scope):
+        # Browsers show no page for a refused CONNECT; the text is for people with curl.
         return _unreachable(host, scope, b"")
     if port not in scope.https_ports:
         ports = " and ".join(map(str, sorted(scope.https_ports)))
@@ -112,6 +114,7 @@ def _route_absolute(
     host, port = _split(authority)
     if not _is_ours(host, scope):
         return _unreachable(host, scope, accept)
+    # Its response would travel unencrypted to a client that believes in https.
     if scheme == b"https":
         return pages.refused("An https address is reached by CONNECT, not by a request in the open.", accept)
     if port not in (None, _HTTP_PORT, *scope.https_ports):
@@ -123,6 +126,7 @@ def _route_own(
     method: bytes, target: bytes, frame: RequestFrame, scope: PacScope, own_port: int
 ) -> pages.LocalResponse:
     host = "" if frame.host is None else _split(parse_authority(frame.host))[0]
+    # DNS rebinding: a page's own name may lead to 127.0.0.1, but its Host is not ours.
     if host not in _LOOPBACK_NAMES:
         return pages.refused("What lies here is for this machine, under the name 127.0.0.1.", b"")
     if target.partition(b"?")[0] != PAC_PATH:
@@ -133,6 +137,7 @@ def _route_own(
     headers = [
         (b"Content-Type", PAC_TYPE),
         (b"Content-Length", b"%d" % len(body)),
+        # Zones may change with each start: a browser that keeps the file would go past devtls.
         (b"Cache-Control", b"no-store"),
         (b"X-Content-Type-Options", b"nosniff"),
     ]

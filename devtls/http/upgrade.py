@@ -22,6 +22,7 @@ def accept_of(request_headers: Headers) -> bytes:
     from hashlib import sha1  # 1 ms that no start needs
 
     key = get(request_headers, b"sec-websocket-key") or b""
+    # FIPS builds refuse SHA-1 as a means of security
     return base64.b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
 
 
@@ -34,6 +35,7 @@ def refusal_of(request: Request, response: InformationalResponse) -> str:
     if not has_token(response.headers, b"connection", b"upgrade"):
         # RFC 9110 7.8: Upgrade without this is no statement about this connection, and a browser refuses it as well.
         return "The app answered 101 without `Connection: Upgrade`."
+    # A browser checks its own key; here the key is ours, and nobody else can.
     if request.websocket_key and get(response.headers, b"sec-websocket-accept") != accept_of(
         [(b"sec-websocket-key", request.websocket_key)]
     ):

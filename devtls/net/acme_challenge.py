@@ -23,6 +23,7 @@ from devtls.net.upstream.dial import Dialler
 from devtls.routing import LOCAL_ADDRESSES, Upstream
 
 TIMEOUT_S = 10.0
+# A proof is a token, a dot and a thumbprint (RFC 8555 8.1), some 90 bytes: whatever is longer is none.
 _MOST_BYTES = 4096
 _AGENT = b"devtls ACME validation"
 
@@ -56,6 +57,7 @@ class Challenges(msgspec.Struct):
 
     def wanted(self, host: str, request: Request) -> Upstream | None:
         """Return where to pass a request on to, None for every request that is not for an open challenge."""
+        # Only while a challenge is open: port 80 is otherwise no way to an app without TLS.
         if request.method not in (b"GET", b"HEAD") or (host, request.target) not in self.pending:
             return None
         return self.place(host)
@@ -79,6 +81,7 @@ async def fetch(upstream: Upstream, host: str, path: bytes, contexts: Contexts) 
             try:
                 return await found.get(host, path)
             finally:
+                # One GET per connection: nothing is kept for a validation that may never be repeated.
                 found.abort()
     except TimeoutError:
         return f"{upstream.label} did not answer within {TIMEOUT_S:g} s."
@@ -107,6 +110,7 @@ class _Fetch(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        # A body without a length ends with the connection (RFC 9112 6.3): it may be complete only now.
         self._take(self._codec.receive_eof())
         self._settle("The connection ended before the answer did.")
 
@@ -127,6 +131,7 @@ class _Fetch(asyncio.Protocol):
                     continue
 
     def _settle(self, result: Fetched | str) -> None:
+        # The end of the connection follows a complete response: the first result stands.
         if not self._answer.done():
             self._answer.set_result(result)
 
@@ -141,6 +146,7 @@ class _Fetch(asyncio.Protocol):
 
     async def get(self, host: str, path: bytes) -> Fetched | str:
         """Ask, and return the answer or why there is none."""
+        # No port: validation is always at port 80 (RFC 8555 8.3), whichever port the request is dialled to.
         fields = [(b"Host", host.encode("ascii")), (b"User-Agent", _AGENT), (b"Connection", b"close")]
         request = Request(1, b"GET", path, host.encode("ascii"), fields)
         if self._transport is not None:
@@ -153,6 +159,7 @@ async def perform_handshake(port: int, name: str, protocol: str) -> Shown | str:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # the certificate signs itself: whoever asked judges what is in it
     context.verify_mode = ssl.CERT_NONE
+    # The protocol is part of the proof (RFC 8737 3): without it the app shows its ordinary certificate.
     context.set_alpn_protocols([protocol])
     trouble = ""
     for address in LOCAL_ADDRESSES:
@@ -166,6 +173,7 @@ async def perform_handshake(port: int, name: str, protocol: str) -> Shown | str:
         else:
             shown: ssl.SSLObject = writer.get_extra_info("ssl_object")
             certificate = shown.getpeercert(binary_form=True) or b""
+            # RFC 8737 3: no application data follows; the handshake was all of it.
             writer.transport.abort()
             return Shown(shown.selected_alpn_protocol(), certificate)
     return trouble

@@ -24,6 +24,7 @@ LOOPBACK = ("127.0.0.1", "::1")
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - only for sockets behind the LoopbackFilter
 BACKLOG = 512
 """Connections that the kernel accepts ahead of us: a browser opens hundreds at once."""
+# Port 0 is chosen for the first address alone; the same number may be taken on the second.
 _FREE_PORT_TRIES = 20
 _PROBE_TIMEOUT_S = 0.2
 _UNSENT_BYTES = 1024 * 1024
@@ -90,6 +91,7 @@ def bind_all_addresses(port: int) -> Bound:
 
     macOS gives every user ports below 1024, but on no single address. Raises PortForbidden, PortInUse.
     """
+    # `_bind_all` refuses what is not loopback; here the listener drops such clients instead.
     bound = _open_all(port, _EVERY_ADDRESS)
     bound.origin = Origin.ALL_ADDRESSES
     return bound
@@ -117,11 +119,13 @@ def _open_all(port: int, addresses: Sequence[str]) -> Bound:
             try:
                 sock = _bind_one(address, port)
             except OSError as error:
+                # A container or a kernel with ipv6.disable=1 has no ::1; with IPv6 as the only address it is an error.
                 if _no_ipv6(address, error) and len(addresses) > 1:
                     missing = "no IPv6 on this machine: listening on 127.0.0.1 alone"
                     continue
                 raise bind_error(address, port, error) from error
             sockets.append(sock)
+            # With port 0 the kernel has chosen: the other family must get the same number.
             port = sock.getsockname()[1]
     except BaseException:
         for sock in sockets:
@@ -136,10 +140,13 @@ def _bind_one(address: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform == "win32":
+            # On Windows SO_REUSEADDR lets another program bind the same port and steal its connections.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
+            # Without it a restart fails while old connections are in TIME_WAIT (socket(7)).
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
+            # Else `::` would take the port in IPv4 as well (ipv6(7)), and the bind for the other family would fail.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _prepare(sock)
         sock.bind((address, port))
@@ -171,6 +178,7 @@ def _no_ipv6(address: str, error: OSError) -> bool:
 def bind_error(address: str, port: int, error: OSError) -> DevtlsError:
     """Return what a failed bind means, in our words."""
     shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    # bind(2) names EACCES; a sandbox or a security module may say EPERM.
     if error.errno in (errno.EACCES, errno.EPERM):
         return PortForbidden(f"This user may not listen on {shown}.")
     if error.errno == errno.EADDRINUSE:
@@ -195,6 +203,7 @@ def _arrives(listening: socket.socket, address: str, port: int) -> bool:
             probe.connect((address, port))
         except OSError:
             return False
+        # The client's own port names it: `accept` shows the same number when the connection came to us.
         return _accepts(listening, probe.getsockname()[:2])
 
 

@@ -24,7 +24,8 @@ from devtls.net.client.listener import Listener
 _FREE_PORT_TRIES = 20
 _RECEIVE_BYTES = 1 << 20
 """What the kernel may hold while the loop is busy; it takes less where its own limit is lower."""
-_PREFIX_BYTES = 2
+_PREFIX_BYTES = 2  # RFC 1035 4.2.2: the length, in two bytes
+# One segment may hold hundreds of queries: requests of the proxy run on the same loop.
 _PER_TURN = 8
 
 
@@ -91,6 +92,7 @@ def _bind_udp(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM, socket.IPPROTO_UDP)
     try:
+        # No SO_REUSEADDR: for UDP it would let a second process bind the port and take its datagrams.
         if sys.platform == "win32":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         if family == socket.AF_INET6:
@@ -130,6 +132,7 @@ class DnsServer:
                 transport, _ = await loop.create_datagram_endpoint(lambda: _DnsDatagrams(self), sock=sock)
                 self._datagrams.append(transport)
             await self._listener.start()
+        # A cancelled start must free the port as well.
         except BaseException:
             self.close()
             self.bound.close()
@@ -165,6 +168,7 @@ class _DnsDatagrams(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int] | tuple[str, int, int, int]) -> None:
+        # While the kernel takes no more, answers would pile up in the transport; the client asks again.
         if self._held or not _is_loopback(addr[0]):
             return
         answer = self._server.answer(data, over_tcp=False)
@@ -218,6 +222,7 @@ class _DnsConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._ended = True
+        # True keeps the write side open: answers to what came before the end are still owed.
         return self._held or self._is_due
 
     def pause_writing(self) -> None:
@@ -241,6 +246,7 @@ class _DnsConnection(asyncio.Protocol):
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
+        # One timer that looks again is cheaper than one that is set anew with every answer.
         left = self._moved_at + self._server.limits.idle_s - loop.time()
         if left <= 0:
             self._transport.abort()

@@ -21,8 +21,10 @@ from devtls.net.client.listener import ConnectionLimiter, Listener, RefusedConne
 from devtls.net.client.plain_http import plain_page
 from devtls.net.client.service import ProxyService
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 10.0  # for one head, which a browser sends at once
+# No fields: a 2xx to CONNECT has neither Content-Length nor Transfer-Encoding (RFC 9110 9.3.6).
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+# Redirects name no port: the browser then asks for CONNECT to 443, which leads to our TLS whatever its port is.
 _USUAL_HTTPS_PORT = 443
 
 
@@ -85,6 +87,7 @@ class PacConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Judge the first head; read and drop what follows an answer."""
+        # To close with unread bytes would have TCP's reset destroy the page on its way (RFC 9112 9.6).
         if self._answered:
             return
         try:
@@ -116,7 +119,9 @@ class PacConnection(asyncio.Protocol):
             self._timer = None
 
     def _enter(self, port: int, first: bytes) -> None:
+        # The clock would abort the tunnel; from here the TLS layer's own runs.
         self._leave()
+        # Before the TLS layer has the transport: nothing may stand in front of the 200.
         self._transport.write(_ESTABLISHED)
         protocol = self._server.enter(port)
         self._transport.set_protocol(protocol)
@@ -128,5 +133,5 @@ class PacConnection(asyncio.Protocol):
         self._answered = True
         fields, _, _ = writer.write_fields(page.headers)
         out = writer.seal(writer.status_line(page.status, b""), fields, writer.CONNECTION_CLOSE)
-        self._transport.write(out if head.startswith(b"HEAD ") else out + page.body)
+        self._transport.write(out if head.startswith(b"HEAD ") else out + page.body)  # RFC 9110 9.3.2
         self._transport.write_eof()  # the rest is read and dropped until the client or the clock ends it

@@ -46,7 +46,7 @@ from devtls.net.upstream.handle import UpstreamHandle
 from devtls.net.upstream.pool import Pool
 from devtls.routing import Route
 
-_FIRST_ERROR = 400
+_FIRST_ERROR = 400  # below it no response is a host check's
 _HELD_BYTES = 65536
 """How much of a request's body is read while the app is still being dialled."""
 
@@ -171,6 +171,7 @@ class Relay:
         recorder = self.recorder
         if recorder is not None and request.body_length == 0:
             recorder.request(EndOfMessage(request.stream_id))  # some codecs report it, some callers save the call
+        # A request without a body on an idle connection skips the state machine's table: the usual case.
         max_idle_s = exchange.begin_on_idle(request)
         connection = None if max_idle_s == BY_TABLE else self._pool.acquire(self.route.upstream, max_idle_s)
         if connection is None:
@@ -181,6 +182,7 @@ class Relay:
         if recorder is not None:
             recorder.attempt(edited, reused=True)
         connection.send(edited)
+        # No `Arm` comes on this path: the exchange leaves the clock to the caller.
         when = self._deadlines[Timer.RESPONSE_HEAD] = self._loop.time() + self._head_s
         self._client.wake_at(when)
 
@@ -191,6 +193,7 @@ class Relay:
             recorder.request(event)
         if actions := self._exchange.on_client(event):
             self._perform(actions)
+        # There is no connection yet whose backpressure could hold the client back.
         if self._dialling is not None and isinstance(event, Data):
             self._held_back += len(event.data)
             if self._held_back > _HELD_BYTES and not self._request_paused:
@@ -203,6 +206,7 @@ class Relay:
 
     def upstream_events(self, events: list[UpstreamEvent]) -> None:
         """Take the events of one read."""
+        # Most responses come in one read: they skip the state machine, and leave in one write.
         if len(events) == 3:
             head, body, end = events
             if type(head) is Response and type(body) is Data and type(end) is EndOfMessage:
@@ -223,6 +227,7 @@ class Relay:
             self._record_response(body)
             self._record_response(EndOfMessage(head.stream_id))
         self._client.send_whole(head, body)
+        # Before `_finish`: the client's next request may take the same connection.
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             self._pool.release(upstream)
@@ -242,6 +247,7 @@ class Relay:
         """Pass the app's backpressure to the client."""
         if writable:
             self._request_paused = False
+            # The time for which the app did not read is not the client's silence.
             if Timer.REQUEST_BODY in self._deadlines:
                 when = self._deadlines[Timer.REQUEST_BODY] = self._loop.time() + self._body_idle_s
                 self._client.wake_at(when)
@@ -261,9 +267,11 @@ class Relay:
 
     def tick(self, now: float) -> None:
         """Fire the timers that have run out."""
+        # A copy: what a timer leads to arms and disarms others.
         for timer, deadline in list(self._deadlines.items()):
             if timer is Timer.REQUEST_BODY and self._request_paused:
                 continue  # it is the app that does not read, not the client that does not send
+            # Asked again: an earlier timer of this tick may have disarmed it.
             if deadline <= now and self._deadlines.pop(timer, None) is not None:
                 self._perform(self._exchange.on_timer(timer))
         self.flush_upstream()
@@ -358,6 +366,7 @@ class Relay:
 
     def _finish(self, *, complete: bool) -> None:
         self._deadlines.clear()
+        # The connection outlives the exchange: its socket must be read for the next request.
         if self._request_paused:
             self._request_paused = False
             self._client.resume_request()
@@ -392,12 +401,14 @@ class Relay:
                 self._perform(self._exchange.on_upstream(outcome))
             case _:
                 self._attach(outcome, reused=False)
+        # Dialling ended in a task's turn: no burst of either side is there to flush at its end.
         self.flush_upstream()
         self._client.flush()
 
     def _attach(self, connection: UpstreamHandle, *, reused: bool) -> None:
         self._take(connection)
         actions = self._exchange.on_upstream(UpstreamReady(reused))
+        # Before the actions run: the attempt must stand before a response that comes at once.
         if self.recorder is not None:
             self._record_attempt(actions, reused=reused)
         self._perform(actions)

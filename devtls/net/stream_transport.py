@@ -56,6 +56,7 @@ class StreamTransport(asyncio.Transport):
 
     def deliver(self, data: bytes) -> None:
         """Pass bytes on; they are kept while there is no protocol."""
+        # A client may send on its stream before the app has said yes: nothing of it may be lost.
         if self._protocol is None:
             self._held.append(data)
         elif not self._closing:
@@ -71,6 +72,7 @@ class StreamTransport(asyncio.Transport):
     def lose(self, error: Exception | None) -> None:
         """The stream is gone."""
         self._closing = True
+        # Cleared first: nothing is delivered to a protocol that was told of the end.
         protocol, self._protocol = self._protocol, None
         if protocol is not None:
             protocol.connection_lost(error)
@@ -109,6 +111,7 @@ class StreamTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send."""
+        # A copy: asyncio lets the caller reuse a bytearray once `write` has returned.
         if not self._closing and not self._ended and data and self._carrier.carry(bytes(data)):
             self.pause_writing()
 

@@ -37,7 +37,7 @@ class _TunnelEnd(asyncio.Protocol):
         if not other.is_closing() and other.can_write_eof():
             other.write_eof()
         self._tunnel.side_ended()
-        return True
+        return True  # keep our write side open: the other direction drains
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._tunnel.close(abort=exc is not None)
@@ -82,10 +82,12 @@ class Tunnel:
         self._closed = closed
         self._client.transport.set_protocol(self._client)
         self._upstream.transport.set_protocol(self._upstream)
+        # Before reading is resumed: these bytes came first.
         if from_client:
             self._client.data_received(from_client)
         if from_upstream:
             self._upstream.data_received(from_upstream)
+        # Either may have been paused by the exchange that the tunnel comes from.
         self._client.transport.resume_reading()
         self._upstream.transport.resume_reading()
         self._timer = self._loop.call_later(self._idle_timeout_s, self._check_idle)
@@ -100,12 +102,14 @@ class Tunnel:
             self.close()
         else:
             self.touch()
+            # A program that half-closes waits for an answer; one that is gone never sends the other FIN.
             self._idle_timeout_s = min(self._idle_timeout_s, self._grace_s)
             self._check_idle()
 
     def _check_idle(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        # One timer that looks again is cheaper than one that each piece sets anew.
         left_s = self._idle_timeout_s - (self._loop.time() - self._touched)
         if left_s <= 0:
             self.close()
@@ -117,6 +121,7 @@ class Tunnel:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        # Cleared first: to close a transport may lead here again.
         closed, self._closed = self._closed, None
         for end in (self._client, self._upstream):
             if abort:

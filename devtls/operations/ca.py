@@ -50,6 +50,7 @@ def ca_details(context: Context) -> CaDetails:
         authority,
         directory,
         pointer.older if pointer else (),
+        # The file alone is asked, never the key: details must need no passphrase.
         root_key_kept=(directory / ROOT_KEY).exists(),
         locked=is_locked_file(directory / KEY),
     )
@@ -73,6 +74,8 @@ def export_ca(context: Context, part: PublicPart, encoding: Encoding = Encoding.
 
 def _crls(context: Context, authority: Authority) -> bytes:
     """Return the CRLs of every CA that is trusted, signed anew where that is due, as PEM."""
+    # Leaves of a CA before stay valid until it is retired, so their verifiers need its CRLs as well.
     authorities = (authority, *context.keystore.load_older(context.now))
     found = (der for each in authorities for der in (context.keystore.next_crl(each, context.now), each.root_crl_der))
+    # A root whose CRL is published elsewhere has none here: an imported CA.
     return b"".join(x509.load_der_x509_crl(der).public_bytes(Encoding.PEM) for der in found if der)

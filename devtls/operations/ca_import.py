@@ -72,6 +72,7 @@ def plan_import(
 
     Raises CertificateError, StateError for a file that cannot be read, WrongPassphrase.
     """
+    # An ended CA too: importing another one is a remedy for exactly that.
     present = context.keystore.load_ended_too() if context.keystore.exists() else None
     bundle = _read(files, key_passphrase)
     validated = validate_import(
@@ -89,6 +90,7 @@ def adopt(context: Context, plan: ImportPlan) -> RolloverPlan | None:
 
     Raises Refused for the present CA itself, WrongPassphrase when that one is locked and the new one would be too.
     """
+    # A CA that was locked must not be followed by one whose key lies open.
     lock = context.keystore.lock_like(plan.present) if plan.present else None
     signs = context.keystore.adopt(plan.validated.authority, context.now, lock)
     if plan.present is not None and not signs:
@@ -104,9 +106,11 @@ def replace_root_crl(context: Context, file: Path) -> ReplacedCrl:
     """
     content, keystore = _bytes(file), context.keystore
     authority = keystore.load(context.now)
+    # Under the lock: two imports at once must not let the lower CRL number win (RFC 5280 5.2.3).
     with keystore.writing(authority):
         der = newer_root_crl(content, authority.root, keystore.root_crl(authority))
         keystore.put_root_crl(authority, der)
+    # Loaded again: the new CRL may revoke the intermediate that signs here.
     return ReplacedCrl(keystore.load(context.now), crl_number(load_crl(der)))
 
 
@@ -116,6 +120,7 @@ def _read(files: ImportFiles, key_passphrase: PassphraseSource) -> ImportBundle:
     key = _load_key(files.key, key_passphrase)
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise CertificateError("The key is of a kind that no browser takes from a CA.", hint="ECDSA or RSA")
+    # The one that signs comes first, as in the chain of TLS (RFC 8446 4.4.2).
     first, *others = certificates
     return ImportBundle(first, key, (*others, *above), _bytes(files.crl) if files.crl else b"")
 
@@ -159,6 +164,7 @@ def _port_of(bundle: ImportBundle, present: Authority | None) -> int:
     for root in (bundle.certificate, *bundle.others):
         path = crl_path("root", short_id(identifier_of(root)))
         for name in names:
+            # The address is inside a signed certificate: it cannot be moved, so we serve at the port it names.
             port = str(name).removeprefix("http://127.0.0.1:").removesuffix(path)
             if port.isdigit() and 0 < int(port) < 65536 and name == crl_url(int(port), path):
                 return int(port)

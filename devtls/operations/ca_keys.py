@@ -46,6 +46,7 @@ def root_key_status(context: Context) -> RootKeyStatus:
 
 def root_key_lock(passphrases: PassphraseSource) -> Locks:
     """Return what encrypts the key of a root that is to be made; the passphrase is asked for now. Raises Refused."""
+    # Asked now, before anything is made: a passphrase that is refused leaves no CA behind.
     return Locks(root=partial(lock, passphrase=passphrases.new(_ROOT_KEY)))
 
 
@@ -76,6 +77,7 @@ def export_root_key(context: Context, out: Path, *, force: bool) -> None:
     encrypted = encrypted_root_key(keystore, keystore.load(context.now))
     if not force:
         refuse_to_overwrite([out])
+    # Opened before it is written: who exports it must know the passphrase that the file will have.
     unlock = Unlocker(_ROOT_KEY, context.passphrases)
     key = unlock(encrypted)
     write_files({out: lock(key, unlock.passphrase)}, {}, force=force)
@@ -88,6 +90,7 @@ def lock_ca(context: Context, *, remember: bool) -> None:
         raise Refused("The CA's key is locked already.", hint="devtls ca unlock first, for another passphrase")
     passphrase = context.passphrases.new(_CA_KEY)
     encrypted = lock(authority.intermediate.key, passphrase)
+    # The keyring first: when it refuses (StateError), the key is still as it was.
     if remember:
         to_keyring(encrypted, passphrase)
     context.keystore.put_key(authority, encrypted)
@@ -100,4 +103,5 @@ def unlock_ca(context: Context) -> None:
     if not isinstance(key, LockedKey):
         raise Refused("The CA's key is not locked.", hint="devtls ca lock")
     context.keystore.put_key(authority, plain_key(Unlocker(_CA_KEY, context.passphrases)(key.container)))
+    # Last: a failure before would leave a locked key whose passphrase nobody remembers.
     drop_from_keyring(key.container)

@@ -54,6 +54,7 @@ class CertificateRegisters(msgspec.Struct, frozen=True, dict=True):
 
     def find(self, wanted: str) -> tuple[Issued, ...]:
         """Return the recorded certificates with a serial number, name or file, at least one. Raises DevtlsError."""
+        # A file comes first: a path is never a serial number or a name by accident.
         certificate = self.certificate_in(wanted)
         if certificate is not None:
             recorded = self.history.issued.get(serial_text(certificate.serial_number))
@@ -65,6 +66,7 @@ class CertificateRegisters(msgspec.Struct, frozen=True, dict=True):
             raise CertificateError(
                 f"No certificate of this CA has the name or serial number {wanted!r}.", hint=CERTS_LIST
             )
+        # A name may mean several certificates, the beginning of a serial number only one.
         if len(found) > 1 and not any(wanted.lower() in one.names for one in found):
             raise Refused(f"{len(found)} serial numbers begin with {wanted!r}.", hint="write more of its digits")
         return found
@@ -105,11 +107,13 @@ def open_certificates(context: Context) -> CertificateRegisters:
 
 def is_intermediate(certificate: x509.Certificate, authority: Authority) -> bool:
     """Say whether the root of a CA signed a certificate, rather than the intermediate that signs leaves."""
+    # A self-signed CA has no intermediate: its root signs the leaves itself.
     return authority.root != authority.intermediate.certificate and signed_by(certificate, authority.root)
 
 
 def _content(file: str) -> bytes | None:
     try:
+        # is_file: a FIFO or device that happens to have the name would block the read.
         return Path(file).read_bytes() if Path(file).is_file() else None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:  # a serial number, or nonsense

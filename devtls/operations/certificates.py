@@ -67,12 +67,14 @@ def issue_certificate(
 ) -> IssuedCertificate:
     """Make a key and a certificate for `names`, and write both. Raises DevtlsError."""
     register, template = _prepare(context, names, options)
+    # Every refusal and question comes before the key and the signature: what is signed is recorded for good.
     files = _files(wanted, template)
     if not wanted.force:
         refuse_to_overwrite(files.values())
     passphrase = wanted.pkcs12.new(files["pkcs12"].name).encode() if wanted.pkcs12 else b""
     key = new_certificate_key(wanted.key_type)
     place = files["pkcs12" if wanted.pkcs12 else "certificate"]
+    # Recorded before it is written: a certificate whose file exists can always be revoked.
     leaf = register.issue(template, key.public_key(), by="cert", place=str(place), now=context.now)
     chain = _chain(register, leaf, options)
     if wanted.pkcs12:
@@ -92,6 +94,7 @@ def sign_request(
     force: bool = False,
 ) -> IssuedCertificate:
     """Sign the names and the key of a request; the result goes to `out`, or to the caller. Raises DevtlsError."""
+    # The requester's key is a stranger's choice; ours is made by us and needs no check.
     check_key(request.key)
     register, template = _prepare(context, request.names, options)
     if out is not None and not force:
@@ -126,4 +129,5 @@ def _files(wanted: KeyAndFiles, template: CertificateTemplate) -> dict[str, Path
 def _chain(register: Register, leaf: x509.Certificate, options: CertificateOptions) -> list[x509.Certificate]:
     """Return what goes into the file: no client needs the root from a server."""
     above = register.authority.path
+    # A verifier has the trust anchor already, so the chain may leave it out (RFC 8446 4.4.2).
     return [leaf, *(above if options.fullchain else above[:-1])]

@@ -40,5 +40,6 @@ def _begin(context: Context, proposal: Proposal) -> None:
     """Report that a plan begins, unless it is empty or there is no way to run it elevated."""
     plan, elevation = proposal.plan, context.machine.elevation
     if plan and context.executor.can_run(plan):
+        # Elevation without argv is a process that is the administrator already: nobody is asked.
         asks = plan.elevated and elevation is not None and elevation.argv
         context.reporter.begin(proposal.change.label, elevation.name if asks and elevation else "")

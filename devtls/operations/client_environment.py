@@ -26,6 +26,7 @@ def prepare_environment(context: Context) -> ClientEnvironment:
     """Write the files and return the variables that name them. Raises NoAuthority, StateError, Refused."""
     state_dir = context.paths.state_dir
     authority = context.keystore.load(context.now)
+    # A profile's `eval "$(devtls env)"` runs at each login, also after devtls untrust.
     if are_retired(state_dir):
         raise Refused("devtls untrust reverted the trust in this CA.", hint="devtls trust, then devtls env again")
     environment = plan_environment(probe(state_dir, present_root(context.keystore, authority), context.environ))
@@ -37,6 +38,7 @@ def write_root_file(context: Context, content: bytes) -> None:
     """Write the file that commands and variables name; raises StateError."""
     path = context.paths.state_dir / ROOT_FILE
     try:
+        # Atomic, since any client may be reading it now; 0644, since a root is public and services read it too.
         write_atomically(path, content, 0o644)
     except OSError as error:
         raise StateError(
@@ -57,6 +59,7 @@ def file_for(client: Client, root: RootCertificate, context: Context) -> Path | 
     """Write the file that the client's variable has to name and return it; None when this system has no bundle."""
     directory = context.paths.state_dir
     named = Path(context.environ.get(client.variable, ""))
+    # The user's own list is extended; one of ours would be extended by itself again and again.
     if named.is_file() and named not in (directory / ROOT_FILE, directory / BUNDLE_FILE):
         return write_extended_bundle(directory / f"ca-bundle-{client.variable}.pem", root, named)
     if client.needs is Needs.ROOT:

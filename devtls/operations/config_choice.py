@@ -26,6 +26,7 @@ def wants_ocsp(paths: Paths) -> bool:
     path = config_here(paths)
     if path is None:
         return False
+    # Not load_config: that asks for devtls allow, and [ca] ocsp grants a file nothing.
     return parse_config(read_config_file(path), source=str(path), directory=str(path.parent)).ca.ocsp
 
 

@@ -52,6 +52,7 @@ class RunningProxy(msgspec.Struct, frozen=True):
 
     def reads(self, file: Path) -> bool:
         """Say whether its routes come from `file`."""
+        # realpath: the same file may be reached through a link, such as /tmp on macOS.
         own = self.about.config_file
         return own is not None and os.path.realpath(own) == os.path.realpath(file)
 
@@ -84,6 +85,7 @@ def find_running(paths: Paths, reporter: Reporter) -> list[RunningProxy]:
     for channel in channels:
         try:
             found.append(RunningProxy(channel, _call(channel, "GET", ABOUT, None, About)))
+        # A killed proxy leaves its socket behind: nothing that a person must hear.
         except NotRunning:
             continue
         except DevtlsError as error:
@@ -139,6 +141,7 @@ def _call(channel: ControlChannel, method: str, path: str, body: bytes | None, k
             return msgspec.json.decode(content, type=kind)
         except msgspec.MsgspecError as error:
             raise _other_version(channel, str(error)) from error
+    # The paths carry the format (`/v1/`): a refusal most often means that the two sides differ in version.
     raise _other_version(channel, _refusal(content))
 
 
@@ -159,6 +162,7 @@ def _other_version(channel: ControlChannel, why: str) -> DevtlsError:
 
 class _Connection(http.client.HTTPConnection):
     def __init__(self, channel: ControlChannel) -> None:
+        # Over a Unix socket the host is never resolved; HTTP/1.1 wants a Host all the same (RFC 9112 3.2).
         host, port = ("127.0.0.1", channel.port) if isinstance(channel, ControlPort) else ("devtls", None)
         super().__init__(host, port, timeout=_TIMEOUT_S)
         self._channel = channel
@@ -176,6 +180,7 @@ def exchange(channel: ControlChannel, method: str, path: str, body: bytes | None
     headers = {"Content-Type": "application/json"}
     try:
         asked = ControlRequest(method, path, body or b"")
+        # Only a port: who listens on a Unix socket is vouched for by the file system and the kernel.
         proof = _authenticate(connection, channel, asked) if isinstance(channel, ControlPort) else {}
         connection.request(method, path, body, {**headers, **proof, "Connection": "close"})
         response = connection.getresponse()
@@ -189,9 +194,11 @@ def _authenticate(connection: _Connection, channel: ControlPort, asked: ControlR
     nonce = new_nonce()
     connection.request("GET", PROOF_PATH, headers={NONCE_FIELD: nonce})
     response = connection.getresponse()
+    # http.client sends the next request on this connection only after the body was read.
     response.read()
     given, proof = response.headers.get(NONCE_FIELD, ""), response.headers.get(PROOF_FIELD, "")
     wanted = proof_of_server(channel.token, channel.port, nonce, given)
+    # Constant time; encoded, because compare_digest refuses text that is not ASCII.
     if not hmac.compare_digest(wanted.encode(), proof.encode("utf-8", "replace")):
         raise NotRunning("Another program has the port of a devtls serve that ended.", hint="devtls serve app=3000")
     return {NONCE_FIELD: given, PROOF_FIELD: proof_of_client(channel.token, channel.port, given, asked)}

@@ -41,6 +41,7 @@ def read_desired_state(
     """
     config = _config_of_project(context, directory)
     hosts = frozenset([*_named(names, zones), *_of_file(context, config, zones), *_of_running_proxies(context)])
+    # Zones may have shrunk since: a name that no certificate covers needs no entry.
     earlier = [name for name in context.record.hostnames() if zone_of(name, zones)]
     return replace(
         desired_state_of_service(context, config),
@@ -57,9 +58,12 @@ def desired_state_of_service(context: Context, config: Config) -> DesiredState:
         user=_user(context.machine.home),
         zones=(),
         hostnames=(),
+        # Port 0 is another one at each start, which no resolver could be told of.
         dns_port=config.dns.port or Config().dns.port,
+        # The same for 0 and for an unset port: what people type has no number.
         https_port=serve.https_port or 443,
         http_port=(serve.http_port or 80) if serve.redirect else None,
+        # Not the `devtls` script: a service's PATH need not lead to it, and this interpreter has the package.
         command=(sys.executable, "-m", "devtls"),
         environment=_directory_variables(context.environ),
     )
@@ -103,6 +107,7 @@ def config_of_service(context: Context, named: Path | None, *, then: str) -> Con
 def _user(home: PurePath) -> User:
     """Return the user of this process: by its number where there is one, since LOGNAME proves nothing."""
     if sys.platform == "win32":
+        # Windows has no numbers for users; -1 is no id on any other system.
         return User(os.environ.get("USERNAME", ""), -1, -1, home)
     else:  # noqa: RET505 - mypy checks what follows a return for Windows, too, and finds no pwd there
         uid, gid = os.getuid(), os.getgid()
@@ -140,6 +145,7 @@ def _leave_out(context: Context, error: ConfigError) -> None:
 def _of_file(context: Context, config: Config, zones: Sequence[Hostname]) -> Iterator[str]:
     directories = (route.target.directory for route in config.routes if isinstance(route.target, StaticTarget))
     try:
+        # Only the names matter here, so no socket is opened for a static directory.
         table = build_routes(config, zones, static_sockets=dict.fromkeys(directories, ""))
     except ConfigError as error:
         _leave_out(context, error)
@@ -162,6 +168,7 @@ def _of_running_proxies(context: Context) -> Iterator[str]:
 def _named(names: Iterable[str], zones: Sequence[Hostname]) -> Iterator[str]:
     """Yield the hosts of names that were asked for, by the rules of a route."""
     for name in names:
+        # A stand-in target: only the hosts of the route are read.
         route = RouteConfig(parse_pattern(name), "/", TcpTarget("http", "", 1), key=f"--name {name}")
         for each in build_routes(Config(routes=(route,)), zones, static_sockets={}).routes:
             yield from each.hosts
@@ -170,5 +177,6 @@ def _named(names: Iterable[str], zones: Sequence[Hostname]) -> Iterator[str]:
 def _exact(hosts: Iterable[str], zones: Sequence[Hostname]) -> tuple[str, ...]:
     """Return the names that need an entry: neither wildcards, nor `localhost`, nor names outside the zones."""
     return tuple(
+        # localhost has its own entry everywhere; a hosts file knows no wildcards (hosts(5)).
         sorted(host for host in set(hosts) if not is_wildcard(host) and host != LOCALHOST and zone_of(host, zones))
     )

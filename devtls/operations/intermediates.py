@@ -62,10 +62,12 @@ def issue_intermediate(context: Context, request: IntermediateRequest) -> Issued
     keystore, now = context.keystore, context.now
     authority = keystore.load(now)
     encrypted = encrypted_root_key(keystore, authority)
+    # With a request the key stays on the machine that made it, and nothing secret travels.
     own_key = new_leaf_key() if request.csr is None else None
     subject_key = own_key.public_key() if own_key else key_in_request(_read(request.csr or Path()))
     intermediate_id = short_id(x509.SubjectKeyIdentifier.from_public_key(subject_key))
     files = _files(intermediate_id, authority, request.directory, with_key=own_key is not None)
+    # Refused before the passphrase is asked for.
     if not request.force:
         refuse_to_overwrite(files[role] for role in ("key", "certificate") if role in files)
     root_key = open_root_key(context, encrypted)
@@ -73,6 +75,7 @@ def issue_intermediate(context: Context, request: IntermediateRequest) -> Issued
         authority, root_key, subject_key, zones=request.zones, now=now, days=request.days, serial=new_serial()
     )
     zones, place = request.zones or authority.zones, str(request.directory.absolute())
+    # Recorded before it is written: it can be revoked even if the disk is full a moment later.
     Register(keystore, authority).record(
         certificate, kind="intermediate", names=zones, by="ca intermediate", place=place, now=now
     )

@@ -47,6 +47,7 @@ def permission_request(context: Context, path: Path) -> PermissionRequest:
     """Return what a file asks for. Raises ConfigError, StateError."""
     data = read_config_file(path)
     config = parse_config(data, source=str(path), directory=str(path.parent))
+    # No permission lets a route into our own directories: that would publish the CA's key.
     check_private_sockets(config, context.paths)
     reasons = reasons_of(config, path)
     allowed = not reasons or Allowlist(context.paths.state_dir).allows(path, data, reasons)

@@ -22,6 +22,7 @@ def explain_port_in_use(context: Context, error: PortInUse, routes: Sequence[str
 
     `routes` are those that were typed, `found` is the file that the second one read.
     """
+    # The holder is a sentence for people; its process id is what the running proxies can be compared with.
     process = re.search(r"\(process ([0-9]+)\)", error.holder)
     running = find_running(context.paths, context.reporter)
     first = next((one for one in running if process and one.about.pid == int(process[1])), None)
@@ -45,6 +46,7 @@ def find_stop_command(context: Context, pid: int) -> str:
 
 
 def _offer(first: RunningProxy, routes: Sequence[str], found: Found | None) -> str:
+    # --temporary, because what was typed for a serve was meant for one run as well.
     lines = [f"devtls add {_spaced(route)} --temporary" for route in routes]
     if lines:
         lines[-1] += "   gives that one your route" + ("s" if len(lines) > 1 else "")

@@ -23,7 +23,9 @@ from devtls.web.control_messages import (
     StopRequest,
 )
 
+# Seconds; a stop without requests is over in a moment, and a person waits for it.
 _POLL_S = 0.02
+# Seconds beyond the grace: what closes after the connections (sites, sockets, the log) takes its time too.
 _MARGIN_S = 5.0
 
 
@@ -53,7 +55,9 @@ def end(one: RunningProxy, *, now: bool = False) -> None:
     """End a proxy and wait until it is gone. Raises DevtlsError."""
     done = one.send(STOP, StopRequest(now=now))
     raise_failure(done.error)
+    # The proxy's own grace, not ours: its configuration may give requests minutes.
     deadline = time.monotonic() + done.grace_s + _MARGIN_S
+    # It answers before it ends, so the answer proves nothing; the channel disappears with the process.
     while not is_gone(one.channel):
         if time.monotonic() > deadline:
             raise DevtlsError(f"{one.label} has not ended yet.", hint=end_by_force(one.about.pid))

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 IN_MEMORY = "in the memory of devtls serve"
 """The place of a certificate that was never written to a file."""
 
+# Hex digits: a leaf that was minted in memory has bit 158 of its serial set (TRANSIENT).
 _SERIAL_DIGITS = range(39, 41)
 
 
@@ -114,10 +115,12 @@ def plan_revocation(context: Context, wanted: str, reason: RevocationReason) -> 
         found: tuple[RevocationTarget, ...] = (_single(registers, wanted),)
     else:
         state = registers.history.state
+        # Expired ones too are left out: a CRL need not list them (RFC 5280 3.3).
         still = [one for one in named if state(one.serial, context.now) in ("valid", "on hold")]
         found = (*still, *_in_memory(context, registers, running, wanted))
     if not found:
         raise CertificateError(f"Nothing that is named {wanted} is left to revoke.", hint=f"{CERTS_LIST} --all")
+    # cACompromise speaks of a CA's key (RFC 5280 5.3.1), which no leaf has.
     if reason == "ca-compromise" and not all(one.of_root for one in found):
         raise Refused("ca-compromise is said of intermediates alone.", hint="--reason key-compromise")
     return RevocationPlan(found, reason, registers, running)
@@ -143,6 +146,7 @@ def apply_revocation(context: Context, plan: RevocationPlan) -> RevocationResult
 
     Raises Refused where the root's key is not here or a release is of no hold, WrongPassphrase, StateError.
     """
+    # The passphrase is asked for before the first register is written.
     root_key = _root_key(context, plan)
     changed: set[str] = set()
     for register in plan.concerned:
@@ -151,12 +155,14 @@ def apply_revocation(context: Context, plan: RevocationPlan) -> RevocationResult
             changed.update(register.release(serials, context.now, root_key=root_key))
         else:
             changed.update(register.revoke(serials, plan.reason, context.now, root_key=root_key))
+    # Without cRLSign in its key usage a CA's CRLs count for nobody (RFC 5280 4.2.1.3).
     listing = [register for register in plan.concerned if plan.of_root or register.authority.signs_crls]
     return RevocationResult(
         plan,
         frozenset(changed),
         tuple(_published(register, of_root=plan.of_root) for register in listing),
         tuple(register.authority.id for register in plan.concerned if register not in listing),
+        # Last: a proxy that is told reads the CRLs, which are signed by now.
         _tell_running(context, plan.running),
     )
 
@@ -197,6 +203,7 @@ def _published(register: Register, *, of_root: bool) -> CrlAddress:
 def _by_name(registers: CertificateRegisters, wanted: str) -> tuple[RevocationTarget, ...] | None:
     """Return the recorded certificates that hold a name; None when `wanted` is a serial number or a file."""
     name = wanted.lower()
+    # The names of an intermediate are zones: revoking `app.test` must not take a CA of zone `test` along.
     found = [one for one in matching(registers.history, wanted) if one.kind != "intermediate"]
     named = tuple(
         RevocationTarget(one.serial, one.names, one.place, registers.owners[one.serial], one.kind)
@@ -208,6 +215,7 @@ def _by_name(registers: CertificateRegisters, wanted: str) -> tuple[RevocationTa
     if found or _unrecorded_leaf(wanted) is not None or registers.certificate_in(wanted) is not None:
         return None
     bare = name.removeprefix("*.")
+    # A name of ours that is in no register may still be in a proxy's memory; another word is a serial number.
     return () if any(authority.permits(bare) for authority in registers.authorities) else None
 
 
@@ -215,6 +223,7 @@ def _single(registers: CertificateRegisters, wanted: str) -> RevocationTarget:
     certificate = registers.certificate_in(wanted)
     if certificate is not None:
         return _in_file(registers, certificate, wanted)
+    # Revoked ones first: what minted them is gone, so only the register knows them.
     serial = _revoked_leaf(registers.history, wanted) or _unrecorded_leaf(wanted)
     if serial is not None:
         return RevocationTarget(serial, (), IN_MEMORY, registers.owners.get(serial, registers.authorities[0].id))
@@ -259,6 +268,7 @@ def _unrecorded_leaf(wanted: str) -> str | None:
         number = int(text, 16)
     except ValueError:
         return None
+    # The mark tells that we minted it: nobody can fill the CRL with serial numbers of their own.
     return serial_text(number) if TRANSIENT <= number < 2 * TRANSIENT else None
 
 
@@ -278,6 +288,7 @@ def _in_memory(
         except DevtlsError as error:
             context.reporter.error(error)
             continue
+        # A proxy that runs under a CA that is not on disk (any more) mints what this CRL cannot revoke.
         if answer.sha256 in ids:
             for serial in answer.serials:
                 yield RevocationTarget(serial_text(int(serial, 16)), (name.lower(),), IN_MEMORY, ids[answer.sha256])

@@ -138,6 +138,7 @@ def prepare_renewal(
 
 
 def _zones(present: Authority, more: tuple[Hostname, ...]) -> tuple[Hostname, ...]:
+    # A zone below one of the CA's adds nothing: constraints cover everything below (RFC 5280 4.2.1.10).
     fresh = [zone for zone in more if not any(is_below(zone, own) for own in present.zones)]
     if more and not fresh:
         raise Refused(
@@ -150,6 +151,7 @@ def _zones(present: Authority, more: tuple[Hostname, ...]) -> tuple[Hostname, ..
 def plan_rollover(context: Context, present: Authority, following: Authority) -> RolloverPlan:
     """Return how `following`, which is on disk, takes over from `present`; reports which CA it is."""
     earlier = (present.root_der, *(root.public_bytes(Encoding.DER) for root in context.keystore.older_roots()))
+    # An intermediate that is imported again may be under the root that is trusted already.
     older = tuple(der for der in earlier if der != following.root_der)
     path = context.keystore.directory_of(following) / ROOT
     root = RootCertificate(following.id, following.root_der, path, older)
@@ -160,6 +162,7 @@ def plan_rollover(context: Context, present: Authority, following: Authority) ->
 
 def abandon_rollover(context: Context, plan: RolloverPlan) -> None:
     """Delete the following CA, unless a store was given its root once: then the next rollover goes on with it."""
+    # A store may hold the new root by now: deleting its CA would leave trust in a key of nobody's.
     if all(entry.fingerprint != plan.following.fingerprint for entry in context.record.installed()):
         context.keystore.drop_next()
 
@@ -172,6 +175,7 @@ def apply_rollover(context: Context, plan: RolloverPlan, *, anyway: bool = False
     results = apply_all(context, plan.proposals)
     switched = anyway or all(result.state.status is Status.APPLIED for result in results)
     if switched:
+        # Files before the switch: the first leaf of the new CA must find both roots in them.
         list_roots(context, plan.root)
         context.keystore.switch_to_next(plan.following)
     told = tell_running(context) if switched else ()
@@ -188,6 +192,7 @@ def plan_retirement(context: Context) -> RetirementPlan:
     present, pointer = context.keystore.load_ended_too(), context.keystore.pointer()
     entries = context.record.installed()
     known = {entry.root_sha256: entry.root_id for entry in (pointer.entries if pointer else ())}
+    # The record too: a CA that was deleted is in no pointer, but its root may still be trusted.
     known |= {entry.fingerprint: entry.id for entry in entries}
     roots = {fingerprint: root_id for fingerprint, root_id in known.items() if fingerprint != present.fingerprint}
     if not roots:
@@ -196,6 +201,7 @@ def plan_retirement(context: Context) -> RetirementPlan:
     proposals = tuple(
         proposal
         for proposal in propose_untrust(_stores(context), roots, every_root=False)
+        # A recorded store that cannot be read counts: absence is not proven by silence.
         if proposal.plan or proposal.state.status is Status.APPLIED or proposal.change.name in recorded
     )
     return RetirementPlan(roots, proposals)
@@ -212,6 +218,7 @@ def apply_retirement(context: Context, plan: RetirementPlan) -> RetirementResult
     for entry in entries:
         if entry.fingerprint in plan.roots and is_gone(entry.store, context.machine):
             context.record.drop(Part.TRUST, entry.store, {entry.fingerprint})
+    # Keys go last: while a store trusts a root, its CRL must still be signed.
     if all(result.state.status is Status.ABSENT for result in results):
         present = context.keystore.load_ended_too()
         list_roots(context, RootCertificate(present.id, present.root_der, context.paths.state_dir / ROOT_FILE))
@@ -254,6 +261,7 @@ def _holders(context: Context, present: Authority, root: RootCertificate) -> tup
 
     def holds(proposal: Proposal) -> bool:
         status = proposal.change.state(proposal.facts, held).status
+        # A store that cannot be read just now, but once got the root, is taken to have it still.
         return status is Status.APPLIED or (proposal.change.name in recorded and status is not Status.ABSENT)
 
     return tuple(proposal for proposal in propose_trust(_stores(context), root) if holds(proposal))

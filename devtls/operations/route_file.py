@@ -81,6 +81,7 @@ def _target(name: str, target: str, here: Path, directory: Path, *, allowed: boo
     match meant:
         case StaticTarget(path):
             place = _path(path, here, directory)
+            # `./` is how parse_target tells a directory from a host.
             return place if PurePath(place).is_absolute() else f"./{place}"
         case UnixTarget(path):
             return f"unix:{_path(path, here, directory)}"
@@ -109,6 +110,7 @@ def rewrite(context: Context, found: Found, edit: Callable[[ConfigText], bytes |
     """
     paths = context.paths
     ensure_private_directory(paths.state_dir)
+    # A read, an edit and a write: two devtls add at once would lose one route without the lock.
     with locked(paths.state_dir / _LOCK_NAME):
         data = read_config_file(found.path) if found.path.exists() else None
         old = ConfigText(_new_file(context, found) if data is None else data, str(found.path), str(found.path.parent))
@@ -117,9 +119,11 @@ def rewrite(context: Context, found: Found, edit: Callable[[ConfigText], bytes |
             return None
         config = EditedConfig(old.parse(), msgspec.structs.replace(old, data=edited).parse(), data is None)
         typed = _as_typed(config)
+        # Everything that a running serve would refuse is refused here, before the file is touched.
         check_private_sockets(typed, paths)
         routes_of(context, typed)
         _keep_allowed(context, found, config, old.data, edited)
+        # `before` catches an editor that saved meanwhile: it knows nothing of our lock.
         replace_config_file(found.path, edited, before=data)
     return config
 

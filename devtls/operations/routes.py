@@ -125,6 +125,7 @@ def reload_readers(
             try:
                 done = one.send(RELOAD, ReloadRequest(why=why))
             except DevtlsError as error:
+                # The file is written already: a proxy that does not answer is an outcome, not a failure of the edit.
                 done = Done(error=ErrorInfo(str(error), error.hint, exit_code=int(error.exit_code)))
             found.append(_outcome(one, done, identity))
     return found

@@ -63,9 +63,11 @@ def plan_service(context: Context, config: Path | None = None) -> ServicePlan:
 
     Raises DevtlsError without routes, SetupFailed where the machine has an obstacle.
     """
+    # The service starts in another directory.
     config = config.absolute() if config else None
     service = _own_service(context, config)
     account = service.account(service.probe())
+    # An installation without --config keeps the file of the one before.
     file = config or (Path(account.config) if account.config else None)
     read = config_of_service(context, file, then="devtls service install")
     proposal = propose(service, desired_state_of_service(context, read))
@@ -84,6 +86,7 @@ def apply_service(context: Context, plan: ServicePlan) -> ServiceResult:
 def conflicting_proxies(context: Context, plan: ServicePlan) -> tuple[RunningProxy, ...]:
     """Return the proxies that keep their port from the service."""
     running = find_running(context.paths, context.reporter)
+    # The service's own process gives its port up when it is restarted.
     return tuple(proxy for proxy in running if proxy.about.pid != plan.account.pid)
 
 

@@ -91,6 +91,7 @@ class SetupResult:
         return tuple(
             result
             for result in self.changes
+            # Skipped without a remedy means that this machine has no need for it.
             if not result.is_applied and not (result.state.status is Status.SKIPPED and not result.state.remedy)
         )
 
@@ -128,12 +129,14 @@ def create_setup_authority(context: Context, plan: SetupPlan) -> SetupPlan:
     trust = create_authority(context, plan.trust)
     if trust.zones == plan.trust.zones:
         return replace(plan, trust=trust)
+    # The zones decide the resolver's plans, so every plan is made anew.
     return _plan(context, plan.request, trust)  # another process made a CA of other zones at the same moment
 
 
 def apply_setup(context: Context, plan: SetupPlan) -> SetupResult:
     """Install the root and apply the changes one by one; a CA that is missing is created first."""
     trust = _apply_trust(context, plan.trust) if plan.trust else None
+    # Remembered before they are applied: the next setup, from another project, keeps them.
     if Part.NAMES in plan.request.parts and plan.hostnames:
         context.record.remember_hostnames(plan.hostnames)
     return SetupResult(trust, apply_all(context, plan.proposals))
@@ -142,6 +145,7 @@ def apply_setup(context: Context, plan: SetupPlan) -> SetupResult:
 def _apply_trust(context: Context, plan: TrustPlan) -> TrustResult:
     if plan.authority is None or plan.has_work:
         return apply_trust(context, plan)
+    # No client is started to prove what has not changed.
     return TrustResult(plan.authority, planned_results(context, plan.proposals))
 
 
@@ -163,6 +167,7 @@ def _propose(context: Context, change: AnyChange, desired: DesiredState) -> Prop
     try:
         config = config_of_service(context, Path(named) if named else None, then="devtls setup service")
     except DevtlsError as error:
+        # Ports by a socket unit stay possible without routes: they start devtls only at a connection.
         if change.part is not Part.SERVICE:
             return propose(change, desired)
         return _without_routes(propose(change, desired_state_of_service(context, Config())), error)

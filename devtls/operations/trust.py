@@ -105,9 +105,11 @@ class TrustResult:
 def plan_trust(context: Context, request: TrustRequest) -> TrustPlan:
     """Probe the stores and plan; nothing is changed. Raises UnknownStore, Refused, StateError."""
     recorded = tuple(dict.fromkeys(entry.store for entry in context.record.installed()))
+    # A root that is in a machine-wide store was asked for there: the next run has to find it again.
     scope = Scope.MACHINE if request.system_wide or any(name in MACHINE_WIDE for name in recorded) else Scope.USER
     found = find_stores(context.machine, context.runner, recorded=recorded, scope=scope)
     stores = select_stores(found, request.stores)
+    # No CA is made by a plan: --dry-run must leave nothing behind.
     authority = context.keystore.load(context.now) if context.keystore.exists() else None
     _check_zones(authority, request.zones)
     root = RootCertificate("ID", b"", context.paths.state_dir / ROOT_FILE)
@@ -141,6 +143,7 @@ def create_authority(context: Context, plan: TrustPlan, locks: Locks = NO_LOCKS)
 
 def _create(context: Context, plan: TrustPlan, locks: Locks) -> tuple[Authority, TrustPlan]:
     authority = context.keystore.load_or_create(plan.zones, context.now, locks)
+    # Another process may have made the CA since the plan; its zones are not ours to choose then.
     _check_zones(authority, plan.request.zones)
     root = present_root(context.keystore, authority)
     proposals = propose_trust(plan.stores, root)
@@ -159,6 +162,7 @@ def apply_trust(context: Context, plan: TrustPlan) -> TrustResult:
     if authority is None:
         authority, plan = _create(context, plan, NO_LOCKS)
     _write_files(context, plan)
+    # Proven with clients only after the stores: they read them at their start.
     results = apply_all(context, plan.proposals)
     reports = _prove(authority, plan.root, context)
     write_root_file(context, plan.root.list_pem)
@@ -169,6 +173,7 @@ def apply_trust(context: Context, plan: TrustPlan) -> TrustResult:
 def _older_roots(proposals: Iterable[Proposal], root: RootCertificate) -> tuple[Notice, ...]:
     """Return a notice for each root of another devtls CA that a store holds."""
     holders: dict[str, list[str]] = {}
+    # A CA before ours that is not retired is meant to be trusted: nothing to remark.
     known = {fingerprint_of(der) for der in root.ders}
     for proposal in proposals:
         for other in proposal.facts.roots:

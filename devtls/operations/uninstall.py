@@ -81,7 +81,9 @@ def apply_uninstall(context: Context, plan: UninstallPlan) -> UninstallResult:
             continue
         except DevtlsError as error:
             errors.append(error)
+    # After the proxies: one that still ran would show leaves that nobody trusts, and sign CRLs of a deleted CA.
     trust = apply_untrust(context, plan.trust)
+    # Last, since the record of changes, which all of the above reads and writes, is in it.
     kept = remove_state(context.paths.state_dir, context.paths.runtime_dir)
     return UninstallResult(setup, trust, kept, tuple(errors))
 
@@ -89,6 +91,7 @@ def apply_uninstall(context: Context, plan: UninstallPlan) -> UninstallResult:
 def program_removal(prefix: str = sys.prefix, executable: str = sys.executable) -> str:
     """Return the command that removes the program, by where it runs from."""
     parts = PurePath(prefix).parts
+    # pipx and uv give each tool an environment of its own, whose pip would leave their links behind.
     if "pipx" in parts:
         return "pipx uninstall devtls"
     if ("uv", "tools") in itertools.pairwise(parts):

@@ -68,6 +68,7 @@ def plan_unsetup(context: Context, parts: Sequence[Part] = SETUP_PARTS) -> Unset
     recorded = frozenset(entry.name for entry in entries)
     changes = find_applied(context.machine, context.runner, parts, recorded=recorded)
     known = {change.name for change in changes}
+    # Written by a newer devtls: kept in the record, so that one can revert it.
     unknown = tuple(entry for entry in entries if entry.name not in known)
     return UnsetupPlan(tuple(parts), propose_reverts(changes, entries), recorded, unknown)
 
@@ -81,6 +82,7 @@ def apply_unsetup(context: Context, plan: UnsetupPlan) -> UnsetupResult:
         if proposal.plan or result.name in plan.recorded
     ]
     if Part.NAMES in plan.parts and context.record.hostnames():
+        # Else the next setup would bring back the names of every project that ever was.
         context.record.remember_hostnames(())
     return UnsetupResult((*changes, *(_not_known(entry, context.record.path) for entry in plan.unknown)))
 

@@ -120,6 +120,7 @@ class UntrustResult:
             result
             for proposal, result in zip(self.plan.proposals, self.stores, strict=True)
             if result.state.status is not Status.ABSENT
+            # A store that never held the root and cannot be read is no reason to fail.
             and (result.commands or result.is_applied or result.name in recorded or may_hold_a_root(proposal, result))
         ]
         if left:
@@ -135,6 +136,7 @@ def plan_untrust(context: Context, request: UntrustRequest) -> UntrustPlan:
     names = tuple(dict.fromkeys(entry.store for entry in recorded))
     found = find_stores(context.machine, context.runner, recorded=names, scope=Scope.BOTH)
     fingerprints = {entry.fingerprint for entry in recorded} | _own_roots(context)
+    # Without a record nothing tells which roots were ours, so every one that devtls provably made goes.
     every_root = request.every_root or not context.record.knows_roots()
     stores = select_stores(found, request.stores)
     proposals = propose_untrust(stores, fingerprints, every_root=every_root, also=request.also)
@@ -163,9 +165,11 @@ def apply_untrust(context: Context, plan: UntrustPlan) -> UntrustResult:
     request, state_dir, keystore = plan.request, context.paths.state_dir, context.keystore
     stores = _remove_from_stores(context, plan)
     forgotten = request.forget and keystore.exists()
+    # The key goes although a store may still hold the root: without it nobody can abuse that trust.
     if request.forget:
         keystore.forget()
     variables: tuple[str, ...] = ()
+    # With --store the trust ends in these stores alone, and variables are none of them.
     if request.forget or not request.stores:
         variables = retire_files(state_dir, context.environ, plan.fingerprints)
     if keystore.exists() and not request.stores:

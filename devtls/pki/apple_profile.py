@@ -22,6 +22,7 @@ def apple_profile(root_der: bytes, root_id: str) -> bytes:
         "PayloadType": "com.apple.security.root",
         "PayloadVersion": 1,
         "PayloadIdentifier": f"devtls.{root_id}.root",
+        # From the fingerprint: the same root replaces itself on the device, another one stands beside it.
         "PayloadUUID": _stable_uuid(f"{fingerprint}/root"),
         "PayloadDisplayName": name,
         "PayloadDescription": "The root certificate of a development CA.",

@@ -61,7 +61,9 @@ def _is_constrained(certificate: x509.Certificate) -> bool:
         constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints)
     except (x509.ExtensionNotFound, ValueError):
         return False
+    # RFC 5280 4.2.1.10: a kind of name that no permitted subtree mentions is not limited at all.
     kinds = {type(tree) for tree in constraints.value.permitted_subtrees or ()}
+    # Not critical, they could be ignored by a verifier that does not know them (RFC 5280 4.2).
     return constraints.critical and {x509.DNSName, x509.IPAddress} <= kinds
 
 
@@ -104,6 +106,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def path(self) -> tuple[x509.Certificate, ...]:
         """The certificates from the one that signs leaves up to the root."""
+        # An imported root that signs leaves itself is both ends of the path, and counts once.
         return tuple(dict.fromkeys((self.intermediate.certificate, *self.between, self.root)))
 
     @property
@@ -137,6 +140,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def intermediate_pem(self) -> bytes:
         """The rest of a server's chain: every certificate between leaf and root, PEM."""
+        # RFC 8446 4.4.2: the root may be left out, since a client that trusts it has it.
         return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.path[:-1])
 
     @cached_property
@@ -147,6 +151,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
     @property
     def not_after(self) -> datetime:
         """When the first of root and intermediate ends."""
+        # A chain is good only while all of it is.
         return min(certificate.not_valid_after_utc for certificate in self.path)
 
     @property
@@ -168,6 +173,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
             fingerprint=self.fingerprint,
             zones=self.zones,
             pki_port=self.pki_port,
+            # As it is encoded there: many verifiers compare issuer and subject byte by byte.
             name=certificate.subject.public_bytes(),
             identifier=identifier_of(certificate).digest,
             not_before=max(each.not_valid_before_utc for each in self.path),
@@ -227,9 +233,11 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def withdrawn(self) -> x509.RevokedCertificate | None:
         """The line of the root's CRL that is about this CA's own intermediate; None while there is none."""
+        # The root of an imported CA publishes its own CRL somewhere else.
         if not self.root_crl_der:
             return None
         crl = load_crl(self.root_crl_der)
+        # Serial numbers are unique for one issuer only (RFC 5280 4.1.2.2).
         below = (each for each in self.path if each != self.root and each.issuer == self.root.subject)
         return next(
             (entry for each in below if (entry := crl.get_revoked_certificate_by_serial_number(each.serial_number))),
@@ -282,6 +290,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
                     f"The {role} could speak for names outside of development: its constraints are missing.",
                     hint=NEW_CA,
                 )
+        # Java does not look at a root's constraints: what it enforces has to be what all others enforce.
         if _extension(self.root, x509.NameConstraints) != _extension(
             self.intermediate.certificate, x509.NameConstraints
         ):
@@ -316,6 +325,7 @@ def create_authority(
         serial=intermediate_serial,
         crl=crl_url(pki_port, root_crl),
     )
+    # Good to the root's end: the key that could sign the next one is dropped now.
     crl = build_crl(root, root_key, number=1, this_update=start, next_update=end)
     return Authority(
         root=root,

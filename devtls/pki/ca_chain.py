@@ -63,6 +63,7 @@ def signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Say whether `issuer` signed `certificate`."""
     try:
         certificate.verify_directly_issued_by(issuer)
+    # ValueError: the names do not match; TypeError: the issuer's key is of a kind that signs no certificates.
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
         return False
     return True
@@ -78,6 +79,7 @@ def order_path(issuer: x509.Certificate, others: Iterable[x509.Certificate]) -> 
                 f"The certificate that signed {in_words(path[-1])} is missing: {path[-1].issuer.rfc4514_string()}.",
                 hint="--chain FILE: every certificate up to the root, in any order",
             )
+        # Each is taken once: two CAs that signed each other would be followed for ever.
         rest.remove(above)
         path.append(above)
     return tuple(path)
@@ -88,6 +90,7 @@ def check_path(path: Path) -> None:
     for below, certificate in enumerate(path):
         _check_authority(certificate, below)
         _check_purposes(certificate)
+        # A root is trusted for its key, not for its signature (RFC 5280 6.1.1 (d)): its hash does not matter.
         if certificate != path[-1] and isinstance(certificate.signature_hash_algorithm, SHA1 | MD5):
             raise CertificateError(f"{in_words(certificate)} is signed with a hash that no verifier takes any more.")
     for certificate, above in zip(path, (*path[1:], path[-1]), strict=True):
@@ -98,8 +101,10 @@ def check_path(path: Path) -> None:
 def _check_authority(certificate: x509.Certificate, below: int) -> None:
     name, basic = in_words(certificate), found(certificate, x509.BasicConstraints)
     usage = found(certificate, x509.KeyUsage)
+    # RFC 5280 4.2.1.9 and 4.2.1.3: cA must be set, and keyCertSign where there is a keyUsage.
     if basic is None or not basic.value.ca or (usage is not None and not usage.value.key_cert_sign):
         raise CertificateError(f"{name} is not the certificate of a CA: it may sign no others.")
+    # It counts the CAs below this one, the leaf not included (RFC 5280 4.2.1.9).
     length = basic.value.path_length
     if length is not None and length < below:
         raise CertificateError(f"{name} allows {length} CAs below it, and here are {below}.")
@@ -107,6 +112,7 @@ def _check_authority(certificate: x509.Certificate, below: int) -> None:
 
 def _check_purposes(certificate: x509.Certificate) -> None:
     purposes = found(certificate, x509.ExtendedKeyUsage)
+    # RFC 5280 does not ask for it, but browsers and Windows apply a CA's purposes to what is below it.
     good = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
     if purposes is not None and good.isdisjoint(purposes.value):
         raise CertificateError(f"What {in_words(certificate)} signs is not for web servers: its purposes are others.")
@@ -139,9 +145,11 @@ def permitted_names(path: Path) -> tuple[str, ...]:
 def allows_zone(path: Path, zone: str) -> bool:
     """Say whether every name of `zone`, the bare one included, may stand in a leaf."""
     for limits in limits_of(path):
+        # RFC 5280 6.1.4 (g): along the path permitted subtrees intersect, and excluded ones add up.
         permitted, excluded = _names(limits.permitted_subtrees), _names(limits.excluded_subtrees)
         if permitted and not any(_covers(name, zone) for name in permitted):
             return False
+        # Also where a part of the zone is excluded: every name in a zone must be good.
         if any(_covers(name, zone) or is_below(name.removeprefix("."), zone) for name in excluded):
             return False
     return True
@@ -172,6 +180,7 @@ def is_name_constrained(path: Path) -> bool:
 def may_sign_crls(certificate: x509.Certificate) -> bool:
     """Say whether verifiers take CRLs that this CA signed."""
     usage = found(certificate, x509.KeyUsage)
+    # RFC 5280 6.3.3 (f): cRLSign is asked for only where there is a keyUsage.
     return usage is None or usage.value.crl_sign
 
 

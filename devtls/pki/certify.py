@@ -24,6 +24,7 @@ from devtls.pki.names_in_certificates import Kind
 from devtls.pki.profile import distribution_point, key_usage
 from devtls.pki.signature import deterministic_with
 
+# Apple HT210176: since iOS 13 and macOS 10.15 a server's certificate that lasts longer is refused.
 MAX_DAYS = 825
 RSA_BITS = 2048
 """The size of a new RSA key, and the least size of a given one."""

@@ -36,6 +36,7 @@ def root_crl_in(content: bytes, root: x509.Certificate) -> bytes:
     ]
     if not theirs:
         raise CertificateError(f"The CRL was not signed by {in_words(root)}.", hint="--crl FILE: the root's")
+    # RFC 5280 5.2.3: the number grows with each CRL of an issuer, so it tells which one is later.
     return max(theirs, key=crl_number).public_bytes(Encoding.DER)
 
 
@@ -58,6 +59,7 @@ def newer_root_crl(content: bytes, root: x509.Certificate, present: bytes) -> by
     `present` is the one that is here (DER), empty for none.
     """
     der = root_crl_in(content, root)
+    # An older CRL would let revoked certificates in again; the very same one is no error.
     if present and crl_number(load_crl(der)) <= crl_number(load_crl(present)) and der != present:
         raise CertificateError(
             f"CRL number {crl_number(load_crl(der))} of {in_words(root)} is not later than number "
@@ -75,6 +77,7 @@ def chain_is_accepted(chain: Sequence[bytes], trust_pem: bytes) -> bool:
     except ValueError:  # OpenSSL reads some that cryptography does not
         return False
     return certificates[-1] in trusted and not any(
+        # Serial numbers are unique for one issuer only (RFC 5280 4.1.2.2).
         certificate.issuer == crl.issuer
         and crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
         for certificate in certificates

@@ -43,6 +43,7 @@ def delegate(
     """
     authority.check_root_key(root_key)
     wanted = tuple(dict.fromkeys(zones)) or authority.zones
+    # Verifiers intersect the constraints of a path (RFC 5280 6.1.4 (g)): a wider zone would fail at the client.
     for zone in wanted:
         if not any(is_below(zone, own) for own in authority.zones):
             raise NameNotPermitted(
@@ -51,6 +52,7 @@ def delegate(
                 hint=f"devtls ca renew --keep-root-key --zone {zone} makes a root that can",
             )
     start = whole_seconds(now) - PROFILE.backdate
+    # A chain is good only while all of it is: a later end could not be kept.
     end = min(whole_seconds(now) + timedelta(days=days), authority.root.not_valid_after_utc)
     if end <= now:
         raise CertificateError("The intermediate would have ended before it began.", hint="--days 365")
@@ -75,6 +77,7 @@ def key_in_request(request: bytes) -> SubjectKey:
         raise CertificateError(
             "This is no certificate request.", hint="openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256"
         ) from error
+    # RFC 2986 3: the signature keeps people from asking for a certificate for another's key.
     if not proved:
         raise CertificateError("The request was not signed with the key that it names.", hint="ask for a new one")
     return checked_key(key)

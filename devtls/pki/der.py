@@ -25,6 +25,7 @@ _FIRST_GENERALIZED_YEAR = 2050  # RFC 5280 4.1.2.5
 _P256 = bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107")
 # PrivateKeyInfo, version 0 (RFC 5208), around an ECPrivateKey, version 1 (RFC 5915), up to the 32 bytes of the key.
 _KEY_HEAD = bytes.fromhex("308187020100") + _P256 + bytes.fromhex("046d306b0201010420")
+# publicKey [1], a BIT STRING without unused bits (RFC 5915 3), around the 65 bytes of the point.
 _KEY_POINT = bytes.fromhex("a144034200")
 _KEY_LABEL = "PRIVATE KEY"
 
@@ -105,8 +106,10 @@ def read_key_pem(text: bytes) -> ec.EllipticCurvePrivateKey | None:
         key = ec.derive_private_key(int.from_bytes(secret, "big"), ec.SECP256R1())
     except ValueError:  # as large as the order of the group
         return None
+    # Whatever differs (attributes, a public point of another key) is for the general parser to judge.
     return key if key_pem(key) == text else None
 
 
 def _coordinate(number: int) -> bytes:
+    # Always 32 bytes, leading zeros included (SEC 1, 2.3.5; RFC 5915 3).
     return number.to_bytes(_COORDINATE_BYTES, "big")

@@ -23,12 +23,14 @@ _ANY_USAGE = bytes.fromhex("0604551d2500")  # anyExtendedKeyUsage (RFC 5280 4.2.
 
 _SEQUENCE, _SET, _BYTE_STRING, _EXPLICIT, _BMP_STRING = 0x30, 0x31, 0x04, 0xA0, 0x1E
 
+# The magic number of sun.security.provider.JavaKeyStore.
 _JKS = bytes.fromhex("feedfeed")
 
 
 def write_pkcs12(entries: Mapping[str, bytes]) -> bytes:
     """Return a truststore of alias -> certificate (DER); the same entries give the same bytes."""
     safe = sequence(*(_bag(alias, der) for alias, der in entries.items()))
+    # PFX version 3 (RFC 7292 4); MacData is optional, and without it any password is taken.
     return sequence(integer(3), _content(sequence(_content(safe))))
 
 
@@ -42,6 +44,7 @@ def _bag(alias: str, der: bytes) -> bytes:
         sequence(_TRUSTED_KEY_USAGE, encode(_SET, _ANY_USAGE)),
         sequence(_FRIENDLY_NAME, encode(_SET, encode(_BMP_STRING, alias.encode("utf-16-be")))),
     ]
+    # DER orders a SET OF by its encodings (X.690 11.6).
     return sequence(_CERTIFICATE_BAG, encode(_EXPLICIT, certificate), encode(_SET, *sorted(attributes)))
 
 
@@ -142,6 +145,7 @@ class _Reader:
         return int.from_bytes(self.take(size), "big")
 
     def certificate(self, version: int) -> bytes:
+        # Version 1 does not name the type of each certificate.
         if version == 2:
             self.take(self.number(2))  # "X.509"
         return self.take(self.number(4))

@@ -33,6 +33,7 @@ RENEW = "devtls ca renew"
 
 LOOPBACK_ADDRESSES = (ip_address("127.0.0.1"), ip_address("::1"))
 
+# The last bit but one of 20 bytes: the topmost stays clear, so that the number is positive (RFC 5280 4.1.2.2).
 TRANSIENT = 1 << 158
 """The bit of a serial number that says: minted by a running proxy, in no register. All others are recorded.
 
@@ -42,6 +43,7 @@ Name = str | IPv4Address | IPv6Address
 """The subject of a leaf: a host name or an address."""
 
 _V3 = bytes.fromhex("a003020102")  # version [0] EXPLICIT INTEGER 2, as extensions need it (RFC 5280 4.1.2.1)
+# RFC 9525 2: a server is named by its alternative names alone, so a leaf needs no common name.
 _NO_SUBJECT = der.sequence()
 _OCSP = bytes.fromhex("06082b06010505073001")  # id-ad-ocsp (RFC 5280 4.2.2.1)
 _CRITICAL = bytes.fromhex("0101ff")  # BOOLEAN TRUE; FALSE is the default, which DER leaves out (X.690 11.5)
@@ -114,6 +116,7 @@ class Leaf(msgspec.Struct, frozen=True):
         return self.chain_pem + self.key_pem
 
 
+# `signs_lists` is what the field is called in the seals that are on disk.
 class SignerFacts(msgspec.Struct, frozen=True, kw_only=True, rename={"signs_crls": "signs_lists"}):
     """The facts about a CA that issuing needs; nothing in it is secret.
 
@@ -175,6 +178,7 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
         """Return the leaf for clients without SNI: localhost (if it is a zone of ours), 127.0.0.1, ::1."""
         addresses: tuple[Name, ...] = LOOPBACK_ADDRESSES if self.addresses else ()
         names = (LOCALHOST, *addresses) if self.permits(LOCALHOST) else addresses
+        # RFC 5280 4.2.1.6: a certificate without a subject needs an alternative name.
         if not names:
             raise NameNotPermitted("This CA permits neither localhost nor loopback addresses.", name=LOCALHOST)
         return self._issue(names, now=now, key=key, serial=serial)
@@ -182,6 +186,7 @@ class Signer(SignerFacts, frozen=True, kw_only=True):
     def _issue(self, names: Sequence[Name], *, now: datetime, key: ec.EllipticCurvePrivateKey, serial: int) -> Leaf:
         self.check_dates(now)
         start = whole_seconds(now)
+        # A chain is good only while all of it is: a leaf that outlives its CA would fail before its own end.
         end = min(start + PROFILE.leaf_lifetime, self.not_after)
         return sign_leaf(self, names, not_before=start - PROFILE.backdate, not_after=end, key=key, serial=serial)
 
@@ -222,6 +227,7 @@ def sign_leaf(
     )
     return Leaf(
         names=tuple(str(name) for name in names),
+        # RFC 8446 4.4.2: the leaf comes first.
         chain_pem=der.pem("CERTIFICATE", certificate) + signer.intermediate_pem,
         key_pem=der.key_pem(key),
         not_before=not_before,

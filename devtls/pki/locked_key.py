@@ -122,6 +122,7 @@ def _unlock_v1(container: bytes, passphrase: str) -> object:
         raise CertificateError("The file holds no locked key, or a damaged one.")
     if header[_V1_VERSION_AT] > _V1_VERSION:
         raise CertificateError("The key was locked by a later devtls.", hint="upgrade devtls")
+    # Other costs are not tried: a changed header could ask scrypt for any amount of memory.
     if header[_V1_VERSION_AT:_V1_SALT_AT] != bytes((_V1_VERSION,)) + _V1_COST:
         raise CertificateError("The header of the locked key is damaged.")
     log_n, r, p = _V1_COST

@@ -126,6 +126,7 @@ def _signed(
     status, entry = _status(request.serial_number, publisher)
     this_update = whole_seconds(now)
     issuer = publisher.authority.intermediate
+    # No answer may outlive the CA that signed it.
     next_update = min(this_update + LIFETIME, issuer.certificate.not_valid_after_utc)
     builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
         issuer_name_hash=request.issuer_name_hash,
@@ -141,13 +142,18 @@ def _signed(
     builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, issuer.certificate)
     if nonce is not None:
         builder = builder.add_extension(nonce, critical=False)
+    # Without certificates: Go's x/crypto/ocsp, hence Caddy, takes the first for a delegated responder's and refuses
+    # ours.
     response = builder.sign(issuer.key, SHA256())
+    # An answer with a nonce is for one request: no cache may keep it.
     return OcspResponse(response.public_bytes(Encoding.DER), None if nonce is not None else next_update)
 
 
 def _status(serial: int, publisher: Publisher) -> tuple[ocsp.OCSPCertStatus, x509.RevokedCertificate | None]:
     entry = publisher.crl.get_revoked_certificate_by_serial_number(serial)
+    # Before the mark of running proxies is looked at: what they minted can be revoked as well.
     if entry is not None:
         return ocsp.OCSPCertStatus.REVOKED, entry
+    # What running proxies mint is in no register: its mark makes it good until it is on the CRL.
     known = serial & TRANSIENT or serial_text(serial) in publisher.issued
     return (ocsp.OCSPCertStatus.GOOD if known else ocsp.OCSPCertStatus.UNKNOWN), None

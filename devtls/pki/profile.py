@@ -124,6 +124,7 @@ def build_intermediate(
     identifier = key_identifier(key)
     name = ca_name("intermediate", identifier)
     issuer = key_identifier(root_key.public_key())
+    # Path length 0: whoever steals the key that lies on disk can make no further CA with it.
     builder = _ca_builder(key, name, identifier, issuer, zones, path_length=0, usage=_INTERMEDIATE_KEY_USAGE)
     builder = builder.add_extension(distribution_point(crl), critical=False).issuer_name(root.subject)
     start, end = life or (root.not_valid_before_utc, root.not_valid_after_utc)

@@ -41,6 +41,7 @@ Maker = Literal["cert", "sign", "acme", "ca intermediate"]
 _TAG = "event"
 _SHORTEST_SERIAL = 6
 
+# 1 to 20 bytes (RFC 5280 4.1.2.2); \Z, since $ would let a newline through.
 _Serial = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{2}){1,20}\Z")]
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
 """With a time zone: what has none cannot be compared with the clock."""

@@ -20,6 +20,7 @@ from devtls.errors import CertificateError
 _MAX_BYTES = 65_536
 _CSR_HINT = "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 … makes one"
 _PEM_MARK = b"-----BEGIN "
+# Older tools write NEW in the label (RFC 7468 7).
 _REQUESTS = re.compile(rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----")
 _EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")  # RFC 2985 5.4.2: the extensions themselves
 
@@ -39,6 +40,7 @@ def read_request(content: bytes) -> CertificateRequest:
     """Return what is in a request, PEM or DER. Raises CertificateError when it is none, or not its key's."""
     request = _load(content)
     try:
+        # Inside the try: cryptography parses key and extensions only when they are asked for.
         key = request.public_key()
         proven = request.is_signature_valid
         extensions = list(request.extensions)
@@ -50,6 +52,7 @@ def read_request(content: bytes) -> CertificateRequest:
             hint="make the request again where the key is",
         )
     alternative = [one.value for one in extensions if isinstance(one.value, x509.SubjectAlternativeName)]
+    # RFC 6125 6.4.4: a common name counts only where there is no alternative name.
     names = tuple(_names_of(alternative[0])) if alternative else _common_names(request)
     if not names:
         raise CertificateError("The certificate request names no host.", hint=_CSR_HINT)
@@ -59,10 +62,12 @@ def read_request(content: bytes) -> CertificateRequest:
 def _load(content: bytes) -> x509.CertificateSigningRequest:
     if len(content) > _MAX_BYTES:
         raise CertificateError("This is larger than any certificate request.", hint=_CSR_HINT)
+    # cryptography would take the first and say nothing of the others.
     if (count := len(_REQUESTS.findall(content))) > 1:
         raise CertificateError(
             f"The file holds {count} certificate requests.", hint="one file and one command for each"
         )
+    # Anywhere in the file: `openssl req -text` writes a description in front.
     load = x509.load_pem_x509_csr if _PEM_MARK in content else x509.load_der_x509_csr
     try:
         return load(content)

@@ -51,6 +51,7 @@ def build_crl(
         .issuer_name(issuer.subject)
         .last_update(whole_seconds(this_update))
         .next_update(whole_seconds(next_update))
+        # RFC 5280 5.2.1 and 5.2.3: a CRL has both its issuer's key identifier and a number.
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
         .add_extension(x509.CRLNumber(number), critical=False)
     )
@@ -85,6 +86,7 @@ def entries_for(
     are better off if they stay.
     """
     decided = _decided(history)
+    # What the register does not know, since it was lost or is younger, stays revoked.
     known = [entry for entry in last or () if entry.serial_number not in decided]
     return (
         *known,

@@ -27,7 +27,9 @@ def make_acme_app(answer: Callable[[AcmeRequest], Awaitable[AcmeResponse]]) -> w
             problem = document(Problem("malformed", f"A request has at most {MAX_BODY_BYTES} bytes."))
             return web.Response(status=413, body=msgspec.json.encode(problem), content_type=CONTENT_TYPE)
         content_type = request.headers.get("Content-Type", "")
+        # The raw path: a signature covers the URL as the client wrote it (RFC 8555 6.4).
         found = await answer(AcmeRequest(request.method, request.raw_path, request.host, content_type, body))
+        # A multidict: Link may stand twice (RFC 8555 7.1).
         headers = CIMultiDict([*found.headers, ("X-Content-Type-Options", "nosniff")])
         if found.body:
             headers["Content-Type"] = found.content_type

@@ -81,6 +81,7 @@ def make_control_app(commands: Commands, guard: Guard) -> web.Application:
 
     @web.middleware
     async def ours_only(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        # A middleware, so that unknown paths are guarded as well: nobody else learns what exists.
         refused = await guard(request)
         if refused is not None:
             return refused

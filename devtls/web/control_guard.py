@@ -50,7 +50,9 @@ def port_guard(port: int, token: bytes, monotonic: Callable[[], float] = time.mo
     nonces = Nonces(monotonic)
 
     async def check(request: web.Request) -> web.Response | None:
+        # "none" is a person's own navigation (Fetch Metadata); programs send neither field.
         browser = "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none"
+        # Exactly one Host, and ours: a name that is rebound to 127.0.0.1 is another one.
         if browser or request.headers.getall("Host", []) != [f"127.0.0.1:{port}"]:
             return _no("This port is for the commands of devtls alone.")
         if request.path == PROOF_PATH:
@@ -59,9 +61,11 @@ def port_guard(port: int, token: bytes, monotonic: Callable[[], float] = time.mo
         asked = ControlRequest(request.method, request.raw_path, await request.read())
         wanted = proof_of_client(token, port, given, asked)
         proven = hmac.compare_digest(wanted, request.headers.get(PROOF_FIELD, "").encode("ascii", "replace").decode())
+        # take comes first: the nonce is spent even by a wrong proof, so none can be guessed at twice.
         return None if nonces.take(given) and proven else _no("The request proves nothing.")
 
     def _prove(asked: str) -> web.Response:
+        # A fixed form: no line end gets into the fields that the proof joins.
         if len(asked) != _NONCE_DIGITS or not asked.isalnum():
             return _no(f"{NONCE_FIELD} is not {_NONCE_DIGITS} hexadecimal digits.")
         given = nonces.give()

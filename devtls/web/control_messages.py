@@ -132,6 +132,7 @@ class AddRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     value: Any
+    # The older word on the wire: a command and a proxy of two versions understand each other.
     directory: str = msgspec.field(name="folder")
     format: int = FORMAT
 
@@ -191,6 +192,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     will be minted anew.
     """
 
+    # The older word on the wire, as above.
     error: ErrorInfo | None = msgspec.field(name="trouble", default=None)
     routes: tuple[RouteStatus, ...] = ()
     removed: bool = False

@@ -16,7 +16,9 @@ from typing import NamedTuple
 PROOF_PATH = "/v1/proof"
 NONCE_FIELD, PROOF_FIELD = "Devtls-Nonce", "Devtls-Proof"
 _NONCE_BYTES = 16
+# Anybody on this machine may ask for nonces, so their memory has to end.
 _MOST_OPEN = 64
+# Seconds between two requests on one connection.
 _LIFE_S = 10.0
 
 
@@ -44,6 +46,7 @@ def proof_of_client(token: bytes, port: int, given: str, asked: ControlRequest) 
 
 
 def _mac(token: bytes, *fields: str) -> str:
+    # The side's name is the first field: a server's proof can never be sent back as a client's.
     return hmac.digest(token, "\n".join(fields).encode(), "sha256").hex()
 
 
@@ -57,6 +60,7 @@ class Nonces:
     def give(self) -> str:
         """Return a nonce for one request."""
         while len(self._open) >= _MOST_OPEN:
+            # A dict keeps the order of insertion: the first is the oldest.
             del self._open[next(iter(self._open))]
         nonce = new_nonce()
         self._open[nonce] = self._monotonic() + _LIFE_S
@@ -64,4 +68,5 @@ class Nonces:
 
     def take(self, nonce: str) -> bool:
         """Say whether a request may use `nonce`; nobody else can from now on."""
+        # pop, not get: a request that is sent again finds nothing.
         return self._open.pop(nonce, float("-inf")) >= self._monotonic()

@@ -13,6 +13,7 @@ from email.utils import formatdate, parsedate_to_datetime
 
 _RANGE = re.compile(r"bytes=[ \t]*(\d*)-(\d*)[ \t]*", re.IGNORECASE)
 _TAG = re.compile(r'(W/)?("[^"]*")')
+# 10**18 fits a signed 64-bit offset, and int() of a long text is quadratic.
 _MOST_DIGITS = 18
 
 
@@ -63,14 +64,18 @@ def respond_with_file(headers: Mapping[str, str], facts: FileFacts) -> FileRespo
 
 def _preconditions_hold(headers: Mapping[str, str], facts: FileFacts) -> bool:
     if (tags := headers.get("If-Match")) is not None:
+        # Strong comparison (RFC 9110 13.1.1).
         return tags.strip() == "*" or any(not weak and tag == facts.etag for weak, tag in _TAG.findall(tags))
+    # Ignored beside If-Match (RFC 9110 13.1.4), and when it is no date.
     since = _date(headers.get("If-Unmodified-Since"))
     return since is None or facts.modified_s <= since
 
 
 def _not_modified(headers: Mapping[str, str], facts: FileFacts) -> bool:
     if (tags := headers.get("If-None-Match")) is not None:
+        # Weak comparison (RFC 9110 13.1.2).
         return tags.strip() == "*" or any(tag == facts.etag for _, tag in _TAG.findall(tags))
+    # Ignored beside If-None-Match (RFC 9110 13.1.3).
     since = _date(headers.get("If-Modified-Since"))
     return since is not None and facts.modified_s <= since
 
@@ -86,12 +91,15 @@ def _part(wanted: str, size: int) -> FileResponse:
         return FileResponse(200, 0, size)  # other units, several ranges, nonsense: ignored (RFC 9110 14.2)
     if found[1]:
         start, end = int(found[1]), int(found[2]) if found[2] else size - 1
+        # An invalid range is ignored, not unsatisfiable (RFC 9110 14.1.1).
         if found[2] and end < start:
             return FileResponse(200, 0, size)
     else:
+        # A suffix: `-500` means the last 500 bytes, or all of a shorter file (RFC 9110 14.1.2).
         start, end = max(0, size - int(found[2])), size - 1
     end = min(end, size - 1)
     if start > end:
+        # RFC 9110 14.4: the length tells the client what it could ask for.
         return FileResponse(416, content_range=f"bytes */{size}")
     return FileResponse(206, start, end - start + 1, f"bytes {start}-{end}/{size}")
 

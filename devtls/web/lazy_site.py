@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aiohttp import web
 
+# Seconds; aiohttp's own 60 would hold Ctrl-C.
 _SHUTDOWN_S = 0.5
 
 
@@ -35,6 +36,7 @@ class LazySite:
         """Load at the first connection."""
         loop = asyncio.get_running_loop()
         try:
+            # Readable means that a connection waits in the backlog; it is accepted by aiohttp later.
             loop.add_reader(self._socket, self.load)
         except NotImplementedError:  # Windows without winloop
             self.load()

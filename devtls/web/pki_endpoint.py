@@ -25,6 +25,7 @@ from devtls.web.server_name import name_server
 _OWN_HOSTS = frozenset({"127.0.0.1", "localhost"})
 _OCSP = "/ocsp"
 _REQUEST_TYPE = "application/ocsp-request"
+# Anybody on this machine may ask, and each answer costs a signature.
 _MAX_REQUEST_BYTES = 4096
 
 
@@ -54,11 +55,13 @@ def make_pki_app(documents: Documents, root: Callable[[], RootCard], status: Sta
     """Return the app; `documents` gives path -> Document, `root` what the page says, `status` answers OCSP requests."""
 
     async def handle(request: web.Request) -> web.Response:
+        # DNS rebinding: a page on another site must not read this one. 421 is RFC 9110 15.5.20.
         if not _is_for_us(request):
             return web.Response(status=421, text="This is not that host.\n")
         if request.path == _OCSP and request.method == "POST":
             return await _posted_status(request, status)
         if request.path.startswith(_OCSP + "/") and request.method in ("GET", "HEAD"):
+            # raw_path: base64 holds `/` and `+`, which decoding would have changed.
             return _download(request, await status(_request_in_path(request.raw_path)))
         if request.path == _OCSP and request.method not in ("GET", "HEAD"):
             return web.Response(status=405, headers={"Allow": "GET, HEAD, POST"}, text="Only GET, HEAD and POST.\n")
@@ -89,6 +92,7 @@ async def _posted_status(request: web.Request, status: Status) -> web.Response:
     if request.content_type != _REQUEST_TYPE:
         return web.Response(status=415, text=f"An OCSP request has the type {_REQUEST_TYPE}.\n")
     document = await status(await request.read())
+    # A response to POST answers this request alone.
     headers = {"Content-Type": document.content_type, "Cache-Control": "no-store"}
     return web.Response(body=document.content, headers=headers)
 
@@ -129,6 +133,7 @@ def _has_it(request: web.Request, document: Document) -> bool:
 def _page(request: web.Request, root: RootCard) -> web.Response:
     headers = {
         "Cache-Control": "no-cache",
+        # Accept chooses text or HTML, User-Agent the guide that is open.
         "Vary": "Accept, User-Agent",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",

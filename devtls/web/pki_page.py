@@ -81,6 +81,7 @@ _GUIDES = (
     ),
     _Guide(
         "macOS",
+        # An iPad that asks for desktop sites says Macintosh, too; its own guide stays one click away.
         re.compile("Macintosh"),
         (
             "`security add-trusted-cert -r trustRoot -p ssl -p basic "
@@ -102,6 +103,7 @@ _GUIDES = (
     ),
     _Guide(
         "Linux",
+        # Android's User-Agent holds `Linux; Android`.
         re.compile("Linux(?!; Android)|X11|BSD"),
         (
             "Debian, Ubuntu: `sudo cp devtls-root.pem /usr/local/share/ca-certificates/devtls-root.crt "
@@ -210,4 +212,5 @@ def _plain(text: str) -> str:
 
 
 def _colons(fingerprint: str) -> str:
+    # As keychains and browsers show it, so that the two can be compared.
     return ":".join(fingerprint[at : at + 2] for at in range(0, len(fingerprint), 2)).upper()

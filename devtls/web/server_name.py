@@ -7,4 +7,5 @@ from aiohttp import web
 
 async def name_server(_: web.Request, response: web.StreamResponse) -> None:
     """Name us; a signal of aiohttp, called before each head is sent."""
+    # RFC 9110 10.2.4: details of versions help nobody but an attacker.
     response.headers["Server"] = "devtls"

@@ -20,9 +20,12 @@ from aiohttp import web
 from devtls.web.file_response import FileFacts, respond_with_file
 from devtls.web.server_name import name_server
 
+# A thread call per chunk: large enough that the calls do not count, small enough for memory.
 _CHUNK_BYTES = 262_144
 _INDEX = "index.html"
+# Backslash and colon are separators on Windows (drives, alternate streams).
 _FORBIDDEN = frozenset("/\0\\:" if os.name == "nt" else "/\0")
+# O_BINARY: Windows would translate line ends; O_NONBLOCK: open of a FIFO waits for a writer (fifo(7)).
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 # What the machine's own tables get wrong or lack, and browsers insist on (module scripts, WebAssembly streaming).
@@ -90,7 +93,9 @@ def find(root: Path, raw_path: str) -> OpenedFile | DirectoryRedirect:
             raise FileMissing
         if real.is_dir():
             if not directory and segments:
+                # `./`: a first segment with a colon would be read as a scheme (RFC 3986 4.2).
                 return DirectoryRedirect(f"./{raw_path.rpartition('/')[2]}/")
+            # Resolved on its own: index.html may be a link that leads out.
             real = (path / _INDEX).resolve(strict=True)
             if not real.is_relative_to(home):
                 raise FileMissing
@@ -103,6 +108,7 @@ def find(root: Path, raw_path: str) -> OpenedFile | DirectoryRedirect:
 
 
 def _segments(raw_path: str) -> list[str]:
+    # Split before it is decoded: %2F inside a segment must not become a separator.
     segments = [os.fsdecode(unquote_to_bytes(part)) for part in raw_path.split("/") if part]
     for segment in segments:
         if (
@@ -118,6 +124,7 @@ def _segments(raw_path: str) -> list[str]:
 def _open(path: Path, content_type: str) -> OpenedFile:
     descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)  # a FIFO must not hold a thread for ever
     try:
+        # Of the descriptor, not of the path, which may be another file by now.
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise FileMissing
@@ -143,6 +150,7 @@ def make_static_app(root: Path) -> web.Application:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.method not in ("GET", "HEAD"):
+            # RFC 9110 15.5.6: 405 names what is allowed.
             return web.Response(status=405, headers={"Allow": "GET, HEAD"}, text="This is a static site.\n")
         raw_path, _, query = request.raw_path.partition("?")
         try:
@@ -174,6 +182,7 @@ async def _send(request: web.Request, found: OpenedFile) -> web.StreamResponse:
     headers["Cache-Control"] = "no-cache"  # ask again each time: a 304 is cheap, a stale page is not
     if answer.content_range:
         headers["Content-Range"] = answer.content_range
+    # A 304 repeats no representation metadata but validators (RFC 9110 15.4.5).
     if answer.status != 304:
         response.content_length = answer.length
         headers["Content-Type"] = found.content_type

@@ -68,6 +68,7 @@ def _temporary_paths() -> Iterator[Paths]:
     try:
         yield Paths(directory / "state", directory / "config", directory / "run")
     finally:
+        # The demo is over: a file that Windows still holds open is no error to end with.
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -89,6 +90,7 @@ def _run(demo: Demo, https_port: int | None, *, check: bool) -> int:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve(demo, log, style, https_port, check=check))
     finally:
+        # After the loop: its last lines are still waiting.
         writer.close()
 
 
@@ -96,10 +98,12 @@ async def _serve(demo: Demo, log: Log, style: TerminalStyle, https_port: int | N
     app, app_port = await sample.start("127.0.0.1")
     try:
         port = _usual_port() if https_port is None else https_port
+        # Port 80 would need rights, and the demo's addresses are typed with https.
         flags = {"https_port": port, "redirect": False}
         daemon = Daemon(Source(demo.paths, None, (parse_route_argument(f"{NAME}={app_port}"),), flags), log)
         daemon.prepare()
         if not demo.trusted:
+            # Before anything is shown: the curl line names this file.
             demo.root_file.write_bytes(daemon.generation.authority.root_pem)
         process = Process(daemon, style)
         outcome = ExitCode.OK
@@ -121,6 +125,7 @@ async def _serve(demo: Demo, log: Log, style: TerminalStyle, https_port: int | N
 
 def _usual_port() -> int:
     with socket.socket() as probe:
+        # Else a port in TIME_WAIT, of the demo before, would count as taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", _USUAL_PORT))
@@ -153,6 +158,7 @@ def _introduction(demo: Demo, hosts: list[str], port: int, style: TerminalStyle)
 def _curl(root_file: Path, host: str, port: int) -> str:
     argv = ["curl", "--cacert", str(root_file)]
     if not _resolves_here(host):
+        # curl leaves names to the system's resolver, which may not know the zones.
         argv += ["--resolve", f"{host}:{port}:127.0.0.1"]
     return shlex.join([*argv, f"https://{host}:{port}/headers"])
 
@@ -176,6 +182,7 @@ class _LoopbackResolver(AbstractResolver):
 
 
 async def _check(root_file: Path, hosts: list[str], port: int) -> ExitCode:
+    # This root alone, so that a pass proves the demo's CA and not a trusted one.
     context = ssl.create_default_context(cafile=root_file)
     connector = TCPConnector(ssl=context, resolver=_LoopbackResolver(), use_dns_cache=False)
     failed = False

@@ -37,6 +37,7 @@ def command(*, out: str, form: str, mobileconfig: bool, part: Literal["intermedi
     content = export_ca(context, "mobileconfig" if mobileconfig else part or "root", _ENCODINGS[form])
     if out != "-":
         _write(Path(out), content)
+    # Bytes of a certificate can act on a terminal as control sequences.
     elif form == "der" and _is_terminal():
         raise Refused("DER is binary, and this is a terminal.", hint="devtls ca export --format der --out root.cer")
     else:
@@ -54,4 +55,5 @@ def _write(path: Path, content: bytes) -> None:
         raise StateError(
             f"{path} cannot be written: {error.strerror}.", path=str(path), hint="name another file with --out"
         ) from error
+    # stderr: stdout is for what was asked for.
     click.echo(f"Written to {path}.", err=True)

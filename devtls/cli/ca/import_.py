@@ -98,9 +98,11 @@ def _show_differences(ca: ValidatedCa) -> None:
 def _agree(plan: ImportPlan, *, yes: bool, unconstrained: bool) -> None:
     """Ask for what no later question covers; raise Refused for a no."""
     if plan.validated.name_constrained or unconstrained:
+        # Where a CA signs already, the rollover asks, with the plan in view.
         if plan.present is None and not yes:
             ask("Sign with it?")
         return
+    # --yes is in scripts, written before anybody saw this CA: it must not answer for "every site".
     if yes:
         raise Refused("The CA could speak for every site.", hint="--unconstrained says that you want it all the same")
     ask("Sign with it all the same?")

@@ -26,6 +26,7 @@ def carry_out_rollover(context: Context, plan: RolloverPlan, *, yes: bool, anywa
         try:
             ask("Go ahead?")
         except Refused:
+            # The next CA is on disk by now; a no must leave nothing behind.
             abandon_rollover(context, plan)
             raise
     result = apply_rollover(context, plan, anyway=anyway)

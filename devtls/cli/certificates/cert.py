@@ -64,6 +64,7 @@ def command(
     options = CertificateOptions(
         "client" if client else "server", days, ocsp=wants_ocsp(context.paths), fullchain=fullchain
     )
+    # A second descriptor: a locked CA has a passphrase of its own.
     pkcs12 = terminal_passphrases(password_fd, option="--password-fd") if p12 else None
     _show(issue_certificate(context, names, options, KeyAndFiles(out, key_type, pkcs12, force)), as_values=as_values)
 

@@ -21,6 +21,7 @@ class _ReasonChoice(click.Choice[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the reason in our spelling."""
+        # Without the replacement cACompromise (RFC 5280 5.3.1) would be split behind its first letter.
         ours = re.sub("(?<=[a-z])[A-Z]", lambda capital: f"-{capital[0]}", value.replace("cACo", "caCo")).lower()
         return super().convert("hold" if ours == "certificate-hold" else ours, param, ctx)
 

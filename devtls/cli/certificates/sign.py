@@ -44,6 +44,7 @@ def command(
     options = CertificateOptions(
         "client" if client else "server", days, ocsp=wants_ocsp(context.paths), fullchain=fullchain
     )
+    # Absolute: the register keeps it as the place, and is read elsewhere.
     target = None if out == "-" else Path(out).absolute()
     issued = sign_request(context, request, options, target, force=force)
     if target is None:

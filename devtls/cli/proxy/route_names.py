@@ -30,6 +30,7 @@ def complete_route(ctx: click.Context, param: click.Parameter, incomplete: str) 
     """Return the routes that begin with what is typed; none where they cannot be read."""
     try:
         found = lists(Context.here(_SilentReporter()), ctx.params.get("config"))
+    # An error in the middle of a line that is being typed helps nobody.
     except DevtlsError:
         return []
     targets = {route.name: route.target for listed in found for route in listed.routes}

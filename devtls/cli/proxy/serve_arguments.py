@@ -58,7 +58,9 @@ def read_plain(arguments: Sequence[str]) -> ServeArguments | None:
 def _read_option(argument: str, rest: Any, found: dict[str, Any]) -> bool:
     name, equals, value = argument.partition("=")
     if not equals:
+        # "-" is refused below: click knows how to say that a value is missing.
         value = next(rest, "-")
+    # Might be an option: click decides.
     if not value or value.startswith("-"):
         return False
     match name:

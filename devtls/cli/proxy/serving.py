@@ -44,7 +44,9 @@ Or write a {FILE_NAME}:
 def start(given: ServeArguments) -> int:
     """Serve what was asked for until told to end; returns the exit code. Raises DevtlsError."""
     if given.log_file is not None:
+        # First: also what goes wrong from here on belongs in the file, since a service has no terminal.
         divert_output(given.log_file)
+    # Files of root's in the user's state directory would stop every later start.
     refuse_sudo_for("serve")
     flags: dict[str, Any] = {name: getattr(given, name) for name in ("https_port", "http_port", "log_format")}
     flags = {name: value for name, value in flags.items() if value is not None}
@@ -77,6 +79,7 @@ def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = 
         daemon = Daemon(source, log)
         daemon.keystore.passphrases = terminal_passphrases(passphrase_fd)
         daemon.prepare()
+        # The configuration says it, so not before `prepare`; errors up to here are text.
         log.as_json = daemon.config.serve.log_format == "json"
         if not daemon.config.routes:
             daemon.abandon()
@@ -86,4 +89,5 @@ def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = 
         return run_daemon(daemon, style)
     finally:
         gc.enable()
+        # Last: the thread that writes is a daemon, and would end in the middle of a line.
         writer.close()

@@ -16,6 +16,7 @@ from pathlib import Path
 from devtls.errors import StateError
 
 _POLL_S = 0.2
+# Bytes: a log may be huge, and only its last lines are wanted.
 _LARGEST_TAIL = 16 << 20
 
 
@@ -53,6 +54,7 @@ def _show_new(path: Path, position: _Position, write: Callable[[str], None]) -> 
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
+            # A smaller file was truncated in place (copytruncate of logrotate(8)).
             same = status.st_ino == position.inode and status.st_size >= position.offset
             file.seek(position.offset if same else 0)
             write(file.read().decode("utf-8", "replace"))

@@ -40,4 +40,5 @@ def ask(question: str, where: str = "in any store") -> None:
 
 def confirmed(question: str) -> bool:
     """Ask once, on stderr; say whether the answer is yes."""
+    # stderr: stdout may be piped into a file or a program.
     return click.confirm(question, err=True)

@@ -33,6 +33,7 @@ _SPECIAL_TO_CMD = frozenset("&|<>^()")
 
 def guess_shell(environ: Mapping[str, str], platform: str = sys.platform) -> str:
     """Return the shell that most likely reads the lines; raises Refused for one that is not among ours."""
+    # Git for Windows sets SHELL, with backslashes and .exe.
     name = PurePath(environ.get("SHELL", "").replace("\\", "/")).name.removesuffix(".exe")
     if not name and platform == "win32":
         directories = [part for part in environ.get("PSModulePath", "").split(";") if part]
@@ -65,6 +66,7 @@ def _line(name: str, value: str | None, shell: str) -> str:
 
 
 def _for_fish(value: str) -> str:
+    # In fish's single quotes only \\ and \' are escapes.
     return value.replace("\\", "\\\\").replace("'", "\\'")
 
 
@@ -80,7 +82,9 @@ def _for_cmd(value: str) -> str:
     if "\n" in value or "\r" in value:
         raise Refused("A variable holds a line break, which cmd cannot set.", hint="devtls env -- COMMAND")
     written, quoted = [], True
+    # A batch file expands %NAME% inside quotes as well.
     for char in value.replace("%", "%%"):
+        # cmd knows no escape for a quote: each one switches its quoting.
         quoted ^= char == '"'
         written.append(f"^{char}" if not quoted and char in _SPECIAL_TO_CMD else char)
     return "".join(written)

@@ -78,6 +78,7 @@ def _route_lines(route: Route, port: int, width: int, findings: Findings, style:
     label, state = _goes_to(route, findings, style)
     lines = []
     for number, url in enumerate(route.urls(port)):
+        # A wildcard is no address that could be opened.
         shown = style.paint(url if "*" in url else style.link(url), *((BOLD,) if number == 0 else ()))
         goes = f"{' ' * (width - len(url))}  ->  {visible(label)}{state}" if number == 0 else ""
         lines.append(f"  {shown}{goes}")

@@ -10,7 +10,9 @@ import threading
 from collections import deque
 from typing import TextIO
 
+# A reader that stopped must not cost memory without end.
 _MOST_WAITING = 10_000
+# Seconds: no eye sees the delay.
 _BURST_S = 0.02
 
 
@@ -19,10 +21,12 @@ class LineWriter:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        # append and popleft of a deque are atomic, so no lock is needed.
         self._waiting: deque[str] = deque()
         self._dropped = 0
         self._woken = threading.Event()
         self._stopping = threading.Event()
+        # A daemon thread: a reader that takes nothing must not hold the end of the process.
         self._thread = threading.Thread(target=self._run, name="devtls-log", daemon=True)
         self._thread.start()
 
@@ -32,6 +36,7 @@ class LineWriter:
             self._dropped += 1
             return
         self._waiting.append(line)
+        # is_set takes no lock, set does: worth asking first for each request.
         if not self._woken.is_set():
             self._woken.set()
 
@@ -44,6 +49,7 @@ class LineWriter:
     def _run(self) -> None:
         while True:
             self._woken.wait()
+            # Before the lines are taken: one that is queued from now on wakes the thread again.
             self._woken.clear()
             if not self._write_waiting():
                 return

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 Level = Literal["quiet", "normal", "verbose"]
 
+# Seconds: a client that distrusts us tries again and again.
 _QUIET_S = 60.0
+# Names come from the network (SNI), so their memory has to end.
 _MOST_REMEMBERED = 256
 _LONGEST_TARGET = 200
 
@@ -69,6 +71,7 @@ class Log:
         self._write(self._request_json(record) if self.as_json else self._request_text(record))
 
     def _request_text(self, record: AccessRecord) -> str:
+        # Escaped: a request could draw on the terminal with control sequences.
         host, target = visible(record.host), visible(record.target)
         if len(target) > _LONGEST_TARGET:
             target = target[:_LONGEST_TARGET] + "…"
@@ -89,17 +92,20 @@ class Log:
     def host_check(self, host: str, found: HostCheck) -> None:
         """Say once per name and framework which line to add."""
         key = (host, found.framework)
+        # Full is silent: a client that invents names must not fill the log with hints.
         if key in self._hinted or len(self._hinted) >= _MOST_REMEMBERED:
             return
         self._hinted.add(key)
         other = self.other_name(host)
         if not other:
+            # A host check lets localhost pass, but this route has no such name to offer.
             found = replace(found, localhost_works=False)
         self.warn(found.hint(host, other), event="host_check", host=host, framework=found.framework)
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """Say that a client does not trust us, or we not it, once a minute and name; the rest only with -v."""
         name = failure.sni or "localhost"
+        # An alert of the client's (RFC 8446 6.2) is the one sign that it does not trust the root.
         if failure.refused_certificate:
             if self._first_in_a_while(f"refused {name}"):
                 self.warn(
@@ -134,6 +140,7 @@ class Log:
         now = self._monotonic()
         if now - self._last_written.get(what, -_QUIET_S) < _QUIET_S:
             return False
+        # Only a full table is swept: the sweep costs as much as it is long.
         if len(self._last_written) >= _MOST_REMEMBERED:
             self._last_written = {key: at for key, at in self._last_written.items() if now - at < _QUIET_S}
             if len(self._last_written) >= _MOST_REMEMBERED:
@@ -179,6 +186,7 @@ def forward_logging(log: Log) -> None:
     """Let what libraries and our threads log reach the log: warnings only."""
 
     class Handler(logging.Handler):
+        # Only the message: a traceback of a library is no line for the user of a proxy.
         def emit(self, record: logging.LogRecord) -> None:
             log.warn(record.getMessage())
 

@@ -25,7 +25,9 @@ class TerminalStyle(NamedTuple):
         """Return the style of a stream: plain for one that is no terminal, without colours where NO_COLOR is set."""
         terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
         # The old console of Windows shows escape sequences as they are.
+        # Windows Terminal sets WT_SESSION.
         able = terminal and (sys.platform != "win32" or "WT_SESSION" in os.environ)
+        # no-color.org speaks of colours alone, so links stay.
         return cls(colour=able and "NO_COLOR" not in os.environ, links=able)
 
     def paint(self, text: str, *codes: str) -> str:
@@ -34,4 +36,5 @@ class TerminalStyle(NamedTuple):
 
     def link(self, url: str) -> str:
         """Return `url` as a link (OSC 8)."""
+        # Most terminals without OSC 8 show the text between, and nothing else.
         return f"\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\" if self.links else url

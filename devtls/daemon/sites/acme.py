@@ -66,6 +66,7 @@ class AcmeSite:
                     line=route.line,
                     hint="Give the route another name, or switch the server off: enabled = false in [acme].",
                 )
+        # Looked for, not imported: the import waits for the first request.
         if find_spec("josepy") is None:
             raise ConfigError(
                 "the ACME server needs josepy.",
@@ -76,6 +77,7 @@ class AcmeSite:
             )
         if self._listening is None:
             self._listening = self._private.listen("there is no ACME server", "Write enabled = false in [acme].")
+        # Behind a route like any app: ACME requests pass TLS, limits and the log as others do.
         target = UnixTarget(self._listening[0], _LABEL)
         ours = RouteConfig(ACME_ROUTE, "/", target, key=ACME_ROUTE, source=ACME_ROUTE)
         return replace(config, routes=(*config.routes, ours))
@@ -107,10 +109,13 @@ class AcmeSite:
 
     def _place(self, name: str) -> Upstream | None:
         snapshot = self._snapshot()
+        # What a person wrote wins over every guess.
         port = port_for(snapshot.config.acme.http_port, name)
         if port is not None:
             return local_port(port)
+        # The app itself shows the proof, so we ask it directly: certbot's webroot, for example.
         route = snapshot.routes.match(name, b"/.well-known/acme-challenge/")
         if route is not None:
             return route.upstream
+        # RFC 8555 8.3 asks port 80: where that is ours and the name has no route, we would ask ourselves.
         return None if self.http_is_ours else local_port(HTTP_PORT)

@@ -53,6 +53,7 @@ class AcmeRequests:
         self._log = log
         self._challenges = challenges
         self._place = place
+        # The ledger is a file: two requests would overwrite each other's orders.
         self._answering = asyncio.Lock()
         self._validating: set[asyncio.Task[None]] = set()
 
@@ -68,6 +69,7 @@ class AcmeRequests:
             answer, work = await asyncio.to_thread(self._context.answer, request)
             self._challenges.pending = self._context.pending
         if work is not None:
+            # After the answer: the client has to see the challenge `processing` first (RFC 8555 7.5.1).
             task = asyncio.get_running_loop().create_task(self._validate(work))
             self._validating.add(task)
             task.add_done_callback(self._validated)
@@ -76,6 +78,7 @@ class AcmeRequests:
     async def _validate(self, work: Validate) -> None:
         problem = await self._proof(work)
         async with self._answering:
+            # The proof is looked for without the lock: a slow app delays no other client.
             await asyncio.to_thread(self._context.validated, work, problem)
             self._challenges.pending = self._context.pending
         outcome = "valid" if problem is None else problem.detail
@@ -88,9 +91,11 @@ class AcmeRequests:
 
     async def _proof(self, work: Validate) -> Problem | None:
         if work.kind == "tls-alpn-01":
+            # Looked up again: a reload may have changed it since the order.
             port = port_for(self._snapshot().config.acme.tls_port, work.name)
             if port is None:
                 return Problem("connection", f"[acme] tls_port says no more where {work.name} is.")
+            # RFC 8737 3: the proof is the certificate shown for the ALPN protocol acme-tls/1.
             shown = await perform_handshake(port, work.name, ALPN)
             if isinstance(shown, str):
                 return Problem("connection", shown)

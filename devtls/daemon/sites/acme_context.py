@@ -35,6 +35,7 @@ from devtls.routing import Snapshot
 from devtls.system.storage.acme_ledger import LedgerFile
 from devtls.system.storage.keystore import Keystore
 
+# 256 bits for each request: tokens need 128 (RFC 8555 11.3).
 _SEED_BYTES = 32
 
 
@@ -59,11 +60,13 @@ class AcmeContext:
         try:
             if request.method != "POST":  # directory, nonces, renewals: nothing of the ledger is asked for
                 return self._complete(Ledger(), self._server.respond(Ledger(), request, context), context)
+            # Written when the block ends, so before the answer: an order that was promised survives a crash.
             with self._file.opened() as ledger:
                 answer, work = self._complete(ledger, self._server.respond(ledger, request, context), context)
                 self._look(ledger, context.now)
         except DevtlsError as error:
             self._report(f"an ACME request could not be answered: {error}")
+            # serverInternal (RFC 8555 6.7) makes clients try again later.
             return _failure(str(error)), None
         return answer, work
 

@@ -37,6 +37,7 @@ def issue(keystore: Keystore, work: Issue, now: datetime, *, ocsp: bool) -> Acme
         order = CertificateTemplate(parse_names(request.names, authority.zones, "server"), "server", ocsp=ocsp)
     except (CertificateError, InvalidName) as error:
         return Problem("badCSR", str(error))
+    # RFC 8555 7.4: exactly the identifiers of the order.
     if {str(name) for name in order.names} != set(work.names):
         asked, ordered = ", ".join(map(str, order.names)), ", ".join(work.names)
         return Problem("badCSR", f"The request is for {asked}, the order for {ordered}.")
@@ -53,6 +54,7 @@ def advise(keystore: Keystore, work: Renewal, now: datetime) -> tuple[datetime, 
     At once, when it was revoked or another CA signs by now: the one before is trusted until it is retired, no longer.
     """
     present, *older = open_registers(keystore, now)
+    # The issuer is named by its key identifier (RFC 9773 4.1), so each CA is asked for its own.
     for register in (present, *older):
         if identifier_of(register.authority.intermediate.certificate).digest != work.issuer:
             continue
@@ -71,6 +73,7 @@ def revoke(keystore: Keystore, work: Revoke, now: datetime) -> Problem | None:
     register = next((one for one in registers if signed_by(certificate, one.authority.intermediate.certificate)), None)
     if register is None:
         return Problem("unauthorized", "The certificate is none of this CA's.")
+    # RFC 8555 7.6: a second revocation is alreadyRevoked.
     if not register.revoke([serial_text(certificate.serial_number)], cast(RevocationReason, work.reason), now):
         return Problem("alreadyRevoked", "The certificate is revoked already.")
     return None

@@ -20,6 +20,7 @@ from devtls.system.machine.port_holder import Holder, find_holder
 if TYPE_CHECKING:
     from devtls.config import DnsConfig, PacConfig
 
+# Seconds; another devtls that ends leaves its port free without telling anybody.
 _RETRY_S = 10.0
 _OURSELVES = "devtls "
 """How `find_holder` names another process of ours."""
@@ -125,6 +126,7 @@ class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
         if (config, subject) == (self._config, self._subject):
             return
         self._config, self._subject = config, subject
+        # Not started yet: `start` will open what the last reload asked for.
         if self._retrying is not None:
             await self._apply()
 
@@ -139,6 +141,7 @@ class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
     async def _retry(self) -> None:
         while True:
             await asyncio.sleep(_RETRY_S)
+            # What was asked for, not what is bound: port 0 is bound as another number.
             if self._opened_as != self._config.port:
                 await self._apply()
 
@@ -162,6 +165,7 @@ class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
             if port in (self._opened_as, self.port):
                 self._opened_as, self._failure = port, None
                 return
+            # The new one first: browsers and resolvers always find one of the two.
             server = self._make(port, content)
             await server.start()
         except OSError as error:  # no descriptor is left just now, say
@@ -177,6 +181,7 @@ class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
 
     def _tell_of_success(self, port: int) -> None:
         event, (text, facts) = self.words.section, self._success(port)
+        # Who read the warning wants to read that it is over.
         was_told = self._failure is not None and not self._failure.is_ours
         if was_told or self._log.level == "verbose":
             self._log.say(text, event=event, **facts)
@@ -189,6 +194,7 @@ class AuxiliaryListener(ABC, Generic[ServerT, SubjectT, ContentT]):
         instead = words.without if self.port is None else f"goes on answering on port {self.port}"
         failure = await asyncio.to_thread(_explain, error, self._config.port, words, instead, self._failure)
         told, self._failure = self.error, failure
+        # A retry every ten seconds must not be a line every ten seconds.
         if failure.sentence == told:
             return
         if not failure.is_ours:
@@ -204,6 +210,7 @@ def _explain(error: DevtlsError, port: int, words: ListenerWording, instead: str
     if before is not None and before.port == port and before.holder is not None and before.holder.stays:
         return before  # a port may be taken for days
     holder = find_holder(port)
+    # DNS needs both: TCP may be free while a resolver has the UDP port.
     if not holder.words and words.udp:
         holder = find_holder(port, protocol="udp")
     if holder.words.startswith(_OURSELVES):

@@ -32,6 +32,7 @@ class ControlSite:
         try:
             self.place, self._socket = open_channel(self._runtime_dir)
         except StateError as error:
+            # Kept: it is told with the first lines of the log, once the ports are open.
             self.error = error
 
     def start(self, app: str, *process: object) -> None:

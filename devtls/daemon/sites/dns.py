@@ -23,6 +23,7 @@ def zones_of(names: Sequence[Hostname], https: Bound) -> Zones:
     """Return what the DNS says of `names`: the addresses on which the proxy listens."""
     addresses = https.addresses
     ipv4 = [address for address in addresses if ":" not in address]
+    # The one of hosts files, where we listen on it.
     usual = "127.0.0.1" if "127.0.0.1" in ipv4 else next(iter(ipv4), None)
     return Zones(tuple(names), usual, next((address for address in addresses if ":" in address), None))
 

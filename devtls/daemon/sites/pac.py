@@ -23,6 +23,7 @@ _USUAL_HTTPS_PORT = 443
 
 def scope_of(zones: Sequence[Hostname], https: Bound) -> PacScope:
     """Return what browsers are to bring to a proxy whose https port is this."""
+    # 443 too, although it may not be ours: through the proxy it leads to us all the same.
     return PacScope(tuple(zones), frozenset({_USUAL_HTTPS_PORT, https.port, https.public_port}))
 
 

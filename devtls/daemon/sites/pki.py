@@ -24,7 +24,9 @@ from devtls.web.lazy_site import LazySite
 if TYPE_CHECKING:
     from devtls.daemon.sites.pki_app import PkiContent
 
+# A CRL is signed anew at half of its life: an hour more or less is nothing to that.
 _LOOK = timedelta(hours=1)
+# Seconds: how long after a sleep of the machine the hour is noticed to be over.
 _TICK_S = 30.0
 _RETRY_S = 10.0
 _MODULE = "devtls.daemon.sites.pki_app"
@@ -64,6 +66,7 @@ class PkiSite:
         self._authority = authority
         if moved:
             if self._site is not None:
+                # Not awaited: a reload must not wait for a client that downloads slowly.
                 closing = asyncio.get_running_loop().create_task(self._site.close())
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
@@ -83,6 +86,7 @@ class PkiSite:
     def _open(self) -> None:
         port = self._authority.pki_port
         try:
+            # This address and no other: certificates name it, and they cannot be changed.
             bound: Bound = bind(port, ("127.0.0.1",))
         except DevtlsError:
             self._site = None
@@ -101,6 +105,7 @@ class PkiSite:
 
     async def _warn_of_holder(self, port: int) -> None:
         holder = await asyncio.to_thread(port_holder, port)
+        # Another serve of ours publishes the same CRLs there, so nobody misses anything.
         if not holder.startswith(_OURSELVES):
             self._log.warn(
                 f"port {port} on 127.0.0.1 belongs to {holder or 'another program'}, and this CA's revocation lists "

@@ -61,6 +61,7 @@ class PkiContent:
         for path, content in (await self.current_crls()).items():
             crl = load_crl(content)
             until = _refresh_at(crl.next_update_utc)
+            # RFC 2585 4.2.
             found[path] = Document(content, "application/pkix-crl", until, crl.last_update_utc)
         return found
 
@@ -71,6 +72,7 @@ class PkiContent:
             found = await asyncio.to_thread(self._answer, request, now)
         except DevtlsError as error:
             self._log.report(f"the status of a certificate cannot be told: {error}")
+            # tryLater (RFC 6960 2.3): clients that fail softly go on, and none is told a lie.
             found = try_later_response()
         return Document(found.der, RESPONSE_TYPE, _refresh_at(found.until), None if found.until is None else now)
 
@@ -101,6 +103,7 @@ class PkiContent:
         """Return path -> CRL, signed anew where that is due; what goes wrong is logged."""
         try:
             found, trouble = await asyncio.to_thread(self._sign_crls, self._signer())
+            # The CRL is published all the same: it is what tells others of the trouble.
             if trouble:
                 self._log.report(f"{trouble} devtls doctor says what to do.")
             return found
@@ -130,4 +133,5 @@ class PkiContent:
 
 def _refresh_at(next_update: datetime | None) -> datetime | None:
     soon = datetime.now(UTC) + _CACHED
+    # Never kept beyond nextUpdate: an expired CRL is as bad as none (RFC 5280 5.1.2.5).
     return min(soon, next_update) if next_update is not None else None

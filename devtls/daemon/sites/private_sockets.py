@@ -22,7 +22,9 @@ from devtls.errors import ConfigError
 if sys.platform != "win32":
     import fcntl
 
+# sun_path has 108 bytes on Linux, 104 on macOS (unix(7), unix(4)): 100 fits both.
 _LONGEST_PATH = 100
+# 4194304 is the highest process id of Linux (PID_MAX_LIMIT, proc(5)).
 _LONGEST_NAME = len("serve-4194304-abcdefgh/9999.sock")
 _BACKLOG = 128
 _ATTEMPTS = 5
@@ -116,6 +118,7 @@ def _make_directory(prefix: str, parent: Path | None = None) -> Path:
 def _remove_home(home: Path) -> None:
     """Remove a directory of sockets; what is already gone, or is not ours to remove, stays as it is."""
     with contextlib.suppress(OSError):
+        # Sockets in the file system stay after close (unix(7)); the next bind would find them in use.
         for path in home.iterdir():
             path.unlink()
         home.rmdir()
@@ -141,10 +144,12 @@ def _lock(directory: Path) -> int | None:
     """Return a descriptor that locks the directory until it is closed; None where another process has the lock."""
     if sys.platform != "win32":
         try:
+            # O_NOFOLLOW: a link that somebody put there must not have us lock, then empty, another directory.
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:  # gone meanwhile
             return None
         try:
+            # The kernel gives it up with the process, however that ends (flock(2)).
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(descriptor)

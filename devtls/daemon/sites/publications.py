@@ -37,6 +37,7 @@ class Publications:
     def of(self, authority: Authority, now: datetime) -> PublishedCrl:
         """Return what `authority` publishes, its CRL signed anew when that is due."""
         directory = self._keystore.directory_of(authority)
+        # Before the read: a change in between makes the next stamp differ, never the content stale.
         stamps = tuple(stamp_of(directory / name) for name in (REGISTER, CRL))
         known = self._known.get(authority.generation)
         if known is not None and known[0] == stamps and not is_due(known[1].crl, now):

@@ -41,6 +41,7 @@ class StaticSites:
         for directory, (_, listening) in self._sockets.items():
             if directory not in self._sites:
                 site = self._sites[directory] = LazySite(listening, _APP, Path(directory))
+                # Not at the first connection: a route that is written down will be asked for.
                 site.load()
 
     async def replace(self, generation: Generation) -> None:
@@ -56,6 +57,7 @@ class StaticSites:
                 listening.close()
             else:
                 await site.close()
+            # After the site: its last responses still come through.
             await asyncio.to_thread(Path(path).unlink, missing_ok=True)
 
     def abandon(self) -> None:

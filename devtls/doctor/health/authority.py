@@ -137,6 +137,7 @@ def _on_files(facts: CaFacts) -> Iterator[Finding]:
             f"chmod go= {paths}",
             fix=facts.closing,
         )
+    # Those say it more exactly, and the keystore's refusal only follows from them.
     if facts.refused is not None and not (facts.exposed or facts.foreign or _clock_is_behind(facts)):
         yield Finding(
             "ca-unusable",
@@ -249,6 +250,7 @@ def probe_ca(state_dir: Path, now: datetime, passphrases: PassphraseSource = NO_
     files, keystore = list(_private_files(state_dir)), Keystore(state_dir, passphrases)
     authority, refused = _load(keystore, now)
     entries = _entries_of(keystore)
+    # Also of a CA that is refused: its dates show whether the clock is what is wrong.
     root = authority.root if authority else _root_on_disk(state_dir, entries)
     exposed = tuple(path for path, status in files if _is_ours(status) and _is_open(status))
     facts = CaFacts(
@@ -315,10 +317,12 @@ def _load(keystore: Keystore, now: datetime) -> tuple[Authority | None, ErrorMes
 
 def _private_files(state_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield the files that only the user may read: the directory, the pointer, and the CA's own files."""
+    # Eight characters: the key identifier's start, which names a generation.
     generations = [*state_dir.glob("ca-????????")] if state_dir.is_dir() else []
     inside = [file for directory in generations if directory.is_dir() for file in _entries(directory)]
     for path in (state_dir, state_dir / _POINTER, *generations, *inside):
         try:
+            # lstat: the mode of a link's target is not the mode of what lies in our directory.
             yield path, path.lstat()
         except OSError:  # not there; what cannot be looked into is said by the keystore
             continue
@@ -336,6 +340,7 @@ def _is_ours(status: os.stat_result) -> bool:
 
 
 def _is_open(status: os.stat_result) -> bool:
+    # A link's own mode is 0777 and means nothing (symlink(7)). Windows has ACLs, not modes.
     return sys.platform != "win32" and not stat.S_ISLNK(status.st_mode) and bool(status.st_mode & _OTHERS)
 
 

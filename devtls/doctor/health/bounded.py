@@ -54,6 +54,7 @@ class ProbeThread(Generic[_T]):
     def answer(self, deadline: float) -> _T | ProbeFailed:
         """Return the result when there is one by `deadline` (of the monotonic clock)."""
         self._thread.join(max(0.0, deadline - time.monotonic()))
+        # The list, not is_alive(): the thread may have put its result there between the two.
         if not self._answers:
             return ProbeFailed(f"it took longer than {deadline - self._began:.0f} s")
         return self._answers[0]

@@ -102,6 +102,7 @@ def _older_than(file: Path, proc: Path) -> Iterator[tuple[str, int]]:
     for directory in sorted(proc.glob("[0-9]*"), key=lambda directory: int(directory.name), reverse=True):
         try:
             name = (directory / "comm").read_text("utf-8", "replace").strip()
+            # The directory's owner is the process's effective user (proc(5)).
             status = directory.stat()
             if name in _BROWSERS and status.st_uid == os.geteuid() and _started(directory, proc, ticks) < written:
                 yield name, int(directory.name)
@@ -111,6 +112,7 @@ def _older_than(file: Path, proc: Path) -> Iterator[tuple[str, int]]:
 
 def _started(directory: Path, proc: Path, ticks: int) -> float:
     """Return when a process started, in seconds since 1970: proc(5), field 22 of stat, in `ticks` of a second."""
+    # comm in field 2 may hold spaces and parentheses: count from the last closing one (proc(5)).
     fields = (directory / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     lines = (proc / "stat").read_text("ascii", "replace").splitlines()
     boot = [line.split()[1] for line in lines if line.startswith("btime ")][0]  # noqa: RUF015 - IndexError, not StopIteration

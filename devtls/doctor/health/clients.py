@@ -91,6 +91,7 @@ def probe_clients(
     clients = {tool: client for tool, client in found if tool is not None}
     root = RootCertificate(authority.id, authority.root_der, directory)
     planned = plan_environment(probe(directory, root, environ, machine.root))
+    # A diagnosis changes nothing, the state directory included.
     with tempfile.TemporaryDirectory(prefix="devtls-doctor-") as name:
         private = Path(name)
         for path, content in planned.files.items():

@@ -110,6 +110,7 @@ class _Diagnosing:
         machine = ProbeThread(lambda: probe_machine(environment.machine, runner))
         services = ProbeThread(lambda: probe_services(environment.machine, runner))
         files = ProbeThread(lambda: probe_files(environment.paths.state_dir, ca.facts.now))
+        # In this thread while the others run: the names and ports depend on the project's file.
         findings = self._project_names_and_ports()
         variables, versions, installed = self._quick(shell), self._quick(machine), self._quick(services)
         written = self._quick(files)
@@ -117,6 +118,7 @@ class _Diagnosing:
         findings += _check(Section.SHELL, variables, check_shell)
         findings += _check(Section.MACHINE, versions, check_machine)
         findings += _check(Section.SERVICE, installed, check_services)
+        # From the start of all, not from here: the limits do not add up.
         probed = stores.answer(self._began + PROGRAMS_S)
         findings += _check(Section.STORES, probed, check_stores)
         findings += self._browsers(() if isinstance(probed, ProbeFailed) else probed)
@@ -126,6 +128,7 @@ class _Diagnosing:
         return findings
 
     def _quick(self, asked: ProbeThread[_T]) -> _T | ProbeFailed:
+        # An earlier probe may have used the time up: what is done by now still counts.
         return asked.answer(max(self._began + QUICK_S, time.monotonic()))
 
     def _project_names_and_ports(self) -> list[Finding]:

@@ -39,6 +39,7 @@ def check_files(found: Iterable[CertificateFile]) -> Iterator[Finding]:
     """Yield the findings about certificates in files."""
     for file in found:
         one = file.issued
+        # A certificate of a few days would be warned of from its first day with the usual term.
         soon = min(PROFILE.warn_before, (one.not_after - one.not_before) / 3)
         left = one.not_after - file.now
         if left >= soon:
@@ -90,6 +91,7 @@ def probe_files(state_dir: Path, now: datetime) -> tuple[CertificateFile, ...]:
 
 def _still_there(issued: Iterator[Issued], now: datetime) -> Iterator[CertificateFile]:
     for one in issued:
+        # ACME clients renew by themselves, and a relative place says nothing without its directory.
         if one.by not in ("cert", "sign") or not Path(one.place).is_absolute():
             continue
         if one.place.endswith(_PKCS12):  # nobody can look into it without its passphrase
@@ -97,6 +99,7 @@ def _still_there(issued: Iterator[Issued], now: datetime) -> Iterator[Certificat
                 yield CertificateFile(one, now)
             continue
         certificate = _certificate(Path(one.place))
+        # Another serial: the file was replaced, and this certificate is in use no more.
         if certificate is not None and serial_text(certificate.serial_number) == one.serial:
             yield CertificateFile(one, now, isinstance(certificate.public_key(), rsa.RSAPublicKey))
 

@@ -67,6 +67,7 @@ class Finding:
     @property
     def is_command(self) -> bool:
         """Whether `remedy` can be pasted into a shell as it is."""
+        # Sentences begin with words, too: a full stop, an ellipsis or ", then" tell them apart.
         return self.remedy.split(" ")[0] in _PROGRAMS and not re.search(r", (then|or) |\.\Z| … ", self.remedy)
 
     @property

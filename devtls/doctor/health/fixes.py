@@ -37,6 +37,7 @@ def _fix(proposal: Proposal, executor: Executor) -> Result:
     root = proposal.desired
     if not isinstance(root, RootCertificate):
         return revert(proposal, executor) if proposal.reverts else apply(proposal, executor)
+    # The present root alone: stores' tools would import every certificate in the file.
     write_atomically(Path(root.path), root.pem, _MODE)
     result = apply(proposal, executor)
     write_atomically(Path(root.path), root.list_pem, _MODE)  # with the older ones, which the store was not to be given

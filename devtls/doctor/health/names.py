@@ -82,6 +82,7 @@ class ResolverFacts:
 def check_names(names: Sequence[NameFacts], resolver: ResolverFacts) -> Iterator[Finding]:
     """Yield the findings about the names."""
     unanswered = [each for each in names if resolver.silent_port and not each.elsewhere and _is_missing(each)]
+    # A resolver that waits for devtls explains slow and lost names: they are not told twice.
     others = [each for each in names if each not in unanswered]
     found = [
         *_on_elsewhere(names, resolver),
@@ -224,6 +225,7 @@ def _only(each: NameFacts, family: str) -> bool:
 
 LIMIT_S = 3.0
 _ANSWER_S = 0.5
+# Two threads for each.
 _MOST_NAMES = 30
 _LABEL = "devtls-doctor"
 """Stands for any name below a wildcard."""
@@ -245,6 +247,7 @@ def look_up(name: str, family: socket.AddressFamily) -> Lookup:
     """Look a name up for one family of addresses."""
     began = time.monotonic()
     try:
+        # One family at a time: asked for both, the slow one would hide behind the other.
         answers = socket.getaddrinfo(name, 443, family, socket.SOCK_STREAM)
     except OSError:  # also socket.gaierror: it does not know the name, or nobody knows
         answers = []
@@ -274,8 +277,10 @@ def _answers(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.settimeout(_ANSWER_S)
         try:
+            # Connected, so that a closed port is an error at once (udp(7)) instead of a wait.
             asking.connect(("127.0.0.1", port))
             asking.send(question)
+            # 512 bytes is the most over UDP without EDNS; the first two are the ID (RFC 1035 sections 4.2.1, 4.1.1).
             return asking.recv(512)[:2] == question[:2]
         except OSError:
             return False
@@ -306,6 +311,7 @@ def _written(file: Path) -> dict[str, tuple[str, ...]]:
 def _has_ipv6() -> bool:
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            # Kernels with ipv6.disable_ipv6=1 have the family, but not the address.
             probe.bind(("::1", 0))
     except OSError:
         return False

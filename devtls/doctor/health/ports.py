@@ -194,6 +194,7 @@ def probe_ports(numbers: Iterable[int], ca: ProbedCa, machine: Machine) -> tuple
 
 
 def _look(number: int, ca: ProbedCa, lowest: int) -> PortFacts:
+    # Asked by a connection: a redirect leads to somebody although no socket listens on the number.
     address = next((each for each in _LOOPBACK if _listens(each, number)), None)
     if address is None and _is_lost(number):
         return PortFacts(number, PortOwner.LOST, port_holder(number), number < lowest)
@@ -219,6 +220,7 @@ def _offers_root(address: str, authority: Authority) -> bool:
     asking = HTTPConnection(address, authority.pki_port, timeout=_HANDSHAKE_S)
     try:
         asking.request("GET", "/root.der")
+        # One byte more, so that a longer answer is not taken for ours.
         return asking.getresponse().read(len(authority.root_der) + 1) == authority.root_der
     except (OSError, HTTPException):
         return False
@@ -268,6 +270,7 @@ def _is_of_devtls(leaf: x509.Certificate) -> bool:
 
 def _signed(authority: Authority, leaf: x509.Certificate) -> bool:
     try:
+        # The signature, not the names: anybody can write our names into a certificate.
         leaf.verify_directly_issued_by(authority.intermediate.certificate)
     except (InvalidSignature, ValueError, TypeError):
         return False

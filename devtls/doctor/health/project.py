@@ -112,6 +112,7 @@ def probe_project(directory: Path, home: Path, paths: Paths, zones: tuple[Hostna
     file = str(found.path)
     try:
         config = load_config(found, paths)
+        # No server for static files runs here; the routes only want some name of a socket.
         directories = {route.target.directory: "-" for route in config.routes if isinstance(route.target, StaticTarget)}
         routes = build_routes(config, zones, static_sockets=directories).routes
     except DevtlsError as error:

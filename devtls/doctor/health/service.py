@@ -94,6 +94,7 @@ def probe_services(machine: Machine, runner: Runner) -> tuple[ServiceFacts, ...]
                 config=account.config,
                 config_is_there=not account.config or Path(account.config).exists(),
                 running=account.running,
+                # Sockets of the system's manager start it, so it need not run now.
                 on_demand=service.part is Part.PORTS,
                 trouble=account.trouble,
             )

@@ -27,11 +27,13 @@ from devtls.system.machine.machine import Machine
 _ENV = 'eval "$(devtls env)"'
 _UNSET = 'eval "$(devtls env --unset)"'
 CHECKS_OFF: Mapping[str, tuple[str, ...]] = {
+    # Only "0" does it; "false" has no effect in Node.
     "NODE_TLS_REJECT_UNAUTHORIZED": ("0",),
     "GIT_SSL_NO_VERIFY": ("1", "true", "yes", "on"),
     "PYTHONHTTPSVERIFY": ("0",),
 }
 """Variable -> the values that turn its programs' checks off."""
+# Lower case first: curl reads no HTTP_PROXY, since CGI sets it from a request's header (curl(1)).
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 NO_PROXY = "no_proxy"
 
@@ -216,6 +218,7 @@ def _renewal(
     changed = [
         path
         for path, content in planned.items()
+        # Compared as certificates: other aliases or line ends change nothing for a program.
         if path.is_file() and set(_certificates(path)) != set(_parse(path, content))
     ]
     foreign = ClientFiles(directory).outdated(DesiredFiles(root=ca.root))

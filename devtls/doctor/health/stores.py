@@ -157,6 +157,7 @@ def probe_stores(machine: Machine, runner: Runner, ca: ProbedCa) -> tuple[Probed
     """Probe every store of this machine."""
     entries = _entries(ChangeRecord(ca.facts.directory))
     recorded = tuple(dict.fromkeys(entry.store for entry in entries))
+    # Who trusted for the whole machine has no use for a warning about the user's own store.
     scope = Scope.MACHINE if any(name in MACHINE_WIDE for name in recorded) else Scope.USER
     stores = find_stores(machine, runner, recorded=recorded, scope=scope)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -174,6 +175,7 @@ def _probe(store: AnyStore, ca: ProbedCa, entries: Collection[Installed]) -> Pro
     found, root = store.probe(), ca.root
     mine = {entry.fingerprint for entry in entries if entry.store == store.name}
     present = root.fingerprint if root else ""
+    # Older roots of this CA are meant to be there until they are retired.
     known = {fingerprint_of(der) for der in root.ders} if root else set()
     stale = tuple(
         StaleRoot(each.nickname, each.fingerprint, each.fingerprint in mine)

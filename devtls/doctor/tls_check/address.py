@@ -19,6 +19,7 @@ HTTPS_PORT = 443
 Host = Hostname | IPv4Address | IPv6Address
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+# wss is TLS as well (RFC 6455 section 3), with the same certificate.
 _SECURE = frozenset({"https", "wss"})
 _SPELLINGS = "Write https://app.dev.local, app.dev.local:8443, 127.0.0.1:8443 or [::1]:8443."
 _LONGEST = 2000
@@ -59,6 +60,7 @@ def parse_address(text: str, default_port: int = HTTPS_PORT) -> Address:
         raise InvalidAddress("This address is far too long to be one.", hint=_SPELLINGS)
     scheme = _SCHEME.match(text)
     rest = text[scheme.end() :] if scheme else text
+    # Browsers read a backslash as a slash (WHATWG URL).
     authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
     if scheme and scheme[1].lower() not in _SECURE:
         raise _wrong_scheme(scheme[1].lower(), authority)
@@ -106,6 +108,7 @@ def _parse_host(host: str, text: str) -> Host:
 
 
 def _parse_port(port: str, text: str) -> int:
+    # int() would take other digits, underscores and signs; [:6] keeps it from a number of megabytes.
     if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
         raise InvalidAddress(f"{_shown(text)} has no port from 1 to 65535.", hint=_SPELLINGS)
     return int(port)

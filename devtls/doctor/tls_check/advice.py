@@ -16,6 +16,7 @@ from devtls.doctor.tls_check.report import CheckAnswer, Mark, Questions
 from devtls.names import is_below, zone_of
 
 _OURS = re.compile(r"devtls (?:root|intermediate) [0-9a-f]{8}\Z")
+# No public CA certifies these: RFC 6761, 6762, 7686, 8375, and names that only private networks use.
 _RESERVED = ("localhost", "test", "local", "internal", "home.arpa", "example", "invalid", "lan", "onion")
 
 

@@ -154,6 +154,7 @@ class Certificate:
     def may_sign(self) -> bool:
         """Whether its key usage, if it has one, lets it sign certificates."""
         value = self._value(x509.KeyUsage)
+        # No key usage at all restricts nothing (RFC 5280 section 4.2.1.3).
         return value is None or value.key_cert_sign
 
     @cached_property
@@ -178,6 +179,7 @@ class Certificate:
     def names_ignorable(self) -> bool:
         """Whether the subject is empty and the alternative names are not critical (RFC 5280 4.1.2.6 forbids it)."""
         found = [each for each in self._extensions[0] if isinstance(each.value, x509.SubjectAlternativeName)]
+        # RFC 5280 section 4.2.1.6: with an empty subject the extension must be critical.
         return any(not each.critical for each in found) and not _in_words(self.raw, "subject")
 
     @cached_property
@@ -320,6 +322,7 @@ def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Say whether the key of `issuer` signed `certificate`, and its name stands there as the issuer's."""
     try:
         algorithm, parameters = certificate.signature_hash_algorithm, certificate.signature_algorithm_parameters
+        # RFC 5280 section 6.1.3 (a)(4): the names chain, not only the keys.
         if certificate.issuer != issuer.subject:
             return False
     except (ValueError, UnsupportedAlgorithm):

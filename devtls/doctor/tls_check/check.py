@@ -86,6 +86,7 @@ def _read_sent(ders: Sequence[bytes]) -> tuple[tuple[Certificate, ...], str]:
         try:
             found.append(read_certificate(der))
         except CertificateError as error:
+            # An unreadable one behind it may be superfluous: browsers build a path from the others.
             if position == 0:
                 return (), str(error)
     return tuple(found), ""
@@ -101,6 +102,7 @@ def _gather(
     stores = read_stores(environment.machine, environment.runner, environment.given, os.environ)
     anchors, now = stores.anchors, environment.now
     path = find_path(sent, anchors, [local_ca.root] if local_ca.root else [], now)
+    # A scope such as %eth0 is no part of the address.
     private = not ip_address(handshake.ip.partition("%")[0]).is_global
     with ThreadPoolExecutor(2) as pool:
         revocations = pool.submit(query_issuers, path, Fetcher(target.timeout_s, private), now)

@@ -24,6 +24,7 @@ def find_breaches(path: CertificationPath) -> Iterator[str]:
             yield f"{authority.subject} signed a certificate, but is no CA itself."
         elif not authority.may_sign:
             yield f"{authority.subject} signed a certificate, which its key usage does not allow."
+        # Self-issued certificates do not count for the path length (RFC 5280 section 6.1.4 (l)).
         below = [each for each in path.certificates[1 : position + 1] if each.raw.subject != each.raw.issuer]
         if authority.path_length is not None and len(below) > authority.path_length:
             yield f"{authority.subject} may have {authority.path_length} CAs below itself, and has {len(below)}."
@@ -47,6 +48,7 @@ def _outside(leaf: Certificate, authority: Certificate) -> Iterator[str]:
 
 def _refused(permitted: Sequence[bool], excluded: Sequence[bool]) -> bool:
     """Say whether a name is outside, given in which subtrees of its own kind it is; none permitted = all are."""
+    # Exclusions win; a kind of name without permitted subtrees is free (RFC 5280 section 4.2.1.10).
     return any(excluded) or (bool(permitted) and not any(permitted))
 
 

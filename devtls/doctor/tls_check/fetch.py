@@ -40,14 +40,17 @@ class Fetcher:
             host, port = parts.hostname or "", parts.port or 80
         except ValueError as error:
             raise NotFetched(f"{shown} is no address") from error
+        # CRLs and OCSP are signed themselves, and https would need revocation in turn (RFC 5280 section 8).
         if parts.scheme != "http" or not host:
             raise NotFetched(f"{shown} is not fetched: only http:// addresses are")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        # A line end in it would begin another header field of the request.
         if not target.isascii() or not target.isprintable() or " " in target:
             raise NotFetched(f"{shown} is no address")
         connection = http.client.HTTPConnection(host, port)
         try:
             connection.sock = connect(host, port, self.timeout_s)
+            # The connected peer, not the name: a second look-up could give another address (DNS rebinding).
             self._check_place(connection.sock.getpeername()[0], shown)
             headers = {"Content-Type": media_type} if body is not None else {}
             with cut_after(connection.sock, self.timeout_s) as limit:
@@ -74,6 +77,7 @@ def _read(connection: http.client.HTTPConnection, limit: threading.Event, shown:
             content += piece
             if len(content) > LARGEST:
                 raise NotFetched(f"{shown} is longer than {LARGEST >> 20} MiB")
+    # The cut looks like the end of a body without a length: what came so far is not all.
     if limit.is_set():
         raise NotFetched(f"{shown} is too slow")
     return content

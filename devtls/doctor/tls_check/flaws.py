@@ -14,9 +14,11 @@ from devtls.doctor.tls_check.report import CheckAnswer, Mark
 
 _SHORTEST_RSA = 2048
 _WEAK_HASHES = frozenset({"md2", "md5", "sha1"})
+# Chromium offers no Ed25519 for certificates, and P-521 neither.
 _BROWSER_CURVES = frozenset({"P-256", "P-384"})
 _HOUR = timedelta(hours=1)  # Apple allows that much more
 
+# Apple, HT210176: TLS server certificates issued after this day, of any CA.
 _APPLE_SINCE = datetime(2019, 7, 1, tzinfo=UTC)
 _APPLE_DAYS = 825
 _PUBLIC_LIMITS = ((datetime(2026, 3, 15, tzinfo=UTC), 200), (datetime(2020, 9, 1, tzinfo=UTC), 398))
@@ -51,6 +53,7 @@ def _weak(certificate: Certificate) -> Iterator[CheckAnswer]:
     elif kind not in _BROWSER_CURVES | {"RSA"}:
         sentence = f"The key of {certificate.subject} is of a kind ({kind}) that Chromium cannot use: take P-256."
         yield _warns(sentence, "has a key that browsers cannot use")
+    # A certificate's own signature on itself protects nothing, so its hash does not matter.
     if certificate.signature_hash in _WEAK_HASHES and not certificate.self_signed:
         name = certificate.signature_hash.upper().replace("SHA1", "SHA-1")
         sentence = f"{certificate.subject} is signed with {name}, which can be forged."

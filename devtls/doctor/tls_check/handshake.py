@@ -30,6 +30,7 @@ _BROWSER_CIPHERS = ":".join(
         *("AES128-SHA", "AES256-SHA", "@SECLEVEL=0"),
     ]
 )
+# aNULL has no certificate to look at, eNULL no encryption.
 _EVERY_CIPHER = "ALL:!aNULL:!eNULL:@SECLEVEL=0"
 _LEGACY_SERVER_CONNECT = 0x4  # ssl.OP_LEGACY_SERVER_CONNECT, which Python names from 3.12 on
 _DER = 2  # _ssl.ENCODING_DER
@@ -97,9 +98,11 @@ def _as_over_http1(handshake: Handshake, target: CheckTarget) -> Handshake:
 
 def _context(ciphers: str, alpn: Iterable[str]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Before verify_mode: ssl refuses CERT_NONE while names are checked.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # see the module's docstring
     context.set_ciphers(ciphers)
+    # OpenSSL 3 refuses servers without secure renegotiation (RFC 5746); they show a certificate as well.
     context.options |= _LEGACY_SERVER_CONNECT
     context.set_alpn_protocols(list(alpn))
     return context
@@ -121,6 +124,7 @@ def _attempt(target: CheckTarget, context: ssl.SSLContext) -> Handshake | Handsh
         try:
             name = str(target.address.host)
             with (
+                # Its handshake must run under the limit. OpenSSL sends no SNI for an address (RFC 6066 section 3).
                 context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False) as tls,
                 cut_after(tls, target.timeout_s) as limit,
             ):
@@ -138,6 +142,7 @@ def _shake(tls: ssl.SSLSocket, ip: str, target: CheckTarget, limit: threading.Ev
     cipher = tls.cipher() or ("", "", 0)
     alpn = tls.selected_alpn_protocol() or ""
     handshake = Handshake(ip, certificates, whole, _protocol(tls), cipher[0], alpn)
+    # No HTTP/2 here: the same is asked over HTTP/1.1 on a second connection.
     return _ask(handshake, tls, target.address) if alpn != "h2" else handshake
 
 
@@ -192,6 +197,7 @@ def _out_of_reach(error: CannotReach, target: CheckTarget) -> HandshakeFailed:
         return HandshakeFailed(
             FailureReason.SILENT if error.silent else FailureReason.UNREACHABLE, shortened(str(error))
         )
+    # devtls serve takes this one where 443 is closed to the user.
     elsewhere = target.port != _USUAL_PORT and accepts(error.ip, _USUAL_PORT, min(target.timeout_s, 1.0))
     return HandshakeFailed(FailureReason.REFUSED, shortened(str(error)), error.ip, _USUAL_PORT if elsewhere else 0)
 

@@ -27,6 +27,7 @@ def match_name(host: Host, certificate: Certificate, is_public_suffix: PublicSuf
     if not isinstance(host, str):
         return _match_address(host, certificate)
     for name in certificate.dns_names:
+        # A trailing dot is no part of the name in a certificate, yet some have it.
         if name.rstrip(".") == host:
             return True, f"The certificate is for {host}."
     wild = [name for name in certificate.dns_names if _covers(name, host)]
@@ -62,6 +63,7 @@ def _match_address(host: Host, certificate: Certificate) -> tuple[bool, str]:
 
 
 def _covers(pattern: str, host: str) -> bool:
+    # The whole first label and exactly one (RFC 6125 section 6.4.3, as browsers apply it).
     return pattern.startswith("*.") and pattern[1:].rstrip(".") == "." + host.partition(".")[2] and "." in host
 
 

@@ -14,6 +14,7 @@ from enum import Enum
 
 from devtls.doctor.tls_check.certificate import Certificate
 
+# Real chains have three or four; each step multiplies the search.
 _DEEPEST = 8
 _MOST_SIGNATURES = 200
 """A server may send many certificates of one name: each costs a signature check, and no real chain needs more."""
@@ -70,12 +71,14 @@ class _Search:
 
     def paths(self, chain: tuple[Certificate, ...]) -> Iterator[CertificationPath]:
         last = chain[-1]
+        # First: a trusted certificate ends the path even where it is no root, as in browsers.
         if last.fingerprint in self.anchors:
             yield CertificationPath(chain, PathEnd.ANCHORED)
             return
         if last.self_signed:
             yield CertificationPath(chain, PathEnd.SELF_SIGNED if len(chain) == 1 else PathEnd.UNTRUSTED_ROOT)
             return
+        # Not twice: two CAs that signed each other would lead in a circle.
         named = [each for each in self.pool if each.raw.subject == last.raw.issuer and each not in chain]
         signing = [each for each in named if len(chain) < _DEEPEST and self._signs(each, last)]
         for signer in signing:
@@ -94,6 +97,7 @@ def _stop(last: Certificate, named: Sequence[Certificate]) -> PathEnd:
     if not candidates:
         return PathEnd.INCOMPLETE
     meant = last.issuer_key_id
+    # A key identifier tells which key was meant before any signature is tried (RFC 5280 section 4.2.1.1).
     if meant is not None and all(each.key_id not in (meant, None) for each in candidates):
         return PathEnd.OTHER_KEY
     return PathEnd.BAD_SIGNATURE

@@ -107,7 +107,9 @@ def on_hsts(evidence: Evidence, *, would_warn: bool) -> Iterator[CheckAnswer]:
         yield CheckAnswer("HSTS", Mark.NOTE, sentence)
     if value is None:
         return
+    # Names are case-insensitive and the value may be quoted (RFC 6797 section 6.1).
     age = re.search(r"max-age\s*=\s*\"?(\d{1,15})", value, re.IGNORECASE)
+    # max-age=0 has a browser forget the host (RFC 6797 section 6.1.1).
     if age is None or int(age[1]) == 0:
         shown = shortened(value)
         yield CheckAnswer(

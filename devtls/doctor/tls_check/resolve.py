@@ -45,6 +45,7 @@ def resolve(host: str, timeout_s: float) -> tuple[str, ...]:
         except (OSError, UnicodeError) as error:
             failed.append(getattr(error, "strerror", None) or str(error))
 
+    # getaddrinfo takes no time limit and cannot be interrupted: a daemon may be left behind.
     asking = threading.Thread(target=ask, name="devtls-resolve", daemon=True)
     asking.start()
     asking.join(timeout_s)

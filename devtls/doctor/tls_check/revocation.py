@@ -25,6 +25,7 @@ from devtls.doctor.tls_check.certificate import UNREADABLE, Certificate, holds, 
 from devtls.doctor.tls_check.fetch import Fetcher, NotFetched
 from devtls.doctor.tls_check.path import CertificationPath
 
+# Clocks of issuers and of this machine differ by minutes.
 _SKEW = timedelta(minutes=5)
 
 
@@ -66,6 +67,7 @@ def _read_crl(der: bytes, certificate: Certificate, issuer: Certificate, source:
         entry = crl.get_revoked_certificate_by_serial_number(certificate.raw.serial_number)
     if not signed:
         return unusable(certificate, "CRL", source, f"the revocation list was not signed by {issuer.subject}")
+    # Before the dates: an old list that says "revoked" is still believed, a revocation is seldom lifted.
     if entry is not None and _counts(entry):
         why = _reason(entry.extensions)
         return _revoked(certificate, "CRL", source, entry.revocation_date_utc, why)
@@ -82,6 +84,7 @@ def _read_crl(der: bytes, certificate: Certificate, issuer: Certificate, source:
 
 
 def _counts(entry: x509.RevokedCertificate) -> bool:
+    # removeFromCRL lifts a hold (RFC 5280 section 5.3.1).
     return _reason(entry.extensions) != x509.ReasonFlags.remove_from_crl.value
 
 
@@ -110,6 +113,7 @@ def _read_ocsp(
     if answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
         words = answer.response_status.name.lower().replace("_", " ")
         return unusable(certificate, "OCSP", source, f"{source} did not answer the question: {words}")
+    # One response may be about several certificates (RFC 6960 section 4.2.1).
     single = next((each for each in answer.responses if each.serial_number == certificate.raw.serial_number), None)
     if single is None:
         return unusable(certificate, "OCSP", source, f"{source} answered about another certificate")
@@ -138,6 +142,7 @@ def _is_delegate(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
         purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except (*UNREADABLE, x509.ExtensionNotFound):
         return False
+    # A delegate must be marked so and be signed by the issuer itself (RFC 6960 section 4.2.2.2).
     return ExtendedKeyUsageOID.OCSP_SIGNING in purposes and issued_by(certificate, issuer)
 
 
@@ -159,6 +164,7 @@ def unusable(certificate: Certificate, kind: str, source: str, why: str) -> Revo
     return Revocation(certificate.subject, kind, source, CertificateStatus.UNKNOWN, sentence)
 
 
+# Each may wait for the whole time limit, and certificates of strangers choose the addresses.
 _MOST_TRIED = 2
 _LONGEST_URL = 200
 

@@ -64,6 +64,7 @@ class ProbedStores:
 
     def is_public(self, root: Certificate) -> bool:
         """Say whether a root came with the system and not from a person: browsers bring the same list along."""
+        # Anchors that a person added stand in the same bundle as the public roots.
         local = {
             anchor.fingerprint for _, facts in self.probed if isinstance(facts, SystemFacts) for anchor in facts.anchors
         }
@@ -127,6 +128,7 @@ def _given_answer(given: GivenRoots, root: Certificate) -> StoreAnswer:
 
 
 def _java_answer(path: Path, content: bytes, root: Certificate) -> StoreAnswer:
+    # As Java ships them, both formats hold certificates as plain DER: no password is needed.
     return StoreAnswer(f"java:{path}", f"Java ({path})", Kind.RUNTIME.value, root.der in content)
 
 

@@ -36,6 +36,7 @@ def decide(evidence: Evidence, is_public_suffix: PublicSuffix) -> TlsCheckReport
     )
     remarks = [*on_connection(evidence.handshake), *find_flaws(path, public=evidence.public)]
     remarks += on_revocation(evidence.revocations)
+    # Revocation counts here, although not every browser looks: nobody should open a revoked one.
     would_warn = any(each.mark is Mark.WARNS for each in (*questions, *remarks))
     remarks += on_verifiers(evidence.verifiers, would_warn=would_warn)
     remarks += on_hsts(evidence, would_warn=would_warn)
@@ -83,8 +84,10 @@ def _check_anchor(evidence: Evidence) -> CheckAnswer:
     browsers = [store for store in stores if store.kind == "browser"]
     doubting = [store for store in browsers if store.trusts is False]
     holders = _labels(trusting)
+    # Asked for by the user: then the question is what a browser with that root would do.
     if any(store.kind == "given" for store in trusting):
         return _answer("Issuer", True, f"{root} counts as trusted, as asked with --ca: {holders}.", "")
+    # Before the stores: Chromium's and Firefox' built-in lists are in no database that could be read.
     if evidence.public:
         return _answer("Issuer", True, f"{root} is a public root, which browsers bring along. Here: {holders}.", "")
     unknown = [store for store in browsers if store.trusts is None]

@@ -28,9 +28,12 @@ def ask_openssl(target: CheckTarget, anchors: Sequence[Certificate]) -> tuple[Ve
 
 def _context(anchors: Sequence[Certificate], *, strict: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # As browsers: the common name is no name of a server any more (RFC 9525).
     context.hostname_checks_common_name = False
+    # PARTIAL_CHAIN: any trusted certificate may end a chain, as in browsers; OpenSSL wants a root.
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     strictly = ssl.VerifyFlags.VERIFY_X509_STRICT
+    # Set or cleared: Python 3.13 and later may set it by themselves.
     context.verify_flags = context.verify_flags | strictly if strict else context.verify_flags & ~strictly
     for anchor in anchors:
         try:

@@ -56,4 +56,5 @@ class PageText(msgspec.Struct, frozen=True):
 
 def printable(text: str) -> str:
     """Return `text` with control and direction characters written out, which could forge what a reader sees."""
+    # Escape sequences would act in a terminal, bidirectional ones turn a name around (CVE-2021-42574).
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -29,6 +29,7 @@ def marked(text: str) -> str:
 
 def _row(row: PageRow) -> str:
     label = escape(printable(row.label))
+    # An address comes from the network: javascript: would be a link as well.
     if row.href.startswith(("https://", "http://")):
         label = f'<a href="{escape(printable(row.href))}">{label}</a>'
     return f"<li><span>{label}</span><span>{escape(printable(row.detail))}</span></li>"

@@ -23,7 +23,9 @@ def draw(text: PageText, accept: bytes, *extra: tuple[bytes, bytes]) -> LocalRes
     headers = [
         (b"Content-Type", kind),
         (b"Content-Length", b"%d" % len(body)),
+        # A browser that keeps an error page would show it when the app is up.
         (b"Cache-Control", b"no-store"),
+        # Text from the network must not be taken for markup.
         (b"X-Content-Type-Options", b"nosniff"),
         (b"Referrer-Policy", b"no-referrer"),
         (ERROR_HEADER, text.code.encode()),
@@ -52,6 +54,7 @@ def preferred_form(accept: bytes) -> str:
         if form is not None:
             weights[form] = max(weights[form], _weight(parameters))
     best = max(weights.values())
+    # Among equals the page: a browser's own order, too.
     return next(form for form in _FORM_ORDER if weights[form] == best) if best else "text"
 
 

@@ -72,6 +72,7 @@ def _route_name(host: str) -> str:
     if ":" in host or host.replace(".", "").isdecimal():  # 127.0.0.1 and [::1] are served by the route `localhost`
         return "localhost"
     label = host.partition(".")[0]
+    # A Host is the client's text: a shell must not find `;` or `$` in what people copy.
     return label if label.replace("-", "").isalnum() else "app"
 
 

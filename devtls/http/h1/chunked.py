@@ -15,9 +15,11 @@ from devtls.http.events import Data, EndOfMessage, Trailers
 from devtls.http.h1.fields import check_bytes, parse_fields
 from devtls.http.h1.head import HeadLimits, HeadSplitter
 
-_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")  # 16 digits are 64 bits
+# RFC 9112 7.1.1 asks for a limit: extensions are dropped, but cost the time to read them.
 _MAX_EXTENSION = 4096
 _MAX_LINE = 16 + 1 + _MAX_EXTENSION
+# Of a body, in bytes; data earns more, so that a long body with small extensions passes.
 _FREE_EXTENSIONS = 65536
 
 _SIZE_LINE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
@@ -84,6 +86,7 @@ class ChunkedDecoder:
         while place < end:
             if self._state == _DATA:
                 taken = min(self._remaining, end - place)
+                # no copy for the usual read inside of one chunk
                 pieces.append(data if taken == end else data[place : place + taken])
                 place += taken
                 self._remaining -= taken
@@ -91,7 +94,7 @@ class ChunkedDecoder:
                     self._state = _DATA_END
             elif self._state == _DATA_END:
                 crlf = data[place : place + 2]
-                if crlf == b"\r":
+                if crlf == b"\r":  # the LF may come with the next read
                     break
                 if crlf != b"\r\n":
                     raise ProtocolViolation("The data of a chunk does not end where its size says.")
@@ -110,6 +113,7 @@ class ChunkedDecoder:
         return place
 
     def _begin_chunk(self, line: bytes) -> None:
+        # A bare LF ends no line here (RFC 9112 2.2 would let us): two parsers could differ on it.
         if not line.endswith(b"\r\n"):
             raise ProtocolViolation("The size line of a chunk does not end in CRLF.")
         digits, semicolon, extension = line[:-2].partition(b";")
@@ -132,6 +136,7 @@ class ChunkedDecoder:
         head, leftover = found
         _, _, block = head.partition(b"\r\n")
         if block:
+            # What HTTP acts on is ignored: framing never changes behind a body (RFC 9110 6.5.1).
             headers, _ = parse_fields(block, self._limits.max_fields, {})
             events.append(Trailers(self._stream_id, headers))
         events.append(EndOfMessage(self._stream_id))

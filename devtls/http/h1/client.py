@@ -113,6 +113,7 @@ class H1ClientCodec:
             return []
         if self._answer != _ANSWER_COMPLETE:
             raise LocalProtocolError("The next request was asked for before the response was complete.")
+        # RFC 9112 9.6: what comes behind the last response is not processed.
         if self.closing:
             return [ConnectionClosed(self._stream_id)] if self._eof else []
         self._reading, self._answer = _READING_HEAD, _ANSWER_AWAITED
@@ -151,7 +152,7 @@ class H1ClientCodec:
         return self._malformed_head(ProtocolViolation(reason, status=status))
 
     def _malformed_head(self, violation: ProtocolViolation) -> Malformed:
-        self._stream_id += 1
+        self._stream_id += 1  # its response needs a number like any other
         self._request = None
         self._splitter.held = b""
         return self._malformed(violation)
@@ -263,6 +264,7 @@ class H1ClientCodec:
             if event.status == 204:
                 # RFC 9110 8.6: none in a 204, though apps send it
                 fields = writer.write_fields_without(event.headers, CONTENT_LENGTH) if lengths else fields
+            # RFC 9110 9.3.2: to HEAD the fields that a GET would have got.
             elif event.body_length and not lengths:
                 extra = writer.content_length(event.body_length)
         elif event.body_length is not None:
@@ -271,7 +273,7 @@ class H1ClientCodec:
         else:
             if lengths:
                 fields = writer.write_fields_without(event.headers, CONTENT_LENGTH)
-            if is_1_0:
+            if is_1_0:  # RFC 9112 6.1: no chunked for HTTP/1.0
                 self._must_close = True
                 self._body.begin(outgoing.UNTIL_CLOSE)
             else:
@@ -283,13 +285,14 @@ class H1ClientCodec:
         if self.closing:
             self._must_close = True  # the client has been told: what arrives later changes nothing
             extra += writer.CONNECTION_CLOSE
-        elif is_1_0:
+        elif is_1_0:  # RFC 9112 9.3: it stays open only when both say so
             extra += writer.CONNECTION_KEEP_ALIVE
         return writer.seal(writer.status_line(event.status, event.reason), fields, extra)
 
     def _send_end(self) -> bytes:
         end = self._body.end()
         self._answer = _ANSWER_COMPLETE
+        # The rest of the request would be read as the next one.
         if self._reading != _READING_COMPLETE:
             self._must_close = True
         return end
@@ -305,7 +308,7 @@ class H1ClientCodec:
             return writer.switching_head(event.reason, event.headers, request.upgrade)
         if request is None or request.http_version == b"1.0":
             return b""  # RFC 9110 15.2: an HTTP/1.0 client knows no 1xx
-        fields = writer.write_fields_without(event.headers, CONTENT_LENGTH)
+        fields = writer.write_fields_without(event.headers, CONTENT_LENGTH)  # RFC 9110 8.6
         return writer.seal(writer.status_line(event.status, event.reason), fields)
 
     def start_tunnel(self) -> bytes:

@@ -30,10 +30,11 @@ UPGRADE: Final = 6
 KEEP_ALIVE: Final = 7
 TE: Final = 8
 
-_MAX_REMEMBERED = 64
+_MAX_REMEMBERED = 64  # lines of one connection
 _MAX_REMEMBERED_BYTES = 512
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FOLD = re.compile(rb"\r\n[ \t]+")
+# RFC 9112 5.1: in a request it is refused, in a response removed.
 _SPACE_BEFORE_COLON = re.compile(rb"(?m)^([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]+:")
 _CONTROLS_AND_CRLF = bytes(code for code in (*range(0x20), 0x7F) if code != ord("\t"))
 
@@ -133,9 +134,10 @@ def _parse_line(line: bytes, memo: LineMemo) -> tuple[tuple[bytes, bytes], int]:
         kind = _kind_of_unusual(name)
     if not colon:
         raise ProtocolViolation("A header line has no colon.")
-    field = (name, value.strip(b" \t")), kind
+    field = (name, value.strip(b" \t")), kind  # RFC 9110 5.5: not part of the value; other whitespace is
     if len(line) <= _MAX_REMEMBERED_BYTES:
         if len(memo) >= _MAX_REMEMBERED:
+            # All at once: to keep an order of use would cost each line.
             memo.clear()
         memo[line] = field
     return field
@@ -143,6 +145,7 @@ def _parse_line(line: bytes, memo: LineMemo) -> tuple[tuple[bytes, bytes], int]:
 
 def _kind_of_unusual(name: bytes) -> int:
     if _TOKEN.fullmatch(name) is None:
+        # RFC 9112 2.2, 5.2: a folded line, or one behind the start line that could hide a field.
         if name[:1] in (b" ", b"\t"):
             raise ProtocolViolation("A header line starts with whitespace.")
         raise ProtocolViolation("The name of a header field is not a token.")

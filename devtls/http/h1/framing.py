@@ -29,6 +29,7 @@ from devtls.http.h1.fields import (
 )
 
 _MAX_LENGTH = 2**63 - 1
+# 2^63-1 has as many; Python's int() takes quadratic time for long ones.
 _MAX_DIGITS = 19
 _USUAL_OPTION = [b"keep-alive"]
 _TIMEOUT = re.compile(rb"timeout[ \t]*=[ \t]*\"?([0-9]{1,9})\"?")
@@ -77,12 +78,13 @@ def frame_request(acted: Acted, *, is_1_1: bool) -> RequestFrame:
     upgrades: list[bytes] = []
     for kind, value in acted:
         if kind == HOST:
-            if host is not None:
+            if host is not None:  # RFC 9112 3.2
                 raise ProtocolViolation("The request has more than one Host field.")
             host = value
         elif kind == CONNECTION:
             options.append(value)
         elif kind == CONTENT_LENGTH:
+            # RFC 9112 6.3 lets equal ones pass; request smuggling lives on such mercy.
             if length is not None:
                 raise ProtocolViolation("The request has more than one Content-Length.")
             length = parse_content_length(value)
@@ -95,19 +97,20 @@ def frame_request(acted: Acted, *, is_1_1: bool) -> RequestFrame:
             expects_continue = is_1_1  # RFC 9110 10.1.1: from an HTTP/1.0 client it must be ignored
         elif kind == UPGRADE:
             upgrades.append(value)
+    # RFC 9112 6.1: may be smuggling; refused, not repaired.
     if chunked and length is not None:
         raise ProtocolViolation("The request has both Content-Length and Transfer-Encoding.")
-    if host is None and is_1_1:
+    if host is None and is_1_1:  # RFC 9112 3.2
         raise ProtocolViolation("The request has no Host field.")
     body_length = None if chunked else (length or 0)
-    upgrade = _bridged_upgrade(upgrades, options) if upgrades and is_1_1 else b""
+    upgrade = _bridged_upgrade(upgrades, options) if upgrades and is_1_1 else b""  # RFC 9110 7.8: ignored in HTTP/1.0
     return RequestFrame(
         host, body_length, keeps_alive(options, is_1_1=is_1_1), expects_continue and body_length != 0, upgrade
     )
 
 
 def _check_request_coding(value: bytes, *, again: bool, is_1_1: bool) -> None:
-    if not is_1_1:
+    if not is_1_1:  # RFC 9112 6.1: its framing is faulty
         raise ProtocolViolation("Transfer-Encoding does not exist in HTTP/1.0.")
     if again:
         raise ProtocolViolation("The request has more than one Transfer-Encoding.")
@@ -116,6 +119,7 @@ def _check_request_coding(value: bytes, *, again: bool, is_1_1: bool) -> None:
 
 
 def _bridged_upgrade(upgrades: list[bytes], options: list[bytes]) -> bytes:
+    # RFC 9110 7.8: Upgrade counts only when Connection names it.
     if b"websocket" in list_members(upgrades) and b"upgrade" in list_members(options):
         return b"websocket"
     return b""
@@ -126,7 +130,7 @@ def keeps_alive(options: list[bytes], *, is_1_1: bool) -> bool:
     if not options or options == _USUAL_OPTION:
         return is_1_1 or bool(options)
     members = list_members(options)
-    if b"close" in members:
+    if b"close" in members:  # wins over keep-alive (RFC 9112 9.3)
         return False
     return is_1_1 or b"keep-alive" in members
 
@@ -149,6 +153,7 @@ def frame_response(status: int, method: bytes, acted: Acted, *, is_1_1: bool) ->
             repair = None if length is None else _with_one_length
             length = _agreed_length(length, value)
         elif kind == TRANSFER_ENCODING:
+            # Another coding outside of chunked would have to be undone by us.
             if chunked or not is_1_1 or value.lower() != b"chunked":
                 raise ProtocolViolation("The response has a transfer coding that is not exactly chunked.")
             chunked = True
@@ -157,18 +162,21 @@ def frame_response(status: int, method: bytes, acted: Acted, *, is_1_1: bool) ->
         elif kind == KEEP_ALIVE:
             timeout_s = _timeout_s(value)
     keep_alive = keeps_alive(options, is_1_1=is_1_1)
+    # Both may carry the length that a GET would have had (RFC 9110 8.6).
     if method == b"HEAD" or status == 304:
         return ResponseFrame(keep_alive, 0, False, timeout_s, repair)
+    # A length that is not 0 here says that bytes follow after all: the connection cannot be trusted.
     if status == 204:
         return ResponseFrame(keep_alive and not length and not chunked, 0, False, timeout_s, repair)
     if status == 205:
         # RFC 9110 15.3.6: no content. What an app sends all the same is never read: its connection goes instead.
         return ResponseFrame(keep_alive and length == 0 and not chunked, 0, False, timeout_s, _with_length_zero)
+    # RFC 9112 6.3: Transfer-Encoding overrides the length, which must go before it is passed on.
     if chunked:
         if length is not None:
             return ResponseFrame(False, None, repair=_without_lengths)
         return ResponseFrame(keep_alive, None, False, timeout_s)
-    if length is None:
+    if length is None:  # RFC 9112 6.3: until the connection closes
         return ResponseFrame(False, None, close_delimited=True)
     return ResponseFrame(keep_alive, length, False, timeout_s, repair)
 

@@ -27,8 +27,8 @@ _IN_START_LINE = bytes(code for code in range(0x100) if code >= 0x20 and code !=
 _VERSION = re.compile(rb"[A-Z]+/[0-9]+\.[0-9]+")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _USUAL_STATUS_LINES = {line: (True, code, line[13:]) for code, line in STATUS_LINES.items()}
-_START_LINE_SLACK = 256
-_BLANK_LINES = 2
+_START_LINE_SLACK = 256  # for the method, the version, the spaces
+_BLANK_LINES = 2  # old clients send a CRLF behind a POST
 _CR = 0x0D
 _BODILESS = frozenset((204, 205, 304))
 
@@ -47,6 +47,7 @@ class HeadLimits(msgspec.Struct, frozen=True):
         return self.max_target_bytes + _START_LINE_SLACK
 
 
+# Per connection: thousands of them must not hold much.
 _MAX_BLOCKS = 8
 _MAX_BLOCK_BYTES = 4096
 
@@ -74,6 +75,7 @@ class HeadMemo:
         if known is None:
             headers, acted = parse_fields(block, max_fields, self.lines)
             known = headers, frame_request(acted, is_1_1=True)
+            # RememberedHeaders cost more to make: only for what comes again.
             if self._comes_again(block):
                 known = RememberedHeaders(headers), known[1]
                 _remember(self._requests, block, known)
@@ -145,7 +147,7 @@ class HeadSplitter:
 
     def split(self, data: bytes) -> tuple[bytes, bytes] | None:
         """Add `data`; return (head without its last CRLFCRLF, what follows it), or None while it is incomplete."""
-        searched = max(0, len(self.held) - 3)
+        searched = max(0, len(self.held) - 3)  # the CRLFCRLF may be cut after three bytes
         if self.held:
             data = self.held + data
         if self._skips_blank_lines and data.startswith(b"\r") and not self._checked:
@@ -184,6 +186,7 @@ class HeadSplitter:
             if last >= 0:
                 check_bytes(visible[self._checked : last])
                 self._checked = last + 2
+            # Judged at once: a client that ends lines by LF would wait for our response for ever.
             if b"\n" in visible[self._checked :]:
                 raise bad_bytes()
         if end >= 0 or len(data) >= limit:
@@ -224,6 +227,7 @@ def _explain_request_line(line: bytes, limits: HeadLimits) -> ProtocolViolation:
         return ProtocolViolation("HTTP/0.9 is not spoken here.", status=505)
     if len(parts) != 3 or not is_token(parts[0]) or not parts[1] or _VERSION.fullmatch(parts[2]) is None:
         return ProtocolViolation("The request line is not a method, a target and a version.")
+    # RFC 9110 15.6.6
     if parts[2] not in (b"HTTP/1.0", b"HTTP/1.1"):
         return ProtocolViolation("Only HTTP/1.0 and HTTP/1.1 are spoken in this form.", status=505)
     if len(parts[1]) > limits.max_target_bytes:
@@ -267,9 +271,10 @@ def _parse_request(head: bytes, stream_id: int, limits: HeadLimits, memo: HeadMe
     if method == b"CONNECT":
         raise ProtocolViolation("This proxy opens no tunnels: CONNECT is not served.", status=501)
     if method == b"TRACE":
+        # It would show a script the cookies that are hidden from it (cross-site tracing).
         raise ProtocolViolation("TRACE is not served.", status=405)
     target, authority = resolve_target(method, target, frame.host)
-    upgrade = frame.upgrade if method == b"GET" and frame.body_length == 0 else b""
+    upgrade = frame.upgrade if method == b"GET" and frame.body_length == 0 else b""  # RFC 6455 4.1: a GET
     version = b"1.1" if is_1_1 else b"1.0"
     request = Request(
         stream_id, method, target, authority, headers, frame.body_length, version, frame.expects_continue, upgrade
@@ -296,6 +301,7 @@ def parse_response(
     line, _, block = head.partition(b"\r\n")
     is_1_1, status, reason = parse_status_line(line, limits)
     stream_id, method = request
+    # Only these are framed by their fields alone; the others depend on method and status.
     if is_1_1 and method != b"HEAD" and status >= 200 and status not in _BODILESS:
         headers, frame = memo.response(block, limits.max_fields)
         return Response(stream_id, status, headers, reason, frame.body_length, b"1.1", frame.close_delimited), frame

@@ -46,7 +46,7 @@ class OutgoingBody:
                 raise LocalProtocolError("The body is longer than its Content-Length.")
             return data
         if framing == CHUNKED:
-            return writer.chunk(data) if data else b""
+            return writer.chunk(data) if data else b""  # an empty chunk would end the body
         if framing == UNTIL_CLOSE:
             return data
         if framing == DROPPED:

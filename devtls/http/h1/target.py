@@ -16,11 +16,12 @@ _AUTHORITY = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2}){1,255})(?::[0-9]{0,5})?"
 )
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)")
-_MAX_AUTHORITY = 300
+_MAX_AUTHORITY = 300  # a name of 255 bytes, brackets and a port
 
 
 def parse_authority(text: bytes) -> bytes:
     """Return a valid `uri-host[:port]` in lower case (RFC 9110 section 7.2); raises ProtocolViolation."""
+    # Before the cache, whose keys must be short.
     if len(text) > _MAX_AUTHORITY:
         raise ProtocolViolation("The host name of the request is too long.")
     return _parse_short_authority(text)
@@ -35,6 +36,7 @@ def _parse_short_authority(text: bytes) -> bytes:
 
 def resolve_target(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes]:
     """Return (origin-form or `*`, effective authority); an absolute-form target wins over Host (RFC 9112 3.2.2)."""
+    # Checked even when it loses: an app gets no Host that is none.
     authority = b"" if host is None else parse_authority(host)
     if target.startswith(b"/"):
         return target, authority
@@ -46,7 +48,7 @@ def resolve_target(method: bytes, target: bytes, host: bytes | None) -> tuple[by
     if absolute is None:
         raise ProtocolViolation("The request target is neither a path nor an http or https URL.")
     path = absolute[2]
-    if not path and method == b"OPTIONS":
+    if not path and method == b"OPTIONS":  # RFC 9112 3.2.4
         path = b"*"
     elif not path.startswith(b"/"):
         path = b"/" + path

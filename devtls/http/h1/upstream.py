@@ -35,6 +35,7 @@ _READING_HEAD: Final = 1
 _READING_LENGTH: Final = 2
 _READING_CHUNKED: Final = 3
 _READING_UNTIL_CLOSE: Final = 4
+# After 101, before `start_tunnel`: bytes wait.
 _READING_SWITCHED: Final = 5
 _READING_TUNNEL: Final = 6
 _READING_BROKEN: Final = 7
@@ -92,7 +93,7 @@ class H1UpstreamCodec:
         extra = b""
         length = request.body_length
         if length is None:
-            if lengths:
+            if lengths:  # RFC 9112 6.2: never both
                 fields = writer.write_fields_without(request.headers, CONTENT_LENGTH)
             extra = writer.TRANSFER_CHUNKED
             self._body.begin(outgoing.CHUNKED)
@@ -100,6 +101,7 @@ class H1UpstreamCodec:
             if length or lengths:
                 extra = writer.missing_length(lengths, length)
             self._body.begin(outgoing.LENGTH, length)
+        # The client's Upgrade was hop-by-hop; this one is ours (RFC 9110 7.8).
         if request.upgrade:
             fields = writer.write_fields_without(request.headers, UPGRADE)
             extra += b"\r\nUpgrade: " + request.upgrade + writer.CONNECTION_UPGRADE
@@ -131,6 +133,7 @@ class H1UpstreamCodec:
             return [TunnelData(self._stream_id, data)]
         if reading == _READING_SWITCHED:
             self._buffer += data
+        # Bytes that no request asked for: the next response could be a forged one.
         self._keep_alive = False
         return []
 
@@ -172,7 +175,7 @@ class H1UpstreamCodec:
 
     def _take_interim(self, event: InformationalResponse, upgrades_to: Sequence[bytes]) -> None:
         if event.status == 101:
-            if not self._upgrade or self._upgrade not in upgrades_to:
+            if not self._upgrade or self._upgrade not in upgrades_to:  # RFC 9110 7.8
                 raise ProtocolViolation("The app switched to a protocol that nobody asked for.")
             self._reading = _READING_SWITCHED
             self._keep_alive = False
@@ -187,7 +190,7 @@ class H1UpstreamCodec:
             return [Data(self._stream_id, data)]
         self._reading = _READING_IDLE
         if len(data) > remaining:
-            self._keep_alive = False
+            self._keep_alive = False  # a byte too many: the app is out of step
             data = data[:remaining]
         return [Data(self._stream_id, data), EndOfMessage(self._stream_id)]
 
@@ -201,7 +204,7 @@ class H1UpstreamCodec:
         elif chunks.complete:
             self._reading = _READING_IDLE
             if rest:
-                self._keep_alive = False
+                self._keep_alive = False  # as above
         return events
 
     def _malformed(self, violation: ProtocolViolation) -> Malformed:

@@ -85,7 +85,7 @@ _REASONS = {
 """RFC 9110 section 15 and the IANA registry; `http.HTTPStatus` would cost each start 0.5 ms."""
 STATUS_LINES = {code: b"HTTP/1.1 %d %b" % (code, reason) for code, reason in _REASONS.items()}
 
-_FORBIDDEN_TRAILERS = frozenset(
+_FORBIDDEN_TRAILERS = frozenset(  # RFC 9110 6.5.1
     (
         b"authorization",
         b"connection",
@@ -189,6 +189,7 @@ def switching_head(reason: bytes, headers: Headers, protocol: bytes) -> bytes:
     """Return a 101: its fields as they are, and those that RFC 9110 7.8 demands when they are missing."""
     lines = [b"", *(b": ".join(pair) for pair in headers)]
     kinds = {kind_of(name) for name, _ in headers}
+    # The app's own fields stay as they are: a browser checks Sec-WebSocket-Accept among them.
     extra = b"" if UPGRADE in kinds else b"\r\nUpgrade: " + protocol
     if CONNECTION not in kinds:
         extra += CONNECTION_UPGRADE
@@ -209,6 +210,7 @@ def chunk(data: bytes) -> bytes:
 
 def last_chunk(trailers: Headers) -> bytes:
     """Return the end of a chunked body with its trailer section, without the fields that may not stand there."""
+    # Trailers that came over HTTP/2 pass here, too: framing must not be changed by them.
     kept = [b": ".join(pair) for pair in trailers if pair[0].lower() not in _FORBIDDEN_TRAILERS]
     if not kept:
         return LAST_CHUNK

@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 from devtls.http.h2 import frames
 from devtls.http.h2.frames import ConnectionFault, ErrorCode, protocol_error, without_padding
 
+# Empty CONTINUATIONs add no bytes, so the bytes alone bound nothing.
 _MAX_PIECES: Final = 64
-_PRIORITY_BYTES: Final = 5
+_PRIORITY_BYTES: Final = 5  # RFC 9113 6.2
 
 
 class WholeBlock(NamedTuple):
@@ -42,7 +43,7 @@ class BlockAssembler:
         if flags & frames.PRIORITISED:
             if len(payload) < _PRIORITY_BYTES:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS are too short for their priority.")
-            payload = payload[_PRIORITY_BYTES:]
+            payload = payload[_PRIORITY_BYTES:]  # deprecated (RFC 9113 5.3.2)
         if flags & frames.END_HEADERS:
             return payload
         self.stream_id, self.since_s = stream_id, now_s
@@ -52,7 +53,7 @@ class BlockAssembler:
 
     def go_on(self, flags: int, payload: bytes) -> WholeBlock | None:
         """Take the payload of a CONTINUATION; return the block with the last one. Raises ConnectionFault."""
-        if not self.stream_id:
+        if not self.stream_id:  # RFC 9113 6.10
             raise protocol_error("CONTINUATION without HEADERS.")
         self._pieces.append(payload)
         self._bytes += len(payload)

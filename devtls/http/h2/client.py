@@ -30,6 +30,7 @@ from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.streams import END, Ended, Stream
 
 _NOT_YET_S = -1.0
+# Per connection: thousands of them must not hold much.
 _MAX_BLOCKS = 32
 _MAX_BLOCK_BYTES = 4096
 
@@ -54,7 +55,7 @@ class H2ClientCodec(Endpoint[ClientEvent]):
             {
                 frames.SETTINGS_MAX_CONCURRENT_STREAMS: limits.max_streams,
                 frames.SETTINGS_MAX_HEADER_LIST_SIZE: limits.head.max_head_bytes,
-                frames.SETTINGS_ENABLE_CONNECT_PROTOCOL: 1,
+                frames.SETTINGS_ENABLE_CONNECT_PROTOCOL: 1,  # RFC 8441 3
             }
         )
 
@@ -62,6 +63,7 @@ class H2ClientCodec(Endpoint[ClientEvent]):
 
     def receive_data(self, data: bytes, now_s: float) -> list[ClientEvent]:
         """Return what `data` completes: events of several requests, in the order of the wire."""
+        # RFC 9113 3.4; compared as it comes in, so that HTTP/1.1 is refused by its first byte.
         if self._preface and not self.broken:
             held = self._buffer + data
             expected = self._preface[: len(held)]
@@ -97,6 +99,7 @@ class H2ClientCodec(Endpoint[ClientEvent]):
         if stream_id > self._last_peer_stream and stream_id % 2:
             self._begin(stream_id, block, end_stream=end_stream)
             return
+        # Even when the stream is over: the table must see each block (RFC 9113 4.3).
         decoded = self._decoder.decode(block)
         stream = self._streams.get(stream_id)
         if stream is not None:
@@ -109,6 +112,7 @@ class H2ClientCodec(Endpoint[ClientEvent]):
     def _begin(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
         request: Request | None = None
         refused: ProtocolViolation | None = None
+        # Before the block is read: a malformed request has opened its stream all the same.
         self._last_peer_stream = stream_id
         try:
             request = self._read_request(stream_id, block, end_stream=end_stream)
@@ -117,6 +121,7 @@ class H2ClientCodec(Endpoint[ClientEvent]):
         if self._last_taken is not None and stream_id > self._last_taken:
             self._ended.note(stream_id, Ended.RESET_BY_US)  # its body may be on its way
             return  # RFC 9113 6.8: it was told that this one is not looked at
+        # Those that the client has reset count until the app is done with them (CVE-2023-44487).
         if len(self._streams) + len(self._lingering) >= self._limits.max_streams:
             raise StreamFault(ErrorCode.REFUSED_STREAM, "Too many streams are open.")
         method = self._refused_method if request is None else request.method
@@ -134,10 +139,12 @@ class H2ClientCodec(Endpoint[ClientEvent]):
 
     def _read_request(self, stream_id: int, block: bytes, *, end_stream: bool) -> Request:
         decoder = self._decoder
+        # The same bytes mean other fields once the table has changed (RFC 7541 2.3.2).
         if decoder.generation != self._known_generation:
             self._known.clear()
             self._seen.clear()
             self._known_generation = decoder.generation
+        # A block that changed the table is never remembered: to skip it would desynchronise the decoder.
         if end_stream and (known := self._known.get(block)) is not None:
             return Request(stream_id, known.method, known.target, known.authority, known.headers, 0, heads.HTTP_VERSION)
         decoded = decoder.decode(block)
@@ -173,6 +180,7 @@ class H2ClientCodec(Endpoint[ClientEvent]):
     def _peer_reset(self, stream: Stream, code: int) -> None:
         answered = not stream.our_side_open
         super()._peer_reset(stream, code)
+        # Rapid reset (CVE-2023-44487): it costs the client nothing and an app a request.
         if not answered and not self._abuse.take(self._now_s):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "Too many requests were taken back.")
 
@@ -181,6 +189,7 @@ class H2ClientCodec(Endpoint[ClientEvent]):
             super()._take_data(stream, data)
             return
         self._discarding[stream.id] = self._now_s
+        # The response is whole: nobody reads this any more.
         stream.discarded += len(data)
         if stream.discarded > self._limits.max_drain_bytes:
             self.reset(stream.id, ErrorCode.NO_ERROR)
@@ -193,7 +202,7 @@ class H2ClientCodec(Endpoint[ClientEvent]):
         """Give up on a client that does not do its part in time; ask about once a second while `waits`."""
         events = super().tick(now_s)
         for stream_id, heard_s in list(self._discarding.items()):
-            if heard_s == _NOT_YET_S:
+            if heard_s == _NOT_YET_S:  # sending has no clock
                 self._discarding[stream_id] = now_s
             elif now_s - heard_s >= self._limits.linger_s:
                 self.reset(stream_id, ErrorCode.NO_ERROR)
@@ -227,7 +236,7 @@ class H2ClientCodec(Endpoint[ClientEvent]):
         Nothing happens on a stream that is over: the client may have ended it at any moment.
         """
         stream = self._streams.get(event.stream_id)
-        if stream is None:
+        if stream is None:  # reset by the client, while the app was at it
             return False
         if isinstance(event, Data):
             return self._send_data(stream, event.data)
@@ -262,7 +271,7 @@ class H2ClientCodec(Endpoint[ClientEvent]):
         self._append_block(stream, heads.write_response(event.status, event.headers), end_stream=False)
 
     def _send_informational(self, stream: Stream, event: InformationalResponse) -> None:
-        if event.status == 101:
+        if event.status == 101:  # HTTP/2 has no 101 (RFC 9113 8.6)
             stream.answered = True
             block = heads.write_switched(event.headers)
         else:

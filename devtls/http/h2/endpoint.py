@@ -20,7 +20,7 @@ from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.settings import Settings
 from devtls.http.h2.streams import END, Ended, Stream
 
-_MAX_EMPTIES = 100
+_MAX_EMPTIES = 100  # in a row; flow control does not bound them (CVE-2019-9518)
 
 Event = ClientEvent | UpstreamEvent
 EventT = TypeVar("EventT")
@@ -63,6 +63,7 @@ class Endpoint(Settings, Generic[EventT]):
             while end - position >= frames.HEADER_BYTES:
                 high, low, kind, flags, stream_id = frames.unpack_header(data, position)
                 length = high << 8 | low
+                # We never offer more. Before the payload is here: it would have to be buffered.
                 if length > frames.MIN_FRAME_BYTES:
                     raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "A frame is larger than was agreed.")
                 start = position + frames.HEADER_BYTES
@@ -77,6 +78,7 @@ class Endpoint(Settings, Generic[EventT]):
         return events
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        # RFC 9113 6.10
         if self._blocks.stream_id and (kind != frames.CONTINUATION or stream_id != self._blocks.stream_id):
             raise protocol_error("A field block was interrupted by another frame.")
         try:
@@ -94,7 +96,7 @@ class Endpoint(Settings, Generic[EventT]):
     def _on_other(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if kind == frames.SETTINGS:
             self._on_settings(flags, stream_id, payload)
-        elif not self._greeted:
+        elif not self._greeted:  # RFC 9113 3.4
             raise protocol_error("The first frame is not SETTINGS.")
         elif kind == frames.RST_STREAM:
             self._on_rst_stream(stream_id, payload)
@@ -131,7 +133,7 @@ class Endpoint(Settings, Generic[EventT]):
     def _on_trailers(self, stream: Stream, block: Block, *, end_stream: bool) -> None:
         if not stream.peer_open:
             raise StreamFault(ErrorCode.STREAM_CLOSED, "HEADERS behind the end of their stream.")
-        if not end_stream or stream.tunnel:
+        if not end_stream or stream.tunnel:  # RFC 9113 8.1
             raise heads.malformed("Trailers do not end their stream, or stand in a tunnel.")
         try:
             trailers = heads.read_trailers(block, self._limits.head)
@@ -147,11 +149,13 @@ class Endpoint(Settings, Generic[EventT]):
         size = len(payload)
         if stream_id == 0:
             raise protocol_error("DATA on stream 0.")
+        # Padding counts, and so do frames on streams that are over (RFC 9113 6.1, 6.9).
         self._receive_window -= size
         if self._receive_window < 0:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "More DATA than the connection's window allows.")
         stream = self._streams.get(stream_id)
         if stream is None or not stream.peer_open:
+            # Else each late frame would shrink the connection's window for ever.
             self._credit_connection(size)
             self._on_late_frame(stream_id, frames.DATA)
             return
@@ -175,6 +179,7 @@ class Endpoint(Settings, Generic[EventT]):
                 raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "Empty DATA without end.")
         if ends:
             self._peer_ended(stream)
+        # Credit is given for what was consumed: withheld, it holds the peer back.
         elif not stream.paused:
             self._credit(stream)
 
@@ -184,11 +189,11 @@ class Endpoint(Settings, Generic[EventT]):
     def _count_body(self, stream: Stream, size: int) -> None:
         assert stream.body_left is not None  # noqa: S101 - the caller has looked
         stream.body_left -= size
-        if stream.body_left < 0:
+        if stream.body_left < 0:  # RFC 9113 8.1.1
             raise heads.malformed("The body is longer than its Content-Length.")
 
     def _peer_ended(self, stream: Stream) -> None:
-        if stream.body_left:
+        if stream.body_left:  # RFC 9113 8.1.1
             raise heads.malformed("The body is shorter than its Content-Length.")
         stream.peer_open = False
         self._credit_connection(stream.held)
@@ -200,7 +205,7 @@ class Endpoint(Settings, Generic[EventT]):
     def _on_window_update(self, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE is not four bytes.")
-        increment = int.from_bytes(payload) & frames.MAX_WINDOW
+        increment = int.from_bytes(payload) & frames.MAX_WINDOW  # the reserved bit is ignored (RFC 9113 6.9)
         if stream_id == 0:
             self._send_window += increment
             if not increment:
@@ -225,6 +230,7 @@ class Endpoint(Settings, Generic[EventT]):
             raise protocol_error("PING on a stream.")
         if len(payload) != 8:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING is not eight bytes.")
+        # An acknowledgement is not answered (RFC 9113 6.7): two peers would never stop.
         if not flags & frames.ACK:
             self._reply(frames.ping(payload, ack=True))
 
@@ -294,6 +300,7 @@ class Endpoint(Settings, Generic[EventT]):
         self._buffer = b""
         self._blocks.abandon()
         self._settings_since_s = None
+        # RFC 9113 5.4.1: GOAWAY says which streams may have been acted on, so that others can be sent again.
         self._append(frames.goaway(self._last_looked_at(), fault.code, str(fault).encode()))
         self._emit_fault(str(fault))
         self._streams.clear()
@@ -301,6 +308,7 @@ class Endpoint(Settings, Generic[EventT]):
         self._waiting = 0
 
     def _fail_stream(self, stream_id: int, fault: StreamFault) -> None:
+        # A client that makes us reset its streams costs as much as one that resets them itself (CVE-2025-8671).
         if not self._abuse.take(self._now_s):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "Too many streams were reset.") from fault
         self._append(frames.rst_stream(stream_id, fault.code))
@@ -320,6 +328,7 @@ class Endpoint(Settings, Generic[EventT]):
         except ConnectionFault as fault:
             self._fail(fault)
             return events
+        # A window of 0 that never opens would keep the response, and its app, for ever.
         for stream in [stream for stream in self._streams.values() if stream.queue]:
             if stream.still_sent != stream.sent:
                 stream.still_sent, stream.still_since = stream.sent, now_s
@@ -353,4 +362,4 @@ class Endpoint(Settings, Generic[EventT]):
         if stream.our_side_open:
             self._send_last(stream, END)
         else:
-            self.reset(stream_id, ErrorCode.NO_ERROR)
+            self.reset(stream_id, ErrorCode.NO_ERROR)  # RFC 9113 8.1: no error, only nothing more is wanted

@@ -76,15 +76,17 @@ def check_field(name: bytes, value: bytes) -> FieldEntry:
 def _flaw(name: bytes, value: bytes, kind: int) -> str:
     if kind >= FIRST_PSEUDO:
         return _pseudo_flaw(name, value, kind)
+    # RFC 9113 8.2.1: an upper-case name is malformed; 8.3: so is an unknown pseudo-field.
     if kind == PLAIN and _NAME.fullmatch(name) is None:
         return "A field name is not a token in lower case." if name[:1] != b":" else "There is an unknown pseudo-field."
     if name in CONNECTION_SPECIFIC:
         return "A field belongs to HTTP/1.1's connections."
+    # RFC 9113 8.2.1 names NUL, CR and LF: in HTTP/1.1 they would begin another field.
     if value.translate(None, _CONTROLS) != value:
         return "A field value holds a control character."
     if value[:1] in (b" ", b"\t") or value[-1:] in (b" ", b"\t"):
         return "A field value begins or ends with whitespace."
-    if name == b"te" and value.lower() != b"trailers":
+    if name == b"te" and value.lower() != b"trailers":  # RFC 9113 8.2.2
         return "TE says something else than trailers."
     return ""
 
@@ -96,7 +98,7 @@ def _pseudo_flaw(name: bytes, value: bytes, kind: int) -> str:
     elif kind == SCHEME:
         fine = _SCHEME.fullmatch(value) is not None
     elif kind == STATUS:
-        fine = _STATUS.fullmatch(value) is not None
+        fine = _STATUS.fullmatch(value) is not None  # three digits
     elif kind == AUTHORITY:
         fine = bool(value)  # its syntax is checked with the request's, where Host can stand in its place
     else:

@@ -92,12 +92,12 @@ def without_padding(payload: bytes) -> bytes:
     if not payload:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "A padded frame has no length of its padding.")
     end = len(payload) - payload[0]
-    if end < 1:
+    if end < 1:  # RFC 9113 6.1
         raise protocol_error("The padding is as long as the frame.")
     return payload[1:end]
 
 
-_header = struct.Struct(">HBBBL")
+_header = struct.Struct(">HBBBL")  # the length has 24 bits, which struct does not know
 unpack_header = _header.unpack_from
 """Return (length >> 8, length & 255, type, flags, stream with the reserved bit) at an offset."""
 _pack = _header.pack
@@ -123,6 +123,7 @@ def continued(stream_id: int, block: bytes, *, end_stream: bool, max_bytes: int)
 
 
 def _continued(place: int, last: int, ends: int) -> int:
+    # END_STREAM stands on HEADERS, END_HEADERS on the last frame (RFC 9113 6.2, 6.10).
     return (0 if place else ends) | (END_HEADERS if place == last else 0)
 
 

@@ -70,7 +70,7 @@ class _Head:
                 in_pseudo = False
                 keep(entry.field)
             elif kind >= fields.FIRST_PSEUDO:
-                if not in_pseudo or kind in self.pseudo:
+                if not in_pseudo or kind in self.pseudo:  # RFC 9113 8.3
                     raise malformed("A pseudo-field comes twice or behind the fields.")
                 self.pseudo[kind] = entry.field[1]
             else:
@@ -136,12 +136,12 @@ def read_request(
     protocol = pseudo.get(fields.PROTOCOL)
     if method == b"CONNECT" and protocol is None:
         raise ProtocolViolation("This proxy opens no tunnels: CONNECT is not served.", status=501)
-    if protocol is not None and method != b"CONNECT":
+    if protocol is not None and method != b"CONNECT":  # RFC 8441 4
         raise malformed("The request has a :protocol and is no CONNECT.")
     target, scheme = pseudo.get(fields.PATH), pseudo.get(fields.SCHEME)
-    if target is None or scheme is None:
+    if target is None or scheme is None:  # RFC 9113 8.3.1; for extended CONNECT: RFC 8441 4
         raise malformed("The request has no :path or no :scheme.")
-    if target == b"*" and method != b"OPTIONS":
+    if target == b"*" and method != b"OPTIONS":  # RFC 9113 8.3.1
         raise malformed("Only OPTIONS may have the path *.")
     authority = _authority(pseudo.get(fields.AUTHORITY), head.host)
     _check_answerable(method, target, scheme, head, limits)
@@ -153,7 +153,7 @@ def read_request(
     if not end_stream:
         request.body_length = head.body_length
         request.expects_continue = bool(head.expects) and head.body_length != 0
-    elif head.body_length:
+    elif head.body_length:  # RFC 9113 8.1.1
         raise malformed("The request ends with its head and has a Content-Length.")
     return request
 
@@ -194,6 +194,7 @@ def _websocket(request: Request, protocol: bytes, present: set[int], key: bytes)
     request.method = b"GET"
     request.upgrade = b"websocket"
     request.websocket_key = key
+    # RFC 8441 5 drops the key: a client's own would not match the one that we check.
     if fields.WEBSOCKET_KEY in present:
         request.headers = [field for field in request.headers if field[0] != b"sec-websocket-key"]
     if fields.WEBSOCKET_VERSION not in present:
@@ -215,7 +216,7 @@ def read_response(block: Block, stream_id: int, *, method: bytes, end_stream: bo
         raise malformed("The response has no :status, or a pseudo-field of requests.")
     status = int(code)
     if status < 200:
-        if status == 101 or end_stream:
+        if status == 101 or end_stream:  # RFC 9113 8.6, 8.1
             raise malformed("An interim response is a 101, or ends its stream.")
         return InformationalResponse(stream_id, status, head.headers)
     if method == b"HEAD" or status in _BODILESS:
@@ -255,6 +256,7 @@ def _status_block(status: int) -> bytes:
 
 def write_switched(headers: Headers) -> bytes:
     """Return the block that tells a client that its WebSocket is open: what was a 101 (RFC 8441 section 5)."""
+    # RFC 8441 5: no Sec-WebSocket-Accept, for there was no key.
     return _STATUS_BLOCKS[200] + _write([field for field in headers if field[0].lower() != b"sec-websocket-accept"])
 
 
@@ -286,6 +288,7 @@ def write_connect(request: Request, scheme: bytes) -> bytes:
 def _split_host(request: Request) -> tuple[bytes, Headers]:
     hosts = [value for name, value in request.headers if name.lower() == b"host"]
     rest = [field for field in request.headers if field[0].lower() != b"host"]
+    # The edited Host, not the client's: the route may have set another one.
     return (hosts[0] if hosts else request.authority), rest
 
 

@@ -89,7 +89,7 @@ STATIC_TABLE: Final[Headers] = [
     (b"www-authenticate", b""),
 ]
 _FIRST_DYNAMIC = len(STATIC_TABLE) + 1
-_MAX_INTEGER_BYTES = 4
+_MAX_INTEGER_BYTES = 4  # RFC 7541 5.1 wants a limit; 2^28 is more than any block
 _STATIC_ENTRIES: list[FieldEntry] = [check_field(name, value) for name, value in STATIC_TABLE]
 
 
@@ -118,6 +118,7 @@ class FieldDecoder:
         size = position = 0
         end = len(block)
         try:
+            # RFC 7541 4.2: at the beginning of a block only.
             if block and block[0] & 0xE0 == 0x20:
                 position = self._resize(block)
             while position < end:
@@ -136,7 +137,7 @@ class FieldDecoder:
         return Block(entries, size)
 
     def _indexed(self, block: bytes, position: int, first: int) -> tuple[FieldEntry, int]:
-        if first == 0x80:
+        if first == 0x80:  # RFC 7541 6.1
             raise _broken("a field block has the index 0")
         index, position = _integer(block, position, 0x7F)
         return self._table[index], position
@@ -177,7 +178,7 @@ class FieldDecoder:
             position += 1
             if size == 0x1F:
                 size, position = _integer(block, position, 0x1F)
-            if size > TABLE_BYTES:
+            if size > TABLE_BYTES:  # RFC 7541 6.3
                 raise _broken("a field block wants a larger table than was offered")
             self._max_bytes = size
             self.generation += 1
@@ -225,7 +226,7 @@ for _index, (_name, _) in enumerate(STATIC_TABLE, 1):
     _INDEX_OF_NAME.setdefault(_name, _index)
 
 _ENDS_A_LINE = re.compile(rb"[\r\n\0]")
-_MAX_REMEMBERED = 1024
+_MAX_REMEMBERED = 1024  # fields of the whole process
 _MAX_REMEMBERED_BYTES = 256
 _written: dict[tuple[bytes, bytes], bytes] = {}
 

@@ -81,12 +81,13 @@ class Outgoing:
 
     def _reply(self, frame: bytes) -> None:
         self._replies += 1
+        # PING and SETTINGS floods (CVE-2019-9512, CVE-2019-9515): each asks for a frame that nobody reads.
         if self._replies > _MAX_UNREAD_REPLIES:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "More acknowledgements are asked for than are read.")
         self._append(frame)
 
     def _append_block(self, stream: Stream, block: bytes, *, end_stream: bool) -> None:
-        if self._table_prefix:
+        if self._table_prefix:  # RFC 7541 4.2: at the start of the next block
             block, self._table_prefix = self._table_prefix + block, b""
         size = len(block)
         if size > self._peer_max_frame:
@@ -102,7 +103,7 @@ class Outgoing:
         """Send or queue a piece of a body; True when the stream's queue is full."""
         if not stream.our_side_open:
             return False
-        view = memoryview(data)
+        view = memoryview(data)  # slices without copies
         if not stream.queue and not self.paused:
             view = view[self._write_data(stream, view, OUT_BYTES - self._out_bytes) :]
             if not view:
@@ -154,6 +155,7 @@ class Outgoing:
         block = heads.write_trailers(last.headers) if isinstance(last, Trailers) else b""
         if block:
             self._append_block(stream, block, end_stream=True)
+        # END_STREAM is set in the last frame when it is still here: one frame less per response.
         elif self._tail is stream:
             header = self._out[-2]
             self._out[-2] = bytes(header[:4]) + bytes((header[4] | frames.END_STREAM,)) + bytes(header[5:])
@@ -165,7 +167,7 @@ class Outgoing:
         stream.our_side_open = False
         if not stream.peer_open:
             self._remove(stream, Ended.COMPLETE)
-        elif stream.deserted:
+        elif stream.deserted:  # RFC 9113 8.1: NO_ERROR, only nothing more is wanted
             self.reset(stream.id, ErrorCode.NO_ERROR)
 
     def _into_ring(self, stream: Stream) -> None:

@@ -65,6 +65,7 @@ class FlowControl(Outgoing):
             stream.held = 0
 
     def _credit_connection(self, size: int) -> None:
+        # Given back apart from the streams': a stream that ended early gives no credit of its own.
         self._held += size
         # Half of a stream's window, not of ours: what is kept back must not be what the last stream needs.
         if self._held * 2 >= self._window:
@@ -106,6 +107,7 @@ class Settings(FlowControl):
     def _greet(self, settings: dict[int, int]) -> None:
         settings = {frames.SETTINGS_INITIAL_WINDOW_SIZE: self._window, **settings}
         self._append(frames.settings(settings))
+        # SETTINGS change the streams' windows only; the connection's grows by WINDOW_UPDATE (RFC 9113 6.9.2).
         if (more := self._receive_window - frames.DEFAULT_WINDOW) > 0:
             self._append(frames.window_update(0, more))
 
@@ -119,10 +121,11 @@ class Settings(FlowControl):
                 raise protocol_error("The first frame is not SETTINGS.")
             self._settings_since_s = None
             return
-        if len(payload) % 6:
+        if len(payload) % 6:  # RFC 9113 6.5
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS are no multiple of six bytes.")
         if not self._greeted:
             self._greeted = True
+            # Our settings went out without a clock; the peer's first frame shows that it is there.
             self._settings_since_s = self._now_s
         for key, value in frames.parse_settings(payload):
             self._apply(key, value)
@@ -130,7 +133,7 @@ class Settings(FlowControl):
 
     def _apply(self, key: int, value: int) -> None:
         if key == frames.SETTINGS_INITIAL_WINDOW_SIZE:
-            if value > frames.MAX_WINDOW:
+            if value > frames.MAX_WINDOW:  # RFC 9113 6.5.2
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "The initial window is too large.")
             change, self._peer_window = value - self._peer_window, value
             if change and self._streams:
@@ -138,6 +141,7 @@ class Settings(FlowControl):
         elif key == frames.SETTINGS_MAX_FRAME_SIZE:
             if not frames.MIN_FRAME_BYTES <= value <= frames.MAX_FRAME_BYTES:
                 raise protocol_error("The maximum frame size is out of range.")
+            # Larger frames would let one stream hold up the others.
             self._peer_max_frame = min(value, OUT_BYTES)
         elif key == frames.SETTINGS_HEADER_TABLE_SIZE:
             self._table_prefix = EMPTY_TABLE  # RFC 7541 4.2: the next block must say that ours is no larger
@@ -147,6 +151,7 @@ class Settings(FlowControl):
     def _change_windows(self, change: int) -> None:
         if not self._abuse.take(self._now_s):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "The windows change too often.")
+        # RFC 9113 6.9.2: also those that are open, and a window may become negative.
         for stream in self._streams.values():
             if not stream.open_window(change):
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "A stream's window is too large.")

@@ -14,7 +14,7 @@ from typing import Final
 from devtls.http.events import Headers, Trailers
 from devtls.http.h2.frames import MAX_WINDOW
 
-_MOST_ENDED: Final = 512
+_MOST_ENDED: Final = 512  # frames that come later are forgiven
 
 
 class Ended(IntEnum):

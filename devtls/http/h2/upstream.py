@@ -46,6 +46,7 @@ class H2UpstreamCodec(Endpoint[Addressed]):
         self.carries_websockets = False
         """The upstream takes extended CONNECT (RFC 8441)."""
         self._append(frames.PREFACE)
+        # A push could not be passed on: our own connections to clients have none.
         self._greet({frames.SETTINGS_ENABLE_PUSH: 0, frames.SETTINGS_MAX_HEADER_LIST_SIZE: limits.head.max_head_bytes})
 
     @property
@@ -56,6 +57,7 @@ class H2UpstreamCodec(Endpoint[Addressed]):
     @property
     def available(self) -> bool:
         """Whether another request may be sent."""
+        # RFC 9113 5.1.1: numbers are not used again; past the last one a new connection is due.
         usable = not self.broken and not self.peer_leaves and self._next_stream <= frames.MAX_STREAM_ID
         return usable and len(self._streams) < self._peer_streams
 
@@ -69,10 +71,11 @@ class H2UpstreamCodec(Endpoint[Addressed]):
             self._emit(stream, Malformed(stream.label, 502, reason))
 
     def _is_idle(self, stream_id: int) -> bool:
+        # Even ones are pushes, which we have forbidden.
         return stream_id % 2 == 0 or stream_id >= self._next_stream
 
     def _apply_other(self, key: int, value: int) -> None:
-        if key == frames.SETTINGS_ENABLE_PUSH and value:
+        if key == frames.SETTINGS_ENABLE_PUSH and value:  # RFC 9113 6.5.2
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "A server's ENABLE_PUSH is not 0.")
         super()._apply_other(key, value)
         if key == frames.SETTINGS_MAX_CONCURRENT_STREAMS:
@@ -108,6 +111,7 @@ class H2UpstreamCodec(Endpoint[Addressed]):
 
     def _on_response(self, stream: Stream, response: Response, *, end_stream: bool) -> None:
         stream.answered = True
+        # RFC 8441 5: 2xx opens the WebSocket; to the relay it is the 101 of HTTP/1.1.
         if stream.tunnel and 200 <= response.status < 300 and not end_stream:
             switched = InformationalResponse(stream.label, 101, [*response.headers, *stream.handshake])
             stream.body_left = None
@@ -133,7 +137,7 @@ class H2UpstreamCodec(Endpoint[Addressed]):
         super()._peer_ended(stream)
 
     def _peer_reset(self, stream: Stream, code: int) -> None:
-        if code == ErrorCode.REFUSED_STREAM and not stream.answered:
+        if code == ErrorCode.REFUSED_STREAM and not stream.answered:  # RFC 9113 8.7: safe to send again
             self._give_back(stream)
         elif code == ErrorCode.NO_ERROR and not stream.peer_open:
             self._remove(stream, Ended.RESET_BY_PEER)  # RFC 9113 8.1: the answer was whole
@@ -147,7 +151,7 @@ class H2UpstreamCodec(Endpoint[Addressed]):
     def _on_goaway(self, stream_id: int, payload: bytes) -> None:
         super()._on_goaway(stream_id, payload)
         last = int.from_bytes(payload[:4]) & frames.MAX_STREAM_ID
-        for stream in [stream for stream in self._streams.values() if stream.id > last]:
+        for stream in [stream for stream in self._streams.values() if stream.id > last]:  # RFC 9113 6.8: not looked at
             self._give_back(stream)
 
     def is_answered(self, stream_id: int) -> bool:

@@ -13,7 +13,7 @@ from devtls.net.tls.handshake import HandshakeFailure
 if TYPE_CHECKING:
     from devtls.http.answers.host_check import HostCheck
 
-_PROTOCOLS = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1", b"2.0": "HTTP/2"}
+_PROTOCOLS = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1", b"2.0": "HTTP/2"}  # RFC 9113 8.1: HTTP/2 has no minor version
 
 
 class AccessRecord(msgspec.Struct):

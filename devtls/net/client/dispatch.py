@@ -72,6 +72,7 @@ class RequestDispatcher:
 
     def connected(self, peername: tuple[str, int] | None, ssl_object: ssl.SSLObject | None = None) -> None:
         """Set the address of the client, and the certificate that it showed."""
+        # A peer without an address is a Unix socket's or one that is gone already.
         client_ip = str(peername[0]).encode("ascii", "replace") if peername else b"127.0.0.1"
         self._tls = ssl_object
         self.edge = self._proven_edge = self.service.edge(client_ip, self._port)
@@ -119,6 +120,7 @@ class RequestDispatcher:
 
     def _terms_of(self, route: Route) -> Terms:
         terms = self._terms.get(id(route))
+        # By id for speed; a reload may give the id of a dead route to a new one, hence the second look.
         if terms is None or terms.policy is not route.policy:
             edge = self.edge if route.client_auth is None else self._proven_edge
             terms = self._terms[id(route)] = Terms(route.policy, edge, self.limits.exchange)
@@ -128,6 +130,7 @@ class RequestDispatcher:
 
     def error_page(self, relay: Relay, failure: SendErrorPage) -> pages.LocalResponse:
         """Return the page that the client gets in the place of the app's response."""
+        # A WebSocket that an app refuses has no body to observe: the reason is all there is.
         if relay.request.upgrade and (found := recognise_refused_socket(failure.detail)) is not None:
             self.service.observer.host_check(host_of(relay.request.authority), found)
         return _failure_page(self.service, relay.route, relay.request, failure)
@@ -153,6 +156,7 @@ class RequestDispatcher:
         """Record a request that reaches no app, and return its response."""
         events = page.events(request.stream_id, request.method)
         if (recorder := self._recorder(request, None)) is not None:
+            # A body is never read here, so its end is recorded only where there is none.
             if malformed is not None or request.body_length == 0:
                 recorder.request(malformed or EndOfMessage(request.stream_id))
             for event in events:

@@ -111,6 +111,7 @@ class H1ClientConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(self._limits.max_buffer_bytes)
         service = self._service
+        # Before the first byte: a stop or a new policy must find connections that have said nothing.
         service.connections.add(self)
         self._dispatcher.connected(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._set_deadline(self._limits.head_timeout_s)
@@ -119,6 +120,7 @@ class H1ClientConnection(asyncio.Protocol):
         """Take plaintext."""
         try:
             if self._phase >= _LINGERING:
+                # In later phases (closing, closed) bytes are dropped: the socket may deliver one more read.
                 if self._phase is _LINGERING:
                     self._linger_on(len(data))
                 return
@@ -132,6 +134,7 @@ class H1ClientConnection(asyncio.Protocol):
             if self._phase is _LINGERING:
                 self._close()
                 return False
+            # A client that half-closes is taken for gone: from here it looks like one that closed altogether.
             for event in self._codec.receive_eof():
                 self._event(event)
         except Exception as error:  # noqa: BLE001
@@ -161,6 +164,7 @@ class H1ClientConnection(asyncio.Protocol):
         self.writable = True
         if self._relay is not None:
             self._relay.client_writable(True)
+        # A pipelined request waits until the responses before it are read.
         elif self._phase is phases.STALLED:
             self._advance(ConnectionEvent.CLIENT_RESUMED)
             try:
@@ -182,8 +186,10 @@ class H1ClientConnection(asyncio.Protocol):
             else:
                 for event in events:
                     self._event(event)
+            # Once per burst: head and body of a small upload leave in one write.
             if self._relay is not None:
                 self._relay.flush_upstream()
+            # A truncated response has to be cut even when nothing is left to write.
             if self._out or self._phase is _TRUNCATED:
                 self.flush()
             if self._phase is not _RESPONDED:
@@ -199,6 +205,7 @@ class H1ClientConnection(asyncio.Protocol):
                 break
         self._handling = False
         phase = self._phase
+        # Only while a response is due: between requests the head's own limit bounds the buffer.
         if phase in _HOLDS_BACK and self._codec.buffered > _PIPELINE_BYTES:
             self._held_back = True
             self._transport.pause_reading()
@@ -216,6 +223,7 @@ class H1ClientConnection(asyncio.Protocol):
     def _begin(self, request: Request) -> None:
         self._deadline = None
         self._phase = _AFTER_REQUEST[self._phase] or advance(self._phase, ConnectionEvent.REQUEST)
+        # Taken all the same: to refuse it would lose a request that was sent before the client could know.
         if self._service.draining:
             self._codec.close_after_response()
         taken = self._dispatcher.dispatch(self, request)
@@ -229,6 +237,7 @@ class H1ClientConnection(asyncio.Protocol):
         """Answer bytes that are no request; the codec reads nothing more."""
         self._deadline = None
         self._advance(ConnectionEvent.MALFORMED)
+        # Its method and target are unknown; the record needs a request nevertheless.
         request = Request(event.stream_id, b"-", b"", self._dispatcher.sni, [])
         self._respond(request, pages.malformed(event.status, event.reason), event)
 
@@ -267,6 +276,7 @@ class H1ClientConnection(asyncio.Protocol):
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
+            # The app may answer after the client has gone.
             if self._phase is not phases.CLOSED:
                 self._transport.write(data)
         phase = self._phase
@@ -286,6 +296,7 @@ class H1ClientConnection(asyncio.Protocol):
         if complete:
             if (phase := self._phase) is not _TUNNEL:
                 self._phase = _AFTER_RESPONSE_ENDED[phase] or advance(phase, ConnectionEvent.RESPONSE_ENDED)
+        # A truncated response is closed by `flush`, after its last bytes.
         elif self._phase is not _TRUNCATED:
             self._close()
 
@@ -308,10 +319,12 @@ class H1ClientConnection(asyncio.Protocol):
 
     def open_tunnel(self, relay: Relay, upstream: UpstreamHandle) -> None:
         """Join the transports; this object keeps only the bookkeeping."""
+        # The 101 must be out before the tunnel writes to the same transport.
         self.flush()
         self._advance(ConnectionEvent.SWITCHED)
         self._deadline = None
         idle_s, grace_s = self._limits.tunnel_idle_timeout_s, self._limits.half_close_grace_s
+        # What either side sent behind its head is in the codecs: it belongs to the tunnel.
         tunnel = self._tunnel = Tunnel(self._transport, upstream.transport, idle_s, grace_s, relay.recorder)
         from_client, from_upstream = self._codec.start_tunnel(), upstream.start_tunnel()
 
@@ -345,6 +358,7 @@ class H1ClientConnection(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._timer = None
+        # Timers fire up to the clock's resolution early; without the millisecond a deadline would be missed by it.
         now = self.loop.time() + 0.001
         try:
             if self._deadline is not None and self._deadline <= now:
@@ -358,11 +372,13 @@ class H1ClientConnection(asyncio.Protocol):
         if (soonest := min((d for d in deadlines if d is not None), default=None)) is not None and (
             self._phase is not phases.CLOSED
         ):
+            # Never in the past: the loop would spin.
             self.wake_at(max(soonest, now))
 
     def _timed_out(self) -> None:
         if self._phase is phases.CLOSING:
             self._watch_last_bytes()
+        # RFC 9112 9.5: an idle connection may be closed at any time; only a begun head earns a 408.
         elif self._phase is not phases.HEAD:
             self._close()
         else:
@@ -374,7 +390,7 @@ class H1ClientConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Finish what runs, take nothing new."""
-        if self._tunnel is not None:
+        if self._tunnel is not None:  # it has no end of its own to wait for
             self._tunnel.close()
         elif self._phase not in phases.BUSY:
             self._close()
@@ -387,6 +403,7 @@ class H1ClientConnection(asyncio.Protocol):
         relay = self._relay
         if relay is None or self._phase is not phases.RESPONDING or not self._codec.request_complete:
             return None
+        # Without what the kernel has not taken: only what moves counts as progress.
         return relay.received - self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
@@ -400,6 +417,7 @@ class H1ClientConnection(asyncio.Protocol):
         """Between two requests: True when the next one may be parsed, else begin to close."""
         if not self._codec.closing:
             return True
+        # Nothing of the client's is unread: closing cannot cause a reset.
         if self._codec.request_complete:
             self._close()
         else:
@@ -414,6 +432,7 @@ class H1ClientConnection(asyncio.Protocol):
             return
         self._advance(ConnectionEvent.LINGER)
         self._transport.write_eof()
+        # It may be paused for the body of the exchange that was cut short.
         self._transport.resume_reading()
         self._linger_until = self.loop.time() + _LINGER_FACTOR * self._limits.linger_s
         self._set_deadline(self._limits.linger_s)
@@ -434,6 +453,7 @@ class H1ClientConnection(asyncio.Protocol):
     def _cut_off(self) -> None:
         self._advance(ConnectionEvent.CLOSE)
         if isinstance(self._transport, TlsTransport):
+            # Without close_notify; in plain TCP only a reset shows that a close-delimited body is not whole.
             self._transport.cut()
             self._watch_last_bytes()
         else:

@@ -103,12 +103,15 @@ class H2ClientConnection(asyncio.Protocol):
         self._service.connections.add(self)
         self.dispatcher.connected(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._rest(self._limits.head_timeout_s)
+        # RFC 9113 3.4: the server's preface is a SETTINGS frame, and waits for nothing.
         self.flush()
+        # It was accepted before the listener closed.
         if self._service.draining:
             self.drain()
 
     def data_received(self, data: bytes) -> None:
         """Take plaintext."""
+        # Read and dropped, see `_linger`.
         if self._closed:
             self._linger_on(len(data))
             return
@@ -138,6 +141,7 @@ class H2ClientConnection(asyncio.Protocol):
         self._lose_streams("The client's connection was lost.")
 
     def _lose_streams(self, reason: str) -> None:
+        # A copy: a stream that ends takes itself out.
         for stream in list(self._streams.values()):
             try:
                 stream.lose(reason)
@@ -148,6 +152,7 @@ class H2ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""
         self._writable = False
+        # The codec goes on queueing, so that each stream's own limit tells its app.
         self._codec.paused = True
         self._stuck_bytes = None
         self.wake_at(self.loop.time() + _LOOK_S)
@@ -174,6 +179,7 @@ class H2ClientConnection(asyncio.Protocol):
                 touched.append(stream)
             elif (known := self._streams.get(event.stream_id)) is not None:
                 known.client_event(event)
+                # Cheap and enough: events of one stream mostly come in a row, a second flush does nothing.
                 if touched[-1:] != [known]:
                     touched.append(known)
             else:
@@ -186,13 +192,16 @@ class H2ClientConnection(asyncio.Protocol):
     def _other_event(self, event: ClientEvent) -> None:
         """Take an event that belongs to no exchange."""
         if isinstance(event, Malformed):
+            # A connection error: every exchange ends with it (RFC 9113 5.4.1).
             if event.stream_id == 0:
                 self._lose_streams(event.reason)
                 return
+            # RFC 9113 8.1.1: a malformed request may be answered before its stream is reset.
             stream = H2ClientStream(self, self._codec, event.stream_id)
             method = self._codec.method_of(event.stream_id) or b"-"
             request = Request(event.stream_id, method, b"", self.dispatcher.sni, [], 0, b"2.0")
             stream.respond(request, pages.malformed(event.status, event.reason), event)
+        # A stream whose response is complete but not yet taken: no exchange knows it any more.
         elif isinstance(event, Reset):
             self._codec.release(event.stream_id)
 
@@ -240,6 +249,7 @@ class H2ClientConnection(asyncio.Protocol):
             self._tell_drained()
         if codec.waits:
             self.wake_at(self.loop.time() + _LOOK_S)
+        # PING and SETTINGS make us answer: a client that never reads could fill memory with acknowledgements.
         if not self._writable and codec.ready_bytes > _READY_BYTES and not self._read_paused:
             self._read_paused = True
             self._transport.pause_reading()
@@ -270,6 +280,7 @@ class H2ClientConnection(asyncio.Protocol):
         self._timer = None
         if self._closed:
             return
+        # Timers fire up to the clock's resolution early.
         now = self.loop.time() + 0.001
         try:
             if self._idle_until is not None and self._idle_until <= now:
@@ -303,6 +314,7 @@ class H2ClientConnection(asyncio.Protocol):
 
     def _watch_stuck(self, now: float) -> None:
         """Let go of a client that takes not a byte for as long as a body may stand still."""
+        # Any change is progress: the buffer shrinks only when the kernel takes something.
         size = self._transport.get_write_buffer_size()
         if size != self._stuck_bytes:
             self._stuck_bytes, self._stuck_since = size, now
@@ -317,12 +329,14 @@ class H2ClientConnection(asyncio.Protocol):
             return
         for stream in list(self._streams.values()):
             stream.drain()
+        # GOAWAY with the highest id first: requests that cross it on the wire are still served.
         self._codec.announce_end()
         self.flush()
         self.loop.call_later(_LAST_CALL_S, self._last_call)
 
     def _last_call(self) -> None:
         if not self._closed:
+            # Only now: until the second GOAWAY new streams are still taken.
             self._draining = True
             self._codec.end()
             self.flush()

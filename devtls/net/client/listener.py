@@ -23,6 +23,7 @@ from devtls.net.tls.contexts import ContextCache
 from devtls.net.tls.handshake import Alert, HandshakeFailure, HandshakeLimiter
 from devtls.routing import RouteTable
 
+# In seconds; after the first request of the new connection, which must not wait for it.
 _PREPARE_AFTER_S = 0.002
 
 
@@ -51,6 +52,7 @@ class TlsGate:
     def application(self, sni: str | None, alpn: str | None) -> asyncio.Protocol:
         """Return the protocol for an established connection; `alpn` is h2, http/1.1, http/1.0 or None."""
         asyncio.get_running_loop().call_later(_PREPARE_AFTER_S, self._contexts.prepare)
+        # No ALPN means HTTP/1.1: HTTP/2 over TLS must be negotiated (RFC 9113 3.2).
         if alpn == "h2":
             return _h2_connection(self._service, sni, self._port)
         return H1ClientConnection(self._service, sni, self._port)
@@ -110,6 +112,7 @@ class _LoopbackFilter(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         tcp = cast(asyncio.Transport, transport)
+        # abort, not close: a client of another machine learns nothing, not even by a TLS alert.
         if not _is_here(tcp.get_extra_info("peername")):
             tcp.abort()
             return
@@ -131,7 +134,7 @@ class RefusedConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Close it."""
         with contextlib.suppress(OSError):
-            transport.close()
+            transport.close()  # the peer may be gone already
 
 
 class ConnectionLimiter:

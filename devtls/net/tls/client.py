@@ -19,7 +19,7 @@ from devtls.net.tls.layer import TlsLayer
 _STARTS_OF_HTTP = frozenset(b"\r\n" + bytes(range(0x21, 0x7F)))
 """A method, or the empty line before one; anything else would wait for the end of a head that never comes."""
 
-_LAST_WORD_S = 2.0
+_LAST_WORD_S = 2.0  # as long as `linger_s` of HTTP
 
 
 class TlsHooks(Protocol):
@@ -76,6 +76,7 @@ class ClientTlsLayer(TlsLayer):
     def _look(self, first: bytes) -> None:
         match peek_client_hello(first):
             case ClientHello() as hello:
+                # More bytes may come before the limiter lets it begin: they are added to `_first`, not looked at again.
                 self._waiting = True
                 self._handshake_limiter.admit(partial(self._start, hello))
             case Peek.NOT_TLS if first[0] in _STARTS_OF_HTTP:
@@ -88,7 +89,7 @@ class ClientTlsLayer(TlsLayer):
                 return
 
     def _start(self, hello: ClientHello) -> None:
-        if self.closing:
+        if self.closing:  # the handshake's time may have run out in the queue
             return
         self._hello = hello
         first, self._first = self._first, b""
@@ -110,6 +111,7 @@ class ClientTlsLayer(TlsLayer):
         plain = self._hooks.plain()
         self.tcp.set_protocol(plain)
         plain.connection_made(self.tcp)
+        # What was read to tell TLS from HTTP is the start of the request.
         plain.data_received(first)
 
     def eof_received(self) -> bool:

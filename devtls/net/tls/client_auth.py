@@ -29,6 +29,7 @@ class ClientPolicy(msgspec.Struct, frozen=True):
     """The CAs between a client and its root are looked for in the lists as well: there must be one for each CA."""
 
 
+# Of one context; a client that is forgotten shows its leaf without the chain until its next full handshake.
 _MOST_REMEMBERED = 1024
 
 
@@ -51,12 +52,13 @@ class AskingContext(ssl.SSLContext):
         self.policy, self.chains = policy, {}
         self.load_verify_locations(trust_path)  # `cadata` takes no lists
         self.verify_mode = ssl.CERT_REQUIRED if policy.required else ssl.CERT_OPTIONAL
+        # OpenSSL fails where a CRL is missing: the whole chain is checked only when each CA has one.
         if policy.whole_chain:
             self.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
         elif _LIST_MARK in policy.trust_pem:
             self.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
         self.options |= ssl.OP_NO_TICKET
-        self.num_tickets = 0
+        self.num_tickets = 0  # OP_NO_TICKET alone still sends stateful ones in TLS 1.3
 
 
 def policy_of(ssl_object: Any) -> ClientPolicy | None:

@@ -14,7 +14,9 @@ _HANDSHAKE = 0x16
 _CLIENT_HELLO = 0x01
 _EXTENSION_SERVER_NAME = 0
 _EXTENSION_ALPN = 16
+# RFC 8446 4 allows 16 MiB; a hello with post-quantum key shares has about 2 KiB.
 _MAX_HELLO = 65536
+# RFC 8446 5.2; a plain record may hold 16384 bytes only (5.1), OpenSSL checks that.
 _MAX_RECORD = 16384 + 256
 
 
@@ -64,6 +66,7 @@ def _handshake_bytes(data: bytes) -> bytes | Peek:
         if len(data) < pos + 5:
             return Peek.INCOMPLETE
         length = int.from_bytes(data[pos + 3 : pos + 5], "big")
+        # Major version 3 only: the minor one is not looked at, as RFC 8446 5.1 wants.
         if data[pos] != _HANDSHAKE or data[pos + 1] != 3 or not 0 < length <= _MAX_RECORD:
             return Peek.MALFORMED
         if len(data) < pos + 5 + length:
@@ -79,7 +82,7 @@ def _parse(message: bytes) -> ClientHello | Peek:
     pos += 1 + message[pos]  # legacy_session_id
     pos += 2 + _uint16(message, pos)  # cipher_suites
     pos += 1 + message[pos]  # legacy_compression_methods
-    if pos == len(message):
+    if pos == len(message):  # extensions may be absent in TLS 1.2 (RFC 5246 7.4.1.2)
         return ClientHello(None, None)
     end = pos + 2 + _uint16(message, pos)
     pos += 2
@@ -92,6 +95,7 @@ def _parse(message: bytes) -> ClientHello | Peek:
             return Peek.MALFORMED
         if kind == _EXTENSION_SERVER_NAME:
             sni = _server_name(message[start:pos])
+            # RFC 6066 3: the list has at least one name, ASCII without exception.
             if sni is None:
                 return Peek.MALFORMED
         elif kind == _EXTENSION_ALPN:
@@ -117,6 +121,7 @@ def _server_name(body: bytes) -> str | None:
     pos = 0
     while pos < len(names):
         name = _vector(names, pos + 1, 2)
+        # Names of other types are skipped; none was ever defined.
         if names[pos] == 0:  # host_name
             try:
                 return name.decode("ascii").lower()

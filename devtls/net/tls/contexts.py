@@ -25,8 +25,8 @@ from devtls.net.tls.client_auth import AskingContext, ClientPolicy
 from devtls.net.tls.client_hello import ClientHello
 from devtls.net.tls.handshake import Alert
 
-_LRU_SIZE = 1024
-_BURST = 500
+_LRU_SIZE = 1024  # contexts of names under wildcards
+_BURST = 500  # new names at once, at about 1 ms each
 _REFILL_PER_S = 50.0
 
 
@@ -125,11 +125,12 @@ class ContextCache:
             if entry := self._others.pop(name, None):
                 self._entries[name] = entry
         self._pinned = pinned
-        self._trim()
+        self._trim()  # what was pinned may be too much for the LRU
 
     def replace_issuer(self, issuer: Issuer) -> None:
         """Mint under another CA from now on; connections that are open keep their context."""
         self._issuer = issuer
+        # All of them: a leaf of the old CA is worthless to a client that trusts only the new one.
         self._entries.clear()
         self._others.clear()
 
@@ -157,6 +158,7 @@ class ContextCache:
         if hello.alpn is not None and self._wire_protocols.isdisjoint(hello.alpn):
             return Alert.NO_APPLICATION_PROTOCOL  # RFC 7301 3.2
         name = hello.sni or ""
+        # The policy is compared, not dropped by events: a CRL that changed is seen at the next handshake.
         entry = self._entries.get(name) or self._others.get(name)
         policy = self._policy(name)
         if entry is not None and entry.policy == policy and entry.leaf.usable(self._now()):
@@ -170,6 +172,7 @@ class ContextCache:
     def _mint(self, name: str, policy: ClientPolicy | None) -> ssl.SSLContext | Alert:
         exempt = not name or name in self._pinned
         if not exempt and not self._take_token():
+            # Not unrecognized_name: the name is good, and the client may try again.
             self._report(f"more than {_BURST} new names at once: {name} and others are refused for a moment")
             return Alert.INTERNAL_ERROR
         try:
@@ -191,6 +194,7 @@ class ContextCache:
 
     def prepare(self) -> None:
         """Make the empty context of the next new name ahead of need: 0.2 of minting's 1.2 ms."""
+        # A context holds no key until it is used, so it fits any name.
         if self._spare is None:
             self._spare = self._empty_context()
 
@@ -198,7 +202,8 @@ class ContextCache:
         return self._prepared(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
 
     def _prepared(self, context: _ContextT) -> _ContextT:
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996
+        # Compression leaks secrets (CRIME); renegotiation is gone from TLS 1.3 (RFC 8446 4.1.2), HTTP/2 forbids it too.
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols(list(self._protocols))
         return context
@@ -210,6 +215,7 @@ class ContextCache:
         return context
 
     def _asking_context(self, leaf: ServableLeaf, policy: ClientPolicy) -> ssl.SSLContext:
+        # Never the spare: a context that asks is of another class.
         context = self._prepared(AskingContext(ssl.PROTOCOL_TLS_SERVER))
         with self._issuer.pem_path(leaf.chain_pem + leaf.key_pem) as (path, password):
             context.load_cert_chain(path, password=password)
@@ -219,6 +225,7 @@ class ContextCache:
 
     def _take_token(self) -> bool:
         now = self._monotonic()
+        # Refilled by the clock when it is asked: no timer runs for a limit that is seldom met.
         self._tokens = min(_BURST, self._tokens + (now - self._filled_at) * _REFILL_PER_S)
         self._filled_at = now
         if self._tokens < 1:

@@ -45,6 +45,7 @@ class HandshakeFailure(msgspec.Struct, frozen=True):
     @property
     def refused_certificate(self) -> bool:
         """The client said that it does not accept our certificate."""
+        # Clients differ in which of the three they send for a root that they do not trust.
         return any(word in self.reason for word in ("unknown ca", "bad certificate", "certificate unknown"))
 
 
@@ -62,6 +63,7 @@ class HandshakeLimiter:
         if not self._turning:
             self._turning = True
             asyncio.get_running_loop().call_soon(self._turn)
+        # Nobody passes those who wait.
         if self._left and not self._waiting:
             self._left -= 1
             begin()
@@ -72,6 +74,7 @@ class HandshakeLimiter:
         count = min(self._per_turn, len(self._waiting))
         self._left = self._per_turn - count
         self._turning = count > 0
+        # Scheduled before the handshakes run: one that raises must not stop those behind it.
         if count:
             asyncio.get_running_loop().call_soon(self._turn)
         for _ in range(count):

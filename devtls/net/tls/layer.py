@@ -82,19 +82,23 @@ class TlsLayer(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """TCP ended: clean only after close_notify. The write side stays open."""
+        # So that OpenSSL reports a truncation and not only that it wants more.
         self._incoming.write_eof()
         if not self._established:
             self._fail(HUNG_UP)
             return False
         self._deliver()
+        # While paused, records still wait: the end is found behind them.
         if not self._peer_ended and not self.paused:
             self._end_of_peer(truncated=True)
+        # RFC 8446 6.1: each direction ends by itself; False would have asyncio close ours.
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """TCP is gone."""
         self.closing = True
         self._stop_timer()
+        # Cleared first: nothing is delivered to an application that was told of the end.
         app, self._app = self._app, None
         if app is not None:
             app.connection_lost(exc)
@@ -121,6 +125,7 @@ class TlsLayer(asyncio.Protocol):
         try:
             self.ssl_object.do_handshake()
         except ssl.SSLWantReadError:
+            # Before the application writes: session tickets and Finished go first.
             self._flush()
             return
         except ssl.SSLError as error:
@@ -132,6 +137,7 @@ class TlsLayer(asyncio.Protocol):
         self._stop_timer()
         self._app = self._application()
         self._app.connection_made(TlsTransport(self))
+        # Requests may have come in one segment with Finished; OpenSSL holds them already.
         if not self.closing:
             self._deliver()
 
@@ -146,6 +152,7 @@ class TlsLayer(asyncio.Protocol):
         if not self.closing:
             self.closing = True
             self._stop_timer()
+            # `connection_lost` follows and would report the same handshake again.
             self._reported = True
             self._failed(reason)
             self._hang_up()
@@ -181,6 +188,7 @@ class TlsLayer(asyncio.Protocol):
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as error:
                 self._end_of_peer(truncated=isinstance(error, ssl.SSLEOFError))
                 return
+            # A record that does not decrypt: what came before it was delivered, nothing after it can be believed.
             except ssl.SSLError:
                 self.truncated = True
                 self.abort()
@@ -189,6 +197,7 @@ class TlsLayer(asyncio.Protocol):
                 self._end_of_peer(truncated=False)
                 return
             self._app.data_received(data)
+            # Saves a read that can only raise SSLWantReadError.
             if not incoming.pending and not self.ssl_object.pending() and not incoming.eof and not self._aside:
                 return
 
@@ -234,6 +243,7 @@ class TlsLayer(asyncio.Protocol):
             return
         try:
             self.ssl_object.write(data)
+        # After our close_notify or a fatal alert OpenSSL writes nothing more.
         except ssl.SSLError:
             self.abort()
             return
@@ -266,6 +276,7 @@ class TlsLayer(asyncio.Protocol):
             return
         self._set_aside()
         self._notify()
+        # In the next turn: `write_eof` may be called from within data_received.
         if self._aside and not self.paused:
             asyncio.get_running_loop().call_soon(self._resume)
 
@@ -376,6 +387,7 @@ class TlsTransport(asyncio.Transport):
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set the limits of the TCP transport underneath."""
+        # What waits here is gone by the end of the turn, so only TCP's buffer can grow.
         self._layer.tcp.set_write_buffer_limits(high, low)
 
     def get_write_buffer_size(self) -> int:

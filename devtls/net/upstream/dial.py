@@ -96,6 +96,7 @@ class Dialler(Generic[DialledT]):
         if upstream.unix_path:
             return await self._attempt(None)
         addresses = list(upstream.addresses) or await _resolve(upstream, self._tried)
+        # An app listens on one family mostly: the one that answered last saves a refused connect.
         if preferred in addresses:
             addresses.remove(preferred)
             addresses.insert(0, preferred)
@@ -115,10 +116,12 @@ class Dialler(Generic[DialledT]):
                         if winner is None:
                             winner = connection
                         else:
+                            # Two may be done in one turn; only one can be used.
                             connection.abort()
         finally:
             for task in running:
                 task.cancel()
+                # A task may have its connection before the cancel reaches it.
                 task.add_done_callback(_close_late)
         return winner
 
@@ -132,6 +135,7 @@ class Dialler(Generic[DialledT]):
         try:
             failure = await connection.ready()
         except asyncio.CancelledError:
+            # The race is over or the time is up: nobody else knows this connection.
             connection.abort()
             raise
         if failure is not None:
@@ -157,6 +161,7 @@ class Dialler(Generic[DialledT]):
             transport, _ = await loop.create_unix_connection(factory, upstream.unix_path)
         else:
             transport, _ = await loop.create_connection(factory, address[0], address[1])
+            # A peer may vanish without a FIN; at the other end of a Unix socket none can.
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if established is None:
             return connection

@@ -19,7 +19,7 @@ from devtls.net.outbox import outbox_of
 from devtls.net.upstream.handle import UpstreamUser
 from devtls.routing import Upstream
 
-_MAX_PUT_OFF = 16
+_MAX_PUT_OFF = 16  # writes in a row
 
 
 class H1UpstreamConnection(asyncio.Protocol):
@@ -98,6 +98,7 @@ class H1UpstreamConnection(asyncio.Protocol):
             self._head_unsent = True
         if data := self.codec.send(event):
             self._buffer.append(data)
+            # The end of a body is no upload: it may wait for the end of the turn.
             self._uploading = type(event) is Data
 
     def flush(self) -> None:
@@ -129,6 +130,7 @@ class H1UpstreamConnection(asyncio.Protocol):
         if sock is None:
             return False
         if sys.platform == "win32":
+            # Windows has no poll(); its select() limits the number of sockets, not their numbers.
             return bool(select.select([sock], [], [], 0)[0])
         poll = select.poll()  # select() takes no descriptor above 1023
         poll.register(sock.fileno(), select.POLLIN)
@@ -193,6 +195,7 @@ class H1UpstreamConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once; its user hears no more of it."""
+        # First: `connection_lost` must not tell a user that has given it up.
         self.user = None
         if not self.closed:
             self.closed = True
@@ -247,6 +250,7 @@ class H1UpstreamConnection(asyncio.Protocol):
             return
         self.closed = True
         user, self.user = self.user, None
+        # Before the user is told: it may ask the pool for another connection at once.
         self._discarded(self)
         if user is None:
             return

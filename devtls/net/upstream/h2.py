@@ -53,6 +53,7 @@ class H2UpstreamConnection(asyncio.Protocol):
 
     async def ready(self) -> str | None:
         """Wait for the app's settings; return why there are none."""
+        # A dial that is cancelled must not cancel the future that `_close` settles.
         return await asyncio.shield(self._ready)
 
     @property
@@ -81,6 +82,7 @@ class H2UpstreamConnection(asyncio.Protocol):
         self._streams.pop(stream_id, None)
         self.idle_since = self.loop.time()
         if self._lost is None and self.idle:
+            # Not at once: the caller may be in the midst of `_deliver`.
             self.loop.call_soon(self.close)  # it was the last one of a connection that the app leaves
         else:
             self.flush_soon()
@@ -101,6 +103,7 @@ class H2UpstreamConnection(asyncio.Protocol):
         """Sort events by stream, deliver, send what came of it."""
         if self.closed:
             return
+        # The commonest mistake with h2c: its reason is worth more than "protocol error".
         if not self.codec.ready and data[:5] == b"HTTP/":
             self._close("the app answers in HTTP/1.1: write http:// or https:// for it")
             return
@@ -204,6 +207,7 @@ class H2UpstreamConnection(asyncio.Protocol):
     def _close(self, why: str) -> None:
         if self.closed:
             return
+        # First: streams that are told below may ask for a flush or another stream.
         self.closed = True
         if self._timer is not None:
             self._timer.cancel()

@@ -49,9 +49,11 @@ class H2UpstreamPool:
 
     async def dial(self) -> H2UpstreamStream | DialFailed:
         """Return a stream on a fresh connection; callers meanwhile get streams on the same one."""
+        # Again: those who waited may have used up the streams that the app allows.
         while (stream := self.open()) is None:
             if self._dialling is None:
                 self._dialling = asyncio.get_running_loop().create_task(self._add())
+            # One client that goes away must not cancel the dial that others wait for.
             failed = await asyncio.shield(self._dialling)
             if failed is not None:
                 return failed

@@ -179,6 +179,7 @@ class H2UpstreamStream:
             return
         user, self.user = self.user, None
         if user is not None:
+            # ConnectionClosed means that not a byte came: only then may the request be sent again (RFC 9110 9.2.2).
             user.upstream_event(Reset(self._label, why) if answered else ConnectionClosed(self._label))
             user.upstream_flush()
 

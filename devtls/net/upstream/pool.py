@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from devtls.net.upstream.h2_pool import Connect, H2UpstreamPool
     from devtls.net.upstream.h2_stream import H2UpstreamStream
 
-_MIN_IDLE_S = 1.0
+_MIN_IDLE_S = 1.0  # below it nothing would ever be reused
 _MAX_IDLE_PER_UPSTREAM = 256
 
 
@@ -154,7 +154,9 @@ class Pool:
             connection.abort()
             return
         if codec.keep_alive_timeout_s is not None:
+            # A second less than announced: our request must not cross the app's close on the wire.
             state.base_s = codec.keep_alive_timeout_s - 1
+        # Idle ones are read: the app's close must be seen before the next request.
         connection.resume_reading()
         connection.idle_since = (self._loop or self._running_loop()).time()
         state.idle.append(connection)
@@ -167,6 +169,7 @@ class Pool:
         state.active -= 1
         if stale and state.shared is None:
             state.penalty /= 2
+            # Its idle neighbours are as old or older: they are stale as well.
             self._drop_idle(state)
         connection.abort()
 
@@ -203,6 +206,7 @@ class Pool:
         now = loop.time()
         left = 0
         for state in self._states.values():
+            # The oldest stand on the left: the first that is fresh ends the search.
             while state.idle and now - state.idle[0].idle_since > state.keep_idle_s:
                 state.idle.popleft().abort()
             left += len(state.idle) + (state.shared.sweep(now) if state.shared is not None else 0)

@@ -66,6 +66,7 @@ class Status(Enum):
     FAILED = "failed"
 
 
+# A complement, so that a new status blocks until somebody says that a plan may change it.
 BLOCKED = frozenset(Status) - {Status.APPLIED, Status.ABSENT, Status.OUTDATED}
 """States that no plan of ours changes."""
 

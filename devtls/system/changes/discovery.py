@@ -39,12 +39,14 @@ def find_changes(
         if method not in here:
             hint = f"--method with one of: {', '.join(here)}" if here else ""
             raise UnknownMethod(f"There is no method {method!r} for this on this machine.", hint=hint)
+    # Who asks for a method of a part replaces the earlier choice for that part only.
     asked_parts = {here[method] for method in methods}
     earlier = {name.partition(":")[2] for name in recorded}
     asked = [
         method for method, part in here.items() if method in methods or (method in earlier and part not in asked_parts)
     ]
     found = _find(machine, runner, parts, asked)
+    # Two methods for one port take connections from each other: a redirect leads away from who listens there.
     exclusive = {method for method in asked if here[method] is Part.PORTS}
     return tuple(each for each in found if each.part is not Part.PORTS or not exclusive or method_of(each) in exclusive)
 
@@ -68,6 +70,7 @@ def _find(
     found: dict[str, AnyChange] = {}
     for find in (find_names, find_ports, find_service):
         for change in find(machine, runner, methods=methods, recorded=recorded):
+            # The service's finder knows the socket unit, which is a change of ports: once is enough.
             found.setdefault(change.name, change)
     order = list(Part)
     wanted = (change for change in found.values() if change.part in parts)

@@ -105,12 +105,14 @@ def _apply(proposal: Proposal, executor: Executor) -> Result:
     if not executor.can_run(proposal.plan):
         return _result(proposal, _skipped(proposal.change.part.apply_command), executor)
     change = proposal.change
+    # Before the machine is touched: a crash leaves an entry too many, never a change that nobody knows of.
     _remember(proposal, executor.record)
     outcome = execute(proposal.plan, executor.runner)
     after, state = _probed_again(proposal, executor.patience_s if outcome.done else 0)
     if state.status is Status.APPLIED:
         return _result(proposal, state, executor, changed=True)
     failure = _failure(change, after, outcome, state)
+    # Undoing would take away what an earlier run had applied, or a unit whose log says why it does not run.
     if proposal.state.status is Status.OUTDATED or (change.part is Part.SERVICE and _is_in_place(proposal, outcome)):
         return _result(proposal, failure, executor)
     return _result(proposal, _undo(proposal, after, failure, executor), executor)
@@ -119,6 +121,7 @@ def _apply(proposal: Proposal, executor: Executor) -> Result:
 def _found(proposal: Proposal, executor: Executor) -> Result:
     """Return the state of a change without a plan: one that another change brought about has to be probed again."""
     change, state = proposal.change, proposal.state
+    # A plan that is empty since another change does it (Java fed by the system's store): that one ran meanwhile.
     if state.status is Status.ABSENT:
         state = change.state(change.probe(), proposal.desired)
     if state.status is Status.APPLIED and change.stays_recorded:
@@ -139,6 +142,7 @@ def _is_in_place(proposal: Proposal, outcome: Outcome) -> bool:
 def _probed_again(proposal: Proposal, patience_s: float) -> tuple[Any, ChangeState]:
     """Probe a change until it is applied or its time is up."""
     change = proposal.change
+    # The wall clock may be set meanwhile.
     deadline = time.monotonic() + (patience_s if change.takes_effect_later else 0)
     while True:
         facts = change.probe()
@@ -150,6 +154,7 @@ def _probed_again(proposal: Proposal, patience_s: float) -> tuple[Any, ChangeSta
 
 def _failure(change: AnyChange, after: Any, outcome: Outcome, state: ChangeState) -> ChangeState:
     if not outcome.done:
+        # The tool's own message comes before anything that the second probe could say.
         return change.read_failure(after, outcome)
     if state.status in BLOCKED:  # its own state names the obstacle
         return state
@@ -165,11 +170,13 @@ def _undo(proposal: Proposal, after: Any, failure: ChangeState, executor: Execut
     if not change.stays_recorded:  # after a crash the machine was probed halfway; the record knows it from before
         previous_state = record.previous_state_of(change.part, change.name) or {}
     execute(change.undo_plan(proposal.facts, after, previous_state), executor.runner)
+    # Its entry also covers roots that it had before this run: only a verified revert drops it.
     if change.stays_recorded:
         return failure
     if change.revert_plan(change.probe(), previous_state):
         left = f"a part of it is left, which {change.part.revert_command} reverts"
         return replace(failure, detail=f"{failure.detail}; {left}")
+    # Only now, after a probe found nothing: the entry must outlive what it describes.
     record.drop(change.part, change.name)
     return failure
 
@@ -208,6 +215,7 @@ def propose_revert_on(change: AnyChange, facts: Any, previous_state: PreviousSta
 def propose_reverts(changes: Iterable[AnyChange], recorded: Iterable[AppliedChange]) -> tuple[Proposal, ...]:
     """Propose to revert each change; the last one that was applied comes first."""
     previous = {(entry.part, entry.name): entry.previous_state for entry in recorded}
+    # A later change may stand on an earlier one: a service on the ports that were opened for it.
     ordered = reversed(tuple(changes))
     return tuple(propose_revert(change, previous.get((change.part, change.name), {})) for change in ordered)
 
@@ -236,6 +244,7 @@ def _revert(proposal: Proposal, executor: Executor) -> Result:
     if state.status is not Status.ABSENT or change.revert_plan(after, previous_state):
         detail = f"its tools reported success, but {change.not_reverted}"
         return _result(proposal, ChangeState(Status.FAILED, detail, change.part.revert_command), executor)
+    # After the second probe: a tool's exit code alone must not make us forget what is still there.
     executor.record.drop(change.part, change.name, previous_state)
     return _result(proposal, ChangeState(Status.ABSENT), executor, changed=True)
 

@@ -24,6 +24,7 @@ class PrivateFiles(Change[Mapping[Path, int], Collection[Path]]):
     """Files of the CA; desired are the paths that only their owner may use."""
 
     paths: tuple[Path, ...]
+    # A mode counts at once.
     takes_effect_later: ClassVar[bool] = False
 
     @property
@@ -62,6 +63,7 @@ class PrivateFiles(Change[Mapping[Path, int], Collection[Path]]):
 
     def apply_plan(self, facts: Mapping[Path, int], desired: Collection[Path]) -> Plan:
         """Return: one command for each."""
+        # `--`: a path is never an option. `go=` leaves the owner's own bits as they are.
         return Plan(tuple(Run((_CHMOD, "go=", "--", str(path))) for path in self._open(facts, desired)))
 
     def _open(self, facts: Mapping[Path, int], desired: Collection[Path]) -> list[Path]:

@@ -136,6 +136,7 @@ class ChangeRecord:
 
     def _read(self) -> _Content:
         """Return what the files say together: the old ones are read first, since a writer removes them last."""
+        # A writer removes these after the new file is whole: in this order every entry is seen at least once.
         old_trust = _read_file(self.directory / OLD_TRUST_FILE, OLD_FORMAT, _of_old_trust, _SEARCH_STORES)
         old_setup = _read_file(self.directory / OLD_SETUP_FILE, OLD_FORMAT, _of_old_setup, _SEARCH_MACHINE)
         content = self._read_new()
@@ -148,11 +149,13 @@ class ChangeRecord:
 
     def _update(self, change: Callable[[_Content], _Content]) -> None:
         """Write the changed content, if it differs from the file's; two processes at once lose no entry."""
+        # A run that changes nothing needs neither the lock nor a disk that can be written.
         if change(self._read()) == self._read_new() and not self._old_files():
             return
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with locked(self.directory / LOCK_NAME):
+                # Read again under the lock: another process may have written since.
                 self._write(change(self._read()))
         except OSError as error:
             raise StateError(
@@ -180,6 +183,7 @@ def _with(content: _Content, change: AppliedChange) -> _Content:
     if known is None:
         noted = replace(change, previous_state=dict(change.previous_state))
         return replace(content, changes=(*content.changes, noted), knows_roots=knows_roots)
+    # The state before the first apply is what a revert goes back to; a second apply saw our own change.
     if change.part is not Part.TRUST:
         return content
     grown = replace(known, previous_state={**known.previous_state, **change.previous_state})
@@ -216,6 +220,7 @@ def _merged(content: _Content, old: _Content) -> _Content:
 def _read_file(path: Path, newest: int, parse: Callable[[Any], _Content], remedy: str) -> _Content:
     try:
         data: Any = json.loads(path.read_text("utf-8"))
+        # Reading it as ours would drop what we do not know at the next write.
         if data["format"] > newest:
             raise StateError(f"{path} was written by a newer devtls.", path=str(path), hint="Upgrade devtls.")
         return parse(data)
@@ -256,6 +261,7 @@ def _of_old_trust(data: Any) -> _Content:
 
 def _of_old_setup(data: Any) -> _Content:
     changes = (
+        # The keys of format 1, in the words of that time.
         AppliedChange(_part_of(_text(each["name"])), each["name"], _texts(each["keepsake"]))
         for each in data["measures"]
     )
@@ -269,6 +275,7 @@ def _part_of(name: str) -> Part:
 
 
 def _hostnames(data: Any) -> tuple[str, ...]:
+    # Checked although we wrote it: these names end in the hosts file by a root's hand.
     return tuple(parse_hostname(_text(name)) for name in data["hostnames"])
 
 

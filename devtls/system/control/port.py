@@ -46,7 +46,7 @@ class ControlPort(msgspec.Struct, frozen=True):
             self.connect(_CONNECT_S).close()
         except ConnectionRefusedError:
             return False
-        except OSError:
+        except OSError:  # a full backlog or a timeout: in doubt it lives, and its file is not removed
             return True
         return True
 
@@ -66,6 +66,7 @@ def open_control_port(runtime_dir: Path) -> tuple[ControlPort, socket.socket]:
         listening = _listen()
         try:
             port = int(listening.getsockname()[1])
+            # After listen(): whoever finds the file can connect.
             path = runtime_dir / f"control-{os.getpid()}-{os.urandom(4).hex()}.json"
             create_private_file(path, msgspec.json.encode(_File(_FORMAT, port, token.hex())))
         except BaseException:

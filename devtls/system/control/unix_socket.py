@@ -62,8 +62,10 @@ def open_control_socket(runtime_dir: Path) -> tuple[ControlSocket, socket.socket
             listening.setblocking(False)
             with _short(hidden) as short:
                 listening.bind(short)
+            # Before listen(): until then nobody can connect; bind() leaves the mode to the umask (unix(7)).
             hidden.chmod(0o600)
             listening.listen(_BACKLOG)
+            # Last: whatever has this name has listened once, so a refusal means that its process ended.
             hidden.rename(path)
         except BaseException:
             listening.close()
@@ -79,6 +81,7 @@ def open_control_socket(runtime_dir: Path) -> tuple[ControlSocket, socket.socket
 
 
 def _check_directory(directory: Path) -> None:
+    # Whoever can write to the parent could put a directory of their own in the place of ours.
     for one in (directory, directory.parent):
         found = one.lstat()
         if not _safe(found.st_mode, found.st_uid):
@@ -119,6 +122,7 @@ def connect(path: Path, timeout_s: float) -> socket.socket:
         client.settimeout(timeout_s)
         with _short(path) as short:
             client.connect(short)
+        # The kernel's word: a path alone does not tell who listens behind it.
         if (uid := peer_uid(client)) != os.geteuid():
             raise StateError(
                 f"the control socket {path} belongs to another user ({uid}).",
@@ -135,6 +139,7 @@ def peer_uid(connection: socket.socket) -> int:
     """Return the user at the other end of a Unix socket, as the kernel tells. Raises OSError."""
     if sys.platform == "linux":
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        # struct ucred: pid, uid, gid (unix(7)).
         return int(struct.unpack("3i", credentials)[1])
     return peer_of_xucred(connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, 256))
 
@@ -162,6 +167,7 @@ def _answers(path: Path) -> bool:
         connect(path, 1.0).close()
     except (ConnectionRefusedError, FileNotFoundError):
         return False
+    # Full, slow, or another user's: in doubt it lives, and is not removed.
     except (OSError, StateError):
         return True
     return True

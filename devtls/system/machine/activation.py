@@ -55,6 +55,7 @@ def take_listen_fds(environ: MutableMapping[str, str], pid: int) -> ActivatedSoc
         return ActivatedSockets(
             notes=(f"LISTEN_FDS says {count[:20]!r}, which is no number of sockets: none is used.",)
         )
+    # LISTEN_FDNAMES may be missing, or name fewer than there are.
     called = [*names.split(":"), *[""] * int(count)]
     return receive((FIRST_DESCRIPTOR + place, called[place]) for place in range(int(count)))
 
@@ -96,6 +97,7 @@ def _open(descriptor: int) -> socket.socket:
         raise _Unusable(problems[0])
     # With its protocol named, which not every system tells: asyncio sets TCP_NODELAY on no other socket.
     sock = socket.socket(found.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=found.detach())
+    # As sd_listen_fds(3) does: a child that outlives us must not hold the port.
     sock.set_inheritable(False)
     return sock
 

@@ -37,6 +37,7 @@ from devtls.system.machine.plan import (
 
 _KEPT_OUTPUT = 8 << 20
 _KILLED = -9  # by SIGKILL, as subprocess says it; Windows knows no such signal
+# The JVM prints these on stderr whenever such a variable is set, whatever the program does.
 _JVM_CHATTER = ("Picked up JAVA_TOOL_OPTIONS", "Picked up JDK_JAVA_OPTIONS", "Picked up _JAVA_OPTIONS")
 
 
@@ -121,7 +122,9 @@ class ProcessRunner:
                     stdin=fed if run.stdin is not None else subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
+                    # What tools say is compared with English texts, such as "Read-only file system" below.
                     env={**os.environ, **run.env, "LC_ALL": "C.UTF-8"},
+                    # sudo asks on the controlling terminal, which a new session does not have (setsid(2)).
                     start_new_session=not asks,
                 )
             except OSError as error:
@@ -166,6 +169,7 @@ def _do(step: Step, runner: Runner) -> Outcome:
         try:
             _do_here(step)
         except OSError as error:
+            # Here a directory is missing; elsewhere this error means that there is no such tool.
             trouble = StepFailure.FAILED if isinstance(error, FileNotFoundError) else _trouble_of(error)
             return Outcome(step, trouble, f"{step.path}: {error.strerror}")
         return Outcome()
@@ -205,12 +209,14 @@ def _do_here(step: WriteFile | MakeDirectory | RemoveFile) -> None:
 
 def write_atomically(path: Path, content: bytes, mode: int) -> None:
     """Write `path` through a temporary file beside it: whole or not at all, `mode` whatever the umask is."""
+    # In the same directory: rename(2) does not cross file systems.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             if sys.platform != "win32":
                 os.fchmod(file.fileno(), mode)
+            # Before the rename: else a crash could leave an empty file under the final name.
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)

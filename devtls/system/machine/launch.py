@@ -42,8 +42,10 @@ def _not_found(name: str) -> CommandNotRun:
 
 
 def _become(program: str, argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    # exec drops what Python still holds in its buffers.
     sys.stdout.flush()
     sys.stderr.flush()
+    # A signal that is ignored stays so through exec (execve(2)), and most programs count on dying of SIGPIPE.
     ignored_by_python = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
     before = {number: signal.signal(number, signal.SIG_DFL) for number in ignored_by_python}
     try:

@@ -35,6 +35,7 @@ class RotatingLog(io.TextIOBase):
     def write(self, text: str, /) -> int:
         """Append, in one piece; the rest of the process may write at the same time."""
         data = text.encode("utf-8", "backslashreplace")
+        # print() writes the end of a line by itself: it stays in the file of its line.
         if self._size and self._size + len(data) > self._most_bytes and not self._within_line:
             self._turn()
         os.write(self._descriptor, data)

@@ -66,6 +66,7 @@ class Machine:
         return cls(
             root=root,
             home=home,
+            # XDG Base Directory Specification: a relative path is invalid and to be ignored.
             data_home=Path(data) if data.startswith("/") else home / ".local" / "share",
             config_home=Path(config) if config.startswith("/") else home / ".config",
             search_path=search_path,

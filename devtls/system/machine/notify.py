@@ -22,6 +22,7 @@ class Manager:
     """The manager that started us; `address` is a path, or an abstract name after @."""
 
     def __init__(self, address: str) -> None:
+        # unix(7): an abstract address begins with a null byte, which no variable can hold.
         self._address = "\0" + address[1:] if address.startswith("@") else address
 
     def ready(self, status: str) -> None:
@@ -53,4 +54,5 @@ def take_manager(environ: MutableMapping[str, str] = os.environ) -> Manager | No
 
 
 def _line(text: str) -> str:
+    # A line feed would begin another assignment (sd_notify(3)).
     return " ".join(text.split())

@@ -75,12 +75,14 @@ def _is_ours_alone(directory: str) -> bool:
         found = os.lstat(directory)
     except OSError:
         return False
+    # XDG Base Directory Specification: the user's own, with mode 0700.
     ours = sys.platform != "win32" and found.st_uid == os.geteuid()
     return ours and stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
 
 
 def refuse_sudo(environ: Mapping[str, str], euid: int, command: str) -> None:
     """Raise Refused when `command` runs as root on behalf of a user; real root (containers, CI) may go on."""
+    # root's own sudo names root: then the CA ends up where it belongs.
     root = ("", "0", "root")
     for tool, variable in (("sudo", "SUDO_UID"), ("doas", "DOAS_USER"), ("pkexec", "PKEXEC_UID")):
         if euid == 0 and environ.get(variable, "") not in root:

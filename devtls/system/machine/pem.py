@@ -21,6 +21,7 @@ if sys.platform == "linux" and hasattr(os, "memfd_create"):
 
         No file is made in `directory`.
         """
+        # Closed on exec: a child must not inherit a key.
         descriptor = os.memfd_create("devtls-leaf", os.MFD_CLOEXEC)
         try:
             os.write(descriptor, pem)  # a memfd takes everything at once: there is no disk to be full

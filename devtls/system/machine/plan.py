@@ -130,6 +130,7 @@ def lower(step: Command) -> Run:
         case WriteFile():
             source = "/dev/stdin" if step.source is None else str(step.source)
             owner = () if step.owner is None else ("-o", str(step.owner[0]), "-g", str(step.owner[1]))
+            # Behind -- no path is taken for an option.
             argv = (str(_INSTALL), "-m", f"{step.mode:04o}", *owner, "--", source, str(step.path))
             return Run(argv, step.elevate, _limit(step.elevate), step.content if step.source is None else None)
         case MakeDirectory():

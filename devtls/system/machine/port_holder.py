@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+# TCP_LISTEN and TCP_CLOSE (Linux, net/tcp_states.h): a UDP socket without a peer is in the latter.
 _OPEN = {"tcp": "0A", "udp": "07"}
 """The state of a listening socket."""
 _PROC = Path("/proc")
@@ -33,6 +34,7 @@ class _TableLine(msgspec.Struct, frozen=True):
         if sys.byteorder == "little":
             groups = [group[::-1] for group in groups]
         address = ipaddress.ip_address(b"".join(groups))
+        # A socket of IPv6 on ::ffff:127.0.0.1 takes connections of IPv4.
         mapped = getattr(address, "ipv4_mapped", None)
         return address.is_unspecified or (mapped or address).is_loopback
 

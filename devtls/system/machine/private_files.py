@@ -27,6 +27,7 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a FIFO in the place of a file must no
 _WHOSE = "run devtls as the user who ran devtls trust, or name another folder in DEVTLS_STATE_DIR"
 
 _LOCK_TIMEOUT_S = 10.0
+# flock(2) knows no time limit, so it is tried again and again.
 _LOCK_RETRY_S = 0.02
 
 
@@ -100,6 +101,7 @@ def _write(path: Path, content: bytes, flags: int) -> None:
             os.fchmod(descriptor, _FILE_MODE)  # a umask can only have taken bits away
         view = memoryview(content)
         while view:
+            # write(2) may take less than it was given.
             view = view[os.write(descriptor, view) :]
         os.fsync(descriptor)
     finally:
@@ -124,6 +126,7 @@ def read_private_file(path: Path) -> bytes:
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}.", path=str(path), hint=_WHOSE) from error
     try:
+        # Of the open file: the path may lead to another one by now.
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise StateError(f"{path} is not a file.", path=str(path), hint=f"move {path} out of the way")
@@ -209,6 +212,7 @@ else:
 
     def _try_lock(descriptor: int) -> bool:
         try:
+            # Not fcntl(2)'s locks: a process has those as a whole, so two threads would hold one at the same time.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False

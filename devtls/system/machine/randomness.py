@@ -19,6 +19,7 @@ def new_leaf_key() -> ec.EllipticCurvePrivateKey:
 
 def new_serial() -> int:
     """Return a random serial number of 158 bits, for a certificate that is recorded."""
+    # At most 20 bytes and positive (RFC 5280 4.1.2.2): the topmost bit stays clear; the next one is TRANSIENT.
     return int.from_bytes(os.urandom(20), "big") >> 2
 
 

@@ -11,6 +11,7 @@ from pathlib import PureWindowsPath
 
 from devtls.system.machine.plan import ELEVATED_S, Run
 
+# ERROR_CANCELLED: as a number, or in PowerShell's words.
 _DECLINED = ("1223", "canceled by the user", "cancelled by the user")
 
 
@@ -32,6 +33,7 @@ def run_script(environ: Mapping[str, str], script: str, timeout_s: float = ELEVA
 
 def run_as_administrator(environ: Mapping[str, str], program: PureWindowsPath, arguments: Sequence[str]) -> Run:
     """Return the command that starts `program` elevated and waits for it."""
+    # Start-Process joins the arguments with blanks and quotes none of them.
     words = ",".join(quoted(f'"{word}"' if " " in word else word) for word in arguments)
     return run_script(
         environ,

@@ -70,6 +70,7 @@ class ConfigWatch:
         try:
             while not self._closing:
                 poll_s = _SAFETY_POLL_S if events.cover(directories_of(self._path)) else _FALLBACK_POLL_S
+                # After the watches are set: a change before that is seen here, a later one by its event.
                 self._report_change()
                 self.watching.set()
                 if self._woken.wait(poll_s):
@@ -80,6 +81,7 @@ class ConfigWatch:
     def _wait_for_quiet(self) -> None:
         deadline = time.monotonic() + _LONGEST_DEBOUNCE_S
         while not self._closing and time.monotonic() < deadline:
+            # Before the wait: what comes in between wakes it up at once.
             self._woken.clear()
             if not self._woken.wait(DEBOUNCE_S):
                 return

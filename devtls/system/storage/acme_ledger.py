@@ -62,12 +62,14 @@ class LedgerFile:
             content = read_private_file(self.path)
         except FileNotFoundError:
             content = b""
+        # Another proxy of this user wrote it; otherwise what was parsed last time holds.
         if content != self._content:
             self._ledger = parse_ledger(content, str(self.path)) if content else Ledger()
             self._content = content
 
     def _write(self) -> None:
         content = render_ledger(self._ledger)
+        # No file is made for a ledger that holds nothing.
         if content != self._content and (self._content or self._ledger != Ledger()):
             replace_private_file(self.path, content)
             self._content = content

@@ -56,6 +56,7 @@ class Allowlist:
     def allows(self, path: Path, data: bytes, reasons: list[AllowanceReason]) -> bool:
         """Say whether this content at this path was allowed for all of `reasons`."""
         entry = self._read().get(os.path.realpath(path))
+        # The reasons, too: a link may lead elsewhere now although the file is the same.
         return entry is not None and entry.sha256 == sha256_hex(data) and set(_texts(reasons)) <= set(entry.reasons)
 
     def remember(self, path: Path, data: bytes, reasons: list[AllowanceReason], now: datetime) -> None:
@@ -110,6 +111,7 @@ class Allowlist:
 def _parse(data: bytes, file: Path) -> dict[str, Allowed]:
     try:
         content = msgspec.json.decode(data)
+        # First of all: what a later devtls wrote may have another shape, and is not damaged.
         version = content["format"]
         if type(version) is int and version > _FORMAT:
             raise StateError(

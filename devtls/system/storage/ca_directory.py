@@ -45,6 +45,7 @@ def remove_generation(directory: Path) -> None:
     if directory.is_symlink() or not directory.is_dir():
         directory.unlink()
         return
+    # Were we stopped here, what is left could sign nothing.
     (directory / KEY).unlink(missing_ok=True)
     for file in directory.iterdir():
         file.unlink()

@@ -42,6 +42,7 @@ def new_certificate_key(key_type: str) -> Key:
 
 def file_stem(name: Name) -> str:
     """Return what the files for a name are called, as every file system takes it."""
+    # Windows takes neither * nor : in a file's name.
     return str(name).replace("*", "_wildcard").replace(":", "_")
 
 
@@ -63,6 +64,7 @@ def pkcs12_file(key: Key, chain: list[x509.Certificate], name: str, passphrase: 
 
 def refuse_to_overwrite(paths: Iterable[Path]) -> None:
     """Raise Refused when one of `paths` is there."""
+    # A link that leads nowhere counts, too.
     taken = [path for path in paths if os.path.lexists(path)]
     if taken:
         raise Refused(
@@ -82,6 +84,7 @@ def write_files(private: Mapping[Path, bytes], public: Mapping[Path, bytes], *, 
             _write(path, content, written, force=force, private=True)
         for path, content in public.items():
             _write(path, content, written, force=force, private=False)
+        # Only now that all of them are on disk: a full disk leaves the old files as they were.
         for path in list(written):
             _put(written[path], path)
             del written[path]
@@ -100,6 +103,7 @@ def write_files(private: Mapping[Path, bytes], public: Mapping[Path, bytes], *, 
 def _write(path: Path, content: bytes, written: dict[Path, Path], *, force: bool, private: bool) -> None:
     """Write a file, with `force` under a name beside its own, and note where before it holds anything."""
     _make_directory(path.parent)
+    # Or the rename would fail later, after other files were replaced.
     if force and path.is_dir() and not path.is_symlink():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     target = path.with_name(f"{path.name}.{os.getpid()}.new") if force else path

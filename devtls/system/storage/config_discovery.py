@@ -36,6 +36,7 @@ class Found(msgspec.Struct, frozen=True):
 
 def find_config(start: Path, *, home: Path, config_dir: Path) -> Found | None:
     """Return the file that counts in the directory `start`, or None."""
+    # Both without links: the search ends where the two are the same.
     start, home = start.resolve(), home.resolve()
     for directory in (start, *start.parents):
         if _is_candidate(directory / FILE_NAME):
@@ -69,9 +70,11 @@ def read_config_file(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
         try:
+            # Of the open file: the path may lead to another one by now.
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ConfigError("this is no regular file.", source=str(path), hint="Name a file such as devtls.toml.")
             with os.fdopen(descriptor, "rb", closefd=False) as file:
+                # One more than is allowed tells that it is too large.
                 return file.read(MAX_FILE_BYTES + 1)
         finally:
             os.close(descriptor)

@@ -21,9 +21,11 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 def replace_config_file(path: Path, content: bytes, *, before: bytes | None) -> None:
     """Put `content` in the place of `path`, which held `before` (None: there was no file). Raises ConfigError."""
+    # rename(2) would replace the link itself.
     real = Path(os.path.realpath(path))
     if (read_config_file(real) if real.exists() else None) != before:
         raise ConfigError("the file changed meanwhile.", source=str(path), hint="Do it again.")
+    # In the same directory: rename(2) does not cross file systems.
     fresh = real.with_name(f".{real.name}.{os.getpid()}.new")
     try:
         real.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +36,7 @@ def replace_config_file(path: Path, content: bytes, *, before: bytes | None) -> 
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
+        # fsync(2) of the file says nothing of its name.
         sync_directory(real.parent)
     except OSError as error:
         raise ConfigError(
@@ -44,6 +47,7 @@ def replace_config_file(path: Path, content: bytes, *, before: bytes | None) -> 
 
 
 def _write(path: Path, content: bytes, like: os.stat_result | None) -> None:
+    # A new file gets what the umask leaves, as from an editor; another is closed until it has its old owner and mode.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o666 if like is None else 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

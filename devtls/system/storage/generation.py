@@ -144,6 +144,7 @@ class Generations:
         key = authority.intermediate.key
         if not isinstance(key, LockedKey):
             return None
+        # Now: the passphrase is known only after it opened a key.
         key.open()
         return partial(lock, passphrase=self._unlocker.passphrase)
 
@@ -196,6 +197,7 @@ class Generations:
         make_private_directory(directory)
         for name, content in files.items():
             create_private_file(directory / name, content)
+        # Both: the names of the files, and that of the directory in its parent (fsync(2)).
         sync_directory(directory)
         sync_directory(self._state_dir)
         return PointerEntry(
@@ -212,6 +214,7 @@ class Generations:
         directory = self._state_dir / entry.generation
         files = {each: read_private_file(directory / each) for each in SEALED if each != name}
         sealed = seal(authority.signer, {**files, name: content})
+        # Between the two writes the seal does not match, and a start reads the certificates instead.
         replace_private_file(directory / name, content)
         replace_private_file(directory / SEAL, sealed)
         return msgspec.structs.replace(entry, seal_sha256=sha256_hex(sealed))

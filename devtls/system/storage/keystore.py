@@ -133,6 +133,7 @@ class Keystore:
                 check_private_directory(self.state_dir)
                 return self._generations.read(pointer.current, now)
             except FileNotFoundError as error:
+                # Else a writer moved the pointer meanwhile, and removed what we were reading: once more.
                 if self.pointer() == pointer:
                     raise StateError(f"{error.filename} is missing.", path=str(error.filename), hint=NEW_CA) from error
             except CertificateError as error:
@@ -166,6 +167,7 @@ class Keystore:
     def _sealed(self, now: datetime) -> Signer | None:
         """Return the signer from the seal, which needs no X.509 library; None when that does not hold."""
         pointer = self.pointer()
+        # A CA from before there was a seal has none: its certificates are parsed at each start.
         if pointer is None or not pointer.seal_sha256:
             return None
         check_private_directory(self.state_dir)
@@ -193,6 +195,7 @@ class Keystore:
         if not self.state_dir.is_dir():
             return
         with self._writing():
+            # On disk before the first file goes: after a crash no pointer leads to half a CA.
             self._pointer_path.unlink(missing_ok=True)
             sync_directory(self.state_dir)
             self._remove_generations(keep=None)
@@ -230,6 +233,7 @@ class Keystore:
             pointer = self.pointer()
             if pointer is not None and pointer.generation == authority.generation:
                 raise Refused("This CA is the present one already.")
+            # One that was prepared and never signed gives way.
             kept = msgspec.structs.replace(pointer, next=None) if pointer else None
             self._remove_generations(keep=kept)
             entry = self._generations.write(authority, now, lock=lock)
@@ -340,6 +344,7 @@ class Keystore:
     # -- files --------------------------------------------------------------------------------------------------------
 
     def _point(self, pointer: Pointer) -> None:
+        # Before the removal: a crash in between leaves too much, never too little.
         replace_private_file(self._pointer_path, render_pointer(pointer))
         self._remove_generations(keep=pointer)
 

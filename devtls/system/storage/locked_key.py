@@ -95,6 +95,7 @@ class LockedKey(ec.EllipticCurvePrivateKey):
         """Refuse: the key is not shown."""
         raise TypeError("a locked key is not shown")
 
+    # Abstract in the class that cryptography gives.
     def __copy__(self) -> LockedKey:
         return self
 
@@ -124,6 +125,7 @@ class Unlocker:
     def __call__(self, container: bytes) -> IssuerKey:
         """Return the key; raises WrongPassphrase, StateError, CertificateError."""
         for passphrase in self._known(container):
+            # An empty one would cost a derivation to find out (0.4 s: `devtls.pki.locked_key`).
             if passphrase and (key := self._try(container, passphrase)) is not None:
                 return key
         if self.source.descriptor is not None:
@@ -138,6 +140,7 @@ class Unlocker:
     def _known(self, container: bytes) -> Iterator[str]:
         yield self.passphrase
         if self.source.descriptor is not None and not self._is_read:
+            # A pipe gives its content once.
             self._is_read = True
             yield read_from(self.source.descriptor)
         yield from_keyring(container)

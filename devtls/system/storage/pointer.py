@@ -85,6 +85,7 @@ def render_pointer(pointer: Pointer) -> bytes:
 def parse_pointer(content: bytes, path: Path) -> Pointer:
     """Return what the file says; raises StateError."""
     try:
+        # First of all: what a later devtls wrote may have another shape, and is not damaged.
         written_by = msgspec.json.decode(content, type=_PointerFormat).format
         if written_by > FORMAT:
             raise StateError(
@@ -95,6 +96,7 @@ def parse_pointer(content: bytes, path: Path) -> Pointer:
         pointer = msgspec.json.decode(content, type=Pointer)
     except (msgspec.DecodeError, ValueError) as error:
         raise StateError(f"{path} is damaged.", path=str(path), hint=NEW_CA) from error
+    # The names become paths that are written to and removed: none may hold a slash.
     sound = all(GENERATION.match(each.generation) and 0 < each.pki_port < 65536 for each in pointer.entries)
     if not (sound and pointer.format > 0):
         raise StateError(f"{path} is damaged.", path=str(path), hint=NEW_CA)

@@ -161,6 +161,7 @@ class Register:
             return partial(self._publish_root_crl, root_key)
         key = self.authority.intermediate.key
         if isinstance(key, LockedKey):
+            # A person may take minutes to type it, and the lock's waiters give up after ten seconds.
             key.open()
         return lambda directory, now: current_crl(directory, self.authority, now)
 

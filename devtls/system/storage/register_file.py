@@ -49,6 +49,7 @@ def append_events(directory: Path, events: Iterable[Event]) -> None:
     except FileNotFoundError:
         content = b""
     parse_register(content, str(path))  # a later devtls's register is not ours to write to
+    # A crash left it unfinished, so its certificate was never handed out; ours would be joined to it.
     if whole_lines(content) < len(content):
         os.truncate(path, whole_lines(content))
     append_private_file(path, lines)

@@ -61,6 +61,7 @@ def open_sealed(directory: Path, sha256: str, now: datetime) -> Signer | None:
 
 
 def _signer(facts: SignerFacts, files: Mapping[str, bytes], now: datetime) -> Signer | None:
+    # A locked key, or one that is not P-256: the long way reads it.
     key = read_key_pem(files[KEY])
     if key is None or point_identifier(point(key.public_key())) != facts.identifier:
         return None

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from devtls.system.changes.truststore.root import pem_of
 
+# Text in front of the first BEGIN line is ignored by readers of PEM (RFC 7468 section 2).
 _MARK = b"# Made by devtls env, which makes it anew: what is changed here is lost.\n"
 _BASE = b"# The roots before ours are those of "
 _SYSTEM = b"this system.\n"
@@ -18,6 +19,7 @@ _SYSTEM = b"this system.\n"
 
 def render_bundle(certificates: Iterable[bytes], base: str) -> bytes:
     """Return the file; `base` is the path of the file that it extends, "" = the system's roots."""
+    # JSON keeps a path with a line end on one line: it could end the head otherwise.
     named = _SYSTEM if not base else json.dumps(base).encode() + b"\n"
     return b"".join([_MARK, _BASE, named, *(pem_of(der) for der in certificates)])
 

@@ -26,6 +26,7 @@ from devtls.system.changes.truststore.root import RootCertificate, certificates_
 from devtls.system.machine.execute import Outcome, ProcessRunner
 from devtls.system.machine.plan import Plan, RemoveFile, Step, WriteFile
 
+# Public certificates: nothing in them is secret.
 _MODE = 0o644
 _STORE = Path(TRUSTSTORE_FILE)
 _REMEDY = "check who owns the directory and whether the disk is full"
@@ -54,6 +55,7 @@ class ClientFiles(Change[FilesFacts, DesiredFiles]):
 
     directory: Path
     environ: Mapping[str, str] = field(default_factory=dict)
+    # Files count as soon as they are written: there is nothing to wait for.
     takes_effect_later: ClassVar[bool] = False
 
     @property
@@ -101,6 +103,7 @@ class ClientFiles(Change[FilesFacts, DesiredFiles]):
 
     def apply_plan(self, facts: FilesFacts, desired: DesiredFiles) -> Plan:
         """Return: write each file that differs."""
+        # One that cannot be read may hold roots of the user's own: writing it anew could lose them.
         if facts.unreadable:
             return Plan()
         outdated = self._outdated(facts, desired)
@@ -130,11 +133,13 @@ class ClientFiles(Change[FilesFacts, DesiredFiles]):
         for path, data in facts.contents.items():
             if path.name == ROOT_FILE:
                 continue
+            # A variable that names a missing file leaves its program without any root, so such a list stays.
             content = _with_root(path, data, None, previous_state) if path in named else b""
             if not content:
                 steps.append(RemoveFile(path))
             elif content != data:
                 steps.append(WriteFile(path, content, _MODE))
+        # Last: `are_retired` reads its absence as "untrust was done", so a stop half way must not say so.
         return Plan((*steps, *([RemoveFile(self.directory / ROOT_FILE)] if facts.has_root_file else [])))
 
     def revert_state(self, facts: FilesFacts, previous_state: Collection[str]) -> ChangeState:
@@ -219,6 +224,7 @@ def _with_root(path: Path, data: bytes, root: RootCertificate | None, dropped: C
     certificates = [*others, *(root.ders if root else ())]
     if is_java:
         return java_truststore(certificates, root)
+    # The head stays: it names the user's own file, which `devtls env` goes back to.
     return head_of(data) + b"".join(pem_of(der) for der in certificates)
 
 

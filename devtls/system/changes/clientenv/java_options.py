@@ -12,6 +12,7 @@ from pathlib import PurePath
 
 from devtls.system.changes.clientenv.variables import TRUSTSTORE_FILE
 
+# An open quote reaches to the end of the text, so its word is not cut at a space either.
 _WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*"|['"].*\Z)+""", re.DOTALL)
 _PIECE = re.compile(r"""'([^']*)'|"([^"]*)"|(.)""", re.DOTALL)
 _PROPERTY = "-Djavax.net.ssl."
@@ -31,6 +32,7 @@ def without_ours(options: str) -> str:
     kept, end, after_ours = [], 0, False
     for word in _WORD.finditer(options):
         text = _plain(word[0])
+        # The type alone may be the user's own: it is ours directly behind our truststore only.
         if _is_ours(text) or (after_ours and text == _TYPE):
             kept.append(options[end : word.start()].rstrip())
             end = word.end()
@@ -54,6 +56,7 @@ def own_property(options: str, name: str) -> str | None:
     """Return the value of javax.net.ssl.<name> as the user set it, ours left out."""
     start = f"{_PROPERTY}{name}="
     found = [word.removeprefix(start) for word in words(without_ours(options)) if word.startswith(start)]
+    # The JVM takes the last of several equal properties.
     return found[-1] if found else None
 
 
@@ -72,4 +75,5 @@ def _is_ours(word: str) -> bool:
 def _quoted(word: str) -> str:
     if not re.search(r"""[\s'"]""", word):
         return word
+    # There are no escapes inside quotes (HotSpot's arguments.cpp): a quote stands in quotes of the other kind.
     return "".join(f'"{part}"' if part == "'" else f"'{part}'" for part in re.split("(')", word) if part)

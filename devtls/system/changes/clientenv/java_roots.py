@@ -21,12 +21,14 @@ from devtls.pki.java_truststore import read_truststore
 from devtls.system.changes.clientenv.java_options import own_property, without_ours
 from devtls.system.changes.clientenv.variables import JAVA_VARIABLE
 
+# In the order in which Java looks (JSSE reference guide); jre/ is of Java 8 and older.
 _PLACES = (
     "lib/security/jssecacerts",
     "lib/security/cacerts",
     "jre/lib/security/jssecacerts",
     "jre/lib/security/cacerts",
 )
+# Other types (KeychainStore, Windows-ROOT, PKCS11) have no file that could be read and extended.
 _FILE_TYPES = frozenset({"", "jks", "pkcs12"})
 _USUAL_PASSWORD = "changeit"  # noqa: S105 - every JDK's, and no secret: truststores hold public certificates
 _MAC_FINDER = Path("/usr/libexec/java_home")
@@ -75,6 +77,7 @@ def _read(options: str, file: Path, *, own: bool) -> JavaRootFacts:
 def certificates_of(data: bytes, password: str = _USUAL_PASSWORD) -> tuple[bytes, ...]:
     """Return the trusted certificates (DER) of a truststore; raises CertificateError."""
     try:
+        # First without a password: JKS and our own PKCS #12 hold certificates in the clear.
         return read_truststore(data)
     except CertificateError:
         return _decrypted(data, password)
@@ -94,6 +97,7 @@ def _java_home(environ: Mapping[str, str]) -> Path | None:
         return Path(environ["JAVA_HOME"])
     if _MAC_FINDER.exists():
         return _ask_mac()
+    # Resolved, since distributions put a chain of links (alternatives) between PATH and the JDK.
     java = shutil.which("java", path=environ.get("PATH"))
     return Path(java).resolve().parent.parent if java else None
 

@@ -53,6 +53,7 @@ def plan_environment(facts: EnvironmentFacts) -> ClientEnvironment:
 def _plan_variable(variable: Variable, facts: EnvironmentFacts, planned: ClientEnvironment) -> bool:
     base = _base(variable, facts)
     certificates = base.certificates if base else facts.system
+    # The bare root suffices where the program keeps its own list; the user's own file would be lost by it.
     if base is None and variable.effect is Effect.ADDS:
         path = facts.directory / ROOT_FILE
     elif certificates:
@@ -71,10 +72,12 @@ def _base(variable: Variable, facts: EnvironmentFacts) -> Named | None:
 
 
 def _beside(name: str, stem: str, path: str) -> str:
+    # A name for each base: two shells with different files of their own must not overwrite each other's bundle.
     return f"{stem}-{sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}{Path(name).suffix}"
 
 
 def _with_ours(certificates: Iterable[bytes], root: RootCertificate) -> list[bytes]:
+    # In a fixed order and each once: the same facts must give the same bytes, or each run rewrites the file.
     return [*dict.fromkeys(der for der in certificates if der not in root.ders), *root.ders]
 
 
@@ -88,6 +91,7 @@ def _useless_files(facts: EnvironmentFacts) -> list[str]:
 
 def _plan_java(facts: EnvironmentFacts, planned: ClientEnvironment) -> tuple[str, ...]:
     java = facts.java
+    # The user's own truststore takes the place of every other: the system's roots are no substitute for it.
     if java.own and java.trouble:
         return (f"{JAVA_VARIABLE} is left as it is: it {java.trouble}.",)
     certificates = java.certificates or facts.system

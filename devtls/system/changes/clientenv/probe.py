@@ -69,6 +69,7 @@ def own_paths(environ: Mapping[str, str], directory: Path) -> dict[str, str]:
     for variable in VARIABLES:
         base = bases.get(variable.name)
         if base:
+            # A bundle of ours got its base from a variable that this one's programs fall back to.
             is_ours = base != str(Path(values[variable.name]).absolute())
             if not (is_ours and any(bases.get(name) == base for name in variable.stands_in)):
                 found[variable.name] = base
@@ -102,7 +103,9 @@ def _read(file: Path) -> bytes:
 
 def git_setting(directory: Path, environ: Mapping[str, str]) -> Named | None:
     """Return http.sslCAInfo of the user and the system; that of a repository holds in its directory only."""
+    # In our directory, where no repository's own setting counts; --type=path expands its ~ (git-config(1)).
     argv = ["git", "-C", str(directory), "config", "--get", "--type=path", "http.sslCAInfo"]
+    # GIT_DIR would name a repository all the same, whose setting holds for it alone.
     env = {name: value for name, value in environ.items() if name != "GIT_DIR"}
     try:
         asked = subprocess.run(
@@ -125,6 +128,7 @@ def tls_roots(entries: Iterable[tuple[bytes, str, set[str] | bool]]) -> tuple[by
     return tuple(
         der
         for der, encoding, trust in entries
+        # `True` means every purpose (ssl.enum_certificates); pkcs_7_asn entries are no single certificates.
         if encoding == "x509_asn" and (trust is True or (isinstance(trust, set) and _SERVER_AUTH in trust))
     )
 

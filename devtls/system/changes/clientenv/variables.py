@@ -39,7 +39,9 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("NODE_EXTRA_CA_CERTS", Effect.ADDS),
     Variable("DENO_CERT", Effect.ADDS),
     Variable("SSL_CERT_FILE", Effect.REPLACES),
+    # curl reads SSL_CERT_FILE where its own variable is not set (curl(1)).
     Variable("CURL_CA_BUNDLE", Effect.REPLACES, ("SSL_CERT_FILE",)),
+    # requests falls back to curl's variable, not to OpenSSL's (requests.Session).
     Variable("REQUESTS_CA_BUNDLE", Effect.REPLACES, ("CURL_CA_BUNDLE",)),
     Variable("PIP_CERT", Effect.REPLACES, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")),
     Variable("AWS_CA_BUNDLE", Effect.REPLACES, ("REQUESTS_CA_BUNDLE",)),

@@ -22,6 +22,7 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, Plan, RemoveFile, Run, Step, WriteFile
 from devtls.system.machine.port_holder import is_listened_to
 
+# The number is above 1024: this is for users who may not listen below.
 TARGET = 8443
 """Where devtls listens when 443 is closed to it; it redirects plain HTTP there as well."""
 HTTPS, HTTP = 443, 80
@@ -36,6 +37,7 @@ _AGAIN = "devtls setup ports --method nft"
 _UNTIL_BOOT = "until the next boot: without systemd nothing loads it again"
 _LARGEST = 1 << 16
 _FAMILIES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+# Loopback answers at once; a limit is for rules of others that drop packets.
 _CONNECT_S = 0.3
 
 PortProbe = Callable[[Iterable[int], int], frozenset[int]]
@@ -66,6 +68,7 @@ def redirected_ports(ports: Iterable[int], target: int) -> frozenset[int]:
     redirected. Where nobody listens at the target either, this does for as long as it connects.
     """
     with _listening(target) as families:
+        # A port with a listener of its own answers without any redirect and would prove nothing.
         asked = [port for port in ports if not is_listened_to(port)]
         return frozenset(port for port in asked if all(_answers(port, *family) for family in families))
 
@@ -120,6 +123,7 @@ class NftRedirect(Change[NftFacts, DesiredState]):
         return NftFacts(
             tool=tool,
             systemctl=machine.system_tool("systemctl") if runs_systemd else None,
+            # What counts is whether connections arrive: listing rules takes root (CAP_NET_ADMIN).
             leading=frozenset() if tool is None else self._redirected((HTTPS, HTTP), TARGET),
             rules_path=rules_path,
             unit_path=unit_path,
@@ -166,6 +170,7 @@ class NftRedirect(Change[NftFacts, DesiredState]):
                 WriteFile(facts.unit_path, unit, elevate=True),
                 self._systemctl(facts.systemctl, "daemon-reload"),
                 self._systemctl(facts.systemctl, "enable", _UNIT),
+                # Not `start`: with RemainAfterExit a unit that ran once is active and would not load new rules.
                 self._systemctl(facts.systemctl, "restart", _UNIT),
             )
         )
@@ -176,10 +181,12 @@ class NftRedirect(Change[NftFacts, DesiredState]):
 
     def revert_plan(self, facts: NftFacts, previous_state: PreviousState) -> Plan:
         """Return: stop the unit and remove the files and the table."""
+        # A file without our mark is an administrator's, and the unit that it belongs to may be as well.
         if facts.not_ours:
             return Plan()
         steps: list[Step] = []
         if facts.unit is not None and facts.systemctl is not None:
+            # Before its file goes: ExecStop in it is what removes the table.
             steps.append(self._systemctl(facts.systemctl, "disable", "--now", _UNIT))
         files = ((facts.unit_path, facts.unit), (facts.rules_path, facts.rules))
         steps += [RemoveFile(path, elevate=True) for path, content in files if content is not None]
@@ -224,6 +231,7 @@ def rules_for(ports: frozenset[int]) -> bytes:
     return (
         f"{_MARK}{_EMPTY}table inet devtls {{\n"
         "  chain out {\n"
+        # -100 is dstnat, where destinations are rewritten (nft(8)). Hook output: packets of this machine alone.
         "    type nat hook output priority -100; policy accept;\n"
         f'    oifname "lo" ip daddr 127.0.0.1 tcp dport {{ {listed} }} redirect to :{TARGET}\n'
         f'    oifname "lo" ip6 daddr ::1 tcp dport {{ {listed} }} redirect to :{TARGET}\n'
@@ -238,6 +246,7 @@ def unit_for(tool: PurePath, rules: PurePath) -> bytes:
         f"{_MARK}[Unit]\n"
         "Description=Ports 443 and 80 of this machine lead to devtls\n"
         "Documentation=man:nft(8)\n"
+        # nftables.service flushes every table when it starts: ours is loaded behind it, and again with it.
         "After=nftables.service\n"
         "PartOf=nftables.service\n"
         "\n"
@@ -245,6 +254,7 @@ def unit_for(tool: PurePath, rules: PurePath) -> bytes:
         "Type=oneshot\n"
         "RemainAfterExit=yes\n"
         f"ExecStart={tool} -f {rules}\n"
+        # The - lets a table that is gone already pass (systemd.service(5)).
         f"ExecStop=-{tool} delete table inet devtls\n"
         "\n"
         "[Install]\n"
@@ -273,4 +283,5 @@ def _read(path: Path) -> bytes | None:
 
 
 def _is_ours(path: Path, content: bytes) -> bool:
+    # A link could lead an elevated write to any file.
     return not path.is_symlink() and content.startswith(_MARK.encode())

@@ -18,6 +18,7 @@ from devtls.system.machine.machine import Machine, is_read_only
 from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 
 _KERNEL = "proc/sys/net/ipv4/ip_unprivileged_port_start"
+# The kernel's default border (ip-sysctl.rst), and the highest port.
 _FIRST_OPEN, _LAST = 1024, 65535
 _AGAIN = "devtls setup ports"
 _WITHOUT = "devtls serve --https-port 8443 needs none of it"
@@ -109,9 +110,11 @@ class SysctlChange(Change[SysctlFacts, DesiredState]):
             Status.ABSENT, Status.OUTDATED
         ):  # fmt: skip
             return Plan()
+        # The value before the first setup, not that of our own file from an earlier one.
         before = facts.own.before if facts.own is not None else facts.lowest
         steps: list[Step] = [] if facts.has_directory else [MakeDirectory(facts.directory, elevate=True)]
         steps.append(WriteFile(facts.path, write_own(wanted, before), elevate=True))
+        # One that is lower already, as in containers, is not raised.
         if facts.lowest > wanted:
             steps.append(Run((str(facts.tool), "-p", str(facts.path)), elevate=True, timeout_s=ELEVATED_S))
         return Plan(tuple(steps))
@@ -129,7 +132,9 @@ class SysctlChange(Change[SysctlFacts, DesiredState]):
         if facts.own is None:
             return Plan()
         steps: list[Step] = [RemoveFile(facts.path, elevate=True)]
+        # Both must agree: root's file guards against a record that a user's program could have edited.
         before = max(_number(previous_state.get("value", "")), facts.own.before)
+        # Somebody who set another value since meant that value.
         untouched = facts.lowest == facts.own.value != before
         if untouched and facts.tool is not None and not facts.read_only:
             steps.append(Run((str(facts.tool), "-w", f"{KEY}={before}"), elevate=True, timeout_s=ELEVATED_S))
@@ -221,5 +226,6 @@ def lowest_open(root: Path) -> int | None:
 
 def _number(text: str) -> int:
     """Return the port in a record, 0 for what is none."""
+    # The record is a file of the user's; what stands in it ends in a root's command line.
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0
     return number if number <= _LAST else 0

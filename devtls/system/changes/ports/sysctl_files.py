@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KEY = "net.ipv4.ip_unprivileged_port_start"
+# sysctl.d(5) recommends 60 to 90 for files in /etc: behind the distribution's own.
 OWN_FILE = "etc/sysctl.d/60-devtls.conf"
 
 _DIRECTORIES = ("etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d")
 """A file in an earlier directory takes the place of one with its name in a later one."""
+# `sysctl --system` reads it behind all directories (sysctl(8)).
 _READ_LAST = "etc/sysctl.conf"
 _LARGEST = 1 << 20
 _TEXT = """\
@@ -25,6 +27,7 @@ _TEXT = """\
 """
 _NUMBER = r"(\d{1,5})"
 _OURS = re.compile(_NUMBER.join(map(re.escape, _TEXT.format(before="\0", key=KEY, value="\0").split("\0"))))
+# Dots and slashes are both separators; a leading - means that a failure is ignored (sysctl.d(5)).
 _SETTING = re.compile(r"^\s*-?\s*net[./]ipv4[./]ip_unprivileged_port_start\s*=\s*(\d{1,5})\s*$", re.MULTILINE)
 
 
@@ -53,6 +56,7 @@ def write_own(value: int, before: int) -> bytes:
 def read_own(root: Path) -> OwnFile | str | None:
     """Return our file below `root`, why what is there is none of ours, or None."""
     path = root / OWN_FILE
+    # An elevated write would follow it to a file of somebody else's choice.
     if path.is_symlink():
         return "a link is there"
     try:
@@ -84,6 +88,7 @@ def _in_order(root: Path) -> Iterator[Path]:
     by_name: dict[str, Path] = {}
     for directory in _DIRECTORIES:
         for path in (root / directory).glob("*.conf"):
+            # Files of one name hide each other; then all are sorted by name, whatever their directory (sysctl.d(5)).
             by_name.setdefault(path.name, path)
     by_name.pop(Path(OWN_FILE).name, None)
     yield from (by_name[name] for name in sorted(by_name))

@@ -60,6 +60,7 @@ def _of_linux(machine: Machine, runner: Runner, asked: Collection[str]) -> Itera
     lookups = read_lookups(machine, runner)
     candidates: tuple[tuple[Recipe, str, bool], ...] = (
         (DELEGATE, lookups.against_delegate(), True),
+        # Not harmless: it makes devtls a server for every name of this machine (resolved.conf(5)).
         (DROP_IN, lookups.against_drop_in(), False),
         (NETWORK_MANAGER, lookups.against_network_manager(), True),
         (DNSMASQ, lookups.against_dnsmasq(), True),

@@ -26,6 +26,7 @@ def _files(desired: DesiredState) -> Mapping[str, str]:
     lines = [
         line
         for zone in desired.zones
+        # Without local=, dnsmasq 2.86 and later sends type 65 (HTTPS, RFC 9460), which browsers ask for, upstream.
         for line in (*(f"address=/{zone}/{address}" for address in ADDRESSES), f"local=/{zone}/")
     ]
     return {"devtls.conf": "\n".join(lines) + "\n"}
@@ -47,5 +48,6 @@ DNSMASQ = Recipe(
     purpose=_PURPOSE,
     directory="etc/dnsmasq.d",
     files=_files,
+    # SIGHUP does not read configuration files again (dnsmasq(8), NOTES).
     refresh=((SYSTEMCTL, "try-restart", "dnsmasq.service"),),
 )

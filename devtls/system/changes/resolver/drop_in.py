@@ -19,8 +19,10 @@ from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFi
 MARK = "# Written by devtls setup; devtls unsetup takes it out."
 _OURS = b"# Written by devtls setup"
 _LARGEST = 1 << 16
+# Write bits of group and others.
 _OPEN_TO_OTHERS = 0o022
 _AGAIN = "devtls setup names"
+# As they stand in records of earlier versions: such words cannot be renamed.
 _DIRECTORY, _ABSENT = "folder", "absent"
 _RMDIR = "/bin/rmdir"
 
@@ -89,6 +91,7 @@ class DropIn(Change[DropInFacts, DesiredState]):
     def probe(self) -> DropInFacts:
         """Read the directory, and in it what is small enough to be ours."""
         directory = self._directory
+        # Whoever may set the link would choose where root writes.
         if directory.is_symlink():
             return DropInFacts(trouble=f"{directory} is a link, and links are not followed as administrator")
         try:
@@ -153,6 +156,7 @@ class DropIn(Change[DropInFacts, DesiredState]):
 
     def revert_plan(self, facts: DropInFacts, previous_state: PreviousState) -> Plan:
         """Return: remove our files, and the directory if we made it and it holds nothing else; tell the resolver."""
+        # rmdir takes empty directories only, so a file that comes meanwhile is safe.
         made = previous_state.get(_DIRECTORY) == _ABSENT and facts.is_there and not facts.taken and not facts.trouble
         steps: list[Step] = [RemoveFile(self._directory / name, elevate=True) for name in facts.ours]
         if made:
@@ -175,6 +179,7 @@ class DropIn(Change[DropInFacts, DesiredState]):
 
 def _nearest(directory: Path) -> Path:
     """Return the directory itself or the first above it that is there."""
+    # A directory that is still to be made is as writable as the one that it will stand in.
     return next((each for each in (directory, *directory.parents) if each.is_dir()), directory)
 
 

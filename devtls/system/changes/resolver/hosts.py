@@ -124,6 +124,7 @@ class HostsFile(Change[HostsFacts, DesiredState]):
         """Say whether every name has its lines."""
         if facts.link or facts.trouble or facts.read_only:
             blocked = self._blocked(facts)
+            # Lines that somebody else wrote, such as NixOS' configuration, do the same.
             there = ChangeState(Status.APPLIED, f"the lines are there; {blocked.detail}")
             return there if _has_all(facts, desired) else blocked
         try:
@@ -165,6 +166,7 @@ class HostsFile(Change[HostsFacts, DesiredState]):
         return self._plan(facts, self._place.put(facts, self._wished(facts, desired)))
 
     def _plan(self, facts: HostsFacts, steps: tuple[Step, ...]) -> Plan:
+        # The new content was made from the old one: an edit in between would be lost.
         return Plan((Unchanged(self._place.path, facts.sha256), *steps, *self._place.flush))
 
     def previous_state(self, facts: HostsFacts, desired: DesiredState) -> PreviousState:
@@ -184,6 +186,7 @@ class HostsFile(Change[HostsFacts, DesiredState]):
             old = remove_block(content)
         except UnusableHosts as error:
             return Plan((*sweep, ManualStep(f"take devtls' block out of {path}: {error}")))
+        # A file that we made goes again; an empty one that was there stays.
         gone = not old and _MISSING in previous_state
         steps = self._place.take_away(facts) if gone else self._place.put(facts, old)
         return self._plan(facts, (*sweep, *steps))

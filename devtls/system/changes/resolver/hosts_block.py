@@ -21,7 +21,9 @@ ADDRESSES = ("127.0.0.1", "::1")
 
 _FORMAT = 1
 _BEGIN, _END = b"# devtls begin", b"# devtls end"
+# The text in it may change with versions; parentheses end it, so nothing can be hidden behind.
 _FIRST_LINE = re.compile(rb"# devtls begin \(format (\d{1,9})(; line end added)?; [ -'*-~]*\)")
+# Only lines as we write them: anything else in the block is somebody's work and must not vanish.
 _ENTRY = re.compile(r"(?:127\.0\.0\.1|::1) ([a-z0-9.-]+)")
 
 
@@ -102,6 +104,7 @@ def choose_names(held: Iterable[str], wanted: Iterable[str], zones: Collection[H
     """
     kept = [Hostname(name) for name in held if zone_of(name, zones)]
     added = [_checked(name, zones) for name in wanted]
+    # Every system ships a line for localhost itself; a second could contradict it.
     return tuple(name for name in dict.fromkeys((*kept, *added)) if name != LOCALHOST)
 
 
@@ -113,6 +116,7 @@ def has_marker(content: bytes) -> bool:
 def read_addresses(content: bytes) -> dict[str, frozenset[str]]:
     """Return name -> the addresses that a whole file gives it, in the block and outside."""
     found: dict[str, frozenset[str]] = {}
+    # Windows' editors write a byte order mark in front of the first line.
     for line in content.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace").splitlines():
         address, *names = line.partition("#")[0].split() or [""]
         for name in names:
@@ -142,6 +146,7 @@ def _read_first_line(line: bytes, number: int) -> bool:
     read = _FIRST_LINE.fullmatch(line.rstrip())
     if read is None:
         raise UnusableHosts(f"the first line of devtls' block, line {number + 1}, was changed")
+    # Its lines may mean more than we know: an older devtls must not rewrite them.
     if int(read[1]) > _FORMAT:
         raise UnusableHosts(f"a newer devtls wrote the block that begins in line {number + 1}")
     return read[2] is not None

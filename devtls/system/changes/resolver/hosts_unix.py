@@ -16,7 +16,9 @@ from devtls.system.changes.resolver.hosts import HostsFacts
 from devtls.system.machine.machine import Machine, is_read_only
 from devtls.system.machine.plan import ELEVATED_S, RemoveFile, Run, Step, Unchanged, WriteFile
 
+# In full: with sudo, PATH is not to decide what runs as root.
 _TEE, _COPY, _MOVE, _CHMOD = "/usr/bin/tee", "/bin/cp", "/bin/mv", "/bin/chmod"
+# Both: the directory service caches, and mDNSResponder has a cache of its own.
 _MACOS_FLUSH = (("/usr/bin/dscacheutil", "-flushcache"), ("/usr/bin/killall", "-HUP", "mDNSResponder"))
 
 
@@ -29,6 +31,7 @@ class UnixHosts:
         self._root = machine.root
         self._platform = machine.platform
         self.path = machine.root / "etc" / "hosts"
+        # In the same directory: a rename is atomic within one file system only (rename(2)).
         self._beside = self.path.with_name(".hosts.devtls")
 
     @property
@@ -67,6 +70,7 @@ class UnixHosts:
 
     def put(self, facts: HostsFacts, content: bytes) -> tuple[Step, ...]:
         """Return the commands for the system at hand."""
+        # rename(2) fails with EBUSY on a mount point, as /etc/hosts is in containers.
         if facts.mounted:
             return (_fed(self.path, content),)
         still = Unchanged(self.path, facts.sha256)  # whoever was asked for a password took time to answer
@@ -77,6 +81,7 @@ class UnixHosts:
         if facts.content is None:
             return (_fed(self.path, content), _elevated(_CHMOD, "0644", str(self.path)))
         return (
+            # The copy brings mode and owner; install of macOS reads no pipe.
             _elevated(_COPY, "-p", str(self.path), str(self._beside)),
             _fed(self._beside, content),
             still,

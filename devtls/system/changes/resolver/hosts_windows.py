@@ -53,6 +53,7 @@ def look_at(path: PureWindowsPath) -> HostsFacts:
     except OSError as error:
         return HostsFacts(link=link, trouble=(error.strerror or str(error)).lower())
     try:
+        # os.access tells of the read-only attribute alone on Windows, not of ACLs.
         with file.open("r+b"):
             return HostsFacts(content, link=link, writable=True)
     except OSError:
@@ -91,6 +92,7 @@ class WindowsHosts:
         if facts.writable:
             return (WriteFile(self.path, content),)
         xcopy = system_directory(self._environ) / "xcopy.exe"
+        # xcopy keeps the ACL of the file that it writes over; a move would bring our directory's.
         lay_over = run_as_administrator(
             self._environ, xcopy, (str(self._copy), str(self.path.parent), "/Y", "/R", "/Q")
         )

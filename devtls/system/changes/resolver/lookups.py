@@ -17,9 +17,11 @@ from devtls.system.machine.execute import Finished, Runner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Run
 
+# systemd-resolved's stub, and its proxy-only stub (systemd-resolved.service(8)).
 _STUBS = ("127.0.0.53", "127.0.0.54")
 _UNITS = ("systemd-resolved.service", "NetworkManager.service", "dnsmasq.service")
 _SYSTEMCTL_S = 5.0
+# The lowest first: a name in a later one hides it (NetworkManager.conf(5)).
 _NM_DIRECTORIES = ("usr/lib/NetworkManager/conf.d", "run/NetworkManager/conf.d", "etc/NetworkManager/conf.d")
 _LARGEST = 1 << 20
 
@@ -63,6 +65,7 @@ class Lookups:
     def _against_resolved(self) -> str:
         if _UNITS[0] not in self.active:
             return "systemd-resolved does not run"
+        # nss-resolve asks it without resolv.conf; everybody else finds its stub there.
         asked = "resolve" in self.sources or any(each in _STUBS for each in self.nameservers)
         return "" if asked else "programs on this machine do not ask systemd-resolved"
 
@@ -119,6 +122,7 @@ def _sources(lines: Iterable[str]) -> tuple[str, ...]:
     for line in lines:
         name, _, rest = line.partition(":")
         if name.strip() == "hosts":
+            # Actions such as [!UNAVAIL=return] stand between the sources (nsswitch.conf(5)).
             return tuple(re.sub(r"\[[^]]*\]", " ", rest).split())
     return ()
 

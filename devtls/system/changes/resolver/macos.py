@@ -23,6 +23,7 @@ def _files(desired: DesiredState) -> Mapping[str, str]:
 def _write(path: Path, content: bytes) -> tuple[Step, ...]:
     return (
         Run(("/usr/bin/tee", str(path)), elevate=True, timeout_s=ELEVATED_S, stdin=content),
+        # tee makes it with root's umask, which may close it to others.
         Run(("/bin/chmod", "0644", str(path)), elevate=True, timeout_s=ELEVATED_S),
     )
 

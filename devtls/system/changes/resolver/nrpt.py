@@ -18,7 +18,9 @@ from devtls.system.machine.run_as import powershell, quoted, run_as_administrato
 
 _COMMENT = "devtls"
 _OURS = f"Get-DnsClientNrptRule | Where-Object Comment -eq {_COMMENT}"
+# @(): one rule or none is a list as well; without it ConvertTo-Json prints a bare string or nothing.
 _LIST = f"ConvertTo-Json -Compress @({_OURS} | ForEach-Object {{ @($_.Namespace) }})"
+# A rule names addresses only; Windows asks them on DNS' own port (RFC 1035 section 4.2).
 _PORT = 53
 _ASK_S = 20.0
 

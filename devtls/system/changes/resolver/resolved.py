@@ -22,6 +22,7 @@ _SERVICE = "systemd-resolved.service"
 
 
 def _settings(section: str, desired: DesiredState) -> str:
+    # ~ makes a routing domain; without it, bare names would be completed with it (systemd-resolved.service(8)).
     domains = " ".join(f"~{zone}" for zone in desired.zones if zone != "localhost")
     return f"[{section}]\nDNS=127.0.0.1:{desired.dns_port}\nDomains={domains}\n"
 
@@ -57,5 +58,6 @@ DROP_IN = Recipe(
     ),
     directory="etc/systemd/resolved.conf.d",
     files=_drop_in,
+    # Global servers are read at its start; try- leaves one that somebody stopped alone.
     refresh=((SYSTEMCTL, "try-restart", _SERVICE),),
 )

@@ -96,6 +96,7 @@ def service_argv(desired: DesiredState, config: str, *extra: str) -> tuple[str, 
     The service works in the home directory, where `python -m` would look for modules first: -P says not to.
     """
     interpreter, *rest = desired.command
+    # The service works in the home directory: a module there must not shadow a package's (-P, Python 3.11).
     safe = rest if "-P" in rest else ["-P", *rest]
     return (interpreter, *safe, "serve", *((_CONFIG, config) if config else ()), *extra)
 
@@ -116,6 +117,7 @@ def refusal_of_paths(desired: DesiredState, *paths: str) -> ChangeState | None:
     systemd passes over a line that is not UTF-8 and a variable with control characters; XML has no way to say them.
     """
     every = (*desired.command, *directory_variables(desired.environment).values(), *paths)
+    # Cs: surrogateescape's mark of bytes that are not UTF-8.
     odd = next((path for path in every if any(unicodedata.category(char) in ("Cc", "Cs") for char in path)), None)
     if odd is None:
         return None

@@ -38,6 +38,7 @@ LABEL = "devtls.serve"
 LOG_NAME = "serve.log"
 LOG_NAMES = (LOG_NAME, f"{LOG_NAME}.1", "launchd.log")
 _LAUNCHCTL = "/bin/launchctl"
+# An agent's own PATH is nearly empty; the shell's differs from shell to shell and would outdate the file.
 _PATH = "/usr/local/bin:/opt/homebrew/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 _ASK_S = 5.0
 _CHANGE_S = 30.0
@@ -68,6 +69,7 @@ class AgentFacts:
             return ()
         try:
             return tuple(str(word) for word in plistlib.loads(self.filed.content)["ProgramArguments"])
+        # plistlib passes on expat's error for XML that is broken, and its own for everything else.
         except (plistlib.InvalidFileException, ExpatError, ValueError, KeyError, TypeError):
             return ()
 
@@ -100,6 +102,7 @@ class LaunchAgent(Service[AgentFacts]):
         self._runner = runner
         self._config = config
         own = getattr(os, "getuid", lambda: -1)() if uid is None else uid
+        # gui/: the domain of a desktop session, the one with login items and the login keychain.
         self._domain = f"gui/{own}"
 
     def probe(self) -> AgentFacts:
@@ -158,7 +161,9 @@ class LaunchAgent(Service[AgentFacts]):
             "WorkingDirectory": str(self._machine.home),
             "EnvironmentVariables": {**directory_variables(desired.environment), "PATH": _PATH},
             "RunAtLoad": True,
+            # Again after a crash, not after an end that somebody asked for (launchd.plist(5)).
             "KeepAlive": {"SuccessfulExit": False},
+            # Without it launchd throttles CPU and I/O of the process (launchd.plist(5)).
             "ProcessType": "Interactive",
             "Umask": 0o077,
             "Sockets": {name: _listeners(port) for name, port in ports.items()},
@@ -173,6 +178,7 @@ class LaunchAgent(Service[AgentFacts]):
         if self.state(facts, desired).status not in (Status.ABSENT, Status.OUTDATED):
             return Plan()
         content, path = self._property_list(facts, desired), facts.filed.path
+        # launchd keeps the old list until it is booted out; a second bootstrap of a label fails.
         steps: list[Step] = [] if facts.told is None else [self._launchctl("bootout", f"{self._domain}/{LABEL}")]
         if facts.filed.content != content:
             steps += [MakeDirectory(path.parent), WriteFile(path, content)]
@@ -191,6 +197,7 @@ class LaunchAgent(Service[AgentFacts]):
         steps: list[Step] = [] if facts.told is None else [self._launchctl("bootout", f"{self._domain}/{LABEL}")]
         steps += [RemoveFile(path) for path in (facts.filed.path, *facts.logs)]
         if facts.log_directory_is_ours:
+            # rmdir, not a tree's removal: what somebody else put there stays.
             steps.append(Run(("/bin/rmdir", str(facts.log_directory))))
         return Plan(tuple(steps))
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@+=:,./-]+\Z")
+# % begins a specifier in almost every setting (systemd.unit(5)).
 _SPECIAL = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "%": "%%"}
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)')
 _ESCAPED = re.compile(r"\\(.)|%%")
@@ -27,6 +28,7 @@ def command_line(argv: Iterable[str]) -> str:
     """Return the value of an ExecStart= that starts exactly `argv`."""
     words = list(argv)
     if any("$" in word for word in words):
+        # The prefix that turns the substitution of $NAME off (systemd.service(5)).
         words[0] = ":" + words[0]
     return " ".join(map(quote, words))
 

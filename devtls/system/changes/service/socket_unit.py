@@ -40,12 +40,14 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
 
 _DIRECTORY = "etc/systemd/system"
+# One unit for each port: FileDescriptorName= holds for all sockets of a unit (systemd.socket(5)).
 _HTTPS, _HTTP = "devtls.socket", "devtls-http.socket"
 _UNITS = (_HTTPS, _HTTP, UNIT)
 _LOOPBACK6 = f"{ipaddress.IPv6Address('::1').packed.hex()} "
 
 _ANOTHER = "devtls setup ports, without --method, applies the usual one."
 
+# Name spaces: only the system's manager can make them without unprivileged user name spaces.
 _FENCES = (
     "CapabilityBoundingSet=",
     "ProtectSystem=strict",
@@ -152,6 +154,7 @@ class SocketUnit(Service[SocketFacts]):
             return ChangeState(Status.NO_TOOL, facts.silent or "this system has no systemd", _ANOTHER)
         if desired.user.uid == 0:
             return ChangeState(Status.SKIPPED, "you are root, who may open every port without it")
+        # Both would want the same ports, and the control socket of one user.
         if facts.by_user and not facts.ours:
             return ChangeState(
                 Status.MANUAL, "a service of your own starts devtls already", "devtls service uninstall, then this."
@@ -182,6 +185,7 @@ class SocketUnit(Service[SocketFacts]):
                 f"User={user.name}",
                 f"Sockets={sockets}",
                 *_FENCES,
+                # The - passes over a directory that is not there yet (systemd.exec(5)).
                 f"ReadWritePaths={quote(str(self._state_directory(desired)))} {quote(f'-{runtime}')}",
             ],
         )
@@ -198,10 +202,12 @@ class SocketUnit(Service[SocketFacts]):
         wanted = self._units(facts, desired)
         # systemd sees to it that the directory can be written, not that it is there.
         steps: list[Step] = [MakeDirectory(self._state_directory(desired), 0o700)]
+        # A socket unit that listens cannot be changed by a reload: it must be stopped first.
         if there[facts.filed[-1].path] is not None:
             steps.append(self._systemctl(facts.systemctl, "stop", *(each.path.name for each in facts.ours)))
         steps += [WriteFile(path, data, elevate=True) for path, data in wanted.items() if there[path] != data]
         steps += [RemoveFile(each.path, elevate=True) for each in facts.ours if each.path not in wanted]
+        # The service has no [Install]: the first connection starts it.
         sockets = [path.name for path in wanted if path.name != UNIT]
         steps.append(self._systemctl(facts.systemctl, "daemon-reload"))
         steps.append(self._systemctl(facts.systemctl, "enable", "--now", *sockets))
@@ -217,10 +223,12 @@ class SocketUnit(Service[SocketFacts]):
             return Plan()
         remove = tuple(RemoveFile(each.path, elevate=True) for each in facts.ours)
         if facts.systemctl is None or facts.silent:
+            # Without systemctl nobody removes the links that `enable` made.
             wants = [each.path.parent / "sockets.target.wants" / each.path.name for each in facts.ours]
             return Plan((*(RemoveFile(link, elevate=True) for link in wants if link.name != UNIT), *remove))
         units = [each.path.name for each in facts.ours]
         sockets = [name for name in units if name != UNIT]
+        # Sockets first: a connection would start the service again right after its stop.
         steps: list[Step] = [self._systemctl(facts.systemctl, "disable", "--now", *sockets)] if sockets else []
         if UNIT in units:
             steps.append(self._systemctl(facts.systemctl, "stop", UNIT))

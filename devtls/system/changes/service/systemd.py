@@ -27,6 +27,7 @@ _PROPERTIES = (
     "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "MainPID", "ExecMainStatus",
 )  # fmt: skip
 
+# Exit codes of serve itself, see devtls.errors.
 _IN_VAIN = (ExitCode.USAGE, ExitCode.CONFIG, ExitCode.STATE, ExitCode.REFUSED)
 """Faults that a person has to fix: starting it again would end in the same way."""
 
@@ -34,6 +35,7 @@ _LIFE = (
     "WorkingDirectory=~",
     "Restart=on-failure",
     "RestartSec=2",
+    # Somebody interrupted it, which is no failure.
     f"SuccessExitStatus={ExitCode.INTERRUPTED.value}",
     f"RestartPreventExitStatus={' '.join(str(code.value) for code in _IN_VAIN)}",
     "TimeoutStartSec=30",
@@ -45,12 +47,14 @@ _HARDENING = (
     "NoNewPrivileges=yes",
     "UMask=0077",
     "LockPersonality=yes",
+    # AF_UNIX for the control socket, sd_notify and apps on Unix sockets.
     "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
     "RestrictNamespaces=yes",
     "RestrictRealtime=yes",
     "RestrictSUIDSGID=yes",
     "SystemCallArchitectures=native",
     "SystemCallFilter=@system-service",
+    # Not the default SIGSYS, which kills: libraries try calls and go on without them.
     "SystemCallErrorNumber=EPERM",
 )
 
@@ -63,11 +67,13 @@ def service_unit(
     lines = [
         "[Unit]",
         "Description=devtls, local development HTTPS",
+        # The default, 5 starts in 10 s, is hardly reached with RestartSec=2: it would be restarted for ever.
         "StartLimitIntervalSec=60",
         "StartLimitBurst=5",
         *unit,
         "",
         "[Service]",
+        # `start` returns once serve said READY=1, and with an error where it never does (sd_notify(3)).
         "Type=notify",
         f"ExecStart={command_line(argv)}",
         "ExecReload=kill -HUP $MAINPID",
@@ -111,6 +117,7 @@ def ask_systemctl(runner: Runner, systemctl: Path, scope: tuple[str, ...], unit:
         return ended.detail
     if ended.code != 0:
         return ended.last_line
+    # `show` succeeds for units that do not exist, too: LoadState tells.
     lines = ended.stdout.decode("utf-8", "replace").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 

@@ -134,6 +134,7 @@ class UserUnit(Service[UnitFacts]):
                 f"no systemd manager of yours runs here ({facts.silent.rstrip('.')})",
                 "Log in as this user (not by su or sudo; containers have none), then devtls service install.",
             )
+        # Two of them would fight for the ports and the control socket.
         if facts.by_socket:
             return ChangeState(Status.SKIPPED, "the system's devtls.socket starts devtls already")
         return None
@@ -174,6 +175,7 @@ class UserUnit(Service[UnitFacts]):
             return Plan()
         remove = RemoveFile(facts.filed.path)
         if facts.systemctl is None or facts.silent:
+            # No manager runs, as over su or in a container: what `disable` does is one link.
             return Plan((*((RemoveFile(facts.link),) if facts.linked else ()), remove))
         return Plan(
             (

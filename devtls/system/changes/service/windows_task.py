@@ -38,10 +38,13 @@ _RUNNING = "4"  # TASK_STATE_RUNNING
 _DISABLED = "1"
 _MARK = "Written by devtls service install; devtls service uninstall removes it."
 _SETTINGS = {
+    # A second one could not have the ports.
     "MultipleInstancesPolicy": "IgnoreNew",
+    # Task Scheduler's own default is true for both: a laptop would lose its proxy when unplugged.
     "DisallowStartIfOnBatteries": "false",
     "StopIfGoingOnBatteries": "false",
     "StartWhenAvailable": "true",
+    # No limit; the default ends a task after 72 hours.
     "ExecutionTimeLimit": "PT0S",
     "Priority": "5",  # what windows get; a task's own default is below normal
 }
@@ -125,6 +128,7 @@ class LogonTask(Service[TaskFacts]):
         python, *rest = service_argv(desired, config, "--log-file", str(self._directory / "serve.log"))
         interpreter = PureWindowsPath(python)
         if interpreter.name.lower() == "python.exe":
+            # python.exe opens a console window, which stays as long as it runs.
             interpreter = interpreter.with_name("pythonw.exe")
         return (str(interpreter), *rest)
 
@@ -137,6 +141,7 @@ class LogonTask(Service[TaskFacts]):
         if facts.argv != argv:
             steps += [
                 MakeDirectory(self._directory),
+                # schtasks.exe wants the encoding that the XML declares: UTF-16 with a byte order mark.
                 WriteFile(file, self._xml(argv, desired).encode("utf-16")),
                 self._schtasks("/Create", "/XML", str(file), "/F"),
                 RemoveFile(file),
@@ -221,6 +226,7 @@ def split_arguments(line: str) -> Iterator[str]:
             backslashes = len(line) - position - len(line[position:].lstrip("\\"))
             position += backslashes
             if position < size and line[position] == '"':
+                # 2n backslashes before a quote are n and the quote is syntax; 2n+1 are n and the quote is text.
                 word += "\\" * (backslashes // 2)
                 if backslashes % 2:
                     word += '"'

@@ -32,6 +32,7 @@ def write_extended_bundle(path: Path, root: RootCertificate, existing: Path) -> 
 def _write(path: Path, certificates: list[bytes], root: RootCertificate) -> Path | None:
     if not certificates:
         return None
+    # The system's bundle may hold ours already.
     others = [der for der in certificates if der not in root.ders]
     write_atomically(path, b"".join(pem_of(der) for der in [*others, *root.ders]), 0o644)
     return path

@@ -23,9 +23,11 @@ from devtls.system.changes.truststore.root import certificates_in
 _ENCODING = 0x10001  # X.509 | PKCS #7
 _PROVIDER_SYSTEM = 10
 _PROVIDER_REGISTRY = 13  # without the machine's roots, which the user's store shows as well
+# CERT_STORE_ADD_USE_EXISTING: Windows refuses to replace one that a policy put there.
 _USE_EXISTING = 2
 _FIND_SHA1 = 0x10000
 _READ_ONLY = 0x8000
+# ERROR_CANCELLED: the person said no in the dialog.
 _CANCELLED = 1223
 
 
@@ -80,6 +82,7 @@ class RootStore:
         self._failure = failure
         for name, (result, arguments) in _DECLARATIONS.items():
             function = getattr(library, name)
+            # Without them ctypes takes int: handles would be cut to 32 bits.
             function.restype, function.argtypes = result, arguments
 
     @classmethod
@@ -87,6 +90,7 @@ class RootStore:
         """Return the real one. Raises OSError where there is no crypt32."""
         if sys.platform != "win32":
             raise OSError("crypt32 is a part of Windows")
+        # use_last_error: the interpreter's own calls would overwrite GetLastError's number.
         return cls(ctypes.WinDLL("crypt32", use_last_error=True), lambda: ctypes.WinError(ctypes.get_last_error()))
 
     @contextmanager
@@ -103,6 +107,7 @@ class RootStore:
         """Return every certificate in the location's own Root store."""
         found: list[bytes] = []
         with self._open(_PROVIDER_REGISTRY, location | _READ_ONLY) as store:
+            # Each call frees the context that it is given, so the bytes are copied before.
             context = self._library.CertEnumCertificatesInStore(store, None)
             while context:
                 found.append(ctypes.string_at(context.contents.der, context.contents.size))
@@ -123,6 +128,7 @@ class RootStore:
             found = self._library.CertFindCertificateInStore(
                 store, _ENCODING, 0, _FIND_SHA1, ctypes.cast(ctypes.pointer(wanted), ctypes.c_void_p), None
             )
+            # CertDeleteCertificateFromStore frees the context even where it fails.
             if found and not self._library.CertDeleteCertificateFromStore(found):
                 raise self._failure()
 

@@ -89,10 +89,12 @@ def _linux_stores(machine: Machine, runner: Runner, recorded: tuple[str, ...]) -
     places += [
         NssPlace(directory, "NSS database", machine.tilde(directory))
         for directory in _recorded(recorded, "nss", machine)
+        # A profile that left Firefox' list still trusts our root: it must be found to be taken out.
         if directory not in known and (directory / "cert9.db").is_file()
     ]
     yield from (NssStore(place, certutil, runner, package=package) for place in places)
     policy = FirefoxPolicyStore(machine)
+    # With certutil the profiles' own stores do it, which needs no administrator.
     if policy.name in recorded or (certutil is None and has_firefox(machine)) or policy.probe().roots:
         yield policy
 
@@ -130,6 +132,7 @@ def root_is_trusted(machine: Machine, runner: Runner, fingerprint: str) -> bool:
     return any(
         store.trust_state(store.probe(), fingerprint).status is Status.APPLIED
         for store in _native_stores(machine, runner)
+        # A JDK's list says nothing of what a browser would do.
         if store.kind is not Kind.RUNTIME
     )
 

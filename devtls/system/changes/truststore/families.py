@@ -51,6 +51,7 @@ _DEBIAN_JAVA = ("etc/ssl/certs/java/cacerts",)
 # Without --fresh Debian's script leaves dangling links to a removed anchor in /etc/ssl/certs.
 _DEBIAN_REFRESH = (Refresh("update-ca-certificates", (), ("--fresh",)),)
 
+# The suffix matters: Debian's update-ca-certificates(8) reads no file whose name ends otherwise.
 FAMILIES: tuple[Family, ...] = (
     Family(
         "Fedora",
@@ -150,6 +151,7 @@ def choose_family(ids: Collection[str], complete: Collection[str]) -> Family | N
     named = [family for os_id in ids for family in FAMILIES if os_id in family.os_ids]
     there = [family for family in FAMILIES if family.name in complete]
     both = [family for family in named if family in there]
+    # A directory without its tool misleads in toolbox containers; what only os-release names, names the package.
     for candidates in (both, there, named):
         if candidates:
             return candidates[0]
@@ -163,4 +165,5 @@ def read_os_ids(text: str) -> tuple[str, ...]:
         match = re.match(r"(ID|ID_LIKE)=[\"']?([a-z0-9._ -]*)[\"']?\s*\Z", line)
         if match:
             found[match[1]] = match[2]
+    # The nearest first: ID_LIKE is ordered so (os-release(5)).
     return (*found.get("ID", "").split(), *found.get("ID_LIKE", "").split())

@@ -132,6 +132,7 @@ class FirefoxPolicyStore(TrustStore[PolicyFacts]):
 
     def revert_plan(self, facts: PolicyFacts, previous_state: Collection[str]) -> Plan:
         """Return: take the lines and files of these roots away, and what is empty without them."""
+        # One of ours whose bytes are gone or broken goes along: no fingerprint can ever name it.
         wanted = [file for file in facts.files if file.fingerprint in previous_state or self._is_left_over(file)]
         if facts.blocked is not None or not any(file.fingerprint in previous_state for file in wanted):
             return Plan()
@@ -144,9 +145,11 @@ class FirefoxPolicyStore(TrustStore[PolicyFacts]):
             steps.append(RemoveFile(self._path, elevate=True))
         elif text is not None and text != facts.text:
             steps.extend(self._replace(facts, text))
+        # After the policy: it must not name a file that is gone, should the plan stop here.
         steps.extend(RemoveFile(Path(file.path), elevate=True) for file in wanted if self._is_ours(file))
         if emptied:
             directories = (str(self._directory), str(self._directory.parent))
+            # rmdir takes what is empty only; others may keep files there.
             steps.append(Run(("/bin/rmdir", "--ignore-fail-on-non-empty", "--", *directories), True, ELEVATED_S))
         return Plan(tuple(steps))
 
@@ -197,4 +200,5 @@ def _certificate(path: Path) -> bytes:
             held = list(certificates_in(file.read(_LARGEST)))
     except OSError:
         return b""
+    # A file with several certificates is not of our making.
     return held[0] if len(held) == 1 else b""

@@ -98,6 +98,7 @@ class JavaStore(TrustStore[JavaKeystoreFacts]):
             return JavaKeystoreFacts(
                 blocked=ChangeState(Status.FAILED, f"{keystore}: {error.strerror}", _look(keystore))
             )
+        # A cacerts in a home directory needs no administrator.
         keytool, elevate = self._keytool(writable=os.access(keystore, os.W_OK))
         if isinstance(held, Unreadable):
             return JavaKeystoreFacts((), keytool, elevate, _unreadable(keystore, held))
@@ -107,6 +108,7 @@ class JavaStore(TrustStore[JavaKeystoreFacts]):
         own = [tool for home in self.place.homes if (tool := find_tool(_TOOLS, _BIN, home))]
         if writable:
             return (own[0] if own else self._machine.user_tool(*_TOOLS)), False
+        # As root only a keytool that nobody else can replace: it would be code of the user's run as root.
         return next((tool for tool in own if _is_roots(tool)), self._machine.system_tool(*_TOOLS)), True
 
     def trust_state(self, facts: JavaKeystoreFacts, fingerprint: str) -> ChangeState:
@@ -151,6 +153,7 @@ class JavaStore(TrustStore[JavaKeystoreFacts]):
         return any(file.name.lower() == f"{stem}.crt".lower() for file in self._feeder.anchors.glob("*.crt"))
 
     def _call(self, facts: JavaKeystoreFacts, action: str, alias: str, *arguments: str) -> Run:
+        # The password is no secret: it stands in every JDK, and a truststore holds public certificates.
         where = ("-keystore", str(self.place.keystore), "-storepass", PASSWORD)
         argv = (str(facts.keytool), action, "-noprompt", "-alias", alias, *arguments, *where)
         return Run(argv, facts.elevate, ELEVATED_S if facts.elevate else self._timeout_s)
@@ -179,6 +182,7 @@ class JavaStore(TrustStore[JavaKeystoreFacts]):
         if facts.blocked is None or facts.blocked.status is not Status.LOCKED or facts.keytool is None:
             return ""
         run = self._call(facts, "-importcert", alias_of(desired), "-file", str(desired.path))
+        # Without -storepass keytool asks for it, so that it gets into no history.
         words = elevated_argv(run, self._machine.elevation)[: -len(("-storepass", PASSWORD))]
         return f"{shlex.join(words)}  # asks for the keystore's password"
 
@@ -190,6 +194,7 @@ def alias_of(root: RootCertificate) -> str:
 
 def _is_roots(tool: Path) -> bool:
     status = tool.resolve().stat()
+    # Write bits of group and others.
     return status.st_uid == 0 and not status.st_mode & 0o022
 
 

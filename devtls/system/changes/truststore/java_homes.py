@@ -85,6 +85,7 @@ def find_java(machine: Machine, runner: Runner) -> tuple[JavaPlace, ...]:
             known = found.get(place.keystore)
             if known is None:
                 found[place.keystore] = place
+            # `default` and `current` are links beside the JDK itself: one JDK is named once.
             elif home.resolve() not in [other.resolve() for other in known.homes]:
                 found[place.keystore] = JavaPlace(place.keystore, (*known.homes, home), known.dormant)
     return (*_broken(machine), *found.values())
@@ -116,6 +117,7 @@ def _registered(machine: Machine, runner: Runner) -> Iterator[Path]:
 def _inside(directory: Path, patterns: Iterable[str]) -> Iterator[Path]:
     for pattern in patterns:
         try:
+            # Sorted: the order of a directory is the file system's, and rows should not move between runs.
             yield from sorted(directory.glob(pattern))
         except OSError:  # a directory on the way is closed to us
             continue
@@ -155,5 +157,6 @@ def java_version(home: Path) -> str:
         text = (home / "release").read_text("utf-8", "replace")
     except OSError:
         return ""
+    # Java 8 calls itself 1.8 (JEP 223 ended that with 9).
     found = re.search(r'^JAVA_VERSION="(?:1\.)?(\d+)', text, re.MULTILINE)
     return found[1] if found else ""

@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 from devtls.system.changes.truststore.root import fingerprint_of
 
 PASSWORD = "changeit"  # noqa: S105  # the one that every JDK ships its list of roots with
+# JKS, and JCEKS, which has the same fields for certificates.
 _MAGICS = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")
+# SHA-1 at the end of the file.
 _DIGEST_BYTES = 20
 _PEPPER = b"Mighty Aphrodite"  # part of the format: Sun's JavaKeyStore mixes it into the digest
 
@@ -47,6 +49,7 @@ def read_keystore(data: bytes) -> tuple[KeystoreEntry, ...] | Unreadable:
     """Return the trusted certificates of a keystore file, in its order."""
     if data[:4] in _MAGICS:
         return _read_jks(data)
+    # A SEQUENCE, with which every PFX begins (RFC 7292 section 4).
     if data[:1] == b"\x30":
         return _read_pkcs12(data)
     return Unreadable.NO_KEYSTORE
@@ -54,6 +57,7 @@ def read_keystore(data: bytes) -> tuple[KeystoreEntry, ...] | Unreadable:
 
 def _read_jks(data: bytes) -> tuple[KeystoreEntry, ...] | Unreadable:
     try:
+        # Certificates are not encrypted in JKS: the password is only needed for the digest.
         entries = tuple(_Fields(data).entries())
     except (IndexError, UnicodeDecodeError):
         return Unreadable.NO_KEYSTORE
@@ -76,6 +80,7 @@ class _Fields:
         version, count = self._number(4), self._number(4)
         found: list[KeystoreEntry] = []
         for _ in range(count):
+            # surrogatepass: Java writes modified UTF-8 (DataOutput.writeUTF), with surrogate pairs.
             tag, alias = self._number(4), self._take(self._number(2)).decode("utf-8", "surrogatepass")
             self._take(8)  # when it was added
             if tag == self._TRUSTED:
@@ -91,6 +96,7 @@ class _Fields:
         return found
 
     def _certificate(self, version: int) -> bytes:
+        # Version 1 had no field for the certificate's type.
         if version >= 2:
             self._take(self._number(2))  # "X.509"
         return self._take(self._number(4))

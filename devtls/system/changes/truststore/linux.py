@@ -23,6 +23,7 @@ from devtls.system.machine.execute import Finished, Outcome, Runner, StepFailure
 from devtls.system.machine.machine import Machine, is_read_only
 from devtls.system.machine.plan import ELEVATED_S, Plan, RemoveFile, Run, Step, WriteFile
 
+# Anchors are a few kB; a limit, since any file may lie there.
 _LARGEST_ANCHOR = 1 << 20
 _JAVA_STORE = "etc/ssl/certs/java/cacerts"
 _P11_KIT_S = 5.0
@@ -118,6 +119,7 @@ class SystemStore(TrustStore[SystemFacts]):
 
     def _anchored(self) -> frozenset[str] | None:
         trust = self._machine.system_tool("trust")
+        # None, not an empty set: who cannot be asked has not said no.
         if trust is None or self._runner is None:
             return None
         ended = self._runner.run(Run((str(trust), "dump"), timeout_s=_P11_KIT_S))
@@ -128,6 +130,7 @@ class SystemStore(TrustStore[SystemFacts]):
             _fingerprints([der for text in objects if mark in text for der in certificates_in(text)])
             for mark in (b"\ntrusted: true\n", b"\nx-distrusted: true\n")
         )
+        # p11-kit's blocklist wins over an anchor.
         return anchors - blocked
 
     def trust_state(self, facts: SystemFacts, fingerprint: str) -> ChangeState:
@@ -175,6 +178,7 @@ class SystemStore(TrustStore[SystemFacts]):
         steps: list[Step] = [RemoveFile(anchor.path, elevate=True) for anchor in anchors]
         steps.append(self._rebuild(facts.tool, facts.refresh.after_removing))
         if facts.keytool is not None:
+            # After the rebuild: Debian's hook is not told of removals and would leave it (tried on Debian 12).
             steps.extend(self._forget_in_java(facts, facts.keytool, anchor) for anchor in anchors if anchor.in_java)
         return Plan(tuple(steps))
 
@@ -237,6 +241,7 @@ def _refresh(machine: Machine, family: Family) -> tuple[Path | None, Refresh | N
 
 
 def _os_ids(root: Path) -> tuple[str, ...]:
+    # The second counts where the first is missing (os-release(5)).
     for name in ("etc/os-release", "usr/lib/os-release"):
         try:
             return read_os_ids((root / name).read_text("utf-8", "replace"))
@@ -248,6 +253,7 @@ def _os_ids(root: Path) -> tuple[str, ...]:
 def _read_bundle(root: Path, family: Family) -> list[bytes]:
     for name in family.bundles:
         place = root / name
+        # FreeBSD's certctl keeps a directory of links, one for each certificate.
         files = sorted(place.iterdir()) if place.is_dir() else [place]
         found = [der for file in files if file.is_file() for der in certificates_in(_read(file, 64 << 20))]
         if found:

@@ -38,7 +38,9 @@ _SECURITY = "/usr/bin/security"
 _LAUNCHCTL = "/bin/launchctl"
 _DESKTOP = b"Aqua"
 _TRUSTED_RESULTS = (1, 2)  # trust as root; trust this certificate
+# errSecInteractionNotAllowed is -25308; errAuthorizationDenied is -60005.
 _NO_DIALOG = ("user interaction", "-25308", "-60005", "errsecinternalcomponent")
+# userCanceledErr is -128; errAuthorizationCanceled is -60006.
 _DECLINED = ("canceled by the user", "cancelled by the user", "-128", "-60006")
 
 
@@ -111,6 +113,7 @@ class KeychainStore(TrustStore[KeychainFacts]):
         if isinstance(listed, NotFinished):
             return KeychainFacts(blocked=self._in_words(listed.trouble, listed.detail))
         session = self._runner.run(Run((_LAUNCHCTL, "managername")))
+        # A launchctl that cannot tell is no reason to refuse: only a session known not to be Aqua is one.
         desktop = not isinstance(session, Finished) or session.code != 0 or session.stdout.strip() == _DESKTOP
         settings = read_trust_settings(self._export())
         certificates = tuple(certificates_in(listed.stdout)) if listed.code == 0 else ()
@@ -148,6 +151,7 @@ class KeychainStore(TrustStore[KeychainFacts]):
         """Return: one command, which adds the certificate and its trust settings."""
         if self.trust_state(facts, desired.fingerprint).status is not Status.ABSENT:
             return Plan()
+        # Both: Node takes a root for its list of the system only with ssl and basic.
         policies = ("-r", "trustRoot", "-p", "ssl", "-p", "basic")
         where = ("-k", str(self._keychain), str(desired.path))
         return Plan((self._change("add-trusted-cert", *self._admin, *policies, *where),))
@@ -167,6 +171,7 @@ class KeychainStore(TrustStore[KeychainFacts]):
             return [delete]
         file = self._machine.home / "Library/Caches" / f"devtls-untrust-{sha1[:8].lower()}.pem"
         untrust = self._change("remove-trusted-cert", *self._admin, str(file))
+        # The rule first: without its certificate remove-trusted-cert cannot find it any more.
         return [WriteFile(file, pem_of(der)), untrust, delete, RemoveFile(file)]
 
     def undo_plan(self, before: KeychainFacts, after: KeychainFacts, previous_state: Collection[str]) -> Plan:
@@ -207,6 +212,7 @@ def read_trust_settings(data: bytes) -> dict[str, list[dict[str, Any]]]:
 
 
 def _trusted(settings: dict[str, list[dict[str, Any]]]) -> frozenset[str]:
+    # An empty list of settings means trust for everything (SecTrustSettingsCopyTrustSettings).
     return frozenset(sha1 for sha1, rules in settings.items() if not rules or any(map(_allows_sites, rules)))
 
 

@@ -26,6 +26,7 @@ from devtls.system.changes.truststore.store import TrustStore
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, Runner, StepFailure
 from devtls.system.machine.plan import QUICK_S, MakeDirectory, Plan, Run, Step
 
+# Nicknames hold spaces: the flags are told apart as the last word with two commas.
 _LISTED = re.compile(r"(?P<nickname>\S.*?)\s+(?P<flags>[a-zA-Z]*,[a-zA-Z]*,[a-zA-Z]*)\s*\Z")
 _TRUST = "C,,"
 _VALUES = "SELECT a11 FROM nssPublic WHERE a11 IS NOT NULL"  # attribute 0x11 of PKCS #11: CKA_VALUE
@@ -130,6 +131,7 @@ class NssStore(TrustStore[NssFacts]):
             return
         file = (self.place.directory / "cert9.db").absolute().as_uri()
         try:
+            # immutable: no lock is taken, so that a running browser is not disturbed (SQLite's URI parameters).
             with closing(sqlite3.connect(f"{file}?mode=ro&immutable=1", uri=True)) as database:
                 values = [row[0] for row in database.execute(_VALUES)]
         except sqlite3.Error:
@@ -137,6 +139,7 @@ class NssStore(TrustStore[NssFacts]):
         yield from (NssEntry("", "", value) for value in values if isinstance(value, bytes))
 
     def _call(self, certutil: Path, action: str, *arguments: str) -> Run:
+        # sql: by name: older NSS takes a bare directory for the dbm format.
         argv = (str(certutil), action, "-d", f"sql:{self.place.directory}", *arguments)
         return Run(argv, timeout_s=self._timeout_s)
 
@@ -165,6 +168,7 @@ class NssStore(TrustStore[NssFacts]):
         steps: list[Step] = []
         if not facts.exists:
             steps.append(MakeDirectory(self.place.directory, 0o700))
+            # As browsers make theirs: with a password each of them would ask for it.
             steps.append(self._call(facts.certutil, "-N", "--empty-password"))
         steps.append(self._call(facts.certutil, "-A", "-t", _TRUST, "-n", desired.nickname, "-i", str(desired.path)))
         return Plan(tuple(steps))
@@ -224,6 +228,7 @@ def _listed(output: bytes) -> Iterator[tuple[str, str]]:
     seen: set[str] = set()
     for line in output.decode("utf-8", "replace").splitlines():
         match = _LISTED.match(line)
+        # Several certificates may share a nickname, and -n shows them all at once.
         if match and match["nickname"] not in seen:
             seen.add(match["nickname"])
             yield match["nickname"], match["flags"]

@@ -84,6 +84,7 @@ def find_places(machine: Machine, runner: Runner, *, may_make: bool) -> tuple[Ns
     """Return every database directory of this user, none twice; `may_make` = certutil can make a missing one."""
     found: dict[Path, NssPlace] = {}
     for place in (*_chromium(machine, runner, may_make), *_sandboxed(machine), *_firefox(machine)):
+        # Resolved: a profile may be reached by a link as well.
         found.setdefault(place.directory.resolve(), place)
     return tuple(found.values())
 
@@ -94,6 +95,7 @@ def _chromium(machine: Machine, runner: Runner, may_make: bool) -> Iterator[NssP
     if not existing:
         versions = list(_versions(machine, runner))
         if versions or may_make:
+            # An empty old directory would hide the new one from a Chromium that reads the new.
             existing = [old if any(version < FIRST_WITH_NEW_DIRECTORY for version in versions) else new]
     for directory in existing:
         yield NssPlace(directory, "Chromium and Chrome", machine.tilde(directory))
@@ -158,6 +160,7 @@ def _profiles(base: Path) -> Iterable[Path]:
 
 
 def _listed_profiles(base: Path, text: str) -> Iterator[Path]:
+    # Firefox bears doubled sections and any % in a path; without both settings configparser does not.
     listed = configparser.RawConfigParser(strict=False)
     try:
         listed.read_string(text)

@@ -70,10 +70,12 @@ def _name_of_root(der: bytes, tool: _Tool) -> str | None:
             [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(oid)]
             for oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
         )
+        # Whole and alone: a name that merely contains a tool's could be anybody's.
         if len(common) != 1 or not tool.common_name.fullmatch(common[0]):
             return None
         if organisation != ([tool.organisation] if tool.organisation else []):
             return None
+        # Only what signed itself is a root: any CA could name an intermediate so.
         certificate.verify_directly_issued_by(certificate)
     except (ValueError, TypeError, InvalidSignature):
         return None

@@ -49,6 +49,7 @@ def add_certificate(text: str, path: str) -> str:
     """Return the document with `path` as the first certificate; an empty text is a new document."""
     if not text.strip():
         return text + _opened(_KEYS, path) + "\n"
+    # For its errors: below, every step takes the structure for granted.
     named_certificates(text)
     span = _value_at(text, 0)
     for index, key in enumerate(_KEYS):
@@ -115,6 +116,7 @@ def _take_entry(text: str, entry: str) -> str:
         span = inner
     items = _items(text, span)
     for index, item in enumerate(items):
+        # The same path may be written with other escapes by whoever formatted the file.
         if text[item.start : item.end] != entry and _parse(text[item.start : item.end]) != json.loads(entry):
             continue
         if index + 1 < len(items):

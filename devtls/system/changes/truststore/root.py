@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+# TRUSTED CERTIFICATE is OpenSSL's own form (openssl-x509(1), -trustout).
 _BLOCK = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END")
 _NAME = re.compile(r"devtls root ([0-9a-f]{8})\Z")
 _MARK = b"devtls root "
@@ -82,6 +83,7 @@ def pem_of(der: bytes) -> bytes:
 
 def certificates_in(data: bytes) -> Iterator[bytes]:
     """Yield the DER of every certificate in PEM text, or of the one DER certificate that `data` is."""
+    # 0x30 is the tag of a SEQUENCE, with which every certificate in DER begins; it is also the digit 0.
     if data[:1] == b"\x30" and b"-----BEGIN" not in data:
         yield data
         return
@@ -94,6 +96,7 @@ def certificates_in(data: bytes) -> Iterator[bytes]:
 
 def ours(der: bytes) -> RootCertificate | None:
     """Return `der` as a devtls root, or None: name, issuer, key identifier and its own signature must all agree."""
+    # Cheap, before parsing: a bundle holds well over a hundred roots that are not ours.
     if _MARK not in der:
         return None
     try:
@@ -103,6 +106,7 @@ def ours(der: bytes) -> RootCertificate | None:
         key_id = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest.hex()
         if named is None or not key_id.startswith(named[1]):
             return None
+        # A name is free to anybody: only who has the key can sign for it.
         certificate.verify_directly_issued_by(certificate)
     except (ValueError, TypeError, x509.ExtensionNotFound, InvalidSignature):
         return None

@@ -36,6 +36,7 @@ class TrustStore(Change[FactsT, RootCertificate], Protocol[FactsT]):
     """One store: the system's, one NSS database, one keychain; its name is a group and, of several, the place."""
 
     takes_effect_later: ClassVar[bool] = False
+    # It may have trusted the root before: `devtls untrust` has to take it out there as well.
     stays_recorded: ClassVar[bool] = True
     not_applied: ClassVar[str] = "the store does not hold the root"
     not_reverted: ClassVar[str] = "the store still holds the root"
@@ -75,6 +76,7 @@ class TrustStore(Change[FactsT, RootCertificate], Protocol[FactsT]):
         """Return the worst news about these roots: one that is trusted, else what blocks the view, else absent."""
         states = [self.trust_state(facts, sha256) for sha256 in sorted(previous_state)] or [self.trust_state(facts, "")]
         trusted = [state for state in states if state.status is Status.APPLIED]
+        # One that is still trusted is the worst news, whatever blocks the view of the others.
         return (trusted or states)[0]
 
 
