@@ -29,6 +29,7 @@ from devtls.http.events import (
     Trailers,
 )
 from devtls.http.h2.client import H2ClientCodec
+from devtls.http.h2.frames import HEADER_BYTES, PREFACE
 from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.upstream import H2UpstreamCodec
 from devtls.http.upgrade import refusal_of
@@ -106,6 +107,17 @@ def plain(fields: Any) -> list[tuple[bytes, bytes]]:
     return [(bytes(name), bytes(value)) for name, value in fields]
 
 
+def one_by_one(out: bytes) -> Iterator[bytes]:
+    """Yield the frames: h2 goes by a new maximum size from the next call on, not from the acknowledgement on."""
+    if out.startswith(PREFACE):
+        yield PREFACE
+        out = out[len(PREFACE) :]
+    while out:
+        size = HEADER_BYTES + int.from_bytes(out[:3])
+        yield out[:size]
+        out = out[size:]
+
+
 class Session:
     """Our codec and h2's connection, with nothing between them."""
 
@@ -134,8 +146,9 @@ class Session:
             out = self.ours.data_to_send()
             if isinstance(self.ours, H2ClientCodec):
                 self.discarded.update(self.ours._discarding)
-            for event in self.theirs.receive_data(out) if out else []:
-                self.they_see(event)
+            for frame in one_by_one(out):
+                for event in self.theirs.receive_data(frame):
+                    self.they_see(event)
             back = self.theirs.data_to_send()
             for addressed in self.ours.receive_data(back, 0.0) if back else []:
                 self.we_see(addressed)
