@@ -35,7 +35,9 @@ def dig(program: str, port: int, *arguments: str) -> str:
 async def test_serve_answers_for_its_zones(tmp_path: Path, require_tool: RequireTool) -> None:
     program = require_tool("dig", "sudo apt-get install bind9-dnsutils")
     port, https_port = free_port(), free_port()
-    (tmp_path / "devtls.toml").write_text(f"[dns]\nport = {port}\n[routes]\napp = 9\n")
+    # Not the default ports: a serve of another test may hold them.
+    rest = f"[pac]\nport = {free_port()}\n[routes]\napp = 9\n"
+    (tmp_path / "devtls.toml").write_text(f"[dns]\nport = {port}\n{rest}")
     argv = [*DEVTLS, "serve", "--https-port", str(https_port), "--no-redirect"]
     async with running(argv, directory=tmp_path, port=https_port) as serve:
         for protocol in ("+notcp", "+tcp"):
@@ -45,7 +47,7 @@ async def test_serve_answers_for_its_zones(tmp_path: Path, require_tool: Require
         assert "status: REFUSED" in dig(program, port, "example.com")
         # The file is read again, the server goes on at another port.
         moved = free_port()
-        (tmp_path / "devtls.toml").write_text(f"[dns]\nport = {moved}\n[routes]\napp = 9\n")
+        (tmp_path / "devtls.toml").write_text(f"[dns]\nport = {moved}\n{rest}")
         assert dig(program, moved, "+short", "app.test") == "127.0.0.1\n"
     assert "DNS server" not in serve.output()
     assert not re.search(r"^! ", serve.output(), re.MULTILINE)

@@ -80,6 +80,8 @@ async def until_status(proxy: Serving, wanted: int) -> None:
 
 async def test_without_descriptors_it_refuses_does_not_spin_and_recovers(home: Path) -> None:
     port = free_port()
+    # Not the default ports: a serve of another test may hold them, which is told of too.
+    (home / "devtls.toml").write_text(f"[dns]\nport = {free_port()}\n[pac]\nport = {free_port()}\n")
     app = running([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)], directory=home, port=port)
     async with app, serving(home, f"app={port}") as proxy:
         pid = proxy.program.process.pid
