@@ -245,13 +245,18 @@ def test_rule_12_a_field_name_is_a_token_before_a_colon(line: bytes) -> None:
         b"GET / HTTP",
         b"GET /\x7f HTTP/1.1",
         b"GET /\x00 HTTP/1.1",
-        b"GET /\xc3\xa4 HTTP/1.1",
+        b"GET /\xff HTTP/1.1",
+        b"GET /\xc3 HTTP/1.1",
+        b"GET /\xc0\xaf HTTP/1.1",
+        b"GET http://app.\xc3\xa4/ HTTP/1.1",
+        b"GET \xc3\xa4 HTTP/1.1",
+        b"\xc3\xa4 / HTTP/1.1",
         b"GET",
         b"GET foo",
     ],
 )
 def test_rule_13_the_request_line_is_exact(line: bytes) -> None:
-    """RFC 9112 3: method SP target SP version, no whitespace elsewhere, no CTL or non-ASCII."""
+    """RFC 9112 3: method SP target SP version, no whitespace elsewhere, no CTL, nothing beyond ASCII but UTF-8."""
     assert refusal(line + b"\r\n" + HOST + b"\r\n") == 400
 
 

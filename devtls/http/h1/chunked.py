@@ -1,7 +1,8 @@
 """The chunked transfer coding, decoded step by step (RFC 9112 section 7.1).
 
 Owns chunk sizes, extensions and trailer sections. Refuses signs, prefixes, spaces and more than 16 digits in a size,
-bare CR or LF, data that does not end in CRLF exactly, and extensions that cost more than the data they decorate.
+bare CR or LF, data that does not end in CRLF exactly, quotes that do not end, and extensions that cost more than the
+data they decorate.
 Strategy: only the current size line and the trailer section are ever held; everything that arrived in one call leaves
 as one Data.
 """
@@ -15,6 +16,8 @@ from devtls.http.events import Data, EndOfMessage, Trailers
 from devtls.http.h1.fields import check_bytes, parse_fields
 from devtls.http.h1.head import HeadLimits, HeadSplitter
 
+# RFC 9112 7.1.1, RFC 9110 5.6.4: whoever looks for the end of a quote that has none reads on into the data.
+_QUOTES_CLOSED = re.compile(rb'[^"]*(?:"(?:[^"\\]|\\.)*"[^"]*)*')
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")  # 16 digits are 64 bits
 # RFC 9112 7.1.1 asks for a limit: extensions are dropped, but cost the time to read them.
 _MAX_EXTENSION = 4096
@@ -122,6 +125,8 @@ class ChunkedDecoder:
         self._remaining = int(digits, 16)
         if semicolon:
             check_bytes(extension)
+            if b'"' in extension and _QUOTES_CLOSED.fullmatch(extension) is None:
+                raise ProtocolViolation("A quote in a chunk extension does not end.")
             self._extension_allowance -= len(extension)
             if len(extension) > _MAX_EXTENSION or self._extension_allowance < 0:
                 raise ProtocolViolation("The chunk extensions are too long.")
