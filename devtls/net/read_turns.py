@@ -1,8 +1,8 @@
 """Fair reading: how much of one connection is worked off in a turn of the loop, and who goes on in the next.
 
-Owns the queue of the connections that have had their share. Refuses nothing: what is left waits in the kernel or in the
-codec, the connection's reading pauses, and TCP holds the peer back. A turn serves a few of those that wait, in the order
-in which they came, so that a peer that sends without end costs the others one share of time and no more.
+Owns the queue of the connections that have had their share. Refuses nothing: what is left waits in the kernel or in
+the codec, the connection's reading pauses, and TCP holds the peer back. A turn serves a few of those that wait, in the
+order in which they came, so that a peer that sends without end costs the others a share of their time and no more.
 
 libuv, below uvloop, reads one socket up to 32 times in a turn, 256,000 bytes each: 8 MB, seconds of work when they are
 small frames.
@@ -18,6 +18,8 @@ from weakref import WeakValueDictionary
 
 SHARE_BYTES: Final = 262_144
 """What is read of one connection in a turn, at most."""
+SHARE_S: Final = 0.002
+"""How long one connection is worked on in a turn, about: a chunk of one byte costs as much as one of a thousand."""
 FULL_READ_BYTES: Final = 250_000
 """A read of this size has filled the loop's buffer, so that the loop would read again in the same turn."""
 _PER_TURN: Final = 4
@@ -57,45 +59,64 @@ class ReadTurns:
 
 
 class PacedReading:
-    """The reading of one TCP transport: it rests while its reader cannot keep up, and when its turn is over."""
+    """The reading of one transport: it rests while its reader cannot keep up, and when its turn is over.
 
-    __slots__ = ("_held", "_over", "_transport", "_turns")
+    `rest` works off what a turn has left over, if anything can be left over; it must not raise.
+    """
 
-    def __init__(self, transport: asyncio.Transport, turns: ReadTurns) -> None:
+    __slots__ = ("_left", "_over", "_rest", "_transport", "_turns", "held", "stopped")
+
+    def __init__(self, transport: asyncio.Transport, turns: ReadTurns, rest: Callable[[], None] | None = None) -> None:
         self._transport = transport
         self._turns = turns
-        self._held = False
+        self._rest = rest
         self._over = False
-
-    @property
-    def held(self) -> bool:
-        """Whether the reader has asked for a pause."""
-        return self._held
+        self._left = False
+        self.held = False
+        """The reader has asked for a pause."""
+        self.stopped = False
+        """It has, or the turn is over."""
 
     def hold(self) -> None:
         """Pause until `go_on`."""
-        if not self._held:
-            self._held = True
-            self._transport.pause_reading()
+        self.held = True
+        self._stop()
 
     def go_on(self) -> None:
-        """Read again, in this turn or the next."""
-        if self._held:
-            self._held = False
-            if not self._over:
-                self._transport.resume_reading()
+        """Read again, now or in the next turn."""
+        self.held = False
+        self._start()
 
-    def took(self, size: int) -> None:
-        """Note one read; a full one was this turn's last."""
-        if size >= FULL_READ_BYTES and not self._over:
+    def end_turn(self) -> None:
+        """Read no more in this turn."""
+        if not self._over:
             self._over = True
-            self._transport.pause_reading()
+            self._stop()
             self._turns.wait(self._next)
 
+    def leave(self) -> None:
+        """Another reader has taken the transport over."""
+        self._left = True
+
+    def _stop(self) -> None:
+        if not self.stopped:
+            self.stopped = True
+            if not self._transport.is_closing():
+                self._transport.pause_reading()
+
+    def _start(self) -> None:
+        if self.stopped and not self.held and not self._over:
+            self.stopped = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
     def _next(self) -> None:
+        if self._left:
+            return
         self._over = False
-        if not self._held and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._start()
+        if self._rest is not None:
+            self._rest()
 
 
 _turns: WeakValueDictionary[int, ReadTurns] = WeakValueDictionary()

@@ -19,6 +19,7 @@ from devtls.net.client.dispatch import RequestDispatcher
 from devtls.net.client.h2_stream import H2ClientStream
 from devtls.net.client.service import ClientLimits, ProxyService
 from devtls.net.outbox import outbox_of
+from devtls.net.read_turns import PacedReading, read_turns_of
 from devtls.net.tls.client_auth import Claim
 
 _LAST_CALL_S = 0.05
@@ -56,11 +57,11 @@ class H2ClientConnection(asyncio.Protocol):
         self._limits = service.limits
         self._codec = H2ClientCodec(h2_limits(service.limits), os.urandom(16))
         self._transport: asyncio.Transport
+        self._reading: PacedReading
         self._streams: dict[int, H2ClientStream] = {}
         self._writable = True
         self._handling = False
         self._flush_due = False
-        self._read_paused = False
         self._closed = False
         self._draining = False
         self._idle_until: float | None = None
@@ -100,6 +101,7 @@ class H2ClientConnection(asyncio.Protocol):
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(self._limits.max_buffer_bytes)
+        self._reading = PacedReading(self._transport, read_turns_of(self.loop), self._take_rest)
         self._service.connections.add(self)
         self.dispatcher.connected(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._rest(self._limits.head_timeout_s)
@@ -117,12 +119,18 @@ class H2ClientConnection(asyncio.Protocol):
             return
         try:
             self._handle(self._codec.receive_data(data, self.loop.time()))
+            if self._codec.has_more:
+                self._reading.end_turn()
             if not self._met and not self._codec.awaits_preface:
                 self._met = True
                 if self._idle_until is not None:  # browsers connect before they have anything to ask
                     self._rest(self._limits.keep_alive_s)
         except Exception as error:  # noqa: BLE001 - no input ends the process; the observer logs it with our id
             self.fault(error)
+
+    def _take_rest(self) -> None:
+        if self._codec.has_more:
+            self.data_received(b"")
 
     def eof_received(self) -> bool:
         """The client closed its side: cancel its exchanges."""
@@ -161,9 +169,7 @@ class H2ClientConnection(asyncio.Protocol):
         """The client has caught up."""
         self._writable = True
         self._codec.paused = False
-        if self._read_paused:
-            self._read_paused = False
-            self._transport.resume_reading()
+        self._reading.go_on()
         self.flush_soon()
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -250,9 +256,8 @@ class H2ClientConnection(asyncio.Protocol):
         if codec.waits:
             self.wake_at(self.loop.time() + _LOOK_S)
         # PING and SETTINGS make us answer: a client that never reads could fill memory with acknowledgements.
-        if not self._writable and codec.ready_bytes > _READY_BYTES and not self._read_paused:
-            self._read_paused = True
-            self._transport.pause_reading()
+        if not self._writable and codec.ready_bytes > _READY_BYTES:
+            self._reading.hold()
         if codec.broken or (self._draining and not codec.open_streams and not self._streams):
             self._end()
 

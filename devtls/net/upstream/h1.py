@@ -13,6 +13,7 @@ import asyncio
 import select
 import sys
 from collections.abc import Callable
+from time import perf_counter
 from typing import cast
 
 import msgspec
@@ -21,10 +22,13 @@ from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Request, Re
 from devtls.http.h1.head import HeadLimits
 from devtls.http.h1.upstream import H1UpstreamCodec
 from devtls.net.outbox import outbox_of
+from devtls.net.read_turns import FULL_READ_BYTES, SHARE_S, PacedReading, read_turns_of
 from devtls.net.upstream.handle import UpstreamUser
 from devtls.routing import Upstream
 
 _MAX_PUT_OFF = 16  # writes in a row
+_LARGE_BYTES = 65536
+_PIECE_BYTES = 8192
 _HTTP_2 = b"2.0"
 _HOLD_S = 0.01
 """How long a head waits for its body: Go's and Node's clients send them apart, some 50 us on this machine."""
@@ -43,13 +47,15 @@ class H1UpstreamConnection(asyncio.Protocol):
         "_head_unsent",
         "_held",
         "_hold_timer",
+        "_is_costly",
         "_is_due",
         "_is_put_off",
         "_lost",
         "_max_buffer_bytes",
         "_outbox",
-        "_paused",
         "_put_off",
+        "_reading",
+        "_rest",
         "_stream_id",
         "_uploading",
         "closed",
@@ -76,7 +82,9 @@ class H1UpstreamConnection(asyncio.Protocol):
         self.writable = True
         self.transport: asyncio.Transport
         self._buffer: list[bytes] = []
-        self._paused = False
+        self._reading: PacedReading
+        self._is_costly = False
+        self._rest = b""
         self._stream_id = 0
         self._uploading = False
         self._put_off = 0
@@ -196,7 +204,9 @@ class H1UpstreamConnection(asyncio.Protocol):
 
     @property
     def has_undelivered(self) -> bool:
-        """Say whether records lie behind the answer: they would pass for the next one (rule 48)."""
+        """Say whether bytes lie behind the answer: they would pass for the next one (rule 48)."""
+        if self._rest:
+            return True
         return self.upstream.tls is not None and bool(self.transport.get_extra_info("undelivered"))
 
     def _waits_to_be_read(self) -> bool:
@@ -207,7 +217,7 @@ class H1UpstreamConnection(asyncio.Protocol):
         """
         if self._is_put_off:
             return True
-        if self._paused or self.closed or self._put_off >= _MAX_PUT_OFF or not self.has_unread:
+        if self._reading.held or self.closed or self._put_off >= _MAX_PUT_OFF or not self.has_unread:
             self._put_off = 0
             return False
         self._put_off += 1
@@ -223,17 +233,14 @@ class H1UpstreamConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Let the app wait."""
-        if not self._paused:
-            self._paused = True
-            if not self.closed:
-                self.transport.pause_reading()
+        self._reading.hold()
 
     def resume_reading(self) -> None:
         """Let the app go on."""
-        if self._paused:
-            self._paused = False
-            if not self.closed:
-                self.transport.resume_reading()
+        if self._reading.held:
+            self._reading.go_on()
+            if self._rest:
+                self._reading.end_turn()
 
     async def ready(self) -> str | None:
         """An HTTP/1.1 server says nothing before it is asked (Dialled)."""
@@ -242,7 +249,9 @@ class H1UpstreamConnection(asyncio.Protocol):
     def start_tunnel(self) -> bytes:
         """Leave HTTP after a 101 arrived: return what the upstream sent behind it."""
         self.send_out()
-        return self.codec.start_tunnel()
+        self._reading.leave()
+        rest, self._rest = self._rest, b""
+        return self.codec.start_tunnel() + rest
 
     def when_lost(self, then: Callable[[], None]) -> None:
         """Call `then` when the transport is gone; once, soon after `abort`."""
@@ -256,6 +265,7 @@ class H1UpstreamConnection(asyncio.Protocol):
         # First: `connection_lost` must not tell a user that has given it up.
         self.user = None
         self._held = []
+        self._rest = b""
         if not self.closed:
             self.closed = True
             self.transport.abort()
@@ -268,9 +278,35 @@ class H1UpstreamConnection(asyncio.Protocol):
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(self._max_buffer_bytes)
+        self._reading = PacedReading(self.transport, read_turns_of(asyncio.get_running_loop()), self._take_rest)
 
     def data_received(self, data: bytes) -> None:
         """Turn bytes into events for the user."""
+        if self._rest:
+            self._rest += data
+        elif len(data) >= _LARGE_BYTES:
+            self._take_large(data)
+        else:
+            self._take(data)
+
+    def _take_large(self, data: bytes) -> None:
+        """Take a piece of a large read, or all of it; what is left waits for the next turn."""
+        if self._is_costly:
+            self._rest = data[_PIECE_BYTES:]
+            data = data[:_PIECE_BYTES]
+        began = perf_counter()
+        self._take(data)
+        # Content passes at 5 GB/s; an app that sends it in chunks of a byte is a thousand times as slow to read.
+        self._is_costly = self._is_costly or perf_counter() - began > SHARE_S
+        if self._rest or len(data) >= FULL_READ_BYTES:
+            self._reading.end_turn()
+
+    def _take_rest(self) -> None:
+        if self._rest and not self._reading.held:
+            rest, self._rest = self._rest, b""
+            self._take_large(rest)
+
+    def _take(self, data: bytes) -> None:
         user = self.user
         if user is None:
             # An answer nobody asked for (rule 48): a 408 before closing, or an app that is out of step.
@@ -301,6 +337,9 @@ class H1UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            self._take(rest)
         self._gone = True
         lost, self._lost = self._lost, None
         if lost is not None:

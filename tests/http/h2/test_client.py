@@ -375,6 +375,23 @@ def test_three_reloads_of_a_page_of_600_modules_are_no_attack() -> None:
 # -- answers ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("length", "ends"),
+    [
+        (0, [(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM)]),
+        (None, [(frames.HEADERS, frames.END_HEADERS), (frames.DATA, frames.END_STREAM)]),
+    ],
+    ids=["trailers only, 204, 304, HEAD", "an empty DATA"],
+)
+def test_an_answer_ends_where_the_apps_did(length: int | None, ends: list[tuple[int, int]]) -> None:
+    """gRPC tells the two apart: HEADERS that end their stream are trailers."""
+    server = opened_server()
+    server.receive_data(headers(1, GET), 0.0)
+    server.send(Response(1, 200, [(b"grpc-status", b"0")], body_length=length))
+    server.send(EndOfMessage(1))
+    assert [(found.kind, found.flags) for found in sent(server)] == ends
+
+
 def test_an_answer_is_sent() -> None:
     server = opened_server()
     server.receive_data(headers(1, GET), 0.0)
