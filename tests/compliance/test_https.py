@@ -159,11 +159,11 @@ async def test_rule_90_an_empty_list_of_protocols_is_a_decode_error(running: Pro
     context.set_alpn_protocols(["h2"])
     with pytest.raises(ssl.SSLWantReadError):
         context.wrap_bio(incoming, outgoing, server_hostname="app.dev.local").do_handshake()
-    hello = outgoing.read()
+    hello = bytearray(outgoing.read())
     real = b"\x00\x10\x00\x05\x00\x03\x02h2"
     assert real in hello
     shorter = len(real) - len(protocols)
-    hello = bytearray(hello.replace(real, protocols))
+    hello = hello.replace(real, protocols)
     extensions = 5 + 4 + 34 + 1 + hello[43]  # behind record, message, version and random, session
     extensions += 2 + int.from_bytes(hello[extensions : extensions + 2])
     extensions += 1 + hello[extensions]

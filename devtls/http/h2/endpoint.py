@@ -22,7 +22,7 @@ from devtls.http.h2.settings import ACK_COST, CONTROL_COST, LIGHT_COST, Settings
 from devtls.http.h2.streams import END, Ended, Stream
 
 _MAX_EMPTIES = 100  # in a row; flow control does not bound them (CVE-2019-9518)
-_MAX_EVENTS = 128  # of one call; a request is two, and costs 30 us, or 100 when a page of ours answers it
+_MAX_EVENTS = 512  # of one call: as many requests as may be open, twice; each costs 30 us
 _LATE_BYTES = 1024
 """DATA on a stream that is over is charged when it is smaller: what was on its way comes in larger pieces."""
 _COSTS: Final = dict.fromkeys((frames.SETTINGS, frames.RST_STREAM, frames.PING, frames.CONTINUATION), CONTROL_COST)

@@ -69,7 +69,7 @@ async def test_what_one_read_brings_too_much_of_is_worked_off_over_turns(shared:
     await shared.settle()
     shared.app.send_headers(3, [(b":status", b"200")])
     shared.connection.data_received(shared.app.data_to_send() + (head + b"\3x") * 1_000)
-    assert len(user.events) == 128
+    assert len(user.events) == 512
     assert shared.transport.calls[-1] == "pause"
     await until(lambda: len(user.events) == 1_001)
     assert shared.transport.calls[-1] == "resume"
