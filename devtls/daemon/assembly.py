@@ -34,13 +34,12 @@ from devtls.daemon.listeners import HTTP_PORT, BoundListeners, bind_listeners
 from devtls.daemon.shutdown import drain
 from devtls.daemon.sites.control import ControlSite
 from devtls.daemon.sites.pki import PkiSite
-from devtls.daemon.sites.private_sockets import PrivateSockets, refuse_unix_targets
+from devtls.daemon.sites.private_sockets import refuse_unix_targets
 from devtls.daemon.sites.static import StaticSites
 from devtls.daemon.source import Source
 from devtls.daemon.upstream_tls import ClientContexts
 from devtls.errors import NoAuthority
 from devtls.names import DEFAULT_ZONES
-from devtls.net.bind import Bound
 from devtls.net.client.listener import ConnectionLimiter, Listener, TlsGate, https_protocol, redirect_protocol
 from devtls.net.client.service import ProxyService
 from devtls.net.tls.contexts import HTTP_1, HTTP_2, ContextCache
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
     from devtls.daemon.sites.acme import AcmeSite
     from devtls.daemon.sites.dns import DnsSite
     from devtls.daemon.sites.pac import PacSite
-    from devtls.net.tls.client_auth import Claim, ClientPolicy
+    from devtls.net.tls.client_auth import ClientPolicy
 
 
 class Daemon:
