@@ -74,7 +74,7 @@ def _route_name(host: str) -> str:
         return "localhost"
     label = host.partition(".")[0]
     # A Host is the client's text: a shell must not find `;` or `$` in what people copy.
-    return label if label.replace("-", "").isalnum() else "app"
+    return label if label.replace("-", "").replace("_", "").isalnum() else "app"
 
 
 def bad_gateway(label: str, tried: Sequence[tuple[str, str]], retry: bool, accept: bytes) -> LocalResponse:
