@@ -8,7 +8,6 @@ are escaped here, last.
 from __future__ import annotations
 
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
@@ -16,6 +15,7 @@ import click
 
 from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.output import columns, paint
+from devtls.daemon.console.folding import cells as _cells
 from devtls.daemon.console.style import BOLD, GREEN, RED, YELLOW
 
 Row: TypeAlias = tuple[str, ...]
@@ -64,9 +64,9 @@ def fitted_table(titles: Row, rows: Sequence[Row], width: int) -> list[str]:
         return list(_blocks(titles, rows, width))
     lines = [paint(_joined([_padded(head, size) for head, size in zip(heads, widths, strict=True)]), BOLD)]
     for row in rows:
-        cells = [_folded(cell, size) for cell, size in zip(row, widths, strict=True)]
-        for number in range(max(map(len, cells))):
-            line = [cell[number] if number < len(cell) else "" for cell in cells]
+        folded = [_folded(cell, size) for cell, size in zip(row, widths, strict=True)]
+        for number in range(max(map(len, folded))):
+            line = [cell[number] if number < len(cell) else "" for cell in folded]
             padded = [_padded(part, size) for part, size in zip(line, widths, strict=True)]
             lines.append(_joined(_coloured(padded, row)))
     return lines
@@ -147,12 +147,3 @@ def _cut(text: str, width: int) -> int:
         if used > width:
             return max(place, 1)
     return len(text)
-
-
-def _cells(text: str) -> int:
-    """Return how many cells of a terminal a text takes (Unicode Standard Annex 11)."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
