@@ -21,7 +21,6 @@ from devtls.system.machine.name_resolution import Resolves, browser_order, resol
 from devtls.system.storage.config_discovery import Found, load_config
 from devtls.web.control_messages import RouteStatus
 
-
 # What `devtls serve` looks up as well, and how long it waits.
 _MOST_NAMES = 40
 _RESOLVING_S = 0.9

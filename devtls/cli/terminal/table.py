@@ -15,7 +15,7 @@ import click
 
 from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.output import columns, paint
-from devtls.daemon.console.folding import cells as _cells
+from devtls.daemon.console.folding import cells
 from devtls.daemon.console.style import BOLD, GREEN, RED, YELLOW
 
 Row: TypeAlias = tuple[str, ...]
@@ -85,7 +85,7 @@ def _blocks(titles: Row, rows: Sequence[Row], width: int) -> Iterator[str]:
 
 
 def _natural(rows: Sequence[Row]) -> list[int]:
-    return [max(map(_cells, column)) for column in zip(*rows, strict=True)]
+    return [max(map(cells, column)) for column in zip(*rows, strict=True)]
 
 
 def _fitted(rows: Sequence[Row], width: int) -> list[int] | None:
@@ -94,7 +94,7 @@ def _fitted(rows: Sequence[Row], width: int) -> list[int] | None:
     Words are broken only when every column is as narrow as its longest word.
     """
     widths = _natural(rows)
-    words = [max(_cells(word) for cell in column for word in ("", *cell.split())) for column in zip(*rows, strict=True)]
+    words = [max(cells(word) for cell in column for word in ("", *cell.split())) for column in zip(*rows, strict=True)]
     while sum(widths) > width - _GAP * (len(widths) - 1):
         order = sorted(range(len(widths)), key=lambda place: widths[place], reverse=True)
         whole = (place for place in order if widths[place] > max(words[place], _NARROWEST))
@@ -119,20 +119,20 @@ def _joined(parts: Sequence[str]) -> str:
 
 
 def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _cells(text))
+    return text + " " * (width - cells(text))
 
 
 def _folded(text: str, width: int) -> list[str]:
     """Return lines of at most `width` cells, broken between words, within a word where it is longer than a line."""
-    if _cells(text) <= width:
+    if cells(text) <= width:
         return [text]
     lines, line = [], ""
     for word in text.split():
-        if line and _cells(line) + 1 + _cells(word) > width:
+        if line and cells(line) + 1 + cells(word) > width:
             lines.append(line)
             line = ""
         line = f"{line} {word}" if line else word
-        while _cells(line) > width:
+        while cells(line) > width:
             place = _cut(line, width)
             lines.append(line[:place])
             line = line[place:]
@@ -143,7 +143,7 @@ def _cut(text: str, width: int) -> int:
     """Return how many characters fit into `width` cells, at least one."""
     used = 0
     for place, char in enumerate(text):
-        used += _cells(char)
+        used += cells(char)
         if used > width:
             return max(place, 1)
     return len(text)

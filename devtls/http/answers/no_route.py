@@ -53,7 +53,9 @@ def _for_browser(route: RouteLine, host: str, zones: Sequence[Hostname]) -> Rout
 
 def _rows(routes: Sequence[RouteLine]) -> Iterator[PageRow]:
     for route in routes[:_MOST_ROUTES]:
-        yield PageRow(route.url, route.target, _link(route.url), tuple((_host(url), _link(url)) for url in route.others))
+        yield PageRow(
+            route.url, route.target, _link(route.url), tuple((_host(url), _link(url)) for url in route.others)
+        )
     if (more := len(routes) - _MOST_ROUTES) > 0:
         yield PageRow(f"… and {more} more", "devtls list shows them all")
 

@@ -17,9 +17,7 @@ def lines(*, details: bool = True, **facts: Any) -> list[str]:
 
 
 def test_a_route_is_one_line_and_the_name_that_opens_in_a_browser_comes_first() -> None:
-    assert lines(url=URLS[1], health="up") == [
-        "  https://app.localhost:8443  ->  127.0.0.1:1  up  also app.dev.local"
-    ]
+    assert lines(url=URLS[1], health="up") == ["  https://app.localhost:8443  ->  127.0.0.1:1  up  also app.dev.local"]
     assert lines(url=URLS[1], health="up", details=False) == [
         "  https://app.localhost:8443  ->  127.0.0.1:1  also app.dev.local"
     ]
@@ -39,7 +37,9 @@ def test_what_is_unusual_about_a_route_stands_on_one_line_below_it() -> None:
         client_auth="require",
         source="temporary",
     )
-    assert shown[0] == "  https://app.dev.local:8443  ->  127.0.0.1:1  not up: nothing listens there  also app.localhost"
+    assert (
+        shown[0] == "  https://app.dev.local:8443  ->  127.0.0.1:1  not up: nothing listens there  also app.localhost"
+    )
     assert shown[1:] == [
         "      connections: 1 in use, 0 idle; last error: cut\\x1b; clients must show a certificate; for this run only"
     ]

@@ -88,9 +88,7 @@ def test_names_that_lead_elsewhere_are_reported() -> None:
 def test_wildcards_are_no_links_and_many_routes_are_cut() -> None:
     shown = render("*.app=3000", look=TerminalStyle(colour=True, links=True))
     assert "\x1b]8;;" not in shown
-    assert "\x1b]8;;https://app.test\x1b\\app.test\x1b]8;;\x1b\\" in render(
-        "app=1", look=TerminalStyle(links=True)
-    )
+    assert "\x1b]8;;https://app.test\x1b\\app.test\x1b]8;;\x1b\\" in render("app=1", look=TerminalStyle(links=True))
     assert "… and 5 more routes" in render(*(f"a{n}=1" for n in range(25)))
     assert "… and 1 more route\n" in render(*(f"a{n}=1" for n in range(21)))
     assert "more" not in render(*(f"a{n}=1" for n in range(20)))
@@ -115,7 +113,9 @@ def test_wildcards_that_do_not_resolve_are_explained() -> None:
 def test_the_address_to_open_meanwhile_is_that_of_the_route_that_fails() -> None:
     names = {"app.dev.local": Resolves.HERE, "app.test": Resolves.HERE, "shop.dev.local": Resolves.NOWHERE}
     shown = render("app=3000", "shop/x=4000", names=names)
-    assert "shop.dev.local does not resolve on this machine yet (https://shop.localhost/x works in browsers now):" in shown
+    assert (
+        "shop.dev.local does not resolve on this machine yet (https://shop.localhost/x works in browsers now):" in shown
+    )
 
 
 def test_nothing_works_in_browsers_before_one_trusts_the_ca() -> None:
@@ -126,7 +126,7 @@ def test_nothing_works_in_browsers_before_one_trusts_the_ca() -> None:
     assert "devtls setup does" not in render("app=3000", trusted=False)
 
 
-def test_a_resolver_that_does_not_answer_is_said() -> None:
+def test_a_resolver_that_does_not_answer_is_reported() -> None:
     """Offline, getaddrinfo fails with EAI_AGAIN for every name but those of the hosts file."""
     names = {"app.dev.local": Resolves.UNANSWERED, "app.localhost": Resolves.HERE, "app.test": Resolves.UNANSWERED}
     shown = render("app=3000", names=names)
