@@ -82,9 +82,13 @@ class Route(msgspec.Struct, frozen=True):
 
     def urls(self, https_port: int) -> tuple[str, ...]:
         """Return the addresses to type into a browser; `*` stays where a wildcard stands."""
+        return tuple(self.url(host, https_port) for host in self.hosts)
+
+    def url(self, host: str, https_port: int) -> str:
+        """Return the address of one of the hosts."""
         port = "" if https_port == 443 else f":{https_port}"
         path = "" if self.path_prefix == b"/" else self.path_prefix.decode("ascii")
-        return tuple(f"https://{host}{port}{path}" for host in self.hosts)
+        return f"https://{host}{port}{path}"
 
 
 class NoRoute(Enum):

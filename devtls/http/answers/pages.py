@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
-from devtls.http.answers.content import ERROR_HEADER, LocalResponse, PageRow, PageText
+from devtls.http.answers.content import ERROR_HEADER, LocalResponse, PageRow, PageText, RouteLine
 from devtls.http.answers.layout import draw
+from devtls.names import DEFAULT_ZONES, Hostname
 
 __all__ = [
     "ERROR_HEADER",
@@ -49,32 +48,16 @@ _TLS_HINT = (
 )
 
 
-class RouteLine(msgspec.Struct, frozen=True):
-    """One route for people: its URL (a wildcard keeps its star) and where it goes."""
+def not_found(
+    host: str, routes: Sequence[RouteLine], accept: bytes, zones: Sequence[Hostname] = DEFAULT_ZONES, file: str = ""
+) -> LocalResponse:
+    """Return 404: no route for `host`, how to add one, and the routes there are.
 
-    url: str
-    target: str
+    `file` is where they are written ("" = on the command line). Only for answers over TLS: the list is not public.
+    """
+    from devtls.http.answers.no_route import no_route  # difflib: 2 ms that no start needs
 
-
-def not_found(host: str, routes: Sequence[RouteLine], accept: bytes) -> LocalResponse:
-    """Return 404: no route for `host`, and the routes there are. Only for answers over TLS: the list is not public."""
-    label = _route_name(host)
-    if routes:
-        message, hint = "These names have one:", f"To add it: `devtls serve {label}=3000`, or a line in devtls.toml."
-    else:
-        message, hint = "There are no routes yet.", f"To add the first one: `devtls serve {label}=3000`."
-    rows = [PageRow(route.url, route.target, "" if "*" in route.url else route.url) for route in routes]
-    facts = {"host": host, "routes": [{"url": route.url, "target": route.target} for route in routes]}
-    return draw(PageText(404, "no-route", f"No route for {host or 'this request'}", message, hint, rows, facts), accept)
-
-
-def _route_name(host: str) -> str:
-    """Return the name of the route that would serve `host`, fit to be copied into a shell."""
-    if ":" in host or host.replace(".", "").isdecimal():  # 127.0.0.1 and [::1] are served by the route `localhost`
-        return "localhost"
-    label = host.partition(".")[0]
-    # A Host is the client's text: a shell must not find `;` or `$` in what people copy.
-    return label if label.replace("-", "").replace("_", "").isalnum() else "app"
+    return draw(no_route(host, routes, zones, file), accept)
 
 
 def bad_gateway(label: str, tried: Sequence[tuple[str, str]], retry: bool, accept: bytes) -> LocalResponse:
