@@ -220,8 +220,7 @@ class Relay:
                 edited = self._exchange.take_whole_response(head)
                 if edited is not None:
                     if self.watch is not None or head.status >= _FIRST_ERROR:
-                        for event in events:
-                            self._look_at(event)
+                        self._look_at(*events)
                     self._finish_whole(edited, body)
                     return
         on_upstream = self._exchange.on_upstream
@@ -231,12 +230,13 @@ class Relay:
             self._perform(on_upstream(event))
         self._client.flush()
 
-    def _look_at(self, event: UpstreamEvent) -> None:
-        # An error is looked at whatever else is known of its route.
-        if self.watch is None and type(event) is Response and asks_for_look(event):
-            self.watch = self._dispatcher.watch(self)
-        if self.watch is not None:
-            self.watch.take(event)
+    def _look_at(self, *events: UpstreamEvent) -> None:
+        for event in events:
+            # An error is looked at whatever else is known of its route.
+            if self.watch is None and type(event) is Response and asks_for_look(event):
+                self.watch = self._dispatcher.watch(self)
+            if self.watch is not None:
+                self.watch.take(event)
 
     def _finish_whole(self, head: Response, body: Data) -> None:
         self.status = head.status
