@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from devtls.http.events import Data, EndOfMessage, Request, Response, UpstreamEvent
 from devtls.http.frameworks import hot_reload, scheme
-from devtls.http.frameworks.advice import Finding
+from devtls.http.frameworks.advice import FrameworkFinding
 from devtls.http.frameworks.host_check import SNIFF_BYTES, STATUSES, recognise
 from devtls.http.headers import get
 
@@ -25,7 +25,7 @@ _SCRIPT_BYTES = 16 * 1024 * 1024
 _UNREADABLE = (b"br", b"zstd")
 """Encodings that Python's own library cannot undo."""
 
-Report = Callable[[Finding], None]
+Report = Callable[[FrameworkFinding], None]
 
 
 class RouteWatch:
@@ -153,13 +153,13 @@ class ResponseWatch:
         if response.status in STATUSES:
             kind = get(response.headers, b"content-type") or b""
             if (advice := recognise(response.status, kind, self._body)) is not None:
-                self._report(Finding(advice, route.seen))
+                self._report(FrameworkFinding(advice, route.seen))
             return
         route.seen = scheme.framework_of_page(self._body) or route.seen
         if (found := scheme.of_page(self._request, self._body, route.seen)) is not None:
             self._report(found)
 
-    def _end_script(self, dialled: hot_reload.Dialled) -> None:
+    def _end_script(self, dialled: hot_reload.ReloadAddress) -> None:
         self._route.scripts = 0  # there is one such script
         if (found := hot_reload.finding(dialled, self.https_port, self._route.seen)) is not None:
             self._report(found)

@@ -18,7 +18,7 @@ import devtls
 from devtls import errors
 from devtls.errors import DevtlsError, ExitCode
 from devtls.http.frameworks import hot_reload, scheme
-from devtls.http.frameworks.advice import Advice, Setting
+from devtls.http.frameworks.advice import FrameworkAdvice, Remedy
 from devtls.http.frameworks.host_check import REFUSES_NAME, SIGNS
 from devtls.web import control_messages
 from docs.generate.configuration import table
@@ -118,12 +118,12 @@ _PROBLEMS = {
 }
 
 
-def _setting_rows(advice: Advice) -> Iterator[tuple[str, str, str]]:
+def _setting_rows(advice: FrameworkAdvice) -> Iterator[tuple[str, str, str]]:
     for setting in advice.settings:
         yield setting.framework or advice.framework, _file(setting), f"`{_example(setting.line)}`"
 
 
-def _file(setting: Setting) -> str:
+def _file(setting: Remedy) -> str:
     name, parenthesis, rest = setting.file.partition(" (")
     return f"`{name}`{parenthesis}{rest}" if "." in name else setting.file
 

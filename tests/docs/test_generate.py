@@ -108,7 +108,8 @@ def test_every_exit_code_and_error_stands_there() -> None:
 
 
 def test_the_lines_for_frameworks_are_those_of_the_log() -> None:
-    rows = {row[0]: row for row in table(page("how-to/frameworks.md"))[1:]}
+    text = section(page("how-to/frameworks.md"), "Let a framework accept the name")
+    rows = {row[0]: row for row in table(text)[1:]}
     for advice in (sign.advice for sign in SIGNS if sign.advice.problem == REFUSES_NAME):
         for setting in advice.settings:
             written = rows[setting.framework or advice.framework]

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.config import parse_config
 from devtls.errors import InvalidName
-from devtls.http.frameworks.advice import Finding
+from devtls.http.frameworks.advice import FrameworkFinding
 from devtls.http.h1.head import HeadLimits
 from devtls.names import DEFAULT_ZONES, Hostname, parse_hostname
 from devtls.net.bind import bind
@@ -140,7 +140,7 @@ class Noted:
     """An Observer that keeps everything."""
 
     requests: list[AccessRecord] = field(default_factory=list)
-    findings: list[tuple[str, Finding]] = field(default_factory=list)
+    findings: list[tuple[str, FrameworkFinding]] = field(default_factory=list)
     failures: list[HandshakeFailure] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
     wants_requests: bool = True
@@ -149,7 +149,7 @@ class Noted:
         """Keep a record."""
         self.requests.append(record)
 
-    def framework(self, host: str, route: Route, found: Finding) -> None:
+    def framework(self, host: str, route: Route, found: FrameworkFinding) -> None:
         """Keep a finding."""
         self.findings.append((host, found))
 

@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from devtls.http.events import Data, EndOfMessage, Headers, Request, Response
-from devtls.http.frameworks.advice import Finding
+from devtls.http.frameworks.advice import FrameworkFinding
 from devtls.http.frameworks.host_check import SNIFF_BYTES
 from devtls.net.framework_watch import ResponseWatch, RouteWatch, asks_for_look
 
@@ -24,7 +24,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.route = RouteWatch()
-        self.found: list[Finding] = []
+        self.found: list[FrameworkFinding] = []
 
     def watch(self, request: Request | None = None) -> ResponseWatch:
         return ResponseWatch(request or asking(), self.route, 8443, self.found.append)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from devtls.http.frameworks.advice import Finding, Names, Project, hint
+from devtls.http.frameworks.advice import FrameworkFinding, Names, Project, hint
 from devtls.http.frameworks.scheme import COOKIE_PACKAGES, MISSING_COOKIE
 from devtls.names import LOCALHOST, zone_of
 from devtls.net.client.service import ProxyService
@@ -44,11 +44,11 @@ class FrameworkHints:
         self._find_project = find_project
         self._directories = directories
         self._taken: set[tuple[str, ...]] = set()
-        self._said: set[tuple[str, ...]] = set()
+        self._written: set[tuple[str, ...]] = set()
         self._refused: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def found(self, host: str, route: Route, finding: Finding) -> None:
+    def found(self, host: str, route: Route, finding: FrameworkFinding) -> None:
         """Take what a response showed."""
         advice = finding.advice
         refusal = advice.event == "host_check"
@@ -63,7 +63,7 @@ class FrameworkHints:
         self._tasks.add(task)  # the loop keeps only weak references to tasks (asyncio.create_task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _say(self, host: str, route: Route, finding: Finding) -> None:
+    async def _say(self, host: str, route: Route, finding: FrameworkFinding) -> None:
         upstream = route.upstream
         project = None
         if not upstream.unix_path and upstream.addresses:
@@ -75,9 +75,9 @@ class FrameworkHints:
             return
         keys = {(route.name, *setting) for setting in made.settings}
         once = (route.name, host if finding.advice.event == "host_check" else "", finding.advice.problem)
-        if once in self._said or (finding.advice.minor and keys & self._said):
+        if once in self._written or (finding.advice.minor and keys & self._written):
             return
-        self._said |= {once, *keys}
+        self._written |= {once, *keys}
         settings = [{"file": file, "line": line} for file, line in made.settings]
         self._warn(made.text, event=finding.advice.event, host=host, framework=made.framework, settings=settings)
 

@@ -22,7 +22,7 @@ from devtls.net.client.access import AccessRecord
 from devtls.net.tls.handshake import HUNG_UP, HandshakeFailure
 
 if TYPE_CHECKING:
-    from devtls.http.frameworks.advice import Finding
+    from devtls.http.frameworks.advice import FrameworkFinding
     from devtls.routing import Route
 
 Level = Literal["quiet", "normal", "verbose"]
@@ -56,7 +56,7 @@ class Log:
         self.style = style
         self._monotonic = monotonic
         self._last_written: dict[str, float] = {}
-        self.framework_hints: Callable[[str, Route, Finding], None] = lambda _host, _route, _found: None
+        self.framework_hints: Callable[[str, Route, FrameworkFinding], None] = lambda _host, _route, _found: None
         """Says what to set in an app's framework; the daemon sets it."""
 
     # -- requests (net.access.Observer) -------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ class Log:
 
     # -- hints --------------------------------------------------------------------------------------------------------
 
-    def framework(self, host: str, route: Route, found: Finding) -> None:
+    def framework(self, host: str, route: Route, found: FrameworkFinding) -> None:
         """Pass on what a response showed of its framework."""
         self.framework_hints(host, route, found)
 

@@ -45,7 +45,7 @@ class Project(msgspec.Struct, frozen=True):
         return (framework for package, framework in _PACKAGES if package in self.packages)
 
 
-class Setting(msgspec.Struct, frozen=True):
+class Remedy(msgspec.Struct, frozen=True):
     """A line for a file; `framework` when it is not the advice's own. `{host}` and its like are filled in."""
 
     file: str
@@ -53,12 +53,12 @@ class Setting(msgspec.Struct, frozen=True):
     framework: str = ""
 
 
-class Advice(msgspec.Struct, frozen=True):
+class FrameworkAdvice(msgspec.Struct, frozen=True):
     """A problem that a framework has behind the proxy; its `settings` are alternatives, one for each framework."""
 
     framework: str
     problem: str
-    settings: tuple[Setting, ...]
+    settings: tuple[Remedy, ...]
     localhost_works: bool = False
     """The route's name below localhost needs no setting."""
     upstream_works: bool = False
@@ -71,7 +71,7 @@ class Advice(msgspec.Struct, frozen=True):
     minor: bool = False
     """Nothing to say when one of its settings was advised already."""
 
-    def meant(self, seen: str, project: Project | None) -> tuple[Setting, ...]:
+    def meant(self, seen: str, project: Project | None) -> tuple[Remedy, ...]:
         """Return the settings that may help: one when the framework is known, () when the app is none of them."""
         known = (seen, *(() if project is None else project.frameworks()))
         for framework in known:
@@ -86,13 +86,13 @@ class Advice(msgspec.Struct, frozen=True):
         return self.settings
 
 
-class Finding(msgspec.Struct, frozen=True):
+class FrameworkFinding(msgspec.Struct, frozen=True):
     """An advice for one response; `seen` is the framework that this or an earlier response showed, "" = none.
 
     `facts` fill the placeholders of the advice beside those of the name; `method` is the request's.
     """
 
-    advice: Advice
+    advice: FrameworkAdvice
     seen: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     method: str = "GET"
@@ -119,7 +119,7 @@ class Hint(msgspec.Struct, frozen=True):
     settings: tuple[tuple[str, str], ...]
 
 
-def hint(finding: Finding, names: Names, project: Project | None) -> Hint | None:
+def hint(finding: FrameworkFinding, names: Names, project: Project | None) -> Hint | None:
     """Return the advice for a name, None when there is nothing to say."""
     advice = finding.advice
     meant = advice.meant(finding.seen, project)

@@ -16,7 +16,7 @@ import re
 
 import msgspec
 
-from devtls.http.frameworks.advice import Advice, Setting
+from devtls.http.frameworks.advice import FrameworkAdvice, Remedy
 
 SNIFF_BYTES = 8192
 """How much of a body is enough: Rails writes 6.5 KB of style sheet before the sentence that matters."""
@@ -29,9 +29,15 @@ _REFUSES_FORMS = "refuses forms from {origin}, since it takes its own address fo
 
 
 def _refusal(
-    framework: str, *settings: Setting, problem: str = REFUSES_NAME, localhost: bool = True, upstream: bool = True
-) -> Advice:
-    return Advice(framework, problem, settings, localhost_works=localhost, upstream_works=upstream, event="host_check")
+    framework: str,
+    *settings: Remedy,
+    problem: str = REFUSES_NAME,
+    localhost: bool = True,
+    upstream: bool = True,
+) -> FrameworkAdvice:
+    return FrameworkAdvice(
+        framework, problem, settings, localhost_works=localhost, upstream_works=upstream, event="host_check"
+    )
 
 
 class _ResponsePattern(msgspec.Struct, frozen=True):
@@ -43,7 +49,7 @@ class _ResponsePattern(msgspec.Struct, frozen=True):
     status: int
     content_type: bytes
     body: bytes
-    advice: Advice
+    advice: FrameworkAdvice
 
 
 _ANY_TYPE = rb""
@@ -52,7 +58,7 @@ _NO_TYPE = rb"\Z"
 _HTML = rb"(?i)text/html"
 _TEXT = rb"(?i)text/plain"
 
-_NEXT = _refusal("Next.js", Setting("next.config.js", 'allowedDevOrigins: ["{host}"]'), upstream=False)
+_NEXT = _refusal("Next.js", Remedy("next.config.js", 'allowedDevOrigins: ["{host}"]'), upstream=False)
 
 # Angular's text is Vite's as well, so it comes first.
 SIGNS = (
@@ -60,13 +66,13 @@ SIGNS = (
         403,
         _HTML,
         rb"(?s)Blocked request\. This host \(.*angular\.json",
-        _refusal("Angular", Setting("angular.json (serve > options)", '"allowedHosts": ["{host}"]')),
+        _refusal("Angular", Remedy("angular.json (serve > options)", '"allowedHosts": ["{host}"]')),
     ),
     _ResponsePattern(
         403,
         _ANY_TYPE,
         rb"(?s)Blocked request\. This host \(.*preview\.allowedHosts",
-        _refusal("Vite's preview", Setting("vite.config.js", 'preview: { allowedHosts: ["{host}"] }')),
+        _refusal("Vite's preview", Remedy("vite.config.js", 'preview: { allowedHosts: ["{host}"] }')),
     ),
     # The text of Nuxt and Astro is Vite's, and names a file that they do not read.
     _ResponsePattern(
@@ -75,22 +81,22 @@ SIGNS = (
         rb"Blocked request\. This host \(",
         _refusal(
             "Vite",
-            Setting("vite.config.js", 'server: { allowedHosts: ["{host}"] }'),
-            Setting("nuxt.config.ts", 'vite: { server: { allowedHosts: ["{host}"] } }', "Nuxt"),
-            Setting("astro.config.mjs", 'server: { allowedHosts: ["{host}"] }', "Astro"),
+            Remedy("vite.config.js", 'server: { allowedHosts: ["{host}"] }'),
+            Remedy("nuxt.config.ts", 'vite: { server: { allowedHosts: ["{host}"] } }', "Nuxt"),
+            Remedy("astro.config.mjs", 'server: { allowedHosts: ["{host}"] }', "Astro"),
         ),
     ),
     _ResponsePattern(
         403,
         _NO_TYPE,
         rb"\AInvalid Host header\Z",
-        _refusal("webpack-dev-server", Setting("webpack.config.js", 'devServer: { allowedHosts: ["{host}"] }')),
+        _refusal("webpack-dev-server", Remedy("webpack.config.js", 'devServer: { allowedHosts: ["{host}"] }')),
     ),
     _ResponsePattern(
         403,
         _TEXT,
         rb"\AInvalid host\Z",
-        _refusal("Storybook", Setting(".storybook/main.js", 'core: { allowedHosts: ["{host}"] }')),
+        _refusal("Storybook", Remedy(".storybook/main.js", 'core: { allowedHosts: ["{host}"] }')),
     ),
     _ResponsePattern(
         403,
@@ -102,7 +108,7 @@ SIGNS = (
         403,
         _ANY_TYPE,
         rb"Blocked hosts?: ",
-        _refusal("Rails", Setting("config/environments/development.rb", 'config.hosts << "{host}"'), upstream=False),
+        _refusal("Rails", Remedy("config/environments/development.rb", 'config.hosts << "{host}"'), upstream=False),
     ),
     # Astro has the sentence from SvelteKit. Neither believes X-Forwarded-Proto unasked, so its own origin is http.
     _ResponsePattern(
@@ -111,10 +117,10 @@ SIGNS = (
         rb"\ACross-site [A-Z]+ form submissions are forbidden\Z",
         _refusal(
             "Astro",
-            Setting(
+            Remedy(
                 "astro.config.mjs", 'security: { allowedDomains: [{ hostname: "{host}", protocol: "https" }] }', "Astro"
             ),
-            Setting("vite.config.js", 'sveltekit({ csrf: { trustedOrigins: ["{origin}"] } })', "SvelteKit"),
+            Remedy("vite.config.js", 'sveltekit({ csrf: { trustedOrigins: ["{origin}"] } })', "SvelteKit"),
             problem=_REFUSES_FORMS,
             localhost=False,
             upstream=False,
@@ -126,7 +132,7 @@ SIGNS = (
         rb"Origin checking failed - https://",
         _refusal(
             "Django's CSRF check",
-            Setting("settings.py", 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")'),
+            Remedy("settings.py", 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")'),
             problem=_REFUSES_FORMS,
             localhost=False,
             upstream=False,
@@ -137,13 +143,13 @@ SIGNS = (
         400,
         _ANY_TYPE,
         rb"DisallowedHost\s+at /",
-        _refusal("Django", Setting("settings.py", 'ALLOWED_HOSTS = [".localhost", "127.0.0.1", "[::1]"{zones}]')),
+        _refusal("Django", Remedy("settings.py", 'ALLOWED_HOSTS = [".localhost", "127.0.0.1", "[::1]"{zones}]')),
     ),
     _ResponsePattern(
         400,
         _HTML,
         rb"<p>Host &#39;[^<]*&#39; is not trusted\.</p>",
-        _refusal("Flask", Setting("the app's configuration", 'TRUSTED_HOSTS = [..., "{host}"]'), localhost=False),
+        _refusal("Flask", Remedy("the app's configuration", 'TRUSTED_HOSTS = [..., "{host}"]'), localhost=False),
     ),
     _ResponsePattern(
         400,
@@ -151,7 +157,7 @@ SIGNS = (
         rb"\AInvalid host header\Z",
         _refusal(
             "Starlette's TrustedHostMiddleware",
-            Setting("its arguments", 'allowed_hosts=[..., "{host}"]'),
+            Remedy("its arguments", 'allowed_hosts=[..., "{host}"]'),
             localhost=False,
         ),
     ),
@@ -162,7 +168,7 @@ SIGNS = (
         rb"(?s)<title>Jupyter Server</title>.*<h1>403 : Forbidden</h1>\s*</div>",
         _refusal(
             "Jupyter",
-            Setting("jupyter_server_config.py", 'c.ServerApp.local_hostnames = ["localhost"{hosts}]'),
+            Remedy("jupyter_server_config.py", 'c.ServerApp.local_hostnames = ["localhost"{hosts}]'),
             localhost=False,
             upstream=False,
         ),
@@ -170,7 +176,7 @@ SIGNS = (
 )
 
 
-def recognise(status: int, content_type: bytes, body_start: bytes) -> Advice | None:
+def recognise(status: int, content_type: bytes, body_start: bytes) -> FrameworkAdvice | None:
     """Return the advice for a framework's refusal, or None; `body_start` is at most SNIFF_BYTES long.
 
     A body as short as webpack-dev-server's or Next's is only recognised when it is the whole body.
@@ -183,7 +189,7 @@ def recognise(status: int, content_type: bytes, body_start: bytes) -> Advice | N
     return None
 
 
-def recognise_refused_socket(reason: str) -> Advice | None:
+def recognise_refused_socket(reason: str) -> FrameworkAdvice | None:
     """Return the advice for a WebSocket that was refused without an HTTP answer, or None; `reason` is the exchange's.
 
     Next.js writes the bare word on the connection of its hot reload (16.4). A browser sends no Origin with the page's

@@ -12,27 +12,27 @@ import re
 
 import msgspec
 
-from devtls.http.frameworks.advice import Advice, Finding, Setting
+from devtls.http.frameworks.advice import FrameworkAdvice, FrameworkFinding, Remedy
 
 _CLIENT_PORT = "server: { hmr: { clientPort: {port} } }"
 
-WEBPACK = Advice(
+WEBPACK = FrameworkAdvice(
     "webpack-dev-server",
     "has the page dial port {dialled} for hot reload (wss://{host}:{dialled}{path}), where it speaks no TLS",
-    (Setting("webpack.config.js", 'devServer: { client: { webSocketURL: "auto://0.0.0.0:0/ws" } }'),),
+    (Remedy("webpack.config.js", 'devServer: { client: { webSocketURL: "auto://0.0.0.0:0/ws" } }'),),
 )
-VITE = Advice(
+VITE = FrameworkAdvice(
     "Vite",
     "has the page dial port {dialled} for hot reload (wss://{host}:{dialled}), where it speaks no TLS",
     (
-        Setting("vite.config.js", _CLIENT_PORT),
-        Setting(
+        Remedy("vite.config.js", _CLIENT_PORT),
+        Remedy(
             ".storybook/main.js",
             "viteFinal: (config) => (Object.assign(config.server.hmr, { clientPort: {port} }), config)",
             "Storybook",
         ),
-        Setting("nuxt.config.ts", f"vite: {{ {_CLIENT_PORT} }}", "Nuxt"),
-        Setting("astro.config.mjs", f"vite: {{ {_CLIENT_PORT} }}", "Astro"),
+        Remedy("nuxt.config.ts", f"vite: {{ {_CLIENT_PORT} }}", "Nuxt"),
+        Remedy("astro.config.mjs", f"vite: {{ {_CLIENT_PORT} }}", "Astro"),
     ),
 )
 
@@ -48,10 +48,10 @@ _PATTERN = (
 _MARKS = (b"const hmrPort", b"webpack-dev-")
 
 
-class Dialled(msgspec.Struct, frozen=True):
+class ReloadAddress(msgspec.Struct, frozen=True):
     """Where a page dials for hot reload; port 0 is that of the page."""
 
-    advice: Advice
+    advice: FrameworkAdvice
     port: int
     path: str = "/"
 
@@ -60,7 +60,7 @@ class ScriptSearch:
     """Searches a script piece by piece; `found` once it is found."""
 
     def __init__(self) -> None:
-        self.found: Dialled | None = None
+        self.found: ReloadAddress | None = None
         self._tail = b""
 
     def feed(self, data: bytes) -> None:
@@ -71,22 +71,24 @@ class ScriptSearch:
         self._tail = text[-_OVERLAP:]
 
 
-def finding(dialled: Dialled, https_port: int, seen: str) -> Finding | None:
+def finding(dialled: ReloadAddress, https_port: int, seen: str) -> FrameworkFinding | None:
     """Return the advice, None when the page dials the proxy's own port."""
     if dialled.port in (0, https_port):
         return None
-    return Finding(dialled.advice, seen, (("dialled", str(dialled.port)), ("path", dialled.path)))
+    return FrameworkFinding(dialled.advice, seen, (("dialled", str(dialled.port)), ("path", dialled.path)))
 
 
-def _dialled(match: re.Match[bytes]) -> Dialled:
+def _dialled(match: re.Match[bytes]) -> ReloadAddress:
     if (vite := match["vite"]) is not None:
-        return Dialled(VITE, 0 if vite == b"null" else int(vite))
+        return ReloadAddress(VITE, 0 if vite == b"null" else int(vite))
     if (port := match["port"]) is not None:
-        return Dialled(WEBPACK, int(port), _path(match["path"]))
+        return ReloadAddress(WEBPACK, int(port), _path(match["path"]))
     # JSON, percent-encoded: {"protocol":"ws:","hostname":"127.0.0.1","port":8080,"pathname":"/ws"}
     number = re.search(rb"%22port%22%3A(?:%22)?(\d+)", match["url"])
     path = re.search(rb"%22pathname%22%3A%22(.*?)%22", match["url"])
-    return Dialled(WEBPACK, int(number[1]) if number is not None else 0, _path(path[1]) if path is not None else "/")
+    return ReloadAddress(
+        WEBPACK, int(number[1]) if number is not None else 0, _path(path[1]) if path is not None else "/"
+    )
 
 
 def _path(encoded: bytes) -> str:

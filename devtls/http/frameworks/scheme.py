@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from devtls.http.events import Headers, Request, Response
-from devtls.http.frameworks.advice import Advice, Finding, Setting
+from devtls.http.frameworks.advice import FrameworkAdvice, FrameworkFinding, Remedy
 from devtls.http.headers import get
 from devtls.http.location import has_port
 
@@ -20,27 +20,29 @@ PAGE_BYTES = 65536
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _PROXY_SSL = 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")'
-_TRUST_PROXY = Setting("the app's code", 'app.set("trust proxy", "loopback")', "Express")
+_TRUST_PROXY = Remedy("the app's code", 'app.set("trust proxy", "loopback")', "Express")
 _SETTINGS = (
     _TRUST_PROXY,
-    Setting(
+    Remedy(
         "the app's code (from werkzeug.middleware.proxy_fix import ProxyFix)",
         "app.wsgi_app = ProxyFix(app.wsgi_app, x_proto=1, x_host=1)",
         "Flask",
     ),
-    Setting("settings.py", _PROXY_SSL, "Django"),
-    Setting("astro.config.mjs", 'security: { allowedDomains: [{ hostname: "{host}", protocol: "https" }] }', "Astro"),
-    Setting(
+    Remedy("settings.py", _PROXY_SSL, "Django"),
+    Remedy("astro.config.mjs", 'security: { allowedDomains: [{ hostname: "{host}", protocol: "https" }] }', "Astro"),
+    Remedy(
         "vite.config.js",
         'plugins: [..., { name: "https", configureServer: (s) => void (s.config.server.https = {}) }]',
         "SvelteKit",
     ),
 )
 
-OWN_URL = Advice("The app", "takes its own address for http: {evidence}", _SETTINGS, particular=True, minor=True)
+OWN_URL = FrameworkAdvice(
+    "The app", "takes its own address for http: {evidence}", _SETTINGS, particular=True, minor=True
+)
 """An http URL of the app's own; devtls turns those in a Location round, so the app may be left as it is."""
 
-REDIRECT_LOOP = Advice(
+REDIRECT_LOOP = FrameworkAdvice(
     "The app",
     "redirects {evidence} to itself, since it takes the connection for plain http",
     _SETTINGS,
@@ -48,7 +50,7 @@ REDIRECT_LOOP = Advice(
     unknown="Let it believe the header X-Forwarded-Proto, which says https",
 )
 
-MISSING_COOKIE = Advice(
+MISSING_COOKIE = FrameworkAdvice(
     "Express",
     "sets no cookie in answer to {evidence}: a session whose cookie is secure gets none while it takes the connection "
     "for plain http",
@@ -92,27 +94,27 @@ def framework_of_page(page: bytes) -> str:
     return next((framework for pattern, framework in _PAGES if re.search(pattern, page)), "")
 
 
-def of_head(request: Request, response: Response, seen: str) -> Finding | None:
+def of_head(request: Request, response: Response, seen: str) -> FrameworkFinding | None:
     """Return what a response's head shows, as the app sent it."""
     method = request.method.decode("latin-1")
     if response.status in _REDIRECTS and (location := get(response.headers, b"location")):
         shown = location.decode("latin-1")
         if _is_own_http(location, request.authority):
-            return Finding(OWN_URL, seen, (("evidence", f"it redirects to {shown}"),), method)
+            return FrameworkFinding(OWN_URL, seen, (("evidence", f"it redirects to {shown}"),), method)
         if request.method == b"GET" and location == b"https://" + request.authority + request.target:
-            return Finding(REDIRECT_LOOP, seen, (("evidence", shown),), method)
+            return FrameworkFinding(REDIRECT_LOOP, seen, (("evidence", shown),), method)
     if _misses_cookie(request, response, seen):
         target = request.target.decode("latin-1")
-        return Finding(MISSING_COOKIE, seen, (("evidence", f"{method} {target}"),), method)
+        return FrameworkFinding(MISSING_COOKIE, seen, (("evidence", f"{method} {target}"),), method)
     return None
 
 
-def of_page(request: Request, page: bytes, seen: str) -> Finding | None:
+def of_page(request: Request, page: bytes, seen: str) -> FrameworkFinding | None:
     """Return what a page shows: an http URL of the app's public name."""
     at = page.find(b"http://" + request.authority)
     if at < 0 or not _is_own_http(url := _url(page, at), request.authority):
         return None
-    return Finding(OWN_URL, seen, (("evidence", f"its page holds {url.decode('latin-1')}"),))
+    return FrameworkFinding(OWN_URL, seen, (("evidence", f"its page holds {url.decode('latin-1')}"),))
 
 
 def _url(page: bytes, at: int) -> bytes:

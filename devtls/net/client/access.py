@@ -12,7 +12,7 @@ from devtls.net.tls.handshake import HandshakeFailure
 from devtls.routing import Route
 
 if TYPE_CHECKING:
-    from devtls.http.frameworks.advice import Finding
+    from devtls.http.frameworks.advice import FrameworkFinding
 
 _PROTOCOLS = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1", b"2.0": "HTTP/2"}  # RFC 9113 8.1: HTTP/2 has no minor version
 
@@ -62,7 +62,7 @@ class Observer(Protocol):
     def request(self, record: AccessRecord) -> None:
         """A request is over."""
 
-    def framework(self, host: str, route: Route, found: Finding) -> None:
+    def framework(self, host: str, route: Route, found: FrameworkFinding) -> None:
         """A response to a request for `host` showed a problem of the app's framework."""
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:

@@ -18,7 +18,7 @@ from devtls.http.answers import pages
 from devtls.http.events import Data, EndOfMessage, Malformed, Request, Response
 from devtls.http.exchange import Terms
 from devtls.http.forward import Edge
-from devtls.http.frameworks.advice import Finding
+from devtls.http.frameworks.advice import FrameworkFinding
 from devtls.http.frameworks.host_check import recognise_refused_socket
 from devtls.http.headers import get
 from devtls.net.client.access import record_of
@@ -138,7 +138,7 @@ class RequestDispatcher:
         """Return the page that the client gets in the place of the app's response."""
         # A WebSocket that an app refuses has no body to observe: the reason is all there is.
         if relay.request.upgrade and (found := recognise_refused_socket(failure.detail)) is not None:
-            self.service.observer.framework(host_of(relay.request.authority), relay.route, Finding(found))
+            self.service.observer.framework(host_of(relay.request.authority), relay.route, FrameworkFinding(found))
         return _failure_page(self.service, relay.route, relay.request, failure)
 
     def watch(self, relay: Relay) -> ResponseWatch:

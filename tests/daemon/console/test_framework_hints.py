@@ -12,7 +12,7 @@ import pytest
 
 from devtls.config import parse_config
 from devtls.daemon.console.framework_hints import FrameworkHints
-from devtls.http.frameworks.advice import Finding, Project
+from devtls.http.frameworks.advice import FrameworkFinding, Project
 from devtls.http.frameworks.host_check import recognise
 from devtls.http.frameworks.hot_reload import WEBPACK
 from devtls.http.frameworks.scheme import MISSING_COOKIE, OWN_URL
@@ -23,7 +23,7 @@ from devtls.routing import Snapshot, build_routes
 EXPRESS = frozenset({"express", "express-session"})
 
 
-class Said:
+class HintRig:
     """Hints on one route, and the lines that they wrote."""
 
     def __init__(self, project: Project | None = None, route: str = "app = 3000", https_port: int = 8443) -> None:
@@ -45,30 +45,30 @@ class Said:
         self.asked.append(port)
         return self.project
 
-    async def found(self, host: str, finding: Finding) -> None:
+    async def found(self, host: str, finding: FrameworkFinding) -> None:
         self.hints.found(host, self.route, finding)
         await asyncio.gather(*self.hints._tasks)
 
 
-def refusal(body: bytes, status: int = 403, kind: bytes = b"text/plain") -> Finding:
+def refusal(body: bytes, status: int = 403, kind: bytes = b"text/plain") -> FrameworkFinding:
     advice = recognise(status, kind, body)
     assert advice is not None
-    return Finding(advice)
+    return FrameworkFinding(advice)
 
 
 VITE = refusal(b"Blocked request. This host (")
 DJANGO = refusal(b"DisallowedHost at /", 400)
 
 
-async def test_a_refusal_is_said_once_per_name_and_says_what_works_now() -> None:
-    said = Said(Project(frozenset({"tsconfig.json"}), frozenset({"vite"})))
+async def test_a_refusal_is_logged_once_per_name_with_what_works_now() -> None:
+    rig = HintRig(Project(frozenset({"tsconfig.json"}), frozenset({"vite"})))
     for host in ("app.dev.local", "app.dev.local", "app.test"):
-        await said.found(host, VITE)
-    assert len(said.lines) == 2
-    assert "vite.config.ts: server: {" in said.lines[0]
-    assert "(works now without it: https://app.localhost:8443, or" in said.lines[0]
-    assert said.asked == [3000, 3000]
-    assert said.events[0] == {
+        await rig.found(host, VITE)
+    assert len(rig.lines) == 2
+    assert "vite.config.ts: server: {" in rig.lines[0]
+    assert "(works now without it: https://app.localhost:8443, or" in rig.lines[0]
+    assert rig.asked == [3000, 3000]
+    assert rig.events[0] == {
         "event": "host_check",
         "host": "app.dev.local",
         "framework": "Vite",
@@ -77,20 +77,20 @@ async def test_a_refusal_is_said_once_per_name_and_says_what_works_now() -> None
 
 
 async def test_a_name_that_was_refused_is_not_offered() -> None:
-    said = Said()
-    await said.found("app.localhost", DJANGO)
-    await said.found("app.dev.local", DJANGO)
-    assert len(said.lines) == 2
-    assert all("app.localhost" not in line.partition("works now")[2] for line in said.lines)
-    without = Said(route='"app.dev.local" = 3000')
+    rig = HintRig()
+    await rig.found("app.localhost", DJANGO)
+    await rig.found("app.dev.local", DJANGO)
+    assert len(rig.lines) == 2
+    assert all("app.localhost" not in line.partition("works now")[2] for line in rig.lines)
+    without = HintRig(route='"app.dev.local" = 3000')
     await without.found("app.dev.local", DJANGO)
     assert "localhost:" not in without.lines[0]
 
 
 async def test_the_usual_port_is_not_written() -> None:
-    said = Said(https_port=443)
-    await said.found("app.dev.local", DJANGO)
-    assert "https://app.localhost," in said.lines[0]
+    rig = HintRig(https_port=443)
+    await rig.found("app.dev.local", DJANGO)
+    assert "https://app.localhost," in rig.lines[0]
 
 
 @pytest.mark.parametrize(
@@ -102,18 +102,18 @@ async def test_the_usual_port_is_not_written() -> None:
     ],
 )
 async def test_the_list_for_django_takes_no_name_away(host: str, zones: str) -> None:
-    said = Said()
-    await said.found(host, DJANGO)
-    assert f'ALLOWED_HOSTS = [".localhost", "127.0.0.1", {zones}' in said.lines[0]
+    rig = HintRig()
+    await rig.found(host, DJANGO)
+    assert f'ALLOWED_HOSTS = [".localhost", "127.0.0.1", {zones}' in rig.lines[0]
 
 
-async def test_other_problems_are_said_once_per_route() -> None:
-    said = Said()
-    finding = Finding(WEBPACK, facts=(("dialled", "3000"), ("path", "/ws")))
+async def test_other_problems_are_logged_once_per_route() -> None:
+    rig = HintRig()
+    finding = FrameworkFinding(WEBPACK, facts=(("dialled", "3000"), ("path", "/ws")))
     for host in ("app.dev.local", "app.localhost"):
-        await said.found(host, finding)
-    assert len(said.lines) == 1
-    assert said.events[0]["event"] == "framework"
+        await rig.found(host, finding)
+    assert len(rig.lines) == 1
+    assert rig.events[0]["event"] == "framework"
 
 
 @pytest.mark.parametrize(
@@ -130,31 +130,32 @@ async def test_other_problems_are_said_once_per_route() -> None:
 async def test_a_missing_cookie_is_told_where_sessions_are_likely(
     project: Project | None, method: str, told: bool
 ) -> None:
-    said = Said(project)
-    await said.found("app.localhost", Finding(MISSING_COOKIE, "Express", (("evidence", f"{method} /"),), method))
-    assert len(said.lines) == told
-    assert all('app.set("trust proxy", "loopback")' in line for line in said.lines)
+    rig = HintRig(project)
+    finding = FrameworkFinding(MISSING_COOKIE, "Express", (("evidence", f"{method} /"),), method)
+    await rig.found("app.localhost", finding)
+    assert len(rig.lines) == told
+    assert all('app.set("trust proxy", "loopback")' in line for line in rig.lines)
 
 
 async def test_one_setting_is_not_advised_for_a_lesser_reason_again() -> None:
-    said = Said(Project(packages=EXPRESS, secure_cookies=True))
-    await said.found("app.localhost", Finding(MISSING_COOKIE, "Express", (("evidence", "GET /"),), "GET"))
-    await said.found("app.localhost", Finding(MISSING_COOKIE, "Express", (("evidence", "POST /"),), "POST"))
-    await said.found("app.localhost", Finding(OWN_URL, "Express", (("evidence", "it redirects"),)))
-    assert len(said.lines) == 1
-    await said.found("app.localhost", Finding(OWN_URL, "Rails", (("evidence", "it redirects again"),)))
-    assert len(said.lines) == 1
+    rig = HintRig(Project(packages=EXPRESS, secure_cookies=True))
+    await rig.found("app.localhost", FrameworkFinding(MISSING_COOKIE, "Express", (("evidence", "GET /"),), "GET"))
+    await rig.found("app.localhost", FrameworkFinding(MISSING_COOKIE, "Express", (("evidence", "POST /"),), "POST"))
+    await rig.found("app.localhost", FrameworkFinding(OWN_URL, "Express", (("evidence", "it redirects"),)))
+    assert len(rig.lines) == 1
+    await rig.found("app.localhost", FrameworkFinding(OWN_URL, "Rails", (("evidence", "it redirects again"),)))
+    assert len(rig.lines) == 1
 
 
 async def test_names_without_end_do_not_fill_memory_or_log() -> None:
-    said = Said()
+    rig = HintRig()
     for number in range(2000):
-        said.hints.found(f"n{number}.test", said.route, VITE)
-    await asyncio.gather(*said.hints._tasks)
-    assert len(said.lines) <= 256
+        rig.hints.found(f"n{number}.test", rig.route, VITE)
+    await asyncio.gather(*rig.hints._tasks)
+    assert len(rig.lines) <= 256
 
 
 async def test_an_app_on_a_unix_socket_has_no_port_to_ask_about() -> None:
-    said = Said(route='app = "unix:/run/app.sock"')
-    await said.found("app.dev.local", VITE)
-    assert (len(said.lines), said.asked) == (1, [])
+    rig = HintRig(route='app = "unix:/run/app.sock"')
+    await rig.found("app.dev.local", VITE)
+    assert (len(rig.lines), rig.asked) == (1, [])

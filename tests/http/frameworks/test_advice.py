@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from devtls.http.frameworks.advice import Advice, Finding, Names, Project, Setting, file_name, hint
+from devtls.http.frameworks.advice import (
+    FrameworkAdvice,
+    FrameworkFinding,
+    Names,
+    Project,
+    Remedy,
+    file_name,
+    hint,
+)
 
 JAVASCRIPT = Project(frozenset({"package.json"}), frozenset({"vite"}))
 TYPESCRIPT = Project(frozenset({"tsconfig.json"}), frozenset({"vite"}))
 WITH_PACKAGE = Project(packages=frozenset({"typescript"}))
 HAS_MTS = Project(frozenset({"vite.config.mts", "tsconfig.json"}))
-PARTICULAR = Advice("The app", "fails", (Setting("server.js", "x", "Express"),), particular=True)
+PARTICULAR = FrameworkAdvice("The app", "fails", (Remedy("server.js", "x", "Express"),), particular=True)
 
 
 @pytest.mark.parametrize(
@@ -32,22 +40,22 @@ def test_a_file_is_named_as_the_project_has_it(file: str, project: Project | Non
 
 def test_an_advice_for_few_frameworks_is_given_only_for_them() -> None:
     names = Names("app.dev.local", 443)
-    assert hint(Finding(PARTICULAR), names, None) is None
-    assert hint(Finding(PARTICULAR, "Rails"), names, None) is None
-    made = hint(Finding(PARTICULAR, "Rails"), names, Project(packages=frozenset({"express"})))
+    assert hint(FrameworkFinding(PARTICULAR), names, None) is None
+    assert hint(FrameworkFinding(PARTICULAR, "Rails"), names, None) is None
+    made = hint(FrameworkFinding(PARTICULAR, "Rails"), names, Project(packages=frozenset({"express"})))
     assert made is not None
     assert (made.framework, made.settings) == ("Express", (("server.js", "x"),))
 
 
 def test_a_remedy_for_everybody_is_given_to_the_others() -> None:
-    advice = Advice("The app", "fails at {origin}", PARTICULAR.settings, particular=True, unknown="Let it be")
-    made = hint(Finding(advice), Names("app.dev.local", 443), None)
+    advice = FrameworkAdvice("The app", "fails at {origin}", PARTICULAR.settings, particular=True, unknown="Let it be")
+    made = hint(FrameworkFinding(advice), Names("app.dev.local", 443), None)
     assert made is not None
     assert (made.text, made.settings) == ("The app fails at https://app.dev.local. Let it be", ())
 
 
 def test_the_port_is_part_of_an_origin_unless_it_is_the_usual_one() -> None:
-    advice = Advice("The app", "fails at {origin}", (Setting("a.py", "{port} {seen}"),))
-    made = hint(Finding(advice, facts=(("seen", "here"),)), Names("app.test", 8443), None)
+    advice = FrameworkAdvice("The app", "fails at {origin}", (Remedy("a.py", "{port} {seen}"),))
+    made = hint(FrameworkFinding(advice, facts=(("seen", "here"),)), Names("app.test", 8443), None)
     assert made is not None
     assert made.text == "The app fails at https://app.test:8443. Add to a.py: 8443 here"

@@ -1,6 +1,6 @@
 import pytest
 
-from devtls.http.frameworks.advice import Advice, Finding, Names, Project, hint
+from devtls.http.frameworks.advice import FrameworkAdvice, FrameworkFinding, Names, Project, hint
 from devtls.http.frameworks.host_check import SNIFF_BYTES, recognise, recognise_refused_socket
 
 HTML = b"text/html; charset=utf-8"
@@ -23,9 +23,9 @@ NAMES = Names(
 )
 
 
-def told(advice: Advice | None, seen: str = "", project: Project | None = None) -> str:
+def told(advice: FrameworkAdvice | None, seen: str = "", project: Project | None = None) -> str:
     assert advice is not None
-    made = hint(Finding(advice, seen), NAMES, project)
+    made = hint(FrameworkFinding(advice, seen), NAMES, project)
     assert made is not None
     return made.text
 
