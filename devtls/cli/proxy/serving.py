@@ -56,7 +56,9 @@ def start(given: ServeArguments) -> int:
         flags["redirect"] = False
     paths = Paths.from_environment()
     directory = str(Path.cwd())
-    arguments = tuple(parse_route_argument(route, directory=directory) for route in given.routes)
+    arguments = tuple(
+        parse_route_argument(route, directory=directory, allow_remote=given.allow_remote) for route in given.routes
+    )
     source = Source(paths, find_file(given.config, paths), arguments, flags)
     level = "quiet" if given.quiet else "verbose" if given.verbose else "normal"
     return serve(source, level=level, passphrase_fd=given.passphrase_fd)
