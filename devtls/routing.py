@@ -214,10 +214,12 @@ def host_of(authority: bytes) -> str:
     return text.removesuffix(".")
 
 
-def build_routes(config: Config, zones: Sequence[Hostname], *, static_sockets: Mapping[str, str]) -> RouteTable:
+def build_routes(
+    config: Config, zones: Sequence[Hostname], *, static_sockets: Mapping[StaticTarget, str]
+) -> RouteTable:
     """Return the table for `config`; a short name is served in every one of `zones`.
 
-    `static_sockets` gives for each static directory the private Unix socket that serves it. Raises ConfigError for a
+    `static_sockets` gives for each static target the private Unix socket that serves it. Raises ConfigError for a
     name that is outside the zones or grows too long in one.
     """
     # A name in full is more specific than a short one: it takes its host out of the short name's hosts.
@@ -325,14 +327,14 @@ def _refused(route: RouteConfig, message: str, hint: str) -> ConfigError:
     return ConfigError(message, source=route.source, key=key, line=route.line, hint=hint)
 
 
-def _build_upstream(route: RouteConfig, static_sockets: Mapping[str, str]) -> Upstream:
+def _build_upstream(route: RouteConfig, static_sockets: Mapping[StaticTarget, str]) -> Upstream:
     match route.target:
         case TcpTarget() as target:
             return _tcp_upstream(target, route)
         case UnixTarget(path, label):
             return Upstream((), "", 0, path, None, label or f"unix:{visible(path)}")
-        case StaticTarget(directory):
-            return Upstream((), "", 0, static_sockets[directory], None, "static site")
+        case StaticTarget() as target:
+            return Upstream((), "", 0, static_sockets[target], None, "static site")
         case unknown:
             assert_never(unknown)
 

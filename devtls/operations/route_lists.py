@@ -76,5 +76,5 @@ def _from_file(route: Route) -> RouteStatus:
 
 def routes_of(context: Context, config: Config) -> RouteTable:
     """Return the routes as a proxy would have them. Raises ConfigError for a name in none of the zones."""
-    directories = (route.target.directory for route in config.routes if isinstance(route.target, StaticTarget))
-    return build_routes(config, context.zones, static_sockets=dict.fromkeys(directories, ""))
+    sites = (route.target for route in config.routes if isinstance(route.target, StaticTarget))
+    return build_routes(config, context.zones, static_sockets=dict.fromkeys(sites, ""))

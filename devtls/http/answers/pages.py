@@ -4,8 +4,8 @@ Owns the words of each answer that devtls gives in an app's stead. Refuses to gu
 next command. `layout` renders them (a page, JSON, one line) and escapes whatever came from the network.
 
 Every answer but the redirect carries `Devtls-Error`: `no-route`, `upstream`, `broken-answer`, `timeout`,
-`misdirected`, `loop`, `malformed`, `overloaded`, `refused` or `help`; all carry `Cache-Control: no-store`. The answer
-to HEAD is the caller's: the same head, the body not sent.
+`misdirected`, `loop`, `malformed`, `overloaded`, `refused`, `no-file` or `help`; all carry `Cache-Control: no-store`.
+The answer to HEAD is the caller's: the same head, the body not sent.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = [
     "bad_gateway",
     "broken_response",
     "connect_timeout",
+    "file_not_found",
     "gateway_timeout",
     "loop_detected",
     "malformed",
@@ -241,6 +242,11 @@ def refused(reason: str, accept: bytes) -> LocalResponse:
     """Return 403 to a browser that was told to use devtls as its proxy, for what devtls does not lead to."""
     hint = "Browsers that follow the PAC file of `devtls pac` ask for nothing else here."
     return draw(PageText(403, "refused", "devtls does not lead there", reason, hint), accept)
+
+
+def file_not_found(message: str, hint: str, path: str, accept: bytes) -> LocalResponse:
+    """Return 404 for a path of a static route; `message` and `hint` say why there is nothing."""
+    return draw(PageText(404, "no-file", "Not found", message, hint, (), {"path": path}), accept)
 
 
 def no_such_file(path: str) -> LocalResponse:

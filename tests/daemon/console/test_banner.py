@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devtls.config import Config, parse_route_argument
+from devtls.config import Config, StaticTarget, parse_route_argument
 from devtls.daemon.console.banner import Findings, find_remarks, join_banner, render_routes
 from devtls.daemon.console.style import TerminalStyle
 from devtls.names import DEFAULT_ZONES
@@ -12,7 +12,7 @@ from devtls.system.machine.name_resolution import Resolves
 
 def routes(*arguments: str) -> tuple[Route, ...]:
     config = Config(routes=tuple(parse_route_argument(argument) for argument in arguments))
-    return build_routes(config, DEFAULT_ZONES, static_sockets={"/srv/site": "/run/s"}).routes
+    return build_routes(config, DEFAULT_ZONES, static_sockets={StaticTarget("/srv/site"): "/run/s"}).routes
 
 
 def render(*arguments: str, port: int = 443, look: TerminalStyle | None = None, **findings: object) -> str:
