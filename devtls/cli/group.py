@@ -170,7 +170,7 @@ def main(arguments: list[str]) -> int:
         return ExitCode.USAGE
     # click's word for Ctrl-C and Ctrl-D at a question.
     except click.Abort as error:
-        raise KeyboardInterrupt from error
+        raise KeyboardInterrupt(*(error.__cause__.args if error.__cause__ is not None else ())) from error
     return int(code or 0)
 
 
