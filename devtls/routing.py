@@ -61,6 +61,8 @@ class Upstream(msgspec.Struct, frozen=True):
     label: str
     http2: bool = False
     """The app speaks HTTP/2, and nothing else here."""
+    unix_real: str = ""
+    """What `unix_path` is with its links followed: anything else is not dialled; "" is not checked."""
 
     def __hash__(self) -> int:
         # The pool looks up each request by this; the generated one hashes every field, 1 us.
@@ -331,8 +333,8 @@ def _build_upstream(route: RouteConfig, static_sockets: Mapping[StaticTarget, st
     match route.target:
         case TcpTarget() as target:
             return _tcp_upstream(target, route)
-        case UnixTarget(path, label):
-            return Upstream((), "", 0, path, None, label or f"unix:{visible(path)}")
+        case UnixTarget(path, label, real):
+            return Upstream((), "", 0, path, None, label or f"unix:{visible(path)}", unix_real=real)
         case StaticTarget() as target:
             return Upstream((), "", 0, static_sockets[target], None, "static site")
         case unknown:
