@@ -81,6 +81,8 @@ def _show_dry_run(context: Context, plan: UninstallPlan, *, as_json: bool) -> No
         print_json(values)
     elif plan.has_work:
         click.echo(f"This would be done:\n\n{_text(context, plan, dry_run=True)}\nNothing was changed.")
+        for sentence in remaining_sentences(plan.trust):
+            click.echo(sentence, err=True)
     else:
         click.echo("Nothing of devtls is on this machine but the program itself.")
 
