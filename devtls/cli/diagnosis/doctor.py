@@ -47,7 +47,7 @@ def command(*, fix: bool, yes: bool, as_json: bool, verbose: bool) -> int:
             hint="devtls doctor --fix --yes does it without asking, devtls doctor only looks",
         )
     machine = Machine.here()
-    runner = ProcessRunner(machine.elevation)
+    runner = ProcessRunner(machine.elevation, machine.root)
     environment = DoctorEnvironment(
         machine, Paths.from_environment(), runner, os.environ, _directory(), terminal_passphrases()
     )
