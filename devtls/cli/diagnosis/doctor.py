@@ -49,7 +49,7 @@ def command(*, fix: bool, yes: bool, as_json: bool, verbose: bool) -> int:
             hint="devtls doctor --fix --yes does it without asking, devtls doctor only looks",
         )
     machine = Machine.here()
-    runner = ProcessRunner(machine.elevation)
+    runner = ProcessRunner(machine.elevation, machine.root)
     paths = Paths.from_environment()
     environment = DoctorEnvironment(
         machine,
