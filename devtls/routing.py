@@ -21,7 +21,16 @@ from devtls.config.lines import dotted, visible
 from devtls.config.target import DEFAULT_PORTS, SECURE
 from devtls.errors import ConfigError, InvalidName
 from devtls.http.forward import ForwardPolicy
-from devtls.names import LOCALHOST, Hostname, is_ip_address, is_wildcard, parse_hostname, zone_of
+from devtls.names import (
+    LOCALHOST,
+    Hostname,
+    is_ip_address,
+    is_wildcard,
+    looks_public,
+    meant_zone,
+    parse_hostname,
+    zone_of,
+)
 
 LOCAL_ADDRESSES = ("127.0.0.1", "::1")
 """Both loopback families, in the order to try: most apps listen on the first, Node on either."""
@@ -52,6 +61,8 @@ class Upstream(msgspec.Struct, frozen=True):
     label: str
     http2: bool = False
     """The app speaks HTTP/2, and nothing else here."""
+    unix_real: str = ""
+    """What `unix_path` is with its links followed: anything else is not dialled; "" is not checked."""
 
     def __hash__(self) -> int:
         # The pool looks up each request by this; the generated one hashes every field, 1 us.
@@ -82,9 +93,13 @@ class Route(msgspec.Struct, frozen=True):
 
     def urls(self, https_port: int) -> tuple[str, ...]:
         """Return the addresses to type into a browser; `*` stays where a wildcard stands."""
+        return tuple(self.url(host, https_port) for host in self.hosts)
+
+    def url(self, host: str, https_port: int) -> str:
+        """Return the address of one of the hosts."""
         port = "" if https_port == 443 else f":{https_port}"
         path = "" if self.path_prefix == b"/" else self.path_prefix.decode("ascii")
-        return tuple(f"https://{host}{port}{path}" for host in self.hosts)
+        return f"https://{host}{port}{path}"
 
 
 class NoRoute(Enum):
@@ -201,10 +216,12 @@ def host_of(authority: bytes) -> str:
     return text.removesuffix(".")
 
 
-def build_routes(config: Config, zones: Sequence[Hostname], *, static_sockets: Mapping[str, str]) -> RouteTable:
+def build_routes(
+    config: Config, zones: Sequence[Hostname], *, static_sockets: Mapping[StaticTarget, str]
+) -> RouteTable:
     """Return the table for `config`; a short name is served in every one of `zones`.
 
-    `static_sockets` gives for each static directory the private Unix socket that serves it. Raises ConfigError for a
+    `static_sockets` gives for each static target the private Unix socket that serves it. Raises ConfigError for a
     name that is outside the zones or grows too long in one.
     """
     # A name in full is more specific than a short one: it takes its host out of the short name's hosts.
@@ -261,10 +278,13 @@ def _is_short(name: str, zones: Sequence[Hostname]) -> bool:
     """Say whether a route name stands for one name in every zone.
 
     `*.test` means the whole zone where `test` is one; an app may well be called test, so `test` is short all the same.
+    A name with dots is short, too, as in `fix-ui.web`, unless it lies in a zone or looks like a name in full. What else
+    is routed has no part in it: a route that goes must not make another one invalid.
     """
-    if is_wildcard(name):
-        return "." not in name[2:] and name[2:] not in (LOCALHOST, *zones)
-    return "." not in name and name != LOCALHOST
+    stem = name.removeprefix("*.")
+    if "." in stem:
+        return zone_of(stem, zones) is None and not (looks_public(stem) or meant_zone(stem, zones))
+    return stem not in (LOCALHOST, *zones) if is_wildcard(name) else name != LOCALHOST
 
 
 def _build_policy(route: RouteConfig, config: Config) -> ForwardPolicy:
@@ -284,11 +304,7 @@ def _hosts(route: RouteConfig, zones: Sequence[Hostname], taken: frozenset[tuple
     stem = route.name.removeprefix("*.")
     if not _is_short(route.name, zones):
         if zone_of(stem, zones) is None:
-            raise _refused(
-                route,
-                f"the name {stem} is in none of the CA's zones ({', '.join(zones)}).",
-                "Use a name in one of them. A new zone needs a new root: devtls ca renew --zone ZONE",
-            )
+            raise _outside(route, stem, zones)
         return (route.name,)
     try:
         hosts = [star + parse_hostname(f"{stem}.{zone}") for zone in zones]
@@ -297,19 +313,30 @@ def _hosts(route: RouteConfig, zones: Sequence[Hostname], taken: frozenset[tuple
     return tuple(host for host in hosts if (host, route.path_prefix) not in taken)
 
 
+def _outside(route: RouteConfig, stem: str, zones: Sequence[Hostname]) -> ConfigError:
+    meant = meant_zone(stem, zones)
+    short = f"As a short name, write it in full: {stem}.{zones[0]}."
+    new = "A new zone needs a new root: devtls ca renew --zone ZONE"
+    return _refused(
+        route,
+        f"the name {stem} is in none of the CA's zones ({', '.join(zones)}).",
+        f"Did you mean {meant}? {short}" if meant else f"{short} {new}",
+    )
+
+
 def _refused(route: RouteConfig, message: str, hint: str) -> ConfigError:
     key = dotted(("routes", route.key)) if route.line else route.key
     return ConfigError(message, source=route.source, key=key, line=route.line, hint=hint)
 
 
-def _build_upstream(route: RouteConfig, static_sockets: Mapping[str, str]) -> Upstream:
+def _build_upstream(route: RouteConfig, static_sockets: Mapping[StaticTarget, str]) -> Upstream:
     match route.target:
         case TcpTarget() as target:
             return _tcp_upstream(target, route)
-        case UnixTarget(path, label):
-            return Upstream((), "", 0, path, None, label or f"unix:{visible(path)}")
-        case StaticTarget(directory):
-            return Upstream((), "", 0, static_sockets[directory], None, "static site")
+        case UnixTarget(path, label, real):
+            return Upstream((), "", 0, path, None, label or f"unix:{visible(path)}", unix_real=real)
+        case StaticTarget() as target:
+            return Upstream((), "", 0, static_sockets[target], None, "static site")
         case unknown:
             assert_never(unknown)
 

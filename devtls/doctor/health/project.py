@@ -39,9 +39,11 @@ class ProjectFacts:
     https_port: int | None = None
 
 
-def check_project(facts: ProjectFacts) -> Iterator[Finding]:
-    """Yield the findings about the configuration."""
+def check_project(facts: ProjectFacts, *, served: bool = False) -> Iterator[Finding]:
+    """Yield the findings about the configuration; its apps are not spoken of where a running proxy has its routes."""
     if not facts.file:
+        if served:
+            return
         yield Finding(
             "config-none",
             Section.PROJECT,
@@ -52,8 +54,10 @@ def check_project(facts: ProjectFacts) -> Iterator[Finding]:
     if facts.refused is not None:
         yield _on_refusal(facts.refused, forbidden=facts.forbidden)
         return
-    down = {target: why for target, why in facts.apps.items() if why}
-    if not down and not facts.missing_directories:
+    down = {} if served else {target: why for target, why in facts.apps.items() if why}
+    if served:
+        yield Finding("config-served", Section.PROJECT, Level.OK, f"{facts.file} is served.")
+    elif not down and not facts.missing_directories:
         what = f"{facts.file} has {facts.routes} {'route' if facts.routes == 1 else 'routes'}, and every app answers."
         yield Finding("config-fine", Section.PROJECT, Level.OK, what)
     for target, why in down.items():
@@ -113,8 +117,8 @@ def probe_project(directory: Path, home: Path, paths: Paths, zones: tuple[Hostna
     try:
         config = load_config(found, paths)
         # No server for static files runs here; the routes only want some name of a socket.
-        directories = {route.target.directory: "-" for route in config.routes if isinstance(route.target, StaticTarget)}
-        routes = build_routes(config, zones, static_sockets=directories).routes
+        sites = {route.target: "-" for route in config.routes if isinstance(route.target, StaticTarget)}
+        routes = build_routes(config, zones, static_sockets=sites).routes
     except DevtlsError as error:
         return ProjectFacts(file, ErrorMessage(str(error), error.hint), isinstance(error, NotAllowed))
     apps = {
@@ -124,7 +128,7 @@ def probe_project(directory: Path, home: Path, paths: Paths, zones: tuple[Hostna
         file=file,
         routes=len(routes),
         apps=_try_apps(apps),
-        missing_directories=tuple(name for name in directories if not Path(name).is_dir()),
+        missing_directories=tuple(dict.fromkeys(site.directory for site in sites if not Path(site.directory).is_dir())),
         kept=_names_with_hsts(config),
         hosts=tuple(dict.fromkeys(host for route in routes for host in route.hosts)),
         https_port=config.serve.https_port,
