@@ -277,7 +277,7 @@ def test_a_client_that_resets_all_at_once_is_disconnected_though_most_streams_we
     assert codes(server)[-1] == (0, ErrorCode.ENHANCE_YOUR_CALM)
 
 
-def test_a_stream_that_lived_for_a_second_may_be_taken_back() -> None:
+def test_a_stream_that_lived_for_a_second_may_be_cancelled() -> None:
     server = opened_server()
     for turn in range(4):
         numbers = range(200 * turn + 1, 200 * turn + 201, 2)
@@ -288,7 +288,7 @@ def test_a_stream_that_lived_for_a_second_may_be_taken_back() -> None:
     assert codes(server) == []
 
 
-def test_uploads_that_are_taken_back_are_no_rapid_resets() -> None:
+def test_uploads_that_are_cancelled_are_no_rapid_resets() -> None:
     server = opened_server()
     for number in range(1, 1_001, 2):
         server.receive_data(headers(number, POST, end_stream=False), 0.0)
@@ -301,7 +301,7 @@ def test_uploads_that_are_taken_back_are_no_rapid_resets() -> None:
     assert not server.broken
 
 
-def test_each_request_that_is_answered_makes_up_for_one_that_is_taken_back() -> None:
+def test_each_request_that_is_answered_makes_up_for_one_that_is_cancelled() -> None:
     server = opened_server()
     for number in range(1, 4_001, 4):
         server.receive_data(headers(number, GET) + headers(number + 2, GET) + rst_stream(number), 0.0)
