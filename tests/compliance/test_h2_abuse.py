@@ -99,7 +99,7 @@ async def _silent(connection: AppConnection) -> None:
 
 
 async def test_cve_2023_44487_rapid_reset_ends_the_connection_and_starts_few_requests(running: Proxy) -> None:
-    """3,000 requests, each taken back at once: 1,000 of them at most."""
+    """3,000 requests, each taken back at once: 200 of them at most."""
     async with app(_silent) as backend, beside_an_ordinary_client(running):
         running.route(f"app = {backend.port}")
         client = await h2_client(running)
