@@ -71,6 +71,21 @@ class H2ClientConnection(asyncio.Protocol):
         self._linger_bytes = 0
         self._linger_timer: asyncio.TimerHandle | None = None
         self._met = False
+        self._opened_at = self.loop.time()
+
+    @property
+    def idle_since(self) -> float | None:
+        """When the last stream ended, or the connection began; None while there are streams."""
+        if self._idle_until is None or self._closed or self._draining or self._codec.open_streams:
+            return None
+        return max(self._idle_until - self._limits.keep_alive_s, self._opened_at)
+
+    def give_way(self) -> None:
+        """Close an idle connection: a new client needs its place."""
+        self._codec.end()
+        if data := self._codec.data_to_send():
+            self._transport.write(data)
+        self._close()
 
     @property
     def id(self) -> int:
