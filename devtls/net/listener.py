@@ -30,8 +30,8 @@ _GONE = (BlockingIOError, InterruptedError, ConnectionAbortedError)
 class Listener:
     """Accepts on the sockets of one port and makes a protocol for each connection.
 
-    Without `places` there is no limit; where all are in use and nobody is idle, one more is accepted and the others wait
-    in the kernel's backlog; or they are turned away, if `turns_away`. `report` is given a sentence on what stops it from accepting.
+    Without `places` there is no limit. Where all are in use and nobody is idle, one more client is accepted and the
+    others wait in the kernel's backlog; or they are turned away, if `turns_away`. `report` is told of it.
     """
 
     def __init__(
@@ -105,13 +105,12 @@ class Listener:
         task.add_done_callback(self._opening.discard)
 
     async def _connect(self, accepted: socket.socket) -> None:
+        arriving = _Arriving(self._protocol, self._places)
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, accepted)
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: arriving, accepted)
         except OSError:  # the client is gone already
+            arriving.arrived()
             accepted.close()
-        finally:
-            if self._places is not None:
-                self._places.accepting -= 1
 
     def _fail(self, sock: socket.socket, error: OSError) -> None:
         if error.errno in _NO_DESCRIPTOR:
@@ -136,6 +135,26 @@ class Listener:
         if places is None or places.room > 0 or places.make_room():
             return self._protocol()
         return RefusedConnection()
+
+
+class _Arriving(asyncio.Protocol):
+    """A connection between `accept` and its protocol: its descriptor counts in the meantime, once."""
+
+    def __init__(self, make: Callable[[], asyncio.Protocol], places: ConnectionTable | None) -> None:
+        self._make = make
+        self._places = places
+
+    def arrived(self) -> None:
+        """Count no more: from now on the protocol does."""
+        if self._places is not None:
+            self._places.accepting -= 1
+            self._places = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.arrived()
+        protocol = self._make()
+        cast(asyncio.Transport, transport).set_protocol(protocol)
+        protocol.connection_made(transport)
 
 
 class RefusedConnection(asyncio.Protocol):

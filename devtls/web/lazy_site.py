@@ -1,7 +1,8 @@
 """A listening socket whose aiohttp app is imported later: in a thread, at the first connection.
 
 Owns the socket from the moment it listens until `close`. Clients that come early wait in the backlog: importing
-aiohttp takes 190 ms, which neither the start nor the loop may spend on it.
+aiohttp takes 190 ms, which neither the start nor the loop may spend on it. How long a client may take and how many
+there may be is said by `SiteTerms`.
 """
 
 from __future__ import annotations
@@ -9,13 +10,55 @@ from __future__ import annotations
 import asyncio
 import importlib
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-# Seconds; aiohttp's own 60 would hold Ctrl-C.
-_SHUTDOWN_S = 0.5
+    from devtls.web.timed_connection import TimedConnection
+
+_TIMED = "devtls.web.timed_connection"
+
+
+class SiteTimeouts(msgspec.Struct, frozen=True):
+    """How long a client may be idle, send a head, send a body, and leave a response unread (None = for ever)."""
+
+    idle_s: float = 10.0
+    head_s: float = 10.0
+    body_s: float = 10.0
+    stall_s: float | None = 10.0
+
+
+class Places(Protocol):
+    """The connections that count against the limit of a site (`devtls.net.admission.ConnectionTable`)."""
+
+    def add(self, connection: TimedConnection, /) -> None:
+        """Count a connection."""
+
+    def discard(self, connection: TimedConnection, /) -> None:
+        """Count it no more."""
+
+
+class Listening(Protocol):
+    """A socket on which connections are accepted."""
+
+    async def start(self) -> None:
+        """Begin to accept."""
+
+    def stop(self) -> None:
+        """Accept no more, and close the socket."""
+
+
+class SiteTerms(msgspec.Struct, frozen=True, eq=False):
+    """What a site needs of the daemon: `listen` accepts within the limit, `fault` is told of bugs of ours."""
+
+    listen: Callable[[socket.socket, Callable[[], asyncio.Protocol]], Listening]
+    places: Places
+    fault: Callable[[Exception], None]
+    timeouts: SiteTimeouts = SiteTimeouts()
 
 
 class LazySite:
@@ -24,11 +67,13 @@ class LazySite:
     The module is imported in a thread, and with it aiohttp: nothing here waits for either.
     """
 
-    def __init__(self, listening: socket.socket, app: str, *args: object) -> None:
+    def __init__(self, listening: socket.socket, terms: SiteTerms, app: str, *args: object) -> None:
         self._socket = listening
+        self._terms = terms
         self._module, _, self._function = app.partition(":")
         self._args = args
         self._runner: web.AppRunner | None = None
+        self._accepting: Listening | None = None
         self._loading: asyncio.Task[None] | None = None
         self._watched = False
 
@@ -56,13 +101,14 @@ class LazySite:
             await self._loading
 
     async def _load(self) -> None:
-        aiohttp_web = await asyncio.to_thread(importlib.import_module, "aiohttp.web")
+        timing = await asyncio.to_thread(importlib.import_module, _TIMED)
         module = await asyncio.to_thread(importlib.import_module, self._module)
         app: web.Application = getattr(module, self._function)(*self._args)
-        runner: web.AppRunner = aiohttp_web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+        runner: web.AppRunner = timing.make_runner(app, self._terms)
         self._runner = runner
         await runner.setup()
-        await aiohttp_web.SockSite(runner, self._socket).start()
+        self._accepting = self._terms.listen(self._socket, timing.timed(runner, self._terms))
+        await self._accepting.start()
 
     async def close(self) -> None:
         """Stop answering and close the socket."""
@@ -71,6 +117,8 @@ class LazySite:
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
         if self._runner is not None:
+            if self._accepting is not None:
+                self._accepting.stop()
             await self._runner.cleanup()
         self._socket.close()
 

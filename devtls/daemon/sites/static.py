@@ -21,8 +21,8 @@ _APP = "devtls.web.static:make_static_app"
 class StaticSites:
     """Static directory -> site. `open_sockets` may block; the rest runs on the loop."""
 
-    def __init__(self, runtime_dir: Path) -> None:
-        self.private = PrivateSockets(runtime_dir)
+    def __init__(self, private: PrivateSockets) -> None:
+        self.private = private
         self._sockets: dict[str, tuple[str, socket.socket]] = {}
         self._sites: dict[str, LazySite] = {}
 
@@ -40,7 +40,7 @@ class StaticSites:
         """Serve what listens and is not served yet: aiohttp is loaded in a thread meanwhile."""
         for directory, (_, listening) in self._sockets.items():
             if directory not in self._sites:
-                site = self._sites[directory] = LazySite(listening, _APP, Path(directory))
+                site = self._sites[directory] = LazySite(listening, self.private.terms(), _APP, Path(directory))
                 # Not at the first connection: a route that is written down will be asked for.
                 site.load()
 
