@@ -35,7 +35,8 @@ class ConnectionTable:
         self._most = most
         self._within = within
         self._members: list[ConnectionTable] = []
-        self._open: set[AdmittedConnection] = set()
+        self._open: dict[AdmittedConnection, None] = {}
+        """In the order in which they came: the clock may not tell two of one turn apart."""
         self._leaving: set[AdmittedConnection] = set()
         """Told to give way, and not closed yet."""
         self._longest_idle: deque[tuple[float, AdmittedConnection, ConnectionTable]] = deque()
@@ -62,11 +63,11 @@ class ConnectionTable:
 
     def add(self, connection: AdmittedConnection) -> None:
         """Count a connection."""
-        self._open.add(connection)
+        self._open[connection] = None
 
     def discard(self, connection: AdmittedConnection) -> None:
         """Count it no more: it is lost, or counts elsewhere."""
-        self._open.discard(connection)
+        self._open.pop(connection, None)
         self._leaving.discard(connection)
 
     def make_room(self, count: int = 1) -> int:
@@ -85,14 +86,15 @@ class ConnectionTable:
             since, connection, table = self._longest_idle.popleft()
             # It may have had a request since the scan.
             if connection in table._open and connection.idle_since == since:
-                table._open.remove(connection)
+                del table._open[connection]
                 table._leaving.add(connection)
                 connection.give_way()
                 evicted += 1
         return evicted
 
     def _scan(self) -> list[tuple[float, AdmittedConnection, ConnectionTable]]:
-        found = [(since, connection, table) for connection, table in self._all() if (since := connection.idle_since)]
+        asked = ((connection.idle_since, connection, table) for connection, table in self._all())
+        found = [(since, connection, table) for since, connection, table in asked if since is not None]
         found.sort(key=lambda each: each[0])
         return found[: max(_PER_SCAN, len(found) // _PER_SCAN)]
 

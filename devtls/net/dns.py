@@ -119,7 +119,7 @@ class DnsServer:
         self.bound = bound
         self.responder = responder
         self.idle_s = idle_s
-        self.places = places or ConnectionTable(lambda: _MOST_CONNECTIONS)
+        self.places = ConnectionTable(lambda: _MOST_CONNECTIONS) if places is None else places
         self.streams: set[_DnsConnection] = set()
         self._fault = fault
         self._listener = Listener(bound.tcp, lambda: _DnsConnection(self), self.places)

@@ -40,7 +40,7 @@ class Echo:
 class Running:
     """A server that is up, with what it answers by and the faults it reported."""
 
-    def __init__(self, idle_s: float, most: int) -> None:
+    def __init__(self, idle_s: float = IDLE_S, most: int = 64) -> None:
         self.responder, self.faults = Echo(), list[Exception]()
         self.server = DnsServer(bind_dns(0), self.responder, self.faults.append, ConnectionTable(lambda: most), idle_s)
         self.port = self.server.bound.port
@@ -267,6 +267,7 @@ async def test_the_connection_that_is_idle_for_the_longest_gives_way_to_a_new_on
     async with running(most=2) as one:
         first = [await asyncio.open_connection("127.0.0.1", one.port) for _ in range(2)]
         await until(lambda: len(one.server.streams) == 2)
+        await asyncio.sleep(0.005)  # uvloop's clock counts milliseconds
         first[0][1].write(framed(b"q"))
         assert await read_message(first[0][0]) == b"tcp:q"
         reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
