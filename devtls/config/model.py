@@ -47,9 +47,16 @@ class UnixTarget(msgspec.Struct, frozen=True):
 
 
 class StaticTarget(msgspec.Struct, frozen=True):
-    """A directory of files that devtls serves itself."""
+    """A directory of files that devtls serves itself.
+
+    `root` is `directory` with its links followed, as it was when the route was permitted; "" until then.
+    """
 
     directory: str
+    dotfiles: bool = False
+    spa: bool = False
+    listing: bool = False
+    root: str = ""
 
 
 Target = TcpTarget | UnixTarget | StaticTarget

@@ -81,7 +81,8 @@ class Daemon:
         self._client_contexts = ClientContexts()
         self._client_trust: ClientTrust | None = None
         self._admission = Admission(log.report, log.fault)
-        self._static = StaticSites(PrivateSockets(source.paths.runtime_dir, self._admission.private_site))
+        private = PrivateSockets(source.paths.runtime_dir, self._admission.private_site)
+        self._static = StaticSites(private, source.paths, log.report)
         self.control = ControlSite(source.paths.runtime_dir, self._admission.auxiliary_site())
         self._listeners: list[Listener] = []
         self.contexts: ContextCache

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from devtls.config import LimitsConfig
+from devtls.config.model import LIMIT_RANGES
 from devtls.http.exchange import ExchangeLimits
 from devtls.http.h1.head import HeadLimits
 from devtls.net.admission import ConnectionTable
@@ -28,7 +29,7 @@ _AUXILIARY_LISTENERS = 4
 """So many may be at their limit before all of them together are."""
 _FEWEST = 4
 # The proxy is their only client, and keeps an idle connection for 600 s at most (`upstream_idle_s`).
-_PRIVATE_TIMEOUTS = SiteTimeouts(idle_s=610.0, head_s=10.0, body_s=60.0, stall_s=None)
+_PRIVATE_TIMEOUTS = SiteTimeouts(idle_s=610.0, head_s=10.0, body_s=60.0, stall_s=None, only_rested_give_way=True)
 
 
 def head_limits(limits: LimitsConfig) -> HeadLimits:
@@ -106,7 +107,9 @@ class Admission:
 
     def private_site(self) -> SiteTerms:
         """Return the terms of a site behind a route of ours."""
-        return self._terms(ConnectionTable(lambda: self.shares.private, self._private), _PRIVATE_TIMEOUTS)
+        terms = self._terms(ConnectionTable(lambda: self.shares.private, self._private), _PRIVATE_TIMEOUTS)
+        # The proxy's own limit has been kept by then, whatever it is set to.
+        return msgspec.structs.replace(terms, max_head_bytes=int(LIMIT_RANGES["max_head_bytes"][1]))
 
     def _terms(self, places: ConnectionTable, timeouts: SiteTimeouts) -> SiteTerms:
         return SiteTerms(

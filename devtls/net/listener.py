@@ -78,7 +78,7 @@ class Listener:
     def _accept(self, sock: socket.socket) -> None:
         places = self._places
         for _ in range(PER_TURN):
-            if places is not None and (places.room < 0 or places.leaving >= _MOST_LEAVING):
+            if places is not None and (places.leaving >= _MOST_LEAVING or not _within_limit(places)):
                 self._pause(sock)
                 return
             try:
@@ -92,6 +92,10 @@ class Listener:
             # After `accept`: nobody gives way before there is a client who needs the place.
             if places is None or places.room > 0 or places.make_room() or not self._turns_away:
                 self._open(accepted)
+            elif places.accepting:
+                # Those of this turn will have a protocol in the next one, and may give way then.
+                self._open(accepted)
+                return
             else:
                 accepted.close()
                 self._report("as many clients are connected as may be, and all are busy: new ones are turned away.")
@@ -135,6 +139,11 @@ class Listener:
         if places is None or places.room > 0 or places.make_room():
             return self._protocol()
         return RefusedConnection()
+
+
+def _within_limit(places: ConnectionTable) -> bool:
+    """Say whether no more are open than may be, or so few are idle that this can be mended."""
+    return places.room >= 0 or places.make_room(-places.room) > 0
 
 
 class _Arriving(asyncio.Protocol):

@@ -30,6 +30,8 @@ class SiteTimeouts(msgspec.Struct, frozen=True):
     head_s: float = 10.0
     body_s: float = 10.0
     stall_s: float | None = 10.0
+    only_rested_give_way: bool = False
+    """Its only client asks as soon as it is connected: to close before the first response would lose a request."""
 
 
 class Places(Protocol):
@@ -59,11 +61,14 @@ class SiteTerms(msgspec.Struct, frozen=True, eq=False):
     places: Places
     fault: Callable[[Exception], None]
     timeouts: SiteTimeouts = SiteTimeouts()
+    max_head_bytes: int = 8_190
+    """Of a request line, and of one field; aiohttp's own value."""
 
 
 class LazySite:
     """One app on one socket; `app` names the function that makes it, "package.module:function", `args` are passed on.
 
+    `max_head_bytes` is the limit of a request line and of a field, each.
     The module is imported in a thread, and with it aiohttp: nothing here waits for either.
     """
 

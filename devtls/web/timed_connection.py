@@ -42,6 +42,8 @@ class TimedConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._phase = _Phase.IDLE
         self._since = self._loop.time()
+        self._rested = False
+        """A response is behind it."""
         self._stalled = False
         """The client does not read its response."""
         self._due: float | None = None
@@ -106,6 +108,7 @@ class TimedConnection(asyncio.Protocol):
 
     def request_ended(self) -> None:
         """The response is with the transport."""
+        self._rested = True
         self._enter(_Phase.IDLE, self._timeouts.idle_s)
 
     # -- time and place -----------------------------------------------------------------------------------------------
@@ -113,6 +116,8 @@ class TimedConnection(asyncio.Protocol):
     @property
     def idle_since(self) -> float | None:
         """When it began to wait for its client; None while we work for it."""
+        if self._timeouts.only_rested_give_way:
+            return self._since if self._rested and self._phase is _Phase.IDLE else None
         return None if self._phase is _Phase.BUSY and not self._stalled else self._since
 
     def give_way(self) -> None:
@@ -152,7 +157,15 @@ def make_runner(app: web.Application, terms: SiteTerms) -> web.AppRunner:
     # traceback, as an error. Neither is one of ours; a bug of ours is reported by the middleware.
     silent = logging.Logger("devtls.web")
     silent.disabled = True
-    return web.AppRunner(app, access_log=None, logger=silent, shutdown_timeout=_SHUTDOWN_S, lingering_time=_LINGER_S)
+    return web.AppRunner(
+        app,
+        access_log=None,
+        logger=silent,
+        shutdown_timeout=_SHUTDOWN_S,
+        lingering_time=_LINGER_S,
+        max_line_size=terms.max_head_bytes,
+        max_field_size=terms.max_head_bytes,
+    )
 
 
 def timed(runner: web.AppRunner, terms: SiteTerms) -> Callable[[], asyncio.Protocol]:

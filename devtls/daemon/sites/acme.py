@@ -85,8 +85,8 @@ class AcmeSite:
     async def start(self) -> None:
         """Answer, from the first request on."""
         if self._listening is not None and self._site is None:
-            given = self._keystore, self._snapshot, self._log, self.challenges, self._place
-            self._site = LazySite(self._listening[1], self._private.terms(), _APP, *given)
+            context = self._keystore, self._snapshot, self._log, self.challenges, self._place
+            self._site = LazySite(self._listening[1], self._private.terms(), _APP, *context)
             self._site.start()
 
     async def replace(self, generation: Generation) -> None:

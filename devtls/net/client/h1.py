@@ -107,8 +107,9 @@ class H1ClientConnection(asyncio.Protocol):
 
     @property
     def idle_since(self) -> float | None:
-        """When it began to wait for the head of a request; None while there is more to it."""
-        if self._deadline is None or self._phase not in (phases.IDLE, phases.HEAD):
+        """When it began to wait for the head of a request; None while one runs, or a response is on its way."""
+        unread = self._transport.get_write_buffer_size()
+        if self._deadline is None or self._phase not in (phases.IDLE, phases.HEAD) or unread:
             return None
         waits_s = self._limits.keep_alive_s if self._phase is phases.IDLE else self._limits.head_timeout_s
         return max(self._deadline - waits_s, self._opened_at)

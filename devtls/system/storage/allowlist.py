@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec.json
 
-from devtls.config import AllowanceReason, Config, StaticTarget, needs_allow, private_routes
+from devtls.config import AllowanceReason, Config, RouteConfig, StaticTarget, needs_allow, private_routes
 from devtls.errors import ConfigError, NotAllowed, StateError
 from devtls.pki.signature import sha256_hex
 from devtls.system.machine.paths import Paths
@@ -146,6 +146,22 @@ def reasons_of(config: Config, path: Path) -> list[AllowanceReason]:
     return needs_allow(config, str(path.parent), resolve=os.path.realpath)
 
 
+def pin_static_roots(config: Config) -> Config:
+    """Return `config` with the root of every static target: what is checked from now on is what will be served.
+
+    A directory that becomes a link later was not checked, and is not served (`devtls.web.static_root`).
+    """
+    return msgspec.structs.replace(config, routes=tuple(_pinned(route) for route in config.routes))
+
+
+def _pinned(route: RouteConfig) -> RouteConfig:
+    target = route.target
+    if not isinstance(target, StaticTarget) or target.root:
+        return route
+    pinned = msgspec.structs.replace(target, root=os.path.realpath(target.directory))
+    return msgspec.structs.replace(route, target=pinned)
+
+
 def check_allowed(config: Config, path: Path, data: bytes, allowlist: Allowlist) -> None:
     """Raise NotAllowed when a found file asks for more than it may and was not allowed with this content."""
     reasons = reasons_of(config, path)
@@ -164,7 +180,7 @@ def check_allowed(config: Config, path: Path, data: bytes, allowlist: Allowlist)
 
 def check_private_sockets(config: Config, paths: Paths) -> None:
     """Raise ConfigError when a route leads to a socket or to files of devtls itself; no permission changes that."""
-    ours = [str(paths.state_dir), str(paths.runtime_dir)]
+    ours = [str(directory) for directory in paths.private()]
     for route in private_routes(config, ours, resolve=os.path.realpath):
         site = isinstance(route.target, StaticTarget)
         raise ConfigError(
@@ -174,5 +190,5 @@ def check_private_sockets(config: Config, paths: Paths) -> None:
             source=route.source,
             key=f"routes.{route.key}" if route.line else route.key,
             line=route.line,
-            hint=f"Name a folder that {paths.state_dir} is not in." if site else "Name the socket of your app.",
+            hint=f"Name a folder apart from {' and '.join(ours)}." if site else "Name the socket of your app.",
         )

@@ -1,4 +1,4 @@
-"""Binding: both families, the same port, and a refusal that says why."""
+"""The ways of a client: TLS, refusals by alert, and who gives way when there are too many."""
 
 from __future__ import annotations
 
@@ -8,51 +8,7 @@ import ssl
 
 import pytest
 
-from devtls.net.bind import bind
-from devtls.net.listener import Listener
 from tests.net.harness import AppConnection, Proxy, answering, app, until
-
-
-async def test_what_is_written_goes_out_at_once() -> None:
-    """Nagle's algorithm holds a second small write back until the first is acknowledged: 40 ms later."""
-    nodelay: list[int] = []
-
-    class Accepted(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            sock = transport.get_extra_info("socket")
-            nodelay.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-            transport.abort()  # type: ignore[attr-defined]  # uvloop's transports are none of asyncio's classes
-
-    listening = Listener(bound := bind(0), Accepted)
-    await listening.start()
-    for host in ("127.0.0.1", "::1"):
-        _, writer = await asyncio.open_connection(host, bound.port)
-        await until(lambda: len(nodelay) == (1 if host == "127.0.0.1" else 2))  # noqa: B023
-        writer.transport.abort()
-    listening.stop()
-    assert all(nodelay)
-    await asyncio.sleep(0)
-
-
-async def test_a_listener_that_stopped_takes_no_more_but_keeps_what_is_open() -> None:
-    got: list[bytes] = []
-
-    class Keep(asyncio.Protocol):
-        def data_received(self, data: bytes) -> None:
-            got.append(data)
-
-    bound = bind(0)
-    listening = Listener(bound, Keep)
-    await listening.start()
-    _, writer = await asyncio.open_connection("::1", bound.port)
-    listening.stop()
-    with pytest.raises(ConnectionRefusedError):
-        await asyncio.open_connection("127.0.0.1", bound.port)
-    writer.write(b"still here")
-    await until(lambda: got == [b"still here"])
-    writer.close()
-    await writer.wait_closed()
-    await asyncio.sleep(0.01)
 
 
 async def refused(running: Proxy, name: str, context: ssl.SSLContext) -> str:
