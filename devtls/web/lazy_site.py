@@ -18,8 +18,6 @@ import msgspec
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from devtls.web.timed_connection import TimedConnection
-
 _TIMED = "devtls.web.timed_connection"
 
 
@@ -34,13 +32,24 @@ class SiteTimeouts(msgspec.Struct, frozen=True):
     """Its only client asks as soon as it is connected: to close before the first response would lose a request."""
 
 
+class SiteConnection(Protocol):
+    """A connection of a client, as the limit of the site sees it."""
+
+    @property
+    def idle_since(self) -> float | None:
+        """When it began to wait for its client, on the loop's clock; None while we work for it."""
+
+    def give_way(self) -> None:
+        """Close now: a new client needs the place."""
+
+
 class Places(Protocol):
     """The connections that count against the limit of a site (`devtls.net.admission.ConnectionTable`)."""
 
-    def add(self, connection: TimedConnection, /) -> None:
+    def add(self, connection: SiteConnection, /) -> None:
         """Count a connection."""
 
-    def discard(self, connection: TimedConnection, /) -> None:
+    def discard(self, connection: SiteConnection, /) -> None:
         """Count it no more."""
 
 
