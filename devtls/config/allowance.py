@@ -78,8 +78,8 @@ def private_routes(config: Config, directories: Iterable[str], *, resolve: Calla
 
 def _leads_into(route: RouteConfig, ours: PurePath, resolve: Callable[[str], str]) -> bool:
     match route.target:
-        case UnixTarget(path):
-            return PurePath(resolve(path)).is_relative_to(ours)
+        case UnixTarget(path) as target:
+            return PurePath(target.real or resolve(path)).is_relative_to(ours)
         case StaticTarget(directory) as target:
             site = PurePath(target.root or resolve(directory))
             # Both ways: a directory inside of ours, and one that holds ours.

@@ -39,11 +39,13 @@ class TcpTarget(msgspec.Struct, frozen=True):
 class UnixTarget(msgspec.Struct, frozen=True):
     """An app behind a Unix socket; `path` is absolute when the directory it counts from was.
 
-    `label` is what people read in the place of the path; only routes of our own have one.
+    `label` is what people read in the place of the path; only routes of our own have one. `real` is `path` with its
+    links followed, as it was when the route was permitted; "" is not checked.
     """
 
     path: str
     label: str = ""
+    real: str = ""
 
 
 class StaticTarget(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ from devtls.daemon.late_parts import (
 )
 from devtls.daemon.limits import Admission, descriptor_shares, head_limits, pool_limits, server_limits
 from devtls.daemon.listeners import HTTP_PORT, BoundListeners, bind_listeners
+from devtls.daemon.own_targets import refuse_own_targets
 from devtls.daemon.shutdown import drain
 from devtls.daemon.sites.control import ControlSite
 from devtls.daemon.sites.pki import PkiSite
@@ -38,7 +39,7 @@ from devtls.daemon.sites.private_sockets import PrivateSockets, refuse_unix_targ
 from devtls.daemon.sites.static import StaticSites
 from devtls.daemon.source import Source
 from devtls.daemon.upstream_tls import ClientContexts
-from devtls.errors import NoAuthority
+from devtls.errors import DevtlsError, NoAuthority
 from devtls.names import DEFAULT_ZONES
 from devtls.net.client.listener import ConnectionLimiter, TlsGate, https_protocol, redirect_protocol
 from devtls.net.client.service import ProxyService
@@ -106,6 +107,11 @@ class Daemon:
             self.generation = self._build(merged, authority)
             self.control.open()  # before the ports: whoever finds one of them open can ask
             self.bound = bind_listeners(merged.config.serve)
+            try:
+                refuse_own_targets(self.config, self.bound, authority.pki_port)
+            except DevtlsError:
+                self.bound.close()
+                raise
         # Ctrl-C too: sockets in the file system outlive the process that made them.
         except BaseException:
             self.control.abandon()
@@ -271,6 +277,7 @@ class Daemon:
         # The same Signer goes on otherwise: a locked key would be asked for again.
         if not self.keystore.is_current(authority):
             authority = self.keystore.load_signer(datetime.now(UTC))
+        refuse_own_targets(merged.config, self.bound, authority.pki_port)
         return self._build(merged, authority)
 
     def _swap(self, before: Generation, after: Generation) -> None:

@@ -17,7 +17,16 @@ from pathlib import Path
 
 import msgspec.json
 
-from devtls.config import AllowanceReason, Config, RouteConfig, StaticTarget, needs_allow, private_routes
+from devtls.config import (
+    AllowanceReason,
+    Config,
+    RouteConfig,
+    StaticTarget,
+    Target,
+    UnixTarget,
+    needs_allow,
+    private_routes,
+)
 from devtls.errors import ConfigError, NotAllowed, StateError
 from devtls.pki.signature import sha256_hex
 from devtls.system.machine.paths import Paths
@@ -146,19 +155,23 @@ def reasons_of(config: Config, path: Path) -> list[AllowanceReason]:
     return needs_allow(config, str(path.parent), resolve=os.path.realpath)
 
 
-def pin_static_roots(config: Config) -> Config:
-    """Return `config` with the root of every static target: what is checked from now on is what will be served.
+def pin_links(config: Config) -> Config:
+    """Return `config` with the links of every static target and socket followed: from now on, that is what is checked.
 
-    A directory that becomes a link later was not checked, and is not served (`devtls.web.static_root`).
+    A directory or a socket that becomes a link later was not checked, and is not used (`devtls.web.static_root`,
+    `devtls.net.upstream.dial`).
     """
     return msgspec.structs.replace(config, routes=tuple(_pinned(route) for route in config.routes))
 
 
 def _pinned(route: RouteConfig) -> RouteConfig:
-    target = route.target
-    if not isinstance(target, StaticTarget) or target.root:
-        return route
-    pinned = msgspec.structs.replace(target, root=os.path.realpath(target.directory))
+    match route.target:
+        case StaticTarget(directory, root="") as target:
+            pinned: Target = msgspec.structs.replace(target, root=os.path.realpath(directory))
+        case UnixTarget(path, label="", real="") as target:
+            pinned = msgspec.structs.replace(target, real=os.path.realpath(path))
+        case target:
+            pinned = target
     return msgspec.structs.replace(route, target=pinned)
 
 

@@ -19,7 +19,7 @@ import msgspec
 from devtls.config import MAX_FILE_BYTES, Config, parse_config
 from devtls.errors import ConfigError
 from devtls.system.machine.paths import Paths
-from devtls.system.storage.allowlist import Allowlist, check_allowed, check_private_sockets, pin_static_roots
+from devtls.system.storage.allowlist import Allowlist, check_allowed, check_private_sockets, pin_links
 
 FILE_NAME = "devtls.toml"
 
@@ -45,6 +45,30 @@ def find_config(start: Path, *, home: Path, config_dir: Path) -> Found | None:
             break
     path = config_dir.absolute() / FILE_NAME
     return Found(path, explicit=False) if _is_candidate(path) else None
+
+
+def describe_obstacle(start: Path, *, home: Path) -> str:
+    """Return a sentence about the nearest devtls.toml that the search from `start` passed over, "" for none."""
+    start, home = start.resolve(), home.resolve()
+    for directory in (start, *start.parents):
+        path = directory / FILE_NAME
+        if os.path.lexists(path) and not _is_candidate(path):
+            return f"{path} {_what_it_is(path)}, and was passed over."
+        if directory == home:
+            break
+    return ""
+
+
+def _what_it_is(path: Path) -> str:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return "is a link that leads nowhere"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if stat.S_ISDIR(status.st_mode):
+        return "is a directory, not a file"
+    return "belongs to another user" if stat.S_ISREG(status.st_mode) else "is no regular file"
 
 
 def named_config(path: Path) -> Found:
@@ -89,7 +113,7 @@ def load_config(found: Found, paths: Paths) -> Config:
     Raises ConfigError; NotAllowed when it asks for more than a found file may.
     """
     data = read_config_file(found.path)
-    config = pin_static_roots(parse_config(data, source=str(found.path), directory=str(found.path.parent)))
+    config = pin_links(parse_config(data, source=str(found.path), directory=str(found.path.parent)))
     check_private_sockets(config, paths)
     if not found.explicit:
         check_allowed(config, found.path, data, Allowlist(paths.state_dir))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devtls.config import StaticTarget
+from devtls.config import StaticTarget, UnixTarget
 from devtls.errors import ConfigError, NotAllowed
 from devtls.system.machine.paths import Paths
 from devtls.system.storage import config_discovery as discovery
@@ -139,12 +139,14 @@ def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
 
 
 def test_paths_in_the_file_count_from_the_file(machine: Machine) -> None:
-    path = write(machine.project, '[routes]\ndocs = { static = "site" }')
-    (machine.project / "site").symlink_to("build")
-    config = load_config(Found(path, explicit=False), machine.paths)
+    path = write(machine.project, '[routes]\ndocs = { static = "site" }\nsock = "unix:app.sock"')
+    for name in ("site", "app.sock"):
+        (machine.project / name).symlink_to("build")
+    config = load_config(named_config(path), machine.paths)
     # What is permitted from here on is where the link leads now.
     pinned = StaticTarget(f"{machine.project}/site", root=os.path.realpath(machine.project / "build"))
     assert config.routes[0].target == pinned
+    assert config.routes[1].target == UnixTarget(f"{machine.project}/app.sock", real=pinned.root)
 
 
 def test_a_found_file_needs_a_word_for_what_a_named_one_may_do(machine: Machine) -> None:
@@ -158,3 +160,28 @@ def test_not_even_a_named_file_may_route_to_our_own_socket(machine: Machine) -> 
     path = write(machine.project, f'[routes]\nsock = "unix:{machine.paths.runtime_dir}/control.sock"')
     with pytest.raises(ConfigError, match="devtls's own"):
         load_config(Found(path, explicit=True), machine.paths)
+
+
+def test_what_was_passed_over_is_described(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def obstacle() -> str:
+        return discovery.describe_obstacle(machine.project, home=machine.home)
+
+    assert obstacle() == ""
+    above = machine.home / "src" / "devtls.toml"
+    above.mkdir()
+    assert obstacle() == f"{above} is a directory, not a file, and was passed over."
+    near = machine.project / "devtls.toml"
+    near.symlink_to("nowhere")
+    assert obstacle() == f"{near} is a link that leads nowhere, and was passed over."
+    near.unlink()
+    os.mkfifo(near)
+    assert obstacle() == f"{near} is no regular file, and was passed over."
+    near.unlink()
+    near.symlink_to("devtls.toml")
+    assert "cannot be read (" in obstacle()
+    near.unlink()
+    near.write_text("")
+    above.rmdir()
+    assert obstacle() == ""
+    monkeypatch.setattr(discovery, "_may_configure", lambda _: False)
+    assert obstacle() == f"{near} belongs to another user, and was passed over."
