@@ -241,8 +241,8 @@ class Daemon:
     @cached_property
     def pac(self) -> PacSite:
         """The port for browsers that use devtls as their proxy."""
-        way_in = (self.service, self._gate, self._inside)
-        site = make_pac_site(self.generation, self.bound.https, self.log, way_in, self._admission.auxiliary())
+        entrance = (self.service, self._gate, self._inside)
+        site = make_pac_site(self.generation, self.bound.https, self.log, entrance, self._admission.auxiliary())
         self._sites.append(site)
         return site
 

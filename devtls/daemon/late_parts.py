@@ -73,11 +73,11 @@ def make_pac_site(
     generation: Generation,
     https: Bound,
     log: Log,
-    way_in: tuple[ProxyService, TlsGate, ConnectionLimiter],
+    entrance: tuple[ProxyService, TlsGate, ConnectionLimiter],
     places: ConnectionTable,
 ) -> PacSite:
     """Return the port for browsers that use devtls as their proxy."""
     from devtls.daemon.sites.pac import PacSite
     from devtls.net.pac import PacEntrance
 
-    return PacSite(generation, https, log, PacEntrance(*way_in, places))
+    return PacSite(generation, https, log, PacEntrance(*entrance, places))

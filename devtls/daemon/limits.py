@@ -29,7 +29,7 @@ _AUXILIARY_LISTENERS = 4
 """So many may be at their limit before all of them together are."""
 _FEWEST = 4
 # The proxy is their only client, and keeps an idle connection for 600 s at most (`upstream_idle_s`).
-_PRIVATE_TIMEOUTS = SiteTimeouts(idle_s=610.0, head_s=10.0, body_s=60.0, stall_s=None, only_rested_give_way=True)
+_PRIVATE_TIMEOUTS = SiteTimeouts(idle_s=610.0, head_s=10.0, body_s=60.0, stall_s=None, only_rested_yield=True)
 
 
 def head_limits(limits: LimitsConfig) -> HeadLimits:

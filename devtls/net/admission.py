@@ -22,7 +22,7 @@ class AdmittedConnection(Protocol):
     def idle_since(self) -> float | None:
         """When it began to wait for its client, on the loop's clock; None while it works for it, or closes."""
 
-    def give_way(self) -> None:
+    def yield_place(self) -> None:
         """Close now: a new client needs the place."""
 
 
@@ -88,7 +88,7 @@ class ConnectionTable:
             if connection in table._open and connection.idle_since == since:
                 del table._open[connection]
                 table._leaving.add(connection)
-                connection.give_way()
+                connection.yield_place()
                 evicted += 1
         return evicted
 

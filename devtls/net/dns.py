@@ -252,7 +252,7 @@ class _DnsConnection(asyncio.Protocol):
         """When the last answer was given, or the connection began; None while another is being made."""
         return None if self._is_due else self._moved_at
 
-    def give_way(self) -> None:
+    def yield_place(self) -> None:
         """Close now."""
         self.abort()
 

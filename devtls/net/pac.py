@@ -90,7 +90,7 @@ class PacConnection(asyncio.Protocol):
         self.idle_since: float | None = None
         """Its whole life: it waits for its client until a tunnel takes over."""
 
-    def give_way(self) -> None:
+    def yield_place(self) -> None:
         """Close now."""
         self._transport.abort()
 

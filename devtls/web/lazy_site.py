@@ -28,7 +28,7 @@ class SiteTimeouts(msgspec.Struct, frozen=True):
     head_s: float = 10.0
     body_s: float = 10.0
     stall_s: float | None = 10.0
-    only_rested_give_way: bool = False
+    only_rested_yield: bool = False
     """Its only client asks as soon as it is connected: to close before the first response would lose a request."""
 
 
@@ -39,7 +39,7 @@ class SiteConnection(Protocol):
     def idle_since(self) -> float | None:
         """When it began to wait for its client, on the loop's clock; None while we work for it."""
 
-    def give_way(self) -> None:
+    def yield_place(self) -> None:
         """Close now: a new client needs the place."""
 
 
@@ -53,7 +53,7 @@ class Places(Protocol):
         """Count it no more."""
 
 
-class Listening(Protocol):
+class Acceptor(Protocol):
     """A socket on which connections are accepted."""
 
     async def start(self) -> None:
@@ -66,7 +66,7 @@ class Listening(Protocol):
 class SiteTerms(msgspec.Struct, frozen=True, eq=False):
     """What a site needs of the daemon: `listen` accepts within the limit, `fault` is told of bugs of ours."""
 
-    listen: Callable[[socket.socket, Callable[[], asyncio.Protocol]], Listening]
+    listen: Callable[[socket.socket, Callable[[], asyncio.Protocol]], Acceptor]
     places: Places
     fault: Callable[[Exception], None]
     timeouts: SiteTimeouts = SiteTimeouts()
@@ -87,7 +87,7 @@ class LazySite:
         self._module, _, self._function = app.partition(":")
         self._args = args
         self._runner: web.AppRunner | None = None
-        self._accepting: Listening | None = None
+        self._accepting: Acceptor | None = None
         self._loading: asyncio.Task[None] | None = None
         self._watched = False
 

@@ -24,7 +24,7 @@ _LINGER_S = 2.0
 """How long aiohttp reads on behind an early response; its own 10 are more than a client of this machine needs."""
 
 
-class _Phase(Enum):
+class _SitePhase(Enum):
     IDLE = auto()
     HEAD = auto()
     BODY = auto()
@@ -40,7 +40,7 @@ class TimedConnection(asyncio.Protocol):
         self._places = places
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._phase = _Phase.IDLE
+        self._phase = _SitePhase.IDLE
         self._since = self._loop.time()
         self._rested = False
         """A response is behind it."""
@@ -60,13 +60,13 @@ class TimedConnection(asyncio.Protocol):
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self._transport = cast(asyncio.Transport, transport)
         self._places.add(self)
-        self._enter(_Phase.IDLE, self._timeouts.idle_s)
+        self._enter(_SitePhase.IDLE, self._timeouts.idle_s)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Pass on; the first byte of a head starts its clock, and no later one stops it."""
-        if self._phase is _Phase.IDLE:
-            self._enter(_Phase.HEAD, self._timeouts.head_s)
+        if self._phase is _SitePhase.IDLE:
+            self._enter(_SitePhase.HEAD, self._timeouts.head_s)
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -84,47 +84,47 @@ class TimedConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not keep up."""
         self._stalled = True
-        if self._phase is _Phase.BUSY:
-            self._enter(_Phase.BUSY, self._timeouts.stall_s)
+        if self._phase is _SitePhase.BUSY:
+            self._enter(_SitePhase.BUSY, self._timeouts.stall_s)
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._stalled = False
-        if self._phase is _Phase.BUSY:
-            self._enter(_Phase.BUSY, None)
+        if self._phase is _SitePhase.BUSY:
+            self._enter(_SitePhase.BUSY, None)
         self._inner.resume_writing()
 
     # -- a request ----------------------------------------------------------------------------------------------------
 
     def request_begun(self) -> None:
         """A head is complete; its body may have to come yet."""
-        self._enter(_Phase.BODY, self._timeouts.body_s)
+        self._enter(_SitePhase.BODY, self._timeouts.body_s)
 
     def body_complete(self) -> None:
         """The rest is our work."""
-        if self._phase is _Phase.BODY:
-            self._enter(_Phase.BUSY, self._timeouts.stall_s if self._stalled else None)
+        if self._phase is _SitePhase.BODY:
+            self._enter(_SitePhase.BUSY, self._timeouts.stall_s if self._stalled else None)
 
     def request_ended(self) -> None:
         """The response is with the transport."""
         self._rested = True
-        self._enter(_Phase.IDLE, self._timeouts.idle_s)
+        self._enter(_SitePhase.IDLE, self._timeouts.idle_s)
 
     # -- time and place -----------------------------------------------------------------------------------------------
 
     @property
     def idle_since(self) -> float | None:
         """When it began to wait for its client; None while we work for it."""
-        if self._timeouts.only_rested_give_way:
-            return self._since if self._rested and self._phase is _Phase.IDLE else None
-        return None if self._phase is _Phase.BUSY and not self._stalled else self._since
+        if self._timeouts.only_rested_yield:
+            return self._since if self._rested and self._phase is _SitePhase.IDLE else None
+        return None if self._phase is _SitePhase.BUSY and not self._stalled else self._since
 
-    def give_way(self) -> None:
+    def yield_place(self) -> None:
         """Close now: a new client needs the place."""
         self._transport.abort()
 
-    def _enter(self, phase: _Phase, after_s: float | None) -> None:
+    def _enter(self, phase: _SitePhase, after_s: float | None) -> None:
         self._phase, self._since = phase, self._loop.time()
         self._due = None if after_s is None else self._since + after_s
         # One timer that looks again is cheaper than one that each phase sets anew.
@@ -144,7 +144,7 @@ class TimedConnection(asyncio.Protocol):
         if self._due > self._loop.time() + 0.001:
             self._arm(self._due)
         # What was written and is not read would be waited for by `close`, without an end.
-        elif self._phase is _Phase.IDLE and not self._transport.get_write_buffer_size():
+        elif self._phase is _SitePhase.IDLE and not self._transport.get_write_buffer_size():
             self._transport.close()
         else:
             self._transport.abort()

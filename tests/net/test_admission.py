@@ -16,7 +16,7 @@ class Connection:
         self.told = False
         table.add(self)
 
-    def give_way(self) -> None:
+    def yield_place(self) -> None:
         self.told = True
 
 
@@ -29,7 +29,7 @@ def told(connections: list[Connection]) -> list[int]:
     return [number for number, each in enumerate(connections) if each.told]
 
 
-def test_the_longest_idle_give_way_first_and_those_who_work_never() -> None:
+def test_the_longest_idle_yield_place_first_and_those_who_work_never() -> None:
     found = table_of(4, 3.0, None, 1.0, 2.0)
     table = found[0].table
     assert table.room == 0

@@ -74,7 +74,7 @@ class Silent(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.places.discard(self)
 
-    def give_way(self) -> None:
+    def yield_place(self) -> None:
         self.transport.abort()
 
 

@@ -200,7 +200,7 @@ async def test_the_client_that_is_idle_for_the_longest_gives_way() -> None:
 
 
 async def test_new_clients_wait_while_all_are_busy() -> None:
-    async with running(SiteTimeouts(only_rested_give_way=True), most=2) as site:
+    async with running(SiteTimeouts(only_rested_yield=True), most=2) as site:
         busy = [await site.client(b"GET /slow HTTP/1.1\r\n%b\r\n" % HEAD) for _ in range(5)]
         await until(lambda: len(site.places) == 3)  # one is accepted before it is known that nobody gives way
         await asyncio.sleep(0.1)

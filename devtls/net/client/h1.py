@@ -49,7 +49,7 @@ _HOLDS_BACK = phases.BUSY | {phases.STALLED}
 
 _PIPELINE_BYTES = 65536
 """What a client may send ahead of its response before we stop reading."""
-_GIVE_WAY_S = 1.0
+_YIELD_S = 1.0
 _LINGER_FACTOR = 15
 """`linger_s` is for silence; a client that goes on sending gets so many times as long (30 s), and no more."""
 
@@ -114,11 +114,11 @@ class H1ClientConnection(asyncio.Protocol):
         waits_s = self._limits.keep_alive_s if self._phase is phases.IDLE else self._limits.head_timeout_s
         return max(self._deadline - waits_s, self._opened_at)
 
-    def give_way(self) -> None:
+    def yield_place(self) -> None:
         """Close an idle connection: a new client needs its place."""
         self._close()
         # What is unread by now is a few bytes of TLS.
-        self._set_deadline(_GIVE_WAY_S)
+        self._set_deadline(_YIELD_S)
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
 

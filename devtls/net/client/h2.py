@@ -65,7 +65,7 @@ class H2ClientConnection(asyncio.Protocol):
         rests = self._idle_until is not None and not (self._closed or self._codec.open_streams)
         return self._rests_since if rests and not self._transport.get_write_buffer_size() else None
 
-    def give_way(self) -> None:
+    def yield_place(self) -> None:
         """Close an idle connection: a new client needs its place."""
         self._say_goodbye()
         self._close()

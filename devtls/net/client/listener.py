@@ -111,10 +111,10 @@ class _CountedTlsLayer(ClientTlsLayer):
         inside = self._connection
         return None if inside is None else inside.idle_since
 
-    def give_way(self) -> None:
+    def yield_place(self) -> None:
         """Close: as a connection that has been idle for too long, or without ceremony before the handshake is done."""
         if self._established and (inside := self._connection) is not None:
-            inside.give_way()
+            inside.yield_place()
         else:
             # No failure of the client's that anybody should read of.
             self._reported = True
@@ -123,7 +123,7 @@ class _CountedTlsLayer(ClientTlsLayer):
     @property
     def _connection(self) -> AdmittedConnection | None:
         """The client's connection inside; None for a tunnel, which may be silent for hours and is never idle."""
-        return cast(AdmittedConnection, self._app) if hasattr(self._app, "give_way") else None
+        return cast(AdmittedConnection, self._app) if hasattr(self._app, "yield_place") else None
 
     def _plain(self) -> asyncio.Protocol:
         self._inside.discard(self)

@@ -65,7 +65,7 @@ class PlainConnection(asyncio.Protocol):
         """Since when it waits for its client; a proof is being fetched for one that does not."""
         return self._opened_at if self._fetching is None or self._answered else None
 
-    def give_way(self) -> None:
+    def yield_place(self) -> None:
         """Close now."""
         self._transport.abort()
 

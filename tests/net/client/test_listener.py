@@ -98,7 +98,7 @@ async def test_who_works_for_a_client_is_never_closed_and_the_new_one_is_turned_
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\nHost: app.dev"])
-async def test_handshakes_and_heads_that_never_end_count_and_give_way(running: Proxy, sent: bytes) -> None:
+async def test_handshakes_and_heads_that_never_end_count_and_yield_place(running: Proxy, sent: bytes) -> None:
     """Of plain HTTP as well, which is redirected on the port of TLS."""
     running.service.limits = type(running.service.limits)(max_connections=4)
     silent = []
