@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from devtls.config import Config, Merged
+from devtls.daemon.console.framework_hints import FrameworkHints
 from devtls.daemon.console.log import Log
 from devtls.daemon.generation import Generation, Site
 from devtls.daemon.issuer import make_issuer
@@ -49,6 +51,7 @@ from devtls.net.upstream.pool import Pool
 from devtls.pki.leaf import Signer
 from devtls.routing import ClientAuth, RouteTable, Snapshot, build_routes
 from devtls.system.machine.descriptors import descriptor_limit
+from devtls.system.machine.project import find_project
 from devtls.system.machine.watch import ConfigWatch
 from devtls.system.storage.keystore import Keystore
 
@@ -179,7 +182,8 @@ class Daemon:
             https_port=self.bound.https_port,
             policies=generation.policies,
         )
-        self.log.other_name = self._localhost_name
+        hints = FrameworkHints(self.service, self.log.warn, find_project, self._project_directories)
+        self.log.framework_hints = hints.found
         self.contexts = ContextCache(
             make_issuer(generation.authority, self.keystore.state_dir),
             protocols=HTTP_2 if config.serve.http2 else HTTP_1,
@@ -375,10 +379,6 @@ class Daemon:
         """The configuration in use."""
         return self.generation.snapshot.config
 
-    def _localhost_name(self, host: str) -> str:
-        route = self.service.snapshot.routes.match(host, b"/")
-        for other in route.hosts if route is not None else ():
-            if other.endswith(".localhost") and "*" not in other:
-                port = self.service.https_port
-                return other if port == 443 else f"{other}:{port}"
-        return ""
+    def _project_directories(self) -> Sequence[Path]:
+        found = self.source.found
+        return (Path.cwd(),) if found is None else (found.path.parent, Path.cwd())
