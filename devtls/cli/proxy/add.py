@@ -11,7 +11,7 @@ import click
 from devtls.cli.proxy.outcome_lines import exit_code, show_outcomes
 from devtls.cli.proxy.route_names import complete_route
 from devtls.cli.terminal.messages import printable
-from devtls.cli.terminal.output import print_json
+from devtls.cli.terminal.output import folded, print_json
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.operations.config_choice import chosen_file, display_path
 from devtls.operations.context import Context
@@ -74,7 +74,7 @@ def command(
         return exit_code(added.outcomes)
     if added.file is not None:
         verb = "Changed in" if added.replaced is not None else "Written to a new" if added.created else "Added to"
-        click.echo(printable(f"{verb} {display_path(added.file)}: {added.line}"))
+        click.echo("\n".join(folded(printable(f"{verb} {display_path(added.file)}: {added.line}"))))
     return show_outcomes(added.outcomes, added.running, "temporary" if added.file is None else "file")
 
 

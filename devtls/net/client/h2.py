@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import Any, cast
 
 from devtls.http.answers import pages
 from devtls.http.events import ClientEvent, Malformed, Request, Reset
 from devtls.http.h2.client import H2ClientCodec
-from devtls.http.h2.limits import H2Limits
 from devtls.net.client.dispatch import RequestDispatcher
-from devtls.net.client.h2_stream import H2ClientStream
-from devtls.net.client.service import ClientLimits, ProxyService
+from devtls.net.client.h2_stream import H2ClientStream, h2_limits
+from devtls.net.client.service import ProxyService
 from devtls.net.outbox import outbox_of
 from devtls.net.read_turns import PacedReading, read_turns_of
 from devtls.net.tls.client_auth import Claim
@@ -29,19 +29,6 @@ _READY_BYTES = 262_144
 """What may be ready for a client that does not read before it is not read any more either."""
 _OWN_BYTES = 8192
 """What a client sends of its own accord while it reads the last answers: WINDOW_UPDATE, acknowledgements."""
-
-
-def h2_limits(limits: ClientLimits) -> H2Limits:
-    """Return the codec's limits."""
-    return H2Limits(
-        head=limits.head,
-        window_bytes=limits.max_buffer_bytes,
-        max_streams=limits.max_streams,
-        still_s=limits.exchange.body_idle_timeout_s,
-        linger_s=limits.linger_s,
-        max_drain_bytes=limits.max_drain_bytes,
-        answer_s=limits.head_timeout_s,
-    )
 
 
 class H2ClientConnection(asyncio.Protocol):
@@ -57,7 +44,6 @@ class H2ClientConnection(asyncio.Protocol):
         self._limits = service.limits
         self._codec = H2ClientCodec(h2_limits(service.limits), os.urandom(16))
         self._transport: asyncio.Transport
-        self._reading: PacedReading
         self._streams: dict[int, H2ClientStream] = {}
         self._writable = True
         self._handling = False
@@ -65,6 +51,7 @@ class H2ClientConnection(asyncio.Protocol):
         self._closed = False
         self._draining = False
         self._idle_until: float | None = None
+        self._rests_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._stuck_bytes: int | None = None
@@ -72,6 +59,17 @@ class H2ClientConnection(asyncio.Protocol):
         self._linger_bytes = 0
         self._linger_timer: asyncio.TimerHandle | None = None
         self._met = False
+
+    @property
+    def idle_since(self) -> float | None:
+        """When the last stream ended, or the connection began; None while there are streams, or bytes on their way."""
+        rests = self._idle_until is not None and not (self._closed or self._codec.open_streams)
+        return self._rests_since if rests and not self._transport.get_write_buffer_size() else None
+
+    def yield_place(self) -> None:
+        """Close an idle connection: a new client needs its place."""
+        self._say_goodbye()
+        self._close()
 
     @property
     def id(self) -> int:
@@ -101,7 +99,7 @@ class H2ClientConnection(asyncio.Protocol):
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(self._limits.max_buffer_bytes)
-        self._reading = PacedReading(self._transport, read_turns_of(self.loop), self._take_rest)
+        self._reading = PacedReading(self._transport, read_turns_of(self.loop), partial(self.data_received, b""))
         self._service.connections.add(self)
         self.dispatcher.connected(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._rest(self._limits.head_timeout_s)
@@ -113,8 +111,7 @@ class H2ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take plaintext."""
-        # Read and dropped, see `_linger`.
-        if self._closed:
+        if self._closed:  # read and dropped, see `_linger`
             self._linger_on(len(data))
             return
         try:
@@ -127,10 +124,6 @@ class H2ClientConnection(asyncio.Protocol):
                     self._rest(self._limits.keep_alive_s)
         except Exception as error:  # noqa: BLE001 - no input ends the process; the observer logs it with our id
             self.fault(error)
-
-    def _take_rest(self) -> None:
-        if self._codec.has_more:
-            self.data_received(b"")
 
     def eof_received(self) -> bool:
         """The client closed its side: cancel its exchanges."""
@@ -278,7 +271,8 @@ class H2ClientConnection(asyncio.Protocol):
             self._timer = self.loop.call_at(when, self._tick)
 
     def _rest(self, for_s: float) -> None:
-        self._idle_until = self.loop.time() + for_s
+        self._rests_since = self.loop.time()
+        self._idle_until = self._rests_since + for_s
         self.wake_at(self._idle_until)
 
     def _tick(self) -> None:
@@ -359,12 +353,15 @@ class H2ClientConnection(asyncio.Protocol):
 
     def _end(self) -> None:
         """Say goodbye, and close."""
-        self._codec.end()
-        if data := self._codec.data_to_send():  # be the transport full: an answer may stand before it
-            self._transport.write(data)
+        self._say_goodbye()
         self._lose_streams("The connection has ended.")
         if not self._closed:
             self._linger()
+
+    def _say_goodbye(self) -> None:
+        self._codec.end()
+        if data := self._codec.data_to_send():  # be the transport full: an answer may stand before it
+            self._transport.write(data)
 
     def _linger(self) -> None:
         # Close while the client still sends, be it WINDOW_UPDATE, and TCP's reset may destroy what is on its way to it.

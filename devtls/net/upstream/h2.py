@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from devtls.http.events import Request, UpstreamEvent
@@ -95,7 +96,7 @@ class H2UpstreamConnection(asyncio.Protocol):
         """Begin: preface and settings."""
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self.transport = cast(asyncio.Transport, transport)
-        self._reading = PacedReading(self.transport, read_turns_of(self.loop), self._take_rest)
+        self._reading = PacedReading(self.transport, read_turns_of(self.loop), partial(self.data_received, b""))
         self.idle_since = self.loop.time()
         chosen = transport.get_extra_info("ssl_object")
         if chosen is not None and chosen.selected_alpn_protocol() != "h2":
@@ -113,10 +114,6 @@ class H2UpstreamConnection(asyncio.Protocol):
         self._take(data)
         if self.codec.has_more or len(data) >= FULL_READ_BYTES:
             self._reading.end_turn()
-
-    def _take_rest(self) -> None:
-        if self.codec.has_more:
-            self.data_received(b"")
 
     def _take(self, data: bytes) -> None:
         try:
