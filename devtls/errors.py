@@ -216,12 +216,14 @@ class ProtocolViolation(DevtlsError):
     """A peer's message breaks HTTP.
 
     `status` is the response to a client (400, 414, 417, 431, 501, 505); an upstream's fault is a 502 whatever it says.
-    Codecs catch it at their edge and return an event: it never leaves `http`.
+    `summary` says the same of an app in a few words, for the log. Codecs catch it at their edge and return an event: it
+    never leaves `http`.
     """
 
-    def __init__(self, message: str, *, status: int = 400) -> None:
+    def __init__(self, message: str, *, status: int = 400, summary: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.summary = summary
 
 
 class AcmeProblem(DevtlsError):
