@@ -5,16 +5,25 @@ Owns nothing but the mapping: `config` knows the names and the ranges, the layer
 
 from __future__ import annotations
 
+import msgspec
+
 from devtls.config import LimitsConfig
-from devtls.http.exchange import ExchangeLimits
 from devtls.http.h1.head import HeadLimits
+from devtls.http.terms import ExchangeLimits
 from devtls.net.client.service import ClientLimits
 from devtls.net.upstream.pool import PoolLimits
 
 
 def head_limits(limits: LimitsConfig) -> HeadLimits:
-    """Return what one head may cost."""
+    """Return what the head of a request may cost."""
     return HeadLimits(limits.max_head_bytes, limits.max_fields, limits.max_target_bytes, limits.max_informational)
+
+
+def response_limits(limits: LimitsConfig) -> HeadLimits:
+    """Return what the head of an app's response may cost."""
+    return msgspec.structs.replace(
+        head_limits(limits), max_head_bytes=limits.max_response_head_bytes, max_fields=limits.max_response_fields
+    )
 
 
 def server_limits(limits: LimitsConfig) -> ClientLimits:
@@ -25,6 +34,7 @@ def server_limits(limits: LimitsConfig) -> ClientLimits:
             response_head_timeout_s=limits.response_head_timeout_s,
             body_idle_timeout_s=limits.body_idle_timeout_s,
             continue_wait_s=limits.continue_wait_s,
+            retry_down_s=limits.retry_down_s,
         ),
         head_timeout_s=limits.head_timeout_s,
         keep_alive_s=limits.keep_alive_s,

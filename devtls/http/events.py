@@ -159,3 +159,14 @@ UpstreamEvent = (
     | TunnelData
 )
 """What a codec facing the upstream returns."""
+
+
+def summary_of(event: Reset | Malformed) -> str:
+    """Return what went wrong in a few words, for one line of a log."""
+    return event.summary or as_phrase(event.reason)
+
+
+def as_phrase(sentence: str) -> str:
+    """Return a sentence as a phrase that can stand behind others: its article small, and without its end."""
+    small = sentence.startswith(("The ", "A "))
+    return (sentence[:1].lower() + sentence[1:] if small else sentence).removesuffix(".")

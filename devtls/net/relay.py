@@ -8,19 +8,21 @@ runs for a request unless a new connection has to be dialled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol, assert_never
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, assert_never
 
 from devtls.http.actions import (
     AbortUpstream,
     Acquire,
     Action,
     Arm,
+    AwaitRestart,
     DialFailed,
     Disarm,
     Finish,
     OpenTunnel,
     ReleaseUpstream,
+    ReportCookies,
     SendClient,
     SendErrorPage,
     SendUpstream,
@@ -39,7 +41,8 @@ from devtls.http.events import (
     Trailers,
     UpstreamEvent,
 )
-from devtls.http.exchange import BY_TABLE, Exchange, Terms
+from devtls.http.exchange import BY_TABLE, Exchange
+from devtls.http.terms import Terms
 from devtls.net.host_check import may_be_host_check
 from devtls.net.tap import ExchangeRecorder
 from devtls.net.upstream.handle import UpstreamHandle
@@ -101,6 +104,9 @@ class RelayDispatcher(Protocol):
     def observe(self, relay: Relay, response: Response) -> ExchangeRecorder:
         """Return a recorder, the relay's own behind it, for a response that may be a framework's host check."""
 
+    def report_cookies(self, relay: Relay, found: ReportCookies) -> None:
+        """Say that cookies of the app's response were for other names as well."""
+
     def record(self, relay: Relay, *, complete: bool) -> None:
         """Write the access record of an exchange."""
 
@@ -123,6 +129,7 @@ class Relay:
         "_pool",
         "_request_paused",
         "_upstream",
+        "reason",
         "received",
         "recorder",
         "request",
@@ -151,6 +158,8 @@ class Relay:
         self.route = route
         self.request = request
         self.status = 0
+        self.reason = ""
+        """Why the client got a page of ours or less than everything, in a few words."""
         self.received = 0
         self.started_at = 0.0
         self.recorder: ExchangeRecorder | None = None
@@ -328,6 +337,7 @@ class Relay:
                 if upstream is not None:
                     self._pool.release(upstream)
             elif type(action) is Finish:
+                self.reason = action.reason
                 self._finish(complete=action.complete)
             elif type(action) is Disarm:
                 self._deadlines.pop(action.timer, None)
@@ -342,6 +352,13 @@ class Relay:
                 self._send_error_page(action)
             case OpenTunnel():
                 self._open_tunnel()
+            case AwaitRestart():
+                restart = self._pool.await_restart(
+                    self.route.upstream, self.route.config.identity, action.wait_s, action.failed
+                )
+                self._dialling = self._loop.create_task(self._dial(restart))
+            case ReportCookies():
+                self._dispatcher.report_cookies(self, action)
             case SendClient() | SendUpstream() | Arm() | Disarm() | Acquire() | ReleaseUpstream() | Finish():
                 raise AssertionError(f"{action} is performed where the usual ones are")
             case _:
@@ -377,6 +394,7 @@ class Relay:
 
     def tunnel_closed(self) -> None:
         """The tunnel that the exchange has become is over."""
+        self._pool.heard_from(self.route.upstream)
         self._finish(complete=True)
 
     def _acquire(self, max_idle_s: float | None) -> None:
@@ -386,11 +404,11 @@ class Relay:
         else:
             if self.recorder is not None:
                 self.recorder.dialling()
-            self._dialling = self._loop.create_task(self._dial())
+            self._dialling = self._loop.create_task(self._dial(self._pool.dial(self.route.upstream)))
 
-    async def _dial(self) -> None:
+    async def _dial(self, outcome: Coroutine[Any, Any, UpstreamHandle | DialFailed]) -> None:
         try:
-            self._dialled(await self._pool.dial(self.route.upstream))
+            self._dialled(await outcome)
         except Exception as error:  # noqa: BLE001 - a task that dies in silence leaves its client waiting for ever
             self._client.fault(error)
 

@@ -6,8 +6,6 @@ from devtls.http.answers.pages import redirect
 from devtls.http.events import Headers, InformationalResponse, Request, Response, Trailers
 from devtls.http.forward import (
     LOOP_LIMIT,
-    Edge,
-    ForwardPolicy,
     forward_informational,
     forward_request,
     forward_response,
@@ -15,6 +13,7 @@ from devtls.http.forward import (
     is_loop,
 )
 from devtls.http.headers import get, get_all
+from devtls.http.terms import Edge, ForwardPolicy
 from devtls.http.upgrade import refusal_of
 
 EDGE = Edge(b"127.0.0.1", b"https", 8443, b"devtls-5f3a")

@@ -107,7 +107,7 @@ def test_rule_8_a_body_with_an_empty_line_is_no_part_of_a_head_of_bare_lf() -> N
 
 
 @pytest.mark.parametrize("length", [b"03", b"3, 3", b"3\r\nContent-Length: 003", b"3,\t3\r\ncontent-length: 3"])
-def test_rule_5_a_length_that_is_said_oddly_is_written_as_a_number(length: bytes) -> None:
+def test_rule_5_an_odd_length_of_an_app_is_written_as_a_number(length: bytes) -> None:
     """RFC 9110 8.6: the same number several times is that number."""
     response, body, end = answer(OK + b"Content-Length: " + length + b"\r\nA: b\r\n\r\nok\n")
     assert head(response) == Response(7, 200, [(b"Content-Length", b"3"), (b"A", b"b")], b"OK", 3)

@@ -19,6 +19,9 @@ from devtls.http.h1.framing import ResponseFrame, frame_interim, frame_response
 from devtls.http.h1.head import HeadLimits, HeadMemo, check_line_length, head_too_long
 from devtls.http.h1.writer import STATUS_LINES
 
+RESPONSE_LIMITS = HeadLimits(max_head_bytes=262_144, max_fields=1_000)
+"""What the head of a response may cost when nothing else is said."""
+
 # A reason may be missing with its space.
 _STATUS_LINE = re.compile(
     rb"HTTP/([0-9]{1,3})(?:\.([0-9]{1,3}))? +([1-9][0-9]{2})(?: ([^\x00\r\n]*))?", re.IGNORECASE | re.DOTALL

@@ -243,8 +243,8 @@ class H1UpstreamCodec:
             return [self._cut("The app closed the connection before answering.", "closed without an answer")]
         start = self._splitter.held[:_QUOTED_BYTES]
         if reading == _READING_HEAD and start[:5].upper() != b"HTTP/"[: len(start)]:
-            said = f'said "{start.decode("ascii", "replace")}", which is not HTTP'
-            return [self._cut(f"The app {said}, and closed the connection.", said)]
+            message = f'said "{start.decode("ascii", "replace")}", which is not HTTP'
+            return [self._cut(f"The app {message}, and closed the connection.", message)]
         where = "head" if reading == _READING_HEAD else "body"
         why = f"The app closed the connection in the middle of the response {where}."
         return [self._cut(why, f"closed {self._progress(reading)}")]

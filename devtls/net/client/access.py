@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from devtls.http.events import Request
-from devtls.http.forward import Edge
+from devtls.http.terms import Edge
 from devtls.net.tls.handshake import HandshakeFailure
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class AccessRecord(msgspec.Struct):
     """HTTP/1.0, HTTP/1.1 or HTTP/2: what the client spoke."""
     client_ip: str
     complete: bool
+    reason: str = ""
+    """Why there is an answer of ours, or less than the whole answer, in a few words."""
 
 
 def record_of(request: Request, edge: Edge, status: int, *, complete: bool = True) -> AccessRecord:
@@ -63,6 +65,9 @@ class Observer(Protocol):
 
     def host_check(self, host: str, found: HostCheck) -> None:
         """An app refused the public name."""
+
+    def cookie_domain(self, route: str, host: str, cookie: str, domain: str) -> None:
+        """A cookie of the app on `route` was to be for all of `domain`, and is for `host` alone now."""
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """A TLS handshake failed."""
