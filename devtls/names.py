@@ -1,8 +1,8 @@
 """Host names and zones: normalising, IDNA, wildcards, and which zones a development CA may speak for.
 
-Owns the text of names. Refuses what is no host name (RFC 952/1123 letters, digits, hyphen; RFC 1035 lengths) and
-zones that belong to the public or to mDNS. Everything is lower-case A-labels without a trailing dot; nothing here
-resolves anything.
+Owns the text of names. Refuses what is no host name (letters, digits, inner hyphens and, as browsers have it,
+underscores; RFC 1035 lengths) and zones that belong to the public or to mDNS. Everything is lower-case A-labels without
+a trailing dot; nothing here resolves anything.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ LOCALHOST = Hostname("localhost")
 
 # RFC 6761 6.2 and 6.3 (test, localhost), and ICANN's reservation of .internal (2024): no registry can sell them.
 _SINGLE_LABEL_ZONES = frozenset({"localhost", "test", "internal"})
-# RFC 1123 2.1: a label may begin with a digit. RFC 1035 2.3.4: it has at most 63 bytes.
-_LABEL = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)"
+# RFC 1123 2.1: a label may begin with a digit. RFC 1035 2.3.4: it has at most 63 bytes. RFC 1123 knows no underscore
+# in a host name; DNS does (RFC 2181 11), and so do browsers, curl, OpenSSL and Caddy: `my_app` is a common name.
+_LABEL = r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
 # 255 bytes on the wire (RFC 1035 2.3.4), less the first length byte and the root's.
 _MAX_NAME = 253
@@ -35,7 +36,7 @@ def parse_hostname(text: str) -> Hostname:
     """Return `text` as a Hostname; Unicode labels become A-labels (IDNA 2008, UTS 46 mapping).
 
     Raises InvalidName for an empty name, an IP address, a label over 63 or a name over 253 characters, and anything
-    that is not letters, digits and inner hyphens.
+    that is not letters, digits, underscores and inner hyphens.
     """
     # The dot of a full name stands neither in SNI (RFC 6066 3) nor in certificates.
     name = text[:-1] if text.endswith(".") else text
@@ -51,7 +52,7 @@ def parse_hostname(text: str) -> Hostname:
         raise InvalidName(
             f"{text!r} is not a host name.",
             name=text,
-            hint="Use letters, digits and hyphens in labels of at most 63 characters, separated by dots.",
+            hint="Use letters, digits, hyphens and underscores in labels of at most 63 characters, separated by dots.",
         )
     # 127.0.0.1 has the form of a host name; a certificate holds addresses as another kind (RFC 5280 4.2.1.6).
     if is_ip_address(name):
@@ -63,7 +64,9 @@ def _to_a_labels(name: str) -> str:
     import idna  # a late import: 8 ms, and ASCII names never need it
 
     try:
-        return idna.encode(name, uts46=True, std3_rules=True).decode("ascii")
+        # Label by label: IDNA knows no underscore, and `my_app.bücher.test` has it in a label of ASCII alone.
+        mapped = idna.uts46_remap(name, std3_rules=False).split(".")
+        return ".".join(label if label.isascii() else idna.alabel(label).decode("ascii") for label in mapped)
     except idna.IDNAError as error:
         raise InvalidName(f"{name!r} is not an internationalised host name: {error}.", name=name) from error
 

@@ -21,18 +21,25 @@ from devtls.config import Config, Merged
 from devtls.daemon.console.log import Log
 from devtls.daemon.generation import Generation, Site
 from devtls.daemon.issuer import make_issuer
+from devtls.daemon.late_parts import (
+    make_acme_site,
+    make_client_trust,
+    make_dns_site,
+    make_pac_site,
+    make_revocations,
+    would_be_refused,
+)
 from devtls.daemon.limits import pool_limits, response_limits, server_limits
 from devtls.daemon.listeners import HTTP_PORT, BoundListeners, bind_listeners
 from devtls.daemon.shutdown import drain
 from devtls.daemon.sites.control import ControlSite
 from devtls.daemon.sites.pki import PkiSite
-from devtls.daemon.sites.private_sockets import PrivateSockets, refuse_unix_targets
+from devtls.daemon.sites.private_sockets import refuse_unix_targets
 from devtls.daemon.sites.static import StaticSites
 from devtls.daemon.source import Source
 from devtls.daemon.upstream_tls import ClientContexts
 from devtls.errors import NoAuthority
 from devtls.names import DEFAULT_ZONES
-from devtls.net.bind import Bound
 from devtls.net.client.listener import ConnectionLimiter, Listener, TlsGate, https_protocol, redirect_protocol
 from devtls.net.client.service import ProxyService
 from devtls.net.tls.contexts import HTTP_1, HTTP_2, ContextCache
@@ -48,7 +55,7 @@ if TYPE_CHECKING:
     from devtls.daemon.sites.acme import AcmeSite
     from devtls.daemon.sites.dns import DnsSite
     from devtls.daemon.sites.pac import PacSite
-    from devtls.net.tls.client_auth import Claim, ClientPolicy
+    from devtls.net.tls.client_auth import ClientPolicy
 
 
 class Daemon:
@@ -71,7 +78,7 @@ class Daemon:
         self._acme: AcmeSite | None = None
         self._client_contexts = ClientContexts()
         self._client_trust: ClientTrust | None = None
-        self._static = StaticSites(source.paths.runtime_dir)
+        self._static = StaticSites(source.paths, log.report)
         self.control = ControlSite(source.paths.runtime_dir)
         self._listeners: list[Listener] = []
         self.contexts: ContextCache
@@ -137,7 +144,7 @@ class Daemon:
         if not routes.client_auths:
             return {}
         if self._client_trust is None:
-            self._client_trust = _make_client_trust(self.keystore)
+            self._client_trust = make_client_trust(self.keystore)
         return self._client_trust.read(routes.routes, authority, datetime.now(UTC))
 
     def _with_acme(self, config: Config) -> Config:
@@ -146,7 +153,7 @@ class Daemon:
             return config
         if self._acme is None:
             private, contexts = self._static.private, self._client_contexts
-            self._acme = _make_acme_site(self.keystore, private, lambda: self.generation.snapshot, contexts, self.log)
+            self._acme = make_acme_site(self.keystore, private, lambda: self.generation.snapshot, contexts, self.log)
         return self._acme.routed(config)
 
     async def start(self) -> None:
@@ -203,7 +210,7 @@ class Daemon:
     @cached_property
     def dns(self) -> DnsSite:
         """The DNS server."""
-        site = _make_dns_site(self.generation, self.bound.https, self.log)
+        site = make_dns_site(self.generation, self.bound.https, self.log)
         self._sites.append(site)
         return site
 
@@ -211,7 +218,7 @@ class Daemon:
     def pac(self) -> PacSite:
         """The port for browsers that use devtls as their proxy."""
         entrance = (self.service, self._gate, self._inside)
-        site = _make_pac_site(self.generation, self.bound.https, self.log, entrance)
+        site = make_pac_site(self.generation, self.bound.https, self.log, entrance)
         self._sites.append(site)
         return site
 
@@ -272,7 +279,7 @@ class Daemon:
             # A client's certificate was checked in its handshake; nothing asks for it again on an open connection.
             if connection.outdated:
                 connection.drain()
-                if _would_be_refused(connection.claim):
+                if would_be_refused(connection.claim):
                     connection.abort()
 
     async def refresh_policies(self) -> None:
@@ -291,7 +298,7 @@ class Daemon:
     @cached_property
     def revocations(self) -> Revocations:
         """What is revoked; no start needs it."""
-        return _make_revocations(self.keystore, lambda: self.generation.authority, self.log)
+        return make_revocations(self.keystore, lambda: self.generation.authority, self.log)
 
     async def drop_revoked_leaves(self) -> list[str]:
         """Drop leaves that were revoked, as the register is now; returns their names."""
@@ -351,50 +358,3 @@ class Daemon:
                 port = self.service.https_port
                 return other if port == 443 else f"{other}:{port}"
         return ""
-
-
-# What a start without it must not import: each makes one part of a daemon, when its configuration or time has come.
-
-
-def _make_client_trust(keystore: Keystore) -> ClientTrust:
-    from devtls.daemon.client_trust import ClientTrust  # cryptography.x509: 30 ms
-
-    return ClientTrust(keystore)
-
-
-def _would_be_refused(claim: Claim) -> bool:
-    from devtls.daemon.client_trust import would_be_refused
-
-    return would_be_refused(claim)
-
-
-def _make_revocations(keystore: Keystore, authority: Callable[[], Signer], log: Log) -> Revocations:
-    from devtls.daemon.revocations import Revocations  # cryptography.x509
-
-    return Revocations(keystore, authority, log)
-
-
-def _make_acme_site(
-    keystore: Keystore,
-    private: PrivateSockets,
-    snapshot: Callable[[], Snapshot],
-    contexts: ClientContexts,
-    log: Log,
-) -> AcmeSite:
-    from devtls.daemon.sites.acme import AcmeSite
-
-    return AcmeSite(keystore, private, snapshot, contexts, log)
-
-
-def _make_dns_site(generation: Generation, https: Bound, log: Log) -> DnsSite:
-    from devtls.daemon.sites.dns import DnsSite  # dnspython
-
-    return DnsSite(generation, https, log)
-
-
-def _make_pac_site(
-    generation: Generation, https: Bound, log: Log, entrance: tuple[ProxyService, TlsGate, ConnectionLimiter]
-) -> PacSite:
-    from devtls.daemon.sites.pac import PacSite
-
-    return PacSite(generation, https, log, entrance)

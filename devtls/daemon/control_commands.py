@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from devtls.config import TEMPORARY, RouteConfig, parse_identity, parse_route_value
 from devtls.config.lines import visible
 from devtls.daemon.assembly import Daemon
-from devtls.daemon.probes import probe
+from devtls.daemon.probes import probe, resolve_all
 from devtls.daemon.reload import Reloader
 from devtls.daemon.shutdown import Shutdown
 from devtls.daemon.state_watch import StateWatch
@@ -80,7 +80,7 @@ class ControlCommands:
                 await self._take_over((*kept, route), f"devtls add --temporary {visible(asked.name)}")
         except DevtlsError as error:
             return _failed(error)
-        return Done(routes=self._routes())
+        return Done(routes=await self._routes())
 
     async def remove(self, asked: RemoveRequest) -> Done:
         """Give a route of this run up; `removed` false when there is none of that name."""
@@ -93,13 +93,13 @@ class ControlCommands:
                     await self._take_over(kept, f"devtls remove {visible(asked.name)}")
         except DevtlsError as error:
             return _failed(error)
-        return Done(routes=self._routes(), removed=removed)
+        return Done(routes=await self._routes(), removed=removed)
 
     async def reload(self, asked: ReloadRequest) -> Done:
         """Read everything again; a trouble leaves all as it was."""
         # Escaped: it goes to the log, and comes from another process.
         error = await self._reloader.reload(visible(asked.why), by_command=True)
-        return Done(routes=self._routes()) if error is None else _failed(error)
+        return Done(routes=await self._routes()) if error is None else _failed(error)
 
     async def stop(self, asked: StopRequest) -> Done:
         """Let requests finish, or `now` cut them; the answer comes first."""
@@ -123,7 +123,7 @@ class ControlCommands:
     async def look(self, asked: RefreshRequest) -> Done:
         """Take over what changed in the state directory, before the next look would."""
         error = await self._state_watch().look(by_command=True)
-        return Done(routes=self._routes()) if error is None else _failed(error)
+        return Done(routes=await self._routes()) if error is None else _failed(error)
 
     @property
     def _temporary(self) -> tuple[RouteConfig, ...]:
@@ -146,8 +146,10 @@ class ControlCommands:
             authority_deleted=self._state_watch().is_orphan,
         )
 
-    def _routes(self) -> tuple[RouteStatus, ...]:
-        return describe_routes(self._daemon, None, datetime.now(UTC))
+    async def _routes(self) -> tuple[RouteStatus, ...]:
+        routes = self._daemon.generation.snapshot.routes.routes
+        names = await resolve_all([host for route in routes for host in route.hosts])
+        return describe_routes(self._daemon, None, datetime.now(UTC), names)
 
 
 def _failed(error: DevtlsError) -> Done:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from devtls.config import Config, Merged, RouteConfig, merge
 from devtls.system.machine.paths import Paths
-from devtls.system.storage.allowlist import check_private_sockets
+from devtls.system.storage.allowlist import check_private_sockets, pin_links
 from devtls.system.storage.config_discovery import Found, load_config
 
 
@@ -35,7 +35,7 @@ class Source(msgspec.Struct, frozen=True):
         if self.temporary:
             merged = replace(merged, config=merge(merged.config, self.temporary).config)
         # Flags last, and at each reload again: what was typed holds for the whole run.
-        config = replace(merged.config, serve=replace(merged.config.serve, **self.flags))
+        config = replace(pin_links(merged.config), serve=replace(merged.config.serve, **self.flags))
         # After all three are joined: a route of the command line may not publish the CA's key either.
         check_private_sockets(config, self.paths)
         return replace(merged, config=config)

@@ -45,6 +45,9 @@ class RouteOptions(msgspec.Struct, frozen=True, kw_only=True):
     retry_down_s: float | None = None
     client_auth: str = ""
     client_ca: str = ""
+    spa: bool = False
+    listing: bool = False
+    dotfiles: bool = False
 
 
 class EditedConfig(msgspec.Struct, frozen=True):
@@ -66,6 +69,9 @@ def route_value(name: str, target: str, options: RouteOptions, *, here: Path, di
             "hsts": options.hsts,
             "cookie_domain": options.cookie_domain,
             "client_auth": options.client_auth,
+            "spa": options.spa,
+            "listing": options.listing,
+            "dotfiles": options.dotfiles,
         }
         for key, path in (("ca", options.ca), ("client_ca", options.client_ca)):
             chosen[key] = path and _path(join_path(path, str(here)), here, directory)

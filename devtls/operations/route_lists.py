@@ -5,18 +5,25 @@ Imports nothing that edits files: `devtls list` and each Tab on a route's name w
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from devtls.config import Config, StaticTarget
+from devtls.doctor.health.bounded import probe_all
 from devtls.errors import NotRunning
 from devtls.operations.config_choice import chosen_file
 from devtls.operations.context import Context
 from devtls.operations.control import statuses
 from devtls.routing import Route, RouteTable, build_routes
+from devtls.system.machine.name_resolution import Resolves, browser_order, resolve
 from devtls.system.storage.config_discovery import Found, load_config
 from devtls.web.control_messages import RouteStatus
+
+# What `devtls serve` looks up as well, and how long it waits.
+_MOST_NAMES = 40
+_RESOLVING_S = 0.9
 
 
 class RouteList(msgspec.Struct, frozen=True):
@@ -34,6 +41,19 @@ def lists(context: Context, named: Path | None) -> list[RouteList]:
     """
     found = [] if named is not None else _of_running(context)
     return found or [_of_file(context, chosen_file(context.paths, named, False))]
+
+
+def in_browser_order(listed: RouteList) -> RouteList:
+    """Return a file's list with the name to open by for each route; a running proxy has said so itself."""
+    if listed.pid is not None:
+        return listed
+    hosts = list(dict.fromkeys(host for route in listed.routes for host in route.hosts))[:_MOST_NAMES]
+    answers = probe_all([partial(resolve, host) for host in hosts], _RESOLVING_S, otherwise=Resolves.UNKNOWN)
+    names = dict(zip(hosts, answers, strict=True))
+    ordered = (
+        msgspec.structs.replace(route, url=next(iter(browser_order(route.hosts, names)), "")) for route in listed.routes
+    )
+    return msgspec.structs.replace(listed, routes=tuple(ordered))
 
 
 def _of_running(context: Context) -> list[RouteList]:
@@ -56,5 +76,5 @@ def _from_file(route: Route) -> RouteStatus:
 
 def routes_of(context: Context, config: Config) -> RouteTable:
     """Return the routes as a proxy would have them. Raises ConfigError for a name in none of the zones."""
-    directories = (route.target.directory for route in config.routes if isinstance(route.target, StaticTarget))
-    return build_routes(config, context.zones, static_sockets=dict.fromkeys(directories, ""))
+    sites = (route.target for route in config.routes if isinstance(route.target, StaticTarget))
+    return build_routes(config, context.zones, static_sockets=dict.fromkeys(sites, ""))

@@ -94,5 +94,7 @@ def _check_wildcard(name: str, bare: str, kind: Kind) -> None:
 
 
 def _suggestion(text: str, zones: Sequence[Hostname]) -> str:
-    label = "".join(char if char.isascii() and char.isalnum() else "-" for char in text.lower()).strip("-")
+    label = "".join(char if char.isascii() and (char.isalnum() or char == "_") else "-" for char in text.lower()).strip(
+        "-"
+    )
     return f"{label or 'me'}.{zones[0]}"

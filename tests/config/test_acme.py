@@ -57,7 +57,7 @@ def test_the_most_precise_port_counts() -> None:
         ('http_port = "5002"', "acme.http_port", "Write a port of this machine"),
         ('tls_port = { "a.test" = 65536 }', 'acme.tls_port."a.test"', "Write a port of this machine"),
         ("tls_port = { web = 80 }", "acme.tls_port.web", "web.dev.local"),
-        ('tls_port = { "a b" = 80 }', 'acme.tls_port."a b"', "letters, digits and hyphens"),
+        ('tls_port = { "a b" = 80 }', 'acme.tls_port."a b"', "letters, digits, hyphens"),
         ('eab = "secret"', "acme.eab", "Write eab ="),
         ("eab = { team = 5 }", "acme.eab.team", "openssl rand 32"),
         ('eab = { team = "c2hvcnQ" }', "acme.eab.team", "openssl rand 32"),

@@ -100,7 +100,7 @@ def test_keys_are_normalised(key: str, name: str, prefix: str) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["", "a b", "a_b", "*", "a.*", "127.0.0.1", "app//", "app//x", "app/..", "app/./x", "app/x?y", "app/x#y", "app/ä"],
+    ["", "a b", "a+b", "*", "a.*", "127.0.0.1", "app//", "app//x", "app/..", "app/./x", "app/x?y", "app/x#y", "app/ä"],
 )
 def test_keys_that_are_no_name_and_path_are_refused(key: str) -> None:
     assert refuse(f'"{key}" = 1').hint or key == "127.0.0.1" or not key
@@ -150,6 +150,10 @@ def test_the_same_route_twice_is_refused(lines: str, line: int) -> None:
         ('app = { target = "https://localhost", ca = "" }', "routes.app.ca", "no text"),
         ('app = { target = "https://localhost", ca = "~/x" }', "routes.app.ca", "not expanded"),
         ('app = { target = "https://localhost", ca = "x", verify = false }', "routes.app.verify", "contradict"),
+        ("app = { target = 1, spa = true }", "routes.app.spa", "static folder only"),
+        ("app = { target = 1, listing = false }", "routes.app.listing", "static folder only"),
+        ("app = { target = 1, dotfiles = true }", "routes.app.dotfiles", "static folder only"),
+        ('app = { static = "x", spa = "yes" }', "routes.app.spa", "neither true nor false"),
         ('app = { static = "x", host = "keep" }', "routes.app.host", "static folder"),
         ('app = { static = "x", allow_remote = true }', "routes.app.allow_remote", "static folder"),
         ('app = { static = "x", verify = true }', "routes.app.verify", "https:// and h2:// targets only"),
@@ -248,7 +252,7 @@ def test_an_argument_that_is_no_route_shows_how_one_looks(argument: str) -> None
     assert "app=3000" in caught.value.hint
 
 
-@pytest.mark.parametrize("argument", ["a_b=1", "app=0", "app=site", "app/..=1"])
+@pytest.mark.parametrize("argument", ["a+b=1", "app=0", "app=site", "app/..=1"])
 def test_a_wrong_argument_names_its_key(argument: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_route_argument(argument)
@@ -286,3 +290,9 @@ def test_a_name_is_known_in_every_spelling() -> None:
     assert parse_identity("App/api/") == parse_identity("app/api") == ("app", "/api")
     with pytest.raises(ConfigError, match="is not a host name"):
         parse_identity("a b")
+
+
+def test_the_options_of_a_static_directory_belong_to_its_target() -> None:
+    site = route('app = { static = "site", spa = true, dotfiles = true }')
+    assert site.target == StaticTarget("/project/site", dotfiles=True, spa=True)
+    assert route('app = { target = "./site", listing = true }').target == StaticTarget("/project/site", listing=True)

@@ -62,7 +62,7 @@ def test_each_spelling_of_a_target(text: str, target: Target) -> None:
         ("http://localhost#x", "more than an origin"),
         ("http://localhost\\x", "more than an origin"),
         ("http://me:secret@localhost", "user name"),
-        ("http://a_b", "neither an IP address nor a host name"),
+        ("http://a+b", "neither an IP address nor a host name"),
         ("grpc://localhost:3000", "is not needed"),
         ("grpcs://localhost:3000", "is not needed"),
         ("ws://localhost:3000", "not needed"),

@@ -36,7 +36,14 @@ def test_names_outside_the_zones_are_refused(issuer: Issuer) -> None:
 
 @pytest.mark.parametrize(
     ("name", "permitted"),
-    [("app.dev.local", True), ("test", True), ("example.com", False), ("a_b.test", False), ("", False)],
+    [
+        ("app.dev.local", True),
+        ("test", True),
+        ("example.com", False),
+        ("my_app.test", True),
+        ("a+b.test", False),
+        ("", False),
+    ],
 )
 def test_what_is_permitted_is_returned_without_raising(issuer: Issuer, name: str, permitted: bool) -> None:
     assert issuer.permits(name) is permitted

@@ -32,6 +32,7 @@ ZONE_OF = {
     "test": "test.",
     "app.test": "test.",
     "_x._tcp.app.test": "test.",
+    "my_app.test": "test.",
     "*.test": "test.",
 }
 OUTSIDE = [

@@ -29,7 +29,9 @@ def status(found: PacTunnel | PlainRequest | pages.LocalResponse) -> int:
     return found.status
 
 
-@pytest.mark.parametrize("name", ["app.dev.local", "dev.local", "a.b.test", "APP.Dev.LOCAL", "app.test.", "localhost"])
+@pytest.mark.parametrize(
+    "name", ["app.dev.local", "dev.local", "a.b.test", "my_app.test", "APP.Dev.LOCAL", "app.test.", "localhost"]
+)
 def test_names_in_a_zone_get_a_tunnel(name: str) -> None:
     assert connect(f"{name}:443") == PacTunnel(443)
     assert connect(f"{name}:8443") == PacTunnel(8443)
@@ -60,7 +62,7 @@ def test_host_may_be_written_without_its_port_and_http_1_0_has_none() -> None:
         "[fe80::1]",
         "app..test",
         ".test",
-        "a_b.test",
+        "a+b.test",
         "app%2etest",
         "*.test",
         "-a.test",

@@ -50,7 +50,7 @@ def test_a_name_outside_the_ca_is_refused_with_the_reason_and_a_hint(text: str, 
     assert way_out in caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["", "a..b", "a_b.test", "a.*.test", "::1%lo", "[127.0.0.1"])
+@pytest.mark.parametrize("text", ["", "a..b", "a+b.test", "a.*.test", "::1%lo", "[127.0.0.1"])
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(InvalidName):
         parse_names([text], DEFAULT_ZONES, "server")

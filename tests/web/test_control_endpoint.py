@@ -112,12 +112,12 @@ async def ask(home: Any, commands: Recorded, peer: list[int | OSError]) -> Async
     await runner.setup()
     await web.UnixSite(runner, str(home / "control.sock")).start()
 
-    async def begin(method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+    async def begin(method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, Any]]:
         connector = UnixConnector(str(home / "control.sock"))
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         async with (
             ClientSession(connector=connector) as session,
-            session.request(method, f"http://devtls{path}", data=data) as response,
+            session.request(method, f"http://devtls{path}", data=data, headers=headers) as response,
         ):
             assert response.content_type == "application/json"
             return response.status, await response.json()
@@ -185,4 +185,12 @@ async def test_what_is_no_order_changes_nothing(
     found, answer = await ask(*request_)
     assert found == status
     assert answer["trouble"]["message"]
+    assert commands.asked == []
+
+
+async def test_a_request_that_a_proxy_forwarded_gets_nothing(ask: Ask, commands: Recorded) -> None:
+    """A route to a socket that became a link to the control socket would lead here, with the right user."""
+    for method, path in (("GET", ABOUT), ("POST", STOP), ("GET", "/unknown")):
+        status, answer = await ask(method, path, **{"X-Forwarded-For": "127.0.0.1"})
+        assert (status, answer["trouble"]["message"]) == (403, "The control API is never behind a route.")
     assert commands.asked == []

@@ -24,7 +24,7 @@ _BEGIN, _END = b"# devtls begin", b"# devtls end"
 # The text in it may change with versions; parentheses end it, so nothing can be hidden behind.
 _FIRST_LINE = re.compile(rb"# devtls begin \(format (\d{1,9})(; line end added)?; [ -'*-~]*\)")
 # Only lines as we write them: anything else in the block is somebody's work and must not vanish.
-_ENTRY = re.compile(r"(?:127\.0\.0\.1|::1) ([a-z0-9.-]+)")
+_ENTRY = re.compile(r"(?:127\.0\.0\.1|::1) ([a-z0-9._-]+)")
 
 
 class UnusableHosts(ValueError):

@@ -25,7 +25,7 @@ pieces = st.sampled_from(
     [b"\n", b"\r\n", b"\r", b" ", b"#", b"127.0.0.1 x", BOM, b"\x00", b"\xff", b"# devtls", b"end"]
 )
 files = st.one_of(st.binary(max_size=60), st.lists(pieces, max_size=12).map(b"".join))
-names = st.lists(st.sampled_from(["app.test", "b.dev.local", "c.localhost"]), min_size=1, unique=True)
+names = st.lists(st.sampled_from(["app.test", "b.dev.local", "c.localhost", "my_app.test"]), min_size=1, unique=True)
 
 
 def _crlf(text: bytes) -> bytes:

@@ -1,0 +1,77 @@
+"""The parts of a daemon that no start must import: each is made when its configuration or its time has come.
+
+Owns the late imports, and nothing else: cryptography.x509 costs a start 30 ms, dnspython as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from devtls.daemon.client_trust import ClientTrust
+    from devtls.daemon.console.log import Log
+    from devtls.daemon.generation import Generation
+    from devtls.daemon.revocations import Revocations
+    from devtls.daemon.sites.acme import AcmeSite
+    from devtls.daemon.sites.dns import DnsSite
+    from devtls.daemon.sites.pac import PacSite
+    from devtls.daemon.sites.private_sockets import PrivateSockets
+    from devtls.daemon.upstream_tls import ClientContexts
+    from devtls.net.bind import Bound
+    from devtls.net.client.listener import ConnectionLimiter, TlsGate
+    from devtls.net.client.service import ProxyService
+    from devtls.net.tls.client_auth import Claim
+    from devtls.pki.leaf import Signer
+    from devtls.routing import Snapshot
+    from devtls.system.storage.keystore import Keystore
+
+
+def make_client_trust(keystore: Keystore) -> ClientTrust:
+    """Return the verification of clients."""
+    from devtls.daemon.client_trust import ClientTrust  # cryptography.x509: 30 ms
+
+    return ClientTrust(keystore)
+
+
+def would_be_refused(claim: Claim) -> bool:
+    """Say whether a client would be let in no more."""
+    from devtls.daemon.client_trust import would_be_refused
+
+    return would_be_refused(claim)
+
+
+def make_revocations(keystore: Keystore, authority: Callable[[], Signer], log: Log) -> Revocations:
+    """Return what is revoked."""
+    from devtls.daemon.revocations import Revocations  # cryptography.x509
+
+    return Revocations(keystore, authority, log)
+
+
+def make_acme_site(
+    keystore: Keystore,
+    private: PrivateSockets,
+    snapshot: Callable[[], Snapshot],
+    contexts: ClientContexts,
+    log: Log,
+) -> AcmeSite:
+    """Return the ACME server."""
+    from devtls.daemon.sites.acme import AcmeSite
+
+    return AcmeSite(keystore, private, snapshot, contexts, log)
+
+
+def make_dns_site(generation: Generation, https: Bound, log: Log) -> DnsSite:
+    """Return the DNS server."""
+    from devtls.daemon.sites.dns import DnsSite  # dnspython
+
+    return DnsSite(generation, https, log)
+
+
+def make_pac_site(
+    generation: Generation, https: Bound, log: Log, entrance: tuple[ProxyService, TlsGate, ConnectionLimiter]
+) -> PacSite:
+    """Return the port for browsers that use devtls as their proxy."""
+    from devtls.daemon.sites.pac import PacSite
+
+    return PacSite(generation, https, log, entrance)
