@@ -23,6 +23,7 @@ answered with that HTTP status instead and ends no command::
     ├── NotRunning               9    no `devtls serve` of this user runs
     ├── CommandNotRun            126  the command of `devtls env -- COMMAND` cannot be started (127: it does not exist)
     ├── ProtocolViolation        status  a peer broke HTTP
+    ├── HeadTooLarge             status  a client takes no head as large as an app's
     ├── AcmeProblem              status  an ACME request is refused with a problem document
     └── LocalProtocolError       1    we were about to break HTTP ourselves: always a bug of devtls
 
@@ -224,6 +225,17 @@ class ProtocolViolation(DevtlsError):
         super().__init__(message)
         self.status = status
         self.summary = summary
+
+
+class HeadTooLarge(DevtlsError):
+    """A client has said that it takes no head as large as that of an app's response; it gets a 502 in its place.
+
+    `summary` is the reason in a few words, for the page and the log.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__("The head of the response is larger than the client takes.")
+        self.summary = f"head of {size} bytes in HTTP/2, of which this client takes {limit}"
 
 
 class AcmeProblem(DevtlsError):

@@ -272,6 +272,10 @@ class Exchange:
         self.phase = Phase.DONE
         return forward_response(head, terms.policy, terms.edge, authority=self._request.authority)
 
+    def refuse_answer(self, summary: str) -> list[Action]:
+        """The client takes no such answer as the app has begun: it gets a page in its place."""
+        return [_ABORT, *self._fail(FailureKind.BROKEN_ANSWER, summary)]
+
     def _send_request(self, reused: bool) -> list[Action]:
         request = self._request
         limits = self._terms.limits

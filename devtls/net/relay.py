@@ -8,9 +8,10 @@ runs for a request unless a new connection has to be dialled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, assert_never
+from collections.abc import Awaitable, Callable
+from typing import assert_never
 
+from devtls.errors import HeadTooLarge
 from devtls.http.actions import (
     AbortUpstream,
     Acquire,
@@ -29,86 +30,25 @@ from devtls.http.actions import (
     Timer,
     UpstreamReady,
 )
-from devtls.http.answers.content import LocalResponse
 from devtls.http.events import (
     ClientEvent,
     Data,
     EndOfMessage,
-    InformationalResponse,
     Request,
-    Reset,
     Response,
-    Trailers,
     UpstreamEvent,
 )
 from devtls.http.exchange import BY_TABLE, Exchange
 from devtls.http.terms import Terms
 from devtls.net.host_check import may_be_host_check
+from devtls.net.relay_sides import RelayClient, RelayDispatcher
 from devtls.net.tap import ExchangeRecorder
 from devtls.net.upstream.handle import UpstreamHandle
-from devtls.net.upstream.pool import Pool
 from devtls.routing import Route
 
 _FIRST_ERROR = 400  # below it no response is a host check's
 _HELD_BYTES = 65536
 """How much of a request's body is read while the app is still being dialled."""
-
-
-class RelayClient(Protocol):
-    """The part of a client connection that a relay uses."""
-
-    def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> None:
-        """Encode an event for the client."""
-
-    def send_whole(self, head: Response, body: Data) -> None:
-        """Encode a head, its only piece of body and the end."""
-
-    def flush(self) -> None:
-        """Send what was encoded."""
-
-    def open_tunnel(self, relay: Relay, upstream: UpstreamHandle) -> None:
-        """HTTP is over: join the two transports."""
-
-    def finished(self, relay: Relay, *, complete: bool) -> None:
-        """The exchange is over."""
-
-    def pause_request(self) -> None:
-        """The app does not keep up with this request's body."""
-
-    def resume_request(self) -> None:
-        """The app has caught up."""
-
-    def fault(self, error: Exception) -> None:
-        """Report a bug of ours in a task of the relay's."""
-
-    def wake_at(self, when: float) -> None:
-        """Call `Relay.tick` at this time of the loop, or a little later."""
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that both connections run on."""
-
-    @property
-    def writable(self) -> bool:
-        """The client keeps up."""
-
-
-class RelayDispatcher(Protocol):
-    """What a relay needs of the dispatcher that made it."""
-
-    pool: Pool
-
-    def error_page(self, relay: Relay, failure: SendErrorPage) -> LocalResponse:
-        """Return the page that the client gets in the place of the app's response."""
-
-    def observe(self, relay: Relay, response: Response) -> ExchangeRecorder:
-        """Return a recorder, the relay's own behind it, for a response that may be a framework's host check."""
-
-    def report_cookies(self, relay: Relay, found: ReportCookies) -> None:
-        """Say that cookies of the app's response were for other names as well."""
-
-    def record(self, relay: Relay, *, complete: bool) -> None:
-        """Write the access record of an exchange."""
 
 
 class Relay:
@@ -139,7 +79,12 @@ class Relay:
     )
 
     def __init__(
-        self, client: RelayClient, dispatcher: RelayDispatcher, route: Route, terms: Terms, request: Request
+        self,
+        client: RelayClient[Relay],
+        dispatcher: RelayDispatcher[Relay],
+        route: Route,
+        terms: Terms,
+        request: Request,
     ) -> None:
         self._client = client
         self._dispatcher = dispatcher
@@ -228,14 +173,22 @@ class Relay:
             self._perform(on_upstream(event))
         self._client.flush()
 
+    def _refuse_answer(self, refused: HeadTooLarge) -> None:
+        self._perform(self._exchange.refuse_answer(refused.summary))
+        self._client.flush()
+
     def _finish_whole(self, head: Response, body: Data) -> None:
+        try:
+            self._client.send_whole(head, body)
+        except HeadTooLarge as refused:
+            self._refuse_answer(refused)
+            return
         self.status = head.status
         self.received = len(body.data)
         if self.recorder is not None or head.status >= _FIRST_ERROR:
             self._record_response(head)
             self._record_response(body)
             self._record_response(EndOfMessage(head.stream_id))
-        self._client.send_whole(head, body)
         # Before `_finish`: the client's next request may take the same connection.
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
@@ -324,9 +277,13 @@ class Relay:
                     self.status = event.status
                     if event.status >= _FIRST_ERROR and may_be_host_check(event):
                         self.recorder = self._dispatcher.observe(self, event)
+                try:
+                    self._client.send(event)
+                except HeadTooLarge as refused:
+                    self._refuse_answer(refused)
+                    return
                 if self.recorder is not None:
                     self.recorder.response(event)
-                self._client.send(event)
             elif type(action) is Acquire:
                 self._acquire(action.max_idle_s)
             elif type(action) is Arm:
@@ -353,10 +310,10 @@ class Relay:
             case OpenTunnel():
                 self._open_tunnel()
             case AwaitRestart():
-                restart = self._pool.await_restart(
-                    self.route.upstream, self.route.config.identity, action.wait_s, action.failed
+                route, wait_s, failed = self.route.config.identity, action.wait_s, action.failed
+                self._dialling = self._loop.create_task(
+                    self._dial(lambda: self._pool.await_restart(self.route.upstream, route, wait_s, failed))
                 )
-                self._dialling = self._loop.create_task(self._dial(restart))
             case ReportCookies():
                 self._dispatcher.report_cookies(self, action)
             case SendClient() | SendUpstream() | Arm() | Disarm() | Acquire() | ReleaseUpstream() | Finish():
@@ -404,11 +361,11 @@ class Relay:
         else:
             if self.recorder is not None:
                 self.recorder.dialling()
-            self._dialling = self._loop.create_task(self._dial(self._pool.dial(self.route.upstream)))
+            self._dialling = self._loop.create_task(self._dial(lambda: self._pool.dial(self.route.upstream)))
 
-    async def _dial(self, outcome: Coroutine[Any, Any, UpstreamHandle | DialFailed]) -> None:
+    async def _dial(self, connect: Callable[[], Awaitable[UpstreamHandle | DialFailed]]) -> None:
         try:
-            self._dialled(await outcome)
+            self._dialled(await connect())
         except Exception as error:  # noqa: BLE001 - a task that dies in silence leaves its client waiting for ever
             self._client.fault(error)
 

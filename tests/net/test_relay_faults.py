@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.compliance.h2wire import MAX_LIST, h2_client
 from tests.locks import free_port
 from tests.net.harness import AppConnection, Client, Conversation, Proxy, answering, app, until
 
@@ -77,6 +78,25 @@ async def test_a_head_over_its_limit_is_a_502_that_names_the_key_to_raise(
         assert reason in reply.body
         assert b"Raise `" + reason.rpartition(b" ")[2] + b"` under `[limits]`" in reply.body
         assert (await reason_of(running)).encode() == reason
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_head_that_a_client_of_http_2_does_not_take_is_a_502_with_the_reason(
+    running: Proxy, whole: bool
+) -> None:
+    body = b"ok" if whole else b"o"
+    large = b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\nContent-Length: 2\r\n\r\n" + body
+    async with app(saying(large)) as backend:
+        running.route(f"app = {backend.port}")
+        client = await h2_client(running, "app.dev.local", (MAX_LIST, 17_000))
+        try:
+            seen = await client.get()
+        finally:
+            client.close()
+        assert seen.status == 502
+        assert b"of which this client takes 17000" in seen.body
+        assert (await reason_of(running)).startswith("head of 20")
+        assert [(record.status, record.complete) for record in running.noted.requests] == [(502, True)]
 
 
 # -- reasons -----------------------------------------------------------------------------------------------------------

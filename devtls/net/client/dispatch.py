@@ -22,7 +22,8 @@ from devtls.http.terms import Edge, Terms
 from devtls.net.client.access import record_of
 from devtls.net.client.service import ClientLimits, ProxyService
 from devtls.net.host_check import HostCheckObserver
-from devtls.net.relay import Relay, RelayClient
+from devtls.net.relay import Relay
+from devtls.net.relay_sides import RelayClient
 from devtls.net.tap import ClientDetails, ExchangeRecorder
 from devtls.net.tls.client_auth import Claim, ClientPolicy, policy_of, proof, shown
 from devtls.routing import NoRoute, Route, host_of, select
@@ -97,7 +98,7 @@ class RequestDispatcher:
         """The name of the connection, b"" without one."""
         return (self._sni or "").encode("ascii")
 
-    def dispatch(self, client: RelayClient, request: Request) -> Relay | pages.LocalResponse:
+    def dispatch(self, client: RelayClient[Relay], request: Request) -> Relay | pages.LocalResponse:
         """Return a relay that is to be given the request, or the page that refuses it."""
         service = self.service
         table, last = service.snapshot.routes, self._last
