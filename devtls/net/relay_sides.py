@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from devtls.http.actions import ReportCookies, SendErrorPage
 from devtls.http.answers.content import LocalResponse
 from devtls.http.events import Data, EndOfMessage, InformationalResponse, Reset, Response, Trailers
-from devtls.net.tap import ExchangeRecorder
+from devtls.net.framework_watch import ResponseWatch
 from devtls.net.upstream.handle import UpstreamHandle
 from devtls.net.upstream.pool import Pool
 
@@ -65,8 +65,8 @@ class RelayDispatcher(Protocol[RelayT_contra]):
     def error_page(self, relay: RelayT_contra, failure: SendErrorPage) -> LocalResponse:
         """Return the page that the client gets in the place of the app's response."""
 
-    def observe(self, relay: RelayT_contra, response: Response) -> ExchangeRecorder:
-        """Return a recorder, the relay's own behind it, for a response that may be a framework's host check."""
+    def watch(self, relay: RelayT_contra) -> ResponseWatch:
+        """Return the watch for a response that may be a framework's refusal."""
 
     def report_cookies(self, relay: RelayT_contra, found: ReportCookies) -> None:
         """Say that cookies of the app's response were for other names as well."""

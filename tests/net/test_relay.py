@@ -22,7 +22,7 @@ from devtls.http.events import (
 )
 from devtls.http.terms import Edge, ExchangeLimits, ForwardPolicy, Terms
 from devtls.names import DEFAULT_ZONES
-from devtls.net.host_check import HostCheckObserver
+from devtls.net.framework_watch import ResponseWatch, RouteWatch
 from devtls.net.relay import Relay
 from devtls.net.upstream.handle import UpstreamHandle
 from devtls.net.upstream.pool import Pool
@@ -121,8 +121,8 @@ class NotingDispatcher:
         self.failures.append(failure)
         return LocalResponse(502, [], b"page")
 
-    def observe(self, relay: Relay, response: Response) -> HostCheckObserver:
-        return HostCheckObserver(response, relay.recorder, lambda _found: None)
+    def watch(self, relay: Relay) -> ResponseWatch:
+        return ResponseWatch(relay.request, RouteWatch(), 443, lambda _found: None)
 
     def report_cookies(self, relay: Relay, found: ReportCookies) -> None:
         raise AssertionError("no route here is told to strip cookies")
