@@ -533,7 +533,7 @@ def large(size: int, count: int = 1) -> Response:
 
 
 @pytest.mark.parametrize("count", [1, 100])
-def test_a_head_that_the_client_has_said_not_to_take_is_not_sent(count: int) -> None:
+def test_a_head_larger_than_the_client_takes_is_not_sent(count: int) -> None:
     server = taking(20_042)
     with pytest.raises(HeadTooLarge) as caught:
         server.send(large(30_042, count))
