@@ -35,6 +35,8 @@ from devtls.web.control_messages import FORMAT
 @click.option("--no-verify", is_flag=True, help="Do not check the certificate of an https or h2 target.")
 @click.option("--hsts", type=click.Choice(["strip", "keep"]), help="What becomes of Strict-Transport-Security.")
 @click.option("--no-via", is_flag=True, help="Add no Via.")
+@click.option("--cookie-domain", type=click.Choice(["keep", "strip"]), help="What becomes of Domain in Set-Cookie.")
+@click.option("--retry-down-s", type=float, metavar="SECONDS", help="How long a request waits while the app restarts.")
 @click.option("--client-auth", type=click.Choice(["request", "require"]), help="Ask clients for a certificate.")
 @click.option("--client-ca", type=click.Path(), metavar="FILE", help="PEM file with the CA of clients; else your own.")
 @click.option("--spa", is_flag=True, help="A static folder's index.html for page loads that no file is there for.")
