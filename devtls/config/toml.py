@@ -82,6 +82,17 @@ def parse_config(data: bytes, *, source: str, directory: str) -> Config:
     return Config(serve, _parse_limits(tables.get("limits", {}), document), routes, source, dns, pac, ca, acme)
 
 
+def parse_ca_section(data: bytes, *, source: str, directory: str) -> CaConfig:
+    """Return `[ca]` alone, whatever is wrong elsewhere in the file, as long as it is TOML. Raises ConfigError."""
+    text = _decode(data, source)
+    _check_size(text, source)
+    document = ConfigDocument(source, directory, key_lines(text))
+    table = _load(text, source).get("ca", {})
+    if not isinstance(table, dict):
+        document.fail(("ca",), "ca must be a section.", "Write [ca] on a line of its own, its keys below it.")
+    return _parse_ca(table, document)
+
+
 def _check_sections(tables: dict[str, Any], document: ConfigDocument) -> None:
     lost = next((name for name, value in tables.items() if name not in _SECTIONS and not isinstance(value, dict)), None)
     if lost is not None:
