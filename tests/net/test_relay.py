@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from devtls.config import parse_config
-from devtls.http.actions import FailureKind, SendErrorPage
+from devtls.http.actions import FailureKind, ReportCookies, SendErrorPage
 from devtls.http.answers.content import LocalResponse
 from devtls.http.events import (
     Data,
@@ -20,10 +20,9 @@ from devtls.http.events import (
     Trailers,
     UpstreamEvent,
 )
-from devtls.http.exchange import ExchangeLimits, Terms
-from devtls.http.forward import Edge, ForwardPolicy
+from devtls.http.terms import Edge, ExchangeLimits, ForwardPolicy, Terms
 from devtls.names import DEFAULT_ZONES
-from devtls.net.host_check import HostCheckObserver
+from devtls.net.framework_watch import ResponseWatch, RouteWatch
 from devtls.net.relay import Relay
 from devtls.net.upstream.handle import UpstreamHandle
 from devtls.net.upstream.pool import Pool
@@ -122,8 +121,11 @@ class NotingDispatcher:
         self.failures.append(failure)
         return LocalResponse(502, [], b"page")
 
-    def observe(self, relay: Relay, response: Response) -> HostCheckObserver:
-        return HostCheckObserver(response, relay.recorder, lambda _found: None)
+    def watch(self, relay: Relay) -> ResponseWatch:
+        return ResponseWatch(relay.request, RouteWatch(), 443, lambda _found: None)
+
+    def report_cookies(self, relay: Relay, found: ReportCookies) -> None:
+        raise AssertionError("no route here is told to strip cookies")
 
     def record(self, relay: Relay, *, complete: bool) -> None:
         self.records.append(complete)

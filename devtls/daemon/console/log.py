@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from devtls.config.lines import visible
 from devtls.daemon.console.refused_clients import why_refused
@@ -22,7 +22,8 @@ from devtls.net.client.access import AccessRecord
 from devtls.net.tls.handshake import HUNG_UP, HandshakeFailure
 
 if TYPE_CHECKING:
-    from devtls.http.answers.host_check import HostCheck
+    from devtls.http.frameworks.advice import FrameworkFinding
+    from devtls.routing import Route
 
 Level = Literal["quiet", "normal", "verbose"]
 
@@ -55,9 +56,11 @@ class Log:
         self.style = style
         self._monotonic = monotonic
         self._last_written: dict[str, float] = {}
-        self._hinted: set[tuple[str, str]] = set()
-        self.other_name: Callable[[str], str] = lambda _: ""
-        """Gives for a host the same route's name below localhost, "" when it has none; the daemon sets it."""
+        self.trust_advice = "Run `devtls trust`, then restart the client."
+        """What to do where a client does not trust the CA; a demo has one that nobody can trust."""
+        self._cookies: set[tuple[str, str]] = set()
+        self.framework_hints: Callable[[str, Route, FrameworkFinding], None] = lambda _host, _route, _found: None
+        """Says what to set in an app's framework; the daemon sets it."""
 
     # -- requests (net.access.Observer) -------------------------------------------------------------------------------
 
@@ -78,29 +81,38 @@ class Log:
         status = self.style.paint(str(record.status), *_COLOURS.get(str(record.status)[:1], ()))
         went = f" -> {visible(record.upstream)}" if record.upstream else ""
         cut = "" if record.complete else "  (cut off)"
+        why = f"  {visible(record.reason)}" if record.reason else ""
         took = f"{record.duration_s * 1000:6.0f} ms" if record.upstream else "         "
         address = self.style.paint(f"https://{host}", DIM) + (" *" if target == "*" else target)
         now = datetime.now().astimezone()
         protocol = _SHORT_PROTOCOLS[record.protocol]
-        return f"{now:%H:%M:%S}  {status}  {took}  {protocol:<4}  {visible(record.method):<6} {address}{went}{cut}"
+        return f"{now:%H:%M:%S}  {status}  {took}  {protocol:<4}  {visible(record.method):<6} {address}{went}{cut}{why}"
 
     def _request_json(self, record: AccessRecord) -> str:
         return _json("request", **asdict(record) | {"duration_s": round(record.duration_s, 6)})
 
     # -- hints --------------------------------------------------------------------------------------------------------
 
-    def host_check(self, host: str, found: HostCheck) -> None:
-        """Say once per name and framework which line to add."""
-        key = (host, found.framework)
-        # Full is silent: a client that invents names must not fill the log with hints.
-        if key in self._hinted or len(self._hinted) >= _MOST_REMEMBERED:
+    def framework(self, host: str, route: Route, found: FrameworkFinding) -> None:
+        """Pass on what a response showed of its framework."""
+        self.framework_hints(host, route, found)
+
+    def cookie_domain(self, route: str, host: str, cookie: str, domain: str) -> None:
+        """Say once per route and cookie that it was for more names than its own."""
+        key = (route, cookie)
+        # Full is silent: names of cookies come from apps, and some of those make one for each visit.
+        if key in self._cookies or len(self._cookies) >= _MOST_REMEMBERED:
             return
-        self._hinted.add(key)
-        other = self.other_name(host)
-        if not other:
-            # A host check lets localhost pass, but this route has no such name to offer.
-            found = replace(found, localhost_works=False)
-        self.warn(found.hint(host, other), event="host_check", host=host, framework=found.framework)
+        self._cookies.add(key)
+        self.say(
+            f'The cookie "{cookie}" of the route {route} was for every name below {domain}: '
+            f"Domain={domain} was taken out, it is for {host} alone.",
+            event="cookie_domain",
+            route=route,
+            host=host,
+            cookie=cookie,
+            domain=domain,
+        )
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """Say that a client does not trust us, or we not it, once a minute and name; the rest only with -v."""
@@ -109,8 +121,7 @@ class Log:
         if failure.refused_certificate:
             if self._first_in_a_while(f"refused {name}"):
                 self.warn(
-                    f"a client refused our certificate for {name}: its store lacks the root. "
-                    "Run `devtls trust`, then restart the client.",
+                    f"a client refused our certificate for {name}: its store lacks the root. {self.trust_advice}",
                     event="certificate_refused",
                     host=name,
                     reason=failure.reason,

@@ -1,4 +1,4 @@
-"""Access records, and the observer that is told of them, of failed handshakes, host checks and faults."""
+"""Access records, and the observer that is told of them, of failed handshakes, of frameworks and faults."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from devtls.http.events import Request
-from devtls.http.forward import Edge
+from devtls.http.terms import Edge
 from devtls.net.tls.handshake import HandshakeFailure
+from devtls.routing import Route
 
 if TYPE_CHECKING:
-    from devtls.http.answers.host_check import HostCheck
+    from devtls.http.frameworks.advice import FrameworkFinding
 
 _PROTOCOLS = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1", b"2.0": "HTTP/2"}  # RFC 9113 8.1: HTTP/2 has no minor version
 
@@ -32,6 +33,8 @@ class AccessRecord(msgspec.Struct):
     """HTTP/1.0, HTTP/1.1 or HTTP/2: what the client spoke."""
     client_ip: str
     complete: bool
+    reason: str = ""
+    """Why there is an answer of ours, or less than the whole answer, in a few words."""
 
 
 def record_of(request: Request, edge: Edge, status: int, *, complete: bool = True) -> AccessRecord:
@@ -61,8 +64,11 @@ class Observer(Protocol):
     def request(self, record: AccessRecord) -> None:
         """A request is over."""
 
-    def host_check(self, host: str, found: HostCheck) -> None:
-        """An app refused the public name."""
+    def framework(self, host: str, route: Route, found: FrameworkFinding) -> None:
+        """A response to a request for `host` showed a problem of the app's framework."""
+
+    def cookie_domain(self, route: str, host: str, cookie: str, domain: str) -> None:
+        """A cookie of the app on `route` was to be for all of `domain`, and is for `host` alone now."""
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """A TLS handshake failed."""

@@ -13,17 +13,18 @@ from typing import Any
 import msgspec
 
 from devtls.config import COMMAND_LINE
-from devtls.http.actions import FailureKind, SendErrorPage
+from devtls.http.actions import FailureKind, ReportCookies, SendErrorPage
 from devtls.http.answers import pages
-from devtls.http.answers.host_check import recognise_refused_socket
-from devtls.http.events import Data, EndOfMessage, Malformed, Request, Response
-from devtls.http.exchange import Terms
-from devtls.http.forward import Edge
+from devtls.http.events import Data, EndOfMessage, Malformed, Request, Response, as_phrase
+from devtls.http.frameworks.advice import FrameworkFinding
+from devtls.http.frameworks.host_check import recognise_refused_socket
 from devtls.http.headers import get
+from devtls.http.terms import Edge, Terms
 from devtls.net.client.access import record_of
 from devtls.net.client.service import ClientLimits, ProxyService
-from devtls.net.host_check import HostCheckObserver
-from devtls.net.relay import Relay, RelayClient
+from devtls.net.framework_watch import ResponseWatch
+from devtls.net.relay import Relay
+from devtls.net.relay_sides import RelayClient
 from devtls.net.tap import ClientDetails, ExchangeRecorder
 from devtls.net.tls.client_auth import Claim, ClientPolicy, policy_of, proof, shown
 from devtls.routing import NoRoute, Route, host_of, select
@@ -98,10 +99,10 @@ class RequestDispatcher:
         """The name of the connection, b"" without one."""
         return (self._sni or "").encode("ascii")
 
-    def dispatch(self, client: RelayClient, request: Request) -> Relay | pages.LocalResponse:
+    def dispatch(self, client: RelayClient[Relay], request: Request) -> Relay | pages.LocalResponse:
         """Return a relay that is to be given the request, or the page that refuses it."""
         service = self.service
-        table, last = service.snapshot.routes, self._last
+        table, last, looks = service.snapshot.routes, self._last, False
         if request.authority is last[1] and request.target is last[2] and table is last[0]:
             chosen, terms = last[3], last[4]  # the codec remembers heads, so these are the same objects: 0.4 us less
         else:
@@ -112,7 +113,11 @@ class RequestDispatcher:
                 return _outdated_page(request)  # a reload has come between, and the connection is about to end
             chosen, terms = found, self._terms_of(found)
             self._last = table, request.authority, request.target, chosen, terms
+            # Here, so that a request that is repeated costs nothing more: its response has been looked at.
+            looks = service.route_watch(chosen).looks
         relay = Relay(client, self, chosen, terms, request)
+        if looks:
+            relay.watch = self.watch(relay)
         if service.tap is not None:
             relay.recorder = self._recorder(request, chosen)
         if self._recording:
@@ -124,7 +129,10 @@ class RequestDispatcher:
         # By id for speed; a reload may give the id of a dead route to a new one, hence the second look.
         if terms is None or terms.policy is not route.policy:
             edge = self.edge if route.client_auth is None else self._proven_edge
-            terms = self._terms[id(route)] = Terms(route.policy, edge, self.limits.exchange)
+            limits, own = self.limits.exchange, route.config.retry_down_s
+            terms = self._terms[id(route)] = Terms(
+                route.policy, edge, limits, limits.retry_down_s if own is None else own
+            )
         return terms
 
     # -- RelayDispatcher ----------------------------------------------------------------------------------------------
@@ -133,13 +141,20 @@ class RequestDispatcher:
         """Return the page that the client gets in the place of the app's response."""
         # A WebSocket that an app refuses has no body to observe: the reason is all there is.
         if relay.request.upgrade and (found := recognise_refused_socket(failure.detail)) is not None:
-            self.service.observer.host_check(host_of(relay.request.authority), found)
+            self.service.observer.framework(host_of(relay.request.authority), relay.route, FrameworkFinding(found))
         return _failure_page(self.service, relay.route, relay.request, failure)
 
-    def observe(self, relay: Relay, response: Response) -> HostCheckObserver:
-        """Return a recorder, the relay's own behind it, for a response that may be a framework's host check."""
-        report, host = self.service.observer.host_check, host_of(relay.request.authority)
-        return HostCheckObserver(response, relay.recorder, lambda found: report(host, found))
+    def watch(self, relay: Relay) -> ResponseWatch:
+        """Return the watch for a response that may be a framework's refusal."""
+        report, request, route = self.service.observer.framework, relay.request, relay.route
+        seen = self.service.route_watch(route)
+        return ResponseWatch(request, seen, self._port, lambda found: report(host_of(request.authority), route, found))
+
+    def report_cookies(self, relay: Relay, found: ReportCookies) -> None:
+        """Say that cookies of the app's response were for other names as well."""
+        host = host_of(relay.request.authority)
+        for cookie, domain in found.cookies:
+            self.service.observer.cookie_domain(relay.route.config.key, host, cookie, domain)
 
     def record(self, relay: Relay, *, complete: bool) -> None:
         """Record a request that a relay has finished."""
@@ -147,6 +162,7 @@ class RequestDispatcher:
             record = record_of(relay.request, self.edge, relay.status, complete=complete)
             record.route, record.upstream = relay.route.name, relay.route.upstream.label
             record.bytes_sent, record.duration_s = relay.received, relay.elapsed_s
+            record.reason = relay.reason
             self.service.observer.request(record)
 
     # -- requests that no relay is made for ---------------------------------------------------------------------------
@@ -164,7 +180,10 @@ class RequestDispatcher:
                 recorder.response(event)
             recorder.ended(complete=True)
         if self._recording:
-            self.service.observer.request(record_of(request, self.edge, page.status))
+            record = record_of(request, self.edge, page.status)
+            if malformed is not None:
+                record.reason = as_phrase(malformed.reason)
+            self.service.observer.request(record)
         return events
 
     def _recorder(self, request: Request, route: Route | None) -> ExchangeRecorder | None:
@@ -199,22 +218,30 @@ def _outdated_page(request: Request) -> pages.LocalResponse:
 def _failure_page(service: ProxyService, route: Route, request: Request, failure: SendErrorPage) -> pages.LocalResponse:
     """Return devtls's own response in the place of an app's."""
     accept = _accept(request)
-    label = route.upstream.label
+    name, label = _written(route), route.upstream.label
     match failure.kind:
         case FailureKind.UNREACHABLE:
-            return pages.bad_gateway(label, failure.tried, request.method in (b"GET", b"HEAD"), accept)
+            return pages.bad_gateway(name, failure.tried, request.method in (b"GET", b"HEAD"), accept)
         case FailureKind.CONNECT_TIMEOUT:
-            return pages.connect_timeout(label, failure.tried, service.pool.connect_timeout_s, accept)
+            return pages.connect_timeout(name, failure.tried, service.pool.connect_timeout_s, accept)
         case FailureKind.BROKEN_ANSWER | FailureKind.NO_ANSWER:
-            return pages.broken_response(label, label, failure.detail, accept)
+            return pages.broken_response(name, label, failure.detail, accept)
         case FailureKind.RESPONSE_TIMEOUT:
-            return pages.gateway_timeout(label, label, service.limits.exchange.response_head_timeout_s, accept)
+            return pages.gateway_timeout(name, label, service.limits.exchange.response_head_timeout_s, accept)
         case FailureKind.REQUEST_TIMEOUT:
             return pages.malformed(408, failure.detail, accept)
         case FailureKind.MALFORMED:
             return pages.malformed(failure.status, failure.detail)
         case FailureKind.LOOP:
             return pages.loop_detected(host_of(request.authority), accept)
+
+
+def _written(route: Route) -> str:
+    """Return a route's name and where it is written: `app (devtls.toml:5)`."""
+    config = route.config
+    # The file's name only: the page may be on a screen that others see.
+    place = config.source.replace("\\", "/").rpartition("/")[2]
+    return f"{config.key} ({place}:{config.line})" if config.line else f"{config.key} ({place})"
 
 
 def _accept(request: Request) -> bytes:

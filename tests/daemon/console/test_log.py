@@ -11,14 +11,12 @@ from msgspec.structs import replace
 from devtls.daemon.console.log import Level, Log
 from devtls.daemon.console.style import TerminalStyle
 from devtls.errors import ConfigError
-from devtls.http.answers.host_check import HostCheck
 from devtls.net.client.access import AccessRecord
 from devtls.net.tls.handshake import HUNG_UP, HandshakeFailure
 
 RECORD = AccessRecord(
     "GET", "app.dev.local", "/x", 200, "app", "127.0.0.1:3000", 12, 0.0421, "HTTP/1.1", "127.0.0.1", True
 )  # fmt: skip
-VITE = HostCheck("Vite", "vite.config.js", 'server: { allowedHosts: ["{host}"] }')
 
 
 class Clock:
@@ -38,6 +36,37 @@ def test_a_request_is_one_line() -> None:
     log, lines, _ = make()
     log.request(RECORD)
     assert lines[0][10:] == "200      42 ms  h1    GET    https://app.dev.local/x -> 127.0.0.1:3000"
+
+
+def test_why_an_answer_is_ours_or_cut_stands_at_the_end_of_the_line() -> None:
+    log, lines, _ = make()
+    log.request(replace(RECORD, status=502, reason="bad chunk size"))
+    assert lines[-1].endswith("https://app.dev.local/x -> 127.0.0.1:3000  bad chunk size")
+    log.request(replace(RECORD, complete=False, reason="closed after 312 of 900 bytes"))
+    assert lines[-1].endswith("-> 127.0.0.1:3000  (cut off)  closed after 312 of 900 bytes")
+    log.request(replace(RECORD, status=502, reason='bad status line "\x1b[2J"'))
+    assert "\x1b" not in lines[-1]
+
+
+def test_programs_get_the_reason_as_a_field() -> None:
+    log, lines, _ = make(as_json=True)
+    log.request(replace(RECORD, status=502, reason="bad chunk size"))
+    assert json.loads(lines[-1])["reason"] == "bad chunk size"
+
+
+def test_a_cookie_that_was_for_other_names_is_told_once_for_each_route() -> None:
+    log, lines, _ = make()
+    for route in ("app", "app", "shop"):
+        log.cookie_domain(route, f"{route}.dev.local", "sid", "dev.local")
+    assert lines == [
+        'The cookie "sid" of the route app was for every name below dev.local: Domain=dev.local was taken out, '
+        "it is for app.dev.local alone.",
+        'The cookie "sid" of the route shop was for every name below dev.local: Domain=dev.local was taken out, '
+        "it is for shop.dev.local alone.",
+    ]
+    for number in range(400):
+        log.cookie_domain("app", "app.dev.local", f"c{number}", "dev.local")
+    assert len(lines) == 256
 
 
 def test_an_answer_of_ours_has_no_app_and_no_time() -> None:
@@ -89,7 +118,6 @@ def test_names_without_end_do_not_fill_memory_or_log() -> None:
     log, lines, _ = make()
     for number in range(2000):
         log.handshake_failed(HandshakeFailure(f"n{number}.test", "bad certificate"))
-        log.host_check(f"n{number}.test", VITE)
     assert len(lines) < 600
 
 
@@ -120,18 +148,6 @@ def test_other_handshake_failures_are_told_with_v_only() -> None:
         log.handshake_failed(failure)
         assert len(lines) == count
         assert all(line.isprintable() for line in lines)
-
-
-def test_a_host_check_hint_comes_once_and_names_what_works_now() -> None:
-    log, lines, _ = make()
-    log.other_name = lambda _: "app.localhost:8443"
-    log.host_check("app.dev.local", VITE)
-    log.host_check("app.dev.local", VITE)
-    assert len(lines) == 1
-    assert "https://app.localhost:8443" in lines[0]
-    log.other_name = lambda _: ""
-    log.host_check("other.dev.local", VITE)
-    assert "localhost" not in lines[1]
 
 
 def test_errors_come_with_their_hint() -> None:
