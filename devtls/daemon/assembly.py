@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -31,12 +31,12 @@ from devtls.daemon.late_parts import (
 )
 from devtls.daemon.limits import head_limits, pool_limits, server_limits
 from devtls.daemon.listeners import HTTP_PORT, BoundListeners, bind_listeners
-from devtls.daemon.shutdown import drain
+from devtls.daemon.shutdown import close_early, drain
 from devtls.daemon.sites.control import ControlSite
 from devtls.daemon.sites.pki import PkiSite
 from devtls.daemon.sites.private_sockets import refuse_unix_targets
 from devtls.daemon.sites.static import StaticSites
-from devtls.daemon.source import Source
+from devtls.daemon.source import JoinedRoutes, Source
 from devtls.daemon.upstream_tls import ClientContexts
 from devtls.errors import NoAuthority
 from devtls.names import DEFAULT_ZONES
@@ -69,6 +69,10 @@ class Daemon:
         self.watch: ConfigWatch | None = None
         self.config_changed: Callable[[], None] = lambda: None
         """Called on the watch's thread; nobody calls it before `watch` is started."""
+        self.joined: tuple[JoinedRoutes, ...] = ()
+        """The routes of processes that joined this proxy."""
+        self.listeners_closed: Callable[[], None] = lambda: None
+        """Called at the end as soon as others may have the ports."""
         self.generation: Generation
         self.bound: BoundListeners
         self.service: ProxyService
@@ -90,7 +94,11 @@ class Daemon:
 
     def prepare(self) -> None:
         """Read everything and bind the ports; makes the CA when there is none. Raises DevtlsError."""
-        if self.source.found is not None:
+        self.open(*self.read())
+
+    def read(self) -> tuple[Merged, Signer]:
+        """Return the configuration and the CA, which is made when there is none; opens nothing. Raises DevtlsError."""
+        if self.source.found is not None and self.watch is None:
             # Made before the file is read, so that no change is missed; its thread starts after the ports are open.
             self.watch = ConfigWatch(self.source.found.path, lambda: self.config_changed())  # noqa: PLW0108 - it is set later
         merged = self.source.read()
@@ -98,6 +106,10 @@ class Daemon:
         authority = self._load_authority()
         # From now on nobody is asked: the reader of the log need not sit at a keyboard.
         self.keystore.passphrases = msgspec.structs.replace(self.keystore.passphrases, ask=None)
+        return merged, authority
+
+    def open(self, merged: Merged, authority: Signer) -> None:
+        """Bind the ports. Raises DevtlsError."""
         try:
             self.generation = self._build(merged, authority)
             self.control.open()  # before the ports: whoever finds one of them open can ask
@@ -128,17 +140,23 @@ class Daemon:
             # The first start makes the CA; "or create", since another start may do so at the same moment.
             return self.keystore.load_or_create(DEFAULT_ZONES, now).signer
 
-    def _build(self, merged: Merged, authority: Signer) -> Generation:
+    def _build(
+        self, merged: Merged, authority: Signer, joined: Sequence[JoinedRoutes] = (), *, own_are_new: bool = False
+    ) -> Generation:
         if authority.ocsp != merged.config.ca.ocsp:
             authority = msgspec.structs.replace(authority, ocsp=merged.config.ca.ocsp)
-        refuse_unix_targets(merged.config.routes)
         config = self._with_acme(merged.config)
+        own_count = len(config.routes)
+        if joined:
+            config = self.source.with_joined(config, joined, authority.zones, own_are_new=own_are_new)
+        refuse_unix_targets(config.routes)
         # Before the routes, which hold the paths of the sockets.
         sockets = self._static.open_sockets(config)
         routes = build_routes(config, authority.zones, static_sockets=sockets)
         self._client_contexts.prepare(routes.routes)
         snapshot = Snapshot(config, routes, authority.zones)
-        return Generation(merged, authority, snapshot, frozenset(sockets), self._read_policies(routes, authority))
+        policies = self._read_policies(routes, authority)
+        return Generation(merged, authority, snapshot, frozenset(sockets), policies, own_count)
 
     def _read_policies(self, routes: RouteTable, authority: Signer) -> Mapping[ClientAuth, ClientPolicy]:
         if not routes.client_auths:
@@ -230,22 +248,38 @@ class Daemon:
         Raises DevtlsError: then nothing has changed.
         """
         async with self._reloading:
-            before = self.generation
             source = source or self.source
-            try:
-                # In a thread: it reads files and has OpenSSL load roots, while requests go on.
-                after = await asyncio.to_thread(self._read_again, source)
-            # Sockets of new static directories are open by now: those that the old generation lacks are closed.
-            except BaseException:
-                await self._static.replace(before)
-                raise
+            after = await self._make_generation(lambda: self._read_again(source))
             self.source = source
-            # No await in it: every request sees all of the old generation or all of the new one.
-            self._swap(before, after)
-            self._connect_acme()
-            # After the swap, so that a retired directory's socket is closed only when no new request can reach it.
-            for site in list(self._sites):
-                await site.replace(after)
+            await self._use(after)
+
+    async def replace_joined(self, joined: Sequence[JoinedRoutes]) -> None:
+        """Serve the routes of these processes beside our own; neither file nor CA is read again.
+
+        The last one is refused when it has a name of another. Raises DevtlsError: then nothing has changed.
+        """
+        async with self._reloading:
+            merged, authority = self.generation.merged, self.generation.authority
+            after = await self._make_generation(lambda: self._build(merged, authority, joined))
+            self.joined = tuple(joined)
+            await self._use(after)
+
+    async def _make_generation(self, make: Callable[[], Generation]) -> Generation:
+        try:
+            # In a thread: it reads files and has OpenSSL load roots, while requests go on.
+            return await asyncio.to_thread(make)
+        # Sockets of new static directories are open by now: those that the old generation lacks are closed.
+        except BaseException:
+            await self._static.replace(self.generation)
+            raise
+
+    async def _use(self, after: Generation) -> None:
+        # No await in it: every request sees all of the old generation or all of the new one.
+        self._swap(self.generation, after)
+        self._connect_acme()
+        # After the swap, so that a retired directory's socket is closed only when no new request can reach it.
+        for site in list(self._sites):
+            await site.replace(after)
 
     def _read_again(self, source: Source) -> Generation:
         merged = source.read()
@@ -253,7 +287,7 @@ class Daemon:
         # The same Signer goes on otherwise: a locked key would be asked for again.
         if not self.keystore.is_current(authority):
             authority = self.keystore.load_signer(datetime.now(UTC))
-        return self._build(merged, authority)
+        return self._build(merged, authority, self.joined, own_are_new=True)
 
     def _swap(self, before: Generation, after: Generation) -> None:
         self.generation = after
@@ -310,10 +344,6 @@ class Daemon:
         """Say whether there is another CA on disk than the one in use; blocks for a moment. Raises StateError."""
         return not self.keystore.is_current(self.generation.authority)
 
-    def authority_deleted(self) -> bool:
-        """Say whether there is no CA on disk any more; blocks for a moment. Raises StateError."""
-        return self.keystore.fingerprint_on_disk() is None
-
     # -- stop ---------------------------------------------------------------------------------------------------------
 
     async def stop(self, grace_s: float) -> None:
@@ -323,14 +353,19 @@ class Daemon:
         service.draining = True
         for listener in self._listeners:
             listener.stop()
+        public = [site for site in self._sites if not isinstance(site, StaticSites) and site is not self._acme]
+        closing = await close_early(public)
+        self.listeners_closed()
         await drain(service.connections, grace_s)
         # What drain left: it returns at the end of the grace whatever still runs.
         self.cut()
         # After the clients, whose exchanges hold connections of the pool.
         service.pool.close()
         # Exchanges that drained needed these sites, so they end after the clients.
+        await asyncio.gather(*closing)
         for site in reversed(self._sites):
-            await site.close()
+            if site not in public:
+                await site.close()
         # The very last: its name in the file system says to `devtls stop` that the proxy is gone.
         await self.control.close()
 

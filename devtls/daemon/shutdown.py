@@ -8,12 +8,15 @@ followed) and holds Ctrl-C no longer than `STILL_S`. Refuses to cut a transfer i
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
+from devtls.daemon.generation import Site
 from devtls.net.client.service import ClientConnection
 
 STILL_S = 0.5
 """An event stream's client connects again by itself; a transfer that pauses longer than this is rare on loopback."""
+_EARLY_S = 0.3
 # Seconds: how late the end may notice that the last connection is gone.
 _LOOK_S = 0.02
 
@@ -36,6 +39,19 @@ async def drain(connections: AbstractSet[ClientConnection], grace_s: float) -> N
             elif now - moved[connection][1] >= STILL_S:
                 connection.abort()
         await asyncio.sleep(_LOOK_S)
+
+
+async def close_early(sites: Sequence[Site]) -> list[asyncio.Task[None]]:
+    """Close the ports of DNS, PAC and CRLs: no exchange needs them, the next proxy does. Returns what closes still."""
+    closing = [asyncio.get_running_loop().create_task(_close(site)) for site in sites]
+    if closing:
+        # A slow client of the CRL port must not hold the next proxy up.
+        await asyncio.wait(closing, timeout=_EARLY_S)
+    return closing
+
+
+async def _close(site: Site) -> None:
+    await site.close()
 
 
 class Shutdown:
