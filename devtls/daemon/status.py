@@ -19,6 +19,7 @@ from devtls.daemon.assembly import Daemon
 from devtls.daemon.console.banner import Findings, Remark, find_remarks
 from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.expiry import end_in_words
+from devtls.daemon.joined.project import JoinedProject
 from devtls.errors import DevtlsError
 from devtls.net.upstream.pool import UpstreamState
 from devtls.pki.leaf import RENEW
@@ -30,6 +31,7 @@ from devtls.web.control_messages import (
     Certificates,
     Clients,
     ErrorInfo,
+    JoinedProcess,
     RouteStatus,
     ServeStatus,
 )
@@ -45,6 +47,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     reload_error: ErrorInfo | None = None
     late: str = ""
     authority_deleted: bool = False
+    joined: tuple[JoinedProcess, ...] = ()
 
 
 def stamp(moment: datetime) -> str:
@@ -57,7 +60,7 @@ def error_info(error: DevtlsError, at: str = "") -> ErrorInfo:
     return ErrorInfo(str(error), error.hint, at, int(error.exit_code))
 
 
-def introduce(daemon: Daemon) -> About:
+def introduce(daemon: Daemon, *, stopping: bool = False, joined: tuple[JoinedProcess, ...] = ()) -> About:
     """Return who this is."""
     found = daemon.source.found
     file = None if found is None else str(found.path)
@@ -68,6 +71,10 @@ def introduce(daemon: Daemon) -> About:
         config_file=file,
         pac_port=daemon.pac.port,
         pac_trouble=daemon.pac.error,
+        state_dir=str(daemon.source.paths.state_dir),
+        listen=daemon.bound.https.addresses,
+        stopping=stopping,
+        joined=joined,
     )
 
 
@@ -97,17 +104,33 @@ def describe(daemon: Daemon, life: ProcessInfo, findings: Findings, now: datetim
         reload_error=life.reload_error,
         warnings=tuple(_warnings(daemon, life, findings, now)),
         pac_port=daemon.pac.port,
+        joined=life.joined,
+    )
+
+
+def describe_joined(project: JoinedProject) -> JoinedProcess:
+    """Return who joined."""
+    asked, failed = project.asked, project.error
+    return JoinedProcess(
+        pid=asked.pid,
+        directory=asked.directory,
+        config_file=asked.config_file if project.watches_file else None,
+        since=stamp(project.since),
+        reload_error=None if failed is None else error_info(failed[0], stamp(failed[1])),
     )
 
 
 def describe_routes(daemon: Daemon, findings: Findings | None, now: datetime) -> tuple[RouteStatus, ...]:
     """Return the routes; without `findings` nothing is said of their health."""
-    port = daemon.bound.https_port
-    return tuple(_route(daemon, route, port, findings, now) for route in daemon.generation.snapshot.routes.routes)
+    owners = {route.identity: part.pid for part in daemon.joined for route in part.routes}
+    return tuple(
+        _route(daemon, route, owners.get(route.config.identity, 0), findings, now)
+        for route in daemon.generation.snapshot.routes.routes
+    )
 
 
-def _route(daemon: Daemon, route: Route, port: int, findings: Findings | None, now: datetime) -> RouteStatus:
-    config, target = route.config, route.config.target
+def _route(daemon: Daemon, route: Route, joined: int, findings: Findings | None, now: datetime) -> RouteStatus:
+    config, target, port = route.config, route.config.target, daemon.bound.https_port
     static = isinstance(target, StaticTarget)
     state = None if static else daemon.service.pool.known(route.upstream)
     health, reason = "unknown", ""
@@ -127,6 +150,7 @@ def _route(daemon: Daemon, route: Route, port: int, findings: Findings | None, n
         active=0 if state is None else state.active,
         idle=0 if state is None else _idle(state),
         client_auth=config.client_auth,
+        joined=joined,
     )
 
 

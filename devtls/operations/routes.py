@@ -123,7 +123,7 @@ def reload_readers(
     for one in running:
         if one.reads(file):
             try:
-                done = one.send(RELOAD, ReloadRequest(why=why))
+                done = one.send(RELOAD, ReloadRequest(why=why, config_file=str(file)))
             except DevtlsError as error:
                 # The file is written already: a proxy that does not answer is an outcome, not a failure of the edit.
                 done = Done(error=ErrorInfo(str(error), error.hint, exit_code=int(error.exit_code)))

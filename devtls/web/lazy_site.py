@@ -59,7 +59,12 @@ class LazySite:
         aiohttp_web = await asyncio.to_thread(importlib.import_module, "aiohttp.web")
         module = await asyncio.to_thread(importlib.import_module, self._module)
         app: web.Application = getattr(module, self._function)(*self._args)
-        runner: web.AppRunner = aiohttp_web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+        runner: web.AppRunner = aiohttp_web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_S,
+            handler_cancellation=getattr(module, "CANCEL_ON_DISCONNECT", False),
+        )
         self._runner = runner
         await runner.setup()
         await aiohttp_web.SockSite(runner, self._socket).start()

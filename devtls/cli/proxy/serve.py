@@ -27,6 +27,7 @@ from devtls.system.storage.config_discovery import FILE_NAME
 @click.option("--https-port", type=PORT, help="Default: 443, or 8443; 0 takes a free one.")
 @click.option("--http-port", type=PORT, help="Port that redirects to https. Default: 80.")
 @click.option("--no-redirect", is_flag=True, help="Do not listen for http:// at all.")
+@click.option("--alone", is_flag=True, help="Do not join the devtls serve that runs.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="One JSON object per line on stderr.")
 @click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Write everything there, not here.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Where the passphrase of a locked CA is read from.")
@@ -40,6 +41,7 @@ def command(
     https_port: int | None,
     http_port: int | None,
     no_redirect: bool,
+    alone: bool,
     log_format: str | None,
     log_file: Path | None,
     passphrase_fd: int | None,
@@ -51,6 +53,9 @@ def command(
     A TARGET is a port (3000), host:port, a directory (./site), unix:/path or https://host. A short NAME is served in
     every zone of your CA: app is https://app.dev.local, https://app.localhost and https://app.test. Routes add up
     with those of devtls.toml, which is read again whenever it changes.
+
+    While a devtls serve of yours runs, another one joins it: its routes are served there for as long as it runs, and
+    it takes over when the first one ends. A port or an address that differs, or --alone, makes a process of its own.
     """
     if verbose and quiet:
         raise click.UsageError("Use only one of --verbose and --quiet.")
@@ -61,6 +66,7 @@ def command(
         https_port=https_port,
         http_port=http_port,
         no_redirect=no_redirect,
+        alone=alone,
         log_format=log_format,
         log_file=log_file,
         verbose=verbose,

@@ -29,6 +29,7 @@ from devtls.web.control_messages import JoinAnswer, JoinRequest
 _MOST_PROJECTS = 64
 # Seconds: `devtls allow` changes a file of ours, and not the project's, which is watched.
 _ALLOWED_S = 2.0
+_RETRY_S = 1.0
 
 
 class JoinedProjects:
@@ -93,12 +94,21 @@ class JoinedProjects:
         async with self._changing:
             if self._projects.pop(project.answer.id, None) is None:
                 return
-            try:
-                await self._serve(self.all)
-            except DevtlsError as error:  # what is left was served until now: only files of the CA's can be at fault
-                self._daemon.log.warn(f"The routes of {project.label} cannot be removed: {error}")
+            if self._daemon.service.draining:
+                return  # nothing is served any more
+            # What is left was served until now, so only the machine can be at fault (no descriptor is left, say).
+            while not await self._serves_the_rest(project):  # noqa: ASYNC110 - nothing tells when it goes again
+                await asyncio.sleep(_RETRY_S)
         self._direct_log_lines()
         self._daemon.log.say(f"{project.label} has left: {project.names}.", event="left", pid=project.asked.pid)
+
+    async def _serves_the_rest(self, gone: JoinedProject) -> bool:
+        try:
+            await self._serve(self.all)
+        except (DevtlsError, OSError) as error:
+            self._daemon.log.report(f"the routes of {gone.label} cannot be removed yet: {error}")
+            return False
+        return True
 
     async def leave(self, key: str) -> None:
         """Remove the process that was given this `id`. Raises Refused when there is none."""

@@ -25,7 +25,7 @@ _OPTIONS = {
     "serve.listen": "--listen",
     "serve.redirect": "--no-redirect",
 }
-_SECRET = "acme."
+_UNSHOWN = "acme."
 """The keys of external accounts are nothing for a terminal."""
 
 
@@ -41,7 +41,11 @@ def inherited_settings(daemon: Daemon) -> dict[str, Any]:
 
 def read_settings(settings: Mapping[str, Any]) -> Config:
     """Return the configuration that `inherited_settings` told of. Raises msgspec.ValidationError."""
-    return msgspec.convert(dict(settings), type=Config)
+    usual = Config()
+    sections = {
+        name: msgspec.convert(settings[name], type=type(getattr(usual, name))) for name in SECTIONS if name in settings
+    }
+    return msgspec.structs.replace(usual, **sections)
 
 
 def refuse_other_authority(daemon: Daemon, asked: JoinRequest) -> None:
@@ -96,7 +100,7 @@ def _agrees(daemon: Daemon, name: str, value: object) -> bool:
 
 def _in_words(name: str, here: object, there: object, *, typed: bool) -> str:
     called = _OPTIONS.get(name, name) if typed else name
-    if name.startswith(_SECRET):
+    if name.startswith(_UNSHOWN):
         return called
     return f"{called} ({_shown(here)} here, {_shown(there)} there)"
 
