@@ -52,6 +52,8 @@ class Upstream(msgspec.Struct, frozen=True):
     label: str
     http2: bool = False
     """The app speaks HTTP/2, and nothing else here."""
+    unix_real: str = ""
+    """What `unix_path` is with its links followed: anything else is not dialled; "" is not checked."""
 
     def __hash__(self) -> int:
         # The pool looks up each request by this; the generated one hashes every field, 1 us.
@@ -82,9 +84,13 @@ class Route(msgspec.Struct, frozen=True):
 
     def urls(self, https_port: int) -> tuple[str, ...]:
         """Return the addresses to type into a browser; `*` stays where a wildcard stands."""
+        return tuple(self.url(host, https_port) for host in self.hosts)
+
+    def url(self, host: str, https_port: int) -> str:
+        """Return the address of one of the hosts."""
         port = "" if https_port == 443 else f":{https_port}"
         path = "" if self.path_prefix == b"/" else self.path_prefix.decode("ascii")
-        return tuple(f"https://{host}{port}{path}" for host in self.hosts)
+        return f"https://{host}{port}{path}"
 
 
 class NoRoute(Enum):
@@ -201,10 +207,12 @@ def host_of(authority: bytes) -> str:
     return text.removesuffix(".")
 
 
-def build_routes(config: Config, zones: Sequence[Hostname], *, static_sockets: Mapping[str, str]) -> RouteTable:
+def build_routes(
+    config: Config, zones: Sequence[Hostname], *, static_sockets: Mapping[StaticTarget, str]
+) -> RouteTable:
     """Return the table for `config`; a short name is served in every one of `zones`.
 
-    `static_sockets` gives for each static directory the private Unix socket that serves it. Raises ConfigError for a
+    `static_sockets` gives for each static target the private Unix socket that serves it. Raises ConfigError for a
     name that is outside the zones or grows too long in one.
     """
     # A name in full is more specific than a short one: it takes its host out of the short name's hosts.
@@ -302,14 +310,14 @@ def _refused(route: RouteConfig, message: str, hint: str) -> ConfigError:
     return ConfigError(message, source=route.source, key=key, line=route.line, hint=hint)
 
 
-def _build_upstream(route: RouteConfig, static_sockets: Mapping[str, str]) -> Upstream:
+def _build_upstream(route: RouteConfig, static_sockets: Mapping[StaticTarget, str]) -> Upstream:
     match route.target:
         case TcpTarget() as target:
             return _tcp_upstream(target, route)
-        case UnixTarget(path, label):
-            return Upstream((), "", 0, path, None, label or f"unix:{visible(path)}")
-        case StaticTarget(directory):
-            return Upstream((), "", 0, static_sockets[directory], None, "static site")
+        case UnixTarget(path, label, real):
+            return Upstream((), "", 0, path, None, label or f"unix:{visible(path)}", unix_real=real)
+        case StaticTarget() as target:
+            return Upstream((), "", 0, static_sockets[target], None, "static site")
         case unknown:
             assert_never(unknown)
 

@@ -61,6 +61,7 @@ LATE = {
     "devtls/daemon/probes.py": "the trust stores, for a CA whose root was recorded",
     "devtls/daemon/run.py": "what runs after the listeners are open",
     "devtls/http/answers/layout.py": "pages and JSON of our own responses",
+    "devtls/http/answers/pages.py": "the advice for a name without a route",
     "devtls/http/upgrade.py": "hashlib, for WebSockets",
     "devtls/names.py": "idna, for names that are not ASCII",
     "devtls/net/client/listener.py": "HTTP/2, in a thread after the start",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devtls.config import Config, parse_config, parse_route_argument
+from devtls.config import Config, StaticTarget, parse_config, parse_route_argument
 from devtls.errors import ConfigError
 from devtls.http.forward import ForwardPolicy
 from devtls.names import DEFAULT_ZONES, Hostname
@@ -21,7 +21,7 @@ from devtls.routing import (
     select,
 )
 
-SITE = "/project/site"
+SITE = StaticTarget("/project/site")
 
 
 def config(routes: str) -> Config:

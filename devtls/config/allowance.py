@@ -50,11 +50,11 @@ def _demands(route: RouteConfig, home: PurePath, resolve: Callable[[str], str]) 
         case UnixTarget(path):
             # Docker's is one: whoever reaches it is root.
             yield f"talks to the Unix socket {path}"
-        case StaticTarget(directory):
+        case StaticTarget(directory) as target:
             # Links are followed first: git checks out links that lead anywhere.
-            real = PurePath(resolve(directory))
-            if real == home:  # with .git, .env and whatever else lies beside the file
-                yield f"serves the file's own folder {real} with everything in it"
+            real = PurePath(target.root or resolve(directory))
+            if real == home:  # with the sources, and with .git and .env where dot files are served
+                yield f"serves the file's own folder {real}" + (" with everything in it" if target.dotfiles else "")
             elif not real.is_relative_to(home):
                 yield f"serves the folder {real}"
         case unknown:
@@ -78,10 +78,10 @@ def private_routes(config: Config, directories: Iterable[str], *, resolve: Calla
 
 def _leads_into(route: RouteConfig, ours: PurePath, resolve: Callable[[str], str]) -> bool:
     match route.target:
-        case UnixTarget(path):
-            return PurePath(resolve(path)).is_relative_to(ours)
-        case StaticTarget(directory):
-            site = PurePath(resolve(directory))
+        case UnixTarget(path) as target:
+            return PurePath(target.real or resolve(path)).is_relative_to(ours)
+        case StaticTarget(directory) as target:
+            site = PurePath(target.root or resolve(directory))
             # Both ways: a directory inside of ours, and one that holds ours.
             return site.is_relative_to(ours) or ours.is_relative_to(site)
         case _:

@@ -29,6 +29,15 @@ SECTIONS: dict[str, str] = {
 ROUTE: dict[str, Description] = {
     "target": Description("where requests go: a port, an address, a URL or a Unix socket"),
     "static": Description("a folder of files, in the place of `target`"),
+    "spa": Description(
+        "`true`: a static folder's `index.html` is the response to a page load for which there is no file: the paths "
+        "of a single-page app"
+    ),
+    "listing": Description("`true`: a directory of a static folder that has no `index.html` is listed"),
+    "dotfiles": Description(
+        "`true`: a static folder's files and directories whose names begin with a dot are served, too; `.well-known` "
+        "always is"
+    ),
     "host": Description(
         '`"keep"`: the app sees the Host that the browser sent. `"upstream"`: it sees the Host of its own address, and '
         "`X-Forwarded-Host` keeps the public one"

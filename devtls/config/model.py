@@ -39,17 +39,26 @@ class TcpTarget(msgspec.Struct, frozen=True):
 class UnixTarget(msgspec.Struct, frozen=True):
     """An app behind a Unix socket; `path` is absolute when the directory it counts from was.
 
-    `label` is what people read in the place of the path; only routes of our own have one.
+    `label` is what people read in the place of the path; only routes of our own have one. `real` is `path` with its
+    links followed, as it was when the route was permitted; "" is not checked.
     """
 
     path: str
     label: str = ""
+    real: str = ""
 
 
 class StaticTarget(msgspec.Struct, frozen=True):
-    """A directory of files that devtls serves itself."""
+    """A directory of files that devtls serves itself.
+
+    `root` is `directory` with its links followed, as it was when the route was permitted; "" until then.
+    """
 
     directory: str
+    dotfiles: bool = False
+    spa: bool = False
+    listing: bool = False
+    root: str = ""
 
 
 Target = TcpTarget | UnixTarget | StaticTarget

@@ -29,9 +29,10 @@ from devtls.names import parse_pattern
 
 _OPTIONS = (
     "target", "static", "allow_remote", "host", "ca", "verify", "hsts", "strip_prefix", "via", "client_auth",
-    "client_ca",
+    "client_ca", "dotfiles", "spa", "listing",
 )  # fmt: skip
-_SWITCHES = ("allow_remote", "verify", "strip_prefix", "via")
+_STATIC_ONLY = ("dotfiles", "spa", "listing")
+_SWITCHES = ("allow_remote", "verify", "strip_prefix", "via", *_STATIC_ONLY)
 _HTTPS_ONLY = ("ca", "verify")
 _APP_ONLY = ("allow_remote", "host", "hsts")
 # pchar (RFC 3986 3.3) without empty segments.
@@ -112,8 +113,12 @@ def _parse_route(written: str, value: object, document: ConfigDocument) -> Route
     else:
         place = (*key, "target") if isinstance(value, dict) else key
         target = _parse_target_value(options.pop("target"), place, document)
+    checked = _parse_options(options, key, document)
+    of_site = {name: checked.pop(name) for name in _STATIC_ONLY if name in checked}
+    if isinstance(target, StaticTarget):
+        target = replace(target, **of_site)
     route = RouteConfig(name, path_prefix, target, key=written, line=document.line(key), source=document.source)
-    route = replace(route, **_parse_options(options, key, document))
+    route = replace(route, **checked)
     _check_options(route, options, key, document)
     return route
 
@@ -202,6 +207,8 @@ def _check_options(route: RouteConfig, options: dict[str, Any], key: Key, docume
             document.fail(
                 (*key, name), f"{name} means something for https:// and h2:// targets only.", f"Remove {name}."
             )
+        if name in _STATIC_ONLY and not isinstance(target, StaticTarget):
+            document.fail((*key, name), f"{name} means something for a static folder only.", f"Remove {name}.")
         if name in _APP_ONLY and isinstance(target, StaticTarget):
             document.fail((*key, name), f"{name} means nothing for a static folder.", f"Remove {name}.")
     if route.client_ca is not None and route.client_auth == "off":

@@ -22,6 +22,7 @@ from devtls.config.model import (
     PacConfig,
     RouteConfig,
     ServeConfig,
+    StaticTarget,
 )
 
 SCHEMA_NAME = "devtls.schema.json"
@@ -70,11 +71,11 @@ def _section(name: str, text: str) -> _Schema:
 
 
 def _route() -> _Schema:
-    hints = get_type_hints(RouteConfig)
     options = {
-        key: _described(_of_type(hints[key]), _default(RouteConfig, key), description)
+        key: _described(_of_type(get_type_hints(model)[key]), _default(model, key), description)
         for key, description in ROUTE.items()
         if key not in ("target", "static")
+        for model in (StaticTarget if key in StaticTarget.__struct_fields__ else RouteConfig,)
     }
     options["target"] = _described({"anyOf": [_port(1), _TEXT]}, None, ROUTE["target"])
     options["static"] = _described(_TEXT, None, ROUTE["static"])

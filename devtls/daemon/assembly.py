@@ -82,7 +82,7 @@ class Daemon:
         self._acme: AcmeSite | None = None
         self._client_contexts = ClientContexts()
         self._client_trust: ClientTrust | None = None
-        self._static = StaticSites(source.paths.runtime_dir)
+        self._static = StaticSites(source.paths, log.report)
         self.control = ControlSite(source.paths.runtime_dir)
         self._listeners: list[Listener] = []
         self.contexts: ContextCache

@@ -7,7 +7,6 @@ one that is written in a file or on the command line, and to add anything while 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -19,7 +18,7 @@ from devtls.config.lines import visible
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.joined.project import RefusedProject
 from devtls.daemon.joined.projects import JoinedProjects
-from devtls.daemon.probes import probe
+from devtls.daemon.probes import probe, resolve_all
 from devtls.daemon.reload import Reloader
 from devtls.daemon.shutdown import Shutdown
 from devtls.daemon.state_watch import StateWatch
@@ -95,7 +94,7 @@ class ControlCommands:
                 await self._take_over((*kept, route), f"devtls add --temporary {visible(asked.name)}")
         except DevtlsError as error:
             return _failed(error)
-        return Done(routes=self._routes())
+        return Done(routes=await self._routes())
 
     async def remove(self, asked: RemoveRequest) -> Done:
         """Give a route of this run up; `removed` false when there is none of that name."""
@@ -108,19 +107,19 @@ class ControlCommands:
                     await self._take_over(kept, f"devtls remove {visible(asked.name)}")
         except DevtlsError as error:
             return _failed(error)
-        return Done(routes=self._routes(), removed=removed)
+        return Done(routes=await self._routes(), removed=removed)
 
     async def reload(self, asked: ReloadRequest) -> Done:
         """Read everything again; a trouble leaves all as it was."""
         # Escaped: it goes to the log, and comes from another process.
-        why, readers = visible(asked.why), self._projects.readers(asked.config_file)
+        why = visible(asked.why)
+        own, readers = await asyncio.to_thread(self._projects.readers, asked.config_file)
         # A file that only joined processes read is no news for this one.
-        theirs_alone = bool(asked.config_file and readers) and not self._reads(asked.config_file)
-        error = None if theirs_alone else await self._reloader.reload(why, by_command=True)
+        error = await self._reloader.reload(why, by_command=True) if own or not readers else None
         for project in readers:
             failure = await self._projects.reload(project, why)
             error = error or failure
-        return Done(routes=self._routes()) if error is None else _failed(error)
+        return Done(routes=await self._routes()) if error is None else _failed(error)
 
     async def stop(self, asked: StopRequest) -> Done:
         """Let requests finish, or `now` cut them; the answer comes first."""
@@ -156,7 +155,7 @@ class ControlCommands:
             error = await self._projects.reload_by_id(asked.id)
         except DevtlsError as failure:
             error = failure
-        return Done(routes=self._routes()) if error is None else _failed(error)
+        return Done(routes=await self._routes()) if error is None else _failed(error)
 
     async def leave(self, asked: MemberRequest) -> Done:
         """Give the routes of a joined process up."""
@@ -164,7 +163,7 @@ class ControlCommands:
             await self._projects.leave(asked.id)
         except DevtlsError as error:
             return _failed(error)
-        return Done(routes=self._routes())
+        return Done(routes=await self._routes())
 
     async def leaves(self, asked: LeavesRequest) -> LeavesAnswer:
         """Say which leaves in memory hold a name."""
@@ -182,7 +181,7 @@ class ControlCommands:
     async def look(self, asked: RefreshRequest) -> Done:
         """Take over what changed in the state directory, before the next look would."""
         error = await self._state_watch().look(by_command=True)
-        return Done(routes=self._routes()) if error is None else _failed(error)
+        return Done(routes=await self._routes()) if error is None else _failed(error)
 
     @property
     def _temporary(self) -> tuple[RouteConfig, ...]:
@@ -198,10 +197,6 @@ class ControlCommands:
         if self._shutdown.has_begun:
             raise Refused("This devtls serve is about to end.", hint="devtls serve")
 
-    def _reads(self, config_file: str) -> bool:
-        found = self._daemon.source.found
-        return found is not None and os.path.realpath(found.path) == os.path.realpath(config_file)
-
     def _joined(self) -> tuple[JoinedProcess, ...]:
         return tuple(describe_joined(one) for one in self._projects.all)
 
@@ -216,8 +211,10 @@ class ControlCommands:
             joined=self._joined(),
         )
 
-    def _routes(self) -> tuple[RouteStatus, ...]:
-        return describe_routes(self._daemon, None, datetime.now(UTC))
+    async def _routes(self) -> tuple[RouteStatus, ...]:
+        routes = self._daemon.generation.snapshot.routes.routes
+        names = await resolve_all([host for route in routes for host in route.hosts])
+        return describe_routes(self._daemon, None, datetime.now(UTC), names)
 
 
 def _failed(error: DevtlsError) -> Done:

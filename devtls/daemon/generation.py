@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from devtls.config import Config, Merged
+from devtls.config import Config, Merged, StaticTarget
 from devtls.pki.leaf import Signer
 from devtls.routing import ClientAuth, Route, Snapshot
 
@@ -25,7 +25,7 @@ class Generation(msgspec.Struct, frozen=True):
     merged: Merged
     authority: Signer
     snapshot: Snapshot
-    static_directories: frozenset[str]
+    static_targets: frozenset[StaticTarget]
     policies: Mapping[ClientAuth, ClientPolicy] = {}
     """How clients of routes with `client_auth` are verified."""
     own_count: int = 0

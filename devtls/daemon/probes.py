@@ -7,8 +7,6 @@ after the ports are open, apps are asked by the loop, names by threads that may 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -17,22 +15,20 @@ from typing import TypeVar
 
 from devtls.config import StaticTarget
 from devtls.daemon.assembly import Daemon
-from devtls.daemon.console.banner import Findings, Remark, Resolves, find_remarks, join_banner, render_routes
+from devtls.daemon.console.banner import Findings, Remark, find_remarks, join_banner, render_routes
 from devtls.daemon.console.log import Log
 from devtls.daemon.console.style import TerminalStyle
 from devtls.errors import DevtlsError
-from devtls.names import is_wildcard
 from devtls.routing import Route, Upstream
 from devtls.system.changes.resolver.discovery import names_in_block
 from devtls.system.machine.machine import Machine
+from devtls.system.machine.name_resolution import LOST, Resolves, resolve
 
 # A tenth less than the second that is promised, for everything around it.
 _CAP_S = 0.9
 # Each name is resolved in a thread of its own.
 _MOST_NAMES = 40
 _T = TypeVar("_T")
-_PROBE_LABEL = "devtls-check"
-"""Stands for any name below a wildcard."""
 
 
 Part = tuple[Sequence[Route], Sequence[str], Log]
@@ -69,13 +65,13 @@ async def probe(daemon: Daemon, routes: Sequence[Route] | None = None) -> Findin
     hosts = dict.fromkeys(host for route in routes for host in route.hosts)
     answers, names, (trusted,), missing = await asyncio.gather(
         asyncio.gather(*(_answers(upstream) for upstream in apps.values())),
-        _resolve_all(list(hosts)[:_MOST_NAMES]),
+        resolve_all(list(hosts)),
         # A store that does not answer in time is taken at the record's word.
         _ask_all([partial(_is_trusted, daemon)], otherwise=True),
         asyncio.to_thread(_missing_directories, directories),
     )
     found = {label: why for label, why in zip(apps, answers, strict=True) if why is not None}
-    lost = Resolves.NOWHERE in names.values()
+    lost = not LOST.isdisjoint(names.values())
     # Only where something does not resolve: then the remedy is setup, or doctor if setup was there.
     written = await asyncio.to_thread(_written_names) if lost else frozenset[str]()
     return Findings(found, names, trusted, daemon.made_authority, missing, written)
@@ -125,8 +121,10 @@ def _words(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-async def _resolve_all(hosts: Sequence[str]) -> dict[str, Resolves]:
-    asking = [partial(_resolve, _PROBE_LABEL + host[1:] if is_wildcard(host) else host) for host in hosts]
+async def resolve_all(hosts: Sequence[str]) -> dict[str, Resolves]:
+    """Return where names lead, the first forty of them."""
+    hosts = hosts[:_MOST_NAMES]
+    asking = [partial(resolve, host) for host in hosts]
     return dict(zip(hosts, await _ask_all(asking, otherwise=Resolves.UNKNOWN), strict=True))
 
 
@@ -158,22 +156,6 @@ async def _ask_all(questions: Sequence[Callable[[], _T]], *, otherwise: _T) -> l
         # The thread goes on; its answer finds the future done and is dropped.
         future.cancel()
     return found
-
-
-def _resolve(host: str) -> Resolves:
-    try:
-        answers = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        # EAI_AGAIN: the resolver did not answer (getaddrinfo(3)), so nothing is known of the name.
-        return Resolves.UNKNOWN if error.errno == socket.EAI_AGAIN else Resolves.NOWHERE
-    except OSError:
-        return Resolves.UNKNOWN
-    return Resolves.HERE if _all_loopback(str(answer[4][0]) for answer in answers) else Resolves.ELSEWHERE
-
-
-def _all_loopback(addresses: Iterable[str]) -> bool:
-    # A scope (fe80::1%en0) is no part of the address.
-    return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
 
 
 def _is_trusted(daemon: Daemon) -> bool:

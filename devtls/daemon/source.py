@@ -20,7 +20,7 @@ from devtls.errors import AlreadyServed
 from devtls.names import Hostname
 from devtls.routing import Route, build_routes
 from devtls.system.machine.paths import Paths
-from devtls.system.storage.allowlist import check_private_sockets
+from devtls.system.storage.allowlist import check_private_sockets, pin_links
 from devtls.system.storage.config_discovery import Found, load_config
 
 SECTIONS = ("serve", "limits", "dns", "pac", "ca")
@@ -50,6 +50,8 @@ class Source(msgspec.Struct, frozen=True):
     """The settings of the proxy whose listeners this one took over; its routes do not count."""
     directory: str = ""
     """Where `devtls serve` was typed."""
+    typed: tuple[str, ...] = ()
+    """The arguments as they were typed there, for another process to read."""
 
     def read(self) -> Merged:
         """Return the whole configuration as it is now; blocks. Raises ConfigError, NotAllowed."""
@@ -60,7 +62,7 @@ class Source(msgspec.Struct, frozen=True):
         if self.temporary:
             merged = replace(merged, config=merge(merged.config, self.temporary).config)
         # Flags last, and at each reload again: what was typed holds for the whole run.
-        config = replace(merged.config, serve=replace(merged.config.serve, **self.flags))
+        config = replace(pin_links(merged.config), serve=replace(merged.config.serve, **self.flags))
         # After all three are joined: a route of the command line may not publish the CA's key either.
         check_private_sockets(config, self.paths)
         return replace(merged, config=config)
@@ -114,9 +116,9 @@ def _refuse_shared_names(parts: Sequence[JoinedRoutes], zones: Sequence[Hostname
     """
     served: dict[tuple[str, bytes], tuple[JoinedRoutes, Route]] = {}
     for part in parts:
-        directories = (route.target.directory for route in part.routes if isinstance(route.target, StaticTarget))
+        sites = [route.target for route in part.routes if isinstance(route.target, StaticTarget)]
         # Each part alone: in one table a name in full would take the host of another part's short name in silence.
-        table = build_routes(Config(routes=part.routes), zones, static_sockets=dict.fromkeys(directories, ""))
+        table = build_routes(Config(routes=part.routes), zones, static_sockets=dict.fromkeys(sites, ""))
         for route in table.routes:
             for host in route.hosts:
                 owner, other = served.setdefault((host, route.path_prefix), (part, route))

@@ -7,7 +7,7 @@ do the names resolve) was found out by `probes`. Loaded at the first question.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -16,7 +16,7 @@ from devtls import __version__
 from devtls.config import ACME_ROUTE, COMMAND_LINE, TEMPORARY, StaticTarget
 from devtls.config.lines import visible
 from devtls.daemon.assembly import Daemon
-from devtls.daemon.console.banner import Findings, Remark, find_remarks
+from devtls.daemon.console.banner import NO_DIRECTORY, Findings, Remark, find_remarks
 from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.expiry import end_in_words
 from devtls.daemon.joined.project import JoinedProject
@@ -24,6 +24,7 @@ from devtls.errors import DevtlsError
 from devtls.net.upstream.pool import UpstreamState
 from devtls.pki.leaf import RENEW
 from devtls.routing import Route
+from devtls.system.machine.name_resolution import Resolves, browser_order
 from devtls.web.control_messages import (
     About,
     Advice,
@@ -95,7 +96,7 @@ def describe(daemon: Daemon, life: ProcessInfo, findings: Findings, now: datetim
         listen=bound.https.addresses,
         zones=generation.snapshot.zones,
         config_file=None if found is None else str(found.path),
-        routes=describe_routes(daemon, findings, now),
+        routes=describe_routes(daemon, findings, now, findings.names),
         clients=Clients(len(service.connections), sum(each.http2 for each in service.connections)),
         certificates=Certificates(*daemon.contexts.counts(), daemon.contexts.minted),
         ca=CaStatus(
@@ -120,16 +121,22 @@ def describe_joined(project: JoinedProject) -> JoinedProcess:
     )
 
 
-def describe_routes(daemon: Daemon, findings: Findings | None, now: datetime) -> tuple[RouteStatus, ...]:
-    """Return the routes; without `findings` nothing is said of their health."""
+def describe_routes(
+    daemon: Daemon, findings: Findings | None, now: datetime, names: Mapping[str, Resolves]
+) -> tuple[RouteStatus, ...]:
+    """Return the routes, with the name to open by where `names` lead; without `findings` nothing of their health."""
     owners = {route.identity: part.pid for part in daemon.joined for route in part.routes}
     return tuple(
-        _route(daemon, route, owners.get(route.config.identity, 0), findings, now)
+        msgspec.structs.replace(
+            _route(daemon, route, findings, now, names), joined=owners.get(route.config.identity, 0)
+        )
         for route in daemon.generation.snapshot.routes.routes
     )
 
 
-def _route(daemon: Daemon, route: Route, joined: int, findings: Findings | None, now: datetime) -> RouteStatus:
+def _route(
+    daemon: Daemon, route: Route, findings: Findings | None, now: datetime, names: Mapping[str, Resolves]
+) -> RouteStatus:
     config, target, port = route.config, route.config.target, daemon.bound.https_port
     static = isinstance(target, StaticTarget)
     state = None if static else daemon.service.pool.known(route.upstream)
@@ -140,6 +147,7 @@ def _route(daemon: Daemon, route: Route, joined: int, findings: Findings | None,
         name=config.key,
         hosts=route.hosts,
         urls=route.urls(port),
+        url=route.url(browser_order(route.hosts, names)[0], port) if route.hosts else "",
         target=target.directory if isinstance(target, StaticTarget) else route.upstream.label,
         source=_SOURCES.get(config.source, "file"),
         line=config.line,
@@ -150,14 +158,13 @@ def _route(daemon: Daemon, route: Route, joined: int, findings: Findings | None,
         active=0 if state is None else state.active,
         idle=0 if state is None else _idle(state),
         client_auth=config.client_auth,
-        joined=joined,
     )
 
 
 def _health(route: Route, findings: Findings) -> tuple[str, str]:
     target = route.config.target
     if isinstance(target, StaticTarget):
-        return ("down", "there is no such folder") if target.directory in findings.missing_directories else ("up", "")
+        return ("down", NO_DIRECTORY) if target.directory in findings.missing_directories else ("up", "")
     trouble = findings.apps.get(route.upstream.label)
     if trouble is None:
         return "unknown", ""

@@ -143,10 +143,10 @@ def _leave_out(context: Context, error: ConfigError) -> None:
 
 
 def _of_file(context: Context, config: Config, zones: Sequence[Hostname]) -> Iterator[str]:
-    directories = (route.target.directory for route in config.routes if isinstance(route.target, StaticTarget))
+    sites = (route.target for route in config.routes if isinstance(route.target, StaticTarget))
     try:
         # Only the names matter here, so no socket is opened for a static directory.
-        table = build_routes(config, zones, static_sockets=dict.fromkeys(directories, ""))
+        table = build_routes(config, zones, static_sockets=dict.fromkeys(sites, ""))
     except ConfigError as error:
         _leave_out(context, error)
         return

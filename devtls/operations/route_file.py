@@ -43,6 +43,9 @@ class RouteOptions(msgspec.Struct, frozen=True, kw_only=True):
     no_via: bool = False
     client_auth: str = ""
     client_ca: str = ""
+    spa: bool = False
+    listing: bool = False
+    dotfiles: bool = False
 
 
 class EditedConfig(msgspec.Struct, frozen=True):
@@ -63,6 +66,9 @@ def route_value(name: str, target: str, options: RouteOptions, *, here: Path, di
             "allow_remote": options.allow_remote,
             "hsts": options.hsts,
             "client_auth": options.client_auth,
+            "spa": options.spa,
+            "listing": options.listing,
+            "dotfiles": options.dotfiles,
         }
         for key, path in (("ca", options.ca), ("client_ca", options.client_ca)):
             chosen[key] = path and _path(join_path(path, str(here)), here, directory)

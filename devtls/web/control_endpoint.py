@@ -110,6 +110,9 @@ def make_control_app(commands: Commands, guard: Guard) -> web.Application:
 
     @web.middleware
     async def ours_only(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        # The proxy adds it to all that it forwards, whatever link led a route here.
+        if "X-Forwarded-For" in request.headers:
+            return refusal(403, "The control API is never behind a route.")
         # A middleware, so that unknown paths are guarded as well: nobody else learns what exists.
         refused = await guard(request)
         if refused is not None:

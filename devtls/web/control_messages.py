@@ -38,12 +38,14 @@ class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One route; `source` is "file", "command line", "temporary" or "acme", `line` the file's (0 = none).
 
     `health` is "up", "down" or "unknown" (static sites, and what did not answer in time); `reason` says why it is
-    down; `probed_at` is ISO 8601. `last_error` is that of the last connection a request needed, "" when it was made.
+    down; `probed_at` is ISO 8601. `url` is the first of `urls` that a browser on this machine opens. `last_error` is
+    that of the last connection a request needed, "" when it was made.
     """
 
     name: str
     hosts: tuple[str, ...]
     urls: tuple[str, ...]
+    url: str = ""
     target: str
     source: str
     line: int = 0

@@ -19,15 +19,18 @@ _MOST_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """A file as it is now; `modified_ns` counts from 1970."""
+    """A file as it is now; `modified_ns` and `changed_ns` count from 1970."""
 
     size: int
     modified_ns: int
+    changed_ns: int = 0
+    inode: int = 0
 
     @property
     def etag(self) -> str:
         """A strong validator: another one after every change that the file system noticed."""
-        return f'"{self.modified_ns:x}-{self.size:x}"'
+        # Builds that are reproducible give every version of a file the same mtime; no program can set the ctime.
+        return f'"{self.modified_ns:x}-{self.changed_ns:x}-{self.inode:x}-{self.size:x}"'
 
     @property
     def modified_s(self) -> int:

@@ -11,23 +11,35 @@ import importlib
 import socket
 from typing import TYPE_CHECKING
 
+from devtls.config.model import LIMIT_RANGES
+
 if TYPE_CHECKING:
     from aiohttp import web
 
 # Seconds; aiohttp's own 60 would hold Ctrl-C.
 _SHUTDOWN_S = 0.5
+# aiohttp's own value.
+_MAX_HEAD_BYTES = 8_190
+
+
+BEHIND_A_ROUTE = int(LIMIT_RANGES["max_head_bytes"][1])
+"""`max_head_bytes` of a site that only the proxy reaches: the proxy's own limits have been kept by then."""
 
 
 class LazySite:
     """One app on one socket; `app` names the function that makes it, "package.module:function", `args` are passed on.
 
+    `max_head_bytes` is the limit of a request line and of a field, each.
     The module is imported in a thread, and with it aiohttp: nothing here waits for either.
     """
 
-    def __init__(self, listening: socket.socket, app: str, *args: object) -> None:
+    def __init__(
+        self, listening: socket.socket, app: str, *args: object, max_head_bytes: int = _MAX_HEAD_BYTES
+    ) -> None:
         self._socket = listening
         self._module, _, self._function = app.partition(":")
         self._args = args
+        self._max_head_bytes = max_head_bytes
         self._runner: web.AppRunner | None = None
         self._loading: asyncio.Task[None] | None = None
         self._watched = False
@@ -64,6 +76,8 @@ class LazySite:
             access_log=None,
             shutdown_timeout=_SHUTDOWN_S,
             handler_cancellation=getattr(module, "CANCEL_ON_DISCONNECT", False),
+            max_line_size=self._max_head_bytes,
+            max_field_size=self._max_head_bytes,
         )
         self._runner = runner
         await runner.setup()

@@ -1,7 +1,7 @@
-"""One directory over HTTP: files, index.html, redirects to directories.
+"""A static route over HTTP: files, index.html, redirects to directories, listings, the index of a single-page app.
 
-Owns the way from a request's path to a file. Refuses whatever lies outside the directory once links are followed, `..`
-and slashes in percent-encoding, and listing a directory. Nothing is cached here: the next request sees the next edit.
+Owns the way from a request's path to a response. Refuses `..` and slashes in percent-encoding; `static_root` opens the
+files. Nothing is cached here: the next request sees the next edit.
 """
 
 from __future__ import annotations
@@ -10,23 +10,27 @@ import asyncio
 import mimetypes
 import os
 import stat
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from aiohttp import web
 
+from devtls.config import StaticTarget
+from devtls.http.answers.layout import preferred_form
+from devtls.http.answers.pages import file_not_found
 from devtls.web.file_response import FileFacts, respond_with_file
+from devtls.web.listing import read_entries, render_listing
 from devtls.web.server_name import name_server
+from devtls.web.static_root import Absence, FileMissing, StaticRoot
 
 # A thread call per chunk: large enough that the calls do not count, small enough for memory.
 _CHUNK_BYTES = 262_144
 _INDEX = "index.html"
 # Backslash and colon are separators on Windows (drives, alternate streams).
 _FORBIDDEN = frozenset("/\0\\:" if os.name == "nt" else "/\0")
-# O_BINARY: Windows would translate line ends; O_NONBLOCK: open of a FIFO waits for a writer (fifo(7)).
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 # What the machine's own tables get wrong or lack, and browsers insist on (module scripts, WebAssembly streaming).
 _TYPES = {
@@ -55,16 +59,6 @@ _PACKED = {
 }
 _WITH_CHARSET = frozenset({"application/json", "application/manifest+json", "image/svg+xml", "application/xml"})
 
-_NOT_FOUND = (
-    "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'><title>Not found</title>"
-    "<style>body{font:1rem/1.5 system-ui,sans-serif;margin:15vh auto;max-width:32rem;padding:0 1rem;"
-    "color-scheme:light dark}</style><h1>Not found</h1><p>This folder has no file of that name.</p>"
-)
-
-
-class FileMissing(Exception):
-    """There is no such file, or it is none that may be served."""
-
 
 @dataclass(frozen=True, slots=True)
 class OpenedFile:
@@ -82,32 +76,40 @@ class DirectoryRedirect:
     location: str
 
 
-def find(root: Path, raw_path: str) -> OpenedFile | DirectoryRedirect:
-    """Return the file for a raw request path; blocks. Raises NotHere."""
+@dataclass(frozen=True, slots=True)
+class DirectoryListing:
+    """A directory without an index that may be listed: `segments` lead to it."""
+
+    segments: tuple[str, ...]
+
+
+def find(site: StaticTarget, root: StaticRoot, raw_path: str) -> OpenedFile | DirectoryRedirect | DirectoryListing:
+    """Return the file for a raw request path; blocks. Raises FileMissing."""
     segments = _segments(raw_path)
-    directory = raw_path.endswith("/")
-    path = root.joinpath(*segments)
+    descriptor = root.open(segments)
     try:
-        home, real = root.resolve(strict=True), path.resolve(strict=True)
-        if not real.is_relative_to(home):
-            raise FileMissing
-        if real.is_dir():
-            if not directory and segments:
-                # `./`: a first segment with a colon would be read as a scheme (RFC 3986 4.2).
-                return DirectoryRedirect(f"./{raw_path.rpartition('/')[2]}/")
-            # Resolved on its own: index.html may be a link that leads out.
-            real = (path / _INDEX).resolve(strict=True)
-            if not real.is_relative_to(home):
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            if raw_path.endswith("/"):
                 raise FileMissing
-        elif directory:
-            raise FileMissing
-        # The resolved path, not the written one: a link that is swapped after the check leads nowhere new.
-        return _open(real, content_type_of((path / _INDEX) if path.is_dir() else path))
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
-        raise FileMissing from error
+            return _opened(os.dup(descriptor), content_type_of(segments[-1]))
+    finally:
+        os.close(descriptor)
+    if segments and not raw_path.endswith("/"):
+        # `./`: a first segment with a colon would be read as a scheme (RFC 3986 4.2).
+        return DirectoryRedirect(f"./{raw_path.rpartition('/')[2]}/")
+    try:
+        return _open_index(root, segments)
+    except FileMissing:
+        if site.listing:
+            return DirectoryListing(segments)
+        raise FileMissing(Absence.NO_INDEX) from None
 
 
-def _segments(raw_path: str) -> list[str]:
+def _open_index(root: StaticRoot, segments: tuple[str, ...]) -> OpenedFile:
+    return _opened(root.open((*segments, _INDEX)), content_type_of(_INDEX))
+
+
+def _segments(raw_path: str) -> tuple[str, ...]:
     # Split before it is decoded: %2F inside a segment must not become a separator.
     segments = [os.fsdecode(unquote_to_bytes(part)) for part in raw_path.split("/") if part]
     for segment in segments:
@@ -118,47 +120,54 @@ def _segments(raw_path: str) -> list[str]:
             or (os.name == "nt" and set(segment) & set("\\:"))
         ):
             raise FileMissing
-    return segments
+    return tuple(segments)
 
 
-def _open(path: Path, content_type: str) -> OpenedFile:
-    descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)  # a FIFO must not hold a thread for ever
+def _opened(descriptor: int, content_type: str) -> OpenedFile:
     try:
-        # Of the descriptor, not of the path, which may be another file by now.
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise FileMissing
-        return OpenedFile(os.fdopen(descriptor, "rb"), FileFacts(status.st_size, status.st_mtime_ns), content_type)
+        facts = FileFacts(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        return OpenedFile(os.fdopen(descriptor, "rb"), facts, content_type)
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def content_type_of(path: Path) -> str:
+def content_type_of(name: str) -> str:
     """Return the Content-Type that a file's name stands for."""
-    kind = _TYPES.get(path.suffix.lower())
+    kind = _TYPES.get(PurePath(name).suffix.lower())
     if kind is None:
-        guessed, packed = mimetypes.guess_type(path.name)
+        guessed, packed = mimetypes.guess_type(name)
         # app.js.gz is no script: a browser that is not told of an encoding gets an archive.
         kind = _PACKED.get(packed) if packed else guessed
     kind = kind or "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") or kind in _WITH_CHARSET else kind
 
 
-def make_static_app(root: Path) -> web.Application:
-    """Return the app that serves `root`."""
+class StaticSite:
+    """The responses of one static route; `report` takes a sentence for the log."""
 
-    async def handle(request: web.Request) -> web.StreamResponse:
+    def __init__(self, target: StaticTarget, never_served: Sequence[Path], report: Callable[[str], None]) -> None:
+        self._target = target
+        self._root = StaticRoot(target, never_served)
+        self._report = report
+
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
         if request.method not in ("GET", "HEAD"):
             # RFC 9110 15.5.6: 405 names what is allowed.
             return web.Response(status=405, headers={"Allow": "GET, HEAD"}, text="This is a static site.\n")
         raw_path, _, query = request.raw_path.partition("?")
         try:
-            found = await asyncio.to_thread(find, root, raw_path)
-        except FileMissing:
-            return web.Response(status=404, text=_NOT_FOUND, content_type="text/html")
+            found = await asyncio.to_thread(self._find, raw_path, _is_navigation(request))
+            if isinstance(found, DirectoryListing):
+                return await self._list(request, found)
+        except FileMissing as missing:
+            return self._missing(request, raw_path, missing.absence)
         if isinstance(found, DirectoryRedirect):
-            # 307, because browsers remember 301 and 308 long after the folder is gone.
+            # 307, because browsers remember 301 and 308 long after the directory is gone.
             location = found.location + (f"?{query}" if query else "")
             return web.Response(status=307, headers={"Location": location, "Cache-Control": "no-cache"})
         try:
@@ -166,9 +175,74 @@ def make_static_app(root: Path) -> web.Application:
         finally:
             await asyncio.to_thread(found.file.close)
 
+    def _find(self, raw_path: str, navigation: bool) -> OpenedFile | DirectoryRedirect | DirectoryListing:
+        try:
+            return find(self._target, self._root, raw_path)
+        except FileMissing as missing:
+            # The paths of a single-page app have no files; a script or an image that is missing must stay missing.
+            if self._target.spa and navigation and missing.absence in (Absence.NO_FILE, Absence.NO_INDEX):
+                return _open_index(self._root, ())
+            raise
+
+    async def _list(self, request: web.Request, found: DirectoryListing) -> web.Response:
+        entries = await asyncio.to_thread(read_entries, self._root, found.segments)
+        path = "/".join(("", *found.segments, ""))
+        listed = render_listing(path, entries, _accept(request))
+        headers = {"Content-Type": listed.content_type, "Cache-Control": "no-cache", "Vary": "Accept"}
+        if listed.policy:
+            headers["Content-Security-Policy"] = listed.policy
+        return web.Response(headers=headers, body=listed.body)
+
+    def _missing(self, request: web.Request, raw_path: str, absence: Absence) -> web.Response:
+        directory = self._target.directory
+        if absence is Absence.ROOT_MOVED:
+            self._report(f"{directory} is not served: it, or a folder above it, has become a link. devtls reload")
+        message, hint = _WORDS[absence]
+        path = unquote(raw_path)
+        name = PurePath(directory).name or directory
+        page = file_not_found(message.format(path=path, directory=name), hint, path, _accept(request))
+        headers = [(key.decode(), value.decode()) for key, value in page.headers if key != b"Content-Length"]
+        return web.Response(status=page.status, headers=headers, body=page.body)
+
+
+_WORDS = {
+    Absence.NO_FILE: ("The folder `{directory}` of this route has no file `{path}`.", ""),
+    Absence.DOT_FILE: (
+        "The path `{path}` is not served: one of its names begins with a dot.",
+        "`dotfiles = true` on the route serves such files.",
+    ),
+    Absence.NO_INDEX: (
+        "There is no index.html in `{path}` of the folder `{directory}`.",
+        "`listing = true` on the route lists the files of such directories.",
+    ),
+    Absence.NO_ROOT: (
+        "The folder `{directory}` of this route is not there.",
+        "Build it, or name another one; it is served as soon as it is there.",
+    ),
+    Absence.ROOT_MOVED: (
+        "The folder `{directory}`, or one above it, has become a link since devtls read the route: it is not followed.",
+        "`devtls reload` reads the route again, and follows the link if it may.",
+    ),
+}
+
+
+def _is_navigation(request: web.Request) -> bool:
+    # Browsers say it themselves (Fetch Metadata); what sends no such field says by its Accept that it wants a page.
+    mode = request.headers.get("Sec-Fetch-Mode")
+    return preferred_form(_accept(request)) == "html" if mode is None else mode == "navigate"
+
+
+def _accept(request: web.Request) -> bytes:
+    return request.headers.get("Accept", "").encode("latin-1", "replace")
+
+
+def make_static_app(
+    target: StaticTarget, never_served: Sequence[Path], report: Callable[[str], None]
+) -> web.Application:
+    """Return the app that serves one static target; `never_served` are devtls's own directories."""
     app = web.Application()
     app.on_response_prepare.append(name_server)
-    app.router.add_route("*", "/{path:.*}", handle)
+    app.router.add_route("*", "/{path:.*}", StaticSite(target, never_served, report).respond)
     return app
 
 

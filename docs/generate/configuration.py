@@ -19,6 +19,7 @@ from devtls.config.model import (
     PacConfig,
     RouteConfig,
     ServeConfig,
+    StaticTarget,
 )
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -60,14 +61,12 @@ def section(name: str) -> str:
 
 def route_options() -> str:
     """Return the table of a route's options."""
-    hints = get_type_hints(RouteConfig) | {"static": str}
-    return table(
-        ("Option", "Type", "Default", "Means"),
-        (
-            (f"`{key}`", _type(key, hints[key]), _default(RouteConfig, key, described), described.text)
-            for key, described in ROUTE.items()
-        ),
-    )
+    rows = []
+    for key, described in ROUTE.items():
+        model = StaticTarget if key in StaticTarget.__struct_fields__ else RouteConfig
+        hint = str if key == "static" else get_type_hints(model)[key]
+        rows.append((f"`{key}`", _type(key, hint), _default(model, key, described), described.text))
+    return table(("Option", "Type", "Default", "Means"), rows)
 
 
 def limits() -> str:

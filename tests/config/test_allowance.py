@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from devtls.config import AllowanceReason, needs_allow, parse_config, private_routes
+from devtls.config import AllowanceReason, StaticTarget, needs_allow, parse_config, private_routes
 
 
 def reasons(line: str, links: dict[str, str] | None = None) -> list[AllowanceReason]:
@@ -45,6 +46,7 @@ def test_loopback_ports_and_directories_below_the_file_need_nothing(line: str) -
         ('app = "unix:own.sock"', "Unix socket /project/own.sock"),
         ('app = { static = "/etc" }', "the folder /etc"),
         ('app = { static = "." }', "own folder /project"),
+        ('app = { static = ".", dotfiles = true }', "own folder /project with everything in it"),
         ('app = { target = "https://localhost", verify = false }', "does not check the certificate"),
         ('app = { target = "https://localhost", ca = "/etc/shadow" }', "certificate file /etc/shadow"),
         ('app = { target = 1, client_auth = "require", client_ca = "/etc/x" }', "certificate file /etc/x"),
@@ -90,3 +92,14 @@ def test_a_site_that_holds_our_files_is_recognised(site: str, private: bool) -> 
     config = parse_config(f'[routes]\na = {{ static = "{site}" }}'.encode(), source="devtls.toml", directory="/project")
     found = private_routes(config, ["/state"], resolve=lambda path: path.replace("/link", "/state"))
     assert bool(found) is private
+
+
+def test_the_root_that_is_checked_is_the_one_that_is_served() -> None:
+    """A link that is swapped between the check and the first request must not have been checked in its old place."""
+    config = parse_config(b'[routes]\na = { static = "site" }', source="devtls.toml", directory="/project")
+    (route,) = config.routes
+    assert isinstance(route.target, StaticTarget)
+    pinned = replace(config, routes=(replace(route, target=replace(route.target, root="/state")),))
+    assert needs_allow(pinned, "/project", resolve=str)[0].text == "serves the folder /state"
+    assert private_routes(pinned, ["/state"], resolve=str)
+    assert private_routes(config, ["/state"], resolve=str) == []

@@ -143,6 +143,10 @@ def test_the_same_route_twice_is_refused(lines: str, line: int) -> None:
         ('app = { target = "https://localhost", ca = "" }', "routes.app.ca", "no text"),
         ('app = { target = "https://localhost", ca = "~/x" }', "routes.app.ca", "not expanded"),
         ('app = { target = "https://localhost", ca = "x", verify = false }', "routes.app.verify", "contradict"),
+        ("app = { target = 1, spa = true }", "routes.app.spa", "static folder only"),
+        ("app = { target = 1, listing = false }", "routes.app.listing", "static folder only"),
+        ("app = { target = 1, dotfiles = true }", "routes.app.dotfiles", "static folder only"),
+        ('app = { static = "x", spa = "yes" }', "routes.app.spa", "neither true nor false"),
         ('app = { static = "x", host = "keep" }', "routes.app.host", "static folder"),
         ('app = { static = "x", allow_remote = true }', "routes.app.allow_remote", "static folder"),
         ('app = { static = "x", verify = true }', "routes.app.verify", "https:// and h2:// targets only"),
@@ -279,3 +283,9 @@ def test_a_name_is_known_in_every_spelling() -> None:
     assert parse_identity("App/api/") == parse_identity("app/api") == ("app", "/api")
     with pytest.raises(ConfigError, match="is not a host name"):
         parse_identity("a b")
+
+
+def test_the_options_of_a_static_directory_belong_to_its_target() -> None:
+    site = route('app = { static = "site", spa = true, dotfiles = true }')
+    assert site.target == StaticTarget("/project/site", dotfiles=True, spa=True)
+    assert route('app = { target = "./site", listing = true }').target == StaticTarget("/project/site", listing=True)

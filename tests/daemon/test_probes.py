@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from devtls.daemon import probes
-from devtls.daemon.console.banner import Resolves
 from devtls.system.changes.change import Part
 from devtls.system.changes.record import AppliedChange, ChangeRecord
 from devtls.system.changes.truststore import discovery
+from devtls.system.machine.name_resolution import Resolves
 
 Start = Callable[..., Awaitable[Any]]
 App = Callable[..., Awaitable[int]]

@@ -48,7 +48,7 @@ async def test_an_error_is_shown_after_each_change_and_the_corrected_file_takes_
     file.write_text("[routes]\napp = 9\nother = 9\n")
     await process.reloader.reload("devtls.toml changed")
     assert "devtls.toml changed: 2 routes now." in running.lines
-    assert any("https://other.dev.local" in line for line in running.lines)
+    assert any("other.dev.local" in line for line in running.lines)
     assert "\n".join(running.lines).count("devtls trust") == 1
     file.write_text("[routes]\napp = 9\n")
     await process.reloader.reload("devtls.toml changed")

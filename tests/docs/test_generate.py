@@ -11,7 +11,7 @@ import pytest
 
 from devtls.cli.group import cli
 from devtls.config.descriptions import ROUTE, SECTIONS, SETTINGS
-from devtls.config.model import LIMIT_RANGES, RouteConfig
+from devtls.config.model import LIMIT_RANGES, RouteConfig, StaticTarget
 from devtls.config.route import _OPTIONS
 from devtls.config.toml import _SECTIONS
 from devtls.errors import ExitCode
@@ -46,7 +46,7 @@ def test_every_section_and_key_is_described() -> None:
         fields = [field for field in kind.__struct_fields__ if field not in NOT_WRITTEN_IN_A_FILE]
         assert list(SETTINGS[name]) == fields, name
     assert set(ROUTE) == set(_OPTIONS)
-    assert set(ROUTE) - {"static"} <= set(RouteConfig.__struct_fields__)
+    assert set(ROUTE) - {"static"} <= {*RouteConfig.__struct_fields__, *StaticTarget.__struct_fields__}
 
 
 def test_every_limit_stands_there_with_default_unit_and_range() -> None:

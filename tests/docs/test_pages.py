@@ -49,14 +49,14 @@ def test_the_readme_is_short() -> None:
 @pytest.mark.parametrize("block", [pytest.param(block, id=block[:40]) for block in code_blocks("toml")])
 def test_every_configuration_can_be_used(block: str) -> None:
     config = parse_config(block.encode(), source="docs", directory="/project")
-    folders = {route.target.directory: "x" for route in config.routes if isinstance(route.target, StaticTarget)}
+    folders = {route.target: "x" for route in config.routes if isinstance(route.target, StaticTarget)}
     build_routes(config, DEFAULT_ZONES, static_sockets=folders)
 
 
 def test_the_configuration_means_what_its_comments_say() -> None:
     block = code_blocks("toml", page("reference/configuration.md"))[0]
     config = parse_config(block.encode(), source="docs", directory="/project")
-    routes = build_routes(config, DEFAULT_ZONES, static_sockets={"/project/site": "x"})
+    routes = build_routes(config, DEFAULT_ZONES, static_sockets={StaticTarget("/project/site"): "x"})
     assert routes.match("app.dev.local", b"/api/x") is not routes.match("app.dev.local", b"/")
     assert routes.match("any.depth.app.test", b"/") is not None
     admin = routes.match("admin.app.test", b"/")

@@ -417,6 +417,43 @@ def test_a_static_site_is_served(serve: Callable[..., Serve], tmp_path: Path, tr
     assert b" 404 " in fetch(port, trusting, "docs.dev.local", "/../devtls.toml")[:20]
 
 
+def test_a_static_directory_that_becomes_a_link_publishes_no_key(
+    serve: Callable[..., Serve], tmp_path: Path, trusting: ssl.SSLContext
+) -> None:
+    site, state = tmp_path / "site", Paths.from_environment().state_dir
+    site.mkdir()
+    (site / "page.txt").write_text("page")
+    (tmp_path / "devtls.toml").write_text('[routes]\ndocs = { static = "site" }\n')
+    running = serve()
+    assert fetch(running.port, trusting, "docs.dev.local", "/page.txt").endswith(b"page")
+    site.rename(tmp_path / "old")
+    site.symlink_to(state)
+    pointer = next(path.name for path in state.iterdir() if path.name == "ca.current")
+    refused = fetch(running.port, trusting, "docs.dev.local", f"/{pointer}")
+    assert b" 404 " in refused[:20]
+    assert b"has become a link" in refused
+    for key in state.rglob("*.key"):
+        assert b" 404 " in fetch(running.port, trusting, "docs.dev.local", f"/{key.relative_to(state)}")[:20]
+    # A build that makes the folder anew is served again.
+    site.unlink()
+    site.mkdir()
+    (site / "page.txt").write_text("new page")
+    assert fetch(running.port, trusting, "docs.dev.local", "/page.txt").endswith(b"new page")
+
+
+def test_a_static_directory_takes_what_the_proxy_takes(
+    serve: Callable[..., Serve], tmp_path: Path, trusting: ssl.SSLContext
+) -> None:
+    """Cookies of 30 KiB, a path of 7 KiB: within the proxy's limits, beyond those of its file server once."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/index.html").write_text("home")
+    (tmp_path / "devtls.toml").write_text('[routes]\ndocs = { static = "site" }\n')
+    running = serve()
+    cookie = f"Cookie: {'c' * 30_000}\r\n"
+    assert fetch(running.port, trusting, "docs.dev.local", "/", cookie).endswith(b"home")
+    assert fetch(running.port, trusting, "docs.dev.local", "/?" + "q" * 7_000).endswith(b"home")
+
+
 def test_the_pki_endpoint_serves_lists_that_openssl_reads(
     serve: Callable[..., Serve], app: int, tmp_path: Path, require_tool: Callable[[str, str], str]
 ) -> None:

@@ -36,6 +36,9 @@ from devtls.web.control_messages import FORMAT
 @click.option("--no-via", is_flag=True, help="Add no Via.")
 @click.option("--client-auth", type=click.Choice(["request", "require"]), help="Ask clients for a certificate.")
 @click.option("--client-ca", type=click.Path(), metavar="FILE", help="PEM file with the CA of clients; else your own.")
+@click.option("--spa", is_flag=True, help="A static folder's index.html for page loads that no file is there for.")
+@click.option("--listing", is_flag=True, help="List a static folder's directories that have no index.html.")
+@click.option("--dotfiles", is_flag=True, help="Serve a static folder's dot files, too.")
 @click.option("--json", "as_values", is_flag=True, help="Print the result as JSON.")
 def command(
     *,

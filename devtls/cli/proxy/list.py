@@ -12,7 +12,7 @@ from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.operations.config_choice import display_path
 from devtls.operations.context import Context
-from devtls.operations.route_lists import RouteList, lists
+from devtls.operations.route_lists import RouteList, in_browser_order, lists
 from devtls.system.machine.paths import refuse_sudo_for
 from devtls.web.control_messages import FORMAT
 
@@ -32,7 +32,7 @@ def command(config: Path | None, as_values: bool) -> None:
     if as_values:
         print_json({"format": FORMAT, "running": found[0].pid is not None, "lists": found})
         return
-    click.echo("\n\n".join(_in_words(each) for each in found))
+    click.echo("\n\n".join(_in_words(in_browser_order(each)) for each in found))
 
 
 def _in_words(listed: RouteList) -> str:
@@ -40,6 +40,7 @@ def _in_words(listed: RouteList) -> str:
     if listed.pid is None:
         head = f"No devtls serve runs; {file} has:"
     else:
-        head = f"devtls serve (process {listed.pid})" + (f" with {file}:" if file else ":")
+        joined = "" if listed.joined is None else f", which joined process {listed.joined}"
+        head = f"devtls serve (process {listed.pid}{joined})" + (f" with {file}:" if file else ":")
     lines = list(route_lines(listed.routes, details=listed.pid is not None)) or ["  No routes: devtls add app 3000"]
     return "\n".join([printable(head), "", *lines])

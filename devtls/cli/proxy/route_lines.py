@@ -1,15 +1,17 @@
-"""How the commands show routes: where each goes, how it is, and its addresses below it.
+"""How the commands show routes: one line each, and below it what is unusual about it.
 
-Owns the words and the colours. Text from a file or from an app's response is escaped.
+Owns the words of that. Text from a file or from an app's response is escaped.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
 from devtls.cli.terminal.messages import printable
-from devtls.cli.terminal.output import paint
-from devtls.daemon.console.style import BOLD, GREEN, YELLOW
+from devtls.cli.terminal.output import folded
+from devtls.daemon.console.route_line import RouteRow, row_lines
+from devtls.daemon.console.style import TerminalStyle
 from devtls.web.control_messages import RouteStatus
 
 _SOURCES = {
@@ -17,24 +19,27 @@ _SOURCES = {
     "command line": "from the command line",
     "acme": "by [acme] in devtls.toml",
 }
-_COLOURS = {"up": GREEN, "down": YELLOW}
 
 
 def route_lines(routes: Sequence[RouteStatus], *, details: bool) -> Iterator[str]:
     """Return the lines; `details` adds health, connections and the last error."""
-    width = max((len(route.name) for route in routes), default=0)
-    for route in routes:
-        state = f"  {_health(route)}" if details and route.health != "unknown" else ""
-        yield f"  {paint(printable(route.name.ljust(width)), BOLD)}  ->  {printable(route.target)}{state}"
-        for address in route.urls or route.hosts:
-            yield f"      {printable(address)}"
-        if details:
-            yield from (f"      {note}" for note in _notes(route))
+    rows = [RouteRow(_addresses(route), route.target, _trouble(route, details)) for route in routes]
+    for route, line in zip(routes, row_lines(rows, TerminalStyle.of(sys.stdout)), strict=True):
+        yield from folded(line)
+        if details and (notes := "; ".join(_notes(route))):
+            yield from folded(f"      {notes}")
 
 
-def _health(route: RouteStatus) -> str:
-    words = f"not up: {printable(route.reason)}" if route.health == "down" else route.health
-    return paint(words, _COLOURS[route.health])
+def _addresses(route: RouteStatus) -> Sequence[str]:
+    """Return the addresses, or the names of a route that nobody serves now: what a browser opens comes first."""
+    addresses = route.urls or route.hosts
+    return [route.url, *(each for each in addresses if each != route.url)] if route.url else addresses
+
+
+def _trouble(route: RouteStatus, details: bool) -> str | None:
+    if not details or route.health == "unknown":
+        return None
+    return f"not up: {route.reason}" if route.health == "down" else ""
 
 
 def _notes(route: RouteStatus) -> Iterator[str]:

@@ -18,7 +18,7 @@ from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.config import parse_listen_arguments, parse_route_argument
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.console.lines import LineWriter
-from devtls.daemon.console.log import Level, Log, forward_logging
+from devtls.daemon.console.log import Log, forward_logging
 from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.run import run_daemon
 from devtls.daemon.source import Source
@@ -59,8 +59,10 @@ def start(given: ServeArguments) -> int:
     paths = Paths.from_environment()
     directory = str(Path.cwd())
     arguments = tuple(parse_route_argument(route, directory=directory) for route in given.routes)
-    source = Source(paths, find_file(given.config, paths), arguments, flags, directory=directory)
-    return serve(source, given)
+    found = find_file(given.config, paths)
+    source = Source(paths, found, arguments, flags, directory=directory, typed=given.routes)
+    level = "quiet" if given.quiet else "verbose" if given.verbose else "normal"
+    return serve(source, level=level, passphrase_fd=given.passphrase_fd, alone=given.alone)
 
 
 def find_file(config: Path | None, paths: Paths) -> Found | None:
@@ -70,26 +72,25 @@ def find_file(config: Path | None, paths: Paths) -> Found | None:
     return find_config(Path.cwd(), home=Path.home(), config_dir=paths.config_dir)
 
 
-def serve(source: Source, given: ServeArguments) -> int:
-    """Run the proxy until it is told to end, or join the one that runs; return the exit code.
+def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = None, alone: bool = False) -> int:
+    """Run the proxy until it is told to end, or join the one that runs unless `alone`; return the exit code.
 
     A locked CA is unlocked before anything is open.
     """
     gc.disable()  # run_daemon enables it again
     style = TerminalStyle.of(sys.stderr)
     writer = LineWriter(sys.stderr)
-    level: Level = "quiet" if given.quiet else "verbose" if given.verbose else "normal"
     log = Log(writer.write, level=level, style=style, monotonic=time.monotonic)
     try:
         daemon = Daemon(source, log)
-        daemon.keystore.passphrases = terminal_passphrases(given.passphrase_fd)
-        if (code := _join(daemon, given, writer)) is not None:
+        daemon.keystore.passphrases = terminal_passphrases(passphrase_fd)
+        if not alone and (code := _join(daemon, writer)) is not None:
             return code
         try:
             daemon.prepare()
         except PortInUse:
             # Another start came between: its proxy can be found by now.
-            if (code := _join(daemon, given, writer)) is not None:
+            if not alone and (code := _join(daemon, writer)) is not None:
                 return code
             raise
         # The configuration says it, so not before `prepare`; errors up to here are text.
@@ -106,16 +107,16 @@ def serve(source: Source, given: ServeArguments) -> int:
         writer.close()
 
 
-def _join(daemon: Daemon, given: ServeArguments, writer: LineWriter) -> int | None:
+def _join(daemon: Daemon, writer: LineWriter) -> int | None:
     """Join the proxy that runs; None when there is none to join. Raises DevtlsError."""
     # Sockets of systemd's or launchd's are listeners of its own.
-    if given.alone or "LISTEN_FDS" in os.environ or not _may_run(daemon.source.paths):
+    if "LISTEN_FDS" in os.environ or not _may_run(daemon.source.paths):
         return None
     # Nothing of it in a start that finds nobody.
     from devtls.cli.terminal.reporter import TerminalReporter
     from devtls.daemon.joined.member import join
 
-    return join(daemon, given.routes, TerminalReporter(), writer.write)
+    return join(daemon, TerminalReporter(), writer.write)
 
 
 def _may_run(paths: Paths) -> bool:

@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from devtls.cli.terminal.messages import printable
+from devtls.daemon.console.folding import fold
 from devtls.daemon.console.style import TerminalStyle
 
 WIDEST = 100
@@ -41,6 +42,11 @@ def wrapped(text: str, first: str = "", following: str | None = None, *, widest:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def folded(line: str) -> list[str]:
+    """Return a line, escape sequences of ours in it, as lines of the terminal's width; for a pipe it stays whole."""
+    return fold(line, columns()).split("\n") if sys.stdout.isatty() else [line]
 
 
 def as_json(value: Any) -> str:

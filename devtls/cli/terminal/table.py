@@ -8,7 +8,6 @@ are escaped here, last.
 from __future__ import annotations
 
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
@@ -16,6 +15,7 @@ import click
 
 from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.output import columns, paint
+from devtls.daemon.console.folding import cells
 from devtls.daemon.console.style import BOLD, GREEN, RED, YELLOW
 
 Row: TypeAlias = tuple[str, ...]
@@ -64,9 +64,9 @@ def fitted_table(titles: Row, rows: Sequence[Row], width: int) -> list[str]:
         return list(_blocks(titles, rows, width))
     lines = [paint(_joined([_padded(head, size) for head, size in zip(heads, widths, strict=True)]), BOLD)]
     for row in rows:
-        cells = [_folded(cell, size) for cell, size in zip(row, widths, strict=True)]
-        for number in range(max(map(len, cells))):
-            line = [cell[number] if number < len(cell) else "" for cell in cells]
+        folded = [_folded(cell, size) for cell, size in zip(row, widths, strict=True)]
+        for number in range(max(map(len, folded))):
+            line = [cell[number] if number < len(cell) else "" for cell in folded]
             padded = [_padded(part, size) for part, size in zip(line, widths, strict=True)]
             lines.append(_joined(_coloured(padded, row)))
     return lines
@@ -85,7 +85,7 @@ def _blocks(titles: Row, rows: Sequence[Row], width: int) -> Iterator[str]:
 
 
 def _natural(rows: Sequence[Row]) -> list[int]:
-    return [max(map(_cells, column)) for column in zip(*rows, strict=True)]
+    return [max(map(cells, column)) for column in zip(*rows, strict=True)]
 
 
 def _fitted(rows: Sequence[Row], width: int) -> list[int] | None:
@@ -94,7 +94,7 @@ def _fitted(rows: Sequence[Row], width: int) -> list[int] | None:
     Words are broken only when every column is as narrow as its longest word.
     """
     widths = _natural(rows)
-    words = [max(_cells(word) for cell in column for word in ("", *cell.split())) for column in zip(*rows, strict=True)]
+    words = [max(cells(word) for cell in column for word in ("", *cell.split())) for column in zip(*rows, strict=True)]
     while sum(widths) > width - _GAP * (len(widths) - 1):
         order = sorted(range(len(widths)), key=lambda place: widths[place], reverse=True)
         whole = (place for place in order if widths[place] > max(words[place], _NARROWEST))
@@ -119,20 +119,20 @@ def _joined(parts: Sequence[str]) -> str:
 
 
 def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _cells(text))
+    return text + " " * (width - cells(text))
 
 
 def _folded(text: str, width: int) -> list[str]:
     """Return lines of at most `width` cells, broken between words, within a word where it is longer than a line."""
-    if _cells(text) <= width:
+    if cells(text) <= width:
         return [text]
     lines, line = [], ""
     for word in text.split():
-        if line and _cells(line) + 1 + _cells(word) > width:
+        if line and cells(line) + 1 + cells(word) > width:
             lines.append(line)
             line = ""
         line = f"{line} {word}" if line else word
-        while _cells(line) > width:
+        while cells(line) > width:
             place = _cut(line, width)
             lines.append(line[:place])
             line = line[place:]
@@ -143,16 +143,7 @@ def _cut(text: str, width: int) -> int:
     """Return how many characters fit into `width` cells, at least one."""
     used = 0
     for place, char in enumerate(text):
-        used += _cells(char)
+        used += cells(char)
         if used > width:
             return max(place, 1)
     return len(text)
-
-
-def _cells(text: str) -> int:
-    """Return how many cells of a terminal a text takes (Unicode Standard Annex 11)."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )

@@ -7,24 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
 from devtls.config import StaticTarget
 from devtls.config.lines import visible
-from devtls.daemon.console.style import BOLD, GREEN, YELLOW, TerminalStyle
+from devtls.daemon.console.route_line import RouteRow, row_lines
+from devtls.daemon.console.style import CYAN, TerminalStyle
 from devtls.names import is_below, is_wildcard
 from devtls.routing import Route
+from devtls.system.machine.name_resolution import LOST, Resolves, browser_order
 
 _MOST_ROUTES = 20
-
-
-class Resolves(Enum):
-    """What this machine makes of a name."""
-
-    HERE = "here"
-    NOWHERE = "nowhere"
-    ELSEWHERE = "elsewhere"
-    UNKNOWN = "unknown"
+NO_DIRECTORY = "there is no such folder"
+"""The state of a static route whose directory is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +42,10 @@ Remark = tuple[str, ...]
 
 
 def render_routes(routes: Sequence[Route], port: int, findings: Findings, style: TerminalStyle) -> list[str]:
-    """Return the lines of the list of routes."""
-    lines = []
-    width = max((len(url) for route in routes[:_MOST_ROUTES] for url in route.urls(port)), default=0)
-    for route in routes[:_MOST_ROUTES]:
-        lines += _route_lines(route, port, width, findings, style)
-    if len(routes) > _MOST_ROUTES:
-        lines.append(f"  … and {len(routes) - _MOST_ROUTES} more routes")
+    """Return the list of routes, one on a line: the name that a browser opens comes first."""
+    lines = list(row_lines([_row(route, port, findings) for route in routes[:_MOST_ROUTES]], style))
+    if more := len(routes) - _MOST_ROUTES:
+        lines += [f"  … and {more} more {'route' if more == 1 else 'routes'}"] if more > 0 else []
     return lines
 
 
@@ -74,28 +65,14 @@ def join_banner(route_lines: Sequence[str], remarks: Sequence[Remark]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _route_lines(route: Route, port: int, width: int, findings: Findings, style: TerminalStyle) -> list[str]:
-    label, state = _goes_to(route, findings, style)
-    lines = []
-    for number, url in enumerate(route.urls(port)):
-        # A wildcard is no address that could be opened.
-        shown = style.paint(url if "*" in url else style.link(url), *((BOLD,) if number == 0 else ()))
-        goes = f"{' ' * (width - len(url))}  ->  {visible(label)}{state}" if number == 0 else ""
-        lines.append(f"  {shown}{goes}")
-    return lines
-
-
-def _goes_to(route: Route, findings: Findings, style: TerminalStyle) -> tuple[str, str]:
-    """Return where a route goes and, when that is known, whether it answers."""
+def _row(route: Route, port: int, findings: Findings) -> RouteRow:
+    addresses = [route.url(host, port) for host in browser_order(route.hosts, findings.names)]
     target = route.config.target
     if isinstance(target, StaticTarget):
         missing = target.directory in findings.missing_directories
-        return target.directory, "  " + style.paint("there is no such folder", YELLOW) if missing else ""
+        return RouteRow(addresses, target.directory, NO_DIRECTORY if missing else None)
     trouble = findings.apps.get(route.upstream.label)
-    if trouble is None:
-        return route.upstream.label, ""
-    state = style.paint(f"not up: {visible(trouble)}", YELLOW) if trouble else style.paint("up", GREEN)
-    return route.upstream.label, f"  {state}"
+    return RouteRow(addresses, route.upstream.label, f"not up: {trouble}" if trouble else trouble)
 
 
 def _override_remarks(overridden: Sequence[str]) -> list[list[str]]:
@@ -110,43 +87,59 @@ def _missing(
 ) -> list[list[str]]:
     remarks = []
     if not findings.trusted:
-        made = "A new CA was made; no" if findings.authority_is_new else "No"
-        remarks.append(
-            [f"{made} browser trusts it yet. Once, in another terminal:", "", f"    {paint('devtls trust', '36')}"]
-        )
-    hosts = [host for route in routes for host in route.hosts if not is_wildcard(host)]
-    lost = [host for host in dict.fromkeys(hosts) if _is_lost(host, findings)]
-    if unwritten := [host for host in lost if host not in findings.written]:
-        remarks.append(_lost_remark(unwritten, hosts, port, paint))
+        remarks.append([_untrusted(findings), "", f"    {paint('devtls trust', CYAN)}"])
+    exact = [(host, route) for route in routes for host in route.hosts if not is_wildcard(host)]
+    lost = {host: route for host, route in exact if _is_lost(host, findings)}
+    if unwritten := {host: route for host, route in lost.items() if host not in findings.written}:
+        what = f"{_what_is_lost(unwritten, findings)}{_instead(unwritten, port, findings)}:"
+        remarks.append([what, "", f"    {paint('devtls setup names', CYAN)}"])
     if written := [host for host in lost if host in findings.written]:
         verb = "does" if len(written) == 1 else "do"
         what = f"{_some(written)} {verb} not resolve, though setup wrote the lines into the hosts file:"
-        remarks.append([what, "", f"    {paint('devtls doctor', '36')}"])
-    wild = [host for route in routes for host in route.hosts if is_wildcard(host)]
-    if lost_wild := [host for host in dict.fromkeys(wild) if _is_lost(host, findings)]:
-        remarks.append(_wildcard_remark(lost_wild, wild))
-    elsewhere = [host for host in dict.fromkeys(hosts) if findings.names.get(host) is Resolves.ELSEWHERE]
+        remarks.append([what, "", f"    {paint('devtls doctor', CYAN)}"])
+    if wild := {host: one for one in routes for host in one.hosts if is_wildcard(host) and _is_lost(host, findings)}:
+        remarks.append(_wildcard_remark(wild, findings))
+    elsewhere = [host for host in dict.fromkeys(exact_host for exact_host, _ in exact) if _leads_away(host, findings)]
     if elsewhere:
-        remarks.append([f"{', '.join(elsewhere)}: the DNS sends this name to another machine, not to devtls."])
+        names = "this name" if len(elsewhere) == 1 else "these names"
+        remarks.append([f"{_some(elsewhere)}: the DNS sends {names} to another machine, not to devtls."])
     return remarks
+
+
+def _untrusted(findings: Findings) -> str:
+    made = "A new CA was made; no" if findings.authority_is_new else "No"
+    lost = any(_is_lost(host, findings) for host in findings.names)
+    # One question and one password instead of two.
+    both = " (devtls setup does that, the names below and the ports at once)" if lost else ""
+    return f"{made} browser trusts it yet. Once, in another terminal{both}:"
 
 
 def _is_lost(host: str, findings: Findings) -> bool:
     # Browsers resolve names below localhost by themselves.
-    return findings.names.get(host) is Resolves.NOWHERE and not is_below(host, "localhost")
+    return findings.names.get(host) in LOST and not is_below(host, "localhost")
 
 
-def _lost_remark(lost: Sequence[str], hosts: Sequence[str], port: int, paint: Callable[[str, str], str]) -> list[str]:
-    verb = "does" if len(lost) == 1 else "do"
-    here = next((host for host in hosts if host.endswith(".localhost")), "")
-    instead = f" (https://{here}{'' if port == 443 else f':{port}'} works in browsers now)" if here else ""
-    what = f"{_some(lost)} {verb} not resolve on this machine yet{instead}:"
-    return [what, "", f"    {paint('devtls setup names', '36')}"]
+def _leads_away(host: str, findings: Findings) -> bool:
+    return findings.names.get(host) is Resolves.ELSEWHERE
 
 
-def _wildcard_remark(lost: Sequence[str], wild: Sequence[str]) -> list[str]:
-    here = next((host for host in wild if host.endswith(".localhost")), "")
-    instead = f" In browsers {here} works now." if here else ""
+def _what_is_lost(lost: Mapping[str, Route], findings: Findings) -> str:
+    if all(findings.names[host] is Resolves.UNANSWERED for host in lost):
+        # No network, most often: what the hosts file says is found all the same.
+        return f"This machine's resolver does not answer for {_some(list(lost))}"
+    return f"{_some(list(lost))} {'does' if len(lost) == 1 else 'do'} not resolve on this machine yet"
+
+
+def _instead(lost: Mapping[str, Route], port: int, findings: Findings) -> str:
+    """Return the address to open meanwhile, of the first route that fails; "" while every browser would warn of it."""
+    route = next(iter(lost.values()))
+    here = next((host for host in route.hosts if is_below(host, "localhost")), "")
+    return f" ({route.url(here, port)} works in browsers now)" if here and findings.trusted else ""
+
+
+def _wildcard_remark(lost: Mapping[str, Route], findings: Findings) -> list[str]:
+    here = next((host for host in next(iter(lost.values())).hosts if is_below(host[2:], "localhost")), "")
+    instead = f" In browsers {here} works now." if here and findings.trusted else ""
     what = f"Names below {_some([host[2:] for host in lost])} do not resolve on this machine."
     return [f"{what} devtls setup names shows whether it has a way for wildcards.{instead}"]
 

@@ -1,14 +1,17 @@
 """Lines for a terminal or a pipe, written by a thread: a reader that stops (Ctrl-S, a full pipe) blocks nothing else.
 
 Owns the order of the lines and their bound: what a reader does not take within 10,000 lines is dropped and counted.
-A burst of lines is one write.
+A burst of lines is one write, and on a terminal none is cut in the middle of a word.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from typing import TextIO
+
+from devtls.daemon.console.folding import fold_text
 
 # A reader that stopped must not cost memory without end.
 _MOST_WAITING = 10_000
@@ -21,6 +24,7 @@ class LineWriter:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._is_terminal = not stream.closed and stream.isatty()
         # append and popleft of a deque are atomic, so no lock is needed.
         self._waiting: deque[str] = deque()
         self._dropped = 0
@@ -65,9 +69,19 @@ class LineWriter:
             burst.append(f"({dropped} lines were not written: nobody read them)")
         if not burst:
             return True
+        text = "\n".join(burst)
+        if self._is_terminal:
+            text = fold_text(text, self._columns())
         try:
-            self._stream.write("\n".join(burst) + "\n")
+            self._stream.write(text + "\n")
             self._stream.flush()
         except (OSError, ValueError):  # the terminal or the pipe is gone: serving goes on without a log
             return False
         return True
+
+    def _columns(self) -> int:
+        try:
+            # For each burst anew: a window changes its size while it is open. Not shutil's, whose import takes 5 ms.
+            return os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError):  # the terminal is gone
+            return 0

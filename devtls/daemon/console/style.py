@@ -34,7 +34,8 @@ class TerminalStyle(NamedTuple):
         """Return `text` with SGR parameters such as RED and BOLD."""
         return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if self.colour and codes else text
 
-    def link(self, url: str) -> str:
-        """Return `url` as a link (OSC 8)."""
+    def link(self, url: str, text: str = "") -> str:
+        """Return a text, or the address itself, as a link to it (OSC 8)."""
+        text = text or url
         # Most terminals without OSC 8 show the text between, and nothing else.
-        return f"\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\" if self.links else url
+        return f"\x1b]8;;{url}\x1b\\{text}\x1b]8;;\x1b\\" if self.links else text

@@ -69,13 +69,10 @@ def _choose(running: Sequence[RunningProxy], serve: ServeConfig) -> RunningProxy
     )
 
 
-def join(
-    daemon: Daemon, arguments: tuple[str, ...], reporter: Reporter, write: Callable[[str], None]
-) -> ExitCode | None:
+def join(daemon: Daemon, reporter: Reporter, write: Callable[[str], None]) -> ExitCode | None:
     """Join the proxy that runs until this process is told to end; None when there is none to join.
 
-    `arguments` are the routes as they were typed. Raises DevtlsError: the configuration cannot be used, or the proxy
-    refuses it.
+    `write` takes the lines of the log. Raises DevtlsError: the configuration cannot be used, or the proxy refuses it.
     """
     source, log = daemon.source, daemon.log
     # Before the CA: one is made when there is none, which is no business of a process that cannot join.
@@ -91,7 +88,7 @@ def join(
     request = JoinRequest(
         pid=os.getpid(),
         directory=source.directory,
-        arguments=arguments,
+        arguments=source.typed,
         config_file=None if source.found is None else str(source.found.path),
         named=source.found is not None and source.found.explicit,
         flags=dict(source.flags),

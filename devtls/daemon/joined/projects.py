@@ -53,11 +53,17 @@ class JoinedProjects:
         """Return the one with that process id."""
         return next((one for one in self.all if one.asked.pid == pid), None)
 
-    def readers(self, config_file: str) -> list[JoinedProject]:
-        """Return those that read a file, or any file for ""."""
+    def readers(self, config_file: str) -> tuple[bool, list[JoinedProject]]:
+        """Return whether the proxy itself reads a file, and the processes that do; for "" all of them. Blocks."""
+        found = self._daemon.source.found
+        own, files = None if found is None else str(found.path), [one for one in self.all if one.watches_file]
+        if not config_file:
+            return True, files
+        # realpath: the same file may be reached through a link, such as /tmp on macOS.
         real = os.path.realpath(config_file)
-        files = ((one, one.asked.config_file) for one in self.all if one.watches_file)
-        return [one for one, file in files if not config_file or os.path.realpath(file or "") == real]
+        return own is not None and os.path.realpath(own) == real, [
+            one for one in files if os.path.realpath(one.asked.config_file or "") == real
+        ]
 
     def finish(self, kind: Literal["free", "end"]) -> None:
         """Tell all of them that they may have the listeners, or that they shall end as well."""
@@ -70,12 +76,12 @@ class JoinedProjects:
 
     async def join(self, asked: JoinRequest) -> JoinedProject:
         """Serve the routes of a process from now on. Raises DevtlsError."""
-        refuse_other_authority(self._daemon, asked)
+        await asyncio.to_thread(refuse_other_authority, self._daemon, asked)
         if len(self._projects) >= _MOST_PROJECTS:
             raise Refused(f"{_MOST_PROJECTS} processes have joined already.", hint="--alone with --https-port 0")
         project = JoinedProject(asked, self.remove)
         async with self._changing:
-            owner = self._reader_of(asked.config_file or "")
+            owner = await asyncio.to_thread(self._reader_of, asked.config_file or "")
             project.watches_file = asked.config_file is not None and not owner
             if owner and not asked.arguments:
                 raise AlreadyServed(f"{owner} serves {asked.config_file} already.", hint="devtls status shows it")
@@ -176,11 +182,13 @@ class JoinedProjects:
         return merged
 
     def _reader_of(self, file: str) -> str:
-        """Return who reads `file` already, in a sentence; "" for nobody."""
-        own = self._daemon.source.found
-        if file and own is not None and os.path.realpath(own.path) == os.path.realpath(file):
+        """Return who reads `file` already, in a sentence; "" for nobody. Blocks."""
+        if not file:
+            return ""
+        own, others = self.readers(file)
+        if own:
             return describe_owner(os.getpid(), self._daemon.source.directory)
-        return next((one.label for one in self.readers(file)), "") if file else ""
+        return next((one.label for one in others), "")
 
     async def _serve(self, projects: Sequence[JoinedProject]) -> None:
         await self._daemon.replace_joined([one.routes for one in projects])

@@ -1,58 +1,66 @@
-"""Static directories: one private socket for each, opened before its route goes live and removed after it.
+"""Static routes: one private socket for each directory and its options, opened before its route goes live.
 
-Owns one private socket per static directory, and the site behind it.
+Owns one private socket per static target, and the site behind it; both go when no route has the target any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from devtls.config import Config, StaticTarget
 from devtls.daemon.generation import Generation
 from devtls.daemon.sites.private_sockets import PrivateSockets
-from devtls.web.lazy_site import LazySite
+from devtls.system.machine.paths import Paths
+from devtls.web.lazy_site import BEHIND_A_ROUTE, LazySite
 
 _APP = "devtls.web.static:make_static_app"
 
 
 class StaticSites:
-    """Static directory -> site. `open_sockets` may block; the rest runs on the loop."""
+    """Static target -> site; `report` takes a sentence for the log.
 
-    def __init__(self, runtime_dir: Path) -> None:
-        self.private = PrivateSockets(runtime_dir)
-        self._sockets: dict[str, tuple[str, socket.socket]] = {}
-        self._sites: dict[str, LazySite] = {}
+    `open_sockets` may block; the rest runs on the loop.
+    """
 
-    def open_sockets(self, config: Config) -> Mapping[str, str]:
-        """Return directory -> socket path for every static directory of `config`; each listens from now on."""
-        wanted = [route.target.directory for route in config.routes if isinstance(route.target, StaticTarget)]
-        for directory in wanted:
-            if directory not in self._sockets:
-                self._sockets[directory] = self.private.listen(
+    def __init__(self, paths: Paths, report: Callable[[str], None]) -> None:
+        self.private = PrivateSockets(paths.runtime_dir)
+        self._never_served = paths.private()
+        self._report = report
+        self._sockets: dict[StaticTarget, tuple[str, socket.socket]] = {}
+        self._sites: dict[StaticTarget, LazySite] = {}
+
+    def open_sockets(self, config: Config) -> Mapping[StaticTarget, str]:
+        """Return target -> socket path for every static target of `config`; each listens from now on."""
+        wanted = [route.target for route in config.routes if isinstance(route.target, StaticTarget)]
+        for target in wanted:
+            if target not in self._sockets:
+                self._sockets[target] = self.private.listen(
                     "static folders are not served", "Name the port of a web server."
                 )
-        return {directory: self._sockets[directory][0] for directory in wanted}
+        return {target: self._sockets[target][0] for target in wanted}
 
     async def start(self) -> None:
         """Serve what listens and is not served yet: aiohttp is loaded in a thread meanwhile."""
-        for directory, (_, listening) in self._sockets.items():
-            if directory not in self._sites:
-                site = self._sites[directory] = LazySite(listening, _APP, Path(directory))
+        for target, (_, listening) in self._sockets.items():
+            if target not in self._sites:
+                site = self._sites[target] = LazySite(
+                    listening, _APP, target, self._never_served, self._report, max_head_bytes=BEHIND_A_ROUTE
+                )
                 # Not at the first connection: a route that is written down will be asked for.
                 site.load()
 
     async def replace(self, generation: Generation) -> None:
-        """Serve the directories of a generation, and no others."""
+        """Serve the static targets of a generation, and no others."""
         await self.start()
-        await self._retire(generation.static_directories)
+        await self._retire(generation.static_targets)
 
-    async def _retire(self, keep: Collection[str]) -> None:
-        for directory in [directory for directory in self._sockets if directory not in keep]:
-            path, listening = self._sockets.pop(directory)
-            site = self._sites.pop(directory, None)
+    async def _retire(self, keep: Collection[StaticTarget]) -> None:
+        for target in [target for target in self._sockets if target not in keep]:
+            path, listening = self._sockets.pop(target)
+            site = self._sites.pop(target, None)
             if site is None:
                 listening.close()
             else:

@@ -113,8 +113,8 @@ def probe_project(directory: Path, home: Path, paths: Paths, zones: tuple[Hostna
     try:
         config = load_config(found, paths)
         # No server for static files runs here; the routes only want some name of a socket.
-        directories = {route.target.directory: "-" for route in config.routes if isinstance(route.target, StaticTarget)}
-        routes = build_routes(config, zones, static_sockets=directories).routes
+        sites = {route.target: "-" for route in config.routes if isinstance(route.target, StaticTarget)}
+        routes = build_routes(config, zones, static_sockets=sites).routes
     except DevtlsError as error:
         return ProjectFacts(file, ErrorMessage(str(error), error.hint), isinstance(error, NotAllowed))
     apps = {
@@ -124,7 +124,7 @@ def probe_project(directory: Path, home: Path, paths: Paths, zones: tuple[Hostna
         file=file,
         routes=len(routes),
         apps=_try_apps(apps),
-        missing_directories=tuple(name for name in directories if not Path(name).is_dir()),
+        missing_directories=tuple(dict.fromkeys(site.directory for site in sites if not Path(site.directory).is_dir())),
         kept=_names_with_hsts(config),
         hosts=tuple(dict.fromkeys(host for route in routes for host in route.hosts)),
         https_port=config.serve.https_port,

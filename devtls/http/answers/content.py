@@ -32,11 +32,12 @@ class LocalResponse(msgspec.Struct, frozen=True):
 
 
 class PageRow(msgspec.Struct, frozen=True):
-    """One row of a page's table; with `href` the label is a link."""
+    """One row of a page's table; with `href` the label is a link. `others` are labels and links beside the first."""
 
     label: str
     detail: str
     href: str = ""
+    others: tuple[tuple[str, str], ...] = ()
 
 
 class PageText(msgspec.Struct, frozen=True):
@@ -50,8 +51,25 @@ class PageText(msgspec.Struct, frozen=True):
     rows: Sequence[PageRow] = ()
     facts: Mapping[str, object] = msgspec.field(default_factory=dict)
     """What the JSON rendering holds beyond the texts."""
+    meant: str = ""
+    """An address that was meant, most likely."""
+    rows_title: str = ""
+    """The title of the table, which then comes last: what to do is read first."""
     reloads: bool = False
     """The page looks again and again whether the app is up."""
+
+
+class RouteLine(msgspec.Struct, frozen=True):
+    """One route for people: its URL (a wildcard keeps its star), where it goes, and its other URLs."""
+
+    url: str
+    target: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.url, *self.others
 
 
 def printable(text: str) -> str:

@@ -27,19 +27,29 @@ def marked(text: str) -> str:
     return _CODE_SPAN.sub(r"<code>\1</code>", escape(printable(text)))
 
 
-def _row(row: PageRow) -> str:
-    label = escape(printable(row.label))
+def _link(label: str, href: str) -> str:
+    label = escape(printable(label))
     # An address comes from the network: javascript: would be a link as well.
-    if row.href.startswith(("https://", "http://")):
-        label = f'<a href="{escape(printable(row.href))}">{label}</a>'
-    return f"<li><span>{label}</span><span>{escape(printable(row.detail))}</span></li>"
+    if not href.startswith(("https://", "http://")):
+        return label
+    return f'<a href="{escape(printable(href))}">{label}</a>'
+
+
+def _row(row: PageRow) -> str:
+    others = ", ".join(_link(*other) for other in row.others)
+    also = f" <small>also {others}</small>" if others else ""
+    detail = escape(printable(row.detail))
+    return f"<li><span>{_link(row.label, row.href)}{also}</span><span>{detail}</span></li>"
 
 
 def render(text: PageText) -> bytes:
     """Return the page of `text`."""
+    meant = f"<p>Did you mean {_link(text.meant, text.meant)}?</p>" if text.meant else ""
+    message = f"<p>{marked(text.message)}</p>" if text.message else ""
     rows = f"<ul>{''.join(map(_row, text.rows))}</ul>" if text.rows else ""
     hint = f'<p class="next">{marked(text.hint)}</p>' if text.hint else ""
-    body = f"<p>{marked(text.message)}</p>{rows}{hint}{_WAITING if text.reloads else ''}"
+    parts = [hint, f"<h2>{marked(text.rows_title)}</h2>", rows] if text.rows_title else [rows, hint]
+    body = f"{meant}{message}{''.join(parts)}{_WAITING if text.reloads else ''}"
     return frame(
         text.title,
         str(text.status),
@@ -96,7 +106,9 @@ overflow:hidden}
 li{display:flex;flex-wrap:wrap;gap:.2rem 1.5rem;justify-content:space-between;padding:.65rem .9rem;
 overflow-wrap:anywhere}
 li+li{border-top:1px solid var(--line)}
-li span:last-child{color:var(--soft)}
+li span:last-child,small{color:var(--soft)}
+small{font-size:.9em}
+h2{margin:1.5rem 0 -.5rem;font-size:1rem;font-weight:600}
 a{color:var(--link);text-decoration:none}
 a:hover{text-decoration:underline}
 .next{margin:1.25rem 0;padding:.8rem 1rem;border-left:4px solid var(--mark);border-radius:4px 10px 10px 4px;

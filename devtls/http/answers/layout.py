@@ -70,9 +70,13 @@ def _weight(parameters: list[str]) -> float:
 
 def _line(text: PageText) -> bytes:
     rows = ", ".join(f"{row.label} ({row.detail})" for row in text.rows)
-    message = f"{text.message} {rows}." if rows else text.message
-    line = f"devtls: {text.status} {text.title}. {message} {text.hint}"
-    return (printable(line.rstrip()) + "\n").encode("utf-8", "replace")
+    if text.rows_title:
+        told = [text.message, text.hint, f"{text.rows_title} {rows}."]
+    else:
+        told = [f"{text.message} {rows}." if rows else text.message, text.hint]
+    meant = f"Did you mean {text.meant}?" if text.meant else ""
+    line = " ".join(part for part in (f"devtls: {text.status} {text.title}.", meant, *told) if part)
+    return (printable(line) + "\n").encode("utf-8", "replace")
 
 
 def _page(text: PageText) -> tuple[bytes, bytes]:

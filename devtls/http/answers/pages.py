@@ -4,18 +4,17 @@ Owns the words of each answer that devtls gives in an app's stead. Refuses to gu
 next command. `layout` renders them (a page, JSON, one line) and escapes whatever came from the network.
 
 Every answer but the redirect carries `Devtls-Error`: `no-route`, `upstream`, `broken-answer`, `timeout`,
-`misdirected`, `loop`, `malformed`, `overloaded`, `refused` or `help`; all carry `Cache-Control: no-store`. The answer
-to HEAD is the caller's: the same head, the body not sent.
+`misdirected`, `loop`, `malformed`, `overloaded`, `refused`, `no-file` or `help`; all carry `Cache-Control: no-store`.
+The answer to HEAD is the caller's: the same head, the body not sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
-from devtls.http.answers.content import ERROR_HEADER, LocalResponse, PageRow, PageText
+from devtls.http.answers.content import ERROR_HEADER, LocalResponse, PageRow, PageText, RouteLine
 from devtls.http.answers.layout import draw
+from devtls.names import DEFAULT_ZONES, Hostname
 
 __all__ = [
     "ERROR_HEADER",
@@ -25,6 +24,7 @@ __all__ = [
     "bad_gateway",
     "broken_response",
     "connect_timeout",
+    "file_not_found",
     "gateway_timeout",
     "loop_detected",
     "malformed",
@@ -48,32 +48,16 @@ _TLS_HINT = (
 )
 
 
-class RouteLine(msgspec.Struct, frozen=True):
-    """One route for people: its URL (a wildcard keeps its star) and where it goes."""
+def not_found(
+    host: str, routes: Sequence[RouteLine], accept: bytes, zones: Sequence[Hostname] = DEFAULT_ZONES, file: str = ""
+) -> LocalResponse:
+    """Return 404: no route for `host`, how to add one, and the routes there are.
 
-    url: str
-    target: str
+    `file` is where they are written ("" = on the command line). Only for answers over TLS: the list is not public.
+    """
+    from devtls.http.answers.no_route import no_route  # difflib: 2 ms that no start needs
 
-
-def not_found(host: str, routes: Sequence[RouteLine], accept: bytes) -> LocalResponse:
-    """Return 404: no route for `host`, and the routes there are. Only for answers over TLS: the list is not public."""
-    label = _route_name(host)
-    if routes:
-        message, hint = "These names have one:", f"To add it: `devtls serve {label}=3000`, or a line in devtls.toml."
-    else:
-        message, hint = "There are no routes yet.", f"To add the first one: `devtls serve {label}=3000`."
-    rows = [PageRow(route.url, route.target, "" if "*" in route.url else route.url) for route in routes]
-    facts = {"host": host, "routes": [{"url": route.url, "target": route.target} for route in routes]}
-    return draw(PageText(404, "no-route", f"No route for {host or 'this request'}", message, hint, rows, facts), accept)
-
-
-def _route_name(host: str) -> str:
-    """Return the name of the route that would serve `host`, fit to be copied into a shell."""
-    if ":" in host or host.replace(".", "").isdecimal():  # 127.0.0.1 and [::1] are served by the route `localhost`
-        return "localhost"
-    label = host.partition(".")[0]
-    # A Host is the client's text: a shell must not find `;` or `$` in what people copy.
-    return label if label.replace("-", "").replace("_", "").isalnum() else "app"
+    return draw(no_route(host, routes, zones, file), accept)
 
 
 def bad_gateway(label: str, tried: Sequence[tuple[str, str]], retry: bool, accept: bytes) -> LocalResponse:
@@ -258,6 +242,11 @@ def refused(reason: str, accept: bytes) -> LocalResponse:
     """Return 403 to a browser that was told to use devtls as its proxy, for what devtls does not lead to."""
     hint = "Browsers that follow the PAC file of `devtls pac` ask for nothing else here."
     return draw(PageText(403, "refused", "devtls does not lead there", reason, hint), accept)
+
+
+def file_not_found(message: str, hint: str, path: str, accept: bytes) -> LocalResponse:
+    """Return 404 for a path of a static route; `message` and `hint` say why there is nothing."""
+    return draw(PageText(404, "no-file", "Not found", message, hint, (), {"path": path}), accept)
 
 
 def no_such_file(path: str) -> LocalResponse:

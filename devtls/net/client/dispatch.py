@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from devtls.config import COMMAND_LINE
 from devtls.http.actions import FailureKind, SendErrorPage
 from devtls.http.answers import pages
 from devtls.http.answers.host_check import recognise_refused_socket
@@ -185,7 +186,9 @@ def _refusal_page(
         case NoRoute.MISDIRECTED:
             return pages.misdirected(host_of(request.authority), sni or "", port, _accept(request))
         case NoRoute.UNKNOWN:
-            return pages.not_found(host_of(request.authority), service.route_lines(port), _accept(request))
+            host, snapshot = host_of(request.authority), service.snapshot
+            file = "" if snapshot.config.source == COMMAND_LINE else snapshot.config.source
+            return pages.not_found(host, service.route_lines(port), _accept(request), snapshot.zones, file)
 
 
 def _outdated_page(request: Request) -> pages.LocalResponse:

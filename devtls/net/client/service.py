@@ -104,7 +104,8 @@ class ProxyService(msgspec.Struct, eq=False):
     def route_lines(self, port: int) -> list[pages.RouteLine]:
         """Return the routes as our 404 page lists them for a client that came to `port`."""
         return [
-            pages.RouteLine(url, route.upstream.label)
+            pages.RouteLine(urls[0], route.upstream.label, urls[1:])
             for route in self.snapshot.routes.routes
-            for url in route.urls(port)
+            # None where longer names have taken every one of its hosts.
+            if (urls := route.urls(port))
         ]

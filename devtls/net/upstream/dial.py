@@ -7,6 +7,7 @@ one, and an app that does not speak the HTTP that its target says.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -158,6 +159,8 @@ class Dialler(Generic[DialledT]):
             )
             factory = lambda: layer  # noqa: E731
         if address is None:
+            if upstream.unix_real:
+                await asyncio.to_thread(_check_links, upstream)
             transport, _ = await loop.create_unix_connection(factory, upstream.unix_path)
         else:
             transport, _ = await loop.create_connection(factory, address[0], address[1])
@@ -173,6 +176,12 @@ class Dialler(Generic[DialledT]):
         if failure is not None:
             raise ssl.SSLError(0, f"{HANDSHAKE_FAILED}: {failure}")
         return connection
+
+
+def _check_links(upstream: Upstream) -> None:
+    """Raise OSError when a link has come into the path since the route was permitted: to Docker's socket, perhaps."""
+    if os.path.realpath(upstream.unix_path) != upstream.unix_real:
+        raise OSError(0, "the socket, or a folder above it, has become a link since the route was read: devtls reload")
 
 
 def _settle(future: asyncio.Future[str | None]) -> Callable[[str | None], None]:

@@ -27,6 +27,10 @@ class Paths(msgspec.Struct, frozen=True):
     config_dir: Path
     runtime_dir: Path
 
+    def private(self) -> tuple[Path, ...]:
+        """Return the directories whose files are never served: keys, sockets, and the file that says what is."""
+        return tuple(dict.fromkeys((self.state_dir, self.runtime_dir, self.config_dir)))
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Paths:
         """Return the system's directories, or those of DEVTLS_STATE_DIR, DEVTLS_CONFIG_DIR, DEVTLS_RUNTIME_DIR.

@@ -17,7 +17,16 @@ from pathlib import Path
 
 import msgspec.json
 
-from devtls.config import AllowanceReason, Config, StaticTarget, needs_allow, private_routes
+from devtls.config import (
+    AllowanceReason,
+    Config,
+    RouteConfig,
+    StaticTarget,
+    Target,
+    UnixTarget,
+    needs_allow,
+    private_routes,
+)
 from devtls.errors import ConfigError, NotAllowed, StateError
 from devtls.pki.signature import sha256_hex
 from devtls.system.machine.paths import Paths
@@ -146,6 +155,26 @@ def reasons_of(config: Config, path: Path) -> list[AllowanceReason]:
     return needs_allow(config, str(path.parent), resolve=os.path.realpath)
 
 
+def pin_links(config: Config) -> Config:
+    """Return `config` with the links of every static target and socket followed: from now on, that is what is checked.
+
+    A directory or a socket that becomes a link later was not checked, and is not used (`devtls.web.static_root`,
+    `devtls.net.upstream.dial`).
+    """
+    return msgspec.structs.replace(config, routes=tuple(_pinned(route) for route in config.routes))
+
+
+def _pinned(route: RouteConfig) -> RouteConfig:
+    match route.target:
+        case StaticTarget(directory, root="") as target:
+            pinned: Target = msgspec.structs.replace(target, root=os.path.realpath(directory))
+        case UnixTarget(path, label="", real="") as target:
+            pinned = msgspec.structs.replace(target, real=os.path.realpath(path))
+        case target:
+            pinned = target
+    return msgspec.structs.replace(route, target=pinned)
+
+
 def check_allowed(config: Config, path: Path, data: bytes, allowlist: Allowlist) -> None:
     """Raise NotAllowed when a found file asks for more than it may and was not allowed with this content."""
     reasons = reasons_of(config, path)
@@ -164,7 +193,7 @@ def check_allowed(config: Config, path: Path, data: bytes, allowlist: Allowlist)
 
 def check_private_sockets(config: Config, paths: Paths) -> None:
     """Raise ConfigError when a route leads to a socket or to files of devtls itself; no permission changes that."""
-    ours = [str(paths.state_dir), str(paths.runtime_dir)]
+    ours = [str(directory) for directory in paths.private()]
     for route in private_routes(config, ours, resolve=os.path.realpath):
         site = isinstance(route.target, StaticTarget)
         raise ConfigError(
@@ -174,5 +203,5 @@ def check_private_sockets(config: Config, paths: Paths) -> None:
             source=route.source,
             key=f"routes.{route.key}" if route.line else route.key,
             line=route.line,
-            hint=f"Name a folder that {paths.state_dir} is not in." if site else "Name the socket of your app.",
+            hint=f"Name a folder apart from {' and '.join(ours)}." if site else "Name the socket of your app.",
         )

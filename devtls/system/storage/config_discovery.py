@@ -19,7 +19,7 @@ import msgspec
 from devtls.config import MAX_FILE_BYTES, Config, parse_config
 from devtls.errors import ConfigError
 from devtls.system.machine.paths import Paths
-from devtls.system.storage.allowlist import Allowlist, check_allowed, check_private_sockets
+from devtls.system.storage.allowlist import Allowlist, check_allowed, check_private_sockets, pin_links
 
 FILE_NAME = "devtls.toml"
 
@@ -89,7 +89,7 @@ def load_config(found: Found, paths: Paths) -> Config:
     Raises ConfigError; NotAllowed when it asks for more than a found file may.
     """
     data = read_config_file(found.path)
-    config = parse_config(data, source=str(found.path), directory=str(found.path.parent))
+    config = pin_links(parse_config(data, source=str(found.path), directory=str(found.path.parent)))
     check_private_sockets(config, paths)
     if not found.explicit:
         check_allowed(config, found.path, data, Allowlist(paths.state_dir))

@@ -32,7 +32,7 @@ def test_a_refusal_is_an_error_after_the_file_was_written(capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("outcome", "expected", "told"),
     [
-        (ProxyOutcome(7, True, None, ROUTE), "file", "has applied it:\n\n  App"),
+        (ProxyOutcome(7, True, None, ROUTE), "file", "has applied it:\n\n  https://app.test  ->  127.0.0.1:1\n"),
         (ProxyOutcome(7, True, None, None), "", "has applied it: the route is gone."),
         (
             ProxyOutcome(7, True, None, TEMPORARY),

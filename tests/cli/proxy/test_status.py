@@ -57,7 +57,7 @@ def test_everything_fits_in_eighty_columns() -> None:
         "1 of routed names, 2 of others in memory; 3 made since the start",
         "devtls root 0123abcd, until 2036-01-02; page and revocation",
         "ab" * 32,
-        "app  ->  127.0.0.1:1  up",
+        "https://app.test  ->  127.0.0.1:1  up",
         "devtls trust",
     ):
         assert part in text, part

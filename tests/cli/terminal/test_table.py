@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from devtls.cli.terminal import table
 from devtls.cli.terminal.table import fitted_table, plain_table
+from devtls.daemon.console.folding import cells
 
 TITLES = ("Store", "State", "Remedy")
 ROWS = [
@@ -71,4 +72,4 @@ def test_the_state_has_a_colour_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -
     st.integers(min_value=30, max_value=120),
 )
 def test_no_line_is_wider_than_the_terminal(rows: list[tuple[str, str, str]], width: int) -> None:
-    assert max(map(table._cells, fitted_table(TITLES, rows, width))) <= width
+    assert max(map(cells, fitted_table(TITLES, rows, width))) <= width

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from devtls.config import Config, parse_route_argument
-from devtls.daemon.console.banner import Findings, Resolves, find_remarks, join_banner, render_routes
+from devtls.config import Config, StaticTarget, parse_route_argument
+from devtls.daemon.console.banner import Findings, find_remarks, join_banner, render_routes
 from devtls.daemon.console.style import TerminalStyle
 from devtls.names import DEFAULT_ZONES
 from devtls.routing import Route, build_routes
+from devtls.system.machine.name_resolution import Resolves
 
 
 def routes(*arguments: str) -> tuple[Route, ...]:
     config = Config(routes=tuple(parse_route_argument(argument) for argument in arguments))
-    return build_routes(config, DEFAULT_ZONES, static_sockets={"/srv/site": "/run/s"}).routes
+    return build_routes(config, DEFAULT_ZONES, static_sockets={StaticTarget("/srv/site"): "/run/s"}).routes
 
 
 def render(*arguments: str, port: int = 443, look: TerminalStyle | None = None, **findings: object) -> str:
@@ -23,17 +24,24 @@ def draw(table: tuple[Route, ...], port: int, found: Findings, overridden: tuple
     return join_banner(render_routes(table, port, found, look), find_remarks(table, port, found, overridden, look))
 
 
-def test_each_address_is_on_its_own_line_and_the_first_says_where_it_goes() -> None:
-    assert render("app=3000", apps={"127.0.0.1:3000": ""}) == (
+def test_a_route_is_one_line_with_all_of_its_names() -> None:
+    assert render("app=3000", "app/api=4000", apps={"127.0.0.1:3000": ""}) == (
         "\n"
-        "  https://app.dev.local  ->  127.0.0.1:3000  up\n"
-        "  https://app.localhost\n"
-        "  https://app.test\n"
-    )  # fmt: skip
+        "  https://app.dev.local      ->  127.0.0.1:3000  up  also app.localhost, app.test\n"
+        "  https://app.dev.local/api  ->  127.0.0.1:4000  also app.localhost/api, app.test/api\n"
+    )
+
+
+def test_the_name_that_a_browser_opens_comes_first() -> None:
+    names = {"app.dev.local": Resolves.HERE, "app.localhost": Resolves.NOWHERE, "app.test": Resolves.NOWHERE}
+    assert "  https://app.dev.local  ->  " in render("app=3000", names=names)
+    for lost in (Resolves.NOWHERE, Resolves.UNANSWERED, Resolves.UNKNOWN, Resolves.ELSEWHERE):
+        shown = render("app=3000", names=names | {"app.dev.local": lost})
+        assert "  https://app.localhost  ->  127.0.0.1:3000  also app.dev.local, app.test" in shown
 
 
 def test_other_ports_show() -> None:
-    assert "https://app.test:8443\n" in render("app=3000", port=8443)
+    assert "  https://app.dev.local:8443  ->  " in render("app=3000", port=8443)
 
 
 def test_an_app_that_is_down_is_reported() -> None:
@@ -41,9 +49,9 @@ def test_an_app_that_is_down_is_reported() -> None:
 
 
 def test_a_directory_is_named_and_missed() -> None:
-    assert "->  /srv/site\n" in render("docs=/srv/site")
+    assert "->  /srv/site  also" in render("docs=/srv/site")
     shown = render("docs=/srv/site", missing_directories=frozenset({"/srv/site"}))
-    assert "->  /srv/site  there is no such folder\n" in shown
+    assert "->  /srv/site  there is no such folder  also" in shown
 
 
 def test_the_next_command_for_a_root_that_nothing_trusts() -> None:
@@ -80,10 +88,10 @@ def test_names_that_lead_elsewhere_are_reported() -> None:
 def test_wildcards_are_no_links_and_many_routes_are_cut() -> None:
     shown = render("*.app=3000", look=TerminalStyle(colour=True, links=True))
     assert "\x1b]8;;" not in shown
-    assert "\x1b]8;;https://app.test\x1b\\https://app.test\x1b]8;;\x1b\\" in render(
-        "app=1", look=TerminalStyle(links=True)
-    )
+    assert "\x1b]8;;https://app.test\x1b\\app.test\x1b]8;;\x1b\\" in render("app=1", look=TerminalStyle(links=True))
     assert "… and 5 more routes" in render(*(f"a{n}=1" for n in range(25)))
+    assert "… and 1 more route\n" in render(*(f"a{n}=1" for n in range(21)))
+    assert "more" not in render(*(f"a{n}=1" for n in range(20)))
 
 
 def test_without_a_terminal_there_is_no_escape() -> None:
@@ -100,3 +108,32 @@ def test_wildcards_that_do_not_resolve_are_explained() -> None:
     shown = render("*.app=3000", names=names)
     assert "Names below app.dev.local do not resolve on this machine. devtls setup names shows whether" in shown
     assert "In browsers *.app.localhost works now." in shown
+
+
+def test_the_address_to_open_meanwhile_is_that_of_the_route_that_fails() -> None:
+    names = {"app.dev.local": Resolves.HERE, "app.test": Resolves.HERE, "shop.dev.local": Resolves.NOWHERE}
+    shown = render("app=3000", "shop/x=4000", names=names)
+    assert (
+        "shop.dev.local does not resolve on this machine yet (https://shop.localhost/x works in browsers now):" in shown
+    )
+
+
+def test_nothing_works_in_browsers_before_one_trusts_the_ca() -> None:
+    names = {"app.dev.local": Resolves.NOWHERE, "*.app.dev.local": Resolves.NOWHERE}
+    shown = render("app=3000", "*.app=3000", names=names, trusted=False)
+    assert "works" not in shown
+    assert "(devtls setup does that, the names below and the ports at once):\n\n      devtls trust\n" in shown
+    assert "devtls setup does" not in render("app=3000", trusted=False)
+
+
+def test_a_resolver_that_does_not_answer_is_reported() -> None:
+    """Offline, getaddrinfo fails with EAI_AGAIN for every name but those of the hosts file."""
+    names = {"app.dev.local": Resolves.UNANSWERED, "app.localhost": Resolves.HERE, "app.test": Resolves.UNANSWERED}
+    shown = render("app=3000", names=names)
+    assert "This machine's resolver does not answer for app.dev.local, app.test (https://app.localhost works" in shown
+    assert "      devtls setup names\n" in shown
+
+
+def test_names_that_lead_elsewhere_are_spoken_of_in_the_plural() -> None:
+    shown = render("app=3000", names={"app.dev.local": Resolves.ELSEWHERE, "app.test": Resolves.ELSEWHERE})
+    assert "app.dev.local, app.test: the DNS sends these names to another machine" in shown

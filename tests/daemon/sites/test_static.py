@@ -12,22 +12,28 @@ from pathlib import Path
 
 import pytest
 
-from devtls.config import Config, parse_route_argument
+from devtls.config import Config, StaticTarget, parse_route_argument
 from devtls.daemon.sites.static import StaticSites
+from devtls.system.machine.paths import Paths
 
 
 def config(*directories: Path) -> Config:
     return Config(routes=tuple(parse_route_argument(f"s{n}={directory}") for n, directory in enumerate(directories)))
 
 
+def make_sites(runtime: Path) -> StaticSites:
+    return StaticSites(Paths(runtime.parent / "state", runtime.parent / "config", runtime), print)
+
+
 async def test_sockets_are_private_and_reused(tmp_path: Path) -> None:
     runtime = Path(tempfile.mkdtemp(prefix="d-")) / "run"  # tmp_path is too long for a socket's path below xdist
-    sites = StaticSites(runtime)
+    sites = make_sites(runtime)
     one = await asyncio.to_thread(sites.open_sockets, config(tmp_path))
     two = await asyncio.to_thread(sites.open_sockets, config(tmp_path, tmp_path / "other"))
-    assert one[str(tmp_path)] == two[str(tmp_path)]
+    same = StaticTarget(str(tmp_path))
+    assert one[same] == two[same]
     assert {Path(path).stat().st_mode & 0o777 for path in two.values()} == {0o600}
-    assert Path(two[str(tmp_path)]).parent.stat().st_mode & 0o777 == 0o700
+    assert Path(two[same]).parent.stat().st_mode & 0o777 == 0o700
     await sites.start()
     await sites.close()
     assert list(runtime.iterdir()) == []
@@ -35,7 +41,7 @@ async def test_sockets_are_private_and_reused(tmp_path: Path) -> None:
 
 
 async def test_a_path_that_is_too_long_moves_to_the_temporary_directory(tmp_path: Path) -> None:
-    sites = StaticSites(tmp_path / ("x" * 100))
+    sites = make_sites(tmp_path / ("x" * 100))
     (path,) = (await asyncio.to_thread(sites.open_sockets, config(tmp_path))).values()
     home = Path(path).parent
     assert home.stat().st_mode & 0o777 == 0o700
@@ -45,7 +51,7 @@ async def test_a_path_that_is_too_long_moves_to_the_temporary_directory(tmp_path
 
 async def test_a_runtime_directory_that_cannot_be_made_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    sites = StaticSites(tmp_path / "file/run")
+    sites = make_sites(tmp_path / "file/run")
     (path,) = (await asyncio.to_thread(sites.open_sockets, config(tmp_path))).values()
     assert os.path.exists(path)  # noqa: PTH110
     await asyncio.to_thread(sites.abandon)
@@ -58,7 +64,7 @@ async def test_a_runtime_directory_that_others_can_write_is_not_used(tmp_path: P
     runtime = tmp_path / "run/devtls"
     runtime.mkdir(parents=True, mode=0o700)
     (tmp_path / open_one).chmod(0o777)
-    sites = StaticSites(runtime)
+    sites = make_sites(runtime)
     (path,) = (await asyncio.to_thread(sites.open_sockets, config(tmp_path))).values()
     assert runtime not in Path(path).parents
     await sites.close()
@@ -84,7 +90,7 @@ async def test_what_a_killed_process_left_is_removed_and_no_other(home: Path) ->
     assert [each.parent for each in homes] == [runtime, runtime]
     started[0].kill()
     started[0].communicate()
-    sites = StaticSites(runtime)
+    sites = make_sites(runtime)
     await asyncio.to_thread(sites.open_sockets, config(home))
     assert [each.exists() for each in homes] == [False, True]
     started[1].communicate()
@@ -96,7 +102,7 @@ async def test_a_number_that_is_used_again_keeps_no_leftover(home: Path) -> None
     leftover = home / "r" / f"serve-{os.getppid()}-abcdefgh"
     leftover.mkdir(parents=True, mode=0o700)
     (leftover / "1.sock").touch()
-    sites = StaticSites(home / "r")
+    sites = make_sites(home / "r")
     await asyncio.to_thread(sites.open_sockets, config(home))
     assert not leftover.exists()
     await sites.close()

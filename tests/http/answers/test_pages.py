@@ -183,16 +183,16 @@ def test_the_route_list_links_what_can_be_opened() -> None:
     links = [attributes["href"] for tag, attributes in tags(answer) if tag == "a"]
     assert links == ["https://app.dev.local"]
     assert b"https://*.app.dev.local" in answer.body
-    assert b"devtls serve other=3000" in answer.body
+    assert b"devtls add other 3000" in answer.body
 
 
 def test_a_command_to_copy_holds_no_text_that_a_shell_would_run() -> None:
-    assert b"`devtls serve app=3000`" in not_found("$(reboot).dev.local", [], b"").body
+    assert b"`devtls add app 3000 --temporary`" in not_found("$(reboot).dev.local", [], b"").body
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_an_address_is_served_by_the_route_localhost(host: str) -> None:
-    assert b"`devtls serve localhost=3000`" in not_found(host, [], b"").body
+    assert b"`devtls add localhost 3000 --temporary`" in not_found(host, [], b"").body
 
 
 def test_an_outdated_connection_is_to_be_opened_anew() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import time
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from devtls.http.actions import DialFailed
 from devtls.net.upstream.dial import Dialler
@@ -239,3 +241,21 @@ async def test_a_handshake_that_fails_says_so() -> None:
     assert isinstance(outcome, DialFailed)
     assert "handshake" in outcome.tried[-1][1].lower()
     await asyncio.sleep(0.02)
+
+
+async def test_a_socket_that_became_a_link_is_not_dialled(tmp_path: Path) -> None:
+    """A `git checkout` can put a link to Docker's socket in the place of the app's."""
+    path, other = tmp_path / "s", tmp_path / "other"
+    permitted = replace(upstream(unix=str(path)), unix_real=os.path.realpath(path))
+    accepting = Accepting()
+    server = await asyncio.start_unix_server(accepting, other)
+    try:
+        path.symlink_to(other)
+        failed = await connecting(permitted).connect(2, None)
+        assert isinstance(failed, DialFailed)
+        assert "has become a link" in failed.tried[0][1]
+        path.unlink()
+        other.rename(path)
+        assert isinstance(await connecting(permitted).connect(2, None), Dialled)
+    finally:
+        await accepting.end(server)

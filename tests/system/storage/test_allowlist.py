@@ -167,8 +167,9 @@ def test_our_own_sockets_are_never_behind_a_route(file: Path, tmp_path: Path) ->
             check_private_sockets(config, paths)
         assert (caught.value.key, caught.value.line) == ("routes.app", 2)
     check_private_sockets(parse(f'[routes]\napp = "unix:{tmp_path}/app.sock"'.encode(), file), paths)
-    with pytest.raises(ConfigError, match="the CA's key"):
-        check_private_sockets(parse(f'[routes]\napp = {{ static = "{tmp_path}" }}'.encode(), file), paths)
+    for site in (tmp_path, *paths.private(), paths.config_dir / "site"):
+        with pytest.raises(ConfigError, match="the CA's key"):
+            check_private_sockets(parse(f'[routes]\napp = {{ static = "{site}" }}'.encode(), file), paths)
 
 
 def test_the_command_in_the_hint_can_be_pasted(tmp_path: Path, allowlist: Allowlist) -> None:

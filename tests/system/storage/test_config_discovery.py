@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from devtls.config import StaticTarget, UnixTarget
 from devtls.errors import ConfigError, NotAllowed
 from devtls.system.machine.paths import Paths
 from devtls.system.storage import config_discovery as discovery
@@ -138,9 +139,14 @@ def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
 
 
 def test_paths_in_the_file_count_from_the_file(machine: Machine) -> None:
-    path = write(machine.project, '[routes]\ndocs = { static = "site" }')
-    config = load_config(Found(path, explicit=False), machine.paths)
-    assert str(config.routes[0].target) == f"StaticTarget(directory='{machine.project}/site')"
+    path = write(machine.project, '[routes]\ndocs = { static = "site" }\nsock = "unix:app.sock"')
+    for name in ("site", "app.sock"):
+        (machine.project / name).symlink_to("build")
+    config = load_config(named_config(path), machine.paths)
+    # What is permitted from here on is where the link leads now.
+    pinned = StaticTarget(f"{machine.project}/site", root=os.path.realpath(machine.project / "build"))
+    assert config.routes[0].target == pinned
+    assert config.routes[1].target == UnixTarget(f"{machine.project}/app.sock", real=pinned.root)
 
 
 def test_a_found_file_needs_a_word_for_what_a_named_one_may_do(machine: Machine) -> None:
