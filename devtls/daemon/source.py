@@ -92,8 +92,8 @@ def _above(file: Config, inherited: Config) -> Config:
     sections = {}
     for section in SECTIONS:
         own = getattr(file, section)
-        said = {name for name in own.__struct_fields__ if f"{section}.{name}" in (*file.written, _OWN)}
-        sections[section] = replace(getattr(inherited, section), **{name: getattr(own, name) for name in said})
+        written = {name for name in own.__struct_fields__ if f"{section}.{name}" in (*file.written, _OWN)}
+        sections[section] = replace(getattr(inherited, section), **{name: getattr(own, name) for name in written})
     return replace(file, **sections)
 
 

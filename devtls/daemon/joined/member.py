@@ -41,8 +41,7 @@ def find_proxy(daemon: Daemon, serve: ServeConfig, reporter: Reporter) -> Runnin
 
     `serve` is what was asked for. Blocks. Raises Refused when several could be meant, StateError for another state.
     """
-    running = [one for one in find_running(daemon.source.paths, reporter) if not one.about.stopping]
-    found = _choose(running, serve)
+    found = _choose(_lasting(find_running(daemon.source.paths, reporter)), serve)
     if found is not None:
         mine, theirs = str(daemon.source.paths.state_dir), found.about.state_dir
         if theirs and os.path.realpath(mine) != os.path.realpath(theirs):
@@ -52,6 +51,10 @@ def find_proxy(daemon: Daemon, serve: ServeConfig, reporter: Reporter) -> Runnin
                 hint="name the same one in DEVTLS_STATE_DIR, or --alone with --https-port 0 for a process of its own",
             )
     return found
+
+
+def _lasting(running: Sequence[RunningProxy]) -> list[RunningProxy]:
+    return [one for one in running if not one.about.stopping]
 
 
 def _choose(running: Sequence[RunningProxy], serve: ServeConfig) -> RunningProxy | None:
@@ -111,7 +114,7 @@ class Member:
         """The last configuration of its own that could be used."""
         self._request = request
         self._write = write
-        self._lease: _Lease | None = None
+        self._lease: _Stay | None = None
         self._manager: Manager | None = None
         self._is_ended = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -145,7 +148,7 @@ class Member:
     async def _stay(self, proxy: RunningProxy) -> bool:
         """Have `proxy` serve our routes; says whether it is gone, and not this process that is to end."""
         try:
-            lease = await asyncio.to_thread(_Lease, proxy, self._request, asyncio.get_running_loop())
+            lease = await asyncio.to_thread(_Stay, proxy, self._request, asyncio.get_running_loop())
         except NotRunning:  # killed in this very moment
             return True
         self._lease = lease
@@ -185,7 +188,7 @@ class Member:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _reload(self, lease: _Lease) -> None:
+    async def _reload(self, lease: _Stay) -> None:
         try:
             done = await asyncio.to_thread(lease.reload)
             if done.error is None:
@@ -202,6 +205,8 @@ class Member:
         loop, log = asyncio.get_running_loop(), self._daemon.log
         deadline = loop.time() + _TAKE_OVER_S
         while True:
+            # Asked before the attempt: the last one is after the deadline, however long the others took.
+            late = loop.time() > deadline
             try:
                 await asyncio.to_thread(self._bind)
             except PortInUse as error:
@@ -209,12 +214,13 @@ class Member:
             else:
                 log.say(f"{gone.label} has ended; this one serves now.", event="taken_over", pid=gone.about.pid)
                 return None
-            # A message of a proxy that ends at this moment would help nobody.
-            other = await asyncio.to_thread(find_proxy, self._daemon, self._merged.config.serve, SilentReporter())
-            if other is not None and other.channel != gone.channel:
+            others = await asyncio.to_thread(self._others, gone)
+            if (other := _choose(_lasting(others), self._merged.config.serve)) is not None:
                 log.say(f"{gone.label} has ended; {other.label} serves now.", event="moved", pid=other.about.pid)
                 return other
-            if loop.time() > deadline:
+            if others:  # one that has won, and ends by now
+                deadline = loop.time() + _TAKE_OVER_S
+            elif late:
                 raise PortInUse(
                     f"{gone.label} has ended, and its port is not to be had: {taken}",
                     port=taken.port,
@@ -222,6 +228,11 @@ class Member:
                     hint=taken.hint,
                 )
             await asyncio.sleep(_POLL_S)
+
+    def _others(self, gone: RunningProxy) -> list[RunningProxy]:
+        # A message of a proxy that ends at this moment would help nobody.
+        running = find_running(self._daemon.source.paths, SilentReporter())
+        return [one for one in running if one.channel != gone.channel]
 
     def _bind(self) -> None:
         """Open the ports. Raises DevtlsError; blocks."""
@@ -236,7 +247,7 @@ class Member:
         daemon.open(merged, authority)
 
 
-class _Lease:
+class _Stay:
     """A stay with one proxy; made, and asked, in a thread. Raises DevtlsError when the proxy refuses."""
 
     def __init__(self, proxy: RunningProxy, request: JoinRequest, loop: asyncio.AbstractEventLoop) -> None:
