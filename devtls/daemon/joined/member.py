@@ -218,7 +218,7 @@ class Member:
             if (other := _choose(_lasting(others), self._merged.config.serve)) is not None:
                 log.say(f"{gone.label} has ended; {other.label} serves now.", event="moved", pid=other.about.pid)
                 return other
-            if others:  # one that has won, and ends by now
+            if any(one.about.stopping for one in others):  # it was faster, and ends by now
                 deadline = loop.time() + _TAKE_OVER_S
             elif late:
                 raise PortInUse(
