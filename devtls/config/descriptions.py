@@ -119,7 +119,10 @@ SETTINGS: dict[str, dict[str, Description]] = {
         "max_buffer_bytes": Description("what waits in memory for a slow reader, per direction"),
         "max_drain_bytes": Description("how much of an upload is read and dropped after an early response"),
         "max_informational": Description("1xx responses to one request", unit="responses"),
-        "max_connections": Description("clients at once", unit="connections"),
+        "max_connections": Description(
+            "clients at once; above it the one that is idle for the longest is closed",
+            unit="connections",
+        ),
         "max_streams": Description("requests at once on one HTTP/2 connection", unit="requests"),
     },
 }

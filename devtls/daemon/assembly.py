@@ -18,34 +18,38 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from devtls.config import Config, Merged
+from devtls.daemon.console.framework_hints import FrameworkHints
 from devtls.daemon.console.log import Log
 from devtls.daemon.generation import Generation, Site
-from devtls.daemon.issuer import make_issuer
+from devtls.daemon.issuer import load_or_create_signer, make_issuer
 from devtls.daemon.late_parts import (
+    end_outdated,
     make_acme_site,
     make_client_trust,
     make_dns_site,
     make_pac_site,
     make_revocations,
-    would_be_refused,
 )
-from devtls.daemon.limits import head_limits, pool_limits, server_limits
+from devtls.daemon.limits import Admission, descriptor_shares, head_limits, pool_limits, server_limits
 from devtls.daemon.listeners import HTTP_PORT, BoundListeners, bind_listeners
+from devtls.daemon.own_targets import refuse_own_targets
 from devtls.daemon.shutdown import close_early, drain
 from devtls.daemon.sites.control import ControlSite
 from devtls.daemon.sites.pki import PkiSite
-from devtls.daemon.sites.private_sockets import refuse_unix_targets
+from devtls.daemon.sites.private_sockets import PrivateSockets, refuse_unix_targets
 from devtls.daemon.sites.static import StaticSites
 from devtls.daemon.source import JoinedRoutes, Source
 from devtls.daemon.upstream_tls import ClientContexts
-from devtls.errors import NoAuthority
-from devtls.names import DEFAULT_ZONES
-from devtls.net.client.listener import ConnectionLimiter, Listener, TlsGate, https_protocol, redirect_protocol
+from devtls.errors import DevtlsError
+from devtls.net.client.listener import ConnectionLimiter, TlsGate, https_protocol, redirect_protocol
 from devtls.net.client.service import ProxyService
+from devtls.net.listener import Listener
 from devtls.net.tls.contexts import HTTP_1, HTTP_2, ContextCache
 from devtls.net.upstream.pool import Pool
 from devtls.pki.leaf import Signer
 from devtls.routing import ClientAuth, RouteTable, Snapshot, build_routes
+from devtls.system.machine.descriptors import descriptor_limit
+from devtls.system.machine.project import find_project
 from devtls.system.machine.watch import ConfigWatch
 from devtls.system.storage.keystore import Keystore
 
@@ -82,8 +86,10 @@ class Daemon:
         self._acme: AcmeSite | None = None
         self._client_contexts = ClientContexts()
         self._client_trust: ClientTrust | None = None
-        self._static = StaticSites(source.paths, log.report)
-        self.control = ControlSite(source.paths.runtime_dir)
+        self._admission = Admission(log.report, log.fault)
+        private = PrivateSockets(source.paths.runtime_dir, self._admission.private_site)
+        self._static = StaticSites(private, source.paths, log.report)
+        self.control = ControlSite(source.paths.runtime_dir, self._admission.auxiliary_site())
         self._listeners: list[Listener] = []
         self.contexts: ContextCache
         self._gate: TlsGate
@@ -103,7 +109,7 @@ class Daemon:
             self.watch = ConfigWatch(self.source.found.path, lambda: self.config_changed())  # noqa: PLW0108 - it is set later
         merged = self.source.read()
         # After the file: a mistake in it must not leave a new CA behind.
-        authority = self._load_authority()
+        authority, self.made_authority = load_or_create_signer(self.keystore, datetime.now(UTC))
         # From now on nobody is asked: the reader of the log need not sit at a keyboard.
         self.keystore.passphrases = msgspec.structs.replace(self.keystore.passphrases, ask=None)
         return merged, authority
@@ -114,6 +120,11 @@ class Daemon:
             self.generation = self._build(merged, authority)
             self.control.open()  # before the ports: whoever finds one of them open can ask
             self.bound = bind_listeners(merged.config.serve)
+            try:
+                refuse_own_targets(self.config, self.bound, authority.pki_port)
+            except DevtlsError:
+                self.bound.close()
+                raise
         # Ctrl-C too: sockets in the file system outlive the process that made them.
         except BaseException:
             self.control.abandon()
@@ -130,15 +141,6 @@ class Daemon:
         if self._acme is not None:
             self._acme.abandon()
         self._static.abandon()
-
-    def _load_authority(self) -> Signer:
-        now = datetime.now(UTC)
-        try:
-            return self.keystore.load_signer(now)
-        except NoAuthority:
-            self.made_authority = True
-            # The first start makes the CA; "or create", since another start may do so at the same moment.
-            return self.keystore.load_or_create(DEFAULT_ZONES, now).signer
 
     def _build(
         self, merged: Merged, authority: Signer, joined: Sequence[JoinedRoutes] = (), *, own_are_new: bool = False
@@ -187,7 +189,8 @@ class Daemon:
             https_port=self.bound.https_port,
             policies=generation.policies,
         )
-        self.log.other_name = self._localhost_name
+        hints = FrameworkHints(self.service, self.log.warn, find_project, lambda: self.source.project_directories)
+        self.log.framework_hints = hints.found
         self.contexts = ContextCache(
             make_issuer(generation.authority, self.keystore.state_dir),
             protocols=HTTP_2 if config.serve.http2 else HTTP_1,
@@ -199,18 +202,32 @@ class Daemon:
         # Routed names are never evicted by whatever other names clients ask for.
         self.contexts.pin(generation.snapshot.routes.exact_hosts())
         self._gate = TlsGate(self.service, self.contexts, config.limits.handshake_timeout_s)
-        self._inside = ConnectionLimiter(self.service)
-        self._listeners = [Listener(self.bound.https, https_protocol(self.service, self._gate, self._inside))]
+        self._listeners = [self._https_listener()]
         if self.bound.http is not None:
-            self._listeners.append(Listener(self.bound.http, redirect_protocol(self.service)))
+            places = self._admission.auxiliary()
+            redirect = redirect_protocol(self.service, places)
+            self._listeners.append(Listener(self.bound.http, redirect, places, report=self.log.report))
         for listener in self._listeners:
             # Listeners before sites: requests are what a start is measured by.
             await listener.start()
-        self.pki = PkiSite(self.keystore, generation.authority, self.log)
+        self.pki = PkiSite(self.keystore, generation.authority, self.log, self._admission.auxiliary_site())
         self._sites += [self._static, self.pki]
         self._connect_acme()
         for site in self._sites:
             await site.start()
+
+    def _https_listener(self) -> Listener:
+        service, shares = self.service, descriptor_shares(descriptor_limit())
+        self._admission.shares = shares
+        if (wanted := service.limits.max_connections) > shares.clients:
+            self.log.say(
+                f"This process may open {descriptor_limit()} files: {shares.clients} clients at once, not {wanted} "
+                "(max_connections); ulimit -n raises it.",
+                event="few_descriptors",
+            )
+        self._inside = ConnectionLimiter(service, lambda: min(service.limits.max_connections, shares.clients))
+        protocol, places = https_protocol(service, self._gate, self._inside), self._inside.connections
+        return Listener(self.bound.https, protocol, places, turns_away=True, report=self.log.report)
 
     def _connect_acme(self) -> None:
         """Join the ACME server to port 80's listener and to the end of the proxy, once it was ever switched on."""
@@ -228,7 +245,7 @@ class Daemon:
     @cached_property
     def dns(self) -> DnsSite:
         """The DNS server."""
-        site = make_dns_site(self.generation, self.bound.https, self.log)
+        site = make_dns_site(self.generation, self.bound.https, self.log, self._admission.auxiliary())
         self._sites.append(site)
         return site
 
@@ -236,7 +253,7 @@ class Daemon:
     def pac(self) -> PacSite:
         """The port for browsers that use devtls as their proxy."""
         entrance = (self.service, self._gate, self._inside)
-        site = make_pac_site(self.generation, self.bound.https, self.log, entrance)
+        site = make_pac_site(self.generation, self.bound.https, self.log, entrance, self._admission.auxiliary())
         self._sites.append(site)
         return site
 
@@ -267,11 +284,16 @@ class Daemon:
     async def _make_generation(self, make: Callable[[], Generation]) -> Generation:
         try:
             # In a thread: it reads files and has OpenSSL load roots, while requests go on.
-            return await asyncio.to_thread(make)
+            return await asyncio.to_thread(self._made, make)
         # Sockets of new static directories are open by now: those that the old generation lacks are closed.
         except BaseException:
             await self._static.replace(self.generation)
             raise
+
+    def _made(self, make: Callable[[], Generation]) -> Generation:
+        made = make()
+        refuse_own_targets(made.config, self.bound, made.authority.pki_port)
+        return made
 
     async def _use(self, after: Generation) -> None:
         # No await in it: every request sees all of the old generation or all of the new one.
@@ -300,20 +322,7 @@ class Daemon:
             self.contexts.replace_issuer(make_issuer(after.authority, self.keystore.state_dir))
         self.contexts.pin(after.snapshot.routes.exact_hosts())
         if before.policies or after.policies:
-            self._end_outdated()
-
-    def _end_outdated(self) -> None:
-        """End connections whose clients would have to show another certificate today.
-
-        What runs is finished, except for those who would be let in no more: an event stream has no end.
-        """
-        # A copy: a connection that ends leaves the set.
-        for connection in list(self.service.connections):
-            # A client's certificate was checked in its handshake; nothing asks for it again on an open connection.
-            if connection.outdated:
-                connection.drain()
-                if would_be_refused(connection.claim):
-                    connection.abort()
+            end_outdated(self.service.connections)
 
     async def refresh_policies(self) -> None:
         """Look again at the certificates and revocation lists that clients are judged by. Raises DevtlsError."""
@@ -384,11 +393,3 @@ class Daemon:
     def config(self) -> Config:
         """The configuration in use."""
         return self.generation.snapshot.config
-
-    def _localhost_name(self, host: str) -> str:
-        route = self.service.snapshot.routes.match(host, b"/")
-        for other in route.hosts if route is not None else ():
-            if other.endswith(".localhost") and "*" not in other:
-                port = self.service.https_port
-                return other if port == 443 else f"{other}:{port}"
-        return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -37,6 +38,14 @@ class JoinedRoutes(msgspec.Struct, frozen=True):
     routes: tuple[RouteConfig, ...]
 
 
+class TypedRoutes(msgspec.Struct, frozen=True):
+    """The arguments as they were typed in `directory`, for another process to read."""
+
+    routes: tuple[str, ...] = ()
+    directory: str = ""
+    allow_remote: bool = False
+
+
 class Source(msgspec.Struct, frozen=True):
     """Where the configuration comes from; `flags` are fields of ServeConfig."""
 
@@ -48,10 +57,13 @@ class Source(msgspec.Struct, frozen=True):
     """Routes that a running proxy was given for this run; they win over all others."""
     inherited: Config | None = None
     """The settings of the proxy whose listeners this one took over; its routes do not count."""
-    directory: str = ""
-    """Where `devtls serve` was typed."""
-    typed: tuple[str, ...] = ()
-    """The arguments as they were typed there, for another process to read."""
+    typed: TypedRoutes = TypedRoutes()
+
+    @property
+    def project_directories(self) -> Sequence[Path]:
+        """The directories that an app of this project may run in."""
+        here = Path(self.typed.directory) if self.typed.directory else Path.cwd()
+        return (here,) if self.found is None else (self.found.path.parent, here)
 
     def read(self) -> Merged:
         """Return the whole configuration as it is now; blocks. Raises ConfigError, NotAllowed."""
@@ -74,7 +86,7 @@ class Source(msgspec.Struct, frozen=True):
 
         Where two have a name in common, the own routes are refused when they are new, else the last one that joined.
         """
-        own = JoinedRoutes(0, describe_owner(os.getpid(), self.directory), config.routes)
+        own = JoinedRoutes(0, describe_owner(os.getpid(), self.typed.directory), config.routes)
         _refuse_shared_names((*joined, own) if own_are_new else (own, *joined), zones)
         routes = tuple(route for part in joined for route in part.routes)
         together = replace(config, routes=(*config.routes, *routes))

@@ -221,7 +221,8 @@ class RefreshRequest(msgspec.Struct, frozen=True, kw_only=True):
 class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Serve the routes of another `devtls serve` for as long as this connection is open.
 
-    `arguments` are its routes as they were typed, `flags` its settings; relative paths count from `directory`.
+    `arguments` are its routes as they were typed, perhaps with `--allow-remote`, `flags` its settings; relative paths
+    count from `directory`.
     `named` says that `config_file` was named by a person, and not found by searching. `state_dir` and `ca_sha256` must
     be those of the proxy. The rest is how its log lines shall look.
     """
@@ -229,6 +230,7 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     directory: str
     arguments: tuple[str, ...] = ()
+    allow_remote: bool = False
     config_file: str | None = None
     named: bool = False
     flags: dict[str, Any] = {}

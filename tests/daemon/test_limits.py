@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from devtls.config import LimitsConfig
-from devtls.daemon.limits import head_limits, pool_limits, server_limits
+from devtls.daemon.limits import Admission, descriptor_shares, head_limits, pool_limits, server_limits
 
 
 def test_the_defaults_of_config_are_those_of_the_layers() -> None:
@@ -27,3 +29,38 @@ def test_sizes_and_graces_arrive() -> None:
     assert (served.half_close_grace_s, served.max_buffer_bytes, served.max_drain_bytes) == (1.5, 20_000, 3)
     assert pool_limits(limits).max_buffer_bytes == 20_000
     assert head_limits(limits).max_informational == 9
+
+
+@pytest.mark.parametrize(
+    ("open_files", "clients", "auxiliary", "private"),
+    [
+        (None, 1_000_000, 256, 512),
+        (1_048_576, 523_616, 256, 512),
+        (16_384, 7_520, 256, 512),
+        (4_096, 1_384, 256, 504),
+        (1_024, 300, 120, 120),
+        (256, 60, 24, 24),
+        (128, 20, 8, 8),
+        (16, 20, 8, 8),
+    ],
+)
+def test_auxiliary_listeners_have_a_small_share_of_the_open_files(
+    open_files: int | None, clients: int, auxiliary: int, private: int
+) -> None:
+    shares = descriptor_shares(open_files)
+    assert (shares.clients, shares.auxiliary, shares.private) == (clients, auxiliary, private)
+    if open_files is not None and open_files >= 128:
+        # A client's connection and its app's; a private socket's connection and its file.
+        assert 2 * shares.clients + shares.auxiliary + 2 * shares.private <= open_files - 60
+
+
+def test_every_auxiliary_listener_has_places_and_all_together_have_a_limit() -> None:
+    admission = Admission(print, print)
+    admission.shares = descriptor_shares(256)
+    tables = [admission.auxiliary() for _ in range(5)]
+    assert {table.room for table in tables} == {6}
+    tables[0].accepting = 6
+    assert (tables[0].room, tables[1].room) == (0, 6)
+    for table in tables[1:4]:
+        table.accepting = 6
+    assert tables[4].room == 0

@@ -21,21 +21,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.config import parse_config
 from devtls.errors import InvalidName
-from devtls.http.answers.host_check import HostCheck
+from devtls.http.frameworks.advice import FrameworkFinding
 from devtls.http.h1.head import HeadLimits
 from devtls.names import DEFAULT_ZONES, Hostname, parse_hostname
 from devtls.net.bind import bind
 from devtls.net.client.access import AccessRecord
 from devtls.net.client.h1 import H1ClientConnection
-from devtls.net.client.listener import Listener, TlsGate, https_protocol, redirect_protocol
+from devtls.net.client.listener import ConnectionLimiter, TlsGate, https_protocol, redirect_protocol
 from devtls.net.client.service import ClientLimits, ProxyService
+from devtls.net.listener import Listener
 from devtls.net.tls.client_auth import ClientPolicy
 from devtls.net.tls.contexts import ContextCache, Issuer
 from devtls.net.tls.handshake import HandshakeFailure
 from devtls.net.upstream.pool import Pool, PoolLimits
 from devtls.pki.authority import Authority, create_authority
 from devtls.pki.leaf import Leaf
-from devtls.routing import ClientAuth, Snapshot, Upstream, build_routes
+from devtls.routing import ClientAuth, Route, Snapshot, Upstream, build_routes
 from devtls.system.machine.pem import pem_path
 
 DEADLINE_S = 5.0
@@ -140,7 +141,7 @@ class Noted:
     """An Observer that keeps everything."""
 
     requests: list[AccessRecord] = field(default_factory=list)
-    host_checks: list[tuple[str, HostCheck]] = field(default_factory=list)
+    findings: list[tuple[str, FrameworkFinding]] = field(default_factory=list)
     failures: list[HandshakeFailure] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
     wants_requests: bool = True
@@ -149,9 +150,9 @@ class Noted:
         """Keep a record."""
         self.requests.append(record)
 
-    def host_check(self, host: str, found: HostCheck) -> None:
-        """Keep a host check."""
-        self.host_checks.append((host, found))
+    def framework(self, host: str, route: Route, found: FrameworkFinding) -> None:
+        """Keep a finding."""
+        self.findings.append((host, found))
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """Keep a failure."""
@@ -188,10 +189,12 @@ class Proxy:
         self.service.snapshot, self.service.policies = Snapshot(config, routes, self.zones), policies or {}
         self.contexts.pin(routes.exact_hosts())
 
-    async def connect(self, name: str = "app.dev.local") -> Client:
+    async def connect(self, name: str = "app.dev.local", alpn: str = "http/1.1") -> Client:
         """Open a verified TLS connection for `name`."""
+        context = self.client_context()
+        context.set_alpn_protocols([alpn])
         reader, writer = await asyncio.wait_for(
-            asyncio.open_connection("127.0.0.1", self.port, ssl=self.client_context(), server_hostname=name), DEADLINE_S
+            asyncio.open_connection("127.0.0.1", self.port, ssl=context, server_hostname=name), DEADLINE_S
         )
         self.clients.append(Client(reader, writer))
         return self.clients[-1]
@@ -347,8 +350,9 @@ async def proxy(
     bound, plain = bind(0), bind(0)
     service.https_port = bound.port
     accepted: list[asyncio.Protocol] = []
+    inside = ConnectionLimiter(service)
     listeners = [
-        Listener(bound, _noting(https_protocol(service, gate), accepted)),
+        Listener(bound, _noting(https_protocol(service, gate, inside), accepted), inside.connections, turns_away=True),
         Listener(plain, _noting(redirect_protocol(service), accepted)),
     ]
     for listener in listeners:

@@ -28,6 +28,7 @@ from devtls.system.storage.config_discovery import FILE_NAME
 @click.option("--http-port", type=PORT, help="Port that redirects to https. Default: 80.")
 @click.option("--no-redirect", is_flag=True, help="Do not listen for http:// at all.")
 @click.option("--alone", is_flag=True, help="Do not join the devtls serve that runs.")
+@click.option("--allow-remote", is_flag=True, help="A TARGET here is another machine, and that is meant.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="One JSON object per line on stderr.")
 @click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Write everything there, not here.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Where the passphrase of a locked CA is read from.")
@@ -42,6 +43,7 @@ def command(
     http_port: int | None,
     no_redirect: bool,
     alone: bool,
+    allow_remote: bool,
     log_format: str | None,
     log_file: Path | None,
     passphrase_fd: int | None,
@@ -67,6 +69,7 @@ def command(
         http_port=http_port,
         no_redirect=no_redirect,
         alone=alone,
+        allow_remote=allow_remote,
         log_format=log_format,
         log_file=log_file,
         verbose=verbose,

@@ -20,6 +20,7 @@ _SWITCHES = {
     "--quiet": "quiet",
     "--no-redirect": "no_redirect",
     "--alone": "alone",
+    "--allow-remote": "allow_remote",
 }
 _PORTS = {"--https-port": "https_port", "--http-port": "http_port"}
 _LOG_FORMATS = ("text", "json")
@@ -36,6 +37,7 @@ class ServeArguments(msgspec.Struct, frozen=True, kw_only=True):
     http_port: int | None = None
     no_redirect: bool = False
     alone: bool = False
+    allow_remote: bool = False
     log_format: str | None = None
     log_file: Path | None = None
     verbose: bool = False

@@ -90,8 +90,9 @@ def join(daemon: Daemon, reporter: Reporter, write: Callable[[str], None]) -> Ex
     gc.enable()
     request = JoinRequest(
         pid=os.getpid(),
-        directory=source.directory,
-        arguments=source.typed,
+        directory=source.typed.directory,
+        arguments=source.typed.routes,
+        allow_remote=source.typed.allow_remote,
         config_file=None if source.found is None else str(source.found.path),
         named=source.found is not None and source.found.explicit,
         flags=dict(source.flags),

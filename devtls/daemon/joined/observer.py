@@ -13,10 +13,10 @@ from devtls.daemon.assembly import Daemon
 from devtls.daemon.console.log import Log
 from devtls.net.client.access import AccessRecord
 from devtls.net.tls.handshake import HandshakeFailure
-from devtls.routing import host_of
+from devtls.routing import Route, host_of
 
 if TYPE_CHECKING:
-    from devtls.http.answers.host_check import HostCheck
+    from devtls.http.frameworks.advice import FrameworkFinding
 
 
 class SharedObserver:
@@ -39,9 +39,9 @@ class SharedObserver:
         if log.wants_requests:
             log.request(record)
 
-    def host_check(self, host: str, found: HostCheck) -> None:
-        """Say which line to add."""
-        self._log_of(host).host_check(host, found)
+    def framework(self, host: str, route: Route, found: FrameworkFinding) -> None:
+        """Pass on what a response showed of its framework."""
+        self._logs.get(route.config.identity, self._daemon.log).framework(host, route, found)
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """Say that a client does not trust us, or we not it."""

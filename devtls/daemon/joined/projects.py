@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from devtls.config import Merged, parse_route_argument
 from devtls.daemon.assembly import Daemon
+from devtls.daemon.console.framework_hints import FrameworkHints
 from devtls.daemon.joined.observer import SharedObserver
 from devtls.daemon.joined.project import JoinedProject
 from devtls.daemon.joined.settings import inherited_settings, refuse_other_authority, refuse_other_settings
@@ -23,10 +24,11 @@ from devtls.daemon.probes import show
 from devtls.daemon.source import Source, describe_owner
 from devtls.errors import AlreadyServed, DevtlsError, NotAllowed, Refused
 from devtls.routing import Route
+from devtls.system.machine.project import find_project
 from devtls.system.storage.config_discovery import Found
 from devtls.web.control_messages import JoinAnswer, JoinRequest
 
-_MOST_PROJECTS = 64
+_MOST_PROJECTS = 16
 # Seconds: `devtls allow` changes a file of ours, and not the project's, which is watched.
 _ALLOWED_S = 2.0
 _RETRY_S = 1.0
@@ -175,7 +177,10 @@ class JoinedProjects:
         asked = project.asked
         # By the rules of this proxy's version, and as if it were its own: what a file may not do without `devtls
         # allow`, and what an argument may, is the same here.
-        arguments = tuple(parse_route_argument(one, directory=asked.directory) for one in asked.arguments)
+        arguments = tuple(
+            parse_route_argument(one, directory=asked.directory, allow_remote=asked.allow_remote)
+            for one in asked.arguments
+        )
         found = Found(Path(asked.config_file), asked.named) if asked.config_file and project.watches_file else None
         merged = Source(self._daemon.source.paths, found, arguments).read()
         refuse_other_settings(self._daemon, merged.config, asked)
@@ -187,7 +192,7 @@ class JoinedProjects:
             return ""
         own, others = self.readers(file)
         if own:
-            return describe_owner(os.getpid(), self._daemon.source.directory)
+            return describe_owner(os.getpid(), self._daemon.source.typed.directory)
         return next((one.label for one in others), "")
 
     async def _serve(self, projects: Sequence[JoinedProject]) -> None:
@@ -197,14 +202,16 @@ class JoinedProjects:
 
     def _welcome(self, project: JoinedProject) -> None:
         daemon, log, port = self._daemon, project.log, self._daemon.bound.https_port
-        log.other_name = daemon.log.other_name
+        file, here = project.asked.config_file, Path(project.asked.directory)
+        directories = (here,) if file is None else (Path(file).parent, here)
+        log.framework_hints = FrameworkHints(daemon.service, log.warn, find_project, lambda: directories).found
         routes = [
             {"name": route.config.key, "urls": route.urls(port), "target": route.upstream.label}
             for route in self._routes_of(project)
         ]
         log.event("joined", pid=os.getpid(), https_port=port, routes=routes)
         if not log.as_json:
-            owner = describe_owner(os.getpid(), daemon.source.directory)
+            owner = describe_owner(os.getpid(), daemon.source.typed.directory)
             log.say(f"Joined {owner}, which serves https on port {port}. Ctrl-C removes these routes again.")
         if project.asked.config_file is not None:
             again = "is read again when it changes" if project.watches_file else "is served there already"

@@ -50,7 +50,7 @@ def read_settings(settings: Mapping[str, Any]) -> Config:
 
 def refuse_other_authority(daemon: Daemon, asked: JoinRequest) -> None:
     """Raise StateError for a process that works with another state directory or CA."""
-    mine, owner = str(daemon.source.paths.state_dir), describe_owner(os.getpid(), daemon.source.directory)
+    mine, owner = str(daemon.source.paths.state_dir), describe_owner(os.getpid(), daemon.source.typed.directory)
     if os.path.realpath(mine) != os.path.realpath(asked.state_dir):
         raise StateError(
             f"{owner} works with the state directory {mine}, this one with {visible(asked.state_dir)}.",
@@ -75,7 +75,7 @@ def refuse_other_settings(daemon: Daemon, config: Config, asked: JoinRequest) ->
         if not _agrees(daemon, name, value)
     ]
     if others:
-        owner = describe_owner(os.getpid(), daemon.source.directory)
+        owner = describe_owner(os.getpid(), daemon.source.typed.directory)
         differ = "this setting differs" if len(others) == 1 else "these settings differ"
         raise ConfigError(
             f"{differ} from {owner}, which serves: {'; '.join(others)}.",
