@@ -43,6 +43,10 @@ class SharedObserver:
         """Pass on what a response showed of its framework."""
         self._logs.get(route.config.identity, self._daemon.log).framework(host, route, found)
 
+    def cookie_domain(self, route: str, host: str, cookie: str, domain: str) -> None:
+        """Pass on that a cookie's Domain was removed."""
+        self._log_of(host).cookie_domain(route, host, cookie, domain)
+
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """Say that a client does not trust us, or we not it."""
         self._log_of(failure.sni or "").handshake_failed(failure)
