@@ -74,7 +74,15 @@ async def probe(daemon: Daemon, routes: Sequence[Route] | None = None) -> Findin
     lost = not LOST.isdisjoint(names.values())
     # Only where something does not resolve: then the remedy is setup, or doctor if setup was there.
     written = await asyncio.to_thread(_written_names) if lost else frozenset[str]()
-    return Findings(found, names, trusted, daemon.made_authority, missing, written)
+    return Findings(
+        found,
+        names,
+        trusted,
+        daemon.made_authority,
+        daemon.source.trust_command,
+        missing,
+        written,
+    )
 
 
 def _written_names() -> frozenset[str]:

@@ -58,6 +58,10 @@ class Source(msgspec.Struct, frozen=True):
     inherited: Config | None = None
     """The settings of the proxy whose listeners this one took over; its routes do not count."""
     typed: TypedRoutes = TypedRoutes()
+    demo: bool = False
+    """The sample app of `devtls demo`."""
+    trust_command: str = "devtls trust"
+    """The command after which browsers trust the CA."""
 
     @property
     def project_directories(self) -> Sequence[Path]:

@@ -76,6 +76,7 @@ def introduce(daemon: Daemon, *, stopping: bool = False, joined: tuple[JoinedPro
         listen=daemon.bound.https.addresses,
         stopping=stopping,
         joined=joined,
+        demo=daemon.source.demo,
     )
 
 
@@ -106,6 +107,7 @@ def describe(daemon: Daemon, life: ProcessInfo, findings: Findings, now: datetim
         warnings=tuple(_warnings(daemon, life, findings, now)),
         pac_port=daemon.pac.port,
         joined=life.joined,
+        demo=daemon.source.demo,
     )
 
 

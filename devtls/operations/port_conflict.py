@@ -81,6 +81,11 @@ def find_stop_command(context: Context, pid: int) -> str:
 
 
 def _offer(first: RunningProxy, routes: Sequence[str], found: Found | None) -> str:
+    if first.about.demo:
+        return (
+            f"devtls stop --pid {first.about.pid}   ends the demo\n       "
+            "--https-port 0   takes any free port beside it"
+        )
     own = "--https-port 0   takes any free port for a process of its own"
     if not routes and found is not None and first.reads(found.path):
         return "devtls status   shows it; it reads this file already"

@@ -11,7 +11,7 @@ import msgspec
 
 from devtls.errors import DevtlsError
 from devtls.operations.config_choice import config_here
-from devtls.operations.control import RunningProxy, choose, find_running, raise_failure
+from devtls.operations.control import RunningProxy, choose, find_running, raise_failure, without_demos
 from devtls.operations.reporter import Reporter
 from devtls.system.control.channel import end_by_force, is_gone
 from devtls.system.machine.paths import Paths
@@ -52,7 +52,8 @@ def stop(paths: Paths, reporter: Reporter, pid: int | None, *, now: bool) -> str
     host = next((one for one in running if pid in _joined(one)), None)
     if pid is not None and host is not None:
         return _end_joined(host, pid)
-    one = choose(running, pid, config_here(paths), "stop")
+    # A demo is meant where nothing else runs, or by its number.
+    one = choose(running if pid is not None else without_demos(running) or running, pid, config_here(paths), "stop")
     end(one, now=now)
     return one.label
 
@@ -98,4 +99,4 @@ def pac_port(paths: Paths, reporter: Reporter, pid: int | None) -> int:
 
 
 def _chosen(paths: Paths, reporter: Reporter, pid: int | None, command: str) -> RunningProxy:
-    return choose(find_running(paths, reporter), pid, config_here(paths), command)
+    return choose(without_demos(find_running(paths, reporter)), pid, config_here(paths), command)

@@ -63,7 +63,7 @@ def in_browser_order(listed: RouteList) -> RouteList:
 
 def _of_running(context: Context) -> list[RouteList]:
     serves = statuses(context.paths, context.reporter)
-    return [each for serve in serves for each in _by_process(serve)]
+    return [each for serve in serves if not serve.demo for each in _by_process(serve)]
 
 
 def _by_process(serve: ServeStatus) -> Iterator[RouteList]:

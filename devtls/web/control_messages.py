@@ -125,6 +125,8 @@ class ServeStatus(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Advice, ...]
     pac_port: int | None = None
     joined: tuple[JoinedProcess, ...] = ()
+    demo: bool = False
+    """It is `devtls demo`: a sample app."""
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +142,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     listen: tuple[str, ...] = ()
     stopping: bool = False
     joined: tuple[JoinedProcess, ...] = ()
+    demo: bool = False
     format: int = FORMAT
 
 

@@ -76,3 +76,14 @@ def test_a_devtls_of_another_state_directory_is_called_one(monkeypatch: pytest.M
     error = explain(PortInUse("x", port=443, holder="devtls (process 8)"), ["app=1"], None)
     assert "a devtls serve with another state directory has it (devtls (process 8))" in str(error)
     assert "DEVTLS_STATE_DIR" in error.hint
+
+
+def test_a_demo_is_offered_no_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    about = About(version="1", pid=7, https_port=443, config_file=None, demo=True)
+    monkeypatch.setattr(port_conflict, "find_running", lambda *_: [RunningProxy(ControlSocket(Path("/x"), 7), about)])
+    error = explain(TAKEN, ["app=3000"], None)
+    assert str(error) == "Port 443 is taken: your other devtls demo (process 7) has it."
+    assert error.hint.splitlines() == [
+        "devtls stop --pid 7   ends the demo",
+        "       --https-port 0   takes any free port beside it",
+    ]

@@ -54,7 +54,7 @@ def find_proxy(daemon: Daemon, serve: ServeConfig, reporter: Reporter) -> Runnin
 
 
 def _lasting(running: Sequence[RunningProxy]) -> list[RunningProxy]:
-    return [one for one in running if not one.about.stopping]
+    return [one for one in running if not one.about.stopping and not one.about.demo]
 
 
 def _choose(running: Sequence[RunningProxy], serve: ServeConfig) -> RunningProxy | None:
