@@ -41,7 +41,8 @@ _KEY_PART = re.compile(r"[ \t]*(?:\"[^\"\n]*\"|'[^'\n]*'|[A-Za-z0-9_-]+)[ \t]*")
 _TOO_MANY = f"the file has more than {MAX_ROUTES:,} routes."
 _WILDCARD = 'One route "*.app" serves every name below app.'
 
-_SECTIONS = ("serve", "dns", "pac", "ca", "acme", "limits", "routes")
+_SETTINGS = ("serve", "dns", "pac", "ca", "acme", "limits")
+_SECTIONS = (*_SETTINGS, "routes")
 # Other programs' words, or half of ours.
 _MEANT = {
     "port": "https_port",
@@ -79,7 +80,9 @@ def parse_config(data: bytes, *, source: str, directory: str) -> Config:
     pac = PacConfig(*_parse_auxiliary_port("pac", PacConfig(), tables, document))
     ca = _parse_ca(tables.get("ca", {}), document)
     acme = parse_acme(tables.get("acme", {}), document)
-    return Config(serve, _parse_limits(tables.get("limits", {}), document), routes, source, dns, pac, ca, acme)
+    limits = _parse_limits(tables.get("limits", {}), document)
+    written = tuple(sorted(f"{section}.{key}" for section in _SETTINGS for key in tables.get(section, {})))
+    return Config(serve, limits, routes, source, dns, pac, ca, acme, written)
 
 
 def parse_ca_section(data: bytes, *, source: str, directory: str) -> CaConfig:
