@@ -308,7 +308,7 @@ def test_a_list_is_signed_anew_in_time_and_not_before(tmp_path: Path, monkeypatc
     keystore = Keystore(tmp_path)
     signer = keystore.create(DEFAULT_ZONES, now).signer
     trust = ClientTrust(keystore)
-    first = trust._own_trust(signer, now)
+    first = trust._own_policy(True, signer, now)
     loads, real = [], Keystore.load
 
     def load(self: Keystore, at: datetime) -> Authority:
@@ -316,13 +316,13 @@ def test_a_list_is_signed_anew_in_time_and_not_before(tmp_path: Path, monkeypatc
         return real(self, at)
 
     monkeypatch.setattr(Keystore, "load", load)
-    assert trust._own_trust(signer, now + timedelta(days=3)) == first
+    assert trust._own_policy(True, signer, now + timedelta(days=3)) == first
     assert loads == []
-    second = trust._own_trust(signer, now + timedelta(days=4))
+    second = trust._own_policy(True, signer, now + timedelta(days=4))
     assert second != first
-    assert trust._own_trust(signer, now + timedelta(days=4, seconds=1)) == second
+    assert trust._own_policy(True, signer, now + timedelta(days=4, seconds=1)) == second
     assert len(loads) == 1
-    assert trust._own_trust(signer, now - timedelta(minutes=1)) != second, "the clock was set back"
+    assert trust._own_policy(True, signer, now - timedelta(minutes=1)) != second, "the clock was set back"
 
 
 def test_a_list_of_another_ca_is_not_taken(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_a_list_of_another_ca_is_not_taken(tmp_path: Path) -> None:
     signer = keystore.create(DEFAULT_ZONES, now).signer
     keystore.create(DEFAULT_ZONES, now)
     with pytest.raises(StateError, match="was replaced"):
-        ClientTrust(keystore)._own_trust(signer, now)
+        ClientTrust(keystore)._own_policy(True, signer, now)
 
 
 async def test_a_file_that_is_no_list_of_certificates_is_named(start: Start, file: Path, tmp_path: Path) -> None:
@@ -358,10 +358,10 @@ def test_an_imported_ca_that_may_sign_no_lists_checks_no_clients(tmp_path: Path)
     ).authority
     keystore.adopt(imported, now)
     with pytest.raises(StateError, match="may sign revocation lists") as caught:
-        ClientTrust(keystore)._own_trust(imported.signer, now)
+        ClientTrust(keystore)._own_policy(True, imported.signer, now)
     assert "client_ca" in caught.value.hint
     following = keystore.prepare_next(DEFAULT_ZONES, now)
     keystore.switch_to_next(following)
-    trust = ClientTrust(keystore)._own_trust(following.signer, now)
+    trust = ClientTrust(keystore)._own_policy(True, following.signer, now).trust_pem
     assert following.root_pem in trust
     assert imported.root_pem not in trust

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from devtls.pki.authority import Authority, Intermediate
+from devtls.pki.authority import Authority
+from devtls.pki.intermediate import Intermediate
 
 
 @dataclass(frozen=True)
