@@ -53,7 +53,7 @@ class Scene:
     openssl: str
 
     def certificate(self, authority: Authority | None = None) -> ClientCertificate:
-        return make_client_certificate(self.directory, (authority or self.authority).intermediate)
+        return make_client_certificate(self.directory, (authority or self.authority).issuer_for("client"))
 
     async def curl(self, name: str, certificate: ClientCertificate | None, *options: str) -> Ended:
         quiet = (self.curl_path, "--silent", "--show-error", "--max-time", "20", "--cacert", str(self.proxy.root))

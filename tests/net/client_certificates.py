@@ -72,5 +72,6 @@ def trust_pem(authority: Authority, *revoked: ClientCertificate) -> bytes:
         .build()
         for one in revoked
     ]
-    crl = x509.load_der_x509_crl(authority.intermediate_crl(number=2, this_update=now, revoked=entries))
-    return authority.root_pem + authority.intermediate_pem + crl.public_bytes(Encoding.PEM)
+    issuer = authority.issuer_for("client")
+    crl = x509.load_der_x509_crl(authority.intermediate_crl(number=2, this_update=now, revoked=entries, issuer=issuer))
+    return authority.root_pem + authority.chain_pem(issuer) + crl.public_bytes(Encoding.PEM)

@@ -96,6 +96,15 @@ def gnutls(case: Case, require_tool: RequireTool) -> str:
     return run([tool, "--verify", *trust, *what, *name], case.write(), "The certificate is trusted.")
 
 
+def _each_above(directory: Path) -> list[str]:
+    """Write every certificate above the leaf into a file of its own, as certutil wants them; the highest first."""
+    names: list[str] = []
+    for number, one in enumerate(x509.load_pem_x509_certificates((directory / "intermediate.pem").read_bytes())):
+        names.insert(0, f"above{number}.pem")
+        (directory / names[0]).write_bytes(one.public_bytes(Encoding.PEM))
+    return names
+
+
 def nss(case: Case, require_tool: RequireTool) -> str:
     certutil = require_tool("certutil", "apt-get install libnss3-tools")
     crlutil = require_tool("crlutil", "apt-get install libnss3-tools")
@@ -104,7 +113,7 @@ def nss(case: Case, require_tool: RequireTool) -> str:
     steps = [
         [certutil, *database, "-N", "--empty-password"],
         [certutil, *database, "-A", "-n", "root", "-t", "CT,,", "-a", "-i", "root.pem"],
-        [certutil, *database, "-A", "-n", "intermediate", "-t", ",,", "-a", "-i", "intermediate.pem"],
+        *([certutil, *database, "-A", "-n", name, "-t", ",,", "-a", "-i", name] for name in _each_above(directory)),
         [certutil, *database, "-A", "-n", "leaf", "-t", ",,", "-a", "-i", "leaf.pem"],
         [crlutil, *database, "-I", "-i", "root.crl"],
         [crlutil, *database, "-I", "-i", "intermediate.crl"],
