@@ -92,6 +92,40 @@ def zone_of(name: str, zones: Iterable[Hostname]) -> Hostname | None:
     return max(holding, key=len) if holding else None
 
 
+# Reserved (RFC 2606, 6761, 6762, 7686, ICANN) or of networks, and the oldest of the public ones. New ones (app, shop,
+# blog) are what apps are called, too.
+_FULL_ENDS = frozenset({
+    "arpa", "biz", "com", "corp", "edu", "example", "gov", "home", "info", "int", "internal", "intranet", "invalid",
+    "lan", "local", "localdomain", "localhost", "mil", "net", "onion", "org", "private", "test",
+})  # fmt: skip
+_ALIKE = 0.85
+"""difflib's ratio for a zone that was misspelt by a letter or two."""
+
+
+def looks_public(name: str) -> bool:
+    """Say whether a name with dots looks like one in full: it ends in a country's code or in a well-known domain."""
+    end = name.rpartition(".")[2]
+    return end in _FULL_ENDS or (len(end) == 2 and end.isalpha())
+
+
+def meant_zone(name: str, zones: Iterable[Hostname]) -> str:
+    """Return the name in the zone that its end was meant to be, as in `app.dev` or `app.dev.lokal`; "" for none."""
+    labels = name.split(".")
+    for zone in zones:
+        parts = zone.split(".")
+        for count in range(1, min(len(parts), len(labels) - 1) + 1):
+            end = ".".join(labels[-count:])
+            if end == ".".join(parts[:count]) or (count == len(parts) and _alike(end, zone)):
+                return f"{'.'.join(labels[:-count])}.{zone}"
+    return ""
+
+
+def _alike(one: str, other: str) -> bool:
+    from difflib import SequenceMatcher  # 2 ms that only a name with dots in no zone has to pay
+
+    return SequenceMatcher(None, one, other).ratio() >= _ALIKE
+
+
 def parse_zone(text: str, *, is_public_suffix: Callable[[str], bool]) -> Hostname:
     """Return `text` as a zone that a development CA may be constrained to.
 

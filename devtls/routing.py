@@ -21,7 +21,16 @@ from devtls.config.lines import dotted, visible
 from devtls.config.target import DEFAULT_PORTS, SECURE
 from devtls.errors import ConfigError, InvalidName
 from devtls.http.forward import ForwardPolicy
-from devtls.names import LOCALHOST, Hostname, is_ip_address, is_wildcard, parse_hostname, zone_of
+from devtls.names import (
+    LOCALHOST,
+    Hostname,
+    is_ip_address,
+    is_wildcard,
+    looks_public,
+    meant_zone,
+    parse_hostname,
+    zone_of,
+)
 
 LOCAL_ADDRESSES = ("127.0.0.1", "::1")
 """Both loopback families, in the order to try: most apps listen on the first, Node on either."""
@@ -269,10 +278,13 @@ def _is_short(name: str, zones: Sequence[Hostname]) -> bool:
     """Say whether a route name stands for one name in every zone.
 
     `*.test` means the whole zone where `test` is one; an app may well be called test, so `test` is short all the same.
+    A name with dots is short, too, as in `fix-ui.web`, unless it lies in a zone or looks like a name in full. What else
+    is routed has no part in it: a route that goes must not make another one invalid.
     """
-    if is_wildcard(name):
-        return "." not in name[2:] and name[2:] not in (LOCALHOST, *zones)
-    return "." not in name and name != LOCALHOST
+    stem = name.removeprefix("*.")
+    if "." in stem:
+        return zone_of(stem, zones) is None and not (looks_public(stem) or meant_zone(stem, zones))
+    return stem not in (LOCALHOST, *zones) if is_wildcard(name) else name != LOCALHOST
 
 
 def _build_policy(route: RouteConfig, config: Config) -> ForwardPolicy:
@@ -292,17 +304,24 @@ def _hosts(route: RouteConfig, zones: Sequence[Hostname], taken: frozenset[tuple
     stem = route.name.removeprefix("*.")
     if not _is_short(route.name, zones):
         if zone_of(stem, zones) is None:
-            raise _refused(
-                route,
-                f"the name {stem} is in none of the CA's zones ({', '.join(zones)}).",
-                "Use a name in one of them. A new zone needs a new root: devtls ca renew --zone ZONE",
-            )
+            raise _outside(route, stem, zones)
         return (route.name,)
     try:
         hosts = [star + parse_hostname(f"{stem}.{zone}") for zone in zones]
     except InvalidName as error:
         raise _refused(route, str(error), error.hint) from error
     return tuple(host for host in hosts if (host, route.path_prefix) not in taken)
+
+
+def _outside(route: RouteConfig, stem: str, zones: Sequence[Hostname]) -> ConfigError:
+    meant = meant_zone(stem, zones)
+    short = f"As a short name, write it in full: {stem}.{zones[0]}."
+    new = "A new zone needs a new root: devtls ca renew --zone ZONE"
+    return _refused(
+        route,
+        f"the name {stem} is in none of the CA's zones ({', '.join(zones)}).",
+        f"Did you mean {meant}? {short}" if meant else f"{short} {new}",
+    )
 
 
 def _refused(route: RouteConfig, message: str, hint: str) -> ConfigError:

@@ -62,7 +62,7 @@ LATE = {
     "devtls/http/answers/layout.py": "pages and JSON of our own responses",
     "devtls/http/answers/pages.py": "the advice for a name without a route",
     "devtls/http/upgrade.py": "hashlib, for WebSockets",
-    "devtls/names.py": "idna, for names that are not ASCII",
+    "devtls/names.py": "idna, for names that are not ASCII; difflib, for those that are in no zone",
     "devtls/net/client/listener.py": "HTTP/2, in a thread after the start",
     "devtls/net/upstream/pool.py": "HTTP/2, in a thread after the start",
     "devtls/system/machine/paths.py": "platformdirs, when the environment names no directories",

@@ -11,6 +11,8 @@ from devtls.names import (
     is_below,
     is_ip_address,
     is_wildcard,
+    looks_public,
+    meant_zone,
     parse_hostname,
     parse_pattern,
     parse_zone,
@@ -109,7 +111,6 @@ def is_public(name: str) -> bool:
         ("test", "test"),
         ("internal", "internal"),
         ("home.arpa", "home.arpa"),
-        ("dev.local", "dev.local"),
         ("*.dev.local", "dev.local"),
         (".dev.local", "dev.local"),
         ("corp.example.com", "corp.example.com"),
@@ -169,3 +170,27 @@ def test_a_star_elsewhere_is_refused(text: str) -> None:
 )
 def test_a_pattern_holds_names(pattern: str, name: str, holds: bool) -> None:
     assert pattern_holds(pattern, name) is holds
+
+
+@pytest.mark.parametrize(
+    ("name", "public"),
+    [("app.example.com", True), ("app.de", True), ("app.lan", True), ("api.app", False), ("v1.42", False)],
+)
+def test_names_in_full_are_known_by_their_end(name: str, public: bool) -> None:
+    assert looks_public(name) is public
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("app.dev", "app.dev.local"),
+        ("a.b.dev.lokal", "a.b.dev.local"),
+        ("app.tests", "app.test"),
+        ("app.localhos", "app.localhost"),
+        ("fix-ui.web", ""),
+        ("api.rest", ""),
+    ],
+)
+def test_a_zone_that_was_misspelt_is_recognised(name: str, meant: str) -> None:
+    zones = (Hostname("dev.local"), Hostname("localhost"), Hostname("test"))
+    assert meant_zone(name, zones) == meant

@@ -57,6 +57,38 @@ def test_a_dotted_name_is_taken_as_it_stands() -> None:
     assert routes.match("api.app.dev.local", b"/") is None
 
 
+def test_a_name_with_dots_that_is_in_no_zone_is_short_as_well() -> None:
+    """With or without a route `web`: one that goes must not make this one invalid."""
+    for written in ('"fix-ui.web" = 3000', '"web" = 1\n"*.web" = 2\n"fix-ui.web" = 3000'):
+        routes = table(written)
+        for host in ("fix-ui.web.dev.local", "fix-ui.web.localhost", "fix-ui.web.test"):
+            assert key(routes.match(host, b"/")) == "fix-ui.web"
+        assert routes.match("fix-ui.web", b"/") is None
+    assert key(table('"*.fix-ui.web" = 3000').match("a.fix-ui.web.test", b"/")) == "*.fix-ui.web"
+
+
+def test_a_name_in_full_beats_a_short_one_with_dots() -> None:
+    routes = table('"a.web" = 1\n"a.web.test" = 2')
+    assert key(routes.match("a.web.test", b"/")) == "a.web.test"
+    assert key(routes.match("a.web.localhost", b"/")) == "a.web"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("app.example.com", "As a short name, write it in full: app.example.com.dev.local. A new zone needs"),
+        ("app.de", "As a short name, write it in full: app.de.dev.local."),
+        ("app.dev", "Did you mean app.dev.local? As a short name, write it in full: app.dev.dev.local."),
+        ("app.dev.lokal", "Did you mean app.dev.local?"),
+        ("*.app.localhst", "Did you mean app.localhost?"),
+    ],
+)
+def test_a_short_name_with_dots_that_looks_like_one_in_full_is_explained(name: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        table(f'"{name}" = 3000')
+    assert caught.value.hint.startswith(hint)
+
+
 @pytest.mark.parametrize("name", ["app.example.com", "*.example.com", "app.internal"])
 def test_a_name_outside_the_zones_is_refused_with_its_place(name: str) -> None:
     with pytest.raises(ConfigError, match="none of the CA's zones") as caught:

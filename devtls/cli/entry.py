@@ -25,8 +25,9 @@ def run(argv: list[str] | None = None) -> NoReturn:
         show_error(error)
         code = error.exit_code
     # Not a traceback: Ctrl-C at a question is an ordinary answer.
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted.\n")
+    except KeyboardInterrupt as interrupt:
+        detail = f": {interrupt}" if str(interrupt) else ""
+        sys.stderr.write(f"Interrupted{detail}.\n")
         code = ExitCode.INTERRUPTED
     except OSError as error:
         # With a file name it is about that file, and should have been a DevtlsError: a traceback says more.

@@ -6,6 +6,7 @@ Owns the list of commands, the examples without arguments, and how what click re
 from __future__ import annotations
 
 import importlib
+import re
 from difflib import get_close_matches
 
 import click
@@ -46,6 +47,57 @@ _COMMANDS = {
 }
 """Command name -> its package and help line: devtls.cli.<package>.<name> holds a click command called `command`."""
 
+_MEANT = {
+    "start": "serve",
+    "up": "serve",
+    "run": "serve",
+    "proxy": "serve",
+    "init": "setup",
+    "install": "setup",
+    "rm": "remove",
+    "delete": "remove",
+    "del": "remove",
+    "ls": "list",
+    "routes": "list",
+    "ps": "status",
+    "show": "status",
+    "info": "status",
+    "logs": "service logs",
+    "log": "service logs",
+    "restart": "reload",
+    "down": "stop",
+    "end": "stop",
+    "kill": "stop",
+    "quit": "stop",
+    "new": "add",
+    "set": "add",
+    "alias": "add",
+    "route": "add",
+    "open": "list",
+    "url": "list",
+    "get": "list",
+    "mkcert": "cert",
+    "certificate": "cert",
+    "renew": "ca renew",
+    "export": "ca export",
+    "import": "ca import",
+    "root": "ca",
+    "test": "check",
+    "verify": "check",
+    "diagnose": "doctor",
+    "fix": "doctor --fix",
+    "hosts": "setup names",
+    "dns": "setup names",
+    "names": "setup names",
+    "ports": "setup ports",
+    "clean": "uninstall",
+    "purge": "uninstall",
+    "schema": "config schema",
+    "help": "--help",
+    "version": "--version",
+}
+"""What people call it who come from other programs -> the command that does it."""
+
 _EXAMPLES = """\
 Local HTTPS without warnings.
 
@@ -75,9 +127,7 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         # resilient_parsing: a shell's completion parses half a line, and must not fail at it.
         if args[0] not in _COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
-            close = get_close_matches(args[0], _COMMANDS, 1)
-            guess = f" Did you mean devtls {close[0]}?" if close else ""
-            raise click.UsageError(f"There is no command {args[0]!r}.{guess}", ctx)
+            raise _no_such_command(args[0], ctx)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -93,7 +143,7 @@ class _LazyGroup(click.Group):
 
 
 @click.group(cls=_LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="devtls")
+@click.version_option(__version__, "-V", "--version", prog_name="devtls")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Local development HTTPS that browsers trust."""
@@ -101,19 +151,45 @@ def cli(ctx: click.Context) -> None:
         click.echo(_EXAMPLES, nl=False)
 
 
+def _no_such_command(name: str, ctx: click.Context) -> click.UsageError:
+    close = get_close_matches(name.lower(), [*_COMMANDS, *_MEANT], 1)
+    meant = _MEANT.get(name.lower()) or (_MEANT.get(close[0], close[0]) if close else "")
+    guess = f" Did you mean devtls {meant}?" if meant else ""
+    # `devtls app=3000`, and `devtls 3000`.
+    if "=" in name or name.isdigit():
+        guess = f" Did you mean devtls serve {name if '=' in name else f'app={name}'}?"
+    return click.UsageError(f"There is no command {name!r}.{guess}", ctx)
+
+
 def main(arguments: list[str]) -> int:
     """Run one command; returns its exit code. Raises DevtlsError."""
     try:
         code = cli.main(args=arguments, prog_name="devtls", standalone_mode=False)
     except click.ClickException as error:
-        show(error.format_message(), _usage_hint(error))
+        show(_in_our_words(error), _usage_hint(error, arguments))
         return ExitCode.USAGE
     # click's word for Ctrl-C and Ctrl-D at a question.
     except click.Abort as error:
-        raise KeyboardInterrupt from error
+        raise KeyboardInterrupt(*(error.__cause__.args if error.__cause__ is not None else ())) from error
     return int(code or 0)
 
 
-def _usage_hint(error: click.ClickException) -> str:
+def _in_our_words(error: click.ClickException) -> str:
+    """Return click's message as this program would have written it."""
+    message = error.format_message()
     context = error.ctx if isinstance(error, click.UsageError) else None
-    return f"{context.command_path} --help" if context else ""
+    if context is not None and (found := re.match(r"No such command (.*?)\.(.*)\Z", message, re.DOTALL)):
+        return f"There is no command {found[1]} in {context.command_path}.{found[2]}"
+    if found := re.match(r"Got unexpected extra arguments? \((.*)\)\Z", message, re.DOTALL):
+        return f"This is more than the command takes: {found[1]}."
+    if found := re.match(r"Option (.*) requires an argument\.\Z", message, re.DOTALL):
+        return f"The option {found[1]} needs a value behind it."
+    return message
+
+
+def _usage_hint(error: click.ClickException, arguments: list[str]) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        # The parser of click names no command.
+        return f"devtls {arguments[0]} --help" if arguments[:1] and arguments[0] in _COMMANDS else "devtls --help"
+    return f"{context.command_path} --help"

@@ -6,7 +6,8 @@ by raising ConfigError with source, dotted key and line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NoReturn
 
 import msgspec
@@ -30,18 +31,27 @@ class ConfigDocument(msgspec.Struct, frozen=True):
         """Raise the ConfigError for `key`."""
         raise ConfigError(message, source=self.source, key=dotted(key), line=self.line(key), hint=hint)
 
-    def check_names(self, table: Iterable[str], allowed: Iterable[str], key: Key, noun: str) -> None:
-        """Refuse every name in `table` that is not in `allowed`."""
+    def check_names(
+        self,
+        table: Iterable[str],
+        allowed: Iterable[str],
+        key: Key,
+        noun: str,
+        meant: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Refuse every name in `table` that is not in `allowed`; `meant` are the known ones for words of others."""
         known = list(allowed)
         for name in table:
             if name not in known:
-                self.fail((*key, name), f"there is no {noun} {name!r} here.", did_you_mean(name, known))
+                self.fail((*key, name), f"there is no {noun} {name!r} here.", did_you_mean(name, known, meant))
 
 
-def did_you_mean(name: str, known: list[str]) -> str:
-    """Return the hint for an unknown name: the nearest known one, or all of them."""
+def did_you_mean(name: str, known: list[str], meant: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the hint for an unknown name: the known one that is meant by it, the nearest one, or all of them."""
     from difflib import get_close_matches  # 2 ms that only a mistake has to pay
 
+    if name.lower() in meant:
+        return f"Did you mean {meant[name.lower()]}?"
     near = get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     return f"Did you mean {near[0]}?" if near else f"Allowed are: {', '.join(known)}."
 

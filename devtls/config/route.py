@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from msgspec.structs import replace
@@ -33,6 +34,19 @@ _OPTIONS = (
 )  # fmt: skip
 _STATIC_ONLY = ("dotfiles", "spa", "listing")
 _SWITCHES = ("allow_remote", "verify", "strip_prefix", "via", *_STATIC_ONLY)
+# Words for a target that are like no option.
+_MEANT = {
+    "port": "target",
+    "url": "target",
+    "to": "target",
+    "upstream": "target",
+    "proxy": "target",
+    "proxy_pass": "target",
+    "directory": "static",
+    "dir": "static",
+    "root": "static",
+    "folder": "static",
+}
 _HTTPS_ONLY = ("ca", "verify")
 _APP_ONLY = ("allow_remote", "host", "hsts")
 # pchar (RFC 3986 3.3) without empty segments.
@@ -53,24 +67,47 @@ def parse_routes(table: dict[str, Any], document: ConfigDocument) -> tuple[Route
     return tuple(routes)
 
 
-def parse_route_argument(argument: str, *, directory: str = "") -> RouteConfig:
+def parse_route_argument(argument: str, *, directory: str = "", allow_remote: bool = False) -> RouteConfig:
     """Return the route that `devtls serve` was given, such as `app=3000`; relative paths count from `directory`.
 
-    To write the route is to allow it: remote targets need no `allow_remote` here. Raises ConfigError.
+    Raises ConfigError, for another machine too unless `allow_remote`.
     """
     key, equals, written = argument.partition("=")
     document = ConfigDocument(COMMAND_LINE, directory, {})
     if not equals or not key or not written:
         raise ConfigError(
-            f"{argument!r} is no route.",
-            source=COMMAND_LINE,
-            hint="Write NAME=TARGET, such as app=3000 or app/api=127.0.0.1:8000.",
+            f"{shown(argument)} is no route.", source=COMMAND_LINE, hint=_meant_argument(argument, directory)
         )
     name, path_prefix = _parse_key(key, (key,), document)
     target = _parse_target_value(written, (key,), document)
-    # Typed by the user, unlike a cloned file.
     remote = isinstance(target, TcpTarget) and not is_loopback_host(target.host)
+    if isinstance(target, TcpTarget) and remote and not allow_remote:
+        # As in a file: no typing mistake sends requests into a network.
+        document.fail(
+            (key,),
+            f"the target {target.host} is another machine.",
+            f"If you mean it: devtls serve {argument} --allow-remote",
+        )
     return RouteConfig(name, path_prefix, target, allow_remote=remote, key=key)
+
+
+def _meant_argument(argument: str, directory: str) -> str:
+    """Return the hint for what has no `=`: most often a target without a name, or a name without a target."""
+    example = "such as app=3000 or app/api=127.0.0.1:8000."
+    key, _, written = argument.partition("=")
+    name, colon, port = argument.partition(":")
+    here = re.sub(r"[^a-z0-9]+", "-", PurePath(directory).name.lower()).strip("-") or "app"
+    if argument.isdigit() or re.match(r":\d|[./~\\]|localhost:|\d+\.|\[|[a-z0-9]+:/", argument):
+        return f"A target needs a name in front of it: devtls serve {here}={argument}"
+    if "=" not in argument and colon and port.isdigit():
+        return f"devtls serve {name}={port}"
+    if "=" in argument and written:
+        return f"A target needs a name in front of it: devtls serve {here}={written}"
+    try:
+        parse_pattern(key.partition("/")[0])
+    except InvalidName:
+        return f"Write NAME=TARGET, {example}"
+    return f"devtls serve {key}=3000, where 3000 is the port of your app"
 
 
 def parse_route_value(written: str, value: object, *, directory: str, source: str = COMMAND_LINE) -> RouteConfig:
@@ -135,7 +172,7 @@ def _check_option_names(written: str, table: dict[str, Any], document: ConfigDoc
     name = ".".join(path)
     if len(path) > 2:
         document.fail(("routes", *path), "a name with dots needs quotes.", f'Write "{name}" = … instead.')
-    hint = did_you_mean(unknown, list(_OPTIONS))
+    hint = did_you_mean(unknown, list(_OPTIONS), _MEANT)
     if not hint.startswith("Did"):
         hint += f' If {name} is a name, it needs quotes: "{name}" = ….'
     document.fail(("routes", *path), f"there is no option {unknown!r} here.", hint)
@@ -182,6 +219,10 @@ def _parse_options(options: dict[str, Any], key: Key, document: ConfigDocument) 
         if name in _SWITCHES:
             checked[name] = boolean(value, place, document)
         elif name == "host":
+            if isinstance(value, str) and re.search(r"[.:]|localhost", value):
+                document.fail(
+                    place, f"{shown(value)} is an address.", f"Where the app is, says target = {shown(value)}."
+                )
             checked[name] = choice(value, ("keep", "upstream"), place, document)
         elif name == "hsts":
             checked[name] = choice(value, ("strip", "keep"), place, document)

@@ -13,7 +13,7 @@ from typing import Any
 
 from devtls.config.acme import parse_acme
 from devtls.config.document import ConfigDocument, boolean, choice, shown
-from devtls.config.lines import Key, key_lines
+from devtls.config.lines import Key, key_lines, visible
 from devtls.config.model import (
     COMMAND_LINE,
     LIMIT_RANGES,
@@ -32,6 +32,16 @@ from devtls.errors import ConfigError
 MAX_FILE_BYTES = 1_048_576
 
 _SECTIONS = ("serve", "dns", "pac", "ca", "acme", "limits", "routes")
+# Other programs' words, or half of ours.
+_MEANT = {
+    "port": "https_port",
+    "https": "https_port",
+    "http": "http_port",
+    "host": "listen",
+    "address": "listen",
+    "bind": "listen",
+    "log": "log_format",
+}
 _QUOTES_HINT = 'Names with a dot, a star or a slash need quotes: "*.app" = 3000.'
 
 
@@ -43,7 +53,7 @@ def parse_config(data: bytes, *, source: str, directory: str) -> Config:
     text = _decode(data, source)
     tables = _load(text, source)
     document = ConfigDocument(source, directory, key_lines(text))
-    document.check_names(tables, _SECTIONS, (), "section")
+    _check_sections(tables, document)
     for name in _SECTIONS:
         if not isinstance(tables.get(name, {}), dict):
             document.fail(
@@ -56,6 +66,14 @@ def parse_config(data: bytes, *, source: str, directory: str) -> Config:
     ca = _parse_ca(tables.get("ca", {}), document)
     acme = parse_acme(tables.get("acme", {}), document)
     return Config(serve, _parse_limits(tables.get("limits", {}), document), routes, source, dns, pac, ca, acme)
+
+
+def _check_sections(tables: dict[str, Any], document: ConfigDocument) -> None:
+    lost = next((name for name, value in tables.items() if name not in _SECTIONS and not isinstance(value, dict)), None)
+    if lost is not None:
+        hint = f"If {lost} is a route, write it below a line [routes]."
+        document.fail((lost,), f"{lost!r} stands in no section.", hint)
+    document.check_names(tables, _SECTIONS, (), "section")
 
 
 def _decode(data: bytes, source: str) -> str:
@@ -81,11 +99,22 @@ def _load(text: str, source: str) -> dict[str, Any]:
     except ValueError as error:
         line, message = _place_of(error, text)
         written = text.split("\n")[line - 1] if line else ""
-        # `app/api = 1` and `*.app = 1` are what people type first, and TOML's own message for them helps nobody.
-        hint = _QUOTES_HINT if re.match(r"\s*[^\s\"'#=\[]*[*/][^\"'#=]*=", written) else ""
-        raise ConfigError(f"this is not TOML: {message}.", source=source, line=line, hint=hint) from error
+        raise ConfigError(
+            f"this is not TOML: {message}.", source=source, line=line, hint=_on_syntax(written)
+        ) from error
     except RecursionError as error:
         raise ConfigError("the file is nested too deeply.", source=source) from error
+
+
+def _on_syntax(written: str) -> str:
+    """Return the hint for a line that is not TOML: its own messages help nobody who has forgotten quotes."""
+    # `app/api = 1` and `*.app = 1` are what people type first.
+    if re.match(r"\s*[^\s\"'#=\[]*[*/][^\"'#=]*=", written):
+        return _QUOTES_HINT
+    unquoted = re.match(r"\s*([^=#]{1,80}?)\s*=\s*([^\s\"'\[{#][^\"'#]{0,80}?)\s*(?:#.*)?\Z", written)
+    if unquoted:
+        return f'Text needs quotes: {visible(unquoted[1])} = "{visible(unquoted[2])}".'
+    return f"Look at this line: {visible(written.strip()[:60])}" if written.strip() else ""
 
 
 def _place_of(error: ValueError, text: str) -> tuple[int, str]:
@@ -93,12 +122,14 @@ def _place_of(error: ValueError, text: str) -> tuple[int, str]:
     if type(error) is ValueError:
         return 0, "one of its values is impossible"  # an integer of more than 4,300 digits
     message, _, place = str(error).partition(" (at ")
-    found = re.match(r"line ([0-9]+)", place)
-    return int(found[1]) if found else text.rstrip("\n").count("\n") + 1, message
+    found = re.match(r"line ([0-9]+), column ([0-9]+)", place)
+    if found:
+        return int(found[1]), f"{message} (column {found[2]})"
+    return text.rstrip("\n").count("\n") + 1, message
 
 
 def _parse_serve(table: dict[str, Any], document: ConfigDocument) -> ServeConfig:
-    document.check_names(table, ServeConfig.__struct_fields__, ("serve",), "setting")
+    document.check_names(table, ServeConfig.__struct_fields__, ("serve",), "setting", _MEANT)
     checked: dict[str, Any] = {}
     for name, value in table.items():
         key = ("serve", name)

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from devtls.config import Config, Merged
+from devtls.daemon.console.framework_hints import FrameworkHints
 from devtls.daemon.console.log import Log
 from devtls.daemon.generation import Generation, Site
 from devtls.daemon.issuer import make_issuer
@@ -31,6 +33,7 @@ from devtls.daemon.late_parts import (
 )
 from devtls.daemon.limits import head_limits, pool_limits, server_limits
 from devtls.daemon.listeners import HTTP_PORT, BoundListeners, bind_listeners
+from devtls.daemon.own_targets import refuse_own_targets
 from devtls.daemon.shutdown import drain
 from devtls.daemon.sites.control import ControlSite
 from devtls.daemon.sites.pki import PkiSite
@@ -38,7 +41,7 @@ from devtls.daemon.sites.private_sockets import refuse_unix_targets
 from devtls.daemon.sites.static import StaticSites
 from devtls.daemon.source import Source
 from devtls.daemon.upstream_tls import ClientContexts
-from devtls.errors import NoAuthority
+from devtls.errors import DevtlsError, NoAuthority
 from devtls.names import DEFAULT_ZONES
 from devtls.net.client.listener import ConnectionLimiter, Listener, TlsGate, https_protocol, redirect_protocol
 from devtls.net.client.service import ProxyService
@@ -46,6 +49,7 @@ from devtls.net.tls.contexts import HTTP_1, HTTP_2, ContextCache
 from devtls.net.upstream.pool import Pool
 from devtls.pki.leaf import Signer
 from devtls.routing import ClientAuth, RouteTable, Snapshot, build_routes
+from devtls.system.machine.project import find_project
 from devtls.system.machine.watch import ConfigWatch
 from devtls.system.storage.keystore import Keystore
 
@@ -102,6 +106,11 @@ class Daemon:
             self.generation = self._build(merged, authority)
             self.control.open()  # before the ports: whoever finds one of them open can ask
             self.bound = bind_listeners(merged.config.serve)
+            try:
+                refuse_own_targets(self.config, self.bound, authority.pki_port)
+            except DevtlsError:
+                self.bound.close()
+                raise
         # Ctrl-C too: sockets in the file system outlive the process that made them.
         except BaseException:
             self.control.abandon()
@@ -169,7 +178,8 @@ class Daemon:
             https_port=self.bound.https_port,
             policies=generation.policies,
         )
-        self.log.other_name = self._localhost_name
+        hints = FrameworkHints(self.service, self.log.warn, find_project, self._project_directories)
+        self.log.framework_hints = hints.found
         self.contexts = ContextCache(
             make_issuer(generation.authority, self.keystore.state_dir),
             protocols=HTTP_2 if config.serve.http2 else HTTP_1,
@@ -253,6 +263,7 @@ class Daemon:
         # The same Signer goes on otherwise: a locked key would be asked for again.
         if not self.keystore.is_current(authority):
             authority = self.keystore.load_signer(datetime.now(UTC))
+        refuse_own_targets(merged.config, self.bound, authority.pki_port)
         return self._build(merged, authority)
 
     def _swap(self, before: Generation, after: Generation) -> None:
@@ -350,10 +361,6 @@ class Daemon:
         """The configuration in use."""
         return self.generation.snapshot.config
 
-    def _localhost_name(self, host: str) -> str:
-        route = self.service.snapshot.routes.match(host, b"/")
-        for other in route.hosts if route is not None else ():
-            if other.endswith(".localhost") and "*" not in other:
-                port = self.service.https_port
-                return other if port == 443 else f"{other}:{port}"
-        return ""
+    def _project_directories(self) -> Sequence[Path]:
+        found = self.source.found
+        return (Path.cwd(),) if found is None else (found.path.parent, Path.cwd())

@@ -165,6 +165,6 @@ def _is_trusted(daemon: Daemon) -> bool:
         if all(entry.fingerprint != fingerprint for entry in ChangeRecord(daemon.source.paths.state_dir).installed()):
             return False
         machine = Machine.here()
-        return root_is_trusted(machine, ProcessRunner(machine.elevation), fingerprint)
+        return root_is_trusted(machine, ProcessRunner(machine.elevation, machine.root), fingerprint)
     except (DevtlsError, OSError):
         return False

@@ -105,7 +105,9 @@ class Process:
             also = f", redirects from port {http_port}" if http_port is not None else ""
             log.say(f"devtls serves https on port {bound.https_port}{also}. Ctrl-C ends it.")
         if (found := self.daemon.source.found) is not None:
-            log.say(f"Routes are in {found.path}, which is read again when it changes.", event="config")
+            empty = not any(route.source == str(found.path) for route in self.daemon.config.routes)
+            where = f"{found.path} has no routes yet; it" if empty else f"Routes are in {found.path}, which"
+            log.say(f"{where} is read again when it changes.", event="config")
         for note in bound.notes:
             log.say(note)
         if (error := self.daemon.control.error) is not None:
@@ -188,7 +190,8 @@ class Process:
         await asyncio.wait([stopping, cutting], timeout=_IDLE_ENDS_S, return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done() and not cutting.done():
             busy = daemon.busy_connections()
-            requests = "1 request" if busy == 1 else f"{busy} requests"
+            # None at last when they end in this very moment.
+            requests = "1 request" if busy == 1 else f"{busy} requests" if busy else "the last connections to close"
             self._log.say(f"Waiting up to {grace_s:g} s for {requests}; Ctrl-C again cuts.", event="draining")
             await asyncio.wait([stopping, cutting], return_when=asyncio.FIRST_COMPLETED)
         cut = not stopping.done()

@@ -40,13 +40,13 @@ from devtls.http.events import (
     UpstreamEvent,
 )
 from devtls.http.exchange import BY_TABLE, Exchange, Terms
-from devtls.net.host_check import may_be_host_check
+from devtls.net.framework_watch import ResponseWatch, asks_for_look
 from devtls.net.tap import ExchangeRecorder
 from devtls.net.upstream.handle import UpstreamHandle
 from devtls.net.upstream.pool import Pool
 from devtls.routing import Route
 
-_FIRST_ERROR = 400  # below it no response is a host check's
+_FIRST_ERROR = 400  # below it no response is a refusal
 _HELD_BYTES = 65536
 """How much of a request's body is read while the app is still being dialled."""
 
@@ -98,8 +98,8 @@ class RelayDispatcher(Protocol):
     def error_page(self, relay: Relay, failure: SendErrorPage) -> LocalResponse:
         """Return the page that the client gets in the place of the app's response."""
 
-    def observe(self, relay: Relay, response: Response) -> ExchangeRecorder:
-        """Return a recorder, the relay's own behind it, for a response that may be a framework's host check."""
+    def watch(self, relay: Relay) -> ResponseWatch:
+        """Return the watch for a response that may be a framework's refusal."""
 
     def record(self, relay: Relay, *, complete: bool) -> None:
         """Write the access record of an exchange."""
@@ -129,6 +129,7 @@ class Relay:
         "route",
         "started_at",
         "status",
+        "watch",
     )
 
     def __init__(
@@ -154,7 +155,9 @@ class Relay:
         self.received = 0
         self.started_at = 0.0
         self.recorder: ExchangeRecorder | None = None
-        """The tap's, when it wants this exchange; also the observer of a suspect response."""
+        """The tap's, when it wants this exchange."""
+        self.watch: ResponseWatch | None = None
+        """Looks at what the app's response shows of its framework."""
 
     def __repr__(self) -> str:
         request = self.request
@@ -169,6 +172,8 @@ class Relay:
         """Take the request: it is encoded for an idle connection, or one is dialled."""
         exchange = self._exchange
         recorder = self.recorder
+        if self.watch is not None:
+            request = self.watch.readable(request)
         if recorder is not None and request.body_length == 0:
             recorder.request(EndOfMessage(request.stream_id))  # some codecs report it, some callers save the call
         # A request without a body on an idle connection skips the state machine's table: the usual case.
@@ -202,6 +207,8 @@ class Relay:
 
     def upstream_event(self, event: UpstreamEvent) -> None:
         """Take an event of the app's answer."""
+        if self.watch is not None:
+            self.watch.take(event)
         self._perform(self._exchange.on_upstream(event))
 
     def upstream_events(self, events: list[UpstreamEvent]) -> None:
@@ -212,20 +219,32 @@ class Relay:
             if type(head) is Response and type(body) is Data and type(end) is EndOfMessage:
                 edited = self._exchange.take_whole_response(head)
                 if edited is not None:
+                    if self.watch is not None or head.status >= _FIRST_ERROR:
+                        self._look_at(*events)
                     self._finish_whole(edited, body)
                     return
         on_upstream = self._exchange.on_upstream
         for event in events:
+            if self.watch is not None or (type(event) is Response and event.status >= _FIRST_ERROR):
+                self._look_at(event)
             self._perform(on_upstream(event))
         self._client.flush()
+
+    def _look_at(self, *events: UpstreamEvent) -> None:
+        for event in events:
+            # An error is looked at whatever else is known of its route.
+            if self.watch is None and type(event) is Response and asks_for_look(event):
+                self.watch = self._dispatcher.watch(self)
+            if self.watch is not None:
+                self.watch.take(event)
 
     def _finish_whole(self, head: Response, body: Data) -> None:
         self.status = head.status
         self.received = len(body.data)
-        if self.recorder is not None or head.status >= _FIRST_ERROR:
-            self._record_response(head)
-            self._record_response(body)
-            self._record_response(EndOfMessage(head.stream_id))
+        if (recorder := self.recorder) is not None:
+            recorder.response(head)
+            recorder.response(body)
+            recorder.response(EndOfMessage(head.stream_id))
         self._client.send_whole(head, body)
         # Before `_finish`: the client's next request may take the same connection.
         upstream, self._upstream = self._upstream, None
@@ -313,8 +332,6 @@ class Relay:
                     self.received += len(event.data)
                 elif type(event) is Response:
                     self.status = event.status
-                    if event.status >= _FIRST_ERROR and may_be_host_check(event):
-                        self.recorder = self._dispatcher.observe(self, event)
                 if self.recorder is not None:
                     self.recorder.response(event)
                 self._client.send(event)
@@ -346,12 +363,6 @@ class Relay:
                 raise AssertionError(f"{action} is performed where the usual ones are")
             case _:
                 assert_never(action)
-
-    def _record_response(self, event: Response | Data | EndOfMessage) -> None:
-        if type(event) is Response and may_be_host_check(event):
-            self.recorder = self._dispatcher.observe(self, event)
-        if self.recorder is not None:
-            self.recorder.response(event)
 
     def _send_error_page(self, failure: SendErrorPage) -> None:
         page = self._dispatcher.error_page(self, failure)

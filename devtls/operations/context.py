@@ -45,7 +45,7 @@ class Context:
     @cached_property
     def runner(self) -> Runner:
         """Starts programs as this user, or elevated."""
-        return ProcessRunner(self.machine.elevation)
+        return ProcessRunner(self.machine.elevation, self.machine.root)
 
     @cached_property
     def keystore(self) -> Keystore:

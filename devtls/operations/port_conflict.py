@@ -10,7 +10,8 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from devtls.errors import PortInUse
+from devtls.config import parse_route_argument
+from devtls.errors import ConfigError, PortInUse
 from devtls.operations.context import Context
 from devtls.operations.control import RunningProxy, find_running
 from devtls.system.changes.service.discovery import find_services
@@ -47,12 +48,20 @@ def find_stop_command(context: Context, pid: int) -> str:
 
 def _offer(first: RunningProxy, routes: Sequence[str], found: Found | None) -> str:
     # --temporary, because what was typed for a serve was meant for one run as well.
-    lines = [f"devtls add {_spaced(route)} --temporary" for route in routes]
+    lines = [f"devtls add {_spaced(route)} --temporary{_permission(route)}" for route in routes]
     if lines:
         lines[-1] += "   gives that one your route" + ("s" if len(lines) > 1 else "")
     elif found is not None and first.reads(found.path):
         return "devtls status   shows it; it reads this file already"
     return "\n       ".join([*lines, "--https-port 0   takes any free port for a second one"])
+
+
+def _permission(route: str) -> str:
+    """Return the option that a target on another machine needs, which was given for all routes at once."""
+    try:
+        return " --allow-remote" if parse_route_argument(route, allow_remote=True).allow_remote else ""
+    except ConfigError:  # the port was taken before anything was read
+        return ""
 
 
 def _spaced(route: str) -> str:

@@ -63,9 +63,12 @@ class UninstallResult:
             raise self.errors[0]
 
 
-def plan_uninstall(context: Context) -> UninstallPlan:
-    """Probe everything; nothing is changed. Raises StateError for a damaged record."""
-    trust = plan_untrust(context, UntrustRequest(forget=True))
+def plan_uninstall(context: Context, also: tuple[str, ...] = (), *, every_root: bool = False) -> UninstallPlan:
+    """Probe everything; nothing is changed. Raises StateError for a damaged record.
+
+    `also` names other tools whose roots go, `every_root` adds those of other devtls CAs.
+    """
+    trust = plan_untrust(context, UntrustRequest(every_root=every_root, also=also, forget=True))
     running = tuple(find_running(context.paths, context.reporter))
     return UninstallPlan(plan_unsetup(context), trust, running, context.paths.state_dir.is_dir())
 

@@ -23,7 +23,7 @@ PAGES: dict[str, dict[str, Region]] = {
     "reference/commands.md": {"commands": commands.reference},
     "reference/exit-codes.md": {"exit-codes": code.exit_codes, "errors": code.error_tree},
     "reference/control-api.md": {"messages": code.messages},
-    "how-to/frameworks.md": {"frameworks": code.frameworks},
+    "how-to/frameworks.md": {"frameworks": code.frameworks, "framework-problems": code.framework_problems},
     "contributing/module-map.md": {"modules": code.module_map},
 }
 _REGION = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- /generated -->)", re.DOTALL)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from devtls.cli import group
 from devtls.cli.entry import run
 from devtls.errors import ExitCode
 
@@ -28,7 +29,21 @@ def test_no_arguments_show_examples(capsys: pytest.CaptureFixture[str]) -> None:
     ("argv", "message", "hint"),
     [
         (("serv", "app=3000"), "There is no command 'serv'. Did you mean devtls serve?", "devtls --help"),
-        (("xyzzy",), "There is no command 'xyzzy'.", "devtls --help"),
+        (("xyzzy",), "There is no command 'xyzzy'.\n", "devtls --help"),
+        (("start",), "There is no command 'start'. Did you mean devtls serve?", "devtls --help"),
+        (("help",), "There is no command 'help'. Did you mean devtls --help?", "devtls --help"),
+        (("version",), "There is no command 'version'. Did you mean devtls --version?", "devtls --help"),
+        (("rm",), "There is no command 'rm'. Did you mean devtls remove?", "devtls --help"),
+        (("ls",), "There is no command 'ls'. Did you mean devtls list?", "devtls --help"),
+        (("run",), "There is no command 'run'. Did you mean devtls serve?", "devtls --help"),
+        (("app=3000",), "There is no command 'app=3000'. Did you mean devtls serve app=3000?", "devtls --help"),
+        (("3000",), "There is no command '3000'. Did you mean devtls serve app=3000?", "devtls --help"),
+        (("ca", "foo"), "There is no command 'foo' in devtls ca.", "devtls ca --help"),
+        (("stop", "foo"), "This is more than the command takes: foo.", "devtls stop --help"),
+        (("serve", "--config"), "The option '--config' needs a value behind it.", "devtls serve --help"),
+        (("add", "app"), "A route has a name and a target: devtls add app 3000", "devtls add --help"),
+        (("add", "3000"), "A route has a name and a target: devtls add app 3000", "devtls add --help"),
+        (("add", "a=1", "b=2"), "Add one route at a time.", "devtls add --help"),
         (("trust", "--yess"), "No such option", "devtls trust --help"),
         (("ca", "export", "--format", "p12"), "Invalid value for '--format'", "devtls ca export --help"),
     ],
@@ -63,3 +78,10 @@ def test_a_reader_that_went_away_is_no_error_message() -> None:
 def test_what_was_typed_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     _, _, err = shown(capsys, "\x1b[31mred")
     assert "\x1b" not in err
+
+
+def test_a_word_of_another_program_leads_to_a_command_that_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    for meant in dict.fromkeys(group._MEANT.values()):
+        code, out, _ = shown(capsys, *meant.split(), *([] if meant.startswith("--") else ["--help"]))
+        assert code == 0, meant
+        assert out

@@ -351,6 +351,15 @@ def _leave_mkcerts_root(workshop: Workshop, certificate: Path) -> None:
     subprocess.run(argv, check=True, capture_output=True)
 
 
+def test_uninstall_takes_mkcerts_root_along_as_its_advice_says(workshop: Workshop, mkcert_root: Path) -> None:
+    clean = workshop.everything()
+    _leave_mkcerts_root(workshop, mkcert_root)
+    workshop.shell.succeed("trust", "--yes")
+    assert "--also mkcert removes it." in workshop.shell.succeed("uninstall", "--dry-run").stderr
+    workshop.shell.succeed("uninstall", "--yes", "--also", "mkcert")
+    assert workshop.everything() == clean
+
+
 def test_mkcerts_root_is_named_and_goes_only_when_asked_for(workshop: Workshop, mkcert_root: Path) -> None:
     clean = workshop.everything()
     _leave_mkcerts_root(workshop, mkcert_root)

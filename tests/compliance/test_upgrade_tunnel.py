@@ -69,8 +69,8 @@ async def test_a_websocket_that_next_refuses_without_an_answer_gives_its_hint(ru
         client = await wire_client(running)
         await client.request(path=b"/_next/webpack-hmr", fields=ASK)
         assert (await client.head()).startswith(b"HTTP/1.1 502 ")
-        ((host, found),) = running.noted.host_checks
-        assert (host, found.framework) == ("app.dev.local", "Next.js")
+        ((host, found),) = running.noted.findings
+        assert (host, found.advice.framework) == ("app.dev.local", "Next.js")
         client.close()
 
 

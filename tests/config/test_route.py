@@ -232,10 +232,47 @@ def test_route_arguments(argument: str, name: str, prefix: str, target: TcpTarge
     assert (written.source, written.line, written.key) == ("command line", 0, argument.partition("=")[0])
 
 
-def test_typing_a_remote_target_is_allowing_it() -> None:
-    assert parse_route_argument("api=https://example.com").allow_remote
+def test_another_machine_needs_a_word_on_the_command_line_too() -> None:
+    with pytest.raises(ConfigError, match=r"api: the target 192\.168\.1\.4 is another machine") as caught:
+        parse_route_argument("api=192.168.1.4:3000")
+    assert caught.value.hint == "If you mean it: devtls serve api=192.168.1.4:3000 --allow-remote"
+    assert parse_route_argument("api=https://example.com", allow_remote=True).allow_remote
+    assert not parse_route_argument("api=3000", allow_remote=True).allow_remote
     with pytest.raises(ConfigError, match="always refused"):
-        parse_route_argument("api=http://169.254.169.254")
+        parse_route_argument("api=http://169.254.169.254", allow_remote=True)
+
+
+@pytest.mark.parametrize(
+    ("argument", "hint"),
+    [
+        ("3000", "A target needs a name in front of it: devtls serve my-shop=3000"),
+        (":3000", "A target needs a name in front of it: devtls serve my-shop=:3000"),
+        ("=3000", "A target needs a name in front of it: devtls serve my-shop=3000"),
+        ("127.0.0.1:3000", "A target needs a name in front of it: devtls serve my-shop=127.0.0.1:3000"),
+        ("./site", "A target needs a name in front of it: devtls serve my-shop=./site"),
+        ("http://localhost:1", "A target needs a name in front of it: devtls serve my-shop=http://localhost:1"),
+        ("app:3000", "devtls serve app=3000"),
+        ("app", "devtls serve app=3000, where 3000 is the port of your app"),
+        ("app/api", "devtls serve app/api=3000, where 3000 is the port of your app"),
+        ("a+b", "Write NAME=TARGET, such as app=3000 or app/api=127.0.0.1:8000."),
+    ],
+)
+def test_an_argument_without_a_name_or_a_target_is_completed(argument: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_route_argument(argument, directory="/home/me/My_Shop")
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("app = { port = 3000 }", "Did you mean target?"),
+        ('app = { root = "./site" }', "Did you mean static?"),
+        ('app = { target = 1, host = "localhost:3000" }', 'Where the app is, says target = "localhost:3000".'),
+    ],
+)
+def test_words_of_other_programs_are_understood(line: str, hint: str) -> None:
+    assert refuse(line).hint.startswith(hint)
 
 
 @pytest.mark.parametrize("argument", ["app", "=3000", "app=", "", "app 3000"])

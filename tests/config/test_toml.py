@@ -179,7 +179,7 @@ def test_unknown_keys_and_sections_come_with_a_guess(text: str, key: str, line: 
 @pytest.mark.parametrize(
     ("text", "line", "why"),
     [
-        ("[serve]\nhttps_port = \n", 2, "Invalid value"),
+        ("[serve]\nhttps_port = \n", 2, "Invalid value (column 14)"),
         ("\n[serve\n", 2, "Expected ']'"),
         ("[serve]\nhttps_port = 1\nhttps_port = 2", 3, "overwrite"),
         ("a = 2026-13-45T99:99:99", 1, "not TOML"),
@@ -249,3 +249,31 @@ def test_whatever_stands_in_the_file_the_answer_is_a_config_or_a_config_error(te
         assert str(error).startswith("devtls.toml")
     else:
         assert parse_config(data, source="devtls.toml", directory="/project") == config
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("[routes]\napp = 127.0.0.1:3000\n", 'Text needs quotes: app = "127.0.0.1:3000".'),
+        ("[routes]\napp = ./site  # files\n", 'Text needs quotes: app = "./site".'),
+        ("[routes]\n*.app = 3000\n", "Names with a dot, a star or a slash need quotes"),
+        ("[routes]\napp 3000\n", "Look at this line: app 3000"),
+        ("[routes\n", "Look at this line: [routes"),
+        ('app = """\n', ""),
+    ],
+)
+def test_what_is_not_toml_is_shown(text: str, hint: str) -> None:
+    assert refuse(text).hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("[serve]\nport = 3000\n", "Did you mean https_port?"),
+        ("[serve]\nhttp = 3000\n", "Did you mean http_port?"),
+        ("[serve]\nhost = '::1'\n", "Did you mean listen?"),
+        ("app = 3000\n", "If app is a route, write it below a line [routes]."),
+    ],
+)
+def test_settings_go_by_other_names_elsewhere(text: str, hint: str) -> None:
+    assert refuse(text).hint == hint

@@ -15,7 +15,7 @@ from devtls.config.model import LIMIT_RANGES, RouteConfig, StaticTarget
 from devtls.config.route import _OPTIONS
 from devtls.config.toml import _SECTIONS
 from devtls.errors import ExitCode
-from devtls.http.answers.host_check import SIGNS
+from devtls.http.frameworks.host_check import REFUSES_NAME, SIGNS
 from docs.generate import code, commands, configuration
 from docs.generate.__main__ import MAN, PAGES, filled
 from docs.generate.man import man_page
@@ -108,13 +108,15 @@ def test_every_exit_code_and_error_stands_there() -> None:
 
 
 def test_the_lines_for_frameworks_are_those_of_the_log() -> None:
-    rows = {row[0]: row for row in table(page("how-to/frameworks.md"))[1:]}
-    for sign in SIGNS:
-        check = sign.check
-        written = rows[check.framework]
-        assert written[2].strip("`") == check.line.replace("{host}", "app.dev.local")
-        assert written[1].replace("`", "") == check.file
-        assert written[3:] == ["yes" if works else "no" for works in (check.localhost_works, check.upstream_works)]
+    text = section(page("how-to/frameworks.md"), "Let a framework accept the name")
+    rows = {row[0]: row for row in table(text)[1:]}
+    for advice in (sign.advice for sign in SIGNS if sign.advice.problem == REFUSES_NAME):
+        for setting in advice.settings:
+            written = rows[setting.framework or advice.framework]
+            assert written[1].replace("`", "") == setting.file
+            assert written[2].startswith("`" + setting.line.partition("{")[0])
+            works = (advice.localhost_works, advice.upstream_works)
+            assert written[3:] == ["yes" if each else "no" for each in works]
 
 
 def test_every_package_says_what_it_owns() -> None:

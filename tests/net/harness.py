@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.config import parse_config
 from devtls.errors import InvalidName
-from devtls.http.answers.host_check import HostCheck
+from devtls.http.frameworks.advice import FrameworkFinding
 from devtls.http.h1.head import HeadLimits
 from devtls.names import DEFAULT_ZONES, Hostname, parse_hostname
 from devtls.net.bind import bind
@@ -35,7 +35,7 @@ from devtls.net.tls.handshake import HandshakeFailure
 from devtls.net.upstream.pool import Pool, PoolLimits
 from devtls.pki.authority import Authority, NewKey, create_authority
 from devtls.pki.leaf import Leaf
-from devtls.routing import ClientAuth, Snapshot, Upstream, build_routes
+from devtls.routing import ClientAuth, Route, Snapshot, Upstream, build_routes
 from devtls.system.machine.pem import pem_path
 
 DEADLINE_S = 5.0
@@ -140,7 +140,7 @@ class Noted:
     """An Observer that keeps everything."""
 
     requests: list[AccessRecord] = field(default_factory=list)
-    host_checks: list[tuple[str, HostCheck]] = field(default_factory=list)
+    findings: list[tuple[str, FrameworkFinding]] = field(default_factory=list)
     failures: list[HandshakeFailure] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
     wants_requests: bool = True
@@ -149,9 +149,9 @@ class Noted:
         """Keep a record."""
         self.requests.append(record)
 
-    def host_check(self, host: str, found: HostCheck) -> None:
-        """Keep a host check."""
-        self.host_checks.append((host, found))
+    def framework(self, host: str, route: Route, found: FrameworkFinding) -> None:
+        """Keep a finding."""
+        self.findings.append((host, found))
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """Keep a failure."""

@@ -23,7 +23,7 @@ from devtls.http.events import (
 from devtls.http.exchange import ExchangeLimits, Terms
 from devtls.http.forward import Edge, ForwardPolicy
 from devtls.names import DEFAULT_ZONES
-from devtls.net.host_check import HostCheckObserver
+from devtls.net.framework_watch import ResponseWatch, RouteWatch
 from devtls.net.relay import Relay
 from devtls.net.upstream.handle import UpstreamHandle
 from devtls.net.upstream.pool import Pool
@@ -122,8 +122,8 @@ class NotingDispatcher:
         self.failures.append(failure)
         return LocalResponse(502, [], b"page")
 
-    def observe(self, relay: Relay, response: Response) -> HostCheckObserver:
-        return HostCheckObserver(response, relay.recorder, lambda _found: None)
+    def watch(self, relay: Relay) -> ResponseWatch:
+        return ResponseWatch(relay.request, RouteWatch(), 443, lambda _found: None)
 
     def record(self, relay: Relay, *, complete: bool) -> None:
         self.records.append(complete)

@@ -34,6 +34,6 @@ def context(debian: SmallDebian, reporter: RecordingReporter) -> Context:
 @pytest.fixture
 def changes(debian: SmallDebian, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChanges:
     """Changes of files in the place of this system's own."""
-    made = FakeChanges(tmp_path / "changed")
+    made = FakeChanges(tmp_path / "system/changed")
     made.install(monkeypatch)
     return made

@@ -18,9 +18,11 @@ from devtls.cli.terminal.change_view import plan_text
 from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, is_terminal
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.doctor.health.diagnosis import Diagnosis, DoctorEnvironment, diagnose
 from devtls.doctor.health.fixes import apply_fix, proposed_fixes
 from devtls.errors import ExitCode, Refused
+from devtls.operations.control import statuses
 from devtls.system.changes.engine import Executor
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.machine.execute import ProcessRunner
@@ -47,9 +49,16 @@ def command(*, fix: bool, yes: bool, as_json: bool, verbose: bool) -> int:
             hint="devtls doctor --fix --yes does it without asking, devtls doctor only looks",
         )
     machine = Machine.here()
-    runner = ProcessRunner(machine.elevation)
+    runner = ProcessRunner(machine.elevation, machine.root)
+    paths = Paths.from_environment()
     environment = DoctorEnvironment(
-        machine, Paths.from_environment(), runner, os.environ, _directory(), terminal_passphrases()
+        machine,
+        paths,
+        runner,
+        os.environ,
+        _directory(),
+        terminal_passphrases(),
+        lambda: statuses(paths, TerminalReporter()),
     )
     diagnosis = _diagnose(environment)
     fixed: tuple[Fixed, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from devtls.web.control_messages import FORMAT
 
 @click.command()
 @click.argument("name", shell_complete=complete_route)
-@click.argument("target")
+@click.argument("target", required=False)
 @click.option("--temporary", is_flag=True, help="For this run only: the route goes when devtls serve ends.")
 @click.option("--global", "of_user", is_flag=True, help="Into your own devtls.toml, which counts where no other is.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Into this file.")
@@ -43,7 +44,7 @@ from devtls.web.control_messages import FORMAT
 def command(
     *,
     name: str,
-    target: str,
+    target: str | None,
     temporary: bool,
     of_user: bool,
     config: Path | None,
@@ -51,7 +52,7 @@ def command(
     as_values: bool,
     **options: Any,
 ) -> int:
-    """Add a route, or replace the one of that name: devtls add api 4000.
+    """Add a route, or replace the one of that name: devtls add api 4000, or devtls add api=4000.
 
     It is written into the devtls.toml that devtls serve would use here, or into a new one in this directory; comments
     and order stay. A devtls serve that runs with that file applies it at once.
@@ -61,6 +62,7 @@ def command(
     if pid is not None and not temporary:
         raise click.UsageError("--pid goes with --temporary.")
     refuse_sudo_for("add")
+    name, target = _name_and_target(name, target)
     context = Context.here(TerminalReporter())
     given = RouteOptions(**{key: value for key, value in options.items() if value is not None})
     if temporary:
@@ -74,6 +76,22 @@ def command(
         verb = "Changed in" if added.replaced is not None else "Written to a new" if added.created else "Added to"
         click.echo(printable(f"{verb} {display_path(added.file)}: {added.line}"))
     return show_outcomes(added.outcomes, added.running, "temporary" if added.file is None else "file")
+
+
+def _name_and_target(name: str, target: str | None) -> tuple[str, str]:
+    """Return both, for `api=4000` as well, which is how devtls serve takes them."""
+    if target is None:
+        name, equals, target = name.partition("=")
+        if not equals or not name or not target:
+            raise click.UsageError(f"A route has a name and a target: devtls add {_example(name or target)}")
+    elif "=" in name and "=" in target:
+        raise click.UsageError("Add one route at a time.")
+    return name, target
+
+
+def _example(given: str) -> str:
+    # A port alone is a target, and everything else is most likely a name.
+    return f"app {given}" if given.isdigit() else f"{shlex.quote(given or 'app')} 3000"
 
 
 def _values(added: AddedRoute) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from devtls.system.storage.config_discovery import FILE_NAME
 @click.option("--https-port", type=PORT, help="Default: 443, or 8443; 0 takes a free one.")
 @click.option("--http-port", type=PORT, help="Port that redirects to https. Default: 80.")
 @click.option("--no-redirect", is_flag=True, help="Do not listen for http:// at all.")
+@click.option("--allow-remote", is_flag=True, help="A TARGET here is another machine, and that is meant.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="One JSON object per line on stderr.")
 @click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Write everything there, not here.")
 @click.option("--passphrase-fd", type=int, metavar="N", help="Where the passphrase of a locked CA is read from.")
@@ -40,6 +41,7 @@ def command(
     https_port: int | None,
     http_port: int | None,
     no_redirect: bool,
+    allow_remote: bool,
     log_format: str | None,
     log_file: Path | None,
     passphrase_fd: int | None,
@@ -61,6 +63,7 @@ def command(
         https_port=https_port,
         http_port=http_port,
         no_redirect=no_redirect,
+        allow_remote=allow_remote,
         log_format=log_format,
         log_file=log_file,
         verbose=verbose,

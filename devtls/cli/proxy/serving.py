@@ -15,6 +15,7 @@ from typing import Any
 from devtls.cli.proxy.serve_arguments import ServeArguments
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.config import parse_listen_arguments, parse_route_argument
+from devtls.config.lines import visible
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.console.lines import LineWriter
 from devtls.daemon.console.log import Log, forward_logging
@@ -24,10 +25,16 @@ from devtls.daemon.source import Source
 from devtls.errors import ExitCode
 from devtls.system.machine.log_file import divert_output
 from devtls.system.machine.paths import Paths, refuse_sudo_for
-from devtls.system.storage.config_discovery import FILE_NAME, Found, find_config, named_config
+from devtls.system.storage.config_discovery import (
+    FILE_NAME,
+    Found,
+    describe_obstacle,
+    find_config,
+    named_config,
+    read_config_file,
+)
 
 _EXAMPLES = f"""\
-There is nothing to serve: no routes here, and no {FILE_NAME} in this directory or above.
 
   devtls serve app=3000                    https://app.dev.local -> port 3000
   devtls serve app=3000 '*.app=3000'       and every name below it
@@ -56,7 +63,9 @@ def start(given: ServeArguments) -> int:
         flags["redirect"] = False
     paths = Paths.from_environment()
     directory = str(Path.cwd())
-    arguments = tuple(parse_route_argument(route, directory=directory) for route in given.routes)
+    arguments = tuple(
+        parse_route_argument(route, directory=directory, allow_remote=given.allow_remote) for route in given.routes
+    )
     source = Source(paths, find_file(given.config, paths), arguments, flags)
     level = "quiet" if given.quiet else "verbose" if given.verbose else "normal"
     return serve(source, level=level, passphrase_fd=given.passphrase_fd)
@@ -83,7 +92,7 @@ def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = 
         log.as_json = daemon.config.serve.log_format == "json"
         if not daemon.config.routes:
             daemon.abandon()
-            sys.stderr.write(_EXAMPLES)
+            sys.stderr.write(f"There is nothing to serve: {_why_nothing(source.found)}\n{_EXAMPLES}")
             return ExitCode.USAGE
         forward_logging(log)
         return run_daemon(daemon, style)
@@ -91,3 +100,12 @@ def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = 
         gc.enable()
         # Last: the thread that writes is a daemon, and would end in the middle of a line.
         writer.close()
+
+
+def _why_nothing(found: Found | None) -> str:
+    """Return the reason why there are no routes, as the rest of a sentence."""
+    if found is None:
+        obstacle = describe_obstacle(Path.cwd(), home=Path.home())
+        return f"no routes here, and no {FILE_NAME} in this directory or above.{f' {obstacle}' if obstacle else ''}"
+    empty = not read_config_file(found.path).strip()
+    return f"no routes here, and {visible(str(found.path))} {'is empty' if empty else 'has none'}."

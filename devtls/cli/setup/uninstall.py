@@ -9,7 +9,7 @@ import click
 
 from devtls.cli.terminal.change_view import change_json, password_notice, plan_text, revert_lines, revert_rows
 from devtls.cli.terminal.messages import printable
-from devtls.cli.terminal.options import DRY_RUN, JSON, YES
+from devtls.cli.terminal.options import ALSO, DRY_RUN, EVERY_ROOT, JSON, YES
 from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask_or_refuse
@@ -27,7 +27,9 @@ from devtls.system.machine.paths import refuse_sudo_for
 @YES
 @DRY_RUN
 @JSON
-def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
+@ALSO
+@EVERY_ROOT
+def command(*, yes: bool, dry_run: bool, as_json: bool, also: tuple[str, ...], every_root: bool) -> None:
     """Revert every change of devtls to this machine, delete the CA, and say how to remove the program.
 
     The same as devtls unsetup, devtls stop and devtls untrust --forget, and the state directory goes as well. Your own
@@ -35,7 +37,7 @@ def command(*, yes: bool, dry_run: bool, as_json: bool) -> None:
     """
     refuse_sudo_for("uninstall")
     context = Context.here(TerminalReporter(), terminal_passphrases())
-    plan = plan_uninstall(context)
+    plan = plan_uninstall(context, also, every_root=every_root)
     if dry_run:
         _show_dry_run(context, plan, as_json=as_json)
         return
@@ -79,6 +81,8 @@ def _show_dry_run(context: Context, plan: UninstallPlan, *, as_json: bool) -> No
         print_json(values)
     elif plan.has_work:
         click.echo(f"This would be done:\n\n{_text(context, plan, dry_run=True)}\nNothing was changed.")
+        for sentence in remaining_sentences(plan.trust):
+            click.echo(sentence, err=True)
     else:
         click.echo("Nothing of devtls is on this machine but the program itself.")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from devtls.system.changes.truststore.other_tools import TOOLS
+
 YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 DRY_RUN = click.option(
     "--dry-run", is_flag=True, help="Show what would be done, with the exact commands, and change nothing."
@@ -13,3 +15,9 @@ STORE = click.option(
     "--store", "stores", multiple=True, metavar="NAME", help="Only this store: system, nss, java, or a full name."
 )
 ZONE = click.option("--zone", "zones", multiple=True, metavar="ZONE", help="A zone of the new CA (repeatable).")
+ALSO = click.option(
+    "--also", multiple=True, type=click.Choice(TOOLS), help="Also remove the roots that this tool left (repeatable)."
+)
+EVERY_ROOT = click.option(
+    "--all", "every_root", is_flag=True, help="Also remove roots of other devtls CAs, such as older ones."
+)

@@ -34,7 +34,11 @@ def ask_or_refuse(command: str, where: str) -> None:
 
 def ask(question: str, where: str = "in any store") -> None:
     """Ask once, on stderr; raise Refused unless the answer is yes."""
-    if not confirmed(question):
+    try:
+        agreed = confirmed(question)
+    except click.Abort as error:  # Ctrl-C, or Ctrl-D
+        raise KeyboardInterrupt(f"nothing was changed {where}") from error
+    if not agreed:
         raise Refused(f"You did not say yes: nothing was changed {where}.")
 
 

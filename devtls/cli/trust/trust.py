@@ -61,10 +61,11 @@ def command(
     request = TrustRequest(
         tuple(parse_zone(zone, is_public_suffix=is_public_suffix) for zone in zones), stores, system_wide
     )
-    if not (yes or dry_run):
-        refuse_without_terminal("trust")
     context = Context.here(TerminalReporter(), terminal_passphrases())
     plan = plan_trust(context, request)
+    # Where there is nothing to do, nobody has to be asked.
+    if not (yes or dry_run) and (plan.has_work or plan.authority is None):
+        refuse_without_terminal("trust")
     if keep_root_key and plan.authority is not None:
         encrypted_root_key(context.keystore, plan.authority)
     if dry_run:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from devtls.cli.terminal.options import DRY_RUN, JSON, STORE, YES
+from devtls.cli.terminal.options import ALSO, DRY_RUN, EVERY_ROOT, JSON, STORE, YES
 from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.prompts import ask, refuse_without_terminal
@@ -15,7 +15,6 @@ from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.trust.untrust_view import planned_untrust_json, show_plan, show_result, show_variables, untrust_json
 from devtls.operations.context import Context
 from devtls.operations.untrust import UntrustRequest, apply_untrust, plan_untrust
-from devtls.system.changes.truststore.other_tools import TOOLS
 from devtls.system.machine.paths import refuse_sudo_for
 
 
@@ -25,10 +24,8 @@ from devtls.system.machine.paths import refuse_sudo_for
 @JSON
 @STORE
 @click.option("--forget", is_flag=True, help="Also delete the CA with its key.")
-@click.option(
-    "--also", multiple=True, type=click.Choice(TOOLS), help="Also remove the roots that this tool left (repeatable)."
-)
-@click.option("--all", "every_root", is_flag=True, help="Also remove roots of other devtls CAs, such as older ones.")
+@ALSO
+@EVERY_ROOT
 def command(
     *,
     yes: bool,
@@ -41,10 +38,11 @@ def command(
 ) -> None:
     """Remove the root of the development CA from every store; the CA itself stays unless --forget is given."""
     refuse_sudo_for("untrust")
-    if not (yes or dry_run):
-        refuse_without_terminal("untrust")
     context = Context.here(TerminalReporter(), terminal_passphrases())
     plan = plan_untrust(context, UntrustRequest(stores, every_root, also, forget))
+    # Where there is nothing to do, nobody has to be asked.
+    if plan.has_work and not (yes or dry_run):
+        refuse_without_terminal("untrust")
     if dry_run and as_json:
         print_json(planned_untrust_json(context, plan))
         return

@@ -110,7 +110,7 @@ def _untrusted(findings: Findings) -> str:
     made = "A new CA was made; no" if findings.authority_is_new else "No"
     lost = any(_is_lost(host, findings) for host in findings.names)
     # One question and one password instead of two.
-    both = " (devtls setup does that, the names below and the ports at once)" if lost else ""
+    both = " (or devtls setup, which does names and ports as well)" if lost else ""
     return f"{made} browser trusts it yet. Once, in another terminal{both}:"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from devtls.config.lines import visible
 from devtls.daemon.console.refused_clients import why_refused
@@ -22,7 +22,8 @@ from devtls.net.client.access import AccessRecord
 from devtls.net.tls.handshake import HUNG_UP, HandshakeFailure
 
 if TYPE_CHECKING:
-    from devtls.http.answers.host_check import HostCheck
+    from devtls.http.frameworks.advice import FrameworkFinding
+    from devtls.routing import Route
 
 Level = Literal["quiet", "normal", "verbose"]
 
@@ -55,9 +56,8 @@ class Log:
         self.style = style
         self._monotonic = monotonic
         self._last_written: dict[str, float] = {}
-        self._hinted: set[tuple[str, str]] = set()
-        self.other_name: Callable[[str], str] = lambda _: ""
-        """Gives for a host the same route's name below localhost, "" when it has none; the daemon sets it."""
+        self.framework_hints: Callable[[str, Route, FrameworkFinding], None] = lambda _host, _route, _found: None
+        """Says what to set in an app's framework; the daemon sets it."""
 
     # -- requests (net.access.Observer) -------------------------------------------------------------------------------
 
@@ -89,18 +89,9 @@ class Log:
 
     # -- hints --------------------------------------------------------------------------------------------------------
 
-    def host_check(self, host: str, found: HostCheck) -> None:
-        """Say once per name and framework which line to add."""
-        key = (host, found.framework)
-        # Full is silent: a client that invents names must not fill the log with hints.
-        if key in self._hinted or len(self._hinted) >= _MOST_REMEMBERED:
-            return
-        self._hinted.add(key)
-        other = self.other_name(host)
-        if not other:
-            # A host check lets localhost pass, but this route has no such name to offer.
-            found = replace(found, localhost_works=False)
-        self.warn(found.hint(host, other), event="host_check", host=host, framework=found.framework)
+    def framework(self, host: str, route: Route, found: FrameworkFinding) -> None:
+        """Pass on what a response showed of its framework."""
+        self.framework_hints(host, route, found)
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """Say that a client does not trust us, or we not it, once a minute and name; the rest only with -v."""

@@ -7,7 +7,7 @@ Refuses to end because one of them did. Nothing on this machine is changed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from devtls.doctor.health.machine import check_machine, probe_machine
 from devtls.doctor.health.names import check_names, probe_names, probe_resolver
 from devtls.doctor.health.ports import HTTP, HTTPS, STAND_IN, WantedPorts, check_ports, probe_ports
 from devtls.doctor.health.project import ProjectFacts, check_project, probe_project
+from devtls.doctor.health.running import check_running, hosts_of, reads
 from devtls.doctor.health.service import check_services, probe_services
 from devtls.doctor.health.shell import check_shell, probe_shell
 from devtls.doctor.health.stores import ProbedStore, check_stores, probe_stores
@@ -35,6 +36,7 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
 from devtls.system.machine.plan import Run
 from devtls.system.storage.passphrase import NO_PASSPHRASES, PassphraseSource
+from devtls.web.control_messages import ServeStatus
 
 QUICK_S = 6.0
 """Limit of a probe that reads files, asks the resolver or knocks on ports."""
@@ -56,6 +58,8 @@ class DoctorEnvironment:
     environ: Mapping[str, str]
     directory: Path
     passphrases: PassphraseSource = NO_PASSPHRASES
+    serves: Callable[[], Sequence[ServeStatus]] = tuple
+    """Asks every proxy that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +142,17 @@ class _Diagnosing:
             lambda: probe_project(environment.directory, environment.machine.home, environment.paths, zones), QUICK_S
         )
         project = ProjectFacts() if isinstance(found, ProbeFailed) else found
+        asked = probe_within(environment.serves, QUICK_S)
+        serves = () if isinstance(asked, ProbeFailed) else asked
         pki = ca.authority.pki_port if ca.authority else 0
-        numbers = [HTTPS, STAND_IN, HTTP, project.https_port or 0, pki]
+        numbers = [HTTPS, STAND_IN, HTTP, project.https_port or 0, pki, *(serve.https_port for serve in serves)]
         ports = ProbeThread(lambda: probe_ports([number for number in numbers if number], ca, environment.machine))
-        names = probe_within(lambda: probe_names(project.hosts), QUICK_S)
+        hosts = tuple(dict.fromkeys([*hosts_of(serves), *project.hosts]))
+        names = probe_within(lambda: probe_names(hosts), QUICK_S)
         resolver = probe_within(lambda: probe_resolver(environment.machine.root), QUICK_S)
-        findings = _check(Section.PROJECT, found, check_project)
+        findings = _check(Section.PROJECT, asked, check_running)
+        # What runs with the file has told of its apps.
+        findings += _check(Section.PROJECT, found, lambda facts: check_project(facts, served=_is_served(facts, serves)))
         if isinstance(resolver, ProbeFailed):
             findings += _check(Section.NAMES, resolver, lambda _: ())
         else:
@@ -160,6 +169,11 @@ class _Diagnosing:
         record = ChangeRecord(self._ca.facts.directory)
         found = probe_within(lambda: probe_browsers(environment.machine, record, trusting), QUICK_S)
         return _check(Section.BROWSERS, found, check_browsers)
+
+
+def _is_served(facts: ProjectFacts, serves: Sequence[ServeStatus]) -> bool:
+    # Without a file there is nothing to say of one while something is served.
+    return bool(serves) if not facts.file else reads(serves, facts.file)
 
 
 def _check(section: Section, found: _T | ProbeFailed, check: Callable[[_T], Iterable[Finding]]) -> list[Finding]:

@@ -39,9 +39,11 @@ class ProjectFacts:
     https_port: int | None = None
 
 
-def check_project(facts: ProjectFacts) -> Iterator[Finding]:
-    """Yield the findings about the configuration."""
+def check_project(facts: ProjectFacts, *, served: bool = False) -> Iterator[Finding]:
+    """Yield the findings about the configuration; its apps are not spoken of where a running proxy has its routes."""
     if not facts.file:
+        if served:
+            return
         yield Finding(
             "config-none",
             Section.PROJECT,
@@ -52,8 +54,10 @@ def check_project(facts: ProjectFacts) -> Iterator[Finding]:
     if facts.refused is not None:
         yield _on_refusal(facts.refused, forbidden=facts.forbidden)
         return
-    down = {target: why for target, why in facts.apps.items() if why}
-    if not down and not facts.missing_directories:
+    down = {} if served else {target: why for target, why in facts.apps.items() if why}
+    if served:
+        yield Finding("config-served", Section.PROJECT, Level.OK, f"{facts.file} is served.")
+    elif not down and not facts.missing_directories:
         what = f"{facts.file} has {facts.routes} {'route' if facts.routes == 1 else 'routes'}, and every app answers."
         yield Finding("config-fine", Section.PROJECT, Level.OK, what)
     for target, why in down.items():

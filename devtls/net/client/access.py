@@ -1,4 +1,4 @@
-"""Access records, and the observer that is told of them, of failed handshakes, host checks and faults."""
+"""Access records, and the observer that is told of them, of failed handshakes, of frameworks and faults."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import msgspec
 from devtls.http.events import Request
 from devtls.http.forward import Edge
 from devtls.net.tls.handshake import HandshakeFailure
+from devtls.routing import Route
 
 if TYPE_CHECKING:
-    from devtls.http.answers.host_check import HostCheck
+    from devtls.http.frameworks.advice import FrameworkFinding
 
 _PROTOCOLS = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1", b"2.0": "HTTP/2"}  # RFC 9113 8.1: HTTP/2 has no minor version
 
@@ -61,8 +62,8 @@ class Observer(Protocol):
     def request(self, record: AccessRecord) -> None:
         """A request is over."""
 
-    def host_check(self, host: str, found: HostCheck) -> None:
-        """An app refused the public name."""
+    def framework(self, host: str, route: Route, found: FrameworkFinding) -> None:
+        """A response to a request for `host` showed a problem of the app's framework."""
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """A TLS handshake failed."""

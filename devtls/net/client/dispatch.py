@@ -15,14 +15,15 @@ import msgspec
 from devtls.config import COMMAND_LINE
 from devtls.http.actions import FailureKind, SendErrorPage
 from devtls.http.answers import pages
-from devtls.http.answers.host_check import recognise_refused_socket
 from devtls.http.events import Data, EndOfMessage, Malformed, Request, Response
 from devtls.http.exchange import Terms
 from devtls.http.forward import Edge
+from devtls.http.frameworks.advice import FrameworkFinding
+from devtls.http.frameworks.host_check import recognise_refused_socket
 from devtls.http.headers import get
 from devtls.net.client.access import record_of
 from devtls.net.client.service import ClientLimits, ProxyService
-from devtls.net.host_check import HostCheckObserver
+from devtls.net.framework_watch import ResponseWatch
 from devtls.net.relay import Relay, RelayClient
 from devtls.net.tap import ClientDetails, ExchangeRecorder
 from devtls.net.tls.client_auth import Claim, ClientPolicy, policy_of, proof, shown
@@ -113,7 +114,7 @@ class RequestDispatcher:
     def dispatch(self, client: RelayClient, request: Request) -> Relay | pages.LocalResponse:
         """Return a relay that is to be given the request, or the page that refuses it."""
         service = self.service
-        table, last = service.snapshot.routes, self._last
+        table, last, looks = service.snapshot.routes, self._last, False
         if request.authority is last[1] and request.target is last[2] and table is last[0]:
             chosen, terms = last[3], last[4]  # the codec remembers heads, so these are the same objects: 0.4 us less
         else:
@@ -126,7 +127,11 @@ class RequestDispatcher:
                 return pages.client_refused(host_of(request.authority), self._objection, _accept(request))
             chosen, terms = found, self._terms_of(found)
             self._last = table, request.authority, request.target, chosen, terms
+            # Here, so that a request that is repeated costs nothing more: its response has been looked at.
+            looks = service.route_watch(chosen).looks
         relay = Relay(client, self, chosen, terms, request)
+        if looks:
+            relay.watch = self.watch(relay)
         if service.tap is not None:
             relay.recorder = self._recorder(request, chosen)
         if self._recording:
@@ -147,13 +152,14 @@ class RequestDispatcher:
         """Return the page that the client gets in the place of the app's response."""
         # A WebSocket that an app refuses has no body to observe: the reason is all there is.
         if relay.request.upgrade and (found := recognise_refused_socket(failure.detail)) is not None:
-            self.service.observer.host_check(host_of(relay.request.authority), found)
+            self.service.observer.framework(host_of(relay.request.authority), relay.route, FrameworkFinding(found))
         return _failure_page(self.service, relay.route, relay.request, failure)
 
-    def observe(self, relay: Relay, response: Response) -> HostCheckObserver:
-        """Return a recorder, the relay's own behind it, for a response that may be a framework's host check."""
-        report, host = self.service.observer.host_check, host_of(relay.request.authority)
-        return HostCheckObserver(response, relay.recorder, lambda found: report(host, found))
+    def watch(self, relay: Relay) -> ResponseWatch:
+        """Return the watch for a response that may be a framework's refusal."""
+        report, request, route = self.service.observer.framework, relay.request, relay.route
+        seen = self.service.route_watch(route)
+        return ResponseWatch(request, seen, self._port, lambda found: report(host_of(request.authority), route, found))
 
     def record(self, relay: Relay, *, complete: bool) -> None:
         """Record a request that a relay has finished."""

@@ -17,10 +17,11 @@ from devtls.http.h1.head import HeadLimits
 from devtls.names import LOCALHOST
 from devtls.net.acme_challenge import Challenges
 from devtls.net.client.access import Observer
+from devtls.net.framework_watch import RouteWatch
 from devtls.net.tap import Tap
 from devtls.net.tls.client_auth import Claim, ClientPolicy
 from devtls.net.upstream.pool import Pool
-from devtls.routing import ClientAuth, Snapshot
+from devtls.routing import ClientAuth, Route, Snapshot
 
 
 class ClientConnection(Protocol):
@@ -88,6 +89,7 @@ class ProxyService(msgspec.Struct, eq=False):
     """What of plain HTTP is not redirected: proofs for the ACME server, where there is one."""
     connections: set[ClientConnection] = msgspec.field(default_factory=set)
     _edges: dict[tuple[bytes, int], Edge] = msgspec.field(default_factory=dict)
+    _watches: dict[tuple[str, str], RouteWatch] = msgspec.field(default_factory=dict)
 
     def policy(self, sni: str) -> ClientPolicy | None:
         """Return the policy for clients of the name `sni` ("" = no name)."""
@@ -100,6 +102,14 @@ class ProxyService(msgspec.Struct, eq=False):
         if edge is None:
             edge = self._edges[client_ip, port] = Edge(client_ip, b"https", port, self.pseudonym)
         return edge
+
+    def route_watch(self, route: Route) -> RouteWatch:
+        """Return what is known of the framework of a route; a reload that leaves its app alone changes nothing."""
+        key = route.name, route.upstream.label
+        watch = self._watches.get(key)
+        if watch is None:
+            watch = self._watches[key] = RouteWatch()
+        return watch
 
     def route_lines(self, port: int) -> list[pages.RouteLine]:
         """Return the routes as our 404 page lists them for a client that came to `port`."""

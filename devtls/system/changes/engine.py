@@ -16,7 +16,7 @@ from typing import Any
 from devtls.errors import DevtlsError
 from devtls.system.changes.change import BLOCKED, AnyChange, ChangeState, Kind, Part, PreviousState, Status
 from devtls.system.changes.record import AppliedChange, ChangeRecord
-from devtls.system.machine.execute import Outcome, Runner, execute
+from devtls.system.machine.execute import Outcome, Runner, StepFailure, execute
 from devtls.system.machine.plan import Elevation, Plan, render_plan
 
 _PROBE_INTERVAL_S = 0.2
@@ -153,6 +153,8 @@ def _probed_again(proposal: Proposal, patience_s: float) -> tuple[Any, ChangeSta
 
 
 def _failure(change: AnyChange, after: Any, outcome: Outcome, state: ChangeState) -> ChangeState:
+    if outcome.trouble is StepFailure.UNSAFE:
+        return ChangeState(Status.SKIPPED, outcome.detail, f"Give it to root alone, then {change.part.apply_command}.")
     if not outcome.done:
         # The tool's own message comes before anything that the second probe could say.
         return change.read_failure(after, outcome)
@@ -238,7 +240,7 @@ def _revert(proposal: Proposal, executor: Executor) -> Result:
     after = change.probe()
     state = _in_words_of_revert(change, change.revert_state(after, previous_state))
     if not outcome.done:  # the steps after the failed one were not done, even where the change itself is gone
-        return _result(proposal, _in_words_of_revert(change, change.read_failure(after, outcome)), executor)
+        return _result(proposal, _in_words_of_revert(change, _failure(change, after, outcome, state)), executor)
     if state.status in BLOCKED:  # it cannot be probed again, so it may be there as before
         return _result(proposal, state, executor)
     if state.status is not Status.ABSENT or change.revert_plan(after, previous_state):

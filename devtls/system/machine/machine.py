@@ -9,10 +9,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from devtls.system.machine.elevation import SYSTEM_DIRECTORIES, find_elevation, find_tool
+from devtls.system.machine.elevation import (
+    SYSTEM_DIRECTORIES,
+    find_elevation,
+    find_system_tool,
+    find_tool,
+    refusal_of_jdk,
+    refusal_of_tools,
+    refusal_to_elevate,
+)
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation
 
 
@@ -21,6 +29,7 @@ class Machine:
     """`root` is "/" outside tests; `search_path` are the directories of PATH, for tools that run as the user.
 
     `platform` is what `sys.platform` says; `environ` is asked for places only (JAVA_HOME, WSL_DISTRO_NAME, ...).
+    `is_root` = this process is an administrator's, so that whatever it starts is as well.
     """
 
     root: Path
@@ -31,6 +40,7 @@ class Machine:
     elevation: Elevation | None = None
     platform: str = "linux"
     environ: Mapping[str, str] = field(default_factory=dict)
+    is_root: bool = False
 
     @classmethod
     def here(cls, environ: Mapping[str, str] = os.environ) -> Machine:
@@ -39,7 +49,7 @@ class Machine:
         elevation: Elevation | None = ALREADY_ROOT
         if sys.platform != "win32":
             elevation = find_elevation(os.geteuid())
-        return cls.redirected(
+        here = cls.redirected(
             Path("/"),
             home,
             environ,
@@ -49,6 +59,7 @@ class Machine:
             ),
             platform=sys.platform,
         )
+        return replace(here, is_root=sys.platform != "win32" and os.geteuid() == 0)
 
     @classmethod
     def redirected(
@@ -77,11 +88,27 @@ class Machine:
 
     def system_tool(self, *names: str) -> Path | None:
         """Return a tool that may be elevated: only from the system's own directories."""
-        return find_tool(names, SYSTEM_DIRECTORIES, self.root)
+        return find_system_tool(names, self.root)
+
+    def refusal_of_system_tool(self, *names: str) -> str:
+        """Return why a tool that is there must not be elevated, "" when it may be, or when there is none."""
+        return refusal_of_tools(names, self.root)
+
+    def system_keytool(self) -> Path | None:
+        """Return the keytool of the system's own JDK, if that JDK is root's alone."""
+        tool = self.system_tool("keytool", "keytool.exe")
+        return None if tool is None or refusal_of_jdk(tool, self.root) else tool
 
     def user_tool(self, *names: str) -> Path | None:
         """Return a tool that runs as the user: from PATH, then from the system's directories."""
-        return find_tool(names, self.search_path) or self.system_tool(*names)
+        return find_tool(names, self.search_path) or find_tool(names, SYSTEM_DIRECTORIES, self.root)
+
+    def changing_tool(self, *names: str) -> Path | None:
+        """Return a tool that changes something of the user's own: like `user_tool`, but for root only root's tools."""
+        found = find_tool(names, self.search_path)
+        if found is not None and not (self.is_root and refusal_to_elevate(found, self.root)):
+            return found
+        return self.system_tool(*names)
 
     def named_directory(self, variable: str, default: Path) -> Path:
         """Return the directory that an environment variable names, if it names one in full."""

@@ -1,9 +1,10 @@
 """Plans of changes to the machine, as values: the pure half of every change.
 
-Owns the vocabulary (Step, Plan, Elevation), the translation of each step into one command, and its text as a person
-could paste it. Refuses shells: a step is an argv list. Strategy: a store answers with a Plan, `--dry-run` prints it,
-and `devtls.system.machine.execute` runs exactly what was printed. Elevated steps only ever start tools of the system,
-never ourselves.
+Owns the vocabulary (Step, Plan, Elevation), the translation of each step into commands, and its text as a person could
+paste it. Refuses shells: a step is an argv list. Strategy: a store answers with a Plan, `--dry-run` prints it, and
+`devtls.system.machine.execute` runs exactly what was printed. Elevated steps only ever start tools of the system, never
+ourselves, and what they write comes on standard input: a file of the user's could be swapped for a link to another
+while somebody types a password, and root would copy that.
 A plan for a file that is not ours alone begins with Unchanged: what was shown is done to the file as it was shown, or
 not at all.
 """
@@ -12,14 +13,14 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath, PureWindowsPath
 from typing import Literal, TypeAlias, assert_never
 
-_INSTALL = PurePath("/usr/bin/install")
-_REMOVE = PurePath("/bin/rm")
-_MAKE_DIRECTORY = PurePath("/bin/mkdir")
+# In full: with sudo, PATH is not to decide what runs as root.
+_INSTALL, _TEE, _CHMOD = "/usr/bin/install", "/usr/bin/tee", "/bin/chmod"
+_MOVE, _REMOVE, _MAKE_DIRECTORY = "/bin/mv", "/bin/rm", "/bin/mkdir"
 
 _MOST_LINES = 200
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -32,28 +33,42 @@ ELEVATED_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Start a program: `argv[0]` is an absolute path; standard input is empty unless `stdin` is given."""
+    """Start a program: `argv[0]` is an absolute path; standard input is empty unless `stdin` is given.
+
+    `source` is a public file with the same bytes as `stdin`, which the text of the command names in their place; it is
+    not opened. `touches` are the files that an elevated command reads or writes at paths that it is given.
+    """
 
     argv: tuple[str, ...]
     elevate: bool = False
     timeout_s: float = QUICK_S
-    stdin: bytes | None = None
+    stdin: bytes | None = field(default=None, repr=False)
     env: Mapping[str, str] = field(default_factory=dict)
+    source: PurePath | None = None
+    touches: tuple[PurePath, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class WriteFile:
-    """Put `content` at `path`, whole or not at all; `source` is a public file that already holds the same bytes.
+    """Put `content` at `path`; `source` as in Run; `owner` are the numbers of user and group, None = who writes.
 
-    `owner` are the numbers of user and group, None = the user who writes.
+    Elevated, `replaces` says that there is a file already, whose place the new one takes by a rename. `tool` is
+    `install` where that reads a pipe, on Linux, and `tee` elsewhere; with `tee` a `mode` of None leaves the file's own.
     """
 
     path: PurePath
     content: bytes = field(repr=False)
-    mode: int = 0o644
+    mode: int | None = 0o644
     elevate: bool = False
     source: PurePath | None = None
     owner: tuple[int, int] | None = None
+    replaces: bool = False
+    tool: Literal["install", "tee"] = "install"
+
+    @property
+    def beside(self) -> PurePath:
+        """The path at which an elevated command writes it first."""
+        return self.path.with_name(f".{self.path.name}.devtls") if self.replaces else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +106,7 @@ class ManualStep:
 
 
 Command: TypeAlias = Run | WriteFile | MakeDirectory | RemoveFile
-"""The steps that one command does."""
+"""The steps that commands do."""
 
 Step: TypeAlias = Command | Unchanged | ManualStep
 
@@ -122,24 +137,40 @@ class Elevation:
 ALREADY_ROOT = Elevation()
 
 
-def lower(step: Command) -> Run:
-    """Return the one command that does `step`, without its elevation."""
+def lower(step: Command) -> tuple[Run, ...]:
+    """Return the commands that do `step`, without their elevation."""
     match step:
         case Run():
-            return step
+            return (step,)
         case WriteFile():
-            source = "/dev/stdin" if step.source is None else str(step.source)
-            owner = () if step.owner is None else ("-o", str(step.owner[0]), "-g", str(step.owner[1]))
-            # Behind -- no path is taken for an option.
-            argv = (str(_INSTALL), "-m", f"{step.mode:04o}", *owner, "--", source, str(step.path))
-            return Run(argv, step.elevate, _limit(step.elevate), step.content if step.source is None else None)
+            return tuple(_lower_write(step))
         case MakeDirectory():
-            argv = (str(_MAKE_DIRECTORY), "-p", "-m", f"{step.mode:04o}", "--", str(step.path))
-            return Run(argv, step.elevate, _limit(step.elevate))
+            mode = f"{step.mode:04o}"
+            return (_command(step.elevate, _MAKE_DIRECTORY, "-p", "-m", mode, "--", touches=(step.path,)),)
         case RemoveFile():
-            return Run((str(_REMOVE), "-f", "--", str(step.path)), step.elevate, _limit(step.elevate))
+            return (_command(step.elevate, _REMOVE, "-f", "--", touches=(step.path,)),)
         case _:
             assert_never(step)
+
+
+def _lower_write(step: WriteFile) -> Iterator[Run]:
+    mode, beside = "" if step.mode is None else f"{step.mode:04o}", step.beside
+    if step.tool == "install":
+        owner = () if step.owner is None else ("-o", str(step.owner[0]), "-g", str(step.owner[1]))
+        # uutils' install reads a pipe only where the file is not there yet (its issue 12407): hence the one beside it.
+        argv = (_INSTALL, "-m", mode, *owner, "--", "/dev/stdin")
+        yield replace(_command(step.elevate, *argv, touches=(beside,)), stdin=step.content, source=step.source)
+    else:
+        yield replace(_command(step.elevate, _TEE, touches=(beside,)), stdin=step.content, source=step.source)
+        if mode:  # root's umask may close it to others
+            yield _command(step.elevate, _CHMOD, mode, touches=(beside,))
+    if step.replaces:
+        yield _command(step.elevate, _MOVE, "-f", "--", touches=(beside, step.path))
+
+
+def _command(elevate: bool, *argv: str, touches: tuple[PurePath, ...]) -> Run:
+    """Return the command whose last arguments are the files that it touches; behind -- no path is an option."""
+    return Run((*argv, *map(str, touches)), elevate, _limit(elevate), touches=touches)
 
 
 def _limit(elevate: bool) -> float:
@@ -153,24 +184,29 @@ def elevated_argv(run: Run, elevation: Elevation | None) -> tuple[str, ...]:
     return (*(elevation.argv if elevation else ("sudo",)), *run.argv)
 
 
-def render(step: Step, elevation: Elevation | None) -> str:
-    """Return `step` as one command to paste into a shell; its standard input follows as a here-document.
+def render(step: Step, elevation: Elevation | None) -> tuple[str, ...]:
+    """Return `step` as commands to paste into a shell; standard input follows as a here-document, or names a file.
 
     A condition is a comment, and so is a command with more input than anybody reads: pasted, it does nothing.
     """
     if isinstance(step, Unchanged):
-        return f"# Only while {step.path} is {'as it is now' if step.sha256 else 'missing'}:"
+        return (f"# Only while {step.path} is {'as it is now' if step.sha256 else 'missing'}:",)
     if isinstance(step, ManualStep):
-        return f"# By hand: {step.what}"
+        return (f"# By hand: {step.what}",)
     if not isinstance(step, Run) and PureWindowsPath(step.path).drive:
-        return _render_windows(step)
-    run = lower(step)
+        return (_render_windows(step),)
+    return tuple(_render_run(run, elevation) for run in lower(step))
+
+
+def _render_run(run: Run, elevation: Elevation | None) -> str:
     if PureWindowsPath(run.argv[0]).drive:
         return subprocess.list2cmdline(elevated_argv(run, elevation))
     variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(run.env.items())]
     line = " ".join([*variables, *(shlex.quote(word) for word in elevated_argv(run, elevation))])
     if run.stdin is None:
         return line
+    if run.source is not None:  # the shell opens it, with the rights of the person
+        return f"{line} <{shlex.quote(str(run.source))}"
     text = run.stdin.decode("utf-8", "backslashreplace")
     if text.count("\n") > _MOST_LINES:
         return f"# {line}    (with {text.count(chr(10))} lines on standard input)"
@@ -199,4 +235,4 @@ def _render_windows(step: WriteFile | MakeDirectory | RemoveFile) -> str:
 
 def render_plan(plan: Plan, elevation: Elevation | None) -> tuple[str, ...]:
     """Return the plan's commands in order."""
-    return tuple(render(step, elevation) for step in plan.steps)
+    return tuple(line for step in plan.steps for line in render(step, elevation))

@@ -47,6 +47,30 @@ def find_config(start: Path, *, home: Path, config_dir: Path) -> Found | None:
     return Found(path, explicit=False) if _is_candidate(path) else None
 
 
+def describe_obstacle(start: Path, *, home: Path) -> str:
+    """Return a sentence about the nearest devtls.toml that the search from `start` passed over, "" for none."""
+    start, home = start.resolve(), home.resolve()
+    for directory in (start, *start.parents):
+        path = directory / FILE_NAME
+        if os.path.lexists(path) and not _is_candidate(path):
+            return f"{path} {_what_it_is(path)}, and was passed over."
+        if directory == home:
+            break
+    return ""
+
+
+def _what_it_is(path: Path) -> str:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return "is a link that leads nowhere"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if stat.S_ISDIR(status.st_mode):
+        return "is a directory, not a file"
+    return "belongs to another user" if stat.S_ISREG(status.st_mode) else "is no regular file"
+
+
 def named_config(path: Path) -> Found:
     """Return the file of `--config`."""
     return Found(path.absolute(), explicit=True)

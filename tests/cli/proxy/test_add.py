@@ -19,6 +19,7 @@ from devtls.cli.proxy.stop import command as stop
 from devtls.config.edit import NEW_FILE
 from devtls.config.schema import SCHEMA_LINE, SCHEMA_NAME
 from devtls.errors import ConfigError, NotAllowed, Refused
+from devtls.system.machine.name_resolution import Resolves
 from devtls.system.machine.paths import Paths
 from devtls.system.storage.config_discovery import Found, load_config
 
@@ -154,3 +155,22 @@ def test_under_sudo_nothing_is_written(run: Run, project: Path, monkeypatch: pyt
     for command, *arguments in ((add, "a", "1"), (remove, "a"), (list_,), (status,), (stop,), (reload,)):
         assert isinstance(run(command, *arguments).exception, Refused)
     assert not (project / "devtls.toml").exists()
+
+
+def test_a_route_may_be_typed_as_devtls_serve_takes_it(project: Path, run: Run) -> None:
+    assert "app = 3000" in run(add, "app=3000").output
+    assert '"app/a=b" = 4000' in run(add, "app/a=b", "4000").output
+    assert (project / "devtls.toml").read_text().endswith('app = 3000\n"app/a=b" = 4000\n')
+
+
+def test_a_routes_target_may_not_be_left_out(run: Run) -> None:
+    for typed in ("app", "3000", "app=", "=3000"):
+        assert "A route has a name and a target: devtls add app 3000" in str(run(add, typed).exception)
+
+
+def test_the_name_that_a_browser_opens_comes_first(project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(add, "app", "3000")
+    monkeypatch.setattr("devtls.operations.route_lists.resolve", lambda _: Resolves.NOWHERE)
+    assert "  app.localhost  ->  127.0.0.1:3000  also app.dev.local, app.test\n" in run(list_).output
+    monkeypatch.setattr("devtls.operations.route_lists.resolve", lambda _: Resolves.HERE)
+    assert "  app.dev.local  ->  127.0.0.1:3000  also app.localhost, app.test\n" in run(list_).output

@@ -94,3 +94,25 @@ def test_nothing_to_serve_is_a_usage_error(monkeypatch: pytest.MonkeyPatch, caps
     source = Source(Paths.from_environment(), None, (), {"https_port": 0, "redirect": False})
     assert serving.serve(source) == ExitCode.USAGE
     assert "devtls serve app=3000" in capsys.readouterr().err
+
+
+def test_a_file_that_is_empty_or_a_directory_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "devtls.toml"
+
+    def told() -> str:
+        found = serving.find_file(None, Paths.from_environment())
+        flags = {"https_port": 0, "redirect": False}
+        assert serving.serve(Source(Paths.from_environment(), found, (), flags)) == ExitCode.USAGE
+        return capsys.readouterr().err.partition("\n")[0]
+
+    file.write_text(" \n")
+    assert told() == f"There is nothing to serve: no routes here, and {file} is empty."
+    file.write_text("# nothing yet\n")
+    assert told() == f"There is nothing to serve: no routes here, and {file} has none."
+    file.unlink()
+    file.mkdir()
+    assert told().endswith(f"or above. {file} is a directory, not a file, and was passed over.")

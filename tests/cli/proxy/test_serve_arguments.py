@@ -19,7 +19,7 @@ WORDS = [
     "--no-redirect", "--no-redirect=1", "--https-port", "--http-port", "--https-port=8443", "--https-port=", "0",
     "443", "65535", "65536", "-1", "+1", "1_0", " 1", "٣", "--listen", "--listen=::1", "127.0.0.1", "--config",
     "--config=x.toml", "--log-format", "--log-format=json", "json", "JSON", "xml", "--help", "-h", "--what",
-    "--log-file", "--log-file=x.log",
+    "--log-file", "--log-file=x.log", "--allow-remote",
 ]  # fmt: skip
 
 

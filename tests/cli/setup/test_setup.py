@@ -25,7 +25,7 @@ APP = f"{MARK}app.dev.local\napp.localhost\napp.test\n"
 
 @pytest.fixture
 def changes(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChanges:
-    made = FakeChanges(tmp_path / "changed")
+    made = FakeChanges(tmp_path / "system/changed")
     made.install(monkeypatch)
     monkeypatch.chdir(shell.machine.home)
     return made

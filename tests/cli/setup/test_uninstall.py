@@ -19,7 +19,7 @@ from tests.system.changes.file_change import program
 
 @pytest.fixture
 def changes(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChanges:
-    made = FakeChanges(tmp_path / "changed")
+    made = FakeChanges(tmp_path / "system/changed")
     made.install(monkeypatch)
     monkeypatch.chdir(shell.machine.home)
     return made

@@ -20,7 +20,7 @@ NOTHING = "Nothing of devtls setup is on this machine.\n"
 
 @pytest.fixture
 def changes(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChanges:
-    made = FakeChanges(tmp_path / "changed")
+    made = FakeChanges(tmp_path / "system/changed")
     made.install(monkeypatch)
     monkeypatch.chdir(shell.machine.home)
     return made

@@ -477,3 +477,10 @@ def test_help_names_every_option() -> None:
     text = CliRunner().invoke(cli, ["trust", "--help"]).output
     for option in ("--yes", "--dry-run", "--json", "--store", "--system", "--zone"):
         assert option in text
+
+
+def test_where_there_is_nothing_to_do_no_terminal_is_needed(shell: Shell) -> None:
+    assert "No store holds the root" in shell.succeed("untrust").stderr
+    shell.succeed("trust", "--yes")
+    assert "Nothing to do in any store." in shell.succeed("trust").stderr
+    assert shell.fail(ExitCode.REFUSED, "untrust").hint.startswith("devtls untrust --yes")

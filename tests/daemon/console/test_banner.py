@@ -122,8 +122,8 @@ def test_nothing_works_in_browsers_before_one_trusts_the_ca() -> None:
     names = {"app.dev.local": Resolves.NOWHERE, "*.app.dev.local": Resolves.NOWHERE}
     shown = render("app=3000", "*.app=3000", names=names, trusted=False)
     assert "works" not in shown
-    assert "(devtls setup does that, the names below and the ports at once):\n\n      devtls trust\n" in shown
-    assert "devtls setup does" not in render("app=3000", trusted=False)
+    assert "(or devtls setup, which does names and ports as well):\n\n      devtls trust\n" in shown
+    assert "or devtls setup" not in render("app=3000", trusted=False)
 
 
 def test_a_resolver_that_does_not_answer_is_reported() -> None:

@@ -11,14 +11,12 @@ from msgspec.structs import replace
 from devtls.daemon.console.log import Level, Log
 from devtls.daemon.console.style import TerminalStyle
 from devtls.errors import ConfigError
-from devtls.http.answers.host_check import HostCheck
 from devtls.net.client.access import AccessRecord
 from devtls.net.tls.handshake import HUNG_UP, HandshakeFailure
 
 RECORD = AccessRecord(
     "GET", "app.dev.local", "/x", 200, "app", "127.0.0.1:3000", 12, 0.0421, "HTTP/1.1", "127.0.0.1", True
 )  # fmt: skip
-VITE = HostCheck("Vite", "vite.config.js", 'server: { allowedHosts: ["{host}"] }')
 
 
 class Clock:
@@ -89,7 +87,6 @@ def test_names_without_end_do_not_fill_memory_or_log() -> None:
     log, lines, _ = make()
     for number in range(2000):
         log.handshake_failed(HandshakeFailure(f"n{number}.test", "bad certificate"))
-        log.host_check(f"n{number}.test", VITE)
     assert len(lines) < 600
 
 
@@ -120,18 +117,6 @@ def test_other_handshake_failures_are_told_with_v_only() -> None:
         log.handshake_failed(failure)
         assert len(lines) == count
         assert all(line.isprintable() for line in lines)
-
-
-def test_a_host_check_hint_comes_once_and_names_what_works_now() -> None:
-    log, lines, _ = make()
-    log.other_name = lambda _: "app.localhost:8443"
-    log.host_check("app.dev.local", VITE)
-    log.host_check("app.dev.local", VITE)
-    assert len(lines) == 1
-    assert "https://app.localhost:8443" in lines[0]
-    log.other_name = lambda _: ""
-    log.host_check("other.dev.local", VITE)
-    assert "localhost" not in lines[1]
 
 
 def test_errors_come_with_their_hint() -> None:

@@ -11,11 +11,11 @@ import pytest
 from devtls.doctor.health.authority import ProbedCa, probe_ca
 from devtls.doctor.health.diagnosis import DoctorEnvironment
 from devtls.names import DEFAULT_ZONES
-from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
 from devtls.system.machine.plan import ALREADY_ROOT
 from devtls.system.storage.keystore import Keystore
+from tests.system.as_root import AS_ROOT
 from tests.system.machine.small_debian import CERTUTIL
 
 
@@ -55,4 +55,4 @@ def no_ca(ca: ProbedCa) -> ProbedCa:
 @pytest.fixture
 def environment(machine: Machine, state: Path, tmp_path: Path) -> DoctorEnvironment:
     paths = Paths(state, tmp_path / "config", tmp_path / "run")
-    return DoctorEnvironment(machine, paths, ProcessRunner(ALREADY_ROOT), {}, tmp_path)
+    return DoctorEnvironment(machine, paths, AS_ROOT, {}, tmp_path)

@@ -9,12 +9,12 @@ from devtls.names import DEFAULT_ZONES
 from devtls.system.changes.change import Status
 from devtls.system.changes.engine import Executor, apply
 from devtls.system.changes.record import ChangeRecord
-from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT
 from devtls.system.storage.keystore import Keystore
+from tests.system.as_root import AS_ROOT
 
-RUNNER = ProcessRunner(ALREADY_ROOT)
+RUNNER = AS_ROOT
 NSS = "nss:~/.local/share/pki/nssdb"
 
 

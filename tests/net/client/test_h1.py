@@ -204,5 +204,5 @@ async def test_a_host_check_is_recognised_however_far_down_and_in_how_many_piece
         running.route(f"app = {backend.port}")
         reply = await running.get()
     assert reply.body == style + sentence
-    ((host, found),) = running.noted.host_checks
-    assert (host, found.framework) == ("app.dev.local", "Rails")
+    ((host, found),) = running.noted.findings
+    assert (host, found.advice.framework) == ("app.dev.local", "Rails")

@@ -143,8 +143,8 @@ async def test_a_host_check_of_an_app_is_recognised(running: Proxy, pieces: int)
         client = await h2_client(running)
         seen = await client.get()
         assert (seen.status, seen.body) == (403, VITE)
-        ((host, found),) = running.noted.host_checks
-        assert (host, found.framework) == ("app.dev.local", "Vite")
+        ((host, found),) = running.noted.findings
+        assert (host, found.advice.framework) == ("app.dev.local", "Vite")
         client.close()
 
 
@@ -153,7 +153,7 @@ async def test_a_host_check_in_one_piece_is_recognised(running: Proxy) -> None:
         running.route(f"app = {backend.port}")
         client = await h2_client(running)
         assert (await client.get()).status == 403
-        assert len(running.noted.host_checks) == 1
+        assert len(running.noted.findings) == 1
         client.close()
 
 
@@ -168,8 +168,8 @@ async def test_a_bare_word_instead_of_a_websocket_is_recognised(running: Proxy) 
         running.route(f"app = {backend.port}")
         client = await h2_client(running)
         assert (await client.head_of(await client.connect())).status == 502
-        ((host, found),) = running.noted.host_checks
-        assert (host, found.framework) == ("app.dev.local", "Next.js")
+        ((host, found),) = running.noted.findings
+        assert (host, found.advice.framework) == ("app.dev.local", "Next.js")
         client.close()
 
 

@@ -13,6 +13,7 @@ from devtls.system.changes.engine import Executor, Result, apply, propose, propo
 from devtls.system.changes.record import AppliedChange, ChangeRecord
 from devtls.system.machine.execute import Finished, ProcessRunner
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation, Run
+from tests.system.as_root import AS_ROOT
 from tests.system.changes.file_change import DESIRED, MARK, FileChange, program
 
 NEXT = replace(DESIRED, hostnames=("api.test",))
@@ -171,7 +172,7 @@ def test_without_elevation_the_commands_are_there_and_nothing_is_done(file: File
 
 
 def test_an_elevated_step_is_done_by_the_tool_that_is_shown(file: FileChange, tmp_path: Path) -> None:
-    executor = Executor(ProcessRunner(ALREADY_ROOT), ALREADY_ROOT, ChangeRecord(tmp_path / "state"), 0)
+    executor = Executor(AS_ROOT, ALREADY_ROOT, ChangeRecord(tmp_path / "state"), 0)
     assert apply_one(replace(file, elevate=True), executor).is_applied
     assert revert_one(replace(file, elevate=True), executor).changed
     shown = apply_one(

@@ -1,8 +1,18 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from devtls.system.machine.elevation import find_elevation, find_tool
+import pytest
+
+from devtls.system.machine.elevation import (
+    find_elevation,
+    find_system_tool,
+    find_tool,
+    refusal_of_tools,
+    refusal_to_elevate,
+    refusal_to_touch,
+)
 from devtls.system.machine.plan import ALREADY_ROOT
 
 
@@ -42,3 +52,104 @@ def test_a_file_that_cannot_be_started_is_no_tool(tmp_path: Path) -> None:
     assert find_tool(("tool",), root=tmp_path) is None
     there = _tool(tmp_path, "bin/tool")
     assert find_tool(("other", "tool"), root=tmp_path) == there
+
+
+def test_a_tool_behind_links_of_its_own_name_may_be_elevated(tmp_path: Path) -> None:
+    _tool(tmp_path, "usr/lib/jvm/17/bin/keytool")
+    (tmp_path / "etc/alternatives").mkdir(parents=True)
+    (tmp_path / "etc/alternatives/keytool").symlink_to(tmp_path / "usr/lib/jvm/17/bin/keytool")
+    (tmp_path / "usr/bin").mkdir()
+    (tmp_path / "usr/bin/keytool").symlink_to("../../etc/alternatives/keytool")
+    (tmp_path / "bin").symlink_to("usr/bin")
+    assert refusal_to_elevate(tmp_path / "bin/keytool", tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "final", "may"),
+    [
+        ("keytool", "python3.11", False),
+        ("keytool", "busybox", False),
+        ("install", "busybox", True),
+        ("install", "coreutils", True),
+        ("tee", "python3", False),
+        ("sudo", "sudo-rs", True),
+        ("doas", "sudo-rs", False),
+        ("update-ca-certificates", "bash", False),
+    ],
+)
+def test_a_link_to_another_program_is_not_elevated(tmp_path: Path, name: str, final: str, may: bool) -> None:
+    _tool(tmp_path, f"usr/bin/{final}")
+    (tmp_path / "usr/bin" / name).symlink_to(final)
+    why = refusal_to_elevate(tmp_path / "usr/bin" / name, tmp_path)
+    assert why == ("" if may else f"{tmp_path}/usr/bin/{name} is not run as root: "
+                                  f"it leads to {tmp_path}/usr/bin/{final}, which is another program")  # fmt: skip
+    assert (find_system_tool((name,), tmp_path) is not None) is may
+    assert (refusal_of_tools((name,), tmp_path) == "") is may
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777])
+@pytest.mark.parametrize("opened", ["usr", "usr/bin"])
+def test_a_directory_that_others_may_write_leads_to_no_tool_of_root_not_even_a_sticky_one(
+    tmp_path: Path, opened: str, mode: int
+) -> None:
+    tool = _tool(tmp_path, "usr/bin/tool")
+    assert refusal_to_elevate(tool, tmp_path) == ""
+    (tmp_path / opened).chmod(mode)
+    assert refusal_to_elevate(tool, tmp_path) == (
+        f"{tool} is not run as root: {tmp_path / opened} can be written by others than root"
+    )
+    assert find_system_tool(("tool",), tmp_path) is None
+
+
+def test_a_link_out_of_a_safe_directory_is_followed_to_where_it_leads(tmp_path: Path) -> None:
+    elsewhere = _tool(tmp_path, "home/ann/tool")
+    (tmp_path / "home/ann").chmod(0o777)
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "usr/bin/tool").symlink_to(elsewhere)
+    assert "home/ann can be written" in refusal_to_elevate(tmp_path / "usr/bin/tool", tmp_path)
+
+
+def test_a_script_is_as_safe_as_its_interpreter(tmp_path: Path) -> None:
+    interpreter, script = _tool(tmp_path, "opt/python/bin/python"), _tool(tmp_path, "usr/sbin/tool")
+    for line in (f"#!{interpreter} -E", f"#! {interpreter}"):
+        script.write_text(f"{line}\n")
+        assert refusal_to_elevate(script, tmp_path) == ""
+        (tmp_path / "opt/python").chmod(0o777)
+        assert f"its interpreter is {interpreter}" in refusal_to_elevate(script, tmp_path)
+        (tmp_path / "opt/python").chmod(0o755)
+    script.write_text("#!/usr/bin/env sh\n")
+    assert refusal_to_elevate(script, tmp_path) == ""
+    script.write_text("#!\n")
+    assert refusal_to_elevate(script, tmp_path) == ""
+
+
+def test_below_the_real_root_a_program_in_the_directory_of_temporary_files_is_anybodys(tmp_path: Path) -> None:
+    assert " is not run as root: " in refusal_to_elevate(_tool(tmp_path, "tool"))
+    assert refusal_to_elevate(Path("/bin/sh").resolve()) == ""
+
+
+def test_a_tool_that_is_missing_or_leads_to_itself_is_no_riddle(tmp_path: Path) -> None:
+    assert refusal_to_elevate(tmp_path / "none", tmp_path) == ""
+    (tmp_path / "loop").symlink_to("loop")
+    assert "leads to itself" in refusal_to_elevate(tmp_path / "loop", tmp_path)
+    assert refusal_of_tools(("none",), tmp_path) == ""
+
+
+def test_root_touches_no_file_whose_place_others_can_give_to_another(tmp_path: Path) -> None:
+    (tmp_path / "etc/open").mkdir(parents=True)
+    assert refusal_to_touch(tmp_path / "etc/open/file", tmp_path) == ""
+    assert refusal_to_touch(tmp_path / "etc/missing/file", tmp_path) == ""
+    (tmp_path / "etc/open").chmod(0o1777)
+    assert refusal_to_touch(tmp_path / "etc/open/file", tmp_path) == (
+        f"{tmp_path}/etc/open/file is left alone as root: {tmp_path}/etc/open can be written by others than root"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_a_directory_of_path_that_is_closed_is_passed_over(tmp_path: Path) -> None:
+    there = _tool(tmp_path, "open/tool")
+    _tool(tmp_path, "closed/tool").parent.chmod(0)
+    try:
+        assert find_tool(("tool",), ("closed", "open"), tmp_path) == there
+    finally:
+        (tmp_path / "closed").chmod(0o700)

@@ -3,8 +3,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -17,7 +19,6 @@ from devtls.system.machine.execute import (
     write_atomically,
 )
 from devtls.system.machine.plan import (
-    ALREADY_ROOT,
     Elevation,
     MakeDirectory,
     ManualStep,
@@ -27,8 +28,7 @@ from devtls.system.machine.plan import (
     Unchanged,
     WriteFile,
 )
-
-AS_ROOT = ProcessRunner(ALREADY_ROOT)
+from tests.system.as_root import AS_ROOT, SANDBOX
 
 
 def _script(path: Path, text: str) -> Path:
@@ -94,7 +94,7 @@ def test_a_hanging_tool_is_killed_with_its_children(tmp_path: Path) -> None:
 def test_an_elevated_tool_that_hangs_is_given_up(tmp_path: Path) -> None:
     sudo = _script(tmp_path / "sudo", 'exec "$@"')
     tool = _script(tmp_path / "tool", "exec sleep 60")
-    runner = ProcessRunner(Elevation("sudo", (str(sudo),)))
+    runner = ProcessRunner(Elevation("sudo", (str(sudo),)), SANDBOX)
     ended = runner.run(Run((str(tool),), elevate=True, timeout_s=0.2))
     assert isinstance(ended, NotFinished)
     assert ended.trouble is StepFailure.TIMED_OUT
@@ -102,14 +102,14 @@ def test_an_elevated_tool_that_hangs_is_given_up(tmp_path: Path) -> None:
 
 def test_an_elevated_tool_that_cannot_be_killed_is_left_behind(tmp_path: Path) -> None:
     sudo = _script(tmp_path / "sudo", 'trap "" TERM; sleep 1.5 >/dev/null; exit 0')
-    runner = ProcessRunner(Elevation("sudo", (str(sudo),)))
+    runner = ProcessRunner(Elevation("sudo", (str(sudo),)), SANDBOX)
     ended = runner.run(Run(("/bin/true",), elevate=True, timeout_s=0.1))
     assert isinstance(ended, NotFinished)
 
 
 def test_elevation_goes_in_front_of_the_command(tmp_path: Path) -> None:
     sudo = _script(tmp_path / "sudo", 'echo "elevated: $*"')
-    runner = ProcessRunner(Elevation("sudo", (str(sudo),)))
+    runner = ProcessRunner(Elevation("sudo", (str(sudo),)), SANDBOX)
     assert _finished(Run(("/bin/true", "x"), elevate=True), runner).stdout == b"elevated: /bin/true x\n"
 
 
@@ -212,3 +212,126 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         write_atomically(tmp_path / "target", b"x", 0o644)
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_a_program_that_others_can_swap_is_not_started_as_root(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    tool = _script(tmp_path / "tool", f"touch {ran}")
+    run = Run((str(tool),), elevate=True)
+    assert isinstance(AS_ROOT.run(run), Finished)  # the plan was made when it was safe
+    ran.unlink()
+    tool.chmod(0o777)
+    outcome = execute(Plan((run,)), AS_ROOT)
+    assert (outcome.trouble, outcome.detail) == (
+        StepFailure.UNSAFE,
+        f"{tool} is not run as root: {tool} can be written by others than root",
+    )
+    assert not ran.exists()
+    assert isinstance(AS_ROOT.run(Run((str(tool),))), Finished)
+
+
+def test_root_writes_into_no_directory_where_others_could_put_a_link(tmp_path: Path) -> None:
+    target = tmp_path / "open/file"
+    target.parent.mkdir()
+    target.parent.chmod(0o777)
+    for step in (WriteFile(target, b"x", elevate=True), RemoveFile(target, elevate=True)):
+        outcome = execute(Plan((step,)), AS_ROOT)
+        assert (outcome.trouble, "left alone as root" in outcome.detail) == (StepFailure.UNSAFE, True)
+    assert not target.exists()
+
+
+def test_an_elevated_program_works_in_the_root_directory_with_no_variable_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("LD_PRELOAD", "JAVA_TOOL_OPTIONS", "OPENSSL_CONF", "PYTHONPATH", "BASH_ENV", "DISPLAY"):
+        monkeypatch.setenv(name, "")
+    tool = _script(tmp_path / "tool", "/usr/bin/env; pwd; umask")
+    said = _finished(Run((str(tool),), elevate=True, env={"EXTRA": "1"})).stdout.decode().split("\n")
+    assert said[-3:] == ["/", "0022", ""]
+    variables = dict(line.split("=", 1) for line in said[:-3])
+    assert {name: variables[name] for name in ("PATH", "LC_ALL")} == {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C.UTF-8",
+    }
+    assert set(variables) <= {"PATH", "LC_ALL", "HOME", "PWD", "SHLVL", "_", "OLDPWD"}
+    sudo = _script(tmp_path / "sudo", 'exec "$@"')
+    asking = ProcessRunner(Elevation("sudo", (str(sudo),)), SANDBOX)
+    assert b"\nDISPLAY=" in b"\n" + _finished(Run((str(tool),), elevate=True), asking).stdout
+
+
+def test_a_program_of_the_users_finds_no_module_in_the_directory_of_a_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _finished(Run((str(_script(tmp_path / "tool", "pwd")),))).stdout == b"/\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux seals files")
+def test_nobody_can_change_what_a_program_is_fed_while_a_password_is_typed(tmp_path: Path) -> None:
+    tool = _script(tmp_path / "tool", "echo other 2>/dev/null 1>/dev/stdin; cat")
+    assert _finished(Run((str(tool),), stdin=b"fed")).stdout == b"fed"
+
+
+@pytest.mark.parametrize("tool", ["install", "tee"])
+@pytest.mark.parametrize("replaces", [False, True])
+def test_an_elevated_write_does_not_read_the_file_that_its_text_names(
+    tmp_path: Path, replaces: bool, tool: Literal["install", "tee"]
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.symlink_to("/etc/passwd")
+    if replaces:
+        target.write_bytes(b"old")
+    step = WriteFile(target, b"pem", 0o640, elevate=True, source=source, replaces=replaces, tool=tool)
+    assert execute(Plan((step,)), AS_ROOT).done
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"pem", 0o640)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
+
+
+class Swapping:
+    """A runner whose first command writes something else than it was fed."""
+
+    def __init__(self, path: Path, fails: str = "") -> None:
+        self.path, self.fails = path, fails
+
+    def run(self, run: Run) -> Finished | NotFinished:
+        if self.fails and self.fails in run.argv[0]:
+            return Finished(1, b"", b"it failed")
+        ended = AS_ROOT.run(run)
+        if run.stdin is not None:
+            self.path.write_bytes(b"root:x:0:0")
+        return ended
+
+
+def test_a_file_that_does_not_hold_what_was_written_is_removed(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    outcome = execute(Plan((WriteFile(target, b"pem", elevate=True),)), Swapping(target))
+    assert (outcome.trouble, outcome.detail) == (StepFailure.FAILED, f"{target} does not hold what was written")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_was_there_before_is_not_removed(tmp_path: Path) -> None:
+    target = tmp_path / "hosts"
+    target.write_bytes(b"old")
+    step = WriteFile(target, b"new", None, elevate=True, tool="tee")
+    assert not execute(Plan((step,)), Swapping(target)).done
+    assert target.exists()
+
+
+def test_what_lies_beside_goes_where_the_rename_fails(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(b"old")
+    step = WriteFile(target, b"new", elevate=True, replaces=True)
+    outcome = execute(Plan((step,)), Swapping(tmp_path / "other", fails="mv"))
+    assert (outcome.done, outcome.detail) == (False, "it failed")
+    assert target.read_bytes() == b"old"
+    assert not Path(step.beside).exists()
+
+
+def test_a_write_that_came_to_nothing_is_reported(tmp_path: Path) -> None:
+    class Silent:
+        def run(self, run: Run) -> Finished:
+            return Finished(0)
+
+    outcome = execute(Plan((WriteFile(tmp_path / "target", b"x", elevate=True),)), Silent())
+    assert "was not written: No such file" in outcome.detail

@@ -160,3 +160,28 @@ def test_not_even_a_named_file_may_route_to_our_own_socket(machine: Machine) -> 
     path = write(machine.project, f'[routes]\nsock = "unix:{machine.paths.runtime_dir}/control.sock"')
     with pytest.raises(ConfigError, match="devtls's own"):
         load_config(Found(path, explicit=True), machine.paths)
+
+
+def test_what_was_passed_over_is_described(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def obstacle() -> str:
+        return discovery.describe_obstacle(machine.project, home=machine.home)
+
+    assert obstacle() == ""
+    above = machine.home / "src" / "devtls.toml"
+    above.mkdir()
+    assert obstacle() == f"{above} is a directory, not a file, and was passed over."
+    near = machine.project / "devtls.toml"
+    near.symlink_to("nowhere")
+    assert obstacle() == f"{near} is a link that leads nowhere, and was passed over."
+    near.unlink()
+    os.mkfifo(near)
+    assert obstacle() == f"{near} is no regular file, and was passed over."
+    near.unlink()
+    near.symlink_to("devtls.toml")
+    assert "cannot be read (" in obstacle()
+    near.unlink()
+    near.write_text("")
+    above.rmdir()
+    assert obstacle() == ""
+    monkeypatch.setattr(discovery, "_may_configure", lambda _: False)
+    assert obstacle() == f"{near} belongs to another user, and was passed over."

@@ -47,7 +47,8 @@ PortProbe = Callable[[Iterable[int], int], frozenset[int]]
 class NftFacts:
     """`leading` are the ports that lead to TARGET; `rules` and `unit` our files, None where there is none.
 
-    `not_ours` names the first file in our places that is not ours, `lowest` is the lowest port of everybody.
+    `not_ours` names the first file in our places that is not ours, `lowest` is the lowest port of everybody, `unsafe`
+    the reason why a tool that is there must not be elevated.
     """
 
     tool: Path | None = None
@@ -59,6 +60,7 @@ class NftFacts:
     unit: bytes | None = None
     not_ours: str = ""
     lowest: int | None = None
+    unsafe: str = ""
 
 
 def redirected_ports(ports: Iterable[int], target: int) -> frozenset[int]:
@@ -122,6 +124,7 @@ class NftRedirect(Change[NftFacts, DesiredState]):
         runs_systemd, tool = (root / "run/systemd/system").is_dir(), machine.system_tool("nft")
         return NftFacts(
             tool=tool,
+            unsafe=machine.refusal_of_system_tool("nft"),
             systemctl=machine.system_tool("systemctl") if runs_systemd else None,
             # What counts is whether connections arrive: listing rules takes root (CAP_NET_ADMIN).
             leading=frozenset() if tool is None else self._redirected((HTTPS, HTTP), TARGET),
@@ -143,6 +146,8 @@ class NftRedirect(Change[NftFacts, DesiredState]):
             return ChangeState(Status.SKIPPED, "there is no need: this user may have port 443 itself")
         if facts.not_ours:
             return ChangeState(Status.MANUAL, f"{facts.not_ours} is not devtls's own", f"Move it away, then {_AGAIN}.")
+        if facts.unsafe:
+            return ChangeState(Status.SKIPPED, facts.unsafe, f"Give it to root alone (chown, chmod), then {_AGAIN}.")
         if facts.tool is None:
             return ChangeState(Status.NO_TOOL, "nft is not installed", f"Install nftables, then {_AGAIN}.")
         ports, kept = ports_of(desired), facts.rules is not None and facts.unit is not None
@@ -166,8 +171,8 @@ class NftRedirect(Change[NftFacts, DesiredState]):
         unit = unit_for(_as_seen(facts.tool, self._machine), PurePath("/") / _RULES_FILE)
         return Plan(
             (
-                WriteFile(facts.rules_path, rules, elevate=True),
-                WriteFile(facts.unit_path, unit, elevate=True),
+                WriteFile(facts.rules_path, rules, elevate=True, replaces=facts.rules is not None),
+                WriteFile(facts.unit_path, unit, elevate=True, replaces=facts.unit is not None),
                 self._systemctl(facts.systemctl, "daemon-reload"),
                 self._systemctl(facts.systemctl, "enable", _UNIT),
                 # Not `start`: with RemainAfterExit a unit that ran once is active and would not load new rules.

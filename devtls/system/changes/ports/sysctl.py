@@ -28,7 +28,8 @@ _WITHOUT = "devtls serve --https-port 8443 needs none of it"
 class SysctlFacts:
     """`lowest` is the lowest port of everybody, None where the kernel does not tell; `own` our file.
 
-    `not_ours` says why the file in our place is not ours ("" = it is, or there is none).
+    `not_ours` says why the file in our place is not ours ("" = it is, or there is none), `unsafe` why a tool that is
+    there must not be elevated.
     """
 
     lowest: int | None = None
@@ -40,6 +41,7 @@ class SysctlFacts:
     has_directory: bool = True
     read_only: bool = False
     declared: bool = False
+    unsafe: str = ""
 
     @property
     def path(self) -> Path:
@@ -84,6 +86,7 @@ class SysctlChange(Change[SysctlFacts, DesiredState]):
             not_ours=own if isinstance(own, str) else "",
             others=read_others(root),
             tool=self._machine.system_tool("sysctl"),
+            unsafe=self._machine.refusal_of_system_tool("sysctl"),
             directory=directory,
             has_directory=directory.is_dir(),
             read_only=is_read_only(root / _KERNEL),
@@ -113,10 +116,12 @@ class SysctlChange(Change[SysctlFacts, DesiredState]):
         # The value before the first setup, not that of our own file from an earlier one.
         before = facts.own.before if facts.own is not None else facts.lowest
         steps: list[Step] = [] if facts.has_directory else [MakeDirectory(facts.directory, elevate=True)]
-        steps.append(WriteFile(facts.path, write_own(wanted, before), elevate=True))
+        content, there = write_own(wanted, before), facts.own is not None
+        steps.append(WriteFile(facts.path, content, elevate=True, replaces=there))
         # One that is lower already, as in containers, is not raised.
         if facts.lowest > wanted:
-            steps.append(Run((str(facts.tool), "-p", str(facts.path)), elevate=True, timeout_s=ELEVATED_S))
+            argv, touches = (str(facts.tool), "-p", str(facts.path)), (facts.path,)
+            steps.append(Run(argv, elevate=True, timeout_s=ELEVATED_S, touches=touches))
         return Plan(tuple(steps))
 
     def previous_state(self, facts: SysctlFacts, desired: DesiredState) -> PreviousState:
@@ -202,6 +207,8 @@ def _obstacle(facts: SysctlFacts, wanted: int) -> ChangeState | None:
             f"{facts.path} is not devtls's own: {facts.not_ours}",
             f"Put {KEY} = {wanted} into it and run sysctl --system, or remove it, then {_AGAIN}.",
         )
+    if facts.unsafe:
+        return ChangeState(Status.SKIPPED, facts.unsafe, f"Give it to root alone (chown, chmod), then {_AGAIN}.")
     if facts.tool is None:
         return ChangeState(Status.NO_TOOL, "sysctl is not installed", f"Install procps, then {_AGAIN}.")
     return None

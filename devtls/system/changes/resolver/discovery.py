@@ -38,7 +38,7 @@ def find_changes(
         case "darwin":
             return (hosts, DropIn(RESOLVER, machine.root))
         case "win32":
-            rules = NrptRules(machine, runner)
+            rules = NrptRules(runner)
             return (hosts, *((rules,) if rules.name in asked else ()))
         case _:
             return (hosts, *_of_linux(machine, runner, asked))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.machine.execute import Outcome, StepFailure
@@ -41,16 +42,11 @@ class DropInFacts:
     trouble: str = ""
 
 
-def write_elevated(path: Path, content: bytes) -> tuple[Step, ...]:
-    """Return the one command that writes a file of the system's own."""
-    return (WriteFile(path, content, elevate=True),)
-
-
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """The method of one resolver: `directory` counts from the root of the file system, `files` are name -> content.
 
-    `refresh` makes the resolver read them; `write` returns the steps for one file.
+    `refresh` makes the resolver read them; `writer` as in WriteFile.
     """
 
     method: str
@@ -59,7 +55,7 @@ class Recipe:
     directory: str
     files: Callable[[DesiredState], Mapping[str, str]]
     refresh: tuple[tuple[str, ...], ...] = ()
-    write: Callable[[Path, bytes], tuple[Step, ...]] = write_elevated
+    writer: Literal["install", "tee"] = "install"
 
 
 class DropIn(Change[DropInFacts, DesiredState]):
@@ -142,7 +138,8 @@ class DropIn(Change[DropInFacts, DesiredState]):
         steps: list[Step] = [] if facts.is_there else [MakeDirectory(self._directory, elevate=True)]
         for name, content in wanted.items():
             if facts.ours.get(name) != content:
-                steps.extend(self._recipe.write(self._directory / name, content))
+                path, writer = self._directory / name, self._recipe.writer
+                steps.append(WriteFile(path, content, elevate=True, replaces=name in facts.ours, tool=writer))
         steps.extend(RemoveFile(self._directory / name, elevate=True) for name in facts.ours if name not in wanted)
         return Plan((*steps, *self._refresh))
 
@@ -160,7 +157,8 @@ class DropIn(Change[DropInFacts, DesiredState]):
         made = previous_state.get(_DIRECTORY) == _ABSENT and facts.is_there and not facts.taken and not facts.trouble
         steps: list[Step] = [RemoveFile(self._directory / name, elevate=True) for name in facts.ours]
         if made:
-            steps.append(Run((_RMDIR, "--", str(self._directory)), elevate=True, timeout_s=ELEVATED_S))
+            argv, touches = (_RMDIR, "--", str(self._directory)), (self._directory,)
+            steps.append(Run(argv, elevate=True, timeout_s=ELEVATED_S, touches=touches))
         return Plan((*steps, *self._refresh)) if steps else Plan()
 
     def read_failure(self, facts: DropInFacts, outcome: Outcome) -> ChangeState:

@@ -17,7 +17,7 @@ from devtls.system.machine.machine import Machine, is_read_only
 from devtls.system.machine.plan import ELEVATED_S, RemoveFile, Run, Step, Unchanged, WriteFile
 
 # In full: with sudo, PATH is not to decide what runs as root.
-_TEE, _COPY, _MOVE, _CHMOD = "/usr/bin/tee", "/bin/cp", "/bin/mv", "/bin/chmod"
+_COPY, _MOVE = "/bin/cp", "/bin/mv"
 # Both: the directory service caches, and mDNSResponder has a cache of its own.
 _MACOS_FLUSH = (("/usr/bin/dscacheutil", "-flushcache"), ("/usr/bin/killall", "-HUP", "mDNSResponder"))
 
@@ -72,21 +72,25 @@ class UnixHosts:
         """Return the commands for the system at hand."""
         # rename(2) fails with EBUSY on a mount point, as /etc/hosts is in containers.
         if facts.mounted:
-            return (_fed(self.path, content),)
+            return (WriteFile(self.path, content, None, elevate=True, tool="tee"),)
         still = Unchanged(self.path, facts.sha256)  # whoever was asked for a password took time to answer
         if self._platform == "linux":
+            sweep = self.sweep(facts) if facts.left_over else ()
             label = ("-Z",) if facts.labelled else ()  # of the name, not of the file that it was
             write = WriteFile(self._beside, content, facts.mode, elevate=True, owner=facts.owner)
-            return (write, still, _elevated(_MOVE, "-f", *label, "--", str(self._beside), str(self.path)))
+            return (*sweep, write, still, self._both(_MOVE, "-f", *label, "--", places=(self._beside, self.path)))
         if facts.content is None:
-            return (_fed(self.path, content), _elevated(_CHMOD, "0644", str(self.path)))
+            return (WriteFile(self.path, content, elevate=True, tool="tee"),)
         return (
             # The copy brings mode and owner; install of macOS reads no pipe.
-            _elevated(_COPY, "-p", str(self.path), str(self._beside)),
-            _fed(self._beside, content),
+            self._both(_COPY, "-p", places=(self.path, self._beside)),
+            WriteFile(self._beside, content, None, elevate=True, tool="tee"),
             still,
-            _elevated(_MOVE, "-f", str(self._beside), str(self.path)),
+            self._both(_MOVE, "-f", places=(self._beside, self.path)),
         )
+
+    def _both(self, *argv: str, places: tuple[Path, Path]) -> Run:
+        return Run((*argv, *map(str, places)), elevate=True, timeout_s=ELEVATED_S, touches=places)
 
     def take_away(self, facts: HostsFacts) -> tuple[Step, ...]:
         """Return the removal of the file."""
@@ -109,7 +113,3 @@ def is_mount_point(mountinfo: str, path: str) -> bool:
 
 def _elevated(*argv: str) -> Run:
     return Run(argv, elevate=True, timeout_s=ELEVATED_S)
-
-
-def _fed(path: Path, content: bytes) -> Run:
-    return Run((_TEE, str(path)), elevate=True, timeout_s=ELEVATED_S, stdin=content)

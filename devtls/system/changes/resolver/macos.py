@@ -2,30 +2,19 @@
 
 Owns their content. configd watches the directory, so nobody has to be told. The bare name of a zone of two labels below
 .local, dev.local itself, is asked for by mDNS first and stays unreliable this way; the hosts file has it when a route
-serves it. `install` of macOS takes no pipe, so `tee` writes the files; the directory's own mode is never changed. Its
-plans are tested, no Mac has run them yet.
+serves it. `install` of macOS takes no pipe, so `tee` writes the files. Its plans are tested, no Mac has run them yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from devtls.system.changes.change import DesiredState
 from devtls.system.changes.resolver.drop_in import Recipe
-from devtls.system.machine.plan import ELEVATED_S, Run, Step
 
 
 def _files(desired: DesiredState) -> Mapping[str, str]:
     return dict.fromkeys(desired.zones, f"nameserver 127.0.0.1\nport {desired.dns_port}\n")
-
-
-def _write(path: Path, content: bytes) -> tuple[Step, ...]:
-    return (
-        Run(("/usr/bin/tee", str(path)), elevate=True, timeout_s=ELEVATED_S, stdin=content),
-        # tee makes it with root's umask, which may close it to others.
-        Run(("/bin/chmod", "0644", str(path)), elevate=True, timeout_s=ELEVATED_S),
-    )
 
 
 RESOLVER = Recipe(
@@ -37,5 +26,5 @@ RESOLVER = Recipe(
     ),
     directory="etc/resolver",
     files=_files,
-    write=_write,
+    writer="tee",
 )

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from devtls.system.changes.change import Change, ChangeState, DesiredState, Part, PreviousState, Status
 from devtls.system.machine.execute import Finished, Outcome, Runner
-from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import Plan, Run
-from devtls.system.machine.run_as import powershell, quoted, run_as_administrator, run_script, was_refused
+from devtls.system.machine.plan import Plan
+from devtls.system.machine.run_as import quoted, run_script, run_script_as_administrator, was_refused
 
 _COMMENT = "devtls"
 _OURS = f"Get-DnsClientNrptRule | Where-Object Comment -eq {_COMMENT}"
@@ -44,13 +43,12 @@ class NrptRules(Change[NrptFacts, DesiredState]):
         "answer DNS on port 53 (port = 53 under [dns] in devtls.toml); Docker, WSL or connection sharing may hold that."
     )
 
-    def __init__(self, machine: Machine, runner: Runner) -> None:
-        self._environ = machine.environ
+    def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
     def probe(self) -> NrptFacts:
         """List the rules that carry our comment."""
-        ended = self._runner.run(run_script(self._environ, _LIST, _ASK_S))
+        ended = self._runner.run(run_script(_LIST, _ASK_S))
         if not isinstance(ended, Finished):
             return NrptFacts(trouble=ended.detail)
         if ended.code != 0:
@@ -81,7 +79,7 @@ class NrptRules(Change[NrptFacts, DesiredState]):
             return Plan()
         spaces = ",".join(quoted(each) for each in _namespaces(desired))
         add = f"Add-DnsClientNrptRule -Namespace {spaces} -NameServers '127.0.0.1' -Comment '{_COMMENT}'"
-        return Plan((self._run(f"{_REMOVE}; {add}" if facts.namespaces else add),))
+        return Plan((run_script_as_administrator(f"{_REMOVE}; {add}" if facts.namespaces else add),))
 
     def previous_state(self, facts: NrptFacts, desired: DesiredState) -> PreviousState:
         """Return nothing: rules of others are not touched."""
@@ -89,11 +87,7 @@ class NrptRules(Change[NrptFacts, DesiredState]):
 
     def revert_plan(self, facts: NrptFacts, previous_state: PreviousState) -> Plan:
         """Return: one elevated line for all rules that carry our comment."""
-        return Plan((self._run(_REMOVE),)) if facts.namespaces else Plan()
-
-    def _run(self, script: str) -> Run:
-        arguments = ("-NoProfile", "-NonInteractive", "-Command", script)
-        return run_as_administrator(self._environ, powershell(self._environ), arguments)
+        return Plan((run_script_as_administrator(_REMOVE),)) if facts.namespaces else Plan()
 
     def read_failure(self, facts: NrptFacts, outcome: Outcome) -> ChangeState:
         """Put a plan that stopped into words."""

@@ -112,7 +112,8 @@ class SocketUnit(Service[SocketFacts]):
         by_user = read_filed(machine.config_home / "systemd/user" / UNIT, MARK).content is not None
         systemctl = machine.system_tool("systemctl")
         if systemctl is None or not (machine.root / "run/systemd/system").is_dir():
-            return SocketFacts(filed, systemctl, silent="systemd does not run this machine", by_user=by_user)
+            silent = machine.refusal_of_system_tool("systemctl") or "systemd does not run this machine"
+            return SocketFacts(filed, systemctl, silent=silent, by_user=by_user)
         told = [ask_systemctl(self._runner, systemctl, (), unit) for unit in (_HTTPS, UNIT)]
         https, service = (each if isinstance(each, dict) else {} for each in told)
         return SocketFacts(
@@ -205,7 +206,11 @@ class SocketUnit(Service[SocketFacts]):
         # A socket unit that listens cannot be changed by a reload: it must be stopped first.
         if there[facts.filed[-1].path] is not None:
             steps.append(self._systemctl(facts.systemctl, "stop", *(each.path.name for each in facts.ours)))
-        steps += [WriteFile(path, data, elevate=True) for path, data in wanted.items() if there[path] != data]
+        steps += [
+            WriteFile(path, data, elevate=True, replaces=there[path] is not None)
+            for path, data in wanted.items()
+            if there[path] != data
+        ]
         steps += [RemoveFile(each.path, elevate=True) for each in facts.ours if each.path not in wanted]
         # The service has no [Install]: the first connection starts it.
         sockets = [path.name for path in wanted if path.name != UNIT]

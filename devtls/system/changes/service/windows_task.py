@@ -30,6 +30,7 @@ from devtls.system.changes.service.account import (
 from devtls.system.machine.execute import Finished, Outcome, Runner, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import MakeDirectory, Plan, RemoveFile, Run, Step, WriteFile
+from devtls.system.machine.run_as import system_directory
 
 TASK = "devtls"
 _ASK_S = 10.0
@@ -88,7 +89,7 @@ class LogonTask(Service[TaskFacts]):
 
     @property
     def _system(self) -> PureWindowsPath:
-        return PureWindowsPath(self._machine.environ.get("SystemRoot", r"C:\Windows")) / "System32"
+        return system_directory()
 
     @property
     def _directory(self) -> PureWindowsPath:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Family:
 
     `nss_package` and `ca_package` are the commands that install certutil and the refresh tool; `java_keystores` are
     what the refresh writes for Java, `java_hooks` the scripts that do it where the refresh alone does not; `p11_kit` =
-    the anchors are read by p11-kit, which can be asked about them.
+    the anchors are read by p11-kit, which can be asked about them; `writer` as in WriteFile.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Family:
     java_keystores: tuple[str, ...] = ()
     java_hooks: tuple[str, ...] = ()
     p11_kit: bool = False
+    writer: Literal["install", "tee"] = "install"
 
 
 _DEBIAN_DIRECTORY = "usr/local/share/ca-certificates"
@@ -135,6 +137,7 @@ FAMILIES: tuple[Family, ...] = (
         ("etc/ssl/certs",),
         "su -m root -c 'pkg install ca_root_nss'",
         "su -m root -c 'pkg install nss'",
+        writer="tee",  # install(1) of FreeBSD copies regular files only
     ),
 )
 

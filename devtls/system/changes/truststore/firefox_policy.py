@@ -120,14 +120,16 @@ class FirefoxPolicyStore(TrustStore[PolicyFacts]):
             return Plan()
         file = self._directory / f"devtls-{desired.id}.pem"
         steps: list[Step] = [] if self._directory.is_dir() else [MakeDirectory(self._directory, elevate=True)]
-        steps.append(WriteFile(file, desired.pem, elevate=True, source=desired.path))
+        there = any(other.path == str(file) for other in facts.files)
+        steps.append(WriteFile(file, desired.pem, elevate=True, source=desired.path, replaces=there))
         if not any(other.named and other.path == str(file) for other in facts.files):
             steps.extend(self._replace(facts, add_certificate(facts.text or "", str(file))))
         return Plan(tuple(steps))
 
     def _replace(self, facts: PolicyFacts, text: str) -> tuple[Step, ...]:
         new = self._new_path()
-        move = Run(("/bin/mv", "-f", "--", str(new), str(self._path)), elevate=True, timeout_s=ELEVATED_S)
+        argv = ("/bin/mv", "-f", "--", str(new), str(self._path))
+        move = Run(argv, elevate=True, timeout_s=ELEVATED_S, touches=(new, self._path))
         return WriteFile(new, text.encode(), facts.mode, elevate=True), move
 
     def revert_plan(self, facts: PolicyFacts, previous_state: Collection[str]) -> Plan:
@@ -148,9 +150,10 @@ class FirefoxPolicyStore(TrustStore[PolicyFacts]):
         # After the policy: it must not name a file that is gone, should the plan stop here.
         steps.extend(RemoveFile(Path(file.path), elevate=True) for file in wanted if self._is_ours(file))
         if emptied:
-            directories = (str(self._directory), str(self._directory.parent))
+            directories = (self._directory, self._directory.parent)
             # rmdir takes what is empty only; others may keep files there.
-            steps.append(Run(("/bin/rmdir", "--ignore-fail-on-non-empty", "--", *directories), True, ELEVATED_S))
+            argv = ("/bin/rmdir", "--ignore-fail-on-non-empty", "--", *map(str, directories))
+            steps.append(Run(argv, True, ELEVATED_S, touches=directories))
         return Plan(tuple(steps))
 
     def _is_ours(self, file: PolicyFile) -> bool:

@@ -1,8 +1,9 @@
 """The list of roots that one or several JDKs read, changed through Java's own keytool.
 
 Owns the argv of keytool and the question whether it must be elevated: only where the file is not ours to write, and
-only with a keytool that nobody but root can replace. Refuses a keystore whose password is not the usual one (it is
-somebody's own), and one that the system's store writes: there a root of ours comes and goes with the system's.
+only with a JDK that nobody but root can change, down to its libraries. Refuses a keystore whose password is not the
+usual one (it is somebody's own), one that the system's store writes (there a root of ours comes and goes with the
+system's), and one of root's in a directory that is not. The certificate comes on standard input.
 Certificates are told apart by their bytes, the alias is only the handle. Java ignores the name constraints of a root;
 those of the intermediate hold there, which is what fences the CA in.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devtls.system.changes.change import ChangeState, Kind, Status
@@ -21,7 +22,7 @@ from devtls.system.changes.truststore.java_keystore import PASSWORD, KeystoreEnt
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.changes.truststore.root import RootCertificate, ours
 from devtls.system.changes.truststore.store import TrustStore
-from devtls.system.machine.elevation import find_tool
+from devtls.system.machine.elevation import find_tool, refusal_of_jdk, refusal_to_touch
 from devtls.system.machine.execute import Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, Plan, Run, elevated_argv
@@ -43,12 +44,16 @@ class Feeder:
 
 @dataclass(frozen=True, slots=True)
 class JavaKeystoreFacts:
-    """The content of the file; `blocked` is set when nothing can be said or done."""
+    """The content of the file; `blocked` is set when nothing can be said or done.
+
+    `unsafe` is why there is no keytool although one would have to be elevated.
+    """
 
     entries: tuple[KeystoreEntry, ...] = ()
     keytool: Path | None = None
     elevate: bool = False
     blocked: ChangeState | None = None
+    unsafe: str = ""
 
     @property
     def roots(self) -> tuple[RootCertificate, ...]:
@@ -98,18 +103,26 @@ class JavaStore(TrustStore[JavaKeystoreFacts]):
             return JavaKeystoreFacts(
                 blocked=ChangeState(Status.FAILED, f"{keystore}: {error.strerror}", _look(keystore))
             )
+        own = [tool for home in self.place.homes if (tool := find_tool(_TOOLS, _BIN, home))]
         # A cacerts in a home directory needs no administrator.
-        keytool, elevate = self._keytool(writable=os.access(keystore, os.W_OK))
+        elevate = self._machine.is_root or not os.access(keystore, os.W_OK)
+        if elevate:
+            keytool, unsafe = self._elevated_keytool(own)
+        else:
+            keytool, unsafe = (own[0] if own else self._machine.changing_tool(*_TOOLS)), ""
         if isinstance(held, Unreadable):
             return JavaKeystoreFacts((), keytool, elevate, _unreadable(keystore, held))
-        return JavaKeystoreFacts(held, keytool, elevate)
+        return JavaKeystoreFacts(held, keytool, elevate, unsafe=unsafe)
 
-    def _keytool(self, *, writable: bool) -> tuple[Path | None, bool]:
-        own = [tool for home in self.place.homes if (tool := find_tool(_TOOLS, _BIN, home))]
-        if writable:
-            return (own[0] if own else self._machine.user_tool(*_TOOLS)), False
-        # As root only a keytool that nobody else can replace: it would be code of the user's run as root.
-        return next((tool for tool in own if _is_roots(tool)), self._machine.system_tool(*_TOOLS)), True
+    def _elevated_keytool(self, own: list[Path]) -> tuple[Path | None, str]:
+        """Return a keytool of root's alone, or why there is none: others would be code of the user's, run as root."""
+        root = self._machine.root
+        if why := refusal_to_touch(self.place.keystore, root):
+            return None, why
+        refusals = {tool: refusal_of_jdk(tool, root) for tool in own}
+        safe = [tool for tool, why in refusals.items() if not why]
+        found = safe[0] if safe else self._machine.system_keytool()
+        return found, "" if found else next(filter(None, refusals.values()), "")
 
     def trust_state(self, facts: JavaKeystoreFacts, fingerprint: str) -> ChangeState:
         """Say whether the file holds the certificate: in this file every certificate is trusted."""
@@ -121,6 +134,8 @@ class JavaStore(TrustStore[JavaKeystoreFacts]):
             return ChangeState(Status.ABSENT, "it follows the system store")
         if self.place.dormant:
             return ChangeState(Status.ABSENT, "jssecacerts beside it is what this Java reads")
+        if facts.unsafe:
+            return ChangeState(Status.SKIPPED, facts.unsafe, "devtls env gives Java programs the root without it.")
         if facts.keytool is None:
             return ChangeState(
                 Status.NO_TOOL, "there is no keytool to change it with", "Install a JDK, then devtls trust."
@@ -133,7 +148,9 @@ class JavaStore(TrustStore[JavaKeystoreFacts]):
             return Plan()
         if self.trust_state(facts, desired.fingerprint).status is not Status.ABSENT:
             return Plan()
-        return Plan((self._call(facts, "-importcert", alias_of(desired), "-file", str(desired.path)),))
+        # Without -file keytool reads what it is fed.
+        run = self._call(facts, "-importcert", alias_of(desired))
+        return Plan((replace(run, stdin=desired.pem, source=desired.path),))
 
     def revert_plan(self, facts: JavaKeystoreFacts, previous_state: Collection[str]) -> Plan:
         """Return: one deletion for each entry with one of these fingerprints that the system's store will not take."""
@@ -156,7 +173,8 @@ class JavaStore(TrustStore[JavaKeystoreFacts]):
         # The password is no secret: it stands in every JDK, and a truststore holds public certificates.
         where = ("-keystore", str(self.place.keystore), "-storepass", PASSWORD)
         argv = (str(facts.keytool), action, "-noprompt", "-alias", alias, *arguments, *where)
-        return Run(argv, facts.elevate, ELEVATED_S if facts.elevate else self._timeout_s)
+        timeout_s = ELEVATED_S if facts.elevate else self._timeout_s
+        return Run(argv, facts.elevate, timeout_s, touches=(self.place.keystore,))
 
     def undo_plan(self, before: JavaKeystoreFacts, after: JavaKeystoreFacts, previous_state: Collection[str]) -> Plan:
         """Return: nothing, since keytool's one command writes all of a keystore or none of it."""
@@ -190,12 +208,6 @@ class JavaStore(TrustStore[JavaKeystoreFacts]):
 def alias_of(root: RootCertificate) -> str:
     """Return the alias under which a root of ours is imported: unique for its bytes, once there are any."""
     return f"devtls-{root.fingerprint[:16] if root.der else root.id}"
-
-
-def _is_roots(tool: Path) -> bool:
-    status = tool.resolve().stat()
-    # Write bits of group and others.
-    return status.st_uid == 0 and not status.st_mode & 0o022
 
 
 def _look(path: Path) -> str:

@@ -9,6 +9,7 @@ ends with keytool where that keystore still holds it.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from devtls.system.changes.truststore.families import FAMILIES, NIXOS, Family, R
 from devtls.system.changes.truststore.other_tools import OtherRoot, other_roots
 from devtls.system.changes.truststore.root import RootCertificate, certificates_in, fingerprint_of, ours
 from devtls.system.changes.truststore.store import TrustStore
+from devtls.system.machine.elevation import refusal_to_touch
 from devtls.system.machine.execute import Finished, Outcome, Runner, StepFailure
 from devtls.system.machine.machine import Machine, is_read_only
 from devtls.system.machine.plan import ELEVATED_S, Plan, RemoveFile, Run, Step, WriteFile
@@ -26,6 +28,7 @@ from devtls.system.machine.plan import ELEVATED_S, Plan, RemoveFile, Run, Step, 
 # Anchors are a few kB; a limit, since any file may lie there.
 _LARGEST_ANCHOR = 1 << 20
 _JAVA_STORE = "etc/ssl/certs/java/cacerts"
+_OUR_FILE = re.compile(r"devtls-[0-9a-f]{8}\.(crt|pem)")
 _P11_KIT_S = 5.0
 _P11_KIT_OBJECT = b"[p11-kit-object-v1]"
 _NIX_LINE = "security.pki.certificateFiles = [ ./devtls-root.pem ];"
@@ -49,7 +52,8 @@ class Anchor:
 class SystemFacts:
     """The facts about the system store; `tool` is None when nothing can rebuild the bundle.
 
-    `anchored` is what p11-kit names an anchor, None where it is not asked.
+    `anchored` is what p11-kit names an anchor, None where it is not asked; `files` are those of the directory; `unsafe`
+    is why the tool or the directory is not root's alone.
     """
 
     family: Family | None = None
@@ -64,6 +68,8 @@ class SystemFacts:
     java_store: Path = Path()
     anchored: frozenset[str] | None = None
     others: tuple[OtherRoot, ...] = ()
+    files: frozenset[Path] = frozenset()
+    unsafe: str = ""
 
     def holds(self, fingerprint: str) -> bool:
         """Whether the bundle holds it, and p11-kit, if it was asked, agrees."""
@@ -111,11 +117,20 @@ class SystemStore(TrustStore[SystemFacts]):
             bundle=_fingerprints(certificates),
             roots=_distinct((*bundled, *anchored)),
             read_only=is_read_only(directory),
-            keytool=self._machine.system_tool("keytool"),
+            keytool=self._machine.system_keytool(),
             java_store=java_store,
             anchored=self._anchored() if family.p11_kit else None,
             others=other_roots((*(anchor.der for anchor in anchors), *certificates)),
+            files=frozenset(directory.iterdir()) if directory.is_dir() else frozenset(),
+            unsafe=self._unsafe(family, tool),
         )
+
+    def _unsafe(self, family: Family, tool: Path | None) -> str:
+        """Return why the tool or the directory is not root's alone ("" = it is)."""
+        root = self._machine.root
+        if tool is None:
+            return self._machine.refusal_of_system_tool(*(refresh.tool for refresh in family.refreshes))
+        return refusal_to_touch(root / family.anchor_directory, root)
 
     def _anchored(self) -> frozenset[str] | None:
         trust = self._machine.system_tool("trust")
@@ -146,6 +161,8 @@ class SystemStore(TrustStore[SystemFacts]):
         if facts.family is NIXOS:
             remedy = f"Add {_NIX_LINE} to your configuration and run nixos-rebuild switch."
             return ChangeState(Status.MANUAL, "NixOS declares its certificates", remedy)
+        if facts.unsafe:
+            return ChangeState(Status.SKIPPED, facts.unsafe, "Give it to root alone (chown, chmod), then devtls trust.")
         if facts.tool is None:
             return ChangeState(
                 Status.NO_TOOL,
@@ -163,10 +180,20 @@ class SystemStore(TrustStore[SystemFacts]):
 
     def apply_plan(self, facts: SystemFacts, desired: RootCertificate) -> Plan:
         """Return: file the anchor, rebuild the bundle."""
-        if facts.family is None or facts.tool is None or facts.refresh is None or facts.holds(desired.fingerprint):
+        family = facts.family
+        if family is None or facts.tool is None or facts.refresh is None or facts.holds(desired.fingerprint):
             return Plan()
-        anchor = facts.directory / f"devtls-{desired.id}{facts.family.suffix}"
-        file = WriteFile(anchor, desired.pem, 0o644, elevate=True, source=desired.path)
+        if facts.unsafe:
+            return Plan()
+        anchor = facts.directory / f"devtls-{desired.id}{family.suffix}"
+        file = WriteFile(
+            anchor,
+            desired.pem,
+            elevate=True,
+            source=desired.path,
+            replaces=anchor in facts.files,
+            tool=family.writer,
+        )
         return Plan((file, self._rebuild(facts.tool, facts.refresh.after_adding)))
 
     def revert_plan(self, facts: SystemFacts, previous_state: Collection[str]) -> Plan:
@@ -188,15 +215,16 @@ class SystemStore(TrustStore[SystemFacts]):
     def _forget_in_java(self, facts: SystemFacts, keytool: Path, anchor: Anchor) -> Run:
         alias = f"debian:{anchor.path.stem}.pem"  # the name that Debian's hook gives
         where = ("-keystore", str(facts.java_store), "-storepass", "changeit")
-        return Run((str(keytool), "-delete", "-noprompt", "-alias", alias, *where), True, self._timeout_s)
+        argv = (str(keytool), "-delete", "-noprompt", "-alias", alias, *where)
+        return Run(argv, True, self._timeout_s, touches=(facts.java_store,))
 
     def undo_plan(self, before: SystemFacts, after: SystemFacts, previous_state: Collection[str]) -> Plan:
-        """Return: remove the anchor that the plan filed; the bundle was not rebuilt from it."""
-        filed = {anchor.path for anchor in before.anchors}
-        added = [
-            anchor for anchor in after.anchors if anchor.path not in filed and anchor.fingerprint in previous_state
-        ]
-        return Plan(tuple(RemoveFile(anchor.path, elevate=True) for anchor in added))
+        """Return: remove the file that the plan wrote, whatever is in it, and rebuild a bundle that it got into."""
+        added = [path for path in sorted(after.files - before.files) if _OUR_FILE.fullmatch(path.name)]
+        steps: list[Step] = [RemoveFile(path, elevate=True) for path in added]
+        if added and after.tool and after.refresh and after.bundle != before.bundle:
+            steps.append(self._rebuild(after.tool, after.refresh.after_removing))
+        return Plan(tuple(steps))
 
     def read_failure(self, facts: SystemFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from xml.parsers.expat import ExpatError
 
@@ -35,6 +35,8 @@ from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, QUICK_S, Plan, RemoveFile, Run, Step, WriteFile
 
 _SECURITY = "/usr/bin/security"
+_ROOTS_OWN = "private/var/root/devtls-root.pem"
+"""Where a certificate lies for an elevated `security`, which reads no pipe: in the directory of root alone."""
 _LAUNCHCTL = "/bin/launchctl"
 _DESKTOP = b"Aqua"
 _TRUSTED_RESULTS = (1, 2)  # trust as root; trust this certificate
@@ -130,7 +132,9 @@ class KeychainStore(TrustStore[KeychainFacts]):
         return Run((_SECURITY, *arguments), timeout_s=QUICK_S)
 
     def _change(self, *arguments: str) -> Run:
-        return Run((_SECURITY, *arguments), self._domain is Domain.ADMIN, self._timeout_s)
+        elevate = self._domain is Domain.ADMIN
+        touches = tuple(Path(word) for word in arguments if elevate and word.startswith("/"))
+        return Run((_SECURITY, *arguments), elevate, self._timeout_s, touches=touches)
 
     def trust_state(self, facts: KeychainFacts, fingerprint: str) -> ChangeState:
         """Say whether the certificate is there with trust for web sites."""
@@ -148,13 +152,27 @@ class KeychainStore(TrustStore[KeychainFacts]):
         return ChangeState(Status.ABSENT, "" if held is None else "the root is there without trust for web sites")
 
     def apply_plan(self, facts: KeychainFacts, desired: RootCertificate) -> Plan:
-        """Return: one command, which adds the certificate and its trust settings."""
+        """Return: one command, which adds the certificate and its trust settings.
+
+        An administrator's reads a copy that nobody can swap while a password is typed.
+        """
         if self.trust_state(facts, desired.fingerprint).status is not Status.ABSENT:
             return Plan()
         # Both: Node takes a root for its list of the system only with ssl and basic.
         policies = ("-r", "trustRoot", "-p", "ssl", "-p", "basic")
-        where = ("-k", str(self._keychain), str(desired.path))
-        return Plan((self._change("add-trusted-cert", *self._admin, *policies, *where),))
+        add = ("add-trusted-cert", *self._admin, *policies, "-k", str(self._keychain))
+        if self._domain is Domain.USER:
+            return Plan((self._change(*add, str(desired.path)),))
+        return Plan(self._with_copy(desired.pem, desired.path, self._change(*add, str(self._copy))))
+
+    @property
+    def _copy(self) -> Path:
+        return self._machine.root / _ROOTS_OWN
+
+    def _with_copy(self, pem: bytes, source: PurePath | None, *runs: Run) -> tuple[Step, ...]:
+        copy = self._copy
+        write = WriteFile(copy, pem, 0o600, elevate=True, source=source, tool="tee")
+        return (write, *runs, RemoveFile(copy, elevate=True))
 
     def revert_plan(self, facts: KeychainFacts, previous_state: Collection[str]) -> Plan:
         """Return: for each of these certificates its trust settings, then itself, by hash."""
@@ -169,14 +187,19 @@ class KeychainStore(TrustStore[KeychainFacts]):
         delete = self._change("delete-certificate", "-Z", sha1, str(self._keychain))
         if sha1 not in facts.settled:
             return [delete]
+        if self._domain is Domain.ADMIN:
+            forget = self._change("remove-trusted-cert", *self._admin, str(self._copy))
+            return [*self._with_copy(pem_of(der), None, forget), delete]
         file = self._machine.home / "Library/Caches" / f"devtls-untrust-{sha1[:8].lower()}.pem"
-        untrust = self._change("remove-trusted-cert", *self._admin, str(file))
+        untrust = self._change("remove-trusted-cert", str(file))
         # The rule first: without its certificate remove-trusted-cert cannot find it any more.
         return [WriteFile(file, pem_of(der)), untrust, delete, RemoveFile(file)]
 
     def undo_plan(self, before: KeychainFacts, after: KeychainFacts, previous_state: Collection[str]) -> Plan:
-        """Return: delete the certificate, which is added before the dialog is answered."""
-        return Plan() if any(map(before.holds, previous_state)) else self.revert_plan(after, previous_state)
+        """Return: delete the certificate, which is added before the dialog is answered, and an administrator's copy."""
+        copy = (RemoveFile(self._copy, elevate=True),) if self._domain is Domain.ADMIN else ()
+        held = any(map(before.holds, previous_state))
+        return Plan((*copy, *(() if held else self.revert_plan(after, previous_state).steps)))
 
     def read_failure(self, facts: KeychainFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""

@@ -2,12 +2,14 @@
 
 Owns the commands and the reading of the stores. The user's store is the default: no administrator, one dialog of
 Windows' own. Refuses to start that dialog where nobody can see it (ssh, services); there the machine's store is the
-way. Chrome, Edge, Firefox 120 and later, .NET, curl and git follow both. certutil.exe is named in full, since NSS has a
-tool of the same name; what it returns is not believed. Its plans are tested, no Windows has run them yet.
+way: its certificate stands in the elevated command itself, since a file of the user's could be swapped while Windows
+asks. Chrome, Edge, Firefox 120 and later, .NET, curl and git follow both. certutil.exe is named in full, since NSS has
+a tool of the same name; what it returns is not believed. Its plans are tested, no Windows has run them yet.
 """
 
 from __future__ import annotations
 
+import base64
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -20,10 +22,17 @@ from devtls.system.changes.truststore.store import TrustStore
 from devtls.system.machine.execute import Outcome, StepFailure
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ELEVATED_S, Plan, Run
-from devtls.system.machine.run_as import run_as_administrator, system_directory, was_refused
+from devtls.system.machine.run_as import (
+    quoted,
+    run_as_administrator,
+    run_script_as_administrator,
+    system_directory,
+    was_refused,
+)
 
 _PROGRAM = ("-P", "-m", "devtls.system.changes.truststore.crypt32")
 _DECLINED = "with no"
+_X509 = "Security.Cryptography.X509Certificates"
 _NAMES = {Location.CURRENT_USER: "user", Location.LOCAL_MACHINE: "machine"}
 
 
@@ -110,22 +119,26 @@ class WindowsStore(TrustStore[WindowsFacts]):
         """Return: one command."""
         if self.trust_state(facts, desired.fingerprint).status is not Status.ABSENT:
             return Plan()
-        return Plan((self._run("add", ("-addstore", "Root", str(desired.path)), str(desired.path)),))
+        if self._location is Location.CURRENT_USER:
+            return Plan((self._of_user("add", str(desired.path)),))
+        return Plan((run_script_as_administrator(_adding_script(desired.der)),))
 
     def revert_plan(self, facts: WindowsFacts, previous_state: Collection[str]) -> Plan:
         """Return: one deletion for each of these certificates, by hash."""
         hashes = [sha1_of(der) for der in facts.certificates if fingerprint_of(der) in previous_state]
-        return Plan(tuple(self._run("remove", ("-delstore", "Root", sha1), sha1) for sha1 in hashes))
+        return Plan(tuple(self._remove(sha1) for sha1 in hashes))
 
     def undo_plan(self, before: WindowsFacts, after: WindowsFacts, previous_state: Collection[str]) -> Plan:
         """Return: nothing, since Windows adds a certificate after the dialog or not at all."""
         return Plan()
 
-    def _run(self, verb: str, certutil: tuple[str, ...], subject: str) -> Run:
+    def _of_user(self, verb: str, subject: str) -> Run:
+        return Run((self._python, *_PROGRAM, verb, subject), timeout_s=ELEVATED_S)
+
+    def _remove(self, sha1: str) -> Run:
         if self._location is Location.CURRENT_USER:
-            return Run((self._python, *_PROGRAM, verb, subject), timeout_s=ELEVATED_S)
-        environ = self._machine.environ
-        return run_as_administrator(environ, system_directory(environ) / "certutil.exe", certutil)
+            return self._of_user("remove", sha1)
+        return run_as_administrator(system_directory() / "certutil.exe", ("-delstore", "Root", sha1))
 
     def read_failure(self, facts: WindowsFacts, outcome: Outcome) -> ChangeState:
         """Put a failed step into words."""
@@ -141,3 +154,12 @@ class WindowsStore(TrustStore[WindowsFacts]):
             f"Open certmgr.msc, Trusted Root Certification Authorities, All Tasks, Import, and choose {desired.path} "
             "(show all files)."
         )
+
+
+def _adding_script(der: bytes) -> str:
+    """Return a line of PowerShell that adds a certificate to the machine's Root store: classes, no commands."""
+    text = base64.b64encode(der).decode("ascii")
+    return (
+        f"$s=[{_X509}.X509Store]::new('Root','LocalMachine'); $s.Open('ReadWrite'); "
+        f"$s.Add([{_X509}.X509Certificate2]::new([Convert]::FromBase64String({quoted(text)}))); $s.Close()"
+    )

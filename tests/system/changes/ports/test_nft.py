@@ -43,6 +43,8 @@ class Kernel:
                 self._load(EMPTY)
             case "install", _:
                 Path(run.argv[-1]).write_bytes(run.stdin or b"")
+            case "mv", _:
+                Path(run.argv[-2]).replace(run.argv[-1])
             case "rm", _:
                 Path(run.argv[-1]).unlink()
         return Finished(0)

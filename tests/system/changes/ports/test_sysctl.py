@@ -10,9 +10,10 @@ import pytest
 
 from devtls.system.changes.change import BLOCKED, DesiredState, Status, User
 from devtls.system.changes.ports.sysctl import SysctlChange, lowest_wanted
-from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure, execute
+from devtls.system.machine.execute import Outcome, StepFailure, execute
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import ALREADY_ROOT, Elevation, Plan, render_plan
+from devtls.system.machine.plan import Elevation, Plan, render_plan
+from tests.system.as_root import AS_ROOT
 from tests.system.changes.ports.conftest import put_tool
 
 KEY = "net.ipv4.ip_unprivileged_port_start"
@@ -64,7 +65,7 @@ def commands(plan: Plan, machine: Machine) -> list[str]:
 
 
 def do(plan: Plan) -> None:
-    assert execute(plan, ProcessRunner(ALREADY_ROOT)).done
+    assert execute(plan, AS_ROOT).done
 
 
 def install(change: SysctlChange, desired: DesiredState) -> dict[str, str]:

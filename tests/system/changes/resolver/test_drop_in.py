@@ -11,12 +11,12 @@ from devtls.system.changes.resolver.dnsmasq import DNSMASQ, NETWORK_MANAGER
 from devtls.system.changes.resolver.drop_in import MARK, DropIn, DropInFacts, Recipe
 from devtls.system.changes.resolver.macos import RESOLVER
 from devtls.system.changes.resolver.resolved import DELEGATE, DROP_IN
-from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure, execute
-from devtls.system.machine.plan import ALREADY_ROOT, Plan
+from devtls.system.machine.execute import Outcome, StepFailure, execute
+from devtls.system.machine.plan import Plan
+from tests.system.as_root import AS_ROOT
 from tests.system.changes.resolver.conftest import make_desired
 from tests.system.changes.resolver.golden_plans import check_section
 
-AS_ROOT = ProcessRunner(ALREADY_ROOT)
 DESIRED = make_desired("app.dev.local")
 QUIET = Recipe("quiet", "Quiet", "Nobody has to be told.", "etc/quiet.d", lambda desired: {"devtls.conf": "x\n"})
 HEAD = f"{MARK}\n".encode()
@@ -162,7 +162,10 @@ def test_resolved_gets_routing_domains_alone(recipe: Recipe) -> None:
 
 
 def test_a_resolver_that_fails_to_read_the_file_ends_the_plan(tmp_path: Path) -> None:
-    told = replace(QUIET, refresh=(("/bin/sh", "-c", "echo no >&2; exit 3"),))
+    tool = tmp_path / "tool"
+    tool.write_text("#!/bin/sh\necho no >&2; exit 3\n")
+    tool.chmod(0o755)
+    told = replace(QUIET, refresh=((str(tool),),))
     (tmp_path / "etc").mkdir()
     drop_in = _change(tmp_path, told)
     outcome = execute(drop_in.apply_plan(drop_in.probe(), DESIRED), AS_ROOT)

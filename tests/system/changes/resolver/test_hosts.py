@@ -7,16 +7,17 @@ from pathlib import Path, PureWindowsPath
 import pytest
 
 from devtls.system.changes.change import Change, DesiredState, Part, Status
+from devtls.system.changes.resolver import hosts_windows
 from devtls.system.changes.resolver.hosts import HostsFacts, HostsFile
 from devtls.system.changes.resolver.hosts_unix import UnixHosts, is_mount_point
 from devtls.system.changes.resolver.hosts_windows import WindowsHosts, find_directory, look_at
-from devtls.system.machine.execute import Finished, NotFinished, Outcome, ProcessRunner, StepFailure, execute
+from devtls.system.machine.execute import Finished, NotFinished, Outcome, StepFailure, execute
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import ALREADY_ROOT, ManualStep, Plan, Run, WriteFile
+from devtls.system.machine.plan import ManualStep, Plan, Run, WriteFile
+from tests.system.as_root import AS_ROOT
 from tests.system.changes.resolver.conftest import WrittenRunner, make_desired
 from tests.system.changes.resolver.golden_plans import check_section
 
-AS_ROOT = ProcessRunner(ALREADY_ROOT)
 DESIRED = make_desired("app.dev.local", "app.test")
 LINES = b"127.0.0.1 app.dev.local\n::1 app.dev.local\n127.0.0.1 app.test\n::1 app.test\n"
 FIRST = b"# devtls begin (format 1; devtls setup writes this, devtls unsetup takes it out)\n"
@@ -269,7 +270,7 @@ def test_a_resolver_that_was_not_told_is_reported(machine: Machine, path: Path) 
 
 
 def _windows(facts: HostsFacts, machine: Machine) -> HostsFile:
-    environ = {"SystemRoot": r"C:\Windows", "LOCALAPPDATA": r"C:\Users\me o'neill\AppData\Local"}
+    environ = {"SystemRoot": r"C:\project", "LOCALAPPDATA": r"C:\Users\me o'neill\AppData\Local"}
     there = replace(machine, platform="win32", environ=environ)
     return HostsFile(WindowsHosts(there, look=lambda path: facts))
 
@@ -316,8 +317,11 @@ def test_windows_file_is_read_where_it_is(tmp_path: Path) -> None:
     assert look_at(there).trouble
 
 
-def test_the_usual_directory_is_below_the_root_of_windows() -> None:
-    assert find_directory({"SystemRoot": r"D:\Win"}) == PureWindowsPath(r"D:\Win\System32\drivers\etc")
+def test_the_usual_directory_is_below_the_root_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_directory() == PureWindowsPath(r"C:\Windows\System32\drivers\etc")
+    monkeypatch.setenv("SystemRoot", r"C:\project")
+    monkeypatch.setattr(hosts_windows, "_registered", lambda: r"%systemroot%\System32\drivers\else")
+    assert find_directory() == PureWindowsPath(r"C:\Windows\System32\drivers\else")
 
 
 def test_nothing_is_started_to_look(machine: Machine, path: Path) -> None:

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from devtls.system.changes.change import Change, DesiredState, Status
 from devtls.system.changes.resolver.nrpt import NrptFacts, NrptRules
 from devtls.system.machine.execute import Finished, NotFinished, Outcome, StepFailure
-from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import Run
 from tests.system.changes.resolver.conftest import WrittenRunner, make_desired
 from tests.system.changes.resolver.golden_plans import check_section
@@ -16,15 +13,12 @@ DESIRED = make_desired("app.dev.local", dns_port=53)
 OURS = (".dev.local", ".test")
 
 
-def _rules(machine: Machine, answer: bytes | Finished | NotFinished = b"[]") -> NrptRules:
-    windows = replace(machine, platform="win32", environ={"SystemRoot": r"C:\Windows"})
-    return NrptRules(
-        windows, WrittenRunner({r"C:\Windows\System32\WindowsPowerShell\v1.0\powershell.exe -NoProfile": answer})
-    )
+def _rules(answer: bytes | Finished | NotFinished = b"[]") -> NrptRules:
+    return NrptRules(WrittenRunner({r"C:\Windows\System32\WindowsPowerShell\v1.0\powershell.exe -NoProfile": answer}))
 
 
-def test_the_commands_are_the_ones_of_windows(machine: Machine) -> None:
-    rules = _rules(machine)
+def test_the_commands_are_the_ones_of_windows() -> None:
+    rules = _rules()
     change: Change[NrptFacts, DesiredState] = rules
     facts = change.probe()
     assert (facts, rules.state(facts, DESIRED).status) == (NrptFacts(), Status.ABSENT)
@@ -39,18 +33,18 @@ def test_the_commands_are_the_ones_of_windows(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("said", "namespaces"), [(b"", ()), (b'[".dev.local",".test"]\r\n', OURS), (b'".test"', (".test",))]
 )
-def test_rules_are_listed(machine: Machine, said: bytes, namespaces: tuple[str, ...]) -> None:
-    assert _rules(machine, said).probe() == NrptFacts(namespaces)
+def test_rules_are_listed(said: bytes, namespaces: tuple[str, ...]) -> None:
+    assert _rules(said).probe() == NrptFacts(namespaces)
 
 
-def test_rules_for_every_zone_are_applied(machine: Machine) -> None:
-    rules, facts = _rules(machine), NrptFacts(OURS)
+def test_rules_for_every_zone_are_applied() -> None:
+    rules, facts = _rules(), NrptFacts(OURS)
     assert rules.state(facts, DESIRED).status is Status.APPLIED
     assert not rules.apply_plan(facts, DESIRED)
 
 
-def test_another_port_than_53_is_not_possible(machine: Machine) -> None:
-    rules, usual = _rules(machine), make_desired("app.dev.local")
+def test_another_port_than_53_is_not_possible() -> None:
+    rules, usual = _rules(), make_desired("app.dev.local")
     state = rules.state(NrptFacts(), usual)
     assert (state.status, "port 53, not 15353" in state.detail) == (Status.MANUAL, True)
     assert not rules.apply_plan(NrptFacts(), usual)
@@ -61,8 +55,8 @@ def test_another_port_than_53_is_not_possible(machine: Machine) -> None:
     "answer",
     [NotFinished(StepFailure.NO_TOOL, "no such file"), Finished(1, b"", b"no cmdlet"), Finished(0, b"not JSON")],
 )
-def test_a_list_that_cannot_be_had_is_reported(machine: Machine, answer: Finished | NotFinished) -> None:
-    rules = _rules(machine, answer)
+def test_a_list_that_cannot_be_had_is_reported(answer: Finished | NotFinished) -> None:
+    rules = _rules(answer)
     facts = rules.probe()
     assert rules.state(facts, DESIRED).status is Status.FAILED
     assert not rules.apply_plan(facts, DESIRED)
@@ -71,7 +65,7 @@ def test_a_list_that_cannot_be_had_is_reported(machine: Machine, answer: Finishe
 @pytest.mark.parametrize(
     ("said", "status"), [("The operation was canceled by the user.", Status.SKIPPED), ("exit code 1", Status.FAILED)]
 )
-def test_a_command_that_failed_is_put_into_words(machine: Machine, said: str, status: Status) -> None:
+def test_a_command_that_failed_is_put_into_words(said: str, status: Status) -> None:
     outcome = Outcome(Run(("powershell.exe",)), StepFailure.FAILED, said)
-    state = _rules(machine).read_failure(NrptFacts(), outcome)
+    state = _rules().read_failure(NrptFacts(), outcome)
     assert (state.status, bool(state.remedy)) == (status, True)

@@ -31,6 +31,9 @@ class Systemd:
         if tool == "install":
             Path(run.argv[-1]).write_bytes(run.stdin or b"")
             return Finished(0)
+        if tool == "mv":
+            Path(run.argv[-2]).replace(run.argv[-1])
+            return Finished(0)
         if tool == "rm":
             Path(run.argv[-1]).unlink(missing_ok=True)
             return Finished(0)

@@ -51,7 +51,7 @@ class Scheduler:
 
 @pytest.fixture
 def windows() -> Machine:
-    environ = {"SystemRoot": r"C:\Windows", "LOCALAPPDATA": r"C:\Users\J & D\AppData\Local", "USERDOMAIN": "DESK"}
+    environ = {"SystemRoot": r"C:\project", "LOCALAPPDATA": r"C:\Users\J & D\AppData\Local", "USERDOMAIN": "DESK"}
     home = Path(r"C:\Users\J & D")
     return dataclasses.replace(Machine.redirected(Path("/"), home, environ), platform="win32")
 

@@ -8,12 +8,13 @@ import pytest
 from devtls.system.changes.change import Kind, Status
 from devtls.system.changes.truststore.firefox_policy import FirefoxPolicyStore
 from devtls.system.changes.truststore.root import RootCertificate
-from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure, execute
+from devtls.system.machine.execute import Outcome, StepFailure, execute
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import ALREADY_ROOT, Elevation, render_plan
+from devtls.system.machine.plan import Elevation, render_plan
+from tests.system.as_root import AS_ROOT
 from tests.system.changes.truststore.golden_plans import check_section
 
-RUNNER = ProcessRunner(ALREADY_ROOT)
+RUNNER = AS_ROOT
 SUDO = Elevation("sudo", ("/usr/bin/sudo",))
 CORPORATE = '{\n  "policies": {\n    "DisableTelemetry": true\n  }\n}\n'
 

@@ -17,14 +17,15 @@ from devtls.system.changes.truststore.java import Feeder, JavaStore, alias_of
 from devtls.system.changes.truststore.java_homes import JavaPlace, find_java
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.changes.truststore.store import propose_trust, propose_untrust
-from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure, execute
+from devtls.system.machine.execute import Outcome, StepFailure, execute
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import ALREADY_ROOT, Elevation, Plan, render_plan
+from devtls.system.machine.plan import Elevation, Plan, render_plan
 from tests.conftest import RequireTool
+from tests.system.as_root import AS_ROOT
 from tests.system.changes.truststore.golden_plans import check_section
 from tests.system.changes.truststore.keytool import HOW_TO_INSTALL, aliases, keytool, make_jdk, put_keytool
 
-RUNNER = ProcessRunner(ALREADY_ROOT)
+RUNNER = AS_ROOT
 SUDO = Elevation("sudo", ("/usr/bin/sudo",))
 WRITES_JUNK = "echo 'keytool error: java.io.IOException: No space left' ; exit 1"
 
@@ -101,7 +102,7 @@ def test_the_commands_are_the_ones_of_the_manual(machine: Machine, jdk: Path, ro
     (line,) = render_plan(store.apply_plan(store.probe(), root), SUDO)
     where = f"-keystore {_cacerts(jdk)} -storepass changeit"
     assert line == (
-        f"{jdk}/bin/keytool -importcert -noprompt -alias devtls-{root.fingerprint[:16]} -file {root.path} {where}"
+        f"{jdk}/bin/keytool -importcert -noprompt -alias devtls-{root.fingerprint[:16]} {where} <{root.path}"
     )
     assert (store.name, store.label, store.kind) == (
         "java:~/.jdks/one/lib/security/cacerts",
@@ -131,33 +132,85 @@ class Unprivileged:
 
 
 def test_only_a_file_that_is_not_ours_is_changed_by_an_administrator(
-    machine: Machine, jdk: Path, tool: str, root: RootCertificate, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, installed: Path, root: RootCertificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Unprivileged(monkeypatch)
     store = _store(machine)
     plan = store.apply_plan(store.probe(), root)
     assert plan.elevated
-    assert render_plan(plan, SUDO)[0].startswith(f"/usr/bin/sudo {jdk}/bin/keytool ")
+    assert render_plan(plan, SUDO)[0].startswith(f"/usr/bin/sudo {installed}/bin/keytool ")
 
 
-def test_a_keytool_that_somebody_could_swap_is_never_elevated(
-    machine: Machine,
-    jdk: Path,
-    root: RootCertificate,
-    make_tool: Callable[[str, str], Path],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def installed(machine: Machine, tool: str, older_root: RootCertificate) -> Path:
+    """A JDK where the system has its own."""
+    return make_jdk(machine.root / "usr/lib/jvm/java-21", tool, Path(older_root.path))
+
+
+def _open_to_others(path: Path) -> None:
+    path.chmod(0o777)
+
+
+def _lead_elsewhere(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/usr/bin/env")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        ("bin/keytool", _open_to_others),
+        ("bin", _open_to_others),
+        (".", _open_to_others),
+        ("lib", _open_to_others),
+        ("bin/keytool", _lead_elsewhere),
+    ],
+)
+def test_a_keytool_that_somebody_could_swap_or_that_is_another_program_is_never_elevated(
+    machine: Machine, installed: Path, root: RootCertificate, monkeypatch: pytest.MonkeyPatch,
+    spoil: tuple[str, Callable[[Path], None]],
+) -> None:  # fmt: skip
+    spoiled, spoiling = spoil
     Unprivileged(monkeypatch)
-    own = jdk / "bin/keytool"
-    own.unlink()
-    own.write_text("#!/bin/sh\n")
-    own.chmod(0o777)
+    spoiling(installed / spoiled)
     store = _store(machine)
-    assert store.trust_state(store.probe(), root.fingerprint).status is Status.NO_TOOL
+    state = store.trust_state(store.probe(), root.fingerprint)
+    assert (state.status, state.remedy) == (Status.SKIPPED, "devtls env gives Java programs the root without it.")
+    assert f"as root: {installed / spoiled} can be written" in state.detail or "another program" in state.detail
     assert not store.apply_plan(store.probe(), root)
-    system = make_tool("usr/bin/keytool", "")
+
+
+def test_the_systems_keytool_takes_the_place_of_one_that_is_not_roots(
+    machine: Machine, installed: Path, root: RootCertificate, make_tool: Callable[[str, str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    Unprivileged(monkeypatch)
+    _lead_elsewhere(installed / "bin/keytool")
+    system, store = make_tool("usr/bin/keytool", ""), _store(machine)
     (line,) = render_plan(store.apply_plan(store.probe(), root), SUDO)
     assert line.startswith(f"/usr/bin/sudo {system} ")
+
+
+def test_a_keystore_of_roots_in_a_directory_of_somebody_elses_is_left_alone(
+    machine: Machine, jdk: Path, root: RootCertificate, make_tool: Callable[[str, str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    Unprivileged(monkeypatch)
+    make_tool("usr/bin/keytool", "")
+    store = _store(machine)  # in a home directory below /tmp, where everybody may make files
+    state = store.trust_state(store.probe(), root.fingerprint)
+    assert state.status is Status.SKIPPED
+    assert "cacerts is left alone as root: " in state.detail
+    assert not store.apply_plan(store.probe(), root)
+
+
+def test_root_itself_runs_no_keytool_of_a_directory_that_others_may_write(
+    machine: Machine, jdk: Path, root: RootCertificate
+) -> None:
+    assert _store(machine).apply_plan(_store(machine).probe(), root)
+    store = _store(dataclasses.replace(machine, is_root=True))
+    assert store.trust_state(store.probe(), root.fingerprint).status is Status.SKIPPED
+    assert not store.apply_plan(store.probe(), root)
 
 
 def test_a_keystore_with_a_password_of_its_own_is_locked_and_untouched(

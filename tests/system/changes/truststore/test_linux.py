@@ -9,13 +9,14 @@ from devtls.system.changes.change import Status
 from devtls.system.changes.truststore.families import FAMILIES, Family
 from devtls.system.changes.truststore.linux import SystemStore
 from devtls.system.changes.truststore.root import RootCertificate
-from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure, execute
+from devtls.system.machine.execute import Outcome, StepFailure, execute
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation, render_plan
+from tests.system.as_root import AS_ROOT
 
 GOLDEN = Path(__file__).parent / "golden" / "linux.txt"
 SUDO = Elevation("sudo", ("/usr/bin/sudo",))
-RUNNER = ProcessRunner(ALREADY_ROOT)
+RUNNER = AS_ROOT
 DEBIAN_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 
 

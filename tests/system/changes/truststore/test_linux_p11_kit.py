@@ -16,12 +16,12 @@ from devtls.system.changes.change import Status
 from devtls.system.changes.truststore.families import FAMILIES, Family
 from devtls.system.changes.truststore.linux import SystemStore
 from devtls.system.changes.truststore.root import RootCertificate
-from devtls.system.machine.execute import ProcessRunner, execute
+from devtls.system.machine.execute import execute
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import ALREADY_ROOT
 from tests.conftest import Missing, RequireTool
+from tests.system.as_root import AS_ROOT
 
-RUNNER = ProcessRunner(ALREADY_ROOT)
+RUNNER = AS_ROOT
 SETTINGS = Path("/usr/share/p11-kit/modules/p11-kit-trust.module")
 FAMILIES_WITH_P11_KIT = [family for family in FAMILIES if family.p11_kit]
 EXTRACT = "extract --format=pem-bundle --filter=ca-anchors --purpose=server-auth --overwrite"

@@ -11,13 +11,13 @@ from devtls.system.changes.change import Status
 from devtls.system.changes.truststore.families import FAMILIES, Family
 from devtls.system.changes.truststore.linux import SystemStore
 from devtls.system.changes.truststore.root import RootCertificate
-from devtls.system.machine.execute import ProcessRunner, execute
+from devtls.system.machine.execute import execute
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import ALREADY_ROOT
 from tests.conftest import RequireTool
+from tests.system.as_root import AS_ROOT
 from tests.system.changes.truststore.foreign_roots import make_foreign_root
 
-RUNNER = ProcessRunner(ALREADY_ROOT)
+RUNNER = AS_ROOT
 WITH_DEBIANS_SCRIPT = [family for family in FAMILIES if family.name in ("Debian", "Gentoo")]
 
 

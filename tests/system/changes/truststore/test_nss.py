@@ -10,11 +10,12 @@ import pytest
 from devtls.system.changes.change import Kind, Status
 from devtls.system.changes.truststore.nss import NssPlace, NssStore
 from devtls.system.changes.truststore.root import RootCertificate
-from devtls.system.machine.execute import Outcome, ProcessRunner, StepFailure, execute
+from devtls.system.machine.execute import Outcome, StepFailure, execute
 from devtls.system.machine.machine import Machine
-from devtls.system.machine.plan import ALREADY_ROOT, render_plan
+from devtls.system.machine.plan import render_plan
+from tests.system.as_root import AS_ROOT
 
-RUNNER = ProcessRunner(ALREADY_ROOT)
+RUNNER = AS_ROOT
 PACKAGE = "sudo apt install libnss3-tools"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
 from pathlib import PureWindowsPath
 
@@ -33,7 +34,7 @@ def stores() -> Stores:
 
 @pytest.fixture
 def machine(machine: Machine) -> Machine:
-    return dataclasses.replace(machine, platform="win32", environ={"SystemRoot": r"C:\Windows"})
+    return dataclasses.replace(machine, platform="win32", environ={"SystemRoot": r"C:\project"})
 
 
 def _store(location: Location, machine: Machine, stores: Stores) -> WindowsStore:
@@ -56,7 +57,8 @@ def test_the_plans_are_the_ones_of_the_manual(
     assert [found.fingerprint for found in facts.roots] == [root.fingerprint]
     assert not store.apply_plan(facts, _there(root))
     removing = store.revert_plan(facts, {root.fingerprint})
-    check_section(f"Windows, {location.name}", (installing, removing), {sha1_of(root.der): "ROOT-SHA1"})
+    names = {sha1_of(root.der): "ROOT-SHA1", base64.b64encode(root.der).decode(): "ROOT-DER"}
+    check_section(f"Windows, {location.name}", (installing, removing), names)
     assert not store.undo_plan(facts, facts, {root.fingerprint})
     assert store.kind is Kind.SYSTEM
     assert store.name.removeprefix("windows:") in store.label
