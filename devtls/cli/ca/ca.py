@@ -113,7 +113,7 @@ def status_text(status: CaDetails, now: datetime) -> str:
         "Page": f"{status.page} (while devtls serve runs: the root, and how other devices trust it)",
     }
     if authority.profile_gaps:
-        facts["A renewal"] = f"would change: {' '.join(authority.profile_gaps)} (devtls ca renew)"
+        facts["It lacks"] = f"what a new CA has (devtls ca renew): {' '.join(authority.profile_gaps)}"
     if status.older:
         ids = ", ".join(entry.root_id for entry in status.older)
         facts["Before it"] = f"devtls root {ids}, trusted until: devtls ca retire"

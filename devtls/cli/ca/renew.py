@@ -57,10 +57,9 @@ def _show_preview(context: Context, preview: RenewalPreview, *, as_json: bool) -
     present, zones, proposals = preview.present, preview.zones, preview.proposals
     if as_json:
         planned = [change_json(each) for each in planned_results(context, proposals)]
-        brings = list(present.profile_gaps)
         values = {
             "dry_run": True,
-            "brings": brings,
+            "renewal_brings": list(present.profile_gaps),
             "older": root_json(present),
             "zones": list(zones),
             "stores": planned,

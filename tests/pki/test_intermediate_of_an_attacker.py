@@ -55,7 +55,7 @@ def cryptography(case: Case) -> str:
     return ""
 
 
-class Judge(Protocol):
+class Check(Protocol):
     """What a verifier says of a certificate that `issuer` signed, or the CA `below` that the attacker put there."""
 
     def __call__(
@@ -64,8 +64,8 @@ class Judge(Protocol):
 
 
 @pytest.fixture
-def judge(authority_of_today: Authority, tmp_path: Path, require_tool: RequireTool) -> Judge:
-    def judge(
+def check(authority_of_today: Authority, tmp_path: Path, require_tool: RequireTool) -> Check:
+    def check(
         verifier: str, issuer: Intermediate, identity: Identity, kind: Kind, below: Intermediate | None = None
     ) -> str:
         authority = authority_of_today
@@ -78,51 +78,51 @@ def judge(authority_of_today: Authority, tmp_path: Path, require_tool: RequireTo
         case = Case(authority, leaf, key_pem, crl, kind, "alice.dev.local", tmp_path, between)
         return cryptography(case) if verifier == "cryptography" else VERIFIERS[verifier](case, require_tool)
 
-    return judge
+    return check
 
 
 @pytest.mark.parametrize("verifier", EVERY)
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_identities_besides_hosts_in_the_zones_are_refused_by_the_constraints(
-    authority_of_today: Authority, judge: Judge, name: str, verifier: str
+    authority_of_today: Authority, check: Check, name: str, verifier: str
 ) -> None:
-    assert judge(verifier, authority_of_today.issuer_for("client"), FORBIDDEN[name], "client") != ""
+    assert check(verifier, authority_of_today.issuer_for("client"), FORBIDDEN[name], "client") != ""
 
 
 @pytest.mark.parametrize("verifier", EVERY)
 @pytest.mark.parametrize("name", PASSES)
 def test_identities_that_no_constraint_reaches_are_known(
-    authority_of_today: Authority, judge: Judge, name: str, verifier: str
+    authority_of_today: Authority, check: Check, name: str, verifier: str
 ) -> None:
     """So that the documentation is right, and a verifier that learns to refuse them is noticed."""
-    said = judge(verifier, authority_of_today.issuer_for("client"), UNREACHED[name], "client")
+    said = check(verifier, authority_of_today.issuer_for("client"), UNREACHED[name], "client")
     assert (said == "") is (verifier in PASSES[name]), said
 
 
 @pytest.mark.parametrize("verifier", sorted(set(EVERY) - {"java", "nss"}))
 @pytest.mark.parametrize(("stolen", "kind"), [("server", "client"), ("client", "server")])
 def test_the_intermediate_for_one_purpose_signs_nothing_for_the_other(
-    authority_of_today: Authority, judge: Judge, stolen: Kind, kind: Kind, verifier: str
+    authority_of_today: Authority, check: Check, stolen: Kind, kind: Kind, verifier: str
 ) -> None:
     """Java and NSS look at the purposes of the leaf alone."""
-    assert judge(verifier, authority_of_today.issuer_for(stolen), Identity(names=[ALICE]), kind) != ""
+    assert check(verifier, authority_of_today.issuer_for(stolen), Identity(names=[ALICE]), kind) != ""
 
 
 @pytest.mark.parametrize("verifier", EVERY)
 @pytest.mark.parametrize("kind", ["server", "client"])
 def test_a_ca_below_an_intermediate_is_refused(
-    authority_of_today: Authority, judge: Judge, kind: Kind, verifier: str
+    authority_of_today: Authority, check: Check, kind: Kind, verifier: str
 ) -> None:
     issuer = authority_of_today.issuer_for(kind)
-    assert judge(verifier, issuer, Identity(names=[ALICE]), kind, forge_ca(issuer)) != ""
+    assert check(verifier, issuer, Identity(names=[ALICE]), kind, forge_ca(issuer)) != ""
 
 
 @pytest.mark.parametrize("verifier", EVERY)
 @pytest.mark.parametrize("kind", ["server", "client"])
 def test_a_ca_of_the_earlier_profile_signs_for_both_as_before(
-    authority_of_today: Authority, judge: Judge, kind: Kind, verifier: str
+    authority_of_today: Authority, check: Check, kind: Kind, verifier: str
 ) -> None:
     earlier = of_earlier_profile(authority_of_today)
     earlier.check(datetime.now(UTC))
     assert earlier.issuer_for("client") is earlier.intermediate
-    assert judge(verifier, earlier.intermediate, Identity(names=[ALICE]), kind) == ""
+    assert check(verifier, earlier.intermediate, Identity(names=[ALICE]), kind) == ""
