@@ -31,24 +31,26 @@ from devtls.daemon.late_parts import (
     make_revocations,
     would_be_refused,
 )
-from devtls.daemon.limits import head_limits, pool_limits, server_limits
+from devtls.daemon.limits import Admission, descriptor_shares, pool_limits, response_limits, server_limits
 from devtls.daemon.listeners import HTTP_PORT, BoundListeners, bind_listeners
 from devtls.daemon.own_targets import refuse_own_targets
 from devtls.daemon.shutdown import drain
 from devtls.daemon.sites.control import ControlSite
 from devtls.daemon.sites.pki import PkiSite
-from devtls.daemon.sites.private_sockets import refuse_unix_targets
+from devtls.daemon.sites.private_sockets import PrivateSockets, refuse_unix_targets
 from devtls.daemon.sites.static import StaticSites
 from devtls.daemon.source import Source
 from devtls.daemon.upstream_tls import ClientContexts
 from devtls.errors import DevtlsError, NoAuthority
 from devtls.names import DEFAULT_ZONES
-from devtls.net.client.listener import ConnectionLimiter, Listener, TlsGate, https_protocol, redirect_protocol
+from devtls.net.client.listener import ConnectionLimiter, TlsGate, https_protocol, redirect_protocol
 from devtls.net.client.service import ProxyService
+from devtls.net.listener import Listener
 from devtls.net.tls.contexts import HTTP_1, HTTP_2, ContextCache
 from devtls.net.upstream.pool import Pool
 from devtls.pki.leaf import Signer
 from devtls.routing import ClientAuth, RouteTable, Snapshot, build_routes
+from devtls.system.machine.descriptors import descriptor_limit
 from devtls.system.machine.project import find_project
 from devtls.system.machine.watch import ConfigWatch
 from devtls.system.storage.keystore import Keystore
@@ -82,8 +84,10 @@ class Daemon:
         self._acme: AcmeSite | None = None
         self._client_contexts = ClientContexts()
         self._client_trust: ClientTrust | None = None
-        self._static = StaticSites(source.paths, log.report)
-        self.control = ControlSite(source.paths.runtime_dir)
+        self._admission = Admission(log.report, log.fault)
+        private = PrivateSockets(source.paths.runtime_dir, self._admission.private_site)
+        self._static = StaticSites(private, source.paths, log.report)
+        self.control = ControlSite(source.paths.runtime_dir, self._admission.auxiliary_site())
         self._listeners: list[Listener] = []
         self.contexts: ContextCache
         self._gate: TlsGate
@@ -170,7 +174,7 @@ class Daemon:
         generation, config = self.generation, self.generation.snapshot.config
         self.service = ProxyService(
             snapshot=generation.snapshot,
-            pool=Pool(pool_limits(config.limits), head_limits(config.limits), self._client_contexts),
+            pool=Pool(pool_limits(config.limits), response_limits(config.limits), self._client_contexts),
             observer=self.log,
             limits=server_limits(config.limits),
             # Random, so that two devtls in a row do not take each other's Via for a loop (RFC 9110 7.6.3).
@@ -191,18 +195,32 @@ class Daemon:
         # Routed names are never evicted by whatever other names clients ask for.
         self.contexts.pin(generation.snapshot.routes.exact_hosts())
         self._gate = TlsGate(self.service, self.contexts, config.limits.handshake_timeout_s)
-        self._inside = ConnectionLimiter(self.service)
-        self._listeners = [Listener(self.bound.https, https_protocol(self.service, self._gate, self._inside))]
+        self._listeners = [self._https_listener()]
         if self.bound.http is not None:
-            self._listeners.append(Listener(self.bound.http, redirect_protocol(self.service)))
+            places = self._admission.auxiliary()
+            redirect = redirect_protocol(self.service, places)
+            self._listeners.append(Listener(self.bound.http, redirect, places, report=self.log.report))
         for listener in self._listeners:
             # Listeners before sites: requests are what a start is measured by.
             await listener.start()
-        self.pki = PkiSite(self.keystore, generation.authority, self.log)
+        self.pki = PkiSite(self.keystore, generation.authority, self.log, self._admission.auxiliary_site())
         self._sites += [self._static, self.pki]
         self._connect_acme()
         for site in self._sites:
             await site.start()
+
+    def _https_listener(self) -> Listener:
+        service, shares = self.service, descriptor_shares(descriptor_limit())
+        self._admission.shares = shares
+        if (wanted := service.limits.max_connections) > shares.clients:
+            self.log.say(
+                f"This process may open {descriptor_limit()} files: {shares.clients} clients at once, not {wanted} "
+                "(max_connections); ulimit -n raises it.",
+                event="few_descriptors",
+            )
+        self._inside = ConnectionLimiter(service, lambda: min(service.limits.max_connections, shares.clients))
+        protocol, places = https_protocol(service, self._gate, self._inside), self._inside.connections
+        return Listener(self.bound.https, protocol, places, turns_away=True, report=self.log.report)
 
     def _connect_acme(self) -> None:
         """Join the ACME server to port 80's listener and to the end of the proxy, once it was ever switched on."""
@@ -220,7 +238,7 @@ class Daemon:
     @cached_property
     def dns(self) -> DnsSite:
         """The DNS server."""
-        site = make_dns_site(self.generation, self.bound.https, self.log)
+        site = make_dns_site(self.generation, self.bound.https, self.log, self._admission.auxiliary())
         self._sites.append(site)
         return site
 
@@ -228,7 +246,7 @@ class Daemon:
     def pac(self) -> PacSite:
         """The port for browsers that use devtls as their proxy."""
         entrance = (self.service, self._gate, self._inside)
-        site = make_pac_site(self.generation, self.bound.https, self.log, entrance)
+        site = make_pac_site(self.generation, self.bound.https, self.log, entrance, self._admission.auxiliary())
         self._sites.append(site)
         return site
 
@@ -270,7 +288,8 @@ class Daemon:
         self.generation = after
         self.service.snapshot, self.service.policies = after.snapshot, after.policies
         self.service.limits = server_limits(after.snapshot.config.limits)
-        self.service.pool.limit(pool_limits(after.snapshot.config.limits), head_limits(after.snapshot.config.limits))
+        limits = after.snapshot.config.limits
+        self.service.pool.limit(pool_limits(limits), response_limits(limits))
         self._gate.handshake_timeout_s = after.snapshot.config.limits.handshake_timeout_s
         if after.authority is not before.authority:
             # Every cached leaf goes with it: it was signed by a CA that may be retired next.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from devtls.daemon.sites.pac import PacSite
     from devtls.daemon.sites.private_sockets import PrivateSockets
     from devtls.daemon.upstream_tls import ClientContexts
+    from devtls.net.admission import ConnectionTable
     from devtls.net.bind import Bound
     from devtls.net.client.listener import ConnectionLimiter, TlsGate
     from devtls.net.client.service import ProxyService
@@ -61,17 +62,22 @@ def make_acme_site(
     return AcmeSite(keystore, private, snapshot, contexts, log)
 
 
-def make_dns_site(generation: Generation, https: Bound, log: Log) -> DnsSite:
+def make_dns_site(generation: Generation, https: Bound, log: Log, places: ConnectionTable) -> DnsSite:
     """Return the DNS server."""
     from devtls.daemon.sites.dns import DnsSite  # dnspython
 
-    return DnsSite(generation, https, log)
+    return DnsSite(generation, https, log, places)
 
 
 def make_pac_site(
-    generation: Generation, https: Bound, log: Log, entrance: tuple[ProxyService, TlsGate, ConnectionLimiter]
+    generation: Generation,
+    https: Bound,
+    log: Log,
+    entrance: tuple[ProxyService, TlsGate, ConnectionLimiter],
+    places: ConnectionTable,
 ) -> PacSite:
     """Return the port for browsers that use devtls as their proxy."""
     from devtls.daemon.sites.pac import PacSite
+    from devtls.net.pac import PacEntrance
 
-    return PacSite(generation, https, log, entrance)
+    return PacSite(generation, https, log, PacEntrance(*entrance, places))

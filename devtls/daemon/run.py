@@ -24,7 +24,7 @@ from devtls.daemon.assembly import Daemon
 from devtls.daemon.reload import Reloader
 from devtls.daemon.shutdown import Shutdown
 from devtls.errors import ExitCode
-from devtls.system.machine.descriptors import raise_descriptor_limit
+from devtls.system.machine.descriptors import ENOUGH, RESERVE, raise_descriptor_limit
 
 if TYPE_CHECKING:
     from devtls.daemon.console.banner import Remark
@@ -76,7 +76,7 @@ class Process:
         """Start, serve, end. `instead` runs once the ports are open, in the place of the banner and the watches."""
         self._handle_signals()
         # Each exchange has two descriptors; the soft limit is 256 on macOS, 1,024 on Linux.
-        raise_descriptor_limit()
+        raise_descriptor_limit(max(ENOUGH, 2 * self.daemon.config.limits.max_connections + RESERVE))
         # Signals are handled by now: a Ctrl-C during the start drains as later ones do.
         await self.daemon.start()
         self.daemon.control.start(

@@ -27,6 +27,10 @@ class Source(msgspec.Struct, frozen=True):
     flags: Mapping[str, Any] = {}
     temporary: tuple[RouteConfig, ...] = ()
     """Routes that a running proxy was given for this run; they win over all others."""
+    demo: bool = False
+    """The sample app of `devtls demo`."""
+    trust_command: str = "devtls trust"
+    """The command after which browsers trust the CA."""
 
     def read(self) -> Merged:
         """Return the whole configuration as it is now; blocks. Raises ConfigError, NotAllowed."""

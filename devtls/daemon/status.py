@@ -69,6 +69,7 @@ def introduce(daemon: Daemon) -> About:
         config_file=file,
         pac_port=daemon.pac.port,
         pac_trouble=daemon.pac.error,
+        demo=daemon.source.demo,
     )
 
 
@@ -98,6 +99,7 @@ def describe(daemon: Daemon, life: ProcessInfo, findings: Findings, now: datetim
         reload_error=life.reload_error,
         warnings=tuple(_warnings(daemon, life, findings, now)),
         pac_port=daemon.pac.port,
+        demo=daemon.source.demo,
     )
 
 

@@ -1,7 +1,7 @@
 """The DNS server's sockets: UDP and TCP on one port of both loopback addresses.
 
 Owns binding (one port for four sockets), the framing of TCP (RFC 7766: a length before each message, several on one
-connection) and its bounds: connections, idle time, work per turn of the loop, answers that nobody reads. Refuses
+connection) and its bounds: idle time, work per turn of the loop, answers that nobody reads. Refuses
 every peer that is not loopback. What is answered is the responder's business.
 """
 
@@ -18,8 +18,9 @@ from typing import Protocol, cast
 import msgspec
 
 from devtls.errors import PortInUse
+from devtls.net.admission import ConnectionTable
 from devtls.net.bind import LOOPBACK, Bound, bind, bind_error
-from devtls.net.client.listener import Listener
+from devtls.net.listener import Listener
 
 _FREE_PORT_TRIES = 20
 _RECEIVE_BYTES = 1 << 20
@@ -36,11 +37,9 @@ class DnsHandler(Protocol):
         """Return the answer to a message, None for none."""
 
 
-class DnsLimits(msgspec.Struct, frozen=True):
-    """Bounds of TCP: `idle_s` counts from the last answer, so that bytes that drip in do not extend it."""
-
-    idle_s: float = 10.0
-    max_connections: int = 64
+IDLE_S = 10.0
+"""How long a TCP connection is kept, from the last answer: bytes that drip in do not extend it."""
+_MOST_CONNECTIONS = 64
 
 
 class DnsBound(msgspec.Struct):
@@ -114,14 +113,16 @@ class DnsServer:
         bound: DnsBound,
         responder: DnsHandler,
         fault: Callable[[Exception], None],
-        limits: DnsLimits | None = None,
+        places: ConnectionTable | None = None,
+        idle_s: float = IDLE_S,
     ) -> None:
         self.bound = bound
         self.responder = responder
-        self.limits = limits or DnsLimits()
+        self.idle_s = idle_s
+        self.places = ConnectionTable(lambda: _MOST_CONNECTIONS) if places is None else places
         self.streams: set[_DnsConnection] = set()
         self._fault = fault
-        self._listener = Listener(bound.tcp, lambda: _DnsConnection(self))
+        self._listener = Listener(bound.tcp, lambda: _DnsConnection(self), self.places)
         self._datagrams: list[asyncio.DatagramTransport] = []
 
     async def start(self) -> None:
@@ -205,13 +206,14 @@ class _DnsConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         server = self._server
-        if len(server.streams) >= server.limits.max_connections or not (peer and _is_loopback(peer[0])):
+        if not (peer and _is_loopback(peer[0])):
             self._transport.abort()
             return
         server.streams.add(self)
+        server.places.add(self)
         loop = asyncio.get_running_loop()
         self._moved_at = loop.time()
-        self._timer = loop.call_later(server.limits.idle_s, self._look)
+        self._timer = loop.call_later(server.idle_s, self._look)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -235,6 +237,7 @@ class _DnsConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.streams.discard(self)
+        self._server.places.discard(self)
         self._buffer.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -244,10 +247,19 @@ class _DnsConnection(asyncio.Protocol):
         """End it now."""
         self._transport.abort()
 
+    @property
+    def idle_since(self) -> float | None:
+        """When the last answer was given, or the connection began; None while another is being made."""
+        return None if self._is_due else self._moved_at
+
+    def yield_place(self) -> None:
+        """Close now."""
+        self.abort()
+
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         # One timer that looks again is cheaper than one that is set anew with every answer.
-        left = self._moved_at + self._server.limits.idle_s - loop.time()
+        left = self._moved_at + self._server.idle_s - loop.time()
         if left <= 0:
             self._transport.abort()
         else:

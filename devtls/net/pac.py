@@ -2,8 +2,8 @@
 
 Owns one request per connection and what comes of it. A tunnel is none: after the 200 the connection itself becomes a
 TLS connection of ours, as if it had come to the https port; nothing is dialled, so nothing else can be reached.
-Everything that `http.pac` refuses is answered and closed. The wait for a head is bounded in time and size, and a
-connection counts against `max_connections` like any other.
+Everything that `http.pac` refuses is answered and closed. The wait for a head is bounded in time and size; until a
+tunnel begins a connection counts against the limit of this port alone, from then on against `max_connections`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+import msgspec
+
 from devtls.errors import ProtocolViolation
 from devtls.http.answers import pages
 from devtls.http.h1 import writer
 from devtls.http.h1.head import HeadSplitter, parse_request_line
 from devtls.http.pac import HEAD_LIMITS, PacScope, PacTunnel, PlainRequest, route_request
+from devtls.net.admission import ConnectionTable
 from devtls.net.bind import Bound
-from devtls.net.client.listener import ConnectionLimiter, Listener, RefusedConnection, TlsGate
+from devtls.net.client.listener import ConnectionLimiter, TlsGate
 from devtls.net.client.plain_http import plain_page
 from devtls.net.client.service import ProxyService
+from devtls.net.listener import Listener, RefusedConnection
 
 _TIMEOUT_S = 10.0  # for one head, which a browser sends at once
 # No fields: a 2xx to CONNECT has neither Content-Length nor Transfer-Encoding (RFC 9110 9.3.6).
@@ -28,18 +32,24 @@ _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _USUAL_HTTPS_PORT = 443
 
 
+class PacEntrance(msgspec.Struct, frozen=True, eq=False):
+    """The way in to the proxy: what a tunnel leads to, and the places at the PAC port before that."""
+
+    service: ProxyService
+    gate: TlsGate
+    inside: ConnectionLimiter
+    places: ConnectionTable
+
+
 class PacServer:
     """The open port; `scope` may be replaced at any time."""
 
-    def __init__(
-        self, bound: Bound, scope: PacScope, service: ProxyService, gate: TlsGate, inside: ConnectionLimiter
-    ) -> None:
+    def __init__(self, bound: Bound, scope: PacScope, entrance: PacEntrance) -> None:
         self.bound = bound
         self.scope = scope
-        self.inside = inside
-        self._service = service
-        self._gate = gate
-        self._listener = Listener(bound, self._accept)
+        self.places = entrance.places
+        self._entrance = entrance
+        self._listener = Listener(bound, self._accept, entrance.places)
 
     async def start(self) -> None:
         """Begin to accept."""
@@ -50,19 +60,22 @@ class PacServer:
         self._listener.stop()
 
     def _accept(self) -> asyncio.Protocol:
-        return RefusedConnection() if self.inside.closed else PacConnection(self)
+        return RefusedConnection() if self._entrance.service.draining else PacConnection(self)
 
     def verdict(self, head: bytes) -> PacTunnel | pages.LocalResponse:
         """Say what a head gets."""
         match route_request(head, self.scope, self.bound.port):
             case PlainRequest(host, target, accept):
-                return plain_page(host, target, accept, self._service.snapshot.routes, _USUAL_HTTPS_PORT)
+                return plain_page(host, target, accept, self._entrance.service.snapshot.routes, _USUAL_HTTPS_PORT)
             case verdict:
                 return verdict
 
     def enter(self, port: int) -> asyncio.Protocol:
         """Return the protocol that continues with a client of `port`."""
-        return self.inside.entry(self._gate.behind(port))
+        inside = self._entrance.inside
+        if inside.connections.room > 0 or inside.connections.make_room():
+            return inside.entry(self._entrance.gate.behind(port))
+        return RefusedConnection()
 
 
 class PacConnection(asyncio.Protocol):
@@ -74,6 +87,12 @@ class PacConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
         self._answered = False
+        self.idle_since: float | None = None
+        """Its whole life: it waits for its client until a tunnel takes over."""
+
+    def yield_place(self) -> None:
+        """Close now."""
+        self._transport.abort()
 
     def __repr__(self) -> str:
         return f"<PacConnection {'responded' if self._answered else 'waiting'}>"
@@ -82,8 +101,10 @@ class PacConnection(asyncio.Protocol):
         """Start the clock: until it leaves, the connection has ten seconds."""
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self._transport = cast(asyncio.Transport, transport)
-        self._server.inside.connections.add(self)
-        self._timer = asyncio.get_running_loop().call_later(_TIMEOUT_S, self._transport.abort)
+        self._server.places.add(self)
+        loop = asyncio.get_running_loop()
+        self.idle_since = loop.time()
+        self._timer = loop.call_later(_TIMEOUT_S, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Judge the first head; read and drop what follows an answer."""
@@ -113,7 +134,7 @@ class PacConnection(asyncio.Protocol):
         self._leave()
 
     def _leave(self) -> None:
-        self._server.inside.connections.discard(self)
+        self._server.places.discard(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

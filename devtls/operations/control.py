@@ -48,7 +48,7 @@ class RunningProxy(msgspec.Struct, frozen=True):
     @property
     def label(self) -> str:
         """Its name in a sentence."""
-        return f"devtls serve (process {self.about.pid})"
+        return f"devtls {'demo' if self.about.demo else 'serve'} (process {self.about.pid})"
 
     def reads(self, file: Path) -> bool:
         """Say whether its routes come from `file`."""
@@ -75,7 +75,7 @@ def nothing_runs() -> NotRunning:
 
 
 def find_running(paths: Paths, reporter: Reporter) -> list[RunningProxy]:
-    """Return every proxy of this user that answers; `reporter` hears of those that do not."""
+    """Return every proxy of this user that answers, demos too; `reporter` hears of those that do not."""
     found = []
     try:
         channels = find_channels(paths.runtime_dir)
@@ -93,8 +93,13 @@ def find_running(paths: Paths, reporter: Reporter) -> list[RunningProxy]:
     return found
 
 
+def without_demos(running: Sequence[RunningProxy]) -> list[RunningProxy]:
+    """Return the proxies that take routes: a `devtls demo` has its sample app, and most have a CA of their own."""
+    return [one for one in running if not one.about.demo]
+
+
 def statuses(paths: Paths, reporter: Reporter) -> list[ServeStatus]:
-    """Return the status of every running proxy. Raises DevtlsError."""
+    """Return the status of every running proxy, demos too. Raises DevtlsError."""
     return [one.get(STATUS, StatusAnswer).serve for one in find_running(paths, reporter)]
 
 

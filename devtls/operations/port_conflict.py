@@ -47,6 +47,11 @@ def find_stop_command(context: Context, pid: int) -> str:
 
 
 def _offer(first: RunningProxy, routes: Sequence[str], found: Found | None) -> str:
+    if first.about.demo:
+        return (
+            f"devtls stop --pid {first.about.pid}   ends the demo\n       "
+            "--https-port 0   takes any free port beside it"
+        )
     # --temporary, because what was typed for a serve was meant for one run as well.
     lines = [f"devtls add {_spaced(route)} --temporary{_permission(route)}" for route in routes]
     if lines:

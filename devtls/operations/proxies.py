@@ -11,7 +11,7 @@ import msgspec
 
 from devtls.errors import DevtlsError
 from devtls.operations.config_choice import config_here
-from devtls.operations.control import RunningProxy, choose, find_running, raise_failure
+from devtls.operations.control import RunningProxy, choose, find_running, raise_failure, without_demos
 from devtls.operations.reporter import Reporter
 from devtls.system.control.channel import end_by_force, is_gone
 from devtls.system.machine.paths import Paths
@@ -46,7 +46,9 @@ def reload(paths: Paths, reporter: Reporter, pid: int | None) -> ReloadedProxy:
 
 def stop(paths: Paths, reporter: Reporter, pid: int | None, *, now: bool) -> str:
     """End a proxy and wait until it is gone; return its label. Raises DevtlsError."""
-    one = _chosen(paths, reporter, pid, "stop")
+    running = find_running(paths, reporter)
+    # A demo is meant where nothing else runs, or by its number.
+    one = choose(running if pid is not None else without_demos(running) or running, pid, config_here(paths), "stop")
     end(one, now=now)
     return one.label
 
@@ -76,4 +78,4 @@ def pac_port(paths: Paths, reporter: Reporter, pid: int | None) -> int:
 
 
 def _chosen(paths: Paths, reporter: Reporter, pid: int | None, command: str) -> RunningProxy:
-    return choose(find_running(paths, reporter), pid, config_here(paths), command)
+    return choose(without_demos(find_running(paths, reporter)), pid, config_here(paths), command)

@@ -57,7 +57,7 @@ def in_browser_order(listed: RouteList) -> RouteList:
 
 
 def _of_running(context: Context) -> list[RouteList]:
-    serves = statuses(context.paths, context.reporter)
+    serves = [serve for serve in statuses(context.paths, context.reporter) if not serve.demo]
     return [RouteList(serve.pid, serve.config_file, serve.routes) for serve in serves]
 
 

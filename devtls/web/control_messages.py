@@ -108,6 +108,8 @@ class ServeStatus(msgspec.Struct, frozen=True, kw_only=True):
     reload_error: ErrorInfo | None
     warnings: tuple[Advice, ...]
     pac_port: int | None = None
+    demo: bool = False
+    """It is `devtls demo`: a sample app."""
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +121,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     config_file: str | None
     pac_port: int | None = None
     pac_trouble: str = ""
+    demo: bool = False
     format: int = FORMAT
 
 

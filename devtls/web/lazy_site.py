@@ -1,7 +1,8 @@
 """A listening socket whose aiohttp app is imported later: in a thread, at the first connection.
 
 Owns the socket from the moment it listens until `close`. Clients that come early wait in the backlog: importing
-aiohttp takes 190 ms, which neither the start nor the loop may spend on it.
+aiohttp takes 190 ms, which neither the start nor the loop may spend on it. How long a client may take and how many
+there may be is said by `SiteTerms`.
 """
 
 from __future__ import annotations
@@ -9,21 +10,68 @@ from __future__ import annotations
 import asyncio
 import importlib
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
-from devtls.config.model import LIMIT_RANGES
+import msgspec
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-# Seconds; aiohttp's own 60 would hold Ctrl-C.
-_SHUTDOWN_S = 0.5
-# aiohttp's own value.
-_MAX_HEAD_BYTES = 8_190
+_TIMED = "devtls.web.timed_connection"
 
 
-BEHIND_A_ROUTE = int(LIMIT_RANGES["max_head_bytes"][1])
-"""`max_head_bytes` of a site that only the proxy reaches: the proxy's own limits have been kept by then."""
+class SiteTimeouts(msgspec.Struct, frozen=True):
+    """How long a client may be idle, send a head, send a body, and leave a response unread (None = for ever)."""
+
+    idle_s: float = 10.0
+    head_s: float = 10.0
+    body_s: float = 10.0
+    stall_s: float | None = 10.0
+    only_rested_yield: bool = False
+    """Its only client asks as soon as it is connected: to close before the first response would lose a request."""
+
+
+class SiteConnection(Protocol):
+    """A connection of a client, as the limit of the site sees it."""
+
+    @property
+    def idle_since(self) -> float | None:
+        """When it began to wait for its client, on the loop's clock; None while we work for it."""
+
+    def yield_place(self) -> None:
+        """Close now: a new client needs the place."""
+
+
+class Places(Protocol):
+    """The connections that count against the limit of a site (`devtls.net.admission.ConnectionTable`)."""
+
+    def add(self, connection: SiteConnection, /) -> None:
+        """Count a connection."""
+
+    def discard(self, connection: SiteConnection, /) -> None:
+        """Count it no more."""
+
+
+class Acceptor(Protocol):
+    """A socket on which connections are accepted."""
+
+    async def start(self) -> None:
+        """Begin to accept."""
+
+    def stop(self) -> None:
+        """Accept no more, and close the socket."""
+
+
+class SiteTerms(msgspec.Struct, frozen=True, eq=False):
+    """What a site needs of the daemon: `listen` accepts within the limit, `fault` is told of bugs of ours."""
+
+    listen: Callable[[socket.socket, Callable[[], asyncio.Protocol]], Acceptor]
+    places: Places
+    fault: Callable[[Exception], None]
+    timeouts: SiteTimeouts = SiteTimeouts()
+    max_head_bytes: int = 8_190
+    """Of a request line, and of one field; aiohttp's own value."""
 
 
 class LazySite:
@@ -33,14 +81,13 @@ class LazySite:
     The module is imported in a thread, and with it aiohttp: nothing here waits for either.
     """
 
-    def __init__(
-        self, listening: socket.socket, app: str, *args: object, max_head_bytes: int = _MAX_HEAD_BYTES
-    ) -> None:
+    def __init__(self, listening: socket.socket, terms: SiteTerms, app: str, *args: object) -> None:
         self._socket = listening
+        self._terms = terms
         self._module, _, self._function = app.partition(":")
         self._args = args
-        self._max_head_bytes = max_head_bytes
         self._runner: web.AppRunner | None = None
+        self._accepting: Acceptor | None = None
         self._loading: asyncio.Task[None] | None = None
         self._watched = False
 
@@ -68,19 +115,14 @@ class LazySite:
             await self._loading
 
     async def _load(self) -> None:
-        aiohttp_web = await asyncio.to_thread(importlib.import_module, "aiohttp.web")
+        timing = await asyncio.to_thread(importlib.import_module, _TIMED)
         module = await asyncio.to_thread(importlib.import_module, self._module)
         app: web.Application = getattr(module, self._function)(*self._args)
-        runner: web.AppRunner = aiohttp_web.AppRunner(
-            app,
-            access_log=None,
-            shutdown_timeout=_SHUTDOWN_S,
-            max_line_size=self._max_head_bytes,
-            max_field_size=self._max_head_bytes,
-        )
+        runner: web.AppRunner = timing.make_runner(app, self._terms)
         self._runner = runner
         await runner.setup()
-        await aiohttp_web.SockSite(runner, self._socket).start()
+        self._accepting = self._terms.listen(self._socket, timing.timed(runner, self._terms))
+        await self._accepting.start()
 
     async def close(self) -> None:
         """Stop answering and close the socket."""
@@ -89,6 +131,8 @@ class LazySite:
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
         if self._runner is not None:
+            if self._accepting is not None:
+                self._accepting.stop()
             await self._runner.cleanup()
         self._socket.close()
 

@@ -328,15 +328,25 @@ async def test_rule_75_an_app_that_cannot_be_reached_in_time_is_a_504(hasty: Pro
 
 
 async def test_rule_79_connections_above_the_limit_are_turned_away(authority: Authority) -> None:
-    """Those that are open go on; when one has ended, the next is welcome."""
-    few = ClientLimits(max_connections=2)
-    async with proxy(authority, limits=few) as running, app(answering()) as backend:
+    """Those that are busy go on; when one has ended, the next is welcome."""
+    few, go_on = ClientLimits(max_connections=2), asyncio.Event()
+
+    async def talk(connection: AppConnection) -> None:
+        while True:
+            await connection.head()
+            await go_on.wait()
+            await connection.answer()
+
+    async with proxy(authority, limits=few) as running, app(talk) as backend:
         running.route(f"app = {backend.port}")
         clients = [await running.connect() for _ in range(2)]
-        with pytest.raises((OSError, asyncio.IncompleteReadError)):
-            await running.connect()
         for client in clients:
             await client.request()
+        await until(lambda: len(backend.connections) == 2)
+        with pytest.raises((OSError, asyncio.IncompleteReadError)):
+            await running.connect()
+        go_on.set()
+        for client in clients:
             assert (await client.reply()).status == 200
         clients[0].close()
         await until(lambda: len(running.service.connections) == 1)
@@ -345,17 +355,16 @@ async def test_rule_79_connections_above_the_limit_are_turned_away(authority: Au
 
 
 async def test_rule_79_a_connection_that_says_nothing_counts_as_well(authority: Authority) -> None:
-    """It holds a descriptor like any other; its place is free when it ends."""
+    """It holds a descriptor like any other, and is the first to be closed for a client that asks."""
     async with proxy(authority, limits=ClientLimits(max_connections=2)) as running, app(answering()) as backend:
         running.route(f"app = {backend.port}")
         silent = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(2)]
         await asyncio.sleep(0.01)
-        with pytest.raises((OSError, asyncio.IncompleteReadError)):
-            await running.connect()
+        assert (await running.get()).status == 200
+        assert await asyncio.wait_for(silent[0][0].read(), 5) == b""
+        assert not silent[1][0].at_eof()
         for _, writer in silent:
             writer.close()
-        await asyncio.sleep(0.01)
-        assert (await running.get()).status == 200
 
 
 async def test_rule_80_a_drain_finishes_what_runs_and_takes_nothing_new(running: Proxy) -> None:

@@ -262,7 +262,8 @@ async def test_rule_98_plain_http_with_a_body_gets_its_redirect_whole(running: P
 async def test_rule_75_a_handshake_that_never_ends_is_closed(running: Proxy) -> None:
     """The clock runs from accept, and the half of a hello does not stop it."""
     from devtls.net.bind import bind
-    from devtls.net.client.listener import Listener, TlsGate, https_protocol
+    from devtls.net.client.listener import TlsGate, https_protocol
+    from devtls.net.listener import Listener
 
     bound = bind(0)
     listener = Listener(bound, https_protocol(running.service, TlsGate(running.service, running.contexts, 0.1)))

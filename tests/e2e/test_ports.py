@@ -58,7 +58,7 @@ print(json.dumps({
 EVERYWHERE = """\
 import asyncio, json
 from devtls.daemon.run import loop_factory
-from devtls.net.client.listener import Listener
+from devtls.net.listener import Listener
 from devtls.net.bind import bind_all_addresses
 
 class Greeter(asyncio.Protocol):

@@ -14,12 +14,13 @@ import pytest
 
 from devtls.errors import DevtlsError, PortInUse
 from devtls.net import dns as net_dns
-from devtls.net.client.listener import Listener
-from devtls.net.dns import DnsBound, DnsLimits, DnsServer, bind_dns
+from devtls.net.admission import ConnectionTable
+from devtls.net.dns import IDLE_S, DnsBound, DnsServer, bind_dns
+from devtls.net.listener import Listener
 from tests.net.h2_stand_ins import NotingTransport
 from tests.net.harness import until
 
-HASTY = DnsLimits(idle_s=0.15)
+HASTY = 0.15
 BOTH = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 
 
@@ -39,15 +40,15 @@ class Echo:
 class Running:
     """A server that is up, with what it answers by and the faults it reported."""
 
-    def __init__(self, limits: DnsLimits | None = None) -> None:
+    def __init__(self, idle_s: float = IDLE_S, most: int = 64) -> None:
         self.responder, self.faults = Echo(), list[Exception]()
-        self.server = DnsServer(bind_dns(0), self.responder, self.faults.append, limits)
+        self.server = DnsServer(bind_dns(0), self.responder, self.faults.append, ConnectionTable(lambda: most), idle_s)
         self.port = self.server.bound.port
 
 
 @asynccontextmanager
-async def running(limits: DnsLimits | None = None) -> AsyncIterator[Running]:
-    one = Running(limits)
+async def running(idle_s: float = IDLE_S, most: int = 64) -> AsyncIterator[Running]:
+    one = Running(idle_s, most)
     await one.server.start()
     try:
         yield one
@@ -227,7 +228,7 @@ async def test_bytes_that_drip_in_do_not_keep_it_open() -> None:
 
 
 async def test_answers_keep_it_open() -> None:
-    async with running(DnsLimits(idle_s=1.0)) as one:
+    async with running(1.0) as one:
         reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
         begun = time.monotonic()
         while time.monotonic() - begun < 1.2:
@@ -238,7 +239,7 @@ async def test_answers_keep_it_open() -> None:
 
 
 async def test_a_client_that_does_not_read_is_not_read_either_and_ends() -> None:
-    async with running(DnsLimits(idle_s=0.3)) as one:
+    async with running(0.3) as one:
         with socket.create_connection(("127.0.0.1", one.port)) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.setblocking(False)
@@ -262,20 +263,21 @@ async def test_a_client_that_does_not_read_is_not_read_either_and_ends() -> None
             assert sent < 20_000_000
 
 
-async def test_there_are_so_many_connections_and_then_room_again() -> None:
-    async with running(DnsLimits(max_connections=2)) as one:
+async def test_the_connection_that_is_idle_for_the_longest_gives_way_to_a_new_one() -> None:
+    async with running(most=2) as one:
         first = [await asyncio.open_connection("127.0.0.1", one.port) for _ in range(2)]
         await until(lambda: len(one.server.streams) == 2)
-        reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
-        assert await ended(reader)
-        writer.close()
-        first[0][1].close()
-        await until(lambda: len(one.server.streams) == 1)
+        await asyncio.sleep(0.005)  # uvloop's clock counts milliseconds
+        first[0][1].write(framed(b"q"))
+        assert await read_message(first[0][0]) == b"tcp:q"
         reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
         writer.write(framed(b"q"))
         assert await read_message(reader) == b"tcp:q"
-        writer.close()
-        first[1][1].close()
+        assert await ended(first[1][0])
+        first[0][1].write(framed(b"r"))
+        assert await read_message(first[0][0]) == b"tcp:r"
+        for each in (writer, first[0][1], first[1][1]):
+            each.close()
 
 
 async def test_a_client_that_leaves_in_the_middle_is_forgotten() -> None:

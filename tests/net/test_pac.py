@@ -13,11 +13,20 @@ from msgspec.structs import replace
 from devtls.http.pac import PacScope
 from devtls.names import Hostname
 from devtls.net import pac
+from devtls.net.admission import ConnectionTable
 from devtls.net.bind import bind
 from devtls.net.client.listener import ConnectionLimiter, TlsGate
-from devtls.net.pac import PacServer
+from devtls.net.pac import PacEntrance, PacServer
 from tests.net.h2_stand_ins import NotingTransport
 from tests.net.harness import DEADLINE_S, Client, Proxy, Reply, aborted, answering, app, until
+
+
+async def ended(reader: asyncio.StreamReader) -> bool:
+    """Say that the other side has closed."""
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), DEADLINE_S) == b""
+    return True
+
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -58,7 +67,8 @@ class Pac:
 async def port(running: Proxy) -> AsyncIterator[Pac]:
     gate, inside = TlsGate(running.service, running.contexts), ConnectionLimiter(running.service)
     scope = PacScope((Hostname("dev.local"), Hostname("test")), frozenset({443, running.port}))
-    server = PacServer(bind(0), scope, running.service, gate, inside)
+    places = ConnectionTable(lambda: 2)
+    server = PacServer(bind(0), scope, PacEntrance(running.service, gate, inside, places))
     await server.start()
     opened = Pac(server, running)
     yield opened
@@ -120,7 +130,7 @@ async def test_plain_http_in_a_tunnel_is_sent_to_https(running: Proxy, port: Pac
     data = await asyncio.wait_for(reader.read(), DEADLINE_S)
     assert data.startswith(ESTABLISHED + b"HTTP/1.1 307 ")
     assert b"\r\nLocation: https://app.dev.local/x\r\n" in data
-    assert not port.server.inside.connections
+    assert not len(port.server.places)
 
 
 async def test_a_client_need_not_wait_for_the_answer(running: Proxy, port: Pac) -> None:
@@ -217,7 +227,7 @@ async def test_what_is_malformed_is_answered_and_closed(
         reader, _ = await port.raw(sent)
         with contextlib.suppress(ConnectionResetError):
             assert await asyncio.wait_for(reader.read(), DEADLINE_S) == b""
-        await until(lambda: not port.server.inside.connections)
+        await until(lambda: not len(port.server.places))
         return
     assert (await port.answer(sent)).status == status
 
@@ -233,20 +243,36 @@ async def test_a_second_request_behind_a_refused_one_is_not_looked_at(port: Pac)
         assert b"200" not in await asyncio.wait_for(reader.read(), DEADLINE_S)
 
 
-async def test_connections_count_with_all_others(running: Proxy, port: Pac) -> None:
-    running.service.limits = replace(running.service.limits, max_connections=2)
-    waiting, _ = await port.raw(b"CONNECT")
+ASK = b"GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+async def test_who_says_nothing_gives_way_and_takes_no_place_of_a_tunnel(running: Proxy, port: Pac) -> None:
+    running.route("app = 1")
+    silent = [await port.raw(b"CONNECT") for _ in range(2)]
     client = await port.tunnel()
-    assert len(port.server.inside.connections) == 2
-    turned_away, _ = await port.raw(b"GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    with contextlib.suppress(ConnectionResetError):
-        assert await asyncio.wait_for(turned_away.read(), DEADLINE_S) == b""
-    client.close()
-    await until(lambda: len(port.server.inside.connections) == 1)
-    assert not waiting.at_eof()
-    assert (await port.answer(b"GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")).status == 200
+    assert await ended(silent[0][0])
+    await until(lambda: len(port.server.places) == 1)
+    silent += [await port.raw(b"") for _ in range(5)]
+    assert (await port.answer(ASK)).status == 200
+    await client.request()
+    assert (await client.reply()).status == 502  # nothing has disturbed the tunnel; there is no app
+
+
+async def test_a_tunnel_counts_with_the_clients_of_the_https_port(running: Proxy, port: Pac) -> None:
+    running.service.limits = replace(running.service.limits, max_connections=1)
+    first = await port.tunnel()
+    await until(lambda: len(running.service.connections) == 1)
+    (idle,) = running.service.connections
+    second = await port.tunnel()
+    assert await ended(first.reader)
+    await until(lambda: len(running.service.connections) == 1)
+    assert idle not in running.service.connections
+    second.close()
+
+
+async def test_nobody_new_is_let_in_while_the_proxy_drains(running: Proxy, port: Pac) -> None:
     running.service.draining = True
-    turned_away, _ = await port.raw(b"GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    turned_away, _ = await port.raw(ASK)
     with contextlib.suppress(ConnectionResetError):
         assert await asyncio.wait_for(turned_away.read(), DEADLINE_S) == b""
 

@@ -62,3 +62,14 @@ def test_a_service_is_called_one_and_can_be_stopped(monkeypatch: pytest.MonkeyPa
 def test_strangers_are_named_as_before(holder: str) -> None:
     error = PortInUse("Port 443 is taken.", port=443, holder=holder, hint="x")
     assert explain(error, ["app=1"], None) is error
+
+
+def test_a_demo_is_offered_no_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    about = About(version="1", pid=7, https_port=443, config_file=None, demo=True)
+    monkeypatch.setattr(port_conflict, "find_running", lambda *_: [RunningProxy(ControlSocket(Path("/x"), 7), about)])
+    error = explain(TAKEN, ["app=3000"], None)
+    assert str(error) == "Port 443 is taken: your other devtls demo (process 7) has it."
+    assert error.hint.splitlines() == [
+        "devtls stop --pid 7   ends the demo",
+        "       --https-port 0   takes any free port beside it",
+    ]

@@ -7,7 +7,10 @@ import socket
 
 from aiohttp import ClientSession, web
 
-from devtls.web.lazy_site import LazySite
+from devtls.net.admission import ConnectionTable
+from devtls.net.bind import Bound
+from devtls.net.listener import Listener
+from devtls.web.lazy_site import LazySite, SiteTerms, SiteTimeouts
 
 
 def listen() -> tuple[socket.socket, str]:
@@ -30,11 +33,22 @@ def make_app(made: list[web.Application] | None = None) -> web.Application:
 APP = f"{__name__}:make_app"
 
 
+def terms_for(most: int = 64, faults: list[Exception] | None = None, timeouts: SiteTimeouts | None = None) -> SiteTerms:
+    """Return the terms of a site that accepts so many connections."""
+    places = ConnectionTable(lambda: most)
+    return SiteTerms(
+        lambda sock, make: Listener(Bound(0, [sock]), make, places),
+        places,
+        ([] if faults is None else faults).append,
+        timeouts or SiteTimeouts(),
+    )
+
+
 async def test_the_first_client_makes_it_load() -> None:
     listening, url = listen()
     made: list[web.Application] = []
 
-    site = LazySite(listening, APP, made)
+    site = LazySite(listening, terms_for(), APP, made)
     site.start()
     await asyncio.sleep(0)
     assert not made
@@ -47,7 +61,7 @@ async def test_the_first_client_makes_it_load() -> None:
 
 async def test_it_can_be_loaded_ahead() -> None:
     listening, url = listen()
-    site = LazySite(listening, APP)
+    site = LazySite(listening, terms_for(), APP)
     site.start()
     await site.loaded()
     async with ClientSession() as session, session.get(url) as answer:
@@ -58,7 +72,7 @@ async def test_it_can_be_loaded_ahead() -> None:
 async def test_it_can_be_closed_unused_and_while_loading() -> None:
     for load in (False, True):
         listening, _ = listen()
-        site = LazySite(listening, APP)
+        site = LazySite(listening, terms_for(), APP)
         site.start()
         if load:
             site.load()

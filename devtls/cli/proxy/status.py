@@ -48,8 +48,9 @@ def command(as_values: bool) -> int:
 def in_words(serve: ServeStatus, now: datetime) -> Iterator[str]:
     """Return the lines of one proxy."""
     ends = ", and is about to end" if serve.stopping else ""
+    runs = "runs its demo" if serve.demo else "serves"
     yield paint(
-        f"devtls {printable(serve.version)} serves since {_moment(serve.since, now)} (process {serve.pid}){ends}.", BOLD
+        f"devtls {printable(serve.version)} {runs} since {_moment(serve.since, now)} (process {serve.pid}){ends}.", BOLD
     )
     yield ""
     yield from (line for label, text in _facts(serve).items() for line in _row(label, text))

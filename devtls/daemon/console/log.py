@@ -56,6 +56,9 @@ class Log:
         self.style = style
         self._monotonic = monotonic
         self._last_written: dict[str, float] = {}
+        self.trust_advice = "Run `devtls trust`, then restart the client."
+        """What to do where a client does not trust the CA; a demo has one that nobody can trust."""
+        self._cookies: set[tuple[str, str]] = set()
         self.framework_hints: Callable[[str, Route, FrameworkFinding], None] = lambda _host, _route, _found: None
         """Says what to set in an app's framework; the daemon sets it."""
 
@@ -78,11 +81,12 @@ class Log:
         status = self.style.paint(str(record.status), *_COLOURS.get(str(record.status)[:1], ()))
         went = f" -> {visible(record.upstream)}" if record.upstream else ""
         cut = "" if record.complete else "  (cut off)"
+        why = f"  {visible(record.reason)}" if record.reason else ""
         took = f"{record.duration_s * 1000:6.0f} ms" if record.upstream else "         "
         address = self.style.paint(f"https://{host}", DIM) + (" *" if target == "*" else target)
         now = datetime.now().astimezone()
         protocol = _SHORT_PROTOCOLS[record.protocol]
-        return f"{now:%H:%M:%S}  {status}  {took}  {protocol:<4}  {visible(record.method):<6} {address}{went}{cut}"
+        return f"{now:%H:%M:%S}  {status}  {took}  {protocol:<4}  {visible(record.method):<6} {address}{went}{cut}{why}"
 
     def _request_json(self, record: AccessRecord) -> str:
         return _json("request", **asdict(record) | {"duration_s": round(record.duration_s, 6)})
@@ -93,6 +97,23 @@ class Log:
         """Pass on what a response showed of its framework."""
         self.framework_hints(host, route, found)
 
+    def cookie_domain(self, route: str, host: str, cookie: str, domain: str) -> None:
+        """Say once per route and cookie that it was for more names than its own."""
+        key = (route, cookie)
+        # Full is silent: names of cookies come from apps, and some of those make one for each visit.
+        if key in self._cookies or len(self._cookies) >= _MOST_REMEMBERED:
+            return
+        self._cookies.add(key)
+        self.say(
+            f'The cookie "{cookie}" of the route {route} was for every name below {domain}: '
+            f"Domain={domain} was taken out, it is for {host} alone.",
+            event="cookie_domain",
+            route=route,
+            host=host,
+            cookie=cookie,
+            domain=domain,
+        )
+
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """Say that a client does not trust us, or we not it, once a minute and name; the rest only with -v."""
         name = failure.sni or "localhost"
@@ -100,8 +121,7 @@ class Log:
         if failure.refused_certificate:
             if self._first_in_a_while(f"refused {name}"):
                 self.warn(
-                    f"a client refused our certificate for {name}: its store lacks the root. "
-                    "Run `devtls trust`, then restart the client.",
+                    f"a client refused our certificate for {name}: its store lacks the root. {self.trust_advice}",
                     event="certificate_refused",
                     host=name,
                     reason=failure.reason,

@@ -24,7 +24,7 @@ from devtls.errors import ConfigError
 from devtls.net.acme_challenge import Challenges, Contexts, local_port
 from devtls.routing import Snapshot, Upstream
 from devtls.system.storage.keystore import Keystore
-from devtls.web.lazy_site import BEHIND_A_ROUTE, LazySite
+from devtls.web.lazy_site import LazySite
 
 _LABEL = "ACME server"
 _APP = "devtls.daemon.sites.acme_app:make_app"
@@ -85,8 +85,8 @@ class AcmeSite:
     async def start(self) -> None:
         """Answer, from the first request on."""
         if self._listening is not None and self._site is None:
-            context = (self._keystore, self._snapshot, self._log, self.challenges, self._place)
-            self._site = LazySite(self._listening[1], _APP, *context, max_head_bytes=BEHIND_A_ROUTE)
+            context = self._keystore, self._snapshot, self._log, self.challenges, self._place
+            self._site = LazySite(self._listening[1], self._private.terms(), _APP, *context)
             self._site.start()
 
     async def replace(self, generation: Generation) -> None:

@@ -13,14 +13,15 @@ from pathlib import Path
 
 from devtls.errors import StateError
 from devtls.system.control.channel import ControlChannel, open_channel, remove_leftovers
-from devtls.web.lazy_site import LazySite
+from devtls.web.lazy_site import LazySite, SiteTerms
 
 
 class ControlSite:
     """One socket; `open` and `abandon` may block, the rest runs on the loop."""
 
-    def __init__(self, runtime_dir: Path) -> None:
+    def __init__(self, runtime_dir: Path, terms: SiteTerms) -> None:
         self._runtime_dir = runtime_dir
+        self._terms = terms
         self._socket: socket.socket | None = None
         self._site: LazySite | None = None
         self.place: ControlChannel | None = None
@@ -38,7 +39,7 @@ class ControlSite:
     def start(self, app: str, *process: object) -> None:
         """Serve `app` (`module:function`, loaded with the first request), which is given the place and `process`."""
         if self._socket is not None and self.place is not None:
-            self._site = LazySite(self._socket, app, self.place, *process)
+            self._site = LazySite(self._socket, self._terms, app, self.place, *process)
             self._site.start()
 
     def clean(self) -> None:

@@ -15,6 +15,7 @@ from devtls.daemon.sites.auxiliary_listener import AuxiliaryListener, ListenerWo
 from devtls.dns.responder import Responder
 from devtls.dns.zones import Zones
 from devtls.names import Hostname
+from devtls.net.admission import ConnectionTable
 from devtls.net.bind import Bound
 from devtls.net.dns import DnsServer, bind_dns
 
@@ -33,8 +34,9 @@ class DnsSite(AuxiliaryListener[DnsServer, Zones, Responder]):
 
     words = ListenerWording("dns", "DNS port", "DNS server", "answers no DNS queries", "which answers there", udp=True)
 
-    def __init__(self, generation: Generation, https: Bound, log: Log) -> None:
+    def __init__(self, generation: Generation, https: Bound, log: Log, places: ConnectionTable) -> None:
         self._https = https
+        self._places = places
         super().__init__(generation.config.dns, zones_of(generation.snapshot.zones, https), log)
 
     async def replace(self, generation: Generation) -> None:
@@ -49,7 +51,7 @@ class DnsSite(AuxiliaryListener[DnsServer, Zones, Responder]):
         server.responder = content
 
     def _make(self, port: int, content: Responder) -> DnsServer:
-        return DnsServer(bind_dns(port), content, lambda error: self._log.fault(0, error))
+        return DnsServer(bind_dns(port), content, lambda error: self._log.fault(0, error), self._places)
 
     def _success(self, port: int) -> tuple[str, dict[str, object]]:
         zones = list(self._subject.names)

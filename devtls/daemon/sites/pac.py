@@ -14,9 +14,7 @@ from devtls.daemon.sites.auxiliary_listener import AuxiliaryListener, ListenerWo
 from devtls.http.pac import PacScope
 from devtls.names import Hostname
 from devtls.net.bind import Bound, bind
-from devtls.net.client.listener import ConnectionLimiter, TlsGate
-from devtls.net.client.service import ProxyService
-from devtls.net.pac import PacServer
+from devtls.net.pac import PacEntrance, PacServer
 
 _USUAL_HTTPS_PORT = 443
 
@@ -32,9 +30,7 @@ class PacSite(AuxiliaryListener[PacServer, PacScope, PacScope]):
 
     words = ListenerWording("pac", "PAC port", "PAC server", "hands out no PAC file", "which serves browsers there")
 
-    def __init__(
-        self, generation: Generation, https: Bound, log: Log, entrance: tuple[ProxyService, TlsGate, ConnectionLimiter]
-    ) -> None:
+    def __init__(self, generation: Generation, https: Bound, log: Log, entrance: PacEntrance) -> None:
         super().__init__(generation.config.pac, scope_of(generation.snapshot.zones, https), log)
         self._https = https
         self._entrance = entrance
@@ -50,7 +46,7 @@ class PacSite(AuxiliaryListener[PacServer, PacScope, PacScope]):
         server.scope = content
 
     def _make(self, port: int, content: PacScope) -> PacServer:
-        return PacServer(bind(port), content, *self._entrance)
+        return PacServer(bind(port), content, self._entrance)
 
     def _success(self, port: int) -> tuple[str, dict[str, object]]:
         url = pac_url(port)

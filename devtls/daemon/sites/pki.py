@@ -19,7 +19,7 @@ from devtls.net.bind import Bound, bind
 from devtls.pki.leaf import Signer
 from devtls.system.machine.port_holder import port_holder
 from devtls.system.storage.keystore import Keystore
-from devtls.web.lazy_site import LazySite
+from devtls.web.lazy_site import LazySite, SiteTerms
 
 if TYPE_CHECKING:
     from devtls.daemon.sites.pki_app import PkiContent
@@ -37,10 +37,11 @@ _OURSELVES = "devtls "
 class PkiSite:
     """The endpoint of one CA after the other."""
 
-    def __init__(self, keystore: Keystore, authority: Signer, log: Log) -> None:
+    def __init__(self, keystore: Keystore, authority: Signer, log: Log, terms: SiteTerms) -> None:
         self._keystore = keystore
         self._authority = authority
         self._log = log
+        self._terms = terms
         self._site: LazySite | None = None
         self._content: PkiContent | None = None
         self._renewal: asyncio.Task[None] | None = None
@@ -93,7 +94,7 @@ class PkiSite:
             if self._asking is None:
                 self._asking = asyncio.get_running_loop().create_task(self._warn_of_holder(port))
             return
-        self._site = LazySite(bound.sockets[0], f"{_MODULE}:make_app", self.content)
+        self._site = LazySite(bound.sockets[0], self._terms, f"{_MODULE}:make_app", self.content)
         self._site.start()
 
     def content(self) -> PkiContent:

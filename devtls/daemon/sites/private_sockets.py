@@ -13,11 +13,12 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from devtls.config import RouteConfig, UnixTarget
 from devtls.errors import ConfigError
+from devtls.web.lazy_site import SiteTerms
 
 if sys.platform != "win32":
     import fcntl
@@ -33,7 +34,9 @@ _ATTEMPTS = 5
 class PrivateSockets:
     """The sockets of one process; every call may block."""
 
-    def __init__(self, runtime_dir: Path) -> None:
+    def __init__(self, runtime_dir: Path, terms: Callable[[], SiteTerms]) -> None:
+        self.terms = terms
+        """Gives the terms of one more site behind such a socket."""
         self._runtime_dir = runtime_dir
         self._home: Path | None = None
         self._lock: int | None = None

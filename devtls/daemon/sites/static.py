@@ -14,7 +14,7 @@ from devtls.config import Config, StaticTarget
 from devtls.daemon.generation import Generation
 from devtls.daemon.sites.private_sockets import PrivateSockets
 from devtls.system.machine.paths import Paths
-from devtls.web.lazy_site import BEHIND_A_ROUTE, LazySite
+from devtls.web.lazy_site import LazySite
 
 _APP = "devtls.web.static:make_static_app"
 
@@ -25,8 +25,8 @@ class StaticSites:
     `open_sockets` may block; the rest runs on the loop.
     """
 
-    def __init__(self, paths: Paths, report: Callable[[str], None]) -> None:
-        self.private = PrivateSockets(paths.runtime_dir)
+    def __init__(self, private: PrivateSockets, paths: Paths, report: Callable[[str], None]) -> None:
+        self.private = private
         self._never_served = paths.private()
         self._report = report
         self._sockets: dict[StaticTarget, tuple[str, socket.socket]] = {}
@@ -46,9 +46,8 @@ class StaticSites:
         """Serve what listens and is not served yet: aiohttp is loaded in a thread meanwhile."""
         for target, (_, listening) in self._sockets.items():
             if target not in self._sites:
-                site = self._sites[target] = LazySite(
-                    listening, _APP, target, self._never_served, self._report, max_head_bytes=BEHIND_A_ROUTE
-                )
+                context = (target, self._never_served, self._report)
+                site = self._sites[target] = LazySite(listening, self.private.terms(), _APP, *context)
                 # Not at the first connection: a route that is written down will be asked for.
                 site.load()
 

@@ -49,6 +49,7 @@ _HOLDS_BACK = phases.BUSY | {phases.STALLED}
 
 _PIPELINE_BYTES = 65536
 """What a client may send ahead of its response before we stop reading."""
+_YIELD_S = 1.0
 _LINGER_FACTOR = 15
 """`linger_s` is for silence; a client that goes on sending gets so many times as long (30 s), and no more."""
 
@@ -81,6 +82,7 @@ class H1ClientConnection(asyncio.Protocol):
         """Reading is paused: the client has sent too much ahead of its response."""
         self._unsent: int | None = None
         """What the closing transport still held when it was last looked at."""
+        self._opened_at = self.loop.time()
 
     def __repr__(self) -> str:
         request = "" if self._relay is None else f", {self._relay!r}"
@@ -102,6 +104,21 @@ class H1ClientConnection(asyncio.Protocol):
     def claim(self) -> Claim:
         """What the client has shown, and what it would have to show today."""
         return self._dispatcher.claim
+
+    @property
+    def idle_since(self) -> float | None:
+        """When it began to wait for the head of a request; None while one runs, or a response is on its way."""
+        unread = self._transport.get_write_buffer_size()
+        if self._deadline is None or self._phase not in (phases.IDLE, phases.HEAD) or unread:
+            return None
+        waits_s = self._limits.keep_alive_s if self._phase is phases.IDLE else self._limits.head_timeout_s
+        return max(self._deadline - waits_s, self._opened_at)
+
+    def yield_place(self) -> None:
+        """Close an idle connection: a new client needs its place."""
+        self._close()
+        # What is unread by now is a few bytes of TLS.
+        self._set_deadline(_YIELD_S)
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
 

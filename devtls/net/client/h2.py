@@ -14,10 +14,9 @@ from typing import Any, cast
 from devtls.http.answers import pages
 from devtls.http.events import ClientEvent, Malformed, Request, Reset
 from devtls.http.h2.client import H2ClientCodec
-from devtls.http.h2.limits import H2Limits
 from devtls.net.client.dispatch import RequestDispatcher
-from devtls.net.client.h2_stream import H2ClientStream
-from devtls.net.client.service import ClientLimits, ProxyService
+from devtls.net.client.h2_stream import H2ClientStream, h2_limits
+from devtls.net.client.service import ProxyService
 from devtls.net.outbox import outbox_of
 from devtls.net.tls.client_auth import Claim
 
@@ -28,19 +27,6 @@ _READY_BYTES = 262_144
 """What may be ready for a client that does not read before it is not read any more either."""
 _OWN_BYTES = 8192
 """What a client sends of its own accord while it reads the last answers: WINDOW_UPDATE, acknowledgements."""
-
-
-def h2_limits(limits: ClientLimits) -> H2Limits:
-    """Return the codec's limits."""
-    return H2Limits(
-        head=limits.head,
-        window_bytes=limits.max_buffer_bytes,
-        max_streams=limits.max_streams,
-        still_s=limits.exchange.body_idle_timeout_s,
-        linger_s=limits.linger_s,
-        max_drain_bytes=limits.max_drain_bytes,
-        answer_s=limits.head_timeout_s,
-    )
 
 
 class H2ClientConnection(asyncio.Protocol):
@@ -64,6 +50,7 @@ class H2ClientConnection(asyncio.Protocol):
         self._closed = False
         self._draining = False
         self._idle_until: float | None = None
+        self._rests_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._stuck_bytes: int | None = None
@@ -71,6 +58,17 @@ class H2ClientConnection(asyncio.Protocol):
         self._linger_bytes = 0
         self._linger_timer: asyncio.TimerHandle | None = None
         self._met = False
+
+    @property
+    def idle_since(self) -> float | None:
+        """When the last stream ended, or the connection began; None while there are streams, or bytes on their way."""
+        rests = self._idle_until is not None and not (self._closed or self._codec.open_streams)
+        return self._rests_since if rests and not self._transport.get_write_buffer_size() else None
+
+    def yield_place(self) -> None:
+        """Close an idle connection: a new client needs its place."""
+        self._say_goodbye()
+        self._close()
 
     @property
     def id(self) -> int:
@@ -273,7 +271,8 @@ class H2ClientConnection(asyncio.Protocol):
             self._timer = self.loop.call_at(when, self._tick)
 
     def _rest(self, for_s: float) -> None:
-        self._idle_until = self.loop.time() + for_s
+        self._rests_since = self.loop.time()
+        self._idle_until = self._rests_since + for_s
         self.wake_at(self._idle_until)
 
     def _tick(self) -> None:
@@ -354,12 +353,15 @@ class H2ClientConnection(asyncio.Protocol):
 
     def _end(self) -> None:
         """Say goodbye, and close."""
-        self._codec.end()
-        if data := self._codec.data_to_send():  # be the transport full: an answer may stand before it
-            self._transport.write(data)
+        self._say_goodbye()
         self._lose_streams("The connection has ended.")
         if not self._closed:
             self._linger()
+
+    def _say_goodbye(self) -> None:
+        self._codec.end()
+        if data := self._codec.data_to_send():  # be the transport full: an answer may stand before it
+            self._transport.write(data)
 
     def _linger(self) -> None:
         # Close while the client still sends, be it WINDOW_UPDATE, and TCP's reset may destroy what is on its way to it.

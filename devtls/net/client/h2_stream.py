@@ -1,7 +1,8 @@
 """One request of an HTTP/2 client: a relay's client, or the client's end of a tunnel.
 
 Owns nothing but which stream it is and whether its answer has begun: the codec has the stream, the relay the exchange,
-the connection the socket. Everything that it encodes is sent when the connection's burst is over.
+the connection the socket. Everything that it encodes is sent when the connection's burst is over. What the limits of a
+client are for streams stands here as well.
 """
 
 from __future__ import annotations
@@ -22,11 +23,26 @@ from devtls.http.events import (
     Trailers,
 )
 from devtls.http.h2.client import H2ClientCodec
+from devtls.http.h2.limits import H2Limits
 from devtls.net.client.dispatch import RequestDispatcher
+from devtls.net.client.service import ClientLimits
 from devtls.net.relay import Relay
 from devtls.net.stream_transport import StreamTransport
 from devtls.net.tunnel import Tunnel
 from devtls.net.upstream.handle import UpstreamHandle
+
+
+def h2_limits(limits: ClientLimits) -> H2Limits:
+    """Return the codec's limits."""
+    return H2Limits(
+        head=limits.head,
+        window_bytes=limits.max_buffer_bytes,
+        max_streams=limits.max_streams,
+        still_s=limits.exchange.body_idle_timeout_s,
+        linger_s=limits.linger_s,
+        max_drain_bytes=limits.max_drain_bytes,
+        answer_s=limits.head_timeout_s,
+    )
 
 
 class H2ClientStreams(Protocol):

@@ -1,22 +1,21 @@
-"""Accepts connections and chooses the protocol for each: TLS first, then HTTP/2 or HTTP/1 by ALPN.
+"""The protocol of each client: TLS first, then HTTP/2 or HTTP/1 by ALPN.
 
-Owns accepting within a limit, and the way from a ClientHello to a client connection. Refuses every client that is not
-on this machine where the system grants only a socket on every address.
+Owns the way from a ClientHello to a client connection, and that each connection counts from accept to its end,
+whatever it becomes. `net.listener` accepts them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import ssl
 from collections.abc import Callable
 from typing import cast
 
-from devtls.net.bind import BACKLOG, Bound, Origin
+from devtls.net.admission import AdmittedConnection, ConnectionTable
 from devtls.net.client.h1 import H1ClientConnection
 from devtls.net.client.plain_http import PlainConnection
 from devtls.net.client.service import ProxyService
+from devtls.net.listener import RefusedConnection
 from devtls.net.tls.client import ClientTlsLayer
 from devtls.net.tls.client_hello import ClientHello
 from devtls.net.tls.contexts import ContextCache
@@ -72,95 +71,29 @@ class TlsGate:
         return self._service.snapshot.routes
 
 
-class Listener:
-    """Accepts on the sockets of one port and makes a protocol for each connection."""
-
-    def __init__(self, bound: Bound, protocol: Callable[[], asyncio.Protocol]) -> None:
-        self.bound = bound
-        self._protocol = protocol
-        if bound.origin is Origin.ALL_ADDRESSES:
-            self._protocol = filter_loopback(protocol)
-        self._servers: list[asyncio.Server] = []
-
-    async def start(self) -> None:
-        """Begin to accept."""
-        loop = asyncio.get_running_loop()
-        for sock in self.bound.sockets:
-            self._servers.append(await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG))
-
-    def stop(self) -> None:
-        """Accept no more; connections that are open go on. A socket that was handed over stays its giver's."""
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
-
-
-def filter_loopback(make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
-    """Return a factory of connections that become one of `make`'s when the client is on this machine."""
-    return lambda: _LoopbackFilter(make)
-
-
-class _LoopbackFilter(asyncio.Protocol):
-    """Drops a client of another machine before TLS or HTTP read a byte; becomes one of `make` for every other.
-
-    The address cannot be forged from outside: a machine takes no packet from 127.0.0.0/8 or ::1 off a network
-    (RFC 1122 3.2.1.3, RFC 4291 2.5.3).
-    """
-
-    def __init__(self, make: Callable[[], asyncio.Protocol]) -> None:
-        self._make = make
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        tcp = cast(asyncio.Transport, transport)
-        # abort, not close: a client of another machine learns nothing, not even by a TLS alert.
-        if not _is_here(tcp.get_extra_info("peername")):
-            tcp.abort()
-            return
-        protocol = self._make()
-        tcp.set_protocol(protocol)
-        protocol.connection_made(transport)
-
-
-def _is_here(peer: object) -> bool:
-    try:
-        return isinstance(peer, tuple) and ipaddress.ip_address(str(peer[0]).partition("%")[0]).is_loopback
-    except (ValueError, IndexError):
-        return False
-
-
-class RefusedConnection(asyncio.Protocol):
-    """A connection above the limit: closed before it costs anything."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Close it."""
-        with contextlib.suppress(OSError):
-            transport.close()  # the peer may be gone already
-
-
 class ConnectionLimiter:
-    """The connections that count against `max_connections`, from every listener, and their handshake limiter."""
+    """The connections of clients, which count against `max_connections`, and their handshake limiter."""
 
-    def __init__(self, service: ProxyService) -> None:
-        self.connections: set[asyncio.BaseProtocol] = set()
+    def __init__(self, service: ProxyService, most: Callable[[], int] | None = None) -> None:
+        self.connections = ConnectionTable(most or (lambda: service.limits.max_connections))
         self.handshake_limiter = HandshakeLimiter()
         self._service = service
 
-    @property
-    def closed(self) -> bool:
-        """Whether the limit is reached, or the proxy drains."""
-        return len(self.connections) >= self._service.limits.max_connections or self._service.draining
-
-    def entry(self, gate: TlsGate) -> ClientTlsLayer:
+    def entry(self, gate: TlsGate) -> asyncio.Protocol:
         """Return the protocol for a client that is let in to speak TLS."""
+        # It was accepted before the listener closed.
+        if self._service.draining:
+            return RefusedConnection()
         return _CountedTlsLayer(gate, self.handshake_limiter, self.connections)
 
 
 class _CountedTlsLayer(ClientTlsLayer):
     """A connection that counts from accept: one that never says hello holds a descriptor like any other."""
 
-    def __init__(self, gate: TlsGate, handshake_limiter: HandshakeLimiter, inside: set[asyncio.BaseProtocol]) -> None:
+    def __init__(self, gate: TlsGate, handshake_limiter: HandshakeLimiter, inside: ConnectionTable) -> None:
         super().__init__(gate, handshake_limiter)
         self._inside = inside
+        self._opened_at = asyncio.get_running_loop().time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._inside.add(self)
@@ -170,9 +103,32 @@ class _CountedTlsLayer(ClientTlsLayer):
         self._inside.discard(self)
         super().connection_lost(exc)
 
-    def _become_plain(self, first: bytes) -> None:
-        self._inside.discard(self)  # the plain protocol takes over; its ten seconds are its own limit
-        super()._become_plain(first)
+    @property
+    def idle_since(self) -> float | None:
+        """As the connection inside; a handshake that is not done waits for its client."""
+        if not self._established:
+            return self._opened_at
+        inside = self._connection
+        return None if inside is None else inside.idle_since
+
+    def yield_place(self) -> None:
+        """Close: as a connection that has been idle for too long, or without ceremony before the handshake is done."""
+        if self._established and (inside := self._connection) is not None:
+            inside.yield_place()
+        else:
+            # No failure of the client's that anybody should read of.
+            self._reported = True
+            self.abort()
+
+    @property
+    def _connection(self) -> AdmittedConnection | None:
+        """The client's connection inside; None for a tunnel, which may be silent for hours and is never idle."""
+        return cast(AdmittedConnection, self._app) if hasattr(self._app, "yield_place") else None
+
+    def _plain(self) -> asyncio.Protocol:
+        self._inside.discard(self)
+        plain = super()._plain()
+        return plain.counted(self._inside) if isinstance(plain, PlainConnection) else plain
 
 
 def https_protocol(
@@ -180,12 +136,17 @@ def https_protocol(
 ) -> Callable[[], asyncio.Protocol]:
     """Return the factory for the TLS port; `inside` is shared with other ways in."""
     counted = inside or ConnectionLimiter(service)
-    return lambda: RefusedConnection() if counted.closed else counted.entry(gate)
+    return lambda: counted.entry(gate)
 
 
-def redirect_protocol(service: ProxyService) -> Callable[[], asyncio.Protocol]:
+def redirect_protocol(service: ProxyService, places: ConnectionTable | None = None) -> Callable[[], asyncio.Protocol]:
     """Return the factory for port 80."""
-    return lambda: PlainConnection(lambda: service.snapshot.routes, service.https_port, lambda: service.challenges)
+
+    def make() -> asyncio.Protocol:
+        plain = PlainConnection(lambda: service.snapshot.routes, service.https_port, lambda: service.challenges)
+        return plain if places is None else plain.counted(places)
+
+    return make
 
 
 def _h2_connection(service: ProxyService, sni: str | None, port: int | None) -> asyncio.Protocol:

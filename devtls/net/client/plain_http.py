@@ -17,6 +17,7 @@ from devtls.http.h1.client import H1ClientCodec
 from devtls.http.h1.head import HeadLimits
 from devtls.http.headers import get
 from devtls.net.acme_challenge import Challenges, fetch
+from devtls.net.admission import ConnectionTable
 from devtls.routing import RouteTable, Upstream, host_of
 
 _TIMEOUT_S = 10.0
@@ -51,6 +52,22 @@ class PlainConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
         self._answered = False
+        self._places: ConnectionTable | None = None
+        self._opened_at = 0.0
+
+    def counted(self, places: ConnectionTable) -> PlainConnection:
+        """Return this connection, which counts against the limit of `places` from now on."""
+        self._places = places
+        return self
+
+    @property
+    def idle_since(self) -> float | None:
+        """Since when it waits for its client; a proof is being fetched for one that does not."""
+        return self._opened_at if self._fetching is None or self._answered else None
+
+    def yield_place(self) -> None:
+        """Close now."""
+        self._transport.abort()
 
     def __repr__(self) -> str:
         state = "responded" if self._answered else "fetching a proof" if self._fetching is not None else "waiting"
@@ -60,7 +77,11 @@ class PlainConnection(asyncio.Protocol):
         """Start the clock: the whole connection has ten seconds."""
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self._transport = cast(asyncio.Transport, transport)
-        self._timer = asyncio.get_running_loop().call_later(_TIMEOUT_S, self._transport.abort)
+        loop = asyncio.get_running_loop()
+        self._opened_at = loop.time()
+        self._timer = loop.call_later(_TIMEOUT_S, self._transport.abort)
+        if self._places is not None:
+            self._places.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Answer the first request; read and drop what follows it."""
@@ -75,6 +96,8 @@ class PlainConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock, and cancel a fetch."""
+        if self._places is not None:
+            self._places.discard(self)
         if self._fetching is not None:
             self._fetching.cancel()
         if self._timer is not None:

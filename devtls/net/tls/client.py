@@ -108,11 +108,14 @@ class ClientTlsLayer(TlsLayer):
 
     def _become_plain(self, first: bytes) -> None:
         self._stop_timer()
-        plain = self._hooks.plain()
+        plain = self._plain()
         self.tcp.set_protocol(plain)
         plain.connection_made(self.tcp)
         # What was read to tell TLS from HTTP is the start of the request.
         plain.data_received(first)
+
+    def _plain(self) -> asyncio.Protocol:
+        return self._hooks.plain()
 
     def eof_received(self) -> bool:
         """TCP ended; before a ClientHello that is no failure (a port probe)."""

@@ -10,19 +10,30 @@ import sys
 
 ENOUGH = 16384
 """For max_connections in the thousands, twice; more costs nothing but would hide a leak for longer."""
+RESERVE = 2048
+"""For everything but clients and their connections to apps."""
 
 if sys.platform == "win32":
 
-    def raise_descriptor_limit() -> int | None:
+    def descriptor_limit() -> int | None:
+        """Return None: there is no such limit."""
+        return None
+
+    def raise_descriptor_limit(wanted: int = ENOUGH) -> int | None:
         """Return None: there is no such limit."""
         return None
 else:
     import resource
 
-    def raise_descriptor_limit() -> int | None:
-        """Raise the soft limit towards `ENOUGH` and return what holds now; None where there is no such limit."""
+    def descriptor_limit() -> int | None:
+        """Return how many files this process may have open; None where there is no such limit."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return None if soft == resource.RLIM_INFINITY else soft
+
+    def raise_descriptor_limit(wanted: int = ENOUGH) -> int | None:
+        """Raise the soft limit towards `wanted` and return what holds now; None where there is no such limit."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(ENOUGH, hard)
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         if soft == resource.RLIM_INFINITY or soft >= wanted:
             return soft
         try:

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from devtls.daemon.limits import Admission
 from devtls.daemon.sites.control import ControlSite
 from devtls.system.control import channel as control_channel
 from devtls.system.control.channel import find_channels
+
+TERMS = Admission(print, print).auxiliary_site()
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
 
@@ -23,7 +26,7 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 async def test_it_comes_and_goes(home: Path) -> None:
-    site = ControlSite(home / "run/devtls")
+    site = ControlSite(home / "run/devtls", TERMS)
     await asyncio.to_thread(site.open)
     assert await asyncio.to_thread(find_channels, home / "run/devtls") == [site.place]
     await site.close()
@@ -31,7 +34,7 @@ async def test_it_comes_and_goes(home: Path) -> None:
 
 
 def test_a_start_that_fails_leaves_nothing(home: Path) -> None:
-    site = ControlSite(home / "run/devtls")
+    site = ControlSite(home / "run/devtls", TERMS)
     site.open()
     site.abandon()
     assert list((home / "run/devtls").iterdir()) == []
@@ -39,7 +42,7 @@ def test_a_start_that_fails_leaves_nothing(home: Path) -> None:
 
 async def test_a_directory_that_cannot_be_used_stops_nothing(home: Path) -> None:
     (home / "file").touch()
-    site = ControlSite(home / "file/run")
+    site = ControlSite(home / "file/run", TERMS)
     await asyncio.to_thread(site.open)
     assert site.place is None
     assert "control" in str(site.error)

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from devtls.config import Config, StaticTarget, parse_route_argument
+from devtls.daemon.limits import Admission
+from devtls.daemon.sites.private_sockets import PrivateSockets
 from devtls.daemon.sites.static import StaticSites
 from devtls.system.machine.paths import Paths
 
@@ -22,7 +24,8 @@ def config(*directories: Path) -> Config:
 
 
 def make_sites(runtime: Path) -> StaticSites:
-    return StaticSites(Paths(runtime.parent / "state", runtime.parent / "config", runtime), print)
+    private = PrivateSockets(runtime, Admission(print, print).private_site)
+    return StaticSites(private, Paths(runtime.parent / "state", runtime.parent / "config", runtime), print)
 
 
 async def test_sockets_are_private_and_reused(tmp_path: Path) -> None:
@@ -74,7 +77,7 @@ LISTENS_UNTIL_KILLED = """\
 import sys
 from pathlib import Path
 from devtls.daemon.sites.private_sockets import PrivateSockets
-sockets = PrivateSockets(Path(sys.argv[1]))
+sockets = PrivateSockets(Path(sys.argv[1]), lambda: None)
 path, listening = sockets.listen("x", "y")
 print(path, flush=True)
 sys.stdin.read()

@@ -10,8 +10,9 @@ import h2.connection
 import h2.events
 import pytest
 
-from devtls.http.exchange import ExchangeLimits
-from devtls.net.client.h2 import H2ClientConnection, h2_limits
+from devtls.http.terms import ExchangeLimits
+from devtls.net.client.h2 import H2ClientConnection
+from devtls.net.client.h2_stream import h2_limits
 from devtls.net.client.service import ClientLimits
 from devtls.pki.authority import Authority
 from tests.net.h2_stand_ins import NotingTransport

@@ -1,4 +1,4 @@
-"""Binding: both families, the same port, and a refusal that says why."""
+"""The ways of a client: TLS, refusals by alert, and who gives way when there are too many."""
 
 from __future__ import annotations
 
@@ -8,51 +8,7 @@ import ssl
 
 import pytest
 
-from devtls.net.bind import bind
-from devtls.net.client.listener import Listener
-from tests.net.harness import Proxy, until
-
-
-async def test_what_is_written_goes_out_at_once() -> None:
-    """Nagle's algorithm holds a second small write back until the first is acknowledged: 40 ms later."""
-    nodelay: list[int] = []
-
-    class Accepted(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            sock = transport.get_extra_info("socket")
-            nodelay.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-            transport.abort()  # type: ignore[attr-defined]  # uvloop's transports are none of asyncio's classes
-
-    listening = Listener(bound := bind(0), Accepted)
-    await listening.start()
-    for host in ("127.0.0.1", "::1"):
-        _, writer = await asyncio.open_connection(host, bound.port)
-        await until(lambda: len(nodelay) == (1 if host == "127.0.0.1" else 2))  # noqa: B023
-        writer.transport.abort()
-    listening.stop()
-    assert all(nodelay)
-    await asyncio.sleep(0)
-
-
-async def test_a_listener_that_stopped_takes_no_more_but_keeps_what_is_open() -> None:
-    got: list[bytes] = []
-
-    class Keep(asyncio.Protocol):
-        def data_received(self, data: bytes) -> None:
-            got.append(data)
-
-    bound = bind(0)
-    listening = Listener(bound, Keep)
-    await listening.start()
-    _, writer = await asyncio.open_connection("::1", bound.port)
-    listening.stop()
-    with pytest.raises(ConnectionRefusedError):
-        await asyncio.open_connection("127.0.0.1", bound.port)
-    writer.write(b"still here")
-    await until(lambda: got == [b"still here"])
-    writer.close()
-    await writer.wait_closed()
-    await asyncio.sleep(0.01)
+from tests.net.harness import AppConnection, Proxy, answering, app, until
 
 
 async def refused(running: Proxy, name: str, context: ssl.SSLContext) -> str:
@@ -99,12 +55,62 @@ async def test_a_client_without_a_name_gets_the_leaf_for_the_loopback_addresses(
     writer.close()
 
 
-async def test_more_connections_than_allowed_are_turned_away(running: Proxy) -> None:
+@pytest.mark.parametrize("alpn", ["http/1.1", "h2"])
+async def test_at_the_limit_the_longest_idle_client_gives_way(running: Proxy, alpn: str) -> None:
+    running.service.limits = type(running.service.limits)(max_connections=3)
+    async with app(answering(b"here")) as backend:
+        running.route(f"app = {backend.port}")
+        clients = [await running.connect(alpn=alpn) for _ in range(3)]
+        await until(lambda: len(running.service.connections) == 3)
+        new = await running.connect()
+        await new.request()
+        assert (await new.reply()).body == b"here"
+        await asyncio.wait_for(clients[0].reader.read(), 5)  # to its end: HTTP/2 says goodbye
+        await until(lambda: len(running.service.connections) == 3)
+        assert not clients[1].reader.at_eof()
+        for client in clients:
+            client.close()
+    assert not running.noted.failures
+
+
+async def test_who_works_for_a_client_is_never_closed_and_the_new_one_is_turned_away(running: Proxy) -> None:
     running.service.limits = type(running.service.limits)(max_connections=1)
-    first = await running.connect()
-    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
-    assert await asyncio.wait_for(reader.read(), 5) == b""
-    writer.close()
-    first.close()
-    await until(lambda: not running.service.connections)
-    (await running.connect()).close()
+    go_on = asyncio.Event()
+
+    async def talk(connection: AppConnection) -> None:
+        await connection.head()
+        await go_on.wait()
+        await connection.answer(b"whole")
+
+    async with app(talk) as backend:
+        running.route(f"app = {backend.port}")
+        busy = await running.connect()
+        await busy.request()
+        await until(lambda: backend.connections)
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        go_on.set()
+        assert (await busy.reply()).body == b"whole"
+        busy.close()
+        await until(lambda: not running.service.connections)
+        (await running.connect()).close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\nHost: app.dev"])
+async def test_handshakes_and_heads_that_never_end_count_and_yield_place(running: Proxy, sent: bytes) -> None:
+    """Of plain HTTP as well, which is redirected on the port of TLS."""
+    running.service.limits = type(running.service.limits)(max_connections=4)
+    silent = []
+    for _ in range(40):
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(sent)
+        silent.append((reader, writer))
+    client = await running.connect()
+    await client.request(host=b"none.test")
+    assert (await client.reply()).status == 421
+    await until(lambda: sum(reader.at_eof() or reader.exception() is not None for reader, _ in silent) >= 37)
+    assert not running.noted.failures
+    client.close()
+    for _, writer in silent:
+        writer.close()

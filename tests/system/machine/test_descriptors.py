@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from devtls.system.machine.descriptors import ENOUGH, raise_descriptor_limit
+from devtls.system.machine.descriptors import ENOUGH, descriptor_limit, raise_descriptor_limit
 
 
 class Kernel:
@@ -39,6 +39,12 @@ def test_the_soft_limit_is_raised_as_far_as_it_helps(
     kernel = Kernel(monkeypatch, soft, hard)
     assert raise_descriptor_limit() == then
     assert kernel.limits == (then, hard)
+    assert descriptor_limit() == (None if then == resource.RLIM_INFINITY else then)
+
+
+def test_more_is_asked_for_where_more_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    Kernel(monkeypatch, 1024, 1_000_000)
+    assert raise_descriptor_limit(50_000) == 50_000
 
 
 def test_a_system_that_refuses_leaves_the_limit_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from devtls.net.bind import LOOPBACK, Origin, bind_all_addresses
-from devtls.net.client.listener import Listener, filter_loopback
+from devtls.net.listener import Listener, filter_loopback
 
 
 class Greeter(asyncio.Protocol):
