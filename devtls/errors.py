@@ -21,6 +21,7 @@ answered with that HTTP status instead and ends no command::
     ├── SetupFailed              1    `devtls setup` or `devtls unsetup` left something undone
     ├── NoConnection             8    no TLS connection was made, so there is no certificate to check
     ├── NotRunning               9    no `devtls serve` of this user runs
+    ├── AlreadyServed            10   a `devtls serve` of this user serves the same name or file already
     ├── CommandNotRun            126  the command of `devtls env -- COMMAND` cannot be started (127: it does not exist)
     ├── ProtocolViolation        status  a peer broke HTTP
     ├── HeadTooLarge             status  a client takes no head as large as an app's
@@ -58,6 +59,8 @@ class ExitCode(IntEnum):
     """no TLS connection"""
     NOT_RUNNING = 9
     """no `devtls serve` of yours runs"""
+    ALREADY_SERVED = 10
+    """a `devtls serve` of yours serves the same name or file already"""
     # 126, 127 and 130 (128 + SIGINT) are the shell's own numbers (POSIX, Shell Command Language 2.8.2).
     CANNOT_RUN = 126
     """the command of `devtls env` may not be run"""
@@ -203,6 +206,12 @@ class NotRunning(DevtlsError):
     """No `devtls serve` of this user runs."""
 
     exit_code = ExitCode.NOT_RUNNING
+
+
+class AlreadyServed(DevtlsError):
+    """A `devtls serve` of this user serves the same name or file already."""
+
+    exit_code = ExitCode.ALREADY_SERVED
 
 
 class CommandNotRun(DevtlsError):

@@ -31,7 +31,8 @@ from devtls.errors import ConfigError
 # No file by a person is larger; a parser must not be given a disk image.
 MAX_FILE_BYTES = 1_048_576
 
-_SECTIONS = ("serve", "dns", "pac", "ca", "acme", "limits", "routes")
+_SETTINGS = ("serve", "dns", "pac", "ca", "acme", "limits")
+_SECTIONS = (*_SETTINGS, "routes")
 # Other programs' words, or half of ours.
 _MEANT = {
     "port": "https_port",
@@ -65,7 +66,9 @@ def parse_config(data: bytes, *, source: str, directory: str) -> Config:
     pac = PacConfig(*_parse_auxiliary_port("pac", PacConfig(), tables, document))
     ca = _parse_ca(tables.get("ca", {}), document)
     acme = parse_acme(tables.get("acme", {}), document)
-    return Config(serve, _parse_limits(tables.get("limits", {}), document), routes, source, dns, pac, ca, acme)
+    limits = _parse_limits(tables.get("limits", {}), document)
+    written = tuple(sorted(f"{section}.{key}" for section in _SETTINGS for key in tables.get(section, {})))
+    return Config(serve, limits, routes, source, dns, pac, ca, acme, written)
 
 
 def _check_sections(tables: dict[str, Any], document: ConfigDocument) -> None:

@@ -71,12 +71,17 @@ def _message(kind: type[msgspec.Struct]) -> str:
     hints, below = get_type_hints(kind), attribute_docstrings(control_messages, kind)
     rows = []
     for field in msgspec.structs.fields(kind):
-        default = "" if field.required else f"`{msgspec.json.encode(field.default).decode()}`"
+        default = "" if field.required else f"`{msgspec.json.encode(_default(field)).decode()}`"
         rows.append((f"`{field.encode_name}`", _json_type(hints[field.name]), default, below.get(field.name, "")))
     text = cleandoc(kind.__doc__ or "").replace(" is None ", " is null ")
     for field in msgspec.structs.fields(kind):
         text = text.replace(f"`{field.name}`", f"`{field.encode_name}`")
     return "\n\n".join([f"### {kind.__name__}", text, table(("Field", "Type", "Default", ""), rows)])
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    # A dict is made anew for each message.
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _json_type(hint: Any) -> str:
