@@ -24,6 +24,7 @@ from devtls.cli.terminal.output import paint, print_json
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.daemon.console.style import BOLD
 from devtls.operations.ca import CaDetails, ca_details
+from devtls.operations.config_choice import report_mistake
 from devtls.operations.context import Context
 from devtls.pki.authority import Authority
 from devtls.pki.ca_chain import common_name
@@ -43,6 +44,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     context = Context.here(TerminalReporter())
+    report_mistake(context.paths, context.reporter)
     status = ca_details(context)
     if as_json:
         print_json(status_json(status, context.now))
