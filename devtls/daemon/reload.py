@@ -94,7 +94,8 @@ class Reloader:
                 self.error = error, datetime.now(UTC)
             if not (by_itself and str(error) == self._last_error):
                 self._last_error = str(error)
-                self._log.warn(f"{why}, but it cannot be used; the routes from before go on.", event="reload_failed")
+                text = f"{why}: the new configuration cannot be used; the routes from before go on."
+                self._log.warn(text, event="reload_failed")
                 self._log.error(error)
             return error
         self.waits_for_allow, self._last_error, self.error = False, "", None
