@@ -86,6 +86,8 @@ class Reloader:
         try:
             await self.daemon.reload(source)
         except DevtlsError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                error.hint = "Where the project was moved: devtls stop, then devtls serve in its new place."
             # Also after a failure: without READY=1 the manager would wait for the reload and time out.
             self.tell_readiness(error)
             # A route that was tried by command and refused is the command's error, not the state of the file.
