@@ -56,7 +56,7 @@ def in_words(serve: ServeStatus, now: datetime) -> Iterator[str]:
     yield from (line for label, text in _facts(serve).items() for line in _row(label, text))
     yield ""
     if serve.routes:
-        yield from route_lines(serve.routes, details=True)
+        yield from route_lines(serve.routes, details=True, widest=_WIDEST)
     else:
         yield "  No routes: devtls add app 3000"
     if serve.reload_error is not None:
