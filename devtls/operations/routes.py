@@ -125,7 +125,7 @@ def reload_readers(
     for one in running:
         if one.reads(file):
             try:
-                done = one.send(RELOAD, ReloadRequest(why=why))
+                done = one.send(RELOAD, ReloadRequest(why=why, config_file=str(file)))
             except DevtlsError as error:
                 # The file is written already: a proxy that does not answer is an outcome, not a failure of the edit.
                 done = Done(error=ErrorInfo(str(error), error.hint, exit_code=int(error.exit_code)))
@@ -161,7 +161,10 @@ def _not_there(file: Path, name: str, kept: tuple[RunningProxy, RouteStatus] | N
     if kept is None:
         return ConfigError(f"{missing}.", hint="devtls list")
     one, route = kept
-    if route.source == "command line":
+    if route.joined:
+        owner = f"devtls serve (process {route.joined})"
+        why, hint = f"{owner}, which joined {one.label}, has it", f"devtls stop --pid {route.joined} ends that one"
+    elif route.source == "command line":
         why, hint = f"the command line of {one.label} has it", f"devtls stop --pid {one.about.pid}, then without it"
     elif route.source == "acme":
         why, hint = f"it is the ACME server of {one.label}", "enabled = false in [acme] switches it off"
