@@ -51,6 +51,7 @@ class H1UpstreamConnection(asyncio.Protocol):
         "_is_costly",
         "_is_due",
         "_is_put_off",
+        "_is_read_again",
         "_lost",
         "_max_buffer_bytes",
         "_outbox",
@@ -96,6 +97,7 @@ class H1UpstreamConnection(asyncio.Protocol):
         self._held: list[Request | Data | Trailers | EndOfMessage] = []
         """A request whose length is not yet known, and what has come of its body."""
         self._hold_timer: asyncio.TimerHandle | None = None
+        self._is_read_again = False
         self._outbox = outbox_of(asyncio.get_running_loop())
         self._lost: Callable[[], None] | None = None
         self._is_put_off = False
@@ -138,6 +140,7 @@ class H1UpstreamConnection(asyncio.Protocol):
     def _release_held(self) -> None:
         """Encode a request that was held back, with its length when its end has come."""
         held, self._held = self._held, []
+        self._is_read_again = False
         if self._hold_timer is not None:
             self._hold_timer.cancel()
             self._hold_timer = None
@@ -151,12 +154,21 @@ class H1UpstreamConnection(asyncio.Protocol):
         for event in body:
             self.send(event)
 
-    def _hold(self) -> None:
-        if self._hold_timer is None:
-            self._hold_timer = asyncio.get_running_loop().call_later(_HOLD_S, self._hold_no_longer)
+    def _holds(self) -> bool:
+        """Say whether a request has to wait for more of its body."""
+        loop = asyncio.get_running_loop()
+        if type(self._held[-1]) is EndOfMessage:
+            return False
+        if len(self._held) == 1:
+            if self._hold_timer is None:
+                self._hold_timer = loop.call_later(_HOLD_S, self._hold_no_longer)
+        elif not self._is_read_again:
+            self._is_read_again = True
+            # Two turns, as in `_waits_to_be_read`: curl and Go send an empty DATA with the end just behind the body.
+            loop.call_soon(loop.call_soon, self._hold_no_longer)
+        return True
 
     def _hold_no_longer(self) -> None:
-        self._hold_timer = None
         if self._held and not self.closed:
             self._release_held()
             self.flush()
@@ -164,8 +176,7 @@ class H1UpstreamConnection(asyncio.Protocol):
     def flush(self) -> None:
         """Send what was encoded, in one write: a body at once, anything else at the end of the turn."""
         if self._held:
-            if len(self._held) == 1:
-                self._hold()
+            if self._holds():
                 return
             self._release_held()
         if not self._buffer:
