@@ -23,6 +23,7 @@ answered with that HTTP status instead and ends no command::
     ├── NotRunning               9    no `devtls serve` of this user runs
     ├── CommandNotRun            126  the command of `devtls env -- COMMAND` cannot be started (127: it does not exist)
     ├── ProtocolViolation        status  a peer broke HTTP
+    ├── HeadTooLarge             status  a client takes no head as large as an app's
     ├── AcmeProblem              status  an ACME request is refused with a problem document
     └── LocalProtocolError       1    we were about to break HTTP ourselves: always a bug of devtls
 
@@ -216,12 +217,25 @@ class ProtocolViolation(DevtlsError):
     """A peer's message breaks HTTP.
 
     `status` is the response to a client (400, 414, 417, 431, 501, 505); an upstream's fault is a 502 whatever it says.
-    Codecs catch it at their edge and return an event: it never leaves `http`.
+    `summary` says the same of an app in a few words, for the log. Codecs catch it at their edge and return an event: it
+    never leaves `http`.
     """
 
-    def __init__(self, message: str, *, status: int = 400) -> None:
+    def __init__(self, message: str, *, status: int = 400, summary: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.summary = summary
+
+
+class HeadTooLarge(DevtlsError):
+    """A client has said that it takes no head as large as that of an app's response; it gets a 502 in its place.
+
+    `summary` is the reason in a few words, for the page and the log.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__("The head of the response is larger than the client takes.")
+        self.summary = f"head of {size} bytes in HTTP/2, of which this client takes {limit}"
 
 
 class AcmeProblem(DevtlsError):

@@ -20,7 +20,7 @@ from devtls.config import Config, RouteConfig, StaticTarget, TcpTarget, UnixTarg
 from devtls.config.lines import dotted, visible
 from devtls.config.target import DEFAULT_PORTS, SECURE
 from devtls.errors import ConfigError, InvalidName
-from devtls.http.forward import ForwardPolicy
+from devtls.http.terms import ForwardPolicy
 from devtls.names import (
     LOCALHOST,
     Hostname,
@@ -226,18 +226,7 @@ def build_routes(
     """
     # A name in full is more specific than a short one: it takes its host out of the short name's hosts.
     taken = frozenset(route.identity for route in config.routes if not _is_short(route.name, zones))
-    routes = tuple(
-        Route(
-            route.name,
-            _hosts(route, zones, taken),
-            route.path_prefix.encode("ascii"),
-            _build_upstream(route, static_sockets),
-            _build_policy(route, config),
-            route,
-            None if route.client_auth == "off" else ClientAuth(route.client_auth == "require", route.client_ca),
-        )
-        for route in config.routes
-    )
+    routes = tuple(_build_route(route, _hosts(route, zones, taken), config, static_sockets) for route in config.routes)
     exact: dict[str, dict[bytes, Route]] = {}
     below: dict[str, dict[bytes, Route]] = {}
     for route in routes:
@@ -249,6 +238,20 @@ def build_routes(
         _check_one_client_auth(host, tuple(_answering(host, ours, wild)))
     auths = frozenset(route.client_auth for route in routes if route.client_auth is not None)
     return RouteTable(routes, ours, wild, auths)
+
+
+def _build_route(
+    route: RouteConfig, hosts: tuple[str, ...], config: Config, static_sockets: Mapping[StaticTarget, str]
+) -> Route:
+    return Route(
+        route.name,
+        hosts,
+        route.path_prefix.encode("ascii"),
+        _build_upstream(route, static_sockets),
+        _build_policy(route, hosts, config),
+        route,
+        None if route.client_auth == "off" else ClientAuth(route.client_auth == "require", route.client_ca),
+    )
 
 
 def _check_one_client_auth(host: str, routes: Sequence[Route]) -> None:
@@ -287,7 +290,7 @@ def _is_short(name: str, zones: Sequence[Hostname]) -> bool:
     return stem not in (LOCALHOST, *zones) if is_wildcard(name) else name != LOCALHOST
 
 
-def _build_policy(route: RouteConfig, config: Config) -> ForwardPolicy:
+def _build_policy(route: RouteConfig, hosts: tuple[str, ...], config: Config) -> ForwardPolicy:
     prefix = "" if route.path_prefix == "/" else route.path_prefix
     return ForwardPolicy(
         host=_upstream_authority(route) if route.host == "upstream" else None,
@@ -296,6 +299,7 @@ def _build_policy(route: RouteConfig, config: Config) -> ForwardPolicy:
         keep_hsts=route.hsts == "keep",
         via=route.via,
         trust_forwarded=config.serve.trust_forwarded,
+        cookie_hosts=tuple(host.encode("ascii") for host in hosts) if route.cookie_domain == "strip" else (),
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from devtls.config import Config, StaticTarget, parse_config, parse_route_argument
 from devtls.errors import ConfigError
-from devtls.http.forward import ForwardPolicy
+from devtls.http.terms import ForwardPolicy
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.routing import (
     ClientAuth,

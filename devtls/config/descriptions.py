@@ -52,6 +52,13 @@ ROUTE: dict[str, Description] = {
         '`"strip"` removes `Strict-Transport-Security`; `"keep"` lets it through, without its `preload`'
     ),
     "via": Description("`false` adds no `Via`"),
+    "cookie_domain": Description(
+        '`"strip"` takes a `Domain` that reaches above the name of the route out of `Set-Cookie`: the cookie is for '
+        "this name alone ([what that does not stop](../how-to/names.md#which-apps-share-cookies))"
+    ),
+    "retry_down_s": Description(
+        "`retry_down_s` of `[limits]` for this route alone; `0`: no request waits", "what `[limits]` says"
+    ),
     "client_auth": Description(
         '`"require"`: a client without a certificate gets no connection. `"request"`: a client may show one'
     ),
@@ -103,6 +110,10 @@ SETTINGS: dict[str, dict[str, Description]] = {
         "body_idle_timeout_s": Description("a body that is awaited and does not move"),
         "connect_timeout_s": Description("connecting to an app"),
         "response_head_timeout_s": Description("how long an app may think: you may be at a breakpoint"),
+        "retry_down_s": Description(
+            "an app that restarts: how long a request waits for one that answered in the last 30 seconds and refuses "
+            "connections now; a page that is opened gets its 502 at once; `0`: nothing waits"
+        ),
         "continue_wait_s": Description(
             "after so much silence of the app devtls itself responds to `Expect: 100-continue`"
         ),
@@ -113,9 +124,11 @@ SETTINGS: dict[str, dict[str, Description]] = {
         "half_close_grace_s": Description("a silent direction of a WebSocket after the other has ended"),
         "upstream_idle_s": Description("an idle connection to an app"),
         "linger_s": Description("reading the rest of an upload after an early response"),
-        "max_head_bytes": Description("a head (more: 431)"),
+        "max_head_bytes": Description("the head of a request (more: 431)"),
         "max_target_bytes": Description("path and query (more: 414)"),
-        "max_fields": Description("header fields (more: 431)", unit="fields"),
+        "max_fields": Description("header fields of a request (more: 431)", unit="fields"),
+        "max_response_head_bytes": Description("the head of an app's response (more: 502)"),
+        "max_response_fields": Description("header fields of an app's response (more: 502)", unit="fields"),
         "max_buffer_bytes": Description("what waits in memory for a slow reader, per direction"),
         "max_drain_bytes": Description("how much of an upload is read and dropped after an early response"),
         "max_informational": Description("1xx responses to one request", unit="responses"),

@@ -76,6 +76,19 @@ def choice(value: object, allowed: tuple[str, ...], key: Key, document: ConfigDo
     return value
 
 
+def number(value: object, key: Key, limits: tuple[float, float], document: ConfigDocument) -> float:
+    """Return `value` when it lies in `limits`, both included; a key in `_s` takes fractions. Raises ConfigError."""
+    low, high = limits
+    seconds = key[-1].endswith("_s")
+    allowed = f"Allowed is {low:g} to {high:g}." if high < 1e6 else f"Allowed is {low:.0f} to {high:.0f}."
+    if type(value) is not int and not (seconds and type(value) is float):
+        document.fail(key, f"{shown(value)} is no {'number of seconds' if seconds else 'whole number'}.", allowed)
+    # Also false for nan, which TOML has.
+    if not low <= value <= high:
+        document.fail(key, f"{shown(value)} is out of range.", allowed)
+    return float(value) if seconds else value
+
+
 def text_value(value: object, key: Key, document: ConfigDocument, example: str) -> str:
     """Return `value` when it is a string that is not empty. Raises ConfigError."""
     if not isinstance(value, str) or not value:

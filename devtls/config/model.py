@@ -16,6 +16,7 @@ Scheme = Literal["http", "https", "h2c", "h2"]
 """`h2c` is HTTP/2 without TLS, by prior knowledge (RFC 9113 3.3); `h2` HTTP/2 over TLS."""
 HostPolicy = Literal["keep", "upstream"]
 HstsPolicy = Literal["strip", "keep"]
+CookieDomainPolicy = Literal["keep", "strip"]
 ClientAuthMode = Literal["off", "request", "require"]
 
 COMMAND_LINE = "command line"
@@ -81,6 +82,9 @@ class RouteConfig(msgspec.Struct, frozen=True, eq=False):
     hsts: HstsPolicy = "strip"
     strip_prefix: bool = False
     via: bool = True
+    cookie_domain: CookieDomainPolicy = "keep"
+    retry_down_s: float | None = None
+    """None is what `[limits]` says."""
     client_auth: ClientAuthMode = "off"
     client_ca: str | None = None
     """PEM file with the CA of clients; None is our own."""
@@ -99,7 +103,8 @@ class RouteConfig(msgspec.Struct, frozen=True, eq=False):
     def _meaning(self) -> tuple[object, ...]:
         switches = (self.allow_remote, self.verify, self.strip_prefix, self.via)
         clients = (self.client_auth, self.client_ca)
-        return *self.identity, self.target, self.host, self.ca, self.hsts, *switches, *clients
+        policies = (self.hsts, self.cookie_domain, self.retry_down_s)
+        return *self.identity, self.target, self.host, self.ca, *policies, *switches, *clients
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -173,6 +178,8 @@ class LimitsConfig(msgspec.Struct, frozen=True):
     connect_timeout_s: float = 5.0
     response_head_timeout_s: float = 600.0
     """How long an app may think: a developer may sit at a breakpoint."""
+    retry_down_s: float = 2.0
+    """How long a request waits for an app that answered a moment ago and refuses connections now: it restarts."""
     continue_wait_s: float = 1.0
     """We answer `Expect: 100-continue` ourselves when the app was silent for so long."""
     shutdown_grace_s: float = 5.0
@@ -186,6 +193,9 @@ class LimitsConfig(msgspec.Struct, frozen=True):
     max_head_bytes: int = 65_536
     max_target_bytes: int = 16_384
     max_fields: int = 256
+    max_response_head_bytes: int = 262_144
+    """Debug toolbars and error pages put much into fields; Chromium takes no more."""
+    max_response_fields: int = 1_000
     max_buffer_bytes: int = 262_144
     """The most bytes that wait in memory per direction before reading pauses."""
     max_drain_bytes: int = 67_108_864
@@ -204,6 +214,7 @@ LIMIT_RANGES: dict[str, tuple[float, float]] = {
     "body_idle_timeout_s": (0.1, 86_400),
     "connect_timeout_s": (0.1, 300),
     "response_head_timeout_s": (0.1, 86_400),
+    "retry_down_s": (0.0, 60),
     "continue_wait_s": (0.0, 60),
     "shutdown_grace_s": (0.0, 300),
     "tunnel_idle_timeout_s": (1, 604_800),
@@ -213,6 +224,8 @@ LIMIT_RANGES: dict[str, tuple[float, float]] = {
     "max_head_bytes": (8_192, 1_048_576),
     "max_target_bytes": (1_024, 65_536),
     "max_fields": (32, 4_096),
+    "max_response_head_bytes": (8_192, 4_194_304),
+    "max_response_fields": (32, 16_384),
     "max_buffer_bytes": (16_384, 4_194_304),
     "max_drain_bytes": (0, 1_073_741_824),
     "max_informational": (1, 10_000),

@@ -13,9 +13,18 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from devtls.config.document import ConfigDocument, boolean, choice, did_you_mean, shown, text_value
+from devtls.config.document import ConfigDocument, boolean, choice, did_you_mean, number, shown, text_value
 from devtls.config.lines import Key, dotted
-from devtls.config.model import COMMAND_LINE, Config, Merged, RouteConfig, StaticTarget, Target, TcpTarget
+from devtls.config.model import (
+    COMMAND_LINE,
+    LIMIT_RANGES,
+    Config,
+    Merged,
+    RouteConfig,
+    StaticTarget,
+    Target,
+    TcpTarget,
+)
 from devtls.config.target import (
     SECURE,
     TargetError,
@@ -29,8 +38,8 @@ from devtls.errors import ConfigError, InvalidName
 from devtls.names import parse_pattern
 
 _OPTIONS = (
-    "target", "static", "allow_remote", "host", "ca", "verify", "hsts", "strip_prefix", "via", "client_auth",
-    "client_ca", "dotfiles", "spa", "listing",
+    "target", "static", "allow_remote", "host", "ca", "verify", "hsts", "strip_prefix", "via", "cookie_domain",
+    "retry_down_s", "client_auth", "client_ca", "dotfiles", "spa", "listing",
 )  # fmt: skip
 _STATIC_ONLY = ("dotfiles", "spa", "listing")
 _SWITCHES = ("allow_remote", "verify", "strip_prefix", "via", *_STATIC_ONLY)
@@ -48,7 +57,7 @@ _MEANT = {
     "folder": "static",
 }
 _HTTPS_ONLY = ("ca", "verify")
-_APP_ONLY = ("allow_remote", "host", "hsts")
+_APP_ONLY = ("allow_remote", "host", "hsts", "cookie_domain", "retry_down_s")
 # pchar (RFC 3986 3.3) without empty segments.
 _SEGMENTS = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*\Z")
 _TARGET_HINT = 'Write app = 3000, app = "host:port", or app = { target = 3000 }.'
@@ -226,6 +235,10 @@ def _parse_options(options: dict[str, Any], key: Key, document: ConfigDocument) 
             checked[name] = choice(value, ("keep", "upstream"), place, document)
         elif name == "hsts":
             checked[name] = choice(value, ("strip", "keep"), place, document)
+        elif name == "cookie_domain":
+            checked[name] = choice(value, ("keep", "strip"), place, document)
+        elif name == "retry_down_s":
+            checked[name] = number(value, place, LIMIT_RANGES[name], document)
         elif name == "client_auth":
             checked[name] = choice(value, ("off", "request", "require"), place, document)
         else:

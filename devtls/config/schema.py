@@ -72,7 +72,7 @@ def _section(name: str, text: str) -> _Schema:
 
 def _route() -> _Schema:
     options = {
-        key: _described(_of_type(get_type_hints(model)[key]), _default(model, key), description)
+        key: _described(_value("routes", key, get_type_hints(model)[key]), _default(model, key), description)
         for key, description in ROUTE.items()
         if key not in ("target", "static")
         for model in (StaticTarget if key in StaticTarget.__struct_fields__ else RouteConfig,)
@@ -102,7 +102,7 @@ def _default(model: type[msgspec.Struct], key: str) -> object:
 
 def _value(section: str, key: str, hint: object) -> _Schema:
     match section, key:
-        case "limits", _:
+        case ("limits", _) | ("routes", "retry_down_s"):
             low, high = LIMIT_RANGES[key]
             return {"type": "number" if key.endswith("_s") else "integer", "minimum": low, "maximum": high}
         case "acme", "eab":

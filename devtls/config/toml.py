@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from devtls.config.acme import parse_acme
-from devtls.config.document import ConfigDocument, boolean, choice, shown
+from devtls.config.document import ConfigDocument, boolean, choice, number, shown
 from devtls.config.lines import Key, key_lines, visible
 from devtls.config.model import (
     COMMAND_LINE,
@@ -188,19 +188,5 @@ def _parse_limits(table: dict[str, Any], document: ConfigDocument) -> LimitsConf
     document.check_names(table, LIMIT_RANGES, ("limits",), "limit")
     checked: dict[str, Any] = {}
     for name, value in table.items():
-        low, high = LIMIT_RANGES[name]
-        key = ("limits", name)
-        seconds = name.endswith("_s")
-        if type(value) is not int and not (seconds and type(value) is float):
-            document.fail(
-                key, f"{shown(value)} is no {'number of seconds' if seconds else 'whole number'}.", _range(low, high)
-            )
-        # Also false for nan, which TOML has.
-        if not low <= value <= high:
-            document.fail(key, f"{shown(value)} is out of range.", _range(low, high))
-        checked[name] = float(value) if seconds else value
+        checked[name] = number(value, ("limits", name), LIMIT_RANGES[name], document)
     return LimitsConfig(**checked)
-
-
-def _range(low: float, high: float) -> str:
-    return f"Allowed is {low:g} to {high:g}." if high < 1e6 else f"Allowed is {low:.0f} to {high:.0f}."

@@ -31,7 +31,7 @@ from devtls.daemon.late_parts import (
     make_revocations,
     would_be_refused,
 )
-from devtls.daemon.limits import Admission, descriptor_shares, head_limits, pool_limits, server_limits
+from devtls.daemon.limits import Admission, descriptor_shares, pool_limits, response_limits, server_limits
 from devtls.daemon.listeners import HTTP_PORT, BoundListeners, bind_listeners
 from devtls.daemon.own_targets import refuse_own_targets
 from devtls.daemon.shutdown import drain
@@ -174,7 +174,7 @@ class Daemon:
         generation, config = self.generation, self.generation.snapshot.config
         self.service = ProxyService(
             snapshot=generation.snapshot,
-            pool=Pool(pool_limits(config.limits), head_limits(config.limits), self._client_contexts),
+            pool=Pool(pool_limits(config.limits), response_limits(config.limits), self._client_contexts),
             observer=self.log,
             limits=server_limits(config.limits),
             # Random, so that two devtls in a row do not take each other's Via for a loop (RFC 9110 7.6.3).
@@ -288,7 +288,8 @@ class Daemon:
         self.generation = after
         self.service.snapshot, self.service.policies = after.snapshot, after.policies
         self.service.limits = server_limits(after.snapshot.config.limits)
-        self.service.pool.limit(pool_limits(after.snapshot.config.limits), head_limits(after.snapshot.config.limits))
+        limits = after.snapshot.config.limits
+        self.service.pool.limit(pool_limits(limits), response_limits(limits))
         self._gate.handshake_timeout_s = after.snapshot.config.limits.handshake_timeout_s
         if after.authority is not before.authority:
             # Every cached leaf goes with it: it was signed by a CA that may be retired next.

@@ -12,8 +12,8 @@ import msgspec
 
 from devtls.config import LimitsConfig
 from devtls.config.model import LIMIT_RANGES
-from devtls.http.exchange import ExchangeLimits
 from devtls.http.h1.head import HeadLimits
+from devtls.http.terms import ExchangeLimits
 from devtls.net.admission import ConnectionTable
 from devtls.net.bind import Bound
 from devtls.net.client.service import ClientLimits
@@ -33,8 +33,15 @@ _PRIVATE_TIMEOUTS = SiteTimeouts(idle_s=610.0, head_s=10.0, body_s=60.0, stall_s
 
 
 def head_limits(limits: LimitsConfig) -> HeadLimits:
-    """Return what one head may cost."""
+    """Return what the head of a request may cost."""
     return HeadLimits(limits.max_head_bytes, limits.max_fields, limits.max_target_bytes, limits.max_informational)
+
+
+def response_limits(limits: LimitsConfig) -> HeadLimits:
+    """Return what the head of an app's response may cost."""
+    return msgspec.structs.replace(
+        head_limits(limits), max_head_bytes=limits.max_response_head_bytes, max_fields=limits.max_response_fields
+    )
 
 
 def server_limits(limits: LimitsConfig) -> ClientLimits:
@@ -45,6 +52,7 @@ def server_limits(limits: LimitsConfig) -> ClientLimits:
             response_head_timeout_s=limits.response_head_timeout_s,
             body_idle_timeout_s=limits.body_idle_timeout_s,
             continue_wait_s=limits.continue_wait_s,
+            retry_down_s=limits.retry_down_s,
         ),
         head_timeout_s=limits.head_timeout_s,
         keep_alive_s=limits.keep_alive_s,

@@ -58,8 +58,8 @@ async def probe(daemon: Daemon) -> Findings:
     answers, names, (trusted,), missing = await asyncio.gather(
         asyncio.gather(*(_answers(upstream) for upstream in apps.values())),
         resolve_all(list(hosts)),
-        # A store that does not answer in time is taken at the record's word.
-        _ask_all([partial(_is_trusted, daemon)], otherwise=True),
+        # Of a store that does not answer in time nothing is known, good or bad.
+        _ask_all([partial(_is_trusted, daemon)], otherwise=None),
         asyncio.to_thread(_missing_directories, directories),
     )
     found = {label: why for label, why in zip(apps, answers, strict=True) if why is not None}
@@ -150,7 +150,7 @@ async def _ask_all(questions: Sequence[Callable[[], _T]], *, otherwise: _T) -> l
     return found
 
 
-def _is_trusted(daemon: Daemon) -> bool:
+def _is_trusted(daemon: Daemon) -> bool | None:
     """Whether `devtls trust` put the root somewhere, and it is still there.
 
     Without an entry no store is asked: finding the stores of a machine that was never prepared is slow.

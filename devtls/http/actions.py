@@ -43,10 +43,21 @@ class UpstreamReady(msgspec.Struct, gc=False):
 
 
 class DialFailed(msgspec.Struct, gc=False):
-    """No address of the app took the connection; `tried` pairs each address with what it said."""
+    """No address of the app took the connection; `tried` pairs each address with what it said.
+
+    `refused`: nothing listens. `restarting`: so it is, and the app has answered a moment ago.
+    """
 
     tried: tuple[tuple[str, str], ...]
     timed_out: bool = False
+    refused: bool = False
+    restarting: bool = False
+
+    @property
+    def summary(self) -> str:
+        """What went wrong in a few words, for one line of a log."""
+        errors = dict.fromkeys(error for _, error in self.tried)
+        return ", ".join(errors) or "no address"
 
 
 # What the relay is told to do.
@@ -56,6 +67,13 @@ class Acquire(msgspec.Struct, gc=False):
     """Get a connection to the app: idle for at most `max_idle_s` (None = any idle one, 0 = only a fresh one)."""
 
     max_idle_s: float | None
+
+
+class AwaitRestart(msgspec.Struct, gc=False):
+    """Get a connection to an app that restarts within `wait_s` seconds; `failed` is the report when there is none."""
+
+    wait_s: float
+    failed: DialFailed
 
 
 class SendUpstream(msgspec.Struct, gc=False):
@@ -106,14 +124,25 @@ class OpenTunnel(msgspec.Struct, gc=False):
     """HTTP is over on both connections: carry bytes."""
 
 
+class ReportCookies(msgspec.Struct, gc=False):
+    """Say that cookies of the app were for other names as well; pairs of name and Domain."""
+
+    cookies: tuple[tuple[str, str], ...]
+
+
 class Finish(msgspec.Struct, gc=False):
-    """The exchange is over; `complete` when the client got everything."""
+    """The exchange is over; `complete` when the client got everything.
+
+    `reason` says in a few words why the client got a page of ours or less than everything.
+    """
 
     complete: bool
+    reason: str = ""
 
 
 Action = (
     Acquire
+    | AwaitRestart
     | SendUpstream
     | SendClient
     | SendErrorPage
@@ -122,5 +151,6 @@ Action = (
     | ReleaseUpstream
     | AbortUpstream
     | OpenTunnel
+    | ReportCookies
     | Finish
 )

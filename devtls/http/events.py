@@ -104,24 +104,27 @@ class Reset(msgspec.Struct, gc=False):
     """The stream ended before its message did: a truncated body, a vanished peer, RST_STREAM.
 
     `reason` is one plain sentence for logs and for our 502 page. To send it is to make the peer see the truncation.
-    `code` is HTTP/2's error code (RFC 9113 section 7): 2 = INTERNAL_ERROR, 7 = REFUSED_STREAM, 8 = CANCEL.
+    `code` is HTTP/2's error code (RFC 9113 section 7): 2 = INTERNAL_ERROR, 7 = REFUSED_STREAM, 8 = CANCEL. `summary` is
+    the reason in a few words, for the log; "" when the reason has few.
     """
 
     stream_id: int
     reason: str
     code: int = 2
+    summary: str = ""
 
 
 class Malformed(msgspec.Struct, gc=False):
     """The peer broke HTTP: nothing after this event is parsed on the connection, or on an HTTP/2 stream.
 
     `status` is the answer a client gets; an upstream's fault is answered 502. `stream_id` is the stream it concerns,
-    0 for a whole HTTP/2 connection.
+    0 for a whole HTTP/2 connection. `summary` as in Reset.
     """
 
     stream_id: int
     status: int
     reason: str
+    summary: str = ""
 
 
 class ConnectionClosed(msgspec.Struct, gc=False):
@@ -156,3 +159,14 @@ UpstreamEvent = (
     | TunnelData
 )
 """What a codec facing the upstream returns."""
+
+
+def summary_of(event: Reset | Malformed) -> str:
+    """Return what went wrong in a few words, for one line of a log."""
+    return event.summary or as_phrase(event.reason)
+
+
+def as_phrase(sentence: str) -> str:
+    """Return a sentence as a phrase that can stand behind others: its article small, and without its end."""
+    small = sentence.startswith(("The ", "A "))
+    return (sentence[:1].lower() + sentence[1:] if small else sentence).removesuffix(".")

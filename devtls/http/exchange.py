@@ -9,25 +9,27 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-import msgspec
-
 from devtls.http.actions import (
     AbortUpstream,
     Acquire,
     Action,
     Arm,
+    AwaitRestart,
     DialFailed,
     Disarm,
     FailureKind,
     Finish,
     OpenTunnel,
     ReleaseUpstream,
+    ReportCookies,
     SendClient,
     SendErrorPage,
     SendUpstream,
     Timer,
     UpstreamReady,
 )
+from devtls.http.answers.layout import asks_for_page
+from devtls.http.cookies import domains_above
 from devtls.http.events import (
     ClientEvent,
     ConnectionClosed,
@@ -40,10 +42,10 @@ from devtls.http.events import (
     Response,
     Trailers,
     UpstreamEvent,
+    as_phrase,
+    summary_of,
 )
 from devtls.http.forward import (
-    Edge,
-    ForwardPolicy,
     forward_informational,
     forward_request,
     forward_response,
@@ -51,6 +53,7 @@ from devtls.http.forward import (
     is_loop,
 )
 from devtls.http.headers import get
+from devtls.http.terms import Terms
 from devtls.http.upgrade import refusal_of
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
@@ -82,23 +85,6 @@ class Phase(Enum):
     DONE = auto()
 
 
-class ExchangeLimits(msgspec.Struct, frozen=True, gc=False):
-    """How long an exchange waits, in seconds."""
-
-    # Long: a breakpoint in the app's debugger holds back its response as long as a person thinks.
-    response_head_timeout_s: float = 600.0
-    body_idle_timeout_s: float = 60.0
-    continue_wait_s: float = 1.0  # as curl waits before it sends its body unasked
-
-
-class Terms(msgspec.Struct, frozen=True, gc=False):
-    """What is the same for every exchange of one route on one connection."""
-
-    policy: ForwardPolicy
-    edge: Edge
-    limits: ExchangeLimits
-
-
 _NOTHING: list[Action] = []
 _RELEASE = ReleaseUpstream()
 _ABORT = AbortUpstream()
@@ -121,6 +107,7 @@ class Exchange:
         "_retryable",
         "_reused",
         "_terms",
+        "_waited",
         "phase",
     )
 
@@ -137,6 +124,8 @@ class Exchange:
         self._may_wait_for_continue = False
         self._body_idle: tuple[Arm, ...] = ()
         """What a piece of a body arms."""
+        self._waited = False
+        """It has waited for an app that restarts."""
         self.phase = Phase.START
 
     def __repr__(self) -> str:
@@ -170,11 +159,11 @@ class Exchange:
                 # The app must not take the request for whole; the client can still be told what is wrong with it.
                 self.phase = Phase.DONE
                 page = SendErrorPage(FailureKind.MALFORMED, event.reason, status=event.status)
-                return [_ABORT, page, Finish(complete=True)]
+                return [_ABORT, page, Finish(complete=True, reason=as_phrase(event.reason))]
             case Phase.ANSWERING, Malformed():
-                return [SendClient(_cut(event)), *self._finish(_ABORT, complete=False)]
+                return self._cut(_cut(event), f"bad request: {as_phrase(event.reason)}")
             case _:  # Reset, ConnectionClosed: the client is gone
-                return self._finish(_ABORT, complete=False)
+                return self._finish(_ABORT, "the client left")
 
     def _begin(self, request: Request) -> list[Action]:
         self._request = request
@@ -221,21 +210,31 @@ class Exchange:
                 return [SendClient(forward_trailers(event))]
             # Nothing was sent, so every method may get the page that tries again.
             case Phase.ACQUIRING, DialFailed():
-                kind = FailureKind.CONNECT_TIMEOUT if event.timed_out else FailureKind.UNREACHABLE
-                return self._fail(kind, "The app cannot be reached.", event.tried)
+                return self._dial_failed(event)
             case Phase.WAITING, Reset() | ConnectionClosed() | Malformed():
                 return self._failed_before_answer(event)
             case Phase.ANSWERING, Reset():
                 # Its code means something to gRPC, but no answer that was cut may pass for a whole one (NO_ERROR).
                 cut = Reset(event.stream_id, event.reason, event.code) if event.code else _cut(event)
-                return [SendClient(cut), *self._finish(_ABORT, complete=False)]
+                return self._cut(cut, summary_of(event))
             case Phase.ANSWERING, Malformed():
-                return [SendClient(_cut(event)), *self._finish(_ABORT, complete=False)]
+                return self._cut(_cut(event), summary_of(event))
             case Phase.ANSWERING, ConnectionClosed():
                 cut = Reset(event.stream_id, "The app closed the connection in the middle of its answer.")
-                return [SendClient(cut), *self._finish(_ABORT, complete=False)]
+                return self._cut(cut, "closed in the middle of the answer")
             case _:
                 return []
+
+    def _dial_failed(self, event: DialFailed) -> list[Action]:
+        wait_s = self._terms.retry_down_s
+        if event.restarting and wait_s and not self._waited and not asks_for_page(self._request):
+            self._waited = True  # once
+            return [AwaitRestart(wait_s, event)]
+        if event.timed_out:
+            return self._fail(FailureKind.CONNECT_TIMEOUT, "The app cannot be reached.", event.tried, event.summary)
+        waited = f", for {wait_s:g} s" if self._waited else ""
+        summary = event.summary + waited
+        return self._fail(FailureKind.UNREACHABLE, "The app cannot be reached.", event.tried, summary)
 
     # -- the usual exchange in two steps ------------------------------------------------------------------------------
     # The same rows of the table for a request without a body that finds an idle connection (2.2 us less), and for an
@@ -267,9 +266,15 @@ class Exchange:
         # A WebSocket's request may get no 2xx (RFC 8441 5): the table looks at that.
         if self.phase is not Phase.WAITING or not self._request_done or self._request.websocket_key:
             return None
-        self.phase = Phase.DONE
         terms = self._terms
+        if terms.policy.cookie_hosts:  # what is done to cookies is reported
+            return None
+        self.phase = Phase.DONE
         return forward_response(head, terms.policy, terms.edge, authority=self._request.authority)
+
+    def refuse_answer(self, summary: str) -> list[Action]:
+        """The client takes no such answer as the app has begun: it gets a page in its place."""
+        return [_ABORT, *self._fail(FailureKind.BROKEN_ANSWER, summary)]
 
     def _send_request(self, reused: bool) -> list[Action]:
         request = self._request
@@ -298,8 +303,8 @@ class Exchange:
         edited = forward_informational(event, terms.policy, terms.edge, authority=self._request.authority)
         if event.status == 101:
             self.phase = Phase.TUNNEL
-            return [Disarm(Timer.RESPONSE_HEAD), SendClient(edited), OpenTunnel()]
-        actions: list[Action] = [SendClient(edited)]
+            return [Disarm(Timer.RESPONSE_HEAD), *self._cookies(event), SendClient(edited), OpenTunnel()]
+        actions: list[Action] = [*self._cookies(event), SendClient(edited)]
         if event.status == 100 and self._may_wait_for_continue:
             self._may_wait_for_continue = False
             actions += [Disarm(Timer.CONTINUE), *self._body_idle]
@@ -313,9 +318,14 @@ class Exchange:
         self.phase = Phase.ANSWERING
         terms = self._terms
         edited = forward_response(event, terms.policy, terms.edge, authority=self._request.authority)
-        actions: list[Action] = [SendClient(edited)]
+        actions: list[Action] = [*self._cookies(event), SendClient(edited)]
         actions.append(_HEAD_HERE if self._request_done else Disarm(Timer.CONTINUE))
         return actions
+
+    def _cookies(self, event: Response | InformationalResponse) -> tuple[ReportCookies, ...]:
+        hosts = self._terms.policy.cookie_hosts
+        above = domains_above(event.headers, self._request.authority, hosts) if hosts else ()
+        return (ReportCookies(above),) if above else ()
 
     def _answered(self, event: EndOfMessage) -> list[Action]:
         self.phase = Phase.DONE
@@ -333,11 +343,15 @@ class Exchange:
         if unseen and self._request.http_version == _HTTP_2 and self._request.body_length != 0:
             # The body is gone, but its client may have it still: gRPC and browsers send such a request again unasked.
             refused = Reset(event.stream_id, "The app refused the request.", _REFUSED_STREAM)
-            return [SendClient(refused), *self._finish(_ABORT, complete=False)]
+            return self._cut(refused, "refused the request")
         kind = FailureKind.BROKEN_ANSWER if isinstance(event, Malformed) else FailureKind.NO_ANSWER
         quiet = "The app refused the request." if unseen else "The app closed the connection before it answered."
-        why = quiet if isinstance(event, ConnectionClosed) else event.reason
-        return [AbortUpstream(stale=stale), *self._fail(kind, why)]
+        if isinstance(event, ConnectionClosed):
+            summary = "refused the request" if unseen else "closed without an answer"
+            return [AbortUpstream(stale=stale), *self._fail(kind, quiet, summary=summary)]
+        # It names what was wrong, and the limit that can be raised.
+        detail = event.summary if isinstance(event, Malformed) and event.summary else event.reason
+        return [AbortUpstream(stale=stale), *self._fail(kind, detail, summary=summary_of(event))]
 
     # -- time -------------------------------------------------------------------------------------------------------
 
@@ -350,26 +364,32 @@ class Exchange:
                 return [SendClient(InformationalResponse(self._request.stream_id, 100, [])), *self._body_idle]
             case Phase.WAITING, Timer.RESPONSE_HEAD:
                 limit = self._terms.limits.response_head_timeout_s
-                return [_ABORT, *self._fail(FailureKind.RESPONSE_TIMEOUT, f"The app sent no answer for {limit:g} s.")]
+                why = f"The app sent no answer for {limit:g} s."
+                return [_ABORT, *self._fail(FailureKind.RESPONSE_TIMEOUT, why, summary=f"no answer within {limit:g} s")]
             case Phase.WAITING, Timer.REQUEST_BODY:
                 limit = self._terms.limits.body_idle_timeout_s
                 return [_ABORT, *self._fail(FailureKind.REQUEST_TIMEOUT, f"The client sent nothing for {limit:g} s.")]
             # The head is out: a 408 would come in the middle of the response.
             case Phase.ANSWERING, Timer.REQUEST_BODY:
                 cut = Reset(self._request.stream_id, "The client stopped sending its request.")
-                return [SendClient(cut), *self._finish(_ABORT, complete=False)]
+                return self._cut(cut, as_phrase(cut.reason))
             case _:
                 return []
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
-    def _fail(self, kind: FailureKind, detail: str, tried: tuple[tuple[str, str], ...] = ()) -> list[Action]:
+    def _fail(
+        self, kind: FailureKind, detail: str, tried: tuple[tuple[str, str], ...] = (), summary: str = ""
+    ) -> list[Action]:
         self.phase = Phase.DONE
-        return [SendErrorPage(kind, detail, tried), Finish(complete=True)]
+        return [SendErrorPage(kind, detail, tried), Finish(complete=True, reason=summary or as_phrase(detail))]
 
-    def _finish(self, last: Action, *, complete: bool) -> list[Action]:
+    def _cut(self, cut: Reset, reason: str) -> list[Action]:
+        return [SendClient(cut), *self._finish(_ABORT, reason)]
+
+    def _finish(self, last: Action, reason: str) -> list[Action]:
         self.phase = Phase.DONE
-        return [last, Finish(complete)]
+        return [last, Finish(complete=False, reason=reason)]
 
 
 def _cut(event: Reset | Malformed) -> Reset:

@@ -23,44 +23,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum
 
-import msgspec
-
+from devtls.http.answers.layout import POLL_HEADER
+from devtls.http.cookies import strip_domains
 from devtls.http.events import Headers, InformationalResponse, RememberedHeaders, Request, Response, Trailers
 from devtls.http.headers import HOP_BY_HOP, connection_nominated, tokens
 from devtls.http.location import PublicOrigin, public_origin, strip_prefix
+from devtls.http.terms import Edge, ForwardPolicy
 
 LOOP_LIMIT = 5
 """How often our pseudonym may stand in Via: more than once is no loop yet, for apps copy fields they got."""
-
-POLL_HEADER = b"Devtls-Poll"
-"""The request field of our own 502 page when it looks whether the app is up; the app never sees it."""
-
-
-class ForwardPolicy(msgspec.Struct, frozen=True):
-    """How one route edits messages."""
-
-    host: bytes | None = None
-    """None keeps the Host that the browser sent; else this one goes to the app."""
-    origins: tuple[bytes, ...] = ()
-    """Lower-case origins of the upstream itself (`http://127.0.0.1:3000`), which Location and its like are freed of."""
-    strip_prefix: bytes = b""
-    """`/api`, without a slash at the end."""
-    keep_hsts: bool = False
-    via: bool = True
-    trust_forwarded: bool = False
-
-
-class Edge(msgspec.Struct, frozen=True):
-    """The client's connection."""
-
-    client_ip: bytes
-    scheme: bytes
-    port: int
-    """The public port of the listener."""
-    pseudonym: bytes
-    """Our name in Via: random, new in each process."""
-    client_cert: tuple[tuple[bytes, bytes], ...] = ()
-    """Client-Cert and its like (RFC 9440) for a client that has shown a certificate."""
 
 
 class _Rule(Enum):
@@ -369,6 +340,8 @@ def _forward_answer(
             keep(_vary(field) if edge.client_cert else field)
         elif rule is _HSTS and policy.keep_hsts:
             keep((field[0], _without_preload(field[1])))
+    if policy.cookie_hosts:
+        headers = strip_domains(headers, authority, policy.cookie_hosts)
     if nominating:
         return _without_nominated(headers, connection_nominated(fields))
     return headers

@@ -8,101 +8,47 @@ runs for a request unless a new connection has to be dialled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol, assert_never
+from collections.abc import Awaitable, Callable
+from typing import assert_never
 
+from devtls.errors import HeadTooLarge
 from devtls.http.actions import (
     AbortUpstream,
     Acquire,
     Action,
     Arm,
+    AwaitRestart,
     DialFailed,
     Disarm,
     Finish,
     OpenTunnel,
     ReleaseUpstream,
+    ReportCookies,
     SendClient,
     SendErrorPage,
     SendUpstream,
     Timer,
     UpstreamReady,
 )
-from devtls.http.answers.content import LocalResponse
 from devtls.http.events import (
     ClientEvent,
     Data,
     EndOfMessage,
-    InformationalResponse,
     Request,
-    Reset,
     Response,
-    Trailers,
     UpstreamEvent,
 )
-from devtls.http.exchange import BY_TABLE, Exchange, Terms
+from devtls.http.exchange import BY_TABLE, Exchange
+from devtls.http.terms import Terms
 from devtls.net.framework_watch import ResponseWatch, asks_for_look
+from devtls.net.relay_sides import RelayClient, RelayDispatcher
 from devtls.net.tap import ExchangeRecorder
 from devtls.net.upstream.handle import UpstreamHandle
-from devtls.net.upstream.pool import Pool
 from devtls.routing import Route
 
 _FIRST_ERROR = 400  # below it no response is a refusal
 _HELD_BYTES = 65536
 """How much of a request's body is read while the app is still being dialled."""
-
-
-class RelayClient(Protocol):
-    """The part of a client connection that a relay uses."""
-
-    def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> None:
-        """Encode an event for the client."""
-
-    def send_whole(self, head: Response, body: Data) -> None:
-        """Encode a head, its only piece of body and the end."""
-
-    def flush(self) -> None:
-        """Send what was encoded."""
-
-    def open_tunnel(self, relay: Relay, upstream: UpstreamHandle) -> None:
-        """HTTP is over: join the two transports."""
-
-    def finished(self, relay: Relay, *, complete: bool) -> None:
-        """The exchange is over."""
-
-    def pause_request(self) -> None:
-        """The app does not keep up with this request's body."""
-
-    def resume_request(self) -> None:
-        """The app has caught up."""
-
-    def fault(self, error: Exception) -> None:
-        """Report a bug of ours in a task of the relay's."""
-
-    def wake_at(self, when: float) -> None:
-        """Call `Relay.tick` at this time of the loop, or a little later."""
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that both connections run on."""
-
-    @property
-    def writable(self) -> bool:
-        """The client keeps up."""
-
-
-class RelayDispatcher(Protocol):
-    """What a relay needs of the dispatcher that made it."""
-
-    pool: Pool
-
-    def error_page(self, relay: Relay, failure: SendErrorPage) -> LocalResponse:
-        """Return the page that the client gets in the place of the app's response."""
-
-    def watch(self, relay: Relay) -> ResponseWatch:
-        """Return the watch for a response that may be a framework's refusal."""
-
-    def record(self, relay: Relay, *, complete: bool) -> None:
-        """Write the access record of an exchange."""
 
 
 class Relay:
@@ -123,6 +69,7 @@ class Relay:
         "_pool",
         "_request_paused",
         "_upstream",
+        "reason",
         "received",
         "recorder",
         "request",
@@ -133,7 +80,12 @@ class Relay:
     )
 
     def __init__(
-        self, client: RelayClient, dispatcher: RelayDispatcher, route: Route, terms: Terms, request: Request
+        self,
+        client: RelayClient[Relay],
+        dispatcher: RelayDispatcher[Relay],
+        route: Route,
+        terms: Terms,
+        request: Request,
     ) -> None:
         self._client = client
         self._dispatcher = dispatcher
@@ -152,6 +104,8 @@ class Relay:
         self.route = route
         self.request = request
         self.status = 0
+        self.reason = ""
+        """Why the client got a page of ours or less than everything, in a few words."""
         self.received = 0
         self.started_at = 0.0
         self.recorder: ExchangeRecorder | None = None
@@ -230,6 +184,10 @@ class Relay:
             self._perform(on_upstream(event))
         self._client.flush()
 
+    def _refuse_answer(self, refused: HeadTooLarge) -> None:
+        self._perform(self._exchange.refuse_answer(refused.summary))
+        self._client.flush()
+
     def _look_at(self, *events: UpstreamEvent) -> None:
         for event in events:
             # An error is looked at whatever else is known of its route.
@@ -239,13 +197,17 @@ class Relay:
                 self.watch.take(event)
 
     def _finish_whole(self, head: Response, body: Data) -> None:
+        try:
+            self._client.send_whole(head, body)
+        except HeadTooLarge as refused:
+            self._refuse_answer(refused)
+            return
         self.status = head.status
         self.received = len(body.data)
         if (recorder := self.recorder) is not None:
             recorder.response(head)
             recorder.response(body)
             recorder.response(EndOfMessage(head.stream_id))
-        self._client.send_whole(head, body)
         # Before `_finish`: the client's next request may take the same connection.
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
@@ -332,9 +294,13 @@ class Relay:
                     self.received += len(event.data)
                 elif type(event) is Response:
                     self.status = event.status
+                try:
+                    self._client.send(event)
+                except HeadTooLarge as refused:
+                    self._refuse_answer(refused)
+                    return
                 if self.recorder is not None:
                     self.recorder.response(event)
-                self._client.send(event)
             elif type(action) is Acquire:
                 self._acquire(action.max_idle_s)
             elif type(action) is Arm:
@@ -345,6 +311,7 @@ class Relay:
                 if upstream is not None:
                     self._pool.release(upstream)
             elif type(action) is Finish:
+                self.reason = action.reason
                 self._finish(complete=action.complete)
             elif type(action) is Disarm:
                 self._deadlines.pop(action.timer, None)
@@ -359,6 +326,13 @@ class Relay:
                 self._send_error_page(action)
             case OpenTunnel():
                 self._open_tunnel()
+            case AwaitRestart():
+                route, wait_s, failed = self.route.config.identity, action.wait_s, action.failed
+                self._dialling = self._loop.create_task(
+                    self._dial(lambda: self._pool.await_restart(self.route.upstream, route, wait_s, failed))
+                )
+            case ReportCookies():
+                self._dispatcher.report_cookies(self, action)
             case SendClient() | SendUpstream() | Arm() | Disarm() | Acquire() | ReleaseUpstream() | Finish():
                 raise AssertionError(f"{action} is performed where the usual ones are")
             case _:
@@ -388,6 +362,7 @@ class Relay:
 
     def tunnel_closed(self) -> None:
         """The tunnel that the exchange has become is over."""
+        self._pool.heard_from(self.route.upstream)
         self._finish(complete=True)
 
     def _acquire(self, max_idle_s: float | None) -> None:
@@ -397,11 +372,11 @@ class Relay:
         else:
             if self.recorder is not None:
                 self.recorder.dialling()
-            self._dialling = self._loop.create_task(self._dial())
+            self._dialling = self._loop.create_task(self._dial(lambda: self._pool.dial(self.route.upstream)))
 
-    async def _dial(self) -> None:
+    async def _dial(self, connect: Callable[[], Awaitable[UpstreamHandle | DialFailed]]) -> None:
         try:
-            self._dialled(await self._pool.dial(self.route.upstream))
+            self._dialled(await connect())
         except Exception as error:  # noqa: BLE001 - a task that dies in silence leaves its client waiting for ever
             self._client.fault(error)
 

@@ -41,6 +41,8 @@ class RouteOptions(msgspec.Struct, frozen=True, kw_only=True):
     no_verify: bool = False
     hsts: str = ""
     no_via: bool = False
+    cookie_domain: str = ""
+    retry_down_s: float | None = None
     client_auth: str = ""
     client_ca: str = ""
     spa: bool = False
@@ -65,6 +67,7 @@ def route_value(name: str, target: str, options: RouteOptions, *, here: Path, di
             "strip_prefix": options.strip_prefix,
             "allow_remote": options.allow_remote,
             "hsts": options.hsts,
+            "cookie_domain": options.cookie_domain,
             "client_auth": options.client_auth,
             "spa": options.spa,
             "listing": options.listing,
@@ -79,6 +82,8 @@ def route_value(name: str, target: str, options: RouteOptions, *, here: Path, di
         given["verify"] = False
     if options.no_via:
         given["via"] = False
+    if options.retry_down_s is not None:
+        given["retry_down_s"] = options.retry_down_s
     return {"target": written, **given} if given else written
 
 

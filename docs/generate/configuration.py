@@ -88,7 +88,7 @@ def _type(key: str, hint: object, *, in_file: bool = True) -> str:
         return " or ".join(f'`"{each}"`' for each in choices)
     if hint == tuple[str, ...]:
         return "texts"
-    names: dict[object, str] = {bool: "true or false", int: "a port", str: "text"}
+    names: dict[object, str] = {bool: "true or false", int: "a port", float: "seconds", str: "text"}
     return names[choices[0]]
 
 

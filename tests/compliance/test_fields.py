@@ -6,8 +6,6 @@ from devtls.http.answers.pages import redirect
 from devtls.http.events import Headers, InformationalResponse, Request, Response, Trailers
 from devtls.http.forward import (
     LOOP_LIMIT,
-    Edge,
-    ForwardPolicy,
     forward_informational,
     forward_request,
     forward_response,
@@ -15,6 +13,7 @@ from devtls.http.forward import (
     is_loop,
 )
 from devtls.http.headers import get, get_all
+from devtls.http.terms import Edge, ForwardPolicy
 from devtls.http.upgrade import refusal_of
 
 EDGE = Edge(b"127.0.0.1", b"https", 8443, b"devtls-5f3a")
@@ -309,7 +308,17 @@ def test_rule_96_cookies_pass_as_given() -> None:
     assert to_browser(*cookies)[:2] == cookies
 
 
-@pytest.mark.parametrize("own", [b"http://127.0.0.1:3000", b"http://localhost:3000", b"http://app.dev.local:8443"])
+@pytest.mark.parametrize(
+    "own",
+    [
+        b"http://127.0.0.1:3000",
+        b"http://localhost:3000",
+        b"https://localhost:3000",
+        b"//127.0.0.1:3000",
+        b"http://app.dev.local:8443",
+        b"http://app.dev.local:3000",
+    ],
+)
 def test_rule_97_redirects_to_the_app_itself_go_to_the_public_origin(own: bytes) -> None:
     """RFC 9110 10.2.2."""
     headers = to_browser(

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from devtls.http.exchange import ExchangeLimits
+from devtls.http.terms import ExchangeLimits
 from devtls.net.client.service import ClientLimits
 from devtls.pki.authority import Authority
 from tests.compliance.h2wire import (

@@ -8,7 +8,7 @@ import ssl
 import pytest
 
 from devtls.daemon.shutdown import drain
-from devtls.http.exchange import ExchangeLimits
+from devtls.http.terms import ExchangeLimits
 from devtls.net.client.service import ClientLimits
 from devtls.pki.authority import Authority
 from tests.compliance.h2app import AppStream, h2_app

@@ -10,7 +10,7 @@ import re
 import pytest
 from h2.settings import SettingCodes
 
-from devtls.http.exchange import ExchangeLimits
+from devtls.http.terms import ExchangeLimits
 from devtls.net.client.service import ClientLimits
 from devtls.pki.authority import Authority
 from tests.compliance.h2app import AppStream, h2_app

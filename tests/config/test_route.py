@@ -43,6 +43,7 @@ app = 3000
 "*.app" = { target = 3000 }
 api = { target = "https://10.0.0.5", allow_remote = true, host = "upstream", ca = "corp.pem", hsts = "keep", \
 strip_prefix = true }
+login = { target = 3001, cookie_domain = "strip", retry_down_s = 0 }
 docs = { static = "site" }
 sock = "unix:/run/app.sock"
 """
@@ -63,6 +64,7 @@ def test_the_file_of_the_manual() -> None:
             hsts="keep",
             strip_prefix=True,
         ),
+        RouteConfig("login", "/", TcpTarget("http", "", 3001), cookie_domain="strip", retry_down_s=0.0),
         RouteConfig("docs", "/", StaticTarget("/project/site")),
         RouteConfig("sock", "/", UnixTarget("/run/app.sock")),
     )
@@ -138,6 +140,11 @@ def test_the_same_route_twice_is_refused(lines: str, line: int) -> None:
         ('app = { target = 1, verify = "no" }', "routes.app.verify", "neither true nor false"),
         ('app = { target = 1, host = "other" }', "routes.app.host", "not possible"),
         ("app = { target = 1, hsts = true }", "routes.app.hsts", "not possible"),
+        ("app = { target = 1, cookie_domain = true }", "routes.app.cookie_domain", "not possible"),
+        ("app = { target = 1, retry_down_s = 61 }", "routes.app.retry_down_s", "out of range"),
+        ('app = { target = 1, retry_down_s = "2" }', "routes.app.retry_down_s", "no number of seconds"),
+        ('app = { static = "x", retry_down_s = 1 }', "routes.app.retry_down_s", "static folder"),
+        ('app = { static = "x", cookie_domain = "strip" }', "routes.app.cookie_domain", "static folder"),
         ('app = { target = 1, ca = "x" }', "routes.app.ca", "https:// and h2:// targets only"),
         ("app = { target = 1, verify = false }", "routes.app.verify", "https:// and h2:// targets only"),
         ('app = { target = "https://localhost", ca = "" }', "routes.app.ca", "no text"),

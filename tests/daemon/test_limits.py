@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from devtls.config import LimitsConfig
-from devtls.daemon.limits import Admission, descriptor_shares, head_limits, pool_limits, server_limits
+from devtls.daemon.limits import (
+    Admission,
+    descriptor_shares,
+    head_limits,
+    pool_limits,
+    response_limits,
+    server_limits,
+)
+from devtls.http.h1.response_head import RESPONSE_LIMITS
 
 
 def test_the_defaults_of_config_are_those_of_the_layers() -> None:
@@ -13,6 +21,7 @@ def test_the_defaults_of_config_are_those_of_the_layers() -> None:
     assert server_limits(limits) == type(server_limits(limits))()
     assert pool_limits(limits) == type(pool_limits(limits))()
     assert head_limits(limits) == type(head_limits(limits))()
+    assert response_limits(limits) == RESPONSE_LIMITS
 
 
 def test_numbers_arrive() -> None:
@@ -21,6 +30,14 @@ def test_numbers_arrive() -> None:
     assert server_limits(limits).exchange.continue_wait_s == 0.5
     assert (server_limits(limits).linger_s, server_limits(limits).max_connections) == (1.0, 7)
     assert pool_limits(limits).idle_s == 9.0
+
+
+def test_responses_have_limits_of_their_own() -> None:
+    limits = LimitsConfig(max_fields=50, max_response_fields=60, max_response_head_bytes=70_000, max_informational=9)
+    given = response_limits(limits)
+    assert (given.max_fields, given.max_head_bytes, given.max_informational) == (60, 70_000, 9)
+    assert head_limits(limits).max_fields == 50
+    assert server_limits(LimitsConfig(retry_down_s=0.5)).exchange.retry_down_s == 0.5
 
 
 def test_sizes_and_graces_arrive() -> None:

@@ -14,12 +14,14 @@ from devtls.http.actions import (
     Acquire,
     Action,
     Arm,
+    AwaitRestart,
     DialFailed,
     Disarm,
     FailureKind,
     Finish,
     OpenTunnel,
     ReleaseUpstream,
+    ReportCookies,
     SendClient,
     SendErrorPage,
     SendUpstream,
@@ -31,6 +33,7 @@ from devtls.http.events import (
     ConnectionClosed,
     Data,
     EndOfMessage,
+    Headers,
     InformationalResponse,
     Malformed,
     Request,
@@ -40,8 +43,8 @@ from devtls.http.events import (
     TunnelData,
     UpstreamEvent,
 )
-from devtls.http.exchange import BY_TABLE, Exchange, ExchangeLimits, Phase, Terms
-from devtls.http.forward import Edge, ForwardPolicy
+from devtls.http.exchange import BY_TABLE, Exchange, Phase
+from devtls.http.terms import Edge, ExchangeLimits, ForwardPolicy, Terms
 
 LIMITS = ExchangeLimits(response_head_timeout_s=600.0, body_idle_timeout_s=60.0, continue_wait_s=1.0)
 EDGE = Edge(b"127.0.0.1", b"https", 443, b"devtls-test")
@@ -166,7 +169,8 @@ def test_a_failed_dial_is_answered_with_every_address_that_was_tried() -> None:
     exchange.on_client(request())
     tried = (("127.0.0.1:1", "connection refused"), ("[::1]:1", "connection refused"))
     actions = exchange.on_upstream(DialFailed(tried))
-    assert actions == [SendErrorPage(FailureKind.UNREACHABLE, "The app cannot be reached.", tried), Finish(True)]
+    page = SendErrorPage(FailureKind.UNREACHABLE, "The app cannot be reached.", tried)
+    assert actions == [page, Finish(True, DialFailed(tried).summary)]
 
 
 def test_a_dial_that_took_too_long_is_another_failure() -> None:
@@ -205,7 +209,7 @@ def test_a_client_that_stops_sending_after_the_answer_began_is_cut() -> None:
     actions = exchange.on_timer(Timer.REQUEST_BODY)
     assert kinds(actions) == [SendClient, AbortUpstream, Finish]
     assert actions[0] == SendClient(Reset(1, "The client stopped sending its request."))
-    assert actions[2] == Finish(False)
+    assert actions[2] == Finish(False, "the client stopped sending its request")
 
 
 # -- Expect: 100-continue --------------------------------------------------------------------------------------------
@@ -417,7 +421,7 @@ def test_an_app_that_never_answers_is_given_up() -> None:
     assert actions == [
         ABORT,
         SendErrorPage(FailureKind.RESPONSE_TIMEOUT, "The app sent no answer for 600 s."),
-        Finish(True),
+        Finish(True, "no answer within 600 s"),
     ]
 
 
@@ -437,19 +441,26 @@ def test_a_failure_before_the_answer_is_explained(event: UpstreamEvent, kind: Fa
     assert actions[1].kind is kind
 
 
-@pytest.mark.parametrize("event", [Malformed(1, 502, "broken"), Reset(1, "cut"), ConnectionClosed(1)])
-def test_a_failure_within_the_answer_is_shown_as_a_cut(event: UpstreamEvent) -> None:
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (Malformed(1, 502, "The size of a chunk is not a hexadecimal number.", "bad chunk size"), "bad chunk size"),
+        (Reset(1, "The connection to the app was lost."), "the connection to the app was lost"),
+        (ConnectionClosed(1), "closed in the middle of the answer"),
+    ],
+)
+def test_a_failure_within_the_answer_is_shown_as_a_cut(event: UpstreamEvent, reason: str) -> None:
     actions = answering().on_upstream(event)
     assert kinds(actions) == [SendClient, AbortUpstream, Finish]
     assert isinstance(actions[0], SendClient)
     assert isinstance(actions[0].event, Reset)
-    assert actions[-1] == Finish(False)
+    assert actions[-1] == Finish(False, reason)
 
 
 @pytest.mark.parametrize("event", [Reset(1, "gone"), ConnectionClosed(1)])
 @pytest.mark.parametrize("exchange", [waiting, answering])
 def test_a_client_that_is_gone_frees_the_app(exchange: Callable[[], Exchange], event: ClientEvent) -> None:
-    assert exchange().on_client(event) == [ABORT, Finish(False)]
+    assert exchange().on_client(event) == [ABORT, Finish(False, "the client left")]
 
 
 @pytest.mark.parametrize("dialling", [True, False])
@@ -459,13 +470,13 @@ def test_a_request_that_turns_out_malformed_is_explained_as_long_as_no_response_
     if not dialling:
         exchange.on_upstream(UpstreamReady(False))
     page = SendErrorPage(FailureKind.MALFORMED, "broken", status=400)
-    assert exchange.on_client(Malformed(1, 400, "broken")) == [ABORT, page, Finish(True)]
+    assert exchange.on_client(Malformed(1, 400, "broken")) == [ABORT, page, Finish(True, "broken")]
     assert exchange.phase is Phase.DONE
 
 
 def test_a_request_that_turns_out_malformed_behind_that_cuts_the_response() -> None:
     actions = answering().on_client(Malformed(1, 400, "broken"))
-    assert actions == [SendClient(Reset(1, "broken")), ABORT, Finish(False)]
+    assert actions == [SendClient(Reset(1, "broken")), ABORT, Finish(False, "bad request: broken")]
 
 
 def test_it_says_its_phase() -> None:
@@ -475,7 +486,7 @@ def test_it_says_its_phase() -> None:
 def test_a_client_that_goes_while_dialling_stops_the_dial() -> None:
     exchange = Exchange(TERMS)
     exchange.on_client(request())
-    assert exchange.on_client(Reset(1, "gone")) == [ABORT, Finish(False)]
+    assert exchange.on_client(Reset(1, "gone")) == [ABORT, Finish(False, "the client left")]
     assert exchange.on_upstream(UpstreamReady(False)) == []
 
 
@@ -522,7 +533,11 @@ def test_a_client_with_http_2_is_told_that_it_may_send_its_body_again() -> None:
     exchange = waiting(asked, done=False)
     exchange.on_client(PIECE)
     refused = SendClient(Reset(1, "The app refused the request.", 7))
-    assert exchange.on_upstream(ConnectionClosed(1, unseen=True)) == [refused, ABORT, Finish(complete=False)]
+    assert exchange.on_upstream(ConnectionClosed(1, unseen=True)) == [
+        refused,
+        ABORT,
+        Finish(complete=False, reason="refused the request"),
+    ]
 
 
 @pytest.mark.parametrize(("code", "passed"), [(7, 7), (8, 8), (11, 11), (0, 2)])
@@ -669,3 +684,124 @@ def test_what_is_taken_from_the_pool_is_given_back(asked: Request, steps: list[t
             case _:
                 ...
     assert not held
+
+
+# -- an app that restarts ----------------------------------------------------------------------------------------------
+
+
+REFUSED = (("127.0.0.1:3000", "connection refused"), ("[::1]:3000", "connection refused"))
+RESTARTING = DialFailed(REFUSED, refused=True, restarting=True)
+
+
+def acquiring(asked: Request, retry_down_s: float = 2.0) -> Exchange:
+    exchange = Exchange(Terms(TERMS.policy, TERMS.edge, TERMS.limits, retry_down_s))
+    exchange.on_client(asked)
+    return exchange
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"PATCH"])
+def test_a_request_waits_once_for_an_app_that_restarts_whatever_its_method(method: bytes) -> None:
+    exchange = acquiring(request(method))
+    assert exchange.on_upstream(RESTARTING) == [AwaitRestart(2.0, RESTARTING)]
+    page = SendErrorPage(FailureKind.UNREACHABLE, "The app cannot be reached.", REFUSED)
+    assert exchange.on_upstream(RESTARTING) == [page, Finish(True, "connection refused, for 2 s")]
+
+
+def test_a_body_that_came_meanwhile_is_sent_when_the_app_is_back() -> None:
+    exchange = acquiring(request(b"POST", length=5))
+    exchange.on_upstream(RESTARTING)
+    assert exchange.on_client(PIECE) == []
+    assert exchange.on_client(END) == []
+    sent = sent_upstream(exchange.on_upstream(UpstreamReady(False)))
+    assert isinstance(sent[0], Request)
+    assert sent[1:] == [PIECE, END]
+
+
+def test_a_client_that_leaves_meanwhile_ends_the_wait() -> None:
+    exchange = acquiring(request())
+    exchange.on_upstream(RESTARTING)
+    assert exchange.on_client(ConnectionClosed(1)) == [ABORT, Finish(False, "the client left")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"Sec-Fetch-Mode", b"navigate")],
+        [(b"Accept", b"text/html,application/xhtml+xml,*/*;q=0.8")],
+        [(b"devtls-poll", b"1"), (b"Sec-Fetch-Mode", b"cors")],
+    ],
+)
+def test_a_page_that_is_opened_gets_its_explanation_at_once(headers: Headers) -> None:
+    asked = request()
+    asked.headers = headers
+    assert kinds(acquiring(asked).on_upstream(RESTARTING)) == [SendErrorPage, Finish]
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        (b"GET", [(b"Sec-Fetch-Mode", b"cors"), (b"Accept", b"text/html")]),
+        (b"GET", [(b"Sec-Fetch-Mode", b"websocket")]),
+        (b"POST", [(b"Accept", b"text/html")]),
+        (b"GET", [(b"Accept", b"*/*")]),
+    ],
+)
+def test_everything_else_waits(method: bytes, headers: Headers) -> None:
+    asked = request(method)
+    asked.headers = headers
+    assert kinds(acquiring(asked).on_upstream(RESTARTING)) == [AwaitRestart]
+
+
+@pytest.mark.parametrize(
+    ("failed", "retry_down_s"),
+    [
+        (RESTARTING, 0.0),
+        (DialFailed(REFUSED, refused=True), 2.0),
+        (DialFailed(REFUSED, timed_out=True), 2.0),
+    ],
+)
+def test_nobody_waits_for_an_app_that_was_not_there_or_where_that_is_off(
+    failed: DialFailed, retry_down_s: float
+) -> None:
+    assert kinds(acquiring(request(), retry_down_s).on_upstream(failed)) == [SendErrorPage, Finish]
+
+
+def test_equal_errors_of_addresses_come_once_into_the_log() -> None:
+    assert DialFailed(REFUSED).summary == "connection refused"
+    assert DialFailed((*REFUSED, ("app", "no answer within 5 s"))).summary == "connection refused, no answer within 5 s"
+    assert DialFailed(()).summary == "no address"
+
+
+# -- cookies that reach above the route --------------------------------------------------------------------------------
+
+
+def stripping() -> Exchange:
+    terms = Terms(ForwardPolicy(cookie_hosts=(b"app.dev.local",)), TERMS.edge, TERMS.limits)
+    exchange = Exchange(terms)
+    exchange.on_client(Request(1, b"GET", b"/", b"app.dev.local", [], 0))
+    exchange.on_upstream(UpstreamReady(False))
+    return exchange
+
+
+def test_a_cookie_that_reaches_above_the_route_is_reported_before_the_answer_goes_out() -> None:
+    answered = Response(1, 200, [(b"Set-Cookie", b"sid=1; Domain=dev.local; Path=/")], b"OK", 0)
+    assert stripping().take_whole_response(answered) is None
+    report, sent, _ = stripping().on_upstream(answered)
+    assert report == ReportCookies((("sid", "dev.local"),))
+    assert isinstance(sent, SendClient)
+    assert isinstance(sent.event, Response)
+    assert sent.event.headers[0] == (b"Set-Cookie", b"sid=1; Path=/")
+
+
+def test_an_interim_response_can_set_cookies_too() -> None:
+    hint = InformationalResponse(1, 103, [(b"Set-Cookie", b"sid=1; Domain=dev.local")])
+    report, sent = stripping().on_upstream(hint)
+    assert report == ReportCookies((("sid", "dev.local"),))
+    assert isinstance(sent, SendClient)
+    assert isinstance(sent.event, InformationalResponse)
+    assert (b"Set-Cookie", b"sid=1") in sent.event.headers
+
+
+def test_other_cookies_are_not_reported() -> None:
+    answered = Response(1, 200, [(b"Set-Cookie", b"sid=1; Path=/")], b"OK", 0)
+    assert kinds(stripping().on_upstream(answered)) == [SendClient, Disarm]

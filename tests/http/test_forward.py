@@ -3,15 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devtls.http.events import Headers, InformationalResponse, Request, Response, Trailers
-from devtls.http.forward import (
-    Edge,
-    ForwardPolicy,
-    forward_informational,
-    forward_request,
-    forward_response,
-    forward_trailers,
-    is_loop,
-)
+from devtls.http.forward import forward_informational, forward_request, forward_response, forward_trailers, is_loop
+from devtls.http.terms import Edge, ForwardPolicy
 from tests.effort import examples
 
 EDGE = Edge(b"127.0.0.1", b"https", 8443, b"devtls-5f3a")

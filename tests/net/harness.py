@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from devtls.config import parse_config
 from devtls.errors import InvalidName
 from devtls.http.frameworks.advice import FrameworkFinding
-from devtls.http.h1.head import HeadLimits
+from devtls.http.h1.response_head import RESPONSE_LIMITS
 from devtls.names import DEFAULT_ZONES, Hostname, parse_hostname
 from devtls.net.bind import bind
 from devtls.net.client.access import AccessRecord
@@ -91,8 +91,8 @@ class App:
 
 
 @contextlib.asynccontextmanager
-async def app(conversation: Conversation, *, host: str = "127.0.0.1") -> AsyncIterator[App]:
-    """Run an app on a free port; `conversation` is awaited for each connection."""
+async def app(conversation: Conversation, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[App]:
+    """Run an app, on a free port unless one is given; `conversation` is awaited for each connection."""
     state = App(0)
     tasks: set[asyncio.Task[None]] = set()
 
@@ -112,7 +112,7 @@ async def app(conversation: Conversation, *, host: str = "127.0.0.1") -> AsyncIt
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, host, 0)
+    server = await asyncio.start_server(serve, host, port)
     state.port = server.sockets[0].getsockname()[1]
     try:
         yield state
@@ -141,6 +141,7 @@ class Noted:
     """An Observer that keeps everything."""
 
     requests: list[AccessRecord] = field(default_factory=list)
+    cookies: list[tuple[str, str, str, str]] = field(default_factory=list)
     findings: list[tuple[str, FrameworkFinding]] = field(default_factory=list)
     failures: list[HandshakeFailure] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
@@ -153,6 +154,10 @@ class Noted:
     def framework(self, host: str, route: Route, found: FrameworkFinding) -> None:
         """Keep a finding."""
         self.findings.append((host, found))
+
+    def cookie_domain(self, route: str, host: str, cookie: str, domain: str) -> None:
+        """Keep what was done to a cookie."""
+        self.cookies.append((route, host, cookie, domain))
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """Keep a failure."""
@@ -334,7 +339,7 @@ async def proxy(
     """Run a proxy without routes; `Proxy.route` adds them."""
     noted = Noted()
     limits = limits or ClientLimits()
-    pool = Pool(pool_limits or PoolLimits(), HeadLimits(), client_context)
+    pool = Pool(pool_limits or PoolLimits(), RESPONSE_LIMITS, client_context)
     config = parse_config(b"", source="test.toml", directory="/")
     snapshot = Snapshot(config, build_routes(config, DEFAULT_ZONES, static_sockets={}), DEFAULT_ZONES)
     service = ProxyService(snapshot, pool, noted, limits, b"devtls-test")

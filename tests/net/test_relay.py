@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from devtls.config import parse_config
-from devtls.http.actions import FailureKind, SendErrorPage
+from devtls.http.actions import FailureKind, ReportCookies, SendErrorPage
 from devtls.http.answers.content import LocalResponse
 from devtls.http.events import (
     Data,
@@ -20,8 +20,7 @@ from devtls.http.events import (
     Trailers,
     UpstreamEvent,
 )
-from devtls.http.exchange import ExchangeLimits, Terms
-from devtls.http.forward import Edge, ForwardPolicy
+from devtls.http.terms import Edge, ExchangeLimits, ForwardPolicy, Terms
 from devtls.names import DEFAULT_ZONES
 from devtls.net.framework_watch import ResponseWatch, RouteWatch
 from devtls.net.relay import Relay
@@ -124,6 +123,9 @@ class NotingDispatcher:
 
     def watch(self, relay: Relay) -> ResponseWatch:
         return ResponseWatch(relay.request, RouteWatch(), 443, lambda _found: None)
+
+    def report_cookies(self, relay: Relay, found: ReportCookies) -> None:
+        raise AssertionError("no route here is told to strip cookies")
 
     def record(self, relay: Relay, *, complete: bool) -> None:
         self.records.append(complete)

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from devtls.http.actions import FailureKind
-from devtls.http.exchange import ExchangeLimits
 from devtls.http.h1.head import HeadLimits
+from devtls.http.terms import ExchangeLimits
 from devtls.net.client.service import ClientLimits
 from devtls.pki.authority import Authority
 from tests.compliance.h2app import AppStream, h2_app

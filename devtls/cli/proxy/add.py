@@ -11,7 +11,7 @@ import click
 from devtls.cli.proxy.outcome_lines import exit_code, show_outcomes
 from devtls.cli.proxy.route_names import complete_route
 from devtls.cli.terminal.messages import printable
-from devtls.cli.terminal.output import print_json
+from devtls.cli.terminal.output import folded, print_json
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.operations.config_choice import chosen_file, display_path
 from devtls.operations.context import Context
@@ -35,6 +35,8 @@ from devtls.web.control_messages import FORMAT
 @click.option("--no-verify", is_flag=True, help="Do not check the certificate of an https or h2 target.")
 @click.option("--hsts", type=click.Choice(["strip", "keep"]), help="What becomes of Strict-Transport-Security.")
 @click.option("--no-via", is_flag=True, help="Add no Via.")
+@click.option("--cookie-domain", type=click.Choice(["keep", "strip"]), help="What becomes of Domain in Set-Cookie.")
+@click.option("--retry-down-s", type=float, metavar="SECONDS", help="How long a request waits while the app restarts.")
 @click.option("--client-auth", type=click.Choice(["request", "require"]), help="Ask clients for a certificate.")
 @click.option("--client-ca", type=click.Path(), metavar="FILE", help="PEM file with the CA of clients; else your own.")
 @click.option("--spa", is_flag=True, help="A static folder's index.html for page loads that no file is there for.")
@@ -74,7 +76,7 @@ def command(
         return exit_code(added.outcomes)
     if added.file is not None:
         verb = "Changed in" if added.replaced is not None else "Written to a new" if added.created else "Added to"
-        click.echo(printable(f"{verb} {display_path(added.file)}: {added.line}"))
+        click.echo("\n".join(folded(printable(f"{verb} {display_path(added.file)}: {added.line}"))))
     return show_outcomes(added.outcomes, added.running, "temporary" if added.file is None else "file")
 
 

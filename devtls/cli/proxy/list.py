@@ -8,7 +8,7 @@ import click
 
 from devtls.cli.proxy.route_lines import route_lines
 from devtls.cli.terminal.messages import printable
-from devtls.cli.terminal.output import print_json
+from devtls.cli.terminal.output import folded, print_json
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.operations.config_choice import display_path
 from devtls.operations.context import Context
@@ -42,4 +42,4 @@ def _in_words(listed: RouteList) -> str:
     else:
         head = f"devtls serve (process {listed.pid})" + (f" with {file}:" if file else ":")
     lines = list(route_lines(listed.routes, details=listed.pid is not None)) or ["  No routes: devtls add app 3000"]
-    return "\n".join([printable(head), "", *lines])
+    return "\n".join([*folded(printable(head)), "", *lines])

@@ -8,6 +8,7 @@ import click
 
 from devtls.cli.proxy.route_lines import route_lines
 from devtls.cli.terminal.messages import printable, show
+from devtls.cli.terminal.output import folded
 from devtls.errors import ExitCode
 from devtls.operations.control import RunningProxy
 from devtls.operations.routes import ProxyOutcome
@@ -35,19 +36,20 @@ def show_outcomes(outcomes: Sequence[ProxyOutcome], running: Sequence[RunningPro
         else:
             click.echo("\n".join(_lines(name, one.route, expected)))
     if not outcomes:
-        click.echo(_without_outcome(running, expected))
+        click.echo("\n".join(folded(_without_outcome(running, expected))))
     return exit_code(outcomes)
 
 
 def _lines(name: str, route: RouteStatus | None, expected: str) -> Iterator[str]:
     if route is None:
-        yield f"{name} has applied it: the route is gone."
+        yield from folded(f"{name} has applied it: the route is gone.")
         return
     if route.source == expected:
-        yield f"{name} has applied it:\n"
+        yield from [*folded(f"{name} has applied it:"), ""]
     else:
         where = _SOURCES[route.source]
-        yield f"{name} still has a route {printable(route.name)} from {where}, which takes precedence there:\n"
+        text = f"{name} still has a route {printable(route.name)} from {where}, which takes precedence there:"
+        yield from [*folded(text), ""]
     yield from route_lines([route], details=False)
 
 

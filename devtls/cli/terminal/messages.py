@@ -1,12 +1,13 @@
 """Messages on stderr: errors, warnings and their hints; and the escaping of text that a terminal could act on.
 
-Imports nothing but the style of the terminal: the start of `devtls serve` waits for it.
+Imports nothing but the style and width of the terminal: the start of `devtls serve` waits for it.
 """
 
 from __future__ import annotations
 
 import sys
 
+from devtls.daemon.console.folding import fold_text, terminal_columns
 from devtls.daemon.console.style import BOLD, CYAN, RED, YELLOW, TerminalStyle
 from devtls.errors import DevtlsError
 
@@ -27,10 +28,16 @@ def show_warning(message: str, hint: str = "") -> None:
 
 
 def _show(prefix: str, colour: str, message: str, hint: str) -> None:
-    style = TerminalStyle.of(sys.stderr)
-    sys.stderr.write(style.paint(prefix, colour, BOLD) + printable(message) + "\n")
+    style, width = TerminalStyle.of(sys.stderr), terminal_columns(sys.stderr)
+    sys.stderr.write(fold_text(style.paint(prefix, colour, BOLD) + printable(message), width) + "\n")
     if hint:
-        sys.stderr.write(style.paint("  try: ", CYAN) + printable(hint) + "\n")
+        shown = style.paint("  try: ", CYAN) + printable(hint)
+        # A command that is broken in two cannot be copied.
+        sys.stderr.write((shown if _is_command(hint) else fold_text(shown, width)) + "\n")
+
+
+def _is_command(hint: str) -> bool:
+    return hint.startswith(("devtls ", "sudo ")) and ", " not in hint and "\n" not in hint
 
 
 def printable(text: str) -> str:

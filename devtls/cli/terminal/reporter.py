@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from devtls.cli.terminal.messages import printable, show_error, show_warning
+from devtls.daemon.console.folding import fold_text, terminal_columns
 from devtls.errors import DevtlsError
 
 
@@ -32,4 +33,4 @@ class TerminalReporter:
         self._write(f"{label} …" + (f" ({elevation} may ask for your password)" if elevation else ""))
 
     def _write(self, line: str) -> None:
-        sys.stderr.write(printable(line) + "\n")
+        sys.stderr.write(fold_text(printable(line), terminal_columns(sys.stderr)) + "\n")

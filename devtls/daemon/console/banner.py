@@ -26,12 +26,13 @@ class Findings:
     """What the probes found.
 
     `apps`: route label -> "" (it answers) or why not; `names`: host -> where it leads; `missing_directories`: those of
-    static routes that are not there; `written`: the names that `devtls setup names` has put into the hosts file.
+    static routes that are not there; `trusted` is None where no store has answered in time; `written`: the names that
+    `devtls setup names` has put into the hosts file.
     """
 
     apps: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, Resolves] = field(default_factory=dict)
-    trusted: bool = False
+    trusted: bool | None = False
     authority_is_new: bool = False
     missing_directories: frozenset[str] = frozenset()
     written: frozenset[str] = frozenset()
@@ -86,10 +87,14 @@ def _missing(
     routes: Sequence[Route], port: int, findings: Findings, paint: Callable[[str, str], str]
 ) -> list[list[str]]:
     remarks = []
-    if not findings.trusted:
+    if findings.trusted is False:
         remarks.append([_untrusted(findings), "", f"    {paint('devtls trust', CYAN)}"])
-    exact = [(host, route) for route in routes for host in route.hosts if not is_wildcard(host)]
-    lost = {host: route for host, route in exact if _is_lost(host, findings)}
+    exact: dict[str, Route] = {}
+    for route in routes:
+        for host in route.hosts:
+            if not is_wildcard(host):
+                exact.setdefault(host, route)
+    lost = {host: route for host, route in exact.items() if _is_lost(host, findings)}
     if unwritten := {host: route for host, route in lost.items() if host not in findings.written}:
         what = f"{_what_is_lost(unwritten, findings)}{_instead(unwritten, port, findings)}:"
         remarks.append([what, "", f"    {paint('devtls setup names', CYAN)}"])
@@ -99,7 +104,7 @@ def _missing(
         remarks.append([what, "", f"    {paint('devtls doctor', CYAN)}"])
     if wild := {host: one for one in routes for host in one.hosts if is_wildcard(host) and _is_lost(host, findings)}:
         remarks.append(_wildcard_remark(wild, findings))
-    elsewhere = [host for host in dict.fromkeys(exact_host for exact_host, _ in exact) if _leads_away(host, findings)]
+    elsewhere = [host for host in exact if findings.names.get(host) is Resolves.ELSEWHERE]
     if elsewhere:
         names = "this name" if len(elsewhere) == 1 else "these names"
         remarks.append([f"{_some(elsewhere)}: the DNS sends {names} to another machine, not to devtls."])
@@ -117,10 +122,6 @@ def _untrusted(findings: Findings) -> str:
 def _is_lost(host: str, findings: Findings) -> bool:
     # Browsers resolve names below localhost by themselves.
     return findings.names.get(host) in LOST and not is_below(host, "localhost")
-
-
-def _leads_away(host: str, findings: Findings) -> bool:
-    return findings.names.get(host) is Resolves.ELSEWHERE
 
 
 def _what_is_lost(lost: Mapping[str, Route], findings: Findings) -> str:

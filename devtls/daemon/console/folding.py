@@ -6,17 +6,26 @@ whole, since an address that is cut in two can be neither clicked nor copied.
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
+from typing import TextIO
 
 # Not compiled here: two patterns would cost each start of `devtls serve` 1 ms, and most lines fit.
 _ESCAPES = r"\x1b\[[0-9;]*m|\x1b\]8;;[^\x1b]*\x1b\\"
 """SGR (ECMA-48 8.3.117) and OSC 8: what `style` writes."""
 # An arrow and an "also" stay with what follows.
 _WORD = r" *(?:(?:->|[^ ]*\balso) +)?[^ ]+"
-_DEEPER = 4
-"""Columns by which a continued line stands below the first."""
 _NARROWEST = 20
+
+
+def terminal_columns(stream: TextIO) -> int:
+    """Return the width of the terminal that a stream writes to, 0 where it is none or does not tell."""
+    try:
+        # Asked each time: a window changes its size while it is open. Not shutil's, whose import takes 5 ms.
+        return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+    except (OSError, ValueError):  # the terminal is gone, or was never one with a descriptor
+        return 0
 
 
 def cells(text: str) -> int:
@@ -35,7 +44,9 @@ def fold(line: str, width: int) -> str:
     # The length in characters first: it is no less than the width, but for wide characters.
     if (line.isascii() and len(line) <= width) or width < _NARROWEST or cells(line) <= width:
         return line
-    indent = " " * min(len(line) - len(line.lstrip(" ")) + _DEEPER, width // 3)
+    begins = len(line) - len(line.lstrip(" "))
+    # Deeper than the next entry of a log or of a list of routes begins; a paragraph needs less.
+    indent = " " * min(begins + (2 if begins and "->" not in line else 4), width // 3)
     lines, current = [], ""
     for word in re.findall(_WORD, line):
         if current.strip() and cells(current + word) > width:

@@ -6,12 +6,11 @@ A burst of lines is one write, and on a terminal none is cut in the middle of a 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from typing import TextIO
 
-from devtls.daemon.console.folding import fold_text
+from devtls.daemon.console.folding import fold_text, terminal_columns
 
 # A reader that stopped must not cost memory without end.
 _MOST_WAITING = 10_000
@@ -71,17 +70,10 @@ class LineWriter:
             return True
         text = "\n".join(burst)
         if self._is_terminal:
-            text = fold_text(text, self._columns())
+            text = fold_text(text, terminal_columns(self._stream))
         try:
             self._stream.write(text + "\n")
             self._stream.flush()
         except (OSError, ValueError):  # the terminal or the pipe is gone: serving goes on without a log
             return False
         return True
-
-    def _columns(self) -> int:
-        try:
-            # For each burst anew: a window changes its size while it is open. Not shutil's, whose import takes 5 ms.
-            return os.get_terminal_size(self._stream.fileno()).columns
-        except (OSError, ValueError):  # the terminal is gone
-            return 0

@@ -55,6 +55,7 @@ class Log:
         self.style = style
         self._monotonic = monotonic
         self._last_written: dict[str, float] = {}
+        self._cookies: set[tuple[str, str]] = set()
         self.framework_hints: Callable[[str, Route, FrameworkFinding], None] = lambda _host, _route, _found: None
         """Says what to set in an app's framework; the daemon sets it."""
 
@@ -77,11 +78,12 @@ class Log:
         status = self.style.paint(str(record.status), *_COLOURS.get(str(record.status)[:1], ()))
         went = f" -> {visible(record.upstream)}" if record.upstream else ""
         cut = "" if record.complete else "  (cut off)"
+        why = f"  {visible(record.reason)}" if record.reason else ""
         took = f"{record.duration_s * 1000:6.0f} ms" if record.upstream else "         "
         address = self.style.paint(f"https://{host}", DIM) + (" *" if target == "*" else target)
         now = datetime.now().astimezone()
         protocol = _SHORT_PROTOCOLS[record.protocol]
-        return f"{now:%H:%M:%S}  {status}  {took}  {protocol:<4}  {visible(record.method):<6} {address}{went}{cut}"
+        return f"{now:%H:%M:%S}  {status}  {took}  {protocol:<4}  {visible(record.method):<6} {address}{went}{cut}{why}"
 
     def _request_json(self, record: AccessRecord) -> str:
         return _json("request", **asdict(record) | {"duration_s": round(record.duration_s, 6)})
@@ -91,6 +93,23 @@ class Log:
     def framework(self, host: str, route: Route, found: FrameworkFinding) -> None:
         """Pass on what a response showed of its framework."""
         self.framework_hints(host, route, found)
+
+    def cookie_domain(self, route: str, host: str, cookie: str, domain: str) -> None:
+        """Say once per route and cookie that it was for more names than its own."""
+        key = (route, cookie)
+        # Full is silent: names of cookies come from apps, and some of those make one for each visit.
+        if key in self._cookies or len(self._cookies) >= _MOST_REMEMBERED:
+            return
+        self._cookies.add(key)
+        self.say(
+            f'The cookie "{cookie}" of the route {route} was for every name below {domain}: '
+            f"Domain={domain} was taken out, it is for {host} alone.",
+            event="cookie_domain",
+            route=route,
+            host=host,
+            cookie=cookie,
+            domain=domain,
+        )
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """Say that a client does not trust us, or we not it, once a minute and name; the rest only with -v."""

@@ -37,9 +37,8 @@ def _link(label: str, href: str) -> str:
 
 def _row(row: PageRow) -> str:
     others = ", ".join(_link(*other) for other in row.others)
-    also = f" <small>also {others}</small>" if others else ""
-    detail = escape(printable(row.detail))
-    return f"<li><span>{_link(row.label, row.href)}{also}</span><span>{detail}</span></li>"
+    also = f"<small>also {others}</small>" if others else ""
+    return f"<li><span>{_link(row.label, row.href)}</span><span>{escape(printable(row.detail))}</span>{also}</li>"
 
 
 def render(text: PageText) -> bytes:
@@ -106,8 +105,8 @@ overflow:hidden}
 li{display:flex;flex-wrap:wrap;gap:.2rem 1.5rem;justify-content:space-between;padding:.65rem .9rem;
 overflow-wrap:anywhere}
 li+li{border-top:1px solid var(--line)}
-li span:last-child,small{color:var(--soft)}
-small{font-size:.9em}
+li span+span,small{color:var(--soft)}
+small{flex-basis:100%;font-size:.9em}
 h2{margin:1.5rem 0 -.5rem;font-size:1rem;font-weight:600}
 a{color:var(--link);text-decoration:none}
 a:hover{text-decoration:underline}

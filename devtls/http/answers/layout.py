@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 
 from devtls.http.answers.content import ERROR_HEADER, LocalResponse, PageText, printable
+from devtls.http.events import Request
+from devtls.http.headers import get
 
 
 def draw(text: PageText, accept: bytes, *extra: tuple[bytes, bytes]) -> LocalResponse:
@@ -33,6 +35,9 @@ def draw(text: PageText, accept: bytes, *extra: tuple[bytes, bytes]) -> LocalRes
     ]
     return LocalResponse(text.status, headers, body)
 
+
+POLL_HEADER = b"Devtls-Poll"
+"""The request field of our own 502 page when it looks whether the app is up; the app never sees it."""
 
 _FORMS = {
     "text/html": "html",
@@ -66,6 +71,17 @@ def _weight(parameters: list[str]) -> float:
         if found := _WEIGHT.match(parameter):
             return float(found[1])
     return 1.0
+
+
+def asks_for_page(request: Request) -> bool:
+    """Say whether a person waits for the answer, to whom a page of ours says more than a tab that loads."""
+    if get(request.headers, POLL_HEADER.lower()) is not None:
+        return True  # of such a page, which asks again by itself
+    mode = get(request.headers, b"sec-fetch-mode")  # Fetch Metadata: every browser since 2023
+    if mode is not None:
+        return mode.lower() == b"navigate"
+    accept = get(request.headers, b"accept") or b""
+    return request.method in (b"GET", b"HEAD") and preferred_form(accept) == "html"
 
 
 def _line(text: PageText) -> bytes:

@@ -53,9 +53,8 @@ def _for_browser(route: RouteLine, host: str, zones: Sequence[Hostname]) -> Rout
 
 def _rows(routes: Sequence[RouteLine]) -> Iterator[PageRow]:
     for route in routes[:_MOST_ROUTES]:
-        yield PageRow(
-            route.url, route.target, _link(route.url), tuple((_host(url), _link(url)) for url in route.others)
-        )
+        others = tuple((_name_and_path(url), _link(url)) for url in route.others)
+        yield PageRow(route.url, route.target, _link(route.url), others)
     if (more := len(routes) - _MOST_ROUTES) > 0:
         yield PageRow(f"… and {more} more", "devtls list shows them all")
 
@@ -65,7 +64,12 @@ def _link(url: str) -> str:
 
 
 def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0].partition(":")[0]
+    return _name_and_path(url).partition("/")[0]
+
+
+def _name_and_path(url: str) -> str:
+    authority, slash, path = url.partition("://")[2].partition("/")
+    return authority.partition(":")[0] + slash + path
 
 
 def _meant(host: str, routes: Sequence[RouteLine]) -> str:

@@ -10,6 +10,7 @@ The answer to HEAD is the caller's: the same head, the body not sent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from devtls.http.answers.content import ERROR_HEADER, LocalResponse, PageRow, PageText, RouteLine
@@ -48,6 +49,10 @@ _TLS_HINT = (
 )
 
 
+_LIMIT = re.compile(r"\bmax_\w+")
+"""The key of a limit in the reason for which an answer was refused."""
+
+
 def not_found(
     host: str, routes: Sequence[RouteLine], accept: bytes, zones: Sequence[Hostname] = DEFAULT_ZONES, file: str = ""
 ) -> LocalResponse:
@@ -60,8 +65,8 @@ def not_found(
     return draw(no_route(host, routes, zones, file), accept)
 
 
-def bad_gateway(label: str, tried: Sequence[tuple[str, str]], retry: bool, accept: bytes) -> LocalResponse:
-    """Return 502: nothing at `tried`, pairs of address and error, took the connection for `label`.
+def bad_gateway(name: str, tried: Sequence[tuple[str, str]], retry: bool, accept: bytes) -> LocalResponse:
+    """Return 502: nothing at `tried`, pairs of address and error, took the connection of the route `name`.
 
     With `retry`, right for GET and HEAD only, the page reloads itself when the app is up.
     """
@@ -69,7 +74,7 @@ def bad_gateway(label: str, tried: Sequence[tuple[str, str]], retry: bool, accep
     notice = PageText(
         502,
         "upstream",
-        f"{label} cannot be reached over TLS" if untrusted else f"{label} is not up",
+        f"{name} cannot be reached over TLS" if untrusted else f"{name} is not up",
         "devtls could not connect to the app:",
         _TLS_HINT if untrusted else _start_hint([address for address, _ in tried]),
         [PageRow(address, error) for address, error in tried],
@@ -86,27 +91,34 @@ def _start_hint(addresses: Sequence[str]) -> str:
     return "Start your app, or point the route at where it listens."
 
 
-def broken_response(label: str, address: str, reason: str, accept: bytes) -> LocalResponse:
-    """Return 502: the app answered, but not with HTTP that can be passed on; `reason` is one sentence."""
+def _seconds(count: float) -> str:
+    return "1 second" if count == 1 else f"{count:g} seconds"
+
+
+def broken_response(name: str, address: str, reason: str, accept: bytes) -> LocalResponse:
+    """Return 502: the app answered, but not with HTTP that can be passed on; `reason` says why."""
+    limit = _LIMIT.search(reason)
     notice = PageText(
         502,
         "broken-answer",
-        f"{label} sent a broken answer",
+        f"{name} sent a broken answer",
         "The app took the request, but its answer cannot be passed on:",
-        "Look at the app's log: it may have crashed, or it may not speak HTTP/1.1 on this port.",
+        f"Raise `{limit[0]}` under `[limits]` in devtls.toml."
+        if limit
+        else "Look at the app's log: it may have crashed, or it may not speak HTTP/1.1 on this port.",
         [PageRow(address, reason)],
         {"address": address, "reason": reason},
     )
     return draw(notice, accept)
 
 
-def gateway_timeout(label: str, address: str, waited_s: float, accept: bytes) -> LocalResponse:
+def gateway_timeout(name: str, address: str, waited_s: float, accept: bytes) -> LocalResponse:
     """Return 504: the app at `address` said nothing for `waited_s` seconds."""
     notice = PageText(
         504,
         "timeout",
-        f"{label} takes too long",
-        f"The app at `{address}` took the request and sent no answer within {waited_s:g} seconds.",
+        f"{name} takes too long",
+        f"The app at `{address}` took the request and sent no answer within {_seconds(waited_s)}.",
         "Look at the app's log, or raise `response_head_timeout_s` under `[limits]` in devtls.toml.",
         (),
         {"address": address, "waited_s": waited_s},
@@ -149,13 +161,13 @@ def outdated(host: str, accept: bytes) -> LocalResponse:
     return draw(notice, accept)
 
 
-def connect_timeout(label: str, tried: Sequence[tuple[str, str]], waited_s: float, accept: bytes) -> LocalResponse:
+def connect_timeout(name: str, tried: Sequence[tuple[str, str]], waited_s: float, accept: bytes) -> LocalResponse:
     """Return 504: nothing at `tried`, pairs of address and what it said, took the connection in `waited_s` seconds."""
     notice = PageText(
         504,
         "timeout",
-        f"{label} does not take the connection",
-        f"devtls tried for {waited_s:g} seconds to connect to the app:",
+        f"{name} does not take the connection",
+        f"devtls tried for {_seconds(waited_s)} to connect to the app:",
         "The app may be stopped in a debugger or have too much to do. Look at its log, or restart it.",
         [PageRow(address, error) for address, error in tried],
         {"tried": [{"address": address, "error": error} for address, error in tried], "waited_s": waited_s},

@@ -1,7 +1,8 @@
 """The chunked transfer coding, decoded step by step (RFC 9112 section 7.1).
 
 Owns chunk sizes, extensions and trailer sections. Refuses signs, prefixes, spaces and more than 16 digits in a size,
-bare CR or LF, data that does not end in CRLF exactly, and extensions that cost more than the data they decorate.
+bare CR or LF, data that does not end in CRLF exactly, and extensions that cost more than the data they decorate; an app
+is forgiven spaces behind a size.
 Strategy: only the current size line and the trailer section are ever held; everything that arrived in one call leaves
 as one Data.
 """
@@ -12,7 +13,7 @@ import re
 
 from devtls.errors import ProtocolViolation
 from devtls.http.events import Data, EndOfMessage, Trailers
-from devtls.http.h1.fields import check_bytes, parse_fields
+from devtls.http.h1.fields import check_bytes, parse_fields, parse_repaired
 from devtls.http.h1.head import HeadLimits, HeadSplitter
 
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")  # 16 digits are 64 bits
@@ -32,16 +33,21 @@ class ChunkedDecoder:
         "_extension_allowance",
         "_held",
         "_limits",
+        "_of_app",
         "_remaining",
         "_state",
         "_stream_id",
         "_trailers",
+        "decoded",
         "violation",
     )
 
-    def __init__(self, stream_id: int, limits: HeadLimits) -> None:
+    def __init__(self, stream_id: int, limits: HeadLimits, *, of_app: bool = False) -> None:
         self._stream_id = stream_id
         self._limits = limits
+        self._of_app = of_app
+        self.decoded = 0
+        """How many bytes of the body have come."""
         self._state = _SIZE_LINE
         self._held = b""
         self._remaining = 0
@@ -68,7 +74,9 @@ class ChunkedDecoder:
         try:
             place = self._read_chunks(data, pieces) if self._state != _TRAILERS else 0
             if pieces:
-                events.append(Data(self._stream_id, pieces[0] if len(pieces) == 1 else b"".join(pieces)))
+                body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                self.decoded += len(body)
+                events.append(Data(self._stream_id, body))
                 pieces = []
             if self._state == _TRAILERS:
                 leftover = self._read_trailers(data[place:], events)
@@ -97,14 +105,19 @@ class ChunkedDecoder:
                 if crlf == b"\r":  # the LF may come with the next read
                     break
                 if crlf != b"\r\n":
-                    raise ProtocolViolation("The data of a chunk does not end where its size says.")
+                    raise ProtocolViolation(
+                        "The data of a chunk does not end where its size says.",
+                        summary="a chunk longer than its size",
+                    )
                 place += 2
                 self._state = _SIZE_LINE
             else:
                 line_end = data.find(b"\n", place, place + _MAX_LINE + 2)
                 if line_end < 0:
                     if end - place > _MAX_LINE + 1:
-                        raise ProtocolViolation("The size line of a chunk is too long.")
+                        raise ProtocolViolation(
+                            "The size line of a chunk is too long.", summary="bad chunk size: its line is too long"
+                        )
                     break
                 self._begin_chunk(data[place : line_end + 1])
                 if self._state == _TRAILERS:
@@ -115,16 +128,20 @@ class ChunkedDecoder:
     def _begin_chunk(self, line: bytes) -> None:
         # A bare LF ends no line here (RFC 9112 2.2 would let us): two parsers could differ on it.
         if not line.endswith(b"\r\n"):
-            raise ProtocolViolation("The size line of a chunk does not end in CRLF.")
+            raise ProtocolViolation(
+                "The size line of a chunk does not end in CRLF.", summary="bad chunk size: its line ends in a bare LF"
+            )
         digits, semicolon, extension = line[:-2].partition(b";")
+        if self._of_app:
+            digits = digits.rstrip(b" \t")  # old servers pad the size; Chromium, Go and nginx take that
         if _SIZE.fullmatch(digits) is None:
-            raise ProtocolViolation("The size of a chunk is not a hexadecimal number.")
+            raise ProtocolViolation("The size of a chunk is not a hexadecimal number.", summary="bad chunk size")
         self._remaining = int(digits, 16)
         if semicolon:
             check_bytes(extension)
             self._extension_allowance -= len(extension)
             if len(extension) > _MAX_EXTENSION or self._extension_allowance < 0:
-                raise ProtocolViolation("The chunk extensions are too long.")
+                raise ProtocolViolation("The chunk extensions are too long.", summary="chunk extensions too long")
             self._extension_allowance = min(self._extension_allowance + self._remaining, _FREE_EXTENSIONS)
         # the size line of the last chunk is not consumed: to the splitter it is the trailer section's start line
         self._state = _DATA if self._remaining else _TRAILERS
@@ -137,7 +154,8 @@ class ChunkedDecoder:
         _, _, block = head.partition(b"\r\n")
         if block:
             # What HTTP acts on is ignored: framing never changes behind a body (RFC 9110 6.5.1).
-            headers, _ = parse_fields(block, self._limits.max_fields, {})
+            parse = parse_repaired if self._of_app else parse_fields
+            headers, _ = parse(block, self._limits.max_fields, {})
             events.append(Trailers(self._stream_id, headers))
         events.append(EndOfMessage(self._stream_id))
         self._state = _DONE

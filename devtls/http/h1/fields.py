@@ -86,7 +86,9 @@ def list_members(values: list[bytes]) -> list[bytes]:
 
 def bad_bytes() -> ProtocolViolation:
     """Return the one error for bytes that no head may hold; one text, so that no split of the input changes it."""
-    return ProtocolViolation("The head holds a control character or a bare CR or LF.")
+    return ProtocolViolation(
+        "The head holds a control character or a bare CR or LF.", summary="control character or bare CR in the head"
+    )
 
 
 def check_bytes(block: bytes) -> None:
@@ -104,6 +106,24 @@ def unfold(block: bytes) -> bytes:
     return block
 
 
+def too_many_fields(max_fields: int) -> ProtocolViolation:
+    """Return the error for a head with more fields than its limit, `max_fields` or `max_response_fields`."""
+    return ProtocolViolation(
+        f"The head has more than {max_fields} fields.",
+        status=431,
+        summary=f"more than {max_fields} fields: max_response_fields",
+    )
+
+
+def parse_repaired(block: bytes, max_fields: int, memo: LineMemo) -> tuple[Headers, Acted]:
+    """Parse the lines of a response, and repair what a proxy has to; raises ProtocolViolation."""
+    try:
+        return parse_fields(block, max_fields, memo)
+    except ProtocolViolation:
+        # what a proxy has to repair never passes the strict parser: to look for it first would cost each response 1 us
+        return parse_fields(unfold(block), max_fields, memo)
+
+
 def parse_fields(block: bytes, max_fields: int, memo: LineMemo) -> tuple[Headers, Acted]:
     """Parse lines separated by CRLF; raises ProtocolViolation (400, 431)."""
     headers: Headers = []
@@ -115,7 +135,7 @@ def parse_fields(block: bytes, max_fields: int, memo: LineMemo) -> tuple[Headers
     if len(block) - len(block.translate(None, _CONTROLS_AND_CRLF)) != 2 * (len(lines) - 1):
         raise bad_bytes()
     if len(lines) > max_fields:
-        raise ProtocolViolation(f"The head has more than {max_fields} fields.", status=431)
+        raise too_many_fields(max_fields)
     recall = memo.get
     for line in lines:
         field = recall(line)
@@ -133,7 +153,7 @@ def _parse_line(line: bytes, memo: LineMemo) -> tuple[tuple[bytes, bytes], int]:
     if kind is None:
         kind = _kind_of_unusual(name)
     if not colon:
-        raise ProtocolViolation("A header line has no colon.")
+        raise ProtocolViolation("A header line has no colon.", summary="a header line without a colon")
     field = (name, value.strip(b" \t")), kind  # RFC 9110 5.5: not part of the value; other whitespace is
     if len(line) <= _MAX_REMEMBERED_BYTES:
         if len(memo) >= _MAX_REMEMBERED:
@@ -147,6 +167,8 @@ def _kind_of_unusual(name: bytes) -> int:
     if _TOKEN.fullmatch(name) is None:
         # RFC 9112 2.2, 5.2: a folded line, or one behind the start line that could hide a field.
         if name[:1] in (b" ", b"\t"):
-            raise ProtocolViolation("A header line starts with whitespace.")
-        raise ProtocolViolation("The name of a header field is not a token.")
+            raise ProtocolViolation(
+                "A header line starts with whitespace.", summary="the first header line starts with whitespace"
+            )
+        raise ProtocolViolation("The name of a header field is not a token.", summary="bad name of a header field")
     return kind_of(name)

@@ -2,8 +2,8 @@
 
 Owns the meaning of Content-Length, Transfer-Encoding, Connection, Upgrade, Expect and Keep-Alive. Refuses every
 message whose length two parsers could read differently: both lengths in a request, a repeated one, a coding that is
-not exactly `chunked`, digits that are none. Responses are forgiven what RFC 9112 6.3 lets a proxy repair, at the price
-of the connection.
+not exactly `chunked`, digits that are none. Responses are forgiven what RFC 9112 6.3 lets a proxy repair (both lengths,
+the same one again), at the price of the connection where that is in doubt.
 """
 
 from __future__ import annotations
@@ -150,12 +150,13 @@ def frame_response(status: int, method: bytes, acted: Acted, *, is_1_1: bool) ->
     timeout_s: float | None = None
     for kind, value in acted:
         if kind == CONTENT_LENGTH:
-            repair = None if length is None else _with_one_length
-            length = _agreed_length(length, value)
+            agreed = _agreed_length(length, value)
+            # `010` is 10 to everybody who reads digits, and 8 to who thinks of C: written as what was read.
+            if length is not None or (value[:1] == b"0" and value != b"0") or not value.isdigit():
+                repair = _with_one_length
+            length = agreed
         elif kind == TRANSFER_ENCODING:
-            # Another coding outside of chunked would have to be undone by us.
-            if chunked or not is_1_1 or value.lower() != b"chunked":
-                raise ProtocolViolation("The response has a transfer coding that is not exactly chunked.")
+            _check_response_coding(value, again=chunked, is_1_1=is_1_1)
             chunked = True
         elif kind == CONNECTION:
             options.append(value)
@@ -181,11 +182,38 @@ def frame_response(status: int, method: bytes, acted: Acted, *, is_1_1: bool) ->
     return ResponseFrame(keep_alive, length, False, timeout_s, repair)
 
 
+def _check_response_coding(value: bytes, *, again: bool, is_1_1: bool) -> None:
+    # Another coding outside of chunked would have to be undone by us; Go and nginx refuse it, too.
+    if again or value.lower() != b"chunked":
+        raise ProtocolViolation(
+            "The response has a transfer coding that is not exactly chunked.",
+            summary="a Transfer-Encoding that is not exactly chunked",
+        )
+    if not is_1_1:  # nginx reads the chunks, browsers do not (RFC 9112 6.1)
+        raise ProtocolViolation(
+            "The response has a transfer coding, and HTTP/1.0 has none.", summary="Transfer-Encoding in HTTP/1.0"
+        )
+
+
 def _agreed_length(length: int | None, value: bytes) -> int:
-    number = parse_content_length(value)
-    if length is not None and number != length:
-        raise ProtocolViolation("The response has two different Content-Lengths.")
-    return number
+    # RFC 9110 8.6: a list of the same number means that number, as several lines of it do.
+    for member in value.split(b","):
+        number = _response_length(member.strip(b" \t"))
+        if length is not None and number != length:
+            raise ProtocolViolation(
+                "The response has two different Content-Lengths.", summary="two different Content-Lengths"
+            )
+        length = number
+    assert length is not None  # noqa: S101 - split returns one member at least
+    return length
+
+
+def _response_length(value: bytes) -> int:
+    try:
+        return parse_content_length(value)
+    except ProtocolViolation as violation:
+        shown = value[:_MAX_DIGITS].decode("ascii", "replace")
+        raise ProtocolViolation(str(violation), summary=f'bad Content-Length "{shown}"') from None
 
 
 def _timeout_s(value: bytes) -> float | None:
@@ -202,6 +230,7 @@ def _with_length_zero(headers: Headers) -> Headers:
 
 
 def _with_one_length(headers: Headers) -> Headers:
-    places = [place for place, (name, _) in enumerate(headers) if kind_of(name) == CONTENT_LENGTH]
-    extra = set(places[1:])
-    return [field for place, field in enumerate(headers) if place not in extra]
+    lengths = [field for field in headers if kind_of(field[0]) == CONTENT_LENGTH]
+    place = headers.index(lengths[0])
+    number = b"%d" % _agreed_length(None, lengths[0][1])
+    return [*_without_lengths(headers[:place]), (lengths[0][0], number), *_without_lengths(headers[place + 1 :])]

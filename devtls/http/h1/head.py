@@ -1,7 +1,8 @@
-"""Heads: finding where one ends in a stream of bytes, and parsing requests and responses from it.
+"""Heads: finding where one ends in a stream of bytes, and parsing requests from it.
 
-Owns start lines (RFC 9112 sections 3 and 4), the limits, and the split between a head and what follows it. Refuses
-HTTP/0.9, every version but 1.0 and 1.1, doubled spaces, and whatever `fields`, `target` and `framing` refuse.
+Owns request lines (RFC 9112 section 3), the limits, and the split between a head and what follows it. Refuses
+HTTP/0.9, every version but 1.0 and 1.1, doubled spaces, and whatever `fields`, `target` and `framing` refuse; apps are
+forgiven more (`response_head`).
 Strategy: a complete head within its limits takes a path of few calls; anything else takes a slow path that judges what
 has arrived so far in the order of the wire, so that an error does not depend on how the bytes were cut.
 """
@@ -15,22 +16,18 @@ from typing import TypeVar
 import msgspec
 
 from devtls.errors import ProtocolViolation
-from devtls.http.events import Headers, InformationalResponse, RememberedHeaders, Request, Response
-from devtls.http.h1.fields import Acted, LineMemo, bad_bytes, check_bytes, is_token, parse_fields, unfold
-from devtls.http.h1.framing import RequestFrame, ResponseFrame, frame_interim, frame_request, frame_response
+from devtls.http.events import Headers, RememberedHeaders, Request
+from devtls.http.h1.fields import LineMemo, bad_bytes, check_bytes, is_token, parse_fields, parse_repaired
+from devtls.http.h1.framing import RequestFrame, ResponseFrame, frame_request, frame_response
 from devtls.http.h1.target import resolve_target
-from devtls.http.h1.writer import STATUS_LINES
 
 _METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"))
 _IN_TARGET = bytes(code for code in range(0x21, 0x7F) if code != ord("#"))
 _IN_START_LINE = bytes(code for code in range(0x100) if code >= 0x20 and code != 0x7F)
 _VERSION = re.compile(rb"[A-Z]+/[0-9]+\.[0-9]+")
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
-_USUAL_STATUS_LINES = {line: (True, code, line[13:]) for code, line in STATUS_LINES.items()}
 _START_LINE_SLACK = 256  # for the method, the version, the spaces
 _BLANK_LINES = 2  # old clients send a CRLF behind a POST
 _CR = 0x0D
-_BODILESS = frozenset((204, 205, 304))
 
 
 class HeadLimits(msgspec.Struct, frozen=True):
@@ -85,7 +82,7 @@ class HeadMemo:
         """Return the fields of an HTTP/1.1 response with a body, to no HEAD; raises ProtocolViolation."""
         known = self._responses.get(block)
         if known is None:
-            headers, acted = _parse_repairable(block, max_fields, self.lines)
+            headers, acted = parse_repaired(block, max_fields, self.lines)
             frame = frame_response(200, b"GET", acted, is_1_1=True)
             if frame.repair is not None:
                 headers = frame.repair(headers)
@@ -110,14 +107,6 @@ def _remember(blocks: dict[bytes, _KnownT], block: bytes, known: _KnownT) -> Non
         if len(blocks) >= _MAX_BLOCKS:
             blocks.clear()
         blocks[block] = known
-
-
-def _parse_repairable(block: bytes, max_fields: int, memo: LineMemo) -> tuple[Headers, Acted]:
-    try:
-        return parse_fields(block, max_fields, memo)
-    except ProtocolViolation:
-        # what a proxy has to repair never passes the strict parser: to look for it first would cost each response 1 us
-        return parse_fields(unfold(block), max_fields, memo)
 
 
 class HeadSplitter:
@@ -190,7 +179,15 @@ class HeadSplitter:
             if b"\n" in visible[self._checked :]:
                 raise bad_bytes()
         if end >= 0 or len(data) >= limit:
-            raise ProtocolViolation(f"The head is longer than {limit} bytes.", status=431)
+            raise head_too_long(limit)
+
+
+def head_too_long(limit: int) -> ProtocolViolation:
+    """Return the error for a head over its limit, `max_head_bytes` or `max_response_head_bytes`."""
+    size = f"{limit} bytes" if limit % 1024 else f"{limit // 1024} KiB"
+    return ProtocolViolation(
+        f"The head is longer than {limit} bytes.", status=431, summary=f"head over {size}: max_response_head_bytes"
+    )
 
 
 def check_line_length(line: bytes, limits: HeadLimits, *, partial: bool = False) -> None:
@@ -280,37 +277,3 @@ def _parse_request(head: bytes, stream_id: int, limits: HeadLimits, memo: HeadMe
         stream_id, method, target, authority, headers, frame.body_length, version, frame.expects_continue, upgrade
     )
     return request, frame.keep_alive
-
-
-def parse_status_line(line: bytes, limits: HeadLimits) -> tuple[bool, int, bytes]:
-    """Return (is HTTP/1.1, status, reason); the space before an empty reason may be missing (RFC 9112 section 4)."""
-    usual = _USUAL_STATUS_LINES.get(line)
-    if usual is not None:
-        return usual
-    found = _STATUS_LINE.fullmatch(line)
-    if found is None or len(line) > limits.max_start_line_bytes:
-        check_line_length(line, limits)
-        raise ProtocolViolation("The status line is not a version, a status and a reason.")
-    return found[1] == b"1", int(found[2]), found[3] or b""
-
-
-def parse_response(
-    head: bytes, request: tuple[int, bytes], limits: HeadLimits, memo: HeadMemo
-) -> tuple[InformationalResponse | Response, ResponseFrame]:
-    """Return a complete response head and its framing; `request` is (stream, method). Raises ProtocolViolation."""
-    line, _, block = head.partition(b"\r\n")
-    is_1_1, status, reason = parse_status_line(line, limits)
-    stream_id, method = request
-    # Only these are framed by their fields alone; the others depend on method and status.
-    if is_1_1 and method != b"HEAD" and status >= 200 and status not in _BODILESS:
-        headers, frame = memo.response(block, limits.max_fields)
-        return Response(stream_id, status, headers, reason, frame.body_length, b"1.1", frame.close_delimited), frame
-    headers, acted = _parse_repairable(block, limits.max_fields, memo.lines)
-    if status < 200:
-        return InformationalResponse(stream_id, status, headers, reason), frame_interim(acted)
-    frame = frame_response(status, method, acted, is_1_1=is_1_1)
-    if frame.repair is not None:
-        headers = frame.repair(headers)
-    version = b"1.1" if is_1_1 else b"1.0"
-    response = Response(stream_id, status, headers, reason, frame.body_length, version, frame.close_delimited)
-    return response, frame

@@ -27,8 +27,9 @@ from devtls.http.events import (
 from devtls.http.h1 import outgoing, writer
 from devtls.http.h1.chunked import ChunkedDecoder
 from devtls.http.h1.fields import CONTENT_LENGTH, UPGRADE
-from devtls.http.h1.head import HeadLimits, HeadMemo, HeadSplitter, parse_response, parse_status_line
+from devtls.http.h1.head import HeadLimits, HeadMemo
 from devtls.http.h1.outgoing import OutgoingBody
+from devtls.http.h1.response_head import ResponseSplitter, parse_response
 
 _READING_IDLE: Final = 0
 _READING_HEAD: Final = 1
@@ -48,7 +49,7 @@ class H1UpstreamCodec:
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
-        self._splitter = HeadSplitter(limits, lambda line: parse_status_line(line, limits))
+        self._splitter = ResponseSplitter(limits)
         self._memo = HeadMemo()
         self._reading: int = _READING_IDLE
         self._body = OutgoingBody()
@@ -58,6 +59,7 @@ class H1UpstreamCodec:
         self._request_sent = True
         self._keep_alive = True
         self._remaining = 0
+        self._length = 0
         self._interim = 0
         self._chunks: ChunkedDecoder | None = None
         self._buffer = b""
@@ -141,7 +143,15 @@ class H1UpstreamCodec:
         events: list[UpstreamEvent] = []
         try:
             while data and self._reading == _READING_HEAD:
-                found = self._splitter.whole(data) or self._splitter.split(data)
+                proper = self._splitter.whole(data)
+                if proper is not None:
+                    try:
+                        self._take_head(proper[0], events)
+                        data = proper[1]
+                        continue
+                    except ProtocolViolation:
+                        pass  # it is looked at again, with what browsers forgive
+                found = self._splitter.split(data)
                 if found is None:
                     return events
                 head, data = found
@@ -165,10 +175,10 @@ class H1UpstreamCodec:
             self._reading = _READING_UNTIL_CLOSE
         elif event.body_length is None:
             self._reading = _READING_CHUNKED
-            self._chunks = ChunkedDecoder(self._stream_id, self._limits)
+            self._chunks = ChunkedDecoder(self._stream_id, self._limits, of_app=True)
         elif event.body_length:
             self._reading = _READING_LENGTH
-            self._remaining = event.body_length
+            self._remaining = self._length = event.body_length
         else:
             self._reading = _READING_IDLE
             events.append(EndOfMessage(self._stream_id))
@@ -176,12 +186,18 @@ class H1UpstreamCodec:
     def _take_interim(self, event: InformationalResponse, upgrades_to: Sequence[bytes]) -> None:
         if event.status == 101:
             if not self._upgrade or self._upgrade not in upgrades_to:  # RFC 9110 7.8
-                raise ProtocolViolation("The app switched to a protocol that nobody asked for.")
+                raise ProtocolViolation(
+                    "The app switched to a protocol that nobody asked for.", summary="a 101 that nobody asked for"
+                )
             self._reading = _READING_SWITCHED
             self._keep_alive = False
         self._interim += 1
-        if self._interim > self._limits.max_informational:
-            raise ProtocolViolation(f"The app sent more than {self._limits.max_informational} interim responses.")
+        limit = self._limits.max_informational
+        if self._interim > limit:
+            raise ProtocolViolation(
+                f"The app sent more than {limit} interim responses.",
+                summary=f"more than {limit} interim responses: max_informational",
+            )
 
     def _read_length(self, data: bytes) -> list[UpstreamEvent]:
         remaining = self._remaining
@@ -209,7 +225,7 @@ class H1UpstreamCodec:
 
     def _malformed(self, violation: ProtocolViolation) -> Malformed:
         self._reading = _READING_BROKEN
-        return Malformed(self._stream_id, 502, str(violation))
+        return Malformed(self._stream_id, 502, str(violation), violation.summary)
 
     def receive_eof(self) -> list[UpstreamEvent]:
         """Return what the end of the upstream's bytes means: a body's end, a truncation or a farewell."""
@@ -224,13 +240,32 @@ class H1UpstreamCodec:
             self._reading = _READING_IDLE
             return [EndOfMessage(self._stream_id)]
         if not self.response_started:
-            return [Reset(self._stream_id, "The app closed the connection before answering.")]
+            return [self._cut("The app closed the connection before answering.", "closed without an answer")]
         start = self._splitter.held[:_QUOTED_BYTES]
-        if reading == _READING_HEAD and start[:5] != b"HTTP/"[: len(start)]:
-            line = start.decode("ascii", "replace")
-            return [Reset(self._stream_id, f'The app said "{line}", which is not HTTP, and closed the connection.')]
+        if reading == _READING_HEAD and start[:5].upper() != b"HTTP/"[: len(start)]:
+            message = f'said "{start.decode("ascii", "replace")}", which is not HTTP'
+            return [self._cut(f"The app {message}, and closed the connection.", message)]
         where = "head" if reading == _READING_HEAD else "body"
-        return [Reset(self._stream_id, f"The app closed the connection in the middle of the response {where}.")]
+        why = f"The app closed the connection in the middle of the response {where}."
+        return [self._cut(why, f"closed {self._progress(reading)}")]
+
+    def receive_loss(self, why: str) -> Reset:
+        """Return what the loss of the connection, which is no orderly end, means for a response that has begun."""
+        reading = self._reading
+        self._keep_alive = False
+        self._reading = _READING_BROKEN
+        return self._cut(why, f"connection lost {self._progress(reading)}")
+
+    def _cut(self, reason: str, summary: str) -> Reset:
+        return Reset(self._stream_id, reason, summary=summary)
+
+    def _progress(self, reading: int) -> str:
+        """Return how far a response has come."""
+        if reading == _READING_LENGTH:
+            return f"after {self._length - self._remaining} of {self._length} bytes"
+        if reading == _READING_CHUNKED and self._chunks is not None:
+            return f"after {self._chunks.decoded} bytes, before the last chunk"
+        return "in the middle of the head" if reading == _READING_HEAD else "in the middle of the body"
 
     def start_tunnel(self) -> bytes:
         """Leave HTTP after a 101 arrived: return what the upstream sent behind it."""

@@ -8,9 +8,10 @@ of it on its way is remembered with it (`RememberedHeaders`).
 
 from __future__ import annotations
 
+import sys
 from typing import cast
 
-from devtls.errors import LocalProtocolError, ProtocolViolation
+from devtls.errors import HeadTooLarge, LocalProtocolError, ProtocolViolation
 from devtls.http.events import (
     ClientEvent,
     Data,
@@ -30,6 +31,11 @@ from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.streams import END, Ended, Stream
 
 _NOT_YET_S = -1.0
+# A client that announces less (RFC 9113 6.5.2: advice only) means what its requests are answered with as a rule.
+_LEAST_LIST_BYTES = 16_384
+# RFC 9113 6.5.2 counts 32 for a field beside its bytes; an index into the static table stands for a name of 27 at most.
+_FIELD_BYTES = 32
+_INDEXED_FIELD_BYTES = 64
 # Per connection: thousands of them must not hold much.
 _MAX_BLOCKS = 32
 _MAX_BLOCK_BYTES = 4096
@@ -48,6 +54,8 @@ class H2ClientCodec(Endpoint[ClientEvent]):
         self._seen: set[bytes] = set()
         self._known_generation = 0
         self._refused_method = b""
+        self._list_bytes = sys.maxsize
+        """How large a head the client takes."""
         self._lingering: set[int] = set()
         self._discarding: dict[int, float] = {}
         """Streams whose answer is whole before their request is, and when something was last heard on them."""
@@ -177,6 +185,11 @@ class H2ClientCodec(Endpoint[ClientEvent]):
         request.headers = RememberedHeaders(request.headers)
         self._known[block] = request
 
+    def _apply_other(self, key: int, value: int) -> None:
+        super()._apply_other(key, value)
+        if key == frames.SETTINGS_MAX_HEADER_LIST_SIZE:
+            self._list_bytes = max(value, _LEAST_LIST_BYTES)
+
     def _peer_reset(self, stream: Stream, code: int) -> None:
         answered = not stream.our_side_open
         super()._peer_reset(stream, code)
@@ -233,7 +246,8 @@ class H2ClientCodec(Endpoint[ClientEvent]):
     def send(self, event: InformationalResponse | Response | Data | Trailers | EndOfMessage | Reset) -> bool:
         """Queue an event; True when its stream's queue is full: send no more until it stands in `drained`.
 
-        Nothing happens on a stream that is over: the client may have ended it at any moment.
+        Nothing happens on a stream that is over: the client may have ended it at any moment. Raises HeadTooLarge for a
+        response that the client has said not to take.
         """
         stream = self._streams.get(event.stream_id)
         if stream is None:  # reset by the client, while the app was at it
@@ -265,10 +279,20 @@ class H2ClientCodec(Endpoint[ClientEvent]):
     def _send_response(self, stream: Stream, event: Response) -> None:
         if stream.answered:
             raise LocalProtocolError("The request has its final response already.")
+        block = heads.write_response(event.status, event.headers)
+        # Cheaper than to count, and never less than the count.
+        if len(block) + _INDEXED_FIELD_BYTES * len(event.headers) > self._list_bytes:
+            self._check_size(event)
         stream.answered = True
         stream.tunnel = False  # what was to be one was refused
         # Its end is an event of its own, also without a body: trailers may come before it.
-        self._append_block(stream, heads.write_response(event.status, event.headers), end_stream=False)
+        self._append_block(stream, block, end_stream=False)
+
+    def _check_size(self, event: Response) -> None:
+        # With :status and its three digits.
+        size = sum((len(name) + len(value) + _FIELD_BYTES for name, value in event.headers), 10 + _FIELD_BYTES)
+        if size > self._list_bytes:
+            raise HeadTooLarge(size, self._list_bytes)
 
     def _send_informational(self, stream: Stream, event: InformationalResponse) -> None:
         if event.status == 101:  # HTTP/2 has no 101 (RFC 9113 8.6)

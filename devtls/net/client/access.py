@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from devtls.http.events import Request
-from devtls.http.forward import Edge
+from devtls.http.terms import Edge
 from devtls.net.tls.handshake import HandshakeFailure
 from devtls.routing import Route
 
@@ -33,6 +33,8 @@ class AccessRecord(msgspec.Struct):
     """HTTP/1.0, HTTP/1.1 or HTTP/2: what the client spoke."""
     client_ip: str
     complete: bool
+    reason: str = ""
+    """Why there is an answer of ours, or less than the whole answer, in a few words."""
 
 
 def record_of(request: Request, edge: Edge, status: int, *, complete: bool = True) -> AccessRecord:
@@ -64,6 +66,9 @@ class Observer(Protocol):
 
     def framework(self, host: str, route: Route, found: FrameworkFinding) -> None:
         """A response to a request for `host` showed a problem of the app's framework."""
+
+    def cookie_domain(self, route: str, host: str, cookie: str, domain: str) -> None:
+        """A cookie of the app on `route` was to be for all of `domain`, and is for `host` alone now."""
 
     def handshake_failed(self, failure: HandshakeFailure) -> None:
         """A TLS handshake failed."""

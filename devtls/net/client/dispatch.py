@@ -13,18 +13,18 @@ from typing import Any
 import msgspec
 
 from devtls.config import COMMAND_LINE
-from devtls.http.actions import FailureKind, SendErrorPage
+from devtls.http.actions import FailureKind, ReportCookies, SendErrorPage
 from devtls.http.answers import pages
-from devtls.http.events import Data, EndOfMessage, Malformed, Request, Response
-from devtls.http.exchange import Terms
-from devtls.http.forward import Edge
+from devtls.http.events import Data, EndOfMessage, Malformed, Request, Response, as_phrase
 from devtls.http.frameworks.advice import FrameworkFinding
 from devtls.http.frameworks.host_check import recognise_refused_socket
 from devtls.http.headers import get
+from devtls.http.terms import Edge, Terms
 from devtls.net.client.access import record_of
 from devtls.net.client.service import ClientLimits, ProxyService
 from devtls.net.framework_watch import ResponseWatch
-from devtls.net.relay import Relay, RelayClient
+from devtls.net.relay import Relay
+from devtls.net.relay_sides import RelayClient
 from devtls.net.tap import ClientDetails, ExchangeRecorder
 from devtls.net.tls.client_auth import Claim, ClientPolicy, policy_of, proof, shown
 from devtls.routing import NoRoute, Route, host_of, select
@@ -99,7 +99,7 @@ class RequestDispatcher:
         """The name of the connection, b"" without one."""
         return (self._sni or "").encode("ascii")
 
-    def dispatch(self, client: RelayClient, request: Request) -> Relay | pages.LocalResponse:
+    def dispatch(self, client: RelayClient[Relay], request: Request) -> Relay | pages.LocalResponse:
         """Return a relay that is to be given the request, or the page that refuses it."""
         service = self.service
         table, last, looks = service.snapshot.routes, self._last, False
@@ -129,7 +129,10 @@ class RequestDispatcher:
         # By id for speed; a reload may give the id of a dead route to a new one, hence the second look.
         if terms is None or terms.policy is not route.policy:
             edge = self.edge if route.client_auth is None else self._proven_edge
-            terms = self._terms[id(route)] = Terms(route.policy, edge, self.limits.exchange)
+            limits, own = self.limits.exchange, route.config.retry_down_s
+            terms = self._terms[id(route)] = Terms(
+                route.policy, edge, limits, limits.retry_down_s if own is None else own
+            )
         return terms
 
     # -- RelayDispatcher ----------------------------------------------------------------------------------------------
@@ -147,12 +150,19 @@ class RequestDispatcher:
         seen = self.service.route_watch(route)
         return ResponseWatch(request, seen, self._port, lambda found: report(host_of(request.authority), route, found))
 
+    def report_cookies(self, relay: Relay, found: ReportCookies) -> None:
+        """Say that cookies of the app's response were for other names as well."""
+        host = host_of(relay.request.authority)
+        for cookie, domain in found.cookies:
+            self.service.observer.cookie_domain(relay.route.config.key, host, cookie, domain)
+
     def record(self, relay: Relay, *, complete: bool) -> None:
         """Record a request that a relay has finished."""
         if self._recording:
             record = record_of(relay.request, self.edge, relay.status, complete=complete)
             record.route, record.upstream = relay.route.name, relay.route.upstream.label
             record.bytes_sent, record.duration_s = relay.received, relay.elapsed_s
+            record.reason = relay.reason
             self.service.observer.request(record)
 
     # -- requests that no relay is made for ---------------------------------------------------------------------------
@@ -170,7 +180,10 @@ class RequestDispatcher:
                 recorder.response(event)
             recorder.ended(complete=True)
         if self._recording:
-            self.service.observer.request(record_of(request, self.edge, page.status))
+            record = record_of(request, self.edge, page.status)
+            if malformed is not None:
+                record.reason = as_phrase(malformed.reason)
+            self.service.observer.request(record)
         return events
 
     def _recorder(self, request: Request, route: Route | None) -> ExchangeRecorder | None:
@@ -205,22 +218,30 @@ def _outdated_page(request: Request) -> pages.LocalResponse:
 def _failure_page(service: ProxyService, route: Route, request: Request, failure: SendErrorPage) -> pages.LocalResponse:
     """Return devtls's own response in the place of an app's."""
     accept = _accept(request)
-    label = route.upstream.label
+    name, label = _written(route), route.upstream.label
     match failure.kind:
         case FailureKind.UNREACHABLE:
-            return pages.bad_gateway(label, failure.tried, request.method in (b"GET", b"HEAD"), accept)
+            return pages.bad_gateway(name, failure.tried, request.method in (b"GET", b"HEAD"), accept)
         case FailureKind.CONNECT_TIMEOUT:
-            return pages.connect_timeout(label, failure.tried, service.pool.connect_timeout_s, accept)
+            return pages.connect_timeout(name, failure.tried, service.pool.connect_timeout_s, accept)
         case FailureKind.BROKEN_ANSWER | FailureKind.NO_ANSWER:
-            return pages.broken_response(label, label, failure.detail, accept)
+            return pages.broken_response(name, label, failure.detail, accept)
         case FailureKind.RESPONSE_TIMEOUT:
-            return pages.gateway_timeout(label, label, service.limits.exchange.response_head_timeout_s, accept)
+            return pages.gateway_timeout(name, label, service.limits.exchange.response_head_timeout_s, accept)
         case FailureKind.REQUEST_TIMEOUT:
             return pages.malformed(408, failure.detail, accept)
         case FailureKind.MALFORMED:
             return pages.malformed(failure.status, failure.detail)
         case FailureKind.LOOP:
             return pages.loop_detected(host_of(request.authority), accept)
+
+
+def _written(route: Route) -> str:
+    """Return a route's name and where it is written: `app (devtls.toml:5)`."""
+    config = route.config
+    # The file's name only: the page may be on a screen that others see.
+    place = config.source.replace("\\", "/").rpartition("/")[2]
+    return f"{config.key} ({place}:{config.line})" if config.line else f"{config.key} ({place})"
 
 
 def _accept(request: Request) -> bytes:

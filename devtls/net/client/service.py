@@ -11,9 +11,8 @@ from typing import Protocol
 import msgspec
 
 from devtls.http.answers import pages
-from devtls.http.exchange import ExchangeLimits
-from devtls.http.forward import Edge
 from devtls.http.h1.head import HeadLimits
+from devtls.http.terms import Edge, ExchangeLimits
 from devtls.names import LOCALHOST
 from devtls.net.acme_challenge import Challenges
 from devtls.net.client.access import Observer

@@ -76,6 +76,9 @@ class Dialler(Generic[DialledT]):
         self._make = make
         self._client_context = client_context
         self._tried: list[tuple[str, str]] = []
+        self._refused = False
+        self._reached = False
+        """An address took the connection, whatever became of it."""
         self.answered: tuple[str, int] | None = None
 
     async def connect(self, timeout_s: float, preferred: tuple[str, int] | None) -> DialledT | DialFailed:
@@ -89,8 +92,11 @@ class Dialler(Generic[DialledT]):
         if connection is not None and connection.closed:
             # Between two turns of the loop nobody was listening: the app ended it, or spoke before it was asked.
             self._tried.append((label, "the app took the connection and closed it at once"))
+            self._reached = True
             connection = None
-        return DialFailed(tuple(self._tried)) if connection is None else connection
+        if connection is None:
+            return DialFailed(tuple(self._tried), refused=self._refused and not self._reached)
+        return connection
 
     async def _first_to_answer(self, preferred: tuple[str, int] | None) -> DialledT | None:
         upstream = self._upstream
@@ -132,6 +138,9 @@ class Dialler(Generic[DialledT]):
             connection = await self._open(address)
         except (OSError, ssl.SSLError) as error:
             self._tried.append((shown, _why(error)))
+            # A Unix socket without a listener refuses; one that an app has taken away is not there.
+            self._refused |= isinstance(error, ConnectionRefusedError | FileNotFoundError)
+            self._reached |= isinstance(error, ssl.SSLError)
             return None
         try:
             failure = await connection.ready()
@@ -141,6 +150,7 @@ class Dialler(Generic[DialledT]):
             raise
         if failure is not None:
             self._tried.append((shown, failure))
+            self._reached = True
             connection.abort()
             return None
         self.answered = address

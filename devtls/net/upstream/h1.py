@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import cast
 
-from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Request, Reset, Trailers
+from devtls.http.events import ConnectionClosed, Data, EndOfMessage, Request, Trailers
 from devtls.http.h1.head import HeadLimits
 from devtls.http.h1.upstream import H1UpstreamCodec
 from devtls.net.outbox import outbox_of
@@ -257,7 +257,7 @@ class H1UpstreamConnection(asyncio.Protocol):
         if self.codec.response_started:
             # Not an orderly end: even a body that ends with the connection is cut (RFC 9112 8).
             why = f"The connection to the app was lost: {exc}." if exc else "The connection to the app was lost."
-            user.upstream_event(Reset(self._stream_id, why))
+            user.upstream_event(self.codec.receive_loss(why))
         else:
             user.upstream_event(ConnectionClosed(self._stream_id))  # not a byte came: the request may be sent again
         user.upstream_flush()

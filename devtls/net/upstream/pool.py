@@ -8,9 +8,10 @@ turned out stale; so a request meets a closed connection rarely, and a POST neve
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -20,6 +21,7 @@ from devtls.http.h1.head import HeadLimits
 from devtls.net.upstream.dial import DialledT, Dialler
 from devtls.net.upstream.h1 import H1UpstreamConnection
 from devtls.net.upstream.handle import UpstreamHandle
+from devtls.net.upstream.restart import RestartQueue
 from devtls.routing import Upstream
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 _MIN_IDLE_S = 1.0  # below it nothing would ever be reused
 _MAX_IDLE_PER_UPSTREAM = 256
+_RESTARTING_S = 30.0
+"""An app that has answered within it and refuses connections is taken to be starting again."""
 
 
 class PoolLimits(msgspec.Struct, frozen=True):
@@ -52,11 +56,17 @@ class UpstreamState(msgspec.Struct):
     """The address that answered last: tried first."""
     active: int = 0
     last_error: str = ""
+    answered_at: float = -math.inf
+    """When a connection that is gone was last known to have answered, in the loop's time."""
 
     @property
     def connections(self) -> int:
         """How many connections are idle."""
         return len(self.idle) + (0 if self.shared is None else self.shared.idle_count)
+
+    def heard(self, at: float) -> None:
+        """Note that the app has answered at a time of the loop."""
+        self.answered_at = max(self.answered_at, at)
 
     @property
     def keep_idle_s(self) -> float:
@@ -77,6 +87,7 @@ class Pool:
         self._states: dict[Upstream, UpstreamState] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._restarts = RestartQueue(self)
 
     def __repr__(self) -> str:
         apps = ", ".join(
@@ -152,6 +163,7 @@ class Pool:
         full = len(state.idle) >= _MAX_IDLE_PER_UPSTREAM
         if connection.closed or not codec.reusable or full or connection.has_undelivered:
             connection.abort()
+            self.heard_from(connection.upstream)
             return
         if codec.keep_alive_timeout_s is not None:
             # A second less than announced: our request must not cross the app's close on the wire.
@@ -167,6 +179,8 @@ class Pool:
         """Close a connection in use; a stale one shortens how long this app's are kept."""
         state = self.state(connection.upstream)
         state.active -= 1
+        if not stale and (not isinstance(connection, H1UpstreamConnection) or connection.codec.response_started):
+            self.heard_from(connection.upstream)
         if stale and state.shared is None:
             state.penalty /= 2
             # Its idle neighbours are as old or older: they are stale as well.
@@ -177,9 +191,15 @@ class Pool:
         """Give up a connection that became a tunnel."""
         connection.user = None
         self.state(connection.upstream).active -= 1
+        self.heard_from(connection.upstream)
+
+    def heard_from(self, upstream: Upstream) -> None:
+        """Note that an app was there a moment ago."""
+        self.state(upstream).heard((self._loop or self._running_loop()).time())
 
     def close(self) -> None:
         """Close every idle connection."""
+        self._restarts.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
@@ -194,8 +214,11 @@ class Pool:
 
     def _discarded(self, connection: H1UpstreamConnection) -> None:
         state = self._states.get(connection.upstream)
-        if state is not None and connection in state.idle:
-            state.idle.remove(connection)
+        if state is not None:
+            # Here, once for a connection, and not for each answer.
+            state.heard(connection.idle_since)
+            if connection in state.idle:
+                state.idle.remove(connection)
 
     def _sweep_later(self) -> None:
         if self._sweeper is None:
@@ -222,9 +245,21 @@ class Pool:
             outcome = await self._shared(upstream, state).dial()
         else:
             outcome = await self._dial(upstream, state, self._make_connection)
-        if not isinstance(outcome, DialFailed):
+        if isinstance(outcome, DialFailed):
+            outcome.restarting = outcome.refused and self._has_answered(state)
+        else:
             state.active += 1
         return outcome
+
+    def _has_answered(self, state: UpstreamState) -> bool:
+        idle_since = state.idle[-1].idle_since if state.idle else -math.inf
+        return (self._loop or self._running_loop()).time() - max(state.answered_at, idle_since) < _RESTARTING_S
+
+    async def await_restart(
+        self, upstream: Upstream, route: Hashable, wait_s: float, failed: DialFailed
+    ) -> UpstreamHandle | DialFailed:
+        """Return a connection to an app that listens again within `wait_s` seconds, else `failed`."""
+        return await self._restarts.wait(upstream, route, wait_s, failed)
 
     async def _dial(
         self, upstream: Upstream, state: UpstreamState, make: Callable[[Upstream], DialledT]
@@ -249,7 +284,12 @@ class Pool:
     async def _dial_shared(self, upstream: Upstream, state: UpstreamState) -> H2UpstreamConnection | DialFailed:
         shared = self._shared(upstream, state)
         limits = self._head_limits, self._limits.max_buffer_bytes
-        outcome = await self._dial(upstream, state, lambda _: _make_h2_connection(upstream, *limits, shared.drop))
+
+        def drop(connection: H2UpstreamConnection) -> None:
+            state.heard(connection.idle_since)
+            shared.drop(connection)
+
+        outcome = await self._dial(upstream, state, lambda _: _make_h2_connection(upstream, *limits, drop))
         self._sweep_later()
         return outcome
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devtls.daemon.console.folding import cells, fold, fold_text
+from devtls.daemon.console.folding import cells, fold, fold_text, terminal_columns
 
 
 def test_words_are_not_cut_and_what_is_continued_stands_deeper() -> None:
@@ -47,3 +52,27 @@ def test_no_line_is_wider_than_the_terminal_but_for_a_long_word(text: str, width
     assert "".join(text.split()) == "".join("".join(lines).split())
     longest = max((cells(word) for word in text.replace("-> ", "").split(" ")), default=0) + 10
     assert all(cells(line.rstrip()) <= max(width, longest + width // 3) for line in lines)
+
+
+def test_a_paragraph_is_continued_nearer_than_a_route() -> None:
+    assert fold("  one two three four five", 20) == "  one two three four\n    five"
+    assert fold("  one two three -> four five", 20) == "  one two three\n      -> four five"
+
+
+def test_what_is_no_terminal_has_no_width() -> None:
+    assert terminal_columns(io.StringIO()) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_the_width_is_that_of_the_streams_own_terminal() -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    with os.fdopen(theirs, "w") as stream:
+        assert terminal_columns(stream) == 40
+    assert terminal_columns(stream) == 0
+    os.close(ours)

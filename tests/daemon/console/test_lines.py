@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 import threading
+
+import pytest
 
 from devtls.daemon.console.lines import LineWriter
 
@@ -50,3 +54,21 @@ def test_a_reader_that_is_gone_ends_the_log_and_nothing_else() -> None:
     writer.write("x")
     writer.close()
     writer.write("y")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_on_a_terminal_lines_are_broken_between_words() -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    with os.fdopen(theirs, "w") as stream:
+        writer = LineWriter(stream)
+        writer.write("12:00:00  200       3 ms  h1    GET    https://app.dev.local/ -> 127.0.0.1:3000")
+        writer.close()
+    shown = os.read(ours, 1000).decode().split("\r\n")
+    assert shown == ["12:00:00  200       3 ms  h1    GET", "    https://app.dev.local/", "    -> 127.0.0.1:3000", ""]
+    os.close(ours)

@@ -38,6 +38,37 @@ def test_a_request_is_one_line() -> None:
     assert lines[0][10:] == "200      42 ms  h1    GET    https://app.dev.local/x -> 127.0.0.1:3000"
 
 
+def test_why_an_answer_is_ours_or_cut_stands_at_the_end_of_the_line() -> None:
+    log, lines, _ = make()
+    log.request(replace(RECORD, status=502, reason="bad chunk size"))
+    assert lines[-1].endswith("https://app.dev.local/x -> 127.0.0.1:3000  bad chunk size")
+    log.request(replace(RECORD, complete=False, reason="closed after 312 of 900 bytes"))
+    assert lines[-1].endswith("-> 127.0.0.1:3000  (cut off)  closed after 312 of 900 bytes")
+    log.request(replace(RECORD, status=502, reason='bad status line "\x1b[2J"'))
+    assert "\x1b" not in lines[-1]
+
+
+def test_programs_get_the_reason_as_a_field() -> None:
+    log, lines, _ = make(as_json=True)
+    log.request(replace(RECORD, status=502, reason="bad chunk size"))
+    assert json.loads(lines[-1])["reason"] == "bad chunk size"
+
+
+def test_a_cookie_that_was_for_other_names_is_told_once_for_each_route() -> None:
+    log, lines, _ = make()
+    for route in ("app", "app", "shop"):
+        log.cookie_domain(route, f"{route}.dev.local", "sid", "dev.local")
+    assert lines == [
+        'The cookie "sid" of the route app was for every name below dev.local: Domain=dev.local was taken out, '
+        "it is for app.dev.local alone.",
+        'The cookie "sid" of the route shop was for every name below dev.local: Domain=dev.local was taken out, '
+        "it is for shop.dev.local alone.",
+    ]
+    for number in range(400):
+        log.cookie_domain("app", "app.dev.local", f"c{number}", "dev.local")
+    assert len(lines) == 256
+
+
 def test_an_answer_of_ours_has_no_app_and_no_time() -> None:
     log, lines, _ = make()
     log.request(replace(RECORD, upstream="", complete=False))

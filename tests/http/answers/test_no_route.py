@@ -60,10 +60,11 @@ def test_each_route_is_listed_once_with_all_of_its_names() -> None:
     rows = re.findall("<li>(.*?)</li>", page("new.dev.local", *ROUTES))
     assert len(rows) == 3
     assert rows[0] == (
-        '<span><a href="https://app.dev.local:8443">https://app.dev.local:8443</a> <small>also '
-        '<a href="https://app.localhost:8443">app.localhost</a>, <a href="https://app.test:8443">app.test</a></small>'
-        "</span><span>127.0.0.1:5173</span>"
+        '<span><a href="https://app.dev.local:8443">https://app.dev.local:8443</a></span><span>127.0.0.1:5173</span>'
+        '<small>also <a href="https://app.localhost:8443">app.localhost</a>, '
+        '<a href="https://app.test:8443">app.test</a></small>'
     )
+    assert '<a href="https://shop.localhost:8443/api">shop.localhost/api</a>' in rows[1]
     assert "<a" not in rows[2]
 
 

@@ -18,6 +18,7 @@ from devtls.http.answers.pages import (
     RouteLine,
     bad_gateway,
     broken_response,
+    connect_timeout,
     gateway_timeout,
     loop_detected,
     malformed,
@@ -258,3 +259,21 @@ def test_a_request_without_a_host_has_a_404_too() -> None:
 @given(st.text())
 def test_text_is_escaped_as_the_standard_library_does(text: str) -> None:
     assert escape(text) == html.escape(text)
+
+
+def test_a_limit_that_refused_an_answer_is_named_as_what_to_raise() -> None:
+    answer = broken_response("app (devtls.toml:5)", "127.0.0.1:3000", "head over 256 KiB: max_response_head_bytes", b"")
+    assert answer.body == (
+        b"devtls: 502 app (devtls.toml:5) sent a broken answer. The app took the request, but its answer cannot be "
+        b"passed on: 127.0.0.1:3000 (head over 256 KiB: max_response_head_bytes). "
+        b"Raise `max_response_head_bytes` under `[limits]` in devtls.toml.\n"
+    )
+    assert b"Look at the app's log" in broken_response("app", "127.0.0.1:3000", "bad chunk size", b"").body
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(1, "1 second."), (1.5, "1.5 seconds."), (600, "600 seconds.")])
+def test_one_second_is_singular(seconds: float, said: str) -> None:
+    assert f"within {said}".encode() in gateway_timeout("app", "127.0.0.1:3000", seconds, b"").body
+    tried = [("127.0.0.1:3000", "no answer")]
+    said = said.removesuffix(".")
+    assert f"tried for {said} to connect".encode() in connect_timeout("app", tried, seconds, b"").body

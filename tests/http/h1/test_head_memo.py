@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from devtls.errors import LocalProtocolError
 from devtls.http.events import Data, EndOfMessage, RememberedHeaders, Request, Response
-from devtls.http.forward import Edge, ForwardPolicy, forward_request, forward_response
+from devtls.http.forward import forward_request, forward_response
 from devtls.http.h1.client import H1ClientCodec
 from devtls.http.h1.head import HeadLimits
 from devtls.http.h1.upstream import H1UpstreamCodec
+from devtls.http.terms import Edge, ForwardPolicy
 
 LIMITS = HeadLimits()
 EDGE = Edge(b"127.0.0.1", b"https", 443, b"devtls-test")

@@ -86,20 +86,112 @@ def test_a_connection_that_ends_behind_interim_responses_has_answered_something(
     codec = client()
     codec.send(Request(1, b"GET", b"/", b"a", []))
     codec.receive_data(b"HTTP/1.1 103 Early Hints\r\n\r\n")
-    assert codec.receive_eof() == [Reset(1, "The app closed the connection in the middle of the response head.")]
+    why = "The app closed the connection in the middle of the response head."
+    assert codec.receive_eof() == [Reset(1, why, summary="closed in the middle of the head")]
 
 
 def test_an_answer_that_is_not_http_is_quoted() -> None:
-    for said, why in (
-        (b"Unauthorized", 'The app said "Unauthorized", which is not HTTP, and closed the connection.'),
-        (b"x" * 50, f'The app said "{"x" * 40}", which is not HTTP, and closed the connection.'),
-        (b"HTT", "The app closed the connection in the middle of the response head."),
-        (b"HTTP/1.1 200", "The app closed the connection in the middle of the response head."),
+    cut = ("The app closed the connection in the middle of the response head.", "closed in the middle of the head")
+    for said, (why, summary) in (
+        (
+            b"Unauthorized",
+            (
+                'The app said "Unauthorized", which is not HTTP, and closed the connection.',
+                'said "Unauthorized", which is not HTTP',
+            ),
+        ),
+        (
+            b"x" * 50,
+            (
+                f'The app said "{"x" * 40}", which is not HTTP, and closed the connection.',
+                f'said "{"x" * 40}", which is not HTTP',
+            ),
+        ),
+        (b"HTT", cut),
+        (b"HTTP/1.1 200", cut),
     ):
         codec = client()
         codec.send(Request(1, b"GET", b"/", b"a", []))
         assert codec.receive_data(said) == []
-        assert codec.receive_eof() == [Reset(1, why)]
+        assert codec.receive_eof() == [Reset(1, why, summary=summary)]
+
+
+@pytest.mark.parametrize(
+    ("data", "summary"),
+    [
+        (b"", "closed without an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + b"x" * 312, "closed after 312 of 900 bytes"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "closed after 0 of 9 bytes"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+            "closed after 3 bytes, before the last chunk",
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Len", "closed in the middle of the head"),
+    ],
+)
+def test_a_cut_says_how_far_the_response_had_come(data: bytes, summary: str) -> None:
+    codec = client()
+    codec.send(Request(1, b"GET", b"/", b"a", []))
+    if data:
+        codec.receive_data(data)
+    [cut] = codec.receive_eof()
+    assert isinstance(cut, Reset)
+    assert cut.summary == summary
+
+
+@pytest.mark.parametrize(
+    ("head", "summary"),
+    [
+        (b"Content-Length: 9\r\n\r\nxyz", "connection lost after 3 of 9 bytes"),
+        (b"\r\nxyz", "connection lost in the middle of the body"),
+    ],
+)
+def test_a_lost_connection_says_how_far_the_response_had_come(head: bytes, summary: str) -> None:
+    codec = client()
+    codec.send(Request(1, b"GET", b"/", b"a", []))
+    codec.receive_data(b"HTTP/1.1 200 OK\r\n" + head)
+    assert codec.receive_loss("The connection to the app was lost.").summary == summary
+    assert not codec.reusable
+    assert codec.receive_eof() == []
+
+
+@pytest.mark.parametrize(
+    ("response", "summary"),
+    [
+        (b"HTTP/1.1 20 OK\r\n\r\n", 'bad status line "HTTP/1.1 20 OK"'),
+        (b"HTTP/1.1 200 OK\r\nA: b\x01\r\n\r\n", "control character or bare CR in the head"),
+        (b"HTTP/1.1 200 OK\r\nA\r\n\r\n", "a header line without a colon"),
+        (b"HTTP/1.1 200 OK\r\nA(b): c\r\n\r\n", "bad name of a header field"),
+        (b"HTTP/1.1 200 OK\r\n A: c\r\n\r\n", "the first header line starts with whitespace"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\n", 'bad Content-Length "+3"'),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3, 4\r\n\r\n", "two different Content-Lengths"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "a Transfer-Encoding that is not exactly chunked",
+        ),
+        (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding in HTTP/1.0"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "bad chunk size"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", "a chunk longer than its size"),
+        (b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\n\r\n", "a 101 that nobody asked for"),
+        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 4 + b"\r\n", "more than 3 fields: max_response_fields"),
+        (b"HTTP/1.1 200 OK\r\nA: " + b"x" * 1024, "head over 1 KiB: max_response_head_bytes"),
+        (b"HTTP/1.1 200 OK\r\nA: " + b"x" * 1001 + b"\r\n\r\n", "head over 1 KiB: max_response_head_bytes"),
+    ],
+)
+def test_a_refused_answer_says_in_a_few_words_what_is_wrong(response: bytes, summary: str) -> None:
+    codec = H1UpstreamCodec(HeadLimits(max_head_bytes=1024, max_fields=3))
+    codec.send(Request(1, b"GET", b"/", b"a", []))
+    last = codec.receive_data(response)[-1]
+    assert isinstance(last, Malformed)
+    assert last.summary == summary
+
+
+def test_a_limit_that_is_no_multiple_of_a_kibibyte_is_named_in_bytes() -> None:
+    codec = H1UpstreamCodec(HeadLimits(max_head_bytes=1000))
+    codec.send(Request(1, b"GET", b"/", b"a", []))
+    [fault] = codec.receive_data(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 1024)
+    assert isinstance(fault, Malformed)
+    assert fault.summary == "head over 1000 bytes: max_response_head_bytes"
 
 
 def test_a_switch_that_nobody_took_up_yet_can_end() -> None:

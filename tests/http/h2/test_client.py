@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from devtls.errors import LocalProtocolError
+from devtls.errors import HeadTooLarge, LocalProtocolError
 from devtls.http.events import (
     Data,
     EndOfMessage,
@@ -514,3 +514,36 @@ def test_what_comes_for_a_stream_that_is_long_forgotten_is_ignored() -> None:
     assert not server.broken
     server.receive_data(data(1_199, b"late"), 0.0)
     assert codes(server) == [(0, ErrorCode.STREAM_CLOSED)]
+
+
+# -- how large a head the client takes ---------------------------------------------------------------------------------
+
+
+def taking(list_bytes: int) -> H2ClientCodec:
+    server = opened_server()
+    server.receive_data(settings({frames.SETTINGS_MAX_HEADER_LIST_SIZE: list_bytes}) + headers(1, GET), 0.0)
+    sent(server)
+    return server
+
+
+def large(size: int, count: int = 1) -> Response:
+    """A response whose head counts `size` bytes (RFC 9113 6.5.2)."""
+    each = (size - 42) // count
+    return Response(1, 200, [(b"x", b"a" * (each - 33))] * count, b"OK", 0)
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_head_larger_than_the_client_takes_is_not_sent(count: int) -> None:
+    server = taking(20_042)
+    with pytest.raises(HeadTooLarge) as caught:
+        server.send(large(30_042, count))
+    assert caught.value.summary == "head of 30042 bytes in HTTP/2, of which this client takes 20042"
+    assert sent(server) == []
+    server.send(large(20_042, count))
+    assert sent(server)[0].kind == frames.HEADERS
+
+
+def test_a_limit_below_any_use_is_not_taken_at_its_word() -> None:
+    server = taking(1)
+    server.send(large(16_342))
+    assert sent(server)[0].kind == frames.HEADERS

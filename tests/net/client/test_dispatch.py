@@ -9,7 +9,8 @@ from devtls.http.actions import FailureKind, SendErrorPage
 from devtls.http.answers import pages
 from devtls.http.events import Data, EndOfMessage, Request, Response
 from devtls.net.client.dispatch import RequestDispatcher
-from devtls.net.relay import Relay, RelayClient
+from devtls.net.relay import Relay
+from devtls.net.relay_sides import RelayClient
 from tests.net.harness import Proxy
 
 
@@ -32,7 +33,7 @@ def asking(authority: bytes = b"app.dev.local", target: bytes = b"/", method: by
 
 
 def take(made: RequestDispatcher, request: Request) -> Relay | pages.LocalResponse:
-    return made.dispatch(cast(RelayClient, Client()), request)
+    return made.dispatch(cast(RelayClient[Relay], Client()), request)
 
 
 async def test_a_request_for_a_route_becomes_a_relay_on_shared_terms(running: Proxy) -> None:

@@ -10,7 +10,7 @@ import h2.connection
 import h2.events
 import pytest
 
-from devtls.http.exchange import ExchangeLimits
+from devtls.http.terms import ExchangeLimits
 from devtls.net.client.h2 import H2ClientConnection
 from devtls.net.client.h2_stream import h2_limits
 from devtls.net.client.service import ClientLimits

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from devtls.http.exchange import ExchangeLimits
+from devtls.http.terms import ExchangeLimits
 from devtls.net.client.service import ClientLimits
 from devtls.net.upstream.h1 import H1UpstreamConnection
 from devtls.pki.authority import Authority

@@ -129,7 +129,8 @@ async def test_every_address_says_why_it_was_not_taken() -> None:
     first, second = closed_port(), closed_port()
     outcome = await connecting(upstream(first, second)).connect(2, None)
     assert outcome == DialFailed(
-        ((f"127.0.0.1:{first[1]}", "connection refused"), (f"127.0.0.1:{second[1]}", "connection refused"))
+        ((f"127.0.0.1:{first[1]}", "connection refused"), (f"127.0.0.1:{second[1]}", "connection refused")),
+        refused=True,
     )
 
 
@@ -182,7 +183,7 @@ async def test_one_that_was_closed_before_anybody_listened_is_a_failure() -> Non
 async def test_a_unix_socket_is_dialled_by_its_path(tmp_path: Path) -> None:
     path = str(tmp_path / "app.sock")
     missing = await connecting(upstream(unix=path)).connect(2, None)
-    assert missing == DialFailed((("http://test:80", "the socket does not exist"),))
+    assert missing == DialFailed((("http://test:80", "the socket does not exist"),), refused=True)
     accepting = Accepting()
     server = await asyncio.start_unix_server(accepting, path)
     try:

@@ -315,7 +315,8 @@ async def test_a_dial_that_is_refused_by_all_names_each_address(pool: Pool) -> N
     host, port = refusing()
     upstream = tcp((host, port), ("::1", port))
     outcome = await pool.dial(upstream)
-    assert outcome == DialFailed(((f"127.0.0.1:{port}", "connection refused"), (f"[::1]:{port}", "connection refused")))
+    tried = ((f"127.0.0.1:{port}", "connection refused"), (f"[::1]:{port}", "connection refused"))
+    assert outcome == DialFailed(tried, refused=True)
     assert "connection refused" in repr(pool)
 
 
@@ -396,7 +397,7 @@ async def test_a_unix_socket_is_dialled(pool: Pool, tmp_path: Path, home: Path) 
     pool.close()
     await asyncio.wait_for(gone.wait(), 5)
     missing = await pool.dial(Upstream((), "", 0, str(home / "none.sock"), None, "none.sock"))
-    assert missing == DialFailed((("none.sock", "the socket does not exist"),))
+    assert missing == DialFailed((("none.sock", "the socket does not exist"),), refused=True)
 
 
 # -- names -----------------------------------------------------------------------------------------------------------
