@@ -103,7 +103,7 @@ def test_the_port_of_the_pac_file_is_held_whether_or_not_the_service_runs(
     assert install(change, without, do).done
     assert status_of(change, without) is Status.APPLIED
     assert not (directory / "devtls-pac.socket").exists()
-    assert "pac" not in unit_text(change)
+    assert "devtls-pac" not in unit_text(change)
 
 
 def test_a_unit_of_an_older_devtls_gets_the_socket(
