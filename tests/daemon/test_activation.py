@@ -129,7 +129,7 @@ def test_launchds_child_asks_launchd(monkeypatch: pytest.MonkeyPatch) -> None:
         (15354, "pac", PacConfig(enabled=False), False),
     ],
 )
-def test_the_port_of_the_pac_file_may_be_handed_over(number: int, name: str, pac: PacConfig, held: bool) -> None:
+def test_the_port_of_the_pac_file_may_be_activated(number: int, name: str, pac: PacConfig, held: bool) -> None:
     found = sort_out(ActivatedSockets((activated(number, name),)), ServeConfig(), pac)
     assert (found.https, found.http) == (None, None)
     assert (found.pac is not None) is held

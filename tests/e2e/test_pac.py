@@ -214,7 +214,7 @@ async def test_curl_goes_through_the_same_proxy_and_no_other(person: Person, req
         assert done.stdout.endswith("403")
 
 
-async def test_the_port_is_held_before_devtls_runs_and_handed_to_it(home: Path, require_tool: RequireTool) -> None:
+async def test_the_port_is_held_before_devtls_runs(home: Path, require_tool: RequireTool) -> None:
     """As systemd does for an installed service: the first client starts devtls, nobody else can take the port."""
     tool = require_tool("systemd-socket-activate", "sudo apt-get install systemd")
     port, https = free_port(), free_port()
