@@ -21,18 +21,26 @@ answered with that HTTP status instead and ends no command::
     ├── SetupFailed              1    `devtls setup` or `devtls unsetup` left something undone
     ├── NoConnection             8    no TLS connection was made, so there is no certificate to check
     ├── NotRunning               9    no `devtls serve` of this user runs
+    ├── AlreadyServed            10   a `devtls serve` of this user serves the same name or file already
     ├── CommandNotRun            126  the command of `devtls env -- COMMAND` cannot be started (127: it does not exist)
     ├── ProtocolViolation        status  a peer broke HTTP
     ├── HeadTooLarge             status  a client takes no head as large as an app's
     ├── AcmeProblem              status  an ACME request is refused with a problem document
     └── LocalProtocolError       1    we were about to break HTTP ourselves: always a bug of devtls
 
-An error's text is one sentence that says what is wrong; `hint` says what to do next.
+An error's text is one sentence that says what is wrong; `hint` says what to do next. Both quote what they are about,
+and are cut: a file may hold a name of a million letters.
 """
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
+
+# No name is longer than 253 letters, and hardly a path is.
+_LONG_WORD = re.compile(r"\S{500,}")
+_KEPT = 100
+_LONGEST_TEXT = 8000
 
 
 class ExitCode(IntEnum):
@@ -58,6 +66,8 @@ class ExitCode(IntEnum):
     """no TLS connection"""
     NOT_RUNNING = 9
     """no `devtls serve` of yours runs"""
+    ALREADY_SERVED = 10
+    """a `devtls serve` of yours serves the same name or file already"""
     # 126, 127 and 130 (128 + SIGINT) are the shell's own numbers (POSIX, Shell Command Language 2.8.2).
     CANNOT_RUN = 126
     """the command of `devtls env` may not be run"""
@@ -77,8 +87,16 @@ class DevtlsError(Exception):
     exit_code: ExitCode = ExitCode.FAILED
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(shortened(message))
+        self.hint = shortened(hint)
+
+
+def shortened(text: str) -> str:
+    """Return `text` with words of more than 500 characters cut to their beginning, and its end cut beyond 8,000."""
+    if len(text) < _KEPT:
+        return text
+    text = _LONG_WORD.sub(lambda word: f"{word[0][:_KEPT]}…", text)
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
 
 
 class InvalidName(DevtlsError):
@@ -88,7 +106,7 @@ class InvalidName(DevtlsError):
 
     def __init__(self, message: str, *, name: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.name = name
+        self.name = shortened(name)
 
 
 class ConfigError(DevtlsError):
@@ -103,7 +121,7 @@ class ConfigError(DevtlsError):
     def __init__(self, message: str, *, source: str = "", key: str = "", line: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.source = source
-        self.key = key
+        self.key = shortened(key)
         self.line = line
 
     def __str__(self) -> str:
@@ -203,6 +221,12 @@ class NotRunning(DevtlsError):
     """No `devtls serve` of this user runs."""
 
     exit_code = ExitCode.NOT_RUNNING
+
+
+class AlreadyServed(DevtlsError):
+    """A `devtls serve` of this user serves the same name or file already."""
+
+    exit_code = ExitCode.ALREADY_SERVED
 
 
 class CommandNotRun(DevtlsError):

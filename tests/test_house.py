@@ -51,6 +51,7 @@ AMBIGUOUS: Mapping[str, str] = {}
 LATE = {
     "devtls/__main__.py": "garbage collection is switched off before anything is imported",
     "devtls/cli/entry.py": "the module of a command; `devtls serve` goes past click",
+    "devtls/cli/proxy/serving.py": "joining, where another devtls serve runs",
     "devtls/cli/terminal/passphrase.py": "getpass, for a locked CA",
     "devtls/config/document.py": "difflib, for a mistake in the file",
     "devtls/config/toml.py": "tomllib, for a start with a file",

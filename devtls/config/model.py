@@ -246,6 +246,8 @@ class Config(msgspec.Struct, frozen=True):
     pac: PacConfig = PacConfig()
     ca: CaConfig = CaConfig()
     acme: AcmeConfig = AcmeConfig()
+    written: tuple[str, ...] = ()
+    """The settings that the file has, such as "serve.http2", whatever their values; sorted."""
 
 
 class Merged(msgspec.Struct, frozen=True):

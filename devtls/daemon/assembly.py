@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,27 +21,26 @@ from devtls.config import Config, Merged
 from devtls.daemon.console.framework_hints import FrameworkHints
 from devtls.daemon.console.log import Log
 from devtls.daemon.generation import Generation, Site
-from devtls.daemon.issuer import make_issuer
+from devtls.daemon.issuer import load_or_create_signer, make_issuer
 from devtls.daemon.late_parts import (
+    end_outdated,
     make_acme_site,
     make_client_trust,
     make_dns_site,
     make_pac_site,
     make_revocations,
-    would_be_refused,
 )
 from devtls.daemon.limits import Admission, descriptor_shares, pool_limits, response_limits, server_limits
 from devtls.daemon.listeners import HTTP_PORT, BoundListeners, bind_listeners
 from devtls.daemon.own_targets import refuse_own_targets
-from devtls.daemon.shutdown import drain
+from devtls.daemon.shutdown import close_early, drain
 from devtls.daemon.sites.control import ControlSite
 from devtls.daemon.sites.pki import PkiSite
 from devtls.daemon.sites.private_sockets import PrivateSockets, refuse_unix_targets
 from devtls.daemon.sites.static import StaticSites
-from devtls.daemon.source import Source
+from devtls.daemon.source import JoinedRoutes, Source
 from devtls.daemon.upstream_tls import ClientContexts
-from devtls.errors import DevtlsError, NoAuthority
-from devtls.names import DEFAULT_ZONES
+from devtls.errors import DevtlsError
 from devtls.net.client.listener import ConnectionLimiter, TlsGate, https_protocol, redirect_protocol
 from devtls.net.client.service import ProxyService
 from devtls.net.listener import Listener
@@ -75,6 +73,10 @@ class Daemon:
         self.watch: ConfigWatch | None = None
         self.config_changed: Callable[[], None] = lambda: None
         """Called on the watch's thread; nobody calls it before `watch` is started."""
+        self.joined: tuple[JoinedRoutes, ...] = ()
+        """The routes of processes that joined this proxy."""
+        self.listeners_closed: Callable[[], None] = lambda: None
+        """Called at the end as soon as others may have the ports."""
         self.generation: Generation
         self.bound: BoundListeners
         self.service: ProxyService
@@ -98,14 +100,22 @@ class Daemon:
 
     def prepare(self) -> None:
         """Read everything and bind the ports; makes the CA when there is none. Raises DevtlsError."""
-        if self.source.found is not None:
+        self.open(*self.read())
+
+    def read(self) -> tuple[Merged, Signer]:
+        """Return the configuration and the CA, which is made when there is none; opens nothing. Raises DevtlsError."""
+        if self.source.found is not None and self.watch is None:
             # Made before the file is read, so that no change is missed; its thread starts after the ports are open.
             self.watch = ConfigWatch(self.source.found.path, lambda: self.config_changed())  # noqa: PLW0108 - it is set later
         merged = self.source.read()
         # After the file: a mistake in it must not leave a new CA behind.
-        authority = self._load_authority()
+        authority, self.made_authority = load_or_create_signer(self.keystore, datetime.now(UTC))
         # From now on nobody is asked: the reader of the log need not sit at a keyboard.
         self.keystore.passphrases = msgspec.structs.replace(self.keystore.passphrases, ask=None)
+        return merged, authority
+
+    def open(self, merged: Merged, authority: Signer) -> None:
+        """Bind the ports. Raises DevtlsError."""
         try:
             self.generation = self._build(merged, authority)
             self.control.open()  # before the ports: whoever finds one of them open can ask
@@ -132,26 +142,23 @@ class Daemon:
             self._acme.abandon()
         self._static.abandon()
 
-    def _load_authority(self) -> Signer:
-        now = datetime.now(UTC)
-        try:
-            return self.keystore.load_signer(now)
-        except NoAuthority:
-            self.made_authority = True
-            # The first start makes the CA; "or create", since another start may do so at the same moment.
-            return self.keystore.load_or_create(DEFAULT_ZONES, now).signer
-
-    def _build(self, merged: Merged, authority: Signer) -> Generation:
+    def _build(
+        self, merged: Merged, authority: Signer, joined: Sequence[JoinedRoutes] = (), *, own_are_new: bool = False
+    ) -> Generation:
         if authority.ocsp != merged.config.ca.ocsp:
             authority = msgspec.structs.replace(authority, ocsp=merged.config.ca.ocsp)
-        refuse_unix_targets(merged.config.routes)
         config = self._with_acme(merged.config)
+        own_count = len(config.routes)
+        if joined:
+            config = self.source.with_joined(config, joined, authority.zones, own_are_new=own_are_new)
+        refuse_unix_targets(config.routes)
         # Before the routes, which hold the paths of the sockets.
         sockets = self._static.open_sockets(config)
         routes = build_routes(config, authority.zones, static_sockets=sockets)
         self._client_contexts.prepare(routes.routes)
         snapshot = Snapshot(config, routes, authority.zones)
-        return Generation(merged, authority, snapshot, frozenset(sockets), self._read_policies(routes, authority))
+        policies = self._read_policies(routes, authority)
+        return Generation(merged, authority, snapshot, frozenset(sockets), policies, own_count)
 
     def _read_policies(self, routes: RouteTable, authority: Signer) -> Mapping[ClientAuth, ClientPolicy]:
         if not routes.client_auths:
@@ -182,7 +189,7 @@ class Daemon:
             https_port=self.bound.https_port,
             policies=generation.policies,
         )
-        hints = FrameworkHints(self.service, self.log.warn, find_project, self._project_directories)
+        hints = FrameworkHints(self.service, self.log.warn, find_project, lambda: self.source.project_directories)
         self.log.framework_hints = hints.found
         self.contexts = ContextCache(
             make_issuer(generation.authority, self.keystore.state_dir),
@@ -258,22 +265,43 @@ class Daemon:
         Raises DevtlsError: then nothing has changed.
         """
         async with self._reloading:
-            before = self.generation
             source = source or self.source
-            try:
-                # In a thread: it reads files and has OpenSSL load roots, while requests go on.
-                after = await asyncio.to_thread(self._read_again, source)
-            # Sockets of new static directories are open by now: those that the old generation lacks are closed.
-            except BaseException:
-                await self._static.replace(before)
-                raise
+            after = await self._make_generation(lambda: self._read_again(source))
             self.source = source
-            # No await in it: every request sees all of the old generation or all of the new one.
-            self._swap(before, after)
-            self._connect_acme()
-            # After the swap, so that a retired directory's socket is closed only when no new request can reach it.
-            for site in list(self._sites):
-                await site.replace(after)
+            await self._use(after)
+
+    async def replace_joined(self, joined: Sequence[JoinedRoutes]) -> None:
+        """Serve the routes of these processes beside our own; neither file nor CA is read again.
+
+        The last one is refused when it has a name of another. Raises DevtlsError: then nothing has changed.
+        """
+        async with self._reloading:
+            merged, authority = self.generation.merged, self.generation.authority
+            after = await self._make_generation(lambda: self._build(merged, authority, joined))
+            self.joined = tuple(joined)
+            await self._use(after)
+
+    async def _make_generation(self, make: Callable[[], Generation]) -> Generation:
+        try:
+            # In a thread: it reads files and has OpenSSL load roots, while requests go on.
+            return await asyncio.to_thread(self._made, make)
+        # Sockets of new static directories are open by now: those that the old generation lacks are closed.
+        except BaseException:
+            await self._static.replace(self.generation)
+            raise
+
+    def _made(self, make: Callable[[], Generation]) -> Generation:
+        made = make()
+        refuse_own_targets(made.config, self.bound, made.authority.pki_port)
+        return made
+
+    async def _use(self, after: Generation) -> None:
+        # No await in it: every request sees all of the old generation or all of the new one.
+        self._swap(self.generation, after)
+        self._connect_acme()
+        # After the swap, so that a retired directory's socket is closed only when no new request can reach it.
+        for site in list(self._sites):
+            await site.replace(after)
 
     def _read_again(self, source: Source) -> Generation:
         merged = source.read()
@@ -281,8 +309,7 @@ class Daemon:
         # The same Signer goes on otherwise: a locked key would be asked for again.
         if not self.keystore.is_current(authority):
             authority = self.keystore.load_signer(datetime.now(UTC))
-        refuse_own_targets(merged.config, self.bound, authority.pki_port)
-        return self._build(merged, authority)
+        return self._build(merged, authority, self.joined, own_are_new=True)
 
     def _swap(self, before: Generation, after: Generation) -> None:
         self.generation = after
@@ -296,20 +323,7 @@ class Daemon:
             self.contexts.replace_issuer(make_issuer(after.authority, self.keystore.state_dir))
         self.contexts.pin(after.snapshot.routes.exact_hosts())
         if before.policies or after.policies:
-            self._end_outdated()
-
-    def _end_outdated(self) -> None:
-        """End connections whose clients would have to show another certificate today.
-
-        What runs is finished, except for those who would be let in no more: an event stream has no end.
-        """
-        # A copy: a connection that ends leaves the set.
-        for connection in list(self.service.connections):
-            # A client's certificate was checked in its handshake; nothing asks for it again on an open connection.
-            if connection.outdated:
-                connection.drain()
-                if would_be_refused(connection.claim):
-                    connection.abort()
+            end_outdated(self.service.connections)
 
     async def refresh_policies(self) -> None:
         """Look again at the certificates and revocation lists that clients are judged by. Raises DevtlsError."""
@@ -340,10 +354,6 @@ class Daemon:
         """Say whether there is another CA on disk than the one in use; blocks for a moment. Raises StateError."""
         return not self.keystore.is_current(self.generation.authority)
 
-    def authority_deleted(self) -> bool:
-        """Say whether there is no CA on disk any more; blocks for a moment. Raises StateError."""
-        return self.keystore.fingerprint_on_disk() is None
-
     # -- stop ---------------------------------------------------------------------------------------------------------
 
     async def stop(self, grace_s: float) -> None:
@@ -353,14 +363,19 @@ class Daemon:
         service.draining = True
         for listener in self._listeners:
             listener.stop()
+        public = [site for site in self._sites if not isinstance(site, StaticSites) and site is not self._acme]
+        closing = await close_early(public)
+        self.listeners_closed()
         await drain(service.connections, grace_s)
         # What drain left: it returns at the end of the grace whatever still runs.
         self.cut()
         # After the clients, whose exchanges hold connections of the pool.
         service.pool.close()
         # Exchanges that drained needed these sites, so they end after the clients.
+        await asyncio.gather(*closing)
         for site in reversed(self._sites):
-            await site.close()
+            if site not in public:
+                await site.close()
         # The very last: its name in the file system says to `devtls stop` that the proxy is gone.
         await self.control.close()
 
@@ -379,7 +394,3 @@ class Daemon:
     def config(self) -> Config:
         """The configuration in use."""
         return self.generation.snapshot.config
-
-    def _project_directories(self) -> Sequence[Path]:
-        found = self.source.found
-        return (Path.cwd(),) if found is None else (found.path.parent, Path.cwd())

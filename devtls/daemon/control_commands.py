@@ -16,22 +16,35 @@ from msgspec.structs import replace
 from devtls.config import TEMPORARY, RouteConfig, parse_identity, parse_route_value
 from devtls.config.lines import visible
 from devtls.daemon.assembly import Daemon
+from devtls.daemon.joined.project import RefusedProject
+from devtls.daemon.joined.projects import JoinedProjects
 from devtls.daemon.probes import probe, resolve_all
 from devtls.daemon.reload import Reloader
 from devtls.daemon.shutdown import Shutdown
 from devtls.daemon.state_watch import StateWatch
-from devtls.daemon.status import ProcessInfo, describe, describe_routes, error_info, introduce, stamp
-from devtls.errors import DevtlsError, Refused
+from devtls.daemon.status import (
+    ProcessInfo,
+    describe,
+    describe_joined,
+    describe_routes,
+    error_info,
+    introduce,
+    stamp,
+)
+from devtls.errors import DevtlsError, NotRunning, Refused
 from devtls.system.control.port import ControlPort
 from devtls.system.control.unix_socket import ControlSocket, peer_uid
-from devtls.web.control_endpoint import make_control_app
+from devtls.web.control_endpoint import Lease, make_control_app
 from devtls.web.control_guard import port_guard, socket_guard
 from devtls.web.control_messages import (
     About,
     AddRequest,
     Done,
+    JoinedProcess,
+    JoinRequest,
     LeavesAnswer,
     LeavesRequest,
+    MemberRequest,
     RefreshRequest,
     ReloadRequest,
     RemoveRequest,
@@ -60,10 +73,11 @@ class ControlCommands:
         self._state_watch = state_watch
         # Two adds at once would each keep the routes that the other has just replaced.
         self._changing = asyncio.Lock()
+        self._projects = JoinedProjects(daemon)
 
     def about(self) -> About:
         """Say who this is, at once."""
-        return introduce(self._daemon)
+        return introduce(self._daemon, stopping=self._shutdown.has_begun, joined=self._joined())
 
     async def status(self) -> StatusAnswer:
         """Look at apps and names, then tell."""
@@ -98,14 +112,58 @@ class ControlCommands:
     async def reload(self, asked: ReloadRequest) -> Done:
         """Read everything again; a trouble leaves all as it was."""
         # Escaped: it goes to the log, and comes from another process.
-        error = await self._reloader.reload(visible(asked.why), by_command=True)
+        why = visible(asked.why)
+        own, readers = await asyncio.to_thread(self._projects.readers, asked.config_file)
+        # A file that only joined processes read is no news for this one.
+        error = await self._reloader.reload(why, by_command=True) if own or not readers else None
+        for project in readers:
+            failure = await self._projects.reload(project, why)
+            error = error or failure
         return Done(routes=await self._routes()) if error is None else _failed(error)
 
     async def stop(self, asked: StopRequest) -> Done:
         """Let requests finish, or `now` cut them; the answer comes first."""
+        if asked.pid:
+            return self._stop_joined(asked.pid)
+        if asked.with_joined:
+            self._projects.finish("end")
         # call_soon: the answer is on its way before the sockets close.
         asyncio.get_running_loop().call_soon(self._shutdown.end_by_command, asked.now)
         return Done(grace_s=0.0 if asked.now else self._daemon.config.limits.shutdown_grace_s)
+
+    def _stop_joined(self, pid: int) -> Done:
+        project = self._projects.find(pid)
+        if project is None:
+            return _failed(NotRunning(f"No devtls serve with the process id {pid} has joined."))
+        project.finish("end")
+        return Done()
+
+    async def join(self, asked: JoinRequest) -> Lease:
+        """Serve the routes of another process for as long as its connection is open."""
+        try:
+            self._refuse_at_the_end()
+            if asked.ca_sha256 != self._daemon.generation.authority.fingerprint:
+                # It was replaced a moment ago, perhaps, and the next look would come too late.
+                await self._state_watch().look(by_command=True)
+            return await self._projects.join(asked)
+        except DevtlsError as error:
+            return RefusedProject(error_info(error))
+
+    async def rejoin(self, asked: MemberRequest) -> Done:
+        """Read the file of a joined process again."""
+        try:
+            error = await self._projects.reload_by_id(asked.id)
+        except DevtlsError as failure:
+            error = failure
+        return Done(routes=await self._routes()) if error is None else _failed(error)
+
+    async def leave(self, asked: MemberRequest) -> Done:
+        """Give the routes of a joined process up."""
+        try:
+            await self._projects.leave(asked.id)
+        except DevtlsError as error:
+            return _failed(error)
+        return Done(routes=await self._routes())
 
     async def leaves(self, asked: LeavesRequest) -> LeavesAnswer:
         """Say which leaves in memory hold a name."""
@@ -130,11 +188,17 @@ class ControlCommands:
         return self._daemon.source.temporary
 
     async def _take_over(self, temporary: tuple[RouteConfig, ...], why: str) -> None:
-        if self._shutdown.has_begun:
-            raise Refused("This devtls serve is about to end.", hint="devtls serve")
+        self._refuse_at_the_end()
         error = await self._reloader.reload(why, replace(self._daemon.source, temporary=temporary), by_command=True)
         if error is not None:
             raise error
+
+    def _refuse_at_the_end(self) -> None:
+        if self._shutdown.has_begun:
+            raise Refused("This devtls serve is about to end.", hint="devtls serve")
+
+    def _joined(self) -> tuple[JoinedProcess, ...]:
+        return tuple(describe_joined(one) for one in self._projects.all)
 
     def _info(self) -> ProcessInfo:
         failed = self._reloader.error
@@ -144,6 +208,7 @@ class ControlCommands:
             reload_error=None if failed is None else error_info(failed[0], stamp(failed[1])),
             late=self._reloader.late,
             authority_deleted=self._state_watch().is_orphan,
+            joined=self._joined(),
         )
 
     async def _routes(self) -> tuple[RouteStatus, ...]:
@@ -154,6 +219,10 @@ class ControlCommands:
 
 def _failed(error: DevtlsError) -> Done:
     return Done(error=error_info(error))
+
+
+CANCEL_ON_DISCONNECT = True
+"""A handler is told when its client goes away (`web.lazy_site`): the lease of a joined process ends there."""
 
 
 def make_app(  # noqa: PLR0917 - LazySite passes its arguments by position

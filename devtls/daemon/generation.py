@@ -9,7 +9,7 @@ import msgspec
 
 from devtls.config import Config, Merged, StaticTarget
 from devtls.pki.leaf import Signer
-from devtls.routing import ClientAuth, Snapshot
+from devtls.routing import ClientAuth, Route, Snapshot
 
 if TYPE_CHECKING:
     from devtls.net.tls.client_auth import ClientPolicy
@@ -28,11 +28,18 @@ class Generation(msgspec.Struct, frozen=True):
     static_targets: frozenset[StaticTarget]
     policies: Mapping[ClientAuth, ClientPolicy] = {}
     """How clients of routes with `client_auth` are verified."""
+    own_count: int = 0
+    """How many of the routes are this process's own; those of joined ones stand behind them."""
 
     @property
     def config(self) -> Config:
         """The configuration."""
         return self.snapshot.config
+
+    @property
+    def own_routes(self) -> tuple[Route, ...]:
+        """The routes of this process alone."""
+        return self.snapshot.routes.routes[: self.own_count]
 
 
 def needs_restart(begun: Generation, before: Generation, after: Generation) -> str:

@@ -9,12 +9,22 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from devtls.errors import InvalidName
-from devtls.names import Hostname, parse_hostname
+from devtls.errors import InvalidName, NoAuthority
+from devtls.names import DEFAULT_ZONES, Hostname, parse_hostname
 from devtls.net.tls.contexts import Issuer
 from devtls.pki.leaf import Leaf, Signer
 from devtls.system.machine.pem import pem_path
 from devtls.system.machine.randomness import new_leaf_key, new_transient_serial
+from devtls.system.storage.keystore import Keystore
+
+
+def load_or_create_signer(keystore: Keystore, now: datetime) -> tuple[Signer, bool]:
+    """Return the CA, and whether it was made, because there was none. Raises StateError; blocks."""
+    try:
+        return keystore.load_signer(now), False
+    except NoAuthority:
+        # "or create", since another start may do so at the same moment.
+        return keystore.load_or_create(DEFAULT_ZONES, now).signer, True
 
 
 def make_issuer(signer: Signer, state_dir: Path) -> Issuer:

@@ -6,6 +6,7 @@ Owns the late imports, and nothing else: cryptography.x509 costs a start 30 ms, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from devtls.net.admission import ConnectionTable
     from devtls.net.bind import Bound
     from devtls.net.client.listener import ConnectionLimiter, TlsGate
-    from devtls.net.client.service import ProxyService
-    from devtls.net.tls.client_auth import Claim
+    from devtls.net.client.service import ClientConnection, ProxyService
     from devtls.pki.leaf import Signer
     from devtls.routing import Snapshot
     from devtls.system.storage.keystore import Keystore
@@ -35,11 +35,20 @@ def make_client_trust(keystore: Keystore) -> ClientTrust:
     return ClientTrust(keystore)
 
 
-def would_be_refused(claim: Claim) -> bool:
-    """Say whether a client would be let in no more."""
+def end_outdated(connections: AbstractSet[ClientConnection]) -> None:
+    """End connections whose clients would have to show another certificate today.
+
+    What runs is finished, except for those who would be let in no more: an event stream has no end.
+    """
     from devtls.daemon.client_trust import would_be_refused
 
-    return would_be_refused(claim)
+    # A copy: a connection that ends leaves the set.
+    for connection in list(connections):
+        # A client's certificate was checked in its handshake; nothing asks for it again on an open connection.
+        if connection.outdated:
+            connection.drain()
+            if would_be_refused(connection.claim):
+                connection.abort()
 
 
 def make_revocations(keystore: Keystore, authority: Callable[[], Signer], log: Log) -> Revocations:

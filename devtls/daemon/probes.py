@@ -16,9 +16,10 @@ from typing import TypeVar
 from devtls.config import StaticTarget
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.console.banner import Findings, Remark, find_remarks, join_banner, render_routes
+from devtls.daemon.console.log import Log
 from devtls.daemon.console.style import TerminalStyle
 from devtls.errors import DevtlsError
-from devtls.routing import Upstream
+from devtls.routing import Route, Upstream
 from devtls.system.changes.resolver.discovery import names_in_block
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.name_resolution import LOST, Resolves, resolve
@@ -30,12 +31,19 @@ _MOST_NAMES = 40
 _T = TypeVar("_T")
 
 
-async def show(daemon: Daemon, style: TerminalStyle, shown: Sequence[Remark]) -> list[Remark]:
-    """Probe, then show the banner without the remarks that were `shown` already; returns all remarks."""
-    findings = await probe(daemon)
-    generation, port, log = daemon.generation, daemon.bound.https_port, daemon.log
-    routes = generation.snapshot.routes.routes
-    remarks = find_remarks(routes, port, findings, generation.merged.overridden, style)
+Part = tuple[Sequence[Route], Sequence[str], Log]
+"""The routes of one process, the names of those that its command line replaces, and its log."""
+
+
+async def show(daemon: Daemon, style: TerminalStyle, shown: Sequence[Remark], part: Part | None = None) -> list[Remark]:
+    """Probe, then show the banner without the remarks that were `shown` already; returns all remarks.
+
+    It is about a joined process with `part`, else about this one.
+    """
+    generation, port = daemon.generation, daemon.bound.https_port
+    routes, overridden, log = part or (generation.own_routes, generation.merged.overridden, daemon.log)
+    findings = await probe(daemon, routes)
+    remarks = find_remarks(routes, port, findings, overridden, style)
     fresh = [remark for remark in remarks if remark not in shown]
     log.block(join_banner(render_routes(routes, port, findings, style), fresh))
     log.event(
@@ -47,9 +55,9 @@ async def show(daemon: Daemon, style: TerminalStyle, shown: Sequence[Remark]) ->
     return remarks
 
 
-async def probe(daemon: Daemon) -> Findings:
-    """Find everything out, within a second."""
-    routes = daemon.generation.snapshot.routes.routes
+async def probe(daemon: Daemon, routes: Sequence[Route] | None = None) -> Findings:
+    """Find everything out about these routes, or all, within a second."""
+    routes = daemon.generation.snapshot.routes.routes if routes is None else routes
     apps = {
         route.upstream.label: route.upstream for route in routes if not isinstance(route.config.target, StaticTarget)
     }
@@ -66,7 +74,15 @@ async def probe(daemon: Daemon) -> Findings:
     lost = not LOST.isdisjoint(names.values())
     # Only where something does not resolve: then the remedy is setup, or doctor if setup was there.
     written = await asyncio.to_thread(_written_names) if lost else frozenset[str]()
-    return Findings(found, names, trusted, daemon.made_authority, missing, written)
+    return Findings(
+        found,
+        names,
+        trusted,
+        daemon.made_authority,
+        daemon.source.trust_command,
+        missing,
+        written,
+    )
 
 
 def _written_names() -> frozenset[str]:

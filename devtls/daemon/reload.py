@@ -136,7 +136,7 @@ class Reloader:
 
     def warn_of_unverified(self) -> None:
         """Name the routes whose https target is not verified."""
-        for route in self.daemon.generation.snapshot.routes.routes:
+        for route in self.daemon.generation.own_routes:
             if route.upstream.tls is not None and not route.upstream.tls.verify:
                 self._log.warn(
                     f"{route.config.key}: the certificate of {route.upstream.label} is not checked (verify = false).",
@@ -153,5 +153,5 @@ class Reloader:
 
 def counted_routes(generation: Generation) -> str:
     """Return the number of routes, in words."""
-    count = len(generation.snapshot.routes.routes)
+    count = len(generation.own_routes)
     return "1 route" if count == 1 else f"{count} routes"

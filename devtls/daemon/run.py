@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.reload import Reloader
-from devtls.daemon.shutdown import Shutdown
+from devtls.daemon.shutdown import Shutdown, handle_signals
 from devtls.errors import ExitCode
 from devtls.system.machine.descriptors import ENOUGH, RESERVE, raise_descriptor_limit
 
@@ -68,13 +67,12 @@ class Process:
         self._log = daemon.log
         self._style = style
         self._tasks: set[asyncio.Task[object]] = set()
-        self._has_terminal = False
         self._remarks: list[Remark] = []
         """The remarks of the last banner: a reload repeats none of them."""
 
     async def run(self, instead: Callable[[], Coroutine[Any, Any, None]] | None = None) -> ExitCode:
         """Start, serve, end. `instead` runs once the ports are open, in the place of the banner and the watches."""
-        self._handle_signals()
+        handle_signals(self.shutdown.end, lambda: self._spawn(self.reloader.reload("SIGHUP")))
         # Each exchange has two descriptors; the soft limit is 256 on macOS, 1,024 on Linux.
         raise_descriptor_limit(max(ENOUGH, 2 * self.daemon.config.limits.max_connections + RESERVE))
         # Signals are handled by now: a Ctrl-C during the start drains as later ones do.
@@ -98,7 +96,7 @@ class Process:
         http_port = bound.http_port
         routes = [
             {"name": route.config.key, "urls": route.urls(bound.https_port), "target": route.upstream.label}
-            for route in self.daemon.generation.snapshot.routes.routes
+            for route in self.daemon.generation.own_routes
         ]
         log.event("listening", https_port=bound.https_port, http_port=http_port, routes=routes)
         if not log.as_json:
@@ -150,28 +148,6 @@ class Process:
         return _make_state_watch(self.daemon, self.reloader)
 
     # -- the end ------------------------------------------------------------------------------------------------------
-
-    def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        ends = [signal.SIGINT, signal.SIGTERM]
-        if sys.platform == "win32":
-            for number in ends:
-                # asyncio has no add_signal_handler on Windows.
-                signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.shutdown.end))
-            return
-        for number in ends:
-            loop.add_signal_handler(number, self.shutdown.end)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        # Asked now: once the terminal is gone, nothing tells whether there was one.
-        self._has_terminal = _terminal_is_there()
-
-    def _hang_up(self) -> None:
-        # The same signal asks for a reload and says that the terminal's window was closed: a proxy that was left behind
-        # by a closed window must not hold the ports for ever.
-        if self._has_terminal and not _terminal_is_there():
-            self.shutdown.end()
-        else:
-            self._spawn(self.reloader.reload("SIGHUP"))
 
     async def _end(self) -> ExitCode:
         daemon = self.daemon
@@ -247,14 +223,3 @@ def _collect_garbage() -> None:
     # Nothing that was imported will ever be garbage: what runs from now on is all that is worth a look.
     gc.freeze()
     gc.enable()
-
-
-def _terminal_is_there() -> bool:
-    if sys.platform == "win32":
-        return False
-    try:
-        # O_NOCTTY: asking for a terminal must not make it ours (open(2)); ENXIO says that it is gone.
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

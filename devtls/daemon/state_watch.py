@@ -52,7 +52,7 @@ class StateWatch:
             self._log.warn(text, event="authority_ends")
         try:
             replaced = await asyncio.to_thread(daemon.authority_replaced)
-            self._tell_of_deletion(await asyncio.to_thread(daemon.authority_deleted))
+            self._tell_of_deletion(await asyncio.to_thread(daemon.keystore.fingerprint_on_disk) is None)
         except DevtlsError as error:
             self._log.report(f"the CA on disk cannot be read: {error}")
             return error

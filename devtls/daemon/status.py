@@ -19,6 +19,7 @@ from devtls.daemon.assembly import Daemon
 from devtls.daemon.console.banner import NO_DIRECTORY, Findings, Remark, find_remarks
 from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.expiry import end_in_words
+from devtls.daemon.joined.project import JoinedProject
 from devtls.errors import DevtlsError
 from devtls.net.upstream.pool import UpstreamState
 from devtls.pki.leaf import RENEW
@@ -31,6 +32,7 @@ from devtls.web.control_messages import (
     Certificates,
     Clients,
     ErrorInfo,
+    JoinedProcess,
     RouteStatus,
     ServeStatus,
 )
@@ -46,6 +48,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     reload_error: ErrorInfo | None = None
     late: str = ""
     authority_deleted: bool = False
+    joined: tuple[JoinedProcess, ...] = ()
 
 
 def stamp(moment: datetime) -> str:
@@ -58,7 +61,7 @@ def error_info(error: DevtlsError, at: str = "") -> ErrorInfo:
     return ErrorInfo(str(error), error.hint, at, int(error.exit_code))
 
 
-def introduce(daemon: Daemon) -> About:
+def introduce(daemon: Daemon, *, stopping: bool = False, joined: tuple[JoinedProcess, ...] = ()) -> About:
     """Return who this is."""
     found = daemon.source.found
     file = None if found is None else str(found.path)
@@ -69,6 +72,11 @@ def introduce(daemon: Daemon) -> About:
         config_file=file,
         pac_port=daemon.pac.port,
         pac_trouble=daemon.pac.error,
+        state_dir=str(daemon.source.paths.state_dir),
+        listen=daemon.bound.https.addresses,
+        stopping=stopping,
+        joined=joined,
+        demo=daemon.source.demo,
     )
 
 
@@ -98,6 +106,20 @@ def describe(daemon: Daemon, life: ProcessInfo, findings: Findings, now: datetim
         reload_error=life.reload_error,
         warnings=tuple(_warnings(daemon, life, findings, now)),
         pac_port=daemon.pac.port,
+        joined=life.joined,
+        demo=daemon.source.demo,
+    )
+
+
+def describe_joined(project: JoinedProject) -> JoinedProcess:
+    """Return who joined."""
+    asked, failed = project.asked, project.error
+    return JoinedProcess(
+        pid=asked.pid,
+        directory=asked.directory,
+        config_file=asked.config_file if project.watches_file else None,
+        since=stamp(project.since),
+        reload_error=None if failed is None else error_info(failed[0], stamp(failed[1])),
     )
 
 
@@ -105,7 +127,13 @@ def describe_routes(
     daemon: Daemon, findings: Findings | None, now: datetime, names: Mapping[str, Resolves]
 ) -> tuple[RouteStatus, ...]:
     """Return the routes, with the name to open by where `names` lead; without `findings` nothing of their health."""
-    return tuple(_route(daemon, route, findings, now, names) for route in daemon.generation.snapshot.routes.routes)
+    owners = {route.identity: part.pid for part in daemon.joined for route in part.routes}
+    return tuple(
+        msgspec.structs.replace(
+            _route(daemon, route, findings, now, names), joined=owners.get(route.config.identity, 0)
+        )
+        for route in daemon.generation.snapshot.routes.routes
+    )
 
 
 def _route(

@@ -34,10 +34,11 @@ class RememberedHeaders(list[tuple[bytes, bytes]]):
 class Request(msgspec.Struct, gc=False):
     """A request head.
 
-    `target` is origin-form (`/path?query`) or `*`, byte for byte as sent; `authority` is the effective host[:port] in
-    lower case (absolute-form and :authority win over Host), b"" when an HTTP/1.0 client sent none. `headers` still hold
-    every field that arrived, Host included. `body_length` counts bytes: 0 = no body, the message ends with its head
-    (codecs report EndOfMessage all the same, senders need none); None = unknown until EndOfMessage.
+    `target` is origin-form (`/path?query`) or `*`, byte for byte as sent, raw UTF-8 excepted, which is percent-encoded;
+    `authority` is the effective host[:port] in lower case (absolute-form and :authority win over Host), b"" when an
+    HTTP/1.0 client sent none. `headers` still hold every field that arrived, Host included. `body_length` counts bytes:
+    0 = no body, the message ends with its head (codecs report EndOfMessage all the same, senders need none); None =
+    unknown until EndOfMessage.
     """
 
     # gc=False, here as below: an event is never part of a cycle, and the collector need not visit it.
@@ -53,6 +54,8 @@ class Request(msgspec.Struct, gc=False):
     """`websocket` when the client asked for an upgrade that can be bridged (RFC 9110 7.8), else empty."""
     websocket_key: bytes = b""
     """The codec's own Sec-WebSocket-Key where the client's version has none (RFC 8441): the app's answer is checked."""
+    goes_on: bool = False
+    """A body of unknown length that has begun and not ended with its first read: waiting would not tell its length."""
 
 
 class InformationalResponse(msgspec.Struct, gc=False):

@@ -131,6 +131,11 @@ class Exchange:
     def __repr__(self) -> str:
         return f"<Exchange {self.phase.name.lower()}>"
 
+    @property
+    def request_ended(self) -> bool:
+        """Whether the client has sent its whole request, be it passed on or not."""
+        return self._request_done or (bool(self._pending) and type(self._pending[-1]) is EndOfMessage)
+
     # -- what the client does ---------------------------------------------------------------------------------------
 
     def on_client(self, event: ClientEvent) -> list[Action]:

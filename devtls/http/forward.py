@@ -183,7 +183,7 @@ def _edit_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Header
         elif rule is _LENGTH:
             # RFC 9110 8.6: one value; the codec has refused lengths that differ.
             if not sized and request.body_length is not None:
-                keep(field)
+                keep(_length(field))
                 sized = True
         elif rule is _CONNECTION:
             nominating = nominating or field[1].lower() not in _PLAIN_CONNECTION
@@ -202,6 +202,11 @@ def _edit_request(request: Request, policy: ForwardPolicy, edge: Edge) -> Header
     # Last: what Connection named cannot take ours away.
     _add_ours(headers, aside, request, policy, edge)
     return headers
+
+
+def _length(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Return a Content-Length without leading zeros: there are programs that read `010` as eight."""
+    return field if field[1][:1] != b"0" else (field[0], field[1].lstrip(b"0") or b"0")
 
 
 def _without_nominated(headers: Headers, nominated: frozenset[bytes]) -> Headers:
@@ -328,7 +333,7 @@ def _forward_answer(
             keep(field)
         elif rule is _LENGTH:
             if has_length:
-                keep(field)
+                keep(_length(field))
                 has_length = False
         elif rule is _CONNECTION:
             nominating = nominating or field[1].lower() not in _PLAIN_CONNECTION

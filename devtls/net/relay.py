@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import assert_never
 
+import msgspec
+
 from devtls.errors import HeadTooLarge
 from devtls.http.actions import (
     AbortUpstream,
@@ -63,6 +65,7 @@ class Relay:
         "_dialling",
         "_dispatcher",
         "_exchange",
+        "_goes_on",
         "_head_s",
         "_held_back",
         "_loop",
@@ -99,6 +102,7 @@ class Relay:
         self._deadlines: dict[Timer, float] = {}
         self._request_paused = False
         self._held_back = 0
+        self._goes_on = False
         self._body_idle_s = terms.limits.body_idle_timeout_s
         self._head_s = terms.limits.response_head_timeout_s
         self.route = route
@@ -223,6 +227,8 @@ class Relay:
         """The client's burst is over."""
         if self._upstream is not None:
             self._upstream.flush()
+        elif self._held_back and not self._exchange.request_ended:
+            self._goes_on = True
 
     def upstream_writable(self, writable: bool) -> None:
         """Pass the app's backpressure to the client."""
@@ -397,6 +403,8 @@ class Relay:
         # Before the actions run: the attempt must stand before a response that comes at once.
         if self.recorder is not None:
             self._record_attempt(actions, reused=reused)
+        if self._goes_on and isinstance(first := actions[0], SendUpstream) and isinstance(first.event, Request):
+            actions[0] = SendUpstream(msgspec.structs.replace(first.event, goes_on=True))
         self._perform(actions)
 
     def _record_attempt(self, actions: list[Action], *, reused: bool) -> None:

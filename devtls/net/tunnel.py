@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from devtls.net.read_turns import FULL_READ_BYTES, PacedReading, read_turns_of
 from devtls.net.tap import Direction, ExchangeRecorder
 
 
 class _TunnelEnd(asyncio.Protocol):
     """One side of the tunnel."""
 
-    __slots__ = ("_direction", "_tunnel", "ended", "other", "transport")
+    __slots__ = ("_direction", "_tunnel", "ended", "other", "reading", "transport")
 
     def __init__(self, tunnel: Tunnel, transport: asyncio.Transport, direction: Direction) -> None:
         self._tunnel = tunnel
         self._direction = direction
         self.transport = transport
+        self.reading = PacedReading(transport, read_turns_of(asyncio.get_running_loop()))
         self.ended = False
         self.other: _TunnelEnd
 
@@ -30,6 +32,8 @@ class _TunnelEnd(asyncio.Protocol):
         if tunnel.recorder is not None:
             tunnel.recorder.tunnel(self._direction, data)
         self.other.transport.write(data)
+        if len(data) >= FULL_READ_BYTES:
+            self.reading.end_turn()
 
     def eof_received(self) -> bool:
         self.ended = True
@@ -43,10 +47,10 @@ class _TunnelEnd(asyncio.Protocol):
         self._tunnel.close(abort=exc is not None)
 
     def pause_writing(self) -> None:
-        self.other.transport.pause_reading()
+        self.other.reading.hold()
 
     def resume_writing(self) -> None:
-        self.other.transport.resume_reading()
+        self.other.reading.go_on()
 
 
 class Tunnel:

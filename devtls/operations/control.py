@@ -11,7 +11,8 @@ import hmac
 import http.client
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,13 +49,13 @@ class RunningProxy(msgspec.Struct, frozen=True):
     @property
     def label(self) -> str:
         """Its name in a sentence."""
-        return f"devtls serve (process {self.about.pid})"
+        return f"devtls {'demo' if self.about.demo else 'serve'} (process {self.about.pid})"
 
     def reads(self, file: Path) -> bool:
-        """Say whether its routes come from `file`."""
+        """Say whether its routes, or those of a process that joined it, come from `file`."""
         # realpath: the same file may be reached through a link, such as /tmp on macOS.
-        own = self.about.config_file
-        return own is not None and os.path.realpath(own) == os.path.realpath(file)
+        files = (self.about.config_file, *(each.config_file for each in self.about.joined))
+        return any(each is not None and os.path.realpath(each) == os.path.realpath(file) for each in files)
 
     def get(self, path: str, kind: type[_Answer]) -> _Answer:
         """Return the answer to a GET request. Raises DevtlsError."""
@@ -75,7 +76,7 @@ def nothing_runs() -> NotRunning:
 
 
 def find_running(paths: Paths, reporter: Reporter) -> list[RunningProxy]:
-    """Return every proxy of this user that answers; `reporter` hears of those that do not."""
+    """Return every proxy of this user that answers, demos too; `reporter` hears of those that do not."""
     found = []
     try:
         channels = find_channels(paths.runtime_dir)
@@ -93,8 +94,13 @@ def find_running(paths: Paths, reporter: Reporter) -> list[RunningProxy]:
     return found
 
 
+def without_demos(running: Sequence[RunningProxy]) -> list[RunningProxy]:
+    """Return the proxies that take routes: a `devtls demo` has its sample app, and most have a CA of their own."""
+    return [one for one in running if not one.about.demo]
+
+
 def statuses(paths: Paths, reporter: Reporter) -> list[ServeStatus]:
-    """Return the status of every running proxy. Raises DevtlsError."""
+    """Return the status of every running proxy, demos too. Raises DevtlsError."""
     return [one.get(STATUS, StatusAnswer).serve for one in find_running(paths, reporter)]
 
 
@@ -126,8 +132,21 @@ def raise_failure(error: ErrorInfo | None, prefix: str = "") -> None:
 
 
 def _call(channel: ControlChannel, method: str, path: str, body: bytes | None, kind: type[_Answer]) -> _Answer:
-    try:
+    with _translated_errors(channel):
         status, content = exchange(channel, method, path, body)
+    if status == http.HTTPStatus.OK:
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except msgspec.MsgspecError as error:
+            raise _other_version(channel, str(error)) from error
+    # The paths carry the format (`/v1/`): a refusal most often means that the two sides differ in version.
+    raise _other_version(channel, _refusal(content))
+
+
+@contextmanager
+def _translated_errors(channel: ControlChannel) -> Iterator[None]:
+    try:
+        yield
     except (ConnectionError, FileNotFoundError) as error:  # killed, or gone before it answered
         raise nothing_runs() from error
     except (OSError, http.client.HTTPException) as error:
@@ -136,13 +155,6 @@ def _call(channel: ControlChannel, method: str, path: str, body: bytes | None, k
             f"devtls serve (process {channel.pid}) does not answer {why}.",
             hint=f"{end_by_force(channel.pid)}, then devtls serve",
         ) from error
-    if status == http.HTTPStatus.OK:
-        try:
-            return msgspec.json.decode(content, type=kind)
-        except msgspec.MsgspecError as error:
-            raise _other_version(channel, str(error)) from error
-    # The paths carry the format (`/v1/`): a refusal most often means that the two sides differ in version.
-    raise _other_version(channel, _refusal(content))
 
 
 def _refusal(content: bytes) -> str:
@@ -165,10 +177,46 @@ class _Connection(http.client.HTTPConnection):
         # Over a Unix socket the host is never resolved; HTTP/1.1 wants a Host all the same (RFC 9112 3.2).
         host, port = ("127.0.0.1", channel.port) if isinstance(channel, ControlPort) else ("devtls", None)
         super().__init__(host, port, timeout=_TIMEOUT_S)
-        self._channel = channel
+        self.channel = channel
 
     def connect(self) -> None:
-        self.sock: socket.socket = self._channel.connect(_TIMEOUT_S)
+        self.sock: socket.socket = self.channel.connect(_TIMEOUT_S)
+
+
+class ControlStream:
+    """A response without an end: a line after the other, until one of the sides closes the connection."""
+
+    def __init__(self, connection: _Connection, response: http.client.HTTPResponse) -> None:
+        self._connection = connection
+        self._response = response
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield each line as it comes; blocks. Ends with the connection, however that ends."""
+        with suppress(OSError, ValueError, http.client.HTTPException):
+            while line := self._response.readline():
+                yield line
+
+    def close(self) -> None:
+        """Close the connection; may be called while another thread waits for a line."""
+        with suppress(OSError):  # closed already
+            # close() alone would not wake the reader up (close(2)).
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def open_stream(channel: ControlChannel, path: str, request: msgspec.Struct) -> ControlStream:
+    """Return the response to a POST request while it goes on. Raises DevtlsError when there is none."""
+    connection = _Connection(channel)
+    try:
+        with _translated_errors(channel):
+            response = _request(connection, "POST", path, msgspec.json.encode(request), {})
+            if response.status != http.HTTPStatus.OK:
+                raise _other_version(channel, _refusal(response.read()))
+        # The next line may take days.
+        connection.sock.settimeout(None)
+    except BaseException:
+        connection.close()
+        raise
+    return ControlStream(connection, response)
 
 
 def exchange(channel: ControlChannel, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
@@ -177,16 +225,22 @@ def exchange(channel: ControlChannel, method: str, path: str, body: bytes | None
     Raises NotRunning when another program has the port, OSError, HTTPException.
     """
     connection = _Connection(channel)
-    headers = {"Content-Type": "application/json"}
     try:
-        asked = ControlRequest(method, path, body or b"")
-        # Only a port: who listens on a Unix socket is vouched for by the file system and the kernel.
-        proof = _authenticate(connection, channel, asked) if isinstance(channel, ControlPort) else {}
-        connection.request(method, path, body, {**headers, **proof, "Connection": "close"})
-        response = connection.getresponse()
+        response = _request(connection, method, path, body, {"Connection": "close"})
         return response.status, response.read()
     finally:
         connection.close()
+
+
+def _request(
+    connection: _Connection, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+) -> http.client.HTTPResponse:
+    channel = connection.channel
+    asked = ControlRequest(method, path, body or b"")
+    # Only a port: who listens on a Unix socket is vouched for by the file system and the kernel.
+    proof = _authenticate(connection, channel, asked) if isinstance(channel, ControlPort) else {}
+    connection.request(method, path, body, {"Content-Type": "application/json", **proof, **headers})
+    return connection.getresponse()
 
 
 def _authenticate(connection: _Connection, channel: ControlPort, asked: ControlRequest) -> Mapping[str, str]:

@@ -161,7 +161,8 @@ def _of_running_proxies(context: Context) -> Iterator[str]:
         except DevtlsError as error:
             context.reporter.error(error)
             continue
-        for route in serve.routes:
+        # The names of a demo go with it.
+        for route in () if serve.demo else serve.routes:
             yield from route.hosts
 
 

@@ -1,21 +1,25 @@
-"""The error of a second `devtls serve` of the same user, whose port the first one has.
+"""The error of a `devtls serve` whose port another one has: one of this user that it may not join, or of another user.
 
-Owns the offer: the routes that were typed can be added to the first one, and a file is read by a second one on another
-port. A proxy that the system started is called a service, with the command that stops it.
+Owns the offer: to join after all, or another port. A proxy that the system started is called a service, with the
+command that stops it; one of another user, or of another state directory, is known by its certificate.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import socket
+import ssl
 from collections.abc import Sequence
 
-from devtls.config import parse_route_argument
-from devtls.errors import ConfigError, PortInUse
+from devtls.errors import PortInUse
 from devtls.operations.context import Context
 from devtls.operations.control import RunningProxy, find_running
 from devtls.system.changes.service.discovery import find_services
 from devtls.system.storage.config_discovery import Found
+
+# Seconds; it is asked on loopback, before an error is shown.
+_LOOK_S = 1.0
 
 
 def explain_port_in_use(context: Context, error: PortInUse, routes: Sequence[str], found: Found | None) -> PortInUse:
@@ -28,7 +32,7 @@ def explain_port_in_use(context: Context, error: PortInUse, routes: Sequence[str
     running = find_running(context.paths, context.reporter)
     first = next((one for one in running if process and one.about.pid == int(process[1])), None)
     if first is None:
-        return error
+        return _of_another(error) if error.holder and _is_devtls(error.port) else error
     stop_command = find_stop_command(context, first.about.pid)
     label = f"devtls service (process {first.about.pid})" if stop_command else f"other {first.label}"
     stops = [f"{stop_command}   stops the service"] if stop_command else []
@@ -40,6 +44,36 @@ def explain_port_in_use(context: Context, error: PortInUse, routes: Sequence[str
     )
 
 
+def _of_another(error: PortInUse) -> PortInUse:
+    """Return the error about a devtls that shares no state with this one."""
+    user = error.holder.removeprefix("a program of ")
+    if user != error.holder:
+        return PortInUse(
+            f"Port {error.port} is taken: a devtls serve of {user} has it.",
+            port=error.port,
+            holder=error.holder,
+            hint=f"only {user} can give that one routes; --https-port 8443, or 0, is a port of your own",
+        )
+    return PortInUse(
+        f"Port {error.port} is taken: a devtls serve with another state directory has it ({error.holder}).",
+        port=error.port,
+        holder=error.holder,
+        hint="name the same one in DEVTLS_STATE_DIR to join it; --https-port 0 takes any free port",
+    )
+
+
+def _is_devtls(port: int) -> bool:
+    """Say whether what listens on a port of this machine shows a certificate of a devtls CA."""
+    context = ssl.create_default_context()
+    # It is looked at, and not believed: nothing is sent.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection(("127.0.0.1", port), _LOOK_S) as tcp, context.wrap_socket(tcp) as tls:
+            return b"devtls" in (tls.getpeercert(binary_form=True) or b"")
+    except OSError:
+        return False
+
+
 def find_stop_command(context: Context, pid: int) -> str:
     """Return the command that stops the service which runs as process `pid`, "" when it is no service."""
     accounts = (each.account(each.probe()) for each in find_services(context.machine, context.runner))
@@ -47,23 +81,13 @@ def find_stop_command(context: Context, pid: int) -> str:
 
 
 def _offer(first: RunningProxy, routes: Sequence[str], found: Found | None) -> str:
-    # --temporary, because what was typed for a serve was meant for one run as well.
-    lines = [f"devtls add {_spaced(route)} --temporary{_permission(route)}" for route in routes]
-    if lines:
-        lines[-1] += "   gives that one your route" + ("s" if len(lines) > 1 else "")
-    elif found is not None and first.reads(found.path):
+    if first.about.demo:
+        return (
+            f"devtls stop --pid {first.about.pid}   ends the demo\n       "
+            "--https-port 0   takes any free port beside it"
+        )
+    own = "--https-port 0   takes any free port for a process of its own"
+    if not routes and found is not None and first.reads(found.path):
         return "devtls status   shows it; it reads this file already"
-    return "\n       ".join([*lines, "--https-port 0   takes any free port for a second one"])
-
-
-def _permission(route: str) -> str:
-    """Return the option that a target on another machine needs, which was given for all routes at once."""
-    try:
-        return " --allow-remote" if parse_route_argument(route, allow_remote=True).allow_remote else ""
-    except ConfigError:  # the port was taken before anything was read
-        return ""
-
-
-def _spaced(route: str) -> str:
-    name, _, target = route.partition("=")
-    return f"{shlex.quote(name)} {shlex.quote(target)}"
+    typed = " ".join(["devtls serve", *map(shlex.quote, routes)])
+    return f"{typed}   joins that one, without --alone and without another address\n       {own}"

@@ -11,13 +11,15 @@ import msgspec
 
 from devtls.errors import DevtlsError
 from devtls.operations.config_choice import config_here
-from devtls.operations.control import RunningProxy, choose, find_running, raise_failure
+from devtls.operations.control import RunningProxy, choose, find_running, raise_failure, without_demos
 from devtls.operations.reporter import Reporter
 from devtls.system.control.channel import end_by_force, is_gone
 from devtls.system.machine.paths import Paths
 from devtls.web.control_messages import (
+    ABOUT,
     RELOAD,
     STOP,
+    About,
     ReloadRequest,
     RouteStatus,
     StopRequest,
@@ -46,14 +48,35 @@ def reload(paths: Paths, reporter: Reporter, pid: int | None) -> ReloadedProxy:
 
 def stop(paths: Paths, reporter: Reporter, pid: int | None, *, now: bool) -> str:
     """End a proxy and wait until it is gone; return its label. Raises DevtlsError."""
-    one = _chosen(paths, reporter, pid, "stop")
+    running = find_running(paths, reporter)
+    host = next((one for one in running if pid in _joined(one)), None)
+    if pid is not None and host is not None:
+        return _end_joined(host, pid)
+    # A demo is meant where nothing else runs, or by its number.
+    one = choose(running if pid is not None else without_demos(running) or running, pid, config_here(paths), "stop")
     end(one, now=now)
     return one.label
 
 
-def end(one: RunningProxy, *, now: bool = False) -> None:
-    """End a proxy and wait until it is gone. Raises DevtlsError."""
-    done = one.send(STOP, StopRequest(now=now))
+def _end_joined(host: RunningProxy, pid: int) -> str:
+    """End a process that joined `host`, and wait until its routes are gone; return its label. Raises DevtlsError."""
+    label = f"devtls serve (process {pid})"
+    raise_failure(host.send(STOP, StopRequest(pid=pid)).error)
+    deadline = time.monotonic() + _MARGIN_S
+    while pid in _joined(RunningProxy(host.channel, host.get(ABOUT, About))):
+        if time.monotonic() > deadline:
+            raise DevtlsError(f"{label} has not ended yet.", hint=end_by_force(pid))
+        time.sleep(_POLL_S)
+    return label
+
+
+def _joined(one: RunningProxy) -> list[int]:
+    return [each.pid for each in one.about.joined]
+
+
+def end(one: RunningProxy, *, now: bool = False, with_joined: bool = False) -> None:
+    """End a proxy, perhaps with those that joined it, and wait until it is gone. Raises DevtlsError."""
+    done = one.send(STOP, StopRequest(now=now, with_joined=with_joined))
     raise_failure(done.error)
     # The proxy's own grace, not ours: its configuration may give requests minutes.
     deadline = time.monotonic() + done.grace_s + _MARGIN_S
@@ -76,4 +99,4 @@ def pac_port(paths: Paths, reporter: Reporter, pid: int | None) -> int:
 
 
 def _chosen(paths: Paths, reporter: Reporter, pid: int | None, command: str) -> RunningProxy:
-    return choose(find_running(paths, reporter), pid, config_here(paths), command)
+    return choose(without_demos(find_running(paths, reporter)), pid, config_here(paths), command)

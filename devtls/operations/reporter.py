@@ -21,3 +21,19 @@ class Reporter(Protocol):
 
     def begin(self, label: str, elevation: str = "") -> None:
         """Take the label of a change that begins; `elevation` names the tool that may ask for a password."""
+
+
+class SilentReporter:
+    """Drops every report: where a message would land in the middle of something else."""
+
+    def info(self, message: str) -> None:
+        """Drop it."""
+
+    def warning(self, message: str, hint: str = "") -> None:
+        """Drop it."""
+
+    def error(self, error: DevtlsError) -> None:
+        """Drop it."""
+
+    def begin(self, label: str, elevation: str = "") -> None:
+        """Drop it."""

@@ -5,6 +5,7 @@ Imports nothing that edits files: `devtls list` and each Tab on a route's name w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from devtls.operations.control import statuses
 from devtls.routing import Route, RouteTable, build_routes
 from devtls.system.machine.name_resolution import Resolves, browser_order, resolve
 from devtls.system.storage.config_discovery import Found, load_config
-from devtls.web.control_messages import RouteStatus
+from devtls.web.control_messages import RouteStatus, ServeStatus
 
 # What `devtls serve` looks up as well, and how long it waits.
 _MOST_NAMES = 40
@@ -27,11 +28,15 @@ _RESOLVING_S = 0.9
 
 
 class RouteList(msgspec.Struct, frozen=True):
-    """The routes of the proxy `pid`, or of a file (`pid` null)."""
+    """The routes of the proxy `pid`, or of a file (`pid` null).
+
+    `joined` is the process id of the proxy that serves them for the process `pid`, null when that serves itself.
+    """
 
     pid: int | None
     config_file: str | None
     routes: tuple[RouteStatus, ...]
+    joined: int | None = None
 
 
 def lists(context: Context, named: Path | None) -> list[RouteList]:
@@ -58,7 +63,18 @@ def in_browser_order(listed: RouteList) -> RouteList:
 
 def _of_running(context: Context) -> list[RouteList]:
     serves = statuses(context.paths, context.reporter)
-    return [RouteList(serve.pid, serve.config_file, serve.routes) for serve in serves]
+    return [each for serve in serves if not serve.demo for each in _by_process(serve)]
+
+
+def _by_process(serve: ServeStatus) -> Iterator[RouteList]:
+    yield RouteList(serve.pid, serve.config_file, routes_by(serve, 0))
+    for each in serve.joined:
+        yield RouteList(each.pid, each.config_file, routes_by(serve, each.pid), serve.pid)
+
+
+def routes_by(serve: ServeStatus, joined: int) -> tuple[RouteStatus, ...]:
+    """Return the routes of a joined process, or the proxy's own for 0."""
+    return tuple(route for route in serve.routes if route.joined == joined)
 
 
 def _of_file(context: Context, found: Found) -> RouteList:

@@ -18,7 +18,7 @@ from devtls.config.edit import Value, add_route, as_line, find_route, remove_rou
 from devtls.errors import ConfigError, DevtlsError
 from devtls.operations.config_choice import config_here, display_path
 from devtls.operations.context import Context
-from devtls.operations.control import RunningProxy, choose, find_running, raise_failure
+from devtls.operations.control import RunningProxy, choose, find_running, raise_failure, without_demos
 from devtls.operations.route_file import RouteOptions, rewrite, route_value
 from devtls.system.storage.config_discovery import Found
 from devtls.web.control_messages import (
@@ -67,7 +67,8 @@ class RemovedRoute(msgspec.Struct, frozen=True, kw_only=True):
 def add(context: Context, found: Found, name: str, target: str, options: RouteOptions) -> AddedRoute:
     """Write a route into a file, or replace the one of that name and path. Raises ConfigError, StateError."""
     value = route_value(name, target, options, here=Path.cwd(), directory=found.path.parent)
-    running = find_running(context.paths, context.reporter)  # before: the file's own watch must not come first
+    # Before: the file's own watch must not come first.
+    running = without_demos(find_running(context.paths, context.reporter))
     edited = rewrite(context, found, lambda file: add_route(file, name, value))
     if edited is None:
         raise TypeError("add_route always returns a file")
@@ -87,7 +88,7 @@ def add_temporarily(context: Context, pid: int | None, name: str, target: str, o
     here = Path.cwd()
     value: Value = route_value(name, target, options, here=here, directory=here)
     identity = parse_identity(name)
-    running = find_running(context.paths, context.reporter)
+    running = without_demos(find_running(context.paths, context.reporter))
     proxy = choose(running, pid, config_here(context.paths), f"add {name} TARGET --temporary")
     done = proxy.send(ROUTES, AddRequest(name=name, value=value, directory=str(here)))
     raise_failure(done.error)
@@ -104,7 +105,8 @@ def add_temporarily(context: Context, pid: int | None, name: str, target: str, o
 def remove(context: Context, found: Found, name: str) -> RemovedRoute:
     """Remove a route from a file, or from the running proxies that have it for this run only. Raises DevtlsError."""
     identity = parse_identity(name)
-    running = find_running(context.paths, context.reporter)  # before: the file's own watch must not come first
+    # Before: the file's own watch must not come first.
+    running = without_demos(find_running(context.paths, context.reporter))
     edited = rewrite(context, found, lambda file: remove_route(file, name)) if found.path.exists() else None
     if edited is None:
         outcomes = _remove_temporary(running, found.path, name)
@@ -123,7 +125,7 @@ def reload_readers(
     for one in running:
         if one.reads(file):
             try:
-                done = one.send(RELOAD, ReloadRequest(why=why))
+                done = one.send(RELOAD, ReloadRequest(why=why, config_file=str(file)))
             except DevtlsError as error:
                 # The file is written already: a proxy that does not answer is an outcome, not a failure of the edit.
                 done = Done(error=ErrorInfo(str(error), error.hint, exit_code=int(error.exit_code)))
@@ -159,7 +161,10 @@ def _not_there(file: Path, name: str, kept: tuple[RunningProxy, RouteStatus] | N
     if kept is None:
         return ConfigError(f"{missing}.", hint="devtls list")
     one, route = kept
-    if route.source == "command line":
+    if route.joined:
+        owner = f"devtls serve (process {route.joined})"
+        why, hint = f"{owner}, which joined {one.label}, has it", f"devtls stop --pid {route.joined} ends that one"
+    elif route.source == "command line":
         why, hint = f"the command line of {one.label} has it", f"devtls stop --pid {one.about.pid}, then without it"
     elif route.source == "acme":
         why, hint = f"it is the ACME server of {one.label}", "enabled = false in [acme] switches it off"

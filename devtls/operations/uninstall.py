@@ -79,7 +79,8 @@ def apply_uninstall(context: Context, plan: UninstallPlan) -> UninstallResult:
     errors: list[DevtlsError] = []
     for proxy in plan.running:
         try:
-            end(proxy)
+            # With those that joined it: one that takes over would go on with a CA that is about to go.
+            end(proxy, with_joined=True)
         except NotRunning:  # the service that was reverted
             continue
         except DevtlsError as error:

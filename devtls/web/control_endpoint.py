@@ -6,7 +6,8 @@ bodies that are no JSON of the expected shape. Decides nothing: `Commands` does.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -14,8 +15,11 @@ from aiohttp import web
 
 from devtls.web.control_messages import (
     ABOUT,
+    JOIN,
+    LEAVE,
     LEAVES,
     LOOK,
+    REJOIN,
     RELOAD,
     REMOVE,
     REVOKED,
@@ -26,8 +30,12 @@ from devtls.web.control_messages import (
     AddRequest,
     Done,
     ErrorInfo,
+    JoinAnswer,
+    JoinMessage,
+    JoinRequest,
     LeavesAnswer,
     LeavesRequest,
+    MemberRequest,
     RefreshRequest,
     ReloadRequest,
     RemoveRequest,
@@ -39,6 +47,18 @@ from devtls.web.server_name import name_server
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _Asked = TypeVar("_Asked")
+
+
+class Lease(Protocol):
+    """The stay of a joined process: it ends with the connection."""
+
+    answer: JoinAnswer
+
+    async def messages(self) -> Sequence[JoinMessage]:
+        """Return what is to be sent, as soon as there is anything; nothing at the end."""
+
+    async def end(self) -> None:
+        """Give the routes up: the connection is closed."""
 
 
 class Commands(Protocol):
@@ -71,6 +91,15 @@ class Commands(Protocol):
     async def look(self, asked: RefreshRequest) -> Done:
         """Take over what changed in the state directory."""
 
+    async def join(self, asked: JoinRequest) -> Lease:
+        """Serve the routes of another process."""
+
+    async def rejoin(self, asked: MemberRequest) -> Done:
+        """Read the file of a joined process again."""
+
+    async def leave(self, asked: MemberRequest) -> Done:
+        """Give up the routes of a joined process."""
+
 
 Guard = Callable[[web.Request], Awaitable[web.Response | None]]
 """Returns None for a request that may go on, else the answer to it."""
@@ -101,6 +130,9 @@ def make_control_app(commands: Commands, guard: Guard) -> web.Application:
     async def status(_: web.Request) -> web.StreamResponse:
         return _answer(await commands.status())
 
+    async def join(request: web.Request) -> web.StreamResponse:
+        return await _stream(request, await commands.join(await _read(request, JoinRequest)))
+
     app = web.Application(middlewares=[ours_only])
     app.on_response_prepare.append(name_server)
     app.router.add_get(ABOUT, about, allow_head=False)
@@ -112,14 +144,38 @@ def make_control_app(commands: Commands, guard: Guard) -> web.Application:
     app.router.add_post(LEAVES, _reading(LeavesRequest, commands.leaves))
     app.router.add_post(REVOKED, _reading(RevokedRequest, commands.revoked))
     app.router.add_post(LOOK, _reading(RefreshRequest, commands.look))
+    app.router.add_post(JOIN, join)
+    app.router.add_post(REJOIN, _reading(MemberRequest, commands.rejoin))
+    app.router.add_post(LEAVE, _reading(MemberRequest, commands.leave))
     return app
 
 
 def _reading(kind: type[_Asked], act: Callable[[_Asked], Awaitable[msgspec.Struct]]) -> _Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        return _answer(await act(msgspec.json.decode(await request.read(), type=kind)))
+        # Shielded: a handler is cancelled when its client goes away (`CANCEL_ON_DISCONNECT`), a reload is not.
+        return _answer(await asyncio.shield(asyncio.ensure_future(act(await _read(request, kind)))))
 
     return handle
+
+
+async def _read(request: web.Request, kind: type[_Asked]) -> _Asked:
+    return msgspec.json.decode(await request.read(), type=kind)
+
+
+async def _stream(request: web.Request, lease: Lease) -> web.StreamResponse:
+    """Send what a lease has to say, a line of JSON each, until it or the connection ends."""
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    try:
+        await response.prepare(request)
+        messages: Sequence[msgspec.Struct] = (lease.answer,)
+        while messages:
+            await response.write(b"".join(msgspec.json.encode(each) + b"\n" for each in messages))
+            messages = await lease.messages()
+    except ConnectionError:  # the same end, seen by a write
+        return response
+    finally:
+        await asyncio.shield(asyncio.ensure_future(lease.end()))
+    return response
 
 
 def refusal(status: int, message: str) -> web.Response:

@@ -6,7 +6,7 @@ changes; new fields may come at any time. Refuses nothing itself: msgspec refuse
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ PREFIX = f"/v{FORMAT}"
 ABOUT, STATUS = f"{PREFIX}/about", f"{PREFIX}/status"
 ROUTES, REMOVE, RELOAD, STOP = f"{PREFIX}/routes", f"{PREFIX}/remove", f"{PREFIX}/reload", f"{PREFIX}/stop"
 LEAVES, REVOKED, LOOK = f"{PREFIX}/leaves", f"{PREFIX}/revoked", f"{PREFIX}/look"
+JOIN, REJOIN, LEAVE = f"{PREFIX}/join", f"{PREFIX}/rejoin", f"{PREFIX}/leave"
 
 
 class ErrorInfo(msgspec.Struct, frozen=True):
@@ -56,6 +57,8 @@ class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
     idle: int = 0
     client_auth: str = "off"
     """"request" or "require": clients are asked for a certificate."""
+    joined: int = 0
+    """The process id of the joined `devtls serve` whose route it is; 0 = the proxy's own."""
 
 
 class Clients(msgspec.Struct, frozen=True):
@@ -83,6 +86,19 @@ class CaStatus(msgspec.Struct, frozen=True):
     pki_port_open: bool
 
 
+class JoinedProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """A `devtls serve` that joined this proxy: its routes are served here for as long as it runs; `since` is ISO 8601.
+
+    `config_file` is null when its routes are all from its command line, or when this proxy reads the same file.
+    """
+
+    pid: int
+    directory: str
+    config_file: str | None
+    since: str
+    reload_error: ErrorInfo | None = None
+
+
 class ServeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One running proxy; `since` is ISO 8601, `config_file` and `pac_port` null when there is none.
 
@@ -108,6 +124,9 @@ class ServeStatus(msgspec.Struct, frozen=True, kw_only=True):
     reload_error: ErrorInfo | None
     warnings: tuple[Advice, ...]
     pac_port: int | None = None
+    joined: tuple[JoinedProcess, ...] = ()
+    demo: bool = False
+    """It is `devtls demo`: a sample app."""
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +138,11 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     config_file: str | None
     pac_port: int | None = None
     pac_trouble: str = ""
+    state_dir: str = ""
+    listen: tuple[str, ...] = ()
+    stopping: bool = False
+    joined: tuple[JoinedProcess, ...] = ()
+    demo: bool = False
     format: int = FORMAT
 
 
@@ -147,16 +171,26 @@ class RemoveRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReloadRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Read everything again; `why` begins the line in the log."""
+    """Read everything again; `why` begins the line in the log.
+
+    `config_file` is the file that changed, "" for all: when only a joined process reads it, nothing else is read.
+    """
 
     why: str
+    config_file: str = ""
     format: int = FORMAT
 
 
 class StopRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """End; `now` does not wait for requests."""
+    """End; `now` does not wait for requests.
+
+    `pid` ends that joined process instead, 0 the proxy; `with_joined` ends the joined processes too, so that none of
+    them takes the listeners over.
+    """
 
     now: bool = False
+    pid: int = 0
+    with_joined: bool = False
     format: int = FORMAT
 
 
@@ -184,6 +218,57 @@ class RevokedRequest(msgspec.Struct, frozen=True, kw_only=True):
 class RefreshRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Look at the state directory now: another CA signs, or an earlier one was retired."""
 
+    format: int = FORMAT
+
+
+class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Serve the routes of another `devtls serve` for as long as this connection is open.
+
+    `arguments` are its routes as they were typed, perhaps with `--allow-remote`, `flags` its settings; relative paths
+    count from `directory`.
+    `named` says that `config_file` was named by a person, and not found by searching. `state_dir` and `ca_sha256` must
+    be those of the proxy. The rest is how its log lines shall look.
+    """
+
+    pid: int
+    directory: str
+    arguments: tuple[str, ...] = ()
+    allow_remote: bool = False
+    config_file: str | None = None
+    named: bool = False
+    flags: dict[str, Any] = {}
+    state_dir: str
+    ca_sha256: str
+    level: Literal["quiet", "normal", "verbose"] = "normal"
+    as_json: bool = False
+    colour: bool = False
+    links: bool = False
+    format: int = FORMAT
+
+
+class JoinAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line of the response to JOIN: refused with `error`, or joined under `id`.
+
+    `settings` are the sections of the configuration that the joined process takes over with the listeners.
+    """
+
+    error: ErrorInfo | None = None
+    id: str = ""
+    settings: dict[str, Any] = {}
+    format: int = FORMAT
+
+
+class JoinMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """Each further line: a `line` of the log in `text`, `free` (the listeners are closed), or `end` (end as well)."""
+
+    kind: Literal["line", "free", "end"]
+    text: str = ""
+
+
+class MemberRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Read the file of the joined process `id` again (REJOIN), or give its routes up (LEAVE)."""
+
+    id: str
     format: int = FORMAT
 
 

@@ -118,7 +118,8 @@ class LazySite:
         timing = await asyncio.to_thread(importlib.import_module, _TIMED)
         module = await asyncio.to_thread(importlib.import_module, self._module)
         app: web.Application = getattr(module, self._function)(*self._args)
-        runner: web.AppRunner = timing.make_runner(app, self._terms)
+        cancels = getattr(module, "CANCEL_ON_DISCONNECT", False)
+        runner: web.AppRunner = timing.make_runner(app, self._terms, cancels=cancels)
         self._runner = runner
         await runner.setup()
         self._accepting = self._terms.listen(self._socket, timing.timed(runner, self._terms))

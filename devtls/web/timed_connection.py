@@ -150,8 +150,11 @@ class TimedConnection(asyncio.Protocol):
             self._transport.abort()
 
 
-def make_runner(app: web.Application, terms: SiteTerms) -> web.AppRunner:
-    """Return what runs `app`; it says nothing by itself: what goes wrong is told to `terms`."""
+def make_runner(app: web.Application, terms: SiteTerms, *, cancels: bool = False) -> web.AppRunner:
+    """Return what runs `app`; it says nothing by itself: what goes wrong is told to `terms`.
+
+    A handler is cancelled when its client goes away, if it `cancels`.
+    """
     app.middlewares.insert(0, _timing(terms.fault))
     # Not in the tree of loggers: aiohttp logs each client that leaves early and each head that is no HTTP, with a
     # traceback, as an error. Neither is one of ours; a bug of ours is reported by the middleware.
@@ -162,6 +165,7 @@ def make_runner(app: web.Application, terms: SiteTerms) -> web.AppRunner:
         access_log=None,
         logger=silent,
         shutdown_timeout=_SHUTDOWN_S,
+        handler_cancellation=cancels,
         lingering_time=_LINGER_S,
         max_line_size=terms.max_head_bytes,
         max_field_size=terms.max_head_bytes,

@@ -10,7 +10,7 @@ from devtls.http.actions import DialFailed
 from devtls.net.upstream.handle import UpstreamHandle
 from devtls.routing import Upstream
 from tests.compliance.wire import TlsWire, reset, server_context, tls_app, wire_client
-from tests.net.harness import AppConnection, Conversation, Proxy, app, until
+from tests.net.harness import AppConnection, Conversation, Proxy, answering, app, until
 
 MEBIBYTE = 1024 * 1024
 
@@ -167,6 +167,32 @@ async def test_rule_59_a_known_length_stays_known_to_the_app(running: Proxy) -> 
         assert reply.body == b"hello"
         assert b"\r\nContent-Length: 5\r\n" in backend.connections[0].heads[0]
         assert b"ransfer-" not in backend.connections[0].heads[0]
+
+
+async def test_rule_59_a_length_with_leading_zeros_is_written_without_them(running: Proxy) -> None:
+    """RFC 9110 8.6: in both directions, and the body stays whole."""
+
+    async def talk(connection: AppConnection) -> None:
+        await connection.head()
+        assert await connection.body(10) == b"0123456789"
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0003\r\n\r\nyes")
+
+    async with app(talk) as backend:
+        running.route(f"app = {backend.port}")
+        reply = await running.get(method=b"POST", fields=b"Content-Length: 010\r\n\r\n0123456789")
+        assert reply.body == b"yes"
+        assert reply.field(b"content-length") == [b"3"]
+        assert b"\r\nContent-Length: 10\r\n" in backend.connections[0].heads[0]
+
+
+@pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH", b"GET", b"DELETE", b"OPTIONS"])
+async def test_rule_59_a_method_that_means_a_body_says_that_there_is_none(running: Proxy, method: bytes) -> None:
+    """RFC 9110 8.6: WEBrick, lighttpd and nginx answer 411 to a POST without a length."""
+    async with app(answering()) as backend:
+        running.route(f"app = {backend.port}")
+        assert (await running.get(method=method)).status == 200
+        expected = method in (b"POST", b"PUT", b"PATCH")
+        assert (b"\r\ncontent-length: 0\r\n" in backend.connections[0].heads[0].lower()) is expected
 
 
 async def test_rule_59_a_request_of_unknown_length_is_chunked_to_the_app(running: Proxy) -> None:

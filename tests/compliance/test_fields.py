@@ -22,9 +22,13 @@ AUTHORITY = b"app.dev.local:8443"
 
 
 def to_app(
-    *fields: tuple[bytes, bytes], policy: ForwardPolicy = POLICY, target: bytes = b"/", upgrade: bytes = b""
+    *fields: tuple[bytes, bytes],
+    policy: ForwardPolicy = POLICY,
+    target: bytes = b"/",
+    upgrade: bytes = b"",
+    body_length: int = 0,
 ) -> Request:
-    made = Request(1, b"GET", target, AUTHORITY, [(b"Host", AUTHORITY), *fields], upgrade=upgrade)
+    made = Request(1, b"GET", target, AUTHORITY, [(b"Host", AUTHORITY), *fields], body_length, upgrade=upgrade)
     return forward_request(made, policy, EDGE)
 
 
@@ -55,6 +59,15 @@ def test_rule_20_path_and_query_arrive_byte_for_byte() -> None:
     target = b"/a%2Fb//c/../d;v=1?x=1&y=%20;z&q[]=%zz"
     assert to_app(target=target).target == target
     assert to_app(target=b"/api" + target, policy=ForwardPolicy(strip_prefix=b"/api")).target == target
+
+
+@pytest.mark.parametrize(
+    ("sent", "written"), [(b"010", b"10"), (b"0000", b"0"), (b"0", b"0"), (b"10", b"10"), (b"007", b"7")]
+)
+def test_rule_4_a_length_is_written_without_leading_zeros(sent: bytes, written: bytes) -> None:
+    """RFC 9110 8.6: the same number, and there are programs that read 010 as eight; both ways, to HEAD too."""
+    assert (b"content-length", written) in to_app((b"content-length", sent), body_length=int(sent)).headers
+    assert (b"Content-Length", written) in to_browser((b"Content-Length", sent))
 
 
 def test_rule_24_connection_and_every_field_it_names_are_removed() -> None:

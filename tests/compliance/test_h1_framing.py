@@ -149,6 +149,22 @@ def test_rule_6_a_chunk_size_is_hexadecimal_digits_only(size: bytes) -> None:
     assert refusal(post(b"Transfer-Encoding: chunked", body=size + b"\r\nhello\r\n0\r\n\r\n")) == 400
 
 
+@pytest.mark.parametrize("extension", [b';a="b', b';"', b';a="b\\"', b';a="b";c="d', b';a="b"";'])
+def test_rule_6_a_quote_in_a_chunk_extension_ends(extension: bytes) -> None:
+    """RFC 9112 7.1.1, RFC 9110 5.6.4: whoever looks for its end reads on into the data."""
+    body = b"5" + extension + b"\r\nhello\r\n0\r\n\r\n"
+    assert refusal(post(b"Transfer-Encoding: chunked", body=body)) == 400
+    last = b"5\r\nhello\r\n0" + extension + b"\r\n\r\n"
+    assert refusal(post(b"Transfer-Encoding: chunked", body=last)) == 400
+
+
+@pytest.mark.parametrize("extension", [b';a="b"', b';a="b;c\\"d";e=f', b";a=b", b";", b';a=""', b';a="\\\\"'])
+def test_rule_6_other_chunk_extensions_are_dropped(extension: bytes) -> None:
+    """RFC 9112 7.1.1: a recipient ignores those that it does not know."""
+    body = b"5" + extension + b"\r\nhello\r\n0" + extension + b"\r\n\r\n"
+    assert receive(post(b"Transfer-Encoding: chunked", body=body))[1:] == [Data(1, b"hello"), EndOfMessage(1)]
+
+
 @pytest.mark.parametrize("end", [b"XY", b"\n", b"\rX", b"\n\r", b"X\r\n", b""])
 def test_rule_6_chunk_data_ends_in_crlf(end: bytes) -> None:
     """RFC 9112 7.1: h11 before 0.16 took any two bytes here (CVE-2025-43859)."""
@@ -245,13 +261,18 @@ def test_rule_12_a_field_name_is_a_token_before_a_colon(line: bytes) -> None:
         b"GET / HTTP",
         b"GET /\x7f HTTP/1.1",
         b"GET /\x00 HTTP/1.1",
-        b"GET /\xc3\xa4 HTTP/1.1",
+        b"GET /\xff HTTP/1.1",
+        b"GET /\xc3 HTTP/1.1",
+        b"GET /\xc0\xaf HTTP/1.1",
+        b"GET http://app.\xc3\xa4/ HTTP/1.1",
+        b"GET \xc3\xa4 HTTP/1.1",
+        b"\xc3\xa4 / HTTP/1.1",
         b"GET",
         b"GET foo",
     ],
 )
 def test_rule_13_the_request_line_is_exact(line: bytes) -> None:
-    """RFC 9112 3: method SP target SP version, no whitespace elsewhere, no CTL or non-ASCII."""
+    """RFC 9112 3: method SP target SP version, no whitespace elsewhere, no CTL, nothing beyond ASCII but UTF-8."""
     assert refusal(line + b"\r\n" + HOST + b"\r\n") == 400
 
 
@@ -382,6 +403,25 @@ def test_rule_20_path_and_query_stay_byte_for_byte() -> None:
     """RFC 9110 4.2.3 leaves normalising to the origin."""
     target = b"/a%2Fb//c/../d;v=1?x=1&y=%20;z&q[]=%zz|{}<>\"'\\^`"
     assert request_of(get(target=target)).target == target
+
+
+def test_rule_20_raw_utf_8_is_percent_encoded() -> None:
+    """RFC 3986 2.1, RFC 3987 3.1: in path and query, whatever else stands there; as Caddy does."""
+    raw = "/käse/日本%2F\N{GRINNING FACE}?q=ü&[]=é%zz".encode()
+    encoded = b"/k%C3%A4se/%E6%97%A5%E6%9C%AC%2F%F0%9F%98%80?q=%C3%BC&[]=%C3%A9%zz"
+    assert request_of(get(target=raw)).target == encoded
+    absolute = request_of(get(target=b"http://app.test" + raw))
+    assert (absolute.target, absolute.authority) == (encoded, b"app.test")
+
+
+def test_rule_20_a_target_may_be_as_long_as_it_is_when_it_was_encoded() -> None:
+    """RFC 9110 15.5.15: a byte beyond ASCII becomes three."""
+    limits = HeadLimits(max_target_bytes=13)
+    assert refusal(get(target="/ääa".encode() + b"b"), limits) == 414
+    server = H1ClientCodec(limits)
+    (request, _) = server.receive_data(get(target="/ää".encode()))
+    assert isinstance(request, Request)
+    assert request.target == b"/%C3%A4%C3%A4"
 
 
 def test_rule_21_a_fragment_is_refused() -> None:

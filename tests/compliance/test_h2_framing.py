@@ -132,7 +132,6 @@ IGNORED: dict[str, Callable[[WireH2], bytes]] = {
     "5.5 a frame of unknown type": lambda _: frame(0xBA, 0xFF, 0, b"?" * 100),
     "5.5 a frame of unknown type on a stream that is idle": lambda _: frame(0xBA, 0xFF, 99, b"?"),
     "5.3.2 PRIORITY on a stream that is idle": lambda _: frame(PRIORITY, 0, 99, b"\0\0\0\0\xff"),
-    "5.3.2 PRIORITY that depends on itself": lambda _: frame(PRIORITY, 0, 99, b"\0\0\0\x63\xff"),
     "6.5.2 a setting that nobody knows": lambda _: settings((0x99, 0xFFFF_FFFF), (0xFFFF, 1)),
     "6.5.2 an unknown flag of SETTINGS": lambda _: frame(SETTINGS, 0xFE, 0, b""),
     "6.7 an acknowledgement of a PING that we never sent": lambda _: frame(PING, ACK, 0, b"12345678"),
@@ -180,6 +179,10 @@ CONNECTION_ERRORS: dict[str, tuple[Callable[[WireH2], bytes], int]] = {
     "4.3 an index outside the tables": (lambda _: frame(HEADERS, END_HEADERS, 1, b"\xff\x0f"), COMPRESSION_ERROR),
     "4.3.1 a table larger than was offered": (
         lambda _: frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x3f\xe2\x1f\x82\x84\x87"),
+        COMPRESSION_ERROR,
+    ),
+    "RFC 7541 4.2 three changes of the table's size in a block": (
+        lambda _: frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x20\x21\x3f\xe1\x1f\x82\x84\x87"),
         COMPRESSION_ERROR,
     ),
     "4.3 bad trailers cannot be decoded either": (
@@ -276,6 +279,29 @@ async def test_a_connection_error_is_a_goaway_with_its_code_and_the_end(running:
         assert (await ordinary.get()).status == 200
         client.close()
         ordinary.close()
+
+
+@pytest.mark.parametrize("kind", ["HEADERS", "PRIORITY on an idle stream", "PRIORITY on an open stream"])
+async def test_rfc_7540_5_3_1_a_stream_that_depends_on_itself_is_a_stream_error(running: Proxy, kind: str) -> None:
+    """RFC 7540 5.3.1: PROTOCOL_ERROR; the request reaches no app, and the connection lives on."""
+    async with app(answering()) as backend:
+        running.route(f"app = {backend.port}")
+        client = await h2_client(running)
+        own = frame(PRIORITY, 0, 1, b"\0\0\0\1\xff")
+        if kind == "HEADERS":
+            block = client.block([(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"app.dev.local")])
+            block += client.block([(b":path", b"/own")])
+            flags = END_HEADERS | END_STREAM | PRIORITISED
+            own = frame(HEADERS, flags, client.stream(), b"\0\0\0\1\xff" + block)
+        elif kind == "PRIORITY on an open stream":
+            own = _opened(client) + own
+        await client.send(own)
+        assert (await client.reply(1)).reset == PROTOCOL_ERROR
+        client.next_stream = 3
+        assert (await client.get()).status == 200
+        assert not client.goaways
+        client.close()
+    assert not any(b"/own" in head for connection in backend.connections for head in connection.heads)
 
 
 async def test_5_1_data_behind_end_stream_on_an_open_answer_is_a_stream_error(running: Proxy) -> None:

@@ -248,6 +248,106 @@ async def test_rule_59_a_body_of_known_length_stays_one(running: Proxy, length: 
         client.close()
 
 
+@pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH", b"GET"])
+@pytest.mark.parametrize("end", ["with HEADERS", "with empty DATA"])
+async def test_rule_59_a_method_that_means_a_body_says_that_there_is_none(
+    running: Proxy, method: bytes, end: str
+) -> None:
+    """RFC 9110 8.6: WEBrick, lighttpd and nginx answer 411 to a POST without a length."""
+    async with app(answering()) as backend:
+        running.route(f"app = {backend.port}")
+        client = await h2_client(running)
+        stream = client.stream()
+        last = b"" if end == "with HEADERS" else data(stream, b"", end=True)
+        await client.send(client.head(stream, method=method, end=not last), last)
+        assert (await client.reply(stream)).status == 200
+        head = backend.connections[0].heads[0].lower()
+        assert (b"\r\ncontent-length: 0\r\n" in head) is (method != b"GET")
+        assert b"transfer-encoding" not in head
+        client.close()
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["in one write", "head and body apart"])
+async def test_rule_59_a_body_that_ends_with_its_first_read_has_a_length(running: Proxy, apart: bool) -> None:
+    """RFC 9112 6.3: Python's http.server cannot read chunks; Go's and Node's clients say no length over HTTP/2."""
+
+    async def talk(connection: AppConnection) -> None:
+        while True:
+            await connection.head()
+            await connection.body(11)
+            await connection.answer()
+
+    async with app(talk) as backend:
+        running.route(f"app = {backend.port}")
+        client = await h2_client(running)
+        for _ in range(3):
+            stream = client.stream()
+            head, body = client.head(stream, method=b"POST", end=False), data(stream, b"hello world")
+            for piece in (
+                (head, body + data(stream, b"", end=True)) if apart else (head + body + data(stream, b"", end=True),)
+            ):
+                await client.send(piece)
+            assert (await client.reply(stream)).status == 200
+        for head in backend.connections[0].heads:
+            assert b"\r\nContent-Length: 11\r\n" in head
+            assert b"Transfer-Encoding" not in head
+        client.close()
+
+
+async def test_rule_59_a_body_with_trailers_keeps_its_chunks(running: Proxy) -> None:
+    """RFC 9112 7.1.2: they have no other place."""
+
+    async def talk(connection: AppConnection) -> None:
+        await connection.head()
+        await connection.reader.readuntil(b"0\r\nx-sum: 1\r\n\r\n")
+        await connection.answer()
+
+    async with app(talk) as backend:
+        running.route(f"app = {backend.port}")
+        client = await h2_client(running)
+        stream = client.stream()
+        wire = client.head(stream, method=b"POST", end=False) + data(stream, b"hello")
+        await client.send(wire + client.raw_head(stream, [(b"x-sum", b"1")]))
+        assert (await client.reply(stream)).status == 200
+        assert b"Transfer-Encoding: chunked" in backend.connections[0].heads[0]
+        client.close()
+
+
+async def test_rule_60_a_client_that_waits_for_100_continue_gets_it_though_its_length_is_unknown(
+    running: Proxy,
+) -> None:
+    """RFC 9110 10.1.1: the head must not wait for a body that waits for the head."""
+
+    async def talk(connection: AppConnection) -> None:
+        await connection.head()
+        await connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await connection.reader.readuntil(b"0\r\n\r\n")
+        await connection.answer()
+
+    async with app(talk) as backend:
+        running.route(f"app = {backend.port}")
+        client = await h2_client(running)
+        stream = client.stream()
+        await client.send(client.head(stream, (b"expect", b"100-continue"), method=b"POST", end=False))
+        await client.until(lambda: client.seen(stream).heads)
+        assert client.seen(stream).status == 100
+        await client.send(data(stream, b"hello", end=True))
+        assert (await client.reply(stream)).status == 200
+        client.close()
+
+
+async def test_rule_20_raw_utf_8_in_a_path_is_percent_encoded(running: Proxy) -> None:
+    """RFC 3986 2.1: the app and the routes see the encoded form, in HTTP/2 as in HTTP/1.1."""
+    async with app(answering(b"all")) as backend, app(answering(b"below")) as below:
+        running.route(f'app = {backend.port}\n"app/k%C3%A4se" = {below.port}')
+        client = await h2_client(running)
+        assert (await client.get("/käse/ü?q=é".encode())).body == b"below"
+        assert (await client.get("/ü".encode())).body == b"all"
+        assert below.connections[0].heads[0].startswith(b"GET /k%C3%A4se/%C3%BC?q=%C3%A9 HTTP/1.1\r\n")
+        assert (await running.get("/käse/ü?q=é".encode())).body == b"below"
+        client.close()
+
+
 async def test_rule_58_the_app_sees_a_body_before_it_ends_and_answers_meanwhile(running: Proxy) -> None:
     """RFC 9113 8.1: streams are full duplex."""
 

@@ -701,15 +701,14 @@ async def test_calls_cancelled_in_numbers_leave_the_shared_connection_in_order(r
 
     async with h2_app(talk) as backend:
         _route(running, backend)
-        client = await h2_client(running)
-        assert (await client.get()).status == 200
-        limit = client.settings[MAX_STREAMS] - 30
         for _ in range(10):
-            streams = [client.stream() for _ in range(limit)]
+            client = await h2_client(running)
+            assert (await client.get()).status == 200
+            streams = [client.stream() for _ in range(client.settings[MAX_STREAMS] - 30)]
             heads = [client.head(stream) for stream in streams]
             await client.send(*heads, *[rst_stream(stream) for stream in streams])
-        assert (await client.get()).status == 200
-        client.close()
+            assert (await client.get()).status == 200
+            client.close()
 
 
 async def test_an_app_without_http_2_still_gets_http_1_1(running: Proxy) -> None:

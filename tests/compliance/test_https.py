@@ -151,6 +151,54 @@ async def test_rule_90_a_client_that_offers_only_unknown_protocols_gets_an_alert
         await wire_client(running, context=context)
 
 
+@pytest.mark.parametrize("protocols", [b"\x00\x10\x00\x02\x00\x00", b"\x00\x10\x00\x00"], ids=["empty list", "no list"])
+async def test_rule_90_an_empty_list_of_protocols_is_a_decode_error(running: Proxy, protocols: bytes) -> None:
+    """RFC 7301 3.1: two bytes at least; RFC 8446 6.2: decode_error for what is out of its range."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = running.client_context()
+    context.set_alpn_protocols(["h2"])
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(incoming, outgoing, server_hostname="app.dev.local").do_handshake()
+    hello = bytearray(outgoing.read())
+    real = b"\x00\x10\x00\x05\x00\x03\x02h2"
+    assert real in hello
+    shorter = len(real) - len(protocols)
+    hello = hello.replace(real, protocols)
+    extensions = 5 + 4 + 34 + 1 + hello[43]  # behind record, message, version and random, session
+    extensions += 2 + int.from_bytes(hello[extensions : extensions + 2])
+    extensions += 1 + hello[extensions]
+    for place, size in ((3, 2), (6, 3), (extensions, 2)):
+        length = int.from_bytes(hello[place : place + size]) - shorter
+        hello[place : place + size] = length.to_bytes(size)
+    answer = await raw(running, bytes(hello))
+    assert answer[:1] == b"\x15"
+    assert answer[-1] == Alert.DECODE_ERROR
+
+
+@pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA384", "ECDHE-ECDSA-AES128-SHA"])
+async def test_tls_1_2_without_aead_is_refused(running: Proxy, cipher: str) -> None:
+    """RFC 9325 4.2."""
+    context = running.client_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(cipher + ":@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError, match=r"(?i)handshake.failure"):
+        await wire_client(running, context=context)
+
+
+@pytest.mark.parametrize(
+    "cipher",
+    ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305"],
+)
+async def test_tls_1_2_with_aead_is_served(running: Proxy, cipher: str) -> None:
+    """RFC 9325 4.2; RFC 9113 9.2.2 wants the first for HTTP/2."""
+    context = running.client_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(cipher)
+    client = await wire_client(running, context=context)
+    assert client.wire.ssl_object.cipher()[0] == cipher  # type: ignore[index]  # the handshake is done
+    client.close()
+
+
 async def test_rule_102_a_name_is_minted_once_for_many_handshakes(running: Proxy) -> None:
     """30 at once, one leaf."""
     before = running.contexts.minted

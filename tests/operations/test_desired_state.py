@@ -115,6 +115,7 @@ def test_a_running_proxy_adds_its_names_and_a_silent_one_is_reported(
         hosts = ("web.dev.local", "*.web.dev.local", "web.other")
 
     class Serve:
+        demo = False
         routes = (Route,)
 
     class Answer:

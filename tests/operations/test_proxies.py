@@ -81,3 +81,28 @@ def test_without_a_proxy_there_is_no_status(asking: Asking) -> None:
     for request in requests:
         with pytest.raises(NotRunning):
             request()
+
+
+def demo_and(*others: RunningProxy) -> list[RunningProxy]:
+    about = About(version="1", pid=9, https_port=8443, config_file=None, demo=True)
+    return [RunningProxy(ControlSocket(Path("/nowhere/demo"), 9), about), *others]
+
+
+def test_a_demo_is_ended_where_nothing_else_runs_or_by_its_number(
+    sent: dict[str, Done], asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxies, "is_gone", lambda _: True)
+    sent[STOP] = Done()
+    about = About(version="1", pid=7, https_port=443, config_file=None)
+    serve = RunningProxy(ControlSocket(Path("/nowhere/control"), 7), about)
+    monkeypatch.setattr(proxies, "find_running", lambda *_: demo_and(serve))
+    assert proxies.stop(*asking, None, now=True) == "devtls serve (process 7)"
+    assert proxies.stop(*asking, 9, now=True) == "devtls demo (process 9)"
+    monkeypatch.setattr(proxies, "find_running", lambda *_: demo_and())
+    assert proxies.stop(*asking, None, now=True) == "devtls demo (process 9)"
+
+
+def test_a_demo_takes_no_other_requests(sent: dict[str, Done], asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxies, "find_running", lambda *_: demo_and())
+    with pytest.raises(NotRunning):
+        proxies.reload(*asking, None)

@@ -41,7 +41,8 @@ def test_a_proxy_that_does_not_end_is_raised_last(
 ) -> None:
     error = DevtlsError("it has not ended yet.", hint="kill 77")
 
-    def refuse(proxy: object) -> None:
+    def refuse(proxy: object, *, with_joined: bool) -> None:
+        assert with_joined  # or one of them would take the listeners over
         raise error
 
     monkeypatch.setattr(uninstall, "find_running", lambda *_: [object()])

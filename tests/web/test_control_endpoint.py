@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, UnixConnector, web
 
-from devtls.web.control_endpoint import make_control_app
+from devtls.web.control_endpoint import Lease, make_control_app
 from devtls.web.control_guard import socket_guard
 from devtls.web.control_messages import (
     ABOUT,
     FORMAT,
+    JOIN,
+    LEAVE,
     LEAVES,
     LOOK,
+    REJOIN,
     RELOAD,
     REMOVE,
     REVOKED,
@@ -30,8 +34,12 @@ from devtls.web.control_messages import (
     Certificates,
     Clients,
     Done,
+    JoinAnswer,
+    JoinMessage,
+    JoinRequest,
     LeavesAnswer,
     LeavesRequest,
+    MemberRequest,
     RefreshRequest,
     ReloadRequest,
     RemoveRequest,
@@ -48,11 +56,28 @@ SERVE = ServeStatus(
 )  # fmt: skip
 
 
+class RecordedLease:
+    """A lease that says what the test puts into it."""
+
+    answer = JoinAnswer(id="7")
+
+    def __init__(self) -> None:
+        self.said: asyncio.Queue[Sequence[JoinMessage]] = asyncio.Queue()
+        self.ended = asyncio.Event()
+
+    async def messages(self) -> Sequence[JoinMessage]:
+        return await self.said.get()
+
+    async def end(self) -> None:
+        self.ended.set()
+
+
 class Recorded:
     """Commands that remember what they were asked."""
 
     def __init__(self) -> None:
         self.asked: list[object] = []
+        self.lease = RecordedLease()
 
     def about(self) -> About:
         return About(version="1", pid=1, https_port=443, config_file=None)
@@ -82,6 +107,16 @@ class Recorded:
     async def look(self, asked: RefreshRequest) -> Done:
         return self._note(asked)
 
+    async def join(self, asked: JoinRequest) -> Lease:
+        self.asked.append(asked)
+        return self.lease
+
+    async def rejoin(self, asked: MemberRequest) -> Done:
+        return self._note(asked)
+
+    async def leave(self, asked: MemberRequest) -> Done:
+        return self._note(asked)
+
     def _note(self, asked: object) -> Done:
         self.asked.append(asked)
         return Done()
@@ -108,7 +143,7 @@ async def ask(home: Any, commands: Recorded, peer: list[int | OSError]) -> Async
             raise peer[0]
         return peer[0]
 
-    runner = web.AppRunner(make_control_app(commands, socket_guard(peer_uid)))
+    runner = web.AppRunner(make_control_app(commands, socket_guard(peer_uid)), handler_cancellation=True)
     await runner.setup()
     await web.UnixSite(runner, str(home / "control.sock")).start()
 
@@ -128,6 +163,7 @@ async def ask(home: Any, commands: Recorded, peer: list[int | OSError]) -> Async
 
 async def test_questions_are_answered_with_the_format(ask: Ask) -> None:
     facts = {"version": "1", "pid": 1, "https_port": 443, "config_file": None, "pac_port": None, "pac_trouble": ""}
+    facts |= {"state_dir": "", "listen": [], "stopping": False, "joined": []}
     assert await ask("GET", ABOUT) == (200, {**facts, "format": FORMAT})
     status, answer = await ask("GET", STATUS)
     assert (status, answer["format"], answer["serve"]["certificates"]["minted"]) == (200, FORMAT, 0)
@@ -142,6 +178,8 @@ async def test_orders_reach_the_proxy(ask: Ask, commands: Recorded) -> None:
         (LEAVES, {"name": "app.test"}),
         (REVOKED, {}),
         (LOOK, {}),
+        (REJOIN, {"id": "7"}),
+        (LEAVE, {"id": "7"}),
     ):
         assert (await ask("POST", path, body))[0] == 200
     assert commands.asked == [
@@ -152,6 +190,8 @@ async def test_orders_reach_the_proxy(ask: Ask, commands: Recorded) -> None:
         LeavesRequest(name="app.test"),
         RevokedRequest(),
         RefreshRequest(),
+        MemberRequest(id="7"),
+        MemberRequest(id="7"),
     ]
     assert (await ask("POST", LEAVES, {"name": "x"}))[1] == {"sha256": "ab", "serials": ["0a"], "format": FORMAT}
 
@@ -194,3 +234,29 @@ async def test_a_request_that_a_proxy_forwarded_gets_nothing(ask: Ask, commands:
         status, answer = await ask(method, path, **{"X-Forwarded-For": "127.0.0.1"})
         assert (status, answer["trouble"]["message"]) == (403, "The control API is never behind a route.")
     assert commands.asked == []
+
+
+async def test_a_lease_is_a_line_for_each_message_until_its_client_is_gone(
+    ask: Ask, home: Any, commands: Recorded
+) -> None:
+    asked = {"pid": 5, "directory": "/b", "state_dir": "/s", "ca_sha256": "ab"}
+    connector = UnixConnector(str(home / "control.sock"))
+    async with ClientSession(connector=connector) as session:
+        response = await session.post(f"http://devtls{JOIN}", data=json.dumps(asked).encode())
+        assert response.content_type == "application/x-ndjson"
+        assert json.loads(await response.content.readline())["id"] == "7"
+        commands.lease.said.put_nowait([JoinMessage(kind="line", text="a"), JoinMessage(kind="line", text="b")])
+        assert [json.loads(await response.content.readline())["text"] for _ in range(2)] == ["a", "b"]
+        assert not commands.lease.ended.is_set()
+    # No message is due: the end of the connection is all that is to be noticed.
+    await asyncio.wait_for(commands.lease.ended.wait(), 5)
+    assert commands.asked == [JoinRequest(pid=5, directory="/b", state_dir="/s", ca_sha256="ab")]
+
+
+async def test_a_lease_without_messages_ends_its_response(ask: Ask, home: Any, commands: Recorded) -> None:
+    asked = {"pid": 5, "directory": "/b", "state_dir": "/s", "ca_sha256": "ab"}
+    commands.lease.said.put_nowait(())
+    async with ClientSession(connector=UnixConnector(str(home / "control.sock"))) as session:
+        response = await session.post(f"http://devtls{JOIN}", data=json.dumps(asked).encode())
+        assert len((await response.read()).splitlines()) == 1
+    assert commands.lease.ended.is_set()

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,11 +65,17 @@ def command(ctx: click.Context, *, with_trust: bool, check: bool, https_port: in
 @contextmanager
 def _temporary_paths() -> Iterator[Paths]:
     directory = Path(tempfile.mkdtemp(prefix="devtls-demo-"))
+    # The user's own runtime directory: `devtls status` and `devtls stop` look there.
+    runtime_dir = Paths.from_environment().runtime_dir
+    made = [each for each in (runtime_dir, *runtime_dir.parents) if not each.exists()]
     try:
-        yield Paths(directory / "state", directory / "config", directory / "run")
+        yield Paths(directory / "state", directory / "config", runtime_dir)
     finally:
         # The demo is over: a file that Windows still holds open is no error to end with.
         shutil.rmtree(directory, ignore_errors=True)
+        for each in made:
+            with suppress(OSError):  # not made after all, or somebody uses it by now
+                each.rmdir()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,12 @@ async def _serve(demo: Demo, log: Log, style: TerminalStyle, https_port: int | N
         port = _usual_port() if https_port is None else https_port
         # Port 80 would need rights, and the demo's addresses are typed with https.
         flags = {"https_port": port, "redirect": False}
-        daemon = Daemon(Source(demo.paths, None, (parse_route_argument(f"{NAME}={app_port}"),), flags), log)
+        trust_command = "devtls trust" if demo.trusted else "devtls demo --trust"
+        if not demo.trusted:
+            # `devtls trust` makes another CA than this one.
+            log.trust_advice = f"Nobody trusts the demo's CA, which ends with it; `{trust_command}` uses your own."
+        route = parse_route_argument(f"{NAME}={app_port}")
+        daemon = Daemon(Source(demo.paths, None, (route,), flags, demo=True, trust_command=trust_command), log)
         daemon.prepare()
         if not demo.trusted:
             # Before anything is shown: the curl line names this file.

@@ -58,7 +58,7 @@ def command(*, fix: bool, yes: bool, as_json: bool, verbose: bool) -> int:
         os.environ,
         _directory(),
         terminal_passphrases(),
-        lambda: statuses(paths, TerminalReporter()),
+        lambda: [serve for serve in statuses(paths, TerminalReporter()) if not serve.demo],
     )
     diagnosis = _diagnose(environment)
     fixed: tuple[Fixed, ...] = ()

@@ -40,6 +40,7 @@ def _in_words(listed: RouteList) -> str:
     if listed.pid is None:
         head = f"No devtls serve runs; {file} has:"
     else:
-        head = f"devtls serve (process {listed.pid})" + (f" with {file}:" if file else ":")
+        joined = "" if listed.joined is None else f", which joined process {listed.joined}"
+        head = f"devtls serve (process {listed.pid}{joined})" + (f" with {file}:" if file else ":")
     lines = list(route_lines(listed.routes, details=listed.pid is not None)) or ["  No routes: devtls add app 3000"]
     return "\n".join([*folded(printable(head)), "", *lines])

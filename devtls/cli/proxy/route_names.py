@@ -7,29 +7,14 @@ from click.shell_completion import CompletionItem
 
 from devtls.errors import DevtlsError
 from devtls.operations.context import Context
+from devtls.operations.reporter import SilentReporter
 from devtls.operations.route_lists import lists
-
-
-class _SilentReporter:
-    """Drops every report: a message would land in the middle of the command line that is typed."""
-
-    def info(self, message: str) -> None:
-        """Drop it."""
-
-    def warning(self, message: str, hint: str = "") -> None:
-        """Drop it."""
-
-    def error(self, error: DevtlsError) -> None:
-        """Drop it."""
-
-    def begin(self, label: str, elevation: str = "") -> None:
-        """Drop it."""
 
 
 def complete_route(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the routes that begin with what is typed; none where they cannot be read."""
     try:
-        found = lists(Context.here(_SilentReporter()), ctx.params.get("config"))
+        found = lists(Context.here(SilentReporter()), ctx.params.get("config"))
     # An error in the middle of a line that is being typed helps nobody.
     except DevtlsError:
         return []

@@ -27,6 +27,7 @@ from devtls.system.storage.config_discovery import FILE_NAME
 @click.option("--https-port", type=PORT, help="Default: 443, or 8443; 0 takes a free one.")
 @click.option("--http-port", type=PORT, help="Port that redirects to https. Default: 80.")
 @click.option("--no-redirect", is_flag=True, help="Do not listen for http:// at all.")
+@click.option("--alone", is_flag=True, help="Do not join the devtls serve that runs.")
 @click.option("--allow-remote", is_flag=True, help="A TARGET here is another machine, and that is meant.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="One JSON object per line on stderr.")
 @click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Write everything there, not here.")
@@ -41,6 +42,7 @@ def command(
     https_port: int | None,
     http_port: int | None,
     no_redirect: bool,
+    alone: bool,
     allow_remote: bool,
     log_format: str | None,
     log_file: Path | None,
@@ -53,6 +55,9 @@ def command(
     A TARGET is a port (3000), host:port, a directory (./site), unix:/path or https://host. A short NAME is served in
     every zone of your CA: app is https://app.dev.local, https://app.localhost and https://app.test. Routes add up
     with those of devtls.toml, which is read again whenever it changes.
+
+    While a devtls serve of yours runs, another one joins it: its routes are served there for as long as it runs, and
+    it takes over when the first one ends. A port or an address that differs, or --alone, makes a process of its own.
     """
     if verbose and quiet:
         raise click.UsageError("Use only one of --verbose and --quiet.")
@@ -63,6 +68,7 @@ def command(
         https_port=https_port,
         http_port=http_port,
         no_redirect=no_redirect,
+        alone=alone,
         allow_remote=allow_remote,
         log_format=log_format,
         log_file=log_file,

@@ -19,6 +19,7 @@ _SWITCHES = {
     "-q": "quiet",
     "--quiet": "quiet",
     "--no-redirect": "no_redirect",
+    "--alone": "alone",
     "--allow-remote": "allow_remote",
 }
 _PORTS = {"--https-port": "https_port", "--http-port": "http_port"}
@@ -35,6 +36,7 @@ class ServeArguments(msgspec.Struct, frozen=True, kw_only=True):
     https_port: int | None = None
     http_port: int | None = None
     no_redirect: bool = False
+    alone: bool = False
     allow_remote: bool = False
     log_format: str | None = None
     log_file: Path | None = None

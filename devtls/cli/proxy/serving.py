@@ -7,6 +7,7 @@ loopback, and to start without a route. Imports nothing of click, which a start 
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import time
 from pathlib import Path
@@ -21,8 +22,9 @@ from devtls.daemon.console.lines import LineWriter
 from devtls.daemon.console.log import Log, forward_logging
 from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.run import run_daemon
-from devtls.daemon.source import Source
-from devtls.errors import ExitCode
+from devtls.daemon.source import Source, TypedRoutes
+from devtls.errors import ExitCode, PortInUse, StateError
+from devtls.system.control.channel import find_channels
 from devtls.system.machine.log_file import divert_output
 from devtls.system.machine.paths import Paths, refuse_sudo_for
 from devtls.system.storage.config_discovery import (
@@ -66,9 +68,10 @@ def start(given: ServeArguments) -> int:
     arguments = tuple(
         parse_route_argument(route, directory=directory, allow_remote=given.allow_remote) for route in given.routes
     )
-    source = Source(paths, find_file(given.config, paths), arguments, flags)
+    typed = TypedRoutes(given.routes, directory, given.allow_remote)
+    source = Source(paths, find_file(given.config, paths), arguments, flags, typed=typed)
     level = "quiet" if given.quiet else "verbose" if given.verbose else "normal"
-    return serve(source, level=level, passphrase_fd=given.passphrase_fd)
+    return serve(source, level=level, passphrase_fd=given.passphrase_fd, alone=given.alone)
 
 
 def find_file(config: Path | None, paths: Paths) -> Found | None:
@@ -78,8 +81,11 @@ def find_file(config: Path | None, paths: Paths) -> Found | None:
     return find_config(Path.cwd(), home=Path.home(), config_dir=paths.config_dir)
 
 
-def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = None) -> int:
-    """Run the proxy until it is told to end; return the exit code. A locked CA is unlocked before anything is open."""
+def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = None, alone: bool = False) -> int:
+    """Run the proxy until it is told to end, or join the one that runs unless `alone`; return the exit code.
+
+    A locked CA is unlocked before anything is open.
+    """
     gc.disable()  # run_daemon enables it again
     style = TerminalStyle.of(sys.stderr)
     writer = LineWriter(sys.stderr)
@@ -87,7 +93,15 @@ def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = 
     try:
         daemon = Daemon(source, log)
         daemon.keystore.passphrases = terminal_passphrases(passphrase_fd)
-        daemon.prepare()
+        if not alone and (code := _join(daemon, writer)) is not None:
+            return code
+        try:
+            daemon.prepare()
+        except PortInUse:
+            # Another start came between: its proxy can be found by now.
+            if not alone and (code := _join(daemon, writer)) is not None:
+                return code
+            raise
         # The configuration says it, so not before `prepare`; errors up to here are text.
         log.as_json = daemon.config.serve.log_format == "json"
         if not daemon.config.routes:
@@ -100,6 +114,26 @@ def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = 
         gc.enable()
         # Last: the thread that writes is a daemon, and would end in the middle of a line.
         writer.close()
+
+
+def _join(daemon: Daemon, writer: LineWriter) -> int | None:
+    """Join the proxy that runs; None when there is none to join. Raises DevtlsError."""
+    # Sockets of systemd's or launchd's are listeners of its own.
+    if "LISTEN_FDS" in os.environ or not _may_run(daemon.source.paths):
+        return None
+    # Nothing of it in a start that finds nobody.
+    from devtls.cli.terminal.reporter import TerminalReporter
+    from devtls.daemon.joined.member import join
+
+    return join(daemon, TerminalReporter(), writer.write)
+
+
+def _may_run(paths: Paths) -> bool:
+    """Say whether any devtls serve of this user has left a trace: one look into a directory."""
+    try:
+        return bool(find_channels(paths.runtime_dir))
+    except StateError:  # told with the first lines of the log
+        return False
 
 
 def _why_nothing(found: Found | None) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 import click
 
@@ -16,9 +17,11 @@ from devtls.cli.terminal.output import paint, print_json, wrapped
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.daemon.console.style import BOLD, CYAN, RED, YELLOW
 from devtls.errors import ExitCode
+from devtls.operations.config_choice import display_path
 from devtls.operations.control import nothing_runs, statuses
+from devtls.operations.route_lists import routes_by
 from devtls.system.machine.paths import Paths, refuse_sudo_for
-from devtls.web.control_messages import FORMAT, Advice, ErrorInfo, ServeStatus
+from devtls.web.control_messages import FORMAT, Advice, ErrorInfo, JoinedProcess, ServeStatus
 
 _LABEL_WIDTH = 14
 _ORIGINS = {
@@ -48,16 +51,20 @@ def command(as_values: bool) -> int:
 def in_words(serve: ServeStatus, now: datetime) -> Iterator[str]:
     """Return the lines of one proxy."""
     ends = ", and is about to end" if serve.stopping else ""
+    runs = "runs its demo" if serve.demo else "serves"
     yield paint(
-        f"devtls {printable(serve.version)} serves since {_moment(serve.since, now)} (process {serve.pid}){ends}.", BOLD
+        f"devtls {printable(serve.version)} {runs} since {_moment(serve.since, now)} (process {serve.pid}){ends}.", BOLD
     )
     yield ""
     yield from (line for label, text in _facts(serve).items() for line in _row(label, text))
     yield ""
-    if serve.routes:
-        yield from route_lines(serve.routes, details=True)
+    if own := routes_by(serve, 0):
+        yield from route_lines(own, details=True)
     else:
         yield "  No routes: devtls add app 3000"
+    for each in serve.joined:
+        yield ""
+        yield from _joined(serve, each, now)
     if serve.reload_error is not None:
         yield ""
         when = _moment(serve.reload_error.at, now)
@@ -65,6 +72,16 @@ def in_words(serve: ServeStatus, now: datetime) -> Iterator[str]:
     for warning in serve.warnings:
         yield ""
         yield from _message(warning, "", YELLOW)
+
+
+def _joined(serve: ServeStatus, each: JoinedProcess, now: datetime) -> Iterator[str]:
+    place = display_path(Path(each.config_file or each.directory))
+    head = f"Process {each.pid} joined at {_moment(each.since, now)}, with the routes of {place}:"
+    yield from wrapped(head, "  ", widest=_WIDEST)
+    yield from route_lines(routes_by(serve, each.pid), details=True)
+    if each.reload_error is not None:
+        when = _moment(each.reload_error.at, now)
+        yield from _message(each.reload_error, f"Not in effect, since {when}: ", RED)
 
 
 def _facts(serve: ServeStatus) -> dict[str, str]:

@@ -34,6 +34,7 @@ class Findings:
     names: Mapping[str, Resolves] = field(default_factory=dict)
     trusted: bool | None = False
     authority_is_new: bool = False
+    trust_command: str = "devtls trust"
     missing_directories: frozenset[str] = frozenset()
     written: frozenset[str] = frozenset()
 
@@ -88,7 +89,7 @@ def _missing(
 ) -> list[list[str]]:
     remarks = []
     if findings.trusted is False:
-        remarks.append([_untrusted(findings), "", f"    {paint('devtls trust', CYAN)}"])
+        remarks.append([_untrusted(findings), "", f"    {paint(findings.trust_command, CYAN)}"])
     exact: dict[str, Route] = {}
     for route in routes:
         for host in route.hosts:
@@ -112,6 +113,8 @@ def _missing(
 
 
 def _untrusted(findings: Findings) -> str:
+    if findings.trust_command != "devtls trust":
+        return "No browser trusts the CA of this demo, which ends with it. With your own:"
     made = "A new CA was made; no" if findings.authority_is_new else "No"
     lost = any(_is_lost(host, findings) for host in findings.names)
     # One question and one password instead of two.

@@ -56,6 +56,8 @@ class Log:
         self.style = style
         self._monotonic = monotonic
         self._last_written: dict[str, float] = {}
+        self.trust_advice = "Run `devtls trust`, then restart the client."
+        """What to do where a client does not trust the CA; a demo has one that nobody can trust."""
         self._cookies: set[tuple[str, str]] = set()
         self.framework_hints: Callable[[str, Route, FrameworkFinding], None] = lambda _host, _route, _found: None
         """Says what to set in an app's framework; the daemon sets it."""
@@ -119,8 +121,7 @@ class Log:
         if failure.refused_certificate:
             if self._first_in_a_while(f"refused {name}"):
                 self.warn(
-                    f"a client refused our certificate for {name}: its store lacks the root. "
-                    "Run `devtls trust`, then restart the client.",
+                    f"a client refused our certificate for {name}: its store lacks the root. {self.trust_advice}",
                     event="certificate_refused",
                     host=name,
                     reason=failure.reason,

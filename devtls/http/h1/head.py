@@ -22,7 +22,8 @@ from devtls.http.h1.framing import RequestFrame, ResponseFrame, frame_request, f
 from devtls.http.h1.target import resolve_target
 
 _METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"))
-_IN_TARGET = bytes(code for code in range(0x21, 0x7F) if code != ord("#"))
+# Bytes above ASCII are `resolve_target`'s to judge.
+_IN_TARGET = bytes(code for code in range(0x21, 0x100) if code not in (ord("#"), 0x7F))
 _IN_START_LINE = bytes(code for code in range(0x100) if code >= 0x20 and code != 0x7F)
 _VERSION = re.compile(rb"[A-Z]+/[0-9]+\.[0-9]+")
 _START_LINE_SLACK = 256  # for the method, the version, the spaces
@@ -199,6 +200,11 @@ def check_line_length(line: bytes, limits: HeadLimits, *, partial: bool = False)
         raise ProtocolViolation(f"The start line is longer than {limit} bytes.", status=414)
 
 
+def target_too_long(limits: HeadLimits) -> ProtocolViolation:
+    """Return the error for a target over its limit (414)."""
+    return ProtocolViolation(f"The request target is longer than {limits.max_target_bytes} bytes.", status=414)
+
+
 def parse_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, bool]:
     """Return (method, target, is HTTP/1.1); raises ProtocolViolation with 400, 414 or 505 (RFC 9112 section 3)."""
     parts = line.split(b" ")
@@ -228,10 +234,8 @@ def _explain_request_line(line: bytes, limits: HeadLimits) -> ProtocolViolation:
     if parts[2] not in (b"HTTP/1.0", b"HTTP/1.1"):
         return ProtocolViolation("Only HTTP/1.0 and HTTP/1.1 are spoken in this form.", status=505)
     if len(parts[1]) > limits.max_target_bytes:
-        return ProtocolViolation(f"The request target is longer than {limits.max_target_bytes} bytes.", status=414)
-    if b"#" in parts[1]:
-        return ProtocolViolation("The request target has a fragment.")
-    return ProtocolViolation("The request target has a byte outside ASCII.")
+        return target_too_long(limits)
+    return ProtocolViolation("The request target has a fragment.")
 
 
 def parse_request(head: bytes, stream_id: int, limits: HeadLimits, memo: HeadMemo) -> tuple[Request, bool]:
@@ -271,6 +275,8 @@ def _parse_request(head: bytes, stream_id: int, limits: HeadLimits, memo: HeadMe
         # It would show a script the cookies that are hidden from it (cross-site tracing).
         raise ProtocolViolation("TRACE is not served.", status=405)
     target, authority = resolve_target(method, target, frame.host)
+    if len(target) > limits.max_target_bytes:  # it grew: a byte beyond ASCII becomes three
+        raise target_too_long(limits)
     upgrade = frame.upgrade if method == b"GET" and frame.body_length == 0 else b""  # RFC 6455 4.1: a GET
     version = b"1.1" if is_1_1 else b"1.0"
     request = Request(

@@ -2,7 +2,8 @@
 
 Owns which host a request is for. Refuses authority-form (we are no tunnel), user information, fragments (the start
 line has refused them) and hosts that are no uri-host. A path and query are never decoded or normalised: they leave as
-they came.
+they came, but for raw UTF-8, which some programs send though RFC 3986 knows only ASCII; it is percent-encoded, as Caddy
+does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,26 @@ _AUTHORITY = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2}){1,255})(?::[0-9]{0,5})?"
 )
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)")
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _MAX_AUTHORITY = 300  # a name of 255 bytes, brackets and a port
+
+
+def encode_target(target: bytes) -> bytes:
+    """Return a target in ASCII: UTF-8 beyond it percent-encoded (RFC 3986 2.1, RFC 3987 3.1), the rest untouched.
+
+    Raises ProtocolViolation for bytes that are no UTF-8: what they mean, another program could take for something else.
+    """
+    if target.isascii():
+        return target
+    try:
+        target.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ProtocolViolation("The request target has a byte outside ASCII that is not UTF-8.") from None
+    return _BEYOND_ASCII.sub(_encode, target)
+
+
+def _encode(found: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % found[0][0]
 
 
 def parse_authority(text: bytes) -> bytes:
@@ -35,11 +55,14 @@ def _parse_short_authority(text: bytes) -> bytes:
 
 
 def resolve_target(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes]:
-    """Return (origin-form or `*`, effective authority); an absolute-form target wins over Host (RFC 9112 3.2.2)."""
+    """Return (origin-form or `*`, effective authority); an absolute-form target wins over Host (RFC 9112 3.2.2).
+
+    The target is ASCII. Raises ProtocolViolation (400).
+    """
     # Checked even when it loses: an app gets no Host that is none.
     authority = b"" if host is None else parse_authority(host)
     if target.startswith(b"/"):
-        return target, authority
+        return encode_target(target), authority
     if target == b"*":
         if method != b"OPTIONS":
             raise ProtocolViolation("Only OPTIONS may have the target *.")
@@ -52,4 +75,4 @@ def resolve_target(method: bytes, target: bytes, host: bytes | None) -> tuple[by
         path = b"*"
     elif not path.startswith(b"/"):
         path = b"/" + path
-    return path, parse_authority(absolute[1])
+    return encode_target(path), parse_authority(absolute[1])

@@ -40,6 +40,8 @@ _READING_UNTIL_CLOSE: Final = 4
 _READING_SWITCHED: Final = 5
 _READING_TUNNEL: Final = 6
 _READING_BROKEN: Final = 7
+_METHODS_WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
+"""RFC 9110 8.6: their requests say the length also when there is no body; WEBrick, lighttpd, nginx answer 411 else."""
 _QUOTED_BYTES: Final = 40
 """How much is shown of an answer that is not HTTP."""
 
@@ -100,7 +102,7 @@ class H1UpstreamCodec:
             extra = writer.TRANSFER_CHUNKED
             self._body.begin(outgoing.CHUNKED)
         else:
-            if length or lengths:
+            if length or lengths or request.method in _METHODS_WITH_BODY:
                 extra = writer.missing_length(lengths, length)
             self._body.begin(outgoing.LENGTH, length)
         # The client's Upgrade was hop-by-hop; this one is ours (RFC 9110 7.8).

@@ -16,6 +16,11 @@ _MAX_PIECES: Final = 64
 _PRIORITY_BYTES: Final = 5  # RFC 9113 6.2
 
 
+def is_self_dependent(stream_id: int, priority: bytes) -> bool:
+    """Say whether the payload of PRIORITY makes a stream depend on itself (RFC 7540 5.3.1: an error of that stream)."""
+    return int.from_bytes(priority[:4]) & frames.MAX_STREAM_ID == stream_id
+
+
 class WholeBlock(NamedTuple):
     """A block and whether its HEADERS ended the stream."""
 
@@ -24,9 +29,12 @@ class WholeBlock(NamedTuple):
 
 
 class BlockAssembler:
-    """One connection's; `stream_id` is 0 while no block is open, `since_s` when the open one began."""
+    """One connection's; `stream_id` is 0 while no block is open, `since_s` when the open one began.
 
-    __slots__ = ("_bytes", "_end_stream", "_max_bytes", "_pieces", "since_s", "stream_id")
+    `depends_on_itself` says of the last block that its HEADERS made their stream depend on itself.
+    """
+
+    __slots__ = ("_bytes", "_end_stream", "_max_bytes", "_pieces", "depends_on_itself", "since_s", "stream_id")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -35,6 +43,7 @@ class BlockAssembler:
         self._end_stream = False
         self.stream_id = 0
         self.since_s = 0.0
+        self.depends_on_itself = False
 
     def begin(self, stream_id: int, flags: int, payload: bytes, now_s: float) -> bytes | None:
         """Take the payload of HEADERS; return the block when that is all of it. Raises ConnectionFault."""
@@ -43,7 +52,10 @@ class BlockAssembler:
         if flags & frames.PRIORITISED:
             if len(payload) < _PRIORITY_BYTES:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS are too short for their priority.")
+            self.depends_on_itself = is_self_dependent(stream_id, payload)
             payload = payload[_PRIORITY_BYTES:]  # deprecated (RFC 9113 5.3.2)
+        else:
+            self.depends_on_itself = False
         if flags & frames.END_HEADERS:
             return payload
         self.stream_id, self.since_s = stream_id, now_s

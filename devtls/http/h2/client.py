@@ -28,9 +28,13 @@ from devtls.http.h2 import frames, heads
 from devtls.http.h2.endpoint import Endpoint, Event
 from devtls.http.h2.frames import ConnectionFault, ErrorCode, StreamFault
 from devtls.http.h2.limits import H2Limits
+from devtls.http.h2.settings import CONTROL_COST
 from devtls.http.h2.streams import END, Ended, Stream
 
 _NOT_YET_S = -1.0
+_RAPID_S = 1.0
+"""A stream that lived longer before its client took it back was no rapid reset: the limit of open ones bounds those."""
+_CHEAP_BYTES = 65536
 # A client that announces less (RFC 9113 6.5.2: advice only) means what its requests are answered with as a rule.
 _LEAST_LIST_BYTES = 16_384
 # RFC 9113 6.5.2 counts 32 for a field beside its bytes; an index into the static table stands for a name of 27 at most.
@@ -111,10 +115,13 @@ class H2ClientCodec(Endpoint[ClientEvent]):
         decoded = self._decoder.decode(block)
         stream = self._streams.get(stream_id)
         if stream is not None:
+            if self._blocks.depends_on_itself:
+                raise StreamFault(ErrorCode.PROTOCOL_ERROR, "A stream depends on itself.")
             self._on_trailers(stream, decoded, end_stream=end_stream)
         elif stream_id % 2 == 0 or self._ended.how(stream_id) is None:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "A stream's number is even or lower than the last one's.")
         else:
+            self._charge(CONTROL_COST)  # it had to be decoded
             self._on_late_frame(stream_id, frames.HEADERS)
 
     def _begin(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
@@ -128,12 +135,16 @@ class H2ClientCodec(Endpoint[ClientEvent]):
             refused = violation
         if self._last_taken is not None and stream_id > self._last_taken:
             self._ended.note(stream_id, Ended.RESET_BY_US)  # its body may be on its way
+            self._charge(CONTROL_COST)
             return  # RFC 9113 6.8: it was told that this one is not looked at
+        if self._blocks.depends_on_itself:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "A stream depends on itself.")
         # Those that the client has reset count until the app is done with them (CVE-2023-44487).
         if len(self._streams) + len(self._lingering) >= self._limits.max_streams:
             raise StreamFault(ErrorCode.REFUSED_STREAM, "Too many streams are open.")
         method = self._refused_method if request is None else request.method
         stream = self._streams[stream_id] = Stream(stream_id, stream_id, self._peer_window, self._window, method)
+        stream.opened_s = self._now_s
         if request is None:
             assert refused is not None  # noqa: S101 - one of the two is there
             self._events.append(Malformed(stream_id, refused.status, str(refused)))
@@ -191,10 +202,12 @@ class H2ClientCodec(Endpoint[ClientEvent]):
             self._list_bytes = max(value, _LEAST_LIST_BYTES)
 
     def _peer_reset(self, stream: Stream, code: int) -> None:
-        answered = not stream.our_side_open
+        # What an upload has used of its window was not sent for nothing.
+        cheap = self._window - stream.receive_window < _CHEAP_BYTES
+        rapid = cheap and stream.our_side_open and self._now_s - stream.opened_s < _RAPID_S
         super()._peer_reset(stream, code)
         # Rapid reset (CVE-2023-44487): it costs the client nothing and an app a request.
-        if not answered and not self._abuse.take(self._now_s):
+        if rapid and not self._take_reset():
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "Too many requests were taken back.")
 
     def _take_data(self, stream: Stream, data: bytes) -> None:
@@ -286,7 +299,7 @@ class H2ClientCodec(Endpoint[ClientEvent]):
         stream.answered = True
         stream.tunnel = False  # what was to be one was refused
         # Its end is an event of its own, also without a body: trailers may come before it.
-        self._append_block(stream, block, end_stream=False)
+        self._append_block(stream, block, end_stream=False, bodiless=event.body_length == 0)
 
     def _check_size(self, event: Response) -> None:
         # With :status and its three digits.

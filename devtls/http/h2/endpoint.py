@@ -2,25 +2,30 @@
 
 Owns the buffer, stream states and GOAWAY (RFC 9113 sections 3 to 6). Refuses what the RFC calls an error, as
 a ConnectionFault or StreamFault inside and as GOAWAY or RST_STREAM outside, and what it merely allows but nobody needs:
-empty DATA, resets without end. Strategy: a frame is one slice and a few comparisons, the usual ones first.
+empty DATA, resets and control frames without end. Strategy: a frame is one slice and a few comparisons, the usual ones
+first; what leads to many events is worked off in pieces, so that one connection never holds up the others.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from devtls.errors import ProtocolViolation
 from devtls.http.events import ClientEvent, Data, EndOfMessage, Reset, Trailers, UpstreamEvent
 from devtls.http.h2 import frames, heads
-from devtls.http.h2.blocks import BlockAssembler
+from devtls.http.h2.blocks import BlockAssembler, is_self_dependent
 from devtls.http.h2.frames import ConnectionFault, ErrorCode, StreamFault, protocol_error, without_padding
 from devtls.http.h2.hpack import Block, FieldDecoder
 from devtls.http.h2.limits import H2Limits
-from devtls.http.h2.settings import Settings
+from devtls.http.h2.settings import ACK_COST, CONTROL_COST, LIGHT_COST, Settings
 from devtls.http.h2.streams import END, Ended, Stream
 
 _MAX_EMPTIES = 100  # in a row; flow control does not bound them (CVE-2019-9518)
+_MAX_EVENTS = 512  # of one call: as many requests as may be open, twice; each costs 30 us
+_LATE_BYTES = 1024
+"""DATA on a stream that is over is charged when it is smaller: what was on its way comes in larger pieces."""
+_COSTS: Final = dict.fromkeys((frames.SETTINGS, frames.RST_STREAM, frames.PING, frames.CONTINUATION), CONTROL_COST)
 
 Event = ClientEvent | UpstreamEvent
 EventT = TypeVar("EventT")
@@ -37,6 +42,8 @@ class Endpoint(Settings, Generic[EventT]):
         self._buffer = b""
         self._blocks = BlockAssembler(limits.head.max_head_bytes)
         self._last_peer_stream = 0
+        self.has_more = False
+        """Whole frames wait in the buffer: call `receive_data` with nothing in the next turn of the loop."""
         self.broken = False
         """GOAWAY for a fault is in the buffer; nothing more is read."""
         self.peer_leaves = False
@@ -57,10 +64,14 @@ class Endpoint(Settings, Generic[EventT]):
         if self.broken:
             return []
         events = self._events = []
+        self.has_more = False
         data = self._buffer + data if self._buffer else data
         position, end = 0, len(data)
         try:
             while end - position >= frames.HEADER_BYTES:
+                if len(events) >= _MAX_EVENTS:
+                    self.has_more = True
+                    break
                 high, low, kind, flags, stream_id = frames.unpack_header(data, position)
                 length = high << 8 | low
                 # We never offer more. Before the payload is here: it would have to be buffered.
@@ -87,6 +98,9 @@ class Endpoint(Settings, Generic[EventT]):
             elif kind == frames.DATA and self._greeted:
                 self._on_data(stream_id, flags, payload)
             elif kind == frames.WINDOW_UPDATE and self._greeted:
+                self._control_left -= LIGHT_COST  # as `_charge`, but each DATA may bring two of them
+                if self._control_left < 0:
+                    self._refill_control()
                 self._on_window_update(stream_id, payload)
             else:
                 self._on_other(kind, flags, stream_id, payload)
@@ -110,7 +124,9 @@ class Endpoint(Settings, Generic[EventT]):
             self._on_priority(stream_id, payload)
         elif kind == frames.PUSH_PROMISE:
             raise protocol_error("Nobody may push to us.")
-        # RFC 9113 5.5: frames of other types are ignored.
+        # RFC 9113 5.5: frames of other types are ignored, but not for nothing.
+        is_ack = flags & frames.ACK and kind in (frames.SETTINGS, frames.PING)
+        self._charge(ACK_COST if is_ack else _COSTS.get(kind, LIGHT_COST))
 
     # -- field blocks -------------------------------------------------------------------------------------------------
 
@@ -157,6 +173,8 @@ class Endpoint(Settings, Generic[EventT]):
         if stream is None or not stream.peer_open:
             # Else each late frame would shrink the connection's window for ever.
             self._credit_connection(size)
+            if size < _LATE_BYTES:
+                self._charge(LIGHT_COST)
             self._on_late_frame(stream_id, frames.DATA)
             return
         data = without_padding(payload) if flags & frames.PADDED else payload
@@ -243,6 +261,9 @@ class Endpoint(Settings, Generic[EventT]):
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY is not five bytes.")
         if len(payload) != 5:
             raise StreamFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY is not five bytes.")
+        if is_self_dependent(stream_id, payload):
+            # As Go: a stream error on idle streams too, though RFC 9113 6.4 knows no RST_STREAM for those.
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "A stream depends on itself.")
 
     def _on_rst_stream(self, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -297,6 +318,7 @@ class Endpoint(Settings, Generic[EventT]):
 
     def _fail(self, fault: ConnectionFault) -> None:
         self.broken = True
+        self.has_more = False
         self._buffer = b""
         self._blocks.abandon()
         self._settings_since_s = None
@@ -309,12 +331,13 @@ class Endpoint(Settings, Generic[EventT]):
 
     def _fail_stream(self, stream_id: int, fault: StreamFault) -> None:
         # A client that makes us reset its streams costs as much as one that resets them itself (CVE-2025-8671).
-        if not self._abuse.take(self._now_s):
+        if not self._take_reset():
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "Too many streams were reset.") from fault
         self._append(frames.rst_stream(stream_id, fault.code))
         stream = self._streams.get(stream_id)
         if stream is None:
-            self._ended.note(stream_id, Ended.RESET_BY_US)
+            if not self._is_idle(stream_id):
+                self._ended.note(stream_id, Ended.RESET_BY_US)
             return
         self._remove(stream, Ended.RESET_BY_US)
         self._emit(stream, Reset(stream.label, str(fault), fault.code))

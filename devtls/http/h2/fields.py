@@ -12,7 +12,9 @@ from typing import Final
 
 import msgspec
 
+from devtls.errors import ProtocolViolation
 from devtls.http.h1.fields import is_token
+from devtls.http.h1.target import encode_target
 
 PLAIN: Final = 0
 COOKIE: Final = 1
@@ -51,7 +53,7 @@ CONNECTION_SPECIFIC: Final = frozenset(
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _CONTROLS = bytes(code for code in (*range(0x20), 0x7F) if code != ord("\t"))
-_IN_PATH = bytes(code for code in range(0x21, 0x7F) if code != ord("#"))
+_IN_PATH = bytes(code for code in range(0x21, 0x100) if code not in (ord("#"), 0x7F))
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+\-.]*")
 _STATUS = re.compile(rb"[1-9][0-9]{2}")
 _FIELD_BYTES = 32  # RFC 9113 6.5.2: what a list is charged for each of its fields
@@ -67,10 +69,16 @@ class FieldEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 def check_field(name: bytes, value: bytes) -> FieldEntry:
-    """Return the entry of a field as it was decoded."""
+    """Return the entry of a field as it was decoded; a path leaves in ASCII, as HTTP/1's (`encode_target`)."""
     kind = _KINDS.get(name, PLAIN)
+    size = len(name) + len(value) + _FIELD_BYTES  # of what was sent: both sides' tables count it
     flaw = _flaw(name, value, kind)
-    return FieldEntry((name, value), MALFORMED if flaw else kind, len(name) + len(value) + _FIELD_BYTES, flaw)
+    if kind == PATH and not flaw and not value.isascii():
+        try:
+            value = encode_target(value)
+        except ProtocolViolation as violation:
+            flaw = str(violation)
+    return FieldEntry((name, value), MALFORMED if flaw else kind, size, flaw)
 
 
 def _flaw(name: bytes, value: bytes, kind: int) -> str:

@@ -89,6 +89,7 @@ STATIC_TABLE: Final[Headers] = [
     (b"www-authenticate", b""),
 ]
 _FIRST_DYNAMIC = len(STATIC_TABLE) + 1
+_MAX_RESIZES = 2  # RFC 7541 4.2: the smallest size since the last block, and the final one
 _MAX_INTEGER_BYTES = 4  # RFC 7541 5.1 wants a limit; 2^28 is more than any block
 _STATIC_ENTRIES: list[FieldEntry] = [check_field(name, value) for name, value in STATIC_TABLE]
 
@@ -172,8 +173,11 @@ class FieldDecoder:
             self._dynamic_bytes -= table.pop().size
 
     def _resize(self, block: bytes) -> int:
-        position = 0
+        position = resizes = 0
         while position < len(block) and block[position] & 0xE0 == 0x20:
+            resizes += 1
+            if resizes > _MAX_RESIZES:
+                raise _broken("a field block changes the table's size more than twice")
             size = block[position] & 0x1F
             position += 1
             if size == 0x1F:

@@ -37,7 +37,7 @@ class Outgoing:
         self._out: list[bytes | memoryview] = []
         self._out_bytes = 0
         self._tail: Stream | None = None
-        """The stream whose head or DATA stands last in `_out`: its END_STREAM needs no frame of its own."""
+        """The stream whose DATA, or head without a body, stands last in `_out`: its end needs no frame of its own."""
         self._ring: deque[Stream] = deque()
         self._waiting = 0
         """How many streams have a queue."""
@@ -48,6 +48,10 @@ class Outgoing:
         """Set by the owner while its transport takes no more: then nothing but replies is made ready."""
         self.bytes_sent = 0
         """DATA, over all streams."""
+        self._pieces = 0
+        """How many pieces of bodies were sent or queued."""
+        self._completed = 0
+        """How many streams are over that our side had ended in order: answered, or asked."""
         self.drained: list[int] = []
         """Streams whose queue has emptied enough that their senders may go on; the owner takes them out."""
 
@@ -86,7 +90,12 @@ class Outgoing:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "More acknowledgements are asked for than are read.")
         self._append(frame)
 
-    def _append_block(self, stream: Stream, block: bytes, *, end_stream: bool) -> None:
+    def _append_block(self, stream: Stream, block: bytes, *, end_stream: bool, bodiless: bool = False) -> None:
+        """Make a head ready; a `bodiless` one takes END_STREAM in when the end comes right behind it.
+
+        No other does: grpc-go never ends a stream whose request had its end in HEADERS, and a gRPC response with its
+        end there is another one (trailers only) than with an empty DATA.
+        """
         if self._table_prefix:  # RFC 7541 4.2: at the start of the next block
             block, self._table_prefix = self._table_prefix + block, b""
         size = len(block)
@@ -97,12 +106,13 @@ class Outgoing:
         self._out.append(frames.frame_header(size, frames.HEADERS, flags, stream.id))
         self._out.append(block)
         self._out_bytes += size + frames.HEADER_BYTES
-        self._tail = stream
+        self._tail = stream if bodiless else None
 
     def _send_data(self, stream: Stream, data: bytes) -> bool:
         """Send or queue a piece of a body; True when the stream's queue is full."""
         if not stream.our_side_open:
             return False
+        self._pieces += 1
         view = memoryview(data)  # slices without copies
         if not stream.queue and not self.paused:
             view = view[self._write_data(stream, view, OUT_BYTES - self._out_bytes) :]
@@ -219,6 +229,8 @@ class Outgoing:
     def _remove(self, stream: Stream, how: Ended) -> None:
         self._streams.pop(stream.id, None)
         self._ended.note(stream.id, how)
+        if not stream.our_side_open:
+            self._completed += 1
         if stream.queue:
             self._waiting -= 1
             stream.queue.clear()

@@ -1,11 +1,17 @@
-"""Flow control and SETTINGS of an HTTP/2 connection, and the rate limit for abusive control frames (RFC 9113 5.2, 6.5).
+"""Flow control and SETTINGS of an HTTP/2 connection, and the limits of frames without a message (RFC 9113 5.2, 10.5).
 
-Owns both windows of ours, the effect of the peer's settings, and the token bucket that every frame takes from that
-costs us more than the peer. Refuses settings out of range, as ConnectionFault, and windows that change without
-end: six bytes make us visit every stream (CVE-2020-11080).
+Owns both windows of ours, the effect of the peer's settings, and two budgets: one for streams that are reset as soon as
+they are opened, one for every frame besides HEADERS and DATA. Refuses settings out of range, as ConnectionFault, and a
+peer that has spent a budget: six bytes of SETTINGS make us visit every stream (CVE-2020-11080).
+
+Strategy: requests that are answered and DATA that is sent pay for the frames that they bring with them, a
+WINDOW_UPDATE or two for each DATA and the PINGs of a bandwidth estimate (gRPC), so that no honest peer comes near its
+limit; what was earned is counted only when a budget is spent, so that a frame costs one subtraction.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from devtls.http.h2 import frames
 from devtls.http.h2.frames import ConnectionFault, ErrorCode, protocol_error
@@ -14,12 +20,26 @@ from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.outgoing import OUT_BYTES, Outgoing
 from devtls.http.h2.streams import Ended, Stream
 
-_ABUSIVE_AT_ONCE = 1000
-_ABUSIVE_PER_S = 100.0
+_RESETS_AT_ONCE = 200
+_RESETS_PER_S = 100.0
+_RESETS_MOST = 1000  # by what was completed: a page of modules is mostly fetched before its reload takes back the rest
+
+CONTROL_COST: Final = 8
+"""What a frame costs that asks us for another, or ends or changes something: SETTINGS, PING, RST_STREAM."""
+LIGHT_COST: Final = 4
+"""WINDOW_UPDATE, PRIORITY, frames of unknown types."""
+ACK_COST: Final = 1
+"""An acknowledgement is looked at, and that is all."""
+_CONTROL_AT_ONCE = 1024 * CONTROL_COST
+_CONTROL_PER_S = 100 * CONTROL_COST
+_CONTROL_MOST = 10 * _CONTROL_AT_ONCE  # of what a peer has earned in advance
+_PER_STREAM = 8 * CONTROL_COST
+_PER_PIECE = 4 * CONTROL_COST  # of a body: two WINDOW_UPDATEs and a PING leave half
+_BYTES_SHIFT = 4  # Go credits every 4 KiB twice, h2 (Python) half a window, some clients each read
 
 
 class TokenBucket:
-    """Rate limits for abusive control frames (RFC 9113 10.5, CVE-2023-44487, CVE-2025-8671).
+    """A rate limit for streams that are reset (RFC 9113 10.5, CVE-2023-44487, CVE-2025-8671).
 
     `size` at once, `per_s` more each second; seconds are those of the caller's clock.
     """
@@ -35,12 +55,17 @@ class TokenBucket:
     def take(self, now_s: float) -> bool:
         """Take one; False when nothing is left."""
         if self._seen_s is not None:
-            self._left = min(self._size, self._left + (now_s - self._seen_s) * self._per_s)
+            with_time = min(self._size, self._left + (now_s - self._seen_s) * self._per_s)
+            self._left = max(self._left, with_time)
         self._seen_s = now_s
         if self._left < 1:
             return False
         self._left -= 1
         return True
+
+    def give(self, count: int, most: int) -> None:
+        """Put some in, beyond the size, too."""
+        self._left = max(self._left, min(most, self._left + count))
 
 
 class FlowControl(Outgoing):
@@ -102,7 +127,36 @@ class Settings(FlowControl):
         """The peer's SETTINGS have come; they must be its first frame."""
         self._settings_since_s: float | None = None
         self._peer_window = frames.DEFAULT_WINDOW
-        self._abuse = TokenBucket(_ABUSIVE_AT_ONCE, _ABUSIVE_PER_S)
+        self._resets = TokenBucket(_RESETS_AT_ONCE, _RESETS_PER_S)
+        self._completed_before = 0
+        self._control_left = _CONTROL_AT_ONCE
+        self._control_since_s = 0.0
+        self._earned_before = 0
+
+    # -- abuse --------------------------------------------------------------------------------------------------------
+
+    def _charge(self, cost: int) -> None:
+        """Take from the budget for frames that carry no message. Raises ConnectionFault when it is spent."""
+        self._control_left -= cost
+        if self._control_left < 0:
+            self._refill_control()
+
+    def _refill_control(self) -> None:
+        earned = self._completed * _PER_STREAM + self._pieces * _PER_PIECE + (self.bytes_sent >> _BYTES_SHIFT)
+        with_time = min(int((self._now_s - self._control_since_s) * _CONTROL_PER_S), _CONTROL_AT_ONCE)
+        self._control_left += min(earned - self._earned_before, _CONTROL_MOST) + with_time
+        self._earned_before, self._control_since_s = earned, self._now_s
+        if self._control_left < 0:
+            reason = "Too many frames came that carry no message: SETTINGS, PING, PRIORITY, WINDOW_UPDATE or unknown."
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, reason)
+
+    def _take_reset(self) -> bool:
+        """Count a stream that was reset; False when there are too many. Each that is completed makes up for one."""
+        self._resets.give(self._completed - self._completed_before, _RESETS_MOST)
+        self._completed_before = self._completed
+        return self._resets.take(self._now_s)
+
+    # -- settings -----------------------------------------------------------------------------------------------------
 
     def _greet(self, settings: dict[int, int]) -> None:
         settings = {frames.SETTINGS_INITIAL_WINDOW_SIZE: self._window, **settings}
@@ -123,10 +177,11 @@ class Settings(FlowControl):
             return
         if len(payload) % 6:  # RFC 9113 6.5
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS are no multiple of six bytes.")
+        self._charge(len(payload) // 6)  # one frame may hold 2,730 settings
         if not self._greeted:
             self._greeted = True
             # Our settings went out without a clock; the peer's first frame shows that it is there.
-            self._settings_since_s = self._now_s
+            self._settings_since_s = self._control_since_s = self._now_s
         for key, value in frames.parse_settings(payload):
             self._apply(key, value)
         self._reply(frames.SETTINGS_ACK)
@@ -149,8 +204,7 @@ class Settings(FlowControl):
             self._apply_other(key, value)
 
     def _change_windows(self, change: int) -> None:
-        if not self._abuse.take(self._now_s):
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "The windows change too often.")
+        self._charge(len(self._streams))
         # RFC 9113 6.9.2: also those that are open, and a window may become negative.
         for stream in self._streams.values():
             if not stream.open_window(change):

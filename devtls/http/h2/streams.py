@@ -54,6 +54,7 @@ class Stream:
         "interims",
         "label",
         "method",
+        "opened_s",
         "our_side_open",
         "paused",
         "peer_open",
@@ -87,6 +88,7 @@ class Stream:
         """What turns the answer to a WebSocket's CONNECT into a 101 (client)."""
         self.discarded = 0
         """How many bytes came behind the response, and were dropped."""
+        self.opened_s = 0.0
         self.empties = 0
         self.interims = 0
         self.held = 0

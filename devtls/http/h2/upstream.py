@@ -26,6 +26,7 @@ from devtls.http.h2 import frames, heads
 from devtls.http.h2.endpoint import Endpoint, Event
 from devtls.http.h2.frames import ConnectionFault, ErrorCode, StreamFault
 from devtls.http.h2.limits import H2Limits
+from devtls.http.h2.settings import CONTROL_COST
 from devtls.http.h2.streams import END, Ended, Stream
 from devtls.http.upgrade import accept_of
 
@@ -87,8 +88,11 @@ class H2UpstreamCodec(Endpoint[Addressed]):
         decoded = self._decoder.decode(block)
         stream = self._streams.get(stream_id)
         if stream is None:
+            self._charge(CONTROL_COST)  # it had to be decoded
             self._on_late_frame(stream_id, frames.HEADERS)
             return
+        if self._blocks.depends_on_itself:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "A stream depends on itself.")
         if stream.answered:
             self._on_trailers(stream, decoded, end_stream=end_stream)
             return

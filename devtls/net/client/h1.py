@@ -27,6 +27,7 @@ from devtls.http.h1.client import H1ClientCodec
 from devtls.http.h1.phases import ConnectionEvent, advance
 from devtls.net.client.dispatch import RequestDispatcher
 from devtls.net.client.service import ProxyService
+from devtls.net.read_turns import PacedReading, read_turns_of
 from devtls.net.relay import Relay
 from devtls.net.tls.client_auth import Claim
 from devtls.net.tls.layer import TlsTransport
@@ -49,6 +50,7 @@ _HOLDS_BACK = phases.BUSY | {phases.STALLED}
 
 _PIPELINE_BYTES = 65536
 """What a client may send ahead of its response before we stop reading."""
+_REFUSALS_PER_TURN = 16  # pipelined ones; each costs half a millisecond
 _YIELD_S = 1.0
 _LINGER_FACTOR = 15
 """`linger_s` is for silence; a client that goes on sending gets so many times as long (30 s), and no more."""
@@ -80,6 +82,8 @@ class H1ClientConnection(asyncio.Protocol):
         """`_handle` is on the stack: it takes up the next request itself."""
         self._held_back = False
         """Reading is paused: the client has sent too much ahead of its response."""
+        self._refusals = 0
+        """How many requests were answered without an app since the last turn that ended for them."""
         self._unsent: int | None = None
         """What the closing transport still held when it was last looked at."""
         self._opened_at = self.loop.time()
@@ -216,6 +220,10 @@ class H1ClientConnection(asyncio.Protocol):
                 break
             if not self._may_go_on():
                 break
+            if self._refusals >= _REFUSALS_PER_TURN:
+                self._refusals = 0
+                PacedReading(self._transport, read_turns_of(self.loop), self._next_turn).end_turn()
+                break
             self._advance(ConnectionEvent.NEXT_REQUEST)
             events = self._codec.next_request()
             if not events:
@@ -228,6 +236,13 @@ class H1ClientConnection(asyncio.Protocol):
             self._transport.pause_reading()
         if phase is not _WAITING:
             self._watch_head()
+
+    def _next_turn(self) -> None:
+        if self._phase is _RESPONDED:
+            try:
+                self._proceed()
+            except Exception as error:  # noqa: BLE001
+                self.fault(error)
 
     def _event(self, event: ClientEvent) -> None:
         if type(event) is Request:
@@ -260,6 +275,7 @@ class H1ClientConnection(asyncio.Protocol):
 
     def _respond(self, request: Request, page: pages.LocalResponse, malformed: Malformed | None = None) -> None:
         """Answer a request that reaches no app."""
+        self._refusals += 1
         for event in self._dispatcher.refuse(request, page, malformed):
             self.send(event)
         self._advance(ConnectionEvent.RESPONSE_ENDED)

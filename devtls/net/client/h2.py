@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import Any, cast
 
 from devtls.http.answers import pages
@@ -18,6 +19,7 @@ from devtls.net.client.dispatch import RequestDispatcher
 from devtls.net.client.h2_stream import H2ClientStream, h2_limits
 from devtls.net.client.service import ProxyService
 from devtls.net.outbox import outbox_of
+from devtls.net.read_turns import PacedReading, read_turns_of
 from devtls.net.tls.client_auth import Claim
 
 _LAST_CALL_S = 0.05
@@ -46,7 +48,6 @@ class H2ClientConnection(asyncio.Protocol):
         self._writable = True
         self._handling = False
         self._flush_due = False
-        self._read_paused = False
         self._closed = False
         self._draining = False
         self._idle_until: float | None = None
@@ -98,6 +99,7 @@ class H2ClientConnection(asyncio.Protocol):
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(self._limits.max_buffer_bytes)
+        self._reading = PacedReading(self._transport, read_turns_of(self.loop), partial(self.data_received, b""))
         self._service.connections.add(self)
         self.dispatcher.connected(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._rest(self._limits.head_timeout_s)
@@ -109,12 +111,13 @@ class H2ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take plaintext."""
-        # Read and dropped, see `_linger`.
-        if self._closed:
+        if self._closed:  # read and dropped, see `_linger`
             self._linger_on(len(data))
             return
         try:
             self._handle(self._codec.receive_data(data, self.loop.time()))
+            if self._codec.has_more:
+                self._reading.end_turn()
             if not self._met and not self._codec.awaits_preface:
                 self._met = True
                 if self._idle_until is not None:  # browsers connect before they have anything to ask
@@ -159,9 +162,7 @@ class H2ClientConnection(asyncio.Protocol):
         """The client has caught up."""
         self._writable = True
         self._codec.paused = False
-        if self._read_paused:
-            self._read_paused = False
-            self._transport.resume_reading()
+        self._reading.go_on()
         self.flush_soon()
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -248,9 +249,8 @@ class H2ClientConnection(asyncio.Protocol):
         if codec.waits:
             self.wake_at(self.loop.time() + _LOOK_S)
         # PING and SETTINGS make us answer: a client that never reads could fill memory with acknowledgements.
-        if not self._writable and codec.ready_bytes > _READY_BYTES and not self._read_paused:
-            self._read_paused = True
-            self._transport.pause_reading()
+        if not self._writable and codec.ready_bytes > _READY_BYTES:
+            self._reading.hold()
         if codec.broken or (self._draining and not codec.open_streams and not self._streams):
             self._end()
 

@@ -46,7 +46,7 @@ def peek_client_hello(data: bytes) -> ClientHello | Peek:
         return message
     try:
         return _parse(message)
-    except IndexError:  # a length points past the end
+    except IndexError:  # a length points past the end, or stops before it
         return Peek.MALFORMED
 
 
@@ -85,13 +85,15 @@ def _parse(message: bytes) -> ClientHello | Peek:
     if pos == len(message):  # extensions may be absent in TLS 1.2 (RFC 5246 7.4.1.2)
         return ClientHello(None, None)
     end = pos + 2 + _uint16(message, pos)
+    if end != len(message):  # RFC 8446 4.1.2: nothing follows the extensions
+        return Peek.MALFORMED
     pos += 2
     sni: str | None = None
     alpn: tuple[bytes, ...] | None = None
     while pos < end:
         kind, start = _uint16(message, pos), pos + 4
         pos = start + _uint16(message, pos + 2)
-        if pos > end or end > len(message):
+        if pos > end:
             return Peek.MALFORMED
         if kind == _EXTENSION_SERVER_NAME:
             sni = _server_name(message[start:pos])
@@ -107,6 +109,14 @@ def _uint16(data: bytes, pos: int) -> int:
     return data[pos] << 8 | data[pos + 1]
 
 
+def _whole_vector(data: bytes) -> bytes:
+    """Return the one vector that an extension consists of; raises IndexError when it is empty or something follows."""
+    vector = _vector(data, 0, 2)
+    if not vector or len(vector) + 2 != len(data):
+        raise IndexError
+    return vector
+
+
 def _vector(data: bytes, pos: int, length_bytes: int) -> bytes:
     """Return the vector at `pos`; raises IndexError when it is longer than what there is."""
     start = pos + length_bytes
@@ -117,25 +127,28 @@ def _vector(data: bytes, pos: int, length_bytes: int) -> bytes:
 
 
 def _server_name(body: bytes) -> str | None:
-    names = _vector(body, 0, 2)
+    names = _whole_vector(body)
+    found: str | None = None
     pos = 0
     while pos < len(names):
         name = _vector(names, pos + 1, 2)
         # Names of other types are skipped; none was ever defined.
         if names[pos] == 0:  # host_name
-            try:
-                return name.decode("ascii").lower()
-            except UnicodeDecodeError:
+            if found is not None or not name.isascii():  # RFC 6066 3: no two of a type
                 return None
+            found = name.decode("ascii").lower()
         pos += 3 + len(name)
-    return None
+    return found or None  # RFC 6066 3: it has a byte at least
 
 
 def _protocols(body: bytes) -> tuple[bytes, ...]:
-    names = _vector(body, 0, 2)
+    # RFC 7301 3.1: the list is not empty, and neither is a name in it.
+    names = _whole_vector(body)
     protocols = []
     pos = 0
     while pos < len(names):
         protocols.append(_vector(names, pos, 1))
+        if not protocols[-1]:
+            raise IndexError
         pos += 1 + names[pos]
     return tuple(protocols)

@@ -13,12 +13,16 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
+from time import perf_counter
 from typing import Any, cast
 
 from devtls.net.outbox import Outbox, outbox_of
+from devtls.net.read_turns import SHARE_BYTES, SHARE_S, PacedReading, read_turns_of
 from devtls.net.tls.handshake import HUNG_UP
 
 _READ_BYTES = 16384  # SSL_read returns one record at most
+_RECORD_COST = 512
+"""What a record counts for besides its bytes: 500 records of one byte are as much work as 256 KiB in large ones."""
 _PROMPT_BYTES = 65536
 """So much ciphertext does not wait for the end of the turn: a transport that has enough must be able to say so."""
 
@@ -33,7 +37,8 @@ class TlsLayer(asyncio.Protocol):
         self.ssl_object: ssl.SSLObject
         self.closing = False
         self.truncated = False
-        self.paused = False
+        self._reading: PacedReading
+        self._share = SHARE_BYTES
         self._app: asyncio.Protocol | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -41,7 +46,7 @@ class TlsLayer(asyncio.Protocol):
         self._established = False
         self._reported = False
         self._peer_ended = False
-        self._reading = False
+        self._delivering = False
         self._notified = False
         self._timeout: asyncio.TimerHandle | None = None
 
@@ -70,7 +75,9 @@ class TlsLayer(asyncio.Protocol):
         """Take the TCP transport."""
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self.tcp = cast(asyncio.Transport, transport)
-        self._outbox = outbox_of(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._outbox = outbox_of(loop)
+        self._reading = PacedReading(self.tcp, read_turns_of(loop), self._resume)
 
     def data_received(self, data: bytes) -> None:
         """Take ciphertext."""
@@ -88,8 +95,8 @@ class TlsLayer(asyncio.Protocol):
             self._fail(HUNG_UP)
             return False
         self._deliver()
-        # While paused, records still wait: the end is found behind them.
-        if not self._peer_ended and not self.paused:
+        # While reading is stopped, records still wait: the end is found behind them.
+        if not self._peer_ended and not self._reading.stopped:
             self._end_of_peer(truncated=True)
         # RFC 8446 6.1: each direction ends by itself; False would have asyncio close ours.
         return True
@@ -168,19 +175,20 @@ class TlsLayer(asyncio.Protocol):
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def _deliver(self) -> None:
-        if self._reading:
+        if self._delivering:
             return  # the application paused and resumed from within data_received
-        self._reading = True
+        self._delivering = True
         try:
             self._read_records()
         finally:
-            self._reading = False
+            self._delivering = False
         if self._outgoing.pending:
             self._send_soon()
 
     def _read_records(self) -> None:
-        read, incoming = self.ssl_object.read, self._incoming
-        while not self.paused and not self._peer_ended and self._app is not None:
+        read, incoming, reading = self.ssl_object.read, self._incoming, self._reading
+        until = 0.0
+        while not reading.stopped and not self._peer_ended and self._app is not None:
             try:
                 data = self._aside.popleft() if self._aside else read(_READ_BYTES)
             except ssl.SSLWantReadError:
@@ -197,9 +205,18 @@ class TlsLayer(asyncio.Protocol):
                 self._end_of_peer(truncated=False)
                 return
             self._app.data_received(data)
+            # Counted over turns: to tell them apart would cost more than to end one early now and then.
+            self._share -= len(data) + _RECORD_COST
+            if self._share < 0:
+                self._share = SHARE_BYTES
+                reading.end_turn()
             # Saves a read that can only raise SSLWantReadError.
             if not incoming.pending and not self.ssl_object.pending() and not incoming.eof and not self._aside:
                 return
+            if not until:
+                until = perf_counter() + SHARE_S
+            elif perf_counter() > until:
+                reading.end_turn()
 
     def _end_of_peer(self, *, truncated: bool) -> None:
         if self._peer_ended:
@@ -211,21 +228,21 @@ class TlsLayer(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Stop delivering; ciphertext stops too."""
-        if not self.paused:
-            self.paused = True
-            if not self.tcp.is_closing():
-                self.tcp.pause_reading()
+        self._reading.hold()
 
     def resume_reading(self) -> None:
         """Deliver again on the next turn of the loop: the caller is usually inside another callback."""
-        if self.paused:
-            self.paused = False
-            if not self.tcp.is_closing():
-                self.tcp.resume_reading()
+        if self._reading.held:
+            self._reading.go_on()
             asyncio.get_running_loop().call_soon(self._resume)
 
+    @property
+    def paused(self) -> bool:
+        """Say whether the application has stopped its reading."""
+        return self._reading.held
+
     def _resume(self) -> None:
-        if self.paused or self._app is None:
+        if self._reading.stopped or self._app is None:
             return
         try:
             self._deliver()
@@ -277,7 +294,7 @@ class TlsLayer(asyncio.Protocol):
         self._set_aside()
         self._notify()
         # In the next turn: `write_eof` may be called from within data_received.
-        if self._aside and not self.paused:
+        if self._aside and not self._reading.stopped:
             asyncio.get_running_loop().call_soon(self._resume)
 
     def _set_aside(self) -> None:

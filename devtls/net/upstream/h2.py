@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from devtls.http.events import Request, UpstreamEvent
 from devtls.http.h2.limits import H2Limits
 from devtls.http.h2.upstream import Addressed, H2UpstreamCodec
 from devtls.net.outbox import outbox_of
+from devtls.net.read_turns import FULL_READ_BYTES, PacedReading, read_turns_of
 from devtls.net.upstream.h2_stream import H2UpstreamStream
 from devtls.routing import Upstream
 
@@ -32,6 +34,7 @@ class H2UpstreamConnection(asyncio.Protocol):
         self.upstream = upstream
         self.codec = H2UpstreamCodec(limits, b"http" if upstream.tls is None else b"https")
         self.transport: asyncio.Transport
+        self._reading: PacedReading
         self.closed = False
         self.idle_since = 0.0
         self.loop = asyncio.get_running_loop()
@@ -93,6 +96,7 @@ class H2UpstreamConnection(asyncio.Protocol):
         """Begin: preface and settings."""
         # uvloop's transports are none of asyncio's classes, though they have the same methods.
         self.transport = cast(asyncio.Transport, transport)
+        self._reading = PacedReading(self.transport, read_turns_of(self.loop), partial(self.data_received, b""))
         self.idle_since = self.loop.time()
         chosen = transport.get_extra_info("ssl_object")
         if chosen is not None and chosen.selected_alpn_protocol() != "h2":
@@ -107,6 +111,11 @@ class H2UpstreamConnection(asyncio.Protocol):
         if not self.codec.ready and data[:5] == b"HTTP/":
             self._close("the app answers in HTTP/1.1: write http:// or https:// for it")
             return
+        self._take(data)
+        if self.codec.has_more or len(data) >= FULL_READ_BYTES:
+            self._reading.end_turn()
+
+    def _take(self, data: bytes) -> None:
         try:
             self._handling = True
             self._deliver(self.codec.receive_data(data, self.loop.time()))

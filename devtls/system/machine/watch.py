@@ -55,8 +55,9 @@ class ConfigWatch:
         """Set as soon as changes are noticed, by events or by looking."""
 
     def start(self) -> None:
-        """Begin; returns at once."""
-        self._thread.start()
+        """Begin; returns at once. Once is enough: a second call does nothing."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def close(self) -> None:
         """End the thread and wait for it; `on_change` is not called any more. May be called twice, or without start."""

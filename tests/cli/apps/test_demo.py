@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from devtls.cli.apps import demo as module
 from devtls.cli.trust import trust
 from devtls.errors import Refused, TrustFailed
+from devtls.system.machine.paths import Paths
 
 TAKEN: list[tuple[module.Demo, int | None, bool]] = []
 
@@ -57,3 +58,21 @@ def test_sudo_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setenv("SUDO_UID", "1000")
     assert isinstance(CliRunner().invoke(module.command, [], standalone_mode=False).exception, Refused)
+
+
+def test_a_demo_is_found_where_other_proxies_are_and_leaves_no_directory_behind(
+    monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    runtime_dir = Paths.from_environment().runtime_dir
+
+    def run(demo: module.Demo, https_port: int | None, *, check: bool) -> int:
+        TAKEN.append((demo, https_port, check))
+        demo.paths.runtime_dir.mkdir(parents=True)
+        return 0
+
+    monkeypatch.setattr(module, "_run", run)
+    CliRunner().invoke(module.command, [], standalone_mode=False)
+    ((demo, _, _),) = TAKEN
+    assert demo.paths.runtime_dir == runtime_dir
+    assert demo.paths.state_dir != Paths.from_environment().state_dir
+    assert not runtime_dir.exists()

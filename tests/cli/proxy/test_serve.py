@@ -17,16 +17,19 @@ from devtls.system.machine.paths import Paths
 
 TAKEN: list[tuple[Source, Any]] = []
 DESCRIPTORS: list[int | None] = []
+ALONE: list[bool] = []
 
 
 @pytest.fixture(autouse=True)
 def caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     TAKEN.clear()
     DESCRIPTORS.clear()
+    ALONE.clear()
     monkeypatch.chdir(tmp_path)
 
-    def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = None) -> int:
+    def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = None, alone: bool = False) -> int:
         TAKEN.append((source, level))
+        ALONE.append(alone)
         DESCRIPTORS.append(passphrase_fd)
         return 0
 
@@ -52,6 +55,12 @@ def test_the_descriptor_of_a_passphrase_is_passed_on() -> None:
     assert run("app=3000", "--passphrase-fd", "5").exception is None
     assert run("app=3000").exception is None
     assert DESCRIPTORS == [5, None]
+
+
+def test_alone_is_passed_on() -> None:
+    assert run("app=3000", "--alone").exception is None
+    assert run("app=3000").exception is None
+    assert ALONE == [True, False]
 
 
 def test_a_file_is_found_upwards_and_a_named_one_counts_as_allowed(

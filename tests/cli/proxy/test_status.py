@@ -119,3 +119,7 @@ def test_nothing_from_a_file_reaches_the_terminal_as_it_is() -> None:
 
 def test_no_routes_are_no_riddle() -> None:
     assert "devtls add app 3000" in words(routes=())
+
+
+def test_a_demo_says_so() -> None:
+    assert words(demo=True).startswith("devtls 1.2 runs its demo since 11:55:00 (process 7).")

@@ -137,3 +137,10 @@ def test_a_resolver_that_does_not_answer_is_reported() -> None:
 def test_names_that_lead_elsewhere_are_spoken_of_in_the_plural() -> None:
     shown = render("app=3000", names={"app.dev.local": Resolves.ELSEWHERE, "app.test": Resolves.ELSEWHERE})
     assert "app.dev.local, app.test: the DNS sends these names to another machine" in shown
+
+
+def test_a_demo_advises_no_trust_that_cannot_help() -> None:
+    shown = render("app=3000", trusted=False, trust_command="devtls demo --trust")
+    assert "No browser trusts the CA of this demo, which ends with it. With your own:" in shown
+    assert "      devtls demo --trust\n" in shown
+    assert "devtls trust" not in shown

@@ -262,13 +262,94 @@ def test_the_end_of_a_tunnel_that_was_answered_in_full_costs_no_reset() -> None:
 
 def test_a_client_that_resets_as_fast_as_it_asks_is_disconnected() -> None:
     server = opened_server()
-    for number in range(1, 2_001, 2):
+    for number in range(1, 401, 2):
         server.receive_data(headers(number, GET) + rst_stream(number), 0.0)
         server.release(number)
     assert not server.broken
-    events = server.receive_data(headers(2_001, GET) + rst_stream(2_001), 0.0)
+    events = server.receive_data(headers(401, GET) + rst_stream(401), 0.0)
     assert [type(event) for event in events] == [Request, EndOfMessage, Reset, Malformed]
     assert codes(server) == [(0, ErrorCode.ENHANCE_YOUR_CALM)]
+
+
+def test_a_client_that_resets_all_at_once_is_disconnected_though_most_streams_were_refused() -> None:
+    server = opened_server()
+    server.receive_data(b"".join(headers(number, GET) + rst_stream(number) for number in range(1, 403, 2)), 0.0)
+    assert codes(server)[-1] == (0, ErrorCode.ENHANCE_YOUR_CALM)
+
+
+def test_a_stream_that_lived_for_a_second_may_be_cancelled() -> None:
+    server = opened_server()
+    for turn in range(4):
+        numbers = range(200 * turn + 1, 200 * turn + 201, 2)
+        server.receive_data(b"".join(headers(number, GET) for number in numbers), 2.0 * turn)
+        server.receive_data(b"".join(map(rst_stream, numbers)), 2.0 * turn + 1.0)
+        for number in numbers:
+            server.release(number)
+    assert codes(server) == []
+
+
+def test_uploads_that_are_cancelled_are_no_rapid_resets() -> None:
+    server = opened_server()
+    for number in range(1, 1_001, 2):
+        server.receive_data(headers(number, POST, end_stream=False), 0.0)
+        server.pause_reading(number)  # the app does not read
+        for _ in range(4):
+            server.receive_data(data(number, bytes(16_384)), 0.0)
+        server.receive_data(rst_stream(number), 0.0)
+        server.release(number)
+        server.data_to_send()
+    assert not server.broken
+
+
+def test_each_request_that_is_answered_makes_up_for_one_that_is_cancelled() -> None:
+    server = opened_server()
+    for number in range(1, 4_001, 4):
+        server.receive_data(headers(number, GET) + headers(number + 2, GET) + rst_stream(number), 0.0)
+        server.release(number)
+        server.send(Response(number + 2, 204, []))
+        server.send(EndOfMessage(number + 2))
+        server.data_to_send()
+    assert not server.broken
+
+
+def test_a_stream_that_depends_on_itself_is_an_error_of_that_stream() -> None:
+    """RFC 7540 5.3.1, in a head, in trailers, and however its block is cut."""
+    priority = frames.PRIORITISED | frames.END_HEADERS
+    server = opened_server()
+    own = frame(frames.HEADERS, priority | frames.END_STREAM, 1, b"\0\0\0\1\x10" + block(GET))
+    own += frame(frames.HEADERS, frames.PRIORITISED, 3, b"\x80\0\0\3\x10" + block(GET))
+    own += frame(frames.CONTINUATION, frames.END_HEADERS, 3)
+    own += headers(5, POST, end_stream=False)
+    own += frame(frames.HEADERS, priority | frames.END_STREAM, 5, b"\0\0\0\5\x10" + block([(b"a", b"b")]))
+    events = server.receive_data(own + headers(7, GET), 0.0)
+    assert codes(server) == [(number, ErrorCode.PROTOCOL_ERROR) for number in (1, 3, 5)]
+    assert [(type(event), event.stream_id) for event in events] == [
+        (Request, 5),
+        (Reset, 5),
+        (Request, 7),
+        (EndOfMessage, 7),
+    ]
+
+
+def test_requests_behind_the_end_of_the_connection_are_not_read_for_ever() -> None:
+    server = opened_server()
+    server.receive_data(headers(1, GET), 0.0)
+    server.end()
+    for number in range(3, 3_003, 2):
+        server.receive_data(headers(number, GET), 0.0)
+    assert codes(server)[-1] == (0, ErrorCode.ENHANCE_YOUR_CALM)
+
+
+def test_raw_utf_8_in_a_path_is_percent_encoded_and_the_table_counts_what_was_sent() -> None:
+    server = opened_server()
+    path = "/käse/日本?q=ü".encode()
+    literal = b"\x44" + bytes((len(path),)) + path  # literal with incremental indexing, name 4 (:path)
+    rest = block([field for field in GET if field[0] != b":path"])
+    first = frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 1, rest + literal)
+    again = frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 3, rest + b"\xbe")
+    requests = [event for event in server.receive_data(first + again, 0.0) if isinstance(event, Request)]
+    assert [request.target for request in requests] == [b"/k%C3%A4se/%E6%97%A5%E6%9C%AC?q=%C3%BC"] * 2
+    assert server._decoder._dynamic_bytes == len(b":path") + len(path) + 32
 
 
 def test_three_reloads_of_a_page_of_600_modules_are_no_attack() -> None:
@@ -292,6 +373,23 @@ def test_three_reloads_of_a_page_of_600_modules_are_no_attack() -> None:
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("length", "ends"),
+    [
+        (0, [(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM)]),
+        (None, [(frames.HEADERS, frames.END_HEADERS), (frames.DATA, frames.END_STREAM)]),
+    ],
+    ids=["trailers only, 204, 304, HEAD", "an empty DATA"],
+)
+def test_an_answer_ends_where_the_apps_did(length: int | None, ends: list[tuple[int, int]]) -> None:
+    """gRPC tells the two apart: HEADERS that end their stream are trailers."""
+    server = opened_server()
+    server.receive_data(headers(1, GET), 0.0)
+    server.send(Response(1, 200, [(b"grpc-status", b"0")], body_length=length))
+    server.send(EndOfMessage(1))
+    assert [(found.kind, found.flags) for found in sent(server)] == ends
 
 
 def test_an_answer_is_sent() -> None:

@@ -51,6 +51,39 @@ def test_a_body_before_the_response_is_malformed(early: bytes) -> None:
     assert codes(client) == [(1, ErrorCode.PROTOCOL_ERROR)]
 
 
+def test_the_end_of_a_request_is_not_folded_into_its_head() -> None:
+    """grpc-go never ends a stream whose request ended with HEADERS: a call without a message would hang."""
+    client = opened_client()
+    client.request(asked(7, method=b"POST", length=None))
+    client.send(1, EndOfMessage(7))
+    assert [(found.kind, found.flags, found.payload) for found in sent(client)] == [
+        (frames.HEADERS, frames.END_HEADERS, parse(sent_bytes(_asking()))[0].payload),
+        (frames.DATA, frames.END_STREAM, b""),
+    ]
+
+
+def _asking() -> H2UpstreamCodec:
+    client = opened_client()
+    client.request(asked(7, method=b"POST", length=None))
+    return client
+
+
+def test_the_end_of_a_request_without_a_body_stands_in_its_head() -> None:
+    client = opened_client()
+    client.request(asked(7))
+    assert [(found.kind, found.flags) for found in sent(client)] == [
+        (frames.HEADERS, frames.END_HEADERS | frames.END_STREAM)
+    ]
+
+
+def test_the_end_of_a_body_stands_in_its_last_frame() -> None:
+    client = opened_client()
+    client.request(asked(7, method=b"POST", length=None))
+    client.send(1, Data(7, b"body"))
+    client.send(1, EndOfMessage(7))
+    assert sent(client)[1:] == [Frame(frames.DATA, frames.END_STREAM, 1, b"body")]
+
+
 def test_a_request_that_cannot_be_written_leaves_nothing_behind() -> None:
     client = opened_client()
     with pytest.raises(LocalProtocolError):

@@ -36,6 +36,29 @@ async def test_requests_on_one_connection_reuse_one_upstream_connection(running:
         assert len(backend.connections) == 1
 
 
+async def test_requests_that_reach_no_app_are_answered_a_few_in_a_turn(running: Proxy) -> None:
+    """A page of ours costs half a millisecond: 600 pipelined requests must not hold up the others for 300."""
+    async with app(answering(b"hello")) as backend:
+        running.route(f"app = {backend.port}")
+        client = await running.connect()
+        other = await running.connect()
+        await client.send(b"GET /1 HTTP/1.1\r\nHost: app.dev.local\r\n\r\n")
+        assert (await client.reply()).status == 200
+        await client.send(b"GET /1 HTTP/1.1\r\nHost: other.dev.local\r\n\r\n" * 300)
+        await other.send(b"GET /1 HTTP/1.1\r\nHost: app.dev.local\r\n\r\n")
+        first = asyncio.create_task(other.reply())
+        answered = 0
+        for _ in range(300):
+            assert (await client.reply()).status in (404, 421)
+            answered += not first.done()
+        assert (await first).status == 200
+        assert answered < 250
+        await client.send(b"GET /1 HTTP/1.1\r\nHost: app.dev.local\r\n\r\n")
+        assert (await client.reply()).status == 200
+        client.close()
+        other.close()
+
+
 async def test_pipelined_requests_are_answered_in_order(running: Proxy) -> None:
     async with app(answering(b"hello")) as backend:
         running.route(f"app = {backend.port}")

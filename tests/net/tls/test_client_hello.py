@@ -45,10 +45,16 @@ def message(*extensions: bytes) -> bytes:
     return b"\x01" + vector(body + vector(b"".join(extensions), 2), 3)
 
 
+def longer(hello: bytes) -> bytes:
+    """Return a ClientHello with a byte behind its extensions."""
+    return b"\x01" + vector(hello[4:] + b"x", 3)
+
+
 def server_name(name: bytes, kind: bytes = b"\0") -> bytes:
     return extension(0, vector(kind + vector(name, 2), 2))
 
 
+A_TEST = b"\0" + vector(b"a.test", 2)
 HELLO = real_hello("App.Dev.Local", ("h2", "http/1.1"))
 EXPECTED = ClientHello("app.dev.local", (b"h2", b"http/1.1"))
 
@@ -105,7 +111,15 @@ def test_what_does_not_begin_like_a_handshake_is_not_tls(data: bytes) -> None:
         pytest.param(record(message(extension(0, vector(b"", 2)))), id="empty list of names"),
         pytest.param(record(message(server_name(b"app", b"\x01"))), id="no name of type host_name"),
         pytest.param(record(message(server_name("ä.test".encode()))), id="name that is not ASCII"),
+        pytest.param(record(message(server_name(b""))), id="empty name"),
+        pytest.param(record(message(extension(0, vector(A_TEST, 2) + b"x"))), id="bytes behind the names"),
+        pytest.param(record(message(extension(0, vector(A_TEST * 2, 2)))), id="two host names"),
+        pytest.param(record(message(extension(16, b""))), id="ALPN without a list"),
+        pytest.param(record(message(extension(16, vector(b"", 2)))), id="empty list of protocols"),
+        pytest.param(record(message(extension(16, vector(b"\x02h2\0", 2)))), id="protocol without a name"),
+        pytest.param(record(message(extension(16, vector(b"\x02h2", 2) + b"x"))), id="bytes behind the protocols"),
         pytest.param(record(message(extension(16, b"\x00\x05\x09h2"))), id="protocol longer than its list"),
+        pytest.param(record(longer(message(server_name(b"a.test")))), id="bytes behind the extensions"),
         pytest.param(record(message(b"\x00\x0a\x00\x09x")), id="extension longer than the hello"),
     ],
 )

@@ -26,6 +26,10 @@ START = datetime.now(UTC)
 HTTP = (b"http/1.1",)
 
 
+def ciphers(context: ssl.SSLContext) -> list[str]:
+    return [str(cipher["name"]) for cipher in context.get_ciphers()]
+
+
 class Clock:
     def __init__(self) -> None:
         self.elapsed = timedelta()
@@ -294,3 +298,14 @@ def test_a_context_made_ahead_serves_one_name_only(authority: Authority) -> None
     assert isinstance(first, ssl.SSLContext)
     assert isinstance(second, ssl.SSLContext)
     assert first is not second
+
+
+def test_every_cipher_has_forward_secrecy_and_aead(rig: Rig) -> None:
+    """RFC 9325 4.2: the same for names whose clients show certificates, and for the spare context."""
+    rig.cache.prepare()
+    for name in ("app.dev.local", "other.dev.local"):
+        context = rig.cache.for_hello(ClientHello(name, HTTP))
+        assert isinstance(context, ssl.SSLContext)
+        for cipher in ciphers(context):
+            assert cipher.startswith(("TLS_", "ECDHE-")), cipher
+            assert "GCM" in cipher or "CHACHA20" in cipher, cipher

@@ -320,6 +320,57 @@ async def test_pausing_and_resuming_within_one_call_loses_nothing(link: Link, ap
     assert app.received == sent
 
 
+async def test_a_burst_of_more_than_a_share_is_delivered_over_turns(link: Link, app: Recorder) -> None:
+    sent = bytes(range(256)) * 4096
+    link.send(sent)
+    assert 200_000 < len(app.received) < 300_000
+    assert link.tcp.paused
+    assert app.transport.is_reading()
+    await until(lambda: len(app.received) == len(sent))
+    assert app.received == sent
+    await asyncio.sleep(0)
+    assert not link.tcp.paused
+
+
+async def test_small_records_count_for_more_than_their_bytes(link: Link, app: Recorder) -> None:
+    burst = b""
+    for _ in range(2_000):
+        link.peer.tls.write(b"x")
+        burst += link.peer.out()
+    link.layer.data_received(burst)
+    assert len(app.received) < 520
+    await until(lambda: len(app.received) == 2_000)
+
+
+async def test_records_that_take_long_end_a_turn(link: Link, app: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10**6))
+    monkeypatch.setattr("devtls.net.tls.layer.perf_counter", lambda: float(next(clock)))
+    link.send(bytes(160_000))
+    assert len(app.received) == 2 * 16_384
+    await until(lambda: len(app.received) == 160_000)
+
+
+async def test_the_peers_end_waits_behind_what_is_left_of_its_burst(link: Link, app: Recorder) -> None:
+    link.peer.tls.write(bytes(600_000))
+    link.layer.data_received(link.peer.out())
+    link.layer.eof_received()
+    assert app.calls == []
+    await until(lambda: app.calls == ["eof"])
+    assert len(app.received) == 600_000
+    assert link.layer.truncated
+
+
+async def test_a_pause_outlasts_the_turn(link: Link, app: Recorder) -> None:
+    link.send(bytes(600_000))
+    app.transport.pause_reading()
+    taken = len(app.received)
+    for _ in range(5):
+        await turn()
+    assert len(app.received) == taken
+    app.transport.resume_reading()
+    await until(lambda: len(app.received) == 600_000)
+
+
 async def test_a_bug_in_what_takes_held_back_data_ends_the_connection(link: Link, app: Recorder) -> None:
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context.get("exception")))

@@ -59,6 +59,23 @@ async def test_it_says_why_it_never_will_be(wire: bytes, why: str) -> None:
     assert "close" in made.transport.calls
 
 
+async def test_what_one_read_brings_too_much_of_is_worked_off_over_turns(shared: Shared) -> None:
+    stream, user = shared.asked()
+    await shared.settle()
+    shared.answer(1, b"")
+    shared.exchange()
+    head = b"\0\0\1\0\0\0\0\0"
+    stream, user = shared.asked()
+    await shared.settle()
+    shared.app.send_headers(3, [(b":status", b"200")])
+    shared.connection.data_received(shared.app.data_to_send() + (head + b"\3x") * 1_000)
+    assert len(user.events) == 512
+    assert shared.transport.calls[-1] == "pause"
+    await until(lambda: len(user.events) == 1_001)
+    assert shared.transport.calls[-1] == "resume"
+    stream.release()
+
+
 async def test_requests_of_one_turn_leave_in_one_write(shared: Shared) -> None:
     users = [shared.asked(label) for label in (1, 5, 9)]
     assert shared.transport.written == b""

@@ -1,0 +1,1 @@
+"""Several `devtls serve` of one user behind one proxy: the first one serves, the others join it."""
