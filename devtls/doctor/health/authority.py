@@ -18,7 +18,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from devtls.doctor.health.finding import Finding, Level, Section, as_command
+from devtls.doctor.health.finding import Finding, Level, Section, as_command, counted
 from devtls.errors import DevtlsError, NoAuthority, StateError
 from devtls.pki.authority import Authority
 from devtls.pki.leaf import PROFILE
@@ -62,9 +62,9 @@ class CaFacts:
     `refused` is why the keystore does not load the CA, `record` why the record of changes cannot be read; `exposed` can
     be read by others and is ours, which `closing` ends; `foreign` belongs to another user; `newest` is when the
     youngest file was written; `next_id` names the CA of a renewal that was begun and not finished; `limited` is false
-    for a CA that was imported and may speak for every site; `withdrawn` says that this CA is on its root's CRL ("" = it
-    is not), `unpublished` are the intermediates that a crash kept from that CRL: serial number -> the command to give
-    again.
+    for a CA that was imported and may speak for every site; `gaps` is what a CA of an earlier devtls lacks; `withdrawn`
+    says that this CA is on its root's CRL ("" = it is not), `unpublished` are the intermediates that a crash kept from
+    that CRL: serial number -> the command to give again.
     """
 
     directory: Path
@@ -83,6 +83,7 @@ class CaFacts:
     older: tuple[OlderCa, ...] = ()
     next_id: str = ""
     limited: bool = True
+    gaps: tuple[str, ...] = ()
     withdrawn: str = ""
     unpublished: Mapping[str, str] = field(default_factory=dict)
 
@@ -172,7 +173,7 @@ def _on_time(facts: CaFacts) -> Iterator[Finding]:
                 "ca-expires",
                 Section.CA,
                 Level.WARNING,
-                f"The CA ends on {facts.not_after:%Y-%m-%d}, in {max(left.days, 0)} days.",
+                f"The CA ends on {facts.not_after:%Y-%m-%d}, in {counted(max(left.days, 0), 'day')}.",
                 "After that day every browser refuses its certificates.",
                 _RENEW,
             )
@@ -189,6 +190,15 @@ def _on_limits(facts: CaFacts) -> Iterator[Finding]:
             Level.NOTE,
             "Nothing limits this CA to development names: it was imported.",
             "Whoever copies its key can pose as any site to everything that trusts its root.",
+            _RENEW,
+        )
+    if facts.gaps:
+        yield Finding(
+            "ca-older-profile",
+            Section.CA,
+            Level.NOTE,
+            f"The CA was made by an earlier devtls, and goes on working. {' '.join(facts.gaps)}",
+            "It matters to programs that log people in by client certificates of this CA.",
             _RENEW,
         )
 
@@ -270,6 +280,7 @@ def probe_ca(state_dir: Path, now: datetime, passphrases: PassphraseSource = NO_
         older=tuple(OlderCa(entry.root_id, entry.not_after) for entry in entries.older) if entries else (),
         next_id=entries.next.root_id if entries and entries.next else "",
         limited=authority is None or authority.name_constrained,
+        gaps=authority.profile_gaps if authority else (),
         withdrawn=authority.withdrawn_in_words if authority else "",
         unpublished=_unpublished(keystore, authority),
     )
