@@ -29,8 +29,9 @@ from devtls.cli.terminal.port_argument import PORT
 from devtls.cli.trust import trust
 from devtls.config import parse_route_argument
 from devtls.daemon.assembly import Daemon
+from devtls.daemon.console.libraries import in_our_words
 from devtls.daemon.console.lines import LineWriter
-from devtls.daemon.console.log import Log, forward_logging
+from devtls.daemon.console.log import Log
 from devtls.daemon.console.style import BOLD, CYAN, TerminalStyle
 from devtls.daemon.run import Process, loop_factory
 from devtls.daemon.source import Source
@@ -91,9 +92,8 @@ def _run(demo: Demo, https_port: int | None, *, check: bool) -> int:
     style = TerminalStyle.of(sys.stderr)
     writer = LineWriter(sys.stderr)
     log = Log(writer.write, level="quiet" if check else "normal", style=style, monotonic=time.monotonic)
-    forward_logging(log)
     try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        with in_our_words(log), asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve(demo, log, style, https_port, check=check))
     finally:
         # After the loop: its last lines are still waiting.
