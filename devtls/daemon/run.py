@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from devtls.daemon.assembly import Daemon
+from devtls.daemon.console.libraries import watch_loop
 from devtls.daemon.reload import Reloader
 from devtls.daemon.shutdown import Shutdown, handle_signals
 from devtls.errors import ExitCode
@@ -73,6 +74,7 @@ class Process:
     async def run(self, instead: Callable[[], Coroutine[Any, Any, None]] | None = None) -> ExitCode:
         """Start, serve, end. `instead` runs once the ports are open, in the place of the banner and the watches."""
         handle_signals(self.shutdown.end, lambda: self._spawn(self.reloader.reload("SIGHUP")))
+        watch_loop(asyncio.get_running_loop(), self._log)
         # Each exchange has two descriptors; the soft limit is 256 on macOS, 1,024 on Linux.
         raise_descriptor_limit(max(ENOUGH, 2 * self.daemon.config.limits.max_connections + RESERVE))
         # Signals are handled by now: a Ctrl-C during the start drains as later ones do.
@@ -103,7 +105,8 @@ class Process:
             also = f", redirects from port {http_port}" if http_port is not None else ""
             log.say(f"devtls serves https on port {bound.https_port}{also}. Ctrl-C ends it.")
         if (found := self.daemon.source.found) is not None:
-            empty = not any(route.source == str(found.path) for route in self.daemon.config.routes)
+            own = any(route.source == str(found.path) for route in self.daemon.config.routes)
+            empty = not own and not self.daemon.generation.merged.overridden
             where = f"{found.path} has no routes yet; it" if empty else f"Routes are in {found.path}, which"
             log.say(f"{where} is read again when it changes.", event="config")
         for note in bound.notes:
