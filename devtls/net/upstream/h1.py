@@ -309,6 +309,7 @@ class H1UpstreamConnection(asyncio.Protocol):
         if self._is_costly:
             self._rest = memoryview(data)
             self._take_rest()
+            self._is_costly = bool(self._rest)  # all of it in one turn: it is no longer
         else:
             self._take(data)
             self._is_costly = perf_counter() - began > SHARE_S
@@ -324,7 +325,6 @@ class H1UpstreamConnection(asyncio.Protocol):
             if self._rest and perf_counter() > until:
                 self._reading.end_turn()
                 return
-        self._is_costly = bool(self._rest)
 
     def _take(self, data: bytes) -> None:
         if (user := self.user) is None or self._head_unsent:

@@ -180,6 +180,7 @@ async def test_reads_that_took_long_are_worked_off_in_pieces(monkeypatch: pytest
     made.connection.data_received(CHUNKS + b"0\r\n\r\n")  # nothing overtakes what waits
     await until(lambda: EndOfMessage(1) in made.user.events)
     assert sum(len(event.data) for event in made.user.events if isinstance(event, Data)) == 40_001
+    assert made.connection._is_costly  # the next read is not taken whole either
     assert made.transport.calls[-1] == "resume"
 
 
