@@ -110,7 +110,7 @@ class SocketUnit(Service[SocketFacts]):
         machine = self._machine
         filed = tuple(read_filed(machine.root / _DIRECTORY / name, MARK) for name in _UNITS)
         by_user = read_filed(machine.config_home / "systemd/user" / UNIT, MARK).content is not None
-        systemctl = machine.system_tool("systemctl")
+        systemctl = machine.elevated_tool("systemctl")
         if systemctl is None or not (machine.root / "run/systemd/system").is_dir():
             silent = machine.refusal_of_system_tool("systemctl") or "systemd does not run this machine"
             return SocketFacts(filed, systemctl, silent=silent, by_user=by_user)
