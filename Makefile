@@ -28,7 +28,7 @@ help:
 	@echo 'make check   linters, types, architecture and every test but those with whole programs: about three minutes'
 	@echo 'make test    all of that, the demo and every test: about twelve minutes'
 	@echo 'make test-frameworks, test-engines, test-packages'
-	@echo '             the examples, other servers and verifiers, how devtls is installed: these tests alone'
+	@echo '             frameworks, other servers and verifiers, how devtls is installed: these tests alone'
 	@echo 'make lint    only the linters, types and architecture'
 	@echo 'make docs    write the generated pages and build the documentation into build/docs; a broken link is an error'
 	@echo 'make bench   measure devtls, Caddy and nginx side by side (about seven minutes; needs nginx, h2load and wrk)'
@@ -43,13 +43,13 @@ quick: $(VENV)/.dev
 
 check: lint
 	$(STAGE) 'pytest (all but whole programs)'
-	@$(PYTEST) --quiet -m 'not bench' --ignore tests/e2e
+	@$(PYTEST) --quiet -m 'not bench and not installs' --ignore tests/e2e
 
 test: lint
 	$(STAGE) 'devtls demo --check'
 	@$(BIN)/devtls demo --check
 	$(STAGE) 'pytest (pure packages: every branch covered)'
-	@$(PYTEST) --cov --cov-branch -m 'not bench'
+	@$(PYTEST) --cov --cov-branch -m 'not bench and not installs'
 
 test-frameworks test-engines test-packages: test-%: $(VENV)/.dev
 	$(STAGE) 'pytest ($*)'

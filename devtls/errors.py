@@ -28,12 +28,19 @@ answered with that HTTP status instead and ends no command::
     ├── AcmeProblem              status  an ACME request is refused with a problem document
     └── LocalProtocolError       1    we were about to break HTTP ourselves: always a bug of devtls
 
-An error's text is one sentence that says what is wrong; `hint` says what to do next.
+An error's text is one sentence that says what is wrong; `hint` says what to do next. Both quote what they are about,
+and are cut: a file may hold a name of a million letters.
 """
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
+
+# No name is longer than 253 letters, and hardly a path is.
+_LONG_WORD = re.compile(r"\S{500,}")
+_KEPT = 100
+_LONGEST_TEXT = 8000
 
 
 class ExitCode(IntEnum):
@@ -80,8 +87,16 @@ class DevtlsError(Exception):
     exit_code: ExitCode = ExitCode.FAILED
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(shortened(message))
+        self.hint = shortened(hint)
+
+
+def shortened(text: str) -> str:
+    """Return `text` with words of more than 500 characters cut to their beginning, and its end cut beyond 8,000."""
+    if len(text) < _KEPT:
+        return text
+    text = _LONG_WORD.sub(lambda word: f"{word[0][:_KEPT]}…", text)
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
 
 
 class InvalidName(DevtlsError):
@@ -91,7 +106,7 @@ class InvalidName(DevtlsError):
 
     def __init__(self, message: str, *, name: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.name = name
+        self.name = shortened(name)
 
 
 class ConfigError(DevtlsError):
@@ -106,7 +121,7 @@ class ConfigError(DevtlsError):
     def __init__(self, message: str, *, source: str = "", key: str = "", line: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.source = source
-        self.key = key
+        self.key = shortened(key)
         self.line = line
 
     def __str__(self) -> str:

@@ -30,6 +30,7 @@ _LABEL = r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
 # 255 bytes on the wire (RFC 1035 2.3.4), less the first length byte and the root's.
 _MAX_NAME = 253
+_LONGEST_TEXT = 4 * _MAX_NAME
 
 
 def parse_hostname(text: str) -> Hostname:
@@ -40,6 +41,9 @@ def parse_hostname(text: str) -> Hostname:
     """
     # The dot of a full name stands neither in SNI (RFC 6066 3) nor in certificates.
     name = text[:-1] if text.endswith(".") else text
+    # Before anything is done with it; A-labels are hardly ever shorter than what they stand for.
+    if len(name) > _LONGEST_TEXT:
+        raise InvalidName(f"The host name {text[:40]!r}… has more than {_MAX_NAME} characters.", name=text[:40])
     if not name.isascii():
         name = _to_a_labels(name)
     # DNS compares names without regard to case (RFC 4343); dictionaries and sets do not.

@@ -100,3 +100,12 @@ REQUIRED: dict[type[DevtlsError], dict[str, Any]] = {AcmeProblem: {"kind": "malf
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
     drawn = re.findall(r"^    (\W*\w+) +(\d+|status) +(\S.*)$", errors.__doc__ or "", re.MULTILINE)
     assert [(name, code) for name, code, _ in drawn] == list(tree_of(DevtlsError))
+
+
+def test_what_an_error_quotes_is_cut() -> None:
+    error = ConfigError("x" * 1_000_000 + " is no name.", key="y" * 1_000_000, hint="a " * 1_000_000)
+    assert str(error).startswith("y" * 100 + "…: " + "x" * 100 + "… is no name.")
+    assert len(str(error)) < 300
+    assert len(error.hint) == 8001
+    assert InvalidName("It is no name.", name="x" * 1_000_000).name == "x" * 100 + "…"
+    assert str(DevtlsError("/a/path" * 60)) == "/a/path" * 60

@@ -27,7 +27,7 @@ from devtls.config.model import (
 )
 from devtls.config.route import merge, parse_identity, parse_route_argument, parse_route_value
 from devtls.config.target import is_loopback_host, is_refused_address
-from devtls.config.toml import MAX_FILE_BYTES, parse_config, parse_listen_arguments
+from devtls.config.toml import MAX_FILE_BYTES, parse_ca_section, parse_config, parse_listen_arguments
 
 __all__ = [
     "ACME_ROUTE",
@@ -53,6 +53,7 @@ __all__ = [
     "is_refused_address",
     "merge",
     "needs_allow",
+    "parse_ca_section",
     "parse_config",
     "parse_identity",
     "parse_listen_arguments",

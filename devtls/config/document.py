@@ -15,6 +15,8 @@ import msgspec
 from devtls.config.lines import Key, dotted, find_line, visible
 from devtls.errors import ConfigError
 
+_LONGEST_GUESS = 60
+
 
 class ConfigDocument(msgspec.Struct, frozen=True):
     """Where errors point to: the source, the directory that relative paths count from, and the lines of the keys."""
@@ -48,6 +50,8 @@ class ConfigDocument(msgspec.Struct, frozen=True):
 
 def did_you_mean(name: str, known: list[str], meant: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return the hint for an unknown name: the known one that is meant by it, the nearest one, or all of them."""
+    if len(name) > _LONGEST_GUESS:  # its time grows with the square of the length
+        return f"Allowed are: {', '.join(known)}."
     from difflib import get_close_matches  # 2 ms that only a mistake has to pay
 
     if name.lower() in meant:

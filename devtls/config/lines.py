@@ -16,6 +16,8 @@ _DOTTED = rf"{_PART}(?:[ \t]*\.[ \t]*{_PART})*"
 _HEADER = re.compile(rf"[ \t]*\[\[?[ \t]*({_DOTTED})[ \t]*\]")
 _ASSIGNMENT = re.compile(rf"[ \t]*({_DOTTED})[ \t]*=")
 _PARTS = re.compile(_PART)
+# A name and a path prefix.
+_LONGEST_PART, _KEPT = 400, 60
 
 
 def key_lines(text: str) -> dict[Key, int]:
@@ -44,8 +46,9 @@ def find_line(lines: dict[Key, int], key: Key) -> int:
 
 
 def dotted(key: Key) -> str:
-    """Return a key as it would be written: `routes."app/api"`."""
-    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{visible(part)}"' for part in key)
+    """Return a key as it would be written: `routes."app/api"`; a part that is longer than any name is cut."""
+    cut = (part if len(part) <= _LONGEST_PART else f"{part[:_KEPT]}…" for part in key)
+    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{visible(part)}"' for part in cut)
 
 
 def visible(text: str) -> str:

@@ -60,6 +60,7 @@ _HTTPS_ONLY = ("ca", "verify")
 _APP_ONLY = ("allow_remote", "host", "hsts", "cookie_domain", "retry_down_s")
 # pchar (RFC 3986 3.3) without empty segments.
 _SEGMENTS = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*\Z")
+_LONGEST_PREFIX = 1024
 _TARGET_HINT = 'Write app = 3000, app = "host:port", or app = { target = 3000 }.'
 
 
@@ -194,6 +195,10 @@ def _parse_key(written: str, key: Key, document: ConfigDocument) -> tuple[str, s
     except InvalidName as error:
         document.fail(key, str(error), error.hint)
     prefix = (slash + path).removesuffix("/")
+    if len(prefix) > _LONGEST_PREFIX:
+        document.fail(
+            key, f"the path prefix has more than {_LONGEST_PREFIX} characters.", "A shorter one does as well."
+        )
     # Browsers remove dot segments before they send (RFC 3986 5.2.4): such a route would never match.
     if not _SEGMENTS.match(prefix) or any(segment in (".", "..") for segment in prefix.split("/")):
         document.fail(

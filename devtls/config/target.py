@@ -1,6 +1,6 @@
 """The syntax of targets: `3000`, `"127.0.0.1:8000"`, `"h2c://[::1]:50051"`, `"unix:app.sock"`, `"./site"` -> Target.
 
-Owns the spelling of targets. Refuses link-local addresses in every spelling (they reach cloud metadata services),
+Owns the spelling of targets. Refuses link-local addresses and those of cloud metadata services in every spelling,
 addresses that are only good for listening, and everything that could be read in two ways. The reasons are ValueErrors
 of one sentence with a hint; `toml` knows the key and the line and turns them into ConfigError.
 """
@@ -19,6 +19,7 @@ from devtls.names import is_below, parse_hostname
 MAX_SOCKET_PATH_BYTES = 107
 """Linux: sun_path holds 108 bytes with the NUL at the end."""
 
+_LONGEST_PATH = 4096  # Linux' PATH_MAX (limits.h)
 _SPELLINGS = (
     'Write a port (3000), "host:port", "http://…", "https://…", "h2c://…", "unix:/path" or a folder ("./site").'
 )
@@ -29,8 +30,16 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
 # A directory shows itself by its beginning (dot, slash, drive): every other text is a host.
 _DIRECTORY = re.compile(r"(?:\.{1,2}(?:[/\\]|\Z)|/|\\|[A-Za-z]:[/\\])")
 _NUMBER_LABEL = re.compile(r"(?:0[xX][0-9A-Fa-f]*|[0-9]+)\Z")
-# RFC 6052 2.1, the well-known prefix.
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# The well-known prefix (RFC 6052 2.1), and the one for local use (RFC 8215).
+_NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+# Where clouds keep them beside the link-local network: AWS and Google over IPv6, Alibaba, Azure, Oracle.
+_METADATA = tuple(
+    map(ipaddress.ip_network, ("fd00:ec2::/32", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+)
+_NEVER_DIALLED = (
+    "169.254.0.0/16, fe80::/10, fd00:ec2::/32, fd20:ce::254, 100.100.100.200, 168.63.129.16 and 192.0.0.192 reach "
+    "cloud metadata services, which give credentials; no setting allows them."
+)
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -98,6 +107,8 @@ def join_path(text: str, directory: str) -> str:
         raise TargetError(
             f"~ is not expanded in {text!r}", "Write the whole path, or one that counts from the file's folder."
         )
+    if len(text) > _LONGEST_PATH:
+        raise TargetError(f"the path has more than {_LONGEST_PATH} characters", "No system opens such a path.")
     return str(PurePath(directory) / text)
 
 
@@ -173,24 +184,24 @@ def _address(text: str) -> _Address | None:
     return mapped or address
 
 
-def _is_link_local(address: _Address) -> bool:
-    """Look inside IPv6 addresses that carry an IPv4 one, too: compatible, NAT64 (RFC 6052), 6to4 (RFC 3056)."""
-    if address.is_link_local or isinstance(address, ipaddress.IPv4Address):
-        return address.is_link_local
+def _is_metadata_service(address: _Address) -> bool:
+    """Look inside IPv6 addresses that carry an IPv4 one, too: compatible, NAT64 (RFC 6052), 6to4 (RFC 3056), Teredo."""
+    if address.is_link_local or any(address in network for network in _METADATA):
+        return True
+    if isinstance(address, ipaddress.IPv4Address):
+        return False
     number = int(address)
-    carried = address.sixtofour
+    carried = [address.sixtofour, *(address.teredo or ())]
     # Below 2**32: IPv4-compatible addresses (RFC 4291 2.5.5.1), deprecated but still parsed.
-    if address in _NAT64 or number < 1 << 32:
-        carried = ipaddress.IPv4Address(number & 0xFFFF_FFFF)
-    return carried is not None and carried.is_link_local
+    if number < 1 << 32 or any(address in network for network in _NAT64):
+        carried.append(ipaddress.IPv4Address(number & 0xFFFF_FFFF))
+    return any(one is not None and _is_metadata_service(one) for one in carried)
 
 
 def _dialable(address: _Address) -> str:
-    if _is_link_local(address):
-        raise TargetError(
-            f"the link-local address {address} is always refused",
-            "169.254.0.0/16 and fe80::/10 reach cloud metadata services; no setting allows them.",
-        )
+    if _is_metadata_service(address):
+        what = f"the address {address} is link-local or a cloud metadata service's"
+        raise TargetError(f"{what}, and always refused", _NEVER_DIALLED)
     if address.is_unspecified:
         raise TargetError(f"{address} is an address to listen on", "Write the port alone (3000) or 127.0.0.1:3000.")
     if address.is_multicast or str(address) == "255.255.255.255":
@@ -205,7 +216,7 @@ def _dialable(address: _Address) -> str:
 def is_refused_address(text: str) -> bool:
     """Say whether the IP address `text` must never be dialled: what a name resolved to is asked, too."""
     address = _address(text)
-    return address is not None and (_is_link_local(address) or address.is_multicast or address.is_unspecified)
+    return address is not None and (_is_metadata_service(address) or address.is_multicast or address.is_unspecified)
 
 
 def is_loopback_host(host: str) -> bool:

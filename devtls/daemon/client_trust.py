@@ -1,9 +1,9 @@
 """The CA certificates and CRLs by which clients of routes with `client_auth` are verified.
 
-Owns one policy per way of asking. By default a client's certificate is one of our own CA, and its revocation list
-counts, signed anew when half of its life is over; `client_ca` names another CA's file, lists included. Refuses a file
-that cannot be used while the configuration is read, not at the first handshake. Whatever changes a file here changes
-the policy, and with it what the next handshake goes by.
+Owns one policy per way of asking. By default a client's certificate is one of our own CA, for host names in its zones
+alone, and its revocation list counts, signed anew when half of its life is over; `client_ca` names another CA's file,
+lists included. Refuses a file that cannot be used while the configuration is read, not at the first handshake. Whatever
+changes a file here changes the policy, and with it what the next handshake goes by.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
+
 from devtls.errors import ConfigError, StateError
+from devtls.names import Hostname
 from devtls.net.tls.client_auth import Claim, ClientPolicy
+from devtls.pki.certify import client_objection
 from devtls.pki.crl_files import chain_is_accepted, crls_are_complete
 from devtls.pki.der import pem
 from devtls.pki.leaf import Signer
@@ -28,12 +32,23 @@ _MAX_BYTES = 1_048_576
 Policies = dict[ClientAuth, ClientPolicy]
 
 
+class NamesInZones(msgspec.Struct, frozen=True):
+    """The names that clients of our own CA may have; two with the same zones are equal, and so are their policies."""
+
+    zones: tuple[Hostname, ...]
+
+    def __call__(self, der: bytes) -> str:
+        """Return why a certificate does not count, "" if it does."""
+        return client_objection(der, self.zones)
+
+
 class ClientTrust:
     """The trusted CA certificates and CRLs for the clients of one proxy's routes."""
 
     def __init__(self, keystore: Keystore) -> None:
         self._keystore = keystore
         self._own = b""
+        self._names = NamesInZones(())
         self._seen: Mapping[str, bytes] = {}
         """The CRLs from which that was made."""
         self._good: tuple[datetime, datetime] | None = None
@@ -46,18 +61,18 @@ class ClientTrust:
             auth = route.client_auth
             if auth is not None and auth not in policies:
                 if auth.ca_file is None:
-                    policies[auth] = ClientPolicy(auth.required, self._own_trust(signer, now))
+                    policies[auth] = self._own_policy(auth.required, signer, now)
                 else:
                     policies[auth] = _policy_of_file(auth.required, _read(auth.ca_file, route))
         return policies
 
-    def _own_trust(self, signer: Signer, now: datetime) -> bytes:
+    def _own_policy(self, required: bool, signer: Signer, now: datetime) -> ClientPolicy:
         seen = self._keystore.crls_on_disk()
         if seen != self._seen or self._good is None or not self._good[0] <= now < self._good[1]:
             self._own = self._make_own(signer, now)
             # Read again: signing has just changed the files.
             self._seen = self._keystore.crls_on_disk()
-        return self._own
+        return ClientPolicy(required, self._own, objection=self._names)
 
     def _make_own(self, signer: Signer, now: datetime) -> bytes:
         authority = self._keystore.load(now)
@@ -71,14 +86,16 @@ class ClientTrust:
             )
         older = (each for each in self._keystore.load_older(now) if each.signs_crls)
         authorities = (authority, *older)  # what an older CA signed is good until it is retired
-        lists = [self._keystore.next_crl(each, now) for each in authorities]
+        self._names = NamesInZones(tuple(dict.fromkeys(zone for each in authorities for zone in each.zones)))
+        issuers = [(each, issuer) for each in authorities for issuer in each.intermediates if issuer.signs("client")]
+        lists = [self._keystore.next_crl(each, now, issuer) for each, issuer in issuers]
         crls = [load_crl(der) for der in lists]
         # From the latest thisUpdate on (a clock may be set back) to the first CRL that is due (RFC 5280 5.1.2.4).
         self._good = max(crl.last_update_utc for crl in crls), min(resign_at(crl) for crl in crls)
         # The intermediate too: programs send their own certificate and often nothing else.
         return b"".join(
-            each.root_pem + each.intermediate_pem + pem("X509 CRL", der)
-            for each, der in zip(authorities, lists, strict=True)
+            each.root_pem + each.chain_pem(issuer) + pem("X509 CRL", der)
+            for (each, issuer), der in zip(issuers, lists, strict=True)
         )
 
 
@@ -89,6 +106,8 @@ def would_be_refused(claim: Claim) -> bool:
         return False
     if not claim.chain:
         return policy.required
+    if policy.objection is not None and policy.objection(claim.chain[0]):
+        return True
     return not chain_is_accepted(claim.chain, policy.trust_pem)
 
 

@@ -8,13 +8,16 @@ of its CRL (a crash in between) has the CRL signed. Imported after the start.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.x509 import CertificateRevocationList
+
 from devtls.daemon.console.log import Log
 from devtls.errors import DevtlsError
+from devtls.pki.authority import Authority
 from devtls.pki.leaf import Signer
 from devtls.pki.revocation import load_crl
 from devtls.system.machine.private_files import FileStamp, stamp_of
@@ -58,11 +61,16 @@ class Revocations:
 
     def _read_crls(self) -> None:
         now = datetime.now(UTC)
-        crls = [load_crl(self._keystore.next_crl(self._keystore.load(now), now))]
+        crls = list(self._crls_of(self._keystore.load(now), now))
         for older in self._keystore.load_older(now):
             with suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
-                crls.append(load_crl(self._keystore.next_crl(older, now)))
+                crls += self._crls_of(older, now)
         self.serials = frozenset(entry.serial_number for crl in crls for entry in crl)
+
+    def _crls_of(self, authority: Authority, now: datetime) -> Iterator[CertificateRevocationList]:
+        # All of them: a crash may have kept a revocation from any, and they are signed anew by that.
+        for issuer in authority.intermediates:
+            yield load_crl(self._keystore.next_crl(authority, now, issuer))
 
 
 def _stamps(directories: Iterable[Path]) -> tuple[FileStamp, ...]:

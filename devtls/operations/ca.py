@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from devtls.operations.context import Context
 from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
-from devtls.system.storage.ca_directory import KEY, ROOT_KEY
+from devtls.pki.names_in_certificates import Kind
+from devtls.system.storage.ca_directory import ROOT_KEY, key_file
 from devtls.system.storage.generation import is_locked_file
 from devtls.system.storage.pointer import PointerEntry
 
@@ -33,7 +34,7 @@ class CaDetails:
     older: tuple[PointerEntry, ...]
     root_key_kept: bool
     locked: bool
-    """The intermediate's key needs a passphrase."""
+    """A key of the intermediates needs a passphrase."""
 
     @property
     def page(self) -> str:
@@ -52,12 +53,15 @@ def ca_details(context: Context) -> CaDetails:
         pointer.older if pointer else (),
         # The file alone is asked, never the key: details must need no passphrase.
         root_key_kept=(directory / ROOT_KEY).exists(),
-        locked=is_locked_file(directory / KEY),
+        locked=any(is_locked_file(directory / key_file(each.name)) for each in authority.intermediates),
     )
 
 
-def export_ca(context: Context, part: PublicPart, encoding: Encoding = Encoding.PEM) -> bytes:
-    """Return a public part of the CA; only a single certificate can be DER. Raises what `Keystore.load` raises."""
+def export_ca(context: Context, part: PublicPart, encoding: Encoding = Encoding.PEM, kind: Kind = "server") -> bytes:
+    """Return a public part of the CA; only a single certificate can be DER. `kind` chooses the intermediate.
+
+    Raises what `Keystore.load` raises, and CertificateError for a kind that the CA does not sign.
+    """
     authority = context.keystore.load(context.now)
     match part:
         case "mobileconfig":
@@ -65,9 +69,9 @@ def export_ca(context: Context, part: PublicPart, encoding: Encoding = Encoding.
         case "crl":
             return _crls(context, authority)
         case "chain":
-            return b"".join(each.public_bytes(Encoding.PEM) for each in authority.path)
+            return b"".join(each.public_bytes(Encoding.PEM) for each in authority.path_of(authority.issuer_for(kind)))
         case "intermediate":
-            return authority.intermediate.certificate.public_bytes(encoding)
+            return authority.issuer_for(kind).certificate.public_bytes(encoding)
         case "root":
             return authority.root.public_bytes(encoding)
 
@@ -76,6 +80,11 @@ def _crls(context: Context, authority: Authority) -> bytes:
     """Return the CRLs of every CA that is trusted, signed anew where that is due, as PEM."""
     # Leaves of a CA before stay valid until it is retired, so their verifiers need its CRLs as well.
     authorities = (authority, *context.keystore.load_older(context.now))
-    found = (der for each in authorities for der in (context.keystore.next_crl(each, context.now), each.root_crl_der))
+    keystore, now = context.keystore, context.now
+    found = (
+        der
+        for each in authorities
+        for der in (*(keystore.next_crl(each, now, issuer) for issuer in each.intermediates), each.root_crl_der)
+    )
     # A root whose CRL is published elsewhere has none here: an imported CA.
     return b"".join(x509.load_der_x509_crl(der).public_bytes(Encoding.PEM) for der in found if der)

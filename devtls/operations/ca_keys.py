@@ -1,4 +1,4 @@
-"""The private keys of the CA at rest: the root's, which was dropped or kept, and the intermediate's, locked or not.
+"""The private keys of the CA at rest: the root's, which was dropped or kept, and the intermediates', locked or not.
 
 Owns under which passphrase each of them is encrypted. Refuses to write the root's key without one, and to speak for a
 root whose key is not here.
@@ -84,24 +84,31 @@ def export_root_key(context: Context, out: Path, *, force: bool) -> None:
 
 
 def lock_ca(context: Context, *, remember: bool) -> None:
-    """Encrypt the key that signs under a new passphrase, which the system's keyring may `remember`. Raises Refused."""
+    """Encrypt the keys that sign under a new passphrase, which the system's keyring may `remember`. Raises Refused."""
     authority = context.keystore.load(context.now)
-    if isinstance(authority.intermediate.key, LockedKey):
+    keys = {each.name: each.key for each in authority.intermediates}
+    if all(isinstance(key, LockedKey) for key in keys.values()):
         raise Refused("The CA's key is locked already.", hint="devtls ca unlock first, for another passphrase")
+    # A crash between two of them may have left one locked: it gets the same passphrase as the others.
+    unlock = Unlocker(_CA_KEY, context.passphrases)
+    opened = {name: unlock(key.container) if isinstance(key, LockedKey) else key for name, key in keys.items()}
     passphrase = context.passphrases.new(_CA_KEY)
-    encrypted = lock(authority.intermediate.key, passphrase)
-    # The keyring first: when it refuses (StateError), the key is still as it was.
+    encrypted = {name: lock(key, passphrase) for name, key in opened.items()}
+    # The keyring first: when it refuses (StateError), the keys are still as they were.
     if remember:
-        to_keyring(encrypted, passphrase)
-    context.keystore.put_key(authority, encrypted)
+        for container in encrypted.values():
+            to_keyring(container, passphrase)
+    context.keystore.put_keys(authority, encrypted)
 
 
 def unlock_ca(context: Context) -> None:
-    """Store the key that signs without a passphrase again. Raises Refused when it has none, WrongPassphrase."""
+    """Store the keys that sign without a passphrase again. Raises Refused when they have none, WrongPassphrase."""
     authority = context.keystore.load(context.now)
-    key = authority.intermediate.key
-    if not isinstance(key, LockedKey):
+    locked = {each.name: each.key.container for each in authority.intermediates if isinstance(each.key, LockedKey)}
+    if not locked:
         raise Refused("The CA's key is not locked.", hint="devtls ca lock")
-    context.keystore.put_key(authority, plain_key(Unlocker(_CA_KEY, context.passphrases)(key.container)))
+    unlock = Unlocker(_CA_KEY, context.passphrases)
+    context.keystore.put_keys(authority, {name: plain_key(unlock(each)) for name, each in locked.items()})
     # Last: a failure before would leave a locked key whose passphrase nobody remembers.
-    drop_from_keyring(key.container)
+    for container in locked.values():
+        drop_from_keyring(container)

@@ -91,7 +91,7 @@ class CertificateRegisters(msgspec.Struct, frozen=True, dict=True):
     def issuer_of(self, certificate: x509.Certificate) -> Authority | None:
         """Return the CA whose intermediate or root signed a certificate."""
         for authority in self.authorities:
-            if signed_by(certificate, authority.intermediate.certificate) or signed_by(certificate, authority.root):
+            if any(signed_by(certificate, issuer) for issuer in authority.certificates):
                 return authority
         return None
 

@@ -128,6 +128,6 @@ def _files(wanted: KeyAndFiles, template: CertificateTemplate) -> dict[str, Path
 
 def _chain(register: Register, leaf: x509.Certificate, options: CertificateOptions) -> list[x509.Certificate]:
     """Return what goes into the file: no client needs the root from a server."""
-    above = register.authority.path
+    above = register.authority.path_of(register.authority.issuer_for(options.kind))
     # A verifier has the trust anchor already, so the chain may leave it out (RFC 8446 4.4.2).
     return [leaf, *(above if options.fullchain else above[:-1])]

@@ -19,7 +19,7 @@ from devtls.operations.context import Context
 from devtls.pki.authority import Authority
 from devtls.pki.delegation import delegate, key_in_request
 from devtls.pki.der import key_pem
-from devtls.pki.profile import short_id
+from devtls.pki.profile import Purpose, short_id
 from devtls.pki.register import serial_text
 from devtls.system.machine.randomness import new_leaf_key, new_serial
 from devtls.system.storage.certificate_files import refuse_to_overwrite, write_files
@@ -36,6 +36,8 @@ class IntermediateRequest:
     directory: Path
     force: bool = False
     """Replace files that exist."""
+    purpose: Purpose = "any"
+    """The certificates that it may sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class IssuedIntermediate:
     certificate: x509.Certificate
     zones: tuple[Hostname, ...]
     files: dict[str, Path]
+    purpose: Purpose = "any"
 
     @property
     def serial(self) -> str:
@@ -72,7 +75,14 @@ def issue_intermediate(context: Context, request: IntermediateRequest) -> Issued
         refuse_to_overwrite(files[role] for role in ("key", "certificate") if role in files)
     root_key = open_root_key(context, encrypted)
     certificate = delegate(
-        authority, root_key, subject_key, zones=request.zones, now=now, days=request.days, serial=new_serial()
+        authority,
+        root_key,
+        subject_key,
+        zones=request.zones,
+        now=now,
+        days=request.days,
+        serial=new_serial(),
+        purpose=request.purpose,
     )
     zones, place = request.zones or authority.zones, str(request.directory.absolute())
     # Recorded before it is written: it can be revoked even if the disk is full a moment later.
@@ -83,7 +93,7 @@ def issue_intermediate(context: Context, request: IntermediateRequest) -> Issued
     write_files(private, {files["certificate"]: certificate.public_bytes(Encoding.PEM)}, force=request.force)
     # The root and its CRL are the same for every intermediate, so they may be there already.
     write_files({}, {files["root"]: authority.root_pem, files["list"]: authority.root_crl_der}, force=True)
-    return IssuedIntermediate(intermediate_id, certificate, zones, files)
+    return IssuedIntermediate(intermediate_id, certificate, zones, files, request.purpose)
 
 
 def _files(intermediate_id: str, authority: Authority, directory: Path, *, with_key: bool) -> dict[str, Path]:

@@ -21,7 +21,7 @@ from devtls.operations.certificate_lookup import CERTS_LIST, CertificateRegister
 from devtls.operations.context import Context
 from devtls.operations.control import RunningProxy, find_running
 from devtls.pki.authority import Authority
-from devtls.pki.ca_chain import common_name, permitted_names
+from devtls.pki.ca_chain import common_name, permitted_names, signed_by
 from devtls.pki.leaf import TRANSIENT, crl_url
 from devtls.pki.register import (
     History,
@@ -58,6 +58,8 @@ class RevocationTarget(msgspec.Struct, frozen=True):
     ca: str
     kind: RecordedKind | None = None
     """None = it was never recorded."""
+    issuer: str = ""
+    """The name of the intermediate that signed it, where the certificate itself tells it."""
 
     @property
     def of_root(self) -> bool:
@@ -154,13 +156,14 @@ def apply_revocation(context: Context, plan: RevocationPlan) -> RevocationResult
         if plan.reason is None:
             changed.update(register.release(serials, context.now, root_key=root_key))
         else:
-            changed.update(register.revoke(serials, plan.reason, context.now, root_key=root_key))
+            issuers = {one.serial: one.issuer for one in plan.targets}
+            changed.update(register.revoke(serials, plan.reason, context.now, root_key=root_key, issuers=issuers))
     # Without cRLSign in its key usage a CA's CRLs count for nobody (RFC 5280 4.2.1.3).
     listing = [register for register in plan.concerned if plan.of_root or register.authority.signs_crls]
     return RevocationResult(
         plan,
         frozenset(changed),
-        tuple(_published(register, of_root=plan.of_root) for register in listing),
+        tuple(address for register in listing for address in _published(register, plan)),
         tuple(register.authority.id for register in plan.concerned if register not in listing),
         # Last: a proxy that is told reads the CRLs, which are signed by now.
         _tell_running(context, plan.running),
@@ -194,10 +197,18 @@ def _tell_running(context: Context, running: tuple[RunningProxy, ...]) -> tuple[
     return tuple(dropped)
 
 
-def _published(register: Register, *, of_root: bool) -> CrlAddress:
-    authority = register.authority
-    url = crl_url(authority.pki_port, authority.root_crl_path if of_root else authority.intermediate_crl_path)
-    return CrlAddress(url, crl_number(load_crl(register.published_crl(of_root=of_root))))
+def _published(register: Register, plan: RevocationPlan) -> Iterator[CrlAddress]:
+    """Yield the CRLs on which the targets stand."""
+    authority, history = register.authority, register.history()
+    if plan.of_root:
+        der = register.published_crl(of_root=True)
+        yield CrlAddress(crl_url(authority.pki_port, authority.root_crl_path), crl_number(load_crl(der)))
+        return
+    serials = {target.serial for target in plan.targets if target.ca == authority.id}
+    for issuer in authority.intermediates:
+        if not serials.isdisjoint(authority.serials_of(issuer, history)):
+            url = crl_url(authority.pki_port, authority.crl_path_of(issuer))
+            yield CrlAddress(url, crl_number(load_crl(register.published_crl(issuer=issuer))))
 
 
 def _by_name(registers: CertificateRegisters, wanted: str) -> tuple[RevocationTarget, ...] | None:
@@ -228,8 +239,9 @@ def _single(registers: CertificateRegisters, wanted: str) -> RevocationTarget:
     if serial is not None:
         return RevocationTarget(serial, (), IN_MEMORY, registers.owners.get(serial, registers.authorities[0].id))
     for authority in registers.authorities:
-        if matches_serial(serial_text(authority.intermediate.certificate.serial_number), wanted):
-            _refuse_own(authority.intermediate.certificate, authority)
+        for own in authority.intermediates:
+            if matches_serial(serial_text(own.certificate.serial_number), wanted):
+                _refuse_own(own.certificate, authority)
     (one,) = registers.find(wanted)
     return RevocationTarget(one.serial, one.names, one.place, registers.owners[one.serial], one.kind)
 
@@ -241,12 +253,14 @@ def _in_file(registers: CertificateRegisters, certificate: x509.Certificate, fil
     if is_intermediate(certificate, issuer):
         return RevocationTarget(serial, permitted_names((certificate,)), file, issuer.id, "intermediate")
     recorded = registers.history.issued.get(serial)
-    return RevocationTarget(serial, _names_in(certificate), file, issuer.id, recorded.kind if recorded else None)
+    signer = next((each.name for each in issuer.intermediates if signed_by(certificate, each.certificate)), "")
+    kind = recorded.kind if recorded else None
+    return RevocationTarget(serial, _names_in(certificate), file, issuer.id, kind, signer)
 
 
 def _refuse_own(certificate: x509.Certificate, authority: Authority) -> None:
-    """Raise Refused for the root and the intermediate of `authority` itself."""
-    if certificate in authority.path:
+    """Raise Refused for the root and the intermediates of `authority` itself."""
+    if certificate in authority.certificates:
         raise Refused(
             f"{common_name(certificate)} is this machine's own CA: nothing that it signed would be valid any more.",
             hint="devtls ca renew, then devtls ca retire: another takes over, and this one is trusted no more",

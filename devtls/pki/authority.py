@@ -1,18 +1,18 @@
-"""The development CA: a root without a key, one intermediate, and the leaves it issues.
+"""The development CA: a root without a key, its intermediates by purpose, and the leaves they issue.
 
 Owns the promise that every certificate is for a name inside the zones. Refuses every other name, a CA whose parts do
 not belong together, and a clock outside the CA's life.
-Strategy: `create_authority` signs one intermediate and the root's only CRL, and returns nothing that
+Strategy: `create_authority` signs the intermediates and the root's only CRL, and returns nothing that
 holds the root's key; what the zones are is read from the certificate's own constraints, so no second record can
 disagree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography import x509
@@ -32,8 +32,11 @@ from devtls.pki.ca_chain import (
     issuer_id,
     may_sign_crls,
 )
+from devtls.pki.intermediate import Intermediate, extension_of, intermediate_name, is_constrained, profile_gaps
 from devtls.pki.leaf import NEW_CA, PROFILE, Leaf, Signer, crl_path, crl_url, sign_leaf, whole_seconds
-from devtls.pki.profile import build_intermediate, build_root, key_identifier, short_id
+from devtls.pki.names_in_certificates import Kind
+from devtls.pki.profile import Purpose, build_intermediate, build_root, key_identifier, short_id
+from devtls.pki.register import History, RecordedKind
 from devtls.pki.revocation import build_crl, load_crl
 from devtls.pki.signature import ECDSA_SHA256, SignatureScheme
 
@@ -45,40 +48,13 @@ RSA_SHA256 = SignatureScheme(
 )
 """sha256WithRSAEncryption (RFC 4055 5), for the key of a CA that was made elsewhere."""
 
-_ExtensionT = TypeVar("_ExtensionT", bound=x509.ExtensionType)
-
-
-def _extension(certificate: x509.Certificate, kind: type[_ExtensionT]) -> _ExtensionT:
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, ValueError) as error:
-        raise CertificateError(f"A certificate of the CA lacks its {kind.__name__}.", hint=NEW_CA) from error
-
-
-def _is_constrained(certificate: x509.Certificate) -> bool:
-    """Say whether names and networks are limited: either kind alone leaves the other open."""
-    try:
-        constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints)
-    except (x509.ExtensionNotFound, ValueError):
-        return False
-    # RFC 5280 4.2.1.10: a kind of name that no permitted subtree mentions is not limited at all.
-    kinds = {type(tree) for tree in constraints.value.permitted_subtrees or ()}
-    # Not critical, they could be ignored by a verifier that does not know them (RFC 5280 4.2).
-    return constraints.critical and {x509.DNSName, x509.IPAddress} <= kinds
-
-
-class Intermediate(msgspec.Struct, frozen=True):
-    """The CA certificate and key that sign leaves, their CRL, and OCSP responses."""
-
-    certificate: x509.Certificate
-    key: IssuerKey
-
 
 class Authority(msgspec.Struct, frozen=True, dict=True):
     """A CA as it stands on disk: everything but the root's key, which is dropped or kept elsewhere.
 
-    One that was imported may have certificates `between` intermediate and root, or be a root that signs leaves itself;
-    its zones are its `limits`, whatever its constraints say.
+    `intermediate` signs for servers, `others` are the further ones, such as that for clients. A CA that an earlier
+    devtls made has one for both. One that was imported may have certificates `between` intermediate and root, or be a
+    root that signs leaves itself; its zones are its `limits`, whatever its constraints say.
     """
 
     root: x509.Certificate
@@ -87,6 +63,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
     pki_port: int
     between: tuple[x509.Certificate, ...] = ()
     limits: tuple[Hostname, ...] = ()
+    others: tuple[Intermediate, ...] = ()
 
     @cached_property
     def id(self) -> str:
@@ -103,11 +80,42 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
         """The name of its directory: an imported CA is told from the one before by the certificate that signs."""
         return f"ca-{issuer_id(self.intermediate.certificate) if self.imported else self.id}"
 
+    @property
+    def intermediates(self) -> tuple[Intermediate, ...]:
+        """Every intermediate whose key is here."""
+        return (self.intermediate, *self.others)
+
+    def issuer_for(self, kind: Kind) -> Intermediate:
+        """Return the intermediate that signs certificates of that kind; raises CertificateError when none does."""
+        for each in self.intermediates:
+            if each.signs(kind):
+                return each
+        raise CertificateError(
+            f"This CA was imported, and its certificate is not for {kind}s: they would be refused everywhere.",
+            hint="devtls ca renew makes a CA that signs for servers and for clients",
+        )
+
     @cached_property
     def path(self) -> tuple[x509.Certificate, ...]:
-        """The certificates from the one that signs leaves up to the root."""
+        """The certificates from the one that signs servers' leaves up to the root."""
+        return self.path_of(self.intermediate)
+
+    def path_of(self, issuer: Intermediate) -> tuple[x509.Certificate, ...]:
+        """Return the certificates from that of an intermediate up to the root."""
         # An imported root that signs leaves itself is both ends of the path, and counts once.
-        return tuple(dict.fromkeys((self.intermediate.certificate, *self.between, self.root)))
+        return tuple(dict.fromkeys((issuer.certificate, *self.between, self.root)))
+
+    @cached_property
+    def certificates(self) -> tuple[x509.Certificate, ...]:
+        """Every CA certificate of it, the root last."""
+        others = (each.certificate for each in self.others)
+        return tuple(dict.fromkeys((self.intermediate.certificate, *others, *self.between, self.root)))
+
+    @cached_property
+    def profile_gaps(self) -> tuple[str, ...]:
+        """What a new CA has and this one, which an earlier devtls made, has not."""
+        # What an imported one lacks is its maker's choice, and was shown when it was imported.
+        return () if self.imported else tuple(profile_gaps(self.root, self.intermediates))
 
     @property
     def name_constrained(self) -> bool:
@@ -124,7 +132,7 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
         """The zones, as the root's constraints name them, in the order in which they were given."""
         if self.limits:
             return self.limits
-        permitted = _extension(self.root, x509.NameConstraints).permitted_subtrees or []
+        permitted = extension_of(self.root, x509.NameConstraints).permitted_subtrees or []
         return tuple(Hostname(tree.value) for tree in permitted if isinstance(tree, x509.DNSName))
 
     @cached_property
@@ -140,8 +148,12 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def intermediate_pem(self) -> bytes:
         """The rest of a server's chain: every certificate between leaf and root, PEM."""
+        return self.chain_pem(self.intermediate)
+
+    def chain_pem(self, issuer: Intermediate) -> bytes:
+        """Return every certificate from that of an intermediate up to the root, without it, PEM."""
         # RFC 8446 4.4.2: the root may be left out, since a client that trusts it has it.
-        return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.path[:-1])
+        return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.path_of(issuer)[:-1])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -150,9 +162,9 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def not_after(self) -> datetime:
-        """When the first of root and intermediate ends."""
+        """When the first of root and intermediates ends."""
         # A chain is good only while all of it is.
-        return min(certificate.not_valid_after_utc for certificate in self.path)
+        return min(certificate.not_valid_after_utc for certificate in self.certificates)
 
     @property
     def root_crl_path(self) -> str:
@@ -161,8 +173,12 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def intermediate_crl_path(self) -> str:
-        """Where the intermediate's CRL is on the PKI port."""
-        return crl_path("intermediate", self.generation.removeprefix("ca-"))
+        """Where the CRL of the intermediate for servers is on the PKI port."""
+        return self.crl_path_of(self.intermediate)
+
+    def crl_path_of(self, issuer: Intermediate) -> str:
+        """Return where an intermediate's CRL is on the PKI port."""
+        return crl_path(issuer.name, self.generation.removeprefix("ca-"))
 
     @cached_property
     def signer(self) -> Signer:
@@ -199,13 +215,33 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
         """Return the leaf for clients without SNI, as `Signer.issue_default` does."""
         return self.signer.issue_default(now=now, key=key, serial=serial)
 
+    def serials_of(self, issuer: Intermediate, history: History) -> frozenset[str]:
+        """Return the serial numbers in a register of what an intermediate signed."""
+        # Lines from before a CA had several intermediates name none; whatever fits none is that for servers'.
+        usual: dict[RecordedKind, str] = {
+            kind: next((each.name for each in self.intermediates if each.signs(kind)), self.intermediate.name)
+            for kind in ("server", "client")
+        }
+
+        def is_its(serial: str) -> bool:
+            name, kind = history.issuer_of(serial)
+            return kind != "intermediate" and issuer.name == (name or usual[kind])
+
+        return frozenset(filter(is_its, (*history.issued, *history.revoked)))
+
     def intermediate_crl(
-        self, *, number: int, this_update: datetime, revoked: Iterable[x509.RevokedCertificate] = ()
+        self,
+        *,
+        number: int,
+        this_update: datetime,
+        revoked: Iterable[x509.RevokedCertificate] = (),
+        issuer: Intermediate | None = None,
     ) -> bytes:
-        """Return the intermediate's CRL, DER, good for seven days from `this_update`."""
+        """Return an intermediate's CRL (None = that for servers), DER, good for seven days from `this_update`."""
+        issuer = issuer or self.intermediate
         crl = build_crl(
-            self.intermediate.certificate,
-            self.intermediate.key,
+            issuer.certificate,
+            issuer.key,
             number=number,
             this_update=this_update,
             next_update=this_update + PROFILE.crl_lifetime,
@@ -232,13 +268,13 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def withdrawn(self) -> x509.RevokedCertificate | None:
-        """The line of the root's CRL that is about this CA's own intermediate; None while there is none."""
+        """The line of the root's CRL that is about an intermediate of this CA's own; None while there is none."""
         # The root of an imported CA publishes its own CRL somewhere else.
         if not self.root_crl_der:
             return None
         crl = load_crl(self.root_crl_der)
         # Serial numbers are unique for one issuer only (RFC 5280 4.1.2.2).
-        below = (each for each in self.path if each != self.root and each.issuer == self.root.subject)
+        below = (each for each in self.certificates if each != self.root and each.issuer == self.root.subject)
         return next(
             (entry for each in below if (entry := crl.get_revoked_certificate_by_serial_number(each.serial_number))),
             None,
@@ -262,8 +298,8 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     def check_parts(self) -> None:
         """Raise CertificateError unless all parts belong together, whatever the date is."""
-        if self.intermediate.certificate.public_key() != self.intermediate.key.public_key():
-            raise CertificateError("The intermediate's key does not belong to its certificate.", hint=NEW_CA)
+        for each in self.intermediates:
+            each.check()
         if self.imported:
             check_path(self.path)
         else:
@@ -271,10 +307,9 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
             self._check_constraints()
 
     def _check_signatures(self) -> None:
-        certificate = self.intermediate.certificate
         try:
-            self.root.verify_directly_issued_by(self.root)
-            certificate.verify_directly_issued_by(self.root)
+            for certificate in self.certificates:
+                certificate.verify_directly_issued_by(self.root)
         except (InvalidSignature, ValueError, TypeError) as error:
             raise CertificateError("The intermediate was not signed by this root.", hint=NEW_CA) from error
         root_key = self.root.public_key()
@@ -284,17 +319,23 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
             raise CertificateError("The root's revocation list was not signed by this root.", hint=NEW_CA)
 
     def _check_constraints(self) -> None:
-        for role, certificate in (("root", self.root), ("intermediate", self.intermediate.certificate)):
-            if not _is_constrained(certificate):
+        roles = [("root", self.root), *((each.name, each.certificate) for each in self.intermediates)]
+        for role, certificate in roles:
+            if not is_constrained(certificate):
                 raise CertificateError(
                     f"The {role} could speak for names outside of development: its constraints are missing.",
                     hint=NEW_CA,
                 )
-        # Java does not look at a root's constraints: what it enforces has to be what all others enforce.
-        if _extension(self.root, x509.NameConstraints) != _extension(
-            self.intermediate.certificate, x509.NameConstraints
-        ):
-            raise CertificateError("Root and intermediate are constrained to different zones.", hint=NEW_CA)
+            # Java does not look at a root's constraints: what it enforces has to be what all others enforce.
+            if extension_of(certificate, x509.NameConstraints) != extension_of(self.root, x509.NameConstraints):
+                raise CertificateError("Root and intermediate are constrained to different zones.", hint=NEW_CA)
+
+
+class NewKey(msgspec.Struct, frozen=True):
+    """A key that is certified now, and the serial number of its certificate."""
+
+    key: ec.EllipticCurvePrivateKey
+    serial: int
 
 
 def create_authority(
@@ -302,37 +343,37 @@ def create_authority(
     *,
     now: datetime,
     pki_port: int,
-    root_key: ec.EllipticCurvePrivateKey,
-    intermediate_key: ec.EllipticCurvePrivateKey,
-    root_serial: int,
-    intermediate_serial: int,
+    root: NewKey,
+    intermediates: Mapping[Purpose, NewKey],
 ) -> Authority:
-    """Return a new CA for `zones`. The caller forgets `root_key`: nothing in the result holds it.
+    """Return a new CA for `zones`. The caller forgets the root's key: nothing in the result holds it.
 
-    The root's CRL is good until the root's end, since nobody can sign a second one.
+    `intermediates` are in the order of the CA's list; the first signs for servers. The root's CRL is good until the
+    root's end, since nobody can sign a second one.
     """
     zones = tuple(dict.fromkeys(zones))
     if not zones:
         raise CertificateError("A CA needs at least one zone.", hint="devtls trust --zone dev.local")
     start, end = whole_seconds(now) - PROFILE.backdate, whole_seconds(now) + PROFILE.root_lifetime
-    root = build_root(root_key, zones=zones, not_before=start, not_after=end, serial=root_serial)
-    root_crl = crl_path("root", short_id(key_identifier(root_key.public_key())))
-    certificate = build_intermediate(
-        intermediate_key.public_key(),
-        root,
-        root_key,
-        zones=zones,
-        serial=intermediate_serial,
-        crl=crl_url(pki_port, root_crl),
-    )
+    certificate = build_root(root.key, zones=zones, not_before=start, not_after=end, serial=root.serial)
+    root_crl = crl_url(pki_port, crl_path("root", short_id(key_identifier(root.key.public_key()))))
+
+    def signed(purpose: Purpose, new: NewKey) -> Intermediate:
+        below = build_intermediate(
+            new.key.public_key(),
+            certificate,
+            root.key,
+            zones=zones,
+            serial=new.serial,
+            crl=root_crl,
+            purpose=purpose,
+        )
+        return Intermediate(below, new.key, purpose, intermediate_name(purpose))
+
+    first, *others = (signed(purpose, new) for purpose, new in intermediates.items())
     # Good to the root's end: the key that could sign the next one is dropped now.
-    crl = build_crl(root, root_key, number=1, this_update=start, next_update=end)
-    return Authority(
-        root=root,
-        intermediate=Intermediate(certificate=certificate, key=intermediate_key),
-        root_crl_der=crl.public_bytes(Encoding.DER),
-        pki_port=pki_port,
-    )
+    crl = build_crl(certificate, root.key, number=1, this_update=start, next_update=end)
+    return Authority(certificate, first, crl.public_bytes(Encoding.DER), pki_port, others=tuple(others))
 
 
 FOREIGN_NAME = "devtls-probe.invalid"

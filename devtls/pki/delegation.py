@@ -19,7 +19,7 @@ from devtls.errors import CertificateError, NameNotPermitted
 from devtls.names import Hostname, is_below
 from devtls.pki.authority import Authority
 from devtls.pki.leaf import PROFILE, crl_url, whole_seconds
-from devtls.pki.profile import SubjectKey, build_intermediate
+from devtls.pki.profile import Purpose, SubjectKey, build_intermediate
 
 if TYPE_CHECKING:
     from devtls.pki.signature import IssuerKey
@@ -36,6 +36,7 @@ def delegate(
     now: datetime,
     days: int,
     serial: int,
+    purpose: Purpose = "any",
 ) -> x509.Certificate:
     """Return an intermediate for `key`, below the root of `authority`, constrained to `zones` (none = the root's).
 
@@ -63,6 +64,7 @@ def delegate(
         zones=wanted,
         serial=serial,
         crl=crl_url(authority.pki_port, authority.root_crl_path),
+        purpose=purpose,
         life=(start, end),
     )
 

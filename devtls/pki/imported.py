@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from devtls.errors import CertificateError, InvalidName, NameNotPermitted
 from devtls.names import DEFAULT_ZONES, Hostname
-from devtls.pki.authority import Authority, Intermediate
+from devtls.pki.authority import Authority
 from devtls.pki.ca_chain import (
     Path,
     allows_loopback,
@@ -35,6 +35,7 @@ from devtls.pki.ca_chain import (
 )
 from devtls.pki.crl_files import root_crl_in
 from devtls.pki.delegation import checked_key
+from devtls.pki.intermediate import Intermediate, constrained_kinds, is_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,6 +130,11 @@ def _differences(path: Path, now: datetime) -> Iterator[str]:
         yield "Its constraints are on the root alone, where Java does not look."
     if basic is not None and basic.value.path_length != 0:
         yield "It may sign further CAs: an attacker could make one that looks like any other."
+    kinds = [constrained_kinds(limits) for limits in limits_of(path)]
+    if kinds and not {x509.RFC822Name, x509.UniformResourceIdentifier} <= set().union(*kinds):
+        yield "Its constraints say nothing of mail addresses and URIs: an attacker could certify any, for clients."
+    if not is_for(issuer, "client"):
+        yield "It is for servers alone: devtls cert --client signs nothing with it."
     key = issuer.public_key()
     if isinstance(key, rsa.RSAPublicKey):
         yield f"Its key is RSA with {key.key_size} bits: signing takes ten times as long and more (3,072 bits: 1 ms)."

@@ -60,39 +60,41 @@ def read_truststore(data: bytes) -> tuple[bytes, ...]:
 
 
 def _read_pkcs12(data: bytes) -> Iterator[bytes]:
-    _, content, *_ = _items(_only(data, _SEQUENCE))
-    for part in _items(_only(_data_in(content[1]), _SEQUENCE)):
-        for bag in _items(_only(_data_in(part[1]), _SEQUENCE)):
+    _, content, *_ = items(only(data, _SEQUENCE))
+    for part in items(only(_data_in(content[1]), _SEQUENCE)):
+        for bag in items(only(_data_in(part[1]), _SEQUENCE)):
             yield from _trusted(bag[1])
 
 
 def _trusted(bag: bytes) -> Iterator[bytes]:
-    kind, value, *attributes = _items(bag)
+    kind, value, *attributes = items(bag)
     if kind[2] != _CERTIFICATE_BAG or not any(_TRUSTED_KEY_USAGE in attribute[1] for attribute in attributes):
         return
-    _, certificate = _items(_only(value[1], _SEQUENCE))
-    yield _only(certificate[1], _BYTE_STRING)
+    _, certificate = items(only(value[1], _SEQUENCE))
+    yield only(certificate[1], _BYTE_STRING)
 
 
 def _data_in(content: bytes) -> bytes:
-    kind, value = _items(content)
+    kind, value = items(content)
     if kind[2] != _DATA:
         raise ValueError("it is encrypted")
-    return _only(value[1], _BYTE_STRING)
+    return only(value[1], _BYTE_STRING)
 
 
 _Item = tuple[int, bytes, bytes]
 """Tag, content, and the whole element."""
 
 
-def _only(data: bytes, tag: int) -> bytes:
-    found = list(_items(data))
+def only(data: bytes, tag: int) -> bytes:
+    """Return the content of the one element that `data` is. Raises ValueError."""
+    found = list(items(data))
     if len(found) != 1 or found[0][0] != tag:
         raise ValueError("it is not built as PKCS #12")
     return found[0][1]
 
 
-def _items(data: bytes) -> Iterator[_Item]:
+def items(data: bytes) -> Iterator[_Item]:
+    """Yield the elements (DER) in `data`. Raises ValueError."""
     at = 0
     while at < len(data):
         tag, start, end = data[at], *_extent(data, at + 1)

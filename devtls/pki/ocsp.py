@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, Hash, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
-from devtls.pki.authority import Authority
+from devtls.pki.intermediate import Intermediate
 from devtls.pki.leaf import TRANSIENT, whole_seconds
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import reason_of
@@ -38,11 +38,15 @@ _LONGEST_NONCE = 128  # RFC 9654 2.1: more must not be accepted
 
 
 class Publisher(msgspec.Struct, frozen=True):
-    """A CA that can be asked about: its CRL as published, and the serial numbers that it has on record."""
+    """An intermediate that can be asked about: its CRL as published, and the serial numbers that it has on record.
 
-    authority: Authority
+    `mints`: running proxies sign with it too, and record nothing.
+    """
+
+    issuer: Intermediate
     crl: x509.CertificateRevocationList
     issued: Container[str]
+    mints: bool = True
 
 
 class OcspResponse(msgspec.Struct, frozen=True):
@@ -70,7 +74,7 @@ def respond(request_der: bytes, publishers: Iterable[Publisher], now: datetime) 
         publisher = _publisher(request, publishers)
     except (ValueError, NotImplementedError, UnsupportedAlgorithm, x509.DuplicateExtension):
         return _refused(_Refusal.MALFORMED)
-    if publisher is None or whole_seconds(now) >= publisher.authority.intermediate.certificate.not_valid_after_utc:
+    if publisher is None or whole_seconds(now) >= publisher.issuer.certificate.not_valid_after_utc:
         return _refused(_Refusal.FOREIGN)
     return _signed(request, nonce, publisher, now)
 
@@ -100,12 +104,11 @@ def _nonce(request: ocsp.OCSPRequest) -> x509.OCSPNonce | None:
 
 def _publisher(request: ocsp.OCSPRequest, publishers: Iterable[Publisher]) -> Publisher | None:
     algorithm, wanted = request.hash_algorithm, (request.issuer_name_hash, request.issuer_key_hash)
-    return next((one for one in publishers if _issuer_hashes(one.authority, algorithm) == wanted), None)
+    return next((one for one in publishers if _issuer_hashes(one.issuer, algorithm) == wanted), None)
 
 
-def _issuer_hashes(authority: Authority, algorithm: HashAlgorithm) -> tuple[bytes, bytes]:
+def _issuer_hashes(issuer: Intermediate, algorithm: HashAlgorithm) -> tuple[bytes, bytes]:
     """Return what a request calls the issuer by: hashes of its name and of its key's bit string (RFC 6960 4.1.1)."""
-    issuer = authority.intermediate
     key = issuer.certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey):  # of a CA that came from elsewhere
         bits = key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
@@ -125,7 +128,7 @@ def _signed(
 ) -> OcspResponse:
     status, entry = _status(request.serial_number, publisher)
     this_update = whole_seconds(now)
-    issuer = publisher.authority.intermediate
+    issuer = publisher.issuer
     # No answer may outlive the CA that signed it.
     next_update = min(this_update + LIFETIME, issuer.certificate.not_valid_after_utc)
     builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
@@ -155,5 +158,5 @@ def _status(serial: int, publisher: Publisher) -> tuple[ocsp.OCSPCertStatus, x50
     if entry is not None:
         return ocsp.OCSPCertStatus.REVOKED, entry
     # What running proxies mint is in no register: its mark makes it good until it is on the CRL.
-    known = serial & TRANSIENT or serial_text(serial) in publisher.issued
+    known = (publisher.mints and serial & TRANSIENT) or serial_text(serial) in publisher.issued
     return (ocsp.OCSPCertStatus.GOOD if known else ocsp.OCSPCertStatus.UNKNOWN), None

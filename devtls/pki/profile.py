@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -27,10 +27,23 @@ if TYPE_CHECKING:
 SubjectKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 """The kinds of keys that a CA certificate may certify."""
 
+Purpose = Literal["server", "client", "any"]
+"""The certificates that an intermediate signs; "any" = for servers and for clients."""
+
 LOOPBACK_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 _ORGANIZATION = "devtls"
-_CA_PURPOSES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+_USAGES = {
+    "server": x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
+    "client": x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]),
+    "any": x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+}
+_ROLES = {"server": "intermediate", "client": "client intermediate", "any": "intermediate"}
+
+# RFC 6761 6.4: no name below it is ever given out.
+_NOBODY = "invalid"
+_IDENTITIES: tuple[x509.GeneralName, ...] = (x509.RFC822Name(_NOBODY), x509.UniformResourceIdentifier(_NOBODY))
+"""The kinds of names besides hosts that verifiers know constraints for: mail addresses and URIs."""
 
 
 def key_usage(*, signature: bool, ca: bool = False, encipherment: bool = False) -> x509.KeyUsage:
@@ -75,12 +88,15 @@ def ca_name(role: str, identifier: x509.SubjectKeyIdentifier) -> x509.Name:
 def name_constraints(zones: Iterable[Hostname]) -> x509.NameConstraints:
     """Return the constraints of a CA for `zones`.
 
-    No leading dot: with one, verifiers refuse the bare zone. The loopback networks are there because DNS constraints
-    alone leave every IP address open.
+    No leading dot: with one, verifiers refuse the bare zone. The loopback networks are there because constraints of
+    one kind leave every other kind open, and so are mail addresses and URIs: none is permitted.
     """
     names: list[x509.GeneralName] = [x509.DNSName(zone) for zone in zones]
     networks: list[x509.GeneralName] = [x509.IPAddress(network) for network in LOOPBACK_NETWORKS]
-    return x509.NameConstraints(permitted_subtrees=names + networks, excluded_subtrees=None)
+    # The one permitted subtree is excluded as well: GnuTLS looks at URIs only for the second, OpenSSL takes an empty
+    # excluded subtree for "nothing", and Java refuses to read one. No otherName (UPN) and no directoryName: Go refuses
+    # every certificate below a critical constraint of these kinds (docs/explanation/certificates.md has the matrix).
+    return x509.NameConstraints(permitted_subtrees=[*names, *networks, *_IDENTITIES], excluded_subtrees=_IDENTITIES)
 
 
 def distribution_point(url: str) -> x509.CRLDistributionPoints:
@@ -101,7 +117,7 @@ def build_root(
     """Return the self-signed root: it may sign one level of intermediates, for `zones` only."""
     identifier = key_identifier(key.public_key())
     name = ca_name("root", identifier)
-    builder = _ca_builder(key.public_key(), name, identifier, identifier, zones, path_length=1, usage=_ROOT_KEY_USAGE)
+    builder = _ca_builder(key.public_key(), name, identifier, identifier, zones=zones)
     builder = builder.issuer_name(name).serial_number(serial)
     return (
         builder.not_valid_before(not_before)
@@ -118,14 +134,14 @@ def build_intermediate(
     zones: Iterable[Hostname],
     serial: int,
     crl: str,
+    purpose: Purpose = "any",
     life: tuple[datetime, datetime] | None = None,
 ) -> x509.Certificate:
     """Return an intermediate, with the root's own dates when `life` is None; `crl` is the URL of the root's CRL."""
     identifier = key_identifier(key)
-    name = ca_name("intermediate", identifier)
+    name = ca_name(_ROLES[purpose], identifier)
     issuer = key_identifier(root_key.public_key())
-    # Path length 0: whoever steals the key that lies on disk can make no further CA with it.
-    builder = _ca_builder(key, name, identifier, issuer, zones, path_length=0, usage=_INTERMEDIATE_KEY_USAGE)
+    builder = _ca_builder(key, name, identifier, issuer, zones=zones, purpose=purpose)
     builder = builder.add_extension(distribution_point(crl), critical=False).issuer_name(root.subject)
     start, end = life or (root.not_valid_before_utc, root.not_valid_after_utc)
     builder = builder.not_valid_before(start).not_valid_after(end).serial_number(serial)
@@ -137,20 +153,23 @@ def _ca_builder(
     name: x509.Name,
     identifier: x509.SubjectKeyIdentifier,
     issuer: x509.SubjectKeyIdentifier,
-    zones: Iterable[Hostname],
     *,
-    path_length: int,
-    usage: x509.KeyUsage,
+    zones: Iterable[Hostname],
+    purpose: Purpose | None = None,
 ) -> x509.CertificateBuilder:
+    """Return what root (None) and intermediates have in common."""
+    # Path length 0: whoever steals the key that lies on disk can make no further CA with it.
+    length, usage = (1, _ROOT_KEY_USAGE) if purpose is None else (0, _INTERMEDIATE_KEY_USAGE)
     authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer)
     return (
         x509.CertificateBuilder()
         .subject_name(name)
         .public_key(key)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)  # RFC 5280 4.2.1.9
+        .add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)  # RFC 5280 4.2.1.9
         .add_extension(usage, critical=True)
-        # RFC 5280 gives purposes in CA certificates no meaning; browsers and Windows apply them to what the CA signs.
-        .add_extension(_CA_PURPOSES, critical=False)
+        # RFC 5280 gives purposes in CA certificates no meaning; OpenSSL, Go, browsers and Windows apply them to what
+        # the CA signs.
+        .add_extension(_USAGES[purpose or "any"], critical=False)
         .add_extension(identifier, critical=False)
         .add_extension(authority, critical=False)
         # Critical (RFC 5280 4.2.1.10): a verifier that does not know name constraints must refuse the CA.

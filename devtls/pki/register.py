@@ -51,7 +51,8 @@ class Issued(msgspec.Struct, frozen=True, kw_only=True, tag="issued", tag_field=
     """A certificate was signed; recorded before it went anywhere.
 
     `serial` is hex as `serial_text` writes it, `key_sha256` of the public key (SubjectPublicKeyInfo), `place` where the
-    certificate went; the names of an intermediate are its zones.
+    certificate went; the names of an intermediate are its zones. `issuer` is the name of the intermediate that signed
+    it; "" in lines from before a CA had several.
     """
 
     format: int = FORMAT
@@ -65,15 +66,17 @@ class Issued(msgspec.Struct, frozen=True, kw_only=True, tag="issued", tag_field=
     key_sha256: str
     sha256: str
     place: str
+    issuer: str = ""
 
 
 class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked", tag_field=_TAG):
-    """A certificate does not count any more."""
+    """A certificate does not count any more; `issuer` as for `Issued`, of one that may not be recorded."""
 
     format: int = FORMAT
     serial: _Serial
     at: _Time
     reason: RevocationReason
+    issuer: str = ""
 
 
 class Released(msgspec.Struct, frozen=True, kw_only=True, tag="released", tag_field=_TAG):
@@ -118,6 +121,13 @@ class History(msgspec.Struct, frozen=True, dict=True):
     def intermediates(self) -> frozenset[str]:
         """Serials of the intermediates: the root signed them, so they stand on its CRL, and on no other."""
         return frozenset(serial for serial, one in self.issued.items() if one.kind == "intermediate")
+
+    def issuer_of(self, serial: str) -> tuple[str, RecordedKind]:
+        """Return the name of the intermediate that signed a certificate, "" if no line says it, and its kind."""
+        record, revocation = self.issued.get(serial), self.revoked.get(serial)
+        name = (record.issuer if record else "") or (revocation.issuer if revocation else "")
+        # What a running proxy minted is in no register, and for servers.
+        return name, record.kind if record else "server"
 
     @cached_property
     def decided(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ Strategy: the number is in the CRL itself (RFC 5280 section 5.2.3), so the last 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -77,24 +77,24 @@ def reason_of(entry: x509.RevokedCertificate) -> x509.ReasonFlags | None:
 
 
 def entries_for(
-    history: History, last: x509.CertificateRevocationList | None, *, of_root: bool = False
+    history: History, last: x509.CertificateRevocationList | None, signed: Container[str]
 ) -> tuple[x509.RevokedCertificate, ...]:
     """Return what the next CRL has to hold: all that the register says, and what the last CRL knew besides.
 
-    The root's CRL (`of_root`) is about intermediates, the intermediate's about everything else. CRLs only grow, but
-    for holds that were released: RFC 5280 3.3 lets expired entries go, and clients that look back (signatures, logs)
-    are better off if they stay.
+    `signed` are the serial numbers of what the CRL's issuer signed: it lists nothing else. CRLs only grow, but for
+    holds that were released: RFC 5280 3.3 lets expired entries go, and clients that look back (signatures, logs) are
+    better off if they stay.
     """
     decided = _decided(history)
     # What the register does not know, since it was lost or is younger, stays revoked.
     known = [entry for entry in last or () if entry.serial_number not in decided]
     return (
         *known,
-        *(revoked_entry(int(one.serial, 16), one.at, one.reason) for one in _revocations_on(history, of_root)),
+        *(revoked_entry(int(one.serial, 16), one.at, one.reason) for one in _revocations_of(history, signed)),
     )
 
 
-def says_the_same(crl: x509.CertificateRevocationList, history: History, *, of_root: bool = False) -> bool:
+def says_the_same(crl: x509.CertificateRevocationList, history: History, signed: Container[str]) -> bool:
     """Say whether a CRL has exactly what the next one would have (`entries_for`), without making that."""
     decided = _decided(history)
     listed = {
@@ -104,7 +104,7 @@ def says_the_same(crl: x509.CertificateRevocationList, history: History, *, of_r
     }
     return listed == {
         (int(one.serial, 16), whole_seconds(one.at), None if one.reason == "unspecified" else REASON_FLAGS[one.reason])
-        for one in _revocations_on(history, of_root)
+        for one in _revocations_of(history, signed)
     }
 
 
@@ -112,8 +112,8 @@ def _decided(history: History) -> frozenset[int]:
     return frozenset(int(serial, 16) for serial in history.decided)
 
 
-def _revocations_on(history: History, of_root: bool) -> list[Revoked]:
-    return [one for serial, one in history.revoked.items() if (serial in history.intermediates) is of_root]
+def _revocations_of(history: History, signed: Container[str]) -> list[Revoked]:
+    return [one for serial, one in history.revoked.items() if serial in signed]
 
 
 def load_crl(der: bytes) -> x509.CertificateRevocationList:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generate import code, commands, configuration
+from docs.generate import code, commands, configuration, frameworks
 from docs.generate.man import man_page
 
 DOCS = Path(__file__).parents[1]
@@ -23,7 +23,11 @@ PAGES: dict[str, dict[str, Region]] = {
     "reference/commands.md": {"commands": commands.reference},
     "reference/exit-codes.md": {"exit-codes": code.exit_codes, "errors": code.error_tree},
     "reference/control-api.md": {"messages": code.messages},
-    "how-to/frameworks.md": {"frameworks": code.frameworks, "framework-problems": code.framework_problems},
+    "how-to/frameworks.md": {
+        "frameworks": frameworks.frameworks,
+        "framework-problems": frameworks.problems,
+        "frameworks-tried": frameworks.tried,
+    },
     "contributing/module-map.md": {"modules": code.module_map},
 }
 _REGION = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- /generated -->)", re.DOTALL)

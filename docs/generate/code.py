@@ -1,4 +1,4 @@
-"""What other pages say of the code: exit codes, errors, messages of the control API, frameworks, packages."""
+"""What other pages say of the code: exit codes, errors, messages of the control API, packages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,6 @@ import msgspec
 import devtls
 from devtls import errors
 from devtls.errors import DevtlsError, ExitCode
-from devtls.http.frameworks import hot_reload, scheme
-from devtls.http.frameworks.advice import FrameworkAdvice, Remedy
-from devtls.http.frameworks.host_check import REFUSES_NAME, SIGNS
 from devtls.web import control_messages
 from docs.generate.configuration import table
 
@@ -93,60 +90,6 @@ def _json_type(hint: Any) -> str:
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return f"[{hint.__name__}](#{hint.__name__.lower()})"
     return {str: "text", int: "number", float: "number", bool: "true or false"}.get(hint, "any value")
-
-
-def frameworks() -> str:
-    """Return the table of frameworks that refuse a name, with the line that makes them accept it."""
-    rows = {
-        name: (*row, *("yes" if works else "no" for works in (advice.localhost_works, advice.upstream_works)))
-        for advice in (sign.advice for sign in SIGNS if sign.advice.problem == REFUSES_NAME)
-        for name, *row in _setting_rows(advice)
-    }
-    titles = ("Framework", "File", "Line", "`app.localhost`", '`"upstream"`')
-    return table(titles, ((name, *rows[name]) for name in sorted(rows)))
-
-
-def framework_problems() -> str:
-    """Return the table of what else the log has an advice for."""
-    refusals = (sign.advice for sign in SIGNS if sign.advice.problem != REFUSES_NAME)
-    advices = (*refusals, hot_reload.WEBPACK, hot_reload.VITE, scheme.MISSING_COOKIE, scheme.OWN_URL)
-    rows = [(name, _PROBLEMS[advice], *row) for advice in advices for name, *row in _setting_rows(advice)]
-    return table(("Framework", "What does not work", "File", "Line"), sorted(rows))
-
-
-_PROBLEMS = {
-    **{sign.advice: "forms are refused, since it takes its address for http" for sign in SIGNS},
-    hot_reload.WEBPACK: "hot reload: the page dials the app's own port, without TLS",
-    hot_reload.VITE: "hot reload, where Vite runs inside another server: the same",
-    scheme.MISSING_COOKIE: "a session with `cookie.secure` sets no cookie",
-    scheme.OWN_URL: "URLs that it makes of its own address begin with `http://`",
-}
-
-
-def _setting_rows(advice: FrameworkAdvice) -> Iterator[tuple[str, str, str]]:
-    for setting in advice.settings:
-        yield setting.framework or advice.framework, _file(setting), f"`{_example(setting.line)}`"
-
-
-def _file(setting: Remedy) -> str:
-    name, parenthesis, rest = setting.file.partition(" (")
-    return f"`{name}`{parenthesis}{rest}" if "." in name else setting.file
-
-
-def _example(line: str) -> str:
-    for name, value in _EXAMPLE.items():
-        line = line.replace(name, value)
-    return line
-
-
-_EXAMPLE = {
-    "{host}": "app.dev.local",
-    "{hosts}": ', "app.dev.local", "app.localhost", "app.test"',
-    "{zones}": ', ".dev.local"',
-    "{origin}": "https://app.dev.local",
-    "{port}": "443",
-}
-"""What stands in the place of the placeholders in a page."""
 
 
 def module_map() -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from devtls.config import StaticTarget, Target, TcpTarget, UnixTarget, is_loopback_host, is_refused_address
 from devtls.config.target import TargetError, parse_listen_address, parse_target
+from devtls.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -105,12 +106,44 @@ def test_what_is_no_target_is_refused_with_a_hint(text: str, why: str) -> None:
         "[::169.254.169.254]",
         "[64:ff9b::a9fe:a9fe]",
         "[2002:a9fe:a9fe::1]",
+        "[64:ff9b:1::a9fe:a9fe]",
+        "[2001:0:a9fe:a9fe::1]",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "[fd00:ec2::254]",
+        "[fd00:ec2::23]",
+        "[fd20:ce::254]",
+        "[::ffff:100.100.100.200]",
+        "[::ffff:a83f:8110]",
+        "[2002:c000:c0::1]",
+        "[64:ff9b::6464:64c8]",
     ],
 )
 @pytest.mark.parametrize("form", ["{}:80", "http://{}", "https://{}:8443/"])
-def test_link_local_addresses_are_refused_in_every_spelling(host: str, form: str) -> None:
-    with pytest.raises(TargetError, match="link-local"):
+def test_addresses_of_cloud_metadata_services_are_refused_in_every_spelling(host: str, form: str) -> None:
+    with pytest.raises(TargetError, match="link-local or a cloud metadata service's, and always refused") as caught:
         parse_target(form.format(host), "/project")
+    for named in ("169.254.0.0/16", "fd00:ec2::/32", "100.100.100.200", "168.63.129.16", "192.0.0.192"):
+        assert named in caught.value.hint
+    address = host.strip("[]").partition("%")[0]
+    assert is_refused_address(address)
+
+
+@pytest.mark.parametrize(
+    "host", ["100.100.100.201", "168.63.129.17", "192.0.0.1", "[fd00:ec3::254]", "[2002:a00:1::1]"]
+)
+def test_their_neighbours_are_ordinary_addresses(host: str) -> None:
+    assert isinstance(parse_target(f"{host}:80", "/project"), TcpTarget)
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 300_000 + ":1", "unix:" + "x" * 300_000, "./" + "x" * 300_000, "http://x/" + "x" * 300_000]
+)
+def test_what_is_too_long_is_refused_and_never_shown_whole(text: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        parse_target(text, "/project")
+    assert len(str(ConfigError(str(caught.value), hint=caught.value.hint))) < 1000
 
 
 @pytest.mark.parametrize(

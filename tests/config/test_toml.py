@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -277,3 +279,39 @@ def test_what_is_not_toml_is_shown(text: str, hint: str) -> None:
 )
 def test_settings_go_by_other_names_elsewhere(text: str, hint: str) -> None:
     assert refuse(text).hint == hint
+
+
+_LONG = "a" * 300_000
+_TOO_LARGE = {
+    "60,000 routes": "[routes]\n" + "".join(f"a{number} = 3000\n" for number in range(60_000)),
+    "60,000 routes on a line": "routes = {" + ", ".join(f"a{number} = 1" for number in range(60_000)) + "}",
+    "10,001 routes": "[routes]\n" + "".join(f"a{number} = 3000\n" for number in range(10_001)),
+    "100,000 sections": "".join(f"[t{number}]\n" for number in range(100_000)),
+    "60,000 addresses": "[serve]\nlisten = [" + ", ".join(['"127.0.0.1"'] * 60_000) + "]",
+    "a key of 150,000 parts": "[routes]\n" + ".".join("a" * 150_000) + " = 3000",
+    "a name of 300,000 letters": f"[routes]\n{_LONG} = 3000",
+    "a name of 300,000 letters that are not ASCII": f'[routes]\n"{"ü" * 300_000}" = 3000',
+    "a path of 300,000 letters": f'[routes]\n"a/{_LONG}" = 3000',
+    "a target of 300,000 letters": f'[routes]\na = "{_LONG}:1"',
+    "a scheme of 300,000 letters": f'[routes]\na = "{_LONG}://x"',
+    "an option of 300,000 letters": f"[routes]\na = {{ target = 1, {_LONG} = 1 }}",
+    "a section of 300,000 letters": f"[{_LONG}]\n",
+    "a setting of 300,000 letters": f"[serve]\n{_LONG} = 1",
+    "an address of 300,000 letters": f'[serve]\nlisten = "{_LONG}"',
+    "a line of 300,000 slashes that is no TOML": "[routes]\na" + "/" * 300_000 + "\n",
+}
+
+
+@pytest.mark.parametrize("text", _TOO_LARGE.values(), ids=_TOO_LARGE)
+def test_what_is_too_large_is_refused_within_a_second_and_never_shown_whole(text: str) -> None:
+    started = time.process_time()
+    error = refuse(text)
+    # Three times the second: the suite runs beside others on a busy machine.
+    assert time.process_time() - started < 3
+    assert len(f"{error} {error.hint} {error.key}") < 1500
+
+
+def test_the_largest_file_is_read() -> None:
+    routes = "".join(f"a{number} = 3000\n" for number in range(10_000))
+    assert len(parse(f"[routes]\n{routes}").routes) == 10_000
+    assert parse("# a comment. And. So. On.\n" * 35_000).routes == ()

@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from h2.connection import H2Connection
 
 from devtls.daemon import state_watch
@@ -26,12 +26,13 @@ from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.run import Process
 from devtls.errors import ConfigError, StateError
 from devtls.names import DEFAULT_ZONES, parse_zone
-from devtls.pki.authority import Authority
+from devtls.pki.authority import Authority, NewKey, create_authority
 from devtls.pki.imported import ImportBundle, validate_import
 from devtls.system.machine.private_files import replace_private_file
 from devtls.system.storage.keystore import Keystore
 from tests.net.client_certificates import ClientCertificate, make_client_certificate, trust_pem
 from tests.net.harness import make_authority
+from tests.pki.attacker import UNREACHED, forge, of_earlier_profile
 from tests.pki.elsewhere import mkcert
 
 Start = Callable[..., Awaitable[Any]]
@@ -50,7 +51,7 @@ def revoke(running: Any, certificate: ClientCertificate) -> None:
     crl = trust_pem(authority_of(running), certificate).partition(b"-----BEGIN X509 CRL")
     der = x509.load_pem_x509_crl(crl[1] + crl[2]).public_bytes(Encoding.DER)
     directory = running.daemon.keystore.directory_of(authority_of(running))
-    replace_private_file(directory / "intermediate.crl", der)
+    replace_private_file(directory / "client-intermediate.crl", der)
 
 
 async def fetch(running: Any, certificate: ClientCertificate | None) -> bytes:
@@ -109,7 +110,7 @@ async def test_our_own_ca_decides_by_its_crl_and_a_new_list_counts_at_once(
 ) -> None:
     file.write_text(LINE.format(await app(b"hello"), ""))
     running = await start(file=file)
-    issuer = (await asyncio.to_thread(authority_of, running)).intermediate
+    issuer = (await asyncio.to_thread(authority_of, running)).issuer_for("client")
     alice, bob = make_client_certificate(tmp_path, issuer), make_client_certificate(tmp_path, issuer)
     assert await fetch(running, alice) == b"hello"
     with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
@@ -124,6 +125,64 @@ async def test_our_own_ca_decides_by_its_crl_and_a_new_list_counts_at_once(
     assert await fetch(running, bob) == b"hello"
 
 
+@pytest.mark.parametrize("http2", [True, False])
+# OpenSSL takes mail addresses in a subject and in an otherName for what they are: TLS refuses these.
+@pytest.mark.parametrize("name", [name for name in UNREACHED if "mail" not in name])
+async def test_an_identity_that_no_constraint_reaches_is_answered_403_and_logged(
+    start: Start, app: App, tmp_path: Path, name: str, http2: bool
+) -> None:
+    """An attacker who copied the key of the intermediate for clients can put any person into a certificate."""
+    file = tmp_path / "devtls.toml"
+    file.write_text(LINE.format(await app(b"hello"), "") + f"[serve]\nhttp2 = {str(http2).lower()}\n")
+    running = await start(file=file)
+    issuer = (await asyncio.to_thread(authority_of, running)).issuer_for("client")
+    certificate, key = forge(issuer, UNREACHED[name])
+    shown = ClientCertificate(certificate, tmp_path / "admin.pem", tmp_path / "admin.key")
+    above = issuer.certificate.public_bytes(Encoding.PEM)
+    shown.pem.write_bytes(certificate.public_bytes(Encoding.PEM) + above)
+    shown.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    body = await fetch(running, shown)
+    assert b"hello" not in body
+    assert b"does not count here" in body
+    (line,) = [line for line in running.lines if "was not let in" in line]
+    assert "its certificate " in line
+
+
+async def test_the_intermediate_for_servers_signs_no_clients(
+    start: Start, app: App, file: Path, tmp_path: Path
+) -> None:
+    file.write_text(LINE.format(await app(b"hello"), ""))
+    running = await start(file=file)
+    issuer = (await asyncio.to_thread(authority_of, running)).intermediate
+    alice = make_client_certificate(tmp_path, issuer)
+    with alice.pem.open("ab") as chain:
+        chain.write(issuer.certificate.public_bytes(Encoding.PEM))
+    with pytest.raises(ssl.SSLError, match="UNSUPPORTED_CERTIFICATE"):
+        await fetch(running, alice)
+
+
+async def test_a_ca_of_an_earlier_devtls_goes_on_with_one_intermediate_for_both(
+    start: Start, app: App, file: Path, tmp_path: Path
+) -> None:
+    file.write_text(LINE.format(await app(b"hello"), ""))
+    running = await start(file=file)
+    keystore: Keystore = running.daemon.keystore
+    root_key = ec.generate_private_key(ec.SECP256R1())
+    made = create_authority(
+        DEFAULT_ZONES,
+        now=datetime.now(UTC),
+        pki_port=9,
+        root=NewKey(root_key, 1),
+        intermediates={"any": NewKey(ec.generate_private_key(ec.SECP256R1()), 2)},
+    )
+    earlier = of_earlier_profile(made, root_key)
+    await asyncio.to_thread(keystore.adopt, earlier, datetime.now(UTC))
+    await asyncio.to_thread(keystore.switch_to_next, earlier)
+    await running.daemon.reload()
+    assert not (keystore.directory_of(earlier) / "intermediates.json").exists()
+    assert await fetch(running, make_client_certificate(tmp_path, earlier.intermediate)) == b"hello"
+
+
 async def test_what_an_older_ca_signed_is_good_until_it_is_retired(
     start: Start, app: App, file: Path, tmp_path: Path
 ) -> None:
@@ -131,12 +190,12 @@ async def test_what_an_older_ca_signed_is_good_until_it_is_retired(
     running = await start(file=file)
     keystore: Keystore = running.daemon.keystore
     old = await asyncio.to_thread(authority_of, running)
-    alice = make_client_certificate(tmp_path, old.intermediate)
+    alice = make_client_certificate(tmp_path, old.issuer_for("client"))
     following = await asyncio.to_thread(keystore.prepare_next, DEFAULT_ZONES, datetime.now(UTC))
     await asyncio.to_thread(keystore.switch_to_next, following)
     await running.daemon.reload()
     assert running.daemon.generation.authority.fingerprint == following.fingerprint
-    assert await fetch(running, make_client_certificate(tmp_path, following.intermediate)) == b"hello"
+    assert await fetch(running, make_client_certificate(tmp_path, following.issuer_for("client"))) == b"hello"
     assert await fetch(running, alice) == b"hello"
     await asyncio.to_thread(keystore.retire, [old.fingerprint])
     await running.daemon.refresh_policies()
@@ -149,7 +208,7 @@ async def test_connections_from_before_a_change_end(
 ) -> None:
     file.write_text(LINE.format(await app(b"hello"), ""))
     running = await start(file=file)
-    alice = make_client_certificate(tmp_path, (await asyncio.to_thread(authority_of, running)).intermediate)
+    alice = make_client_certificate(tmp_path, (await asyncio.to_thread(authority_of, running)).issuer_for("client"))
     context = ssl.create_default_context(cadata=running.daemon.generation.authority.root_pem.decode())
     context.load_cert_chain(alice.pem, alice.key)
     reader, writer = await asyncio.open_connection(
@@ -170,7 +229,7 @@ async def test_who_was_revoked_is_cut_off_and_others_finish(
     """An event stream has no end of its own: it would outlive the certificate that opened it."""
     file.write_text(LINE.format(streaming, ""))
     running = await start(file=file)
-    signer = (await asyncio.to_thread(authority_of, running)).intermediate
+    signer = (await asyncio.to_thread(authority_of, running)).issuer_for("client")
     alice, bob = (make_client_certificate(file.parent, signer) for _ in range(2))
     opened = {}
     for one in (alice, bob):
@@ -225,7 +284,7 @@ async def test_the_process_looks_again_and_again(
     file.write_text(LINE.format(await app(b"hello"), ', client_ca = "team.pem"'))
     running = await start(file=file)
     looking = asyncio.ensure_future(Process(running.daemon, TerminalStyle()).state_watch.run())
-    alice = make_client_certificate(tmp_path, team.intermediate)
+    alice = make_client_certificate(tmp_path, team.issuer_for("client"))
     assert await fetch(running, alice) == b"hello"
     before = running.daemon.service.policies
     (tmp_path / "team.pem").write_bytes(trust_pem(team, alice))
@@ -240,11 +299,11 @@ async def test_the_process_looks_again_and_again(
 
 async def test_another_ca_takes_the_place_of_ours(start: Start, app: App, file: Path, tmp_path: Path) -> None:
     team = make_authority()
-    (tmp_path / "team.pem").write_bytes(team.root_pem + team.intermediate_pem)
+    (tmp_path / "team.pem").write_bytes(team.root_pem + team.chain_pem(team.issuer_for("client")))
     file.write_text(LINE.format(await app(b"hello"), ', client_ca = "team.pem"'))
     running = await start(file=file)
-    assert await fetch(running, make_client_certificate(tmp_path, team.intermediate)) == b"hello"
-    ours = (await asyncio.to_thread(authority_of, running)).intermediate
+    assert await fetch(running, make_client_certificate(tmp_path, team.issuer_for("client"))) == b"hello"
+    ours = (await asyncio.to_thread(authority_of, running)).issuer_for("client")
     with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
         await fetch(running, make_client_certificate(tmp_path, ours))
 
@@ -254,7 +313,7 @@ async def test_a_ca_that_was_revoked_lets_nobody_in(start: Start, app: App, file
     team, now = make_authority(), datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Root of the team")])
-    below = team.intermediate.certificate
+    below = team.issuer_for("client").certificate
     start_of = x509.CertificateBuilder().issuer_name(name).not_valid_before(now).not_valid_after(now + timedelta(1))
     is_ca = x509.BasicConstraints(ca=True, path_length=None)
     root, signed = (
@@ -276,7 +335,7 @@ async def test_a_ca_that_was_revoked_lets_nobody_in(start: Start, app: App, file
     trust.write_bytes(known + lists[0].public_bytes(Encoding.PEM))
     file.write_text(LINE.format(await app(b"hello"), ', client_ca = "team.pem"'))
     running = await start(file=file)
-    alice = make_client_certificate(tmp_path, team.intermediate)
+    alice = make_client_certificate(tmp_path, team.issuer_for("client"))
     assert await fetch(running, alice) == b"hello"
     trust.write_bytes(known + lists[1].public_bytes(Encoding.PEM))
     await running.daemon.refresh_policies()
@@ -308,7 +367,7 @@ def test_a_list_is_signed_anew_in_time_and_not_before(tmp_path: Path, monkeypatc
     keystore = Keystore(tmp_path)
     signer = keystore.create(DEFAULT_ZONES, now).signer
     trust = ClientTrust(keystore)
-    first = trust._own_trust(signer, now)
+    first = trust._own_policy(True, signer, now)
     loads, real = [], Keystore.load
 
     def load(self: Keystore, at: datetime) -> Authority:
@@ -316,13 +375,13 @@ def test_a_list_is_signed_anew_in_time_and_not_before(tmp_path: Path, monkeypatc
         return real(self, at)
 
     monkeypatch.setattr(Keystore, "load", load)
-    assert trust._own_trust(signer, now + timedelta(days=3)) == first
+    assert trust._own_policy(True, signer, now + timedelta(days=3)) == first
     assert loads == []
-    second = trust._own_trust(signer, now + timedelta(days=4))
+    second = trust._own_policy(True, signer, now + timedelta(days=4))
     assert second != first
-    assert trust._own_trust(signer, now + timedelta(days=4, seconds=1)) == second
+    assert trust._own_policy(True, signer, now + timedelta(days=4, seconds=1)) == second
     assert len(loads) == 1
-    assert trust._own_trust(signer, now - timedelta(minutes=1)) != second, "the clock was set back"
+    assert trust._own_policy(True, signer, now - timedelta(minutes=1)) != second, "the clock was set back"
 
 
 def test_a_list_of_another_ca_is_not_taken(tmp_path: Path) -> None:
@@ -331,7 +390,7 @@ def test_a_list_of_another_ca_is_not_taken(tmp_path: Path) -> None:
     signer = keystore.create(DEFAULT_ZONES, now).signer
     keystore.create(DEFAULT_ZONES, now)
     with pytest.raises(StateError, match="was replaced"):
-        ClientTrust(keystore)._own_trust(signer, now)
+        ClientTrust(keystore)._own_policy(True, signer, now)
 
 
 async def test_a_file_that_is_no_list_of_certificates_is_named(start: Start, file: Path, tmp_path: Path) -> None:
@@ -358,10 +417,10 @@ def test_an_imported_ca_that_may_sign_no_lists_checks_no_clients(tmp_path: Path)
     ).authority
     keystore.adopt(imported, now)
     with pytest.raises(StateError, match="may sign revocation lists") as caught:
-        ClientTrust(keystore)._own_trust(imported.signer, now)
+        ClientTrust(keystore)._own_policy(True, imported.signer, now)
     assert "client_ca" in caught.value.hint
     following = keystore.prepare_next(DEFAULT_ZONES, now)
     keystore.switch_to_next(following)
-    trust = ClientTrust(keystore)._own_trust(following.signer, now)
+    trust = ClientTrust(keystore)._own_policy(True, following.signer, now).trust_pem
     assert following.root_pem in trust
     assert imported.root_pem not in trust

@@ -18,7 +18,7 @@ from devtls.doctor.clients import CLIENTS, Client, Needs
 from devtls.doctor.listener import listening, server_context
 from devtls.doctor.proof import ClientProof, ForeignOutcome, ProofFiles, Verdict, prove
 from devtls.names import DEFAULT_ZONES, Hostname
-from devtls.pki.authority import FOREIGN_NAME, Authority, create_authority, issue_foreign_probe
+from devtls.pki.authority import FOREIGN_NAME, Authority, NewKey, create_authority, issue_foreign_probe
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.randomness import new_leaf_key, new_serial
 
@@ -38,10 +38,11 @@ def authority() -> Authority:
         DEFAULT_ZONES,
         now=now(),
         pki_port=20000,
-        root_key=ec.generate_private_key(curve),
-        intermediate_key=ec.generate_private_key(curve),
-        root_serial=x509.random_serial_number(),
-        intermediate_serial=x509.random_serial_number(),
+        root=NewKey(ec.generate_private_key(curve), x509.random_serial_number()),
+        intermediates={
+            "server": NewKey(ec.generate_private_key(curve), x509.random_serial_number()),
+            "client": NewKey(ec.generate_private_key(curve), x509.random_serial_number()),
+        },
     )
 
 

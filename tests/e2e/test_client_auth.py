@@ -53,7 +53,7 @@ class Scene:
     openssl: str
 
     def certificate(self, authority: Authority | None = None) -> ClientCertificate:
-        return make_client_certificate(self.directory, (authority or self.authority).intermediate)
+        return make_client_certificate(self.directory, (authority or self.authority).issuer_for("client"))
 
     async def curl(self, name: str, certificate: ClientCertificate | None, *options: str) -> Ended:
         quiet = (self.curl_path, "--silent", "--show-error", "--max-time", "20", "--cacert", str(self.proxy.root))
@@ -98,7 +98,7 @@ async def test_curl_is_let_in_with_a_certificate_and_refused_without(scene: Scen
     done = await scene.curl(SAFE, alice, version, "-H", "Client-Cert: :forged=:", "-H", "client_cert: x")
     assert done.returncode == 0, done.stderr
     leaf = base64.b64encode(alice.der).decode()
-    chain = base64.b64encode(scene.authority.intermediate.certificate.public_bytes(Encoding.DER)).decode()
+    chain = base64.b64encode(scene.authority.issuer_for("client").certificate.public_bytes(Encoding.DER)).decode()
     assert done.stdout.splitlines() == ["hello", f"Client-Cert: :{leaf}:", f"Client-Cert-Chain: :{chain}:"]
     for name in (SAFE, ASKING):
         foreign = await scene.curl(name, scene.certificate(make_authority()), version)
@@ -153,7 +153,7 @@ async def test_a_certificate_that_is_revoked_while_it_runs(scene: Scene) -> None
     crl = trust_pem(scene.authority, alice)
     der = x509.load_pem_x509_crl(crl[crl.index(b"-----BEGIN X509 CRL") :]).public_bytes(Encoding.DER)
     directory = Keystore(Paths.from_environment().state_dir).directory_of(scene.authority)
-    replace_private_file(directory / "intermediate.crl", der)
+    replace_private_file(directory / "client-intermediate.crl", der)
     # The request that is under way at that moment is cut off, with another word.
     while "certificate revoked" not in (await scene.curl(SAFE, alice)).stderr.lower():
         assert scene.proxy.program.process.poll() is None

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from devtls.pki.authority import Authority, Intermediate
+from devtls.pki.authority import Authority
+from devtls.pki.intermediate import Intermediate
 
 
 @dataclass(frozen=True)
@@ -71,5 +72,6 @@ def trust_pem(authority: Authority, *revoked: ClientCertificate) -> bytes:
         .build()
         for one in revoked
     ]
-    crl = x509.load_der_x509_crl(authority.intermediate_crl(number=2, this_update=now, revoked=entries))
-    return authority.root_pem + authority.intermediate_pem + crl.public_bytes(Encoding.PEM)
+    issuer = authority.issuer_for("client")
+    crl = x509.load_der_x509_crl(authority.intermediate_crl(number=2, this_update=now, revoked=entries, issuer=issuer))
+    return authority.root_pem + authority.chain_pem(issuer) + crl.public_bytes(Encoding.PEM)

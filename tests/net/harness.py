@@ -34,7 +34,7 @@ from devtls.net.tls.client_auth import ClientPolicy
 from devtls.net.tls.contexts import ContextCache, Issuer
 from devtls.net.tls.handshake import HandshakeFailure
 from devtls.net.upstream.pool import Pool, PoolLimits
-from devtls.pki.authority import Authority, create_authority
+from devtls.pki.authority import Authority, NewKey, create_authority
 from devtls.pki.leaf import Leaf
 from devtls.routing import ClientAuth, Route, Snapshot, Upstream, build_routes
 from devtls.system.machine.pem import pem_path
@@ -297,10 +297,11 @@ def make_authority(zones: tuple[Hostname, ...] = DEFAULT_ZONES) -> Authority:
         zones,
         now=datetime.now(UTC),
         pki_port=9,
-        root_key=ec.generate_private_key(ec.SECP256R1()),
-        intermediate_key=ec.generate_private_key(ec.SECP256R1()),
-        root_serial=x509.random_serial_number(),
-        intermediate_serial=x509.random_serial_number(),
+        root=NewKey(ec.generate_private_key(ec.SECP256R1()), x509.random_serial_number()),
+        intermediates={
+            "server": NewKey(ec.generate_private_key(ec.SECP256R1()), x509.random_serial_number()),
+            "client": NewKey(ec.generate_private_key(ec.SECP256R1()), x509.random_serial_number()),
+        },
     )
 
 

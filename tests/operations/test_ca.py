@@ -40,6 +40,6 @@ def test_each_public_part_is_exported(context: Context) -> None:
 
 def test_the_crls_of_every_ca_that_is_trusted_are_exported(context: Context) -> None:
     context.keystore.create(DEFAULT_ZONES, context.now)
-    assert export_ca(context, "crl").count(b"BEGIN X509 CRL") == 2
+    assert export_ca(context, "crl").count(b"BEGIN X509 CRL") == 3
     context.keystore.switch_to_next(context.keystore.prepare_next(DEFAULT_ZONES, context.now))
-    assert export_ca(context, "crl").count(b"BEGIN X509 CRL") == 4
+    assert export_ca(context, "crl").count(b"BEGIN X509 CRL") == 6

@@ -49,7 +49,7 @@ def test_a_pkcs12_file_has_the_passphrase_of_the_caller(context: Context, author
     content = issued.files["pkcs12"].read_bytes()
     _, leaf, above = load_key_and_certificates(content, b"correct horse")
     assert leaf == issued.certificate
-    assert above == [authority.intermediate.certificate, authority.root]
+    assert above == [authority.issuer_for("client").certificate, authority.root]
     assert asked == ["New passphrase for a.test.p12: ", "The same again: "]
 
 

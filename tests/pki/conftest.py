@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.names import DEFAULT_ZONES, Hostname
-from devtls.pki.authority import Authority, create_authority
+from devtls.pki.authority import Authority, NewKey, create_authority
 
 FIXED_NOW = datetime(2026, 11, 23, 12, 30, 45, 678901, tzinfo=UTC)
 
@@ -23,10 +23,8 @@ def fixed_authority(now: datetime, zones: Sequence[Hostname] = DEFAULT_ZONES) ->
         zones,
         now=now,
         pki_port=20443,
-        root_key=fixed_key(1001),
-        intermediate_key=fixed_key(1002),
-        root_serial=0x1111,
-        intermediate_serial=0x2222,
+        root=NewKey(fixed_key(1001), 0x1111),
+        intermediates={"server": NewKey(fixed_key(1002), 0x2222), "client": NewKey(fixed_key(1010), 0x2223)},
     )
 
 

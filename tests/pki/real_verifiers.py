@@ -1,21 +1,28 @@
 """Verifiers that people have: each is given a chain, a root, both revocation lists, a purpose, and says what it thinks.
 
 Owns one function per program: OpenSSL (strict), Python (as strict as 3.13 is by itself), GnuTLS, NSS, Java's PKIX with
-revocation on, Node. Each returns "" for a certificate that it accepts, else what it said. Refuses to soften a check.
+revocation on, Node, Go. Each returns "" for a certificate that it accepts, else what it said. Refuses to soften a
+check.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.pki.authority import Authority
+from devtls.pki.intermediate import Intermediate
 from devtls.pki.names_in_certificates import Kind
 from tests.conftest import RequireTool
 
@@ -31,17 +38,27 @@ class Case:
     kind: Kind = "server"
     name: str = "app.dev.local"
     directory: Path = field(default_factory=Path)
+    between: tuple[x509.Certificate, ...] = ()
+    """Further CAs that an attacker put between the leaf and the intermediate."""
+
+    @property
+    def issuer(self) -> Intermediate:
+        """The intermediate that signed it, or the CA above it."""
+        signed = self.between[-1] if self.between else self.leaf
+        return next(each for each in self.authority.intermediates if each.certificate.subject == signed.issuer)
 
     def write(self) -> Path:
         """Write everything a verifier may want, and return the folder."""
         lists = [x509.load_der_x509_crl(one) for one in (self.authority.root_crl_der, self.crl)]
         leaf = self.leaf.public_bytes(Encoding.PEM)
+        above = b"".join(each.public_bytes(Encoding.PEM) for each in self.between)
+        above += self.authority.chain_pem(self.issuer)
         files = {f"crl{number}.pem": one.public_bytes(Encoding.PEM) for number, one in enumerate(lists)}
         files |= {
             "root.pem": self.authority.root_pem,
-            "intermediate.pem": self.authority.intermediate_pem,
+            "intermediate.pem": above,
             "leaf.pem": leaf,
-            "chain.pem": leaf + self.authority.intermediate_pem,
+            "chain.pem": leaf + above,
             "key.pem": self.key_pem,
             "crls.pem": b"".join(one.public_bytes(Encoding.PEM) for one in lists),
             "root.crl": self.authority.root_crl_der,
@@ -79,6 +96,15 @@ def gnutls(case: Case, require_tool: RequireTool) -> str:
     return run([tool, "--verify", *trust, *what, *name], case.write(), "The certificate is trusted.")
 
 
+def _each_above(directory: Path) -> list[str]:
+    """Write every certificate above the leaf into a file of its own, as certutil wants them; the highest first."""
+    names: list[str] = []
+    for number, one in enumerate(x509.load_pem_x509_certificates((directory / "intermediate.pem").read_bytes())):
+        names.insert(0, f"above{number}.pem")
+        (directory / names[0]).write_bytes(one.public_bytes(Encoding.PEM))
+    return names
+
+
 def nss(case: Case, require_tool: RequireTool) -> str:
     certutil = require_tool("certutil", "apt-get install libnss3-tools")
     crlutil = require_tool("crlutil", "apt-get install libnss3-tools")
@@ -87,7 +113,7 @@ def nss(case: Case, require_tool: RequireTool) -> str:
     steps = [
         [certutil, *database, "-N", "--empty-password"],
         [certutil, *database, "-A", "-n", "root", "-t", "CT,,", "-a", "-i", "root.pem"],
-        [certutil, *database, "-A", "-n", "intermediate", "-t", ",,", "-a", "-i", "intermediate.pem"],
+        *([certutil, *database, "-A", "-n", name, "-t", ",,", "-a", "-i", name] for name in _each_above(directory)),
         [certutil, *database, "-A", "-n", "leaf", "-t", ",,", "-a", "-i", "leaf.pem"],
         [crlutil, *database, "-I", "-i", "root.crl"],
         [crlutil, *database, "-I", "-i", "intermediate.crl"],
@@ -211,6 +237,70 @@ def _make_other(directory: Path, require_tool: RequireTool) -> None:
     assert not said, said
 
 
+_GO = """\
+package main
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+)
+
+func load(name string) []*x509.Certificate {
+	content, found := []byte{}, []*x509.Certificate{}
+	content, _ = os.ReadFile(name)
+	for {
+		block, rest := pem.Decode(content)
+		if block == nil {
+			return found
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		found, content = append(found, certificate), rest
+	}
+}
+
+func main() {
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	roots.AddCert(load("root.pem")[0])
+	for _, certificate := range load("intermediate.pem") {
+		between.AddCert(certificate)
+	}
+	options := x509.VerifyOptions{Roots: roots, Intermediates: between}
+	options.KeyUsages = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	if os.Args[1] == "server" {
+		options.KeyUsages, options.DNSName = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, os.Args[2]
+	}
+	if _, err := load("leaf.pem")[0].Verify(options); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("accepted")
+}
+"""
+
+
+def go(case: Case, require_tool: RequireTool) -> str:
+    """Verify as crypto/tls does, hence Caddy, Traefik and kubectl: it looks at no CRL."""
+    tool = _built(require_tool("go", "apt-get install golang-go"))
+    return run([tool, case.kind, case.name], case.write(), "accepted")
+
+
+@cache
+def _built(tool: str) -> str:
+    directory = Path(mkdtemp(prefix="devtls-go-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    (directory / "verify.go").write_text(_GO)
+    environment = {**os.environ, "GOCACHE": str(directory / "cache"), "GO111MODULE": "off"}
+    said = run([tool, "build", "-o", "verify", "verify.go"], directory, "", environment)
+    assert not said, said
+    return str(directory / "verify")
+
+
 VERIFIERS: dict[str, Verify] = {
     "openssl": openssl,
     "python": python,
@@ -218,4 +308,7 @@ VERIFIERS: dict[str, Verify] = {
     "nss": nss,
     "java": java,
     "node": node,
+    "go": go,
 }
+WITHOUT_CRLS = frozenset({"go"})
+"""Those that look at no CRL."""

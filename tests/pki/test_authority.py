@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from devtls.errors import CertificateError, NameNotPermitted
 from devtls.names import Hostname
-from devtls.pki.authority import Authority, Intermediate, create_authority
+from devtls.pki.authority import Authority, NewKey, create_authority
+from devtls.pki.intermediate import Intermediate
 from devtls.pki.leaf import Leaf
 
 APP = Hostname("app.dev.local")
@@ -134,10 +135,8 @@ def test_a_zone_that_is_named_twice_is_in_the_constraints_once(
         [Hostname("corp.test"), Hostname("dev.local"), Hostname("corp.test")],
         now=now,
         pki_port=1,
-        root_key=leaf_key,
-        intermediate_key=leaf_key,
-        root_serial=1,
-        intermediate_serial=2,
+        root=NewKey(leaf_key, 1),
+        intermediates={"server": NewKey(leaf_key, 2), "client": NewKey(leaf_key, 3)},
     )
     assert authority.zones == ("corp.test", "dev.local")
 
@@ -148,10 +147,8 @@ def test_a_ca_needs_a_zone(now: datetime, leaf_key: ec.EllipticCurvePrivateKey) 
             [],
             now=now,
             pki_port=1,
-            root_key=leaf_key,
-            intermediate_key=leaf_key,
-            root_serial=1,
-            intermediate_serial=2,
+            root=NewKey(leaf_key, 1),
+            intermediates={"server": NewKey(leaf_key, 2), "client": NewKey(leaf_key, 3)},
         )
 
 
@@ -189,10 +186,11 @@ def foreign_authority(now: datetime, zone: str = "dev.local") -> Authority:
         [Hostname(zone)],
         now=now,
         pki_port=1,
-        root_key=ec.generate_private_key(ec.SECP256R1()),
-        intermediate_key=ec.generate_private_key(ec.SECP256R1()),
-        root_serial=1,
-        intermediate_serial=2,
+        root=NewKey(ec.generate_private_key(ec.SECP256R1()), 1),
+        intermediates={
+            "server": NewKey(ec.generate_private_key(ec.SECP256R1()), 2),
+            "client": NewKey(ec.generate_private_key(ec.SECP256R1()), 3),
+        },
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 
@@ -10,13 +11,15 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from devtls.errors import CertificateError
 from devtls.names import Hostname
 from devtls.pki.authority import Authority
-from devtls.pki.certify import MAX_DAYS, CertificateTemplate, certify, check_key
+from devtls.pki.certify import MAX_DAYS, CertificateTemplate, certify, check_key, client_objection
 from devtls.pki.names_in_certificates import Kind
+from tests.pki.attacker import FORBIDDEN, UNREACHED, Identity, forge
 
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
 
@@ -142,3 +145,60 @@ def test_keys_that_are_weak_or_that_no_browser_takes_are_refused(key: Certificat
 @pytest.mark.parametrize("key", [RSA_KEY, ec.generate_private_key(ec.SECP384R1()).public_key()], ids=["RSA", "P-384"])
 def test_common_keys_are_taken(authority: Authority, now: datetime, key: CertificatePublicKeyTypes) -> None:
     assert certified(authority, CertificateTemplate(("a.test",)), now, key).public_key() == key
+
+
+def test_a_clients_certificate_of_ours_counts(authority: Authority, now: datetime) -> None:
+    for names in (("alice.dev.local",), ("bob.test", ip_address("127.0.0.1")), ("a" * 60 + ".dev.local",)):
+        certificate = certified(authority, CertificateTemplate(names, "client"), now)
+        assert client_objection(certificate.public_bytes(Encoding.DER), authority.zones) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a host", "is for DNSName 'login.example.com'"),
+        ("a mail address", "is for RFC822Name 'boss@example.com'"),
+        ("a mail address in a zone", "only host names in dev.local, localhost, test count"),
+        ("a SPIFFE id", "is for UniformResourceIdentifier 'spiffe://example.com/ns/admin'"),
+        ("a SPIFFE id in a zone", "spiffe://dev.local/admin"),
+        ("a URN", "urn:uuid"),
+        ("a host and a mail address", "boss@example.com"),
+        ("a common name", "no alternative name"),
+        ("a mail address in the subject", "no alternative name"),
+        ("a UPN", r"an otherName \(1\.3\.6\.1\.4\.1\.311\.20\.2\.3\)"),
+        ("an internationalised mail address", "an otherName"),
+        ("a host and another common name", "none of its host names: 'CN=admin'"),
+        ("a host and a group", "none of its host names: 'O=system:masters'"),
+        ("a wildcard", r"DNSName '\*\.dev\.local'"),
+        ("an address and another common name", "RegisteredID"),
+    ],
+)
+def test_a_clients_certificate_with_another_identity_does_not_count(
+    authority: Authority, name: str, reason: str
+) -> None:
+    certificate, _ = forge(authority.issuer_for("client"), (FORBIDDEN | UNREACHED)[name])
+    said = client_objection(certificate.public_bytes(Encoding.DER), authority.zones)
+    assert said.startswith("its certificate ")
+    assert re.search(reason, said), said
+
+
+def test_a_clients_certificate_that_cannot_be_read_does_not_count(authority: Authority) -> None:
+    assert "cannot be read" in client_objection(b"\x30\x00", authority.zones)
+    certificate, _ = forge(authority.issuer_for("client"), Identity(names=[x509.IPAddress(ip_address("10.0.0.1"))]))
+    assert "10.0.0.1" in client_objection(certificate.public_bytes(Encoding.DER), authority.zones)
+
+
+def test_clients_and_servers_are_signed_by_the_intermediate_for_them(authority: Authority, now: datetime) -> None:
+    kinds: tuple[Kind, Kind] = ("server", "client")
+    paths = set()
+    for kind in kinds:
+        certificate, issuer = (
+            certified(authority, CertificateTemplate(("a.test",), kind), now),
+            authority.issuer_for(kind),
+        )
+        certificate.verify_directly_issued_by(issuer.certificate)
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        paths |= {name.value for point in points for name in point.full_name or ()}
+    assert paths == {
+        f"http://127.0.0.1:20443/{name}-{authority.id}.crl" for name in ("intermediate", "client-intermediate")
+    }

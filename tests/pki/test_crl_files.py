@@ -25,16 +25,16 @@ def ours() -> Authority:
 
 @pytest.fixture
 def alice(tmp_path: Path, ours: Authority) -> ClientCertificate:
-    return make_client_certificate(tmp_path, ours.intermediate)
+    return make_client_certificate(tmp_path, ours.issuer_for("client"))
 
 
 def chain(shown: ClientCertificate, authority: Authority) -> tuple[bytes, ...]:
-    above = (authority.intermediate.certificate, authority.root)
+    above = authority.path_of(authority.issuer_for("client"))
     return (shown.der, *(one.public_bytes(Encoding.DER) for one in above))
 
 
 def test_who_is_on_no_list_would_pass(alice: ClientCertificate, ours: Authority, tmp_path: Path) -> None:
-    other = make_client_certificate(tmp_path, ours.intermediate)
+    other = make_client_certificate(tmp_path, ours.issuer_for("client"))
     assert chain_is_accepted(chain(alice, ours), trust_pem(ours))
     assert chain_is_accepted(chain(alice, ours), trust_pem(ours, other))
     assert not chain_is_accepted(chain(alice, ours), trust_pem(ours, other, alice))

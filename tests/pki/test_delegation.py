@@ -7,12 +7,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from devtls.errors import CertificateError, NameNotPermitted
 from devtls.names import Hostname
-from devtls.pki.authority import Authority, Intermediate
+from devtls.pki.authority import Authority
 from devtls.pki.delegation import checked_key, delegate, key_in_request
-from devtls.pki.profile import name_constraints
+from devtls.pki.intermediate import Intermediate
+from devtls.pki.profile import Purpose, name_constraints
 from tests.pki.conftest import fixed_key
 
 ROOT_KEY, OTHER_KEY = fixed_key(1001), fixed_key(2001)
@@ -30,7 +32,7 @@ def request(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> x509.Certifi
 
 def test_it_has_the_profile_of_an_intermediate_and_the_roots_zones(authority: Authority, now: datetime) -> None:
     handed, own = hand_on(authority, now), authority.intermediate.certificate
-    skipped = (x509.SubjectKeyIdentifier,)
+    skipped = (x509.SubjectKeyIdentifier, x509.ExtendedKeyUsage)
     values = {
         each.oid: (each.critical, each.value) for each in handed.extensions if not isinstance(each.value, skipped)
     }
@@ -41,6 +43,22 @@ def test_it_has_the_profile_of_an_intermediate_and_the_roots_zones(authority: Au
     assert handed.public_key() == OTHER_KEY.public_key()
     assert handed.not_valid_after_utc == now.replace(microsecond=0) + timedelta(days=30)
     handed.verify_directly_issued_by(authority.root)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "usages"),
+    [
+        ("any", [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+        ("server", [ExtendedKeyUsageOID.SERVER_AUTH]),
+        ("client", [ExtendedKeyUsageOID.CLIENT_AUTH]),
+    ],
+)
+def test_it_signs_for_servers_and_clients_or_for_one_of_them(
+    authority: Authority, now: datetime, purpose: Purpose, usages: list[x509.ObjectIdentifier]
+) -> None:
+    key = OTHER_KEY.public_key()
+    handed = delegate(authority, ROOT_KEY, key, zones=(), now=now, days=30, serial=7, purpose=purpose)
+    assert list(handed.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == usages
 
 
 def test_it_may_be_for_some_of_the_zones_and_for_what_lies_below_them(authority: Authority, now: datetime) -> None:

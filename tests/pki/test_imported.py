@@ -248,8 +248,13 @@ def test_a_ca_like_ours_differs_in_little(now: datetime) -> None:
     point = distribution_point("http://127.0.0.1:1/x.crl")
     issuing = make("Issuing", by=root, path_length=0, constraints=limits, purposes=server, more=(point,))
     differences = check(now, issuing, root).differences
-    assert len(differences) == 1
-    assert differences[0].startswith("It ends on")
+    assert [difference[:25] for difference in differences] == [
+        "Its constraints say nothi",
+        "It is for servers alone: ",
+        "It ends on 2026-12-23, in"[:11] + differences[-1][11:25],
+    ]
+    with pytest.raises(CertificateError, match="not for clients"):
+        check(now, issuing, root).authority.issuer_for("client")
 
 
 def bare(name: str, key: ec.EllipticCurvePrivateKey, *extensions: tuple[x509.ExtensionType, bool]) -> Made:

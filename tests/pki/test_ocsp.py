@@ -12,8 +12,9 @@ from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponseStatus
 
 from devtls.names import DEFAULT_ZONES
 from devtls.pki import der
-from devtls.pki.authority import Authority, Intermediate, create_authority
+from devtls.pki.authority import Authority, NewKey, create_authority
 from devtls.pki.certify import CertificateTemplate, certify
+from devtls.pki.intermediate import Intermediate
 from devtls.pki.leaf import TRANSIENT
 from devtls.pki.ocsp import LIFETIME, MAX_REQUEST_BYTES, OcspResponse, Publisher, respond, try_later_response
 from devtls.pki.register import RevocationReason, serial_text
@@ -43,7 +44,7 @@ def request(
 
 def publisher(authority: Authority, now: datetime, *revoked: x509.RevokedCertificate) -> Publisher:
     crl = load_crl(authority.intermediate_crl(number=1, this_update=now, revoked=revoked))
-    return Publisher(authority, crl, {serial_text(SERIAL)})
+    return Publisher(authority.intermediate, crl, {serial_text(SERIAL)})
 
 
 def response(answered: OcspResponse) -> ocsp.OCSPResponse:
@@ -138,10 +139,8 @@ def other_authority(now: datetime) -> Authority:
         DEFAULT_ZONES,
         now=now,
         pki_port=20444,
-        root_key=fixed_key(2001),
-        intermediate_key=fixed_key(2002),
-        root_serial=1,
-        intermediate_serial=2,
+        root=NewKey(fixed_key(2001), 1),
+        intermediates={"server": NewKey(fixed_key(2002), 2), "client": NewKey(fixed_key(2010), 3)},
     )
 
 
@@ -152,7 +151,7 @@ def test_a_ca_with_an_rsa_key_answers_too(authority: Authority, now: datetime) -
     builder = x509.CertificateBuilder(extensions=[]).subject_name(certificate.subject).issuer_name(certificate.issuer)
     builder = builder.public_key(key.public_key()).serial_number(9).not_valid_before(certificate.not_valid_before_utc)
     own = builder.not_valid_after(certificate.not_valid_after_utc).sign(fixed_key(1001), SHA256())
-    imported = Authority(authority.root, Intermediate(own, key), authority.root_crl_der, 1)
+    imported = Intermediate(own, key)
     leaf = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(own.subject).serial_number(SERIAL)
     leaf = leaf.public_key(fixed_key(5).public_key()).not_valid_before(now).not_valid_after(now + timedelta(days=1))
     asked = ocsp.OCSPRequestBuilder().add_certificate(leaf.sign(key, SHA256()), own, SHA256()).build()

@@ -62,21 +62,30 @@ def test_path_lengths_and_key_usage(authority: Authority, leaf: x509.Certificate
 
 def test_purposes(authority: Authority, leaf: x509.Certificate) -> None:
     both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    expected = {authority.root: both, authority.intermediate.certificate: both, leaf: both[:1]}
+    expected = {
+        authority.root: both,
+        authority.intermediate.certificate: both[:1],
+        authority.issuer_for("client").certificate: both[1:],
+        leaf: both[:1],
+    }
     for certificate, purposes in expected.items():
         assert list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == purposes
 
 
-def test_constraints_name_the_zones_without_a_dot_and_the_loopback_networks(authority: Authority) -> None:
-    for certificate in (authority.root, authority.intermediate.certificate):
+def test_constraints_name_zones_without_a_dot_loopback_networks_and_nobody_else(
+    authority: Authority,
+) -> None:
+    nobody = [x509.RFC822Name("invalid"), x509.UniformResourceIdentifier("invalid")]
+    for certificate in authority.certificates:
         constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
-        assert constraints.excluded_subtrees is None
+        assert constraints.excluded_subtrees == nobody
         assert constraints.permitted_subtrees == [
             x509.DNSName("dev.local"),
             x509.DNSName("localhost"),
             x509.DNSName("test"),
             x509.IPAddress(ip_network("127.0.0.0/8")),
             x509.IPAddress(ip_network("::1/128")),
+            *nobody,
         ]
 
 

@@ -49,7 +49,7 @@ def parsed(*events: Event, rest: bytes = b"") -> History:
 def test_what_was_written_is_read() -> None:
     events = (issued("0a0b"), revoked("0a0b", "hold"), Released(serial="0a0b", at=NOW))
     assert parsed(*events) == History(events)
-    assert render_event(events[1]).endswith(b'"reason":"hold"}\n')
+    assert render_event(events[1]).endswith(b'"reason":"hold","issuer":""}\n')
 
 
 def test_an_unfinished_last_line_says_nothing() -> None:

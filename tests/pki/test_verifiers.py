@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from devtls.names import Hostname
-from devtls.pki.authority import FOREIGN_NAME, Authority, Intermediate, issue_foreign_probe
+from devtls.pki.authority import FOREIGN_NAME, Authority, issue_foreign_probe
+from devtls.pki.intermediate import Intermediate
 from devtls.pki.leaf import Leaf, Name, sign_leaf
 
 NAMES = ["app.dev.local", "dev.local", "x.test", "app.localhost", "localhost"]

@@ -24,11 +24,14 @@ from devtls.cli.terminal.output import paint, print_json
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.daemon.console.style import BOLD
 from devtls.operations.ca import CaDetails, ca_details
+from devtls.operations.config_choice import report_mistake
 from devtls.operations.context import Context
+from devtls.pki.authority import Authority
 from devtls.pki.ca_chain import common_name
 from devtls.pki.leaf import crl_url
 
 _LABEL_WIDTH = 16
+_FOR = {"server": "For servers", "client": "For clients", "any": "Intermediate"}
 _TEXT_WIDTH = 100
 _UNBROKEN = frozenset({"SHA-256", "SHA-1", "Files", "Page"})  # what is broken in two cannot be copied
 
@@ -41,6 +44,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     context = Context.here(TerminalReporter())
+    report_mistake(context.paths, context.reporter)
     status = ca_details(context)
     if as_json:
         print_json(status_json(status, context.now))
@@ -73,6 +77,17 @@ def status_json(status: CaDetails, now: datetime) -> dict[str, object]:
         "page": status.page,
         "root_crl": crl_url(authority.pki_port, authority.root_crl_path),
         "intermediate_crl": crl_url(authority.pki_port, authority.intermediate_crl_path),
+        "intermediates": [
+            {
+                "id": each.id,
+                "purpose": each.purpose,
+                "name": printable(common_name(each.certificate)),
+                "not_after": each.certificate.not_valid_after_utc.isoformat(),
+                "crl": crl_url(authority.pki_port, authority.crl_path_of(each)),
+            }
+            for each in authority.intermediates
+        ],
+        "renewal_brings": list(authority.profile_gaps),
         "imported": authority.imported,
         "fenced": authority.name_constrained,
         "root_key_kept": status.root_key_kept,
@@ -95,9 +110,12 @@ def status_text(status: CaDetails, now: datetime) -> str:
         "Valid": f"{dates} ({(authority.not_after - now).days} days left)",
         "SHA-256": _fingerprint(root, SHA256()),
         "SHA-1": _fingerprint(root, SHA1()),  # noqa: S303 - keychains name certificates by it
+        **{_FOR[each.purpose]: printable(common_name(each.certificate)) for each in authority.intermediates},
         "Files": str(status.directory),
         "Page": f"{status.page} (while devtls serve runs: the root, and how other devices trust it)",
     }
+    if authority.profile_gaps:
+        facts["It lacks"] = f"what a new CA has (devtls ca renew): {' '.join(authority.profile_gaps)}"
     if status.older:
         ids = ", ".join(entry.root_id for entry in status.older)
         facts["Before it"] = f"devtls root {ids}, trusted until: devtls ca retire"
@@ -116,7 +134,7 @@ def _attacker(status: CaDetails) -> dict[str, str]:
     authority = status.authority
     facts = {
         "Can": f"pose as any name in {', '.join(authority.zones)}, and as 127.0.0.1 and ::1, to whatever trusts this "
-        "root.",
+        f"root; {_about_clients(authority)}",
         "Cannot": "pose as any other site, or make another CA that works: the limits are in the certificates, "
         f"and {_about_root_key(status)}",
         "The remedy": "devtls ca renew, then devtls ca retire: a new CA takes over, and this machine does not trust "
@@ -131,6 +149,12 @@ def _attacker(status: CaDetails) -> dict[str, str]:
     if status.locked:
         facts["Can"] = "do nothing, unless they find out the passphrase of the key."
     return facts
+
+
+def _about_clients(authority: Authority) -> str:
+    if any("URIs" in gap for gap in authority.profile_gaps):
+        return "and make client certificates with any mail address, URI or common name."
+    return "and make client certificates with any common name (routes with client_auth refuse those)."
 
 
 def _about_root_key(status: CaDetails) -> str:

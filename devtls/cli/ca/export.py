@@ -26,15 +26,22 @@ _ENCODINGS = {"pem": Encoding.PEM, "der": Encoding.DER}
 @click.option("--mobileconfig", is_flag=True, help="The root as a profile for iPhone, iPad and Mac.")
 @click.option("--intermediate", "part", flag_value="intermediate", help="The intermediate instead of the root.")
 @click.option("--chain", "part", flag_value="chain", help="Intermediate and root in one PEM file.")
-@click.option("--crl", "part", flag_value="crl", help="The CRLs of both, as they are now, in one PEM file.")
-def command(*, out: str, form: str, mobileconfig: bool, part: Literal["intermediate", "chain", "crl"] | None) -> None:
+@click.option("--crl", "part", flag_value="crl", help="The CRLs of all, as they are now, in one PEM file.")
+@click.option("--client", is_flag=True, help="With --intermediate or --chain: the intermediate for clients.")
+def command(
+    *, out: str, form: str, mobileconfig: bool, client: bool, part: Literal["intermediate", "chain", "crl"] | None
+) -> None:
     """Write the root certificate (never a key), for a phone, a container or a tool with a trust store of its own."""
     if part in ("chain", "crl") and form == "der":
         raise click.UsageError(f"DER holds one certificate or CRL: --{part} needs --format pem.")
     if mobileconfig and (part or form == "der"):
         raise click.UsageError("A profile holds the root, in a format of its own: --mobileconfig stands alone.")
+    if client and part not in ("intermediate", "chain"):
+        raise click.UsageError("--client goes with --intermediate or --chain: the root is the same for both.")
     context = Context.here(TerminalReporter(), terminal_passphrases())
-    content = export_ca(context, "mobileconfig" if mobileconfig else part or "root", _ENCODINGS[form])
+    content = export_ca(
+        context, "mobileconfig" if mobileconfig else part or "root", _ENCODINGS[form], "client" if client else "server"
+    )
     if out != "-":
         _write(Path(out), content)
     # Bytes of a certificate can act on a terminal as control sequences.

@@ -57,10 +57,18 @@ def _show_preview(context: Context, preview: RenewalPreview, *, as_json: bool) -
     present, zones, proposals = preview.present, preview.zones, preview.proposals
     if as_json:
         planned = [change_json(each) for each in planned_results(context, proposals)]
-        values = {"dry_run": True, "older": root_json(present), "zones": list(zones), "stores": planned}
+        values = {
+            "dry_run": True,
+            "renewal_brings": list(present.profile_gaps),
+            "older": root_json(present),
+            "zones": list(zones),
+            "stores": planned,
+        }
         print_json(values)
         return
     click.echo(f"A CA would be made for {', '.join(zones)}, beside devtls root {present.id}; ID stands for its number.")
+    if present.profile_gaps:
+        click.echo(f"What the present one lacks: {' '.join(present.profile_gaps)}")
     if proposals:
         click.echo(f"This would be done:\n\n{plan_text(proposals, context.machine.elevation, ABSENT)}\n")
     click.echo("Then it would sign. Nothing was changed.")

@@ -62,7 +62,7 @@ def command(
     refuse_sudo_for("cert")
     context = Context.here(TerminalReporter(), terminal_passphrases(passphrase_fd))
     options = CertificateOptions(
-        "client" if client else "server", days, ocsp=wants_ocsp(context.paths), fullchain=fullchain
+        "client" if client else "server", days, ocsp=wants_ocsp(context.paths, context.reporter), fullchain=fullchain
     )
     # A second descriptor: a locked CA has a passphrase of its own.
     pkcs12 = terminal_passphrases(password_fd, option="--password-fd") if p12 else None

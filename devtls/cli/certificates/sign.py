@@ -42,7 +42,7 @@ def command(
     context = Context.here(TerminalReporter(), terminal_passphrases(passphrase_fd))
     request = read_request(_read(file))
     options = CertificateOptions(
-        "client" if client else "server", days, ocsp=wants_ocsp(context.paths), fullchain=fullchain
+        "client" if client else "server", days, ocsp=wants_ocsp(context.paths, context.reporter), fullchain=fullchain
     )
     # Absolute: the register keeps it as the place, and is read elsewhere.
     target = None if out == "-" else Path(out).absolute()

@@ -13,6 +13,7 @@ import click
 
 from devtls.cli.terminal.output import paint, print_json, wrapped
 from devtls.cli.terminal.passphrase import terminal_passphrases
+from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.rows import Symbol, marked_row
 from devtls.doctor.tls_check.address import Address, parse_address
 from devtls.doctor.tls_check.certificate import Certificate
@@ -23,6 +24,7 @@ from devtls.doctor.tls_check.handshake import CheckTarget
 from devtls.doctor.tls_check.report import CheckAnswer, Mark, TlsCheckReport
 from devtls.doctor.tls_check.stores import GivenRoots, read_given
 from devtls.errors import CertificateError, ExitCode, InvalidAddress, NoConnection
+from devtls.operations.config_choice import report_mistake
 from devtls.system.machine.execute import ProcessRunner
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.paths import Paths
@@ -49,6 +51,7 @@ def command(address: str | None, connect: str | None, files: tuple[str, ...], ti
     wanted = parse_address(address)
     there = parse_address(connect, wanted.port) if connect is not None else wanted
     paths, machine = Paths.from_environment(), Machine.here()
+    report_mistake(paths, TerminalReporter())
     given = tuple(_read_given(name) for name in files)
     environment = CheckEnvironment(
         machine, ProcessRunner(), Keystore(paths.state_dir, terminal_passphrases()), given, datetime.now(UTC)

@@ -16,6 +16,7 @@ from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.cli.terminal.shell_lines import SHELLS, USAGE, guess_shell, shell_lines
 from devtls.operations.client_environment import prepare_environment
+from devtls.operations.config_choice import report_mistake
 from devtls.operations.context import Context
 from devtls.system.changes.clientenv.probe import former_values
 from devtls.system.machine.launch import launch
@@ -37,6 +38,7 @@ def command(*, shell: str | None, as_json: bool, unset: bool, command_line: tupl
     if unset:
         _show(former_values(context.environ, context.paths.state_dir), shell, as_json=as_json)
         return 0
+    report_mistake(context.paths, context.reporter)
     environment = prepare_environment(context)
     for note in environment.notes:
         context.reporter.info(f"note: {note}")

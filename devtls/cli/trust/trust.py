@@ -23,6 +23,7 @@ from devtls.cli.trust.trust_view import (
 )
 from devtls.names import parse_zone
 from devtls.operations.ca_keys import encrypted_root_key, root_key_lock
+from devtls.operations.config_choice import report_mistake
 from devtls.operations.context import Context
 from devtls.operations.trust import TrustPlan, TrustRequest, apply_trust, create_authority, plan_trust
 from devtls.system.machine.paths import refuse_sudo_for
@@ -62,6 +63,7 @@ def command(
         tuple(parse_zone(zone, is_public_suffix=is_public_suffix) for zone in zones), stores, system_wide
     )
     context = Context.here(TerminalReporter(), terminal_passphrases())
+    report_mistake(context.paths, context.reporter)
     plan = plan_trust(context, request)
     # Where there is nothing to do, nobody has to be asked.
     if not (yes or dry_run) and (plan.has_work or plan.authority is None):

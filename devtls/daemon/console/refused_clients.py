@@ -1,6 +1,7 @@
 """Why a client certificate was refused, and what to do about it, in plain words.
 
-Owns what OpenSSL's verdicts mean here. TLS shows us nothing of a certificate that is refused, so no name is in them.
+Owns what OpenSSL's verdicts mean here. TLS shows us nothing of a certificate that is refused, so no name is in
+them; our own objections to one that TLS accepted have it.
 """
 
 from __future__ import annotations
@@ -40,5 +41,8 @@ _REASONS = (
 
 def why_refused(reason: str) -> str:
     """Return a sentence or two for a reason as `net.tls` gives it; what is not known stands as it is."""
+    # Ours and not OpenSSL's (`client_objection`): names of the client's choice are in it.
+    if reason.startswith("its certificate "):
+        return f"{reason}."
     folded = reason.lower()
     return next((sentence for mark, sentence in _REASONS if mark in folded), f"{reason}.")

@@ -56,7 +56,8 @@ def advise(keystore: Keystore, work: Renewal, now: datetime) -> tuple[datetime, 
     present, *older = open_registers(keystore, now)
     # The issuer is named by its key identifier (RFC 9773 4.1), so each CA is asked for its own.
     for register in (present, *older):
-        if identifier_of(register.authority.intermediate.certificate).digest != work.issuer:
+        issuer = register.authority.issuer_for("server").certificate
+        if identifier_of(issuer).digest != work.issuer:
             continue
         history, serial = register.history(), serial_text(work.serial)
         issued = history.issued.get(serial)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
@@ -83,16 +83,17 @@ class PkiContent:
             # A key that is locked costs a third of a second to open: not at every question.
             self._opened = pointer, open_registers(self._keystore, now)
         present, *older = self._opened[1]
-        publishers = [self._publisher(present, now)]
+        publishers = list(self._publishers(present, now))
         for register in older:
             with contextlib.suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
-                publishers.append(self._publisher(register, now))
+                publishers.extend(self._publishers(register, now))
         return respond(request, publishers, now)
 
-    def _publisher(self, register: Register, now: datetime) -> Publisher:
-
-        found = self._publications.of(register.authority, now)
-        return Publisher(register.authority, found.crl, found.issued)
+    def _publishers(self, register: Register, now: datetime) -> Iterator[Publisher]:
+        authority = register.authority
+        for issuer in authority.intermediates:
+            found = self._publications.of(authority, issuer, now)
+            yield Publisher(issuer, found.crl, found.issued, mints=issuer is authority.intermediate)
 
     def root_card(self) -> RootCard:
         """Return what the page says of the root, as of now."""
@@ -117,17 +118,19 @@ class PkiContent:
         authority = self._keystore.load(now)
         if authority.fingerprint != signer.fingerprint:
             raise StateError("The CA was replaced.", hint="devtls serve takes the new one over in a moment")
-        crl = self._publications.of(authority, now).der  # always: what is revoked is not shown again
-        found = {signer.intermediate_crl_path: crl} if authority.signs_crls else {}
+        found: dict[str, bytes] = {}
+        for issuer in authority.intermediates:
+            crl = self._publications.of(authority, issuer, now).der  # always: what is revoked is not shown again
+            if authority.signs_crls:
+                found[authority.crl_path_of(issuer)] = crl
         if authority.root_crl_der:  # else the root is somebody else's, who publishes its list
             found[signer.root_crl_path] = authority.root_crl_der
         for older in self._keystore.load_older(now):  # what it signed is still in use, and asks at its own path
             if older.root_crl_der:
                 found.setdefault(older.root_crl_path, older.root_crl_der)
             with contextlib.suppress(DevtlsError):  # its key is locked, or it was retired a moment ago
-                if not older.signs_crls:
-                    continue
-                found[older.intermediate_crl_path] = self._publications.of(older, now).der
+                for issuer in older.intermediates if older.signs_crls else ():
+                    found[older.crl_path_of(issuer)] = self._publications.of(older, issuer, now).der
         return found, authority.withdrawn_in_words
 
 

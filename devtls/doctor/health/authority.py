@@ -62,9 +62,9 @@ class CaFacts:
     `refused` is why the keystore does not load the CA, `record` why the record of changes cannot be read; `exposed` can
     be read by others and is ours, which `closing` ends; `foreign` belongs to another user; `newest` is when the
     youngest file was written; `next_id` names the CA of a renewal that was begun and not finished; `limited` is false
-    for a CA that was imported and may speak for every site; `withdrawn` says that this CA is on its root's CRL ("" = it
-    is not), `unpublished` are the intermediates that a crash kept from that CRL: serial number -> the command to give
-    again.
+    for a CA that was imported and may speak for every site; `gaps` is what a CA of an earlier devtls lacks; `withdrawn`
+    says that this CA is on its root's CRL ("" = it is not), `unpublished` are the intermediates that a crash kept from
+    that CRL: serial number -> the command to give again.
     """
 
     directory: Path
@@ -83,6 +83,7 @@ class CaFacts:
     older: tuple[OlderCa, ...] = ()
     next_id: str = ""
     limited: bool = True
+    gaps: tuple[str, ...] = ()
     withdrawn: str = ""
     unpublished: Mapping[str, str] = field(default_factory=dict)
 
@@ -191,6 +192,15 @@ def _on_limits(facts: CaFacts) -> Iterator[Finding]:
             "Whoever copies its key can pose as any site to everything that trusts its root.",
             _RENEW,
         )
+    if facts.gaps:
+        yield Finding(
+            "ca-older-profile",
+            Section.CA,
+            Level.NOTE,
+            f"The CA was made by an earlier devtls, and goes on working. {' '.join(facts.gaps)}",
+            "It matters to programs that log people in by client certificates of this CA.",
+            _RENEW,
+        )
 
 
 def _on_root_list(facts: CaFacts) -> Iterator[Finding]:
@@ -270,6 +280,7 @@ def probe_ca(state_dir: Path, now: datetime, passphrases: PassphraseSource = NO_
         older=tuple(OlderCa(entry.root_id, entry.not_after) for entry in entries.older) if entries else (),
         next_id=entries.next.root_id if entries and entries.next else "",
         limited=authority is None or authority.name_constrained,
+        gaps=authority.profile_gaps if authority else (),
         withdrawn=authority.withdrawn_in_words if authority else "",
         unpublished=_unpublished(keystore, authority),
     )

@@ -147,6 +147,20 @@ def misdirected(host: str, sni: str, https_port: int, accept: bytes) -> LocalRes
     return draw(notice, accept)
 
 
+def client_refused(host: str, reason: str, accept: bytes) -> LocalResponse:
+    """Return 403: the client's certificate is of the right CA, and does not count for the names in it."""
+    notice = PageText(
+        403,
+        "client-certificate",
+        "This certificate does not count here",
+        f"`{host}` asks for a client certificate, and {reason}.",
+        "To make one: `devtls cert NAME --client`. Certificates of another CA need the route's `client_ca`.",
+        (),
+        {"host": host, "reason": reason},
+    )
+    return draw(notice, accept)
+
+
 def outdated(host: str, accept: bytes) -> LocalResponse:
     """Return 421: since the connection was opened, what `host` asks of its clients has changed."""
     notice = PageText(

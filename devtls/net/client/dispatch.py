@@ -27,6 +27,7 @@ from devtls.net.relay import Relay
 from devtls.net.relay_sides import RelayClient
 from devtls.net.tap import ClientDetails, ExchangeRecorder
 from devtls.net.tls.client_auth import Claim, ClientPolicy, policy_of, proof, shown
+from devtls.net.tls.handshake import HandshakeFailure
 from devtls.routing import NoRoute, Route, host_of, select
 
 _connection_ids = itertools.count(1)
@@ -41,6 +42,7 @@ class RequestDispatcher:
     __slots__ = (
         "_chain",
         "_last",
+        "_objection",
         "_policy",
         "_port",
         "_proven_edge",
@@ -66,6 +68,7 @@ class RequestDispatcher:
         """The same with what the client has shown, for routes that ask for it."""
         self._policy: ClientPolicy | None = None
         self._chain: tuple[bytes, ...] = ()
+        self._objection = ""
         self._sni = sni
         self._port = service.https_port if port is None else port
         self._terms: dict[int, Terms] = {}
@@ -83,6 +86,15 @@ class RequestDispatcher:
             if self._policy is not None and (chain := shown(ssl_object)):
                 self._chain = chain
                 self._proven_edge = msgspec.structs.replace(self.edge, client_cert=proof(chain))
+                self._object(self._policy, chain[0])
+
+    def _object(self, policy: ClientPolicy, der: bytes) -> None:
+        """Note and report what the policy has against a certificate that TLS accepted."""
+        self._objection = policy.objection(der) if policy.objection is not None else ""
+        if self._objection:
+            address = self.edge.client_ip.decode("latin-1")
+            failure = HandshakeFailure(self._sni, self._objection, address, asked=True)
+            self.service.observer.handshake_failed(failure)
 
     @property
     def outdated(self) -> bool:
@@ -111,6 +123,8 @@ class RequestDispatcher:
                 return _refusal_page(service, self._sni, self._port, request, found)
             if found.client_auth is not None and self._policy != service.policies[found.client_auth]:
                 return _outdated_page(request)  # a reload has come between, and the connection is about to end
+            if found.client_auth is not None and self._objection:
+                return pages.client_refused(host_of(request.authority), self._objection, _accept(request))
             chosen, terms = found, self._terms_of(found)
             self._last = table, request.authority, request.target, chosen, terms
             # Here, so that a request that is repeated costs nothing more: its response has been looked at.

@@ -2,7 +2,8 @@
 
 Owns how a name's policy becomes a TLS context, and the fields of RFC 9440. Refuses, by OpenSSL's own alerts, a client
 without a certificate where one is required, one of another CA, one that has run out or was revoked. The context is
-chosen before the handshake, so nothing is asked for twice. It hands out no tickets, and what TLS 1.2 remembers of a
+chosen before the handshake, so nothing is asked for twice. Python's ssl has no say in the verification, so what a
+policy objects to beyond it is answered 403. It hands out no tickets, and what TLS 1.2 remembers of a
 session ends with the context, which is made anew with every change of the policy: a revocation list is one.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -27,6 +29,8 @@ class ClientPolicy(msgspec.Struct, frozen=True):
     trust_pem: bytes
     whole_chain: bool = False
     """The CAs between a client and its root are looked for in the lists as well: there must be one for each CA."""
+    objection: Callable[[bytes], str] | None = None
+    """Return why a certificate (DER) that TLS accepted does not count all the same, "" if it does; None asks nobody."""
 
 
 # Of one context; a client that is forgotten shows its leaf without the chain until its next full handshake.

@@ -1,7 +1,7 @@
 """Dialling an app: every address that it may listen on, the next one when the last is slow to answer.
 
-Owns the race and what each address said, for the 502 page. Refuses link-local addresses even when a name resolves to
-one, and an app that does not speak the HTTP that its target says.
+Owns the race and what each address said, for the 502 page. Refuses addresses of cloud metadata services even when a
+name resolves to one, and an app that does not speak the HTTP that its target says.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ async def _resolve(upstream: Upstream, tried: list[tuple[str, str]]) -> list[tup
         ip = str(sockaddr[0]).partition("%")[0]
         if is_refused_address(ip):
             # 169.254.169.254 hands out a cloud machine's credentials; no app lives there.
-            tried.append((f"{upstream.host} ({ip})", "link-local addresses are never used"))
+            tried.append((f"{upstream.host} ({ip})", "addresses of cloud metadata services are never used"))
         else:
             addresses.append((ip, upstream.port))
     return addresses

@@ -14,9 +14,12 @@ import msgspec
 if TYPE_CHECKING:
     from devtls.pki.signature import IssuerKey
 
+INTERMEDIATES = "intermediates.json"
+"""The list of intermediates (`intermediate_list`)."""
 KEY = "intermediate.key"
 INTERMEDIATE = "intermediate.pem"
 CRL = "intermediate.crl"
+"""The files of the intermediate for servers; those of the others are called alike."""
 ROOT = "root.pem"
 ROOT_CRL = "root.crl"
 ROOT_KEY = "root.key"
@@ -31,7 +34,7 @@ Lock = Callable[["IssuerKey"], bytes]
 
 
 class Locks(msgspec.Struct, frozen=True):
-    """How the keys of a new CA are encrypted: the root's, which is dropped without it, and the intermediate's."""
+    """How the keys of a new CA are encrypted: the root's, which is dropped without it, and the intermediates'."""
 
     root: Lock | None = None
     intermediate: Lock | None = None
@@ -40,13 +43,29 @@ class Locks(msgspec.Struct, frozen=True):
 NO_LOCKS = Locks()
 
 
+def key_file(name: str) -> str:
+    """Return the file with the key of the intermediate that is called `name`."""
+    return f"{name}.key"
+
+
+def certificate_file(name: str) -> str:
+    """Return the file with its certificate."""
+    return f"{name}.pem"
+
+
+def crl_file(name: str) -> str:
+    """Return the file with its CRL."""
+    return f"{name}.crl"
+
+
 def remove_generation(directory: Path) -> None:
-    """Remove one generation, the key first; a link is removed, never followed."""
+    """Remove one generation, the keys first; a link is removed, never followed."""
     if directory.is_symlink() or not directory.is_dir():
         directory.unlink()
         return
     # Were we stopped here, what is left could sign nothing.
-    (directory / KEY).unlink(missing_ok=True)
+    for key in directory.glob(key_file("*")):
+        key.unlink()
     for file in directory.iterdir():
         file.unlink()
     directory.rmdir()

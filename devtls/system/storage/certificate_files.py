@@ -15,19 +15,19 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
 )
-from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from devtls.errors import Refused, StateError
 from devtls.pki.certify import RSA_BITS
 from devtls.pki.leaf import Name
+from devtls.pki.pkcs12 import write_key_file
 from devtls.system.machine.private_files import sync_directory
 
 _KEY_MODE, _MODE = 0o600, 0o644
+_SALT_BYTES = 16
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -58,8 +58,7 @@ def chain_file(chain: Iterable[x509.Certificate]) -> bytes:
 
 def pkcs12_file(key: Key, chain: list[x509.Certificate], name: str, passphrase: bytes) -> bytes:
     """Return key and chain as PKCS #12, encrypted (AES-256, PBKDF2)."""
-    encryption = BestAvailableEncryption(passphrase)
-    return serialize_key_and_certificates(name.encode(), key, chain[0], chain[1:], encryption)
+    return write_key_file(key, chain, name, passphrase, os.urandom(_SALT_BYTES))
 
 
 def refuse_to_overwrite(paths: Iterable[Path]) -> None:

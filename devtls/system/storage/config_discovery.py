@@ -2,8 +2,8 @@
 
 Owns the search (the nearest file upwards from the current directory, then the user's config directory) and the reading.
 Refuses what is no regular file, files over 1 MiB (without reading them whole), and, while searching, files of other
-users: a user who may write to /tmp must not configure the proxy of all who work below it. The search ends at the
-home directory, or at the file system's root.
+users, links of other users included: a user who may write to /tmp must not configure the proxy of all who work below
+it. The search ends at the home directory, or at the file system's root.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import shlex
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,10 @@ FILE_NAME = "devtls.toml"
 
 # A pipe in the place of the file must not block us; Windows has neither the flag nor the problem.
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+_MOST_LINKS = 40  # as Linux has it (path_resolution(7))
+_NAME_IT = "If you trust it, name it: devtls serve --config FILE."
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -78,10 +83,18 @@ def named_config(path: Path) -> Found:
 
 def _is_candidate(path: Path) -> bool:
     try:
-        status = path.stat()
+        return stat.S_ISREG(path.stat().st_mode) and all(map(_may_configure, _owners(path)))
     except OSError:
         return False  # not there, or in a directory that is closed to us: the search goes on above it
-    return stat.S_ISREG(status.st_mode) and _may_configure(status.st_uid)
+
+
+def _owners(path: Path) -> Iterator[int]:
+    """Yield the owners of a file and of each link that leads to it: of a link, its maker chose the file."""
+    for _ in range(_MOST_LINKS):
+        yield path.lstat().st_uid
+        if not path.is_symlink():
+            return
+        path = path.parent / path.readlink()
 
 
 def _may_configure(owner: int) -> bool:
@@ -112,6 +125,8 @@ def load_config(found: Found, paths: Paths) -> Config:
 
     Raises ConfigError; NotAllowed when it asks for more than a found file may.
     """
+    if not found.explicit and found.path.exists() and not _is_candidate(found.path):
+        raise ConfigError("the file, or a link to it, belongs to another user.", source=str(found.path), hint=_NAME_IT)
     data = read_config_file(found.path)
     config = pin_links(parse_config(data, source=str(found.path), directory=str(found.path.parent)))
     check_private_sockets(config, paths)

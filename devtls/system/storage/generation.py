@@ -26,9 +26,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from devtls.errors import StateError
 from devtls.names import Hostname
-from devtls.pki.authority import Authority, Intermediate, create_authority
+from devtls.pki.authority import Authority, NewKey, create_authority
+from devtls.pki.intermediate import Intermediate
 from devtls.pki.leaf import NEW_CA, Signer
 from devtls.pki.locked_key import is_locked
+from devtls.pki.profile import Purpose
 from devtls.pki.signature import sha256_hex
 from devtls.system.machine.private_files import (
     check_private_directory,
@@ -40,17 +42,20 @@ from devtls.system.machine.private_files import (
 )
 from devtls.system.machine.randomness import new_leaf_key, new_serial
 from devtls.system.storage.ca_directory import (
-    CRL,
     IMPORT,
     INTERMEDIATE,
-    KEY,
+    INTERMEDIATES,
     ROOT,
     ROOT_CRL,
     ROOT_KEY,
     SEAL,
     Lock,
     Locks,
+    certificate_file,
+    crl_file,
+    key_file,
 )
+from devtls.system.storage.intermediate_list import ListedIntermediate, read_list, render_list
 from devtls.system.storage.locked_key import LockedKey, Unlocker, lock, with_open_key
 from devtls.system.storage.passphrase import PassphraseSource
 from devtls.system.storage.pointer import PointerEntry
@@ -94,15 +99,13 @@ class Generations:
         try:
             root = x509.load_pem_x509_certificate(read_private_file(directory / ROOT))
             below = read_private_file(directory / INTERMEDIATE)  # empty for an imported root that signs leaves itself
-            certificate, *between = x509.load_pem_x509_certificates(below) if below else [root]
+            _, *between = x509.load_pem_x509_certificates(below) if below else [root]
             limits = _read_limits(directory / IMPORT)
-            key = self._read_key(directory / KEY, certificate)
+            first, *others = (self._read_intermediate(directory, root, each) for each in read_list(directory))
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise StateError(f"A file in {directory} is damaged.", path=str(directory), hint=NEW_CA) from error
         root_crl = read_private_file(directory / ROOT_CRL)
-        authority = Authority(
-            root, Intermediate(certificate, key), root_crl, entry.pki_port, between=tuple(between), limits=limits
-        )
+        authority = Authority(root, first, root_crl, entry.pki_port, tuple(between), limits, tuple(others))
         authority.check_parts()
         if now is not None:
             authority.signer.check_dates(now)
@@ -119,6 +122,12 @@ class Generations:
         except (FileNotFoundError, StateError, ValueError):
             return None
         return root if root.fingerprint(SHA256()).hex() == entry.root_sha256 else None
+
+    def _read_intermediate(self, directory: Path, root: x509.Certificate, listed: ListedIntermediate) -> Intermediate:
+        content = read_private_file(directory / certificate_file(listed.name))
+        certificate = x509.load_pem_x509_certificate(content) if content else root
+        key = self._read_key(directory / key_file(listed.name), certificate)
+        return Intermediate(certificate, key, listed.purpose, listed.name)
 
     def _read_key(self, path: Path, certificate: x509.Certificate) -> IssuerKey:
         content = read_private_file(path)
@@ -151,8 +160,8 @@ class Generations:
     def is_locked_like(self, authority: Authority, locks: Locks) -> bool:
         """Say whether exactly the keys that `locks` would lock are locked, and kept."""
         directory = self._state_dir / authority.generation
-        locked = is_locked(read_private_file(directory / KEY)), (directory / ROOT_KEY).exists()
-        return locked == (bool(locks.intermediate), bool(locks.root))
+        locked = {isinstance(each.key, LockedKey) for each in authority.intermediates}
+        return locked == {bool(locks.intermediate)} and (directory / ROOT_KEY).exists() == bool(locks.root)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -160,18 +169,17 @@ class Generations:
         self, zones: tuple[Hostname, ...], now: datetime, locks: Locks, *, pki_port: int | None = None
     ) -> tuple[Authority, PointerEntry]:
         """Make and write a new CA; the root's key is dropped here unless it is locked. None = a free PKI port."""
-        root_key = new_leaf_key()
+        root = NewKey(new_leaf_key(), new_serial())
+        purposes: tuple[Purpose, ...] = ("server", "client")
         authority = create_authority(
             zones,
             now=now,
             pki_port=pki_port or free_pki_port(),
-            root_key=root_key,
-            intermediate_key=new_leaf_key(),
-            root_serial=new_serial(),
-            intermediate_serial=new_serial(),
+            root=root,
+            intermediates={purpose: NewKey(new_leaf_key(), new_serial()) for purpose in purposes},
         )
         authority.check(now)
-        kept = locks.root(root_key) if locks.root else b""
+        kept = locks.root(root.key) if locks.root else b""
         return authority, self.write(authority, now, lock=locks.intermediate, root_key=kept)
 
     def write(
@@ -179,17 +187,20 @@ class Generations:
     ) -> PointerEntry:
         """Write all files of a CA and put them on disk; returns its entry in the pointer.
 
-        `lock` locks the intermediate's key, `root_key` is the container of the root's if that is kept.
+        `lock` locks the intermediates' keys, `root_key` is the container of the root's if that is kept.
         """
-        key = authority.intermediate.key
-        files = {
-            KEY: lock(key) if lock else plain_key(key),
-            **({ROOT_KEY: root_key} if root_key else {}),
-            INTERMEDIATE: authority.intermediate_pem,
-            ROOT: authority.root_pem,
-            ROOT_CRL: authority.root_crl_der,
-            CRL: authority.intermediate_crl(number=1, this_update=now),
-        }
+        signing = authority.intermediates
+        files = {key_file(each.name): lock(each.key) if lock else plain_key(each.key) for each in signing}
+        files |= {ROOT: authority.root_pem, ROOT_CRL: authority.root_crl_der}
+        for each in signing:
+            files |= {
+                certificate_file(each.name): authority.chain_pem(each),
+                crl_file(each.name): authority.intermediate_crl(number=1, this_update=now, issuer=each),
+            }
+        if root_key:
+            files[ROOT_KEY] = root_key
+        if [each.purpose for each in signing] != ["any"]:
+            files[INTERMEDIATES] = render_list(signing)
         if authority.imported:
             files[IMPORT] = msgspec.json.encode(_Import(_IMPORT_FORMAT, authority.zones))
         files[SEAL] = seal(authority.signer, files)
@@ -219,9 +230,9 @@ class Generations:
         replace_private_file(directory / SEAL, sealed)
         return msgspec.structs.replace(entry, seal_sha256=sha256_hex(sealed))
 
-    def current_crl(self, authority: Authority, now: datetime) -> bytes:
-        """Return the intermediate's CRL (DER), signed anew when it is due; the caller holds the key store's lock."""
-        return current_crl(self._state_dir / authority.generation, authority, now)
+    def current_crl(self, authority: Authority, issuer: Intermediate, now: datetime) -> bytes:
+        """Return an intermediate's CRL (DER), signed anew when it is due; the caller holds the key store's lock."""
+        return current_crl(self._state_dir / authority.generation, authority, issuer, now)
 
 
 def free_pki_port() -> int:

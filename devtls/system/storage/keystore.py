@@ -11,12 +11,13 @@ signs; the second makes it sign, and the old one is kept until it is retired.
     <state>/ca.current              which generation signs, which is next, which are older (see `pointer`)
     <state>/ca.lock                 held while something is written
     <state>/ca-<id>/                root.pem root.crl intermediate.key intermediate.pem intermediate.crl signer.json
+                                    intermediates.json client-intermediate.key client-intermediate.pem and .crl
                                     register.jsonl: what was issued and revoked (`register`)
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
@@ -36,7 +37,17 @@ from devtls.system.machine.private_files import (
     replace_private_file,
     sync_directory,
 )
-from devtls.system.storage.ca_directory import CRL, KEY, NO_LOCKS, ROOT_CRL, ROOT_KEY, Lock, Locks, remove_generation
+from devtls.system.storage.ca_directory import (
+    KEY,
+    NO_LOCKS,
+    ROOT_CRL,
+    ROOT_KEY,
+    Lock,
+    Locks,
+    crl_file,
+    key_file,
+    remove_generation,
+)
 from devtls.system.storage.passphrase import NO_PASSPHRASES, PassphraseSource
 from devtls.system.storage.pointer import GENERATION, Pointer, PointerEntry, parse_pointer, point_at, render_pointer
 from devtls.system.storage.seal import open_sealed
@@ -45,6 +56,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from devtls.pki.authority import Authority
+    from devtls.pki.intermediate import Intermediate
     from devtls.system.storage.generation import Generations
 
 _POINTER = "ca.current"
@@ -217,7 +229,9 @@ class Keystore:
         with self._writing():
             pointer = self._present()
             begun = self._begun(pointer, now)
-            if begun is not None and begun.zones == wanted and self._generations.is_locked_like(begun, locks):
+            # One that an earlier devtls began would lack what a renewal is for.
+            same = begun is not None and (begun.zones, begun.profile_gaps) == (wanted, ())
+            if begun is not None and same and self._generations.is_locked_like(begun, locks):
                 return begun
             self._remove_generations(keep=pointer)
             authority, entry = self._generations.make(wanted, now, locks, pki_port=pointer.pki_port)
@@ -293,10 +307,17 @@ class Keystore:
         path = self.directory_of(authority) / ROOT_KEY
         return path if path.exists() else None
 
-    def put_key(self, authority: Authority, content: bytes) -> None:
-        """Write the key of the present CA in another form: a container, or as it is."""
+    def put_keys(self, authority: Authority, contents: Mapping[str, bytes]) -> None:
+        """Write the keys of the present CA in another form, by the names of its intermediates.
+
+        One after the other: after a crash the same command goes on.
+        """
         with self._writing():
-            self._replace_sealed(authority, KEY, content, among=[self._present().current])
+            for name, content in contents.items():
+                if key_file(name) == KEY:
+                    self._replace_sealed(authority, KEY, content, among=[self._present().current])
+                else:  # not sealed: no start needs it
+                    replace_private_file(self.directory_of(authority) / key_file(name), content)
 
     def _replace_sealed(
         self, authority: Authority, name: str, content: bytes, *, among: Collection[PointerEntry] | None = None
@@ -310,10 +331,13 @@ class Keystore:
 
     # -- CRLs ---------------------------------------------------------------------------------------------
 
-    def next_crl(self, authority: Authority, now: datetime) -> bytes:
-        """Return the intermediate's CRL (DER), signed anew when it is due or more was revoked. Raises StateError."""
+    def next_crl(self, authority: Authority, now: datetime, issuer: Intermediate | None = None) -> bytes:
+        """Return an intermediate's CRL (None = that for servers), signed anew when it is due or more was revoked.
+
+        DER. Raises StateError.
+        """
         with self.writing(authority):
-            return self._generations.current_crl(authority, now)
+            return self._generations.current_crl(authority, issuer or authority.intermediate, now)
 
     def root_crl(self, authority: Authority) -> bytes:
         """Return the root's CRL (DER) as it is now; empty when a root elsewhere publishes its own."""
@@ -324,12 +348,14 @@ class Keystore:
         self._replace_sealed(authority, ROOT_CRL, der)
 
     def crls_on_disk(self) -> dict[str, bytes]:
-        """Return generation -> intermediate's list (DER), the older CAs' too: cheap, tells a proxy of changes."""
+        """Return path -> CRL of an intermediate (DER), the older CAs' too: cheap, tells a proxy of changes."""
         pointer = self.pointer()
         found: dict[str, bytes] = {}
         for entry in (pointer.current, *pointer.older) if pointer else ():
-            with suppress(FileNotFoundError):
-                found[entry.generation] = read_private_file(self.state_dir / entry.generation / CRL)
+            for path in sorted((self.state_dir / entry.generation).glob(crl_file("*"))):
+                if path.name != ROOT_CRL:
+                    with suppress(FileNotFoundError):
+                        found[str(path)] = read_private_file(path)
         return found
 
     @contextmanager

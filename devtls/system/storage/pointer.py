@@ -2,7 +2,8 @@
 
 Owns its format: the CA that signs now, the next one while a renewal is under way, and the older ones that are still
 trusted. Refuses a file of a later version and whatever is not exactly of this shape. Format 1 knew the first only; it
-is read as it is, and the next change writes the present format.
+is read as it is, and the next change writes the present format. Since format 3 a CA's directory may list several
+intermediates (`intermediate_list`): an earlier devtls would sign with the wrong one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec.json
 from devtls.errors import StateError
 from devtls.pki.leaf import NEW_CA
 
-FORMAT = 2
+FORMAT = 3
 GENERATION = re.compile(r"ca-[0-9a-f]{8}\Z")
 
 

@@ -9,11 +9,12 @@ of its key, who gives the same command again; `unpublished` tells which.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -37,12 +38,13 @@ from devtls.pki.register import (
 from devtls.pki.revocation import crl_number, entries_for, load_crl, says_the_same
 from devtls.system.machine.private_files import read_private_file
 from devtls.system.machine.randomness import new_serial
-from devtls.system.storage.ca_directory import CRL, REGISTER
+from devtls.system.storage.ca_directory import REGISTER, crl_file
 from devtls.system.storage.keystore import Keystore
 from devtls.system.storage.locked_key import LockedKey
 from devtls.system.storage.register_file import append_event, append_events, current_crl, read_history
 
 if TYPE_CHECKING:
+    from devtls.pki.intermediate import Intermediate
     from devtls.pki.signature import IssuerKey
 
 
@@ -81,7 +83,8 @@ class Register:
         """Sign a certificate and record it; `place` is where it will go. Raises CertificateError as `certify` does."""
         certificate = certify(self.authority, template, key, now=now, serial=new_serial())
         names = tuple(str(name) for name in template.names)
-        self.record(certificate, kind=template.kind, names=names, by=by, place=place, now=now)
+        issuer = self.authority.issuer_for(template.kind).name
+        self.record(certificate, kind=template.kind, names=names, by=by, place=place, now=now, issuer=issuer)
         return certificate
 
     def record(
@@ -93,8 +96,9 @@ class Register:
         by: Maker,
         place: str,
         now: datetime,
+        issuer: str = "",
     ) -> None:
-        """Note a certificate that was signed and has not gone anywhere yet."""
+        """Note a certificate that was signed and has not gone anywhere yet; `issuer` as for `Issued`."""
         key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         event = Issued(
             serial=serial_text(certificate.serial_number),
@@ -107,13 +111,16 @@ class Register:
             key_sha256=sha256(key).hexdigest(),
             sha256=certificate.fingerprint(SHA256()).hex(),
             place=place.encode("utf-8", "backslashreplace").decode(),  # a directory's name may be any bytes
+            issuer=issuer,
         )
         with self._keystore.writing(self.authority) as directory:
             append_event(directory, event)
 
-    def published_crl(self, *, of_root: bool = False) -> bytes:
-        """Return the CRL (DER) that was signed last."""
-        return self._keystore.root_crl(self.authority) if of_root else read_private_file(self.path.with_name(CRL))
+    def published_crl(self, *, of_root: bool = False, issuer: Intermediate | None = None) -> bytes:
+        """Return the CRL (DER) that was signed last: the root's, or an intermediate's (None = that for servers)."""
+        if of_root:
+            return self._keystore.root_crl(self.authority)
+        return read_private_file(self.path.with_name(crl_file((issuer or self.authority.intermediate).name)))
 
     def unpublished(self) -> dict[str, str]:
         """Return serial -> the command to give again, of intermediates that a crash kept from the root's CRL."""
@@ -125,18 +132,26 @@ class Register:
         return {serial: "revoke" if serial in history.revoked else "unrevoke" for serial in sorted(differing)}
 
     def revoke(
-        self, serials: Iterable[str], reason: RevocationReason, now: datetime, *, root_key: IssuerKey | None = None
+        self,
+        serials: Iterable[str],
+        reason: RevocationReason,
+        now: datetime,
+        *,
+        root_key: IssuerKey | None = None,
+        issuers: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[str, ...]:
         """Revoke certificates and publish that; returns those that were not revoked before, or only held.
 
-        With `root_key` they are intermediates, and the CRL is the root's. Raises CertificateError for another key.
+        `issuers`: the names of the intermediates that signed them, where the register may not say it. With `root_key`
+        they are intermediates, and the CRL is the root's. Raises CertificateError for another key.
         """
         publish = self._publisher(root_key)
         with self._keystore.writing(self.authority) as directory:
             present = read_history(directory).revoked
             fresh = tuple(serial for serial in dict.fromkeys(serials) if _can_follow(present.get(serial), reason))
             at = now.replace(microsecond=0)
-            append_events(directory, [Revoked(serial=serial, at=at, reason=reason) for serial in fresh])
+            events = (Revoked(serial=one, at=at, reason=reason, issuer=issuers.get(one, "")) for one in fresh)
+            append_events(directory, events)
             publish(directory, now)
         return fresh
 
@@ -159,18 +174,23 @@ class Register:
         if root_key is not None:
             self.authority.check_root_key(root_key)
             return partial(self._publish_root_crl, root_key)
-        key = self.authority.intermediate.key
-        if isinstance(key, LockedKey):
-            # A person may take minutes to type it, and the lock's waiters give up after ten seconds.
-            key.open()
-        return lambda directory, now: current_crl(directory, self.authority, now)
+        for each in self.authority.intermediates:
+            if isinstance(each.key, LockedKey):
+                # A person may take minutes to type it, and the lock's waiters give up after ten seconds.
+                each.key.open()
+        return self._publish_crls
+
+    def _publish_crls(self, directory: Path, now: datetime) -> None:
+        """Sign the intermediates' CRLs anew where the register says more than they; the caller holds the lock."""
+        for each in self.authority.intermediates:
+            current_crl(directory, self.authority, each, now)
 
     def _publish_root_crl(self, root_key: IssuerKey, directory: Path, now: datetime) -> None:
         """Sign the root's CRL anew when the register says more than it; the caller holds the key store's lock."""
         der = self._keystore.root_crl(self.authority)
         last, history = load_crl(der), read_history(directory)
-        if not says_the_same(last, history, of_root=True):
-            number, entries = crl_number(last) + 1, entries_for(history, last, of_root=True)
+        if not says_the_same(last, history, history.intermediates):
+            number, entries = crl_number(last) + 1, entries_for(history, last, history.intermediates)
             der = self.authority.root_crl(root_key, number=number, this_update=now, revoked=entries)
         self._keystore.put_root_crl(self.authority, der)  # one that is there already, too: a crash left it unsealed
 

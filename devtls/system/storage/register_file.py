@@ -1,6 +1,7 @@
 """The files behind a CA's register: its lines, and the CRL that is signed from them.
 
-Owns `register.jsonl` and `intermediate.crl` in the CA's directory. Refuses to write to a register of a later version.
+Owns `register.jsonl` and the CRLs of the intermediates in the CA's directory. Refuses to write to a register of a later
+version.
 Strategy: lines are only ever added, one write and one fsync each, under the key store's lock. A crash leaves a line
 whole or unfinished; an unfinished one never counted, since the certificate was not handed out yet, and the next writer
 cuts it off.
@@ -18,10 +19,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.errors import CertificateError
 from devtls.pki.authority import Authority
+from devtls.pki.intermediate import Intermediate
 from devtls.pki.register import Event, History, parse_register, render_event, whole_lines
 from devtls.pki.revocation import crl_number, entries_for, is_due, load_crl, says_the_same
 from devtls.system.machine.private_files import append_private_file, read_private_file, replace_private_file
-from devtls.system.storage.ca_directory import CRL, REGISTER
+from devtls.system.storage.ca_directory import REGISTER, crl_file
 
 
 def read_history(directory: Path) -> History:
@@ -55,25 +57,27 @@ def append_events(directory: Path, events: Iterable[Event]) -> None:
     append_private_file(path, lines)
 
 
-def current_crl(directory: Path, authority: Authority, now: datetime) -> bytes:
-    """Return the intermediate's CRL (DER), signed anew when it is due or the register says more than it.
+def current_crl(directory: Path, authority: Authority, issuer: Intermediate, now: datetime) -> bytes:
+    """Return an intermediate's CRL (DER), signed anew when it is due or the register says more than it.
 
     The caller holds the key store's lock. The number grows from one CRL to the next.
     """
-    last, history = read_crl(directory / CRL, authority), read_history(directory)
-    if last is not None and not is_due(last, now) and says_the_same(last, history):
+    path, history = directory / crl_file(issuer.name), read_history(directory)
+    last, signed = read_crl(path, issuer), authority.serials_of(issuer, history)
+    if last is not None and not is_due(last, now) and says_the_same(last, history, signed):
         return last.public_bytes(Encoding.DER)
     # With the last CRL its number is gone: the seconds since 1970 are above every number counted so far.
     number = int(now.timestamp()) if last is None else crl_number(last) + 1
-    der = authority.intermediate_crl(number=number, this_update=now, revoked=entries_for(history, last))
-    replace_private_file(directory / CRL, der)
+    entries = entries_for(history, last, signed)
+    der = authority.intermediate_crl(number=number, this_update=now, revoked=entries, issuer=issuer)
+    replace_private_file(path, der)
     return der
 
 
-def read_crl(path: Path, authority: Authority) -> x509.CertificateRevocationList | None:
-    """Return the CRL in the file, or None when there is none that the CA signed."""
+def read_crl(path: Path, issuer: Intermediate) -> x509.CertificateRevocationList | None:
+    """Return the CRL in the file, or None when there is none that the intermediate signed."""
     try:
         crl = load_crl(read_private_file(path))
     except (FileNotFoundError, CertificateError):
         return None
-    return crl if crl.is_signature_valid(authority.intermediate.key.public_key()) else None
+    return crl if crl.is_signature_valid(issuer.key.public_key()) else None

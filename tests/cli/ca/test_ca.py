@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from devtls.cli.ca.ca import command
 from devtls.errors import NoAuthority, Refused, StateError
@@ -83,7 +84,28 @@ def test_export_writes_both_lists_for_curl_and_nginx(authority: Authority) -> No
         part + b"-----END X509 CRL-----\n" for part in run("export", "--crl").split(b"-----END X509 CRL-----\n")[:-1]
     ]
     found = [x509.load_pem_x509_crl(one) for one in lists]
-    assert [one.issuer for one in found] == [authority.intermediate.certificate.subject, authority.root.subject]
+    assert [one.issuer for one in found] == [each.subject for each in authority.certificates]
+
+
+def test_export_writes_the_chain_of_clients_for_servers_that_ask_for_certificates(authority: Authority) -> None:
+    issuer = authority.issuer_for("client").certificate
+    chain = x509.load_pem_x509_certificates(run("export", "--chain", "--client"))
+    assert chain == [issuer, authority.root]
+    assert run("export", "--intermediate", "--client") == issuer.public_bytes(Encoding.PEM)
+    assert "--client goes with" in CliRunner().invoke(command, ["export", "--client"]).output
+
+
+def test_the_intermediates_are_shown_by_purpose(authority: Authority) -> None:
+    text, values = run().decode(), json.loads(run("--json"))
+    server, client = authority.intermediates
+    assert f"For servers   devtls intermediate {server.id}" in text
+    assert f"For clients   devtls client intermediate {client.id}" in text
+    assert [(each["purpose"], each["id"]) for each in values["intermediates"]] == [
+        ("server", server.id),
+        ("client", client.id),
+    ]
+    assert values["intermediates"][1]["crl"].endswith(f"/client-intermediate-{authority.id}.crl")
+    assert values["renewal_brings"] == []
 
 
 def test_export_writes_der(authority: Authority) -> None:

@@ -22,7 +22,7 @@ def test_a_kept_root_key_lies_under_its_passphrase_and_nowhere_else(shell: Shell
     file = Keystore(shell.state).root_key_file(kept)
     assert file is not None
     assert file.stat().st_mode & 0o777 == 0o600
-    assert keys_on_disk(shell) == ["intermediate.key"]
+    assert keys_on_disk(shell) == ["client-intermediate.key", "intermediate.key"]
     assert locked_key.unlock_key(file.read_bytes(), PASSPHRASE).public_key() == kept.root.public_key()
     assert str(file) in shell.succeed("ca", "root-key").stdout
     values = json.loads(shell.succeed("ca", "root-key", "--json").stdout)

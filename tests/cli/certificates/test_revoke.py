@@ -287,7 +287,7 @@ def test_a_locked_ca_is_opened_by_a_descriptor_and_lists_need_no_passphrase(
     register: Register, keystore: Keystore, authority: Authority
 ) -> None:
     leaf = issue(register, "a.test")
-    keystore.put_key(authority, lock(authority.intermediate.key, "ganz geheim"))
+    keystore.put_keys(authority, {each.name: lock(each.key, "ganz geheim") for each in authority.intermediates})
     with pytest.raises(StateError, match="is locked"):
         run(revoke, "a.test")
     assert register.history().revoked == {}

@@ -92,7 +92,7 @@ def test_it_goes_into_a_file_which_is_not_overwritten(authority: Authority, csr:
     run("db.csr", "--out", "db.pem", "--force", "--fullchain", "--client", "--days", "3")
     leaf, *rest = x509.load_pem_x509_certificates(csr.with_name("db.pem").read_bytes())
     assert leaf.subject.rfc4514_string() == "CN=db.dev.local"
-    assert rest == [authority.intermediate.certificate, authority.root]
+    assert rest == [authority.issuer_for("client").certificate, authority.root]
     places = [one.place for one in Register(keystore, authority).history().issued.values()]
     assert places == [str(csr.with_name("db.pem"))] * 2
 

@@ -25,7 +25,8 @@ from devtls.pki.apple_profile import apple_profile
 from devtls.pki.authority import Authority
 from devtls.pki.certify import CertificateTemplate
 from devtls.pki.imported import ImportBundle, validate_import
-from devtls.pki.leaf import Signer
+from devtls.pki.intermediate import Intermediate
+from devtls.pki.leaf import TRANSIENT, Signer
 from devtls.pki.register import serial_text
 from devtls.pki.revocation import crl_number, load_crl, revoked_entry
 from devtls.system.machine.paths import Paths
@@ -84,6 +85,35 @@ async def test_documents_are_served_on_the_port_of_the_ca(start: Start) -> None:
             assert crl_number(load_crl(await answer.read())) == 1
 
 
+async def test_the_intermediate_for_clients_publishes_a_crl_and_answers_by_ocsp(start: Start) -> None:
+    running, now = await start("app=9"), datetime.now(UTC)
+    keystore: Keystore = running.daemon.keystore
+    authority = await asyncio.to_thread(keystore.load, now)
+    issuer, register = authority.issuer_for("client"), Register(keystore, authority)
+    order, key = CertificateTemplate(("alice.test",), "client"), new_leaf_key().public_key()
+    leaf = await asyncio.to_thread(lambda: register.issue(order, key, by="cert", place="x", now=now))
+    asked = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer.certificate, SHA1()).build()
+    unknown = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
+        asked.issuer_name_hash, asked.issuer_key_hash, TRANSIENT | 7, SHA1()
+    )
+    content = running.daemon.pki.content()
+
+    async def status(request: ocsp.OCSPRequest) -> ocsp.OCSPCertStatus:
+        answer = await content.status(request.public_bytes(Encoding.DER))
+        return ocsp.load_der_ocsp_response(answer.content).certificate_status
+
+    assert await status(asked) is ocsp.OCSPCertStatus.GOOD
+    assert await status(unknown.build()) is ocsp.OCSPCertStatus.UNKNOWN, "no proxy mints with it"
+    await asyncio.to_thread(register.revoke, [serial_text(leaf.serial_number)], "superseded", now)
+    assert await status(asked) is ocsp.OCSPCertStatus.REVOKED
+    documents = await content.documents()
+    on_lists = {
+        each.name: [entry.serial_number for entry in load_crl(documents[authority.crl_path_of(each)].content)]
+        for each in authority.intermediates
+    }
+    assert on_lists == {"intermediate": [], "client-intermediate": [leaf.serial_number]}
+
+
 async def test_the_root_is_offered_in_each_form_with_its_type(start: Start) -> None:
     authority = (await start("app=9")).daemon.generation.authority
     base = f"http://127.0.0.1:{authority.pki_port}"
@@ -129,7 +159,7 @@ async def test_it_is_looked_at_also_when_nobody_asks(
     monkeypatch.setattr(pki_site, "_TICK_S", 0.01)
     calls: list[datetime] = []
 
-    def next_crl(_keystore: Keystore, _authority: object, now: datetime) -> bytes:
+    def next_crl(_keystore: Keystore, _authority: object, now: datetime, _issuer: object) -> bytes:
         calls.append(now)
         return b""
 
@@ -158,9 +188,10 @@ async def test_a_list_is_signed_anew_by_the_wall_clock_though_nobody_asks(
     numbers: list[int] = []
     real = Keystore.next_crl
 
-    def next_crl(keystore: Keystore, authority: Authority, now: datetime) -> bytes:
-        crl = real(keystore, authority, now)
-        numbers.append(crl_number(load_crl(crl)))
+    def next_crl(keystore: Keystore, authority: Authority, now: datetime, issuer: Intermediate) -> bytes:
+        crl = real(keystore, authority, now, issuer)
+        if issuer is authority.intermediate:
+            numbers.append(crl_number(load_crl(crl)))
         return crl
 
     monkeypatch.setattr(Keystore, "next_crl", next_crl)

@@ -42,30 +42,34 @@ def test_nothing_is_read_twice_while_nothing_changes(
     keystore: Keystore, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serial, publications = issue(keystore, authority), Publications(keystore)
-    first = publications.of(authority, NOW)
+    first = publications.of(authority, authority.intermediate, NOW)
     assert first.issued == {serial}
     with monkeypatch.context() as patch:
         patch.setattr(Keystore, "next_crl", lambda *_: pytest.fail("the register was read again"))
-        assert publications.of(authority, NOW + timedelta(days=3)) is first
-    assert crl_number(publications.of(authority, NOW + timedelta(days=4)).crl) == 2  # it was due
+        assert publications.of(authority, authority.intermediate, NOW + timedelta(days=3)) is first
+    assert (
+        crl_number(publications.of(authority, authority.intermediate, NOW + timedelta(days=4)).crl) == 2
+    )  # it was due
 
 
 def test_every_change_is_seen_at_once(keystore: Keystore, authority: Authority) -> None:
     publications = Publications(keystore)
-    assert publications.of(authority, NOW).issued == frozenset()
+    assert publications.of(authority, authority.intermediate, NOW).issued == frozenset()
     serials = {issue(keystore, authority)}
-    assert publications.of(authority, NOW).issued == serials
+    assert publications.of(authority, authority.intermediate, NOW).issued == serials
     serials.add(another := issue(keystore, authority))
-    assert publications.of(authority, NOW).issued == serials
+    assert publications.of(authority, authority.intermediate, NOW).issued == serials
     Register(keystore, authority).revoke([another], "superseded", NOW)
-    (entry,) = publications.of(authority, NOW).crl
+    (entry,) = publications.of(authority, authority.intermediate, NOW).crl
     assert serial_text(entry.serial_number) == another
     (keystore.directory_of(authority) / "intermediate.crl").unlink()
-    assert [serial_text(entry.serial_number) for entry in publications.of(authority, NOW).crl] == [another]
+    assert [
+        serial_text(entry.serial_number) for entry in publications.of(authority, authority.intermediate, NOW).crl
+    ] == [another]
 
 
 def test_what_the_root_signed_is_none_of_the_intermediates(keystore: Keystore, authority: Authority) -> None:
     certificate, zones = authority.intermediate.certificate, authority.zones
     register = Register(keystore, authority)
     register.record(certificate, kind="intermediate", names=zones, by="ca intermediate", place="x", now=NOW)
-    assert Publications(keystore).of(authority, NOW).issued == frozenset()
+    assert Publications(keystore).of(authority, authority.intermediate, NOW).issued == frozenset()

@@ -31,7 +31,7 @@ Make = Callable[..., ClientCertificate]
 @pytest.fixture
 def make(tmp_path: Path, authority: Authority) -> Make:
     """Return a function that makes a certificate of the proxy's own CA."""
-    return lambda **options: make_client_certificate(tmp_path, authority.intermediate, **options)
+    return lambda **options: make_client_certificate(tmp_path, authority.issuer_for("client"), **options)
 
 
 def route(running: Proxy, state: App, mode: str = "require", *revoked: ClientCertificate) -> None:
@@ -94,7 +94,7 @@ async def test_the_app_is_told_who_was_let_in(running: Proxy, make: Make, versio
         route(running, state, mode)
         alice = make()
         assert await fetch(running, alice, version, b"Client-Cert: :forged=:\r\nClient_Cert_Chain: x\r\n") == 200
-        intermediate = running.authority.intermediate.certificate.public_bytes(Encoding.DER)
+        intermediate = running.authority.issuer_for("client").certificate.public_bytes(Encoding.DER)
         assert told(state) == {"client-cert": item(alice.der), "client-cert-chain": item(intermediate)}
     assert running.noted.failures == []
 
@@ -146,7 +146,7 @@ async def test_a_certificate_that_is_no_good_is_refused_with_its_alert(
 ) -> None:
     match which:
         case "foreign":
-            shown = make_client_certificate(tmp_path, make_authority().intermediate)
+            shown = make_client_certificate(tmp_path, make_authority().issuer_for("client"))
         case "ended":
             shown = make(ended=True)
         case "server":

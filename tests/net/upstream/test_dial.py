@@ -220,7 +220,7 @@ async def test_a_name_that_does_not_resolve_or_leads_to_a_link_local_address_is_
     assert isinstance(first, DialFailed)
     assert isinstance(second, DialFailed)
     assert first.tried == (("metadata.test", "the name does not resolve (name or service not known)"),)
-    assert second.tried == (("metadata.test (169.254.169.254)", "link-local addresses are never used"),)
+    assert second.tried == (("metadata.test (169.254.169.254)", "addresses of cloud metadata services are never used"),)
 
 
 async def test_a_handshake_that_fails_says_so() -> None:

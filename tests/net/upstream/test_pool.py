@@ -412,14 +412,17 @@ def resolving_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1%eth0", "::ffff:169.254.1.1"])
-async def test_a_name_that_resolves_to_a_link_local_address_is_refused(
+@pytest.mark.parametrize(
+    "address",
+    ["169.254.169.254", "fe80::1%eth0", "::ffff:169.254.1.1", "fd00:ec2::254", "::ffff:100.100.100.200"],
+)
+async def test_a_name_that_resolves_to_a_cloud_metadata_service_is_refused(
     pool: Pool, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     resolving_to(monkeypatch, address)
     outcome = await pool.dial(Upstream((), "metadata.test", 80, "", None, "metadata.test:80"))
     assert isinstance(outcome, DialFailed)
-    assert outcome.tried[0][1] == "link-local addresses are never used"
+    assert outcome.tried[0][1] == "addresses of cloud metadata services are never used"
 
 
 async def test_a_name_with_a_good_address_too_uses_that_one(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:

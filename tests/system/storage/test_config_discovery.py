@@ -185,3 +185,37 @@ def test_what_was_passed_over_is_described(machine: Machine, monkeypatch: pytest
     assert obstacle() == ""
     monkeypatch.setattr(discovery, "_may_configure", lambda _: False)
     assert obstacle() == f"{near} belongs to another user, and was passed over."
+
+
+class Owners:
+    """A link that belongs to another user, in the place of `lstat`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, foreign: Path) -> None:
+        lstat = Path.lstat
+        about = lstat(foreign)
+        changed = os.stat_result((*about[:4], 4242, *about[5:10]))
+        monkeypatch.setattr(Path, "lstat", lambda path: changed if path == foreign else lstat(path))
+        monkeypatch.setattr(discovery, "_may_configure", lambda owner: owner != 4242)
+
+
+def test_a_link_of_another_user_chooses_none_of_our_files(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = write(machine.config_dir, "[routes]\napp = 3000\n")
+    link = machine.project / "devtls.toml"
+    link.symlink_to(elsewhere)
+    assert machine.find() == link
+    Owners(monkeypatch, link)
+    assert machine.find() == elsewhere
+    assert "belongs to another user" in discovery.describe_obstacle(machine.project, home=machine.home)
+    with pytest.raises(ConfigError, match="a link to it, belongs to another user"):
+        load_config(Found(link, explicit=False), machine.paths)
+    assert load_config(Found(link, explicit=True), machine.paths).routes
+
+
+def test_a_link_in_the_middle_counts_as_well(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = write(machine.config_dir)
+    middle, link = machine.home / "middle", machine.project / "devtls.toml"
+    middle.symlink_to(elsewhere)
+    link.symlink_to("../../middle")
+    assert machine.find() == link
+    Owners(monkeypatch, machine.project / "../../middle")
+    assert machine.find() == elsewhere

@@ -117,7 +117,7 @@ def test_a_pointer_of_the_first_format_is_read_and_the_next_change_writes_the_pr
     old = keystore.load(NOW)
     assert keystore.load_signer(NOW).fingerprint == old.fingerprint
     renew(keystore)
-    assert json.loads(path.read_text())["format"] == 2
+    assert json.loads(path.read_text())["format"] == 3
     assert pointer_of(keystore).older[0].not_after is None
 
 
@@ -203,11 +203,12 @@ def test_a_crash_while_the_key_is_locked_leaves_it_locked_or_not_and_the_ca_whol
 ) -> None:
     monkeypatch.setattr(locked_key, "_COST", (16, 8, 1))
     authority = keystore.load(NOW)
-    container, plain = lock(authority.intermediate.key, "correct horse"), plain_key(authority.intermediate.key)
+    container = {each.name: lock(each.key, "correct horse") for each in authority.intermediates}
+    plain = {each.name: plain_key(each.key) for each in authority.intermediates}
     seen = set()
-    for stop_at in range(1, calls_of(partial(keystore.put_key, authority, container)) + 1):
-        keystore.put_key(authority, plain)
-        crash(stop_at, partial(keystore.put_key, authority, container))
+    for stop_at in range(1, calls_of(partial(keystore.put_keys, authority, container)) + 1):
+        keystore.put_keys(authority, plain)
+        crash(stop_at, partial(keystore.put_keys, authority, container))
         found = keystore.load(NOW)
         seen.add(isinstance(found.intermediate.key, LockedKey))
         assert found.fingerprint == authority.fingerprint
@@ -219,11 +220,11 @@ def test_a_key_is_not_put_into_another_ca(keystore: Keystore) -> None:
     old = keystore.load(NOW)
     renew(keystore)
     with pytest.raises(StateError, match="replaced"):
-        keystore.put_key(old, b"")
+        keystore.put_keys(old, {"intermediate": b""})
 
 
 def test_the_sealed_start_is_the_short_one_again_once_the_key_is_unlocked(keystore: Keystore) -> None:
     authority = keystore.load(NOW)
-    keystore.put_key(authority, plain_key(authority.intermediate.key))
+    keystore.put_keys(authority, {"intermediate": plain_key(authority.intermediate.key)})
     entry = pointer_of(keystore).current
     assert open_sealed(keystore.directory_of(authority), entry.seal_sha256, NOW) is not None

@@ -75,6 +75,7 @@ def test_what_is_issued_is_recorded(register: Register) -> None:
             key_sha256=sha256_hex(key),
             sha256=sha256_hex(certificate.public_bytes(Encoding.DER)),
             place="/x/app.pem",
+            issuer="intermediate",
         ),
     )
     assert stat.S_IMODE(register.path.stat().st_mode) == 0o600

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from devtls.names import DEFAULT_ZONES
-from devtls.pki.authority import Authority, create_authority
+from devtls.pki.authority import Authority, NewKey, create_authority
 from devtls.system.changes.truststore.root import RootCertificate
 from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT
@@ -24,10 +24,8 @@ def make_authority() -> Authority:
         DEFAULT_ZONES,
         now=datetime.now(UTC),
         pki_port=20000,
-        root_key=ec.generate_private_key(curve),
-        intermediate_key=ec.generate_private_key(curve),
-        root_serial=x509.random_serial_number(),
-        intermediate_serial=x509.random_serial_number(),
+        root=NewKey(ec.generate_private_key(curve), x509.random_serial_number()),
+        intermediates={"any": NewKey(ec.generate_private_key(curve), x509.random_serial_number())},
     )
 
 
