@@ -19,7 +19,8 @@ def end_in_words(not_after: datetime, now: datetime) -> str:
         return ""
     if not_after <= now:
         return f"The CA ended on {not_after:%Y-%m-%d}: nothing can be signed any more."
-    return f"The CA ends on {not_after:%Y-%m-%d}, in {(not_after - now).days} days."
+    days = (not_after - now).days
+    return f"The CA ends on {not_after:%Y-%m-%d}, in {days} {'day' if days == 1 else 'days'}."
 
 
 class EndNotice:

@@ -172,14 +172,16 @@ def _is_trusted(daemon: Daemon) -> bool | None:
     Without an entry no store is asked: finding the stores of a machine that was never prepared is slow.
     """
     from devtls.system.changes.record import ChangeRecord
-    from devtls.system.changes.truststore.discovery import root_is_trusted
-    from devtls.system.machine.execute import ProcessRunner
-    from devtls.system.machine.machine import Machine
 
     fingerprint = daemon.generation.authority.fingerprint
     try:
         if all(entry.fingerprint != fingerprint for entry in ChangeRecord(daemon.source.paths.state_dir).installed()):
             return False
+        # After the record: on a busy machine these take half of the second.
+        from devtls.system.changes.truststore.discovery import root_is_trusted
+        from devtls.system.machine.execute import ProcessRunner
+        from devtls.system.machine.machine import Machine
+
         machine = Machine.here()
         return root_is_trusted(machine, ProcessRunner(machine.elevation, machine.root), fingerprint)
     except (DevtlsError, OSError):

@@ -86,6 +86,8 @@ class Reloader:
         try:
             await self.daemon.reload(source)
         except DevtlsError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                error.hint = "Where the project was moved: devtls stop, then devtls serve in its new place."
             # Also after a failure: without READY=1 the manager would wait for the reload and time out.
             self.tell_readiness(error)
             # A route that was tried by command and refused is the command's error, not the state of the file.
@@ -94,7 +96,8 @@ class Reloader:
                 self.error = error, datetime.now(UTC)
             if not (by_itself and str(error) == self._last_error):
                 self._last_error = str(error)
-                self._log.warn(f"{why}, but it cannot be used; the routes from before go on.", event="reload_failed")
+                text = f"{why}: the new configuration cannot be used; the routes from before go on."
+                self._log.warn(text, event="reload_failed")
                 self._log.error(error)
             return error
         self.waits_for_allow, self._last_error, self.error = False, "", None

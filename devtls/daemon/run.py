@@ -103,7 +103,8 @@ class Process:
             also = f", redirects from port {http_port}" if http_port is not None else ""
             log.say(f"devtls serves https on port {bound.https_port}{also}. Ctrl-C ends it.")
         if (found := self.daemon.source.found) is not None:
-            empty = not any(route.source == str(found.path) for route in self.daemon.config.routes)
+            own = any(route.source == str(found.path) for route in self.daemon.config.routes)
+            empty = not own and not self.daemon.generation.merged.overridden
             where = f"{found.path} has no routes yet; it" if empty else f"Routes are in {found.path}, which"
             log.say(f"{where} is read again when it changes.", event="config")
         for note in bound.notes:

@@ -152,4 +152,6 @@ def _differences(path: Path, now: datetime) -> Iterator[str]:
     if not is_root(issuer) and found(issuer, x509.CRLDistributionPoints) is None:
         yield "It names no CRL of its own, so clients that insist on one refuse it."
     end = min(certificate.not_valid_after_utc for certificate in path)
-    yield f"It ends on {end:%Y-%m-%d}, in {(end - now).days} days; devtls cannot renew it, only import the next one."
+    left = (end - now).days
+    days = "1 day" if left == 1 else f"{left} days"
+    yield f"It ends on {end:%Y-%m-%d}, in {days}; devtls cannot renew it, only import the next one."

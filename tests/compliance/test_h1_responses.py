@@ -116,7 +116,7 @@ def test_rule_5_an_odd_length_of_an_app_is_written_as_a_number(length: bytes) ->
 
 def test_rule_6_an_app_may_pad_the_size_of_a_chunk() -> None:
     """RFC 9112 7.1.1: bad whitespace behind a size; old servers send it, and every browser takes it."""
-    chunks = b"3 \r\nok\n\r\n2\t\r\nab\r\n0  \r\nX-T: a\r\n b\r\n\r\n"
+    chunks = b'3 \r\nok\n\r\n2\t;a="b\r\nab\r\n0  \r\nX-T: a\r\n b\r\n\r\n'
     _, body, trailers, end = answer(OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
     assert (body, end) == (Data(7, b"ok\nab"), EndOfMessage(7))
     assert trailers == Trailers(7, [(b"X-T", b"a b")])

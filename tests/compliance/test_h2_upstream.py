@@ -62,6 +62,17 @@ async def test_a_request_reaches_an_app_with_http_2(running: Proxy) -> None:
         client.close()
 
 
+async def test_rule_73_a_request_waits_for_an_app_with_http_2_that_restarts(running: Proxy) -> None:
+    """Nothing was sent on a connection that was refused, whatever it was to speak."""
+    async with h2_app(_ok) as backend:
+        running.route(f'app = {{ target = "h2c://127.0.0.1:{backend.port}", retry_down_s = 0.3 }}')
+        assert (await running.get()).status == 200
+    [state] = running.service.pool._states.values()
+    await until(lambda: not state.connections)
+    assert (await running.get()).status == 502
+    assert running.noted.requests[-1].reason == "connection refused, for 0.3 s"
+
+
 async def test_a_client_with_http_1_1_reaches_an_app_with_http_2(running: Proxy) -> None:
     """The two sides need not speak the same version: bodies and trailers pass."""
 

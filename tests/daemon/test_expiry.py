@@ -15,6 +15,7 @@ DAY = timedelta(days=1)
     [
         (60 * DAY, ""),
         (60 * DAY - timedelta(seconds=1), "The CA ends on 2036-01-01, in 59 days."),
+        (DAY, "The CA ends on 2036-01-01, in 1 day."),
         (DAY / 2, "The CA ends on 2036-01-01, in 0 days."),
         (0 * DAY, "The CA ended on 2036-01-01: nothing can be signed any more."),
     ],

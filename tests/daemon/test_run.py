@@ -230,3 +230,13 @@ async def test_a_look_that_cannot_open_a_file_is_told_and_not_the_last(
     await asyncio.to_thread(running.daemon.keystore.forget)
     await wait_until(lambda: any("The CA was deleted" in line for line in running.lines))
     looking.cancel()
+
+
+async def test_a_project_that_was_moved_is_to_be_served_from_its_new_place(start: Start, file: Path) -> None:
+    running = await start(file=file)
+    process = run.Process(running.daemon, TerminalStyle())
+    file.rename(file.with_name("moved.toml"))
+    await process.reloader.reload("devtls.toml changed")
+    shown = "\n".join(running.lines)
+    assert "devtls.toml changed: the new configuration cannot be used; the routes from before go on." in shown
+    assert "devtls stop, then devtls serve in its new place" in shown

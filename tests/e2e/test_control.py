@@ -143,7 +143,7 @@ def test_status_before_while_and_after(serve: Begin, project: Path, runtime: Pat
         assert {route["name"]: route["health"] for route in found["routes"]} == {"app": "up", "down": "down"}
         shown = devtls("status", cwd=project).stdout
         assert f"(process {one.process.pid})" in shown
-        assert f"https://app.dev.local:{one.port}" in shown
+        assert any(f"https://app.{zone}:{one.port} " in shown for zone in ("localhost", "dev.local"))
         assert "not up: nothing listens there" in shown
         wide = [line for line in shown.splitlines() if len(line) > 80 and "sudo tee" not in line]
         assert wide == []
@@ -160,7 +160,7 @@ def test_routes_come_and_go_and_comments_stay(serve: Begin, project: Path) -> No
     shown = devtls("add", "api", "4000", "--host", "upstream", cwd=project).stdout
     assert 'Added to devtls.toml: api = { target = 4000, host = "upstream" }' in shown
     assert "has applied it" in shown
-    assert f"https://api.dev.local:{one.port}" in shown
+    assert "api.dev.local" in shown
     assert 'app = 9 # the app\napi = { target = 4000, host = "upstream" }\n\n# rare' in file.read_text()
     (listed,) = told("list", cwd=project)["lists"]
     assert [route["name"] for route in listed["routes"]] == ["app", "api"]

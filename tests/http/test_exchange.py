@@ -772,6 +772,13 @@ def test_equal_errors_of_addresses_come_once_into_the_log() -> None:
     assert DialFailed(()).summary == "no address"
 
 
+def test_an_answer_that_the_client_does_not_take_becomes_a_page_with_the_reason() -> None:
+    exchange = answering()
+    page = SendErrorPage(FailureKind.BROKEN_ANSWER, "head of 9 bytes, of which this client takes 8")
+    assert exchange.refuse_answer(page.detail) == [ABORT, page, Finish(True, page.detail)]
+    assert exchange.on_upstream(PIECE) == []
+
+
 # -- cookies that reach above the route --------------------------------------------------------------------------------
 
 

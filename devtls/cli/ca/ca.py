@@ -23,6 +23,7 @@ from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.output import paint, print_json
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.daemon.console.style import BOLD
+from devtls.doctor.health.finding import counted
 from devtls.operations.ca import CaDetails, ca_details
 from devtls.operations.config_choice import report_mistake
 from devtls.operations.context import Context
@@ -107,7 +108,7 @@ def status_text(status: CaDetails, now: datetime) -> str:
     facts = {
         "Name": printable(common_name(root)),
         "Zones": f"{zones} (each name and everything below it), and the loopback addresses",
-        "Valid": f"{dates} ({(authority.not_after - now).days} days left)",
+        "Valid": f"{dates} ({counted((authority.not_after - now).days, 'day')} left)",
         "SHA-256": _fingerprint(root, SHA256()),
         "SHA-1": _fingerprint(root, SHA1()),  # noqa: S303 - keychains name certificates by it
         **{_FOR[each.purpose]: printable(common_name(each.certificate)) for each in authority.intermediates},

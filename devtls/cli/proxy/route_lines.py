@@ -21,13 +21,13 @@ _SOURCES = {
 }
 
 
-def route_lines(routes: Sequence[RouteStatus], *, details: bool) -> Iterator[str]:
-    """Return the lines; `details` adds health, connections and the last error."""
+def route_lines(routes: Sequence[RouteStatus], *, details: bool, widest: int = 0) -> Iterator[str]:
+    """Return the lines, none over `widest` (0: any); `details` adds health, connections and the last error."""
     rows = [RouteRow(_addresses(route), route.target, _trouble(route, details)) for route in routes]
     for route, line in zip(routes, row_lines(rows, TerminalStyle.of(sys.stdout)), strict=True):
-        yield from folded(line)
+        yield from folded(line, widest=widest)
         if details and (notes := "; ".join(_notes(route))):
-            yield from folded(f"      {notes}")
+            yield from folded(f"      {notes}", widest=widest)
 
 
 def _addresses(route: RouteStatus) -> Sequence[str]:

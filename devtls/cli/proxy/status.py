@@ -59,7 +59,7 @@ def in_words(serve: ServeStatus, now: datetime) -> Iterator[str]:
     yield from (line for label, text in _facts(serve).items() for line in _row(label, text))
     yield ""
     if own := routes_by(serve, 0):
-        yield from route_lines(own, details=True)
+        yield from route_lines(own, details=True, widest=_WIDEST)
     else:
         yield "  No routes: devtls add app 3000"
     for each in serve.joined:
@@ -78,7 +78,7 @@ def _joined(serve: ServeStatus, each: JoinedProcess, now: datetime) -> Iterator[
     place = display_path(Path(each.config_file or each.directory))
     head = f"Process {each.pid} joined at {_moment(each.since, now)}, with the routes of {place}:"
     yield from wrapped(head, "  ", widest=_WIDEST)
-    yield from route_lines(routes_by(serve, each.pid), details=True)
+    yield from route_lines(routes_by(serve, each.pid), details=True, widest=_WIDEST)
     if each.reload_error is not None:
         when = _moment(each.reload_error.at, now)
         yield from _message(each.reload_error, f"Not in effect, since {when}: ", RED)

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import click
 
-from devtls.cli.setup.setup_view import next_step, nothing_to_do, plan_text, planned_json, setup_json, show_result
+from devtls.cli.setup.setup_view import (
+    next_step,
+    nothing_to_do,
+    plan_text,
+    planned_json,
+    setup_json,
+    show_result,
+    summary,
+)
 from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.options import DRY_RUN, JSON, YES, ZONE
 from devtls.cli.terminal.output import print_json
@@ -135,4 +143,4 @@ def _announce(context: Context, plan: SetupPlan) -> None:
     if plan.trust and (plan.trust.created or plan.has_work):
         click.echo(which_ca(plan.trust), err=True)
     if plan.has_work:
-        click.echo(f"This will be done:\n\n{plan_text(context, plan)}", err=True)
+        click.echo(f"This will be done:\n\n{plan_text(context, plan)}\n{summary(context, plan)}", err=True)

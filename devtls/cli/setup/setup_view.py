@@ -14,6 +14,7 @@ from devtls.cli.terminal.change_view import change_json, change_rows, password_n
 from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.table import show_table
 from devtls.cli.trust.trust_view import ABSENT, planned_trust_json, show_rest, trust_json
+from devtls.doctor.health.finding import counted
 from devtls.operations.changes import planned_results
 from devtls.operations.context import Context
 from devtls.operations.desired_state import EXAMPLE
@@ -30,6 +31,17 @@ def plan_text(context: Context, plan: SetupPlan) -> str:
     if plan.is_an_example:
         lines += ["", f"No route is known yet, so the names are those of {EXAMPLE}; devtls setup names adds yours."]
     return "\n".join(lines).lstrip("\n") + "\n" + password_notice(plan.plans, elevation)
+
+
+def summary(context: Context, plan: SetupPlan) -> str:
+    """Return the whole plan in one line: it is read last, above the question."""
+    stores = sum(bool(proposal.plan) for proposal in plan.trust.proposals) if plan.trust else 0
+    parts = dict.fromkeys(proposal.change.part.value for proposal in plan.proposals if proposal.plan)
+    words = [*([f"the root into {counted(stores, 'store')}"] if stores else []), *parts]
+    elevation = context.machine.elevation
+    elevated = sum(each.elevated for each in plan.plans)
+    rights = f"; {elevation.name} for {elevated} of them" if elevated and elevation and elevation.argv else ""
+    return f"In short: {', '.join(words)}{rights}. devtls unsetup and devtls untrust revert all of it."
 
 
 def nothing_to_do(plan: SetupPlan) -> str:

@@ -44,9 +44,13 @@ def wrapped(text: str, first: str = "", following: str | None = None, *, widest:
     )
 
 
-def folded(line: str) -> list[str]:
-    """Return a line, escape sequences of ours in it, as lines of the terminal's width; for a pipe it stays whole."""
-    return fold(line, columns()).split("\n") if sys.stdout.isatty() else [line]
+def folded(line: str, *, widest: int = 0) -> list[str]:
+    """Return a line, escape sequences of ours in it, as lines of the terminal's width, none over `widest` (0: any).
+
+    For a pipe it is broken at `widest` alone.
+    """
+    width = columns() if sys.stdout.isatty() else widest
+    return fold(line, min(width, widest or width)).split("\n")
 
 
 def as_json(value: Any) -> str:

@@ -65,7 +65,8 @@ class LineWriter:
         burst = [self._waiting.popleft() for _ in range(len(self._waiting))]
         dropped, self._dropped = self._dropped, 0
         if dropped:
-            burst.append(f"({dropped} lines were not written: nobody read them)")
+            lines, them = ("1 line was", "it") if dropped == 1 else (f"{dropped} lines were", "them")
+            burst.append(f"({lines} not written: nobody read {them})")
         if not burst:
             return True
         text = "\n".join(burst)

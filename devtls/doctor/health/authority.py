@@ -18,7 +18,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from devtls.doctor.health.finding import Finding, Level, Section, as_command
+from devtls.doctor.health.finding import Finding, Level, Section, as_command, counted
 from devtls.errors import DevtlsError, NoAuthority, StateError
 from devtls.pki.authority import Authority
 from devtls.pki.leaf import PROFILE
@@ -173,7 +173,7 @@ def _on_time(facts: CaFacts) -> Iterator[Finding]:
                 "ca-expires",
                 Section.CA,
                 Level.WARNING,
-                f"The CA ends on {facts.not_after:%Y-%m-%d}, in {max(left.days, 0)} days.",
+                f"The CA ends on {facts.not_after:%Y-%m-%d}, in {counted(max(left.days, 0), 'day')}.",
                 "After that day every browser refuses its certificates.",
                 _RENEW,
             )

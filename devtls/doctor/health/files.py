@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from devtls.doctor.health.finding import Finding, Level, Section
+from devtls.doctor.health.finding import Finding, Level, Section, counted
 from devtls.errors import CertificateError, StateError
 from devtls.pki.leaf import PROFILE
 from devtls.pki.register import Issued, serial_text
@@ -44,7 +44,7 @@ def check_files(found: Iterable[CertificateFile]) -> Iterator[Finding]:
         left = one.not_after - file.now
         if left >= soon:
             continue
-        when = f"ends on {one.not_after:%Y-%m-%d}, in {left.days} days" if left.days >= 0 else _ended(one)
+        when = f"ends on {one.not_after:%Y-%m-%d}, in {counted(left.days, 'day')}" if left.days >= 0 else _ended(one)
         yield Finding(
             "certificate-ends",
             Section.CA,

@@ -97,3 +97,8 @@ def listed(names: Iterable[str], most: int = 4) -> str:
     if len(every) > most:
         return f"{', '.join(every[: most - 1])} and {len(every) - most + 1} more"
     return " and ".join([", ".join(every[:-1]), every[-1]]) if len(every) > 1 else "".join(every)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things: `1 day`, `2 days`, `0 days`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -16,7 +16,7 @@ from devtls.config import Config, StaticTarget
 from devtls.config.lines import visible
 from devtls.doctor.health.authority import ErrorMessage
 from devtls.doctor.health.bounded import probe_all
-from devtls.doctor.health.finding import Finding, Level, Section, as_command, listed
+from devtls.doctor.health.finding import Finding, Level, Section, as_command, counted, listed
 from devtls.errors import DevtlsError, NotAllowed
 from devtls.names import Hostname
 from devtls.routing import Upstream, build_routes
@@ -58,7 +58,7 @@ def check_project(facts: ProjectFacts, *, served: bool = False) -> Iterator[Find
     if served:
         yield Finding("config-served", Section.PROJECT, Level.OK, f"{facts.file} is served.")
     elif not down and not facts.missing_directories:
-        what = f"{facts.file} has {facts.routes} {'route' if facts.routes == 1 else 'routes'}, and every app answers."
+        what = f"{facts.file} has {counted(facts.routes, 'route')}, and every app answers."
         yield Finding("config-fine", Section.PROJECT, Level.OK, what)
     for target, why in down.items():
         yield Finding(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from devtls.config.lines import visible
-from devtls.doctor.health.finding import Finding, Level, Section, as_command
+from devtls.doctor.health.finding import Finding, Level, Section, as_command, counted
 from devtls.web.control_messages import RouteStatus, ServeStatus
 
 _WHY = "Its addresses show a page that says so, and load it when it is up."
@@ -34,7 +34,7 @@ def check_running(serves: Sequence[ServeStatus]) -> Iterator[Finding]:
         down = [route for route in serve.routes if route.health == "down"]
         yield from (_on_down(route) for route in down)
         if serve.routes and not down:
-            many = "1 route" if len(serve.routes) == 1 else f"{len(serve.routes)} routes"
+            many = counted(len(serve.routes), "route")
             yield Finding(
                 "running-fine", Section.PROJECT, Level.OK, f"{label} has {many}, and every app answers.", "", "", label
             )

@@ -144,7 +144,8 @@ def _on_other_tools(stores: Sequence[ProbedStore]) -> Iterator[Finding]:
             Section.STORES,
             Level.NOTE,
             f"A root of {root.tool} ({root.name}) is in {listed(labels)}.",
-            "It can speak for every site, and its key lies on a disk: a risk, unless you still need it.",
+            "It can speak for every site, and its key lies on a disk: a risk, unless you still need it; without it "
+            f"browsers warn of what {root.tool} serves. The command takes devtls's own root out too, and puts it back.",
             f"devtls untrust --also {root.tool} && devtls trust",
             root.tool,
         )

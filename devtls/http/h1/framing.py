@@ -31,6 +31,7 @@ from devtls.http.h1.fields import (
 _MAX_LENGTH = 2**63 - 1
 # 2^63-1 has as many; Python's int() takes quadratic time for long ones.
 _MAX_DIGITS = 19
+_ZERO = ord("0")
 _USUAL_OPTION = [b"keep-alive"]
 _TIMEOUT = re.compile(rb"timeout[ \t]*=[ \t]*\"?([0-9]{1,9})\"?")
 
@@ -150,11 +151,13 @@ def frame_response(status: int, method: bytes, acted: Acted, *, is_1_1: bool) ->
     timeout_s: float | None = None
     for kind, value in acted:
         if kind == CONTENT_LENGTH:
-            agreed = _agreed_length(length, value)
-            # `010` is 10 to everybody who reads digits, and 8 to who thinks of C: written as what was read.
-            if length is not None or (value[:1] == b"0" and value != b"0") or not value.isdigit():
+            # The usual number; the rest costs 0.6 us.
+            if length is None and value.isdigit() and len(value) < _MAX_DIGITS and (value[0] != _ZERO or value == b"0"):
+                length = int(value)
+            else:
+                # Also `010`, which C reads as 8 and HTTP as 10 (RFC 9110 8.6): written as it was read.
+                length = _agreed_length(length, value)
                 repair = _with_one_length
-            length = agreed
         elif kind == TRANSFER_ENCODING:
             _check_response_coding(value, again=chunked, is_1_1=is_1_1)
             chunked = True

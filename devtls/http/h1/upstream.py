@@ -266,7 +266,8 @@ class H1UpstreamCodec:
         if reading == _READING_LENGTH:
             return f"after {self._length - self._remaining} of {self._length} bytes"
         if reading == _READING_CHUNKED and self._chunks is not None:
-            return f"after {self._chunks.decoded} bytes, before the last chunk"
+            size = self._chunks.decoded
+            return f"after {size} {'byte' if size == 1 else 'bytes'}, before the last chunk"
         return "in the middle of the head" if reading == _READING_HEAD else "in the middle of the body"
 
     def start_tunnel(self) -> bytes:

@@ -45,6 +45,8 @@ def test_trust_names_and_ports_are_one_plan_done_and_shown(shell: Shell, changes
     assert changes.files() == {"names": APP, "ports": APP}
     told = result.stderr
     assert told.count("This will be done:") == 1
+    assert "\nIn short: the root into 2 stores, names, ports" in told
+    assert told.index("In short:") > told.index("Ports:")
     assert told.index("Trust:") < told.index("Names:") < told.index("Ports:")
     assert "Writes the names into names, where nobody reads them." in told
     assert "/usr/bin/install -m 0644" in told

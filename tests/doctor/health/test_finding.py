@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from devtls.doctor.health.finding import Finding, Level, Section, as_command, listed, remedies
+from devtls.doctor.health.finding import Finding, Level, Section, as_command, counted, listed, remedies
 
 
 def finding(level: Level, remedy: str) -> Finding:
@@ -61,3 +61,7 @@ def test_what_to_do_is_reported_once_and_the_worst_first() -> None:
 )
 def test_names_become_a_part_of_a_sentence(names: list[str], shown: str) -> None:
     assert listed(names) == shown
+
+
+def test_plural_and_singular_are_told_apart() -> None:
+    assert [counted(number, "day") for number in (0, 1, 2)] == ["0 days", "1 day", "2 days"]
