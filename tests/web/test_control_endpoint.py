@@ -164,7 +164,7 @@ async def ask(home: Any, commands: Recorded, peer: list[int | OSError]) -> Async
 
 async def test_questions_are_answered_with_the_format(ask: Ask) -> None:
     facts = {"version": "1", "pid": 1, "https_port": 443, "config_file": None, "pac_port": None, "pac_trouble": ""}
-    facts |= {"state_dir": "", "listen": [], "stopping": False, "joined": [], "demo": False}
+    facts |= {"state_dir": "", "listen": [], "stopping": False, "joined": [], "usual_ports": False, "demo": False}
     assert await ask("GET", ABOUT) == (200, {**facts, "format": FORMAT})
     status, answer = await ask("GET", STATUS)
     assert (status, answer["format"], answer["serve"]["certificates"]["minted"]) == (200, FORMAT, 0)
