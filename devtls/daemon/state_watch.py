@@ -128,4 +128,5 @@ def _with_redirect(bound: BoundListeners) -> BoundListeners:
     https = msgspec.structs.replace(bound.https, origin=Origin.REDIRECTED, redirected_from=HTTPS_PORT)
     notes = tuple(note for note in bound.notes if not any(note.startswith(f"Port {port} ") for port in found))
     sent_here = HTTP_PORT if HTTP_PORT in found and bound.http is None else bound.sent_here
-    return BoundListeners(https, bound.http, notes, sent_here, bound.former, bound.forbidden - found)
+    left = bound.forbidden - found
+    return msgspec.structs.replace(bound, https=https, notes=notes, sent_here=sent_here, forbidden=left)
