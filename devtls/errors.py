@@ -120,7 +120,7 @@ class ConfigError(DevtlsError):
 
     def __init__(self, message: str, *, source: str = "", key: str = "", line: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.source = source
+        self.source = shortened(source)
         self.key = shortened(key)
         self.line = line
 

@@ -89,7 +89,7 @@ class Daemon:
         self._admission = Admission(log.report, log.fault)
         private = PrivateSockets(source.paths.runtime_dir, self._admission.private_site)
         self._static = StaticSites(private, source.paths, log.report)
-        self.control = ControlSite(source.paths.runtime_dir, self._admission.auxiliary_site())
+        self.control = ControlSite(source.paths.runtime_dir, self._admission.control_site())
         self._listeners: list[Listener] = []
         self.contexts: ContextCache
         self._gate: TlsGate
@@ -119,7 +119,7 @@ class Daemon:
         try:
             self.generation = self._build(merged, authority)
             self.control.open()  # before the ports: whoever finds one of them open can ask
-            self.bound = bind_listeners(merged.config.serve)
+            self.bound = bind_listeners(merged.config.serve, merged.config.pac)
             try:
                 refuse_own_targets(self.config, self.bound, authority.pki_port)
             except DevtlsError:
@@ -252,8 +252,8 @@ class Daemon:
     @cached_property
     def pac(self) -> PacSite:
         """The port for browsers that use devtls as their proxy."""
-        entrance = (self.service, self._gate, self._inside)
-        site = make_pac_site(self.generation, self.bound.https, self.log, entrance, self._admission.auxiliary())
+        entrance = (self.service, self._gate, self._inside, self._admission.auxiliary(), self.bound.pac)
+        site = make_pac_site(self.generation, self.bound.https, self.log, entrance)
         self._sites.append(site)
         return site
 

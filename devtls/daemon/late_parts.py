@@ -82,11 +82,10 @@ def make_pac_site(
     generation: Generation,
     https: Bound,
     log: Log,
-    entrance: tuple[ProxyService, TlsGate, ConnectionLimiter],
-    places: ConnectionTable,
+    entrance: tuple[ProxyService, TlsGate, ConnectionLimiter, ConnectionTable, Bound | None],
 ) -> PacSite:
     """Return the port for browsers that use devtls as their proxy."""
     from devtls.daemon.sites.pac import PacSite
     from devtls.net.pac import PacEntrance
 
-    return PacSite(generation, https, log, PacEntrance(*entrance, places))
+    return PacSite(generation, https, log, PacEntrance(*entrance))

@@ -113,6 +113,10 @@ class Admission:
         """Return the terms of a site that anybody on this machine may connect to."""
         return self._terms(self.auxiliary(), SiteTimeouts())
 
+    def control_site(self) -> SiteTerms:
+        """Return the terms of the control API, whose clients are this user's: a log may wait for its terminal."""
+        return self._terms(self.auxiliary(), SiteTimeouts(stall_s=None))
+
     def private_site(self) -> SiteTerms:
         """Return the terms of a site behind a route of ours."""
         terms = self._terms(ConnectionTable(lambda: self.shares.private, self._private), _PRIVATE_TIMEOUTS)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from devtls.config import ServeConfig
+from devtls.config import PacConfig, ServeConfig
 from devtls.errors import DevtlsError, PortInUse
 from devtls.net.bind import LOOPBACK, Bound, Origin, PortForbidden, bind, bind_all_addresses, is_redirected_here
 from devtls.system.machine.port_holder import is_listened_to, port_holder
@@ -24,6 +24,7 @@ HTTPS_PORT = 443
 HTTPS_STAND_IN = 8443
 HTTP_PORT = 80
 
+_USUAL_PAC = PacConfig()
 _OPEN_THEM = "devtls setup ports"
 _FORBIDDEN_HINTS = {
     "linux": _OPEN_THEM,
@@ -38,6 +39,8 @@ class BoundListeners(msgspec.Struct):
     https: Bound
     http: Bound | None
     notes: tuple[str, ...]
+    pac: Bound | None = None
+    """The port of the PAC file, where systemd or launchd holds it; else it is opened later."""
     sent_here: int | None = None
     """The port from which the system sends plain HTTP to the https port, which redirects it."""
 
@@ -54,15 +57,16 @@ class BoundListeners(msgspec.Struct):
     def close(self) -> None:
         """Close them again."""
         self.https.close()
-        if self.http is not None:
-            self.http.close()
+        for bound in (self.http, self.pac):
+            if bound is not None:
+                bound.close()
 
 
-def bind_listeners(serve: ServeConfig) -> BoundListeners:
+def bind_listeners(serve: ServeConfig, pac: PacConfig = _USUAL_PAC) -> BoundListeners:
     """Bind the ports of `serve`. Raises PortInUse (with its holder), PortForbidden, Refused, DevtlsError."""
     addresses = serve.listen or LOOPBACK
     notes: list[str] = []
-    https, http = _take_activated(serve, notes)
+    https, http, held = _take_activated(serve, pac, notes)
     sent_here = None
     try:
         https = https or _open_https(serve.https_port, addresses, notes)
@@ -70,25 +74,27 @@ def bind_listeners(serve: ServeConfig) -> BoundListeners:
             sent_here = _sent_here(serve, https)
             http = _open_http(serve, https.port, addresses, notes) if sent_here is None else None
     except DevtlsError:
-        for bound in (https, http):
+        for bound in (https, http, held):
             if bound is not None:
                 bound.close()
         raise
     if https.missing:
         notes.append(https.missing[0].upper() + https.missing[1:] + ".")
-    return BoundListeners(https, http, tuple(notes), sent_here)
+    return BoundListeners(https, http, tuple(notes), held, sent_here)
 
 
-def _take_activated(serve: ServeConfig, notes: list[str]) -> tuple[Bound | None, Bound | None]:
+def _take_activated(
+    serve: ServeConfig, pac: PacConfig, notes: list[str]
+) -> tuple[Bound | None, Bound | None, Bound | None]:
     # A child of process 1 on macOS may be launchd's.
     # sd_listen_fds(3); launchd sets no variable, and its jobs are children of process 1.
     if "LISTEN_FDS" not in os.environ and not (sys.platform == "darwin" and os.getppid() == 1):
-        return None, None
+        return None, None, None
     from devtls.daemon.activation import take_activated_listeners  # ctypes: 2 ms that no other start needs
 
-    inherited = take_activated_listeners(serve)
+    inherited = take_activated_listeners(serve, pac)
     notes.extend(inherited.notes)
-    return inherited.https, inherited.http
+    return inherited.https, inherited.http, inherited.pac
 
 
 def _open_https(port: int | None, addresses: Sequence[str], notes: list[str]) -> Bound:

@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from devtls.daemon.assembly import Daemon
+from devtls.daemon.console.libraries import watch_loop
 from devtls.daemon.reload import Reloader
 from devtls.daemon.shutdown import Shutdown, handle_signals
 from devtls.errors import ExitCode
@@ -73,6 +74,7 @@ class Process:
     async def run(self, instead: Callable[[], Coroutine[Any, Any, None]] | None = None) -> ExitCode:
         """Start, serve, end. `instead` runs once the ports are open, in the place of the banner and the watches."""
         handle_signals(self.shutdown.end, lambda: self._spawn(self.reloader.reload("SIGHUP")))
+        watch_loop(asyncio.get_running_loop(), self._log)
         # Each exchange has two descriptors; the soft limit is 256 on macOS, 1,024 on Linux.
         raise_descriptor_limit(max(ENOUGH, 2 * self.daemon.config.limits.max_connections + RESERVE))
         # Signals are handled by now: a Ctrl-C during the start drains as later ones do.

@@ -104,6 +104,11 @@ def adopt(port: int, sockets: list[socket.socket]) -> Bound:
     return Bound(port, sockets, origin=Origin.INHERITED)
 
 
+def share(bound: Bound) -> Bound:
+    """Return the same listening sockets under descriptors of their own: to close them leaves the others open."""
+    return Bound(bound.port, [sock.dup() for sock in bound.sockets], bound.missing, bound.origin, bound.redirected_from)
+
+
 def _bind_all(port: int, addresses: Sequence[str]) -> Bound:
     for address in addresses:
         if not ipaddress.ip_address(address).is_loopback:

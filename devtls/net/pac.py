@@ -33,12 +33,16 @@ _USUAL_HTTPS_PORT = 443
 
 
 class PacEntrance(msgspec.Struct, frozen=True, eq=False):
-    """The way in to the proxy: what a tunnel leads to, and the places at the PAC port before that."""
+    """The way in to the proxy: what a tunnel leads to, and the places at the PAC port before that.
+
+    `held` is the port itself, where systemd or launchd holds it.
+    """
 
     service: ProxyService
     gate: TlsGate
     inside: ConnectionLimiter
     places: ConnectionTable
+    held: Bound | None = None
 
 
 class PacServer:

@@ -25,10 +25,12 @@ from devtls.system.control.port import ControlPort
 from devtls.system.machine.paths import Paths
 from devtls.web.control_messages import ABOUT, STATUS, About, Done, ErrorInfo, ServeStatus, StatusAnswer
 from devtls.web.control_proof import (
+    DIGEST_FIELD,
     NONCE_FIELD,
     PROOF_FIELD,
     PROOF_PATH,
     ControlRequest,
+    digest_of,
     new_nonce,
     proof_of_client,
     proof_of_server,
@@ -255,4 +257,5 @@ def _authenticate(connection: _Connection, channel: ControlPort, asked: ControlR
     # Constant time; encoded, because compare_digest refuses text that is not ASCII.
     if not hmac.compare_digest(wanted.encode(), proof.encode("utf-8", "replace")):
         raise NotRunning("Another program has the port of a devtls serve that ended.", hint="devtls serve app=3000")
-    return {NONCE_FIELD: given, PROOF_FIELD: proof_of_client(channel.token, channel.port, given, asked)}
+    proof = proof_of_client(channel.token, channel.port, given, asked)
+    return {NONCE_FIELD: given, DIGEST_FIELD: digest_of(asked.body), PROOF_FIELD: proof}

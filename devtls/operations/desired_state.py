@@ -63,6 +63,8 @@ def desired_state_of_service(context: Context, config: Config) -> DesiredState:
         # The same for 0 and for an unset port: what people type has no number.
         https_port=serve.https_port or 443,
         http_port=(serve.http_port or 80) if serve.redirect else None,
+        # Port 0 cannot be held either.
+        pac_port=(config.pac.port or None) if config.pac.enabled else None,
         # Not the `devtls` script: a service's PATH need not lead to it, and this interpreter has the package.
         command=(sys.executable, "-m", "devtls"),
         environment=_directory_variables(context.environ),

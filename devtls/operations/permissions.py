@@ -6,6 +6,7 @@ are broken, and files that ask for what no permission can allow.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -32,7 +33,8 @@ def file_for_permission(context: Context, named: Path | None, *, must_exist: boo
     """Return the named file, the one in the named directory, or the one that counts here. Raises ConfigError."""
     if named is not None:
         path = named.absolute()
-        return path / FILE_NAME if path.is_dir() else path
+        # Not Path.is_dir, which raises for a name that no file can have.
+        return path / FILE_NAME if os.path.isdir(path) else path  # noqa: PTH112
     found = config_here(context.paths)
     if found is not None:
         return found

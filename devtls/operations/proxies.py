@@ -6,10 +6,13 @@ Owns the wait for the end of a proxy that was told to stop. Refuses to call it e
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 
 import msgspec
 
 from devtls.errors import DevtlsError
+from devtls.http.pac import PAC_TYPE, pac_text
+from devtls.names import parse_hostname
 from devtls.operations.config_choice import config_here
 from devtls.operations.control import RunningProxy, choose, find_running, raise_failure, without_demos
 from devtls.operations.reporter import Reporter
@@ -18,10 +21,12 @@ from devtls.system.machine.paths import Paths
 from devtls.web.control_messages import (
     ABOUT,
     RELOAD,
+    STATUS,
     STOP,
     About,
     ReloadRequest,
     RouteStatus,
+    StatusAnswer,
     StopRequest,
 )
 
@@ -87,15 +92,34 @@ def end(one: RunningProxy, *, now: bool = False, with_joined: bool = False) -> N
         time.sleep(_POLL_S)
 
 
-def pac_port(paths: Paths, reporter: Reporter, pid: int | None) -> int:
-    """Return the port on which a proxy serves the PAC file. Raises DevtlsError."""
+class PacFile(msgspec.Struct, frozen=True):
+    """The port on which a proxy serves the PAC file, and the file itself as it is now."""
+
+    port: int
+    text: bytes
+
+    @property
+    def url(self) -> str:
+        """The address at which the proxy serves it."""
+        return f"http://127.0.0.1:{self.port}/proxy.pac"
+
+    @property
+    def data_url(self) -> str:
+        """The file as an address of its own, which asks nobody (RFC 2397)."""
+        return f"data:{PAC_TYPE.decode()};base64,{b64encode(self.text).decode()}"
+
+
+def pac_file(paths: Paths, reporter: Reporter, pid: int | None) -> PacFile:
+    """Return the PAC file of a proxy. Raises DevtlsError."""
     one = _chosen(paths, reporter, pid, "pac")
     port, reason = one.about.pac_port, one.about.pac_trouble
     if port is None:
         raise DevtlsError(
             reason or f"{one.label} hands out no PAC file.", hint="`enabled` and `port` in [pac] of devtls.toml"
         )
-    return port
+    # Of the zones that it tells us, not by a request to the port, which may be somebody else's by now.
+    zones = tuple(parse_hostname(zone) for zone in one.get(STATUS, StatusAnswer).serve.zones)
+    return PacFile(port, pac_text(zones, port))
 
 
 def _chosen(paths: Paths, reporter: Reporter, pid: int | None, command: str) -> RunningProxy:

@@ -17,16 +17,19 @@ from aiohttp import web
 
 from devtls.web.control_endpoint import Guard, refusal
 from devtls.web.control_proof import (
+    DIGEST_FIELD,
     NONCE_FIELD,
     PROOF_FIELD,
     PROOF_PATH,
-    ControlRequest,
     Nonces,
-    proof_of_client,
+    digest_of,
+    proof_of_head,
     proof_of_server,
 )
 
 _NONCE_DIGITS = 32
+_NO_BODY = digest_of(b"")
+_UNPROVEN = "The request proves nothing."
 
 
 def socket_guard(peer_uid: Callable[[socket.socket], int]) -> Guard:
@@ -57,12 +60,13 @@ def port_guard(port: int, token: bytes, monotonic: Callable[[], float] = time.mo
             return _no("This port is for the commands of devtls alone.")
         if request.path == PROOF_PATH:
             return _prove(request.headers.get(NONCE_FIELD, ""))
-        given = request.headers.get(NONCE_FIELD, "")
-        asked = ControlRequest(request.method, request.raw_path, await request.read())
-        wanted = proof_of_client(token, port, given, asked)
-        proven = hmac.compare_digest(wanted, request.headers.get(PROOF_FIELD, "").encode("ascii", "replace").decode())
-        # take comes first: the nonce is spent even by a wrong proof, so none can be guessed at twice.
-        return None if nonces.take(given) and proven else _no("The request proves nothing.")
+        given, digest = request.headers.get(NONCE_FIELD, ""), request.headers.get(DIGEST_FIELD, _NO_BODY)
+        wanted = proof_of_head(token, port, given, (request.method, request.raw_path, digest))
+        proven = hmac.compare_digest(wanted.encode(), request.headers.get(PROOF_FIELD, "").encode("utf-8", "replace"))
+        # The proof first: only who knows the token spends a nonce, and has its body read.
+        if not proven or not nonces.take(given):
+            return _no(_UNPROVEN)
+        return None if digest_of(await request.read()) == digest else _no(_UNPROVEN)
 
     def _prove(asked: str) -> web.Response:
         # A fixed form: no line end gets into the fields that the proof joins.
@@ -75,4 +79,6 @@ def port_guard(port: int, token: bytes, monotonic: Callable[[], float] = time.mo
 
 
 def _no(message: str) -> web.Response:
-    return refusal(403, message)
+    response = refusal(403, message)
+    response.force_close()  # a body that nobody reads may still come
+    return response

@@ -85,3 +85,16 @@ def test_a_word_of_another_program_leads_to_a_command_that_exists(capsys: pytest
         code, out, _ = shown(capsys, *meant.split(), *([] if meant.startswith("--") else ["--help"]))
         assert code == 0, meant
         assert out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [("{}",), ("--{}",), ("allow", "{}"), ("serve", "--config", "{}"), ("add", "x", "3000", "--config", "{}"),
+     ("setup", "{}"), ("cert", "{}.test"), ("add", "app", "{}"), ("serve", "{}=3000"), ("stop", "{}")],
+)  # fmt: skip
+def test_an_argument_is_never_shown_whole_when_it_is_as_long_as_a_command_line(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...]
+) -> None:
+    code, out, err = shown(capsys, *(word.format("a" * 100_000) for word in argv))
+    assert (code in (ExitCode.USAGE, ExitCode.CONFIG), out) == (True, "")
+    assert len(err) < 1000

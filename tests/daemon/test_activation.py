@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from devtls.config import ServeConfig
+from devtls.config import PacConfig, ServeConfig
 from devtls.daemon import activation
 from devtls.daemon.activation import ActivatedListeners, sort_out, take_activated_listeners
 from devtls.net.bind import Origin
@@ -34,7 +34,7 @@ def bound(
     *sockets: ActivatedSocket, serve: ServeConfig | None = None
 ) -> tuple[int | None, int | None, tuple[str, ...]]:
     """Return the ports of https and http, and the notes."""
-    found = sort_out(ActivatedSockets(sockets), serve or ServeConfig())
+    found = sort_out(ActivatedSockets(sockets), serve or ServeConfig(), PacConfig())
     for bound in (found.https, found.http):
         if bound is not None:
             assert bound.origin is Origin.INHERITED
@@ -92,7 +92,7 @@ def test_a_socket_on_another_port_than_the_configured_one_wins_and_says_so() -> 
 
 def test_what_ours_have_theirs_get() -> None:
     only = activated(443)
-    found = sort_out(ActivatedSockets((only,)), ServeConfig())
+    found = sort_out(ActivatedSockets((only,)), ServeConfig(), PacConfig())
     assert found.https is not None
     assert only.sock.gettimeout() == 0
     assert only.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -103,16 +103,39 @@ def test_what_ours_have_theirs_get() -> None:
 
 def test_the_environment_of_this_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     with given(monkeypatch, "127.0.0.1", names=("http",)):
-        found = take_activated_listeners(ServeConfig())
+        found = take_activated_listeners(ServeConfig(), PacConfig())
         assert found.http is not None
         found.http.close()
     with given(monkeypatch, "127.0.0.1", names=("http",), pid=1):
-        assert take_activated_listeners(ServeConfig()) == ActivatedListeners()
+        assert take_activated_listeners(ServeConfig(), PacConfig()) == ActivatedListeners()
 
 
 def test_launchds_child_asks_launchd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activation, "started_by_launchd", lambda _platform: True)
     monkeypatch.setattr(activation, "take_launchd_sockets", lambda: ActivatedSockets((activated(443, "https"),)))
-    found = take_activated_listeners(ServeConfig())
+    found = take_activated_listeners(ServeConfig(), PacConfig())
     assert found.https is not None
     found.https.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "pac", "held"),
+    [
+        (9000, "pac", PacConfig(port=9000), True),
+        (15354, "", PacConfig(), True),
+        (9000, "pac", PacConfig(port=0), True),
+        (443, "pac", PacConfig(port=443), True),
+        (9000, "pac", PacConfig(), False),
+        (15354, "pac", PacConfig(enabled=False), False),
+    ],
+)
+def test_the_port_of_the_pac_file_may_be_activated(number: int, name: str, pac: PacConfig, held: bool) -> None:
+    found = sort_out(ActivatedSockets((activated(number, name),)), ServeConfig(), pac)
+    assert (found.https, found.http) == (None, None)
+    assert (found.pac is not None) is held
+    if found.pac is not None:
+        assert (found.pac.port, found.notes) == (number, ())
+        found.pac.close()
+    else:
+        assert f"Port {number} was handed over for the PAC file, but [pac] says" in found.notes[0]
+        assert "devtls service install writes it anew" in found.notes[0]

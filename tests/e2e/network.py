@@ -40,7 +40,7 @@ mount -t tmpfs none "$COPY"
 cp -a /etc "$COPY/etc"
 printf '127.0.0.1 localhost\n127.0.1.1 %s\n::1 localhost\n' "$(hostname)" > "$COPY/etc/hosts"
 mount --bind "$COPY/etc" /etc
-for folder in /etc/sysctl.d /etc/systemd/system; do mkdir -p "$folder"; mount -t tmpfs none "$folder"; done
+for folder in /etc/sysctl.d /etc/systemd/system; do mkdir -p "$folder"; mount -t tmpfs -o mode=755 none "$folder"; done
 if [ -d /run/systemd/system ]; then mount -t tmpfs none /run/systemd; fi
 echo ready
 exec cat

@@ -29,7 +29,7 @@ _OWN_RUN = """\
 set -e
 mount --make-rprivate /
 mount -t proc proc /proc
-mount -t tmpfs tmpfs /run
+mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/systemd/system
 for group in $GROUPS_OF_TEST; do mkdir -p "$group"; echo $$ > "$group/cgroup.procs"; done
 """
@@ -44,7 +44,7 @@ done
 """
 _SYSTEM = """\
 ip link set lo up
-mount -t tmpfs tmpfs /etc/systemd/system
+mount -t tmpfs -o mode=755 tmpfs /etc/systemd/system
 mount -t tmpfs tmpfs /srv
 mkdir /run/stubs /run/root
 for target in sysinit basic shutdown sockets default; do

@@ -137,6 +137,45 @@ async def test_chromium_opens_a_wildcard_name_on_443_by_the_pac_file_alone(
 
 
 @pytest.mark.browser
+async def test_chromium_takes_the_file_itself_as_an_address(person: Person, require_tool: RequireTool) -> None:
+    """As data:, and not as file:, of which `devtls pac` says so."""
+    require_tool("certutil", "sudo apt-get install libnss3-tools")
+    browser = str(person.script(require_tool("chromium", "sudo apt-get install chromium")))
+    assert (await person.devtls("trust", "--store", "nss", "--yes")).returncode == 0
+    async with serving(person):
+        url = (await person.devtls("pac", "--data")).stdout.strip()
+        assert url.startswith("data:application/x-ns-proxy-autoconfig;base64,")
+        async with Chromium(person.home, executable=browser, flags=(*FLAGS, f"--proxy-pac-url={url}")) as chromium:
+            page = await chromium.open(f"https://{NAME}/")
+            assert (page.error, page.status) == ("", 200)
+        url = (await person.devtls("pac", "--save", str(person.home / "x.pac"))).stdout.strip()
+        async with Chromium(person.home, executable=browser, flags=(*FLAGS, f"--proxy-pac-url={url}")) as chromium:
+            assert (await chromium.open(f"https://{NAME}/")).error == "net::ERR_NAME_NOT_RESOLVED"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("options", [("--data",), ("--save", "devtls.pac")])
+async def test_firefox_takes_the_file_itself_as_an_address(
+    person: Person, require_tool: RequireTool, options: tuple[str, ...]
+) -> None:
+    require_tool("certutil", "sudo apt-get install libnss3-tools")
+    browser = str(person.script(require_tool("firefox-esr", "sudo apt-get install firefox-esr")))
+    resolving: dict[str, bool | int | str] = {"network.dns.forceResolve": ""}
+    async with Firefox(person.home, executable=browser, settings=resolving) as without:  # makes the profile
+        assert (await without.open(f"https://{NAME}/")).error == "NS_ERROR_UNKNOWN_HOST"
+    assert (await person.devtls("trust", "--store", "nss", "--yes")).returncode == 0
+    if len(options) == 2:
+        options = (options[0], str(person.home / options[1]))
+    async with serving(person):
+        told = await person.devtls("pac", *options)
+        assert told.returncode == 0, told.stderr
+        settings = {**resolving, "network.proxy.type": 2, "network.proxy.autoconfig_url": told.stdout.strip()}
+        async with Firefox(person.home, executable=browser, settings=settings) as firefox:
+            page = await firefox.open(f"https://{NAME}/")
+            assert (page.error, page.status) == ("", 200)
+
+
+@pytest.mark.browser
 async def test_firefox_opens_it_with_the_two_settings_that_devtls_pac_names(
     person: Person, require_tool: RequireTool
 ) -> None:
@@ -173,6 +212,45 @@ async def test_curl_goes_through_the_same_proxy_and_no_other(person: Person, req
             assert "403" in done.stderr, other
         done = await run((*fetch, "--write-out", "%{http_code}", "http://example.com/"))
         assert done.stdout.endswith("403")
+
+
+async def test_the_port_is_held_before_devtls_runs(home: Path, require_tool: RequireTool) -> None:
+    """As systemd does for an installed service: the first client starts devtls, nobody else can take the port."""
+    tool = require_tool("systemd-socket-activate", "sudo apt-get install systemd")
+    port, https = free_port(), free_port()
+    (home / "devtls.toml").write_text(f"[dns]\nport = {free_port()}\n[pac]\nport = {port}\n[routes]\napp = 9\n")
+    addresses = [f"127.0.0.1:{port}", f"[::1]:{port}"]
+    serve = [*DEVTLS, "serve", "--no-redirect", "--https-port", str(https)]
+    listen = [option for address in addresses for option in ("-l", address)]
+    environment = [f"--setenv={name}" for name in os.environ]
+    argv = [tool, *listen, "--fdname=pac:pac", *environment, *serve]
+    process = subprocess.Popen(argv, cwd=home, stderr=subprocess.DEVNULL)
+    try:
+        async with asyncio.timeout(20):
+            while not await asyncio.to_thread(is_taken, port):
+                await asyncio.sleep(0.05)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 30)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert f"PROXY 127.0.0.1:{port}".encode() in answer
+        writer.close()
+        async with asyncio.timeout(10):  # https was not handed over: it is bound as usual
+            while not await asyncio.to_thread(is_taken, https):
+                await asyncio.sleep(0.05)
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait, 15)
+
+
+def is_taken(port: int) -> bool:
+    """Say whether nobody else may listen on a port of 127.0.0.1."""
+    with socket.socket() as sock:
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 SMUGGLED = "CONNECT {name}:443 HTTP/1.1\r\nHost: {name}:443\r\n"

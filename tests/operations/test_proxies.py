@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,29 @@ def test_a_proxy_that_does_not_end_is_named(
         proxies.stop(*asking, None, now=False)
 
 
-def test_the_pac_port(sent: dict[str, Done], asking: Asking) -> None:
-    assert proxies.pac_port(*asking, None) == 15354
+class Told:
+    """An answer to STATUS, as far as it counts here."""
+
+    class serve:
+        zones = ("dev.local", "test")
+
+
+def test_the_pac_file_is_made_of_what_the_proxy_says_and_not_of_what_its_port_does(
+    sent: dict[str, Done], asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunningProxy, "get", lambda *_: Told)
+    found = proxies.pac_file(*asking, None)
+    assert (found.port, found.url) == (15354, "http://127.0.0.1:15354/proxy.pac")
+    assert b'"PROXY 127.0.0.1:15354"' in found.text
+    assert b'["dev.local", "test"]' in found.text
+    kind, _, data = found.data_url.partition(",")
+    assert kind == "data:application/x-ns-proxy-autoconfig;base64"
+    assert b64decode(data) == found.text
 
 
 def test_without_a_proxy_there_is_no_status(asking: Asking) -> None:
     assert statuses(*asking) == []
-    requests: list[Any] = [lambda: proxies.reload(*asking, None), lambda: proxies.pac_port(*asking, 5)]
+    requests: list[Any] = [lambda: proxies.reload(*asking, None), lambda: proxies.pac_file(*asking, 5)]
     for request in requests:
         with pytest.raises(NotRunning):
             request()

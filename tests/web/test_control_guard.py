@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -11,10 +12,12 @@ from aiohttp import ClientSession, web
 
 from devtls.web.control_guard import port_guard
 from devtls.web.control_proof import (
+    DIGEST_FIELD,
     NONCE_FIELD,
     PROOF_FIELD,
     PROOF_PATH,
     ControlRequest,
+    digest_of,
     proof_of_client,
     proof_of_server,
 )
@@ -45,7 +48,8 @@ class Port:
         return given
 
     def proof(self, given: str, asked: ControlRequest, token: bytes = TOKEN) -> dict[str, str]:
-        return {NONCE_FIELD: given, PROOF_FIELD: proof_of_client(token, self.number, given, asked)}
+        proof = proof_of_client(token, self.number, given, asked)
+        return {NONCE_FIELD: given, DIGEST_FIELD: digest_of(asked.body), PROOF_FIELD: proof}
 
 
 @pytest.fixture
@@ -128,3 +132,41 @@ async def test_no_page_is_let_near(port: Port, headers: dict[str, str]) -> None:
 async def test_what_is_no_question_is_proven_nothing(port: Port, nonce: str) -> None:
     status, headers, _ = await port.ask("GET", PROOF_PATH, {NONCE_FIELD: nonce})
     assert (status, PROOF_FIELD in headers) == (403, False)
+
+
+async def test_a_flood_of_questions_and_wrong_proofs_does_not_stand_in_the_users_way(port: Port) -> None:
+    proof = port.proof(await port.given(), ASKED)
+    for _ in range(200):
+        theirs = await port.given()
+        assert (await port.ask(*ASKED[:2], port.proof(theirs, ASKED, b"x" * 32), ASKED.body))[0] == 403
+    # Nor can the user's own nonce be spent by somebody without the token.
+    assert (await port.ask(*ASKED[:2], {**proof, PROOF_FIELD: "0" * 64}, ASKED.body))[0] == 403
+    assert (await port.ask(*ASKED[:2], proof, ASKED.body))[0] == 200
+
+
+@pytest.mark.parametrize("proven", [False, True])
+async def test_no_body_is_waited_for_before_the_proof(port: Port, proven: bool) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
+    fields = port.proof(await port.given(), ASKED, TOKEN if proven else b"x" * 32)
+    lines = [f"{name}: {value}" for name, value in fields.items()]
+    head = ["POST /v1/stop HTTP/1.1", f"Host: 127.0.0.1:{port.number}", f"Content-Length: {len(ASKED.body)}", *lines]
+    writer.write("\r\n".join([*head, "", ""]).encode())
+    if proven:
+        answer = asyncio.create_task(reader.readuntil(b"true}"))
+        await asyncio.wait([answer], timeout=0.2)
+        assert not answer.done()
+        writer.write(ASKED.body)
+        assert (await asyncio.wait_for(answer, 5)).startswith(b"HTTP/1.1 200 ")
+    else:
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n"), 5)).startswith(b"HTTP/1.1 403 ")
+    writer.close()
+
+
+async def test_a_body_without_a_digest_is_refused(port: Port) -> None:
+    proof = port.proof(await port.given(), ASKED)
+    del proof[DIGEST_FIELD]
+    assert (await port.ask(*ASKED[:2], proof, ASKED.body))[0] == 403
+    nothing = ASKED._replace(body=b"")
+    proof = port.proof(await port.given(), nothing)
+    del proof[DIGEST_FIELD]
+    assert (await port.ask(*nothing[:2], proof))[0] == 200

@@ -47,10 +47,23 @@ def test_a_nonce_counts_once_and_for_a_while() -> None:
     assert not nonces.take(second)
 
 
-@pytest.mark.parametrize(("between", "counts"), [(63, True), (64, False)])
-def test_no_more_than_so_many_are_remembered(between: int, counts: bool) -> None:
-    nonces = Nonces(Clock())
+def test_no_number_of_questions_pushes_one_out_or_is_remembered() -> None:
+    clock = Clock()
+    nonces = Nonces(clock)
     first = nonces.give()
-    for _ in range(between):
-        nonces.give()
-    assert nonces.take(first) is counts
+    for _ in range(10_000):
+        assert not nonces.take(nonces.give()[::-1])
+    assert nonces._used == {}
+    assert nonces.take(first)
+    assert not nonces.take(first)
+    assert not nonces.take(first.upper())
+    clock.now += 11
+    assert not nonces.take(first)
+    assert nonces.take(nonces.give())
+    assert len(nonces._used) == 1
+
+
+@pytest.mark.parametrize("nonce", ["", "00", "é", "0" * 64, "0" * 80, "zz", "ab " * 30])
+def test_what_we_did_not_give_is_none(nonce: str) -> None:
+    assert not Nonces(Clock()).take(nonce)
+    assert not Nonces(Clock()).take(Nonces(Clock()).give())

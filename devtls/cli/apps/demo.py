@@ -25,12 +25,14 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from devtls import demo as sample
+from devtls.cli.terminal.output import folded
 from devtls.cli.terminal.port_argument import PORT
 from devtls.cli.trust import trust
 from devtls.config import parse_route_argument
 from devtls.daemon.assembly import Daemon
+from devtls.daemon.console.libraries import in_our_words
 from devtls.daemon.console.lines import LineWriter
-from devtls.daemon.console.log import Log, forward_logging
+from devtls.daemon.console.log import Log
 from devtls.daemon.console.style import BOLD, CYAN, TerminalStyle
 from devtls.daemon.run import Process, loop_factory
 from devtls.daemon.source import Source
@@ -91,9 +93,8 @@ def _run(demo: Demo, https_port: int | None, *, check: bool) -> int:
     style = TerminalStyle.of(sys.stderr)
     writer = LineWriter(sys.stderr)
     log = Log(writer.write, level="quiet" if check else "normal", style=style, monotonic=time.monotonic)
-    forward_logging(log)
     try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        with in_our_words(log), asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve(demo, log, style, https_port, check=check))
     finally:
         # After the loop: its last lines are still waiting.
@@ -123,7 +124,9 @@ async def _serve(demo: Demo, log: Log, style: TerminalStyle, https_port: int | N
             nonlocal outcome
             hosts = _best_hosts(daemon)
             if not check:
-                click.echo(_introduction(demo, hosts, daemon.bound.https_port, style))
+                lines = _introduction(demo, hosts, daemon.bound.https_port, style).split("\n")
+                # The command stays whole: broken in two it could not be copied.
+                click.echo("\n".join(part for line in lines for part in ([line] if "curl" in line else folded(line))))
                 return
             outcome = await _check(demo.root_file, hosts, daemon.bound.https_port)
             process.shutdown.end()

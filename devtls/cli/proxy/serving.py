@@ -18,8 +18,9 @@ from devtls.cli.terminal.passphrase import terminal_passphrases
 from devtls.config import parse_listen_arguments, parse_route_argument
 from devtls.config.lines import visible
 from devtls.daemon.assembly import Daemon
+from devtls.daemon.console.libraries import in_our_words
 from devtls.daemon.console.lines import LineWriter
-from devtls.daemon.console.log import Log, forward_logging
+from devtls.daemon.console.log import Log
 from devtls.daemon.console.style import TerminalStyle
 from devtls.daemon.run import run_daemon
 from devtls.daemon.source import Source, TypedRoutes
@@ -108,8 +109,8 @@ def serve(source: Source, *, level: Any = "normal", passphrase_fd: int | None = 
             daemon.abandon()
             sys.stderr.write(f"There is nothing to serve: {_why_nothing(source.found)}\n{_EXAMPLES}")
             return ExitCode.USAGE
-        forward_logging(log)
-        return run_daemon(daemon, style)
+        with in_our_words(log):
+            return run_daemon(daemon, style)
     finally:
         gc.enable()
         # Last: the thread that writes is a daemon, and would end in the middle of a line.

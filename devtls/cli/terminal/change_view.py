@@ -79,6 +79,9 @@ def password_notice(plans: Iterable[Plan], elevation: Elevation | None) -> str:
 def state_text(part: Part, state: ChangeState, absent: str = "absent") -> str:
     """Return a state for people: `trusted`, `applied`, `no tool: sysctl is not installed`."""
     word = state.status.value
+    if state.status is Status.ABSENT and state.detail.startswith("it follows"):
+        # No failure: what it follows is a store of its own in the same plan.
+        return f"nothing to do: {state.detail}"
     if state.status is Status.ABSENT:
         word = absent
     elif part is Part.TRUST and state.status is Status.APPLIED:

@@ -9,7 +9,7 @@ import sys
 
 from devtls.daemon.console.folding import fold_text, terminal_columns
 from devtls.daemon.console.style import BOLD, CYAN, RED, YELLOW, TerminalStyle
-from devtls.errors import DevtlsError
+from devtls.errors import DevtlsError, shortened
 
 
 def show_error(error: DevtlsError) -> None:
@@ -29,6 +29,8 @@ def show_warning(message: str, hint: str = "") -> None:
 
 def _show(prefix: str, colour: str, message: str, hint: str) -> None:
     style, width = TerminalStyle.of(sys.stderr), terminal_columns(sys.stderr)
+    # Also what click says of an argument, which may be as long as a command line.
+    message, hint = shortened(message), shortened(hint)
     sys.stderr.write(fold_text(style.paint(prefix, colour, BOLD) + printable(message), width) + "\n")
     if hint:
         shown = style.paint("  try: ", CYAN) + printable(hint)

@@ -6,7 +6,6 @@ itself: hints come once, refusals of our certificate once a minute and name. Eve
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -143,9 +142,10 @@ class Log:
             self.warn(sentence)
 
     def fault(self, connection_id: int, error: Exception) -> None:
-        """A bug of ours ended a connection: this is what a bug report needs."""
+        """A bug of ours ended a connection (0 = none, or none with a number): this is what a bug report needs."""
         place = "".join(traceback.format_exception(error)) if self.level == "verbose" else repr(error)
-        self.warn(f"a bug of devtls ended connection {connection_id}: {place}", event="fault")
+        what = f"a bug of devtls ended connection {connection_id}" if connection_id else "a bug of devtls"
+        self.warn(f"{what}: {place}", event="fault")
 
     def _first_in_a_while(self, what: str) -> bool:
         now = self._monotonic()
@@ -191,18 +191,6 @@ class Log:
 
     def _line(self, text: str, event: str, mark: str, facts: dict[str, object]) -> None:
         self._write(_json(event, message=text, **facts) if self.as_json else mark + _visible_lines(text))
-
-
-def forward_logging(log: Log) -> None:
-    """Let what libraries and our threads log reach the log: warnings only."""
-
-    class Handler(logging.Handler):
-        # Only the message: a traceback of a library is no line for the user of a proxy.
-        def emit(self, record: logging.LogRecord) -> None:
-            log.warn(record.getMessage())
-
-    root = logging.getLogger()
-    root.addHandler(Handler(logging.WARNING))
 
 
 def _visible_lines(text: str) -> str:

@@ -20,7 +20,7 @@ import msgspec
 
 from devtls.config import Merged, ServeConfig
 from devtls.daemon.assembly import Daemon
-from devtls.daemon.console.log import forward_logging
+from devtls.daemon.console.libraries import in_our_words
 from devtls.daemon.joined.settings import read_settings
 from devtls.daemon.listeners import HTTPS_PORT, HTTPS_STAND_IN
 from devtls.daemon.run import Process, loop_factory
@@ -86,7 +86,6 @@ def join(daemon: Daemon, reporter: Reporter, write: Callable[[str], None]) -> Ex
     # What it needs to take over; a locked CA asks for its passphrase now, while somebody is there.
     merged, authority = daemon.read()
     log.as_json = config.serve.log_format == "json"
-    forward_logging(log)
     gc.enable()
     request = JoinRequest(
         pid=os.getpid(),
@@ -103,7 +102,8 @@ def join(daemon: Daemon, reporter: Reporter, write: Callable[[str], None]) -> Ex
         colour=log.style.colour,
         links=log.style.links,
     )
-    return Member(daemon, merged, request, write).run(proxy)
+    with in_our_words(log):
+        return Member(daemon, merged, request, write).run(proxy)
 
 
 class Member:

@@ -13,7 +13,7 @@ from devtls.daemon.generation import Generation
 from devtls.daemon.sites.auxiliary_listener import AuxiliaryListener, ListenerWording
 from devtls.http.pac import PacScope
 from devtls.names import Hostname
-from devtls.net.bind import Bound, bind
+from devtls.net.bind import Bound, bind, share
 from devtls.net.pac import PacEntrance, PacServer
 
 _USUAL_HTTPS_PORT = 443
@@ -39,6 +39,12 @@ class PacSite(AuxiliaryListener[PacServer, PacScope, PacScope]):
         """Lead browsers to the zones, from the port, that a reload brought."""
         await self._replace(generation.config.pac, scope_of(generation.snapshot.zones, self._https))
 
+    async def close(self) -> None:
+        """Stop."""
+        await super().close()
+        if self._entrance.held is not None:
+            self._entrance.held.close()
+
     async def _prepare(self, subject: PacScope) -> PacScope:
         return subject
 
@@ -46,7 +52,10 @@ class PacSite(AuxiliaryListener[PacServer, PacScope, PacScope]):
         server.scope = content
 
     def _make(self, port: int, content: PacScope) -> PacServer:
-        return PacServer(bind(port), content, self._entrance)
+        held = self._entrance.held
+        # Descriptors of its own: a reload may lead to another port, and back.
+        bound = bind(port) if held is None or port not in (0, held.port) else share(held)
+        return PacServer(bound, content, self._entrance)
 
     def _success(self, port: int) -> tuple[str, dict[str, object]]:
         url = pac_url(port)

@@ -23,6 +23,7 @@ from devtls.doctor.health.machine import check_machine, probe_machine
 from devtls.doctor.health.names import check_names, probe_names, probe_resolver
 from devtls.doctor.health.ports import HTTP, HTTPS, STAND_IN, WantedPorts, check_ports, probe_ports
 from devtls.doctor.health.project import ProjectFacts, check_project, probe_project
+from devtls.doctor.health.proxy_settings import check_proxy_settings, probe_proxy_settings
 from devtls.doctor.health.running import check_running, hosts_of, reads
 from devtls.doctor.health.service import check_services, probe_services
 from devtls.doctor.health.shell import check_shell, probe_shell
@@ -113,15 +114,17 @@ class _Diagnosing:
         shell = ProbeThread(lambda: probe_shell(ca, environment.machine, environment.environ))
         machine = ProbeThread(lambda: probe_machine(environment.machine, runner))
         services = ProbeThread(lambda: probe_services(environment.machine, runner))
+        proxies = ProbeThread(lambda: probe_proxy_settings(environment.machine, runner, environment.environ))
         files = ProbeThread(lambda: probe_files(environment.paths.state_dir, ca.facts.now))
         # In this thread while the others run: the names and ports depend on the project's file.
         findings = self._project_names_and_ports()
         variables, versions, installed = self._quick(shell), self._quick(machine), self._quick(services)
-        written = self._quick(files)
+        written, settings = self._quick(files), self._quick(proxies)
         findings += _check(Section.CA, written, check_files)
         findings += _check(Section.SHELL, variables, check_shell)
         findings += _check(Section.MACHINE, versions, check_machine)
         findings += _check(Section.SERVICE, installed, check_services)
+        findings += _check(Section.BROWSERS, settings, check_proxy_settings)
         # From the start of all, not from here: the limits do not add up.
         probed = stores.answer(self._began + PROGRAMS_S)
         findings += _check(Section.STORES, probed, check_stores)

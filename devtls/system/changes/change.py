@@ -95,8 +95,9 @@ class DesiredState:
     """The state of names, ports and service that `devtls setup` shall bring about.
 
     `hostnames` are the exact names that routes serve, in every zone, without wildcards; `wildcards` whether a route has
-    one. `http_port` None = no redirects. `command` is how this devtls is started (absolute interpreter, -m, devtls),
-    `environment` the variables that its service needs: those that move devtls' directories, in full.
+    one. `http_port` None = no redirects; `pac_port` None = no PAC file, or one on another port at each start. `command`
+    is how this devtls is started (absolute interpreter, -m, devtls), `environment` the variables that its service
+    needs: those that move devtls' directories, in full.
     """
 
     user: User
@@ -106,6 +107,7 @@ class DesiredState:
     dns_port: int = 15353
     https_port: int = 443
     http_port: int | None = 80
+    pac_port: int | None = 15354
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 

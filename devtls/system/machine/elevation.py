@@ -31,7 +31,7 @@ _MOST_LINKS = 40  # as Linux has it (path_resolution(7))
 # Ubuntu 25.10 leads sudo to sudo-rs, and the older one is sudo.ws there.
 _OTHER_NAMES = {"sudo": ("sudo-rs", "sudo.ws")}
 # One program for many names, which does what the name says that it was started by: BusyBox, uutils, coreutils.
-_MULTI_CALL = ("busybox", "coreutils", "toybox")
+_MULTI_CALL = ("busybox", "coreutils", "uu-coreutils", "toybox")
 _IN_MULTI_CALL = frozenset({"install", "tee", "chmod", "mv", "cp", "rm", "rmdir", "mkdir", "sysctl", "killall"})
 _JDK_DIRECTORIES = ("bin", "lib", "conf", "jre")
 """The directories of a JDK from which its tools load code and settings."""
@@ -44,7 +44,7 @@ def find_elevation(effective_uid: int, root: Path = _SYSTEM) -> Elevation | None
     if effective_uid == 0:
         return ALREADY_ROOT
     for name in ("sudo", "doas", "pkexec"):
-        tool = find_system_tool((name,), root, (_WRAPPERS, *SYSTEM_DIRECTORIES))
+        tool = find_elevated_tool((name,), root, (_WRAPPERS, *SYSTEM_DIRECTORIES))
         if tool is not None:
             return Elevation(name, (str(tool),))
     return None
@@ -57,7 +57,7 @@ def find_tool(
     return next(_tools(names, directories, root), None)
 
 
-def find_system_tool(
+def find_elevated_tool(
     names: Iterable[str], root: Path = _SYSTEM, directories: Iterable[str] = SYSTEM_DIRECTORIES
 ) -> Path | None:
     """Return the first of `names` that may be elevated, or None."""
@@ -96,7 +96,9 @@ def refusal_to_elevate(program: Path, root: Path = _SYSTEM) -> str:
 
 
 def _is_other_name(name: str, final: str) -> bool:
-    return final in _OTHER_NAMES.get(name, ()) or (name in _IN_MULTI_CALL and final in _MULTI_CALL)
+    # Ubuntu and Arch keep GNU's and uutils' side by side under such names.
+    variants = (f"gnu{name}", f"uu-{name}", *_MULTI_CALL)
+    return final in _OTHER_NAMES.get(name, ()) or (name in _IN_MULTI_CALL and final in variants)
 
 
 def _refusal_of_interpreter(script: Path, root: Path) -> str:

@@ -145,7 +145,7 @@ class ProcessRunner:
                     stdin=fed,
                     stdout=out,
                     stderr=err,
-                    env=_elevated_environment(asks) if run.elevate else {**os.environ, **run.env, **_ENGLISH},
+                    env=_environment(run, asks=asks),
                     # Interpreters look for modules in the directory that they are started in.
                     cwd=None if sys.platform == "win32" else "/",
                     # sudo asks on the controlling terminal, which a new session does not have (setsid(2)).
@@ -170,12 +170,14 @@ class ProcessRunner:
         return refusal_to_elevate(Path(run.argv[0]), self.root) or next(filter(None, touched), "")
 
 
-def _elevated_environment(asks: bool) -> dict[str, str]:
-    """Return the variables of an elevated command; `asks` keeps those that sudo asks for a password with.
+def _environment(run: Run, *, asks: bool) -> dict[str, str]:
+    """Return the variables of a command; `asks` leaves an elevated one those that sudo asks for a password with.
 
     Whatever a shell of the user's holds could have a tool of root load code: LD_PRELOAD, JAVA_TOOL_OPTIONS,
     OPENSSL_CONF, PYTHONPATH. sudo drops most, and hands on others as sudoers(5) says; HOME, for one, on macOS.
     """
+    if not run.elevate or sys.platform == "win32":  # where nothing is elevated in this way
+        return {**os.environ, **run.env, **_ENGLISH}
     kept = {name: os.environ[name] for name in _ASKING if name in os.environ} if asks else {}
     return {**kept, **_ENGLISH, "PATH": ELEVATED_PATH, "HOME": _home_of_root()}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from devtls.system.machine.activation import ActivatedSockets, receive
 
-SOCKET_NAMES = ("https", "http")
+SOCKET_NAMES = ("https", "http", "pac")
 """The keys of the agent's `Sockets` dictionary."""
 _LIBRARY = "/usr/lib/libSystem.B.dylib"
 _LAUNCHD = 1

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from devtls.system.machine.elevation import (
     SYSTEM_DIRECTORIES,
+    find_elevated_tool,
     find_elevation,
-    find_system_tool,
     find_tool,
     refusal_of_jdk,
     refusal_of_tools,
@@ -87,8 +87,12 @@ class Machine:
         )
 
     def system_tool(self, *names: str) -> Path | None:
-        """Return a tool that may be elevated: only from the system's own directories."""
-        return find_system_tool(names, self.root)
+        """Return a tool that runs as the user: only from the system's own directories."""
+        return find_tool(names, SYSTEM_DIRECTORIES, self.root)
+
+    def elevated_tool(self, *names: str) -> Path | None:
+        """Return a tool that may be elevated: from the system's own directories, and root's alone."""
+        return find_elevated_tool(names, self.root)
 
     def refusal_of_system_tool(self, *names: str) -> str:
         """Return why a tool that is there must not be elevated, "" when it may be, or when there is none."""
@@ -96,19 +100,20 @@ class Machine:
 
     def system_keytool(self) -> Path | None:
         """Return the keytool of the system's own JDK, if that JDK is root's alone."""
-        tool = self.system_tool("keytool", "keytool.exe")
+        tool = self.elevated_tool("keytool", "keytool.exe")
         return None if tool is None or refusal_of_jdk(tool, self.root) else tool
 
     def user_tool(self, *names: str) -> Path | None:
         """Return a tool that runs as the user: from PATH, then from the system's directories."""
-        return find_tool(names, self.search_path) or find_tool(names, SYSTEM_DIRECTORIES, self.root)
+        return find_tool(names, self.search_path) or self.system_tool(*names)
 
     def changing_tool(self, *names: str) -> Path | None:
         """Return a tool that changes something of the user's own: like `user_tool`, but for root only root's tools."""
+        if not self.is_root:
+            return self.user_tool(*names)
         found = find_tool(names, self.search_path)
-        if found is not None and not (self.is_root and refusal_to_elevate(found, self.root)):
-            return found
-        return self.system_tool(*names)
+        safe = found is not None and not refusal_to_elevate(found, self.root)
+        return found if safe else self.elevated_tool(*names)
 
     def named_directory(self, variable: str, default: Path) -> Path:
         """Return the directory that an environment variable names, if it names one in full."""

@@ -13,6 +13,7 @@ caller reads the file and checks it.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -32,6 +33,12 @@ _MOST_LINKS = 40
 """As many links as Linux follows before ELOOP."""
 
 _log = logging.getLogger("devtls.watch")
+
+_USED_UP = {
+    # inotify_init1(2), inotify_add_watch(2).
+    errno.EMFILE: "This user has no inotify instance left (fs.inotify.max_user_instances)",
+    errno.ENOSPC: "This user has no inotify watch left (fs.inotify.max_user_watches)",
+}
 
 Identity = tuple[str | int, ...] | None
 
@@ -117,7 +124,7 @@ class _DirectoryEvents:
         except (OSError, ImportError) as error:
             self.close()
             self._broken = True
-            _log.warning("File events do not work here (%s): the configuration is looked at twice a second.", error)
+            _log.warning("%s: the configuration is looked at twice a second.", _why_no_events(error))
         return not self._broken
 
     def _watch(self, wanted: frozenset[tuple[str, int, int]]) -> None:
@@ -179,3 +186,11 @@ def _directory_identity(directory: Path) -> tuple[str, int, int] | None:
     except OSError:
         return None
     return str(directory), status.st_dev, status.st_ino
+
+
+def _why_no_events(error: OSError | ImportError) -> str:
+    """Return the reason in words of ours: watchdog's own differ from system to system."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None:
+        return "File events do not work here"
+    return _USED_UP.get(number, f"File events do not work here ({os.strerror(number)})")

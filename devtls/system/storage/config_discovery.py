@@ -8,6 +8,7 @@ it. The search ends at the home directory, or at the file system's root.
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import stat
@@ -28,6 +29,7 @@ FILE_NAME = "devtls.toml"
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
+_CHECK = "Check the path."
 _MOST_LINKS = 40  # as Linux has it (path_resolution(7))
 _NAME_IT = "If you trust it, name it: devtls serve --config FILE."
 
@@ -77,8 +79,14 @@ def _what_it_is(path: Path) -> str:
 
 
 def named_config(path: Path) -> Found:
-    """Return the file of `--config`."""
-    return Found(path.absolute(), explicit=True)
+    """Return the file of `--config`, which need not exist. Raises ConfigError for a name that no file can have."""
+    path = path.absolute()
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConfigError("the name is too long for a file.", source=str(path), hint=_CHECK) from error
+    return Found(path, explicit=True)
 
 
 def _is_candidate(path: Path) -> bool:
@@ -116,7 +124,7 @@ def read_config_file(path: Path) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
-        hint = "Check the path." if isinstance(error, FileNotFoundError) else f"ls -l {shlex.quote(str(path))}"
+        hint = _CHECK if isinstance(error, FileNotFoundError) else f"ls -l {shlex.quote(str(path))}"
         raise ConfigError(f"the file cannot be read: {error.strerror}.", source=str(path), hint=hint) from error
 
 

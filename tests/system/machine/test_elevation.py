@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from devtls.system.machine.elevation import (
+    find_elevated_tool,
     find_elevation,
-    find_system_tool,
     find_tool,
     refusal_of_tools,
     refusal_to_elevate,
@@ -71,6 +71,7 @@ def test_a_tool_behind_links_of_its_own_name_may_be_elevated(tmp_path: Path) -> 
         ("keytool", "busybox", False),
         ("install", "busybox", True),
         ("install", "coreutils", True),
+        ("install", "gnuinstall", True),
         ("tee", "python3", False),
         ("sudo", "sudo-rs", True),
         ("doas", "sudo-rs", False),
@@ -83,7 +84,7 @@ def test_a_link_to_another_program_is_not_elevated(tmp_path: Path, name: str, fi
     why = refusal_to_elevate(tmp_path / "usr/bin" / name, tmp_path)
     assert why == ("" if may else f"{tmp_path}/usr/bin/{name} is not run as root: "
                                   f"it leads to {tmp_path}/usr/bin/{final}, which is another program")  # fmt: skip
-    assert (find_system_tool((name,), tmp_path) is not None) is may
+    assert (find_elevated_tool((name,), tmp_path) is not None) is may
     assert (refusal_of_tools((name,), tmp_path) == "") is may
 
 
@@ -98,7 +99,7 @@ def test_a_directory_that_others_may_write_leads_to_no_tool_of_root_not_even_a_s
     assert refusal_to_elevate(tool, tmp_path) == (
         f"{tool} is not run as root: {tmp_path / opened} can be written by others than root"
     )
-    assert find_system_tool(("tool",), tmp_path) is None
+    assert find_elevated_tool(("tool",), tmp_path) is None
 
 
 def test_a_link_out_of_a_safe_directory_is_followed_to_where_it_leads(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_without_inotify_it_looks_by_itself_and_says_so_once(
         rename_over(file)
         watched.expect("new")
     assert len(caplog.records) == 1
-    assert "inotify watch limit reached" in caplog.text
+    assert "fs.inotify.max_user_watches" in caplog.text
 
 
 def test_a_watch_that_never_started_can_be_closed(file: Path) -> None:

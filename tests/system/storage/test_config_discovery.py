@@ -219,3 +219,8 @@ def test_a_link_in_the_middle_counts_as_well(machine: Machine, monkeypatch: pyte
     assert machine.find() == link
     Owners(monkeypatch, machine.project / "../../middle")
     assert machine.find() == elsewhere
+
+
+def test_a_name_that_no_file_can_have_is_refused(machine: Machine) -> None:
+    with pytest.raises(ConfigError, match="too long for a file"):
+        named_config(machine.project / ("x" * 100_000))

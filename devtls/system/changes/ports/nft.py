@@ -121,11 +121,11 @@ class NftRedirect(Change[NftFacts, DesiredState]):
         rules_path, unit_path = root / _RULES_FILE, root / _UNITS / _UNIT
         found = {path: _read(path) for path in (rules_path, unit_path)}
         strangers = [path for path, content in found.items() if content is not None and not _is_ours(path, content)]
-        runs_systemd, tool = (root / "run/systemd/system").is_dir(), machine.system_tool("nft")
+        runs_systemd, tool = (root / "run/systemd/system").is_dir(), machine.elevated_tool("nft")
         return NftFacts(
             tool=tool,
             unsafe=machine.refusal_of_system_tool("nft"),
-            systemctl=machine.system_tool("systemctl") if runs_systemd else None,
+            systemctl=machine.elevated_tool("systemctl") if runs_systemd else None,
             # What counts is whether connections arrive: listing rules takes root (CAP_NET_ADMIN).
             leading=frozenset() if tool is None else self._redirected((HTTPS, HTTP), TARGET),
             rules_path=rules_path,

@@ -85,7 +85,7 @@ class SysctlChange(Change[SysctlFacts, DesiredState]):
             own=own if isinstance(own, OwnFile) else None,
             not_ours=own if isinstance(own, str) else "",
             others=read_others(root),
-            tool=self._machine.system_tool("sysctl"),
+            tool=self._machine.elevated_tool("sysctl"),
             unsafe=self._machine.refusal_of_system_tool("sysctl"),
             directory=directory,
             has_directory=directory.is_dir(),

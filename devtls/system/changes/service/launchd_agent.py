@@ -1,10 +1,10 @@
 """devtls as a launchd agent of the user: started at login, with ports 443 and 80 that launchd opened for it.
 
 Owns the property list in ~/Library/LaunchAgents. The Sockets dictionary is what lets a normal user have 127.0.0.1:443:
-launchd opens it, and the process asks for it by the names `https` and `http` (launch_activate_socket(3)). Each name
-stands for an array, one dictionary for each address, as launchd.plist(5) allows. The environment of an agent is nearly
-empty, so PATH is written out; not the shell's own, which is another one in each shell. Written from the manuals; its
-plans are tested, no Mac has run them yet.
+launchd opens it, and the process asks for it by the names `https`, `http` and `pac` (launch_activate_socket(3)). Each
+name stands for an array, one dictionary for each address, as launchd.plist(5) allows. The environment of an agent is
+nearly empty, so PATH is written out; not the shell's own, which is another one in each shell. Written from the manuals;
+its plans are tested, no Mac has run them yet.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class LaunchAgent(Service[AgentFacts]):
     label = "launchd agent of yours"
     purpose = (
         "Starts devtls serve when you log in, as you, and again when it crashes; "
-        "launchd opens ports 443 and 80 for it, on this Mac's own addresses only."
+        "launchd opens ports 443 and 80 and that of the PAC file for it, on this Mac's own addresses only."
     )
 
     def __init__(self, machine: Machine, runner: Runner, *, config: Path | None = None, uid: int | None = None) -> None:
@@ -154,7 +154,7 @@ class LaunchAgent(Service[AgentFacts]):
 
     def _property_list(self, facts: AgentFacts, desired: DesiredState) -> bytes:
         config = self._config_of(facts)
-        ports = {"https": desired.https_port, **({} if desired.http_port is None else {"http": desired.http_port})}
+        ports = {"https": desired.https_port, "http": desired.http_port, "pac": desired.pac_port}
         values: dict[str, Any] = {
             "Label": LABEL,
             "ProgramArguments": list(service_argv(desired, config, "--log-file", str(facts.log_directory / LOG_NAME))),
@@ -166,7 +166,7 @@ class LaunchAgent(Service[AgentFacts]):
             # Without it launchd throttles CPU and I/O of the process (launchd.plist(5)).
             "ProcessType": "Interactive",
             "Umask": 0o077,
-            "Sockets": {name: _listeners(port) for name, port in ports.items()},
+            "Sockets": {name: _listeners(port) for name, port in ports.items() if port is not None},
             # Only what Python says before serve has its own log, or without it.
             "StandardOutPath": str(facts.log_directory / "launchd.log"),
             "StandardErrorPath": str(facts.log_directory / "launchd.log"),

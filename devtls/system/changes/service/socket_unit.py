@@ -1,14 +1,13 @@
 """Ports 443 and 80 held by the system's systemd, which starts devtls with them when somebody connects.
 
-Owns three system units: a socket for each port (a name stands for a whole unit's descriptors) and the service they
-start. Refuses to run anything of the user's as root: the sockets are systemd's, the service runs the user's own Python
-as the user, without a capability, with a file system of which only devtls' own directories can be written. Refuses root
-as that user. Only `install`, `rm` and `systemctl` are elevated.
+Owns the system units: a socket for each port (a name stands for a whole unit's descriptors), that of the PAC file
+included, and the service they start. Refuses to run anything of the user's as root: the sockets are systemd's, the
+service runs the user's own Python as the user, without a capability, with a file system of which only devtls' own
+directories can be written. Refuses root as that user. Only `install`, `rm` and `systemctl` are elevated.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,14 +25,16 @@ from devtls.system.changes.service.account import (
 from devtls.system.changes.service.quoting import quote
 from devtls.system.changes.service.systemd import (
     MARK,
+    PAC_SOCKET,
     UNIT,
     argv_of,
     ask_systemctl,
+    has_ipv6,
     refusal,
     runs,
     service_unit,
+    socket_unit,
     trouble_in,
-    unit_file,
 )
 from devtls.system.machine.execute import Outcome, Runner, StepFailure
 from devtls.system.machine.machine import Machine
@@ -42,8 +43,7 @@ from devtls.system.machine.plan import ELEVATED_S, MakeDirectory, Plan, RemoveFi
 _DIRECTORY = "etc/systemd/system"
 # One unit for each port: FileDescriptorName= holds for all sockets of a unit (systemd.socket(5)).
 _HTTPS, _HTTP = "devtls.socket", "devtls-http.socket"
-_UNITS = (_HTTPS, _HTTP, UNIT)
-_LOOPBACK6 = f"{ipaddress.IPv6Address('::1').packed.hex()} "
+_UNITS = (_HTTPS, _HTTP, PAC_SOCKET, UNIT)
 
 _ANOTHER = "devtls setup ports, without --method, applies the usual one."
 
@@ -65,7 +65,7 @@ _FENCES = (
 
 @dataclass(frozen=True, slots=True)
 class SocketFacts:
-    """The three files in the order of `_UNITS`, and what systemd says of the https socket and of the service.
+    """The files in the order of `_UNITS`, and what systemd says of the https socket and of the service.
 
     `ipv6` = ::1 is there; `by_user` = a service of the user's own manager is installed; `silent` as in UnitFacts.
     """
@@ -110,7 +110,7 @@ class SocketUnit(Service[SocketFacts]):
         machine = self._machine
         filed = tuple(read_filed(machine.root / _DIRECTORY / name, MARK) for name in _UNITS)
         by_user = read_filed(machine.config_home / "systemd/user" / UNIT, MARK).content is not None
-        systemctl = machine.system_tool("systemctl")
+        systemctl = machine.elevated_tool("systemctl")
         if systemctl is None or not (machine.root / "run/systemd/system").is_dir():
             silent = machine.refusal_of_system_tool("systemctl") or "systemd does not run this machine"
             return SocketFacts(filed, systemctl, silent=silent, by_user=by_user)
@@ -122,15 +122,9 @@ class SocketUnit(Service[SocketFacts]):
             https,
             service,
             silent=next((each for each in told if isinstance(each, str)), ""),
-            ipv6=self._has_ipv6(),
+            ipv6=has_ipv6(self._machine.root),
             by_user=by_user,
         )
-
-    def _has_ipv6(self) -> bool:
-        try:
-            return _LOOPBACK6 in (self._machine.root / "proc/net/if_inet6").read_text()
-        except OSError:
-            return False
 
     def state(self, facts: SocketFacts, desired: DesiredState) -> ChangeState:
         """Say whether the units are there as desired and the ports open."""
@@ -164,10 +158,15 @@ class SocketUnit(Service[SocketFacts]):
 
     def _units(self, facts: SocketFacts, desired: DesiredState) -> dict[Path, bytes]:
         """Return the wanted files; the service's first, since a socket must not start what is not there."""
-        https, http, service = (each.path for each in facts.filed)
-        files = {service: self._service(facts, desired), https: _socket(desired.https_port, "https", ipv6=facts.ipv6)}
+        https, http, pac, service = (each.path for each in facts.filed)
+        files = {
+            service: self._service(facts, desired),
+            https: socket_unit(desired.https_port, "https", ipv6=facts.ipv6),
+        }
         if desired.http_port is not None:
-            files[http] = _socket(desired.http_port, "http", ipv6=facts.ipv6)
+            files[http] = socket_unit(desired.http_port, "http", ipv6=facts.ipv6)
+        if desired.pac_port is not None:
+            files[pac] = socket_unit(desired.pac_port, "pac", ipv6=facts.ipv6)
         return files
 
     def _config_of(self, facts: SocketFacts) -> str:
@@ -175,13 +174,20 @@ class SocketUnit(Service[SocketFacts]):
 
     def _service(self, facts: SocketFacts, desired: DesiredState) -> bytes:
         user, runtime = desired.user, f"/run/user/{desired.user.uid}"
-        sockets = " ".join((_HTTPS, *((_HTTP,) if desired.http_port is not None else ())))
+        http, pac = desired.http_port is not None, desired.pac_port is not None
+        sockets = " ".join((_HTTPS, *((_HTTP,) if http else ()), *((PAC_SOCKET,) if pac else ())))
         # Before the user logs in nobody else makes the directory in which `devtls status` looks for the control socket.
         before = f"user-runtime-dir@{user.uid}.service"
         return service_unit(
             service_argv(desired, self._config_of(facts)),
             directory_variables(desired.environment),
-            unit=[f"Requires={_HTTPS}", f"Wants={before}", f"After={before}"],
+            # Wants=, not Requires=: a serve that runs may have the port of the PAC file, and https works without it.
+            unit=[
+                f"Requires={_HTTPS}",
+                *([f"Wants={PAC_SOCKET}", f"After={PAC_SOCKET}"] if pac else []),
+                f"Wants={before}",
+                f"After={before}",
+            ],
             service=[
                 f"User={user.name}",
                 f"Sockets={sockets}",
@@ -213,9 +219,12 @@ class SocketUnit(Service[SocketFacts]):
         ]
         steps += [RemoveFile(each.path, elevate=True) for each in facts.ours if each.path not in wanted]
         # The service has no [Install]: the first connection starts it.
-        sockets = [path.name for path in wanted if path.name != UNIT]
+        sockets = [path.name for path in wanted if path.name not in (UNIT, PAC_SOCKET)]
         steps.append(self._systemctl(facts.systemctl, "daemon-reload"))
         steps.append(self._systemctl(facts.systemctl, "enable", "--now", *sockets))
+        # Not --now: a serve that runs may have that port, which would be a failure; the service takes it along.
+        if desired.pac_port is not None:
+            steps.append(self._systemctl(facts.systemctl, "enable", PAC_SOCKET))
         return Plan(tuple(steps))
 
     def previous_state(self, facts: SocketFacts, desired: DesiredState) -> PreviousState:
@@ -276,21 +285,3 @@ class SocketUnit(Service[SocketFacts]):
         """Return journalctl's command."""
         argv = (str(self._machine.system_tool("journalctl") or "journalctl"), "--unit", UNIT)
         return ServiceLogCommand((*argv, "--no-pager", "--lines"), (*argv, "--follow", "--lines"))
-
-
-def _socket(port: int, name: str, *, ipv6: bool) -> bytes:
-    addresses = ["127.0.0.1", *(["[::1]"] if ipv6 else [])]
-    return unit_file(
-        [
-            "[Unit]",
-            f"Description=Port {port} for devtls",
-            "",
-            "[Socket]",
-            *(f"ListenStream={address}:{port}" for address in addresses),
-            f"FileDescriptorName={name}",
-            f"Service={UNIT}",
-            "",
-            "[Install]",
-            "WantedBy=sockets.target",
-        ]
-    )

@@ -7,6 +7,7 @@ user's needs unprivileged ones, which Ubuntu 24.04 and hardened kernels refuse.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,7 +19,10 @@ from devtls.system.machine.execute import Finished, Runner
 from devtls.system.machine.plan import Run
 
 UNIT = "devtls.service"
+PAC_SOCKET = "devtls-pac.socket"
+"""Holds the port that a browser's proxy setting names while devtls is down: else any user may take it."""
 MARK = b"# Written by devtls."
+_LOOPBACK6 = f"{ipaddress.IPv6Address('::1').packed.hex()} "
 START_S = 40.0
 """Limit of a step that waits for serve to be ready."""
 _HEAD = f"{MARK.decode()} It is replaced and removed as a whole: put changes into a drop-in (systemctl edit).\n"
@@ -84,6 +88,33 @@ def service_unit(
         *(["", "[Install]", *install] if install else []),
     ]
     return unit_file(lines)
+
+
+def socket_unit(port: int, name: str, *, ipv6: bool) -> bytes:
+    """Return the file of a socket on both loopback addresses; `name` is what serve knows it by."""
+    addresses = ["127.0.0.1", *(["[::1]"] if ipv6 else [])]
+    return unit_file(
+        [
+            "[Unit]",
+            f"Description=Port {port} for devtls",
+            "",
+            "[Socket]",
+            *(f"ListenStream={address}:{port}" for address in addresses),
+            f"FileDescriptorName={name}",
+            f"Service={UNIT}",
+            "",
+            "[Install]",
+            "WantedBy=sockets.target",
+        ]
+    )
+
+
+def has_ipv6(root: Path) -> bool:
+    """Say whether ::1 is there: a socket unit whose address is not would fail as a whole."""
+    try:
+        return _LOOPBACK6 in (root / "proc/net/if_inet6").read_text()
+    except OSError:
+        return False
 
 
 def unit_file(lines: Iterable[str]) -> bytes:

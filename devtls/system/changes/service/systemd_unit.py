@@ -24,13 +24,16 @@ from devtls.system.changes.service.account import (
 )
 from devtls.system.changes.service.systemd import (
     MARK,
+    PAC_SOCKET,
     START_S,
     UNIT,
     argv_of,
     ask_systemctl,
+    has_ipv6,
     refusal,
     runs,
     service_unit,
+    socket_unit,
     trouble_in,
 )
 from devtls.system.machine.execute import Outcome, Runner, StepFailure
@@ -45,16 +48,19 @@ _LOGS = f"journalctl --user -u {UNIT} -n 20"
 class UnitFacts:
     """The unit's file, and what the user's manager says of it: `shown`, or `silent`, why it says nothing.
 
-    `link` is what has it started at login; `by_socket` = the system's devtls.socket is installed.
+    `link` is what has it started at login; `by_socket` = the system's devtls.socket is installed. `pac` is the socket
+    unit beside it, `ipv6` = ::1 is there.
     """
 
     filed: Filed
     link: Path
+    pac: Filed
     systemctl: Path | None = None
     shown: dict[str, str] = field(default_factory=dict)
     silent: str = ""
     linked: bool = False
     by_socket: bool = False
+    ipv6: bool = True
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -88,18 +94,20 @@ class UserUnit(Service[UnitFacts]):
         machine, directory = self._machine, self._machine.config_home / "systemd" / "user"
         filed, link = read_filed(directory / UNIT, MARK), directory / "default.target.wants" / UNIT
         systemctl = machine.system_tool("systemctl")
-        by_socket = (machine.root / SYSTEM_SOCKET).is_file()
+        by_socket, pac = (machine.root / SYSTEM_SOCKET).is_file(), read_filed(directory / PAC_SOCKET, MARK)
         if systemctl is None:
-            return UnitFacts(filed, link, linked=link.is_symlink(), by_socket=by_socket)
+            return UnitFacts(filed, link, pac, linked=link.is_symlink(), by_socket=by_socket)
         told = ask_systemctl(self._runner, systemctl, ("--user",), UNIT)
         return UnitFacts(
             filed,
             link,
+            pac,
             systemctl,
             shown=told if isinstance(told, dict) else {},
             silent="" if isinstance(told, dict) else told,
             linked=link.is_symlink(),
             by_socket=by_socket,
+            ipv6=has_ipv6(machine.root),
         )
 
     def state(self, facts: UnitFacts, desired: DesiredState) -> ChangeState:
@@ -109,7 +117,7 @@ class UserUnit(Service[UnitFacts]):
             return blocked
         if facts.filed.content is None:
             return ChangeState(Status.ABSENT)
-        if facts.filed.content != self._unit(facts, desired):
+        if (facts.filed.content, facts.pac.content) != (self._unit(facts, desired), self._socket(facts, desired)):
             return ChangeState(Status.OUTDATED, "the unit was written for another devtls, or for other directories")
         if not (facts.enabled and runs(facts.shown)):
             why = trouble_in(facts.shown) or ("it does not run" if facts.enabled else "it is not enabled")
@@ -117,8 +125,9 @@ class UserUnit(Service[UnitFacts]):
         return ChangeState(Status.APPLIED)
 
     def _blocked(self, facts: UnitFacts) -> ChangeState | None:
-        path = self._machine.tilde(facts.filed.path)
-        if facts.filed.foreign:
+        foreign = facts.filed if facts.filed.foreign else facts.pac
+        path = self._machine.tilde(foreign.path)
+        if foreign.foreign:
             return ChangeState(
                 Status.MANUAL, f"{path} was not written by devtls", "Move that file away, then devtls service install."
             )
@@ -146,8 +155,15 @@ class UserUnit(Service[UnitFacts]):
         return service_unit(
             service_argv(desired, self._config_of(facts)),
             directory_variables(desired.environment),
+            # Wants=, not Requires=: a serve that runs may have that port, and https works without it.
+            unit=[f"Wants={PAC_SOCKET}", f"After={PAC_SOCKET}"] if desired.pac_port is not None else [],
+            # Without it the socket is handed over only to a start that a connection to it has caused.
+            service=[f"Sockets={PAC_SOCKET}"] if desired.pac_port is not None else [],
             install=["WantedBy=default.target"],
         )
+
+    def _socket(self, facts: UnitFacts, desired: DesiredState) -> bytes | None:
+        return None if desired.pac_port is None else socket_unit(desired.pac_port, "pac", ipv6=facts.ipv6)
 
     def apply_plan(self, facts: UnitFacts, desired: DesiredState) -> Plan:
         """Return: write the unit, have it read, enable and start it."""
@@ -156,14 +172,26 @@ class UserUnit(Service[UnitFacts]):
             return Plan()
         steps: list[Step] = []
         unit, path = self._unit(facts, desired), facts.filed.path
-        if facts.filed.content != unit:
+        socket, before = self._socket(facts, desired), facts.pac
+        if facts.filed.content != unit or before.content != socket:
             steps = [MakeDirectory(path.parent), WriteFile(path, unit)]
+        if before.content is not None and before.content != socket:
+            # A socket unit that listens cannot be changed by a reload: it must be stopped first.
+            steps += [self._systemctl(facts.systemctl, "disable", "--now", PAC_SOCKET), RemoveFile(before.path)]
+        if socket is not None and before.content != socket:
+            steps.append(WriteFile(before.path, socket))
         steps.append(self._systemctl(facts.systemctl, "daemon-reload"))
         if facts.filed.content is None:
+            steps += self._enable_socket(facts.systemctl, desired)
             steps.append(self._systemctl(facts.systemctl, "enable", "--now", UNIT))
         else:  # what runs, runs the old one
+            steps += self._enable_socket(facts.systemctl, desired)
             steps += [self._systemctl(facts.systemctl, verb, UNIT) for verb in ("enable", "restart")]
         return Plan(tuple(steps))
+
+    def _enable_socket(self, systemctl: Path, desired: DesiredState) -> list[Step]:
+        # Not --now: a serve that runs may have the port, which would be a failure; the service takes it along.
+        return [] if desired.pac_port is None else [self._systemctl(systemctl, "enable", PAC_SOCKET)]
 
     def previous_state(self, facts: UnitFacts, desired: DesiredState) -> PreviousState:
         """Return nothing: what is ours says so itself."""
@@ -173,14 +201,22 @@ class UserUnit(Service[UnitFacts]):
         """Return: stop and disable it, remove the file; without a manager its link is removed manually."""
         if facts.filed.foreign or facts.filed.content is None:
             return Plan()
-        remove = RemoveFile(facts.filed.path)
+        ours = [
+            facts.filed.path,
+            *([facts.pac.path] if facts.pac.content is not None and not facts.pac.foreign else []),
+        ]
+        remove = tuple(RemoveFile(path) for path in ours)
         if facts.systemctl is None or facts.silent:
-            # No manager runs, as over su or in a container: what `disable` does is one link.
-            return Plan((*((RemoveFile(facts.link),) if facts.linked else ()), remove))
+            # No manager runs, as over su or in a container: what `disable` does is one link for each.
+            links = [facts.link] if facts.linked else []
+            links += [path.parent / "sockets.target.wants" / path.name for path in ours[1:]]
+            return Plan((*(RemoveFile(link) for link in links), *remove))
+        # The socket first: a connection would start the service again right after its stop.
+        units = [path.name for path in reversed(ours)]
         return Plan(
             (
-                self._systemctl(facts.systemctl, "disable", "--now", UNIT),
-                remove,
+                self._systemctl(facts.systemctl, "disable", "--now", *units),
+                *remove,
                 self._systemctl(facts.systemctl, "daemon-reload"),
             )
         )
@@ -195,7 +231,7 @@ class UserUnit(Service[UnitFacts]):
                 return ChangeState(Status.READ_ONLY, outcome.detail, "Make the directory writable, then try again.")
             case StepFailure.NO_TOOL:
                 return ChangeState(Status.NO_TOOL, outcome.detail, "Run the commands above yourself.")
-            case _ if isinstance(outcome.failed, Run) and outcome.failed.argv[-1] == UNIT:
+            case _ if isinstance(outcome.failed, Run) and UNIT in outcome.failed.argv:
                 return ChangeState(Status.FAILED, f"it did not start: {outcome.detail}", _LOGS)
             case _:
                 return ChangeState(Status.FAILED, outcome.detail, "Run the commands above yourself.")

@@ -262,7 +262,7 @@ def is_complete(machine: Machine, family: Family) -> bool:
 
 def _refresh(machine: Machine, family: Family) -> tuple[Path | None, Refresh | None]:
     for refresh in family.refreshes:
-        tool = machine.system_tool(refresh.tool)
+        tool = machine.elevated_tool(refresh.tool)
         if tool is not None:
             return tool, refresh
     return None, None

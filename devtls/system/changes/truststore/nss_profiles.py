@@ -140,6 +140,11 @@ def _firefox(machine: Machine) -> Iterator[NssPlace]:
                 yield NssPlace(profile, f"{reader} profile", machine.tilde(profile))
 
 
+def find_firefox_profiles(machine: Machine) -> tuple[NssPlace, ...]:
+    """Return the profiles of Firefox and its kin that were used."""
+    return tuple(_firefox(machine))
+
+
 def has_firefox(machine: Machine) -> bool:
     """Say whether Firefox itself, which reads the policies in /etc/firefox, is or was used here."""
     if machine.user_tool("firefox", "firefox-esr", "firefox-bin", "firefox-developer-edition", "firefox-nightly"):

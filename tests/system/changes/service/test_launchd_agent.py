@@ -125,7 +125,11 @@ def test_each_port_has_a_name_and_both_loopback_addresses(
     assert {
         name: [(each["SockNodeName"], each["SockServiceName"]) for each in listeners]
         for name, listeners in sockets.items()
-    } == {"https": [("127.0.0.1", "443"), ("::1", "443")], "http": [("127.0.0.1", "80"), ("::1", "80")]}
+    } == {
+        "https": [("127.0.0.1", "443"), ("::1", "443")],
+        "http": [("127.0.0.1", "80"), ("::1", "80")],
+        "pac": [("127.0.0.1", "15354"), ("::1", "15354")],
+    }
     variables = launchd.loaded[LABEL]["EnvironmentVariables"]
     assert isinstance(variables, dict)
     assert set(variables) == {"DEVTLS_STATE_DIR", "PATH"}

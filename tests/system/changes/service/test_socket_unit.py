@@ -46,9 +46,12 @@ def test_the_ports_come_and_go_without_a_trace(
     assert status_of(change, desired) is Status.ABSENT
     install(change, desired, do)
     assert status_of(change, desired) is Status.APPLIED
-    assert systemd.enabled == systemd.active == {"devtls.socket", "devtls-http.socket"}
-    https, http, service = (
-        text_of(machine, unit) for unit in ("devtls.socket", "devtls-http.socket", "devtls.service")
+    # That of the PAC file is started with the service: a serve that runs may have its port.
+    assert systemd.active == {"devtls.socket", "devtls-http.socket"}
+    assert systemd.enabled == systemd.active | {"devtls-pac.socket"}
+    https, http, pac, service = (
+        text_of(machine, unit)
+        for unit in ("devtls.socket", "devtls-http.socket", "devtls-pac.socket", "devtls.service")
     )
     assert [line for line in https if line.startswith("Listen")] == [
         "ListenStream=127.0.0.1:443",
@@ -58,6 +61,13 @@ def test_the_ports_come_and_go_without_a_trace(
         "ListenStream=127.0.0.1:80",
         "ListenStream=[::1]:80",
     ]
+    assert [line for line in pac if line.startswith("Listen")] == [
+        "ListenStream=127.0.0.1:15354",
+        "ListenStream=[::1]:15354",
+    ]
+    assert {"FileDescriptorName=pac", "Service=devtls.service", "WantedBy=sockets.target"} <= set(pac)
+    assert {"Wants=devtls-pac.socket", "After=devtls-pac.socket"} <= set(service)
+    assert "Sockets=devtls.socket devtls-http.socket devtls-pac.socket" in service
     assert "FileDescriptorName=https" in https
     assert "FileDescriptorName=http" in http
     assert "User=ann" in service
@@ -82,7 +92,7 @@ def test_what_changed_is_written_again_and_what_is_not_wanted_any_more_goes(
     change: SocketUnit, machine: Machine, systemd: Systemd, desired: DesiredState, do: Do
 ) -> None:
     install(change, desired, do)
-    without = dataclasses.replace(moved(desired), http_port=None)
+    without = dataclasses.replace(moved(desired), http_port=None, pac_port=None)
     assert status_of(change, without) is Status.OUTDATED
     install(change, without, do)
     assert status_of(change, without) is Status.APPLIED

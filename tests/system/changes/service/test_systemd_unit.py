@@ -68,11 +68,62 @@ def test_after_an_upgrade_it_is_written_again_and_restarted(change: UserUnit, de
     assert (state.status, "another devtls" in state.detail) == (Status.OUTDATED, True)
     plan = change.apply_plan(change.probe(), moved(desired))
     assert [step.argv[2:] for step in plan.steps if isinstance(step, Run)] == [
-        ("daemon-reload",), ("enable", "devtls.service"), ("restart", "devtls.service"),
+        ("daemon-reload",), ("enable", "devtls-pac.socket"),
+        ("enable", "devtls.service"), ("restart", "devtls.service"),
     ]  # fmt: skip
     assert do(plan).done
     assert status_of(change, moved(desired)) is Status.APPLIED
     assert change.account(change.probe()).argv[0] == "/opt/new/python"
+
+
+def test_the_port_of_the_pac_file_is_held_whether_or_not_the_service_runs(
+    change: UserUnit, machine: Machine, systemd: Systemd, desired: DesiredState, do: Do
+) -> None:
+    """A browser's proxy setting names it: while nobody listens, any user of the machine may."""
+    install(change, desired, do)
+    directory = machine.config_home / "systemd/user"
+    socket = (directory / "devtls-pac.socket").read_text().splitlines()
+    assert {
+        "ListenStream=127.0.0.1:15354",
+        "ListenStream=[::1]:15354",
+        "FileDescriptorName=pac",
+        "Service=devtls.service",
+        "WantedBy=sockets.target",
+    } <= set(socket)
+    assert {"Wants=devtls-pac.socket", "After=devtls-pac.socket", "Sockets=devtls-pac.socket"} <= set(
+        unit_text(change).splitlines()
+    )
+    assert systemd.enabled == {"devtls.service", "devtls-pac.socket"}
+    moved_port = replace(desired, pac_port=25354)
+    assert status_of(change, moved_port) is Status.OUTDATED
+    assert install(change, moved_port, do).done
+    assert status_of(change, moved_port) is Status.APPLIED
+    assert "ListenStream=127.0.0.1:25354" in (directory / "devtls-pac.socket").read_text()
+    without = replace(desired, pac_port=None)
+    assert install(change, without, do).done
+    assert status_of(change, without) is Status.APPLIED
+    assert not (directory / "devtls-pac.socket").exists()
+    assert "devtls-pac" not in unit_text(change)
+
+
+def test_a_unit_of_an_older_devtls_gets_the_socket(
+    change: UserUnit, machine: Machine, desired: DesiredState, do: Do
+) -> None:
+    install(change, replace(desired, pac_port=None), do)
+    assert status_of(change, desired) is Status.OUTDATED
+    assert install(change, desired, do).done
+    assert (machine.config_home / "systemd/user/devtls-pac.socket").is_file()
+
+
+def test_a_socket_unit_of_somebody_else_is_left_alone(
+    change: UserUnit, machine: Machine, desired: DesiredState
+) -> None:
+    path = machine.config_home / "systemd/user/devtls-pac.socket"
+    path.parent.mkdir(parents=True)
+    path.write_text("[Socket]\nListenStream=127.0.0.1:15354\n")
+    state = change.state(change.probe(), desired)
+    assert (state.status, "devtls-pac.socket was not written by devtls" in state.detail) == (Status.MANUAL, True)
+    assert not change.apply_plan(change.probe(), desired)
 
 
 def test_a_file_that_was_asked_for_is_kept_when_nobody_asks_again(
