@@ -35,6 +35,7 @@ help:
 	@echo 'make clean   remove what these made'
 
 demo: $(VENV)/.runtime
+	@echo 'In this directory devtls is $(BIN)/devtls.'
 	@$(BIN)/devtls demo
 
 quick: $(VENV)/.dev

@@ -85,11 +85,16 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
         """Every intermediate whose key is here."""
         return (self.intermediate, *self.others)
 
+    @cached_property
+    def _issuers(self) -> dict[RecordedKind, Intermediate]:
+        kinds: tuple[Kind, ...] = ("server", "client")
+        found = {kind: next((each for each in self.intermediates if each.signs(kind)), None) for kind in kinds}
+        return {kind: each for kind, each in found.items() if each is not None}
+
     def issuer_for(self, kind: Kind) -> Intermediate:
         """Return the intermediate that signs certificates of that kind; raises CertificateError when none does."""
-        for each in self.intermediates:
-            if each.signs(kind):
-                return each
+        if kind in self._issuers:
+            return self._issuers[kind]
         raise CertificateError(
             f"This CA was imported, and its certificate is not for {kind}s: they would be refused everywhere.",
             hint="devtls ca renew makes a CA that signs for servers and for clients",
@@ -162,9 +167,9 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def not_after(self) -> datetime:
-        """When the first of root and intermediates ends."""
+        """When the first of root and the intermediates that sign ends."""
         # A chain is good only while all of it is.
-        return min(certificate.not_valid_after_utc for certificate in self.certificates)
+        return min(one.not_valid_after_utc for each in self._issuers.values() for one in self.path_of(each))
 
     @property
     def root_crl_path(self) -> str:
@@ -217,15 +222,11 @@ class Authority(msgspec.Struct, frozen=True, dict=True):
 
     def serials_of(self, issuer: Intermediate, history: History) -> frozenset[str]:
         """Return the serial numbers in a register of what an intermediate signed."""
-        # Lines from before a CA had several intermediates name none; whatever fits none is that for servers'.
-        usual: dict[RecordedKind, str] = {
-            kind: next((each.name for each in self.intermediates if each.signs(kind)), self.intermediate.name)
-            for kind in ("server", "client")
-        }
 
+        # Lines from before a CA had several intermediates name none; whatever fits none is that for servers'.
         def is_its(serial: str) -> bool:
             name, kind = history.issuer_of(serial)
-            return kind != "intermediate" and issuer.name == (name or usual[kind])
+            return kind != "intermediate" and issuer.name == (name or self._issuers.get(kind, self.intermediate).name)
 
         return frozenset(filter(is_its, (*history.issued, *history.revoked)))
 

@@ -34,9 +34,10 @@ _QUIET = {
     "NUXT_TELEMETRY_DISABLED": "1",
     "STORYBOOK_DISABLE_TELEMETRY": "1",
     "NG_CLI_ANALYTICS": "false",
-    "CI": "1",
 }
 _INSTALL_TIMEOUT_S = 300
+_READY_S = 120.0
+"""How long a first build may take on a busy machine."""
 _EVENT_TIMEOUT_S = 20.0
 
 Environ = Mapping[str, str]
@@ -56,7 +57,7 @@ class FrameworkApp:
         """Run it until the block ends."""
         argv = [part.format(port=self.port) for part in self.argv]
         env = {**self.env, "PORT": str(self.port)}
-        return running(argv, directory=self.directory, port=self.port, env=env)
+        return running(argv, directory=self.directory, port=self.port, env=env, ready_s=_READY_S)
 
     def write(self, file: str, old: str, new: str) -> None:
         """Change a file as its author would, in place."""

@@ -61,9 +61,14 @@ class Serving:
 
 @asynccontextmanager
 async def running(
-    argv: Sequence[str], *, directory: Path, port: int, env: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    *,
+    directory: Path,
+    port: int,
+    env: Mapping[str, str] | None = None,
+    ready_s: float = _READY_TIMEOUT_S,
 ) -> AsyncIterator[Program]:
-    """Run a program in `folder` until the block ends; entered when `port` accepts on loopback."""
+    """Run a program in a directory until the block ends; entered when `port` accepts on loopback, within `ready_s`."""
     log = directory / f".output-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -77,7 +82,7 @@ async def running(
         )
     program = Program(process, log)
     try:
-        await _until_accepting(program, port)
+        await _until_accepting(program, port, ready_s)
         yield program
     finally:
         await _end(process)
@@ -109,8 +114,8 @@ def export_root(home: Path, env: Mapping[str, str] | None = None) -> Path:
     return path
 
 
-async def _until_accepting(program: Program, port: int) -> None:
-    deadline = asyncio.get_running_loop().time() + _READY_TIMEOUT_S
+async def _until_accepting(program: Program, port: int, ready_s: float) -> None:
+    deadline = asyncio.get_running_loop().time() + ready_s
     while not _accepts(port):
         late = asyncio.get_running_loop().time() > deadline
         if late or program.process.poll() is not None:

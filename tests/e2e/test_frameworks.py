@@ -95,8 +95,8 @@ async def test_hot_reload_works_below_localhost_at_once_and_below_dev_local_when
         app.follow(setting)
         async with app.running(), opened(home, require_tool) as browser:
             page = await browser.open(proxy.url("dev.local"), timeout_s=LOAD_S)
-            assert (page.error, page.status) == ("", 200)
             await reloads_hot(page, app, file)
+            assert (page.error, page.status) == ("", 200)
         assert len(proxy.advice("host_check")) == 1
 
 
@@ -130,8 +130,9 @@ async def test_hot_reload_that_dials_the_apps_own_port_works_when_the_advice_is_
         async with app.running(), opened(home, require_tool) as browser:
             for zone in ("dev.local", "localhost"):
                 page = await browser.open(proxy.url(zone, path), timeout_s=LOAD_S)
-                assert (page.error, page.status) == ("", 200)
+                # Storybook tries its port before it listens: what comes first may be our page, which reloads by itself.
                 await reloads_hot(page, app, "src/greeting.js")
+                assert (page.error, page.status) == ("", 200)
 
 
 async def test_express_session_gets_its_secure_cookie_when_the_advice_is_followed(

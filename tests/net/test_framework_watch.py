@@ -11,6 +11,7 @@ from devtls.http.events import Data, EndOfMessage, Headers, Request, Response
 from devtls.http.frameworks.advice import FrameworkFinding
 from devtls.http.frameworks.host_check import SNIFF_BYTES
 from devtls.net.framework_watch import ResponseWatch, RouteWatch, asks_for_look
+from tests.net.harness import Proxy, answering, app
 
 VITE = (
     b'Blocked request. This host ("app.dev.local") is not allowed.\nAdd it to server.allowedHosts in vite.config.js.\n'
@@ -134,3 +135,25 @@ def test_a_script_is_asked_for_in_an_encoding_that_can_be_read() -> None:
     watched.see(200, SCRIPT, b"const hmrPort = null;")
     request = asking(b"/main.js", [encodings])
     assert watched.watch(request).readable(request) is request
+
+
+async def test_a_script_is_asked_for_readably_passes_whole_and_is_looked_at_once(running: Proxy) -> None:
+    fields = b"Content-Type: text/javascript\r\nContent-Encoding: gzip\r\n"
+    packed = gzip.compress(CLIENT, mtime=0)
+    async with app(answering(packed, fields=fields)) as backend:
+        running.route(f"app = {backend.port}")
+        for _ in range(2):
+            reply = await running.get(b"/@vite/client", fields=b"Accept-Encoding: gzip, br\r\n")
+            assert reply.body == packed
+        heads = [head for connection in backend.connections for head in connection.heads]
+    assert [b"Accept-Encoding: gzip, br\r\n" in head for head in heads] == [False, True]
+    assert [host for host, _ in running.noted.findings] == ["app.dev.local"]
+
+
+async def test_a_redirect_to_plain_http_is_moved_and_seen(running: Proxy) -> None:
+    fields = b"Location: http://app.dev.local/there\r\nX-Powered-By: Express\r\n"
+    async with app(answering(b"", status=b"302 Found", fields=fields)) as backend:
+        running.route(f"app = {backend.port}")
+        reply = await running.get()
+    assert reply.field(b"location")[0].endswith(b"/there")
+    assert [found.advice.problem[:9] for _, found in running.noted.findings] == ["takes its"]

@@ -15,7 +15,9 @@ from devtls.names import Hostname
 from devtls.pki.authority import Authority
 from devtls.pki.imported import ImportBundle, validate_import
 from devtls.pki.intermediate import Intermediate, profile_gaps
+from devtls.pki.profile import build_intermediate
 from devtls.pki.register import History, Issued, RecordedKind, Revoked
+from devtls.pki.revocation import entries_for, load_crl
 from tests.pki.attacker import of_earlier_profile
 from tests.pki.conftest import fixed_key
 
@@ -105,6 +107,10 @@ def test_a_serial_number_belongs_to_the_intermediate_that_the_register_names_or_
     assert authority.serials_of(server, history) == {"0a", "0f"}
     assert authority.serials_of(client, history) == {"0b", "0c", "10"}
     assert history.issuer_of("0d") == ("", "intermediate")
+    assert history.intermediates == {"0d"}
+    entries = entries_for(History((*history.events, Revoked(serial="0d", at=now, reason="hold"))), None, {"0d"})
+    crl = load_crl(authority.root_crl(fixed_key(1001), number=2, this_update=now, revoked=entries))
+    assert [entry.serial_number for entry in crl] == [0x0D]
 
 
 def test_a_ca_from_elsewhere_without_purposes_signs_everything(now: datetime) -> None:
@@ -115,3 +121,25 @@ def test_a_ca_from_elsewhere_without_purposes_signs_everything(now: datetime) ->
     made = Intermediate(bare.sign(key, SHA256()), key)
     assert made.signs("server")
     assert made.signs("client")
+
+
+def test_an_intermediate_that_signs_nothing_today_ends_when_it_likes(authority: Authority, now: datetime) -> None:
+    """Room for spare ones, with a shorter life than the CA's."""
+    key = fixed_key(7)
+    begin = authority.root.not_valid_before_utc
+    certificate = build_intermediate(
+        key.public_key(),
+        authority.root,
+        fixed_key(1001),
+        zones=authority.zones,
+        serial=9,
+        crl="http://127.0.0.1/x.crl",
+        purpose="server",
+        life=(begin, begin + timedelta(days=30)),
+    )
+    spare = Intermediate(certificate, key, "server", "spare-1")
+    with_spare = replace(authority, others=(*authority.others, spare))
+    with_spare.check(now)
+    assert with_spare.issuer_for("server") is authority.intermediate
+    assert with_spare.not_after == authority.not_after
+    assert spare.certificate in with_spare.certificates

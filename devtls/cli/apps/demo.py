@@ -25,6 +25,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from devtls import demo as sample
+from devtls.cli.terminal.output import folded
 from devtls.cli.terminal.port_argument import PORT
 from devtls.cli.trust import trust
 from devtls.config import parse_route_argument
@@ -123,7 +124,9 @@ async def _serve(demo: Demo, log: Log, style: TerminalStyle, https_port: int | N
             nonlocal outcome
             hosts = _best_hosts(daemon)
             if not check:
-                click.echo(_introduction(demo, hosts, daemon.bound.https_port, style))
+                lines = _introduction(demo, hosts, daemon.bound.https_port, style).split("\n")
+                # The command stays whole: broken in two it could not be copied.
+                click.echo("\n".join(part for line in lines for part in ([line] if "curl" in line else folded(line))))
                 return
             outcome = await _check(demo.root_file, hosts, daemon.bound.https_port)
             process.shutdown.end()

@@ -6,8 +6,8 @@ framework's source and seen from a running one. Refuses to guess: a response tha
 without DEBUG, an empty 403) is not recognised.
 
 What works without touching the app differs, and the table says so. Next.js and the checks of forms look at Origin,
-which the browser sets, and so does Jupyter for its kernels; Rails also looks at X-Forwarded-Host: for those
-`host = "upstream"` changes nothing.
+which the browser sets; so do Jupyter for its kernels, Storybook and webpack-dev-server for their WebSockets. Rails also
+looks at X-Forwarded-Host. For those `host = "upstream"` changes nothing, or only half.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ _NO_TYPE = rb"\Z"
 """Node's bare `res.end(text)`: what tells Next's "Unauthorized" from that of an app that answers on purpose."""
 _HTML = rb"(?i)text/html"
 _TEXT = rb"(?i)text/plain"
+_TEXT_OR_NONE = rb"(?i)text/plain|\Z"
 
 _NEXT = _refusal("Next.js", Remedy("next.config.js", 'allowedDevOrigins: ["{host}"]'), upstream=False)
 
@@ -90,13 +91,17 @@ SIGNS = (
         403,
         _NO_TYPE,
         rb"\AInvalid Host header\Z",
-        _refusal("webpack-dev-server", Remedy("webpack.config.js", 'devServer: { allowedHosts: ["{host}"] }')),
+        _refusal(
+            "webpack-dev-server",
+            Remedy("webpack.config.js", 'devServer: { allowedHosts: ["{host}"] }'),
+            upstream=False,
+        ),
     ),
     _ResponsePattern(
         403,
         _TEXT,
         rb"\AInvalid host\Z",
-        _refusal("Storybook", Remedy(".storybook/main.js", 'core: { allowedHosts: ["{host}"] }')),
+        _refusal("Storybook", Remedy(".storybook/main.js", 'core: { allowedHosts: ["{host}"] }'), upstream=False),
     ),
     _ResponsePattern(
         403,
@@ -113,7 +118,7 @@ SIGNS = (
     # Astro has the sentence from SvelteKit. Neither believes X-Forwarded-Proto unasked, so its own origin is http.
     _ResponsePattern(
         403,
-        _TEXT,
+        _TEXT_OR_NONE,
         rb"\ACross-site [A-Z]+ form submissions are forbidden\Z",
         _refusal(
             "Astro",

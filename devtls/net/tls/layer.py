@@ -205,17 +205,14 @@ class TlsLayer(asyncio.Protocol):
                 self._end_of_peer(truncated=False)
                 return
             self._app.data_received(data)
-            # Counted over turns: to tell them apart would cost more than to end one early now and then.
-            self._share -= len(data) + _RECORD_COST
-            if self._share < 0:
-                self._share = SHARE_BYTES
-                reading.end_turn()
             # Saves a read that can only raise SSLWantReadError.
             if not incoming.pending and not self.ssl_object.pending() and not incoming.eof and not self._aside:
                 return
-            if not until:
-                until = perf_counter() + SHARE_S
-            elif perf_counter() > until:
+            # Counted over turns: to tell them apart would cost more than to end one early now and then.
+            self._share -= len(data) + _RECORD_COST
+            until = until or perf_counter() + SHARE_S
+            if self._share < 0 or perf_counter() > until:
+                self._share = SHARE_BYTES
                 reading.end_turn()
 
     def _end_of_peer(self, *, truncated: bool) -> None:

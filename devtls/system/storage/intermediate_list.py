@@ -69,8 +69,8 @@ def read_list(directory: Path) -> tuple[ListedIntermediate, ...]:
     except msgspec.DecodeError as error:
         raise StateError(f"{path} is damaged.", path=str(path), hint=NEW_CA) from error
     names = [each.name for each in listed]
-    # The first one's files are those that the seal holds, so its name is fixed.
-    sound = names[:1] == [SERVER_INTERMEDIATE] and len(set(names)) == len(names) and all(map(_NAME.match, names))
-    if not sound:
+    sound = len(set(names)) == len(names) and all(map(_NAME.match, names))
+    # The first one's files are those that the seal holds, so its name is fixed, and it signs for servers.
+    if not sound or names[:1] != [SERVER_INTERMEDIATE] or listed[0].purpose == "client":
         raise StateError(f"{path} is damaged.", path=str(path), hint=NEW_CA)
     return listed

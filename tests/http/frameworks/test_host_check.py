@@ -43,6 +43,7 @@ def told(advice: FrameworkAdvice | None, seen: str = "", project: Project | None
         (403, b"text/plain", b"Blocked host: app.dev.local", "Rails", 'config.hosts << "app.dev.local"'),
         (403, HTML, CSRF, "Django's CSRF check", "SECURE_PROXY_SSL_HEADER"),
         (403, b"text/plain;charset=UTF-8", FORMS, "Astro", '[{ hostname: "app.dev.local", protocol: "https" }]'),
+        (403, b"", FORMS, "Astro", "[{ hostname:"),  # SvelteKit's own has no Content-Type
         (403, HTML, JUPYTER % b"", "Jupyter", 'local_hostnames = ["localhost", "app.dev.local", "app.localhost"]'),
         (
             400,

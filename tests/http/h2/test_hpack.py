@@ -379,3 +379,11 @@ def test_no_hop_behind_may_put_into_a_table_what_was_held_back_from_ours() -> No
     # RFC 7541 6.2.3: what came never indexed must leave so; all literals do
     assert encode_field((b"authorization", b"secret"))[0] & 0xF0 == 0x10
     assert encode_field((b"x-token", b"secret"))[0] == 0x10
+
+
+def test_a_block_may_change_the_tables_size_twice_and_no_more() -> None:
+    """RFC 7541 4.2: the smallest size since the last block, and the final one."""
+    assert FieldDecoder().decode(b"\x20\x3f\xe1\x1f\x82").entries
+    with pytest.raises(ConnectionFault, match="more than twice") as caught:
+        FieldDecoder().decode(b"\x20\x21\x3f\xe1\x1f\x82")
+    assert caught.value.code is ErrorCode.COMPRESSION_ERROR

@@ -68,6 +68,19 @@ def _asking() -> H2UpstreamCodec:
     return client
 
 
+def test_a_response_whose_stream_depends_on_itself_is_an_error_of_that_stream() -> None:
+    """RFC 7540 5.3.1; the request of another stream goes on."""
+    client = opened_client()
+    client.request(asked(7))
+    client.request(asked(9))
+    client.data_to_send()
+    head = headers(1, OK)[9:]
+    flags = frames.END_HEADERS | frames.END_STREAM | frames.PRIORITISED
+    events = client.receive_data(frame(frames.HEADERS, flags, 1, b"\0\0\0\1\x10" + head) + headers(3, OK), 0.0)
+    assert [type(event) for _, event in events] == [Reset, Response, EndOfMessage]
+    assert codes(client) == [(1, ErrorCode.PROTOCOL_ERROR)]
+
+
 def test_the_end_of_a_request_without_a_body_stands_in_its_head() -> None:
     client = opened_client()
     client.request(asked(7))

@@ -77,12 +77,25 @@ async def test_a_body_that_turns_out_to_be_none_is_sent_with_the_length_0() -> N
     assert await made.written() == START + b"Content-Length: 0\r\n\r\n"
 
 
-async def test_a_body_that_goes_on_is_chunked_at_once() -> None:
+async def test_a_body_that_goes_on_is_chunked_when_the_sockets_were_read_once_more() -> None:
     made = Made()
     head = START + b"Transfer-Encoding: chunked\r\n\r\n"
-    assert made.send(post(), Data(1, b"he")) == head + b"2\r\nhe\r\n"
+    assert made.send(post(), Data(1, b"he")) == b""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert made.transport.taken() == head + b"2\r\nhe\r\n"
     made.send(Data(1, b"llo"), EndOfMessage(1))
     assert await made.written() == b"3\r\nllo\r\n0\r\n\r\n"
+
+
+async def test_an_end_just_behind_the_body_is_waited_for() -> None:
+    """curl and Go send it in an empty DATA of its own."""
+    made = Made()
+    assert made.send(post()) == b""
+    assert made.send(Data(1, b"hello")) == b""
+    assert made.send(EndOfMessage(1)) == START + b"Content-Length: 5\r\n\r\nhello"
+    await asyncio.sleep(0.03)
+    assert made.transport.written == b""
 
 
 async def test_a_head_without_a_body_waits_a_moment_and_no_longer() -> None:

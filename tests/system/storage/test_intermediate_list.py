@@ -131,6 +131,7 @@ def test_lines_without_an_issuer_go_by_kind_and_a_revocation_may_name_one(keysto
         ('{"format": 1, "intermediates": []}', "damaged"),
         ('{"format": 1, "intermediates": [{"name": "other", "purpose": "server"}]}', "damaged"),
         ('{"format": 1, "intermediates": [{"name": "intermediate", "purpose": "mail"}]}', "damaged"),
+        ('{"format": 1, "intermediates": [{"name": "intermediate", "purpose": "client"}]}', "damaged"),
         (
             '{"format": 1, "intermediates": [{"name": "intermediate", "purpose": "server"},'
             ' {"name": "../x", "purpose": "client"}]}',
@@ -148,8 +149,8 @@ def test_a_list_of_a_later_version_and_a_damaged_one_are_refused(keystore: Keyst
 def test_a_purpose_that_the_certificate_has_not_is_refused(keystore: Keystore) -> None:
     authority = keystore.create(DEFAULT_ZONES, NOW)
     path = keystore.directory_of(authority) / "intermediates.json"
-    replace_private_file(path, path.read_bytes().replace(b'"server"', b'"client"'))
-    with pytest.raises(StateError, match="is not for clients alone"):
+    replace_private_file(path, path.read_bytes().replace(b'"client"', b'"server"'))
+    with pytest.raises(StateError, match="is not for servers alone"):
         keystore.load(NOW)
 
 
