@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from devtls.config import Config, Merged
+from devtls.daemon.client_listeners import ClientListeners
 from devtls.daemon.console.framework_hints import FrameworkHints
 from devtls.daemon.console.log import Log
 from devtls.daemon.generation import Generation, Site
@@ -30,7 +31,7 @@ from devtls.daemon.late_parts import (
     make_pac_site,
     make_revocations,
 )
-from devtls.daemon.limits import Admission, descriptor_shares, pool_limits, response_limits, server_limits
+from devtls.daemon.limits import Admission, pool_limits, response_limits, server_limits
 from devtls.daemon.listeners import HTTP_PORT, BoundListeners, bind_listeners
 from devtls.daemon.own_targets import refuse_own_targets
 from devtls.daemon.shutdown import close_early, drain
@@ -41,14 +42,11 @@ from devtls.daemon.sites.static import StaticSites
 from devtls.daemon.source import JoinedRoutes, Source
 from devtls.daemon.upstream_tls import ClientContexts
 from devtls.errors import DevtlsError
-from devtls.net.client.listener import ConnectionLimiter, TlsGate, https_protocol, redirect_protocol
 from devtls.net.client.service import ProxyService
-from devtls.net.listener import Listener
 from devtls.net.tls.contexts import HTTP_1, HTTP_2, ContextCache
 from devtls.net.upstream.pool import Pool
 from devtls.pki.leaf import Signer
 from devtls.routing import ClientAuth, RouteTable, Snapshot, build_routes
-from devtls.system.machine.descriptors import descriptor_limit
 from devtls.system.machine.project import find_project
 from devtls.system.machine.watch import ConfigWatch
 from devtls.system.storage.keystore import Keystore
@@ -75,6 +73,8 @@ class Daemon:
         """Called on the watch's thread; nobody calls it before `watch` is started."""
         self.joined: tuple[JoinedRoutes, ...] = ()
         """The routes of processes that joined this proxy."""
+        self.addresses_changed: Callable[[], None] = lambda: None
+        """Called when names resolve or ports are open that were not before."""
         self.listeners_closed: Callable[[], None] = lambda: None
         """Called at the end as soon as others may have the ports."""
         self.generation: Generation
@@ -90,10 +90,8 @@ class Daemon:
         private = PrivateSockets(source.paths.runtime_dir, self._admission.private_site)
         self._static = StaticSites(private, source.paths, log.report)
         self.control = ControlSite(source.paths.runtime_dir, self._admission.control_site())
-        self._listeners: list[Listener] = []
         self.contexts: ContextCache
-        self._gate: TlsGate
-        self._inside: ConnectionLimiter
+        self._clients: ClientListeners
         self._reloading = asyncio.Lock()
 
     # -- start --------------------------------------------------------------------------------------------------------
@@ -201,33 +199,16 @@ class Daemon:
         )
         # Routed names are never evicted by whatever other names clients ask for.
         self.contexts.pin(generation.snapshot.routes.exact_hosts())
-        self._gate = TlsGate(self.service, self.contexts, config.limits.handshake_timeout_s)
-        self._listeners = [self._https_listener()]
-        if self.bound.http is not None:
-            places = self._admission.auxiliary()
-            redirect = redirect_protocol(self.service, places)
-            self._listeners.append(Listener(self.bound.http, redirect, places, report=self.log.report))
-        for listener in self._listeners:
-            # Listeners before sites: requests are what a start is measured by.
-            await listener.start()
+        self._clients = ClientListeners(
+            self.service, self.contexts, self._admission, self.log, config.limits.handshake_timeout_s
+        )
+        # Listeners before sites: requests are what a start is measured by.
+        await self._clients.start(self.bound)
         self.pki = PkiSite(self.keystore, generation.authority, self.log, self._admission.auxiliary_site())
         self._sites += [self._static, self.pki]
         self._connect_acme()
         for site in self._sites:
             await site.start()
-
-    def _https_listener(self) -> Listener:
-        service, shares = self.service, descriptor_shares(descriptor_limit())
-        self._admission.shares = shares
-        if (wanted := service.limits.max_connections) > shares.clients:
-            self.log.say(
-                f"This process may open {descriptor_limit()} files: {shares.clients} clients at once, not {wanted} "
-                "(max_connections); ulimit -n raises it.",
-                event="few_descriptors",
-            )
-        self._inside = ConnectionLimiter(service, lambda: min(service.limits.max_connections, shares.clients))
-        protocol, places = https_protocol(service, self._gate, self._inside), self._inside.connections
-        return Listener(self.bound.https, protocol, places, turns_away=True, report=self.log.report)
 
     def _connect_acme(self) -> None:
         """Join the ACME server to port 80's listener and to the end of the proxy, once it was ever switched on."""
@@ -238,6 +219,13 @@ class Daemon:
             self._acme.http_is_ours = self.bound.http_port == HTTP_PORT
             self._sites.append(self._acme)
         self.service.challenges = self._acme.challenges if self.config.acme.enabled else None
+
+    async def open_besides(self, bound: BoundListeners) -> None:
+        """Accept at the ports that `bound` has besides those of now; addresses name its https port from now on."""
+        before, self.bound = self.bound, bound
+        await self._clients.replace(before, bound)
+        if self._acme is not None:
+            self._acme.http_is_ours = bound.http_port == HTTP_PORT
 
     # DNS and PAC are made when they are first asked for: `run` starts them after the first answer, and no start imports
     # them.
@@ -252,7 +240,7 @@ class Daemon:
     @cached_property
     def pac(self) -> PacSite:
         """The port for browsers that use devtls as their proxy."""
-        entrance = (self.service, self._gate, self._inside, self._admission.auxiliary(), self.bound.pac)
+        entrance = (self.service, self._clients.gate, self._clients.inside, self._admission.auxiliary(), self.bound.pac)
         site = make_pac_site(self.generation, self.bound.https, self.log, entrance)
         self._sites.append(site)
         return site
@@ -317,7 +305,7 @@ class Daemon:
         self.service.limits = server_limits(after.snapshot.config.limits)
         limits = after.snapshot.config.limits
         self.service.pool.limit(pool_limits(limits), response_limits(limits))
-        self._gate.handshake_timeout_s = after.snapshot.config.limits.handshake_timeout_s
+        self._clients.limit_handshakes(after.snapshot.config.limits.handshake_timeout_s)
         if after.authority is not before.authority:
             # Every cached leaf goes with it: it was signed by a CA that may be retired next.
             self.contexts.replace_issuer(make_issuer(after.authority, self.keystore.state_dir))
@@ -361,8 +349,7 @@ class Daemon:
         service = self.service
         # Before the listeners stop: connections that were accepted a moment ago close after one response.
         service.draining = True
-        for listener in self._listeners:
-            listener.stop()
+        self._clients.stop()
         public = [site for site in self._sites if not isinstance(site, StaticSites) and site is not self._acme]
         closing = await close_early(public)
         self.listeners_closed()

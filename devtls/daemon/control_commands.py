@@ -32,6 +32,8 @@ from devtls.daemon.status import (
     stamp,
 )
 from devtls.errors import DevtlsError, NotRunning, Refused
+from devtls.system.changes.change import Part
+from devtls.system.changes.record import ChangeRecord
 from devtls.system.control.port import ControlPort
 from devtls.system.control.unix_socket import ControlSocket, peer_uid
 from devtls.web.control_endpoint import Lease, make_control_app
@@ -82,7 +84,8 @@ class ControlCommands:
     async def status(self) -> StatusAnswer:
         """Look at apps and names, then tell."""
         findings = await probe(self._daemon)
-        return StatusAnswer(serve=describe(self._daemon, self._info(), findings, datetime.now(UTC)))
+        set_up = await asyncio.to_thread(_ports_are_set_up, self._daemon)
+        return StatusAnswer(serve=describe(self._daemon, self._info(set_up), findings, datetime.now(UTC)))
 
     async def add(self, asked: AddRequest) -> Done:
         """Take a route for this run, in the place of the one that had its name and path."""
@@ -180,7 +183,12 @@ class ControlCommands:
 
     async def look(self, asked: RefreshRequest) -> Done:
         """Take over what changed in the state directory, before the next look would."""
-        error = await self._state_watch().look(by_command=True)
+        watch = self._state_watch()
+        before = self._daemon.bound
+        error = await watch.look(by_command=True, set_up=asked.setup)
+        # What has just opened a port has shown them already.
+        if asked.setup and self._daemon.bound is before:
+            await watch.show_addresses()
         return Done(routes=await self._routes()) if error is None else _failed(error)
 
     @property
@@ -200,7 +208,7 @@ class ControlCommands:
     def _joined(self) -> tuple[JoinedProcess, ...]:
         return tuple(describe_joined(one) for one in self._projects.all)
 
-    def _info(self) -> ProcessInfo:
+    def _info(self, ports_set_up: bool) -> ProcessInfo:
         failed = self._reloader.error
         return ProcessInfo(
             since=self._since,
@@ -209,12 +217,23 @@ class ControlCommands:
             late=self._reloader.late,
             authority_deleted=self._state_watch().is_orphan,
             joined=self._joined(),
+            ports_set_up=ports_set_up,
         )
 
     async def _routes(self) -> tuple[RouteStatus, ...]:
         routes = self._daemon.generation.snapshot.routes.routes
         names = await resolve_all([host for route in routes for host in route.hosts])
         return describe_routes(self._daemon, None, datetime.now(UTC), names)
+
+
+def _ports_are_set_up(daemon: Daemon) -> bool:
+    """Say whether `devtls setup` has opened the ports by a method that a running proxy cannot follow; blocks."""
+    if not daemon.bound.forbidden:
+        return False
+    try:
+        return bool(ChangeRecord(daemon.source.paths.state_dir).entries(Part.PORTS))
+    except (DevtlsError, OSError):  # `devtls doctor` tells of a damaged record
+        return False
 
 
 def _failed(error: DevtlsError) -> Done:

@@ -43,6 +43,10 @@ class BoundListeners(msgspec.Struct):
     """The port of the PAC file, where systemd or launchd holds it; else it is opened later."""
     sent_here: int | None = None
     """The port from which the system sends plain HTTP to the https port, which redirects it."""
+    former: Bound | None = None
+    """The stand-in of the start, which goes on beside the usual port that was to be had later."""
+    forbidden: frozenset[int] = frozenset()
+    """The usual ports that this user was not allowed to have."""
 
     @property
     def https_port(self) -> int:
@@ -57,7 +61,7 @@ class BoundListeners(msgspec.Struct):
     def close(self) -> None:
         """Close them again."""
         self.https.close()
-        for bound in (self.http, self.pac):
+        for bound in (self.former, self.http, self.pac):
             if bound is not None:
                 bound.close()
 
@@ -66,13 +70,14 @@ def bind_listeners(serve: ServeConfig, pac: PacConfig = _USUAL_PAC) -> BoundList
     """Bind the ports of `serve`. Raises PortInUse (with its holder), PortForbidden, Refused, DevtlsError."""
     addresses = serve.listen or LOOPBACK
     notes: list[str] = []
+    forbidden: set[int] = set()
     https, http, held = _take_activated(serve, pac, notes)
     sent_here = None
     try:
-        https = https or _open_https(serve.https_port, addresses, notes)
+        https = https or _open_https(serve.https_port, addresses, notes, forbidden)
         if http is None and serve.redirect:
             sent_here = _sent_here(serve, https)
-            http = _open_http(serve, https.port, addresses, notes) if sent_here is None else None
+            http = _open_http(serve, https.port, addresses, notes, forbidden) if sent_here is None else None
     except DevtlsError:
         for bound in (https, http, held):
             if bound is not None:
@@ -80,7 +85,34 @@ def bind_listeners(serve: ServeConfig, pac: PacConfig = _USUAL_PAC) -> BoundList
         raise
     if https.missing:
         notes.append(https.missing[0].upper() + https.missing[1:] + ".")
-    return BoundListeners(https, http, tuple(notes), held, sent_here)
+    return BoundListeners(https, http, tuple(notes), held, sent_here, forbidden=frozenset(forbidden))
+
+
+def bind_forbidden(bound: BoundListeners) -> BoundListeners:
+    """Return `bound` with those of its forbidden ports besides that this user may have by now. May block.
+
+    A port that somebody else has got by then is theirs for good: to take it while they restart would break them.
+    """
+    found: dict[int, Bound] = {}
+    forbidden = set(bound.forbidden)
+    for port in bound.forbidden:
+        try:
+            found[port] = _bind_somehow(port, bound.https.addresses)
+        except PortForbidden:
+            continue
+        except DevtlsError:
+            forbidden.discard(port)
+    forbidden -= found.keys()
+    notes = tuple(note for note in bound.notes if not any(note.startswith(f"Port {port} ") for port in found))
+    https = found.get(HTTPS_PORT)
+    return msgspec.structs.replace(
+        bound,
+        https=https or bound.https,
+        http=found.get(HTTP_PORT) or bound.http,
+        notes=notes,
+        former=bound.former if https is None else bound.https,
+        forbidden=frozenset(forbidden),
+    )
 
 
 def _take_activated(
@@ -97,7 +129,7 @@ def _take_activated(
     return inherited.https, inherited.http, inherited.pac
 
 
-def _open_https(port: int | None, addresses: Sequence[str], notes: list[str]) -> Bound:
+def _open_https(port: int | None, addresses: Sequence[str], notes: list[str], forbidden: set[int]) -> Bound:
     if port not in (None, HTTPS_PORT):
         return _bind(port, addresses, "--https-port 0 takes any free port")
     try:
@@ -113,6 +145,7 @@ def _open_https(port: int | None, addresses: Sequence[str], notes: list[str]) ->
             bound.close()
             raise
     hint = _FORBIDDEN_HINTS.get(sys.platform, "")
+    forbidden.add(HTTPS_PORT)
     notes.append(
         f"Port {HTTPS_PORT} is closed to this user, so it is {HTTPS_STAND_IN}.{f' To get it: {hint}' if hint else ''}"
     )
@@ -129,7 +162,9 @@ def _is_redirected(bound: Bound) -> bool:
     return True
 
 
-def _open_http(serve: ServeConfig, https_port: int, addresses: Sequence[str], notes: list[str]) -> Bound | None:
+def _open_http(
+    serve: ServeConfig, https_port: int, addresses: Sequence[str], notes: list[str], forbidden: set[int]
+) -> Bound | None:
     if serve.http_port is not None:
         return _bind(serve.http_port, addresses, "--no-redirect, or --http-port 0 for any free port")
     # Plain HTTP on the TLS port is told by its first byte, which is 0x16 in TLS (RFC 8446 5.1).
@@ -138,6 +173,7 @@ def _open_http(serve: ServeConfig, https_port: int, addresses: Sequence[str], no
     try:
         return _bind_somehow(HTTP_PORT, addresses)
     except PortForbidden:
+        forbidden.add(HTTP_PORT)
         notes.append(f"Port {HTTP_PORT} is closed to this user: http:// addresses are not redirected.")
     except PortInUse:
         holder = port_holder(HTTP_PORT) or "another program"

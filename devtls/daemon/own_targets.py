@@ -39,6 +39,8 @@ def refuse_own_targets(config: Config, bound: BoundListeners, pki_port: int) -> 
 def _listeners(bound: BoundListeners) -> Iterator[tuple[int, str]]:
     yield bound.https.port, "https"
     yield bound.https.public_port, "https"
+    if bound.former is not None:
+        yield bound.former.port, "https"
     if bound.http_port is not None:
         yield bound.http_port, "the redirect to https"
 

@@ -41,7 +41,7 @@ class Reloader:
         self.error: tuple[DevtlsError, datetime] | None = None
         """Why the last reload of what was asked for failed, and when; None when it did not."""
         self._spawn = spawn
-        self._show_banner = show_banner
+        self.show_banner = show_banner
         self._begun = daemon.generation
         self._log = daemon.log
         self._last_error = ""
@@ -135,7 +135,7 @@ class Reloader:
         self.warn_of_unverified()
         # The banner is about addresses: a changed limit moves none of them.
         if after.config.routes != before.config.routes or after.authority is not before.authority:
-            await self._show_banner()
+            await self.show_banner()
 
     def warn_of_unverified(self) -> None:
         """Name the routes whose https target is not verified."""

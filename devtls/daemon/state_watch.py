@@ -1,7 +1,8 @@
 """The watch on the state directory, every other second: changes that other commands make while this proxy serves.
 
 Owns the rhythm and what follows from each find: another CA, a deleted one, one that comes to its end, revocations,
-other CRLs for clients, a file that was allowed. Refuses to end for a state that cannot be read: the next look may.
+other CRLs for clients, a file that was allowed, ports that were opened. Refuses to end for a state that cannot be read:
+the next look may.
 Loaded after the start.
 """
 
@@ -10,10 +11,15 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
+import msgspec
+
 from devtls.daemon.assembly import Daemon
 from devtls.daemon.expiry import EndNotice
+from devtls.daemon.listeners import HTTP_PORT, HTTPS_PORT, BoundListeners, bind_forbidden
 from devtls.daemon.reload import Reloader
 from devtls.errors import DevtlsError
+from devtls.net.bind import Origin
+from devtls.system.changes.ports.nft import redirected_ports
 
 # Seconds: for what no command tells us of, such as devtls allow.
 _LOOK_S = 2.0
@@ -39,9 +45,10 @@ class StateWatch:
             except OSError as error:
                 self._log.report(f"the state folder cannot be read: {error.strerror or error}")
 
-    async def look(self, *, by_command: bool = False) -> DevtlsError | None:
+    async def look(self, *, by_command: bool = False, set_up: bool = False) -> DevtlsError | None:
         """Check once; returns what keeps a change from being taken over. Raises OSError."""
         async with self._looking:  # a command's look and ours would take the same CA over twice
+            await self.take_ports(set_up=set_up)
             return await self._look(by_command)
 
     async def _look(self, by_command: bool) -> DevtlsError | None:
@@ -65,6 +72,38 @@ class StateWatch:
             return await reloader.reload(f"{reloader.file_name} was allowed", by_itself=True)
         return None
 
+    async def take_ports(self, *, set_up: bool = False) -> None:
+        """Take the usual ports that were closed to this user at the start, when they are open now.
+
+        `set_up` says that `devtls setup` was there: then the system may redirect them.
+        """
+        daemon, before = self._daemon, self._daemon.bound
+        if not before.forbidden:
+            return
+        after = await asyncio.to_thread(bind_forbidden, before)
+        if set_up and HTTPS_PORT in after.forbidden:
+            after = await asyncio.to_thread(_with_redirect, after)
+        opened = sorted(before.forbidden - after.forbidden)
+        await daemon.open_besides(after)
+        if after.https_port == before.https_port and after.http_port == before.http_port:
+            return
+        ports = " and ".join(str(port) for port in opened)
+        also = f" {before.https_port} goes on beside {after.https_port}." if HTTPS_PORT in opened else ""
+        self._log.say(
+            f"devtls serves port{'s' if len(opened) > 1 else ''} {ports} too: the system lets this user have "
+            f"{'them' if len(opened) > 1 else 'it'} now.{also}",
+            event="ports",
+            https_port=after.https_port,
+            http_port=after.http_port,
+        )
+        self._reloader.tell_readiness()
+        await self.show_addresses()
+
+    async def show_addresses(self) -> None:
+        """Show the banner again, here and in the terminals of those that joined."""
+        self._daemon.addresses_changed()
+        await self._reloader.show_banner()
+
     async def refresh_policies(self) -> None:
         """Judge clients by the revocation lists as they are now; trouble is said once and changes nothing."""
         try:
@@ -79,3 +118,15 @@ class StateWatch:
                 event="authority_deleted",
             )
         self.is_orphan = deleted
+
+
+def _with_redirect(bound: BoundListeners) -> BoundListeners:
+    """Return `bound` as the listeners of the usual ports, if the system redirects those there; blocks."""
+    found = redirected_ports((HTTPS_PORT, HTTP_PORT), bound.https.port)
+    if HTTPS_PORT not in found:
+        return bound
+    https = msgspec.structs.replace(bound.https, origin=Origin.REDIRECTED, redirected_from=HTTPS_PORT)
+    notes = tuple(note for note in bound.notes if not any(note.startswith(f"Port {port} ") for port in found))
+    sent_here = HTTP_PORT if HTTP_PORT in found and bound.http is None else bound.sent_here
+    left = bound.forbidden - found
+    return msgspec.structs.replace(bound, https=https, notes=notes, sent_here=sent_here, forbidden=left)

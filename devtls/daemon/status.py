@@ -49,6 +49,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     late: str = ""
     authority_deleted: bool = False
     joined: tuple[JoinedProcess, ...] = ()
+    ports_set_up: bool = False
 
 
 def stamp(moment: datetime) -> str:
@@ -76,6 +77,7 @@ def introduce(daemon: Daemon, *, stopping: bool = False, joined: tuple[JoinedPro
         listen=daemon.bound.https.addresses,
         stopping=stopping,
         joined=joined,
+        usual_ports=daemon.config.serve.https_port is None,
         demo=daemon.source.demo,
     )
 
@@ -180,7 +182,14 @@ def _idle(state: UpstreamState) -> int:
 def _warnings(daemon: Daemon, life: ProcessInfo, findings: Findings, now: datetime) -> Iterator[Advice]:
     generation = daemon.generation
     for note in daemon.bound.notes:
-        yield Advice(note)
+        # Said at the start: it is no news, and no advice, once setup was there.
+        if not (life.ports_set_up and "is closed to this user" in note):
+            yield Advice(note)
+    if life.ports_set_up:
+        yield Advice(
+            f"The ports were set up since this devtls started on {daemon.bound.https.port}: the next start has them.",
+            "devtls stop, then devtls serve",
+        )
     routes = generation.snapshot.routes.routes
     for route in routes:
         if route.upstream.tls is not None and not route.upstream.tls.verify:

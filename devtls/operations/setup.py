@@ -15,6 +15,7 @@ from devtls.errors import DevtlsError, SetupFailed
 from devtls.names import Hostname
 from devtls.operations.changes import apply_all, planned_results
 from devtls.operations.context import Context
+from devtls.operations.control import RunningProxy, find_running, raise_failure, without_demos
 from devtls.operations.desired_state import (
     config_of_service,
     desired_state_of_service,
@@ -27,7 +28,9 @@ from devtls.system.changes.discovery import find_changes
 from devtls.system.changes.engine import Proposal, Result, propose
 from devtls.system.changes.service.account import is_service
 from devtls.system.machine.plan import Plan
+from devtls.web.control_messages import ABOUT, LOOK, About, RefreshRequest
 
+USUAL_HTTPS_PORT = 443
 USUAL_PARTS = (Part.NAMES, Part.PORTS)
 """The parts of a setup that names none; it trusts besides."""
 
@@ -140,6 +143,32 @@ def apply_setup(context: Context, plan: SetupPlan) -> SetupResult:
     if Part.NAMES in plan.request.parts and plan.hostnames:
         context.record.remember_hostnames(plan.hostnames)
     return SetupResult(trust, apply_all(context, plan.proposals))
+
+
+def tell_running(context: Context, plan: SetupPlan) -> tuple[str, ...]:
+    """Have every running proxy take over what setup has changed; returns a sentence about each, with what is left.
+
+    A proxy that cannot be told finds open ports out by itself in a moment: that is reported, and no failure.
+    """
+    sentences = []
+    for before in without_demos(find_running(context.paths, context.reporter)):
+        try:
+            raise_failure(before.send(LOOK, RefreshRequest(setup=True)).error, f"{before.label} goes on as before: ")
+            after = before.get(ABOUT, About)
+        except DevtlsError as error:
+            context.reporter.error(error)
+            continue
+        sentences.append(_sentence(before, after, Part.PORTS in plan.request.parts))
+    return tuple(sentences)
+
+
+def _sentence(before: RunningProxy, after: About, with_ports: bool) -> str:
+    if after.https_port != before.about.https_port:
+        return f"{before.label} serves port {after.https_port} too now; {before.about.https_port} goes on."
+    if with_ports and after.https_port != USUAL_HTTPS_PORT and after.usual_ports:
+        port = f"port {USUAL_HTTPS_PORT}"
+        return f"{before.label} goes on at port {after.https_port}: devtls stop, then devtls serve, takes {port}."
+    return f"{before.label} has taken over what was changed."
 
 
 def _apply_trust(context: Context, plan: TrustPlan) -> TrustResult:

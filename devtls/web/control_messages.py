@@ -142,6 +142,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     listen: tuple[str, ...] = ()
     stopping: bool = False
     joined: tuple[JoinedProcess, ...] = ()
+    usual_ports: bool = False
+    """Its ports are the usual ones or their stand-in: nobody asked for another."""
     demo: bool = False
     format: int = FORMAT
 
@@ -216,8 +218,12 @@ class RevokedRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefreshRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Look at the state directory now: another CA signs, or an earlier one was retired."""
+    """Look at the state directory now: another CA signs, or an earlier one was retired.
 
+    `setup` says that names, ports or trust may be other ones: addresses are shown again.
+    """
+
+    setup: bool = False
     format: int = FORMAT
 
 

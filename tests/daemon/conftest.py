@@ -74,7 +74,7 @@ async def start(paths: Paths) -> AsyncIterator[Start]:
         lines: list[str] = []
         log = Log(lines.append, level=level, monotonic=time.monotonic)
         arguments = tuple(parse_route_argument(route) for route in routes)
-        found = None if file is None else named_config(file)
+        found = None if file is None else await asyncio.to_thread(named_config, file)
         daemon = Daemon(Source(paths, found, arguments, {**FLAGS, **flags}), log)
         await asyncio.to_thread(daemon.prepare)
         await daemon.start()

@@ -252,3 +252,40 @@ def test_a_socket_that_other_machines_reach_stops_the_start(monkeypatch: pytest.
     play(monkeypatch, System())
     with given(monkeypatch, "0.0.0.0", names=("https",)), pytest.raises(Refused, match="open to other machines"):
         listeners.bind_listeners(ServeConfig())
+
+
+def test_ports_that_were_closed_are_taken_when_they_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = System(closed=[443, 80])
+    play(monkeypatch, system)
+    bound = listeners.bind_listeners(ServeConfig())
+    assert bound.forbidden == {443, 80}
+    assert listeners.bind_forbidden(bound) == bound
+    system.closed = [80]
+    bound = listeners.bind_forbidden(bound)
+    assert (bound.https_port, bound.former and bound.former.port, bound.http) == (443, 8443, None)
+    assert [note for note in bound.notes if "443" in note] == []
+    system.closed = []
+    bound = listeners.bind_forbidden(bound)
+    assert (bound.https_port, bound.http and bound.http.port) == (443, 80)
+    assert (bound.former and bound.former.port, bound.notes, bound.forbidden) == (8443, (), frozenset())
+    bound.close()
+
+
+def test_a_port_that_somebody_else_has_by_then_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = System(closed=[443, 80])
+    play(monkeypatch, system)
+    bound = listeners.bind_listeners(ServeConfig())
+    system.closed, system.taken = [], [443, 80]
+    bound = listeners.bind_forbidden(bound)
+    assert (bound.https.port, bound.forbidden) == (8443, frozenset())
+    # While nginx restarts its port is free for a moment.
+    system.taken = []
+    assert listeners.bind_forbidden(bound).https.port == 8443
+
+
+def test_a_port_that_was_asked_for_or_taken_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, System(taken=[80]))
+    assert listeners.bind_listeners(ServeConfig()).forbidden == frozenset()
+    assert listeners.bind_listeners(ServeConfig(https_port=9443)).forbidden == frozenset()
+    play(monkeypatch, System(closed=[443, 80]), redirected=[443, 80])
+    assert listeners.bind_listeners(ServeConfig()).forbidden == frozenset()

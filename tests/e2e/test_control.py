@@ -230,11 +230,11 @@ def test_two_serves_of_one_user(serve: Begin, project: Path, home: Path) -> None
     (answer,) = told("add", "api", "5", cwd=other)["serves"]
     assert answer["pid"] == two.process.pid
     port = str(one.port)
-    second = devtls("serve", "--no-redirect", "--https-port", port, "web=./site", cwd=home, code=5)
+    second = devtls("serve", "--alone", "--no-redirect", "--https-port", port, "web=./site", cwd=home, code=5)
     assert f"your other devtls serve (process {one.process.pid}) has it" in second.stderr
-    assert "devtls add web ./site --temporary" in second.stderr
-    again = devtls("serve", "--no-redirect", "--https-port", port, cwd=project, code=5)
-    assert "it reads this file already" in again.stderr
+    assert "devtls serve web=./site   joins that one, without --alone" in second.stderr
+    again = devtls("serve", "--no-redirect", "--https-port", port, cwd=project, code=10)
+    assert f"{project}/devtls.toml already" in again.stderr
     assert f"(process {two.process.pid}) has ended" in devtls("stop", cwd=other).stdout
     assert {each["pid"] for each in told("status", cwd=home)["serves"]} == {one.process.pid}
     elsewhere = devtls("add", "new", "5", cwd=other).stdout

@@ -205,6 +205,21 @@ async def test_the_sysctl_gives_443_and_80_to_a_user_and_is_reverted(net: Networ
     assert (await net.run("ls", "/etc/sysctl.d")).stdout == ""
 
 
+async def test_a_serve_that_runs_takes_443_and_80_as_soon_as_it_may(net: Network) -> None:
+    async with net.started(SERVE) as serve:
+        await serve.wait_for("Port 443 is closed to this user, so it is 8443. To get it: devtls setup ports")
+        # What `devtls setup ports` does, without its file in /etc.
+        await net.run("sh", "-c", f"echo 80 > {BORDER}")
+        await serve.wait_for("devtls serves ports 80 and 443 too: the system lets this user have them now.")
+        await assert_served(net)
+        await assert_redirected(net)
+        # Bookmarks and open pages from before go on.
+        (former,) = await net.curl("https://docs.dev.local:8443/", "127.0.0.1")
+        assert former.returncode == 0, former
+        assert (await status(net))["https_port"] == 443
+        assert await serve.end() == ExitCode.OK
+
+
 # -- the redirect by nft ----------------------------------------------------------------------------------------------
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import socket
 import ssl
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -37,7 +40,10 @@ def manager(home: Path, tmp_path: Path) -> Iterator[Manager]:
 def write_config(home: Path) -> int:
     port, file = free_port(), home / ".config/devtls/devtls.toml"
     file.parent.mkdir(parents=True)
-    file.write_text(f"[serve]\nhttps_port = {port}\nredirect = false\n[dns]\nenabled = false\n[routes]\napp = 9\n")
+    file.write_text(
+        f"[serve]\nhttps_port = {port}\nredirect = false\n[dns]\nenabled = false\n"
+        f"[pac]\nport = {free_port()}\n[routes]\napp = 9\n"
+    )
     return port
 
 
@@ -63,9 +69,9 @@ async def test_the_service_runs_survives_and_goes(manager: Manager, home: Path, 
     (told,) = json.loads(manager.run(*DEVTLS, "service", "status", "--json"))["services"]
     assert told["pid"] == told["serve"]["pid"] == int(manager.property("MainPID"))
     assert told["serve"]["https_port"] == port
-    second = manager.run(*DEVTLS, "serve", "--https-port", str(port), "--no-redirect", "x=1", code=5)
+    second = manager.run(*DEVTLS, "serve", "--https-port", str(port), "--no-redirect", "--alone", "x=1", code=5)
     assert "your devtls service (process" in second
-    assert "systemctl --user stop devtls   stops the service" in second
+    assert "systemctl --user stop devtls devtls-pac.socket   stops the service" in second
 
     manager.systemctl("reload", "devtls.service")
     assert manager.property("ActiveState") in ("active", "reloading")
@@ -89,6 +95,44 @@ async def test_the_service_runs_survives_and_goes(manager: Manager, home: Path, 
     assert not list(unit.parent.rglob("devtls*"))
     assert manager.property("LoadState") == "not-found"
     assert "No service of devtls" in manager.run(*DEVTLS, "service", "uninstall", "--yes")
+
+
+async def test_the_port_of_the_pac_file_stays_held_while_the_service_is_down(manager: Manager, home: Path) -> None:
+    """A browser's proxy setting names it, and it is above 1023: any user could take it."""
+    write_config(home)
+    port = int(re.findall(r"\[pac\]\nport = (\d+)", (home / ".config/devtls/devtls.toml").read_text())[0])
+    manager.run(*DEVTLS, "service", "install", "--yes")
+    await until(lambda: fetched(port), lambda: manager.run(*DEVTLS, "service", "status"))
+    assert manager.property("ActiveState", "devtls-pac.socket") == "active"
+    manager.run(*DEVTLS, "stop")
+    await until(lambda: manager.property("ActiveState") == "inactive", lambda: manager.property("ActiveState"))
+    assert not may_be_taken(port)
+    # The first request starts devtls, and is answered.
+    assert await asyncio.to_thread(fetched, port)
+    assert manager.property("ActiveState") == "active"
+    manager.run(*DEVTLS, "service", "uninstall", "--yes")
+    assert not list((home / ".config/systemd/user").rglob("devtls*"))
+    assert may_be_taken(port)
+
+
+def may_be_taken(port: int) -> bool:
+    """Say whether another process could listen on a port."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past connections do not count
+        try:
+            other.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def fetched(port: int) -> bool:
+    """Say whether the PAC file is served, be it after a while."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/proxy.pac", timeout=30) as answer:
+            return f"PROXY 127.0.0.1:{port}".encode() in answer.read()
+    except OSError:
+        return False
 
 
 async def test_a_service_that_cannot_start_is_reported_and_leaves_no_loop(manager: Manager, home: Path) -> None:

@@ -61,3 +61,11 @@ def test_another_machine_must_be_meant() -> None:
 def test_what_is_no_target_is_refused(typed: str) -> None:
     with pytest.raises(ConfigError, match="command line: app: "):
         value(typed)
+
+
+def test_cookies_and_waiting_are_written_as_they_were_asked_for() -> None:
+    assert value("3000", cookie_domain="strip", retry_down_s=0.0) == {
+        "target": 3000,
+        "cookie_domain": "strip",
+        "retry_down_s": 0.0,
+    }

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import ClientSession, UnixConnector, web
 
@@ -163,7 +164,7 @@ async def ask(home: Any, commands: Recorded, peer: list[int | OSError]) -> Async
 
 async def test_questions_are_answered_with_the_format(ask: Ask) -> None:
     facts = {"version": "1", "pid": 1, "https_port": 443, "config_file": None, "pac_port": None, "pac_trouble": ""}
-    facts |= {"state_dir": "", "listen": [], "stopping": False, "joined": []}
+    facts |= {"state_dir": "", "listen": [], "stopping": False, "joined": [], "usual_ports": False, "demo": False}
     assert await ask("GET", ABOUT) == (200, {**facts, "format": FORMAT})
     status, answer = await ask("GET", STATUS)
     assert (status, answer["format"], answer["serve"]["certificates"]["minted"]) == (200, FORMAT, 0)
@@ -236,13 +237,16 @@ async def test_a_request_that_a_proxy_forwarded_gets_nothing(ask: Ask, commands:
     assert commands.asked == []
 
 
+ASKED = JoinRequest(pid=5, directory="/b", state_dir="/s", ca_sha256="ab")
+
+
 async def test_a_lease_is_a_line_for_each_message_until_its_client_is_gone(
     ask: Ask, home: Any, commands: Recorded
 ) -> None:
-    asked = {"pid": 5, "directory": "/b", "state_dir": "/s", "ca_sha256": "ab"}
-    connector = UnixConnector(str(home / "control.sock"))
-    async with ClientSession(connector=connector) as session:
-        response = await session.post(f"http://devtls{JOIN}", data=json.dumps(asked).encode())
+    async with (
+        ClientSession(connector=UnixConnector(str(home / "control.sock"))) as session,
+        session.post(f"http://devtls{JOIN}", data=msgspec.json.encode(ASKED)) as response,
+    ):
         assert response.content_type == "application/x-ndjson"
         assert json.loads(await response.content.readline())["id"] == "7"
         commands.lease.said.put_nowait([JoinMessage(kind="line", text="a"), JoinMessage(kind="line", text="b")])
@@ -250,13 +254,14 @@ async def test_a_lease_is_a_line_for_each_message_until_its_client_is_gone(
         assert not commands.lease.ended.is_set()
     # No message is due: the end of the connection is all that is to be noticed.
     await asyncio.wait_for(commands.lease.ended.wait(), 5)
-    assert commands.asked == [JoinRequest(pid=5, directory="/b", state_dir="/s", ca_sha256="ab")]
+    assert commands.asked == [ASKED]
 
 
 async def test_a_lease_without_messages_ends_its_response(ask: Ask, home: Any, commands: Recorded) -> None:
-    asked = {"pid": 5, "directory": "/b", "state_dir": "/s", "ca_sha256": "ab"}
     commands.lease.said.put_nowait(())
-    async with ClientSession(connector=UnixConnector(str(home / "control.sock"))) as session:
-        response = await session.post(f"http://devtls{JOIN}", data=json.dumps(asked).encode())
+    async with (
+        ClientSession(connector=UnixConnector(str(home / "control.sock"))) as session,
+        session.post(f"http://devtls{JOIN}", data=msgspec.json.encode(ASKED)) as response,
+    ):
         assert len((await response.read()).splitlines()) == 1
     assert commands.lease.ended.is_set()

@@ -19,6 +19,7 @@ from devtls.cli.setup.setup_view import (
     show_result,
     summary,
 )
+from devtls.cli.terminal.messages import printable
 from devtls.cli.terminal.options import DRY_RUN, JSON, YES, ZONE
 from devtls.cli.terminal.output import print_json
 from devtls.cli.terminal.passphrase import terminal_passphrases
@@ -34,6 +35,7 @@ from devtls.operations.setup import (
     apply_setup,
     create_setup_authority,
     plan_setup,
+    tell_running,
 )
 from devtls.system.changes.change import SETUP_PARTS, Part
 from devtls.system.machine.paths import refuse_sudo_for
@@ -100,14 +102,18 @@ def _set_up(context: Context, plan: SetupPlan, *, yes: bool, as_json: bool) -> N
         created = plan.trust is not None and plan.trust.created
         ask_or_refuse("setup", f"on this machine{' but the directory of the new CA' if created else ''}")
     result = apply_setup(context, plan)
+    running = tell_running(context, plan) if plan.has_work else ()
     if as_json:
         print_json(setup_json(plan, result))
     elif not plan.has_work and result.needs_nobody:
         click.echo(nothing_to_do(plan))
     else:
         show_result(result)
+    for sentence in running:
+        click.echo(f"\n{printable(sentence)}", err=True)
     result.raise_for_failure()
-    if plan.has_work and plan.trust and not as_json:
+    # Who serves already has been told: the next step is done.
+    if plan.has_work and plan.trust and not running and not as_json:
         click.echo(f"\n{next_step(plan.desired)}", err=True)
 
 

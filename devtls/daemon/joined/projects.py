@@ -45,6 +45,7 @@ class JoinedProjects:
         self._tasks: set[asyncio.Task[object]] = set()
         self._waits_for_allow = False
         daemon.listeners_closed = lambda: self.finish("free")
+        daemon.addresses_changed = self._show_all
 
     @property
     def all(self) -> tuple[JoinedProject, ...]:
@@ -222,6 +223,10 @@ class JoinedProjects:
         if project.log.level != "quiet":
             routes, overridden = self._routes_of(project), project.merged.overridden
             self._spawn(show(self._daemon, project.log.style, (), (routes, overridden, project.log)))
+
+    def _show_all(self) -> None:
+        for one in self.all:
+            self._show(one)
 
     def _routes_of(self, project: JoinedProject) -> tuple[Route, ...]:
         theirs = {route.identity for route in project.merged.config.routes}

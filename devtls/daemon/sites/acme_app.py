@@ -22,6 +22,9 @@ from devtls.routing import Snapshot, Upstream
 from devtls.system.storage.keystore import Keystore
 from devtls.web.acme_endpoint import make_acme_app
 
+_MOST_AT_ONCE = 16
+"""Proofs that are looked for at the same time: each is a connection, and may take ten seconds."""
+
 
 def make_app(
     keystore: Keystore,
@@ -56,6 +59,7 @@ class AcmeRequests:
         # The ledger is a file: two requests would overwrite each other's orders.
         self._answering = asyncio.Lock()
         self._validating: set[asyncio.Task[None]] = set()
+        self._looking = asyncio.Semaphore(_MOST_AT_ONCE)
 
     async def close(self, _: web.Application) -> None:
         """Give up the validations that still run."""
@@ -76,7 +80,8 @@ class AcmeRequests:
         return answer
 
     async def _validate(self, work: Validate) -> None:
-        problem = await self._proof(work)
+        async with self._looking:
+            problem = await self._proof(work)
         async with self._answering:
             # The proof is looked for without the lock: a slow app delays no other client.
             await asyncio.to_thread(self._context.validated, work, problem)

@@ -35,7 +35,7 @@ _NOT_YET_S = -1.0
 _RAPID_S = 1.0
 """A stream that lived longer before its client took it back was no rapid reset: the limit of open ones bounds those."""
 _CHEAP_BYTES = 65536
-# A client that announces less (RFC 9113 6.5.2: advice only) means what its requests are answered with as a rule.
+# RFC 9113 6.5.2: the announcement is advice, and below this even an ordinary response, or our page, would be refused.
 _LEAST_LIST_BYTES = 16_384
 # RFC 9113 6.5.2 counts 32 for a field beside its bytes; an index into the static table stands for a name of 27 at most.
 _FIELD_BYTES = 32

@@ -44,6 +44,10 @@ class TlsGate:
         """Return the same for a client whose tunnel to `port` ends here."""
         return TlsGate(self._service, self._contexts, self.handshake_timeout_s, port)
 
+    def stay_at(self, port: int) -> None:
+        """Go on as it was when the service's own port becomes another."""
+        self._port = self._port or port
+
     def choose(self, hello: ClientHello) -> ssl.SSLContext | Alert:
         """Return a context or the alert that refuses this client."""
         return self._contexts.for_hello(hello)

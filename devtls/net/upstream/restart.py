@@ -1,9 +1,9 @@
 """Requests that wait for an app to listen again: hot reload ends a process and starts the next one.
 
 Owns the waiting requests of each route and one series of dials for each app. Refuses more than 100 requests of a route
-at once: each holds up to 64 KiB of a body. Strategy: nothing was sent on a refused connection, so the request may be of
-any method; the first that waits dials again and again and keeps the connection that it gets, the others hear of it and
-dial then. A request whose client leaves is a task that is cancelled.
+at once: each may hold a piece of its body, some 300 KiB at most. Strategy: nothing was sent on a refused connection, so
+the request may be of any method; the first that waits dials again and again and keeps the connection that it gets, the
+others hear of it and dial then. A request whose client leaves is a task that is cancelled.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def test_what_runs_is_ended_as_part_of_the_plan(
     ended: list[object] = []
     proxy = Proxy()
     monkeypatch.setattr(uninstall, "find_running", lambda *_: [proxy])
-    monkeypatch.setattr(uninstall, "end", ended.append)
+    monkeypatch.setattr(uninstall, "end", lambda one, with_joined: ended.append(one))
     assert "process 77) would be ended" in shell.succeed("uninstall", "--dry-run").stdout
     assert ended == []
     assert "process 77) will be ended" in shell.succeed("uninstall", "--yes").stderr
@@ -149,7 +149,7 @@ def test_what_runs_is_ended_as_part_of_the_plan(
 def test_one_that_does_not_end_stops_nothing_else(
     shell: Shell, changes: FakeChanges, monkeypatch: pytest.MonkeyPatch, error: DevtlsError, fails: bool
 ) -> None:
-    def refuse(one: object) -> None:
+    def refuse(one: object, *, with_joined: bool) -> None:
         raise error
 
     shell.succeed("setup", "--yes")

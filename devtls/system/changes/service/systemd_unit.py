@@ -251,7 +251,8 @@ class UserUnit(Service[UnitFacts]):
             running=runs(facts.shown),
             pid=int(facts.shown.get("MainPID", "0")),
             trouble=trouble_in(facts.shown) or (facts.silent and "no systemd manager of yours runs here"),
-            stop=("systemctl", "--user", "stop", "devtls"),
+            # With its socket, or the next browser that asks for the PAC file starts it again.
+            stop=("systemctl", "--user", "stop", "devtls", *([PAC_SOCKET] if facts.pac.content is not None else [])),
         )
 
     def log(self, facts: UnitFacts) -> ServiceLogCommand:
