@@ -24,7 +24,7 @@ answered with that HTTP status instead and ends no command::
     ├── AlreadyServed            10   a `devtls serve` of this user serves the same name or file already
     ├── CommandNotRun            126  the command of `devtls env -- COMMAND` cannot be started (127: it does not exist)
     ├── ProtocolViolation        status  a peer broke HTTP
-    ├── HeadTooLarge             status  a client takes no head as large as an app's
+    ├── HeadTooLarge             1    a client takes no head as large as an app's
     ├── AcmeProblem              status  an ACME request is refused with a problem document
     └── LocalProtocolError       1    we were about to break HTTP ourselves: always a bug of devtls
 

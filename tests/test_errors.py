@@ -16,6 +16,7 @@ from devtls.errors import (
     ConfigError,
     DevtlsError,
     ExitCode,
+    HeadTooLarge,
     InvalidAddress,
     InvalidName,
     NameNotPermitted,
@@ -94,7 +95,7 @@ def tree_of(error: type[DevtlsError], first: str = "", following: str = "") -> I
         yield from tree_of(each, following + ("└── " if last else "├── "), following + ("    " if last else "│   "))
 
 
-REQUIRED: dict[type[DevtlsError], dict[str, Any]] = {AcmeProblem: {"kind": "malformed"}}
+REQUIRED: dict[type[DevtlsError], dict[str, Any]] = {AcmeProblem: {"kind": "malformed"}, HeadTooLarge: {"limit": 1}}
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:

@@ -109,7 +109,7 @@ def test_json_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
     assert done["commands"][-1].endswith("enable --now devtls.service")
     devtls("uninstall", "--dry-run", "--json")
     told = json.loads(capsys.readouterr().out)
-    assert (told["dry_run"], [len(each["commands"]) for each in told["measures"]]) == (True, [3])
+    assert (told["dry_run"], [len(each["commands"]) for each in told["measures"]]) == (True, [4])
     devtls("uninstall", "--yes", "--json")
     (gone,) = json.loads(capsys.readouterr().out)["measures"]
     assert (gone["state"], gone["changed"]) == ("absent", True)
