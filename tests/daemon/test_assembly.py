@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from devtls.errors import ConfigError, PortInUse
+from devtls.http.frameworks.advice import FrameworkFinding
+from devtls.http.frameworks.host_check import recognise
 from devtls.names import DEFAULT_ZONES, Hostname
 from devtls.system.storage.keystore import Keystore
 
@@ -193,11 +195,13 @@ async def test_a_failed_start_closes_what_it_opened(start: Start, tmp_path: Path
     assert not list(tmp_path.parent.glob("serve-*"))
 
 
-async def test_an_alternative_below_localhost_is_offered(start: Start) -> None:
-    running = await start("app=9", "'only.test'=9".replace("'", ""))
-    assert running.daemon.log.other_name("app.dev.local") == f"app.localhost:{running.port}"
-    assert running.daemon.log.other_name("only.test") == ""
-    assert running.daemon.log.other_name("unknown.test") == ""
+async def test_an_alternative_below_localhost_is_offered(start: Start, wait_until: Wait) -> None:
+    running = await start("app=9")
+    refusal = recognise(403, b"text/plain", b"Blocked request. This host (")
+    assert refusal is not None
+    route = running.daemon.service.snapshot.routes.routes[0]
+    running.daemon.log.framework("app.dev.local", route, FrameworkFinding(refusal))
+    await wait_until(lambda: any(f"https://app.localhost:{running.port}" in line for line in running.lines))
 
 
 async def test_websockets_and_certificates_survive_a_reload(start: Start, tmp_path: Path) -> None:
