@@ -67,7 +67,8 @@ class FrameworkHints:
         upstream = route.upstream
         project = None
         if not upstream.unix_path and upstream.addresses:
-            project = await asyncio.to_thread(self._find_project, upstream.port, self._directories())
+            # In a thread, the directories too: to tell the current one asks the system.
+            project = await asyncio.to_thread(lambda: self._find_project(upstream.port, self._directories()))
         if finding.advice is MISSING_COOKIE and not _keeps_secure_sessions(project, finding.method):
             return
         made = hint(finding, self._names(host, route), project)
