@@ -95,6 +95,14 @@ def refusal_to_elevate(program: Path, root: Path = _SYSTEM) -> str:
     return f"{program} is not run as root: {why}" if why else ""
 
 
+def refusal_to_start(program: Path, root: Path = _SYSTEM) -> str:
+    """Return why root must not start `program`, "" when nobody else can change it: it may have another name."""
+    if sys.platform == "win32":
+        return ""
+    final, why = _walk(program, root)
+    return why or _refusal_of_interpreter(final, root)
+
+
 def _is_other_name(name: str, final: str) -> bool:
     # Ubuntu and Arch keep GNU's and uutils' side by side under such names.
     variants = (f"gnu{name}", f"uu-{name}", *_MULTI_CALL)

@@ -19,7 +19,7 @@ from devtls.system.machine.elevation import (
     find_tool,
     refusal_of_jdk,
     refusal_of_tools,
-    refusal_to_elevate,
+    refusal_to_start,
 )
 from devtls.system.machine.plan import ALREADY_ROOT, Elevation
 
@@ -104,16 +104,15 @@ class Machine:
         return None if tool is None or refusal_of_jdk(tool, self.root) else tool
 
     def user_tool(self, *names: str) -> Path | None:
-        """Return a tool that runs as the user: from PATH, then from the system's directories."""
-        return find_tool(names, self.search_path) or self.system_tool(*names)
+        """Return a tool that runs as the user, from PATH, then from the system's directories; for root only root's.
 
-    def changing_tool(self, *names: str) -> Path | None:
-        """Return a tool that changes something of the user's own: like `user_tool`, but for root only root's tools."""
+        PATH may come along with sudo, and whatever root starts is elevated, a question for a version too.
+        """
+        found, usual = find_tool(names, self.search_path), self.system_tool(*names)
         if not self.is_root:
-            return self.user_tool(*names)
-        found = find_tool(names, self.search_path)
-        safe = found is not None and not refusal_to_elevate(found, self.root)
-        return found if safe else self.elevated_tool(*names)
+            return found or usual
+        safe = (tool for tool in (found, usual) if tool is not None and not refusal_to_start(tool, self.root))
+        return next(safe, None) or self.elevated_tool(*names)
 
     def named_directory(self, variable: str, default: Path) -> Path:
         """Return the directory that an environment variable names, if it names one in full."""

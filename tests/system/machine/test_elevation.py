@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from devtls.system.machine.elevation import (
     refusal_to_elevate,
     refusal_to_touch,
 )
+from devtls.system.machine.machine import Machine
 from devtls.system.machine.plan import ALREADY_ROOT
 
 
@@ -154,3 +156,17 @@ def test_a_directory_of_path_that_is_closed_is_passed_over(tmp_path: Path) -> No
         assert find_tool(("tool",), ("closed", "open"), tmp_path) == there
     finally:
         (tmp_path / "closed").chmod(0o700)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="root is nobody there")
+def test_for_root_a_tool_that_others_can_write_is_none_of_the_users(tmp_path: Path) -> None:
+    tool = tmp_path / "devtls-test-tool"
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o777)
+    user = Machine.redirected(Path("/"), tmp_path, {}, search_path=(str(tmp_path),))
+    assert user.user_tool(tool.name) == tool
+    # sudo may keep PATH: what it names first would run as root, and be it to ask for a version.
+    root = dataclasses.replace(user, is_root=True)
+    assert root.user_tool(tool.name) is None
+    # Debian's python3 leads to python3.13: under whatever name, root's own is good.
+    assert root.user_tool("sh") == user.user_tool("sh")

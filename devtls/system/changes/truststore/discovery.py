@@ -82,7 +82,7 @@ def _windows_side(machine: Machine, runner: Runner) -> Iterator[AnyStore]:
 
 def _linux_stores(machine: Machine, runner: Runner, recorded: tuple[str, ...]) -> Iterator[AnyStore]:
     yield SystemStore(machine, runner=runner)
-    certutil, family = machine.changing_tool("certutil", "nsscertutil"), find_family(machine)
+    certutil, family = machine.user_tool("certutil", "nsscertutil"), find_family(machine)
     package = family.nss_package if family else UNKNOWN_NSS_PACKAGE
     places = list(find_places(machine, runner, may_make=certutil is not None))
     known = {place.directory for place in places}

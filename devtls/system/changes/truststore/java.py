@@ -109,7 +109,7 @@ class JavaStore(TrustStore[JavaKeystoreFacts]):
         if elevate:
             keytool, unsafe = self._elevated_keytool(own)
         else:
-            keytool, unsafe = (own[0] if own else self._machine.changing_tool(*_TOOLS)), ""
+            keytool, unsafe = (own[0] if own else self._machine.user_tool(*_TOOLS)), ""
         if isinstance(held, Unreadable):
             return JavaKeystoreFacts((), keytool, elevate, _unreadable(keystore, held))
         return JavaKeystoreFacts(held, keytool, elevate, unsafe=unsafe)
