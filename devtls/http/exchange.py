@@ -1,8 +1,8 @@
 """One request's life, from the client's head to the last byte of the answer, as a table: (phase, event) -> actions.
 
 Owns the rules that join the two sides: when to dial, what may be retried, which failures the client is told and which
-ones it must see as a cut, how long to wait. Refuses nothing by itself and performs nothing: the relay does what the
-actions say, in their order, and reports back through `on_client`, `on_upstream`, `on_timer`.
+ones it must see as a cut, how long to wait. Refuses nothing and performs nothing: the relay does what the actions say,
+in their order, and reports back through `on_client`, `on_upstream`, `on_timer`. One table, so one file.
 """
 
 from __future__ import annotations

@@ -8,8 +8,7 @@ Strategy: a list that the codec remembers (`RememberedHeaders`) is edited once f
 others field names are looked up as they came in a table that holds the usual spellings (`Accept`, `accept`), which
 costs one dict look-up for each field; only a name in an unusual spelling is folded and classified. Rare fields are
 set aside in the loop and dealt with after it. What Connection names is removed *before* our own fields are added, so
-that no client can delete them (RFC 9110 7.6.1). Two exceptions to
-that removal: Content-Length, which is framing, and `TE: trailers`, which is ours to promise.
+that no client can delete them (RFC 9110 7.6.1), but for Content-Length, which is framing, and `TE: trailers`.
 
 The tables stand beside the loops that read them: each means little without the other, and a module of their own would
 be one more for every start to load.

@@ -1,9 +1,9 @@
 """The URLs in a response's head that point back at the app itself: Location, Content-Location, Refresh, Link.
 
 An app behind the proxy believes that it lives at `http://127.0.0.1:3000`, at `https://localhost:3000` (it believes
-X-Forwarded-Proto and knows its own port), or at the public name with its own port, and says so in redirects. Such a
-URL, and only such a one, is moved to the public origin; its path and query stay byte for byte. Relative references,
-foreign origins, and anything with user info or a backslash stay as they are.
+X-Forwarded-Proto and knows its own port), or at the public name with its own port or with none, and says so in
+redirects. Such a URL, and only such a one, is moved to the public origin; its path and query stay byte for byte.
+Relative references, foreign origins, and anything with user info or a backslash stay as they are.
 
 With a stripped prefix (`/api`) the prefix is put back in front of the path of a URL that is moved, unless it is there
 already (an app that honours X-Forwarded-Prefix). Relative references are left to the app: it was told the prefix.
@@ -49,7 +49,7 @@ class PublicOrigin(msgspec.Struct, frozen=True):
     own: frozenset[_Place]
     """Where the app itself is, whichever scheme it believes to speak."""
     public: frozenset[tuple[bytes, _Place]]
-    """The public origin and the same name over plain http, with their schemes."""
+    """The public origin and the same name without its port or over plain http, with their schemes."""
 
     def move(self, url: bytes) -> bytes:
         """Return `url` on the public origin when it points at the app itself, else unchanged."""
@@ -124,7 +124,8 @@ def _place(scheme: bytes, authority: bytes) -> _Place:
 def public_origin(scheme: bytes, authority: bytes, prefix: bytes, origins: tuple[bytes, ...]) -> PublicOrigin:
     """Return the public origin of a request for `authority`; `origins` are the app's, its own port in each.
 
-    The public name with a port of the app's is the app as well, and so is the same name over plain http.
+    The public name with a port of the app's is the app as well, and so is the same name over plain http, and without a
+    port: many an app knows its name and leaves the port out (`"https://" + req.hostname` in Express, nginx's `$host`).
     """
     own: set[_Place] = set()
     for origin in origins:
@@ -137,12 +138,13 @@ def public_origin(scheme: bytes, authority: bytes, prefix: bytes, origins: tuple
     if any(host in _LOOPBACK for host, _ in own):
         own.update((host, port) for host in _LOOPBACK | _UNSPECIFIED for port in ports)
     own.update((name, port) for port in ports)
-    plain = {(b"http", (name, port)), (b"http", (name, _DEFAULT_PORTS[b"http"]))}
+    public = {(b"http", (name, port)), (scheme, (name, port))}
+    public.update((each, (name, default)) for each, default in _DEFAULT_PORTS.items())
     return PublicOrigin(
         url=scheme + b"://" + authority,
         prefix=prefix,
         own=frozenset(own),
-        public=frozenset(plain | {(scheme, (name, port))}),
+        public=frozenset(public),
     )
 
 

@@ -150,10 +150,10 @@ class ResponseWatch:
         response, route = self._response, self._route
         if response is None or self._script is not None:
             return
+        kind = get(response.headers, b"content-type") or b""
+        if (advice := recognise(response.status, kind, self._body)) is not None:
+            self._report(FrameworkFinding(advice, route.seen))
         if response.status in STATUSES:
-            kind = get(response.headers, b"content-type") or b""
-            if (advice := recognise(response.status, kind, self._body)) is not None:
-                self._report(FrameworkFinding(advice, route.seen))
             return
         route.seen = scheme.framework_of_page(self._body) or route.seen
         if (found := scheme.of_page(self._request, self._body, route.seen)) is not None:

@@ -2,7 +2,8 @@
 
 Owns the connection to the app while the exchange lasts, its deadlines, and the backpressure between the sides: when
 one side's buffer is full, the other side's socket is no longer read. Decides nothing: `http.exchange` does. No task
-runs for a request unless a new connection has to be dialled.
+runs for a request unless a new connection has to be dialled. Longer than others: the short ways of the usual request
+stand beside the general ones that they must agree with.
 """
 
 from __future__ import annotations

@@ -199,7 +199,8 @@ class StaticSite:
     def _missing(self, request: web.Request, raw_path: str, absence: Absence) -> web.Response:
         directory = self._target.directory
         if absence is Absence.ROOT_MOVED:
-            self._report(f"{directory} is not served: it, or a folder above it, has become a link. devtls reload")
+            what = f"{directory} is not served: it, or a folder above it, has become a link"
+            self._report(f"{what}. devtls reload, or type the route again")
         message, hint = _WORDS[absence]
         path = unquote(raw_path)
         name = PurePath(directory).name or directory
@@ -228,7 +229,7 @@ _WORDS = {
     ),
     Absence.ROOT_MOVED: (
         "The folder `{directory}`, or one above it, has become a link since devtls read the route: it is not followed.",
-        "`devtls reload` reads the route again, and follows the link if it may.",
+        "`devtls reload` follows the link of a route in devtls.toml, if it may; a route that was typed is typed again.",
     ),
 }
 

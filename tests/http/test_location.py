@@ -38,6 +38,9 @@ def origin(authority: bytes = b"app.dev.local:8443", prefix: bytes = b"") -> Pub
         (b"http://localhost.:03000/x", b"https://app.dev.local:8443/x"),
         (b"http://app.dev.local:/x", b"https://app.dev.local:8443/x"),
         (b"http://app.dev.local:80/x", b"https://app.dev.local:8443/x"),
+        # An app that believes X-Forwarded-Proto and leaves the port out: `"https://" + req.hostname` in Express.
+        (b"https://app.dev.local/x", b"https://app.dev.local:8443/x"),
+        (b"https://app.dev.local:443/x", b"https://app.dev.local:8443/x"),
     ],
 )
 def test_a_url_of_the_app_itself_moves_to_the_public_origin(url: bytes, moved: bytes) -> None:
@@ -67,7 +70,7 @@ def test_a_url_of_the_app_itself_moves_to_the_public_origin(url: bytes, moved: b
         b"http://127.0.0.1:3000@evil.example/",
         b"http://127.0.0.1:3000\\evil",
         b"http://127.0.0.1:3000.evil.example/",
-        b"https://app.dev.local/x",
+        b"https://app.dev.local:444/x",
         b"https://accounts.example.com/?next=http://127.0.0.1:3000/",
         b"http://other.dev.local/",
     ],

@@ -67,6 +67,12 @@ def test_a_long_refusal_is_recognised_when_enough_of_it_is_here() -> None:
     assert watched.frameworks == ["Vite"]
 
 
+def test_a_refusal_that_is_sent_as_a_page_is_recognised() -> None:
+    watched = Watched()
+    watched.see(200, b"text/html; charset=utf-8", b"Invalid Host ", b"header")
+    assert watched.frameworks == ["webpack-dev-server"]
+
+
 def test_an_ordinary_refusal_is_none() -> None:
     watched = Watched()
     watched.see(403, b"text/plain", b"Forbidden")

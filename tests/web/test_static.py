@@ -273,8 +273,10 @@ async def test_a_root_that_became_a_link_is_told_of(site: Path, session: ClientS
     site.symlink_to("away")
     async with session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/app.js") as answer:
         assert answer.status == 404
-        assert "`devtls reload` reads the route again" in await answer.text()
-    assert told == [f"{site} is not served: it, or a folder above it, has become a link. devtls reload"]
+        assert "`devtls reload` follows the link" in await answer.text()
+    assert told == [
+        f"{site} is not served: it, or a folder above it, has become a link. devtls reload, or type the route again"
+    ]
     await runner.cleanup()
 
 

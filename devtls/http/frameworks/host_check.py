@@ -22,7 +22,7 @@ SNIFF_BYTES = 8192
 """How much of a body is enough: Rails writes 6.5 KB of style sheet before the sentence that matters."""
 
 STATUSES = frozenset({400, 403})
-"""Other error responses need no look at their body."""
+"""Other error responses need no look at their body; of the rest, only pages are looked at."""
 
 REFUSES_NAME = "refuses the name {host}"
 _REFUSES_FORMS = "refuses forms from {origin}, since it takes its own address for http"
@@ -59,6 +59,11 @@ _HTML = rb"(?i)text/html"
 _TEXT = rb"(?i)text/plain"
 _TEXT_OR_NONE = rb"(?i)text/plain|\Z"
 
+_WEBPACK = _refusal(
+    "webpack-dev-server",
+    Remedy("webpack.config.js", 'devServer: { allowedHosts: ["{host}"] }'),
+    upstream=False,
+)
 _NEXT = _refusal("Next.js", Remedy("next.config.js", 'allowedDevOrigins: ["{host}"]'), upstream=False)
 
 # Angular's text is Vite's as well, so it comes first.
@@ -91,11 +96,14 @@ SIGNS = (
         403,
         _NO_TYPE,
         rb"\AInvalid Host header\Z",
-        _refusal(
-            "webpack-dev-server",
-            Remedy("webpack.config.js", 'devServer: { allowedHosts: ["{host}"] }'),
-            upstream=False,
-        ),
+        _WEBPACK,
+    ),
+    # Version 4, inside Vue CLI 5 and Create React App 5, says it as if it were a page.
+    _ResponsePattern(
+        200,
+        _HTML,
+        rb"\AInvalid Host header\Z",
+        _WEBPACK,
     ),
     _ResponsePattern(
         403,
@@ -186,8 +194,6 @@ def recognise(status: int, content_type: bytes, body_start: bytes) -> FrameworkA
 
     A body as short as webpack-dev-server's or Next's is only recognised when it is the whole body.
     """
-    if status not in STATUSES:
-        return None
     for sign in SIGNS:
         if sign.status == status and re.match(sign.content_type, content_type) and re.search(sign.body, body_start):
             return sign.advice

@@ -101,7 +101,7 @@ def of_head(request: Request, response: Response, seen: str) -> FrameworkFinding
         shown = location.decode("latin-1")
         if _is_own_http(location, request.authority):
             return FrameworkFinding(OWN_URL, seen, (("evidence", f"it redirects to {shown}"),), method)
-        if request.method == b"GET" and location == b"https://" + request.authority + request.target:
+        if request.method == b"GET" and location in _addresses(request):
             return FrameworkFinding(REDIRECT_LOOP, seen, (("evidence", shown),), method)
     if _misses_cookie(request, response, seen):
         target = request.target.decode("latin-1")
@@ -123,12 +123,21 @@ def _url(page: bytes, at: int) -> bytes:
 
 
 def _is_own_http(url: bytes, authority: bytes) -> bool:
-    name = authority[: authority.rfind(b":")] if has_port(authority) else authority
     folded = url.lower()
     return any(
         folded.startswith(b"http://" + own) and folded[7 + len(own) : 8 + len(own)] in (b"", b"/", b"?", b"#")
-        for own in (authority, name)
+        for own in (authority, _name(authority))
     )
+
+
+def _addresses(request: Request) -> tuple[bytes, bytes]:
+    """Return the address that was asked for, and the same without its port: both lead back here."""
+    authority = request.authority
+    return b"https://" + authority + request.target, b"https://" + _name(authority) + request.target
+
+
+def _name(authority: bytes) -> bytes:
+    return authority[: authority.rfind(b":")] if has_port(authority) else authority
 
 
 def _misses_cookie(request: Request, response: Response, seen: str) -> bool:

@@ -2,7 +2,8 @@
 
 Owns the client's codec, its output buffer, its deadlines and how it closes. Refuses what `routing.select` refuses and
 sends the page itself. What the connection may do next is its phase (`http.h1.phases`). One write per burst; no task; an
-exception in here ends this connection and no other.
+exception in here ends this connection and no other. Longer than others: every method is a step of that one machine, on
+the same few fields, and a step that is called elsewhere costs each request its call.
 """
 
 from __future__ import annotations

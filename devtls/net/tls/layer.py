@@ -4,7 +4,7 @@ Owns the record layer between a TCP transport and an application protocol, which
 Refuses clients before any key is made: the first bytes are read (`client_hello`), `choose` answers with a context or an
 alert. The loop's own `ssl=` is not used: it drops the alert of a failed handshake (the client sees a bare EOF), the
 bytes that are written after the peer's close_notify, and the difference between a clean end and a cut; and it costs
-as much.
+as much. Longer than others: the protocol below and the transport above share one SSLObject and its state.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ def told(advice: FrameworkAdvice | None, seen: str = "", project: Project | None
         (403, b"text/plain", VITE % b"preview", "Vite's preview", 'preview: { allowedHosts: ["app.dev.local"] }'),
         (403, b"text/html", ANGULAR, "Angular", '"allowedHosts": ["app.dev.local"]'),
         (403, b"", b"Invalid Host header", "webpack-dev-server", 'devServer: { allowedHosts: ["app.dev.local"] }'),
+        (200, HTML, b"Invalid Host header", "webpack-dev-server", 'devServer: { allowedHosts: ["app.dev.local"] }'),
         (403, b"text/plain", b"Invalid host", "Storybook", 'core: { allowedHosts: ["app.dev.local"] }'),
         (403, b"", b"Unauthorized", "Next.js", 'next.config.js (or .ts): allowedDevOrigins: ["app.dev.local"]'),
         (403, HTML, RAILS, "Rails", 'config.hosts << "app.dev.local"'),
@@ -76,6 +77,7 @@ def test_a_known_refusal_gives_the_line_to_add(
     ("status", "content_type", "body"),
     [
         (200, b"", b"Invalid Host header"),
+        (200, HTML, b"<p>Invalid Host header"),
         (404, HTML, RAILS),
         (403, b"application/json", b"Unauthorized"),
         (403, b"", b"Unauthorized: ask the admin"),

@@ -82,6 +82,7 @@ def test_a_name_without_a_port_is_its_own_too() -> None:
     ("status", "method", "location", "found"),
     [
         (301, b"GET", b"https://app.dev.local:8443/a?b", True),
+        (301, b"GET", b"https://app.dev.local/a?b", True),
         (201, b"GET", b"https://app.dev.local:8443/a?b", False),
         (303, b"POST", b"https://app.dev.local:8443/a?b", False),
         (302, b"GET", b"https://app.dev.local:8443/a", False),
