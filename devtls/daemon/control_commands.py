@@ -36,6 +36,7 @@ from devtls.system.changes.change import Part
 from devtls.system.changes.record import ChangeRecord
 from devtls.system.control.port import ControlPort
 from devtls.system.control.unix_socket import ControlSocket, peer_uid
+from devtls.system.storage.allowlist import pin_routes
 from devtls.web.control_endpoint import Lease, make_control_app
 from devtls.web.control_guard import port_guard, socket_guard
 from devtls.web.control_messages import (
@@ -92,9 +93,10 @@ class ControlCommands:
         try:
             # Parsed here, by the proxy's own version: the command may be of another one.
             route = parse_route_value(asked.name, asked.value, directory=asked.directory, source=TEMPORARY)
+            added = await asyncio.to_thread(pin_routes, (route,))
             async with self._changing:
                 kept = tuple(one for one in self._temporary if one.identity != route.identity)
-                await self._take_over((*kept, route), f"devtls add --temporary {visible(asked.name)}")
+                await self._take_over((*kept, *added), f"devtls add --temporary {visible(asked.name)}")
         except DevtlsError as error:
             return _failed(error)
         return Done(routes=await self._routes())

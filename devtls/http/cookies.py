@@ -1,7 +1,8 @@
 """The Domain of cookies: for which names beside its own an app's cookie is meant (RFC 6265 4.1.2.3).
 
 Owns what reaches above the name of a route. Refuses nothing: a browser refuses a Domain that is not above the host at
-all (section 5.3), and one at or below the name of the route is the app's own affair.
+all (section 5.3), and one at or below the name of the route is the app's own affair. A Domain that is not ASCII counts
+as one above: browsers map it to another spelling first.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def domains_above(headers: Headers, authority: bytes, hosts: tuple[bytes, ...]) 
             for attribute in attributes:
                 if (domain := _domain_above(attribute, own)) is not None:
                     name = cookie.partition(b"=")[0].strip(b" \t")
-                    found[name.decode("latin-1"), domain.decode("latin-1")] = None
+                    found[name.decode("latin-1"), domain.decode("utf-8", "replace")] = None
     return tuple(found)
 
 
@@ -54,4 +55,5 @@ def _domain_above(attribute: bytes, own: bytes) -> bytes | None:
         return None
     # RFC 6265 5.2.3: the first dot means nothing.
     domain = value.strip(b" \t").strip(b'"').lower().removeprefix(b".").removesuffix(b".")
-    return domain if domain and own.endswith(b"." + domain) else None
+    # Chrome 156 takes `dev\u3002local`, full-width letters and a soft hyphen for dev.local (UTS 46 mapping).
+    return domain if domain and (not domain.isascii() or own.endswith(b"." + domain)) else None

@@ -181,7 +181,10 @@ class StaticSite:
         except FileMissing as missing:
             # The paths of a single-page app have no files; a script or an image that is missing must stay missing.
             if self._target.spa and navigation and missing.absence in (Absence.NO_FILE, Absence.NO_INDEX):
-                return _open_index(self._root, ())
+                try:
+                    return _open_index(self._root, ())
+                except FileMissing:
+                    raise FileMissing(Absence.NO_PAGE) from None
             raise
 
     async def _list(self, request: web.Request, found: DirectoryListing) -> web.Response:
@@ -196,7 +199,8 @@ class StaticSite:
     def _missing(self, request: web.Request, raw_path: str, absence: Absence) -> web.Response:
         directory = self._target.directory
         if absence is Absence.ROOT_MOVED:
-            self._report(f"{directory} is not served: it, or a folder above it, has become a link. devtls reload")
+            what = f"{directory} is not served: it, or a folder above it, has become a link"
+            self._report(f"{what}. devtls reload, or type the route again")
         message, hint = _WORDS[absence]
         path = unquote(raw_path)
         name = PurePath(directory).name or directory
@@ -215,13 +219,17 @@ _WORDS = {
         "There is no index.html in `{path}` of the folder `{directory}`.",
         "`listing = true` on the route lists the files of such directories.",
     ),
+    Absence.NO_PAGE: (
+        "The folder `{directory}` has no index.html, which `spa = true` on the route sends for `{path}`.",
+        "Build the app; it is served as soon as the file is there.",
+    ),
     Absence.NO_ROOT: (
         "The folder `{directory}` of this route is not there.",
         "Build it, or name another one; it is served as soon as it is there.",
     ),
     Absence.ROOT_MOVED: (
         "The folder `{directory}`, or one above it, has become a link since devtls read the route: it is not followed.",
-        "`devtls reload` reads the route again, and follows the link if it may.",
+        "`devtls reload` follows the link of a route in devtls.toml, if it may; a route that was typed is typed again.",
     ),
 }
 

@@ -56,6 +56,23 @@ async def test_a_temporary_route_answers_at_once_and_outlives_a_reload(start: St
     assert (await running.get("api.dev.local")).status == 404
 
 
+async def test_a_temporary_directory_that_becomes_a_link_is_not_followed_at_a_reload(
+    start: Start, file: Path, tmp_path: Path
+) -> None:
+    site, other = tmp_path / "site", tmp_path / "other"
+    site.mkdir()
+    other.mkdir()
+    (other / "secret").write_text("secret")
+    running = await start(file=file)
+    commands = commands_of(running)
+    assert (await commands.add(AddRequest(name="docs", value="./site", directory=str(tmp_path)))).error is None
+    site.rmdir()
+    site.symlink_to(other)
+    file.write_text("[routes]\napp = 9\nmore = 9\n")
+    assert (await commands.reload(ReloadRequest(why="devtls.toml changed"))).error is None
+    assert (await running.get("docs.dev.local", "/secret")).status == 404
+
+
 async def test_a_temporary_route_wins_and_gives_back_what_it_covered(start: Start, app: App, file: Path) -> None:
     running = await start("own=9", file=file)
     commands = commands_of(running)

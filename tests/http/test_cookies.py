@@ -51,6 +51,13 @@ def test_every_other_cookie_stays_byte_for_byte(value: bytes) -> None:
     assert stripped(value) == value
 
 
+@pytest.mark.parametrize("domain", ["dev\u3002local", "\uff44ev.local", "d\u00adev.local", "\u00e4pp.dev.local"])
+def test_a_domain_that_browsers_map_to_another_spelling_is_taken_out(domain: str) -> None:
+    value = b"a=1; Domain=" + domain.encode()
+    assert stripped(value) == b"a=1"
+    assert domains_above([(b"Set-Cookie", value)], b"app.dev.local", APP) == (("a", domain),)
+
+
 def test_a_route_of_a_wildcard_may_set_cookies_for_all_of_its_names() -> None:
     for domain, left in ((b"app.dev.local", b"a=1; Domain=app.dev.local"), (b"dev.local", b"a=1")):
         assert stripped(b"a=1; Domain=" + domain, b"t1.app.dev.local", WILD) == left

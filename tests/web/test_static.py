@@ -236,6 +236,8 @@ async def test_a_single_page_app_that_is_not_built_yet_is_not_found(site: Path, 
     (site / "index.html").unlink()
     async with serving(site, spa=True) as base, session.get(base + "/orders", headers={"Accept": PAGE}) as answer:
         assert answer.status == 404
+        assert "has no index.html" in (text := await answer.text())
+        assert "spa = true" in text
 
 
 @pytest.mark.parametrize(
@@ -271,8 +273,10 @@ async def test_a_root_that_became_a_link_is_told_of(site: Path, session: ClientS
     site.symlink_to("away")
     async with session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/app.js") as answer:
         assert answer.status == 404
-        assert "`devtls reload` reads the route again" in await answer.text()
-    assert told == [f"{site} is not served: it, or a folder above it, has become a link. devtls reload"]
+        assert "`devtls reload` follows the link" in await answer.text()
+    assert told == [
+        f"{site} is not served: it, or a folder above it, has become a link. devtls reload, or type the route again"
+    ]
     await runner.cleanup()
 
 

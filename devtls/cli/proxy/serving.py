@@ -28,6 +28,7 @@ from devtls.errors import ExitCode, PortInUse, StateError
 from devtls.system.control.channel import find_channels
 from devtls.system.machine.log_file import divert_output
 from devtls.system.machine.paths import Paths, refuse_sudo_for
+from devtls.system.storage.allowlist import pin_routes
 from devtls.system.storage.config_discovery import (
     FILE_NAME,
     Found,
@@ -66,7 +67,7 @@ def start(given: ServeArguments) -> int:
         flags["redirect"] = False
     paths = Paths.from_environment()
     directory = str(Path.cwd())
-    arguments = tuple(
+    arguments = pin_routes(
         parse_route_argument(route, directory=directory, allow_remote=given.allow_remote) for route in given.routes
     )
     typed = TypedRoutes(given.routes, directory, given.allow_remote)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from devtls.config import Config, Merged
+from devtls.config import Config, Merged, RouteConfig
 from devtls.config.lines import visible
 from devtls.daemon.console.log import Log
 from devtls.daemon.console.style import TerminalStyle
@@ -35,6 +35,8 @@ class JoinedProject:
         self.answer = JoinAnswer()
         self.merged = Merged(Config(), ())
         """Its own configuration, without that of the proxy."""
+        self.arguments: tuple[RouteConfig, ...] | None = None
+        """The routes of its command line, once they were read."""
         self.error: tuple[DevtlsError, datetime] | None = None
         """Why its last reload failed, and when."""
         self.watches_file = asked.config_file is not None

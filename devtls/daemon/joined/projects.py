@@ -25,6 +25,7 @@ from devtls.daemon.source import Source, describe_owner
 from devtls.errors import AlreadyServed, DevtlsError, NotAllowed, Refused
 from devtls.routing import Route
 from devtls.system.machine.project import find_project
+from devtls.system.storage.allowlist import pin_routes
 from devtls.system.storage.config_discovery import Found
 from devtls.web.control_messages import JoinAnswer, JoinRequest
 
@@ -178,12 +179,13 @@ class JoinedProjects:
         asked = project.asked
         # By the rules of this proxy's version, and as if it were its own: what a file may not do without `devtls
         # allow`, and what an argument may, is the same here.
-        arguments = tuple(
-            parse_route_argument(one, directory=asked.directory, allow_remote=asked.allow_remote)
-            for one in asked.arguments
-        )
+        if project.arguments is None:
+            project.arguments = pin_routes(
+                parse_route_argument(one, directory=asked.directory, allow_remote=asked.allow_remote)
+                for one in asked.arguments
+            )
         found = Found(Path(asked.config_file), asked.named) if asked.config_file and project.watches_file else None
-        merged = Source(self._daemon.source.paths, found, arguments).read()
+        merged = Source(self._daemon.source.paths, found, project.arguments).read()
         refuse_other_settings(self._daemon, merged.config, asked)
         return merged
 

@@ -191,7 +191,8 @@ class Dialler(Generic[DialledT]):
 def _check_links(upstream: Upstream) -> None:
     """Raise OSError when a link has come into the path since the route was permitted: to Docker's socket, perhaps."""
     if os.path.realpath(upstream.unix_path) != upstream.unix_real:
-        raise OSError(0, "the socket, or a folder above it, has become a link since the route was read: devtls reload")
+        what = "the socket, or a folder above it, has become a link since the route was read"
+        raise OSError(0, f"{what}: devtls reload, or type the route again")
 
 
 def _settle(future: asyncio.Future[str | None]) -> Callable[[str | None], None]:

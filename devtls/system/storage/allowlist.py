@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -161,7 +161,15 @@ def pin_links(config: Config) -> Config:
     A directory or a socket that becomes a link later was not checked, and is not used (`devtls.web.static_root`,
     `devtls.net.upstream.dial`).
     """
-    return msgspec.structs.replace(config, routes=tuple(_pinned(route) for route in config.routes))
+    return msgspec.structs.replace(config, routes=pin_routes(config.routes))
+
+
+def pin_routes(routes: Iterable[RouteConfig]) -> tuple[RouteConfig, ...]:
+    """Return routes that somebody typed with their links followed; no reload follows others in their place.
+
+    Nobody is asked about them: the directory that was meant is the one that was there.
+    """
+    return tuple(_pinned(route) for route in routes)
 
 
 def _pinned(route: RouteConfig) -> RouteConfig:

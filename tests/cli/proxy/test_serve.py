@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from devtls.cli.proxy import serve as module
 from devtls.cli.proxy import serving
-from devtls.config import StaticTarget
+from devtls.config import StaticTarget, UnixTarget
 from devtls.daemon.source import Source
 from devtls.errors import ConfigError, ExitCode, Refused
 from devtls.system.machine.paths import Paths
@@ -46,9 +46,25 @@ def test_arguments_become_a_source(tmp_path: Path) -> None:
     )
     ((source, level),) = TAKEN
     assert [route.key for route in source.arguments] == ["app", "docs"]
-    assert source.arguments[1].target == StaticTarget(str(tmp_path / "site"))
+    site = str(tmp_path / "site")
+    assert source.arguments[1].target == StaticTarget(site, root=site)
     assert source.flags == {"https_port": 0, "redirect": False, "listen": ("::1",)}
     assert (source.found, level) == (None, "verbose")
+
+
+def test_a_typed_directory_stays_the_one_that_was_there(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "site").symlink_to("real")
+    assert run("docs=./site", "sock=unix:./app.sock").exception is None
+    ((source, _),) = TAKEN
+    # A `git checkout` turns links, and the reload for the devtls.toml that came with it asks nobody.
+    (tmp_path / "site").unlink()
+    (tmp_path / "site").symlink_to("/etc")
+    (tmp_path / "app.sock").symlink_to("/run/docker.sock")
+    docs, sock = (route.target for route in source.read().config.routes)
+    assert isinstance(docs, StaticTarget)
+    assert isinstance(sock, UnixTarget)
+    assert (docs.root, sock.real) == (str(tmp_path / "real"), str(tmp_path / "app.sock"))
 
 
 def test_the_descriptor_of_a_passphrase_is_passed_on() -> None:

@@ -132,6 +132,25 @@ async def test_a_name_that_is_served_already_is_refused_with_its_owner(start: St
     assert (await commands.reload(ReloadRequest(why="devtls reload"))).error is None
 
 
+async def test_a_directory_that_becomes_a_link_is_not_followed_when_the_file_is_read_again(
+    start: Start, tmp_path: Path
+) -> None:
+    site, other, file = tmp_path / "site", tmp_path / "other", tmp_path / "devtls.toml"
+    site.mkdir()
+    other.mkdir()
+    (other / "secret").write_text("secret")
+    file.write_text("[routes]\nshop = 9\n")
+    running = await start("app=9")
+    commands = commands_of(running)
+    one = await joined(commands, request(running, f"docs={site}", config_file=str(file)))
+    site.rmdir()
+    site.symlink_to(other)
+    file.write_text("[routes]\nshop = 8\n")
+    assert (await commands.rejoin(MemberRequest(id=one.lease.answer.id))).error is None
+    assert (await running.get("docs.dev.local", "/secret")).status == 404
+    await one.lease.end()
+
+
 @pytest.mark.parametrize(
     ("arguments", "more", "told"),
     [
