@@ -117,7 +117,9 @@ def _meant_argument(argument: str, directory: str) -> str:
         parse_pattern(key.partition("/")[0])
     except InvalidName:
         return f"Write NAME=TARGET, {example}"
-    return f"devtls serve {key}=3000, where 3000 is the port of your app"
+    # A shell takes a star for the names of files.
+    route = f"'{key}=3000'" if "*" in key else f"{key}=3000"
+    return f"devtls serve {route}, where 3000 is the port of your app"
 
 
 def parse_route_value(written: str, value: object, *, directory: str, source: str = COMMAND_LINE) -> RouteConfig:

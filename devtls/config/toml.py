@@ -145,14 +145,17 @@ def _load(text: str, source: str) -> dict[str, Any]:
         line, message = _place_of(error, text)
         written = text.split("\n")[line - 1][:_LONGEST_LOOK] if line else ""
         raise ConfigError(
-            f"this is not TOML: {message}.", source=source, line=line, hint=_on_syntax(written)
+            f"this is not TOML: {message}.", source=source, line=line, hint=_on_syntax(written, message)
         ) from error
     except RecursionError as error:
         raise ConfigError("the file is nested too deeply.", source=source) from error
 
 
-def _on_syntax(written: str) -> str:
+def _on_syntax(written: str, message: str) -> str:
     """Return the hint for a line that is not TOML: its own messages help nobody who has forgotten quotes."""
+    key = written.partition("=")[0].strip()
+    if message.startswith("Cannot overwrite") and key:
+        return f"{visible(key[:60])} stands further up already: keep one of the two."
     # `app/api = 1` and `*.app = 1` are what people type first.
     if re.match(r"\s*[^\s\"'#=\[]*[*/][^\"'#=]*=", written):
         return _QUOTES_HINT

@@ -66,7 +66,7 @@ class PublicOrigin(msgspec.Struct, frozen=True):
             return False
         # RFC 3986 4.2: without a scheme it is that of the page, and to the app that is plain http.
         for scheme in (found[1].lower(),) if found[1] else (b"https", b"http"):
-            place = host, int(digits) if found[3] else _DEFAULT_PORTS[scheme]
+            place = host, int(digits or b"0") if found[3] else _DEFAULT_PORTS[scheme]
             if place in self.own or (scheme, place) in self.public:
                 return True
         return False

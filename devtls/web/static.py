@@ -181,7 +181,10 @@ class StaticSite:
         except FileMissing as missing:
             # The paths of a single-page app have no files; a script or an image that is missing must stay missing.
             if self._target.spa and navigation and missing.absence in (Absence.NO_FILE, Absence.NO_INDEX):
-                return _open_index(self._root, ())
+                try:
+                    return _open_index(self._root, ())
+                except FileMissing:
+                    raise FileMissing(Absence.NO_PAGE) from None
             raise
 
     async def _list(self, request: web.Request, found: DirectoryListing) -> web.Response:
@@ -215,6 +218,10 @@ _WORDS = {
     Absence.NO_INDEX: (
         "There is no index.html in `{path}` of the folder `{directory}`.",
         "`listing = true` on the route lists the files of such directories.",
+    ),
+    Absence.NO_PAGE: (
+        "The folder `{directory}` has no index.html, which `spa = true` on the route sends for `{path}`.",
+        "Build the app; it is served as soon as the file is there.",
     ),
     Absence.NO_ROOT: (
         "The folder `{directory}` of this route is not there.",

@@ -36,6 +36,7 @@ class Absence(Enum):
     NO_FILE = "no file"
     DOT_FILE = "dot file"
     NO_INDEX = "no index"
+    NO_PAGE = "no page"
     NO_ROOT = "no root"
     ROOT_MOVED = "root moved"
 

@@ -365,6 +365,10 @@ def test_mkcerts_root_is_named_and_goes_only_when_asked_for(workshop: Workshop, 
     _leave_mkcerts_root(workshop, mkcert_root)
     before = workshop.everything()
     workshop.states()
+    preview = workshop.shell.succeed("untrust", "--dry-run", "--also", "mkcert", "--also", "caddy")
+    assert preview.stdout.endswith("Nothing was changed.\n")
+    assert "No store that devtls looks at holds a root of caddy." in preview.stderr
+    assert "a root of mkcert" not in preview.stderr
     result = workshop.shell.succeed("untrust", "--yes")
     assert workshop.everything() == before
     assert "A root of mkcert (mkcert somebody@laptop) stays in: System store, Firefox profile" in result.stderr

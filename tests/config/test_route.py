@@ -261,6 +261,7 @@ def test_another_machine_needs_a_word_on_the_command_line_too() -> None:
         ("app:3000", "devtls serve app=3000"),
         ("app", "devtls serve app=3000, where 3000 is the port of your app"),
         ("app/api", "devtls serve app/api=3000, where 3000 is the port of your app"),
+        ("*.app", "devtls serve '*.app=3000', where 3000 is the port of your app"),
         ("a+b", "Write NAME=TARGET, such as app=3000 or app/api=127.0.0.1:8000."),
     ],
 )

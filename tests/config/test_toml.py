@@ -259,6 +259,7 @@ def test_whatever_stands_in_the_file_the_answer_is_a_config_or_a_config_error(te
         ("[routes]\napp = 127.0.0.1:3000\n", 'Text needs quotes: app = "127.0.0.1:3000".'),
         ("[routes]\napp = ./site  # files\n", 'Text needs quotes: app = "./site".'),
         ("[routes]\n*.app = 3000\n", "Names with a dot, a star or a slash need quotes"),
+        ("[routes]\napp = 3000\napp = 4000\n", "app stands further up already: keep one of the two."),
         ("[routes]\napp 3000\n", "Look at this line: app 3000"),
         ("[routes\n", "Look at this line: [routes"),
         ('app = """\n', ""),

@@ -221,8 +221,15 @@ def test_a_name_a_file_and_a_setting_that_are_served_already_are_refused(world: 
     done = world.devtls("first", "serve", code=ExitCode.ALREADY_SERVED)
     assert f"serves {world.home}/first/devtls.toml already" in done.stderr
     done = world.devtls("shop", "serve", "more=1", "--http-port", str(free_port()), code=ExitCode.CONFIG)
+    assert "this setting differs from" in done.stderr
     assert "--http-port" in done.stderr
-    assert "--alone" in done.stderr
+    assert "leave it out, or --alone" in done.stderr
+    (world.home / "blog").mkdir(exist_ok=True)
+    (world.home / "blog/devtls.toml").write_text("[limits]\nretry_down_s = 1\nlinger_s = 2.5\n[routes]\nblog = 1\n")
+    done = world.devtls("blog", "serve", code=ExitCode.CONFIG)
+    assert "these settings differ from" in done.stderr
+    assert "limits.retry_down_s (1 here, 2 there)" in done.stderr
+    assert "leave them out, or --alone" in done.stderr
     done = world.devtls(
         "shop",
         "serve",

@@ -58,6 +58,8 @@ def test_a_url_of_the_app_itself_moves_to_the_public_origin(url: bytes, moved: b
         b"ftp://127.0.0.1:3000/",
         b"http://127.0.0.1:30000/",
         b"http://127.0.0.1:300000003000/",
+        b"http://127.0.0.1:0/",
+        b"//127.0.0.1:000/x",
         b"http://127.0.0.1:3000x/",
         b"http://127.0.0.1/",
         b"http://127.0.0.2:3000/",

@@ -236,6 +236,8 @@ async def test_a_single_page_app_that_is_not_built_yet_is_not_found(site: Path, 
     (site / "index.html").unlink()
     async with serving(site, spa=True) as base, session.get(base + "/orders", headers={"Accept": PAGE}) as answer:
         assert answer.status == 404
+        assert "has no index.html" in (text := await answer.text())
+        assert "spa = true" in text
 
 
 @pytest.mark.parametrize(

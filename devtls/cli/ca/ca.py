@@ -5,7 +5,6 @@ Owns the wording of the status and its JSON shape.
 
 from __future__ import annotations
 
-import textwrap
 from datetime import datetime
 
 import click
@@ -20,7 +19,7 @@ from devtls.cli.ca import renew as ca_renew
 from devtls.cli.ca import retire as ca_retire
 from devtls.cli.ca import root_key as ca_root_key
 from devtls.cli.terminal.messages import printable
-from devtls.cli.terminal.output import paint, print_json
+from devtls.cli.terminal.output import paint, print_json, wrapped
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.daemon.console.style import BOLD
 from devtls.doctor.health.finding import counted
@@ -33,7 +32,6 @@ from devtls.pki.leaf import crl_url
 
 _LABEL_WIDTH = 16
 _FOR = {"server": "For servers", "client": "For clients", "any": "Intermediate"}
-_TEXT_WIDTH = 100
 _UNBROKEN = frozenset({"SHA-256", "SHA-1", "Files", "Page"})  # what is broken in two cannot be copied
 
 
@@ -173,10 +171,8 @@ def _iso(moment: datetime | None) -> str | None:
 def _rows(facts: dict[str, str]) -> str:
     rows = []
     for label, text in facts.items():
-        lines = textwrap.wrap(text, _TEXT_WIDTH - _LABEL_WIDTH, break_long_words=False, break_on_hyphens=False)
-        if label in _UNBROKEN:
-            lines = [text]
-        rows += [f"  {label:<{_LABEL_WIDTH - 2}}{lines[0]}", *(" " * _LABEL_WIDTH + line for line in lines[1:])]
+        head = f"  {label:<{_LABEL_WIDTH - 2}}"
+        rows += [head + text] if label in _UNBROKEN else wrapped(text, head, " " * _LABEL_WIDTH)
     return "\n".join(rows)
 
 

@@ -37,10 +37,12 @@ def command(config: Path | None, as_values: bool) -> None:
 
 def _in_words(listed: RouteList) -> str:
     file = "" if listed.config_file is None else display_path(Path(listed.config_file))
+    none = "  No routes: devtls add app 3000"
     if listed.pid is None:
-        head = f"No devtls serve runs; {file} has:"
+        head = f"No devtls serve runs; {file} has" + (":" if listed.routes else " no routes yet:")
+        none = "  devtls add app 3000"
     else:
         joined = "" if listed.joined is None else f", which joined process {listed.joined}"
         head = f"devtls serve (process {listed.pid}{joined})" + (f" with {file}:" if file else ":")
-    lines = list(route_lines(listed.routes, details=listed.pid is not None)) or ["  No routes: devtls add app 3000"]
+    lines = list(route_lines(listed.routes, details=listed.pid is not None)) or [none]
     return "\n".join([*folded(printable(head)), "", *lines])

@@ -9,7 +9,7 @@ import click
 from devtls.cli.proxy.outcome_lines import exit_code, show_outcomes
 from devtls.cli.proxy.route_names import complete_route
 from devtls.cli.terminal.messages import printable
-from devtls.cli.terminal.output import print_json
+from devtls.cli.terminal.output import folded, print_json
 from devtls.cli.terminal.reporter import TerminalReporter
 from devtls.operations.config_choice import chosen_file, display_path
 from devtls.operations.context import Context
@@ -38,5 +38,5 @@ def command(name: str, of_user: bool, config: Path | None, as_values: bool) -> i
         print_json({"format": FORMAT, "file": file, "name": name, "serves": removed.outcomes})
         return exit_code(removed.outcomes)
     if removed.file is not None:
-        click.echo(printable(f"Removed from {display_path(removed.file)}: {name}"))
+        click.echo("\n".join(folded(printable(f"Removed from {display_path(removed.file)}: {name}"))))
     return show_outcomes(removed.outcomes, removed.running, "")

@@ -52,9 +52,8 @@ def in_words(serve: ServeStatus, now: datetime) -> Iterator[str]:
     """Return the lines of one proxy."""
     ends = ", and is about to end" if serve.stopping else ""
     runs = "runs its demo" if serve.demo else "serves"
-    yield paint(
-        f"devtls {printable(serve.version)} {runs} since {_moment(serve.since, now)} (process {serve.pid}){ends}.", BOLD
-    )
+    head = f"devtls {serve.version} {runs} since {_moment(serve.since, now)} (process {serve.pid}){ends}."
+    yield from (paint(line, BOLD) for line in wrapped(head, widest=_WIDEST))
     yield ""
     yield from (line for label, text in _facts(serve).items() for line in _row(label, text))
     yield ""
@@ -75,8 +74,9 @@ def in_words(serve: ServeStatus, now: datetime) -> Iterator[str]:
 
 
 def _joined(serve: ServeStatus, each: JoinedProcess, now: datetime) -> Iterator[str]:
-    place = display_path(Path(each.config_file or each.directory))
-    head = f"Process {each.pid} joined at {_moment(each.since, now)}, with the routes of {place}:"
+    place = Path(each.config_file or each.directory)
+    place_shown = "this folder" if place == Path.cwd() else display_path(place)
+    head = f"Process {each.pid} joined at {_moment(each.since, now)}, with the routes of {place_shown}:"
     yield from wrapped(head, "  ", widest=_WIDEST)
     yield from route_lines(routes_by(serve, each.pid), details=True, widest=_WIDEST)
     if each.reload_error is not None:

@@ -48,6 +48,7 @@ def command(
         return
     show_plan(context, plan, dry_run=dry_run)
     if dry_run:
+        click.echo("Nothing was changed.")
         return
     if plan.has_work and not yes:
         ask("Go ahead?")

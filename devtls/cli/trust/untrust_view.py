@@ -34,12 +34,16 @@ def show_plan(context: Context, plan: UntrustPlan, *, dry_run: bool) -> None:
 
 
 def remaining_sentences(plan: UntrustPlan) -> Iterator[str]:
-    """Yield a sentence for each root of other CAs that stays."""
+    """Yield a sentence for each root of other CAs that stays, and for each tool of `--also` that has left none."""
     for label, nicknames in plan.remaining_own_roots:
         yield printable(f"{label} also holds {', '.join(nicknames)}, made elsewhere: --all removes it.")
     for each in plan.remaining_roots:
         root, where = each.root, ", ".join(each.labels)
         yield printable(f"A root of {root.tool} ({root.name}) stays in: {where}. --also {root.tool} removes it.")
+    found = {root.tool for proposal in plan.proposals for root in proposal.facts.others}
+    for tool in dict.fromkeys(plan.request.also):
+        if tool not in found:
+            yield f"No store that devtls looks at holds a root of {tool}."
 
 
 def deletion_text(context: Context, plan: UntrustPlan, *, dry_run: bool) -> str:

@@ -114,7 +114,7 @@ def _missing(
 
 def _untrusted(findings: Findings) -> str:
     if findings.trust_command != "devtls trust":
-        return "No browser trusts the CA of this demo, which ends with it. With your own:"
+        return "No browser trusts the CA of this demo, which ends with it. With your own it opens without a warning:"
     made = "A new CA was made; no" if findings.authority_is_new else "No"
     lost = any(_is_lost(host, findings) for host in findings.names)
     # One question and one password instead of two.

@@ -76,10 +76,10 @@ def refuse_other_settings(daemon: Daemon, config: Config, asked: JoinRequest) ->
     ]
     if others:
         owner = describe_owner(os.getpid(), daemon.source.typed.directory)
-        differ = "this setting differs" if len(others) == 1 else "these settings differ"
+        differ, them = ("this setting differs", "it") if len(others) == 1 else ("these settings differ", "them")
         raise ConfigError(
             f"{differ} from {owner}, which serves: {'; '.join(others)}.",
-            hint="leave it out, or --alone with --https-port 0 for a process of its own",
+            hint=f"leave {them} out, or --alone with --https-port 0 for a process of its own",
         )
 
 
@@ -115,5 +115,8 @@ def _shown(value: object) -> str:
             return "true" if value else "false"
         case list() | tuple():
             return " and ".join(map(str, value))
+        case float():
+            # 1 in the file is 1.0 by now.
+            return f"{value:g}"
         case _:
             return visible(str(value))

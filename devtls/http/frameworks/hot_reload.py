@@ -39,11 +39,13 @@ VITE = FrameworkAdvice(
 _OVERLAP = 1024
 """How much of a piece is looked at again with the next: the longest that an address is found by."""
 
+# With bounds: a script that repeats how one begins would be searched from each beginning to the end of the piece.
 _PATTERN = (
-    rb"const hmrPort = (?P<vite>\d+|null);"
+    rb"const hmrPort = (?P<vite>\d{1,5}|null);"
     # webpack-dev-server 4 and 5, then 6.
-    rb"|webpack-dev-server/client/index\.js\?protocol=[^\s\"']*?&port=(?P<port>\d+)&pathname=(?P<path>[^&\s\"']*)[&\s\"']"
-    rb"|webpack-dev-middleware/client/index\.js\?url=(?P<url>%7B[^&\s\"']*)[&\s\"']"
+    rb"|webpack-dev-server/client/index\.js\?protocol=[^\s\"']{0,320}?&port=(?P<port>\d{1,5})"
+    rb"&pathname=(?P<path>[^&\s\"']{0,256}+)[&\s\"']"
+    rb"|webpack-dev-middleware/client/index\.js\?url=(?P<url>%7B[^&\s\"']{0,640}+)[&\s\"']"
 )
 _MARKS = (b"const hmrPort", b"webpack-dev-")
 
@@ -84,7 +86,7 @@ def _dialled(match: re.Match[bytes]) -> ReloadAddress:
     if (port := match["port"]) is not None:
         return ReloadAddress(WEBPACK, int(port), _path(match["path"]))
     # JSON, percent-encoded: {"protocol":"ws:","hostname":"127.0.0.1","port":8080,"pathname":"/ws"}
-    number = re.search(rb"%22port%22%3A(?:%22)?(\d+)", match["url"])
+    number = re.search(rb"%22port%22%3A(?:%22)?(\d{1,5})(?!\d)", match["url"])
     path = re.search(rb"%22pathname%22%3A%22(.*?)%22", match["url"])
     return ReloadAddress(
         WEBPACK, int(number[1]) if number is not None else 0, _path(path[1]) if path is not None else "/"

@@ -56,6 +56,12 @@ def test_in_words_it_names_zones_days_fingerprints_and_the_directory(authority: 
     assert "\x1b" not in text
 
 
+def test_a_narrow_terminal_breaks_sentences_at_words(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    _, sentences = run().decode().split("An attacker")
+    assert max(len(line) for line in sentences.splitlines()) <= 40
+
+
 def test_it_says_what_an_attacker_could_do_and_the_remedy(authority: Authority) -> None:
     text = " ".join(run().decode().split())
     assert "Can pose as any name in dev.local, localhost, test" in text

@@ -60,6 +60,11 @@ def test_comments_stay_through_add_replace_and_remove(project: Path, run: Run, m
     assert file.read_text() == "# mine\n[routes]\napp = 4000 # the app\n\n# rare\n[limits]\nmax_fields = 100\n"
 
 
+def test_without_routes_in_its_file_list_shows_how_to_add_one(project: Path, run: Run) -> None:
+    (project / "devtls.toml").write_text("[routes]\n")
+    assert run(list_).output == "No devtls serve runs; devtls.toml has no routes yet:\n\n  devtls add app 3000\n"
+
+
 def test_global_and_named_files(project: Path, run: Run, home: Path) -> None:
     run(add, "app", "3000", "--global")
     assert b"app = 3000" in (home / "config/devtls.toml").read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from devtls.web.control_messages import (
     Certificates,
     Clients,
     ErrorInfo,
+    JoinedProcess,
     RouteStatus,
     ServeStatus,
 )
@@ -123,3 +125,16 @@ def test_no_routes_are_no_riddle() -> None:
 
 def test_a_demo_says_so() -> None:
     assert words(demo=True).startswith("devtls 1.2 runs its demo since 11:55:00 (process 7).")
+
+
+def test_a_process_that_joined_from_the_current_directory_has_no_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    joined = JoinedProcess(pid=8, directory=str(tmp_path), config_file=None, since=NOW.isoformat())
+    assert "Process 8 joined at 12:00:00, with the routes of this folder:" in words(joined=(joined,))
+
+
+def test_a_narrow_terminal_breaks_the_first_line_at_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert words().startswith("devtls 1.2 serves since 11:55:00\n(process 7).\n")

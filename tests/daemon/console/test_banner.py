@@ -141,6 +141,8 @@ def test_names_that_lead_elsewhere_are_spoken_of_in_the_plural() -> None:
 
 def test_a_demo_advises_no_trust_that_cannot_help() -> None:
     shown = render("app=3000", trusted=False, trust_command="devtls demo --trust")
-    assert "No browser trusts the CA of this demo, which ends with it. With your own:" in shown
+    assert (
+        "No browser trusts the CA of this demo, which ends with it. With your own it opens without a warning:" in shown
+    )
     assert "      devtls demo --trust\n" in shown
     assert "devtls trust" not in shown

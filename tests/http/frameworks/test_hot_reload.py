@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 
 from devtls.http.frameworks.advice import Names, Project, hint
@@ -35,6 +37,7 @@ def found_in(*pieces: bytes) -> ReloadAddress | None:
         (b"webpack-dev-middleware/client/index.js?url=%7B%22protocol%22%3A%22ws%3A%22%7D", ReloadAddress(WEBPACK, 0)),
         (STORYBOOK, ReloadAddress(VITE, 6006)),
         (b"const hmrPort = null;", ReloadAddress(VITE, 0)),
+        (SIXTH.replace(b"24102", b"241020"), ReloadAddress(WEBPACK, 0, "/ws")),
         (b"/* webpack-dev-server's client */", None),
         (b"console.log('hello')", None),
     ],
@@ -44,6 +47,28 @@ def test_the_address_is_found(script: bytes, dialled: ReloadAddress | None) -> N
     assert found_in(padded) == dialled
     for place in range(3000, 3000 + len(script)):
         assert found_in(padded[:place], padded[place:]) == dialled
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [b"webpack-dev-server/client/index.js?protocol=", b"webpack-dev-middleware/client/index.js?url=%7B"],
+)
+def test_a_script_that_only_begins_addresses_holds_up_nobody(beginning: bytes) -> None:
+    began = process_time()
+    assert found_in(beginning * 1500) is None
+    assert process_time() - began < 0.5  # without bounds 2.5 s
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        b"const hmrPort = " + b"1" * 5000 + b";",
+        FIFTH.replace(b"8080", b"1" * 5000),
+        FIFTH.replace(b"0.0.0.0", b"a" * 400),
+    ],
+)
+def test_what_is_too_long_for_a_port_or_a_name_is_no_address(script: bytes) -> None:
+    assert found_in(script) is None
 
 
 def test_a_page_that_dials_the_proxy_or_its_own_port_is_no_finding() -> None:
