@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from devtls.errors import CertificateError
-from devtls.pki.der import byte_string, encode, integer, sequence
+from devtls.pki.der import byte_string, encode, integer, items, only, sequence
 
 _DATA = bytes.fromhex("06092a864886f70d010701")  # pkcs7-data (RFC 2315 14)
 _CERTIFICATE_BAG = bytes.fromhex("060b2a864886f70d010c0a0103")  # certBag (RFC 7292 4.2.3)
@@ -79,37 +79,6 @@ def _data_in(content: bytes) -> bytes:
     if kind[2] != _DATA:
         raise ValueError("it is encrypted")
     return only(value[1], _BYTE_STRING)
-
-
-_Item = tuple[int, bytes, bytes]
-"""Tag, content, and the whole element."""
-
-
-def only(data: bytes, tag: int) -> bytes:
-    """Return the content of the one element that `data` is. Raises ValueError."""
-    found = list(items(data))
-    if len(found) != 1 or found[0][0] != tag:
-        raise ValueError("it is not built as PKCS #12")
-    return found[0][1]
-
-
-def items(data: bytes) -> Iterator[_Item]:
-    """Yield the elements (DER) in `data`. Raises ValueError."""
-    at = 0
-    while at < len(data):
-        tag, start, end = data[at], *_extent(data, at + 1)
-        yield tag, data[start:end], data[at:end]
-        at = end
-
-
-def _extent(data: bytes, at: int) -> tuple[int, int]:
-    """Return where the content begins whose length stands at `at`, and where it ends."""
-    first = data[at] if at < len(data) else 0x80
-    start = at + 1 + (first & 0x7F if first > 0x80 else 0)
-    size = int.from_bytes(data[at + 1 : start], "big") if first > 0x80 else first
-    if first == 0x80 or start + size > len(data):  # 0x80 is BER's unknown length, which DER does not have
-        raise ValueError("it ends too early")
-    return start, start + size
 
 
 def _read_jks(data: bytes) -> Iterator[bytes]:

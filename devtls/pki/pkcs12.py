@@ -20,8 +20,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import (
     serialize_key_and_certificates,
 )
 
-from devtls.pki.der import byte_string, encode, integer, sequence
-from devtls.pki.java_truststore import items, only
+from devtls.pki.der import byte_string, encode, integer, items, only, sequence
 
 # Importers refuse what would keep them busy for long; these cost a program in C about 0.1 s in all.
 ENCRYPTION_ROUNDS = 125_000

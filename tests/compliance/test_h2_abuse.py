@@ -72,7 +72,8 @@ async def beside_an_ordinary_client(running: Proxy) -> AsyncIterator[None]:
         answered = await asking
         ordinary.close()
     assert answered >= 1
-    assert slowest_s < 1.0
+    # Ordinary is 0.1 s, and what was mended 5 s and more; in between lies how busy the machine is.
+    assert slowest_s < 2.5
 
 
 async def _flood(client: WireH2, frames: bytes, times: int) -> None:

@@ -241,9 +241,9 @@ class Doctor:
 
 
 async def _doctor(machine: Namespace, env: Mapping[str, str] | None = None) -> Doctor:
-    """Ask it; the ports of the real machine are left out, since other programs may hold them."""
+    """Ask it; left out are the ports of the real machine, which others may hold, and names, which nobody set up."""
     asked = await run(machine.inside((*DEVTLS, "doctor", "--json")), env)
-    findings = [each for each in json.loads(asked.stdout)["findings"] if each["section"] != "ports"]
+    findings = [each for each in json.loads(asked.stdout)["findings"] if each["section"] not in ("ports", "names")]
     return Doctor(
         {each["id"]: each["mend"] for each in findings if each["level"] in ("warning", "trouble")},
         {each["subject"] for each in findings if each["id"] == "store-trusts"},

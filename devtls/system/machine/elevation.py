@@ -150,11 +150,13 @@ def refusal_to_touch(path: Path, root: Path = _SYSTEM) -> str:
     """Return half a sentence on why root must not read or write `path`, "" when it may.
 
     Nobody but root can put a link or another file in its place. A group that this user is not in may write there: it
-    was given that right by somebody who could.
+    was given that right by somebody who could. The file itself may be another's, as long as its directory is root's
+    alone: its owner can change what is in it, not what it is.
     """
     if sys.platform == "win32":
         return ""
-    _, why = _walk(path, root, writers=_OTHERS_WRITE)
+    last = path.parent if path.is_file() and not path.is_symlink() else path
+    _, why = _walk(last, root, writers=_OTHERS_WRITE)
     return f"{path} is left alone as root: {why}" if why else ""
 
 

@@ -182,7 +182,8 @@ indices = st.integers(0, 200).map(lambda index: integer(index, 7, 0x80)) | st.in
 )
 sizes = st.sampled_from([0, 31, 64, 100, 4095, 4096, 4097, 70_000]).map(lambda size: integer(size, 5, 0x20))
 blocks = st.builds(
-    lambda updates, fields, cut, wrong: b"".join([*updates, *fields, *wrong])[: None if cut is None else cut],
+    # A third size update in a row is refused by us alone (test_a_third_size_update…), so `wrong` comes behind fields.
+    lambda updates, fields, cut, wrong: b"".join([*updates, *fields, *(wrong if fields else ())])[:cut],
     st.lists(sizes, max_size=2),
     st.lists(literals | literals | indices, max_size=6),
     st.none() | st.none() | st.integers(0, 60),

@@ -148,6 +148,17 @@ def test_root_touches_no_file_whose_place_others_can_give_to_another(tmp_path: P
     )
 
 
+def test_a_file_of_another_user_in_a_directory_of_roots_may_be_touched(tmp_path: Path) -> None:
+    """Its owner can change what is in it, and put nothing else in its place: a hosts file is somebody's, now and then."""
+    hosts = tmp_path / "etc/hosts"
+    hosts.parent.mkdir()
+    hosts.touch()
+    hosts.chmod(0o666)
+    assert refusal_to_touch(hosts, tmp_path) == ""
+    hosts.parent.chmod(0o777)
+    assert "can be written by others than root" in refusal_to_touch(hosts, tmp_path)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
 def test_a_directory_of_path_that_is_closed_is_passed_over(tmp_path: Path) -> None:
     there = _tool(tmp_path, "open/tool")
