@@ -149,7 +149,7 @@ def test_root_touches_no_file_whose_place_others_can_give_to_another(tmp_path: P
 
 
 def test_a_file_of_another_user_in_a_directory_of_roots_may_be_touched(tmp_path: Path) -> None:
-    """Its owner can change what is in it, and put nothing else in its place: a hosts file is somebody's, now and then."""
+    """Its owner can change what is in it, and put nothing else in its place."""
     hosts = tmp_path / "etc/hosts"
     hosts.parent.mkdir()
     hosts.touch()
