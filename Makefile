@@ -25,8 +25,8 @@ TYPES := types-linux types-darwin types-win32
 help:
 	@echo 'make demo    see devtls work: a sample app behind the proxy, nothing on your system is changed'
 	@echo 'make quick   the tests of the pure packages, the command line and the system: about a minute'
-	@echo 'make check   linters, types, architecture and every test but those with whole programs: about three minutes'
-	@echo 'make test    all of that, the demo and every test: about twelve minutes'
+	@echo 'make check   linters, types, architecture and every test but those with whole programs: about five minutes'
+	@echo 'make test    all of that, the demo and every test: about fifteen minutes'
 	@echo 'make test-frameworks, test-engines, test-packages'
 	@echo '             frameworks, other servers and verifiers, how devtls is installed: these tests alone'
 	@echo 'make lint    only the linters, types and architecture'

@@ -45,13 +45,7 @@ from devtls.http.events import (
     as_phrase,
     summary_of,
 )
-from devtls.http.forward import (
-    forward_informational,
-    forward_request,
-    forward_response,
-    forward_trailers,
-    is_loop,
-)
+from devtls.http.forward import forward_informational, forward_request, forward_response, forward_trailers, is_loop
 from devtls.http.headers import get
 from devtls.http.terms import Terms
 from devtls.http.upgrade import refusal_of

@@ -5,8 +5,7 @@ together, and formats of a later version. Strategy: a CA is one generation, a di
 and synced before a single rename of the file `ca.current` makes it the CA. A crash at any point leaves the old CA or
 the new one; what it left lying about is removed by the next change. Writers hold a lock; readers need none, they read
 again when the pointer moved under them. A renewal takes two of those renames: the first notes the next CA, so that
-stores can be given its root while the old one signs; the second makes it sign, and the old one is kept until it is
-retired.
+stores can be given its root while the old one signs; the second makes it sign, and the old one is kept.
 
     <state>/ca.current              which generation signs, which is next, which are older (see `pointer`)
     <state>/ca.lock                 held while something is written
